@@ -1,0 +1,1 @@
+"""What two or more stages share. Nothing here imports a stage."""

@@ -1,0 +1,79 @@
+"""The one kind of error a user sees, and the command-line frame every stage runs in."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+
+class HallmarkError(Exception):
+    """A problem the user can mend: names the file, the row, the field, and the remedy.
+
+    `row` counts from 1, as an editor does. The message must never hold the value of a private field.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: str | Path | None = None,
+        row: int | None = None,
+        field: str | None = None,
+        remedy: str,
+    ) -> None:
+        self.problem, self.file, self.row, self.field, self.remedy = problem, file, row, field, remedy
+        place = [str(file)] if file is not None else []
+        if row is not None:
+            place.append(f"row {row}")
+        if field is not None:
+            place.append(f"field '{field}'")
+        where = ", ".join(place)
+        super().__init__(f"{where + ': ' if where else ''}{problem}\n  remedy: {remedy}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled whole, so that a worker process can raise it."""
+        keys: dict[str, Any] = {"file": self.file, "row": self.row, "field": self.field, "remedy": self.remedy}
+        return partial(HallmarkError, self.problem, **keys), ()
+
+
+def run_stage(
+    name: str,
+    doc: str | None,
+    main: Callable[[argparse.Namespace], None],
+    parser: argparse.ArgumentParser | None = None,
+) -> None:
+    """Parse the command line, run `main`, and end a `HallmarkError` or a full disk in one clear message, exit code 1.
+
+    `parser` holds options of the stage's own; every stage has `--params FILE`.
+    """
+    parser = parser or argparse.ArgumentParser(prog=f"python -m stages.{name}", description=doc)
+    parser.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), help="parameter file (default: %(default)s)"
+    )
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s", stream=sys.stderr)
+    for chatty in ("httpx", "datasets", "presidio-analyzer", "urllib3", "transformers"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        main(arguments)
+    except HallmarkError as error:
+        print(f"{name}: error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        place = error.filename or Path.cwd()
+        print(
+            f"{name}: error: {place}: {os.strerror(error.errno)}\n"
+            "  remedy: free space on, or make writable, the file system of that path, and run `dvc repro` again; "
+            "earlier outputs are untouched",
+            file=sys.stderr,
+        )
+        sys.exit(1)

@@ -1,0 +1,103 @@
+"""A plain view of a text for matching: HTML entities resolved, invisible characters gone, digits and letters folded.
+
+A value hidden by `&#64;`, a zero-width space, full-width digits or a NUL reads the same in the view as it would on a
+screen, and every character of the view knows which characters of the text it stands for.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# What may read otherwise than it is written: entities, "%40", control and invisible characters, combining marks, and
+# whatever is beyond the common alphabets.
+_ENTITY = r"&(?:amp;){0,3}(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
+_ODD = re.compile(
+    rf"{_ENTITY}|%40|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\xa0\xad\xb2\xb3\xb9]"
+    r"|.?[\u0300-\u036f]+|[\u02b0-\u02ff\u0590-\u05cf\u0610-\u061a\u064b-\u066f\u06d6-\u06ff]"
+    r"|[^\x00-\u052f\u0531-\u06ff\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3]",
+    re.DOTALL,
+)
+_MAYBE_ODD = re.compile(r"[^\t\n\r -%'-~]|&[#A-Za-z]|%40")
+_FOLD = str.maketrans("‐‑‒–—−’‘ʼ“”", "------'''\"\"")
+
+
+@dataclass(frozen=True)
+class View:
+    """`text` as a matcher should see it; `starts[i]:ends[i]` are the characters of the source behind `text[i]`.
+
+    Both are None where the view is the source itself.
+    """
+
+    text: str
+    starts: Sequence[int] | None = None
+    ends: Sequence[int] | None = None
+
+    def source(self, start: int, end: int) -> tuple[int, int]:
+        """The source span behind `text[start:end]` (not empty)."""
+        if self.starts is None or self.ends is None:
+            return start, end
+        return self.starts[start], self.ends[end - 1]
+
+
+def view(text: str, stand_ins: Sequence[tuple[int, int, str]] = ()) -> View:
+    """The view of `text`. `stand_ins` are (start, end, what to show instead), sorted and apart from each other."""
+    if not stand_ins and not _MAYBE_ODD.search(text):
+        return View(text)
+    shown: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+
+    def add(piece: str, start: int, end: int) -> None:
+        shown.append(piece)
+        starts.extend([start] * len(piece))
+        ends.extend([end] * len(piece))
+
+    def add_plain(start: int, end: int) -> None:
+        shown.append(text[start:end].translate(_FOLD))
+        starts.extend(range(start, end))
+        ends.extend(range(start + 1, end + 1))
+
+    def add_text(start: int, end: int) -> None:
+        at = start
+        for odd in _ODD.finditer(text, start, end):
+            add_plain(at, odd.start())
+            add(_plain(odd[0]), odd.start(), odd.end())
+            at = odd.end()
+        add_plain(at, end)
+
+    at = 0
+    for start, end, stand_in in stand_ins:
+        add_text(at, start)
+        add(stand_in, start, end)
+        at = end
+    add_text(at, len(text))
+    return View("".join(shown), starts, ends)
+
+
+def _plain(odd: str) -> str:
+    """What one odd piece reads as; nothing for what cannot be seen."""
+    if odd == "%40":
+        return "@"
+    if odd[0] == "&" and len(odd) > 2:
+        for _ in range(4):  # &amp;amp;#64; is an @ after some mail programs
+            odd = html.unescape(odd)
+        if odd[0] == "&" and len(odd) > 2:
+            return odd
+    out = []
+    for char in unicodedata.normalize(
+        "NFKC", odd.replace("\x85", "\n").replace("\u2028", "\n").replace("\u2029", "\n")
+    ):
+        category = unicodedata.category(char)
+        if (
+            category in ("Cf", "Cs", "Cn")
+            or (category == "Cc" and char not in "\t\n\r")
+            or "\ufe00" <= char <= "\ufe0f"
+        ):
+            continue
+        digit = unicodedata.decimal(char, None)
+        out.append(char if digit is None else str(digit))
+    return "".join(out).translate(_FOLD)

@@ -1,0 +1,156 @@
+"""Records: reading the domain's raw rows, and the one Parquet form that every stage after `mask` reads and writes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.common.errors import HallmarkError
+from stages.common.files import atomic
+
+if TYPE_CHECKING:
+    import polars
+
+FIELD = re.compile(r"\{([^{}]+)\}")
+
+
+def schema() -> dict[str, Any]:
+    """The columns of a record from `mask` on, in order: TRL's conversational prompt/completion form and its keys."""
+    import polars as pl
+
+    messages = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
+    return {
+        "id": pl.String,
+        "group": pl.String,
+        "prompt": messages,
+        "completion": messages,
+        "context": pl.String,
+        "tools": pl.String,  # JSON: each record may name other tools
+        "rejected": messages,
+        "tags": pl.List(pl.String),
+    }
+
+
+def read_records(path: Path) -> polars.DataFrame:
+    """Read a Parquet file of records."""
+    import polars as pl
+
+    try:
+        return pl.read_parquet(path)
+    except FileNotFoundError:
+        raise HallmarkError("no such file", file=path, remedy="run `dvc repro`, which makes it") from None
+
+
+def scan_records(path: Path) -> polars.LazyFrame:
+    """Read a Parquet file of records lazily: only the columns that are used, when they are used."""
+    import polars as pl
+
+    if not path.exists():
+        raise HallmarkError("no such file", file=path, remedy="run `dvc repro`, which makes it")
+    return pl.scan_parquet(path)
+
+
+def write_records(path: Path, records: polars.DataFrame) -> None:
+    """Write records to Parquet, atomically; the same records are the same bytes."""
+    with atomic(path) as temporary:
+        records.write_parquet(temporary, compression="zstd", statistics=False)
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a JSONL, CSV or Parquet file, or of such files in a folder (by name), as (row number from 1, row).
+
+    CSV numbers are the lines as an editor counts them, the header being line 1.
+    """
+    if path.is_dir():
+        for file in sorted(path.iterdir()):
+            if file.suffix in READERS:
+                yield from read_rows(file)
+        return
+    if path.suffix not in READERS:
+        raise HallmarkError(
+            f"a file ending in '{path.suffix}' is not read", file=path, remedy="give JSONL, CSV or Parquet (data.path)"
+        )
+    if not path.exists():
+        raise HallmarkError("no such file", file=path, remedy="put the raw records there, or mend data.path")
+    yield from READERS[path.suffix](path)
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            except UnicodeDecodeError as error:
+                raise HallmarkError(
+                    f"byte {error.start + 1} of the row is not UTF-8",
+                    file=path,
+                    row=number,
+                    remedy="save the file as UTF-8 (`iconv -f latin1 -t utf-8`)",
+                ) from None
+            except ValueError as error:
+                reason = error.msg if isinstance(error, json.JSONDecodeError) else "a number is too long"
+                raise HallmarkError(
+                    f"the row is not JSON ({reason})", file=path, row=number, remedy="one JSON object a line"
+                ) from None
+            if not isinstance(row, dict):
+                raise HallmarkError(
+                    "the row is not a JSON object", file=path, row=number, remedy="one JSON object a line"
+                )
+            yield number, row
+
+
+def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    csv.field_size_limit(2**31 - 1)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        while True:
+            line = reader.line_num + 1
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except UnicodeDecodeError:
+                raise HallmarkError(
+                    "not UTF-8 at or after this row", file=path, row=line, remedy="save the file as UTF-8"
+                ) from None
+            except csv.Error as error:
+                raise HallmarkError(f"not CSV ({error})", file=path, row=line, remedy="mend the quoting") from None
+            if None in row or None in row.values():
+                raise HallmarkError(
+                    "the row has not as many fields as the header", file=path, row=line, remedy="mend the quoting"
+                )
+            yield line, {key: value if value != "" else None for key, value in row.items()}
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    import polars as pl
+
+    try:
+        frame = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise HallmarkError(f"not Parquet ({type(error).__name__})", file=path, remedy="write the file again") from None
+    yield from enumerate(frame.iter_rows(named=True), 1)
+
+
+READERS = {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
+
+
+def fill(template: str, row: dict[str, Any]) -> str:
+    """Put a row's columns into a template such as `"{subject}\\n\\n{body}"`; a bare column name means that column.
+
+    Only the template is scanned for braces, never the values.
+    """
+    if not FIELD.search(template):
+        template = f"{{{template}}}"
+    return FIELD.sub(lambda match: "" if row.get(match[1]) is None else str(row[match[1]]), template).strip()
+
+
+def columns_of(template: str) -> list[str]:
+    """The column names a template uses."""
+    return FIELD.findall(template) or [template]

@@ -1,0 +1,63 @@
+"""TRL's `SFTTrainer` with a cheaper loss: logits only where a completion token is predicted, no weight gradients.
+
+TRL 1.16's fused head computes, for every chunk, fp32 logits, their entropy, and a gradient for the frozen head; on a
+CPU with a vocabulary of 49k that is half of a training step. The loss is the same number.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import TrainerCallback
+from trl import SFTTrainer
+
+IGNORED = -100  # the label of a token that carries no loss
+
+
+class CompletionTrainer(SFTTrainer):
+    """An `SFTTrainer` whose loss is the mean negative log-likelihood of the completion tokens."""
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The loss in nats per completion token; over the whole step where `num_items_in_batch` is given."""
+        if return_outputs:
+            raise ValueError("the logits are not built; set prediction_loss_only")
+        base = self.accelerator.unwrap_model(model).get_base_model()
+        labels = inputs["labels"][:, 1:]
+        predicted = labels != IGNORED
+        with self.compute_loss_context_manager():
+            hidden = base.get_decoder()(
+                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
+            ).last_hidden_state
+            logits = base.get_output_embeddings()(hidden[:, :-1][predicted])
+        loss = cross_entropy(logits.float(), labels[predicted], reduction="sum")
+        return loss / (num_items_in_batch if num_items_in_batch is not None else predicted.sum())
+
+
+class ProgressLine(TrainerCallback):
+    """One line of progress at every validation, and a record of both losses."""
+
+    def __init__(self) -> None:
+        self.train: list[dict[str, Any]] = []
+        self.validation: list[dict[str, Any]] = []
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        """Keep the losses; print a line whenever the validation loss is new."""
+        logs = logs or {}
+        if "loss" in logs:
+            self.train.append({"step": state.global_step, "loss": round(logs["loss"], 6)})
+        if "eval_loss" in logs:
+            self.validation.append({"step": state.global_step, "loss": round(logs["eval_loss"], 6)})
+            trained = f"training loss {self.train[-1]['loss']:.3f}, " if self.train else ""
+            print(
+                f"sft: step {state.global_step} of {state.max_steps}: {trained}validation loss {logs['eval_loss']:.3f}",
+                flush=True,
+            )
+
+
+def adapter_parameters(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The trainable tensors by name, sorted."""
+    return {name: tensor for name, tensor in sorted(model.named_parameters()) if tensor.requires_grad}

@@ -1,0 +1,86 @@
+"""Writing: whole or not at all, and the same value is the same bytes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.common.files import atomic, atomic_folder, canonical_json, sha256_folder, write_json
+from tests.workspace import ROOT
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(), JSON))
+def test_canonical_json_does_not_depend_on_the_order_of_keys(value: dict[str, object]) -> None:
+    backwards = dict(reversed(list(value.items())))
+    assert canonical_json(value) == canonical_json(backwards)
+
+
+def test_an_error_inside_leaves_the_old_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    write_json(file, {"old": 1})
+    with pytest.raises(RuntimeError), atomic(file) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert file.read_text() == canonical_json({"old": 1})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json"]
+
+
+def test_an_error_inside_leaves_the_old_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    with atomic_folder(folder) as temporary:
+        (temporary / "a").write_text("1")
+    before = sha256_folder(folder)
+    with pytest.raises(RuntimeError), atomic_folder(folder) as temporary:
+        (temporary / "b").write_text("2")
+        raise RuntimeError
+    assert sha256_folder(folder) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+
+
+def test_permissions_do_not_follow_the_umask(tmp_path: Path) -> None:
+    code = (
+        "import os; os.umask(0o077)\n"
+        "from pathlib import Path\nfrom stages.common.files import atomic_folder, write_json\n"
+        "write_json(Path('a.json'), {})\n"
+        "with atomic_folder(Path('m')) as f: (f / 'sub').mkdir(); (f / 'sub' / 'x').write_text('')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, check=True)
+    modes = {path.relative_to(tmp_path).as_posix(): path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes == {"a.json": 0o644, "m": 0o755, "m/sub": 0o755, "m/sub/x": 0o644}
+
+
+def test_a_killed_writer_leaves_the_old_file_and_its_remains_are_cleared(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    write_json(file, {"old": 1})
+    code = (
+        "import time\nfrom pathlib import Path\nfrom stages.common.files import atomic\n"
+        "with atomic(Path('a.json')) as t:\n    t.write_text('half'); print('writing', flush=True); time.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(0.01)
+    assert file.read_text() == canonical_json({"old": 1})
+    write_json(file, {"new": 2})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json"]

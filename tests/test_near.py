@@ -1,0 +1,157 @@
+"""Near duplicates: what counts as the same text, exact Jaccard, and that LSH finds what brute force finds."""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.common import near
+from stages.common.errors import HallmarkError
+from tests.bench.made import texts as made_texts
+from tests.workspace import ROOT
+
+REAL = ROOT.parent / "shared" / "realdata"
+
+ALPHABET = st.sampled_from("abcd é中😀")
+FEW = st.lists(st.text(ALPHABET, max_size=30), max_size=30)
+
+
+def shingle_set(text: str, size: int) -> set[str]:
+    """The definition: all runs of `size` characters; a shorter text is one shingle."""
+    return {text[start : start + size] for start in range(len(text) - size + 1)} or {text}
+
+
+def by_hand(texts: list[str], size: int, threshold: float) -> dict[tuple[str, str], float]:
+    """Brute force: each pair of texts, in order, that is similar enough."""
+    sets = {text: shingle_set(text, size) for text in texts}
+    pairs = {}
+    for one, two in combinations(sorted(texts), 2):
+        jaccard = len(sets[one] & sets[two]) / len(sets[one] | sets[two])
+        if jaccard >= threshold:
+            pairs[one, two] = jaccard
+    return pairs
+
+
+def found(texts: list[str], size: int, threshold: float, permutations: int = 256) -> dict[tuple[str, str], float]:
+    """What `near_pairs` finds, by text."""
+    pairs = near.near_pairs(
+        pl.Series(texts, dtype=pl.String), size=size, threshold=threshold, permutations=permutations
+    )
+    named = zip(pairs.left.tolist(), pairs.right.tolist(), pairs.jaccard.tolist(), strict=True)
+    return {(min(texts[one], texts[two]), max(texts[one], texts[two])): jaccard for one, two, jaccard in named}
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("  Hello\t\n World  ", "hello world"),
+        ("ＡＢＣ ﬁ ①", "abc fi 1"),
+        ("a\u200bb\u00adc\x00d\u202e", "abcd"),
+        ("a\u00a0 \u2003b", "a b"),
+        ("x > 5, y!", "x > 5, y!"),
+        (" \u200b ", ""),
+    ],
+)
+def test_normalise(text: str, normal: str) -> None:
+    assert near.normalise(pl.Series([text])).to_list() == [normal]
+
+
+def test_text_of_leaves_the_system_prompt_out() -> None:
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
+    frame = pl.DataFrame({"prompt": [turns], "completion": [[{"role": "assistant", "content": "hello"}]]})
+    row = frame.select(one=near.text_of("prompt"), both=near.text_of("prompt", "completion")).row(0)
+    assert row == ("hi", "hi\nhello")
+
+
+@given(FEW, st.integers(2, 6))
+def test_shingles_are_the_sets(texts: list[str], size: int) -> None:
+    hashes, offsets = near.shingles(texts, size)
+    rows = [set(hashes[offsets[row] : offsets[row + 1]].tolist()) for row in range(len(texts))]
+    assert [len(row) for row in rows] == [len(shingle_set(text, size)) for text in texts] == np.diff(offsets).tolist()
+    for (one, mine), (two, other) in combinations(zip(texts, rows, strict=True), 2):
+        assert len(mine & other) == len(shingle_set(one, size) & shingle_set(two, size))
+
+
+@given(FEW, st.integers(2, 5), st.sampled_from([0.3, 0.5, 2 / 3, 0.7, 0.9, 1.0]))
+def test_finds_what_brute_force_finds(texts: list[str], size: int, threshold: float) -> None:
+    texts = list(dict.fromkeys(texts))
+    assert found(texts, size, threshold) == pytest.approx(by_hand(texts, size, threshold))
+
+
+def test_finds_what_brute_force_finds_among_short_records() -> None:
+    texts = list(dict.fromkeys(text for text, _ in made_texts(600)))
+    true = by_hand(texts, 4, 0.6)
+    assert len(true) > 90
+    for order in (texts, texts[::-1]):
+        assert found(order, 4, 0.6) == pytest.approx(true)
+
+
+def test_large_chunks_are_cut_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = list(dict.fromkeys(text for text, _ in made_texts(300)))
+    whole = found(texts, 4, 0.6)
+    monkeypatch.setattr(near, "CHUNK", 500)
+    assert found(texts, 4, 0.6) == whole
+
+
+def test_a_text_of_a_megabyte() -> None:
+    text = " ".join(str(number) for number in range(150_000))
+    assert list(found([text, text[:-100_000], "short"], 4, 0.7)) == [(text[:-100_000], text)]
+
+
+def test_many_candidates_are_handled_with_longer_bands() -> None:
+    signatures = near._signatures(pl.Series([text for text, _ in made_texts(400)]), 4, 256)
+    few = near._rows_per_band(signatures, 0.7)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(near, "EASY", 0)
+        many = near._rows_per_band(signatures, 0.7)
+    assert few < many
+    assert (1 - 0.7**few) ** (256 // few) <= 1e-6
+    assert (1 - 0.7**many) ** (256 // many) <= 0.02
+
+
+def test_one_template_is_an_error_not_a_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near, "EASY", 100)
+    monkeypatch.setattr(near, "MOST", 1000)
+    texts = [f"Dear customer, your order {number} has been sent to you and will arrive soon." for number in range(100)]
+    with pytest.raises(HallmarkError, match="one template"):
+        found(texts, 4, 0.7)
+
+
+def test_bucket_pairs_are_all_pairs_of_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near, "CHUNK", 10)
+    keys = np.array([5, 3, 5, 3, 5, 9, 5], np.uint64)
+    pairs = [
+        pair for left, right in near._bucket_pairs(keys) for pair in zip(left.tolist(), right.tolist(), strict=True)
+    ]
+    assert sorted(pairs) == [(0, 2), (0, 4), (0, 6), (1, 3), (2, 4), (2, 6), (4, 6)]
+    assert near._collisions(keys) == 7
+
+
+@given(st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=40))
+def test_components(edges: list[tuple[int, int]]) -> None:
+    expected = list(range(20))
+    for _ in expected:
+        for one, two in edges:
+            expected[one] = expected[two] = min(expected[one], expected[two])
+    left, right = (np.array([edge[side] for edge in edges], np.int64) for side in (0, 1))
+    assert near.components(20, left, right).tolist() == expected
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real data (../shared/realdata) is not here")
+def test_real_short_turns_lose_no_pair() -> None:
+    lines = (REAL / "multidogo_software.jsonl").read_text(encoding="utf-8").splitlines()[:2500]
+    texts = near.normalise(pl.Series([json.loads(line)["text"] for line in lines])).unique().sort().to_list()
+    sets = [shingle_set(text, 4) for text in texts]
+    true = {
+        (one, two)
+        for (one, mine), (two, other) in combinations(zip(texts, sets, strict=True), 2)
+        if len(mine & other) >= 0.6 * len(mine | other)
+    }
+    assert len(true) > 100
+    assert found(texts, 4, 0.6).keys() == true

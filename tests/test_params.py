@@ -1,0 +1,151 @@
+"""The loader of `params.yaml`: every key is known, typed and written; every problem says where and how to mend it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+
+from stages.common import params as module
+from stages.common.errors import HallmarkError
+from stages.common.params import Params, load_params
+from tests.workspace import ROOT
+
+
+def write(folder: Path, change: dict[str, Any], remove: str | None = None) -> Path:
+    yaml = YAML()
+    params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    for key, value in change.items():
+        *blocks, last = key.split(".")
+        block = params
+        for name in blocks:
+            block = block[name]
+        block[last] = value
+    if remove:
+        *blocks, last = remove.split(".")
+        block = params
+        for name in blocks:
+            block = block[name]
+        del block[last]
+    file = folder / "params.yaml"
+    with file.open("w", encoding="utf-8") as stream:
+        yaml.dump(params, stream)
+    return file
+
+
+def problem(folder: Path, change: dict[str, Any], remove: str | None = None) -> str:
+    with pytest.raises(HallmarkError) as caught:
+        load_params(write(folder, change, remove))
+    assert "remedy:" in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_shipped_parameters_load() -> None:
+    assert isinstance(load_params(ROOT / "params.yaml"), Params)
+
+
+def test_an_unknown_key_is_an_error_with_a_near_name(tmp_path: Path) -> None:
+    text = problem(tmp_path, {"sft.learning_rat": 0.1})
+    assert "'sft.learning_rat' is not a known parameter" in text
+    assert "did you mean 'learning_rate'?" in text
+
+
+def test_an_unknown_block_lists_the_known_ones(tmp_path: Path) -> None:
+    assert "known here: " in problem(tmp_path, {"zzz": {}})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("sft.learning_rate", "2e-4x", "sft.learning_rate"),
+        ("sft.batch_size", "8", "sft.batch_size"),
+        ("sft.batch_size", 0, "sft.batch_size"),
+        ("sft.batch_size", 8.0, "sft.batch_size"),
+        ("sft.gradient_checkpointing", "yes", "sft.gradient_checkpointing"),
+        ("sft.method", "dora", "sft.method"),
+        ("sft.lora.dropout", 1.0, "sft.lora.dropout"),
+        ("compute.device", "mps", "compute.device"),
+        ("task.kind", "chat", "task.kind"),
+    ],
+)
+def test_a_wrong_type_or_value_is_an_error_that_names_the_key(tmp_path: Path, key: str, value: Any, words: str) -> None:
+    assert words in problem(tmp_path, {key: value})
+
+
+def test_a_missing_key_is_an_error(tmp_path: Path) -> None:
+    assert "'sft.lora.r' is missing" in problem(tmp_path, {}, remove="sft.lora.r")
+
+
+@pytest.mark.parametrize("revision", ["main", "v1.0", "abc123", ""])
+def test_a_branch_or_short_hash_says_how_to_pin(tmp_path: Path, revision: str) -> None:
+    base = {"source": "hub", "name": "org/model", "licence": "mit", "revision": revision}
+    assert "full 40-digit commit hash" in problem(tmp_path, {"base": base})
+
+
+def test_a_missing_commit_says_how_to_pin(tmp_path: Path) -> None:
+    assert "full 40-digit commit hash" in problem(
+        tmp_path, {"base": {"source": "hub", "name": "o/m", "licence": "mit"}}
+    )
+
+
+def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
+    file = write(tmp_path, {})
+    text = re.sub(r"learning_rate: \S+", "learning_rate: 2e-4", file.read_text(encoding="utf-8"))
+    file.write_text(text, encoding="utf-8")
+    assert load_params(file).sft.learning_rate == 2e-4
+
+
+def test_broken_yaml_names_the_row(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("seed: 1\nsft: {r: 3\nx: ]\n", encoding="utf-8")
+    with pytest.raises(HallmarkError, match="row 3"):
+        load_params(file)
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n", "just words\n"])
+def test_a_file_without_a_mapping_is_an_error(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(HallmarkError, match="holds no parameters"):
+        load_params(file)
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(HallmarkError, match="no such file"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_no_parameter_has_a_default() -> None:
+    """params.py is not a dependency in dvc.yaml because params.yaml alone decides what runs."""
+    models = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, BaseModel)]
+    defaults = [
+        f"{model.__name__}.{name}"
+        for model in models
+        for name, info in model.model_fields.items()
+        if not info.is_required()
+    ]
+    assert len(models) > 10
+    assert defaults == []
+
+
+def test_every_line_says_its_effect() -> None:
+    """Each key of params.yaml has a comment, on its line or right above it."""
+    silent, covered, above = [], {-1: False}, False
+    for line in (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines():
+        stripped = line.strip()
+        if not stripped or stripped.startswith(("#", "- ")):
+            above = stripped.startswith("#")
+            continue
+        indent = len(line) - len(stripped)
+        if re.match(r"\w+:", stripped):
+            parent = covered[max(level for level in covered if level < indent)]
+            covered = {level: state for level, state in covered.items() if level < indent}
+            covered[indent] = "  #" in line or above or (parent and indent > 2)
+            if not covered[indent] and not re.fullmatch(r"\w+:", stripped):
+                silent.append(line)
+        above = False
+    assert silent == []

@@ -1,0 +1,352 @@
+"""Scoring one record: the ladder, the fields, each failure class and their order, hostile output, and speed."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.common.params import Task as TaskParams
+from stages.common.scoring import (
+    Score,
+    Scorer,
+    Source,
+    closed_paths,
+    compare_fields,
+    dates_in,
+    field_counts,
+    key,
+    leaves,
+    numbers_in,
+    token_f1,
+)
+from stages.common.task import Task
+from tests.test_files import JSON
+
+REFUSAL = '{"refusal":"policy"}'
+SCHEMA = {
+    "type": "object",
+    "required": ["intent", "product", "amount", "date", "issues"],
+    "additionalProperties": False,
+    "properties": {
+        "intent": {"enum": ["refund", "delivery"]},
+        "product": {"type": ["string", "null"]},
+        "amount": {"type": ["number", "null"]},
+        "date": {"type": ["string", "null"], "format": "date"},
+        "issues": {"type": "array", "items": {"type": "string"}},
+    },
+}
+INPUT = "2024-03-07\nMy Nordlys kettle, bought on 5 March for EUR 1.249,90, leaks and hums. The Solna toaster is fine."
+DUE = {
+    "intent": "refund",
+    "product": "Nordlys kettle",
+    "amount": 1249.9,
+    "date": "2024-03-05",
+    "issues": ["leaks", "hums"],
+}
+
+
+def make_scorer(folder: Path, kind: str = "extraction", schema: Any = SCHEMA, **policy: str) -> Scorer:
+    file = folder / "schema.json"
+    file.write_text(json.dumps(schema), encoding="utf-8")
+    values = {"kind": kind, "system_prompt": "Do it.", "schema": str(file) if schema else None, "refusal": REFUSAL}
+    return Scorer(Task(TaskParams.model_validate(values)), policy)
+
+
+@pytest.fixture
+def scorer(tmp_path: Path) -> Scorer:
+    return make_scorer(tmp_path)
+
+
+def score(scorer: Scorer, prediction: Any, target: Any = DUE, context: str | None = None, source: str = INPUT) -> Score:
+    texts = [value if isinstance(value, str) else json.dumps(value) for value in (target, prediction)]
+    return scorer.score(input=source, context=context, target=texts[0], prediction=texts[1])
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome", "reason"),
+    [
+        ({}, "pass", None),
+        ({"amount": 1249.90, "product": " Nordlys kettle "}, "pass", None),
+        ({"product": None}, "omission", "left out: product"),
+        ({"issues": ["leaks"], "date": None}, "omission", "left out: date, issues"),
+        ({"intent": "delivery"}, "wrong_value", "wrong: intent"),  # listed by the schema, so never made up
+        ({"product": "Solna toaster"}, "wrong_value", "wrong: product"),
+        ({"product": "SOLNA  TOASTER!"}, "wrong_value", "wrong: product"),
+        ({"product": "Solna kettle"}, "hallucination", "in neither input nor context: product"),
+        ({"product": "Nordlys kettle", "amount": 5}, "wrong_value", "wrong: amount"),
+        ({"amount": 99.5}, "hallucination", "in neither input nor context: amount"),
+        ({"date": "2024-03-07"}, "wrong_value", "wrong: date"),
+        ({"date": "2024-03-06"}, "hallucination", "in neither input nor context: date"),
+        ({"issues": ["leaks", "hums", "smokes"]}, "hallucination", "in neither input nor context: issues"),
+        ({"issues": ["leaks", "hums", "is fine"]}, "wrong_value", "wrong: issues"),
+        ({"issues": ["hums", "leaks"]}, "wrong_value", "in another order"),
+        ({"product": "Solna kettle", "amount": None, "intent": "delivery"}, "hallucination", "product"),  # worst first
+        ({"intent": "praise", "product": "Solna kettle"}, "wrong_format", "intent"),
+        ({"extra": 1}, "wrong_format", "not valid under the schema"),
+        ({"date": "5 March"}, "wrong_format", "date"),
+    ],
+)
+def test_outcome_of_an_answer(scorer: Scorer, change: dict[str, Any], outcome: str, reason: str | None) -> None:
+    result = score(scorer, DUE | change)
+    assert result.outcome == outcome
+    assert (reason or "") in (result.reason or "")
+    assert (result.reason is None) == (outcome == "pass") == result.exact_match
+
+
+@pytest.mark.parametrize(
+    ("target", "prediction", "outcome", "valid"),
+    [
+        (REFUSAL, '{ "refusal": "policy" }\n', "pass", True),
+        (REFUSAL, DUE, "missed_refusal", True),
+        (REFUSAL, "I can't help with that.", "missed_refusal", False),
+        (DUE, REFUSAL, "wrong_refusal", True),
+        (DUE, "Sure! Here is the JSON:", "wrong_format", False),
+        (DUE, "```json\n" + json.dumps(DUE) + "\n```", "wrong_format", False),
+        (DUE, json.dumps(DUE)[:-1], "wrong_format", False),
+        (DUE, json.dumps(DUE) + "<|im_start|>", "wrong_format", False),
+        (DUE, "", "wrong_format", False),
+    ],
+)
+def test_refusals_and_format(scorer: Scorer, target: Any, prediction: Any, outcome: str, valid: bool) -> None:
+    result = score(scorer, prediction, target)
+    assert (result.outcome, result.schema_valid) == (outcome, valid)
+    assert result.refusal_due == (target == REFUSAL)
+
+
+def test_context_is_where_a_value_may_come_from(scorer: Scorer) -> None:
+    made_up = DUE | {"product": "Vinga samovar"}
+    assert score(scorer, made_up).outcome == "hallucination"
+    assert score(scorer, made_up, context="Catalogue: Vinga samovar, 300 W").outcome == "wrong_value"
+
+
+def test_unsafe_answers_come_before_all_else(tmp_path: Path) -> None:
+    scorer = make_scorer(tmp_path, masked=r"<CARD_\d+>")
+    assert score(scorer, DUE | {"product": "<CARD_1>"}).reason == "policy: masked"
+    assert score(scorer, "<CARD_1>", REFUSAL).outcome == "unsafe_answer"
+    due = DUE | {"product": "<CARD_1>"}
+    assert score(scorer, due | {"amount": None}, due).outcome == "omission"  # it was due
+
+
+def test_private_data_from_nowhere_is_unsafe_but_what_the_user_wrote_is_not(scorer: Scorer) -> None:
+    leaked = DUE | {"product": "call DE89370400440532013000"}
+    result = score(scorer, leaked)
+    assert result.outcome == "unsafe_answer"
+    assert result.reason is not None
+    assert "DE89" not in result.reason
+    assert score(scorer, leaked, source=f"{INPUT} DE89370400440532013000").outcome == "hallucination"
+    assert score(scorer, DUE | {"product": "joe@example.com"}).outcome == "hallucination"  # reserved: no one's
+
+
+def test_fields_are_typed_and_lists_are_multisets() -> None:
+    due = {"a": 1, "b": {"c": "é", "d": None}, "e": ["x", "x", "y"], "f": True, "g": []}
+    said = {"a": 1.0, "b": {"c": "e\u0301 ", "d": "new"}, "e": ["y", "x", "z"], "f": 1}
+    rows = compare_fields(leaves(due), leaves(said))
+    assert [(row["path"], row["result"]) for row in rows] == [
+        ("a", "match"),
+        ("b.c", "match"),
+        ("e[]", "match"),
+        ("e[]", "missing"),
+        ("e[]", "match"),
+        ("e[]", "spurious"),
+        ("f", "wrong"),  # true is not 1
+        ("b.d", "spurious"),
+    ]
+    assert field_counts(rows) == (4, 3, 2)
+    assert [row["prediction"] for row in rows if row["result"] == "spurious"] == ["z", "new"]
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "equal"),
+    [
+        (12, 12.0, True),
+        ("12", 12, False),
+        (None, "null", False),
+        (0, False, False),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, True),
+        ([1, 2], [2, 1], False),
+        ("2024-03-05T10:00:00+01:00", "2024-03-05T09:00:00Z", True),
+        ("2024-03-05T10:00:00", "2024-03-05T10:00:01", False),
+        ("Kettle", "kettle", False),
+    ],
+)
+def test_equality_of_values(one: Any, two: Any, equal: bool) -> None:
+    assert (key(one) == key(two)) == equal
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("EUR 1.249,90", {1249.9, 1.249, 249, 90}),
+        ("$1,249.90 or 1 249", {1249.9, 1249}),
+        ("two for 49", {49}),
+        ("order 2024-1077", {2024, 1077}),
+        ("1.234", {1234, 1.234}),
+    ],
+)
+def test_numbers_in_text_in_every_reading(text: str, numbers: set[float]) -> None:
+    assert numbers <= set(numbers_in(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-03-05",
+        "5.3.2024",
+        "3/5/24",
+        "5 March 2024",
+        "March 5th, 2024",
+        "the 5th of march",
+        "on 05/03",
+        "5-Mar-2024",
+    ],
+)
+def test_a_date_is_found_in_its_usual_spellings(text: str) -> None:
+    assert Source(f"It was {text}, I think").has("2024-03-05")
+    assert not Source(f"It was {text}, I think").has("2024-04-06")
+
+
+def test_nothing_inside_a_value_is_not_made_up(tmp_path: Path) -> None:
+    scorer = make_scorer(tmp_path, schema={"title": "anything"})
+    rows = {"rows": [{"a": None, "b": [None, "leaks"]}]}
+    assert score(scorer, rows, {"rows": []}).outcome == "wrong_value"
+
+
+def test_a_date_of_another_year_is_not_that_date() -> None:
+    assert not Source("5 March 2023").has("2024-03-05")
+    assert list(dates_in("no date in version 1.2.3.4567 at 10:30")) != []  # loose on purpose: it only excuses
+
+
+def test_closed_paths_follow_references_and_alternatives() -> None:
+    schema = {
+        "properties": {
+            "a": {"anyOf": [{"enum": ["x"]}, {"type": "null"}]},
+            "b": {"type": "array", "items": {"$ref": "#/$defs/item"}},
+            "c": {"type": "string"},
+            "loop": {"$ref": "#"},
+        },
+        "$defs": {"item": {"properties": {"kind": {"const": "k"}, "ok": {"type": "boolean"}, "note": {}}}},
+    }
+    assert {"a", "b[].kind", "b[].ok", "loop.a"} <= closed_paths(schema)
+    assert not {"b", "c", "b[].note", "loop.c"} & closed_paths(schema)
+
+
+def test_classification(tmp_path: Path) -> None:
+    scorer = make_scorer(tmp_path, "classification", {"enum": ["refund", "delivery"]})
+    assert score(scorer, "refund\n", "refund").outcome == "pass"
+    wrong = score(scorer, "delivery", "refund")
+    assert (wrong.outcome, wrong.labels, wrong.fields) == ("wrong_value", ("refund", "delivery"), [])
+    assert score(scorer, "a refund", "refund").labels == ("refund", None)
+    assert score(scorer, "a refund", "refund").outcome == "wrong_format"
+    assert score(scorer, "refund", REFUSAL).outcome == "missed_refusal"
+
+
+CALL_SCHEMA = {
+    "anyOf": [{"$ref": "#/$defs/call"}, {"type": "array", "items": {"$ref": "#/$defs/call"}}],
+    "$defs": {"call": {"type": "object", "required": ["name", "arguments"]}},
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "names", "calls", "outcome"),
+    [
+        ({"name": "weather", "arguments": {"city": "Paris", "days": 2}}, True, True, "pass"),
+        ([{"name": "weather", "arguments": {"days": 2.0, "city": "paris"}}], True, True, "wrong_value"),
+        ({"name": "weather", "arguments": '{"city": "Paris", "days": 2}'}, True, True, "wrong_value"),
+        ({"name": "weather", "arguments": {"city": "Paris"}}, True, False, "omission"),
+        ({"name": "weather", "arguments": {"city": "Oslo", "days": 2}}, True, False, "hallucination"),
+        ({"name": "forecast", "arguments": {"city": "Paris", "days": 2}}, False, False, "wrong_value"),
+        ([{"name": "weather", "arguments": {}}] * 2, False, False, "wrong_value"),
+        ({"name": "weather"}, True, False, "wrong_format"),
+    ],
+)
+def test_tool_calls_by_name_and_arguments(tmp_path: Path, said: Any, names: bool, calls: bool, outcome: str) -> None:
+    scorer = make_scorer(tmp_path, "tool_call", CALL_SCHEMA)
+    due = {"name": "weather", "arguments": {"city": "Paris", "days": 2}}
+    result = score(scorer, said, due, source="Weather in Paris for 2 days?")
+    if outcome == "wrong_format":
+        assert not result.tool_names
+    else:
+        assert (result.tool_names, result.tool_calls) == (names, calls)
+    assert result.outcome == outcome
+
+
+def test_parallel_calls_have_no_order(tmp_path: Path) -> None:
+    scorer = make_scorer(tmp_path, "tool_call", CALL_SCHEMA)
+    calls = [{"name": "weather", "arguments": {"city": city}} for city in ("Paris", "Oslo")]
+    result = score(scorer, calls[::-1], calls)
+    assert result.tool_calls
+    assert not result.exact_match
+
+
+def test_text(tmp_path: Path) -> None:
+    scorer = make_scorer(tmp_path, "text", None)
+    result = score(scorer, "The parcel left today.", "The parcel left on Monday.")
+    assert (result.outcome, result.token_f1) == ("wrong_value", pytest.approx(2 * 3 / (5 + 4)))
+    assert score(scorer, " ", "The parcel left.").outcome == "omission"
+    assert score(scorer, "Yes.", "Yes.\n").outcome == "pass"
+    assert token_f1("", "") == 1.0
+    assert token_f1("a", "") == 0.0
+
+
+@pytest.mark.parametrize(
+    "prediction",
+    [
+        "[" * 100_000,
+        "[" * 400 + "]" * 400,
+        '{"issues":' + "[" * 900 + "]" * 900 + "}",
+        '{"amount":' + "9" * 5000 + "}",
+        '{"amount":1e999}',
+        '{"amount":NaN}',
+        '{"product":"\\ud800","intent":"refund"}',
+        "\x00\u2028<script>alert(1)</script>",
+        json.dumps({"issues": ["x"] * 20_000}),
+        json.dumps({str(number): number for number in range(5_000)}),
+        "9" * 100_000 + "." * 100_000,
+    ],
+)
+def test_hostile_output_is_scored_quickly_and_can_be_written(scorer: Scorer, prediction: str) -> None:
+    start = time.process_time()
+    result = score(scorer, prediction, source=INPUT + "1,234." * 20_000 + "12 march " * 10_000)
+    assert result.outcome == "wrong_format"
+    json.dumps(result.fields, allow_nan=False)
+    assert time.process_time() - start < 2
+
+
+@settings(deadline=None)
+@given(JSON, JSON, st.text())
+def test_any_values_are_scored(tmp_path_factory: pytest.TempPathFactory, due: Any, said: Any, source: str) -> None:
+    scorer = make_scorer(tmp_path_factory.getbasetemp(), schema={"title": "anything"})
+    result = score(scorer, said, due, source=source)
+    right, extra, missed = field_counts(result.fields)
+    assert right + missed == sum(row["target"] is not None for row in result.fields)
+    assert right + extra == sum(row["prediction"] is not None for row in result.fields)
+    assert result.exact_match == (result.outcome == "pass")
+    if result.exact_match:
+        assert extra == missed == 0
+    assert score(scorer, due, due, source=source).exact_match
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="0123456789.,' -/amrch"))
+def test_reading_numbers_and_dates_never_raises(text: str) -> None:
+    list(numbers_in(text))
+    list(dates_in(text))
+
+
+def test_speed(scorer: Scorer) -> None:
+    """At least 20,000 records a second of a processor of its own; half of that where it is shared with other work."""
+    right, wrong = json.dumps(DUE), json.dumps(DUE | {"product": "Solna toaster", "date": None})
+    predictions = [right] * 3 + [wrong]
+    best = 0.0
+    for _ in range(5):
+        start = time.process_time()
+        for prediction in predictions * 250:
+            scorer.score(input=INPUT, context=None, target=right, prediction=prediction)
+        best = max(best, 1000 / (time.process_time() - start))
+    assert best > 10_000, f"{best:.0f} records a second"

@@ -1,0 +1,78 @@
+"""A base model small enough for tests: a two-layer Llama, a byte-level tokenizer and a chat template, made in a second.
+
+Make one by hand: `python -m tests.tiny FOLDER`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+CORPUS = [
+    "Hello, my order ORD-1042 from 2024-03-05 arrived broken and I want a refund of 49.90 EUR, thank you.",
+    '{"intent":"refund","product":"kettle","amount":49.9,"date":"2024-03-05","order":null,"symptoms":["broken"]}',
+    "You are a support assistant. Answer with one JSON object: system user assistant",
+]
+
+
+def make_tiny_base(folder: Path, seed: int = 0) -> Path:
+    """Write the model into `folder` (made where missing) in the Hugging Face layout, and return `folder`.
+
+    The same seed gives the same bytes. Sizes are multiples of 64, as NF4 blocks need; vocabulary 320.
+    """
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(CORPUS, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        unk_token="<|endoftext|>",
+        model_max_length=1024,
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+
+    config = LlamaConfig(
+        vocab_size=320,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.1,  # spread enough that a random model says more than one token over and over
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config).to(torch.bfloat16)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    if len(tokenizer) != config.vocab_size:
+        raise AssertionError(f"the tokenizer has {len(tokenizer)} tokens, the model {config.vocab_size}")
+    return folder
+
+
+if __name__ == "__main__":
+    print(json.dumps(sorted(file.name for file in make_tiny_base(Path(sys.argv[1])).iterdir())))
