@@ -1,0 +1,544 @@
+"""Write the reference domain: made-up support tickets with their answers, and gold labels to measure with.
+
+    python data/generate.py
+
+A ticket is composed of clauses (`clauses.py`) with marks in them: `\\x01name\\x02text\\x03`. Lower-case marks are
+facts, upper-case marks are private values. Answers and gold spans are read off the finished text, so they are
+literally in it, whatever typos and capitals came on the way.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import clauses as say
+from wording import (
+    FACTS,
+    FIXED,
+    STRAY,
+    STRAY_CODE,
+    Customer,
+    casual,
+    make_customers,
+    mark,
+    misspell,
+    private_value,
+    rewrite,
+    slots,
+    telegram,
+    unmark,
+)
+
+DATA = Path(__file__).resolve().parent
+SEED = 20931
+ROWS, CUSTOMERS = 900, 45
+SKEW = 1.15, 4.6  # the size of customer n goes with 1 / (n + second) ** first
+FIRST_DAY, LAST_DAY = date(2025, 9, 1), date(2026, 5, 31)
+
+# Shares of all rows.
+REFUSAL, NEAR_REFUSAL, SHORT, LONG = 0.10, 0.04, 0.06, 0.006
+EXACT_DUPLICATE, NEAR_DUPLICATE = 0.03, 0.06
+# Rows.
+LABEL_CONFLICTS, CROSS_CUSTOMER, ANOTHER_CASE = 4, 2, 8
+# Chances for one ticket; a customer's voice changes those for typos and signatures.
+QUOTED, SIGNATURE, TYPOS, CAPITALS = 0.08, 0.14, 0.14, 0.02
+SECOND_DATE, SECOND_AMOUNT, SECOND_ORDER, SECOND_PRODUCT, FINE_PART = 0.10, 0.12, 0.03, 0.03, 0.05
+RELATIVE_DATE, WEEKDAY = 0.06, 0.01
+PRIVATE_SENTENCE, NO_CONTACT = 0.28, 0.12
+HIGH, LOW = 0.30, 0.06
+SUBJECT_ISSUE = 0.08  # the first issue stands in the subject
+ISSUE_TYPOS = 0.05  # of the tickets with typos: issues have some, too
+
+INTENTS = {
+    "refund": 18, "exchange": 14, "delivery": 16, "billing": 14,
+    "technical": 15, "cancellation": 8, "account": 8, "other": 7,
+}  # fmt: skip
+# Chance that a ticket states the fact. An amount is a fact only where it is claimed back or disputed.
+STATED = {
+    "refund": {"product": 0.96, "order": 0.31, "date": 0.93, "amount": 0.85},
+    "exchange": {"product": 0.97, "order": 0.30, "date": 0.93},
+    "delivery": {"product": 0.95, "order": 0.33, "date": 0.93},
+    "billing": {"product": 0.95, "order": 0.30, "date": 0.93, "amount": 0.93},
+    "technical": {"product": 0.98, "order": 0.21, "date": 0.93},
+    "cancellation": {"product": 0.95, "order": 0.29, "date": 0.93},
+    "account": {"product": 0.95, "order": 0.16, "date": 0.93},
+    "other": {"product": 0.95, "order": 0.09, "date": 0.9},
+}
+ISSUE_COUNT = {  # weights of 0, 1, 2 and 3 issues
+    "refund": (15, 68, 16, 1), "exchange": (6, 74, 18, 2), "delivery": (18, 68, 14, 0), "billing": (8, 76, 16, 0),
+    "technical": (0, 72, 24, 4), "cancellation": (70, 30, 0, 0), "account": (25, 70, 5, 0), "other": (1, 0, 0, 0),
+}  # fmt: skip
+
+
+CONTACT = {"contact_name": "PERSON", "contact_email": "EMAIL_ADDRESS", "contact_phone": "PHONE_NUMBER"}
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A written ticket; `subject` and `body` carry marks."""
+
+    customer: Customer
+    contact: tuple[str | None, ...]
+    received: date
+    subject: str
+    body: str
+    intent: str  # "" for a refusal
+    urgency: str
+    amount: float | None
+    day: date | None
+    relative: bool  # the wording of the day hangs on `received`
+    tags: tuple[str, ...]
+    family: int = -1  # tickets of one family are duplicates
+
+    def target(self) -> dict[str, Any]:
+        if not self.intent:
+            return {"refusal": "policy"}
+        found: dict[str, list[str]] = {name: [] for name in FACTS}
+        for text, spans in (unmark(self.subject), unmark(self.body)):
+            for name, start, end in spans:
+                found.get(name, []).append(text[start:end])
+        return {
+            "intent": self.intent,
+            "urgency": self.urgency,
+            "product": next(iter(found["product"]), None),
+            "amount": int(self.amount) if self.amount is not None and self.amount % 1 == 0 else self.amount,
+            "date": (self.day or self.received).isoformat(),
+            "issues": found["issue"],
+        }
+
+
+class Writer:
+    """Writes one ticket: draws the facts, then clauses until each fact is stated."""
+
+    def __init__(self, rng: random.Random, customer: Customer, received: date) -> None:
+        self.rng, self.customer, self.received = rng, customer, received
+        self.person = rng.choice(customer.people)
+        self.greetings, self.closings, self.register, self.typos, self.signs = say.VOICES[customer.voice]
+        self.tags: set[str] = set()
+        product, self.other_product = rng.sample(customer.products, 2)
+        whole = rng.randint(*rng.choice(((5, 60), (20, 200), (100, 900), (1000, 2400))))
+        self.amount = round(whole + rng.choice((0, 0, 0.5, 0.9, 0.95, 0.99, rng.randint(1, 99) / 100)), 2)
+        word = customer.order_word
+        self.slot = {
+            "product": mark("product", product),
+            "order": mark("order", customer.order(rng)),
+            "amount": mark("amount", customer.money(rng, self.amount)),
+            "ow": word,
+            "Ow": word[0].upper() + word[1:],
+        }
+        self.draw_day()
+
+    def draw_day(self) -> None:
+        """Draw the day that is meant and how it is worded."""
+        rng, roll = self.rng, self.rng.random()
+        if roll < WEEKDAY:
+            day = self.received - timedelta(days=rng.randint(1, 6))
+            self.set_day(day, say.WEEKDAYS[day.weekday()], relative=True)
+        elif roll < WEEKDAY + RELATIVE_DATE:
+            back = rng.choices(range(len(say.DAYS_BACK)), weights=(2, 5, 3, 2, 1, 1, 1, 2))[0]
+            self.set_day(self.received - timedelta(days=back), say.DAYS_BACK[back], on="", relative=True)
+        else:
+            self.set_day(self.received - timedelta(days=rng.randint(2, 80)))
+
+    def set_day(self, day: date, wording: str = "", on: str = "on ", relative: bool = False) -> None:
+        marked = mark("date", wording or self.customer.day(self.rng, day))
+        self.day, self.relative = day, relative  # relative: the wording hangs on `received`
+        self.slot |= {"day": marked, "on": on + marked, "On": on.capitalize() + marked}
+
+    def pick(self, bank: Sequence[Any]) -> Any:
+        return self.rng.choice(self.customer.own(bank))
+
+    def stray_amount(self) -> str:
+        value = self.rng.choice((4.95, 6.9, 12, 19, 25, 39.9, 49, 75.5, 110, 237.5, 480, 1290))
+        return mark(STRAY, self.customer.money(self.rng, value))
+
+    def stray_day(self, first: int, last: int) -> str:
+        day = self.received + timedelta(days=self.rng.randint(first, last))
+        return mark(STRAY, self.customer.day(self.rng, day, year=max(-first, last) > 100))
+
+    def stray_order(self) -> str:
+        return mark(STRAY_CODE, self.customer.order(self.rng))
+
+    def private(self, kind: str) -> str:
+        own = dict(zip(CONTACT.values(), self.person, strict=True))
+        value = own[kind] if kind in own and self.rng.random() < 0.5 else private_value(self.rng, kind)
+        return mark(kind, value)
+
+    def fill(self, clause: str, **more: str) -> str:
+        for kind in say.PRIVATE:
+            if f"{{{kind}}}" in clause:
+                more[kind] = self.private(kind)
+        return clause.format(**{**self.slot, **more})
+
+    def write(self, intent: str, first: str = "", issue: str = "", shape: str = "") -> Ticket:
+        """A ticket that asks for something; `first` is a sentence to open with, `issue` the only issue."""
+        rng = self.rng
+        if shape == "short":
+            return self.write_short(intent)
+        facts = {fact for fact, chance in STATED[intent].items() if rng.random() < chance}
+        issues = [mark("issue", self.fill(issue)) for issue in ([issue] if issue else self.draw_issues(intent))]
+        asks = say.ASKS[intent][self.register]
+        ask = rng.choice(
+            [ask for ask in self.customer.own(asks) if slots(ask) <= facts]
+            or [ask for ask in asks if slots(ask) <= facts]
+        )
+        subject, told = self.subject(intent, facts, issues)
+        issues = issues[1:] if "issue" in told else issues
+        left = facts - slots(ask) - (told if rng.random() < 0.6 else set())
+        urgency, hurry = self.hurry()
+        talk = [*([first] if first else []), *self.say_issues(issues, intent, told), *self.distractions(intent, issues)]
+        if self.customer.voice == "form" and shape != "long":
+            lines = [self.fill(say.FORM_LINES[fact]) for fact in rng.sample(sorted(left), len(left))]
+            body = "\n".join([*lines, "Message: " + together([*talk, self.fill(ask), *hurry])])
+        else:
+            parts = [self.say_facts(intent, left), talk, [self.fill(ask)], hurry]
+            if rng.random() < 0.25:  # the ask first
+                parts.insert(0, parts.pop(2))
+            sentences = [sentence for part in parts for sentence in part]
+            for clause in rng.sample(say.FILLER, rng.randint(22, 30) if shape == "long" else self.filler()):
+                sentences.insert(rng.randint(0, len(sentences)), clause)
+            body = self.frame(sentences)
+        if {"product", "date", *(["amount"] if "amount" in STATED[intent] else [])} - facts:
+            self.tags.add("missing_field")
+        self.tags |= {shape} - {""}
+        return self.finish(subject, self.attach(body), intent, urgency, facts)
+
+    def write_short(self, intent: str) -> Ticket:
+        """Three to eight words: a casual ask, and an order, a product or an issue."""
+        rng = self.rng
+        facts = {fact for fact, chance in STATED[intent].items() if rng.random() < chance * 0.6}
+        ask = rng.choice([ask for ask in say.ASKS[intent][1] if slots(ask) <= facts and len(ask.split()) <= 6])
+        more = [self.slot[fact] for fact in ("order", "product") if fact in facts]
+        more += [mark("issue", issue) for issue in self.draw_issues(intent) if len(issue.split()) < 5]
+        facts = slots(ask) | {fact for fact in facts & {"order", "product"} if self.slot[fact] in more[:1]}
+        body = self.fill(rng.choice((f"{more[0]} {ask}", f"{ask}, {more[0]}"))) if more else self.fill(ask)
+        self.tags |= {"short", "missing_field"}
+        return self.finish(rng.choice((*say.PLAIN_SUBJECTS, *say.SUBJECTS[intent])), body, intent, "normal", facts)
+
+    def write_refusal(self, clause: str) -> Ticket:
+        rng = self.rng
+        sentences = [self.fill(clause, x=self.stray_amount())]
+        for extra in rng.sample(say.REFUSAL_EXTRA, rng.randint(0, 3)):
+            sentences.insert(rng.randint(0, 1), self.fill(extra))
+        if rng.random() < 0.25:
+            sentences.insert(0, rng.choice(say.ISSUES[0]).format(a=self.draw_issues("technical")[0]))
+        self.tags.add("refusal")
+        subjects = (*say.PLAIN_SUBJECTS, *say.SUBJECTS["account"], *say.SUBJECTS["other"], *say.SUBJECTS["technical"])
+        return self.finish(rng.choice(subjects), self.attach(self.frame(sentences)), "", "normal", set())
+
+    def draw_issues(self, intent: str) -> list[str]:
+        count = self.rng.choices(range(4), weights=ISSUE_COUNT[intent])[0]
+        if intent in say.EVENTS:
+            return self.rng.sample(self.customer.own(say.EVENTS[intent]), count)
+        parts = self.rng.sample(sorted(self.customer.parts), count)
+        return [f"{part} {self.rng.choice(self.customer.parts[part])}" for part in parts]
+
+    def say_issues(self, issues: list[str], intent: str, told: set[str]) -> list[str]:
+        if issues:
+            return [self.pick(say.ISSUES[len(issues) - 1]).format(**dict(zip("abc", issues, strict=False)))]
+        return [self.pick(say.NO_ISSUE[intent])] if intent in say.NO_ISSUE and "issue" not in told else []
+
+    def say_facts(self, intent: str, facts: set[str]) -> list[str]:
+        said, left = [], set(facts)
+        bank = say.CONTEXT.get(intent, say.CONTEXT["purchase"])
+        while left:
+            fits = [clause for clause in self.customer.own(bank) if slots(clause) and slots(clause) <= left]
+            rest = (*bank, *say.CONTEXT["purchase"], *say.AMOUNT_ALONE)
+            clause = self.rng.choice(fits or [clause for clause in rest if slots(clause) and slots(clause) <= left])
+            left -= slots(clause)
+            said.append(self.fill(clause))
+        return said
+
+    def hurry(self) -> tuple[str, list[str]]:
+        """The urgency, and the sentence that shows it."""
+        roll = self.rng.random()
+        if roll >= HIGH + LOW:
+            return "normal", []
+        clause = self.pick(say.URGENT if roll < HIGH else say.RELAXED)
+        if "{x}" in clause:
+            self.tags.add("two_dates")
+        return "high" if roll < HIGH else "normal", [clause.format(x=self.stray_day(1, 9))]
+
+    def distractions(self, intent: str, issues: list[str]) -> list[str]:
+        """Sentences with amounts, days, orders and products that are not meant, and with private values."""
+        rng, said = self.rng, []
+        if rng.random() < SECOND_AMOUNT and intent not in ("account", "other"):
+            bank = say.OTHER_AMOUNTS.get(intent, say.OTHER_AMOUNTS["any"])
+            said.append(self.pick(bank).format(x=self.stray_amount()))
+            self.tags.add("two_amounts")
+        if rng.random() < SECOND_DATE:
+            clause, first, last = self.pick(say.OTHER_DAYS)
+            said.append(clause.format(x=self.stray_day(first, last)))
+            self.tags.add("two_dates")
+        if rng.random() < SECOND_ORDER:
+            said.append(self.fill(rng.choice(say.OTHER_ORDERS), x=self.stray_order()))
+            self.tags.add("two_orders")
+        if rng.random() < SECOND_PRODUCT:
+            said.append(rng.choice(say.OTHER_PRODUCTS).format(x=mark(STRAY, self.other_product)))
+            self.tags.add("two_products")
+        if rng.random() < FINE_PART and intent in ("refund", "exchange", "technical"):
+            whole = [part for part in sorted(self.customer.parts) if not any(part in issue for issue in issues)]
+            said.append(rng.choice(say.FINE).format(part=rng.choice(whole)))
+            self.tags.add("fine_part")
+        if rng.random() < PRIVATE_SENTENCE:
+            kind = rng.choice(say.PRIVATE_FOR[intent])
+            said.append(rng.choice(say.PRIVATE[kind]).format(v=self.private(kind)))
+        return said
+
+    def subject(self, intent: str, facts: set[str], issues: list[str]) -> tuple[str, set[str]]:
+        """A subject, and the facts it states."""
+        rng, roll = self.rng, self.rng.random()
+        words = self.pick(say.SUBJECTS[intent])
+        if roll < SUBJECT_ISSUE and issues:
+            if "product" in facts:
+                return f"{self.slot['product']}: {issues[0]}", {"product", "issue"}
+            return issues[0], {"issue"}
+        if roll < 0.25:
+            return rng.choice(say.PLAIN_SUBJECTS), set()
+        if roll < 0.37 and "order" in facts:
+            return f"{words} {self.slot['order']}", {"order"}
+        if roll < 0.5 and "product" in facts:
+            return f"{words}: {self.slot['product']}", {"product"}
+        return words, set()
+
+    def filler(self) -> int:
+        return self.rng.randint(1, 3) if self.customer.voice == "rambling" else int(self.rng.random() < 0.08)
+
+    def frame(self, sentences: list[str]) -> str:
+        greeting = self.rng.choice(self.greetings).format(agent=mark("PERSON", self.rng.choice(say.FIRST_NAMES)))
+        return "\n".join(filter(None, (greeting, together(sentences), self.rng.choice(self.closings))))
+
+    def attach(self, body: str) -> str:
+        """Add a signature and the message that this one answers, by chance."""
+        rng = self.rng
+        if rng.random() < SIGNATURE * self.signs:
+            name, email, phone = map(mark, CONTACT.values(), self.person)
+            address = mark("STREET_ADDRESS", private_value(rng, "STREET_ADDRESS"))
+            more = [email, f"Tel. {phone}", address, rng.choice(say.JOBS)]
+            body = "\n".join([body, rng.choice(("", "", "-- \n", "--\n")) + name, *rng.sample(more, rng.randint(0, 2))])
+            self.tags.add("signature")
+        if rng.random() < QUOTED:
+            day, part = self.stray_day(-12, -1), rng.choice(sorted(self.customer.parts))
+            who = rng.choice((mark("PERSON", private_value(rng, "PERSON")), "Support", "Customer Service"))
+            text = self.fill(rng.choice(say.QUOTED), order=self.stray_order(), amount=self.stray_amount(), part=part)
+            body += rng.choice(say.QUOTES).format(day=day, who=who, text=text)
+            self.tags.add("quoted_reply")
+        return body
+
+    def finish(self, subject: str, body: str, intent: str, urgency: str, facts: set[str]) -> Ticket:
+        """Put the customer's way of writing over the text."""
+        rng, voice = self.rng, self.customer.voice
+
+        def lose(article: re.Match[str]) -> str:
+            return article[0] if rng.random() < 0.6 else ""
+
+        exact = ("order", STRAY_CODE, "SECRET", "URL", "IBAN_CODE", "PASSPORT")  # copied, not typed
+        if voice == "note":
+            body = rewrite(body, telegram, FIXED)
+        if rng.random() < TYPOS * self.typos:
+            keep = set(FIXED) - ({"issue"} if rng.random() < ISSUE_TYPOS else set())
+            body = rewrite(body, lambda text: misspell(rng, text, 0.08), keep)
+            self.tags.add("typos")
+        if voice == "casual":
+            subject, body = (rewrite(text, casual, exact) for text in (subject, body))
+        elif rng.random() < CAPITALS:
+            subject, body = (rewrite(text, str.upper, exact) for text in (subject, body))
+            self.tags.add("capitals")
+        if voice == "foreign":  # articles get lost
+            body = rewrite(body, lambda text: re.sub(r"\b(?:the|a) (?=\w)", lose, text), FIXED)
+        return Ticket(
+            customer=self.customer,
+            contact=tuple(value if rng.random() >= NO_CONTACT else None for value in self.person),
+            received=self.received,
+            subject=subject,
+            body=body,
+            intent=intent,
+            urgency=urgency,
+            amount=self.amount if "amount" in facts else None,
+            day=self.day if "date" in facts else None,
+            relative=self.relative and "date" in facts,
+            tags=tuple(self.tags),
+        )
+
+
+def together(sentences: list[str]) -> str:
+    return re.sub(r" ?\n ?", "\n", " ".join(sentences)).strip()
+
+
+def resend(rng: random.Random, ticket: Ticket) -> Ticket:
+    """The same ticket with one to three edits that leave the answer as it is."""
+    name = mark("PERSON", private_value(rng, "PERSON"))
+    greetings, closings, *_ = say.VOICES[ticket.customer.voice]
+    edits: dict[str, Callable[[str], str]] = {
+        "typos": lambda body: rewrite(body, lambda text: misspell(rng, text, 0.07), FIXED),
+        "stops": lambda body: rewrite(body, lambda text: text.replace("!", ".").replace(". ", " . "), FIXED),
+        "spaces": lambda body: rewrite(body, lambda text: text.replace("\n", "\n\n").replace(". ", ".  "), FIXED),
+        "cut": lambda body: "\n".join(line for line in body.split("\n") if line not in (*greetings, *closings)),
+        "greet": lambda body: f"{rng.choice(say.VOICES['plain'][0][:4])}\n{rng.choice(say.RESENT)} {body}",
+        "sign": lambda body: f"{body}\n{name}",
+        "chase": lambda body: f"{rng.choice(say.CHASED)}\n\n> " + body.replace("\n", "\n> "),
+    }
+    body = ticket.body
+    for edit in rng.sample(sorted(edits), rng.randint(1, 3)):
+        body = edits[edit](body)
+    if body == ticket.body:
+        body = edits["greet"](body)
+    later = timedelta(days=0 if ticket.relative or not ticket.day else rng.randint(0, 3))  # else another answer
+    subject = rng.choice(("", "", "Re: ")) + ticket.subject
+    return replace(ticket, subject=subject, body=body, received=ticket.received + later)
+
+
+def another_case(rng: random.Random, ticket: Ticket) -> Ticket:
+    """A new ticket in the words of an old one: another product, order, amount and day, so no duplicate."""
+    received = min(ticket.received + timedelta(days=rng.randint(5, 60)), LAST_DAY)
+    writer = Writer(rng, ticket.customer, received)
+    writer.set_day(received - timedelta(days=rng.randint(2, 30)))
+
+    def swap(marked: str) -> str:
+        for fact, slot in (("product", "product"), ("order", "order"), ("amount", "amount"), ("date", "day")):
+            marked = re.sub(f"\x01{fact}\x02[^\x03]*\x03", writer.slot[slot], marked)
+        return marked
+
+    amount, day = ticket.amount and writer.amount, ticket.day and writer.day
+    tags = (*(tag for tag in ticket.tags if tag != "duplicate"), "another_case")
+    subject, body = swap(ticket.subject), swap(ticket.body)
+    return replace(ticket, received=received, subject=subject, body=body, amount=amount, day=day, tags=tags, family=-1)
+
+
+def make_tickets(rng: random.Random) -> list[Ticket]:
+    customers = make_customers(rng, CUSTOMERS)
+    exact, near = round(ROWS * EXACT_DUPLICATE), round(ROWS * NEAR_DUPLICATE)
+    originals = ROWS - exact - near - LABEL_CONFLICTS - ANOTHER_CASE
+    refusals, near_refusals, shorts, longs = (
+        round(originals * share) for share in (REFUSAL, NEAR_REFUSAL, SHORT, LONG)
+    )
+    jobs: list[dict[str, str]] = [{"refuse": clause} for clause in cycle(rng, say.REFUSALS, refusals)]
+    jobs += [{"intent": intent, "first": first} for intent, first in cycle(rng, say.NEAR_REFUSALS, near_refusals)]
+    jobs += [{"intent": intent, "issue": issue} for intent, issue in say.PRIVATE_ISSUES]
+    shapes = ["short"] * shorts + ["long"] * longs
+    shapes += [""] * (originals - len(jobs) - len(shapes))
+    intents = cycle(rng, [intent for intent, weight in INTENTS.items() for _ in range(weight)], len(shapes))
+    jobs += [{"intent": intent, "shape": shape} for intent, shape in zip(intents, shapes, strict=True)]
+    rng.shuffle(jobs)
+    exponent, shift = SKEW
+    weights = [1 / (number + shift) ** exponent for number in range(CUSTOMERS)]
+    owners = [customers[n] for n, weight in enumerate(weights) for _ in range(round(originals * weight / sum(weights)))]
+    owners += customers[: max(0, originals - len(owners))]
+    rng.shuffle(owners)
+    tickets = []
+    for job, customer in zip(jobs, owners, strict=False):  # rounding may leave an owner or two
+        received = FIRST_DAY + timedelta(days=rng.randrange((LAST_DAY - FIRST_DAY).days))
+        writer = Writer(rng, customer, received)
+        writer.tags |= {"near_refusal"} if "first" in job else set()
+        tickets.append(writer.write_refusal(job["refuse"]) if "refuse" in job else writer.write(**job))
+    return tickets + make_copies(rng, customers, tickets, exact, near)
+
+
+def cycle(rng: random.Random, items: Sequence[Any], count: int) -> list[Any]:
+    """`count` items in shuffled order, each as often as any other (or once more)."""
+    drawn: list[Any] = []
+    while len(drawn) < count:
+        drawn += rng.sample(items, min(len(items), count - len(drawn)))
+    return drawn
+
+
+def make_copies(
+    rng: random.Random, customers: list[Customer], tickets: list[Ticket], exact: int, near: int
+) -> list[Ticket]:
+    """Copies of some `tickets`, which get a family number (two of each kind have three members), and lookalikes."""
+    usable = [n for n, ticket in enumerate(tickets) if "short" not in ticket.tags]
+    torn = [n for n in usable if tickets[n].intent in ("refund", "exchange") and tickets[n].urgency == "normal"]
+    conflicts = rng.sample(torn, LABEL_CONFLICTS)
+    chosen = rng.sample([n for n in usable if n not in conflicts], exact + near - 4)
+    same, alike = chosen[: exact - 2], chosen[exact - 2 :]
+    for n in (*conflicts, *chosen):
+        tickets[n] = replace(tickets[n], family=n)
+    copies = []
+    for n in conflicts:
+        tickets[n] = replace(tickets[n], tags=(*tickets[n].tags, "label_conflict"))
+        copies.append(replace(tickets[n], intent="exchange" if tickets[n].intent == "refund" else "refund"))
+    copies += [tickets[n] for n in (*same, *same[:2])]
+    copies += [resend(rng, tickets[n]) for n in (*alike, *alike[:2])]
+    for place in range(1, CROSS_CUSTOMER + 1):  # sent once more from another account
+        others = [customer for customer in customers if customer != copies[-place].customer]
+        copies[-place] = replace(copies[-place], customer=rng.choice(others))
+    copies = [replace(copy, tags=(*copy.tags, "duplicate")) for copy in copies]
+    typed = [n for n in usable if "capitals" not in tickets[n].tags and tickets[n].customer.voice != "casual"]
+    reused = [n for n in typed if tickets[n].family < 0 and "\x01order" in tickets[n].body and not tickets[n].relative]
+    return copies + [another_case(rng, tickets[n]) for n in rng.sample(reused, ANOTHER_CASE)]
+
+
+def make() -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
+    """The raw rows, the gold private spans and the gold duplicates, each in the order of ids."""
+    rng = random.Random(SEED)
+    tickets = make_tickets(rng)
+    rng.shuffle(tickets)
+    tickets.sort(key=lambda ticket: (ticket.received, "duplicate" in ticket.tags))
+    rows, spans = [], []
+    families: dict[int, list[dict[str, Any]]] = {}
+    for number, ticket in enumerate(tickets, 1):
+        contact = dict(zip(CONTACT, ticket.contact, strict=True))
+        texts = {column: unmark(mark(CONTACT[column], value)) for column, value in contact.items() if value}
+        texts |= {"subject": unmark(ticket.subject), "body": unmark(ticket.body)}
+        for column, (_, found) in texts.items():
+            for kind, start, end in found:
+                if kind.isupper():
+                    spans.append({"id": f"T-{number:05d}", "field": column, "start": start, "end": end, "kind": kind})
+        row: dict[str, Any] = {"id": f"T-{number:05d}", "customer": ticket.customer.code, **contact}
+        row |= {"received": ticket.received.isoformat(), "subject": texts["subject"][0], "body": texts["body"][0]}
+        rows.append(row | {"target": ticket.target(), "tags": sorted(ticket.tags)})
+        if ticket.family >= 0:
+            families.setdefault(ticket.family, []).append(rows[-1])
+    duplicates = []
+    for cluster, family in enumerate(families.values(), 1):
+        kind = "exact" if len({(row["received"], row["subject"], row["body"]) for row in family}) == 1 else "near"
+        duplicates += [{"id": row["id"], "cluster": f"D-{cluster:03d}", "kind": kind} for row in family]
+    return rows, spans, sorted(duplicates, key=lambda line: line["id"])
+
+
+def summary(rows: list[dict[str, Any]], spans: list[dict[str, Any]], duplicates: list[dict[str, Any]]) -> str:
+    """What was made, as a small table."""
+    answers = [row["target"] for row in rows if "refusal" not in row["target"]]
+    words = sorted(len(f"{row['subject']} {row['body']}".split()) for row in rows)
+    customers = Counter(row["customer"] for row in rows)
+    counts = {
+        "intent": Counter(answer["intent"] for answer in answers),
+        "urgency": Counter(answer["urgency"] for answer in answers),
+        "issues": Counter(len(answer["issues"]) for answer in answers),
+        "null": Counter(key for answer in answers for key, value in answer.items() if value is None),
+        "tags": Counter(tag for row in rows for tag in row["tags"]),
+        "private": Counter(span["kind"] for span in spans),
+        "in column": Counter(span["field"] for span in spans),
+        "clusters": Counter({line["cluster"]: line["kind"] for line in duplicates}.values()),
+    }
+    sizes = customers.most_common()
+    lines = {
+        "rows": f"{len(rows)}, of them answers {len(answers)}, refusals {len(rows) - len(answers)}",
+        "customers": f"{len(sizes)}, largest {sizes[0][1] / len(rows):.1%} of the rows, smallest {sizes[-1][1]} row(s)",
+        "words": f"median {words[len(words) // 2]}, mean {sum(words) / len(words):.0f}, from {words[0]} to {words[-1]}",
+    } | {
+        title: ", ".join(f"{name} {number}" for name, number in count.most_common()) for title, count in counts.items()
+    }
+    return "\n".join(f"{title:10} {line}" for title, line in lines.items())
+
+
+def main() -> None:
+    rows, spans, duplicates = make()
+    for name, lines in (("raw/tickets", rows), ("gold/spans", spans), ("gold/duplicates", duplicates)):
+        path = DATA / f"{name}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    print(summary(rows, spans, duplicates))
+
+
+if __name__ == "__main__":
+    main()

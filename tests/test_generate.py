@@ -1,0 +1,290 @@
+"""The sample tickets and their gold labels: made as committed, true to the text, and as hard as the data card says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from datetime import date
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+pytestmark = pytest.mark.skipif(not (DATA / "generate.py").exists(), reason="this domain brought its own data")
+sys.path.insert(0, str(DATA))
+MADE = ("raw/tickets.jsonl", "gold/spans.jsonl", "gold/duplicates.jsonl")
+REFUSAL = {"refusal": "policy"}
+
+
+def read(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (DATA / name).read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, Any]]:
+    return read(MADE[0])
+
+
+@pytest.fixture(scope="module")
+def spans() -> list[dict[str, Any]]:
+    return read(MADE[1])
+
+
+def answers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if row["target"] != REFUSAL]
+
+
+def text_of(row: dict[str, Any]) -> str:
+    return f"{row['subject']}\n{row['body']}"
+
+
+def test_generator_writes_the_committed_bytes(tmp_path: Path) -> None:
+    for name in ("generate.py", "clauses.py", "wording.py"):
+        (tmp_path / name).write_bytes((DATA / name).read_bytes())
+    strange = os.environ | {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "generate.py")], cwd=tmp_path, env=strange, capture_output=True, check=True
+    )
+    assert b"rows       900" in done.stdout
+    for name in MADE:
+        assert (tmp_path / name).read_bytes() == (DATA / name).read_bytes(), name
+
+
+def test_rows_have_the_same_columns_and_ids_in_order(rows: list[dict[str, Any]]) -> None:
+    columns = ["id", "customer", "contact_name", "contact_email", "contact_phone"]
+    columns += ["received", "subject", "body", "target", "tags"]
+    assert all(list(row) == columns for row in rows)
+    assert [row["id"] for row in rows] == [f"T-{number:05d}" for number in range(1, 901)]
+    assert all(row["body"].strip() and isinstance(row["subject"], str) for row in rows)
+
+
+def test_targets_are_valid_and_their_spans_lie_in_the_text(rows: list[dict[str, Any]]) -> None:
+    schema = json.loads((DATA / "schema.json").read_text(encoding="utf-8"))
+    validator = jsonschema_rs.validator_for(schema, validate_formats=True)
+    for row in answers(rows):
+        target = row["target"]
+        assert [error.message for error in validator.iter_errors(target)] == [], row["id"]
+        assert list(target) == list(schema["properties"])
+        for span in (target["product"], *target["issues"]):
+            assert span is None or span in text_of(row), (row["id"], span)
+        assert date.fromisoformat(target["date"]) <= date.fromisoformat(row["received"])
+        assert len(set(target["issues"])) == len(target["issues"])
+
+
+def test_amounts_that_are_meant_are_in_the_text(rows: list[dict[str, Any]]) -> None:
+    for row in answers(rows):
+        amount = row["target"]["amount"]
+        if amount is not None:
+            number = f"{amount:.2f}"
+            forms = {number, number.replace(".", ",")} | ({f"{amount:.0f}"} if amount % 1 == 0 else set())
+            bare = re.sub(r"(?<=\d)[.,](?=\d{3}(\D|$))", "", text_of(row))
+            assert any(form in bare for form in forms), (row["id"], amount)
+
+
+def test_gold_spans_lie_where_they_say(rows: list[dict[str, Any]], spans: list[dict[str, Any]]) -> None:
+    by_id = {row["id"]: row for row in rows}
+    seen: dict[tuple[str, str], int] = defaultdict(int)
+    shapes = {
+        "EMAIL_ADDRESS": r"[\w.]+@(mail\.)?example\.(com|org|net)",
+        "PHONE_NUMBER": r"[+(\d][\d ()-]{6,18}\d",
+        "CREDIT_CARD": r"[\d -]{15,19}",
+        "IBAN_CODE": r"[A-Z]{2}\d\d[\dA-Z ]{11,30}",
+        "US_SSN": r"9\d\d-\d\d-\d{4}",
+        "PASSPORT": r"[CKLX]0[XZ]\d{6}",
+        "SECRET": r"\S{8,}",
+        "USERNAME": r"[\w.]+",
+        "URL": r"https://\w+\.example\.(com|org|net)/\w+\?token=\w+",
+        "DATE_OF_BIRTH": r"\d.*\d",
+        "IP_ADDRESS": r"[\d.]+|[\da-f:]+",
+        "STREET_ADDRESS": r"\w.*\w",
+        "PERSON": r"\w+( \w+)?",
+    }
+    for span in spans:
+        text = by_id[span["id"]][span["field"]]
+        value = text[span["start"] : span["end"]]
+        assert re.fullmatch(shapes[span["kind"]], value, re.IGNORECASE), span
+        assert seen[span["id"], span["field"]] <= span["start"], "spans are in order and do not overlap"
+        seen[span["id"], span["field"]] = span["end"]
+        if span["field"].startswith("contact"):
+            assert value == text
+    assert {span["kind"] for span in spans} == set(shapes)
+    assert all(count >= 6 for count in Counter(span["kind"] for span in spans).values())
+
+
+def test_no_private_value_escapes_the_gold_spans(rows: list[dict[str, Any]], spans: list[dict[str, Any]]) -> None:
+    """What looks like an e-mail address, a link, or a contact's name in a text has a gold span around it."""
+    inside = {(span["id"], span["field"], at) for span in spans for at in range(span["start"], span["end"])}
+    for row in rows:
+        for field in ("subject", "body"):
+            known = [re.escape(row["contact_name"])] if row["contact_name"] else []
+            for found in re.finditer(
+                "|".join([r"[\w.]+@[\w.]*\w", r"https?://\S+", *known]), row[field], re.IGNORECASE
+            ):
+                assert all((row["id"], field, at) in inside for at in range(*found.span())), (row["id"], found[0])
+
+
+def test_private_values_are_made_up(rows: list[dict[str, Any]], spans: list[dict[str, Any]]) -> None:
+    by_id = {row["id"]: row for row in rows}
+    nets = [ip_network(net) for net in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")]
+    numbers = re.compile(r"55501\d\d|0?2079460\d{3}|07700900\d{3}|441632960\d{3}|03023125\d{3}|3363998\d{4}")
+    for span in spans:
+        value = by_id[span["id"]][span["field"]][span["start"] : span["end"]]
+        plain = re.sub(r"\W", "", value)
+        if span["kind"] == "CREDIT_CARD":
+            assert luhn(plain), value
+        elif span["kind"] == "IBAN_CODE":
+            assert int("".join(str(int(character, 36)) for character in plain[4:] + plain[:4])) % 97 == 1, value
+        elif span["kind"] == "IP_ADDRESS":
+            assert any(ip_address(value.lower()) in net for net in nets)
+        elif span["kind"] == "PHONE_NUMBER":
+            assert numbers.search(plain), value
+    assert not luhn("4111111111111112")
+
+
+def luhn(digits: str) -> bool:
+    doubled = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits))]
+    return sum(number - 9 * (number > 9) for number in doubled) % 10 == 0
+
+
+def test_private_values_in_targets_are_few_and_in_issues_only(
+    rows: list[dict[str, Any]], spans: list[dict[str, Any]]
+) -> None:
+    by_id = {row["id"]: row for row in rows}
+    with_private = set()
+    for span in spans:
+        row = by_id[span["id"]]
+        target, value = row["target"], row[span["field"]][span["start"] : span["end"]]
+        if target != REFUSAL:
+            assert value not in (target["product"],)
+            if any(value in issue for issue in target["issues"]):
+                with_private.add(row["id"])
+    assert 2 <= len(with_private) <= 8
+
+
+def test_shares_are_as_the_data_card_says(rows: list[dict[str, Any]]) -> None:
+    share = {tag: count / len(rows) for tag, count in Counter(tag for row in rows for tag in row["tags"]).items()}
+    assert 0.08 <= share["refusal"] <= 0.11
+    assert 0.03 <= share["near_refusal"] <= 0.05
+    assert 0.03 <= share["short"] <= 0.08
+    assert 0.005 <= share["long"] <= 0.02
+    for tag in ("quoted_reply", "typos", "signature", "two_dates", "two_amounts", "missing_field"):
+        assert share[tag] >= 0.05, tag
+    sizes = Counter(row["customer"] for row in rows)
+    assert len(sizes) == 45
+    assert 0.09 <= max(sizes.values()) / len(rows) <= 0.12
+    intents = Counter(row["target"]["intent"] for row in answers(rows))
+    assert len(intents) == 8
+    assert min(intents.values()) >= 30
+    for key in ("product", "amount"):
+        assert 0.05 <= sum(row["target"][key] is None for row in answers(rows)) / len(rows) <= 0.75, key
+    for column in ("contact_name", "contact_email", "contact_phone"):
+        assert 0.05 <= sum(row[column] is None for row in rows) / len(rows) <= 0.2, column
+
+
+def test_refusals_and_their_lookalikes_are_labelled(rows: list[dict[str, Any]]) -> None:
+    assert all((row["target"] == REFUSAL) == ("refusal" in row["tags"]) for row in rows)
+    assert not any("near_refusal" in row["tags"] for row in rows if row["target"] == REFUSAL)
+
+
+def test_lengths(rows: list[dict[str, Any]]) -> None:
+    words = {row["id"]: len(row["body"].split()) for row in rows}
+    for row in rows:
+        assert "long" not in row["tags"] or 240 <= words[row["id"]] <= 420, (row["id"], words[row["id"]])
+        assert "short" not in row["tags"] or 2 <= words[row["id"]] <= 12, (row["id"], row["body"])
+    assert 30 <= sorted(words.values())[len(words) // 2] <= 50
+
+
+def test_duplicate_clusters_are_true(rows: list[dict[str, Any]]) -> None:
+    by_id = {row["id"]: row for row in rows}
+    clusters = defaultdict(list)
+    for line in read(MADE[2]):
+        clusters[line["cluster"]].append((line["kind"], by_id[line["id"]]))
+    torn = across = 0
+    for members in clusters.values():
+        kinds, texts = {kind for kind, _ in members}, {(row["received"], text_of(row)) for _, row in members}
+        targets = {json.dumps(row["target"]) for _, row in members}
+        assert len(members) >= 2
+        assert kinds == ({"exact"} if len(texts) == 1 else {"near"})
+        conflict = any("label_conflict" in row["tags"] for _, row in members)
+        assert (len(targets) > 1) == conflict
+        torn += conflict
+        across += len({row["customer"] for _, row in members}) > 1
+    assert torn == 4
+    assert across >= 2
+    copies = Counter(kind for members in clusters.values() for kind, _ in members[1:])
+    assert 0.025 <= copies["exact"] / len(rows) <= 0.045
+    assert 0.05 <= copies["near"] / len(rows) <= 0.07
+    gold = {line["id"] for line in read(MADE[2])}
+    assert sum("another_case" in row["tags"] and row["id"] not in gold for row in rows) == 8
+    texts = Counter(
+        (row["received"], text_of(row)) for row in rows if row["id"] not in gold and "short" not in row["tags"]
+    )
+    assert max(texts.values()) == 1, "no exact duplicate is missing from the gold labels"
+
+
+def test_customers_are_strangers_to_each_other(rows: list[dict[str, Any]]) -> None:
+    """A held-out customer's products are in no other customer's tickets, but for those sent from a wrong account."""
+    owners = defaultdict(set)
+    for row in answers(rows):
+        if row["target"]["product"] and "duplicate" not in row["tags"]:
+            owners[row["target"]["product"].lower()].add(row["customer"])
+    assert all(len(customers) == 1 for customers in owners.values())
+    assert len(owners) > 120
+
+
+def six_words(text: str) -> set[str]:
+    words = text.split()
+    return {" ".join(words[at : at + 6]) for at in range(len(words) - 5)}
+
+
+def test_texts_are_varied(rows: list[dict[str, Any]]) -> None:
+    """No run of six words is common."""
+    masked = [
+        re.sub(r"\W+|\d+", " ", row["body"].lower())
+        for row in rows
+        if not {"short", "duplicate", "another_case"} & set(row["tags"])
+    ]
+    grams = Counter(gram for text in masked for gram in six_words(text))
+    assert grams.most_common(1)[0][1] / len(masked) < 0.06, grams.most_common(3)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["product", "PERSON", "issue"]), st.text("ab .é\n", max_size=8)), max_size=6))
+def test_unmark_gives_back_what_mark_put_in(parts: list[tuple[str, str]]) -> None:
+    from wording import mark, unmark
+
+    text, spans = unmark("".join(f"x{mark(name, value)}" for name, value in parts))
+    assert text == "".join(f"x{value}" for _, value in parts)
+    assert [(name, text[start:end]) for name, start, end in spans] == parts
+
+
+@given(st.text("abcdefgh XYZ.", max_size=40), st.text("abcdefgh XYZ.", max_size=40), st.integers(0, 99))
+def test_typos_leave_marked_text_alone(before: str, kept: str, seed: int) -> None:
+    import random
+
+    from wording import mark, misspell, rewrite, unmark
+
+    marked = rewrite(before + mark("order", kept), lambda text: misspell(random.Random(seed), text, 0.5), ("order",))
+    text, spans = unmark(marked)
+    assert [text[start:end] for _, start, end in spans] == [kept]
+
+
+def test_days_are_worded_as_calendars_have_them() -> None:
+    import random
+
+    from wording import make_customers
+
+    customers = make_customers(random.Random(1), 45)
+    for customer in customers:
+        for day in (date(2026, 3, 1), date(2026, 11, 12), date(2026, 12, 22), date(2026, 5, 23)):
+            wording = customer.day(random.Random(3), day, year=True)
+            assert str(day.year) in wording
+            assert re.search(rf"\b0?{day.day}(st|nd|rd|th)?\b", wording)
