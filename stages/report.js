@@ -1,0 +1,255 @@
+// The browser of the records. Text of a record only ever becomes a text node, never HTML.
+"use strict";
+const { records, outcomes } = JSON.parse(document.getElementById("data").textContent);
+const [form, count, list, more] = ["filters", "count", "list", "more"].map((id) => document.getElementById(id));
+const CHUNK = 50; // rows put on the page at a time
+const UNSEEN = /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/;
+const PIECES = new RegExp(`(${UNSEEN.source})|(?<=,)(?=\\S)`); // where a text is taken apart to be shown
+// What is compared as one: a short quoted string (a value of JSON), a number, a word, white space, any other character.
+const WORD = /"(?:[^"\\\n]|\\.){0,80}"|\d+(?:\.\d+)?|[\p{L}\p{N}_]+|\s+|[^\p{L}\p{N}_\s]/gu;
+const RESULT = { match: "", wrong: "≠ ", missing: "∅ ", spurious: "+ " };
+let shown = [];
+let drawn = 0;
+
+function make(tag, className, ...children) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  for (const child of children) node.append(typeof child === "string" ? textOf(child) : child);
+  return node;
+}
+
+// The text as nodes: what can't be seen, or would reorder the rest, is spelled out; a line may break after a comma.
+function textOf(text) {
+  const parts = document.createDocumentFragment();
+  for (const part of text.split(PIECES)) {
+    if (part === undefined) continue;
+    if (part.length === 1 && UNSEEN.test(part)) {
+      parts.append(make("span", "ctl", `U+${part.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`));
+    } else if (part) {
+      parts.append(part);
+      if (part.endsWith(",")) parts.append(document.createElement("wbr"));
+    }
+  }
+  return parts;
+}
+
+const plain = (name) => name.replaceAll("_", " ");
+const start = (text) => (typeof text === "string" ? text : text[0]);
+const size = (text) => (typeof text === "string" ? text.length : text[1]);
+
+// --- filter, search, order -----------------------------------------------------------------------------------------
+
+const CHANGE = {
+  lost: ([base, tuned]) => base.outcome === "pass" && tuned.outcome !== "pass",
+  won: ([base, tuned]) => base.outcome !== "pass" && tuned.outcome === "pass",
+  failing: ([, tuned]) => tuned.outcome !== "pass",
+  both: ([base, tuned]) => base.outcome === "pass" && tuned.outcome === "pass",
+};
+const ORDER = {
+  file: (a, b) => a.number - b.number,
+  longest: (a, b) => size(b.input) - size(a.input) || a.number - b.number,
+};
+
+function haystack(record) {
+  record.text ??= [record.id, record.group, ...record.tags, record.context ?? "", record.input, record.target]
+    .concat(record.models.map((model) => model.text))
+    .map(start)
+    .join("\n")
+    .toLowerCase();
+  return record.text;
+}
+
+function settings() {
+  return Object.fromEntries([...new FormData(form)].filter(([, value]) => value !== ""));
+}
+
+function apply() {
+  const { q, change, base, tuned, group, tag, sort } = settings();
+  const words = (q ?? "").toLowerCase();
+  shown = records.filter(
+    (record) =>
+      (!change || CHANGE[change](record.models)) &&
+      (!base || record.models[0].outcome === base) &&
+      (!tuned || record.models[1].outcome === tuned) &&
+      (group === undefined || record.group === group) &&
+      (tag === undefined || record.tags.includes(tag)) &&
+      (!words || haystack(record).includes(words)),
+  );
+  if (sort) shown.sort(ORDER[sort]);
+  count.textContent = `${shown.length} of ${records.length} records`;
+  list.replaceChildren();
+  drawn = 0;
+  draw();
+}
+
+function draw() {
+  list.append(...shown.slice(drawn, drawn + CHUNK).map(row));
+  drawn = Math.min(drawn + CHUNK, shown.length);
+  more.hidden = drawn === shown.length;
+}
+
+// --- one record ----------------------------------------------------------------------------------------------------
+
+function chip(model, name) {
+  const passes = model.outcome === "pass";
+  return make("span", `chip ${name} ${passes ? "pass" : ""}`, `${passes ? "✓" : "✗"} ${plain(model.outcome)}`);
+}
+
+function row(record) {
+  const [base, tuned] = record.models;
+  const why = make("span", "why", make("span", "snippet", start(record.input).slice(0, 200).replace(/\s+/g, " ")));
+  if (tuned.reason) why.prepend(make("span", "reason", tuned.reason));
+  const summary = make(
+    "summary",
+    "",
+    make("span", "", make("bdi", "id", record.id), document.createElement("br"), make("bdi", "who", record.group)),
+    make("span", "moves", chip(base, "base"), " → ", chip(tuned, "")),
+    why,
+  );
+  const details = make("details", "record", summary);
+  details.addEventListener("toggle", () => details.children.length > 1 || details.append(body(record)));
+  return make("li", "", details);
+}
+
+function body(record) {
+  const [base, tuned] = record.models;
+  const left = make("div", "", pane(`Input of record ${record.number}`, record.input, [textOf(start(record.input))]));
+  if (record.context) left.append(pane("Context", record.context, [textOf(start(record.context))]));
+  if (record.tags.length) left.append(make("p", "note", `Tags: ${record.tags.join(", ")}`));
+  const right = make("div", "");
+  if (record.fields.length) right.append(fields(record.fields));
+  right.append(pane("Target", record.target, [textOf(start(record.target))]));
+  for (const [name, model] of [["Base", base], ["Tuned", tuned]]) {
+    const parts = diff(start(record.target), start(model.text));
+    const block = pane(name, model.text, parts ?? [textOf(start(model.text))]);
+    const outcome = chip(model, "");
+    if (model.reason) outcome.append(textOf(`: ${model.reason}`));
+    block.firstChild.append(outcome);
+    if (model.cut_off) block.append(make("p", "note", "Cut off at the longest output allowed."));
+    if (!parts) block.append(make("p", "note", "Has so little in common with the target that nothing is marked."));
+    right.append(block);
+  }
+  right.append(make("p", "note", make("mark", "", "not in the target"), " ", make("del", "", "missing from the output")));
+  return make("div", "body", left, right);
+}
+
+function pane(title, text, parts) {
+  const content = make("pre", "", ...parts);
+  content.tabIndex = 0;
+  content.dir = "auto";
+  content.setAttribute("aria-label", title);
+  const block = make("div", "", make("h4", "", title), content);
+  if (typeof text !== "string") {
+    const [kept, all] = [text[0].length, text[1]].map((n) => n.toLocaleString("en"));
+    block.append(make("p", "note", `The first ${kept} of ${all} characters; all are in predictions.jsonl.`));
+  }
+  return block;
+}
+
+function fields(rows) {
+  const heads = ["Field", "Target", "Base", "Tuned"].map((name) => {
+    const head = make("th", "", name);
+    head.scope = "col";
+    return head;
+  });
+  const lines = rows.map(([path, target, ...cells]) => {
+    const head = make("th", "", path);
+    head.scope = "row";
+    const line = make("tr", "", head, make("td", "", target));
+    for (const cell of cells) {
+      const [value, result] = cell ?? ["–", "none given"];
+      line.append(make("td", result, RESULT[result] ?? "", value, make("span", "sr", ` (${result})`)));
+    }
+    return line;
+  });
+  return make("table", "fields", make("thead", "", make("tr", "", ...heads)), make("tbody", "", ...lines));
+}
+
+// --- differences ---------------------------------------------------------------------------------------------------
+
+// The output as nodes: what the target lacks is marked, what the output lacks is struck out. Null where they share
+// less than a third. The longest common subsequence, between what begins and ends the same.
+function diff(target, output) {
+  const [a, b] = [target, output].map((text) => text.match(WORD) ?? []);
+  let head = 0;
+  while (head < a.length && head < b.length && a[head] === b[head]) head++;
+  let tail = 0;
+  while (tail < a.length - head && tail < b.length - head && a.at(-1 - tail) === b.at(-1 - tail)) tail++;
+  const parts = [["", b.slice(0, head).join("")]];
+  parts.push(...middle(a.slice(head, a.length - tail), b.slice(head, b.length - tail)));
+  parts.push(["", b.slice(b.length - tail).join("")]);
+  const same = parts.reduce((sum, [kind, text]) => sum + (kind ? 0 : text.length), 0);
+  if (same < (target.length + output.length) / 6) return null;
+  return parts.filter(([, text]) => text).map(([kind, text]) => (kind ? make(kind, "", text) : textOf(text)));
+}
+
+function middle(a, b) {
+  if (a.length * b.length > 1e6) return [["del", a.join("")], ["mark", b.join("")]];
+  const width = b.length + 1;
+  const common = new Uint16Array((a.length + 1) * width); // longest common subsequence of a[i:] and b[j:]
+  for (let i = a.length - 1; i >= 0; i--) {
+    for (let j = b.length - 1; j >= 0; j--) {
+      const at = i * width + j;
+      common[at] = a[i] === b[j] ? common[at + width + 1] + 1 : Math.max(common[at + width], common[at + 1]);
+    }
+  }
+  const parts = [];
+  const add = (kind, text) => (parts.at(-1)?.[0] === kind ? (parts.at(-1)[1] += text) : parts.push([kind, text]));
+  for (let i = 0, j = 0; i < a.length || j < b.length; ) {
+    if (i < a.length && j < b.length && a[i] === b[j]) add("", (i++, b[j++]));
+    else if (j === b.length || (i < a.length && common[(i + 1) * width + j] >= common[i * width + j + 1])) add("del", a[i++]);
+    else add("mark", b[j++]);
+  }
+  return parts;
+}
+
+// --- wiring --------------------------------------------------------------------------------------------------------
+
+function fill(name, values, label) {
+  for (const value of values) form.elements[name].append(new Option(label(value), value));
+}
+const unique = (values) => [...new Set(values)].sort((a, b) => a.localeCompare(b, "en"));
+for (const [index, name] of ["base", "tuned"].entries()) {
+  const there = new Set(records.map((record) => record.models[index].outcome));
+  fill(name, outcomes.filter((outcome) => there.has(outcome)), plain);
+}
+fill("group", unique(records.map((record) => record.group)), (name) => name);
+fill("tag", unique(records.flatMap((record) => record.tags)), (name) => name);
+
+function remember() {
+  const query = new URLSearchParams(settings()).toString();
+  history.replaceState(null, "", query ? `#records?${query}` : "#records");
+}
+
+function recall() {
+  const [place, query] = location.hash.split("?");
+  if (place !== "#records" || !query) return;
+  for (const [name, value] of new URLSearchParams(query)) if (form.elements[name]) form.elements[name].value = value;
+  document.getElementById("records").scrollIntoView();
+}
+
+let timer;
+form.addEventListener("input", () => {
+  clearTimeout(timer);
+  timer = setTimeout(() => (apply(), remember()), 120);
+});
+form.addEventListener("submit", (event) => event.preventDefault());
+form.addEventListener("reset", () => setTimeout(() => (apply(), remember())));
+more.addEventListener("click", () => {
+  const first = drawn;
+  draw();
+  list.children[first].querySelector("summary").focus();
+});
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-set]");
+  if (!button) return;
+  form.reset();
+  for (const [name, value] of Object.entries(JSON.parse(button.dataset.set))) form.elements[name].value = value;
+  apply();
+  remember();
+  document.getElementById("records").scrollIntoView();
+  count.focus({ preventScroll: true });
+});
+new IntersectionObserver(([entry]) => entry.isIntersecting && !more.hidden && draw(), { rootMargin: "600px" }).observe(more);
+recall();
+apply();

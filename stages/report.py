@@ -1,0 +1,272 @@
+"""Render reports/comparison.html, the page on which the release is decided: `python -m stages.report`.
+
+The page shows the gate's verdict and the serving curves, so it is made after `gate`, not by `compare`; what `compare`
+found keeps the same bytes from run to run, this page can't. It holds no text but what is escaped or set as text by
+the script, loads nothing, and its content security policy lets no other script or style run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import csv
+import hashlib
+import json
+import re
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from stages.common.errors import HallmarkError, run_stage
+from stages.common.files import REPORTS, write_text
+from stages.common.params import Params, load_params
+from stages.common.reports import OUTCOMES, Prediction, Report, check_paired, read_predictions
+
+VERDICTS = {"pass": "Pass", "fail": "Fail", "too_little_data": "Too little data"}
+PAGE = REPORTS / "comparison.html"
+FOLDER = Path(__file__).parent
+# Characters that can't be seen or that reorder others (the joiners of emoji and of Persian are left alone).
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+LABEL = 80  # longest name of a customer or tag that is shown whole
+
+
+def run(params: Params) -> None:
+    """Read what the stages before found; write the page."""
+    base, tuned = read_predictions("base"), read_predictions("tuned")
+    check_paired("base", base, "tuned", tuned)
+    comparison, gate, benchmark = Report("comparison", "compare"), Report("gate"), Report("benchmark")
+    if comparison.at("records") != len(tuned):
+        raise HallmarkError("not about these predictions", file=comparison.path, remedy=comparison.remedy)
+    page = render(
+        title=params.base.name,
+        group=params.data.group,
+        comparison=comparison,
+        gate=gate,
+        benchmark=benchmark,
+        curve=read_curve(REPORTS / "sft_curve.csv"),
+        records=island(base, tuned, params.report.field_chars),
+    )
+    write_text(PAGE, page)
+
+
+def read_curve(path: Path) -> dict[str, list[tuple[float, float]]]:
+    """The training curve, `step,split,loss`, as {split: [(step, loss)]}."""
+    curve: dict[str, list[tuple[float, float]]] = {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                curve.setdefault(row["split"], []).append((float(row["step"]), float(row["loss"])))
+    except FileNotFoundError:
+        raise HallmarkError("no such file", file=path, remedy="run `dvc repro sft`, which makes it") from None
+    except (KeyError, TypeError, ValueError):
+        raise HallmarkError(
+            "not a table of step, split and loss", file=path, remedy="run `dvc repro sft`, which makes it"
+        ) from None
+    return curve
+
+
+def island(base: list[Prediction], tuned: list[Prediction], limit: int) -> list[dict[str, Any]]:
+    """Every record as the page's script reads it, worst first; no text longer than `limit` characters is put in."""
+    rows = []
+    for number, (one, two) in enumerate(zip(base, tuned, strict=True)):
+        failing = sum(field["result"] != "match" for field in two["fields"])
+        rank = (
+            two["outcome"] == "pass",
+            one["outcome"] != "pass",  # what the base could and the tuned model can't comes before the rest
+            OUTCOMES.index(two["outcome"]),
+            -failing,
+            number,
+        )
+        row = {
+            "number": number + 1,
+            "id": clip(two["id"], LABEL),
+            "group": clip(two["group"], LABEL),
+            "tags": [clip(tag, LABEL) for tag in two["tags"] or ()],
+            "input": cut(two["input"], limit),
+            "context": cut(two["context"], limit) if two["context"] else None,
+            "target": cut(two["target"], limit),
+            "models": [
+                {
+                    "text": cut(row["prediction"], limit),
+                    "outcome": row["outcome"],
+                    "reason": clip(row["reason"] or "", 300),
+                    "cut_off": row["finish"] == "length",
+                }
+                for row in (one, two)
+            ],
+            "fields": merge_fields(one["fields"], two["fields"], limit),
+        }
+        rows.append((rank, row))
+    return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
+
+
+def merge_fields(base: list[dict[str, Any]], tuned: list[dict[str, Any]], limit: int) -> list[list[Any]]:
+    """One row a field: path, target, and value and result of the base and of the tuned model (None: not judged)."""
+    rows: dict[str, list[list[dict[str, Any]]]] = {}
+    for model, fields in enumerate((base, tuned)):
+        for field in fields:
+            rows.setdefault(field["path"], [[], []])[model].append(field)
+    merged = []
+    for path, (ours, theirs) in rows.items():
+        for one, two in zip_longest(ours, theirs):
+            target = value((one or two)["target"], limit)
+            cells = [[value(cell["prediction"], limit), cell["result"]] if cell else None for cell in (one, two)]
+            merged.append([clip(path, LABEL), target, *cells])
+    return merged
+
+
+def value(of: Any, limit: int) -> str:
+    """A field's value as text: JSON, so that the text `null` and null differ."""
+    return clip(json.dumps(of, ensure_ascii=False), limit)
+
+
+def cut(text: str, limit: int) -> str | list[Any]:
+    """The text, or `[its start, its length]` where it is longer than `limit`."""
+    return text if len(text) <= limit else [text[:limit], len(text)]
+
+
+def clip(text: str, limit: int) -> str:
+    """The text, its end replaced by an ellipsis where it is longer than `limit`."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def to_script(data: Any) -> str:
+    """JSON that is safe inside `<script type="application/json">`: it can't close the element nor open a comment."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return re.sub("[<>&\u2028\u2029\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def visible(text: str) -> str:
+    """The text with what can't be seen, or would reorder the rest, spelled out."""
+    return UNSEEN.sub(lambda match: f"[U+{ord(match[0]):04X}]", clip(text, LABEL))
+
+
+def line_chart(series: dict[str, list[tuple[float, float]]], *, zero: bool) -> dict[str, Any]:
+    """Points and ticks of a line chart on a canvas of 100 x 100, y downwards. `zero`: the y axis starts at 0."""
+    points = [point for line in series.values() for point in line]
+    x_ticks = ticks(min(x for x, _ in points), max(x for x, _ in points))
+    y_ticks = ticks(0.0 if zero else min(y for _, y in points), max(y for _, y in points))
+
+    def place(at: float, axis: list[float]) -> float:
+        return round(100 * (at - axis[0]) / (axis[-1] - axis[0]), 2)
+
+    return {
+        "x": [(place(tick, x_ticks), f"{tick:g}") for tick in x_ticks],
+        "y": [(round(100 - place(tick, y_ticks), 2), f"{tick:g}") for tick in y_ticks],
+        "legend": list(dict.fromkeys(name.split()[0] for name in series)),
+        "lines": {
+            name: [(place(x, x_ticks), round(100 - place(y, y_ticks), 2)) for x, y in sorted(line)]
+            for name, line in series.items()
+        },
+    }
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Three to seven round numbers, the first at or below `low`, the last at or above `high`."""
+    if high <= low:
+        high = low + 1
+    rough = (high - low) / 4
+    power = (
+        10.0 ** (len(str(int(rough))) - 1) if rough >= 1 else 10.0 ** -next(n for n in range(30) if rough * 10**n >= 1)
+    )
+    step = next(nice * power for nice in (1, 2, 5, 10) if nice * power >= rough)
+    first, last = int(low // step), -int(-high // step)
+    return [round(step * n, 12) for n in range(first, last + 1)]
+
+
+def serving(benchmark: Report) -> dict[str, Any]:
+    """Levels by model, and latency over load where a kind of load has more than one level."""
+    charts = {}
+    for kind in ("concurrency", "rate"):
+        lines = {
+            f"{model} {quantile}": [
+                (float(level[kind]), level["latency_s"][quantile])
+                for level in report["levels"]
+                if kind in level and level["latency_s"][quantile] is not None
+            ]
+            for model, report in sorted(benchmark.at("models").items())
+            for quantile in ("p50", "p95")
+        }
+        lines = {name: line for name, line in lines.items() if len(line) > 1}
+        if lines:
+            charts[kind] = line_chart(lines, zero=True)
+    return {"charts": charts, "models": benchmark.at("models"), "server": benchmark.at("server")}
+
+
+def matrix(transitions: list[dict[str, Any]], records: int) -> dict[str, Any]:
+    """The outcomes of the base (rows) by those of the tuned model (columns), passes first, with totals and shades."""
+    counts = {(row["other"], row["tuned"]): row["records"] for row in transitions}
+    before, after = ([name for name in OUTCOMES[::-1] if any(key[at] == name for key in counts)] for at in (0, 1))
+    rows = []
+    for one in before:
+        cells = []
+        for two in after:
+            n = counts.get((one, two), 0)
+            kind = "" if (one == "pass") == (two == "pass") else "lost" if one == "pass" else "won"
+            heat = 1 + sum(n > share * records for share in (0.02, 0.1, 0.3))
+            cells.append({"name": two, "records": n, "heat": heat, "kind": kind})
+        rows.append({"name": one, "cells": cells, "total": sum(cell["records"] for cell in cells)})
+    totals = [sum(counts.get((one, two), 0) for one in before) for two in after]
+    return {"columns": after, "rows": rows, "totals": totals}
+
+
+def render(
+    *,
+    title: str,
+    group: str,
+    comparison: Report,
+    gate: Report,
+    benchmark: Report,
+    curve: dict[str, list[tuple[float, float]]],
+    records: list[dict[str, Any]],
+) -> str:
+    """The page as one HTML text."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.filters["visible"] = visible
+    style, script = ((FOLDER / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    result = comparison.at("against", "base")
+    slices = [
+        (label, [row for row in result["slices"] if row["by"] == by])
+        for by, label in (("group", group), ("tag", "tag"), ("length", "input length"))
+    ]
+    return environment.get_template("report.html.jinja").render(
+        title=title,
+        group=group,
+        comparison=comparison.content,
+        result=result,
+        comparisons=[
+            one["words"] for one in sorted(comparison.at("against").values(), key=lambda one: one["verdict"] != "worse")
+        ],
+        gate=gate.content,
+        verdicts=VERDICTS,
+        matrix=matrix(result["transitions"], comparison.at("records")),
+        slices=[(label, rows) for label, rows in slices if rows],
+        percent=f"{100 * comparison.at('confidence'):g}%",
+        serving=serving(benchmark),
+        curve=line_chart(curve, zero=True) if any(curve.values()) else None,
+        outcomes=OUTCOMES,
+        style=style,
+        script=script,
+        hashes={"style": csp_hash(style), "script": csp_hash(script)},
+        data=to_script({"records": records, "outcomes": OUTCOMES}),
+    )
+
+
+def csp_hash(text: str) -> str:
+    """The source expression with which a content security policy allows exactly this inline text."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Load the parameters and run."""
+    run(load_params(arguments.params))
+
+
+if __name__ == "__main__":
+    run_stage("report", __doc__, main)

@@ -1,0 +1,236 @@
+"""Tune a LoRA adapter on the training records, by default over the base in 4-bit (QLoRA): `python -m stages.sft`."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.common.errors import HallmarkError, run_stage
+from stages.common.files import (
+    ADAPTER,
+    BASE,
+    REPORTS,
+    TRAIN,
+    VALIDATION,
+    atomic_folder,
+    canonical_json,
+    write_json,
+    write_text,
+)
+from stages.common.measured import measured
+from stages.common.model import TRAINING
+from stages.common.params import Params, load_params
+from stages.common.records import read_records
+
+if TYPE_CHECKING:
+    import datasets
+    from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger("sft")
+
+# What the tokenizer is, so that the adapter folder can be used without the base folder.
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "chat_template.jinja")
+
+
+def load_dataset(path: Path, tokenizer: PreTrainedTokenizerBase, params: Params) -> tuple[datasets.Dataset, int]:
+    """The records of a split as TRL reads them (`prompt`, `completion`), and how many were too long and dropped.
+
+    A record is never cut: one over `sft.max_length` tokens is an error or is left out, as `sft.too_long` says.
+    """
+    import datasets
+
+    rows, dropped = [], 0
+    for row in read_records(path).iter_rows(named=True):
+        messages = [*row["prompt"], *row["completion"]]
+        tools = {"tools": json.loads(row["tools"])} if row["tools"] else {}
+        encoded: Any = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, **tools)
+        length = len(encoded["input_ids"])
+        if length > params.sft.max_length:
+            if params.sft.too_long == "error":
+                raise HallmarkError(
+                    f"record '{row['id']}' is {length} tokens long, over sft.max_length = {params.sft.max_length}",
+                    file=path,
+                    field="prompt, completion",
+                    remedy="raise sft.max_length, shorten the record, or set sft.too_long to drop (it is then counted)",
+                )
+            dropped += 1
+            continue
+        rows.append({"prompt": row["prompt"], "completion": row["completion"], **tools})
+    if not rows:
+        raise HallmarkError(
+            "no record is left to train on",
+            file=path,
+            remedy="raise sft.max_length, or see reports/split.json for where the records went",
+        )
+    return datasets.Dataset.from_list(rows), dropped
+
+
+def training_arguments(params: Params, folder: str) -> Any:
+    """TRL's `SFTConfig` for the `sft` block. Nothing is written to `folder` but what TRL insists on."""
+    from trl import SFTConfig
+
+    sft = params.sft
+    return SFTConfig(
+        output_dir=folder,
+        seed=params.seed,
+        data_seed=params.seed,
+        use_cpu=params.compute.device == "cpu",
+        bf16=sft.dtype == "bfloat16",
+        per_device_train_batch_size=sft.batch_size,
+        per_device_eval_batch_size=sft.batch_size,
+        gradient_accumulation_steps=sft.accumulation,
+        num_train_epochs=sft.epochs,
+        max_steps=sft.max_steps or -1,
+        learning_rate=sft.learning_rate,
+        lr_scheduler_type=sft.schedule,
+        warmup_steps=sft.warmup,  # below 1 it is a share of all steps
+        weight_decay=sft.weight_decay,
+        max_grad_norm=sft.max_grad_norm,
+        activation_checkpointing=sft.gradient_checkpointing,
+        max_length=None,  # checked in load_dataset, where a long record has a name
+        completion_only_loss=True,
+        train_sampling_strategy="group_by_length",  # less padding; the order still follows the seed
+        eval_strategy="steps",
+        eval_steps=sft.eval_steps,
+        eval_on_start=True,
+        prediction_loss_only=True,
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=params.compute.device == "cuda",
+    )
+
+
+def save_adapter(model: Any, name: str, revision: str, precision: str, folder: Path) -> None:
+    """Write the adapter as the same bytes each time: safetensors, canonical JSON, the base's tokenizer, no path.
+
+    PEFT lists `target_modules` from a set, in the order of the hash seed, and names the base by its path.
+    """
+    model.save_pretrained(folder, safe_serialization=True)
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's model card; `certify` writes a true one
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = name
+    config["revision"] = revision
+    if isinstance(config["target_modules"], list):
+        config["target_modules"].sort()
+    (folder / "adapter_config.json").write_text(canonical_json(config), encoding="utf-8")
+    (folder / TRAINING).write_text(canonical_json({"base_precision": precision}), encoding="utf-8")
+    for file in TOKENIZER_FILES:
+        if (BASE / file).exists():
+            shutil.copyfile(BASE / file, folder / file)
+
+
+def adapter_hash(model: Any) -> str:
+    """SHA-256 over the trainable tensors, names and bytes: two runs that start apart can't end together."""
+    import torch
+
+    from stages.common.trainer import adapter_parameters
+
+    digest = hashlib.sha256()
+    for name, tensor in adapter_parameters(model).items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def run(params: Params) -> None:
+    """Train on `train`, watch `validation`; write `models/adapter`, `reports/sft.json` and the curve."""
+    from stages.common.compute import set_up
+
+    set_up(params.compute, params.seed)
+    import datasets
+    from peft import LoraConfig
+    from transformers.trainer_callback import PrinterCallback
+
+    from stages.common.model import load_base, load_tokenizer
+    from stages.common.trainer import CompletionTrainer, ProgressLine, adapter_parameters
+
+    datasets.disable_progress_bars()
+    # transformers 5.24 renames it, TRL 1.16 still reads the old name: ends with transformers 6.
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+    sft, report = params.sft, json.loads((REPORTS / "base.json").read_text(encoding="utf-8"))
+    tokenizer = load_tokenizer(BASE)
+    train, dropped = load_dataset(TRAIN, tokenizer, params)
+    validation, dropped_validation = load_dataset(VALIDATION, tokenizer, params)
+    model = load_base(
+        BASE, dtype=sft.dtype, attention=sft.attention, device=params.compute.device, nf4=sft.method == "qlora"
+    )
+    modules = sft.lora.target_modules
+    lora = LoraConfig(
+        r=sft.lora.r,
+        lora_alpha=sft.lora.alpha,
+        lora_dropout=sft.lora.dropout,
+        target_modules=modules if isinstance(modules, str) else sorted(modules),
+        task_type="CAUSAL_LM",
+    )
+    losses = ProgressLine()
+    with measured("sft") as measure, tempfile.TemporaryDirectory() as folder:
+        trainer: Any = CompletionTrainer(
+            model=model,
+            args=training_arguments(params, folder),
+            train_dataset=train,
+            eval_dataset=validation,
+            processing_class=tokenizer,
+            peft_config=lora,
+            callbacks=[losses],
+        )
+        trainer.remove_callback(PrinterCallback)
+        start = adapter_hash(trainer.model)
+        tokens = sum(map(len, trainer.train_dataset["input_ids"]))
+        log.info("%d records, %d tokens a pass, %d steps", len(train), tokens, max_steps(trainer))
+        result = trainer.train()
+        trainer.evaluate()
+        seconds = result.metrics["train_runtime"]
+        measure["train_seconds"] = round(seconds, 1)
+        measure["tokens_per_second"] = round(tokens * result.metrics["epoch"] / seconds, 1)
+        with atomic_folder(ADAPTER) as adapter:
+            precision = "nf4" if sft.method == "qlora" else sft.dtype
+            save_adapter(trainer.model, report["name"], report["revision"], precision, adapter)
+    write_json(
+        REPORTS / "sft.json",
+        {
+            "method": sft.method,
+            "records": {
+                "train": len(train),
+                "validation": len(validation),
+                "too_long_dropped": dropped + dropped_validation,
+            },
+            "tokens": {
+                "train": tokens,
+                "completion": sum(label != -100 for row in trainer.train_dataset["labels"] for label in row),
+            },
+            "steps": trainer.state.global_step,
+            "trainable_parameters": sum(tensor.numel() for tensor in adapter_parameters(trainer.model).values()),
+            "initial_adapter_sha256": start,
+            "train_loss": round(result.training_loss, 6),
+            "validation_loss": losses.validation[-1]["loss"],
+        },
+    )
+    rows = [(row["step"], name, row["loss"]) for name in ("train", "validation") for row in getattr(losses, name)]
+    unique = dict.fromkeys(f"{step},{name},{loss}" for step, name, loss in sorted(rows))
+    write_text(REPORTS / "sft_curve.csv", "\n".join(["step,split,loss", *unique]) + "\n")
+
+
+def max_steps(trainer: Any) -> int:
+    """How many optimizer steps the trainer will make."""
+    if trainer.args.max_steps > 0:
+        return trainer.args.max_steps
+    batches = -(-len(trainer.train_dataset) // trainer.args.per_device_train_batch_size)
+    return int(-(-batches // trainer.args.gradient_accumulation_steps) * trainer.args.num_train_epochs)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Command line: no options of its own."""
+    run(load_params(arguments.params))
+
+
+if __name__ == "__main__":
+    run_stage("sft", __doc__, main)

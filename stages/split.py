@@ -1,0 +1,225 @@
+"""Split the records by whole groups into train, validation and a frozen holdout: `python -m stages.split`.
+
+The holdout is exactly what `data/holdout.lock.json` names; where that file is not there, it is drawn and the file is
+written. `python -m stages.split --refreeze` draws it anew, after which scores no longer compare with earlier ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from stages.common.errors import HallmarkError, run_stage
+from stages.common.files import DEDUPED, HOLDOUT, HOLDOUT_LOCK, MASKED, REPORTS, TRAIN, VALIDATION, write_json
+from stages.common.grouping import assign, digest, place
+from stages.common.leaks import count_leaks, drop_leaks
+from stages.common.measured import measured
+from stages.common.near import distinct, near_pairs, normalise, text_of
+from stages.common.params import Params, load_params
+from stages.common.records import scan_records, write_records
+from stages.common.task import Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    Array = np.ndarray[Any, Any]
+
+log = logging.getLogger(__name__)
+
+FILES = {"train": TRAIN, "validation": VALIDATION, "holdout": HOLDOUT}
+REFREEZE = "`python -m stages.split --refreeze` draws a new holdout (scores before and after it do not compare)"
+
+
+def run(params: Params, refreeze: bool = False) -> None:
+    """Read the deduplicated records, and the lock where there is one; write the parts, the lock and the report."""
+    import polars as pl
+
+    with measured("split") as measure:
+        near = params.dedupe
+        lock = read_lock() if HOLDOUT_LOCK.exists() and not refreeze else None
+        frozen = set(lock["records"]) if lock else set()
+        rows, restored = read(frozen)
+        if lock:
+            check_frozen(lock["records"], rows)
+        sides, cut = assign(rows, frozen, lock["validation"] if lock else None, params.split)
+        texts, text = distinct(rows["text"])
+        pairs = near_pairs(texts, size=near.shingle, threshold=near.threshold, permutations=near.permutations)
+        sides, dropped = drop_leaks(sides, text, pairs)
+        check_not_empty(sides)
+        rows = rows.with_columns(side=pl.Series(sides))
+        for side, path in FILES.items():
+            write_records(path, whole(rows.filter(pl.col("side") == side), restored))
+        hashes = hashes_of(rows.filter(pl.col("side") == "holdout"))
+        if lock is None:
+            lock = {"records": hashes, "validation": cut, "version": 1}
+            write_json(HOLDOUT_LOCK, lock)
+        groups, salt = rows["group"].to_numpy(), params.split.salt
+        leaks = count_leaks(sides, text, pairs, groups)
+        held = leaks.pop("held_out") / len(rows)
+        before = scan_records(MASKED).select("id", "group", text=normalise(text_of("prompt"))).collect()
+        report = {
+            "rows": {side: int((sides == side).sum()) for side in FILES},
+            "groups": {side: rows.filter(pl.col("side") == side)["group"].n_unique() for side in FILES},
+            "largest_group_share": round(max(Counter(groups).values()) / len(rows), 6),
+            "dropped": dropped,
+            "held_back": int((sides == "held back").sum()),
+            "restored": len(restored),
+            "leaks": sum(leaks.values()),
+            "holdout_unchanged": hashes == lock["records"],
+            "random_row_split": {
+                "after_dedupe": count_leaks(random_sides(rows["id"], held, salt), text, pairs, groups),
+                "before_dedupe": count_leaks(
+                    random_sides(before["id"], held, salt),
+                    distinct(before["text"])[1],
+                    None,
+                    before["group"].to_numpy(),
+                ),
+            },
+            "balance": balance(rows, Task(params.task)),
+        }
+        write_json(REPORTS / "split.json", report)
+        measure["rows"] = len(rows)
+    log.info("rows: %s; dropped as leaks: %s", report["rows"], dropped)
+
+
+def read(frozen: set[str]) -> tuple[pl.DataFrame, set[str]]:
+    """The records by id, and which of the frozen ones were brought back from before deduplication.
+
+    New data can hold a duplicate of a frozen record that deduplication keeps in its place. The holdout has the first
+    claim, so the record comes back here from `data/masked.parquet`, and its new duplicate goes as a leak.
+    """
+    import polars as pl
+
+    columns = {
+        "text": normalise(text_of("prompt")),
+        "content": text_of("prompt", "completion"),
+        "target": pl.col("completion").list.last().struct.field("content"),
+    }
+    rows = scan_records(DEDUPED).select("id", "group", "cluster", **columns).collect()
+    gone = frozen - set(rows["id"].to_list())
+    if gone:
+        again = scan_records(MASKED).filter(pl.col("id").is_in(list(gone)))
+        rows = pl.concat([rows, again.select("id", "group", cluster="id", **columns).collect()])
+    return rows.sort("id"), gone & set(rows["id"].to_list())
+
+
+def whole(part: pl.DataFrame, restored: set[str]) -> pl.DataFrame:
+    """The whole records of the ids in `part`, by id."""
+    import polars as pl
+
+    records = [scan_records(DEDUPED)]
+    if restored:
+        again = scan_records(MASKED).filter(pl.col("id").is_in(list(restored))).with_columns(cluster="id")
+        records.append(again.select(records[0].collect_schema().names()))
+    return pl.concat(records).join(part.lazy().select("id"), on="id", how="semi").sort("id").collect()
+
+
+def read_lock() -> dict[str, Any]:
+    """The lock: `records` (id: hash of group, texts and target) and `validation` (the cut of its draw)."""
+    try:
+        lock = json.loads(HOLDOUT_LOCK.read_text(encoding="utf-8"))
+        if lock["version"] != 1 or not lock["records"] or lock["validation"].keys() < {"salt", "share", "below"}:
+            raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise HallmarkError(
+            "not a holdout lock", file=HOLDOUT_LOCK, remedy=f"restore it (`git checkout {HOLDOUT_LOCK}`); or {REFREEZE}"
+        ) from None
+    return dict(lock)
+
+
+def check_frozen(frozen: dict[str, str], rows: pl.DataFrame) -> None:
+    """Stop where a frozen record is gone or isn't what it was."""
+    import polars as pl
+
+    now = hashes_of(rows.filter(pl.col("id").is_in(list(frozen))))
+    gone = sorted(frozen.keys() - now.keys())
+    changed = sorted(name for name in now if now[name] != frozen[name])
+    if gone or changed:
+        raise HallmarkError(
+            f"of {len(frozen)} frozen holdout records {len(changed)} have changed and {len(gone)} are gone "
+            f"(such as {', '.join([*gone, *changed][:5])})",
+            file=HOLDOUT_LOCK,
+            remedy=f"restore them in data.path, or the parameters of data and mask that made them; or {REFREEZE}",
+        )
+
+
+def hashes_of(rows: pl.DataFrame) -> dict[str, str]:
+    """A hash of each record's group, texts and target, by id. The system prompt is not part of it: it may change."""
+    return {name: digest(group, content) for name, group, content in rows.select("id", "group", "content").iter_rows()}
+
+
+def check_not_empty(sides: Array) -> None:
+    """Stop where a side has no row."""
+    for side in FILES:
+        if not (sides == side).any():
+            raise HallmarkError(
+                f"no record is left for {side}",
+                file=DEDUPED,
+                remedy="give records of more groups, change split.salt, or raise dedupe.threshold; "
+                f"where new data is too like the frozen holdout, {REFREEZE}",
+            )
+
+
+def random_sides(names: pl.Series, share: float, salt: str) -> Array:
+    """The sides of a split that draws rows, not groups, by a hash of their ids."""
+    import numpy as np
+
+    order = np.argsort([place(salt, "row", name) for name in names.to_list()])
+    sides = np.full(len(names), "train", dtype="<U7")
+    sides[order[: round(share * len(names))]] = "holdout"
+    return sides
+
+
+def balance(rows: pl.DataFrame, task: Task) -> dict[str, Any]:
+    """Shares of the values of each enum and boolean of the target, and of answers and refusals (`(kind)`), on each side.
+
+    `difference` has, for each field, the largest difference of a share between train and holdout.
+    """
+    fields = list(enums(task.schema or {}))
+    counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for side, target in rows.select("side", "target").iter_rows():
+        if side in FILES:
+            parsed = task.parse(target)
+            counts["(kind)", side][parsed.kind] += 1
+            for path in fields if parsed.kind == "answer" else []:
+                counts[".".join(path) or "label", side][value_at(parsed.value, path)] += 1
+    shares: list[dict[str, Any]] = []
+    difference: dict[str, float] = {}
+    for field in sorted({field for field, _ in counts}):
+        for value in sorted({value for side in FILES for value in counts[field, side]}):
+            share = {side: round(counts[field, side][value] / max(counts[field, side].total(), 1), 6) for side in FILES}
+            shares.append({"field": field, "value": value, **share})
+            difference[field] = max(difference.get(field, 0), round(abs(share["train"] - share["holdout"]), 6))
+    return {"difference": difference, "shares": shares}
+
+
+def value_at(answer: Any, path: tuple[str, ...]) -> str:
+    """The value at a path of keys, as a text."""
+    for key in path:
+        answer = answer.get(key) if isinstance(answer, dict) else None
+    return answer if isinstance(answer, str) else json.dumps(answer)
+
+
+def enums(schema: dict[str, Any], path: tuple[str, ...] = ()) -> Iterable[tuple[str, ...]]:
+    """Paths of the enums and booleans of a schema: the schema has their values, so they tell nothing private."""
+    if "enum" in schema or schema.get("type") in ("boolean", ["boolean", "null"]):
+        yield path
+    for key, below in schema.get("properties", {}).items():
+        if isinstance(below, dict):
+            yield from enums(below, (*path, key))
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Command line: `--refreeze` draws the holdout anew."""
+    run(load_params(arguments.params), arguments.refreeze)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m stages.split", description=__doc__)
+    parser.add_argument("--refreeze", action="store_true", help="draw the holdout anew and write its lock")
+    run_stage("split", __doc__, main, parser)

@@ -1,0 +1,79 @@
+"""Not a stage: print what the last run found, base against tuned, as a short table: `python -m stages.summary`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from stages.common.errors import HallmarkError, run_stage
+from stages.common.files import REPORTS, read_json
+
+MEASURES = {
+    "exact match": "exact_match",
+    "schema validity": "schema_validity",
+    "field F1": "field_f1",
+    "label accuracy": "label_accuracy",
+    "macro F1": "macro_f1",
+}
+
+
+def interval(measure: dict[str, float] | None) -> str:
+    """`93.2 % [89.9, 95.8]` of a measure between 0 and 1, or `-` where the task has none."""
+    if measure is None:
+        return "-"
+    return f"{100 * measure['value']:.1f} % [{100 * measure['low']:.1f}, {100 * measure['high']:.1f}]"
+
+
+def rows() -> list[tuple[str, str, str]]:
+    """The table: what, base, tuned."""
+    base, tuned = (read_json(REPORTS / "eval" / model / "metrics.json") for model in ("base", "tuned"))
+    table = [
+        (words, interval(base.get(key)), interval(tuned.get(key)))
+        for words, key in MEASURES.items()
+        if base.get(key) or tuned.get(key)
+    ]
+    for failure in base["failures"]:
+        if base["failures"][failure] or tuned["failures"][failure]:
+            words = f"failures: {failure.replace('_', ' ')}"
+            table.append((words, str(base["failures"][failure]), str(tuned["failures"][failure])))
+    base_level, tuned_level = level_of("base"), level_of("tuned")
+    for words, quantile in (("latency p50", "p50"), ("latency p95", "p95")):
+        table.append((words, latency(base_level, quantile), latency(tuned_level, quantile)))
+    table.append(("output tokens/s", throughput(base_level), throughput(tuned_level)))
+    return table
+
+
+def level_of(model: str) -> dict[str, Any] | None:
+    """What the benchmark measured of a model at its first level of load; None where it was not asked to."""
+    models = read_json(REPORTS / "benchmark.json")["models"]
+    return models[model]["levels"][0] if model in models else None
+
+
+def latency(level: dict[str, Any] | None, quantile: str) -> str:
+    """Seconds to the whole answer."""
+    return f"{level['latency_s'][quantile]:.2f} s" if level else "-"
+
+
+def throughput(level: dict[str, Any] | None) -> str:
+    """Output tokens a second, of all requests under way."""
+    return f"{level['output_tokens_per_second']:.0f}" if level else "-"
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Command line: no options of its own."""
+    try:
+        table = [("", "base", "tuned"), *rows()]
+        gate = read_json(REPORTS / "gate.json")
+        records = read_json(REPORTS / "eval/tuned/metrics.json")["records"]
+    except FileNotFoundError as error:
+        raise HallmarkError("no such report", file=error.filename, remedy="run `dvc repro` first") from None
+    widths = [max(len(row[column]) for row in table) for column in range(3)]
+    print(f"\n{records} holdout records; intervals in brackets\n")
+    for words, base, tuned in table:
+        print(f"  {words:<{widths[0]}}  {base:>{widths[1]}}  {tuned:>{widths[2]}}".rstrip())
+    print(f"\ngate: {gate['verdict'].replace('_', ' ')}. {gate['words']}")
+    print(f"report: {REPORTS / 'comparison.html'}")
+
+
+if __name__ == "__main__":
+    run_stage("summary", __doc__, main)

@@ -1,0 +1,107 @@
+"""Made-up predictions and reports, in the form in which the stages leave them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from stages.common.files import write_json
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = {"intent": "refund", "order": "ORD-1042", "amount": 49.9, "date": None, "issues": ["late"]}
+# What the model says in each outcome. The outcome is given, not found: scoring has tests of its own.
+SAID: dict[str, Any] = {
+    "pass": TARGET,
+    "wrong_value": TARGET | {"intent": "delivery"},
+    "omission": TARGET | {"amount": None},
+    "hallucination": TARGET | {"date": "2024-03-05"},
+    "unsafe_answer": TARGET | {"order": "4111 1111 1111 1111"},
+    "wrong_refusal": {"refusal": "policy"},
+    "missed_refusal": TARGET,
+    "wrong_format": "Sure! Here is what I found: intent is refund.",
+}
+
+
+def prediction(number: int, group: str, outcome: str, **changes: Any) -> dict[str, Any]:
+    """One line of predictions.jsonl."""
+    said = SAID[outcome]
+    text = said if isinstance(said, str) else json.dumps(said, separators=(",", ":"))
+    fields = []
+    for path, target in TARGET.items():
+        value = said.get(path) if isinstance(said, dict) else None
+        same = "match" if value == target else "missing" if value is None else "spurious" if target is None else "wrong"
+        fields.append({"path": path, "target": target, "prediction": value, "result": same})
+    return {
+        "id": f"T-{number:05d}",
+        "group": group,
+        "tags": ["typos"] if number % 3 else ["typos", "long"],
+        "input": f"Ticket {number}\nI want my 49.90 back for ORD-1042, it came late.",
+        "context": None,
+        "length": 60,
+        "target": json.dumps(TARGET, separators=(",", ":")),
+        "prediction": text,
+        "finish": "stop",
+        "tokens": len(text) // 4,
+        "parses": outcome != "wrong_format",
+        "schema_valid": outcome != "wrong_format",
+        "exact_match": outcome == "pass",
+        "outcome": outcome,
+        "reason": "" if outcome == "pass" else f"the reason for {outcome}",
+        "fields": fields,
+    } | changes
+
+
+def outcomes(seed: int, n: int, **shares: float) -> list[str]:
+    """`n` outcomes, of each class (near enough) its share, the rest passes, in seeded order."""
+    drawn = [name for name, share in shares.items() for _ in range(round(share * n))]
+    drawn += ["pass"] * (n - len(drawn))
+    Random(seed).shuffle(drawn)
+    return drawn
+
+
+def customers(n: int, groups: int) -> list[str]:
+    """The customer of each of `n` records; the first has the most."""
+    random = Random(0)
+    return random.choices([f"Customer {i:02d}" for i in range(groups)], [1 / (i + 2) for i in range(groups)], k=n)
+
+
+def write_predictions(root: Path, model: str, rows: Iterable[dict[str, Any]]) -> None:
+    """Write reports/eval/<model>/predictions.jsonl below `root`."""
+    path = root / "reports" / "eval" / model / "predictions.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path.with_name("metrics.json"), {"model": model})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_models(root: Path, base: list[str], tuned: list[str], groups: int = 12) -> None:
+    """Predictions of both models with these outcomes, on the same records."""
+    for model, drawn in (("base", base), ("tuned", tuned)):
+        of = customers(len(drawn), groups)
+        write_predictions(root, model, (prediction(i, of[i], outcome) for i, outcome in enumerate(drawn)))
+
+
+def write_other_reports(root: Path) -> None:
+    """What benchmark, mask, split and sft report, with nothing to complain of."""
+    quantiles = {"p50": 0.5, "p95": 0.9, "p99": 1.0}
+    level = {
+        "requests": 24,
+        "errors": 0,
+        "timeouts": 0,
+        "failures": {},
+        "ttft_s": quantiles,
+        "tpot_s": quantiles,
+        "latency_s": quantiles,
+        "output_tokens": 900,
+        "output_tokens_per_second": 60.0,
+        "requests_per_second": 1.5,
+    }
+    levels = [{"concurrency": load} | level for load in (1, 4)]
+    models = {model: {"levels": levels, "startup_s": 9.0, "peak_memory_mib": 800} for model in ("base", "tuned")}
+    write_json(root / "reports/benchmark.json", {"server": "transformers", "models": models})
+    write_json(root / "reports/mask.json", {"left_after_masking": 0})
+    write_json(root / "reports/split.json", {"leaks": 0, "holdout_unchanged": True})
+    curve = "step,split,loss\n0,validation,2.5\n1,train,2.4\n2,train,1.1\n2,validation,1.2\n"
+    (root / "reports/sft_curve.csv").write_text(curve, encoding="utf-8")

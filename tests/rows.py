@@ -1,0 +1,62 @@
+"""Made-up records in the form in which `mask` leaves them, and parameters changed in a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from stages.common.files import MASKED
+from stages.common.params import Params, load_params
+from stages.common.records import schema, write_records
+from tests.workspace import ROOT
+
+SYSTEM = {"role": "system", "content": "Answer with a label."}
+
+
+def record(name: str, text: str, target: str = "a", group: str = "g", tools: str | None = None) -> dict[str, Any]:
+    """One record."""
+    return {
+        "id": name,
+        "group": group,
+        "prompt": [SYSTEM, {"role": "user", "content": text}],
+        "completion": [{"role": "assistant", "content": target}],
+        "context": None,
+        "tools": tools,
+        "rejected": None,
+        "tags": None,
+    }
+
+
+def write_masked(records: Iterable[dict[str, Any]], path: Path = MASKED) -> None:
+    """Write records to `data/masked.parquet`."""
+    write_records(path, pl.DataFrame(list(records), schema=schema()))
+
+
+def params_with(**changes: Any) -> Params:
+    """The repository's parameters for text answers without gold labels; `dedupe__threshold=0.6` changes one."""
+    changes = {"task__kind": "text", "task__schema_file": None, "task__refusal": None, "dedupe__gold": None} | changes
+    params = load_params(ROOT / "params.yaml")
+    for key, value in changes.items():
+        block, field = key.split("__")
+        changed = getattr(params, block).model_copy(update={field: value})
+        params = params.model_copy(update={block: changed})
+    return params
+
+
+def jaccard(one: str, two: str, size: int = 4) -> float:
+    """The definition, on texts that are normal already."""
+    mine, other = ({text[at : at + size] for at in range(len(text) - size + 1)} or {text} for text in (one, two))
+    return len(mine & other) / len(mine | other)
+
+
+def near_pairs_by_hand(texts: dict[str, str], threshold: float) -> list[tuple[str, str]]:
+    """Pairs of ids whose texts are similar enough (or the same)."""
+    return [
+        (one, two)
+        for one, two in combinations(sorted(texts), 2)
+        if jaccard(texts[one], texts[two]) >= threshold - 1e-12
+    ]

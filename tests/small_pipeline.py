@@ -1,0 +1,114 @@
+"""A pipeline in the shape of the real one that runs in seconds, in a repository with real git and real DVC."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# One script plays the pipeline: `python make.py STAGE` writes what that stage of the real one would.
+MAKE = """
+import json, os, sys
+from pathlib import Path
+import numpy, polars
+from safetensors.numpy import save_file
+from ruamel.yaml import YAML
+from stages.common.files import sha256_folder, write_json
+
+params = YAML(typ="safe", pure=True).load(Path("params.yaml").read_text())
+stage = sys.argv[1]
+if stage == "base":
+    folder = Path("models/base")
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({"weight": numpy.ones((4, 4), numpy.float32)}, folder / "model.safetensors")
+    (folder / "config.json").write_text("{}")
+    report = {"source": "folder", "name": params["base"]["name"], "revision": "local", "licence": "apache-2.0"}
+    write_json(Path("reports/base.json"), report | {"files": sha256_folder(folder)})
+elif stage == "split":
+    rows = [json.loads(line) for line in Path("data/raw/tickets.jsonl").read_text().splitlines()]
+    Path("data/split").mkdir(parents=True, exist_ok=True)
+    for name, part in (("train", rows[:6]), ("validation", rows[6:8]), ("holdout", rows[8:])):
+        polars.DataFrame(part).write_parquet(f"data/split/{name}.parquet")
+elif stage == "sft":
+    folder = Path("models/adapter")
+    folder.mkdir(parents=True, exist_ok=True)
+    noise = float(os.environ.get("NOISE", 0))  # what a test sets to make a rebuild differ
+    weight = numpy.full((4, 2), params["sft"]["learning_rate"] + noise, numpy.float32)
+    save_file({"lora_A": weight, "lora_B": weight.T.copy()}, folder / "adapter_model.safetensors")
+    write_json(folder / "adapter_config.json", {"r": params["sft"]["lora"]["r"]})
+    write_json(Path("reports/sft.json"), {"validation_loss": 0.5 + noise})
+elif stage == "eval":
+    for model, value in (("base", 0.05), ("tuned", 0.8)):
+        folder = Path("reports/eval", model)
+        folder.mkdir(parents=True, exist_ok=True)
+        metric = {"value": value, "low": round(value - 0.04, 6), "high": round(value + 0.04, 6)}
+        metrics = {name: metric for name in ("parses", "schema_validity", "exact_match", "field_f1")}
+        failures = {"wrong value": 3, "omission": 1} if model == "tuned" else {}
+        metrics |= {"records": 2, "groups": 2, "failures": failures}
+        write_json(folder / "metrics.json", metrics)
+        answer = {"id": "8", "input": "my parcel", "context": None, "target": "{}", "prediction": "{}"}
+        (folder / "predictions.jsonl").write_text(json.dumps(answer) + chr(10))
+elif stage == "gate":
+    tuned = json.loads(Path("reports/eval/tuned/metrics.json").read_text())
+    outcome = "pass" if tuned["exact_match"]["value"] > 0.5 else "fail"
+    rule = {"name": "exact_match_gain", "words": "exact match beats the base", "value": 0.75, "low": 0.7, "high": 0.8}
+    rules = [rule | {"threshold": 0.6, "outcome": outcome, "reason": "0.75 is over 0.6"}]
+    write_json(Path("reports/gate.json"), {"verdict": outcome, "rules": rules})
+"""
+
+PIPELINE = """
+stages:
+  base: {cmd: python make.py base, params: [base], deps: [make.py], outs: [models/base: {persist: true}],
+    metrics: [reports/base.json: {cache: false, persist: true}]}
+  split: {cmd: python make.py split, params: [data], deps: [make.py, data/raw/tickets.jsonl],
+    outs: [data/split: {persist: true}]}
+  sft: {cmd: python make.py sft, params: [seed, sft], deps: [make.py, models/base, data/split, requirements.lock],
+    outs: [models/adapter: {persist: true}], metrics: [reports/sft.json: {cache: false, persist: true}]}
+  eval: {cmd: python make.py eval, deps: [make.py, models/base, models/adapter, data/split],
+    outs: [reports/eval: {cache: false, persist: true}]}
+  gate: {cmd: python make.py gate, deps: [make.py, reports/eval],
+    metrics: [reports/gate.json: {cache: false, persist: true, meta: {measured: true}}]}
+  certify: {cmd: python -m stages.certify, params: [params.yaml: ], deps: [models/adapter, reports/gate.json],
+    outs: [models/release: {persist: true, meta: {measured: true}}],
+    metrics: [reports/measured/certify.json: {cache: false, persist: true, meta: {measured: true}}]}
+"""
+
+
+def shell(command: str, at: Path) -> str:
+    """Run a command line in a folder with this Python; fail with its output where it fails."""
+    environment = os.environ | {
+        "DVC_NO_ANALYTICS": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        **{
+            f"GIT_{who}_{what}": "hallmark@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+        },
+    }
+    done = subprocess.run(["bash", "-c", command], cwd=at, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def make(repo: Path) -> None:
+    """Write the repository, run its pipeline from a clean commit, and commit what it made."""
+    (repo / "data" / "raw").mkdir(parents=True)
+    rows = [{"id": str(number), "text": f"ticket {number}"} for number in range(10)]
+    (repo / "data/raw/tickets.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shutil.copytree(ROOT / "stages", repo / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    (repo / ".gitignore").write_text("__pycache__/\n")
+    (repo / "make.py").write_text(MAKE)
+    (repo / "dvc.yaml").write_text(PIPELINE)
+    (repo / "requirements.lock").write_text("pytest==1.0\nnot-there-at-all==1.0\n")
+    yaml = YAML()
+    params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params["data"]["path"] = "data/raw/tickets.jsonl"
+    params["certify"] |= {"name": "tickets", "private_data": "error"}
+    yaml.dump(params, repo / "params.yaml")
+    shell("git init -q -b main && dvc init -q && git add -A && git commit -qm start && dvc repro -q", repo)
+    shell("git add -A && git commit -qm results", repo)

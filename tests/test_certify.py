@@ -1,0 +1,491 @@
+"""The release: what it holds, and that every change to it is found. On a small pipeline with real git and real DVC."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages import certify
+from stages.common import provenance as prov
+from stages.common.errors import HallmarkError
+from stages.common.files import RELEASE, read_json, sha256_file, sha256_folder, write_json
+from stages.common.params import load_params
+from stages.common.release import merge, release
+from stages.common.release_check import check
+from tests.small_pipeline import ROOT, make, shell
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository whose pipeline ran and whose results are committed."""
+    repo = tmp_path_factory.mktemp("finished") / "repo"
+    make(repo)
+    return repo
+
+
+@pytest.fixture
+def repo(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it to break, as the working directory."""
+    copy = tmp_path / "repo"
+    shutil.copytree(finished, copy)
+    monkeypatch.chdir(copy)
+    return copy
+
+
+def again() -> None:
+    certify.run(load_params())
+
+
+def edit(file: str, change: Callable[[Any], Any]) -> None:
+    """Change a JSON file, and write it as the pipeline would."""
+    value = read_json(Path(file))
+    change(value)
+    write_json(Path(file), value)
+
+
+def wrong(clone: Path | None = None, folder: Path = RELEASE) -> str:
+    return "\n".join(check(folder, clone).wrong)
+
+
+def relock() -> None:
+    """Let `dvc.lock` describe what lies here, as after a run."""
+    shell("dvc commit -q -f", Path())
+
+
+# --- what a release says -----------------------------------------------------------------------------------------
+
+
+def test_a_release_says_what_it_was_made_of(repo: Path) -> None:
+    finding = check(RELEASE, clone=repo)
+    assert finding.wrong == []
+    assert finding.passed
+    told = "\n".join(finding.made_of)
+    for part in (
+        "adapter: tickets, 2 files",
+        "records: holdout 2, train 6, validation 2",
+        f"commit {shell('git rev-parse HEAD~', repo).strip()}, without changes; 1 files",
+        "rank 16",
+        "gate: PASSED, 1 rules met, 0 not, 0 undecided",
+        sha256_file(Path("data/raw/tickets.jsonl")),
+        "compared with the files that lie there",
+    ):
+        assert part in told
+
+
+def test_provenance_names_all_that_went_in(repo: Path) -> None:
+    statement = read_json(RELEASE / prov.PROVENANCE)
+    build = statement["predicate"]["buildDefinition"]
+    names = {entry["name"]: entry for entry in build["resolvedDependencies"]}
+    inputs = [
+        "data/raw/tickets.jsonl",
+        "data/split/holdout.parquet",
+        "models/base/model.safetensors",
+        "requirements.lock",
+    ]
+    for name in [*inputs, "make.py"]:
+        assert names[name]["digest"] == {"sha256": sha256_file(Path(name))}
+    assert names["pytest"]["uri"] == f"pkg:pypi/pytest@{pytest.__version__}"
+    assert names["not-there-at-all"]["annotations"]["version"] == "absent"
+    assert names["fingerprint"]["annotations"]["threads"] == load_params().compute.threads
+    assert build["externalParameters"]["params"]["sft"]["learning_rate"] == load_params().sft.learning_rate
+    assert {entry["name"] for entry in statement["subject"]} == {"adapter_config.json", "adapter_model.safetensors"}
+    assert "certify" not in build["internalParameters"]["stages"]
+
+
+def test_the_statements_are_in_toto_statements(repo: Path) -> None:
+    pytest.importorskip("in_toto_attestation", reason="comes with model-signing (group sign)")
+    from google.protobuf.json_format import ParseDict
+    from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import Provenance
+    from in_toto_attestation.predicates.test_result.v0.test_result_pb2 import TestResult
+    from in_toto_attestation.v1.statement import Statement
+    from in_toto_attestation.v1.statement_pb2 import Statement as Message
+
+    for name, kind in ((prov.PROVENANCE, Provenance), (prov.VERDICT, TestResult)):
+        value = read_json(RELEASE / name)
+        Statement.copy_from_pb(ParseDict(value, Message())).validate()
+        ParseDict(value["predicate"], kind())  # an unknown field is an error
+
+
+def test_the_card_is_one_that_the_hub_reads(repo: Path) -> None:
+    from huggingface_hub import ModelCard
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        card = ModelCard.load(RELEASE / prov.CARD)
+    head = card.data.to_dict()
+    assert head["base_model"] == load_params().base.name
+    assert head["base_model_relation"] == "adapter"
+    assert head["license"] == "apache-2.0"
+    assert {result.metric_name: result.metric_value for result in card.data.eval_results}["Exact match"] == 0.8
+    assert card.text.strip().startswith("**The gate passed this adapter.**")
+    assert "| Exact match | 5.0 % (1.0 to 9.0) | 80.0 % (76.0 to 84.0) |" in card.text
+    assert "| wrong value | 0 | 3 |" in card.text
+    assert "ticket 1" not in card.text
+
+
+def test_the_bill_of_materials_is_valid_and_complete(repo: Path) -> None:
+    pytest.importorskip("jsonschema", reason="cyclonedx-python-lib[json-validation]")
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    text = (RELEASE / prov.SBOM).read_text(encoding="utf-8")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    bill = json.loads(text)
+    kinds = {component["name"]: component["type"] for component in bill["components"]}
+    assert kinds[load_params().base.name] == "machine-learning-model"
+    assert kinds["data/split/train.parquet"] == "data"
+    assert kinds["pytest"] == "library"
+    card = bill["metadata"]["component"]["modelCard"]
+    measured = {metric["type"]: metric for metric in card["quantitativeAnalysis"]["performanceMetrics"]}
+    assert measured["exact_match"]["confidenceInterval"] == {"lowerBound": "0.76", "upperBound": "0.84"}
+
+
+def test_the_same_inputs_give_the_same_release(repo: Path, tmp_path: Path) -> None:
+    before = sha256_folder(RELEASE)
+    shutil.copytree(repo, tmp_path / "elsewhere")
+    code = "from stages import certify; from stages.common.params import load_params; certify.run(load_params())"
+    shell(f"git checkout -q HEAD~ -- . && TZ=Asia/Tokyo PYTHONHASHSEED=3 python -c '{code}'", tmp_path / "elsewhere")
+    after = sha256_folder(tmp_path / "elsewhere" / RELEASE)
+    differing = {name for name in before if before[name] != after[name]}
+    assert differing == {prov.PROVENANCE, prov.VERDICT}  # another commit is checked out, and no more
+    changed = prov.differences(*(read_json(at / RELEASE / prov.PROVENANCE) for at in (repo, tmp_path / "elsewhere")))
+    assert changed == ["predicate.buildDefinition.resolvedDependencies"]
+
+
+def test_changed_inputs_are_named(repo: Path) -> None:
+    with Path("make.py").open("a") as file:
+        file.write("# a change that is not committed\n")
+    relock()
+    again()
+    assert wrong() == ""
+    assert "with changes in make.py" in "\n".join(check(RELEASE).made_of)
+
+
+def test_no_token_of_the_remote_gets_into_the_provenance(repo: Path) -> None:
+    shell("git remote add origin https://me:s3cret@example.com/group/repo.git", repo)
+    again()
+    text = (RELEASE / prov.PROVENANCE).read_text(encoding="utf-8")
+    assert "git+https://example.com/group/repo.git@" in text
+    assert "s3cret" not in text
+    assert str(repo) not in text
+
+
+# --- what certify refuses ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda: Path("models/adapter/adapter_config.json").write_text("{}"), "models/adapter is not what sft made"),
+        (lambda: Path("data/raw/tickets.jsonl").write_text("{}\n"), "data/raw/tickets.jsonl is not what split read"),
+        (lambda: edit("reports/eval/tuned/metrics.json", lambda v: v.update(records=9)), "reports/eval is not what"),
+        (lambda: _param("r: 16", "r: 8"), "param sft is not what sft ran with"),
+        (lambda: Path("dvc.lock").unlink(), "dvc.lock: no such file"),
+        (lambda: Path("dvc.lock").write_text("<<<<<<< mine\n"), "an unfinished merge"),
+    ],
+)
+def test_what_does_not_belong_together_is_not_certified(repo: Path, break_it: Callable[[], Any], message: str) -> None:
+    before = sha256_folder(RELEASE)
+    break_it()
+    with pytest.raises(HallmarkError, match="remedy") as error:
+        again()
+    assert message in str(error.value)
+    assert sha256_folder(RELEASE) == before
+
+
+def _param(old: str, new: str) -> None:
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    assert old in text
+    Path("params.yaml").write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.mark.parametrize("field", ["input", "target", "prediction"])
+def test_private_data_in_a_prediction_is_an_error_that_does_not_show_it(repo: Path, field: str) -> None:
+    file = Path("reports/eval/tuned/predictions.jsonl")
+    row = json.loads(file.read_text(encoding="utf-8")) | {field: "write to Ann.Lee@corp-mail.org"}
+    file.write_text(json.dumps(row) + "\n")
+    relock()
+    with pytest.raises(HallmarkError, match="EMAIL") as error:
+        again()
+    assert "row 1" in str(error.value)
+    assert "corp-mail" not in str(error.value)
+
+
+def test_private_data_in_answers_can_be_counted_instead(repo: Path) -> None:
+    _param("private_data: error", "private_data: count")
+    for model in ("base", "tuned"):
+        file = Path(f"reports/eval/{model}/predictions.jsonl")
+        row = json.loads(file.read_text(encoding="utf-8")) | {"prediction": "write to Ann.Lee@corp-mail.org"}
+        file.write_text(json.dumps(row) + "\n")
+    relock()
+    again()
+    text = (RELEASE / prov.CARD).read_text(encoding="utf-8")
+    assert "EMAIL_ADDRESS: 1" in text
+    assert "corp-mail" not in text
+
+
+# --- every change is found ---------------------------------------------------------------------------------------
+
+
+def test_a_flipped_bit_in_any_file_is_found(repo: Path) -> None:
+    for file in sorted(RELEASE.iterdir()):
+        good = file.read_bytes()
+        for place in {0, len(good) // 3, len(good) // 2, len(good) - 1}:
+            for bit in (1, 32):  # 32 turns a letter's case, which JSON often survives
+                file.write_bytes(good[:place] + bytes([good[place] ^ bit]) + good[place + 1 :])
+                assert wrong() != "", f"{file.name}, byte {place}, bit {bit}"
+        file.write_bytes(good)
+    assert wrong() == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v["predicate"].update(result="FAILED"), "does not say what the gate's report"),
+        (
+            lambda v: v["predicate"]["configuration"][1]["annotations"].update(verdict="fail"),
+            "gate's report in verdict",
+        ),
+        (lambda v: v["predicate"].update(passedTests=["exact_match_gain", "latency"]), "does not say what the gate"),
+        (lambda v: v["predicate"].update(url="https://example.com"), "does not say what the gate"),
+        (lambda v: v["subject"].pop(), "does not say what the gate"),
+        (lambda v: v.update(predicate=None), "can't be read"),
+    ],
+)
+def test_an_edited_verdict_is_found(repo: Path, change: Callable[[Any], Any], message: str) -> None:
+    edit(str(RELEASE / prov.VERDICT), change)
+    assert message in wrong()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: p["buildDefinition"]["externalParameters"]["params"]["sft"]["lora"].update(r=8),
+        lambda p: p["buildDefinition"]["resolvedDependencies"].pop(),
+        lambda p: p["runDetails"]["byproducts"].pop(),
+    ],
+)
+def test_an_edited_provenance_is_found(repo: Path, change: Callable[[Any], Any]) -> None:
+    edit(str(RELEASE / prov.PROVENANCE), lambda value: change(value["predicate"]))
+    assert "not the one that verdict.json is about" in wrong()
+
+
+def test_added_and_missing_files_and_linked_folders_are_found(repo: Path) -> None:
+    (RELEASE / "pickle.bin").write_text("x")
+    assert "pickle.bin is not named" in wrong()
+    (RELEASE / "pickle.bin").unlink()
+    (RELEASE / "adapter_config.json").rename(RELEASE / ".gitattributes")  # hidden ones are no part of a release
+    assert wrong() == "adapter_config.json is missing"
+    (RELEASE / "adapter_config.json").symlink_to(".gitattributes")
+    assert wrong() == ""  # DVC can be told to link files to its cache
+    (RELEASE / "more").symlink_to("/usr")
+    assert wrong() == "more is neither a file nor a folder"
+
+
+def _forge(change: Callable[[Any], Any]) -> None:
+    """Change the provenance and make the verdict fit it again, as a careful forger would."""
+    edit(str(RELEASE / prov.PROVENANCE), lambda value: change(value["predicate"]["buildDefinition"]))
+    digest = sha256_file(RELEASE / prov.PROVENANCE)
+    edit(
+        str(RELEASE / prov.VERDICT),
+        lambda value: value["predicate"]["configuration"][0]["digest"].update(sha256=digest),
+    )
+
+
+def test_what_is_forged_all_through_is_found_against_a_clone(repo: Path) -> None:
+    _forge(lambda build: build["externalParameters"]["params"]["sft"]["lora"].update(r=8))
+    assert wrong() == ""
+    found = wrong(clone=repo)
+    assert "no dvc.lock of the clone, now or ever, has this release" in found
+    assert "param sft.lora.r is not the same in the clone" in found
+
+
+def test_swapped_data_is_found_against_a_clone(repo: Path) -> None:
+    Path("data/raw/tickets.jsonl").write_text('{"id": "1", "text": "other"}\n')
+    assert wrong(clone=repo) == "data/raw/tickets.jsonl is not the same in the clone (raw data)"
+
+
+def test_an_edited_lock_is_found_against_a_clone(repo: Path) -> None:
+    text = Path("dvc.lock").read_text(encoding="utf-8")
+    trained = prov.read_lock(text)["sft"]["outs"]["models/adapter"]
+    Path("dvc.lock").write_text(text.replace(trained, "0" * 32 + ".dir"), encoding="utf-8")
+    assert "dvc.lock of the clone differs at sft.outs.models/adapter" in wrong(clone=repo)
+
+
+def test_an_older_release_is_found_in_the_history_of_a_bare_clone(repo: Path, tmp_path: Path) -> None:
+    commit = shell("git rev-parse HEAD", repo).strip()
+    old = shutil.copytree(RELEASE, tmp_path / "old")
+    _param("r: 16", "r: 8")
+    shell(f"dvc repro -q && git add -A && git commit -qm next && git clone -q . {tmp_path / 'clone'}", repo)
+    assert wrong(clone=tmp_path / "clone") == ""
+    finding = check(old, clone=tmp_path / "clone")
+    assert finding.wrong == []
+    assert f"compared with commit {commit}" in "\n".join(finding.made_of)
+    assert "are not there" in "\n".join(finding.made_of)  # DVC's outputs are not in git
+
+
+def test_names_in_a_hostile_release_do_not_lead_out_of_the_clone(repo: Path) -> None:
+    secret = {"name": "../outside", "digest": {"sha256": "0" * 64}, "annotations": {"role": "code"}}
+    _forge(lambda build: build["resolvedDependencies"].append(secret))
+    (repo.parent / "outside").write_text("x")
+    assert "outside" not in wrong(clone=repo)
+
+
+# --- a failed gate, the command line, release and signature ------------------------------------------------------
+
+
+def test_a_failed_gate_is_said_first_and_refused(repo: Path, tmp_path: Path) -> None:
+    edit("reports/gate.json", lambda v: (v.update(verdict="fail"), v["rules"][0].update(outcome="fail")))
+    relock()
+    again()
+    text = (RELEASE / prov.CARD).read_text(encoding="utf-8").split("---\n")[2].strip()
+    assert text.startswith("**The gate did not pass this adapter (verdict: fail). Do not release it.**")
+    verdict = read_json(RELEASE / prov.VERDICT)["predicate"]
+    assert (verdict["result"], verdict["failedTests"]) == ("FAILED", ["exact_match_gain"])
+    assert wrong() == ""
+    with pytest.raises(HallmarkError, match="the gate did not pass"):
+        release(RELEASE, tmp_path / "out", None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line_checks_a_folder_alone(repo: Path, tmp_path: Path) -> None:
+    away = shutil.copytree(RELEASE, tmp_path / "away")
+
+    def command() -> subprocess.CompletedProcess[str]:
+        arguments = [sys.executable, "-m", "stages.certify", "--check", str(away)]
+        return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    good = command()
+    assert (good.returncode, good.stdout.splitlines()[-1]) == (0, "everything fits")
+    with (away / prov.CARD).open("a") as card:
+        card.write("now with \x1b[31mmore\n")
+    (away / "\x1b[2Jx").write_text("")
+    bad = command()
+    assert bad.returncode == 1
+    assert "DOES NOT FIT: README.md" in bad.stdout
+    assert "\x1b" not in bad.stdout
+    shutil.rmtree(away)
+    assert "remedy" in command().stderr
+
+
+def test_a_signed_release_holds_for_its_key_only(repo: Path, tmp_path: Path) -> None:
+    pytest.importorskip("model_signing", reason="group sign")
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    for name in ("ours", "theirs"):
+        key = ec.generate_private_key(ec.SECP256R1())
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        public = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        (tmp_path / f"{name}.pem").write_bytes(private)
+        (tmp_path / f"{name}.pub").write_bytes(public)
+    out = tmp_path / "out"
+    release(RELEASE, out, tmp_path / "ours.pem")
+    assert not (RELEASE / prov.SIGNATURE).exists()
+    out = out.rename(tmp_path / "renamed")
+    (out / ".gitattributes").write_text("added by a hub")
+    signed = check(out, repo, tmp_path / "ours.pub")
+    assert signed.wrong == []
+    assert "signature: valid for ours.pub" in signed.made_of
+    assert "not checked" in "\n".join(check(out).made_of)
+    assert "does not hold for theirs.pub" in "\n".join(check(out, None, tmp_path / "theirs.pub").wrong)
+    assert "no model.sig" in "\n".join(check(RELEASE, None, tmp_path / "ours.pub").wrong)
+    with (out / "adapter_config.json").open("a") as file:
+        file.write(" ")
+    changed = check(out, None, tmp_path / "ours.pub").wrong
+    assert any("signature" in line and "adapter_config.json" in line for line in changed)
+
+
+def test_the_code_on_the_card_and_the_merged_model_say_the_same(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from tests.tiny import make_tiny_base
+
+    shutil.rmtree("models/base")
+    base = make_tiny_base(Path("models/base")).resolve()
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    tuned = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    with torch.no_grad():
+        for name, weight in tuned.named_parameters():
+            if "lora_B" in name:
+                weight.fill_(0.05)
+    shutil.rmtree("models/adapter")
+    tuned.save_pretrained("models/adapter")
+    Path("models/adapter/README.md").unlink()
+    write_json(Path("models/adapter/training.json"), {"base_precision": "nf4"})
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copyfile(base / name, Path("models/adapter", name))
+    _param("dtype: bfloat16", "dtype: float32")
+    _param(f"max_new_tokens: {load_params().eval.max_new_tokens}", "max_new_tokens: 8")
+    relock()
+    again()
+
+    merged_folder, release_folder = tmp_path / "merged", RELEASE.resolve()
+    merge(release_folder, base, merged_folder)
+    assert {file.suffix for file in merged_folder.iterdir()} <= {".json", ".safetensors", ".jinja"}
+    code = (RELEASE / prov.CARD).read_text(encoding="utf-8").split("```python")[1].split("```")[0]
+    monkeypatch.chdir(RELEASE)
+    names = {"system_prompt": "Answer in JSON.", "text": "My kettle arrived broken."}
+    exec(code.replace(load_params(repo / "params.yaml").base.name, str(base)), names)  # noqa: S102
+    merged = AutoModelForCausalLM.from_pretrained(merged_folder, dtype=torch.float32)
+    with torch.no_grad():
+        ours, theirs = (it(**names["inputs"]).logits for it in (merged, names["model"]))
+    torch.testing.assert_close(ours, theirs)
+
+    with pytest.raises(HallmarkError, match="is there already"):
+        merge(release_folder, base, merged_folder)
+    (base / "config.json").write_text("{}")
+    with pytest.raises(HallmarkError, match=r"not the base .* \(config.json\)"):
+        merge(release_folder, base, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_gguf_needs_the_converter_of_llama_cpp(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(HallmarkError, match="not on the PATH"):
+        merge(RELEASE, Path("models/base"), tmp_path / "merged.gguf")
+
+
+# --- small parts -------------------------------------------------------------------------------------------------
+
+
+def test_dvc_hashes_are_those_of_dvc(repo: Path) -> None:
+    lock = prov.read_lock(Path("dvc.lock").read_text(encoding="utf-8"))
+    for stage in lock.values():
+        for path, md5 in {**stage["deps"], **stage["outs"]}.items():
+            assert prov.dvc_md5(Path(path)) == md5
+
+
+def test_upstream_leaves_out_what_did_not_go_in() -> None:
+    def stage(deps: list[str], outs: list[str]) -> dict[str, Any]:
+        return {"cmd": "", "deps": dict.fromkeys(deps, ""), "params": {}, "outs": dict.fromkeys(outs, "")}
+
+    stages = {
+        "a": stage(["raw"], ["data"]),
+        "b": stage(["data/part", "code.py"], ["model"]),
+        "gone": stage(["raw"], ["old"]),
+        "after": stage(["model"], ["release"]),
+    }
+    assert list(prov.upstream(stages, ["model"])) == ["a", "b"]
+    assert prov.sources(prov.upstream(stages, ["model"])) == ["code.py", "raw"]
+
+
+def test_differences_name_the_place() -> None:
+    assert prov.differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3, "d": None}}) == ["a.c", "a.d"]
+    assert prov.differences({"a": True}, {"a": 1}) == ["a"]

@@ -1,0 +1,229 @@
+"""The comparison: what it says, that it repeats, and that its verdict is wrong as often as it says it is."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+
+from stages import compare
+from stages.common.errors import HallmarkError
+from stages.common.files import read_json, write_json
+from stages.common.params import load_params
+from stages.common.stats import ClusterBootstrap, mcnemar
+from tests.made_up import ROOT, outcomes, prediction, write_models, write_predictions
+
+PARAMS = load_params(ROOT / "params.yaml")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def compared(root, base, tuned, **changes):
+    write_models(root, base, tuned)
+    settings = PARAMS.compare.model_copy(update=changes)
+    compare.run(PARAMS.model_copy(update={"compare": settings}))
+    return read_json(root / "reports/comparison.json")
+
+
+def row(rows, name):
+    return next(row for row in rows if row["name"] == name)
+
+
+def test_a_clear_win_is_a_win_with_the_counts_that_make_it_one(folder):
+    base = outcomes(1, 200, wrong_format=0.8, wrong_value=0.1)
+    tuned = outcomes(2, 200, wrong_value=0.2)
+    report = compared(folder, base, tuned)
+    result = report["against"]["base"]
+    assert (report["records"], report["groups"]) == (200, 12)
+    assert result["verdict"] == "better"
+    assert result["words"].startswith("The tuned model beats the base: exact match 80.0% against 10.0% of 200 records")
+    exact = result["exact_match"]
+    assert (exact["other"], exact["tuned"]) == (0.1, 0.8)
+    assert exact["won"] - exact["lost"] == 140
+    assert exact["difference"]["low"] < exact["difference"]["value"] == 0.7 < exact["difference"]["high"]
+    pairs = list(zip(base, tuned, strict=True))
+    assert {(cell["other"], cell["tuned"]): cell["records"] for cell in result["transitions"]} == {
+        pair: pairs.count(pair) for pair in pairs
+    }
+    validity = row(result["measures"], "schema_validity")
+    assert (validity["other"]["value"], validity["tuned"]["value"]) == (0.2, 1.0)
+    assert validity["tuned"]["low"] < 1.0  # no failure among 200 is no proof that there is none
+    recall = row(result["measures"], "field_recall")
+    assert recall["tuned"]["value"] == pytest.approx(1 - 0.2 / 5)  # one field of five is wrong in a fifth
+
+
+def test_a_loss_is_a_loss_and_no_difference_is_not_called_one(folder):
+    passing, failing = outcomes(1, 200, wrong_value=0.1), outcomes(2, 200, wrong_value=0.5)
+    assert compared(folder, passing, failing)["against"]["base"]["verdict"] == "worse"
+    same = compared(folder, passing, passing)["against"]["base"]
+    assert same["verdict"] == "not_shown"
+    assert same["exact_match"]["p"] == 1.0
+    assert same["power"]["records_needed"] is None
+
+
+def test_two_runs_write_the_same_bytes(folder):
+    base, tuned = outcomes(1, 120, wrong_format=0.8), outcomes(2, 120, omission=0.2)
+    files = [folder / "reports/comparison.json", folder / "reports/transitions.csv"]
+    compared(folder, base, tuned)
+    first = [file.read_bytes() for file in files]
+    compared(folder, base, tuned)
+    assert [file.read_bytes() for file in files] == first
+    assert files[1].read_text().splitlines()[:2] == ["base,tuned", f"{base[0]},{tuned[0]}"]
+
+
+def test_a_base_that_answers_in_no_form_does_not_make_every_answer_a_growth_of_failures(folder):
+    report = compared(folder, ["wrong_format"] * 150, outcomes(2, 150, hallucination=0.1))
+    hallucination = row(report["against"]["base"]["failures"], "hallucination")
+    assert hallucination["difference"]["value"] == 0.1
+    assert hallucination["growth"]["value"] == 0.0
+    assert hallucination["judged"] == 0
+    answering = compared(folder, outcomes(3, 150, omission=0.3), outcomes(2, 150, hallucination=0.1))
+    assert row(answering["against"]["base"]["failures"], "hallucination")["growth"]["value"] == 0.1
+    refusing = compared(folder, ["wrong_format"] * 150, outcomes(2, 150, missed_refusal=0.1))
+    assert row(refusing["against"]["base"]["failures"], "missed_refusal")["growth"]["value"] == 0.1  # form or no form
+    broken = compared(folder, outcomes(3, 150, wrong_format=0.1), outcomes(2, 150, wrong_format=0.2))
+    assert row(broken["against"]["base"]["failures"], "wrong_format")["growth"]["value"] == 0.1
+
+
+def test_slices_count_each_record_where_it_belongs(folder):
+    slices = compared(folder, outcomes(1, 90, wrong_value=0.5), outcomes(2, 90, wrong_value=0.2))["against"]["base"][
+        "slices"
+    ]
+    for by, records in (("group", 90), ("length", 90), ("tag", 90 + 30)):
+        assert sum(row["records"] for row in slices if row["by"] == by) == records
+    typos = row(slices, "typos")
+    assert (typos["other"], typos["tuned"]) == (0.5, 0.8)
+    assert typos["tuned"] - typos["other"] == pytest.approx((typos["won"] - typos["lost"]) / 90)
+
+
+def test_the_noise_floor_is_what_eval_found_when_the_base_answered_again(folder):
+    drawn = outcomes(1, 100, wrong_value=0.5)
+    assert compared(folder, drawn, drawn)["noise_floor"] == {"measured": False}
+    again = {"records": 16, "texts_changed": 3, "outcomes_changed": 2, "lost": 2, "won": 0}
+    write_json(folder / "reports/eval/base/metrics.json", {"again": again})
+    compare.run(PARAMS)
+    floor = read_json(folder / "reports/comparison.json")["noise_floor"]
+    assert floor["measured"] and again.items() <= floor.items()
+    assert (
+        floor["difference"]["low"] < floor["difference"]["value"] == -0.125 < 0.125 < floor["difference"]["high"] + 0.2
+    )
+
+
+def test_labels_have_a_macro_f1_that_a_frequent_label_does_not_carry(folder):
+    due = ["often"] * 90 + ["seldom"] * 10
+    for model, said in (("base", ["often"] * 100), ("tuned", ["often"] * 90 + ["seldom"] * 5 + ["broken"] * 5)):
+        rows = []
+        for i, (target, text) in enumerate(zip(due, said, strict=True)):
+            outcome = "pass" if target == text else "wrong_format" if text == "broken" else "wrong_value"
+            valid = {"parses": True, "schema_valid": text != "broken", "fields": []}
+            rows.append(prediction(i, f"C{i % 10}", outcome, target=target, prediction=text, **valid))
+        write_predictions(folder, model, rows)
+    compare.run(PARAMS.model_copy(update={"task": PARAMS.task.model_copy(update={"kind": "classification"})}))
+    rows = read_json(folder / "reports/comparison.json")["against"]["base"]["measures"]
+    macro = row(rows, "macro_f1")
+    assert macro["other"]["value"] == pytest.approx(np.mean([2 * 90 / 190, 0]), abs=1e-6)
+    assert macro["tuned"]["value"] == pytest.approx(np.mean([1, 2 * 5 / 15]), abs=1e-6)
+    assert not any(row["name"].startswith("field") for row in rows)
+
+
+def test_records_that_are_not_the_same_are_an_error_that_names_the_row(folder):
+    drawn = outcomes(1, 20, wrong_value=0.5)
+    write_models(folder, drawn, drawn)
+    write_predictions(folder, "base", [prediction(i, "Customer", o) for i, o in enumerate(drawn)][::-1])
+    with pytest.raises(HallmarkError, match=r"base/predictions.jsonl, row 1, field 'id': not what ") as error:
+        compare.run(PARAMS)
+    assert "run `dvc repro eval`" in str(error.value)
+    assert "T-0000" not in str(error.value)  # no value of a record
+    write_predictions(folder, "base", [prediction(i, "Customer", o) for i, o in enumerate(drawn)][:-1])
+    with pytest.raises(HallmarkError, match="has 19 records"):
+        compare.run(PARAMS)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "no such file"),
+        ("", "holds no prediction"),
+        ("{\n", "row 1: not a JSON object"),
+        ("[]\n", "row 1"),
+        ('{"id": "T-1"}\n', "row 1, field 'group': missing, or of the wrong type"),
+    ],
+)
+def test_broken_predictions_are_an_error_that_says_which_stage_to_rerun(folder, content, words):
+    write_models(folder, ["pass"], ["pass"])
+    path = folder / "reports/eval/tuned/predictions.jsonl"
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(HallmarkError, match=r"dvc repro eval@tuned") as error:
+        compare.run(PARAMS)
+    assert words in str(error.value)
+
+
+# --- calibration ---------------------------------------------------------------------------------------------------
+
+
+def verdicts(seed, *, groups, records, effect, between, times):
+    """How often each verdict falls, on drawn corpora of skewed customers that differ in what each model can do.
+
+    `effect`: what the tuned model truly gains; `between`: the spread of that gain from customer to customer.
+    """
+    random = np.random.default_rng(seed)
+    weights = 1 / (np.arange(groups) + 1) ** 0.7
+    counts = {"better": 0, "worse": 0, "not_shown": 0}
+    for _ in range(times):
+        group = random.choice(groups, records, p=weights / weights.sum())
+        level = 0.6 + random.normal(0, 0.1, groups)
+        gain = random.normal(0, between, groups)
+        hard = random.random(records)  # a record is as hard for one model as for the other, three times of five
+        other_hard = np.where(random.random(records) < 0.6, hard, random.random(records))
+        before, after = hard < (level - gain / 2)[group], other_hard < (level + gain / 2 + effect)[group]
+        bootstrap = ClusterBootstrap([f"{g:03d}" for g in group], confidence=0.95, draws=400, seed=7)
+        counts[compare.judge(bootstrap.rate_difference(before, after), mcnemar(before, after).p, 0.05)] += 1
+    return {verdict: count / times for verdict, count in counts.items()}
+
+
+@pytest.mark.parametrize(("groups", "between"), [(10, 0.15), (30, 0.15), (100, 0.15)])
+def test_two_equal_models_are_called_different_about_one_time_in_twenty(groups, between):
+    found = verdicts(1, groups=groups, records=400, effect=0.0, between=between, times=500)
+    alarms = found["better"] + found["worse"]
+    assert 0.015 < alarms < 0.08  # 500 draws of 5 % stray by 1 % (one sigma)
+    assert abs(found["better"] - found["worse"]) < 0.05
+
+
+def test_a_known_effect_is_seen_as_often_as_the_power_says():
+    """The standard error of the difference, by theory, tells the power; the verdict must reach it."""
+    groups, records, effect, between = 60, 400, 0.06, 0.05
+    found = verdicts(2, groups=groups, records=records, effect=effect, between=between, times=400)
+    assert found["worse"] == 0.0
+    share = (1 / (np.arange(groups) + 1) ** 0.7) / (1 / (np.arange(groups) + 1) ** 0.7).sum()
+    discordant = 2 * 0.4 * 0.65 * 0.35 + 0.6 * effect  # two independent draws in two fifths, else only the gain
+    variance = (discordant - effect**2) / records + between**2 * (share**2).sum()
+    power = NormalDist().cdf(effect / variance**0.5 - 1.96)
+    assert found["better"] == pytest.approx(power, abs=0.08)
+
+
+def test_the_records_needed_are_about_those_that_give_the_power():
+    random = np.random.default_rng(5)
+    before, hard = random.random(2000) < 0.6, random.random(2000)
+    after = np.where(hard < 0.2, random.random(2000) < 0.65, before)
+    groups = [f"{g:03d}" for g in random.integers(0, 200, 2000)]
+    bootstrap = ClusterBootstrap(groups, confidence=0.95, draws=2000, seed=7)
+    needed = bootstrap.records_needed(before, after, 0.05, 0.8)
+    discordant = float((before != after).mean())
+    assert needed == pytest.approx((1.96 + 0.84) ** 2 * discordant / 0.05**2, rel=0.25)
+
+
+def test_customers_that_differ_make_mcnemar_alone_unfit(folder):
+    """Why the verdict asks for the interval as well: records of one customer are no independent witnesses."""
+    random = np.random.default_rng(3)
+    alarms = 0
+    for _ in range(200):
+        group = random.integers(0, 10, 400)
+        gain = random.normal(0, 0.15, 10)
+        before, after = random.random(400) < (0.6 - gain / 2)[group], random.random(400) < (0.6 + gain / 2)[group]
+        alarms += mcnemar(before, after).p < 0.05
+    assert alarms / 200 > 0.12

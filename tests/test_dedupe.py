@@ -1,0 +1,218 @@
+"""Deduplication: what goes, what stays, which cluster, and how good it is on labelled duplicates."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages import dedupe
+from stages.common.errors import HallmarkError
+from stages.common.files import DEDUPED, REPORTS, sha256_file
+from stages.common.near import normalise
+from stages.common.records import schema
+from tests.rows import near_pairs_by_hand, params_with, record, write_masked
+from tests.workspace import ROOT, run
+
+REAL = ROOT.parent / "shared" / "realdata"
+LONG = "the blue kettle arrived with a broken lid and a scratched base, please send me a new one"
+NEAR = LONG.replace("broken lid", "broken cap")
+NEARER = NEAR.replace("scratched base", "scratched foot")
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def deduped(*records: dict[str, Any], **changes: Any) -> tuple[dict[str, str], dict[str, Any]]:
+    """Run the stage; {id: cluster} of what stays, and the report."""
+    write_masked(records)
+    dedupe.run(params_with(**{"dedupe__threshold": 0.7, "dedupe__conflicts": "majority"} | changes))
+    kept = pl.read_parquet(DEDUPED)
+    return dict(kept.select("id", "cluster").iter_rows()), json.loads((REPORTS / "dedupe.json").read_text())
+
+
+def test_texts_used_here_are_a_chain() -> None:
+    names = {"1": LONG, "2": NEAR, "3": NEARER}
+    assert near_pairs_by_hand(names, 0.8) == [("1", "2"), ("2", "3")]
+
+
+def test_exact_duplicates_leave_the_smallest_id() -> None:
+    kept, report = deduped(record("b", "Hello  World"), record("c", "hello world\u200b"), record("a", "HELLO world"))
+    assert kept == {"a": "a"}
+    assert report["dropped"] == {"exact": 2, "near": 0, "conflict": 0}
+    assert report["rows"] == {"in": 3, "out": 1}
+
+
+def test_records_come_out_whole_with_a_cluster() -> None:
+    write_masked([record("x", LONG, tools='[{"name":"f"}]'), record("y", "nothing like it")])
+    dedupe.run(params_with())
+    kept = pl.read_parquet(DEDUPED)
+    assert kept.columns == [*schema(), "cluster"]
+    assert kept.drop("cluster").to_dicts() == [
+        record("x", LONG, tools='[{"name":"f"}]'),
+        record("y", "nothing like it"),
+    ]
+    assert kept["cluster"].to_list() == ["x", "y"]
+
+
+def test_near_duplicates_with_the_same_target_go() -> None:
+    kept, report = deduped(record("1", LONG), record("2", NEAR), record("3", "quite another matter"))
+    assert kept == {"1": "1", "3": "3"}
+    assert report["dropped"] == {"exact": 0, "near": 1, "conflict": 0}
+
+
+def test_near_duplicates_with_another_target_stay_in_one_cluster() -> None:
+    kept, report = deduped(record("1", LONG, "lid"), record("2", NEAR, "cap"))
+    assert kept == {"1": "1", "2": "1"}
+    assert report["conflicts"]["near_with_other_target"] == 1
+
+
+def test_a_chain_loses_only_what_is_near_to_what_stays() -> None:
+    kept, report = deduped(record("1", LONG), record("2", NEAR), record("3", NEARER), dedupe__threshold=0.8)
+    assert kept == {"1": "1", "3": "1"}
+    assert report["clusters"]["largest"] == 3
+
+
+def test_targets_are_compared_as_values() -> None:
+    kept, report = deduped(record("1", LONG, '{"a":1,"b":2}'), record("2", LONG, '{"b":2, "a":1.0}'))
+    assert kept == {"1": "1"}
+    assert report["conflicts"]["texts"] == 0
+
+
+@pytest.mark.parametrize(
+    ("policy", "targets", "stay"),
+    [
+        ("drop", "aab", []),
+        ("majority", "aab", ["0"]),
+        ("majority", "baa", ["1"]),
+        ("majority", "aabb", []),
+        ("keep", "aab", ["0", "2"]),
+    ],
+)
+def test_conflicts(policy: str, targets: str, stay: list[str]) -> None:
+    records = [record(str(number), LONG, target) for number, target in enumerate(targets)]
+    kept, report = deduped(record("z", "another text"), *records, dedupe__conflicts=policy)
+    assert kept == {"z": "z"} | dict.fromkeys(stay, "0")
+    assert report["conflicts"] | {"near_with_other_target": 0} == {
+        "policy": policy,
+        "texts": 1,
+        "records": len(targets),
+        "examples": [[str(number) for number in range(len(targets))]],
+        "near_with_other_target": 0,
+    }
+    assert sum(report["dropped"].values()) == len(targets) - len(stay)
+
+
+def test_records_with_other_tools_are_no_duplicates() -> None:
+    kept, _ = deduped(record("1", LONG, tools='[{"name":"f"}]'), record("2", LONG, tools='[{"name":"g"}]'))
+    assert kept == {"1": "1", "2": "1"}
+
+
+def test_prompt_and_completion_together() -> None:
+    records = record("1", LONG, "x" * 200), record("2", LONG, "y" * 200)
+    assert len(deduped(*records, dedupe__conflicts="drop")[0]) == 0
+    kept, report = deduped(*records, dedupe__over="prompt_and_completion")
+    assert kept == {"1": "1", "2": "2"} or report["conflicts"]["texts"] == 0
+
+
+def test_a_template_is_an_error_that_leaves_earlier_output_whole() -> None:
+    deduped(record("1", "earlier"))
+    before = sha256_file(DEDUPED)
+    records = [record(f"{number:02}", f"{LONG} number {number}") for number in range(12)]
+    with pytest.raises(HallmarkError, match=r"12 different texts form one duplicate cluster \(that of record '00'\)"):
+        deduped(*records, dedupe__max_cluster=11)
+    assert sha256_file(DEDUPED) == before
+    deduped(*records, dedupe__max_cluster=12)
+
+
+def test_gold_is_compared_by_pairs(tmp_path: Path) -> None:
+    gold = [("1", "x", "exact"), ("2", "x", "exact"), ("3", "x", "near"), ("4", "y", "near"), ("5", "y", "near")]
+    lines = [json.dumps({"id": name, "cluster": cluster, "kind": kind}) + "\n" for name, cluster, kind in gold]
+    (tmp_path / "gold.jsonl").write_text("".join(lines))
+    texts = [LONG, LONG, NEAR, "one thing entirely", "and something else", "one thing entirely"]
+    records = [record(str(number), text) for number, text in enumerate(texts, 1)]
+    _, report = deduped(*records, dedupe__gold="gold.jsonl")
+    assert report["gold"] == {
+        "pairs": {"gold": 4, "found": 4, "right": 3},
+        "precision": 0.75,
+        "recall": 0.75,
+        "recall_by_kind": {"exact": 1.0, "near": 0.666667},
+        "missed": [["4", "5"]],
+        "wrong": [["4", "6"]],
+    }
+
+
+def test_bad_gold_names_its_row(tmp_path: Path) -> None:
+    (tmp_path / "gold.jsonl").write_text('{"id": "1", "cluster": "x", "kind": "near"}\n{"id": "2", "kind": "near"}\n')
+    with pytest.raises(HallmarkError, match=r"gold\.jsonl, row 2, field 'cluster'"):
+        deduped(record("1", LONG), dedupe__gold="gold.jsonl")
+
+
+WORDS = st.lists(st.sampled_from(["blue", "kettle", "lid", "late", "refund", "broken"]), min_size=1, max_size=6)
+RECORDS = st.lists(st.tuples(WORDS.map(" ".join), st.sampled_from("ab")), min_size=1, max_size=25)
+
+
+@settings(max_examples=60)
+@given(RECORDS, st.sampled_from(["drop", "majority", "keep"]), st.randoms(use_true_random=False))
+def test_any_order_gives_the_same_bytes_and_no_survivor_is_near_another(
+    rows: list[tuple[str, str]], policy: str, shuffler: random.Random
+) -> None:
+    records = [record(f"{number:02}", text, target) for number, (text, target) in enumerate(rows)]
+    kept, report = deduped(*records, dedupe__conflicts=policy, dedupe__threshold=0.6)
+    first = sha256_file(DEDUPED), report
+    shuffler.shuffle(records)
+    _, report = deduped(*records, dedupe__conflicts=policy, dedupe__threshold=0.6)
+    assert (sha256_file(DEDUPED), report) == first
+
+    texts = {f"{number:02}": text for number, (text, _) in enumerate(rows)}
+    targets = {f"{number:02}": target for number, (_, target) in enumerate(rows)}
+    near = near_pairs_by_hand(texts, 0.6)
+    alike = {pair for pair in near if targets[pair[0]] == targets[pair[1]]}
+    assert not [pair for pair in alike if kept.keys() >= set(pair)]
+    conflicting = {pair for pair in near if texts[pair[0]] == texts[pair[1]] and targets[pair[0]] != targets[pair[1]]}
+    covered = kept.keys() | {name for pair in alike if kept.keys() & set(pair) for name in pair}
+    of_conflicts = {name for pair in conflicting for name in pair}
+    assert texts.keys() - covered <= (set() if policy == "keep" else of_conflicts | _beside(alike, of_conflicts))
+    assert all(kept[one] == kept[two] for one, two in near if kept.keys() >= {one, two})
+
+
+def _beside(alike: set[tuple[str, str]], names: set[str]) -> set[str]:
+    """Copies of records that are in a conflict."""
+    return {name for pair in alike if names & set(pair) for name in pair}
+
+
+def test_preview_of_any_file(tmp_path: Path) -> None:
+    lines = [{"id": 7, "body": LONG, "x": 1}, {"body": "other"}, {"id": "k", "body": NEAR}, {"id": "e", "body": ""}]
+    (tmp_path / "any.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = run(ROOT, "python", "-m", "stages.dedupe", "--preview", str(tmp_path / "any.jsonl"), "--field", "body")
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        {"id": "7", "cluster": "7"},
+        {"id": "2", "cluster": "2"},
+        {"id": "k", "cluster": "7"},
+        {"id": "e", "cluster": "e"},
+    ]
+    done = run(ROOT, "python", "-m", "stages.dedupe", "--preview", str(tmp_path / "any.jsonl"), check=False)
+    assert done.returncode == 1
+    assert "any.jsonl, row 1, field 'text': not a text" in done.stderr
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real data (../shared/realdata) is not here")
+def test_real_duplicates_are_found_as_well_as_promised() -> None:
+    from tests.bench.dedupe import pair_scores, with_datasketch
+
+    rows = [json.loads(line) for line in (REAL / "near_duplicate_sites.jsonl").read_text(encoding="utf-8").splitlines()]
+    ids, gold = [row["id"] for row in rows], [row["cluster"] for row in rows]
+    texts = normalise(pl.Series([row["text"] for row in rows]))
+    settings = params_with().dedupe
+    ours = pair_scores(dedupe.Clusters(pl.Series(ids), texts, settings).cluster.to_list(), gold)
+    theirs = pair_scores(with_datasketch(texts.to_list(), settings), gold)
+    assert ours["precision"] >= 0.95
+    assert ours["recall"] >= theirs["recall"]

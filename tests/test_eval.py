@@ -1,0 +1,352 @@
+"""The evaluation on a tiny model: exact texts, fixed batches, left padding, the same bytes twice, and clear errors."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from stages import eval as stage_eval
+from stages.common.errors import HallmarkError
+from stages.common.files import ADAPTER, BASE, HOLDOUT, write_json
+from stages.common.model import TRAINING
+from stages.common.params import load_params
+from stages.common.records import write_records
+from stages.common.reports import read_predictions
+from stages.common.scoring import Score
+from tests.test_sft import some_records
+from tests.tiny import make_tiny_base
+from tests.workspace import change_params, make_workspace, stage
+
+SETTINGS = {
+    "eval.max_new_tokens": 12,
+    "eval.batch_size": 4,
+    "eval.dtype": "float32",
+    "eval.draws": 200,
+    "eval.again": 5,
+    "compute.threads": 1,
+}
+
+
+def some_holdout() -> pl.DataFrame:
+    """Ten records of five customers, with prompts of all lengths, tags, and a refusal that is due."""
+    records = some_records(10)
+    texts = [f"{'my kettle is broken ' * (number % 4)}{number}" for number in range(10)]
+    system = {"role": "system", "content": "Answer with JSON."}
+    prompts = [[system, {"role": "user", "content": text}] for text in texts]
+    answers = ['{"refusal":"policy"}', *['{"intent":"refund"}'] * 9]
+    return records.with_columns(
+        prompt=pl.Series(prompts),
+        completion=pl.Series([[{"role": "assistant", "content": text}] for text in answers]),
+        tags=pl.Series([["typos"] if number % 2 else [] for number in range(10)]),
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with base, adapter and holdout, at the point where `eval` is next."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, set_seed
+
+    folder = make_workspace(tmp_path_factory.mktemp("eval"), SETTINGS)
+    make_tiny_base(folder / BASE)
+    tokenizer = folder / BASE / "tokenizer_config.json"  # as in SmolLM2, padding is the end token: only the mask tells
+    write_json(tokenizer, json.loads(tokenizer.read_text(encoding="utf-8")) | {"pad_token": "<|im_end|>"})
+    write_records(folder / HOLDOUT, some_holdout())
+    set_seed(1)
+    lora = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)
+    get_peft_model(AutoModelForCausalLM.from_pretrained(folder / BASE), lora).save_pretrained(folder / ADAPTER)
+    write_json(folder / ADAPTER / TRAINING, {"base_precision": "float32"})
+    return folder
+
+
+@pytest.fixture
+def at(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(made)
+    change_params(made, SETTINGS)
+    write_records(HOLDOUT, some_holdout())
+    return made
+
+
+def evaluate(model: str = "base", **overrides: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Run the stage here; its predictions and metrics."""
+    change_params(Path(), {f"eval.{name}": value for name, value in overrides.items()})
+    stage_eval.run(load_params(), model)
+    metrics = json.loads(Path(f"reports/eval/{model}/metrics.json").read_text(encoding="utf-8"))
+    return read_predictions(model), metrics
+
+
+def texts(rows: list[dict[str, Any]]) -> dict[str, str]:
+    return {row["id"]: row["prediction"] for row in rows}
+
+
+def prompts_of(tokenizer: Any, records: list[dict[str, Any]]) -> list[str]:
+    return [tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True) for row in records]
+
+
+def test_every_record_has_its_line_in_holdout_order_and_offline(at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    rows, metrics = evaluate()
+    holdout = some_holdout()
+    assert [row["id"] for row in rows] == holdout["id"].to_list()
+    assert [row["target"] for row in rows] == [completion[0]["content"] for completion in holdout["completion"]]
+    first = rows[1]
+    assert first["input"] == "my kettle is broken 1"
+    assert first["length"] == len(first["input"])
+    assert first["tags"] == ["typos"]
+    assert first["prediction"]
+    assert first["finish"] == "length"
+    assert first["tokens"] == 12
+    assert (rows[0]["outcome"], first["outcome"]) == ("missed_refusal", "wrong_format")
+    assert (metrics["records"], metrics["groups"], metrics["model"]) == (10, 5, "base")
+    assert metrics["exact_match"]["value"] == 0
+    assert metrics["exact_match"]["high"] > 0.2  # none of ten is no proof of none
+    assert metrics["failures"]["wrong_format"] == 9
+    assert metrics["failures"]["missed_refusal"] == metrics["refusals"]["should_but_did_not"] == 1
+    assert metrics["by_tag"] == {"typos": {"n": 5, "value": 0}}
+    assert sum(row["n"] for row in metrics["by_length"].values()) == 10
+    again = metrics["again"]
+    assert again == {"records": 5, "texts_changed": 0, "outcomes_changed": 0, "lost": 0, "won": 0}
+    measured = json.loads(Path("reports/measured/eval_base.json").read_text(encoding="utf-8"))
+    assert measured["tokens"] == sum(row["tokens"] for row in rows)
+    assert "seconds" not in json.dumps(metrics)
+
+
+def test_answers_are_what_plain_generation_writes_in_the_same_batches(at: Path) -> None:
+    """Prompts sorted by length, longest first, left padded, batches of four: as a few lines of transformers do it."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    rows, _ = evaluate()
+    tokenizer = AutoTokenizer.from_pretrained(BASE, padding_side="left")
+    model = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32, attn_implementation="sdpa")
+    prompts = prompts_of(tokenizer, some_holdout().rows(named=True))
+    order = sorted(range(10), key=lambda place: (-len(tokenizer(prompts[place]).input_ids), prompts[place]))
+    for start in range(0, 10, 4):
+        batch = order[start : start + 4]
+        inputs = tokenizer([prompts[place] for place in batch], padding=True, return_tensors="pt")
+        out = model.generate(**inputs, max_new_tokens=12, do_sample=False)
+        for place, tokens in zip(batch, out[:, inputs.input_ids.shape[1] :], strict=True):
+            text = tokenizer.decode(tokens, skip_special_tokens=False).partition("<|im_end|>")[0]
+            assert rows[place]["prediction"] == text
+
+
+def test_padding_does_not_change_an_answer_and_neither_does_the_order_of_records(at: Path) -> None:
+    together, _ = evaluate()
+    alone, _ = evaluate(batch_size=1)
+    assert texts(alone) == texts(together)
+    write_records(HOLDOUT, some_holdout().reverse())
+    turned, _ = evaluate(batch_size=4)
+    assert texts(turned) == texts(together)
+    assert [row["id"] for row in turned] == [row["id"] for row in together][::-1]
+
+
+def test_the_adapter_counts_merged_or_not_and_the_base_does_without_it(at: Path) -> None:
+    merged, _ = evaluate("tuned", merge=True)
+    beside, _ = evaluate("tuned", merge=False)
+    ADAPTER.rename("models/elsewhere")
+    try:
+        base, _ = evaluate("base")
+    finally:
+        Path("models/elsewhere").rename(ADAPTER)
+    assert texts(merged) == texts(beside) != texts(base)
+
+
+def test_another_process_gives_the_same_bytes(at: Path) -> None:
+    evaluate(dtype="bfloat16")
+    files = [Path("reports/eval/base", name) for name in ("predictions.jsonl", "metrics.json")]
+    before = [file.read_bytes() for file in files]
+    stage(at, "eval", "--model", "base", PYTHONHASHSEED="5", TZ="Asia/Tokyo", LC_ALL="C")
+    assert [file.read_bytes() for file in files] == before
+    assert str(at).encode() not in b"".join(before)
+
+
+def test_a_generation_config_of_the_model_does_not_reach_the_measurement(at: Path) -> None:
+    plain, _ = evaluate()
+    file = BASE / "generation_config.json"
+    kept = file.read_text(encoding="utf-8")
+    try:
+        file.write_text(
+            json.dumps(json.loads(kept) | {"do_sample": True, "temperature": 9.0, "repetition_penalty": 5.0})
+        )
+        assert texts(evaluate()[0]) == texts(plain)
+    finally:
+        file.write_text(kept, encoding="utf-8")
+
+
+@pytest.fixture
+def make_engine(at: Path) -> Callable[..., Any]:
+    from stages.common.harness import Engine
+    from stages.common.model import load_base, load_tokenizer
+
+    def make(**options: Any) -> Any:
+        model = load_base(BASE, dtype="float32", attention="sdpa", device="cpu")
+        settings = {"batch_size": 4, "max_new_tokens": 12, "source": HOLDOUT} | options
+        return Engine(model, load_tokenizer(BASE), **settings)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("written", "text", "tokens", "finish"),
+    [
+        (' {"a":  1 }\n<|im_end|><|endoftext|>', ' {"a":  1 }\n', None, "stop"),
+        ("a<|im_start|>b<|im_end|>c<|im_end|>", "a<|im_start|>b", 3, "stop"),  # a special token is no silence
+        ("ab", "ab", 2, "length"),
+        ("<|im_end|>", "", 0, "stop"),
+        ("don 't , I 'm", "don 't , I 'm", None, "length"),  # no space is tidied away
+    ],
+)
+def test_a_text_is_exactly_what_was_written(
+    make_engine: Callable[..., Any], written: str, text: str, tokens: int | None, finish: str
+) -> None:
+    engine = make_engine()
+    engine.tok_decode(engine.tokenizer(written).input_ids)
+    answer = engine._written[0]
+    assert (answer, answer.finish) == (text, finish)
+    assert tokens in (answer.tokens, None)
+
+
+def test_letters_that_spell_the_end_token_do_not_end_an_answer(make_engine: Callable[..., Any]) -> None:
+    engine = make_engine()
+    tokens = [token for char in "x<|im_end|>y" for token in engine.tokenizer(char).input_ids]
+    assert engine.tok_decode(tokens) == "x<|im_end|>y"
+
+
+def test_a_prompt_over_the_window_is_named_not_cut(at: Path) -> None:
+    long = some_holdout().with_columns(
+        prompt=pl.when(pl.col("id") == "T-3")
+        .then(pl.Series([[{"role": "user", "content": "private " * 900}]] * 10))
+        .otherwise("prompt")
+    )
+    write_records(HOLDOUT, long)
+    with pytest.raises(HallmarkError, match="row 4") as caught:
+        evaluate()
+    assert "1024" in str(caught.value)
+    assert "private" not in str(caught.value)
+
+
+def test_a_template_that_refuses_a_system_message_is_an_error(at: Path) -> None:
+    file = BASE / "chat_template.jinja"
+    kept = file.read_text(encoding="utf-8")
+    try:
+        file.write_text("{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}")
+        with pytest.raises(HallmarkError, match="no system"):
+            evaluate()
+    finally:
+        file.write_text(kept, encoding="utf-8")
+
+
+def test_tools_reach_the_prompt(make_engine: Callable[..., Any]) -> None:
+    from stages.common.harness import RecordTask
+
+    engine = make_engine()
+    engine.tokenizer.chat_template = "{{ tools[0]['name'] }}|{{ messages[0]['content'] }}"
+    task = RecordTask([], lambda record, text: None, 12)  # type: ignore[arg-type, return-value]
+    doc = {"prompt": [{"role": "user", "content": "hello"}], "tools": '[{"name": "weather"}]'}
+    assert task.fewshot_context(doc, chat_template=engine.apply_chat_template) == "weather|hello"
+
+
+def test_what_is_missing_is_one_clear_error_and_earlier_results_stay(at: Path) -> None:
+    evaluate()
+    before = Path("reports/eval/base/predictions.jsonl").read_bytes()
+    HOLDOUT.unlink()
+    result = stage(at, "eval", "--model", "base", check=False)
+    assert result.returncode == 1
+    assert "data/split/holdout.parquet" in result.stderr
+    assert "remedy" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert Path("reports/eval/base/predictions.jsonl").read_bytes() == before
+    write_records(HOLDOUT, some_holdout().head(0))
+    with pytest.raises(HallmarkError, match="holds no record"):
+        evaluate()
+
+
+def scored(outcome: str, **values: Any) -> Score:
+    passed = outcome == "pass"
+    defaults: dict[str, Any] = {"parses": True, "schema_valid": True, "refusal_due": False, "refused": False}
+    return Score(**(defaults | {"exact_match": passed, "outcome": outcome} | values))
+
+
+def lines(scores: list[Score]) -> list[dict[str, Any]]:
+    return [
+        {
+            "group": f"C-{n % 3}",
+            "tags": ["a", "a"],
+            "length": 150 * n,
+            "finish": "stop",
+            "exact_match": score.exact_match,
+        }
+        for n, score in enumerate(scores)
+    ]
+
+
+def row(path: str, result: str) -> dict[str, Any]:
+    return {"path": path, "target": 1, "prediction": 1, "result": result}
+
+
+def test_metrics_are_the_sums_of_their_records(at: Path) -> None:
+    scores = [
+        scored("pass", fields=[row("a", "match"), row("b[]", "match"), row("b[]", "match")]),
+        scored("wrong_value", fields=[row("a", "wrong"), row("b[]", "match"), row("c", "spurious")]),
+        scored("omission", fields=[row("a", "missing")]),
+        scored("wrong_format", parses=False, schema_valid=False),
+        scored("pass", refusal_due=True, refused=True),
+        scored("wrong_refusal", refused=True),
+    ]
+    metrics = stage_eval.metrics("tuned", lines(scores), scores, load_params())
+    assert metrics["exact_match"]["value"] == pytest.approx(2 / 6, abs=1e-6)
+    assert metrics["parses"]["value"] == metrics["schema_validity"]["value"] == pytest.approx(5 / 6, abs=1e-6)
+    assert metrics["field_precision"]["value"] == pytest.approx(4 / 6, abs=1e-6)
+    assert metrics["field_recall"]["value"] == pytest.approx(4 / 6, abs=1e-6)
+    assert metrics["by_field"] == {
+        "a": {"n": 3, "precision": 0.5, "recall": 0.333333, "f1": 0.4},
+        "b[]": {"n": 3, "precision": 1.0, "recall": 1.0, "f1": 1.0},
+    }
+    assert metrics["refusals"] == {"should_and_did": 1, "should_not_but_did": 1, "should_but_did_not": 0}
+    assert sum(metrics["failures"].values()) == 4
+    assert metrics["by_tag"] == {"a": {"n": 6, "value": 0.333333}}
+    assert metrics["by_length"]["up to 200"]["n"] == 2
+    for name in ("exact_match", "field_f1"):
+        assert metrics[name]["low"] <= metrics[name]["value"] <= metrics[name]["high"]
+
+
+def test_labels_have_accuracy_and_macro_f1(at: Path) -> None:
+    change_params(at, {"task.kind": "classification"})
+    try:
+        pairs: list[tuple[str, str | None]] = [("x", "x"), ("x", "x"), ("x", "y"), ("y", "y"), ("y", None), ("z", "x")]
+        scores = [scored("pass" if due == said else "wrong_value", labels=(due, said)) for due, said in pairs]
+        metrics = stage_eval.metrics("base", lines(scores), scores, load_params())
+    finally:
+        change_params(at, {"task.kind": "extraction"})
+    assert metrics["label_accuracy"]["value"] == 0.5
+    assert metrics["macro_f1"]["value"] == pytest.approx((2 * 2 / (4 + 1 + 1) + 2 / (2 + 1 + 1) + 0) / 3, abs=1e-6)
+    assert "field_f1" not in metrics
+
+
+def test_a_second_answer_is_held_against_the_first() -> None:
+    right, wrong, other = scored("pass"), scored("wrong_value"), scored("omission")
+    first = [("a", right), ("b", wrong), ("c", wrong), ("d", right)]
+    second = [("a", right), ("x", right), ("y", other), ("z", wrong)]
+    changed = stage_eval.again(first, second)
+    assert changed == {"records": 4, "texts_changed": 3, "outcomes_changed": 3, "lost": 1, "won": 1}
+    assert stage_eval.evenly(10, 3) == [0, 3, 6]
+    assert stage_eval.evenly(2, 5) == [0, 1]
+    assert stage_eval.evenly(5, 0) == []
+
+
+def test_lines_hold_what_utf8_cannot(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    rows = [{"b": "é\u2028", "a": 1}, {"a": "\ud800"}]
+    stage_eval.write_rows(file, rows)
+    content = file.read_bytes()
+    assert content == '{"a": 1, "b": "é\u2028"}\n{"a": "\\ud800"}\n'.encode()
+    assert [json.loads(line) for line in content.split(b"\n")[:-1]] == rows

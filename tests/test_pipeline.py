@@ -1,0 +1,249 @@
+"""The pipeline as DVC knows it: everything a stage uses is declared, and the whole of it runs on a tiny model."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from ruamel.yaml import YAML
+
+from tests.workspace import ROOT, change_params, git_init, make_tiny_workspace, report, run
+
+PIPELINE = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+# These can change no output: params.py has no defaults (tests/test_params.py), errors.py only ends a run, and
+# measured.py writes what is not compared.
+NO_DEPENDENCY = {"stages/common/params.py", "stages/common/errors.py", "stages/common/measured.py", "stages/__init__.py", "stages/common/__init__.py"}  # fmt: skip
+# Libraries whose version can change a result.
+PINNED = re.compile(
+    r"^(torch|transformers|peft|trl|bitsandbytes|datasets|polars|lm_eval|presidio|spacy|rensa|jinja2|numpy|gguf)"
+)
+
+
+def stages() -> list[tuple[str, dict[str, Any]]]:
+    """Every stage with its command resolved, `foreach` and `matrix` unrolled by their first item."""
+    found = []
+    for name, block in PIPELINE.items():
+        found.append((name, block.get("do", block)))
+    return found
+
+
+def module_of(block: dict[str, Any]) -> str:
+    match = re.search(r"python -m (stages\.\w+)", block["cmd"])
+    assert match, block["cmd"]
+    return match[1]
+
+
+def imports_of(file: Path, seen: set[str] | None = None) -> tuple[set[str], set[str]]:
+    """(files of this repo, top-level libraries) that a module imports, directly or through others."""
+    seen = set() if seen is None else seen
+    name = file.relative_to(ROOT).as_posix()
+    if name in seen:
+        return set(), set()
+    seen.add(name)
+    files, libraries = {name}, set()
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    typing_only = {
+        id(node)
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.unparse(branch.test)
+        for node in ast.walk(branch)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        modules = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for module in modules:
+            path = ROOT / (module.replace(".", "/") + ".py")
+            if module.startswith("stages") and path.exists():
+                more, others = imports_of(path, seen)
+                files |= more
+                libraries |= others
+            elif not module.startswith("stages"):
+                libraries.add(module.split(".")[0])
+    return files, libraries
+
+
+def declared(block: dict[str, Any], key: str) -> set[str]:
+    return {item if isinstance(item, str) else next(iter(item)) for item in block.get(key, [])}
+
+
+@pytest.mark.parametrize(("name", "block"), stages())
+def test_every_stage_declares_the_code_it_imports(name: str, block: dict[str, Any]) -> None:
+    files, libraries = imports_of(ROOT / (module_of(block).replace(".", "/") + ".py"))
+    if "stages" in declared(block, "deps"):  # all code
+        return
+    missing = files - NO_DEPENDENCY - declared(block, "deps")
+    assert missing == set(), f"add to deps of '{name}' in dvc.yaml"
+    superfluous = {dep for dep in declared(block, "deps") if dep.startswith("stages/") and dep.endswith(".py")} - files
+    assert superfluous == set(), f"remove from deps of '{name}' in dvc.yaml"
+    if any(PINNED.match(library) for library in libraries):
+        assert "requirements.lock" in declared(block, "deps"), name
+
+
+@pytest.mark.parametrize(("name", "block"), stages())
+def test_every_stage_declares_the_params_it_reads(name: str, block: dict[str, Any]) -> None:
+    source = (ROOT / (module_of(block).replace(".", "/") + ".py")).read_text(encoding="utf-8")
+    files, _ = imports_of(ROOT / (module_of(block).replace(".", "/") + ".py"))
+    source += "".join((ROOT / file).read_text(encoding="utf-8") for file in sorted(files) if "common" in file)
+    blocks = set(YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8")))
+    read = {match for match in re.findall(r"\bparams\.(\w+)", source) if match in blocks}
+    tracked = {param.split(".")[0] for param in declared(block, "params")}
+    if "params.yaml" in declared(block, "params"):  # all of it
+        return
+    assert read - tracked == set(), f"add to params of '{name}' in dvc.yaml"
+
+
+@pytest.mark.parametrize(("name", "block"), stages())
+def test_every_output_stays_until_there_is_a_new_one(name: str, block: dict[str, Any]) -> None:
+    for key in ("outs", "metrics", "plots"):
+        for item in block.get(key, []):
+            assert isinstance(item, dict), f"{name}: {item} needs persist: true"
+            ((path, options),) = item.items()
+            assert options.get("persist") is True, f"{name}: {path}"
+
+
+def test_no_stage_imports_another_and_common_imports_none() -> None:
+    for file in sorted((ROOT / "stages").rglob("*.py")):
+        own = module_name(file)
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("stages"):
+                names = (
+                    [f"{node.module}.{alias.name}" for alias in node.names]
+                    if node.module in ("stages", "stages.common")
+                    else [node.module]
+                )
+                for name in names:
+                    assert name.startswith("stages.common"), f"{own} imports {name}"
+
+
+def module_name(file: Path) -> str:
+    return file.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+
+
+def test_no_listing_is_unsorted() -> None:
+    """The order of a directory listing differs between file systems."""
+    listing = re.compile(r"\.(r?glob|iterdir)\(|\bos\.(listdir|walk|scandir)\(")
+    safe = re.compile(r"sorted\(|any\(|next\(|set\(|list\(folder\.glob|for pattern in")
+    for file in sorted((ROOT / "stages").rglob("*.py")):
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            assert not listing.search(line) or safe.search(line), f"{file.name}:{number}: {line.strip()}"
+
+
+def test_help_starts_fast(tmp_path: Path) -> None:
+    """No stage imports torch, transformers, spaCy or polars before it has work to do."""
+    for _, block in stages():
+        module = module_of(block)
+        code = f"import sys, {module}; print([m for m in ('torch', 'transformers', 'spacy', 'polars', 'datasets', 'lm_eval') if m in sys.modules])"
+        assert run(ROOT, "python", "-c", code).stdout.strip() == "[]", module
+        assert "usage:" in run(ROOT, "python", "-m", module, "--help").stdout
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository in which `dvc repro` has run the whole pipeline on the tiny model."""
+    folder = make_tiny_workspace(tmp_path_factory.mktemp("pipeline") / "repo", {"sft.max_length": 8192}, rows=200)
+    git_init(folder)
+    run(folder, "dvc", "repro")
+    return folder
+
+
+def test_the_whole_pipeline_runs(finished: Path) -> None:
+    assert report(finished, "gate")["verdict"] in ("fail", "too_little_data")  # a model of random weights
+    for model in ("base", "tuned"):
+        predictions = (finished / f"reports/eval/{model}/predictions.jsonl").read_text(encoding="utf-8").splitlines()
+        holdout = pl.read_parquet(finished / "data/split/holdout.parquet")
+        assert [json.loads(line)["id"] for line in predictions] == holdout["id"].to_list()
+    assert (finished / "reports/comparison.html").stat().st_size > 10_000
+    assert (finished / "models/release/provenance.json").exists()
+    table = run(finished, "python", "-m", "stages.summary").stdout
+    assert "exact match" in table
+    assert "gate: " in table
+    assert "reports/comparison.html" in table
+
+
+def test_a_second_repro_does_nothing(finished: Path) -> None:
+    output = run(finished, "dvc", "repro").stdout
+    assert "Running stage" not in output
+    assert "Data and pipelines are up to date." in output
+
+
+def test_no_private_value_is_in_any_file_after_mask(finished: Path) -> None:
+    raw = [json.loads(line) for line in (finished / "data/raw/tickets.jsonl").read_text(encoding="utf-8").splitlines()]
+    spans = [json.loads(line) for line in (finished / "data/gold/spans.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = {row["id"]: row for row in raw}
+    certain = {"EMAIL_ADDRESS", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "IP_ADDRESS"}
+    private = {
+        rows[span["id"]][span["field"]][span["start"] : span["end"]]
+        for span in spans
+        if span["kind"] in certain and span["id"] in rows
+    }
+    assert len(private) > 50
+    for file in sorted(finished.rglob("*")):
+        place = file.relative_to(finished).as_posix()
+        if not file.is_file() or (
+            place.startswith(("data/raw", "data/gold", ".git/", ".dvc/", "tiny/", "stages/", "data/"))
+            and not place.endswith(".parquet")
+        ):
+            continue
+        if place.startswith((".git/", ".dvc/")):
+            continue
+        text = (
+            str(pl.read_parquet(file).to_dicts())
+            if file.suffix == ".parquet"
+            else file.read_text(encoding="utf-8", errors="ignore")
+        )
+        left = [value for value in private if value in text]
+        assert left == [], f"{len(left)} private values in {place}"
+
+
+def test_a_changed_sft_param_reruns_nothing_before_it(finished: Path) -> None:
+    change_params(finished, {"sft.lora.alpha": 8})
+    status = json.loads(run(finished, "dvc", "status", "--json").stdout)
+    assert "sft" in status
+    assert not {"base", "mask", "dedupe", "split"} & set(status)
+    change_params(finished, {"sft.lora.alpha": 32})
+    assert json.loads(run(finished, "dvc", "status", "--json").stdout) == {}
+
+
+def test_a_failed_stage_leaves_earlier_outputs_whole(finished: Path) -> None:
+    before = {file: file.read_bytes() for file in sorted((finished / "data").glob("*.parquet"))}
+    raw = finished / "data/raw/tickets.jsonl"
+    good = raw.read_text(encoding="utf-8")
+    raw.write_text(good + "not json\n", encoding="utf-8")
+    result = run(finished, "dvc", "repro", check=False)
+    assert result.returncode != 0
+    assert f"row {len(good.splitlines()) + 1}" in result.stdout + result.stderr
+    assert {file: file.read_bytes() for file in sorted((finished / "data").glob("*.parquet"))} == before
+    raw.write_text(good, encoding="utf-8")
+    assert "Running stage" not in run(finished, "dvc", "repro").stdout
+
+
+def test_a_killed_stage_is_run_again_to_the_same_bytes(finished: Path) -> None:
+    adapter = finished / "models/adapter/adapter_model.safetensors"
+    before = adapter.read_bytes()
+    environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    process = subprocess.Popen(
+        ["dvc", "repro", "--single-item", "--force", "sft"],
+        cwd=finished, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    time.sleep(8)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert adapter.read_bytes() == before
+    run(finished, "dvc", "repro")
+    assert adapter.read_bytes() == before

@@ -1,0 +1,366 @@
+"""The page, in a real browser: it shows what was found, holds at size, and text of a record stays text."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from stages import compare, gate, report
+from stages.common.errors import HallmarkError
+from stages.common.files import read_json, write_json
+from stages.common.params import load_params
+from tests.made_up import ROOT, customers, outcomes, prediction, write_models, write_other_reports, write_predictions
+
+PARAMS = load_params(ROOT / "params.yaml")
+PARAMS = PARAMS.model_copy(update={"compare": PARAMS.compare.model_copy(update={"draws": 500})})
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+EVIL = (
+    "</script><script>window.pwned=1</script>",
+    "<img src=x onerror='window.pwned=1'>",
+    "{{ 7*7 }} {% raw %} ${7*7} <!-- <script> ]]> &amp; &#60;",
+    "\u202egnp.exe\u202c \u2066abc\u2069 \u200bzero \x00 \u2028 \ud800",
+    "javascript:window.pwned=1' onmouseover='window.pwned=1",
+)
+BASE = outcomes(1, 150, wrong_format=0.5, wrong_value=0.2)
+TUNED = outcomes(2, 150, wrong_value=0.1, hallucination=0.06, omission=0.05)
+
+
+def build(root, monkeypatch, base=BASE, tuned=TUNED):
+    """Predictions with these outcomes, through `compare`, `gate` and `report`; returns the page's path."""
+    monkeypatch.chdir(root)
+    write_other_reports(root)
+    if base is not None:
+        write_models(root, base, tuned)
+    compare.run(PARAMS)
+    gate.run(PARAMS)
+    report.run(PARAMS)
+    return root / "reports/comparison.html"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The page of BASE and TUNED, for tests that only look at it."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return build(tmp_path_factory.mktemp("built"), monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed: the page was not looked at in a browser")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens a file; any request, error or blocked script on the way fails the test."""
+    pages, complaints = [], []
+
+    def open_file(path, fragment="", **options):
+        context = browser.new_context(offline=True, **options)
+        page = context.new_page()
+        pages.append(context)
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: request.url.startswith("file:") or complaints.append(request.url))
+        page.goto(path.as_uri() + fragment)
+        page.wait_for_selector("#count:not(:empty)")
+        return page
+
+    yield open_file
+    for context in pages:
+        context.close()
+    assert complaints == []
+
+
+def test_the_verdict_and_why_stand_in_one_line_at_the_top(built, open_page):
+    page = open_page(built)
+    verdict = read_json(built.parent / "gate.json")
+    assert page.inner_text("h1") == verdict["words"]
+    assert page.inner_text(".stamp") == report.VERDICTS[verdict["verdict"]]
+    comparison = read_json(built.parent / "comparison.json")["against"]["base"]
+    assert page.inner_text(".lead") == comparison["words"]
+    ladder = page.inner_text(".ladder")
+    for measure in comparison["measures"]:
+        assert f"{100 * measure['tuned']['value']:.1f}" in ladder
+    assert page.locator(".rules li").count() == len(verdict["rules"])
+
+
+def test_the_matrix_leads_to_the_records_it_counts(built, open_page):
+    page = open_page(built)
+    pairs = list(zip(BASE, TUNED, strict=True))
+    cells = page.locator(".matrix button")
+    assert cells.count() == len(set(pairs))
+    for cell in read_json(built.parent / "comparison.json")["against"]["base"]["transitions"]:
+        base, tuned, n = cell["other"], cell["tuned"], cell["records"]
+        page.click(f'.matrix button[aria-label="{n} records: base {plain(base)}, tuned {plain(tuned)}"]')
+        assert page.inner_text("#count") == f"{n} of 150 records"
+        assert page.evaluate("document.activeElement.id") == "count"
+    page.click("text=Reset")
+    counted(page, "150 of 150 records")
+
+
+def counted(page, text):
+    """Wait until the count of records says so (the page's policy forbids to wait by script)."""
+    from playwright.sync_api import expect
+
+    expect(page.locator("#count")).to_have_text(text, timeout=30_000)
+
+
+def plain(name):
+    return name.replace("_", " ")
+
+
+def test_records_stand_worst_first_and_can_be_found(built, open_page):
+    page = open_page(built)
+    moves = page.locator("#list .moves").all_inner_texts()
+    assert len(moves) == 50  # the rest is drawn when it is come to
+    lost = sum(base == "pass" != tuned for base, tuned in zip(BASE, TUNED, strict=True))
+    failing = sum(tuned != "pass" for tuned in TUNED)
+    assert all(move.startswith("✓ pass → ✗") for move in moves[:lost])
+    assert not any(move.startswith("✓ pass → ✗") for move in moves[lost:])
+    assert all("→ ✗" in move for move in moves[:failing])
+    assert moves[0] == "✓ pass → ✗ hallucination"
+
+    page.fill("input[name=q]", "t-00042")
+    counted(page, "1 of 150 records")
+    assert "#records?q=t-00042" in page.url
+    page.select_option("select[name=sort]", "file")
+    page.fill("input[name=q]", "")
+    counted(page, "150 of 150 records")
+    assert page.locator("#list .id").first.inner_text() == "T-00000"
+    page.select_option("select[name=change]", "lost")
+    counted(page, f"{lost} of 150 records")
+
+
+def test_a_link_with_filters_opens_on_them(built, open_page):
+    page = open_page(built, "#records?tuned=omission")
+    assert page.inner_text("#count") == f"{TUNED.count('omission')} of 150 records"
+
+
+def test_a_record_shows_input_target_both_outputs_and_what_differs(built, open_page):
+    page = open_page(built, "#records?base=wrong_format&tuned=omission")
+    record = page.locator(".record").first
+    assert record.locator("pre").count() == 0  # made when it is opened
+    record.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert record.locator("pre").first.inner_text().startswith("Ticket ")
+    labels = [pane.get_attribute("aria-label") for pane in record.locator("pre").all()]
+    assert labels[1:] == ["Target", "Base", "Tuned"]
+    tuned = record.locator("pre").nth(3)
+    assert tuned.locator("del").all_inner_texts() == ["49.9"]
+    assert tuned.locator("mark").all_inner_texts() == ["null"]
+    amount = record.locator(".fields tr", has_text="amount")
+    assert amount.locator("td").all_inner_texts()[0] == "49.9"
+    assert amount.locator("td.missing").count() == 2
+    assert record.locator("pre").nth(2).locator("mark").count() == 0  # prose: too unlike the target to mark
+    assert "nothing is marked" in record.inner_text()
+
+
+def test_hostile_content_stays_text(tmp_path, monkeypatch, open_page):
+    for model, drawn in (("base", BASE), ("tuned", TUNED)):
+        rows = [prediction(i, g, o) for i, (g, o) in enumerate(zip(customers(150, 12), drawn, strict=True))]
+        for row, evil in zip(rows, EVIL, strict=False):
+            texts = dict.fromkeys(("id", "group", "input", "context", "target", "prediction", "reason"), evil)
+            row |= texts | {"outcome": "wrong_format", "tags": [evil], "exact_match": False}
+            row["fields"] = [{"path": evil, "target": evil, "prediction": None, "result": "missing"}]
+        write_predictions(tmp_path, model, rows)
+    page = open_page(build(tmp_path, monkeypatch, None), "#records?base=wrong_format&tuned=wrong_format")
+    for summary in page.locator("#list summary").all()[: len(EVIL)]:
+        summary.click()
+    text = page.inner_text("#list")
+    for evil in EVIL[:3]:
+        assert evil in text
+    assert "U+202E" in text and "U+0000" in text and "\u202e" not in text
+    assert page.evaluate("window.pwned") is None
+    assert page.locator("main img, main script, main iframe").count() == 0
+    assert page.locator("script").count() == 2
+    assert "49" not in page.inner_text("#slices .slices >> nth=0").split("{{ 7*7 }}")[0][-3:]
+    page.select_option("select[name=group]", EVIL[0])
+    source = (tmp_path / "reports/comparison.html").read_bytes()
+    assert b"</script><script>window" not in source
+    assert "\u202e" not in source.decode("utf-8").split('id="data"')[0]
+
+
+def test_the_policy_of_the_page_lets_nothing_else_run(tmp_path, monkeypatch, browser):
+    """What would happen if an escape failed: a script put into the page is blocked."""
+    path = build(tmp_path, monkeypatch)
+    source = path.read_text(encoding="utf-8")
+    assert re.search(
+        r"default-src 'none'; style-src 'sha256-\S+'; script-src 'sha256-\S+'; base-uri", html.unescape(source)
+    )
+    path.write_text(source.replace("<h1>", "<img src=x onerror='window.pwned=1'><script>window.pwned=1</script><h1>"))
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    page.wait_for_selector("#list li")
+    assert page.evaluate("window.pwned") is None
+    page.close()
+
+
+def test_five_thousand_records_and_a_megabyte_of_one_field_hold(tmp_path, monkeypatch, open_page):
+    base = outcomes(1, 5000, wrong_format=0.5, wrong_value=0.2)
+    tuned = outcomes(2, 5000, wrong_value=0.1, hallucination=0.06)
+    for model, drawn in (("base", base), ("tuned", tuned)):
+        rows = [prediction(i, g, o) for i, (g, o) in enumerate(zip(customers(5000, 200), drawn, strict=True))]
+        rows[7]["input"] = "long " * 200_000
+        write_predictions(tmp_path, model, rows)
+    start = time.process_time()  # not the wall clock: the machine may be busy with other things
+    path = build(tmp_path, monkeypatch, None)
+    assert time.process_time() - start < 20
+    assert path.stat().st_size < 12_000_000
+    page = open_page(path)
+    assert page.inner_text("#count") == "5000 of 5000 records"
+    assert page.locator("#list li").count() <= 100
+    page.fill("input[name=q]", "long long long")
+    counted(page, "1 of 5000 records")
+    page.locator("#list summary").click()
+    assert "The first 20,000 of 1,000,000 characters" in page.inner_text("#list")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_it_can_be_read_on_any_screen(built, open_page, scheme, width):
+    page = open_page(built, viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page.locator("#list summary").first.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width  # nothing sticks out sideways
+    low = page.evaluate(CONTRAST)
+    assert low == []
+
+
+CONTRAST = """() => {
+  const channels = (color) => (color.match(/[\\d.]+/g) ?? []).map(Number);
+  const light = ([r, g, b]) => {
+    const [x, y, z] = [r, g, b].map((c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const behind = (node) => {
+    const layers = [];
+    for (; node; node = node.parentElement) layers.push(channels(getComputedStyle(node).backgroundColor));
+    return layers.reverse().reduce((under, [r, g, b, a = 1]) =>
+      under.map((c, i) => c * (1 - a) + [r, g, b][i] * a), [255, 255, 255]);
+  };
+  const low = [];
+  for (const node of document.querySelectorAll("body *")) {
+    const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim());
+    if (!own || !node.offsetParent || node.closest("script, svg, .none")) continue;
+    const [a, b] = [light(channels(getComputedStyle(node).color)), light(behind(node))].sort((x, y) => y - x);
+    if ((a + 0.05) / (b + 0.05) < 4.5) low.push(`${node.tagName}.${node.className}: ${node.textContent.slice(0, 30)}`);
+  }
+  return low;
+}"""
+
+
+def test_it_can_be_used_without_eyes_or_mouse(built, open_page):
+    page = open_page(built)
+    assert page.evaluate("document.documentElement.lang") == "en"
+    assert page.locator("h1").count() == 1
+    unnamed = page.evaluate(UNNAMED)
+    assert unnamed == []
+    assert page.evaluate("[...document.querySelectorAll('table')].every((table) => table.querySelector('th[scope]'))")
+    assert page.evaluate("[...document.querySelectorAll('svg')].every((svg) => svg.ariaHidden || svg.role === 'img')")
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map((node) => node.id)")
+    assert len(ids) == len(set(ids))
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the records"
+    page.locator("#list summary").first.focus()
+    page.keyboard.press("Space")
+    assert page.locator(".record").first.get_attribute("open") is not None
+
+
+UNNAMED = """() => [...document.querySelectorAll("input, select, button, [role=region], svg[role=img], section")]
+  .filter((node) => !node.labels?.length && !node.textContent.trim())
+  .filter((node) => !node.ariaLabel && !node.hasAttribute("aria-labelledby"))
+  .map((node) => node.outerHTML)"""
+
+
+def test_one_customer_one_record_and_no_tags_still_make_a_page(tmp_path, monkeypatch, open_page):
+    for model in ("base", "tuned"):
+        write_predictions(tmp_path, model, [prediction(0, "Only", "pass", tags=None, fields=[])])
+    page = open_page(build(tmp_path, monkeypatch, None))
+    assert page.inner_text("#count") == "1 of 1 records"
+    assert page.inner_text(".stamp") == "Too little data"
+
+
+def test_the_page_repeats_and_loads_nothing(tmp_path, monkeypatch):
+    path = build(tmp_path, monkeypatch)
+    first = path.read_bytes()
+    report.run(PARAMS)
+    assert path.read_bytes() == first
+    markup = first.decode("utf-8")
+    assert not re.search(r"(src|href)=[\"'](?!#)", markup.split('id="data"')[0])
+    assert "http" not in markup.split('id="data"')[0].replace("http-equiv", "")
+    data = re.search(r'id="data">(.*?)</script>', markup, re.DOTALL)
+    assert data and len(json.loads(data[1])["records"]) == 150
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [("comparison.json", "compare"), ("gate.json", "gate"), ("benchmark.json", "benchmark"), ("sft_curve.csv", "sft")],
+)
+def test_what_is_missing_is_an_error_that_says_which_stage_to_rerun(tmp_path, monkeypatch, name, stage):
+    path = build(tmp_path, monkeypatch)
+    page = path.read_bytes()
+    (tmp_path / "reports" / name).unlink()
+    with pytest.raises(HallmarkError, match=f"reports/{name}: no such file\n.*dvc repro {stage}`"):
+        report.run(PARAMS)
+    assert path.read_bytes() == page
+
+
+def test_a_comparison_of_other_predictions_is_an_error(tmp_path, monkeypatch):
+    build(tmp_path, monkeypatch)
+    write_models(tmp_path, BASE[:-1], TUNED[:-1])
+    with pytest.raises(HallmarkError, match="not about these predictions"):
+        report.run(PARAMS)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 1, [0, 0.5, 1]),
+        (0, 2.71, [0, 1, 2, 3]),
+        (0, 0.034, [0, 0.01, 0.02, 0.03, 0.04]),
+        (3, 97, [0, 50, 100]),
+        (5, 5, [5, 5.5, 6]),
+        (0, 60, [0, 20, 40, 60]),
+    ],
+)
+def test_ticks_are_round_and_hold_the_whole_range(low, high, expected):
+    assert report.ticks(low, high) == pytest.approx(expected)
+
+
+def test_text_in_the_script_element_cannot_end_it():
+    for evil in (*EVIL, "<!--", "]]>", "\u2029"):
+        text = report.to_script({"x": evil})
+        assert not set(text) & set("<>&\u2028\u2029")
+        text.encode("utf-8")
+        assert json.loads(text) == {"x": evil}
+
+
+def test_the_report_is_written_beside_its_style_and_script():
+    for kind in ("css", "js", "html.jinja"):
+        assert Path(report.__file__).with_suffix(f".{kind}").exists()
+
+
+def test_serving_is_a_curve_where_there_are_levels_and_a_table_always(tmp_path, monkeypatch):
+    path = build(tmp_path, monkeypatch)
+    assert "in seconds by requests at once" in path.read_text(encoding="utf-8")
+    benchmark = read_json(tmp_path / "reports/benchmark.json")
+    for model in benchmark["models"].values():
+        model["levels"] = model["levels"][:1]
+    write_json(tmp_path / "reports/benchmark.json", benchmark)
+    report.run(PARAMS)
+    page = path.read_text(encoding="utf-8")
+    assert "by requests at once" not in page
+    assert "0.50, 0.90, 1.00 s" in page

@@ -1,0 +1,140 @@
+"""The training stage on the tiny model: the right loss and gradients, the same bytes twice, nothing cut silently."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from stages.common.files import TRAIN, VALIDATION
+from stages.common.records import schema, write_records
+from tests.tiny import make_tiny_base
+from tests.workspace import change_params, make_tiny_workspace, report, stage
+
+USER = {"role": "user", "content": "2024-03-05 my kettle is broken, I want 49.90 back"}
+ANSWER = {"role": "assistant", "content": '{"intent":"refund","amount":49.9}'}
+
+
+def some_records(count: int, repeat: int = 1) -> pl.DataFrame:
+    rows = [
+        {
+            "id": f"T-{number}",
+            "group": f"C-{number % 5}",
+            "prompt": [{"role": "user", "content": f"{number} {USER['content']} " * repeat}],
+            "completion": [ANSWER],
+        }
+        for number in range(count)
+    ]
+    return pl.DataFrame(rows, schema_overrides={"tags": pl.List(pl.String)}).select(
+        *(pl.col(name) if name in rows[0] else pl.lit(None).cast(kind).alias(name) for name, kind in schema().items())
+    )
+
+
+def trainable(folder: Path, overrides: dict[str, Any] | None = None) -> Path:
+    """A workspace at the point where `sft` is next."""
+    make_tiny_workspace(folder, overrides)
+    write_records(folder / TRAIN, some_records(24))
+    write_records(folder / VALIDATION, some_records(6))
+    stage(folder, "base")
+    return folder
+
+
+@pytest.mark.parametrize("method", ["qlora", "lora"])
+def test_two_processes_give_the_same_bytes(tmp_path: Path, method: str) -> None:
+    adapters = []
+    for name, hash_seed, zone in (("a", "1", "UTC"), ("b", "2", "Asia/Tokyo")):
+        folder = trainable(tmp_path / name, {"sft.method": method, "sft.lora.dropout": 0.1, "sft.accumulation": 2})
+        stage(folder, "sft", PYTHONHASHSEED=hash_seed, TZ=zone, LC_ALL="C")
+        files = {file.name: file.read_bytes() for file in sorted((folder / "models/adapter").iterdir())}
+        adapters.append((files, report(folder, "sft"), (folder / "reports/sft_curve.csv").read_bytes()))
+    assert adapters[0] == adapters[1]
+    assert set(adapters[0][0]) == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "chat_template.jinja",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "training.json",
+    }
+    assert str(tmp_path).encode() not in b"".join(adapters[0][0].values())
+    config = json.loads(adapters[0][0]["adapter_config.json"])
+    assert config["base_model_name_or_path"] == "tests/tiny"
+    assert config["target_modules"] == sorted(config["target_modules"])
+
+
+def test_training_changes_the_adapter_and_lowers_the_loss(tmp_path: Path) -> None:
+    folder = trainable(tmp_path, {"sft.max_steps": 12, "sft.eval_steps": 4, "sft.learning_rate": 0.01})
+    stage(folder, "sft")
+    curve = pl.read_csv(folder / "reports/sft_curve.csv").filter(pl.col("split") == "validation").sort("step")
+    assert curve["step"].to_list() == [0, 4, 8, 12]
+    assert curve["loss"][-1] < 0.8 * curve["loss"][0]
+    assert report(folder, "sft")["validation_loss"] == curve["loss"][-1]
+
+
+def test_a_record_too_long_is_named_or_dropped_never_cut(tmp_path: Path) -> None:
+    folder = trainable(tmp_path, {"sft.max_length": 128})
+    train = pl.concat([some_records(8), some_records(1, repeat=9).with_columns(id=pl.lit("T-long"))])
+    write_records(folder / TRAIN, train)
+    result = stage(folder, "sft", check=False)
+    assert result.returncode == 1
+    assert "record 'T-long'" in result.stderr
+    assert "sft.max_length = 128" in result.stderr
+    assert "remedy" in result.stderr
+    assert not (folder / "models/adapter").exists()
+    change_params(folder, {"sft.too_long": "drop"})
+    stage(folder, "sft")
+    assert report(folder, "sft")["records"] == {"train": 8, "validation": 6, "too_long_dropped": 1}
+
+
+def test_the_loss_is_the_one_of_trl(tmp_path: Path) -> None:
+    import datasets
+    from peft import LoraConfig
+    from trl import SFTConfig, SFTTrainer
+
+    from stages.common.model import load_base, load_tokenizer
+    from stages.common.trainer import CompletionTrainer
+
+    folder = make_tiny_base(tmp_path / "tiny")
+    rows = [{"prompt": [USER], "completion": [ANSWER]}, {"prompt": [USER, USER], "completion": [ANSWER]}]
+    losses = []
+    for trainer_class in (SFTTrainer, CompletionTrainer):
+        trainer = trainer_class(
+            model=load_base(folder, dtype="float32", attention="eager", device="cpu"),
+            args=SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", max_length=None),
+            train_dataset=datasets.Dataset.from_list(rows),
+            processing_class=load_tokenizer(folder),
+            peft_config=LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"),
+        )
+        batch = trainer.data_collator([trainer.train_dataset[index] for index in range(2)])
+        losses.append(float(trainer.compute_loss(trainer.model, batch)))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_gradients_after_a_validation_are_those_before_it(tmp_path: Path) -> None:
+    """bitsandbytes repacks 4-bit weights in eval mode on some CPUs, for a kernel without a backward pass."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from stages.common.model import load_base
+
+    base = load_base(make_tiny_base(tmp_path / "tiny"), dtype="bfloat16", attention="eager", device="cpu", nf4=True)
+    torch.manual_seed(0)
+    model = get_peft_model(base, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
+    tokens = torch.arange(3, 35).reshape(2, 16)
+
+    def gradients() -> list[torch.Tensor]:
+        model.train()
+        model.zero_grad()
+        model(input_ids=tokens, labels=tokens).loss.backward()
+        return [parameter.grad.clone() for parameter in model.parameters() if parameter.requires_grad]
+
+    before = gradients()
+    model.eval()
+    with torch.no_grad():
+        model(input_ids=tokens)
+    after = gradients()
+    assert any(gradient.abs().sum() > 0 for gradient in before)
+    assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))

@@ -1,0 +1,228 @@
+"""A rebuild in a fresh clone: what it compares, what it says, and its exit code. With real git and real DVC."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+from safetensors.numpy import save_file
+
+from stages import verify
+from stages.common import rebuilt
+from stages.common.errors import HallmarkError
+from stages.common.files import read_json, write_json
+from tests.small_pipeline import make, shell
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository whose pipeline ran and whose results are committed."""
+    repo = tmp_path_factory.mktemp("finished") / "repo"
+    make(repo)
+    return repo
+
+
+@pytest.fixture
+def repo(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it to break."""
+    return shutil.copytree(finished, tmp_path / "repo")
+
+
+@dataclass
+class Done:
+    code: int
+    out: str
+    error: str
+
+
+@pytest.fixture
+def rebuild(repo: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """`verify.run` in the repository; `noise` is what makes its stages write other bytes."""
+    monkeypatch.chdir(repo)
+
+    def call(*, noise: str = "", **arguments: Any) -> Done:
+        if noise:
+            monkeypatch.setenv("NOISE", noise)
+        try:
+            code, message = verify.run(**arguments), ""
+        except HallmarkError as error:
+            code, message = 1, str(error)
+        out, error_output = capfd.readouterr()
+        print(out, error_output)  # shown where a test fails
+        return Done(code, out, error_output + message)
+
+    return call
+
+
+def elsewhere(repo: Path) -> None:
+    """Let the committed results have been made on another processor."""
+    file = repo / "reports/measured/certify.json"
+    values = read_json(file)
+    values["fingerprint"]["processor"] = "another"
+    write_json(file, values)
+    shell("git commit -qam elsewhere", repo)
+
+
+def test_the_whole_pipeline_gives_the_same_bytes(repo: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "stages.verify", "--into", str(tmp_path / "kept")]
+    done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    for line in (
+        "same      models/base/model.safetensors",
+        "same      models/adapter/adapter_model.safetensors",
+        "same      data/split/holdout.parquet",
+        "same      reports/eval/tuned/predictions.jsonl",
+        "same      reports/sft.json",
+        "measured  reports/gate.json",
+        "measured  models/release/provenance.json",
+        "environment: the same as recorded",
+        "the rebuild gave the same bytes",
+    ):
+        assert line in lines
+    kept = tmp_path / "kept"
+    assert not list((kept / "clone/.dvc").glob("cache/*"))
+    assert list((kept / "cache").rglob("*")), "the rebuild's own cache, which began empty"
+    assert shell("git status --porcelain", repo) == ""
+
+
+def test_one_stage_runs_on_what_the_cache_has(repo: Path, rebuild: Callable[..., Done]) -> None:
+    shell("rm -r models data/split", repo)
+    done = rebuild(stage="sft")
+    assert done.code == 0
+    assert [line.split()[1] for line in done.out.splitlines() if line.startswith("same")] == [
+        "models/adapter/adapter_config.json",
+        "models/adapter/adapter_model.safetensors",
+        "reports/sft.json",
+    ]
+
+
+def test_other_bytes_in_the_same_environment_are_2(repo: Path, rebuild: Callable[..., Done]) -> None:
+    done = rebuild(stage="sft", noise="0.25")
+    assert done.code == 2
+    lines = done.out.splitlines()
+    assert "same      models/adapter/adapter_config.json" in lines
+    tensors = "2 of 2 tensors, first lora_A; largest difference 0.25 in lora_A"
+    assert f"differs   models/adapter/adapter_model.safetensors  {tensors}" in lines
+    assert "differs   reports/sft.json  1 values, first at 'validation_loss'" in lines
+    assert lines[-1] == "the rebuild differs, and the environment does not explain it"
+
+
+@pytest.mark.parametrize(("noise", "code"), [("0.001", 3), ("0.25", 4)])
+def test_other_bytes_in_another_environment_are_held_to_the_band(
+    repo: Path, rebuild: Callable[..., Done], noise: str, code: int
+) -> None:
+    elsewhere(repo)
+    done = rebuild(stage="sft", noise=noise)
+    assert done.code == code
+    assert "environment: another: processor another -> " in done.out
+    assert f"validation_loss: {float(noise) / 0.5:.4f} from the recorded value" in done.out
+
+
+def test_no_metric_to_compare_is_outside_the_band(repo: Path, rebuild: Callable[..., Done]) -> None:
+    elsewhere(repo)
+    shell(
+        "sed -i 's/NOISE/OTHER/; s/numpy.ones((4, 4)/numpy.full((4, 4), float(os.environ.get(\"NOISE\", 1))/' make.py",
+        repo,
+    )
+    shell("dvc commit -q -f && git commit -qam other", repo)
+    done = rebuild(stage="base", noise="2")
+    assert done.code == 4
+    assert "no metric was rebuilt" in done.out
+
+
+def test_an_output_that_is_no_longer_written_is_missing(repo: Path, rebuild: Callable[..., Done]) -> None:
+    """Git brings the reports into the clone, so a stage that stopped writing one must not pass for it."""
+    shell("""sed -i 's/write_json(Path("reports.sft.json").*/pass/' make.py""", repo)
+    shell("dvc commit -q -f && git commit -qam silent", repo)
+    done = rebuild(stage="sft")
+    assert done.code == 1
+    assert "reports/sft.json" in done.error
+
+
+def test_a_measured_output_must_be_whole(repo: Path, rebuild: Callable[..., Done]) -> None:
+    shell(
+        """sed -i 's/write_json(Path("reports.gate.json").*/Path("reports\\/gate.json").write_text("{")/' make.py""",
+        repo,
+    )
+    shell("dvc commit -q -f && git commit -qam cut", repo)
+    done = rebuild(stage="gate")
+    assert done.code == 2
+    assert "differs   reports/gate.json  is not JSON" in done.out
+
+
+def test_a_damaged_cache_is_not_rebuilt_from(repo: Path, rebuild: Callable[..., Done]) -> None:
+    shell("dvc gc -q -w -f", repo)
+    weights = next(
+        file for file in (repo / ".dvc/cache").rglob("*") if file.is_file() and b"weight" in file.read_bytes()[:60]
+    )
+    weights.chmod(0o644)
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    done = rebuild(stage="sft")
+    assert done.code == 1
+    assert "not whole in this repository's cache" in done.error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"stage": "training"}, "has no stage 'training'"),
+        ({"commit": "no-such"}, "no commit 'no-such'"),
+        ({"commit": "HEAD~"}, "dvc.lock: not in that commit"),
+        ({"into": Path("data")}, "is there already"),
+    ],
+)
+def test_what_can_not_be_verified_is_1_with_a_remedy(
+    rebuild: Callable[..., Done], arguments: dict[str, Any], message: str
+) -> None:
+    done = rebuild(**arguments)
+    assert done.code == 1
+    assert message in done.error
+    assert "remedy" in done.error
+
+
+def test_uncommitted_changes_are_warned_of(
+    repo: Path, rebuild: Callable[..., Done], caplog: pytest.LogCaptureFixture
+) -> None:
+    with (repo / "params.yaml").open("a") as file:
+        file.write("# changed\n")
+    assert rebuild(stage="gate").code == 0
+    assert "changes that are not committed" in caplog.text
+
+
+def test_tensors_are_compared_one_by_one(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.safetensors", tmp_path / "other.safetensors"
+
+    def note(a: dict[str, numpy.ndarray], b: dict[str, numpy.ndarray], **metadata: str) -> str:
+        save_file(a, one)
+        save_file(b, other, metadata or None)
+        return rebuilt.difference(one, other)
+
+    x, y = numpy.zeros(3, numpy.float32), numpy.array([0, -2, numpy.nan], numpy.float32)
+    assert note({"a": x, "b": x}, {"a": x, "b": x + 1}) == "1 of 2 tensors, first b; largest difference 1 in b"
+    assert note({"a": x}, {"a": y}) == "1 of 1 tensors, first a; largest difference nan in a"
+    assert note({"a": x}, {"a": x[:2]}) == "tensor a has shape (2,), not (3,)"
+    assert note({"a": x}, {"a": x.astype(numpy.float64)}) == "1 of 1 tensors, first a; largest difference 0 in a"
+    assert note({"a": x}, {"b": x}) == "1 tensors, now 1; first that only one has: a"
+    assert note({"a": x}, {"a": x}, made="later") == "the same tensors, another header"
+    other.write_bytes(b"broken")
+    assert "is not safetensors" in rebuilt.difference(one, other)
+
+
+def test_other_files_are_compared_without_showing_them(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
+    one.write_text("first\nsecret\n")
+    other.write_text("first\nsecrets\n")
+    assert rebuilt.difference(one, other) == "from byte 13 (line 2) on; 13 bytes, now 14"
+    one, other = tmp_path / "one.json", tmp_path / "other.json"
+    one.write_text('{"a": {"b": 1}}')
+    other.write_text('{"a": {"b": 2}, "c": 3}')
+    assert rebuilt.difference(one, other) == "2 values, first at 'a.b'"
+    assert "not in this repository's cache" in rebuilt.difference(None, other)
