@@ -1,0 +1,124 @@
+"""Everything a person runs: `python -m nox -s repro`, `tests`, `lint`, `stamp`, `verify`, `bench`, `serve`, ...
+
+All sessions share one environment, `.venv`: `source .venv/bin/activate` gives `dvc`, and your editor finds it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "tests"]
+
+VENV = Path(".venv")
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+LOCK = Path("requirements.lock")
+PROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def prepare(session: nox.Session, *groups: str) -> None:
+    """Make `.venv` with the locked dependencies and the named groups; does nothing where it is up to date."""
+    python = str((BIN / "python").absolute())
+    if not BIN.exists():
+        session.run(sys.executable, "-m", "venv", str(VENV), external=True)
+    for group in ("run", *groups):
+        wanted = hashlib.sha256(b"".join(Path(file).read_bytes() for file in ("pyproject.toml", LOCK))).hexdigest()
+        stamp = VENV / f"installed-{group}"
+        if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+            continue
+        pip = [python, "-m", "pip", "install", "--disable-pip-version-check"]
+        if group == "run":
+            session.run(*pip, "-c", str(LOCK), *PROJECT["project"]["dependencies"], external=True)
+            session.run(*pip, "--no-deps", PROJECT["tool"]["hallmark"]["weights"], external=True)
+        else:
+            session.run(*pip, "-c", str(LOCK), *nox.project.dependency_groups(PROJECT, group), external=True)
+        stamp.write_text(wanted, encoding="utf-8")
+    session.env["PATH"] = os.pathsep.join([str(BIN.absolute()), os.environ["PATH"]])
+    session.env["PYTHONPATH"] = str(Path.cwd())
+
+
+@nox.session
+def repro(session: nox.Session) -> None:
+    """Run the pipeline: what has not changed is not run again. Options go to `dvc repro`."""
+    prepare(session)
+    session.run("dvc", "repro", *session.posargs, external=True)
+    session.run("python", "-m", "stages.summary", external=True)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests. Options go to pytest."""
+    prepare(session, "dev")
+    session.run("python", "-m", "pytest", *session.posargs, external=True)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check format, lint and types. `-- --fix` mends what can be mended."""
+    prepare(session, "dev")
+    fix = "--fix" in session.posargs
+    session.run("ruff", "format", *([] if fix else ["--check"]), ".", external=True)
+    session.run("ruff", "check", *(["--fix"] if fix else []), ".", external=True)
+    session.run("mypy", external=True)
+
+
+@nox.session
+def stamp(session: nox.Session) -> None:
+    """Make a new domain repo beside this one: `nox -s stamp -- ../my-domain-parent [key=value ...]`."""
+    prepare(session, "dev")
+    target, *values = session.posargs or [".."]
+    session.run(
+        "cookiecutter", ".", "--directory", "template", "--output-dir", target,
+        *(["--no-input", *values] if values else []), external=True,
+    )  # fmt: skip
+
+
+@nox.session
+def verify(session: nox.Session) -> None:
+    """Rebuild the committed state in a fresh clone and compare every output by hash (`-- --stage sft` for one)."""
+    prepare(session)
+    session.run("python", "-m", "stages.verify", *session.posargs, external=True)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure deduplication and splitting beside the usual tools."""
+    prepare(session, "dev")
+    for name in session.posargs or ["dedupe", "split"]:
+        session.run("python", "-m", f"tests.bench.{name}", external=True)
+
+
+@nox.session
+def serve(session: nox.Session) -> None:
+    """Serve the released model with an OpenAI-compatible API until Ctrl-C."""
+    prepare(session)
+    session.run("python", "-m", "stages.benchmark", "--serve", *session.posargs, external=True)
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Refuse unless the gate passed and the release folder checks out; then say how to ship it and roll it back."""
+    prepare(session)
+    session.run("python", "-m", "stages.gate", "--enforce", external=True)
+    session.run("python", "-m", "stages.certify", "--check", "models/release", "--clone", ".", external=True)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write requirements.lock anew: the newest versions that pyproject.toml allows, in an empty environment."""
+    folder = Path(session.create_tmp()) / "lock"
+    session.run(sys.executable, "-m", "venv", "--clear", str(folder), external=True)
+    python = str(folder / BIN.name / "python")
+    session.run(python, "-m", "pip", "install", "--quiet", *PROJECT["project"]["dependencies"], external=True)
+    frozen = session.run(python, "-m", "pip", "freeze", external=True, silent=True)
+    # A local version (`+cpu`) names one index's build; nvidia-* and triton come with torch's CUDA build alone.
+    pins = {re.sub(r"\+\S+$", "", line) for line in str(frozen).splitlines() if "==" in line}
+    pins = {pin for pin in pins if not pin.startswith(("nvidia-", "triton==", "cuda-"))}
+    text = "# The exact versions of what the stages run on, for pip's -c. Written by `nox -s lock`.\n"
+    LOCK.write_text(text + "\n".join(sorted({*pins, PROJECT["tool"]["hallmark"]["weights"]}, key=str.lower)) + "\n")
