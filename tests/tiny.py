@@ -45,7 +45,7 @@ def make_tiny_base(folder: Path, seed: int = 0) -> Path:
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         unk_token="<|endoftext|>",
-        model_max_length=1024,
+        model_max_length=8192,
     )
     tokenizer.chat_template = CHAT_TEMPLATE
 
@@ -56,7 +56,7 @@ def make_tiny_base(folder: Path, seed: int = 0) -> Path:
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
-        max_position_embeddings=1024,
+        max_position_embeddings=8192,
         tie_word_embeddings=True,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
