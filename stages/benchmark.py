@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 REPORT = REPORTS / "benchmark.json"
 KEY_VARIABLE = "BENCHMARK_API_KEY"  # environment variable with the key of an endpoint that wants one
+WARMUP_TOKENS = 16  # it is the prompts that a server must have seen before; more answer would only take time
 log = logging.getLogger(__name__)
 
 Prompt = dict[str, Any]  # messages, and tools where the record has them
@@ -114,25 +115,29 @@ async def measure(
             for model, server in servers.items()
         }
 
-        async def send(model: str, prompts: list[Prompt], load: Level) -> list[Outcome]:
-            fixed = {"model": servers[model].name, "temperature": 0, "max_tokens": settings.max_tokens}
+        async def send(model: str, prompts: list[Prompt], max_tokens: int, load: Level) -> list[Outcome]:
+            fixed = {"model": servers[model].name, "temperature": 0, "max_tokens": max_tokens}
             bodies = [prompt | fixed for prompt in prompts]
             return await send_all(clients[model], bodies, timeout=settings.timeout, seed=params.seed, **load)
 
         for model in servers:
-            await send(model, warmup, {"concurrency": len(warmup)})
+            await send(model, warmup, WARMUP_TOKENS, {"concurrency": len(warmup)})
         turn = list(servers)
         for load in loads:
             for model in turn:
-                log.info("%s: %d requests at %s", model, len(timed), load)
-                result = summarize(await send(model, timed, load), settings.objective, settings.price_per_hour)
-                if result["errors"] + result["timeouts"] == result["requests"]:
+                ((kind, value),) = load.items()
+                log.info("%s: %d requests at %s %g", model, len(timed), kind, value)
+                outcomes = await send(model, timed, settings.max_tokens, load)
+                result = summarize(outcomes, settings.objective, settings.price_per_hour)
+                if not servers[model].alive or result["errors"] + result["timeouts"] == result["requests"]:
                     raise HallmarkError(
-                        f"no request to {model} was answered at {load}: {result['failures']}"
-                        f"{'' if servers[model].alive else ' (the server died)'}",
-                        remedy="lower the load, or raise benchmark.timeout",
+                        f"the server of {model} {'answered nothing' if servers[model].alive else 'died'} at "
+                        f"{kind} {value:g}: {result['failures']}",
+                        remedy="lower the load, raise benchmark.timeout, or give the server more memory",
                     )
                 levels[model].append(load | result)
+                seconds, speed = result["latency_s"]["p95"], result["output_tokens_per_second"]
+                log.info("%s: p95 latency %.2f s, %.1f tokens a second", model, seconds, speed)
             turn.reverse()
     return levels
 

@@ -38,6 +38,7 @@ from stages.common.release import check, merge, release
 
 log = logging.getLogger("certify")
 
+ENVIRONMENT = REPORTS / "measured" / "environment.json"  # in git, so that `verify` can compare with it
 TUNED = REPORTS / "eval" / "tuned"
 # What a release is about; everything that these were made from is followed through dvc.lock.
 ABOUT = [ADAPTER.as_posix(), TUNED.as_posix(), "reports/eval/base", prov.GATE.as_posix()]
@@ -46,13 +47,13 @@ FIXED = [HOLDOUT_LOCK, Path("requirements.lock")]
 
 def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
     """Read all that the pipeline made; write `models/release`."""
-    with measured("certify") as measure:
+    with measured("certify"):
         values = prov.parse_yaml(params_file.read_text(encoding="utf-8"), params_file)
         stages = _stages(values)
         reports = _reports(stages)
         private = private_data(params, reports["files"])
         environment = _environment(params)
-        measure |= environment
+        write_json(ENVIRONMENT, environment)
         state = prov.git_state([*prov.sources(stages), "dvc.yaml", "requirements.lock", str(params_file)])
         dependencies = prov.materials(
             _inputs(stages),

@@ -206,42 +206,49 @@ def metrics(model: str, rows: list[Row], scores: list[Score], params: Params) ->
     return found
 
 
-def slices(rows: list[Row]) -> dict[str, dict[str, Any]]:
-    """Exact match (`value`) of `n` records by customer, tag and input length; of many customers, the largest."""
+def slices(rows: list[Row]) -> dict[str, list[Row]]:
+    """Exact match (`value`) of `n` records by customer, tag and input length; of many customers, the largest.
+
+    Lists, not mappings: DVC's metric tables leave lists out, and would have a column for every customer.
+    """
     by: dict[str, dict[str, list[bool]]] = {"by_group": {}, "by_tag": {}, "by_length": {}}
     for row in rows:
         band = next((f"up to {top}" for top in LENGTHS if row["length"] <= top), f"over {LENGTHS[-1]}")
         places = [("by_group", row["group"]), ("by_length", band), *(("by_tag", tag) for tag in set(row["tags"]))]
         for kind, name in places:
-            by[kind].setdefault(name.encode("utf-8", "replace").decode(), []).append(row["exact_match"])
+            by[kind].setdefault(writable(name), []).append(row["exact_match"])
     return {
-        kind: {
-            name: {"n": len(passed), "value": round(sum(passed) / len(passed), 6)}
+        kind: [
+            {"name": name, "n": len(passed), "value": round(sum(passed) / len(passed), 6)}
             for name, passed in sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))[:LARGEST]
-        }
+        ]
         for kind, found in by.items()
     }
 
 
-def by_field(scores: list[Score]) -> dict[str, dict[str, float]]:
+def by_field(scores: list[Score]) -> list[Row]:
     """Precision, recall and F1 of each field of an answer, and how many values of it were due (`n`)."""
     results: dict[str, Counter[str]] = {}
     for score in scores:
         for row in score.fields:
-            results.setdefault(row["path"].encode("utf-8", "replace").decode(), Counter())[row["result"]] += 1
-    # A base model can make up any number of fields: only those that were due are listed.
-    found = {}
-    for path, counts in results.items():
+            results.setdefault(writable(row["path"]), Counter())[row["result"]] += 1
+    found = []
+    for path, counts in sorted(results.items()):
         right, given = counts["match"], counts["match"] + counts["wrong"] + counts["spurious"]
         due = counts["match"] + counts["wrong"] + counts["missing"]
-        if due:
-            found[path] = {
-                "n": due,
-                "precision": round(right / given, 6) if given else 0.0,
-                "recall": round(right / due, 6),
-                "f1": round(2 * right / (given + due), 6),
+        if due:  # a base model can make up any number of fields
+            shares = {
+                "precision": right / given if given else 0.0,
+                "recall": right / due,
+                "f1": 2 * right / (given + due),
             }
+            found.append({"name": path, "n": due} | {name: round(share, 6) for name, share in shares.items()})
     return found
+
+
+def writable(text: str) -> str:
+    """The text, with a question mark for each half of a surrogate pair: JSON has those, UTF-8 has not."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def label_counts(scores: list[Score]) -> list[list[int]]:

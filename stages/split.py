@@ -58,14 +58,14 @@ def run(params: Params, refreeze: bool = False) -> None:
         if lock is None:
             lock = {"records": hashes, "validation": cut, "version": 1}
             write_json(HOLDOUT_LOCK, lock)
-        groups, salt = rows["group"].to_numpy(), params.split.salt
+        groups, salt = distinct(rows["group"])[1], params.split.salt
         leaks = count_leaks(sides, text, pairs, groups)
         held = leaks.pop("held_out") / len(rows)
         before = scan_records(MASKED).select("id", "group", text=normalise(text_of("prompt"))).collect()
         report = {
             "rows": {side: int((sides == side).sum()) for side in FILES},
             "groups": {side: rows.filter(pl.col("side") == side)["group"].n_unique() for side in FILES},
-            "largest_group_share": round(max(Counter(groups).values()) / len(rows), 6),
+            "largest_group_share": round(max(Counter(groups.tolist()).values()) / len(rows), 6),
             "dropped": dropped,
             "held_back": int((sides == "held back").sum()),
             "restored": len(restored),
@@ -77,7 +77,7 @@ def run(params: Params, refreeze: bool = False) -> None:
                     random_sides(before["id"], held, salt),
                     distinct(before["text"])[1],
                     None,
-                    before["group"].to_numpy(),
+                    distinct(before["group"])[1],
                 ),
             },
             "balance": balance(rows, Task(params.task)),

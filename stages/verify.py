@@ -30,7 +30,7 @@ log = logging.getLogger("verify")
 
 METRICS = REPORTS / "eval/tuned/metrics.json"
 SFT = REPORTS / "sft.json"
-ENVIRONMENT = REPORTS / "measured/certify.json"
+ENVIRONMENT = REPORTS / "measured/environment.json"  # written by certify
 
 
 @dataclass

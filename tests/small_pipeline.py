@@ -76,8 +76,8 @@ stages:
   gate: {cmd: python make.py gate, deps: [make.py, reports/eval],
     metrics: [reports/gate.json: {cache: false, persist: true, meta: {measured: true}}]}
   certify: {cmd: python -m stages.certify, params: [params.yaml: ], deps: [models/adapter, reports/gate.json],
-    outs: [models/release: {persist: true, meta: {measured: true}}],
-    metrics: [reports/measured/certify.json: {cache: false, persist: true, meta: {measured: true}}]}
+    meta: {measured: true}, outs: [models/release: {persist: true},
+    reports/measured/environment.json: {cache: false, persist: true}]}
 """
 
 

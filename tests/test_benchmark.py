@@ -153,6 +153,32 @@ def test_a_killed_benchmark_leaves_no_server_and_no_weights(workspace):
         process.kill()
 
 
+def test_a_server_that_dies_under_load_is_an_error(workspace):
+    before = (workspace / "reports/benchmark.json").read_bytes()
+    change_params(workspace, {"benchmark.models": ["tuned"], "benchmark.requests": 3000})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.benchmark"],
+        cwd=workspace,
+        env=os.environ | {"PYTHONPATH": str(workspace)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        while "3000 requests at" not in process.stderr.readline():
+            assert process.poll() is None
+        children = psutil.Process(process.pid).children(recursive=True)
+        next(child for child in children if "transformers.cli.transformers" in child.cmdline()[2]).kill()
+        rest = process.stderr.read()
+        assert process.wait(60) == 1
+    finally:
+        process.kill()
+        change_params(workspace, {"benchmark.requests": 4})
+    assert "error: the server of tuned died at concurrency 2" in rest
+    assert (workspace / "reports/benchmark.json").read_bytes() == before
+    assert left_over(workspace) == []
+
+
 def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint(workspace):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -193,7 +219,7 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
         change_params(workspace, {"benchmark.server.names.tuned": "another-name"})
         result = stage(workspace, "benchmark", check=False)
         assert result.returncode == 1
-        assert "no request to tuned was answered at {'concurrency': 2}: {'HTTP 400': 4}" in result.stderr
+        assert "the server of tuned answered nothing at concurrency 2: {'HTTP 400': 4}" in result.stderr
         assert (workspace / "reports/benchmark.json").read_bytes() == before
 
         process.send_signal(signal.SIGINT)

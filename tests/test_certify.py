@@ -101,7 +101,7 @@ def test_provenance_names_all_that_went_in(repo: Path) -> None:
 
 
 def test_the_statements_are_in_toto_statements(repo: Path) -> None:
-    pytest.importorskip("in_toto_attestation", reason="comes with model-signing (group sign)")
+    pytest.importorskip("in_toto_attestation", reason="comes with model-signing (extra sign)")
     from google.protobuf.json_format import ParseDict
     from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import Provenance
     from in_toto_attestation.predicates.test_result.v0.test_result_pb2 import TestResult
@@ -377,7 +377,7 @@ def test_the_command_line_checks_a_folder_alone(repo: Path, tmp_path: Path) -> N
 
 
 def test_a_signed_release_holds_for_its_key_only(repo: Path, tmp_path: Path) -> None:
-    pytest.importorskip("model_signing", reason="group sign")
+    pytest.importorskip("model_signing", reason="extra sign")
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 

@@ -111,8 +111,8 @@ def test_every_record_has_its_line_in_holdout_order_and_offline(at: Path, monkey
     assert metrics["exact_match"]["high"] > 0.2  # none of ten is no proof of none
     assert metrics["failures"]["wrong_format"] == 9
     assert metrics["failures"]["missed_refusal"] == metrics["refusals"]["should_but_did_not"] == 1
-    assert metrics["by_tag"] == {"typos": {"n": 5, "value": 0}}
-    assert sum(row["n"] for row in metrics["by_length"].values()) == 10
+    assert metrics["by_tag"] == [{"name": "typos", "n": 5, "value": 0}]
+    assert sum(row["n"] for row in metrics["by_length"]) == sum(row["n"] for row in metrics["by_group"]) == 10
     again = metrics["again"]
     assert again == {"records": 5, "texts_changed": 0, "outcomes_changed": 0, "lost": 0, "won": 0}
     measured = json.loads(Path("reports/measured/eval_base.json").read_text(encoding="utf-8"))
@@ -215,22 +215,32 @@ def test_a_text_is_exactly_what_was_written(
     assert tokens in (answer.tokens, None)
 
 
-def test_letters_that_spell_the_end_token_do_not_end_an_answer(make_engine: Callable[..., Any]) -> None:
+def test_letters_that_spell_the_end_token_do_not_end_an_answer(
+    make_engine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from lm_eval.api.instance import Instance
+
     engine = make_engine()
-    tokens = [token for char in "x<|im_end|>y" for token in engine.tokenizer(char).input_ids]
-    assert engine.tok_decode(tokens) == "x<|im_end|>y"
+    letters = [token for char in "x<|im_end|>y" for token in engine.tokenizer(char).input_ids]
+    monkeypatch.setattr(
+        engine, "_model_generate", lambda context, **_: torch.cat([context, torch.tensor([letters])], dim=1)
+    )
+    request = Instance("generate_until", {}, ("hello", {"until": [], "max_gen_toks": 12}), 0, metadata=("t", 0, 1))
+    (answer,) = engine.generate_until([request], disable_tqdm=True)
+    assert (answer, answer.tokens, answer.finish) == ("x<|im_end|>y", len(letters), "length")
 
 
 def test_a_prompt_over_the_window_is_named_not_cut(at: Path) -> None:
     long = some_holdout().with_columns(
         prompt=pl.when(pl.col("id") == "T-3")
-        .then(pl.Series([[{"role": "user", "content": "private " * 900}]] * 10))
+        .then(pl.Series([[{"role": "user", "content": "private " * 4000}]] * 10))
         .otherwise("prompt")
     )
     write_records(HOLDOUT, long)
     with pytest.raises(HallmarkError, match="row 4") as caught:
         evaluate()
-    assert "1024" in str(caught.value)
+    assert "over the model's" in str(caught.value)
     assert "private" not in str(caught.value)
 
 
@@ -307,14 +317,14 @@ def test_metrics_are_the_sums_of_their_records(at: Path) -> None:
     assert metrics["parses"]["value"] == metrics["schema_validity"]["value"] == pytest.approx(5 / 6, abs=1e-6)
     assert metrics["field_precision"]["value"] == pytest.approx(4 / 6, abs=1e-6)
     assert metrics["field_recall"]["value"] == pytest.approx(4 / 6, abs=1e-6)
-    assert metrics["by_field"] == {
-        "a": {"n": 3, "precision": 0.5, "recall": 0.333333, "f1": 0.4},
-        "b[]": {"n": 3, "precision": 1.0, "recall": 1.0, "f1": 1.0},
-    }
+    assert metrics["by_field"] == [
+        {"name": "a", "n": 3, "precision": 0.5, "recall": 0.333333, "f1": 0.4},
+        {"name": "b[]", "n": 3, "precision": 1.0, "recall": 1.0, "f1": 1.0},
+    ]
     assert metrics["refusals"] == {"should_and_did": 1, "should_not_but_did": 1, "should_but_did_not": 0}
     assert sum(metrics["failures"].values()) == 4
-    assert metrics["by_tag"] == {"a": {"n": 6, "value": 0.333333}}
-    assert metrics["by_length"]["up to 200"]["n"] == 2
+    assert metrics["by_tag"] == [{"name": "a", "n": 6, "value": 0.333333}]
+    assert {"name": "up to 200", "n": 2, "value": 0.5} in metrics["by_length"]
     for name in ("exact_match", "field_f1"):
         assert metrics[name]["low"] <= metrics[name]["value"] <= metrics[name]["high"]
 

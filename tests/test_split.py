@@ -11,13 +11,14 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from stages import dedupe, split
 from stages.common.errors import HallmarkError
 from stages.common.files import DEDUPED, HOLDOUT_LOCK, REPORTS, sha256_file
 from stages.common.near import normalise, text_of
 from tests.rows import near_pairs_by_hand, params_with, record, write_masked
-from tests.workspace import ROOT, run
+from tests.workspace import ROOT, git_init, make_workspace, run
 
 REAL = ROOT.parent / "shared" / "realdata"
 FILES = [*split.FILES.values(), HOLDOUT_LOCK, REPORTS / "split.json"]
@@ -312,7 +313,6 @@ def check_sides(threshold: float) -> None:
 
 def test_hash_seed_and_threads_do_not_matter(tmp_path: Path) -> None:
     from tests.bench.made import write_masked as write_many
-    from tests.workspace import make_workspace
 
     folder = make_workspace(tmp_path / "repo", {"dedupe.gold": None, "task.kind": "text", "task.refusal": None})
     write_many(folder / "data/masked.parquet", 3000)
@@ -339,3 +339,35 @@ def test_real_conversations_leave_no_leak() -> None:
         > 0.4 * report["random_row_split"]["before_dedupe"]["held_out"]
     )
     assert report["rows"]["holdout"] > 1000
+
+
+@pytest.mark.full
+def test_dvc_keeps_the_lock_and_sees_what_becomes_of_it(tmp_path: Path) -> None:
+    """The lock is an output that the stage reads: clean after the first run, kept by a rerun, drawn anew when gone."""
+    folder = make_workspace(tmp_path / "repo", {"dedupe.gold": None, "task.kind": "text", "task.refusal": None})
+    yaml = YAML()
+    pipeline = yaml.load((folder / "dvc.yaml").read_text(encoding="utf-8"))
+    stages = {name: pipeline["stages"][name] for name in ("dedupe", "split")}
+    with (folder / "dvc.yaml").open("w", encoding="utf-8") as stream:
+        yaml.dump({"stages": stages}, stream)
+    write_masked(made(200, 30), folder / "data/masked.parquet")
+    git_init(folder)
+
+    def repro() -> str:
+        run(folder, "dvc", "repro", "--quiet")
+        assert "up to date" in run(folder, "dvc", "status").stdout
+        return (folder / HOLDOUT_LOCK).read_text()
+
+    first = repro()
+    write_masked(made(200, 30) + made(200, 40, start=200, seed=2), folder / "data/masked.parquet")
+    assert repro() == first
+    assert run(folder, "git", "status", "--porcelain", HOLDOUT_LOCK.as_posix()).stdout.startswith("??"), "left to git"
+    write_masked(made(100, 30), folder / "data/masked.parquet")
+    assert "--refreeze" in run(folder, "dvc", "repro", check=False).stderr
+    assert (folder / HOLDOUT_LOCK).read_text() == first
+    run(folder, "python", "-m", "stages.split", "--refreeze")
+    second = (folder / HOLDOUT_LOCK).read_text()
+    assert second != first
+    assert repro() == second
+    (folder / HOLDOUT_LOCK).unlink()
+    assert repro() == second

@@ -63,7 +63,7 @@ def rebuild(repo: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 def elsewhere(repo: Path) -> None:
     """Let the committed results have been made on another processor."""
-    file = repo / "reports/measured/certify.json"
+    file = repo / "reports/measured/environment.json"
     values = read_json(file)
     values["fingerprint"]["processor"] = "another"
     write_json(file, values)

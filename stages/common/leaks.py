@@ -35,14 +35,17 @@ def drop_leaks(sides: Array, text: Array, near: Pairs) -> tuple[Array, dict[str,
 
 
 def count_leaks(sides: Array, text: Array, near: Pairs | None, groups: Array) -> dict[str, int]:
-    """How many holdout and validation rows have a group, a text or (where `near` is given) nearly a text of train's."""
+    """How many holdout and validation rows have a group, a text or (where `near` is given) nearly a text of train's.
+
+    `groups` and `text` have the number of each row's group and text.
+    """
     import numpy as np
 
     train, held = sides == "train", np.isin(sides, ["holdout", "validation"])
     same, close = _touched(text, train, near)
     counts = {
         "held_out": int(held.sum()),
-        "same_group": int((held & np.isin(groups, np.unique(groups[train]))).sum()),
+        "same_group": int((held & _touched(groups, train, None)[0][groups]).sum()),
         "same_text": int((held & same[text]).sum()),
     }
     return counts if near is None else counts | {"near_text": int((held & (close & ~same)[text]).sum())}

@@ -23,7 +23,7 @@ class Outcome:
     """One answer. Times are seconds on the monotonic clock; `failure` is None, "timeout" or the kind of error."""
 
     scheduled: float
-    first: float  # when the first text (or, for an empty answer, its end) came
+    first: float  # when the first text or tool call (or, for an empty answer, its end) came
     end: float
     tokens: int
     text: str
@@ -93,10 +93,11 @@ async def _send(client: AsyncClient, body: dict[str, Any], scheduled: float, tim
                     break
                 if chunk.get("usage"):
                     tokens = chunk["usage"]["completion_tokens"]
-                for choice in chunk["choices"]:
-                    if choice["delta"].get("content"):
+                for choice in chunk.get("choices", []):
+                    delta = choice.get("delta", {})
+                    if delta.get("content") or delta.get("tool_calls"):
                         first = first or time.perf_counter()
-                        parts.append(choice["delta"]["content"])
+                        parts.append(delta.get("content") or "")
                     if choice.get("finish_reason"):
                         failure = ""
     except (TimeoutError, httpx.TimeoutException):
@@ -112,9 +113,9 @@ async def _send(client: AsyncClient, body: dict[str, Any], scheduled: float, tim
 def summarize(outcomes: Sequence[Outcome], objective: Objective, price_per_hour: float | None) -> dict[str, Any]:
     """Counts over all requests, times and rates over those that were answered.
 
-    ttft_s: to the first text. tpot_s: per token after the first. latency_s: to the end. All in seconds, from the
-    scheduled start; quantiles are interpolated linearly, and None where nothing was answered. goodput_per_second
-    counts only answers that kept the objective; objective_kept is their share of all requests.
+    ttft_s: to the first text or tool call. tpot_s: per token after the first. latency_s: to the end. All in seconds,
+    from the scheduled start; quantiles are interpolated linearly, and None where nothing was answered.
+    goodput_per_second counts only answers that kept the objective; objective_kept is their share of all requests.
     """
     good = [outcome for outcome in outcomes if outcome.failure is None]
     failures = Counter(outcome.failure for outcome in outcomes if outcome.failure is not None)

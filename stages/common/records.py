@@ -57,7 +57,8 @@ def scan_records(path: Path) -> polars.LazyFrame:
 def write_records(path: Path, records: polars.DataFrame) -> None:
     """Write records to Parquet, atomically; the same records are the same bytes."""
     with atomic(path) as temporary:
-        records.write_parquet(temporary, compression="zstd", statistics=False)
+        # In one piece first: Polars cuts pages where its chunks end, and those depend on threads and on the way here.
+        records.rechunk().write_parquet(temporary, compression="zstd", statistics=False, row_group_size=100_000)
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -109,9 +110,12 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     csv.field_size_limit(2**31 - 1)
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
+        line = 1
         while True:
-            line = reader.line_num + 1
             try:
+                if reader.fieldnames is None:  # reads the header, once
+                    return
+                line = reader.line_num + 1
                 row = next(reader)
             except StopIteration:
                 return

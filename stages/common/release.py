@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from stages.common import provenance as prov
@@ -100,11 +101,12 @@ def merge(source: Path, base: Path, target: Path) -> None:
 
     dtype = build["externalParameters"]["params"]["sft"]["dtype"]
     model = load_tuned(base, source, dtype=dtype, attention="eager", device="cpu", merge=True)
-    with atomic_folder(target.with_suffix(".hf") if to_gguf else target) as folder:
+    with tempfile.TemporaryDirectory(dir=target.parent) if to_gguf else atomic_folder(target) as folder:
         model.save_pretrained(folder)
         load_tokenizer(source).save_pretrained(folder)
         if to_gguf:
-            _convert(str(converter), folder, target)
+            _convert(str(converter), Path(folder), target)
+    log.info("%s: written", target)
 
 
 def _convert(converter: str, folder: Path, target: Path) -> None:

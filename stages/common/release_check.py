@@ -122,10 +122,12 @@ def _describe(folder: Path, provenance: dict[str, Any], verdict: dict[str, Any],
     )
     for source in by_role["commit"]:
         changed = source["annotations"]["changed"]
-        state = f"with changes in {', '.join(changed)}" if changed else "without changes"
-        say(
-            f"code: commit {source.get('digest', {}).get('gitCommit') or 'none'}, {state}; {len(by_role['code'])} files"
+        some = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        commit = source.get("digest", {}).get("gitCommit")
+        state = (
+            f"commit {commit}, {'with changes in ' + some if changed else 'without changes'}" if commit else "no commit"
         )
+        say(f"code: {state}; {len(by_role['code'])} files")
     libraries = {entry["name"]: entry["annotations"]["version"] for entry in by_role["installed library"]}
     known = [f"{name} {libraries[name]}" for name in ("torch", "transformers", "peft", "trl") if name in libraries]
     say(
@@ -169,7 +171,7 @@ def import_signing() -> Any:
         raise HallmarkError(
             "the package model-signing is not installed",
             file=prov.SIGNATURE,
-            remedy="pip install --group sign (in pyproject.toml)",
+            remedy="python -m pip install model-signing pyopenssl",
         ) from None
     return model_signing
 

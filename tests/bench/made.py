@@ -1,8 +1,12 @@
-"""Made-up records for benches: short texts of a small language, one in five a near duplicate of another."""
+"""Made-up records for benches: short texts of a small language, one in five a near duplicate of another.
+
+`python -m tests.bench.made FILE ROWS` writes them as the mask stage would.
+"""
 
 from __future__ import annotations
 
 import random
+import sys
 from pathlib import Path
 
 LETTERS = "etaoinshrdlcumwfgypb"
@@ -74,3 +78,7 @@ def write_masked(path: Path, rows: int, seed: int = 1) -> None:
     }
     records = columns.select("id", "group", prompt=turns["user"], completion=turns["assistant"], **nothing)
     write_records(path, records.select(*schema()))
+
+
+if __name__ == "__main__":
+    write_masked(Path(sys.argv[1]), int(sys.argv[2]))
