@@ -39,23 +39,29 @@ def prepare(session: nox.Session, *groups: str) -> None:
         else:
             session.run(*pip, "-c", str(LOCK), *nox.project.dependency_groups(PROJECT, group), external=True)
         stamp.write_text(wanted, encoding="utf-8")
-    session.env["PATH"] = os.pathsep.join([str(BIN.absolute()), os.environ["PATH"]])
-    session.env["PYTHONPATH"] = str(Path.cwd())
+
+
+def run(session: nox.Session, program: str, *options: str) -> None:
+    """Run a program of `.venv`, which also finds its own programs there (DVC starts `python`)."""
+    # By its full path: nox looks a bare name up on the PATH that nox itself was started with.
+    path = os.pathsep.join([str(BIN.absolute()), os.environ["PATH"]])
+    environment = {"PATH": path, "PYTHONPATH": str(Path.cwd())}
+    session.run(str((BIN / program).absolute()), *options, env=environment, external=True)
 
 
 @nox.session
 def repro(session: nox.Session) -> None:
     """Run the pipeline: what has not changed is not run again. Options go to `dvc repro`."""
     prepare(session)
-    session.run("dvc", "repro", *session.posargs, external=True)
-    session.run("python", "-m", "stages.summary", external=True)
+    run(session, "dvc", "repro", *session.posargs)
+    run(session, "python", "-m", "stages.summary")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests. Options go to pytest."""
     prepare(session, "dev")
-    session.run("python", "-m", "pytest", *session.posargs, external=True)
+    run(session, "python", "-m", "pytest", *session.posargs)
 
 
 @nox.session
@@ -63,9 +69,9 @@ def lint(session: nox.Session) -> None:
     """Check format, lint and types. `-- --fix` mends what can be mended."""
     prepare(session, "dev")
     fix = "--fix" in session.posargs
-    session.run("ruff", "format", *([] if fix else ["--check"]), ".", external=True)
-    session.run("ruff", "check", *(["--fix"] if fix else []), ".", external=True)
-    session.run("mypy", external=True)
+    run(session, "ruff", "format", *([] if fix else ["--check"]), ".")
+    run(session, "ruff", "check", *(["--fix"] if fix else []), ".")
+    run(session, "mypy")
 
 
 @nox.session
@@ -73,17 +79,15 @@ def stamp(session: nox.Session) -> None:
     """Make a new domain repo beside this one: `nox -s stamp -- ../my-domain-parent [key=value ...]`."""
     prepare(session, "dev")
     target, *values = session.posargs or [".."]
-    session.run(
-        "cookiecutter", ".", "--directory", "template", "--output-dir", target,
-        *(["--no-input", *values] if values else []), external=True,
-    )  # fmt: skip
+    run(session, "cookiecutter", ".", "--directory", "template", "--output-dir", target,
+        *(["--no-input", *values] if values else []))  # fmt: skip
 
 
 @nox.session
 def verify(session: nox.Session) -> None:
     """Rebuild the committed state in a fresh clone and compare every output by hash (`-- --stage sft` for one)."""
     prepare(session)
-    session.run("python", "-m", "stages.verify", *session.posargs, external=True)
+    run(session, "python", "-m", "stages.verify", *session.posargs)
 
 
 @nox.session
@@ -91,22 +95,22 @@ def bench(session: nox.Session) -> None:
     """Measure deduplication and splitting beside the usual tools."""
     prepare(session, "dev")
     for name in session.posargs or ["dedupe", "split"]:
-        session.run("python", "-m", f"tests.bench.{name}", external=True)
+        run(session, "python", "-m", f"tests.bench.{name}")
 
 
 @nox.session
 def serve(session: nox.Session) -> None:
     """Serve the released model with an OpenAI-compatible API until Ctrl-C."""
     prepare(session)
-    session.run("python", "-m", "stages.benchmark", "--serve", *session.posargs, external=True)
+    run(session, "python", "-m", "stages.benchmark", "--serve", *session.posargs)
 
 
 @nox.session
 def release(session: nox.Session) -> None:
     """Refuse unless the gate passed and the release folder checks out; then say how to ship it and roll it back."""
     prepare(session)
-    session.run("python", "-m", "stages.gate", "--enforce", external=True)
-    session.run("python", "-m", "stages.certify", "--check", "models/release", "--clone", ".", external=True)
+    run(session, "python", "-m", "stages.gate", "--enforce")
+    run(session, "python", "-m", "stages.certify", "--check", "models/release", "--clone", ".")
 
 
 @nox.session
