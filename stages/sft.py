@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 import logging
+import math
 import shutil
 import tempfile
 import warnings
@@ -26,7 +27,7 @@ from stages.common.files import (
 )
 from stages.common.measured import measured
 from stages.common.model import TRAINING
-from stages.common.params import Params, load_params
+from stages.common.params import Lora, Params, load_params
 from stages.common.records import read_records
 
 if TYPE_CHECKING:
@@ -109,6 +110,37 @@ def training_arguments(params: Params, folder: str) -> Any:
     )
 
 
+def lora_config(model: Any, lora: Lora) -> Any:
+    """PEFT's `LoraConfig` for the `sft.lora` block, with `layers` counted from the end of `model`."""
+    from peft import LoraConfig
+
+    modules: Any = lora.target_modules if isinstance(lora.target_modules, str) else sorted(lora.target_modules)
+    chosen = None
+    if lora.layers is not None:
+        layers = model.config.num_hidden_layers
+        if lora.layers > layers:
+            raise HallmarkError(
+                f"{lora.layers} layers, but the base model has {layers}",
+                file="params.yaml",
+                field="sft.lora.layers",
+                remedy=f"give {layers} at most, or null for all",
+            )
+        chosen = list(range(layers - lora.layers, layers))
+        if modules == "all-linear":  # PEFT takes a choice of layers only with a list of names
+            linear = {
+                name.rpartition(".")[2] for name, module in model.named_modules() if hasattr(module, "in_features")
+            }
+            modules = sorted(linear - {"lm_head"})
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=modules,
+        layers_to_transform=chosen,
+        task_type="CAUSAL_LM",
+    )
+
+
 def save_adapter(model: Any, name: str, revision: str, precision: str, folder: Path) -> None:
     """Write the adapter as the same bytes each time: safetensors, canonical JSON, the base's tokenizer, no path.
 
@@ -147,7 +179,6 @@ def run(params: Params) -> None:
 
     set_up(params.compute, params.seed)
     import datasets
-    from peft import LoraConfig
     from transformers.trainer_callback import PrinterCallback
 
     from stages.common.model import load_base, load_tokenizer
@@ -163,14 +194,8 @@ def run(params: Params) -> None:
     model = load_base(
         BASE, dtype=sft.dtype, attention=sft.attention, device=params.compute.device, nf4=sft.method == "qlora"
     )
-    modules = sft.lora.target_modules
-    lora = LoraConfig(
-        r=sft.lora.r,
-        lora_alpha=sft.lora.alpha,
-        lora_dropout=sft.lora.dropout,
-        target_modules=modules if isinstance(modules, str) else sorted(modules),
-        task_type="CAUSAL_LM",
-    )
+    if sft.method == "qlora" and sft.dequantize_once:
+        model = model.dequantize()
     losses = ProgressLine()
     with measured("sft") as measure, tempfile.TemporaryDirectory() as folder:
         trainer: Any = CompletionTrainer(
@@ -179,7 +204,7 @@ def run(params: Params) -> None:
             train_dataset=train,
             eval_dataset=validation,
             processing_class=tokenizer,
-            peft_config=lora,
+            peft_config=lora_config(model, params.sft.lora),
             callbacks=[losses],
         )
         trainer.remove_callback(PrinterCallback)
@@ -187,7 +212,8 @@ def run(params: Params) -> None:
         tokens = sum(map(len, trainer.train_dataset["input_ids"]))
         log.info("%d records, %d tokens a pass, %d steps", len(train), tokens, max_steps(trainer))
         result = trainer.train()
-        trainer.evaluate()
+        if losses.validation[-1]["step"] < trainer.state.global_step:
+            trainer.evaluate()
         seconds = result.metrics["train_runtime"]
         measure["train_seconds"] = round(seconds, 1)
         measure["tokens_per_second"] = round(tokens * result.metrics["epoch"] / seconds, 1)
@@ -224,7 +250,7 @@ def max_steps(trainer: Any) -> int:
     if trainer.args.max_steps > 0:
         return trainer.args.max_steps
     batches = -(-len(trainer.train_dataset) // trainer.args.per_device_train_batch_size)
-    return int(-(-batches // trainer.args.gradient_accumulation_steps) * trainer.args.num_train_epochs)
+    return math.ceil(-(-batches // trainer.args.gradient_accumulation_steps) * trainer.args.num_train_epochs)
 
 
 def main(arguments: argparse.Namespace) -> None:

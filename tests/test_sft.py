@@ -65,6 +65,31 @@ def test_two_processes_give_the_same_bytes(tmp_path: Path, method: str) -> None:
     assert config["target_modules"] == sorted(config["target_modules"])
 
 
+def test_weights_dequantized_once_give_the_same_adapter(tmp_path: Path) -> None:
+    folder = trainable(tmp_path, {"sft.dequantize_once": True})
+    stage(folder, "sft")
+    once = (folder / "models/adapter/adapter_model.safetensors").read_bytes()
+    change_params(folder, {"sft.dequantize_once": False})
+    stage(folder, "sft")
+    assert (folder / "models/adapter/adapter_model.safetensors").read_bytes() == once
+
+
+def test_adapters_go_to_the_last_layers_only(tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    folder = trainable(tmp_path, {"sft.lora.layers": 3})
+    result = stage(folder, "sft", check=False)
+    assert result.returncode == 1
+    assert "field 'sft.lora.layers': 3 layers, but the base model has 2" in result.stderr
+    for layers, expected in ((1, {"1"}), (None, {"0", "1"})):
+        change_params(folder, {"sft.lora.layers": layers})
+        stage(folder, "sft")
+        with safe_open(folder / "models/adapter/adapter_model.safetensors", "pt") as file:
+            names = list(file.keys())
+        assert {name.split(".layers.")[1].split(".")[0] for name in names} == expected
+        assert len({name.split(".")[-3] for name in names}) == 7, "all the linear layers of a block"
+
+
 def test_training_changes_the_adapter_and_lowers_the_loss(tmp_path: Path) -> None:
     folder = trainable(tmp_path, {"sft.max_steps": 12, "sft.eval_steps": 4, "sft.learning_rate": 0.01})
     stage(folder, "sft")

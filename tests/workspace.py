@@ -22,6 +22,7 @@ TINY = {
     "sft.eval_steps": 2,
     "sft.max_length": 4096,
     "sft.lora.r": 4,
+    "sft.lora.layers": 1,
     "eval.max_new_tokens": 16,
     "benchmark.requests": 4,
     "benchmark.warmup": 1,

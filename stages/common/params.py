@@ -140,6 +140,7 @@ class FolderBase(Block):
 class Sft(Block):
     method: Literal["qlora", "lora"]
     lora: Lora
+    dequantize_once: bool
     learning_rate: Annotated[float, Field(gt=0)]
     schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"]
     warmup: Annotated[float, Field(ge=0, lt=1)]
@@ -162,6 +163,7 @@ class Lora(Block):
     alpha: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)]
     target_modules: Text | list[Text]
+    layers: Positive | None
 
 
 class Dedupe(Block):

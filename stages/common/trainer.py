@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from peft.helpers import disable_input_dtype_casting
 from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback
 from trl import SFTTrainer
@@ -28,7 +29,8 @@ class CompletionTrainer(SFTTrainer):
         base = self.accelerator.unwrap_model(model).get_base_model()
         labels = inputs["labels"][:, 1:]
         predicted = labels != IGNORED
-        with self.compute_loss_context_manager():
+        # PEFT would cast every input to fp32, the adapters' type, only for autocast to cast it back.
+        with disable_input_dtype_casting(model), self.compute_loss_context_manager():
             hidden = base.get_decoder()(
                 input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
             ).last_hidden_state
