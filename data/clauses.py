@@ -319,7 +319,7 @@ FINE = ("The {part} is fine.", "There is nothing wrong with the {part}.", "The {
 
 URGENT = ("This is urgent, I need it by {x}.", "This is urgent!", "Please treat this as urgent.",
           "It is urgent, I need an answer today.", "It is urgent, the event is tomorrow.",
-          "As soon as possible, please.", "I need a reply as soon as possible.", "asap please.", "Urgent!",
+          "As soon as possible, please.", "I need a reply as soon as possible.", "Urgent!",
           "This is an urgent matter for us.", "Please answer as soon as possible, by {x} at the latest.")
 RELAXED = ("There is no hurry.", "No rush at all.", "It is not urgent.", "Take your time.",
            "Whenever you have a minute.", "It can wait until next month.", "Answer when it suits you.",
@@ -505,11 +505,6 @@ MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
 )
-WEEKDAYS = (
-    "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday",
-)
-DAYS_BACK = ("today", "yesterday", "two days ago", "three days ago", "four days ago", "five days ago", "six days ago",
-             "a week ago")
 
 # Parts of private values.
 FIRST_NAMES = (

@@ -38,20 +38,20 @@ from wording import (
 )
 
 DATA = Path(__file__).resolve().parent
-SEED = 20931
-ROWS, CUSTOMERS = 900, 45
+SEED = 20932
+ROWS, CUSTOMERS = 1000, 45
 SKEW = 1.15, 4.6  # the size of customer n goes with 1 / (n + second) ** first
 FIRST_DAY, LAST_DAY = date(2025, 9, 1), date(2026, 5, 31)
 
 # Shares of all rows.
-REFUSAL, NEAR_REFUSAL, SHORT, LONG = 0.10, 0.04, 0.06, 0.006
+REFUSAL, NEAR_REFUSAL, SHORT, LONG = 0.11, 0.035, 0.05, 0.006
 EXACT_DUPLICATE, NEAR_DUPLICATE = 0.03, 0.06
 # Rows.
 LABEL_CONFLICTS, CROSS_CUSTOMER, ANOTHER_CASE = 4, 2, 8
 # Chances for one ticket; a customer's voice changes those for typos and signatures.
-QUOTED, SIGNATURE, TYPOS, CAPITALS = 0.08, 0.14, 0.14, 0.02
-SECOND_DATE, SECOND_AMOUNT, SECOND_ORDER, SECOND_PRODUCT, FINE_PART = 0.10, 0.12, 0.03, 0.03, 0.05
-RELATIVE_DATE, WEEKDAY = 0.06, 0.01
+QUOTED, SIGNATURE, TYPOS, CAPITALS = 0.07, 0.09, 0.11, 0.01
+SECOND_DATE, SECOND_AMOUNT, SECOND_ORDER, SECOND_PRODUCT, FINE_PART = 0.10, 0.10, 0.03, 0.03, 0.05
+FILLED = 0.04  # a sentence that says nothing
 PRIVATE_SENTENCE, NO_CONTACT = 0.28, 0.12
 HIGH, LOW = 0.30, 0.06
 SUBJECT_ISSUE = 0.08  # the first issue stands in the subject
@@ -63,14 +63,14 @@ INTENTS = {
 }  # fmt: skip
 # Chance that a ticket states the fact. An amount is a fact only where it is claimed back or disputed.
 STATED = {
-    "refund": {"product": 0.96, "order": 0.31, "date": 0.93, "amount": 0.85},
-    "exchange": {"product": 0.97, "order": 0.30, "date": 0.93},
-    "delivery": {"product": 0.95, "order": 0.33, "date": 0.93},
-    "billing": {"product": 0.95, "order": 0.30, "date": 0.93, "amount": 0.93},
-    "technical": {"product": 0.98, "order": 0.21, "date": 0.93},
-    "cancellation": {"product": 0.95, "order": 0.29, "date": 0.93},
-    "account": {"product": 0.95, "order": 0.16, "date": 0.93},
-    "other": {"product": 0.95, "order": 0.09, "date": 0.9},
+    "refund": {"product": 0.96, "order": 0.13, "date": 0.86, "amount": 0.85},
+    "exchange": {"product": 0.97, "order": 0.13, "date": 0.86},
+    "delivery": {"product": 0.95, "order": 0.15, "date": 0.86},
+    "billing": {"product": 0.95, "order": 0.13, "date": 0.86, "amount": 0.93},
+    "technical": {"product": 0.98, "order": 0.10, "date": 0.86},
+    "cancellation": {"product": 0.95, "order": 0.13, "date": 0.86},
+    "account": {"product": 0.95, "order": 0.10, "date": 0.86},
+    "other": {"product": 0.95, "order": 0.08, "date": 0.86},
 }
 ISSUE_COUNT = {  # weights of 0, 1, 2 and 3 issues
     "refund": (15, 68, 16, 1), "exchange": (6, 74, 18, 2), "delivery": (18, 68, 14, 0), "billing": (8, 76, 16, 0),
@@ -94,7 +94,6 @@ class Ticket:
     urgency: str
     amount: float | None
     day: date | None
-    relative: bool  # the wording of the day hangs on `received`
     tags: tuple[str, ...]
     family: int = -1  # tickets of one family are duplicates
 
@@ -110,7 +109,7 @@ class Ticket:
             "urgency": self.urgency,
             "product": next(iter(found["product"]), None),
             "amount": int(self.amount) if self.amount is not None and self.amount % 1 == 0 else self.amount,
-            "date": (self.day or self.received).isoformat(),
+            "date": self.day.isoformat() if self.day else None,
             "issues": found["issue"],
         }
 
@@ -124,7 +123,7 @@ class Writer:
         self.greetings, self.closings, self.register, self.typos, self.signs = say.VOICES[customer.voice]
         self.tags: set[str] = set()
         product, self.other_product = rng.sample(customer.products, 2)
-        whole = rng.randint(*rng.choice(((5, 60), (20, 200), (100, 900), (1000, 2400))))
+        whole = rng.randint(*rng.choices(((5, 60), (20, 200), (100, 900), (1000, 2400)), weights=(4, 4, 4, 1))[0])
         self.amount = round(whole + rng.choice((0, 0, 0.5, 0.9, 0.95, 0.99, rng.randint(1, 99) / 100)), 2)
         word = customer.order_word
         self.slot = {
@@ -134,24 +133,13 @@ class Writer:
             "ow": word,
             "Ow": word[0].upper() + word[1:],
         }
-        self.draw_day()
+        self.set_day(received - timedelta(days=rng.randint(2, 80)))
 
-    def draw_day(self) -> None:
-        """Draw the day that is meant and how it is worded."""
-        rng, roll = self.rng, self.rng.random()
-        if roll < WEEKDAY:
-            day = self.received - timedelta(days=rng.randint(1, 6))
-            self.set_day(day, say.WEEKDAYS[day.weekday()], relative=True)
-        elif roll < WEEKDAY + RELATIVE_DATE:
-            back = rng.choices(range(len(say.DAYS_BACK)), weights=(2, 5, 3, 2, 1, 1, 1, 2))[0]
-            self.set_day(self.received - timedelta(days=back), say.DAYS_BACK[back], on="", relative=True)
-        else:
-            self.set_day(self.received - timedelta(days=rng.randint(2, 80)))
-
-    def set_day(self, day: date, wording: str = "", on: str = "on ", relative: bool = False) -> None:
-        marked = mark("date", wording or self.customer.day(self.rng, day))
-        self.day, self.relative = day, relative  # relative: the wording hangs on `received`
-        self.slot |= {"day": marked, "on": on + marked, "On": on.capitalize() + marked}
+    def set_day(self, day: date) -> None:
+        """The day that is meant; it is always named in full."""
+        marked = mark("date", self.customer.day(self.rng, day, year=True))
+        self.day = day
+        self.slot |= {"day": marked, "on": f"on {marked}", "On": f"On {marked}"}
 
     def pick(self, bank: Sequence[Any]) -> Any:
         return self.rng.choice(self.customer.own(bank))
@@ -310,7 +298,7 @@ class Writer:
         return words, set()
 
     def filler(self) -> int:
-        return self.rng.randint(1, 3) if self.customer.voice == "rambling" else int(self.rng.random() < 0.08)
+        return self.rng.randint(1, 3) if self.customer.voice == "rambling" else int(self.rng.random() < FILLED)
 
     def frame(self, sentences: list[str]) -> str:
         greeting = self.rng.choice(self.greetings).format(agent=mark("PERSON", self.rng.choice(say.FIRST_NAMES)))
@@ -364,7 +352,6 @@ class Writer:
             urgency=urgency,
             amount=self.amount if "amount" in facts else None,
             day=self.day if "date" in facts else None,
-            relative=self.relative and "date" in facts,
             tags=tuple(self.tags),
         )
 
@@ -391,7 +378,7 @@ def resend(rng: random.Random, ticket: Ticket) -> Ticket:
         body = edits[edit](body)
     if body == ticket.body:
         body = edits["greet"](body)
-    later = timedelta(days=0 if ticket.relative or not ticket.day else rng.randint(0, 3))  # else another answer
+    later = timedelta(days=rng.randint(0, 3))
     subject = rng.choice(("", "", "Re: ")) + ticket.subject
     return replace(ticket, subject=subject, body=body, received=ticket.received + later)
 
@@ -472,7 +459,7 @@ def make_copies(
         copies[-place] = replace(copies[-place], customer=rng.choice(others))
     copies = [replace(copy, tags=(*copy.tags, "duplicate")) for copy in copies]
     typed = [n for n in usable if "capitals" not in tickets[n].tags and tickets[n].customer.voice != "casual"]
-    reused = [n for n in typed if tickets[n].family < 0 and "\x01order" in tickets[n].body and not tickets[n].relative]
+    reused = [n for n in typed if tickets[n].family < 0 and "\x01order" in tickets[n].body]
     return copies + [another_case(rng, tickets[n]) for n in rng.sample(reused, ANOTHER_CASE)]
 
 

@@ -215,7 +215,7 @@ def make_customers(rng: random.Random, count: int) -> list[Customer]:
         products = []
         for noun in rng.sample(nouns.split(", "), 5):
             forms = [f"{colour} {noun}" for colour in rng.sample(say.COLOURS, len(say.COLOURS))]
-            if rng.random() < 0.15:
+            if rng.random() < 0.05:
                 forms.insert(0, f"{brand} {noun}")
             name = next(form for form in forms if form not in taken)  # no two customers have the same product
             products.append(name)
