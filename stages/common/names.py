@@ -112,7 +112,10 @@ _PLACE_CUE = re.compile(
     r"visit(?:ed|ing)?|via|destination:?|city:|town:|country:|state:|location:|place of birth:?|(?:southern|northern|eastern|western|central))[ ]+$",
     re.IGNORECASE,
 )
-_IN = re.compile(r"\b(?:in|near|to|from|at|for|via|reach(?:ed)?|leav(?:e|ing)|left|towards?|between|around|outside)[ ]+$", re.IGNORECASE)
+_IN = re.compile(
+    r"\b(?:in|near|to|from|at|for|via|reach(?:ed)?|leav(?:e|ing)|left|towards?|between|around|outside)[ ]+$",
+    re.IGNORECASE,
+)
 _PLACE_AFTER = re.compile(
     r"^(?:,? (?:was|is) (?:super |so |very |really )?(?:fun|nice|great|beautiful|cold|hot|lovely) |, (?:[A-Z]{2}\b))"
 )
@@ -314,8 +317,12 @@ def _full_name(tokens: list[tuple[int, int, str]]) -> bool:
     return words[0] in first_names("en") and len(words[0]) > 2 and words[1] in last_names() and words[0] not in _MONTHS
 
 
+_SHORT = frozenset(["nas", "sim", "dsl", "ram", "rom"])
 _MONTHS = frozenset(["april", "august", "may", "june", "july", "march", "january", "jan", "summer", "autumn", "sunday"])
-_DATED = re.compile(r"(?:\d(?:st|nd|rd|th)?(?: of)?|\b(?:in|on|since|until|till|by|of|from|to|last|next|this|early|late|mid|and|or|for))[ -]$", re.I)
+_DATED = re.compile(
+    r"(?:\d(?:st|nd|rd|th)?(?: of)?|\b(?:in|on|since|until|till|by|of|from|to|last|next|this|early|late|mid|and|or|for))[ -]$",
+    re.I,
+)
 
 
 def _is_date(text: str, token: tuple[int, int, str]) -> bool:
@@ -334,7 +341,7 @@ def _is_short_form(text: str, token: tuple[int, int, str]) -> bool:
 def _in_country(after: str) -> bool:
     """Whether a country follows after a comma."""
     words = re.match(r", ([A-Z][\w'-]+(?: [A-Z][\w'-]+)?)", after)
-    return bool(words) and (fold(words[1]) in countries() or fold(words[1].split()[0]) in countries())
+    return words is not None and (fold(words[1]) in countries() or fold(words[1].split()[0]) in countries())
 
 
 _ALONE = re.compile(r"(?:\A|[\n ])[^\n]+(?=\n|\Z)")
@@ -437,6 +444,7 @@ def _flat(text: str, start: int, end: int, lower: bool) -> Iterator[Found]:
                 break
         else:
             known = is_given_name(name) and (name in first_names("en") or not is_word(name))
+            known = known and not _is_date(text, (*tokens[i - 1][:2], name)) and name not in _SHORT
             cue = _STRONG_CUE.search(text, max(start, tokens[i - 1][0] - 40), tokens[i - 1][0]) is not None
             if not known and not (cue and not is_common(name) and len(name) > 1):
                 continue
@@ -520,8 +528,14 @@ def accept(text: str, found: Found) -> Found | None:
 
     The small models take product names, order numbers and shouted words for people and companies.
     """
+    line = text.find("\n", found.start, found.end)
+    if line > found.start:
+        found = found._replace(end=line)  # the models take the start of the next line along
     tokens = [(match.start(), match.end(), match[0]) for match in _TOKEN.finditer(text, found.start, found.end)]
-    if any(map(str.isdigit, text[found.start : found.end])) and found.kind != "ORGANIZATION":
+    digits = re.search(r"\d", text[found.start : found.end])
+    if digits and (
+        found.kind != "ORGANIZATION" or re.search(r"[A-Z]+[ -]?[A-Z\d-]*\d{3}", text[found.start : found.end])
+    ):
         return None
     while tokens and ((tokens[0][2][0].islower() and is_common(fold(tokens[0][2]))) or fold(tokens[0][2]) == "the"):
         tokens.pop(0)

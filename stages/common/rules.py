@@ -154,7 +154,7 @@ def phones(text: str) -> Iterator[Found]:
 # --- values named by the words before them
 
 # Groups of letters and digits, each with a digit in it, but for letters at the start and a last check letter.
-_GROUPS = r"(?:[a-z]{1,4}[ -])?[a-z]*\d[a-z0-9]*(?:[ -](?:[a-z]{0,3}\d[a-z0-9]*|[b-hj-z](?!\w)))*"
+_GROUPS = r"(?:(?!(?:of|for|is|was|the|my|in|at|to|and|on|with|by|as|i|a)\b)[a-z]{1,4}[ -])?[a-z]*\d[a-z0-9]*(?:[ -](?:[a-z]{0,3}\d[a-z0-9]*|[b-hj-z](?!\w)))*"
 _CUES: list[tuple[str, str, str]] = [
     (
         "SECRET",
