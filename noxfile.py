@@ -92,9 +92,9 @@ def verify(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure deduplication and splitting beside the usual tools."""
+    """Measure masking, deduplication and splitting beside the usual tools."""
     prepare(session, "dev")
-    for name in session.posargs or ["dedupe", "split"]:
+    for name in session.posargs or ["mask", "dedupe", "split"]:
         run(session, "python", "-m", f"tests.bench.{name}")
 
 

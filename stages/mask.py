@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stages.common.errors import HallmarkError, run_stage
-from stages.common.files import MASKED, REPORTS, write_json
+from stages.common.files import MASKED, REPORTS, atomic, write_json
 from stages.common.masking import Masker
 from stages.common.measured import measured
 from stages.common.params import Mask, Params, load_params
 from stages.common.raw import Raw, gold_spans, identities, raw_rows
-from stages.common.recording import Recorder, Written
-from stages.common.records import read_rows, schema, write_records
+from stages.common.recording import Recorder, Written, write_groups
+from stages.common.records import read_rows
 from stages.common.task import Task
 
 log = logging.getLogger("mask")
@@ -37,26 +37,24 @@ R = TypeVar("R")
 
 def run(params: Params) -> None:
     """Write `data/masked.parquet` and `reports/mask.json`. Nothing is written where a row is bad or private data is left."""
-    import polars as pl
-
-    with measured("mask") as numbers:
+    with measured("mask") as numbers, atomic(MASKED) as temporary:
         task = Task(params.task)
         known, rows = identities(raw_rows(params.data, params.mask, task), params.mask)
         gold = gold_spans(Path(params.mask.gold), params.data) if params.mask.gold else None
         work = chunks((raw, known.get(raw.group, ())) for raw in raw_rows(params.data, params.mask, task))
-        frames: list[pl.DataFrame] = []
         written = Written()
-        done = spread(params.mask, start_recorder, (params, gold), record_chunk, work, rows)
-        for rows_of_chunk, counts in done:
-            written.add(counts)
-            frames.append(pl.DataFrame(rows_of_chunk, schema=schema(), orient="row"))
+
+        def records() -> Iterator[tuple[Any, ...]]:
+            for rows_of_chunk, counts in spread(params.mask, start_recorder, (params, gold), record_chunk, work, rows):
+                written.add(counts)
+                yield from rows_of_chunk
+
+        kept = write_groups(temporary, records())
         written.check(params.data.path)
-        records = pl.concat(frames)
-        if not len(records):
+        if not kept:
             raise HallmarkError(
                 "every row was dropped", file=params.data.path, field="mask.actions", remedy="drop fewer kinds"
             )
-        write_records(MASKED, records)
         report = {"style": params.mask.style, "language": params.mask.language, "ner": params.mask.ner.model}
         write_json(REPORTS / "mask.json", report | written.report(gold is not None))
         numbers["rows"] = rows

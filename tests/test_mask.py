@@ -1,8 +1,13 @@
-"""The mask stage: the same stand-in throughout a record, known values first, idempotent, and bad rows named."""
+"""The mask stage: the same stand-in throughout a record, known values first, nothing passed through unseen."""
 
 from __future__ import annotations
 
+import html
 import json
+import logging
+import re
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +16,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.common.masking import Masker
-from stages.common.params import load_params
-from tests.workspace import ROOT, make_workspace, report, stage
+from stages import mask
+from stages.common import recording
+from stages.common.errors import HallmarkError
+from stages.common.known import KnownValues
+from stages.common.masking import Masker, Record
+from stages.common.params import Mask, load_params
+from stages.common.patterns import residue
+from stages.common.surrogates import PLACEHOLDER, surrogate
+from tests.workspace import ROOT, change_params, make_workspace, report, stage
 
+REAL = ROOT.parent / "shared" / "realdata"
+RULES = {"mask.ner.engine": "none", "mask.ner.model": None}
+SECRET = "0123456789abcdef-for-tests"
 TARGET = {
     "intent": "refund",
     "urgency": "normal",
@@ -37,26 +51,94 @@ ROW: dict[str, Any] = {
 }
 
 
+def settings_with(**changes: Any) -> Mask:
+    """The reference's mask block without NER, with changes."""
+    block = load_params(ROOT / "params.yaml").mask.model_dump()
+    return Mask.model_validate(block | {"ner": {"engine": "none", "model": None}, "allow": []} | changes)
+
+
 @pytest.fixture(scope="module")
 def masker() -> Masker:
+    """With the spaCy model: loaded once."""
     return Masker(load_params(ROOT / "params.yaml").mask)
 
 
+@pytest.fixture(scope="module")
+def rules() -> Masker:
+    return Masker(settings_with())
+
+
 def workspace(folder: Path, rows: list[Any], overrides: dict[str, Any] | None = None) -> Path:
-    make_workspace(folder, {"mask.gold": None} | (overrides or {}))
+    make_workspace(folder, {"mask.gold": None} | RULES | (overrides or {}))
     lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
     (folder / "data/raw/tickets.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     return folder
 
 
-def masked(folder: Path) -> list[dict[str, Any]]:
-    stage(folder, "mask")
-    return pl.read_parquet(folder / "data/masked.parquet").to_dicts()
+@pytest.fixture
+def run_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run the stage on rows, in this process; gives the records."""
+
+    def run(rows: list[Any], overrides: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        folder = tmp_path / "repo"
+        if not folder.exists():
+            workspace(folder, rows, overrides)
+        else:
+            change_params(folder, overrides or {})
+        monkeypatch.chdir(folder)
+        mask.run(load_params(Path("params.yaml")))
+        return pl.read_parquet("data/masked.parquet").to_dicts()
+
+    return run
 
 
-def test_known_values_are_masked_in_any_case_and_the_tasks_own_fields_stay(tmp_path: Path) -> None:
-    (record,) = masked(workspace(tmp_path, [ROW]))
-    text = record["prompt"][-1]["content"]
+def user_text(record: dict[str, Any]) -> str:
+    return str(record["prompt"][-1]["content"])
+
+
+# --- known values
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "MARTA QUILL here",
+        "this is quill, marta",
+        "Marta  Quill wrote",
+        "martaquill wrote",
+        "signed Marta Quil",
+        "M A R T A Q U I L L",
+        "Mrs. Quill wrote",
+        "marta.quill at work",
+    ],
+)
+def test_a_known_name_is_found_in_any_spelling(rules: Masker, text: str) -> None:
+    record = Record([text], known=KnownValues([("PERSON", "Marta Quill")]))
+    masked = rules.records([record])[0][0].text.lower()
+    assert not re.search(r"quil|marta", re.sub(r"[^a-z]", "", masked))
+
+
+@pytest.mark.parametrize("text", ["call 202.555.0143", "call (202) 5550143", "+12025550143", "2 0 2 5 5 5 0 1 4 3"])
+def test_a_known_number_is_found_in_any_spacing(rules: Masker, text: str) -> None:
+    record = Record([text], known=KnownValues([("PHONE_NUMBER", "+1 202-555-0143")]))
+    assert not re.search(r"\d{3}", rules.records([record])[0][0].text)
+
+
+def test_a_customers_values_are_masked_in_its_other_records_and_in_no_others(run_mask: Any) -> None:
+    body = "someone told zorblatt about the kettle"
+    rows = [
+        ROW | {"contact_name": "Ina Zorblatt"},
+        ROW | {"id": "T-2", "contact_name": "Marta Quill", "body": body},
+        ROW | {"id": "T-3", "customer": "C-2", "contact_name": "Marta Quill", "body": body},
+    ]
+    _, same, other = run_mask(rows)
+    assert "zorblatt" not in user_text(same)
+    assert "zorblatt" in user_text(other)
+
+
+def test_known_values_are_masked_and_the_tasks_own_fields_stay(run_mask: Any) -> None:
+    (record,) = run_mask([ROW])
+    text = user_text(record)
     for private in ("quill", "marta", "acme-tools"):
         assert private not in text.lower()
     for kept in ("red kettle", "5 EUR", "2026-03-01", "NL-20931"):
@@ -64,28 +146,277 @@ def test_known_values_are_masked_in_any_case_and_the_tasks_own_fields_stay(tmp_p
     assert json.loads(record["completion"][0]["content"]) == TARGET
 
 
-def test_a_value_in_prompt_and_completion_has_one_stand_in(tmp_path: Path) -> None:
+def test_a_value_in_prompt_and_completion_has_one_stand_in(run_mask: Any) -> None:
     body = "The courier called +44 1632 960628 by mistake, my mail is ana@acme-tools.io."
     row = ROW | {"body": body, "target": TARGET | {"issues": ["courier called +44 1632 960628 by mistake"]}}
-    (record,) = masked(workspace(tmp_path, [row]))
+    (record,) = run_mask([row])
     issue = json.loads(record["completion"][0]["content"])["issues"][0]
     assert "960628" not in issue
-    assert issue in record["prompt"][-1]["content"]
+    assert issue in user_text(record)
 
 
-def test_the_report_counts_and_holds_no_private_value(tmp_path: Path) -> None:
-    folder = workspace(tmp_path, [ROW])
-    masked(folder)
-    assert report(folder, "mask")["rows"] == {"read": 1, "written": 1, "dropped": 0}
-    text = (folder / "reports/mask.json").read_text(encoding="utf-8").lower()
-    assert "quill" not in text
+# --- lists, patterns, actions, surrogates
+
+
+def test_deny_allow_and_patterns(rules: Masker) -> None:
+    text = "Badge B-123456 of Projekt Falke, seen by Annelie Marsh."
+    masked = Masker(
+        settings_with(
+            deny=["projekt falke"], allow=["Annelie Marsh"], patterns=[{"kind": "BADGE", "regex": r"B-\d{6}"}]
+        )
+    )(text)
+    assert masked.text == "Badge <BADGE_1> of <DENIED_1>, seen by Annelie Marsh."
+    assert [span.recognizer for span in masked.spans] == ["pattern BADGE", "deny_list"]
+    assert "Annelie" not in rules(text).text
+
+
+def test_each_kind_has_its_own_action(run_mask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASK_SECRET", SECRET)
+    plain = {"contact_name": "Ed Voss", "contact_email": None, "contact_phone": None}
+    rows = [
+        ROW | plain | {"body": "Mail zoe@acme-tools.io from 81.2.69.142."},
+        ROW | plain | {"id": "T-2", "body": "My card is 4539 1488 0343 6467."},
+    ]
+    actions = {"IP_ADDRESS": "keep", "EMAIL_ADDRESS": "surrogate", "CREDIT_CARD": "drop"}
+    (record,) = run_mask(rows, {"mask.actions": actions, "mask.secret": "MASK_SECRET"})
+    text = user_text(record)
+    assert "81.2.69.142" in text
+    assert "zoe@" not in text
+    assert re.search(r"[\w.]+@example\.com", text)
+    assert json.loads(Path("reports/mask.json").read_text())["rows"] == {"read": 2, "written": 1, "dropped": 1}
+
+
+def test_surrogates_follow_the_secret_and_are_no_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "Mail jane.roe@acme-tools.io or ring +44 20 8599 6728; card 4539 1488 0343 6467, IBAN DE89370400440532013000."
+    )
+    params = settings_with(style="surrogate", secret="MASK_SECRET")
+    monkeypatch.setenv("MASK_SECRET", SECRET)
+    one, again = Masker(params)(text).text, Masker(params)(text).text
+    monkeypatch.setenv("MASK_SECRET", SECRET + "other")
+    other = Masker(params)(text).text
+    assert one == again != other
+    assert not PLACEHOLDER.search(one)
+    for private in ("jane", "acme-tools", "8599", "0343", "DE8937"):
+        assert private not in one
+    assert residue(one, allow_reserved=True) == []
+
+
+@pytest.mark.parametrize("kind", ["EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "IP_ADDRESS"])
+def test_every_surrogate_is_from_a_reserved_range(kind: str) -> None:
+    for seed in range(200):
+        assert residue(surrogate(kind, seed.to_bytes(8, "big") * 4), allow_reserved=True) == []
+
+
+@pytest.mark.parametrize("value", [None, "short"])
+def test_surrogates_need_a_secret_in_the_environment(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    monkeypatch.delenv("MASK_SECRET", raising=False)
+    if value:
+        monkeypatch.setenv("MASK_SECRET", value)
+    with pytest.raises(HallmarkError, match="MASK_SECRET") as caught:
+        Masker(settings_with(style="surrogate", secret="MASK_SECRET"))
+    assert not value or value not in str(caught.value).replace("shorter", "")
+
+
+# --- structured targets
+
+
+def test_a_target_that_a_placeholder_would_break_gets_values_that_fit_its_schema(run_mask: Any) -> None:
+    schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["mail", "people"],
+        "properties": {
+            "mail": {"type": "string", "pattern": r"^[^@<>]+@[^@<>]+$"},
+            "people": {"type": "array", "items": {"type": "object", "properties": {"name": {"type": "string"}}}},
+        },
+    }
+    target = {"mail": "jane.roe@acme-tools.io", "people": [{"name": "Marta Quill"}, {"name": "marta quill"}]}
+    row = ROW | {"body": "Jane writes from jane.roe@acme-tools.io for Marta Quill", "target": target}
+    folder = Path.cwd()
+    with pytest.raises(HallmarkError, match=r"breaks data/schema\.json"):
+        run_mask([row])
+    assert Path.cwd() != folder
+    Path("data/schema.json").write_text(json.dumps(schema))
+    (record,) = run_mask([row], {"task.refusal": None})
+    answer = json.loads(record["completion"][0]["content"])
+    assert re.fullmatch(schema["properties"]["mail"]["pattern"], answer["mail"])  # type: ignore[index]
+    assert "acme" not in json.dumps(answer)
+    assert answer["mail"] in user_text(record)
+    assert answer["people"][0] == answer["people"][1]
+    assert "Quill" not in json.dumps(answer)
+
+
+# --- the report, and the second check
+
+
+def test_the_report_counts_and_nothing_tells_a_private_value(run_mask: Any, caplog: pytest.LogCaptureFixture) -> None:
+    at = ROW["body"].index("MARTA")
+    with caplog.at_level(logging.INFO):
+        gold = [
+            {"id": "T-1", "field": "body", "start": at, "end": at + 11, "kind": "PERSON"},
+            {"id": "T-1", "field": "body", "start": 0, "end": 6, "kind": "MISSED"},
+        ]
+        with pytest.raises(HallmarkError, match="gold"):
+            run_mask([ROW], {"mask.gold": "data/gold/mine.jsonl"})
+        Path("data/gold/mine.jsonl").write_text("".join(json.dumps(span) + "\n" for span in gold))
+        run_mask([ROW])
+    found = json.loads(Path("reports/mask.json").read_text())
+    assert found["rows"] == {"read": 1, "written": 1, "dropped": 0}
+    assert found["records_with_spans"] == 1
+    assert found["spans"]["total"] == 2
+    assert found["spans"]["by_kind"] == {"EMAIL_ADDRESS": 1, "PERSON": 1}
+    assert found["spans"]["by_kind_and_recognizer"]["PERSON"] == {"known_value": 1}
+    assert found["left_after_masking"] == 0
+    assert found["gold"]["recall_by_kind"] == {"MISSED": 0.0, "PERSON": 1.0}
+    assert found["gold"]["precision_by_kind"] == {"EMAIL_ADDRESS": 0.0, "PERSON": 1.0}
+    assert found["gold"]["records_that_leak"] == 1
+    told = Path("reports/mask.json").read_text() + caplog.text
+    assert not re.search("quill|marta|acme", told, re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("jane.roe@acme-tools.io", "EMAIL_ADDRESS"),
+        ("4539 1488 0343 6467", "CREDIT_CARD"),
+        ("DE89370400440532013000", "IBAN_CODE"),
+        ("81.2.69.142", "IP_ADDRESS"),
+        ("+44 20 8599 6728", "PHONE_NUMBER"),
+        ("AKIAIOSFODNN7EXAMPLE", "SECRET"),
+    ],
+)
+def test_the_second_check_stops_the_stage(run_mask: Any, value: str, kind: str) -> None:
+    with pytest.raises(HallmarkError, match=rf"left after masking.*{kind}") as caught:
+        run_mask([ROW, ROW | {"id": "T-2", "body": f"about {value} again"}], {"mask.allow": [value]})
+    assert (caught.value.row, caught.value.field) == (2, "input")
+    assert value not in str(caught.value)
+    assert not Path("data/masked.parquet").exists()
+    assert not list(Path("data").glob(".masked-*"))
+
+
+# --- any length, any language, no network, any number of workers
+
+
+def test_private_data_at_any_place_of_a_long_text_is_found(rules: Masker) -> None:
+    text = "the kettle is fine and red. " * 900 + "Write to late.comer@acme-tools.io today. " + "so it is. " * 900
+    assert len(text[: text.index("late")].split()) > 5000
+    assert "late.comer" not in rules(text).text
+    for shift in range(3900, 4100, 7):  # across the edge of a window
+        assert "4539" not in rules("x " * (shift // 2) + " card 4539 1488 0343 6467 ").text
+
+
+def test_a_megabyte_is_masked_in_time(rules: Masker) -> None:
+    names = [
+        f"Call +44 20 8{number:03d} {number * 7 % 9000 + 1000}, mail a{number}@acme-tools.io. " for number in range(300)
+    ]
+    text = "".join(name + "the kettle is fine and red. " * 125 for name in names)
+    assert len(text) > 1_000_000
+    start = time.process_time()
+    masked = rules(text)
+    assert time.process_time() - start < 120
+    assert residue(masked.text) == []
+    assert len(masked.spans) == 600
+
+
+def test_other_languages_by_param() -> None:
+    german = Masker(settings_with(language="de"))
+    text = "Guten Tag, mein Name ist Ulrike Hofstätter, Lindenallee 14, 80331 München, Tel. 089 1234567, PLZ 80331."
+    masked = german(text).text
+    for private in ("Ulrike", "Hofstätter", "Lindenallee", "1234567", "80331"):
+        assert private not in masked
+
+
+def test_a_model_that_is_not_installed_is_one_clear_error() -> None:
+    wrong = Masker(settings_with(ner={"engine": "spacy", "model": "xx_nowhere_sm"}))
+    with pytest.raises(HallmarkError, match=r"xx_nowhere_sm.*not installed"):
+        wrong.load()
+
+
+def test_no_network_is_asked(masker: Masker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any) -> Any:
+        raise AssertionError("the masker went to the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    text = masker(
+        "Mail jane.roe@acme-tools.co.uk, see https://www.acme-tools.co.uk/x, or ask Priyanka Raghunathan."
+    ).text
+    assert text == "Mail <EMAIL_1>, see <URL_1>, or ask <PERSON_1>."
+
+
+def test_workers_and_groups_do_not_change_the_bytes(run_mask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [ROW | {"id": f"T-{number}", "body": f"a{number}@acme-tools.io asks"} for number in range(150)]
+    run_mask(rows, {"mask.workers": 2})
+    two = Path("data/masked.parquet").read_bytes()
+    run_mask(rows, {"mask.workers": 1})
+    assert Path("data/masked.parquet").read_bytes() == two
+    monkeypatch.setattr(recording, "GROUP_ROWS", 40)
+    records = run_mask(rows)
+    assert [record["id"] for record in records] == [row["id"] for row in rows]
+    assert all("acme" not in user_text(record) for record in records)
+
+
+# --- bad input
+
+EMAIL, CARD = "jane.roe@acme-tools.io", "4539 1488 0343 6467"
+DISGUISES = {
+    "zero-width space": EMAIL.replace("@", "\u200b@\u200b"),
+    "zero-width joiners": "\u200d".join(EMAIL),
+    "right-to-left marks": f"\u200f\u202e{EMAIL[:7]}\u200f{EMAIL[7:]}\u202c",
+    "soft hyphen": EMAIL.replace("roe", "r\u00adoe"),
+    "full-width letters": "".join(chr(ord(char) + 0xFEE0) for char in EMAIL),
+    "decimal entity": EMAIL.replace("@", "&#64;"),
+    "hexadecimal entity": EMAIL.replace("@", "&#x40;"),
+    "named entity": EMAIL.replace("@", "&commat;"),
+    "entity of an entity": html.escape(EMAIL.replace("@", "&#64;")),
+    "every letter an entity": "".join(f"&#{ord(char)};" for char in EMAIL),
+    "percent": EMAIL.replace("@", "%40"),
+    "NUL": EMAIL.replace("roe", "r\0oe"),
+    "lone surrogate": EMAIL.replace("roe", "r\ud800oe"),
+    "full-width digits": "".join(chr(ord(char) + 0xFEE0) if char.isdigit() else char for char in CARD),
+    "Arabic digits": "".join(chr(ord(char) - 48 + 0x660) if char.isdigit() else char for char in CARD),
+    "mathematical digits": "".join(chr(ord(char) - 48 + 0x1D7CE) if char.isdigit() else char for char in CARD),
+    "no-break spaces": CARD.replace(" ", "\u00a0"),
+    "thin spaces": CARD.replace(" ", "\u2009"),
+    "en dashes": CARD.replace(" ", "\u2013"),
+    "entities for spaces": CARD.replace(" ", "&nbsp;"),
+}
+
+
+@pytest.mark.parametrize("value", DISGUISES.values(), ids=DISGUISES)
+def test_a_disguised_value_is_masked_whole(rules: Masker, value: str) -> None:
+    masked = rules(f"It is {value} as said.")
+    assert re.fullmatch(r"It is \W*<(EMAIL|CARD)_1>\W* as said\.", masked.text)
+    assert residue(f"It is {value} as said.") != []
+
+
+def test_white_space_stays(rules: Masker) -> None:
+    for text in ("", " ", "\n\t \u3000\u200b"):
+        assert rules(text).text == text
+
+
+FRAGMENTS = [EMAIL, CARD, "Marta Quill", "12 Elm Street", "+1 202-555-0143", "<EMAIL_3>", "<PERSON_1>", "my name is", "&#64;",
+             "card", "\u200b", "John", ", ", "\n", "password: hunter2", "<", ">", "_1", "at", "born on 3 March 1971"]  # fmt: skip
 
 
 @settings(max_examples=60)
-@given(st.text(max_size=120))
+@given(st.one_of(st.text(max_size=120), st.lists(st.sampled_from(FRAGMENTS), max_size=12).map(" ".join)))
 def test_masking_is_idempotent(masker: Masker, text: str) -> None:
     once = masker(text).text
     assert masker(once).text == once
+
+
+@settings(max_examples=60)
+@given(st.lists(st.one_of(st.text(max_size=10), st.sampled_from(FRAGMENTS)), max_size=12).map(" ".join))
+def test_spans_are_of_the_input_and_rebuild_the_output(rules: Masker, text: str) -> None:
+    masked = rules(text)
+    at, pieces = 0, []
+    for span in masked.spans:
+        assert at <= span.start < span.end <= len(text)
+        pieces.append(re.escape(text[at : span.start]) + r"<[A-Z_]+_\d+>")
+        at = span.end
+    assert re.fullmatch("".join(pieces) + re.escape(text[at:]), masked.text)
 
 
 @pytest.mark.parametrize(
@@ -96,20 +427,22 @@ def test_masking_is_idempotent(masker: Masker, text: str) -> None:
         ({"target": None}, "field 'target'"),
         ({"target": TARGET | {"intent": "praise"}}, "field 'target'"),
         ({"target": {"intent": "refund"}}, "field 'target'"),
-        ({"received": "", "subject": " ", "body": "\n\t "}, "row 2"),
-        ({"body": "a\u0000b"}, "row 2"),
+        ({"received": "", "subject": " ", "body": "\n\t "}, "white space"),
+        ({"received": "", "subject": "\u200b", "body": "\ufeff"}, "white space"),
+        ({"body": "a\u0000b"}, "NUL"),
+        ({"body": "a\ud800b"}, "surrogate"),
+        ({"contact_name": "Quill\u0000"}, "NUL"),
+        ({"contact_name": {"first": "Quill"}}, "field 'contact_name'"),
+        ({"body": "x" * 2_000_001}, "mask.max_chars"),
     ],
 )
-def test_a_bad_row_is_one_error_that_names_it(tmp_path: Path, change: dict[str, Any], words: str) -> None:
-    folder = workspace(tmp_path, [ROW, ROW | {"id": "T-2"} | change])
-    result = stage(folder, "mask", check=False)
-    assert result.returncode == 1
-    assert "row 2" in result.stderr
-    assert words in result.stderr
-    assert "remedy:" in result.stderr
-    assert "Traceback" not in result.stderr
-    assert "quill" not in result.stderr.lower()
-    assert not (folder / "data/masked.parquet").exists()
+def test_a_bad_row_is_one_error_that_names_it(run_mask: Any, change: dict[str, Any], words: str) -> None:
+    with pytest.raises(HallmarkError, match=re.escape(words)) as caught:
+        run_mask([ROW, ROW | {"id": "T-2"} | change])
+    assert caught.value.row == 2
+    assert "remedy:" in str(caught.value)
+    assert "quill" not in str(caught.value).lower()
+    assert not Path("data/masked.parquet").exists()
 
 
 @pytest.mark.parametrize(
@@ -121,25 +454,120 @@ def test_a_bad_row_is_one_error_that_names_it(tmp_path: Path, change: dict[str, 
         ([{key: value for key, value in ROW.items() if key != "body"}], "body"),
     ],
 )
-def test_a_bad_file_is_one_error(tmp_path: Path, rows: list[Any], words: str) -> None:
-    result = stage(workspace(tmp_path, rows), "mask", check=False)
+def test_a_bad_file_is_one_error(run_mask: Any, rows: list[Any], words: str) -> None:
+    with pytest.raises(HallmarkError, match=words) as caught:
+        run_mask(rows)
+    assert "tickets.jsonl" in str(caught.value)
+
+
+def test_the_command_ends_in_one_message(tmp_path: Path) -> None:
+    result = stage(workspace(tmp_path, [ROW, ROW | {"id": "T-2", "target": None}]), "mask", check=False)
     assert result.returncode == 1
-    assert words in result.stderr
-    assert "tickets.jsonl" in result.stderr
+    assert "row 2" in result.stderr
     assert "Traceback" not in result.stderr
+    assert "quill" not in result.stderr.lower()
 
 
-def test_a_long_record_is_masked_past_any_window(tmp_path: Path) -> None:
-    body = "the kettle is fine and red. " * 3000 + "Write to late.comer@acme-tools.io today. " + "so it is. " * 3000
-    (record,) = masked(workspace(tmp_path, [ROW | {"body": body}], {"mask.ner.engine": "none", "mask.ner.model": None}))
-    assert "late.comer" not in record["prompt"][-1]["content"]
+# --- the preview
 
 
-def test_the_preview_prints_spans_of_the_input(tmp_path: Path) -> None:
+def test_the_preview_prints_one_line_a_record(tmp_path: Path) -> None:
     folder = make_workspace(tmp_path)
-    text = "mail ana.maria@acme-tools.io now"
-    (folder / "x.jsonl").write_text(json.dumps({"id": "a", "text": text}) + "\n", encoding="utf-8")
-    line = json.loads(stage(folder, "mask", "--preview", "x.jsonl", "--field", "text").stdout)
-    assert line["id"] == "a"
-    assert "ana.maria" not in line["masked"]
-    assert [text[span["start"] : span["end"]] for span in line["spans"]] == ["ana.maria@acme-tools.io"]
+    text = "Ünïcode 🙂 mail ana.maria@acme-tools.io now"
+    rows = [{"id": "a", "text": text}, {"text": "half \ud800 a pair, mail b@acme-tools.io"}, {"id": 7, "text": ""}]
+    (folder / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    result = stage(folder, "mask", "--preview", "x.jsonl", "--field", "text")
+    one, half, empty = (json.loads(line) for line in result.stdout.splitlines())
+    assert set(one) == {"id", "masked", "spans"}
+    assert [line["id"] for line in (one, half, empty)] == ["a", "2", "7"]
+    (span,) = one["spans"]
+    assert set(span) == {"start", "end", "kind", "recognizer"}
+    assert text[span["start"] : span["end"]] == "ana.maria@acme-tools.io"
+    assert one["masked"] == "Ünïcode 🙂 mail <EMAIL_1> now"
+    assert "b@acme" not in half["masked"]
+    assert (empty["masked"], empty["spans"]) == ("", [])
+    assert not (folder / "data/masked.parquet").exists()
+    assert "acme" not in result.stderr
+
+
+# --- how good it is
+
+
+def quality(masker: Masker, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Full-span recall, recall of each type, character precision, and the share of clean texts that are touched."""
+    found: dict[str, list[bool]] = {}
+    masked = right = clean = touched = 0
+    for row, (one,) in zip(rows, masker.records([Record([row["text"]]) for row in rows]), strict=True):
+        covered = {at for span in one.spans for at in range(span.start, span.end)}
+        gold = {at for span in row["pii_spans"] for at in range(span["start"], span["end"])}
+        for span in row["pii_spans"]:
+            found.setdefault(span["type"], []).append(covered.issuperset(range(span["start"], span["end"])))
+        masked, right = masked + len(covered), right + len(covered & gold)
+        clean, touched = clean + (not gold), touched + (not gold and bool(covered))
+    hits = [hit for hits in found.values() for hit in hits]
+    by_type = {kind: sum(hits) / len(hits) for kind, hits in found.items()}
+    return {
+        "recall": sum(hits) / len(hits),
+        "by_type": by_type,
+        "precision": right / masked,
+        "flagged": touched / clean,
+    }
+
+
+def real(name: str) -> list[dict[str, Any]]:
+    if not REAL.exists():
+        pytest.skip("the real data (../shared/realdata) is not here")
+    return [json.loads(line) for line in (REAL / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_private_spans_of_written_texts_are_found(masker: Masker) -> None:
+    score = quality(masker, real("pii_synthetic_dev"))
+    assert score["recall"] >= 0.90
+    assert score["precision"] >= 0.85
+    for kind in ("CREDIT_CARD", "IBAN_CODE", "EMAIL_ADDRESS", "IP_ADDRESS", "US_SSN"):
+        assert score["by_type"][kind] >= 0.99
+
+
+def test_private_spans_of_chat_are_found_and_clean_turns_left_alone(masker: Masker) -> None:
+    score = quality(masker, real("multidogo_software")[::5])
+    assert score["recall"] >= 0.65
+    assert score["flagged"] < 0.05
+
+
+GENERAL = [
+    ("The goalkeeper Rose Smith signed.", "Rose Smith"),
+    ("name: Peter Smith", "Peter Smith"),
+    ("Ask my sister Hope about it.", "Hope"),
+    ("We met Mei-Ling Baker yesterday.", "Mei-Ling Baker"),
+    ("A letter to Tendai K. Moyo came back.", "Tendai K. Moyo"),
+    ("It went from Osaka to Plovdiv.", "Plovdiv"),
+    ("Send it to Keizersgracht 12, 10115 Tallinn before noon.", "Keizersgracht 12, 10115 Tallinn"),
+    ("My SSN is 275-40-9051 and I moved.", "275-40-9051"),
+]
+
+
+@pytest.mark.parametrize(("text", "value"), GENERAL)
+def test_names_of_everyday_words_towns_and_addresses(rules: Masker, text: str, value: str) -> None:
+    masked = rules(text)
+    at = text.index(value)
+    assert any(span.start <= at and at + len(value) == span.end for span in masked.spans)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I ordered it on January 31, 2026, or on 3 April.",
+        "From May to June it was fine, until 20 Jan 2027.",
+        "The folding home NAS does not start.",
+        "The account of the shop was reset.",
+        "It costs EUR 110 and my SSN is not needed and I know.",
+    ],
+)
+def test_months_abbreviations_and_cues_alone_stay(rules: Masker, text: str) -> None:
+    assert rules(text).text == text
+
+
+def test_the_reference_report_reads(tmp_path: Path) -> None:
+    folder = make_workspace(tmp_path, RULES, rows=40)
+    stage(folder, "mask")
+    assert report(folder, "mask")["gold"]["recall"] > 0.8

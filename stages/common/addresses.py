@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from stages.common.lexicon import countries, fold, is_common, places
+from stages.common.lexicon import countries, fold, is_common, towns
 from stages.common.rules import Found
 
 _UP = r"[^\W\d_a-zà-öø-ÿ]"
@@ -150,7 +150,7 @@ def addresses(text: str) -> Iterator[Found]:
         if _CUE.search(text, max(0, cue.end() - 40), cue.end()):
             match = _CUED.match(text, cue.end()) or _CUED_NAME.match(text, cue.end())
             if match and _is_name(match[0]):
-                cores.append(match.span())
+                cores.append(_lead(match))
     for match in UNIT.finditer(text):
         cores += _around_unit(text, match)
     for start, end in cores:
@@ -175,7 +175,7 @@ _LITTLE_BEFORE = re.compile(r"^(?:.*[ ])?(?:at|in|to|on|is|from|near|of|for|the|
 
 def _lead(match: re.Match[str]) -> tuple[int, int]:
     """The street without the small words before it ("live at harbour road 132")."""
-    if match[0][0].isdigit() or not match[0][0].islower():
+    if not match[0][0].islower():
         return match.span()
     little = _LITTLE_BEFORE.match(match[0])
     return match.start() + (little.end() if little else 0), match.end()
@@ -214,7 +214,7 @@ def _grow(text: str, start: int, end: int) -> tuple[int, int]:
     if crossing:
         start = crossing.start(1)
     sure = end  # what surely belongs; a city counts once something after it proves it, or it ends the line
-    at, guesses = end, 0
+    at, guesses, coded = end, 0, False
     for _ in range(8):
         gap = _BETWEEN.match(text, at)
         here = gap.end() if gap else at
@@ -226,6 +226,7 @@ def _grow(text: str, start: int, end: int) -> tuple[int, int]:
         code = re.match(_ZIP, text[here : here + 12])
         if code:
             at = sure = here + code.end()
+            coded = True
             continue
         country = _country(text, here)
         if country:
@@ -252,8 +253,16 @@ def _grow(text: str, start: int, end: int) -> tuple[int, int]:
             break
         guesses += 1
         at = stop
+        town = _known_town(text, here, at)
+        if coded and not broke and not text[here].islower():  # a postcode, then a name
+            coded = False
+            at = sure = max(town, here + len(re.split(r"[ ,]", text[here:at])[0]))
+            continue
+        if town and town < at:
+            at = sure = town
+            continue
         if (
-            fold(text[here:at]) in places()
+            town
             or (not broke and text[at : at + 1] in ("", "\n", ".", "?", "!"))
             or (
                 broke
@@ -264,6 +273,16 @@ def _grow(text: str, start: int, end: int) -> tuple[int, int]:
         ):
             sure = at
     return start, sure
+
+
+def _known_town(text: str, start: int, end: int) -> int:
+    """Where the longest known town of the words from `start` ends; 0 if they begin with none."""
+    name = text[start:end]
+    while name:
+        if fold(name.rstrip(".")) in towns():
+            return start + len(name.rstrip("."))
+        name = name.rpartition(" ")[0]
+    return 0
 
 
 def _country(text: str, at: int) -> int | None:

@@ -47,8 +47,11 @@ class KnownValues:
         for kind, compact in self.whole:
             yield from _whole(tokens, kind, compact)
         for kind, parts in self.names:
-            for start, end, token in tokens:
-                if any(_part(token, part, text[start].isupper()) for part in parts):
+            for at, (start, end, token) in enumerate(tokens):
+                # Two parts side by side, in any order, are the name even where each is an everyday word.
+                beside = [other[2] for other in (*tokens[max(0, at - 1) : at], *tokens[at + 1 : at + 2])]
+                sure = token in parts and any(other in parts and other != token for other in beside)
+                if sure or any(_part(token, part, text[start].isupper()) for part in parts):
                     yield Found(start, end, kind, 0.9, "known_value")
         if self.numbers:
             for match in _DIGITS.finditer(text):

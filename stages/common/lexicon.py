@@ -16,6 +16,13 @@ from functools import cache, lru_cache
 EVERYDAY = frozenset(
     [
         "admiral",
+        "tel",
+        "fax",
+        "mob",
+        "eur",
+        "usd",
+        "gbp",
+        "chf",
         "almond",
         "angel",
         "apollo",
@@ -546,6 +553,21 @@ def places() -> frozenset[str]:
 
 
 @cache
+def towns() -> frozenset[str]:
+    """Towns and regions of the world, as the telephone numbering plans name them, folded; many are other words too."""
+    import sys
+
+    from phonenumbers.geodata import GEOCODE_DATA
+
+    texts = {text for texts in GEOCODE_DATA.values() for language, text in texts.items() if language == "en"}
+    for name in [name for name in sys.modules if name.startswith("phonenumbers.geodata")]:
+        del sys.modules[name]  # 100 MB that nothing else needs
+    names = (fold(name.strip()) for text in texts for name in re.split(r"[,/]| - [A-Z]{2}$", text))
+    found = {name for name in names if len(name) > 3 and not any(map(str.isdigit, name))}
+    return frozenset(name for name in found if not is_plain(name)) | places()
+
+
+@cache
 def countries() -> frozenset[str]:
     """Countries in English, and in other languages where the name is no one's; folded."""
     names = {fold(name) for name in _lists("address", ("countries",)) if len(name) > 3}
@@ -639,6 +661,8 @@ def is_noun(word: str) -> bool:
 @lru_cache(2**16)
 def is_given_name(word: str) -> bool:
     """Whether a folded word can hardly be anything but a given name."""
+    if "-" in word:
+        return all(len(part) > 1 and part in first_names() for part in word.split("-")) and not is_common(word)
     return len(word) > 2 and word in first_names() and not is_common(word)
 
 

@@ -24,6 +24,7 @@ from stages.common.lexicon import (
     is_word,
     last_names,
     places,
+    towns,
 )
 from stages.common.rules import Found
 
@@ -58,6 +59,14 @@ _STRONG_CUE = re.compile(
 )
 _PERSON_CUE_LOWER = re.compile(
     r"\b(?:name(?: is)?|i am|i'm|im|this is|with|by|to|for|from|called|see|met|heard|and)[ ]$"
+)
+# After these comes a person even where the name is a word of every day ("my sister Rose").
+_RELATED = re.compile(
+    r"\b(?:my|his|her|their|our|your|the)(?: \w+)? (?:wife|husband|spouse|fianc[eé]e?|partner|girlfriend|boyfriend|mother|father|mom|mum|dad|"
+    r"parents?|brother|sister|siblings?|son|daughter|child|kids?|cousin|niece|nephew|aunt|uncle|grand(?:ma|pa|mother|father|son|daughter)|"
+    r"friend|buddy|flatmate|roommate|housemate|neighbou?r|colleague|coworker|co-worker|boss|manager|supervisor|assistant|landlord|tenant|"
+    r"lawyer|doctor|nurse|teacher|coach|driver|client|patient|customer|guest|late)[ ]$",
+    re.IGNORECASE,
 )
 # A person does these things: "Sofie lives on ...", "Megan is a very ..."
 _PERSON_AFTER = re.compile(
@@ -103,7 +112,10 @@ _PLACE_CUE = re.compile(
     r"visit(?:ed|ing)?|via|destination:?|city:|town:|country:|state:|location:|place of birth:?|(?:southern|northern|eastern|western|central))[ ]+$",
     re.IGNORECASE,
 )
-_IN = re.compile(r"\b(?:in|near|to|from|at)[ ]+$")
+_IN = re.compile(
+    r"\b(?:in|near|to|from|at|for|via|reach(?:ed)?|leav(?:e|ing)|left|towards?|between|around|outside)[ ]+$",
+    re.IGNORECASE,
+)
 _PLACE_AFTER = re.compile(
     r"^(?:,? (?:was|is) (?:super |so |very |really )?(?:fun|nice|great|beautiful|cold|hot|lovely) |, (?:[A-Z]{2}\b))"
 )
@@ -214,7 +226,13 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
     """What one run of capitalised words is."""
     tokens = [(match.start(), match.end(), match[0]) for match in _TOKEN.finditer(text, *run.span())]
     yield from _countries(tokens)
+    tokens = [token for token in tokens if not _is_date(text, token)]
     dropped = None
+    full = next((at for at in range(len(tokens)) if _full_name(tokens[at:])), None)
+    if full is not None and fold(tokens[0][2]) not in things(text):
+        start = tokens[full][0]
+        yield Found(start, _name_end(text, start, tokens[-1][1]), "PERSON", 0.61, "full_name")
+        tokens = tokens[:full]
     while tokens and _opens(text, tokens[0]) and not _is_place(tokens):
         dropped = tokens.pop(0)
     while tokens and not tokens[-1][2][0].isupper():
@@ -260,11 +278,15 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         and not _PERSON_AFTER.search(after)
     ):
         yield Found(start, end, "LOCATION", 0.51, "place_cue")
-    elif first is not None:
+    elif " ".join(folded) in towns() and (_IN.search(before) or _in_country(after)) and first is None:
+        yield Found(start, end, "LOCATION", 0.52, "place")
+    elif first is not None and not (len(folded) == 1 and _is_short_form(text, tokens[0])):
         name_start = tokens[first][0]
         yield Found(name_start, _name_end(text, name_start, end), "PERSON", 0.62, "name_list")
         if first:
             yield from _named(text, start, tokens[first - 1][1], folded[:first], before)
+    elif _RELATED.search(before):
+        yield Found(start, _name_end(text, start, end), "PERSON", 0.58, "name_cue")
     elif _STRONG_CUE.search(before) and not all(is_common(word) for word in folded):
         yield Found(start, _name_end(text, start, end), "PERSON", 0.64, "name_cue")
     elif len(folded) == 1 and is_family_name(folded[0]):
@@ -273,7 +295,7 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         yield Found(start, _name_end(text, start, end), "PERSON", 0.54, "name_cue")
     elif unknown and len(folded) <= 3 and _PERSON_AFTER.search(after):
         yield Found(start, end, "PERSON", 0.53, "name_cue")
-    elif len(folded) > 1 and folded[-1] in last_names() and not is_common(folded[-1]) and not is_word(folded[0]):
+    elif len(folded) > 1 and folded[-1] in last_names() and not is_word(folded[0]) and folded[0] not in towns():
         yield Found(start, end, "PERSON", 0.55, "name_list")
     elif (
         1 < len(folded) < 5
@@ -283,6 +305,43 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         yield Found(start, end, "PERSON", 0.52, "signature")
     elif _PLACE_AFTER.search(after) and unknown:
         yield Found(start, end, "LOCATION", 0.52, "place_cue")
+
+
+def _full_name(tokens: list[tuple[int, int, str]]) -> bool:
+    """Whether the words begin with a given and a family name: both listed, or with an initial between ("Rose Q. Marsh")."""
+    if len(tokens) < 2 or not all(token[0].isupper() and not token.isupper() for _, _, token in tokens[:1]):
+        return False
+    words = [fold(token.rstrip(".")) for _, _, token in tokens]
+    if len(words) > 2 and len(words[1]) == 1 and tokens[2][2][0].isupper() and len(words[2]) > 2:
+        return words[0] in first_names() or not is_word(words[0])
+    return words[0] in first_names("en") and len(words[0]) > 2 and words[1] in last_names() and words[0] not in _MONTHS
+
+
+_SHORT = frozenset(["nas", "sim", "dsl", "ram", "rom"])
+_MONTHS = frozenset(["april", "august", "may", "june", "july", "march", "january", "jan", "summer", "autumn", "sunday"])
+_DATED = re.compile(
+    r"(?:\d(?:st|nd|rd|th)?(?: of)?|\b(?:in|on|since|until|till|by|of|from|to|last|next|this|early|late|mid|and|or|for))[ -]$",
+    re.I,
+)
+
+
+def _is_date(text: str, token: tuple[int, int, str]) -> bool:
+    """Whether a word is a month, not someone's name."""
+    start, end, word = token
+    return fold(word.rstrip(".")) in _MONTHS and bool(
+        re.match(r"\.?,? ?\d", text[end : end + 4]) or _DATED.search(text, max(0, start - 12), start)
+    )
+
+
+def _is_short_form(text: str, token: tuple[int, int, str]) -> bool:
+    """Whether a word is an abbreviation in capitals ("NAS"), not a name."""
+    return token[2].isupper() and len(token[2]) < 5 and any(map(str.islower, text))
+
+
+def _in_country(after: str) -> bool:
+    """Whether a country follows after a comma."""
+    words = re.match(r", ([A-Z][\w'-]+(?: [A-Z][\w'-]+)?)", after)
+    return words is not None and (fold(words[1]) in countries() or fold(words[1].split()[0]) in countries())
 
 
 _ALONE = re.compile(r"(?:\A|[\n ])[^\n]+(?=\n|\Z)")
@@ -385,6 +444,7 @@ def _flat(text: str, start: int, end: int, lower: bool) -> Iterator[Found]:
                 break
         else:
             known = is_given_name(name) and (name in first_names("en") or not is_word(name))
+            known = known and not _is_date(text, (*tokens[i - 1][:2], name)) and name not in _SHORT
             cue = _STRONG_CUE.search(text, max(start, tokens[i - 1][0] - 40), tokens[i - 1][0]) is not None
             if not known and not (cue and not is_common(name) and len(name) > 1):
                 continue
@@ -468,8 +528,14 @@ def accept(text: str, found: Found) -> Found | None:
 
     The small models take product names, order numbers and shouted words for people and companies.
     """
+    line = text.find("\n", found.start, found.end)
+    if line > found.start:
+        found = found._replace(end=line)  # the models take the start of the next line along
     tokens = [(match.start(), match.end(), match[0]) for match in _TOKEN.finditer(text, found.start, found.end)]
-    if any(map(str.isdigit, text[found.start : found.end])) and found.kind != "ORGANIZATION":
+    digits = re.search(r"\d", text[found.start : found.end])
+    if digits and (
+        found.kind != "ORGANIZATION" or re.search(r"[A-Z]+[ -]?[A-Z\d-]*\d{3}", text[found.start : found.end])
+    ):
         return None
     while tokens and ((tokens[0][2][0].islower() and is_common(fold(tokens[0][2]))) or fold(tokens[0][2]) == "the"):
         tokens.pop(0)
@@ -502,6 +568,11 @@ def accept(text: str, found: Found) -> Found | None:
         or (len(folded) > 2 and not text[start:end].isupper())
     ):
         return None
+    town = " ".join(folded) in towns()
+    if found.kind != "PERSON" and town and (_IN.search(before) or _in_country(after)) and text[start].isupper():
+        return found._replace(start=start, end=end, kind="LOCATION")
+    if found.kind == "LOCATION" and town and not is_plain(folded[0]) and not _SENTENCE_START.search(before):
+        return found._replace(start=start, end=end)
     if found.kind == "LOCATION" and common and " ".join(folded) not in places() and not _PLACE_CUE.search(before):
         return None
     if found.kind == "NRP" and (common or text[start].islower()):

@@ -28,15 +28,6 @@ from stages.common.names import names
 from stages.common.params import Mask
 from stages.common.rules import Finder, Found, ages, cued, dates, phones, structured
 
-# Presidio's recognizers that prove what they find by check digits; all it finds otherwise, ours find better or faster.
-PROVEN = (
-    "CryptoRecognizer",
-    "NhsRecognizer",
-    "EsNifRecognizer",
-    "EsNieRecognizer",
-    "PlPeselRecognizer",
-    "InAadhaarRecognizer",
-)
 NER_KINDS = {
     "PERSON": "PERSON",
     "ORG": "ORGANIZATION",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from stages.common.errors import HallmarkError
@@ -14,9 +15,12 @@ from stages.common.masking import Masker, Record
 from stages.common.params import Params
 from stages.common.patterns import residue
 from stages.common.raw import Raw, Values
+from stages.common.records import schema
 from stages.common.surrogates import pseudonym
 from stages.common.task import Task, compact_json
 
+GROUP_ROWS = 50_000  # rows in a row group of the Parquet file, which is what is in memory at once
+GROUP_CHARS = 100_000_000  # or fewer, where texts are long
 Gold = dict[str, list[tuple[str, int, int, str]]]
 
 
@@ -241,6 +245,32 @@ class Recorder:
             written.right[span.kind] += not golden.isdisjoint(range(span.start, span.end))
         written.characters.update({"masked": len(masked), "right": len(masked & golden)})
         written.leaks += leak
+
+
+def write_groups(path: Path, rows: Iterable[tuple[Any, ...]]) -> int:
+    """Write records to Parquet one row group after the other, so that memory does not grow with them; how many there were.
+
+    Where a group ends depends on the rows alone, so the same rows are the same bytes, however they came here.
+    """
+    import polars as pl
+    from pyarrow.parquet import ParquetWriter
+
+    def table(part: list[tuple[Any, ...]]) -> Any:
+        return pl.DataFrame(part, schema=schema(), orient="row").to_arrow(compat_level=pl.CompatLevel.oldest())
+
+    count, chars = 0, 0
+    part: list[tuple[Any, ...]] = []
+    with ParquetWriter(path, table([]).schema, compression="zstd", write_statistics=False) as writer:
+        for row in rows:
+            part.append(row)
+            count += 1
+            chars += len(row[2][-1]["content"])
+            if len(part) >= GROUP_ROWS or chars >= GROUP_CHARS:
+                writer.write_table(table(part), row_group_size=len(part))
+                part, chars = [], 0
+        if part:
+            writer.write_table(table(part), row_group_size=len(part))
+    return count
 
 
 @lru_cache(maxsize=256)

@@ -153,6 +153,8 @@ def phones(text: str) -> Iterator[Found]:
 
 # --- values named by the words before them
 
+# Groups of letters and digits, each with a digit in it, but for letters at the start and a last check letter.
+_GROUPS = r"(?:(?!(?:of|for|is|was|the|my|in|at|to|and|on|with|by|as|i|a)\b)[a-z]{1,4}[ -])?[a-z]*\d[a-z0-9]*(?:[ -](?:[a-z]{0,3}\d[a-z0-9]*|[b-hj-z](?!\w)))*"
 _CUES: list[tuple[str, str, str]] = [
     (
         "SECRET",
@@ -174,19 +176,19 @@ _CUES: list[tuple[str, str, str]] = [
     (
         "DRIVER_LICENSE",
         r"(?:driv(?:er'?s?|ing)|dl) ?(?:licen[sc]e|permit)?(?: (?:no|number|nr|id))?|licen[sc]e (?:no|number|nr)",
-        r"(?=[a-z-]*\d)[a-z0-9][a-z0-9 -]{3,18}[a-z0-9]",
+        rf"(?=.{{5,20}}){_GROUPS}",
     ),
     (
         "NATIONAL_ID",
         r"social security(?: (?:no|number|nr))?|ssn|national id(?:entity)?(?: (?:no|number|nr|card))?|tax id|itin|nhs (?:no|number)|"
         r"(?:aadhaar|pan)(?: (?:card|no|number))?|personal(?:ausweis| id)",
-        r"(?=[a-z]*\d)[a-z0-9][a-z0-9 -]{4,18}[a-z0-9]",
+        rf"(?=.{{6,20}}){_GROUPS}",
     ),
     (
         "ACCOUNT",
         r"(?:bank |customer |client |member(?:ship)? |policy |patient )?(?:account|acct|a/c|policy|membership|customer id|routing|"
         r"sort code)(?: (?:no|number|nr|id|#))?",
-        r"(?=[a-z-]*\d)[a-z0-9][a-z0-9 -]{3,22}[a-z0-9]|\d{3,}",
+        rf"(?=.{{5,24}}){_GROUPS}|\d{{3,}}",
     ),
     (
         "ZIP_CODE",

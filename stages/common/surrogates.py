@@ -11,7 +11,7 @@ from typing import Any
 
 from stages.common.errors import HallmarkError
 from stages.common.lexicon import fold
-from stages.common.patterns import RESERVED_CARDS
+from stages.common.patterns import RESERVED_CARDS, iban_ok
 
 SHORT = {
     "EMAIL_ADDRESS": "EMAIL",
@@ -99,8 +99,11 @@ def surrogate(kind: str, seed: bytes, language: str = "en") -> str:
             return f"+1 {(201, 212, 303, 312, 415, 503, 617, 702)[number % 8]} 555 01{number // 8 % 100:02d}"
         case "CREDIT_CARD":
             return sorted(RESERVED_CARDS)[number % len(RESERVED_CARDS)]
-        case "IBAN_CODE":  # check digits 00 are never given out
-            return f"GB00TEST{number % 10**14:014d}"
+        case "IBAN_CODE":  # check digits 00 are never given out, but are right for one number in 97
+            digits = number % 10**14
+            while iban_ok(f"GB00TEST{digits:014d}"):
+                digits = (digits + 1) % 10**14
+            return f"GB00TEST{digits:014d}"
         case "US_SSN":  # area 000 is never given out
             return f"000-{number % 99 + 1:02d}-{number // 99 % 9999 + 1:04d}"
         case "IP_ADDRESS":
