@@ -77,8 +77,12 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def stamp(session: nox.Session) -> None:
     """Make a new domain repo beside this one: `nox -s stamp -- ../my-domain-parent [key=value ...]`."""
-    prepare(session, "dev")
     target, *values = session.posargs or [".."]
+    if not Path("template").is_dir():
+        session.error("this repo was stamped itself: stamp from the repo that has the template")
+    if not os.access(target, os.W_OK):
+        session.error(f"{target} is not there or can't be written to: name another folder for the new repo to be in")
+    prepare(session, "dev")
     run(session, "cookiecutter", ".", "--directory", "template", "--output-dir", target,
         *(["--no-input", *values] if values else []))  # fmt: skip
 
@@ -93,6 +97,8 @@ def verify(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure deduplication and splitting beside the usual tools."""
+    if not Path("tests/bench").is_dir():
+        session.error("the benches are in the repo that this one was stamped from")
     prepare(session, "dev")
     for name in session.posargs or ["dedupe", "split"]:
         run(session, "python", "-m", f"tests.bench.{name}")
