@@ -76,10 +76,14 @@ def blocks(file: Path, found: Guess, task: Inferred) -> dict[str, dict[str, Any]
         "target": found.target,
     }
     data |= {"context": found.context, "tools": found.tools, "rejected": found.rejected, "tags": found.tags}
-    schema = SCHEMA.as_posix() if task.schema is not None else None
     return {
         "data": data,
-        "task": {"kind": task.kind, "system_prompt": prompt(found, task), "schema": schema, "refusal": task.refusal},
+        "task": {
+            "kind": task.kind,
+            "system_prompt": prompt(found, task),
+            "schema": SCHEMA.as_posix(),
+            "refusal": task.refusal,
+        },
         "mask": {"identity_columns": found.identity, "gold": None},
         "dedupe": {"gold": None},
     }
@@ -88,14 +92,14 @@ def blocks(file: Path, found: Guess, task: Inferred) -> dict[str, dict[str, Any]
 def prompt(found: Guess, task: Inferred) -> str:
     """A first system prompt, to be made better by someone who knows the domain."""
     if task.kind == "classification":
-        labels = (task.schema or {})["enum"]
+        labels = task.schema["enum"]
         return (
             f"Name the {found.target} of the text: one of {', '.join(labels)}."
             if len(labels) <= 30
             else f"Name the {found.target} of the text."
         )
     if task.kind == "extraction":
-        return f"Text to JSON: {', '.join((task.schema or {}).get('properties', {}))}; null if not said."
+        return f"Text to JSON: {', '.join(task.schema.get('properties', {}))}; null if not said."
     return "Call the tools that the request needs, as JSON." if task.kind == "tool_call" else "Answer the request."
 
 
@@ -113,9 +117,7 @@ def text(file: Path, rows: Rows, found: Guess, task: Inferred) -> str:
             lines.append(f"  {key}: {json.dumps(value, ensure_ascii=False)}{f'  # {reason}' if reason else ''}")
     if found.unused:
         lines.append(f"# not used: {', '.join(found.unused)}")
-    if task.schema is not None:
-        lines += ["", f"{SCHEMA}:", json.dumps(task.schema, ensure_ascii=False, indent=2)]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", f"{SCHEMA}:", json.dumps(task.schema, ensure_ascii=False, indent=2), ""])
 
 
 def warnings(rows: Rows, columns: dict[str, Column], found: Guess, task: Inferred, params: Path) -> list[str]:
@@ -217,9 +219,8 @@ def put(file: Path, params: Path, found: Guess, task: Inferred) -> None:
             document[block][key] = value
     with params.open("w", encoding="utf-8", newline="\n") as stream:
         yaml.dump(document, stream)
-    if task.schema is not None:
-        write_json(SCHEMA, task.schema)
-    print(f"written: {params}{f', {SCHEMA}' if task.schema is not None else ''}. Better the system prompt by hand.")
+    write_json(SCHEMA, task.schema)
+    print(f"written: {params}, {SCHEMA}. Better the system prompt by hand.")
     if HOLDOUT_LOCK.exists():
         print(f"{HOLDOUT_LOCK} is of other data: remove it, or run `python -m stages.split --refreeze`")
 

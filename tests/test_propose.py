@@ -145,6 +145,13 @@ def test_every_value_keeps_to_the_schema_made_of_it(values: list[Any], schema: d
     assert all(jsonschema_rs.is_valid(schema, value) for value in values)
 
 
+def test_free_text_has_a_schema_file_too(tmp_path: Path) -> None:
+    rows = [{"question": f"what is number {n}", "answer": f"it is the number {n * n} and so on"} for n in range(30)]
+    found = proposed(write(tmp_path, rows))
+    assert found["task"]["kind"] == "text"
+    assert found["schema"] == {"type": "string", "minLength": 1}
+
+
 def test_a_dataset_in_parts_says_which_to_name(tmp_path: Path) -> None:
     from datasets import Dataset, DatasetDict
 

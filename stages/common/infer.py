@@ -17,10 +17,10 @@ DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 @dataclass
 class Inferred:
-    """What the task is: its kind, the schema (None for free text), the refusal, and why."""
+    """What the task is: its kind, the schema, the refusal, and why."""
 
     kind: str
-    schema: dict[str, Any] | None
+    schema: dict[str, Any]
     refusal: str | None
     why: str
 
@@ -37,7 +37,7 @@ def infer(column: Column) -> Inferred:
     if is_label(column):
         labels = [label for label, _ in sorted(Counter(column.texts).items(), key=lambda item: (-item[1], item[0]))]
         return Inferred("classification", {"enum": labels}, None, f"{len(labels)} labels")
-    return Inferred("text", None, None, "targets are free text")
+    return Inferred("text", {"type": "string", "minLength": 1}, None, "targets are free text")
 
 
 def _is_calls(value: Any) -> bool:
