@@ -66,6 +66,24 @@ def test_multidogo() -> None:
         assert words in found["warnings"]
 
 
+@pytest.mark.skipif(not (ROOT / "template").is_dir(), reason="the other kinds' samples are in the template")
+@pytest.mark.parametrize("kind", ["classification", "tool_call", "text"])
+def test_the_samples_of_the_other_kinds(kind: str) -> None:
+    folder = ROOT / "template/choices/kinds" / kind
+    (file,) = (folder / "raw").iterdir()
+    found = proposed(file)
+    truth = {}
+    for line in (folder / "params.yaml").read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition(": ")
+        truth[name] = value
+    assert found["task"]["kind"] == truth["task.kind"]
+    assert found["data"]["group"] == truth.get("data.group", "customer")
+    assert found["data"]["target"] == truth["data.target"]
+    assert truth["data.input"] in found["data"]["input"]
+    assert found["mask"]["identity_columns"] == YAML(typ="safe").load(truth["mask.identity_columns"])
+    assert found["data"]["tags"] == "tags"
+
+
 def test_what_it_writes_is_what_the_pipeline_reads(tmp_path: Path) -> None:
     """From the sample's answers thrown away to masked records, with nothing but `--write`."""
     workspace = make_workspace(tmp_path, {"mask.ner": {"engine": "none", "model": None}})

@@ -19,7 +19,7 @@ Rows = list[dict[str, Any]]
 HINTS = {
     "id": r"^(?:.*[_.-])?(?:id|uuid|guid|key)$|^(?:ticket|record|row|example)[_-]?(?:id|no|number)$",
     "group": r"customer|client|account|user|member|patient|tenant|compan|firm|organi[sz]ation|conversation|dialog|session|thread"
-    r"|document|doc_?id|author|case|group|household|contract",
+    r"|document|doc_?id|author|case|group|household|contract|office|branch|team|shop|store|site|school|clinic",
     "target": r"^(?:target|answer|label|labels|intent|category|class|output|completion|response|reply|expected|summary|gold"
     r"|result|reference|chosen|solution|sql|code|json)$",
     "input": r"^(?:text|input|prompt|question|query|instruction|body|message|subject|title|content|description|utterance|email|ticket"
@@ -30,9 +30,9 @@ HINTS = {
     "tags": r"^(?:tags?|channel|language|lang|locale|region|source|split|official_split|difficulty|segment)$",
 }
 IDENTITY = {  # kind: what such a column is called
-    "EMAIL_ADDRESS": r"e-?mail",
+    "EMAIL_ADDRESS": r"mail",
     "PHONE_NUMBER": r"phone|mobile|fax|\btel\b",
-    "PERSON": r"(?:^|first|last|full|sur|user|contact|customer|client|patient|agent|employee)[_ -]?name$|^(?:person|agent|employee)$",
+    "PERSON": r"(?:^|first|last|full|sur|user|contact|customer|client|patient|agent|employee)[_ -]?name$|^(?:person|agent|employee|sender|recipient|asked_by|requester)$",
     "STREET_ADDRESS": r"^(?:street|.*address(?!.*mail))$",
     "US_SSN": r"\bssn\b|social_security",
     "IBAN_CODE": r"iban",
@@ -171,14 +171,19 @@ def _target(left: dict[str, Column]) -> tuple[str, str]:
     if named:
         order = re.findall(r"\w+", HINTS["target"])
         return min(named, key=lambda name: order.index(name.lower()) if name.lower() in order else 99), "by its name"
-    objects = [name for name in left if left[name].all(dict)]
+    objects = [name for name in left if left[name].all((dict, list)) and any(map(_has_object, left[name].given))]
     if objects:
-        return objects[-1], "it holds an object in every row"
+        return objects[-1], "it holds objects"
     labels = [name for name, column in left.items() if is_label(column) and not column.named("group")]
     if labels:
         return labels[-1], f"{left[labels[-1]].distinct} short texts, each many times: labels"
     texts = [name for name in left if left[name].texts and not left[name].unique]
     return (texts or list(left) or [""])[-1], "the last text; nothing else looks like an answer"
+
+
+def _has_object(value: Any) -> bool:
+    """An object, or a list of some."""
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, dict) for item in value))
 
 
 def is_label(column: Column) -> bool:
