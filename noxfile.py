@@ -1,4 +1,4 @@
-"""Everything a person runs: `python -m nox -s repro`, `tests`, `lint`, `stamp`, `verify`, `bench`, `serve`, ...
+"""Everything a person runs: `python -m nox -s repro`, `fresh`, `tests`, `lint`, `stamp`, `verify`, `bench`, `serve`, ...
 
 All sessions share one environment, `.venv`: `source .venv/bin/activate` gives `dvc`, and your editor finds it.
 """
@@ -41,12 +41,12 @@ def prepare(session: nox.Session, *groups: str) -> None:
         stamp.write_text(wanted, encoding="utf-8")
 
 
-def run(session: nox.Session, program: str, *options: str) -> None:
-    """Run a program of `.venv`, which also finds its own programs there (DVC starts `python`)."""
+def run(session: nox.Session, program: str, *options: str, silent: bool = False) -> str:
+    """Run a program of `.venv`, which also finds its own programs there (DVC starts `python`). `silent`: return its words."""
     # By its full path: nox looks a bare name up on the PATH that nox itself was started with.
     path = os.pathsep.join([str(BIN.absolute()), os.environ["PATH"]])
     environment = {"PATH": path, "PYTHONPATH": str(Path.cwd())}
-    session.run(str((BIN / program).absolute()), *options, env=environment, external=True)
+    return str(session.run(str((BIN / program).absolute()), *options, env=environment, external=True, silent=silent))
 
 
 @nox.session
@@ -55,6 +55,19 @@ def repro(session: nox.Session) -> None:
     prepare(session)
     run(session, "dvc", "repro", *session.posargs)
     run(session, "python", "-m", "stages.summary")
+
+
+@nox.session
+def fresh(session: nox.Session) -> None:
+    """Check that dvc.lock is of this code, these params and this data: fails where `dvc repro` would run something."""
+    prepare(session)
+    if not Path("dvc.lock").exists():
+        session.log("nothing was run yet: `nox -s repro` makes dvc.lock")
+        return
+    planned = run(session, "dvc", "repro", "--dry", "--allow-missing", silent=True)
+    stale = re.findall(r"Running stage '([^']+)'", planned)
+    if stale:
+        session.error(f"{', '.join(stale)}: not run since a change; run `nox -s repro`, commit dvc.lock and reports/")
 
 
 @nox.session
@@ -77,8 +90,12 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def stamp(session: nox.Session) -> None:
     """Make a new domain repo beside this one: `nox -s stamp -- ../my-domain-parent [key=value ...]`."""
-    prepare(session, "dev")
     target, *values = session.posargs or [".."]
+    if not Path("template").is_dir():
+        session.error("this repo was stamped itself: stamp from the repo that has the template")
+    if not os.access(target, os.W_OK):
+        session.error(f"{target} is not there or can't be written to: name another folder for the new repo to be in")
+    prepare(session, "dev")
     run(session, "cookiecutter", ".", "--directory", "template", "--output-dir", target,
         *(["--no-input", *values] if values else []))  # fmt: skip
 
@@ -93,6 +110,8 @@ def verify(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure masking, deduplication and splitting beside the usual tools."""
+    if not Path("tests/bench").is_dir():
+        session.error("the benches are in the repo that this one was stamped from")
     prepare(session, "dev")
     for name in session.posargs or ["mask", "dedupe", "split"]:
         run(session, "python", "-m", f"tests.bench.{name}")

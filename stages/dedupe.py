@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SHOWN = 20  # examples of a kind in the report
+SHOWN = 20  # examples of a kind in the report, and records named in each
 
 
 def run(params: Params) -> None:
@@ -151,7 +151,7 @@ def resolve(rows: pl.DataFrame, found: Clusters, policy: str) -> tuple[dict[str,
         "policy": policy,
         "texts": len(conflicting),
         "records": sum(map(len, conflicting)),
-        "examples": sorted(conflicting)[:SHOWN],
+        "examples": [names[:SHOWN] for names in sorted(conflicting)[:SHOWN]],
         "near_with_other_target": differ,
     }
 

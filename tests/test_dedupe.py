@@ -111,6 +111,14 @@ def test_conflicts(policy: str, targets: str, stay: list[str]) -> None:
     assert sum(report["dropped"].values()) == len(targets) - len(stay)
 
 
+def test_the_report_names_some_of_a_thousand_conflicting_records() -> None:
+    """A chat says "ok" a thousand times, and labellers differ: the report is kept in git and must stay small."""
+    records = [record(f"{number:04}", LONG, "ab"[number % 3 == 0]) for number in range(1000)]
+    _, report = deduped(*records, dedupe__conflicts="majority")
+    assert report["conflicts"]["records"] == 1000
+    assert report["conflicts"]["examples"] == [[f"{number:04}" for number in range(20)]]
+
+
 def test_records_with_other_tools_are_no_duplicates() -> None:
     kept, _ = deduped(record("1", LONG, tools='[{"name":"f"}]'), record("2", LONG, tools='[{"name":"g"}]'))
     assert kept == {"1": "1", "2": "1"}

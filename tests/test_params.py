@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from stages.common import params as module
 from stages.common.errors import HallmarkError
 from stages.common.params import Params, load_params
-from tests.workspace import ROOT
+from tests.workspace import ROOT, make_workspace
 
 
 def write(folder: Path, change: dict[str, Any], remove: str | None = None) -> Path:
@@ -149,3 +149,10 @@ def test_every_line_says_its_effect() -> None:
                 silent.append(line)
         above = False
     assert silent == []
+
+
+def test_a_task_without_a_schema_file_is_told_what_free_text_needs(tmp_path: Path) -> None:
+    """DVC ends in "unexpected error" where a dependency is null."""
+    workspace = make_workspace(tmp_path, {"task.kind": "text", "task.schema": None})
+    with pytest.raises(HallmarkError, match="for free text it holds"):
+        load_params(workspace / "params.yaml")

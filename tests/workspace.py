@@ -33,7 +33,10 @@ TINY = {
 
 
 def make_workspace(folder: Path, overrides: dict[str, Any] | None = None, rows: int | None = None) -> Path:
-    """Copy the repository's parts into `folder`, with dotted parameters changed and only the first `rows` raw rows."""
+    """Copy the repository's parts into `folder`, with dotted parameters changed and only the first `rows` raw rows.
+
+    Rows are counted where the raw data is one JSONL file inside the repository, as the sample data is.
+    """
     for name in SHARED:
         source = ROOT / name
         if source.is_dir():
@@ -45,8 +48,8 @@ def make_workspace(folder: Path, overrides: dict[str, Any] | None = None, rows: 
         else:
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, folder / name)
-    if rows is not None:
-        raw = folder / "data/raw/tickets.jsonl"
+    raw = folder / YAML(typ="safe").load((folder / "params.yaml").read_text(encoding="utf-8"))["data"]["path"]
+    if rows is not None and raw.suffix == ".jsonl" and raw.is_relative_to(folder / "data"):
         raw.write_text("".join(raw.read_text(encoding="utf-8").splitlines(keepends=True)[:rows]), encoding="utf-8")
     change_params(folder, overrides or {})
     return folder

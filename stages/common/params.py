@@ -334,6 +334,12 @@ class Params(Block):
     certify: Certify
     verify: Verify
 
+    @model_validator(mode="after")
+    def _schema_is_a_file(self) -> Params:
+        if self.task.schema_file is None:  # the stages could do without, but DVC takes no null as a dependency
+            raise ValueError('task.schema: name a file; for free text it holds {"type": "string"}')
+        return self
+
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
     """Read and check the parameters. A bad file ends in one `HallmarkError` that lists every problem."""
@@ -361,7 +367,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         raise HallmarkError(
             "; ".join(problem for _, problem, _ in problems),
             file=path,
-            field=fields,
+            field=fields or None,
             remedy="; ".join(dict.fromkeys(remedy for _, _, remedy in problems)),
         ) from None
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from stages.common.conversations import Extra
 from stages.common.errors import HallmarkError
 from stages.common.params import Data, Mask
-from stages.common.records import FIELD, READERS, columns_of, fill, read_rows
+from stages.common.records import FIELD, columns_of, files_of, fill, read_rows
 from stages.common.task import Task
 
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
@@ -40,11 +41,11 @@ class Raw:
 def raw_rows(data: Data, mask: Mask, task: Task) -> Iterator[Raw]:
     """The rows of `data.path`, checked. The first bad one is a `HallmarkError`."""
     path = Path(data.path)
-    files = sorted(file for file in path.iterdir() if file.suffix in READERS) if path.is_dir() else [path]
+    extra = Extra(data)
     seen: dict[str, tuple[str, int]] = {}
-    for file in files:
+    for file in files_of(path):
         for number, row in read_rows(file):
-            raw = _Row(file, number, row).checked(data, mask, task)
+            raw = _Row(file, number, extra(row, file, number)).checked(data, mask, task)
             if raw.id in seen:
                 other, line = seen[raw.id]
                 where = f"row {line}" if other == raw.file else f"row {line} of {other}"
@@ -80,7 +81,7 @@ class _Row:
             group=self.name(data.group, "data.group"),
             input=self.text(data.input, "data.input", mask.max_chars),
             target=self.target(data, task),
-            context=self.text(data.context, "data.context", mask.max_chars) if data.context else None,
+            context=self.text(data.context, "data.context", mask.max_chars, empty=True) if data.context else None,
             tools=self.tools(data.tools) if data.tools else None,
             rejected=self.rejected(data.rejected, task) if data.rejected else None,
             tags=self.tags(data.tags) if data.tags else None,
@@ -129,7 +130,7 @@ class _Row:
             self.fail(f"not a text or whole number but {type(value).__name__}", column, "write it as a text")
         return str(value)
 
-    def text(self, template: str, param: str, most: int) -> str:
+    def text(self, template: str, param: str, most: int, *, empty: bool = False) -> str:
         for column in columns_of(template):
             value = self.column(column, param)
             if isinstance(value, list | dict | bytes):
@@ -140,7 +141,7 @@ class _Row:
                 )
         text = fill(template, self.row)
         where = ", ".join(columns_of(template))
-        if not text.strip("\ufeff\u200b\u200c\u200d\u2060 \t\r\n"):
+        if not empty and not text.strip("\ufeff\u200b\u200c\u200d\u2060 \t\r\n"):
             self.fail("nothing but white space", where, "drop the row, or mend its text")
         if len(text) > most:
             self.fail(

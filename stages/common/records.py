@@ -62,22 +62,44 @@ def write_records(path: Path, records: polars.DataFrame) -> None:
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of a JSONL, CSV or Parquet file, or of such files in a folder (by name), as (row number from 1, row).
+    """The rows of a JSONL, JSON, CSV, Parquet or Arrow file, or of such files in a folder (by name), as (row number, row).
 
     CSV numbers are the lines as an editor counts them, the header being line 1.
     """
     if path.is_dir():
-        for file in sorted(path.iterdir()):
-            if file.suffix in READERS:
-                yield from read_rows(file)
+        for file in files_of(path):
+            yield from read_rows(file)
         return
     if path.suffix not in READERS:
         raise HallmarkError(
-            f"a file ending in '{path.suffix}' is not read", file=path, remedy="give JSONL, CSV or Parquet (data.path)"
+            f"a file ending in '{path.suffix}' is not read",
+            file=path,
+            remedy="give JSONL, JSON, CSV, Parquet or Arrow (data.path)",
         )
     if not path.exists():
         raise HallmarkError("no such file", file=path, remedy="put the raw records there, or mend data.path")
     yield from READERS[path.suffix](path)
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file itself, or the files of rows in a folder, by name (Hugging Face keeps JSON of its own beside them)."""
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.iterdir() if file.suffix in READERS and file.name not in NO_ROWS)
+
+
+def _read_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        where = error.lineno if isinstance(error, json.JSONDecodeError) else None
+        raise HallmarkError("not JSON in UTF-8", file=path, row=where, remedy="mend it, or write JSONL") from None
+    if not isinstance(rows, list):
+        raise HallmarkError("not a list of rows", file=path, remedy="write a list of objects, or JSONL")
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise HallmarkError("the row is not a JSON object", file=path, row=number, remedy="a list of objects")
+        yield number, row
 
 
 def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -142,7 +164,27 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     yield from enumerate(frame.iter_rows(named=True), 1)
 
 
-READERS = {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
+def _read_arrow(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """A shard of a dataset that `datasets` saved to disk: an Arrow stream."""
+    import polars as pl
+
+    try:
+        frame = pl.read_ipc_stream(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise HallmarkError(
+            f"not an Arrow stream ({type(error).__name__})", file=path, remedy="save the dataset again, or as Parquet"
+        ) from None
+    yield from enumerate(frame.iter_rows(named=True), 1)
+
+
+READERS = {
+    ".jsonl": _read_jsonl,
+    ".json": _read_json,
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+    ".arrow": _read_arrow,
+}
+NO_ROWS = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
 
 
 def fill(template: str, row: dict[str, Any]) -> str:

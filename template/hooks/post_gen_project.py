@@ -1,15 +1,76 @@
-"""Finish the new repo: no caches of the source tree, links that were really followed, a first commit if wanted."""
+"""Finish the new repo: what was chosen goes to its place, the rest goes, and a first commit is made if wanted."""
 
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-if not Path("stages").is_dir():
+KIND, BASE, LICENCE = "{{ cookiecutter.kind }}", "{{ cookiecutter.base_model }}", "{{ cookiecutter.licence }}"
+REMOTE, URL = "{{ cookiecutter.dvc_remote }}", """{{ cookiecutter.dvc_remote_url | replace('\\', '\\\\') | replace('"', '\\"') }}"""
+HOLDER = """{{ cookiecutter.copyright_holder | replace('\\', '\\\\') | replace('"', '\\"') }}"""
+CI = {"github": Path(".github/workflows/ci.yml"), "gitlab": Path(".gitlab-ci.yml")}
+CHOICES = Path("choices")
+
+
+def changed(params: str, changes: str) -> str:
+    """params.yaml with some keys changed, by dotted name; comments stay. Indented lines after a key are its new block."""
+    wanted: dict[str, list[str]] = {}
+    for line in changes.splitlines():
+        if line.startswith(" "):
+            wanted[next(reversed(wanted))].append(line)
+        elif line and not line.startswith("#"):
+            name, value = line.split(":", 1)
+            wanted[name] = [value]
+    lines, path, skipping = [], [], None
+    for line in params.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if skipping is not None and line.strip() and indent > skipping:
+            continue
+        skipping = None if line.strip() else skipping
+        key = re.match(r"( *)([\w-]+):( |$)", line)
+        if key:
+            path = [*path[: indent // 2], key[2]]
+        name = ".".join(path)
+        if not key or name not in wanted:
+            lines.append(line)
+            continue
+        value, *block = wanted.pop(name)
+        comment = re.search(r"  #.*", line)
+        note = comment[0] if comment and "  #" not in value else ""
+        lines += [f"{key[1]}{key[2]}:{value}{note}", *(key[1] + one for one in block)]
+        skipping = indent
+    if wanted:
+        sys.exit(f"the template is broken: params.yaml has no {', '.join(wanted)}")
+    return "\n".join(lines) + "\n"
+
+
+if not Path("stages").is_dir() or not CHOICES.is_dir():
     sys.exit(
         "the template's links came out as text files: a zip download, or Windows without links. "
         "Clone with git (on Windows: `git -c core.symlinks=true clone`, in developer mode)"
     )
+params = Path("params.yaml").read_text(encoding="utf-8")
+for file in (CHOICES / "kinds" / KIND / "params.yaml", CHOICES / "bases" / f"{BASE}.yaml"):
+    params = changed(params, file.read_text(encoding="utf-8"))
+params = changed(params, "certify.name: {{ cookiecutter.project_slug }}")
+Path("params.yaml").write_text(params, encoding="utf-8", newline="\n")
+(CHOICES / "kinds" / KIND / "params.yaml").unlink()
+shutil.move(CHOICES / "kinds" / KIND, "data")
+words = (CHOICES / "licences" / LICENCE).read_text(encoding="utf-8").replace("{holder}", HOLDER)
+Path("LICENSE").write_text(words, encoding="utf-8", newline="\n")
+if LICENCE != "Apache-2.0":  # what the pipeline's own files stay under
+    shutil.copyfile(CHOICES / "licences" / "Apache-2.0", "stages/LICENSE")
+if "{{ cookiecutter.ci }}" in CI:
+    target = CI["{{ cookiecutter.ci }}"]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(CHOICES / "ci" / "{{ cookiecutter.ci }}.yml", target)
+if REMOTE != "none":
+    config = Path(".dvc/config")
+    url = f"../{URL}" if REMOTE == "folder" and not Path(URL).is_absolute() else URL  # DVC counts from .dvc/
+    section = f"    remote = storage\n['remote \"storage\"']\n    url = {url}\n"
+    config.write_text(config.read_text(encoding="utf-8").rstrip("\n") + "\n" + section, encoding="utf-8", newline="\n")
+shutil.rmtree(CHOICES)
 for cache in sorted(Path().rglob("__pycache__")):
     shutil.rmtree(cache)
 if "{{ cookiecutter.initialise_git }}" == "yes":

@@ -1,1 +1,0 @@
-../../../data/generate.py

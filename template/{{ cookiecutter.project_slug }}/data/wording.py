@@ -1,1 +1,0 @@
-../../../data/wording.py

@@ -1,0 +1,1 @@
+../../../tests/workspace.py

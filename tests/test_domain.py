@@ -1,0 +1,54 @@
+"""The domain of this repo, whatever it is: its parameters, rows, schema and generator fit together, and all of it runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.common.params import load_params
+from stages.common.raw import raw_rows
+from stages.common.task import Task
+from tests.workspace import ROOT, git_init, make_tiny_workspace, report, run
+
+PARAMS = load_params(ROOT / "params.yaml")
+
+
+@pytest.fixture
+def _here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.usefixtures("_here")
+def test_every_row_is_good_and_every_label_is_used() -> None:
+    task = Task(PARAMS.task)
+    rows = list(raw_rows(PARAMS.data, PARAMS.mask, task))
+    assert len({row.group for row in rows}) >= PARAMS.gate.min_groups
+    assert len(rows) >= PARAMS.gate.min_records
+    if task.labels:
+        used = {task.render(row.target) for row in rows}
+        assert set(task.labels) <= used, "labels of data/schema.json that no row has"
+
+
+@pytest.mark.skipif(not (ROOT / "data/generate.py").exists(), reason="the data is no longer the sample")
+def test_the_generator_writes_the_sample_data_to_the_byte(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "data", tmp_path / "data", ignore=shutil.ignore_patterns("*.parquet", "split", "raw"))
+    run(tmp_path, sys.executable, "data/generate.py")
+    made = sorted(file for file in (tmp_path / "data/raw").iterdir())
+    assert made
+    for file in [*made, tmp_path / "data/schema.json"]:
+        assert file.read_bytes() == (ROOT / file.relative_to(tmp_path)).read_bytes(), file.name
+
+
+@pytest.mark.skipif((ROOT / "template").is_dir(), reason="here tests/test_pipeline.py runs it")
+def test_the_whole_pipeline_runs_on_a_tiny_model(tmp_path: Path) -> None:
+    """From the raw rows to the verdict and the release; the model knows nothing, so the verdict is no."""
+    folder = make_tiny_workspace(tmp_path / "repo", {"mask.workers": 1})
+    git_init(folder)
+    run(folder, "dvc", "repro")
+    assert report(folder, "gate")["verdict"] in ("fail", "too_little_data")
+    assert report(folder, "split")["leaks"] == 0
+    assert json.loads((folder / "models/release/provenance.json").read_text(encoding="utf-8"))

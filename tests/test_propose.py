@@ -1,0 +1,191 @@
+"""What `python -m stages.propose` says of a file: right on real data, and with the warnings that matter."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages import propose
+from stages.common.errors import HallmarkError
+from stages.common.infer import infer, schema_of
+from stages.common.params import load_params
+from stages.common.profile import Column, guess
+from tests.workspace import ROOT, make_workspace, stage
+
+REAL = ROOT.parent / "shared/realdata"
+PARAMS = ROOT / "params.yaml"
+
+
+def proposed(file: Path) -> dict[str, Any]:
+    """The proposal's blocks, and `warnings`, `schema`."""
+    rows = propose.read(file)
+    columns = {name: Column(name, [row.get(name) for row in rows]) for name in propose.names(rows)}
+    found = guess(columns)
+    task = infer(columns[found.target])
+    warned = "\n".join(propose.warnings(rows, columns, found, task, PARAMS))
+    return propose.blocks(file, found, task) | {"warnings": warned, "schema": task.schema}
+
+
+def write(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    file = folder / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+def test_the_reference_data() -> None:
+    found = proposed(ROOT / "data/raw/tickets.jsonl")
+    assert found["data"] | {"path": ""} == {
+        "path": "", "id": "id", "group": "customer", "input": "{subject}\n{body}", "target": "target", "context": None,
+        "tools": None, "rejected": None, "tags": "tags",
+    }  # fmt: skip
+    assert (found["task"]["kind"], found["task"]["refusal"]) == ("extraction", '{"refusal":"policy"}')
+    truth = load_params(PARAMS)
+    assert found["mask"]["identity_columns"] == truth.mask.identity_columns
+    schema = json.loads((ROOT / "data/schema.json").read_text(encoding="utf-8"))
+    assert set(found["schema"]["required"]) == set(schema["required"])
+    assert set(found["schema"]["properties"]["intent"]["enum"]) == set(schema["properties"]["intent"]["enum"])
+    assert found["schema"]["properties"]["date"] == {"type": "string", "format": "date"}
+    assert found["schema"]["properties"]["product"]["type"] == ["string", "null"]
+    assert "private data" in found["warnings"]
+    assert "another answer" in found["warnings"]
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real data is not there")
+def test_multidogo() -> None:
+    found = proposed(REAL / "multidogo_software.jsonl")
+    data = found["data"]
+    assert [data[key] for key in ("id", "group", "input", "target")] == ["id", "conversation", "text", "intent"]
+    assert found["task"]["kind"] == "classification"
+    assert len(found["schema"]["enum"]) == 17
+    assert found["mask"]["identity_columns"] == {}
+    for words in ("another answer", "repeat a text", "can hardly be learned", "private data"):
+        assert words in found["warnings"]
+
+
+@pytest.mark.skipif(not (ROOT / "template").is_dir(), reason="the other kinds' samples are in the template")
+@pytest.mark.parametrize("kind", ["classification", "tool_call", "text"])
+def test_the_samples_of_the_other_kinds(kind: str) -> None:
+    folder = ROOT / "template/choices/kinds" / kind
+    (file,) = (folder / "raw").iterdir()
+    found = proposed(file)
+    truth = {}
+    for line in (folder / "params.yaml").read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition(": ")
+        truth[name] = value
+    assert found["task"]["kind"] == truth["task.kind"]
+    assert found["data"]["group"] == truth.get("data.group", "customer")
+    assert found["data"]["target"] == truth["data.target"]
+    assert truth["data.input"] in found["data"]["input"]
+    assert found["mask"]["identity_columns"] == YAML(typ="safe").load(truth["mask.identity_columns"])
+    assert found["data"]["tags"] == "tags"
+
+
+def test_what_it_writes_is_what_the_pipeline_reads(tmp_path: Path) -> None:
+    """From the sample's answers thrown away to masked records, with nothing but `--write`."""
+    workspace = make_workspace(tmp_path, {"mask.ner": {"engine": "none", "model": None}})
+    rows = [
+        {"messages": [{"role": "user", "content": f"question {n % 40} please"}, {"role": "assistant", "content": "yes no"[3 * (n % 2) :][:3].strip()}]}
+        for n in range(200)
+    ]  # fmt: skip
+    write(workspace / "data", rows)
+    before = (workspace / "params.yaml").read_text(encoding="utf-8")
+    stage(workspace, "propose", "data/rows.jsonl")
+    assert (workspace / "params.yaml").read_text(encoding="utf-8") == before
+    said = stage(workspace, "propose", "data/rows.jsonl", "--write").stdout
+    assert "no column says which rows belong together" in said
+    params = load_params(workspace / "params.yaml")
+    assert params.task.kind == "classification"
+    assert params.data.input == "turns.input"
+    assert json.loads((workspace / "data/schema.json").read_text(encoding="utf-8")) == {"enum": ["no", "yes"]}
+    comment = "# column that the split never cuts"
+    assert comment in (workspace / "params.yaml").read_text(encoding="utf-8")
+    document = YAML(typ="safe").load((workspace / "params.yaml").read_text(encoding="utf-8"))
+    assert document["dedupe"]["gold"] is None
+    stage(workspace, "mask")
+    assert "200 rows" not in stage(workspace, "dedupe").stdout
+
+
+def test_few_groups_a_giant_and_long_texts_are_warned_of(tmp_path: Path) -> None:
+    rows = [
+        {"key": n, "account": "big" if n % 2 else f"c{n % 6}", "body": "word " * (10 if n else 1000), "label": "ab"[n % 3 == 0]}
+        for n in range(60)
+    ]  # fmt: skip
+    found = proposed(write(tmp_path, rows))
+    assert found["data"]["group"] == "account"
+    assert found["data"]["id"] == "key"
+    for words in ("only 4 groups", "has 50 % of the rows", "longer than 3000 characters (the longest 4999)", "60 rows"):
+        assert words in found["warnings"], words
+
+
+def test_identity_columns_by_their_values(tmp_path: Path) -> None:
+    rows = [{"ref": f"someone{n}@mail{n}.de", "text": "hello there " * n, "label": "ab"[n % 2]} for n in range(40)]
+    found = proposed(write(tmp_path, rows))
+    assert found["mask"]["identity_columns"] == {"ref": "EMAIL_ADDRESS"}
+    assert found["data"]["target"] == "label"
+
+
+def test_tool_calls(tmp_path: Path) -> None:
+    call = {"name": "find", "arguments": {"city": "Rome"}}
+    rows = [{"request": f"weather number {n}", "answer": [call] * (n % 3), "user": n % 30} for n in range(90)]
+    found = proposed(write(tmp_path, rows))
+    assert found["task"]["kind"] == "tool_call"
+    assert found["schema"]["type"] == "array"
+    assert found["schema"]["items"]["properties"]["name"] == {"enum": ["find"]}
+
+
+@pytest.mark.parametrize(
+    ("values", "schema"),
+    [
+        ([1, 2], {"type": "integer"}),
+        ([1, 2.5], {"type": "number"}),
+        ([True, None], {"type": ["boolean", "null"]}),
+        (["a"] * 20 + ["b"] * 20 + [None], {"enum": ["a", "b", None]}),
+        (["me@home.de"] * 40, {"type": "string"}),  # private values are no enum
+        (["2024-01-02", None], {"type": ["string", "null"], "format": "date"}),
+        ([["x"], []], {"type": "array", "items": {"type": "string"}}),
+        (
+            [{"a": 1}, {"a": 1, "b": None}],
+            {
+                "type": "object", "additionalProperties": False, "required": ["a"],
+                "properties": {"a": {"type": "integer"}, "b": {"type": "null"}},
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_every_value_keeps_to_the_schema_made_of_it(values: list[Any], schema: dict[str, Any]) -> None:
+    import jsonschema_rs
+
+    assert schema_of(values) == schema
+    assert all(jsonschema_rs.is_valid(schema, value) for value in values)
+
+
+def test_free_text_has_a_schema_file_too(tmp_path: Path) -> None:
+    rows = [{"question": f"what is number {n}", "answer": f"it is the number {n * n} and so on"} for n in range(30)]
+    found = proposed(write(tmp_path, rows))
+    assert found["task"]["kind"] == "text"
+    assert found["schema"] == {"type": "string", "minLength": 1}
+
+
+def test_a_dataset_in_parts_says_which_to_name(tmp_path: Path) -> None:
+    from datasets import Dataset, DatasetDict
+
+    part = Dataset.from_list([{"text": "a", "label": "b"}])
+    DatasetDict({"train": part, "test": part}).save_to_disk(str(tmp_path / "all"))
+    with pytest.raises(HallmarkError, match="train"):
+        propose.read(tmp_path / "all")
+    assert len(propose.read(tmp_path / "all/train")) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1]\n", "{}\n", '{"a": null}\n', '{"messages": [{"role": "user", "content": "x"}]}\n']
+)
+def test_what_cannot_be_read_ends_in_one_clear_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "rows.jsonl").write_text(text, encoding="utf-8")
+    result = stage(ROOT, "propose", str(tmp_path / "rows.jsonl"), check=False)
+    assert result.returncode == 1
+    assert "remedy:" in result.stderr
+    assert "Traceback" not in result.stderr
