@@ -48,7 +48,9 @@ def run(params: Params, refreeze: bool = False) -> None:
             check_frozen(lock["records"], rows)
         sides, cut = assign(rows, frozen, lock["validation"] if lock else None, params.split)
         texts, text = distinct(rows["text"])
-        pairs = near_pairs(texts, size=near.shingle, threshold=near.threshold, permutations=near.permutations)
+        pairs = near_pairs(
+            texts, size=near.shingle, threshold=near.threshold, permutations=near.permutations, file=DEDUPED
+        )
         sides, dropped = drop_leaks(sides, text, pairs)
         check_not_empty(sides)
         rows = rows.with_columns(side=pl.Series(sides))
@@ -69,6 +71,7 @@ def run(params: Params, refreeze: bool = False) -> None:
             "dropped": dropped,
             "held_back": int((sides == "held back").sum()),
             "restored": len(restored),
+            "near_missed_at_threshold": round(pairs.missed, 6),
             "leaks": sum(leaks.values()),
             "holdout_unchanged": hashes == lock["records"],
             "random_row_split": {

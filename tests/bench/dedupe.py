@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from stages.common.near import components, near_pairs, normalise, shingles
+from stages.common.files import MASKED
+from stages.common.near import bare, components, near_pairs, normalise, shingles
 from stages.common.params import Dedupe
 from stages.dedupe import Clusters
 from tests.bench.made import texts as made_texts
@@ -63,6 +64,7 @@ def quality(settings: Dedupe) -> str:
         ways: dict[str, Callable[[], list[Any]]] = {
             "ours": lambda here=here: Clusters(ids, texts, here).cluster.to_list(),
             "datasketch, verified": lambda here=here: with_datasketch(texts.to_list(), here),
+            "the same without punctuation, as ours": lambda here=here: with_datasketch(bare(texts).to_list(), here),
             "datasketch, not verified": lambda here=here: with_datasketch(texts.to_list(), here, verified=False),
         }
         for name, way in ways.items():
@@ -114,7 +116,7 @@ def recall(settings: Dedupe) -> str:
     lines = []
     for name, texts in sets.items():
         pairs = near_pairs(
-            texts, size=settings.shingle, threshold=settings.threshold, permutations=settings.permutations
+            texts, size=settings.shingle, threshold=settings.threshold, permutations=settings.permutations, file=MASKED
         )
         true = brute_force(texts.to_list(), settings)
         mine = set(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
@@ -127,7 +129,7 @@ def brute_force(texts: list[str], settings: Dedupe) -> set[tuple[int, int]]:
     """All pairs with a Jaccard similarity from the threshold, by products of the sparse shingle matrix."""
     from scipy.sparse import csr_matrix
 
-    hashes, offsets = shingles(texts, settings.shingle)
+    hashes, offsets = shingles(bare(pl.Series(texts, dtype=pl.String)).to_list(), settings.shingle)
     columns = np.unique(hashes, return_inverse=True)[1]
     matrix = csr_matrix((np.ones(len(columns), np.int32), columns, offsets))
     sizes = np.diff(offsets)
