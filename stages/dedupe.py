@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.common.errors import HallmarkError, run_stage
-from stages.common.files import DEDUPED, MASKED, REPORTS, write_json
+from stages.common.files import DEDUPED, MASKED, REPORTS, json_bytes, write_all
 from stages.common.measured import measured
 from stages.common.near import components, distinct, near_pairs, normalise, text_of
 from stages.common.params import Dedupe, Params, load_params
-from stages.common.records import read_rows, scan_records, write_records
+from stages.common.records import parquet, read_rows, scan_records
 from stages.common.task import canonical
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ def run(params: Params) -> None:
         found.check_size(settings)
         dropped, conflicts = resolve(rows, found, settings.conflicts)
         kept = pl.DataFrame({"id": rows["id"], "cluster": found.cluster}).filter(~pl.col("id").is_in(list(dropped)))
-        write_records(DEDUPED, scan_records(MASKED).join(kept.lazy(), on="id").sort("id").collect())
         causes = Counter(dropped.values())
         report = {
             "rows": {"in": len(rows), "out": len(kept)},
@@ -60,7 +59,8 @@ def run(params: Params) -> None:
             if settings.gold
             else None,
         }
-        write_json(REPORTS / "dedupe.json", report)
+        records = scan_records(MASKED).join(kept.lazy(), on="id").sort("id").collect()
+        write_all({DEDUPED: parquet(records), REPORTS / "dedupe.json": json_bytes(report)})
         measure["rows"] = len(rows)
     log.info("%d of %d records stay; dropped: %s", len(kept), len(rows), report["dropped"])
 
