@@ -302,7 +302,7 @@ SMALL = "trap '' XFSZ; ulimit -f 1; python -m stages.{name}"  # no file may be o
     [
         ("mask", "data", "data/masked.parquet"),
         ("dedupe", "data", "data/deduped.parquet"),
-        ("split", "data", "data/holdout.lock.json"),
+        ("split", "data", r"data/(holdout\.lock\.json|split/holdout\.parquet)"),
         ("base", "models", "models/base"),
     ],
 )
@@ -319,8 +319,9 @@ def test_a_full_disk(repo: Path, name: str, part: str, file: str) -> None:
     shutil.copytree(repo / part, saved)
     after.mkdir()
     script = FULL.format(name=name, part=part)
-    done = run(repo, "unshare", "--map-root-user", "--mount", "bash", "-c", script, check=False)
-    if done.returncode not in (0, 1):  # no such mounts in this place: the same by a limit on the size of files
+    if shutil.which("unshare"):
+        done = run(repo, "unshare", "--map-root-user", "--mount", "bash", "-c", script, check=False)
+    if not any(after.iterdir()):  # no mounts for us in this place: the same by a limit on the size of files
         after.rmdir()
         (repo / part).rename(after)
         shutil.copytree(saved, repo / part)
