@@ -94,7 +94,7 @@ def verify(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure deduplication and splitting beside the usual tools."""
     prepare(session, "dev")
-    for name in session.posargs or ["dedupe", "split"]:
+    for name in session.posargs or ["dedupe", "split", "growth"]:
         run(session, "python", "-m", f"tests.bench.{name}")
 
 

@@ -110,7 +110,7 @@ class Clusters:
                 f"{sizes.max()} different texts form one duplicate cluster (that of record '{ids[0]}'), more than "
                 f"dedupe.max_cluster = {settings.max_cluster}: they seem to come from one template",
                 file=MASKED,
-                remedy="look at them with `python -m stages.dedupe --preview`; then raise dedupe.threshold, map "
+                remedy="look at them with `python -m stages.dedupe --preview FILE --field NAME`; then raise dedupe.threshold, map "
                 "data.input to the columns that differ from record to record, or raise dedupe.max_cluster",
             )
 
