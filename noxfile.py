@@ -113,7 +113,7 @@ def bench(session: nox.Session) -> None:
     if not Path("tests/bench").is_dir():
         session.error("the benches are in the repo that this one was stamped from")
     prepare(session, "dev")
-    for name in session.posargs or ["mask", "dedupe", "split"]:
+    for name in session.posargs or ["mask", "dedupe", "split", "growth"]:
         run(session, "python", "-m", f"tests.bench.{name}")
 
 

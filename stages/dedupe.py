@@ -8,16 +8,20 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
+import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterable
+from itertools import combinations, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.common.errors import HallmarkError, run_stage
-from stages.common.files import DEDUPED, MASKED, REPORTS, write_json
+from stages.common.files import DEDUPED, MASKED, REPORTS, json_bytes, write_all
 from stages.common.measured import measured
 from stages.common.near import components, distinct, near_pairs, normalise, text_of
 from stages.common.params import Dedupe, Params, load_params
-from stages.common.records import read_rows, scan_records, write_records
+from stages.common.records import parquet, read_rows, scan_records
 from stages.common.task import canonical
 
 if TYPE_CHECKING:
@@ -45,16 +49,18 @@ def run(params: Params) -> None:
         found.check_size(settings)
         dropped, conflicts = resolve(rows, found, settings.conflicts)
         kept = pl.DataFrame({"id": rows["id"], "cluster": found.cluster}).filter(~pl.col("id").is_in(list(dropped)))
-        write_records(DEDUPED, scan_records(MASKED).join(kept.lazy(), on="id").sort("id").collect())
         causes = Counter(dropped.values())
         report = {
             "rows": {"in": len(rows), "out": len(kept)},
             "dropped": {cause: causes[cause] for cause in ("exact", "near", "conflict")},
             "clusters": found.sizes(),
             "conflicts": conflicts,
-            "gold": compare_with_gold(Path(settings.gold), rows["id"], found.cluster) if settings.gold else None,
+            "gold": compare_with_gold(Path(settings.gold), rows["id"], found.cluster, dropped)
+            if settings.gold
+            else None,
         }
-        write_json(REPORTS / "dedupe.json", report)
+        records = scan_records(MASKED).join(kept.lazy(), on="id").sort("id").collect()
+        write_all({DEDUPED: parquet(records), REPORTS / "dedupe.json": json_bytes(report)})
         measure["rows"] = len(rows)
     log.info("%d of %d records stay; dropped: %s", len(kept), len(rows), report["dropped"])
 
@@ -66,12 +72,16 @@ class Clusters:
     among the distinct texts, `cluster` each record's cluster: the smallest id in it.
     """
 
-    def __init__(self, ids: pl.Series, texts: pl.Series, settings: Dedupe) -> None:
+    def __init__(self, ids: pl.Series, texts: pl.Series, settings: Dedupe, file: Path = MASKED) -> None:
         import polars as pl
 
         self.texts, self.text = distinct(texts)
         self.pairs = near_pairs(
-            self.texts, size=settings.shingle, threshold=settings.threshold, permutations=settings.permutations
+            self.texts,
+            size=settings.shingle,
+            threshold=settings.threshold,
+            permutations=settings.permutations,
+            file=file,
         )
         self.label = components(len(self.texts), self.pairs.left, self.pairs.right)
         labels = pl.DataFrame({"id": ids, "label": self.label[self.text]})
@@ -85,6 +95,7 @@ class Clusters:
             "records": sum(size * count for size, count in sizes.items()),
             "largest": max(sizes, default=1),
             "near_pairs": len(self.pairs),
+            "missed_at_threshold": round(self.pairs.missed, 6),
             "sizes": [{"records": size, "clusters": sizes[size]} for size in sorted(sizes)],
         }
 
@@ -99,7 +110,7 @@ class Clusters:
                 f"{sizes.max()} different texts form one duplicate cluster (that of record '{ids[0]}'), more than "
                 f"dedupe.max_cluster = {settings.max_cluster}: they seem to come from one template",
                 file=MASKED,
-                remedy="look at them with `python -m stages.dedupe --preview`; then raise dedupe.threshold, map "
+                remedy="look at them with `python -m stages.dedupe --preview FILE --field NAME`; then raise dedupe.threshold, map "
                 "data.input to the columns that differ from record to record, or raise dedupe.max_cluster",
             )
 
@@ -167,8 +178,11 @@ def _allowed(targets: dict[str, list[str]], policy: str) -> set[str]:
     return set(best) if len(best) == 1 else set()
 
 
-def compare_with_gold(path: Path, ids: pl.Series, clusters: pl.Series) -> dict[str, Any]:
-    """Precision and recall of the clusters, over pairs of records, against gold lines `id`, `cluster`, `kind`."""
+def compare_with_gold(path: Path, ids: pl.Series, clusters: pl.Series, dropped: dict[str, str]) -> dict[str, Any]:
+    """Precision and recall of the clusters, over pairs of records, against gold lines `id`, `cluster`, `kind`.
+
+    `wrong_drops` counts the records that went as a copy of another and have none by the gold lines.
+    """
     known = dict(zip(ids.to_list(), clusters.to_list(), strict=True))
     gold: dict[str, tuple[str, str]] = {}
     for number, row in read_rows(path):
@@ -177,35 +191,39 @@ def compare_with_gold(path: Path, ids: pl.Series, clusters: pl.Series) -> dict[s
                 raise HallmarkError("not a text", file=path, row=number, field=key, remedy="give id, cluster and kind")
         if row["id"] in known:
             gold[row["id"]] = row["cluster"], row["kind"]
-    true: dict[tuple[str, str], str] = {}
-    for members in _groups({name: cluster for name, (cluster, _) in gold.items()}):
-        for pair in _pairs(members):
-            kinds = {gold[name][1] for name in pair}
-            true[pair] = "exact" if kinds == {"exact"} else "near"
-    found = {pair for members in _groups(known) for pair in _pairs(members)}
-    right = found & true.keys()
-    by_kind = {kind: {pair for pair in true if true[pair] == kind} for kind in ("exact", "near")}
+    both = [(cluster, gold.get(name, (name, ""))[0]) for name, cluster in known.items()]
+    exact = [(known[name], cluster) for name, (cluster, kind) in gold.items() if kind == "exact"]
+    right, right_exact = _pairs(both), _pairs(exact)
+    found, true, true_exact = (_pairs(row[side] for row in rows) for rows, side in ((both, 0), (both, 1), (exact, 1)))
+    shared = {pair for pair, count in Counter(both).items() if count > 1}
+    gone = [name for name, cause in dropped.items() if cause != "conflict"]
     return {
-        "pairs": {"gold": len(true), "found": len(found), "right": len(right)},
-        "precision": round(len(right) / len(found), 6) if found else None,
-        "recall": round(len(right) / len(true), 6) if true else None,
+        "pairs": {"gold": true, "found": found, "right": right},
+        "precision": round(right / found, 6) if found else None,
+        "recall": round(right / true, 6) if true else None,
         "recall_by_kind": {
-            kind: round(len(right & pairs) / len(pairs), 6) if pairs else None for kind, pairs in by_kind.items()
+            "exact": round(right_exact / true_exact, 6) if true_exact else None,
+            "near": round((right - right_exact) / (true - true_exact), 6) if true > true_exact else None,
         },
-        "missed": sorted(true.keys() - found)[:SHOWN],
-        "wrong": sorted(found - true.keys())[:SHOWN],
+        "wrong_drops": sum((known[name], gold.get(name, (name, ""))[0]) not in shared for name in gone),
+        "missed": _apart({name: cluster for name, (cluster, _) in gold.items()}, known),
+        "wrong": _apart(known, {name: gold.get(name, (name, ""))[0] for name in known}),
     }
 
 
-def _groups(cluster_of: dict[str, str]) -> list[list[str]]:
+def _pairs(keys: Iterable[Any]) -> int:
+    """How many pairs have the same key."""
+    return sum(count * (count - 1) // 2 for count in Counter(keys).values())
+
+
+def _apart(cluster_of: dict[str, str], other: dict[str, str]) -> list[tuple[str, str]]:
+    """Some pairs that are in one cluster here and not in the other clustering."""
     groups: dict[str, list[str]] = defaultdict(list)
-    for name, cluster in cluster_of.items():
+    for name, cluster in sorted(cluster_of.items()):
         groups[cluster].append(name)
-    return [sorted(names) for names in groups.values()]
-
-
-def _pairs(names: list[str]) -> list[tuple[str, str]]:
-    return [(one, two) for place, one in enumerate(names) for two in names[place + 1 :]]
+    mixed = (names for names in groups.values() if len({other[name] for name in names}) > 1)
+    pairs = (pair for names in mixed for pair in combinations(names, 2) if other[pair[0]] != other[pair[1]])
+    return list(islice(pairs, SHOWN))
 
 
 def preview(params: Params, file: Path, field: str) -> None:
@@ -216,12 +234,22 @@ def preview(params: Params, file: Path, field: str) -> None:
     for number, row in read_rows(file):
         if not isinstance(row.get(field), str):
             raise HallmarkError("not a text", file=file, row=number, field=field, remedy="name a text with --field")
-        ids.append(str(number if row.get("id") is None else row["id"]))
-        texts.append(row[field].encode(errors="replace").decode())  # half a surrogate pair can't be compared
+        ids.append(_whole(str(number if row.get("id") is None else row["id"])))
+        texts.append(_whole(row[field]))
     frame = pl.DataFrame({"id": ids, "text": texts}, schema={"id": pl.String, "text": pl.String})
-    found = Clusters(frame["id"], frame.select(normalise(pl.col("text")))["text"], params.dedupe)
-    for name, cluster in zip(ids, found.cluster.to_list(), strict=True):
-        print(json.dumps({"id": name, "cluster": cluster}, ensure_ascii=False))
+    found = Clusters(frame["id"], frame.select(normalise(pl.col("text")))["text"], params.dedupe, file)
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    try:
+        for name, cluster in zip(ids, found.cluster.to_list(), strict=True):
+            print(json.dumps({"id": name, "cluster": cluster}, ensure_ascii=False))
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _whole(text: str) -> str:
+    """The text with half surrogate pairs, which no column can hold, spelt out."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -14,13 +14,23 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from stages.common.errors import HallmarkError, run_stage
-from stages.common.files import DEDUPED, HOLDOUT, HOLDOUT_LOCK, MASKED, REPORTS, TRAIN, VALIDATION, write_json
+from stages.common.files import (
+    DEDUPED,
+    HOLDOUT,
+    HOLDOUT_LOCK,
+    MASKED,
+    REPORTS,
+    TRAIN,
+    VALIDATION,
+    json_bytes,
+    write_all,
+)
 from stages.common.grouping import assign, digest, place
 from stages.common.leaks import count_leaks, drop_leaks
 from stages.common.measured import measured
 from stages.common.near import distinct, near_pairs, normalise, text_of
 from stages.common.params import Params, load_params
-from stages.common.records import scan_records, write_records
+from stages.common.records import parquet, scan_records
 from stages.common.task import Task
 
 if TYPE_CHECKING:
@@ -48,16 +58,14 @@ def run(params: Params, refreeze: bool = False) -> None:
             check_frozen(lock["records"], rows)
         sides, cut = assign(rows, frozen, lock["validation"] if lock else None, params.split)
         texts, text = distinct(rows["text"])
-        pairs = near_pairs(texts, size=near.shingle, threshold=near.threshold, permutations=near.permutations)
+        pairs = near_pairs(
+            texts, size=near.shingle, threshold=near.threshold, permutations=near.permutations, file=DEDUPED
+        )
         sides, dropped = drop_leaks(sides, text, pairs)
         check_not_empty(sides)
         rows = rows.with_columns(side=pl.Series(sides))
-        for side, path in FILES.items():
-            write_records(path, whole(rows.filter(pl.col("side") == side), restored))
         hashes = hashes_of(rows.filter(pl.col("side") == "holdout"))
-        if lock is None:
-            lock = {"records": hashes, "validation": cut, "version": 1}
-            write_json(HOLDOUT_LOCK, lock)
+        written = {} if lock else {HOLDOUT_LOCK: json_bytes({"records": hashes, "validation": cut, "version": 1})}
         groups, salt = distinct(rows["group"])[1], params.split.salt
         leaks = count_leaks(sides, text, pairs, groups)
         held = leaks.pop("held_out") / len(rows)
@@ -69,8 +77,9 @@ def run(params: Params, refreeze: bool = False) -> None:
             "dropped": dropped,
             "held_back": int((sides == "held back").sum()),
             "restored": len(restored),
+            "near_missed_at_threshold": round(pairs.missed, 6),
             "leaks": sum(leaks.values()),
-            "holdout_unchanged": hashes == lock["records"],
+            "holdout_unchanged": lock is None or hashes == lock["records"],
             "random_row_split": {
                 "after_dedupe": count_leaks(random_sides(rows["id"], held, salt), text, pairs, groups),
                 "before_dedupe": count_leaks(
@@ -82,7 +91,9 @@ def run(params: Params, refreeze: bool = False) -> None:
             },
             "balance": balance(rows, Task(params.task)),
         }
-        write_json(REPORTS / "split.json", report)
+        parts = {path: parquet(whole(rows.filter(side=side), restored)) for side, path in FILES.items()}
+        # The lock last: a run that is stopped before that has frozen nothing.
+        write_all({**parts, REPORTS / "split.json": json_bytes(report), **written})
         measure["rows"] = len(rows)
     log.info("rows: %s; dropped as leaks: %s", report["rows"], dropped)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
@@ -49,8 +50,19 @@ def params_with(**changes: Any) -> Params:
 
 def jaccard(one: str, two: str, size: int = 4) -> float:
     """The definition, on texts that are normal already."""
-    mine, other = ({text[at : at + size] for at in range(len(text) - size + 1)} or {text} for text in (one, two))
+    mine, other = shingle_set(words(one), size), shingle_set(words(two), size)
     return len(mine & other) / len(mine | other)
+
+
+def words(text: str) -> str:
+    """A normal text without its punctuation; the text where it has nothing else."""
+    kept = "".join(" " if unicodedata.category(character).startswith("P") else character for character in text)
+    return " ".join(kept.split()) or text
+
+
+def shingle_set(text: str, size: int) -> set[str]:
+    """All runs of `size` characters; a shorter text is one shingle."""
+    return {text[start : start + size] for start in range(len(text) - size + 1)} or {text}
 
 
 def near_pairs_by_hand(texts: dict[str, str], threshold: float) -> list[tuple[str, str]]:

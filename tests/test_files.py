@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.common.files import atomic, atomic_folder, canonical_json, sha256_folder, write_json
+from stages.common.errors import unwritable
+from stages.common.files import atomic, atomic_folder, canonical_json, sha256_folder, write_all, write_json
 from tests.workspace import ROOT
 
 JSON = st.recursive(
@@ -52,6 +54,36 @@ def test_an_error_inside_leaves_the_old_folder(tmp_path: Path) -> None:
         raise RuntimeError
     assert sha256_folder(folder) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+
+
+def test_several_files_are_written_all_or_none_and_in_order(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    write_all({one: b"1", two: b"2"})
+    assert (one.read_bytes(), two.read_bytes()) == (b"1", b"2")
+    assert one.stat().st_ctime_ns <= two.stat().st_ctime_ns
+    for bad in ({one: b"3", two / "below": b"4"}, {two / "below": b"4", one: b"3"}):
+        with pytest.raises(OSError):
+            write_all(bad)
+        assert (one.read_bytes(), two.read_bytes()) == (b"1", b"2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+def test_a_new_folder_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    for name in "ab":
+        with atomic_folder(folder) as temporary:
+            (temporary / name).write_text(name)
+            assert sorted(path.name for path in folder.glob("*")) == ([] if name == "a" else ["a"])
+    assert sha256_folder(folder).keys() == {"b"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+
+
+def test_what_a_library_says_of_a_full_disk_is_understood() -> None:
+    """As polars and safetensors put it; a number that is not about writing is another matter."""
+    assert unwritable(RuntimeError("I/O error: No space left on device (os error 28)")) == errno.ENOSPC
+    assert unwritable(OSError(errno.EROFS, "read-only")) == errno.EROFS
+    assert unwritable(RuntimeError("No such file or directory (os error 2)")) is None
+    assert unwritable(FileNotFoundError(errno.ENOENT, "gone")) is None
 
 
 def test_permissions_do_not_follow_the_umask(tmp_path: Path) -> None:

@@ -13,23 +13,20 @@ from hypothesis import strategies as st
 
 from stages.common import near
 from stages.common.errors import HallmarkError
+from stages.common.files import MASKED
 from tests.bench.made import texts as made_texts
+from tests.rows import shingle_set, words
 from tests.workspace import ROOT
 
 REAL = ROOT.parent / "shared" / "realdata"
 
-ALPHABET = st.sampled_from("abcd é中😀")
+ALPHABET = st.sampled_from("abcd é中😀.-")
 FEW = st.lists(st.text(ALPHABET, max_size=30), max_size=30)
-
-
-def shingle_set(text: str, size: int) -> set[str]:
-    """The definition: all runs of `size` characters; a shorter text is one shingle."""
-    return {text[start : start + size] for start in range(len(text) - size + 1)} or {text}
 
 
 def by_hand(texts: list[str], size: int, threshold: float) -> dict[tuple[str, str], float]:
     """Brute force: each pair of texts, in order, that is similar enough."""
-    sets = {text: shingle_set(text, size) for text in texts}
+    sets = {text: shingle_set(words(text), size) for text in texts}
     pairs = {}
     for one, two in combinations(sorted(texts), 2):
         jaccard = len(sets[one] & sets[two]) / len(sets[one] | sets[two])
@@ -41,9 +38,10 @@ def by_hand(texts: list[str], size: int, threshold: float) -> dict[tuple[str, st
 def found(texts: list[str], size: int, threshold: float, permutations: int = 256) -> dict[tuple[str, str], float]:
     """What `near_pairs` finds, by text."""
     pairs = near.near_pairs(
-        pl.Series(texts, dtype=pl.String), size=size, threshold=threshold, permutations=permutations
+        pl.Series(texts, dtype=pl.String), size=size, threshold=threshold, permutations=permutations, file=MASKED
     )
     named = zip(pairs.left.tolist(), pairs.right.tolist(), pairs.jaccard.tolist(), strict=True)
+    assert sorted(zip(pairs.left, pairs.right, strict=True)) == list(zip(pairs.left, pairs.right, strict=True))
     return {(min(texts[one], texts[two]), max(texts[one], texts[two])): jaccard for one, two, jaccard in named}
 
 
@@ -78,9 +76,16 @@ def test_shingles_are_the_sets(texts: list[str], size: int) -> None:
         assert len(mine & other) == len(shingle_set(one, size) & shingle_set(two, size))
 
 
+def test_punctuation_is_nothing_but_where_there_is_nothing_else() -> None:
+    texts = ["don't: wait, now", "?!", "...", "x > 5", "“so-so”", "a_b", ""]
+    assert near.bare(pl.Series(texts)).to_list() == ["don t wait now", "?!", "...", "x > 5", "so so", "a b", ""]
+    assert [words(text) for text in texts] == near.bare(pl.Series(texts)).to_list()
+    assert found(["yes", "yes!", "?!", "...", "x > 5", "x < 5"], 4, 1.0) == {("yes", "yes!"): 1.0}
+
+
 @given(FEW, st.integers(2, 5), st.sampled_from([0.3, 0.5, 2 / 3, 0.7, 0.9, 1.0]))
 def test_finds_what_brute_force_finds(texts: list[str], size: int, threshold: float) -> None:
-    texts = list(dict.fromkeys(texts))
+    texts = list(dict.fromkeys(" ".join(text.split()) for text in texts))
     assert found(texts, size, threshold) == pytest.approx(by_hand(texts, size, threshold))
 
 
@@ -104,22 +109,42 @@ def test_a_text_of_a_megabyte() -> None:
     assert list(found([text, text[:-100_000], "short"], 4, 0.7)) == [(text[:-100_000], text)]
 
 
-def test_many_candidates_are_handled_with_longer_bands() -> None:
-    signatures = near._signatures(pl.Series([text for text, _ in made_texts(400)]), 4, 256)
-    few = near._rows_per_band(signatures, 0.7)
+def test_many_candidates_are_handled_with_longer_bands(caplog: pytest.LogCaptureFixture) -> None:
+    texts = list(dict.fromkeys(text for text, _ in made_texts(400)))
+    true = by_hand(texts, 4, 0.6)
+    rows = {}
+    signatures = near._signatures(pl.Series(texts), 4, 256)
+    for easy, most in ((near.EASY, near.MOST), (1, near.MOST), (1, 1600)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(near, "EASY", easy)
+            patch.setattr(near, "MOST", most)
+            rows[easy, most] = near._rows_per_band(signatures, 0.6, MASKED)
+    few, many, most = rows.values()
+    assert few < many < most
+    assert near._missed(0.6, few, 256) <= 1e-6
+    assert 1e-6 < near._missed(0.6, many, 256) <= 0.02
+    assert near._missed(0.6, most, 256) > 0.02 >= near._missed(0.8, most, 256)
+    assert not caplog.records
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(near, "EASY", 0)
-        many = near._rows_per_band(signatures, 0.7)
-    assert few < many
-    assert (1 - 0.7**few) ** (256 // few) <= 1e-6
-    assert (1 - 0.7**many) ** (256 // many) <= 0.02
+        patch.setattr(near, "_rows_per_band", lambda *_: most)
+        assert true.keys() >= found(texts, 4, 0.6).keys() >= {pair for pair in true if true[pair] > 0.85}
+    assert "many texts look alike" in caplog.text
+
+
+def test_alike_texts_are_compared_all_with_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"Dear customer, your order {number} has been sent to you and will arrive soon." for number in range(300)]
+    signatures = near._signatures(pl.Series(texts), 4, 256)
+    assert near._rows_per_band(signatures, 0.6, MASKED) == 0
+    assert len(found(texts, 4, 0.6)) == 300 * 299 / 2
+    monkeypatch.setattr(near, "_rows_per_band", lambda *_: 3)
+    assert len(found(texts, 4, 0.6)) == 300 * 299 / 2
 
 
 def test_one_template_is_an_error_not_a_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(near, "EASY", 100)
     monkeypatch.setattr(near, "MOST", 1000)
     texts = [f"Dear customer, your order {number} has been sent to you and will arrive soon." for number in range(100)]
-    with pytest.raises(HallmarkError, match="one template"):
+    with pytest.raises(HallmarkError, match=r"masked\.parquet: .*one template"):
         found(texts, 4, 0.7)
 
 

@@ -6,11 +6,14 @@ import argparse
 import errno
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class HallmarkError(Exception):
@@ -66,14 +69,28 @@ def run_stage(
     except HallmarkError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         sys.exit(1)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+    except Exception as error:
+        number = unwritable(error)
+        if number is None:
             raise
-        place = error.filename or Path.cwd()
+        place = getattr(error, "filename", None) or Path.cwd()
         print(
-            f"{name}: error: {place}: {os.strerror(error.errno)}\n"
-            "  remedy: free space on, or make writable, the file system of that path, and run `dvc repro` again; "
+            f"{name}: error: {place}: {os.strerror(number)}\n"
+            "  remedy: free space on its file system, or get leave to read and write there, and run `dvc repro` again; "
             "earlier outputs are untouched",
             file=sys.stderr,
         )
         sys.exit(1)
+
+
+class UnwritableError(OSError):
+    """An output can't be written; `filename` is the output, not the temporary file beside it."""
+
+
+def unwritable(error: BaseException) -> int | None:
+    """The number of the system's error if it says that a file can't be written there (full, read-only), else None."""
+    number = error.errno if isinstance(error, OSError) else None
+    # Libraries in Rust (polars, safetensors) have errors of their own, with the system's only in the text.
+    if number is None and (match := re.search(r"\(os error (\d+)\)", str(error))):
+        number = int(match[1])
+    return number if number in UNWRITABLE else None

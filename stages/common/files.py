@@ -8,9 +8,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+
+from stages.common.errors import UnwritableError, unwritable
 
 BASE = Path("models/base")
 ADAPTER = Path("models/adapter")
@@ -26,35 +28,52 @@ REPORTS = Path("reports")
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` (same suffix) that takes its place when the block ends without an error."""
-    _clear_remains(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _named(path):
+        _clear_remains(path)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its place, whole, when the block ends without an error."""
-    _clear_remains(path)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix))
+    with _named(path):
+        _clear_remains(path)
+        temporary, old = (
+            Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)) for _ in range(2)
+        )
+        try:
+            yield temporary
+            for file in temporary.rglob("*"):
+                file.chmod(0o755 if file.is_dir() else 0o644)
+            temporary.chmod(0o755)
+            if path.exists():  # out of the way first: whoever is killed now leaves no half-deleted folder in its place
+                path.replace(old)
+            temporary.replace(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Where the disk is full, the error names the file that was to be written, whatever library wrote it."""
     try:
-        yield temporary
-        for file in temporary.rglob("*"):
-            file.chmod(0o755 if file.is_dir() else 0o644)
-        temporary.chmod(0o755)
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        yield
+    except Exception as error:
+        number = unwritable(error)
+        if number is None or isinstance(error, UnwritableError):
+            raise
+        raise UnwritableError(number, os.strerror(number), str(path)) from error
 
 
 def _clear_remains(path: Path) -> None:
@@ -67,9 +86,21 @@ def _clear_remains(path: Path) -> None:
             remains.unlink()
 
 
+def write_all(outputs: dict[Path, bytes | memoryview]) -> None:
+    """Write several files: all or, where one can't be written, none. They are put in place in the order given."""
+    with ExitStack() as stack:
+        for path, content in reversed(outputs.items()):  # what was entered last is put in place first
+            stack.enter_context(atomic(path)).write_bytes(content)
+
+
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys, two spaces and a final newline: the same value is always the same bytes."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, indent=2, allow_nan=False) + "\n"
+
+
+def json_bytes(value: Any) -> bytes:
+    """The bytes of a JSON file."""
+    return canonical_json(value).encode()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Near duplicates: pairs of texts whose character shingles have a Jaccard similarity of at least a threshold.
+"""Near duplicates: pairs of texts whose shingles of characters, punctuation aside, have a high Jaccard similarity.
 
 MinHash signatures (rensa) put texts into LSH buckets, and every pair that meets in a bucket is then verified by the
 exact Jaccard similarity of the two shingle sets. The result depends on the texts alone, not on their order, on the
@@ -8,8 +8,11 @@ Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stages.common.errors import HallmarkError
@@ -27,16 +30,23 @@ HASH_BITS = 44  # of a shingle; the bits above hold the row, so that one sort se
 CHUNK = 4_000_000  # characters (or pairs) worked on at once
 MIX = 0x9E3779B97F4A7C15  # an odd constant that spreads bits well: 2^64 divided by the golden ratio
 MISSES = (1e-6, 0.02)  # share of the pairs exactly at the threshold that may go unseen: at best, and with many texts
-EASY, MOST = 30_000_000, 500_000_000  # candidate pairs that are looked at without a thought, and at all
+EASY, MOST = 30_000_000, 200_000_000  # candidate pairs that are looked at without a thought, and at all
+FIRST = 64  # values of a signature that are looked at first, a byte of each: one line of the processor's cache
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Verified pairs of text numbers, `left < right`, sorted, with their exact Jaccard similarity."""
+    """Verified pairs of text numbers, `left < right`, sorted, with their exact Jaccard similarity.
+
+    `missed` is the probability that a pair exactly at the threshold is not among them.
+    """
 
     left: Array
     right: Array
     jaccard: Array
+    missed: float
 
     def __len__(self) -> int:
         return len(self.left)
@@ -60,6 +70,15 @@ def normalise(texts: T) -> T:
         .str.replace_all(r" {2,}", " ")
         .str.strip_chars()
     )
+
+
+def bare(texts: pl.Series) -> pl.Series:
+    """Texts without punctuation, which is where copies differ most; one of nothing else stays as it is.
+
+    Symbols stay: `x > 5` and `x < 5` do not say the same.
+    """
+    words = texts.str.replace_all(r"\p{P}+", " ").str.replace_all(r" {2,}", " ").str.strip_chars()
+    return words.zip_with(words != "", texts)
 
 
 def distinct(texts: pl.Series) -> tuple[pl.Series, Array]:
@@ -99,18 +118,29 @@ def shingles(texts: Sequence[str], size: int) -> tuple[Array, Array]:
     return keys & np.uint64((1 << HASH_BITS) - 1), np.concatenate(([0], np.cumsum(sizes)))
 
 
-def near_pairs(texts: pl.Series, *, size: int, threshold: float, permutations: int) -> Pairs:
-    """All pairs of `texts` (distinct, normalised) with a Jaccard similarity of at least `threshold`.
+def near_pairs(texts: pl.Series, *, size: int, threshold: float, permutations: int, file: Path) -> Pairs:
+    """All pairs of `texts` (distinct, normalised) that are, without punctuation, similar from `threshold` on.
 
-    A pair exactly at the threshold is missed with a probability of 1e-6 as long as there are few candidates, and of
-    0.02 at most; a pair above it, less often.
+    A pair exactly at the threshold is missed with a probability of 1e-4 as long as there are few candidates, and of
+    0.02 with many; a pair above it, less often. Where so many texts look alike that this can't be kept, more is
+    missed, and a warning says how much. An error names `file`, where the texts are from.
     """
     import numpy as np
 
-    left, right = _candidates(_signatures(texts, size, permutations), threshold)
+    texts = bare(texts)
+    signatures = _signatures(texts, size, permutations)
+    rows = _rows_per_band(signatures, threshold, file)
+    missed = _missed(threshold, rows, permutations)
+    if missed > MISSES[1]:
+        log.warning(
+            "many texts look alike: a pair exactly at the threshold is missed with a probability of %.2f, one of %.2f "
+            "with %.3f; more permutations miss fewer",
+            missed, (1 + threshold) / 2, _missed((1 + threshold) / 2, rows, permutations),
+        )  # fmt: skip
+    left, right = _candidates(signatures, rows, threshold, file)
     jaccard = _jaccard(texts, left, right, size)
     keep = jaccard >= threshold - 1e-12  # a ratio of integers may come out a bit below the same decimal
-    return Pairs(np.ascontiguousarray(left[keep]), np.ascontiguousarray(right[keep]), jaccard[keep])
+    return Pairs(np.ascontiguousarray(left[keep]), np.ascontiguousarray(right[keep]), jaccard[keep], missed)
 
 
 def components(count: int, left: Array, right: Array) -> Array:
@@ -157,45 +187,59 @@ def _signatures(texts: pl.Series, size: int, permutations: int) -> Array:
     return signatures
 
 
-def _candidates(signatures: Array, threshold: float) -> tuple[Array, Array]:
+def _candidates(signatures: Array, rows: int, threshold: float, file: Path) -> tuple[Array, Array]:
     """Pairs of rows, sorted, that share a band of their signatures and whose whole signatures don't rule them out."""
     import numpy as np
 
     count, permutations = signatures.shape
-    rows = _rows_per_band(signatures, threshold)
+    tables = [signatures[:, :FIRST].astype(np.uint8), signatures]  # most fall at the first, small one
     found = np.empty(0, np.int64)
-    for band in range(permutations // rows):
+    for band in range(_bands(rows, permutations)):
         likely = [found]
         for left, right in _bucket_pairs(_band_keys(signatures, rows, band)):
             pairs = left * count + right
             if len(found):
                 pairs = pairs[found[np.searchsorted(found, pairs).clip(max=len(found) - 1)] != pairs]
-            likely.append(_likely(signatures, pairs, threshold))
+            for table in tables:
+                pairs = _likely(table, pairs, threshold)
+            likely.append(pairs)
         found = np.unique(np.concatenate(likely))
         if len(found) > EASY:
-            raise _too_many(len(found))
+            raise _too_many(len(found), file)
     return found // max(count, 1), found % max(count, 1)
 
 
-def _rows_per_band(signatures: Array, threshold: float) -> int:
+def _missed(jaccard: float, rows: int, permutations: int) -> float:
+    """The probability that two texts so similar have no band in common."""
+    return float((1 - jaccard**rows) ** _bands(rows, permutations))
+
+
+def _bands(rows: int, permutations: int) -> int:
+    """How many bands a signature has; of no rows there is one, in which all texts are alike."""
+    return permutations // rows if rows else 1
+
+
+def _rows_per_band(signatures: Array, threshold: float, file: Path) -> int:
     """How many rows of the signature make a band: few find nearly every pair, many find fewer that are none.
 
-    The fewest that leave an easy number of candidates are taken, counted in three bands.
+    The fewest that leave an easy number of candidates, counted in three bands. Past what misses 0.02 of the pairs at
+    the threshold a hard number is borne, and past what misses 0.02 of those half way to equal texts it is an error.
+    None (0), so that every pair is a candidate, where that is no more work.
     """
-    permutations = signatures.shape[1]
-    fewest, most = (
-        max((r for r in range(1, permutations) if (1 - threshold**r) ** (permutations // r) <= miss), default=1)
-        for miss in MISSES
+    count, permutations = signatures.shape
+    fewest, most, last = (
+        max((r for r in range(1, permutations) if _missed(at, r, permutations) <= miss), default=1)
+        for at, miss in ((threshold, MISSES[0]), (threshold, MISSES[1]), ((1 + threshold) / 2, MISSES[1]))
     )
-    for rows in range(fewest, most + 1):
+    for rows in range(fewest, max(most, last) + 1):
         bands = permutations // rows
         sample = range(min(3, bands))
         expected = sum(_collisions(_band_keys(signatures, rows, band)) for band in sample) * bands // len(sample)
-        if expected <= EASY:
+        if count * (count - 1) // 2 <= min(expected, MOST):
+            return 0
+        if expected <= (EASY if rows < most else MOST):
             return rows
-    if expected > MOST:
-        raise _too_many(expected)
-    return most
+    raise _too_many(expected, file)
 
 
 def _band_keys(signatures: Array, rows: int, band: int) -> Array:
@@ -235,38 +279,27 @@ def _bucket_pairs(keys: Array) -> Iterator[tuple[Array, Array]]:
             held, waiting = 0, []
 
 
-def _likely(signatures: Array, pairs: Array, threshold: float) -> Array:
-    """The pairs whose estimated similarity is within four standard deviations of the threshold, or above it."""
+def _likely(table: Array, pairs: Array, threshold: float) -> Array:
+    """The pairs whose similarity, estimated from `table`, is within four standard deviations of the threshold, or above.
+
+    A pair is one number: left * len(table) + right.
+    """
     import numpy as np
 
-    count, permutations = signatures.shape
-    for columns in (64, permutations):  # most fall at the first, smaller part
-        columns = min(columns, permutations)
-        least = (threshold - 4 * (threshold * (1 - threshold) / columns) ** 0.5) * columns
-        step = CHUNK // 16
-        keep = [np.empty(0, bool)]
-        for start in range(0, len(pairs), step):
-            left, right = np.divmod(pairs[start : start + step], count)
-            keep.append((signatures[left, :columns] == signatures[right, :columns]).sum(1) >= least)
-        pairs = pairs[np.concatenate(keep)]
-    return pairs
-
-
-def _too_many(count: int) -> HallmarkError:
-    return HallmarkError(
-        f"about {count:,} pairs of texts look alike: most of the records seem to come from one template",
-        remedy="raise dedupe.threshold or dedupe.permutations, or map data.input to the columns that differ from "
-        "record to record",
-    )
+    columns, step = table.shape[1], CHUNK // 16
+    least = (threshold - 4 * (threshold * (1 - threshold) / columns) ** 0.5) * columns
+    keep = [np.empty(0, bool)]
+    for start in range(0, len(pairs), step):
+        left, right = np.divmod(pairs[start : start + step], len(table))
+        keep.append(np.count_nonzero(table[left] == table[right], axis=1) >= least)
+    return pairs[np.concatenate(keep)]
 
 
 def _jaccard(texts: pl.Series, left: Array, right: Array, size: int) -> Array:
-    """The exact Jaccard similarity of each pair's shingle sets."""
+    """The exact Jaccard similarity of each pair's shingle sets; the pairs are sorted by `left`."""
     import numpy as np
 
     result = np.empty(len(left))
-    if not len(left):
-        return result
     lengths = texts.str.len_chars().to_numpy().astype(np.int64)
     ends = np.cumsum(lengths[left] + lengths[right] + 8)
     start = 0
@@ -275,23 +308,36 @@ def _jaccard(texts: pl.Series, left: Array, right: Array, size: int) -> Array:
         stop = max(start + 1, int(np.searchsorted(ends, base + CHUNK, side="right")))
         used, places = np.unique(np.concatenate((left[start:stop], right[start:stop])), return_inverse=True)
         hashes, offsets = shingles(texts.gather(used).to_list(), size)
-        sizes = np.diff(offsets)
         one, two = places[: stop - start], places[stop - start :]
-        pair = np.arange(stop - start, dtype=np.uint64)
-        keys = np.concatenate([_pair_keys(hashes, offsets, sizes, side, pair) for side in (one, two)])
-        keys.sort()
-        twice = keys[:-1][keys[1:] == keys[:-1]] >> np.uint64(HASH_BITS)
-        common = np.bincount(twice.astype(np.int64), minlength=stop - start)
+        common = _common(np.unique(hashes, return_inverse=True)[1], offsets, one, two)
+        sizes = np.diff(offsets)
         result[start:stop] = common / (sizes[one] + sizes[two] - common)
         start = stop
     return result
 
 
-def _pair_keys(hashes: Array, offsets: Array, sizes: Array, side: Array, pair: Array) -> Array:
-    """The shingle hashes of the text on one side of each pair, with the number of the pair above them."""
+def _common(shingle: Array, offsets: Array, one: Array, two: Array) -> Array:
+    """How many shingles the texts of each pair share. `shingle` has the shingles of all texts as small numbers."""
     import numpy as np
 
-    counts = sizes[side]
-    ends = np.cumsum(counts)
-    places = np.arange(ends[-1]) - np.repeat(ends - counts - offsets[side], counts)
-    return (np.repeat(pair, counts) << np.uint64(HASH_BITS)) | hashes[places]
+    common = np.empty(len(one), np.int64)
+    marked = np.zeros(shingle.max() + 1, np.uint8)  # the shingles of the text on the left
+    runs = np.flatnonzero(np.concatenate(([True], one[1:] != one[:-1], [True])))
+    for start, stop in pairwise(runs.tolist()):
+        own = shingle[offsets[one[start]] : offsets[one[start] + 1]]
+        marked[own] = 1
+        first, counts = offsets[two[start:stop]], offsets[two[start:stop] + 1] - offsets[two[start:stop]]
+        starts = np.cumsum(counts) - counts
+        theirs = shingle[np.arange(counts.sum()) + np.repeat(first - starts, counts)]
+        common[start:stop] = np.add.reduceat(marked[theirs], starts, dtype=np.int64)
+        marked[own] = 0
+    return common
+
+
+def _too_many(count: int, file: Path) -> HallmarkError:
+    return HallmarkError(
+        f"about {count:,} pairs of texts look alike: most of the records seem to come from one template",
+        file=file,
+        remedy="raise dedupe.threshold or dedupe.permutations, or map data.input to the columns that differ from "
+        "record to record",
+    )

@@ -45,7 +45,10 @@ def raw_rows(data: Data, mask: Mask, task: Task) -> Iterator[Raw]:
     seen: dict[str, tuple[str, int]] = {}
     for file in files_of(path):
         for number, row in read_rows(file):
-            raw = _Row(file, number, extra(row, file, number)).checked(data, mask, task)
+            try:
+                raw = _Row(file, number, extra(row, file, number)).checked(data, mask, task)
+            except RecursionError:
+                raise HallmarkError("a value is nested too deep", file=file, row=number, remedy="flatten it") from None
             if raw.id in seen:
                 other, line = seen[raw.id]
                 where = f"row {line}" if other == raw.file else f"row {line} of {other}"
@@ -165,13 +168,19 @@ class _Row:
             try:
                 value = json.loads(value)
             except (ValueError, RecursionError):
-                self.fail("a text that is not JSON", where, f"a {task.kind} target is an object, or its JSON text")
+                self.fail(
+                    "a text that is not JSON", where, f"for task.kind {task.kind} it is an object, or its JSON text"
+                )
         if not task.is_json and not isinstance(value, str | dict if task.schema else str):
-            self.fail(f"not a text but {type(value).__name__}", where, f"a {task.kind} target is a text")
+            self.fail(f"not a text but {type(value).__name__}", where, f"for task.kind {task.kind} it is a text")
         try:
             parsed = task.parse(task.render(value))
-        except (ValueError, RecursionError) as error:  # NaN, or nested without end
-            self.fail(f"not a JSON value ({type(error).__name__})", where, "use null, or a finite number")
+        except (ValueError, TypeError, RecursionError) as error:  # NaN, a date of Parquet, or nested without end
+            self.fail(
+                f"not a JSON value ({type(error).__name__})",
+                where,
+                "use null, finite numbers, texts, lists and objects",
+            )
         if parsed.kind == "invalid":
             self.fail(f"the target breaks {task.schema_file}: {parsed.problem}", where, "mend the target or the schema")
         return value

@@ -6,11 +6,12 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.common.errors import HallmarkError
-from stages.common.files import atomic
+from stages.common.files import write_all
 
 if TYPE_CHECKING:
     import polars
@@ -56,9 +57,15 @@ def scan_records(path: Path) -> polars.LazyFrame:
 
 def write_records(path: Path, records: polars.DataFrame) -> None:
     """Write records to Parquet, atomically; the same records are the same bytes."""
-    with atomic(path) as temporary:
-        # In one piece first: Polars cuts pages where its chunks end, and those depend on threads and on the way here.
-        records.rechunk().write_parquet(temporary, compression="zstd", statistics=False, row_group_size=100_000)
+    write_all({path: parquet(records)})
+
+
+def parquet(records: polars.DataFrame) -> memoryview:
+    """Records as the bytes of a Parquet file. Polars, writing to a full disk itself, may only say "transport error"."""
+    buffer = BytesIO()
+    # In one piece first: Polars cuts pages where its chunks end, and those depend on threads and on the way here.
+    records.rechunk().write_parquet(buffer, compression="zstd", statistics=False, row_group_size=100_000)
+    return buffer.getbuffer()
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -116,8 +123,9 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     row=number,
                     remedy="save the file as UTF-8 (`iconv -f latin1 -t utf-8`)",
                 ) from None
-            except ValueError as error:
-                reason = error.msg if isinstance(error, json.JSONDecodeError) else "a number is too long"
+            except (ValueError, RecursionError) as error:
+                reason = "nested too deep" if isinstance(error, RecursionError) else "a number is too long"
+                reason = error.msg if isinstance(error, json.JSONDecodeError) else reason
                 raise HallmarkError(
                     f"the row is not JSON ({reason})", file=path, row=number, remedy="one JSON object a line"
                 ) from None
@@ -137,6 +145,8 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             try:
                 if reader.fieldnames is None:  # reads the header, once
                     return
+                if len(set(reader.fieldnames)) < len(reader.fieldnames):
+                    raise HallmarkError("a column stands there twice", file=path, row=1, remedy="rename one of them")
                 line = reader.line_num + 1
                 row = next(reader)
             except StopIteration:

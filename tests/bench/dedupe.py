@@ -1,52 +1,38 @@
-"""Deduplication beside datasketch and brute force, and how it grows: `python -m tests.bench.dedupe [--rows N ...]`."""
+"""Deduplication beside datasketch and brute force: `python -m tests.bench.dedupe`."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from stages.common.near import components, near_pairs, normalise, shingles
+from stages.common.files import MASKED
+from stages.common.near import bare, components, near_pairs, normalise, shingles
 from stages.common.params import Dedupe
 from stages.dedupe import Clusters
 from tests.bench.made import texts as made_texts
 from tests.bench.page import table, write_section
 from tests.rows import params_with
-from tests.workspace import ROOT, make_workspace
+from tests.workspace import ROOT
 
 REAL = ROOT.parent / "shared" / "realdata"
-ROWS = [10_000, 30_000, 100_000, 300_000, 1_000_000]
 
 
 def main() -> None:
     """Write the section of `docs/benchmarks.md`."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.dedupe", description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="*", default=ROWS, help="sizes of the growth curve")
-    rows = parser.parse_args().rows
     settings = params_with().dedupe
-    grown = growth("dedupe", rows)  # first, while this process is small
     parts = [
         f"Character {settings.shingle}-grams, Jaccard from {settings.threshold:g}, {settings.permutations} "
         "permutations: the defaults.",
         quality(settings),
         recall(settings),
-        "How the stage grows, from `data/masked.parquet` to `data/deduped.parquet`: made-up records of 100 to 300 "
-        "characters, one in five a near duplicate. CPU seconds are those of all threads; seconds depend on what else "
-        "the machine did.",
-        grown,
     ]
-    write_section("Dedupe", "\n\n".join(part for part in parts if part))
+    write_section("Dedupe", "\n\n".join(parts))
 
 
 def quality(settings: Dedupe) -> str:
@@ -63,6 +49,7 @@ def quality(settings: Dedupe) -> str:
         ways: dict[str, Callable[[], list[Any]]] = {
             "ours": lambda here=here: Clusters(ids, texts, here).cluster.to_list(),
             "datasketch, verified": lambda here=here: with_datasketch(texts.to_list(), here),
+            "the same without punctuation, as ours": lambda here=here: with_datasketch(bare(texts).to_list(), here),
             "datasketch, not verified": lambda here=here: with_datasketch(texts.to_list(), here, verified=False),
         }
         for name, way in ways.items():
@@ -114,7 +101,7 @@ def recall(settings: Dedupe) -> str:
     lines = []
     for name, texts in sets.items():
         pairs = near_pairs(
-            texts, size=settings.shingle, threshold=settings.threshold, permutations=settings.permutations
+            texts, size=settings.shingle, threshold=settings.threshold, permutations=settings.permutations, file=MASKED
         )
         true = brute_force(texts.to_list(), settings)
         mine = set(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
@@ -127,7 +114,7 @@ def brute_force(texts: list[str], settings: Dedupe) -> set[tuple[int, int]]:
     """All pairs with a Jaccard similarity from the threshold, by products of the sparse shingle matrix."""
     from scipy.sparse import csr_matrix
 
-    hashes, offsets = shingles(texts, settings.shingle)
+    hashes, offsets = shingles(bare(pl.Series(texts, dtype=pl.String)).to_list(), settings.shingle)
     columns = np.unique(hashes, return_inverse=True)[1]
     matrix = csr_matrix((np.ones(len(columns), np.int32), columns, offsets))
     sizes = np.diff(offsets)
@@ -138,42 +125,6 @@ def brute_force(texts: list[str], settings: Dedupe) -> set[tuple[int, int]]:
         near = (one < two) & (both >= settings.threshold * (sizes[one] + sizes[two] - both) - 1e-9)
         found.update(zip(one[near].tolist(), two[near].tolist(), strict=True))
     return found
-
-
-def growth(stage: str, sizes: list[int]) -> str:
-    """Time and memory of the real stage on so many records, each in a process of its own."""
-    lines = []
-    for size in sizes:
-        with tempfile.TemporaryDirectory() as name:
-            folder = make_workspace(
-                Path(name) / "repo", {"dedupe.gold": None, "task.kind": "text", "task.refusal": None}
-            )
-            # In processes of their own: a child starts with its parent's peak of memory.
-            make = [sys.executable, "-m", "tests.bench.made", str(folder / "data/masked.parquet"), str(size)]
-            subprocess.run(make, cwd=ROOT, check=True)
-            if stage == "split":
-                measure(folder, "dedupe")
-            lines.append([size, *measure(folder, stage)])
-            print(f"{stage}: {lines[-1]}", file=sys.stderr)
-    return table(["records", "records out", "seconds", "CPU s", "CPU µs a record", "peak MiB"], lines)
-
-
-def measure(folder: Path, stage: str) -> list[float]:
-    """Run a stage; what it cost."""
-    start = os.times()
-    subprocess.run(
-        [sys.executable, "-m", f"stages.{stage}"],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(folder)},
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
-    end = os.times()
-    cpu = end.children_user + end.children_system - start.children_user - start.children_system
-    costs = json.loads((folder / f"reports/measured/{stage}.json").read_text())
-    rows = json.loads((folder / f"reports/{stage}.json").read_text())["rows"]
-    out = rows["out"] if stage == "dedupe" else sum(rows.values())
-    return [out, end.elapsed - start.elapsed, cpu, 1e6 * cpu / costs["rows"], costs["peak_memory_mib"]]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""The split beside a random one, on real conversations, and how it grows: `python -m tests.bench.split [--rows N ...]`."""
+"""The split beside a random one, on real conversations: `python -m tests.bench.split`."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import tempfile
@@ -15,26 +14,15 @@ from stages import dedupe, split
 from stages.common.files import REPORTS
 from stages.common.near import normalise, text_of
 from stages.common.params import Dedupe
-from tests.bench.dedupe import REAL, brute_force, growth
+from tests.bench.dedupe import REAL, brute_force
 from tests.bench.page import table, write_section
 from tests.rows import params_with, record
 from tests.rows import write_masked as write_rows
 
-ROWS = [10_000, 100_000, 1_000_000]
-
 
 def main() -> None:
     """Write the section of `docs/benchmarks.md`."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.split", description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="*", default=ROWS, help="sizes of the growth curve")
-    rows = parser.parse_args().rows
-    grown = growth("split", rows)  # first, while this process is small
-    parts = [
-        conversations(),
-        "How the stage grows, from `data/deduped.parquet` to the three parts (made-up records, as under Dedupe):",
-        grown,
-    ]
-    write_section("Split", "\n\n".join(parts))
+    write_section("Split", conversations())
 
 
 def conversations() -> str:

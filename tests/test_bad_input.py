@@ -1,0 +1,368 @@
+"""Bad input on the real command lines: one clear error that names the place and the remedy, and earlier outputs whole.
+
+Elsewhere: every kind of bad parameter in test_params.py, bad rows of the three formats in test_records.py, a base model
+without tokenizer, config, weights or chat template in test_base.py, a taken port in test_benchmark.py, a record too
+long for the model in test_sft.py, and the same through `dvc repro` in test_pipeline.py.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from stages.common.files import sha256_folder
+from tests.bench.made import texts as made_texts
+from tests.rows import record, write_masked
+from tests.tiny import make_tiny_base
+from tests.workspace import change_params, make_workspace, run, stage
+
+RAW = "data/raw/tickets.jsonl"
+STAGES = ["base", "mask", "dedupe", "split", "sft", "eval", "compare", "benchmark", "gate", "report", "certify"]
+Break = Callable[[Path], None]
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with three raw rows, and outputs of earlier runs of dedupe and split on others."""
+    folder = make_workspace(
+        tmp_path_factory.mktemp("bad") / "repo",
+        {"mask.gold": None, "dedupe.gold": None, "mask.ner.engine": "none", "mask.ner.model": None, "mask.workers": 1},
+        rows=3,
+    )
+    earlier = [record(f"r{i}", text, json.dumps(TARGET), f"c{i % 9}") for i, (text, _) in enumerate(made_texts(90))]
+    write_masked(earlier, folder / "data/masked.parquet")
+    for name in ("dedupe", "split"):
+        stage(folder, name)
+    return folder
+
+
+TARGET = {"intent": "other", "urgency": "normal", "product": None, "amount": None, "date": None, "issues": []}
+
+
+@pytest.fixture
+def repo(good: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may break."""
+    return Path(shutil.copytree(good, tmp_path / "repo", ignore=shutil.ignore_patterns("__pycache__")))
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    """Hashes of all that the stages have written."""
+    kept = {"masked.parquet", "deduped.parquet", "holdout.lock.json", "split"}
+    data = {name: digest for name, digest in sha256_folder(folder / "data").items() if name.split("/")[0] in kept}
+    return data | sha256_folder(folder / "reports")
+
+
+def expect(folder: Path, name: str, error: str, *options: str) -> None:
+    """The stage ends with exactly this error, and what was written earlier is as it was."""
+    before = outputs(folder)
+    done = stage(folder, name, *options, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{name}: error: {error}\n")
+    assert outputs(folder) == before
+    assert not list(folder.rglob(".*-????????*")), "remains of a half-written file"
+
+
+def content(value: bytes | str) -> Break:
+    """The raw file holds just this."""
+    return lambda folder: void((folder / RAW).write_bytes(value.encode() if isinstance(value, str) else value))
+
+
+def second(**changes: Any) -> Break:
+    """The second row has these columns changed, or left out (`...`)."""
+
+    def change(folder: Path) -> None:
+        rows = [json.loads(line) for line in (folder / RAW).read_text(encoding="utf-8").splitlines()]
+        rows[1] = {key: value for key, value in (rows[1] | changes).items() if value is not ...}
+        (folder / RAW).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+    return change
+
+
+def appended(line: bytes) -> Break:
+    """A fourth row."""
+    return lambda folder: void((folder / RAW).write_bytes((folder / RAW).read_bytes() + line))
+
+
+def params(**changes: Any) -> Break:
+    """Parameters changed: `a__b=1` is `a: {b: 1}`."""
+    return lambda folder: change_params(folder, {key.replace("__", "."): value for key, value in changes.items()})
+
+
+def void(_: object) -> None:
+    """Nothing."""
+
+
+def two_files(folder: Path) -> None:
+    """A folder of two files that have a row in common."""
+    (folder / "data/raw/more.jsonl").write_text((folder / RAW).read_text(encoding="utf-8").splitlines()[0] + "\n")
+    change_params(folder, {"data.path": "data/raw"})
+
+
+def dates(folder: Path) -> None:
+    """A Parquet file whose targets are dates."""
+    rows = [json.loads(line) for line in (folder / RAW).read_text(encoding="utf-8").splitlines()]
+    frame = pl.DataFrame([{**row, "target": datetime.date(2026, 1, 1)} for row in rows])
+    frame.write_parquet(folder / "data/raw/tickets.parquet")
+    change_params(folder, {"data.path": "data/raw/tickets.parquet"})
+
+
+MASK: dict[str, tuple[Break, str]] = {
+    "an empty file": (
+        content(""),
+        f"{RAW}: holds no rows\n  remedy: put the raw records there, or mend data.path",
+    ),
+    "no file": (
+        lambda folder: (folder / RAW).unlink(),
+        f"{RAW}: no such file\n  remedy: put the raw records there, or mend data.path",
+    ),
+    "another format": (
+        params(data__path="data/schema.json"),
+        "data/schema.json: a file ending in '.json' is not read\n  remedy: give JSONL, CSV or Parquet (data.path)",
+    ),
+    "a missing column": (
+        second(body=...),
+        f"{RAW}, row 2, field 'body': no such column\n  remedy: add the column, or mend data.input",
+    ),
+    "a missing identity column": (
+        second(contact_email=...),
+        f"{RAW}, row 2, field 'contact_email': no such column\n  remedy: add the column, or mend mask.identity_columns",
+    ),
+    "a row that isn't JSON": (
+        appended(b"T-1;a;b\n"),
+        f"{RAW}, row 4: the row is not JSON (Expecting value)\n  remedy: one JSON object a line",
+    ),
+    "a row that was cut off": (
+        appended(b'{"id": "T-1", "body": "hel'),
+        f"{RAW}, row 4: the row is not JSON (Unterminated string starting at)\n  remedy: one JSON object a line",
+    ),
+    "a row nested without end": (
+        appended(b'{"id": ' + b"[" * 100_000 + b"\n"),
+        f"{RAW}, row 4: the row is not JSON (nested too deep)\n  remedy: one JSON object a line",
+    ),
+    "a value nested too deep": (
+        second(contact_name=json.loads("[" * 600 + "]" * 600)),
+        f"{RAW}, row 2: a value is nested too deep\n  remedy: flatten it",
+    ),
+    "bytes that are not UTF-8": (
+        appended('{"id": "T-1", "body": "Grüße"}\n'.encode("latin-1")),
+        f"{RAW}, row 4: byte 26 of the row is not UTF-8\n  remedy: save the file as UTF-8 (`iconv -f latin1 -t utf-8`)",
+    ),
+    "a duplicate id": (
+        second(id="T-00001"),
+        f"{RAW}, row 2, field 'id': the id stands in row 1 too\n  remedy: give every row its own id",
+    ),
+    "a duplicate id in another file": (
+        two_files,
+        f"{RAW}, row 1, field 'id': the id stands in row 1 of data/raw/more.jsonl too\n"
+        "  remedy: give every row its own id",
+    ),
+    "a null id": (
+        second(id=None),
+        f"{RAW}, row 2, field 'id': is null or empty\n  remedy: give it a value",
+    ),
+    "a null group": (
+        second(customer=None),
+        f"{RAW}, row 2, field 'customer': is null or empty\n  remedy: give every row a value: the split needs it",
+    ),
+    "a blank group": (
+        second(customer=" "),
+        f"{RAW}, row 2, field 'customer': is null or empty\n  remedy: give every row a value: the split needs it",
+    ),
+    "a null target": (
+        second(target=None),
+        f"{RAW}, row 2, field 'target': is null or empty\n  remedy: give every row a target, or drop the row",
+    ),
+    "a target outside an enum of the schema": (
+        second(target=TARGET | {"intent": "praise"}),
+        f"{RAW}, row 2, field 'target': the target breaks data/schema.json: not valid under the schema at intent: enum\n"
+        "  remedy: mend the target or the schema",
+    ),
+    "a target that is not JSON": (
+        second(target="a refund"),
+        f"{RAW}, row 2, field 'target': a text that is not JSON\n"
+        "  remedy: for task.kind extraction it is an object, or its JSON text",
+    ),
+    "a target that no JSON can hold": (
+        dates,
+        "data/raw/tickets.parquet, row 1, field 'target': not a JSON value (TypeError)\n"
+        "  remedy: use null, finite numbers, texts, lists and objects",
+    ),
+    "nothing but white space": (
+        second(received="", subject=" ", body="\n\t\u200b "),
+        f"{RAW}, row 2, field 'received, subject, body': nothing but white space\n"
+        "  remedy: drop the row, or mend its text",
+    ),
+    "a NUL character": (
+        second(body="a\0b"),
+        f"{RAW}, row 2, field 'body': a NUL character at character 2\n"
+        "  remedy: remove it; text must be valid Unicode without NUL",
+    ),
+    "half a surrogate pair": (
+        second(body="ab\ud800"),
+        f"{RAW}, row 2, field 'body': half a surrogate pair at character 3\n"
+        "  remedy: remove it; text must be valid Unicode without NUL",
+    ),
+    "a text over the limit": (
+        second(received="", subject="", body="word " * 500_000),
+        f"{RAW}, row 2, field 'received, subject, body': 2499999 characters, more than mask.max_chars (2000000)\n"
+        "  remedy: raise mask.max_chars, or shorten the text",
+    ),
+    "no schema": (
+        lambda folder: (folder / "data/schema.json").unlink(),
+        "data/schema.json: no such schema\n  remedy: write it, or mend task.schema",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MASK)
+def test_bad_rows(repo: Path, name: str) -> None:
+    breaks, error = MASK[name]
+    breaks(repo)
+    expect(repo, "mask", error)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_too_few_customers(repo: Path, groups: int) -> None:
+    rows = [record(f"r{i}", text, "{}", f"c{i % groups}") for i, (text, _) in enumerate(made_texts(20))]
+    write_masked(rows, repo / "data/masked.parquet")
+    stage(repo, "dedupe")
+    (repo / "data/holdout.lock.json").unlink()
+    expect(
+        repo,
+        "split",
+        f"data/deduped.parquet, field 'group': the records belong to {groups} group(s), too few for a train, a "
+        "validation and a holdout part\n  remedy: map data.group to a finer column (customer, document, conversation; "
+        "at worst the record's id), or give records of more groups",
+    )
+
+
+@pytest.mark.parametrize(("name", "file"), [("dedupe", "data/masked.parquet"), ("split", "data/deduped.parquet")])
+def test_what_an_earlier_stage_has_not_made(repo: Path, name: str, file: str) -> None:
+    (repo / file).unlink()
+    expect(repo, name, f"{file}: no such file\n  remedy: run `dvc repro`, which makes it")
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_bad_parameters_end_every_stage(good: Path, tmp_path: Path, name: str) -> None:
+    shutil.copyfile(good / "params.yaml", tmp_path / "params.yaml")
+    change_params(tmp_path, {"split.hold_out": 0.2, "seed": "seven"})
+    options = ["--model", "base"] if name == "eval" else []
+    expect(
+        good,
+        name,
+        f"{tmp_path}/params.yaml, field 'seed, split.hold_out': 'seed': Input should be a valid integer (got str); "
+        "'split.hold_out' is not a known parameter\n  remedy: give 'seed' a value of the type its comment states; "
+        "remove or rename 'split.hold_out' (did you mean 'holdout'?)",
+        "--params",
+        str(tmp_path / "params.yaml"),
+        *options,
+    )
+
+
+def test_a_record_of_a_megabyte_simply_works(repo: Path) -> None:
+    """Nothing is wrong with it: it is masked to its end, and is a record like any other until `sft.max_length`."""
+    body = "the kettle is fine and red. " * 38_000 + "write to nobody.here@acme-tools.io please"
+    second(body=body)(repo)
+    (repo / "data/holdout.lock.json").unlink()
+    for name in ("mask", "dedupe", "split"):
+        stage(repo, name)
+    records = pl.concat([pl.read_parquet(file) for file in sorted((repo / "data/split").iterdir())])
+    texts = records["prompt"].list.last().struct.field("content")
+    assert texts.str.len_chars().max() > 1_000_000
+    assert not texts.str.contains("nobody.here").any()
+
+
+# --- a full disk, and a run that is killed
+
+FULL = """
+mount -t tmpfs -o size=1m tmpfs {part} && cp -a {part}.saved/. {part}/ || exit 77
+dd if=/dev/zero of={part}/filler bs=1k status=none 2>/dev/null
+python -m stages.{name}
+code=$?
+rm {part}/filler
+cp -a {part}/. {part}.after/
+exit $code
+"""
+SMALL = "trap '' XFSZ; ulimit -f 1; python -m stages.{name}"  # no file may be over 1 KiB
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "file"),
+    [
+        ("mask", "data", "data/masked.parquet"),
+        ("dedupe", "data", "data/deduped.parquet"),
+        ("split", "data", r"data/(holdout\.lock\.json|split/holdout\.parquet)"),
+        ("base", "models", "models/base"),
+    ],
+)
+def test_a_full_disk(repo: Path, name: str, part: str, file: str) -> None:
+    if name == "base":
+        make_tiny_base(repo / "tiny")
+        base = {"source": "folder", "name": "tests/tiny", "licence": "apache-2.0", "path": "tiny"}
+        change_params(repo, {"base": base})
+        stage(repo, "base")
+    if name == "split":
+        (repo / "data/holdout.lock.json").unlink()
+    before = outputs(repo), sha256_folder(repo / part)
+    saved, after = repo / f"{part}.saved", repo / f"{part}.after"
+    shutil.copytree(repo / part, saved)
+    after.mkdir()
+    script = FULL.format(name=name, part=part)
+    if shutil.which("unshare"):
+        done = run(repo, "unshare", "--map-root-user", "--mount", "bash", "-c", script, check=False)
+    if not any(after.iterdir()):  # no mounts for us in this place: the same by a limit on the size of files
+        after.rmdir()
+        (repo / part).rename(after)
+        shutil.copytree(saved, repo / part)
+        done = run(repo, "bash", "-c", SMALL.format(name=name), check=False)
+    assert done.returncode == 1, done.stderr
+    assert re.fullmatch(
+        rf"{name}: error: {file}: (No space left on device|File too large)\n"
+        "  remedy: free space on its file system, or get leave to read and write there, and run `dvc repro` again; "
+        "earlier outputs are untouched\n",
+        done.stderr,
+    ), done.stderr
+    assert sha256_folder(after) == before[1]
+    assert outputs(repo) == before[0]
+
+
+def test_a_killed_run_leaves_whole_files_and_a_rerun_makes_the_same(repo: Path) -> None:
+    """Killed at many moments: each file is the earlier or the new one, the holdout is frozen last or not at all."""
+    rows = [record(f"r{i}", text, json.dumps(TARGET), f"c{i % 99}") for i, (text, _) in enumerate(made_texts(4000))]
+    write_masked(rows, repo / "data/masked.parquet")
+    stage(repo, "dedupe")
+    lock = repo / "data/holdout.lock.json"
+    lock.unlink()
+    old = outputs(repo)
+    clean = Path(shutil.copytree(repo, repo.parent / "clean"))
+    start = time.monotonic()
+    stage(clean, "split")
+    took = time.monotonic() - start
+    new = outputs(clean)
+    changing = {"measured/split.json"}
+    for moment in range(1, 13):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stages.split"], cwd=repo, env={"PYTHONPATH": str(repo)}, stderr=subprocess.DEVNULL
+        )
+        time.sleep(took * (0.3 + 0.06 * moment))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for file, digest in outputs(repo).items():
+            whole = digest in (old.get(file), new[file]) or file in changing
+            assert whole or re.fullmatch(r"(split/|measured/)?\.\S+-\w{8}\.(parquet|json)", file), file
+        if lock.exists():
+            assert {**outputs(repo), "measured/split.json": ""} == {**new, "measured/split.json": ""}
+            lock.unlink()
+    stage(repo, "split")
+    assert {**outputs(repo), "measured/split.json": ""} == {**new, "measured/split.json": ""}
