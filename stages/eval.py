@@ -7,18 +7,17 @@ counts as right and names each failure. Intervals are from a bootstrap that draw
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, get_args
 
 from stages.common.errors import HallmarkError, run_stage
-from stages.common.files import ADAPTER, BASE, HOLDOUT, REPORTS, atomic, write_json
+from stages.common.files import ADAPTER, BASE, HOLDOUT, REPORTS, write_json
 from stages.common.measured import measured
 from stages.common.params import FailureClass, Params, load_params
+from stages.common.predictions import Row, prediction, readable, write_rows
 from stages.common.records import read_records
 from stages.common.scoring import Score, Scorer, field_counts
 from stages.common.stats import ClusterBootstrap, f1, macro_f1, precision, recall
@@ -29,8 +28,6 @@ log = logging.getLogger("eval")
 MODELS = ("base", "tuned")
 LENGTHS = (200, 500, 1000, 2000, 5000)  # upper bounds of the bands of input length, in characters
 LARGEST = 50  # so many customers, and tags, are listed one by one
-
-Row = dict[str, Any]
 
 
 def run(params: Params, model: str) -> None:
@@ -76,7 +73,10 @@ def run(params: Params, model: str) -> None:
         measure["tokens"], measure["tokens_per_second"] = tokens, round(tokens / seconds, 1)
         places = evenly(len(records), settings.again if model == "base" else 0)
         second = answer([records[place] for place in places], len(places)) if places else []
-    rows = [prediction(record, answer, score) for record, (answer, score) in zip(records, answers, strict=True)]
+    rows = [
+        prediction(record, answer, score, finish=answer.finish, tokens=answer.tokens)
+        for record, (answer, score) in zip(records, answers, strict=True)
+    ]
     scores = [score for _, score in answers]
     folder = REPORTS / "eval" / model
     write_rows(folder / "predictions.jsonl", rows)
@@ -110,33 +110,6 @@ def load(params: Params, model: str) -> tuple[Any, Any]:
     return load_base(BASE, **options), tokenizer
 
 
-def readable(record: Row) -> dict[str, Any]:
-    """What the model could read, and what was due, as the scorer takes it."""
-    user = [message["content"] for message in record["prompt"] if message["role"] == "user"]
-    return {"input": "\n".join(user), "context": record["context"], "target": record["completion"][-1]["content"]}
-
-
-def prediction(record: Row, answer: Any, score: Score) -> Row:
-    """One line of predictions.jsonl."""
-    read = readable(record)
-    return {
-        "id": record["id"],
-        "group": record["group"],
-        "tags": record["tags"] or [],
-        **read,
-        "length": len(read["input"]),
-        "prediction": str(answer),
-        "finish": answer.finish,
-        "tokens": answer.tokens,
-        "parses": score.parses,
-        "schema_valid": score.schema_valid,
-        "exact_match": score.exact_match,
-        "outcome": score.outcome,
-        "reason": score.reason,
-        "fields": score.fields,
-    }
-
-
 def evenly(n: int, wanted: int) -> list[int]:
     """`wanted` of `n` places (all, where there are fewer), evenly spread."""
     wanted = min(n, wanted)
@@ -153,16 +126,6 @@ def again(first: list[tuple[Any, Score]], second: list[tuple[Any, Score]]) -> di
         "lost": sum(one.exact_match and not two.exact_match for (_, one), (_, two) in pairs),
         "won": sum(two.exact_match and not one.exact_match for (_, one), (_, two) in pairs),
     }
-
-
-def write_rows(path: Path, rows: list[Row]) -> None:
-    """One JSON object a line, keys sorted. Half a surrogate pair, which UTF-8 can't hold, stays an escape."""
-    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        for row in rows:
-            line = json.dumps(row, ensure_ascii=False, sort_keys=True)
-            if not line.isascii() and any("\ud800" <= char <= "\udfff" for char in line):
-                line = json.dumps(row, sort_keys=True)
-            file.write(line + "\n")
 
 
 def metrics(model: str, rows: list[Row], scores: list[Score], params: Params) -> dict[str, Any]:

@@ -22,7 +22,12 @@ from stages.common.files import REPORTS, write_text
 from stages.common.params import Params, load_params
 from stages.common.reports import OUTCOMES, Prediction, Report, check_paired, read_predictions
 
-VERDICTS = {"pass": "Pass", "fail": "Fail", "too_little_data": "Too little data"}
+VERDICTS = {
+    "pass": "Pass",
+    "fail": "Fail",
+    "too_little_data": "Too little data",
+    "not_applicable": "Does not apply",
+}
 PAGE = REPORTS / "comparison.html"
 FOLDER = Path(__file__).parent
 # Characters that can't be seen or that reorder others (the joiners of emoji and of Persian are left alone).
@@ -240,9 +245,7 @@ def render(
         group=group,
         comparison=comparison.content,
         result=result,
-        comparisons=[
-            one["words"] for one in sorted(comparison.at("against").values(), key=lambda one: one["verdict"] != "worse")
-        ],
+        linear=comparison.at("against", "classical"),
         gate=gate.content,
         verdicts=VERDICTS,
         matrix=matrix(result["transitions"], comparison.at("records")),

@@ -123,6 +123,7 @@ def test_labels_have_a_macro_f1_that_a_frequent_label_does_not_carry(folder):
             valid = {"parses": True, "schema_valid": text != "broken", "fields": []}
             rows.append(prediction(i, f"C{i % 10}", outcome, target=target, prediction=text, **valid))
         write_predictions(folder, model, rows)
+    write_json(folder / "reports/eval/classical/metrics.json", {"labels": []})
     compare.run(PARAMS.model_copy(update={"task": PARAMS.task.model_copy(update={"kind": "classification"})}))
     rows = read_json(folder / "reports/comparison.json")["against"]["base"]["measures"]
     macro = row(rows, "macro_f1")

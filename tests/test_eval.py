@@ -16,6 +16,7 @@ from stages.common.errors import HallmarkError
 from stages.common.files import ADAPTER, BASE, HOLDOUT, write_json
 from stages.common.model import TRAINING
 from stages.common.params import load_params
+from stages.common.predictions import write_rows
 from stages.common.records import write_records
 from stages.common.reports import read_predictions
 from stages.common.scoring import Score
@@ -356,7 +357,7 @@ def test_a_second_answer_is_held_against_the_first() -> None:
 def test_lines_hold_what_utf8_cannot(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     rows = [{"b": "é\u2028", "a": 1}, {"a": "\ud800"}]
-    stage_eval.write_rows(file, rows)
+    write_rows(file, rows)
     content = file.read_bytes()
     assert content == '{"a": 1, "b": "é\u2028"}\n{"a": "\\ud800"}\n'.encode()
     assert [json.loads(line) for line in content.split(b"\n")[:-1]] == rows

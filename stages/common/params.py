@@ -268,6 +268,12 @@ class Eval(Block):
     policy: dict[Text, Regex]
 
 
+class Classical(Block):
+    ngrams: Annotated[int, Field(ge=1, le=5)]
+    min_records: Positive
+    strength: Annotated[float, Field(gt=0)]
+
+
 class Compare(Block):
     confidence: Share
     draws: Annotated[int, Field(ge=200)]
@@ -289,7 +295,7 @@ class GateData(Block):
 class Gate(Block):
     min_records: Positive
     min_groups: Positive
-    superiority: dict[Text, Limit]
+    superiority: dict[Literal["base", "classical"], Annotated[float, Field(gt=-1, lt=1)]]
     floors: dict[Measure, Limit]
     ceilings: dict[FailureClass, Limit]
     margins: dict[FailureClass, Limit]
@@ -325,6 +331,7 @@ class Params(Block):
     split: Split
     sft: Sft
     eval: Eval
+    classical: Classical
     compare: Compare
     benchmark: Benchmark
     gate: Gate

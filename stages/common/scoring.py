@@ -358,6 +358,11 @@ def _label(parsed: Parsed) -> str | None:
     return str(parsed.value) if parsed.kind == "answer" else None
 
 
+def called(value: Any) -> list[str]:
+    """The names of the calls in an answer, sorted: calls made in parallel have no order."""
+    return sorted(str(call.get("name")) for call in _calls(value))
+
+
 def _calls(value: Any) -> list[dict[str, Any]]:
     """The calls in an answer: one object or a list of them; `arguments` may be JSON text, as in OpenAI's API."""
     calls = []
