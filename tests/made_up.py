@@ -107,5 +107,8 @@ def write_other_reports(root: Path) -> None:
     write_json(root / "reports/benchmark.json", {"server": "transformers", "models": models})
     write_json(root / "reports/mask.json", {"left_after_masking": 0})
     write_json(root / "reports/split.json", {"leaks": 0, "holdout_unchanged": True})
+    linear = root / "reports/eval/classical/metrics.json"
+    if not linear.exists():
+        write_json(linear, {"model": "classical", "labels": []})
     curve = "step,split,loss\n0,validation,2.5\n1,train,2.4\n2,train,1.1\n2,validation,1.2\n"
     (root / "reports/sft_curve.csv").write_text(curve, encoding="utf-8")

@@ -98,6 +98,21 @@ def test_the_verdict_and_why_stand_in_one_line_at_the_top(built, open_page):
     assert page.locator(".rules li").count() == len(verdict["rules"])
 
 
+def test_a_linear_model_that_wins_is_said_before_anything_else(tmp_path, monkeypatch, open_page):
+    task = PARAMS.task.model_copy(update={"schema_file": str(ROOT / "data/schema.json")})
+    monkeypatch.setattr("tests.test_report.PARAMS", PARAMS.model_copy(update={"task": task}))
+    write_models(tmp_path, BASE, outcomes(2, 150, wrong_value=0.2), linear=["pass"] * 150)
+    page = open_page(build(tmp_path, monkeypatch, None))
+    result = read_json(tmp_path / "reports/comparison.json")["against"]["classical"]
+    assert page.inner_text("header").splitlines()[0] == result["words"]
+    assert result["words"].startswith("A linear model wins")
+    rows = page.locator(".labels tbody tr").all_inner_texts()
+    assert len(rows) == 3  # each label, and all of them
+    assert "100.0" in rows[0] and "80.0" in rows[0] and "40.0" in rows[0]
+    shown = [rule for rule in page.locator(".rules li").all_inner_texts() if "linear model" in rule]
+    assert len(shown) == 1 and shown[0].startswith("Fail")
+
+
 def test_the_matrix_leads_to_the_records_it_counts(built, open_page):
     page = open_page(built)
     pairs = list(zip(BASE, TUNED, strict=True))
