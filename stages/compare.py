@@ -64,6 +64,7 @@ def run(params: Params) -> None:
         "confidence": params.compare.confidence,
         "against": against,
         "noise_floor": noise_floor(Report("eval/base/metrics", "eval@base"), params.compare.confidence),
+        "constrained": constrained(),
     }
     write_json(REPORTS / "comparison.json", comparison)
     write_transitions(REPORTS / "transitions.csv", base, tuned)
@@ -251,6 +252,12 @@ def noise_floor(metrics: Report, confidence: float) -> dict[str, Any]:
     lost, won, n = again["lost"], again["won"], again["records"]
     difference = newcombe_paired(0, lost, won, n, confidence)
     return {"measured": True, **again, "difference": difference.rounded()}
+
+
+def constrained() -> list[dict[str, Any]]:
+    """What `eval` found of decoding held to the schema beside free decoding, a row a model; none where it was not asked."""
+    rows = ((model, Report(f"eval/{model}/metrics", f"eval@{model}").content) for model in ("base", "tuned"))
+    return [{"name": model} | metrics["constrained"] for model, metrics in rows if "constrained" in metrics]
 
 
 def write_transitions(path: Path, other: list[Prediction], tuned: list[Prediction]) -> None:

@@ -200,6 +200,16 @@ def serving(benchmark: Report) -> dict[str, Any]:
     return {"charts": charts, "models": benchmark.at("models"), "server": benchmark.at("server")}
 
 
+def constrained(comparison: Report) -> list[dict[str, Any]]:
+    """What holding the models to the schema fixes, hides and costs, a row a model, with the seconds it took."""
+    return [row | timing(row["name"]).at("constrained") for row in comparison.at("constrained")]
+
+
+def timing(model: str) -> Report:
+    """What `eval` measured of a model's run."""
+    return Report(f"measured/eval_{model}", f"eval@{model}")
+
+
 def matrix(transitions: list[dict[str, Any]], records: int) -> dict[str, Any]:
     """The outcomes of the base (rows) by those of the tuned model (columns), passes first, with totals and shades."""
     counts = {(row["other"], row["tuned"]): row["records"] for row in transitions}
@@ -245,6 +255,7 @@ def render(
         group=group,
         comparison=comparison.content,
         result=result,
+        constrained=constrained(comparison),
         linear=comparison.at("against", "classical"),
         gate=gate.content,
         verdicts=VERDICTS,

@@ -61,6 +61,26 @@ def label_rows(linear: dict[str, Any]) -> list[Line]:
     ]
 
 
+def constrained_rows(found: list[dict[str, Any]]) -> list[Line]:
+    """The table of decoding held to the schema, each cell free and held; empty where `eval` was not asked for it."""
+    if not found:
+        return []
+    times = {row["name"]: read_json(REPORTS / "measured" / f"eval_{row['name']}.json")["constrained"] for row in found}
+    return [
+        ("held to the schema", "records", "valid", "exact match", "fixed", "hidden", "lost", "seconds"),
+        *(
+            (
+                row["name"],
+                str(row["records"]),
+                *(f"{row['free'][key]} -> {row['constrained'][key]}" for key in ("schema_validity", "exact_match")),
+                *(str(row[key]) for key in ("fixed", "hidden", "lost")),
+                f"{times[row['name']]['free_seconds']:.1f} -> {times[row['name']]['seconds']:.1f}",
+            )
+            for row in found
+        ),
+    ]
+
+
 def show(table: list[Line]) -> None:
     """Print the lines with their columns aligned, the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -89,7 +109,8 @@ def main(arguments: argparse.Namespace) -> None:
     """Command line: no options of its own."""
     try:
         table: list[Line] = [("", "base", "tuned"), *rows()]
-        linear = read_json(REPORTS / "comparison.json")["against"]["classical"]
+        comparison = read_json(REPORTS / "comparison.json")
+        linear, held = comparison["against"]["classical"], constrained_rows(comparison["constrained"])
         gate = read_json(REPORTS / "gate.json")
         records = read_json(REPORTS / "eval/tuned/metrics.json")["records"]
     except FileNotFoundError as error:
@@ -99,9 +120,10 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"{linear['words']}\n")
     print(f"{records} holdout records; intervals in brackets\n")
     show(table)
-    if labels := label_rows(linear):
-        print()
-        show(labels)
+    for more in (label_rows(linear), held):
+        if more:
+            print()
+            show(more)
     print(f"\ngate: {gate['verdict'].replace('_', ' ')}. {gate['words']}")
     print(f"report: {REPORTS / 'comparison.html'}")
 

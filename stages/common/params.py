@@ -256,13 +256,34 @@ Measure = Literal["parses", "schema_validity", "exact_match", "field_precision",
 Limit = Annotated[float, Field(ge=0, le=1)]
 
 
+class HfEngine(Block):
+    kind: Literal["hf"]
+
+
+class EndpointEngine(Block):
+    kind: Literal["endpoint"]
+    url: Annotated[str, StringConstraints(pattern=r"^https?://")]
+    names: dict[Text, Text]
+    key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None
+    concurrency: Positive
+    timeout: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _both_models(self) -> EndpointEngine:
+        if lost := {"base", "tuned"} - set(self.names):
+            raise ValueError(f"eval.engine.names: name the model to ask for as {', '.join(sorted(lost))}")
+        return self
+
+
 class Eval(Block):
+    engine: Annotated[HfEngine | EndpointEngine, Field(discriminator="kind")]
     batch_size: Positive
     max_new_tokens: Positive
     dtype: Literal["bfloat16", "float32"]
     attention: Literal["eager", "sdpa"]
     merge: bool
     again: NotNegative
+    constrained: NotNegative
     confidence: Share
     draws: Annotated[int, Field(ge=200)]
     policy: dict[Text, Regex]
@@ -373,7 +394,14 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
 def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
     """Turn one pydantic error into (dotted field, problem, remedy)."""
-    tags = {"package", "hub", "folder", "transformers", "endpoint"}  # pydantic names the kind of a block in its path
+    tags = {
+        "package",
+        "hub",
+        "folder",
+        "transformers",
+        "endpoint",
+        "hf",
+    }  # pydantic names the kind of a block in its path
     location = [str(part) for part in detail["loc"] if part not in tags or len(detail["loc"]) == 1]
     field, kind = ".".join(location), detail["type"]
     if kind == "extra_forbidden":
