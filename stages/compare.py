@@ -21,6 +21,7 @@ from stages.common.linear import against_linear
 from stages.common.params import Compare, Params, load_params
 from stages.common.reports import FAILURES, Prediction, Report, check_paired, read_predictions
 from stages.common.scoring import field_counts
+from stages.common.spans import span_columns
 from stages.common.stats import (
     ClusterBootstrap,
     Interval,
@@ -30,6 +31,7 @@ from stages.common.stats import (
     mcnemar,
     newcombe_paired,
     precision,
+    ratio,
     recall,
 )
 from stages.common.task import Task
@@ -53,7 +55,7 @@ def run(params: Params) -> None:
     base = read_predictions("base")
     check_paired("base", base, "tuned", tuned)
     against = {
-        "base": compare(base, tuned, bootstrap, params.compare, params.task.kind),
+        "base": compare(base, tuned, bootstrap, params.compare, params.task.kind, params.eval.spans),
         "classical": against_linear(base, tuned, Task(params.task), params.compare, params.seed),
     }
     for result in against.values():
@@ -76,6 +78,7 @@ def compare(
     bootstrap: ClusterBootstrap,
     params: Compare,
     kind: str,
+    spans: list[str],
 ) -> dict[str, Any]:
     """The tuned model against the base, on the same records in the same order.
 
@@ -105,7 +108,7 @@ def compare(
             if needed is None
             else round(params.difference * math.sqrt(needed / bootstrap.records), 6),
         },
-        "measures": measures(other, tuned, bootstrap, kind),
+        "measures": measures(other, tuned, bootstrap, kind, spans),
         "failures": failures(other, tuned, bootstrap),
         "transitions": transitions(other, tuned),
         "slices": slices(other, tuned, params.confidence),
@@ -130,7 +133,7 @@ def words(verdict: str, passed: dict[str, list[bool]], difference: Interval, tes
 
 
 def measures(
-    other: list[Prediction], tuned: list[Prediction], bootstrap: ClusterBootstrap, kind: str
+    other: list[Prediction], tuned: list[Prediction], bootstrap: ClusterBootstrap, kind: str, spans: list[str]
 ) -> list[dict[str, Any]]:
     """The ladder: each measure of both models and their paired difference, with intervals."""
     rows = []
@@ -142,6 +145,11 @@ def measures(
         for name, of in (("field_precision", precision), ("field_recall", recall), ("field_f1", f1)):
             ones, twos = (bootstrap.statistic(model, of) for model in fields)
             rows.append((name, ones, twos, bootstrap.difference(fields[0], fields[1], of)))
+    if spans:
+        columns = [span_columns(model, spans) for model in (other, tuned)]
+        for way, spans_of_other in columns[0].items():
+            ones, twos = bootstrap.statistic(spans_of_other, ratio), bootstrap.statistic(columns[1][way], ratio)
+            rows.append((f"span_{way}_f1", ones, twos, bootstrap.difference(spans_of_other, columns[1][way], ratio)))
     if kind == "classification":
         counts = label_counts(other, tuned)
         ones, twos = (bootstrap.statistic(model, macro_f1) for model in counts)

@@ -211,7 +211,7 @@ def test_a_classification_is_held_against_it_in_exact_match(folder: Path) -> Non
     assert result["right"]["tuned"]["value"] == pytest.approx(58 / 60, abs=1e-6)
     assert (result["right"]["lost"], result["right"]["won"]) == (2, 0)
     assert result["verdict"] == "not_shown"
-    assert result["words"].startswith("A linear model is ahead, though by no more than chance can do")
+    assert result["words"].startswith("A linear model is ahead of the tuned one, though perhaps by chance")
 
 
 def test_where_a_task_has_no_labels_the_rule_does_not_apply(folder: Path) -> None:

@@ -88,7 +88,7 @@ def words(whole: dict[str, Any], labels: list[dict[str, Any]], lost: list[str], 
         "not_shown": f"No difference between the tuned model and a linear model ({NAME}) is shown",
     }[whole["verdict"]]
     if whole["verdict"] == "not_shown" and difference["value"] < 0:
-        start = f"A linear model is ahead, though by no more than chance can do: {NAME} against the tuned model"
+        start = f"A linear model is ahead of the tuned one, though perhaps by chance ({NAME})"
     if lost and whole["verdict"] != "worse":
         start = f"A linear model wins at {', '.join(lost)}. {start}"
     what = f"the label ({names})" if len(labels) == 1 else f"all labels ({names})"

@@ -12,7 +12,8 @@ from typing import Any, get_args
 from stages.common.params import FailureClass, Params
 from stages.common.predictions import Row
 from stages.common.scoring import Score, field_counts
-from stages.common.stats import ClusterBootstrap, f1, macro_f1, precision, recall
+from stages.common.spans import span_columns
+from stages.common.stats import ClusterBootstrap, f1, macro_f1, precision, ratio, recall
 
 LENGTHS = (200, 500, 1000, 2000, 5000)  # upper bounds of the bands of input length, in characters
 LARGEST = 50  # so many customers, and tags, are listed one by one
@@ -48,6 +49,9 @@ def metrics(model: str, rows: list[Row], scores: list[Score], params: Params) ->
         for name, of in (("field_precision", precision), ("field_recall", recall), ("field_f1", f1)):
             found[name] = bootstrap.statistic(counts, of).rounded()
         found["by_field"] = by_field(scores)
+    if params.eval.spans:
+        for way, columns in span_columns(rows, params.eval.spans).items():
+            found[f"span_{way}_f1"] = bootstrap.statistic(columns, ratio).rounded()
     if params.task.kind == "classification":
         found["label_accuracy"] = found["exact_match"]
         found["macro_f1"] = bootstrap.statistic(label_counts(scores), macro_f1).rounded()

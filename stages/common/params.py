@@ -252,7 +252,19 @@ FailureClass = Literal[
     "wrong_refusal",
     "wrong_format",
 ]
-Measure = Literal["parses", "schema_validity", "exact_match", "field_precision", "field_recall", "field_f1", "macro_f1"]
+Measure = Literal[
+    "parses",
+    "schema_validity",
+    "exact_match",
+    "field_precision",
+    "field_recall",
+    "field_f1",
+    "span_strict_f1",
+    "span_exact_f1",
+    "span_partial_f1",
+    "span_type_f1",
+    "macro_f1",
+]
 Limit = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -284,6 +296,7 @@ class Eval(Block):
     merge: bool
     again: NotNegative
     constrained: NotNegative
+    spans: list[Text]
     confidence: Share
     draws: Annotated[int, Field(ge=200)]
     policy: dict[Text, Regex]

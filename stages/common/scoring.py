@@ -241,7 +241,7 @@ def field_counts(fields: Fields) -> tuple[int, int, int]:
 
 def token_f1(target: str, prediction: str) -> float:
     """F1 of the words that two texts share, as SQuAD counts them but with articles kept; 1 where both are empty."""
-    due, said = Counter(_words(target)), Counter(_words(prediction))
+    due, said = Counter(words_of(target)), Counter(words_of(prediction))
     if not due or not said:
         return float(due == said)
     return 2 * (due & said).total() / (due.total() + said.total())
@@ -252,14 +252,14 @@ class Source:
 
     def __init__(self, text: str) -> None:
         self._text = unicodedata.normalize("NFKC", text)
-        self._run = f" {' '.join(_words(text))} "
+        self._run = f" {' '.join(words_of(text))} "
         self._numbers: set[float] | None = None
         self._dates: set[tuple[int | None, int, int]] | None = None
 
     def has(self, value: Any) -> bool:
         """Whether the text has that string (as a run of words, or a date in another spelling) or that number."""
         if isinstance(value, str):
-            words = _words(value)
+            words = words_of(value)
             found = f" {' '.join(words)} " in self._run if words else value.strip() in self._text
             return found or self._has_date(value)
         if self._numbers is None:
@@ -348,7 +348,8 @@ def _walk(part: Any, path: str, root: dict[str, Any], closed: set[str], seen: tu
         _walk(found, path, root, closed, (*seen, reference))
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
+    """The words of a text, without case and punctuation."""
     return re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold())
 
 
