@@ -67,6 +67,7 @@ def run(params: Params) -> None:
         "against": against,
         "noise_floor": noise_floor(Report("eval/base/metrics", "eval@base"), params.compare.confidence),
         "constrained": constrained(),
+        "retrieval": retrieval(base, tuned),
     }
     write_json(REPORTS / "comparison.json", comparison)
     write_transitions(REPORTS / "transitions.csv", base, tuned)
@@ -260,6 +261,19 @@ def noise_floor(metrics: Report, confidence: float) -> dict[str, Any]:
     lost, won, n = again["lost"], again["won"], again["records"]
     difference = newcombe_paired(0, lost, won, n, confidence)
     return {"measured": True, **again, "difference": difference.rounded()}
+
+
+def retrieval(base: list[Prediction], tuned: list[Prediction]) -> dict[str, Any] | None:
+    """Of the failing records with context, those whose context lacks what was due; None where no record has context."""
+    judged = [(one, two) for one, two in zip(base, tuned, strict=True) if two.get("retrieved") is not None]
+    if not judged:
+        return None
+    failing: dict[str, Any] = {}
+    for place, model in enumerate(("base", "tuned")):
+        rows = [pair[place] for pair in judged if not pair[place]["exact_match"]]
+        lacking = sum(not row["retrieved"] for row in rows)
+        failing[model] = {"retrieval": lacking, "model": len(rows) - lacking}
+    return {"records": len(judged), "not_retrieved": sum(not two["retrieved"] for _, two in judged), **failing}
 
 
 def constrained() -> list[dict[str, Any]]:

@@ -49,6 +49,15 @@ def metrics(model: str, rows: list[Row], scores: list[Score], params: Params) ->
         for name, of in (("field_precision", precision), ("field_recall", recall), ("field_f1", f1)):
             found[name] = bootstrap.statistic(counts, of).rounded()
         found["by_field"] = by_field(scores)
+    judged = [score for score in scores if score.retrieved is not None]
+    if judged:
+        failing = Counter("model" if score.retrieved else "retrieval" for score in judged if not score.exact_match)
+        missing = sum(not score.retrieved for score in judged)
+        found["retrieval"] = {
+            "records": len(judged),
+            "not_retrieved": missing,
+            "failing": dict(sorted(failing.items())),
+        }
     if params.eval.spans:
         for way, columns in span_columns(rows, params.eval.spans).items():
             found[f"span_{way}_f1"] = bootstrap.statistic(columns, ratio).rounded()

@@ -36,6 +36,7 @@ def prediction(record: Row, text: str, score: Score, *, finish: str, tokens: int
         "outcome": score.outcome,
         "reason": score.reason,
         "fields": score.fields,
+        "retrieved": score.retrieved,
     }
 
 

@@ -15,6 +15,10 @@ primary class, the first of these that holds:
 6. `wrong_value`: a field has a wrong or uncalled-for value, or only the order in a list is wrong.
 7. `omission`: all that is wrong is that values are missing (null, absent or empty).
 
+Where a record has retrieved context, its evidence is what is due: it was `retrieved` if every due value (but what the
+schema lists) is in context or input, by the rules of 5. A failing record that lacks it is a failure of retrieval, whatever
+its class; one that has it is the model's.
+
 Fields: an object's leaves by dotted path; a list is a multiset of items, one row each, its path ending in `[]`. Null,
 absent and empty are "no value"; where both have none there is no row. A prediction that doesn't parse, or is the
 refusal, misses every field; one that parses but breaks the schema is compared as it stands.
@@ -40,7 +44,7 @@ Fields = list[dict[str, Any]]
 
 @dataclass(slots=True)
 class Score:
-    """How one prediction fares. The last four are None where the task's kind has no such thing."""
+    """How one prediction fares. The last five are None where the task's kind has no such thing."""
 
     parses: bool
     schema_valid: bool
@@ -54,6 +58,7 @@ class Score:
     tool_names: bool | None = None  # the right tools were called
     tool_calls: bool | None = None  # and with the right arguments
     token_f1: float | None = None
+    retrieved: bool | None = None  # whether context and input had what was due
 
 
 class Scorer:
@@ -86,7 +91,12 @@ class Scorer:
             refused=said.kind == "refusal",
         )
         if self.task.is_json:
-            score.fields = compare_fields(self._fields_of(due), self._fields_of(said))
+            wanted = self._fields_of(due)
+            score.fields = compare_fields(wanted, self._fields_of(said))
+            if context is not None and due.kind == "answer":
+                text = Source(f"{source}\n{context}")
+                values = ((path, value) for path, found in wanted.items() for value in found)
+                score.retrieved = all(self._grounded(value, path, text) for path, value in values)
         if self.task.kind == "classification":
             score.labels = (_label(due) or "", _label(said))
         elif self.task.kind == "tool_call":
