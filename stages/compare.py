@@ -1,4 +1,4 @@
-"""Compare the tuned model with the base on the same records: `python -m stages.compare`.
+"""Compare the tuned model with the base and the linear model on the same records: `python -m stages.compare`.
 
 Everything is paired. The verdict asks two things of exact match: the interval of the difference, from a bootstrap that
 draws customers, must leave out zero (records of one customer resemble each other), and the exact McNemar test on the
@@ -17,14 +17,27 @@ from typing import Any
 
 from stages.common.errors import run_stage
 from stages.common.files import REPORTS, atomic, write_json
+from stages.common.linear import against_linear
 from stages.common.params import Compare, Params, load_params
 from stages.common.reports import FAILURES, Prediction, Report, check_paired, read_predictions
 from stages.common.scoring import field_counts
-from stages.common.stats import ClusterBootstrap, Interval, f1, macro_f1, mcnemar, newcombe_paired, precision, recall
+from stages.common.spans import span_columns
+from stages.common.stats import (
+    ClusterBootstrap,
+    Interval,
+    f1,
+    judge,
+    macro_f1,
+    mcnemar,
+    newcombe_paired,
+    precision,
+    ratio,
+    recall,
+)
+from stages.common.task import Task
 
 log = logging.getLogger("compare")
 
-OPPONENTS = ("base",)  # what the tuned model is held against, each a folder of reports/eval
 CONTENT = ("hallucination", "wrong_value", "omission")  # classes of answers that can be read; the form is judged first
 LENGTHS = (200, 500, 1000, 2000, 5000)  # upper bounds of the bands of input length, in characters
 BANDS = (*(f"up to {top}" for top in LENGTHS), f"over {LENGTHS[-1]}")
@@ -39,32 +52,36 @@ def run(params: Params) -> None:
         draws=params.compare.draws,
         seed=params.seed,
     )
-    against = {}
-    for name in OPPONENTS:
-        other = read_predictions(name)
-        check_paired(name, other, "tuned", tuned)
-        against[name] = compare(name, other, tuned, bootstrap, params.compare, params.task.kind)
-        log.info(against[name]["words"])
+    base = read_predictions("base")
+    check_paired("base", base, "tuned", tuned)
+    against = {
+        "base": compare(base, tuned, bootstrap, params.compare, params.task.kind, params.eval.spans),
+        "classical": against_linear(base, tuned, Task(params.task), params.compare, params.seed),
+    }
+    for result in against.values():
+        log.info(result["words"])
     comparison = {
         "records": bootstrap.records,
         "groups": bootstrap.clusters,
         "confidence": params.compare.confidence,
         "against": against,
         "noise_floor": noise_floor(Report("eval/base/metrics", "eval@base"), params.compare.confidence),
+        "constrained": constrained(),
+        "retrieval": retrieval(base, tuned),
     }
     write_json(REPORTS / "comparison.json", comparison)
-    write_transitions(REPORTS / "transitions.csv", read_predictions("base"), tuned)
+    write_transitions(REPORTS / "transitions.csv", base, tuned)
 
 
 def compare(
-    name: str,
     other: list[Prediction],
     tuned: list[Prediction],
     bootstrap: ClusterBootstrap,
     params: Compare,
     kind: str,
+    spans: list[str],
 ) -> dict[str, Any]:
-    """The tuned model against another one, on the same records in the same order.
+    """The tuned model against the base, on the same records in the same order.
 
     Lists hold what a page shows and DVC's metric tables need not; rates and differences are shares of 1.
     """
@@ -75,7 +92,7 @@ def compare(
     verdict = judge(difference, test.p, 1 - params.confidence)
     return {
         "verdict": verdict,
-        "words": words(name, verdict, passed, difference, test, params.confidence),
+        "words": words(verdict, passed, difference, test, params.confidence),
         "exact_match": {
             "other": round(sum(passed["other"]) / len(tuned), 6),
             "tuned": round(sum(passed["tuned"]) / len(tuned), 6),
@@ -92,28 +109,19 @@ def compare(
             if needed is None
             else round(params.difference * math.sqrt(needed / bootstrap.records), 6),
         },
-        "measures": measures(other, tuned, bootstrap, kind),
+        "measures": measures(other, tuned, bootstrap, kind, spans),
         "failures": failures(other, tuned, bootstrap),
         "transitions": transitions(other, tuned),
         "slices": slices(other, tuned, params.confidence),
     }
 
 
-def judge(difference: Interval, p: float, alpha: float) -> str:
-    """`better`, `worse`, or `not_shown` where interval and test do not both leave out zero on one side."""
-    if p >= alpha or difference.low <= 0 <= difference.high:
-        return "not_shown"
-    return "better" if difference.value > 0 else "worse"
-
-
-def words(
-    name: str, verdict: str, passed: dict[str, list[bool]], difference: Interval, test: Any, confidence: float
-) -> str:
+def words(verdict: str, passed: dict[str, list[bool]], difference: Interval, test: Any, confidence: float) -> str:
     """The comparison in one line."""
     start = {
-        "better": f"The tuned model beats {_the(name)}",
-        "worse": f"The tuned model is worse than {_the(name)}",
-        "not_shown": f"No difference between the tuned model and {_the(name)} is shown",
+        "better": "The tuned model beats the base",
+        "worse": "The tuned model is worse than the base",
+        "not_shown": "No difference between the tuned model and the base is shown",
     }[verdict]
     n = len(passed["tuned"])
     rates = {model: sum(flags) / n for model, flags in passed.items()}
@@ -126,7 +134,7 @@ def words(
 
 
 def measures(
-    other: list[Prediction], tuned: list[Prediction], bootstrap: ClusterBootstrap, kind: str
+    other: list[Prediction], tuned: list[Prediction], bootstrap: ClusterBootstrap, kind: str, spans: list[str]
 ) -> list[dict[str, Any]]:
     """The ladder: each measure of both models and their paired difference, with intervals."""
     rows = []
@@ -138,6 +146,11 @@ def measures(
         for name, of in (("field_precision", precision), ("field_recall", recall), ("field_f1", f1)):
             ones, twos = (bootstrap.statistic(model, of) for model in fields)
             rows.append((name, ones, twos, bootstrap.difference(fields[0], fields[1], of)))
+    if spans:
+        columns = [span_columns(model, spans) for model in (other, tuned)]
+        for way, spans_of_other in columns[0].items():
+            ones, twos = bootstrap.statistic(spans_of_other, ratio), bootstrap.statistic(columns[1][way], ratio)
+            rows.append((f"span_{way}_f1", ones, twos, bootstrap.difference(spans_of_other, columns[1][way], ratio)))
     if kind == "classification":
         counts = label_counts(other, tuned)
         ones, twos = (bootstrap.statistic(model, macro_f1) for model in counts)
@@ -250,6 +263,25 @@ def noise_floor(metrics: Report, confidence: float) -> dict[str, Any]:
     return {"measured": True, **again, "difference": difference.rounded()}
 
 
+def retrieval(base: list[Prediction], tuned: list[Prediction]) -> dict[str, Any] | None:
+    """Of the failing records with context, those whose context lacks what was due; None where no record has context."""
+    judged = [(one, two) for one, two in zip(base, tuned, strict=True) if two.get("retrieved") is not None]
+    if not judged:
+        return None
+    failing: dict[str, Any] = {}
+    for place, model in enumerate(("base", "tuned")):
+        rows = [pair[place] for pair in judged if not pair[place]["exact_match"]]
+        lacking = sum(not row["retrieved"] for row in rows)
+        failing[model] = {"retrieval": lacking, "model": len(rows) - lacking}
+    return {"records": len(judged), "not_retrieved": sum(not two["retrieved"] for _, two in judged), **failing}
+
+
+def constrained() -> list[dict[str, Any]]:
+    """What `eval` found of decoding held to the schema beside free decoding, a row a model; none where it was not asked."""
+    rows = ((model, Report(f"eval/{model}/metrics", f"eval@{model}").content) for model in ("base", "tuned"))
+    return [{"name": model} | metrics["constrained"] for model, metrics in rows if "constrained" in metrics]
+
+
 def write_transitions(path: Path, other: list[Prediction], tuned: list[Prediction]) -> None:
     """One line a record, `base,tuned`, for DVC's confusion plot."""
     lines = ["base,tuned", *(f"{a['outcome']},{b['outcome']}" for a, b in zip(other, tuned, strict=True))]
@@ -259,10 +291,6 @@ def write_transitions(path: Path, other: list[Prediction], tuned: list[Predictio
 
 def _flags(rows: list[Prediction], key: str) -> list[bool]:
     return [bool(row[key]) for row in rows]
-
-
-def _the(name: str) -> str:
-    return {"base": "the base"}.get(name, f"the {name} baseline")
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -22,6 +22,7 @@ log = logging.getLogger("gate")
 
 REPORT = REPORTS / "gate.json"
 PASS, FAIL, UNSURE = "pass", "fail", "too_little_data"
+NOT_APPLICABLE = "not_applicable"  # of a rule that the task gives no ground for: it weighs nothing, but is listed
 UNITS = {"s": " s", "tokens/s": " tokens/s", "count": ""}
 Rule = dict[str, Any]
 
@@ -50,32 +51,15 @@ def sample_rules(gate: Gate, comparison: Report) -> Iterator[Rule]:
     """Enough records, of enough groups (customers), for an interval to mean something."""
     for key, least, things in (("records", gate.min_records, "records"), ("groups", gate.min_groups, "groups")):
         count = comparison.at(key)
-        yield {
-            "name": f"sample.{key}",
-            "words": f"The holdout must have at least {least} {things}",
-            "value": count,
-            "low": None,
-            "high": None,
-            "threshold": least,
-            "unit": "count",
-            "outcome": PASS if count >= least else UNSURE,
-            "reason": f"it has {count}",
-        }
+        outcome, text = PASS if count >= least else UNSURE, f"The holdout must have at least {least} {things}"
+        yield row(f"sample.{key}", text, count, least, "count", outcome, f"it has {count}")
 
 
 def quality_rules(gate: Gate, comparison: Report) -> Iterator[Rule]:
     """Superiority over each opponent; floors, ceilings and non-inferiority for the tuned model."""
     enough = comparison.at("records") >= gate.min_records and comparison.at("groups") >= gate.min_groups
     for name, margin in gate.superiority.items():
-        result = comparison.at("against", name, "exact_match")
-        text = f"Exact match must beat that of {name} by more than {100 * margin:g} points"
-        rule = judge(f"superiority.{name}", text, result["difference"], ">", margin, "points", enough)
-        if rule["outcome"] == PASS and result["p"] >= 1 - comparison.at("confidence"):
-            rule |= {
-                "outcome": UNSURE,
-                "reason": f"{rule['reason']}, but the McNemar test disagrees (p = {result['p']:.2g})",
-            }
-        yield rule
+        yield superiority(name, margin, comparison, enough)
     for measure, floor in gate.floors.items():
         measured = comparison.row("against", "base", "measures", name=measure)["tuned"]
         text = f"{plain(measure)} must be at least {100 * floor:g}%"
@@ -85,10 +69,33 @@ def quality_rules(gate: Gate, comparison: Report) -> Iterator[Rule]:
         text = f"{plain(failure)} may be at most {100 * ceiling:g}% of the answers"
         yield judge(f"ceiling.{failure}", text, measured, "<=", ceiling, "share", enough)
     for failure, margin in gate.margins.items():
-        row = comparison.row("against", "base", "failures", name=failure)
+        found = comparison.row("against", "base", "failures", name=failure)
         text = f"{plain(failure)} may grow by at most {100 * margin:g} points against the base"
-        rule = judge(f"growth.{failure}", text, row["growth"], "<=", margin, "points", enough)
-        yield rule | {"reason": f"{rule['reason']}; {row['judged']} records can be judged for it"}
+        rule = judge(f"growth.{failure}", text, found["growth"], "<=", margin, "points", enough)
+        yield rule | {"reason": f"{rule['reason']}; {found['judged']} records can be judged for it"}
+
+
+def superiority(name: str, margin: float, comparison: Report, enough: bool) -> Rule:
+    """The tuned model must beat `base` in exact match, and `classical` in records with all labels right."""
+    if name == "base":
+        what, result = "Exact match", comparison.at("against", "base", "exact_match")
+    else:
+        what = "The share of records with all labels right"
+        if not comparison.at("against", name, "applies"):
+            text, reason = f"{what} must beat that of the linear model", "the task has no labels: this does not apply"
+            return row(f"superiority.{name}", text, None, margin, "points", NOT_APPLICABLE, reason)
+        result = comparison.at("against", name, "right")
+    of = {"base": "the base", "classical": "the linear model"}[name]
+    text = f"{what} must beat that of {of} by more than {100 * margin:g} points"
+    if margin < 0:
+        text = f"{what} may be less than {-100 * margin:g} points behind that of {of}"
+    rule = judge(f"superiority.{name}", text, result["difference"], ">", margin, "points", enough)
+    if rule["outcome"] == PASS and margin >= 0 and result["p"] >= 1 - comparison.at("confidence"):
+        rule |= {
+            "outcome": UNSURE,
+            "reason": f"{rule['reason']}, but the McNemar test disagrees (p = {result['p']:.2g})",
+        }
+    return rule
 
 
 def serving_rules(gate: Gate, benchmark: Report) -> Iterator[Rule]:
@@ -130,17 +137,9 @@ def judge(
     value, low, high = (
         f"{100 * measured[key]:{'+' if unit == 'points' else ''}.1f}" for key in ("value", "low", "high")
     )
-    interval = {key: measured[key] for key in ("value", "low", "high")}
     reason = f"measured {value}{'%' if unit == 'share' else ' points'}, interval {low} to {high}"
-    return {
-        "name": name,
-        "words": text,
-        **interval,
-        "threshold": threshold,
-        "unit": unit,
-        "outcome": outcome,
-        "reason": reason,
-    }
+    ends = {key: measured[key] for key in ("low", "high")}
+    return row(name, text, measured["value"], threshold, unit, outcome, reason, **ends)
 
 
 def exact(name: str, text: str, value: float | None, sign: str, threshold: float, unit: str) -> Rule:
@@ -150,11 +149,19 @@ def exact(name: str, text: str, value: float | None, sign: str, threshold: float
         reason = "nothing was measured"
     else:
         reason = f"measured {100 * value:g}%" if unit == "share" else f"measured {value:g}" + UNITS[unit]
-    empty = {"value": value, "low": None, "high": None}
+    return row(name, text, value, threshold, unit, outcome, reason)
+
+
+def row(
+    name: str, text: str, value: float | None, threshold: float, unit: str, outcome: str, reason: str, **interval: float
+) -> Rule:
+    """A rule as gate.json lists it; `interval`: its `low` and `high`, where it is about a sample."""
     return {
         "name": name,
         "words": text,
-        **empty,
+        "value": value,
+        "low": interval.get("low"),
+        "high": interval.get("high"),
         "threshold": threshold,
         "unit": unit,
         "outcome": outcome,
@@ -175,6 +182,7 @@ def verdict_of(rules: list[Rule]) -> str:
 
 def words(verdict: str, rules: list[Rule]) -> str:
     """What the verdict means and why, in one line: the first rule that stands against shipping."""
+    rules = [rule for rule in rules if rule["outcome"] != NOT_APPLICABLE]
     if verdict == PASS:
         return f"May ship: all {len(rules)} rules hold."
     first, *others = [rule for rule in rules if rule["outcome"] == verdict]

@@ -22,7 +22,12 @@ from stages.common.files import REPORTS, write_text
 from stages.common.params import Params, load_params
 from stages.common.reports import OUTCOMES, Prediction, Report, check_paired, read_predictions
 
-VERDICTS = {"pass": "Pass", "fail": "Fail", "too_little_data": "Too little data"}
+VERDICTS = {
+    "pass": "Pass",
+    "fail": "Fail",
+    "too_little_data": "Too little data",
+    "not_applicable": "Does not apply",
+}
 PAGE = REPORTS / "comparison.html"
 FOLDER = Path(__file__).parent
 # Characters that can't be seen or that reorder others (the joiners of emoji and of Persian are left alone).
@@ -195,6 +200,16 @@ def serving(benchmark: Report) -> dict[str, Any]:
     return {"charts": charts, "models": benchmark.at("models"), "server": benchmark.at("server")}
 
 
+def constrained(comparison: Report) -> list[dict[str, Any]]:
+    """What holding the models to the schema fixes, hides and costs, a row a model, with the seconds it took."""
+    return [row | timing(row["name"]).at("constrained") for row in comparison.at("constrained")]
+
+
+def timing(model: str) -> Report:
+    """What `eval` measured of a model's run."""
+    return Report(f"measured/eval_{model}", f"eval@{model}")
+
+
 def matrix(transitions: list[dict[str, Any]], records: int) -> dict[str, Any]:
     """The outcomes of the base (rows) by those of the tuned model (columns), passes first, with totals and shades."""
     counts = {(row["other"], row["tuned"]): row["records"] for row in transitions}
@@ -240,9 +255,8 @@ def render(
         group=group,
         comparison=comparison.content,
         result=result,
-        comparisons=[
-            one["words"] for one in sorted(comparison.at("against").values(), key=lambda one: one["verdict"] != "worse")
-        ],
+        constrained=constrained(comparison),
+        linear=comparison.at("against", "classical"),
         gate=gate.content,
         verdicts=VERDICTS,
         matrix=matrix(result["transitions"], comparison.at("records")),

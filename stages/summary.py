@@ -1,4 +1,4 @@
-"""Not a stage: print what the last run found, base against tuned, as a short table: `python -m stages.summary`."""
+"""Not a stage: print what the last run found, base, tuned and linear model, as a short table: `python -m stages.summary`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ MEASURES = {
     "label accuracy": "label_accuracy",
     "macro F1": "macro_f1",
 }
+Line = tuple[str, ...]
 
 
 def interval(measure: dict[str, float] | None) -> str:
@@ -24,10 +25,10 @@ def interval(measure: dict[str, float] | None) -> str:
     return f"{100 * measure['value']:.1f} % [{100 * measure['low']:.1f}, {100 * measure['high']:.1f}]"
 
 
-def rows() -> list[tuple[str, str, str]]:
+def rows() -> list[Line]:
     """The table: what, base, tuned."""
     base, tuned = (read_json(REPORTS / "eval" / model / "metrics.json") for model in ("base", "tuned"))
-    table = [
+    table: list[Line] = [
         (words, interval(base.get(key)), interval(tuned.get(key)))
         for words, key in MEASURES.items()
         if base.get(key) or tuned.get(key)
@@ -41,6 +42,51 @@ def rows() -> list[tuple[str, str, str]]:
         table.append((words, latency(base_level, quantile), latency(tuned_level, quantile)))
     table.append(("output tokens/s", throughput(base_level), throughput(tuned_level)))
     return table
+
+
+def label_rows(linear: dict[str, Any]) -> list[Line]:
+    """The table of labels: what, floor, linear model, base, tuned; empty where the task has none."""
+    if not linear["applies"]:
+        return []
+    return [
+        ("labels right", "most frequent", "linear model", "base", "tuned"),
+        *(
+            (
+                row.get("name", "all of a record"),
+                f"{100 * row['floor']:.1f} %" if "floor" in row else "-",
+                *(interval(row[model]) for model in ("classical", "base", "tuned")),
+            )
+            for row in [*linear["labels"], linear["right"]]
+        ),
+    ]
+
+
+def constrained_rows(found: list[dict[str, Any]]) -> list[Line]:
+    """The table of decoding held to the schema, each cell free and held; empty where `eval` was not asked for it."""
+    if not found:
+        return []
+    times = {row["name"]: read_json(REPORTS / "measured" / f"eval_{row['name']}.json")["constrained"] for row in found}
+    return [
+        ("held to the schema", "records", "valid", "exact match", "fixed", "hidden", "lost", "seconds"),
+        *(
+            (
+                row["name"],
+                str(row["records"]),
+                *(f"{row['free'][key]} -> {row['constrained'][key]}" for key in ("schema_validity", "exact_match")),
+                *(str(row[key]) for key in ("fixed", "hidden", "lost")),
+                f"{times[row['name']]['free_seconds']:.1f} -> {times[row['name']]['seconds']:.1f}",
+            )
+            for row in found
+        ),
+    ]
+
+
+def show(table: list[Line]) -> None:
+    """Print the lines with their columns aligned, the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for words, *cells in table:
+        line = "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
+        print(f"  {words:<{widths[0]}}  {line}")
 
 
 def level_of(model: str) -> dict[str, Any] | None:
@@ -62,15 +108,22 @@ def throughput(level: dict[str, Any] | None) -> str:
 def main(arguments: argparse.Namespace) -> None:
     """Command line: no options of its own."""
     try:
-        table = [("", "base", "tuned"), *rows()]
+        table: list[Line] = [("", "base", "tuned"), *rows()]
+        comparison = read_json(REPORTS / "comparison.json")
+        linear, held = comparison["against"]["classical"], constrained_rows(comparison["constrained"])
         gate = read_json(REPORTS / "gate.json")
         records = read_json(REPORTS / "eval/tuned/metrics.json")["records"]
     except FileNotFoundError as error:
         raise HallmarkError("no such report", file=error.filename, remedy="run `dvc repro` first") from None
-    widths = [max(len(row[column]) for row in table) for column in range(3)]
-    print(f"\n{records} holdout records; intervals in brackets\n")
-    for words, base, tuned in table:
-        print(f"  {words:<{widths[0]}}  {base:>{widths[1]}}  {tuned:>{widths[2]}}".rstrip())
+    print()
+    if linear["wins"]:
+        print(f"{linear['words']}\n")
+    print(f"{records} holdout records; intervals in brackets\n")
+    show(table)
+    for more in (label_rows(linear), held):
+        if more:
+            print()
+            show(more)
     print(f"\ngate: {gate['verdict'].replace('_', ' ')}. {gate['words']}")
     print(f"report: {REPORTS / 'comparison.html'}")
 

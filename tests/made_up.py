@@ -76,11 +76,15 @@ def write_predictions(root: Path, model: str, rows: Iterable[dict[str, Any]]) ->
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def write_models(root: Path, base: list[str], tuned: list[str], groups: int = 12) -> None:
-    """Predictions of both models with these outcomes, on the same records."""
-    for model, drawn in (("base", base), ("tuned", tuned)):
+def write_models(
+    root: Path, base: list[str], tuned: list[str], groups: int = 12, linear: list[str] | None = None
+) -> None:
+    """Predictions of the models with these outcomes, on the same records; without `linear` there are no labels."""
+    for model, drawn in (("base", base), ("tuned", tuned), ("classical", linear or [])):
         of = customers(len(drawn), groups)
         write_predictions(root, model, (prediction(i, of[i], outcome) for i, outcome in enumerate(drawn)))
+    labels = [{"name": "intent", "floor": 0.4}, {"name": "(refusal)", "floor": 0.9}] if linear else []
+    write_json(root / "reports/eval/classical/metrics.json", {"model": "classical", "labels": labels})
 
 
 def write_other_reports(root: Path) -> None:
@@ -103,5 +107,8 @@ def write_other_reports(root: Path) -> None:
     write_json(root / "reports/benchmark.json", {"server": "transformers", "models": models})
     write_json(root / "reports/mask.json", {"left_after_masking": 0})
     write_json(root / "reports/split.json", {"leaks": 0, "holdout_unchanged": True})
+    linear = root / "reports/eval/classical/metrics.json"
+    if not linear.exists():
+        write_json(linear, {"model": "classical", "labels": []})
     curve = "step,split,loss\n0,validation,2.5\n1,train,2.4\n2,train,1.1\n2,validation,1.2\n"
     (root / "reports/sft_curve.csv").write_text(curve, encoding="utf-8")

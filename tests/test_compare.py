@@ -114,6 +114,20 @@ def test_the_noise_floor_is_what_eval_found_when_the_base_answered_again(folder)
     )
 
 
+def test_failures_of_retrieval_are_told_from_the_models_own(folder):
+    assert compared(folder, ["pass"] * 9, ["pass"] * 9)["retrieval"] is None
+    for model, drawn in (("base", ["wrong_value"] * 10), ("tuned", ["pass"] * 4 + ["omission"] * 6)):
+        rows = [prediction(i, f"C{i % 3}", o, context="some", retrieved=i < 8) for i, o in enumerate(drawn)]
+        write_predictions(folder, model, rows)
+    compare.run(PARAMS)
+    assert read_json(folder / "reports/comparison.json")["retrieval"] == {
+        "records": 10,
+        "not_retrieved": 2,
+        "base": {"retrieval": 2, "model": 8},
+        "tuned": {"retrieval": 2, "model": 4},
+    }
+
+
 def test_labels_have_a_macro_f1_that_a_frequent_label_does_not_carry(folder):
     due = ["often"] * 90 + ["seldom"] * 10
     for model, said in (("base", ["often"] * 100), ("tuned", ["often"] * 90 + ["seldom"] * 5 + ["broken"] * 5)):
@@ -123,6 +137,7 @@ def test_labels_have_a_macro_f1_that_a_frequent_label_does_not_carry(folder):
             valid = {"parses": True, "schema_valid": text != "broken", "fields": []}
             rows.append(prediction(i, f"C{i % 10}", outcome, target=target, prediction=text, **valid))
         write_predictions(folder, model, rows)
+    write_json(folder / "reports/eval/classical/metrics.json", {"labels": []})
     compare.run(PARAMS.model_copy(update={"task": PARAMS.task.model_copy(update={"kind": "classification"})}))
     rows = read_json(folder / "reports/comparison.json")["against"]["base"]["measures"]
     macro = row(rows, "macro_f1")

@@ -14,14 +14,17 @@ import pytest
 from stages import eval as stage_eval
 from stages.common.errors import HallmarkError
 from stages.common.files import ADAPTER, BASE, HOLDOUT, write_json
+from stages.common.metrics import metrics as metrics_of
 from stages.common.model import TRAINING
 from stages.common.params import load_params
+from stages.common.predictions import write_rows
 from stages.common.records import write_records
 from stages.common.reports import read_predictions
 from stages.common.scoring import Score
+from stages.common.task import Task
 from tests.test_sft import some_records
 from tests.tiny import make_tiny_base
-from tests.workspace import change_params, make_workspace, stage
+from tests.workspace import ROOT, change_params, make_workspace, stage
 
 SETTINGS = {
     "eval.max_new_tokens": 12,
@@ -29,6 +32,7 @@ SETTINGS = {
     "eval.dtype": "float32",
     "eval.draws": 200,
     "eval.again": 5,
+    "eval.constrained": 0,
     "compute.threads": 1,
 }
 
@@ -280,6 +284,57 @@ def test_what_is_missing_is_one_clear_error_and_earlier_results_stay(at: Path) -
         evaluate()
 
 
+def test_constrained_decoding_stands_beside_free_decoding_and_ends_in_valid_answers(at: Path) -> None:
+    free, _ = evaluate(max_new_tokens=40, again=0)
+    rows, metrics = evaluate(constrained=6)
+    assert texts(rows) == texts(free)
+    held = {row["id"]: row["constrained"] for row in rows if "constrained" in row}
+    assert list(held) == ["T-0", "T-1", "T-3", "T-5", "T-6", "T-8"]
+    task = Task(load_params().task)
+    whole = [said["prediction"] for said in held.values() if said["finish"] == "stop"]
+    assert whole
+    assert all(task.parse(text).kind != "invalid" for text in whole)
+    found = metrics["constrained"]
+    assert (found["records"], found["free"]["schema_validity"], found["lost"]) == (6, 0, 0)
+    assert found["constrained"]["schema_validity"] == len(whole) == found["fixed"] + found["hidden"]
+    assert found["constrained"]["cut_off"] == 6 - len(whole)
+    measured = json.loads(Path("reports/measured/eval_base.json").read_text(encoding="utf-8"))
+    assert measured["constrained"].keys() == {"records", "seconds", "free_seconds"}
+    again, _ = evaluate()
+    assert again == rows
+
+
+def test_labels_are_constrained_to_their_list_and_every_answer_ends(
+    make_engine: Callable[..., Any], tmp_path: Path
+) -> None:
+    from stages.common.constrained import grammar_of
+    from stages.common.harness import evaluate as run_engine
+
+    schema = tmp_path / "labels.json"
+    write_json(schema, {"enum": ['say "no"', "ja, später"]})
+    task = Task(
+        load_params().task.model_copy(
+            update={"kind": "classification", "schema_file": str(schema), "refusal": "not allowed"}
+        )
+    )
+    engine = make_engine(max_new_tokens=40, grammar=grammar_of(task))
+    records = some_holdout().rows(named=True)
+    answers = run_engine(engine, records, lambda _, text: scored("pass", labels=("x", text)))
+    assert all(answer.finish == "stop" for answer, _ in answers)
+    assert {str(answer) for answer, _ in answers} <= {'say "no"', "ja, später", "not allowed"}
+
+
+def test_what_can_not_be_constrained_by_is_an_error(tmp_path: Path) -> None:
+    from stages.common.constrained import grammar_of
+
+    write_json(tmp_path / "schema.json", {"type": "array", "uniqueItems": True})
+    task = load_params(ROOT / "params.yaml").task
+    with pytest.raises(HallmarkError, match="can't be made a grammar"):
+        grammar_of(Task(task.model_copy(update={"schema_file": str(tmp_path / "schema.json")})))
+    with pytest.raises(HallmarkError, match="no schema to constrain by"):
+        grammar_of(Task(task.model_copy(update={"kind": "text", "schema_file": None})))
+
+
 def scored(outcome: str, **values: Any) -> Score:
     passed = outcome == "pass"
     defaults: dict[str, Any] = {"parses": True, "schema_valid": True, "refusal_due": False, "refused": False}
@@ -312,7 +367,7 @@ def test_metrics_are_the_sums_of_their_records(at: Path) -> None:
         scored("pass", refusal_due=True, refused=True),
         scored("wrong_refusal", refused=True),
     ]
-    metrics = stage_eval.metrics("tuned", lines(scores), scores, load_params())
+    metrics = metrics_of("tuned", lines(scores), scores, load_params())
     assert metrics["exact_match"]["value"] == pytest.approx(2 / 6, abs=1e-6)
     assert metrics["parses"]["value"] == metrics["schema_validity"]["value"] == pytest.approx(5 / 6, abs=1e-6)
     assert metrics["field_precision"]["value"] == pytest.approx(4 / 6, abs=1e-6)
@@ -334,7 +389,7 @@ def test_labels_have_accuracy_and_macro_f1(at: Path) -> None:
     try:
         pairs: list[tuple[str, str | None]] = [("x", "x"), ("x", "x"), ("x", "y"), ("y", "y"), ("y", None), ("z", "x")]
         scores = [scored("pass" if due == said else "wrong_value", labels=(due, said)) for due, said in pairs]
-        metrics = stage_eval.metrics("base", lines(scores), scores, load_params())
+        metrics = metrics_of("base", lines(scores), scores, load_params())
     finally:
         change_params(at, {"task.kind": "extraction"})
     assert metrics["label_accuracy"]["value"] == 0.5
@@ -356,7 +411,7 @@ def test_a_second_answer_is_held_against_the_first() -> None:
 def test_lines_hold_what_utf8_cannot(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     rows = [{"b": "é\u2028", "a": 1}, {"a": "\ud800"}]
-    stage_eval.write_rows(file, rows)
+    write_rows(file, rows)
     content = file.read_bytes()
     assert content == '{"a": 1, "b": "é\u2028"}\n{"a": "\\ud800"}\n'.encode()
     assert [json.loads(line) for line in content.split(b"\n")[:-1]] == rows

@@ -200,5 +200,5 @@ def test_the_exit_code_follows_the_verdict_only_where_asked(folder):
     assert run().returncode == 0
     refused = run("--enforce")
     assert refused.returncode == 1
-    assert "Must not ship: exact match must beat that of base by more than 10 points" in refused.stderr
+    assert "Must not ship: exact match must beat that of the base by more than 10 points" in refused.stderr
     assert "Traceback" not in refused.stderr

@@ -25,7 +25,7 @@ PIPELINE = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8")
 NO_DEPENDENCY = {"stages/common/params.py", "stages/common/errors.py", "stages/common/measured.py", "stages/__init__.py", "stages/common/__init__.py"}  # fmt: skip
 # Libraries whose version can change a result.
 PINNED = re.compile(
-    r"^(torch|transformers|peft|trl|bitsandbytes|datasets|polars|lm_eval|presidio|spacy|rensa|jinja2|numpy|gguf)"
+    r"^(torch|transformers|peft|trl|bitsandbytes|datasets|polars|lm_eval|presidio|spacy|rensa|jinja2|numpy|gguf|sklearn|llguidance)"
 )
 
 

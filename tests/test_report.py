@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stages import compare, gate, report
+from stages import compare, gate, report, summary
 from stages.common.errors import HallmarkError
 from stages.common.files import read_json, write_json
 from stages.common.params import load_params
@@ -98,6 +98,41 @@ def test_the_verdict_and_why_stand_in_one_line_at_the_top(built, open_page):
     assert page.locator(".rules li").count() == len(verdict["rules"])
 
 
+def test_a_linear_model_that_wins_is_said_before_anything_else(tmp_path, monkeypatch, open_page):
+    task = PARAMS.task.model_copy(update={"schema_file": str(ROOT / "data/schema.json")})
+    monkeypatch.setattr("tests.test_report.PARAMS", PARAMS.model_copy(update={"task": task}))
+    write_models(tmp_path, BASE, outcomes(2, 150, wrong_value=0.2), linear=["pass"] * 150)
+    page = open_page(build(tmp_path, monkeypatch, None))
+    result = read_json(tmp_path / "reports/comparison.json")["against"]["classical"]
+    assert page.inner_text("header").splitlines()[0] == result["words"]
+    assert result["words"].startswith("A linear model wins")
+    rows = page.locator(".labels tbody tr").all_inner_texts()
+    assert len(rows) == 3  # each label, and all of them
+    assert "100.0" in rows[0] and "80.0" in rows[0] and "40.0" in rows[0]
+    shown = [rule for rule in page.locator(".rules li").all_inner_texts() if "linear model" in rule]
+    assert len(shown) == 1 and shown[0].startswith("Fail")
+
+
+def test_what_holding_to_the_schema_fixes_hides_and_costs_is_shown(tmp_path, monkeypatch, open_page, capsys):
+    write_models(tmp_path, BASE, TUNED)
+    free = {"parses": 8, "schema_validity": 7, "exact_match": 2, "cut_off": 1, "tokens": 90}
+    held = free | {"schema_validity": 10, "exact_match": 3}
+    found = {"records": 10, "free": free, "constrained": held, "fixed": 1, "hidden": 2, "lost": 0}
+    for model in ("base", "tuned"):
+        write_json(
+            tmp_path / f"reports/measured/eval_{model}.json",
+            {"constrained": {"records": 10, "free_seconds": 2.0, "seconds": 3.5}},
+        )
+        metrics = {"records": 150, "failures": {}, "constrained": found}
+        write_json(tmp_path / f"reports/eval/{model}/metrics.json", metrics)
+    page = open_page(build(tmp_path, monkeypatch, None))
+    table = page.locator("[aria-labelledby=constrained-title] tbody tr").all_inner_texts()
+    assert table[1].split("\t") == ["tuned", "10", "7, 10", "2, 3", "1", "2", "0", "1, 1", "2.0, 3.5"]
+    summary.main(None)
+    printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "tuned 10 7 -> 10 2 -> 3 1 2 0 2.0 -> 3.5" in printed
+
+
 def test_the_matrix_leads_to_the_records_it_counts(built, open_page):
     page = open_page(built)
     pairs = list(zip(BASE, TUNED, strict=True))
@@ -178,8 +213,8 @@ def test_hostile_content_stays_text(tmp_path, monkeypatch, open_page):
             row["fields"] = [{"path": evil, "target": evil, "prediction": None, "result": "missing"}]
         write_predictions(tmp_path, model, rows)
     page = open_page(build(tmp_path, monkeypatch, None), "#records?base=wrong_format&tuned=wrong_format")
-    for summary in page.locator("#list summary").all()[: len(EVIL)]:
-        summary.click()
+    for entry in page.locator("#list summary").all()[: len(EVIL)]:
+        entry.click()
     text = page.inner_text("#list")
     for evil in EVIL[:3]:
         assert evil in text

@@ -48,7 +48,17 @@ class Engine(HFLM):
     the same records are always batched in the same way.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, batch_size: int, max_new_tokens: int, source: Path) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        batch_size: int,
+        max_new_tokens: int,
+        source: Path,
+        grammar: str | None = None,
+    ) -> None:
+        """`source`: the records' file, for errors. `grammar`: what decoding is constrained by (`constrained.py`)."""
         super().__init__(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size)
         stated = model.generation_config.eos_token_id
         ends = {tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])} - {None}
@@ -59,7 +69,7 @@ class Engine(HFLM):
             eos_token_id=sorted(ends),
             pad_token_id=tokenizer.pad_token_id,
         )
-        self._ends, self._source, self._max_new_tokens = ends, source, max_new_tokens
+        self._ends, self._source, self.max_new_tokens, self._grammar = ends, source, max_new_tokens, grammar
         self._written: list[Answer] = []
 
     def apply_chat_template(
@@ -81,9 +91,9 @@ class Engine(HFLM):
         """One answer a request, in the order given."""
         lengths = [len(self.tok_encode(request.args[0])) for request in requests]
         for request, length in zip(requests, lengths, strict=True):
-            if length + self._max_new_tokens > self.max_length:  # the harness would cut the prompt, with a warning
+            if length + self.max_new_tokens > self.max_length:  # the harness would cut the prompt, with a warning
                 raise HallmarkError(
-                    f"the prompt has {length} tokens; with {self._max_new_tokens} to generate it is over the model's "
+                    f"the prompt has {length} tokens; with {self.max_new_tokens} to generate it is over the model's "
                     f"{self.max_length}",
                     file=self._source,
                     row=request.doc_id + 1,
@@ -100,7 +110,13 @@ class Engine(HFLM):
 
     def _model_generate(self, context: Any, max_length: int, stop: list[str], **kwargs: Any) -> Any:
         """Stops at end tokens. The harness would look for text, decoding the last tokens of every row at every step."""
-        return self.model.generate(input_ids=context, attention_mask=kwargs["attention_mask"])
+        limits = []
+        if self._grammar is not None:
+            from stages.common.constrained import Constraint
+
+            vocabulary = self.model.get_output_embeddings().out_features
+            limits = [Constraint(self.tokenizer, self._ends, self._grammar, context.shape[1], vocabulary)]
+        return self.model.generate(input_ids=context, attention_mask=kwargs["attention_mask"], logits_processor=limits)
 
     def tok_decode(self, tokens: Any, skip_special_tokens: bool = True) -> str:
         """The exact text of a generated row up to its end token, special tokens in it shown; the row is noted.
@@ -172,24 +188,14 @@ class RecordTask(Task):
         return {"parses": True, "schema_validity": True, "exact_match": True}
 
 
-def evaluate(
-    model: Any,
-    tokenizer: Any,
-    records: list[Record],
-    score: Callable[[Record, str], Score],
-    *,
-    batch_size: int,
-    max_new_tokens: int,
-    source: Path,
-) -> list[tuple[Answer, Score]]:
-    """Let the harness run the records through the model; an answer and its score a record, in their order.
+def evaluate(engine: Any, records: list[Record], score: Callable[[Record, str], Score]) -> list[tuple[Answer, Score]]:
+    """Let the harness run the records through an engine; an answer and its score a record, in their order.
 
-    `source` is the records' file, for errors. The harness's `evaluate` is called rather than its `simple_evaluate`,
-    which would also run `git` and `pip` to describe the machine, in a report that isn't used here.
+    The harness's `evaluate` is called rather than its `simple_evaluate`, which would also run `git` and `pip` to
+    describe the machine, in a report that isn't used here.
     """
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns that a loaded model is passed in, which is meant
-    task = RecordTask(records, score, max_new_tokens)
-    engine = Engine(model, tokenizer, batch_size=batch_size, max_new_tokens=max_new_tokens, source=source)
+    task = RecordTask(records, score, engine.max_new_tokens)
     run_harness(
         lm=engine,
         task_dict={"tasks": {"holdout": task}},

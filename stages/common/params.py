@@ -254,20 +254,60 @@ FailureClass = Literal[
     "wrong_refusal",
     "wrong_format",
 ]
-Measure = Literal["parses", "schema_validity", "exact_match", "field_precision", "field_recall", "field_f1", "macro_f1"]
+Measure = Literal[
+    "parses",
+    "schema_validity",
+    "exact_match",
+    "field_precision",
+    "field_recall",
+    "field_f1",
+    "span_strict_f1",
+    "span_exact_f1",
+    "span_partial_f1",
+    "span_type_f1",
+    "macro_f1",
+]
 Limit = Annotated[float, Field(ge=0, le=1)]
 
 
+class HfEngine(Block):
+    kind: Literal["hf"]
+
+
+class EndpointEngine(Block):
+    kind: Literal["endpoint"]
+    url: Annotated[str, StringConstraints(pattern=r"^https?://")]
+    names: dict[Text, Text]
+    key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None
+    concurrency: Positive
+    timeout: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _both_models(self) -> EndpointEngine:
+        if lost := {"base", "tuned"} - set(self.names):
+            raise ValueError(f"eval.engine.names: name the model to ask for as {', '.join(sorted(lost))}")
+        return self
+
+
 class Eval(Block):
+    engine: Annotated[HfEngine | EndpointEngine, Field(discriminator="kind")]
     batch_size: Positive
     max_new_tokens: Positive
     dtype: Literal["bfloat16", "float32"]
     attention: Literal["eager", "sdpa"]
     merge: bool
     again: NotNegative
+    constrained: NotNegative
+    spans: list[Text]
     confidence: Share
     draws: Annotated[int, Field(ge=200)]
     policy: dict[Text, Regex]
+
+
+class Classical(Block):
+    ngrams: Annotated[int, Field(ge=1, le=5)]
+    min_records: Positive
+    strength: Annotated[float, Field(gt=0)]
 
 
 class Compare(Block):
@@ -291,7 +331,7 @@ class GateData(Block):
 class Gate(Block):
     min_records: Positive
     min_groups: Positive
-    superiority: dict[Text, Limit]
+    superiority: dict[Literal["base", "classical"], Annotated[float, Field(gt=-1, lt=1)]]
     floors: dict[Measure, Limit]
     ceilings: dict[FailureClass, Limit]
     margins: dict[FailureClass, Limit]
@@ -327,6 +367,7 @@ class Params(Block):
     split: Split
     sft: Sft
     eval: Eval
+    classical: Classical
     compare: Compare
     benchmark: Benchmark
     gate: Gate
@@ -374,7 +415,14 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
 def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
     """Turn one pydantic error into (dotted field, problem, remedy)."""
-    tags = {"package", "hub", "folder", "transformers", "endpoint"}  # pydantic names the kind of a block in its path
+    tags = {
+        "package",
+        "hub",
+        "folder",
+        "transformers",
+        "endpoint",
+        "hf",
+    }  # pydantic names the kind of a block in its path
     location = [str(part) for part in detail["loc"] if part not in tags or len(detail["loc"]) == 1]
     field, kind = ".".join(location), detail["type"]
     if kind == "extra_forbidden":

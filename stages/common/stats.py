@@ -96,6 +96,13 @@ def mcnemar(before: ArrayLike, after: ArrayLike) -> McNemar:
     return McNemar(lost, won, float(binomtest(lost, lost + won).pvalue) if lost + won else 1.0)
 
 
+def judge(difference: Interval, p: float, alpha: float) -> str:
+    """`better`, `worse`, or `not_shown` where interval and test do not both leave out zero on one side."""
+    if p >= alpha or difference.low <= 0 <= difference.high:
+        return "not_shown"
+    return "better" if difference.value > 0 else "worse"
+
+
 class ClusterBootstrap:
     """Draws customers with replacement, `draws` times, once; every measure is then read from the same draws.
 

@@ -1,0 +1,131 @@
+"""Let a linear model answer the holdout's labels, as the bar to beat: `python -m stages.classical`.
+
+TF-IDF with logistic regression, one a label (see `stages/common/labels.py`), trained on the training records alone. The
+floor under it is the most frequent value there. Where a task has no labels, the report says so and holds no prediction.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from stages.common.errors import HallmarkError, run_stage
+from stages.common.files import HOLDOUT, REPORTS, TRAIN, write_json
+from stages.common.labels import completion_of, label_names, labels_of, right_labels
+from stages.common.measured import measured
+from stages.common.params import Classical, Params, load_params
+from stages.common.predictions import Row, prediction, readable, write_rows
+from stages.common.records import read_records
+from stages.common.scoring import Scorer
+from stages.common.stats import ClusterBootstrap
+from stages.common.task import Task
+
+log = logging.getLogger("classical")
+
+
+def run(params: Params) -> None:
+    """Train, predict, score; write reports/eval/classical/predictions.jsonl and metrics.json."""
+    from stages.common.compute import environment
+
+    os.environ.update(environment(params.compute))  # before NumPy is there: it reads the number of threads once
+    task = Task(params.task)
+    train, holdout = (
+        [record | readable(record) for record in read_records(path).rows(named=True)] for path in (TRAIN, HOLDOUT)
+    )
+    for path, records in ((TRAIN, train), (HOLDOUT, holdout)):
+        if not records:
+            raise HallmarkError("holds no record", file=path, remedy="mend the shares under split")
+    with measured("classical"):
+        due = [labels_of(task, record["target"], label_names(task)) for record in train]
+        values = {name: [labels.get(name) for labels in due] for name in label_names(task)}
+        usual = {name: most_frequent(column) for name, column in values.items() if any(column)}
+        said = {name: predict(params.classical, train, values[name], holdout, usual[name]) for name in usual}
+        answers = [
+            completion_of(task, {name: column[place] for name, column in said.items()}) if said else None
+            for place in range(len(holdout))
+        ]
+    scorer = Scorer(task)
+    rows = [
+        prediction(record, text, scorer.score(**readable(record), prediction=text), finish="stop", tokens=0)
+        for record, text in zip(holdout, answers, strict=True)
+        if text is not None
+    ]
+    folder = REPORTS / "eval" / "classical"
+    write_rows(folder / "predictions.jsonl", rows)
+    told = [name for name in usual if len({*values[name]} - {None}) > 1]  # what never varies tells nothing
+    write_json(folder / "metrics.json", metrics(params, task, holdout, rows, {name: usual[name] for name in told}))
+
+
+def most_frequent(values: Sequence[str | None]) -> str:
+    """The value that is there most often; of several, the first by text."""
+    counts = Counter(value for value in values if value is not None)
+    return min(counts, key=lambda value: (-counts[value], value))
+
+
+def predict(
+    settings: Classical, train: list[Row], values: Sequence[str | None], holdout: list[Row], usual: str
+) -> list[str]:
+    """The label of each record of the holdout, from the training records that have one."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    texts = [row["input"] for row, value in zip(train, values, strict=True) if value is not None]
+    labels = [value for value in values if value is not None]
+    if len(set(labels)) == 1:
+        return [usual] * len(holdout)
+    words = TfidfVectorizer(
+        ngram_range=(1, settings.ngrams),
+        min_df=min(settings.min_records, len(texts)),
+        sublinear_tf=True,
+    )
+    model = make_pipeline(words, LogisticRegression(C=settings.strength, max_iter=1000))
+    try:
+        model.fit(texts, labels)
+    except ValueError as error:  # no word is in enough records
+        log.warning("no linear model can be trained (%s): it says what is most frequent", str(error).split(".")[0])
+        return [usual] * len(holdout)
+    return [str(label) for label in model.predict([row["input"] for row in holdout])]
+
+
+def metrics(params: Params, task: Task, holdout: list[Row], rows: list[Row], usual: dict[str, str]) -> dict[str, Any]:
+    """How often each label is right, with intervals, and how often the most frequent value would be (`floor`)."""
+    pairs = [(row["target"], row["prediction"]) for row in rows]
+    found = []
+    for name, right in right_labels(task, list(usual), pairs).items():
+        judged = [(row, flag) for row, flag in zip(rows, right, strict=True) if flag is not None]
+        if not judged:
+            continue
+        bootstrap = ClusterBootstrap(
+            [row["group"] for row, _ in judged],
+            confidence=params.eval.confidence,
+            draws=params.eval.draws,
+            seed=params.seed,
+        )
+        due = [labels_of(task, row["target"], list(usual))[name] for row, _ in judged]
+        rate = bootstrap.rate([bool(flag) for _, flag in judged]).rounded()
+        floor = sum(label == usual[name] for label in due) / len(due)
+        found.append({"name": name, "records": len(judged), "floor": round(floor, 6)} | rate)
+        log.info(
+            "%s: right in %.1f %% of %d records, the most frequent value in %.1f %%",
+            name,
+            100 * rate["value"],
+            len(judged),
+            100 * floor,
+        )
+    if not found:
+        log.info("the task has no labels that a linear model could tell")
+    return {"model": "classical", "records": len(holdout), "labels": found}
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Load the parameters and run."""
+    run(load_params(arguments.params))
+
+
+if __name__ == "__main__":
+    run_stage("classical", __doc__, main)

@@ -1,0 +1,230 @@
+"""The linear model: it learns what words tell, repeats to the byte, and is held against the tuned model on labels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from stages import classical, compare, gate, summary
+from stages.common.files import HOLDOUT, TRAIN, read_json, write_json
+from stages.common.labels import completion_of, label_names, labels_of, right_labels
+from stages.common.params import Params, load_params
+from stages.common.predictions import prediction, readable, write_rows
+from stages.common.records import read_records, write_records
+from stages.common.scoring import Scorer
+from stages.common.task import Task
+from tests.made_up import ROOT, write_other_reports
+from tests.test_sft import some_records
+
+PARAMS = load_params(ROOT / "params.yaml")
+SCHEMA = {
+    "properties": {
+        "intent": {"enum": ["refund", "delivery"]},
+        "urgent": {"type": "boolean"},
+        "seen": {"properties": {"how": {"enum": ["web", "shop", None]}}},
+        "version": {"const": 1},
+        "tags": {"items": {"enum": ["a", "b"]}},
+        "product": {"type": "string"},
+    },
+    "required": ["intent"],
+}
+WORDS = {"refund": "give my money back please", "delivery": "where is the parcel now"}
+
+
+def params_of(
+    folder: Path, kind: str = "extraction", schema: Any = SCHEMA, refusal: str | None = '{"refusal":"policy"}'
+) -> Params:
+    write_json(folder / "data/schema.json", schema)
+    file = None if schema is None else str(folder / "data/schema.json")
+    task = PARAMS.task.model_copy(update={"kind": kind, "schema_file": file, "refusal": refusal})
+    settings = PARAMS.compare.model_copy(update={"draws": 300})
+    return PARAMS.model_copy(update={"task": task, "compare": settings})
+
+
+def write_split(path: Path, answers: list[str], texts: list[str]) -> None:
+    n = len(answers)
+    records = some_records(n).with_columns(
+        group=pl.Series([f"C{i % 9}" for i in range(n)]),
+        prompt=pl.Series([[{"role": "user", "content": text}] for text in texts]),
+        completion=pl.Series([[{"role": "assistant", "content": answer}] for answer in answers]),
+    )
+    write_records(path, records)
+
+
+def some_tickets(n: int) -> tuple[list[str], list[str]]:
+    """Answers and texts: the words tell the intent and the refusal; each fifth is due a refusal."""
+    answers, texts = [], []
+    for i in range(n):
+        intent = "refund" if i % 2 else "delivery"
+        refuse = i % 5 == 0
+        answer = {"intent": intent, "urgent": i % 3 == 0, "version": 1, "product": f"kettle {i}"}
+        answers.append('{"refusal":"policy"}' if refuse else json.dumps(answer, separators=(",", ":")))
+        texts.append(f"{WORDS[intent]} {'or my lawyer sues' if refuse else ''} {'today' if i % 3 == 0 else ''} {i}")
+    return answers, texts
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_split(TRAIN, *some_tickets(120))
+    write_split(HOLDOUT, *some_tickets(60))
+    return tmp_path
+
+
+def answered(params: Params, model: str, spoil: dict[int, str] | None = None) -> None:
+    """Predictions of a model that is right but for the records in `spoil`."""
+    scorer, rows = Scorer(Task(params.task)), []
+    for number, record in enumerate(read_records(HOLDOUT).rows(named=True)):
+        text = (spoil or {}).get(number, readable(record)["target"])
+        score = scorer.score(**readable(record), prediction=text)
+        rows.append(prediction(record, text, score, finish="stop", tokens=1))
+    write_rows(Path("reports/eval", model, "predictions.jsonl"), rows)
+    failures = {"wrong_value": sum(not row["exact_match"] for row in rows)}
+    write_json(Path("reports/eval", model, "metrics.json"), {"records": len(rows), "failures": failures})
+
+
+def test_labels_are_what_the_schema_lists(folder: Path) -> None:
+    task = Task(params_of(folder).task)
+    names = label_names(task)
+    assert names == ["intent", "seen.how", "urgent", "version", "(refusal)"]
+    said = labels_of(task, '{"urgent":true,"seen":{"how":"web"},"intent":"refund","version":1.0,"product":"x"}', names)
+    assert said == {
+        "intent": '["refund"]',
+        "urgent": "[true]",
+        "seen.how": '["web"]',
+        "version": "[1]",
+        "(refusal)": "false",
+    }
+    assert labels_of(task, completion_of(task, said), names) == said
+    assert labels_of(task, '{"refusal": "policy"}', names) == {"(refusal)": "true"}
+    assert completion_of(task, said | {"(refusal)": "true"}) == '{"refusal":"policy"}'
+    assert labels_of(task, "no JSON", names) == labels_of(task, "[" * 100_000, names) == {}
+    right = right_labels(
+        task,
+        ["seen.how", "(refusal)"],
+        [('{"intent":"refund"}', '{"intent":"delivery"}'), ('{"refusal":"policy"}', "x")],
+    )
+    assert right == {"seen.how": [True, None], "(refusal)": [True, False]}  # no value was due, and none was given
+
+
+def test_labels_of_the_other_kinds(folder: Path) -> None:
+    task = Task(params_of(folder, "classification", {"enum": ["a", "b"]}, "not allowed").task)
+    assert label_names(task) == ["label"]
+    assert [labels_of(task, text, ["label"]) for text in ("a", "not allowed", "c")] == [
+        {"label": "a"},
+        {"label": "(refusal)"},
+        {},
+    ]
+    assert [completion_of(task, {"label": label}) for label in ("a", "(refusal)")] == ["a", "not allowed"]
+    task = Task(params_of(folder, "tool_call", {"type": ["object", "array"]}, None).task)
+    two = '[{"name":"b","arguments":{}},{"name":"a","arguments":{"x":1}}]'
+    assert labels_of(task, two, ["name"]) == {"name": '["a","b"]', "(refusal)": "false"}
+    assert json.loads(completion_of(task, {"name": '["a"]'})) == {"name": "a", "arguments": {}}
+    assert label_names(Task(params_of(folder, "text", None).task)) == []
+
+
+def test_it_learns_what_words_tell_and_repeats_to_the_byte(folder: Path) -> None:
+    params = params_of(folder)
+    classical.run(params)
+    files = [Path("reports/eval/classical", name) for name in ("predictions.jsonl", "metrics.json")]
+    first = [file.read_bytes() for file in files]
+    labels = {row["name"]: row for row in read_json(files[1])["labels"]}
+    assert set(labels) == {"intent", "urgent", "(refusal)"}  # the others never vary
+    assert labels["intent"]["value"] == labels["(refusal)"]["value"] == 1.0
+    assert labels["intent"]["floor"] == pytest.approx(0.5)
+    assert labels["(refusal)"]["floor"] == pytest.approx(0.8)
+    assert (labels["(refusal)"]["records"], labels["intent"]["records"]) == (60, 48)
+    rows = [json.loads(line) for line in files[0].read_text().splitlines()]
+    assert rows[0]["prediction"] == '{"refusal":"policy"}'
+    assert json.loads(rows[1]["prediction"]) == {
+        "intent": "refund",
+        "seen": {"how": None},
+        "urgent": False,
+        "version": 1,
+    }
+    classical.run(params)
+    assert [file.read_bytes() for file in files] == first
+
+
+def test_where_no_word_is_in_two_records_it_says_what_is_most_frequent(folder: Path) -> None:
+    write_split(TRAIN, ['{"intent":"refund"}', '{"intent":"delivery"}', '{"intent":"refund"}'], ["a", "b", "c"])
+    classical.run(params_of(folder))
+    (row,) = read_json(Path("reports/eval/classical/metrics.json"))["labels"]
+    assert row["value"] == row["floor"] == pytest.approx(24 / 48)
+
+
+def test_a_linear_model_that_wins_is_said_first_and_fails_the_gate(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = params_of(folder)
+    classical.run(params)
+    wrong = {i: '{"intent":"delivery","urgent":false,"version":1}' for i in range(60) if i % 2}
+    answered(params, "base", dict.fromkeys(range(60), "no JSON"))
+    answered(params, "tuned", wrong)
+    write_other_reports(folder)
+    compare.run(params)
+    result = read_json(Path("reports/comparison.json"))["against"]["classical"]
+    assert result["applies"] and result["wins"]
+    assert result["words"].startswith("A linear model wins")
+    assert "all labels (intent, urgent, (refusal)) right in" in result["words"]
+    intent = next(row for row in result["labels"] if row["name"] == "intent")
+    assert (intent["records"], intent["classical"]["value"], intent["base"]["value"]) == (48, 1.0, 0.0)
+    assert intent["tuned"]["value"] == pytest.approx(0.5)
+    assert intent["verdict"] == "worse"
+    gate.run(params)
+    rule = next(r for r in read_json(Path("reports/gate.json"))["rules"] if r["name"] == "superiority.classical")
+    assert rule["outcome"] == "fail"
+    assert rule["words"].endswith("may be less than 2 points behind that of the linear model")
+    summary.main(None)  # type: ignore[arg-type]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1] == result["words"]
+    assert any(line.split()[:2] == ["intent", "50.0"] and "100.0 %" in line for line in printed)
+
+
+def test_a_tuned_model_that_is_right_beats_it(folder: Path) -> None:
+    write_split(TRAIN, some_tickets(120)[0], [f"no word tells {i}" for i in range(120)])
+    params = params_of(folder)
+    classical.run(params)
+    answered(params, "base")
+    answered(params, "tuned")
+    compare.run(params)
+    result = read_json(Path("reports/comparison.json"))["against"]["classical"]
+    assert (result["verdict"], result["wins"]) == ("better", False)
+    assert result["words"].startswith("The tuned model beats a linear model")
+
+
+def test_a_classification_is_held_against_it_in_exact_match(folder: Path) -> None:
+    params = params_of(folder, "classification", {"enum": ["refund", "delivery"]}, None)
+    for path, n in ((TRAIN, 120), (HOLDOUT, 60)):
+        write_split(path, ["refund" if i % 2 else "delivery" for i in range(n)], some_tickets(n)[1])
+    classical.run(params)
+    rows = [json.loads(line) for line in Path("reports/eval/classical/predictions.jsonl").read_text().splitlines()]
+    assert all(row["exact_match"] for row in rows)
+    answered(params, "base")
+    answered(params, "tuned", {3: "delivery", 4: "neither"})
+    compare.run(params)
+    result = read_json(Path("reports/comparison.json"))["against"]["classical"]
+    assert result["right"]["tuned"]["value"] == pytest.approx(58 / 60, abs=1e-6)
+    assert (result["right"]["lost"], result["right"]["won"]) == (2, 0)
+    assert result["verdict"] == "not_shown"
+    assert result["words"].startswith("A linear model is ahead of the tuned one, though perhaps by chance")
+
+
+def test_where_a_task_has_no_labels_the_rule_does_not_apply(folder: Path) -> None:
+    params = params_of(folder, "text", None, None)
+    classical.run(params)
+    assert Path("reports/eval/classical/predictions.jsonl").read_bytes() == b""
+    answered(params, "base")
+    answered(params, "tuned")
+    write_other_reports(folder)
+    compare.run(params)
+    assert read_json(Path("reports/comparison.json"))["against"]["classical"]["verdict"] == "not_applicable"
+    gate.run(params)
+    report = read_json(Path("reports/gate.json"))
+    rule = next(rule for rule in report["rules"] if rule["name"] == "superiority.classical")
+    assert (rule["outcome"], rule["value"]) == ("not_applicable", None)
+    assert "does not apply" in rule["reason"]

@@ -1,0 +1,135 @@
+"""The evaluation over HTTP: what is asked is the record's own messages, and no answer is missing or in another's place."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.common import endpoint
+from stages.common.endpoint import Endpoint, answer_of, answer_schema
+from stages.common.errors import HallmarkError
+from stages.common.harness import evaluate
+from stages.common.params import EndpointEngine, load_params
+from stages.common.task import Task
+from tests.test_eval import scored, some_holdout
+from tests.workspace import ROOT
+
+
+class Server(ThreadingHTTPServer):
+    """Answers with what the last message says; `fail` holds the status codes it sends first."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.fail: list[int] = []
+
+    def handle_error(self, *_: Any) -> None:
+        """A caller that ended in an error has hung up."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append(body)
+        self.server.keys.append(self.headers["Authorization"])
+        status = self.server.fail.pop() if self.server.fail else 200
+        text = body["messages"][-1]["content"]
+        time.sleep(0.002 * (len(text) % 5))  # answers come in another order than questions
+        message = {"role": "assistant", "content": f"about {text}"}
+        choice = {"message": message, "finish_reason": "length" if text.endswith("1") else "stop"}
+        answer = json.dumps({"choices": [choice], "usage": {"completion_tokens": 7}}).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(endpoint, "PAUSES", (0.01, 0.01))
+    running = Server()
+    threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
+    yield running
+    running.shutdown()
+    running.server_close()
+
+
+def ask(server: Server, **options: Any) -> list[Any]:
+    settings = EndpointEngine(
+        kind="endpoint",
+        url=f"http://127.0.0.1:{server.server_port}/v1",
+        names={"base": "the-base", "tuned": "the-tuned"},
+        key=options.pop("key", None),
+        concurrency=4,
+        timeout=5.0,
+    )
+    engine = Endpoint(settings, "the-base", max_new_tokens=12, source=Path("data/split/holdout.parquet"), **options)
+    records = some_holdout().rows(named=True)
+    return evaluate(engine, records, lambda record, text: scored("pass", reason=record["id"]))
+
+
+def test_every_record_is_asked_as_it_stands_and_gets_its_own_answer(server: Server) -> None:
+    answers = ask(server)
+    records = some_holdout().rows(named=True)
+    assert [str(answer) for answer, _ in answers] == [f"about {row['prompt'][-1]['content']}" for row in records]
+    assert [score.reason for _, score in answers] == [row["id"] for row in records]
+    assert {answer.finish for answer, _ in answers if answer.endswith("1")} == {"length"}
+    assert all(answer.tokens == 7 for answer, _ in answers)
+    assert all(body["temperature"] == 0 and body["model"] == "the-base" for body in server.asked)
+    assert sorted(json.dumps(body["messages"]) for body in server.asked) == sorted(
+        json.dumps(row["prompt"]) for row in records
+    )
+    assert set(server.keys) == {None}
+
+
+def test_what_fails_is_sent_again_and_what_keeps_failing_ends_the_stage(server: Server) -> None:
+    server.fail = [500, 429, 503]
+    assert len(ask(server)) == 10
+    assert len(server.asked) == 13
+    server.fail = [400] * 10
+    with pytest.raises(HallmarkError, match="HTTP 400") as caught:
+        ask(server)
+    assert "row " in str(caught.value)
+    assert "kettle" not in str(caught.value)  # no text of a record
+
+
+def test_a_key_comes_from_the_environment_and_is_never_shown(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(HallmarkError, match="no variable HALLMARK_TEST_KEY"):
+        ask(server, key="HALLMARK_TEST_KEY")
+    monkeypatch.setenv("HALLMARK_TEST_KEY", "top-secret")
+    ask(server, key="HALLMARK_TEST_KEY")
+    assert set(server.keys) == {"Bearer top-secret"}
+    server.fail = [401] * 10
+    with pytest.raises(HallmarkError) as caught:
+        ask(server, key="HALLMARK_TEST_KEY")
+    assert "top-secret" not in str(caught.value)
+
+
+def test_the_schema_is_sent_with_the_refusal_beside_it(server: Server) -> None:
+    task = Task(load_params(ROOT / "params.yaml").task)
+    schema = answer_schema(task)
+    assert schema["anyOf"][1] == {"const": {"refusal": "policy"}}
+    ask(server, schema=schema)
+    assert server.asked[0]["response_format"]["json_schema"]["schema"] == schema
+
+
+def test_calls_that_the_server_took_out_of_the_text_are_json_again() -> None:
+    call = {"function": {"name": "weather", "arguments": '{"city": "Ås"}'}}
+    broken = {"function": {"name": "weather", "arguments": "{no"}}
+    one = {"choices": [{"message": {"content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}]}
+    assert answer_of(one) == '{"name":"weather","arguments":{"city":"Ås"}}'
+    two = {"choices": [{"message": {"tool_calls": [call, broken]}}]}
+    assert json.loads(answer_of(two))[1] == {"name": "weather", "arguments": "{no"}
