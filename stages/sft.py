@@ -97,7 +97,6 @@ def training_arguments(params: Params, folder: str) -> Any:
         activation_checkpointing=sft.gradient_checkpointing,
         max_length=None,  # checked in load_dataset, where a long record has a name
         completion_only_loss=True,
-        train_sampling_strategy="group_by_length",  # less padding; the order still follows the seed
         eval_strategy="steps",
         eval_steps=sft.eval_steps,
         eval_on_start=True,
@@ -208,6 +207,9 @@ def run(params: Params) -> None:
             callbacks=[losses],
         )
         trainer.remove_callback(PrinterCallback)
+        for tensor in adapter_parameters(trainer.model).values():
+            # TRL 1.16 makes the adapters of a 4-bit base bf16, in which AdamW's small steps are rounded away.
+            tensor.data = tensor.data.float()
         start = adapter_hash(trainer.model)
         tokens = sum(map(len, trainer.train_dataset["input_ids"]))
         log.info("%d records, %d tokens a pass, %d steps", len(train), tokens, max_steps(trainer))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stages.common.files import TRAIN, VALIDATION
 from stages.common.records import schema, write_records
@@ -136,6 +139,28 @@ def test_the_loss_is_the_one_of_trl(tmp_path: Path) -> None:
         batch = trainer.data_collator([trainer.train_dataset[index] for index in range(2)])
         losses.append(float(trainer.compute_loss(trainer.model, batch)))
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=300), st.integers(1, 8))
+def test_every_record_comes_once_a_pass_beside_others_of_its_length(lengths: list[int], batch_size: int) -> None:
+    from stages.common.trainer import LengthSampler
+
+    sampler = LengthSampler(lengths, batch_size, seed=3)
+    first, second = list(sampler), list(sampler)
+    assert sorted(first) == sorted(second) == list(range(len(lengths)))
+    assert list(LengthSampler(lengths, batch_size, seed=3)) == first
+    if len(lengths) > 200 and len(set(lengths)) > 100:
+        assert first != second
+
+
+def test_batches_do_not_come_in_the_order_of_their_lengths() -> None:
+    from stages.common.trainer import LengthSampler
+
+    order = list(LengthSampler(list(range(640)), 4, seed=3))
+    batches = [sorted(order[at : at + 4]) for at in range(0, 640, 4)]
+    assert sum(batch[-1] - batch[0] for batch in batches) / len(batches) < 60, "alike in length"
+    falls = sum(one > two for one, two in itertools.pairwise(batches))
+    assert 60 < falls < 100, "in random order"
 
 
 def test_gradients_after_a_validation_are_those_before_it(tmp_path: Path) -> None:

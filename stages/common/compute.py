@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 import platform
 import re
@@ -35,6 +36,8 @@ def set_up(compute: Compute, seed: int) -> None:
     Raises HallmarkError where `compute.device` is not on this machine.
     """
     os.environ.update(environment(compute))
+    # bitsandbytes 0.50.2 warns on some CPUs that an optional kernel for inference, from a hub, is not there.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     import torch
     from transformers import set_seed
     from transformers.utils import logging as transformers_logging

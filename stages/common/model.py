@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +46,6 @@ def load_base(folder: Path, *, dtype: str, attention: str, device: str, nf4: boo
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-    # bitsandbytes 0.50.2 warns on some CPUs that an optional kernel for inference, from a hub, is not there.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     compute_dtype: torch.dtype = getattr(torch, dtype)
     options: dict[str, Any] = {}
     if nf4:

@@ -6,6 +6,7 @@ CPU with a vocabulary of 49k that is half of a training step. The loss is the sa
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -30,13 +31,46 @@ class CompletionTrainer(SFTTrainer):
         labels = inputs["labels"][:, 1:]
         predicted = labels != IGNORED
         # PEFT would cast every input to fp32, the adapters' type, only for autocast to cast it back.
-        with disable_input_dtype_casting(model), self.compute_loss_context_manager():
+        with disable_input_dtype_casting(model, active=self.args.bf16), self.compute_loss_context_manager():
             hidden = base.get_decoder()(
                 input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
             ).last_hidden_state
             logits = base.get_output_embeddings()(hidden[:, :-1][predicted])
         loss = cross_entropy(logits.float(), labels[predicted], reduction="sum")
         return loss / (num_items_in_batch if num_items_in_batch is not None else predicted.sum())
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthSampler:
+        dataset: Any = self.train_dataset if train_dataset is None else train_dataset
+        lengths = [len(ids) for ids in dataset["input_ids"]]
+        return LengthSampler(lengths, self.args.per_device_train_batch_size, self.args.seed)
+
+
+class LengthSampler(torch.utils.data.Sampler[int]):
+    """The places of records, so that a batch has records of like length, and batches come in random order.
+
+    transformers' `group_by_length` goes from the longest to the shortest in stretches of 50 batches: kinds of records
+    that are short come in a row, and what is learned of them depends on where the training ends.
+    """
+
+    STRETCH = 16  # so many batches are sorted together; more is less padding and less chance
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self.lengths, self.batch_size = lengths, batch_size
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        places = torch.randperm(len(self.lengths), generator=self.generator).tolist()
+        stretch, batches = self.STRETCH * self.batch_size, []
+        for start in range(0, len(places), stretch):
+            alike = sorted(places[start : start + stretch], key=lambda place: (self.lengths[place], place))
+            batches += [alike[at : at + self.batch_size] for at in range(0, len(alike), self.batch_size)]
+        last = [batches.pop()] if len(batches[-1]) < self.batch_size else []  # not full: it must end the pass
+        order = torch.randperm(len(batches), generator=self.generator).tolist()
+        for batch in (*(batches[place] for place in order), *last):
+            yield from batch
 
 
 class ProgressLine(TrainerCallback):
