@@ -142,6 +142,7 @@ def growth(size: int) -> list[float]:
         }
         data = {"data.input": "text", "data.tags": None, "task.kind": "text", "task.refusal": None}
         folder = make_workspace(Path(name) / "repo", overrides | data)
+        (folder / "data/schema.json").write_text('{"type": "string"}')
         with (folder / "data/raw/tickets.jsonl").open("w", encoding="utf-8") as file:
             for number, (text, _) in enumerate(made_texts(size)):
                 who = f"Ina Zor{number // 20:06x}"
