@@ -180,8 +180,8 @@ class Masker:
         return self._analyzer
 
     def load(self) -> None:
-        """Load the models now; otherwise the first text does."""
-        self.analyzer.rules("")
+        """Load the models and word lists now; otherwise the first texts do."""
+        self("Ask Rosa Miller from Leeds, 12 Elm Street, Oslo, Norway.")
 
     def __call__(self, text: str) -> Masked:
         """Mask one text."""

@@ -60,7 +60,7 @@ def quality() -> str:
             "Presidio, two processes": (start_presidio, (params.ner.model,), presidio_spans, 2),
         }
         for way, (start, args, work, processes) in ways.items():
-            spans, seconds = timed(start, args, work, processes, texts)
+            spans, seconds = timed(start, args, work, processes, texts, 3 if len(texts) < 1000 else 1)
             score = scores(rows, spans)
             lines.append([name, way, *score, len(texts) / seconds])
             print(lines[-1], file=sys.stderr)
@@ -77,14 +77,17 @@ def quality() -> str:
     return f"A span counts as found where all its characters are masked. {model}\n\n{table(head, lines)}"
 
 
-def timed(start: Any, args: Any, work: Any, processes: int, texts: list[str]) -> tuple[list[Spans], float]:
-    """The spans of all texts, and the seconds it took once the models were loaded and had seen some texts."""
+def timed(start: Any, args: Any, work: Any, processes: int, texts: list[str], rounds: int) -> tuple[list[Spans], float]:
+    """The spans of all texts, and the seconds of the fastest round once models and word lists were loaded."""
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(processes, get_context("spawn"), start, args) as pool:
         list(pool.map(work, [texts[:64]] * 4 * processes))
-        begin = time.perf_counter()
-        spans = [span for part in pool.map(work, chunks(texts)) for span in part]
-        return spans, time.perf_counter() - begin
+        seconds = []
+        for _ in range(rounds):
+            begin = time.perf_counter()
+            spans = [span for part in pool.map(work, chunks(texts)) for span in part]
+            seconds.append(time.perf_counter() - begin)
+        return spans, min(seconds)
 
 
 def our_spans(texts: list[str]) -> list[Spans]:
@@ -110,7 +113,7 @@ def presidio_spans(texts: list[str]) -> list[Spans]:
     return [[(one.start, one.end) for one in PRESIDIO["analyzer"].analyze(text, "en")] for text in texts]
 
 
-def scores(rows: list[dict[str, Any]], spans: Iterable[Spans]) -> list[float]:
+def scores(rows: list[dict[str, Any]], spans: Iterable[Spans]) -> list[float | str]:
     """Recall, recall of the structured kinds, character precision, and the share of clean texts that are touched."""
     count: Counter[str] = Counter()
     for row, found in zip(rows, spans, strict=True):
@@ -124,7 +127,7 @@ def scores(rows: list[dict[str, Any]], spans: Iterable[Spans]) -> list[float]:
         count.update({"masked": len(covered), "right": len(covered & gold)})
         count.update({"clean": not gold, "touched": not gold and bool(covered)})
     pairs = (("hit", "gold"), ("sure_hit", "sure"), ("right", "masked"), ("touched", "clean"))
-    return [count[part] / count[whole] if count[whole] else float("nan") for part, whole in pairs]
+    return [count[part] / count[whole] if count[whole] else "none" for part, whole in pairs]
 
 
 def growth(size: int) -> list[float]:
@@ -139,6 +142,7 @@ def growth(size: int) -> list[float]:
         }
         data = {"data.input": "text", "data.tags": None, "task.kind": "text", "task.refusal": None}
         folder = make_workspace(Path(name) / "repo", overrides | data)
+        (folder / "data/schema.json").write_text('{"type": "string"}')
         with (folder / "data/raw/tickets.jsonl").open("w", encoding="utf-8") as file:
             for number, (text, _) in enumerate(made_texts(size)):
                 who = f"Ina Zor{number // 20:06x}"
