@@ -127,8 +127,8 @@ MASK: dict[str, tuple[Break, str]] = {
         f"{RAW}: no such file\n  remedy: put the raw records there, or mend data.path",
     ),
     "another format": (
-        params(data__path="data/schema.json"),
-        "data/schema.json: a file ending in '.json' is not read\n  remedy: give JSONL, CSV or Parquet (data.path)",
+        params(data__path="README.md"),
+        "README.md: a file ending in '.md' is not read\n  remedy: give JSONL, JSON, CSV, Parquet or Arrow (data.path)",
     ),
     "a missing column": (
         second(body=...),
@@ -199,9 +199,8 @@ MASK: dict[str, tuple[Break, str]] = {
         "  remedy: use null, finite numbers, texts, lists and objects",
     ),
     "nothing but white space": (
-        second(received="", subject=" ", body="\n\t\u200b "),
-        f"{RAW}, row 2, field 'received, subject, body': nothing but white space\n"
-        "  remedy: drop the row, or mend its text",
+        second(subject=" ", body="\n\t\u200b "),
+        f"{RAW}, row 2, field 'subject, body': nothing but white space\n  remedy: drop the row, or mend its text",
     ),
     "a NUL character": (
         second(body="a\0b"),
@@ -214,8 +213,8 @@ MASK: dict[str, tuple[Break, str]] = {
         "  remedy: remove it; text must be valid Unicode without NUL",
     ),
     "a text over the limit": (
-        second(received="", subject="", body="word " * 500_000),
-        f"{RAW}, row 2, field 'received, subject, body': 2499999 characters, more than mask.max_chars (2000000)\n"
+        second(subject="", body="word " * 500_000),
+        f"{RAW}, row 2, field 'subject, body': 2499999 characters, more than mask.max_chars (2000000)\n"
         "  remedy: raise mask.max_chars, or shorten the text",
     ),
     "no schema": (

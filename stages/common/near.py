@@ -94,28 +94,38 @@ def shingles(texts: Sequence[str], size: int) -> tuple[Array, Array]:
     """
     import numpy as np
 
+    hashes, offsets = _all_shingles(texts, size)
+    rows = np.repeat(np.arange(len(texts), dtype=np.uint64), np.diff(offsets))
+    keys = (rows << np.uint64(HASH_BITS)) | hashes
+    keys.sort()
+    if len(keys):
+        keys = keys[np.concatenate(([True], keys[1:] != keys[:-1]))]
+    sizes = np.bincount((keys >> np.uint64(HASH_BITS)).astype(np.int64), minlength=len(texts))
+    return keys & np.uint64((1 << HASH_BITS) - 1), np.concatenate(([0], np.cumsum(sizes)))
+
+
+def _all_shingles(texts: Sequence[str], size: int) -> tuple[Array, Array]:
+    """The hashes of each text's shingles in their order, repeated ones too, and offsets: all that MinHash needs."""
+    import numpy as np
+
     padded = [text if len(text) >= size else text.ljust(size, "\0") for text in texts]
     lengths = np.fromiter(map(len, padded), np.int64, len(padded))
     characters = np.frombuffer("".join(padded).encode("utf-32-le"), np.uint32)
-    counts = lengths - (size - 1)
-    rows = np.repeat(np.arange(len(padded), dtype=np.uint64), counts)
-    first = np.arange(len(rows), dtype=np.int64) + rows.astype(np.int64) * (size - 1)
-    hashes = np.zeros(len(rows), np.uint64)
+    hashes = np.zeros(max(len(characters) - (size - 1), 0), np.uint64)
     for step in range(size):
         hashes *= np.uint64(MIX)
-        hashes += characters[first + step]
+        hashes += characters[step : step + len(hashes)]
+    counts = lengths - (size - 1)
+    offsets = np.concatenate(([0], np.cumsum(counts)))
+    # those that reach from one text into the next are left out
+    hashes = hashes[np.arange(offsets[-1]) + np.repeat(np.arange(len(padded)) * (size - 1), counts)]
     # the finaliser of SplitMix64
     hashes ^= hashes >> np.uint64(30)
     hashes *= np.uint64(0xBF58476D1CE4E5B9)
     hashes ^= hashes >> np.uint64(27)
     hashes *= np.uint64(0x94D049BB133111EB)
     hashes >>= np.uint64(64 - HASH_BITS)
-    keys = (rows << np.uint64(HASH_BITS)) | hashes
-    keys.sort()
-    if len(keys):
-        keys = keys[np.concatenate(([True], keys[1:] != keys[:-1]))]
-    sizes = np.bincount((keys >> np.uint64(HASH_BITS)).astype(np.int64), minlength=len(padded))
-    return keys & np.uint64((1 << HASH_BITS) - 1), np.concatenate(([0], np.cumsum(sizes)))
+    return hashes, offsets
 
 
 def near_pairs(texts: pl.Series, *, size: int, threshold: float, permutations: int, file: Path) -> Pairs:
@@ -179,7 +189,7 @@ def _signatures(texts: pl.Series, size: int, permutations: int) -> Array:
 
     signatures = np.empty((len(texts), permutations), np.uint32)
     for start, chunk in _chunks(texts):
-        hashes, offsets = shingles(chunk, size)
+        hashes, offsets = _all_shingles(chunk, size)
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(
             hashes, offsets.astype(np.uint64), permutations, SIGNATURE_SEED
         )
