@@ -84,8 +84,9 @@ def blocks(file: Path, found: Guess, task: Inferred) -> dict[str, dict[str, Any]
             "schema": SCHEMA.as_posix(),
             "refusal": task.refusal,
         },
-        "mask": {"identity_columns": found.identity, "gold": None},
+        "mask": {"identity_columns": found.identity, "allow": [], "gold": None},
         "dedupe": {"gold": None},
+        "eval": {"spans": []},
     }
 
 
