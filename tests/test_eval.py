@@ -299,6 +299,8 @@ def test_constrained_decoding_stands_beside_free_decoding_and_ends_in_valid_answ
     assert found["constrained"]["schema_validity"] == len(whole) == found["fixed"] + found["hidden"]
     assert found["constrained"]["cut_off"] == 6 - len(whole)
     measured = json.loads(Path("reports/measured/eval_base.json").read_text(encoding="utf-8"))
+    assert measured["answer_seconds"] < 2 * measured["generate_seconds"] + 0.5  # the harness and the scoring are cheap
+    assert 0 < measured["generate_seconds"] < measured["answer_seconds"] < measured["seconds"]
     assert measured["constrained"].keys() == {"records", "seconds", "free_seconds"}
     again, _ = evaluate()
     assert again == rows
@@ -349,6 +351,8 @@ def lines(scores: list[Score]) -> list[dict[str, Any]]:
             "length": 150 * n,
             "finish": "stop",
             "exact_match": score.exact_match,
+            "input": "a b",
+            "fields": score.fields,
         }
         for n, score in enumerate(scores)
     ]
