@@ -64,6 +64,12 @@ def run(params: Params, model: str) -> None:
             free, _, free_seconds = answer(sample, batch_size)
             held, _, held_seconds = answer(sample, batch_size, constrained=True)
             measure["constrained"] = {"records": len(sample), "seconds": held_seconds, "free_seconds": free_seconds}
+        known = []
+        if settings.general.tasks:
+            from stages.common.general import general
+
+            engine = make(settings.batch_size, False)
+            known = general(engine.model, engine.tokenizer, settings.general, settings.batch_size)
     rows = [
         prediction(record, answer, score, finish=answer.finish, tokens=answer.tokens)
         for record, (answer, score) in zip(records, answers, strict=True)
@@ -72,6 +78,8 @@ def run(params: Params, model: str) -> None:
     result = metrics(model, rows, scores, params) | {"out_of_reach": unreachable}
     if second:
         result["again"] = again([answers[place] for place in places], second)
+    if known:
+        result["general"] = known
     if sample:
         result["constrained"] = beside_free(free, held)
         for place, (answered, score) in zip(sample, held, strict=True):
