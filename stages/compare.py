@@ -67,6 +67,7 @@ def run(params: Params) -> None:
         "against": against,
         "noise_floor": noise_floor(Report("eval/base/metrics", "eval@base"), params.compare.confidence),
         "constrained": constrained(),
+        "general": general(),
         "retrieval": retrieval(base, tuned),
     }
     write_json(REPORTS / "comparison.json", comparison)
@@ -261,6 +262,13 @@ def noise_floor(metrics: Report, confidence: float) -> dict[str, Any]:
     lost, won, n = again["lost"], again["won"], again["records"]
     difference = newcombe_paired(0, lost, won, n, confidence)
     return {"measured": True, **again, "difference": difference.rounded()}
+
+
+def general() -> list[dict[str, Any]]:
+    """Both models at the general tasks that `eval` was asked for, a row a metric."""
+    metrics = (Report(f"eval/{model}/metrics", f"eval@{model}").content for model in ("base", "tuned"))
+    base, tuned = ({row["name"]: row["value"] for row in found.get("general", ())} for found in metrics)
+    return [{"name": name, "base": base[name], "tuned": tuned[name]} for name in base if name in tuned]
 
 
 def retrieval(base: list[Prediction], tuned: list[Prediction]) -> dict[str, Any] | None:

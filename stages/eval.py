@@ -43,26 +43,33 @@ def run(params: Params, model: str) -> None:
         make = engines(params, model, task)
         from stages.common.harness import evaluate
 
-        def answer(places: list[int], batch_size: int, *, constrained: bool = False) -> tuple[Answers, float]:
+        def answer(places: list[int], batch_size: int, *, constrained: bool = False) -> tuple[Answers, float, float]:
             engine, began = make(batch_size, constrained), time.perf_counter()
             chosen = [records[place] for place in places]
             answers = evaluate(engine, chosen, lambda record, text: scorer.score(**readable(record), prediction=text))
-            return answers, round(time.perf_counter() - began, 2)
+            return answers, round(time.perf_counter() - began, 2), round(engine.spent, 2)
 
         log.info("%s: %d records in batches of %d", model, len(records), settings.batch_size)
         unreachable = out_of_reach(records, settings.max_new_tokens)
         measure["load_seconds"] = round(time.perf_counter() - start, 2)
-        answers, seconds = answer(list(range(len(records))), settings.batch_size)
+        answers, seconds, pure = answer(list(range(len(records))), settings.batch_size)
         tokens = sum(answer.tokens for answer, _ in answers)
-        measure |= {"generate_seconds": seconds, "tokens": tokens, "tokens_per_second": round(tokens / seconds, 1)}
+        measure |= {"answer_seconds": seconds, "generate_seconds": pure, "tokens": tokens}
+        measure["tokens_per_second"] = round(tokens / seconds, 1)
         places = evenly(len(records), settings.again if model == "base" else 0)
         second = answer(places, len(places))[0] if places else []
         sample = evenly(len(records), settings.constrained)
         if sample:  # free once more in the same batches, so that nothing but the constraint differs
             batch_size = min(settings.batch_size, len(sample))
-            free, free_seconds = answer(sample, batch_size)
-            held, held_seconds = answer(sample, batch_size, constrained=True)
+            free, _, free_seconds = answer(sample, batch_size)
+            held, _, held_seconds = answer(sample, batch_size, constrained=True)
             measure["constrained"] = {"records": len(sample), "seconds": held_seconds, "free_seconds": free_seconds}
+        known = []
+        if settings.general.tasks:
+            from stages.common.general import general
+
+            engine = make(settings.batch_size, False)
+            known = general(engine.model, engine.tokenizer, settings.general, settings.batch_size)
     rows = [
         prediction(record, answer, score, finish=answer.finish, tokens=answer.tokens)
         for record, (answer, score) in zip(records, answers, strict=True)
@@ -71,6 +78,8 @@ def run(params: Params, model: str) -> None:
     result = metrics(model, rows, scores, params) | {"out_of_reach": unreachable}
     if second:
         result["again"] = again([answers[place] for place in places], second)
+    if known:
+        result["general"] = known
     if sample:
         result["constrained"] = beside_free(free, held)
         for place, (answered, score) in zip(sample, held, strict=True):
@@ -134,13 +143,10 @@ def out_of_reach(records: list[Row], limit: int) -> int:
 
     tokenizer = load_tokenizer(BASE)
     lengths = [len(tokenizer(readable(record)["target"]).input_ids) for record in records]
+    log.info("the longest answer that is due has %d tokens; eval.max_new_tokens is %d", max(lengths), limit)
     found = sum(length >= limit for length in lengths)
     if found:
-        log.warning(
-            "%d records are due answers of more tokens than eval.max_new_tokens (the longest has %d): they can't pass",
-            found,
-            max(lengths),
-        )
+        log.warning("%d records are due answers that take more tokens than may be generated: they can't pass", found)
     return found
 
 

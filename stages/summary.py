@@ -108,8 +108,9 @@ def throughput(level: dict[str, Any] | None) -> str:
 def main(arguments: argparse.Namespace) -> None:
     """Command line: no options of its own."""
     try:
-        table: list[Line] = [("", "base", "tuned"), *rows()]
         comparison = read_json(REPORTS / "comparison.json")
+        table: list[Line] = [("", "base", "tuned"), *rows()]
+        table += [(row["name"], f"{row['base']:.3f}", f"{row['tuned']:.3f}") for row in comparison["general"]]
         linear, held = comparison["against"]["classical"], constrained_rows(comparison["constrained"])
         gate = read_json(REPORTS / "gate.json")
         records = read_json(REPORTS / "eval/tuned/metrics.json")["records"]

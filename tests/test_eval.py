@@ -33,6 +33,7 @@ SETTINGS = {
     "eval.draws": 200,
     "eval.again": 5,
     "eval.constrained": 0,
+    "eval.general": {"tasks": [], "folder": None, "limit": None},
     "compute.threads": 1,
 }
 
@@ -299,9 +300,39 @@ def test_constrained_decoding_stands_beside_free_decoding_and_ends_in_valid_answ
     assert found["constrained"]["schema_validity"] == len(whole) == found["fixed"] + found["hidden"]
     assert found["constrained"]["cut_off"] == 6 - len(whole)
     measured = json.loads(Path("reports/measured/eval_base.json").read_text(encoding="utf-8"))
+    assert measured["answer_seconds"] < 2 * measured["generate_seconds"] + 0.5  # the harness and the scoring are cheap
+    assert 0 < measured["generate_seconds"] < measured["answer_seconds"] < measured["seconds"]
     assert measured["constrained"].keys() == {"records", "seconds", "free_seconds"}
     again, _ = evaluate()
     assert again == rows
+
+
+def test_general_tasks_are_asked_by_name_from_a_folder_and_what_is_not_there_is_an_error(at: Path) -> None:
+    folder = at / "tasks"
+    folder.mkdir(exist_ok=True)
+    questions = [{"q": f"{n} and {n}?", "choices": ["yes", "no"], "gold": n % 2} for n in range(6)]
+    (folder / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions), encoding="utf-8")
+    task = {
+        "task": "hallmark_test",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(folder / "q.jsonl")}},
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{q}}",
+        "doc_to_choice": "choices",
+        "doc_to_target": "gold",
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+    }
+    (folder / "hallmark_test.yaml").write_text(json.dumps(task), encoding="utf-8")
+    named = {"tasks": ["hallmark_test"], "folder": "tasks", "limit": 4}
+    _, metrics = evaluate("base", general=named)
+    (found,) = metrics["general"]
+    assert found["name"] == "hallmark_test acc"
+    assert found["value"] in (0, 0.25, 0.5, 0.75, 1)  # of four
+    assert evaluate("tuned")[1]["general"][0]["name"] == found["name"]
+    (folder / "q.jsonl").rename(folder / "elsewhere.jsonl")
+    with pytest.raises(HallmarkError, match=r"eval.general.tasks.*can't be loaded"):
+        evaluate("base")
 
 
 def test_labels_are_constrained_to_their_list_and_every_answer_ends(
@@ -349,6 +380,8 @@ def lines(scores: list[Score]) -> list[dict[str, Any]]:
             "length": 150 * n,
             "finish": "stop",
             "exact_match": score.exact_match,
+            "input": "a b",
+            "fields": score.fields,
         }
         for n, score in enumerate(scores)
     ]

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ class Endpoint(LM):
     ) -> None:
         super().__init__()
         self.max_new_tokens = max_new_tokens
+        self.spent = 0.0  # seconds until all answers were there
         self._settings, self._source = settings, source
         self._body: dict[str, Any] = {"model": name, "max_tokens": max_new_tokens, "temperature": 0, "stream": False}
         if schema is not None:
@@ -64,7 +66,11 @@ class Endpoint(LM):
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Answer]:
         """One answer a request, in the order given."""
-        return asyncio.run(self._ask_all([self._body | json.loads(request.args[0]) for request in requests]))
+        bodies = [self._body | json.loads(request.args[0]) for request in requests]
+        start = time.perf_counter()
+        answers = asyncio.run(self._ask_all(bodies))
+        self.spent += time.perf_counter() - start
+        return answers
 
     async def _ask_all(self, bodies: list[dict[str, Any]]) -> list[Answer]:
         import httpx

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,8 @@ class Engine(HFLM):
         )
         self._ends, self._source, self.max_new_tokens, self._grammar = ends, source, max_new_tokens, grammar
         self._written: list[Answer] = []
+        self.spent = 0.0  # seconds in the model's own `generate`
+        self.spent = 0.0  # seconds in the model's own `generate`
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True, **more: Any
@@ -116,7 +119,10 @@ class Engine(HFLM):
 
             vocabulary = self.model.get_output_embeddings().out_features
             limits = [Constraint(self.tokenizer, self._ends, self._grammar, context.shape[1], vocabulary)]
-        return self.model.generate(input_ids=context, attention_mask=kwargs["attention_mask"], logits_processor=limits)
+        start = time.perf_counter()
+        made = self.model.generate(input_ids=context, attention_mask=kwargs["attention_mask"], logits_processor=limits)
+        self.spent += time.perf_counter() - start
+        return made
 
     def tok_decode(self, tokens: Any, skip_special_tokens: bool = True) -> str:
         """The exact text of a generated row up to its end token, special tokens in it shown; the row is noted.

@@ -289,6 +289,12 @@ class EndpointEngine(Block):
         return self
 
 
+class General(Block):
+    tasks: list[Text]
+    folder: Text | None
+    limit: Positive | None
+
+
 class Eval(Block):
     engine: Annotated[HfEngine | EndpointEngine, Field(discriminator="kind")]
     batch_size: Positive
@@ -299,9 +305,16 @@ class Eval(Block):
     again: NotNegative
     constrained: NotNegative
     spans: list[Text]
+    general: General
     confidence: Share
     draws: Annotated[int, Field(ge=200)]
     policy: dict[Text, Regex]
+
+    @model_validator(mode="after")
+    def _likelihoods_for_general_tasks(self) -> Eval:
+        if self.general.tasks and self.engine.kind == "endpoint":
+            raise ValueError("eval.general.tasks: the chat API gives no likelihoods; they need eval.engine.kind hf")
+        return self
 
 
 class Classical(Block):
