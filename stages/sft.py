@@ -83,6 +83,7 @@ def training_arguments(params: Params, folder: str) -> Any:
         seed=params.seed,
         data_seed=params.seed,
         use_cpu=params.compute.device == "cpu",
+        optim="adamw_torch_fused",  # takes its own square root: that of MKL, in compute.portable, differs between processors
         bf16=sft.dtype == "bfloat16",
         per_device_train_batch_size=sft.batch_size,
         per_device_eval_batch_size=sft.batch_size,
@@ -174,7 +175,7 @@ def adapter_hash(model: Any) -> str:
 
 def run(params: Params) -> None:
     """Train on `train`, watch `validation`; write `models/adapter`, `reports/sft.json` and the curve."""
-    from stages.common.compute import set_up
+    from stages.common.compute import deterministic, fingerprint, set_up
 
     set_up(params.compute, params.seed)
     import datasets
@@ -213,10 +214,12 @@ def run(params: Params) -> None:
         start = adapter_hash(trainer.model)
         tokens = sum(map(len, trainer.train_dataset["input_ids"]))
         log.info("%d records, %d tokens a pass, %d steps", len(train), tokens, max_steps(trainer))
-        result = trainer.train()
-        if losses.validation[-1]["step"] < trainer.state.global_step:
-            trainer.evaluate()
+        with deterministic("sft.attention", "set sft.attention to eager, which is deterministic everywhere"):
+            result = trainer.train()
+            if losses.validation[-1]["step"] < trainer.state.global_step:
+                trainer.evaluate()
         seconds = result.metrics["train_runtime"]
+        measure["fingerprint"] = fingerprint(params.compute)
         measure["train_seconds"] = round(seconds, 1)
         measure["tokens_per_second"] = round(tokens * result.metrics["epoch"] / seconds, 1)
         with atomic_folder(ADAPTER) as adapter:

@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 from ruamel.yaml import YAML
 
-from tests.workspace import ROOT, change_params, git_init, make_tiny_workspace, report, run
+from tests.workspace import ROOT, change_params, report, run
 
 PIPELINE = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 # These can change no output: params.py has no defaults (tests/test_params.py), errors.py only ends a run, and
@@ -153,13 +153,10 @@ def test_help_starts_fast(tmp_path: Path) -> None:
         assert "usage:" in run(ROOT, "python", "-m", module, "--help").stdout
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository in which `dvc repro` has run the whole pipeline on the tiny model."""
-    folder = make_tiny_workspace(tmp_path_factory.mktemp("pipeline") / "repo", {"sft.max_length": 8192}, rows=200)
-    git_init(folder)
-    run(folder, "dvc", "repro")
-    return folder
+@pytest.fixture
+def finished(tiny_run: Path) -> Path:
+    """The finished repository; each test leaves it as it found it."""
+    return tiny_run
 
 
 def test_the_whole_pipeline_runs(finished: Path) -> None:

@@ -18,6 +18,7 @@ from stages import verify
 from stages.common import rebuilt
 from stages.common.errors import HallmarkError
 from stages.common.files import read_json, write_json
+from stages.common.params import load_params
 from tests.small_pipeline import make, shell
 
 
@@ -156,6 +157,26 @@ def test_a_measured_output_must_be_whole(repo: Path, rebuild: Callable[..., Done
     done = rebuild(stage="gate")
     assert done.code == 2
     assert "differs   reports/gate.json  is not JSON" in done.out
+
+
+def test_a_measured_report_must_have_the_keys_it_was_recorded_with(repo: Path) -> None:
+    original = rebuilt.Original(repo, "HEAD", repo / ".dvc/cache", repo)
+    gate = repo / "reports/gate.json"
+    values = read_json(gate)
+    write_json(gate, values | {"verdict": "fail"})
+    assert verify._measured(gate, "reports/gate.json", original).state == "measured"
+    write_json(gate, values | {"other": 1})
+    line = verify._measured(gate, "reports/gate.json", original)
+    assert (line.state, line.note) == ("differs", "has other keys, first 'other'")
+
+
+@pytest.mark.parametrize(("portable", "code"), [(True, 2), (False, 3)])
+def test_another_processor_explains_nothing_in_a_portable_run(repo: Path, portable: bool, code: int) -> None:
+    original = rebuilt.Original(repo, "HEAD", repo / ".dvc/cache", repo)
+    params = load_params(repo / "params.yaml")
+    params = params.model_copy(update={"compute": params.compute.model_copy(update={"portable": portable})})
+    lines, other = [verify.Line("differs", "models/adapter/adapter_model.safetensors")], ["processor one -> another"]
+    assert verify._conclude(lines, original, repo, ["reports/sft.json"], other, params) == code
 
 
 def test_a_damaged_cache_is_not_rebuilt_from(repo: Path, rebuild: Callable[..., Done]) -> None:

@@ -111,5 +111,10 @@ def git_init(folder: Path) -> None:
     """Make the workspace a git and DVC repository with one commit."""
     run(folder, "git", "init", "--quiet", "--initial-branch", "main")
     run(folder, "dvc", "init", "--quiet")
+    git_commit(folder, "start")
+
+
+def git_commit(folder: Path, message: str) -> None:
+    """Commit all that lies in the workspace."""
     run(folder, "git", "add", "--all")
-    run(folder, "git", "-c", "user.name=Test", "-c", "user.email=test@example.com", "commit", "--quiet", "-m", "start")
+    run(folder, "git", "-c", "user.name=Test", "-c", "user.email=test@example.com", "commit", "--quiet", "-m", message)

@@ -7,6 +7,8 @@ import logging
 import os
 import platform
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,22 @@ from stages.common.params import Compute
 LOCK = Path("requirements.lock")
 # Libraries whose thread count changes how sums are split, and so the last bits.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# Each library's own switch for one code path on every x86-64 processor with AVX2 (docs/choices.md has what was seen).
+# MKL takes other paths on Intel than elsewhere, whatever instruction set it is told, but for COMPATIBLE.
+PORTABLE_VARIABLES = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_CBWR": "COMPATIBLE",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_ENABLE_CPU_FEATURES": "X86_V3",
+}
 
 
 def environment(compute: Compute) -> dict[str, str]:
     """Environment variables that a process doing math for the pipeline must start with."""
     return {
         **dict.fromkeys(THREAD_VARIABLES, str(compute.threads)),
+        **(PORTABLE_VARIABLES if compute.portable else {}),
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic cuBLAS; torch.use_deterministic_algorithms asks for it
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",  # after the base stage, everything is on disk
@@ -31,14 +43,13 @@ def environment(compute: Compute) -> dict[str, str]:
 
 
 def set_up(compute: Compute, seed: int) -> None:
-    """Pin threads, seeds and deterministic kernels. Call before a model is loaded.
+    """Pin threads, seeds and deterministic kernels. Call before anything imports torch or numpy.
 
-    Raises HallmarkError where `compute.device` is not on this machine.
+    Raises HallmarkError where `compute.device` is not on this machine, or `compute.portable` can't be had on it.
     """
-    os.environ.update(environment(compute))
     # bitsandbytes 0.50.2 warns on some CPUs that an optional kernel for inference, from a hub, is not there.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-    import torch
+    torch = _torch(compute)
     from transformers import set_seed
     from transformers.utils import logging as transformers_logging
 
@@ -55,20 +66,61 @@ def set_up(compute: Compute, seed: int) -> None:
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = False
+    # Of the kernels of SDPA on a GPU, these two have no deterministic backward pass; flash and math have.
+    torch.backends.cuda.enable_mem_efficient_sdp(False)
+    torch.backends.cuda.enable_cudnn_sdp(False)
     set_seed(seed)
+
+
+@contextmanager
+def deterministic(field: str, remedy: str) -> Iterator[None]:
+    """Run the block; where torch has no deterministic form of an operation in it, name the param to change."""
+    try:
+        yield
+    except RuntimeError as error:
+        operation = re.match(r"(\S+) does not have a deterministic implementation", str(error))
+        if operation is None:
+            raise
+        raise HallmarkError(
+            f"{operation[1]} would give other bytes each time on this device",
+            file="params.yaml",
+            field=field,
+            remedy=remedy,
+        ) from None
+
+
+def _torch(compute: Compute) -> Any:
+    """Import torch with its code paths pinned as `compute` says."""
+    os.environ.update(environment(compute))
+    import torch
+
+    if compute.portable:
+        if torch.backends.cpu.get_cpu_capability() != "AVX2":
+            raise HallmarkError(
+                "this processor has no AVX2, or torch was loaded before its code path could be set",
+                file="params.yaml",
+                field="compute.portable",
+                remedy="run the stage by its own command on an x86-64 processor of 2015 or later, or set it to false",
+            )
+        torch.backends.mkldnn.set_flags(False)  # whether torch gives bf16 to oneDNN depends on the processor
+    return torch
 
 
 def fingerprint(compute: Compute) -> dict[str, Any]:
     """What can change the bytes of a result: processor, instruction set, GPU, driver, torch, threads."""
-    import torch
-
+    before = dict(os.environ)
+    torch = _torch(compute)
+    os.environ.clear()  # as it was: `verify` starts stages after this, and one of them may download
+    os.environ.update(before)
     result: dict[str, Any] = {
         "machine": platform.machine(),
         "processor": _processor(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "portable": compute.portable,
         "threads": compute.threads,
         "device": compute.device,
         "torch": torch.__version__,
+        "math": _math(torch.__config__.show()),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.libc_ver()[1]}".strip(),
     }
@@ -95,6 +147,12 @@ def installed(lock: Path = LOCK) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "absent"
     return versions
+
+
+def _math(configuration: str) -> str:
+    """The versions of the math libraries that this build of torch has inside."""
+    found = [re.search(pattern, configuration) for pattern in (r"Math Kernel Library Version (\S+)", r"MKL-DNN v(\S+)")]
+    return ", ".join(f"{name} {match[1]}" for name, match in zip(("MKL", "oneDNN"), found, strict=True) if match)
 
 
 def _processor() -> str:

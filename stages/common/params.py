@@ -46,6 +46,13 @@ class Block(BaseModel):
 class Compute(Block):
     device: Literal["cpu", "cuda"]
     threads: Positive
+    portable: bool
+
+    @model_validator(mode="after")
+    def _portable_on_cpu(self) -> Compute:
+        if self.portable and self.device != "cpu":
+            raise ValueError("compute.portable: is for device cpu; another GPU gives other bytes whatever is set")
+        return self
 
 
 class Data(Block):

@@ -31,7 +31,7 @@ class CompletionTrainer(SFTTrainer):
         labels = inputs["labels"][:, 1:]
         predicted = labels != IGNORED
         # PEFT would cast every input to fp32, the adapters' type, only for autocast to cast it back.
-        with disable_input_dtype_casting(model, active=self.args.bf16), self.compute_loss_context_manager():
+        with disable_input_dtype_casting(model, active=self.args.bf16), self.accelerator.autocast():
             hidden = base.get_decoder()(
                 input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
             ).last_hidden_state

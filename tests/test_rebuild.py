@@ -1,0 +1,105 @@
+"""The whole pipeline made again: in a fresh clone elsewhere, from a remote, and after a kill. On the tiny model."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from stages.common import provenance as prov
+from tests.workspace import run
+
+MEASURED = ("reports/measured/", "models/release/")
+
+
+def exact_outputs(folder: Path) -> list[Path]:
+    """The files that must be the same bytes in every run, relative to the repository."""
+    found = [file for top in ("data", "models", "reports") for file in prov.files_in(folder / top)]
+    names = [file.relative_to(folder).as_posix() for file in found]
+    measured = {"reports/benchmark.json", "reports/gate.json", "reports/comparison.html"}
+    return [
+        Path(name)
+        for name in names
+        if name not in measured and not name.startswith((*MEASURED, "data/raw", "data/gold", "data/generate"))
+    ]
+
+
+def test_a_fresh_clone_elsewhere_gives_the_same_bytes(tiny_run: Path, tmp_path: Path) -> None:
+    """Another folder, hash seed, locale, time zone and umask, and an empty cache."""
+    command = f"umask 077; exec python -m stages.verify --into '{tmp_path}/another place'"
+    done = run(tiny_run, "bash", "-c", command, PYTHONHASHSEED="11", LC_ALL="C", TZ="Asia/Tokyo")
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "the rebuild gave the same bytes"
+    assert "environment: the same as recorded" in lines
+    same = {line.split()[1] for line in lines if line.startswith("same ")}
+    for name in ("data/masked.parquet", "data/split/holdout.parquet", "models/base/model.safetensors",
+                 "models/adapter/adapter_model.safetensors", "reports/eval/tuned/predictions.jsonl", "reports/sft.json",
+                 "reports/comparison.json", "reports/sft_curve.csv"):  # fmt: skip
+        assert name in same
+    assert not [line for line in lines if line.startswith(("differs", "missing"))]
+
+
+def test_no_exact_output_holds_a_path_of_this_machine_or_the_time(tiny_run: Path) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    forbidden = [str(tiny_run), str(Path.home()), now.strftime("%Y-%m-%dT"), now.strftime("%Y%m%dT")]
+    for file in exact_outputs(tiny_run):
+        place = tiny_run / file
+        text = str(pl.read_parquet(place).to_dicts()) if file.suffix == ".parquet" else ""
+        content = place.read_bytes() + text.encode()
+        assert [word for word in forbidden if word.encode() in content] == [], file
+
+
+def test_a_pull_from_a_remote_reproduces_without_training(tiny_run: Path, tmp_path: Path) -> None:
+    remote, clone = tmp_path / "remote", tmp_path / "clone"
+    run(tiny_run, "dvc", "remote", "add", "--local", "--force", "--default", "store", str(remote))
+    run(tiny_run, "dvc", "push")
+    (tiny_run / ".dvc/config.local").unlink()
+    pushed = {file.parent.name + file.name for file in prov.files_in(remote)}
+    for folder, there in (("models/adapter", True), ("models/base", False), ("data/raw", False), ("data/gold", False)):
+        hashes = {prov.dvc_md5(file) for file in prov.files_in(tiny_run / folder)}
+        # The adapter has the base's tokenizer, which holds no weights.
+        hashes -= {prov.dvc_md5(file) for file in prov.files_in(tiny_run / "models/adapter")} if not there else set()
+        assert hashes, folder
+        assert (hashes <= pushed) if there else not (hashes & pushed), folder
+
+    run(tmp_path, "git", "clone", "--quiet", str(tiny_run), str(clone))
+    run(clone, "dvc", "remote", "add", "--local", "--default", "store", str(remote))
+    run(clone, "dvc", "pull", "--allow-missing")
+    output = run(clone, "dvc", "repro").stdout
+    assert [line for line in output.splitlines() if line.startswith("Running stage")] == ["Running stage 'base':"]
+    for file in exact_outputs(tiny_run):
+        assert (clone / file).read_bytes() == (tiny_run / file).read_bytes(), file
+
+
+@pytest.mark.parametrize("times", [2, pytest.param(30, marks=[pytest.mark.full, pytest.mark.timeout(7200)])])
+def test_a_run_killed_at_any_moment_ends_in_the_same_bytes(tiny_run: Path, tmp_path: Path, times: int) -> None:
+    """`dvc repro` and all it started are killed, again and again; each run goes on from where the last one was cut."""
+    folder = tmp_path / "repo"
+    shutil.copytree(tiny_run, folder, symlinks=True)
+    shutil.rmtree(folder / ".dvc/cache")
+    (folder / "dvc.lock").unlink()
+    draw = random.Random(times)
+    environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    environment["PYTHONPATH"] = str(folder)
+    for _ in range(times):
+        process = subprocess.Popen(
+            ["dvc", "repro"], cwd=folder, env=environment, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(draw.uniform(2, 30))
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    run(folder, "dvc", "repro")
+    for file in exact_outputs(tiny_run):
+        assert (folder / file).read_bytes() == (tiny_run / file).read_bytes(), file
+    assert not list(folder.rglob(".*-????????")), "remains of a killed writer"
