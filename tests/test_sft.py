@@ -163,6 +163,33 @@ def test_batches_do_not_come_in_the_order_of_their_lengths() -> None:
     assert 60 < falls < 100, "in random order"
 
 
+def test_a_short_answer_weighs_as_much_as_a_long_one_where_records_weigh_alike(tmp_path: Path) -> None:
+    import datasets
+    from peft import LoraConfig
+    from trl import SFTConfig
+
+    from stages.common.model import load_base, load_tokenizer
+    from stages.common.trainer import CompletionTrainer
+
+    folder = make_tiny_base(tmp_path / "tiny")
+    short, long = ({"prompt": [USER], "completion": [ANSWER | {"content": text}]} for text in ("no", "yes " * 40))
+    trainer = CompletionTrainer(
+        model=load_base(folder, dtype="float32", attention="eager", device="cpu"),
+        args=SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", max_length=None),
+        train_dataset=datasets.Dataset.from_list([short, long]),
+        processing_class=load_tokenizer(folder),
+        peft_config=LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"),
+        alike="record",
+    )
+    rows = [trainer.train_dataset[index] for index in range(2)]
+    alone = [float(trainer.compute_loss(trainer.model, trainer.data_collator([row]))) for row in rows]
+    both = trainer.data_collator(rows)
+    assert float(trainer.compute_loss(trainer.model, both)) == pytest.approx(sum(alone) / 2, rel=1e-5)
+    trainer.args.gradient_accumulation_steps = 2
+    half = float(trainer.compute_loss(trainer.model, both, num_items_in_batch=500))
+    assert half == pytest.approx(sum(alone) / 4, rel=1e-5)
+
+
 def test_gradients_after_a_validation_are_those_before_it(tmp_path: Path) -> None:
     """bitsandbytes repacks 4-bit weights in eval mode on some CPUs, for a kernel without a backward pass."""
     import torch

@@ -7,7 +7,7 @@ CPU with a vocabulary of 49k that is half of a training step. The loss is the sa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from peft.helpers import disable_input_dtype_casting
@@ -19,7 +19,15 @@ IGNORED = -100  # the label of a token that carries no loss
 
 
 class CompletionTrainer(SFTTrainer):
-    """An `SFTTrainer` whose loss is the mean negative log-likelihood of the completion tokens."""
+    """An `SFTTrainer` whose loss is the negative log-likelihood of the completion tokens.
+
+    `alike` is what weighs alike: every `token` (TRL's own mean), or every `record`, whose tokens share its weight. By
+    the token, a short answer such as a refusal, in which one token decides, hardly counts among long ones.
+    """
+
+    def __init__(self, *, alike: Literal["token", "record"] = "token", **options: Any) -> None:
+        self.alike = alike
+        super().__init__(**options)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -36,8 +44,12 @@ class CompletionTrainer(SFTTrainer):
                 input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
             ).last_hidden_state
             logits = base.get_output_embeddings()(hidden[:, :-1][predicted])
-        loss = cross_entropy(logits.float(), labels[predicted], reduction="sum")
-        return loss / (num_items_in_batch if num_items_in_batch is not None else predicted.sum())
+        losses = cross_entropy(logits.float(), labels[predicted], reduction="none")
+        if self.alike == "token":
+            return losses.sum() / (num_items_in_batch if num_items_in_batch is not None else predicted.sum())
+        weights = (predicted / predicted.sum(dim=1, keepdim=True).clamp(min=1))[predicted]
+        steps = self.args.gradient_accumulation_steps if num_items_in_batch is not None else 1
+        return (losses * weights).sum() / (len(labels) * steps)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthSampler:
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
