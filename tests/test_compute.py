@@ -52,9 +52,9 @@ def test_portable_gives_the_same_bytes_on_an_emulated_processor(tmp_path: Path, 
     assert report(folder, "sft") == losses
 
 
-def test_portable_is_an_error_where_torch_was_loaded_before(tmp_path: Path) -> None:
+def test_portable_is_an_error_where_torch_has_chosen_its_code_path_before(tmp_path: Path) -> None:
     code = (
-        "import torch\nfrom stages.common.compute import set_up\nfrom stages.common.params import Compute\n"
+        "import torch\ntorch.backends.cpu.get_cpu_capability()\nfrom stages.common.compute import set_up\nfrom stages.common.params import Compute\n"
         "set_up(Compute(device='cpu', threads=1, portable=True), 0)"
     )
     done = run(ROOT, "python", "-c", code, check=False, ATEN_CPU_CAPABILITY="default")
