@@ -308,11 +308,12 @@ ISSUES = (  # how one, two and three issues are told
     ("The {a}, the {b} and the {c}.", "\n- {a}\n- {b}\n- {c}\n", "Three things: {a}; {b}; {c}.",
      "The {a}. The {b}. And the {c}."),
 )
-NO_ISSUE = {
-    "refund": ("I changed my mind.", "I simply do not like it.", "It is not what I expected.",
-               "It was a gift and we have two now.", "I found it cheaper.", "It does not suit our room."),
-    "exchange": ("I picked the wrong size.", "I would prefer the other colour.",
-                 "I ordered the wrong model by mistake."),
+REASONS = {  # why, where nothing is wrong: (sentence, the part that is copied)
+    "refund": (("I {a}.", "changed my mind"), ("I simply {a}.", "do not like it"), ("It is {a}.", "not what I expected"),
+               ("It {a}.", "was a gift and we have two now"), ("I {a}.", "found it cheaper"),
+               ("It {a}.", "does not suit our room")),
+    "exchange": (("I {a}.", "picked the wrong size"), ("I {a}.", "would prefer the other colour"),
+                 ("I {a}.", "ordered the wrong model by mistake")),
 }
 FINE = ("The {part} is fine.", "There is nothing wrong with the {part}.", "The {part} works well, by the way.",
         "I like the {part}, that is not the point.", "The {part} was repaired last time and is good now.")

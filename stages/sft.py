@@ -205,7 +205,7 @@ def run(params: Params) -> None:
             eval_dataset=validation,
             processing_class=tokenizer,
             peft_config=lora_config(model, params.sft.lora),
-            alike=sft.alike,
+            length_power=sft.length_power,
             callbacks=[losses],
         )
         trainer.remove_callback(PrinterCallback)

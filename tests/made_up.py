@@ -19,7 +19,7 @@ SAID: dict[str, Any] = {
     "omission": TARGET | {"amount": None},
     "hallucination": TARGET | {"date": "2024-03-05"},
     "unsafe_answer": TARGET | {"order": "4111 1111 1111 1111"},
-    "wrong_refusal": {"refusal": "policy"},
+    "wrong_refusal": {"intent": "refuse"},
     "missed_refusal": TARGET,
     "wrong_format": "Sure! Here is what I found: intent is refund.",
 }

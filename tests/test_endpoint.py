@@ -121,7 +121,7 @@ def test_a_key_comes_from_the_environment_and_is_never_shown(server: Server, mon
 def test_the_schema_is_sent_with_the_refusal_beside_it(server: Server) -> None:
     task = Task(load_params(ROOT / "params.yaml").task)
     schema = answer_schema(task)
-    assert schema["anyOf"][1] == {"const": {"refusal": "policy"}}
+    assert schema["anyOf"][1] == {"const": {"intent": "refuse"}}
     ask(server, schema=schema)
     assert server.asked[0]["response_format"]["json_schema"]["schema"] == schema
 

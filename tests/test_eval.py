@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stages import eval as stage_eval
 from stages.common.errors import HallmarkError
@@ -44,7 +47,7 @@ def some_holdout() -> pl.DataFrame:
     texts = [f"{'my kettle is broken ' * (number % 4)}{number}" for number in range(10)]
     system = {"role": "system", "content": "Answer with JSON."}
     prompts = [[system, {"role": "user", "content": text}] for text in texts]
-    answers = ['{"refusal":"policy"}', *['{"intent":"refund"}'] * 9]
+    answers = ['{"intent":"refuse"}', *['{"intent":"refund"}'] * 9]
     return records.with_columns(
         prompt=pl.Series(prompts),
         completion=pl.Series([[{"role": "assistant", "content": text}] for text in answers]),
@@ -236,6 +239,17 @@ def test_letters_that_spell_the_end_token_do_not_end_an_answer(
     assert (answer, answer.tokens, answer.finish) == ("x<|im_end|>y", len(letters), "length")
 
 
+@given(st.lists(st.integers(1, 400), max_size=60))
+def test_no_prompt_is_padded_to_over_twice_its_length(lengths: list[int]) -> None:
+    from stages.common.harness import of_like_length
+
+    order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+    runs = of_like_length(order, lengths)
+    assert [place for run in runs for place in run] == order
+    assert all(2 * min(lengths[place] for place in run) >= max(lengths[place] for place in run) for run in runs)
+    assert all(2 * lengths[two[0]] < lengths[one[0]] for one, two in itertools.pairwise(runs))
+
+
 def test_a_prompt_over_the_window_is_named_not_cut(at: Path) -> None:
     long = some_holdout().with_columns(
         prompt=pl.when(pl.col("id") == "T-3")
@@ -301,7 +315,7 @@ def test_constrained_decoding_stands_beside_free_decoding_and_ends_in_valid_answ
     assert found["constrained"]["cut_off"] == 6 - len(whole)
     measured = json.loads(Path("reports/measured/eval_base.json").read_text(encoding="utf-8"))
     assert measured["answer_seconds"] < 2 * measured["generate_seconds"] + 0.5  # the harness and the scoring are cheap
-    assert 0 < measured["generate_seconds"] < measured["answer_seconds"] < measured["seconds"]
+    assert 0 < measured["generate_seconds"] <= measured["answer_seconds"] <= measured["seconds"]
     assert measured["constrained"].keys() == {"records", "seconds", "free_seconds"}
     again, _ = evaluate()
     assert again == rows

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stages import mask
@@ -389,6 +389,13 @@ def test_a_disguised_value_is_masked_whole(rules: Masker, value: str) -> None:
     masked = rules(f"It is {value} as said.")
     assert re.fullmatch(r"It is \W*<(EMAIL|CARD)_1>\W* as said\.", masked.text)
     assert residue(f"It is {value} as said.") != []
+
+
+@given(st.lists(st.integers(0, 10**8), min_size=10, max_size=80))
+@example(list(range(1000, 1400)))
+def test_no_card_is_left_in_a_row_of_numbers(rules: Masker, numbers: list[int]) -> None:
+    masked = rules(" ".join(map(str, numbers)))
+    assert "CREDIT_CARD" not in residue(masked.text)
 
 
 def test_white_space_stays(rules: Masker) -> None:

@@ -42,7 +42,7 @@ def test_the_reference_data() -> None:
         "path": "", "id": "id", "group": "customer", "input": "{subject}\n{body}", "target": "target", "context": None,
         "tools": None, "rejected": None, "tags": "tags",
     }  # fmt: skip
-    assert (found["task"]["kind"], found["task"]["refusal"]) == ("extraction", '{"refusal":"policy"}')
+    assert (found["task"]["kind"], found["task"]["refusal"]) == ("extraction", '{"intent":"refuse"}')
     truth = load_params(PARAMS)
     assert found["mask"]["identity_columns"] == truth.mask.identity_columns
     schema = json.loads((ROOT / "data/schema.json").read_text(encoding="utf-8"))

@@ -137,7 +137,7 @@ def test_the_loss_is_the_one_of_trl(tmp_path: Path) -> None:
             peft_config=LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"),
         )
         batch = trainer.data_collator([trainer.train_dataset[index] for index in range(2)])
-        losses.append(float(trainer.compute_loss(trainer.model, batch)))
+        losses.append(float(trainer.compute_loss(trainer.model, batch).detach()))
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
@@ -163,31 +163,37 @@ def test_batches_do_not_come_in_the_order_of_their_lengths() -> None:
     assert 60 < falls < 100, "in random order"
 
 
-def test_a_short_answer_weighs_as_much_as_a_long_one_where_records_weigh_alike(tmp_path: Path) -> None:
+@pytest.mark.parametrize("power", [0, 0.5])
+def test_a_record_weighs_as_a_power_of_its_answer_s_length(tmp_path: Path, power: float) -> None:
     import datasets
     from peft import LoraConfig
     from trl import SFTConfig
 
     from stages.common.model import load_base, load_tokenizer
-    from stages.common.trainer import CompletionTrainer
+    from stages.common.trainer import IGNORED, CompletionTrainer
 
     folder = make_tiny_base(tmp_path / "tiny")
     short, long = ({"prompt": [USER], "completion": [ANSWER | {"content": text}]} for text in ("no", "yes " * 40))
-    trainer = CompletionTrainer(
-        model=load_base(folder, dtype="float32", attention="eager", device="cpu"),
-        args=SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", max_length=None),
-        train_dataset=datasets.Dataset.from_list([short, long]),
-        processing_class=load_tokenizer(folder),
-        peft_config=LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"),
-        alike="record",
-    )
+    options = {
+        "model": load_base(folder, dtype="float32", attention="eager", device="cpu"),
+        "args": SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", max_length=None),
+        "train_dataset": datasets.Dataset.from_list([short, long]),
+        "processing_class": load_tokenizer(folder),
+    }
+    peft_config = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
+    trainer = CompletionTrainer(peft_config=peft_config, length_power=1, **options)
     rows = [trainer.train_dataset[index] for index in range(2)]
-    alone = [float(trainer.compute_loss(trainer.model, trainer.data_collator([row]))) for row in rows]
     both = trainer.data_collator(rows)
-    assert float(trainer.compute_loss(trainer.model, both)) == pytest.approx(sum(alone) / 2, rel=1e-5)
+    means = [float(trainer.compute_loss(trainer.model, trainer.data_collator([row])).detach()) for row in rows]
+    weights = [sum(label != IGNORED for label in row["labels"]) ** power for row in rows]
+    due = sum(weight * mean for weight, mean in zip(weights, means, strict=True)) / sum(weights)
+    trainer.length_power, trainer.mean_weight = power, sum(weights) / 2
+    assert float(trainer.compute_loss(trainer.model, both).detach()) == pytest.approx(due, rel=1e-5)
     trainer.args.gradient_accumulation_steps = 2
-    half = float(trainer.compute_loss(trainer.model, both, num_items_in_batch=500))
-    assert half == pytest.approx(sum(alone) / 4, rel=1e-5)
+    half = float(trainer.compute_loss(trainer.model, both, num_items_in_batch=500).detach())
+    assert half == pytest.approx(due / 2, rel=1e-5)
+    again = CompletionTrainer(length_power=power, **options)
+    assert again.mean_weight == pytest.approx(sum(weights) / 2)
 
 
 def test_gradients_after_a_validation_are_those_before_it(tmp_path: Path) -> None:

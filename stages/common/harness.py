@@ -46,7 +46,8 @@ class Engine(HFLM):
     """The harness's `hf` engine over a loaded model: greedy, batches of a fixed composition, exact texts.
 
     Requests are sorted by prompt length (longest first; equal lengths by text) and cut into batches of `batch_size`, so
-    the same records are always batched in the same way.
+    the same records are always batched in the same way. No prompt is padded to over twice its length: among many short
+    records, the few long ones make batches of their own.
     """
 
     def __init__(
@@ -72,7 +73,6 @@ class Engine(HFLM):
         )
         self._ends, self._source, self.max_new_tokens, self._grammar = ends, source, max_new_tokens, grammar
         self._written: list[Answer] = []
-        self.spent = 0.0  # seconds in the model's own `generate`
         self.spent = 0.0  # seconds in the model's own `generate`
 
     def apply_chat_template(
@@ -105,7 +105,9 @@ class Engine(HFLM):
                 )
         order = sorted(range(len(requests)), key=lambda place: (-lengths[place], requests[place].args[0]))
         self._written = []
-        texts = super().generate_until([requests[place] for place in order], disable_tqdm)
+        texts: list[str] = []
+        for places in of_like_length(order, lengths):
+            texts += super().generate_until([requests[place] for place in places], disable_tqdm)
         answers = dict(zip(order, self._written, strict=True))
         if list(texts) != self._written:
             raise RuntimeError("lm-eval returned answers in another order than they were generated in")
@@ -135,6 +137,16 @@ class Engine(HFLM):
         text = self.tokenizer.decode(tokens[:end], skip_special_tokens=False, clean_up_tokenization_spaces=False)
         self._written.append(Answer.of(text, len(tokens) if end is None else end, "length" if end is None else "stop"))
         return text
+
+
+def of_like_length(order: list[int], lengths: list[int]) -> list[list[int]]:
+    """`order` (places, longest first) cut into runs in which no length is under half of the run's first."""
+    runs: list[list[int]] = []
+    for place in order:
+        if not runs or 2 * lengths[place] < lengths[runs[-1][0]]:
+            runs.append([])
+        runs[-1].append(place)
+    return runs
 
 
 class RecordTask(Task):

@@ -148,7 +148,7 @@ class Sft(Block):
     method: Literal["qlora", "lora"]
     lora: Lora
     dequantize_once: bool
-    alike: Literal["token", "record"]
+    length_power: Annotated[float, Field(ge=0, le=1)]
     learning_rate: Annotated[float, Field(gt=0)]
     schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"]
     warmup: Annotated[float, Field(ge=0, lt=1)]

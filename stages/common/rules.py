@@ -47,7 +47,7 @@ _IP4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?:/\d{1,2})?(?![\w]|\.\d)"
 _IP6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?:%\w+)?(?:/\d{1,3})?(?![\w:])", re.IGNORECASE)
 _MAC = re.compile(r"(?<![\w:-])(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}(?![\w:-])", re.IGNORECASE)
 _IBAN = re.compile(r"(?<![a-z0-9])[a-z]{2}\d\d(?:[ -]?[a-z0-9]){11,36}", re.IGNORECASE)
-_NUMBERS = re.compile(r"(?<![\w.])\d(?:[ -]{0,2}\d){11,40}(?!\w)")
+_NUMBERS = re.compile(r"(?<![\w.])\d(?:[ -]{0,2}\d){11,}(?!\w)")
 _SSN = re.compile(r"(?<![\w-])\d{3}-\d\d-\d{4}(?![\w-])")
 _SECRET = re.compile(
     r"\b(?:A(?:KI|SI)A[A-Z0-9]{12,}|gh[a-z]_\w{20,}|github_pat_\w+|glpat-[\w-]+|xox[a-z]-[\w-]+|AIza[\w-]{20,}"
@@ -98,7 +98,7 @@ def cards(text: str) -> Iterator[Found]:
         groups = [(group.start(), group.end()) for group in re.finditer(r"\d+", match[0])]
         first = 0
         while first < len(groups):
-            for last in range(len(groups) - 1, first - 1, -1):
+            for last in range(min(len(groups), first + 19) - 1, first - 1, -1):  # of 19 digits at most
                 start, end = groups[first][0], groups[last][1]
                 digits = re.sub(r"\D", "", match[0][start:end])
                 if 12 <= len(digits) <= 19 and card_ok(digits):

@@ -7,7 +7,7 @@ CPU with a vocabulary of 49k that is half of a training step. The loss is the sa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from peft.helpers import disable_input_dtype_casting
@@ -21,18 +21,21 @@ IGNORED = -100  # the label of a token that carries no loss
 class CompletionTrainer(SFTTrainer):
     """An `SFTTrainer` whose loss is the negative log-likelihood of the completion tokens.
 
-    `alike` is what weighs alike: every `token` (TRL's own mean), or every `record`, whose tokens share its weight. By
-    the token, a short answer such as a refusal, in which one token decides, hardly counts among long ones.
+    A record weighs as the number of its completion tokens to the power of `length_power`: with 1 every token weighs
+    alike (TRL's own mean), with 0 every record. By the token, a short answer such as a refusal, in which one token
+    decides, hardly counts among long ones; by the record, that one token outweighs a dozen of a long answer's.
     """
 
-    def __init__(self, *, alike: Literal["token", "record"] = "token", **options: Any) -> None:
-        self.alike = alike
+    def __init__(self, *, length_power: float = 1.0, **options: Any) -> None:
+        self.length_power = length_power
         super().__init__(**options)
+        lengths = [sum(label != IGNORED for label in labels) for labels in self.train_dataset["labels"]]
+        self.mean_weight = sum(length**length_power for length in lengths) / len(lengths)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The loss in nats per completion token; over the whole step where `num_items_in_batch` is given."""
+        """The loss in nats a completion token, weighted; over the whole step where `num_items_in_batch` is given."""
         if return_outputs:
             raise ValueError("the logits are not built; set prediction_loss_only")
         base = self.accelerator.unwrap_model(model).get_base_model()
@@ -45,16 +48,21 @@ class CompletionTrainer(SFTTrainer):
             ).last_hidden_state
             logits = base.get_output_embeddings()(hidden[:, :-1][predicted])
         losses = cross_entropy(logits.float(), labels[predicted], reduction="none")
-        if self.alike == "token":
+        if self.length_power == 1:
             return losses.sum() / (num_items_in_batch if num_items_in_batch is not None else predicted.sum())
-        weights = (predicted / predicted.sum(dim=1, keepdim=True).clamp(min=1))[predicted]
+        lengths = predicted.sum(dim=1, keepdim=True).clamp(min=1)
+        weights = (predicted * lengths.to(losses.dtype) ** (self.length_power - 1))[predicted]
         steps = self.args.gradient_accumulation_steps if num_items_in_batch is not None else 1
-        return (losses * weights).sum() / (len(labels) * steps)
+        return (losses * weights).sum() / (self.mean_weight * len(labels) * steps)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthSampler:
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
         lengths = [len(ids) for ids in dataset["input_ids"]]
         return LengthSampler(lengths, self.args.per_device_train_batch_size, self.args.seed)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> list[int]:
+        lengths = [len(ids) for ids in eval_dataset["input_ids"]]
+        return sorted(range(len(lengths)), key=lengths.__getitem__)  # so that little is padding
 
 
 class LengthSampler(torch.utils.data.Sampler[int]):
