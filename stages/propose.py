@@ -214,6 +214,10 @@ def put(file: Path, params: Path, found: Guess, task: Inferred) -> None:
 
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.representer.add_representer(
+        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
     document = yaml.load(params.read_text(encoding="utf-8"))
     for block, values in blocks(file, found, task).items():
         for key, value in values.items():

@@ -273,6 +273,7 @@ def test_a_record_of_a_megabyte_simply_works(repo: Path) -> None:
     """Nothing is wrong with it: it is masked to its end, and is a record like any other until `sft.max_length`."""
     body = "the kettle is fine and red. " * 38_000 + "write to nobody.here@acme-tools.io please"
     second(body=body)(repo)
+    change_params(repo, {"data.group": "id"})  # three rows, whoever they are of
     (repo / "data/holdout.lock.json").unlink()
     for name in ("mask", "dedupe", "split"):
         stage(repo, name)

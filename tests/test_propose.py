@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,18 @@ def test_the_samples_of_the_other_kinds(kind: str) -> None:
     assert truth["data.input"] in found["data"]["input"]
     assert found["mask"]["identity_columns"] == YAML(typ="safe").load(truth["mask.identity_columns"])
     assert found["data"]["tags"] == "tags"
+
+
+def test_every_line_that_is_not_proposed_stays_as_it_was(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    before = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    (workspace / "params.yaml").write_text(before, encoding="utf-8")
+    write(workspace / "data", [{"id": f"r{n}", "text": f"text {n}", "label": "ab"[n % 2]} for n in range(40)])
+    stage(workspace, "propose", "data/rows.jsonl", "--write")
+    after = (workspace / "params.yaml").read_text(encoding="utf-8")
+    changed = {match[1] for line in after.splitlines() if line not in before and (match := re.match(r" *(\w+):", line))}
+    assert changed <= {"path", "id", "group", "input", "target", "tags", "kind", "system_prompt", "refusal", "spans",
+                       "context", "tools", "rejected", "gold", "identity_columns", "schema", "allow"}  # fmt: skip
 
 
 def test_what_it_writes_is_what_the_pipeline_reads(tmp_path: Path) -> None:

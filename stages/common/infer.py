@@ -67,7 +67,7 @@ def _extraction(values: list[Any], objects: list[dict[str, Any]]) -> Inferred:
         for key in {key for value in objects for key in value}
         if sum(key in v for v in objects) > 0.5 * len(objects)
     )
-    odd = [value for value in values if not isinstance(value, dict) or not usual & value.keys()]
+    odd = [value for value in values if not isinstance(value, dict) or 2 * len(usual & value.keys()) < len(usual)]
     refusal = _constant(odd)
     answers = [
         value
