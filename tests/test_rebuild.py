@@ -82,7 +82,11 @@ def test_a_pull_from_a_remote_reproduces_without_training(tiny_run: Path, tmp_pa
 
 @pytest.mark.parametrize("times", [2, pytest.param(30, marks=[pytest.mark.full, pytest.mark.timeout(7200)])])
 def test_a_run_killed_at_any_moment_ends_in_the_same_bytes(tiny_run: Path, tmp_path: Path, times: int) -> None:
-    """`dvc repro` and all it started are killed, again and again; each run goes on from where the last one was cut."""
+    """`dvc repro` and all it started are killed, again and again; each run goes on from where the last one was cut.
+
+    DVC 3.67 doesn't write dvc.lock in one move: killed in that moment, it leaves a part of it, which it then refuses to
+    read. The way out is the one in docs/dvc.md: put the committed file back (here there is none, so it is removed).
+    """
     folder = tmp_path / "repo"
     shutil.copytree(tiny_run, folder, symlinks=True)
     shutil.rmtree(folder / ".dvc/cache")
@@ -99,6 +103,10 @@ def test_a_run_killed_at_any_moment_ends_in_the_same_bytes(tiny_run: Path, tmp_p
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        status = run(folder, "dvc", "status", check=False)
+        if status.returncode:
+            assert "'./dvc.lock'" in status.stderr
+            (folder / "dvc.lock").unlink()
     run(folder, "dvc", "repro")
     for file in exact_outputs(tiny_run):
         assert (folder / file).read_bytes() == (tiny_run / file).read_bytes(), file

@@ -29,7 +29,8 @@ class CompletionTrainer(SFTTrainer):
     def __init__(self, *, length_power: float = 1.0, **options: Any) -> None:
         self.length_power = length_power
         super().__init__(**options)
-        lengths = [sum(label != IGNORED for label in labels) for labels in self.train_dataset["labels"]]
+        dataset: Any = self.train_dataset
+        lengths = [sum(label != IGNORED for label in labels) for labels in dataset["labels"]]
         self.mean_weight = sum(length**length_power for length in lengths) / len(lengths)
 
     def compute_loss(
@@ -60,7 +61,7 @@ class CompletionTrainer(SFTTrainer):
         lengths = [len(ids) for ids in dataset["input_ids"]]
         return LengthSampler(lengths, self.args.per_device_train_batch_size, self.args.seed)
 
-    def _get_eval_sampler(self, eval_dataset: Any) -> list[int]:
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         lengths = [len(ids) for ids in eval_dataset["input_ids"]]
         return sorted(range(len(lengths)), key=lengths.__getitem__)  # so that little is padding
 
