@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,6 +83,8 @@ def test_what_a_library_says_of_a_full_disk_is_understood() -> None:
     """As polars and safetensors put it; a number that is not about writing is another matter."""
     assert unwritable(RuntimeError("I/O error: No space left on device (os error 28)")) == errno.ENOSPC
     assert unwritable(OSError(errno.EROFS, "read-only")) == errno.EROFS
+    of_copytree = shutil.Error([("a", "b", str(OSError(errno.ENOSPC, "No space left on device", "b")))])
+    assert unwritable(of_copytree) == errno.ENOSPC
     assert unwritable(RuntimeError("No such file or directory (os error 2)")) is None
     assert unwritable(FileNotFoundError(errno.ENOENT, "gone")) is None
 

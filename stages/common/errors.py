@@ -90,7 +90,7 @@ class UnwritableError(OSError):
 def unwritable(error: BaseException) -> int | None:
     """The number of the system's error if it says that a file can't be written there (full, read-only), else None."""
     number = error.errno if isinstance(error, OSError) else None
-    # Libraries in Rust (polars, safetensors) have errors of their own, with the system's only in the text.
-    if number is None and (match := re.search(r"\(os error (\d+)\)", str(error))):
+    # Libraries in Rust (polars, safetensors) and shutil.copytree have errors of their own, with the system's in the text.
+    if number is None and (match := re.search(r"(?:\(os error |\[Errno )(\d+)[)\]]", str(error))):
         number = int(match[1])
     return number if number in UNWRITABLE else None
