@@ -109,6 +109,34 @@ def test_a_killed_guard_does_not_leave_the_server(tmp_path):
     wait_for(lambda: gone(processes))
 
 
+def test_what_a_killed_process_left_is_cleared_and_what_a_running_one_serves_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "BASE", tmp_path / "models" / "base")
+    server.BASE.mkdir(parents=True)
+    ours = textwrap.dedent(
+        f"""
+        import time
+        from pathlib import Path
+        from stages.common import server
+        server.BASE = Path({str(server.BASE)!r})
+        with server.model_folder("base", None, "float32"):
+            time.sleep(99)
+        """
+    )
+    process = subprocess.Popen([sys.executable, "-c", ours], cwd=Path(__file__).parent.parent)
+    try:
+        wait_for(lambda: len(list(server.BASE.parent.glob(".serving-*"))) == 1)
+        with server.model_folder("base", None, "float32"):
+            assert len(list(server.BASE.parent.glob(".serving-*"))) == 2
+    finally:
+        process.kill()
+    process.wait()
+    assert len(list(server.BASE.parent.glob(".serving-*"))) == 1
+    with server.model_folder("base", None, "float32"):
+        assert len(list(server.BASE.parent.glob(".serving-*"))) == 1
+    assert not list(server.BASE.parent.glob(".serving-*"))
+    assert server.BASE.exists()
+
+
 def test_a_command_that_ends_ends_its_guard_and_what_it_left_running(tmp_path):
     leaves_a_child = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {POLITE!r}]); sys.exit(7)"
     with server.guarded([sys.executable, "-c", leaves_a_child], tmp_path, {}) as guard:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -97,7 +98,13 @@ def model_folder(model: str, adapter: Path | None, dtype: str) -> Iterator[Path]
 
     A server takes the path it is given as the model's name, so this one is short and tells nothing of the machine.
     """
-    with tempfile.TemporaryDirectory(dir=BASE.parent, prefix=".serving-", ignore_cleanup_errors=True) as name:
+    import psutil
+
+    for remains in BASE.parent.glob(".serving-*-*"):  # of a process killed before it had a guard to clear up after it
+        if not psutil.pid_exists(int(remains.name.split("-")[1])):
+            shutil.rmtree(remains, ignore_errors=True)
+    prefix = f".serving-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(dir=BASE.parent, prefix=prefix, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         if adapter is None:
             (folder / model).symlink_to(BASE.resolve())
