@@ -21,7 +21,7 @@ from stages.common.files import DEDUPED, MASKED, REPORTS, json_bytes, write_all
 from stages.common.measured import measured
 from stages.common.near import components, distinct, near_pairs, normalise, text_of
 from stages.common.params import Dedupe, Params, load_params
-from stages.common.records import parquet, read_rows, scan_records
+from stages.common.records import parquet, read_rows, read_texts, scan_records
 from stages.common.task import canonical
 
 if TYPE_CHECKING:
@@ -231,11 +231,9 @@ def preview(params: Params, file: Path, field: str) -> None:
     import polars as pl
 
     ids, texts = [], []
-    for number, row in read_rows(file):
-        if not isinstance(row.get(field), str):
-            raise HallmarkError("not a text", file=file, row=number, field=field, remedy="name a text with --field")
+    for number, row, text in read_texts(file, field):
         ids.append(_whole(str(number if row.get("id") is None else row["id"])))
-        texts.append(_whole(row[field]))
+        texts.append(_whole(text))
     frame = pl.DataFrame({"id": ids, "text": texts}, schema={"id": pl.String, "text": pl.String})
     found = Clusters(frame["id"], frame.select(normalise(pl.col("text")))["text"], params.dedupe, file)
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]

@@ -26,7 +26,7 @@ from stages.common.measured import measured
 from stages.common.params import Mask, Params, load_params
 from stages.common.raw import Raw, gold_spans, identities, raw_rows
 from stages.common.recording import Recorder, Written, write_groups
-from stages.common.records import read_rows
+from stages.common.records import read_texts
 from stages.common.task import Task
 
 log = logging.getLogger("mask")
@@ -68,13 +68,7 @@ def preview(params: Params, file: Path, field: str) -> None:
     known = {column: kind for column, kind in params.mask.identity_columns.items() if column != field}
 
     def texts() -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
-        for number, row in read_rows(file):
-            text = row.get(field)
-            if not isinstance(text, str):
-                problem = "no such field" if field not in row else f"not a text but {type(text).__name__}"
-                raise HallmarkError(
-                    problem, file=file, row=number, field=field, remedy="name a text field with --field"
-                )
+        for number, row, text in read_texts(file, field):
             if len(text) > params.mask.max_chars:
                 raise HallmarkError(
                     f"longer than mask.max_chars ({params.mask.max_chars} characters)",

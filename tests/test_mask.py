@@ -8,6 +8,7 @@ import logging
 import re
 import socket
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -331,6 +332,67 @@ def test_a_model_that_is_not_installed_is_one_clear_error() -> None:
     wrong = Masker(settings_with(ner={"engine": "spacy", "model": "xx_nowhere_sm"}))
     with pytest.raises(HallmarkError, match=r"xx_nowhere_sm.*not installed"):
         wrong.load()
+
+
+@pytest.fixture(scope="module")
+def token_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real token classifier of 64 tokens, with weights set by hand: `zorblat` is a person, nothing else is."""
+    import torch
+    from transformers import BertConfig, BertForTokenClassification, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("ner")
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "zorblat", *letters, *(f"##{letter}" for letter in letters)]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    labels = {0: "O", 1: "B-PER"}
+    sizes = {"vocab_size": len(words), "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 0}
+    config = BertConfig(**sizes, num_attention_heads=2, max_position_embeddings=64, id2label=labels)
+    model = BertForTokenClassification(config)
+    with torch.no_grad():
+        for parameter in (*model.bert.embeddings.parameters(), *model.classifier.parameters()):
+            parameter.zero_()
+        model.bert.embeddings.LayerNorm.weight.fill_(1)
+        model.bert.embeddings.word_embeddings.weight[:, 0] = 1
+        model.bert.embeddings.word_embeddings.weight[words.index("zorblat"), :2] = torch.tensor([0.0, 1.0])
+        model.classifier.weight[0, 0] = model.classifier.weight[1, 1] = 5
+    model.save_pretrained(folder)
+    BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=64).save_pretrained(folder)
+    return folder
+
+
+def test_a_token_classifier_finds_names_past_its_window(token_classifier: Path) -> None:
+    ner = {"engine": "transformers", "model": str(token_classifier)}
+    masked = Masker(settings_with(ner=ner))("the dog saw " * 200 + "zorblat there, not the zor blat")
+    assert masked.text.endswith("saw <PERSON_1> there, not the zor blat")
+    assert [span.recognizer for span in masked.spans] == ["transformers"]
+
+
+def test_a_token_classifier_that_fails_is_an_error_and_not_a_clean_text(token_classifier: Path, tmp_path: Path) -> None:
+    import shutil
+
+    broken = tmp_path / "ner"
+    shutil.copytree(token_classifier, broken)
+    tokenizer = (broken / "tokenizer.json").read_text()
+    (broken / "tokenizer.json").write_text(tokenizer.replace('"zorblat":5', '"zorblat":99').replace(
+        '"zorblat": 5', '"zorblat": 99'))  # fmt: skip
+    with pytest.raises(IndexError):
+        Masker(settings_with(ner={"engine": "transformers", "model": str(broken)}))("the dog saw zorblat there")
+
+
+@pytest.mark.parametrize("engine", ["transformers", "gliner"])
+def test_an_ner_model_is_a_folder_with_safetensors(token_classifier: Path, tmp_path: Path, engine: str) -> None:
+    with pytest.raises(HallmarkError, match="no folder") as caught:
+        Masker(settings_with(ner={"engine": engine, "model": "dslim/bert-base-NER"}))("hello")
+    assert caught.value.field == "mask.ner.model"
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(HallmarkError, match=r"no model\.safetensors"):
+        Masker(settings_with(ner={"engine": engine, "model": str(tmp_path)}))("hello")
+
+
+@pytest.mark.skipif(find_spec("gliner") is not None, reason="GLiNER is installed")
+def test_gliner_that_is_not_installed_is_one_clear_error(token_classifier: Path) -> None:
+    with pytest.raises(HallmarkError, match="GLiNER is not installed"):
+        Masker(settings_with(ner={"engine": "gliner", "model": str(token_classifier)}))("hello")
 
 
 def test_no_network_is_asked(masker: Masker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from stages.common.known import KnownValues
@@ -25,6 +26,8 @@ from stages.common.rules import Found
 from stages.common.surrogates import PLACEHOLDER, SHORT, canonical, digest, placeholder, secret, surrogate
 
 if TYPE_CHECKING:
+    from presidio_anonymizer import AnonymizerEngine
+
     from stages.common.recognizers import Analyzer
 
 BLANK = {"PERSON": "Mary"}  # what a masked value reads as while the rest is searched
@@ -167,17 +170,22 @@ class Masker:
         self.key = secret(params.secret)
         self._allowed = _phrases(params.allow)
         self._public = _phrases(public)
-        self._english = params.language == "en"
-        self._analyzer: Analyzer | None = None
+        # What small English models get wrong is known, and mended; what another model finds is taken as it is.
+        self._small = params.language == "en" and params.ner.engine == "spacy"
 
-    @property
+    @cached_property
     def analyzer(self) -> Analyzer:
         """Presidio with our recognizers and the NER model, loaded once."""
-        if self._analyzer is None:
-            from stages.common.recognizers import Analyzer
+        from stages.common.recognizers import Analyzer
 
-            self._analyzer = Analyzer(self.params)
-        return self._analyzer
+        return Analyzer(self.params)
+
+    @cached_property
+    def anonymizer(self) -> AnonymizerEngine:
+        """Presidio's engine that puts values in the place of spans."""
+        from presidio_anonymizer import AnonymizerEngine
+
+        return AnonymizerEngine()
 
     def load(self) -> None:
         """Load the models and word lists now; otherwise the first texts do."""
@@ -226,7 +234,7 @@ class Masker:
                 if text.ner_due and text.full:
                     seen = text.view()
                     due += [
-                        (record, text, seen, offset, truecase(window) if self._english else window)
+                        (record, text, seen, offset, truecase(window) if self._small else window)
                         for offset, window in windows(seen.text, self.params.window)
                         if self._may_name(window)
                     ]
@@ -237,7 +245,7 @@ class Masker:
         for record, text, seen, offset, window in due:
             found = [
                 Found(one.start + offset, one.end + offset, *one[2:])
-                for one in (accept(window, each) if self._english else each for each in results[window])
+                for one in (accept(window, each) if self._small else each for each in results[window])
                 if one is not None
             ]
             new = self._take(text, seen, found)
@@ -247,7 +255,7 @@ class Masker:
 
     def _may_name(self, text: str) -> bool:
         """Whether a word is left that could be a name: NER is what takes the time."""
-        if not self._english:
+        if not self._small:
             return True
         return any(may_be_name(text, match) for match in _WORD.finditer(text))
 
@@ -291,14 +299,21 @@ class Masker:
     def render(self, record: Record, *, plain: bool = False) -> list[Masked]:
         """The record's texts with their spans replaced. `plain`: values that fit a schema's formats, numbered."""
         names = _Names(self, record, plain)
-        rendered = []
-        for text in record.texts:
-            pieces, at = [], 0
-            for span in text.spans:
-                pieces += [text.text[at : span.start], names.replacement(span.kind, text.text[span.start : span.end])]
-                at = span.end
-            rendered.append(Masked("".join([*pieces, text.text[at:]]), text.spans))
-        return rendered
+        return [Masked(self._replaced(text, names), text.spans) for text in record.texts]
+
+    def _replaced(self, text: _Text, names: _Names) -> str:
+        """The text with what stands for each span in its place. Each span is a kind of its own to Presidio's anonymizer:
+        it works from the end, while we number from the start, and it would join neighbours of one kind."""
+        if not text.spans:
+            return text.text
+        from presidio_anonymizer.entities import OperatorConfig, RecognizerResult
+
+        spans, operators = [], {}
+        for number, span in enumerate(text.spans):
+            value = names.replacement(span.kind, text.text[span.start : span.end])
+            spans.append(RecognizerResult(str(number), span.start, span.end, 1.0))
+            operators[str(number)] = OperatorConfig("replace", {"new_value": value})
+        return str(self.anonymizer.anonymize(text.text, spans, operators).text)
 
     def dropped(self, record: Record) -> bool:
         """Whether the record holds a kind whose action is to drop it."""

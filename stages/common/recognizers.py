@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from presidio_analyzer import (
@@ -18,6 +20,7 @@ from presidio_analyzer import (
     RecognizerResult,
 )
 from presidio_analyzer import predefined_recognizers as presidio
+from presidio_analyzer.chunkers import TokenizerBasedTextChunker
 from presidio_analyzer.context_aware_enhancers import ContextAwareEnhancer
 from presidio_analyzer.nlp_engine import NlpArtifacts, NoOpNlpEngine, SpacyNlpEngine
 
@@ -117,6 +120,20 @@ class SpacyEntities(EntityRecognizer):
         return found
 
 
+class TokenClassifier(presidio.HuggingFaceNerRecognizer):
+    """Presidio's recognizer around a token classifier of transformers, without its way to take a failure for no finding."""
+
+    def _predict_chunk(self, chunk_text: str) -> list[RecognizerResult]:
+        pipeline: Any = self.ner_pipeline
+        found = []
+        for one in pipeline(chunk_text):
+            label = self._normalize_label(one["entity_group"])
+            if one["score"] >= self.threshold:
+                kind = self.label_mapping.get(label, label)
+                found.append(_result(Found(one["start"], one["end"], kind, float(one["score"]), "transformers")))
+        return found
+
+
 class Analyzer:
     """Finds private spans in views: first by rules, then by NER."""
 
@@ -150,11 +167,15 @@ class Analyzer:
         if ner.engine == "spacy":
             nlp = SpacyNer([{"lang_code": language, "model_name": ner.model or ""}])
             return BatchAnalyzerEngine(self._engine([SpacyEntities(language)], nlp))
+        folder = _model_folder(ner.model or "", ner.engine)
         recognizer: EntityRecognizer
         if ner.engine == "transformers":
-            recognizer = presidio.HuggingFaceNerRecognizer(model_name=ner.model, supported_language=language)
+            chunker = TokenizerBasedTextChunker()  # by characters, a chunk could be over the model's window and be cut
+            recognizer = TokenClassifier(
+                model_name=folder, supported_language=language, device="cpu", text_chunker=chunker
+            )
         else:
-            recognizer = presidio.GLiNERRecognizer(model_name=ner.model or "", supported_language=language)
+            recognizer = presidio.GLiNERRecognizer(model_name=folder, supported_language=language, map_location="cpu")
         return BatchAnalyzerEngine(self._engine([recognizer]))
 
     def rules(self, text: str) -> list[Found]:
@@ -168,6 +189,27 @@ class Analyzer:
             return
         for results in self._ner.analyze_iterator(texts, self.language, batch_size=128):
             yield [_found(result) for result in results]
+
+
+def _model_folder(model: str, engine: str) -> str:
+    """The folder of an NER model, if it holds one that can be read without a pickle and without the network."""
+    place: dict[str, Any] = {"file": "params.yaml", "field": "mask.ner.model"}
+    folder = Path(model)
+    if not folder.is_dir():
+        get = "`hf download NAME --revision COMMIT --local-dir FOLDER`"
+        raise HallmarkError(
+            f"no folder '{model}'", **place, remedy=f"fetch the model at a commit, {get}, and name FOLDER"
+        )
+    if not any(folder.glob("model*.safetensors")):
+        raise HallmarkError(
+            f"'{model}' holds no model.safetensors", **place, remedy="take a model in that format: others can run code"
+        )
+    if engine == "gliner" and find_spec("gliner") is None:
+        raise HallmarkError(
+            "GLiNER is not installed", file="params.yaml", field="mask.ner.engine",
+            remedy="add gliner to the dependencies in pyproject.toml and run `nox -s lock`, or try `pip install gliner`",
+        )  # fmt: skip
+    return str(folder)
 
 
 def _found(result: RecognizerResult) -> Found:

@@ -88,6 +88,16 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     yield from READERS[path.suffix](path)
 
 
+def read_texts(path: Path, field: str) -> Iterator[tuple[int, dict[str, Any], str]]:
+    """The rows of a file with the text that each has in `field`, for a preview."""
+    for number, row in read_rows(path):
+        text = row.get(field)
+        if not isinstance(text, str):
+            problem = "no such field" if field not in row else f"not a text but {type(text).__name__}"
+            raise HallmarkError(problem, file=path, row=number, field=field, remedy="name a text field with --field")
+        yield number, row, text
+
+
 def files_of(path: Path) -> list[Path]:
     """The file itself, or the files of rows in a folder, by name (Hugging Face keeps JSON of its own beside them)."""
     if not path.is_dir():

@@ -38,7 +38,8 @@ def main() -> None:
         "How the stage grows without NER, two workers, made-up records of 100 to 300 characters with a name, an e-mail "
     )
     about += (
-        "address and a number in every fifth. Memory is that of all its processes together (proportional set size)."
+        "address and a number in every fifth. Memory is that of all its processes together (proportional set size); "
+        "seconds depend on what else the machine did."
     )
     parts = [quality(), about, table(["rows", "seconds", "rows a second", "peak MiB"], [growth(size) for size in rows])]
     write_section("Mask", "\n\n".join(parts))
