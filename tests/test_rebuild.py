@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +20,16 @@ import pytest
 
 from stages.common import provenance as prov
 from tests.workspace import run
+
+
+@dataclass
+class Remote:
+    """A DVC remote: its address, its options, and what lists the files in it."""
+
+    url: str
+    options: dict[str, str]
+    files: Callable[[], list[str]]
+
 
 MEASURED = ("reports/measured/", "models/release/")
 
@@ -59,12 +71,46 @@ def test_no_exact_output_holds_a_path_of_this_machine_or_the_time(tiny_run: Path
         assert [word for word in forbidden if word.encode() in content] == [], file
 
 
-def test_a_pull_from_a_remote_reproduces_without_training(tiny_run: Path, tmp_path: Path) -> None:
-    remote, clone = tmp_path / "remote", tmp_path / "clone"
-    run(tiny_run, "dvc", "remote", "add", "--local", "--force", "--default", "store", str(remote))
+@pytest.fixture(params=["folder", "s3"])
+def remote(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Remote]:
+    """An empty DVC remote: its address, its options, and what lists the hashes that lie in it."""
+    if request.param == "folder":
+        folder = tmp_path / "remote"
+        yield Remote(str(folder), {}, lambda: [file.as_posix() for file in prov.files_in(folder)])
+        return
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    for name, value in {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    server = ThreadedMotoServer("127.0.0.1", port=0)
+    server.start()
+    try:
+        endpoint = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
+        client = boto3.client("s3", endpoint_url=endpoint)
+        client.create_bucket(Bucket="store")
+
+        def keys() -> list[str]:
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket="store")
+            return [entry["Key"] for page in pages for entry in page["Contents"]]
+
+        yield Remote("s3://store/dvc", {"endpointurl": endpoint}, keys)
+    finally:
+        server.stop()
+
+
+def test_a_pull_from_a_remote_reproduces_without_training(tiny_run: Path, tmp_path: Path, remote: Remote) -> None:
+    clone = tmp_path / "clone"
+
+    def connect(folder: Path) -> None:
+        run(folder, "dvc", "remote", "add", "--local", "--force", "--default", "store", remote.url)
+        for name, value in remote.options.items():
+            run(folder, "dvc", "remote", "modify", "--local", "store", name, value)
+
+    connect(tiny_run)
     run(tiny_run, "dvc", "push")
     (tiny_run / ".dvc/config.local").unlink()
-    pushed = {file.parent.name + file.name for file in prov.files_in(remote)}
+    pushed = {"".join(name.split("/")[-2:]) for name in remote.files()}
     for folder, there in (("models/adapter", True), ("models/base", False), ("data/raw", False), ("data/gold", False)):
         hashes = {prov.dvc_md5(file) for file in prov.files_in(tiny_run / folder)}
         # The adapter has the base's tokenizer, which holds no weights.
@@ -73,7 +119,7 @@ def test_a_pull_from_a_remote_reproduces_without_training(tiny_run: Path, tmp_pa
         assert (hashes <= pushed) if there else not (hashes & pushed), folder
 
     run(tmp_path, "git", "clone", "--quiet", str(tiny_run), str(clone))
-    run(clone, "dvc", "remote", "add", "--local", "--default", "store", str(remote))
+    connect(clone)
     run(clone, "dvc", "pull", "--allow-missing")
     output = run(clone, "dvc", "repro").stdout
     assert [line for line in output.splitlines() if line.startswith("Running stage")] == ["Running stage 'base':"]
