@@ -79,7 +79,7 @@ def training_arguments(params: Params, folder: str) -> Any:
     """TRL's `SFTConfig` for the `sft` block. Nothing is written to `folder` but what TRL insists on."""
     from trl import SFTConfig
 
-    sft, sharded = params.sft, is_worker() and params.sft.parallel.strategy == "fsdp"
+    sft = params.sft
     arguments = SFTConfig(
         output_dir=folder,
         seed=params.seed,
@@ -98,7 +98,7 @@ def training_arguments(params: Params, folder: str) -> Any:
         weight_decay=sft.weight_decay,
         max_grad_norm=sft.max_grad_norm,
         ddp_find_unused_parameters=False,
-        activation_checkpointing=sft.gradient_checkpointing and not sharded,  # FSDP has its own
+        activation_checkpointing=sft.gradient_checkpointing,
         max_length=None,  # checked in load_dataset, where a long record has a name
         completion_only_loss=True,
         eval_strategy="steps",
@@ -111,7 +111,7 @@ def training_arguments(params: Params, folder: str) -> Any:
         disable_tqdm=True,
         dataloader_pin_memory=params.compute.device == "cuda",
     )
-    if sharded and params.compute.device == "cpu":
+    if is_worker() and sft.parallel.strategy == "fsdp" and params.compute.device == "cpu":
         from accelerate.utils import DistributedType
 
         # accelerate 1.15 takes FSDP on a CPU for DDP without a word; torch shards there as well.

@@ -46,9 +46,9 @@ def ready(folder: Path, overrides: dict[str, Any]) -> Path:
         pytest.param(DDP | HELD_IN_4_BIT | {"sft.accumulation": 2}, id="ddp-qlora-4bit", marks=pytest.mark.full),
         pytest.param(DDP | LORA, id="ddp-lora", marks=pytest.mark.full),
         pytest.param(FSDP | LORA, id="fsdp-lora", marks=pytest.mark.full),
-        pytest.param(FSDP | HELD_IN_4_BIT, id="fsdp-qlora-4bit", marks=pytest.mark.full),
+        pytest.param(FSDP | {"sft.accumulation": 2}, id="fsdp-qlora", marks=pytest.mark.full),
         pytest.param(
-            FSDP | {"sft.gradient_checkpointing": True, "sft.accumulation": 2}, id="fsdp-qlora", marks=pytest.mark.full
+            FSDP | HELD_IN_4_BIT | {"sft.gradient_checkpointing": True}, id="fsdp-qlora-4bit", marks=pytest.mark.full
         ),
     ],
 )
@@ -67,7 +67,9 @@ def test_two_processes_learn_as_one_does_at_the_same_global_batch(tmp_path: Path
     stage(two, "sft")
     alone = pl.read_csv(two / "reports/sft_curve.csv")
     assert curve.select("step", "split").equals(alone.select("step", "split"))
-    assert (curve["loss"] - alone["loss"]).abs().max() < TOLERANCE[params.dtype]
+    furthest = (curve["loss"] - alone["loss"]).abs().max()
+    print(f"largest difference of the curves: {furthest:.6f} nats")
+    assert furthest < TOLERANCE[params.dtype]
     assert alone["loss"].max() - alone["loss"].min() > 100 * TOLERANCE[params.dtype], "something was learned"
     same = ("records", "tokens", "steps", "trainable_parameters", "initial_adapter_sha256")
     assert {key: summary[key] for key in same} == {key: report(two, "sft")[key] for key in same}
@@ -121,7 +123,7 @@ def test_accelerate_reads_the_config_as_it_is_meant(
 
     params = load_params()
     parallel = params.sft.parallel.model_copy(update={"processes": 2, "strategy": strategy})
-    sft = params.sft.model_copy(update={"parallel": parallel, "gradient_checkpointing": True})
+    sft = params.sft.model_copy(update={"parallel": parallel})
     config = accelerate_config(sft, "cuda")
     assert not {value for value in config.values() if isinstance(value, str) and "/" in value}
     file = tmp_path / "accelerate.json"
@@ -139,7 +141,7 @@ def test_accelerate_reads_the_config_as_it_is_meant(
     plugin = FullyShardedDataParallelPlugin()
     assert plugin.fsdp_version == 2
     assert plugin.reshard_after_forward is True
-    assert plugin.activation_checkpointing is True
+    assert plugin.activation_checkpointing is False
     assert plugin.cpu_ram_efficient_loading is False
     assert plugin.auto_wrap_policy.__name__ == "transformer_auto_wrap_policy"
 
@@ -155,7 +157,7 @@ def test_an_error_of_all_processes_is_said_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("victim", ["stage", "launcher", "worker"])
+@pytest.mark.parametrize("victim", ["stage", "launcher", "worker", "stage, gently"])
 def test_no_process_outlives_another_that_was_killed(tmp_path: Path, victim: str) -> None:
     folder = ready(tmp_path, DDP | {"sft.parallel.processes": 2, "sft.max_steps": 100_000})
     temporary = folder / "temporary"
@@ -177,12 +179,13 @@ def test_no_process_outlives_another_that_was_killed(tmp_path: Path, victim: str
         for one in (launcher, *workers):
             listening = {link.laddr.ip for link in one.net_connections() if link.status == psutil.CONN_LISTEN}
             assert listening == {HOST}
-        {"stage": process, "launcher": launcher, "worker": workers[1]}[victim].kill()
+        stop = {"stage": process.kill, "launcher": launcher.kill, "worker": workers[1].kill}
+        stop.get(victim, process.terminate)()
         _, alive = psutil.wait_procs([launcher, *workers], timeout=60)
         assert not alive
         _, error = process.communicate(timeout=60)
-    assert process.returncode == (-9 if victim == "stage" else 1)
-    if victim != "stage":
+    assert process.returncode == {"stage": -9, "stage, gently": 143}.get(victim, 1)
+    if victim in ("launcher", "worker"):
         assert "was stopped by SIGKILL" in error
         assert "remedy" in error
     assert not (folder / "models/adapter").exists()

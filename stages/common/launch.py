@@ -72,7 +72,7 @@ def accelerate_config(sft: Sft, device: str) -> dict[str, Any]:
             "fsdp_reshard_after_forward": True,
             "fsdp_offload_params": False,
             "fsdp_cpu_ram_efficient_loading": False,
-            "fsdp_activation_checkpointing": sft.gradient_checkpointing,
+            "fsdp_activation_checkpointing": False,  # it would draw dropout anew; transformers' own is used
             "fsdp_state_dict_type": "FULL_STATE_DICT",
         }
     return config

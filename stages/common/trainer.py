@@ -157,5 +157,5 @@ def whole_adapter(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     for name, tensor in adapter_parameters(model).items():
         share: Any = tensor.detach()
         value = share.full_tensor() if hasattr(share, "full_tensor") else share
-        whole[name.replace("_checkpoint_wrapped_module.", "")] = value.cpu()  # so FSDP names a layer it recomputes
+        whole[name] = value.cpu()
     return whole
