@@ -145,7 +145,7 @@ def _environment(params: Params) -> dict[str, Any]:
 
     trained = REPORTS / "measured" / "sft.json"
     recorded = read_json(trained).get("fingerprint") if trained.exists() else None
-    return {"installed": installed(), "fingerprint": recorded or fingerprint(params.compute)}
+    return {"installed": installed(), "fingerprint": recorded or fingerprint(params.compute, params.sft.parallel)}
 
 
 def private_data(params: Params, files: list[Path]) -> dict[str, int]:

@@ -10,6 +10,7 @@ import math
 import shutil
 import tempfile
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from stages.common.files import (
     write_json,
     write_text,
 )
+from stages.common.launch import is_worker, launch, rank, worker
 from stages.common.measured import measured
 from stages.common.model import TRAINING
 from stages.common.params import Lora, Params, load_params
@@ -78,7 +80,7 @@ def training_arguments(params: Params, folder: str) -> Any:
     from trl import SFTConfig
 
     sft = params.sft
-    return SFTConfig(
+    arguments = SFTConfig(
         output_dir=folder,
         seed=params.seed,
         data_seed=params.seed,
@@ -95,6 +97,7 @@ def training_arguments(params: Params, folder: str) -> Any:
         warmup_steps=sft.warmup,  # below 1 it is a share of all steps
         weight_decay=sft.weight_decay,
         max_grad_norm=sft.max_grad_norm,
+        ddp_find_unused_parameters=False,
         activation_checkpointing=sft.gradient_checkpointing,
         max_length=None,  # checked in load_dataset, where a long record has a name
         completion_only_loss=True,
@@ -108,6 +111,12 @@ def training_arguments(params: Params, folder: str) -> Any:
         disable_tqdm=True,
         dataloader_pin_memory=params.compute.device == "cuda",
     )
+    if is_worker() and sft.parallel.strategy == "fsdp" and params.compute.device == "cpu":
+        from accelerate.utils import DistributedType
+
+        # accelerate 1.15 takes FSDP on a CPU for DDP without a word; torch shards there as well.
+        arguments.distributed_state.distributed_type = DistributedType.MULTI_GPU
+    return arguments
 
 
 def lora_config(model: Any, lora: Lora) -> Any:
@@ -141,12 +150,15 @@ def lora_config(model: Any, lora: Lora) -> Any:
     )
 
 
-def save_adapter(model: Any, name: str, revision: str, precision: str, folder: Path) -> None:
+def save_adapter(
+    model: Any, tensors: dict[str, Any] | None, name: str, revision: str, precision: str, folder: Path
+) -> None:
     """Write the adapter as the same bytes each time: safetensors, canonical JSON, the base's tokenizer, no path.
 
-    PEFT lists `target_modules` from a set, in the order of the hash seed, and names the base by its path.
+    `tensors` are the adapter's where `model` holds only a share of them. PEFT lists `target_modules` from a set, in the
+    order of the hash seed, and names the base by its path.
     """
-    model.save_pretrained(folder, safe_serialization=True)
+    model.save_pretrained(folder, safe_serialization=True, state_dict=tensors)
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's model card; `certify` writes a true one
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = name
@@ -182,22 +194,29 @@ def run(params: Params) -> None:
     from transformers.trainer_callback import PrinterCallback
 
     from stages.common.model import load_base, load_tokenizer
-    from stages.common.trainer import CompletionTrainer, ProgressLine, adapter_parameters
+    from stages.common.trainer import CompletionTrainer, ProgressLine, adapter_parameters, whole_adapter
 
     datasets.disable_progress_bars()
     # transformers 5.24 renames it, TRL 1.16 still reads the old name: ends with transformers 6.
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
     sft, report = params.sft, json.loads((REPORTS / "base.json").read_text(encoding="utf-8"))
+    writes, sharded = rank() == 0, is_worker() and sft.parallel.strategy == "fsdp"
     tokenizer = load_tokenizer(BASE)
     train, dropped = load_dataset(TRAIN, tokenizer, params)
     validation, dropped_validation = load_dataset(VALIDATION, tokenizer, params)
     model = load_base(
-        BASE, dtype=sft.dtype, attention=sft.attention, device=params.compute.device, nf4=sft.method == "qlora"
+        BASE,
+        dtype=sft.dtype,
+        attention=sft.attention,
+        device=own_device(params),
+        nf4=sft.method == "qlora",
+        sharded=sharded,
     )
     if sft.method == "qlora" and sft.dequantize_once:
         model = model.dequantize()
     losses = ProgressLine()
-    with measured("sft") as measure, tempfile.TemporaryDirectory() as folder:
+    measurement: AbstractContextManager[dict[str, Any]] = measured("sft") if writes else nullcontext({})
+    with measurement as measure, tempfile.TemporaryDirectory() as folder:
         trainer: Any = CompletionTrainer(
             model=model,
             args=training_arguments(params, folder),
@@ -214,18 +233,27 @@ def run(params: Params) -> None:
             tensor.data = tensor.data.float()
         start = adapter_hash(trainer.model)
         tokens = sum(map(len, trainer.train_dataset["input_ids"]))
-        log.info("%d records, %d tokens a pass, %d steps", len(train), tokens, max_steps(trainer))
+        if is_worker():
+            prepare_worker(trainer, params)
+        if writes:
+            log.info("%d records, %d tokens a pass, %d steps", len(train), tokens, max_steps(trainer))
         with deterministic("sft.attention", "set sft.attention to eager, which is deterministic everywhere"):
             result = trainer.train()
             if losses.validation[-1]["step"] < trainer.state.global_step:
                 trainer.evaluate()
+        whole = whole_adapter(trainer.model) if sharded else None
+        trainable = sum(tensor.numel() for tensor in adapter_parameters(trainer.model).values())
+        if is_worker():
+            trainer.accelerator.end_training()
+        if not writes:
+            return
         seconds = result.metrics["train_runtime"]
-        measure["fingerprint"] = fingerprint(params.compute)
+        measure["fingerprint"] = fingerprint(params.compute, sft.parallel)
         measure["train_seconds"] = round(seconds, 1)
         measure["tokens_per_second"] = round(tokens * result.metrics["epoch"] / seconds, 1)
         with atomic_folder(ADAPTER) as adapter:
             precision = "nf4" if sft.method == "qlora" else sft.dtype
-            save_adapter(trainer.model, report["name"], report["revision"], precision, adapter)
+            save_adapter(trainer.model, whole, report["name"], report["revision"], precision, adapter)
     write_json(
         REPORTS / "sft.json",
         {
@@ -240,7 +268,7 @@ def run(params: Params) -> None:
                 "completion": sum(label != -100 for row in trainer.train_dataset["labels"] for label in row),
             },
             "steps": trainer.state.global_step,
-            "trainable_parameters": sum(tensor.numel() for tensor in adapter_parameters(trainer.model).values()),
+            "trainable_parameters": trainable,
             "initial_adapter_sha256": start,
             "train_loss": round(result.training_loss, 6),
             "validation_loss": losses.validation[-1]["loss"],
@@ -251,17 +279,55 @@ def run(params: Params) -> None:
     write_text(REPORTS / "sft_curve.csv", "\n".join(["step,split,loss", *unique]) + "\n")
 
 
+def own_device(params: Params) -> str:
+    """The device of this process: of several GPUs, each process has one."""
+    import torch
+
+    if params.compute.device == "cpu" or not is_worker():
+        return params.compute.device
+    if torch.cuda.device_count() < params.sft.parallel.processes:
+        raise HallmarkError(
+            f"{params.sft.parallel.processes} processes, but torch sees {torch.cuda.device_count()} CUDA devices",
+            file="params.yaml",
+            field="sft.parallel.processes",
+            remedy="give as many processes as there are GPUs, or fewer",
+        )
+    torch.cuda.set_device(rank())
+    return f"cuda:{rank()}"
+
+
+def prepare_worker(trainer: Any, params: Params) -> None:
+    """What one of several processes needs besides: random numbers of its own, and sums that FSDP does not round."""
+    import torch
+
+    torch.manual_seed(params.seed + rank())  # of dropout; the adapter's first values and the batches are drawn already
+    if params.sft.parallel.strategy == "fsdp" and params.sft.dtype == "bfloat16":
+        from torch.distributed.fsdp import MixedPrecisionPolicy
+
+        # accelerate's own would also add up gradients, and give out the losses, in bf16.
+        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+        trainer.accelerator.state.fsdp_plugin.mixed_precision_policy = policy
+
+
 def max_steps(trainer: Any) -> int:
     """How many optimizer steps the trainer will make."""
     if trainer.args.max_steps > 0:
         return trainer.args.max_steps
     batches = -(-len(trainer.train_dataset) // trainer.args.per_device_train_batch_size)
+    batches = -(-batches // trainer.args.world_size)
     return math.ceil(-(-batches // trainer.args.gradient_accumulation_steps) * trainer.args.num_train_epochs)
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: no options of its own."""
-    run(load_params(arguments.params))
+    """Command line: no options of its own. Several processes are started here, where params want them."""
+    params = load_params(arguments.params)
+    if is_worker():
+        with worker():
+            run(params)
+    elif params.sft.parallel.processes > 1:
+        launch("stages.sft", ["--params", str(arguments.params)], params.sft, params.compute)
+    else:
+        run(params)
 
 
 if __name__ == "__main__":

@@ -232,7 +232,7 @@ def _environment(original: Original, clone: Path, params: Params) -> list[str] |
     recorded = original.json(ENVIRONMENT.as_posix())
     if recorded is None:
         return None
-    now = {"fingerprint": fingerprint(params.compute), "installed": installed(clone / LOCK)}
+    now = {"fingerprint": fingerprint(params.compute, params.sft.parallel), "installed": installed(clone / LOCK)}
     return [
         f"{key} {recorded[part].get(key)} -> {now[part].get(key)}"
         for part in now

@@ -12,7 +12,7 @@ import pytest
 
 from stages.common.compute import deterministic, environment, fingerprint
 from stages.common.errors import HallmarkError
-from stages.common.params import Compute
+from stages.common.params import Compute, Parallel
 from tests.test_sft import trainable
 from tests.workspace import ROOT, change_params, report, run, stage
 
@@ -79,7 +79,8 @@ def test_threads_reach_every_library() -> None:
 
 def test_a_fingerprint_leaves_the_environment_as_it_was() -> None:
     before = dict(os.environ)
-    assert fingerprint(Compute(device="cpu", threads=1, portable=False))["portable"] is False
+    found = fingerprint(Compute(device="cpu", threads=1, portable=False), Parallel(processes=2, strategy="ddp"))
+    assert (found["portable"], found["processes"], found["strategy"]) == (False, 2, "ddp")
     assert dict(os.environ) == before
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.common.errors import HallmarkError
-from stages.common.params import Compute
+from stages.common.params import Compute, Parallel
 
 LOCK = Path("requirements.lock")
 # Libraries whose thread count changes how sums are split, and so the last bits.
@@ -106,8 +106,8 @@ def _torch(compute: Compute) -> Any:
     return torch
 
 
-def fingerprint(compute: Compute) -> dict[str, Any]:
-    """What can change the bytes of a result: processor, instruction set, GPU, driver, torch, threads."""
+def fingerprint(compute: Compute, parallel: Parallel) -> dict[str, Any]:
+    """What can change the bytes of a result: processor, instruction set, GPU, driver, torch, threads, processes."""
     before = dict(os.environ)
     torch = _torch(compute)
     os.environ.clear()  # as it was: `verify` starts stages after this, and one of them may download
@@ -118,6 +118,8 @@ def fingerprint(compute: Compute) -> dict[str, Any]:
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "portable": compute.portable,
         "threads": compute.threads,
+        "processes": parallel.processes,
+        "strategy": parallel.strategy if parallel.processes > 1 else None,
         "device": compute.device,
         "torch": torch.__version__,
         "math": _math(torch.__config__.show()),

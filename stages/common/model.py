@@ -38,10 +38,13 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_base(folder: Path, *, dtype: str, attention: str, device: str, nf4: bool = False) -> PreTrainedModel:
+def load_base(
+    folder: Path, *, dtype: str, attention: str, device: str, nf4: bool = False, sharded: bool = False
+) -> PreTrainedModel:
     """The base model, in `dtype` or (`nf4`) in 4-bit NF4 with double quantization that computes in `dtype`.
 
-    NF4 and double quantization: Dettmers et al., QLoRA, 2023 (arXiv:2305.14314).
+    NF4 and double quantization: Dettmers et al., QLoRA, 2023 (arXiv:2305.14314). `sharded`: FSDP will cut it up, and
+    takes only floats, so the 4-bit values lie in `dtype`, two or more in each.
     """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -54,6 +57,7 @@ def load_base(folder: Path, *, dtype: str, attention: str, device: str, nf4: boo
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=compute_dtype,
+            bnb_4bit_quant_storage=compute_dtype if sharded else torch.uint8,
         )
     try:
         model = AutoModelForCausalLM.from_pretrained(

@@ -179,7 +179,7 @@ def _training(params: Params, reports: dict[str, Any]) -> str:
         ("Rank, alpha, dropout", f"{lora.r}, {_number(lora.alpha)}, {_number(lora.dropout)}"),
         ("Target modules", modules),
         ("Learning rate, schedule", f"{_number(sft.learning_rate)}, {sft.schedule}"),
-        ("Records a step", str(sft.batch_size * sft.accumulation)),
+        ("Records a step", str(sft.batch_size * sft.accumulation * sft.parallel.processes)),
         ("Computed in", sft.dtype),
         ("Seed", str(params.seed)),
     ]

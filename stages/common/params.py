@@ -164,6 +164,7 @@ class Sft(Block):
     max_length: Positive
     too_long: Literal["error", "drop"]
     eval_steps: Positive
+    parallel: Parallel
 
 
 class Lora(Block):
@@ -172,6 +173,11 @@ class Lora(Block):
     dropout: Annotated[float, Field(ge=0, lt=1)]
     target_modules: Text | list[Text]
     layers: Positive | None
+
+
+class Parallel(Block):
+    processes: Positive
+    strategy: Literal["ddp", "fsdp"]
 
 
 class Dedupe(Block):

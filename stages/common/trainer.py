@@ -7,6 +7,7 @@ CPU with a vocabulary of 49k that is half of a training step. The loss is the sa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,29 +33,57 @@ class CompletionTrainer(SFTTrainer):
         dataset: Any = self.train_dataset
         lengths = [sum(label != IGNORED for label in labels) for labels in dataset["labels"]]
         self.mean_weight = sum(length**length_power for length in lengths) / len(lengths)
+        self.processes: int = self.accelerator.num_processes
+        if self.processes > 1:
+            # DDP and FSDP gather and reduce around `forward`, so what needs the model's weights must happen in it.
+            tuned: Any = self.model
+            tuned.forward = partial(self._token_losses, tuned)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The loss in nats a completion token, weighted; over the whole step where `num_items_in_batch` is given."""
+        """The loss in nats a completion token, weighted; over the whole step where `num_items_in_batch` is given.
+
+        Of several processes each gives its share of the step's loss times their number: DDP and FSDP average gradients.
+        """
         if return_outputs:
             raise ValueError("the logits are not built; set prediction_loss_only")
-        base = self.accelerator.unwrap_model(model).get_base_model()
         labels = inputs["labels"][:, 1:]
         predicted = labels != IGNORED
-        # PEFT would cast every input to fp32, the adapters' type, only for autocast to cast it back.
-        with disable_input_dtype_casting(model, active=self.args.bf16), self.accelerator.autocast():
-            hidden = base.get_decoder()(
-                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
-            ).last_hidden_state
-            logits = base.get_output_embeddings()(hidden[:, :-1][predicted])
-        losses = cross_entropy(logits.float(), labels[predicted], reduction="none")
+        tokens = {name: inputs[name] for name in ("input_ids", "attention_mask", "labels")}
+        losses = model(**tokens) if self.processes > 1 else self._token_losses(model, **tokens)
         if self.length_power == 1:
-            return losses.sum() / (num_items_in_batch if num_items_in_batch is not None else predicted.sum())
+            if num_items_in_batch is None:
+                return losses.sum() / predicted.sum()
+            share = losses.sum() / num_items_in_batch  # the count is of all processes
+            return share * self.processes if self.processes > 1 else share
         lengths = predicted.sum(dim=1, keepdim=True).clamp(min=1)
         weights = (predicted * lengths.to(losses.dtype) ** (self.length_power - 1))[predicted]
         steps = self.args.gradient_accumulation_steps if num_items_in_batch is not None else 1
         return (losses * weights).sum() / (self.mean_weight * len(labels) * steps)
+
+    def _token_losses(self, model: Any, *, input_ids: Any, attention_mask: Any, labels: Any) -> torch.Tensor:
+        """The loss of every completion token of the batch, one after the other."""
+        base = self.accelerator.unwrap_model(model).get_base_model()
+        labels = labels[:, 1:]
+        predicted = labels != IGNORED
+        # PEFT would cast every input to fp32, the adapters' type, only for autocast to cast it back.
+        with disable_input_dtype_casting(model, active=self.args.bf16), self.accelerator.autocast():
+            hidden = base.get_decoder()(
+                input_ids=input_ids, attention_mask=attention_mask, use_cache=False
+            ).last_hidden_state
+            logits = base.get_output_embeddings()(hidden[:, :-1][predicted])
+        return cross_entropy(logits.float(), labels[predicted], reduction="none")
+
+    def prediction_step(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
+        """The loss of a batch; of the last one without the records that only fill it up to the size of the others."""
+        left = self.accelerator.gradient_state.remainder  # records dealt out in the last round; 0: as in any other
+        if self.processes > 1 and self.accelerator.gradient_state.end_of_dataloader and left > 0:
+            size = self.args.per_device_eval_batch_size
+            own = left - size * self.accelerator.process_index
+            if 0 < own < size:
+                inputs = {name: values[:own] for name, values in inputs.items()}
+        return super().prediction_step(model, inputs, *arguments, **options)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthSampler:
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
@@ -108,6 +137,8 @@ class ProgressLine(TrainerCallback):
             self.train.append({"step": state.global_step, "loss": round(logs["loss"], 6)})
         if "eval_loss" in logs:
             self.validation.append({"step": state.global_step, "loss": round(logs["eval_loss"], 6)})
+            if not state.is_world_process_zero:
+                return
             trained = f"training loss {self.train[-1]['loss']:.3f}, " if self.train else ""
             print(
                 f"sft: step {state.global_step} of {state.max_steps}: {trained}validation loss {logs['eval_loss']:.3f}",
@@ -118,3 +149,13 @@ class ProgressLine(TrainerCallback):
 def adapter_parameters(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The trainable tensors by name, sorted."""
     return {name: tensor for name, tensor in sorted(model.named_parameters()) if tensor.requires_grad}
+
+
+def whole_adapter(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The trainable tensors by name, sorted, put together from the shares that FSDP gave the processes; all must call."""
+    whole = {}
+    for name, tensor in adapter_parameters(model).items():
+        share: Any = tensor.detach()
+        value = share.full_tensor() if hasattr(share, "full_tensor") else share
+        whole[name] = value.cpu()
+    return whole

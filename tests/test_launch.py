@@ -1,0 +1,207 @@
+"""Several processes: they learn what one learns, write once, and none outlives the stage. On a CPU, over gloo."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.common.errors import HallmarkError
+from stages.common.files import VALIDATION
+from stages.common.launch import HOST, accelerate_config
+from stages.common.params import load_params
+from stages.common.records import write_records
+from tests.test_sft import some_records, trainable
+from tests.workspace import change_params, report, stage
+
+# Nats between the loss curves of one and of two processes at the same global batch. Gradients are added up in another
+# order; with bfloat16, products are rounded to three digits on the way.
+TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-3}
+
+DDP, FSDP = {"sft.parallel.strategy": "ddp"}, {"sft.parallel.strategy": "fsdp"}
+LORA = {"sft.method": "lora", "sft.dtype": "float32", "sft.length_power": 1.0}
+HELD_IN_4_BIT = {"sft.dequantize_once": False}
+
+
+def ready(folder: Path, overrides: dict[str, Any]) -> Path:
+    """A workspace where `sft` is next; seven records to validate on, so that two processes must fill up their last batch."""
+    trainable(folder, {"sft.batch_size": 2, "sft.length_power": 0.5, "sft.learning_rate": 0.01, **overrides})
+    write_records(folder / VALIDATION, some_records(7))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param(DDP, id="ddp-qlora"),
+        pytest.param(DDP | HELD_IN_4_BIT | {"sft.accumulation": 2}, id="ddp-qlora-4bit", marks=pytest.mark.full),
+        pytest.param(DDP | LORA, id="ddp-lora", marks=pytest.mark.full),
+        pytest.param(FSDP | LORA, id="fsdp-lora", marks=pytest.mark.full),
+        pytest.param(FSDP | {"sft.accumulation": 2}, id="fsdp-qlora", marks=pytest.mark.full),
+        pytest.param(
+            FSDP | HELD_IN_4_BIT | {"sft.gradient_checkpointing": True}, id="fsdp-qlora-4bit", marks=pytest.mark.full
+        ),
+    ],
+)
+def test_two_processes_learn_as_one_does_at_the_same_global_batch(tmp_path: Path, overrides: dict[str, Any]) -> None:
+    two = ready(tmp_path, overrides | {"sft.parallel.processes": 2})
+    done = stage(two, "sft")
+    curve, summary = pl.read_csv(two / "reports/sft_curve.csv"), report(two, "sft")
+    adapter = {file.name for file in (two / "models/adapter").iterdir()}
+    assert done.stdout.count("sft: step 0 of 4:") == 1, "said by one process"
+    assert done.stderr.count("24 records") == 1
+    fingerprint = report(two, "measured/sft")["fingerprint"]
+    assert (fingerprint["processes"], fingerprint["strategy"]) == (2, overrides["sft.parallel.strategy"])
+
+    params = load_params(two / "params.yaml").sft
+    change_params(two, {"sft.parallel.processes": 1, "sft.accumulation": 2 * params.accumulation})
+    stage(two, "sft")
+    alone = pl.read_csv(two / "reports/sft_curve.csv")
+    assert curve.select("step", "split").equals(alone.select("step", "split"))
+    furthest = (curve["loss"] - alone["loss"]).abs().max()
+    print(f"largest difference of the curves: {furthest:.6f} nats")
+    assert furthest < TOLERANCE[params.dtype]
+    assert alone["loss"].max() - alone["loss"].min() > 100 * TOLERANCE[params.dtype], "something was learned"
+    same = ("records", "tokens", "steps", "trainable_parameters", "initial_adapter_sha256")
+    assert {key: summary[key] for key in same} == {key: report(two, "sft")[key] for key in same}
+    assert adapter == {file.name for file in (two / "models/adapter").iterdir()}
+    assert report(two, "measured/sft")["fingerprint"]["strategy"] is None
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("strategy", [DDP, FSDP], ids=["ddp", "fsdp"])
+def test_two_runs_in_two_processes_give_the_same_bytes(tmp_path: Path, strategy: dict[str, Any]) -> None:
+    folder = ready(tmp_path, strategy | {"sft.parallel.processes": 2, "sft.lora.dropout": 0.1, "sft.accumulation": 2})
+    made = []
+    for seed in "12":
+        stage(folder, "sft", PYTHONHASHSEED=seed)
+        files = [*sorted((folder / "models/adapter").iterdir()), folder / "reports/sft.json"]
+        made.append({file.name: file.read_bytes() for file in files})
+    assert made[0] == made[1]
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=120), st.integers(1, 4), st.integers(2, 4), st.integers(1, 3))
+def test_a_step_sees_the_records_that_one_process_would_see(
+    lengths: list[int], batch_size: int, processes: int, accumulation: int
+) -> None:
+    from accelerate.data_loader import BatchSamplerShard
+    from torch.utils.data import BatchSampler
+
+    from stages.common.trainer import LengthSampler
+
+    def batches() -> BatchSampler:
+        return BatchSampler(LengthSampler(lengths, batch_size, seed=3), batch_size, drop_last=False)
+
+    own = [list(BatchSamplerShard(batches(), processes, index)) for index in range(processes)]
+    alone = list(batches())
+    assert len({len(one) for one in own}) == 1
+    for step in range(len(alone) // (accumulation * processes)):
+        mine = alone[step * accumulation * processes : (step + 1) * accumulation * processes]
+        if len(mine[-1]) < batch_size:
+            break  # the last batch of a pass is filled up, with the first records of the pass
+        dealt = [batch for one in own for batch in one[step * accumulation : (step + 1) * accumulation]]
+        assert sorted(map(tuple, dealt)) == sorted(map(tuple, mine))
+    assert {place for one in own for batch in one for place in batch} == set(range(len(lengths)))
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_accelerate_reads_the_config_as_it_is_meant(
+    tmp_path: Path, strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+    from accelerate.utils import FullyShardedDataParallelPlugin
+    from accelerate.utils.launch import prepare_multi_gpu_env
+
+    params = load_params()
+    parallel = params.sft.parallel.model_copy(update={"processes": 2, "strategy": strategy})
+    sft = params.sft.model_copy(update={"parallel": parallel})
+    config = accelerate_config(sft, "cuda")
+    assert not {value for value in config.values() if isinstance(value, str) and "/" in value}
+    file = tmp_path / "accelerate.json"
+    file.write_text(json.dumps(config), encoding="utf-8")
+    options = ["--config_file", str(file), "--main_process_port", "0", "--module", "stages.sft"]
+    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(options))
+    assert (arguments.multi_gpu, arguments.use_fsdp) == (strategy == "ddp", strategy == "fsdp")
+    assert (arguments.num_processes, arguments.mixed_precision) == (2, "bf16")
+    variables = prepare_multi_gpu_env(arguments)
+    if strategy == "ddp":
+        assert "ACCELERATE_USE_FSDP" not in variables
+        return
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    plugin = FullyShardedDataParallelPlugin()
+    assert plugin.fsdp_version == 2
+    assert plugin.reshard_after_forward is True
+    assert plugin.activation_checkpointing is False
+    assert plugin.cpu_ram_efficient_loading is False
+    assert plugin.auto_wrap_policy.__name__ == "transformer_auto_wrap_policy"
+
+
+@pytest.mark.full
+def test_an_error_of_all_processes_is_said_once(tmp_path: Path) -> None:
+    folder = ready(tmp_path, DDP | {"sft.parallel.processes": 2, "sft.max_length": 20})
+    result = stage(folder, "sft", check=False)
+    assert result.returncode == 1
+    assert result.stderr.count("sft: error:") == result.stderr.count("over sft.max_length = 20") == 1
+    assert "Traceback" not in result.stderr
+    assert not (folder / "models/adapter").exists()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("victim", ["stage", "launcher", "worker", "stage, gently"])
+def test_no_process_outlives_another_that_was_killed(tmp_path: Path, victim: str) -> None:
+    folder = ready(tmp_path, DDP | {"sft.parallel.processes": 2, "sft.max_steps": 100_000})
+    temporary = folder / "temporary"
+    temporary.mkdir()
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    with subprocess.Popen(
+        [sys.executable, "-m", "stages.sft"],
+        cwd=folder,
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(folder), "TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert "step 0 of 100000" in process.stdout.readline()
+        (launcher,) = psutil.Process(process.pid).children()
+        workers = launcher.children()
+        assert len(workers) == 2
+        for one in (launcher, *workers):
+            listening = {link.laddr.ip for link in one.net_connections() if link.status == psutil.CONN_LISTEN}
+            assert listening == {HOST}
+        stop = {"stage": process.kill, "launcher": launcher.kill, "worker": workers[1].kill}
+        stop.get(victim, process.terminate)()
+        _, alive = psutil.wait_procs([launcher, *workers], timeout=60)
+        assert not alive
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == {"stage": -9, "stage, gently": 143}.get(victim, 1)
+    if victim in ("launcher", "worker"):
+        assert "was stopped by SIGKILL" in error
+        assert "remedy" in error
+    assert not (folder / "models/adapter").exists()
+    assert not list(temporary.iterdir())
+
+
+def test_more_processes_than_gpus_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from stages.common.launch import WORKER
+    from stages.sft import own_device
+
+    params = load_params()
+    sft = params.sft.model_copy(update={"parallel": params.sft.parallel.model_copy(update={"processes": 64})})
+    compute = params.compute.model_copy(update={"device": "cuda"})
+    monkeypatch.setenv(WORKER, "64")
+    assert torch.cuda.device_count() < 64
+    with pytest.raises(HallmarkError, match=r"sft\.parallel\.processes"):
+        own_device(params.model_copy(update={"sft": sft, "compute": compute}))

@@ -1,0 +1,92 @@
+"""The sweeps of docs/scaling.md: a queue of DVC's on this machine, and SkyPilot's task, which its own parser reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.workspace import ROOT, git_init, make_tiny_workspace, report, run
+
+TASK = ROOT / "docs/sky.yaml"
+READ = "import json, sky, sys; task = sky.Task.from_yaml(sys.argv[1]); print(json.dumps([task.run, task.envs]))"
+
+
+def repository(folder: Path) -> Path:
+    """A tiny workspace under git, with its data ready: only what comes after `split` is left to do."""
+    make_tiny_workspace(folder, rows=150)
+    git_init(folder)
+    for key, value in (("user.name", "Test"), ("user.email", "test@example.com")):
+        run(folder, "git", "config", key, value)
+    run(folder, "dvc", "repro", "--quiet", "split", "base")
+    run(folder, "git", "add", "--all")
+    run(folder, "git", "commit", "--quiet", "-m", "data")
+    return folder
+
+
+@pytest.mark.full
+@pytest.mark.skipif(
+    not shutil.which("sky"), reason="needs SkyPilot's `sky` on the PATH, from an environment of its own"
+)
+def test_skypilot_reads_the_task(tmp_path: Path) -> None:
+    python = Path(str(shutil.which("sky"))).parent / "python"
+    environment = {**os.environ, "HOME": str(tmp_path), "SKYPILOT_DISABLE_USAGE_COLLECTION": "1"}
+    environment.pop("PYTHONPATH", None)
+
+    def read(file: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [python, "-c", READ, file], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+
+    done = read(TASK)
+    assert done.returncode == 0, done.stderr
+    script, variables = json.loads(done.stdout.splitlines()[-1])
+    assert "dvc exp run" in script
+    assert variables["LORA_R"] == "16"
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(TASK.read_text(encoding="utf-8").replace("workdir:", "workfolder:"), encoding="utf-8")
+    assert read(wrong).returncode != 0, "a parser that takes anything checks nothing"
+
+
+@pytest.mark.full
+def test_the_task_runs_the_pipeline_with_its_value_and_a_process_a_gpu(tmp_path: Path) -> None:
+    folder = repository(tmp_path)
+    task = YAML(typ="safe").load(TASK.read_text(encoding="utf-8"))
+    (folder / ".venv/bin").mkdir(parents=True)
+    (folder / ".venv/bin/activate").touch()  # the tests' own environment is on the PATH already
+    values = {**task["envs"], "LORA_R": "8", "DEVICE": "cpu", "ATTENTION": "eager", "SKYPILOT_NUM_GPUS_PER_NODE": "2"}
+    run(folder, "bash", "-c", task["run"], **values)
+    adapter = json.loads((folder / "models/adapter/adapter_config.json").read_text(encoding="utf-8"))
+    assert adapter["r"] == 8
+    assert report(folder, "measured/environment")["fingerprint"]["processes"] == 2
+    assert "rank-8" in run(folder, "dvc", "exp", "list", "--name-only").stdout
+
+
+@pytest.mark.full
+def test_a_queue_runs_every_value_of_a_sweep(tmp_path: Path) -> None:
+    folder = repository(tmp_path)
+    run(folder, "dvc", "exp", "run", "--queue", "-S", "sft.lora.r=2,4,8", "sft")
+    run(folder, "dvc", "queue", "start", "--jobs", "2")
+    try:
+        end = time.monotonic() + 600
+        while (status := run(folder, "dvc", "queue", "status").stdout).count("Success") < 3:
+            assert "Failed" not in status
+            assert time.monotonic() < end, status
+            time.sleep(3)
+    finally:
+        run(folder, "dvc", "queue", "stop", "--kill")
+    shown = run(folder, "dvc", "exp", "show", "--json").stdout
+    (commit,) = (entry for entry in json.loads(shown) if entry["rev"] != "workspace")
+    losses = {}
+    for experiment in commit["experiments"]:
+        data = experiment["revs"][-1]["data"]
+        rank = data["params"]["params.yaml"]["data"]["sft"]["lora"]["r"]
+        losses[rank] = data["metrics"]["reports/sft.json"]["data"]["validation_loss"]
+    assert losses.keys() == {2, 4, 8}
+    assert len(set(losses.values())) == 3
