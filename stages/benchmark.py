@@ -8,8 +8,9 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from stages.common.files import ADAPTER, HOLDOUT, RELEASE, REPORTS, write_json
 from stages.common.load import Outcome, send_all, summarize
 from stages.common.params import EndpointServer, Params, load_params
 from stages.common.records import read_records
-from stages.common.server import Server, free_port, model_folder, serve
+from stages.common.server import Server, free_port, served
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 REPORT = REPORTS / "benchmark.json"
 KEY_VARIABLE = "BENCHMARK_API_KEY"  # environment variable with the key of an endpoint that wants one
 WARMUP_TOKENS = 16  # it is the prompts that a server must have seen before; more answer would only take time
+BLOCKS = 8  # at most so many blocks of a level on one model, before the other has its turn
+ROUNDS = 2  # at least so many requests of each caller in a block
 log = logging.getLogger(__name__)
 
 Prompt = dict[str, Any]  # messages, and tools where the record has them
@@ -39,16 +42,9 @@ def run(params: Params) -> None:
     Raises HallmarkError where the port is taken, a server doesn't start, or a level has no answer at all.
     """
     settings = params.benchmark
-    if isinstance(settings.server, EndpointServer):
-        ports: dict[str, int] = dict.fromkeys(settings.models, 0)
-    else:  # a taken port is an error before anything heavy is done
-        first = settings.server.port
-        ports = {model: free_port(first and first + i) for i, model in enumerate(settings.models)}
-        set_up(params.compute, params.seed)
     timed, warmup = read_prompts(settings.requests, settings.warmup)
-    with ExitStack() as stack:
-        servers = {model: stack.enter_context(running(model, port, params)) for model, port in ports.items()}
-        levels = asyncio.run(measure(servers, timed, warmup, params))
+    with running(settings.models, params) as servers:
+        levels, searched = asyncio.run(measure(servers, timed, warmup, params))
     subject = "tuned" if "tuned" in levels else settings.models[0]
     write_json(
         REPORT,
@@ -58,7 +54,8 @@ def run(params: Params) -> None:
             "models": {
                 model: {
                     "levels": levels[model],
-                    "largest_load": largest_load(levels[model], settings.objective.share),
+                    "searched": searched[model],
+                    "largest_load": largest_load(levels[model] + searched[model], settings.objective.share),
                     "startup_s": server.startup_s,
                     "peak_memory_mib": server.peak_memory_mib,
                 }
@@ -86,60 +83,137 @@ def read_prompts(count: int, warmup: int) -> tuple[list[Prompt], list[Prompt]]:
 
 
 @contextmanager
-def running(model: str, port: int, params: Params) -> Iterator[Server]:
-    """A server that answers for `model`: one of ours while the block runs, or the endpoint that params name."""
+def running(models: Sequence[str], params: Params) -> Iterator[dict[str, Server]]:
+    """What answers for each model: servers of ours while the block runs, or the endpoint that params name."""
     settings = params.benchmark.server
     if isinstance(settings, EndpointServer):
-        yield Server("endpoint", settings.url.rstrip("/"), settings.names[model])
+        yield {model: Server("endpoint", settings.url.rstrip("/")) for model in models}
         return
-    adapter = None if model == "base" else ADAPTER
-    with (
-        model_folder(model, adapter, settings.dtype) as folder,
-        serve(model, folder, port, settings, params.compute) as server,
-    ):
-        log.info("%s answers after %.1f s", model, server.startup_s)
-        yield server
+    # a taken port is an error before anything heavy is done
+    ports = {model: free_port(settings.port and settings.port + i) for i, model in enumerate(models)}
+    set_up(params.compute, params.seed)
+    with served(ports, ADAPTER, settings, params.compute) as servers:
+        yield servers
 
 
 async def measure(
     servers: dict[str, Server], timed: list[Prompt], warmup: list[Prompt], params: Params
-) -> dict[str, list[Level]]:
-    """Every level on every model, the models by turns, so that a slow moment of the machine falls on both."""
+) -> tuple[dict[str, list[Level]], dict[str, list[Level]]]:
+    """Every level on every model, and every level that the search for the largest load of each went through."""
     settings = params.benchmark
     loads: list[Level] = [{"concurrency": load} for load in settings.concurrency]
     loads += [{"rate": load} for load in settings.rates]
     levels: dict[str, list[Level]] = {model: [] for model in servers}
+    searched: dict[str, list[Level]] = {model: [] for model in servers}
     async with AsyncExitStack() as stack:
         clients = {
             model: await stack.enter_async_context(connect(server, settings.timeout))
             for model, server in servers.items()
         }
-
-        async def send(model: str, prompts: list[Prompt], max_tokens: int, load: Level) -> list[Outcome]:
-            fixed = {"model": servers[model].name, "temperature": 0, "max_tokens": max_tokens}
-            bodies = [prompt | fixed for prompt in prompts]
-            return await send_all(clients[model], bodies, timeout=settings.timeout, seed=params.seed, **load)
-
+        bench = Bench(servers, clients, params)
         for model in servers:
-            await send(model, warmup, WARMUP_TOKENS, {"concurrency": len(warmup)})
+            await bench.send(model, warmup, WARMUP_TOKENS, {"concurrency": len(warmup)})
         turn = list(servers)
         for load in loads:
+            for model, result in (await bench.level(turn, load, timed)).items():
+                if result["errors"] + result["timeouts"] == result["requests"]:
+                    raise failed(model, "answered nothing", load, result["failures"])
+                levels[model].append(result)
+        if settings.search:
+            for model in servers:
+                searched[model] = await search(bench, model, timed, settings.search.max_concurrency)
+    return levels, searched
+
+
+class Bench:
+    """Sends prompts to the servers' models at a load, and sums up what came back."""
+
+    def __init__(self, servers: dict[str, Server], clients: dict[str, AsyncClient], params: Params) -> None:
+        self.servers, self.clients, self.settings, self.seed = servers, clients, params.benchmark, params.seed
+
+    async def send(self, model: str, prompts: list[Prompt], max_tokens: int, load: Level) -> list[Outcome]:
+        """Every prompt once, at that load."""
+        server = self.settings.server
+        name = server.names[model] if isinstance(server, EndpointServer) else model
+        fixed = {"model": name, "temperature": 0, "max_tokens": max_tokens} | self.servers[model].fields
+        bodies = [prompt | fixed for prompt in prompts]
+        return await send_all(self.clients[model], bodies, timeout=self.settings.timeout, seed=self.seed, **load)
+
+    async def level(self, turn: list[str], load: Level, prompts: list[Prompt]) -> dict[str, Level]:
+        """One level, the models by turns (A B, B A, ...), so that a slow moment of the machine falls on both.
+
+        Raises HallmarkError where a server died; `turn` is left as the next level is to start.
+        """
+        outcomes: dict[str, list[list[Outcome]]] = {model: [] for model in turn}
+        for block in blocks(prompts, load):
             for model in turn:
-                ((kind, value),) = load.items()
-                log.info("%s: %d requests at %s %g", model, len(timed), kind, value)
-                outcomes = await send(model, timed, settings.max_tokens, load)
-                result = summarize(outcomes, settings.objective, settings.price_per_hour)
-                if not servers[model].alive or result["errors"] + result["timeouts"] == result["requests"]:
-                    raise HallmarkError(
-                        f"the server of {model} {'answered nothing' if servers[model].alive else 'died'} at "
-                        f"{kind} {value:g}: {result['failures']}",
-                        remedy="lower the load, raise benchmark.timeout, or give the server more memory",
-                    )
-                levels[model].append(load | result)
-                seconds, speed = result["latency_s"]["p95"], result["output_tokens_per_second"]
-                log.info("%s: p95 latency %.2f s, %.1f tokens a second", model, seconds, speed)
+                log.info("%s: %d requests at %s", model, len(block), words_of(load))
+                outcomes[model].append(await self.send(model, block, self.settings.max_tokens, load))
             turn.reverse()
+        levels = {}
+        for model, found in outcomes.items():
+            result = summarize(found, self.settings.objective, self.settings.price_per_hour)
+            if not self.servers[model].alive:
+                raise failed(model, "died", load, result["failures"])
+            seconds, speed = result["latency_s"]["p95"], result["output_tokens_per_second"]
+            log.info("%s at %s: p95 latency %s s, %.1f tokens a second", model, words_of(load), seconds, speed)
+            levels[model] = load | result
+        return levels
+
+
+def words_of(load: Level) -> str:
+    """`concurrency 4` or `rate 0.5`."""
+    return " ".join(f"{kind} {value:g}" for kind, value in load.items())
+
+
+def failed(model: str, what: str, load: Level, failures: dict[str, int]) -> HallmarkError:
+    """The error of a server that died or answered nothing."""
+    return HallmarkError(
+        f"the server of {model} {what} at {words_of(load)}: {failures}",
+        remedy="lower the load, raise benchmark.timeout, or give the server more memory",
+    )
+
+
+async def search(bench: Bench, model: str, timed: list[Prompt], most: int) -> list[Level]:
+    """The levels that the search for the largest concurrency of `model` that keeps the objective went through."""
+    levels: list[Level] = []
+
+    async def keeps(load: int) -> bool:
+        prompts = [timed[i % len(timed)] for i in range(max(len(timed), ROUNDS * load))]
+        levels.append((await bench.level([model], {"concurrency": load}, prompts))[model])
+        return bool(levels[-1]["objective_kept"] >= bench.settings.objective.share)
+
+    await find_largest(keeps, most)
     return levels
+
+
+def blocks(prompts: list[Prompt], load: Level) -> list[list[Prompt]]:
+    """A closed loop's prompts in up to BLOCKS blocks, each of at least ROUNDS requests a caller.
+
+    At the end of a block fewer requests are under way, so short ones would measure a lower load. An open loop is one
+    block: what waits at the end of a block would not be there at the start of the next.
+    """
+    if "rate" in load:
+        return [prompts]
+    count = max(1, min(BLOCKS, len(prompts) // (ROUNDS * load["concurrency"])))
+    cuts = [len(prompts) * i // count for i in range(count + 1)]
+    return [prompts[start:end] for start, end in pairwise(cuts)]
+
+
+async def find_largest(keeps: Callable[[int], Awaitable[bool]], most: int) -> int:
+    """The largest load up to `most` that keeps the objective, to an eighth; 0: not even one does.
+
+    The load is doubled until one doesn't keep it; then the gap between the last two is halved.
+    """
+    kept, broken, load = 0, most + 1, 1
+    while True:
+        if await keeps(load):
+            kept = load
+        else:
+            broken = load
+        if broken - kept <= max(1, kept // 8):
+            return kept
+        load = min(2 * kept, most) if broken > most else (kept + broken) // 2
 
 
 def connect(server: Server, timeout: float) -> AsyncClient:
@@ -152,16 +226,24 @@ def connect(server: Server, timeout: float) -> AsyncClient:
     return httpx.AsyncClient(base_url=server.url, headers=headers, timeout=timeout, limits=limits, trust_env=not own)
 
 
-def largest_load(levels: list[Level], share: float) -> dict[str, float | None]:
-    """The largest concurrency and rate measured at which, and at all below, `share` of requests kept the objective."""
-    largest: dict[str, float | None] = {}
-    for kind in ("concurrency", "rate"):
+def largest_load(levels: list[Level], share: float) -> dict[str, Any]:
+    """The largest concurrency and rate measured at which, and at all below, `share` of requests kept the objective.
+
+    `words` says so; "or more" where no level broke the objective.
+    """
+    largest: dict[str, Any] = {}
+    words = []
+    for kind, unit in (("concurrency", "at once"), ("rate", "a second")):
         largest[kind] = None
-        for level in sorted((level for level in levels if kind in level), key=lambda level: level[kind]):
-            if level["objective_kept"] < share:
-                break
-            largest[kind] = level[kind]
-    return largest
+        ordered = sorted((level for level in levels if kind in level), key=lambda level: level[kind])
+        broken = next((level[kind] for level in ordered if level["objective_kept"] < share), None)
+        kept = [level[kind] for level in ordered if broken is None or level[kind] < broken]
+        if kept:
+            largest[kind] = kept[-1]
+            words.append(f"{kept[-1]:g} {'or more ' if broken is None else ''}{unit}")
+        elif ordered:
+            words.append(f"not even {broken:g} {unit}")
+    return largest | {"words": ", ".join(words)}
 
 
 def ratios(base: list[Level], tuned: list[Level]) -> list[Level]:
@@ -201,18 +283,15 @@ def serve_until_stopped(params: Params, adapter: Path, port: int) -> None:
             "an endpoint that runs elsewhere can't be served here",
             file="params.yaml",
             field="benchmark.server.kind",
-            remedy="set it to transformers",
+            remedy="set it to transformers or vllm",
         )
     if not (adapter / "adapter_config.json").exists():
         raise HallmarkError("no adapter is there", file=adapter, remedy="run `dvc repro`, or name an adapter's folder")
     free_port(port)
     set_up(params.compute, params.seed)
-    with (
-        suppress(KeyboardInterrupt),
-        model_folder("tuned", adapter, settings.dtype) as folder,
-        serve("tuned", folder, port, settings, params.compute) as server,
-    ):
-        print(f"{adapter} answers at {server.url} as the model '{server.name}'; Ctrl-C stops it", flush=True)
+    with suppress(KeyboardInterrupt), served({"tuned": port}, adapter, settings, params.compute) as servers:
+        server = servers["tuned"]
+        print(f"{adapter} answers at {server.url} as the model 'tuned'; Ctrl-C stops it", flush=True)
         while server.alive:
             time.sleep(0.5)
         raise HallmarkError(

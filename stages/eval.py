@@ -10,13 +10,14 @@ import argparse
 import logging
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from stages.common.errors import HallmarkError, run_stage
 from stages.common.files import ADAPTER, BASE, HOLDOUT, REPORTS, write_json
 from stages.common.measured import measured
 from stages.common.metrics import metrics
-from stages.common.params import EndpointEngine, Params, load_params
+from stages.common.params import EndpointEngine, Params, VllmEngine, load_params
 from stages.common.predictions import Row, prediction, readable, write_rows
 from stages.common.records import read_records
 from stages.common.scoring import Score, Scorer
@@ -38,9 +39,9 @@ def run(params: Params, model: str) -> None:
     records = read_records(HOLDOUT).rows(named=True)
     if not records:
         raise HallmarkError("holds no record", file=HOLDOUT, remedy="raise split.holdout")
-    with measured(f"eval_{model}") as measure:
+    with measured(f"eval_{model}") as measure, ExitStack() as stack:
         start = time.perf_counter()
-        make = engines(params, model, task)
+        make = engines(params, model, task, stack)
         from stages.common.harness import evaluate
 
         def answer(places: list[int], batch_size: int, *, constrained: bool = False) -> tuple[Answers, float, float]:
@@ -98,19 +99,34 @@ def run(params: Params, model: str) -> None:
     )
 
 
-def engines(params: Params, model: str, task: Task) -> Callable[[int, bool], Any]:
+def engines(params: Params, model: str, task: Task, stack: ExitStack) -> Callable[[int, bool], Any]:
     """What makes the engine of `eval.engine` for a batch size, constrained by the schema or not.
 
-    The model is loaded once. The base is loaded without a look at the adapter.
+    The model is loaded once, or its server started, until `stack` ends. The base is loaded without a look at the adapter.
     """
     settings = params.eval
     shared: dict[str, Any] = {"max_new_tokens": settings.max_new_tokens, "source": HOLDOUT}
-    if isinstance(settings.engine, EndpointEngine):
+    if isinstance(settings.engine, EndpointEngine | VllmEngine):
         from stages.common.endpoint import Endpoint, answer_schema
 
-        asked, name = settings.engine, settings.engine.names[model]
+        asked = settings.engine
+        if isinstance(asked, VllmEngine):
+            from stages.common.server import free_port, served
+
+            port = free_port(asked.port, "eval.engine.port")
+            server = stack.enter_context(served({model: port}, ADAPTER, asked, params.compute))[model]
+            shared["fields"] = server.fields
+            names = dict.fromkeys(MODELS, model)
+            asked = EndpointEngine(
+                kind="endpoint",
+                url=server.url,
+                names=names,
+                key=None,
+                concurrency=asked.concurrency,
+                timeout=asked.timeout,
+            )
         return lambda _, constrained: Endpoint(
-            asked, name, **shared, schema=answer_schema(task) if constrained else None
+            asked, asked.names[model], **shared, schema=answer_schema(task) if constrained else None
         )
     from stages.common.harness import Engine
     from stages.common.model import load_base, load_tokenizer, load_tuned

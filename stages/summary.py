@@ -41,6 +41,7 @@ def rows() -> list[Line]:
     for words, quantile in (("latency p50", "p50"), ("latency p95", "p95")):
         table.append((words, latency(base_level, quantile), latency(tuned_level, quantile)))
     table.append(("output tokens/s", throughput(base_level), throughput(tuned_level)))
+    table.append(("largest load kept", largest_load("base"), largest_load("tuned")))
     return table
 
 
@@ -93,6 +94,12 @@ def level_of(model: str) -> dict[str, Any] | None:
     """What the benchmark measured of a model at its first level of load; None where it was not asked to."""
     models = read_json(REPORTS / "benchmark.json")["models"]
     return models[model]["levels"][0] if model in models else None
+
+
+def largest_load(model: str) -> str:
+    """The largest load at which the model kept the objective, of those that were measured."""
+    models = read_json(REPORTS / "benchmark.json")["models"]
+    return models[model]["largest_load"]["words"] if model in models else "-"
 
 
 def latency(level: dict[str, Any] | None, quantile: str) -> str:

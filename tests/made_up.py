@@ -93,7 +93,9 @@ def write_other_reports(root: Path) -> None:
     level = {
         "requests": 24,
         "errors": 0,
+        "error_rate": 0.0,
         "timeouts": 0,
+        "timeout_rate": 0.0,
         "failures": {},
         "ttft_s": quantiles,
         "tpot_s": quantiles,
@@ -103,7 +105,9 @@ def write_other_reports(root: Path) -> None:
         "requests_per_second": 1.5,
     }
     levels = [{"concurrency": load} | level for load in (1, 4)]
-    models = {model: {"levels": levels, "startup_s": 9.0, "peak_memory_mib": 800} for model in ("base", "tuned")}
+    largest = {"concurrency": 4, "rate": None, "words": "4 or more at once"}
+    measured = {"levels": levels, "searched": [], "largest_load": largest, "startup_s": 9.0, "peak_memory_mib": 800}
+    models = dict.fromkeys(("base", "tuned"), measured)
     write_json(root / "reports/benchmark.json", {"server": "transformers", "models": models})
     write_json(root / "reports/mask.json", {"left_after_masking": 0})
     write_json(root / "reports/split.json", {"leaks": 0, "holdout_unchanged": True})

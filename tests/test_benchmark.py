@@ -1,5 +1,6 @@
 """The benchmark with the real server and a tiny model."""
 
+import asyncio
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from stages.benchmark import headline, largest_load, ratios
+from stages.benchmark import blocks, find_largest, headline, largest_load, ratios
 from stages.common.files import write_json
 from stages.common.model import TRAINING
 from stages.common.records import schema, write_records
@@ -25,13 +26,17 @@ WAIT = 300  # seconds: a server starts in five, unless the machine is busy
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
+    return make_benchmark_workspace(tmp_path_factory.mktemp("benchmark"))
+
+
+def make_benchmark_workspace(folder: Path) -> Path:
     """A workspace with a base, an adapter that changes every answer, and a holdout of ten records."""
     import polars as pl
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = make_tiny_workspace(tmp_path_factory.mktemp("benchmark"), {"benchmark.server.startup_timeout": WAIT})
+    folder = make_tiny_workspace(folder, {"benchmark.server.startup_timeout": WAIT})
     (folder / "models").mkdir()
     (folder / "tiny").rename(folder / "models/base")
     base = folder / "models/base"
@@ -88,11 +93,14 @@ def test_both_models_are_measured_in_a_closed_and_an_open_loop(workspace):
             "benchmark.models": ["base", "tuned"],
             "benchmark.concurrency": [2],
             "benchmark.rates": [20.0],
+            "benchmark.search": {"max_concurrency": 2},
+            "benchmark.objective": {"ttft": WAIT, "latency": WAIT, "share": 0.95},
             "benchmark.price_per_hour": 1.0,
             "benchmark.timeout": WAIT,
         },
     )
     result = stage(workspace, "benchmark")
+    change_params(workspace, {"benchmark.search": None})
     found = report(workspace, "benchmark")
     assert found["server"].startswith("transformers 5.")
     assert found["device"] == "cpu"
@@ -101,6 +109,12 @@ def test_both_models_are_measured_in_a_closed_and_an_open_loop(workspace):
         assert [set(level) & {"concurrency", "rate"} for level in model["levels"]] == [{"concurrency"}, {"rate"}]
         assert 0 < model["startup_s"] < WAIT
         assert model["peak_memory_mib"] > 100
+        assert [level["concurrency"] for level in model["searched"]] == [1, 2]
+        assert model["largest_load"] == {
+            "concurrency": 2,
+            "rate": 20.0,
+            "words": "2 or more at once, 20 or more a second",
+        }
         for level in model["levels"]:
             assert (level["requests"], level["errors"], level["timeouts"]) == (4, 0, 0)
             assert 4 <= level["output_tokens"] <= 4 * 8
@@ -165,7 +179,7 @@ def test_a_server_that_dies_under_load_is_an_error(workspace):
     )
     try:
         assert process.stderr is not None
-        while "3000 requests at" not in process.stderr.readline():
+        while "375 requests at" not in process.stderr.readline():  # the first of eight blocks
             assert process.poll() is None
         children = psutil.Process(process.pid).children(recursive=True)
         next(child for child in children if "transformers.cli.transformers" in child.cmdline()[2]).kill()
@@ -264,8 +278,33 @@ def test_the_largest_load_is_the_last_before_the_objective_breaks():
         level("concurrency", 4, 0.95),
         level("rate", 1, 0.5),
     ]
-    assert largest_load(levels, 0.95) == {"concurrency": 4, "rate": None}
+    assert largest_load(levels, 0.95) == {"concurrency": 4, "rate": None, "words": "4 at once, not even 1 a second"}
     assert largest_load([*levels, level("concurrency", 16, 1.0)], 0.95)["concurrency"] == 4
+    assert largest_load(levels[1:3], 0.95)["words"] == "4 or more at once"
+
+
+@pytest.mark.parametrize(("truth", "most"), [(0, 64), (1, 64), (5, 64), (37, 64), (64, 64), (90, 64), (6, 7), (1, 1)])
+def test_the_largest_load_is_found_in_few_steps_and_never_asked_beyond_the_bound(truth, most):
+    asked = []
+
+    async def keeps(load: int) -> bool:
+        asked.append(load)
+        return load <= truth
+
+    found = asyncio.run(find_largest(keeps, most))
+    assert found <= min(truth, most) <= found + max(1, found // 8)
+    assert found == 0 or found in asked
+    assert max(asked) <= most
+    assert len(asked) == len(set(asked)) <= 11
+
+
+def test_a_closed_loop_goes_in_blocks_that_hold_every_prompt_and_an_open_one_in_one():
+    prompts = [{"messages": i} for i in range(100)]
+    found = blocks(prompts, {"concurrency": 4})
+    assert [prompt for block in found for prompt in block] == prompts
+    assert {len(block) for block in found} == {12, 13}
+    assert [len(block) for block in blocks(prompts[:16], {"concurrency": 4})] == [8, 8]
+    assert blocks(prompts, {"concurrency": 80}) == blocks(prompts, {"rate": 2.0}) == [prompts]
 
 
 def test_ratios_are_tuned_over_base():

@@ -116,7 +116,7 @@ def test_a_failure_is_counted_by_its_kind_and_spoils_nothing_else(script, failur
     async def use(scripted: Scripted, client: httpx.AsyncClient) -> None:
         outcomes = await send_all(client, [ask(), ask(**script), ask()], concurrency=3, timeout=1.0)
         assert [outcome.failure for outcome in outcomes] == [None, failure, None]
-        summary = summarize(outcomes, EASY, None)
+        summary = summarize([outcomes], EASY, None)
         assert summary["failures"] == {failure: 1}
         assert (summary["timeouts"], summary["errors"]) == ((1, 0) if failure == "timeout" else (0, 1))
         assert summary["output_tokens"] == 4
@@ -133,7 +133,7 @@ def test_nobody_listening_is_an_error_not_a_crash():
         async with httpx.AsyncClient(base_url="http://127.0.0.1:9/v1", timeout=30) as nobody:
             (outcome,) = await send_all(nobody, [ask()], concurrency=1, timeout=5)
         assert outcome.failure == "ConnectError"
-        summary = summarize([outcome], EASY, 1.0)
+        summary = summarize([[outcome]], EASY, 1.0)
         assert summary["latency_s"] == {"p50": None, "p95": None, "p99": None}
         assert summary["requests_per_second"] == 0
         assert summary["price_per_1000_requests"] is None
@@ -205,10 +205,12 @@ def test_the_summary_is_what_one_computes_by_hand():
         outcome(1.0, 1.5, 10.0, failure="timeout"),
         outcome(1.0, 1.0, 1.5, tokens=1),
     ]
-    assert summarize(outcomes, Objective(ttft=0.6, latency=2.0, share=0.9), 3.6) == {
+    assert summarize([outcomes], Objective(ttft=0.6, latency=2.0, share=0.9), 3.6) == {
         "requests": 4,
         "errors": 0,
+        "error_rate": 0.0,
         "timeouts": 1,
+        "timeout_rate": 0.25,
         "failures": {"timeout": 1},
         "ttft_s": {"p50": 0.5, "p95": 0.95, "p99": 0.99},
         "tpot_s": {"p50": 0.1, "p95": 0.1, "p99": 0.1},  # the answer of one token has none
@@ -220,6 +222,15 @@ def test_the_summary_is_what_one_computes_by_hand():
         "objective_kept": 0.5,
         "price_per_1000_requests": 3.3333,
     }
+
+
+def test_the_time_between_two_blocks_is_not_counted():
+    first, second = [outcome(0.0, 0.5, 1.0), outcome(0.0, 0.5, 2.0)], [outcome(100.0, 101.0, 103.0)]
+    found = summarize([first, second], EASY, 3600.0)
+    assert found["requests"] == 3
+    assert found["requests_per_second"] == 0.6  # three answers in two and three seconds
+    assert found["output_tokens_per_second"] == 6.6
+    assert found["price_per_1000_requests"] == pytest.approx(1000 / 0.6, abs=0.001)
 
 
 @given(st.lists(st.floats(min_value=0, max_value=1e3), min_size=1, max_size=50))

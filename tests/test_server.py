@@ -171,7 +171,7 @@ def test_a_server_that_dies_at_start_says_why(tmp_path):
     )
     with (
         pytest.raises(HallmarkError, match="died while starting") as caught,
-        server.serve("tuned", tmp_path, 0, params, Compute(device="cpu", threads=1, portable=False)),
+        server.serve(["tuned"], tmp_path, 0, params, Compute(device="cpu", threads=1, portable=False)),
     ):
         pass
     assert "processing class in tuned" in str(caught.value)  # transformers' words for a folder without a tokenizer

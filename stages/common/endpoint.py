@@ -29,7 +29,10 @@ PAUSES = (1.0, 4.0)  # seconds before a request is sent a second and a third tim
 
 
 class Endpoint(LM):
-    """Answers by a server's model of that `name`; `schema`: the server is asked to constrain answers by it."""
+    """Answers by a server's model of that `name`; `schema`: the server is asked to constrain answers by it.
+
+    `fields` are what every request to it must say besides.
+    """
 
     def __init__(
         self,
@@ -39,12 +42,14 @@ class Endpoint(LM):
         max_new_tokens: int,
         source: Path,
         schema: dict[str, Any] | None = None,
+        fields: dict[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.max_new_tokens = max_new_tokens
         self.spent = 0.0  # seconds until all answers were there
         self._settings, self._source = settings, source
         self._body: dict[str, Any] = {"model": name, "max_tokens": max_new_tokens, "temperature": 0, "stream": False}
+        self._body |= fields or {}
         if schema is not None:
             form = {"name": "answer", "schema": schema, "strict": True}
             self._body["response_format"] = {"type": "json_schema", "json_schema": form}

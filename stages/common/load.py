@@ -110,23 +110,29 @@ async def _send(client: AsyncClient, body: dict[str, Any], scheduled: float, tim
     return Outcome(scheduled, first or end, end, tokens or len(parts), "".join(parts), failure or None)
 
 
-def summarize(outcomes: Sequence[Outcome], objective: Objective, price_per_hour: float | None) -> dict[str, Any]:
-    """Counts over all requests, times and rates over those that were answered.
+def summarize(
+    blocks: Sequence[Sequence[Outcome]], objective: Objective, price_per_hour: float | None
+) -> dict[str, Any]:
+    """Counts over all requests, times and rates over those that were answered, in blocks with pauses between them.
 
     ttft_s: to the first text or tool call. tpot_s: per token after the first. latency_s: to the end. All in seconds,
     from the scheduled start; quantiles are interpolated linearly, and None where nothing was answered.
     goodput_per_second counts only answers that kept the objective; objective_kept is their share of all requests.
     """
+    outcomes = [outcome for block in blocks for outcome in block]
     good = [outcome for outcome in outcomes if outcome.failure is None]
     failures = Counter(outcome.failure for outcome in outcomes if outcome.failure is not None)
-    wall = max(outcome.end for outcome in outcomes) - min(outcome.scheduled for outcome in outcomes)
+    wall = sum(max(one.end for one in block) - min(one.scheduled for one in block) for block in blocks)
+    timeouts = failures["timeout"]
     tokens, rate = sum(outcome.tokens for outcome in good), len(good) / wall
     kept = sum(outcome.ttft <= objective.ttft and outcome.latency <= objective.latency for outcome in good)
     price = round(price_per_hour / 3600 / rate * 1000, 4) if price_per_hour is not None and good else None
     return {
         "requests": len(outcomes),
-        "errors": failures.total() - failures["timeout"],
-        "timeouts": failures["timeout"],
+        "errors": failures.total() - timeouts,
+        "error_rate": round((failures.total() - timeouts) / len(outcomes), 4),
+        "timeouts": timeouts,
+        "timeout_rate": round(timeouts / len(outcomes), 4),
         "failures": dict(sorted(failures.items())),
         "ttft_s": quantiles([outcome.ttft for outcome in good]),
         "tpot_s": quantiles([outcome.tpot for outcome in good if outcome.tokens > 1]),

@@ -214,6 +214,19 @@ class TransformersServer(Block):
     startup_timeout: Positive
 
 
+class VllmServer(Block):
+    kind: Literal["vllm"]
+    python: Text
+    port: Annotated[int, Field(ge=0, le=65535)]
+    dtype: Literal["bfloat16", "float16", "float32"]
+    adapter: Literal["merged", "lora"]
+    max_length: Positive
+    max_num_seqs: Positive
+    cache_gib: Annotated[float, Field(gt=0)]
+    prefix_cache: bool
+    startup_timeout: Positive
+
+
 class EndpointServer(Block):
     kind: Literal["endpoint"]
     url: Annotated[str, StringConstraints(pattern=r"^https?://")]
@@ -226,13 +239,18 @@ class Objective(Block):
     share: Annotated[float, Field(gt=0, le=1)]
 
 
+class Search(Block):
+    max_concurrency: Positive
+
+
 class Benchmark(Block):
-    server: Annotated[TransformersServer | EndpointServer, Field(discriminator="kind")]
+    server: Annotated[TransformersServer | VllmServer | EndpointServer, Field(discriminator="kind")]
     models: Annotated[list[Literal["base", "tuned"]], Field(min_length=1)]
     requests: Positive
     warmup: Positive
     concurrency: list[Positive]
     rates: list[Annotated[float, Field(gt=0)]]
+    search: Search | None
     max_tokens: Positive
     timeout: Annotated[float, Field(gt=0)]
     objective: Objective
@@ -303,6 +321,11 @@ class EndpointEngine(Block):
         return self
 
 
+class VllmEngine(VllmServer):
+    concurrency: Positive
+    timeout: Annotated[float, Field(gt=0)]
+
+
 class General(Block):
     tasks: list[Text]
     folder: Text | None
@@ -310,7 +333,7 @@ class General(Block):
 
 
 class Eval(Block):
-    engine: Annotated[HfEngine | EndpointEngine, Field(discriminator="kind")]
+    engine: Annotated[HfEngine | EndpointEngine | VllmEngine, Field(discriminator="kind")]
     batch_size: Positive
     max_new_tokens: Positive
     dtype: Literal["bfloat16", "float32"]
@@ -326,7 +349,7 @@ class Eval(Block):
 
     @model_validator(mode="after")
     def _likelihoods_for_general_tasks(self) -> Eval:
-        if self.general.tasks and self.engine.kind == "endpoint":
+        if self.general.tasks and self.engine.kind != "hf":
             raise ValueError("eval.general.tasks: the chat API gives no likelihoods; they need eval.engine.kind hf")
         return self
 
@@ -447,6 +470,7 @@ def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
         "hub",
         "folder",
         "transformers",
+        "vllm",
         "endpoint",
         "hf",
     }  # pydantic names the kind of a block in its path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 import shutil
 import signal
@@ -13,18 +14,20 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from stages.common import vllm
 from stages.common.compute import environment
 from stages.common.errors import HallmarkError
 from stages.common.files import BASE
-from stages.common.params import Compute, TransformersServer
+from stages.common.params import Compute, TransformersServer, VllmServer
 
 HOST = "127.0.0.1"
 STOP_SECONDS = 10  # from SIGTERM to SIGKILL
 LOG = "server.log"
 TAIL_LINES = 15
+log = logging.getLogger(__name__)
 
 QUIET = {
     "HF_HUB_DISABLE_UPDATE_CHECK": "1",  # the command line of transformers asks a registry for newer versions
@@ -63,10 +66,11 @@ os.killpg(0, signal.SIGKILL)
 
 
 class Server:
-    """A running server: where it answers, under what name, what it took to start and what memory it holds."""
+    """A running server: where it answers, what it took to start and what memory it holds."""
 
-    def __init__(self, kind: str, url: str, name: str, process: subprocess.Popen[bytes] | None = None) -> None:
-        self.kind, self.url, self.name, self.process = kind, url, name, process
+    def __init__(self, kind: str, url: str, process: subprocess.Popen[bytes] | None = None) -> None:
+        self.kind, self.url, self.process = kind, url, process
+        self.fields: dict[str, str] = {}  # what every request to it must say besides
         self.startup_s: float | None = None  # seconds from the start of the process to its first answer
         self.peak_memory_mib: int | None = None  # resident memory of the server and its children, the highest seen
 
@@ -76,7 +80,7 @@ class Server:
         return self.process is None or self.process.poll() is None
 
 
-def free_port(port: int) -> int:
+def free_port(port: int, field: str = "benchmark.server.port") -> int:
     """`port` if nothing listens there, else a HallmarkError; 0 asks for any free one."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: a port just left is free
@@ -86,21 +90,50 @@ def free_port(port: int) -> int:
             raise HallmarkError(
                 f"port {port} can't be used ({os.strerror(error.errno or 0)})",
                 file="params.yaml",
-                field="benchmark.server.port",
-                remedy="stop what listens there, or set benchmark.server.port to 0 for any free port",
+                field=field,
+                remedy=f"stop what listens there, or set {field} to 0 for any free port",
             ) from None
         return int(probe.getsockname()[1])
 
 
 @contextmanager
-def model_folder(model: str, adapter: Path | None, dtype: str) -> Iterator[Path]:
+def served(
+    ports: dict[str, int], adapter: Path, params: TransformersServer | VllmServer, compute: Compute
+) -> Iterator[dict[str, Server]]:
+    """A server for each of the models `base` and `tuned` (the base with `adapter`) at its port, while the block runs.
+
+    With vLLM and `adapter: lora` it is one server, at the first port, that answers for both.
+    """
+    if isinstance(params, VllmServer):
+        vllm.version(params, compute)  # before any weights are written
+    lora = isinstance(params, VllmServer) and params.adapter == "lora" and "tuned" in ports
+    with ExitStack() as stack:
+        if lora:
+            folder = stack.enter_context(model_folder("tuned", adapter, params.dtype, lora=True))
+            port = next(iter(ports.values()))
+            server = stack.enter_context(serve(["base", "tuned"], folder, port, params, compute))
+            yield dict.fromkeys(ports, server)
+            return
+        servers = {}
+        for model, port in ports.items():
+            over = None if model == "base" else adapter
+            folder = stack.enter_context(model_folder(model, over, params.dtype))
+            servers[model] = stack.enter_context(serve([model], folder, port, params, compute))
+        yield servers
+
+
+@contextmanager
+def model_folder(model: str, adapter: Path | None, dtype: str, *, lora: bool = False) -> Iterator[Path]:
     """A temporary folder that holds the weights to serve under the name `model`: the base, with `adapter` folded in.
 
-    A server takes the path it is given as the model's name, so this one is short and tells nothing of the machine.
+    With `lora` the adapter stays beside the base, which is then called `base` and is what the adapter was trained over:
+    the rounded weights, where that was in 4 bits. A server takes the path it is given as the model's name, so these
+    are short and tell nothing of the machine.
     """
     import psutil
 
-    for remains in BASE.parent.glob(".serving-*-*"):  # of a process killed before it had a guard to clear up after it
+    # of a process killed before it had a guard to clear up after it
+    for remains in sorted(BASE.parent.glob(".serving-*-*")):
         if not psutil.pid_exists(int(remains.name.split("-")[1])):
             shutil.rmtree(remains, ignore_errors=True)
     prefix = f".serving-{os.getpid()}-"
@@ -111,33 +144,51 @@ def model_folder(model: str, adapter: Path | None, dtype: str) -> Iterator[Path]
         else:
             from stages.common.model import load_tokenizer, load_tuned
 
-            tuned = load_tuned(BASE, adapter, dtype=dtype, attention="eager", device="cpu", merge=True)
-            tuned.save_pretrained(folder / model)
-            load_tokenizer(adapter).save_pretrained(folder / model)
+            tuned = load_tuned(BASE, adapter, dtype=dtype, attention="eager", device="cpu", merge=not lora)
+            target = folder / ("base" if lora else model)
+            (tuned.unload() if lora else tuned).save_pretrained(target)
+            load_tokenizer(adapter).save_pretrained(target)
+            if lora:
+                (folder / model).symlink_to(adapter.resolve())
         yield folder
 
 
 @contextmanager
-def serve(model: str, folder: Path, port: int, params: TransformersServer, compute: Compute) -> Iterator[Server]:
-    """Serve `folder/model` on the loopback interface until the block ends; `folder` is then gone.
+def serve(
+    models: Sequence[str], folder: Path, port: int, params: TransformersServer | VllmServer, compute: Compute
+) -> Iterator[Server]:
+    """Serve what `folder` holds by these names, on the loopback interface, until the block ends; `folder` is then gone.
 
     Raises HallmarkError where the port is taken, or where the server dies or gives no answer in time.
     """
     port = free_port(port)
+    variables = environment(compute) | QUIET
+    if isinstance(params, VllmServer):
+        kind, command = vllm.version(params, compute), vllm.command(models, folder, port, HOST, params)
+        variables |= vllm.VARIABLES
+    else:
+        kind = f"transformers {importlib.metadata.version('transformers')}"
+        command = transformers_command(models[0], port, params, compute)
+    start = time.perf_counter()
+    with guarded(command, folder, variables) as process:
+        server = Server(kind, f"http://{HOST}:{port}/v1", process)
+        server.fields = vllm.FIELDS if isinstance(params, VllmServer) else {}
+        threading.Thread(target=_watch_memory, args=[server, process], daemon=True).start()
+        _wait_for_an_answer(server, models[-1], folder / LOG, start + params.startup_timeout)
+        server.startup_s = round(time.perf_counter() - start, 2)
+        log.info("%s answers after %.1f s", " and ".join(models), server.startup_s)
+        yield server
+
+
+def transformers_command(model: str, port: int, params: TransformersServer, compute: Compute) -> list[str]:
+    """`transformers serve`, which has no way to serve an adapter beside its base."""
     command = [sys.executable, "-m", "transformers.cli.transformers", "serve", model]
     command += ["--host", HOST, "--port", str(port), "--device", compute.device, "--dtype", params.dtype]
     command += ["--continuous-batching", "--attn-implementation", params.attention]
     command += ["--cb-max-batch-tokens", str(params.batch_tokens)]
     if params.cache_blocks is not None:
         command += ["--cb-num-blocks", str(params.cache_blocks)]
-    start = time.perf_counter()
-    with guarded(command, folder, environment(compute) | QUIET) as process:
-        kind = f"transformers {importlib.metadata.version('transformers')}"
-        server = Server(kind, f"http://{HOST}:{port}/v1", model, process)
-        threading.Thread(target=_watch_memory, args=[server, process], daemon=True).start()
-        _wait_for_an_answer(server, folder / LOG, start + params.startup_timeout)
-        server.startup_s = round(time.perf_counter() - start, 2)
-        yield server
+    return command
 
 
 @contextmanager
@@ -183,14 +234,15 @@ def _watch_memory(server: Server, guard: subprocess.Popen[bytes]) -> None:
             time.sleep(0.1)
 
 
-def _wait_for_an_answer(server: Server, log: Path, deadline: float) -> None:
+def _wait_for_an_answer(server: Server, model: str, log: Path, deadline: float) -> None:
     """Wait until the server is healthy and has answered one short request (some set themselves up only then).
 
     The request holds no text of a record, so neither does the log that an error quotes.
     """
     import httpx
 
-    body = {"model": server.name, "messages": [{"role": "user", "content": "Hello"}], "temperature": 0, "max_tokens": 1}
+    body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "temperature": 0, "max_tokens": 1}
+    body |= server.fields
     problem = "was not ready in time"
     with httpx.Client(trust_env=False) as client:
         while (left := deadline - time.perf_counter()) > 0:
@@ -211,5 +263,5 @@ def _wait_for_an_answer(server: Server, log: Path, deadline: float) -> None:
     words = "\n".join("  | " + line for line in lines[-TAIL_LINES:])
     raise HallmarkError(
         f"the server {problem}; its last words:\n{words}",
-        remedy="mend what it says; if it was only slow, raise benchmark.server.startup_timeout",
+        remedy="mend what it says; if it was only slow, raise its startup_timeout",
     )

