@@ -74,7 +74,7 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
             raise HallmarkError(
                 "a release file of that name is in the adapter",
                 file=ADAPTER / min(taken),
-                remedy="run `dvc repro -f sft`",
+                remedy="run `dvc repro -f sft dpo`",
             )
         with atomic_folder(RELEASE) as folder:
             shutil.copytree(ADAPTER, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
@@ -130,7 +130,7 @@ def _reports(stages: prov.Stages) -> dict[str, Any]:
     """The reports that the card is made of, and under `files` every report that `stages` made."""
     outs = {Path(out) for stage in stages.values() for out in stage["outs"] if out.startswith(f"{REPORTS}/")}
     files = sorted(file for out in outs for file in (prov.files_in(out) if out.is_dir() else [out]))
-    wanted = {name: REPORTS / f"{name}.json" for name in ("base", "sft", "benchmark", "gate")}
+    wanted = {name: REPORTS / f"{name}.json" for name in ("base", "sft", "dpo", "benchmark", "gate")}
     wanted |= {"base_metrics": REPORTS / "eval/base/metrics.json", "tuned_metrics": TUNED / "metrics.json"}
     reports: dict[str, Any] = {name: read_json(file) if file.exists() else {} for name, file in wanted.items()}
     for name in ("base", "gate", "base_metrics", "tuned_metrics"):
@@ -140,11 +140,12 @@ def _reports(stages: prov.Stages) -> dict[str, Any]:
 
 
 def _environment(params: Params) -> dict[str, Any]:
-    """The installed libraries, and the fingerprint of where the adapter was trained: as `sft` recorded it, or here."""
+    """The installed libraries, and the fingerprint of where the adapter was trained last, as recorded there; or of here."""
     from stages.common.compute import fingerprint, installed
 
-    trained = REPORTS / "measured" / "sft.json"
-    recorded = read_json(trained).get("fingerprint") if trained.exists() else None
+    trained = [REPORTS / "measured" / f"{stage}.json" for stage in ("dpo", "sft")]
+    prints = [read_json(file).get("fingerprint") for file in trained if file.exists()]  # none of dpo where it copied
+    recorded = next(filter(None, prints), None)
     return {"installed": installed(), "fingerprint": recorded or fingerprint(params.compute, params.sft.parallel)}
 
 

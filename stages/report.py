@@ -42,6 +42,7 @@ def run(params: Params) -> None:
     base, tuned = read_predictions("base"), read_predictions("tuned")
     check_paired("base", base, "tuned", tuned)
     comparison, gate, benchmark = Report("comparison", "compare"), Report("gate"), Report("benchmark")
+    dpo = Report("dpo")
     if comparison.at("records") != len(tuned):
         raise HallmarkError("not about these predictions", file=comparison.path, remedy=comparison.remedy)
     page = render(
@@ -51,6 +52,7 @@ def run(params: Params) -> None:
         gate=gate,
         benchmark=benchmark,
         curve=read_curve(REPORTS / "sft_curve.csv"),
+        dpo=dpo.at("words") if dpo.at("enabled") else None,
         records=island(base, tuned, params.report.field_chars),
     )
     write_text(PAGE, page)
@@ -235,6 +237,7 @@ def render(
     gate: Report,
     benchmark: Report,
     curve: dict[str, list[tuple[float, float]]],
+    dpo: str | None,
     records: list[dict[str, Any]],
 ) -> str:
     """The page as one HTML text."""
@@ -264,6 +267,7 @@ def render(
         percent=f"{100 * comparison.at('confidence'):g}%",
         serving=serving(benchmark),
         curve=line_chart(curve, zero=True) if any(curve.values()) else None,
+        dpo=dpo,
         outcomes=OUTCOMES,
         style=style,
         script=script,

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import logging
-import math
-import shutil
 import tempfile
 import warnings
 from contextlib import AbstractContextManager, nullcontext
@@ -16,30 +13,36 @@ from typing import TYPE_CHECKING, Any
 
 from stages.common.errors import HallmarkError, run_stage
 from stages.common.files import (
-    ADAPTER,
     BASE,
     REPORTS,
+    SFT_ADAPTER,
     TRAIN,
     VALIDATION,
     atomic_folder,
-    canonical_json,
     write_json,
     write_text,
 )
 from stages.common.launch import is_worker, launch, rank, worker
 from stages.common.measured import measured
-from stages.common.model import TRAINING
+from stages.common.model import load_tokenizer
 from stages.common.params import Lora, Params, load_params
 from stages.common.records import read_records
+from stages.common.tuning import (
+    adapter_hash,
+    adapter_parameters,
+    fits,
+    load_frozen,
+    save_adapter,
+    step_count,
+    training_options,
+    whole_adapter,
+)
 
 if TYPE_CHECKING:
     import datasets
     from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger("sft")
-
-# What the tokenizer is, so that the adapter folder can be used without the base folder.
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "chat_template.jinja")
 
 
 def load_dataset(path: Path, tokenizer: PreTrainedTokenizerBase, params: Params) -> tuple[datasets.Dataset, int]:
@@ -51,21 +54,11 @@ def load_dataset(path: Path, tokenizer: PreTrainedTokenizerBase, params: Params)
 
     rows, dropped = [], 0
     for row in read_records(path).iter_rows(named=True):
-        messages = [*row["prompt"], *row["completion"]]
-        tools = {"tools": json.loads(row["tools"])} if row["tools"] else {}
-        encoded: Any = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, **tools)
-        length = len(encoded["input_ids"])
-        if length > params.sft.max_length:
-            if params.sft.too_long == "error":
-                raise HallmarkError(
-                    f"record '{row['id']}' is {length} tokens long, over sft.max_length = {params.sft.max_length}",
-                    file=path,
-                    field="prompt, completion",
-                    remedy="raise sft.max_length, shorten the record, or set sft.too_long to drop (it is then counted)",
-                )
+        if fits(row, "completion", tokenizer, path, "sft", params.sft):
+            # As text, which TRL decodes: of lists, Arrow makes one type, in which each tool has the others' arguments.
+            rows.append({"prompt": row["prompt"], "completion": row["completion"], "tools": row["tools"]})
+        else:
             dropped += 1
-            continue
-        rows.append({"prompt": row["prompt"], "completion": row["completion"], **tools})
     if not rows:
         raise HallmarkError(
             "no record is left to train on",
@@ -76,42 +69,12 @@ def load_dataset(path: Path, tokenizer: PreTrainedTokenizerBase, params: Params)
 
 
 def training_arguments(params: Params, folder: str) -> Any:
-    """TRL's `SFTConfig` for the `sft` block. Nothing is written to `folder` but what TRL insists on."""
+    """TRL's `SFTConfig` for the `sft` block."""
     from trl import SFTConfig
 
-    sft = params.sft
-    arguments = SFTConfig(
-        output_dir=folder,
-        seed=params.seed,
-        data_seed=params.seed,
-        use_cpu=params.compute.device == "cpu",
-        optim="adamw_torch_fused",  # takes its own square root: that of MKL, in compute.portable, differs between processors
-        bf16=sft.dtype == "bfloat16",
-        per_device_train_batch_size=sft.batch_size,
-        per_device_eval_batch_size=sft.batch_size,
-        gradient_accumulation_steps=sft.accumulation,
-        num_train_epochs=sft.epochs,
-        max_steps=sft.max_steps or -1,
-        learning_rate=sft.learning_rate,
-        lr_scheduler_type=sft.schedule,
-        warmup_steps=sft.warmup,  # below 1 it is a share of all steps
-        weight_decay=sft.weight_decay,
-        max_grad_norm=sft.max_grad_norm,
-        ddp_find_unused_parameters=False,
-        activation_checkpointing=sft.gradient_checkpointing,
-        max_length=None,  # checked in load_dataset, where a long record has a name
-        completion_only_loss=True,
-        eval_strategy="steps",
-        eval_steps=sft.eval_steps,
-        eval_on_start=True,
-        prediction_loss_only=True,
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=params.compute.device == "cuda",
-    )
-    if is_worker() and sft.parallel.strategy == "fsdp" and params.compute.device == "cpu":
+    options = training_options(params, params.sft, folder, validate=True)
+    arguments = SFTConfig(**options, completion_only_loss=True)
+    if is_worker() and params.sft.parallel.strategy == "fsdp" and params.compute.device == "cpu":
         from accelerate.utils import DistributedType
 
         # accelerate 1.15 takes FSDP on a CPU for DDP without a word; torch shards there as well.
@@ -150,51 +113,15 @@ def lora_config(model: Any, lora: Lora) -> Any:
     )
 
 
-def save_adapter(
-    model: Any, tensors: dict[str, Any] | None, name: str, revision: str, precision: str, folder: Path
-) -> None:
-    """Write the adapter as the same bytes each time: safetensors, canonical JSON, the base's tokenizer, no path.
-
-    `tensors` are the adapter's where `model` holds only a share of them. PEFT lists `target_modules` from a set, in the
-    order of the hash seed, and names the base by its path.
-    """
-    model.save_pretrained(folder, safe_serialization=True, state_dict=tensors)
-    (folder / "README.md").unlink(missing_ok=True)  # PEFT's model card; `certify` writes a true one
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    config["base_model_name_or_path"] = name
-    config["revision"] = revision
-    if isinstance(config["target_modules"], list):
-        config["target_modules"].sort()
-    (folder / "adapter_config.json").write_text(canonical_json(config), encoding="utf-8")
-    (folder / TRAINING).write_text(canonical_json({"base_precision": precision}), encoding="utf-8")
-    for file in TOKENIZER_FILES:
-        if (BASE / file).exists():
-            shutil.copyfile(BASE / file, folder / file)
-
-
-def adapter_hash(model: Any) -> str:
-    """SHA-256 over the trainable tensors, names and bytes: two runs that start apart can't end together."""
-    import torch
-
-    from stages.common.trainer import adapter_parameters
-
-    digest = hashlib.sha256()
-    for name, tensor in adapter_parameters(model).items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
 def run(params: Params) -> None:
-    """Train on `train`, watch `validation`; write `models/adapter`, `reports/sft.json` and the curve."""
+    """Train on `train`, watch `validation`; write `models/sft`, `reports/sft.json` and the curve."""
     from stages.common.compute import deterministic, fingerprint, set_up
 
     set_up(params.compute, params.seed)
     import datasets
     from transformers.trainer_callback import PrinterCallback
 
-    from stages.common.model import load_base, load_tokenizer
-    from stages.common.trainer import CompletionTrainer, ProgressLine, adapter_parameters, whole_adapter
+    from stages.common.trainer import CompletionTrainer, ProgressLine
 
     datasets.disable_progress_bars()
     # transformers 5.24 renames it, TRL 1.16 still reads the old name: ends with transformers 6.
@@ -204,17 +131,8 @@ def run(params: Params) -> None:
     tokenizer = load_tokenizer(BASE)
     train, dropped = load_dataset(TRAIN, tokenizer, params)
     validation, dropped_validation = load_dataset(VALIDATION, tokenizer, params)
-    model = load_base(
-        BASE,
-        dtype=sft.dtype,
-        attention=sft.attention,
-        device=own_device(params),
-        nf4=sft.method == "qlora",
-        sharded=sharded,
-    )
-    if sft.method == "qlora" and sft.dequantize_once:
-        model = model.dequantize()
-    losses = ProgressLine()
+    model = load_frozen(params, own_device(params), sharded=sharded)
+    losses = ProgressLine("sft", ["loss"])
     measurement: AbstractContextManager[dict[str, Any]] = measured("sft") if writes else nullcontext({})
     with measurement as measure, tempfile.TemporaryDirectory() as folder:
         trainer: Any = CompletionTrainer(
@@ -236,7 +154,7 @@ def run(params: Params) -> None:
         if is_worker():
             prepare_worker(trainer, params)
         if writes:
-            log.info("%d records, %d tokens a pass, %d steps", len(train), tokens, max_steps(trainer))
+            log.info("%d records, %d tokens a pass, %d steps", len(train), tokens, step_count(trainer))
         with deterministic("sft.attention", "set sft.attention to eager, which is deterministic everywhere"):
             result = trainer.train()
             if losses.validation[-1]["step"] < trainer.state.global_step:
@@ -251,9 +169,9 @@ def run(params: Params) -> None:
         measure["fingerprint"] = fingerprint(params.compute, sft.parallel)
         measure["train_seconds"] = round(seconds, 1)
         measure["tokens_per_second"] = round(tokens * result.metrics["epoch"] / seconds, 1)
-        with atomic_folder(ADAPTER) as adapter:
+        with atomic_folder(SFT_ADAPTER) as adapter:
             precision = "nf4" if sft.method == "qlora" else sft.dtype
-            save_adapter(trainer.model, whole, report["name"], report["revision"], precision, adapter)
+            save_adapter(trainer.model, report["name"], report["revision"], precision, adapter, whole)
     write_json(
         REPORTS / "sft.json",
         {
@@ -274,9 +192,7 @@ def run(params: Params) -> None:
             "validation_loss": losses.validation[-1]["loss"],
         },
     )
-    rows = [(row["step"], name, row["loss"]) for name in ("train", "validation") for row in getattr(losses, name)]
-    unique = dict.fromkeys(f"{step},{name},{loss}" for step, name, loss in sorted(rows))
-    write_text(REPORTS / "sft_curve.csv", "\n".join(["step,split,loss", *unique]) + "\n")
+    write_text(REPORTS / "sft_curve.csv", losses.csv())
 
 
 def own_device(params: Params) -> str:
@@ -307,15 +223,6 @@ def prepare_worker(trainer: Any, params: Params) -> None:
         # accelerate's own would also add up gradients, and give out the losses, in bf16.
         policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
         trainer.accelerator.state.fsdp_plugin.mixed_precision_policy = policy
-
-
-def max_steps(trainer: Any) -> int:
-    """How many optimizer steps the trainer will make."""
-    if trainer.args.max_steps > 0:
-        return trainer.args.max_steps
-    batches = -(-len(trainer.train_dataset) // trainer.args.per_device_train_batch_size)
-    batches = -(-batches // trainer.args.world_size)
-    return math.ceil(-(-batches // trainer.args.gradient_accumulation_steps) * trainer.args.num_train_epochs)
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,22 @@ settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 
 
+def add_worse_answers(raw: Path) -> None:
+    """Give two rows of three a worse answer: that of the row before, or a text that says who the customer is."""
+    rows = [json.loads(line) for line in raw.read_text(encoding="utf-8").splitlines()]
+    for number, row in enumerate(rows):
+        texts = [None, rows[number - 1]["target"], f"Dear {row['contact_name']}, mail us from {row['contact_email']}."]
+        row["worse"] = texts[number % 3]
+    raw.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository in which `dvc repro` has run the whole pipeline on the tiny model, and its results are committed."""
     folder = tmp_path_factory.mktemp("pipeline") / "repo"
-    make_tiny_workspace(folder, {"sft.max_length": 8192, "sft.lora.dropout": 0.1, "sft.accumulation": 2}, rows=200)
+    overrides = {"sft.max_length": 8192, "sft.lora.dropout": 0.1, "sft.accumulation": 2, "data.rejected": "worse"}
+    make_tiny_workspace(folder, overrides, rows=200)
+    add_worse_answers(folder / "data/raw/tickets.jsonl")
     git_init(folder)
     run(folder, "dvc", "repro")
     git_commit(folder, "results")

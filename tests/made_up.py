@@ -88,7 +88,7 @@ def write_models(
 
 
 def write_other_reports(root: Path) -> None:
-    """What benchmark, mask, split and sft report, with nothing to complain of."""
+    """What benchmark, mask, split, sft and dpo report, with nothing to complain of."""
     quantiles = {"p50": 0.5, "p95": 0.9, "p99": 1.0}
     level = {
         "requests": 24,
@@ -111,6 +111,7 @@ def write_other_reports(root: Path) -> None:
     write_json(root / "reports/benchmark.json", {"server": "transformers", "models": models})
     write_json(root / "reports/mask.json", {"left_after_masking": 0})
     write_json(root / "reports/split.json", {"leaks": 0, "holdout_unchanged": True})
+    write_json(root / "reports/dpo.json", {"enabled": False})
     linear = root / "reports/eval/classical/metrics.json"
     if not linear.exists():
         write_json(linear, {"model": "classical", "labels": []})

@@ -20,7 +20,7 @@ PORTABLE = {"compute.portable": True, "sft.dtype": "float32", "sft.lora.dropout"
 
 
 def tuned(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in sorted((folder / "models/adapter").iterdir())}
+    return {file.name: file.read_bytes() for file in sorted((folder / "models/sft").iterdir())}
 
 
 def test_portable_pins_the_code_paths_whatever_the_caller_sets(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_portable_gives_the_same_bytes_on_an_emulated_processor(tmp_path: Path, 
     folder = trainable(tmp_path, {**PORTABLE, "sft.method": method})
     stage(folder, "sft")
     here, losses = tuned(folder), report(folder, "sft")
-    shutil.rmtree(folder / "models/adapter")
+    shutil.rmtree(folder / "models/sft")
     run(folder, "qemu-x86_64", "-cpu", processor, sys.executable, "-m", "stages.sft")
     assert tuned(folder) == here
     assert report(folder, "sft") == losses
@@ -66,9 +66,13 @@ def test_no_stage_loads_torch_or_numpy_before_its_code_path_is_set() -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom stages.common import compute\n"
         "def stop(*_):\n    print([name for name in ('torch', 'numpy', 'scipy') if name in sys.modules])\n    sys.exit()\n"
-        "compute.set_up = stop\nimport stages.{0} as stage\nfrom stages.common.params import load_params\nstage.run({1})"
+        "compute.set_up = stop\nimport stages.{0} as stage\nfrom stages.common.params import load_params\nstage.{1}"
     )
-    for name, arguments in (("sft", "load_params()"), ("eval", "load_params(), 'base'")):
+    for name, arguments in (
+        ("sft", "run(load_params())"),
+        ("dpo", "train(load_params())"),
+        ("eval", "run(load_params(), 'base')"),
+    ):
         assert run(ROOT, "python", "-c", code.format(name, arguments)).stdout.strip() == "[]", name
 
 

@@ -159,6 +159,52 @@ def test_a_value_in_prompt_and_completion_has_one_stand_in(run_mask: Any) -> Non
 # --- lists, patterns, actions, surrogates
 
 
+WORSE = "Marta Quill, mail marta.quill@acme-tools.io, is angry since Rosa Miller was rude."
+
+
+@pytest.mark.parametrize(
+    ("worse", "masked"),
+    [
+        (WORSE, "<PERSON_1>, mail <EMAIL_1>, is angry since <PERSON_2> was rude."),
+        (f'"{WORSE}"', '"<PERSON_1>, mail <EMAIL_1>, is angry since <PERSON_2> was rude."'),
+        (TARGET | {"product": "Marta Quill"}, None),
+        (json.dumps(TARGET | {"product": "Marta Quill"}, indent=2), None),
+        ({"intent": "refuse"}, '{"intent":"refuse"}'),
+        (" ", ""),
+    ],
+    ids=["text", "JSON text", "object", "JSON object", "refusal", "none"],
+)
+def test_a_worse_answer_has_the_stand_ins_of_the_prompt_whatever_its_form(
+    run_mask: Any, worse: Any, masked: str | None
+) -> None:
+    if masked is None:
+        values = TARGET | {"product": "<PERSON_1>"}
+        masked = json.dumps(values, separators=(",", ":"))
+    ner = load_params(ROOT / "params.yaml").mask.ner
+    overrides = {"mask.ner.engine": ner.engine, "mask.ner.model": ner.model, "data.rejected": "worse"}
+    (record,) = run_mask([ROW | {"worse": worse}], overrides)
+    assert "<PERSON_1> here, mail <EMAIL_1>" in user_text(record)
+    assert record["rejected"] == ([{"role": "assistant", "content": masked}] if masked else None)
+
+
+@pytest.mark.parametrize(
+    ("worse", "masked"),
+    [("billing", "billing"), (WORSE, "<PERSON_1>, mail <EMAIL_1>, is angry"), (["billing"], None)],
+    ids=["label", "text", "list"],
+)
+def test_a_worse_label_stays_and_a_text_in_its_place_is_masked(
+    run_mask: Any, tmp_path: Path, worse: Any, masked: str | None
+) -> None:
+    overrides = {"data.rejected": "worse", "task.kind": "classification", "task.refusal": None}
+    folder = workspace(tmp_path / "repo", [ROW | {"target": "refund", "worse": worse}], overrides)
+    (folder / "data/schema.json").write_text('{"enum": ["refund", "billing"]}', encoding="utf-8")
+    if masked is None:
+        with pytest.raises(HallmarkError, match=r"field 'worse': not a text but list\n  remedy: for task.kind classif"):
+            run_mask([])
+    else:
+        assert run_mask([])[0]["rejected"][0]["content"].startswith(masked)
+
+
 def test_deny_allow_and_patterns(rules: Masker) -> None:
     text = "Badge B-123456 of Projekt Falke, seen by Annelie Marsh."
     masked = Masker(

@@ -235,7 +235,7 @@ def test_a_failed_stage_leaves_earlier_outputs_whole(finished: Path) -> None:
 
 
 def test_a_killed_stage_leaves_what_was_and_runs_again_to_the_same_bytes(finished: Path) -> None:
-    adapter = finished / "models/adapter/adapter_model.safetensors"
+    adapter = finished / "models/sft/adapter_model.safetensors"
     before = adapter.read_bytes()
     environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
     process = subprocess.Popen(

@@ -344,7 +344,13 @@ def test_the_page_repeats_and_loads_nothing(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "stage"),
-    [("comparison.json", "compare"), ("gate.json", "gate"), ("benchmark.json", "benchmark"), ("sft_curve.csv", "sft")],
+    [
+        ("comparison.json", "compare"),
+        ("gate.json", "gate"),
+        ("benchmark.json", "benchmark"),
+        ("sft_curve.csv", "sft"),
+        ("dpo.json", "dpo"),
+    ],
 )
 def test_what_is_missing_is_an_error_that_says_which_stage_to_rerun(tmp_path, monkeypatch, name, stage):
     path = build(tmp_path, monkeypatch)

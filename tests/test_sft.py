@@ -51,7 +51,7 @@ def test_two_processes_give_the_same_bytes(tmp_path: Path, method: str) -> None:
     for name, hash_seed, zone in (("a", "1", "UTC"), ("b", "2", "Asia/Tokyo")):
         folder = trainable(tmp_path / name, {"sft.method": method, "sft.lora.dropout": 0.1, "sft.accumulation": 2})
         stage(folder, "sft", PYTHONHASHSEED=hash_seed, TZ=zone, LC_ALL="C")
-        files = {file.name: file.read_bytes() for file in sorted((folder / "models/adapter").iterdir())}
+        files = {file.name: file.read_bytes() for file in sorted((folder / "models/sft").iterdir())}
         adapters.append((files, report(folder, "sft"), (folder / "reports/sft_curve.csv").read_bytes()))
     assert adapters[0] == adapters[1]
     assert set(adapters[0][0]) == {
@@ -71,10 +71,10 @@ def test_two_processes_give_the_same_bytes(tmp_path: Path, method: str) -> None:
 def test_weights_dequantized_once_give_the_same_adapter(tmp_path: Path) -> None:
     folder = trainable(tmp_path, {"sft.dequantize_once": True})
     stage(folder, "sft")
-    once = (folder / "models/adapter/adapter_model.safetensors").read_bytes()
+    once = (folder / "models/sft/adapter_model.safetensors").read_bytes()
     change_params(folder, {"sft.dequantize_once": False})
     stage(folder, "sft")
-    assert (folder / "models/adapter/adapter_model.safetensors").read_bytes() == once
+    assert (folder / "models/sft/adapter_model.safetensors").read_bytes() == once
 
 
 def test_adapters_go_to_the_last_layers_only(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_adapters_go_to_the_last_layers_only(tmp_path: Path) -> None:
     for layers, expected in ((1, {"1"}), (None, {"0", "1"})):
         change_params(folder, {"sft.lora.layers": layers})
         stage(folder, "sft")
-        with safe_open(folder / "models/adapter/adapter_model.safetensors", "pt") as file:
+        with safe_open(folder / "models/sft/adapter_model.safetensors", "pt") as file:
             names = list(file.keys())
         assert {name.split(".layers.")[1].split(".")[0] for name in names} == expected
         assert len({name.split(".")[-3] for name in names}) == 7, "all the linear layers of a block"
@@ -111,7 +111,7 @@ def test_a_record_too_long_is_named_or_dropped_never_cut(tmp_path: Path) -> None
     assert "record 'T-long'" in result.stderr
     assert "sft.max_length = 128" in result.stderr
     assert "remedy" in result.stderr
-    assert not (folder / "models/adapter").exists()
+    assert not (folder / "models/sft").exists()
     change_params(folder, {"sft.too_long": "drop"})
     stage(folder, "sft")
     assert report(folder, "sft")["records"] == {"train": 8, "validation": 6, "too_long_dropped": 1}

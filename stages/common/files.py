@@ -15,7 +15,8 @@ from typing import Any
 from stages.common.errors import UnwritableError, unwritable
 
 BASE = Path("models/base")
-ADAPTER = Path("models/adapter")
+SFT_ADAPTER = Path("models/sft")
+ADAPTER = Path("models/adapter")  # what ships: that of `sft`, or what `dpo` made of it
 RELEASE = Path("models/release")
 MASKED = Path("data/masked.parquet")
 DEDUPED = Path("data/deduped.parquet")

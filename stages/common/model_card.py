@@ -26,7 +26,7 @@ METRICS = (
 def model_card(params: Params, reports: dict[str, Any], private_data: dict[str, int]) -> str:
     """The card as Markdown with a YAML head.
 
-    `reports` has the JSON of base, sft, base_metrics, tuned_metrics, benchmark, gate, mask, dedupe, split (a missing
+    `reports` has the JSON of base, sft, dpo, base_metrics, tuned_metrics, benchmark, gate, mask, dedupe, split (a missing
     one is an empty dict); `private_data` counts what the private-data check found in the predictions, by kind.
     """
     from huggingface_hub import EvalResult, ModelCardData
@@ -183,7 +183,8 @@ def _training(params: Params, reports: dict[str, Any]) -> str:
         ("Computed in", sft.dtype),
         ("Seed", str(params.seed)),
     ]
-    return _table(("Param", "Value"), rows) + "\n\nLoss on the completion only. All params are in `provenance.json`."
+    after = f"\n\n{reports['dpo']['words']}" if reports["dpo"].get("enabled") else ""
+    return f"{_table(('Param', 'Value'), rows)}\n\nLoss on the completion only. All params are in `provenance.json`.{after}"
 
 
 def _limits(params: Params, tuned: dict[str, Any], private_data: dict[str, int]) -> str:

@@ -180,6 +180,29 @@ class Parallel(Block):
     strategy: Literal["ddp", "fsdp"]
 
 
+class Dpo(Block):
+    enabled: bool
+    loss: Literal["sigmoid", "ipo", "robust"]
+    beta: Annotated[float, Field(gt=0)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"]
+    warmup: Annotated[float, Field(ge=0, lt=1)]
+    batch_size: Positive
+    accumulation: Positive
+    epochs: Annotated[float, Field(gt=0)]
+    max_steps: Positive | None
+    max_length: Positive
+    too_long: Literal["error", "drop"]
+    eval_steps: Positive
+
+    @model_validator(mode="after")
+    def _smoothing_where_it_counts(self) -> Dpo:
+        if self.label_smoothing and self.loss != "robust":
+            raise ValueError("dpo.label_smoothing: only dpo.loss robust has it; with another it is 0")
+        return self
+
+
 class Dedupe(Block):
     over: Literal["prompt", "prompt_and_completion"]
     shingle: Annotated[int, Field(ge=2, le=32)]
@@ -416,6 +439,7 @@ class Params(Block):
     dedupe: Dedupe
     split: Split
     sft: Sft
+    dpo: Dpo
     eval: Eval
     classical: Classical
     compare: Compare
@@ -424,6 +448,14 @@ class Params(Block):
     report: ReportPage
     certify: Certify
     verify: Verify
+
+    @model_validator(mode="after")
+    def _pairs_where_they_are_learned_from(self) -> Params:
+        if self.dpo.enabled and self.data.rejected is None:
+            raise ValueError(
+                "dpo.enabled: there are no worse answers to learn from; name their column in data.rejected, or set it to false"
+            )
+        return self
 
     @model_validator(mode="after")
     def _schema_is_a_file(self) -> Params:

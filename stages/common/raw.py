@@ -14,7 +14,7 @@ from stages.common.conversations import Extra
 from stages.common.errors import HallmarkError
 from stages.common.params import Data, Mask
 from stages.common.records import FIELD, columns_of, files_of, fill, read_rows
-from stages.common.task import Task
+from stages.common.task import DECODER, Task
 
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 Values = tuple[tuple[str, str], ...]  # (kind, value) of identity columns
@@ -198,12 +198,25 @@ class _Row:
 
     def rejected(self, column: str, task: Task) -> Any:
         value = self.column(column, "data.rejected")
-        if isinstance(value, str) and task.is_json:
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+        if not task.is_json and not isinstance(value, str | dict if task.schema else str):
+            self.fail(f"not a text but {type(value).__name__}", column, f"for task.kind {task.kind} it is a text")
+        if not task.is_json or not isinstance(value, str):
             try:
-                return json.loads(value)
-            except (ValueError, RecursionError):
-                return value  # a worse answer may be no JSON at all
-        return value
+                task.render(value)
+            except (ValueError, TypeError, RecursionError) as error:
+                self.fail(
+                    f"not a JSON value ({type(error).__name__})",
+                    column,
+                    "use null, finite numbers, texts, lists and objects",
+                )
+            return value
+        try:
+            worse = DECODER.decode(value)
+        except (ValueError, RecursionError):
+            return value.strip()  # a worse answer may be no JSON at all
+        return value.strip() if isinstance(worse, str) else worse
 
     def tags(self, column: str) -> list[str] | None:
         value = self.column(column, "data.tags")

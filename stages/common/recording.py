@@ -131,20 +131,25 @@ class Recorder:
         slots: dict[str, list[str]] = {}
         for column in ("target", "rejected", "tools"):
             value = getattr(raw, column)
-            if isinstance(value, str) and self.task.kind == "text":
+            if self._is_text(column, value):
                 texts.append(value)
-            elif not self._is_public(value):
+            elif not self._is_public(column, value):
                 slots[column] = [text for text in _strings(value) if text not in self.public]
         flat = [text for column in slots for text in slots[column]]
         return Record(texts, flat, _known(values)), slots
 
-    def _is_public(self, value: Any) -> bool:
-        """Labels and the refusal are the task's, not a person's."""
-        return (
-            value is None
-            or self.task.kind == "classification"
-            or self.task.parse(self.task.render(value)).kind == "refusal"
-        )
+    def _is_text(self, column: str, value: Any) -> bool:
+        """Whether the value is running text: a reply, or a worse answer that is not of the task's form."""
+        if not isinstance(value, str):
+            return False
+        return self.task.kind == "text" or (column == "rejected" and not self._is_public(column, value))
+
+    def _is_public(self, column: str, value: Any) -> bool:
+        """Labels and the refusal are the task's, not a person's. A worse answer is not held to the schema: it may be none."""
+        if value is None or (self.task.kind == "classification" and column != "rejected"):
+            return True
+        kind = self.task.parse(self._rendered(value) or "").kind
+        return kind == "refusal" or (self.task.kind == "classification" and kind == "answer")
 
     def _row(self, raw: Raw, record: Record, slots: dict[str, list[str]], written: Written) -> tuple[Any, ...]:
         row, valid = self._filled(raw, record, slots, plain=False)
@@ -189,7 +194,7 @@ class Recorder:
         masked = iter([one.text for one in self.masker.render(record, plain=plain)])
         row: dict[str, Any] = {"input": next(masked), "context": next(masked) if raw.context else None}
         for column in ("target", "rejected"):
-            if isinstance(getattr(raw, column), str) and self.task.kind == "text":
+            if self._is_text(column, getattr(raw, column)):
                 row[column] = next(masked)
         structured: dict[str, Any] = {}
         for column in ("target", "rejected", "tools"):

@@ -117,8 +117,15 @@ def _describe(folder: Path, provenance: dict[str, Any], verdict: dict[str, Any],
     rows = ", ".join(f"{Path(entry['name']).stem} {entry['annotations'].get('rows')}" for entry in by_role["split"])
     say(f"records: {rows}")
     sft = params["sft"]
+    dpo = params.get("dpo", {"enabled": False})  # a release of before there was one
+    then = (
+        f", then DPO ({dpo['loss']}, beta {dpo['beta']}, learning rate {dpo['learning_rate']})"
+        if dpo["enabled"]
+        else ""
+    )
     say(
-        f"params: {sft['method']}, rank {sft['lora']['r']}, learning rate {sft['learning_rate']}, seed {params['seed']}"
+        f"params: {sft['method']}, rank {sft['lora']['r']}, learning rate {sft['learning_rate']}{then}, "
+        f"seed {params['seed']}"
     )
     for source in by_role["commit"]:
         changed = source["annotations"]["changed"]

@@ -124,38 +124,36 @@ class LengthSampler(torch.utils.data.Sampler[int]):
 
 
 class ProgressLine(TrainerCallback):
-    """One line of progress at every validation, and a record of both losses."""
+    """One line of progress at every validation, and a record of what is logged of training and of validation."""
 
-    def __init__(self) -> None:
+    def __init__(self, stage: str, measures: Sequence[str]) -> None:
+        self.stage, self.measures = stage, measures
         self.train: list[dict[str, Any]] = []
         self.validation: list[dict[str, Any]] = []
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        """Keep the losses; print a line whenever the validation loss is new."""
+        """Keep the measures; print a line whenever the validation loss is new."""
         logs = logs or {}
-        if "loss" in logs:
-            self.train.append({"step": state.global_step, "loss": round(logs["loss"], 6)})
+        for rows, prefix in ((self.train, ""), (self.validation, "eval_")):
+            if f"{prefix}loss" in logs:
+                values = {name: round(logs[prefix + name], 6) for name in self.measures}
+                rows.append({"step": state.global_step} | values)
         if "eval_loss" in logs:
-            self.validation.append({"step": state.global_step, "loss": round(logs["eval_loss"], 6)})
             if not state.is_world_process_zero:
                 return
             trained = f"training loss {self.train[-1]['loss']:.3f}, " if self.train else ""
             print(
-                f"sft: step {state.global_step} of {state.max_steps}: {trained}validation loss {logs['eval_loss']:.3f}",
+                f"{self.stage}: step {state.global_step} of {state.max_steps}: {trained}"
+                f"validation loss {logs['eval_loss']:.3f}",
                 flush=True,
             )
 
-
-def adapter_parameters(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The trainable tensors by name, sorted."""
-    return {name: tensor for name, tensor in sorted(model.named_parameters()) if tensor.requires_grad}
-
-
-def whole_adapter(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The trainable tensors by name, sorted, put together from the shares that FSDP gave the processes; all must call."""
-    whole = {}
-    for name, tensor in adapter_parameters(model).items():
-        share: Any = tensor.detach()
-        value = share.full_tensor() if hasattr(share, "full_tensor") else share
-        whole[name] = value.cpu()
-    return whole
+    def csv(self) -> str:
+        """The curve: a row for every step and split, the measures by the last part of their names."""
+        rows = [
+            [row["step"], split, *(row[name] for name in self.measures)]
+            for split in ("train", "validation")
+            for row in getattr(self, split)
+        ]
+        head = ["step", "split", *(name.rpartition("/")[2] for name in self.measures)]
+        return "".join(",".join(map(str, row)) + "\n" for row in dict.fromkeys(map(tuple, [head, *sorted(rows)])))

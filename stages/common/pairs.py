@@ -1,0 +1,69 @@
+"""The trainer of `dpo`: TRL's, held to start where `sft` ended, with its batches of like length and a measure by the pair.
+
+The model it learns against is the adapter of `sft` itself: TRL 1.16 keeps a frozen copy of it beside the one that is
+trained, over the same base, so that the price is a few megabytes and a forward pass a step.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from peft.helpers import disable_input_dtype_casting
+from trl import DPOTrainer
+
+from stages.common.trainer import LengthSampler
+from stages.common.tuning import adapter_parameters
+
+
+class PairTrainer(DPOTrainer):
+    """A `DPOTrainer` over a model that has an adapter already."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        model: Any = self.model
+        for name, tensor in adapter_parameters(model).items():
+            # TRL 1.16 makes the adapters of a 4-bit base bf16, after it has copied them: what is trained would begin a
+            # rounding away from the adapter of sft, and AdamW's small steps would be rounded away.
+            tensor.data = model.get_parameter(name.replace(".default.", ".ref.")).detach().float().clone()
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
+        """TRL's loss. PEFT would cast every input to fp32, the adapters' type, only for autocast to cast it back."""
+        with disable_input_dtype_casting(model, active=self.args.bf16):
+            return super().compute_loss(model, inputs, *args, **options)
+
+    def differences(self) -> torch.Tensor:
+        """How much likelier the model finds the answer than the worse one, in nats, for each pair of validation."""
+        model, dataset, size = cast(Any, self.model), cast(Any, self.eval_dataset), self.args.per_device_eval_batch_size
+        model.eval()
+        found = []
+        places = self._get_eval_sampler(dataset)
+        for start in range(0, len(places), size):
+            rows = [dataset[place] for place in places[start : start + size]]
+            batch = self._prepare_inputs(self.data_collator(rows))
+            labels = batch["input_ids"].masked_fill(batch.pop("completion_mask") == 0, -100)
+            with (
+                torch.no_grad(),
+                disable_input_dtype_casting(model, active=self.args.bf16),
+                self.accelerator.autocast(),
+            ):
+                output = model(**batch, labels=labels, use_cache=False, fused_lm_head=True)
+            answer, worse = output.log_probs.sum(dim=1).chunk(2)
+            found.append((answer - worse).float().cpu())
+        return torch.cat(found)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthSampler:
+        lengths = _lengths(self.train_dataset if train_dataset is None else train_dataset)
+        return LengthSampler(lengths, self.args.per_device_train_batch_size, self.args.seed)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        lengths = _lengths(eval_dataset)
+        return sorted(range(len(lengths)), key=lengths.__getitem__)  # so that little is padding
+
+
+def _lengths(dataset: Any) -> list[int]:
+    """The tokens of each pair's longer half."""
+    return [
+        len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"]))
+        for row in dataset.select_columns(["prompt_ids", "chosen_ids", "rejected_ids"])
+    ]

@@ -1,0 +1,212 @@
+"""Teach the tuned model which of two answers is the worse (DPO), where `dpo.enabled` says so: `python -m stages.dpo`.
+
+Where it does not, the adapter of `sft` is copied as it is: one path holds what ships, whichever stage made it, so that
+everything after it is held to the same gate. DVC has no stage that is there by a param, and keeps the same bytes once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import tempfile
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.common.errors import HallmarkError, run_stage
+from stages.common.files import (
+    ADAPTER,
+    BASE,
+    REPORTS,
+    SFT_ADAPTER,
+    TRAIN,
+    VALIDATION,
+    atomic_folder,
+    read_json,
+    write_json,
+    write_text,
+)
+from stages.common.measured import measured
+from stages.common.model import TRAINING, load_tokenizer
+from stages.common.params import Parallel, Params, load_params
+from stages.common.records import read_records
+from stages.common.tuning import (
+    adapter_hash,
+    adapter_parameters,
+    fits,
+    load_frozen,
+    save_adapter,
+    step_count,
+    training_options,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger("dpo")
+
+MEASURES = ("loss", "rewards/margins", "rewards/accuracies")  # of TRL's, in the curve; margins are in nats, by dpo.beta
+
+
+def run(params: Params) -> None:
+    """Write `models/adapter`, `reports/dpo.json` and the curve: of the pairs, or of nothing where it is switched off."""
+    if not (SFT_ADAPTER / "adapter_config.json").exists():
+        raise HallmarkError("no adapter", file=SFT_ADAPTER, remedy="run `dvc repro sft`, which makes it")
+    if params.dpo.enabled:
+        train(params)
+        return
+    with measured("dpo"), atomic_folder(ADAPTER) as folder:
+        shutil.copytree(SFT_ADAPTER, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    write_text(REPORTS / "dpo_curve.csv", "step,split,loss,margins,accuracies\n")
+    write_json(REPORTS / "dpo.json", {"enabled": False})
+
+
+def load_pairs(
+    path: Path, tokenizer: PreTrainedTokenizerBase, params: Params
+) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """The records with a worse answer as TRL reads them (`prompt`, `chosen`, `rejected`), and how many were left out.
+
+    No pair is cut: one over `dpo.max_length` tokens is an error or is left out, as `dpo.too_long` says. Nor is it one
+    where the worse answer is the answer itself, as that of a model that was right.
+    """
+    rows: list[dict[str, Any]] = []
+    left_out: Counter[str] = Counter()
+    for row in read_records(path).iter_rows(named=True):
+        if row["rejected"] is None:
+            left_out["without"] += 1
+        elif row["rejected"] == row["completion"]:
+            left_out["same"] += 1
+        elif not all(fits(row, answer, tokenizer, path, "dpo", params.dpo) for answer in ("completion", "rejected")):
+            left_out["too_long"] += 1
+        else:
+            pair = {"prompt": row["prompt"], "chosen": row["completion"], "rejected": row["rejected"]}
+            rows.append(pair | {"tools": row["tools"]})
+    return rows, left_out
+
+
+def load_training_pairs(
+    tokenizer: PreTrainedTokenizerBase, params: Params
+) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """The pairs of `train`; an error where there are none."""
+    rows, left_out = load_pairs(TRAIN, tokenizer, params)
+    if not rows:
+        raise HallmarkError(
+            f"no pair to learn from: of the records, {left_out['without']} have no worse answer, {left_out['same']} have "
+            f"the answer itself in its place, and {left_out['too_long']} are too long",
+            file=TRAIN,
+            field="rejected",
+            remedy="let data.rejected name a raw column that has worse answers, or set dpo.enabled to false",
+        )
+    return rows, left_out
+
+
+def train(params: Params) -> None:
+    """Go on from the adapter of `sft` with TRL's `DPOTrainer`."""
+    from stages.common.compute import deterministic, fingerprint, set_up
+
+    set_up(params.compute, params.seed)
+    import datasets
+    from peft import PeftModel
+    from transformers.trainer_callback import PrinterCallback
+    from trl import DPOConfig
+
+    from stages.common.pairs import PairTrainer
+    from stages.common.trainer import ProgressLine
+
+    datasets.disable_progress_bars()
+    # transformers 5.24 renames it, TRL 1.16 still reads the old name: ends with transformers 6.
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+    dpo, config = params.dpo, read_json(SFT_ADAPTER / "adapter_config.json")
+    tokenizer = load_tokenizer(BASE)
+    rows, left_out = load_training_pairs(tokenizer, params)
+    measured_rows, validation_left_out = load_pairs(VALIDATION, tokenizer, params)
+    pairs = datasets.Dataset.from_list(rows)
+    validation = datasets.Dataset.from_list(measured_rows) if measured_rows else None
+    model = PeftModel.from_pretrained(
+        load_frozen(params, params.compute.device), SFT_ADAPTER, is_trainable=True, local_files_only=True
+    )
+    # As PEFT had it in sft: by another name it looks for the base's vocabulary in vain.
+    model.peft_config["default"].base_model_name_or_path = BASE.as_posix()
+    curve = ProgressLine("dpo", MEASURES)
+    with measured("dpo") as measure, tempfile.TemporaryDirectory() as folder:
+        trainer: Any = PairTrainer(
+            model=model,
+            args=DPOConfig(
+                **training_options(params, dpo, folder, validate=bool(validation)),
+                loss_type=[dpo.loss],
+                beta=dpo.beta,
+                label_smoothing=dpo.label_smoothing,
+            ),
+            train_dataset=pairs,
+            eval_dataset=validation,
+            processing_class=tokenizer,
+            callbacks=[curve],
+        )
+        trainer.remove_callback(PrinterCallback)
+        start = adapter_hash(trainer.model)
+        log.info("%d pairs, %d steps", len(pairs), step_count(trainer))
+        with deterministic("sft.attention", "set sft.attention to eager, which is deterministic everywhere"):
+            before = trainer.differences() if validation else None
+            result = trainer.train()
+            if validation and curve.validation[-1]["step"] < trainer.state.global_step:
+                trainer.evaluate()
+            after = trainer.differences() if validation else None
+        measure["fingerprint"] = fingerprint(params.compute, Parallel(processes=1, strategy="ddp"))
+        measure["train_seconds"] = round(result.metrics["train_runtime"], 1)
+        with atomic_folder(ADAPTER) as adapter:
+            precision = read_json(SFT_ADAPTER / TRAINING)["base_precision"]
+            save_adapter(trainer.model, config["base_model_name_or_path"], config["revision"], precision, adapter)
+    report: dict[str, Any] = {
+        "enabled": True,
+        "pairs": {
+            "train": len(rows),
+            "validation": len(measured_rows),
+            "same_left_out": left_out["same"] + validation_left_out["same"],
+            "too_long_dropped": left_out["too_long"] + validation_left_out["too_long"],
+        },
+        "steps": trainer.state.global_step,
+        "trainable_parameters": sum(tensor.numel() for tensor in adapter_parameters(trainer.model).values()),
+        "initial_adapter_sha256": start,
+        "train_loss": round(result.training_loss, 6),
+        "validation": measures(before, after, dpo.beta) | {"loss": curve.validation[-1]["loss"]}
+        if validation
+        else None,
+    }
+    write_text(REPORTS / "dpo_curve.csv", curve.csv())
+    write_json(REPORTS / "dpo.json", report | {"words": words(params, report)})
+
+
+def measures(before: Any, after: Any, beta: float) -> dict[str, float]:
+    """What the pairs' differences say before and after: shares of the pairs, and the mean reward margin of TRL, in nats."""
+    return {
+        "likelier_before": round(float((before > 0).float().mean()), 6),
+        "likelier_after": round(float((after > 0).float().mean()), 6),
+        "reward_accuracy": round(float((after > before).float().mean()), 6),
+        "reward_margin": round(float(beta * (after - before).mean()), 6),
+    }
+
+
+def words(params: Params, report: dict[str, Any]) -> str:
+    """One sentence for the report page and the model card."""
+    pairs, found = report["pairs"], report["validation"]
+    what = (
+        f"After supervised tuning, DPO ({params.dpo.loss} loss, beta {params.dpo.beta:g}) on {pairs['train']} pairs of an "
+        "answer and a worse one"
+    )
+    if found is None:
+        return f"{what}; no validation record has a worse answer to measure it with."
+    return (
+        f"{what}; of {pairs['validation']} validation pairs, the answer was the likelier one in "
+        f"{100 * found['likelier_before']:.1f} % before and {100 * found['likelier_after']:.1f} % after."
+    )
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Command line: no options of its own."""
+    run(load_params(arguments.params))
+
+
+if __name__ == "__main__":
+    run_stage("dpo", __doc__, main)

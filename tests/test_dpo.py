@@ -1,0 +1,261 @@
+"""The preference stage on the tiny model: a plain copy where it is off; where it is on, it starts from what `sft` made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from safetensors.numpy import load_file
+
+from stages import dpo, sft
+from stages.common.errors import HallmarkError
+from stages.common.files import ADAPTER, BASE, SFT_ADAPTER, TRAIN, VALIDATION, read_json, sha256_folder
+from stages.common.model import load_tokenizer
+from stages.common.params import load_params
+from stages.common.records import schema, write_records
+from stages.common.tuning import adapter_parameters, load_frozen, save_adapter
+from tests.test_params import problem
+from tests.test_sft import ANSWER, some_records
+from tests.tiny import make_tiny_base
+from tests.workspace import ROOT, change_params, make_tiny_workspace, make_workspace, report, run, stage
+
+WORSE = {"role": "assistant", "content": '{"intent":"other","amount":null}'}
+ON = {
+    "data.rejected": "worse",
+    "dpo.enabled": True,
+    "dpo.max_steps": 8,
+    "dpo.eval_steps": 4,
+    "dpo.learning_rate": 0.01,
+    "dpo.accumulation": 1,
+    "sft.lora.dropout": 0.1,
+    "sft.dequantize_once": False,
+}
+
+
+def with_pairs(count: int, *worse: Any) -> pl.DataFrame:
+    """Records whose worse answers are the messages given, in turn."""
+    rejected = [None if one is None else [one] for one in worse] * count
+    return some_records(count).with_columns(rejected=pl.Series(rejected[:count], dtype=schema()["rejected"]))
+
+
+def with_adapter(folder: Path, overrides: dict[str, Any]) -> Path:
+    """A workspace at the point where `dpo` is next, with an adapter of random weights in the form in which `sft` leaves it."""
+    import torch
+    from peft import get_peft_model
+
+    make_tiny_workspace(folder, overrides)
+    make_tiny_base(folder / BASE)
+    write_records(folder / TRAIN, with_pairs(24, WORSE, WORSE, None))
+    write_records(folder / VALIDATION, with_pairs(6, WORSE, None))
+    with pytest.MonkeyPatch.context() as monkeypatch, torch.random.fork_rng():
+        monkeypatch.chdir(folder)
+        params = load_params()
+        torch.manual_seed(0)
+        frozen = load_frozen(params)
+        model = get_peft_model(frozen, sft.lora_config(frozen, params.sft.lora))
+        for tensor in adapter_parameters(model).values():
+            torch.nn.init.normal_(tensor, std=0.05)
+        SFT_ADAPTER.mkdir()
+        precision = "nf4" if params.sft.method == "qlora" else params.sft.dtype
+        save_adapter(model, params.base.name, "local", precision, SFT_ADAPTER)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return with_adapter(tmp_path_factory.mktemp("dpo") / "repo", ON)
+
+
+def curve(folder: Path, split: str) -> pl.DataFrame:
+    return pl.read_csv(folder / "reports/dpo_curve.csv").filter(pl.col("split") == split)
+
+
+def test_switched_off_it_copies_the_adapter_and_loads_nothing(tmp_path: Path) -> None:
+    folder = make_workspace(tmp_path / "repo")
+    (folder / SFT_ADAPTER).mkdir(parents=True)
+    for name, content in (("adapter_config.json", b"{}\n"), ("adapter_model.safetensors", bytes(range(256)))):
+        (folder / SFT_ADAPTER / name).write_bytes(content)
+    code = (
+        "import sys\nfrom stages import dpo\nfrom stages.common.params import load_params\ndpo.run(load_params())\n"
+        "print([name for name in ('torch', 'numpy', 'transformers', 'datasets', 'polars') if name in sys.modules])"
+    )
+    assert run(folder, "python", "-c", code).stdout.strip() == "[]"
+    assert sha256_folder(folder / ADAPTER) == sha256_folder(folder / SFT_ADAPTER)
+    assert report(folder, "dpo") == {"enabled": False}
+    assert len(curve(folder, "train")) == 0
+    assert report(folder, "measured/dpo")["seconds"] < 1
+    shutil.rmtree(folder / SFT_ADAPTER)
+    assert "models/sft: no adapter\n  remedy: run `dvc repro sft`" in stage(folder, "dpo", check=False).stderr
+
+
+def weights_hash(file: Path) -> str:
+    """As `initial_adapter_sha256`, of a file of weights."""
+    weights = {name.replace(".weight", ".default.weight"): tensor for name, tensor in load_file(file).items()}
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].tobytes())
+    return digest.hexdigest()
+
+
+def check_run(tuned: Path, tmp_path: Path) -> Path:
+    """Run the stage in two processes that differ in all that may not matter; returns one's folder."""
+    results = []
+    for name, hash_seed, zone in (("a", "1", "UTC"), ("b", "2", "Asia/Tokyo")):
+        folder = Path(shutil.copytree(tuned, tmp_path / name))
+        stage(folder, "dpo", PYTHONHASHSEED=hash_seed, TZ=zone, LC_ALL="C")
+        files = {file.name: file.read_bytes() for file in sorted((folder / ADAPTER).iterdir())}
+        results.append((files, report(folder, "dpo"), (folder / "reports/dpo_curve.csv").read_bytes()))
+    assert results[0] == results[1]
+    files = results[0][0]
+    before = {file.name: file.read_bytes() for file in sorted((folder / SFT_ADAPTER).iterdir())}
+    assert {name for name in before if files.get(name) != before[name]} == {"adapter_model.safetensors"}
+    assert files.keys() == before.keys()
+    assert str(tmp_path).encode() not in b"".join(files.values())
+    return folder
+
+
+def test_two_processes_give_the_same_bytes_and_learn_the_pairs(tuned: Path, tmp_path: Path) -> None:
+    folder = check_run(tuned, tmp_path)
+    found = report(folder, "dpo")
+    assert found["pairs"] == {"train": 16, "validation": 3, "same_left_out": 0, "too_long_dropped": 0}
+    assert found["steps"] == 8
+    # Of a 4-bit base too, it starts from the very weights of `sft`, not from their rounding to bf16.
+    assert found["initial_adapter_sha256"] == weights_hash(folder / SFT_ADAPTER / "adapter_model.safetensors")
+    for split in ("train", "validation"):
+        rows = curve(folder, split).sort("step")
+        assert rows["margins"][0] == 0, "it learns against what it starts from"
+        assert rows["loss"][0] == pytest.approx(0.693147, abs=1e-6)
+        assert rows["margins"][-1] > 0.5
+        assert rows["accuracies"][-1] == 1
+        assert rows["loss"][-1] < 0.5 * rows["loss"][0]
+    assert curve(folder, "validation")["step"].to_list() == [0, 4, 8]
+    assert found["validation"]["reward_accuracy"] == 1
+    assert found["validation"]["reward_margin"] == pytest.approx(curve(folder, "validation")["margins"][-1], abs=0.02)
+    assert found["words"].startswith(
+        "After supervised tuning, DPO (sigmoid loss, beta 0.1) on 16 pairs of an answer and"
+    )
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("changes", [{"dpo.loss": "ipo"}, {"dpo.loss": "robust", "dpo.label_smoothing": 0.1}])
+def test_other_losses_without_a_validation_over_a_base_in_its_own_type(tmp_path: Path, changes: dict[str, Any]) -> None:
+    tuned = with_adapter(tmp_path / "tuned", ON | {"sft.method": "lora", "sft.gradient_checkpointing": True} | changes)
+    write_records(tuned / VALIDATION, with_pairs(6, None))
+    folder = check_run(tuned, tmp_path)
+    rows = curve(folder, "train").sort("step")
+    assert (rows["margins"][0], rows["accuracies"][-1]) == (0, 1)
+    assert rows["margins"][-1] > 0.1
+    assert len(curve(folder, "validation")) == 0
+    assert report(folder, "dpo")["validation"] is None
+    assert report(folder, "dpo")["words"].endswith("no validation record has a worse answer to measure it with.")
+
+
+def test_what_the_pairs_say_is_counted_pair_by_pair() -> None:
+    import torch
+
+    before, after = torch.tensor([1.0, -2.0, -1.0, 3.0]), torch.tensor([2.0, 1.0, -3.0, 3.5])
+    assert dpo.measures(before, after, beta=0.1) == {
+        "likelier_before": 0.5,
+        "likelier_after": 0.75,
+        "reward_accuracy": 0.75,
+        "reward_margin": pytest.approx(0.0625),
+    }
+
+
+def test_a_record_without_a_pair_is_counted_and_one_too_long_is_named(
+    tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(tuned, tmp_path / "repo"))
+    monkeypatch.chdir(folder)
+    tokenizer = load_tokenizer(BASE)
+    long = WORSE | {"content": "no " * 400}
+    write_records(TRAIN, with_pairs(10, None, ANSWER, WORSE, WORSE, long))
+    change_params(folder, {"dpo.max_length": 300})
+    with pytest.raises(HallmarkError) as caught:
+        dpo.load_pairs(TRAIN, tokenizer, load_params())
+    assert "record 'T-4' is " in str(caught.value)
+    assert "tokens long, over dpo.max_length = 300" in str(caught.value)
+    assert "field 'prompt, rejected'" in str(caught.value)
+    change_params(folder, {"dpo.too_long": "drop"})
+    rows, left_out = dpo.load_pairs(TRAIN, tokenizer, load_params())
+    assert left_out == {"without": 2, "same": 2, "too_long": 2}
+    assert [row["rejected"] for row in rows] == [[WORSE]] * 4
+    assert [row["chosen"] for row in rows] == [[ANSWER]] * 4
+    write_records(TRAIN, with_pairs(6, None, ANSWER))
+    with pytest.raises(HallmarkError) as caught:
+        dpo.load_training_pairs(tokenizer, load_params())
+    assert "data/split/train.parquet, field 'rejected': no pair to learn from: of the records, 3 have no" in str(
+        caught.value
+    )
+    assert "remedy: let data.rejected name a raw column that has worse answers, or set dpo.enabled to" in str(
+        caught.value
+    )
+
+
+def test_a_switch_that_can_do_nothing_is_an_error_before_anything_runs(tmp_path: Path) -> None:
+    assert "dpo.enabled: there are no worse answers to learn from" in problem(tmp_path, {"dpo.enabled": True})
+    assert "only dpo.loss robust has it" in problem(tmp_path, {"dpo.label_smoothing": 0.1})
+
+
+def test_each_record_keeps_its_own_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In `sft` too: as lists, Arrow gave each tool the arguments of all others, and none where the first record had none."""
+    tools = [
+        json.dumps([{"type": "function", "function": {"name": name, "parameters": {"properties": {name: {}}}}}])
+        for name in ("weather", "calendar")
+    ]
+    monkeypatch.chdir(tmp_path)
+    TRAIN.parent.mkdir(parents=True)
+    write_records(TRAIN, with_pairs(3, WORSE).with_columns(tools=pl.Series([None, *tools])))
+    tokenizer, params = load_tokenizer(make_tiny_base(tmp_path / "tiny")), load_params(ROOT / "params.yaml")
+    assert list(sft.load_dataset(TRAIN, tokenizer, params)[0]["tools"]) == [None, *tools]
+    assert [row["tools"] for row in dpo.load_pairs(TRAIN, tokenizer, params)[0]] == [None, *tools]
+
+
+def running(output: str) -> list[str]:
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+SMALL = {key: value for key, value in ON.items() if key.startswith("dpo.") and key != "dpo.enabled"}
+
+
+def test_the_switch_reruns_dpo_and_what_is_after_it(tiny_run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_run, tmp_path / "repo", symlinks=True))
+    assert report(folder, "dpo") == {"enabled": False}
+    assert sha256_folder(folder / ADAPTER) == sha256_folder(folder / SFT_ADAPTER)
+    cached = {file.name for file in (folder / ".dvc/cache/files/md5").rglob("*") if file.is_file()}
+    change_params(folder, SMALL | {"dpo.enabled": True, "dpo.max_length": 8192})
+    assert running(run(folder, "dvc", "repro", "dpo").stdout) == ["dpo"]
+    assert report(folder, "dpo")["pairs"]["train"] > 10
+    assert sha256_folder(folder / ADAPTER) != sha256_folder(folder / SFT_ADAPTER)
+    more = [file.name for file in (folder / ".dvc/cache/files/md5").rglob("*") if file.is_file()]
+    assert len(set(more) - cached) == 2, "the new weights and the folder's list; a copy takes no room"
+    status = json.loads(run(folder, "dvc", "status", "--json").stdout)
+    assert {"eval@tuned", "benchmark", "report", "certify"} <= set(status)
+    assert not {"base", "mask", "dedupe", "split", "sft", "dpo", "eval@base", "classical"} & set(status)
+    run(folder, "git", "checkout", "--quiet", "--", "params.yaml")
+    assert running(run(folder, "dvc", "repro", "dpo").stdout) == ["dpo"]
+    # The certificate says how long each stage took, and where.
+    assert json.loads(run(folder, "dvc", "status", "--json").stdout).keys() <= {"certify"}
+    assert sha256_folder(folder / ADAPTER) == sha256_folder(folder / SFT_ADAPTER)
+
+
+@pytest.mark.full
+def test_the_page_and_the_release_say_so(tiny_run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_run, tmp_path / "repo", symlinks=True))
+    for place in ("models/release/README.md", "reports/comparison.html"):
+        assert "DPO" not in (folder / place).read_text(encoding="utf-8")
+    change_params(folder, SMALL | {"dpo.enabled": True, "dpo.max_length": 8192})
+    assert "sft" not in running(run(folder, "dvc", "repro").stdout)
+    words = report(folder, "dpo")["words"]
+    for place in ("models/release/README.md", "reports/comparison.html"):
+        assert words in (folder / place).read_text(encoding="utf-8")
+    made_of = run(folder, "python", "-m", "stages.certify", "--check", "models/release", "--clone", ".").stdout
+    assert "then DPO (sigmoid, beta 0.1, learning rate 0.01), seed 7" in made_of
+    assert made_of.splitlines()[-1] == "everything fits"
+    assert read_json(folder / "reports/gate.json")["verdict"] in ("fail", "too_little_data")
