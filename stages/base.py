@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import json
 import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
 from stages.common.errors import HallmarkError, run_stage
-from stages.common.files import BASE, REPORTS, atomic_folder, sha256_file, sha256_folder, write_json
+from stages.common.files import (
+    BASE,
+    REPORTS,
+    atomic_folder,
+    read_json,
+    sha256_file,
+    sha256_folder,
+    write_json,
+    write_text,
+)
 from stages.common.measured import measured
 from stages.common.params import FolderBase, HubBase, PackageBase, Params, load_params
 
@@ -102,6 +110,8 @@ def copy_model(source: Path, folder: Path) -> None:
     unwanted = {file for pattern in UNWANTED for file in source.glob(pattern)}
     for file in sorted({file for pattern in WANTED for file in source.glob(pattern)} - unwanted):
         shutil.copyfile(file, folder / file.name)
+    if not (folder / "config.json").exists():
+        raise HallmarkError("no config.json in the model folder", file=source, remedy="use a whole model folder")
     if not list(folder.glob("*.safetensors")):
         raise HallmarkError(
             "no *.safetensors in the model folder",
@@ -122,19 +132,47 @@ def check_sha256(file: Path, expected: str) -> None:
         )
 
 
-def describe(folder: Path) -> dict[str, Any]:
-    """Architecture, number of parameters, and SHA-256 of every file; fails where tokenizer or config are missing."""
-    from safetensors import safe_open
+def settle(folder: Path, variables: dict[str, Any]) -> None:
+    """Fix what the chat template reads, and see that generation stops where the template ends an answer.
 
+    Everything later reads both from the folder, so training, evaluation and any server do the same.
+    """
+    from stages.common.chat_template import check_dates, end_of_turn, with_variables
     from stages.common.model import load_tokenizer
 
-    load_tokenizer(folder)
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise HallmarkError(
-            "no config.json in the model folder", file=BASE, remedy="use a whole model folder"
-        ) from None
+    tokenizer = load_tokenizer(folder)
+    if variables:
+        if not isinstance(tokenizer.chat_template, str):
+            raise HallmarkError(
+                "the tokenizer has several chat templates",
+                file="params.yaml",
+                field="base.chat_template_kwargs",
+                remedy="leave it empty, or put the one template to use into the folder as chat_template.jinja",
+            )
+        tokenizer.chat_template = with_variables(tokenizer.chat_template, variables)
+        write_text(folder / "chat_template.jinja", tokenizer.chat_template)
+        settings = read_json(folder / "tokenizer_config.json")
+        if settings.pop("chat_template", None) is not None:  # older folders hold it there: one of the two is enough
+            write_json(folder / "tokenizer_config.json", settings)
+    check_dates(tokenizer)
+    end = end_of_turn(tokenizer)
+    file, config = folder / "generation_config.json", read_json(folder / "config.json")
+    names = ("bos_token_id", "eos_token_id", "pad_token_id")
+    generation = (
+        read_json(file) if file.exists() else {name: config[name] for name in names if config.get(name) is not None}
+    )
+    stated = generation.get("eos_token_id")
+    stops = stated if isinstance(stated, list) else [stated] if stated is not None else []
+    if end not in stops:
+        log.info("%s ends an answer: generation stops there from now on", tokenizer.decode([end]))
+        write_json(file, generation | {"eos_token_id": [*stops, end]})
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """Architecture, number of parameters, and SHA-256 of every file."""
+    from safetensors import safe_open
+
+    config = read_json(folder / "config.json")
     parameters = 0
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, framework="numpy") as tensors:
@@ -171,6 +209,7 @@ def run(params: Params) -> None:
             "revision": revision,
             "licence": base.licence,
         }
+        settle(folder, base.chat_template_kwargs)
         report |= describe(folder)
     write_json(REPORTS / "base.json", report)
     log.info("%s: %s, %.1f million parameters", base.name, report["architecture"], report["parameters"] / 1e6)

@@ -13,7 +13,7 @@ import tempfile
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stages.common.errors import HallmarkError, run_stage
 from stages.common.files import (
@@ -39,6 +39,7 @@ from stages.common.tuning import (
     load_frozen,
     save_adapter,
     step_count,
+    tokenized,
     training_options,
 )
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dpo")
 
+ANSWERS: tuple[Literal["completion"], Literal["rejected"]] = ("completion", "rejected")
 MEASURES = ("loss", "rewards/margins", "rewards/accuracies")  # of TRL's, in the curve; margins are in nats, by dpo.beta
 
 
@@ -78,7 +80,10 @@ def load_pairs(
             left_out["without"] += 1
         elif row["rejected"] == row["completion"]:
             left_out["same"] += 1
-        elif not all(fits(row, answer, tokenizer, path, "dpo", params.dpo) for answer in ("completion", "rejected")):
+        elif not all(
+            fits(len(tokenized(row, answer, tokenizer, path)[0]), row["id"], answer, path, "dpo", params.dpo)
+            for answer in ANSWERS
+        ):
             left_out["too_long"] += 1
         else:
             pair = {"prompt": row["prompt"], "chosen": row["completion"], "rejected": row["rejected"]}

@@ -158,7 +158,7 @@ def out_of_reach(records: list[Row], limit: int) -> int:
     from stages.common.model import load_tokenizer
 
     tokenizer = load_tokenizer(BASE)
-    lengths = [len(tokenizer(readable(record)["target"]).input_ids) for record in records]
+    lengths = [len(tokenizer(readable(record)["target"], add_special_tokens=False).input_ids) for record in records]
     log.info("the longest answer that is due has %d tokens; eval.max_new_tokens is %d", max(lengths), limit)
     found = sum(length >= limit for length in lengths)
     if found:

@@ -24,7 +24,7 @@ from stages.common.files import (
 )
 from stages.common.launch import is_worker, launch, rank, worker
 from stages.common.measured import measured
-from stages.common.model import load_tokenizer
+from stages.common.model import IGNORED, load_tokenizer
 from stages.common.params import Lora, Params, load_params
 from stages.common.records import read_records
 from stages.common.tuning import (
@@ -34,6 +34,7 @@ from stages.common.tuning import (
     load_frozen,
     save_adapter,
     step_count,
+    tokenized,
     training_options,
     whole_adapter,
 )
@@ -46,17 +47,18 @@ log = logging.getLogger("sft")
 
 
 def load_dataset(path: Path, tokenizer: PreTrainedTokenizerBase, params: Params) -> tuple[datasets.Dataset, int]:
-    """The records of a split as TRL reads them (`prompt`, `completion`), and how many were too long and dropped.
+    """The records of a split as TRL trains on them (`input_ids`, `labels`), and how many were too long and dropped.
 
-    A record is never cut: one over `sft.max_length` tokens is an error or is left out, as `sft.too_long` says.
+    A record is never cut: one over `sft.max_length` tokens is an error or is left out, as `sft.too_long` says. Only the
+    completion's tokens have labels, the one that ends the turn among them.
     """
     import datasets
 
     rows, dropped = [], 0
     for row in read_records(path).iter_rows(named=True):
-        if fits(row, "completion", tokenizer, path, "sft", params.sft):
-            # As text, which TRL decodes: of lists, Arrow makes one type, in which each tool has the others' arguments.
-            rows.append({"prompt": row["prompt"], "completion": row["completion"], "tools": row["tools"]})
+        ids, start = tokenized(row, "completion", tokenizer, path)
+        if fits(len(ids), row["id"], "completion", path, "sft", params.sft):
+            rows.append({"input_ids": ids, "labels": [IGNORED] * start + ids[start:]})
         else:
             dropped += 1
     if not rows:
@@ -72,8 +74,7 @@ def training_arguments(params: Params, folder: str) -> Any:
     """TRL's `SFTConfig` for the `sft` block."""
     from trl import SFTConfig
 
-    options = training_options(params, params.sft, folder, validate=True)
-    arguments = SFTConfig(**options, completion_only_loss=True)
+    arguments = SFTConfig(**training_options(params, params.sft, folder, validate=True))
     if is_worker() and params.sft.parallel.strategy == "fsdp" and params.compute.device == "cpu":
         from accelerate.utils import DistributedType
 
@@ -87,6 +88,16 @@ def lora_config(model: Any, lora: Lora) -> Any:
     from peft import LoraConfig
 
     modules: Any = lora.target_modules if isinstance(lora.target_modules, str) else sorted(lora.target_modules)
+    linear = {name.rpartition(".")[2] for name, module in model.named_modules() if hasattr(module, "in_features")}
+    linear -= {"lm_head"}
+    if isinstance(modules, list) and (lost := [name for name in modules if name not in linear]):
+        # PEFT adapts those that are there and says nothing of the others.
+        raise HallmarkError(
+            f"the base model has no matrices {', '.join(lost)}",
+            file="params.yaml",
+            field="sft.lora.target_modules",
+            remedy=f"name some of {', '.join(sorted(linear))}, or all-linear",
+        )
     chosen = None
     if lora.layers is not None:
         layers = model.config.num_hidden_layers
@@ -99,10 +110,7 @@ def lora_config(model: Any, lora: Lora) -> Any:
             )
         chosen = list(range(layers - lora.layers, layers))
         if modules == "all-linear":  # PEFT takes a choice of layers only with a list of names
-            linear = {
-                name.rpartition(".")[2] for name, module in model.named_modules() if hasattr(module, "in_features")
-            }
-            modules = sorted(linear - {"lm_head"})
+            modules = sorted(linear)
     return LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
@@ -128,6 +136,13 @@ def run(params: Params) -> None:
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
     sft, report = params.sft, json.loads((REPORTS / "base.json").read_text(encoding="utf-8"))
     writes, sharded = rank() == 0, is_worker() and sft.parallel.strategy == "fsdp"
+    if report["context"] and sft.max_length > report["context"]:
+        raise HallmarkError(
+            f"{sft.max_length} tokens, but the base model reads {report['context']} at most",
+            file="params.yaml",
+            field="sft.max_length",
+            remedy=f"give {report['context']} at most",
+        )
     tokenizer = load_tokenizer(BASE)
     train, dropped = load_dataset(TRAIN, tokenizer, params)
     validation, dropped_validation = load_dataset(VALIDATION, tokenizer, params)
@@ -150,11 +165,11 @@ def run(params: Params) -> None:
             # TRL 1.16 makes the adapters of a 4-bit base bf16, in which AdamW's small steps are rounded away.
             tensor.data = tensor.data.float()
         start = adapter_hash(trainer.model)
-        tokens = sum(map(len, trainer.train_dataset["input_ids"]))
+        total = sum(map(len, trainer.train_dataset["input_ids"]))
         if is_worker():
             prepare_worker(trainer, params)
         if writes:
-            log.info("%d records, %d tokens a pass, %d steps", len(train), tokens, step_count(trainer))
+            log.info("%d records, %d tokens a pass, %d steps", len(train), total, step_count(trainer))
         with deterministic("sft.attention", "set sft.attention to eager, which is deterministic everywhere"):
             result = trainer.train()
             if losses.validation[-1]["step"] < trainer.state.global_step:
@@ -168,7 +183,7 @@ def run(params: Params) -> None:
         seconds = result.metrics["train_runtime"]
         measure["fingerprint"] = fingerprint(params.compute, sft.parallel)
         measure["train_seconds"] = round(seconds, 1)
-        measure["tokens_per_second"] = round(tokens * result.metrics["epoch"] / seconds, 1)
+        measure["tokens_per_second"] = round(total * result.metrics["epoch"] / seconds, 1)
         with atomic_folder(SFT_ADAPTER) as adapter:
             precision = "nf4" if sft.method == "qlora" else sft.dtype
             save_adapter(trainer.model, report["name"], report["revision"], precision, adapter, whole)
@@ -182,8 +197,8 @@ def run(params: Params) -> None:
                 "too_long_dropped": dropped + dropped_validation,
             },
             "tokens": {
-                "train": tokens,
-                "completion": sum(label != -100 for row in trainer.train_dataset["labels"] for label in row),
+                "train": total,
+                "completion": sum(label != IGNORED for row in trainer.train_dataset["labels"] for label in row),
             },
             "steps": trainer.state.global_step,
             "trainable_parameters": trainable,

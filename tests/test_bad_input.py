@@ -309,7 +309,13 @@ SMALL = "trap '' XFSZ; ulimit -f 1; python -m stages.{name}"  # no file may be o
 def test_a_full_disk(repo: Path, name: str, part: str, file: str) -> None:
     if name == "base":
         make_tiny_base(repo / "tiny")
-        base = {"source": "folder", "name": "tests/tiny", "licence": "apache-2.0", "path": "tiny"}
+        base = {
+            "source": "folder",
+            "name": "tests/tiny",
+            "licence": "apache-2.0",
+            "path": "tiny",
+            "chat_template_kwargs": {},
+        }
         change_params(repo, {"base": base})
         stage(repo, "base")
     if name == "split":

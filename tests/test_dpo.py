@@ -21,7 +21,7 @@ from stages.common.records import schema, write_records
 from stages.common.tuning import adapter_parameters, load_frozen, save_adapter
 from tests.test_params import problem
 from tests.test_sft import ANSWER, some_records
-from tests.tiny import make_tiny_base
+from tests.tiny import CHAT_TEMPLATE, make_tiny_base
 from tests.workspace import ROOT, change_params, make_tiny_workspace, make_workspace, report, run, stage
 
 WORSE = {"role": "assistant", "content": '{"intent":"other","amount":null}'}
@@ -56,7 +56,7 @@ def with_adapter(folder: Path, overrides: dict[str, Any]) -> Path:
         monkeypatch.chdir(folder)
         params = load_params()
         torch.manual_seed(0)
-        frozen = load_frozen(params)
+        frozen = load_frozen(params, "cpu")
         model = get_peft_model(frozen, sft.lora_config(frozen, params.sft.lora))
         for tensor in adapter_parameters(model).values():
             torch.nn.init.normal_(tensor, std=0.05)
@@ -213,7 +213,14 @@ def test_each_record_keeps_its_own_tools(tmp_path: Path, monkeypatch: pytest.Mon
     TRAIN.parent.mkdir(parents=True)
     write_records(TRAIN, with_pairs(3, WORSE).with_columns(tools=pl.Series([None, *tools])))
     tokenizer, params = load_tokenizer(make_tiny_base(tmp_path / "tiny")), load_params(ROOT / "params.yaml")
-    assert list(sft.load_dataset(TRAIN, tokenizer, params)[0]["tools"]) == [None, *tools]
+    tokenizer.chat_template = "{% for tool in tools or [] %}{{ tool.function | tojson }}{% endfor %}" + CHAT_TEMPLATE
+    said = [tokenizer.decode(ids) for ids in sft.load_dataset(TRAIN, tokenizer, params)[0]["input_ids"]]
+    assert [[name in text for name in ("weather", "calendar")] for text in said] == [
+        [False, False],
+        [True, False],
+        [False, True],
+    ]
+    assert all(text.count("properties") == (text is not said[0]) for text in said)
     assert [row["tools"] for row in dpo.load_pairs(TRAIN, tokenizer, params)[0]] == [None, *tools]
 
 

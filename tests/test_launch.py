@@ -56,7 +56,7 @@ def test_two_processes_learn_as_one_does_at_the_same_global_batch(tmp_path: Path
     two = ready(tmp_path, overrides | {"sft.parallel.processes": 2})
     done = stage(two, "sft")
     curve, summary = pl.read_csv(two / "reports/sft_curve.csv"), report(two, "sft")
-    adapter = {file.name for file in (two / "models/adapter").iterdir()}
+    adapter = {file.name for file in (two / "models/sft").iterdir()}
     assert done.stdout.count("sft: step 0 of 4:") == 1, "said by one process"
     assert done.stderr.count("24 records") == 1
     fingerprint = report(two, "measured/sft")["fingerprint"]
@@ -73,7 +73,7 @@ def test_two_processes_learn_as_one_does_at_the_same_global_batch(tmp_path: Path
     assert alone["loss"].max() - alone["loss"].min() > 100 * TOLERANCE[params.dtype], "something was learned"
     same = ("records", "tokens", "steps", "trainable_parameters", "initial_adapter_sha256")
     assert {key: summary[key] for key in same} == {key: report(two, "sft")[key] for key in same}
-    assert adapter == {file.name for file in (two / "models/adapter").iterdir()}
+    assert adapter == {file.name for file in (two / "models/sft").iterdir()}
     assert report(two, "measured/sft")["fingerprint"]["strategy"] is None
 
 
@@ -84,7 +84,7 @@ def test_two_runs_in_two_processes_give_the_same_bytes(tmp_path: Path, strategy:
     made = []
     for seed in "12":
         stage(folder, "sft", PYTHONHASHSEED=seed)
-        files = [*sorted((folder / "models/adapter").iterdir()), folder / "reports/sft.json"]
+        files = [*sorted((folder / "models/sft").iterdir()), folder / "reports/sft.json"]
         made.append({file.name: file.read_bytes() for file in files})
     assert made[0] == made[1]
 
@@ -153,7 +153,7 @@ def test_an_error_of_all_processes_is_said_once(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert result.stderr.count("sft: error:") == result.stderr.count("over sft.max_length = 20") == 1
     assert "Traceback" not in result.stderr
-    assert not (folder / "models/adapter").exists()
+    assert not (folder / "models/sft").exists()
 
 
 @pytest.mark.full
@@ -188,7 +188,7 @@ def test_no_process_outlives_another_that_was_killed(tmp_path: Path, victim: str
     if victim in ("launcher", "worker"):
         assert "was stopped by SIGKILL" in error
         assert "remedy" in error
-    assert not (folder / "models/adapter").exists()
+    assert not (folder / "models/sft").exists()
     assert not list(temporary.iterdir())
 
 

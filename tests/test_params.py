@@ -82,13 +82,13 @@ def test_a_missing_key_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("revision", ["main", "v1.0", "abc123", ""])
 def test_a_branch_or_short_hash_says_how_to_pin(tmp_path: Path, revision: str) -> None:
-    base = {"source": "hub", "name": "org/model", "licence": "mit", "revision": revision}
+    base = {"source": "hub", "name": "org/model", "licence": "mit", "revision": revision, "chat_template_kwargs": {}}
     assert "full 40-digit commit hash" in problem(tmp_path, {"base": base})
 
 
 def test_a_missing_commit_says_how_to_pin(tmp_path: Path) -> None:
     assert "full 40-digit commit hash" in problem(
-        tmp_path, {"base": {"source": "hub", "name": "o/m", "licence": "mit"}}
+        tmp_path, {"base": {"source": "hub", "name": "o/m", "licence": "mit", "chat_template_kwargs": {}}}
     )
 
 

@@ -201,7 +201,13 @@ def tiny_model(project: Path) -> None:
     """Let a stamped repo run on the tiny model, with little work in each stage."""
     from tests.tiny import make_tiny_base
 
-    base = {"source": "folder", "name": "tests/tiny", "licence": "apache-2.0", "path": "tiny"}
+    base = {
+        "source": "folder",
+        "name": "tests/tiny",
+        "licence": "apache-2.0",
+        "path": "tiny",
+        "chat_template_kwargs": {},
+    }
     change_params(project, TINY | {"base": base, "mask.ner": {"engine": "none", "model": None}, "mask.workers": 1})
     make_tiny_base(project / "tiny")
 

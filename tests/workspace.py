@@ -59,7 +59,13 @@ def make_tiny_workspace(folder: Path, overrides: dict[str, Any] | None = None, r
     """A workspace whose base is the tiny model of `tests/tiny.py`, in a folder inside the workspace."""
     from tests.tiny import make_tiny_base
 
-    base = {"source": "folder", "name": "tests/tiny", "licence": "apache-2.0", "path": "tiny"}
+    base = {
+        "source": "folder",
+        "name": "tests/tiny",
+        "licence": "apache-2.0",
+        "path": "tiny",
+        "chat_template_kwargs": {},
+    }
     make_workspace(folder, TINY | {"base": base} | (overrides or {}), rows)
     make_tiny_base(folder / "tiny")
     return folder

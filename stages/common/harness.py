@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import Task
 from lm_eval.evaluator import evaluate as run_harness
 from lm_eval.models.huggingface import HFLM
 from transformers import GenerationConfig
 
+from stages.common.chat_template import render
 from stages.common.errors import HallmarkError
 from stages.common.scoring import Score
 
@@ -61,7 +61,10 @@ class Engine(HFLM):
         grammar: str | None = None,
     ) -> None:
         """`source`: the records' file, for errors. `grammar`: what decoding is constrained by (`constrained.py`)."""
-        super().__init__(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size)
+        # The template writes whatever the prompt starts with; a tokenizer that adds to it would not ask as was trained.
+        super().__init__(
+            pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size, add_bos_token=False
+        )
         stated = model.generation_config.eos_token_id
         ends = {tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])} - {None}
         # A generation config of the model's own (sampling, penalties) must not reach what is measured.
@@ -79,16 +82,7 @@ class Engine(HFLM):
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True, **more: Any
     ) -> str:
         """The prompt as text. Where a template refuses the system message, the harness would leave it out."""
-        try:
-            return self.tokenizer.apply_chat_template(
-                chat_history, tokenize=False, add_generation_prompt=add_generation_prompt, **more
-            )
-        except jinja2.TemplateError as error:
-            raise HallmarkError(
-                f"the base model's chat template refuses the messages: {error}",
-                file=self._source,
-                remedy="use a base model whose template takes a system message",
-            ) from None
+        return str(render(self.tokenizer, chat_history, add_generation_prompt=add_generation_prompt, **more))
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Answer]:
         """One answer a request, in the order given."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.common.errors import HallmarkError
 
+IGNORED = -100  # the label of a token that carries no loss
 TRAINING = "training.json"  # in the adapter folder: how the base was held while it trained
 
 if TYPE_CHECKING:

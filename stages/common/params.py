@@ -23,6 +23,7 @@ Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Kind = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z_]*[A-Z]$")]
+Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -119,28 +120,28 @@ class Mask(Block):
         return self
 
 
-class PackageBase(Block):
-    source: Literal["package"]
+class AnyBase(Block):
     name: Text
     licence: Text
+    chat_template_kwargs: dict[Variable, bool | int | float | str]
+
+
+class PackageBase(AnyBase):
+    source: Literal["package"]
     package: Text
     file: Text
     sha256: Sha256
 
 
-class HubBase(Block):
+class HubBase(AnyBase):
     source: Literal["hub"]
-    name: Text
-    licence: Text
     revision: Annotated[
         str, StringConstraints(pattern=r"^[0-9a-f]{40}$"), Field(description="a full 40-digit commit hash")
     ]
 
 
-class FolderBase(Block):
+class FolderBase(AnyBase):
     source: Literal["folder"]
-    name: Text
-    licence: Text
     path: Text
 
 

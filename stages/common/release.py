@@ -97,16 +97,21 @@ def merge(source: Path, base: Path, target: Path) -> None:
             file=base,
             remedy="run `dvc repro base` at the adapter's commit, or name that base with --base",
         )
-    from stages.common.model import load_tokenizer, load_tuned
-
     dtype = build["externalParameters"]["params"]["sft"]["dtype"]
-    model = load_tuned(base, source, dtype=dtype, attention="eager", device="cpu", merge=True)
     with tempfile.TemporaryDirectory(dir=target.parent) if to_gguf else atomic_folder(target) as folder:
-        model.save_pretrained(folder)
-        load_tokenizer(source).save_pretrained(folder)
+        write_merged(source, base, dtype, Path(folder))
         if to_gguf:
             _convert(str(converter), Path(folder), target)
     log.info("%s: written", target)
+
+
+def write_merged(adapter: Path, base: Path, dtype: str, folder: Path) -> None:
+    """Write the whole model, weights and tokenizer, with the adapter folded in, to `folder`."""
+    from stages.common.model import load_tokenizer, load_tuned
+
+    model = load_tuned(base, adapter, dtype=dtype, attention="eager", device="cpu", merge=True)
+    model.save_pretrained(folder)
+    load_tokenizer(adapter).save_pretrained(folder)
 
 
 def _convert(converter: str, folder: Path, target: Path) -> None:

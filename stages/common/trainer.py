@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback
 from trl import SFTTrainer
 
-IGNORED = -100  # the label of a token that carries no loss
+from stages.common.model import IGNORED
 
 
 class CompletionTrainer(SFTTrainer):

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from stages.common.chat_template import tokenize
 from stages.common.errors import HallmarkError
 from stages.common.files import BASE, canonical_json
 from stages.common.model import TRAINING, load_base
@@ -30,23 +31,29 @@ def load_frozen(params: Params, device: str, *, sharded: bool = False) -> PreTra
     return model.dequantize() if nf4 and sft.dequantize_once else model
 
 
-def fits(
-    row: dict[str, Any],
-    answer: Literal["completion", "rejected"],
-    tokenizer: PreTrainedTokenizerBase,
-    path: Path,
-    block: Literal["sft", "dpo"],
-    limits: Sft | Dpo,
-) -> bool:
+def tokenized(
+    row: dict[str, Any], answer: Literal["completion", "rejected"], tokenizer: PreTrainedTokenizerBase, path: Path
+) -> tuple[list[int], int]:
+    """The tokens of a record of `path` with this answer, and at which of them the answer starts."""
+    tools = json.loads(row["tools"]) if row["tools"] else None
+    try:
+        return tokenize(tokenizer, row["prompt"], row[answer], tools)
+    except ValueError as error:
+        raise HallmarkError(
+            f"the chat template makes another prompt for a finished answer than for one to come; it differs from "
+            f"{str(error)!r} on, so the model would not be asked as it was trained",
+            file=path,
+            field="prompt",
+            remedy="fix what it reads with base.chat_template_kwargs (Qwen3: {enable_thinking: false}), "
+            "or use another base model",
+        ) from None
+
+
+def fits(length: int, name: str, answer: str, path: Path, block: Literal["sft", "dpo"], limits: Sft | Dpo) -> bool:
     """Whether a record with this answer is within `max_length` tokens. It is never cut: over it, it is an error or dropped."""
-    tools = {"tools": json.loads(row["tools"])} if row["tools"] else {}
-    encoded: Any = tokenizer.apply_chat_template(
-        [*row["prompt"], *row[answer]], tokenize=True, return_dict=True, **tools
-    )
-    length = len(encoded["input_ids"])
     if length > limits.max_length and limits.too_long == "error":
         raise HallmarkError(
-            f"record '{row['id']}' is {length} tokens long, over {block}.max_length = {limits.max_length}",
+            f"record '{name}' is {length} tokens long, over {block}.max_length = {limits.max_length}",
             file=path,
             field=f"prompt, {answer}",
             remedy=f"raise {block}.max_length, shorten the record, or set {block}.too_long to drop (it is then counted)",
