@@ -55,6 +55,7 @@ def run(session: nox.Session, program: str, *options: str, silent: bool = False)
 def repro(session: nox.Session) -> None:
     """Run the pipeline: what has not changed is not run again. Options go to `dvc repro`."""
     prepare(session)
+    run(session, "python", "-m", "stages.intact")
     run(session, "dvc", "repro", *session.posargs)
     run(session, "python", "-m", "stages.summary")
 

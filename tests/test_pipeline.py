@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -232,6 +233,38 @@ def test_a_failed_stage_leaves_earlier_outputs_whole(finished: Path) -> None:
     assert {file: file.read_bytes() for file in sorted((finished / "data").glob("*.parquet"))} == before
     raw.write_text(good, encoding="utf-8")
     assert "Running stage" not in run(finished, "dvc", "repro").stdout
+
+
+def test_two_runs_at_once_do_not_meet(finished: Path) -> None:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(finished), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        ["dvc", "repro", "--force", "--single-item", "sft"],
+        cwd=finished, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    ) as first:  # fmt: skip
+        assert first.stdout is not None
+        assert any("Running stage 'sft'" in line for line in first.stdout)
+        second = run(finished, "dvc", "repro", "--force", "--single-item", "sft", check=False)
+        assert second.returncode != 0
+        assert f"is busy, it is being blocked by:\n  (PID {first.pid})" in second.stderr
+        first.stdout.read()
+    assert first.returncode == 0
+    assert run(finished, "git", "status", "--porcelain", "models", "data").stdout == ""
+
+
+READ_ONLY = "mount --bind . . && mount -o remount,ro,bind . || exit 77; cd . && cd $PWD && {command}"
+
+
+@pytest.mark.parametrize("command", ["dvc repro", "python -m stages.sft"])
+def test_a_read_only_workspace_is_said_before_the_work(finished: Path, command: str) -> None:
+    script = READ_ONLY.format(command=command)
+    mounted = ["unshare", "--map-root-user", "--mount", "bash", "-c", script] if shutil.which("unshare") else ["false"]
+    done = run(finished, *mounted, check=False)
+    if "usage" in done.stderr or done.returncode == 77 or "unshare" in done.stderr or mounted == ["false"]:
+        pytest.skip("no mounts for us in this place")
+    assert done.returncode not in (0, 77)
+    assert "Read-only file system" in done.stderr
+    assert "step 0" not in done.stdout
 
 
 def test_a_killed_stage_leaves_what_was_and_runs_again_to_the_same_bytes(finished: Path) -> None:
