@@ -1,4 +1,4 @@
-"""Everything a person runs: `python -m nox -s repro`, `fresh`, `tests`, `lint`, `stamp`, `verify`, `bench`, `serve`, ...
+"""Everything a person runs: `python -m nox -s repro`, `experiments`, `tests`, `lint`, `stamp`, `verify`, `bench`, `serve`, ...
 
 All sessions share one environment, `.venv`: `source .venv/bin/activate` gives `dvc`, and your editor finds it.
 """
@@ -58,6 +58,21 @@ def repro(session: nox.Session) -> None:
     run(session, "python", "-m", "stages.intact")
     run(session, "dvc", "repro", *session.posargs)
     run(session, "python", "-m", "stages.summary")
+
+
+# Of the 500 columns of `dvc exp show`, those to leave out: all but these measures and the params.
+LEFT_OUT = (
+    r"^(?!Experiment$|trainable_parameters$|validation_loss$|reports/eval/tuned/metrics\.json:(exact_match|schema_validity)"
+    r"|headline\.latency_p95_s$|reports/measured/sft\.json:seconds$|verdict$"
+    r"|(seed|compute|data|task|base|mask|dedupe|split|sft|dpo|eval|classical|compare|benchmark|gate|certify)\.)"
+)
+
+
+@nox.session
+def experiments(session: nox.Session) -> None:
+    """Compare the runs of `dvc exp run`: what differs, of params and of what came out. Options go to `dvc exp show`."""
+    prepare(session)
+    run(session, "dvc", "exp", "show", "--only-changed", "--drop", LEFT_OUT, "--no-pager", *session.posargs)
 
 
 @nox.session

@@ -213,6 +213,17 @@ def test_no_private_value_is_in_any_file_after_mask(finished: Path) -> None:
         assert left == [], f"{len(left)} private values in {place}"
 
 
+def test_the_columns_to_compare_runs_by_are_there(finished: Path) -> None:
+    from noxfile import LEFT_OUT
+
+    head = run(finished, "dvc", "exp", "show", "--csv", "--drop", LEFT_OUT).stdout.splitlines()[0].split(",")
+    measures = [name for name in head if not re.match(r"\w+\.\w+|Experiment|seed", name) or "headline" in name]
+    tuned = [f"reports/eval/tuned/metrics.json:{name}.{part}" for name in ("exact_match", "schema_validity") for part in ("high", "low", "value")]  # fmt: skip
+    others = ["headline.latency_p95_s", "reports/measured/sft.json:seconds", "trainable_parameters", "validation_loss"]
+    assert sorted(measures) == sorted([*tuned, *others, "verdict"])
+    assert {"sft.lora.r", "sft.learning_rate", "dedupe.threshold"} <= {*head}
+
+
 def test_a_changed_sft_param_reruns_nothing_before_it(finished: Path) -> None:
     change_params(finished, {"sft.lora.alpha": 8})
     status = json.loads(run(finished, "dvc", "status", "--json").stdout)

@@ -1,0 +1,214 @@
+"""Training beside the usual script, on the reference's records: `python -m tests.bench.sft` (after `dvc repro split`)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+import polars as pl
+
+from stages.common.files import BASE, TRAIN, VALIDATION
+from stages.common.model import IGNORED, load_tokenizer
+from stages.common.params import load_params
+from tests.bench.page import table, write_section
+
+SECONDS = 720  # of training, for the usual script: about one pass
+EVERY = {"usual": 2, "ours": 10}  # steps between two looks at the validation loss, which the clock does not count
+NAMES = {"usual": "the usual script", "ours": "`stages.sft`"}
+
+
+def main() -> None:
+    """Write the section of `docs/benchmarks.md`: each side in a process of its own, one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("side", nargs="?", choices=NAMES, help="run one side and print its curve")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of training, for the usual script")
+    arguments = parser.parse_args()
+    if arguments.side:
+        print(json.dumps(curve(arguments.side, arguments.seconds)))
+        return
+    if not TRAIN.exists() or not BASE.exists():
+        raise SystemExit(f"{TRAIN} or {BASE} is not there: run `dvc repro base split` first")
+    found: dict[str, Any] = {}
+    for side in NAMES:
+        command = [sys.executable, "-m", "tests.bench.sft", side, "--seconds", str(arguments.seconds)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        found[side] = json.loads(done.stdout.splitlines()[-1])
+    write_section("SFT", words(found))
+
+
+def words(found: dict[str, Any]) -> str:
+    """The section: speed, and seconds to the loss that the usual script came to."""
+    usual, ours = found["usual"], found["ours"]
+    reached = min(loss for _, loss in usual["curve"])
+    rows = []
+    for side, run in found.items():
+        there = next((seconds for seconds, loss in run["curve"] if loss <= reached), None)
+        rows.append(
+            [
+                NAMES[side],
+                run["tokens"] / run["seconds"],
+                "not reached" if there is None else f"{there:.0f} s",
+                f"{run['curve'][-1][1]:.3f} after {run['seconds']:.0f} s",
+                round(run["memory_mib"]),
+            ]
+        )
+    head = ["", "tokens/s", f"to a validation loss of {reached:.3f}", "last validation loss", "peak MiB"]
+    first = next(seconds for seconds, loss in ours["curve"] if loss <= reached)
+    last = next(seconds for seconds, loss in usual["curve"] if loss <= reached)
+    sketch = [
+        [NAMES[side], *(f"{_at(run['curve'], at):.3f}" for at in (60, 120, 240, 480))] for side, run in found.items()
+    ]
+    return (
+        "The reference's records and its base. The usual script is TRL's `SFTTrainer` with LoRA of rank 16 on PEFT's default "
+        "matrices, step size 2e-4, batches of 4, 8 of them a step, bf16 autocast over fp32 weights, gradient "
+        "checkpointing. Ours is `params.yaml` as it stands. Validation loss: nats a completion token over the validation "
+        "records, computed alike for both; the clock stands still for it.\n\n"
+        f"{table(head, rows)}\n"
+        f"{usual['seconds'] / usual['tokens'] / (ours['seconds'] / ours['tokens']):.1f} times the tokens a second, and "
+        f"1/{last / first:.1f} of the time to the same loss. Validation loss by seconds of training:\n\n"
+        f"{table(['', '60 s', '120 s', '240 s', '480 s'], sketch)}"
+    )
+
+
+def _at(points: list[tuple[float, float]], seconds: float) -> float:
+    """The loss last seen by then."""
+    return [loss for at, loss in points if at <= seconds or at == 0][-1]
+
+
+def curve(side: str, limit: float) -> dict[str, Any]:
+    """Train; the validation loss by seconds of training, and what was trained on in how long."""
+    import resource
+
+    import datasets
+
+    from stages.common.compute import set_up
+
+    params = load_params()
+    set_up(params.compute, params.seed)
+    datasets.disable_progress_bars()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = usual(params, folder) if side == "usual" else ours(params, folder)
+        watch = stopwatch(trainer, EVERY[side], limit if side == "usual" else float("inf"))
+        trainer.add_callback(watch)
+        trainer.train()
+    return {
+        "curve": watch.curve,
+        "seconds": watch.curve[-1][0],
+        "tokens": watch.tokens,
+        "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def usual(params: Any, folder: str) -> Any:
+    """What a tutorial does."""
+    import datasets
+    import torch
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM
+    from trl import SFTConfig, SFTTrainer
+
+    rows = pl.read_parquet(TRAIN).select("prompt", "completion").to_dicts()
+    return SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32, local_files_only=True),
+        args=SFTConfig(
+            output_dir=folder,
+            per_device_train_batch_size=4,
+            gradient_accumulation_steps=8,
+            num_train_epochs=3,
+            learning_rate=2e-4,
+            bf16=True,
+            use_cpu=True,
+            gradient_checkpointing=True,
+            report_to="none",
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+        ),
+        train_dataset=datasets.Dataset.from_list(rows),
+        processing_class=load_tokenizer(BASE),
+        peft_config=LoraConfig(r=16, lora_alpha=32, task_type="CAUSAL_LM"),
+    )
+
+
+def ours(params: Any, folder: str) -> Any:
+    """What `stages.sft` does."""
+    from stages.common.trainer import CompletionTrainer
+    from stages.common.tuning import adapter_parameters, load_frozen
+    from stages.sft import load_dataset, lora_config, training_arguments
+
+    tokenizer = load_tokenizer(BASE)
+    model = load_frozen(params, "cpu")
+    arguments = training_arguments(params, folder)
+    arguments.eval_strategy, arguments.eval_on_start = "no", False
+    trainer: Any = CompletionTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=load_dataset(TRAIN, tokenizer, params)[0],
+        processing_class=tokenizer,
+        peft_config=lora_config(model, params.sft.lora),
+        length_power=params.sft.length_power,
+    )
+    for tensor in adapter_parameters(trainer.model).values():
+        tensor.data = tensor.data.float()
+    return trainer
+
+
+def stopwatch(trainer: Any, every: int, limit: float) -> Any:
+    """A callback that times the steps, and stops training after so many seconds of them."""
+    import torch
+    from transformers import TrainerCallback
+
+    from stages.sft import load_dataset
+
+    rows = load_dataset(VALIDATION, load_tokenizer(BASE), load_params())[0]
+
+    def loss(model: Any) -> float:
+        """Nats a completion token, over all validation records."""
+        model.eval()
+        total, count = 0.0, 0
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+            for row in rows:
+                labels = torch.tensor(row["labels"][1:])
+                kept = labels != IGNORED
+                logits = model(input_ids=torch.tensor([row["input_ids"]]), use_cache=False).logits[0, :-1][kept]
+                total += float(torch.nn.functional.cross_entropy(logits.float(), labels[kept], reduction="sum"))
+                count += int(kept.sum())
+        model.train()
+        return total / count
+
+    class Stopwatch(TrainerCallback):
+        def __init__(self) -> None:
+            self.curve: list[tuple[float, float]] = []
+            self.spent, self.tokens = 0.0, 0
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.curve.append((0.0, loss(trainer.model)))
+            self.since = time.perf_counter()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            spent = self.spent + time.perf_counter() - self.since
+            control.should_training_stop = spent > limit
+            if state.global_step % every == 0 or control.should_training_stop or state.global_step == state.max_steps:
+                self.spent = spent
+                self.curve.append((round(spent, 1), loss(trainer.model)))
+                print(f"{spent:.0f} s: {self.curve[-1][1]:.4f}", file=sys.stderr, flush=True)
+                self.since = time.perf_counter()
+
+    watch = Stopwatch()
+    collate = trainer.data_collator
+
+    def counted(examples: Any) -> Any:
+        watch.tokens += sum(len(example["input_ids"]) for example in examples)
+        return collate(examples)
+
+    trainer.data_collator = counted
+    return watch
+
+
+if __name__ == "__main__":
+    main()
