@@ -51,7 +51,7 @@ def run(stage: str | None = None, commit: str = "HEAD", into: Path | None = None
     if committed is None:
         raise HallmarkError("not in that commit", file="dvc.lock", remedy="run `dvc repro`, and commit what it made")
     lock = prov.read_lock(committed.decode())
-    if prov.git("status", "--porcelain", "--untracked-files=no"):
+    if prov.git("status", "--porcelain", "--untracked-files=no", "--", "."):
         log.warning("there are changes that are not committed: what is verified is commit %s", revision[:12])
     if stage is not None and not any(_is(name, stage) for name in lock):
         raise HallmarkError(f"has no stage '{stage}'", file="dvc.lock", remedy=f"one of: {', '.join(sorted(lock))}")
