@@ -10,6 +10,7 @@ import argparse
 import logging
 import re
 import shlex
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def together(folders: list[Path], base: Path = BASE, ungated: bool = False) -> d
                 remedy="set another certify.name in one of the projects, and run `dvc repro` there",
             )
         if releases:
-            _compare(next(iter(releases.values())), folder)
+            compare(next(iter(releases.values())), folder)
         releases[name] = folder
     check_base(folders[0], base, remedy="run in the folder of a project that has this base: `dvc repro base` there")
     return releases
@@ -75,8 +76,8 @@ def _name(folder: Path) -> str:
     return name
 
 
-def _compare(one: Path, other: Path) -> None:
-    """Two adapters can lie over the same weights only where both were trained over these, rounded alike."""
+def compare(one: Path, other: Path) -> None:
+    """Raise a HallmarkError unless both releases were trained over the same weights, rounded alike."""
     differing = prov.differences(base_files(one), base_files(other))
     if differing:
         raise HallmarkError(
@@ -128,6 +129,8 @@ def write(releases: dict[str, Path], target: Path, port: int, settings: VllmServ
         write_trained_over(next(iter(releases.values())), settings.dtype, folder / "base")
         for name, source in releases.items():
             copy(source, folder / name)
+            if (source / prov.SIGNATURE).is_file():
+                shutil.copyfile(source / prov.SIGNATURE, folder / name / prov.SIGNATURE)
         line = vllm.command(["base", *releases], folder, port, HOST, settings)
     log.info("%s: written; with vLLM installed, this serves it:", target)
     print(f"cd {shlex.quote(str(target))} && {shlex.join(['python', *line[1:]])}")
