@@ -289,7 +289,8 @@ def serve_until_stopped(params: Params, adapter: Path, port: int) -> None:
     free_port(port)
     set_up(params.compute, params.seed)
     with suppress(KeyboardInterrupt), served({"tuned": port}, adapter, settings, params.compute) as servers:
-        until_stopped(servers["tuned"], str(adapter), "the model 'tuned'")
+        server = servers["tuned"]
+        until_stopped(server, f"{adapter} answers at {server.url} as the model 'tuned'")
 
 
 def main(arguments: argparse.Namespace) -> None:

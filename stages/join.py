@@ -23,7 +23,7 @@ from stages.common.model import TRAINING
 from stages.common.params import Params, VllmServer, load_params
 from stages.common.release import base_files, check_base, copy
 from stages.common.release_check import check
-from stages.common.server import HOST, free_port, served_together, until_stopped, write_trained_over
+from stages.common.server import HOST, LOG, free_port, served_together, until_stopped, write_trained_over
 
 log = logging.getLogger("join")
 
@@ -66,9 +66,9 @@ def together(folders: list[Path], base: Path = BASE, ungated: bool = False) -> d
 def _name(folder: Path) -> str:
     params = read_json(folder / prov.PROVENANCE)["predicate"]["buildDefinition"]["externalParameters"]["params"]
     name = str(params["certify"]["name"])
-    if not NAME.fullmatch(name) or name == "base":
+    if not NAME.fullmatch(name) or name in ("base", LOG):
         raise HallmarkError(
-            "is the name to ask for the adapter by: letters, digits, dots and dashes, and not 'base'",
+            f"is the name to ask for the adapter by: letters, digits, dots and dashes, and not 'base' or '{LOG}'",
             file=folder / prov.PROVENANCE,
             field="certify.name",
             remedy="set another certify.name in its project, and run `dvc repro` there",
@@ -146,9 +146,9 @@ def main(arguments: argparse.Namespace) -> None:
         write(releases, arguments.out, arguments.port, settings)
         return
     free_port(arguments.port, "--port")
-    names = ", ".join(f"'{name}'" for name in releases)
+    names = ", ".join(f"'{name}'" for name in ("base", *releases))
     with suppress(KeyboardInterrupt), served_together(releases, arguments.port, settings, params.compute) as server:
-        until_stopped(server, f"{len(releases)} adapters", f"the models 'base', {names}")
+        until_stopped(server, f"{server.url} answers as the models {names}")
 
 
 def _parser() -> argparse.ArgumentParser:

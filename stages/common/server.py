@@ -199,12 +199,12 @@ def serve(
         yield server
 
 
-def until_stopped(server: Server, what: str, names: str) -> None:
-    """Say where `what` answers, and wait for Ctrl-C; a HallmarkError where the server dies."""
-    print(f"{what} answers at {server.url} as {names}; Ctrl-C stops it", flush=True)
+def until_stopped(server: Server, words: str) -> None:
+    """Say `words` and how to stop, and wait for Ctrl-C; a HallmarkError where the server dies."""
+    print(f"{words}; Ctrl-C stops it", flush=True)
     while server.alive:
         time.sleep(0.5)
-    raise HallmarkError("the server died", file=what, remedy="start it again; give it more memory if it was that")
+    raise HallmarkError("the server died", remedy="start it again; give it more memory if it was that")
 
 
 def transformers_command(model: str, port: int, params: TransformersServer, compute: Compute) -> list[str]:
