@@ -95,6 +95,12 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
     _run(folder, "git", "clone", "--quiet", "--no-checkout", top, "clone")
     _run(folder / "clone", "git", "checkout", "--quiet", "--detach", revision)
     clone = folder / "clone" / prefix
+    if not (clone / ".dvc").is_dir():
+        raise HallmarkError(
+            "not in this folder of that commit",
+            file=".dvc",
+            remedy="run it in the folder that has one; a project in a folder of a repository has its own (`dvc init --subdir`)",
+        )
     with Repo() as repo:
         cache = Path(repo.cache.local.path).parent.parent  # DVC 3 keeps its files in <cache>/files/md5
     (clone / ".dvc/config.local").write_text(

@@ -103,6 +103,15 @@ def test_a_project_is_verified_in_its_folder_whatever_is_changed_beside_it(
     assert "not committed" not in done.stderr
 
 
+def test_a_project_without_a_dvc_of_its_own_is_told_so(several: Path, tmp_path: Path) -> None:
+    top = shutil.copytree(several, tmp_path / "adapters")
+    shell("git rm -rq triage/.dvc && git commit -qm without", top)
+    command = [sys.executable, "-m", "stages.verify"]
+    done = subprocess.run(command, cwd=top / "triage", capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "verify: error: .dvc: not in this folder of that commit" in done.stderr
+
+
 def test_releases_that_go_together_are_found_by_their_names(several: Path) -> None:
     found = together(releases(several, "triage", "refunds"), several / "triage/models/base")
     assert found == dict(zip(("triage", "refunds"), releases(several, "triage", "refunds"), strict=True))
