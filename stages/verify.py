@@ -51,7 +51,7 @@ def run(stage: str | None = None, commit: str = "HEAD", into: Path | None = None
     if committed is None:
         raise HallmarkError("not in that commit", file="dvc.lock", remedy="run `dvc repro`, and commit what it made")
     lock = prov.read_lock(committed.decode())
-    if prov.git("status", "--porcelain", "--untracked-files=no"):
+    if prov.git("status", "--porcelain", "--untracked-files=no", "--", "."):
         log.warning("there are changes that are not committed: what is verified is commit %s", revision[:12])
     if stage is not None and not any(_is(name, stage) for name in lock):
         raise HallmarkError(f"has no stage '{stage}'", file="dvc.lock", remedy=f"one of: {', '.join(sorted(lock))}")
@@ -95,6 +95,12 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
     _run(folder, "git", "clone", "--quiet", "--no-checkout", top, "clone")
     _run(folder / "clone", "git", "checkout", "--quiet", "--detach", revision)
     clone = folder / "clone" / prefix
+    if not (clone / ".dvc").is_dir():
+        raise HallmarkError(
+            "not in this folder of that commit",
+            file=".dvc",
+            remedy="run it in the folder that has one; a project in a folder of a repository has its own (`dvc init --subdir`)",
+        )
     with Repo() as repo:
         cache = Path(repo.cache.local.path).parent.parent  # DVC 3 keeps its files in <cache>/files/md5
     (clone / ".dvc/config.local").write_text(

@@ -17,21 +17,23 @@ ROOT = Path(__file__).resolve().parent.parent
 MAKE = """
 import json, os, sys
 from pathlib import Path
-import numpy, polars
-from safetensors.numpy import save_file
 from ruamel.yaml import YAML
 from stages.common.files import sha256_folder, write_json
 
 params = YAML(typ="safe", pure=True).load(Path("params.yaml").read_text())
 stage = sys.argv[1]
+if stage in ("base", "sft"):
+    import numpy
+    from safetensors.numpy import save_file
 if stage == "base":
     folder = Path("models/base")
     folder.mkdir(parents=True, exist_ok=True)
     save_file({"weight": numpy.ones((4, 4), numpy.float32)}, folder / "model.safetensors")
-    (folder / "config.json").write_text("{}")
+    (folder / "config.json").write_text(json.dumps({"name": params["base"]["name"]}))
     report = {"source": "folder", "name": params["base"]["name"], "revision": "local", "licence": "apache-2.0"}
     write_json(Path("reports/base.json"), report | {"files": sha256_folder(folder)})
 elif stage == "split":
+    import polars
     rows = [json.loads(line) for line in Path("data/raw/tickets.jsonl").read_text().splitlines()]
     Path("data/split").mkdir(parents=True, exist_ok=True)
     for name, part in (("train", rows[:6]), ("validation", rows[6:8]), ("holdout", rows[8:])):
@@ -43,9 +45,10 @@ elif stage == "sft":
     weight = numpy.full((4, 2), params["sft"]["learning_rate"] + noise, numpy.float32)
     save_file({"lora_A": weight, "lora_B": weight.T.copy()}, folder / "adapter_model.safetensors")
     write_json(folder / "adapter_config.json", {"r": params["sft"]["lora"]["r"]})
+    write_json(folder / "training.json", {"base_precision": "nf4" if params["sft"]["method"] == "qlora" else "bfloat16"})
     write_json(Path("reports/sft.json"), {"validation_loss": 0.5 + noise})
 elif stage == "eval":
-    for model, value in (("base", 0.05), ("tuned", 0.8)):
+    for model, value in (("base", 0.05), ("tuned", 0.8 if params["sft"]["learning_rate"] < 1 else 0.1)):
         folder = Path("reports/eval", model)
         folder.mkdir(parents=True, exist_ok=True)
         metric = {"value": value, "low": round(value - 0.04, 6), "high": round(value + 0.04, 6)}
@@ -97,6 +100,13 @@ def shell(command: str, at: Path) -> str:
 
 def make(repo: Path) -> None:
     """Write the repository, run its pipeline from a clean commit, and commit what it made."""
+    write(repo)
+    shell("git init -q -b main && dvc init -q && git add -A && git commit -qm start && dvc repro -q", repo)
+    shell("git add -A && git commit -qm results", repo)
+
+
+def write(repo: Path) -> None:
+    """Write the files of the pipeline."""
     (repo / "data" / "raw").mkdir(parents=True)
     rows = [{"id": str(number), "text": f"ticket {number}"} for number in range(10)]
     (repo / "data/raw/tickets.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -110,5 +120,3 @@ def make(repo: Path) -> None:
     params["data"]["path"] = "data/raw/tickets.jsonl"
     params["certify"] |= {"name": "tickets", "private_data": "error"}
     yaml.dump(params, repo / "params.yaml")
-    shell("git init -q -b main && dvc init -q && git add -A && git commit -qm start && dvc repro -q", repo)
-    shell("git add -A && git commit -qm results", repo)

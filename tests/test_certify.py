@@ -69,7 +69,7 @@ def test_a_release_says_what_it_was_made_of(repo: Path) -> None:
     assert finding.passed
     told = "\n".join(finding.made_of)
     for part in (
-        "adapter: tickets, 2 files",
+        "adapter: tickets, 3 files",
         "records: holdout 2, train 6, validation 2",
         f"commit {shell('git rev-parse HEAD~', repo).strip()}, without changes; 1 files",
         "rank 16",
@@ -96,7 +96,8 @@ def test_provenance_names_all_that_went_in(repo: Path) -> None:
     assert names["not-there-at-all"]["annotations"]["version"] == "absent"
     assert names["fingerprint"]["annotations"]["threads"] == load_params().compute.threads
     assert build["externalParameters"]["params"]["sft"]["learning_rate"] == load_params().sft.learning_rate
-    assert {entry["name"] for entry in statement["subject"]} == {"adapter_config.json", "adapter_model.safetensors"}
+    files = {"adapter_config.json", "adapter_model.safetensors", "training.json"}
+    assert {entry["name"] for entry in statement["subject"]} == files
     assert "certify" not in build["internalParameters"]["stages"]
 
 

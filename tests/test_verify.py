@@ -101,6 +101,7 @@ def test_one_stage_runs_on_what_the_cache_has(repo: Path, rebuild: Callable[...,
     assert [line.split()[1] for line in done.out.splitlines() if line.startswith("same")] == [
         "models/adapter/adapter_config.json",
         "models/adapter/adapter_model.safetensors",
+        "models/adapter/training.json",
         "reports/sft.json",
     ]
 

@@ -32,13 +32,18 @@ def release(source: Path, target: Path, private_key: Path | None) -> None:
     if target.exists():
         raise HallmarkError("is there already", file=target, remedy="give the name of a new folder")
     with atomic_folder(target) as folder:
-        for file in release_files(source):
-            place = folder / file.relative_to(source)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, place)
+        copy(source, folder)
         if private_key is not None:
             sign(folder, private_key)
     log.info("%s: released%s", target, " and signed" if private_key else "")
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy the files of a release to `target`, but for a signature."""
+    for file in release_files(source):
+        place = target / file.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
 
 
 def sign(folder: Path, private_key: Path) -> None:
@@ -85,24 +90,32 @@ def merge(source: Path, base: Path, target: Path) -> None:
             "; ".join(wrong), file=source, remedy="take an unchanged release, or run `dvc repro certify`"
         )
     build = read_json(source / prov.PROVENANCE)["predicate"]["buildDefinition"]
-    weights = {
-        entry["name"].removeprefix("models/base/"): entry["digest"]["sha256"]
-        for entry in build["resolvedDependencies"]
-        if entry["annotations"]["role"] == "base weights"
-    }
-    differing = prov.differences(weights, sha256_folder(base))
-    if differing:
-        raise HallmarkError(
-            f"not the base that the adapter was made on ({', '.join(differing)})",
-            file=base,
-            remedy="run `dvc repro base` at the adapter's commit, or name that base with --base",
-        )
+    check_base(source, base, remedy="run `dvc repro base` at the adapter's commit, or name that base with --base")
     dtype = build["externalParameters"]["params"]["sft"]["dtype"]
     with tempfile.TemporaryDirectory(dir=target.parent) if to_gguf else atomic_folder(target) as folder:
         write_merged(source, base, dtype, Path(folder))
         if to_gguf:
             _convert(str(converter), Path(folder), target)
     log.info("%s: written", target)
+
+
+def base_files(source: Path) -> dict[str, str]:
+    """The files of the base that a release was made on, weights, tokenizer and all, with their SHA-256."""
+    build = read_json(source / prov.PROVENANCE)["predicate"]["buildDefinition"]
+    return {
+        entry["name"].removeprefix("models/base/"): entry["digest"]["sha256"]
+        for entry in build["resolvedDependencies"]
+        if entry["annotations"]["role"] == "base weights"
+    }
+
+
+def check_base(source: Path, base: Path, remedy: str) -> None:
+    """Raise a HallmarkError unless `base` is, file by file, what the release was made on."""
+    differing = prov.differences(base_files(source), sha256_folder(base))
+    if differing:
+        raise HallmarkError(
+            f"not the base that the adapter was made on ({', '.join(differing)})", file=base, remedy=remedy
+        )
 
 
 def write_merged(adapter: Path, base: Path, dtype: str, folder: Path) -> None:

@@ -106,14 +106,11 @@ def served(
     """
     if isinstance(params, VllmServer):
         vllm.version(params, compute)  # before any weights are written
-    lora = isinstance(params, VllmServer) and params.adapter == "lora" and "tuned" in ports
-    with ExitStack() as stack:
-        if lora:
-            folder = stack.enter_context(model_folder("tuned", adapter, params.dtype, lora=True))
-            port = next(iter(ports.values()))
-            server = stack.enter_context(serve(["base", "tuned"], folder, port, params, compute))
-            yield dict.fromkeys(ports, server)
+        if params.adapter == "lora" and "tuned" in ports:
+            with served_together({"tuned": adapter}, next(iter(ports.values())), params, compute) as server:
+                yield dict.fromkeys(ports, server)
             return
+    with ExitStack() as stack:
         servers = {}
         for model, port in ports.items():
             over = None if model == "base" else adapter
@@ -123,12 +120,46 @@ def served(
 
 
 @contextmanager
-def model_folder(model: str, adapter: Path | None, dtype: str, *, lora: bool = False) -> Iterator[Path]:
-    """A temporary folder that holds the weights to serve under the name `model`: the base, with `adapter` folded in.
+def served_together(adapters: dict[str, Path], port: int, params: VllmServer, compute: Compute) -> Iterator[Server]:
+    """One server that answers for the base, as `base`, and for each of `adapters`, all trained over it, by its name."""
+    vllm.version(params, compute)
+    with _temporary_folder() as folder:
+        write_trained_over(next(iter(adapters.values())), params.dtype, folder / "base")
+        for name, adapter in adapters.items():
+            (folder / name).symlink_to(adapter.resolve())
+        with serve(["base", *adapters], folder, port, params, compute) as server:
+            yield server
 
-    With `lora` the adapter stays beside the base, which is then called `base` and is what the adapter was trained over:
-    the rounded weights, where that was in 4 bits. A server takes the path it is given as the model's name, so these
-    are short and tell nothing of the machine.
+
+def write_trained_over(adapter: Path, dtype: str, target: Path) -> None:
+    """Write to `target` the whole model that `adapter` was trained over: rounded weights, where that was in 4 bits."""
+    from stages.common.model import load_tokenizer, load_tuned
+
+    tuned = load_tuned(BASE, adapter, dtype=dtype, attention="eager", device="cpu", merge=False)
+    tuned.unload().save_pretrained(target)
+    load_tokenizer(adapter).save_pretrained(target)
+
+
+@contextmanager
+def model_folder(model: str, adapter: Path | None, dtype: str) -> Iterator[Path]:
+    """A temporary folder that holds the weights to serve under the name `model`: the base, with `adapter` folded in."""
+    with _temporary_folder() as folder:
+        if adapter is None:
+            (folder / model).symlink_to(BASE.resolve())
+        else:
+            from stages.common.model import load_tokenizer, load_tuned
+
+            tuned = load_tuned(BASE, adapter, dtype=dtype, attention="eager", device="cpu", merge=True)
+            tuned.save_pretrained(folder / model)
+            load_tokenizer(adapter).save_pretrained(folder / model)
+        yield folder
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """A temporary folder to serve from.
+
+    A server takes the path it is given as the model's name, so those in here are short and tell nothing of the machine.
     """
     import psutil
 
@@ -138,19 +169,7 @@ def model_folder(model: str, adapter: Path | None, dtype: str, *, lora: bool = F
             shutil.rmtree(remains, ignore_errors=True)
     prefix = f".serving-{os.getpid()}-"
     with tempfile.TemporaryDirectory(dir=BASE.parent, prefix=prefix, ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        if adapter is None:
-            (folder / model).symlink_to(BASE.resolve())
-        else:
-            from stages.common.model import load_tokenizer, load_tuned
-
-            tuned = load_tuned(BASE, adapter, dtype=dtype, attention="eager", device="cpu", merge=not lora)
-            target = folder / ("base" if lora else model)
-            (tuned.unload() if lora else tuned).save_pretrained(target)
-            load_tokenizer(adapter).save_pretrained(target)
-            if lora:
-                (folder / model).symlink_to(adapter.resolve())
-        yield folder
+        yield Path(name)
 
 
 @contextmanager
@@ -178,6 +197,14 @@ def serve(
         server.startup_s = round(time.perf_counter() - start, 2)
         log.info("%s answers after %.1f s", " and ".join(models), server.startup_s)
         yield server
+
+
+def until_stopped(server: Server, words: str) -> None:
+    """Say `words` and how to stop, and wait for Ctrl-C; a HallmarkError where the server dies."""
+    print(f"{words}; Ctrl-C stops it", flush=True)
+    while server.alive:
+        time.sleep(0.5)
+    raise HallmarkError("the server died", remedy="start it again; give it more memory if it was that")
 
 
 def transformers_command(model: str, port: int, params: TransformersServer, compute: Compute) -> list[str]:

@@ -38,15 +38,18 @@ def version(params: VllmServer, compute: Compute) -> str:
 
 
 def command(models: Sequence[str], folder: Path, port: int, host: str, params: VllmServer) -> list[str]:
-    """Serve the first of `models`, and a second one as an adapter over it; each is a name in `folder`."""
+    """Serve the first of `models`, and the others as adapters over it; each is a name in `folder`."""
     model, *adapters = models
     line = [str(Path(params.python).absolute()), "-m", "vllm.entrypoints.openai.api_server"]
     line += ["--model", model, "--served-model-name", model, "--host", host, "--port", str(port)]
     line += ["--dtype", params.dtype, "--max-model-len", str(params.max_length)]
     line += ["--max-num-seqs", str(params.max_num_seqs), "--kv-cache-memory-bytes", str(int(params.cache_gib * 2**30))]
     line += ["--enable-prefix-caching" if params.prefix_cache else "--no-enable-prefix-caching"]
-    for name in adapters:
-        line += ["--enable-lora", "--lora-modules", f"{name}={name}", "--max-lora-rank", str(rank(folder / name))]
+    if adapters:
+        # As many in one batch as there are: else a request of one task waits until those of another are done.
+        line += ["--enable-lora", "--max-loras", str(len(adapters))]
+        line += ["--max-lora-rank", str(max(rank(folder / name) for name in adapters))]
+        line += ["--lora-modules", *(f"{name}={name}" for name in adapters)]
     return line
 
 
@@ -61,5 +64,5 @@ def rank(adapter: Path) -> int:
         f"vLLM serves adapters up to rank {RANKS[-1]}, this one has {largest}",
         file=adapter / "adapter_config.json",
         field="r",
-        remedy="set the server's adapter to merged",
+        remedy="set the server's adapter to merged, and serve it alone",
     )

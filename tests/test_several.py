@@ -1,0 +1,314 @@
+"""Several projects in one repository, each with its own pipeline, and their adapters behind one server."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.common import provenance as prov
+from stages.common import vllm
+from stages.common.errors import HallmarkError
+from stages.common.files import read_json, write_json
+from stages.common.params import load_params
+from stages.common.release import check_base
+from stages.common.server import free_port
+from stages.join import compare, server_of, together, write
+from tests import small_pipeline
+from tests.small_pipeline import shell
+from tests.test_benchmark import left_over, make_benchmark_workspace
+from tests.test_template import clean_copy, tiny_model
+from tests.test_vllm import BLOCK, CPU, NEEDED, WAIT, server
+from tests.workspace import ROOT, change_params, run, stage
+
+TASKS: dict[str, dict[str, Any]] = {
+    "triage": {},
+    "refunds": {"sft.learning_rate": 0.5, "sft.lora.r": 32},
+    "failing": {"sft.learning_rate": 2, "sft.method": "lora"},
+}
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One git repository with a project for each of TASKS, all with one cache; their pipelines ran, one after another."""
+    top = tmp_path_factory.mktemp("several") / "adapters"
+    top.mkdir()
+    shell("git init -q -b main && echo /.dvc-cache/ > .gitignore", top)
+    for name, changes in TASKS.items():
+        small_pipeline.write(top / name)
+        change_params(top / name, {"certify.name": name} | changes)
+        shell("dvc init -q --subdir && dvc cache dir ../.dvc-cache && dvc config cache.type hardlink,copy", top / name)
+    shell("git add -A && git commit -qm start", top)
+    for name in TASKS:
+        shell("dvc repro -q", top / name)
+    shell("git add -A && git commit -qm results", top)
+    return top
+
+
+def releases(top: Path, *names: str) -> list[Path]:
+    return [top / name / "models/release" for name in names]
+
+
+def test_each_project_has_a_lock_a_gate_and_a_release_of_its_own(several: Path) -> None:
+    assert shell("git ls-files | grep -c '^.dvc'; dvc root 2>&1 || true", several).startswith("0\n")  # none at the top
+    for name in TASKS:
+        assert json.loads(shell("dvc status --json", several / name)) == {}
+        statement = read_json(several / name / "models/release" / prov.PROVENANCE)
+        build = statement["predicate"]["buildDefinition"]
+        assert build["externalParameters"]["params"]["certify"]["name"] == name
+        (commit,) = [entry for entry in build["resolvedDependencies"] if entry["annotations"]["role"] == "commit"]
+        assert commit["annotations"]["changed"] == []  # those before it had made files that were not in git yet
+        assert len(commit["digest"]["gitCommit"]) == 40
+    verdicts = {name: read_json(several / name / prov.GATE)["verdict"] for name in TASKS}
+    assert verdicts == {name: "fail" if name == "failing" else "pass" for name in TASKS}
+
+
+def test_the_base_lies_on_the_disk_once(several: Path) -> None:
+    places = [several / name / "models/base/model.safetensors" for name in TASKS]
+    for name in TASKS:
+        shell("dvc checkout -q --relink", several / name)
+    assert len({place.stat().st_ino for place in places}) == 1
+
+
+def test_a_change_concerns_its_own_project(several: Path, tmp_path: Path) -> None:
+    top = shutil.copytree(several, tmp_path / "adapters")
+    change_params(top / "refunds", {"certify.tags": ["other"]})
+    assert json.loads(shell("dvc status --json", top / "triage")) == {}
+    shell("dvc repro -q", top / "refunds")
+    shell("dvc repro -q -f -s certify", top / "triage")
+    changed = {}
+    for name in ("triage", "refunds"):
+        build = read_json(top / name / "models/release" / prov.PROVENANCE)["predicate"]["buildDefinition"]
+        (commit,) = [entry for entry in build["resolvedDependencies"] if entry["annotations"]["role"] == "commit"]
+        changed[name] = commit["annotations"]["changed"]
+    assert changed == {"triage": [], "refunds": ["params.yaml"]}
+
+
+@pytest.mark.parametrize("options", [("--stage", "sft"), pytest.param((), marks=pytest.mark.full)])
+def test_a_project_is_verified_in_its_folder_whatever_is_changed_beside_it(
+    several: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    top = shutil.copytree(several, tmp_path / "adapters")
+    change_params(top / "refunds", {"certify.tags": ["other"]})
+    command = [sys.executable, "-m", "stages.verify", *options]
+    done = subprocess.run(command, cwd=top / "triage", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the rebuild gave the same bytes" in done.stdout
+    assert "not committed" not in done.stderr
+
+
+def test_a_project_without_a_dvc_of_its_own_is_told_so(several: Path, tmp_path: Path) -> None:
+    top = shutil.copytree(several, tmp_path / "adapters")
+    shell("git rm -rq triage/.dvc && git commit -qm without", top)
+    command = [sys.executable, "-m", "stages.verify"]
+    done = subprocess.run(command, cwd=top / "triage", capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "verify: error: .dvc: not in this folder of that commit" in done.stderr
+
+
+def test_releases_that_go_together_are_found_by_their_names(several: Path) -> None:
+    found = together(releases(several, "triage", "refunds"), several / "triage/models/base")
+    assert found == dict(zip(("triage", "refunds"), releases(several, "triage", "refunds"), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("names", "ungated", "words"),
+    [
+        (("triage", "failing"), False, r"failing/models/release/verdict.json.*gate did not pass.*\n.*--ungated"),
+        (
+            ("triage", "failing"),
+            True,
+            r"training.json, field 'base_precision': trained over weights in bfloat16, .*nf4",
+        ),
+        (("triage", "triage"), False, r"field 'certify.name': 'triage' is the name of .*triage/models/release too"),
+    ],
+)
+def test_releases_that_do_not_go_together_are_refused(
+    several: Path, names: tuple[str, ...], ungated: bool, words: str
+) -> None:
+    with pytest.raises(HallmarkError, match=words):
+        together(releases(several, *names), several / "triage/models/base", ungated)
+
+
+def test_a_changed_release_and_an_odd_name_are_refused(several: Path, tmp_path: Path) -> None:
+    top = shutil.copytree(several, tmp_path / "adapters")
+    base = top / "triage/models/base"
+    config = top / "refunds/models/release/adapter_config.json"
+    config.unlink()  # it may be a link into the cache
+    config.write_text("{}", encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"refunds/models/release: adapter_config.json is not the file"):
+        together(releases(top, "triage", "refunds"), base)
+    change_params(top / "triage", {"certify.name": "../outside"})
+    shell("dvc repro -q -s certify", top / "triage")
+    with pytest.raises(HallmarkError, match=r"field 'certify.name': is the name to ask for"):
+        together(releases(top, "triage"), base)
+
+
+def test_another_base_is_refused_and_its_files_named(several: Path, tmp_path: Path) -> None:
+    one, other = (shutil.copytree(several / name / "models/release", tmp_path / name) for name in ("triage", "refunds"))
+    statement = read_json(other / prov.PROVENANCE)
+    for entry in statement["predicate"]["buildDefinition"]["resolvedDependencies"]:
+        if entry["name"] == "models/base/config.json":
+            entry["digest"]["sha256"] = "0" * 64
+    write_json(other / prov.PROVENANCE, statement)
+    with pytest.raises(HallmarkError, match=r"another base than .*triage \(config.json differ by SHA-256\)"):
+        compare(one, other)
+    with pytest.raises(HallmarkError, match=r"not the base that the adapter was made on \(config.json\)"):
+        check_base(other, several / "triage/models/base", remedy="another")
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        ({}, r"kind': `transformers serve` can't serve adapters beside a base\n.*set it to vllm, with adapter lora"),
+        ({"kind": "endpoint", "url": "http://x/v1", "names": {"base": "b", "tuned": "t"}}, r"kind': an endpoint that"),
+        (BLOCK, r"adapter': with an adapter folded in, the weights are those of one task\n.*set it to lora"),
+    ],
+)
+def test_a_server_that_can_not_hold_several_is_refused(tmp_path: Path, block: dict[str, Any], words: str) -> None:
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+    if block:
+        change_params(tmp_path, {"benchmark.server": block})
+    with pytest.raises(HallmarkError, match=words):
+        server_of(load_params(tmp_path / "params.yaml"))
+
+
+def test_one_server_has_room_for_all_ranks_and_all_adapters_in_a_batch(several: Path, tmp_path: Path) -> None:
+    for name in ("triage", "refunds"):
+        (tmp_path / name).symlink_to(several / name / "models/release")
+    line = vllm.command(["base", "triage", "refunds"], tmp_path, 8000, "127.0.0.1", server(adapter="lora"))
+    assert line[-3:] == ["--lora-modules", "triage=triage", "refunds=refunds"]
+    assert line[line.index("--max-loras") + 1] == "2"
+    assert line[line.index("--max-lora-rank") + 1] == "32"
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a base and two adapters over it that change every answer."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = make_benchmark_workspace(tmp_path_factory.mktemp("two"))
+    shutil.copytree(folder / "models/adapter", folder / "models/other")
+    weights = load_file(folder / "models/adapter/adapter_model.safetensors")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        other = {name: torch.randn_like(at) * 0.5 if "lora_B" in name else at for name, at in weights.items()}
+    save_file(other, folder / "models/other/adapter_model.safetensors")
+    return folder
+
+
+def test_what_is_written_to_serve_elsewhere_is_what_the_adapters_were_trained_over(
+    two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    from stages.common.model import load_tuned
+
+    monkeypatch.chdir(two)
+    adapters = {"one": Path("models/adapter"), "other": Path("models/other")}
+    target = tmp_path / "joined"
+    write(adapters, target, 8000, server(adapter="lora"))
+    assert {path.name for path in target.iterdir()} == {"base", "one", "other"}
+    assert capsys.readouterr().out.endswith("--lora-modules one=one other=other\n")
+    said = []
+    for name, adapter in adapters.items():
+        assert {file.name for file in (target / name).iterdir()} == {file.name for file in adapter.iterdir()}
+        own = {"dtype": "bfloat16", "attention": "eager", "device": "cpu", "merge": False}
+        trained = load_tuned(Path("models/base"), adapter, **own)
+        served = AutoModelForCausalLM.from_pretrained(
+            target / "base", dtype=torch.bfloat16, attn_implementation="eager"
+        )
+        models = [trained, PeftModel.from_pretrained(served, target / name)]
+        with torch.no_grad():
+            logits = [model(torch.arange(9, 40)[None]).logits for model in models]
+        assert torch.equal(*logits)
+        said.append(logits[0])
+    assert not torch.allclose(*said)
+    with pytest.raises(HallmarkError, match="is there already"):
+        write(adapters, target, 8000, server(adapter="lora"))
+
+
+@NEEDED
+@pytest.mark.full
+def test_one_server_answers_by_name_as_each_adapter_alone_does(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx
+
+    from stages.common.server import Server, served, served_together
+
+    monkeypatch.chdir(two)
+    adapters = {"one": Path("models/adapter"), "other": Path("models/other")}
+
+    def ask(running: Server, model: str) -> str:
+        body = {"model": model, "temperature": 0, "max_tokens": 24, "logprobs": True} | running.fields
+        body["messages"] = [{"role": "user", "content": "Order 1 arrived broken"}]
+        answer = httpx.post(f"{running.url}/chat/completions", json=body, timeout=WAIT, trust_env=False)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["choices"][0]["message"]["content"])
+
+    settings = server(adapter="lora")
+    with served_together(adapters, 0, settings, CPU) as running:
+        listed = httpx.get(f"{running.url}/models", trust_env=False).json()["data"]
+        assert {model["id"] for model in listed} == {"base", *adapters}
+        together = {model: ask(running, model) for model in ("base", *adapters)}
+    assert len(set(together.values())) == 3
+    for name, adapter in adapters.items():
+        with served({"tuned": 0}, adapter, settings, CPU) as alone:
+            assert ask(alone["tuned"], "tuned") == together[name]
+
+
+@NEEDED
+@pytest.mark.full
+def test_two_stamped_projects_in_one_repository_are_served_by_one_command(tmp_path: Path) -> None:
+    """As docs/several.md has it, with the tiny model; from the raw rows to answers under two names."""
+    import httpx
+
+    top = tmp_path / "adapters"
+    top.mkdir()
+    shell("git init -q -b main && echo /.dvc-cache/ > .gitignore", top)
+    source = clean_copy(tmp_path / "hallmark")
+    for name, kind in (("refunds", "extraction"), ("triage", "classification")):
+        values = ["initialise_git=no", f"project_slug={name}", f"kind={kind}"]
+        run(top, "cookiecutter", str(source), "--directory", "template", "--no-input", *values)
+        tiny_model(top / name)
+        change_params(top / name, {"benchmark.server": BLOCK | {"adapter": "lora"}, "sft.learning_rate": 0.03})
+        shell("dvc cache dir ../.dvc-cache && dvc config cache.type reflink,hardlink,copy", top / name)
+    shell("git add -A && git commit -qm stamped", top)
+    for name in ("refunds", "triage"):
+        run(top / name, "dvc", "repro", "--quiet")
+    refused = stage(top / "triage", "join", "models/release", "../refunds/models/release", check=False)
+    assert "the gate did not pass this adapter" in refused.stderr
+    port = free_port(0)
+    options = ["--ungated", "--port", str(port), "models/release", "../refunds/models/release"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.join", *options],
+        cwd=top / "triage",
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        url = f"http://127.0.0.1:{port}/v1"
+        assert (
+            process.stdout.readline() == f"{url} answers as the models 'base', 'triage', 'refunds'; Ctrl-C stops it\n"
+        )
+        said = set()
+        for model in ("base", "triage", "refunds"):
+            messages = [{"role": "user", "content": "My parcel is broken"}]
+            body = {"model": model, "temperature": 0, "max_tokens": 24, "messages": messages}
+            answer = httpx.post(f"{url}/chat/completions", json=body, timeout=WAIT, trust_env=False).json()
+            said.add(answer["choices"][0]["message"]["content"])
+        assert len(said) == 3
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+    assert left_over(top / "triage") == []
