@@ -84,7 +84,7 @@ class Task(Block):
     @model_validator(mode="after")
     def _calls_where_they_are_formatted(self) -> Task:
         if self.tool_format == "template" and self.kind != "tool_call":
-            raise ValueError(f"task.tool_format: a {self.kind} task has no calls; set it to json")
+            raise ValueError("task.tool_format: only tasks of kind tool_call have calls; set it to json")
         return self
 
 
