@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stages.common.chat_template import SAMPLE, TOOLS, answer_text, calling, tool_form, with_calls
 from stages.common.endpoint import answer_of
 from stages.common.errors import HallmarkError
-from stages.common.files import BASE, HOLDOUT, REPORTS, TRAIN, VALIDATION
+from stages.common.files import ADAPTER, BASE, HOLDOUT, REPORTS, TRAIN, VALIDATION
 from stages.common.linear import right_labels
 from stages.common.model import IGNORED, load_base, load_tokenizer
 from stages.common.params import Params, load_params
@@ -400,3 +400,39 @@ def test_llama_stops_at_the_record_that_calls_twice(tmp_path: Path, monkeypatch:
     run_base(params)
     with pytest.raises(HallmarkError, match="record 'T-3' makes 2 calls at once"):
         run_sft(params)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_a_server_answers_is_read_and_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    """`transformers serve` gets the tools with each request, and may hand the calls back taken out of the text."""
+    from stages.base import run as run_base
+    from stages.benchmark import run as run_benchmark
+    from stages.common.server import free_port, served
+    from stages.dpo import run as run_dpo
+    from stages.eval import run as run_eval
+    from stages.sft import run as run_sft
+
+    form = FAMILIES[family]
+    calls = TWO if form.between else [ONE]
+    params = workspace(tmp_path, family, monkeypatch, **LEARNS, **{"benchmark.max_tokens": 120})
+    for file, count in ((TRAIN, 24), (VALIDATION, 4), (HOLDOUT, 5)):
+        write_records(file, calling_records(count, calls))
+    run_base(params)
+    run_sft(params)
+    run_dpo(params)
+    server = params.benchmark.server
+    assert server.kind == "transformers"
+    with served({"tuned": free_port(0)}, ADAPTER, server, params.compute) as servers:
+        names = {"base": "tuned", "tuned": "tuned"}
+        engine = {"kind": "endpoint", "url": servers["tuned"].url, "names": names, "key": None}
+        change_params(tmp_path, {"eval.engine": engine | {"concurrency": 2, "timeout": 60.0}})
+        run_eval(load_params(), "tuned")
+    rows = read_predictions("tuned")
+    assert {(form.read(row["prediction"]) == calls, row["outcome"]) for row in rows} == {(True, "pass")}
+    run_benchmark(params)
+    level = json.loads((REPORTS / "benchmark.json").read_text(encoding="utf-8"))["models"]["tuned"]["levels"][0]
+    assert (level["errors"], level["timeouts"], level["requests"]) == (0, 0, 4)
+    assert level["output_tokens"] > 4 * 20
