@@ -271,6 +271,7 @@ def row_of(completion: Any, **columns: Any) -> dict[str, Any]:
     [
         ("llama-3.2-3b", TWO, r"record 'R-7' makes 2 calls at once, .* takes one\n.*leave such records out"),
         ("qwen3-0.6b", [{"name": "mend", "arguments": "{}"}], "not just a name and an object of arguments"),
+        ("llama-3.2-3b", {"name": "mend", "parameters": {}}, "not just a name and an object of arguments"),
         ("qwen3-0.6b", [ONE | {"id": "call-1"}], "not just a name and an object of arguments"),
         ("qwen3-0.6b", [{"name": 'me"nd', "arguments": {}}], "can't be read back"),
     ],

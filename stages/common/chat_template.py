@@ -159,7 +159,7 @@ def tool_form(task: Task, tokenizer: PreTrainedTokenizerBase) -> ToolForm | None
         raise unfit("writes no tool calls as JSON objects of name and arguments")
     start, end, name, arguments = found
     before, after, between = text[:start], text[end:], None
-    with contextlib.suppress(HallmarkError):  # some refuse several calls at once
+    with contextlib.suppress(HallmarkError, ValueError):  # some refuse several calls at once
         both = answer_text(tokenizer, SAMPLE, calling(CALLS), TOOLS)
         one, two = (_place(both, call) for call in CALLS)
         if one and two and both[: one[0]] == before and both[two[1] :] == after:
@@ -187,9 +187,9 @@ def calling(calls: list[Call]) -> Messages:
 def with_calls(
     tokenizer: PreTrainedTokenizerBase, form: ToolForm, row: dict[str, Any], answer: str, path: Path
 ) -> Messages:
-    """A record's answer, of JSON calls, as the template takes them; any other as it stands. ValueError as in `tokenize`.
+    """A record's answer with its JSON calls as the template takes them; any other as it stands.
 
-    What is trained must be read back as the same calls when the model writes it, or it is an error.
+    ValueError as in `tokenize`. What is trained must be read back as the same calls when the model writes it, or it is an error.
     """
 
     def unfit(problem: str, remedy: str) -> HallmarkError:
@@ -199,7 +199,7 @@ def with_calls(
     said = row[answer][-1]["content"]
     calls = calls_in(said)
     if not calls:
-        if answer == "completion" and has_odd_call(said):
+        if answer == "completion" and (has_odd_call(said) or form.read(said)):
             raise unfit("has a call that is not just a name and an object of arguments", "write each call so")
         return list(row[answer])
     if len(calls) > 1 and form.between is None:
