@@ -21,7 +21,7 @@ from stages.common.files import (
     write_text,
 )
 from stages.common.measured import measured
-from stages.common.params import FolderBase, HubBase, PackageBase, Params, load_params
+from stages.common.params import FolderBase, HubBase, PackageBase, Params, Task, load_params
 
 log = logging.getLogger("base")
 
@@ -132,12 +132,13 @@ def check_sha256(file: Path, expected: str) -> None:
         )
 
 
-def settle(folder: Path, variables: dict[str, Any]) -> None:
-    """Fix what the chat template reads, and see that generation stops where the template ends an answer.
+def settle(folder: Path, variables: dict[str, Any], task: Task) -> None:
+    """Fix what the chat template reads, see that it knows tools where it has to, and that generation stops where it ends
+    an answer.
 
     Everything later reads both from the folder, so training, evaluation and any server do the same.
     """
-    from stages.common.chat_template import check_dates, end_of_turn, with_variables
+    from stages.common.chat_template import check_dates, end_of_turn, tool_form, with_variables
     from stages.common.model import load_tokenizer
 
     tokenizer = load_tokenizer(folder)
@@ -155,6 +156,7 @@ def settle(folder: Path, variables: dict[str, Any]) -> None:
         if settings.pop("chat_template", None) is not None:  # older folders hold it there: one of the two is enough
             write_json(folder / "tokenizer_config.json", settings)
     check_dates(tokenizer)
+    tool_form(task, tokenizer)
     end = end_of_turn(tokenizer)
     file, config = folder / "generation_config.json", read_json(folder / "config.json")
     names = ("bos_token_id", "eos_token_id", "pad_token_id")
@@ -209,7 +211,7 @@ def run(params: Params) -> None:
             "revision": revision,
             "licence": base.licence,
         }
-        settle(folder, base.chat_template_kwargs)
+        settle(folder, base.chat_template_kwargs, params.task)
         report |= describe(folder)
     write_json(REPORTS / "base.json", report)
     log.info("%s: %s, %.1f million parameters", base.name, report["architecture"], report["parameters"] / 1e6)

@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from stages.common.chat_template import tool_form
 from stages.common.errors import HallmarkError, run_stage
 from stages.common.files import (
     ADAPTER,
@@ -68,26 +69,29 @@ def run(params: Params) -> None:
 def load_pairs(
     path: Path, tokenizer: PreTrainedTokenizerBase, params: Params
 ) -> tuple[list[dict[str, Any]], Counter[str]]:
-    """The records with a worse answer as TRL reads them (`prompt`, `chosen`, `rejected`), and how many were left out.
+    """The records with a worse answer as TRL trains on them (`prompt_ids`, `chosen_ids`, `rejected_ids`), and how many
+    were left out.
 
     No pair is cut: one over `dpo.max_length` tokens is an error or is left out, as `dpo.too_long` says. Nor is it one
     where the worse answer is the answer itself, as that of a model that was right.
     """
     rows: list[dict[str, Any]] = []
     left_out: Counter[str] = Counter()
+    form = tool_form(params.task, tokenizer)
     for row in read_records(path).iter_rows(named=True):
         if row["rejected"] is None:
             left_out["without"] += 1
-        elif row["rejected"] == row["completion"]:
+            continue
+        if row["rejected"] == row["completion"]:
             left_out["same"] += 1
-        elif not all(
-            fits(len(tokenized(row, answer, tokenizer, path)[0]), row["id"], answer, path, "dpo", params.dpo)
-            for answer in ANSWERS
-        ):
-            left_out["too_long"] += 1
+            continue
+        (chosen, start), (rejected, _) = (tokenized(row, answer, tokenizer, path, form) for answer in ANSWERS)
+        lengths = zip(ANSWERS, (len(chosen), len(rejected)), strict=True)
+        if all(fits(length, row["id"], answer, path, "dpo", params.dpo) for answer, length in lengths):
+            # Both start with the same prompt, which `tokenized` has checked.
+            rows.append({"prompt_ids": chosen[:start], "chosen_ids": chosen[start:], "rejected_ids": rejected[start:]})
         else:
-            pair = {"prompt": row["prompt"], "chosen": row["completion"], "rejected": row["rejected"]}
-            rows.append(pair | {"tools": row["tools"]})
+            left_out["too_long"] += 1
     return rows, left_out
 
 

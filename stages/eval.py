@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+from stages.common.chat_template import tool_form
 from stages.common.errors import HallmarkError, run_stage
 from stages.common.files import ADAPTER, BASE, HOLDOUT, REPORTS, write_json
 from stages.common.measured import measured
@@ -22,6 +23,7 @@ from stages.common.predictions import Row, prediction, readable, write_rows
 from stages.common.records import read_records
 from stages.common.scoring import Score, Scorer
 from stages.common.task import Task
+from stages.common.tool_form import ToolForm, calls_in
 
 log = logging.getLogger("eval")
 
@@ -32,16 +34,18 @@ Answers = list[tuple[Any, Score]]
 def run(params: Params, model: str) -> None:
     """Generate, score, and write reports/eval/<model>/predictions.jsonl and metrics.json."""
     from stages.common.compute import set_up
+    from stages.common.model import load_tokenizer
 
     settings, task = params.eval, Task(params.task)
     set_up(params.compute, params.seed)
-    scorer = Scorer(task, settings.policy)
+    form = tool_form(params.task, load_tokenizer(BASE))
+    scorer = Scorer(task, settings.policy, form)
     records = read_records(HOLDOUT).rows(named=True)
     if not records:
         raise HallmarkError("holds no record", file=HOLDOUT, remedy="raise split.holdout")
     with measured(f"eval_{model}") as measure, ExitStack() as stack:
         start = time.perf_counter()
-        make = engines(params, model, task, stack)
+        make = engines(params, model, task, form, stack)
         from stages.common.harness import evaluate
 
         def answer(places: list[int], batch_size: int, *, constrained: bool = False) -> tuple[Answers, float, float]:
@@ -51,7 +55,7 @@ def run(params: Params, model: str) -> None:
             return answers, round(time.perf_counter() - began, 2), round(engine.spent, 2)
 
         log.info("%s: %d records in batches of %d", model, len(records), settings.batch_size)
-        unreachable = out_of_reach(records, settings.max_new_tokens)
+        unreachable = out_of_reach(records, settings.max_new_tokens, form)
         measure["load_seconds"] = round(time.perf_counter() - start, 2)
         answers, seconds, pure = answer(list(range(len(records))), settings.batch_size)
         tokens = sum(answer.tokens for answer, _ in answers)
@@ -99,7 +103,9 @@ def run(params: Params, model: str) -> None:
     )
 
 
-def engines(params: Params, model: str, task: Task, stack: ExitStack) -> Callable[[int, bool], Any]:
+def engines(
+    params: Params, model: str, task: Task, form: ToolForm | None, stack: ExitStack
+) -> Callable[[int, bool], Any]:
     """What makes the engine of `eval.engine` for a batch size, constrained by the schema or not.
 
     The model is loaded once, or its server started, until `stack` ends. The base is loaded without a look at the adapter.
@@ -126,7 +132,7 @@ def engines(params: Params, model: str, task: Task, stack: ExitStack) -> Callabl
                 timeout=asked.timeout,
             )
         return lambda _, constrained: Endpoint(
-            asked, asked.names[model], **shared, schema=answer_schema(task) if constrained else None
+            asked, asked.names[model], **shared, form=form, schema=answer_schema(task) if constrained else None
         )
     from stages.common.harness import Engine
     from stages.common.model import load_base, load_tokenizer, load_tuned
@@ -153,12 +159,15 @@ def engines(params: Params, model: str, task: Task, stack: ExitStack) -> Callabl
     return make
 
 
-def out_of_reach(records: list[Row], limit: int) -> int:
+def out_of_reach(records: list[Row], limit: int, form: ToolForm | None) -> int:
     """How many records are due an answer that is longer than may be generated: they can't pass."""
     from stages.common.model import load_tokenizer
 
     tokenizer = load_tokenizer(BASE)
-    lengths = [len(tokenizer(readable(record)["target"], add_special_tokens=False).input_ids) for record in records]
+    due = [readable(record)["target"] for record in records]
+    if form:
+        due = [form.write(calls) if (calls := calls_in(target)) else target for target in due]
+    lengths = [len(tokenizer(text, add_special_tokens=False).input_ids) for text in due]
     log.info("the longest answer that is due has %d tokens; eval.max_new_tokens is %d", max(lengths), limit)
     found = sum(length >= limit for length in lengths)
     if found:

@@ -20,7 +20,7 @@ from typing import Any
 from stages.common.errors import HallmarkError, run_stage
 from stages.common.files import REPORTS, write_text
 from stages.common.params import Params, load_params
-from stages.common.reports import OUTCOMES, Prediction, Report, check_paired, read_predictions
+from stages.common.reports import OUTCOMES, Prediction, Report, check_paired, read_as, read_predictions
 
 VERDICTS = {
     "pass": "Pass",
@@ -96,7 +96,7 @@ def island(base: list[Prediction], tuned: list[Prediction], limit: int) -> list[
             "target": cut(two["target"], limit),
             "models": [
                 {
-                    "text": cut(row["prediction"], limit),
+                    "text": cut(read_as(row) or row["prediction"], limit),
                     "outcome": row["outcome"],
                     "reason": clip(row["reason"] or "", 300),
                     "cut_off": row["finish"] == "length",

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.common.chat_template import tool_form
 from stages.common.errors import HallmarkError, run_stage
 from stages.common.files import (
     BASE,
@@ -54,9 +55,9 @@ def load_dataset(path: Path, tokenizer: PreTrainedTokenizerBase, params: Params)
     """
     import datasets
 
-    rows, dropped = [], 0
+    form, rows, dropped = tool_form(params.task, tokenizer), [], 0
     for row in read_records(path).iter_rows(named=True):
-        ids, start = tokenized(row, "completion", tokenizer, path)
+        ids, start = tokenized(row, "completion", tokenizer, path, form)
         if fits(len(ids), row["id"], "completion", path, "sft", params.sft):
             rows.append({"input_ids": ids, "labels": [IGNORED] * start + ids[start:]})
         else:

@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from stages import dpo, sft
+from stages.common.chat_template import end_of_turn
 from stages.common.errors import HallmarkError
 from stages.common.files import ADAPTER, BASE, SFT_ADAPTER, TRAIN, VALIDATION, read_json, sha256_folder
 from stages.common.model import load_tokenizer
@@ -185,8 +186,9 @@ def test_a_record_without_a_pair_is_counted_and_one_too_long_is_named(
     change_params(folder, {"dpo.too_long": "drop"})
     rows, left_out = dpo.load_pairs(TRAIN, tokenizer, load_params())
     assert left_out == {"without": 2, "same": 2, "too_long": 2}
-    assert [row["rejected"] for row in rows] == [[WORSE]] * 4
-    assert [row["chosen"] for row in rows] == [[ANSWER]] * 4
+    end = tokenizer.decode([end_of_turn(tokenizer)])
+    for answer, due in (("rejected", WORSE), ("chosen", ANSWER)):
+        assert [tokenizer.decode(row[f"{answer}_ids"]).split(end)[0] for row in rows] == [due["content"]] * 4
     write_records(TRAIN, with_pairs(6, None, ANSWER))
     with pytest.raises(HallmarkError) as caught:
         dpo.load_training_pairs(tokenizer, load_params())
@@ -221,7 +223,8 @@ def test_each_record_keeps_its_own_tools(tmp_path: Path, monkeypatch: pytest.Mon
         [False, True],
     ]
     assert all(text.count("properties") == (text is not said[0]) for text in said)
-    assert [row["tools"] for row in dpo.load_pairs(TRAIN, tokenizer, params)[0]] == [None, *tools]
+    pairs, _ = dpo.load_pairs(TRAIN, tokenizer, params)
+    assert all(text.startswith(tokenizer.decode(row["prompt_ids"])) for row, text in zip(pairs, said, strict=True))
 
 
 def running(output: str) -> list[str]:

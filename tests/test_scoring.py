@@ -54,7 +54,13 @@ DUE = {
 def make_scorer(folder: Path, kind: str = "extraction", schema: Any = SCHEMA, **policy: str) -> Scorer:
     file = folder / "schema.json"
     file.write_text(json.dumps(schema), encoding="utf-8")
-    values = {"kind": kind, "system_prompt": "Do it.", "schema": str(file) if schema else None, "refusal": REFUSAL}
+    values = {
+        "kind": kind,
+        "system_prompt": "Do it.",
+        "tool_format": "json",
+        "schema": str(file) if schema else None,
+        "refusal": REFUSAL,
+    }
     return Scorer(Task(TaskParams.model_validate(values)), policy)
 
 

@@ -30,7 +30,13 @@ SCHEMA = {
 def make_task(folder: Path, schema: Any = SCHEMA, kind: str = "extraction") -> Task:
     file = folder / "schema.json"
     file.write_text(json.dumps(schema), encoding="utf-8")
-    values = {"kind": kind, "system_prompt": "Do it.", "schema": str(file), "refusal": '{"refusal":"policy"}'}
+    values = {
+        "kind": kind,
+        "system_prompt": "Do it.",
+        "tool_format": "json",
+        "schema": str(file),
+        "refusal": '{"refusal":"policy"}',
+    }
     return Task(TaskParams.model_validate(values))
 
 

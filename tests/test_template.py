@@ -86,8 +86,9 @@ def expected(source: Path, kind: str = "extraction", licence: str = "Apache-2.0"
             found |= {f"{name}/{inner}": content for inner, content in files(target).items()}
         else:
             found[name] = target.read_bytes()
-    del found["data/params.yaml"]
-    return found
+    return {
+        name: content for name, content in found.items() if not name.startswith(("data/params.yaml", "data/bases/"))
+    }
 
 
 KINDS = ["extraction", "classification", "tool_call", "text"]
@@ -101,6 +102,7 @@ CHOICES = [  # every option of every choice stands here once or more
         "licence": "LicenseRef-Proprietary",
         "ci": "gitlab",
     },
+    {"kind": "tool_call", "base_model": "qwen3-0.6b"},
     {"kind": "text", "base_model": "phi-3.5-mini", "dvc_remote": "gs", "ci": "github"},
     {"kind": "classification", "base_model": "own", "dvc_remote": "azure", "ci": "gitlab"},
     {"kind": "text", "dvc_remote": "ssh", "licence": "MIT"},
@@ -166,6 +168,8 @@ def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(tmp_path: Path, cho
     params = load_params(project / "params.yaml")
     assert params.certify.name == "my-domain"
     assert params.task.kind == choice["kind"]
+    own_form = choice["kind"] == "tool_call" and choice.get("base_model") == "qwen3-0.6b"
+    assert (params.task.tool_format, params.data.tools) == (("template", "tools") if own_form else ("json", None))
     assert (project / params.data.path).exists()
     reference = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()
     commented = {line.split(":")[0] for line in reference if "  # " in line}
@@ -208,7 +212,11 @@ def tiny_model(project: Path) -> None:
         "path": "tiny",
         "chat_template_kwargs": {},
     }
-    change_params(project, TINY | {"base": base, "mask.ner": {"engine": "none", "model": None}, "mask.workers": 1})
+    change_params(
+        project,
+        TINY
+        | {"base": base, "task.tool_format": "json", "mask.ner": {"engine": "none", "model": None}, "mask.workers": 1},
+    )
     make_tiny_base(project / "tiny")
 
 

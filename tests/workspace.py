@@ -66,7 +66,8 @@ def make_tiny_workspace(folder: Path, overrides: dict[str, Any] | None = None, r
         "path": "tiny",
         "chat_template_kwargs": {},
     }
-    make_workspace(folder, TINY | {"base": base} | (overrides or {}), rows)
+    json_calls = {"task.tool_format": "json"}  # its chat template knows no tools
+    make_workspace(folder, TINY | {"base": base} | json_calls | (overrides or {}), rows)
     make_tiny_base(folder / "tiny")
     return folder
 

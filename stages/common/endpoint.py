@@ -21,6 +21,7 @@ from stages.common.errors import HallmarkError
 from stages.common.harness import Answer
 from stages.common.params import EndpointEngine
 from stages.common.task import Task
+from stages.common.tool_form import ToolForm
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
@@ -31,7 +32,7 @@ PAUSES = (1.0, 4.0)  # seconds before a request is sent a second and a third tim
 class Endpoint(LM):
     """Answers by a server's model of that `name`; `schema`: the server is asked to constrain answers by it.
 
-    `fields` are what every request to it must say besides.
+    `fields` are what every request to it must say besides; `form`: how the model was trained to write calls.
     """
 
     def __init__(
@@ -43,16 +44,18 @@ class Endpoint(LM):
         source: Path,
         schema: dict[str, Any] | None = None,
         fields: dict[str, str] | None = None,
+        form: ToolForm | None = None,
     ) -> None:
         super().__init__()
+        self._form = form
         self.max_new_tokens = max_new_tokens
         self.spent = 0.0  # seconds until all answers were there
         self._settings, self._source = settings, source
         self._body: dict[str, Any] = {"model": name, "max_tokens": max_new_tokens, "temperature": 0, "stream": False}
         self._body |= fields or {}
         if schema is not None:
-            form = {"name": "answer", "schema": schema, "strict": True}
-            self._body["response_format"] = {"type": "json_schema", "json_schema": form}
+            asked = {"name": "answer", "schema": schema, "strict": True}
+            self._body["response_format"] = {"type": "json_schema", "json_schema": asked}
 
     @property
     def tokenizer_name(self) -> str:
@@ -99,7 +102,7 @@ class Endpoint(LM):
             try:
                 response = await client.post("chat/completions", json=body)
                 response.raise_for_status()
-                return answer_of(response.json())
+                return answer_of(response.json(), self._form)
             except httpx.HTTPStatusError as error:
                 status = error.response.status_code
                 problem, final = f"HTTP {status}", status < 500 and status not in (408, 429)
@@ -143,8 +146,8 @@ def answer_schema(task: Task) -> dict[str, Any]:
     return {"anyOf": [inner, {"const": json.loads(task.render(task.refusal))}]} | shared
 
 
-def answer_of(response: dict[str, Any]) -> Answer:
-    """The text of a chat completion, as served. Calls that the server took out of the text are JSON again, as trained."""
+def answer_of(response: dict[str, Any], form: ToolForm | None = None) -> Answer:
+    """The text of a chat completion, as served. Calls that the server took out of the text are text again, as trained."""
     choice = response["choices"][0]
     text = choice["message"].get("content") or ""
     if calls := choice["message"].get("tool_calls"):
@@ -152,6 +155,7 @@ def answer_of(response: dict[str, Any]) -> Answer:
         for call in made:
             with contextlib.suppress(ValueError, TypeError):  # what is no JSON stays as it came, and counts as that
                 call["arguments"] = json.loads(call["arguments"])
-        text = json.dumps(made[0] if len(made) == 1 else made, ensure_ascii=False, separators=(",", ":"))
+        plain = json.dumps(made[0] if len(made) == 1 else made, ensure_ascii=False, separators=(",", ":"))
+        text = form.write(made) if form else plain
     finish = "length" if choice.get("finish_reason") == "length" else "stop"
     return Answer.of(text, (response.get("usage") or {}).get("completion_tokens", 0), finish)

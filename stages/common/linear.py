@@ -10,7 +10,7 @@ from typing import Any
 
 from stages.common.labels import right_labels
 from stages.common.params import Compare
-from stages.common.reports import Prediction, Report, check_paired, read_predictions
+from stages.common.reports import Prediction, Report, check_paired, read_as, read_predictions
 from stages.common.stats import ClusterBootstrap, judge, mcnemar
 from stages.common.task import Task
 
@@ -38,7 +38,7 @@ def against_linear(
     check_paired("classical", linear, "tuned", tuned)
     groups = [row["group"] for row in tuned]
     right = {
-        model: right_labels(task, list(names), [(row["target"], row["prediction"]) for row in rows])
+        model: right_labels(task, list(names), [(row["target"], read_as(row)) for row in rows])
         for model, rows in zip(MODELS, (linear, base, tuned), strict=True)
     }
     labels = []

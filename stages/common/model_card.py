@@ -103,6 +103,9 @@ base = {load}, quantization_config=nf4).dequantize()"""
         )
     else:
         load = f"base = {load})"
+    tools = "tools=tools, " if params.data.tools else ""
+    if params.task.tool_format == "template":
+        note += "Calls of `tools` (JSON Schemas) come in the form of its chat template.\n\n"
     return f"""{note}```python
 from peft import PeftModel
 from transformers import {imports}
@@ -111,7 +114,7 @@ from transformers import {imports}
 model = PeftModel.from_pretrained(base, ".")  # this folder
 tokenizer = AutoTokenizer.from_pretrained(".")
 messages = [{{"role": "system", "content": system_prompt}}, {{"role": "user", "content": text}}]
-inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+inputs = tokenizer.apply_chat_template(messages, {tools}add_generation_prompt=True, return_tensors="pt", return_dict=True)
 output = model.generate(**inputs, max_new_tokens={params.eval.max_new_tokens}, do_sample=False)
 print(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 ```

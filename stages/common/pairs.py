@@ -27,6 +27,10 @@ class PairTrainer(DPOTrainer):
             # rounding away from the adapter of sft, and AdamW's small steps would be rounded away.
             tensor.data = model.get_parameter(name.replace(".default.", ".ref.")).detach().float().clone()
 
+    def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
+        """The pairs are tokens already, as their lengths were checked; TRL would make them anew from messages."""
+        return dataset
+
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
         """TRL's loss. PEFT would cast every input to fp32, the adapters' type, only for autocast to cast it back."""
         with disable_input_dtype_casting(model, active=self.args.bf16):

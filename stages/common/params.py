@@ -72,12 +72,19 @@ class Task(Block):
     kind: Literal["extraction", "classification", "tool_call", "text"]
     system_prompt: Text
     schema_file: Text | None = Field(alias="schema")
+    tool_format: Literal["json", "template"]
     refusal: Text | None
 
     @model_validator(mode="after")
     def _schema_where_needed(self) -> Task:
         if self.kind != "text" and self.schema_file is None:
             raise ValueError(f"task.schema: a {self.kind} task needs a JSON Schema file")
+        return self
+
+    @model_validator(mode="after")
+    def _calls_where_they_are_formatted(self) -> Task:
+        if self.tool_format == "template" and self.kind != "tool_call":
+            raise ValueError("task.tool_format: only tasks of kind tool_call have calls; set it to json")
         return self
 
 
@@ -455,6 +462,19 @@ class Params(Block):
         if self.dpo.enabled and self.data.rejected is None:
             raise ValueError(
                 "dpo.enabled: there are no worse answers to learn from; name their column in data.rejected, or set it to false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tools_where_the_template_shows_them(self) -> Params:
+        if self.task.tool_format == "template" and self.data.tools is None:
+            raise ValueError(
+                "task.tool_format: with template the chat template shows the model its tools; name their column in "
+                "data.tools, or set it to json"
+            )
+        if self.task.tool_format == "template" and self.eval.constrained:
+            raise ValueError(
+                "eval.constrained: constrained decoding knows JSON only; set it to 0, or task.tool_format to json"
             )
         return self
 

@@ -37,6 +37,7 @@ def prediction(record: Row, text: str, score: Score, *, finish: str, tokens: int
         "reason": score.reason,
         "fields": score.fields,
         "retrieved": score.retrieved,
+        **({} if score.read is None else {"read": score.read}),
     }
 
 

@@ -96,6 +96,11 @@ def read_predictions(model: str) -> list[Prediction]:
     return rows
 
 
+def read_as(row: Prediction) -> str:
+    """The answer in the form of a target: calls in the chat template's own form are read (empty where they can't be)."""
+    return str(row.get("read", row["prediction"]))
+
+
 def check_paired(one: str, first: list[Prediction], two: str, second: list[Prediction]) -> None:
     """Raise unless both models answered the same records, in the same order."""
     path, remedy = predictions_of(one), "run `dvc repro eval`, so that both models answer the same holdout"

@@ -39,13 +39,14 @@ from typing import Any
 
 from stages.common import patterns
 from stages.common.task import Parsed, Task
+from stages.common.tool_form import ToolForm, calls_of
 
 Fields = list[dict[str, Any]]
 
 
 @dataclass(slots=True)
 class Score:
-    """How one prediction fares. The last five are None where the task's kind has no such thing."""
+    """How one prediction fares. The last six are None where the task's kind has no such thing."""
 
     parses: bool
     schema_valid: bool
@@ -60,25 +61,48 @@ class Score:
     tool_calls: bool | None = None  # and with the right arguments
     token_f1: float | None = None
     retrieved: bool | None = None  # whether context and input had what was due
+    read: str | None = None  # calls in the chat template's form, as a target has them; empty: no one can read them
 
 
 class Scorer:
-    """Scores predictions under one task. `policy` maps names to regular expressions that no answer may match."""
+    """Scores predictions under one task. `policy` maps names to regular expressions that no answer may match.
 
-    def __init__(self, task: Task, policy: Mapping[str, str] | None = None) -> None:
-        self.task = task
+    `form`: that in which predictions call tools, where it is the chat template's; targets are JSON all the same.
+    """
+
+    def __init__(self, task: Task, policy: Mapping[str, str] | None = None, form: ToolForm | None = None) -> None:
+        self.task, self._form = task, form
         self._policy = {name: re.compile(regex) for name, regex in sorted((policy or {}).items())}
         self._closed = closed_paths(task.schema) if task.schema else set()
 
     def score(self, *, input: str, context: str | None, target: str, prediction: str) -> Score:  # noqa: A002
         """Score the text `prediction` where `target` was due. `input` and `context` are what the model could read."""
-        due = self.task.parse(target)
-        said = due if prediction == target else self.task.parse(prediction)
+        due, read = self.task.parse(target), None
         try:
-            return self._score(due, said, input, context, target, prediction)
+            if self._form is None:
+                said = due if prediction == target else self.task.parse(prediction)
+            else:
+                said, read = self._called(due, prediction, self._form)
+            score = self._score(due, said, input, context, target, prediction)
         except RecursionError:
-            said = Parsed("invalid", parses=False, problem="nested too deeply")
-            return self._score(due, said, input, context, target, prediction)
+            said, read = Parsed("invalid", parses=False, problem="nested too deeply"), "" if self._form else None
+            score = self._score(due, said, input, context, target, prediction)
+        score.read = read
+        return score
+
+    def _called(self, due: Parsed, prediction: str, form: ToolForm) -> tuple[Parsed, str]:
+        """What a prediction in that form says, and the same as a target has it (see `Score.read`)."""
+        calls = form.read(prediction)
+        if calls is None:
+            said = self.task.parse(prediction)
+            if calls_of(said.value):
+                said = Parsed("invalid", parses=False, problem="calls, but not in the chat template's form")
+            return said, prediction if said.parses else ""
+        # One call, and a list of one, are written alike: which it is, the target says, or else the schema.
+        shapes = [calls, calls[0]] if isinstance(due.value, list) else [calls[0], calls]
+        texts = [self.task.render(shape) for shape in (shapes if len(calls) == 1 else [calls])]
+        readings = [(self.task.parse(text), text) for text in texts]
+        return next((reading for reading in readings if reading[0].kind != "invalid"), readings[0])
 
     def _score(
         self, due: Parsed, said: Parsed, source: str, context: str | None, target: str, prediction: str

@@ -9,11 +9,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from stages.common.chat_template import tokenize
+from stages.common.chat_template import other_prompt, tokenize, with_calls
 from stages.common.errors import HallmarkError
 from stages.common.files import BASE, canonical_json
 from stages.common.model import TRAINING, load_base
 from stages.common.params import Dpo, Params, Sft
+from stages.common.tool_form import ToolForm
 
 if TYPE_CHECKING:
     import torch
@@ -32,21 +33,22 @@ def load_frozen(params: Params, device: str, *, sharded: bool = False) -> PreTra
 
 
 def tokenized(
-    row: dict[str, Any], answer: Literal["completion", "rejected"], tokenizer: PreTrainedTokenizerBase, path: Path
+    row: dict[str, Any],
+    answer: Literal["completion", "rejected"],
+    tokenizer: PreTrainedTokenizerBase,
+    path: Path,
+    form: ToolForm | None,
 ) -> tuple[list[int], int]:
-    """The tokens of a record of `path` with this answer, and at which of them the answer starts."""
+    """The tokens of a record of `path` with this answer, and at which of them the answer starts.
+
+    `form`: how calls are written, where that is up to the chat template.
+    """
     tools = json.loads(row["tools"]) if row["tools"] else None
     try:
-        return tokenize(tokenizer, row["prompt"], row[answer], tools)
+        completion = with_calls(tokenizer, form, row, answer, path) if form else row[answer]
+        return tokenize(tokenizer, row["prompt"], completion, tools)
     except ValueError as error:
-        raise HallmarkError(
-            f"the chat template makes another prompt for a finished answer than for one to come; it differs from "
-            f"{str(error)!r} on, so the model would not be asked as it was trained",
-            file=path,
-            field="prompt",
-            remedy="fix what it reads with base.chat_template_kwargs (Qwen3: {enable_thinking: false}), "
-            "or use another base model",
-        ) from None
+        raise other_prompt(str(error), path) from None
 
 
 def fits(length: int, name: str, answer: str, path: Path, block: Literal["sft", "dpo"], limits: Sft | Dpo) -> bool:

@@ -51,12 +51,16 @@ if not Path("stages").is_dir() or not CHOICES.is_dir():
         "Clone with git (on Windows: `git -c core.symlinks=true clone`, in developer mode)"
     )
 params = Path("params.yaml").read_text(encoding="utf-8")
-for file in (CHOICES / "kinds" / KIND / "params.yaml", CHOICES / "bases" / f"{BASE}.yaml"):
-    params = changed(params, file.read_text(encoding="utf-8"))
+kind = CHOICES / "kinds" / KIND
+# What the kind has other, what the base has, and what the kind has other with that base.
+for file in (kind / "params.yaml", CHOICES / "bases" / f"{BASE}.yaml", kind / "bases" / f"{BASE}.yaml"):
+    if file.exists():
+        params = changed(params, file.read_text(encoding="utf-8"))
 params = changed(params, "certify.name: {{ cookiecutter.project_slug }}")
 Path("params.yaml").write_text(params, encoding="utf-8", newline="\n")
-(CHOICES / "kinds" / KIND / "params.yaml").unlink()
-shutil.move(CHOICES / "kinds" / KIND, "data")
+(kind / "params.yaml").unlink()
+shutil.rmtree(kind / "bases", ignore_errors=True)
+shutil.move(kind, "data")
 words = (CHOICES / "licences" / LICENCE).read_text(encoding="utf-8").replace("{holder}", HOLDER)
 Path("LICENSE").write_text(words, encoding="utf-8", newline="\n")
 if LICENCE != "Apache-2.0":  # what the pipeline's own files stay under

@@ -34,6 +34,15 @@ TOOLS: dict[str, dict[str, Any]] = {
     "book_train": {"to": {"enum": CITIES}, "day": {"enum": DAYS}, "class": {"enum": [1, 2]}},
     "set_reminder": {"about": {"type": "string", "minLength": 1}, "day": {"enum": DAYS}},
 }
+DOES = {
+    "book_room": "Reserve a room for a day, or for an hour of it",
+    "cancel_room": "Give a reserved room back",
+    "find_room": "Find a room that is large enough",
+    "order_items": "Order office supplies",
+    "train_times": "Look up when trains leave",
+    "book_train": "Buy a train ticket",
+    "set_reminder": "Remind the user of something",
+}
 OPTIONAL = {"book_room": ["hour"], "find_room": ["day"], "train_times": ["day"], "book_train": ["class"]}
 ABOUT = ["the audit", "the rent", "the birthday card", "the fire drill", "the contract", "the fair"]
 NONE = [
@@ -50,6 +59,18 @@ def signature(tool: str) -> str:
     """One line that says what a tool takes; `?` marks what may be left out."""
     arguments = [f"{name}{'?' if name in OPTIONAL.get(tool, []) else ''}" for name in TOOLS[tool]]
     return f"{tool}({', '.join(arguments)})"
+
+
+def parameters(tool: str) -> dict[str, Any]:
+    """What a tool takes, as a JSON Schema."""
+    required = [argument for argument in TOOLS[tool] if argument not in OPTIONAL.get(tool, [])]
+    return {"type": "object", "required": required, "properties": TOOLS[tool]}
+
+
+def function(tool: str) -> dict[str, Any]:
+    """A tool as chat templates and servers take it."""
+    about = {"name": tool, "description": DOES[tool], "parameters": parameters(tool)}
+    return {"type": "function", "function": about}
 
 
 def number(count: int, draw: random.Random) -> str:
@@ -132,7 +153,8 @@ def rows() -> list[dict[str, Any]]:
             text, tags = text.lower(), [*tags, "lower_case"]
         made.append({
             "id": f"R-{number_of_row:04}", "firm": draw.choices(firms, sizes)[0], "asked_by": person, "request": text,
-            "offered": "\n".join(["Tools:", *(signature(tool) for tool in sorted(offered))]), "calls": calls, "tags": tags,
+            "offered": "\n".join(["Tools:", *(signature(tool) for tool in sorted(offered))]),
+            "tools": [function(tool) for tool in sorted(offered)], "calls": calls, "tags": tags,
         })  # fmt: skip
     return made
 
@@ -140,9 +162,8 @@ def rows() -> list[dict[str, Any]]:
 def schema() -> dict[str, Any]:
     """A list of calls, each of one tool with that tool's arguments; a call's keys come in the order of `properties`."""
     options = []
-    for name, arguments in TOOLS.items():
-        required = [argument for argument in arguments if argument not in OPTIONAL.get(name, [])]
-        inner = {"type": "object", "additionalProperties": False, "required": required, "properties": arguments}
+    for name in TOOLS:
+        inner = {"type": "object", "additionalProperties": False} | parameters(name)
         options.append({"properties": {"name": {"const": name}, "arguments": inner}})
     call = {
         "type": "object",

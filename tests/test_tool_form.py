@@ -1,0 +1,439 @@
+"""Tool calls in the chat template's own form: read off real templates, trained on, read back, and scored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.common.chat_template import SAMPLE, TOOLS, answer_text, calling, tool_form, with_calls
+from stages.common.endpoint import answer_of
+from stages.common.errors import HallmarkError
+from stages.common.files import ADAPTER, BASE, HOLDOUT, REPORTS, TRAIN, VALIDATION
+from stages.common.linear import right_labels
+from stages.common.model import IGNORED, load_base, load_tokenizer
+from stages.common.params import Params, load_params
+from stages.common.params import Task as TaskParams
+from stages.common.records import write_records
+from stages.common.reports import read_as, read_predictions
+from stages.common.scoring import Score, Scorer
+from stages.common.task import Task, compact_json
+from stages.common.tool_form import ToolForm, calls_in
+from tests.families import make_family
+from tests.test_families import choice, made, records
+from tests.test_files import JSON
+from tests.workspace import ROOT, change_params
+
+QWEN = ToolForm("<tool_call>\n", "\n</tool_call>\n<tool_call>\n", "\n</tool_call>", "name", "arguments")
+LLAMA = ToolForm("", None, "", "name", "parameters")
+ONE = {"name": "mend", "arguments": {"item": "kettle"}}
+TWO = [ONE, {"name": "send", "arguments": {"to": "Bern", "days": 2}}]
+CALL = {
+    "type": "object",
+    "required": ["name", "arguments"],
+    "additionalProperties": False,
+    "properties": {"name": {"enum": ["mend", "send"]}, "arguments": {"type": "object"}},
+}
+SCHEMA = {"type": "array", "items": CALL}
+OFFERED = json.dumps([{"type": "function", "function": {"name": name, "parameters": {}}} for name in ("mend", "send")])
+TEMPLATE = {"task.kind": "tool_call", "task.tool_format": "template", "data.tools": "tools", "eval.max_new_tokens": 72}
+LEARNS = {  # enough for a tiny model to know two calls by heart
+    "sft.max_steps": 100,
+    "sft.eval_steps": 100,
+    "sft.learning_rate": 0.01,
+    "sft.lora.layers": None,
+    "sft.lora.r": 32,
+    "eval.max_new_tokens": 120,
+}
+PAIRS = {  # hardly a change: what the pairs are made of is what is looked at
+    "dpo.enabled": True,
+    "dpo.max_steps": 2,
+    "dpo.eval_steps": 2,
+    "dpo.learning_rate": 1e-6,
+    "data.rejected": "worse",
+}
+FAMILIES = {"qwen3-0.6b": QWEN, "llama-3.2-3b": LLAMA}
+ARGUMENTS = st.dictionaries(st.text(), JSON, max_size=3)
+CALLS = st.lists(
+    st.fixed_dictionaries({"name": st.from_regex(r"[A-Za-z0-9_.-]+", fullmatch=True), "arguments": ARGUMENTS}),
+    min_size=1,
+    max_size=3,
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The tokenizers of the tiny families, their templates settled as `base` does."""
+    folder = tmp_path_factory.mktemp("families")
+    found = {family: load_tokenizer(make_family(family, folder / family)) for family in FAMILIES}
+    for family, tokenizer in found.items():
+        kwargs = choice(family)["base"]["chat_template_kwargs"]
+        head = "".join(f"{{% set {name} = {json.dumps(value)} %}}" for name, value in kwargs.items())
+        tokenizer.chat_template = head + tokenizer.chat_template
+    return found
+
+
+def task_of(folder: Path, schema: Any = SCHEMA, refusal: str | None = None) -> Task:
+    (folder / "schema.json").write_text(json.dumps(schema), encoding="utf-8")
+    values = {"kind": "tool_call", "system_prompt": "Call.", "tool_format": "template", "refusal": refusal}
+    return Task(TaskParams.model_validate(values | {"schema": str(folder / "schema.json")}))
+
+
+def template_of(tokenizer: Any) -> ToolForm:
+    form = tool_form(TaskParams.model_construct(tool_format="template"), tokenizer)
+    assert form
+    return form
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_form_of_a_family_is_read_off_its_template(tokenizers: dict[str, Any], family: str) -> None:
+    assert template_of(tokenizers[family]) == FAMILIES[family]
+    assert tool_form(TaskParams.model_construct(tool_format="json"), tokenizers[family]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "form"),
+    [
+        ("qwen3", "qwen3-0.6b", QWEN),
+        ("qwen3_instruct_2507", "qwen3-0.6b", QWEN),
+        ("qwen2_5", "qwen3-0.6b", QWEN),
+        ("llama3_2", "llama-3.2-3b", LLAMA),
+        ("llama3_1", "llama-3.2-3b", LLAMA),
+        ("phi3_5", "qwen3-0.6b", "shows the model no tools"),
+        ("glm4moe", "qwen3-0.6b", "writes no tool calls as JSON"),  # as XML
+        ("gptoss", "qwen3-0.6b", "writes no tool calls as JSON"),  # the name stands before the JSON
+    ],
+)
+def test_the_published_templates_are_read(
+    tokenizers: dict[str, Any], monkeypatch: pytest.MonkeyPatch, name: str, family: str, form: Any
+) -> None:
+    """As TRL has them; of Qwen and Llama word for word what is in the models' repositories."""
+    import trl
+
+    tokenizer = tokenizers[family]
+    head = "{% set enable_thinking = false %}{% set date_string = '26 Jul 2024' %}"
+    text = (Path(trl.__file__).parent / f"chat_templates/{name}.jinja").read_text(encoding="utf-8")
+    monkeypatch.setattr(tokenizer, "chat_template", head + text)
+    if isinstance(form, str):
+        with pytest.raises(HallmarkError, match=form):
+            template_of(tokenizer)
+        return
+    assert template_of(tokenizer) == form
+    for calls in ([ONE], TWO) if form.between else ([ONE],):
+        text = answer_text(tokenizer, SAMPLE, calling(calls), TOOLS)
+        assert text == form.write(calls)
+        assert form.read(text) == calls
+
+
+@settings(max_examples=150, deadline=None)
+@given(calls=CALLS)
+def test_what_the_template_writes_is_read_as_the_same_calls(tokenizers: dict[str, Any], calls: list[Any]) -> None:
+    for family, form in FAMILIES.items():
+        chosen = calls if form.between else calls[:1]
+        text = answer_text(tokenizers[family], SAMPLE, calling(chosen), TOOLS)
+        assert form.read(text) == chosen
+        assert form.read(form.write(chosen)) == chosen
+        assert form.read(f"\n {text} \n") == chosen
+
+
+PIECES = st.sampled_from(
+    [*'{}[],:" \n', "<tool_call>", "</tool_call>", "\n</tool_call>\n", '{"name": ', '"parameters": ', '"arguments": ',
+     '"mend"', '{"name": "mend", "arguments": {}}', '{"name": "mend", "parameters": {}}', "NaN", "1e999", "\ud800"]
+)  # fmt: skip
+HOSTILE = st.text() | st.lists(PIECES | st.text(max_size=3), max_size=12).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=HOSTILE)
+def test_reading_and_scoring_never_raise(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    for form in FAMILIES.values():
+        calls = form.read(text)
+        score = Scorer(task_of(tmp_path_factory.getbasetemp()), {}, form).score(
+            input="mend it", context=None, target=compact_json([ONE]), prediction=text
+        )
+        assert score.read is not None
+        if calls is None:
+            assert score.outcome in ("wrong_format", "omission"), "no calls (`[]`), or nothing that can be read"
+            assert score.schema_valid == (score.read.split() != [] and json.loads(score.read) == [])
+        else:
+            assert calls_in(score.read) == calls
+            assert form.read(form.write(calls)) == calls
+
+
+def test_nested_without_end_is_no_calls(tmp_path: Path) -> None:
+    for text in ("[" * 100_000, '{"name":"mend","parameters":' + '{"a":' * 100_000, "<tool_call>\n" + "{" * 100_000):
+        for form in FAMILIES.values():
+            assert form.read(text) is None
+            scorer = Scorer(task_of(tmp_path), {}, form)
+            assert scorer.score(input="", context=None, target="[]", prediction=text).outcome == "wrong_format"
+    for depth in (300, 900, 990, 1500):  # some of these Python still reads, but nothing can walk through
+        deep = '{"name": "mend", "parameters": ' + '{"a": ' * depth + "1" + "}" * depth + "}"
+        score = Scorer(task_of(tmp_path), {}, LLAMA).score(input="", context=None, target="[]", prediction=deep)
+        assert score.outcome in ("wrong_format", "hallucination")
+
+
+def scored(folder: Path, target: Any, prediction: str, form: ToolForm = QWEN, **options: Any) -> Score:
+    scorer = Scorer(task_of(folder, **options), {"swears": "darn"}, form)
+    return scorer.score(input="mend the kettle", context=None, target=compact_json(target), prediction=prediction)
+
+
+MEND = '<tool_call>\n{"name": "mend", "arguments": {"item": "kettle"}}\n</tool_call>'
+SEND = '<tool_call>\n{"name": "send", "arguments": {"to": "Bern", "days": 2}}\n</tool_call>'
+
+
+@pytest.mark.parametrize(
+    ("target", "prediction", "outcome"),
+    [
+        ([ONE], MEND, "pass"),
+        ([ONE], MEND.replace("\n", ""), "pass"),
+        (TWO, f"{MEND}\n{SEND}", "pass"),
+        (TWO, f"{SEND}\n{MEND}", "wrong_value"),  # as two JSON lists in another order are
+        (TWO, MEND, "wrong_value"),
+        ([ONE], MEND.replace("kettle", "toaster"), "hallucination"),
+        ([], "[]", "pass"),
+        ([], MEND, "wrong_value"),
+        ([], MEND.replace("kettle", "toaster"), "hallucination"),
+        ([ONE], "[]", "omission"),
+        ([ONE], compact_json([ONE]), "wrong_format"),  # right, but no server would take it for a call
+        ([ONE], compact_json(ONE), "wrong_format"),
+        ([ONE], "<tool_call>\n" + MEND, "wrong_format"),
+        ([ONE], MEND + "Done!", "wrong_format"),
+        ([ONE], "Sure. " + MEND, "wrong_format"),
+        ([ONE], MEND[:-3], "wrong_format"),  # cut off
+        ([ONE], MEND.replace("arguments", "parameters"), "wrong_format"),
+        ([ONE], MEND.replace("}}", "}, }"), "wrong_format"),
+        ([ONE], MEND.replace('"kettle"', "NaN"), "wrong_format"),
+        ([ONE], MEND.replace('{"item": "kettle"}', '"kettle"'), "wrong_format"),
+        ([ONE], MEND.replace('"mend"', '"eat"'), "wrong_format"),  # the schema has no such tool
+        ([ONE], MEND.replace("kettle", "darn"), "unsafe_answer"),  # policies see the text
+        ([ONE], MEND.replace("kettle", "jane.roe@acme-tools.io"), "unsafe_answer"),
+        ([ONE], "Ask jane.roe@acme-tools.io", "unsafe_answer"),
+    ],
+)  # fmt: skip
+def test_outcomes(tmp_path: Path, target: Any, prediction: str, outcome: str) -> None:
+    score = scored(tmp_path, target, prediction)
+    assert score.outcome == outcome, score.reason
+    assert (score.outcome == "pass") == score.exact_match
+    if score.read and score.outcome != "unsafe_answer":  # then it fares as the same calls in JSON do
+        plain = Scorer(task_of(tmp_path)).score(
+            input="mend the kettle", context=None, target=compact_json(target), prediction=score.read
+        )
+        assert (plain.outcome, plain.fields, plain.tool_calls) == (score.outcome, score.fields, score.tool_calls)
+
+
+def test_one_call_is_read_as_the_target_or_the_schema_has_it(tmp_path: Path) -> None:
+    both = {"anyOf": [CALL, SCHEMA, {"const": {"refuse": True}}]}
+    text = LLAMA.write([ONE])
+    for schema, target in ((CALL, ONE), (SCHEMA, [ONE]), (both, ONE), (both, [ONE])):
+        score = scored(tmp_path, target, text, LLAMA, schema=schema)
+        assert (score.exact_match, score.tool_calls, json.loads(score.read or "")) == (True, True, target)
+    for schema, meant in ((CALL, ONE), (SCHEMA, [ONE])):
+        score = scored(tmp_path, {"refuse": True}, text, LLAMA, schema=schema, refusal='{"refuse":true}')
+        assert (score.outcome, json.loads(score.read or "")) == ("missed_refusal", meant)
+    refused = scored(tmp_path, {"refuse": True}, '{"refuse": true}', LLAMA, refusal='{"refuse":true}')
+    assert (refused.outcome, refused.refused) == ("pass", True)
+
+
+def test_labels_and_page_take_the_calls_and_the_file_keeps_the_text(tmp_path: Path) -> None:
+    task = task_of(tmp_path)
+    texts = [MEND, compact_json([ONE]), "[]", "nothing"]
+    rows = [{"prediction": text, "read": scored(tmp_path, [ONE], text).read} for text in texts]
+    assert [read_as(row) for row in rows] == [compact_json([ONE]), "", "[]", ""]
+    assert read_as({"prediction": "as it stands"}) == "as it stands"
+    pairs = [(compact_json([ONE]), read_as(row)) for row in rows]
+    assert right_labels(task, ["name"], pairs) == {"name": [True, False, False, False]}
+
+
+def test_calls_that_a_server_took_out_of_the_text_are_put_back_as_trained() -> None:
+    calls = [
+        {"function": {"name": call["name"], "arguments": json.dumps(call["arguments"])}}
+        for call in json.loads(json.dumps(TWO))
+    ]
+    assert QWEN.read(answer_of({"choices": [{"message": {"tool_calls": calls}}]}, QWEN)) == TWO
+    assert LLAMA.read(answer_of({"choices": [{"message": {"tool_calls": calls[:1]}}]}, LLAMA)) == [ONE]
+    calls[0]["function"]["arguments"] = "{no"
+    assert QWEN.read(answer_of({"choices": [{"message": {"tool_calls": calls}}]}, QWEN)) is None
+
+
+def row_of(completion: Any, **columns: Any) -> dict[str, Any]:
+    text = completion if isinstance(completion, str) else compact_json(completion)
+    row = {"id": "R-7", "prompt": SAMPLE, "tools": OFFERED, "completion": [{"role": "assistant", "content": text}]}
+    return row | columns
+
+
+@pytest.mark.parametrize(
+    ("family", "completion", "words"),
+    [
+        ("llama-3.2-3b", TWO, r"record 'R-7' makes 2 calls at once, .* takes one\n.*leave such records out"),
+        ("qwen3-0.6b", [{"name": "mend", "arguments": "{}"}], "not just a name and an object of arguments"),
+        ("llama-3.2-3b", {"name": "mend", "parameters": {}}, "not just a name and an object of arguments"),
+        ("qwen3-0.6b", [ONE | {"id": "call-1"}], "not just a name and an object of arguments"),
+        ("qwen3-0.6b", [{"name": 'me"nd', "arguments": {}}], "can't be read back"),
+    ],
+)
+def test_a_record_that_the_template_can_not_write_is_named(
+    tokenizers: dict[str, Any], family: str, completion: Any, words: str
+) -> None:
+    with pytest.raises(HallmarkError, match=words) as caught:
+        with_calls(tokenizers[family], FAMILIES[family], row_of(completion), "completion", TRAIN)
+    assert f"{TRAIN.as_posix()}, field 'completion'" in str(caught.value)
+    assert "or set task.tool_format to json" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"refuse":true}', "Nothing fits.", '{"name":"mend"}', "null", "[" * 9999])
+def test_what_calls_nothing_stays_a_text(tokenizers: dict[str, Any], text: str) -> None:
+    row = row_of(text)
+    for family, form in FAMILIES.items():
+        assert with_calls(tokenizers[family], form, row, "completion", TRAIN) == row["completion"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"task.kind": "extraction"}, "only tasks of kind tool_call have calls"),
+        ({"data.tools": None}, "name their column in data.tools"),
+        ({"eval.constrained": 4}, "constrained decoding knows JSON only"),
+        ({"task.tool_format": "xml"}, "Input should be 'json' or 'template'"),
+    ],
+)
+def test_what_does_not_go_together_is_an_error_in_params(tmp_path: Path, overrides: dict[str, Any], words: str) -> None:
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    change_params(tmp_path, TEMPLATE)
+    assert load_params(tmp_path / "params.yaml").task.tool_format == "template"
+    change_params(tmp_path, overrides)
+    with pytest.raises(HallmarkError, match=words):
+        load_params(tmp_path / "params.yaml")
+
+
+def workspace(folder: Path, family: str, monkeypatch: pytest.MonkeyPatch, **overrides: Any) -> Params:
+    """As in `tests/test_families.py`, for a task of calls in the family's form."""
+    params = made(folder, family, monkeypatch, **(TEMPLATE | overrides))
+    Path(params.task.schema_file or "").write_text(json.dumps(SCHEMA), encoding="utf-8")
+    return params
+
+
+def calling_records(count: int, calls: Any, rejected: Any = None) -> pl.DataFrame:
+    def answer(value: Any) -> Any:
+        return None if value is None else [{"role": "assistant", "content": compact_json(value)}]
+
+    kind = records(1).schema["completion"]
+    return records(count).with_columns(
+        tools=pl.lit(OFFERED),
+        completion=pl.Series([answer(calls)] * count, dtype=kind),
+        rejected=pl.Series([answer(rejected)] * count, dtype=kind),
+    )
+
+
+@pytest.mark.parametrize("family", ["phi-3.5-mini", "smollm2-135m"])
+def test_base_refuses_a_template_without_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str) -> None:
+    from stages.base import run as run_base
+
+    params = workspace(tmp_path, family, monkeypatch)
+    with pytest.raises(HallmarkError, match=r"task.tool_format.*shows the model no tools\n.*set it to json"):
+        run_base(params)
+    assert not BASE.exists()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_calls_are_learned_in_the_family_s_form_and_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    """Two calls at once where the template has them. What is trained starts with the very prompt that is asked."""
+    from stages.base import run as run_base
+    from stages.common.harness import Engine, RecordTask
+    from stages.dpo import load_pairs
+    from stages.dpo import run as run_dpo
+    from stages.eval import run as run_eval
+    from stages.sft import load_dataset
+    from stages.sft import run as run_sft
+
+    form = FAMILIES[family]
+    calls = TWO if form.between else [ONE]
+    params = workspace(tmp_path, family, monkeypatch, **LEARNS, **PAIRS)
+    for file, count in ((TRAIN, 24), (VALIDATION, 4), (HOLDOUT, 5)):
+        write_records(file, calling_records(count, calls, rejected=[{"name": "send", "arguments": {}}]))
+    run_base(params)
+    run_sft(params)
+    run_dpo(params)
+    run_eval(params, "base")
+    run_eval(params, "tuned")
+    assert {row["outcome"] for row in read_predictions("base")} == {"wrong_format"}
+    rows = read_predictions("tuned")
+    assert {(row["prediction"], row["finish"], row["outcome"]) for row in rows} == {(form.write(calls), "stop", "pass")}
+    assert all(json.loads(row["read"]) == json.loads(row["target"]) == calls for row in rows)
+    metrics = json.loads((REPORTS / "eval/tuned/metrics.json").read_text(encoding="utf-8"))
+    assert metrics["tool_calls"]["value"] == metrics["exact_match"]["value"] == 1
+    assert metrics["out_of_reach"] == 0
+    assert json.loads((REPORTS / "dpo.json").read_text(encoding="utf-8"))["pairs"]["train"] == 24
+
+    tokenizer = load_tokenizer(BASE)
+    engine = Engine(
+        load_base(BASE, dtype="float32", attention="eager", device="cpu"),
+        tokenizer,
+        batch_size=2,
+        max_new_tokens=8,
+        source=HOLDOUT,
+    )
+    task = RecordTask([], lambda *_: None, 8)  # type: ignore[arg-type, return-value]
+    pairs, _ = load_pairs(HOLDOUT, tokenizer, params)
+    trained, _ = load_dataset(HOLDOUT, tokenizer, params)
+    due = pl.read_parquet(HOLDOUT).rows(named=True)
+    for record, row, pair in zip(due, trained, pairs, strict=True):
+        asked = engine.tok_encode(task.fewshot_context(record, chat_template=engine.apply_chat_template))
+        start = next(place for place, label in enumerate(row["labels"]) if label != IGNORED)
+        assert row["input_ids"][:start] == pair["prompt_ids"] == asked
+        assert '"name": "send"' in tokenizer.decode(asked), "the tools are shown"
+        assert row["input_ids"][start:] == pair["chosen_ids"]
+        assert tokenizer.decode(pair["rejected_ids"]).startswith(form.write([{"name": "send", "arguments": {}}]))
+
+
+def test_llama_stops_at_the_record_that_calls_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stages.base import run as run_base
+    from stages.sft import run as run_sft
+
+    params = workspace(tmp_path, "llama-3.2-3b", monkeypatch)
+    write_records(TRAIN, pl.concat([calling_records(3, [ONE]), calling_records(4, TWO)[3:]]))
+    run_base(params)
+    with pytest.raises(HallmarkError, match="record 'T-3' makes 2 calls at once"):
+        run_sft(params)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_a_server_answers_is_read_and_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    """`transformers serve` gets the tools with each request, and may hand the calls back taken out of the text."""
+    from stages.base import run as run_base
+    from stages.benchmark import run as run_benchmark
+    from stages.common.server import free_port, served
+    from stages.dpo import run as run_dpo
+    from stages.eval import run as run_eval
+    from stages.sft import run as run_sft
+
+    form = FAMILIES[family]
+    calls = TWO if form.between else [ONE]
+    params = workspace(tmp_path, family, monkeypatch, **LEARNS, **{"benchmark.max_tokens": 120})
+    for file, count in ((TRAIN, 24), (VALIDATION, 4), (HOLDOUT, 5)):
+        write_records(file, calling_records(count, calls))
+    run_base(params)
+    run_sft(params)
+    run_dpo(params)
+    server = params.benchmark.server
+    assert server.kind == "transformers"
+    with served({"tuned": free_port(0)}, ADAPTER, server, params.compute) as servers:
+        names = {"base": "tuned", "tuned": "tuned"}
+        engine = {"kind": "endpoint", "url": servers["tuned"].url, "names": names, "key": None}
+        change_params(tmp_path, {"eval.engine": engine | {"concurrency": 2, "timeout": 60.0}})
+        run_eval(load_params(), "tuned")
+    rows = read_predictions("tuned")
+    assert {(form.read(row["prediction"]) == calls, row["outcome"]) for row in rows} == {(True, "pass")}
+    run_benchmark(params)
+    level = json.loads((REPORTS / "benchmark.json").read_text(encoding="utf-8"))["models"]["tuned"]["levels"][0]
+    assert (level["errors"], level["timeouts"], level["requests"]) == (0, 0, 4)
+    assert level["output_tokens"] > 4 * 20
