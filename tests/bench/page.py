@@ -11,7 +11,7 @@ from pathlib import Path
 PAGE = Path("docs/benchmarks.md")
 HEAD = """# Benchmarks
 
-What the data stages do beside the usual tools, measured by `nox -s bench`. Each section says what it ran on.
+What the stages do beside the usual tools, measured by `nox -s bench`. Each section says what it ran on.
 """
 
 

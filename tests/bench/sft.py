@@ -192,7 +192,8 @@ def stopwatch(trainer: Any, every: int, limit: float) -> Any:
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             spent = self.spent + time.perf_counter() - self.since
-            control.should_training_stop = spent > limit
+            if spent > limit:
+                control.should_training_stop = True
             if state.global_step % every == 0 or control.should_training_stop or state.global_step == state.max_steps:
                 self.spent = spent
                 self.curve.append((round(spent, 1), loss(trainer.model)))
