@@ -35,3 +35,13 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(folder, "dvc", "repro")
     git_commit(folder, "results")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with the pipeline of `tests/small_pipeline.py`, which ran and whose results are committed."""
+    from tests.small_pipeline import make  # a stamped repo has this file, and not that one
+
+    folder = tmp_path_factory.mktemp("small") / "repo"
+    make(folder)
+    return folder

@@ -26,7 +26,7 @@ from stages.common.files import sha256_folder
 from tests.bench.made import texts as made_texts
 from tests.rows import record, write_masked
 from tests.tiny import make_tiny_base
-from tests.workspace import change_params, make_workspace, run, stage
+from tests.workspace import TINY_BASE, change_params, make_workspace, run, stage
 
 RAW = "data/raw/tickets.jsonl"
 STAGES = ["base", "mask", "dedupe", "split", "sft", "dpo", "eval", "compare", "benchmark", "gate", "report", "certify"]
@@ -309,14 +309,7 @@ SMALL = "trap '' XFSZ; ulimit -f 1; python -m stages.{name}"  # no file may be o
 def test_a_full_disk(repo: Path, name: str, part: str, file: str) -> None:
     if name == "base":
         make_tiny_base(repo / "tiny")
-        base = {
-            "source": "folder",
-            "name": "tests/tiny",
-            "licence": "apache-2.0",
-            "path": "tiny",
-            "chat_template_kwargs": {},
-        }
-        change_params(repo, {"base": base})
+        change_params(repo, {"base": TINY_BASE})
         stage(repo, "base")
     if name == "split":
         (repo / "data/holdout.lock.json").unlink()

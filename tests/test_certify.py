@@ -20,22 +20,14 @@ from stages.common.files import RELEASE, read_json, sha256_file, sha256_folder, 
 from stages.common.params import load_params
 from stages.common.release import merge, release
 from stages.common.release_check import check
-from tests.small_pipeline import ROOT, make, shell
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository whose pipeline ran and whose results are committed."""
-    repo = tmp_path_factory.mktemp("finished") / "repo"
-    make(repo)
-    return repo
+from tests.small_pipeline import ROOT, shell
 
 
 @pytest.fixture
-def repo(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def repo(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of it to break, as the working directory."""
     copy = tmp_path / "repo"
-    shutil.copytree(finished, copy)
+    shutil.copytree(small_run, copy)
     monkeypatch.chdir(copy)
     return copy
 

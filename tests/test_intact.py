@@ -9,23 +9,15 @@ import pytest
 
 from stages import intact
 from stages.common import provenance as prov
-from tests.small_pipeline import make, shell
+from tests.small_pipeline import shell
 
 WEIGHTS = "models/adapter/adapter_model.safetensors"
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository whose pipeline ran and whose results are committed."""
-    repo = tmp_path_factory.mktemp("finished") / "repo"
-    make(repo)
-    return repo
-
-
 @pytest.fixture
-def repo(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def repo(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of it to break, which is the current folder."""
-    folder = Path(shutil.copytree(finished, tmp_path / "repo"))
+    folder = Path(shutil.copytree(small_run, tmp_path / "repo"))
     monkeypatch.chdir(folder)
     return folder
 

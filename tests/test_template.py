@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from stages.common.errors import HallmarkError
 from stages.common.params import load_params
-from tests.workspace import ROOT, TINY, change_params, report, run
+from tests.workspace import ROOT, TINY, TINY_BASE, change_params, report, run
 
 if not (ROOT / "template").is_dir():
     pytest.skip("this repo was stamped from the template and has none of its own", allow_module_level=True)
@@ -205,17 +205,15 @@ def tiny_model(project: Path) -> None:
     """Let a stamped repo run on the tiny model, with little work in each stage."""
     from tests.tiny import make_tiny_base
 
-    base = {
-        "source": "folder",
-        "name": "tests/tiny",
-        "licence": "apache-2.0",
-        "path": "tiny",
-        "chat_template_kwargs": {},
-    }
     change_params(
         project,
         TINY
-        | {"base": base, "task.tool_format": "json", "mask.ner": {"engine": "none", "model": None}, "mask.workers": 1},
+        | {
+            "base": TINY_BASE,
+            "task.tool_format": "json",
+            "mask.ner": {"engine": "none", "model": None},
+            "mask.workers": 1,
+        },
     )
     make_tiny_base(project / "tiny")
 

@@ -19,21 +19,13 @@ from stages.common import rebuilt
 from stages.common.errors import HallmarkError
 from stages.common.files import read_json, write_json
 from stages.common.params import load_params
-from tests.small_pipeline import make, shell
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository whose pipeline ran and whose results are committed."""
-    repo = tmp_path_factory.mktemp("finished") / "repo"
-    make(repo)
-    return repo
+from tests.small_pipeline import shell
 
 
 @pytest.fixture
-def repo(finished: Path, tmp_path: Path) -> Path:
+def repo(small_run: Path, tmp_path: Path) -> Path:
     """A copy of it to break."""
-    return shutil.copytree(finished, tmp_path / "repo")
+    return shutil.copytree(small_run, tmp_path / "repo")
 
 
 @dataclass

@@ -31,6 +31,15 @@ TINY = {
     "compare.draws": 500,
 }
 
+# What params.yaml says of the model that `tests/tiny.py` makes in the folder `tiny` of a workspace.
+TINY_BASE = {
+    "source": "folder",
+    "name": "tests/tiny",
+    "licence": "apache-2.0",
+    "path": "tiny",
+    "chat_template_kwargs": {},
+}
+
 
 def make_workspace(folder: Path, overrides: dict[str, Any] | None = None, rows: int | None = None) -> Path:
     """Copy the repository's parts into `folder`, with dotted parameters changed and only the first `rows` raw rows.
@@ -59,15 +68,8 @@ def make_tiny_workspace(folder: Path, overrides: dict[str, Any] | None = None, r
     """A workspace whose base is the tiny model of `tests/tiny.py`, in a folder inside the workspace."""
     from tests.tiny import make_tiny_base
 
-    base = {
-        "source": "folder",
-        "name": "tests/tiny",
-        "licence": "apache-2.0",
-        "path": "tiny",
-        "chat_template_kwargs": {},
-    }
     json_calls = {"task.tool_format": "json"}  # its chat template knows no tools
-    make_workspace(folder, TINY | {"base": base} | json_calls | (overrides or {}), rows)
+    make_workspace(folder, TINY | {"base": TINY_BASE} | json_calls | (overrides or {}), rows)
     make_tiny_base(folder / "tiny")
     return folder
 
