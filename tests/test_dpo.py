@@ -157,6 +157,32 @@ def test_other_losses_without_a_validation_over_a_base_in_its_own_type(tmp_path:
     assert report(folder, "dpo")["words"].endswith("no validation record has a worse answer to measure it with.")
 
 
+def test_what_is_read_off_a_pair_is_what_trls_own_head_reads_off(tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+    from trl.trainer.utils import add_fused_lm_head
+
+    from stages.common.pairs import completion_log_probs
+
+    make_tiny_base(tmp_path / "tiny")
+    model: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "tiny", local_files_only=True)
+    draw = torch.Generator().manual_seed(1)
+    tokens = torch.randint(5, 90, (4, 20), generator=draw)
+    labels = tokens.masked_fill(torch.arange(20) < torch.tensor([[3], [9], [15], [20]]), -100)  # the last has none
+    batch = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens), "labels": labels, "use_cache": False}
+    ours, gradients = completion_log_probs(model, **batch, fused_lm_head=True), []
+    add_fused_lm_head(model, outputs=("log_probs", "entropy", "mean_logits", "is_top1"))
+    theirs = model(**batch, fused_lm_head=True)
+    for name in ("log_probs", "entropy", "mean_logits", "is_top1"):
+        torch.testing.assert_close(ours[name], theirs[name])
+    for output in (ours, theirs):
+        model.zero_grad()
+        output.log_probs.sum().backward()
+        gradients.append(model.get_decoder().layers[0].mlp.up_proj.weight.grad.clone())
+    torch.testing.assert_close(*gradients)
+    assert gradients[0].abs().sum() > 0
+
+
 def test_what_the_pairs_say_is_counted_pair_by_pair() -> None:
     import torch
 

@@ -6,13 +6,18 @@ trained, over the same base, so that the price is a few megabytes and a forward 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 import torch
 from peft.helpers import disable_input_dtype_casting
+from torch.distributions import Categorical
+from torch.nn.functional import cross_entropy
 from trl import DPOTrainer
+from trl.trainer.utils import FusedCausalLMOutput
 
-from stages.common.trainer import LengthSampler
+from stages.common.model import IGNORED
+from stages.common.trainer import LengthSampler, completion_logits
 from stages.common.tuning import adapter_parameters
 
 
@@ -26,6 +31,8 @@ class PairTrainer(DPOTrainer):
             # TRL 1.16 makes the adapters of a 4-bit base bf16, after it has copied them: what is trained would begin a
             # rounding away from the adapter of sft, and AdamW's small steps would be rounded away.
             tensor.data = model.get_parameter(name.replace(".default.", ".ref.")).detach().float().clone()
+        base = model.get_base_model()
+        base.forward = partial(completion_log_probs, base)
 
     def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
         """The pairs are tokens already, as their lengths were checked; TRL would make them anew from messages."""
@@ -63,6 +70,25 @@ class PairTrainer(DPOTrainer):
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         lengths = _lengths(eval_dataset)
         return sorted(range(len(lengths)), key=lengths.__getitem__)  # so that little is padding
+
+
+def completion_log_probs(
+    base: Any, *, input_ids: Any, attention_mask: Any, labels: Any, **_: Any
+) -> FusedCausalLMOutput:
+    """What TRL's fused head gives for these inputs. TRL 1.16 has it score the prompt too where there is no Triton."""
+    logits, due = completion_logits(base, input_ids, attention_mask, labels)
+    predicted = labels[:, 1:] != IGNORED
+
+    def placed(values: torch.Tensor) -> torch.Tensor:
+        return values.new_zeros(predicted.shape).masked_scatter(predicted, values)
+
+    log_probs = placed(-cross_entropy(logits, due, reduction="none"))
+    with torch.no_grad():
+        entropy = Categorical(logits=logits, validate_args=False).entropy()
+        top = logits.argmax(dim=-1) == due
+        return FusedCausalLMOutput(
+            log_probs=log_probs, entropy=placed(entropy), mean_logits=placed(logits.mean(dim=-1)), is_top1=placed(top)
+        )
 
 
 def _lengths(dataset: Any) -> list[int]:

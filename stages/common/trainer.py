@@ -65,15 +65,10 @@ class CompletionTrainer(SFTTrainer):
     def _token_losses(self, model: Any, *, input_ids: Any, attention_mask: Any, labels: Any) -> torch.Tensor:
         """The loss of every completion token of the batch, one after the other."""
         base = self.accelerator.unwrap_model(model).get_base_model()
-        labels = labels[:, 1:]
-        predicted = labels != IGNORED
         # PEFT would cast every input to fp32, the adapters' type, only for autocast to cast it back.
         with disable_input_dtype_casting(model, active=self.args.bf16), self.accelerator.autocast():
-            hidden = base.get_decoder()(
-                input_ids=input_ids, attention_mask=attention_mask, use_cache=False
-            ).last_hidden_state
-            logits = base.get_output_embeddings()(hidden[:, :-1][predicted])
-        return cross_entropy(logits.float(), labels[predicted], reduction="none")
+            logits, due = completion_logits(base, input_ids, attention_mask, labels)
+        return cross_entropy(logits, due, reduction="none")
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
         """The loss of a batch; of the last one without the records that only fill it up to the size of the others."""
@@ -93,6 +88,13 @@ class CompletionTrainer(SFTTrainer):
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         lengths = [len(ids) for ids in eval_dataset["input_ids"]]
         return sorted(range(len(lengths)), key=lengths.__getitem__)  # so that little is padding
+
+
+def completion_logits(base: Any, input_ids: Any, attention_mask: Any, labels: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """The fp32 logits wherever a completion token is predicted, one row each, and these tokens."""
+    predicted = labels[:, 1:] != IGNORED
+    hidden = base.get_decoder()(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+    return base.get_output_embeddings()(hidden[:, :-1][predicted]).float(), labels[:, 1:][predicted]
 
 
 class LengthSampler(torch.utils.data.Sampler[int]):
