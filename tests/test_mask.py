@@ -294,6 +294,25 @@ def test_a_target_that_a_placeholder_would_break_gets_values_that_fit_its_schema
     assert "Quill" not in json.dumps(answer)
 
 
+def test_a_target_that_no_stand_in_fits_says_what_was_found_in_it(run_mask: Any) -> None:
+    form = {"type": "string", "pattern": "^sent to (marta|her)@acme-tools[.]io$"}
+    row = ROW | {"body": "Where to?", "target": "sent to marta@acme-tools.io"}
+    with pytest.raises(HallmarkError, match=r"breaks data/schema\.json"):
+        run_mask([row], {"task.kind": "text"})
+    Path("data/schema.json").write_text(json.dumps(form))
+    with pytest.raises(
+        HallmarkError, match=r"a value of the target \(EMAIL_ADDRESS by \w+\) breaks the schema"
+    ) as caught:
+        run_mask([row])
+    assert "marta" not in str(caught.value)
+    closed = {"type": "object", "properties": {"mail": {"type": "string", "pattern": "^marta@acme-tools[.]io$"}}}
+    Path("data/schema.json").write_text(json.dumps(closed))
+    row = ROW | {"body": "Where to? To ann@acme-tools.io?", "target": {"mail": "marta@acme-tools.io"}}
+    Path("data/raw/tickets.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(HallmarkError, match=r"target \(EMAIL_ADDRESS by \w+\) breaks"):
+        run_mask([row], {"task.kind": "extraction"})
+
+
 # --- the report, and the second check
 
 
@@ -676,6 +695,7 @@ def test_names_of_everyday_words_towns_and_addresses(rules: Masker, text: str, v
         "The folding home NAS does not start.",
         "The account of the shop was reset.",
         "It costs EUR 110 and my SSN is not needed and I know.",
+        "Where is A-1938? And a-1945, the other order?",
     ],
 )
 def test_months_abbreviations_and_cues_alone_stay(rules: Masker, text: str) -> None:

@@ -157,9 +157,9 @@ class Recorder:
         if plain:
             row, valid = self._filled(raw, record, slots, plain=True)
         if not valid:
-            target = self.params.data.target
+            target, found = self.params.data.target, ", ".join(self._masked_in_target(raw, record, slots))
             raise HallmarkError(
-                "masking a value of the target breaks the schema",
+                f"masking a value of the target ({found}) breaks the schema",
                 file=raw.file,
                 row=raw.number,
                 field=target if isinstance(target, str) else ", ".join(target),
@@ -186,6 +186,15 @@ class Recorder:
             None if row["rejected"] is None else [{"role": "assistant", "content": row["rejected"]}],
             row["tags"],
         )
+
+    def _masked_in_target(self, raw: Raw, record: Record, slots: dict[str, list[str]]) -> list[str]:
+        """The kinds of private data that were found in the target, each with what found it."""
+        if "target" in slots:
+            first = len(record.texts) - sum(map(len, slots.values()))
+            texts = record.texts[first : first + len(slots["target"])]
+        else:
+            texts = record.texts[1 + bool(raw.context) :][:1]
+        return sorted({f"{span.kind} by {span.recognizer}" for text in texts for span in text.spans})
 
     def _filled(
         self, raw: Raw, record: Record, slots: dict[str, list[str]], *, plain: bool

@@ -249,7 +249,7 @@ _AGE = re.compile(
 
 
 _YEAR = re.compile(
-    r"\b(?:in|since|from|of|until|till|circa|a|the|early|late|mid)[ -]((?:19|20)\d\d)\b(?![ ]?(?:%|€|\$|eur|usd|gbp|euro|dollar|pound|unit|piece|item|x)|[.,:/-]?\d)",
+    r"\b(?:(?:in|since|from|of|until|till|circa|a|the) |(?:early|late|mid)[ -])((?:19|20)\d\d)\b(?![ ]?(?:%|€|\$|eur|usd|gbp|euro|dollar|pound|unit|piece|item|x)|[.,:/-]?\d)",
     re.IGNORECASE,
 )
 
