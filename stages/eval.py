@@ -39,7 +39,7 @@ def run(params: Params, model: str) -> None:
     settings, task = params.eval, Task(params.task)
     set_up(params.compute, params.seed)
     form = tool_form(params.task, load_tokenizer(BASE))
-    scorer = Scorer(task, settings.policy, form)
+    scorer = Scorer(task, settings.policy, form, settings.facts)
     records = read_records(HOLDOUT).rows(named=True)
     if not records:
         raise HallmarkError("holds no record", file=HOLDOUT, remedy="raise split.holdout")

@@ -86,7 +86,7 @@ def blocks(file: Path, found: Guess, task: Inferred) -> dict[str, dict[str, Any]
         },
         "mask": {"identity_columns": found.identity, "allow": [], "gold": None},
         "dedupe": {"gold": None},
-        "eval": {"spans": []},
+        "eval": {"spans": [], "facts": {}},
     }
 
 

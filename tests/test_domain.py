@@ -11,6 +11,7 @@ import pytest
 
 from stages.common.params import load_params
 from stages.common.raw import raw_rows
+from stages.common.scoring import Scorer
 from stages.common.task import Task
 from tests.workspace import ROOT, git_init, make_tiny_workspace, report, run
 
@@ -31,6 +32,19 @@ def test_every_row_is_good_and_every_label_is_used() -> None:
     if task.labels:
         used = {task.render(row.target) for row in rows}
         assert set(task.labels) <= used, "labels of data/schema.json that no row has"
+
+
+@pytest.mark.skipif(not PARAMS.eval.facts, reason="no facts are named: answers are not replies in words")
+@pytest.mark.usefixtures("_here")
+def test_no_reply_teaches_to_make_a_fact_up() -> None:
+    task = Task(PARAMS.task)
+    scorer, seen = Scorer(task, facts=PARAMS.eval.facts), set()
+    for row in raw_rows(PARAMS.data, PARAMS.mask, task):
+        reply = task.render(row.target)
+        score = scorer.score(input=row.input, context=row.context or "", target=reply, prediction=reply)
+        assert score.retrieved in (True, None), f"{row.file}, row {row.number}: a fact of the reply stands nowhere"
+        seen |= {field["path"] for field in score.fields}
+    assert seen == set(PARAMS.eval.facts), "facts of eval.facts that no reply has"
 
 
 @pytest.mark.skipif(not (ROOT / "data/generate.py").exists(), reason="the data is no longer the sample")

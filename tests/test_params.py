@@ -151,6 +151,14 @@ def test_every_line_says_its_effect() -> None:
     assert silent == []
 
 
+def test_facts_are_for_replies_in_words_and_have_one_value(tmp_path: Path) -> None:
+    facts = {"order": r"(A)-(\d+)"}
+    assert "eval.facts: one group at most" in problem(tmp_path, {"task.kind": "text", "eval.facts": facts})
+    assert "(?:...)" in problem(tmp_path, {"task.kind": "text", "eval.facts": facts})
+    assert "task.kind text" in problem(tmp_path, {"eval.facts": {"order": r"(?:A)-(\d+)"}})
+    assert load_params(write(tmp_path, {"task.kind": "text", "eval.facts": {"order": r"(?:A)-(\d+)"}}))
+
+
 def test_a_task_without_a_schema_file_is_told_what_free_text_needs(tmp_path: Path) -> None:
     """DVC ends in "unexpected error" where a dependency is null."""
     workspace = make_workspace(tmp_path, {"task.kind": "text", "task.schema": None})

@@ -94,7 +94,16 @@ def test_every_line_that_is_not_proposed_stays_as_it_was(tmp_path: Path) -> None
     after = (workspace / "params.yaml").read_text(encoding="utf-8")
     changed = {match[1] for line in after.splitlines() if line not in before and (match := re.match(r" *(\w+):", line))}
     assert changed <= {"path", "id", "group", "input", "target", "tags", "kind", "system_prompt", "refusal", "spans",
-                       "context", "tools", "rejected", "gold", "identity_columns", "schema", "allow"}  # fmt: skip
+                       "context", "tools", "rejected", "gold", "identity_columns", "schema", "allow", "facts"}  # fmt: skip
+
+
+def test_the_facts_of_the_sample_go_with_it(tmp_path: Path) -> None:
+    """They are an error for another kind, and for other replies they find nothing."""
+    workspace = make_workspace(tmp_path, {"task.kind": "text", "eval.facts": {"order": r"A-\d{4}"}})
+    write(workspace / "data", [{"id": f"r{n}", "text": f"text {n}", "label": "ab"[n % 2]} for n in range(40)])
+    stage(workspace, "propose", "data/rows.jsonl", "--write")
+    params = load_params(workspace / "params.yaml")
+    assert (params.task.kind, params.eval.facts) == ("classification", {})
 
 
 def test_what_it_writes_is_what_the_pipeline_reads(tmp_path: Path) -> None:

@@ -15,14 +15,11 @@ from stages.common.params import Task as TaskParams
 from stages.common.scoring import (
     Score,
     Scorer,
-    Source,
     closed_paths,
     compare_fields,
-    dates_in,
     field_counts,
     key,
     leaves,
-    numbers_in,
     token_f1,
 )
 from stages.common.task import Task
@@ -151,6 +148,62 @@ def test_what_the_context_lacks_is_a_failure_of_retrieval(scorer: Scorer) -> Non
     assert score(scorer, REFUSAL, target=REFUSAL, context="nothing of use").retrieved is None
 
 
+ORDERS = "A-1200 | kettle | sent, arrives Friday | 12.50 EUR\nA-3400 | tent | came back, paid Monday | 80.00 EUR"
+REPLY = "<reply order='A-1200'>Your kettle will arrive on Friday.</reply>"
+
+
+@pytest.fixture
+def replies(tmp_path: Path) -> Scorer:
+    task = make_scorer(tmp_path, "text", {"type": "string", "pattern": "^<reply.*</reply>$"}).task
+    facts = {"order": r"order='(A-\d{4})'", "day": r"\b\w+day\b", "money": r"[\d.]+ EUR"}
+    return Scorer(task, facts=facts)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "outcome", "reason"),
+    [
+        ("", "", "pass", None),
+        ("A-1200", "A-3400", "wrong_value", "wrong: order"),  # another order of the context
+        ("A-1200", "A-9999", "hallucination", "in neither input nor context: order"),
+        ("Friday", "Sunday", "hallucination", "in neither input nor context: day"),
+        ("Friday", "Tuesday", "wrong_value", "wrong: day"),  # what the customer guesses is in the input
+        (" on Friday", "", "omission", "left out: day"),
+        ("Friday.", "Friday, for 12.50 EUR.", "wrong_value", "wrong: money"),
+        ("Friday.", "Friday, for 99.00 EUR.", "hallucination", "in neither input nor context: money"),
+        ("arrive", "come", "wrong_value", "another text, though its facts are right"),
+        ("</reply>", "", "wrong_format", "pattern"),
+        (REPLY, "", "wrong_format", "pattern"),
+        (REPLY, REFUSAL, "wrong_refusal", "refused"),
+    ],
+)
+def test_facts_tell_the_failures_of_a_reply_apart(
+    replies: Scorer, old: str, new: str, outcome: str, reason: str | None
+) -> None:
+    said = REPLY.replace(old, new) if old else REPLY
+    result = score(replies, said, target=REPLY, context=ORDERS, source="where is my kettle? Is it Tuesday?")
+    assert result.outcome == outcome
+    assert (reason or "") in (result.reason or "")
+    assert result.retrieved  # the order and the day that are due stand in the context
+
+
+def test_facts_are_the_fields_of_a_reply(replies: Scorer) -> None:
+    twice = REPLY.replace("Friday", "Friday or Monday")
+    fields = score(replies, REPLY, target=twice, context=ORDERS).fields
+    assert [(row["path"], row["target"], row["result"]) for row in fields] == [
+        ("order", "A-1200", "match"),
+        ("day", "Friday", "match"),
+        ("day", "Monday", "missing"),
+    ]
+    assert score(replies, REPLY, target=REFUSAL).outcome == "missed_refusal"
+    assert field_counts(score(replies, REFUSAL, target=REPLY).fields) == (0, 0, 2)
+    assert score(replies, REPLY, target=REPLY, context="nothing of use", source="where is it?").retrieved is False
+
+
+def test_a_fact_with_a_part_that_may_be_missing_has_no_value_there(tmp_path: Path) -> None:
+    scorer = Scorer(make_scorer(tmp_path, "text", {"type": "string"}).task, facts={"day": r"on(?: (\w+day))?"})
+    assert score(scorer, "on and on", target="on and off", source="").fields == []
+
+
 def test_unsafe_answers_come_before_all_else(tmp_path: Path) -> None:
     scorer = make_scorer(tmp_path, masked=r"<CARD_\d+>")
     assert score(scorer, DUE | {"product": "<CARD_1>"}).reason == "policy: masked"
@@ -205,47 +258,10 @@ def test_equality_of_values(one: Any, two: Any, equal: bool) -> None:
     assert (key(one) == key(two)) == equal
 
 
-@pytest.mark.parametrize(
-    ("text", "numbers"),
-    [
-        ("EUR 1.249,90", {1249.9, 1.249, 249, 90}),
-        ("$1,249.90 or 1 249", {1249.9, 1249}),
-        ("two for 49", {49}),
-        ("order 2024-1077", {2024, 1077}),
-        ("1.234", {1234, 1.234}),
-    ],
-)
-def test_numbers_in_text_in_every_reading(text: str, numbers: set[float]) -> None:
-    assert numbers <= set(numbers_in(text))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "2024-03-05",
-        "5.3.2024",
-        "3/5/24",
-        "5 March 2024",
-        "March 5th, 2024",
-        "the 5th of march",
-        "on 05/03",
-        "5-Mar-2024",
-    ],
-)
-def test_a_date_is_found_in_its_usual_spellings(text: str) -> None:
-    assert Source(f"It was {text}, I think").has("2024-03-05")
-    assert not Source(f"It was {text}, I think").has("2024-04-06")
-
-
 def test_nothing_inside_a_value_is_not_made_up(tmp_path: Path) -> None:
     scorer = make_scorer(tmp_path, schema={"title": "anything"})
     rows = {"rows": [{"a": None, "b": [None, "leaks"]}]}
     assert score(scorer, rows, {"rows": []}).outcome == "wrong_value"
-
-
-def test_a_date_of_another_year_is_not_that_date() -> None:
-    assert not Source("5 March 2023").has("2024-03-05")
-    assert list(dates_in("no date in version 1.2.3.4567 at 10:30")) != []  # loose on purpose: it only excuses
 
 
 def test_closed_paths_follow_references_and_alternatives() -> None:
@@ -359,12 +375,6 @@ def test_any_values_are_scored(tmp_path_factory: pytest.TempPathFactory, due: An
 
 
 @settings(deadline=None)
-@given(st.text(alphabet="0123456789.,' -/amrch"))
-def test_reading_numbers_and_dates_never_raises(text: str) -> None:
-    list(numbers_in(text))
-    list(dates_in(text))
-
-
 def test_speed(scorer: Scorer) -> None:
     """At least 20,000 records a second of a processor of its own; half of that where it is shared with other work."""
     right, wrong = json.dumps(DUE), json.dumps(DUE | {"product": "Solna toaster", "date": None})

@@ -377,11 +377,20 @@ class Eval(Block):
     confidence: Share
     draws: Annotated[int, Field(ge=200)]
     policy: dict[Text, Regex]
+    facts: dict[Text, Regex]
 
     @model_validator(mode="after")
     def _likelihoods_for_general_tasks(self) -> Eval:
         if self.general.tasks and self.engine.kind != "hf":
             raise ValueError("eval.general.tasks: the chat API gives no likelihoods; they need eval.engine.kind hf")
+        return self
+
+    @model_validator(mode="after")
+    def _one_value_a_fact(self) -> Eval:
+        if wide := [name for name, regex in self.facts.items() if re.compile(regex).groups > 1]:
+            raise ValueError(
+                f"eval.facts: one group at most says what the value is; make the others of {', '.join(wide)} (?:...)"
+            )
         return self
 
 
@@ -463,6 +472,12 @@ class Params(Block):
             raise ValueError(
                 "dpo.enabled: there are no worse answers to learn from; name their column in data.rejected, or set it to false"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _facts_of_replies_in_words(self) -> Params:
+        if self.eval.facts and self.task.kind != "text":
+            raise ValueError("eval.facts: only a reply in words (task.kind text) needs them; set it to {}")
         return self
 
     @model_validator(mode="after")

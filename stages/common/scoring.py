@@ -11,7 +11,8 @@ primary class, the first of these that holds:
 4. `wrong_format`: the prediction doesn't parse, or breaks the schema.
 5. `hallucination`: a field has a wrong or uncalled-for value that neither the input nor the context has. Text must be
    there as a run of words (case and punctuation don't count), a number by value, a date in any usual spelling. What
-   the schema lists (enum, const, boolean) can't be hallucinated, nor can a label; of free text these rules can't tell.
+   the schema lists (enum, const, boolean) can't be hallucinated, nor can a label; of a reply in words, only the facts
+   that `eval.facts` finds in it can.
 6. `wrong_value`: a field has a wrong or uncalled-for value, or only the order in a list is wrong.
 7. `omission`: all that is wrong is that values are missing (null, absent or empty).
 
@@ -21,7 +22,8 @@ its class; one that has it is the model's.
 
 Fields: an object's leaves by dotted path; a list is a multiset of items, one row each, its path ending in `[]`. Null,
 absent and empty are "no value"; where both have none there is no row. A prediction that doesn't parse, or is the
-refusal, misses every field; one that parses but breaks the schema is compared as it stands.
+refusal, misses every field; one that parses but breaks the schema is compared as it stands. The fields of a reply in
+words are its facts: all that the expressions of `eval.facts` find, by name.
 """
 
 from __future__ import annotations
@@ -33,11 +35,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from functools import lru_cache
+from datetime import datetime
 from typing import Any
 
 from stages.common import patterns
+from stages.common.evidence import Source, source_of, words_of
 from stages.common.task import Parsed, Task
 from stages.common.tool_form import ToolForm, calls_of
 
@@ -68,11 +70,19 @@ class Scorer:
     """Scores predictions under one task. `policy` maps names to regular expressions that no answer may match.
 
     `form`: that in which predictions call tools, where it is the chat template's; targets are JSON all the same.
+    `facts`: names to the regular expressions that find them in a reply in words (the group, where there is one).
     """
 
-    def __init__(self, task: Task, policy: Mapping[str, str] | None = None, form: ToolForm | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        policy: Mapping[str, str] | None = None,
+        form: ToolForm | None = None,
+        facts: Mapping[str, str] | None = None,
+    ) -> None:
         self.task, self._form = task, form
         self._policy = {name: re.compile(regex) for name, regex in sorted((policy or {}).items())}
+        self._facts = {name: re.compile(regex) for name, regex in (facts or {}).items()}
         self._closed = closed_paths(task.schema) if task.schema else set()
 
     def score(self, *, input: str, context: str | None, target: str, prediction: str) -> Score:  # noqa: A002
@@ -115,13 +125,12 @@ class Scorer:
             refusal_due=due.kind == "refusal",
             refused=said.kind == "refusal",
         )
-        if self.task.is_json:
-            wanted = self._fields_of(due)
-            score.fields = compare_fields(wanted, self._fields_of(said))
-            if context is not None and due.kind == "answer":
-                text = source_of(f"{source}\n{context}")
-                values = ((path, value) for path, found in wanted.items() for value in found)
-                score.retrieved = all(self._grounded(value, path, text) for path, value in values)
+        wanted = self._fields_of(due)
+        score.fields = compare_fields(wanted, self._fields_of(said))
+        if context is not None and due.kind == "answer" and (self.task.is_json or self._facts):
+            text = source_of(f"{source}\n{context}")
+            values = ((path, value) for path, found in wanted.items() for value in found)
+            score.retrieved = all(self._grounded(value, path, text) for path, value in values)
         if self.task.kind == "classification":
             score.labels = (_label(due) or "", _label(said))
         elif self.task.kind == "tool_call":
@@ -146,12 +155,8 @@ class Scorer:
             return "wrong_refusal", "refused what should be answered"
         if said.kind == "invalid":
             return "wrong_format", said.problem or "not valid"
-        if not self.task.is_json:
-            return (
-                ("wrong_value", f"another {'label' if score.labels else 'text'}")
-                if said.value
-                else ("omission", "empty")
-            )
+        if not said.value and not self.task.is_json:
+            return "omission", "empty"
         bad = [row for row in score.fields if row["result"] in ("wrong", "spurious")]
         if bad:
             text = source_of(f"{source}\n{context or ''}")
@@ -162,6 +167,9 @@ class Scorer:
         missing = [row["path"] for row in score.fields if row["result"] == "missing"]
         if missing:
             return "omission", f"left out: {_names(missing)}"
+        if not self.task.is_json:
+            words = ", though its facts are right" if score.fields else ""
+            return "wrong_value", "another label" if score.labels else f"another text{words}"
         return (
             "wrong_value",
             "the values are right, but a list is in another order, or null, absent and empty are mixed",
@@ -185,6 +193,13 @@ class Scorer:
     def _fields_of(self, parsed: Parsed) -> dict[str, list[Any]]:
         if parsed.value is None or (parsed.kind == "invalid" and not _finite(parsed.value)):
             return {}
+        if not self.task.is_json:
+            said: dict[str, list[Any]] = {}
+            for name, regex in self._facts.items():
+                for match in regex.finditer(parsed.value):
+                    if (value := match[regex.groups]) is not None:
+                        said.setdefault(name, []).append(value)
+            return said
         if self.task.kind != "tool_call":
             return leaves(parsed.value)
         calls = _calls(parsed.value)
@@ -299,87 +314,6 @@ def token_f1(target: str, prediction: str) -> float:
     return 2 * (due & said).total() / (due.total() + said.total())
 
 
-class Source:
-    """What the model could read, prepared once to look values up in it."""
-
-    def __init__(self, text: str) -> None:
-        self._text = unicodedata.normalize("NFKC", text)
-        self._run = f" {' '.join(words_of(text))} "
-        self._numbers: set[float] | None = None
-        self._dates: set[tuple[int | None, int, int]] | None = None
-
-    def has(self, value: Any) -> bool:
-        """Whether the text has that string (as a run of words, or a date in another spelling) or that number."""
-        if isinstance(value, str):
-            words = words_of(value)
-            found = f" {' '.join(words)} " in self._run if words else value.strip() in self._text
-            return found or self._has_date(value)
-        if self._numbers is None:
-            self._numbers = set(numbers_in(self._text))
-        return abs(value) in self._numbers
-
-    def _has_date(self, value: str) -> bool:
-        try:
-            day = date.fromisoformat(value[:10])
-        except ValueError:
-            return False
-        if self._dates is None:
-            self._dates = set(dates_in(self._text))
-        return not self._dates.isdisjoint({(day.year, day.month, day.day), (None, day.month, day.day)})
-
-
-@lru_cache(maxsize=1)
-def source_of(text: str) -> Source:
-    """The text prepared; a record may ask twice."""
-    return Source(text)
-
-
-GROUPED = re.compile(r"\d{1,3}(?:[ .,'\u2019\u00a0\u202f]\d{3})+(?!\d)(?:[.,]\d+)?")
-NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
-NAMES = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
-MONTHS = {name: number for number, name in enumerate(NAMES.split("|"), 1)}
-MONTH = rf"({NAMES})[a-z]{{0,6}}\.?"
-DAY = r"(\d{1,2})(?:st|nd|rd|th)?"
-YEAR = r"(?:,? {1,2}(\d{4}))?"
-YEAR_FIRST = re.compile(r"(?<!\d)(\d{4})[-./](\d{1,2})[-./](\d{1,2})(?!\d)")
-YEAR_LAST = re.compile(r"(?<!\d)(\d{1,2})[-./](\d{1,2})(?:[-./](\d{4}|\d{2}))?(?!\d)")
-DAY_MONTH = re.compile(rf"(?<!\d){DAY}[ -](?:of )?{MONTH}{YEAR.replace(' {1,2}', '[ -]')}", re.IGNORECASE)
-MONTH_DAY = re.compile(rf"\b{MONTH} {DAY}\b{YEAR}", re.IGNORECASE)
-
-
-def numbers_in(text: str) -> Iterator[float]:
-    """Every number that the text may be read to have: `1.234,50` is 1234.5, and also 1.234 and 50."""
-    for match in GROUPED.finditer(text):
-        whole = re.sub(r"[ '\u2019\u00a0\u202f]", "", match[0])
-        yield from _readings(whole)
-    for match in NUMBER.finditer(text):
-        yield from _readings(match[0])
-
-
-def _readings(number: str) -> Iterator[float]:
-    for thousands, decimal in ((",", "."), (".", ",")):
-        read = number.replace(thousands, "").replace(decimal, ".")
-        if read.count(".") <= 1:
-            yield float(read)
-    for part in re.split("[.,]", number):
-        yield float(part)
-
-
-def dates_in(text: str) -> Iterator[tuple[int | None, int, int]]:
-    """Every date that the text may be read to have, as (year or None, month, day); English month names."""
-    for match in YEAR_FIRST.finditer(text):
-        yield int(match[1]), int(match[2]), int(match[3])
-    for match in YEAR_LAST.finditer(text):
-        one, two = int(match[1]), int(match[2])
-        year = None if match[3] is None else int(match[3]) + (2000 if len(match[3]) == 2 else 0)
-        yield year, one, two
-        yield year, two, one
-    for match in DAY_MONTH.finditer(text):
-        yield int(match[3]) if match[3] else None, MONTHS[match[2].lower()], int(match[1])
-    for match in MONTH_DAY.finditer(text):
-        yield int(match[3]) if match[3] else None, MONTHS[match[1].lower()], int(match[2])
-
-
 def closed_paths(schema: dict[str, Any]) -> set[str]:
     """The paths (as `leaves` writes them) whose values the schema itself lists: enum, const or boolean."""
     closed: set[str] = set()
@@ -404,11 +338,6 @@ def _walk(part: Any, path: str, root: dict[str, Any], closed: set[str], seen: tu
         for step in filter(None, reference[1:].split("/")):
             found = found.get(step.replace("~1", "/").replace("~0", "~"), {}) if isinstance(found, dict) else {}
         _walk(found, path, root, closed, (*seen, reference))
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text, without case and punctuation."""
-    return re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold())
 
 
 def _label(parsed: Parsed) -> str | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from stages.common.scoring import words_of
+from stages.common.evidence import words_of
 
 WAYS = ("strict", "exact", "partial", "type")
 Span = tuple[str, int, int]  # field, start, end
