@@ -219,19 +219,20 @@ def _print_check(arguments: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stages.certify", description=__doc__)
-    parser.add_argument("--check", type=Path, metavar="DIR", help="say what a release was made of, and whether it fits")
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument("--check", type=Path, metavar="DIR", help="say what a release was made of, and whether it fits")
+    one.add_argument(
+        "--release", type=Path, metavar="OUT", help="copy the release to a new folder, if the gate passed it"
+    )
+    one.add_argument(
+        "--merge", type=Path, metavar="OUT", help="fold the adapter into its base: a new folder, or a .gguf file"
+    )
     parser.add_argument("--clone", type=Path, metavar="REPO", help="with --check: compare with this clone as well")
     parser.add_argument(
         "--key", type=Path, metavar="PEM", help="with --check: the public key that the signature must hold for"
     )
     parser.add_argument(
-        "--release", type=Path, metavar="OUT", help="copy the release to a new folder, if the gate passed it"
-    )
-    parser.add_argument(
         "--sign", type=Path, metavar="PEM", help="with --release: sign with this private key (an elliptic curve)"
-    )
-    parser.add_argument(
-        "--merge", type=Path, metavar="OUT", help="fold the adapter into its base: a new folder, or a .gguf file"
     )
     parser.add_argument(
         "--folder", type=Path, default=RELEASE, help="with --release and --merge: from where (default: %(default)s)"

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from stages.common.errors import run_stage
+from stages.common.errors import HallmarkError, run_stage
 from stages.common.files import REPORTS, write_json
 from stages.common.params import Gate, Params, load_params
 from stages.common.reports import Report
@@ -60,7 +60,15 @@ def quality_rules(gate: Gate, comparison: Report) -> Iterator[Rule]:
     enough = comparison.at("records") >= gate.min_records and comparison.at("groups") >= gate.min_groups
     for name, margin in gate.superiority.items():
         yield superiority(name, margin, comparison, enough)
+    known = [one["name"] for one in comparison.at("against", "base", "measures")]
     for measure, floor in gate.floors.items():
+        if measure not in known:
+            raise HallmarkError(
+                f"this task has no measure '{measure}'; it has {', '.join(known)}",
+                file="params.yaml",
+                field="gate.floors",
+                remedy=f"take {measure} off gate.floors, or name another one",
+            )
         measured = comparison.row("against", "base", "measures", name=measure)["tuned"]
         text = f"{plain(measure)} must be at least {100 * floor:g}%"
         yield judge(f"floor.{measure}", text, measured, ">=", floor, "share", enough)

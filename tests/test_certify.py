@@ -349,6 +349,13 @@ def test_a_failed_gate_is_said_first_and_refused(repo: Path, tmp_path: Path) -> 
     assert not (tmp_path / "out").exists()
 
 
+def test_the_command_line_does_one_thing_at_a_time(tmp_path: Path) -> None:
+    both = [sys.executable, "-m", "stages.certify", "--check", str(tmp_path), "--merge", str(tmp_path / "out")]
+    done = subprocess.run(both, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "not allowed with argument --check" in done.stderr
+
+
 def test_the_command_line_checks_a_folder_alone(repo: Path, tmp_path: Path) -> None:
     away = shutil.copytree(RELEASE, tmp_path / "away")
 

@@ -109,6 +109,14 @@ def test_what_is_right_but_uncertain_is_too_little_data(folder):
     assert rule["value"] < rule["threshold"] < rule["high"]
 
 
+def test_a_floor_for_what_the_task_does_not_measure_says_what_it_does(folder):
+    with pytest.raises(
+        HallmarkError, match=r"no measure 'macro_f1'; it has parses, schema_validity, .*field_f1"
+    ) as caught:
+        judged(folder, floors={"macro_f1": 0.8})
+    assert "take macro_f1 off gate.floors" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("rule", "base", "tuned", "changes"),
     [
