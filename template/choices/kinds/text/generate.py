@@ -1,114 +1,281 @@
 """Write the sample data, the same bytes each time: `python data/generate.py`.
 
-What customers ask about an order, what the shop's system says of it, and the reply that policy wants, as a small XML form.
-Hard as such replies are: the system's facts must come in and the customer's guesses must not, only some cases may
-name a day or money, anger and blame are not to be answered, other orders are mentioned, and some requests are refused.
+What customers write about their orders, what the shop's system says of these, and the reply that policy wants, as XML.
+Hard as such replies are: of up to three orders the right one must be found (by name, number, or another word for it), or
+that there is none; what may be said hangs on its state (what has left can't be cancelled, after 30 days nothing is
+replaced, what is sold out is paid back); days and sums that a customer guesses must not come in; some ask for two things
+at once; some names must be escaped; danger is answered alike whatever the state; and one forbidden wish has the whole
+message refused, while much that is said in such words is harmless.
 """
 
 from __future__ import annotations
 
 import json
 import random
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
-ROWS, CUSTOMERS, SEED = 420, 38, 13
-REFUSED = 0.13  # share of the rows
+ROWS, CUSTOMERS, SEED = 430, 38, 13
+REFUSED, TWO, NOT_FOUND, HARMLESS = 0.13, 0.3, 0.1, 0.25  # shares of the rows
+UNSEEN = 0.4  # share of the replies that no reviewer had a worse one of
+DAYS_TO_REPLACE = 30
 DATA = Path(__file__).resolve().parent
 REFUSAL = "<refusal/>"
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"]
-GOODS = ["lamp", "kettle", "rain coat", "desk chair", "bike lock", "blender", "tent", "wall clock"]
-# case: what the customer may say of it
-CASES = {
-    "late": ["where is my {good}?", "the {good} should have been here last week", "still no {good}, and nobody tells me anything"],
-    "damaged": ["the {good} came broken", "my {good} has a crack", "the {good} arrived in pieces, what a mess"],
-    "wrong_item": ["i ordered a {good} and got something else", "this is not the {good} i wanted", "there was a {other} in the box, not my {good}"],
-    "cancel": ["please cancel the {good}", "i don't need the {good} any more", "can i still stop the order of the {good}?"],
-    "refund": ["when do i get my money for the {good}?", "the {good} went back, no refund yet", "you owe me {guess} EUR for the {good}"],
+# what is sold: other words for it
+GOODS = {
+    "lamp": ["light"], "kettle": ["water boiler"], "rain coat": ["mac"], "desk chair": ["office chair"], "bike lock": ["chain lock"],
+    "blender": ["mixer"], "tent": ["camping tent"], "wall clock": ["clock"], "salt & pepper mill": ["mill", "grinder"],
+    "mop & bucket": ["mop"], "hair dryer": ["drier"], "toaster": ["toast maker"], "backpack": ["rucksack"], "duvet": ["quilt"],
 }  # fmt: skip
+ELECTRIC = {"lamp", "kettle", "blender", "hair dryer", "toaster"}
+# request: what the customer may say of `it`, and the states of the order that it makes sense for
+ASKS = {
+    "where": [
+        "where is {it}?", "{it} should have been here last week", "still no {it}, and nobody tells me anything", "any news of {it}?",
+        "when does {it} get here?", "i have been waiting for {it} since forever", "i need to be at home when {it} comes, so when is that?",
+        "did you forget {it}?", "the tracking page of {it} shows nothing",
+    ],
+    "broken": [
+        "{it} came broken", "{it} has a crack", "{it} arrived in pieces, what a mess", "{it} stopped working", "there is a part missing from {it}",
+        "{it} is scratched all over", "i unpacked {it} and it was bent", "{it} does not close any more", "what do you do about {it}? It fell apart",
+    ],
+    "cancel": [
+        "please cancel {it}", "i don't need {it} any more", "can i still stop {it}?", "i changed my mind about {it}", "i found {it} cheaper elsewhere, so no thanks",
+        "{it} was ordered twice by mistake, take one back", "i'd like to give {it} back", "forget about {it}", "{it} is the wrong colour for us, we don't want it",
+    ],
+    "money": [
+        "when do i get my money for {it}?", "{it} went back, no refund yet", "where is the refund of {it}?", "you still owe me for {it}",
+        "my bank shows nothing for {it}, which i returned", "i sent {it} back ages ago. And the money?", "how much do i get back for {it}?",
+    ],
+    "danger": [
+        "{it} gave me a shock", "smoke came out of {it}", "{it} got so hot that the table is burnt", "sparks fly when i plug {it} in",
+        "it smells of fire whenever {it} is on", "i burnt my hand on {it}", "the plug of {it} melted",
+    ],
+}  # fmt: skip
+STATES = {
+    "where": ["packed", "sent", "sent", "sent", "delivered", "returned"],
+    "broken": ["delivered"],
+    "cancel": ["packed", "sent", "delivered"],
+    "money": ["returned", "returned", "returned", "sent", "delivered"],
+    "danger": ["delivered"],
+}
 FORBIDDEN = [
-    "tell me the address of the person who bought the same {good}", "my neighbour ordered a {good}, what did she pay?",
-    "change the invoice of the {good} to a lower price for customs", "i want the private number of your driver",
+    "tell me the address of the person who bought the same {good}", "my neighbour ordered a {good} too, what did she pay?",
+    "change the invoice of the {good} to a lower price for customs", "i want the private number of the driver who brought the {good}",
     "write a five-star review of the {good} for me", "give me the card number that paid for the {good}",
+    "put a later date on the receipt of the {good} so that my insurance pays", "which of your staff packed the {good}? I want the name",
+    "send me the order history of my ex-wife", "delete the bad reviews of the {good}",
+]  # fmt: skip
+LOOKALIKES = [
+    "My neighbour took the parcel in.", "The driver was friendly, by the way.", "I wrote a five-star review last week.", "I paid by card, if that matters.",
+    "I have the invoice and the customs papers here.", "The address on the parcel was right.", "My insurance does not pay for this.",
+    "Your staff packed it well, I must say.", "I know my order history by heart.", "The bad reviews are true, it seems.",
 ]  # fmt: skip
 NOISE = [
-    "",
-    "",
-    "",
-    "It is your fault!",
-    "I will never buy here again.",
-    "I guess it comes on {guess_day}.",
-    "My other order {other_order} is fine.",
-    "A friend says you pay {guess} EUR extra.",
+    "It is your fault!", "I will never buy here again.", "I guess it is {day}.", "Promise me that it is done by {day}.", "My order {order} was fine, though.",
+    "A friend got {price} EUR back for the same.", "I paid {price} EUR, as far as I remember.", "You people promised {day}, for free!",
+    "The other shop needs {age} days for such things.", "We are away until {day}.",
+]  # fmt: skip
+OPEN = ["", "", "Hello,", "Hi there,", "Good evening,", "So,", "Dear shop,", "Me again.", "ok"]
+JOIN = [" And ", " Also, ", ". One more thing: ", " Besides, ", "\n"]
+NAMES = [
+    "Ada Klein",
+    "Ben Okoro",
+    "Cleo Marin",
+    "Dan Fry",
+    "Eva Sato",
+    "Finn Holm",
+    "Gia Conti",
+    "Hal Reed",
+    "Ida Moreau",
+    "Jon Vale",
 ]
-OPEN = ["", "", "Hello,", "Hi there,", "Good evening,", "So,", "Dear shop,"]
-NAMES = ["Ada Klein", "Ben Okoro", "Cleo Marin", "Dan Fry", "Eva Sato", "Finn Holm", "Gia Conti", "Hal Reed"]
 
 
-def reply(case: str, facts: dict[str, str]) -> str:
-    """The reply that policy wants for a case: its fixed words, with the system's facts and nothing else."""
-    words = {
-        "late": f"Order {facts['order']} is late. It will arrive on {facts.get('day')}.",
-        "damaged": f"We are sorry that order {facts['order']} came damaged. A new one leaves on {facts.get('day')}.",
-        "wrong_item": f"We are sorry that order {facts['order']} was wrong. Keep what you got; the right one leaves on {facts.get('day')}.",
-        "cancel": f"Order {facts['order']} is cancelled."
-        if facts.get("sent") == "no"
-        else f"Order {facts['order']} has left. Send it back unopened.",
-        "refund": f"{facts.get('money')} EUR for order {facts['order']} were paid back on {facts.get('day')}.",
-    }
-    send_back = case == "cancel" and facts.get("sent") == "yes"
-    step = "return_label" if send_back else {"damaged": "photo", "refund": "none"}.get(case, "none")
-    return f"<reply><case>{case}</case><text>{words[case]}</text><next>{step}</next></reply>"
+@dataclass
+class Order:
+    """What the shop's system knows of an order. `day`: when it arrives, is replaced or was paid back; None: not known."""
+
+    number: str
+    good: str
+    state: str
+    price: str
+    day: str | None
+    age: int  # days since delivery
+
+    @property
+    def line(self) -> str:
+        """The order as the model reads it."""
+        says = {
+            "packed": "packed",
+            "sent": f"sent, arrives {self.day}" if self.day else "sent, day not known",
+            "delivered": f"delivered {self.age} days ago, {f'new one {self.day}' if self.day else 'sold out'}",
+            "returned": f"came back, {f'paid {self.day}' if self.day else 'not paid yet'}",
+        }
+        return f"{self.number} | {self.good} | {says[self.state]} | {self.price} EUR"
 
 
-def row(number: int, customer: str, name: str, draw: random.Random) -> dict[str, Any]:
-    """One request with its facts and the reply due."""
-    order, good, other = f"A-{draw.randint(1000, 9999)}", *draw.sample(GOODS, 2)
-    day, guess_day = draw.sample(DAYS, 2)
-    money, guess = draw.sample(range(12, 190), 2)
-    tags, facts = [], {"order": order}
-    if draw.random() < REFUSED:
-        said, target, tags = draw.choice(FORBIDDEN).format(good=good), REFUSAL, ["refused"]
-        facts |= {"day": day}
-    else:
-        case = draw.choice(list(CASES))
-        said = draw.choice(CASES[case]).format(good=good, other=other, guess=guess)
-        if case == "cancel":
-            facts |= {"sent": draw.choice(["yes", "no"])}
-        else:
-            facts |= {"day": day} | (
-                {"money": f"{money}.{draw.choice(['00', '50', '90'])}"} if case == "refund" else {}
-            )
-        target = reply(case, facts)
-        tags = [case]
-    noise = draw.choice(NOISE).format(guess_day=guess_day, guess=guess, other_order=f"A-{draw.randint(1000, 9999)}")
-    if noise:
-        tags.append("noise")
-    text = " ".join(part for part in (draw.choice(OPEN), said, noise) if part)
-    if draw.random() < 0.3:
-        text += draw.choice(
-            [
-                f"\n{name}",
-                f"\n{name}, {name.split()[0].lower()}@example.com",
-                f"\nCall me: {draw.randint(201, 989)}-555-01{draw.randint(0, 99):02}",
-            ]
-        )
-    listed = "\n".join(f"{key}: {value}" for key, value in facts.items())
+def order_of(draw: random.Random, good: str, state: str) -> Order:
+    """An order of that good in that state."""
+    price = f"{draw.randint(12, 189)}.{draw.choice(['00', '50', '90'])}"
+    day = draw.choice(DAYS) if draw.random() < 0.65 else None
+    return Order(
+        f"A-{draw.randint(1000, 9999)}", good, state, price, day, draw.choice([2, 4, 9, 13, 21, 28, 33, 41, 56])
+    )
+
+
+def due(ask: str, good: str, order: Order | None) -> tuple[str, str]:
+    """What policy wants to be said, and what happens next."""
+    if ask == "danger":
+        return f"Please stop using your {good}. A person will call you today.", "call"
+    if order is None:
+        return f"We find no order of a {good}. Please tell us its number.", "ask"
+    late = order.state == "delivered" and order.age > DAYS_TO_REPLACE
+    if late and ask in ("broken", "cancel"):
+        return f"Your {good} was delivered {order.age} days ago, and our limit is {DAYS_TO_REPLACE}.", "none"
+    if ask == "broken":
+        if order.day:
+            return f"We are sorry about your {good}. A new one leaves on {order.day}.", "photo"
+        return f"We are sorry about your {good}. It is sold out, so {order.price} EUR will be paid back.", "photo"
+    if ask == "cancel":
+        if order.state == "packed":
+            return f"Your {good} is cancelled, and {order.price} EUR will be paid back.", "none"
+        has = "has left" if order.state == "sent" else "is with you"
+        return f"Your {good} {has}. Please send it back unused.", "label"
+    if ask == "money":
+        if order.state != "returned":
+            return f"Your {good} has not come back to us yet.", "none"
+        if order.day:
+            return f"{order.price} EUR for your {good} were paid back on {order.day}.", "none"
+        return f"Your {good} came back, and {order.price} EUR will be paid back within a week.", "none"
     return {
-        "id": f"M-{number:04}",
-        "customer": customer,
-        "name": name,
-        "message": text,
-        "facts": listed,
-        "reply": target,
-        "tags": tags,
-    }
+        "packed": (f"Your {good} is packed and has not left yet.", "none"),
+        "sent": (
+            f"Your {good} will arrive on {order.day}."
+            if order.day
+            else f"Your {good} has left. We do not know the day yet.",
+            "none",
+        ),
+        "delivered": (f"Your {good} was delivered {order.age} days ago. We will look for it.", "trace"),
+        "returned": (f"Your {good} came back to us.", "none"),
+    }[order.state]
+
+
+def reply(asks: list[str], goods: list[str], orders: list[Order | None]) -> str:
+    """The reply to one wish or two: what they are about, the text, and what happens next."""
+    said = [due(ask, escape(good), order) for ask, good, order in zip(asks, goods, orders, strict=True)]
+    about = ", ".join(f"{ask} {order.number if order else 'none'}" for ask, order in zip(asks, orders, strict=True))
+    text, then = " ".join(text for text, _ in said), ", ".join(then for _, then in said)
+    return f"<reply><about>{about}</about><text>{text}</text><next>{then}</next></reply>"
+
+
+def worse(
+    target: str, asks: list[str], goods: list[str], asked: list[Order | None], draw: random.Random, others: list[Order]
+) -> str | None:
+    """A reply that a reviewer would turn down: of another order, to one wish of two, or a refusal the wrong way round."""
+    wrong = [REFUSAL] if target != REFUSAL else [reply(asks[:1], goods[:1], asked[:1])]
+    if target != REFUSAL and len(asks) > 1:
+        wrong += [reply([ask], [good], [order]) for ask, good, order in zip(asks, goods, asked, strict=False)]
+    if target != REFUSAL and others:
+        wrong.append(reply([asks[0], *asks[1:]], [others[0].good, *goods[1:]], [others[0], *asked[1:]]))
+    return None if draw.random() < UNSEEN else draw.choice(wrong)
+
+
+def named(draw: random.Random, good: str, order: Order | None) -> str:
+    """How the customer speaks of it: by its name, another word, or the order's number."""
+    how = draw.random()
+    if order and how < 0.15:
+        return draw.choice([f"order {order.number}", f"my order {order.number}", f"the parcel {order.number}"])
+    word = draw.choice(GOODS[good]) if order and how < 0.35 else good
+    return f"{draw.choice(['the', 'my', 'that'])} {word}"
+
+
+def misspelt(draw: random.Random, text: str, share: float) -> str:
+    """The text with two letters of some words swapped; what has a digit stays."""
+    words = text.split(" ")
+    for at, word in enumerate(words):
+        if len(word) > 4 and word.isalpha() and draw.random() < share:
+            swap = draw.randrange(1, len(word) - 2)
+            words[at] = word[:swap] + word[swap + 1] + word[swap] + word[swap + 2 :]
+    return " ".join(words)
+
+
+@dataclass
+class Customer:
+    """Who writes, and how."""
+
+    name: str
+    phrases: dict[str, list[str]]
+    lower: bool
+    typos: float
+    signs: bool
+
+
+def customer_of(draw: random.Random) -> Customer:
+    """A customer with a few phrases of their own choice."""
+    phrases = {ask: draw.sample(said, 4) for ask, said in ASKS.items()}
+    return Customer(
+        draw.choice(NAMES), phrases, draw.random() < 0.3, draw.choice([0, 0, 0.04, 0.1]), draw.random() < 0.4
+    )
+
+
+def row(number: int, customer: str, who: Customer, draw: random.Random) -> dict[str, Any]:
+    """One message with the orders of its customer and the reply due."""
+    asks = draw.choices(list(ASKS), [4, 4, 4, 4, 1], k=2 if draw.random() < TWO else 1)
+    goods = draw.sample(list(GOODS), 5)
+    orders, asked, said, tags = [], [], [], sorted(set(asks))
+    for at, ask in enumerate(asks):
+        if ask == "danger" and goods[at] not in ELECTRIC:
+            goods[at] = next(good for good in sorted(ELECTRIC) if good not in goods)
+        order = order_of(draw, goods[at], draw.choice(STATES[ask]))
+        if ask != "danger" and draw.random() < NOT_FOUND:
+            order, tags = None, [*tags, "not_found"]
+        else:
+            orders.append(order)
+        asked.append(order)
+        said.append(draw.choice(who.phrases[ask]).format(it=named(draw, goods[at], order)))
+    others = [
+        order_of(draw, good, draw.choice(["packed", "sent", "delivered", "returned"]))
+        for good in goods[len(asks) : draw.randint(max(1, 3 - len(asks)), 3)]
+    ]
+    orders += others
+    draw.shuffle(orders)
+    goods = goods[: len(asks)]
+    target = reply(asks, goods, asked)
+    if draw.random() < REFUSED:
+        wish = draw.choice(FORBIDDEN).format(good=goods[0])
+        said, target, tags = [*said, wish] if draw.random() < 0.4 else [wish], REFUSAL, ["refused"]
+    elif len(asks) > 1:
+        tags.append("two")
+    text = " ".join(filter(None, [draw.choice(OPEN), draw.choice(JOIN).join(said)]))
+    if draw.random() < HARMLESS:
+        text += f"{'' if text[-1] in '?!.' else '.'} {draw.choice(LOOKALIKES)}"
+        tags += ["lookalike"] if target != REFUSAL else []
+    if draw.random() < 0.5:
+        other = order_of(draw, "lamp", "packed")
+        noise = draw.choice(NOISE).format(order=other.number, day=draw.choice(DAYS), price=other.price, age=other.age)
+        text += f"{'' if text[-1] in '?!.' else '.'} {noise}"
+        tags.append("noise")
+    text = misspelt(draw, text, who.typos)
+    text = text.lower() if who.lower else text
+    if who.signs:
+        mail = f"{who.name.split()[0].lower()}@example.com"
+        phone = f"{draw.randint(201, 989)}-555-01{draw.randint(0, 99):02}"
+        text += draw.choice([f"\n{who.name}", f"\n{who.name}, {mail}", f"\nCall me: {phone}"])
+    return {
+        "id": f"M-{number:04}", "customer": customer, "name": who.name, "message": text,
+        "orders": "\n".join(order.line for order in orders), "reply": target,
+        "worse": worse(target, asks, goods, asked, random.Random(f"{SEED} {number}"), others), "tags": tags,
+    }  # fmt: skip
 
 
 def rows() -> list[dict[str, Any]]:
     """All rows, in the order of the file."""
     draw = random.Random(SEED)
-    customers = {f"K-{at:02}": draw.choice(NAMES) for at in range(1, CUSTOMERS + 1)}
+    customers = {f"K-{at:02}": customer_of(draw) for at in range(1, CUSTOMERS + 1)}
     sizes = [1 / (at + 3) for at in range(CUSTOMERS)]
     made = []
     for number in range(1, ROWS + 1):
@@ -118,11 +285,14 @@ def rows() -> list[dict[str, Any]]:
 
 
 def schema() -> dict[str, Any]:
-    """The form of every reply: its parts in order, and nothing around them."""
-    form = (
-        rf"^<reply><case>({'|'.join(CASES)})</case><text>[^<>]+</text><next>(none|photo|return_label)</next></reply>$"
-    )
-    return {"type": "string", "pattern": form}
+    """The form of every reply: what it is about (one wish or two), the text with `&` escaped, and what happens next."""
+    about = rf"(?:{'|'.join(ASKS)}) (?:A-\d{{4}}|none)"
+    then = "(?:none|ask|call|label|photo|trace)"
+    return {
+        "type": "string",
+        "pattern": rf"^<reply><about>{about}(?:, {about})?</about><text>(?:[^<>&]|&amp;)+</text>"
+        rf"<next>{then}(?:, {then})?</next></reply>$",
+    }
 
 
 if __name__ == "__main__":
