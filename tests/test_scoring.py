@@ -374,7 +374,6 @@ def test_any_values_are_scored(tmp_path_factory: pytest.TempPathFactory, due: An
     assert score(scorer, due, due, source=source).exact_match
 
 
-@settings(deadline=None)
 def test_speed(scorer: Scorer) -> None:
     """At least 20,000 records a second of a processor of its own; half of that where it is shared with other work."""
     right, wrong = json.dumps(DUE), json.dumps(DUE | {"product": "Solna toaster", "date": None})
