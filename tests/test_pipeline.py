@@ -184,6 +184,17 @@ def test_a_second_repro_does_nothing(finished: Path) -> None:
     assert "Data and pipelines are up to date." in output
 
 
+def test_a_clone_without_the_data_is_fresh(finished: Path, tmp_path: Path) -> None:
+    """As `nox -s fresh` asks in CI, where no output of the pipeline is there but what git has."""
+    run(tmp_path, "git", "clone", "--quiet", str(finished), "clone")
+    clone = tmp_path / "clone"
+    assert not (clone / "reports/eval/tuned/predictions.jsonl").exists()
+    assert "Running stage" not in run(clone, "dvc", "repro", "--dry", "--allow-missing").stdout
+    change_params(clone, {"gate.min_records": 7})
+    planned = run(clone, "dvc", "repro", "--dry", "--allow-missing", "gate").stdout
+    assert planned.count("Running stage") == 1
+
+
 def test_no_private_value_is_in_any_file_after_mask(finished: Path) -> None:
     raw = [json.loads(line) for line in (finished / "data/raw/tickets.jsonl").read_text(encoding="utf-8").splitlines()]
     spans = [json.loads(line) for line in (finished / "data/gold/spans.jsonl").read_text(encoding="utf-8").splitlines()]
