@@ -180,7 +180,7 @@ def worse(
     if target != REFUSAL and len(asks) > 1:
         wrong += [reply([ask], [good], [order]) for ask, good, order in zip(asks, goods, asked, strict=False)]
     if target != REFUSAL and others:
-        wrong.append(reply([asks[0], *asks[1:]], [others[0].good, *goods[1:]], [others[0], *asked[1:]]))
+        wrong.append(reply(asks, [others[0].good, *goods[1:]], [others[0], *asked[1:]]))
     return None if draw.random() < UNSEEN else draw.choice(wrong)
 
 
