@@ -60,18 +60,17 @@ def quality_rules(gate: Gate, comparison: Report) -> Iterator[Rule]:
     enough = comparison.at("records") >= gate.min_records and comparison.at("groups") >= gate.min_groups
     for name, margin in gate.superiority.items():
         yield superiority(name, margin, comparison, enough)
-    known = [one["name"] for one in comparison.at("against", "base", "measures")]
+    tuned = {one["name"]: one["tuned"] for one in comparison.at("against", "base", "measures")}
     for measure, floor in gate.floors.items():
-        if measure not in known:
+        if measure not in tuned:
             raise HallmarkError(
-                f"this task has no measure '{measure}'; it has {', '.join(known)}",
+                f"this task has no measure '{measure}'; it has {', '.join(tuned)}",
                 file="params.yaml",
                 field="gate.floors",
                 remedy=f"take {measure} off gate.floors, or name another one",
             )
-        measured = comparison.row("against", "base", "measures", name=measure)["tuned"]
         text = f"{plain(measure)} must be at least {100 * floor:g}%"
-        yield judge(f"floor.{measure}", text, measured, ">=", floor, "share", enough)
+        yield judge(f"floor.{measure}", text, tuned[measure], ">=", floor, "share", enough)
     for failure, ceiling in gate.ceilings.items():
         measured = comparison.row("against", "base", "failures", name=failure)["tuned"]
         text = f"{plain(failure)} may be at most {100 * ceiling:g}% of the answers"
