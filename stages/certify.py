@@ -17,9 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stages.common import provenance as prov
-from stages.common.errors import HallmarkError, run_stage
-from stages.common.files import (
+from stages.core.errors import HallmarkError, run_stage
+from stages.core.files import (
     ADAPTER,
     BASE,
     HOLDOUT_LOCK,
@@ -32,9 +31,10 @@ from stages.common.files import (
     write_json,
     write_text,
 )
-from stages.common.measured import measured
-from stages.common.params import Params, load_params
-from stages.common.release import check, merge, release
+from stages.core.measured import measured
+from stages.params.loader import Params, load_params
+from stages.release import provenance as prov
+from stages.release.shipping import check, merge, release
 
 log = logging.getLogger("certify")
 
@@ -78,8 +78,8 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
             )
         with atomic_folder(RELEASE) as folder:
             shutil.copytree(ADAPTER, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
-            from stages.common.model_card import model_card
-            from stages.common.sbom import sbom
+            from stages.release.model_card import model_card
+            from stages.release.sbom import sbom
 
             write_text(folder / prov.CARD, model_card(params, reports, private))
             write_json(folder / prov.SBOM, sbom(params, subjects, dependencies, reports["tuned_metrics"]))
@@ -141,12 +141,14 @@ def _reports(stages: prov.Stages) -> dict[str, Any]:
 
 def _environment(params: Params) -> dict[str, Any]:
     """The installed libraries, and the fingerprint of where the adapter was trained last, as recorded there; or of here."""
-    from stages.common.compute import fingerprint, installed
+    from stages.core.compute import fingerprint, installed
 
     trained = [REPORTS / "measured" / f"{stage}.json" for stage in ("dpo", "sft")]
     prints = [read_json(file).get("fingerprint") for file in trained if file.exists()]  # none of dpo where it copied
     recorded = next(filter(None, prints), None)
-    return {"installed": installed(), "fingerprint": recorded or fingerprint(params.compute, params.sft.parallel)}
+    if recorded is None:
+        recorded = fingerprint(params.compute, params.sft.parallel.processes, params.sft.parallel.strategy)
+    return {"installed": installed(), "fingerprint": recorded}
 
 
 def private_data(params: Params, files: list[Path]) -> dict[str, int]:
@@ -155,7 +157,7 @@ def private_data(params: Params, files: list[Path]) -> dict[str, int]:
     The prompts were checked by `mask`, so what only an answer holds was made up by the model: an error or a count, by
     `certify.private_data`, for the tuned model, and no concern of the release for the base. Elsewhere it is an error.
     """
-    from stages.common.patterns import residue
+    from stages.privacy.patterns import residue
 
     found: Counter[str] = Counter()
     for file in files:

@@ -1,6 +1,6 @@
 """Let a linear model answer the holdout's labels, as the bar to beat: `python -m stages.classical`.
 
-TF-IDF with logistic regression, one a label (see `stages/common/labels.py`), trained on the training records alone. The
+TF-IDF with logistic regression, one a label (see `stages/evaluation/labels.py`), trained on the training records alone. The
 floor under it is the most frequent value there. Where a task has no labels, the report says so and holds no prediction.
 """
 
@@ -13,23 +13,24 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from stages.common.errors import HallmarkError, run_stage
-from stages.common.files import HOLDOUT, REPORTS, TRAIN, write_json
-from stages.common.labels import completion_of, label_names, labels_of, right_labels
-from stages.common.measured import measured
-from stages.common.params import Classical, Params, load_params
-from stages.common.predictions import Row, prediction, readable, write_rows
-from stages.common.records import read_records
-from stages.common.scoring import Scorer
-from stages.common.stats import ClusterBootstrap
-from stages.common.task import Task
+from stages.core.errors import HallmarkError, run_stage
+from stages.core.files import HOLDOUT, REPORTS, TRAIN, write_json
+from stages.core.measured import measured
+from stages.core.records import read_records
+from stages.core.task import Task
+from stages.evaluation.labels import completion_of, label_names, labels_of, right_labels
+from stages.evaluation.params import Classical
+from stages.evaluation.predictions import Row, prediction, readable, write_rows
+from stages.evaluation.scoring import Scorer
+from stages.evaluation.stats import ClusterBootstrap
+from stages.params.loader import Params, load_params
 
 log = logging.getLogger("classical")
 
 
 def run(params: Params) -> None:
     """Train, predict, score; write reports/eval/classical/predictions.jsonl and metrics.json."""
-    from stages.common.compute import environment
+    from stages.core.compute import environment
 
     os.environ.update(environment(params.compute))  # before NumPy is there: it reads the number of threads once
     task = Task(params.task)

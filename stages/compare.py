@@ -15,14 +15,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from stages.common.errors import run_stage
-from stages.common.files import REPORTS, atomic, write_json
-from stages.common.linear import against_linear
-from stages.common.params import Compare, Params, load_params
-from stages.common.reports import FAILURES, Prediction, Report, check_paired, read_predictions
-from stages.common.scoring import field_counts
-from stages.common.spans import span_columns
-from stages.common.stats import (
+from stages.core.errors import run_stage
+from stages.core.files import REPORTS, atomic, write_json
+from stages.core.outcomes import FAILURES
+from stages.core.reports import Prediction, Report, check_paired, read_predictions
+from stages.core.task import Task
+from stages.evaluation.linear import against_linear
+from stages.evaluation.params import Compare
+from stages.evaluation.scoring import field_counts
+from stages.evaluation.spans import span_columns
+from stages.evaluation.stats import (
     ClusterBootstrap,
     Interval,
     f1,
@@ -34,7 +36,7 @@ from stages.common.stats import (
     ratio,
     recall,
 )
-from stages.common.task import Task
+from stages.params.loader import Params, load_params
 
 log = logging.getLogger("compare")
 

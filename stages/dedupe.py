@@ -16,13 +16,14 @@ from itertools import combinations, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.common.errors import HallmarkError, run_stage
-from stages.common.files import DEDUPED, MASKED, REPORTS, json_bytes, write_all
-from stages.common.measured import measured
-from stages.common.near import components, distinct, near_pairs, normalise, text_of
-from stages.common.params import Dedupe, Params, load_params
-from stages.common.records import parquet, read_rows, read_texts, scan_records
-from stages.common.task import canonical
+from stages.core.errors import HallmarkError, run_stage
+from stages.core.files import DEDUPED, MASKED, REPORTS, json_bytes, write_all
+from stages.core.measured import measured
+from stages.core.records import parquet, read_rows, read_texts, scan_records
+from stages.core.task import canonical
+from stages.corpus.near import components, distinct, near_pairs, normalise, text_of
+from stages.corpus.params import Dedupe
+from stages.params.loader import Params, load_params
 
 if TYPE_CHECKING:
     import polars as pl

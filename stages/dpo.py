@@ -15,9 +15,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from stages.common.chat_template import tool_form
-from stages.common.errors import HallmarkError, run_stage
-from stages.common.files import (
+from stages.core.errors import HallmarkError, run_stage
+from stages.core.files import (
     ADAPTER,
     BASE,
     REPORTS,
@@ -29,11 +28,12 @@ from stages.common.files import (
     write_json,
     write_text,
 )
-from stages.common.measured import measured
-from stages.common.model import TRAINING, load_tokenizer
-from stages.common.params import Parallel, Params, load_params
-from stages.common.records import read_records
-from stages.common.tuning import (
+from stages.core.measured import measured
+from stages.core.records import read_records
+from stages.models.chat_template import tool_form
+from stages.models.loading import TRAINING, load_tokenizer
+from stages.params.loader import Params, load_params
+from stages.training.tuning import (
     adapter_hash,
     adapter_parameters,
     fits,
@@ -113,7 +113,7 @@ def load_training_pairs(
 
 def train(params: Params) -> None:
     """Go on from the adapter of `sft` with TRL's `DPOTrainer`."""
-    from stages.common.compute import deterministic, fingerprint, set_up
+    from stages.core.compute import deterministic, fingerprint, set_up
 
     set_up(params.compute, params.seed)
     import datasets
@@ -121,8 +121,8 @@ def train(params: Params) -> None:
     from transformers.trainer_callback import PrinterCallback
     from trl import DPOConfig
 
-    from stages.common.pairs import PairTrainer
-    from stages.common.trainer import ProgressLine
+    from stages.training.pairs import PairTrainer
+    from stages.training.trainer import ProgressLine
 
     datasets.disable_progress_bars()
     # transformers 5.24 renames it, TRL 1.16 still reads the old name: ends with transformers 6.
@@ -134,7 +134,7 @@ def train(params: Params) -> None:
     pairs = datasets.Dataset.from_list(rows)
     validation = datasets.Dataset.from_list(measured_rows) if measured_rows else None
     model = PeftModel.from_pretrained(
-        load_frozen(params, params.compute.device), SFT_ADAPTER, is_trainable=True, local_files_only=True
+        load_frozen(params.sft, params.compute.device), SFT_ADAPTER, is_trainable=True, local_files_only=True
     )
     # As PEFT had it in sft: by another name it looks for the base's vocabulary in vain.
     model.peft_config["default"].base_model_name_or_path = BASE.as_posix()
@@ -143,7 +143,14 @@ def train(params: Params) -> None:
         trainer: Any = PairTrainer(
             model=model,
             args=DPOConfig(
-                **training_options(params, dpo, folder, validate=bool(validation)),
+                **training_options(
+                    params.sft,
+                    dpo,
+                    folder,
+                    device=params.compute.device,
+                    seed=params.seed,
+                    validate=bool(validation),
+                ),
                 loss_type=[dpo.loss],
                 beta=dpo.beta,
                 label_smoothing=dpo.label_smoothing,
@@ -162,7 +169,7 @@ def train(params: Params) -> None:
             if validation and curve.validation[-1]["step"] < trainer.state.global_step:
                 trainer.evaluate()
             after = trainer.differences() if validation else None
-        measure["fingerprint"] = fingerprint(params.compute, Parallel(processes=1, strategy="ddp"))
+        measure["fingerprint"] = fingerprint(params.compute)
         measure["train_seconds"] = round(result.metrics["train_runtime"], 1)
         with atomic_folder(ADAPTER) as adapter:
             precision = read_json(SFT_ADAPTER / TRAINING)["base_precision"]

@@ -1,7 +1,7 @@
 """Evaluate a model on the holdout, every prediction kept: `python -m stages.eval --model base` (or `tuned`).
 
-lm-evaluation-harness runs the repo's own task (see `stages/common/harness.py`); `stages/common/scoring.py` says what
-counts as right and names each failure. `stages/common/metrics.py` sums it up.
+lm-evaluation-harness runs the repo's own task (see `stages/evaluation/harness.py`); `stages/evaluation/scoring.py` says what
+counts as right and names each failure. `stages/evaluation/metrics.py` sums it up.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from stages.common.chat_template import tool_form
-from stages.common.errors import HallmarkError, run_stage
-from stages.common.files import ADAPTER, BASE, HOLDOUT, REPORTS, write_json
-from stages.common.measured import measured
-from stages.common.metrics import metrics
-from stages.common.params import EndpointEngine, Params, VllmEngine, load_params
-from stages.common.predictions import Row, prediction, readable, write_rows
-from stages.common.records import read_records
-from stages.common.scoring import Score, Scorer
-from stages.common.task import Task
-from stages.common.tool_form import ToolForm, calls_in
+from stages.core.errors import HallmarkError, run_stage
+from stages.core.files import ADAPTER, BASE, HOLDOUT, REPORTS, write_json
+from stages.core.measured import measured
+from stages.core.records import read_records
+from stages.core.task import Task
+from stages.evaluation.metrics import metrics
+from stages.evaluation.params import EndpointEngine, VllmEngine
+from stages.evaluation.predictions import Row, prediction, readable, write_rows
+from stages.evaluation.scoring import Score, Scorer
+from stages.models.chat_template import tool_form
+from stages.models.tool_form import ToolForm, calls_in
+from stages.params.loader import Params, load_params
 
 log = logging.getLogger("eval")
 
@@ -33,8 +34,8 @@ Answers = list[tuple[Any, Score]]
 
 def run(params: Params, model: str) -> None:
     """Generate, score, and write reports/eval/<model>/predictions.jsonl and metrics.json."""
-    from stages.common.compute import set_up
-    from stages.common.model import load_tokenizer
+    from stages.core.compute import set_up
+    from stages.models.loading import load_tokenizer
 
     settings, task = params.eval, Task(params.task)
     set_up(params.compute, params.seed)
@@ -46,7 +47,7 @@ def run(params: Params, model: str) -> None:
     with measured(f"eval_{model}") as measure, ExitStack() as stack:
         start = time.perf_counter()
         make = engines(params, model, task, form, stack)
-        from stages.common.harness import evaluate
+        from stages.evaluation.harness import evaluate
 
         def answer(places: list[int], batch_size: int, *, constrained: bool = False) -> tuple[Answers, float, float]:
             engine, began = make(batch_size, constrained), time.perf_counter()
@@ -71,7 +72,7 @@ def run(params: Params, model: str) -> None:
             measure["constrained"] = {"records": len(sample), "seconds": held_seconds, "free_seconds": free_seconds}
         known = []
         if settings.general.tasks:
-            from stages.common.general import general
+            from stages.evaluation.general import general
 
             engine = make(settings.batch_size, False)
             known = general(engine.model, engine.tokenizer, settings.general, settings.batch_size)
@@ -80,7 +81,9 @@ def run(params: Params, model: str) -> None:
         for record, (answer, score) in zip(records, answers, strict=True)
     ]
     scores = [score for _, score in answers]
-    result = metrics(model, rows, scores, params) | {"out_of_reach": unreachable}
+    result = metrics(model, rows, scores, settings=params.eval, kind=params.task.kind, seed=params.seed) | {
+        "out_of_reach": unreachable
+    }
     if second:
         result["again"] = again([answers[place] for place in places], second)
     if known:
@@ -113,11 +116,11 @@ def engines(
     settings = params.eval
     shared: dict[str, Any] = {"max_new_tokens": settings.max_new_tokens, "source": HOLDOUT}
     if isinstance(settings.engine, EndpointEngine | VllmEngine):
-        from stages.common.endpoint import Endpoint, answer_schema
+        from stages.evaluation.endpoint import Endpoint, answer_schema
 
         asked = settings.engine
         if isinstance(asked, VllmEngine):
-            from stages.common.server import free_port, served
+            from stages.serving.server import free_port, served
 
             port = free_port(asked.port, "eval.engine.port")
             server = stack.enter_context(served({model: port}, ADAPTER, asked, params.compute))[model]
@@ -134,8 +137,8 @@ def engines(
         return lambda _, constrained: Endpoint(
             asked, asked.names[model], **shared, form=form, schema=answer_schema(task) if constrained else None
         )
-    from stages.common.harness import Engine
-    from stages.common.model import load_base, load_tokenizer, load_tuned
+    from stages.evaluation.harness import Engine
+    from stages.models.loading import load_base, load_tokenizer, load_tuned
 
     options: dict[str, Any] = {
         "dtype": settings.dtype,
@@ -151,7 +154,7 @@ def engines(
     def make(batch_size: int, constrained: bool) -> Engine:
         grammar = None
         if constrained:
-            from stages.common.constrained import grammar_of
+            from stages.evaluation.constrained import grammar_of
 
             grammar = grammar_of(task)
         return Engine(loaded, tokenizer, batch_size=batch_size, **shared, grammar=grammar)
@@ -161,7 +164,7 @@ def engines(
 
 def out_of_reach(records: list[Row], limit: int, form: ToolForm | None) -> int:
     """How many records are due an answer that is longer than may be generated: they can't pass."""
-    from stages.common.model import load_tokenizer
+    from stages.models.loading import load_tokenizer
 
     tokenizer = load_tokenizer(BASE)
     due = [readable(record)["target"] for record in records]

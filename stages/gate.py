@@ -13,10 +13,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from stages.common.errors import HallmarkError, run_stage
-from stages.common.files import REPORTS, write_json
-from stages.common.params import Gate, Params, load_params
-from stages.common.reports import Report
+from stages.core.errors import HallmarkError, run_stage
+from stages.core.files import REPORTS, write_json
+from stages.core.reports import Report
+from stages.params.loader import Params, load_params
+from stages.release.params import Gate
 
 log = logging.getLogger("gate")
 

@@ -19,15 +19,16 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stages.common.errors import HallmarkError, run_stage
-from stages.common.files import MASKED, REPORTS, atomic, write_json
-from stages.common.masking import Masker
-from stages.common.measured import measured
-from stages.common.params import Mask, Params, load_params
-from stages.common.raw import Raw, gold_spans, identities, raw_rows
-from stages.common.recording import Recorder, Written, write_groups
-from stages.common.records import read_texts
-from stages.common.task import Task
+from stages.core.errors import HallmarkError, run_stage
+from stages.core.files import MASKED, REPORTS, atomic, write_json
+from stages.core.measured import measured
+from stages.core.records import read_texts
+from stages.core.task import Task
+from stages.corpus.raw import Raw, gold_spans, identities, raw_rows
+from stages.corpus.recording import Recorder, Written, write_groups
+from stages.params.loader import Params, load_params
+from stages.privacy.masking import Masker
+from stages.privacy.params import Mask
 
 log = logging.getLogger("mask")
 CHUNK = 64  # rows masked together, and so one batch of the NER model: another number may give other bytes
@@ -99,14 +100,14 @@ def start_masker(mask: Mask) -> None:
 
 def start_recorder(params: Params, gold: Any) -> None:
     """Load models and schema once for each worker process."""
-    WORKER["recorder"] = Recorder(params, gold)
+    WORKER["recorder"] = Recorder(params.data, params.task, params.mask, gold)
     WORKER["recorder"].masker.load()
 
 
 def preview_chunk(chunk: list[tuple[str, str, list[tuple[str, str]]]]) -> str:
     """The preview's lines for a chunk of (id, text, known values)."""
-    from stages.common.known import KnownValues
-    from stages.common.masking import Record
+    from stages.privacy.known import KnownValues
+    from stages.privacy.masking import Record
 
     masked = WORKER["masker"].records([Record([text], known=KnownValues(values)) for _, text, values in chunk])
     lines = []

@@ -17,10 +17,11 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from stages.common.errors import HallmarkError, run_stage
-from stages.common.files import REPORTS, write_text
-from stages.common.params import Params, load_params
-from stages.common.reports import OUTCOMES, Prediction, Report, check_paired, read_as, read_predictions
+from stages.core.errors import HallmarkError, run_stage
+from stages.core.files import REPORTS, write_text
+from stages.core.outcomes import OUTCOMES
+from stages.core.reports import Prediction, Report, check_paired, read_as, read_predictions
+from stages.params.loader import Params, load_params
 
 VERDICTS = {
     "pass": "Pass",
@@ -247,7 +248,7 @@ def render(
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     environment.filters["visible"] = visible
-    style, script = ((FOLDER / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     result = comparison.at("against", "base")
     slices = [
         (label, [row for row in result["slices"] if row["by"] == by])

@@ -11,9 +11,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.common.chat_template import tool_form
-from stages.common.errors import HallmarkError, run_stage
-from stages.common.files import (
+from stages.core.errors import HallmarkError, run_stage
+from stages.core.files import (
     BASE,
     REPORTS,
     SFT_ADAPTER,
@@ -23,12 +22,14 @@ from stages.common.files import (
     write_json,
     write_text,
 )
-from stages.common.launch import is_worker, launch, rank, worker
-from stages.common.measured import measured
-from stages.common.model import IGNORED, load_tokenizer
-from stages.common.params import Lora, Params, load_params
-from stages.common.records import read_records
-from stages.common.tuning import (
+from stages.core.measured import measured
+from stages.core.records import read_records
+from stages.models.chat_template import tool_form
+from stages.models.loading import IGNORED, load_tokenizer
+from stages.params.loader import Params, load_params
+from stages.training.launch import is_worker, launch, rank, worker
+from stages.training.params import Lora
+from stages.training.tuning import (
     adapter_hash,
     adapter_parameters,
     fits,
@@ -75,7 +76,9 @@ def training_arguments(params: Params, folder: str) -> Any:
     """TRL's `SFTConfig` for the `sft` block."""
     from trl import SFTConfig
 
-    arguments = SFTConfig(**training_options(params, params.sft, folder, validate=True))
+    sft = params.sft
+    options = training_options(sft, sft, folder, device=params.compute.device, seed=params.seed, validate=True)
+    arguments = SFTConfig(**options)
     if is_worker() and params.sft.parallel.strategy == "fsdp" and params.compute.device == "cpu":
         from accelerate.utils import DistributedType
 
@@ -124,13 +127,13 @@ def lora_config(model: Any, lora: Lora) -> Any:
 
 def run(params: Params) -> None:
     """Train on `train`, watch `validation`; write `models/sft`, `reports/sft.json` and the curve."""
-    from stages.common.compute import deterministic, fingerprint, set_up
+    from stages.core.compute import deterministic, fingerprint, set_up
 
     set_up(params.compute, params.seed)
     import datasets
     from transformers.trainer_callback import PrinterCallback
 
-    from stages.common.trainer import CompletionTrainer, ProgressLine
+    from stages.training.trainer import CompletionTrainer, ProgressLine
 
     datasets.disable_progress_bars()
     # transformers 5.24 renames it, TRL 1.16 still reads the old name: ends with transformers 6.
@@ -147,7 +150,7 @@ def run(params: Params) -> None:
     tokenizer = load_tokenizer(BASE)
     train, dropped = load_dataset(TRAIN, tokenizer, params)
     validation, dropped_validation = load_dataset(VALIDATION, tokenizer, params)
-    model = load_frozen(params, own_device(params), sharded=sharded)
+    model = load_frozen(sft, own_device(params), sharded=sharded)
     losses = ProgressLine("sft", ["loss"])
     measurement: AbstractContextManager[dict[str, Any]] = measured("sft") if writes else nullcontext({})
     with measurement as measure, tempfile.TemporaryDirectory() as folder:
@@ -182,7 +185,7 @@ def run(params: Params) -> None:
         if not writes:
             return
         seconds = result.metrics["train_runtime"]
-        measure["fingerprint"] = fingerprint(params.compute, sft.parallel)
+        measure["fingerprint"] = fingerprint(params.compute, sft.parallel.processes, sft.parallel.strategy)
         measure["train_seconds"] = round(seconds, 1)
         measure["tokens_per_second"] = round(total * result.metrics["epoch"] / seconds, 1)
         with atomic_folder(SFT_ADAPTER) as adapter:

@@ -13,8 +13,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from stages.common.errors import HallmarkError, run_stage
-from stages.common.files import (
+from stages.core.errors import HallmarkError, run_stage
+from stages.core.files import (
     DEDUPED,
     HOLDOUT,
     HOLDOUT_LOCK,
@@ -25,13 +25,13 @@ from stages.common.files import (
     json_bytes,
     write_all,
 )
-from stages.common.grouping import assign, digest, place
-from stages.common.leaks import count_leaks, drop_leaks
-from stages.common.measured import measured
-from stages.common.near import distinct, near_pairs, normalise, text_of
-from stages.common.params import Params, load_params
-from stages.common.records import parquet, scan_records
-from stages.common.task import Task
+from stages.core.measured import measured
+from stages.core.records import parquet, scan_records
+from stages.core.task import Task
+from stages.corpus.grouping import assign, digest, place
+from stages.corpus.leaks import count_leaks, drop_leaks
+from stages.corpus.near import distinct, near_pairs, normalise, text_of
+from stages.params.loader import Params, load_params
 
 if TYPE_CHECKING:
     import numpy as np

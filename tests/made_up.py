@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from stages.common.files import write_json
+from stages.core.files import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = {"intent": "refund", "order": "ORD-1042", "amount": 49.9, "date": None, "issues": ["late"]}

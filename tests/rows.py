@@ -10,9 +10,9 @@ from typing import Any
 
 import polars as pl
 
-from stages.common.files import MASKED
-from stages.common.params import Params, load_params
-from stages.common.records import schema, write_records
+from stages.core.files import MASKED
+from stages.core.records import schema, write_records
+from stages.params.loader import Params, load_params
 from tests.workspace import ROOT
 
 SYSTEM = {"role": "system", "content": "Answer with a label."}

@@ -18,7 +18,7 @@ MAKE = """
 import json, os, sys
 from pathlib import Path
 from ruamel.yaml import YAML
-from stages.common.files import sha256_folder, write_json
+from stages.core.files import sha256_folder, write_json
 
 params = YAML(typ="safe", pure=True).load(Path("params.yaml").read_text())
 stage = sys.argv[1]

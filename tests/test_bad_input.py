@@ -22,7 +22,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from stages.common.files import sha256_folder
+from stages.core.files import sha256_folder
 from tests.bench.made import texts as made_texts
 from tests.rows import record, write_masked
 from tests.tiny import make_tiny_base

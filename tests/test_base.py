@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from stages.base import copy_model, from_hub, from_package
-from stages.common.errors import HallmarkError
-from stages.common.files import sha256_file
-from stages.common.params import HubBase, PackageBase, load_params
+from stages.core.errors import HallmarkError
+from stages.core.files import sha256_file
+from stages.models.params import HubBase, PackageBase
+from stages.params.loader import load_params
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, change_params, make_tiny_workspace, report, stage
 

@@ -16,9 +16,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.benchmark import blocks, find_largest, headline, largest_load, ratios
-from stages.common.files import write_json
-from stages.common.model import TRAINING
-from stages.common.records import schema, write_records
+from stages.core.files import write_json
+from stages.core.records import schema, write_records
+from stages.models.loading import TRAINING
 from tests.workspace import change_params, make_tiny_workspace, report, stage
 
 WAIT = 300  # seconds: a server starts in five, unless the machine is busy
@@ -246,7 +246,7 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
 
 def generate(workspace: Path, messages: list[dict[str, str]], tokens: int) -> str:
     """The greedy answer of the base with the adapter, by transformers alone."""
-    from stages.common.model import load_tokenizer, load_tuned
+    from stages.models.loading import load_tokenizer, load_tuned
 
     base, adapter = workspace / "models/base", workspace / "models/adapter"
     model = load_tuned(base, adapter, dtype="bfloat16", attention="sdpa", device="cpu", merge=True)

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from stages import certify
-from stages.common import provenance as prov
-from stages.common.errors import HallmarkError
-from stages.common.files import RELEASE, read_json, sha256_file, sha256_folder, write_json
-from stages.common.params import load_params
-from stages.common.release import merge, release
-from stages.common.release_check import check
+from stages.core.errors import HallmarkError
+from stages.core.files import RELEASE, read_json, sha256_file, sha256_folder, write_json
+from stages.params.loader import load_params
+from stages.release import provenance as prov
+from stages.release.checking import check
+from stages.release.shipping import merge, release
 from tests.small_pipeline import ROOT, shell
 
 
@@ -144,7 +144,7 @@ def test_the_bill_of_materials_is_valid_and_complete(repo: Path) -> None:
 def test_the_same_inputs_give_the_same_release(repo: Path, tmp_path: Path) -> None:
     before = sha256_folder(RELEASE)
     shutil.copytree(repo, tmp_path / "elsewhere")
-    code = "from stages import certify; from stages.common.params import load_params; certify.run(load_params())"
+    code = "from stages import certify; from stages.params.loader import load_params; certify.run(load_params())"
     shell(f"git checkout -q HEAD~ -- . && TZ=Asia/Tokyo PYTHONHASHSEED=3 python -c '{code}'", tmp_path / "elsewhere")
     after = sha256_folder(tmp_path / "elsewhere" / RELEASE)
     differing = {name for name in before if before[name] != after[name]}

@@ -9,14 +9,15 @@ from typing import Any
 import polars as pl
 import pytest
 
-from stages import classical, compare, gate, summary
-from stages.common.files import HOLDOUT, TRAIN, read_json, write_json
-from stages.common.labels import completion_of, label_names, labels_of, right_labels
-from stages.common.params import Params, load_params
-from stages.common.predictions import prediction, readable, write_rows
-from stages.common.records import read_records, write_records
-from stages.common.scoring import Scorer
-from stages.common.task import Task
+from stages import classical, compare, gate
+from stages.core.files import HOLDOUT, TRAIN, read_json, write_json
+from stages.core.records import read_records, write_records
+from stages.core.task import Task
+from stages.evaluation.labels import completion_of, label_names, labels_of, right_labels
+from stages.evaluation.predictions import prediction, readable, write_rows
+from stages.evaluation.scoring import Scorer
+from stages.params.loader import Params, load_params
+from stages.tools import summary
 from tests.made_up import ROOT, write_other_reports
 from tests.test_sft import some_records
 

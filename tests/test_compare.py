@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from stages import compare
-from stages.common.errors import HallmarkError
-from stages.common.files import read_json, write_json
-from stages.common.params import load_params
-from stages.common.stats import ClusterBootstrap, mcnemar
+from stages.core.errors import HallmarkError
+from stages.core.files import read_json, write_json
+from stages.evaluation.stats import ClusterBootstrap, mcnemar
+from stages.params.loader import load_params
 from tests.made_up import ROOT, outcomes, prediction, write_models, write_predictions
 
 PARAMS = load_params(ROOT / "params.yaml")

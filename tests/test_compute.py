@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.common.compute import deterministic, environment, fingerprint
-from stages.common.errors import HallmarkError
-from stages.common.params import Compute, Parallel
+from stages.core.compute import deterministic, environment, fingerprint
+from stages.core.errors import HallmarkError
+from stages.core.params import Compute
 from tests.test_sft import trainable
 from tests.workspace import ROOT, change_params, report, run, stage
 
@@ -54,7 +54,7 @@ def test_portable_gives_the_same_bytes_on_an_emulated_processor(tmp_path: Path, 
 
 def test_portable_is_an_error_where_torch_has_chosen_its_code_path_before(tmp_path: Path) -> None:
     code = (
-        "import torch\ntorch.backends.cpu.get_cpu_capability()\nfrom stages.common.compute import set_up\nfrom stages.common.params import Compute\n"
+        "import torch\ntorch.backends.cpu.get_cpu_capability()\nfrom stages.core.compute import set_up\nfrom stages.core.params import Compute\n"
         "set_up(Compute(device='cpu', threads=1, portable=True), 0)"
     )
     done = run(ROOT, "python", "-c", code, check=False, ATEN_CPU_CAPABILITY="default")
@@ -64,9 +64,9 @@ def test_portable_is_an_error_where_torch_has_chosen_its_code_path_before(tmp_pa
 
 def test_no_stage_loads_torch_or_numpy_before_its_code_path_is_set() -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom stages.common import compute\n"
+        "import sys\nfrom pathlib import Path\nfrom stages.core import compute\n"
         "def stop(*_):\n    print([name for name in ('torch', 'numpy', 'scipy') if name in sys.modules])\n    sys.exit()\n"
-        "compute.set_up = stop\nimport stages.{0} as stage\nfrom stages.common.params import load_params\nstage.{1}"
+        "compute.set_up = stop\nimport stages.{0} as stage\nfrom stages.params.loader import load_params\nstage.{1}"
     )
     for name, arguments in (
         ("sft", "run(load_params())"),
@@ -83,7 +83,7 @@ def test_threads_reach_every_library() -> None:
 
 def test_a_fingerprint_leaves_the_environment_as_it_was() -> None:
     before = dict(os.environ)
-    found = fingerprint(Compute(device="cpu", threads=1, portable=False), Parallel(processes=2, strategy="ddp"))
+    found = fingerprint(Compute(device="cpu", threads=1, portable=False), 2, "ddp")
     assert (found["portable"], found["processes"], found["strategy"]) == (False, 2, "ddp")
     assert dict(os.environ) == before
 

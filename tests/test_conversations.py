@@ -9,11 +9,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from stages.common.errors import HallmarkError
-from stages.common.params import load_params
-from stages.common.raw import Raw, raw_rows
-from stages.common.records import read_rows
-from stages.common.task import Task
+from stages.core.errors import HallmarkError
+from stages.core.records import read_rows
+from stages.core.task import Task
+from stages.corpus.raw import Raw, raw_rows
+from stages.params.loader import load_params
 from tests.workspace import ROOT
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": '{"city": "Rome"}'}}

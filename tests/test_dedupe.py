@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages import dedupe
-from stages.common.errors import HallmarkError
-from stages.common.files import DEDUPED, REPORTS, sha256_file
-from stages.common.near import bare, normalise
-from stages.common.records import schema
+from stages.core.errors import HallmarkError
+from stages.core.files import DEDUPED, REPORTS, sha256_file
+from stages.core.records import schema
+from stages.corpus.near import bare, normalise
 from tests.rows import near_pairs_by_hand, params_with, record, write_masked
 from tests.workspace import ROOT, run
 

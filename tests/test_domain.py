@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.common.params import load_params
-from stages.common.raw import raw_rows
-from stages.common.scoring import Scorer
-from stages.common.task import Task
+from stages.core.task import Task
+from stages.corpus.raw import raw_rows
+from stages.evaluation.scoring import Scorer
+from stages.params.loader import load_params
 from tests.workspace import ROOT, git_init, make_tiny_workspace, report, run
 
 PARAMS = load_params(ROOT / "params.yaml")

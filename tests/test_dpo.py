@@ -13,13 +13,13 @@ import pytest
 from safetensors.numpy import load_file
 
 from stages import dpo, sft
-from stages.common.chat_template import end_of_turn
-from stages.common.errors import HallmarkError
-from stages.common.files import ADAPTER, BASE, SFT_ADAPTER, TRAIN, VALIDATION, read_json, sha256_folder
-from stages.common.model import load_tokenizer
-from stages.common.params import load_params
-from stages.common.records import schema, write_records
-from stages.common.tuning import adapter_parameters, load_frozen, save_adapter
+from stages.core.errors import HallmarkError
+from stages.core.files import ADAPTER, BASE, SFT_ADAPTER, TRAIN, VALIDATION, read_json, sha256_folder
+from stages.core.records import schema, write_records
+from stages.models.chat_template import end_of_turn
+from stages.models.loading import load_tokenizer
+from stages.params.loader import load_params
+from stages.training.tuning import adapter_parameters, load_frozen, save_adapter
 from tests.test_params import problem
 from tests.test_sft import ANSWER, some_records
 from tests.tiny import CHAT_TEMPLATE, make_tiny_base
@@ -57,7 +57,7 @@ def with_adapter(folder: Path, overrides: dict[str, Any]) -> Path:
         monkeypatch.chdir(folder)
         params = load_params()
         torch.manual_seed(0)
-        frozen = load_frozen(params, "cpu")
+        frozen = load_frozen(params.sft, "cpu")
         model = get_peft_model(frozen, sft.lora_config(frozen, params.sft.lora))
         for tensor in adapter_parameters(model).values():
             torch.nn.init.normal_(tensor, std=0.05)
@@ -82,7 +82,7 @@ def test_switched_off_it_copies_the_adapter_and_loads_nothing(tmp_path: Path) ->
     for name, content in (("adapter_config.json", b"{}\n"), ("adapter_model.safetensors", bytes(range(256)))):
         (folder / SFT_ADAPTER / name).write_bytes(content)
     code = (
-        "import sys\nfrom stages import dpo\nfrom stages.common.params import load_params\ndpo.run(load_params())\n"
+        "import sys\nfrom stages import dpo\nfrom stages.params.loader import load_params\ndpo.run(load_params())\n"
         "print([name for name in ('torch', 'numpy', 'transformers', 'datasets', 'polars') if name in sys.modules])"
     )
     assert run(folder, "python", "-c", code).stdout.strip() == "[]"
@@ -162,7 +162,7 @@ def test_what_is_read_off_a_pair_is_what_trls_own_head_reads_off(tmp_path: Path)
     from transformers import AutoModelForCausalLM
     from trl.trainer.utils import add_fused_lm_head
 
-    from stages.common.pairs import completion_log_probs
+    from stages.training.pairs import completion_log_probs
 
     make_tiny_base(tmp_path / "tiny")
     model: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "tiny", local_files_only=True)

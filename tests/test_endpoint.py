@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from stages.common import endpoint
-from stages.common.endpoint import Endpoint, answer_of, answer_schema
-from stages.common.errors import HallmarkError
-from stages.common.harness import evaluate
-from stages.common.params import EndpointEngine, load_params
-from stages.common.task import Task
+from stages.core.errors import HallmarkError
+from stages.core.task import Task
+from stages.evaluation import endpoint
+from stages.evaluation.endpoint import Endpoint, answer_of, answer_schema
+from stages.evaluation.harness import evaluate
+from stages.evaluation.params import EndpointEngine
+from stages.params.loader import load_params
 from tests.test_eval import scored, some_holdout
 from tests.workspace import ROOT
 

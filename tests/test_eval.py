@@ -15,16 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages import eval as stage_eval
-from stages.common.errors import HallmarkError
-from stages.common.files import ADAPTER, BASE, HOLDOUT, write_json
-from stages.common.metrics import metrics as metrics_of
-from stages.common.model import TRAINING
-from stages.common.params import load_params
-from stages.common.predictions import write_rows
-from stages.common.records import write_records
-from stages.common.reports import read_predictions
-from stages.common.scoring import Score
-from stages.common.task import Task
+from stages.core.errors import HallmarkError
+from stages.core.files import ADAPTER, BASE, HOLDOUT, write_json
+from stages.core.records import write_records
+from stages.core.reports import read_predictions
+from stages.core.task import Task
+from stages.evaluation.metrics import metrics as metrics_of
+from stages.evaluation.predictions import write_rows
+from stages.evaluation.scoring import Score
+from stages.models.loading import TRAINING
+from stages.params.loader import load_params
 from tests.test_sft import some_records
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, change_params, make_workspace, stage
@@ -192,8 +192,8 @@ def test_a_generation_config_of_the_model_does_not_reach_the_measurement(at: Pat
 
 @pytest.fixture
 def make_engine(at: Path) -> Callable[..., Any]:
-    from stages.common.harness import Engine
-    from stages.common.model import load_base, load_tokenizer
+    from stages.evaluation.harness import Engine
+    from stages.models.loading import load_base, load_tokenizer
 
     def make(**options: Any) -> Any:
         model = load_base(BASE, dtype="float32", attention="sdpa", device="cpu")
@@ -241,7 +241,7 @@ def test_letters_that_spell_the_end_token_do_not_end_an_answer(
 
 @given(st.lists(st.integers(1, 400), max_size=60))
 def test_no_prompt_is_padded_to_over_twice_its_length(lengths: list[int]) -> None:
-    from stages.common.harness import of_like_length
+    from stages.evaluation.harness import of_like_length
 
     order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
     runs = of_like_length(order, lengths)
@@ -275,7 +275,7 @@ def test_a_template_that_refuses_a_system_message_is_an_error(at: Path) -> None:
 
 
 def test_tools_reach_the_prompt(make_engine: Callable[..., Any]) -> None:
-    from stages.common.harness import RecordTask
+    from stages.evaluation.harness import RecordTask
 
     engine = make_engine()
     engine.tokenizer.chat_template = "{{ tools[0]['name'] }}|{{ messages[0]['content'] }}"
@@ -352,8 +352,8 @@ def test_general_tasks_are_asked_by_name_from_a_folder_and_what_is_not_there_is_
 def test_labels_are_constrained_to_their_list_and_every_answer_ends(
     make_engine: Callable[..., Any], tmp_path: Path
 ) -> None:
-    from stages.common.constrained import grammar_of
-    from stages.common.harness import evaluate as run_engine
+    from stages.evaluation.constrained import grammar_of
+    from stages.evaluation.harness import evaluate as run_engine
 
     schema = tmp_path / "labels.json"
     write_json(schema, {"enum": ['say "no"', "ja, später"]})
@@ -370,7 +370,7 @@ def test_labels_are_constrained_to_their_list_and_every_answer_ends(
 
 
 def test_what_can_not_be_constrained_by_is_an_error(tmp_path: Path) -> None:
-    from stages.common.constrained import grammar_of
+    from stages.evaluation.constrained import grammar_of
 
     write_json(tmp_path / "schema.json", {"type": "array", "uniqueItems": True})
     task = load_params(ROOT / "params.yaml").task

@@ -14,12 +14,12 @@ import polars as pl
 import pytest
 from ruamel.yaml import YAML
 
-from stages.common.chat_template import end_of_turn, render, tokenize
-from stages.common.errors import HallmarkError
-from stages.common.files import ADAPTER, BASE, HOLDOUT, REPORTS, TRAIN, VALIDATION, read_json
-from stages.common.model import IGNORED, load_base, load_tokenizer, load_tuned
-from stages.common.params import Params, load_params
-from stages.common.records import schema, write_records
+from stages.core.errors import HallmarkError
+from stages.core.files import ADAPTER, BASE, HOLDOUT, REPORTS, TRAIN, VALIDATION, read_json
+from stages.core.records import schema, write_records
+from stages.models.chat_template import end_of_turn, render, tokenize
+from stages.models.loading import IGNORED, load_base, load_tokenizer, load_tuned
+from stages.params.loader import Params, load_params
 from tests.families import FAMILIES, make_family
 from tests.workspace import ROOT, TINY, make_workspace
 
@@ -73,9 +73,9 @@ def test_a_family_goes_all_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     import torch
 
     from stages.base import run as run_base
-    from stages.common.release import write_merged
     from stages.dpo import run as run_dpo
     from stages.eval import run as run_eval
+    from stages.release.shipping import write_merged
     from stages.sft import run as run_sft
 
     params = made(tmp_path, family, monkeypatch)
@@ -112,7 +112,7 @@ def test_what_is_trained_is_what_is_asked_and_the_answer_with_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
     from stages.base import run as run_base
-    from stages.common.harness import Engine, RecordTask
+    from stages.evaluation.harness import Engine, RecordTask
     from stages.sft import load_dataset
 
     params = made(tmp_path, family, monkeypatch)
@@ -141,8 +141,8 @@ def test_what_is_trained_is_what_is_asked_and_the_answer_with_its_end(
 def test_all_linear_and_the_family_s_names_are_the_same_matrices(tmp_path: Path, family: str) -> None:
     from peft import get_peft_model
 
-    from stages.common.params import Lora
     from stages.sft import lora_config
+    from stages.training.params import Lora
 
     folder = make_family(family, tmp_path / "tiny")
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.common.errors import unwritable
-from stages.common.files import atomic, atomic_folder, canonical_json, sha256_folder, write_all, write_json
+from stages.core.errors import unwritable
+from stages.core.files import atomic, atomic_folder, canonical_json, sha256_folder, write_all, write_json
 from tests.workspace import ROOT
 
 JSON = st.recursive(
@@ -92,7 +92,7 @@ def test_what_a_library_says_of_a_full_disk_is_understood() -> None:
 def test_permissions_do_not_follow_the_umask(tmp_path: Path) -> None:
     code = (
         "import os; os.umask(0o077)\n"
-        "from pathlib import Path\nfrom stages.common.files import atomic_folder, write_json\n"
+        "from pathlib import Path\nfrom stages.core.files import atomic_folder, write_json\n"
         "write_json(Path('a.json'), {})\n"
         "with atomic_folder(Path('m')) as f: (f / 'sub').mkdir(); (f / 'sub' / 'x').write_text('')\n"
     )
@@ -105,7 +105,7 @@ def test_a_killed_writer_leaves_the_old_file_and_its_remains_are_cleared(tmp_pat
     file = tmp_path / "a.json"
     write_json(file, {"old": 1})
     code = (
-        "import time\nfrom pathlib import Path\nfrom stages.common.files import atomic\n"
+        "import time\nfrom pathlib import Path\nfrom stages.core.files import atomic\n"
         "with atomic(Path('a.json')) as t:\n    t.write_text('half'); print('writing', flush=True); time.sleep(60)\n"
     )
     process = subprocess.Popen(

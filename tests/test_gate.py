@@ -9,9 +9,10 @@ import sys
 import pytest
 
 from stages import compare, gate
-from stages.common.errors import HallmarkError
-from stages.common.files import read_json, write_json
-from stages.common.params import Gate, load_params
+from stages.core.errors import HallmarkError
+from stages.core.files import read_json, write_json
+from stages.params.loader import load_params
+from stages.release.params import Gate
 from tests.made_up import ROOT, outcomes, write_models, write_other_reports
 
 PARAMS = load_params(ROOT / "params.yaml")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stages import intact
-from stages.common import provenance as prov
+from stages.release import provenance as prov
+from stages.tools import intact
 from tests.small_pipeline import shell
 
 WEIGHTS = "models/adapter/adapter_model.safetensors"

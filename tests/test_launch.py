@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.common.errors import HallmarkError
-from stages.common.files import VALIDATION
-from stages.common.launch import HOST, accelerate_config
-from stages.common.params import load_params
-from stages.common.records import write_records
+from stages.core.errors import HallmarkError
+from stages.core.files import VALIDATION
+from stages.core.records import write_records
+from stages.params.loader import load_params
+from stages.training.launch import HOST, accelerate_config
 from tests.test_sft import some_records, trainable
 from tests.workspace import change_params, report, stage
 
@@ -96,7 +96,7 @@ def test_a_step_sees_the_records_that_one_process_would_see(
     from accelerate.data_loader import BatchSamplerShard
     from torch.utils.data import BatchSampler
 
-    from stages.common.trainer import LengthSampler
+    from stages.training.trainer import LengthSampler
 
     def batches() -> BatchSampler:
         return BatchSampler(LengthSampler(lengths, batch_size, seed=3), batch_size, drop_last=False)
@@ -195,8 +195,8 @@ def test_no_process_outlives_another_that_was_killed(tmp_path: Path, victim: str
 def test_more_processes_than_gpus_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from stages.common.launch import WORKER
     from stages.sft import own_device
+    from stages.training.launch import WORKER
 
     params = load_params()
     sft = params.sft.model_copy(update={"parallel": params.sft.parallel.model_copy(update={"processes": 64})})

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.common.load import Outcome, quantiles, send_all, summarize
-from stages.common.params import Objective
+from stages.serving.load import Outcome, quantiles, send_all, summarize
+from stages.serving.params import Objective
 
 EASY = Objective(ttft=10.0, latency=10.0, share=0.95)
 

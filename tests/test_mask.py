@@ -18,13 +18,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stages import mask
-from stages.common import recording
-from stages.common.errors import HallmarkError
-from stages.common.known import KnownValues
-from stages.common.masking import Masker, Record
-from stages.common.params import Mask, load_params
-from stages.common.patterns import residue
-from stages.common.surrogates import PLACEHOLDER, surrogate
+from stages.core.errors import HallmarkError
+from stages.corpus import recording
+from stages.params.loader import load_params
+from stages.privacy.known import KnownValues
+from stages.privacy.masking import Masker, Record
+from stages.privacy.params import Mask
+from stages.privacy.patterns import residue
+from stages.privacy.surrogates import PLACEHOLDER, surrogate
 from tests.workspace import ROOT, change_params, make_workspace, report, stage
 
 REAL = ROOT.parent / "shared" / "realdata"

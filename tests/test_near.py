@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.common import near
-from stages.common.errors import HallmarkError
-from stages.common.files import MASKED
+from stages.core.errors import HallmarkError
+from stages.core.files import MASKED
+from stages.corpus import near
 from tests.bench.made import texts as made_texts
 from tests.rows import shingle_set, words
 from tests.workspace import ROOT

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from stages.common import params as module
-from stages.common.errors import HallmarkError
-from stages.common.params import Params, load_params
+from stages.core.errors import HallmarkError
+from stages.core.params import Block
+from stages.params.loader import Params, load_params
 from tests.workspace import ROOT, make_workspace
 
 
@@ -119,17 +119,37 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
         load_params(tmp_path / "params.yaml")
 
 
+def blocks(block: type[Block] = Block) -> Iterator[type[Block]]:
+    """Every block of params.yaml, whichever room declares it."""
+    for below in block.__subclasses__():
+        yield below
+        yield from blocks(below)
+
+
 def test_no_parameter_has_a_default() -> None:
-    """params.py is not a dependency in dvc.yaml because params.yaml alone decides what runs."""
-    models = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, BaseModel)]
+    """Where a block is declared is no dependency in dvc.yaml because params.yaml alone decides what runs."""
+    found = set(blocks())
     defaults = [
-        f"{model.__name__}.{name}"
-        for model in models
-        for name, info in model.model_fields.items()
+        f"{block.__name__}.{name}"
+        for block in found
+        for name, info in block.model_fields.items()
         if not info.is_required()
     ]
-    assert len(models) > 10
+    assert {block.__module__.split(".")[1] for block in found} >= {
+        "core",
+        "privacy",
+        "corpus",
+        "training",
+        "evaluation",
+    }
+    assert len(found) > 30
     assert defaults == []
+
+
+def test_no_parameter_is_changed_on_the_way() -> None:
+    """What load_params returns is what the file says."""
+    loaded = load_params(ROOT / "params.yaml").model_dump(mode="json", by_alias=True)
+    assert loaded == YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 
 def test_every_line_says_its_effect() -> None:

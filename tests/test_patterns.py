@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stages.common.patterns import residue
+from stages.privacy.patterns import residue
 
 
 @pytest.mark.parametrize(

@@ -18,16 +18,12 @@ import polars as pl
 import pytest
 from ruamel.yaml import YAML
 
+from stages.tools import deps
 from tests.workspace import ROOT, change_params, report, run
 
 PIPELINE = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-# These can change no output: params.py has no defaults (tests/test_params.py), errors.py only ends a run, and
-# measured.py writes what is not compared.
-NO_DEPENDENCY = {"stages/common/params.py", "stages/common/errors.py", "stages/common/measured.py", "stages/__init__.py", "stages/common/__init__.py"}  # fmt: skip
-# Libraries whose version can change a result.
-PINNED = re.compile(
-    r"^(torch|transformers|peft|trl|bitsandbytes|datasets|polars|lm_eval|presidio|spacy|rensa|jinja2|numpy|gguf|sklearn|llguidance)"
-)
+# What a room may import, besides core and its own modules: the second paragraph of its docstring says the same.
+ROOMS = sorted(folder.name for folder in (ROOT / "stages").iterdir() if (folder / "__init__.py").exists())
 
 
 def stages() -> list[tuple[str, dict[str, Any]]]:
@@ -44,62 +40,20 @@ def module_of(block: dict[str, Any]) -> str:
     return match[1]
 
 
-def imports_of(file: Path, seen: set[str] | None = None) -> tuple[set[str], set[str]]:
-    """(files of this repo, top-level libraries) that a module imports, directly or through others."""
-    seen = set() if seen is None else seen
-    name = file.relative_to(ROOT).as_posix()
-    if name in seen:
-        return set(), set()
-    seen.add(name)
-    files, libraries = {name}, set()
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    typing_only = {
-        id(node)
-        for branch in ast.walk(tree)
-        if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.unparse(branch.test)
-        for node in ast.walk(branch)
-    }
-    for node in ast.walk(tree):
-        if id(node) in typing_only:
-            continue
-        modules = []
-        if isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for module in modules:
-            path = ROOT / (module.replace(".", "/") + ".py")
-            if module.startswith("stages") and path.exists():
-                more, others = imports_of(path, seen)
-                files |= more
-                libraries |= others
-            elif not module.startswith("stages"):
-                libraries.add(module.split(".")[0])
-    return files, libraries
-
-
 def declared(block: dict[str, Any], key: str) -> set[str]:
     return {item if isinstance(item, str) else next(iter(item)) for item in block.get(key, [])}
 
 
-@pytest.mark.parametrize(("name", "block"), stages())
-def test_every_stage_declares_the_code_it_imports(name: str, block: dict[str, Any]) -> None:
-    files, libraries = imports_of(ROOT / (module_of(block).replace(".", "/") + ".py"))
-    if "stages" in declared(block, "deps"):  # all code
-        return
-    missing = files - NO_DEPENDENCY - declared(block, "deps")
-    assert missing == set(), f"add to deps of '{name}' in dvc.yaml"
-    superfluous = {dep for dep in declared(block, "deps") if dep.startswith("stages/") and dep.endswith(".py")} - files
-    assert superfluous == set(), f"remove from deps of '{name}' in dvc.yaml"
-    if any(PINNED.match(library) for library in libraries):
-        assert "requirements.lock" in declared(block, "deps"), name
+def test_every_stage_declares_the_code_it_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    assert deps.written(text) == text, "run `nox -s deps`"
 
 
 @pytest.mark.parametrize(("name", "block"), stages())
 def test_every_stage_declares_the_params_it_reads(name: str, block: dict[str, Any]) -> None:
+    """Rooms are given the blocks that they need, so only a stage's own file reads from all of the params."""
     source = (ROOT / (module_of(block).replace(".", "/") + ".py")).read_text(encoding="utf-8")
-    files, _ = imports_of(ROOT / (module_of(block).replace(".", "/") + ".py"))
-    source += "".join((ROOT / file).read_text(encoding="utf-8") for file in sorted(files) if "common" in file)
     blocks = set(YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8")))
     read = {match for match in re.findall(r"\bparams\.(\w+)", source) if match in blocks}
     tracked = {param.split(".")[0] for param in declared(block, "params")}
@@ -117,23 +71,105 @@ def test_every_output_stays_until_there_is_a_new_one(name: str, block: dict[str,
             assert options.get("persist") is True, f"{name}: {path}"
 
 
-def test_no_stage_imports_another_and_common_imports_none() -> None:
+def arrows() -> Iterator[tuple[str, str, bool]]:
+    """(module, module of this repo that it imports, whether only a type checker reads that), for all of `stages/`."""
     for file in sorted((ROOT / "stages").rglob("*.py")):
-        own = module_name(file)
+        own = file.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
         tree = ast.parse(file.read_text(encoding="utf-8"))
+        typing = {
+            id(node)
+            for branch in ast.walk(tree)
+            if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.unparse(branch.test)
+            for node in ast.walk(branch)
+        }
         for node in ast.walk(tree):
+            names = []
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("stages"):
-                names = (
-                    [f"{node.module}.{alias.name}" for alias in node.names]
-                    if node.module in ("stages", "stages.common")
-                    else [node.module]
-                )
-                for name in names:
-                    assert name.startswith("stages.common"), f"{own} imports {name}"
+                names = [
+                    f"{node.module}.{alias.name}" if is_package(node.module) else node.module for alias in node.names
+                ]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names if alias.name.startswith("stages")]
+            yield from ((own, name, id(node) in typing) for name in names)
 
 
-def module_name(file: Path) -> str:
-    return file.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+def is_package(module: str) -> bool:
+    return (ROOT / module.replace(".", "/") / "__init__.py").exists()
+
+
+def room_of(module: str) -> str:
+    """The room that a module lies in; "" for a stage."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 2 else ""
+
+
+def may_import(room: str) -> set[str]:
+    """The rooms that the docstring of a room says it may import."""
+    text = ast.get_docstring(ast.parse((ROOT / "stages" / room / "__init__.py").read_text(encoding="utf-8"))) or ""
+    said = next(part for part in text.split("\n\n") if "may import" in part)
+    if "every room" in said:
+        return set(ROOMS)
+    return {name for name in ROOMS if re.search(rf"\b{name}\b", said)}
+
+
+def test_the_stages_are_those_of_the_pipeline() -> None:
+    files = {file.stem for file in (ROOT / "stages").glob("*.py")} - {"__init__"}
+    assert files == {module_of(block).split(".")[1] for _, block in stages()}
+
+
+def test_arrows_go_from_stages_to_rooms_to_core() -> None:
+    wrong = [
+        f"{own} imports {other}"
+        for own, other, typing in arrows()
+        if room_of(own) != room_of(other)
+        and not (room_of(other) and (not room_of(own) or room_of(other) in may_import(room_of(own))))
+        and not (typing and other == "stages.params.loader")
+    ]
+    assert wrong == []
+
+
+def test_only_the_blocks_of_params_lie_above_the_rooms() -> None:
+    """The loader imports the blocks of every room and nothing else of them."""
+    wrong = [
+        other
+        for own, other, _ in arrows()
+        if room_of(own) == "params" and not other.endswith(".params") and room_of(other) not in ("core", "params")
+    ]
+    assert wrong == []
+
+
+def test_no_two_rooms_import_each_other() -> None:
+    pairs = {(room_of(own), room_of(other)) for own, other, typing in arrows() if not typing and room_of(own)}
+    assert [pair for pair in pairs if pair[0] < pair[1] and pair[::-1] in pairs] == []
+    assert [pair for pair in pairs if pair[0] == "core" and pair[1] != "core"] == []
+
+
+def test_a_knob_of_the_gate_and_a_gateway_retrain_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    block = tmp_path / "stages/release/params.py"
+    block.write_text(
+        block.read_text(encoding="utf-8").replace("min_records: Positive", "min_records: Positive\n    knob: Positive")
+    )
+    (tmp_path / "stages/serving/gateway.py").write_text("from stages.serving.server import served\n", encoding="utf-8")
+    assert "knob" in block.read_text(encoding="utf-8")
+    assert deps.written(text) == text
+    assert "release/params.py" not in text
+
+
+def test_new_code_and_new_data_of_a_stage_become_dependencies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "stages/corpus/words").mkdir()
+    (tmp_path / "stages/corpus/words/few.txt").write_text("a\n", encoding="utf-8")
+    (tmp_path / "stages/corpus/extra.py").write_text('import polars\nWORDS = "words/few.txt"\n', encoding="utf-8")
+    stage = tmp_path / "stages/gate.py"
+    stage.write_text(stage.read_text(encoding="utf-8") + "\ndef late() -> None:\n    from stages.corpus import extra\n")
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    block = deps.written(text).split("  gate:\n")[1].split("  report:\n")[0]
+    for name in ("stages/corpus/extra.py", "stages/corpus/words/few.txt", "requirements.lock"):
+        assert f"      - {name}\n" in block
 
 
 def test_no_listing_is_unsorted() -> None:
@@ -172,7 +208,7 @@ def test_the_whole_pipeline_runs(finished: Path) -> None:
         assert [json.loads(line)["id"] for line in predictions] == holdout["id"].to_list()
     assert (finished / "reports/comparison.html").stat().st_size > 10_000
     assert (finished / "models/release/provenance.json").exists()
-    table = run(finished, "python", "-m", "stages.summary").stdout
+    table = run(finished, "python", "-m", "stages.tools.summary").stdout
     assert "exact match" in table
     assert "gate: " in table
     assert "reports/comparison.html" in table

@@ -1,4 +1,4 @@
-"""What `python -m stages.propose` says of a file: right on real data, and with the warnings that matter."""
+"""What `python -m stages.tools.propose` says of a file: right on real data, and with the warnings that matter."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from stages import propose
-from stages.common.errors import HallmarkError
-from stages.common.infer import infer, schema_of
-from stages.common.params import load_params
-from stages.common.profile import Column, guess
+from stages.core.errors import HallmarkError
+from stages.params.loader import load_params
+from stages.tools import propose
+from stages.tools.infer import infer, schema_of
+from stages.tools.profile import Column, guess
 from tests.workspace import ROOT, make_workspace, stage
 
 REAL = ROOT.parent / "shared/realdata"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.common.errors import HallmarkError
-from stages.common.records import columns_of, fill, read_records, read_rows, schema, write_records
+from stages.core.errors import HallmarkError
+from stages.core.records import columns_of, fill, read_records, read_rows, schema, write_records
 
 
 def test_the_three_formats_give_the_same_rows(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from stages import compare, gate, report, summary
-from stages.common.errors import HallmarkError
-from stages.common.files import read_json, write_json
-from stages.common.params import load_params
+from stages import compare, gate, report
+from stages.core.errors import HallmarkError
+from stages.core.files import read_json, write_json
+from stages.params.loader import load_params
+from stages.tools import summary
 from tests.made_up import ROOT, customers, outcomes, prediction, write_models, write_other_reports, write_predictions
 
 PARAMS = load_params(ROOT / "params.yaml")

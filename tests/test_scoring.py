@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.common.params import Task as TaskParams
-from stages.common.scoring import (
+from stages.core.params import Task as TaskParams
+from stages.core.task import Task
+from stages.evaluation.scoring import (
     Score,
     Scorer,
     closed_paths,
@@ -22,7 +23,6 @@ from stages.common.scoring import (
     leaves,
     token_f1,
 )
-from stages.common.task import Task
 from tests.test_files import JSON
 
 REFUSAL = '{"refusal":"policy"}'

@@ -12,9 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stages.common import server
-from stages.common.errors import HallmarkError
-from stages.common.params import Compute, TransformersServer
+from stages.core.errors import HallmarkError
+from stages.core.params import Compute
+from stages.serving import server
+from stages.serving.params import TransformersServer
 
 # A server that is hard to stop: it ignores SIGTERM, and so does its child.
 STUBBORN = """
@@ -77,7 +78,7 @@ def test_all_is_stopped_when_we_are_killed(tmp_path, sign):
         f"""
         import sys, time
         from pathlib import Path
-        from stages.common import server
+        from stages.serving import server
         server.GUARD = server.GUARD.replace("({server.STOP_SECONDS})", "(0.3)")
         with server.guarded([sys.executable, "-c", {STUBBORN!r}], Path({str(folder)!r}), {{}}):
             time.sleep(99)
@@ -116,7 +117,7 @@ def test_what_a_killed_process_left_is_cleared_and_what_a_running_one_serves_is_
         f"""
         import time
         from pathlib import Path
-        from stages.common import server
+        from stages.serving import server
         server.BASE = Path({str(server.BASE)!r})
         with server.model_folder("base", None, "float32"):
             time.sleep(99)

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from stages.common import provenance as prov
-from stages.common import vllm
-from stages.common.errors import HallmarkError
-from stages.common.files import read_json, write_json
-from stages.common.params import load_params
-from stages.common.release import check_base
-from stages.common.server import free_port
-from stages.join import compare, server_of, together, write
+from stages.core.errors import HallmarkError
+from stages.core.files import read_json, write_json
+from stages.params.loader import load_params
+from stages.release import provenance as prov
+from stages.release.shipping import check_base
+from stages.serving import vllm
+from stages.serving.server import free_port
+from stages.tools.join import compare, server_of, together, write
 from tests import small_pipeline
 from tests.small_pipeline import shell
 from tests.test_benchmark import left_over, make_benchmark_workspace
@@ -96,7 +96,7 @@ def test_a_project_is_verified_in_its_folder_whatever_is_changed_beside_it(
 ) -> None:
     top = shutil.copytree(several, tmp_path / "adapters")
     change_params(top / "refunds", {"certify.tags": ["other"]})
-    command = [sys.executable, "-m", "stages.verify", *options]
+    command = [sys.executable, "-m", "stages.tools.verify", *options]
     done = subprocess.run(command, cwd=top / "triage", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the rebuild gave the same bytes" in done.stdout
@@ -106,7 +106,7 @@ def test_a_project_is_verified_in_its_folder_whatever_is_changed_beside_it(
 def test_a_project_without_a_dvc_of_its_own_is_told_so(several: Path, tmp_path: Path) -> None:
     top = shutil.copytree(several, tmp_path / "adapters")
     shell("git rm -rq triage/.dvc && git commit -qm without", top)
-    command = [sys.executable, "-m", "stages.verify"]
+    command = [sys.executable, "-m", "stages.tools.verify"]
     done = subprocess.run(command, cwd=top / "triage", capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "verify: error: .dvc: not in this folder of that commit" in done.stderr
@@ -211,7 +211,7 @@ def test_what_is_written_to_serve_elsewhere_is_what_the_adapters_were_trained_ov
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from stages.common.model import load_tuned
+    from stages.models.loading import load_tuned
 
     monkeypatch.chdir(two)
     adapters = {"one": Path("models/adapter"), "other": Path("models/other")}
@@ -242,7 +242,7 @@ def test_what_is_written_to_serve_elsewhere_is_what_the_adapters_were_trained_ov
 def test_one_server_answers_by_name_as_each_adapter_alone_does(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import httpx
 
-    from stages.common.server import Server, served, served_together
+    from stages.serving.server import Server, served, served_together
 
     monkeypatch.chdir(two)
     adapters = {"one": Path("models/adapter"), "other": Path("models/other")}
@@ -289,7 +289,7 @@ def test_two_stamped_projects_in_one_repository_are_served_by_one_command(tmp_pa
     port = free_port(0)
     options = ["--ungated", "--port", str(port), "models/release", "../refunds/models/release"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "stages.join", *options],
+        [sys.executable, "-m", "stages.tools.join", *options],
         cwd=top / "triage",
         stdout=subprocess.PIPE,
         text=True,

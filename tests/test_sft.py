@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.common.files import TRAIN, VALIDATION
-from stages.common.records import schema, write_records
+from stages.core.files import TRAIN, VALIDATION
+from stages.core.records import schema, write_records
 from tests.tiny import make_tiny_base
 from tests.workspace import change_params, make_tiny_workspace, report, stage
 
@@ -122,8 +122,8 @@ def test_the_loss_is_the_one_of_trl(tmp_path: Path) -> None:
     from peft import LoraConfig
     from trl import SFTConfig, SFTTrainer
 
-    from stages.common.model import load_base, load_tokenizer
-    from stages.common.trainer import CompletionTrainer
+    from stages.models.loading import load_base, load_tokenizer
+    from stages.training.trainer import CompletionTrainer
 
     folder = make_tiny_base(tmp_path / "tiny")
     rows = [{"prompt": [USER], "completion": [ANSWER]}, {"prompt": [USER, USER], "completion": [ANSWER]}]
@@ -143,7 +143,7 @@ def test_the_loss_is_the_one_of_trl(tmp_path: Path) -> None:
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=300), st.integers(1, 8))
 def test_every_record_comes_once_a_pass_beside_others_of_its_length(lengths: list[int], batch_size: int) -> None:
-    from stages.common.trainer import LengthSampler
+    from stages.training.trainer import LengthSampler
 
     sampler = LengthSampler(lengths, batch_size, seed=3)
     first, second = list(sampler), list(sampler)
@@ -154,7 +154,7 @@ def test_every_record_comes_once_a_pass_beside_others_of_its_length(lengths: lis
 
 
 def test_batches_do_not_come_in_the_order_of_their_lengths() -> None:
-    from stages.common.trainer import LengthSampler
+    from stages.training.trainer import LengthSampler
 
     order = list(LengthSampler(list(range(640)), 4, seed=3))
     batches = [sorted(order[at : at + 4]) for at in range(0, 640, 4)]
@@ -169,8 +169,8 @@ def test_a_record_weighs_as_a_power_of_its_answer_s_length(tmp_path: Path, power
     from peft import LoraConfig
     from trl import SFTConfig
 
-    from stages.common.model import load_base, load_tokenizer
-    from stages.common.trainer import IGNORED, CompletionTrainer
+    from stages.models.loading import load_base, load_tokenizer
+    from stages.training.trainer import IGNORED, CompletionTrainer
 
     folder = make_tiny_base(tmp_path / "tiny")
     short, long = ({"prompt": [USER], "completion": [ANSWER | {"content": text}]} for text in ("no", "yes " * 40))
@@ -201,7 +201,7 @@ def test_gradients_after_a_validation_are_those_before_it(tmp_path: Path) -> Non
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from stages.common.model import load_base
+    from stages.models.loading import load_base
 
     base = load_base(make_tiny_base(tmp_path / "tiny"), dtype="bfloat16", attention="eager", device="cpu", nf4=True)
     torch.manual_seed(0)

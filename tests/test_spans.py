@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from stages.common.scoring import compare_fields, leaves, words_of
-from stages.common.spans import count, located, span_columns
+from stages.evaluation.scoring import compare_fields, leaves, words_of
+from stages.evaluation.spans import count, located, span_columns
 
 
 @pytest.mark.parametrize(

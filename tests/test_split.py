@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from stages import dedupe, split
-from stages.common.errors import HallmarkError
-from stages.common.files import DEDUPED, HOLDOUT_LOCK, REPORTS, sha256_file
-from stages.common.near import normalise, text_of
+from stages.core.errors import HallmarkError
+from stages.core.files import DEDUPED, HOLDOUT_LOCK, REPORTS, sha256_file
+from stages.corpus.near import normalise, text_of
 from tests.rows import near_pairs_by_hand, params_with, record, write_masked
 from tests.workspace import ROOT, git_init, make_workspace, run
 

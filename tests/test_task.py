@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.common.errors import HallmarkError
-from stages.common.params import Task as TaskParams
-from stages.common.task import Task, canonical
+from stages.core.errors import HallmarkError
+from stages.core.params import Task as TaskParams
+from stages.core.task import Task, canonical
 from tests.test_files import JSON
 
 SCHEMA = {

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from stages.common.errors import HallmarkError
-from stages.common.params import load_params
+from stages.core.errors import HallmarkError
+from stages.params.loader import load_params
 from tests.workspace import ROOT, TINY, TINY_BASE, change_params, report, run
 
 if not (ROOT / "template").is_dir():

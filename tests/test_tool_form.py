@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.common.chat_template import SAMPLE, TOOLS, answer_text, calling, tool_form, with_calls
-from stages.common.endpoint import answer_of
-from stages.common.errors import HallmarkError
-from stages.common.files import ADAPTER, BASE, HOLDOUT, REPORTS, TRAIN, VALIDATION
-from stages.common.linear import right_labels
-from stages.common.model import IGNORED, load_base, load_tokenizer
-from stages.common.params import Params, load_params
-from stages.common.params import Task as TaskParams
-from stages.common.records import write_records
-from stages.common.reports import read_as, read_predictions
-from stages.common.scoring import Score, Scorer
-from stages.common.task import Task, compact_json
-from stages.common.tool_form import ToolForm, calls_in
+from stages.core.errors import HallmarkError
+from stages.core.files import ADAPTER, BASE, HOLDOUT, REPORTS, TRAIN, VALIDATION
+from stages.core.params import Task as TaskParams
+from stages.core.records import write_records
+from stages.core.reports import read_as, read_predictions
+from stages.core.task import Task, compact_json
+from stages.evaluation.endpoint import answer_of
+from stages.evaluation.linear import right_labels
+from stages.evaluation.scoring import Score, Scorer
+from stages.models.chat_template import SAMPLE, TOOLS, answer_text, calling, tool_form, with_calls
+from stages.models.loading import IGNORED, load_base, load_tokenizer
+from stages.models.tool_form import ToolForm, calls_in
+from stages.params.loader import Params, load_params
 from tests.families import make_family
 from tests.test_families import choice, made, records
 from tests.test_files import JSON
@@ -345,10 +345,10 @@ def test_calls_are_learned_in_the_family_s_form_and_read_back(
 ) -> None:
     """Two calls at once where the template has them. What is trained starts with the very prompt that is asked."""
     from stages.base import run as run_base
-    from stages.common.harness import Engine, RecordTask
     from stages.dpo import load_pairs
     from stages.dpo import run as run_dpo
     from stages.eval import run as run_eval
+    from stages.evaluation.harness import Engine, RecordTask
     from stages.sft import load_dataset
     from stages.sft import run as run_sft
 
@@ -411,9 +411,9 @@ def test_what_a_server_answers_is_read_and_measured(
     """`transformers serve` gets the tools with each request, and may hand the calls back taken out of the text."""
     from stages.base import run as run_base
     from stages.benchmark import run as run_benchmark
-    from stages.common.server import free_port, served
     from stages.dpo import run as run_dpo
     from stages.eval import run as run_eval
+    from stages.serving.server import free_port, served
     from stages.sft import run as run_sft
 
     form = FAMILIES[family]

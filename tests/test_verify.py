@@ -14,11 +14,10 @@ import numpy
 import pytest
 from safetensors.numpy import save_file
 
-from stages import verify
-from stages.common import rebuilt
-from stages.common.errors import HallmarkError
-from stages.common.files import read_json, write_json
-from stages.common.params import load_params
+from stages.core.errors import HallmarkError
+from stages.core.files import read_json, write_json
+from stages.params.loader import load_params
+from stages.tools import rebuilt, verify
 from tests.small_pipeline import shell
 
 
@@ -64,7 +63,7 @@ def elsewhere(repo: Path) -> None:
 
 
 def test_the_whole_pipeline_gives_the_same_bytes(repo: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "stages.verify", "--into", str(tmp_path / "kept")]
+    command = [sys.executable, "-m", "stages.tools.verify", "--into", str(tmp_path / "kept")]
     done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()

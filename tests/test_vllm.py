@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from stages.common import vllm
-from stages.common.errors import HallmarkError
-from stages.common.files import write_json
-from stages.common.params import Compute, VllmServer
+from stages.core.errors import HallmarkError
+from stages.core.files import write_json
+from stages.core.params import Compute
+from stages.serving import vllm
+from stages.serving.params import VllmServer
 from tests.test_benchmark import WAIT, left_over, make_benchmark_workspace
 from tests.workspace import ROOT, change_params, report, stage
 
@@ -111,8 +112,8 @@ def test_the_adapter_says_the_same_folded_in_and_beside_its_base_and_answers_are
 ) -> None:
     import httpx
 
-    from stages.common import server as servers
-    from stages.common.files import ADAPTER
+    from stages.core.files import ADAPTER
+    from stages.serving import server as servers
 
     monkeypatch.chdir(make_benchmark_workspace(tmp_path))
     schema = {

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from stages.common.files import MASKED
-from stages.common.near import bare, components, near_pairs, normalise, shingles
-from stages.common.params import Dedupe
+from stages.core.files import MASKED
+from stages.corpus.near import bare, components, near_pairs, normalise, shingles
+from stages.corpus.params import Dedupe
 from stages.dedupe import Clusters
 from tests.bench.made import texts as made_texts
 from tests.bench.page import table, write_section

@@ -16,8 +16,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from stages.common.params import load_params
 from stages.mask import chunks, preview_chunk, start_masker
+from stages.params.loader import load_params
 from tests.bench.made import texts as made_texts
 from tests.bench.page import table, write_section
 from tests.workspace import ROOT, make_workspace

@@ -12,9 +12,9 @@ from typing import Any
 
 import polars as pl
 
-from stages.common.files import BASE, TRAIN, VALIDATION
-from stages.common.model import IGNORED, load_tokenizer
-from stages.common.params import load_params
+from stages.core.files import BASE, TRAIN, VALIDATION
+from stages.models.loading import IGNORED, load_tokenizer
+from stages.params.loader import load_params
 from tests.bench.page import table, write_section
 
 SECONDS = 720  # of training, for the usual script: about one pass
@@ -86,7 +86,7 @@ def curve(side: str, limit: float) -> dict[str, Any]:
 
     import datasets
 
-    from stages.common.compute import set_up
+    from stages.core.compute import set_up
 
     params = load_params()
     set_up(params.compute, params.seed)
@@ -137,12 +137,12 @@ def usual(params: Any, folder: str) -> Any:
 
 def ours(params: Any, folder: str) -> Any:
     """What `stages.sft` does."""
-    from stages.common.trainer import CompletionTrainer
-    from stages.common.tuning import adapter_parameters, load_frozen
     from stages.sft import load_dataset, lora_config, training_arguments
+    from stages.training.trainer import CompletionTrainer
+    from stages.training.tuning import adapter_parameters, load_frozen
 
     tokenizer = load_tokenizer(BASE)
-    model = load_frozen(params, "cpu")
+    model = load_frozen(params.sft, "cpu")
     arguments = training_arguments(params, folder)
     arguments.eval_strategy, arguments.eval_on_start = "no", False
     trainer: Any = CompletionTrainer(

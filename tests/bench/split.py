@@ -11,9 +11,9 @@ from typing import Any
 import polars as pl
 
 from stages import dedupe, split
-from stages.common.files import REPORTS
-from stages.common.near import normalise, text_of
-from stages.common.params import Dedupe
+from stages.core.files import REPORTS
+from stages.corpus.near import normalise, text_of
+from stages.corpus.params import Dedupe
 from tests.bench.dedupe import REAL, brute_force
 from tests.bench.page import table, write_section
 from tests.rows import params_with, record

@@ -1,1 +1,0 @@
-"""What two or more stages share. Nothing here imports a stage."""

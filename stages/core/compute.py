@@ -1,0 +1,173 @@
+"""Make a run repeat exactly on this machine, and describe the machine so that a difference elsewhere is explained."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stages.core.errors import HallmarkError
+from stages.core.params import Compute
+
+LOCK = Path("requirements.lock")
+# Libraries whose thread count changes how sums are split, and so the last bits.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# Each library's own switch for one code path on every x86-64 processor with AVX2 (docs/choices.md has what was seen).
+# MKL takes other paths on Intel than elsewhere, whatever instruction set it is told, but for COMPATIBLE.
+PORTABLE_VARIABLES = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_CBWR": "COMPATIBLE",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_ENABLE_CPU_FEATURES": "X86_V3",
+}
+
+
+def environment(compute: Compute) -> dict[str, str]:
+    """Environment variables that a process doing math for the pipeline must start with."""
+    return {
+        **dict.fromkeys(THREAD_VARIABLES, str(compute.threads)),
+        **(PORTABLE_VARIABLES if compute.portable else {}),
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic cuBLAS; torch.use_deterministic_algorithms asks for it
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",  # after the base stage, everything is on disk
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def set_up(compute: Compute, seed: int) -> None:
+    """Pin threads, seeds and deterministic kernels. Call before anything imports torch or numpy.
+
+    Raises HallmarkError where `compute.device` is not on this machine, or `compute.portable` can't be had on it.
+    """
+    # bitsandbytes 0.50.2 warns on some CPUs that an optional kernel for inference, from a hub, is not there.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    torch = _torch(compute)
+    from transformers import set_seed
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    if compute.device == "cuda" and not torch.cuda.is_available():
+        raise HallmarkError(
+            "torch sees no CUDA device",
+            file="params.yaml",
+            field="compute.device",
+            remedy="set compute.device to cpu, or install a CUDA build of torch and its driver",
+        )
+    torch.set_num_threads(compute.threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    # Of the kernels of SDPA on a GPU, these two have no deterministic backward pass; flash and math have.
+    torch.backends.cuda.enable_mem_efficient_sdp(False)
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    set_seed(seed)
+
+
+@contextmanager
+def deterministic(field: str, remedy: str) -> Iterator[None]:
+    """Run the block; where torch has no deterministic form of an operation in it, name the param to change."""
+    try:
+        yield
+    except RuntimeError as error:
+        operation = re.match(r"(\S+) does not have a deterministic implementation", str(error))
+        if operation is None:
+            raise
+        raise HallmarkError(
+            f"{operation[1]} would give other bytes each time on this device",
+            file="params.yaml",
+            field=field,
+            remedy=remedy,
+        ) from None
+
+
+def _torch(compute: Compute) -> Any:
+    """Import torch with its code paths pinned as `compute` says."""
+    os.environ.update(environment(compute))
+    import torch
+
+    if compute.portable:
+        if torch.backends.cpu.get_cpu_capability() != "AVX2":
+            raise HallmarkError(
+                "this processor has no AVX2, or torch was loaded before its code path could be set",
+                file="params.yaml",
+                field="compute.portable",
+                remedy="run the stage by its own command on an x86-64 processor of 2015 or later, or set it to false",
+            )
+        torch.backends.mkldnn.set_flags(False)  # whether torch gives bf16 to oneDNN depends on the processor
+    return torch
+
+
+def fingerprint(compute: Compute, processes: int = 1, strategy: str | None = None) -> dict[str, Any]:
+    """What can change the bytes of a result: processor, instruction set, GPU, driver, torch, threads, processes."""
+    before = dict(os.environ)
+    torch = _torch(compute)
+    os.environ.clear()  # as it was: `verify` starts stages after this, and one of them may download
+    os.environ.update(before)
+    result: dict[str, Any] = {
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "portable": compute.portable,
+        "threads": compute.threads,
+        "processes": processes,
+        "strategy": strategy if processes > 1 else None,
+        "device": compute.device,
+        "torch": torch.__version__,
+        "math": _math(torch.__config__.show()),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.libc_ver()[1]}".strip(),
+    }
+    if compute.device == "cuda":
+        result |= {
+            "gpu": torch.cuda.get_device_name(),
+            "compute_capability": ".".join(map(str, torch.cuda.get_device_capability())),
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+            "driver": _first_line(Path("/proc/driver/nvidia/version")),
+        }
+    return result
+
+
+def installed(lock: Path = LOCK) -> dict[str, str]:
+    """The version really installed of every distribution that `requirements.lock` names ("absent" where none is)."""
+    names = [
+        match[1] for line in lock.read_text(encoding="utf-8").splitlines() if (match := re.match(r"([\w.-]+)==", line))
+    ]
+    versions = {}
+    for name in sorted(names):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "absent"
+    return versions
+
+
+def _math(configuration: str) -> str:
+    """The versions of the math libraries that this build of torch has inside."""
+    found = [re.search(pattern, configuration) for pattern in (r"Math Kernel Library Version (\S+)", r"MKL-DNN v(\S+)")]
+    return ", ".join(f"{name} {match[1]}" for name, match in zip(("MKL", "oneDNN"), found, strict=True) if match)
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        fields = dict(
+            re.findall(r"^(vendor_id|cpu family|model|model name)\s*:\s*(.+)$", info.read_text(encoding="utf-8"), re.M)
+        )
+        if fields:
+            numbers = f"family {fields.get('cpu family')} model {fields.get('model')}"
+            return f"{fields.get('model name', 'unknown')} ({fields.get('vendor_id')} {numbers})"
+    return platform.processor()
+
+
+def _first_line(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8").splitlines()[0] if path.exists() else None

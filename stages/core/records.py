@@ -1,0 +1,222 @@
+"""Records: reading the domain's raw rows, and the one Parquet form that every stage after `mask` reads and writes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.core.errors import HallmarkError
+from stages.core.files import write_all
+
+if TYPE_CHECKING:
+    import polars
+
+FIELD = re.compile(r"\{([^{}]+)\}")
+
+
+def schema() -> dict[str, Any]:
+    """The columns of a record from `mask` on, in order: TRL's conversational prompt/completion form and its keys."""
+    import polars as pl
+
+    messages = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
+    return {
+        "id": pl.String,
+        "group": pl.String,
+        "prompt": messages,
+        "completion": messages,
+        "context": pl.String,
+        "tools": pl.String,  # JSON: each record may name other tools
+        "rejected": messages,
+        "tags": pl.List(pl.String),
+    }
+
+
+def read_records(path: Path) -> polars.DataFrame:
+    """Read a Parquet file of records."""
+    import polars as pl
+
+    try:
+        return pl.read_parquet(path)
+    except FileNotFoundError:
+        raise HallmarkError("no such file", file=path, remedy="run `dvc repro`, which makes it") from None
+
+
+def scan_records(path: Path) -> polars.LazyFrame:
+    """Read a Parquet file of records lazily: only the columns that are used, when they are used."""
+    import polars as pl
+
+    if not path.exists():
+        raise HallmarkError("no such file", file=path, remedy="run `dvc repro`, which makes it")
+    return pl.scan_parquet(path)
+
+
+def write_records(path: Path, records: polars.DataFrame) -> None:
+    """Write records to Parquet, atomically; the same records are the same bytes."""
+    write_all({path: parquet(records)})
+
+
+def parquet(records: polars.DataFrame) -> memoryview:
+    """Records as the bytes of a Parquet file. Polars, writing to a full disk itself, may only say "transport error"."""
+    buffer = BytesIO()
+    # In one piece first: Polars cuts pages where its chunks end, and those depend on threads and on the way here.
+    records.rechunk().write_parquet(buffer, compression="zstd", statistics=False, row_group_size=100_000)
+    return buffer.getbuffer()
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a JSONL, JSON, CSV, Parquet or Arrow file, or of such files in a folder (by name), as (row number, row).
+
+    CSV numbers are the lines as an editor counts them, the header being line 1.
+    """
+    if path.is_dir():
+        for file in files_of(path):
+            yield from read_rows(file)
+        return
+    if path.suffix not in READERS:
+        raise HallmarkError(
+            f"a file ending in '{path.suffix}' is not read",
+            file=path,
+            remedy="give JSONL, JSON, CSV, Parquet or Arrow (data.path)",
+        )
+    if not path.exists():
+        raise HallmarkError("no such file", file=path, remedy="put the raw records there, or mend data.path")
+    yield from READERS[path.suffix](path)
+
+
+def read_texts(path: Path, field: str) -> Iterator[tuple[int, dict[str, Any], str]]:
+    """The rows of a file with the text that each has in `field`, for a preview."""
+    for number, row in read_rows(path):
+        text = row.get(field)
+        if not isinstance(text, str):
+            problem = "no such field" if field not in row else f"not a text but {type(text).__name__}"
+            raise HallmarkError(problem, file=path, row=number, field=field, remedy="name a text field with --field")
+        yield number, row, text
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file itself, or the files of rows in a folder, by name (Hugging Face keeps JSON of its own beside them)."""
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.iterdir() if file.suffix in READERS and file.name not in NO_ROWS)
+
+
+def _read_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        where = error.lineno if isinstance(error, json.JSONDecodeError) else None
+        raise HallmarkError("not JSON in UTF-8", file=path, row=where, remedy="mend it, or write JSONL") from None
+    if not isinstance(rows, list):
+        raise HallmarkError("not a list of rows", file=path, remedy="write a list of objects, or JSONL")
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise HallmarkError("the row is not a JSON object", file=path, row=number, remedy="a list of objects")
+        yield number, row
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            except UnicodeDecodeError as error:
+                raise HallmarkError(
+                    f"byte {error.start + 1} of the row is not UTF-8",
+                    file=path,
+                    row=number,
+                    remedy="save the file as UTF-8 (`iconv -f latin1 -t utf-8`)",
+                ) from None
+            except (ValueError, RecursionError) as error:
+                reason = "nested too deep" if isinstance(error, RecursionError) else "a number is too long"
+                reason = error.msg if isinstance(error, json.JSONDecodeError) else reason
+                raise HallmarkError(
+                    f"the row is not JSON ({reason})", file=path, row=number, remedy="one JSON object a line"
+                ) from None
+            if not isinstance(row, dict):
+                raise HallmarkError(
+                    "the row is not a JSON object", file=path, row=number, remedy="one JSON object a line"
+                )
+            yield number, row
+
+
+def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    csv.field_size_limit(2**31 - 1)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        line = 1
+        while True:
+            try:
+                if reader.fieldnames is None:  # reads the header, once
+                    return
+                if len(set(reader.fieldnames)) < len(reader.fieldnames):
+                    raise HallmarkError("a column stands there twice", file=path, row=1, remedy="rename one of them")
+                line = reader.line_num + 1
+                row = next(reader)
+            except StopIteration:
+                return
+            except UnicodeDecodeError:
+                raise HallmarkError(
+                    "not UTF-8 at or after this row", file=path, row=line, remedy="save the file as UTF-8"
+                ) from None
+            except csv.Error as error:
+                raise HallmarkError(f"not CSV ({error})", file=path, row=line, remedy="mend the quoting") from None
+            if None in row or None in row.values():
+                raise HallmarkError(
+                    "the row has not as many fields as the header", file=path, row=line, remedy="mend the quoting"
+                )
+            yield line, {key: value if value != "" else None for key, value in row.items()}
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    import polars as pl
+
+    try:
+        frame = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise HallmarkError(f"not Parquet ({type(error).__name__})", file=path, remedy="write the file again") from None
+    yield from enumerate(frame.iter_rows(named=True), 1)
+
+
+def _read_arrow(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """A shard of a dataset that `datasets` saved to disk: an Arrow stream."""
+    import polars as pl
+
+    try:
+        frame = pl.read_ipc_stream(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise HallmarkError(
+            f"not an Arrow stream ({type(error).__name__})", file=path, remedy="save the dataset again, or as Parquet"
+        ) from None
+    yield from enumerate(frame.iter_rows(named=True), 1)
+
+
+READERS = {
+    ".jsonl": _read_jsonl,
+    ".json": _read_json,
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+    ".arrow": _read_arrow,
+}
+NO_ROWS = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
+
+
+def fill(template: str, row: dict[str, Any]) -> str:
+    """Put a row's columns into a template such as `"{subject}\\n\\n{body}"`; a bare column name means that column.
+
+    Only the template is scanned for braces, never the values.
+    """
+    if not FIELD.search(template):
+        template = f"{{{template}}}"
+    return FIELD.sub(lambda match: "" if row.get(match[1]) is None else str(row[match[1]]), template).strip()
+
+
+def columns_of(template: str) -> list[str]:
+    """The column names a template uses."""
+    return FIELD.findall(template) or [template]

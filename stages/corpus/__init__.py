@@ -1,0 +1,4 @@
+"""From raw rows to records, and what holds between records: duplicates, groups, leaks.
+
+It may import core and privacy.
+"""

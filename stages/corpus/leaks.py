@@ -1,0 +1,64 @@
+"""What two sides of a split have in common: groups, texts, near duplicates. Finding it, dropping it, counting it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from stages.corpus.near import Pairs
+
+    Array = np.ndarray[Any, Any]
+
+LEAK = "leak"
+
+
+def drop_leaks(sides: Array, text: Array, near: Pairs) -> tuple[Array, dict[str, dict[str, int]]]:
+    """Mark as `LEAK` the validation rows whose text is that of a holdout row or near it, then such train rows.
+
+    The holdout has the first claim and loses nothing. `sides` has the side of each row, `text` the number of its
+    text, `near` the near duplicates among the texts. The second value counts what was marked.
+    """
+    import numpy as np
+
+    sides, dropped = sides.copy(), {}
+    for side, stronger in (("validation", ["holdout"]), ("train", ["holdout", "validation"])):
+        same, close = _touched(text, np.isin(sides, stronger), near)
+        here = sides == side
+        dropped[side] = {
+            "same_text": int((here & same[text]).sum()),
+            "near_text": int((here & (close & ~same)[text]).sum()),
+        }
+        sides[here & (same | close)[text]] = LEAK
+    return sides, dropped
+
+
+def count_leaks(sides: Array, text: Array, near: Pairs | None, groups: Array) -> dict[str, int]:
+    """How many holdout and validation rows have a group, a text or (where `near` is given) nearly a text of train's.
+
+    `groups` and `text` have the number of each row's group and text.
+    """
+    import numpy as np
+
+    train, held = sides == "train", np.isin(sides, ["holdout", "validation"])
+    same, close = _touched(text, train, near)
+    counts = {
+        "held_out": int(held.sum()),
+        "same_group": int((held & _touched(groups, train, None)[0][groups]).sum()),
+        "same_text": int((held & same[text]).sum()),
+    }
+    return counts if near is None else counts | {"near_text": int((held & (close & ~same)[text]).sum())}
+
+
+def _touched(text: Array, rows: Array, near: Pairs | None) -> tuple[Array, Array]:
+    """Which texts the given rows have, and which are near one of those."""
+    import numpy as np
+
+    count = int(text.max()) + 1
+    same, close = np.zeros(count, bool), np.zeros(count, bool)
+    same[text[rows]] = True
+    if near is not None:
+        close[near.right[same[near.left]]] = True
+        close[near.left[same[near.right]]] = True
+    return same, close

@@ -1,0 +1,295 @@
+"""The domain's raw rows, checked one by one: every way a row can be bad is one error that names where and how to mend it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from stages.core.errors import HallmarkError
+from stages.core.params import Data
+from stages.core.records import FIELD, columns_of, files_of, fill, read_rows
+from stages.core.task import DECODER, Task
+from stages.corpus.conversations import Extra
+from stages.privacy.params import Mask
+
+_UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
+Values = tuple[tuple[str, str], ...]  # (kind, value) of identity columns
+
+
+@dataclass(frozen=True)
+class Raw:
+    """One checked row, its columns put where a record has them."""
+
+    file: str
+    number: int
+    id: str
+    group: str
+    input: str
+    target: Any
+    context: str | None
+    tools: Any
+    rejected: Any
+    tags: list[str] | None
+    identity: Values
+    offsets: dict[str, tuple[int, int]] = field(default_factory=dict)  # column: where it stands in `input`
+
+
+def raw_rows(data: Data, mask: Mask, task: Task) -> Iterator[Raw]:
+    """The rows of `data.path`, checked. The first bad one is a `HallmarkError`."""
+    path = Path(data.path)
+    extra = Extra(data)
+    seen: dict[str, tuple[str, int]] = {}
+    for file in files_of(path):
+        for number, row in read_rows(file):
+            try:
+                raw = _Row(file, number, extra(row, file, number)).checked(data, mask, task)
+            except RecursionError:
+                raise HallmarkError("a value is nested too deep", file=file, row=number, remedy="flatten it") from None
+            if raw.id in seen:
+                other, line = seen[raw.id]
+                where = f"row {line}" if other == raw.file else f"row {line} of {other}"
+                raise HallmarkError(
+                    f"the id stands in {where} too",
+                    file=file,
+                    row=number,
+                    field=data.id,
+                    remedy="give every row its own id",
+                )
+            seen[raw.id] = (raw.file, number)
+            yield raw
+    if not seen:
+        raise HallmarkError("holds no rows", file=path, remedy="put the raw records there, or mend data.path")
+
+
+@dataclass
+class _Row:
+    file: Path
+    number: int
+    row: dict[str, Any]
+
+    def fail(self, problem: str, field: str, remedy: str) -> NoReturn:
+        raise HallmarkError(problem, file=self.file, row=self.number, field=field, remedy=remedy)
+
+    def checked(self, data: Data, mask: Mask, task: Task) -> Raw:
+        for column in mask.identity_columns:
+            self.column(column, "mask.identity_columns")
+        return Raw(
+            file=str(self.file),
+            number=self.number,
+            id=self.name(data.id, "data.id"),
+            group=self.name(data.group, "data.group"),
+            input=self.text(data.input, "data.input", mask.max_chars),
+            target=self.target(data, task),
+            context=self.text(data.context, "data.context", mask.max_chars, empty=True) if data.context else None,
+            tools=self.tools(data.tools) if data.tools else None,
+            rejected=self.rejected(data.rejected, task) if data.rejected else None,
+            tags=self.tags(data.tags) if data.tags else None,
+            identity=tuple(
+                (kind, value)
+                for column, kind in mask.identity_columns.items()
+                for value in self.strings(self.row[column], column)
+            ),
+            offsets=_offsets(data.input, self.row),
+        )
+
+    def column(self, column: str, param: str) -> Any:
+        if column not in self.row:
+            self.fail("no such column", column, f"add the column, or mend {param}")
+        value = self.row[column]
+        self.writable(value, column)
+        return value
+
+    def writable(self, value: Any, column: str) -> None:
+        if isinstance(value, str):
+            bad = _UNWRITABLE.search(value)
+            if bad:
+                what = "a NUL character" if bad[0] == "\0" else "half a surrogate pair"
+                self.fail(
+                    f"{what} at character {bad.start() + 1}",
+                    column,
+                    "remove it; text must be valid Unicode without NUL",
+                )
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                self.writable(str(key), column)
+                self.writable(item, column)
+        elif isinstance(value, list):
+            for item in value:
+                self.writable(item, column)
+
+    def name(self, column: str, param: str) -> str:
+        value = self.column(column, param)
+        if value is None or (isinstance(value, str) and not value.strip()):
+            self.fail(
+                "is null or empty",
+                column,
+                "give every row a value: the split needs it" if "group" in param else "give it a value",
+            )
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            self.fail(f"not a text or whole number but {type(value).__name__}", column, "write it as a text")
+        return str(value)
+
+    def text(self, template: str, param: str, most: int, *, empty: bool = False) -> str:
+        for column in columns_of(template):
+            value = self.column(column, param)
+            if isinstance(value, list | dict | bytes):
+                self.fail(
+                    f"not a text but {type(value).__name__}",
+                    column,
+                    "write it as a text, or leave it out of the template",
+                )
+        text = fill(template, self.row)
+        where = ", ".join(columns_of(template))
+        if not empty and not text.strip("\ufeff\u200b\u200c\u200d\u2060 \t\r\n"):
+            self.fail("nothing but white space", where, "drop the row, or mend its text")
+        if len(text) > most:
+            self.fail(
+                f"{len(text)} characters, more than mask.max_chars ({most})",
+                where,
+                "raise mask.max_chars, or shorten the text",
+            )
+        return text
+
+    def target(self, data: Data, task: Task) -> Any:
+        columns = data.target if isinstance(data.target, list) else [data.target]
+        where = ", ".join(columns)
+        values = {column: self.column(column, "data.target") for column in columns}
+        if isinstance(data.target, list):
+            value: Any = {column: _typed(value, column, task, self.file) for column, value in values.items()}
+        else:
+            value = values[data.target]
+        if value is None or (isinstance(value, str) and not value.strip()):
+            self.fail("is null or empty", where, "give every row a target, or drop the row")
+        if isinstance(value, str) and task.is_json:
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError):
+                self.fail(
+                    "a text that is not JSON", where, f"for task.kind {task.kind} it is an object, or its JSON text"
+                )
+        if not task.is_json and not isinstance(value, str | dict if task.schema else str):
+            self.fail(f"not a text but {type(value).__name__}", where, f"for task.kind {task.kind} it is a text")
+        try:
+            parsed = task.parse(task.render(value))
+        except (ValueError, TypeError, RecursionError) as error:  # NaN, a date of Parquet, or nested without end
+            self.fail(
+                f"not a JSON value ({type(error).__name__})",
+                where,
+                "use null, finite numbers, texts, lists and objects",
+            )
+        if parsed.kind == "invalid":
+            self.fail(f"the target breaks {task.schema_file}: {parsed.problem}", where, "mend the target or the schema")
+        return value
+
+    def tools(self, column: str) -> Any:
+        value = self.column(column, "data.tools")
+        if isinstance(value, str):
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError):
+                self.fail("a text that is not JSON", column, "tools are a list of JSON Schemas")
+        if value is not None and not isinstance(value, list):
+            self.fail(f"not a list but {type(value).__name__}", column, "tools are a list of JSON Schemas")
+        return value
+
+    def rejected(self, column: str, task: Task) -> Any:
+        value = self.column(column, "data.rejected")
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+        if not task.is_json and not isinstance(value, str | dict if task.schema else str):
+            self.fail(f"not a text but {type(value).__name__}", column, f"for task.kind {task.kind} it is a text")
+        if not task.is_json or not isinstance(value, str):
+            try:
+                task.render(value)
+            except (ValueError, TypeError, RecursionError) as error:
+                self.fail(
+                    f"not a JSON value ({type(error).__name__})",
+                    column,
+                    "use null, finite numbers, texts, lists and objects",
+                )
+            return value
+        try:
+            worse = DECODER.decode(value)
+        except (ValueError, RecursionError):
+            return value.strip()  # a worse answer may be no JSON at all
+        return value.strip() if isinstance(worse, str) else worse
+
+    def tags(self, column: str) -> list[str] | None:
+        value = self.column(column, "data.tags")
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(",")]
+        if value is None:
+            return None
+        if not isinstance(value, list) or not all(isinstance(tag, str | int) for tag in value):
+            self.fail("not a list of texts", column, "write tags as a list of texts, or as one text with commas")
+        return [str(tag) for tag in value if str(tag)]
+
+    def strings(self, value: Any, column: str) -> list[str]:
+        if value is None:
+            return []
+        if isinstance(value, list):
+            return [text for item in value for text in self.strings(item, column)]
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            self.fail(
+                f"not a text but {type(value).__name__}", column, "an identity column holds texts or lists of them"
+            )
+        return [str(value)]
+
+
+def _typed(value: Any, column: str, task: Task, file: Path) -> Any:
+    """A CSV knows only texts: a column whose schema wants no text is read as JSON."""
+    types = ((task.schema or {}).get("properties", {}).get(column) or {}).get("type", "string")
+    if file.suffix == ".csv" and isinstance(value, str) and "string" not in types:
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _offsets(template: str, row: dict[str, Any]) -> dict[str, tuple[int, int]]:
+    """Where each column stands in the filled template, in characters; as `fill` puts them."""
+    if not FIELD.search(template):
+        template = f"{{{template}}}"
+    places: dict[str, tuple[int, int]] = {}
+    text, at = "", 0
+    for match in FIELD.finditer(template):
+        text += template[at : match.start()]
+        value = "" if row.get(match[1]) is None else str(row[match[1]])
+        places.setdefault(match[1], (len(text), len(text) + len(value)))
+        text, at = text + value, match.end()
+    cut = len(text) - len(text.lstrip()) if text.strip() else 0
+    return {column: (start - cut, end - cut) for column, (start, end) in places.items()}
+
+
+def identities(rows: Iterable[Raw], mask: Mask) -> tuple[dict[str, Values], int]:
+    """The identity values of each group's rows together, and the number of rows."""
+    found: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    count = 0
+    for row in rows:
+        count += 1
+        if row.identity:
+            found[row.group].update(row.identity)
+    return {group: tuple(sorted(values)) for group, values in found.items()}, count
+
+
+def gold_spans(path: Path, data: Data) -> dict[str, list[tuple[str, int, int, str]]]:
+    """Gold spans by record id: (column, start, end, kind), in characters of that column."""
+    columns = columns_of(data.input)
+    found: dict[str, list[tuple[str, int, int, str]]] = defaultdict(list)
+    for number, row in read_rows(path):
+        try:
+            span = (str(row["field"]), int(row["start"]), int(row["end"]), str(row["kind"]))
+            name = str(row["id"])
+        except (KeyError, TypeError, ValueError):
+            raise HallmarkError(
+                "not a gold span", file=path, row=number, remedy="each row has id, field, start, end and kind"
+            ) from None
+        if span[0] in columns:  # spans of columns that no text shows are of no concern
+            found[name].append(span)
+    return dict(found)

@@ -1,0 +1,320 @@
+"""From checked raw rows to masked records in the one form that later stages read, with what is to be reported."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from stages.core.errors import HallmarkError
+from stages.core.params import Data
+from stages.core.params import Task as TaskParams
+from stages.core.records import schema
+from stages.core.task import Task, compact_json
+from stages.corpus.raw import Raw, Values
+from stages.privacy.known import KnownValues
+from stages.privacy.masking import Masker, Record
+from stages.privacy.params import Mask
+from stages.privacy.patterns import residue
+from stages.privacy.surrogates import pseudonym
+
+GROUP_ROWS = 50_000  # rows in a row group of the Parquet file, which is what is in memory at once
+GROUP_CHARS = 100_000_000  # or fewer, where texts are long
+Gold = dict[str, list[tuple[str, int, int, str]]]
+
+
+@dataclass
+class Written:
+    """Counts of what was masked; `left` are (file, row, field, kinds) of what the second check found."""
+
+    rows: int = 0
+    dropped: int = 0
+    touched: int = 0
+    kinds: Counter[tuple[str, str]] = field(default_factory=Counter)  # (kind, recognizer)
+    left: list[tuple[str, int, str, list[str]]] = field(default_factory=list)
+    gold: Counter[str] = field(default_factory=Counter)
+    found: Counter[str] = field(default_factory=Counter)
+    right: Counter[str] = field(default_factory=Counter)  # masked spans that touch a gold span
+    masked: Counter[str] = field(default_factory=Counter)
+    characters: Counter[str] = field(default_factory=Counter)
+    leaks: int = 0
+
+    @property
+    def total(self) -> int:
+        """Spans masked."""
+        return self.kinds.total()
+
+    def add(self, other: Written) -> None:
+        """Take another chunk's counts over."""
+        for name, value in vars(other).items():
+            if isinstance(value, Counter):
+                getattr(self, name).update(value)
+            else:
+                setattr(self, name, getattr(self, name) + value)
+
+    def check(self, file: str) -> None:
+        """Fail where the second check found anything."""
+        if not self.left:
+            return
+        kinds = Counter(kind for *_, kinds in self.left for kind in kinds)
+        where, row, column, _ = self.left[0]
+        counts = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
+        raise HallmarkError(
+            f"private patterns are left after masking in {len(self.left)} fields ({counts}); this is the first",
+            file=where,
+            row=row,
+            field=column,
+            remedy="add a rule to mask.patterns or a word to mask.deny, take the kind off 'keep' in mask.actions, or name "
+            "the column in mask.identity_columns",
+        )
+
+    def report(self, with_gold: bool) -> dict[str, Any]:
+        """What `reports/mask.json` says; no value of a record is in it."""
+        by_kind: dict[str, dict[str, int]] = {}
+        for (kind, recognizer), count in sorted(self.kinds.items()):
+            by_kind.setdefault(kind, {})[recognizer] = count
+        report: dict[str, Any] = {
+            "rows": {"read": self.rows, "dropped": self.dropped, "written": self.rows - self.dropped},
+            "records_with_spans": self.touched,
+            "spans": {
+                "total": self.total,
+                "by_kind": {kind: sum(counts.values()) for kind, counts in by_kind.items()},
+                "by_kind_and_recognizer": by_kind,
+            },
+            "left_after_masking": len(self.left),
+            "gold": None,
+        }
+        if with_gold:
+            report["gold"] = {
+                "spans": self.gold.total(),
+                "recall": _share(self.found.total(), self.gold.total()),
+                "precision": _share(self.right.total(), self.masked.total()),
+                "character_precision": _share(self.characters["right"], self.characters["masked"]),
+                "records_that_leak": self.leaks,
+                "recall_by_kind": {kind: _share(self.found[kind], n) for kind, n in sorted(self.gold.items())},
+                "spans_by_kind": dict(sorted(self.gold.items())),
+                "precision_by_kind": {kind: _share(self.right[kind], n) for kind, n in sorted(self.masked.items())},
+            }
+        return report
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 6) if whole else None
+
+
+class Recorder:
+    """Masks checked rows and makes records of them."""
+
+    def __init__(self, data: Data, task: TaskParams, mask: Mask, gold: Gold | None) -> None:
+        self.data, self.mask, self.gold = data, mask, gold
+        self.system_prompt = task.system_prompt
+        self.task = Task(task)
+        self.public = frozenset(_enums(self.task.schema))
+        self.masker = Masker(mask, self.public)
+
+    def records(self, chunk: Sequence[tuple[Raw, Values]]) -> tuple[list[tuple[Any, ...]], Written]:
+        """The record of each row that is not dropped, in the order of `records.schema()`, and the counts."""
+        works = [self._texts(raw, values) for raw, values in chunk]
+        self.masker.find([record for record, _ in works])
+        rows, written = [], Written(rows=len(chunk))
+        for (raw, _), (record, slots) in zip(chunk, works, strict=True):
+            self._count(raw, record, written)
+            if self.masker.dropped(record):
+                written.dropped += 1
+                continue
+            rows.append(self._row(raw, record, slots, written))
+        return rows, written
+
+    def _texts(self, raw: Raw, values: Values) -> tuple[Record, dict[str, list[str]]]:
+        """The texts of a row as the masker takes them, and the single values of each structured column."""
+        texts = [raw.input, *([raw.context] if raw.context else [])]
+        slots: dict[str, list[str]] = {}
+        for column in ("target", "rejected", "tools"):
+            value = getattr(raw, column)
+            if self._is_text(column, value):
+                texts.append(value)
+            elif not self._is_public(column, value):
+                slots[column] = [text for text in _strings(value) if text not in self.public]
+        flat = [text for column in slots for text in slots[column]]
+        return Record(texts, flat, _known(values)), slots
+
+    def _is_text(self, column: str, value: Any) -> bool:
+        """Whether the value is running text: a reply, or a worse answer that is not of the task's form."""
+        if not isinstance(value, str):
+            return False
+        return self.task.kind == "text" or (column == "rejected" and not self._is_public(column, value))
+
+    def _is_public(self, column: str, value: Any) -> bool:
+        """Labels and the refusal are the task's, not a person's. A worse answer is not held to the schema: it may be none."""
+        if value is None or (self.task.kind == "classification" and column != "rejected"):
+            return True
+        kind = self.task.parse(self._rendered(value) or "").kind
+        return kind == "refusal" or (self.task.kind == "classification" and kind == "answer")
+
+    def _row(self, raw: Raw, record: Record, slots: dict[str, list[str]], written: Written) -> tuple[Any, ...]:
+        row, valid = self._filled(raw, record, slots, plain=False)
+        plain = not valid  # a placeholder is no date and no e-mail address to a schema; an example value is
+        if plain:
+            row, valid = self._filled(raw, record, slots, plain=True)
+        if not valid:
+            target, found = self.data.target, ", ".join(self._masked_in_target(raw, record, slots))
+            raise HallmarkError(
+                f"masking a value of the target ({found}) breaks the schema",
+                file=raw.file,
+                row=raw.number,
+                field=target if isinstance(target, str) else ", ".join(target),
+                remedy="let the schema take a placeholder there, or give the value's kind the action keep or drop in mask.actions",
+            )
+        mask = self.mask
+        reserved = plain or mask.style == "surrogate" or "surrogate" in mask.actions.values()
+        for column, text in row.items():
+            kinds = (
+                residue(text if isinstance(text, str) else compact_json(text), allow_reserved=reserved) if text else []
+            )
+            kinds = [kind for kind in kinds if mask.actions.get(kind) != "keep"]
+            if kinds:
+                written.left.append((raw.file, raw.number, column, kinds))
+        system = self.system_prompt
+        user = f"{row['context']}\n\n{row['input']}" if row["context"] else row["input"]
+        return (
+            row["id"],
+            row["group"],
+            [{"role": "system", "content": system}, {"role": "user", "content": user}],
+            [{"role": "assistant", "content": row["target"]}],
+            row["context"],
+            row["tools"],
+            None if row["rejected"] is None else [{"role": "assistant", "content": row["rejected"]}],
+            row["tags"],
+        )
+
+    def _masked_in_target(self, raw: Raw, record: Record, slots: dict[str, list[str]]) -> list[str]:
+        """The kinds of private data that were found in the target, each with what found it."""
+        if "target" in slots:
+            first = len(record.texts) - sum(map(len, slots.values()))
+            texts = record.texts[first : first + len(slots["target"])]
+        else:
+            texts = record.texts[1 + bool(raw.context) :][:1]
+        return sorted({f"{span.kind} by {span.recognizer}" for text in texts for span in text.spans})
+
+    def _filled(
+        self, raw: Raw, record: Record, slots: dict[str, list[str]], *, plain: bool
+    ) -> tuple[dict[str, Any], bool]:
+        """The row's columns with masked texts, and whether the target still keeps to the schema."""
+        masked = iter([one.text for one in self.masker.render(record, plain=plain)])
+        row: dict[str, Any] = {"input": next(masked), "context": next(masked) if raw.context else None}
+        for column in ("target", "rejected"):
+            if self._is_text(column, getattr(raw, column)):
+                row[column] = next(masked)
+        structured: dict[str, Any] = {}
+        for column in ("target", "rejected", "tools"):
+            value = getattr(raw, column)
+            structured[column] = self._replaced(value, masked) if column in slots else value
+        for column in ("target", "rejected"):
+            if column not in row:
+                row[column] = self._rendered(structured[column])
+        row["tools"] = None if raw.tools is None else compact_json(structured["tools"])
+        data, key = self.data, self.masker.key
+        for column, name in (("id", data.id), ("group", data.group)):
+            value = getattr(raw, column)
+            row[column] = pseudonym(key, column, value) if name in self.mask.identity_columns else value
+        row["tags"] = raw.tags
+        return row, self.task.parse(row["target"]).kind != "invalid"
+
+    def _rendered(self, value: Any) -> str | None:
+        return value if value is None or (isinstance(value, str) and self.task.is_json) else self.task.render(value)
+
+    def _replaced(self, value: Any, masked: Iterator[str]) -> Any:
+        """`value` with its strings replaced by the masked ones, in the order `_strings` gives them."""
+        if isinstance(value, str):
+            return value if value in self.public else next(masked)
+        if isinstance(value, dict):
+            return {key: self._replaced(item, masked) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._replaced(item, masked) for item in value]
+        return value
+
+    def _count(self, raw: Raw, record: Record, written: Written) -> None:
+        spans = [span for text in record.texts for span in text.spans]
+        written.kinds.update((span.kind, span.recognizer) for span in spans)
+        written.touched += bool(spans)
+        if self.gold is None:
+            return
+        places = []
+        for column, start, end, kind in self.gold.get(raw.id, ()):
+            first, last = raw.offsets[column]
+            start, end = max(0, first + start), min(first + end, last)
+            if start < end:
+                places.append((start, end, kind))
+        covered = record.texts[0].spans
+        masked = {at for span in covered for at in range(span.start, span.end)}
+        golden = {at for start, end, _ in places for at in range(start, end)}
+        leak = False
+        for start, end, kind in places:
+            hit = masked.issuperset(range(start, end))
+            written.gold[kind] += 1
+            written.found[kind] += hit
+            leak = leak or not hit
+        for span in covered:
+            written.masked[span.kind] += 1
+            written.right[span.kind] += not golden.isdisjoint(range(span.start, span.end))
+        written.characters.update({"masked": len(masked), "right": len(masked & golden)})
+        written.leaks += leak
+
+
+def write_groups(path: Path, rows: Iterable[tuple[Any, ...]]) -> int:
+    """Write records to Parquet one row group after the other, so that memory does not grow with them; how many there were.
+
+    Where a group ends depends on the rows alone, so the same rows are the same bytes, however they came here.
+    """
+    import polars as pl
+    from pyarrow.parquet import ParquetWriter
+
+    def table(part: list[tuple[Any, ...]]) -> Any:
+        return pl.DataFrame(part, schema=schema(), orient="row").to_arrow(compat_level=pl.CompatLevel.oldest())
+
+    count, chars = 0, 0
+    part: list[tuple[Any, ...]] = []
+    with ParquetWriter(path, table([]).schema, compression="zstd", write_statistics=False) as writer:
+        for row in rows:
+            part.append(row)
+            count += 1
+            chars += len(row[2][-1]["content"])
+            if len(part) >= GROUP_ROWS or chars >= GROUP_CHARS:
+                writer.write_table(table(part), row_group_size=len(part))
+                part, chars = [], 0
+        if part:
+            writer.write_table(table(part), row_group_size=len(part))
+    return count
+
+
+@lru_cache(maxsize=256)
+def _known(values: Values) -> KnownValues:
+    return KnownValues(values)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """The strings in a JSON value, in order; keys are the schema's."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
+
+
+def _enums(schema: Any) -> Iterator[str]:
+    """The strings a JSON Schema names as the only values of a field."""
+    if isinstance(schema, dict):
+        enum = schema.get("enum")
+        values: list[Any] = enum if isinstance(enum, list) else []
+        yield from (value for value in [*values, schema.get("const")] if isinstance(value, str))
+        for item in schema.values():
+            yield from _enums(item)
+    elif isinstance(schema, list):
+        for item in schema:
+            yield from _enums(item)

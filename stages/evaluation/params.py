@@ -1,0 +1,89 @@
+"""The `eval`, `classical`, `compare` and `report` blocks of `params.yaml`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from stages.core.params import Block, NotNegative, Positive, Regex, Share, Text
+from stages.serving.params import VllmServer
+
+
+class HfEngine(Block):
+    kind: Literal["hf"]
+
+
+class EndpointEngine(Block):
+    kind: Literal["endpoint"]
+    url: Annotated[str, StringConstraints(pattern=r"^https?://")]
+    names: dict[Text, Text]
+    key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None
+    concurrency: Positive
+    timeout: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _both_models(self) -> EndpointEngine:
+        if lost := {"base", "tuned"} - set(self.names):
+            raise ValueError(f"eval.engine.names: name the model to ask for as {', '.join(sorted(lost))}")
+        return self
+
+
+class VllmEngine(VllmServer):
+    concurrency: Positive
+    timeout: Annotated[float, Field(gt=0)]
+
+
+class General(Block):
+    tasks: list[Text]
+    folder: Text | None
+    limit: Positive | None
+
+
+class Eval(Block):
+    engine: Annotated[HfEngine | EndpointEngine | VllmEngine, Field(discriminator="kind")]
+    batch_size: Positive
+    max_new_tokens: Positive
+    dtype: Literal["bfloat16", "float32"]
+    attention: Literal["eager", "sdpa"]
+    merge: bool
+    again: NotNegative
+    constrained: NotNegative
+    spans: list[Text]
+    general: General
+    confidence: Share
+    draws: Annotated[int, Field(ge=200)]
+    policy: dict[Text, Regex]
+    facts: dict[Text, Regex]
+
+    @model_validator(mode="after")
+    def _likelihoods_for_general_tasks(self) -> Eval:
+        if self.general.tasks and self.engine.kind != "hf":
+            raise ValueError("eval.general.tasks: the chat API gives no likelihoods; they need eval.engine.kind hf")
+        return self
+
+    @model_validator(mode="after")
+    def _one_value_a_fact(self) -> Eval:
+        if wide := [name for name, regex in self.facts.items() if re.compile(regex).groups > 1]:
+            raise ValueError(
+                f"eval.facts: one group at most says what the value is; make the others of {', '.join(wide)} (?:...)"
+            )
+        return self
+
+
+class Classical(Block):
+    ngrams: Annotated[int, Field(ge=1, le=5)]
+    min_records: Positive
+    strength: Annotated[float, Field(gt=0)]
+
+
+class Compare(Block):
+    confidence: Share
+    draws: Annotated[int, Field(ge=200)]
+    difference: Share
+    power: Share
+
+
+class ReportPage(Block):
+    field_chars: Positive

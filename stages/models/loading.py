@@ -1,0 +1,102 @@
+"""Loading the base model, its tokenizer and an adapter: always from disk, safetensors only, never remote code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.core.errors import HallmarkError
+
+IGNORED = -100  # the label of a token that carries no loss
+TRAINING = "training.json"  # in the adapter folder: how the base was held while it trained
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in a model folder, with a chat template and a pad token; else a HallmarkError."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise HallmarkError(
+            f"no tokenizer can be loaded ({type(error).__name__})",
+            file=folder,
+            remedy="the folder needs tokenizer.json and tokenizer_config.json beside the weights",
+        ) from None
+    if not tokenizer.chat_template:
+        raise HallmarkError(
+            "the tokenizer has no chat template",
+            file=folder,
+            remedy="use an instruct model, or put its chat_template.jinja into the folder",
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_base(
+    folder: Path, *, dtype: str, attention: str, device: str, nf4: bool = False, sharded: bool = False
+) -> PreTrainedModel:
+    """The base model, in `dtype` or (`nf4`) in 4-bit NF4 with double quantization that computes in `dtype`.
+
+    NF4 and double quantization: Dettmers et al., QLoRA, 2023 (arXiv:2305.14314). `sharded`: FSDP will cut it up, and
+    takes only floats, so the 4-bit values lie in `dtype`, two or more in each.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    compute_dtype: torch.dtype = getattr(torch, dtype)
+    options: dict[str, Any] = {}
+    if nf4:
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=compute_dtype,
+            bnb_4bit_quant_storage=compute_dtype if sharded else torch.uint8,
+        )
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=compute_dtype,
+            attn_implementation=attention,
+            device_map={"": device},
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            **options,
+        )
+    except (OSError, ValueError) as error:
+        raise HallmarkError(
+            f"no model can be loaded: {str(error).splitlines()[0]}",
+            file=folder,
+            remedy="the folder needs config.json and *.safetensors of a model that transformers knows",
+        ) from None
+    module: Any
+    for module in model.modules():
+        # bitsandbytes 0.50.2 repacks 4-bit weights at the first forward in eval mode on a CPU with AVX512-BF16, for a
+        # kernel that has no backward: after one validation, no gradient would reach the layers below.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model
+
+
+def load_tuned(base: Path, adapter: Path, *, dtype: str, attention: str, device: str, merge: bool) -> Any:
+    """The base with the adapter on it; `merge` folds the adapter into the weights (faster, the same function).
+
+    An adapter trained over a 4-bit base has learned around that base's rounding: it gets the same rounded weights,
+    written out in `dtype`. Over the unrounded ones it is a clearly worse model (see docs/choices.md).
+    """
+    from peft import PeftModel
+
+    nf4 = json.loads((adapter / TRAINING).read_text(encoding="utf-8"))["base_precision"] == "nf4"
+    model: Any = load_base(base, dtype=dtype, attention=attention, device=device, nf4=nf4)
+    if nf4:
+        model = model.dequantize()
+    model = PeftModel.from_pretrained(model, adapter, local_files_only=True)
+    return model.merge_and_unload() if merge else model

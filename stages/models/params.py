@@ -1,0 +1,34 @@
+"""The `base` block of `params.yaml`, a form for each source of a base model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from stages.core.params import Block, Sha256, Text, Variable
+
+
+class AnyBase(Block):
+    name: Text
+    licence: Text
+    chat_template_kwargs: dict[Variable, bool | int | float | str]
+
+
+class PackageBase(AnyBase):
+    source: Literal["package"]
+    package: Text
+    file: Text
+    sha256: Sha256
+
+
+class HubBase(AnyBase):
+    source: Literal["hub"]
+    revision: Annotated[
+        str, StringConstraints(pattern=r"^[0-9a-f]{40}$"), Field(description="a full 40-digit commit hash")
+    ]
+
+
+class FolderBase(AnyBase):
+    source: Literal["folder"]
+    path: Text

@@ -1,0 +1,160 @@
+"""The one typed loader of `params.yaml`: `load_params()` checks every key and type, or says what to mend.
+
+No field has a default and no value is changed on the way, so `params.yaml` alone decides what runs. That is why
+this module is not a dependency in `dvc.yaml`: DVC tracks the values themselves. YAML is read as version 1.2, as
+DVC reads it, so `2e-4` is a number to both.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.core.errors import HallmarkError
+from stages.core.params import Block, Compute, Data, NotNegative, Task
+from stages.corpus.params import Dedupe, Split
+from stages.evaluation.params import Classical, Compare, Eval, ReportPage
+from stages.models.params import FolderBase, HubBase, PackageBase
+from stages.privacy.params import Mask
+from stages.release.params import Certify, Gate, Verify
+from stages.serving.params import Benchmark
+from stages.training.params import Dpo, Sft
+
+
+class Params(Block):
+    seed: NotNegative
+    compute: Compute
+    data: Data
+    task: Task
+    base: Annotated[PackageBase | HubBase | FolderBase, Field(discriminator="source")]
+    mask: Mask
+    dedupe: Dedupe
+    split: Split
+    sft: Sft
+    dpo: Dpo
+    eval: Eval
+    classical: Classical
+    compare: Compare
+    benchmark: Benchmark
+    gate: Gate
+    report: ReportPage
+    certify: Certify
+    verify: Verify
+
+    @model_validator(mode="after")
+    def _pairs_where_they_are_learned_from(self) -> Params:
+        if self.dpo.enabled and self.data.rejected is None:
+            raise ValueError(
+                "dpo.enabled: there are no worse answers to learn from; name their column in data.rejected, or set it to false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _facts_of_replies_in_words(self) -> Params:
+        if self.eval.facts and self.task.kind != "text":
+            raise ValueError("eval.facts: only a reply in words (task.kind text) needs them; set it to {}")
+        return self
+
+    @model_validator(mode="after")
+    def _tools_where_the_template_shows_them(self) -> Params:
+        if self.task.tool_format == "template" and self.data.tools is None:
+            raise ValueError(
+                "task.tool_format: with template the chat template shows the model its tools; name their column in "
+                "data.tools, or set it to json"
+            )
+        if self.task.tool_format == "template" and self.eval.constrained:
+            raise ValueError(
+                "eval.constrained: constrained decoding knows JSON only; set it to 0, or task.tool_format to json"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _schema_is_a_file(self) -> Params:
+        if self.task.schema_file is None:  # the stages could do without, but DVC takes no null as a dependency
+            raise ValueError('task.schema: name a file; for free text it holds {"type": "string"}')
+        return self
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check the parameters. A bad file ends in one `HallmarkError` that lists every problem."""
+    try:
+        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise HallmarkError(
+            "no such file", file=path, remedy="run from the root of the repository, or name the file with --params"
+        ) from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        raise HallmarkError(
+            f"not valid YAML: {getattr(error, 'problem', None) or error}",
+            file=path,
+            row=mark.line + 1 if mark else None,
+            remedy="mend the syntax at that row",
+        ) from None
+    if not isinstance(raw, dict):
+        raise HallmarkError("holds no parameters", file=path, remedy="restore the file: `git checkout params.yaml`")
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        problems = [_explain(detail, raw) for detail in error.errors()]
+        fields = ", ".join(field for field, _, _ in problems)
+        raise HallmarkError(
+            "; ".join(problem for _, problem, _ in problems),
+            file=path,
+            field=fields or None,
+            remedy="; ".join(dict.fromkeys(remedy for _, _, remedy in problems)),
+        ) from None
+
+
+def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
+    """Turn one pydantic error into (dotted field, problem, remedy)."""
+    tags = {
+        "package",
+        "hub",
+        "folder",
+        "transformers",
+        "vllm",
+        "endpoint",
+        "hf",
+    }  # pydantic names the kind of a block in its path
+    location = [str(part) for part in detail["loc"] if part not in tags or len(detail["loc"]) == 1]
+    field, kind = ".".join(location), detail["type"]
+    if kind == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        near = difflib.get_close_matches(location[-1], known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(sorted(known))}"
+        return field, f"'{field}' is not a known parameter", f"remove or rename '{field}' ({hint})"
+    if field == "base.revision":
+        return (
+            field,
+            "the base model is not pinned to a commit",
+            "set base.revision to the full 40-digit commit hash shown in the model page's 'Files' tab "
+            "(a branch name such as 'main' can change under you)",
+        )
+    if kind == "missing":
+        return field, f"'{field}' is missing", f"add '{field}' (the template's params.yaml has it with its comment)"
+    given = type(detail["input"]).__name__
+    return field, f"'{field}': {detail['msg']} (got {given})", f"give '{field}' a value of the type its comment states"
+
+
+def _known_keys(location: list[str]) -> list[str]:
+    models: list[type[BaseModel]] = [Params]
+    for part in location:
+        found: list[type[BaseModel]] = []
+        for model in models:
+            for name, info in model.model_fields.items():
+                if part in (name, info.alias):
+                    found += _block_types(info.annotation)
+        models = found
+    return sorted({info.alias or name for model in models for name, info in model.model_fields.items()})
+
+
+def _block_types(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [block for argument in getattr(annotation, "__args__", ()) for block in _block_types(argument)]

@@ -1,0 +1,612 @@
+"""Private values in chat: short lines without capitals and punctuation, where a bare word or number is often the answer.
+
+"rufi 78 gmailcom", "john 4494", "password is cam 123": no form and no capital tells, only the words around and the
+shortness of the line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from stages.privacy.known import near
+from stages.privacy.lexicon import first_names, fold, is_given_name, is_stop, is_word, last_names, places
+from stages.privacy.rules import Found
+
+LONGEST = 200  # characters of a line that can be chat
+_TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_SECRET = re.compile(
+    r"^(?:p[aeo]*s+\w{0,2}(?:w[aoer]*r?d\w?|code|key|cord|wrd)|pas+|pw|pwd|pin|otp|passcode|pincode|security|secret|pasword|passwod)s?$"
+)
+_ACCOUNT = re.compile(
+    r"^(?:ac|acc|acct|ac+o?u?n?t|a/c|accno|acno|id|userid|customerid|policy|membership|reference|registration|licen[cs]e|ssn|social)$"
+)
+_NAME = re.compile(r"^(?:n[ae]me|nam|names|myname|username|myself|mynam)$")
+_THINGS = frozenset(
+    [
+        "company",
+        "companys",
+        "companies",
+        "organization",
+        "organisation",
+        "business",
+        "firm",
+        "shop",
+        "model",
+        "item",
+        "product",
+        "software",
+        "app",
+        "application",
+        "brand",
+        "file",
+    ]
+)
+_FILLER = frozenset(
+    [
+        "is",
+        "are",
+        "was",
+        "the",
+        "my",
+        "and",
+        "my",
+        "its",
+        "it's",
+        "it",
+        "no",
+        "number",
+        "numbers",
+        "numbr",
+        "num",
+        "nos",
+        "code",
+        "digits",
+        "digit",
+        "last",
+        "four",
+        "4",
+        "as",
+        "for",
+        "to",
+        "of",
+        "with",
+        "a",
+        "an",
+        "sir",
+        "ok",
+        "okay",
+        "okaymy",
+        "sure",
+        "yes",
+        "yeah",
+        "yep",
+        "hi",
+        "hello",
+        "hai",
+        "hey",
+        "well",
+        "so",
+        "here",
+        "be",
+        "also",
+        "please",
+        "mam",
+        "ma'am",
+        "madam",
+        "company",
+        "organization",
+        "user",
+        "full",
+        "first",
+        "new",
+        "old",
+        "our",
+        "your",
+        "i",
+        "am",
+        "im",
+        "i'm",
+        "this",
+        "that",
+        "your's",
+        "mine",
+        "will",
+        "ur",
+        "name",
+        "account",
+        "password",
+        "pasword",
+    ]
+)
+_MONEY = frozenset(
+    [
+        "dollar",
+        "dollars",
+        "dollors",
+        "doller",
+        "dollers",
+        "usd",
+        "ust",
+        "us",
+        "inr",
+        "rs",
+        "rupee",
+        "rupees",
+        "euro",
+        "euros",
+        "eur",
+        "pound",
+        "pounds",
+        "gbp",
+        "cent",
+        "cents",
+        "k",
+        "cost",
+        "costs",
+        "price",
+        "prices",
+        "priced",
+        "amount",
+        "amounts",
+        "total",
+        "toal",
+        "totally",
+        "sum",
+        "expense",
+        "expenses",
+        "expence",
+        "spent",
+        "spend",
+        "charge",
+        "charges",
+        "bill",
+        "bills",
+        "paid",
+        "pay",
+        "payment",
+        "cash",
+        "rate",
+        "fare",
+        "fares",
+        "budget",
+        "salary",
+        "worth",
+        "flight",
+        "flights",
+        "hotel",
+        "hotels",
+        "food",
+        "foods",
+        "travel",
+        "travels",
+        "meal",
+        "meals",
+        "taxi",
+        "cab",
+        "fuel",
+        "gas",
+        "petrol",
+        "rent",
+        "room",
+        "rooms",
+        "ticket",
+        "tickets",
+        "lunch",
+        "dinner",
+        "breakfast",
+        "snacks",
+        "airfare",
+        "trip",
+        "transport",
+        "accommodation",
+        "pizza",
+        "drinks",
+        "drink",
+        "coffee",
+        "nos",
+        "no's",
+        "units",
+        "unit",
+        "pieces",
+        "piece",
+        "pcs",
+        "qty",
+        "quantity",
+        "quantities",
+        "keyboard",
+        "keyboards",
+        "piano",
+        "guitar",
+        "guitars",
+        "drums",
+        "item",
+        "items",
+        "copies",
+        "copy",
+        "sets",
+        "set",
+        "boxes",
+        "box",
+        "numbers",
+        "minutes",
+        "minute",
+        "hours",
+        "hour",
+        "days",
+        "day",
+        "weeks",
+        "week",
+        "months",
+        "month",
+        "years",
+        "year",
+        "people",
+        "persons",
+        "percent",
+        "miles",
+        "km",
+        "kms",
+        "kg",
+        "grams",
+        "model",
+        "models",
+        "version",
+        "windows",
+        "office",
+        "error",
+        "step",
+        "room",
+        "order",
+        "orders",
+        "instrument",
+        "instruments",
+        "cooldrinks",
+        "need",
+        "want",
+    ]
+)
+_CHAT = [
+    "hi",
+    "hii",
+    "hiii",
+    "hello",
+    "helo",
+    "hellow",
+    "hai",
+    "haii",
+    "hey",
+    "heya",
+    "heyy",
+    "hola",
+    "namaste",
+    "gm",
+    "gn",
+    "ok",
+    "okay",
+    "okey",
+    "okk",
+    "okie",
+    "okays",
+    "k",
+    "kk",
+    "yes",
+    "yeah",
+    "yep",
+    "yup",
+    "yea",
+    "ya",
+    "yess",
+    "no",
+    "nope",
+    "nah",
+    "nop",
+    "thanks",
+    "thank",
+    "thankyou",
+    "thankyu",
+    "thnks",
+    "thx",
+    "tq",
+    "ty",
+    "tnx",
+    "welcome",
+    "wc",
+    "please",
+    "plz",
+    "pls",
+    "sorry",
+    "sry",
+    "bye",
+    "byee",
+    "goodbye",
+    "goodmorning",
+    "morning",
+    "evening",
+    "afternoon",
+    "good",
+    "great",
+    "nice",
+    "cool",
+    "awesome",
+    "fine",
+    "super",
+    "perfect",
+    "excellent",
+    "wow",
+    "sure",
+    "alright",
+    "right",
+    "correct",
+    "wait",
+    "waiting",
+    "done",
+    "nothing",
+    "none",
+    "nil",
+    "na",
+    "help",
+    "need",
+    "password",
+    "pasword",
+    "account",
+    "name",
+    "number",
+    "company",
+    "email",
+    "sir",
+    "mam",
+    "maam",
+    "madam",
+    "bro",
+    "dear",
+    "support",
+    "cancel",
+    "stop",
+    "exit",
+    "quit",
+    "end",
+    "continue",
+    "agree",
+    "decline",
+    "refund",
+    "reset",
+    "login",
+    "logout",
+    "signin",
+    "signup",
+    "cant",
+    "dont",
+    "wont",
+    "im",
+    "ive",
+    "its",
+    "whats",
+    "thats",
+    "isnt",
+    "didnt",
+    "doesnt",
+    "iam",
+    "idk",
+    "lol",
+    "haha",
+    "hmm",
+    "hmmm",
+    "oh",
+    "ohh",
+    "ah",
+    "aha",
+    "uh",
+    "um",
+    "hm",
+    "asap",
+    "fyi",
+    "btw",
+    "omg",
+    "wtf",
+    "gmail",
+    "yahoo",
+    "hotmail",
+    "outlook",
+    "facebook",
+    "twitter",
+    "instagram",
+    "whatsapp",
+    "youtube",
+    "google",
+    "wifi",
+    "keyboard",
+    "laptop",
+    "computer",
+    "yamaha",
+    "casio",
+    "roland",
+    "windows",
+    "microsoft",
+    "adobe",
+    "android",
+    "iphone",
+    "internet",
+    "online",
+    "offline",
+    "software",
+    "hardware",
+    "reimbursement",
+    "reimburse",
+    "expense",
+    "expenses",
+    "flight",
+    "hotel",
+    "food",
+    "travel",
+    "dollars",
+    "dollar",
+    "usd",
+    "rupees",
+    "psrew",
+    "psre",
+    "keyboards",
+    "instrument",
+    "musical",
+    "piano",
+    "guitar",
+    "order",
+    "quantity",
+    "model",
+    "item",
+    "details",
+    "info",
+    "information",
+    "ltd",
+    "pvt",
+    "limited",
+    "inc",
+    "corp",
+    "private",
+    "pvtltd",
+]
+_CHAT_SET = frozenset(_CHAT)
+_CHAT_LONG = tuple(word for word in _CHAT if len(word) > 4)
+
+
+def chat(text: str) -> Iterator[Found]:
+    """Names, passwords and account numbers in lines of chat."""
+    for line in re.finditer(r"[^\n]+", text):
+        if (len(line[0]) <= LONGEST and line[0].islower()) or line[0].strip().isdigit():
+            tokens = [
+                (line.start() + token.start(), line.start() + token.end(), token[0])
+                for token in _TOKEN.finditer(line[0])
+            ]
+            if tokens and ("\n" not in text.strip()):
+                yield from _line(tokens)
+
+
+def _line(tokens: list[tuple[int, int, str]]) -> Iterator[Found]:
+    words = [fold(token) for _, _, token in tokens]
+    money = any(word in _MONEY for word in words)
+    role = ""  # what the last cue asked for
+    at = 0
+    while at < len(words):
+        word = words[at]
+        if _SECRET.match(word) or (word == "pass" and at + 1 < len(words)):
+            role, _secrets = "SECRET", True
+        elif _ACCOUNT.match(word) and not (word == "id" and len(words) > 6):
+            role = "ACCOUNT"
+        elif _NAME.match(word) and not _THINGS.intersection(words[max(0, at - 2) : at] + words[at + 1 : at + 4]):
+            role = "PERSON"
+        elif role == "" and (
+            word in ("im", "iam", "i'm", "myself")
+            or words[at : at + 2] in (["i", "am"], ["this", "is"], ["its"], ["it's"])
+        ):
+            at += words[at : at + 2] in (["i", "am"], ["this", "is"])
+            role = "PERSON?"
+        elif word in _FILLER and not (role == "SECRET" and word.isdigit()):
+            pass
+        elif role:
+            stop = _value_end(words, at, role)
+            if stop > at:
+                yield _found(tokens, at, stop, role.rstrip("?"), 0.74, "chat_cue")
+                at = stop - 1
+                role = "NEXT" if role != "ACCOUNT" else ""
+            else:
+                role = ""
+        elif _is_code(words, at, money):
+            yield _found(tokens, at, at + 1, "ACCOUNT", 0.7, "chat_number")
+        at += 1
+    if len(words) <= 2 and all(_unknown(word) for word in words):
+        yield _found(tokens, 0, len(words), "PERSON", 0.58, "chat_word")
+    elif 1 < len(words) <= 4 and re.fullmatch(r"\d{4,}", words[-1]) and not money:
+        yield from _pair(tokens, words)
+
+
+def _pair(tokens: list[tuple[int, int, str]], words: list[str]) -> Iterator[Found]:
+    """ "john 4494", "rosy and 9715": a name and its number."""
+    names = [i for i, word in enumerate(words[:-1]) if word not in _FILLER]
+    if names and all(words[i].isalpha() and (_unknown(words[i]) or words[i] in first_names()) for i in names):
+        yield _found(tokens, names[0], names[-1] + 1, "PERSON", 0.6, "chat_pair")
+
+
+def _value_end(words: list[str], at: int, role: str) -> int:
+    """Where the value of a cue ends; `at` where there is none."""
+    stop = at
+    if role in ("PERSON", "PERSON?"):
+        while (
+            stop < len(words)
+            and stop - at < 3
+            and words[stop].isalpha()
+            and words[stop] not in _FILLER
+            and not _SECRET.match(words[stop])
+            and not _ACCOUNT.match(words[stop])
+        ):
+            word = words[stop]
+            known = is_given_name(word) or word in first_names("en")
+            if not known and _unknown(word):
+                known = (
+                    role == "PERSON"
+                    or stop > at
+                    or len(words) - at <= 2
+                    or words[at + 1] in ("and", "from", "my", "password")
+                )
+            doubtful = role == "PERSON?" or stop > at or is_stop(word) or word in _CHAT_SET
+            if not known and doubtful and not (stop > at and word in last_names() and not is_stop(word)):
+                break
+            stop += 1
+        return stop
+    if role == "SECRET":
+        while (
+            stop < len(words)
+            and stop - at < 3
+            and words[stop] not in _FILLER - {"4"}
+            and not _ACCOUNT.match(words[stop])
+        ):
+            if words[stop].isalpha() and (
+                is_stop(words[stop]) or (words[stop] in _MONEY and stop == at) or words[stop] in _CHAT_SET
+            ):
+                break
+            if words[stop].isalpha() and stop == at and is_word(words[stop]) and len(words) - at > 2:
+                break  # "password reset is not working"
+            stop += 1
+        if stop - at == 1 and words[at].isalpha() and is_word(words[at]) and len(words) > 8:
+            return at
+        return stop
+    if role == "NEXT":
+        return at
+    while (
+        stop < len(words)
+        and stop - at < 3
+        and (
+            any(map(str.isdigit, words[stop]))
+            or (len(words[stop]) <= 4 and stop + 1 < len(words) and words[stop + 1].isdigit())
+        )
+    ):
+        if words[stop] in _FILLER:
+            break
+        stop += 1
+    return stop if any(any(map(str.isdigit, word)) for word in words[at:stop]) else at
+
+
+def _is_code(words: list[str], at: int, money: bool) -> bool:
+    """Whether a number alone is an identifier: four digits or more, and no amount or quantity."""
+    word = words[at]
+    if not re.fullmatch(r"\d{4,}", word):
+        return False
+    if money or (len(word) <= 5 and word.endswith("00")):
+        return False
+    return len(words) <= 12
+
+
+def _unknown(word: str) -> bool:
+    """A word of three letters or more that is neither English nor chat, nor nearly so."""
+    if not word.isalpha() or len(word) < 3 or word in _CHAT_SET or word in _MONEY:
+        return False
+    if is_given_name(word):
+        return True
+    if is_word(word) or word in places():
+        return False
+    return len(set(word)) > 2 and not any(
+        near(word, other, 1 if len(other) < 8 else 2) for other in _CHAT_LONG if word[0] == other[0]
+    )
+
+
+def _found(tokens: list[tuple[int, int, str]], start: int, stop: int, kind: str, score: float, name: str) -> Found:
+    return Found(tokens[start][0], tokens[stop - 1][1], kind, score, name)

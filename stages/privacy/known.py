@@ -1,0 +1,122 @@
+"""Known values: what a record's identity columns say is private is found in free text however it is written there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from stages.privacy.lexicon import fold, is_word
+from stages.privacy.rules import Found
+
+_TOKEN = re.compile(r"[^\W_]+")
+_DIGITS = re.compile(r"\+?\d(?:[ ()./-]{0,3}\d){5,20}")
+LONGEST = 12  # tokens of a value that are matched together
+
+
+class KnownValues:
+    """Finds given values in any case, order of words, spacing and punctuation, and with a typo.
+
+    `values` are (kind, value) pairs. A name's parts are found alone too, unless they are common words in lower case.
+    """
+
+    def __init__(self, values: Iterable[tuple[str, str]]) -> None:
+        self.whole: list[tuple[str, str]] = []  # kind, letters and digits only
+        self.names: list[tuple[str, list[str]]] = []  # kind, words
+        self.numbers: list[tuple[str, str]] = []  # kind, digits
+        for kind, value in sorted(set(values)):
+            tokens = [fold(token) for token in _TOKEN.findall(value)]
+            compact = "".join(tokens)
+            if len(compact) < 2:
+                continue
+            digits = re.sub(r"\D", "", value)
+            if kind == "PHONE_NUMBER" and len(digits) >= 7:
+                self.numbers.append((kind, digits))
+            else:
+                self.whole.append((kind, compact))
+            if kind == "PERSON":
+                self.names.append((kind, [token for token in tokens if len(token) > 1]))
+
+    def __bool__(self) -> bool:
+        return bool(self.whole or self.numbers)
+
+    def find(self, text: str) -> Iterator[Found]:
+        """Every occurrence of a known value in `text`."""
+        if not self:
+            return
+        tokens = [(match.start(), match.end(), fold(match[0])) for match in _TOKEN.finditer(text)]
+        for kind, compact in self.whole:
+            yield from _whole(tokens, kind, compact)
+        for kind, parts in self.names:
+            for at, (start, end, token) in enumerate(tokens):
+                # Two parts side by side, in any order, are the name even where each is an everyday word.
+                beside = [other[2] for other in (*tokens[max(0, at - 1) : at], *tokens[at + 1 : at + 2])]
+                sure = token in parts and any(other in parts and other != token for other in beside)
+                if sure or any(_part(token, part, text[start].isupper()) for part in parts):
+                    yield Found(start, end, kind, 0.9, "known_value")
+        if self.numbers:
+            for match in _DIGITS.finditer(text):
+                yield from self._number(match)
+
+    def _number(self, match: re.Match[str]) -> Iterator[Found]:
+        digits = re.sub(r"\D", "", match[0])
+        for kind, number in self.numbers:
+            tail = min(len(digits.lstrip("0")), len(number.lstrip("0")), 9)
+            one_off = len(digits) == len(number) >= 9 and sum(a != b for a, b in zip(digits, number, strict=True)) <= 1
+            if (tail >= 7 and digits[-tail:] == number[-tail:]) or one_off or (len(number) >= 9 and number in digits):
+                yield Found(*match.span(), kind, 1.0, "known_value")
+                return
+
+
+def _whole(tokens: list[tuple[int, int, str]], kind: str, compact: str) -> Iterator[Found]:
+    """Runs of tokens that, joined, are the value, or nearly so."""
+    slack = 0 if len(compact) < 6 else 1 if len(compact) < 12 else 2
+    if any(char.isdigit() for char in compact) and len(compact) < 10:
+        slack = 0  # another number is another thing, not a typo
+    for first in range(len(tokens)):
+        joined = ""
+        for last in range(first, min(first + LONGEST, len(tokens))):
+            joined += tokens[last][2]
+            if len(joined) > len(compact) + slack:
+                break
+            if joined == compact or (
+                slack
+                and abs(len(joined) - len(compact)) <= slack
+                and near(joined, compact, slack)
+                and not is_word(joined)
+            ):
+                yield Found(tokens[first][0], tokens[last][1], kind, 1.0, "known_value")
+                break
+
+
+def _part(token: str, part: str, capital: bool) -> bool:
+    """Whether a word of a text is one part of a name."""
+    if token == part:
+        return len(part) > 2 and (capital or not is_word(part))
+    return (
+        len(part) >= 5
+        and len(token) >= 4
+        and abs(len(token) - len(part)) <= 1
+        and (token[0] == part[0] or token[1:] == part[1:])
+        and not is_word(token)
+        and near(token, part, 1 if len(part) < 9 else 2)
+    )
+
+
+def near(one: str, other: str, most: int) -> bool:
+    """Whether at most `most` insertions, deletions, changes or swaps of neighbours make one text the other."""
+    if abs(len(one) - len(other)) > most:
+        return False
+    if one[:1] != other[:1] and one[-1:] != other[-1:]:
+        return False  # a typo at both ends is another word
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        older, before, row = before, row, [i]
+        for j, b in enumerate(other, 1):
+            best = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (a != b))
+            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
+                best = min(best, older[j - 2] + 1)
+            row.append(best)
+        if min(row) > most:
+            return False
+    return row[-1] <= most

@@ -1,0 +1,273 @@
+"""Recognizers of private values by form and by cue words: plain regular expressions over a view, no model.
+
+Each finder takes the text of a `View` and yields `Found`. Scores only rank: where two overlap, the higher keeps its span.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from stages.privacy.lexicon import fold, is_common
+from stages.privacy.patterns import card_ok, iban_ok
+
+
+class Found(NamedTuple):
+    """A private span: `start` to `end` in characters, its kind, how sure (0 to 1), and who found it."""
+
+    start: int
+    end: int
+    kind: str
+    score: float
+    recognizer: str
+
+
+Finder = Callable[[str], Iterator[Found]]
+
+_TLD = (
+    "com|net|org|info|biz|io|dev|app|ai|co|me|tv|eu|us|uk|de|at|ch|fr|be|nl|lu|it|es|pt|pl|cz|sk|hu|ro|bg|gr|cy|si|hr|rs|ee|"
+    "lv|lt|fi|se|no|dk|is|ie|ru|ua|tr|il|in|cn|jp|kr|au|nz|ca|mx|br|ar|cl|uy|za|ng|ke|eg|ma|tn|edu|gov|mil|int|xyz|online|"
+    "shop|store|site|cloud|tech"
+)
+_EMAIL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@(?:\[[\d.:a-fA-F]+\]|[\w-]+(?:\.[\w-]+)*)")
+_MAILERS = r"(?:g[ ]?mail|hot[ ]?mail|yahoo|outlook|icloud|proton(?:mail)?|rediffmail|gmx|aol)"
+_SPOKEN_EMAIL = re.compile(
+    r"\b[\w.+-]+[ ]*(?:\(at\)|\[at\]|\{at\}|<at>)[ ]*[\w-]+(?:[ ]*(?:\(dot\)|\[dot\]|\{dot\}|<dot>|\.|[ ]dot[ ])[ ]*[a-z]{2,12}){1,3}\b"
+    r"|\b[\w.+-]+[ ]at[ ][\w-]+(?:[ ]dot[ ][a-z]{2,12}){1,3}\b"
+    rf"|\b[\w.+-]+(?:[ ]\d+)?[ ]?(?:@|\bat\b)?[ ]?\b{_MAILERS}[ ]?(?:\.|dot|[ ])?[ ]?(?:com|co[ ]?uk|co[ ]?in|net|org|de|fr)\b"
+    r"|\b[\w.+-]+[ ]?@[ ]?[\w-]+[ ]?\.[ ]?(?:com|net|org|de|fr|io|co\.uk)\b",
+    re.IGNORECASE,
+)
+_URL = re.compile(
+    rf"(?:(?:https?|ftp|sftp|ssh)://|www\.)[^\s<>\"']+|(?<![@\w.-])(?:[a-z0-9-]+\.)+(?:{_TLD})(?:/[^\s<>\"']*)?(?![\w@]|\.\w)",
+    re.IGNORECASE,
+)
+_IP4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?:/\d{1,2})?(?![\w]|\.\d)")
+_IP6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?:%\w+)?(?:/\d{1,3})?(?![\w:])", re.IGNORECASE)
+_MAC = re.compile(r"(?<![\w:-])(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}(?![\w:-])", re.IGNORECASE)
+_IBAN = re.compile(r"(?<![a-z0-9])[a-z]{2}\d\d(?:[ -]?[a-z0-9]){11,36}", re.IGNORECASE)
+_NUMBERS = re.compile(r"(?<![\w.])\d(?:[ -]{0,2}\d){11,}(?!\w)")
+_SSN = re.compile(r"(?<![\w-])\d{3}-\d\d-\d{4}(?![\w-])")
+_SECRET = re.compile(
+    r"\b(?:A(?:KI|SI)A[A-Z0-9]{12,}|gh[a-z]_\w{20,}|github_pat_\w+|glpat-[\w-]+|xox[a-z]-[\w-]+|AIza[\w-]{20,}"
+    r"|(?:sk|pk|rk|whsec)[-_](?:live_|test_|proj-|ant-)?[\w-]{16,}|hf_\w{20,}|npm_\w{20,}|pypi-[\w-]{20,}|SG\.[\w-]+\.[\w-]+"
+    r"|ey[JK][\w-]{6,}\.[\w-]+\.[\w-]*)"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+    re.DOTALL,
+)
+_CRYPTO = re.compile(r"\b(?:bc1[ac-hj-np-z02-9]{25,59}|[13][1-9A-HJ-NP-Za-km-z]{25,34}|0x[0-9a-fA-F]{40})\b")
+
+
+def structured(text: str) -> Iterator[Found]:
+    """Values whose form alone tells what they are."""
+    for kind, score, name, pattern in (
+        ("EMAIL_ADDRESS", 0.99, "email", _EMAIL),
+        ("EMAIL_ADDRESS", 0.9, "spoken_email", _SPOKEN_EMAIL),
+        ("IP_ADDRESS", 0.95, "ip", _IP4),
+        ("MAC_ADDRESS", 0.95, "mac", _MAC),
+        ("US_SSN", 0.95, "ssn", _SSN),
+        ("SECRET", 0.97, "secret", _SECRET),
+        ("CRYPTO", 0.9, "crypto", _CRYPTO),
+    ):
+        for match in pattern.finditer(text):
+            yield Found(*match.span(), kind, score, name)
+    for match in _URL.finditer(text):
+        trimmed = match[0].rstrip(".,;:!?)]}'")
+        yield Found(match.start(), match.start() + len(trimmed), "URL", 0.93, "url")
+    for match in _IP6.finditer(text):
+        if match[0].count(":") >= 4 or ("::" in match[0].strip(":") and len(match[0]) > 4):
+            yield Found(*match.span(), "IP_ADDRESS", 0.94, "ip")
+    yield from ibans(text)
+    yield from cards(text)
+
+
+def ibans(text: str) -> Iterator[Found]:
+    """IBANs, with or without spaces: the longest beginning of a candidate whose check digits are right."""
+    for match in _IBAN.finditer(text):
+        value = match[0]
+        for end in range(len(value), 14, -1):
+            if value[end - 1].isalnum() and iban_ok(re.sub(r"[ -]", "", value[:end])):
+                yield Found(match.start(), match.start() + end, "IBAN_CODE", 0.98, "iban")
+                break
+
+
+def cards(text: str) -> Iterator[Found]:
+    """Payment cards: whole groups of digits that make an issuer's number with a right check digit."""
+    for match in _NUMBERS.finditer(text):
+        groups = [(group.start(), group.end()) for group in re.finditer(r"\d+", match[0])]
+        first = 0
+        while first < len(groups):
+            for last in range(min(len(groups), first + 19) - 1, first - 1, -1):  # of 19 digits at most
+                start, end = groups[first][0], groups[last][1]
+                digits = re.sub(r"\D", "", match[0][start:end])
+                if 12 <= len(digits) <= 19 and card_ok(digits):
+                    yield Found(match.start() + start, match.start() + end, "CREDIT_CARD", 0.98, "card")
+                    first = last
+                    break
+            first += 1
+
+
+# --- telephone numbers
+
+_PHONE = re.compile(
+    r"(?<![\w.,/+-])(?:\+|00)?\(?\d{1,5}\)?(?:[ ./-]{0,2}\(?\d{1,5}\)?){1,6}(?:\s?(?:x|ext\.?|extension)\s?\d{1,6})?(?![\w]|[.,/-]\d)",
+    re.IGNORECASE,
+)
+_PHONE_CUE = re.compile(
+    r"\b(?:phone|tel(?:ephone|efon)?|mobile?|cell(?:phone|ular)?|fax|call(?:ed|ing)?|ring|dial|text|sms|whatsapp|desk|direct|"
+    r"number|reach|contact|handy|t[eé]l[eé]phone|m[oó]vil|answering)\b[^\n\d]{0,40}\n?\W{0,6}$",
+    re.IGNORECASE,
+)
+_DATE_LIKE = re.compile(
+    r"(?:19|20)\d\d[ ./-]\d{1,2}[ ./-]\d{1,2}|\d{1,2}[ ./-]\d{1,2}[ ./-](?:19|20)?\d\d|(?:19|20)\d\d ?[/-] ?(?:19|20)\d\d"
+)
+_PHONE_FORM = re.compile(
+    r"(?:\+|00)[\d ().\-/]{8,}"  # international
+    r"|\(?\d{3}\)?[ .-]?\d{3}[.-]\d{4}"  # North America
+    r"|\(\d{2,5}\)[ -]?\d{3,4}[ -]?\d{3,4}"
+    r"|0\d{1,4}[ /-]\d{2,4}(?:[ -]?\d{2,4}){1,3}"  # a trunk zero, then groups
+    r"|0\d(?:[ .-]\d\d){4}"
+    r"|\d{2}(?:-\d{2}){3}|\d{3} \d{3} \d{3,4}|\d{3}-\d{4}|\d{2} \d{3} \d{3}",
+)
+
+
+def phones(text: str) -> Iterator[Found]:
+    """Telephone numbers: a country's way of grouping digits, or seven to fifteen digits after a cue."""
+    for match in _PHONE.finditer(text):
+        value = match[0]
+        start = match.start()
+        if value.count("(") != value.count(")"):
+            trimmed = value.rstrip(")") if value.count(")") > value.count("(") else value.lstrip("(")
+            start += value.find(trimmed)
+            value = trimmed
+        number = re.split(r"\s?(?:x|ext)", value, maxsplit=1, flags=re.IGNORECASE)[0]
+        digits = len(re.findall(r"\d", number))
+        if not 7 <= digits <= 15 or _DATE_LIKE.fullmatch(number):
+            continue
+        if _PHONE_CUE.search(text, max(0, start - 60), start):
+            yield Found(start, start + len(value), "PHONE_NUMBER", 0.85, "phone")
+        elif _PHONE_FORM.fullmatch(number):
+            yield Found(start, start + len(value), "PHONE_NUMBER", 0.8, "phone")
+
+
+# --- values named by the words before them
+
+# Groups of letters and digits, each with a digit in it, but for letters at the start and a last check letter.
+_GROUPS = r"(?:(?!(?:of|for|is|was|the|my|in|at|to|and|on|with|by|as|i|a)\b)[a-z]{1,4}[ -])?[a-z]*\d[a-z0-9]*(?:[ -](?:[a-z]{0,3}\d[a-z0-9]*|[b-hj-z](?!\w)))*"
+_CUES: list[tuple[str, str, str]] = [
+    (
+        "SECRET",
+        r"pass\s?words?|pass\s?code|passwd|pwd?|pw|pass\s?phrase|pin(?: ?code| number)?|otp|secret|api[ _-]?key|access[ _-]?key|"
+        r"(?:access |auth |bearer )?token|security code|verification code|cvv2?|cvc|kennwort|passwort|mot de passe|contrase[nñ]a",
+        r"(?=\S*[\w])[^\s,;\"'<>]{3,64}",
+    ),
+    (
+        "USERNAME",
+        r"user\s?-?name|user\s?id|login(?: name| id)?|screen name|benutzername|nickname|handle|(?:sign(?:ed)?|log(?:ged)?)[ -]?(?:in|on) as|"
+        r"registered as|account(?: name| of)?",
+        r"(?=[\w.@+-]*[\d._@])[\w.@+-]{2,39}\w|(?<=: )[a-z][\w.-]{2,39}",
+    ),
+    (
+        "PASSPORT",
+        r"pass?p\w{0,2}rt(?: (?:no\.?|number|nr\.?|id))?|reisepass(?:nummer)?|passeport",
+        r"(?=[a-z]*\d)[a-z0-9]{6,12}",
+    ),
+    (
+        "DRIVER_LICENSE",
+        r"(?:driv(?:er'?s?|ing)|dl) ?(?:licen[sc]e|permit)?(?: (?:no|number|nr|id))?|licen[sc]e (?:no|number|nr)",
+        rf"(?=.{{5,20}}){_GROUPS}",
+    ),
+    (
+        "NATIONAL_ID",
+        r"social security(?: (?:no|number|nr))?|ssn|national id(?:entity)?(?: (?:no|number|nr|card))?|tax id|itin|nhs (?:no|number)|"
+        r"(?:aadhaar|pan)(?: (?:card|no|number))?|personal(?:ausweis| id)",
+        rf"(?=.{{6,20}}){_GROUPS}",
+    ),
+    (
+        "ACCOUNT",
+        r"(?:bank |customer |client |member(?:ship)? |policy |patient )?(?:account|acct|a/c|policy|membership|customer id|routing|"
+        r"sort code)(?: (?:no|number|nr|id|#))?",
+        rf"(?=.{{5,24}}){_GROUPS}|\d{{3,}}",
+    ),
+    (
+        "ZIP_CODE",
+        r"zip(?: ?code)?|post ?code|postal code|plz",
+        r"(?=[a-z]*\d)[a-z0-9]{2,5}(?:[ -](?=[a-z]*\d)[a-z0-9]{2,4}|[ ][a-z]{2}\b)?",
+    ),
+]
+_CUE = [
+    (
+        kind,
+        re.compile(rf"\b(?:{cue})(?!\w)(?:\s+(?:is|was|=|are|to|for)\b)?\s*[:=#-]*\s*({value})(?!\w)", re.IGNORECASE),
+    )
+    for kind, cue, value in _CUES
+]
+_NOT_VALUES = re.compile(
+    r"(?:reset|change[ds]?|is|was|to|for|and|or|the|my|your|a|an|has|have|not|no|does|doesn't|page|field|link|expired?|wrong|"
+    r"please|number|issue|again|incorrect|in|on|at|of|with|that|this|it|can|could|will|would|should|must|from|by|so|as|but|"
+    r"problem|protected|manager|policy|required|works?|working|recovery|forgotten|request(?:ed)?|update[ds]?)",
+    re.IGNORECASE,
+)
+
+
+def cued(text: str) -> Iterator[Found]:
+    """Values that follow a cue: "password: ...", "passport number ..."."""
+    for kind, pattern in _CUE:
+        for match in pattern.finditer(text):
+            value = match[1].rstrip(".!?):")
+            sure = match[0][: match.start(1) - match.start()].rstrip()[-1:] in ":=#"
+            if not value or _NOT_VALUES.fullmatch(value):
+                continue
+            if kind in ("SECRET", "USERNAME") and is_common(fold(value)) and not (sure and kind == "SECRET"):
+                continue  # "the password expired", "login code"
+            if value:
+                yield Found(match.start(1), match.start(1) + len(value), kind, 0.75, "cue")
+
+
+# --- dates and ages
+
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t(?:ember)?)?|oct(?:ober)?|"
+    r"nov(?:ember)?|dec(?:ember)?)\.?"
+)
+DATE = re.compile(
+    r"(?<![\w./-])(?:(?P<y1>\d{4})[-/.](?P<m1>\d{1,2})[-/.](?P<d1>\d{1,2})(?:[T ]\d\d:\d\d(?::\d\d)?)?"
+    r"|\d{1,2}[-/.]\d{1,2}[-/.](?P<y2>\d{4}|\d\d)"
+    rf"|\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH},? (?P<y3>\d{{4}})|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? (?P<y4>\d{{4}}))(?![\w/-]|\.\d)",
+    re.IGNORECASE,
+)
+_BIRTH = re.compile(
+    r"\b(?:born(?: on| in)?|birth ?date|birth ?day|date of birth|d\.?o\.?b\.?|geboren(?: am)?|geburtsdatum|n[eé]e? le)\b[^\n\d]{0,25}$",
+    re.IGNORECASE,
+)
+_AGE = re.compile(
+    r"\b(\d{1,3})(?= ?-?(?:years?|yrs?)[ -]old\b| ?(?:y/?o|yo)\b)|\b(?:turn(?:ed|ing)?|aged?:?|when (?:he|she|they|i) (?:was|were)|"
+    r"i(?:'| a)m) (\d{1,3})(?! ?(?:%|km|miles?|min|hours?|days?|weeks?|months?|[.:/-]?\d))\b(?=\W|$)",
+    re.IGNORECASE,
+)
+
+
+_YEAR = re.compile(
+    r"\b(?:(?:in|since|from|of|until|till|circa|a|the) |(?:early|late|mid)[ -])((?:19|20)\d\d)\b(?![ ]?(?:%|€|\$|eur|usd|gbp|euro|dollar|pound|unit|piece|item|x)|[.,:/-]?\d)",
+    re.IGNORECASE,
+)
+
+
+def dates(text: str, before: int | None) -> Iterator[Found]:
+    """Dates of birth by cue, and any full date of a year before `before` (None: every date)."""
+    for match in DATE.finditer(text):
+        year = next((int(match[name]) for name in ("y1", "y2", "y3", "y4") if match[name]), 0)
+        if _BIRTH.search(text, max(0, match.start() - 50), match.start()):
+            yield Found(*match.span(), "DATE_OF_BIRTH", 0.9, "birth")
+        elif before is None or 100 < year < before:
+            yield Found(*match.span(), "DATE_TIME", 0.6, "date")
+    for match in _YEAR.finditer(text):
+        if before is None or int(match[1]) < before:
+            yield Found(*match.span(1), "DATE_TIME", 0.5, "year")
+
+
+def ages(text: str) -> Iterator[Found]:
+    """Ages of people, by the words around the number."""
+    for match in _AGE.finditer(text):
+        yield Found(*match.span(1 if match[1] else 2), "AGE", 0.7, "age")

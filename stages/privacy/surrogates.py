@@ -1,0 +1,131 @@
+"""What takes a private value's place: a numbered placeholder, or a realistic value that belongs to no one."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+from functools import cache
+from typing import Any
+
+from stages.core.errors import HallmarkError
+from stages.privacy.lexicon import fold
+from stages.privacy.patterns import RESERVED_CARDS, iban_ok
+
+SHORT = {
+    "EMAIL_ADDRESS": "EMAIL",
+    "PHONE_NUMBER": "PHONE",
+    "STREET_ADDRESS": "ADDRESS",
+    "CREDIT_CARD": "CARD",
+    "IBAN_CODE": "IBAN",
+    "US_SSN": "SSN",
+    "IP_ADDRESS": "IP",
+    "MAC_ADDRESS": "MAC",
+    "ZIP_CODE": "ZIP",
+    "DATE_OF_BIRTH": "BIRTH_DATE",
+    "DATE_TIME": "DATE",
+}
+PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_[1-9]\d{0,6}>")
+
+
+def placeholder(kind: str, number: int) -> str:
+    """`<EMAIL_1>` for the first e-mail address of a record."""
+    return f"<{SHORT.get(kind, kind)}_{number}>"
+
+
+def canonical(value: str) -> str:
+    """The same for all spellings of a value: letters and digits only, without case and accents."""
+    return re.sub(r"[\W_]+", "", fold(value)) or value
+
+
+def secret(variable: str | None) -> bytes | None:
+    """The key from the environment variable, or None where none is named."""
+    if variable is None:
+        return None
+    value = os.environ.get(variable, "")
+    if len(value) < 16:
+        raise HallmarkError(
+            f"the environment variable {variable} " + ("is not set" if not value else "is shorter than 16 characters"),
+            file="params.yaml",
+            field="mask.secret",
+            remedy=f"export {variable} with at least 16 random characters (`openssl rand -hex 32`), and keep it: "
+            "the same secret gives the same surrogates and pseudonyms",
+        )
+    return value.encode()
+
+
+def digest(key: bytes | None, kind: str, value: str) -> bytes:
+    """A keyed digest of a value (HMAC-SHA-256); without a key a plain one, which a guess can confirm."""
+    message = f"{kind}\0{value}".encode()
+    return hmac.digest(key, message, "sha256") if key else hashlib.sha256(message).digest()
+
+
+def pseudonym(key: bytes | None, column: str, value: str) -> str:
+    """A stable name for an identifier that must not be shown."""
+    return f"{column}-{digest(key, column, value).hex()[:16]}"
+
+
+@cache
+def _faker(locale: str) -> Any:
+    from faker import Faker
+
+    return Faker(locale)
+
+
+LOCALES = {
+    "en": "en_US",
+    "de": "de_DE",
+    "fr": "fr_FR",
+    "es": "es_ES",
+    "it": "it_IT",
+    "nl": "nl_NL",
+    "pt": "pt_PT",
+    "pl": "pl_PL",
+}
+
+
+def surrogate(kind: str, seed: bytes, language: str = "en") -> str:
+    """A realistic value of a kind, chosen by `seed`; where the kind allows, from a range reserved for examples."""
+    faker = _faker(LOCALES.get(language, "en_US"))
+    faker.seed_instance(int.from_bytes(seed[:8], "big"))
+    number = int.from_bytes(seed[8:16], "big")
+    match kind:
+        case "PERSON":
+            return str(faker.first_name() + " " + faker.last_name())
+        case "EMAIL_ADDRESS":
+            return f"{canonical(faker.first_name())}.{canonical(faker.last_name())}{number % 1000}@example.com"
+        case "PHONE_NUMBER":
+            return f"+1 {(201, 212, 303, 312, 415, 503, 617, 702)[number % 8]} 555 01{number // 8 % 100:02d}"
+        case "CREDIT_CARD":
+            return sorted(RESERVED_CARDS)[number % len(RESERVED_CARDS)]
+        case "IBAN_CODE":  # check digits 00 are never given out, but are right for one number in 97
+            digits = number % 10**14
+            while iban_ok(f"GB00TEST{digits:014d}"):
+                digits = (digits + 1) % 10**14
+            return f"GB00TEST{digits:014d}"
+        case "US_SSN":  # area 000 is never given out
+            return f"000-{number % 99 + 1:02d}-{number // 99 % 9999 + 1:04d}"
+        case "IP_ADDRESS":
+            return f"{('192.0.2', '198.51.100', '203.0.113')[number % 3]}.{number // 3 % 254 + 1}"
+        case "MAC_ADDRESS":  # RFC 7042
+            return f"00-00-5E-00-53-{number % 256:02X}"
+        case "URL":
+            return f"https://www.example.com/{number % 10**6}"
+        case "STREET_ADDRESS":
+            return str(faker.street_address()).replace("\n", ", ")
+        case "LOCATION":
+            return str(faker.city())
+        case "ORGANIZATION":
+            return str(faker.company())
+        case "TITLE":
+            return str(faker.job())
+        case "AGE":
+            return str(20 + number % 60)
+        case "ZIP_CODE":
+            return f"000{number % 100:02d}"
+        case "DATE_OF_BIRTH" | "DATE_TIME":
+            return f"19{50 + number % 50}-{number // 50 % 12 + 1:02d}-{number // 600 % 28 + 1:02d}"
+        case "USERNAME":
+            return f"user{number % 10**6}"
+    return f"{SHORT.get(kind, kind).lower()}-{number % 10**8:08d}"

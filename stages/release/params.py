@@ -1,0 +1,54 @@
+"""The `gate`, `certify` and `verify` blocks of `params.yaml`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from stages.core.outcomes import FailureClass, Measure
+from stages.core.params import Block, Limit, NotNegative, Positive, Text
+
+
+class GateServing(Block):
+    latency_p95_s: Annotated[float, Field(gt=0)]
+    tokens_per_second: Annotated[float, Field(ge=0)]
+    error_rate: Limit
+
+
+class GateData(Block):
+    leaks: NotNegative
+    private_residue: NotNegative
+
+
+class Gate(Block):
+    min_records: Positive
+    min_groups: Positive
+    superiority: dict[Literal["base", "classical"], Annotated[float, Field(gt=-1, lt=1)]]
+    floors: dict[Measure, Limit]
+    ceilings: dict[FailureClass, Limit]
+    margins: dict[FailureClass, Limit]
+    serving: GateServing
+    data: GateData
+
+    @model_validator(mode="after")
+    def _every_class_has_a_margin(self) -> Gate:
+        missing = [name for name in get_args(FailureClass) if name not in self.margins]
+        if missing:
+            raise ValueError(f"gate.margins: no margin for {', '.join(missing)}")
+        if "base" not in self.superiority:
+            raise ValueError("gate.superiority: no margin over the base")
+        return self
+
+
+class Certify(Block):
+    name: Text
+    languages: list[Text]
+    tags: list[Text]
+    intended_use: Text
+    limits: list[Text]
+    private_data: Literal["error", "count"]
+
+
+class Verify(Block):
+    band: Annotated[float, Field(ge=0, lt=1)]

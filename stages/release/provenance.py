@@ -1,0 +1,331 @@
+"""What a release is made of: the lock file of DVC, the state of git, and the in-toto statements made from both.
+
+A release holds two statements that name each other, so that neither can be changed alone. `provenance.json` (SLSA)
+has the digest of the gate's report; `verdict.json` (test result) carries that report and the digest of
+`provenance.json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.core.errors import HallmarkError
+from stages.core.files import HOLDOUT_LOCK, REPORTS, canonical_json, sha256_file
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+SLSA = "https://slsa.dev/provenance/v1"
+TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
+BUILD_TYPE = "urn:hallmark:dvc-pipeline:v1"
+PROVENANCE, VERDICT, CARD, SBOM, SIGNATURE = (
+    "provenance.json",
+    "verdict.json",
+    "README.md",
+    "sbom.cdx.json",
+    "model.sig",
+)
+GATE = REPORTS / "gate.json"
+
+Stages = dict[str, dict[str, Any]]
+
+
+# --- DVC ---------------------------------------------------------------------------------------------------------
+
+
+def parse_yaml(text: str, file: str | Path) -> dict[str, Any]:
+    """A YAML 1.2 mapping as plain dicts and lists (as DVC and `load_params` read it)."""
+    if text.startswith("<<<<<<<") or "\n<<<<<<<" in text:
+        raise HallmarkError(
+            "an unfinished merge",
+            file=file,
+            remedy="take either side (`git checkout --ours` or `--theirs`), then run `dvc repro`",
+        )
+    try:
+        value = YAML(typ="safe", pure=True).load(text)
+    except YAMLError:
+        value = None
+    if not isinstance(value, dict):
+        raise HallmarkError("not a YAML mapping", file=file, remedy="restore it with `git checkout`")
+    return value
+
+
+def read_lock(text: str, file: str | Path = "dvc.lock") -> Stages:
+    """The stages of a `dvc.lock` as {name: {cmd, deps: {path: md5}, params: {key: value}, outs: {path: md5}}}."""
+    stages: Stages = {}
+    try:
+        for name, entry in parse_yaml(text, file)["stages"].items():
+            stages[name] = {
+                "cmd": entry["cmd"],
+                "deps": {dep["path"]: dep["md5"] for dep in entry.get("deps", [])},
+                "params": {key: value for values in entry.get("params", {}).values() for key, value in values.items()},
+                "outs": {out["path"]: out["md5"] for out in entry.get("outs", [])},
+            }
+    except (KeyError, AttributeError, TypeError):
+        raise HallmarkError("not a lock file of DVC 3", file=file, remedy="run `dvc repro`, which writes it") from None
+    return stages
+
+
+def upstream(stages: Stages, paths: list[str]) -> Stages:
+    """The stages that made `paths`, and all that these depend on (a lock file may hold stages that are long gone)."""
+    makers = {out: name for name, stage in stages.items() for out in stage["outs"]}
+    found: set[str] = set()
+    todo = list(paths)
+    while todo:
+        path = todo.pop()
+        for name in {makers[out] for out in makers if overlap(out, path)} - found:
+            found.add(name)
+            todo += stages[name]["deps"]
+    return {name: stages[name] for name in sorted(found)}
+
+
+def sources(stages: Stages) -> list[str]:
+    """The dependencies that no stage makes: raw data, schema, code, library lock."""
+    made = [out for stage in stages.values() for out in stage["outs"]]
+    deps = {dep for stage in stages.values() for dep in stage["deps"]}
+    return sorted(dep for dep in deps if not any(overlap(out, dep) for out in made))
+
+
+def dvc_md5(path: Path, files: list[Path] | None = None) -> str:
+    """The hash `dvc.lock` has for a file or folder; `files` limits a folder to some of its files.
+
+    A folder is hashed as DVC 3 does it: the MD5 of a JSON list of its files' MD5s, in order of their paths.
+    """
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    inside = files_in(path) if files is None else files
+    entries = [{"md5": dvc_md5(file), "relpath": file.relative_to(path).as_posix()} for file in inside]
+    text = json.dumps(sorted(entries, key=lambda entry: entry["relpath"]), sort_keys=True)
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All files below a folder but Python's byte code, sorted."""
+    return sorted(file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+
+
+def stale(stages: Stages, params: dict[str, Any]) -> list[str]:
+    """In words, what on disk is not what `stages` says was read and made (empty when all is as recorded)."""
+    hashes: dict[str, str] = {}
+    found: list[str] = []
+    for name, stage in stages.items():
+        for key, value in stage["params"].items():
+            if _at(params, key) != value:
+                found.append(f"param {key} is not what {name} ran with")
+        for path, md5 in {**stage["deps"], **stage["outs"]}.items():
+            if path not in hashes:
+                hashes[path] = dvc_md5(Path(path)) if Path(path).exists() else "nothing"
+            if hashes[path] != md5:
+                found.append(f"{path} is not what {name} {'made' if path in stage['outs'] else 'read'}")
+    return list(dict.fromkeys(found))
+
+
+def differences(old: Any, new: Any, at: str = "") -> list[str]:
+    """The dotted keys at which two plain values differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted({*old, *new}, key=str)
+        missing = object()
+        return [
+            line
+            for key in keys
+            for line in differences(old.get(key, missing), new.get(key, missing), f"{at}.{key}" if at else str(key))
+        ]
+    return [] if old == new and type(old) is type(new) else [at]
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two paths are the same, or one lies in the other."""
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
+
+
+def _at(params: dict[str, Any], key: str) -> Any:
+    value: Any = params
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+# --- git ---------------------------------------------------------------------------------------------------------
+
+
+def git(*arguments: str, at: Path = Path()) -> bytes | None:
+    """What git prints, or None where it fails (no repository, no commit yet, no git)."""
+    try:
+        return subprocess.run(["git", "-C", str(at), *arguments], capture_output=True, check=True).stdout
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        return None
+
+
+def git_state(paths: list[str]) -> dict[str, Any]:
+    """Commit and public address of the repository, and which of `paths` differ from that commit."""
+    commit = git("rev-parse", "HEAD")
+    status = git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *paths)
+    prefix = (git("rev-parse", "--show-prefix") or b"").decode().strip()
+    changed = [entry[3:].removeprefix(prefix) for entry in (status or b"").decode().split("\0") if entry]
+    remote = urlsplit((git("remote", "get-url", "origin") or b"").decode().strip())
+    public = remote.scheme in ("https", "http", "ssh") and remote.hostname
+    return {
+        "commit": commit.decode().strip() if commit else None,
+        "address": f"{remote.scheme}://{remote.hostname}{remote.path}" if public else None,  # without user and token
+        "changed": sorted(changed),
+    }
+
+
+def sha256(content: str | bytes) -> str:
+    """SHA-256 of a text in UTF-8, or of bytes, as lower-case hex."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+# --- statements --------------------------------------------------------------------------------------------------
+
+
+def descriptor(name: str, sha256: str, role: str, **annotations: Any) -> dict[str, Any]:
+    """An in-toto ResourceDescriptor of a file."""
+    return {"name": name, "digest": {"sha256": sha256}, "annotations": {"role": role, **annotations}}
+
+
+def role_of(path: str, data: str, schema: str | None) -> str:
+    """What a file of the pipeline is to the adapter, in words."""
+    if overlap(data, path):
+        return "raw data"
+    if path == schema:
+        return "output schema"
+    if path.endswith(".py"):
+        return "code"
+    if path.startswith("models/base/"):
+        return "base weights"
+    if path == HOLDOUT_LOCK.as_posix():
+        return "holdout lock"
+    if path.startswith("data/split/"):
+        return "split"
+    if path.startswith("data/"):
+        return "gold labels" if path.startswith("data/gold/") else "data"
+    return "library lock" if path == "requirements.lock" else "other input"
+
+
+def materials(
+    files: list[Path],
+    *,
+    data: str,
+    schema: str | None,
+    base: dict[str, Any],
+    state: dict[str, Any],
+    environment: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """The resolved dependencies: every file that went in, git, the installed libraries and the environment."""
+    from packageurl import PackageURL
+
+    result = []
+    for file in files:
+        path = file.as_posix()
+        extra = {"rows": _rows(file)} if file.suffix == ".parquet" else {}
+        result.append(descriptor(path, sha256_file(file), role_of(path, data, schema), **extra))
+    facts = {key: base[key] for key in ("source", "revision", "licence")}
+    place = f"https://huggingface.co/{base['name']}/tree/{base['revision']}" if base["source"] == "hub" else None
+    result.append(
+        {
+            "name": base["name"],
+            **({"uri": place} if place else {}),
+            "annotations": {"role": "base model", **facts},
+        }
+    )
+    commit = state["commit"]
+    result.append(
+        {
+            "name": "source",
+            **({"uri": f"git+{state['address']}@{commit}"} if state["address"] and commit else {}),
+            **({"digest": {"gitCommit": commit}} if commit else {}),
+            "annotations": {
+                "role": "commit",
+                "changed": state["changed"],
+                "note": "the commit that the run started from; `changed` lists inputs that differed from it",
+            },
+        }
+    )
+    for name, installed in environment["installed"].items():
+        purl = PackageURL("pypi", name=name, version=installed).to_string()
+        result.append(
+            {
+                "name": name,
+                **({"uri": purl} if installed != "absent" else {}),
+                "annotations": {"role": "installed library", "version": installed},
+            }
+        )
+    fingerprint = environment["fingerprint"]
+    digest = sha256(canonical_json(fingerprint))
+    result.append(descriptor("fingerprint", digest, "environment", **fingerprint))
+    return result
+
+
+def provenance(
+    *,
+    subjects: dict[str, str],
+    params: dict[str, Any],
+    stages: Stages,
+    dependencies: list[dict[str, Any]],
+    byproducts: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """The in-toto Statement with SLSA provenance v1 whose subjects are the adapter's files {path: sha256}.
+
+    Without times and run ids: a rebuild differs only in measured reports, the commit, versions and the environment.
+    """
+    return {
+        "_type": STATEMENT,
+        "subject": _subjects(subjects),
+        "predicateType": SLSA,
+        "predicate": {
+            "buildDefinition": {
+                "buildType": BUILD_TYPE,
+                "externalParameters": {"command": "dvc repro", "params": params},
+                "internalParameters": {"stages": stages},
+                "resolvedDependencies": dependencies,
+            },
+            "runDetails": {
+                "builder": {"id": BUILD_TYPE, "version": {"dvc": version("dvc"), "python": platform.python_version()}},
+                "byproducts": byproducts,
+            },
+        },
+    }
+
+
+def verdict(subjects: dict[str, str], provenance_sha256: str, gate: dict[str, Any]) -> dict[str, Any]:
+    """The in-toto test-result statement of the gate. Anything but a pass is FAILED; undecided rules are warnings."""
+    outcomes: dict[str, list[str]] = {"pass": [], "fail": [], "undecided": []}
+    for rule in gate.get("rules", []):
+        outcome = rule.get("outcome")
+        outcomes[outcome if outcome in ("pass", "fail") else "undecided"].append(str(rule.get("name")))
+    report = sha256(canonical_json(gate))
+    return {
+        "_type": STATEMENT,
+        "subject": _subjects(subjects),
+        "predicateType": TEST_RESULT,
+        "predicate": {
+            "result": "PASSED" if gate.get("verdict") == "pass" else "FAILED",
+            "configuration": [
+                {"name": PROVENANCE, "digest": {"sha256": provenance_sha256}},
+                {"name": GATE.as_posix(), "digest": {"sha256": report}, "annotations": gate},
+            ],
+            "passedTests": outcomes["pass"],
+            "warnedTests": outcomes["undecided"],
+            "failedTests": outcomes["fail"],
+        },
+    }
+
+
+def _subjects(files: dict[str, str]) -> list[dict[str, Any]]:
+    return [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in sorted(files.items())]
+
+
+def _rows(parquet: Path) -> int:
+    import polars as pl
+
+    return int(pl.scan_parquet(parquet).select(pl.len()).collect().item())

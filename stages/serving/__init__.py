@@ -1,0 +1,4 @@
+"""Servers of models, their settings, and sending them load.
+
+It may import core and models.
+"""

@@ -1,0 +1,153 @@
+"""Send chat completions to an OpenAI-compatible server, as streams, at a stated load, and time every answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stages.serving.params import Objective
+
+if TYPE_CHECKING:
+    from httpx import AsyncClient
+
+QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One answer. Times are seconds on the monotonic clock; `failure` is None, "timeout" or the kind of error."""
+
+    scheduled: float
+    first: float  # when the first text or tool call (or, for an empty answer, its end) came
+    end: float
+    tokens: int
+    text: str
+    failure: str | None = None
+
+    @property
+    def ttft(self) -> float:
+        return self.first - self.scheduled
+
+    @property
+    def tpot(self) -> float:
+        return (self.end - self.first) / (self.tokens - 1)
+
+    @property
+    def latency(self) -> float:
+        return self.end - self.scheduled
+
+
+async def send_all(
+    client: AsyncClient,
+    bodies: Sequence[dict[str, Any]],
+    *,
+    concurrency: int | None = None,
+    rate: float | None = None,
+    timeout: float,
+    seed: int = 0,
+) -> list[Outcome]:
+    """Send every body (of a chat completion, less its streaming options) once, in order; give the outcomes in order.
+
+    `concurrency` is a closed loop: so many callers, each of which sends its next request when it has its answer.
+    `rate` is an open loop: so many requests a second come whatever the server does, at Poisson intervals drawn from
+    `seed`. Times count from the scheduled start, so a server that falls behind can't hide it (coordinated omission).
+    """
+    if rate is None:
+        slots = asyncio.Semaphore(concurrency or 1)
+
+        async def caller(body: dict[str, Any]) -> Outcome:
+            async with slots:
+                return await _send(client, body, time.perf_counter(), timeout)
+
+        return await asyncio.gather(*(caller(body) for body in bodies))
+    import numpy as np
+
+    arrivals = np.random.default_rng(seed).exponential(1 / rate, len(bodies)).cumsum()
+    start, tasks = time.perf_counter(), []
+    for body, arrival in zip(bodies, arrivals.tolist(), strict=True):
+        scheduled = start + arrival
+        await asyncio.sleep(max(0.0, scheduled - time.perf_counter()))
+        tasks.append(asyncio.create_task(_send(client, body, scheduled, timeout)))
+    return await asyncio.gather(*tasks)
+
+
+async def _send(client: AsyncClient, body: dict[str, Any], scheduled: float, timeout: float) -> Outcome:
+    import httpx
+
+    body = body | {"stream": True, "stream_options": {"include_usage": True}}
+    first, tokens, parts, failure = 0.0, 0, [], "cut short"
+    try:
+        async with asyncio.timeout(timeout), client.stream("POST", "chat/completions", json=body) as response:
+            response.raise_for_status()
+            async for line in response.aiter_lines():
+                if not line.startswith("data: {"):  # comments, empty lines, [DONE]
+                    continue
+                chunk = json.loads(line[6:])
+                if "error" in chunk:
+                    failure = "error in the stream"
+                    break
+                if chunk.get("usage"):
+                    tokens = chunk["usage"]["completion_tokens"]
+                for choice in chunk.get("choices", []):
+                    delta = choice.get("delta", {})
+                    if delta.get("content") or delta.get("tool_calls"):
+                        first = first or time.perf_counter()
+                        parts.append(delta.get("content") or "")
+                    if choice.get("finish_reason"):
+                        failure = ""
+    except (TimeoutError, httpx.TimeoutException):
+        failure = "timeout"
+    except httpx.HTTPStatusError as error:
+        failure = f"HTTP {error.response.status_code}"
+    except (httpx.HTTPError, json.JSONDecodeError) as error:
+        failure = type(error).__name__
+    end = time.perf_counter()
+    return Outcome(scheduled, first or end, end, tokens or len(parts), "".join(parts), failure or None)
+
+
+def summarize(
+    blocks: Sequence[Sequence[Outcome]], objective: Objective, price_per_hour: float | None
+) -> dict[str, Any]:
+    """Counts over all requests, times and rates over those that were answered, in blocks with pauses between them.
+
+    ttft_s: to the first text or tool call. tpot_s: per token after the first. latency_s: to the end. All in seconds,
+    from the scheduled start; quantiles are interpolated linearly, and None where nothing was answered.
+    goodput_per_second counts only answers that kept the objective; objective_kept is their share of all requests.
+    """
+    outcomes = [outcome for block in blocks for outcome in block]
+    good = [outcome for outcome in outcomes if outcome.failure is None]
+    failures = Counter(outcome.failure for outcome in outcomes if outcome.failure is not None)
+    wall = sum(max(one.end for one in block) - min(one.scheduled for one in block) for block in blocks)
+    timeouts = failures["timeout"]
+    tokens, rate = sum(outcome.tokens for outcome in good), len(good) / wall
+    kept = sum(outcome.ttft <= objective.ttft and outcome.latency <= objective.latency for outcome in good)
+    price = round(price_per_hour / 3600 / rate * 1000, 4) if price_per_hour is not None and good else None
+    return {
+        "requests": len(outcomes),
+        "errors": failures.total() - timeouts,
+        "error_rate": round((failures.total() - timeouts) / len(outcomes), 4),
+        "timeouts": timeouts,
+        "timeout_rate": round(timeouts / len(outcomes), 4),
+        "failures": dict(sorted(failures.items())),
+        "ttft_s": quantiles([outcome.ttft for outcome in good]),
+        "tpot_s": quantiles([outcome.tpot for outcome in good if outcome.tokens > 1]),
+        "latency_s": quantiles([outcome.latency for outcome in good]),
+        "output_tokens": tokens,
+        "output_tokens_per_second": round(tokens / wall, 2),
+        "requests_per_second": round(rate, 3),
+        "goodput_per_second": round(kept / wall, 3),
+        "objective_kept": round(kept / len(outcomes), 4),
+        "price_per_1000_requests": price,
+    }
+
+
+def quantiles(values: Sequence[float]) -> dict[str, float | None]:
+    """p50, p95 and p99, rounded to a tenth of a millisecond."""
+    import numpy as np
+
+    return {name: round(float(np.quantile(values, share)), 4) if values else None for name, share in QUANTILES.items()}

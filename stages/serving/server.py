@@ -1,0 +1,295 @@
+"""A real OpenAI-compatible server for a model, on the loopback interface, that never outlives the process using it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from stages.core.compute import environment
+from stages.core.errors import HallmarkError
+from stages.core.files import BASE
+from stages.core.params import Compute
+from stages.serving import vllm
+from stages.serving.params import TransformersServer, VllmServer
+
+HOST = "127.0.0.1"
+STOP_SECONDS = 10  # from SIGTERM to SIGKILL
+LOG = "server.log"
+TAIL_LINES = 15
+log = logging.getLogger(__name__)
+
+QUIET = {
+    "HF_HUB_DISABLE_UPDATE_CHECK": "1",  # the command line of transformers asks a registry for newer versions
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait starve each other on a busy machine
+    "PYTHONSAFEPATH": "1",  # the folder of the models is no place to import from
+}
+
+# The guard stands between us and the server, first of a process group of its own, so that Ctrl-C in a terminal reaches
+# only us. Its standard input ends when we close it or die, however we die; then the server goes, and its whole group.
+GUARD = f"""
+import os, shutil, signal, subprocess, sys, threading
+
+folder, command = sys.argv[1], sys.argv[2:]
+server = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL)
+asked = threading.Event()
+
+def stop():
+    sys.stdin.buffer.read()
+    asked.set()
+    server.terminate()
+    try:
+        server.wait({STOP_SECONDS})
+    except subprocess.TimeoutExpired:
+        server.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+    os.killpg(0, signal.SIGKILL)
+
+stopper = threading.Thread(target=stop, daemon=True)
+stopper.start()
+code = server.wait()
+if asked.is_set():
+    stopper.join()
+print("exit code", code, flush=True)
+os.killpg(0, signal.SIGKILL)
+"""
+
+
+class Server:
+    """A running server: where it answers, what it took to start and what memory it holds."""
+
+    def __init__(self, kind: str, url: str, process: subprocess.Popen[bytes] | None = None) -> None:
+        self.kind, self.url, self.process = kind, url, process
+        self.fields: dict[str, str] = {}  # what every request to it must say besides
+        self.startup_s: float | None = None  # seconds from the start of the process to its first answer
+        self.peak_memory_mib: int | None = None  # resident memory of the server and its children, the highest seen
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs; True for a server that isn't ours to look into."""
+        return self.process is None or self.process.poll() is None
+
+
+def free_port(port: int, field: str = "benchmark.server.port") -> int:
+    """`port` if nothing listens there, else a HallmarkError; 0 asks for any free one."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: a port just left is free
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise HallmarkError(
+                f"port {port} can't be used ({os.strerror(error.errno or 0)})",
+                file="params.yaml",
+                field=field,
+                remedy=f"stop what listens there, or set {field} to 0 for any free port",
+            ) from None
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def served(
+    ports: dict[str, int], adapter: Path, params: TransformersServer | VllmServer, compute: Compute
+) -> Iterator[dict[str, Server]]:
+    """A server for each of the models `base` and `tuned` (the base with `adapter`) at its port, while the block runs.
+
+    With vLLM and `adapter: lora` it is one server, at the first port, that answers for both.
+    """
+    if isinstance(params, VllmServer):
+        vllm.version(params, compute)  # before any weights are written
+        if params.adapter == "lora" and "tuned" in ports:
+            with served_together({"tuned": adapter}, next(iter(ports.values())), params, compute) as server:
+                yield dict.fromkeys(ports, server)
+            return
+    with ExitStack() as stack:
+        servers = {}
+        for model, port in ports.items():
+            over = None if model == "base" else adapter
+            folder = stack.enter_context(model_folder(model, over, params.dtype))
+            servers[model] = stack.enter_context(serve([model], folder, port, params, compute))
+        yield servers
+
+
+@contextmanager
+def served_together(adapters: dict[str, Path], port: int, params: VllmServer, compute: Compute) -> Iterator[Server]:
+    """One server that answers for the base, as `base`, and for each of `adapters`, all trained over it, by its name."""
+    vllm.version(params, compute)
+    with _temporary_folder() as folder:
+        write_trained_over(next(iter(adapters.values())), params.dtype, folder / "base")
+        for name, adapter in adapters.items():
+            (folder / name).symlink_to(adapter.resolve())
+        with serve(["base", *adapters], folder, port, params, compute) as server:
+            yield server
+
+
+def write_trained_over(adapter: Path, dtype: str, target: Path) -> None:
+    """Write to `target` the whole model that `adapter` was trained over: rounded weights, where that was in 4 bits."""
+    from stages.models.loading import load_tokenizer, load_tuned
+
+    tuned = load_tuned(BASE, adapter, dtype=dtype, attention="eager", device="cpu", merge=False)
+    tuned.unload().save_pretrained(target)
+    load_tokenizer(adapter).save_pretrained(target)
+
+
+@contextmanager
+def model_folder(model: str, adapter: Path | None, dtype: str) -> Iterator[Path]:
+    """A temporary folder that holds the weights to serve under the name `model`: the base, with `adapter` folded in."""
+    with _temporary_folder() as folder:
+        if adapter is None:
+            (folder / model).symlink_to(BASE.resolve())
+        else:
+            from stages.models.loading import load_tokenizer, load_tuned
+
+            tuned = load_tuned(BASE, adapter, dtype=dtype, attention="eager", device="cpu", merge=True)
+            tuned.save_pretrained(folder / model)
+            load_tokenizer(adapter).save_pretrained(folder / model)
+        yield folder
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """A temporary folder to serve from.
+
+    A server takes the path it is given as the model's name, so those in here are short and tell nothing of the machine.
+    """
+    import psutil
+
+    # of a process killed before it had a guard to clear up after it
+    for remains in sorted(BASE.parent.glob(".serving-*-*")):
+        if not psutil.pid_exists(int(remains.name.split("-")[1])):
+            shutil.rmtree(remains, ignore_errors=True)
+    prefix = f".serving-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(dir=BASE.parent, prefix=prefix, ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@contextmanager
+def serve(
+    models: Sequence[str], folder: Path, port: int, params: TransformersServer | VllmServer, compute: Compute
+) -> Iterator[Server]:
+    """Serve what `folder` holds by these names, on the loopback interface, until the block ends; `folder` is then gone.
+
+    Raises HallmarkError where the port is taken, or where the server dies or gives no answer in time.
+    """
+    port = free_port(port)
+    variables = environment(compute) | QUIET
+    if isinstance(params, VllmServer):
+        kind, command = vllm.version(params, compute), vllm.command(models, folder, port, HOST, params)
+        variables |= vllm.VARIABLES
+    else:
+        kind = f"transformers {importlib.metadata.version('transformers')}"
+        command = transformers_command(models[0], port, params, compute)
+    start = time.perf_counter()
+    with guarded(command, folder, variables) as process:
+        server = Server(kind, f"http://{HOST}:{port}/v1", process)
+        server.fields = vllm.FIELDS if isinstance(params, VllmServer) else {}
+        threading.Thread(target=_watch_memory, args=[server, process], daemon=True).start()
+        _wait_for_an_answer(server, models[-1], folder / LOG, start + params.startup_timeout)
+        server.startup_s = round(time.perf_counter() - start, 2)
+        log.info("%s answers after %.1f s", " and ".join(models), server.startup_s)
+        yield server
+
+
+def until_stopped(server: Server, words: str) -> None:
+    """Say `words` and how to stop, and wait for Ctrl-C; a HallmarkError where the server dies."""
+    print(f"{words}; Ctrl-C stops it", flush=True)
+    while server.alive:
+        time.sleep(0.5)
+    raise HallmarkError("the server died", remedy="start it again; give it more memory if it was that")
+
+
+def transformers_command(model: str, port: int, params: TransformersServer, compute: Compute) -> list[str]:
+    """`transformers serve`, which has no way to serve an adapter beside its base."""
+    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", model]
+    command += ["--host", HOST, "--port", str(port), "--device", compute.device, "--dtype", params.dtype]
+    command += ["--continuous-batching", "--attn-implementation", params.attention]
+    command += ["--cb-max-batch-tokens", str(params.batch_tokens)]
+    if params.cache_blocks is not None:
+        command += ["--cb-num-blocks", str(params.cache_blocks)]
+    return command
+
+
+@contextmanager
+def guarded(command: Sequence[str], folder: Path, variables: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `command` in `folder`, its output in `folder/server.log`, until the block ends or this process does.
+
+    Then it is stopped with all that it started (SIGTERM, later SIGKILL), and `folder` is deleted. What is yielded is
+    the guard, which ends when the command does.
+    """
+    with (folder / LOG).open("wb") as log:
+        guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", GUARD, str(folder.resolve()), *command],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=os.environ | variables,
+        )
+    assert guard.stdin is not None
+    try:
+        yield guard
+    finally:
+        guard.stdin.close()  # asks the guard to stop the command
+        with suppress(subprocess.TimeoutExpired):
+            guard.wait(STOP_SECONDS + 5)
+        with suppress(ProcessLookupError):  # the guard itself was killed, or hangs
+            os.killpg(guard.pid, signal.SIGKILL)
+        guard.wait()
+
+
+def _watch_memory(server: Server, guard: subprocess.Popen[bytes]) -> None:
+    """Sample the resident memory of all below the guard until it ends; pages that two processes share count twice."""
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(guard.pid)
+        while server.alive:
+            total = 0
+            for child in parent.children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    total += child.memory_info().rss
+            server.peak_memory_mib = max(server.peak_memory_mib or 0, total // 2**20)
+            time.sleep(0.1)
+
+
+def _wait_for_an_answer(server: Server, model: str, log: Path, deadline: float) -> None:
+    """Wait until the server is healthy and has answered one short request (some set themselves up only then).
+
+    The request holds no text of a record, so neither does the log that an error quotes.
+    """
+    import httpx
+
+    body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "temperature": 0, "max_tokens": 1}
+    body |= server.fields
+    problem = "was not ready in time"
+    with httpx.Client(trust_env=False) as client:
+        while (left := deadline - time.perf_counter()) > 0:
+            if not server.alive:
+                problem = "died while starting"
+                break
+            try:
+                if client.get(server.url.removesuffix("/v1") + "/health", timeout=left).is_success:
+                    answer = client.post(server.url + "/chat/completions", json=body, timeout=left)
+                    if answer.is_success and server.alive:
+                        return
+                    problem = f"gave no answer (HTTP {answer.status_code})"
+                    break
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.1)
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    words = "\n".join("  | " + line for line in lines[-TAIL_LINES:])
+    raise HallmarkError(
+        f"the server {problem}; its last words:\n{words}",
+        remedy="mend what it says; if it was only slow, raise its startup_timeout",
+    )

@@ -1,0 +1,313 @@
+"""Rebuild a commit in a fresh clone and compare every output with its `dvc.lock`: `python -m stages.tools.verify`.
+
+Not a stage of the pipeline: it reruns the pipeline, or one stage of it (`--stage sft`), with an empty cache. Exit
+code 0: the same bytes; 2: other bytes in the same environment; 3: other bytes in another environment, metrics inside
+`verify.band`; 4: metrics outside it, or none to compare; 1: it could not be done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.core.errors import HallmarkError, run_stage
+from stages.core.files import HOLDOUT_LOCK, REPORTS
+from stages.params.loader import Params, load_params
+from stages.release import provenance as prov
+from stages.tools.rebuilt import Original, difference
+
+log = logging.getLogger("verify")
+
+METRICS = REPORTS / "eval/tuned/metrics.json"
+SFT = REPORTS / "sft.json"
+ENVIRONMENT = REPORTS / "measured/environment.json"  # written by certify
+
+
+@dataclass
+class Line:
+    """What became of one output: `state` is same, differs, missing or measured."""
+
+    state: str
+    path: str
+    note: str = ""
+
+
+def run(stage: str | None = None, commit: str = "HEAD", into: Path | None = None) -> int:
+    """Rebuild `commit` of the repository in the working directory; print one line a file; return the exit code."""
+    revision = (prov.git("rev-parse", "--verify", f"{commit}^{{commit}}") or b"").decode().strip()
+    if not revision:
+        raise HallmarkError(f"no commit '{commit}'", file=".git", remedy="commit the pipeline's results, then verify")
+    committed = prov.git("show", f"{revision}:./dvc.lock")
+    if committed is None:
+        raise HallmarkError("not in that commit", file="dvc.lock", remedy="run `dvc repro`, and commit what it made")
+    lock = prov.read_lock(committed.decode())
+    if prov.git("status", "--porcelain", "--untracked-files=no", "--", "."):
+        log.warning("there are changes that are not committed: what is verified is commit %s", revision[:12])
+    if stage is not None and not any(_is(name, stage) for name in lock):
+        raise HallmarkError(f"has no stage '{stage}'", file="dvc.lock", remedy=f"one of: {', '.join(sorted(lock))}")
+    with _folder(into) as folder:
+        clone, original = _clone(folder, revision, stage, lock)
+        outs = _outs(clone, stage, lock)
+        if not outs:
+            raise HallmarkError(
+                "has no outputs to compare", file="dvc.yaml", remedy="name a stage that writes something"
+            )
+        for path in outs:  # what git brought would hide an output that the stage no longer writes
+            if Path(path) != HOLDOUT_LOCK:
+                _remove(clone / path)
+        params = load_params(clone / "params.yaml")
+        other = _environment(original, clone, params)  # before anything loads torch, which `portable` would refuse
+        _dvc(clone, "repro", "--force", *(["--single-item", stage] if stage else []))
+        lines = [line for path, (md5, free) in outs.items() for line in _compare(clone, path, md5, free, original)]
+        for line in lines:
+            print(f"{line.state:9} {line.path}{'  ' + line.note if line.note else ''}")
+        return _conclude(lines, original, clone, [*outs], other, params)
+
+
+@contextmanager
+def _folder(into: Path | None) -> Iterator[Path]:
+    if into is None:
+        with tempfile.TemporaryDirectory(prefix="hallmark-verify-") as folder:
+            yield Path(folder).resolve()
+        return
+    if into.exists():
+        raise HallmarkError("is there already", file=into, remedy="give the name of a new folder")
+    into.mkdir(parents=True)
+    yield into.resolve()
+
+
+def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) -> tuple[Path, Original]:
+    """A clone at `revision` with an empty cache, and in place what no stage that will run makes."""
+    from dvc.repo import Repo
+
+    top = (prov.git("rev-parse", "--show-toplevel") or b"").decode().strip()
+    prefix = (prov.git("rev-parse", "--show-prefix") or b"").decode().strip()
+    _run(folder, "git", "clone", "--quiet", "--no-checkout", top, "clone")
+    _run(folder / "clone", "git", "checkout", "--quiet", "--detach", revision)
+    clone = folder / "clone" / prefix
+    if not (clone / ".dvc").is_dir():
+        raise HallmarkError(
+            "not in this folder of that commit",
+            file=".dvc",
+            remedy="run it in the folder that has one; a project in a folder of a repository has its own (`dvc init --subdir`)",
+        )
+    with Repo() as repo:
+        cache = Path(repo.cache.local.path).parent.parent  # DVC 3 keeps its files in <cache>/files/md5
+    (clone / ".dvc/config.local").write_text(
+        f"[cache]\n    dir = {folder / 'cache'}\n['remote \"original\"']\n    url = {cache}\n", encoding="utf-8"
+    )
+    needed = [file.relative_to(clone).as_posix() for file in sorted(clone.rglob("*.dvc")) if file.is_file()]
+    made_deps: list[str] = []
+    if stage:
+        made = [out for entry in lock.values() for out in entry["outs"]]
+        deps = {dep: md5 for name in lock if _is(name, stage) for dep, md5 in lock[name]["deps"].items()}
+        made_deps = sorted(dep for dep in deps if any(prov.overlap(out, dep) for out in made))
+        needed += [dep for dep in made_deps if not (clone / dep).exists()]
+    try:
+        if needed:
+            _dvc(clone, "pull", "--quiet", "--remote", "original", *needed)
+        for dep in made_deps:
+            if prov.dvc_md5(clone / dep) != deps[dep]:
+                raise HallmarkError("is damaged there", file=dep, remedy="")
+    except HallmarkError:
+        raise HallmarkError(
+            f"what a rebuild needs is not whole in this repository's cache: {', '.join(needed)}",
+            file=cache,
+            remedy="run `dvc pull --force`, or verify the whole pipeline",
+        ) from None
+    (folder / "scratch").mkdir()
+    return clone, Original(Path.cwd(), revision, cache, folder / "scratch")
+
+
+def _is(name: str, stage: str | None) -> bool:
+    """Whether `stage` means the stage `name` of dvc.lock (`eval` means `eval@base` and `eval@tuned`, None all)."""
+    return stage is None or stage in (name, name.split("@")[0])
+
+
+def _outs(clone: Path, stage: str | None, lock: prov.Stages) -> dict[str, tuple[str, bool]]:
+    """The outputs of what is rebuilt as {path: (recorded hash, whether it is marked measured)}, in pipeline order."""
+    from dvc.repo import Repo
+
+    with Repo(str(clone)) as repo:
+        pipeline = {entry.name: entry for entry in repo.index.stages if entry.cmd}
+    found: dict[str, tuple[str, bool]] = {}
+    for name, entry in pipeline.items():
+        if not _is(name, stage):
+            continue
+        if name not in lock:
+            raise HallmarkError(
+                f"has no stage '{name}'", file="dvc.lock", remedy="run `dvc repro`, commit what it made"
+            )
+        for out in entry.outs:
+            path = Path(out.fs_path).relative_to(clone).as_posix()
+            measured = any((meta or {}).get("measured") for meta in (entry.meta, out.annot.meta))
+            found[path] = (lock[name]["outs"][path], measured)
+    return found
+
+
+def _compare(clone: Path, path: str, recorded: str, measured: bool, original: Original) -> list[Line]:
+    """One line for each file of an output."""
+    place = clone / path
+    if not place.exists():
+        return [Line("missing", path)]
+    if measured:
+        files = prov.files_in(place) if place.is_dir() else [place]
+        return [_measured(file, file.relative_to(clone).as_posix(), original) for file in files]
+    if not place.is_dir():
+        if prov.dvc_md5(place) == recorded:
+            return [Line("same", path)]
+        return [Line("differs", path, difference(original.file(path, recorded), place))]
+    old = original.listing(path, recorded)
+    new = {file.relative_to(place).as_posix(): file for file in prov.files_in(place)}
+    if old is None:
+        state = "same" if prov.dvc_md5(place) == recorded else "differs"
+        return [Line(state, path, "" if state == "same" else "(the original is not in this repository's cache)")]
+    lines = []
+    for name in sorted({*old, *new}):
+        inside = f"{path}/{name}"
+        if name not in new:
+            lines.append(Line("missing", inside))
+        elif name not in old:
+            lines.append(Line("differs", inside, "is new"))
+        elif prov.dvc_md5(new[name]) == old[name]:
+            lines.append(Line("same", inside))
+        else:
+            lines.append(Line("differs", inside, difference(original.file(inside, old[name]), new[name])))
+    return lines
+
+
+def _measured(file: Path, path: str, original: Original) -> Line:
+    """A measured file is held to being there and, where it is JSON, to having the keys and types it was recorded with."""
+    if file.suffix == ".json":
+        try:
+            new = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            return Line("differs", path, "is not JSON")
+        old = original.json(path)
+        shapes = [{key: type(value).__name__ for key, value in it.items()} for it in (old, new) if isinstance(it, dict)]
+        if old is not None and (len(shapes) != 2 or shapes[0].keys() != shapes[1].keys()):
+            odd = sorted(shapes[0].keys() ^ shapes[1].keys()) if len(shapes) == 2 else ["(top)"]
+            return Line("differs", path, f"has other keys, first '{odd[0]}'")
+    return Line("measured", path)
+
+
+def _conclude(
+    lines: list[Line], original: Original, clone: Path, rebuilt: list[str], other: list[str] | None, params: Params
+) -> int:
+    """Say in words what the lines come to, and return the exit code; `other` is what differs in the environment."""
+    counts = {state: sum(line.state == state for line in lines) for state in ("same", "differs", "missing", "measured")}
+    print(", ".join(f"{count} {state}" for state, count in counts.items() if count))
+    if other is None:
+        print(f"environment: not recorded ({ENVIRONMENT} is not in that commit)")
+    else:
+        print(f"environment: another: {'; '.join(other)}" if other else "environment: the same as recorded")
+    if not counts["differs"] and not counts["missing"]:
+        print("the rebuild gave the same bytes")
+        return 0
+    # With compute.portable, another processor explains nothing: it should have given the same bytes.
+    explains = [word for word in other or [] if not (params.compute.portable and word.startswith("processor "))]
+    if not explains or counts["missing"]:
+        print("the rebuild differs, and the environment does not explain it")
+        return 2
+    print("the rebuild differs, and the other environment may explain it")
+    band = params.verify.band
+    far = _metrics(original, clone, rebuilt)
+    for name, distance in far.items():
+        print(f"{name}: {distance:.4f} from the recorded value")
+    if not far or max(far.values()) > band:
+        print(f"metrics are outside the band ({band})" if far else "no metric was rebuilt, so none is inside the band")
+        return 4
+    print(f"metrics are inside the band ({band})")
+    return 3
+
+
+def _environment(original: Original, clone: Path, params: Params) -> list[str] | None:
+    """What is not as it was recorded, in words; None where nothing was recorded."""
+    from stages.core.compute import LOCK, fingerprint, installed
+
+    recorded = original.json(ENVIRONMENT.as_posix())
+    if recorded is None:
+        return None
+    here = fingerprint(params.compute, params.sft.parallel.processes, params.sft.parallel.strategy)
+    now = {"fingerprint": here, "installed": installed(clone / LOCK)}
+    return [
+        f"{key} {recorded[part].get(key)} -> {now[part].get(key)}"
+        for part in now
+        if part in recorded
+        for key in sorted({*recorded[part], *now[part]})
+        if recorded[part].get(key) != now[part].get(key)
+    ]
+
+
+def _metrics(original: Original, clone: Path, rebuilt: list[str]) -> dict[str, float]:
+    """How far rebuilt metrics of the tuned model are from the recorded ones, and the validation loss (as a share)."""
+    distances = {}
+    for file in (METRICS, SFT):
+        if not any(prov.overlap(path, file.as_posix()) for path in rebuilt):
+            continue
+        old, new = original.json(file.as_posix()) or {}, json.loads((clone / file).read_text(encoding="utf-8"))
+        for name in sorted({*old} & {*new}):
+            if isinstance(old[name], dict) and isinstance(old[name].get("value"), int | float):
+                distances[name] = abs(new[name]["value"] - old[name]["value"])
+            elif name == "validation_loss":
+                distances[name] = abs(new[name] / old[name] - 1)
+    return distances
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _dvc(at: Path, *arguments: str) -> None:
+    _run(at, sys.executable, "-m", "dvc", *arguments)
+
+
+def _run(at: Path, *command: str) -> None:
+    """Run a command in a folder with this Python first on the path; all it prints goes to stderr."""
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONPATH": str(at.resolve()),  # the clone's own code, whatever the caller's path says
+        "DVC_NO_ANALYTICS": "1",
+    }
+    try:
+        subprocess.run(command, cwd=at, env=environment, stdout=sys.stderr, check=True)
+    except FileNotFoundError:
+        raise HallmarkError("is not installed", file=command[0], remedy=f"install {command[0]}") from None
+    except subprocess.CalledProcessError as error:
+        raise HallmarkError(
+            f"failed with exit code {error.returncode}: {' '.join(command[-4:])}",
+            file=at,
+            remedy="see its message above; `--into FOLDER` keeps the clone to look at",
+        ) from None
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Command line: exits with the code that says how the rebuild compares."""
+    sys.exit(run(arguments.stage, arguments.commit, arguments.into))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m stages.tools.verify", description=__doc__)
+    parser.add_argument("--stage", help="rebuild only this stage, from the cached outputs of those before it")
+    parser.add_argument("--commit", default="HEAD", help="what to rebuild (default: %(default)s)")
+    parser.add_argument(
+        "--into", type=Path, metavar="FOLDER", help="rebuild there, and keep it (default: a temporary one)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    run_stage("verify", __doc__, main, _parser())

@@ -1,0 +1,159 @@
+"""Run a stage in several processes of this machine, through accelerate's launcher; none of them outlives the stage.
+
+The stage as it was called (`launch`) starts the launcher (this module as a program), and that starts the workers: the
+stage once more, with `is_worker()` true. Only the first of them writes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from stages.core.compute import environment
+from stages.core.errors import HallmarkError
+from stages.core.params import Compute
+from stages.training.params import Sft
+
+HOST = "127.0.0.1"
+WORKER = "HALLMARK_WORKER"
+STOPPED = "run the stage again; if nobody stopped it, the machine may have run out of memory"
+STOP_SECONDS = 40  # torch's launcher gives its workers 30 before it kills them
+
+# The workers talk to each other on the loopback interface alone.
+LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo", "NCCL_SOCKET_IFNAME": "lo"}
+
+
+def is_worker() -> bool:
+    """Whether this process is one of several."""
+    return WORKER in os.environ
+
+
+def rank() -> int:
+    """Which of the processes this is; 0 writes, and is the only one where there is one."""
+    return int(os.environ["RANK"]) if is_worker() else 0
+
+
+def accelerate_config(sft: Sft, device: str) -> dict[str, Any]:
+    """What `accelerate config` would write for `sft.parallel`: nothing of the machine is in it.
+
+    FSDP is its second version: it shards each parameter by itself, so frozen 4-bit weights and fp32 adapters can lie in
+    one layer, and the first is deprecated. Every process loads the base itself: accelerate 1.15 can't hand out 4-bit
+    weights that only the first has (`fsdp_cpu_ram_efficient_loading`).
+    """
+    parallel = sft.parallel
+    sharded = parallel.strategy == "fsdp"
+    config: dict[str, Any] = {
+        "compute_environment": "LOCAL_MACHINE",
+        "distributed_type": "FSDP" if sharded else "MULTI_GPU",  # on a CPU too: MULTI_CPU would start one process
+        "num_machines": 1,
+        "machine_rank": 0,
+        "num_processes": parallel.processes,
+        "mixed_precision": "bf16" if sft.dtype == "bfloat16" else "no",
+        "use_cpu": device == "cpu",
+        "debug": False,
+    }
+    if sharded:
+        config["fsdp_config"] = {
+            "fsdp_version": 2,
+            "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+            "fsdp_reshard_after_forward": True,
+            "fsdp_offload_params": False,
+            "fsdp_cpu_ram_efficient_loading": False,
+            "fsdp_activation_checkpointing": False,  # it would draw dropout anew; transformers' own is used
+            "fsdp_state_dict_type": "FULL_STATE_DICT",
+        }
+    return config
+
+
+def launch(module: str, arguments: Sequence[str], sft: Sft, compute: Compute) -> None:
+    """Run `python -m module arguments` in `sft.parallel.processes` processes; SystemExit where they failed.
+
+    They have said why. When one fails, the launcher stops the others; when this process ends, however it does, their
+    standard input ends, and so do they.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        config = Path(folder) / "accelerate.json"
+        config.write_text(json.dumps(accelerate_config(sft, compute.device)), encoding="utf-8")
+        variables = environment(compute) | LOOPBACK | {WORKER: str(sft.parallel.processes), "TMPDIR": folder}
+        command = [sys.executable, "-m", "stages.training.launch", str(config), module, *arguments]
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what is below is done
+        launcher = subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | variables)
+        assert launcher.stdin is not None
+        try:
+            code = launcher.wait()
+        finally:
+            launcher.stdin.close()
+            launcher.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                launcher.wait(STOP_SECONDS)
+            launcher.kill()
+    if code < 0:
+        raise HallmarkError(
+            f"the launcher of the {sft.parallel.processes} processes was stopped by {signal.Signals(-code).name}",
+            remedy=STOPPED,
+        )
+    if code:
+        sys.exit(code)
+
+
+@contextmanager
+def worker() -> Iterator[None]:
+    """Run the block as a worker does: an error is left for the launcher to say once, and the launcher's end is ours."""
+    threading.Thread(target=_end_with_the_caller, daemon=True).start()
+    try:
+        yield
+    except HallmarkError as error:
+        said = {"message": str(error), "timestamp": int(time.time())}  # as torch's launcher reads it
+        Path(os.environ["TORCHELASTIC_ERROR_FILE"]).write_text(json.dumps(said), encoding="utf-8")
+        sys.exit(1)
+
+
+def _end_with_the_caller() -> None:
+    os.read(0, 1)  # nothing is ever written there: it returns when the stage that was called has ended
+    os._exit(1)
+
+
+def main(config: str, module: str, *arguments: str) -> None:
+    """The launcher: accelerate's, with one line said where torch's would print a page."""
+    from accelerate.commands.launch import launch_command, launch_command_parser
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import static_tcp_rendezvous
+
+    logging.disable(logging.ERROR)  # of torch's launcher: what went wrong is said once, below
+    # The workers meet in a key-value store without a password, which torch opens on every interface of the machine.
+    meeting = socket.socket()
+    meeting.bind((HOST, 0))
+    rendezvous: Any = static_tcp_rendezvous
+    rendezvous.TCPStore = partial(rendezvous.TCPStore, master_listen_fd=meeting.fileno())
+    options = ["--config_file", config, "--main_process_port", str(meeting.getsockname()[1]), "--module", module]
+    try:
+        launch_command(launch_command_parser().parse_args([*options, *arguments]))
+    except ChildFailedError as error:
+        first, failure = error.get_first_failure()
+        said = failure.message  # as `worker` left it
+        if failure.exitcode < 0:
+            said = f"process {first} was stopped by {failure.signal_name()}\n  remedy: {STOPPED}"
+        elif not Path(failure.error_file).exists():
+            said = f"process {first} ended with exit code {failure.exitcode}\n  remedy: see its message above"
+        print(f"{module.rpartition('.')[2]}: error: {said}", file=sys.stderr)
+        sys.exit(1)
+    finally:
+        shutil.rmtree(Path(config).parent, ignore_errors=True)  # the caller may have been killed before it could
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

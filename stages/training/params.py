@@ -1,0 +1,68 @@
+"""The `sft` and `dpo` blocks of `params.yaml`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from stages.core.params import Block, Positive, Text
+
+
+class Sft(Block):
+    method: Literal["qlora", "lora"]
+    lora: Lora
+    dequantize_once: bool
+    length_power: Annotated[float, Field(ge=0, le=1)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"]
+    warmup: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: Annotated[float, Field(gt=0)]
+    batch_size: Positive
+    accumulation: Positive
+    epochs: Annotated[float, Field(gt=0)]
+    max_steps: Positive | None
+    gradient_checkpointing: bool
+    dtype: Literal["bfloat16", "float32"]
+    attention: Literal["eager", "sdpa"]
+    max_length: Positive
+    too_long: Literal["error", "drop"]
+    eval_steps: Positive
+    parallel: Parallel
+
+
+class Lora(Block):
+    r: Positive
+    alpha: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    target_modules: Text | list[Text]
+    layers: Positive | None
+
+
+class Parallel(Block):
+    processes: Positive
+    strategy: Literal["ddp", "fsdp"]
+
+
+class Dpo(Block):
+    enabled: bool
+    loss: Literal["sigmoid", "ipo", "robust"]
+    beta: Annotated[float, Field(gt=0)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"]
+    warmup: Annotated[float, Field(ge=0, lt=1)]
+    batch_size: Positive
+    accumulation: Positive
+    epochs: Annotated[float, Field(gt=0)]
+    max_steps: Positive | None
+    max_length: Positive
+    too_long: Literal["error", "drop"]
+    eval_steps: Positive
+
+    @model_validator(mode="after")
+    def _smoothing_where_it_counts(self) -> Dpo:
+        if self.label_smoothing and self.loss != "robust":
+            raise ValueError("dpo.label_smoothing: only dpo.loss robust has it; with another it is 0")
+        return self

@@ -1,0 +1,155 @@
+"""What the stages that train an adapter share: the base they train over, TRL's common arguments, the folder they write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from stages.core.errors import HallmarkError
+from stages.core.files import BASE, canonical_json
+from stages.models.chat_template import other_prompt, tokenize, with_calls
+from stages.models.loading import TRAINING, load_base
+from stages.models.tool_form import ToolForm
+from stages.training.params import Dpo, Sft
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# What the tokenizer is, so that the adapter folder can be used without the base folder.
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "chat_template.jinja")
+
+
+def load_frozen(sft: Sft, device: str, *, sharded: bool = False) -> PreTrainedModel:
+    """The base as it is held while an adapter trains over it: in `sft.dtype`, or (`qlora`) in the values of 4-bit NF4."""
+    nf4 = sft.method == "qlora"
+    model = load_base(BASE, dtype=sft.dtype, attention=sft.attention, device=device, nf4=nf4, sharded=sharded)
+    return model.dequantize() if nf4 and sft.dequantize_once else model
+
+
+def tokenized(
+    row: dict[str, Any],
+    answer: Literal["completion", "rejected"],
+    tokenizer: PreTrainedTokenizerBase,
+    path: Path,
+    form: ToolForm | None,
+) -> tuple[list[int], int]:
+    """The tokens of a record of `path` with this answer, and at which of them the answer starts.
+
+    `form`: how calls are written, where that is up to the chat template.
+    """
+    tools = json.loads(row["tools"]) if row["tools"] else None
+    try:
+        completion = with_calls(tokenizer, form, row, answer, path) if form else row[answer]
+        return tokenize(tokenizer, row["prompt"], completion, tools)
+    except ValueError as error:
+        raise other_prompt(str(error), path) from None
+
+
+def fits(length: int, name: str, answer: str, path: Path, block: Literal["sft", "dpo"], limits: Sft | Dpo) -> bool:
+    """Whether a record with this answer is within `max_length` tokens. It is never cut: over it, it is an error or dropped."""
+    if length > limits.max_length and limits.too_long == "error":
+        raise HallmarkError(
+            f"record '{name}' is {length} tokens long, over {block}.max_length = {limits.max_length}",
+            file=path,
+            field=f"prompt, {answer}",
+            remedy=f"raise {block}.max_length, shorten the record, or set {block}.too_long to drop (it is then counted)",
+        )
+    return length <= limits.max_length
+
+
+def training_options(
+    sft: Sft, block: Sft | Dpo, folder: str, *, device: str, seed: int, validate: bool
+) -> dict[str, Any]:
+    """What TRL's `SFTConfig` and `DPOConfig` have in common. Nothing is written to `folder` but what TRL insists on."""
+    return {
+        "output_dir": folder,
+        "seed": seed,
+        "data_seed": seed,
+        "use_cpu": device == "cpu",
+        "optim": "adamw_torch_fused",  # takes its own square root: that of MKL, in compute.portable, differs between processors
+        "bf16": sft.dtype == "bfloat16",
+        "per_device_train_batch_size": block.batch_size,
+        "per_device_eval_batch_size": block.batch_size,
+        "gradient_accumulation_steps": block.accumulation,
+        "num_train_epochs": block.epochs,
+        "max_steps": block.max_steps or -1,
+        "learning_rate": block.learning_rate,
+        "lr_scheduler_type": block.schedule,
+        "warmup_steps": block.warmup,  # below 1 it is a share of all steps
+        "weight_decay": sft.weight_decay,
+        "max_grad_norm": sft.max_grad_norm,
+        "ddp_find_unused_parameters": False,
+        "activation_checkpointing": sft.gradient_checkpointing,
+        "max_length": None,  # checked in `fits`, where a long record has a name
+        "eval_strategy": "steps" if validate else "no",
+        "eval_steps": block.eval_steps,
+        "eval_on_start": validate,
+        "prediction_loss_only": True,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": device == "cuda",
+    }
+
+
+def step_count(trainer: Any) -> int:
+    """How many optimizer steps the trainer will make."""
+    if trainer.args.max_steps > 0:
+        return trainer.args.max_steps
+    batches = -(-len(trainer.train_dataset) // trainer.args.per_device_train_batch_size)
+    batches = -(-batches // trainer.args.world_size)
+    return math.ceil(-(-batches // trainer.args.gradient_accumulation_steps) * trainer.args.num_train_epochs)
+
+
+def adapter_parameters(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The trainable tensors by name, sorted."""
+    return {name: tensor for name, tensor in sorted(model.named_parameters()) if tensor.requires_grad}
+
+
+def whole_adapter(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The trainable tensors by name, sorted, put together from the shares that FSDP gave the processes; all must call."""
+    whole = {}
+    for name, tensor in adapter_parameters(model).items():
+        share: Any = tensor.detach()
+        value = share.full_tensor() if hasattr(share, "full_tensor") else share
+        whole[name] = value.cpu()
+    return whole
+
+
+def adapter_hash(model: torch.nn.Module) -> str:
+    """SHA-256 over the trainable tensors, names and bytes: two runs that start apart can't end together."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in adapter_parameters(model).items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_adapter(
+    model: Any, name: str, revision: str, precision: str, folder: Path, tensors: dict[str, torch.Tensor] | None = None
+) -> None:
+    """Write the adapter as the same bytes each time: safetensors, canonical JSON, the base's tokenizer, no path.
+
+    `tensors` are the adapter's where `model` holds only a share of them. PEFT lists `target_modules` from a set, in the
+    order of the hash seed, and names the base by its path.
+    """
+    model.save_pretrained(folder, safe_serialization=True, selected_adapters=["default"], state_dict=tensors)
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's model card; `certify` writes a true one
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = name
+    config["revision"] = revision
+    if isinstance(config["target_modules"], list):
+        config["target_modules"].sort()
+    (folder / "adapter_config.json").write_text(canonical_json(config), encoding="utf-8")
+    (folder / TRAINING).write_text(canonical_json({"base_precision": precision}), encoding="utf-8")
+    for file in TOKENIZER_FILES:
+        if (BASE / file).exists():
+            shutil.copyfile(BASE / file, folder / file)
