@@ -77,8 +77,9 @@ def experiments(session: nox.Session) -> None:
 
 @nox.session
 def fresh(session: nox.Session) -> None:
-    """Check that dvc.lock is of this code, these params and this data: fails where `dvc repro` would run something."""
+    """Check that dvc.yaml and dvc.lock are of this code, these params and this data; fails if `dvc repro` would run something."""
     prepare(session)
+    run(session, "python", "-m", "stages.tools.deps", "--check")
     if not Path("dvc.lock").exists():
         session.log("nothing was run yet: `nox -s repro` makes dvc.lock")
         return

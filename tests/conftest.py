@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,25 @@ def add_worse_answers(raw: Path) -> None:
     raw.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
+# Read by every Python below `dvc repro`: writes down which files of `stages/` a stage opens, its own processes included.
+AUDIT = """
+import os, sys
+
+stage = next((word for word in sys.orig_argv if word.startswith("stages.")), os.environ.get("AUDIT_STAGE"))
+if stage:
+    os.environ["AUDIT_STAGE"] = stage
+    seen, code = set(), os.path.join(os.environ["AUDIT_ROOT"], "stages", "")
+
+    def note(event, arguments):
+        if event == "open" and str(arguments[0]).startswith(code) and arguments[0] not in seen:
+            seen.add(arguments[0])
+            with open(os.path.join(os.environ["AUDIT_FOLDER"], stage), "a") as file:
+                file.write(str(arguments[0])[len(code):] + chr(10))
+
+    sys.addaudithook(note)
+"""
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository in which `dvc repro` has run the whole pipeline on the tiny model, and its results are committed."""
@@ -32,7 +52,11 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_tiny_workspace(folder, overrides, rows=200)
     add_worse_answers(folder / "data/raw/tickets.jsonl")
     git_init(folder)
-    run(folder, "dvc", "repro")
+    opened = folder.parent / "opened"
+    (opened / "python").mkdir(parents=True)
+    (opened / "python/sitecustomize.py").write_text(AUDIT, encoding="utf-8")
+    path = f"{folder}{os.pathsep}{opened / 'python'}"
+    run(folder, "dvc", "repro", PYTHONPATH=path, AUDIT_ROOT=str(folder), AUDIT_FOLDER=str(opened))
     git_commit(folder, "results")
     return folder
 

@@ -200,6 +200,18 @@ def finished(tiny_run: Path) -> Iterator[Path]:
     assert json.loads(run(tiny_run, "dvc", "status", "--json").stdout) == {}
 
 
+@pytest.mark.parametrize(("name", "block"), stages())
+def test_what_a_stage_opens_is_declared(finished: Path, name: str, block: dict[str, Any]) -> None:
+    """Of the files below stages/, those that it really opened while the pipeline ran."""
+    if "stages" in declared(block, "deps"):  # all code
+        return
+    paths = (finished.parent / "opened" / module_of(block)).read_text(encoding="utf-8").splitlines()
+    opened = {re.sub(r"__pycache__/(\w+)\.cpython-\d+\.pyc.*", r"\1.py", f"stages/{path}") for path in paths}
+    free = {path for path in opened if deps.NO_OUTPUT.fullmatch(path) or path.endswith("__init__.py")}
+    assert f"stages/{name}.py" in opened
+    assert opened - free - declared(block, "deps") == set()
+
+
 def test_the_whole_pipeline_runs(finished: Path) -> None:
     assert report(finished, "gate")["verdict"] in ("fail", "too_little_data")  # a model of random weights
     for model in ("base", "tuned"):
