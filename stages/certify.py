@@ -13,10 +13,10 @@ import logging
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from stages.core.document import strings
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import (
     ADAPTER,
@@ -171,7 +171,7 @@ def private_data(params: Params, files: list[Path]) -> dict[str, int]:
             given, answer = row, ""
             if file.name == "predictions.jsonl":  # what is left are the scores, and parts of the answer
                 given, answer = [row["input"], row["context"], row["target"]], row["prediction"]
-            kinds = {kind for text in _texts(given) for kind in residue(text, allow_reserved=True)}
+            kinds = {kind for text in strings(given, keys=True) for kind in residue(text, allow_reserved=True)}
             made_up = residue(answer, allow_reserved=True) if file.is_relative_to(TUNED) else []
             if kinds or (made_up and params.certify.private_data == "error"):
                 raise HallmarkError(
@@ -184,18 +184,6 @@ def private_data(params: Params, files: list[Path]) -> dict[str, int]:
                 )
             found.update(made_up)
     return dict(found)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield str(key)
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from stages.core.document import changed
 from stages.core.errors import HallmarkError
 from stages.core.params import Task as TaskParams
 
@@ -148,18 +149,12 @@ def canonical(value: Any) -> str:
             value = DECODER.decode(value)
         except (ValueError, RecursionError):
             return value.strip()
-    return json.dumps(_plain_numbers(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return json.dumps(changed(value, _plain_number), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def _plain_numbers(value: Any) -> Any:
+def _plain_number(value: Any) -> Any:
     """12.0 and 12 are one JSON number."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return int(value)
-    if isinstance(value, dict):
-        return {key: _plain_numbers(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain_numbers(item) for item in value]
-    return value
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
 def _no_constant(name: str) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from stages.core.document import strings
 from stages.core.errors import HallmarkError
 from stages.core.params import Data
 from stages.core.records import FIELD, columns_of, files_of, fill, read_rows
@@ -105,22 +106,14 @@ class _Row:
         return value
 
     def writable(self, value: Any, column: str) -> None:
-        if isinstance(value, str):
-            bad = _UNWRITABLE.search(value)
-            if bad:
+        for text in strings(value, keys=True):
+            if bad := _UNWRITABLE.search(text):
                 what = "a NUL character" if bad[0] == "\0" else "half a surrogate pair"
                 self.fail(
                     f"{what} at character {bad.start() + 1}",
                     column,
                     "remove it; text must be valid Unicode without NUL",
                 )
-        elif isinstance(value, dict):
-            for key, item in value.items():
-                self.writable(str(key), column)
-                self.writable(item, column)
-        elif isinstance(value, list):
-            for item in value:
-                self.writable(item, column)
 
     def name(self, column: str, param: str) -> str:
         value = self.column(column, param)

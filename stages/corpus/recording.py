@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from stages.core.document import changed, objects, strings
 from stages.core.errors import HallmarkError
 from stages.core.params import Data
 from stages.core.params import Task as TaskParams
@@ -112,7 +113,7 @@ class Recorder:
         self.data, self.mask, self.gold = data, mask, gold
         self.system_prompt = task.system_prompt
         self.task = Task(task)
-        self.public = frozenset(_enums(self.task.schema))
+        self.public = frozenset(_listed(self.task.schema))
         self.masker = Masker(mask, self.public)
 
     def records(self, chunk: Sequence[tuple[Raw, Values]]) -> tuple[list[tuple[Any, ...]], Written]:
@@ -137,7 +138,7 @@ class Recorder:
             if self._is_text(column, value):
                 texts.append(value)
             elif not self._is_public(column, value):
-                slots[column] = [text for text in _strings(value) if text not in self.public]
+                slots[column] = [text for text in strings(value) if text not in self.public]
         flat = [text for column in slots for text in slots[column]]
         return Record(texts, flat, _known(values)), slots
 
@@ -211,7 +212,7 @@ class Recorder:
         structured: dict[str, Any] = {}
         for column in ("target", "rejected", "tools"):
             value = getattr(raw, column)
-            structured[column] = self._replaced(value, masked) if column in slots else value
+            structured[column] = changed(value, partial(self._masked, masked)) if column in slots else value
         for column in ("target", "rejected"):
             if column not in row:
                 row[column] = self._rendered(structured[column])
@@ -226,15 +227,9 @@ class Recorder:
     def _rendered(self, value: Any) -> str | None:
         return value if value is None or (isinstance(value, str) and self.task.is_json) else self.task.render(value)
 
-    def _replaced(self, value: Any, masked: Iterator[str]) -> Any:
-        """`value` with its strings replaced by the masked ones, in the order `_strings` gives them."""
-        if isinstance(value, str):
-            return value if value in self.public else next(masked)
-        if isinstance(value, dict):
-            return {key: self._replaced(item, masked) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self._replaced(item, masked) for item in value]
-        return value
+    def _masked(self, masked: Iterator[str], value: Any) -> Any:
+        """The next masked text in place of a text that has one, in the order of `strings`."""
+        return next(masked) if isinstance(value, str) and value not in self.public else value
 
     def _count(self, raw: Raw, record: Record, written: Written) -> None:
         spans = [span for text in record.texts for span in text.spans]
@@ -295,26 +290,9 @@ def _known(values: Values) -> KnownValues:
     return KnownValues(values)
 
 
-def _strings(value: Any) -> Iterator[str]:
-    """The strings in a JSON value, in order; keys are the schema's."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _strings(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)
-
-
-def _enums(schema: Any) -> Iterator[str]:
-    """The strings a JSON Schema names as the only values of a field."""
-    if isinstance(schema, dict):
-        enum = schema.get("enum")
+def _listed(schema: Any) -> Iterator[str]:
+    """The texts that a JSON Schema names as the only values of a field."""
+    for part in objects(schema):
+        enum = part.get("enum")
         values: list[Any] = enum if isinstance(enum, list) else []
-        yield from (value for value in [*values, schema.get("const")] if isinstance(value, str))
-        for item in schema.values():
-            yield from _enums(item)
-    elif isinstance(schema, list):
-        for item in schema:
-            yield from _enums(item)
+        yield from (value for value in [*values, part.get("const")] if isinstance(value, str))

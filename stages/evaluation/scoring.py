@@ -33,11 +33,12 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from stages.core.document import scalars
 from stages.core.task import Parsed, Task
 from stages.evaluation.evidence import Source, source_of, words_of
 from stages.models.tool_form import ToolForm, calls_of
@@ -182,7 +183,8 @@ class Scorer:
         # Of JSON, each value as its reader gets it (`\u0040` is an @), and only what is new: no pattern reaches over two.
         new = prediction
         if self.task.is_json and said.parses and said.value is not None:
-            new = "\n".join(text for text in texts_in(said.value) if not any(text in one for one in known))
+            texts = [str(item) for item in scalars(said.value, keys=True) if item is not None]
+            new = "\n".join(text for text in texts if not any(text in one for one in known))
         kinds = {
             kind
             for start, end, kind in patterns.matches(new, allow_reserved=True)
@@ -251,19 +253,6 @@ def leaves(value: Any) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     _gather(value, "", found)
     return found
-
-
-def texts_in(value: Any) -> Iterator[str]:
-    """Every text in a JSON document, names and numbers included."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield name
-            yield from texts_in(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from texts_in(item)
-    elif value is not None:
-        yield value if isinstance(value, str) else str(value)
 
 
 def _gather(value: Any, path: str, found: dict[str, list[Any]]) -> None:

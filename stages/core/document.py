@@ -1,0 +1,42 @@
+"""Walking JSON documents: every value in one, every text, or the same document with its values changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+def scalars(value: Any, *, keys: bool = False) -> Iterator[Any]:
+    """Every value in a document that is no object and no list, in order; with `keys`, each name before its value."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if keys:
+                yield name
+            yield from scalars(item, keys=keys)
+    elif isinstance(value, list):
+        for item in value:
+            yield from scalars(item, keys=keys)
+    else:
+        yield value
+
+
+def strings(value: Any, *, keys: bool = False) -> Iterator[str]:
+    """Every text in a document, in order; with `keys`, the names too."""
+    return (item for item in scalars(value, keys=keys) if isinstance(item, str))
+
+
+def changed(value: Any, change: Callable[[Any], Any]) -> Any:
+    """The document with `change` made to each of its scalars, in the order of `scalars`."""
+    if isinstance(value, dict):
+        return {name: changed(item, change) for name, item in value.items()}
+    if isinstance(value, list):
+        return [changed(item, change) for item in value]
+    return change(value)
+
+
+def objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a document, an outer one before those in it."""
+    if isinstance(value, dict):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from objects(item)
