@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,10 @@ def test_every_output_stays_until_there_is_a_new_one(name: str, block: dict[str,
             assert options.get("persist") is True, f"{name}: {path}"
 
 
-def arrows() -> Iterator[tuple[str, str, bool]]:
+@cache
+def arrows() -> list[tuple[str, str, bool]]:
     """(module, module of this repo that it imports, whether only a type checker reads that), for all of `stages/`."""
+    found = []
     for file in sorted((ROOT / "stages").rglob("*.py")):
         own = file.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
         tree = ast.parse(file.read_text(encoding="utf-8"))
@@ -90,7 +93,8 @@ def arrows() -> Iterator[tuple[str, str, bool]]:
                 ]
             elif isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names if alias.name.startswith("stages")]
-            yield from ((own, name, id(node) in typing) for name in names)
+            found += [(own, name, id(node) in typing) for name in names]
+    return found
 
 
 def is_package(module: str) -> bool:
@@ -181,13 +185,15 @@ def test_no_listing_is_unsorted() -> None:
             assert not listing.search(line) or safe.search(line), f"{file.name}:{number}: {line.strip()}"
 
 
-def test_help_starts_fast(tmp_path: Path) -> None:
-    """No stage imports torch, transformers, spaCy or polars before it has work to do."""
-    for _, block in stages():
-        module = module_of(block)
-        code = f"import sys, {module}; print([m for m in ('torch', 'transformers', 'spacy', 'polars', 'datasets', 'lm_eval') if m in sys.modules])"
-        assert run(ROOT, "python", "-c", code).stdout.strip() == "[]", module
-        assert "usage:" in run(ROOT, "python", "-m", module, "--help").stdout
+def test_help_starts_fast() -> None:
+    """No stage or tool imports torch, transformers, spaCy or polars before it has work to do."""
+    modules = [module_of(block) for _, block in stages()]
+    modules += [f"stages.tools.{file.stem}" for file in sorted((ROOT / "stages/tools").glob("*.py"))]
+    heavy = ("torch", "transformers", "spacy", "polars", "datasets", "lm_eval", "sklearn", "dvc")
+    code = f"import importlib, sys\nfor name in {modules}: importlib.import_module(name)\n"
+    found = run(ROOT, "python", "-c", f"{code}print([name for name in {heavy} if name in sys.modules])").stdout
+    assert found.strip() == "[]"
+    assert "usage:" in run(ROOT, "python", "-m", modules[0], "--help").stdout
 
 
 @pytest.fixture
