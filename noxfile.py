@@ -105,12 +105,13 @@ def deps(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check format, lint and types. `-- --fix` mends what can be mended."""
+    """Check format, lint, types, and the code that dvc.yaml names as dependencies. `-- --fix` fixes what it can."""
     prepare(session, "dev")
     fix = "--fix" in session.posargs
     run(session, "ruff", "format", *([] if fix else ["--check"]), ".")
     run(session, "ruff", "check", *(["--fix"] if fix else []), ".")
     run(session, "mypy")
+    run(session, "python", "-m", "stages.tools.deps", *([] if fix else ["--check"]))
 
 
 @nox.session

@@ -325,6 +325,78 @@ def test_an_older_release_is_found_in_the_history_of_a_bare_clone(repo: Path, tm
     assert "are not there" in "\n".join(finding.made_of)  # DVC's outputs are not in git
 
 
+def test_a_release_of_before_the_code_moved_still_checks(repo: Path, tmp_path: Path) -> None:
+    def repro(pipeline: str) -> None:
+        Path("dvc.yaml").write_text(pipeline, encoding="utf-8")
+        shell("dvc repro -q && git add -A && git commit -qm next", repo)
+
+    before, after = Path("stages/common/loss.py"), Path("stages/training/loss.py")
+    before.parent.mkdir()
+    before.write_text("LOSS = 1\n", encoding="utf-8")
+    pipeline = Path("dvc.yaml").read_text(encoding="utf-8")
+    for first in ("make.py, models/base, data", "models/adapter, reports/gate"):  # of what sft and certify depend on
+        assert f"deps: [{first}" in pipeline
+        pipeline = pipeline.replace(f"deps: [{first}", f"deps: [{before}, {first}")
+    repro(pipeline)
+    old = shutil.copytree(RELEASE, tmp_path / "old")
+    before.rename(after)
+    repro(pipeline.replace(str(before), str(after)))
+    assert sha256_folder(old) != sha256_folder(RELEASE)
+    finding = check(old, clone=repo)
+    assert finding.wrong == []
+    assert f"compared with commit {shell('git rev-parse HEAD~', repo).strip()}" in "\n".join(finding.made_of)
+    dependencies = read_json(old / prov.PROVENANCE)["predicate"]["buildDefinition"]["resolvedDependencies"]
+    assert {entry["name"] for entry in dependencies if entry["annotations"]["role"] == "code"} == {
+        str(before),
+        "make.py",
+    }
+
+
+def test_the_form_of_the_statements_stays(repo: Path) -> None:
+    """A release outlives the code that made it. Who changes this form must still read the old one, or name a new type."""
+    provenance, verdict = read_json(RELEASE / "provenance.json"), read_json(RELEASE / "verdict.json")
+    assert prov.BUILD_TYPE == "urn:hallmark:dvc-pipeline:v1"
+    build, details = provenance["predicate"]["buildDefinition"], provenance["predicate"]["runDetails"]
+    keys = {"_type", "subject", "predicateType", "predicate"}
+    assert provenance.keys() == verdict.keys() == keys
+    assert build.keys() == {"buildType", "externalParameters", "internalParameters", "resolvedDependencies"}
+    assert details.keys() == {"builder", "byproducts"}
+    assert build["externalParameters"].keys() == {"command", "params"}
+    assert {key for stage in build["internalParameters"]["stages"].values() for key in stage} == {
+        "cmd",
+        "deps",
+        "params",
+        "outs",
+    }
+    tests = {f"{outcome}Tests" for outcome in ("passed", "warned", "failed")}
+    assert verdict["predicate"].keys() == {"result", "configuration", *tests}
+    assert [entry["name"] for entry in verdict["predicate"]["configuration"]] == [
+        "provenance.json",
+        "reports/gate.json",
+    ]
+    assert {entry["annotations"]["role"] for entry in details["byproducts"]} == {"release file", "report"}
+
+
+@pytest.mark.parametrize(
+    ("path", "role"),
+    [
+        ("data/raw/tickets.jsonl", "raw data"),
+        ("data/schema.json", "output schema"),
+        ("stages/common/files.py", "code"),
+        ("stages/core/files.py", "code"),
+        ("stages/report.css", "other input"),
+        ("models/base/config.json", "base weights"),
+        ("data/holdout.lock.json", "holdout lock"),
+        ("data/split/train.parquet", "split"),
+        ("data/gold/spans.jsonl", "gold labels"),
+        ("data/masked.parquet", "data"),
+        ("requirements.lock", "library lock"),
+    ],
+)
+def test_the_role_of_a_file_has_the_name_that_releases_have(path: str, role: str) -> None:
+    assert prov.role_of(path, "data/raw/tickets.jsonl", "data/schema.json") == role
+
+
 def test_names_in_a_hostile_release_do_not_lead_out_of_the_clone(repo: Path) -> None:
     secret = {"name": "../outside", "digest": {"sha256": "0" * 64}, "annotations": {"role": "code"}}
     _forge(lambda build: build["resolvedDependencies"].append(secret))

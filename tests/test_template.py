@@ -336,6 +336,9 @@ def test_without_git_nothing_is_written(tmp_path: Path) -> None:
 
 def test_cruft_brings_improvements_and_leaves_the_domains_own_files_alone(tmp_path: Path) -> None:
     source = clean_copy(tmp_path / "source")
+    moved, place = source / "stages/before/moved.py", Path("stages/after/moved.py")
+    moved.parent.mkdir()
+    moved.write_text("# before\n" + "".join(f"LINE_{number} = {number}\n" for number in range(30)), encoding="utf-8")
     git(source, "init", "--quiet", "--initial-branch", "main")
     git(source, "add", "--all")
     git(source, "commit", "--quiet", "-m", "old")
@@ -351,12 +354,17 @@ def test_cruft_brings_improvements_and_leaves_the_domains_own_files_alone(tmp_pa
     (project / "data/raw/mine.jsonl").write_text('{"id": 1}\n', encoding="utf-8")
     (project / "README.md").write_text("my own words\n", encoding="utf-8")
     change_line(project / "params.yaml", "  group: customer", "  group: firm")
+    change_line(project / "stages/before/moved.py", "LINE_20", "LINE_20 = 'mine'")
+    (project / "stages/before/mine.py").write_text("MINE = 1\n", encoding="utf-8")
     git(project, "add", "--all")
     git(project, "commit", "--quiet", "-m", "my domain")
 
-    # What the platform team does: better code, a better default, other sample data, other words.
+    # What the platform team does: better code, a file moved, a better default, other sample data, other words.
     better = source / "stages/gate.py"
     better.write_text(better.read_text(encoding="utf-8") + "# better\n", encoding="utf-8")
+    change_line(moved, "# before", "# after")
+    (source / place).parent.mkdir()
+    moved.rename(source / place)
     change_line(source / "params.yaml", "    alpha: ", "    alpha: 64  # twice as much")
     (source / "data/raw/tickets.jsonl").write_text("{}\n", encoding="utf-8")
     (source / "data/raw/more.jsonl").write_text("{}\n", encoding="utf-8")
@@ -368,6 +376,9 @@ def test_cruft_brings_improvements_and_leaves_the_domains_own_files_alone(tmp_pa
     assert run(project, "cruft", "check", check=False).returncode == 1
     run(project, "cruft", "update", "--skip-apply-ask")
     assert (project / "stages/gate.py").read_text(encoding="utf-8").endswith("# better\n")
+    lines = (project / place).read_text(encoding="utf-8").splitlines()
+    assert (lines[0], lines[20:22]) == ("# after", ["LINE_19 = 19", "LINE_20 = 'mine'"])
+    assert [file.name for file in sorted((project / "stages/before").iterdir())] == ["mine.py"], "left behind"
     params = (project / "params.yaml").read_text(encoding="utf-8")
     assert "  group: firm" in params
     assert "    alpha: 64  # twice as much" in params

@@ -56,7 +56,9 @@ def run_stage(
 
     `parser` holds options of the stage's own; every stage has `--params FILE`.
     """
-    parser = parser or argparse.ArgumentParser(prog=f"python -m stages.{name}", description=doc)
+    started = sys.modules["__main__"].__spec__  # a tool is one folder further down than a stage
+    module = started.name if started else f"stages.{name}"
+    parser = parser or argparse.ArgumentParser(prog=f"python -m {module}", description=doc)
     parser.add_argument(
         "--params", type=Path, default=Path("params.yaml"), help="parameter file (default: %(default)s)"
     )
