@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-from bisect import bisect_left
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from stages.core.reports import Prediction, Report, check_paired, read_predictio
 from stages.core.task import Task
 from stages.evaluation.linear import against_linear
 from stages.evaluation.params import Compare
+from stages.evaluation.predictions import BANDS, band
 from stages.evaluation.scoring import field_counts
 from stages.evaluation.spans import span_columns
 from stages.evaluation.stats import (
@@ -29,6 +29,7 @@ from stages.evaluation.stats import (
     Interval,
     f1,
     judge,
+    label_counts,
     macro_f1,
     mcnemar,
     newcombe_paired,
@@ -41,8 +42,6 @@ from stages.params.loader import Params, load_params
 log = logging.getLogger("compare")
 
 CONTENT = ("hallucination", "wrong_value", "omission")  # classes of answers that can be read; the form is judged first
-LENGTHS = (200, 500, 1000, 2000, 5000)  # upper bounds of the bands of input length, in characters
-BANDS = (*(f"up to {top}" for top in LENGTHS), f"over {LENGTHS[-1]}")
 
 
 def run(params: Params) -> None:
@@ -155,31 +154,12 @@ def measures(
             ones, twos = bootstrap.statistic(spans_of_other, ratio), bootstrap.statistic(columns[1][way], ratio)
             rows.append((f"span_{way}_f1", ones, twos, bootstrap.difference(spans_of_other, columns[1][way], ratio)))
     if kind == "classification":
-        counts = label_counts(other, tuned)
+        counts = label_counts(*([_label(row) for row in model] for model in (other, tuned)))
         ones, twos = (bootstrap.statistic(model, macro_f1) for model in counts)
         rows.append(("macro_f1", ones, twos, bootstrap.difference(counts[0], counts[1], macro_f1)))
     return [
         {"name": name, "other": one.rounded(), "tuned": two.rounded(), "difference": difference.rounded()}
         for name, one, two, difference in rows
-    ]
-
-
-def label_counts(*models: list[Prediction]) -> list[list[list[int]]]:
-    """For each model (n, 3 L): true positive, false positive and false negative of each label of any of them.
-
-    An output that breaks the schema is no label.
-    """
-    pairs = [
-        [(row["target"].strip(), row["prediction"].strip() if row["schema_valid"] else None) for row in rows]
-        for rows in models
-    ]
-    labels = sorted({label for rows in pairs for pair in rows for label in pair if label is not None})
-    return [
-        [
-            [int(flag) for name in labels for flag in (due == said == name, due != said == name, said != due == name)]
-            for due, said in rows
-        ]
-        for rows in pairs
     ]
 
 
@@ -223,8 +203,7 @@ def slices(other: list[Prediction], tuned: list[Prediction], confidence: float) 
     members: dict[tuple[str, str], list[tuple[bool, bool]]] = {}
     for before, after in zip(other, tuned, strict=True):
         pair = (before["exact_match"], after["exact_match"])
-        band = BANDS[bisect_left(LENGTHS, after["length"])]
-        for key in (("group", after["group"]), ("length", band), *(("tag", tag) for tag in after["tags"] or ())):
+        for key in (("group", after["group"]), ("length", band(after)), *(("tag", tag) for tag in after["tags"] or ())):
             members.setdefault(key, []).append(pair)
     rows = []
     for (by, name), pairs in members.items():
@@ -297,6 +276,11 @@ def write_transitions(path: Path, other: list[Prediction], tuned: list[Predictio
     lines = ["base,tuned", *(f"{a['outcome']},{b['outcome']}" for a, b in zip(other, tuned, strict=True))]
     with atomic(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+
+
+def _label(row: Prediction) -> tuple[str, str | None]:
+    """The label that was due, and the one predicted: None where the output breaks the schema."""
+    return row["target"].strip(), row["prediction"].strip() if row["schema_valid"] else None
 
 
 def _flags(rows: list[Prediction], key: str) -> list[bool]:

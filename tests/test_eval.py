@@ -20,7 +20,7 @@ from stages.core.files import ADAPTER, BASE, HOLDOUT, write_json
 from stages.core.records import write_records
 from stages.core.reports import read_predictions
 from stages.core.task import Task
-from stages.evaluation.metrics import metrics as metrics_of
+from stages.evaluation.metrics import metrics
 from stages.evaluation.predictions import write_rows
 from stages.evaluation.scoring import Score
 from stages.models.loading import TRAINING
@@ -405,7 +405,12 @@ def row(path: str, result: str) -> dict[str, Any]:
     return {"path": path, "target": 1, "prediction": 1, "result": result}
 
 
-def test_metrics_are_the_sums_of_their_records(at: Path) -> None:
+def metrics_of(scores: list[Score], kind: str = "extraction") -> dict[str, Any]:
+    params = load_params(ROOT / "params.yaml")
+    return metrics("tuned", lines(scores), scores, settings=params.eval, kind=kind, seed=params.seed)
+
+
+def test_metrics_are_the_sums_of_their_records() -> None:
     scores = [
         scored("pass", fields=[row("a", "match"), row("b[]", "match"), row("b[]", "match")]),
         scored("wrong_value", fields=[row("a", "wrong"), row("b[]", "match"), row("c", "spurious")]),
@@ -414,34 +419,30 @@ def test_metrics_are_the_sums_of_their_records(at: Path) -> None:
         scored("pass", refusal_due=True, refused=True),
         scored("wrong_refusal", refused=True),
     ]
-    metrics = metrics_of("tuned", lines(scores), scores, load_params())
-    assert metrics["exact_match"]["value"] == pytest.approx(2 / 6, abs=1e-6)
-    assert metrics["parses"]["value"] == metrics["schema_validity"]["value"] == pytest.approx(5 / 6, abs=1e-6)
-    assert metrics["field_precision"]["value"] == pytest.approx(4 / 6, abs=1e-6)
-    assert metrics["field_recall"]["value"] == pytest.approx(4 / 6, abs=1e-6)
-    assert metrics["by_field"] == [
+    found = metrics_of(scores)
+    assert found["exact_match"]["value"] == pytest.approx(2 / 6, abs=1e-6)
+    assert found["parses"]["value"] == found["schema_validity"]["value"] == pytest.approx(5 / 6, abs=1e-6)
+    assert found["field_precision"]["value"] == pytest.approx(4 / 6, abs=1e-6)
+    assert found["field_recall"]["value"] == pytest.approx(4 / 6, abs=1e-6)
+    assert found["by_field"] == [
         {"name": "a", "n": 3, "precision": 0.5, "recall": 0.333333, "f1": 0.4},
         {"name": "b[]", "n": 3, "precision": 1.0, "recall": 1.0, "f1": 1.0},
     ]
-    assert metrics["refusals"] == {"should_and_did": 1, "should_not_but_did": 1, "should_but_did_not": 0}
-    assert sum(metrics["failures"].values()) == 4
-    assert metrics["by_tag"] == [{"name": "a", "n": 6, "value": 0.333333}]
-    assert {"name": "up to 200", "n": 2, "value": 0.5} in metrics["by_length"]
+    assert found["refusals"] == {"should_and_did": 1, "should_not_but_did": 1, "should_but_did_not": 0}
+    assert sum(found["failures"].values()) == 4
+    assert found["by_tag"] == [{"name": "a", "n": 6, "value": 0.333333}]
+    assert {"name": "up to 200", "n": 2, "value": 0.5} in found["by_length"]
     for name in ("exact_match", "field_f1"):
-        assert metrics[name]["low"] <= metrics[name]["value"] <= metrics[name]["high"]
+        assert found[name]["low"] <= found[name]["value"] <= found[name]["high"]
 
 
-def test_labels_have_accuracy_and_macro_f1(at: Path) -> None:
-    change_params(at, {"task.kind": "classification"})
-    try:
-        pairs: list[tuple[str, str | None]] = [("x", "x"), ("x", "x"), ("x", "y"), ("y", "y"), ("y", None), ("z", "x")]
-        scores = [scored("pass" if due == said else "wrong_value", labels=(due, said)) for due, said in pairs]
-        metrics = metrics_of("base", lines(scores), scores, load_params())
-    finally:
-        change_params(at, {"task.kind": "extraction"})
-    assert metrics["label_accuracy"]["value"] == 0.5
-    assert metrics["macro_f1"]["value"] == pytest.approx((2 * 2 / (4 + 1 + 1) + 2 / (2 + 1 + 1) + 0) / 3, abs=1e-6)
-    assert "field_f1" not in metrics
+def test_labels_have_accuracy_and_macro_f1() -> None:
+    pairs: list[tuple[str, str | None]] = [("x", "x"), ("x", "x"), ("x", "y"), ("y", "y"), ("y", None), ("z", "x")]
+    scores = [scored("pass" if due == said else "wrong_value", labels=(due, said)) for due, said in pairs]
+    found = metrics_of(scores, kind="classification")
+    assert found["label_accuracy"]["value"] == 0.5
+    assert found["macro_f1"]["value"] == pytest.approx((2 * 2 / (4 + 1 + 1) + 2 / (2 + 1 + 1) + 0) / 3, abs=1e-6)
+    assert "field_f1" not in found
 
 
 def test_a_second_answer_is_held_against_the_first() -> None:

@@ -156,17 +156,13 @@ def near_pairs(texts: pl.Series, *, size: int, threshold: float, permutations: i
 def components(count: int, left: Array, right: Array) -> Array:
     """For each of `count` nodes, the smallest number of a node that the edges `left`, `right` connect it with."""
     import numpy as np
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    labels = np.arange(count)
-    while True:
-        least = np.minimum(labels[left], labels[right])
-        new = labels.copy()
-        np.minimum.at(new, left, least)
-        np.minimum.at(new, right, least)
-        new = new[new]  # a shortcut: the label of the label
-        if (new == labels).all():
-            return labels
-        labels = new
+    edges = coo_array((np.ones(len(left), np.int8), (left, right)), (count, count))
+    _, component = connected_components(edges, directed=False)
+    _, first = np.unique(component, return_index=True)  # components are numbered from 0
+    return np.asarray(first[component])
 
 
 def _chunks(texts: pl.Series) -> Iterator[tuple[int, list[str]]]:

@@ -11,12 +11,11 @@ from typing import Any, get_args
 
 from stages.core.outcomes import FailureClass
 from stages.evaluation.params import Eval
-from stages.evaluation.predictions import Row
+from stages.evaluation.predictions import Row, band
 from stages.evaluation.scoring import Score, field_counts
 from stages.evaluation.spans import span_columns
-from stages.evaluation.stats import ClusterBootstrap, f1, macro_f1, precision, ratio, recall
+from stages.evaluation.stats import ClusterBootstrap, f1, label_counts, macro_f1, precision, ratio, recall
 
-LENGTHS = (200, 500, 1000, 2000, 5000)  # upper bounds of the bands of input length, in characters
 LARGEST = 50  # so many customers, and tags, are listed one by one
 
 
@@ -66,7 +65,8 @@ def metrics(
             found[f"span_{way}_f1"] = bootstrap.statistic(columns, ratio).rounded()
     if kind == "classification":
         found["label_accuracy"] = found["exact_match"]
-        found["macro_f1"] = bootstrap.statistic(label_counts(scores), macro_f1).rounded()
+        (by_label,) = label_counts([score.labels for score in scores if score.labels])
+        found["macro_f1"] = bootstrap.statistic(by_label, macro_f1).rounded()
     elif kind == "tool_call":
         found["tool_names"] = rate(lambda score: score.tool_names)
         found["tool_calls"] = rate(lambda score: score.tool_calls)
@@ -82,8 +82,7 @@ def slices(rows: list[Row]) -> dict[str, list[Row]]:
     """
     by: dict[str, dict[str, list[bool]]] = {"by_group": {}, "by_tag": {}, "by_length": {}}
     for row in rows:
-        band = next((f"up to {top}" for top in LENGTHS if row["length"] <= top), f"over {LENGTHS[-1]}")
-        places = [("by_group", row["group"]), ("by_length", band), *(("by_tag", tag) for tag in set(row["tags"]))]
+        places = [("by_group", row["group"]), ("by_length", band(row)), *(("by_tag", tag) for tag in set(row["tags"]))]
         for kind, name in places:
             by[kind].setdefault(writable(name), []).append(row["exact_match"])
     return {
@@ -118,13 +117,3 @@ def by_field(scores: list[Score]) -> list[Row]:
 def writable(text: str) -> str:
     """The text, with a question mark for each half of a surrogate pair: JSON has those, UTF-8 has not."""
     return text.encode("utf-8", "replace").decode()
-
-
-def label_counts(scores: list[Score]) -> list[list[int]]:
-    """(n, 3 L): true positive, false positive and false negative of each label that was due or said, for `macro_f1`."""
-    pairs = [score.labels for score in scores if score.labels]
-    names = sorted({label for pair in pairs for label in pair if label is not None})
-    return [
-        [int(flag) for name in names for flag in (due == said == name, due != said == name, said != due == name)]
-        for due, said in pairs
-    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,13 @@ from stages.core.files import atomic
 from stages.evaluation.scoring import Score
 
 Row = dict[str, Any]
+LENGTHS = (200, 500, 1000, 2000, 5000)  # upper bounds of the bands of input length, in characters
+BANDS = (*(f"up to {top}" for top in LENGTHS), f"over {LENGTHS[-1]}")
+
+
+def band(row: Row) -> str:
+    """The band of input length that a prediction is in."""
+    return BANDS[bisect_left(LENGTHS, row["length"])]
 
 
 def readable(record: Row) -> dict[str, Any]:

@@ -40,13 +40,10 @@ def wilson(successes: int, n: int, confidence: float) -> Interval:
         raise ValueError(f"{successes} successes of {n}")
     if n == 0:
         return Interval(0.0, 0.0, 1.0)
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    rate = successes / n
-    middle = (rate + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    low = max(0.0, middle - half) if successes else 0.0
-    high = min(1.0, middle + half) if successes < n else 1.0
-    return Interval(rate, low, high)
+    from scipy.stats import binomtest
+
+    found = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return Interval(successes / n, float(found.low), float(found.high))
 
 
 def newcombe_paired(both: int, lost: int, won: int, n: int, confidence: float) -> Interval:
@@ -263,6 +260,21 @@ def macro_f1(sums: NDArray[Any]) -> NDArray[Any]:
     denominator = 2 * counts[:, :, 0] + counts[:, :, 1] + counts[:, :, 2]
     scores = _divide(2 * counts[:, :, 0], denominator)
     return _divide(scores.sum(axis=1), (denominator > 0).sum(axis=1))
+
+
+def label_counts(*models: Sequence[tuple[str, str | None]]) -> list[list[list[int]]]:
+    """For each model (n, 3 L), as `macro_f1` reads it, of its (label due, label predicted or None), one pair a record.
+
+    L are the labels of all models together.
+    """
+    labels = sorted({label for pairs in models for pair in pairs for label in pair if label is not None})
+    return [
+        [
+            [int(flag) for name in labels for flag in (due == said == name, due != said == name, said != due == name)]
+            for due, said in pairs
+        ]
+        for pairs in models
+    ]
 
 
 def _divide(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[Any]:
