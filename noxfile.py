@@ -14,12 +14,15 @@ from pathlib import Path
 
 import nox
 
+if sys.platform == "win32":
+    sys.exit("Hallmark runs on Linux, macOS and WSL")
+
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "tests"]
 
 VENV = Path(".venv")
 VLLM = Path(".venv-vllm")
-BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+BIN = VENV / "bin"
 LOCK = Path("requirements.lock")
 PROJECT = nox.project.load_toml("pyproject.toml")
 
