@@ -14,14 +14,18 @@ from pathlib import Path
 
 import nox
 
+if sys.platform == "win32":
+    sys.exit("Hallmark runs on Linux, macOS and WSL")
+
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "tests"]
 
 VENV = Path(".venv")
 VLLM = Path(".venv-vllm")
-BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+BIN = VENV / "bin"
 LOCK = Path("requirements.lock")
 PROJECT = nox.project.load_toml("pyproject.toml")
+WITHOUT_DEPENDENCIES = (PROJECT["tool"]["hallmark"]["weights"], *PROJECT["tool"]["hallmark"]["without-dependencies"])
 
 
 def prepare(session: nox.Session, *groups: str) -> None:
@@ -37,7 +41,7 @@ def prepare(session: nox.Session, *groups: str) -> None:
         pip = [python, "-m", "pip", "install", "--disable-pip-version-check"]
         if group == "run":
             session.run(*pip, "-c", str(LOCK), *PROJECT["project"]["dependencies"], external=True)
-            session.run(*pip, "--no-deps", PROJECT["tool"]["hallmark"]["weights"], external=True)
+            session.run(*pip, "--no-deps", *WITHOUT_DEPENDENCIES, external=True)
         else:
             session.run(*pip, "-c", str(LOCK), *nox.project.dependency_groups(PROJECT, group), external=True)
         stamp.write_text(wanted, encoding="utf-8")
@@ -208,4 +212,4 @@ def lock(session: nox.Session) -> None:
     pins = {re.sub(r"\+\S+$", "", line) for line in str(frozen).splitlines() if "==" in line}
     pins = {pin for pin in pins if not pin.startswith(("nvidia-", "triton==", "cuda-"))}
     text = "# The exact versions of what the stages run on, for pip's -c. Written by `nox -s lock`.\n"
-    LOCK.write_text(text + "\n".join(sorted({*pins, PROJECT["tool"]["hallmark"]["weights"]}, key=str.lower)) + "\n")
+    LOCK.write_text(text + "\n".join(sorted({*pins, *WITHOUT_DEPENDENCIES}, key=str.lower)) + "\n")

@@ -21,7 +21,7 @@ from stages.models.loading import load_tokenizer
 from stages.params.loader import load_params
 from stages.training.tuning import adapter_parameters, load_frozen, save_adapter
 from tests.test_params import problem
-from tests.test_sft import ANSWER, some_records
+from tests.test_sft import ANSWER, LAST_STEP_IS_PARTIAL, ONE_PASS, gradients_of_a_pass, some_records
 from tests.tiny import CHAT_TEMPLATE, make_tiny_base
 from tests.workspace import ROOT, change_params, make_tiny_workspace, make_workspace, report, run, stage
 
@@ -181,6 +181,37 @@ def test_what_is_read_off_a_pair_is_what_trls_own_head_reads_off(tmp_path: Path)
         gradients.append(model.get_decoder().layers[0].mlp.up_proj.weight.grad.clone())
     torch.testing.assert_close(*gradients)
     assert gradients[0].abs().sum() > 0
+
+
+@LAST_STEP_IS_PARTIAL
+def test_every_step_is_the_mean_over_its_pairs(
+    tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: int
+) -> None:
+    import datasets
+    import torch
+    from peft import PeftModel
+    from trl import DPOConfig
+
+    from stages.models.loading import load_base
+    from stages.training.pairs import PairTrainer
+
+    monkeypatch.chdir(tuned)
+    rows = [
+        {"prompt_ids": [1, *range(5, 9 + number)], "chosen_ids": [20 + number, 2], "rejected_ids": [30, 31 + number, 2]}
+        for number in range(records)
+    ]
+    frozen = load_base(BASE, dtype="float32", attention="eager", device="cpu")
+    trainer = PairTrainer(
+        model=PeftModel.from_pretrained(frozen, SFT_ADAPTER, is_trainable=True, local_files_only=True),
+        args=DPOConfig(output_dir=str(tmp_path), max_length=None, save_strategy="no", disable_tqdm=True, **ONE_PASS),
+        train_dataset=datasets.Dataset.from_list(rows),
+        processing_class=load_tokenizer(BASE),
+    )
+    steps = gradients_of_a_pass(trainer, halves=2)
+    assert len(steps) == 3
+    for taken, due in steps:
+        torch.testing.assert_close(taken, due, rtol=1e-4, atol=1e-6)
+        assert max(gradient.abs().max() for gradient in due.values()) > 1e-3
 
 
 def test_what_the_pairs_say_is_counted_pair_by_pair() -> None:

@@ -457,8 +457,53 @@ def test_an_ner_model_is_a_folder_with_safetensors(token_classifier: Path, tmp_p
 
 @pytest.mark.skipif(find_spec("gliner") is not None, reason="GLiNER is installed")
 def test_gliner_that_is_not_installed_is_one_clear_error(token_classifier: Path) -> None:
-    with pytest.raises(HallmarkError, match="GLiNER is not installed"):
+    with pytest.raises(HallmarkError, match="GLiNER is not installed") as caught:
         Masker(settings_with(ner={"engine": "gliner", "model": str(token_classifier)}))("hello")
+    packages = re.search("pip install --no-deps (.+?)`", str(caught.value))
+    assert packages
+    for place in ("params.yaml", "docs/choices.md"):
+        assert f"pip install --no-deps {packages[1]}`" in (ROOT / place).read_text(encoding="utf-8")
+    assert str(packages[1].split()).replace("'", '"') in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(find_spec("gliner") is None, reason="GLiNER is not installed")
+def test_gliner_reads_a_whole_model_and_nothing_else(token_classifier: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from gliner import GLiNER, GLiNERConfig
+    from transformers import AutoConfig
+
+    encoder = AutoConfig.from_pretrained(token_classifier)
+    config = GLiNERConfig(
+        model_name=str(token_classifier), encoder_config=encoder.to_dict(), hidden_size=8, max_len=64, max_width=1
+    )
+    folder, text = tmp_path / "whole", "the dog saw zorblat"
+    model = GLiNER.from_config(config, backbone_from_pretrained=False)
+    for parameter in model.parameters():  # every score is a half: every word is a name
+        parameter.data.zero_()
+    model.save_pretrained(folder, safe_serialization=True)
+    masked = Masker(settings_with(ner={"engine": "gliner", "model": str(folder)}))(text)
+    assert [(span.start, span.end, span.recognizer) for span in masked.spans] == [(0, 19, "GLiNERRecognizer")]
+
+    def problem(change: Any) -> str:
+        other = Path(shutil.copytree(folder, tmp_path / "other", dirs_exist_ok=True))
+        change(other)
+        with pytest.raises(HallmarkError) as caught:
+            Masker(settings_with(ner={"engine": "gliner", "model": str(other)}))(text)
+        return str(caught.value)
+
+    def name_code(other: Path) -> None:
+        values = json.loads((other / "gliner_config.json").read_text())
+        values["encoder_config"]["auto_map"] = {"AutoModel": "code.Model"}
+        (other / "gliner_config.json").write_text(json.dumps(values))
+
+    def as_published(other: Path) -> None:
+        values = json.loads((other / "gliner_config.json").read_text())
+        (other / "gliner_config.json").write_text(json.dumps(values | {"model_name": "some/encoder"}))
+        (other / "tokenizer_config.json").unlink()
+
+    assert "is no whole GLiNER model" in problem(as_published)
+    assert "names code to run (auto_map)" in problem(name_code)
 
 
 def test_no_network_is_asked(masker: Masker, monkeypatch: pytest.MonkeyPatch) -> None:

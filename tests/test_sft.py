@@ -189,11 +189,89 @@ def test_a_record_weighs_as_a_power_of_its_answer_s_length(tmp_path: Path, power
     due = sum(weight * mean for weight, mean in zip(weights, means, strict=True)) / sum(weights)
     trainer.length_power, trainer.mean_weight = power, sum(weights) / 2
     assert float(trainer.compute_loss(trainer.model, both).detach()) == pytest.approx(due, rel=1e-5)
-    trainer.args.gradient_accumulation_steps = 2
-    half = float(trainer.compute_loss(trainer.model, both, num_items_in_batch=500).detach())
+    half = float(trainer.compute_loss(trainer.model, both, num_items_in_batch=4).detach())
     assert half == pytest.approx(due / 2, rel=1e-5)
     again = CompletionTrainer(length_power=power, **options)
     assert again.mean_weight == pytest.approx(sum(weights) / 2)
+
+
+def gradients_of_a_pass(trainer: Any, halves: int = 1) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """For each step of a pass: the gradients that it takes, and those of the same records given in one batch.
+
+    `halves`: of how many texts a record is; a batch has the first of all its records, then the second of all.
+    """
+    import torch
+    from transformers import TrainerCallback
+
+    batches: list[Any] = []
+    found: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    read = trainer.get_batch_samples
+
+    def get_batch_samples(*arguments: Any) -> Any:
+        batches[:], items = read(*arguments)
+        return batches, items
+
+    def in_one() -> dict[str, Any]:
+        width = max(batch["input_ids"].shape[1] for batch in batches)
+        return {
+            name: torch.cat([
+                torch.nn.functional.pad(
+                    batch[name].chunk(halves)[half], (0, width - batch[name].shape[1]), value=-100 * (name == "labels")
+                )
+                for half in range(halves) for batch in batches
+            ])
+            for name in batches[0]
+        }  # fmt: skip
+
+    def gradients() -> dict[str, Any]:
+        return {name: one.grad.clone() for name, one in trainer.model.named_parameters() if one.requires_grad}
+
+    class Compare(TrainerCallback):
+        def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
+            taken = gradients()
+            trainer.model.zero_grad()
+            trainer.compute_loss(trainer.model, in_one()).backward()
+            found.append((taken, gradients()))
+
+    trainer.get_batch_samples = get_batch_samples
+    trainer.add_callback(Compare())
+    trainer.train()
+    return found
+
+
+# For TRL's arguments: with no step size, every step of a pass finds the same weights. 7 batches of 2 records are steps
+# of 3, 3 and 1, and the last has one record; 8 batches are steps of 3, 3 and 2, and the last of them has one record.
+ONE_PASS = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 3, "num_train_epochs": 1}
+ONE_PASS |= {"learning_rate": 0.0, "max_grad_norm": 0.0, "use_cpu": True, "bf16": False, "report_to": "none"}
+LAST_STEP_IS_PARTIAL = pytest.mark.parametrize("records", [13, 15])
+
+
+@LAST_STEP_IS_PARTIAL
+@pytest.mark.parametrize("power", [0, 0.5, 1])
+def test_every_step_is_the_mean_over_its_records(tmp_path: Path, power: float, records: int) -> None:
+    import datasets
+    import torch
+    from peft import LoraConfig
+    from trl import SFTConfig
+
+    from stages.models.loading import load_base, load_tokenizer
+    from stages.training.trainer import CompletionTrainer
+
+    folder = make_tiny_base(tmp_path / "tiny")
+    answers = [ANSWER | {"content": "yes " * (1 + number * number % 11)} for number in range(records)]
+    trainer = CompletionTrainer(
+        model=load_base(folder, dtype="float32", attention="eager", device="cpu"),
+        args=SFTConfig(output_dir=str(tmp_path), max_length=None, save_strategy="no", disable_tqdm=True, **ONE_PASS),
+        train_dataset=datasets.Dataset.from_list([{"prompt": [USER], "completion": [answer]} for answer in answers]),
+        processing_class=load_tokenizer(folder),
+        peft_config=LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM"),
+        length_power=power,
+    )
+    steps = gradients_of_a_pass(trainer)
+    assert len(steps) == 3
+    for taken, due in steps:
+        torch.testing.assert_close(taken, due, rtol=1e-4, atol=1e-6)
+        assert max(gradient.abs().max() for gradient in due.values()) > 1e-3
 
 
 def test_gradients_after_a_validation_are_those_before_it(tmp_path: Path) -> None:

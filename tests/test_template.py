@@ -296,7 +296,7 @@ def test_an_odd_name_is_refused_before_anything_is_written(tmp_path: Path, slug:
 
 
 def test_links_that_came_out_as_text_are_told_about(tmp_path: Path) -> None:
-    """What a zip download makes of them, and Windows without developer mode."""
+    """What a zip download makes of them, and git on Windows."""
     source = clean_copy(tmp_path / "source")
     for link in sorted((source / "template").rglob("*")):
         if link.is_symlink():

@@ -5,6 +5,7 @@ Import this module only where a text is analysed: Presidio and spaCy take second
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -25,6 +26,7 @@ from presidio_analyzer.context_aware_enhancers import ContextAwareEnhancer
 from presidio_analyzer.nlp_engine import NlpArtifacts, NoOpNlpEngine, SpacyNlpEngine
 
 from stages.core.errors import HallmarkError
+from stages.core.files import read_json
 from stages.privacy.addresses import addresses
 from stages.privacy.chat import chat
 from stages.privacy.names import names
@@ -39,6 +41,8 @@ NER_KINDS = {
     "FAC": "LOCATION",
     "NORP": "NRP",
 }
+# GLiNER 0.2.29 asks for a transformers below 5.17, but runs on the lock's all the same (docs/choices.md).
+GLINER = ("gliner==0.2.29", "sentencepiece==0.2.3")
 OTHER_LABELS = {"PER": "PERSON", "MISC": "MISC", "ORGANIZATION": "ORGANIZATION", "LOCATION": "LOCATION"}
 
 
@@ -175,7 +179,7 @@ class Analyzer:
                 model_name=folder, supported_language=language, device="cpu", text_chunker=chunker
             )
         else:
-            recognizer = presidio.GLiNERRecognizer(model_name=folder, supported_language=language, map_location="cpu")
+            recognizer = _gliner(folder, language)
         return BatchAnalyzerEngine(self._engine([recognizer]))
 
     def rules(self, text: str) -> list[Found]:
@@ -205,11 +209,33 @@ def _model_folder(model: str, engine: str) -> str:
             f"'{model}' holds no model.safetensors", **place, remedy="take a model in that format: others can run code"
         )
     if engine == "gliner" and find_spec("gliner") is None:
+        # A plain `pip install gliner` would put an older transformers in place of the lock's.
         raise HallmarkError(
             "GLiNER is not installed", file="params.yaml", field="mask.ner.engine",
-            remedy="add gliner to the dependencies in pyproject.toml and run `nox -s lock`, or try `pip install gliner`",
+            remedy=f"`pip install --no-deps {' '.join(GLINER)}`, or name both in without-dependencies in pyproject.toml",
         )  # fmt: skip
     return str(folder)
+
+
+def _gliner(folder: str, language: str) -> EntityRecognizer:
+    """Presidio's recognizer around the GLiNER model in `folder`, which must be whole: models are published without the
+    tokenizer and the config of their encoder, and GLiNER would fetch both from the hub, of no fixed commit.
+    """
+    place: dict[str, Any] = {"file": "params.yaml", "field": "mask.ner.model"}
+    for config in Path(folder).glob("*config.json"):
+        if "auto_map" in json.dumps(read_json(config)):  # code beside the weights, which GLiNER 0.2.29 runs unasked
+            raise HallmarkError(f"'{config}' names code to run (auto_map)", **place, remedy="take a model without it")
+    try:
+        return presidio.GLiNERRecognizer(
+            model_name=folder, supported_language=language, map_location="cpu", local_files_only=True
+        )
+    except OSError as error:
+        whole = f"`GLiNER.from_pretrained(NAME, revision=COMMIT).save_pretrained('{folder}', safe_serialization=True)`"
+        raise HallmarkError(
+            f"'{folder}' is no whole GLiNER model: {str(error).splitlines()[0]}",
+            **place,
+            remedy=f"write it in Python, with the tokenizer and the config of its encoder: {whole}",
+        ) from None
 
 
 def _found(result: RecognizerResult) -> Found:

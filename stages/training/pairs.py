@@ -24,6 +24,9 @@ from stages.training.tuning import adapter_parameters
 class PairTrainer(DPOTrainer):
     """A `DPOTrainer` over a model that has an adapter already."""
 
+    # By `compute_loss`. TRL 1.16 leaves it to transformers, for which a batch of few pairs weighs as much as a full one.
+    loss_is_scaled_for_ga = True
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         model: Any = self.model
@@ -38,10 +41,18 @@ class PairTrainer(DPOTrainer):
         """The pairs are tokens already, as their lengths were checked; TRL would make them anew from messages."""
         return dataset
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
-        """TRL's loss. PEFT would cast every input to fp32, the adapters' type, only for autocast to cast it back."""
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """TRL's loss, the mean over the batch's pairs; this batch's share of the whole step's with `num_items_in_batch`."""
+        # PEFT would cast every input to fp32, the adapters' type, only for autocast to cast it back.
         with disable_input_dtype_casting(model, active=self.args.bf16):
-            return super().compute_loss(model, inputs, *args, **options)
+            loss = super().compute_loss(model, inputs, return_outputs)
+        return loss if num_items_in_batch is None else loss * (len(inputs["input_ids"]) / num_items_in_batch)
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> int:
+        """The texts of a step, two a pair: the last step of a pass may have fewer batches, and a smaller one among them."""
+        return sum(len(batch["input_ids"]) for batch in batch_samples)
 
     def differences(self) -> torch.Tensor:
         """How much likelier the model finds the answer than the worse one, in nats, for each pair of validation."""

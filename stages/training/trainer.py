@@ -42,7 +42,7 @@ class CompletionTrainer(SFTTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The loss in nats a completion token, weighted; over the whole step where `num_items_in_batch` is given.
+        """The loss in nats a completion token, weighted; this batch's share of the whole step's with `num_items_in_batch`.
 
         Of several processes each gives its share of the step's loss times their number: DDP and FSDP average gradients.
         """
@@ -59,8 +59,20 @@ class CompletionTrainer(SFTTrainer):
             return share * self.processes if self.processes > 1 else share
         lengths = predicted.sum(dim=1, keepdim=True).clamp(min=1)
         weights = (predicted * lengths.to(losses.dtype) ** (self.length_power - 1))[predicted]
-        steps = self.args.gradient_accumulation_steps if num_items_in_batch is not None else 1
-        return (losses * weights).sum() / (self.mean_weight * len(labels) * steps)
+        records = len(labels) if num_items_in_batch is None else num_items_in_batch / self.processes
+        return (losses * weights).sum() / (self.mean_weight * records)
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
+        """What a step's loss is the mean over: its completion tokens where tokens weigh alike, or else its records.
+
+        The last step of a pass may have fewer batches, and a smaller one among them: it is as much a mean as the others.
+        """
+        if self.length_power == 1:
+            return super()._get_num_items_in_batch(batch_samples, device)
+        records = sum(len(batch["labels"]) for batch in batch_samples)
+        if self.processes > 1:
+            records = int(self.accelerator.gather(torch.tensor(records, device=device)).sum())
+        return records
 
     def _token_losses(self, model: Any, *, input_ids: Any, attention_mask: Any, labels: Any) -> torch.Tensor:
         """The loss of every completion token of the batch, one after the other."""

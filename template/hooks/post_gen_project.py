@@ -47,8 +47,8 @@ def changed(params: str, changes: str) -> str:
 
 if not Path("stages").is_dir() or not CHOICES.is_dir():
     sys.exit(
-        "the template's links came out as text files: a zip download, or Windows without links. "
-        "Clone with git (on Windows: `git -c core.symlinks=true clone`, in developer mode)"
+        "the template's links came out as text files: a zip download, or Windows. "
+        "Clone with git, on Linux, macOS or WSL"
     )
 params = Path("params.yaml").read_text(encoding="utf-8")
 kind = CHOICES / "kinds" / KIND
