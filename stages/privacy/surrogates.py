@@ -10,28 +10,16 @@ from functools import cache
 from typing import Any
 
 from stages.core.errors import HallmarkError
+from stages.privacy.kinds import short
 from stages.privacy.lexicon import fold
 from stages.privacy.patterns import RESERVED_CARDS, iban_ok
 
-SHORT = {
-    "EMAIL_ADDRESS": "EMAIL",
-    "PHONE_NUMBER": "PHONE",
-    "STREET_ADDRESS": "ADDRESS",
-    "CREDIT_CARD": "CARD",
-    "IBAN_CODE": "IBAN",
-    "US_SSN": "SSN",
-    "IP_ADDRESS": "IP",
-    "MAC_ADDRESS": "MAC",
-    "ZIP_CODE": "ZIP",
-    "DATE_OF_BIRTH": "BIRTH_DATE",
-    "DATE_TIME": "DATE",
-}
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_[1-9]\d{0,6}>")
 
 
 def placeholder(kind: str, number: int) -> str:
     """`<EMAIL_1>` for the first e-mail address of a record."""
-    return f"<{SHORT.get(kind, kind)}_{number}>"
+    return f"<{short(kind)}_{number}>"
 
 
 def canonical(value: str) -> str:
@@ -128,4 +116,4 @@ def surrogate(kind: str, seed: bytes, language: str = "en") -> str:
             return f"19{50 + number % 50}-{number // 50 % 12 + 1:02d}-{number // 600 % 28 + 1:02d}"
         case "USERNAME":
             return f"user{number % 10**6}"
-    return f"{SHORT.get(kind, kind).lower()}-{number % 10**8:08d}"
+    return f"{short(kind).lower()}-{number % 10**8:08d}"
