@@ -12,9 +12,11 @@ from ruamel.yaml import YAML
 
 from stages.core.errors import HallmarkError
 from stages.params.loader import load_params
+from stages.privacy.kinds import KINDS
+from stages.privacy.params import Mask
 from stages.tools import propose
 from stages.tools.infer import infer, schema_of
-from stages.tools.profile import Column, guess
+from stages.tools.profile import IDENTITY, Column, guess
 from tests.workspace import ROOT, make_workspace, stage
 
 REAL = ROOT.parent / "shared/realdata"
@@ -149,6 +151,18 @@ def test_identity_columns_by_their_values(tmp_path: Path) -> None:
     found = proposed(write(tmp_path, rows))
     assert found["mask"]["identity_columns"] == {"ref": "EMAIL_ADDRESS"}
     assert found["data"]["target"] == "label"
+
+
+def test_identity_columns_by_their_names_have_kinds_that_the_masker_knows(tmp_path: Path) -> None:
+    assert set(IDENTITY) <= set(KINDS)
+    rows = [
+        {"date_of_birth": f"3 May 19{n + 50}", "dob": "1.2.1990", "text": f"text {n}", "label": "ab"[n % 2]}
+        for n in range(40)
+    ]
+    identity = proposed(write(tmp_path, rows))["mask"]["identity_columns"]
+    assert identity == {"date_of_birth": "DATE_OF_BIRTH", "dob": "DATE_OF_BIRTH"}
+    block = load_params(PARAMS).mask.model_dump()
+    assert Mask.model_validate(block | {"identity_columns": identity}).identity_columns == identity
 
 
 def test_tool_calls(tmp_path: Path) -> None:
