@@ -92,7 +92,7 @@ def test_every_line_that_is_not_proposed_stays_as_it_was(tmp_path: Path) -> None
     before = (ROOT / "params.yaml").read_text(encoding="utf-8")
     (workspace / "params.yaml").write_text(before, encoding="utf-8")
     write(workspace / "data", [{"id": f"r{n}", "text": f"text {n}", "label": "ab"[n % 2]} for n in range(40)])
-    stage(workspace, "propose", "data/rows.jsonl", "--write")
+    stage(workspace, "tools.propose", "data/rows.jsonl", "--write")
     after = (workspace / "params.yaml").read_text(encoding="utf-8")
     changed = {match[1] for line in after.splitlines() if line not in before and (match := re.match(r" *(\w+):", line))}
     assert changed <= {"path", "id", "group", "input", "target", "tags", "kind", "system_prompt", "refusal", "spans",
@@ -103,7 +103,7 @@ def test_the_facts_of_the_sample_go_with_it(tmp_path: Path) -> None:
     """They are an error for another kind, and for other replies they find nothing."""
     workspace = make_workspace(tmp_path, {"task.kind": "text", "eval.facts": {"order": r"A-\d{4}"}})
     write(workspace / "data", [{"id": f"r{n}", "text": f"text {n}", "label": "ab"[n % 2]} for n in range(40)])
-    stage(workspace, "propose", "data/rows.jsonl", "--write")
+    stage(workspace, "tools.propose", "data/rows.jsonl", "--write")
     params = load_params(workspace / "params.yaml")
     assert (params.task.kind, params.eval.facts) == ("classification", {})
 
@@ -117,9 +117,9 @@ def test_what_it_writes_is_what_the_pipeline_reads(tmp_path: Path) -> None:
     ]  # fmt: skip
     write(workspace / "data", rows)
     before = (workspace / "params.yaml").read_text(encoding="utf-8")
-    stage(workspace, "propose", "data/rows.jsonl")
+    stage(workspace, "tools.propose", "data/rows.jsonl")
     assert (workspace / "params.yaml").read_text(encoding="utf-8") == before
-    said = stage(workspace, "propose", "data/rows.jsonl", "--write").stdout
+    said = stage(workspace, "tools.propose", "data/rows.jsonl", "--write").stdout
     assert "no column says which rows belong together" in said
     params = load_params(workspace / "params.yaml")
     assert params.task.kind == "classification"
@@ -222,7 +222,7 @@ def test_a_dataset_in_parts_says_which_to_name(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_read_ends_in_one_clear_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "rows.jsonl").write_text(text, encoding="utf-8")
-    result = stage(ROOT, "propose", str(tmp_path / "rows.jsonl"), check=False)
+    result = stage(ROOT, "tools.propose", str(tmp_path / "rows.jsonl"), check=False)
     assert result.returncode == 1
     assert "remedy:" in result.stderr
     assert "Traceback" not in result.stderr
