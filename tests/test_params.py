@@ -92,6 +92,32 @@ def test_a_missing_commit_says_how_to_pin(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("change", "field", "near"),
+    [
+        ({"mask.identity_columns": {"born": "BIRTH_DATE"}}, "mask.identity_columns.born", "DATE_OF_BIRTH"),
+        ({"mask.actions": {"EMAIL": "keep"}}, "mask.actions.EMAIL", "EMAIL_ADDRESS"),
+        ({"mask.actions": {"BADGES": "keep"}, "mask.patterns": [{"kind": "BADGE", "regex": "B-1"}]},
+         "mask.actions.BADGES", "BADGE"),
+    ],
+)  # fmt: skip
+def test_a_kind_that_no_one_finds_is_an_error_with_a_near_one(
+    tmp_path: Path, change: dict[str, Any], field: str, near: str
+) -> None:
+    text = problem(tmp_path, change)
+    assert f"{field}: there is no kind" in text
+    assert f"did you mean {near}?" in text
+
+
+def test_a_kind_of_ones_own_is_one_with_a_pattern(tmp_path: Path) -> None:
+    own = {
+        "mask.patterns": [{"kind": "BADGE", "regex": "B-1"}],
+        "mask.identity_columns": {"badge": "BADGE"},
+        "mask.actions": {"BADGE": "keep", "PERSON": "keep"},
+    }
+    assert load_params(write(tmp_path, own)).mask.actions["BADGE"] == "keep"
+
+
 def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
     file = write(tmp_path, {})
     text = re.sub(r"learning_rate: \S+", "learning_rate: 2e-4", file.read_text(encoding="utf-8"))

@@ -12,9 +12,11 @@ from ruamel.yaml import YAML
 
 from stages.core.errors import HallmarkError
 from stages.params.loader import load_params
+from stages.privacy.kinds import KINDS
+from stages.privacy.params import Mask
 from stages.tools import propose
 from stages.tools.infer import infer, schema_of
-from stages.tools.profile import Column, guess
+from stages.tools.profile import IDENTITY, Column, guess
 from tests.workspace import ROOT, make_workspace, stage
 
 REAL = ROOT.parent / "shared/realdata"
@@ -90,7 +92,7 @@ def test_every_line_that_is_not_proposed_stays_as_it_was(tmp_path: Path) -> None
     before = (ROOT / "params.yaml").read_text(encoding="utf-8")
     (workspace / "params.yaml").write_text(before, encoding="utf-8")
     write(workspace / "data", [{"id": f"r{n}", "text": f"text {n}", "label": "ab"[n % 2]} for n in range(40)])
-    stage(workspace, "propose", "data/rows.jsonl", "--write")
+    stage(workspace, "tools.propose", "data/rows.jsonl", "--write")
     after = (workspace / "params.yaml").read_text(encoding="utf-8")
     changed = {match[1] for line in after.splitlines() if line not in before and (match := re.match(r" *(\w+):", line))}
     assert changed <= {"path", "id", "group", "input", "target", "tags", "kind", "system_prompt", "refusal", "spans",
@@ -101,7 +103,7 @@ def test_the_facts_of_the_sample_go_with_it(tmp_path: Path) -> None:
     """They are an error for another kind, and for other replies they find nothing."""
     workspace = make_workspace(tmp_path, {"task.kind": "text", "eval.facts": {"order": r"A-\d{4}"}})
     write(workspace / "data", [{"id": f"r{n}", "text": f"text {n}", "label": "ab"[n % 2]} for n in range(40)])
-    stage(workspace, "propose", "data/rows.jsonl", "--write")
+    stage(workspace, "tools.propose", "data/rows.jsonl", "--write")
     params = load_params(workspace / "params.yaml")
     assert (params.task.kind, params.eval.facts) == ("classification", {})
 
@@ -115,9 +117,9 @@ def test_what_it_writes_is_what_the_pipeline_reads(tmp_path: Path) -> None:
     ]  # fmt: skip
     write(workspace / "data", rows)
     before = (workspace / "params.yaml").read_text(encoding="utf-8")
-    stage(workspace, "propose", "data/rows.jsonl")
+    stage(workspace, "tools.propose", "data/rows.jsonl")
     assert (workspace / "params.yaml").read_text(encoding="utf-8") == before
-    said = stage(workspace, "propose", "data/rows.jsonl", "--write").stdout
+    said = stage(workspace, "tools.propose", "data/rows.jsonl", "--write").stdout
     assert "no column says which rows belong together" in said
     params = load_params(workspace / "params.yaml")
     assert params.task.kind == "classification"
@@ -149,6 +151,18 @@ def test_identity_columns_by_their_values(tmp_path: Path) -> None:
     found = proposed(write(tmp_path, rows))
     assert found["mask"]["identity_columns"] == {"ref": "EMAIL_ADDRESS"}
     assert found["data"]["target"] == "label"
+
+
+def test_identity_columns_by_their_names_have_kinds_that_the_masker_knows(tmp_path: Path) -> None:
+    assert set(IDENTITY) <= set(KINDS)
+    rows = [
+        {"date_of_birth": f"3 May 19{n + 50}", "dob": "1.2.1990", "text": f"text {n}", "label": "ab"[n % 2]}
+        for n in range(40)
+    ]
+    identity = proposed(write(tmp_path, rows))["mask"]["identity_columns"]
+    assert identity == {"date_of_birth": "DATE_OF_BIRTH", "dob": "DATE_OF_BIRTH"}
+    block = load_params(PARAMS).mask.model_dump()
+    assert Mask.model_validate(block | {"identity_columns": identity}).identity_columns == identity
 
 
 def test_tool_calls(tmp_path: Path) -> None:
@@ -208,7 +222,7 @@ def test_a_dataset_in_parts_says_which_to_name(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_read_ends_in_one_clear_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "rows.jsonl").write_text(text, encoding="utf-8")
-    result = stage(ROOT, "propose", str(tmp_path / "rows.jsonl"), check=False)
+    result = stage(ROOT, "tools.propose", str(tmp_path / "rows.jsonl"), check=False)
     assert result.returncode == 1
     assert "remedy:" in result.stderr
     assert "Traceback" not in result.stderr

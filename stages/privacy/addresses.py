@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from stages.privacy.lexicon import countries, fold, is_common, towns
+from stages.privacy.lexicon import countries, fold, is_common, towns, word_list
 from stages.privacy.rules import Found
 
 _UP = r"[^\W\d_a-zà-öø-ÿ]"
@@ -22,10 +22,11 @@ _AFTER = (  # separate street words that come last
     r"utca|útja|út|u|tér|tere|körút|köz|sor|tee|tänav|mnt|pst|gatv[eė]|iela|sokak|caddesi|allé|vej|gade|plads|vei|veg|gate|plass|"
     r"terrasse|väg|gata|gränd|katu|tie|polku|kuja|laan|weg|straat|plein|gracht|straße|strasse|platz|allee|gasse|ring|damm|chaussee)\b\.?"
 )
-_AFTER_NAME = (  # words of other use too: only after a capital
-    r"(?:Drive|Dr|Court|Ct|Place|Pl|Square|Sq|Terrace|Terr?|Way|Circle|Cir|Close|Trail|Trl|Loop|Row|Walk|Grove|Hills?|Gardens?|Park|Ridge|"
-    r"View|Crossing|Route|Heights|Estates?|Villas?|Station|Point|Path|Pass|Green|Rise|End)\b\.?"
+_NAMED_WORDS = (  # words of other use too: only after a capital
+    r"Drive|Dr|Court|Ct|Place|Pl|Square|Sq|Terrace|Terr?|Way|Circle|Cir|Close|Trail|Trl|Loop|Row|Walk|Grove|Hills?|Gardens?|Park|Ridge|"
+    r"View|Crossing|Route|Heights|Estates?|Villas?|Station|Point|Path|Pass|Green|Rise|End"
 )
+_AFTER_NAME = rf"(?:{_NAMED_WORDS})\b\.?"
 _BEFORE = (  # street words that come first
     r"(?:rue|avenue|av|ave|boulevard|bd|bld|all[ée]e|chemin|impasse|sentier|faubourg|via|viale|piazza|"
     r"piazzetta|corso|vicolo|largo|lungomare|contrada|strada|calle|avenida|avda|plaza|paseo|carretera|ctra|camino|ronda|travesía|pasaje|"
@@ -48,10 +49,10 @@ _CORES = [
     ),
     re.compile(rf"(?<![\w.,-])(?:{_NO},?[ ]){{1,2}}(?:[NSEW]{{1,2}}\.?[ ])?{_WORDS}[ ](?:{_AFTER_NAME})(?![\w-])"),
     re.compile(
-        rf"(?<![\w.,-])(?:{_NO},?[ ])(?:[a-z'-]+[ ]){{1,3}}(?:{_AFTER_NAME.lower()})(?=[ ]?(?:,|\n|apt|suite|$))"
+        rf"(?<![\w.,-])(?:{_NO},?[ ])(?:[a-z'-]+[ ]){{1,3}}(?:(?:{_NAMED_WORDS.lower()})\b\.?)(?=[ ]?(?:,|\n|apt|suite|$))"
     ),
     re.compile(
-        rf"(?<![\w.,-])(?:{_NO},?[ ])(?:[A-Z'-]+[ ]){{1,3}}(?:{_AFTER_NAME.upper().replace('(?:', '(?:').replace(chr(92) + 'B', chr(92) + 'b')})(?=[ ]?(?:,|\n|APT|SUITE|$))"
+        rf"(?<![\w.,-])(?:{_NO},?[ ])(?:[A-Z'-]+[ ]){{1,3}}(?:(?:{_NAMED_WORDS.upper()})\b\.?)(?=[ ]?(?:,|\n|APT|SUITE|$))"
     ),
     re.compile(rf"(?<![\w.])(?:{_WORDS})[ ](?:{_AFTER_NAME})[ ]{_NO}(?![\w-])\.?"),
     re.compile(rf"(?<![\w.])(?:{_WORDS})[ ](?i:{_AFTER})[ ]{_NO}(?![\w-])\.?"),
@@ -112,31 +113,8 @@ _INTERSECTION = re.compile(
 _CITY = re.compile(rf"(?:{_UP}[\w'’.-]*|[a-zà-ÿ][\w'’-]+)(?:[ -](?:{_UP}[\w'’.()-]*|[a-zà-ÿ][\w'’-]*|\(\w+\))){{0,3}}")
 _STATE = re.compile(r"(?:[A-Z]{1,3}|nan)\b(?![.'’-])")
 _LOWER_CITY = re.compile(r"(?:[^\W\d_]+[ ]){1,4}?(?=[^\W\d_]+(?:[ \n.,]|$))")
-_STOP = frozenset(
-    [
-        "please",
-        "thanks",
-        "thank",
-        "regards",
-        "call",
-        "phone",
-        "tel",
-        "mobile",
-        "fax",
-        "email",
-        "e-mail",
-        "desk",
-        "for",
-        "in",
-        "and",
-        "or",
-        "but",
-        "i",
-        "the",
-        "after",
-        "before",
-    ]
-)
+_ENDS = word_list("words/address_ends.txt")
+_PARTICLES = word_list("words/town_particles.txt")
 
 
 def addresses(text: str) -> Iterator[Found]:
@@ -164,7 +142,7 @@ def addresses(text: str) -> Iterator[Found]:
 _CUE_WORDS = re.compile(r"\b(?:at|on|in|to|is|of|are|address|addresses|near|between)\b:?\s+|:\s+", re.IGNORECASE)
 _PRODUCTS = re.compile(
     r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w*\b|\b(?:version|model|order|invoice|ticket|page|step|chapter|section|part|"
-    r"item|article|windows|error|code|number|line|room|gate|level|no|nr|ref|case|day|week|week|year|size|channel|port|platform|about|under|over|"
+    r"item|article|windows|error|code|number|line|room|gate|level|no|nr|ref|case|day|week|year|size|channel|port|platform|about|under|over|"
     r"than|least|most|only|all|eur|usd|gbp|chf|euros?|dollars?|pounds?|percent|cents?|pieces?|units?|these|those|first|next|last)\b",
     re.IGNORECASE,
 )
@@ -300,7 +278,7 @@ def _country(text: str, at: int) -> int | None:
 
 def _may_be_city(text: str, at: int, here: int, city: re.Match[str], broke: bool) -> bool:
     first = fold(city[0].split()[0].rstrip("."))
-    if first in _STOP or text[city.end() : city.end() + 1] == ":":
+    if first in _ENDS or text[city.end() : city.end() + 1] == ":":
         return False
     if city[0][0].islower():  # all lower case: only after a comma or on a line of its own, before a postcode or the end
         return (broke or "," in text[at:here]) and text[max(0, at - 20) : at].islower()
@@ -315,34 +293,7 @@ def _city_end(text: str, start: int, end: int) -> int:
         plain = fold(word[0].strip(".,()"))
         if at > start and text[at - 1] == "." and at - start > 4:
             break
-        if plain in _STOP or (
-            not lower
-            and word[0][0].islower()
-            and plain
-            not in (
-                "de",
-                "del",
-                "la",
-                "le",
-                "nad",
-                "na",
-                "am",
-                "an",
-                "der",
-                "do",
-                "da",
-                "of",
-                "upon",
-                "sur",
-                "en",
-                "di",
-                "los",
-                "las",
-                "el",
-                "van",
-                "den",
-            )
-        ):
+        if plain in _ENDS or (not lower and word[0][0].islower() and plain not in _PARTICLES):
             break
         at = start + word.end()
     if at and text[at - 1 : at] == "." and at > start:

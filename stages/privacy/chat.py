@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from stages.privacy.known import near
-from stages.privacy.lexicon import first_names, fold, is_given_name, is_stop, is_word, last_names, places
+from stages.privacy.lexicon import first_names, fold, is_given_name, is_stop, is_word, last_names, places, word_list
 from stages.privacy.rules import Found
 
 LONGEST = 200  # characters of a line that can be chat
@@ -22,451 +22,11 @@ _ACCOUNT = re.compile(
     r"^(?:ac|acc|acct|ac+o?u?n?t|a/c|accno|acno|id|userid|customerid|policy|membership|reference|registration|licen[cs]e|ssn|social)$"
 )
 _NAME = re.compile(r"^(?:n[ae]me|nam|names|myname|username|myself|mynam)$")
-_THINGS = frozenset(
-    [
-        "company",
-        "companys",
-        "companies",
-        "organization",
-        "organisation",
-        "business",
-        "firm",
-        "shop",
-        "model",
-        "item",
-        "product",
-        "software",
-        "app",
-        "application",
-        "brand",
-        "file",
-    ]
-)
-_FILLER = frozenset(
-    [
-        "is",
-        "are",
-        "was",
-        "the",
-        "my",
-        "and",
-        "my",
-        "its",
-        "it's",
-        "it",
-        "no",
-        "number",
-        "numbers",
-        "numbr",
-        "num",
-        "nos",
-        "code",
-        "digits",
-        "digit",
-        "last",
-        "four",
-        "4",
-        "as",
-        "for",
-        "to",
-        "of",
-        "with",
-        "a",
-        "an",
-        "sir",
-        "ok",
-        "okay",
-        "okaymy",
-        "sure",
-        "yes",
-        "yeah",
-        "yep",
-        "hi",
-        "hello",
-        "hai",
-        "hey",
-        "well",
-        "so",
-        "here",
-        "be",
-        "also",
-        "please",
-        "mam",
-        "ma'am",
-        "madam",
-        "company",
-        "organization",
-        "user",
-        "full",
-        "first",
-        "new",
-        "old",
-        "our",
-        "your",
-        "i",
-        "am",
-        "im",
-        "i'm",
-        "this",
-        "that",
-        "your's",
-        "mine",
-        "will",
-        "ur",
-        "name",
-        "account",
-        "password",
-        "pasword",
-    ]
-)
-_MONEY = frozenset(
-    [
-        "dollar",
-        "dollars",
-        "dollors",
-        "doller",
-        "dollers",
-        "usd",
-        "ust",
-        "us",
-        "inr",
-        "rs",
-        "rupee",
-        "rupees",
-        "euro",
-        "euros",
-        "eur",
-        "pound",
-        "pounds",
-        "gbp",
-        "cent",
-        "cents",
-        "k",
-        "cost",
-        "costs",
-        "price",
-        "prices",
-        "priced",
-        "amount",
-        "amounts",
-        "total",
-        "toal",
-        "totally",
-        "sum",
-        "expense",
-        "expenses",
-        "expence",
-        "spent",
-        "spend",
-        "charge",
-        "charges",
-        "bill",
-        "bills",
-        "paid",
-        "pay",
-        "payment",
-        "cash",
-        "rate",
-        "fare",
-        "fares",
-        "budget",
-        "salary",
-        "worth",
-        "flight",
-        "flights",
-        "hotel",
-        "hotels",
-        "food",
-        "foods",
-        "travel",
-        "travels",
-        "meal",
-        "meals",
-        "taxi",
-        "cab",
-        "fuel",
-        "gas",
-        "petrol",
-        "rent",
-        "room",
-        "rooms",
-        "ticket",
-        "tickets",
-        "lunch",
-        "dinner",
-        "breakfast",
-        "snacks",
-        "airfare",
-        "trip",
-        "transport",
-        "accommodation",
-        "pizza",
-        "drinks",
-        "drink",
-        "coffee",
-        "nos",
-        "no's",
-        "units",
-        "unit",
-        "pieces",
-        "piece",
-        "pcs",
-        "qty",
-        "quantity",
-        "quantities",
-        "keyboard",
-        "keyboards",
-        "piano",
-        "guitar",
-        "guitars",
-        "drums",
-        "item",
-        "items",
-        "copies",
-        "copy",
-        "sets",
-        "set",
-        "boxes",
-        "box",
-        "numbers",
-        "minutes",
-        "minute",
-        "hours",
-        "hour",
-        "days",
-        "day",
-        "weeks",
-        "week",
-        "months",
-        "month",
-        "years",
-        "year",
-        "people",
-        "persons",
-        "percent",
-        "miles",
-        "km",
-        "kms",
-        "kg",
-        "grams",
-        "model",
-        "models",
-        "version",
-        "windows",
-        "office",
-        "error",
-        "step",
-        "room",
-        "order",
-        "orders",
-        "instrument",
-        "instruments",
-        "cooldrinks",
-        "need",
-        "want",
-    ]
-)
-_CHAT = [
-    "hi",
-    "hii",
-    "hiii",
-    "hello",
-    "helo",
-    "hellow",
-    "hai",
-    "haii",
-    "hey",
-    "heya",
-    "heyy",
-    "hola",
-    "namaste",
-    "gm",
-    "gn",
-    "ok",
-    "okay",
-    "okey",
-    "okk",
-    "okie",
-    "okays",
-    "k",
-    "kk",
-    "yes",
-    "yeah",
-    "yep",
-    "yup",
-    "yea",
-    "ya",
-    "yess",
-    "no",
-    "nope",
-    "nah",
-    "nop",
-    "thanks",
-    "thank",
-    "thankyou",
-    "thankyu",
-    "thnks",
-    "thx",
-    "tq",
-    "ty",
-    "tnx",
-    "welcome",
-    "wc",
-    "please",
-    "plz",
-    "pls",
-    "sorry",
-    "sry",
-    "bye",
-    "byee",
-    "goodbye",
-    "goodmorning",
-    "morning",
-    "evening",
-    "afternoon",
-    "good",
-    "great",
-    "nice",
-    "cool",
-    "awesome",
-    "fine",
-    "super",
-    "perfect",
-    "excellent",
-    "wow",
-    "sure",
-    "alright",
-    "right",
-    "correct",
-    "wait",
-    "waiting",
-    "done",
-    "nothing",
-    "none",
-    "nil",
-    "na",
-    "help",
-    "need",
-    "password",
-    "pasword",
-    "account",
-    "name",
-    "number",
-    "company",
-    "email",
-    "sir",
-    "mam",
-    "maam",
-    "madam",
-    "bro",
-    "dear",
-    "support",
-    "cancel",
-    "stop",
-    "exit",
-    "quit",
-    "end",
-    "continue",
-    "agree",
-    "decline",
-    "refund",
-    "reset",
-    "login",
-    "logout",
-    "signin",
-    "signup",
-    "cant",
-    "dont",
-    "wont",
-    "im",
-    "ive",
-    "its",
-    "whats",
-    "thats",
-    "isnt",
-    "didnt",
-    "doesnt",
-    "iam",
-    "idk",
-    "lol",
-    "haha",
-    "hmm",
-    "hmmm",
-    "oh",
-    "ohh",
-    "ah",
-    "aha",
-    "uh",
-    "um",
-    "hm",
-    "asap",
-    "fyi",
-    "btw",
-    "omg",
-    "wtf",
-    "gmail",
-    "yahoo",
-    "hotmail",
-    "outlook",
-    "facebook",
-    "twitter",
-    "instagram",
-    "whatsapp",
-    "youtube",
-    "google",
-    "wifi",
-    "keyboard",
-    "laptop",
-    "computer",
-    "yamaha",
-    "casio",
-    "roland",
-    "windows",
-    "microsoft",
-    "adobe",
-    "android",
-    "iphone",
-    "internet",
-    "online",
-    "offline",
-    "software",
-    "hardware",
-    "reimbursement",
-    "reimburse",
-    "expense",
-    "expenses",
-    "flight",
-    "hotel",
-    "food",
-    "travel",
-    "dollars",
-    "dollar",
-    "usd",
-    "rupees",
-    "psrew",
-    "psre",
-    "keyboards",
-    "instrument",
-    "musical",
-    "piano",
-    "guitar",
-    "order",
-    "quantity",
-    "model",
-    "item",
-    "details",
-    "info",
-    "information",
-    "ltd",
-    "pvt",
-    "limited",
-    "inc",
-    "corp",
-    "private",
-    "pvtltd",
-]
-_CHAT_SET = frozenset(_CHAT)
-_CHAT_LONG = tuple(word for word in _CHAT if len(word) > 4)
+_CHAT = word_list("words/chat.txt")
+_LONG_CHAT = [word for word in sorted(_CHAT) if len(word) > 4]
+_FILLERS = word_list("words/chat_fillers.txt")
+_AMOUNTS = word_list("words/chat_amounts.txt")
+_THINGS = word_list("words/chat_things.txt")
 
 
 def chat(text: str) -> Iterator[Found]:
@@ -483,13 +43,13 @@ def chat(text: str) -> Iterator[Found]:
 
 def _line(tokens: list[tuple[int, int, str]]) -> Iterator[Found]:
     words = [fold(token) for _, _, token in tokens]
-    money = any(word in _MONEY for word in words)
+    money = any(word in _AMOUNTS for word in words)
     role = ""  # what the last cue asked for
     at = 0
     while at < len(words):
         word = words[at]
         if _SECRET.match(word) or (word == "pass" and at + 1 < len(words)):
-            role, _secrets = "SECRET", True
+            role = "SECRET"
         elif _ACCOUNT.match(word) and not (word == "id" and len(words) > 6):
             role = "ACCOUNT"
         elif _NAME.match(word) and not _THINGS.intersection(words[max(0, at - 2) : at] + words[at + 1 : at + 4]):
@@ -500,7 +60,7 @@ def _line(tokens: list[tuple[int, int, str]]) -> Iterator[Found]:
         ):
             at += words[at : at + 2] in (["i", "am"], ["this", "is"])
             role = "PERSON?"
-        elif word in _FILLER and not (role == "SECRET" and word.isdigit()):
+        elif word in _FILLERS and not (role == "SECRET" and word.isdigit()):
             pass
         elif role:
             stop = _value_end(words, at, role)
@@ -521,7 +81,7 @@ def _line(tokens: list[tuple[int, int, str]]) -> Iterator[Found]:
 
 def _pair(tokens: list[tuple[int, int, str]], words: list[str]) -> Iterator[Found]:
     """ "john 4494", "rosy and 9715": a name and its number."""
-    names = [i for i, word in enumerate(words[:-1]) if word not in _FILLER]
+    names = [i for i, word in enumerate(words[:-1]) if word not in _FILLERS]
     if names and all(words[i].isalpha() and (_unknown(words[i]) or words[i] in first_names()) for i in names):
         yield _found(tokens, names[0], names[-1] + 1, "PERSON", 0.6, "chat_pair")
 
@@ -534,7 +94,7 @@ def _value_end(words: list[str], at: int, role: str) -> int:
             stop < len(words)
             and stop - at < 3
             and words[stop].isalpha()
-            and words[stop] not in _FILLER
+            and words[stop] not in _FILLERS
             and not _SECRET.match(words[stop])
             and not _ACCOUNT.match(words[stop])
         ):
@@ -547,7 +107,7 @@ def _value_end(words: list[str], at: int, role: str) -> int:
                     or len(words) - at <= 2
                     or words[at + 1] in ("and", "from", "my", "password")
                 )
-            doubtful = role == "PERSON?" or stop > at or is_stop(word) or word in _CHAT_SET
+            doubtful = role == "PERSON?" or stop > at or is_stop(word) or word in _CHAT
             if not known and doubtful and not (stop > at and word in last_names() and not is_stop(word)):
                 break
             stop += 1
@@ -556,11 +116,11 @@ def _value_end(words: list[str], at: int, role: str) -> int:
         while (
             stop < len(words)
             and stop - at < 3
-            and words[stop] not in _FILLER - {"4"}
+            and words[stop] not in _FILLERS - {"4"}
             and not _ACCOUNT.match(words[stop])
         ):
             if words[stop].isalpha() and (
-                is_stop(words[stop]) or (words[stop] in _MONEY and stop == at) or words[stop] in _CHAT_SET
+                is_stop(words[stop]) or (words[stop] in _AMOUNTS and stop == at) or words[stop] in _CHAT
             ):
                 break
             if words[stop].isalpha() and stop == at and is_word(words[stop]) and len(words) - at > 2:
@@ -579,7 +139,7 @@ def _value_end(words: list[str], at: int, role: str) -> int:
             or (len(words[stop]) <= 4 and stop + 1 < len(words) and words[stop + 1].isdigit())
         )
     ):
-        if words[stop] in _FILLER:
+        if words[stop] in _FILLERS:
             break
         stop += 1
     return stop if any(any(map(str.isdigit, word)) for word in words[at:stop]) else at
@@ -597,14 +157,14 @@ def _is_code(words: list[str], at: int, money: bool) -> bool:
 
 def _unknown(word: str) -> bool:
     """A word of three letters or more that is neither English nor chat, nor nearly so."""
-    if not word.isalpha() or len(word) < 3 or word in _CHAT_SET or word in _MONEY:
+    if not word.isalpha() or len(word) < 3 or word in _CHAT or word in _AMOUNTS:
         return False
     if is_given_name(word):
         return True
     if is_word(word) or word in places():
         return False
     return len(set(word)) > 2 and not any(
-        near(word, other, 1 if len(other) < 8 else 2) for other in _CHAT_LONG if word[0] == other[0]
+        near(word, other, 1 if len(other) < 8 else 2) for other in _LONG_CHAT if word[0] == other[0]
     )
 
 

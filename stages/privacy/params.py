@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from stages.core.params import Block, Kind, Positive, Regex, Text
+from stages.privacy.kinds import KINDS, nearest
 
 
 class Ner(Block):
@@ -45,4 +46,20 @@ class Mask(Block):
     def _secret_where_needed(self) -> Mask:
         if self.secret is None and (self.style == "surrogate" or "surrogate" in self.actions.values()):
             raise ValueError("mask.secret: surrogates need the name of an environment variable that holds a secret")
+        return self
+
+    @model_validator(mode="after")
+    def _kinds_that_are_known(self) -> Mask:
+        own = [rule.kind for rule in self.patterns]
+        named = [(f"identity_columns.{column}", kind) for column, kind in self.identity_columns.items()]
+        named += [(f"actions.{kind}", kind) for kind in self.actions]
+        unknown = [
+            f"mask.{field}: there is no kind {kind} (did you mean {nearest(kind, own)}?)"
+            for field, kind in named
+            if kind not in KINDS and kind not in own
+        ]
+        if unknown:
+            raise ValueError(
+                f"{'; '.join(unknown)}; stages/privacy/kinds.py lists all, and a rule in mask.patterns makes one of your own"
+            )
         return self

@@ -29,6 +29,7 @@ from stages.core.errors import HallmarkError
 from stages.core.files import read_json
 from stages.privacy.addresses import addresses
 from stages.privacy.chat import chat
+from stages.privacy.lexicon import any_of
 from stages.privacy.names import names
 from stages.privacy.params import Mask
 from stages.privacy.rules import Finder, Found, ages, cued, dates, phones, structured
@@ -247,8 +248,7 @@ def _found(result: RecognizerResult) -> Found:
 def deny_finders(params: Mask) -> Iterator[Finder]:
     """Finders for the words and expressions that `params` names."""
     if params.deny:
-        words = sorted(params.deny, key=lambda word: (-len(word), word))
-        pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})(?!\w)", re.IGNORECASE)
+        pattern = re.compile(rf"(?<!\w)(?:{any_of(params.deny)})(?!\w)", re.IGNORECASE)
         yield partial(_matches, patterns=[(pattern, "DENIED", "deny_list")])
     if params.patterns:
         yield partial(

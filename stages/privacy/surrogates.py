@@ -10,28 +10,16 @@ from functools import cache
 from typing import Any
 
 from stages.core.errors import HallmarkError
+from stages.privacy.kinds import short
 from stages.privacy.lexicon import fold
 from stages.privacy.patterns import RESERVED_CARDS, iban_ok
 
-SHORT = {
-    "EMAIL_ADDRESS": "EMAIL",
-    "PHONE_NUMBER": "PHONE",
-    "STREET_ADDRESS": "ADDRESS",
-    "CREDIT_CARD": "CARD",
-    "IBAN_CODE": "IBAN",
-    "US_SSN": "SSN",
-    "IP_ADDRESS": "IP",
-    "MAC_ADDRESS": "MAC",
-    "ZIP_CODE": "ZIP",
-    "DATE_OF_BIRTH": "BIRTH_DATE",
-    "DATE_TIME": "DATE",
-}
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_[1-9]\d{0,6}>")
 
 
 def placeholder(kind: str, number: int) -> str:
     """`<EMAIL_1>` for the first e-mail address of a record."""
-    return f"<{SHORT.get(kind, kind)}_{number}>"
+    return f"<{short(kind)}_{number}>"
 
 
 def canonical(value: str) -> str:
@@ -84,9 +72,16 @@ LOCALES = {
     "pl": "pl_PL",
 }
 
+NATIONALITIES = (
+    "Belgian", "Canadian", "Chilean", "Danish", "Estonian", "Finnish", "Greek", "Irish", "Kenyan", "Maltese", "Peruvian", "Thai",
+)  # fmt: skip
+
 
 def surrogate(kind: str, seed: bytes, language: str = "en") -> str:
-    """A realistic value of a kind, chosen by `seed`; where the kind allows, from a range reserved for examples."""
+    """A realistic value of a kind, chosen by `seed`; where the kind allows, from a range reserved for examples.
+
+    Of a kind of the user's own no one knows what is realistic: it gives a name and a number ("badge-00000001").
+    """
     faker = _faker(LOCALES.get(language, "en_US"))
     faker.seed_instance(int.from_bytes(seed[:8], "big"))
     number = int.from_bytes(seed[8:16], "big")
@@ -128,4 +123,20 @@ def surrogate(kind: str, seed: bytes, language: str = "en") -> str:
             return f"19{50 + number % 50}-{number // 50 % 12 + 1:02d}-{number // 600 % 28 + 1:02d}"
         case "USERNAME":
             return f"user{number % 10**6}"
-    return f"{SHORT.get(kind, kind).lower()}-{number % 10**8:08d}"
+        case "PASSPORT":
+            return f"X000{number % 10**5:05d}"
+        case "DRIVER_LICENSE":
+            return f"D000-{number % 10**4:04d}-{number // 10**4 % 10**4:04d}"
+        case "NATIONAL_ID":  # begins like a social security number that is never given out
+            return f"000{number % 10**6:06d}"
+        case "ACCOUNT":
+            return f"0000{number % 10**6:06d}"
+        case "SECRET":
+            return f"example-{number % 16**8:08x}"
+        case "CRYPTO":  # no one can have the key of an address with so many zeros
+            return f"0x{number % 16**8:040x}"
+        case "NRP":
+            return NATIONALITIES[number % len(NATIONALITIES)]
+        case "DENIED" | "MISC":  # may be anything: two words that look like a name
+            return " ".join(faker.words(2)).title()
+    return f"{short(kind).lower()}-{number % 10**8:08d}"

@@ -29,7 +29,7 @@ HINTS = {
     "rejected": r"^rejected$",
     "tags": r"^(?:tags?|channel|language|lang|locale|region|source|split|official_split|difficulty|segment)$",
 }
-IDENTITY = {  # kind: what such a column is called
+IDENTITY = {  # kind (of stages.privacy.kinds): what such a column is called
     "EMAIL_ADDRESS": r"mail",
     "PHONE_NUMBER": r"phone|mobile|fax|\btel\b",
     "PERSON": r"(?:^|first|last|full|sur|user|contact|customer|client|patient|agent|employee)[_ -]?name$|^(?:person|agent|employee|sender|recipient|asked_by|requester)$",
@@ -38,7 +38,7 @@ IDENTITY = {  # kind: what such a column is called
     "IBAN_CODE": r"iban",
     "CREDIT_CARD": r"card_?(?:number|no)|credit_?card",
     "IP_ADDRESS": r"^ip(?:_?addr.*)?$",
-    "BIRTH_DATE": r"birth|\bdob\b",
+    "DATE_OF_BIRTH": r"birth|\bdob\b",
 }
 MAX_LABELS = 200  # more different short texts than this are no labels
 

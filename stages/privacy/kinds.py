@@ -1,0 +1,68 @@
+"""The kinds of private data: whoever finds, counts or replaces a value calls its kind as it is called here."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind, and how its values are treated."""
+
+    name: str
+    short: str | None = None  # what its placeholder is called, where the name is long: <EMAIL_1>
+    reads_as: str = "it"  # what a masked value reads as while the rest of the text is searched
+    repeated: bool = False  # a value found once is masked wherever else it stands in the record
+    in_parts: bool = False  # parts of a value that were found side by side are one value
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("PERSON", reads_as="Mary", repeated=True, in_parts=True),
+        Kind("TITLE"),  # of address ("Dr") or of a job
+        Kind("NRP"),  # nationality, religion, party
+        Kind("AGE"),
+        Kind("DATE_OF_BIRTH", short="BIRTH_DATE"),
+        Kind("EMAIL_ADDRESS", short="EMAIL", repeated=True),
+        Kind("PHONE_NUMBER", short="PHONE", repeated=True),
+        Kind("USERNAME", repeated=True),
+        Kind("STREET_ADDRESS", short="ADDRESS", repeated=True, in_parts=True),
+        Kind("ZIP_CODE", short="ZIP"),
+        Kind("LOCATION"),
+        Kind("ORGANIZATION", repeated=True),
+        Kind("PASSPORT"),
+        Kind("DRIVER_LICENSE"),
+        Kind("NATIONAL_ID"),
+        Kind("US_SSN", short="SSN"),
+        Kind("CREDIT_CARD", short="CARD"),
+        Kind("IBAN_CODE", short="IBAN"),
+        Kind("ACCOUNT", repeated=True),  # with a bank, a shop, an insurer; also a policy or a membership
+        Kind("CRYPTO"),  # an address of a cryptocurrency
+        Kind("SECRET", repeated=True),  # a password, a PIN, an API key
+        Kind("IP_ADDRESS", short="IP"),
+        Kind("MAC_ADDRESS", short="MAC"),
+        Kind("URL"),
+        Kind("DATE_TIME", short="DATE"),
+        Kind("DENIED"),  # the words of mask.deny
+        Kind("MISC"),  # what some NER models call any other name
+    )
+}
+
+
+def kind_of(name: str) -> Kind:
+    """The kind of that name; one that is not listed is the user's own (`mask.patterns`) and has nothing special."""
+    return KINDS.get(name) or Kind(name)
+
+
+def short(name: str) -> str:
+    """What the placeholders of a kind are called."""
+    return kind_of(name).short or name
+
+
+def nearest(name: str, own: Iterable[str] = ()) -> str:
+    """The kind, listed or the user's own, whose name, or the name of whose placeholders, is most like `name`."""
+    names = {short(kind): kind for kind in KINDS} | {kind: kind for kind in (*KINDS, *own)}
+    return names[difflib.get_close_matches(name, names, n=1, cutoff=0)[0]]

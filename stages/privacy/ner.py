@@ -1,0 +1,110 @@
+"""What a small English NER model needs around it: texts worth its time, written as it can read them, and its mistakes out."""
+
+from __future__ import annotations
+
+import re
+
+from stages.privacy.kinds import KINDS
+from stages.privacy.lexicon import (
+    fold,
+    is_common,
+    is_given_name,
+    is_misspelt,
+    is_plain,
+    is_word,
+    places,
+    towns,
+    word_list,
+)
+from stages.privacy.name_cues import IN, ORG, ORG_AFTER, ORG_CUE, PLACE_CUE, SENTENCE_START, STRONG_CUE, TITLED, TOKEN
+from stages.privacy.names import in_country, lines, name_end, opens, things
+from stages.privacy.rules import Found
+
+_NEVER_NAMES = word_list("words/never_names.txt")
+_SENTENCE = re.compile(r"(?:^|[.!?:\n>*\"'(•-])\s*$")
+
+
+def accept(text: str, found: Found) -> Found | None:
+    """What an English NER model found, trimmed to the name, or None where it can't be what the model says.
+
+    The small models take product names, order numbers and shouted words for people and companies.
+    """
+    line = text.find("\n", found.start, found.end)
+    if line > found.start:
+        found = found._replace(end=line)  # the models take the start of the next line along
+    tokens = [(match.start(), match.end(), match[0]) for match in TOKEN.finditer(text, found.start, found.end)]
+    digits = re.search(r"\d", text[found.start : found.end])
+    if digits and (
+        found.kind != "ORGANIZATION" or re.search(r"[A-Z]+[ -]?[A-Z\d-]*\d{3}", text[found.start : found.end])
+    ):
+        return None
+    while tokens and ((tokens[0][2][0].islower() and is_common(fold(tokens[0][2]))) or fold(tokens[0][2]) == "the"):
+        tokens.pop(0)
+    if found.kind == "PERSON" and tokens:
+        while tokens and opens(text, tokens[0]):
+            tokens.pop(0)
+        if tokens:
+            end = name_end(text, tokens[0][0], tokens[-1][1])
+            tokens = [token for token in tokens if token[0] < end]
+    while tokens and tokens[-1][2][0].islower() and is_common(fold(tokens[-1][2])):
+        tokens.pop()
+    if not tokens:
+        return None
+    folded = [fold(token.rstrip(".")) for _, _, token in tokens]
+    folded = [word.removesuffix("'s") for word in folded]
+    start, end = tokens[0][0], max(tokens[-1][1], found.end if found.kind == "ORGANIZATION" else 0)
+    before, after = text[max(0, start - 60) : start], text[end : end + 60]
+    common = all(is_common(word) for word in folded)
+    if folded[0] in things(text) and not TITLED.search(before + text[start:end]):
+        return None
+    if len(folded) == 1 and not is_word(folded[0]) and not is_given_name(folded[0]) and is_misspelt(folded[0]):
+        return None
+    if found.kind == "PERSON" and ((common and not STRONG_CUE.search(before)) or text[start].islower()):
+        return None
+    if found.kind == "ORGANIZATION" and not (
+        ORG_CUE.search(before)
+        or ORG_AFTER.search(after)
+        or ORG.search(text[start:end])
+        or (any(not is_word(word) for word in folded) and not (len(folded) == 1 and len(folded[0]) < 5))
+        or (len(folded) > 2 and not text[start:end].isupper())
+    ):
+        return None
+    town = " ".join(folded) in towns()
+    if found.kind != "PERSON" and town and (IN.search(before) or in_country(after)) and text[start].isupper():
+        return found._replace(start=start, end=end, kind="LOCATION")
+    if found.kind == "LOCATION" and town and not is_plain(folded[0]) and not SENTENCE_START.search(before):
+        return found._replace(start=start, end=end)
+    if found.kind == "LOCATION" and common and " ".join(folded) not in places() and not PLACE_CUE.search(before):
+        return None
+    if found.kind == "NRP" and (common or text[start].islower()):
+        return None
+    return found._replace(start=start, end=end)
+
+
+def truecase(text: str) -> str:
+    """Lines in capitals as one would write them, so that NER can read them; of the same length."""
+    pieces, at = [], 0
+    for start, end, case in lines(text):
+        if case == "upper":
+            line = re.sub(
+                r"[^\W\d_]+",
+                lambda word: word[0].lower() if is_word(fold(word[0])) else word[0].capitalize(),
+                text[start:end],
+            )
+            if len(line) == end - start:
+                pieces += [text[at:start], line]
+                at = end
+    return "".join([*pieces, text[at:]])
+
+
+def may_be_name(text: str, match: re.Match[str]) -> bool:
+    """Whether a word of a text could be (part of) a name."""
+    word = match[0]
+    lower = fold(word)
+    if lower in _NEVER_NAMES or word == KINDS["PERSON"].reads_as:
+        return False
+    if word[0].isupper():
+        return not (
+            is_word(lower) and (_SENTENCE.search(text, max(0, match.start() - 4), match.start()) or word.isupper())
+        )
+    return False

@@ -1,0 +1,76 @@
+"""The kinds of private data are those of one list, and each has a stand-in of its own."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages.privacy.kinds import KINDS, nearest, short
+from stages.privacy.patterns import residue
+from stages.privacy.surrogates import LOCALES, PLACEHOLDER, placeholder, surrogate
+from tests.workspace import ROOT
+
+# Names in capitals that the code of the room holds and that are no kinds: labels of NER models, and what chat waits for.
+OTHER_NAMES = {"ANY", "PER", "ORG", "GPE", "LOC", "FAC", "NORP", "NEXT", "NFKC", "NFKD"}
+
+
+def test_the_code_names_no_other_kind() -> None:
+    """A kind under another name would have no surrogate, and no action of params.yaml would reach it."""
+    files = [*sorted((ROOT / "stages/privacy").glob("*.py")), ROOT / "stages/tools/profile.py"]
+    named = {
+        node.value
+        for file in files
+        if file.name != "kinds.py"
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and re.fullmatch(r"[A-Z][A-Z_]+[A-Z]", str(node.value))
+    }
+    assert named - set(KINDS) == OTHER_NAMES
+
+
+def test_gold_spans_and_samples_name_no_other_kind() -> None:
+    named = set()
+    for file in [*ROOT.glob("data/gold/spans.jsonl"), *ROOT.glob("template/choices/kinds/*/gold/spans.jsonl")]:
+        named |= {json.loads(line)["kind"] for line in file.read_text(encoding="utf-8").splitlines()}
+    for file in ROOT.glob("template/choices/kinds/*/params.yaml"):
+        params = YAML(typ="safe").load(file.read_text(encoding="utf-8")) or {}
+        named |= {*params.get("mask.identity_columns", {}).values(), *params.get("mask.actions", {})}
+    assert named <= set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_a_placeholder_and_a_surrogate(kind: str) -> None:
+    assert PLACEHOLDER.fullmatch(placeholder(kind, 12))
+    values = {surrogate(kind, seed.to_bytes(8, "big") * 4, "en") for seed in range(50)}
+    assert len(values) > 3
+    for value in values:
+        assert not re.match(rf"(?:{kind}|{short(kind)})-\d", value, re.IGNORECASE), "what an unknown kind gets"
+        assert residue(value, allow_reserved=True) == []
+    for language in LOCALES:
+        assert surrogate(kind, b"01234567" * 4, language).strip()
+
+
+def test_the_surrogate_of_a_kind_of_ones_own_says_what_it_was() -> None:
+    assert re.fullmatch(r"badge-\d{8}", surrogate("BADGE", b"01234567" * 4))
+
+
+def test_no_two_kinds_share_a_placeholder() -> None:
+    names = [short(kind) for kind in KINDS]
+    assert len(set(names)) == len(names)
+    assert {name for name in names if name in KINDS} == {kind for kind in KINDS if short(kind) == kind}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("BIRTH_DATE", "DATE_OF_BIRTH"),
+        ("EMAIL", "EMAIL_ADDRESS"),
+        ("PERSONS", "PERSON"),
+        ("DRIVERS_LICENCE", "DRIVER_LICENSE"),
+    ],
+)
+def test_the_nearest_kind_is_by_name_or_placeholder(name: str, kind: str) -> None:
+    assert nearest(name) == kind
