@@ -205,10 +205,13 @@ def test_a_lock_in_another_form_is_an_error(lock: Any) -> None:
 @pytest.mark.parametrize("change", [{"prompt": "a text"}, {"group": None}, {"completion": None}])
 def test_a_part_in_another_form_is_an_error(change: dict[str, Any]) -> None:
     (field,) = change
-    pl.read_parquet(TRAIN).with_columns(pl.lit(change[field]).alias(field)).write_parquet(TRAIN)
+    train, value = pl.read_parquet(TRAIN), change[field]
+    train.with_columns(pl.lit(value, dtype=pl.String if value else train.schema[field]).alias(field)).write_parquet(
+        TRAIN
+    )
     with pytest.raises(HallmarkError, match=rf"{TRAIN}, field '{field}': not what a record has there\n"):
         recount()
-    pl.read_parquet(TRAIN).drop(field).write_parquet(TRAIN)
+    train.drop(field).write_parquet(TRAIN)
     with pytest.raises(HallmarkError, match=rf"{TRAIN}: not a file of records \(ColumnNotFoundError\)\n"):
         recount()
 
