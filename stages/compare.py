@@ -20,7 +20,8 @@ from stages.core.outcomes import FAILURES
 from stages.core.reports import Prediction, Report, check_paired, read_predictions
 from stages.core.task import Task
 from stages.evaluation.linear import against_linear
-from stages.evaluation.params import Compare
+from stages.evaluation.params import Compare, Eval
+from stages.evaluation.possible import given, possible
 from stages.evaluation.predictions import BANDS, band
 from stages.evaluation.scoring import field_counts
 from stages.evaluation.spans import span_columns
@@ -55,9 +56,10 @@ def run(params: Params) -> None:
     )
     base = read_predictions("base")
     check_paired("base", base, "tuned", tuned)
+    task = Task(params.task)
     against = {
-        "base": compare(base, tuned, bootstrap, params.compare, params.task.kind, params.eval.spans),
-        "classical": against_linear(base, tuned, Task(params.task), params.compare, params.seed),
+        "base": compare(base, tuned, bootstrap, params.compare, task, params.eval),
+        "classical": against_linear(base, tuned, task, params.compare, params.seed),
     }
     for result in against.values():
         log.info(result["words"])
@@ -80,8 +82,8 @@ def compare(
     tuned: list[Prediction],
     bootstrap: ClusterBootstrap,
     params: Compare,
-    kind: str,
-    spans: list[str],
+    task: Task,
+    scored: Eval,
 ) -> dict[str, Any]:
     """The tuned model against the base, on the same records in the same order.
 
@@ -99,6 +101,7 @@ def compare(
             "other": round(sum(passed["other"]) / len(tuned), 6),
             "tuned": round(sum(passed["tuned"]) / len(tuned), 6),
             "difference": difference.rounded(),
+            "worst": bootstrap.rate_difference(passed["other"], [False] * len(tuned)).rounded(),
             "lost": test.lost,
             "won": test.won,
             "p": float(f"{test.p:.6g}"),
@@ -111,8 +114,8 @@ def compare(
             if needed is None
             else round(params.difference * math.sqrt(needed / bootstrap.records), 6),
         },
-        "measures": measures(other, tuned, bootstrap, kind, spans),
-        "failures": failures(other, tuned, bootstrap),
+        "measures": measures(other, tuned, bootstrap, task, scored.spans),
+        "failures": failures(other, tuned, bootstrap, possible(task, [row["target"] for row in tuned], scored.facts)),
         "transitions": transitions(other, tuned),
         "slices": slices(other, tuned, params.confidence),
     }
@@ -136,9 +139,12 @@ def words(verdict: str, passed: dict[str, list[bool]], difference: Interval, tes
 
 
 def measures(
-    other: list[Prediction], tuned: list[Prediction], bootstrap: ClusterBootstrap, kind: str, spans: list[str]
+    other: list[Prediction], tuned: list[Prediction], bootstrap: ClusterBootstrap, task: Task, spans: list[str]
 ) -> list[dict[str, Any]]:
-    """The ladder: each measure of both models and their paired difference, with intervals."""
+    """The ladder: each measure of both models and their paired difference, with intervals.
+
+    `given`: any answer to this task fulfils it, so that it tells nothing.
+    """
     rows = []
     for name, key in (("parses", "parses"), ("schema_validity", "schema_valid"), ("exact_match", "exact_match")):
         before, after = _flags(other, key), _flags(tuned, key)
@@ -153,37 +159,51 @@ def measures(
         for way, spans_of_other in columns[0].items():
             ones, twos = bootstrap.statistic(spans_of_other, ratio), bootstrap.statistic(columns[1][way], ratio)
             rows.append((f"span_{way}_f1", ones, twos, bootstrap.difference(spans_of_other, columns[1][way], ratio)))
-    if kind == "classification":
+    if task.kind == "classification":
         counts = label_counts(*([_label(row) for row in model] for model in (other, tuned)))
         ones, twos = (bootstrap.statistic(model, macro_f1) for model in counts)
         rows.append(("macro_f1", ones, twos, bootstrap.difference(counts[0], counts[1], macro_f1)))
     return [
-        {"name": name, "other": one.rounded(), "tuned": two.rounded(), "difference": difference.rounded()}
+        {
+            "name": name,
+            "given": name in given(task),
+            "other": one.rounded(),
+            "tuned": two.rounded(),
+            "difference": difference.rounded(),
+        }
         for name, one, two, difference in rows
     ]
 
 
-def failures(other: list[Prediction], tuned: list[Prediction], bootstrap: ClusterBootstrap) -> list[dict[str, Any]]:
+def failures(
+    other: list[Prediction], tuned: list[Prediction], bootstrap: ClusterBootstrap, can: dict[str, list[bool]]
+) -> list[dict[str, Any]]:
     """The rate of each failure class, of all records, and how far the tuned model lets it `grow`.
 
     For the growth of a class of content a record counts where both answers are valid (`judged`), else a base that
     answers in no form at all would seem never to hallucinate, and every model that answers to have got worse. For
-    the other classes every record counts. The plain `difference` of the rates stands beside it.
+    the other classes every record counts in which the class is `possible` (`can`, by class and record). The plain
+    `difference` of the rates stands beside it. `worst` and `worst_growth` are what a tuned model would be measured at
+    that fails so wherever it can: the gate's rules can say no only where these are too much.
     """
     readable = [one["schema_valid"] and two["schema_valid"] for one, two in zip(other, tuned, strict=True)]
     rows = []
     for name in FAILURES:
-        judged = readable if name in CONTENT else [True] * len(tuned)
         one, two = ([row["outcome"] == name for row in model] for model in (other, tuned))
-        grown = [[flag and counts for flag, counts in zip(flags, judged, strict=True)] for flags in (one, two)]
+        anywhere = [any(flags) for flags in zip(can[name], one, two, strict=True)]  # what happened was possible
+        judged = [here and (name not in CONTENT or valid) for here, valid in zip(anywhere, readable, strict=True)]
+        before, after = ([flag and counts for flag, counts in zip(flags, judged, strict=True)] for flags in (one, two))
         rows.append(
             {
                 "name": name,
                 "other": bootstrap.rate(one).rounded(),
                 "tuned": bootstrap.rate(two).rounded(),
                 "difference": bootstrap.rate_difference(one, two).rounded(),
-                "growth": bootstrap.rate_difference(*grown).rounded(),
+                "possible": sum(anywhere),
+                "worst": bootstrap.rate(anywhere).rounded(),
+                "growth": bootstrap.rate_difference(before, after).rounded(),
                 "judged": sum(judged),
+                "worst_growth": bootstrap.rate_difference(before, judged).rounded(),
             }
         )
     return rows

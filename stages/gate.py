@@ -3,6 +3,10 @@
 Every rule of the `gate:` block must hold. A rule about a sample passes where the whole interval lies on the right side
 of its threshold, fails where the value itself lies on the wrong side, and is `too_little_data` in between. All rules
 must hold at once, so looking at many makes a wrong pass rarer, not likelier: nothing needs correcting for their number.
+
+A rule that holds says something only if it could have failed. Where the worst that can be measured would still pass (a
+ceiling of 100%, growth of a failure that the base shows everywhere, a refusal that no record is due), the rule is
+`not_applicable`: it is listed with the reason, and not counted.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 from stages.core.errors import HallmarkError, run_stage
@@ -18,12 +23,15 @@ from stages.core.files import REPORTS, write_json
 from stages.core.reports import Report
 from stages.params.loader import Params, load_params
 from stages.release.params import Gate
+from stages.release.recount import Frozen, Leaks, recount
 
 log = logging.getLogger("gate")
 
 REPORT = REPORTS / "gate.json"
 PASS, FAIL, UNSURE = "pass", "fail", "too_little_data"
-NOT_APPLICABLE = "not_applicable"  # of a rule that the task gives no ground for: it weighs nothing, but is listed
+NOT_APPLICABLE = "not_applicable"  # of a rule that could not have failed: it weighs nothing, but is listed
+WORST = {"value": 0.0, "low": 0.0, "high": 0.0}  # of a measure of the tuned model: that it gets nothing right
+COULD_NOT = "it could not have failed"
 UNITS = {"s": " s", "tokens/s": " tokens/s", "count": ""}
 Rule = dict[str, Any]
 
@@ -31,12 +39,12 @@ Rule = dict[str, Any]
 def run(params: Params) -> str:
     """Judge the reports of the stages before and write reports/gate.json. Returns the verdict."""
     comparison = Report("comparison", "compare")
-    benchmark, mask, split = map(Report, ("benchmark", "mask", "split"))
+    benchmark = Report("benchmark")
     rules = [
         *sample_rules(params.gate, comparison),
         *quality_rules(params.gate, comparison),
         *serving_rules(params.gate, benchmark),
-        *data_rules(params.gate, mask, split),
+        *data_rules(params.gate, *recount()),
     ]
     verdict = verdict_of(rules)
     sentence = words(verdict, rules)
@@ -53,7 +61,10 @@ def sample_rules(gate: Gate, comparison: Report) -> Iterator[Rule]:
     for key, least, things in (("records", gate.min_records, "records"), ("groups", gate.min_groups, "groups")):
         count = comparison.at(key)
         outcome, text = PASS if count >= least else UNSURE, f"The holdout must have at least {least} {things}"
-        yield row(f"sample.{key}", text, count, least, "count", outcome, f"it has {count}")
+        reason = f"it has {count}"
+        if least <= 1:
+            outcome, reason = NOT_APPLICABLE, f"{COULD_NOT}: a comparison has one at least"
+        yield row(f"sample.{key}", text, count, least, "count", outcome, reason)
 
 
 def quality_rules(gate: Gate, comparison: Report) -> Iterator[Rule]:
@@ -61,26 +72,44 @@ def quality_rules(gate: Gate, comparison: Report) -> Iterator[Rule]:
     enough = comparison.at("records") >= gate.min_records and comparison.at("groups") >= gate.min_groups
     for name, margin in gate.superiority.items():
         yield superiority(name, margin, comparison, enough)
-    tuned = {one["name"]: one["tuned"] for one in comparison.at("against", "base", "measures")}
+    measures = {one["name"]: one for one in comparison.at("against", "base", "measures")}
     for measure, floor in gate.floors.items():
-        if measure not in tuned:
+        if measure not in measures:
             raise HallmarkError(
-                f"this task has no measure '{measure}'; it has {', '.join(tuned)}",
+                f"this task has no measure '{measure}'; it has {', '.join(measures)}",
                 file="params.yaml",
                 field="gate.floors",
                 remedy=f"take {measure} off gate.floors, or name another one",
             )
         text = f"{plain(measure)} must be at least {100 * floor:g}%"
-        yield judge(f"floor.{measure}", text, tuned[measure], ">=", floor, "share", enough)
+        if measures[measure]["given"]:
+            reason = f"{COULD_NOT}: any answer of this task has it"
+            yield row(f"floor.{measure}", text, None, floor, "share", NOT_APPLICABLE, reason)
+        else:
+            yield judge(f"floor.{measure}", text, measures[measure]["tuned"], ">=", floor, "share", enough, WORST)
     for failure, ceiling in gate.ceilings.items():
-        measured = comparison.row("against", "base", "failures", name=failure)["tuned"]
+        found = comparison.row("against", "base", "failures", name=failure)
         text = f"{plain(failure)} may be at most {100 * ceiling:g}% of the answers"
-        yield judge(f"ceiling.{failure}", text, measured, "<=", ceiling, "share", enough)
+        if found["possible"]:
+            yield judge(f"ceiling.{failure}", text, found["tuned"], "<=", ceiling, "share", enough, found["worst"])
+        else:
+            yield row(f"ceiling.{failure}", text, None, ceiling, "share", NOT_APPLICABLE, nowhere(found))
     for failure, margin in gate.margins.items():
         found = comparison.row("against", "base", "failures", name=failure)
         text = f"{plain(failure)} may grow by at most {100 * margin:g} points against the base"
-        rule = judge(f"growth.{failure}", text, found["growth"], "<=", margin, "points", enough)
-        yield rule | {"reason": f"{rule['reason']}; {found['judged']} records can be judged for it"}
+        if found["judged"]:
+            worst = found["worst_growth"]
+            rule = judge(f"growth.{failure}", text, found["growth"], "<=", margin, "points", enough, worst)
+            yield rule | {"reason": f"{rule['reason']}; {found['judged']} records can be judged for it"}
+        else:
+            yield row(f"growth.{failure}", text, None, margin, "points", NOT_APPLICABLE, nowhere(found))
+
+
+def nowhere(found: dict[str, Any]) -> str:
+    """Why a failure can't be counted: no record can have it, or none where both answers can be read."""
+    if not found["possible"]:
+        return f"{COULD_NOT}: it can happen in no record of this holdout"
+    return f"{COULD_NOT}: in none of the {found['possible']} records where it can happen are both answers valid"
 
 
 def superiority(name: str, margin: float, comparison: Report, enough: bool) -> Rule:
@@ -97,7 +126,7 @@ def superiority(name: str, margin: float, comparison: Report, enough: bool) -> R
     text = f"{what} must beat that of {of} by more than {100 * margin:g} points"
     if margin < 0:
         text = f"{what} may be less than {-100 * margin:g} points behind that of {of}"
-    rule = judge(f"superiority.{name}", text, result["difference"], ">", margin, "points", enough)
+    rule = judge(f"superiority.{name}", text, result["difference"], ">", margin, "points", enough, result["worst"])
     if rule["outcome"] == PASS and margin >= 0 and result["p"] >= 1 - comparison.at("confidence"):
         rule |= {
             "outcome": UNSURE,
@@ -112,51 +141,70 @@ def serving_rules(gate: Gate, benchmark: Report) -> Iterator[Rule]:
     errors = sum(level["errors"] + level["timeouts"] for level in levels)
     error_rate = round(errors / sum(level["requests"] for level in levels), 6)
     text = f"95% of the requests must be answered within {limits.latency_p95_s:g} s"
-    yield exact("serving.latency_p95_s", text, levels[0]["latency_s"]["p95"], "<=", limits.latency_p95_s, "s")
+    yield exact("serving.latency_p95_s", text, levels[0]["latency_s"]["p95"], "<=", limits.latency_p95_s, "s", inf)
     text = f"The server must give at least {limits.tokens_per_second:g} output tokens a second"
     speed = levels[0]["output_tokens_per_second"]
-    yield exact("serving.tokens_per_second", text, speed, ">=", limits.tokens_per_second, "tokens/s")
+    yield exact("serving.tokens_per_second", text, speed, ">=", limits.tokens_per_second, "tokens/s", 0)
     text = f"At most {100 * limits.error_rate:g}% of the requests may fail or time out"
-    yield exact("serving.error_rate", text, error_rate, "<=", limits.error_rate, "share")
+    yield exact("serving.error_rate", text, error_rate, "<=", limits.error_rate, "share", 1)
 
 
-def data_rules(gate: Gate, mask: Report, split: Report) -> Iterator[Rule]:
-    """Nothing leaked, nothing private left, the frozen holdout as it was."""
-    text = f"At most {gate.data.leaks} held-out records may share a group or a text with training"
-    yield exact("data.leaks", text, split.at("leaks"), "<=", gate.data.leaks, "count")
-    text = f"At most {gate.data.private_residue} private values may be left after masking"
-    yield exact("data.private_residue", text, mask.at("left_after_masking"), "<=", gate.data.private_residue, "count")
+def data_rules(gate: Gate, leaks: Leaks, frozen: Frozen) -> Iterator[Rule]:
+    """Nothing leaked, and the frozen holdout is as it was: both counted again from the files."""
+    text = f"At most {gate.data.leaks} held-out records may share a group or the same words with training"
+    rule = exact("data.leaks", text, leaks.either, "<=", gate.data.leaks, "count", leaks.held_out)
+    counts = f"{leaks.group} by group, {leaks.words} by words, of {leaks.held_out} held-out records"
+    yield rule | {"reason": f"{rule['reason']}: {counts}"}
     text = "The frozen holdout must be unchanged"
-    yield exact("data.holdout_changed", text, int(not split.at("holdout_unchanged")), "<=", 0, "count")
+    rule = exact("data.holdout_changed", text, frozen.differ, "<=", 0, "count", frozen.records)
+    counts = f"{frozen.changed} changed, {frozen.gone} gone, {frozen.added} added, of {frozen.records} frozen records"
+    yield rule | {"reason": f"{rule['reason']}: {counts}"}
 
 
 def judge(
-    name: str, text: str, measured: dict[str, float], sign: str, threshold: float, unit: str, enough: bool
+    name: str,
+    text: str,
+    measured: dict[str, float],
+    sign: str,
+    threshold: float,
+    unit: str,
+    enough: bool,
+    at_worst: dict[str, float],
 ) -> Rule:
     """A rule about a sample: is what was measured `>`, `>=` or `<=` the threshold? `unit`: `share` or `points`.
 
     Where the sample is not `enough`, a value on the wrong side is a failure only if its whole interval is there too.
+    `at_worst`: what a tuned model would have been measured at that gets all wrong that this is about.
     """
     worst, best = ("high", "low") if sign == "<=" else ("low", "high")
     right = {key: holds(measured[key], sign, threshold) for key in ("value", worst, best)}
     outcome = PASS if right[worst] else UNSURE  # where the value is right
     if not right["value"]:
         outcome = UNSURE if right[best] and not enough else FAIL
-    value, low, high = (
-        f"{100 * measured[key]:{'+' if unit == 'points' else ''}.1f}" for key in ("value", "low", "high")
-    )
-    reason = f"measured {value}{'%' if unit == 'share' else ' points'}, interval {low} to {high}"
+    reason = f"measured {interval_of(measured, unit)}"
+    if outcome == PASS and holds(at_worst[worst], sign, threshold):
+        outcome, reason = NOT_APPLICABLE, f"{COULD_NOT}: at the worst, {interval_of(at_worst, unit)}; {reason}"
     ends = {key: measured[key] for key in ("low", "high")}
     return row(name, text, measured["value"], threshold, unit, outcome, reason, **ends)
 
 
-def exact(name: str, text: str, value: float | None, sign: str, threshold: float, unit: str) -> Rule:
-    """A rule about a number that is no sample. None (nothing was answered) fails."""
+def interval_of(measured: dict[str, float], unit: str) -> str:
+    """A value and its interval in words."""
+    value, low, high = (
+        f"{100 * measured[key]:{'+' if unit == 'points' else ''}.1f}" for key in ("value", "low", "high")
+    )
+    return f"{value}{'%' if unit == 'share' else ' points'}, interval {low} to {high}"
+
+
+def exact(name: str, text: str, value: float | None, sign: str, threshold: float, unit: str, at_worst: float) -> Rule:
+    """A rule about a number that is no sample, `at_worst` so bad. None (nothing was answered) fails."""
     outcome = PASS if value is not None and holds(value, sign, threshold) else FAIL
     if value is None:
         reason = "nothing was measured"
     else:
         reason = f"measured {100 * value:g}%" if unit == "share" else f"measured {value:g}" + UNITS[unit]
+        if outcome == PASS and holds(at_worst, sign, threshold):
+            outcome, reason = NOT_APPLICABLE, f"{COULD_NOT}: no number is past its threshold; {reason}"
     return row(name, text, value, threshold, unit, outcome, reason)
 
 

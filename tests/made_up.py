@@ -8,11 +8,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from stages.core.files import write_json
+from stages.core.files import write_json, write_text
+from stages.corpus.grouping import digest
+from tests.rows import record, write_masked
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = {"intent": "refund", "order": "ORD-1042", "amount": 49.9, "date": None, "issues": ["late"]}
 # What the model says in each outcome. The outcome is given, not found: scoring has tests of its own.
+REFUSAL = {"intent": "refuse"}
 SAID: dict[str, Any] = {
     "pass": TARGET,
     "wrong_value": TARGET | {"intent": "delivery"},
@@ -69,26 +72,59 @@ def customers(n: int, groups: int) -> list[str]:
 
 
 def write_predictions(root: Path, model: str, rows: Iterable[dict[str, Any]]) -> None:
-    """Write reports/eval/<model>/predictions.jsonl below `root`."""
+    """Write reports/eval/<model>/predictions.jsonl below `root`, and the schema of the task."""
     path = root / "reports" / "eval" / model / "predictions.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path.with_name("metrics.json"), {"model": model})
+    write_text(root / "data/schema.json", (ROOT / "data/schema.json").read_text(encoding="utf-8"))
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def write_models(
     root: Path, base: list[str], tuned: list[str], groups: int = 12, linear: list[str] | None = None
 ) -> None:
-    """Predictions of the models with these outcomes, on the same records; without `linear` there are no labels."""
+    """Predictions of the models with these outcomes, on the same records.
+
+    Without `linear` there are no labels, and one record of twenty is due a refusal.
+    """
     for model, drawn in (("base", base), ("tuned", tuned), ("classical", linear or [])):
         of = customers(len(drawn), groups)
-        write_predictions(root, model, (prediction(i, of[i], outcome) for i, outcome in enumerate(drawn)))
+        rows = [prediction(i, of[i], outcome) for i, outcome in enumerate(drawn)]
+        for row in rows[19::20] if linear is None else []:  # due a refusal
+            row["target"] = json.dumps(REFUSAL, separators=(",", ":"))
+            row["prediction"] = row["target"] if row["outcome"] == "pass" else row["prediction"]
+        write_predictions(root, model, rows)
     labels = [{"name": "intent", "floor": 0.4}, {"name": "(refusal)", "floor": 0.9}] if linear else []
     write_json(root / "reports/eval/classical/metrics.json", {"model": "classical", "labels": labels})
 
 
+def made_up_records() -> dict[str, list[dict[str, Any]]]:
+    """The records of each part of a split: no group and no text is in two of them."""
+    return {
+        part: [
+            record(f"{part}-{i}", f"Where is my {part} parcel no. {i}, please?", "late", f"{part} {i % 3}")
+            for i in range(n)
+        ]
+        for part, n in (("train", 12), ("validation", 5), ("holdout", 7))
+    }
+
+
+def write_split(root: Path, parts: dict[str, list[dict[str, Any]]] | None = None) -> None:
+    """Write the parts of a split; without `parts` those that have nothing wrong, and the lock of their holdout."""
+    for name, records in (parts or made_up_records()).items():
+        write_masked(records, root / f"data/split/{name}.parquet")
+    if parts is None:
+        frozen = {one["id"]: hash_of(one) for one in made_up_records()["holdout"]}
+        write_json(root / "data/holdout.lock.json", {"records": frozen, "validation": {}, "version": 1})
+
+
+def hash_of(one: dict[str, Any]) -> str:
+    """What the lock has of a record, as `split` writes it."""
+    return digest(one["group"], f"{one['prompt'][1]['content']}\n{one['completion'][0]['content']}")
+
+
 def write_other_reports(root: Path) -> None:
-    """What benchmark, mask, split, sft and dpo report, with nothing to complain of."""
+    """What benchmark, sft and dpo report, and the data that split leaves, with nothing to complain of."""
     quantiles = {"p50": 0.5, "p95": 0.9, "p99": 1.0}
     level = {
         "requests": 24,
@@ -109,8 +145,7 @@ def write_other_reports(root: Path) -> None:
     measured = {"levels": levels, "searched": [], "largest_load": largest, "startup_s": 9.0, "peak_memory_mib": 800}
     models = dict.fromkeys(("base", "tuned"), measured)
     write_json(root / "reports/benchmark.json", {"server": "transformers", "models": models})
-    write_json(root / "reports/mask.json", {"left_after_masking": 0})
-    write_json(root / "reports/split.json", {"leaks": 0, "holdout_unchanged": True})
+    write_split(root)
     write_json(root / "reports/dpo.json", {"enabled": False})
     linear = root / "reports/eval/classical/metrics.json"
     if not linear.exists():

@@ -407,6 +407,19 @@ def test_names_in_a_hostile_release_do_not_lead_out_of_the_clone(repo: Path) -> 
 # --- a failed gate, the command line, release and signature ------------------------------------------------------
 
 
+def test_a_rule_that_does_not_apply_was_no_test() -> None:
+    outcomes = ("pass", "fail", "too_little_data", "not_applicable")
+    gate = {"verdict": "fail", "rules": [{"name": f"rule.{outcome}", "outcome": outcome} for outcome in outcomes]}
+    found = prov.verdict({}, "0" * 64, gate)["predicate"]
+    tests = {key: value for key, value in found.items() if key.endswith("Tests")}
+    assert tests == {
+        "passedTests": ["rule.pass"],
+        "warnedTests": ["rule.too_little_data"],
+        "failedTests": ["rule.fail"],
+    }
+    assert found["configuration"][1]["annotations"] == gate
+
+
 def test_a_failed_gate_is_said_first_and_refused(repo: Path, tmp_path: Path) -> None:
     edit("reports/gate.json", lambda v: (v.update(verdict="fail"), v["rules"][0].update(outcome="fail")))
     relock()

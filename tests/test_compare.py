@@ -81,7 +81,9 @@ def test_a_base_that_answers_in_no_form_does_not_make_every_answer_a_growth_of_f
     hallucination = row(report["against"]["base"]["failures"], "hallucination")
     assert hallucination["difference"]["value"] == 0.1
     assert hallucination["growth"]["value"] == 0.0
-    assert hallucination["judged"] == 0
+    assert (hallucination["judged"], hallucination["possible"]) == (0, 143)  # seven are due a refusal
+    assert hallucination["worst"]["value"] == pytest.approx(143 / 150, abs=1e-6)
+    assert hallucination["worst_growth"]["value"] == 0.0
     answering = compared(folder, outcomes(3, 150, omission=0.3), outcomes(2, 150, hallucination=0.1))
     assert row(answering["against"]["base"]["failures"], "hallucination")["growth"]["value"] == 0.1
     refusing = compared(folder, ["wrong_format"] * 150, outcomes(2, 150, missed_refusal=0.1))

@@ -343,6 +343,17 @@ def test_the_page_repeats_and_loads_nothing(tmp_path, monkeypatch):
     assert data and len(json.loads(data[1])["records"]) == 150
 
 
+def test_rules_that_could_not_have_failed_are_shown_but_not_counted(tmp_path, monkeypatch):
+    page = build(tmp_path, monkeypatch, ["wrong_format"] * 150).read_text(encoding="utf-8")
+    outcomes = [rule["outcome"] for rule in read_json(tmp_path / "reports/gate.json")["rules"]]
+    held, idle = outcomes.count("pass"), outcomes.count("not_applicable")
+    assert idle >= 4  # no growth can be judged of what is in an answer, and the format can't get worse
+    assert f"<summary>{held} of {len(outcomes) - idle} rules hold</summary>" in page
+    assert f"<summary>{idle} more could not have failed, and do not count</summary>" in page
+    assert page.count('class="outcome not_applicable"') == idle
+    assert page.index("rules hold</summary>") < page.index("more could not have failed")
+
+
 @pytest.mark.parametrize(
     ("name", "stage"),
     [

@@ -72,6 +72,7 @@ def _paired(flags: dict[str, list[bool | None]], groups: list[str], params: Comp
         "records": len(due),
         **{model: bootstrap.rate(column).rounded() for model, column in of.items()},
         "difference": difference.rounded(),
+        "worst": bootstrap.rate_difference(of["classical"], [False] * len(due)).rounded(),
         "lost": test.lost,
         "won": test.won,
         "p": float(f"{test.p:.6g}"),

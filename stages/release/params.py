@@ -18,7 +18,6 @@ class GateServing(Block):
 
 class GateData(Block):
     leaks: NotNegative
-    private_residue: NotNegative
 
 
 class Gate(Block):

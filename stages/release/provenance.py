@@ -298,10 +298,15 @@ def provenance(
 
 
 def verdict(subjects: dict[str, str], provenance_sha256: str, gate: dict[str, Any]) -> dict[str, Any]:
-    """The in-toto test-result statement of the gate. Anything but a pass is FAILED; undecided rules are warnings."""
+    """The in-toto test-result statement of the gate. Anything but a pass is FAILED; undecided rules are warnings.
+
+    A rule that does not apply was no test: it is in the gate's report alone.
+    """
     outcomes: dict[str, list[str]] = {"pass": [], "fail": [], "undecided": []}
     for rule in gate.get("rules", []):
         outcome = rule.get("outcome")
+        if outcome == "not_applicable":
+            continue
         outcomes[outcome if outcome in ("pass", "fail") else "undecided"].append(str(rule.get("name")))
     report = sha256(canonical_json(gate))
     return {

@@ -1,0 +1,112 @@
+"""In which records a failure can happen: never fewer than those in which the scoring finds one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.core.outcomes import FAILURES
+from stages.core.params import Task as TaskParams
+from stages.core.task import Task
+from stages.evaluation.possible import given as always
+from stages.evaluation.possible import listed, possible
+from stages.evaluation.scoring import Scorer
+
+CLOSED = {"type": "object", "additionalProperties": False, "properties": {"a": {"enum": ["x", "y"]}}}
+OPEN = {"type": "object", "properties": {"a": {"type": "string"}}}
+LABELS = {"enum": ["x", "y", "no"]}
+SAID = [
+    "",
+    "x",
+    "y",
+    "z",
+    "no",
+    '{"a":"x"}',
+    '{"a":"z"}',
+    "{}",
+    '{"b":[1]}',
+    '{"a":"x@mail.com"}',
+    "[",
+    "call x",
+    "nan",
+]
+TASKS: dict[str, tuple[str, dict[str, Any] | None, str | None, dict[str, str]]] = {
+    "extraction": ("extraction", OPEN, "no", {}),
+    "extraction of listed values": ("extraction", CLOSED, None, {}),
+    "tool call": ("tool_call", {"type": "object"}, "no", {}),
+    "classification": ("classification", LABELS, "no", {}),
+    "classification, never refused": ("classification", LABELS, None, {}),
+    "text": ("text", None, None, {}),
+    "text of facts": ("text", None, "no", {"letter": r"\b[xyz]\b"}),
+}
+
+
+def task_of(name: str, folder: Path) -> Task:
+    kind, schema, refusal, _ = TASKS[name]
+    file = folder / f"{name}.json"
+    file.write_text(json.dumps(schema), encoding="utf-8")
+    params = {"kind": kind, "system_prompt": "s", "tool_format": "json", "refusal": refusal}
+    return Task(TaskParams.model_validate(params | {"schema": None if schema is None else str(file)}))
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Task]:
+    folder = tmp_path_factory.mktemp("tasks")
+    return {name: task_of(name, folder) for name in TASKS}
+
+
+@pytest.mark.parametrize("name", TASKS)
+@given(target=st.sampled_from(SAID), prediction=st.sampled_from(SAID))
+def test_what_happens_is_possible(tasks: dict[str, Task], name: str, target: str, prediction: str) -> None:
+    task, facts = tasks[name], TASKS[name][3]
+    if task.parse(target).kind == "invalid":  # `mask` lets no such target through
+        return
+    score = Scorer(task, facts=facts).score(input="call me", context=None, target=target, prediction=prediction)
+    can = possible(task, [target], facts)
+    assert score.outcome == "pass" or can[score.outcome] == [True]
+    assert all(
+        value
+        for key, value in (("parses", score.parses), ("schema_validity", score.schema_valid))
+        if key in always(task)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "never"),
+    [
+        ("extraction", set()),
+        ("extraction of listed values", {"missed_refusal", "wrong_refusal", "hallucination"}),
+        ("tool call", set()),
+        ("classification", {"hallucination", "omission"}),
+        ("classification, never refused", {"missed_refusal", "wrong_refusal", "hallucination", "omission"}),
+        ("text", {"missed_refusal", "wrong_refusal", "wrong_format", "hallucination"}),
+        ("text of facts", {"wrong_format"}),
+    ],
+)
+def test_what_can_never_happen_is_known(tasks: dict[str, Task], name: str, never: set[str]) -> None:
+    found = possible(tasks[name], ["no", "x", '{"a":"x"}'], TASKS[name][3])
+    assert {key for key in FAILURES if not any(found[key])} == never
+    assert always(tasks[name]) == (
+        {"parses", "schema_validity"} if "text" in name else {"parses"} if "class" in name else set()
+    )
+
+
+@pytest.mark.parametrize(
+    ("schema", "is_listed"),
+    [
+        (CLOSED, True),
+        (OPEN, False),
+        (CLOSED | {"additionalProperties": True}, False),
+        ({"type": "array", "items": {"const": 1}}, True),
+        ({"type": "array"}, False),
+        ({"anyOf": [{"enum": ["x"]}]}, False),  # not looked into: taken to be possible
+        (None, False),
+    ],
+)
+def test_a_schema_that_lists_all_values(schema: Any, is_listed: bool) -> None:
+    assert listed(schema) is is_listed

@@ -1,0 +1,248 @@
+"""What the gate counts again: each way in which a split can be wrong is seen, by a count that shares nothing with it."""
+
+from __future__ import annotations
+
+import ast
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages import split
+from stages.core.errors import HallmarkError
+from stages.core.files import HOLDOUT, HOLDOUT_LOCK, TRAIN, VALIDATION, read_json, write_json
+from stages.release.recount import Frozen, Leaks, Plain, Record, count_leaks, recount
+from tests.made_up import made_up_records, write_split
+from tests.rows import params_with, record, write_masked
+from tests.workspace import ROOT
+
+Parts = dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_split(tmp_path)
+    return tmp_path
+
+
+def test_the_files_as_split_left_them_have_nothing_wrong() -> None:
+    assert recount() == (Leaks(12, 0, 0, 0), Frozen(7, 0, 0, 0))
+
+
+def same_group(parts: Parts) -> None:
+    parts["train"][0]["group"] = parts["holdout"][0]["group"]  # the group of three of its records
+
+
+def same_group_as_validation(parts: Parts) -> None:
+    parts["train"][0]["group"] = parts["validation"][2]["group"]  # of one
+
+
+def copied(parts: Parts) -> None:
+    parts["train"].append(parts["holdout"][3] | {"id": "copy", "group": "another"})
+
+
+def copied_from_validation(parts: Parts) -> None:
+    parts["holdout"][0]["prompt"] = parts["validation"][1]["prompt"]
+
+
+def in_other_letters(parts: Parts) -> None:
+    text = parts["holdout"][3]["prompt"][1]["content"]
+    text = text.upper().replace(" ", "\u00a0\n").replace("?", " \u2014 (!)")
+    other = f"\u201c{text}\u200b\u201d"
+    parts["validation"].append(record("other", other, group="another"))
+
+
+def both(parts: Parts) -> None:
+    parts["train"].append(parts["holdout"][0] | {"id": "copy"})
+
+
+@pytest.mark.parametrize(
+    ("change", "group", "words", "either"),
+    [
+        (same_group, 3, 0, 3),
+        (same_group_as_validation, 1, 0, 1),
+        (copied, 0, 1, 1),
+        (copied_from_validation, 0, 1, 1),
+        (in_other_letters, 0, 1, 1),
+        (both, 3, 1, 3),
+    ],
+)
+def test_what_training_shares_with_the_held_out_is_counted(
+    folder: Path, change: Callable[[Parts], None], group: int, words: int, either: int
+) -> None:
+    parts = made_up_records()
+    change(parts)
+    write_split(folder, parts)
+    found = recount()[0]
+    assert (found.group, found.words, found.either) == (group, words, either)
+    assert found.held_out == len(parts["validation"]) + len(parts["holdout"])
+
+
+def test_a_train_record_put_into_the_holdout_by_hand_is_a_leak_and_a_change(folder: Path) -> None:
+    pl.concat([pl.read_parquet(HOLDOUT), pl.read_parquet(TRAIN).head(1)]).write_parquet(HOLDOUT)
+    assert recount() == (Leaks(13, 1, 1, 1), Frozen(7, 0, 0, 1))
+
+
+def test_what_says_something_else_is_no_leak(folder: Path) -> None:
+    parts = made_up_records()
+    for one, two in (("x > 5", "x < 5"), ("?!", "..."), ("ab c", "a bc"), ("nine", "Nein")):
+        parts["train"].append(record(one, one, group="another"))
+        parts["holdout"].append(record(two, two, group="still another"))
+    write_split(folder, parts)
+    assert recount()[0].either == 0
+
+
+def answered(parts: Parts) -> None:
+    parts["holdout"][2]["completion"][0]["content"] = "early"
+
+
+def asked(parts: Parts) -> None:
+    parts["holdout"][2]["prompt"][1]["content"] += " "
+
+
+def moved(parts: Parts) -> None:
+    parts["holdout"][2]["group"] = "another"
+
+
+def removed(parts: Parts) -> None:
+    del parts["holdout"][2]
+
+
+def added(parts: Parts) -> None:
+    parts["holdout"].append(record("new", "What is new?", group="another"))
+
+
+def doubled(parts: Parts) -> None:
+    parts["holdout"].append(parts["holdout"][2])
+
+
+def renamed(parts: Parts) -> None:
+    parts["holdout"][2]["id"] = "new"
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        (answered, (1, 0, 0)),
+        (asked, (1, 0, 0)),
+        (moved, (1, 0, 0)),
+        (removed, (0, 1, 0)),
+        (added, (0, 0, 1)),
+        (doubled, (0, 0, 1)),
+        (renamed, (0, 1, 1)),
+    ],
+)
+def test_a_holdout_that_is_not_the_frozen_one_is_seen(
+    folder: Path, change: Callable[[Parts], None], counts: tuple[int, int, int]
+) -> None:
+    parts = made_up_records()
+    change(parts)
+    write_split(folder, parts)
+    found = recount()[1]
+    assert (found.changed, found.gone, found.added) == counts
+    assert found.differ == sum(counts)
+
+
+def test_another_system_prompt_is_no_change(folder: Path) -> None:
+    parts = made_up_records()
+    for one in parts["holdout"]:
+        one["prompt"][0] = {"role": "system", "content": "Answer otherwise."}
+    write_split(folder, parts)
+    assert recount()[1].differ == 0
+
+
+def test_what_the_real_split_writes_has_nothing_wrong(folder: Path) -> None:
+    """Its own hashes and its own normal form, against those of the gate; with copies that it has to drop."""
+    HOLDOUT_LOCK.unlink()
+    odd = ("\u1e9e \ufb01 \u0130", "A\u0301\tb", "x\u00a0y?", "\U0001f600 {} ['a']")
+    greetings = ("Hello!", "hello", "HELLO\u200b,")
+    records = [
+        record(f"r{i}", f"{greetings[i % 3]} {odd[i % 4]} number {i % 100}", f"said \u00e9 {i}", f"g{i % 43}")
+        for i in range(240)
+    ]
+    write_masked(records)
+    pl.read_parquet("data/masked.parquet").with_columns(cluster="id").write_parquet("data/deduped.parquet")
+    split.run(params_with(split__holdout=0.2, split__validation=0.2, dedupe__threshold=1.0))
+    assert sum(sum(side.values()) for side in read_json(Path("reports/split.json"))["dropped"].values()) > 0
+    found, frozen = recount()
+    assert (found.either, frozen.differ, frozen.records) == (0, 0, len(pl.read_parquet(HOLDOUT)))
+
+
+@pytest.mark.parametrize("file", [TRAIN, VALIDATION, HOLDOUT, HOLDOUT_LOCK])
+def test_a_file_that_is_missing_or_broken_is_one_error(file: Path) -> None:
+    file.write_bytes(b"{ not this")
+    with pytest.raises(HallmarkError, match=rf"{file}: not (JSON|a file of records).*\n  remedy: run `") as caught:
+        recount()
+    assert "not this" not in str(caught.value)
+    file.unlink()
+    with pytest.raises(HallmarkError, match=rf"{file}: no such file\n  remedy: run `"):
+        recount()
+
+
+@pytest.mark.parametrize(
+    "lock",
+    [
+        [],
+        {},
+        {"version": 2, "records": {"a": "b"}},
+        {"version": 1, "records": {}},
+        {"version": 1, "records": ["a"]},
+        {"version": 1, "records": {"a": 1}},
+    ],
+)
+def test_a_lock_in_another_form_is_an_error(lock: Any) -> None:
+    write_json(HOLDOUT_LOCK, lock)
+    with pytest.raises(HallmarkError, match=r"field 'records': not a holdout lock\n.*git checkout data/holdout.lock"):
+        recount()
+
+
+@pytest.mark.parametrize("change", [{"prompt": "a text"}, {"group": None}, {"completion": None}])
+def test_a_part_in_another_form_is_an_error(change: dict[str, Any]) -> None:
+    (field,) = change
+    train, value = pl.read_parquet(TRAIN), change[field]
+    train.with_columns(pl.lit(value, dtype=pl.String if value else train.schema[field]).alias(field)).write_parquet(
+        TRAIN
+    )
+    with pytest.raises(HallmarkError, match=rf"{TRAIN}, field '{field}': not what a record has there\n"):
+        recount()
+    train.drop(field).write_parquet(TRAIN)
+    with pytest.raises(HallmarkError, match=rf"{TRAIN}: not a file of records \(ColumnNotFoundError\)\n"):
+        recount()
+
+
+TEXTS = st.sampled_from(["a", "A", "a b", "A, b!", "a  B", "b a", "?", "!", "ab", "\uff21", "a-b", "a_b", "$a", ""])
+ROWS = st.lists(st.tuples(st.sampled_from("pqrs"), TEXTS), max_size=6)
+
+
+def words_by_hand(text: str) -> list[str]:
+    kept = "".join(c if unicodedata.category(c)[0] in "LNS" else " " for c in unicodedata.normalize("NFKC", text))
+    return kept.lower().split() or [text]
+
+
+@given(ROWS, ROWS, ROWS)
+def test_the_count_is_that_of_all_pairs(
+    train: list[tuple[str, str]], validation: list[tuple[str, str]], holdout: list[tuple[str, str]]
+) -> None:
+    plain = Plain()
+    parts = [
+        [Record("", group, plain.words(text), "") for group, text in rows] for rows in (train, validation, holdout)
+    ]
+    group, words, either = 0, 0, 0
+    for held, known in ((validation, train), (holdout, train + validation)):
+        for mine, text in held:
+            kin = any(mine == other for other, _ in known)
+            copy = any(words_by_hand(text) == words_by_hand(other) for _, other in known)
+            group, words, either = group + kin, words + copy, either + (kin or copy)
+    assert count_leaks(*parts) == Leaks(len(validation) + len(holdout), group, words, either)
+
+
+def test_nothing_is_shared_with_what_is_counted_again() -> None:
+    tree = ast.parse((ROOT / "stages/release/recount.py").read_text(encoding="utf-8"))
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    assert {name for name in imported if name.startswith("stages")} == {"stages.core.errors", "stages.core.files"}
