@@ -140,13 +140,13 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"{linear['words']}\n")
     print(f"{records} holdout records; intervals in brackets\n")
     show(table)
-    print(f"\nlatencies and tokens/s: {taken}")
+    print(f"  latencies and tokens/s: {taken}")
     for more in (label_rows(linear), held):
         if more:
             print()
             show(more)
     if held:
-        print(f"\n{seconds}")
+        print(f"  {seconds}")
     print(f"\ngate: {gate['verdict'].replace('_', ' ')}. {gate['words']}")
     print(f"report: {REPORTS / 'comparison.html'}")
 
