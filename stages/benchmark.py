@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from stages.core.compute import set_up
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import ADAPTER, HOLDOUT, RELEASE, REPORTS, write_json
+from stages.core.machine import ENDPOINT, stamp
 from stages.core.records import read_records
 from stages.params.loader import Params, load_params
 from stages.serving.load import Outcome, send_all, summarize
 from stages.serving.params import EndpointServer
-from stages.serving.server import Server, free_port, served, until_stopped
+from stages.serving.server import Server, free_port, machine, served, until_stopped
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
@@ -44,6 +45,7 @@ def run(params: Params) -> None:
     settings = params.benchmark
     timed, warmup = read_prompts(settings.requests, settings.warmup)
     with running(settings.models, params) as servers:
+        measured = stamp(machine(settings.server, params.compute))
         levels, searched = asyncio.run(measure(servers, timed, warmup, params))
     subject = "tuned" if "tuned" in levels else settings.models[0]
     write_json(
@@ -51,6 +53,7 @@ def run(params: Params) -> None:
         {
             "server": servers[subject].kind,
             "device": params.compute.device,
+            "measured": measured,
             "models": {
                 model: {
                     "levels": levels[model],
@@ -87,7 +90,7 @@ def running(models: Sequence[str], params: Params) -> Iterator[dict[str, Server]
     """What answers for each model: servers of ours while the block runs, or the endpoint that params name."""
     settings = params.benchmark.server
     if isinstance(settings, EndpointServer):
-        yield {model: Server("endpoint", settings.url.rstrip("/")) for model in models}
+        yield {model: Server(ENDPOINT, settings.url.rstrip("/")) for model in models}
         return
     # a taken port is an error before anything heavy is done
     ports = {model: free_port(settings.port and settings.port + i) for i, model in enumerate(models)}

@@ -15,6 +15,7 @@ from typing import Any
 
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import ADAPTER, BASE, HOLDOUT, REPORTS, write_json
+from stages.core.machine import stamp
 from stages.core.measured import measured
 from stages.core.records import read_records
 from stages.core.task import Task
@@ -34,7 +35,7 @@ Answers = list[tuple[Any, Score]]
 
 def run(params: Params, model: str) -> None:
     """Generate, score, and write reports/eval/<model>/predictions.jsonl and metrics.json."""
-    from stages.core.compute import set_up
+    from stages.core.compute import fingerprint, set_up
     from stages.models.loading import load_tokenizer
 
     settings, task = params.eval, Task(params.task)
@@ -45,6 +46,7 @@ def run(params: Params, model: str) -> None:
     if not records:
         raise HallmarkError("holds no record", file=HOLDOUT, remedy="raise split.holdout")
     with measured(f"eval_{model}") as measure, ExitStack() as stack:
+        measure |= {"measured": stamp(fingerprint(params.compute)), "server": settings.engine.kind}
         start = time.perf_counter()
         make = engines(params, model, task, form, stack)
         from stages.evaluation.harness import evaluate

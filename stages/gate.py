@@ -20,6 +20,7 @@ from typing import Any
 
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import REPORTS, write_json
+from stages.core.machine import when_and_where
 from stages.core.reports import Report
 from stages.params.loader import Params, load_params
 from stages.release.params import Gate
@@ -136,17 +137,19 @@ def superiority(name: str, margin: float, comparison: Report, enough: bool) -> R
 
 
 def serving_rules(gate: Gate, benchmark: Report) -> Iterator[Rule]:
-    """Latency and throughput of the tuned model at the first load, its errors at all, as measured on this machine."""
+    """Latency and throughput of the tuned model at the first load, its errors at all, on the machine that they were measured on."""
     levels, limits = benchmark.at("models", "tuned", "levels"), gate.serving
     errors = sum(level["errors"] + level["timeouts"] for level in levels)
     error_rate = round(errors / sum(level["requests"] for level in levels), 6)
     text = f"95% of the requests must be answered within {limits.latency_p95_s:g} s"
-    yield exact("serving.latency_p95_s", text, levels[0]["latency_s"]["p95"], "<=", limits.latency_p95_s, "s", inf)
+    rules = [exact("serving.latency_p95_s", text, levels[0]["latency_s"]["p95"], "<=", limits.latency_p95_s, "s", inf)]
     text = f"The server must give at least {limits.tokens_per_second:g} output tokens a second"
     speed = levels[0]["output_tokens_per_second"]
-    yield exact("serving.tokens_per_second", text, speed, ">=", limits.tokens_per_second, "tokens/s", 0)
+    rules.append(exact("serving.tokens_per_second", text, speed, ">=", limits.tokens_per_second, "tokens/s", 0))
     text = f"At most {100 * limits.error_rate:g}% of the requests may fail or time out"
-    yield exact("serving.error_rate", text, error_rate, "<=", limits.error_rate, "share", 1)
+    rules.append(exact("serving.error_rate", text, error_rate, "<=", limits.error_rate, "share", 1))
+    taken = when_and_where(benchmark.content).removeprefix("measured ")  # which the reasons begin with
+    yield from (rule | {"reason": f"{rule['reason']} ({taken})"} for rule in rules)
 
 
 def data_rules(gate: Gate, leaks: Leaks, frozen: Frozen) -> Iterator[Rule]:

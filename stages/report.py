@@ -19,6 +19,7 @@ from typing import Any
 
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import REPORTS, write_text
+from stages.core.machine import when_and_where
 from stages.core.outcomes import OUTCOMES
 from stages.core.reports import Prediction, Report, check_paired, read_as, read_predictions
 from stages.params.loader import Params, load_params
@@ -200,12 +201,21 @@ def serving(benchmark: Report) -> dict[str, Any]:
         lines = {name: line for name, line in lines.items() if len(line) > 1}
         if lines:
             charts[kind] = line_chart(lines, zero=True)
-    return {"charts": charts, "models": benchmark.at("models"), "server": benchmark.at("server")}
+    return {
+        "charts": charts,
+        "models": benchmark.at("models"),
+        "server": benchmark.at("server"),
+        "taken": when_and_where(benchmark.content),
+    }
 
 
 def constrained(comparison: Report) -> list[dict[str, Any]]:
-    """What holding the models to the schema fixes, hides and costs, a row a model, with the seconds it took."""
-    return [row | timing(row["name"]).at("constrained") for row in comparison.at("constrained")]
+    """What holding the models to the schema fixes, hides and costs, a row a model, with the seconds it took, and where."""
+    rows = []
+    for row in comparison.at("constrained"):
+        of = timing(row["name"])
+        rows.append(row | of.at("constrained") | {"taken": when_and_where(of.content)})
+    return rows
 
 
 def timing(model: str) -> Report:

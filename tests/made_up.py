@@ -13,6 +13,16 @@ from stages.corpus.grouping import digest
 from tests.rows import record, write_masked
 
 ROOT = Path(__file__).resolve().parent.parent
+MACHINE = {
+    "machine": "x86_64",
+    "processor": "AMD EPYC 9B45 (AuthenticAMD family 26 model 17)",
+    "instruction_set": "AVX512",
+    "threads": 2,
+    "device": "cpu",
+    "torch": "2.13.0+cpu",
+    "python": "3.11.7",
+}
+BENCHMARKED = {"server": "transformers", "measured": {"date": "2026-11-26", "machine": MACHINE}}  # and the models
 TARGET = {"intent": "refund", "order": "ORD-1042", "amount": 49.9, "date": None, "issues": ["late"]}
 # What the model says in each outcome. The outcome is given, not found: scoring has tests of its own.
 REFUSAL = {"intent": "refuse"}
@@ -144,7 +154,7 @@ def write_other_reports(root: Path) -> None:
     largest = {"concurrency": 4, "rate": None, "words": "4 or more at once"}
     measured = {"levels": levels, "searched": [], "largest_load": largest, "startup_s": 9.0, "peak_memory_mib": 800}
     models = dict.fromkeys(("base", "tuned"), measured)
-    write_json(root / "reports/benchmark.json", {"server": "transformers", "models": models})
+    write_json(root / "reports/benchmark.json", BENCHMARKED | {"models": models})
     write_split(root)
     write_json(root / "reports/dpo.json", {"enabled": False})
     linear = root / "reports/eval/classical/metrics.json"

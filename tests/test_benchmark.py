@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import httpx
@@ -17,8 +18,11 @@ from ruamel.yaml import YAML
 
 from stages.benchmark import blocks, find_largest, headline, largest_load, ratios
 from stages.core.files import write_json
+from stages.core.machine import describe, when_and_where
 from stages.core.records import schema, write_records
 from stages.models.loading import TRAINING
+from stages.params.loader import load_params
+from stages.serving.server import machine
 from tests.workspace import change_params, make_tiny_workspace, report, stage
 
 WAIT = 300  # seconds: a server starts in five, unless the machine is busy
@@ -104,6 +108,9 @@ def test_both_models_are_measured_in_a_closed_and_an_open_loop(workspace):
     found = report(workspace, "benchmark")
     assert found["server"].startswith("transformers 5.")
     assert found["device"] == "cpu"
+    params = load_params(workspace / "params.yaml")
+    assert found["measured"]["machine"] == machine(params.benchmark.server, params.compute)
+    assert abs((date.fromisoformat(found["measured"]["date"]) - datetime.now(UTC).date()).days) <= 1
     assert set(found["models"]) == {"base", "tuned"}
     for model in found["models"].values():
         assert [set(level) & {"concurrency", "rate"} for level in model["levels"]] == [{"concurrency"}, {"rate"}]
@@ -224,6 +231,7 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
         found = report(workspace, "benchmark")
         assert found["server"] == "endpoint"
         assert found["ratio"] is None
+        assert when_and_where(found).endswith(f" at an endpoint, asked from {describe(found['measured']['machine'])}")
         assert found["models"]["tuned"]["startup_s"] is None
         assert found["models"]["tuned"]["peak_memory_mib"] is None
         assert found["models"]["tuned"]["levels"][0]["errors"] == 0

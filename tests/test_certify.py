@@ -20,6 +20,7 @@ from stages.params.loader import load_params
 from stages.release import provenance as prov
 from stages.release.checking import check
 from stages.release.shipping import merge, release
+from tests.made_up import BENCHMARKED
 from tests.small_pipeline import ROOT, shell
 
 
@@ -122,6 +123,21 @@ def test_the_card_is_one_that_the_hub_reads(repo: Path) -> None:
     assert "| Exact match | 5.0 % (1.0 to 9.0) | 80.0 % (76.0 to 84.0) |" in card.text
     assert "| wrong value | 0 | 3 |" in card.text
     assert "ticket 1" not in card.text
+
+
+@pytest.mark.parametrize(
+    ("measured", "words"),
+    [
+        (BENCHMARKED, "measured 2026-11-26 on AMD EPYC 9B45, 2 threads, AVX512"),
+        ({"server": "transformers"}, "when and where is not recorded"),  # of a report made before it was
+    ],
+)
+def test_the_card_says_when_and_on_what_its_speed_was_measured(repo: Path, measured: Any, words: str) -> None:
+    headline = {"latency_p50_s": 2.6043, "latency_p95_s": 3.2637, "tokens_per_second": 61.92}
+    write_json(Path("reports/benchmark.json"), measured | {"headline": headline})
+    again()
+    card = (RELEASE / prov.CARD).read_text(encoding="utf-8")
+    assert f"Served: latency p50 2.604 s, p95 3.264 s, output 61.92 tokens/s ({words})." in card
 
 
 def test_the_bill_of_materials_is_valid_and_complete(repo: Path) -> None:

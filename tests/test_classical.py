@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ def test_a_linear_model_that_wins_is_said_first_and_fails_the_gate(
     rule = next(r for r in read_json(Path("reports/gate.json"))["rules"] if r["name"] == "superiority.classical")
     assert rule["outcome"] == "fail"
     assert rule["words"].endswith("may be less than 2 points behind that of the linear model")
-    summary.main(None)  # type: ignore[arg-type]
+    summary.main(Namespace(params=ROOT / "params.yaml"))
     printed = capsys.readouterr().out.splitlines()
     assert printed[1] == result["words"]
     assert any(line.split()[:2] == ["intent", "50.0"] and "100.0 %" in line for line in printed)

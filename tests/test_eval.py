@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from stages import eval as stage_eval
 from stages.core.errors import HallmarkError
 from stages.core.files import ADAPTER, BASE, HOLDOUT, write_json
+from stages.core.machine import when_and_where
 from stages.core.records import write_records
 from stages.core.reports import read_predictions
 from stages.core.task import Task
@@ -125,6 +126,8 @@ def test_every_record_has_its_line_in_holdout_order_and_offline(at: Path, monkey
     assert again == {"records": 5, "texts_changed": 0, "outcomes_changed": 0, "lost": 0, "won": 0}
     measured = json.loads(Path("reports/measured/eval_base.json").read_text(encoding="utf-8"))
     assert measured["tokens"] == sum(row["tokens"] for row in rows)
+    assert when_and_where(measured, measured["measured"]["machine"]).startswith("measured 20")
+    assert measured["measured"]["machine"]["threads"] == load_params().compute.threads
     assert "seconds" not in json.dumps(metrics)
 
 

@@ -266,6 +266,23 @@ def test_a_text_without_a_form_always_fits_it(folder):
     assert said == "it could not have failed: any answer of this task has it"
 
 
+def test_the_rules_of_serving_say_when_and_on_what_was_measured(folder):
+    _, _, report = judged(folder)
+    reasons = {rule["name"]: rule["reason"] for rule in report["rules"]}
+    taken = "(2026-11-26 on AMD EPYC 9B45, 2 threads, AVX512)"
+    assert reasons["serving.latency_p95_s"] == f"measured 0.9 s {taken}"
+    assert [name for name, reason in reasons.items() if taken in reason] == [
+        "serving.latency_p95_s",
+        "serving.tokens_per_second",
+        "serving.error_rate",
+    ]
+    benchmark = read_json(folder / "reports/benchmark.json")
+    del benchmark["measured"]  # a report made before that was recorded
+    write_json(folder / "reports/benchmark.json", benchmark)
+    _, _, report = judged(folder, None)
+    assert "measured 0.9 s (when and where is not recorded)" in {rule["reason"] for rule in report["rules"]}
+
+
 def test_the_same_reports_give_the_same_bytes(folder):
     judged(folder)
     first = (folder / "reports/gate.json").read_bytes()

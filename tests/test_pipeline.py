@@ -13,16 +13,19 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
 import pytest
 from ruamel.yaml import YAML
 
+from stages.core.machine import describe, when_and_where
 from stages.tools import deps
 from tests.workspace import ROOT, change_params, report, run
 
 PIPELINE = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+DEFAULT = {"instruction_set": "DEFAULT"}  # of a fingerprint, where torch is told to use no special instructions
 # What a room may import, besides core and its own modules: the second paragraph of its docstring says the same.
 ROOMS = sorted(folder.name for folder in (ROOT / "stages").iterdir() if (folder / "__init__.py").exists())
 
@@ -284,9 +287,47 @@ def test_the_columns_to_compare_runs_by_are_there(finished: Path) -> None:
     head = run(finished, "dvc", "exp", "show", "--csv", "--drop", LEFT_OUT).stdout.splitlines()[0].split(",")
     measures = [name for name in head if not re.match(r"\w+\.\w+|Experiment|seed", name) or "headline" in name]
     tuned = [f"reports/eval/tuned/metrics.json:{name}.{part}" for name in ("exact_match", "schema_validity") for part in ("high", "low", "value")]  # fmt: skip
+    stamp = [f"reports/benchmark.json:measured.{key}" for key in ("date", "machine.processor")]
     others = ["headline.latency_p95_s", "reports/measured/sft.json:seconds", "trainable_parameters", "validation_loss"]
-    assert sorted(measures) == sorted([*tuned, *others, "verdict"])
+    assert sorted(measures) == sorted([*tuned, *stamp, *others, "verdict"])
     assert {"sft.lora.r", "sft.learning_rate", "dedupe.threshold"} <= {*head}
+
+
+def test_a_plain_repro_on_another_machine_runs_the_benchmark_again(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine is another by the instruction set that torch is told to use."""
+    import noxfile
+
+    before = report(finished, "benchmark")["measured"]
+    if before["machine"]["instruction_set"] == "DEFAULT":
+        pytest.skip("torch knows no special instructions of this processor")
+    said: list[str] = []
+
+    def here(session: Any, program: str, *options: str, silent: bool = False) -> str:
+        said.append(run(finished, program, *options, ATEN_CPU_CAPABILITY="default").stdout)
+        return said[-1]
+
+    monkeypatch.setattr(noxfile, "prepare", lambda session: None)
+    monkeypatch.setattr(noxfile, "run", here)
+    log: list[str] = []
+    session = SimpleNamespace(posargs=[], log=log.append)
+    noxfile.repro(session)  # type: ignore[arg-type]
+    there = f"reports/benchmark.json was {when_and_where({'measured': before})}"
+    assert log == [f"the benchmark runs again: {there}; here is {describe(before['machine'] | DEFAULT)}"]
+    ran = [{*re.findall(r"Running stage '(\w+)", output)} for output in said]
+    assert ran == [set(), set(), set(), {"benchmark"}, {"gate", "report", "certify"}, set()]
+    after = report(finished, "benchmark")
+    assert after["measured"]["machine"] == before["machine"] | DEFAULT
+    assert f"latencies and tokens/s: {when_and_where(after)}\n" in said[-1]
+    card = (finished / "models/release/README.md").read_text(encoding="utf-8")
+    assert f"({when_and_where(after)})" in card
+    assert f"M{when_and_where(after)[1:]}." in (finished / "reports/comparison.html").read_text(encoding="utf-8")
+    assert "another machine than this" in run(finished, "python", "-m", "stages.tools.summary").stdout
+    said.clear()
+    noxfile.repro(session)  # type: ignore[arg-type]
+    assert len(log) == 1
+    assert not any("Running stage" in output for output in said)
 
 
 def test_a_changed_sft_param_reruns_nothing_before_it(finished: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,21 @@ import pytest
 from stages import compare, gate, report
 from stages.core.errors import HallmarkError
 from stages.core.files import read_json, write_json
+from stages.core.machine import same_machine
 from stages.params.loader import load_params
 from stages.tools import summary
-from tests.made_up import ROOT, customers, outcomes, prediction, write_models, write_other_reports, write_predictions
+from stages.tools.elsewhere import fingerprint_here
+from tests.made_up import (
+    BENCHMARKED,
+    MACHINE,
+    ROOT,
+    customers,
+    outcomes,
+    prediction,
+    write_models,
+    write_other_reports,
+    write_predictions,
+)
 
 PARAMS = load_params(ROOT / "params.yaml")
 PARAMS = PARAMS.model_copy(update={"compare": PARAMS.compare.model_copy(update={"draws": 500})})
@@ -28,6 +41,7 @@ EVIL = (
     "\u202egnp.exe\u202c \u2066abc\u2069 \u200bzero \x00 \u2028 \ud800",
     "javascript:window.pwned=1' onmouseover='window.pwned=1",
 )
+TAKEN = "measured 2026-11-26 on AMD EPYC 9B45, 2 threads, AVX512"
 BASE = outcomes(1, 150, wrong_format=0.5, wrong_value=0.2)
 TUNED = outcomes(2, 150, wrong_value=0.1, hallucination=0.06, omission=0.05)
 
@@ -122,16 +136,20 @@ def test_what_holding_to_the_schema_fixes_hides_and_costs_is_shown(tmp_path, mon
     for model in ("base", "tuned"):
         write_json(
             tmp_path / f"reports/measured/eval_{model}.json",
-            {"constrained": {"records": 10, "free_seconds": 2.0, "seconds": 3.5}},
+            BENCHMARKED | {"server": "hf", "constrained": {"records": 10, "free_seconds": 2.0, "seconds": 3.5}},
         )
         metrics = {"records": 150, "failures": {}, "constrained": found}
         write_json(tmp_path / f"reports/eval/{model}/metrics.json", metrics)
     page = open_page(build(tmp_path, monkeypatch, None))
     table = page.locator("[aria-labelledby=constrained-title] tbody tr").all_inner_texts()
     assert table[1].split("\t") == ["tuned", "10", "7, 10", "2, 3", "1", "2", "0", "1, 1", "2.0, 3.5"]
-    summary.main(None)
+    assert f"Seconds: {TAKEN}." in page.inner_text("#constrained-title + .legend")
+    summary.main(Namespace(params=ROOT / "params.yaml"))
     printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "tuned 10 7 -> 10 2 -> 3 1 2 0 2.0 -> 3.5" in printed
+    other = "" if same_machine(MACHINE, fingerprint_here(PARAMS)) else ", another machine than this"
+    assert f"seconds: {TAKEN}{other}" in printed
+    assert f"latencies and tokens/s: {TAKEN}{other}" in printed
 
 
 def test_the_matrix_leads_to_the_records_it_counts(built, open_page):
@@ -410,7 +428,8 @@ def test_the_report_is_written_beside_its_style_and_script():
 
 def test_serving_is_a_curve_where_there_are_levels_and_a_table_always(tmp_path, monkeypatch):
     path = build(tmp_path, monkeypatch)
-    assert "in seconds by requests at once" in path.read_text(encoding="utf-8")
+    page = path.read_text(encoding="utf-8")
+    assert f"in seconds by requests at once <small>({TAKEN})</small>" in page
     benchmark = read_json(tmp_path / "reports/benchmark.json")
     for model in benchmark["models"].values():
         model["levels"] = model["levels"][:1]
@@ -419,3 +438,8 @@ def test_serving_is_a_curve_where_there_are_levels_and_a_table_always(tmp_path, 
     page = path.read_text(encoding="utf-8")
     assert "by requests at once" not in page
     assert "0.50, 0.90, 1.00 s" in page
+    assert f">M{TAKEN[1:]}.</p>" in page
+    del benchmark["measured"]  # a report made before that was recorded
+    write_json(tmp_path / "reports/benchmark.json", benchmark)
+    report.run(PARAMS)
+    assert ">When and where is not recorded.</p>" in path.read_text(encoding="utf-8")

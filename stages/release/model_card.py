@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from stages.core.machine import when_and_where
 from stages.models.params import HubBase
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def _results(params: Params, reports: dict[str, Any]) -> str:
     note = f"On {tuned.get('records', 0)} holdout records of {tuned.get('groups', 0)} groups that training never saw; "
     note += f"{100 * params.eval.confidence:g} % intervals in brackets."
     if speed:
-        note += f" Served: {speed} (on the machine that made this release; see `provenance.json`)."
+        note += f" Served: {speed} ({when_and_where(reports['benchmark'])})."
     return _table(("Metric", "Base", "Tuned"), rows) + "\n\n" + note
 
 

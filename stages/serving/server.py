@@ -16,13 +16,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from stages.core.compute import environment
+from stages.core.compute import environment, fingerprint
 from stages.core.errors import HallmarkError
 from stages.core.files import BASE
 from stages.core.params import Compute
 from stages.serving import vllm
-from stages.serving.params import TransformersServer, VllmServer
+from stages.serving.params import EndpointServer, TransformersServer, VllmServer
 
 HOST = "127.0.0.1"
 STOP_SECONDS = 10  # from SIGTERM to SIGKILL
@@ -79,6 +80,13 @@ class Server:
     def alive(self) -> bool:
         """Whether the process runs; True for a server that isn't ours to look into."""
         return self.process is None or self.process.poll() is None
+
+
+def machine(params: TransformersServer | VllmServer | EndpointServer, compute: Compute) -> dict[str, Any]:
+    """The fingerprint of the machine that a benchmark is of; of an endpoint, of the one that asks it."""
+    if isinstance(params, EndpointServer):  # to ask, no GPU is needed, and no code path is pinned
+        compute = compute.model_copy(update={"device": "cpu", "portable": False})
+    return fingerprint(compute)
 
 
 def free_port(port: int, field: str = "benchmark.server.port") -> int:

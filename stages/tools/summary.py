@@ -7,6 +7,9 @@ from typing import Any
 
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import REPORTS, read_json
+from stages.core.machine import Fingerprint, when_and_where
+from stages.params.loader import load_params
+from stages.tools.elsewhere import fingerprint_here
 
 MEASURES = {
     "exact match": "exact_match",
@@ -82,6 +85,12 @@ def constrained_rows(found: list[dict[str, Any]]) -> list[Line]:
     ]
 
 
+def seconds_taken(found: list[dict[str, Any]], here: Fingerprint | None) -> str:
+    """When and on what the seconds of the table of `constrained_rows` were measured."""
+    reports = [read_json(REPORTS / "measured" / f"eval_{row['name']}.json") for row in found]
+    return f"seconds: {'; '.join(dict.fromkeys(when_and_where(report, here) for report in reports))}"
+
+
 def show(table: list[Line]) -> None:
     """Print the lines with their columns aligned, the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -119,6 +128,9 @@ def main(arguments: argparse.Namespace) -> None:
         table: list[Line] = [("", "base", "tuned"), *rows()]
         table += [(row["name"], f"{row['base']:.3f}", f"{row['tuned']:.3f}") for row in comparison["general"]]
         linear, held = comparison["against"]["classical"], constrained_rows(comparison["constrained"])
+        here = fingerprint_here(load_params(arguments.params))
+        taken = when_and_where(read_json(REPORTS / "benchmark.json"), here)
+        seconds = seconds_taken(comparison["constrained"], here)
         gate = read_json(REPORTS / "gate.json")
         records = read_json(REPORTS / "eval/tuned/metrics.json")["records"]
     except FileNotFoundError as error:
@@ -128,10 +140,13 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"{linear['words']}\n")
     print(f"{records} holdout records; intervals in brackets\n")
     show(table)
+    print(f"  latencies and tokens/s: {taken}")
     for more in (label_rows(linear), held):
         if more:
             print()
             show(more)
+    if held:
+        print(f"  {seconds}")
     print(f"\ngate: {gate['verdict'].replace('_', ' ')}. {gate['words']}")
     print(f"report: {REPORTS / 'comparison.html'}")
 

@@ -1,0 +1,51 @@
+"""When and on what a figure was measured: how a report records it, and how people are told."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+Fingerprint = dict[str, Any]
+# Of a fingerprint, what makes another machine of it. Threads, device and code path are params, and torch with its
+# libraries is in requirements.lock: where these change, DVC runs a stage again by itself. Python, libc and driver are
+# left out: they hardly move a latency, and a security update is no reason to measure again.
+IDENTITY = ("machine", "processor", "instruction_set", "gpu")
+ENDPOINT = "endpoint"  # what a benchmark calls a server that is not its own
+UNKNOWN = "when and where is not recorded"  # of a report made before it was
+
+
+def stamp(fingerprint: Fingerprint) -> dict[str, Any]:
+    """What a report says under `measured`: today in UTC, and the machine."""
+    return {"date": datetime.now(UTC).date().isoformat(), "machine": fingerprint}
+
+
+def same_machine(one: Fingerprint, two: Fingerprint) -> bool:
+    """Whether two fingerprints are of the same machine (or of two alike), whatever software is on it."""
+    return all(one.get(key) == two.get(key) for key in IDENTITY)
+
+
+def describe(machine: Fingerprint) -> str:
+    """The machine in a short phrase: `AMD EPYC 9B45, 2 threads, AVX512`, or its GPU, processor and threads."""
+    processor = re.sub(r" \([^()]*\bfamily [^()]*\)$", "", machine.get("processor") or "")  # its numbers
+    processor = " ".join(re.sub(r"\((?:R|TM|tm)\)", "", processor).split())
+    threads, gpu = machine.get("threads"), machine.get("gpu")
+    parts = [gpu, processor or machine.get("machine") or "a machine of unknown kind"]
+    parts.append(threads and f"{threads} thread{'' if threads == 1 else 's'}")
+    if not gpu and machine.get("instruction_set") != "DEFAULT":  # torch's word where it knows no special path
+        parts.append(machine.get("instruction_set"))
+    return ", ".join(part for part in parts if part)
+
+
+def when_and_where(report: dict[str, Any], here: Fingerprint | None = None) -> str:
+    """`measured 2026-11-26 on AMD EPYC 9B45, 2 threads, AVX512` of a report that has a stamp, else UNKNOWN.
+
+    Of an endpoint, the machine is the one that asked it. `here` is this machine's fingerprint: where it is given, and
+    is that of another machine, that is said.
+    """
+    measured = report.get("measured")
+    if not measured:
+        return UNKNOWN
+    way = "at an endpoint, asked from" if report.get("server") == ENDPOINT else "on"
+    other = ", another machine than this" if here is not None and not same_machine(measured["machine"], here) else ""
+    return f"measured {measured['date']} {way} {describe(measured['machine'])}{other}"

@@ -1,0 +1,164 @@
+"""When and on what a figure was measured: in words, and whether that machine is this one. Without a model."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import noxfile
+from stages.core import machine as machines
+from stages.core.compute import fingerprint
+from stages.core.files import write_json
+from stages.core.machine import UNKNOWN, describe, same_machine, stamp, when_and_where
+from stages.core.params import Compute
+from stages.params.loader import Params, load_params
+from stages.privacy.patterns import residue
+from stages.serving.params import EndpointServer
+from stages.tools import elsewhere, summary
+from tests.made_up import BENCHMARKED, MACHINE, ROOT
+
+TAKEN = "measured 2026-11-26 on AMD EPYC 9B45, 2 threads, AVX512"
+GPU = MACHINE | {"device": "cuda", "gpu": "NVIDIA H100 80GB HBM3", "threads": 8}
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "words"),
+    [
+        (MACHINE, "AMD EPYC 9B45, 2 threads, AVX512"),
+        (GPU, "NVIDIA H100 80GB HBM3, AMD EPYC 9B45, 8 threads"),
+        (
+            {
+                "processor": "Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz (GenuineIntel family 6 model 143)",
+                "threads": 1,
+                "instruction_set": "AVX2",
+            },
+            "Intel Xeon Platinum 8481C CPU @ 2.70GHz, 1 thread, AVX2",
+        ),
+        ({"processor": "", "machine": "arm64", "threads": 4, "instruction_set": "DEFAULT"}, "arm64, 4 threads"),
+        ({}, "a machine of unknown kind"),
+    ],
+)
+def test_a_machine_is_a_short_phrase_that_no_release_takes_for_private(fingerprint: dict[str, Any], words: str) -> None:
+    assert describe(fingerprint) == words
+    report = {"measured": stamp(fingerprint)}
+    for text in (when_and_where(report), report["measured"]["date"], *map(str, fingerprint.values())):
+        assert residue(text, allow_reserved=True) == []
+
+
+def test_what_is_recorded_is_told_and_of_an_older_report_that_it_is_not() -> None:
+    assert when_and_where(BENCHMARKED) == TAKEN
+    assert when_and_where(BENCHMARKED, MACHINE) == TAKEN
+    assert when_and_where(BENCHMARKED, GPU) == when_and_where(BENCHMARKED, {}) == f"{TAKEN}, another machine than this"
+    words = "measured 2026-11-26 at an endpoint, asked from AMD EPYC 9B45, 2 threads, AVX512"
+    assert when_and_where(BENCHMARKED | {"server": "endpoint"}) == words
+    assert when_and_where({"server": "transformers"}, MACHINE) == UNKNOWN == "when and where is not recorded"
+
+
+def test_a_stamp_is_of_today_and_of_this_machine() -> None:
+    here = fingerprint(Compute(device="cpu", threads=1, portable=False))
+    measured = stamp(here)
+    assert measured.keys() == {"date", "machine"}
+    assert abs((date.fromisoformat(measured["date"]) - datetime.now(UTC).date()).days) <= 1  # it may be midnight
+    assert here.keys() >= {*machines.IDENTITY} - {"gpu"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"torch": "9.9", "python": "4.0", "system": "Linux 9", "math": "", "driver": "9", "threads": 64}, True),
+        ({"processor": "AMD EPYC 9B14 (AuthenticAMD family 25 model 17)"}, False),
+        ({"instruction_set": "AVX2"}, False),
+        ({"machine": "aarch64"}, False),
+        ({"gpu": "NVIDIA L4"}, False),
+    ],
+)
+def test_a_machine_is_another_by_its_hardware_alone(changes: dict[str, Any], same: bool) -> None:
+    assert same_machine(MACHINE, MACHINE | changes) is same
+
+
+@pytest.fixture
+def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
+    """The params of the repository; its report was measured on MACHINE, which is this one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(elsewhere, "machine", lambda server, compute: MACHINE)
+    write_json(elsewhere.REPORT, BENCHMARKED)
+    return load_params(ROOT / "params.yaml")
+
+
+def recorded(**changes: Any) -> None:
+    write_json(elsewhere.REPORT, BENCHMARKED | {"measured": {"date": "2026-11-26", "machine": MACHINE | changes}})
+
+
+def test_another_machine_is_why_the_benchmark_runs_again(params: Params) -> None:
+    assert elsewhere.why_again(params) is None
+    recorded(processor="AMD EPYC 7B13 (AuthenticAMD family 25 model 1)")
+    there = "reports/benchmark.json was measured 2026-11-26 on AMD EPYC 7B13, 2 threads, AVX512"
+    assert elsewhere.why_again(params) == f"{there}; here is AMD EPYC 9B45, 2 threads, AVX512"
+    recorded(processor="AMD EPYC 9B45 (AuthenticAMD family 27 model 2)")  # the same name
+    assert str(elsewhere.why_again(params)).endswith(f"; here is processor {MACHINE['processor']}")
+    write_json(elsewhere.REPORT, {"server": "transformers"})
+    assert elsewhere.why_again(params) == f"reports/benchmark.json: {UNKNOWN}"
+
+
+def test_it_does_not_where_there_is_no_report_nor_for_an_endpoint(params: Params) -> None:
+    recorded(processor="another")
+    endpoint = EndpointServer(kind="endpoint", url="https://example.com/v1", names={"base": "b", "tuned": "t"})
+    benchmark = params.benchmark.model_copy(update={"server": endpoint})
+    assert elsewhere.why_again(params) is not None
+    assert elsewhere.why_again(params.model_copy(update={"benchmark": benchmark})) is None
+    elsewhere.REPORT.unlink()
+    assert elsewhere.why_again(params) is None
+
+
+def test_it_does_not_where_it_could_not_run(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clone of a repository that was trained on a GPU, on a laptop: what it shows is of another machine."""
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    monkeypatch.undo()
+    cuda = params.model_copy(update={"compute": params.compute.model_copy(update={"device": "cuda"})})
+    assert elsewhere.fingerprint_here(cuda) == {}
+    monkeypatch.chdir(ROOT)
+    assert elsewhere.why_again(cuda) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "said", "ran"),
+    [
+        ([], "", ["dvc repro"]),
+        ([], "UserWarning: of torch\nthe benchmark runs again: why\n", ["dvc repro", "dvc repro --single-item --force benchmark", "dvc repro"]),
+        (["sft"], "the benchmark runs again: why\n", ["dvc repro sft"]),
+        (["--dry"], "the benchmark runs again: why\n", ["dvc repro --dry"]),
+    ],
+)  # fmt: skip
+def test_a_plain_repro_alone_runs_the_benchmark_again(
+    monkeypatch: pytest.MonkeyPatch, given: list[str], said: str, ran: list[str]
+) -> None:
+    commands: list[str] = []
+
+    def run(session: Any, program: str, *options: str, silent: bool = False) -> str:
+        commands.append(" ".join([program, *options]))
+        return said if silent else "True"
+
+    log: list[str] = []
+    monkeypatch.setattr(noxfile, "prepare", lambda session: None)
+    monkeypatch.setattr(noxfile, "run", run)
+    noxfile.repro(SimpleNamespace(posargs=given, log=log.append))  # type: ignore[arg-type]
+    assert [command for command in commands if command.startswith("dvc")] == ran
+    assert log == (["the benchmark runs again: why"] if len(ran) > 1 else [])
+    assert commands[-1] == "python -m stages.tools.summary"
+
+
+def test_seconds_of_two_machines_are_told_apart(params: Params) -> None:
+    for model, machine in (("base", MACHINE), ("tuned", GPU)):
+        measured = {"measured": {"date": "2026-11-26", "machine": machine}, "server": "hf"}
+        write_json(Path(f"reports/measured/eval_{model}.json"), measured)
+    rows = [{"name": "base"}, {"name": "tuned"}]
+    assert summary.seconds_taken(rows[:1], MACHINE) == f"seconds: {TAKEN}"
+    other = "measured 2026-11-26 on NVIDIA H100 80GB HBM3, AMD EPYC 9B45, 8 threads, another machine than this"
+    assert summary.seconds_taken(rows, MACHINE) == f"seconds: {TAKEN}; {other}"
