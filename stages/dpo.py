@@ -10,7 +10,6 @@ import argparse
 import logging
 import shutil
 import tempfile
-import warnings
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,9 +34,11 @@ from stages.models.loading import TRAINING, load_tokenizer
 from stages.params.loader import Params, load_params
 from stages.training.tuning import (
     adapter_hash,
-    adapter_parameters,
     fits,
     load_frozen,
+    outcome,
+    quiet,
+    run_trainer,
     save_adapter,
     step_count,
     tokenized,
@@ -118,15 +119,12 @@ def train(params: Params) -> None:
     set_up(params.compute, params.seed)
     import datasets
     from peft import PeftModel
-    from transformers.trainer_callback import PrinterCallback
     from trl import DPOConfig
 
     from stages.training.pairs import PairTrainer
     from stages.training.trainer import ProgressLine
 
-    datasets.disable_progress_bars()
-    # transformers 5.24 renames it, TRL 1.16 still reads the old name: ends with transformers 6.
-    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+    quiet()
     dpo, config = params.dpo, read_json(SFT_ADAPTER / "adapter_config.json")
     tokenizer = load_tokenizer(BASE)
     rows, left_out = load_training_pairs(tokenizer, params)
@@ -160,17 +158,14 @@ def train(params: Params) -> None:
             processing_class=tokenizer,
             callbacks=[curve],
         )
-        trainer.remove_callback(PrinterCallback)
         start = adapter_hash(trainer.model)
         log.info("%d pairs, %d steps", len(pairs), step_count(trainer))
         with deterministic("sft.attention", "set sft.attention to eager, which is deterministic everywhere"):
             before = trainer.differences() if validation else None
-            result = trainer.train()
-            if validation and curve.validation[-1]["step"] < trainer.state.global_step:
-                trainer.evaluate()
+            metrics = run_trainer(trainer, curve)
             after = trainer.differences() if validation else None
         measure["fingerprint"] = fingerprint(params.compute)
-        measure["train_seconds"] = round(result.metrics["train_runtime"], 1)
+        measure["train_seconds"] = round(metrics["train_runtime"], 1)
         with atomic_folder(ADAPTER) as adapter:
             precision = read_json(SFT_ADAPTER / TRAINING)["base_precision"]
             save_adapter(trainer.model, config["base_model_name_or_path"], config["revision"], precision, adapter)
@@ -182,10 +177,7 @@ def train(params: Params) -> None:
             "same_left_out": left_out["same"] + validation_left_out["same"],
             "too_long_dropped": left_out["too_long"] + validation_left_out["too_long"],
         },
-        "steps": trainer.state.global_step,
-        "trainable_parameters": sum(tensor.numel() for tensor in adapter_parameters(trainer.model).values()),
-        "initial_adapter_sha256": start,
-        "train_loss": round(result.training_loss, 6),
+        **outcome(trainer, metrics, start),
         "validation": measures(before, after, dpo.beta) | {"loss": curve.validation[-1]["loss"]}
         if validation
         else None,

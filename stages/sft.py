@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import tempfile
-import warnings
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ from stages.core.files import (
     TRAIN,
     VALIDATION,
     atomic_folder,
+    read_json,
     write_json,
     write_text,
 )
@@ -34,6 +33,9 @@ from stages.training.tuning import (
     adapter_parameters,
     fits,
     load_frozen,
+    outcome,
+    quiet,
+    run_trainer,
     save_adapter,
     step_count,
     tokenized,
@@ -130,22 +132,17 @@ def run(params: Params) -> None:
     from stages.core.compute import deterministic, fingerprint, set_up
 
     set_up(params.compute, params.seed)
-    import datasets
-    from transformers.trainer_callback import PrinterCallback
-
     from stages.training.trainer import CompletionTrainer, ProgressLine
 
-    datasets.disable_progress_bars()
-    # transformers 5.24 renames it, TRL 1.16 still reads the old name: ends with transformers 6.
-    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
-    sft, report = params.sft, json.loads((REPORTS / "base.json").read_text(encoding="utf-8"))
+    quiet()
+    sft, base = params.sft, read_json(REPORTS / "base.json")
     writes, sharded = rank() == 0, is_worker() and sft.parallel.strategy == "fsdp"
-    if report["context"] and sft.max_length > report["context"]:
+    if base["context"] and sft.max_length > base["context"]:
         raise HallmarkError(
-            f"{sft.max_length} tokens, but the base model reads {report['context']} at most",
+            f"{sft.max_length} tokens, but the base model reads {base['context']} at most",
             file="params.yaml",
             field="sft.max_length",
-            remedy=f"give {report['context']} at most",
+            remedy=f"give {base['context']} at most",
         )
     tokenizer = load_tokenizer(BASE)
     train, dropped = load_dataset(TRAIN, tokenizer, params)
@@ -164,7 +161,6 @@ def run(params: Params) -> None:
             length_power=sft.length_power,
             callbacks=[losses],
         )
-        trainer.remove_callback(PrinterCallback)
         for tensor in adapter_parameters(trainer.model).values():
             # TRL 1.16 makes the adapters of a 4-bit base bf16, in which AdamW's small steps are rounded away.
             tensor.data = tensor.data.float()
@@ -175,25 +171,24 @@ def run(params: Params) -> None:
         if writes:
             log.info("%d records, %d tokens a pass, %d steps", len(train), total, step_count(trainer))
         with deterministic("sft.attention", "set sft.attention to eager, which is deterministic everywhere"):
-            result = trainer.train()
-            if losses.validation[-1]["step"] < trainer.state.global_step:
-                trainer.evaluate()
+            metrics = run_trainer(trainer, losses)
         whole = whole_adapter(trainer.model) if sharded else None
-        trainable = sum(tensor.numel() for tensor in adapter_parameters(trainer.model).values())
+        report = outcome(trainer, metrics, start)
         if is_worker():
             trainer.accelerator.end_training()
         if not writes:
             return
-        seconds = result.metrics["train_runtime"]
+        seconds = metrics["train_runtime"]
         measure["fingerprint"] = fingerprint(params.compute, sft.parallel.processes, sft.parallel.strategy)
         measure["train_seconds"] = round(seconds, 1)
-        measure["tokens_per_second"] = round(total * result.metrics["epoch"] / seconds, 1)
+        measure["tokens_per_second"] = round(total * metrics["epoch"] / seconds, 1)
         with atomic_folder(SFT_ADAPTER) as adapter:
             precision = "nf4" if sft.method == "qlora" else sft.dtype
-            save_adapter(trainer.model, report["name"], report["revision"], precision, adapter, whole)
+            save_adapter(trainer.model, base["name"], base["revision"], precision, adapter, whole)
     write_json(
         REPORTS / "sft.json",
-        {
+        report
+        | {
             "method": sft.method,
             "records": {
                 "train": len(train),
@@ -204,10 +199,6 @@ def run(params: Params) -> None:
                 "train": total,
                 "completion": sum(label != IGNORED for row in trainer.train_dataset["labels"] for label in row),
             },
-            "steps": trainer.state.global_step,
-            "trainable_parameters": trainable,
-            "initial_adapter_sha256": start,
-            "train_loss": round(result.training_loss, 6),
             "validation_loss": losses.validation[-1]["loss"],
         },
     )

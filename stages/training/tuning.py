@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import shutil
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,8 @@ from stages.training.params import Dpo, Sft
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from stages.training.trainer import ProgressLine
 
 # What the tokenizer is, so that the adapter folder can be used without the base folder.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "chat_template.jinja")
@@ -95,6 +98,36 @@ def training_options(
         "report_to": "none",
         "disable_tqdm": True,
         "dataloader_pin_memory": device == "cuda",
+    }
+
+
+def quiet() -> None:
+    """Keep progress bars and a warning of the libraries off the terminal."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    # transformers 5.24 renames it, TRL 1.16 still reads the old name: ends with transformers 6.
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+
+
+def run_trainer(trainer: Any, curve: ProgressLine) -> dict[str, float]:
+    """Train, validating after the last step too if there is anything to validate on. Returns TRL's metrics of the run."""
+    from transformers.trainer_callback import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    metrics: dict[str, float] = trainer.train().metrics
+    if curve.validation and curve.validation[-1]["step"] < trainer.state.global_step:
+        trainer.evaluate()
+    return metrics
+
+
+def outcome(trainer: Any, metrics: dict[str, float], initial: str) -> dict[str, Any]:
+    """What a report says of any training; `initial` is the hash of the adapter before it."""
+    return {
+        "steps": trainer.state.global_step,
+        "trainable_parameters": sum(tensor.numel() for tensor in adapter_parameters(trainer.model).values()),
+        "initial_adapter_sha256": initial,
+        "train_loss": round(metrics["train_loss"], 6),
     }
 
 
