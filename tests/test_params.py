@@ -76,6 +76,18 @@ def test_a_wrong_type_or_value_is_an_error_that_names_the_key(tmp_path: Path, ke
     assert words in problem(tmp_path, {key: value})
 
 
+def test_a_check_of_a_block_names_its_key_and_not_the_block(tmp_path: Path) -> None:
+    text = problem(
+        tmp_path, {"mask.identity_columns": {"contact": "PERSN"}, "mask.patterns": [{"kind": "A_B", "regex": "("}]}
+    )
+    assert "field 'mask.patterns.0.regex'" in text
+    text = problem(tmp_path, {"mask.identity_columns": {"contact": "PERSN"}})
+    assert (
+        "field 'mask.identity_columns.contact': mask.identity_columns.contact: there is no kind PERSN (did you" in text
+    )
+    assert "got dict" not in text
+
+
 def test_a_missing_key_is_an_error(tmp_path: Path) -> None:
     assert "'sft.lora.r' is missing" in problem(tmp_path, {}, remove="sft.lora.r")
 

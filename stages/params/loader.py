@@ -8,6 +8,7 @@ DVC reads it, so `2e-4` is a number to both.
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -138,6 +139,11 @@ def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
         )
     if kind == "missing":
         return field, f"'{field}' is missing", f"add '{field}' (the template's params.yaml has it with its comment)"
+    if kind == "value_error":  # a check of a block's own, which says what is wrong, and mostly of which key
+        said = str(detail["ctx"]["error"])
+        named = re.match(r"([a-z_]+(?:\.\w+)*): ", said)
+        remedy = "change it in params.yaml; its comment says what it may be"
+        return (named[1], said, remedy) if named else (field, f"'{field}': {said}", remedy)
     given = type(detail["input"]).__name__
     return field, f"'{field}': {detail['msg']} (got {given})", f"give '{field}' a value of the type its comment states"
 
