@@ -297,15 +297,18 @@ def provenance(
     }
 
 
-def verdict(subjects: dict[str, str], provenance_sha256: str, gate: dict[str, Any]) -> dict[str, Any]:
+def verdict(
+    subjects: dict[str, str], provenance_sha256: str, gate: dict[str, Any], *, older: bool = False
+) -> dict[str, Any]:
     """The in-toto test-result statement of the gate. Anything but a pass is FAILED; undecided rules are warnings.
 
-    A rule that does not apply was no test: it is in the gate's report alone.
+    A rule that does not apply was no test: it is in the gate's report alone. `older`: as it was written until November
+    2026, when such a rule was among the warnings.
     """
     outcomes: dict[str, list[str]] = {"pass": [], "fail": [], "undecided": []}
     for rule in gate.get("rules", []):
         outcome = rule.get("outcome")
-        if outcome == "not_applicable":
+        if outcome == "not_applicable" and not older:
             continue
         outcomes[outcome if outcome in ("pass", "fail") else "undecided"].append(str(rule.get("name")))
     report = sha256(canonical_json(gate))

@@ -14,50 +14,63 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from stages.core.errors import HallmarkError, run_stage
 
 PIPELINE = Path("dvc.yaml")
 LOCK = "requirements.lock"
+ALL = "stages"  # a stage that depends on the whole folder has all code
 # These change no output, so a change in them runs nothing again. The parameters: no field of them has a default and
 # none changes a value on the way (a test holds them to that), and DVC tracks the values themselves. `errors` only ends
 # a run; what `measured` writes is never compared.
-NO_OUTPUT = re.compile(
-    r"stages/params/\w+\.py|stages/\w+/params\.py|stages/core/(?:errors|measured)\.py|stages/__init__\.py"
-)
-COMMAND = re.compile(r"^ +cmd: python -m (stages\.\w+)", re.MULTILINE)
+NO_OUTPUT = re.compile(r"stages/params/\w+\.py|stages/\w+/params\.py|stages/core/(?:errors|measured)\.py")
 
 
-def code_of(module: Path) -> list[str]:
-    """What the module at that path uses: `requirements.lock` if it uses a library, and files below `stages/`, sorted."""
-    files, libraries = {module.as_posix()}, False
-    todo = [module]
+def code_of(module: str) -> list[str]:
+    """What a module uses: `requirements.lock` if it uses a library, and files below `stages/`, sorted."""
+    start = _file(module)
+    if start is None:
+        raise HallmarkError(
+            f"no module {module}", file=PIPELINE, field="cmd", remedy="write the module, or fix the cmd"
+        )
+    files, libraries = {start}, False
+    todo = [start]
     while todo:
         found, uses_library = _used(todo.pop())
         libraries |= uses_library
         new = {name for name in found if name not in files and not NO_OUTPUT.fullmatch(name)}
         files |= new
-        todo += [Path(name) for name in sorted(new) if name.endswith(".py")]
+        todo += [name for name in sorted(new) if name.endswith(".py")]
     return [*([LOCK] if libraries else []), *sorted(files)]
 
 
 @cache
-def _used(module: Path) -> tuple[frozenset[str], bool]:
+def _used(name: str) -> tuple[frozenset[str], bool]:
     """The files that one module names, and whether it imports a library."""
-    tree = ast.parse(module.read_text(encoding="utf-8"))
+    module = Path(name)
+    try:
+        tree = ast.parse(module.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise HallmarkError("not Python", file=module, row=error.lineno, remedy="fix the syntax at that row") from None
     files: set[str] = set()
     library = False
     for node in _running(tree):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.ImportFrom):
+            package = ".".join(module.parts[: len(module.parts) - node.level]) if node.level else ""
+            source = ".".join(filter(None, (package, node.module)))
+            names = [source, *(f"{source}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             names = [node.value] if node.value.startswith("stages.") else []  # run by its name, in a process of its own
             files |= _data_file(module.parent, node.value)
-        files |= {file.as_posix() for file in map(_module, names) if file.exists()}
-        files |= {file.as_posix() for name in names for file in _packages(name)}
+        files |= {file for file in map(_file, names) if file}
+        files |= {file for name in names for file in _packages(name)}
         if isinstance(node, ast.Import | ast.ImportFrom):
             library |= any(name.split(".")[0] not in {*sys.stdlib_module_names, "stages"} for name in names)
     return frozenset(files), library
@@ -72,62 +85,120 @@ def _running(node: ast.AST) -> Iterator[ast.AST]:
         yield from _running(child)
 
 
-def _module(name: str) -> Path:
-    return Path(*name.split(".")).with_suffix(".py") if re.fullmatch(r"stages(\.\w+)+", name) else Path(".no")
+def _file(module: str) -> str | None:
+    """The file of a module of `stages`; None for any other name."""
+    file = Path(*module.split(".")).with_suffix(".py")
+    return file.as_posix() if re.fullmatch(r"stages(\.\w+)+", module) and file.is_file() else None
 
 
-def _packages(name: str) -> Iterator[Path]:
+def _packages(module: str) -> Iterator[str]:
     """The `__init__.py` of the packages that a module lies in, where one holds more than its docstring."""
-    parts = name.split(".")
+    parts = module.split(".")
     for depth in range(2, len(parts) + 1) if parts[0] == "stages" else ():
         file = Path(*parts[:depth], "__init__.py")
-        if file.exists() and len(ast.parse(file.read_text(encoding="utf-8")).body) > 1:
-            yield file
+        if file.is_file() and not only_a_docstring(file):
+            yield file.as_posix()
+
+
+def only_a_docstring(file: Path) -> bool:
+    """Whether a module has no code."""
+    return len(ast.parse(file.read_text(encoding="utf-8")).body) <= 1
 
 
 def _data_file(folder: Path, text: str) -> set[str]:
-    if not re.fullmatch(r"[\w./-]{1,80}\.\w+", text) or text.endswith(".py") or ".." in text:
+    if not re.fullmatch(r"\w[\w./-]{0,80}\.\w+", text) or text.endswith(".py") or ".." in text:
         return set()
     file = folder / text
     return {file.as_posix()} if file.is_file() else set()
 
 
-def written(text: str) -> str:
-    """The text of dvc.yaml with the dependencies of every stage as the code has them."""
+def differences(text: str) -> dict[str, tuple[list[str], list[str]]]:
+    """The stages of a dvc.yaml whose code dependencies are not those of the code: which are missing, and which too many."""
     _used.cache_clear()
-    blocks = re.split(r"(?m)^(?=  \w+:$)", text)
-    return "".join(_block(block) for block in blocks)
+    found = {}
+    for name, block in _stages(text).items():
+        given = [str(dep) for dep in block.get("deps") or []]
+        module = _module_of(block)
+        if module is None or ALL in given:
+            continue
+        code = [dep for dep in given if dep == LOCK or dep.startswith("stages/")]
+        wanted = code_of(module)
+        missing = [dep for dep in wanted if dep not in code]
+        extra = [dep for number, dep in enumerate(code) if dep not in wanted or dep in code[:number]]
+        if missing or extra:
+            found[name] = (missing, extra)
+    return found
 
 
-def _block(block: str) -> str:
-    command = COMMAND.search(block)
-    deps = re.search(r"^( +)deps:\n((?:\1  - .*\n)+)", block, re.MULTILINE)
-    if not command or not deps:
-        return block
-    lines = deps[2].splitlines()
-    items = [re.sub(r"^ +- ", "", line) for line in lines]
-    if "stages" in items:  # all the code there is
-        return block
-    own = [item for item in items if item.split()[0] != LOCK and not item.startswith("stages/")]
-    items = own + code_of(_module(command[1]))
-    return block[: deps.start(2)] + "".join(f"{deps[1]}  - {item}\n" for item in items) + block[deps.end(2) :]
+def _stages(text: str) -> dict[str, dict[str, Any]]:
+    """The stages by name; of those that run for each of several items, the block that says what runs."""
+    try:
+        stages = YAML(typ="safe", pure=True).load(text)["stages"]
+        return {name: block.get("do", block) for name, block in stages.items()}
+    except (YAMLError, TypeError, KeyError, AttributeError):
+        raise HallmarkError("has no stages", file=PIPELINE, remedy="restore it: `git checkout dvc.yaml`") from None
+
+
+def _module_of(block: dict[str, Any]) -> str | None:
+    """The module of `stages` that a stage runs."""
+    command = re.search(r"\bpython3? (?:\S+ )*?-m (stages(?:\.\w+)+)", str(block.get("cmd", "")))
+    return command[1] if command else None
+
+
+def written(text: str) -> str:
+    """The text of dvc.yaml with the code dependencies of every stage; lines written by hand, and comments, stay.
+
+    Raises HallmarkError where the list of a stage is in a form that this can't edit.
+    """
+    for name in differences(text):
+        new = _edited(text, name, code_of(_module_of(_stages(text)[name]) or ""))
+        if left := differences(new).get(name):
+            raise HallmarkError(
+                f"its list can't be edited here: {_in_words(*left)}",
+                file=PIPELINE,
+                field=f"stages.{name}.deps",
+                remedy="write it as a list with one dependency a line below `deps:`, then run `nox -s deps` again",
+            )
+        text = new
+    return text
+
+
+def _edited(text: str, stage: str, code: list[str]) -> str:
+    block = re.search(rf"(?m)^( +)(['\"]?){re.escape(stage)}\2:.*\n(?:\1 .*\n?|[ \t]*\n)*", text)
+    deps = re.search(r"(?m)^( +)deps:[ \t]*(?:#.*)?\n((?:\1 *(?:- |#).*\n?|[ \t]*\n)+)", block[0]) if block else None
+    if block is None or deps is None:
+        return text
+    lines = deps[2].rstrip("\n").split("\n")
+    items = [line for line in lines if line.lstrip().startswith("- ")]
+    own = [line for line in lines if not re.match(rf"\s*- ['\"]?(?:stages/|{LOCK}\b)", line)]
+    dash = items[0][: items[0].index("- ") + 2] if items else f"{deps[1]}  - "
+    last = max((number for number, line in enumerate(own) if line.lstrip().startswith("- ")), default=-1)
+    new = "\n".join([*own[: last + 1], *(dash + name for name in code), *own[last + 1 :]]) + "\n"
+    return text[: block.start() + deps.start(2)] + new + text[block.start() + deps.end(2) :]
+
+
+def _in_words(missing: list[str], extra: list[str]) -> str:
+    return ", ".join([*(f"+ {name}" for name in missing), *(f"- {name}" for name in extra)])
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Command line: `--check`."""
-    text = PIPELINE.read_text(encoding="utf-8")
-    new = written(text)
-    if arguments.check and new != text:
-        stale = [line for line in new.splitlines() if line not in text.splitlines()]
+    try:
+        text = PIPELINE.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise HallmarkError("no such file", file=PIPELINE, remedy="run from the root of the repository") from None
+    stale = differences(text)
+    if arguments.check and stale:
         raise HallmarkError(
-            f"the code has other dependencies ({', '.join(stale) or 'fewer'})".replace("  ", ""),
+            "the code has other dependencies: "
+            + "; ".join(f"{name}: {_in_words(*lists)}" for name, lists in stale.items()),
             file=PIPELINE,
             field="deps",
             remedy="run `nox -s deps`, which writes them",
         )
-    if new != text:
-        PIPELINE.write_text(new, encoding="utf-8", newline="\n")
-        print(f"written: {PIPELINE}")
+    if stale:
+        PIPELINE.write_text(written(text), encoding="utf-8", newline="\n")
+        print(f"written: {PIPELINE} ({', '.join(stale)})")
     else:
         print(f"{PIPELINE} has the dependencies that the code has")
 
