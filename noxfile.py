@@ -25,7 +25,10 @@ VLLM = Path(".venv-vllm")
 BIN = VENV / "bin"
 LOCK = Path("requirements.lock")
 PROJECT = nox.project.load_toml("pyproject.toml")
-WITHOUT_DEPENDENCIES = (PROJECT["tool"]["hallmark"]["weights"], *PROJECT["tool"]["hallmark"]["without-dependencies"])
+WITHOUT_DEPENDENCIES = (
+    PROJECT["tool"]["hallmark"]["weights"],
+    *PROJECT["tool"]["hallmark"].get("without-dependencies", []),
+)
 
 
 def prepare(session: nox.Session, *groups: str) -> None:
@@ -77,7 +80,7 @@ def repro(session: nox.Session) -> None:
 LEFT_OUT = (
     r"^(?!Experiment$|trainable_parameters$|validation_loss$|reports/eval/tuned/metrics\.json:(exact_match|schema_validity)"
     r"|headline\.latency_p95_s$|reports/benchmark\.json:measured\.(date|machine\.(processor|gpu))$"
-    r"|reports/measured/sft\.json:seconds$|verdict$"
+    r"|reports/measured/sft\.json:(seconds|date|fingerprint\.(processor|gpu))$|verdict$"
     r"|(seed|compute|data|task|base|mask|dedupe|split|sft|dpo|eval|classical|compare|benchmark|gate|certify)\.)"
 )
 

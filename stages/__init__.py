@@ -2,9 +2,11 @@
 
 import sys
 
-# Commands that used to lie here, so that `python -m stages.propose` says where it went.
-MOVED = ("propose", "verify", "join", "intact", "summary")
+# Commands that used to be here, so that `python -m stages.propose` says where it went.
+MOVED = tuple(f"stages.{name}" for name in ("propose", "verify", "join", "intact", "summary"))
 
-for _name in MOVED:
-    if f"stages.{_name}" in sys.orig_argv[1:3]:
-        sys.exit(f"stages.{_name} has moved: run `python -m stages.tools.{_name}` with the same options")
+_words = sys.orig_argv
+_called = next((_words[at + 1] for at in range(len(_words) - 1) if _words[at] == "-m"), "")
+if _called in MOVED:
+    _new = _called.replace("stages.", "stages.tools.")
+    sys.exit(f"{_called} has moved: run `python -m {_new}` with the same options")

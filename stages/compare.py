@@ -299,7 +299,7 @@ def write_transitions(path: Path, other: list[Prediction], tuned: list[Predictio
 
 
 def _label(row: Prediction) -> tuple[str, str | None]:
-    """The label that was due, and the one predicted: None where the output breaks the schema."""
+    """The expected label, and the one predicted: None where the output breaks the schema."""
     return row["target"].strip(), row["prediction"].strip() if row["schema_valid"] else None
 
 

@@ -27,6 +27,7 @@ from stages.core.files import (
     write_json,
     write_text,
 )
+from stages.core.machine import today
 from stages.core.measured import measured
 from stages.core.records import read_records
 from stages.models.chat_template import tool_form
@@ -165,6 +166,7 @@ def train(params: Params) -> None:
             metrics = run_trainer(trainer, curve)
             after = trainer.differences() if validation else None
         measure["fingerprint"] = fingerprint(params.compute)
+        measure["date"] = today()
         measure["train_seconds"] = round(metrics["train_runtime"], 1)
         with atomic_folder(ADAPTER) as adapter:
             precision = read_json(SFT_ADAPTER / TRAINING)["base_precision"]

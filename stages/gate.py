@@ -5,7 +5,7 @@ of its threshold, fails where the value itself lies on the wrong side, and is `t
 must hold at once, so looking at many makes a wrong pass rarer, not likelier: nothing needs correcting for their number.
 
 A rule that holds says something only if it could have failed. Where the worst that can be measured would still pass (a
-ceiling of 100%, growth of a failure that the base shows everywhere, a refusal that no record is due), the rule is
+ceiling of 100%, growth of a failure that the base shows everywhere, a refusal that no record calls for), the rule is
 `not_applicable`: it is listed with the reason, and not counted.
 """
 
@@ -137,7 +137,7 @@ def superiority(name: str, margin: float, comparison: Report, enough: bool) -> R
 
 
 def serving_rules(gate: Gate, benchmark: Report) -> Iterator[Rule]:
-    """Latency and throughput of the tuned model at the first load, its errors at all, on the machine that they were measured on."""
+    """Latency and throughput of the tuned model at the first load, its errors at all loads, and where they were measured."""
     levels, limits = benchmark.at("models", "tuned", "levels"), gate.serving
     errors = sum(level["errors"] + level["timeouts"] for level in levels)
     error_rate = round(errors / sum(level["requests"] for level in levels), 6)
@@ -200,7 +200,7 @@ def interval_of(measured: dict[str, float], unit: str) -> str:
 
 
 def exact(name: str, text: str, value: float | None, sign: str, threshold: float, unit: str, at_worst: float) -> Rule:
-    """A rule about a number that is no sample, `at_worst` so bad. None (nothing was answered) fails."""
+    """A rule about a number that is no sample, `at_worst`: the worst it can be. None (nothing was answered) fails."""
     outcome = PASS if value is not None and holds(value, sign, threshold) else FAIL
     if value is None:
         reason = "nothing was measured"

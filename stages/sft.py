@@ -21,6 +21,7 @@ from stages.core.files import (
     write_json,
     write_text,
 )
+from stages.core.machine import today
 from stages.core.measured import measured
 from stages.core.records import read_records
 from stages.models.chat_template import tool_form
@@ -180,6 +181,7 @@ def run(params: Params) -> None:
             return
         seconds = metrics["train_runtime"]
         measure["fingerprint"] = fingerprint(params.compute, sft.parallel.processes, sft.parallel.strategy)
+        measure["date"] = today()
         measure["train_seconds"] = round(seconds, 1)
         measure["tokens_per_second"] = round(total * metrics["epoch"] / seconds, 1)
         with atomic_folder(SFT_ADAPTER) as adapter:

@@ -436,6 +436,24 @@ def test_a_rule_that_does_not_apply_was_no_test() -> None:
     assert found["configuration"][1]["annotations"] == gate
 
 
+def test_a_release_whose_verdict_has_the_older_form_still_checks(repo: Path) -> None:
+    """Until November 2026 a rule that did not apply was among the warnings."""
+    edit("reports/gate.json", lambda gate: gate["rules"].append(gate["rules"][0] | {"outcome": "not_applicable"}))
+    shell("git commit -qam gate && dvc commit -q -f gate", repo)
+    again()
+    statement = read_json(RELEASE / prov.PROVENANCE)
+    subjects = {entry["name"]: entry["digest"]["sha256"] for entry in statement["subject"]}
+    gate, digest = read_json(Path("reports/gate.json")), sha256_file(RELEASE / prov.PROVENANCE)
+    assert prov.verdict(subjects, digest, gate) == read_json(RELEASE / prov.VERDICT)
+    older = prov.verdict(subjects, digest, gate, older=True)
+    assert older != prov.verdict(subjects, digest, gate)
+    write_json(RELEASE / prov.VERDICT, older)
+    assert check(RELEASE).wrong == []
+    older["predicate"]["warnedTests"] = []
+    write_json(RELEASE / prov.VERDICT, older | {"predicate": older["predicate"] | {"passedTests": []}})
+    assert check(RELEASE).wrong == ["verdict.json does not say what the gate's report in it says"]
+
+
 def test_a_failed_gate_is_said_first_and_refused(repo: Path, tmp_path: Path) -> None:
     edit("reports/gate.json", lambda v: (v.update(verdict="fail"), v["rules"][0].update(outcome="fail")))
     relock()

@@ -9,7 +9,7 @@ import re
 import pytest
 from ruamel.yaml import YAML
 
-from stages.privacy.kinds import KINDS, nearest, short
+from stages.privacy.kinds import KINDS, listed, nearest, short
 from stages.privacy.patterns import residue
 from stages.privacy.surrogates import LOCALES, PLACEHOLDER, placeholder, surrogate
 from tests.workspace import ROOT
@@ -51,6 +51,20 @@ def test_every_kind_has_a_placeholder_and_a_surrogate(kind: str) -> None:
         assert residue(value, allow_reserved=True) == []
     for language in LOCALES:
         assert surrogate(kind, b"01234567" * 4, language).strip()
+
+
+@pytest.mark.parametrize("engine", ["transformers", "gliner"])
+def test_the_labels_of_other_tools_become_listed_kinds(engine: str) -> None:
+    from presidio_analyzer.nlp_engine import NerModelConfiguration
+    from presidio_analyzer.predefined_recognizers import HuggingFaceNerRecognizer
+
+    labels = {
+        "transformers": HuggingFaceNerRecognizer.DEFAULT_LABEL_MAPPING,
+        "gliner": NerModelConfiguration().model_to_presidio_entity_mapping,
+    }[engine]
+    found = {kind: listed(kind) for kind in {*labels.values(), "EMAIL", "ID", "B-WHATEVER"}}
+    assert set(found.values()) <= set(KINDS)
+    assert found | {"PERSON": "PERSON", "EMAIL": "EMAIL_ADDRESS", "B-WHATEVER": "MISC"} == found
 
 
 def test_the_surrogate_of_a_kind_of_ones_own_says_what_it_was() -> None:

@@ -17,7 +17,7 @@ from stages.core.machine import UNKNOWN, describe, same_machine, stamp, when_and
 from stages.core.params import Compute
 from stages.params.loader import Params, load_params
 from stages.privacy.patterns import residue
-from stages.serving.params import EndpointServer
+from stages.serving.params import EndpointServer, VllmServer
 from stages.tools import elsewhere, summary
 from tests.made_up import BENCHMARKED, MACHINE, ROOT
 
@@ -52,7 +52,7 @@ def test_a_machine_is_a_short_phrase_that_no_release_takes_for_private(fingerpri
 def test_what_is_recorded_is_told_and_of_an_older_report_that_it_is_not() -> None:
     assert when_and_where(BENCHMARKED) == TAKEN
     assert when_and_where(BENCHMARKED, MACHINE) == TAKEN
-    assert when_and_where(BENCHMARKED, GPU) == when_and_where(BENCHMARKED, {}) == f"{TAKEN}, another machine than this"
+    assert when_and_where(BENCHMARKED, GPU) == when_and_where(BENCHMARKED, {}) == f"{TAKEN}, not this machine"
     words = "measured 2026-11-26 at an endpoint, asked from AMD EPYC 9B45, 2 threads, AVX512"
     assert when_and_where(BENCHMARKED | {"server": "endpoint"}) == words
     assert when_and_where({"server": "transformers"}, MACHINE) == UNKNOWN == "when and where is not recorded"
@@ -114,6 +114,19 @@ def test_it_does_not_where_there_is_no_report_nor_for_an_endpoint(params: Params
     assert elsewhere.why_again(params) is None
 
 
+def test_it_does_not_without_the_environment_of_vllm(params: Params, tmp_path: Path) -> None:
+    recorded(processor="another")
+    block: dict[str, Any] = {
+        "kind": "vllm", "python": str(tmp_path / "python"), "port": 0, "dtype": "bfloat16", "adapter": "merged",
+        "max_length": 512, "max_num_seqs": 4, "cache_gib": 1.0, "prefix_cache": False, "startup_timeout": 60,
+    }  # fmt: skip
+    served = params.benchmark.model_copy(update={"server": VllmServer(**block)})
+    asked = params.model_copy(update={"benchmark": served})
+    assert elsewhere.why_again(asked) is None
+    (tmp_path / "python").touch()
+    assert elsewhere.why_again(asked) is not None
+
+
 def test_it_does_not_where_it_could_not_run(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clone of a repository that was trained on a GPU, on a laptop: what it shows is of another machine."""
     import torch
@@ -160,5 +173,5 @@ def test_seconds_of_two_machines_are_told_apart(params: Params) -> None:
         write_json(Path(f"reports/measured/eval_{model}.json"), measured)
     rows = [{"name": "base"}, {"name": "tuned"}]
     assert summary.seconds_taken(rows[:1], MACHINE) == f"seconds: {TAKEN}"
-    other = "measured 2026-11-26 on NVIDIA H100 80GB HBM3, AMD EPYC 9B45, 8 threads, another machine than this"
+    other = "measured 2026-11-26 on NVIDIA H100 80GB HBM3, AMD EPYC 9B45, 8 threads, not this machine"
     assert summary.seconds_taken(rows, MACHINE) == f"seconds: {TAKEN}; {other}"

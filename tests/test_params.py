@@ -1,4 +1,4 @@
-"""The loader of `params.yaml`: every key is known, typed and written; every problem says where and how to mend it."""
+"""The loader of `params.yaml`: every key is known, typed and written; every problem says where and how to fix it."""
 
 from __future__ import annotations
 

@@ -104,6 +104,8 @@ def test_what_can_never_happen_is_known(tasks: dict[str, Task], name: str, never
         (CLOSED | {"additionalProperties": True}, False),
         ({"type": "array", "items": {"const": 1}}, True),
         ({"type": "array"}, False),
+        ({"type": "object", "additionalProperties": False, "patternProperties": {"^x": {"type": "string"}}}, False),
+        ({"type": "array", "prefixItems": [{"type": "string"}], "items": {"const": 1}}, False),
         ({"anyOf": [{"enum": ["x"]}]}, False),  # not looked into: taken to be possible
         (None, False),
     ],

@@ -147,7 +147,7 @@ def test_what_holding_to_the_schema_fixes_hides_and_costs_is_shown(tmp_path, mon
     summary.main(Namespace(params=ROOT / "params.yaml"))
     printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "tuned 10 7 -> 10 2 -> 3 1 2 0 2.0 -> 3.5" in printed
-    other = "" if same_machine(MACHINE, fingerprint_here(PARAMS)) else ", another machine than this"
+    other = "" if same_machine(MACHINE, fingerprint_here(PARAMS)) else ", not this machine"
     assert f"seconds: {TAKEN}{other}" in printed
     assert f"latencies and tokens/s: {TAKEN}{other}" in printed
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stages.tools import deps
-from tests.workspace import ROOT
+from tests.workspace import ROOT, run
 
 # What a room may import, besides core and its own modules: the second paragraph of its docstring says the same.
 ROOMS = sorted(folder.name for folder in (ROOT / "stages").iterdir() if (folder / "__init__.py").exists())
@@ -134,3 +134,12 @@ def test_new_code_and_new_data_of_a_stage_become_dependencies(copied: Path) -> N
     block = deps.written(text).split("  gate:\n")[1].split("  report:\n")[0]
     for name in ("stages/corpus/extra.py", "stages/corpus/words/few.txt", "requirements.lock"):
         assert f"      - {name}\n" in block
+
+
+@pytest.mark.parametrize("options", [["-m"], ["-u", "-m"], ["-X", "dev", "-m"]])
+@pytest.mark.parametrize("name", ["propose", "verify", "join", "intact", "summary"])
+def test_a_command_that_moved_says_where_to(name: str, options: list[str]) -> None:
+    done = run(ROOT, "python", *options, f"stages.{name}", "--help", check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"stages.{name} has moved: run `python -m stages.tools.{name}`" in done.stderr
+    assert (ROOT / f"stages/tools/{name}.py").exists()

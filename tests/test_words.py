@@ -42,5 +42,10 @@ def test_every_list_is_used() -> None:
     assert named == {f"words/{file.name}" for file in FILES}
 
 
+def test_a_blank_line_is_no_entry(tmp_path: Path) -> None:
+    (tmp_path / "few.txt").write_text("# head\n\nb \n \na\n", encoding="utf-8")
+    assert word_list(str(tmp_path / "few.txt")) == {"a", "b"}  # an absolute path stays one
+
+
 def test_an_expression_of_a_list_takes_the_longest_and_nothing_literally() -> None:
     assert any_of({"a", "a.b", "ab"}) == r"a\.b|ab|a"

@@ -17,7 +17,7 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES
 
 
 class HallmarkError(Exception):
-    """A problem the user can mend: names the file, the row, the field, and the remedy.
+    """A problem the user can fix: names the file, the row, the field, and the remedy.
 
     `row` counts from 1, as an editor does. The message must never hold the value of a private field.
     """

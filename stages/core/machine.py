@@ -7,17 +7,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 Fingerprint = dict[str, Any]
-# Of a fingerprint, what makes another machine of it. Threads, device and code path are params, and torch with its
+# The parts of a fingerprint that say which machine it is. Threads, device and code path are params, and torch with its
 # libraries is in requirements.lock: where these change, DVC runs a stage again by itself. Python, libc and driver are
 # left out: they hardly move a latency, and a security update is no reason to measure again.
 IDENTITY = ("machine", "processor", "instruction_set", "gpu")
 ENDPOINT = "endpoint"  # what a benchmark calls a server that is not its own
-UNKNOWN = "when and where is not recorded"  # of a report made before it was
+UNKNOWN = "when and where is not recorded"  # for reports made before this was recorded
+
+
+def today() -> str:
+    """The date in UTC, as a report has it."""
+    return datetime.now(UTC).date().isoformat()
 
 
 def stamp(fingerprint: Fingerprint) -> dict[str, Any]:
     """What a report says under `measured`: today in UTC, and the machine."""
-    return {"date": datetime.now(UTC).date().isoformat(), "machine": fingerprint}
+    return {"date": today(), "machine": fingerprint}
 
 
 def same_machine(one: Fingerprint, two: Fingerprint) -> bool:
@@ -47,5 +52,5 @@ def when_and_where(report: dict[str, Any], here: Fingerprint | None = None) -> s
     if not measured:
         return UNKNOWN
     way = "at an endpoint, asked from" if report.get("server") == ENDPOINT else "on"
-    other = ", another machine than this" if here is not None and not same_machine(measured["machine"], here) else ""
+    other = ", not this machine" if here is not None and not same_machine(measured["machine"], here) else ""
     return f"measured {measured['date']} {way} {describe(measured['machine'])}{other}"

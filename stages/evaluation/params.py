@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from stages.core.params import Block, NotNegative, Positive, Regex, Share, Text
+from stages.core.params import Block, NotNegative, Positive, Regex, Share, Text, Variable
 from stages.serving.params import VllmServer
 
 
@@ -19,7 +19,7 @@ class EndpointEngine(Block):
     kind: Literal["endpoint"]
     url: Annotated[str, StringConstraints(pattern=r"^https?://")]
     names: dict[Text, Text]
-    key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None
+    key: Variable | None
     concurrency: Positive
     timeout: Annotated[float, Field(gt=0)]
 

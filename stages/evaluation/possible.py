@@ -1,4 +1,4 @@
-"""In which records a class of failure can happen at all, as the scoring of `scoring.py` has it.
+"""In which records a class of failure can happen at all, by the rules of `scoring.py`.
 
 A rate that can't be anything but 0 holds under every ceiling, and says nothing; the gate must know it for what it is.
 """
@@ -36,7 +36,7 @@ def possible(task: Task, targets: Sequence[str], facts: Collection[str]) -> dict
 
 
 def given(task: Task) -> set[str]:
-    """The measures that every answer to this task fulfils, whatever it says."""
+    """The measures that every answer to this task meets, whatever it says."""
     return {name for name, asked in (("parses", task.is_json), ("schema_validity", has_form(task))) if not asked}
 
 
@@ -51,6 +51,8 @@ def listed(schema: Any) -> bool:
         return False
     if "enum" in schema or "const" in schema or schema.get("type") == "boolean":
         return True
+    if "patternProperties" in schema or "prefixItems" in schema:
+        return False
     if schema.get("type") == "array":
         return listed(schema.get("items"))
     closed = schema.get("type") == "object" and schema.get("additionalProperties") is False

@@ -263,7 +263,7 @@ def macro_f1(sums: NDArray[Any]) -> NDArray[Any]:
 
 
 def label_counts(*models: Sequence[tuple[str, str | None]]) -> list[list[list[int]]]:
-    """For each model (n, 3 L), as `macro_f1` reads it, of its (label due, label predicted or None), one pair a record.
+    """For each model (n, 3 L), as `macro_f1` reads it, of its (expected label, predicted label or None), one pair a record.
 
     L are the labels of all models together.
     """

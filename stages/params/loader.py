@@ -1,4 +1,4 @@
-"""The one typed loader of `params.yaml`: `load_params()` checks every key and type, or says what to mend.
+"""The one typed loader of `params.yaml`: `load_params()` checks every key and type, or says what to fix.
 
 No field has a default and no value is changed on the way, so `params.yaml` alone decides what runs. That is why
 this module is not a dependency in `dvc.yaml`: DVC tracks the values themselves. YAML is read as version 1.2, as
@@ -95,7 +95,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
             f"not valid YAML: {getattr(error, 'problem', None) or error}",
             file=path,
             row=mark.line + 1 if mark else None,
-            remedy="mend the syntax at that row",
+            remedy="fix the syntax at that row",
         ) from None
     if not isinstance(raw, dict):
         raise HallmarkError("holds no parameters", file=path, remedy="restore the file: `git checkout params.yaml`")

@@ -1,4 +1,4 @@
-"""The kinds of private data: whoever finds, counts or replaces a value calls its kind as it is called here."""
+"""The kinds of private data: all code that finds, counts or replaces values uses these names."""
 
 from __future__ import annotations
 
@@ -62,7 +62,12 @@ def short(name: str) -> str:
     return kind_of(name).short or name
 
 
+def listed(name: str) -> str:
+    """The listed kind of what another tool calls it: by its name or its placeholder's, else MISC."""
+    return name if name in KINDS else next((kind for kind in KINDS if short(kind) == name), "MISC")
+
+
 def nearest(name: str, own: Iterable[str] = ()) -> str:
-    """The kind, listed or the user's own, whose name, or the name of whose placeholders, is most like `name`."""
+    """The kind, listed or the user's own, whose name or placeholder is closest to `name`."""
     names = {short(kind): kind for kind in KINDS} | {kind: kind for kind in (*KINDS, *own)}
     return names[difflib.get_close_matches(name, names, n=1, cutoff=0)[0]]

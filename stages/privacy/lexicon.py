@@ -36,7 +36,7 @@ def word_list(file: str) -> frozenset[str]:
     Name the file as a string, seen from this folder ("words/jobs.txt"): so `stages.tools.deps` finds it.
     """
     lines = (Path(__file__).parent / file).read_text(encoding="utf-8").splitlines()
-    return frozenset(line for line in lines if not line.startswith("#"))
+    return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 
 EVERYDAY = word_list("words/everyday.txt")

@@ -1,4 +1,4 @@
-"""What a small English NER model needs around it: texts worth its time, written as it can read them, and its mistakes out."""
+"""Around a small English NER model: which texts to give it, how to write them, and how to drop its mistakes."""
 
 from __future__ import annotations
 

@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from stages.core.params import Block, Kind, Positive, Regex, Text
-from stages.privacy.kinds import KINDS, nearest
+from stages.core.params import Block, Positive, Regex, Text, Variable
+from stages.privacy.kinds import KINDS, nearest, short
+
+KindName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z_]*[A-Z]$")]
 
 
 class Ner(Block):
@@ -22,21 +24,30 @@ class Ner(Block):
 
 
 class Pattern(Block):
-    kind: Kind
+    kind: KindName
     regex: Regex
+
+    @model_validator(mode="after")
+    def _no_second_name(self) -> Pattern:
+        taken = {short(kind): kind for kind in KINDS if short(kind) != kind}
+        if self.kind in taken:
+            raise ValueError(
+                f"mask.patterns: {self.kind} is what the placeholders of {taken[self.kind]} are called; use that kind"
+            )
+        return self
 
 
 class Mask(Block):
     language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
     ner: Ner
-    identity_columns: dict[Text, Kind]
+    identity_columns: dict[Text, KindName]
     style: Literal["placeholder", "surrogate"]
-    actions: dict[Kind, Literal["placeholder", "surrogate", "keep", "drop"]]
+    actions: dict[KindName, Literal["placeholder", "surrogate", "keep", "drop"]]
     dates_before: Annotated[int, Field(ge=1000, le=9999)] | None
     deny: list[Text]
     allow: list[Text]
     patterns: list[Pattern]
-    secret: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None
+    secret: Variable | None
     max_chars: Positive
     window: Annotated[int, Field(ge=200)]
     workers: Positive

@@ -29,6 +29,7 @@ from stages.core.errors import HallmarkError
 from stages.core.files import read_json
 from stages.privacy.addresses import addresses
 from stages.privacy.chat import chat
+from stages.privacy.kinds import listed
 from stages.privacy.lexicon import any_of
 from stages.privacy.names import names
 from stages.privacy.params import Mask
@@ -193,7 +194,7 @@ class Analyzer:
             yield from ([] for _ in texts)
             return
         for results in self._ner.analyze_iterator(texts, self.language, batch_size=128):
-            yield [_found(result) for result in results]
+            yield [found._replace(kind=listed(found.kind)) for found in map(_found, results)]
 
 
 def _model_folder(model: str, engine: str) -> str:
@@ -219,7 +220,7 @@ def _model_folder(model: str, engine: str) -> str:
 
 
 def _gliner(folder: str, language: str) -> EntityRecognizer:
-    """Presidio's recognizer around the GLiNER model in `folder`, which must be whole: models are published without the
+    """Presidio's recognizer around the GLiNER model in `folder`, which must be complete: models are published without the
     tokenizer and the config of their encoder, and GLiNER would fetch both from the hub, of no fixed commit.
     """
     place: dict[str, Any] = {"file": "params.yaml", "field": "mask.ner.model"}
@@ -233,7 +234,7 @@ def _gliner(folder: str, language: str) -> EntityRecognizer:
     except OSError as error:
         whole = f"`GLiNER.from_pretrained(NAME, revision=COMMIT).save_pretrained('{folder}', safe_serialization=True)`"
         raise HallmarkError(
-            f"'{folder}' is no whole GLiNER model: {str(error).splitlines()[0]}",
+            f"'{folder}' is not a complete GLiNER model: {str(error).splitlines()[0]}",
             **place,
             remedy=f"write it in Python, with the tokenizer and the config of its encoder: {whole}",
         ) from None

@@ -1,4 +1,4 @@
-"""A text under way with the spans that are masked in it, and how spans that overlap or touch become one."""
+"""A text being masked with the spans that are masked in it, and how spans that overlap or touch become one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Span:
 
 @dataclass
 class Draft:
-    """A text under way: what of it is masked so far. `given` are the placeholders it came with."""
+    """A text being masked: what of it is masked so far. `given` are the placeholders it came with."""
 
     text: str
     full: bool  # False: a single value, on which NER guesses badly

@@ -1,4 +1,4 @@
-"""What the gate counts again of the split as it lies there: leaks, and whether the frozen holdout is what was frozen.
+"""What the gate counts again in the split files on disk: leaks, and whether the frozen holdout is what was frozen.
 
 `split` stops on what it finds, so a rule that read its report could never fail. This reads the files that training and
 evaluation read, by code of its own: it shares nothing with `split`, so a mistake there (or a file changed since) shows
@@ -24,7 +24,7 @@ RESTORE = (
     f"run `git checkout {HOLDOUT_LOCK}`, which restores it; or else `python -m stages.split --refreeze`, which draws a "
     "new holdout (scores before and after it do not compare)"
 )
-SPACES = "\t\n\v\f\r\x85"  # control characters by their category, spaces by their use
+SPACES = "\t\n\v\f\r\x85"  # control characters that act as spaces
 Message = dict[str, Any]
 
 
@@ -40,7 +40,7 @@ class Leaks:
 
 @dataclass(frozen=True)
 class Frozen:
-    """How many records are frozen, and in how many the holdout is other than its lock says."""
+    """How many records are frozen, and how many differ from the lock."""
 
     records: int
     changed: int

@@ -7,19 +7,20 @@ here. `nox -s repro` asks this, and where a line is printed, runs the benchmark 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import REPORTS, read_json
 from stages.core.machine import IDENTITY, UNKNOWN, Fingerprint, describe, same_machine, when_and_where
 from stages.params.loader import Params, load_params
-from stages.serving.params import EndpointServer
+from stages.serving.params import EndpointServer, VllmServer
 from stages.serving.server import machine
 
 REPORT = REPORTS / "benchmark.json"
 
 
 def fingerprint_here(params: Params) -> Fingerprint:
-    """The fingerprint of this machine for the params' benchmark; empty where the params ask for what it has not."""
+    """The fingerprint of this machine for the params' benchmark; empty if the params ask for a device it does not have."""
     try:
         return machine(params.benchmark.server, params.compute)
     except (HallmarkError, RuntimeError, AssertionError):  # torch says in either way that there is no CUDA device
@@ -29,11 +30,13 @@ def fingerprint_here(params: Params) -> Fingerprint:
 def why_again(params: Params) -> str | None:
     """Why the benchmark should run again on this machine; None where it should not.
 
-    It should not where it can't, and where an endpoint is measured: that is the same one from everywhere, and may
+    It should not if this machine can't, or if an endpoint is measured: that is the same one from everywhere, and may
     cost money.
     """
-    here = fingerprint_here(params)
-    if not here or not REPORT.exists() or isinstance(params.benchmark.server, EndpointServer):
+    here, server = fingerprint_here(params), params.benchmark.server
+    if not here or not REPORT.exists() or isinstance(server, EndpointServer):
+        return None
+    if isinstance(server, VllmServer) and not Path(server.python).exists():
         return None
     report = read_json(REPORT)
     taken = when_and_where(report)

@@ -63,7 +63,7 @@ class PairTrainer(DPOTrainer):
         for start in range(0, len(places), size):
             rows = [dataset[place] for place in places[start : start + size]]
             batch = self._prepare_inputs(self.data_collator(rows))
-            labels = batch["input_ids"].masked_fill(batch.pop("completion_mask") == 0, -100)
+            labels = batch["input_ids"].masked_fill(batch.pop("completion_mask") == 0, IGNORED)
             with (
                 torch.no_grad(),
                 disable_input_dtype_casting(model, active=self.args.bf16),

@@ -63,9 +63,9 @@ class CompletionTrainer(SFTTrainer):
         return (losses * weights).sum() / (self.mean_weight * records)
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
-        """What a step's loss is the mean over: its completion tokens where tokens weigh alike, or else its records.
+        """What a step's loss is divided by: its completion tokens if all tokens weigh the same, otherwise its records.
 
-        The last step of a pass may have fewer batches, and a smaller one among them: it is as much a mean as the others.
+        A last step with fewer records, or with a smaller batch among its batches, is then a mean too.
         """
         if self.length_power == 1:
             return super()._get_num_items_in_batch(batch_samples, device)
