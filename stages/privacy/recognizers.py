@@ -224,7 +224,7 @@ def _gliner(folder: str, language: str) -> EntityRecognizer:
     tokenizer and the config of their encoder, and GLiNER would fetch both from the hub, of no fixed commit.
     """
     place: dict[str, Any] = {"file": "params.yaml", "field": "mask.ner.model"}
-    for config in Path(folder).glob("*config.json"):
+    for config in sorted(Path(folder).glob("*config.json")):
         if "auto_map" in json.dumps(read_json(config)):  # code beside the weights, which GLiNER 0.2.29 runs unasked
             raise HallmarkError(f"'{config}' names code to run (auto_map)", **place, remedy="take a model without it")
     try:

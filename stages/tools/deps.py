@@ -136,7 +136,11 @@ def _stages(text: str) -> dict[str, dict[str, Any]]:
         stages = YAML(typ="safe", pure=True).load(text)["stages"]
         return {name: block.get("do", block) for name, block in stages.items()}
     except (YAMLError, TypeError, KeyError, AttributeError):
-        raise HallmarkError("has no stages", file=PIPELINE, remedy="restore it: `git checkout dvc.yaml`") from None
+        raise HallmarkError(
+            "has no stages",
+            file=PIPELINE,
+            remedy="finish the merge if it has lines of `<<<<<<<`, or else restore it: `git checkout dvc.yaml`",
+        ) from None
 
 
 def _module_of(block: dict[str, Any]) -> str | None:
