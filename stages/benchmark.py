@@ -284,8 +284,7 @@ def serve_until_stopped(params: Params, adapter: Path, port: int) -> None:
     if isinstance(settings, EndpointServer):
         raise HallmarkError(
             "an endpoint that runs elsewhere can't be served here",
-            file="params.yaml",
-            field="benchmark.server.kind",
+            param="benchmark.server.kind",
             remedy="set it to transformers or vllm",
         )
     if not (adapter / "adapter_config.json").exists():

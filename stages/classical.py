@@ -6,14 +6,13 @@ floor under it is the most frequent value there. Where a task has no labels, the
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from stages.core.errors import HallmarkError, run_stage
+from stages.core.errors import HallmarkError
 from stages.core.files import HOLDOUT, REPORTS, TRAIN, write_json
 from stages.core.measured import measured
 from stages.core.records import read_records
@@ -23,7 +22,7 @@ from stages.evaluation.params import Classical
 from stages.evaluation.predictions import Row, prediction, readable, write_rows
 from stages.evaluation.scoring import Scorer
 from stages.evaluation.stats import ClusterBootstrap
-from stages.params.loader import Params, load_params
+from stages.params.loader import Params, run_with_params
 
 log = logging.getLogger("classical")
 
@@ -123,10 +122,5 @@ def metrics(params: Params, task: Task, holdout: list[Row], rows: list[Row], usu
     return {"model": "classical", "records": len(holdout), "labels": found}
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Load the parameters and run."""
-    run(load_params(arguments.params))
-
-
 if __name__ == "__main__":
-    run_stage("classical", __doc__, main)
+    run_with_params("classical", __doc__, run)

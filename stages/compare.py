@@ -7,14 +7,12 @@ records that changed must agree (it knows small counts better). The page that sh
 
 from __future__ import annotations
 
-import argparse
 import logging
 import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import run_stage
 from stages.core.files import REPORTS, atomic, write_json
 from stages.core.outcomes import FAILURES
 from stages.core.reports import Prediction, Report, check_paired, read_predictions
@@ -38,7 +36,7 @@ from stages.evaluation.stats import (
     ratio,
     recall,
 )
-from stages.params.loader import Params, load_params
+from stages.params.loader import Params, run_with_params
 
 log = logging.getLogger("compare")
 
@@ -307,10 +305,5 @@ def _flags(rows: list[Prediction], key: str) -> list[bool]:
     return [bool(row[key]) for row in rows]
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Load the parameters and run."""
-    run(load_params(arguments.params))
-
-
 if __name__ == "__main__":
-    run_stage("compare", __doc__, main)
+    run_with_params("compare", __doc__, run)

@@ -6,7 +6,6 @@ everything after it is held to the same gate. DVC has no stage that is there by 
 
 from __future__ import annotations
 
-import argparse
 import logging
 import shutil
 import tempfile
@@ -14,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from stages.core.errors import HallmarkError, run_stage
+from stages.core.errors import HallmarkError
 from stages.core.files import (
     ADAPTER,
     BASE,
@@ -32,7 +31,7 @@ from stages.core.measured import measured
 from stages.core.records import read_records
 from stages.models.chat_template import tool_form
 from stages.models.loading import TRAINING, load_tokenizer
-from stages.params.loader import Params, load_params
+from stages.params.loader import Params, run_with_params
 from stages.training.tuning import (
     adapter_hash,
     fits,
@@ -213,10 +212,5 @@ def words(params: Params, report: dict[str, Any]) -> str:
     )
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Command line: no options of its own."""
-    run(load_params(arguments.params))
-
-
 if __name__ == "__main__":
-    run_stage("dpo", __doc__, main)
+    run_with_params("dpo", __doc__, run)

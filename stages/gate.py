@@ -78,8 +78,7 @@ def quality_rules(gate: Gate, comparison: Report) -> Iterator[Rule]:
         if measure not in measures:
             raise HallmarkError(
                 f"this task has no measure '{measure}'; it has {', '.join(measures)}",
-                file="params.yaml",
-                field="gate.floors",
+                param="gate.floors",
                 remedy=f"take {measure} off gate.floors, or name another one",
             )
         text = f"{plain(measure)} must be at least {100 * floor:g}%"

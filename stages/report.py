@@ -7,7 +7,6 @@ the script, loads nothing, and its content security policy lets no other script 
 
 from __future__ import annotations
 
-import argparse
 import base64
 import csv
 import hashlib
@@ -17,12 +16,12 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import HallmarkError, run_stage
+from stages.core.errors import HallmarkError
 from stages.core.files import REPORTS, write_text
 from stages.core.machine import when_and_where
 from stages.core.outcomes import OUTCOMES
 from stages.core.reports import Prediction, Report, check_paired, read_as, read_predictions
-from stages.params.loader import Params, load_params
+from stages.params.loader import Params, run_with_params
 
 VERDICTS = {
     "pass": "Pass",
@@ -292,10 +291,5 @@ def csp_hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Load the parameters and run."""
-    run(load_params(arguments.params))
-
-
 if __name__ == "__main__":
-    run_stage("report", __doc__, main)
+    run_with_params("report", __doc__, run)

@@ -101,8 +101,7 @@ def lora_config(model: Any, lora: Lora) -> Any:
         # PEFT adapts those that are there and says nothing of the others.
         raise HallmarkError(
             f"the base model has no matrices {', '.join(lost)}",
-            file="params.yaml",
-            field="sft.lora.target_modules",
+            param="sft.lora.target_modules",
             remedy=f"name some of {', '.join(sorted(linear))}, or all-linear",
         )
     chosen = None
@@ -111,8 +110,7 @@ def lora_config(model: Any, lora: Lora) -> Any:
         if lora.layers > layers:
             raise HallmarkError(
                 f"{lora.layers} layers, but the base model has {layers}",
-                file="params.yaml",
-                field="sft.lora.layers",
+                param="sft.lora.layers",
                 remedy=f"give {layers} at most, or null for all",
             )
         chosen = list(range(layers - lora.layers, layers))
@@ -141,8 +139,7 @@ def run(params: Params) -> None:
     if base["context"] and sft.max_length > base["context"]:
         raise HallmarkError(
             f"{sft.max_length} tokens, but the base model reads {base['context']} at most",
-            file="params.yaml",
-            field="sft.max_length",
+            param="sft.max_length",
             remedy=f"give {base['context']} at most",
         )
     tokenizer = load_tokenizer(BASE)
@@ -216,8 +213,7 @@ def own_device(params: Params) -> str:
     if torch.cuda.device_count() < params.sft.parallel.processes:
         raise HallmarkError(
             f"{params.sft.parallel.processes} processes, but torch sees {torch.cuda.device_count()} CUDA devices",
-            file="params.yaml",
-            field="sft.parallel.processes",
+            param="sft.parallel.processes",
             remedy="give as many processes as there are GPUs, or fewer",
         )
     torch.cuda.set_device(rank())

@@ -58,8 +58,7 @@ def set_up(compute: Compute, seed: int) -> None:
     if compute.device == "cuda" and not torch.cuda.is_available():
         raise HallmarkError(
             "torch sees no CUDA device",
-            file="params.yaml",
-            field="compute.device",
+            param="compute.device",
             remedy="set compute.device to cpu, or install a CUDA build of torch and its driver",
         )
     torch.set_num_threads(compute.threads)
@@ -83,8 +82,7 @@ def deterministic(field: str, remedy: str) -> Iterator[None]:
             raise
         raise HallmarkError(
             f"{operation[1]} would give other bytes each time on this device",
-            file="params.yaml",
-            field=field,
+            param=field,
             remedy=remedy,
         ) from None
 
@@ -98,8 +96,7 @@ def _torch(compute: Compute) -> Any:
         if torch.backends.cpu.get_cpu_capability() != "AVX2":
             raise HallmarkError(
                 "this processor has no AVX2, or torch was loaded before its code path could be set",
-                file="params.yaml",
-                field="compute.portable",
+                param="compute.portable",
                 remedy="run the stage by its own command on an x86-64 processor of 2015 or later, or set it to false",
             )
         torch.backends.mkldnn.set_flags(False)  # whether torch gives bf16 to oneDNN depends on the processor

@@ -19,7 +19,7 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES
 class HallmarkError(Exception):
     """A problem the user can fix: names the file, the row, the field, and the remedy.
 
-    `row` counts from 1, as an editor does. The message must never hold the value of a private field.
+    `row` counts from 1, as an editor does. `param` is a key of params.yaml, in place of file and field. The message must never hold the value of a private field.
     """
 
     def __init__(
@@ -29,8 +29,11 @@ class HallmarkError(Exception):
         file: str | Path | None = None,
         row: int | None = None,
         field: str | None = None,
+        param: str | None = None,
         remedy: str,
     ) -> None:
+        if param is not None:
+            file, field = "params.yaml", param
         self.problem, self.file, self.row, self.field, self.remedy = problem, file, row, field, remedy
         place = [str(file)] if file is not None else []
         if row is not None:

@@ -24,8 +24,7 @@ def grammar_of(task: Task) -> str:
     if task.schema is None:
         raise HallmarkError(
             "a text task has no schema to constrain by",
-            file="params.yaml",
-            field="eval.constrained",
+            param="eval.constrained",
             remedy="set eval.constrained to 0",
         )
     if task.labels is not None:

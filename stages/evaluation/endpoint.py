@@ -124,8 +124,7 @@ class Endpoint(LM):
         except KeyError:
             raise HallmarkError(
                 f"the environment has no variable {variable}",
-                file="params.yaml",
-                field="eval.engine.key",
+                param="eval.engine.key",
                 remedy="export it, or set eval.engine.key to null",
             ) from None
 
@@ -135,8 +134,7 @@ def answer_schema(task: Task) -> dict[str, Any]:
     if not task.is_json or task.schema is None:
         raise HallmarkError(
             f"a server can't be told how to constrain a {task.kind} task",
-            file="params.yaml",
-            field="eval.constrained",
+            param="eval.constrained",
             remedy="set eval.constrained to 0, or eval.engine.kind to hf",
         )
     if task.refusal is None:

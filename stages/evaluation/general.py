@@ -24,8 +24,7 @@ def general(model: Any, tokenizer: Any, settings: General, batch_size: int) -> l
     except Exception as error:  # the harness and the datasets library raise whatever they please
         raise HallmarkError(
             f"the tasks can't be loaded ({type(error).__name__}: {str(error).splitlines()[0][:200]})",
-            file="params.yaml",
-            field="eval.general.tasks",
+            param="eval.general.tasks",
             remedy="name tasks that `lm-eval ls tasks` or eval.general.folder has, and put their data on this machine",
         ) from None
     engine = HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size)

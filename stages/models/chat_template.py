@@ -54,8 +54,7 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Messages, *, tokenize: 
     except jinja2.TemplateError as error:
         raise HallmarkError(
             f"the base model's chat template refuses the messages: {error}",
-            file="params.yaml",
-            field="base",
+            param="base",
             remedy="use a base model whose template takes a system message",
         ) from None
     return list(made["input_ids"]) if tokenize else made
@@ -69,8 +68,7 @@ def check_dates(tokenizer: PreTrainedTokenizerBase) -> None:
     if len(days) > 1:
         raise HallmarkError(
             "the chat template writes today's date into every prompt",
-            file="params.yaml",
-            field="base.chat_template_kwargs",
+            param="base.chat_template_kwargs",
             remedy="fix the variable that the template has for it, as {date_string: 26 Jul 2024} does for Llama 3.2",
         )
 
@@ -83,8 +81,7 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
     if not tail or tail[0] not in {*known.all_special_ids, *known.added_tokens_decoder}:
         raise HallmarkError(
             "the chat template ends an answer with no token of its own, so the model could not learn to stop",
-            file="params.yaml",
-            field="base",
+            param="base",
             remedy="use an instruct model whose template ends each turn with a special token",
         )
     return int(tail[0])
@@ -140,8 +137,7 @@ def tool_form(task: Task, tokenizer: PreTrainedTokenizerBase) -> ToolForm | None
     def unfit(problem: str) -> HallmarkError:
         return HallmarkError(
             f"the base model's chat template {problem}",
-            file="params.yaml",
-            field="task.tool_format",
+            param="task.tool_format",
             remedy="set it to json, or use a base model whose template has tools and writes calls as JSON",
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.core.errors import HallmarkError
+from stages.core.errors import HallmarkError, run_stage
 from stages.core.params import Block, Compute, Data, NotNegative, Task
 from stages.corpus.params import Dedupe, Split
 from stages.evaluation.params import Classical, Compare, Eval, ReportPage
@@ -79,6 +80,11 @@ class Params(Block):
         if self.task.schema_file is None:  # the stages could do without, but DVC takes no null as a dependency
             raise ValueError('task.schema: name a file; for free text it holds {"type": "string"}')
         return self
+
+
+def run_with_params(name: str, doc: str | None, run: Callable[[Params], None]) -> None:
+    """The command line of a stage that has no options of its own: load the parameters and run."""
+    run_stage(name, doc, lambda arguments: run(load_params(arguments.params)))
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

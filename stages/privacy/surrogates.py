@@ -35,8 +35,7 @@ def secret(variable: str | None) -> bytes | None:
     if len(value) < 16:
         raise HallmarkError(
             f"the environment variable {variable} " + ("is not set" if not value else "is shorter than 16 characters"),
-            file="params.yaml",
-            field="mask.secret",
+            param="mask.secret",
             remedy=f"export {variable} with at least 16 random characters (`openssl rand -hex 32`), and keep it: "
             "the same secret gives the same surrogates and pseudonyms",
         )

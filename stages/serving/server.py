@@ -98,8 +98,7 @@ def free_port(port: int, field: str = "benchmark.server.port") -> int:
         except OSError as error:
             raise HallmarkError(
                 f"port {port} can't be used ({os.strerror(error.errno or 0)})",
-                file="params.yaml",
-                field=field,
+                param=field,
                 remedy=f"stop what listens there, or set {field} to 0 for any free port",
             ) from None
         return int(probe.getsockname()[1])

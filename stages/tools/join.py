@@ -108,15 +108,13 @@ def server_of(params: Params) -> VllmServer:
             "`transformers serve` can't serve adapters beside a base"
             if settings.kind == "transformers"
             else "an endpoint that runs elsewhere can't be given adapters",
-            file="params.yaml",
-            field="benchmark.server.kind",
+            param="benchmark.server.kind",
             remedy="set it to vllm, with adapter lora (README.md, Your own server), or serve each release alone",
         )
     if settings.adapter != "lora":
         raise HallmarkError(
             "with an adapter folded in, the weights are those of one task",
-            file="params.yaml",
-            field="benchmark.server.adapter",
+            param="benchmark.server.adapter",
             remedy="set it to lora",
         )
     return settings

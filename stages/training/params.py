@@ -9,26 +9,31 @@ from pydantic import Field, model_validator
 from stages.core.params import Block, Positive, Text
 
 
-class Sft(Block):
-    method: Literal["qlora", "lora"]
-    lora: Lora
-    dequantize_once: bool
-    length_power: Annotated[float, Field(ge=0, le=1)]
+class Training(Block):
+    """What any training of an adapter is told."""
+
     learning_rate: Annotated[float, Field(gt=0)]
     schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"]
     warmup: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    max_grad_norm: Annotated[float, Field(gt=0)]
     batch_size: Positive
     accumulation: Positive
     epochs: Annotated[float, Field(gt=0)]
     max_steps: Positive | None
-    gradient_checkpointing: bool
-    dtype: Literal["bfloat16", "float32"]
-    attention: Literal["eager", "sdpa"]
     max_length: Positive
     too_long: Literal["error", "drop"]
     eval_steps: Positive
+
+
+class Sft(Training):
+    method: Literal["qlora", "lora"]
+    lora: Lora
+    dequantize_once: bool
+    length_power: Annotated[float, Field(ge=0, le=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: Annotated[float, Field(gt=0)]
+    gradient_checkpointing: bool
+    dtype: Literal["bfloat16", "float32"]
+    attention: Literal["eager", "sdpa"]
     parallel: Parallel
 
 
@@ -45,21 +50,11 @@ class Parallel(Block):
     strategy: Literal["ddp", "fsdp"]
 
 
-class Dpo(Block):
+class Dpo(Training):
     enabled: bool
     loss: Literal["sigmoid", "ipo", "robust"]
     beta: Annotated[float, Field(gt=0)]
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"]
-    warmup: Annotated[float, Field(ge=0, lt=1)]
-    batch_size: Positive
-    accumulation: Positive
-    epochs: Annotated[float, Field(gt=0)]
-    max_steps: Positive | None
-    max_length: Positive
-    too_long: Literal["error", "drop"]
-    eval_steps: Positive
 
     @model_validator(mode="after")
     def _smoothing_where_it_counts(self) -> Dpo:

@@ -15,7 +15,7 @@ from stages.core.files import BASE, canonical_json
 from stages.models.chat_template import other_prompt, tokenize, with_calls
 from stages.models.loading import TRAINING, load_base
 from stages.models.tool_form import ToolForm
-from stages.training.params import Dpo, Sft
+from stages.training.params import Sft, Training
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +53,7 @@ def tokenized(
         raise other_prompt(str(error), path) from None
 
 
-def fits(length: int, name: str, answer: str, path: Path, block: Literal["sft", "dpo"], limits: Sft | Dpo) -> bool:
+def fits(length: int, name: str, answer: str, path: Path, block: Literal["sft", "dpo"], limits: Training) -> bool:
     """Whether a record with this answer is within `max_length` tokens. It is never cut: over it, it is an error or dropped."""
     if length > limits.max_length and limits.too_long == "error":
         raise HallmarkError(
@@ -66,7 +66,7 @@ def fits(length: int, name: str, answer: str, path: Path, block: Literal["sft", 
 
 
 def training_options(
-    sft: Sft, block: Sft | Dpo, folder: str, *, device: str, seed: int, validate: bool
+    sft: Sft, block: Training, folder: str, *, device: str, seed: int, validate: bool
 ) -> dict[str, Any]:
     """What TRL's `SFTConfig` and `DPOConfig` have in common. Nothing is written to `folder` but what TRL insists on."""
     return {
