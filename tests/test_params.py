@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,6 +151,12 @@ def test_a_file_without_a_mapping_is_an_error(tmp_path: Path, text: str) -> None
     file.write_text(text, encoding="utf-8")
     with pytest.raises(HallmarkError, match="holds no parameters"):
         load_params(file)
+
+
+def test_an_error_of_a_param_names_file_and_key_in_another_process_too() -> None:
+    error = HallmarkError("too small", param="sft.lora.r", remedy="give more")
+    assert str(error) == "params.yaml, field 'sft.lora.r': too small\n  remedy: give more"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
