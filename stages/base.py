@@ -20,9 +20,9 @@ from stages.core.files import (
     write_text,
 )
 from stages.core.measured import measured
-from stages.core.params import Task
 from stages.models.params import FolderBase, HubBase, PackageBase
 from stages.params.loader import Params, run_with_params
+from stages.tasks.params import Task
 
 log = logging.getLogger("base")
 

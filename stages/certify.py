@@ -79,10 +79,12 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
         with atomic_folder(RELEASE) as folder:
             shutil.copytree(ADAPTER, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
             from stages.release.model_card import model_card
+            from stages.release.results import read_results
             from stages.release.sbom import sbom
 
-            write_text(folder / prov.CARD, model_card(params, reports, private))
-            write_json(folder / prov.SBOM, sbom(params, subjects, dependencies, reports["tuned_metrics"]))
+            results = read_results()
+            write_text(folder / prov.CARD, model_card(params, results, reports, private))
+            write_json(folder / prov.SBOM, sbom(params, subjects, dependencies, results.measures))
             made = {name: sha256_file(folder / name) for name in (prov.CARD, prov.SBOM)}
             byproducts = [prov.descriptor(name, sha256, "release file") for name, sha256 in made.items()]
             byproducts += [prov.descriptor(file.as_posix(), sha256_file(file), "report") for file in reports["files"]]
@@ -130,10 +132,9 @@ def _reports(stages: prov.Stages) -> dict[str, Any]:
     """The reports that the card is made of, and under `files` every report that `stages` made."""
     outs = {Path(out) for stage in stages.values() for out in stage["outs"] if out.startswith(f"{REPORTS}/")}
     files = sorted(file for out in outs for file in (prov.files_in(out) if out.is_dir() else [out]))
-    wanted = {name: REPORTS / f"{name}.json" for name in ("base", "sft", "dpo", "benchmark", "gate")}
-    wanted |= {"base_metrics": REPORTS / "eval/base/metrics.json", "tuned_metrics": TUNED / "metrics.json"}
+    wanted = {name: REPORTS / f"{name}.json" for name in ("base", "dpo", "gate")}
     reports: dict[str, Any] = {name: read_json(file) if file.exists() else {} for name, file in wanted.items()}
-    for name in ("base", "gate", "base_metrics", "tuned_metrics"):
+    for name in ("base", "gate"):
         if not reports[name]:
             raise HallmarkError("no such report", file=wanted[name], remedy="run `dvc repro`, which makes it")
     return reports | {"files": files}

@@ -20,10 +20,10 @@ from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import DEDUPED, MASKED, REPORTS, json_bytes, write_all
 from stages.core.measured import measured
 from stages.core.records import parquet, read_rows, read_texts, scan_records
-from stages.core.task import canonical
 from stages.corpus.near import components, distinct, near_pairs, normalise, text_of
 from stages.corpus.params import Dedupe
 from stages.params.loader import Params, load_params
+from stages.tasks.answers import canonical
 
 if TYPE_CHECKING:
     import polars as pl

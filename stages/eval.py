@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from stages.core.errors import HallmarkError, run_stage
@@ -18,14 +19,15 @@ from stages.core.files import ADAPTER, BASE, HOLDOUT, REPORTS, write_json
 from stages.core.machine import stamp
 from stages.core.measured import measured
 from stages.core.records import read_records
-from stages.core.task import Task
 from stages.evaluation.metrics import metrics
 from stages.evaluation.params import EndpointEngine, VllmEngine
-from stages.evaluation.predictions import Row, prediction, readable, write_rows
+from stages.evaluation.predictions import Row, prediction, readable
 from stages.evaluation.scoring import Score, Scorer
 from stages.models.chat_template import tool_form
 from stages.models.tool_form import ToolForm, calls_in
 from stages.params.loader import Params, load_params
+from stages.tasks.predictions import predictions_of, write_predictions
+from stages.tasks.task import Task
 
 log = logging.getLogger("eval")
 
@@ -79,11 +81,11 @@ def run(params: Params, model: str) -> None:
             engine = make(settings.batch_size, False)
             known = general(engine.model, engine.tokenizer, settings.general, settings.batch_size)
     rows = [
-        prediction(record, answer, score, finish=answer.finish, tokens=answer.tokens)
+        prediction(record, str(answer), score, finish=answer.finish, tokens=answer.tokens)
         for record, (answer, score) in zip(records, answers, strict=True)
     ]
     scores = [score for _, score in answers]
-    result = metrics(model, rows, scores, settings=params.eval, kind=params.task.kind, seed=params.seed) | {
+    result = metrics(model, rows, scores, settings=params.eval, task=task, seed=params.seed) | {
         "out_of_reach": unreachable
     }
     if second:
@@ -93,11 +95,10 @@ def run(params: Params, model: str) -> None:
     if sample:
         result["constrained"] = beside_free(free, held)
         for place, (answered, score) in zip(sample, held, strict=True):
-            said = {"prediction": str(answered), "finish": answered.finish, "outcome": score.outcome}
-            rows[place]["constrained"] = said
-    folder = REPORTS / "eval" / model
-    write_rows(folder / "predictions.jsonl", rows)
-    write_json(folder / "metrics.json", result)
+            second_answer = {"prediction": str(answered), "finish": answered.finish, "outcome": score.outcome}
+            rows[place] = replace(rows[place], constrained=second_answer)
+    write_predictions(predictions_of(model), rows)
+    write_json(REPORTS / "eval" / model / "metrics.json", result)
     log.info(
         "%s: exact match %.1f %%, valid %.1f %%, %d tokens, %.0f a second",
         model,

@@ -23,12 +23,12 @@ from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import MASKED, REPORTS, atomic, write_json
 from stages.core.measured import measured
 from stages.core.records import read_texts
-from stages.core.task import Task
 from stages.corpus.raw import Raw, gold_spans, identities, raw_rows
 from stages.corpus.recording import Recorder, Written, write_groups
 from stages.params.loader import Params, load_params
 from stages.privacy.masking import Masker
 from stages.privacy.params import Mask
+from stages.tasks.task import Task
 
 log = logging.getLogger("mask")
 CHUNK = 64  # rows masked together, and so one batch of the NER model: another number may give other bytes

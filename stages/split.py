@@ -27,11 +27,11 @@ from stages.core.files import (
 )
 from stages.core.measured import measured
 from stages.core.records import parquet, scan_records
-from stages.core.task import Task
 from stages.corpus.grouping import assign, digest, place
 from stages.corpus.leaks import count_leaks, drop_leaks
 from stages.corpus.near import distinct, near_pairs, normalise, text_of
 from stages.params.loader import Params, load_params
+from stages.tasks.task import Task
 
 if TYPE_CHECKING:
     import numpy as np

@@ -121,7 +121,7 @@ def test_the_card_is_one_that_the_hub_reads(repo: Path) -> None:
     assert {result.metric_name: result.metric_value for result in card.data.eval_results}["Exact match"] == 0.8
     assert card.text.strip().startswith("**The gate passed this adapter.**")
     assert "| Exact match | 5.0 % (1.0 to 9.0) | 80.0 % (76.0 to 84.0) |" in card.text
-    assert "| wrong value | 0 | 3 |" in card.text
+    assert "| Wrong value | 0 | 3 |" in card.text
     assert "ticket 1" not in card.text
 
 
@@ -133,8 +133,10 @@ def test_the_card_is_one_that_the_hub_reads(repo: Path) -> None:
     ],
 )
 def test_the_card_says_when_and_on_what_its_speed_was_measured(repo: Path, measured: Any, words: str) -> None:
-    headline = {"latency_p50_s": 2.6043, "latency_p95_s": 3.2637, "tokens_per_second": 61.92}
-    write_json(Path("reports/benchmark.json"), measured | {"headline": headline})
+    level = {"latency_s": {"p50": 2.6043, "p95": 3.2637}, "output_tokens_per_second": 61.92}
+    model = {"levels": [level], "largest_load": {"words": "4 at once"}}
+    write_json(Path("reports/benchmark.json"), measured | {"models": {"tuned": model}})
+    relock()
     again()
     card = (RELEASE / prov.CARD).read_text(encoding="utf-8")
     assert f"Served: latency p50 2.604 s, p95 3.264 s, output 61.92 tokens/s ({words})." in card

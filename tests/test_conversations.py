@@ -11,9 +11,9 @@ import pytest
 
 from stages.core.errors import HallmarkError
 from stages.core.records import read_rows
-from stages.core.task import Task
 from stages.corpus.raw import Raw, raw_rows
 from stages.params.loader import load_params
+from stages.tasks.task import Task
 from tests.workspace import ROOT
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": '{"city": "Rome"}'}}

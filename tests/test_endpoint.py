@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from stages.core.errors import HallmarkError
-from stages.core.task import Task
 from stages.evaluation import endpoint
 from stages.evaluation.endpoint import Endpoint, answer_of, answer_schema
 from stages.evaluation.harness import evaluate
 from stages.evaluation.params import EndpointEngine
 from stages.params.loader import load_params
+from stages.tasks.task import Task
 from tests.test_eval import scored, some_holdout
 from tests.workspace import ROOT
 

@@ -19,13 +19,14 @@ from stages.core.errors import HallmarkError
 from stages.core.files import ADAPTER, BASE, HOLDOUT, write_json
 from stages.core.machine import when_and_where
 from stages.core.records import write_records
-from stages.core.reports import read_predictions
-from stages.core.task import Task
 from stages.evaluation.metrics import metrics
-from stages.evaluation.predictions import write_rows
 from stages.evaluation.scoring import Score
 from stages.models.loading import TRAINING
 from stages.params.loader import load_params
+from stages.tasks.predictions import Prediction, predictions_of, read_predictions, write_predictions
+from stages.tasks.task import Task
+from stages.tasks.values import FieldResult
+from tests.made_up import prediction, typed
 from tests.test_sft import some_records
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, change_params, make_workspace, stage
@@ -87,7 +88,9 @@ def evaluate(model: str = "base", **overrides: Any) -> tuple[list[dict[str, Any]
     change_params(Path(), {f"eval.{name}": value for name, value in overrides.items()})
     stage_eval.run(load_params(), model)
     metrics = json.loads(Path(f"reports/eval/{model}/metrics.json").read_text(encoding="utf-8"))
-    return read_predictions(model), metrics
+    assert len(read_predictions(model)) == metrics["records"]
+    lines = predictions_of(model).read_text(encoding="utf-8").split("\n")[:-1]
+    return [json.loads(line) for line in lines], metrics
 
 
 def texts(rows: list[dict[str, Any]]) -> dict[str, str]:
@@ -385,32 +388,45 @@ def test_what_can_not_be_constrained_by_is_an_error(tmp_path: Path) -> None:
 
 def scored(outcome: str, **values: Any) -> Score:
     passed = outcome == "pass"
-    defaults: dict[str, Any] = {"parses": True, "schema_valid": True, "refusal_due": False, "refused": False}
+    defaults: dict[str, Any] = {"parses": True, "schema_valid": True, "refusal_expected": False, "refused": False}
     return Score(**(defaults | {"exact_match": passed, "outcome": outcome} | values))
 
 
-def lines(scores: list[Score]) -> list[dict[str, Any]]:
-    return [
-        {
-            "group": f"C-{n % 3}",
-            "tags": ["a", "a"],
-            "length": 150 * n,
-            "finish": "stop",
-            "exact_match": score.exact_match,
-            "input": "a b",
-            "fields": score.fields,
-        }
-        for n, score in enumerate(scores)
-    ]
+def lines(scores: list[Score], pairs: list[tuple[str, str | None]] | None = None) -> list[Prediction]:
+    """Predictions with these scores; `pairs`: their targets and predictions, None for one that breaks the schema."""
+    rows = []
+    for n, score in enumerate(scores):
+        target, text = (pairs or [("{}", "{}")] * len(scores))[n]
+        rows.append(
+            Prediction(
+                id=str(n),
+                group=f"C-{n % 3}",
+                tags=["a", "a"],
+                input="a b",
+                context=None,
+                length=150 * n,
+                target=target,
+                prediction=text or "?",
+                finish="stop",
+                parses=score.parses,
+                schema_valid=score.schema_valid and text is not None,
+                exact_match=score.exact_match,
+                outcome=score.outcome,
+                reason=None,
+                fields=score.fields,
+            )
+        )
+    return rows
 
 
-def row(path: str, result: str) -> dict[str, Any]:
-    return {"path": path, "target": 1, "prediction": 1, "result": result}
+def row(path: str, result: Any) -> FieldResult:
+    return FieldResult(path, 1, 1, result)
 
 
-def metrics_of(scores: list[Score], kind: str = "extraction") -> dict[str, Any]:
+def metrics_of(scores: list[Score], kind: str = "extraction", **labels: Any) -> dict[str, Any]:
     params = load_params(ROOT / "params.yaml")
-    return metrics("tuned", lines(scores), scores, settings=params.eval, kind=kind, seed=params.seed)
+    task = Task(params.task.model_copy(update={"kind": kind}))
+    return metrics("tuned", lines(scores, **labels), scores, settings=params.eval, task=task, seed=params.seed)
 
 
 def test_metrics_are_the_sums_of_their_records() -> None:
@@ -419,7 +435,7 @@ def test_metrics_are_the_sums_of_their_records() -> None:
         scored("wrong_value", fields=[row("a", "wrong"), row("b[]", "match"), row("c", "spurious")]),
         scored("omission", fields=[row("a", "missing")]),
         scored("wrong_format", parses=False, schema_valid=False),
-        scored("pass", refusal_due=True, refused=True),
+        scored("pass", refusal_expected=True, refused=True),
         scored("wrong_refusal", refused=True),
     ]
     found = metrics_of(scores)
@@ -441,8 +457,8 @@ def test_metrics_are_the_sums_of_their_records() -> None:
 
 def test_labels_have_accuracy_and_macro_f1() -> None:
     pairs: list[tuple[str, str | None]] = [("x", "x"), ("x", "x"), ("x", "y"), ("y", "y"), ("y", None), ("z", "x")]
-    scores = [scored("pass" if due == said else "wrong_value", labels=(due, said)) for due, said in pairs]
-    found = metrics_of(scores, kind="classification")
+    scores = [scored("pass" if target == predicted else "wrong_value") for target, predicted in pairs]
+    found = metrics_of(scores, kind="classification", pairs=pairs)
     assert found["label_accuracy"]["value"] == 0.5
     assert found["macro_f1"]["value"] == pytest.approx((2 * 2 / (4 + 1 + 1) + 2 / (2 + 1 + 1) + 0) / 3, abs=1e-6)
     assert "field_f1" not in found
@@ -461,8 +477,9 @@ def test_a_second_answer_is_held_against_the_first() -> None:
 
 def test_lines_hold_what_utf8_cannot(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
-    rows = [{"b": "é\u2028", "a": 1}, {"a": "\ud800"}]
-    write_rows(file, rows)
-    content = file.read_bytes()
-    assert content == '{"a": 1, "b": "é\u2028"}\n{"a": "\\ud800"}\n'.encode()
-    assert [json.loads(line) for line in content.split(b"\n")[:-1]] == rows
+    rows = [prediction(1, "g", "pass", prediction=text) for text in ("é\u2028", "\ud800")]
+    write_predictions(file, [typed(row) for row in rows])
+    first, second = file.read_bytes().split(b"\n")[:-1]
+    assert '"prediction": "é\u2028"'.encode() in first and b'"prediction": "\\ud800"' in second
+    for line, row in zip((first, second), rows, strict=True):
+        assert json.loads(line) == row | {"retrieved": None}  # `read`, `scores` and `constrained` say nothing here

@@ -17,6 +17,7 @@ from stages.core.machine import UNKNOWN, describe, same_machine, stamp, when_and
 from stages.core.params import Compute
 from stages.params.loader import Params, load_params
 from stages.privacy.patterns import residue
+from stages.release import results
 from stages.serving.params import EndpointServer, VllmServer
 from stages.tools import elsewhere, summary
 from tests.made_up import BENCHMARKED, MACHINE, ROOT
@@ -167,11 +168,12 @@ def test_a_plain_repro_alone_runs_the_benchmark_again(
     assert commands[-1] == "python -m stages.tools.summary"
 
 
-def test_seconds_of_two_machines_are_told_apart(params: Params) -> None:
+def test_seconds_of_two_machines_are_told_apart() -> None:
     for model, machine in (("base", MACHINE), ("tuned", GPU)):
-        measured = {"measured": {"date": "2026-11-26", "machine": machine}, "server": "hf"}
-        write_json(Path(f"reports/measured/eval_{model}.json"), measured)
-    rows = [{"name": "base"}, {"name": "tuned"}]
-    assert summary.seconds_taken(rows[:1], MACHINE) == f"seconds: {TAKEN}"
+        timing = {"measured": {"date": "2026-11-26", "machine": machine}, "server": "hf"}
+        seconds = {"free_seconds": 1.0, "seconds": 2.0}
+        write_json(Path(f"reports/measured/eval_{model}.json"), timing | {"constrained": seconds})
+    base, tuned = (results.constrained({"name": model}, MACHINE) for model in ("base", "tuned"))
+    assert summary.seconds_measured([base, base]) == f"seconds: {TAKEN}"
     other = "measured 2026-11-26 on NVIDIA H100 80GB HBM3, AMD EPYC 9B45, 8 threads, not this machine"
-    assert summary.seconds_taken(rows, MACHINE) == f"seconds: {TAKEN}; {other}"
+    assert summary.seconds_measured([base, tuned]) == f"seconds: {TAKEN}; {other}"

@@ -13,10 +13,7 @@ from hypothesis import strategies as st
 
 from stages.core.errors import HallmarkError
 from stages.core.files import ADAPTER, BASE, HOLDOUT, REPORTS, TRAIN, VALIDATION
-from stages.core.params import Task as TaskParams
 from stages.core.records import write_records
-from stages.core.reports import read_as, read_predictions
-from stages.core.task import Task, compact_json
 from stages.evaluation.endpoint import answer_of
 from stages.evaluation.linear import right_labels
 from stages.evaluation.scoring import Score, Scorer
@@ -24,7 +21,12 @@ from stages.models.chat_template import SAMPLE, TOOLS, answer_text, calling, too
 from stages.models.loading import IGNORED, load_base, load_tokenizer
 from stages.models.tool_form import ToolForm, calls_in
 from stages.params.loader import Params, load_params
+from stages.tasks.answers import compact_json
+from stages.tasks.params import Task as TaskParams
+from stages.tasks.predictions import read_predictions
+from stages.tasks.task import Task
 from tests.families import make_family
+from tests.made_up import prediction, typed
 from tests.test_families import choice, made, records
 from tests.test_files import JSON
 from tests.workspace import ROOT, change_params
@@ -223,7 +225,7 @@ def test_outcomes(tmp_path: Path, target: Any, prediction: str, outcome: str) ->
         plain = Scorer(task_of(tmp_path)).score(
             input="mend the kettle", context=None, target=compact_json(target), prediction=score.read
         )
-        assert (plain.outcome, plain.fields, plain.tool_calls) == (score.outcome, score.fields, score.tool_calls)
+        assert (plain.outcome, plain.fields, plain.scores) == (score.outcome, score.fields, score.scores)
 
 
 def test_one_call_is_read_as_the_target_or_the_schema_has_it(tmp_path: Path) -> None:
@@ -231,7 +233,7 @@ def test_one_call_is_read_as_the_target_or_the_schema_has_it(tmp_path: Path) -> 
     text = LLAMA.write([ONE])
     for schema, target in ((CALL, ONE), (SCHEMA, [ONE]), (both, ONE), (both, [ONE])):
         score = scored(tmp_path, target, text, LLAMA, schema=schema)
-        assert (score.exact_match, score.tool_calls, json.loads(score.read or "")) == (True, True, target)
+        assert (score.exact_match, score.scores["tool_calls"], json.loads(score.read or "")) == (True, True, target)
     for schema, meant in ((CALL, ONE), (SCHEMA, [ONE])):
         score = scored(tmp_path, {"refuse": True}, text, LLAMA, schema=schema, refusal='{"refuse":true}')
         assert (score.outcome, json.loads(score.read or "")) == ("missed_refusal", meant)
@@ -242,10 +244,12 @@ def test_one_call_is_read_as_the_target_or_the_schema_has_it(tmp_path: Path) -> 
 def test_labels_and_page_take_the_calls_and_the_file_keeps_the_text(tmp_path: Path) -> None:
     task = task_of(tmp_path)
     texts = [MEND, compact_json([ONE]), "[]", "nothing"]
-    rows = [{"prediction": text, "read": scored(tmp_path, [ONE], text).read} for text in texts]
-    assert [read_as(row) for row in rows] == [compact_json([ONE]), "", "[]", ""]
-    assert read_as({"prediction": "as it stands"}) == "as it stands"
-    pairs = [(compact_json([ONE]), read_as(row)) for row in rows]
+    rows = [
+        typed(prediction(1, "g", "pass", prediction=text, read=scored(tmp_path, [ONE], text).read)) for text in texts
+    ]
+    assert [row.answer for row in rows] == [compact_json([ONE]), "", "[]", ""]
+    assert typed(prediction(1, "g", "pass", prediction="as it is")).answer == "as it is"
+    pairs = [(compact_json([ONE]), row.answer) for row in rows]
     assert right_labels(task, ["name"], pairs) == {"name": [True, False, False, False]}
 
 
@@ -362,10 +366,10 @@ def test_calls_are_learned_in_the_family_s_form_and_read_back(
     run_dpo(params)
     run_eval(params, "base")
     run_eval(params, "tuned")
-    assert {row["outcome"] for row in read_predictions("base")} == {"wrong_format"}
+    assert {row.outcome for row in read_predictions("base")} == {"wrong_format"}
     rows = read_predictions("tuned")
-    assert {(row["prediction"], row["finish"], row["outcome"]) for row in rows} == {(form.write(calls), "stop", "pass")}
-    assert all(json.loads(row["read"]) == json.loads(row["target"]) == calls for row in rows)
+    assert {(row.prediction, row.finish, row.outcome) for row in rows} == {(form.write(calls), "stop", "pass")}
+    assert all(json.loads(row.read or "") == json.loads(row.target) == calls for row in rows)
     metrics = json.loads((REPORTS / "eval/tuned/metrics.json").read_text(encoding="utf-8"))
     assert metrics["tool_calls"]["value"] == metrics["exact_match"]["value"] == 1
     assert metrics["out_of_reach"] == 0
@@ -432,7 +436,7 @@ def test_what_a_server_answers_is_read_and_measured(
         change_params(tmp_path, {"eval.engine": engine | {"concurrency": 2, "timeout": 60.0}})
         run_eval(load_params(), "tuned")
     rows = read_predictions("tuned")
-    assert {(form.read(row["prediction"]) == calls, row["outcome"]) for row in rows} == {(True, "pass")}
+    assert {(form.read(row.prediction) == calls, row.outcome) for row in rows} == {(True, "pass")}
     run_benchmark(params)
     level = json.loads((REPORTS / "benchmark.json").read_text(encoding="utf-8"))["models"]["tuned"]["levels"][0]
     assert (level["errors"], level["timeouts"], level["requests"]) == (0, 0, 4)

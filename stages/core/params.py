@@ -55,23 +55,3 @@ class Data(Block):
     tools: Text | None
     rejected: Text | None
     tags: Text | None
-
-
-class Task(Block):
-    kind: Literal["extraction", "classification", "tool_call", "text"]
-    system_prompt: Text
-    schema_file: Text | None = Field(alias="schema")
-    tool_format: Literal["json", "template"]
-    refusal: Text | None
-
-    @model_validator(mode="after")
-    def _schema_where_needed(self) -> Task:
-        if self.kind != "text" and self.schema_file is None:
-            raise ValueError(f"task.schema: a {self.kind} task needs a JSON Schema file")
-        return self
-
-    @model_validator(mode="after")
-    def _calls_where_they_are_formatted(self) -> Task:
-        if self.tool_format == "template" and self.kind != "tool_call":
-            raise ValueError("task.tool_format: only tasks of kind tool_call have calls; set it to json")
-        return self

@@ -14,9 +14,10 @@ from stages.core.document import strings
 from stages.core.errors import HallmarkError
 from stages.core.params import Data
 from stages.core.records import FIELD, columns_of, files_of, fill, read_rows
-from stages.core.task import DECODER, Task
 from stages.corpus.conversations import Extra
 from stages.privacy.params import Mask
+from stages.tasks.answers import DECODER
+from stages.tasks.task import Task
 
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 Values = tuple[tuple[str, str], ...]  # (kind, value) of identity columns

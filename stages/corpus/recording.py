@@ -12,15 +12,16 @@ from typing import Any
 from stages.core.document import changed, objects, strings
 from stages.core.errors import HallmarkError
 from stages.core.params import Data
-from stages.core.params import Task as TaskParams
 from stages.core.records import schema
-from stages.core.task import Task, compact_json
 from stages.corpus.raw import Raw, Values
 from stages.privacy.known import KnownValues
 from stages.privacy.masking import Masker, Record
 from stages.privacy.params import Mask
 from stages.privacy.patterns import residue
 from stages.privacy.surrogates import pseudonym
+from stages.tasks.answers import compact_json
+from stages.tasks.params import Task as TaskParams
+from stages.tasks.task import Task
 
 GROUP_ROWS = 50_000  # rows in a row group of the Parquet file, which is what is in memory at once
 GROUP_CHARS = 100_000_000  # or fewer, where texts are long
@@ -146,14 +147,14 @@ class Recorder:
         """Whether the value is running text: a reply, or a worse answer that is not of the task's form."""
         if not isinstance(value, str):
             return False
-        return self.task.kind == "text" or (column == "rejected" and not self._is_public(column, value))
+        return self.task.kind.free_text or (column == "rejected" and not self._is_public(column, value))
 
     def _is_public(self, column: str, value: Any) -> bool:
         """Labels and the refusal are the task's, not a person's. A worse answer is not held to the schema: it may be none."""
-        if value is None or (self.task.kind == "classification" and column != "rejected"):
+        if value is None or (self.task.kind.listed and column != "rejected"):
             return True
         kind = self.task.parse(self._rendered(value) or "").kind
-        return kind == "refusal" or (self.task.kind == "classification" and kind == "answer")
+        return kind == "refusal" or (self.task.kind.listed and kind == "answer")
 
     def _row(self, raw: Raw, record: Record, slots: dict[str, list[str]], written: Written) -> tuple[Any, ...]:
         row, valid = self._filled(raw, record, slots, plain=False)

@@ -16,7 +16,7 @@ from llguidance import LLMatcher
 from transformers import LogitsProcessor
 
 from stages.core.errors import HallmarkError
-from stages.core.task import Task
+from stages.tasks.task import Task
 
 
 def grammar_of(task: Task) -> str:

@@ -18,10 +18,10 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
 from stages.core.errors import HallmarkError
-from stages.core.task import Task
 from stages.evaluation.harness import Answer
 from stages.evaluation.params import EndpointEngine
 from stages.models.tool_form import ToolForm
+from stages.tasks.task import Task
 
 if TYPE_CHECKING:
     from httpx import AsyncClient

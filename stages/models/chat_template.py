@@ -19,7 +19,7 @@ from stages.models.tool_form import DECODER, Call, ToolForm, calls_in, has_odd_c
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from stages.core.params import Task
+    from stages.tasks.params import Task
 
 Messages = list[dict[str, Any]]
 SAMPLE: Messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]

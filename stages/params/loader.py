@@ -18,13 +18,14 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.core.errors import HallmarkError, run_stage
-from stages.core.params import Block, Compute, Data, NotNegative, Task
+from stages.core.params import Block, Compute, Data, NotNegative
 from stages.corpus.params import Dedupe, Split
 from stages.evaluation.params import Classical, Compare, Eval, ReportPage
 from stages.models.params import FolderBase, HubBase, PackageBase
 from stages.privacy.params import Mask
 from stages.release.params import Certify, Gate, Verify
 from stages.serving.params import Benchmark
+from stages.tasks.params import Task
 from stages.training.params import Dpo, Sft
 
 
@@ -58,7 +59,7 @@ class Params(Block):
 
     @model_validator(mode="after")
     def _facts_of_replies_in_words(self) -> Params:
-        if self.eval.facts and self.task.kind != "text":
+        if self.eval.facts and not self.task.free_text:
             raise ValueError("eval.facts: only a reply in words (task.kind text) needs them; set it to {}")
         return self
 

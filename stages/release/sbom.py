@@ -7,16 +7,17 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from stages.core.files import canonical_json
-from stages.release.model_card import METRICS
+from stages.tasks.kinds import KINDS
 
 if TYPE_CHECKING:
+    from stages.evaluation.comparison import MeasureResult
     from stages.params.loader import Params
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:hallmark:sbom")
 
 
 def sbom(
-    params: Params, subjects: dict[str, str], dependencies: list[dict[str, Any]], metrics: dict[str, Any]
+    params: Params, subjects: dict[str, str], dependencies: list[dict[str, Any]], measures: list[MeasureResult]
 ) -> dict[str, Any]:
     """The ML-BOM of the adapter files `subjects` {path: sha256}: base model, data, libraries, and a model card.
 
@@ -89,14 +90,14 @@ def sbom(
     result: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
     # The library has no model card yet (11.12), so this part is written here; the tests hold it to the schema.
     result["metadata"]["component"]["modelCard"] = _model_card(
-        params, metrics, [entry["name"] for entry in of("split")]
+        params, measures, [entry["name"] for entry in of("split")]
     )
     del result["serialNumber"]
     result["serialNumber"] = uuid.uuid5(NAMESPACE, canonical_json(result)).urn
     return result
 
 
-def _model_card(params: Params, metrics: dict[str, Any], splits: list[str]) -> dict[str, Any]:
+def _model_card(params: Params, measures: list[MeasureResult], splits: list[str]) -> dict[str, Any]:
     return {
         "modelParameters": {
             "approach": {"type": "supervised"},
@@ -104,21 +105,20 @@ def _model_card(params: Params, metrics: dict[str, Any], splits: list[str]) -> d
             "architectureFamily": "transformer",
             "datasets": [{"ref": f"data:{name}"} for name in splits],
             "inputs": [{"format": "text"}],
-            "outputs": [{"format": "JSON" if params.task.kind in ("extraction", "tool_call") else "text"}],
+            "outputs": [{"format": "JSON" if KINDS[params.task.kind].is_json else "text"}],
         },
         "quantitativeAnalysis": {
             "performanceMetrics": [
                 {
-                    "type": key,
-                    "value": str(metrics[key]["value"]),
+                    "type": measure.name,
+                    "value": str(measure.tuned.value),
                     "slice": "holdout",
                     "confidenceInterval": {
-                        "lowerBound": str(metrics[key]["low"]),
-                        "upperBound": str(metrics[key]["high"]),
+                        "lowerBound": str(measure.tuned.low),
+                        "upperBound": str(measure.tuned.high),
                     },
                 }
-                for key, _, _ in METRICS
-                if isinstance(metrics.get(key), dict) and metrics[key].get("value") is not None
+                for measure in measures
             ]
         },
         "considerations": {

@@ -11,8 +11,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from stages.core.task import canonical
 from stages.privacy import patterns
+from stages.tasks.answers import canonical
 
 Rows = list[dict[str, Any]]
 

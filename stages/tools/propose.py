@@ -19,6 +19,7 @@ from stages.core.records import READERS, files_of, fill, read_rows
 from stages.corpus.conversations import layout_of, turns
 from stages.params.loader import load_params
 from stages.privacy.params import Ner
+from stages.tasks.kinds import KINDS
 from stages.tools.infer import Inferred, infer
 from stages.tools.profile import Column, Guess, Rows, canonical_or_text, guess
 
@@ -81,7 +82,7 @@ def blocks(file: Path, found: Guess, task: Inferred) -> dict[str, dict[str, Any]
         "data": data,
         "task": {
             "kind": task.kind,
-            "system_prompt": prompt(found, task),
+            "system_prompt": KINDS[task.kind].prompt_hint(str(found.target), task.schema),
             "schema": SCHEMA.as_posix(),
             "refusal": task.refusal,
         },
@@ -89,20 +90,6 @@ def blocks(file: Path, found: Guess, task: Inferred) -> dict[str, dict[str, Any]
         "dedupe": {"gold": None},
         "eval": {"spans": [], "facts": {}},
     }
-
-
-def prompt(found: Guess, task: Inferred) -> str:
-    """A first system prompt, to be made better by someone who knows the domain."""
-    if task.kind == "classification":
-        labels = task.schema["enum"]
-        return (
-            f"Name the {found.target} of the text: one of {', '.join(labels)}."
-            if len(labels) <= 30
-            else f"Name the {found.target} of the text."
-        )
-    if task.kind == "extraction":
-        return f"Text to JSON: {', '.join(task.schema.get('properties', {}))}; null if not said."
-    return "Call the tools that the request needs, as JSON." if task.kind == "tool_call" else "Answer the request."
 
 
 def text(file: Path, rows: Rows, found: Guess, task: Inferred) -> str:
@@ -138,7 +125,7 @@ def warnings(rows: Rows, columns: dict[str, Column], found: Guess, task: Inferre
             f"{len(long)} inputs are longer than {LONG} characters (the longest {max(long)}): raise sft.max_length, or "
             "set sft.too_long to drop"
         )
-    if task.kind == "classification":
+    if KINDS[task.kind].listed:
         rare = sorted(label for label, count in columns[found.target].keys.items() if count < 10)
         if rare:
             warned.append(
