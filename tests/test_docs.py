@@ -129,9 +129,9 @@ def test_every_param_named_exists(page: Path) -> None:
     for name in set(re.findall(r"`([a-z_]+(?:\.[a-z_0-9]+)+)(?=`|: |=)", text)) - RULES:
         if name.split(".")[0] in blocks and not FILES & set(name.split(".")):
             assert known(name.split(".")), f"params.yaml has no {name}"
-    for lines in re.findall(r"(?:(?:^ {4}.*)?\n)+", text, re.MULTILINE):
+    for lines in re.findall(r"(?:^ {4}.*\n)+", text, re.MULTILINE):
         shown = textwrap.dedent(lines).strip()
-        if shown.split(":")[0] in blocks:
+        if shown.splitlines()[:1] in [[f"{block}:"] for block in blocks]:
             for path in paths(YAML(typ="safe").load(shown)):
                 assert known(path), f"params.yaml has no {'.'.join(path)}"
 
