@@ -236,7 +236,7 @@ def noise_floor(metrics: Report, confidence: float) -> NoiseFloor:
 
 
 def general() -> list[GeneralResult]:
-    """Both models at the general tasks that `eval.general` names, one row a metric."""
+    """Both models at the general tasks that `eval.general` names, one row per metric."""
     base, tuned = (
         {row["name"]: row["value"] for row in _metrics(model).get("general", ())} for model in ("base", "tuned")
     )
@@ -255,7 +255,7 @@ def retrieval(base: Predictions, tuned: Predictions) -> Retrieval | None:
 
 
 def constrained() -> list[dict[str, Any]]:
-    """What `eval` found of decoding within the schema's grammar, a row a model; empty if `eval.constrained` is 0."""
+    """What `eval` found of decoding within the schema's grammar, one row per model; empty if `eval.constrained` is 0."""
     rows = ((model, _metrics(model)) for model in ("base", "tuned"))
     return [{"name": model} | metrics["constrained"] for model, metrics in rows if "constrained" in metrics]
 
@@ -266,7 +266,7 @@ def _metrics(model: str) -> dict[str, Any]:
 
 
 def write_transitions(path: Path, other: Predictions, tuned: Predictions) -> None:
-    """One line a record, `base,tuned`, for DVC's confusion plot."""
+    """One line per record, `base,tuned`, for DVC's confusion plot."""
     pairs = (f"{before.outcome},{after.outcome}" for before, after in zip(other, tuned, strict=True))
     with atomic(path) as temporary:
         temporary.write_text("\n".join(["base,tuned", *pairs]) + "\n", encoding="utf-8", newline="\n")

@@ -109,7 +109,7 @@ def island(base: list[Prediction], tuned: list[Prediction], limit: int) -> list[
 
 
 def merge_fields(base: list[FieldResult], tuned: list[FieldResult], limit: int) -> list[list[Any]]:
-    """One row a field: path, target, and value and result of the base and of the tuned model (None: not judged)."""
+    """One row per field: path, target, and value and result of the base and of the tuned model (None: not judged)."""
     rows: dict[str, tuple[list[FieldResult], list[FieldResult]]] = {}
     for model, results in enumerate((base, tuned)):
         for result in results:

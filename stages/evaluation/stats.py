@@ -108,7 +108,7 @@ class ClusterBootstrap:
     Interval: percentiles of the draws, at levels widened for the number of clusters (Hesterberg 2015, "expanded
     percentile": alpha/2 becomes Phi(-sqrt(G/(G-1)) * t(alpha/2, G-1)) for G clusters), since plain percentiles are too
     narrow when clusters are few. Clusters of unequal size count as fewer: G is Kish's effective number, the square of
-    the sum of sizes by the sum of their squares. One cluster tells nothing of others: its interval is all of `bounds`.
+    the sum of sizes by the sum of their squares. One cluster says nothing about others: its interval is all of `bounds`.
     """
 
     def __init__(self, groups: Sequence[str], *, confidence: float, draws: int, seed: int) -> None:
@@ -151,7 +151,7 @@ class ClusterBootstrap:
     def statistic(self, columns: ArrayLike, of: Statistic, bounds: tuple[float, float] = (0.0, 1.0)) -> Interval:
         """A measure that is computed from column sums, such as F1 from counts: `f1`, `precision`, `recall`, `ratio`.
 
-        `columns`: (n, k), one row a record. `of`: maps sums of shape (m, k) to values of shape (m,).
+        `columns`: (n, k), one row per record. `of`: maps sums of shape (m, k) to values of shape (m,).
         """
         sums = self._sums(columns)
         value = float(of(sums.sum(axis=0, keepdims=True))[0])
@@ -202,7 +202,7 @@ class ClusterBootstrap:
         """About how many records, clustered like these, show a true `difference` with that power at this confidence.
 
         From the spread of the paired difference over the draws, which falls with the square root of the records.
-        None where no spread was seen: these records can't tell.
+        None if no spread was seen: these records can't say.
         """
         _, draws = self._differences(before, after, of)
         spread = float(draws.std())

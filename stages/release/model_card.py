@@ -21,7 +21,7 @@ def model_card(params: Params, results: Results, reports: dict[str, Any], privat
     """The card as Markdown with a YAML head.
 
     `reports` has the JSON of base and dpo, and `rows`, the number of records of each part of the split; `private_data`
-    counts what the private-data check found in the predictions, by kind.
+    counts the private data that the check saw in the predictions, by kind.
     """
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -170,14 +170,14 @@ def _limits(params: Params, records: int, private_data: dict[str, int]) -> str:
     lines = list(params.certify.limits)
     lines.append(
         f"Measured on {records} records only; the intervals say how far the numbers can be off. "
-        "Texts unlike the training data can do worse."
+        "Results on texts unlike the training data can be worse."
     )
     if params.task.schema_file:
         lines.append("An answer can be valid under the schema and still be wrong: see the failures above.")
-    found = ", ".join(f"{kind}: {count}" for kind, count in sorted(private_data.items()))
-    if found:
+    kinds = ", ".join(f"{kind}: {count}" for kind, count in sorted(private_data.items()))
+    if kinds:
         lines.append(
-            f"Some answers on the holdout look like private data ({found}); the prompts held none, so it was made up."
+            f"Some answers on the holdout look like private data ({kinds}); the prompts held none, so it was made up."
         )
     else:
         lines.append(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Predictions = Sequence[Prediction]
 
-# rate: a flag a record. mean: a number a record. The others read counts a record, summed over records:
+# rate: a flag per record. mean: a number per record. The others read counts per record, summed over records:
 # ratio (numerator, denominator), the next three and macro_f1 (true positives, false positives, false negatives).
 Statistic = Literal["rate", "mean", "ratio", "precision", "recall", "f1", "macro_f1"]
 

@@ -83,7 +83,7 @@ def predictions_of(model: str) -> Path:
 
 
 def write_predictions(path: Path, rows: Sequence[Prediction]) -> None:
-    """One JSON object a line, keys sorted. Half a surrogate pair, which UTF-8 can't hold, stays an escape."""
+    """One JSON object per line, keys sorted. Half a surrogate pair, which UTF-8 can't hold, stays an escape."""
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:
             content = {name: getattr(row, name) for name in NAMES}

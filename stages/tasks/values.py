@@ -70,7 +70,7 @@ def _gather(value: Any, path: str, values: Values) -> None:
 
 
 def compare_fields(expected: Values, predicted: Values) -> list[FieldResult]:
-    """One result a value, in the order of the paths."""
+    """One result per value, in the order of the paths."""
     results = []
     for path in dict.fromkeys([*expected, *predicted]):
         targets, values = expected.get(path, []), predicted.get(path, [])
