@@ -15,7 +15,7 @@ import pytest
 from stages.core.errors import HallmarkError
 from stages.core.params import Compute
 from stages.serving import server
-from stages.serving.params import TransformersServer
+from stages.serving.engines.transformers_serve import TransformersServer
 
 # A server that is hard to stop: it ignores SIGTERM, and so does its child.
 STUBBORN = """
