@@ -118,7 +118,7 @@ def free_ports(models: Sequence[str], settings: Settings, field: str) -> dict[st
 
 
 def free_port(port: int, field: str = "benchmark.server.port") -> int:
-    """`port` if nothing listens there, else a HallmarkError; 0 asks for any free one."""
+    """`port` if nothing listens there, else a HallmarkError; 0 asks for any free one. `field`: a param, or an option."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: a port just left is free
         try:
@@ -126,7 +126,7 @@ def free_port(port: int, field: str = "benchmark.server.port") -> int:
         except OSError as error:
             raise HallmarkError(
                 f"port {port} can't be used ({os.strerror(error.errno or 0)})",
-                param=field,
+                param=None if field.startswith("--") else field,
                 remedy=f"stop what listens there, or set {field} to 0 for any free port",
             ) from None
         return int(probe.getsockname()[1])
