@@ -89,7 +89,11 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     make_workspace(tmp_path, OVERRIDES)
     monkeypatch.chdir(tmp_path)
     rows = [
-        {"shop": f"shop {n % 30}", "review": f"Order {n * 7919}: {WORDS[n % 5]} {n * 104729 % 9973}", "stars": str(n % 5 + 1)}
+        {
+            "shop": f"shop {n % 30}",
+            "review": f"Order {n * 7919}: {WORDS[n % 5]} {n * 104729 % 9973}",
+            "stars": str(n % 5 + 1),
+        }
         for n in range(300)
     ]
     Path("data/raw/reviews.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -112,29 +112,29 @@ def test_what_is_trained_is_what_is_asked_and_the_answer_with_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
     from stages.base import run as run_base
-    from stages.evaluation.harness import Engine, RecordTask
+    from stages.evaluation.answers import prompts_of
+    from stages.evaluation.generation import LocalModel
     from stages.sft import load_dataset
 
     params = made(tmp_path, family, monkeypatch)
     run_base(params)
     tokenizer = load_tokenizer(BASE)
     model = load_base(BASE, dtype="float32", attention="eager", device="cpu")
-    engine = Engine(model, tokenizer, batch_size=2, max_new_tokens=8, source=HOLDOUT)
-    task = RecordTask([], lambda *_: None, 8)  # type: ignore[arg-type, return-value]
+    local = LocalModel(model, tokenizer, batch_size=2, max_new_tokens=8, source=HOLDOUT)
     trained, _ = load_dataset(HOLDOUT, tokenizer, params)
     due = records(5).rows(named=True)
-    asked = [task.fewshot_context(record, chat_template=engine.apply_chat_template) for record in due]
-    batch, mask = engine.tok_batch_encode(asked)
+    asked = [local.text(prompt) for prompt in prompts_of(due)]
+    batch, mask = local.padded([local.encode(text) for text in asked])
     for row, text, ids, kept in zip(trained, asked, batch.tolist(), mask.tolist(), strict=True):
         start = next(place for place, label in enumerate(row["labels"]) if label != IGNORED)
         assert row["labels"] == [IGNORED] * start + row["input_ids"][start:]
-        assert engine.tok_encode(text) == row["input_ids"][:start]
+        assert local.encode(text) == row["input_ids"][:start]
         assert [token for token, keep in zip(ids, kept, strict=True) if keep] == row["input_ids"][:start]
         said = tokenizer.decode(row["labels"][start:])
         end = tokenizer.decode([end_of_turn(tokenizer)])
         assert said.startswith('{"intent":"refuse"}' + end), "nothing before the answer, and the end is trained"
         assert family != "llama-3.2-3b" or row["input_ids"].count(tokenizer.bos_token_id) == 1, "not once more"
-    assert end_of_turn(tokenizer) in engine._ends
+    assert end_of_turn(tokenizer) in local.ends
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -18,7 +18,8 @@ from stages.core.params import Compute
 from stages.params.loader import Params, load_params
 from stages.privacy.patterns import residue
 from stages.release import results
-from stages.serving.params import EndpointServer, VllmServer
+from stages.serving.engines.endpoint import EndpointServer
+from stages.serving.engines.vllm import VllmServer
 from stages.tools import elsewhere, summary
 from tests.made_up import BENCHMARKED, MACHINE, ROOT
 

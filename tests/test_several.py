@@ -17,7 +17,7 @@ from stages.core.files import read_json, write_json
 from stages.params.loader import load_params
 from stages.release import provenance as prov
 from stages.release.shipping import check_base
-from stages.serving import vllm
+from stages.serving.engines.vllm import ENGINE as VLLM
 from stages.serving.server import free_port
 from stages.tools.join import compare, server_of, together, write
 from tests import small_pipeline
@@ -166,9 +166,12 @@ def test_another_base_is_refused_and_its_files_named(several: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("block", "words"),
     [
-        ({}, r"kind': `transformers serve` can't serve adapters beside a base\n.*set it to vllm, with adapter lora"),
+        (
+            {},
+            r"kind': a server of kind transformers can't serve several adapters on one base\n.*set it to vllm, with adapter",
+        ),
         ({"kind": "endpoint", "url": "http://x/v1", "names": {"base": "b", "tuned": "t"}}, r"kind': an endpoint that"),
-        (BLOCK, r"adapter': with an adapter folded in, the weights are those of one task\n.*set it to lora"),
+        (BLOCK, r"adapter': with an adapter merged, the weights are those of one task\n.*set it to lora"),
     ],
 )
 def test_a_server_that_can_not_hold_several_is_refused(tmp_path: Path, block: dict[str, Any], words: str) -> None:
@@ -182,7 +185,7 @@ def test_a_server_that_can_not_hold_several_is_refused(tmp_path: Path, block: di
 def test_one_server_has_room_for_all_ranks_and_all_adapters_in_a_batch(several: Path, tmp_path: Path) -> None:
     for name in ("triage", "refunds"):
         (tmp_path / name).symlink_to(several / name / "models/release")
-    line = vllm.command(["base", "triage", "refunds"], tmp_path, 8000, "127.0.0.1", server(adapter="lora"))
+    line = VLLM.command(["base", "triage", "refunds"], tmp_path, 8000, server(adapter="lora"), CPU)
     assert line[-3:] == ["--lora-modules", "triage=triage", "refunds=refunds"]
     assert line[line.index("--max-loras") + 1] == "2"
     assert line[line.index("--max-lora-rank") + 1] == "32"
@@ -216,7 +219,7 @@ def test_what_is_written_to_serve_elsewhere_is_what_the_adapters_were_trained_ov
     monkeypatch.chdir(two)
     adapters = {"one": Path("models/adapter"), "other": Path("models/other")}
     target = tmp_path / "joined"
-    write(adapters, target, 8000, server(adapter="lora"))
+    write(adapters, target, 8000, server(adapter="lora"), CPU)
     assert {path.name for path in target.iterdir()} == {"base", "one", "other"}
     assert capsys.readouterr().out.endswith("--lora-modules one=one other=other\n")
     said = []
@@ -234,7 +237,7 @@ def test_what_is_written_to_serve_elsewhere_is_what_the_adapters_were_trained_ov
         said.append(logits[0])
     assert not torch.allclose(*said)
     with pytest.raises(HallmarkError, match="is there already"):
-        write(adapters, target, 8000, server(adapter="lora"))
+        write(adapters, target, 8000, server(adapter="lora"), CPU)
 
 
 @NEEDED
@@ -248,7 +251,7 @@ def test_one_server_answers_by_name_as_each_adapter_alone_does(two: Path, monkey
     adapters = {"one": Path("models/adapter"), "other": Path("models/other")}
 
     def ask(running: Server, model: str) -> str:
-        body = {"model": model, "temperature": 0, "max_tokens": 24, "logprobs": True} | running.fields
+        body = running.body(model, 24) | {"logprobs": True}
         body["messages"] = [{"role": "user", "content": "Order 1 arrived broken"}]
         answer = httpx.post(f"{running.url}/chat/completions", json=body, timeout=WAIT, trust_env=False)
         assert answer.status_code == 200, answer.text
@@ -261,7 +264,7 @@ def test_one_server_answers_by_name_as_each_adapter_alone_does(two: Path, monkey
         together = {model: ask(running, model) for model in ("base", *adapters)}
     assert len(set(together.values())) == 3
     for name, adapter in adapters.items():
-        with served({"tuned": 0}, adapter, settings, CPU) as alone:
+        with served(["tuned"], {"tuned": 0}, adapter, settings, CPU) as alone:
             assert ask(alone["tuned"], "tuned") == together[name]
 
 

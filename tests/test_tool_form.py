@@ -258,10 +258,10 @@ def test_calls_that_a_server_took_out_of_the_text_are_put_back_as_trained() -> N
         {"function": {"name": call["name"], "arguments": json.dumps(call["arguments"])}}
         for call in json.loads(json.dumps(TWO))
     ]
-    assert QWEN.read(answer_of({"choices": [{"message": {"tool_calls": calls}}]}, QWEN)) == TWO
-    assert LLAMA.read(answer_of({"choices": [{"message": {"tool_calls": calls[:1]}}]}, LLAMA)) == [ONE]
+    assert QWEN.read(answer_of({"choices": [{"message": {"tool_calls": calls}}]}, QWEN).text) == TWO
+    assert LLAMA.read(answer_of({"choices": [{"message": {"tool_calls": calls[:1]}}]}, LLAMA).text) == [ONE]
     calls[0]["function"]["arguments"] = "{no"
-    assert QWEN.read(answer_of({"choices": [{"message": {"tool_calls": calls}}]}, QWEN)) is None
+    assert QWEN.read(answer_of({"choices": [{"message": {"tool_calls": calls}}]}, QWEN).text) is None
 
 
 def row_of(completion: Any, **columns: Any) -> dict[str, Any]:
@@ -352,7 +352,8 @@ def test_calls_are_learned_in_the_family_s_form_and_read_back(
     from stages.dpo import load_pairs
     from stages.dpo import run as run_dpo
     from stages.eval import run as run_eval
-    from stages.evaluation.harness import Engine, RecordTask
+    from stages.evaluation.answers import prompts_of
+    from stages.evaluation.generation import LocalModel
     from stages.sft import load_dataset
     from stages.sft import run as run_sft
 
@@ -376,19 +377,18 @@ def test_calls_are_learned_in_the_family_s_form_and_read_back(
     assert json.loads((REPORTS / "dpo.json").read_text(encoding="utf-8"))["pairs"]["train"] == 24
 
     tokenizer = load_tokenizer(BASE)
-    engine = Engine(
+    local = LocalModel(
         load_base(BASE, dtype="float32", attention="eager", device="cpu"),
         tokenizer,
         batch_size=2,
         max_new_tokens=8,
         source=HOLDOUT,
     )
-    task = RecordTask([], lambda *_: None, 8)  # type: ignore[arg-type, return-value]
     pairs, _ = load_pairs(HOLDOUT, tokenizer, params)
     trained, _ = load_dataset(HOLDOUT, tokenizer, params)
     due = pl.read_parquet(HOLDOUT).rows(named=True)
-    for record, row, pair in zip(due, trained, pairs, strict=True):
-        asked = engine.tok_encode(task.fewshot_context(record, chat_template=engine.apply_chat_template))
+    for prompt, row, pair in zip(prompts_of(due), trained, pairs, strict=True):
+        asked = local.encode(local.text(prompt))
         start = next(place for place, label in enumerate(row["labels"]) if label != IGNORED)
         assert row["input_ids"][:start] == pair["prompt_ids"] == asked
         assert '"name": "send"' in tokenizer.decode(asked), "the tools are shown"
@@ -430,7 +430,7 @@ def test_what_a_server_answers_is_read_and_measured(
     run_dpo(params)
     server = params.benchmark.server
     assert server.kind == "transformers"
-    with served({"tuned": free_port(0)}, ADAPTER, server, params.compute) as servers:
+    with served(["tuned"], {"tuned": free_port(0)}, ADAPTER, server, params.compute) as servers:
         names = {"base": "tuned", "tuned": "tuned"}
         engine = {"kind": "endpoint", "url": servers["tuned"].url, "names": names, "key": None}
         change_params(tmp_path, {"eval.engine": engine | {"concurrency": 2, "timeout": 60.0}})

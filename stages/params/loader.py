@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -24,7 +25,7 @@ from stages.evaluation.params import Classical, Compare, Eval, ReportPage
 from stages.models.params import FolderBase, HubBase, PackageBase
 from stages.privacy.params import Mask
 from stages.release.params import Certify, Gate, Verify
-from stages.serving.params import Benchmark
+from stages.serving.params import Benchmark, ByKind
 from stages.tasks.params import Task
 from stages.training.params import Dpo, Sft
 
@@ -121,19 +122,10 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
 def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
     """Turn one pydantic error into (dotted field, problem, remedy)."""
-    tags = {
-        "package",
-        "hub",
-        "folder",
-        "transformers",
-        "vllm",
-        "endpoint",
-        "hf",
-    }  # pydantic names the kind of a block in its path
-    location = [str(part) for part in detail["loc"] if part not in tags or len(detail["loc"]) == 1]
+    location = _keys(detail["loc"], raw)
     field, kind = ".".join(location), detail["type"]
     if kind == "extra_forbidden":
-        known = _known_keys(location[:-1])
+        known = _known_keys(location[:-1], raw)
         near = difflib.get_close_matches(location[-1], known, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(sorted(known))}"
         return field, f"'{field}' is not a known parameter", f"remove or rename '{field}' ({hint})"
@@ -155,19 +147,45 @@ def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
     return field, f"'{field}': {detail['msg']} (got {given})", f"give '{field}' a value of the type its comment states"
 
 
-def _known_keys(location: list[str]) -> list[str]:
+def _keys(location: tuple[Any, ...], raw: Any) -> list[str]:
+    """The keys in the file that lead to an error; pydantic also names the types it tried on the way."""
+    keys, value = [], raw
+    for number, part in enumerate(location):
+        if isinstance(value, dict) and (part in value or number == len(location) - 1):
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int):
+            value = value[part]
+        else:
+            continue
+        keys.append(str(part))
+    return keys
+
+
+def _known_keys(location: list[str], raw: Any) -> list[str]:
     models: list[type[BaseModel]] = [Params]
     for part in location:
-        found: list[type[BaseModel]] = []
-        for model in models:
-            for name, info in model.model_fields.items():
-                if part in (name, info.alias):
-                    found += _block_types(info.annotation)
-        models = found
+        if isinstance(raw, list):
+            raw = raw[int(part)]
+            continue
+        raw = raw[part]
+        models = [
+            block
+            for model in models
+            for name, info in model.model_fields.items()
+            if part in (name, info.alias)
+            for block in _block_types(info, raw)
+        ]
     return sorted({info.alias or name for model in models for name, info in model.model_fields.items()})
 
 
-def _block_types(annotation: Any) -> list[type[BaseModel]]:
+def _block_types(info: FieldInfo, raw: Any) -> list[type[BaseModel]]:
+    for check in (getattr(part, "func", None) for part in info.metadata):
+        if isinstance(check, ByKind) and (block := check.block(raw)):
+            return [block]
+    return _blocks_in(info.annotation)
+
+
+def _blocks_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [block for argument in getattr(annotation, "__args__", ()) for block in _block_types(argument)]
+    return [block for argument in getattr(annotation, "__args__", ()) for block in _blocks_in(argument)]

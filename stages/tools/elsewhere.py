@@ -7,14 +7,13 @@ here. `nox -s repro` asks this, and where a line is printed, runs the benchmark 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import REPORTS, read_json
 from stages.core.machine import IDENTITY, UNKNOWN, Fingerprint, describe, same_machine, when_and_where
 from stages.params.loader import Params, load_params
-from stages.serving.params import EndpointServer, VllmServer
-from stages.serving.server import machine
+from stages.serving.engine import StartedSettings
+from stages.serving.server import machine, started
 
 REPORT = REPORTS / "benchmark.json"
 
@@ -34,9 +33,9 @@ def why_again(params: Params) -> str | None:
     cost money.
     """
     here, server = fingerprint_here(params), params.benchmark.server
-    if not here or not REPORT.exists() or isinstance(server, EndpointServer):
+    if not here or not REPORT.exists() or not isinstance(server, StartedSettings):
         return None
-    if isinstance(server, VllmServer) and not Path(server.python).exists():
+    if not started(server).installed(server):
         return None
     report = read_json(REPORT)
     taken = when_and_where(report)

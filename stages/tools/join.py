@@ -17,14 +17,15 @@ from pathlib import Path
 from stages.core.compute import set_up
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import BASE, atomic_folder, read_json
+from stages.core.params import Compute
 from stages.models.loading import TRAINING
 from stages.params.loader import Params, load_params
 from stages.release import provenance as prov
 from stages.release.checking import check
 from stages.release.shipping import base_files, check_base, copy
-from stages.serving import vllm
-from stages.serving.params import VllmServer
-from stages.serving.server import HOST, LOG, free_port, served_together, until_stopped, write_trained_over
+from stages.serving.engine import StartedSettings
+from stages.serving.engines import ENGINES
+from stages.serving.server import LOG, free_port, served_together, started, until_stopped, write_trained_over
 
 log = logging.getLogger("join")
 
@@ -100,27 +101,15 @@ def compare(one: Path, other: Path) -> None:
         )
 
 
-def server_of(params: Params) -> VllmServer:
-    """The server that params name, where it can serve adapters beside a base."""
+def server_of(params: Params) -> StartedSettings:
+    """The settings of the server that params name, if it can serve several adapters on one base."""
     settings = params.benchmark.server
-    if not isinstance(settings, VllmServer):
-        raise HallmarkError(
-            "`transformers serve` can't serve adapters beside a base"
-            if settings.kind == "transformers"
-            else "an endpoint that runs elsewhere can't be given adapters",
-            param="benchmark.server.kind",
-            remedy="set it to vllm, with adapter lora (README.md, Your own server), or serve each release alone",
-        )
-    if settings.adapter != "lora":
-        raise HallmarkError(
-            "with an adapter folded in, the weights are those of one task",
-            param="benchmark.server.adapter",
-            remedy="set it to lora",
-        )
+    ENGINES[settings.kind].check_shares_base(settings)
+    assert isinstance(settings, StartedSettings)
     return settings
 
 
-def write(releases: dict[str, Path], target: Path, port: int, settings: VllmServer) -> None:
+def write(releases: dict[str, Path], target: Path, port: int, settings: StartedSettings, compute: Compute) -> None:
     """Write the base as `base` and each release by its name to `target`, a new folder; print what serves it."""
     if target.exists():
         raise HallmarkError("is there already", file=target, remedy="give the name of a new folder")
@@ -130,9 +119,9 @@ def write(releases: dict[str, Path], target: Path, port: int, settings: VllmServ
             copy(source, folder / name)
             if (source / prov.SIGNATURE).is_file():
                 shutil.copyfile(source / prov.SIGNATURE, folder / name / prov.SIGNATURE)
-        line = vllm.command(["base", *releases], folder, port, HOST, settings)
-    log.info("%s: written; with vLLM installed, this serves it:", target)
-    print(f"cd {shlex.quote(str(target))} && {shlex.join(['python', *line[1:]])}")
+        line = started(settings).command(["base", *releases], folder, port, settings, compute)
+    log.info("%s: written; with %s installed, this serves it:", target, settings.kind)
+    print(f"cd {shlex.quote(str(target))} && {shlex.join([Path(line[0]).name, *line[1:]])}")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -142,7 +131,7 @@ def main(arguments: argparse.Namespace) -> None:
     releases = together(arguments.releases, ungated=arguments.ungated)
     set_up(params.compute, params.seed)
     if arguments.out:
-        write(releases, arguments.out, arguments.port, settings)
+        write(releases, arguments.out, arguments.port, settings, params.compute)
         return
     free_port(arguments.port, "--port")
     names = ", ".join(f"'{name}'" for name in ("base", *releases))
