@@ -502,7 +502,7 @@ def test_gliner_reads_a_whole_model_and_nothing_else(token_classifier: Path, tmp
         (other / "gliner_config.json").write_text(json.dumps(values | {"model_name": "some/encoder"}))
         (other / "tokenizer_config.json").unlink()
 
-    assert "is no whole GLiNER model" in problem(as_published)
+    assert "is not a complete GLiNER model" in problem(as_published)
     assert "names code to run (auto_map)" in problem(name_code)
 
 
@@ -628,8 +628,8 @@ def test_a_bad_row_is_one_error_that_names_it(run_mask: Any, change: dict[str, A
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([], "holds no rows"),
-        ([ROW, ROW], "the id stands in row 1 too"),
+        ([], "has no rows"),
+        ([ROW, ROW], "row 1 has the same id"),
         ([ROW, "{not json"], "row 2"),
         ([{key: value for key, value in ROW.items() if key != "body"}], "body"),
     ],

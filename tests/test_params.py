@@ -149,7 +149,7 @@ def test_broken_yaml_names_the_row(tmp_path: Path) -> None:
 def test_a_file_without_a_mapping_is_an_error(tmp_path: Path, text: str) -> None:
     file = tmp_path / "params.yaml"
     file.write_text(text, encoding="utf-8")
-    with pytest.raises(HallmarkError, match="holds no parameters"):
+    with pytest.raises(HallmarkError, match="has no parameters"):
         load_params(file)
 
 
@@ -227,5 +227,5 @@ def test_facts_are_for_replies_in_words_and_have_one_value(tmp_path: Path) -> No
 def test_a_task_without_a_schema_file_is_told_what_free_text_needs(tmp_path: Path) -> None:
     """DVC ends in "unexpected error" where a dependency is null."""
     workspace = make_workspace(tmp_path, {"task.kind": "text", "task.schema": None})
-    with pytest.raises(HallmarkError, match="for free text it holds"):
+    with pytest.raises(HallmarkError, match="for free text, one that holds"):
         load_params(workspace / "params.yaml")

@@ -182,7 +182,7 @@ def test_a_changed_holdout_record_is_an_error_with_a_way_out(change: str) -> Non
         "gone": [],
     }[change]
     records[place : place + 1] = new
-    counts = "0 have changed and 1 are gone" if change == "gone" else "1 have changed and 0 are gone"
+    counts = "0 have changed and 1 are missing" if change == "gone" else "1 have changed and 0 are missing"
     with pytest.raises(HallmarkError, match=rf"{counts} \(such as {name}\)\n.*--refreeze"):
         splitted(records)
     assert hashes() == before
