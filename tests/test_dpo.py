@@ -249,17 +249,18 @@ def test_a_record_without_a_pair_is_counted_and_one_too_long_is_named(
     write_records(TRAIN, with_pairs(6, None, ANSWER))
     with pytest.raises(HallmarkError) as caught:
         dpo.load_training_pairs(tokenizer, load_params())
-    assert "data/split/train.parquet, field 'rejected': no pair to learn from: of the records, 3 have no" in str(
-        caught.value
+    assert (
+        "data/split/train.parquet, field 'rejected': no pair to learn from: 3 records have no rejected answer"
+        in str(caught.value)
     )
-    assert "remedy: let data.rejected name a raw column that has worse answers, or set dpo.enabled to" in str(
+    assert "remedy: name a raw column with rejected answers in data.rejected, or set dpo.enabled to" in str(
         caught.value
     )
 
 
 def test_a_switch_that_can_do_nothing_is_an_error_before_anything_runs(tmp_path: Path) -> None:
-    assert "dpo.enabled: there are no worse answers to learn from" in problem(tmp_path, {"dpo.enabled": True})
-    assert "only dpo.loss robust has it" in problem(tmp_path, {"dpo.label_smoothing": 0.1})
+    assert "dpo.enabled: there are no rejected answers to learn from" in problem(tmp_path, {"dpo.enabled": True})
+    assert "only dpo.loss robust uses it" in problem(tmp_path, {"dpo.label_smoothing": 0.1})
 
 
 def test_each_record_keeps_its_own_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,7 +177,7 @@ def test_more_than_the_base_reads_is_refused(tmp_path: Path, monkeypatch: pytest
 
     params = made(tmp_path, "smollm2-135m", monkeypatch, **{"sft.max_length": 8193})
     run_base(params)
-    with pytest.raises(HallmarkError, match="but the base model reads 8192 at most"):
+    with pytest.raises(HallmarkError, match="but the base model reads at most 8192"):
         run_sft(params)
 
 
