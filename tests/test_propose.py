@@ -54,7 +54,7 @@ def test_the_reference_data() -> None:
     assert found["schema"]["properties"]["date"]["format"] == "date"
     assert found["schema"]["properties"]["product"]["type"] == ["string", "null"]
     assert "private data" in found["warnings"]
-    assert "another answer" in found["warnings"]
+    assert "a different answer" in found["warnings"]
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real data is not there")
@@ -125,7 +125,7 @@ def test_what_it_writes_is_what_the_pipeline_reads(tmp_path: Path) -> None:
     assert params.task.kind == "classification"
     assert params.data.input == "turns.input"
     assert json.loads((workspace / "data/schema.json").read_text(encoding="utf-8")) == {"enum": ["no", "yes"]}
-    comment = "# column that the split never cuts"
+    comment = "# column whose values the split keeps together"
     assert comment in (workspace / "params.yaml").read_text(encoding="utf-8")
     document = YAML(typ="safe").load((workspace / "params.yaml").read_text(encoding="utf-8"))
     assert document["dedupe"]["gold"] is None

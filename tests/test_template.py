@@ -306,7 +306,7 @@ def test_links_that_came_out_as_text_are_told_about(tmp_path: Path) -> None:
     command = ["cookiecutter", str(source), "--directory", "template", "--no-input", "--output-dir", str(tmp_path)]
     result = run(tmp_path, *command, check=False)
     assert result.returncode != 0
-    assert "Clone with git" in result.stderr
+    assert "clone with git" in result.stderr
     assert not (tmp_path / "my-domain").exists()
 
 
