@@ -58,14 +58,14 @@ def repo(good: Path, tmp_path: Path) -> Path:
 
 
 def outputs(folder: Path) -> dict[str, str]:
-    """Hashes of all that the stages have written."""
+    """Hashes of everything the stages have written."""
     kept = {"masked.parquet", "deduped.parquet", "holdout.lock.json", "split"}
     data = {name: digest for name, digest in sha256_folder(folder / "data").items() if name.split("/")[0] in kept}
     return data | sha256_folder(folder / "reports")
 
 
 def expect(folder: Path, name: str, error: str, *options: str) -> None:
-    """The stage ends with exactly this error, and what was written earlier is as it was."""
+    """The stage ends with exactly this error, and earlier outputs are unchanged."""
     before = outputs(folder)
     done = stage(folder, name, *options, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{name}: error: {error}\n")
@@ -74,7 +74,7 @@ def expect(folder: Path, name: str, error: str, *options: str) -> None:
 
 
 def content(value: bytes | str) -> Break:
-    """The raw file holds just this."""
+    """The raw file has just this content."""
     return lambda folder: void((folder / RAW).write_bytes(value.encode() if isinstance(value, str) else value))
 
 
@@ -319,7 +319,7 @@ def test_a_full_disk(repo: Path, name: str, part: str, file: str) -> None:
     script = FULL.format(name=name, part=part)
     if shutil.which("unshare"):
         done = run(repo, "unshare", "--map-root-user", "--mount", "bash", "-c", script, check=False)
-    if not any(after.iterdir()):  # no mounts for us in this place: the same by a limit on the size of files
+    if not any(after.iterdir()):  # mounts are not permitted here: limit the file size instead
         after.rmdir()
         (repo / part).rename(after)
         shutil.copytree(saved, repo / part)

@@ -1,4 +1,4 @@
-"""The release: what it holds, and that every change to it is found. On a small pipeline with real git and real DVC."""
+"""The release: its content, and that every change to it is found. On a small pipeline with real git and real DVC."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def wrong(clone: Path | None = None, folder: Path = RELEASE) -> str:
 
 
 def relock() -> None:
-    """Let `dvc.lock` describe what lies here, as after a run."""
+    """Make `dvc.lock` describe the current files, as after a run."""
     shell("dvc commit -q -f", Path())
 
 
@@ -369,7 +369,7 @@ def test_a_release_of_before_the_code_moved_still_checks(repo: Path, tmp_path: P
 
 
 def test_the_form_of_the_statements_stays(repo: Path) -> None:
-    """A release outlives the code that made it. Who changes this form must still read the old one, or name a new type."""
+    """A release outlives the code that made it: whoever changes this form must still read the old one, or name a new type."""
     provenance, verdict = read_json(RELEASE / "provenance.json"), read_json(RELEASE / "verdict.json")
     assert prov.BUILD_TYPE == "urn:hallmark:dvc-pipeline:v1"
     build, details = provenance["predicate"]["buildDefinition"], provenance["predicate"]["runDetails"]

@@ -33,7 +33,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def deduped(*records: dict[str, Any], **changes: Any) -> tuple[dict[str, str], dict[str, Any]]:
-    """Run the stage; {id: cluster} of what stays, and the report."""
+    """Run the stage; returns {id: cluster} of the records that stay, and the report."""
     write_masked(records)
     dedupe.run(params_with(**{"dedupe__threshold": 0.7, "dedupe__conflicts": "majority"} | changes))
     kept = pl.read_parquet(DEDUPED)

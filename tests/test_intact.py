@@ -23,7 +23,7 @@ def repo(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def flip(file: Path) -> None:
-    """Turn one bit over, leave all else as it was."""
+    """Flip one bit and change nothing else."""
     mode, content = file.stat().st_mode, bytearray(file.read_bytes())
     content[-3] ^= 1
     file.chmod(0o644)

@@ -1,4 +1,4 @@
-"""When and on what a figure was measured: in words, and whether that machine is this one. Without a model."""
+"""When and where a figure was measured: in words, and whether that machine is this one. Without a model."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_it_does_not_without_the_environment_of_vllm(params: Params, tmp_path: P
 
 
 def test_it_does_not_where_it_could_not_run(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clone of a repository that was trained on a GPU, on a laptop: what it shows is of another machine."""
+    """A laptop with a clone of a repository that was trained on a GPU: the figures are from a different machine."""
     import torch
 
     if torch.cuda.is_available():

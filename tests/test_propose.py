@@ -1,4 +1,4 @@
-"""What `python -m stages.tools.propose` says of a file: right on real data, and with the warnings that matter."""
+"""What `python -m stages.tools.propose` says about a file: right on real data, and with the warnings that matter."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_every_line_that_is_not_proposed_stays_as_it_was(tmp_path: Path) -> None
 
 
 def test_the_facts_of_the_sample_go_with_it(tmp_path: Path) -> None:
-    """They are an error for another kind, and for other replies they find nothing."""
+    """For another kind they are an error, and in other replies they find nothing."""
     workspace = make_workspace(tmp_path, {"task.kind": "text", "eval.facts": {"order": r"A-\d{4}"}})
     write(workspace / "data", [{"id": f"r{n}", "text": f"text {n}", "label": "ab"[n % 2]} for n in range(40)])
     stage(workspace, "tools.propose", "data/rows.jsonl", "--write")
@@ -109,7 +109,7 @@ def test_the_facts_of_the_sample_go_with_it(tmp_path: Path) -> None:
 
 
 def test_what_it_writes_is_what_the_pipeline_reads(tmp_path: Path) -> None:
-    """From the sample's answers thrown away to masked records, with nothing but `--write`."""
+    """From raw rows to masked records, with nothing but `--write`."""
     workspace = make_workspace(tmp_path, {"mask.ner": {"engine": "none", "model": None}})
     rows = [
         {"messages": [{"role": "user", "content": f"question {n % 40} please"}, {"role": "assistant", "content": "yes no"[3 * (n % 2) :][:3].strip()}]}

@@ -1,4 +1,4 @@
-"""What the gate counts again: each way in which a split can be wrong is seen, by a count that shares nothing with it."""
+"""The gate's recount: it sees each way in which a split can be wrong, and shares no code with the split."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def is_package(module: str) -> bool:
 
 
 def room_of(module: str) -> str:
-    """The room that a module lies in; "" for a stage."""
+    """The room of a module; "" for a stage."""
     parts = module.split(".")
     return parts[1] if len(parts) > 2 else ""
 

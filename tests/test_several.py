@@ -36,7 +36,7 @@ TASKS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One git repository with a project for each of TASKS, all with one cache; their pipelines ran, one after another."""
+    """One git repository with a project for each of TASKS and a shared cache; their pipelines have run."""
     top = tmp_path_factory.mktemp("several") / "adapters"
     top.mkdir()
     shell("git init -q -b main && echo /.dvc-cache/ > .gitignore", top)
@@ -91,7 +91,7 @@ def test_a_change_concerns_its_own_project(several: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("options", [("--stage", "sft"), pytest.param((), marks=pytest.mark.full)])
-def test_a_project_is_verified_in_its_folder_whatever_is_changed_beside_it(
+def test_a_project_is_verified_in_its_folder_whatever_is_changed_next_to_it(
     several: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     top = shutil.copytree(several, tmp_path / "adapters")
@@ -271,7 +271,7 @@ def test_one_server_answers_by_name_as_each_adapter_alone_does(two: Path, monkey
 @NEEDED
 @pytest.mark.full
 def test_two_stamped_projects_in_one_repository_are_served_by_one_command(tmp_path: Path) -> None:
-    """As docs/several.md has it, with the tiny model; from the raw rows to answers under two names."""
+    """The steps of docs/several.md with the tiny model, from raw rows to answers under two names."""
     import httpx
 
     top = tmp_path / "adapters"

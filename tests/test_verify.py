@@ -36,7 +36,7 @@ class Done:
 
 @pytest.fixture
 def rebuild(repo: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """`verify.run` in the repository; `noise` is what makes its stages write other bytes."""
+    """`verify.run` in the repository; `noise` makes its stages write different bytes."""
     monkeypatch.chdir(repo)
 
     def call(*, noise: str = "", **arguments: Any) -> Done:
@@ -54,7 +54,7 @@ def rebuild(repo: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 
 def elsewhere(repo: Path) -> None:
-    """Let the committed results have been made on another processor."""
+    """Make the committed results look as if they came from another processor."""
     file = repo / "reports/measured/environment.json"
     values = read_json(file)
     values["fingerprint"]["processor"] = "another"
