@@ -205,7 +205,7 @@ def latency_charts(benchmark: Report) -> dict[str, Any]:
 def matrix(transitions: list[Transition], records: int) -> dict[str, Any]:
     """The outcomes of the base (rows) by those of the tuned model (columns), passes first, with totals and shades."""
     counts = {(move.other, move.tuned): move.records for move in transitions}
-    before, after = ([name for name in OUTCOMES[::-1] if any(key[side] == name for key in counts)] for side in (0, 1))
+    before, after = ([name for name in OUTCOMES[::-1] if name in side] for side in zip(*counts, strict=True))
     rows = []
     for was in before:
         cells = []

@@ -88,7 +88,7 @@ def test_rows_without_a_name_have_one_that_stays(tmp_path: Path) -> None:
     [
         ([], "no conversation"),
         ([{"role": "user", "content": "hi"}], "no answer"),
-        ([{"role": "assistant", "content": "hi"}], "no message of the user"),
+        ([{"role": "assistant", "content": "hi"}], "no message from the user"),
         ([{"role": "user", "content": "hi"}, {"role": "narrator", "content": "x"}], "unknown role"),
         ([{"role": "user", "content": "hi"}, {"content": "x"}], "has no 'role'"),
         ([{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}], "has no text"),

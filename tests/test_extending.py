@@ -174,7 +174,7 @@ def test_unknown_kinds_and_measures_name_the_known_ones(workspace: Path, monkeyp
         load_params()
     monkeypatch.setitem(COMMON, "short", replace(SHORT, gate=False))
     change_params(workspace, {"gate.floors": {"short": 0.5}})
-    with pytest.raises(HallmarkError, match="gate.floors: no measure 'short'"):
+    with pytest.raises(HallmarkError, match=r"gate.floors: no measure 'short'"):
         load_params()
 
 

@@ -29,7 +29,7 @@ AGREE = {"atol": 2e-4, "rtol": 0}  # of logits between about -4 and 4, in fp32
 
 
 def records(count: int) -> pl.DataFrame:
-    """Records that all have one answer, which a tiny model can learn."""
+    """Records that all have the same answer, which a tiny model can learn."""
     rows = [
         {
             "id": f"T-{number}",
@@ -69,7 +69,7 @@ def made(folder: Path, family: str, monkeypatch: pytest.MonkeyPatch, **overrides
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_goes_all_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str) -> None:
-    """It learns one answer and to stop after it; with the adapter beside, folded in, and reloaded it says the same."""
+    """It learns one answer and to stop after it, and gives it with the adapter separate, merged, and reloaded."""
     import torch
 
     from stages.base import run as run_base
@@ -90,13 +90,15 @@ def test_a_family_goes_all_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     tokenizer = load_tokenizer(BASE)
     prompt = records(1)["prompt"][0].to_list()
     ids = torch.tensor([tokenize(tokenizer, prompt, ANSWERS)[0]])
-    beside = load_tuned(BASE, ADAPTER, **options, merge=False)
+    separate = load_tuned(BASE, ADAPTER, **options, merge=False)
     write_merged(ADAPTER, BASE, "float32", Path("merged"))
     merged = load_base(Path("merged"), **options)
     with torch.no_grad():
-        due = beside(input_ids=ids).logits
-        torch.testing.assert_close(merged(input_ids=ids).logits, due, **AGREE)
-        assert (load_base(BASE, **options)(input_ids=ids).logits - due).abs().max() > 1, "the adapter does something"
+        expected = separate(input_ids=ids).logits
+        torch.testing.assert_close(merged(input_ids=ids).logits, expected, **AGREE)
+        assert (load_base(BASE, **options)(input_ids=ids).logits - expected).abs().max() > 1, (
+            "the adapter does something"
+        )
     again = load_tokenizer(Path("merged"))
     assert tokenize(again, prompt, ANSWERS) == tokenize(tokenizer, prompt, ANSWERS)
     written = merged.generate(
@@ -160,7 +162,7 @@ def test_all_linear_and_the_family_s_names_are_the_same_matrices(tmp_path: Path,
 
 
 def test_names_of_another_family_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PEFT would adapt the two that are there, and say nothing."""
+    """PEFT would silently adapt only the two that exist."""
     from stages.base import run as run_base
     from stages.sft import run as run_sft
 
@@ -177,7 +179,7 @@ def test_more_than_the_base_reads_is_refused(tmp_path: Path, monkeypatch: pytest
 
     params = made(tmp_path, "smollm2-135m", monkeypatch, **{"sft.max_length": 8193})
     run_base(params)
-    with pytest.raises(HallmarkError, match="but the base model reads 8192 at most"):
+    with pytest.raises(HallmarkError, match="but the base model reads at most 8192"):
         run_sft(params)
 
 

@@ -36,7 +36,7 @@ TASKS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One git repository with a project for each of TASKS, all with one cache; their pipelines ran, one after another."""
+    """One git repository with a project for each of TASKS and a shared cache; their pipelines have run."""
     top = tmp_path_factory.mktemp("several") / "adapters"
     top.mkdir()
     shell("git init -q -b main && echo /.dvc-cache/ > .gitignore", top)
@@ -91,7 +91,7 @@ def test_a_change_concerns_its_own_project(several: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("options", [("--stage", "sft"), pytest.param((), marks=pytest.mark.full)])
-def test_a_project_is_verified_in_its_folder_whatever_is_changed_beside_it(
+def test_a_project_is_verified_in_its_folder_whatever_is_changed_next_to_it(
     several: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     top = shutil.copytree(several, tmp_path / "adapters")
@@ -126,7 +126,7 @@ def test_releases_that_go_together_are_found_by_their_names(several: Path) -> No
             True,
             r"training.json, field 'base_precision': trained over weights in bfloat16, .*nf4",
         ),
-        (("triage", "triage"), False, r"field 'certify.name': 'triage' is the name of .*triage/models/release too"),
+        (("triage", "triage"), False, r"field 'certify.name': .*triage/models/release has the same name, 'triage'"),
     ],
 )
 def test_releases_that_do_not_go_together_are_refused(
@@ -146,7 +146,7 @@ def test_a_changed_release_and_an_odd_name_are_refused(several: Path, tmp_path: 
         together(releases(top, "triage", "refunds"), base)
     change_params(top / "triage", {"certify.name": "../outside"})
     shell("dvc repro -q -s certify", top / "triage")
-    with pytest.raises(HallmarkError, match=r"field 'certify.name': is the name to ask for"):
+    with pytest.raises(HallmarkError, match=r"field 'certify.name': can't be used as a model name"):
         together(releases(top, "triage"), base)
 
 
@@ -157,9 +157,9 @@ def test_another_base_is_refused_and_its_files_named(several: Path, tmp_path: Pa
         if entry["name"] == "models/base/config.json":
             entry["digest"]["sha256"] = "0" * 64
     write_json(other / prov.PROVENANCE, statement)
-    with pytest.raises(HallmarkError, match=r"another base than .*triage \(config.json differ by SHA-256\)"):
+    with pytest.raises(HallmarkError, match=r"a different base than .*triage \(config.json differ by SHA-256\)"):
         compare(one, other)
-    with pytest.raises(HallmarkError, match=r"not the base that the adapter was made on \(config.json\)"):
+    with pytest.raises(HallmarkError, match=r"not the base that the adapter was trained on \(config.json\)"):
         check_base(other, several / "triage/models/base", remedy="another")
 
 
@@ -236,7 +236,7 @@ def test_what_is_written_to_serve_elsewhere_is_what_the_adapters_were_trained_ov
         assert torch.equal(*logits)
         said.append(logits[0])
     assert not torch.allclose(*said)
-    with pytest.raises(HallmarkError, match="is there already"):
+    with pytest.raises(HallmarkError, match="already exists"):
         write(adapters, target, 8000, server(adapter="lora"), CPU)
 
 
@@ -271,7 +271,7 @@ def test_one_server_answers_by_name_as_each_adapter_alone_does(two: Path, monkey
 @NEEDED
 @pytest.mark.full
 def test_two_stamped_projects_in_one_repository_are_served_by_one_command(tmp_path: Path) -> None:
-    """As docs/several.md has it, with the tiny model; from the raw rows to answers under two names."""
+    """The steps of docs/several.md with the tiny model, from raw rows to answers under two names."""
     import httpx
 
     top = tmp_path / "adapters"

@@ -106,9 +106,9 @@ def test_the_form_of_a_family_is_read_off_its_template(tokenizers: dict[str, Any
         ("qwen2_5", "qwen3-0.6b", QWEN),
         ("llama3_2", "llama-3.2-3b", LLAMA),
         ("llama3_1", "llama-3.2-3b", LLAMA),
-        ("phi3_5", "qwen3-0.6b", "shows the model no tools"),
-        ("glm4moe", "qwen3-0.6b", "writes no tool calls as JSON"),  # as XML
-        ("gptoss", "qwen3-0.6b", "writes no tool calls as JSON"),  # the name stands before the JSON
+        ("phi3_5", "qwen3-0.6b", "does not show tools to the model"),
+        ("glm4moe", "qwen3-0.6b", "does not write tool calls as JSON"),  # as XML
+        ("gptoss", "qwen3-0.6b", "does not write tool calls as JSON"),  # the name stands before the JSON
     ],
 )
 def test_the_published_templates_are_read(
@@ -273,11 +273,11 @@ def row_of(completion: Any, **columns: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("family", "completion", "words"),
     [
-        ("llama-3.2-3b", TWO, r"record 'R-7' makes 2 calls at once, .* takes one\n.*leave such records out"),
+        ("llama-3.2-3b", TWO, r"record 'R-7' makes 2 calls at once, .* accepts one\n.*leave such records out"),
         ("qwen3-0.6b", [{"name": "mend", "arguments": "{}"}], "not just a name and an object of arguments"),
         ("llama-3.2-3b", {"name": "mend", "parameters": {}}, "not just a name and an object of arguments"),
         ("qwen3-0.6b", [ONE | {"id": "call-1"}], "not just a name and an object of arguments"),
-        ("qwen3-0.6b", [{"name": 'me"nd', "arguments": {}}], "can't be read back"),
+        ("qwen3-0.6b", [{"name": 'me"nd', "arguments": {}}], "can't be parsed back"),
     ],
 )
 def test_a_record_that_the_template_can_not_write_is_named(
@@ -301,7 +301,7 @@ def test_what_calls_nothing_stays_a_text(tokenizers: dict[str, Any], text: str) 
     [
         ({"task.kind": "extraction"}, "only tasks of kind tool_call have calls"),
         ({"data.tools": None}, "name their column in data.tools"),
-        ({"eval.constrained": 4}, "constrained decoding knows JSON only"),
+        ({"eval.constrained": 4}, "constrained decoding supports JSON only"),
         ({"task.tool_format": "xml"}, "Input should be 'json' or 'template'"),
     ],
 )
@@ -338,7 +338,7 @@ def test_base_refuses_a_template_without_tools(tmp_path: Path, monkeypatch: pyte
     from stages.base import run as run_base
 
     params = workspace(tmp_path, family, monkeypatch)
-    with pytest.raises(HallmarkError, match=r"task.tool_format.*shows the model no tools\n.*set it to json"):
+    with pytest.raises(HallmarkError, match=r"task.tool_format.*does not show tools to the model\n.*set it to json"):
         run_base(params)
     assert not BASE.exists()
 

@@ -21,8 +21,8 @@ def sbom(
 ) -> dict[str, Any]:
     """The ML-BOM of the adapter files `subjects` {path: sha256}: base model, data, libraries, and a model card.
 
-    `dependencies` are those of the provenance, so the two can't disagree. The serial number is derived from the
-    content and there is no timestamp: the same release has the same bill.
+    `dependencies` come from the provenance, so the two can't disagree. The serial number is derived from the content and
+    there is no timestamp: the same release has the same bill.
     """
     from cyclonedx.model import HashAlgorithm, HashType, Property
     from cyclonedx.model.bom import Bom, BomMetaData
@@ -84,11 +84,11 @@ def sbom(
         pedigree=Pedigree(ancestors=[Component(type=ComponentType.MACHINE_LEARNING_MODEL, name=params.base.name)]),
     )
     metadata = BomMetaData(component=adapter)
-    metadata.timestamp = None  # type: ignore[assignment]  # optional in CycloneDX; the library would set the clock's
+    metadata.timestamp = None  # type: ignore[assignment]  # optional in CycloneDX; the library would set the current time
     bom = Bom(components=[base, *data, *libraries], metadata=metadata)
     bom.register_dependency(adapter, [base, *data, *libraries])
     result: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
-    # The library has no model card yet (11.12), so this part is written here; the tests hold it to the schema.
+    # The library (11.12) doesn't support model cards yet, so this part is written here; tests check it against the schema.
     result["metadata"]["component"]["modelCard"] = _model_card(
         params, measures, [entry["name"] for entry in of("split")]
     )
@@ -129,7 +129,7 @@ def _model_card(params: Params, measures: list[MeasureResult], splits: list[str]
 
 
 def _licence(text: str) -> str | None:
-    """The SPDX expression in its own spelling, or None where it is no SPDX licence."""
+    """The SPDX expression in canonical spelling, or None if it is not an SPDX licence."""
     from license_expression import ExpressionError, get_spdx_licensing
 
     licensing = get_spdx_licensing()
