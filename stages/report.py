@@ -208,7 +208,7 @@ def matrix(transitions: list[Transition], records: int) -> dict[str, Any]:
     before, after = ([name for name in OUTCOMES[::-1] if name in side] for side in zip(*counts, strict=True))
     rows = []
     for was in before:
-        cells = []
+        cells: list[dict[str, Any]] = []
         for became in after:
             n = counts.get((was, became), 0)
             kind = "" if (was == "pass") == (became == "pass") else "lost" if was == "pass" else "won"

@@ -18,7 +18,8 @@ from ruamel.yaml import YAML
 
 from stages import MOVED
 from stages.evaluation.stats import ClusterBootstrap, wilson
-from stages.params.loader import _known_keys
+from stages.params.loader import Params, _blocks_in
+from stages.serving.params import ByKind
 from tests.workspace import ROOT, run
 
 if not (ROOT / "docs").is_dir():
@@ -129,7 +130,7 @@ def test_every_session_and_module_named_exists(page: Path) -> None:
 def test_every_param_named_exists(page: Path) -> None:
     """Dotted keys in backticks whose first part is a block of params.yaml, and the keys of blocks shown as YAML."""
     text = page.read_text(encoding="utf-8")
-    blocks = _known_keys([])
+    blocks = keys_of([])
     for name in set(re.findall(r"`([a-z_]+(?:\.[a-z_0-9]+)+)(?=`|: |=)", text)) - RULES:
         if name.split(".")[0] in blocks and not FILES & set(name.split(".")):
             assert known(name.split(".")), f"params.yaml has no {name}"
@@ -144,14 +145,26 @@ def paths(shown: dict[str, Any], *before: str) -> Iterator[list[str]]:
     """The path of each key shown, but of the keys that are free (columns, names of patterns, ...)."""
     for key, value in shown.items():
         yield [*before, key]
-        if isinstance(value, dict) and _known_keys([*before, key]):
+        if isinstance(value, dict) and keys_of([*before, key]):
             yield from paths(value, *before, key)
 
 
 def known(path: list[str]) -> bool:
     """Whether a key is allowed there, in any form of its block (each kind of server has keys of its own)."""
     *above, last = path
-    return last in _known_keys(above) or (bool(above) and not _known_keys(above) and known(above))
+    return last in keys_of(above) or (bool(above) and not keys_of(above) and known(above))
+
+
+def keys_of(path: list[str]) -> set[str]:
+    """The keys of the block at that path, in all of its forms."""
+    models: list[Any] = [Params]
+    for part in path:
+        infos = [info for model in models for name, info in model.model_fields.items() if part in (name, info.alias)]
+        models = []
+        for info in infos:
+            by_kind = [check.func for check in info.metadata if isinstance(getattr(check, "func", None), ByKind)]
+            models += [block for check in by_kind for block in check.kinds().values()] or _blocks_in(info.annotation)
+    return {info.alias or name for model in models for name, info in model.model_fields.items()}
 
 
 def test_the_messages_explained_are_those_of_the_code() -> None:

@@ -127,9 +127,9 @@ def test_tools_take_a_new_engine_for_what_it_is(
     monkeypatch.chdir(workspace)
     (workspace / "reports").mkdir(exist_ok=True)
     (workspace / elsewhere.REPORT).write_text("{}", encoding="utf-8")
-    assert elsewhere.why_again(params) is not None
+    assert elsewhere.reason_to_rerun(params) is not None
     monkeypatch.setattr(Toy, "installed", lambda self, settings: False)
-    assert elsewhere.why_again(params) is None
+    assert elsewhere.reason_to_rerun(params) is None
 
 
 @pytest.mark.parametrize("block", ["benchmark.server", "eval.engine"])

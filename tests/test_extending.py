@@ -70,6 +70,7 @@ OVERRIDES = {
     "task.refusal": None,
     "mask.identity_columns": {},
     "mask.gold": None,
+    "mask.workers": 1,  # a new process would not have the kind that this one registers
     "mask.ner": {"engine": "none", "model": None},
     "dedupe.gold": None,
     "dedupe.threshold": 0.95,
