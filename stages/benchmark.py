@@ -150,8 +150,8 @@ class Bench:
                 outcomes[model].append(await self.send(model, block, self.settings.max_tokens, load))
             turn.reverse()
         levels = {}
-        for model, found in outcomes.items():
-            result = summarize(found, self.settings.objective, self.settings.price_per_hour)
+        for model, blocks_sent in outcomes.items():
+            result = summarize(blocks_sent, self.settings.objective, self.settings.price_per_hour)
             if not self.servers[model].alive:
                 raise failed(model, "died", load, result["failures"])
             seconds, speed = result["latency_s"]["p95"], result["output_tokens_per_second"]
@@ -247,15 +247,15 @@ def largest_load(levels: list[Level], share: float) -> dict[str, Any]:
 
 def ratios(base: list[Level], tuned: list[Level]) -> list[Level]:
     """Tuned over base at each level: times above 1 are slower, rates above 1 are faster."""
-    found = []
+    ratios_by_level = []
     for below, above in zip(base, tuned, strict=True):
         level: Level = {kind: above[kind] for kind in ("concurrency", "rate") if kind in above}
         for metric in ("ttft_s", "tpot_s", "latency_s"):
             level[metric] = {name: _ratio(above[metric][name], below[metric][name]) for name in above[metric]}
         for metric in ("output_tokens_per_second", "requests_per_second"):
             level[metric] = _ratio(above[metric], below[metric])
-        found.append(level)
-    return found
+        ratios_by_level.append(level)
+    return ratios_by_level
 
 
 def _ratio(above: float | None, below: float | None) -> float | None:

@@ -127,8 +127,8 @@ def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
     field, kind = ".".join(location), detail["type"]
     if kind == "extra_forbidden":
         known = _known_keys(location[:-1], raw)
-        near = difflib.get_close_matches(location[-1], known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(sorted(known))}"
+        similar = difflib.get_close_matches(location[-1], known, n=1)
+        hint = f"did you mean '{similar[0]}'?" if similar else f"known here: {', '.join(sorted(known))}"
         return field, f"'{field}' is not a known parameter", f"remove or rename '{field}' ({hint})"
     if field == "base.revision":
         return (

@@ -122,7 +122,7 @@ def summarize(
     outcomes = [outcome for block in blocks for outcome in block]
     good = [outcome for outcome in outcomes if outcome.failure is None]
     failures = Counter(outcome.failure for outcome in outcomes if outcome.failure is not None)
-    wall = sum(max(one.end for one in block) - min(one.scheduled for one in block) for block in blocks)
+    wall = sum(max(outcome.end for outcome in block) - min(outcome.scheduled for outcome in block) for block in blocks)
     timeouts = failures["timeout"]
     tokens, rate = sum(outcome.tokens for outcome in good), len(good) / wall
     kept = sum(outcome.ttft <= objective.ttft and outcome.latency <= objective.latency for outcome in good)
