@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import logging
 import os
-import runpy
+import shlex
 import shutil
 import signal
 import subprocess
@@ -137,7 +138,7 @@ def run_here(folder: Path, module: str, *options: str) -> subprocess.CompletedPr
         with like_a_process(folder), redirected(1, out), redirected(2, errors):
             sys.argv = [module, *options]
             try:
-                runpy.run_module(module, run_name="__main__", alter_sys=True)
+                as_main(module)
                 code = 0
             except SystemExit as end:
                 code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -149,6 +150,35 @@ def run_here(folder: Path, module: str, *options: str) -> subprocess.CompletedPr
             file.seek(0)
             texts.append(file.read().decode())
     return subprocess.CompletedProcess([module, *options], code, *texts)
+
+
+def repro_here(folder: Path, target: str) -> None:
+    """What `dvc repro` would run for the target, in its order and in this process; DVC then takes the outputs in."""
+    import networkx
+    from dvc.repo import Repo
+
+    with contextlib.chdir(folder), Repo() as repo:
+        (wanted,) = repo.stage.collect(target)
+        commands = [stage.cmd for stage in networkx.dfs_postorder_nodes(repo.index.graph, wanted)]
+    for command in commands:
+        python, option, module, *options = shlex.split(command)
+        assert (python, option) == ("python", "-m")
+        checked(run_here(folder, module, *options))
+    run(folder, "dvc", "commit", "--force", "--with-deps", target)
+
+
+def as_main(name: str) -> None:
+    """Run a module as `__main__`, as runpy does; where SlipCover measures, which leaves `__main__` out, it is measured too."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    code = spec.loader.get_code(name)  # type: ignore[union-attr]
+    module.__name__ = "__main__"
+    before, sys.modules["__main__"] = sys.modules["__main__"], module
+    try:
+        exec(code if (cover := getattr(spec.loader, "sci", None)) is None else cover.instrument(code), vars(module))  # noqa: S102
+    finally:
+        sys.modules["__main__"] = before
 
 
 @contextlib.contextmanager
@@ -183,7 +213,6 @@ def like_a_process(folder: Path) -> Iterator[None]:
     deterministic = torch is not None and torch.are_deterministic_algorithms_enabled()
     try:
         with contextlib.chdir(folder), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".* found in sys.modules after import of package", module="runpy")
             yield
     finally:
         root.handlers[:], sys.argv = handlers, argv
