@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
+from stages.core.compute import THREAD_VARIABLES
 from tests.workspace import git_commit, git_init, make_tiny_workspace, run
+
+# Before anything imports torch or NumPy, as a stage does it for the tiny workspace's `compute.threads: 1`.
+os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
 
 # The same examples each time; no deadline, since a test machine may be busy.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
@@ -44,10 +50,34 @@ if stage:
 """
 
 
+# The modules that take longest. pytest-xdist deals modules out in this order, so that none of them is left for the end.
+SLOW = ("test_pipeline", "test_template", "test_rebuild", "test_benchmark", "test_mask", "test_several", "test_dpo")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow modules first; the order is otherwise as it was."""
+    items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else len(SLOW))
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A repository that the first test process to need it makes for all of them: not to be changed, but to be copied."""
+    base = factory.getbasetemp()
+    top = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(top.with_suffix(".lock")):
+        if not (top / "made").exists():
+            make(top / "repo")
+            (top / "made").touch()
+    return top / "repo"
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository in which `dvc repro` has run the whole pipeline on the tiny model, and its results are committed."""
-    folder = tmp_path_factory.mktemp("pipeline") / "repo"
+    return made_once(tmp_path_factory, "pipeline", make_tiny_run)
+
+
+def make_tiny_run(folder: Path) -> None:
+    """Next to the repository, in the folder `opened`, is what each stage opened of its code."""
     overrides = {"sft.max_length": 8192, "sft.lora.dropout": 0.1, "sft.accumulation": 2, "data.rejected": "worse"}
     make_tiny_workspace(folder, overrides, rows=200)
     add_worse_answers(folder / "data/raw/tickets.jsonl")
@@ -58,7 +88,6 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = f"{folder}{os.pathsep}{opened / 'python'}"
     run(folder, "dvc", "repro", PYTHONPATH=path, AUDIT_ROOT=str(folder), AUDIT_FOLDER=str(opened))
     git_commit(folder, "results")
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +95,4 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with the pipeline of `tests/small_pipeline.py`, which ran and whose results are committed."""
     from tests.small_pipeline import make  # a stamped repo has this file, and not that one
 
-    folder = tmp_path_factory.mktemp("small") / "repo"
-    make(folder)
-    return folder
+    return made_once(tmp_path_factory, "small", make)

@@ -64,10 +64,10 @@ def outputs(folder: Path) -> dict[str, str]:
     return data | sha256_folder(folder / "reports")
 
 
-def expect(folder: Path, name: str, error: str, *options: str) -> None:
+def expect(folder: Path, name: str, error: str, *options: str, **environment: str) -> None:
     """The stage ends with exactly this error, and earlier outputs are unchanged."""
     before = outputs(folder)
-    done = stage(folder, name, *options, check=False)
+    done = stage(folder, name, *options, check=False, **environment)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{name}: error: {error}\n")
     assert outputs(folder) == before
     assert not list(folder.rglob(".*-????????*")), "remains of a half-written file"
@@ -265,6 +265,7 @@ def test_bad_parameters_end_every_stage(good: Path, tmp_path: Path, name: str) -
         "--params",
         str(tmp_path / "params.yaml"),
         *options,
+        PYTHONWARNINGS="default",  # in a process of its own, where a warning would be printed
     )
 
 
@@ -345,7 +346,7 @@ def test_a_killed_run_leaves_whole_files_and_a_rerun_makes_the_same(repo: Path) 
     old = outputs(repo)
     clean = Path(shutil.copytree(repo, repo.parent / "clean"))
     start = time.monotonic()
-    stage(clean, "split")
+    run(clean, "python", "-m", "stages.split")
     took = time.monotonic() - start
     new = outputs(clean)
     changing = {"measured/split.json"}

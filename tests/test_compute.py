@@ -25,11 +25,12 @@ def tuned(folder: Path) -> dict[str, bytes]:
 
 def test_portable_pins_the_code_paths_whatever_the_caller_sets(tmp_path: Path) -> None:
     folder = trainable(tmp_path, PORTABLE)
-    stage(folder, "sft")
+    sft = ("python", "-m", "stages.sft")  # in new processes: code paths are chosen when torch is loaded
+    run(folder, *sft)
     pinned = tuned(folder)
     measured = json.loads((folder / "reports/measured/sft.json").read_text(encoding="utf-8"))
     assert measured["fingerprint"]["instruction_set"] == "AVX2"
-    stage(folder, "sft", ATEN_CPU_CAPABILITY="default", MKL_CBWR="AVX2", OPENBLAS_CORETYPE="Prescott")
+    run(folder, *sft, ATEN_CPU_CAPABILITY="default", MKL_CBWR="AVX2", OPENBLAS_CORETYPE="Prescott")
     assert tuned(folder) == pinned
     change_params(folder, {"compute.portable": False})
     stage(folder, "sft")
@@ -44,7 +45,7 @@ def test_portable_pins_the_code_paths_whatever_the_caller_sets(tmp_path: Path) -
 def test_portable_gives_the_same_bytes_on_an_emulated_processor(tmp_path: Path, method: str, processor: str) -> None:
     """Of another vendor and without AVX-512; where it is off, MKL alone makes the difference."""
     folder = trainable(tmp_path, {**PORTABLE, "sft.method": method})
-    stage(folder, "sft")
+    run(folder, "python", "-m", "stages.sft")
     here, losses = tuned(folder), report(folder, "sft")
     shutil.rmtree(folder / "models/sft")
     run(folder, "qemu-x86_64", "-cpu", processor, sys.executable, "-m", "stages.sft")

@@ -98,13 +98,19 @@ def test_help_starts_fast() -> None:
 
 
 @pytest.fixture
-def finished(tiny_run: Path) -> Iterator[Path]:
-    """The finished repository; each test leaves it as it found it: the clones of other tests are made from its commit."""
-    yield tiny_run
-    run(tiny_run, "git", "checkout", "--quiet", "--", "reports", "dvc.lock")  # timings of what a test ran again
-    run(tiny_run, "dvc", "checkout", "--quiet")
-    assert run(tiny_run, "git", "status", "--porcelain").stdout == ""
-    assert json.loads(run(tiny_run, "dvc", "status", "--json").stdout) == {}
+def copied(tiny_run: Path, tmp_path: Path) -> Path:
+    """A copy of the finished repository to run commands in."""
+    return Path(shutil.copytree(tiny_run, tmp_path / "repo", symlinks=True))
+
+
+@pytest.fixture
+def finished(copied: Path) -> Iterator[Path]:
+    """One in which stages run again, and leave it as it was, but for their timings."""
+    yield copied
+    run(copied, "git", "checkout", "--quiet", "--", "reports", "dvc.lock")
+    run(copied, "dvc", "checkout", "--quiet")
+    assert run(copied, "git", "status", "--porcelain").stdout == ""
+    assert json.loads(run(copied, "dvc", "status", "--json").stdout) == {}
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +121,11 @@ def checks() -> set[str]:
 
 
 @pytest.mark.parametrize(("name", "block"), stages())
-def test_what_a_stage_opens_is_declared(finished: Path, checks: set[str], name: str, block: dict[str, Any]) -> None:
+def test_what_a_stage_opens_is_declared(tiny_run: Path, checks: set[str], name: str, block: dict[str, Any]) -> None:
     """Of the files below stages/, those that it really opened while the pipeline ran."""
     if "stages" in declared(block, "deps"):  # all code
         return
-    paths = (finished.parent / "opened" / module_of(block)).read_text(encoding="utf-8").splitlines()
+    paths = (tiny_run.parent / "opened" / module_of(block)).read_text(encoding="utf-8").splitlines()
     opened = {re.sub(r"__pycache__/(\w+)\.cpython-\d+\.pyc.*", r"\1.py", f"stages/{path}") for path in paths}
     free = {path for path in opened if deps.NO_OUTPUT.fullmatch(path) or path == "stages/__init__.py"}
     free |= checks
@@ -128,29 +134,29 @@ def test_what_a_stage_opens_is_declared(finished: Path, checks: set[str], name: 
     assert opened - free - declared(block, "deps") == set()
 
 
-def test_the_whole_pipeline_runs(finished: Path) -> None:
-    assert report(finished, "gate")["verdict"] in ("fail", "too_little_data")  # a model of random weights
+def test_the_whole_pipeline_runs(copied: Path) -> None:
+    assert report(copied, "gate")["verdict"] in ("fail", "too_little_data")  # a model of random weights
     for model in ("base", "tuned"):
-        predictions = (finished / f"reports/eval/{model}/predictions.jsonl").read_text(encoding="utf-8").splitlines()
-        holdout = pl.read_parquet(finished / "data/split/holdout.parquet")
+        predictions = (copied / f"reports/eval/{model}/predictions.jsonl").read_text(encoding="utf-8").splitlines()
+        holdout = pl.read_parquet(copied / "data/split/holdout.parquet")
         assert [json.loads(line)["id"] for line in predictions] == holdout["id"].to_list()
-    assert (finished / "reports/comparison.html").stat().st_size > 10_000
-    assert (finished / "models/release/provenance.json").exists()
-    table = run(finished, "python", "-m", "stages.tools.summary").stdout
+    assert (copied / "reports/comparison.html").stat().st_size > 10_000
+    assert (copied / "models/release/provenance.json").exists()
+    table = run(copied, "python", "-m", "stages.tools.summary").stdout
     assert "exact match" in table
     assert "gate: " in table
     assert "reports/comparison.html" in table
 
 
-def test_a_second_repro_does_nothing(finished: Path) -> None:
-    output = run(finished, "dvc", "repro").stdout
+def test_a_second_repro_does_nothing(copied: Path) -> None:
+    output = run(copied, "dvc", "repro").stdout
     assert "Running stage" not in output
     assert "Data and pipelines are up to date." in output
 
 
-def test_a_clone_without_the_data_is_fresh(finished: Path, tmp_path: Path) -> None:
+def test_a_clone_without_the_data_is_fresh(tiny_run: Path, tmp_path: Path) -> None:
     """As `nox -s fresh` asks in CI, where no output of the pipeline is there but what git has."""
-    run(tmp_path, "git", "clone", "--quiet", str(finished), "clone")
+    run(tmp_path, "git", "clone", "--quiet", str(tiny_run), "clone")
     clone = tmp_path / "clone"
     assert not (clone / "reports/eval/tuned/predictions.jsonl").exists()
     dry = ("dvc", "repro", "--dry", "--allow-missing")
@@ -161,9 +167,9 @@ def test_a_clone_without_the_data_is_fresh(finished: Path, tmp_path: Path) -> No
     assert run(clone, *dry, "mask").stdout.count("Running stage") == 1
 
 
-def test_no_private_value_is_in_any_file_after_mask(finished: Path) -> None:
-    raw = [json.loads(line) for line in (finished / "data/raw/tickets.jsonl").read_text(encoding="utf-8").splitlines()]
-    spans = [json.loads(line) for line in (finished / "data/gold/spans.jsonl").read_text(encoding="utf-8").splitlines()]
+def test_no_private_value_is_in_any_file_after_mask(tiny_run: Path) -> None:
+    raw = [json.loads(line) for line in (tiny_run / "data/raw/tickets.jsonl").read_text(encoding="utf-8").splitlines()]
+    spans = [json.loads(line) for line in (tiny_run / "data/gold/spans.jsonl").read_text(encoding="utf-8").splitlines()]
     rows = {row["id"]: row for row in raw}
     certain = {"EMAIL_ADDRESS", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "IP_ADDRESS"}
     private = {
@@ -172,8 +178,8 @@ def test_no_private_value_is_in_any_file_after_mask(finished: Path) -> None:
         if span["kind"] in certain and span["id"] in rows
     }
     assert len(private) > 50
-    for file in sorted(finished.rglob("*")):
-        place = file.relative_to(finished).as_posix()
+    for file in sorted(tiny_run.rglob("*")):
+        place = file.relative_to(tiny_run).as_posix()
         if not file.is_file() or (
             place.startswith(("data/raw", "data/gold", ".git/", ".dvc/", "tiny/", "stages/", "data/"))
             and not place.endswith(".parquet")
@@ -190,10 +196,10 @@ def test_no_private_value_is_in_any_file_after_mask(finished: Path) -> None:
         assert left == [], f"{len(left)} private values in {place}"
 
 
-def test_the_columns_to_compare_runs_by_are_there(finished: Path) -> None:
+def test_the_columns_to_compare_runs_by_are_there(copied: Path) -> None:
     from noxfile import LEFT_OUT
 
-    head = run(finished, "dvc", "exp", "show", "--csv", "--drop", LEFT_OUT).stdout.splitlines()[0].split(",")
+    head = run(copied, "dvc", "exp", "show", "--csv", "--drop", LEFT_OUT).stdout.splitlines()[0].split(",")
     measures = [name for name in head if not re.match(r"\w+\.\w+|Experiment|seed", name) or "headline" in name]
     tuned = [f"reports/eval/tuned/metrics.json:{name}.{part}" for name in ("exact_match", "schema_validity") for part in ("high", "low", "value")]  # fmt: skip
     stamp = [f"reports/benchmark.json:measured.{key}" for key in ("date", "machine.processor")]
@@ -239,13 +245,13 @@ def test_a_plain_repro_on_another_machine_runs_the_benchmark_again(
     assert not any("Running stage" in output for output in said)
 
 
-def test_a_changed_sft_param_reruns_nothing_before_it(finished: Path) -> None:
-    change_params(finished, {"sft.lora.alpha": 8})
-    status = json.loads(run(finished, "dvc", "status", "--json").stdout)
+def test_a_changed_sft_param_reruns_nothing_before_it(copied: Path) -> None:
+    change_params(copied, {"sft.lora.alpha": 8})
+    status = json.loads(run(copied, "dvc", "status", "--json").stdout)
     assert "sft" in status
     assert not {"base", "mask", "dedupe", "split"} & set(status)
-    change_params(finished, {"sft.lora.alpha": 32})
-    assert json.loads(run(finished, "dvc", "status", "--json").stdout) == {}
+    change_params(copied, {"sft.lora.alpha": 32})
+    assert json.loads(run(copied, "dvc", "status", "--json").stdout) == {}
 
 
 def test_a_failed_stage_leaves_earlier_outputs_whole(finished: Path) -> None:

@@ -47,10 +47,11 @@ def trainable(folder: Path, overrides: dict[str, Any] | None = None) -> Path:
 
 @pytest.mark.parametrize("method", ["qlora", "lora"])
 def test_two_processes_give_the_same_bytes(tmp_path: Path, method: str) -> None:
+    """This one, with all that other tests have loaded and set, and a new one."""
     adapters = []
-    for name, hash_seed, zone in (("a", "1", "UTC"), ("b", "2", "Asia/Tokyo")):
+    for name, environment in (("a", {}), ("b", {"PYTHONHASHSEED": "2", "TZ": "Asia/Tokyo", "LC_ALL": "C"})):
         folder = trainable(tmp_path / name, {"sft.method": method, "sft.lora.dropout": 0.1, "sft.accumulation": 2})
-        stage(folder, "sft", PYTHONHASHSEED=hash_seed, TZ=zone, LC_ALL="C")
+        stage(folder, "sft", **environment)
         files = {file.name: file.read_bytes() for file in sorted((folder / "models/sft").iterdir())}
         adapters.append((files, report(folder, "sft"), (folder / "reports/sft_curve.csv").read_bytes()))
     assert adapters[0] == adapters[1]

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from stages.core.errors import HallmarkError
 from stages.params.loader import load_params
-from tests.workspace import ROOT, TINY, TINY_BASE, change_params, report, run
+from tests.workspace import ROOT, TINY, TINY_BASE, change_params, report, repro_here, run
 
 if not (ROOT / "template").is_dir():
     pytest.skip("this repo was stamped from the template and has none of its own", allow_module_level=True)
@@ -192,7 +192,9 @@ def test_each_kind_runs_to_the_comparison_on_a_tiny_model(tmp_path: Path, kind: 
     project = bake(tmp_path, kind=kind, initialise_git="no")
     tiny_model(project)
     run(project, "git", "init", "--quiet")
-    run(project, "dvc", "repro", "compare")
+    repro_here(project, "compare")
+    status = json.loads(run(project, "dvc", "status", "--json", "--with-deps", "compare").stdout)
+    assert status == {}, "each stage made what dvc.yaml says"
     assert report(project, "split")["rows"]["holdout"] >= load_params(project / "params.yaml").gate.min_records
     assert report(project, "split")["groups"]["holdout"] >= load_params(project / "params.yaml").gate.min_groups
     metrics = report(project, "eval/tuned/metrics")

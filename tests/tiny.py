@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,17 @@ CORPUS = [
 def make_tiny_base(folder: Path, seed: int = 0) -> Path:
     """Write the model into `folder` (made where missing) in the Hugging Face layout, and return `folder`.
 
-    The same seed gives the same bytes. Sizes are multiples of 64, as NF4 blocks need; vocabulary 320.
+    The same seed gives the same bytes.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in tiny_files(seed).items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@cache
+def tiny_files(seed: int) -> dict[str, bytes]:
+    """The files of the model, made once per process. Sizes are multiples of 64, as NF4 blocks need; vocabulary 320."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -56,12 +67,12 @@ def make_tiny_base(folder: Path, seed: int = 0) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config).to(torch.bfloat16)
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     if len(tokenizer) != config.vocab_size:
         raise AssertionError(f"the tokenizer has {len(tokenizer)} tokens, the model {config.vocab_size}")
-    return folder
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return {file.name: file.read_bytes() for file in sorted(Path(folder).iterdir())}
 
 
 def byte_level_bpe(special: list[str]) -> Any:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import json
+import logging
 import os
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,16 +108,120 @@ def run(folder: Path, *command: str, check: bool = True, **environment: str) -> 
         text=True,
         capture_output=True,
     )
-    if check and result.returncode != 0:
-        raise AssertionError(f"{command} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}")
+    return checked(result) if check else result
+
+
+def checked(result: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    """The result, if the command ended well."""
+    if result.returncode != 0:
+        raise AssertionError(f"{result.args} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}")
     return result
 
 
 def stage(
     folder: Path, name: str, *options: str, check: bool = True, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run one stage in the workspace."""
-    return run(folder, "python", "-m", f"stages.{name}", *options, check=check, **environment)
+    """Run one stage in the workspace by its command line, in this process, which imports torch and spaCy only once.
+
+    With environment variables it runs in a process of its own. `run(folder, "python", "-m", "stages.sft")` does so too,
+    for tests of what only a new process shows.
+    """
+    if environment:
+        return run(folder, "python", "-m", f"stages.{name}", *options, check=check, **environment)
+    result = run_here(folder, f"stages.{name}", *options)
+    return checked(result) if check else result
+
+
+def run_here(folder: Path, module: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """`python -m module options` in the folder, without a new process: what it prints is captured, its children's too."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        with like_a_process(folder), redirected(1, out), redirected(2, errors):
+            sys.argv = [module, *options]
+            try:
+                as_main(module)
+                code = 0
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            except Exception:  # as the interpreter does
+                traceback.print_exc()
+                code = 1
+        texts = []
+        for file in (out, errors):
+            file.seek(0)
+            texts.append(file.read().decode())
+    return subprocess.CompletedProcess([module, *options], code, *texts)
+
+
+def repro_here(folder: Path, target: str) -> None:
+    """What `dvc repro` would run for the target, in its order and in this process; DVC then takes the outputs in."""
+    import networkx
+    from dvc.repo import Repo
+
+    with contextlib.chdir(folder), Repo() as repo:
+        (wanted,) = repo.stage.collect(target)
+        commands = [stage.cmd for stage in networkx.dfs_postorder_nodes(repo.index.graph, wanted)]
+    for command in commands:
+        python, option, module, *options = shlex.split(command)
+        assert (python, option) == ("python", "-m")
+        checked(run_here(folder, module, *options))
+    run(folder, "dvc", "commit", "--force", "--with-deps", target)
+
+
+def as_main(name: str) -> None:
+    """Run a module as `__main__`, as runpy does; where SlipCover measures, which leaves `__main__` out, it is measured too."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    code = spec.loader.get_code(name)  # type: ignore[union-attr]
+    module.__name__ = "__main__"
+    before, sys.modules["__main__"] = sys.modules["__main__"], module
+    try:
+        exec(code if (cover := getattr(spec.loader, "sci", None)) is None else cover.instrument(code), vars(module))  # noqa: S102
+    finally:
+        sys.modules["__main__"] = before
+
+
+@contextlib.contextmanager
+def redirected(number: int, file: Any) -> Iterator[None]:
+    """Let stdout (1) or stderr (2) of this process and of its children go to the file."""
+    name = {1: "stdout", 2: "stderr"}[number]
+    stream, copy = getattr(sys, name), os.dup(number)
+    stream.flush()
+    os.dup2(file.fileno(), number)
+    own = open(number, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
+    setattr(sys, name, own)
+    try:
+        yield
+    finally:
+        own.flush()
+        setattr(sys, name, stream)
+        os.dup2(copy, number)
+        os.close(copy)
+
+
+@contextlib.contextmanager
+def like_a_process(folder: Path) -> Iterator[None]:
+    """Work in the folder without handlers of the log; put back what a stage sets in its process."""
+    root, variables, argv = logging.getLogger(), dict(os.environ), sys.argv
+    handlers, level, on_stop = root.handlers[:], root.level, signal.getsignal(signal.SIGTERM)
+    root.handlers.clear()
+    if "accelerate" in sys.modules:
+        from accelerate.state import AcceleratorState
+
+        AcceleratorState._reset_state(reset_partial_state=True)
+    torch = sys.modules.get("torch")
+    deterministic = torch is not None and torch.are_deterministic_algorithms_enabled()
+    try:
+        with contextlib.chdir(folder), warnings.catch_warnings():
+            yield
+    finally:
+        root.handlers[:], sys.argv = handlers, argv
+        root.setLevel(level)
+        signal.signal(signal.SIGTERM, on_stop)
+        os.environ.clear()
+        os.environ.update(variables)
+        if torch := sys.modules.get("torch"):
+            torch.use_deterministic_algorithms(deterministic)
 
 
 def report(folder: Path, name: str) -> Any:
