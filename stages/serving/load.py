@@ -116,7 +116,7 @@ def summarize(
     """Counts over all requests, times and rates over those that were answered, in blocks with pauses between them.
 
     ttft_s: to the first text or tool call. tpot_s: per token after the first. latency_s: to the end. All in seconds,
-    from the scheduled start; quantiles are interpolated linearly, and None where nothing was answered.
+    from the scheduled start; quantiles are interpolated linearly, and None if nothing was answered.
     goodput_per_second counts only answers that kept the objective; objective_kept is their share of all requests.
     """
     outcomes = [outcome for block in blocks for outcome in block]

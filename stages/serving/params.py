@@ -26,7 +26,7 @@ class ByKind:
     key: str = "kind"
 
     def block(self, value: Any) -> type[Block] | None:
-        """The type of a block in params.yaml; None where its kind is unknown."""
+        """The type of a block in params.yaml; None if its kind is unknown."""
         kind = value.get(self.key) if isinstance(value, dict) else None
         return self.kinds().get(kind) if isinstance(kind, str) else None
 

@@ -1,7 +1,7 @@
 """Write the code that each stage uses into the `deps` of dvc.yaml: `python -m stages.tools.deps` (`--check` only looks).
 
 A stage depends on the files of `stages/` that it imports, directly or through others, on the data files that these
-name (a string that is the path of a file, seen from the folder of the module), and on `requirements.lock` where one of
+name (a string that is the path of a file, seen from the folder of the module), and on `requirements.lock` if one of
 them imports a library. A package that reads its own `__path__` loads whatever is in its folder, and so depends on every
 module there. All other dependencies in dvc.yaml are written by hand and left as they are.
 """
@@ -95,7 +95,7 @@ def _file(module: str) -> str | None:
 
 
 def _packages(module: str) -> Iterator[str]:
-    """The `__init__.py` of the packages that a module lies in, where one holds more than its docstring."""
+    """The `__init__.py` of the packages that a module is in, if one holds more than its docstring."""
     parts = module.split(".")
     for depth in range(2, len(parts) + 1) if parts[0] == "stages" else ():
         file = Path(*parts[:depth], "__init__.py")
@@ -155,7 +155,7 @@ def _module_of(block: dict[str, Any]) -> str | None:
 def written(text: str) -> str:
     """The text of dvc.yaml with the code dependencies of every stage; lines written by hand, and comments, stay.
 
-    Raises HallmarkError where the list of a stage is in a form that this can't edit.
+    Raises HallmarkError if the list of a stage is in a form that this can't edit.
     """
     for name in differences(text):
         new = _edited(text, name, code_of(_module_of(_stages(text)[name]) or ""))
