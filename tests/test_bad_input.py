@@ -218,7 +218,7 @@ MASK: dict[str, tuple[Break, str]] = {
     ),
     "no schema": (
         lambda folder: (folder / "data/schema.json").unlink(),
-        "data/schema.json: no such schema\n  remedy: write it, or mend task.schema",
+        "data/schema.json: no such schema\n  remedy: write the file, or fix task.schema",
     ),
 }
 

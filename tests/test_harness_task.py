@@ -127,7 +127,7 @@ def test_deep_nesting_is_no_match_and_no_crash() -> None:
 
 def test_what_can_not_be_written_is_an_error(params: Params, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
-    with pytest.raises(HallmarkError, match=r"there: is there already"):
+    with pytest.raises(HallmarkError, match=r"there: already exists"):
         write(params, tmp_path / "there", chat=False)
     forms = params.model_copy(update={"task": params.task.model_copy(update={"tool_format": "template"})})
     with pytest.raises(HallmarkError, match=r"task.tool_format': the task compares calls as JSON"):

@@ -32,7 +32,7 @@ def write(params: Params, target: Path, chat: bool) -> str:
     `chat`: system and user messages, for a chat model of any kind; otherwise the text that the base's template makes.
     """
     if target.exists():
-        raise HallmarkError("is there already", file=target, remedy="give the name of a new folder")
+        raise HallmarkError("already exists", file=target, remedy="give the name of a new folder")
     if params.task.tool_format == "template":
         raise HallmarkError(
             "the task compares calls as JSON, and the model writes them in its chat template's form",

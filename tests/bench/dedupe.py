@@ -1,4 +1,4 @@
-"""Deduplication beside datasketch and brute force: `python -m tests.bench.dedupe`."""
+"""Deduplication compared with datasketch and brute force: `python -m tests.bench.dedupe`."""
 
 from __future__ import annotations
 

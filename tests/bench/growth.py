@@ -34,8 +34,8 @@ def main() -> None:
                 print(f"{stage}: {known[-1]}", file=sys.stderr)
     parts = [
         "Made-up records of 100 to 300 characters, one in five a near duplicate, one customer for 20 records. Each stage "
-        "as `dvc repro` runs it, from file to file. CPU seconds are those of all threads; seconds depend on what else "
-        "the machine did.",
+        "runs as in `dvc repro`, from file to file. CPU seconds are those of all threads; seconds depend on the other "
+        "load on the machine.",
         *(f"`{stage}`:\n\n{table(HEAD, known)}" for stage, known in lines.items()),
     ]
     write_section("Growth of dedupe and split", "\n\n".join(parts))

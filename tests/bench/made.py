@@ -55,7 +55,7 @@ def _edited(text: str, words: list[str], draw: random.Random) -> str:
 
 
 def write_masked(path: Path, rows: int, seed: int = 1) -> None:
-    """Write so many records, as the mask stage would, of about one customer for 20 rows."""
+    """Write that number of records, as the mask stage would, of about one customer for 20 rows."""
     import polars as pl
 
     from stages.core.records import schema, write_records

@@ -1,4 +1,4 @@
-"""Masking beside Presidio as it comes, on labelled texts, and what a million rows take: `python -m tests.bench.mask`."""
+"""Masking compared with Presidio as it comes, on labelled texts, and what a million rows take: `python -m tests.bench.mask`."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def main() -> None:
         "How the stage grows without NER, two workers, made-up records of 100 to 300 characters with a name, an e-mail "
     )
     about += (
-        "address and a number in every fifth. Memory is that of all its processes together (proportional set size); "
-        "seconds depend on what else the machine did."
+        "address and a number in every fifth. Memory is the sum over all its processes (proportional set size); "
+        "seconds depend on the other load on the machine."
     )
     parts = [quality(), about, table(["rows", "seconds", "rows a second", "peak MiB"], [growth(size) for size in rows])]
     write_section("Mask", "\n\n".join(parts))
@@ -74,8 +74,8 @@ def quality() -> str:
         "clean texts touched",
         "texts/s",
     ]
-    model = f"NER model of both: {params.ner.model}. Presidio is as it comes (`AnalyzerEngine`), but for its requests to the network."
-    return f"A span counts as found where all its characters are masked. {model}\n\n{table(head, lines)}"
+    model = f"NER model of both: {params.ner.model}. Presidio runs with its defaults (`AnalyzerEngine`), but without its network requests."
+    return f"A span counts as found if all its characters are masked. {model}\n\n{table(head, lines)}"
 
 
 def timed(start: Any, args: Any, work: Any, processes: int, texts: list[str], rounds: int) -> tuple[list[Spans], float]:

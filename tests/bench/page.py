@@ -1,4 +1,4 @@
-"""`docs/benchmarks.md`, one section a bench: each rewrites its own and leaves the others alone."""
+"""`docs/benchmarks.md`, one section a bench: each rewrites only its own."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 PAGE = Path("docs/benchmarks.md")
 HEAD = """# Benchmarks
 
-What the stages do beside the usual tools, measured by `nox -s bench`. Each section says what it ran on.
+How the stages compare with the usual tools, measured by `nox -s bench`. Each section says what it ran on.
 """
 
 
 def write_section(title: str, text: str) -> None:
-    """Put `text` under the heading `title`, in place of what was there; print it too."""
+    """Put `text` under the heading `title`, replacing the old section; print it too."""
     page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else HEAD
     section = f"## {title}\n\n{text.strip()}\n\n{machine()}\n"
     old = re.compile(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
@@ -36,7 +36,7 @@ def machine() -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table; numbers are to the right."""
-    right = [all(isinstance(row[place], (int, float)) for row in rows) for place in range(len(head))]
+    right = [all(isinstance(row[column], (int, float)) for row in rows) for column in range(len(head))]
     lines = [head, ["---:" if side else "---" for side in right], *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""Training beside the usual script, on the reference's records: `python -m tests.bench.sft` (after `dvc repro split`)."""
+"""Training compared with the usual script, on the reference's records: `python -m tests.bench.sft` (after `dvc repro split`)."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def words(found: dict[str, Any]) -> str:
     return (
         "The reference's records and its base. The usual script is TRL's `SFTTrainer` with LoRA of rank 16 on PEFT's default "
         "matrices, step size 2e-4, batches of 4, 8 of them a step, bf16 autocast over fp32 weights, gradient "
-        "checkpointing. Ours is `params.yaml` as it stands. Validation loss: nats a completion token over the validation "
-        "records, computed alike for both; the clock stands still for it.\n\n"
+        "checkpointing. Ours is `params.yaml` unchanged. Validation loss: nats per completion token over the validation "
+        "records, computed the same way for both, and not counted in the time.\n\n"
         f"{table(head, rows)}\n"
         f"{usual['seconds'] / usual['tokens'] / (ours['seconds'] / ours['tokens']):.1f} times the tokens a second, and "
         f"1/{last / first:.1f} of the time to the same loss. Validation loss by seconds of training:\n\n"
@@ -159,7 +159,7 @@ def ours(params: Any, folder: str) -> Any:
 
 
 def stopwatch(trainer: Any, every: int, limit: float) -> Any:
-    """A callback that times the steps, and stops training after so many seconds of them."""
+    """A callback that times the steps, and stops training after the given seconds of them."""
     import torch
     from transformers import TrainerCallback
 

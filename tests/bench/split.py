@@ -1,4 +1,4 @@
-"""The split beside a random one, on real conversations: `python -m tests.bench.split`."""
+"""The split compared with a random one, on real conversations: `python -m tests.bench.split`."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def conversations() -> str:
         f"MultiDoGO, {rows['in']:,} short turns of {len({row['group'] for row in records}):,} conversations. "
         "How many of the held-out rows (holdout and validation) share something with a training row:\n\n"
         f"{table(['split', 'held out', 'share of a known group', 'share of a known text', 'rows near one'], lines)}\n"
-        f"What it costs: dedupe keeps {rows['out']:,} rows, and the leak check drops {cost} of them. Ours was counted "
-        "again by brute force over all pairs of texts."
+        f"What it costs: dedupe keeps {rows['out']:,} rows, and the leak check drops {cost} of them. Our counts "
+        "were verified by brute force over all pairs of texts."
     )
 
 
