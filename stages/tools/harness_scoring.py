@@ -5,13 +5,16 @@ strings after NFC and trimming, date-times by instant. The schema is not checked
 a target that keeps it, save for what trimming and NFC hide.
 """
 
+from __future__ import annotations
+
 import json
 import unicodedata
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 
-def load(**_):
+def load(**_: Any) -> Any:
     """The holdout's records, from the file next to this one."""
     from datasets import Dataset, DatasetDict
 
@@ -19,20 +22,20 @@ def load(**_):
     return DatasetDict({"test": Dataset.from_list([json.loads(line) for line in lines if line])})
 
 
-def process_results(doc, results):
+def process_results(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
     """The metrics of one record."""
     return {"exact_match": float(exact_match(doc["target"], results[0], doc["json"]))}
 
 
-def exact_match(target, prediction, is_json):
+def exact_match(target: str, prediction: str, is_json: bool) -> bool:
     """Whether two answers are the same, as JSON or as texts."""
     try:
-        return _key(target, is_json) == _key(prediction, is_json)
+        return bool(_key(target, is_json) == _key(prediction, is_json))
     except RecursionError:
         return False
 
 
-def _key(text, is_json):
+def _key(text: str, is_json: bool) -> Any:
     text = text.strip()
     if is_json:
         try:
@@ -42,11 +45,11 @@ def _key(text, is_json):
     return _plain(text)
 
 
-def _refuse(name):
+def _refuse(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _comparable(value):
+def _comparable(value: Any) -> Any:
     if isinstance(value, str):
         return _plain(value)
     if isinstance(value, dict):
@@ -56,7 +59,7 @@ def _comparable(value):
     return (value,) if isinstance(value, bool) else value  # or True would equal 1
 
 
-def _plain(text):
+def _plain(text: str) -> Any:
     text = unicodedata.normalize("NFC", text).strip()
     if len(text) > 15 and text[:4].isdigit() and text[4] == "-":
         try:
