@@ -5,6 +5,8 @@ strings after NFC and trimming, date-times by instant. The schema is not checked
 a target that keeps it, save for what trimming and NFC hide.
 """
 
+from __future__ import annotations
+
 import json
 import unicodedata
 from datetime import datetime
