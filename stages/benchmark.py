@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 REPORT = REPORTS / "benchmark.json"
 KEY_VARIABLE = "BENCHMARK_API_KEY"  # environment variable with the key of an endpoint that wants one
 WARMUP_TOKENS = 16  # it is the prompts that a server must have seen before; more answer would only take time
-BLOCKS = 8  # at most so many blocks of a level on one model, before the other has its turn
-ROUNDS = 2  # at least so many requests of each caller in a block
+BLOCKS = 8  # the most blocks that a level is cut into; models take turns after each
+ROUNDS = 2  # the fewest requests of each caller in a block
 log = logging.getLogger(__name__)
 
 Prompt = dict[str, Any]  # messages, and tools where the record has them
@@ -150,8 +150,8 @@ class Bench:
                 outcomes[model].append(await self.send(model, block, self.settings.max_tokens, load))
             turn.reverse()
         levels = {}
-        for model, found in outcomes.items():
-            result = summarize(found, self.settings.objective, self.settings.price_per_hour)
+        for model, sent in outcomes.items():
+            result = summarize(sent, self.settings.objective, self.settings.price_per_hour)
             if not self.servers[model].alive:
                 raise failed(model, "died", load, result["failures"])
             seconds, speed = result["latency_s"]["p95"], result["output_tokens_per_second"]
@@ -247,15 +247,15 @@ def largest_load(levels: list[Level], share: float) -> dict[str, Any]:
 
 def ratios(base: list[Level], tuned: list[Level]) -> list[Level]:
     """Tuned over base at each level: times above 1 are slower, rates above 1 are faster."""
-    found = []
+    compared = []
     for below, above in zip(base, tuned, strict=True):
         level: Level = {kind: above[kind] for kind in ("concurrency", "rate") if kind in above}
         for metric in ("ttft_s", "tpot_s", "latency_s"):
             level[metric] = {name: _ratio(above[metric][name], below[metric][name]) for name in above[metric]}
         for metric in ("output_tokens_per_second", "requests_per_second"):
             level[metric] = _ratio(above[metric], below[metric])
-        found.append(level)
-    return found
+        compared.append(level)
+    return compared
 
 
 def _ratio(above: float | None, below: float | None) -> float | None:

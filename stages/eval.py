@@ -100,8 +100,8 @@ def run(params: Params, model: str) -> None:
     if sample:
         result["constrained"] = beside_free(free, held)
         for row, (answered, score) in zip(sample, held, strict=True):
-            said = {"prediction": answered.text, "finish": answered.finish, "outcome": score.outcome}
-            rows[row]["constrained"] = said
+            answer_held = {"prediction": answered.text, "finish": answered.finish, "outcome": score.outcome}
+            rows[row]["constrained"] = answer_held
     folder = REPORTS / "eval" / model
     write_rows(folder / "predictions.jsonl", rows)
     write_json(folder / "metrics.json", result)
@@ -153,19 +153,19 @@ def answerers(
 
 
 def out_of_reach(records: list[Row], limit: int, form: ToolForm | None) -> int:
-    """How many records are due an answer that is longer than may be generated: they can't pass."""
+    """How many targets are longer than an answer may be: their records can't pass."""
     from stages.models.loading import load_tokenizer
 
     tokenizer = load_tokenizer(BASE)
-    due = [readable(record)["target"] for record in records]
+    targets = [readable(record)["target"] for record in records]
     if form:
-        due = [form.write(calls) if (calls := calls_in(target)) else target for target in due]
-    lengths = [len(tokenizer(text, add_special_tokens=False).input_ids) for text in due]
-    log.info("the longest answer that is due has %d tokens; eval.max_new_tokens is %d", max(lengths), limit)
-    found = sum(length >= limit for length in lengths)
-    if found:
-        log.warning("%d records are due answers that take more tokens than may be generated: they can't pass", found)
-    return found
+        targets = [form.write(calls) if (calls := calls_in(target)) else target for target in targets]
+    lengths = [len(tokenizer(text, add_special_tokens=False).input_ids) for text in targets]
+    log.info("the longest target has %d tokens; eval.max_new_tokens is %d", max(lengths), limit)
+    too_long = sum(length >= limit for length in lengths)
+    if too_long:
+        log.warning("%d targets take more tokens than may be generated: their records can't pass", too_long)
+    return too_long
 
 
 def evenly(n: int, wanted: int) -> list[int]:
@@ -179,17 +179,17 @@ def again(first: Answers, second: Answers) -> dict[str, int]:
     pairs = list(zip(first, second, strict=True))
     return {
         "records": len(pairs),
-        "texts_changed": sum(one.text != two.text for (one, _), (two, _) in pairs),
-        "outcomes_changed": sum(one.outcome != two.outcome for (_, one), (_, two) in pairs),
-        "lost": sum(one.exact_match and not two.exact_match for (_, one), (_, two) in pairs),
-        "won": sum(two.exact_match and not one.exact_match for (_, one), (_, two) in pairs),
+        "texts_changed": sum(before.text != after.text for (before, _), (after, _) in pairs),
+        "outcomes_changed": sum(before.outcome != after.outcome for (_, before), (_, after) in pairs),
+        "lost": sum(before.exact_match and not after.exact_match for (_, before), (_, after) in pairs),
+        "won": sum(after.exact_match and not before.exact_match for (_, before), (_, after) in pairs),
     }
 
 
 def beside_free(free: Answers, held: Answers) -> dict[str, Any]:
     """The same records, decoded freely and held to the schema: what that `fixed` (now an exact match), what it only
     `hid` (was not valid, now is, and is wrong all the same), and what it `lost` (was an exact match)."""
-    pairs = [(one, two) for (_, one), (_, two) in zip(free, held, strict=True)]
+    pairs = [(before, after) for (_, before), (_, after) in zip(free, held, strict=True)]
     return {
         "records": len(pairs),
         **{
@@ -202,9 +202,11 @@ def beside_free(free: Answers, held: Answers) -> dict[str, Any]:
             }
             for name, answers in (("free", free), ("constrained", held))
         },
-        "fixed": sum(not one.exact_match and two.exact_match for one, two in pairs),
-        "hidden": sum(not one.schema_valid and two.schema_valid and not two.exact_match for one, two in pairs),
-        "lost": sum(one.exact_match and not two.exact_match for one, two in pairs),
+        "fixed": sum(not before.exact_match and after.exact_match for before, after in pairs),
+        "hidden": sum(
+            not before.schema_valid and after.schema_valid and not after.exact_match for before, after in pairs
+        ),
+        "lost": sum(before.exact_match and not after.exact_match for before, after in pairs),
     }
 
 

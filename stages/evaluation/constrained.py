@@ -1,7 +1,7 @@
 """Constrained decoding: a grammar made of the task's schema lets through only tokens that keep an answer valid.
 
 llguidance (https://github.com/guidance-ai/llguidance) turns the schema into token masks; compact JSON, keys in the
-schema's order, as targets are written. The refusal is let through beside the schema.
+schema's order, as targets are written. The refusal is let through as well.
 """
 
 from __future__ import annotations

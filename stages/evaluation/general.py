@@ -21,17 +21,17 @@ def general(model: Any, tokenizer: Any, settings: General, batch_size: int) -> l
         if not {*settings.tasks} <= {*manager.all_tasks}:  # thousands of files are read to know the harness's own
             manager = TaskManager(include_path=settings.folder)
         tasks = manager.load(list(settings.tasks))
-    except Exception as error:  # the harness and the datasets library raise whatever they please
+    except Exception as error:  # the harness and the datasets library raise errors of all kinds
         raise HallmarkError(
             f"the tasks can't be loaded ({type(error).__name__}: {str(error).splitlines()[0][:200]})",
             param="eval.general.tasks",
             remedy="name tasks that `lm-eval ls tasks` or eval.general.folder has, and put their data on this machine",
         ) from None
     engine = HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size)
-    found = run_harness(lm=engine, task_dict=tasks, limit=settings.limit, bootstrap_iters=0, log_samples=False)
+    results = run_harness(lm=engine, task_dict=tasks, limit=settings.limit, bootstrap_iters=0, log_samples=False)
     return [
         {"name": f"{task} {key.removesuffix(',none')}", "value": round(float(value), 6)}
-        for task, results in sorted(found["results"].items())
-        for key, value in sorted(results.items())
+        for task, metrics in sorted(results["results"].items())
+        for key, value in sorted(metrics.items())
         if isinstance(value, int | float) and "," in key and "_stderr" not in key
     ]

@@ -53,8 +53,8 @@ async def send_all(
 ) -> list[Outcome]:
     """Send every body (of a chat completion, less its streaming options) once, in order; give the outcomes in order.
 
-    `concurrency` is a closed loop: so many callers, each of which sends its next request when it has its answer.
-    `rate` is an open loop: so many requests a second come whatever the server does, at Poisson intervals drawn from
+    `concurrency` is a closed loop: that many callers, each of which sends its next request when it has its answer.
+    `rate` is an open loop: that many requests a second come whatever the server does, at Poisson intervals drawn from
     `seed`. Times count from the scheduled start, so a server that falls behind can't hide it (coordinated omission).
     """
     if rate is None:
@@ -122,7 +122,7 @@ def summarize(
     outcomes = [outcome for block in blocks for outcome in block]
     good = [outcome for outcome in outcomes if outcome.failure is None]
     failures = Counter(outcome.failure for outcome in outcomes if outcome.failure is not None)
-    wall = sum(max(one.end for one in block) - min(one.scheduled for one in block) for block in blocks)
+    wall = sum(max(outcome.end for outcome in block) - min(outcome.scheduled for outcome in block) for block in blocks)
     timeouts = failures["timeout"]
     tokens, rate = sum(outcome.tokens for outcome in good), len(good) / wall
     kept = sum(outcome.ttft <= objective.ttft and outcome.latency <= objective.latency for outcome in good)

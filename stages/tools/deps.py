@@ -41,9 +41,9 @@ def code_of(module: str) -> list[str]:
     files, libraries = {start}, False
     todo = [start]
     while todo:
-        found, uses_library = _used(todo.pop())
+        used, uses_library = _used(todo.pop())
         libraries |= uses_library
-        new = {name for name in found if name not in files and not NO_OUTPUT.fullmatch(name)}
+        new = {name for name in used if name not in files and not NO_OUTPUT.fullmatch(name)}
         files |= new
         todo += [name for name in sorted(new) if name.endswith(".py")]
     return [*([LOCK] if libraries else []), *sorted(files)]
@@ -118,7 +118,7 @@ def _data_file(folder: Path, text: str) -> set[str]:
 def differences(text: str) -> dict[str, tuple[list[str], list[str]]]:
     """The stages of a dvc.yaml whose code dependencies are not those of the code: which are missing, and which too many."""
     _used.cache_clear()
-    found = {}
+    stale = {}
     for name, block in _stages(text).items():
         given = [str(dep) for dep in block.get("deps") or []]
         module = _module_of(block)
@@ -129,8 +129,8 @@ def differences(text: str) -> dict[str, tuple[list[str], list[str]]]:
         missing = [dep for dep in wanted if dep not in code]
         extra = [dep for number, dep in enumerate(code) if dep not in wanted or dep in code[:number]]
         if missing or extra:
-            found[name] = (missing, extra)
-    return found
+            stale[name] = (missing, extra)
+    return stale
 
 
 def _stages(text: str) -> dict[str, dict[str, Any]]:

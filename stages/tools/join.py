@@ -78,21 +78,21 @@ def _name(folder: Path) -> str:
     return name
 
 
-def compare(one: Path, other: Path) -> None:
+def compare(first: Path, other: Path) -> None:
     """Raise a HallmarkError unless both releases were trained over the same weights, rounded alike."""
-    differing = prov.differences(base_files(one), base_files(other))
+    differing = prov.differences(base_files(first), base_files(other))
     if differing:
         raise HallmarkError(
-            f"made on another base than {one} ({', '.join(differing)} differ by SHA-256)",
+            f"made on another base than {first} ({', '.join(differing)} differ by SHA-256)",
             file=other / prov.PROVENANCE,
             field="resolvedDependencies",
             remedy="give both projects the same `base:` block, and run `dvc repro` in the changed one; "
             "or serve them one by one",
         )
-    precisions = [read_json(folder / TRAINING)["base_precision"] for folder in (one, other)]
+    precisions = [read_json(folder / TRAINING)["base_precision"] for folder in (first, other)]
     if precisions[0] != precisions[1]:
         raise HallmarkError(
-            f"trained over weights in {precisions[1]}, {one} over weights in {precisions[0]}: "
+            f"trained over weights in {precisions[1]}, {first} over weights in {precisions[0]}: "
             "neither knows the other's rounding",
             file=other / TRAINING,
             field="base_precision",
