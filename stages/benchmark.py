@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 REPORT = REPORTS / "benchmark.json"
 KEY_VARIABLE = "BENCHMARK_API_KEY"  # environment variable with the key of an endpoint that wants one
 WARMUP_TOKENS = 16  # it is the prompts that a server must have seen before; more answer would only take time
-BLOCKS = 8  # most blocks of a level; the models take turns, one block each
-ROUNDS = 2  # fewest requests of each caller in a block
+BLOCKS = 8  # the most blocks that a level is cut into; models take turns after each
+ROUNDS = 2  # the fewest requests of each caller in a block
 log = logging.getLogger(__name__)
 
 Prompt = dict[str, Any]  # messages, and tools if the record has them

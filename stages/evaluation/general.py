@@ -21,7 +21,7 @@ def general(model: Any, tokenizer: Any, settings: General, batch_size: int) -> l
         if not {*settings.tasks} <= {*manager.all_tasks}:  # thousands of files are read to know the harness's own
             manager = TaskManager(include_path=settings.folder)
         tasks = manager.load(list(settings.tasks))
-    except Exception as error:  # the harness and the datasets library raise whatever they please
+    except Exception as error:  # the harness and the datasets library raise errors of all kinds
         raise HallmarkError(
             f"the tasks can't be loaded ({type(error).__name__}: {str(error).splitlines()[0][:200]})",
             param="eval.general.tasks",
