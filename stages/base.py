@@ -1,4 +1,4 @@
-"""Fetch the pinned base model into `models/base`, every file hashed: `python -m stages.base`."""
+"""Fetch the pinned base model into `models/base` and hash every file: `python -m stages.base`."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from stages.core.files import (
     write_text,
 )
 from stages.core.measured import measured
-from stages.core.params import Task
 from stages.models.params import FolderBase, HubBase, PackageBase
 from stages.params.loader import Params, run_with_params
+from stages.tasks.params import Task
 
 log = logging.getLogger("base")
 
-# Weights as safetensors, and JSON, Jinja and plain-text tokenizer files: nothing that runs code when it is loaded.
+# Safetensors weights, and JSON, Jinja and plain-text tokenizer files: nothing that runs code when it is loaded.
 WANTED = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt")
-# A training state or an optimizer's shard list is of no use to a base model.
+# Training state and adapters are not part of a base model.
 UNWANTED = ("trainer_state.json", "adapter_*.json", "adapter_*.safetensors")
 
 
 def from_package(base: PackageBase, folder: Path) -> str:
-    """Write the GGUF file inside an installed distribution out as bf16 safetensors; the revision is the version.
+    """Convert the GGUF file inside an installed distribution to bf16 safetensors; the revision is the package version.
 
-    The file is found through the distribution's metadata: the package itself is never imported.
+    The file is located through the distribution's metadata; the package itself is never imported.
     """
     try:
         distribution = importlib.metadata.distribution(base.package)
@@ -50,7 +50,7 @@ def from_package(base: PackageBase, folder: Path) -> str:
         raise HallmarkError(
             f"the package '{base.package}' {distribution.version} has no file '{base.file}'",
             param="base.file",
-            remedy=f"see what it holds: `pip show --files {base.package}`",
+            remedy=f"see which files it has: `pip show --files {base.package}`",
         )
     check_sha256(file, base.sha256)
 
@@ -58,7 +58,7 @@ def from_package(base: PackageBase, folder: Path) -> str:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     log.info("reading %s", file.name)
-    # The type is `transformers.PreTrainedModel`; its stubs do not say so for `from_pretrained`.
+    # The type is `transformers.PreTrainedModel`, but the stubs of `from_pretrained` don't say so.
     model: Any = AutoModelForCausalLM.from_pretrained(
         file.parent,
         gguf_file=file.name,
@@ -94,7 +94,7 @@ def from_hub(base: HubBase, folder: Path) -> str:
 
 
 def from_folder(base: FolderBase, folder: Path) -> str:
-    """Copy a model folder; its revision is what its files hash to, so there is no other."""
+    """Copy a model folder; the file hashes in the report identify it, so the revision is just "local"."""
     if not Path(base.path).is_dir():
         raise HallmarkError("no such folder", param="base.path", remedy="give a folder in Hugging Face layout")
     copy_model(Path(base.path), folder)
@@ -102,7 +102,7 @@ def from_folder(base: FolderBase, folder: Path) -> str:
 
 
 def copy_model(source: Path, folder: Path) -> None:
-    """Copy the files of a model that are data, none that are code or pickles."""
+    """Copy the data files of a model, but no code and no pickles."""
     unwanted = {file for pattern in UNWANTED for file in source.glob(pattern)}
     for file in sorted({file for pattern in WANTED for file in source.glob(pattern)} - unwanted):
         shutil.copyfile(file, folder / file.name)
@@ -112,27 +112,27 @@ def copy_model(source: Path, folder: Path) -> None:
         raise HallmarkError(
             "no *.safetensors in the model folder",
             file=source,
-            remedy="convert the weights to safetensors; pickled weights (*.bin, *.pt) are not read",
+            remedy="convert the weights to safetensors; pickled weights (*.bin, *.pt) are never loaded",
         )
 
 
 def check_sha256(file: Path, expected: str) -> None:
-    """Refuse a file whose bytes are not the pinned ones."""
-    found = sha256_file(file)
-    if found != expected:
+    """Refuse a file whose hash differs from the pinned one."""
+    actual = sha256_file(file)
+    if actual != expected:
         raise HallmarkError(
-            f"SHA-256 is {found}, not the pinned {expected}",
+            f"SHA-256 is {actual}, not the pinned {expected}",
             file=file.name,
             field="base.sha256",
-            remedy="install the version that was pinned, or look why the file changed and then pin the new hash",
+            remedy="install the pinned version, or find out why the file changed and then pin the new hash",
         )
 
 
 def settle(folder: Path, variables: dict[str, Any], task: Task) -> None:
-    """Fix what the chat template reads, see that it knows tools where it has to, and that generation stops where it ends
-    an answer.
+    """Fix the chat template's variables, check that it supports tools if the task needs them, and make generation stop
+    at the token that ends an answer.
 
-    Everything later reads both from the folder, so training, evaluation and any server do the same.
+    Every later step reads these from the folder, so training, evaluation and any server behave the same.
     """
     from stages.models.chat_template import check_dates, end_of_turn, tool_form, with_variables
     from stages.models.loading import load_tokenizer
@@ -143,12 +143,12 @@ def settle(folder: Path, variables: dict[str, Any], task: Task) -> None:
             raise HallmarkError(
                 "the tokenizer has several chat templates",
                 param="base.chat_template_kwargs",
-                remedy="leave it empty, or put the one template to use into the folder as chat_template.jinja",
+                remedy="leave it empty, or put the template you want to use into the folder as chat_template.jinja",
             )
         tokenizer.chat_template = with_variables(tokenizer.chat_template, variables)
         write_text(folder / "chat_template.jinja", tokenizer.chat_template)
         settings = read_json(folder / "tokenizer_config.json")
-        if settings.pop("chat_template", None) is not None:  # older folders hold it there: one of the two is enough
+        if settings.pop("chat_template", None) is not None:  # where older folders keep it: one copy is enough
             write_json(folder / "tokenizer_config.json", settings)
     check_dates(tokenizer)
     tool_form(task, tokenizer)
@@ -161,7 +161,7 @@ def settle(folder: Path, variables: dict[str, Any], task: Task) -> None:
     stated = generation.get("eos_token_id")
     stops = stated if isinstance(stated, list) else [stated] if stated is not None else []
     if end not in stops:
-        log.info("%s ends an answer: generation stops there from now on", tokenizer.decode([end]))
+        log.info("%s ends an answer: generation will stop there", tokenizer.decode([end]))
         write_json(file, generation | {"eos_token_id": [*stops, end]})
 
 

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from stages.core.compute import set_up
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import ADAPTER, HOLDOUT, RELEASE, REPORTS, write_json
-from stages.core.machine import ENDPOINT, stamp
+from stages.core.machine import stamp
 from stages.core.records import read_records
 from stages.params.loader import Params, load_params
+from stages.serving.engine import StartedEngine
+from stages.serving.engines import ENGINES
 from stages.serving.load import Outcome, send_all, summarize
-from stages.serving.params import EndpointServer
-from stages.serving.server import Server, free_port, machine, served, until_stopped
+from stages.serving.server import Server, address, free_port, free_ports, machine, served, until_stopped
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 REPORT = REPORTS / "benchmark.json"
 KEY_VARIABLE = "BENCHMARK_API_KEY"  # environment variable with the key of an endpoint that wants one
 WARMUP_TOKENS = 16  # it is the prompts that a server must have seen before; more answer would only take time
-BLOCKS = 8  # at most so many blocks of a level on one model, before the other has its turn
-ROUNDS = 2  # at least so many requests of each caller in a block
+BLOCKS = 8  # most blocks of a level; the models take turns, one block each
+ROUNDS = 2  # fewest requests of each caller in a block
 log = logging.getLogger(__name__)
 
 Prompt = dict[str, Any]  # messages, and tools where the record has them
@@ -89,13 +90,10 @@ def read_prompts(count: int, warmup: int) -> tuple[list[Prompt], list[Prompt]]:
 def running(models: Sequence[str], params: Params) -> Iterator[dict[str, Server]]:
     """What answers for each model: servers of ours while the block runs, or the endpoint that params name."""
     settings = params.benchmark.server
-    if isinstance(settings, EndpointServer):
-        yield {model: Server(ENDPOINT, settings.url.rstrip("/")) for model in models}
-        return
-    # a taken port is an error before anything heavy is done
-    ports = {model: free_port(settings.port and settings.port + i) for i, model in enumerate(models)}
-    set_up(params.compute, params.seed)
-    with served(ports, ADAPTER, settings, params.compute) as servers:
+    ports = free_ports(models, settings, "benchmark.server.port")  # a taken one is an error before anything is loaded
+    if ports:
+        set_up(params.compute, params.seed)
+    with served(models, ports, ADAPTER, settings, params.compute) as servers:
         yield servers
 
 
@@ -136,10 +134,8 @@ class Bench:
 
     async def send(self, model: str, prompts: list[Prompt], max_tokens: int, load: Level) -> list[Outcome]:
         """Every prompt once, at that load."""
-        server = self.settings.server
-        name = server.names[model] if isinstance(server, EndpointServer) else model
-        fixed = {"model": name, "temperature": 0, "max_tokens": max_tokens} | self.servers[model].fields
-        bodies = [prompt | fixed for prompt in prompts]
+        body = self.servers[model].body(model, max_tokens)
+        bodies = [prompt | body for prompt in prompts]
         return await send_all(self.clients[model], bodies, timeout=self.settings.timeout, seed=self.seed, **load)
 
     async def level(self, turn: list[str], load: Level, prompts: list[Prompt]) -> dict[str, Level]:
@@ -281,17 +277,18 @@ def headline(levels: list[Level]) -> Level:
 def serve_until_stopped(params: Params, adapter: Path, port: int) -> None:
     """Serve the base with `adapter` until Ctrl-C, with the settings that the benchmark measures."""
     settings = params.benchmark.server
-    if isinstance(settings, EndpointServer):
+    if address(settings):
+        able = " or ".join(kind for kind, engine in ENGINES.items() if isinstance(engine, StartedEngine))
         raise HallmarkError(
             "an endpoint that runs elsewhere can't be served here",
             param="benchmark.server.kind",
-            remedy="set it to transformers or vllm",
+            remedy=f"set it to {able}",
         )
     if not (adapter / "adapter_config.json").exists():
         raise HallmarkError("no adapter is there", file=adapter, remedy="run `dvc repro`, or name an adapter's folder")
-    free_port(port)
+    free_port(port, "--port")
     set_up(params.compute, params.seed)
-    with suppress(KeyboardInterrupt), served({"tuned": port}, adapter, settings, params.compute) as servers:
+    with suppress(KeyboardInterrupt), served(["tuned"], {"tuned": port}, adapter, settings, params.compute) as servers:
         server = servers["tuned"]
         until_stopped(server, f"{adapter} answers at {server.url} as the model 'tuned'")
 

@@ -2,7 +2,7 @@
 
 Other ways to run it, on a release folder: `--check DIR` says what it was made of and whether everything fits,
 `--release OUT` copies it out (and signs it) unless the gate said no, `--merge OUT` folds it into the base weights.
-A release is made whatever the gate said; a "no" stands in the first line of the card, and `--release` refuses it.
+The stage makes a release whatever the verdict; a "no" is in the first line of the card, and `--release` refuses it.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ log = logging.getLogger("certify")
 
 ENVIRONMENT = REPORTS / "measured" / "environment.json"  # in git, so that `verify` can compare with it
 TUNED = REPORTS / "eval" / "tuned"
-# What a release is about; everything that these were made from is followed through dvc.lock.
+# What a release is about; dvc.lock leads from these to everything that they were made from.
 ABOUT = [ADAPTER.as_posix(), TUNED.as_posix(), "reports/eval/base", prov.GATE.as_posix()]
 FIXED = [HOLDOUT_LOCK, Path("requirements.lock")]
 
 
 def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
-    """Read all that the pipeline made; write `models/release`."""
+    """Read what the pipeline made; write `models/release`."""
     with measured("certify"):
         values = prov.parse_yaml(params_file.read_text(encoding="utf-8"), params_file)
         stages = _stages(values)
@@ -79,10 +79,12 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
         with atomic_folder(RELEASE) as folder:
             shutil.copytree(ADAPTER, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
             from stages.release.model_card import model_card
+            from stages.release.results import read_results
             from stages.release.sbom import sbom
 
-            write_text(folder / prov.CARD, model_card(params, reports, private))
-            write_json(folder / prov.SBOM, sbom(params, subjects, dependencies, reports["tuned_metrics"]))
+            results = read_results()
+            write_text(folder / prov.CARD, model_card(params, results, reports, private))
+            write_json(folder / prov.SBOM, sbom(params, subjects, dependencies, results.measures))
             made = {name: sha256_file(folder / name) for name in (prov.CARD, prov.SBOM)}
             byproducts = [prov.descriptor(name, sha256, "release file") for name, sha256 in made.items()]
             byproducts += [prov.descriptor(file.as_posix(), sha256_file(file), "report") for file in reports["files"]]
@@ -96,9 +98,9 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
 
 
 def _stages(params: dict[str, Any]) -> prov.Stages:
-    """The stages that the release rests on, from `dvc.lock`; an error where the files are not those it names.
+    """The stages that the release rests on, from `dvc.lock`; an error if the files differ from what it names.
 
-    `dvc.lock` can't be a dependency in `dvc.yaml`, for DVC writes it while the pipeline runs; what it says is checked.
+    `dvc.lock` can't be a dependency in `dvc.yaml`, since DVC writes it while the pipeline runs; so it is checked here.
     """
     try:
         text = Path("dvc.lock").read_text(encoding="utf-8")
@@ -108,7 +110,7 @@ def _stages(params: dict[str, Any]) -> prov.Stages:
     wrong = prov.stale(stages, params)
     if wrong:
         raise HallmarkError(
-            f"it does not describe what lies here: {'; '.join(wrong)}", file="dvc.lock", remedy="run `dvc repro`"
+            f"it does not describe the files here: {'; '.join(wrong)}", file="dvc.lock", remedy="run `dvc repro`"
         )
     for path in ABOUT:
         if not prov.upstream(stages, [path]):
@@ -117,34 +119,33 @@ def _stages(params: dict[str, Any]) -> prov.Stages:
 
 
 def _inputs(stages: prov.Stages) -> list[Path]:
-    """Every file that went in: what no stage made, the data in all its forms, the base weights."""
+    """Every file that went in: those that no stage made, the data in all its forms, the base weights."""
     outs = [out for stage in stages.values() for out in stage["outs"]]
     roots = [*prov.sources(stages), *(out for out in outs if out.startswith(("data/", BASE.as_posix())))]
-    found = {file for file in FIXED if file.exists()}
+    inputs = {file for file in FIXED if file.exists()}
     for root in map(Path, roots):
-        found |= {*prov.files_in(root)} if root.is_dir() else {root}
-    return sorted(found)
+        inputs |= {*prov.files_in(root)} if root.is_dir() else {root}
+    return sorted(inputs)
 
 
 def _reports(stages: prov.Stages) -> dict[str, Any]:
-    """The reports that the card is made of, and under `files` every report that `stages` made."""
+    """The reports that the card is made from, and under `files` every report that `stages` made."""
     outs = {Path(out) for stage in stages.values() for out in stage["outs"] if out.startswith(f"{REPORTS}/")}
     files = sorted(file for out in outs for file in (prov.files_in(out) if out.is_dir() else [out]))
-    wanted = {name: REPORTS / f"{name}.json" for name in ("base", "sft", "dpo", "benchmark", "gate")}
-    wanted |= {"base_metrics": REPORTS / "eval/base/metrics.json", "tuned_metrics": TUNED / "metrics.json"}
+    wanted = {name: REPORTS / f"{name}.json" for name in ("base", "dpo", "gate")}
     reports: dict[str, Any] = {name: read_json(file) if file.exists() else {} for name, file in wanted.items()}
-    for name in ("base", "gate", "base_metrics", "tuned_metrics"):
+    for name in ("base", "gate"):
         if not reports[name]:
             raise HallmarkError("no such report", file=wanted[name], remedy="run `dvc repro`, which makes it")
     return reports | {"files": files}
 
 
 def _environment(params: Params) -> dict[str, Any]:
-    """The installed libraries, and the fingerprint of where the adapter was trained last, as recorded there; or of here."""
+    """The installed libraries, and the fingerprint of the machine that last trained the adapter, or else of this one."""
     from stages.core.compute import fingerprint, installed
 
     trained = [REPORTS / "measured" / f"{stage}.json" for stage in ("dpo", "sft")]
-    prints = [read_json(file).get("fingerprint") for file in trained if file.exists()]  # none of dpo where it copied
+    prints = [read_json(file).get("fingerprint") for file in trained if file.exists()]  # dpo has none if it only copied
     recorded = next(filter(None, prints), None)
     if recorded is None:
         recorded = fingerprint(params.compute, params.sft.parallel.processes, params.sft.parallel.strategy)
@@ -154,12 +155,12 @@ def _environment(params: Params) -> dict[str, Any]:
 def private_data(params: Params, files: list[Path]) -> dict[str, int]:
     """Repeat the independent check of `mask` on reports and predictions; count what the tuned model's answers hold.
 
-    The prompts were checked by `mask`, so what only an answer holds was made up by the model: an error or a count, by
-    `certify.private_data`, for the tuned model, and no concern of the release for the base. Elsewhere it is an error.
+    `mask` checked the prompts, so what only an answer holds was made up by the model: for the tuned model that is an error
+    or a count, as `certify.private_data` says; for the base it does not concern the release. Elsewhere it is an error.
     """
     from stages.privacy.patterns import residue
 
-    found: Counter[str] = Counter()
+    made_up_kinds: Counter[str] = Counter()
     for file in files:
         if file.suffix == ".json":
             rows = [read_json(file)]
@@ -169,7 +170,7 @@ def private_data(params: Params, files: list[Path]) -> dict[str, int]:
             continue
         for number, row in enumerate(rows, 1):
             given, answer = row, ""
-            if file.name == "predictions.jsonl":  # what is left are the scores, and parts of the answer
+            if file.name == "predictions.jsonl":  # the rest are scores, and parts of the answer
                 given, answer = [row["input"], row["context"], row["target"]], row["prediction"]
             kinds = {kind for text in strings(given, keys=True) for kind in residue(text, allow_reserved=True)}
             made_up = residue(answer, allow_reserved=True) if file.is_relative_to(TUNED) else []
@@ -182,8 +183,8 @@ def private_data(params: Params, files: list[Path]) -> dict[str, int]:
                     remedy="add a mask rule for it, and run `dvc repro`"
                     + ("" if kinds else "; or set certify.private_data to count, if it is the model's invention"),
                 )
-            found.update(made_up)
-    return dict(found)
+            made_up_kinds.update(made_up)
+    return dict(made_up_kinds)
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -202,19 +203,19 @@ def _print_check(arguments: argparse.Namespace) -> int:
     finding = check(arguments.check, arguments.clone, arguments.key)
     lines = [*finding.made_of, *(f"DOES NOT FIT: {problem}" for problem in finding.wrong)]
     lines.append(f"{len(finding.wrong)} things do not fit" if finding.wrong else "everything fits")
-    for line in lines:  # a release of others may hold anything, terminal codes too
+    for line in lines:  # someone else's release may hold anything, terminal codes too
         print("".join(letter if letter.isprintable() else "?" for letter in line))
     return 1 if finding.wrong else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stages.certify", description=__doc__)
-    one = parser.add_mutually_exclusive_group()
-    one.add_argument("--check", type=Path, metavar="DIR", help="say what a release was made of, and whether it fits")
-    one.add_argument(
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--check", type=Path, metavar="DIR", help="say what a release was made of, and whether it fits")
+    action.add_argument(
         "--release", type=Path, metavar="OUT", help="copy the release to a new folder, if the gate passed it"
     )
-    one.add_argument(
+    action.add_argument(
         "--merge", type=Path, metavar="OUT", help="fold the adapter into its base: a new folder, or a .gguf file"
     )
     parser.add_argument("--clone", type=Path, metavar="REPO", help="with --check: compare with this clone as well")

@@ -1,4 +1,4 @@
-"""Drop exact and near duplicates, and give every record the id of its duplicate cluster: `python -m stages.dedupe`.
+"""Drop exact and near duplicates, and label every record with its duplicate cluster: `python -m stages.dedupe`.
 
 `python -m stages.dedupe --preview FILE --field text` prints the clusters of any JSONL, CSV or Parquet file.
 """
@@ -20,21 +20,21 @@ from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import DEDUPED, MASKED, REPORTS, json_bytes, write_all
 from stages.core.measured import measured
 from stages.core.records import parquet, read_rows, read_texts, scan_records
-from stages.core.task import canonical
 from stages.corpus.near import components, distinct, near_pairs, normalise, text_of
 from stages.corpus.params import Dedupe
 from stages.params.loader import Params, load_params
+from stages.tasks.answers import canonical
 
 if TYPE_CHECKING:
     import polars as pl
 
 log = logging.getLogger(__name__)
 
-SHOWN = 20  # examples of a kind in the report, and records named in each
+SHOWN = 20  # most examples of each kind in the report, and most records named in each
 
 
 def run(params: Params) -> None:
-    """Read the masked records; write those that stay, with the column `cluster`, and the report."""
+    """Read the masked records; write the ones that stay, with the column `cluster`, and the report."""
     import polars as pl
 
     with measured("dedupe") as measure:
@@ -46,17 +46,17 @@ def run(params: Params) -> None:
             .collect()
             .sort("id")
         )
-        found = Clusters(rows["id"], rows["text"], settings)
-        found.check_size(settings)
-        dropped, conflicts = resolve(rows, found, settings.conflicts)
-        kept = pl.DataFrame({"id": rows["id"], "cluster": found.cluster}).filter(~pl.col("id").is_in(list(dropped)))
+        clusters = Clusters(rows["id"], rows["text"], settings)
+        clusters.check_size(settings)
+        dropped, conflicts = resolve(rows, clusters, settings.conflicts)
+        kept = pl.DataFrame({"id": rows["id"], "cluster": clusters.cluster}).filter(~pl.col("id").is_in(list(dropped)))
         causes = Counter(dropped.values())
         report = {
             "rows": {"in": len(rows), "out": len(kept)},
             "dropped": {cause: causes[cause] for cause in ("exact", "near", "conflict")},
-            "clusters": found.sizes(),
+            "clusters": clusters.sizes(),
             "conflicts": conflicts,
-            "gold": compare_with_gold(Path(settings.gold), rows["id"], found.cluster, dropped)
+            "gold": compare_with_gold(Path(settings.gold), rows["id"], clusters.cluster, dropped)
             if settings.gold
             else None,
         }
@@ -67,10 +67,10 @@ def run(params: Params) -> None:
 
 
 class Clusters:
-    """Duplicate clusters of texts: records with the same text, or linked by verified near duplicates.
+    """Duplicate clusters: records with the same text, or linked by verified near duplicates.
 
-    `texts` has the distinct texts in order, `text` the number of each record's text, `pairs` the near duplicates
-    among the distinct texts, `cluster` each record's cluster: the smallest id in it.
+    `texts` has the distinct texts in order, `text` the index of each record's text, `pairs` the near duplicates among
+    the distinct texts, `cluster` the cluster of each record, named after the smallest id in it.
     """
 
     def __init__(self, ids: pl.Series, texts: pl.Series, settings: Dedupe, file: Path = MASKED) -> None:
@@ -89,7 +89,7 @@ class Clusters:
         self.cluster: pl.Series = labels.select(pl.col("id").min().over("label"))["id"].alias("cluster")
 
     def sizes(self) -> dict[str, Any]:
-        """How many clusters there are of two records and more, and how large they are."""
+        """How many clusters have two or more records, and how large they are."""
         sizes = Counter(count for count in self.cluster.value_counts()["count"].to_list() if count > 1)
         return {
             "clusters": sum(sizes.values()),
@@ -101,14 +101,14 @@ class Clusters:
         }
 
     def check_size(self, settings: Dedupe) -> None:
-        """Stop where a cluster has more distinct texts than allowed: a template, not copies of one record."""
+        """Stop if a cluster has more distinct texts than allowed: it comes from a template, not from copied records."""
         import numpy as np
 
         sizes = np.bincount(self.label, minlength=1)
         if sizes.max() > settings.max_cluster:
             ids = self.cluster.to_numpy()[self.label[self.text] == sizes.argmax()]
             raise HallmarkError(
-                f"{sizes.max()} different texts form one duplicate cluster (that of record '{ids[0]}'), more than "
+                f"{sizes.max()} different texts form one duplicate cluster (with record '{ids[0]}'), more than "
                 f"dedupe.max_cluster = {settings.max_cluster}: they seem to come from one template",
                 file=MASKED,
                 remedy="look at them with `python -m stages.dedupe --preview FILE --field NAME`; then raise dedupe.threshold, map "
@@ -116,17 +116,17 @@ class Clusters:
             )
 
 
-def resolve(rows: pl.DataFrame, found: Clusters, policy: str) -> tuple[dict[str, str], dict[str, Any]]:
-    """Which records go, by cause (`exact`, `near`, `conflict`), and what the conflicts were. `rows` is sorted by id.
+def resolve(rows: pl.DataFrame, clusters: Clusters, policy: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """Which records to drop, with the cause (`exact`, `near`, `conflict`), and the conflicts. `rows` is sorted by id.
 
-    Of records with the same text and target the one with the smallest id stays. Records with the same text and
-    different targets are a conflict. A near duplicate goes where a record that stays has the same target; where the
-    targets differ both stay, for what differs in the text may be what the targets are about. So every record that
-    goes is a verified duplicate of one that stays, however long the chain of duplicates is that it is part of.
+    Of records with the same text and target, the one with the smallest id stays. Records with the same text and
+    different targets are a conflict. A near duplicate is dropped if a record that stays has the same target; if the
+    targets differ, both stay, since the target may depend on exactly what differs in the text. So every dropped record
+    is a verified duplicate of one that stays, however long its chain of duplicates is.
     """
     import polars as pl
 
-    frame = rows.select("id", "tools", "target").with_columns(text=pl.Series(found.text), cluster=found.cluster)
+    frame = rows.select("id", "tools", "target").with_columns(text=pl.Series(clusters.text), cluster=clusters.cluster)
     frame = frame.filter(pl.len().over("cluster") > 1)
     same_text: dict[tuple[int, str | None], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for name, tools, target, text in frame.select("id", "tools", "target", "text").iter_rows():
@@ -147,7 +147,7 @@ def resolve(rows: pl.DataFrame, found: Clusters, policy: str) -> tuple[dict[str,
             dropped.update(dict.fromkeys(ids, "exact" if target in allowed else "conflict"))
 
     near: dict[int, list[int]] = defaultdict(list)
-    for left, right in zip(found.pairs.left.tolist(), found.pairs.right.tolist(), strict=True):
+    for left, right in zip(clusters.pairs.left.tolist(), clusters.pairs.right.tolist(), strict=True):
         near[left].append(right)
         near[right].append(left)
     answers: dict[int, set[tuple[str | None, str]]] = defaultdict(set)  # of the records that stay, by text
@@ -169,7 +169,7 @@ def resolve(rows: pl.DataFrame, found: Clusters, policy: str) -> tuple[dict[str,
 
 
 def _allowed(targets: dict[str, list[str]], policy: str) -> set[str]:
-    """The targets of a conflict that may stay: all, none, or the most frequent one (none where two are)."""
+    """The targets of a conflict that may stay: all, none, or the most frequent one (none if there is a tie)."""
     if policy == "keep":
         return set(targets)
     if policy == "drop":
@@ -180,9 +180,9 @@ def _allowed(targets: dict[str, list[str]], policy: str) -> set[str]:
 
 
 def compare_with_gold(path: Path, ids: pl.Series, clusters: pl.Series, dropped: dict[str, str]) -> dict[str, Any]:
-    """Precision and recall of the clusters, over pairs of records, against gold lines `id`, `cluster`, `kind`.
+    """Precision and recall of the clusters, over pairs of records, against gold rows with `id`, `cluster`, `kind`.
 
-    `wrong_drops` counts the records that went as a copy of another and have none by the gold lines.
+    `wrong_drops` counts the records dropped as copies that have no copy according to the gold rows.
     """
     known = dict(zip(ids.to_list(), clusters.to_list(), strict=True))
     gold: dict[str, tuple[str, str]] = {}
@@ -213,12 +213,12 @@ def compare_with_gold(path: Path, ids: pl.Series, clusters: pl.Series, dropped: 
 
 
 def _pairs(keys: Iterable[Any]) -> int:
-    """How many pairs have the same key."""
+    """How many pairs of items have the same key."""
     return sum(count * (count - 1) // 2 for count in Counter(keys).values())
 
 
 def _apart(cluster_of: dict[str, str], other: dict[str, str]) -> list[tuple[str, str]]:
-    """Some pairs that are in one cluster here and not in the other clustering."""
+    """Some pairs that share a cluster here but not in the other clustering."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name, cluster in sorted(cluster_of.items()):
         groups[cluster].append(name)
@@ -228,26 +228,26 @@ def _apart(cluster_of: dict[str, str], other: dict[str, str]) -> list[tuple[str,
 
 
 def preview(params: Params, file: Path, field: str) -> None:
-    """Print `id` (the row's own, else its number) and `cluster` of every row of a file, as JSON lines."""
+    """Print `id` (the row's own, or else its number) and `cluster` of every row of a file, as JSON lines."""
     import polars as pl
 
     ids, texts = [], []
     for number, row, text in read_texts(file, field):
-        ids.append(_whole(str(number if row.get("id") is None else row["id"])))
-        texts.append(_whole(text))
+        ids.append(_storable(str(number if row.get("id") is None else row["id"])))
+        texts.append(_storable(text))
     frame = pl.DataFrame({"id": ids, "text": texts}, schema={"id": pl.String, "text": pl.String})
-    found = Clusters(frame["id"], frame.select(normalise(pl.col("text")))["text"], params.dedupe, file)
+    clusters = Clusters(frame["id"], frame.select(normalise(pl.col("text")))["text"], params.dedupe, file)
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     try:
-        for name, cluster in zip(ids, found.cluster.to_list(), strict=True):
+        for name, cluster in zip(ids, clusters.cluster.to_list(), strict=True):
             print(json.dumps({"id": name, "cluster": cluster}, ensure_ascii=False))
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has seen enough
+    except BrokenPipeError:  # the reader (`| head`, say) has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _whole(text: str) -> str:
-    """The text with half surrogate pairs, which no column can hold, spelt out."""
+def _storable(text: str) -> str:
+    """The text with lone surrogates, which no column can store, escaped."""
     return text.encode(errors="backslashreplace").decode()
 
 

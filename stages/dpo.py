@@ -1,7 +1,8 @@
-"""Teach the tuned model which of two answers is the worse (DPO), where `dpo.enabled` says so: `python -m stages.dpo`.
+"""Train the tuned model to prefer the right answer over a rejected one (DPO), if enabled: `python -m stages.dpo`.
 
-Where it does not, the adapter of `sft` is copied as it is: one path holds what ships, whichever stage made it, so that
-everything after it is held to the same gate. DVC has no stage that is there by a param, and keeps the same bytes once.
+Without `dpo.enabled`, the adapter of `sft` is copied unchanged: the shipped adapter has one path, whichever stage made
+it, so the later stages and the gate are the same for both. DVC can't switch a stage off by a param, and its cache
+stores identical bytes only once.
 """
 
 from __future__ import annotations
@@ -51,11 +52,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("dpo")
 
 ANSWERS: tuple[Literal["completion"], Literal["rejected"]] = ("completion", "rejected")
-MEASURES = ("loss", "rewards/margins", "rewards/accuracies")  # of TRL's, in the curve; margins are in nats, by dpo.beta
+MEASURES = ("loss", "rewards/margins", "rewards/accuracies")  # TRL's names; margins are in nats, scaled by dpo.beta
 
 
 def run(params: Params) -> None:
-    """Write `models/adapter`, `reports/dpo.json` and the curve: of the pairs, or of nothing where it is switched off."""
+    """Write `models/adapter`, `reports/dpo.json` and the curve; without `dpo.enabled`, a copy and an empty curve."""
     if not (SFT_ADAPTER / "adapter_config.json").exists():
         raise HallmarkError("no adapter", file=SFT_ADAPTER, remedy="run `dvc repro sft`, which makes it")
     if params.dpo.enabled:
@@ -70,11 +71,11 @@ def run(params: Params) -> None:
 def load_pairs(
     path: Path, tokenizer: PreTrainedTokenizerBase, params: Params
 ) -> tuple[list[dict[str, Any]], Counter[str]]:
-    """The records with a worse answer as TRL trains on them (`prompt_ids`, `chosen_ids`, `rejected_ids`), and how many
-    were left out.
+    """The records with a rejected answer in the form TRL trains on (`prompt_ids`, `chosen_ids`, `rejected_ids`), and how
+    many records were left out, by cause.
 
-    No pair is cut: one over `dpo.max_length` tokens is an error or is left out, as `dpo.too_long` says. Nor is it one
-    where the worse answer is the answer itself, as that of a model that was right.
+    A pair is never truncated: one over `dpo.max_length` tokens is an error or is dropped, depending on `dpo.too_long`.
+    Records whose rejected answer equals the completion (from a model that was right, say) make no pair.
     """
     rows: list[dict[str, Any]] = []
     left_out: Counter[str] = Counter()
@@ -99,21 +100,21 @@ def load_pairs(
 def load_training_pairs(
     tokenizer: PreTrainedTokenizerBase, params: Params
 ) -> tuple[list[dict[str, Any]], Counter[str]]:
-    """The pairs of `train`; an error where there are none."""
+    """The pairs of `train`; an error if there are none."""
     rows, left_out = load_pairs(TRAIN, tokenizer, params)
     if not rows:
         raise HallmarkError(
-            f"no pair to learn from: of the records, {left_out['without']} have no worse answer, {left_out['same']} have "
-            f"the answer itself in its place, and {left_out['too_long']} are too long",
+            f"no pair to learn from: {left_out['without']} records have no rejected answer, {left_out['same']} have one "
+            f"that equals the completion, and {left_out['too_long']} are too long",
             file=TRAIN,
             field="rejected",
-            remedy="let data.rejected name a raw column that has worse answers, or set dpo.enabled to false",
+            remedy="name a raw column with rejected answers in data.rejected, or set dpo.enabled to false",
         )
     return rows, left_out
 
 
 def train(params: Params) -> None:
-    """Go on from the adapter of `sft` with TRL's `DPOTrainer`."""
+    """Train the adapter of `sft` further with TRL's `DPOTrainer`."""
     from stages.core.compute import deterministic, fingerprint, set_up
 
     set_up(params.compute, params.seed)
@@ -134,7 +135,7 @@ def train(params: Params) -> None:
     model = PeftModel.from_pretrained(
         load_frozen(params.sft, params.compute.device), SFT_ADAPTER, is_trainable=True, local_files_only=True
     )
-    # As PEFT had it in sft: by another name it looks for the base's vocabulary in vain.
+    # The same name as in sft: under any other, PEFT fails to find the base's vocabulary.
     model.peft_config["default"].base_model_name_or_path = BASE.as_posix()
     curve = ProgressLine("dpo", MEASURES)
     with measured("dpo") as measure, tempfile.TemporaryDirectory() as folder:
@@ -188,7 +189,7 @@ def train(params: Params) -> None:
 
 
 def measures(before: Any, after: Any, beta: float) -> dict[str, float]:
-    """What the pairs' differences say before and after: shares of the pairs, and the mean reward margin of TRL, in nats."""
+    """Summary of the pairs' differences before and after: shares of the pairs, and TRL's mean reward margin in nats."""
     return {
         "likelier_before": round(float((before > 0).float().mean()), 6),
         "likelier_after": round(float((after > 0).float().mean()), 6),
@@ -199,16 +200,16 @@ def measures(before: Any, after: Any, beta: float) -> dict[str, float]:
 
 def words(params: Params, report: dict[str, Any]) -> str:
     """One sentence for the report page and the model card."""
-    pairs, found = report["pairs"], report["validation"]
-    what = (
+    pairs, validation = report["pairs"], report["validation"]
+    training = (
         f"After supervised tuning, DPO ({params.dpo.loss} loss, beta {params.dpo.beta:g}) on {pairs['train']} pairs of an "
-        "answer and a worse one"
+        "answer and a rejected one"
     )
-    if found is None:
-        return f"{what}; no validation record has a worse answer to measure it with."
+    if validation is None:
+        return f"{training}; no validation record has a rejected answer to measure it with."
     return (
-        f"{what}; of {pairs['validation']} validation pairs, the answer was the likelier one in "
-        f"{100 * found['likelier_before']:.1f} % before and {100 * found['likelier_after']:.1f} % after."
+        f"{training}; of {pairs['validation']} validation pairs, the right answer was the likelier one in "
+        f"{100 * validation['likelier_before']:.1f} % before and {100 * validation['likelier_after']:.1f} % after."
     )
 
 

@@ -1,7 +1,7 @@
 """Evaluate a model on the holdout, every prediction kept: `python -m stages.eval --model base` (or `tuned`).
 
-lm-evaluation-harness runs the repo's own task (see `stages/evaluation/harness.py`); `stages/evaluation/scoring.py` says what
-counts as right and names each failure. `stages/evaluation/metrics.py` sums it up.
+The model answers in this process or behind a server (`stages/evaluation/answers.py`); `stages/evaluation/scoring.py` says
+what counts as right and names each failure. `stages/evaluation/metrics.py` sums it up.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from stages.core.errors import HallmarkError, run_stage
@@ -18,19 +19,23 @@ from stages.core.files import ADAPTER, BASE, HOLDOUT, REPORTS, write_json
 from stages.core.machine import stamp
 from stages.core.measured import measured
 from stages.core.records import read_records
-from stages.core.task import Task
+from stages.evaluation.answers import Answer, Answerer, prompts_of
 from stages.evaluation.metrics import metrics
-from stages.evaluation.params import EndpointEngine, VllmEngine
-from stages.evaluation.predictions import Row, prediction, readable, write_rows
+from stages.evaluation.params import HfEngine
+from stages.evaluation.predictions import Row, prediction, readable
 from stages.evaluation.scoring import Score, Scorer
 from stages.models.chat_template import tool_form
 from stages.models.tool_form import ToolForm, calls_in
 from stages.params.loader import Params, load_params
+from stages.serving.engine import Asking
+from stages.serving.server import free_ports, served
+from stages.tasks.predictions import predictions_of, write_predictions
+from stages.tasks.task import Task
 
 log = logging.getLogger("eval")
 
 MODELS = ("base", "tuned")
-Answers = list[tuple[Any, Score]]
+Answers = list[tuple[Answer, Score]]
 
 
 def run(params: Params, model: str) -> None:
@@ -45,17 +50,21 @@ def run(params: Params, model: str) -> None:
     records = read_records(HOLDOUT).rows(named=True)
     if not records:
         raise HallmarkError("holds no record", file=HOLDOUT, remedy="raise split.holdout")
+    prompts = prompts_of(records)
     with measured(f"eval_{model}") as measure, ExitStack() as stack:
         measure |= {"measured": stamp(fingerprint(params.compute)), "server": settings.engine.kind}
         start = time.perf_counter()
-        make = engines(params, model, task, form, stack)
-        from stages.evaluation.harness import evaluate
+        make = answerers(params, model, task, form, stack)
 
-        def answer(places: list[int], batch_size: int, *, constrained: bool = False) -> tuple[Answers, float, float]:
-            engine, began = make(batch_size, constrained), time.perf_counter()
-            chosen = [records[place] for place in places]
-            answers = evaluate(engine, chosen, lambda record, text: scorer.score(**readable(record), prediction=text))
-            return answers, round(time.perf_counter() - began, 2), round(engine.spent, 2)
+        def answer(rows: list[int], batch_size: int, *, within_schema: bool = False) -> tuple[Answers, float, float]:
+            answerer, began = make(batch_size, within_schema), time.perf_counter()
+            answers = answerer.answer([prompts[row] for row in rows])
+            scores = [
+                scorer.score(**readable(records[row]), prediction=answer.text)
+                for row, answer in zip(rows, answers, strict=True)
+            ]
+            seconds = time.perf_counter() - began
+            return list(zip(answers, scores, strict=True)), round(seconds, 2), round(answerer.seconds, 2)
 
         log.info("%s: %d records in batches of %d", model, len(records), settings.batch_size)
         unreachable = out_of_reach(records, settings.max_new_tokens, form)
@@ -64,40 +73,43 @@ def run(params: Params, model: str) -> None:
         tokens = sum(answer.tokens for answer, _ in answers)
         measure |= {"answer_seconds": seconds, "generate_seconds": pure, "tokens": tokens}
         measure["tokens_per_second"] = round(tokens / seconds, 1)
-        places = evenly(len(records), settings.again if model == "base" else 0)
-        second = answer(places, len(places))[0] if places else []
+        repeated = evenly(len(records), settings.again if model == "base" else 0)
+        second = answer(repeated, len(repeated))[0] if repeated else []
         sample = evenly(len(records), settings.constrained)
-        if sample:  # free once more in the same batches, so that nothing but the constraint differs
+        if sample:  # freely once more in the same batches, so that only the constraint differs
             batch_size = min(settings.batch_size, len(sample))
             free, _, free_seconds = answer(sample, batch_size)
-            held, _, held_seconds = answer(sample, batch_size, constrained=True)
-            measure["constrained"] = {"records": len(sample), "seconds": held_seconds, "free_seconds": free_seconds}
+            constrained, _, seconds_constrained = answer(sample, batch_size, within_schema=True)
+            measure["constrained"] = {
+                "records": len(sample),
+                "seconds": seconds_constrained,
+                "free_seconds": free_seconds,
+            }
         known = []
         if settings.general.tasks:
             from stages.evaluation.general import general
 
-            engine = make(settings.batch_size, False)
-            known = general(engine.model, engine.tokenizer, settings.general, settings.batch_size)
+            local: Any = make(settings.batch_size, False)
+            known = general(local.model, local.tokenizer, settings.general, settings.batch_size)
     rows = [
-        prediction(record, answer, score, finish=answer.finish, tokens=answer.tokens)
+        prediction(record, answer.text, score, finish=answer.finish, tokens=answer.tokens)
         for record, (answer, score) in zip(records, answers, strict=True)
     ]
     scores = [score for _, score in answers]
-    result = metrics(model, rows, scores, settings=params.eval, kind=params.task.kind, seed=params.seed) | {
+    result = metrics(model, rows, scores, settings=params.eval, task=task, seed=params.seed) | {
         "out_of_reach": unreachable
     }
     if second:
-        result["again"] = again([answers[place] for place in places], second)
+        result["again"] = again([answers[row] for row in repeated], second)
     if known:
         result["general"] = known
     if sample:
-        result["constrained"] = beside_free(free, held)
-        for place, (answered, score) in zip(sample, held, strict=True):
-            said = {"prediction": str(answered), "finish": answered.finish, "outcome": score.outcome}
-            rows[place]["constrained"] = said
-    folder = REPORTS / "eval" / model
-    write_rows(folder / "predictions.jsonl", rows)
-    write_json(folder / "metrics.json", result)
+        result["constrained"] = constrained_counts(free, constrained)
+        for row, (second_answer, score) in zip(sample, constrained, strict=True):
+            content = {"prediction": second_answer.text, "finish": second_answer.finish, "outcome": score.outcome}
+            rows[row] = replace(rows[row], constrained=content)
+    write_predictions(predictions_of(model), rows)
+    write_json(REPORTS / "eval" / model / "metrics.json", result)
     log.info(
         "%s: exact match %.1f %%, valid %.1f %%, %d tokens, %.0f a second",
         model,
@@ -108,38 +120,26 @@ def run(params: Params, model: str) -> None:
     )
 
 
-def engines(
+def answerers(
     params: Params, model: str, task: Task, form: ToolForm | None, stack: ExitStack
-) -> Callable[[int, bool], Any]:
-    """What makes the engine of `eval.engine` for a batch size, constrained by the schema or not.
+) -> Callable[[int, bool], Answerer]:
+    """What makes the answerer for a batch size, constrained by the schema or not, as `eval.engine` says.
 
     The model is loaded once, or its server started, until `stack` ends. The base is loaded without a look at the adapter.
     """
-    settings = params.eval
+    settings, asking = params.eval, params.eval.engine
     shared: dict[str, Any] = {"max_new_tokens": settings.max_new_tokens, "source": HOLDOUT}
-    if isinstance(settings.engine, EndpointEngine | VllmEngine):
-        from stages.evaluation.endpoint import Endpoint, answer_schema
+    if not isinstance(asking, HfEngine):
+        from stages.evaluation.endpoint import ServedModel, answer_schema
 
-        asked = settings.engine
-        if isinstance(asked, VllmEngine):
-            from stages.serving.server import free_port, served
-
-            port = free_port(asked.port, "eval.engine.port")
-            server = stack.enter_context(served({model: port}, ADAPTER, asked, params.compute))[model]
-            shared["fields"] = server.fields
-            names = dict.fromkeys(MODELS, model)
-            asked = EndpointEngine(
-                kind="endpoint",
-                url=server.url,
-                names=names,
-                key=None,
-                concurrency=asked.concurrency,
-                timeout=asked.timeout,
-            )
-        return lambda _, constrained: Endpoint(
-            asked, asked.names[model], **shared, form=form, schema=answer_schema(task) if constrained else None
+        assert isinstance(asking, Asking)
+        ports = free_ports([model], asking, "eval.engine.port")
+        server = stack.enter_context(served([model], ports, ADAPTER, asking, params.compute))[model]
+        return lambda _, constrained: ServedModel(
+            server, model, asking, **shared, form=form, schema=answer_schema(task) if constrained else None
         )
-    from stages.evaluation.harness import Engine
+    from stages.evaluation.constrained import grammar_of
+    from stages.evaluation.generation import LocalModel
     from stages.models.loading import load_base, load_tokenizer, load_tuned
 
     options: dict[str, Any] = {
@@ -152,56 +152,49 @@ def engines(
         loaded = load_tuned(BASE, ADAPTER, **options, merge=settings.merge)
     else:
         loaded = load_base(BASE, **options)
-
-    def make(batch_size: int, constrained: bool) -> Engine:
-        grammar = None
-        if constrained:
-            from stages.evaluation.constrained import grammar_of
-
-            grammar = grammar_of(task)
-        return Engine(loaded, tokenizer, batch_size=batch_size, **shared, grammar=grammar)
-
-    return make
+    return lambda batch_size, constrained: LocalModel(
+        loaded, tokenizer, batch_size=batch_size, **shared, grammar=grammar_of(task) if constrained else None
+    )
 
 
 def out_of_reach(records: list[Row], limit: int, form: ToolForm | None) -> int:
-    """How many records are due an answer that is longer than may be generated: they can't pass."""
+    """How many records have a target that is longer than may be generated: they can't pass."""
     from stages.models.loading import load_tokenizer
 
     tokenizer = load_tokenizer(BASE)
-    due = [readable(record)["target"] for record in records]
+    targets = [readable(record)["target"] for record in records]
     if form:
-        due = [form.write(calls) if (calls := calls_in(target)) else target for target in due]
-    lengths = [len(tokenizer(text, add_special_tokens=False).input_ids) for text in due]
-    log.info("the longest answer that is due has %d tokens; eval.max_new_tokens is %d", max(lengths), limit)
-    found = sum(length >= limit for length in lengths)
-    if found:
-        log.warning("%d records are due answers that take more tokens than may be generated: they can't pass", found)
-    return found
+        targets = [form.write(calls) if (calls := calls_in(target)) else target for target in targets]
+    lengths = [len(tokenizer(text, add_special_tokens=False).input_ids) for text in targets]
+    log.info("the longest target has %d tokens; eval.max_new_tokens is %d", max(lengths), limit)
+    too_long = sum(length >= limit for length in lengths)
+    if too_long:
+        log.warning("%d records have targets with more tokens than may be generated: they can't pass", too_long)
+    return too_long
 
 
 def evenly(n: int, wanted: int) -> list[int]:
-    """`wanted` of `n` places (all, where there are fewer), evenly spread."""
+    """`wanted` of `n` rows (all, if there are fewer), evenly spread."""
     wanted = min(n, wanted)
-    return [place * n // wanted for place in range(wanted)]
+    return [number * n // wanted for number in range(wanted)]
 
 
 def again(first: Answers, second: Answers) -> dict[str, int]:
-    """How far the same records, answered in other batches, came out otherwise: exact match `lost` and `won`."""
+    """What changed when the same records were answered in other batches; `lost` and `won` count exact matches."""
     pairs = list(zip(first, second, strict=True))
     return {
         "records": len(pairs),
-        "texts_changed": sum(one != two for (one, _), (two, _) in pairs),
-        "outcomes_changed": sum(one.outcome != two.outcome for (_, one), (_, two) in pairs),
-        "lost": sum(one.exact_match and not two.exact_match for (_, one), (_, two) in pairs),
-        "won": sum(two.exact_match and not one.exact_match for (_, one), (_, two) in pairs),
+        "texts_changed": sum(before.text != after.text for (before, _), (after, _) in pairs),
+        "outcomes_changed": sum(before.outcome != after.outcome for (_, before), (_, after) in pairs),
+        "lost": sum(before.exact_match and not after.exact_match for (_, before), (_, after) in pairs),
+        "won": sum(after.exact_match and not before.exact_match for (_, before), (_, after) in pairs),
     }
 
 
-def beside_free(free: Answers, held: Answers) -> dict[str, Any]:
-    """The same records, decoded freely and held to the schema: what that `fixed` (now an exact match), what it only
-    `hid` (was not valid, now is, and is wrong all the same), and what it `lost` (was an exact match)."""
-    pairs = [(one, two) for (_, one), (_, two) in zip(free, held, strict=True)]
+def constrained_counts(free: Answers, constrained: Answers) -> dict[str, Any]:
+    """The same records, decoded freely and within the schema: how many that `fixed` (now an exact match), how many it
+    only `hid` (was not valid, is now valid but still wrong), and how many it `lost` (was an exact match)."""
+    pairs = [(before, after) for (_, before), (_, after) in zip(free, constrained, strict=True)]
     return {
         "records": len(pairs),
         **{
@@ -212,11 +205,13 @@ def beside_free(free: Answers, held: Answers) -> dict[str, Any]:
                 "cut_off": sum(answer.finish == "length" for answer, _ in answers),
                 "tokens": sum(answer.tokens for answer, _ in answers),
             }
-            for name, answers in (("free", free), ("constrained", held))
+            for name, answers in (("free", free), ("constrained", constrained))
         },
-        "fixed": sum(not one.exact_match and two.exact_match for one, two in pairs),
-        "hidden": sum(not one.schema_valid and two.schema_valid and not two.exact_match for one, two in pairs),
-        "lost": sum(one.exact_match and not two.exact_match for one, two in pairs),
+        "fixed": sum(not before.exact_match and after.exact_match for before, after in pairs),
+        "hidden": sum(
+            not before.schema_valid and after.schema_valid and not after.exact_match for before, after in pairs
+        ),
+        "lost": sum(before.exact_match and not after.exact_match for before, after in pairs),
     }
 
 

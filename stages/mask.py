@@ -1,4 +1,4 @@
-"""Read the domain's raw rows, mask what is private in them, and write records: `python -m stages.mask`.
+"""Read the domain's raw rows, mask private data in them, and write records: `python -m stages.mask`.
 
 `python -m stages.mask --preview FILE --field text` prints what would be masked in any JSONL, CSV or Parquet file.
 """
@@ -23,21 +23,21 @@ from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import MASKED, REPORTS, atomic, write_json
 from stages.core.measured import measured
 from stages.core.records import read_texts
-from stages.core.task import Task
 from stages.corpus.raw import Raw, gold_spans, identities, raw_rows
 from stages.corpus.recording import Recorder, Written, write_groups
 from stages.params.loader import Params, load_params
 from stages.privacy.masking import Masker
 from stages.privacy.params import Mask
+from stages.tasks.task import Task
 
 log = logging.getLogger("mask")
-CHUNK = 64  # rows masked together, and so one batch of the NER model: another number may give other bytes
+CHUNK = 64  # rows masked together, which is one batch of the NER model: a different number may give different bytes
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 def run(params: Params) -> None:
-    """Write `data/masked.parquet` and `reports/mask.json`. Nothing is written where a row is bad or private data is left."""
+    """Write `data/masked.parquet` and `reports/mask.json`; write nothing if a row is bad or private data is left."""
     with measured("mask") as numbers, atomic(MASKED) as temporary:
         task = Task(params.task)
         known, rows = identities(raw_rows(params.data, params.mask, task), params.mask)
@@ -50,9 +50,9 @@ def run(params: Params) -> None:
                 written.add(counts)
                 yield from rows_of_chunk
 
-        kept = write_groups(temporary, records())
+        count = write_groups(temporary, records())
         written.check(params.data.path)
-        if not kept:
+        if not count:
             raise HallmarkError(
                 "every row was dropped", file=params.data.path, field="mask.actions", remedy="drop fewer kinds"
             )
@@ -65,7 +65,7 @@ def run(params: Params) -> None:
 
 
 def preview(params: Params, file: Path, field: str) -> None:
-    """Print one JSON line a row of `file`: `id`, `masked` and `spans` of the text in `field`."""
+    """Print one JSON line per row of `file`: `id`, and `masked` and `spans` of the text in `field`."""
     known = {column: kind for column, kind in params.mask.identity_columns.items() if column != field}
 
     def texts() -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
@@ -83,42 +83,42 @@ def preview(params: Params, file: Path, field: str) -> None:
         for lines in spread(params.mask, start_masker, (params.mask,), preview_chunk, chunks(texts()), None):
             sys.stdout.write(lines)
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has seen enough
+    except BrokenPipeError:  # the reader (`| head`, say) has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-# --- what the worker processes do; each holds one masker
+# --- code of the worker processes; each has its own masker
 
 WORKER: dict[str, Any] = {}
 
 
 def start_masker(mask: Mask) -> None:
-    """Load the models once for each worker process."""
+    """Load the models, once per worker process."""
     WORKER["masker"] = Masker(mask)
     WORKER["masker"].load()
 
 
 def start_recorder(params: Params, gold: Any) -> None:
-    """Load models and schema once for each worker process."""
+    """Load models and schema, once per worker process."""
     WORKER["recorder"] = Recorder(params.data, params.task, params.mask, gold)
     WORKER["recorder"].masker.load()
 
 
 def preview_chunk(chunk: list[tuple[str, str, list[tuple[str, str]]]]) -> str:
-    """The preview's lines for a chunk of (id, text, known values)."""
+    """The preview's output lines for a chunk of (id, text, known values)."""
     from stages.privacy.known import KnownValues
     from stages.privacy.masking import Record
 
     masked = WORKER["masker"].records([Record([text], known=KnownValues(values)) for _, text, values in chunk])
     lines = []
-    for (name, _, _), (one,) in zip(chunk, masked, strict=True):
-        spans = [vars(span) for span in one.spans]
-        lines.append(json.dumps({"id": name, "masked": one.text, "spans": spans}, ensure_ascii=False) + "\n")
+    for (name, _, _), (text,) in zip(chunk, masked, strict=True):
+        spans = [vars(span) for span in text.spans]
+        lines.append(json.dumps({"id": name, "masked": text.text, "spans": spans}, ensure_ascii=False) + "\n")
     return "".join(lines)
 
 
 def record_chunk(chunk: list[tuple[Raw, Any]]) -> tuple[list[tuple[Any, ...]], Written]:
-    """The records of a chunk of rows, and what is to be counted."""
+    """The records of a chunk of rows, and its counts."""
     return WORKER["recorder"].records(chunk)
 
 
@@ -137,24 +137,24 @@ def spread(
     items: Iterator[list[T]],
     total: int | None,
 ) -> Iterator[R]:
-    """`work` of every chunk, in order, on `mask.workers` processes; a single chunk stays in this one."""
+    """`work` applied to every chunk, in order, on `mask.workers` processes; a single chunk runs in this process."""
     first = list(islice(items, 2))
     if len(first) < 2 or mask.workers == 1:
         start(*args)
         yield from (work(chunk) for chunk in (*first, *items))
         return
-    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the processes are the parallelism
-    done, told = 0, time.monotonic()
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # parallel by process, not by thread
+    done, last_log = 0, time.monotonic()
     with ProcessPoolExecutor(mask.workers, get_context("spawn"), start, args) as pool:
         waiting: deque[Future[R]] = deque()
         try:
             for chunk in (*first, *items):
                 waiting.append(pool.submit(work, chunk))
-                if len(waiting) > 4 * mask.workers:  # no more in memory than keeps everyone busy
+                if len(waiting) > 4 * mask.workers:  # keep only enough in memory to keep every worker busy
                     yield waiting.popleft().result()
                     done += CHUNK
-                if time.monotonic() - told > 10 and total:
-                    told = time.monotonic()
+                if time.monotonic() - last_log > 10 and total:
+                    last_log = time.monotonic()
                     log.info("%d of %d rows", done, total)
             while waiting:
                 yield waiting.popleft().result()

@@ -222,8 +222,8 @@ function remember() {
 }
 
 function recall() {
-  const [place, query] = location.hash.split("?");
-  if (place !== "#records" || !query) return;
+  const [section, query] = location.hash.split("?");
+  if (section !== "#records" || !query) return;
   for (const [name, value] of new URLSearchParams(query)) if (form.elements[name]) form.elements[name].value = value;
   document.getElementById("records").scrollIntoView();
 }

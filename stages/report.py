@@ -1,8 +1,8 @@
 """Render reports/comparison.html, the page on which the release is decided: `python -m stages.report`.
 
-The page shows the gate's verdict and the serving curves, so it is made after `gate`, not by `compare`; what `compare`
-found keeps the same bytes from run to run, this page can't. It holds no text but what is escaped or set as text by
-the script, loads nothing, and its content security policy lets no other script or style run.
+The page shows the gate's verdict and the serving curves, so it is made after `gate`, not by `compare`; comparison.json has
+the same bytes from run to run, this page can't. Every text in it is escaped, or set as text by the script; it loads nothing,
+and its content security policy lets no other script or style run.
 """
 
 from __future__ import annotations
@@ -18,17 +18,15 @@ from typing import Any
 
 from stages.core.errors import HallmarkError
 from stages.core.files import REPORTS, write_text
-from stages.core.machine import when_and_where
-from stages.core.outcomes import OUTCOMES
-from stages.core.reports import Prediction, Report, check_paired, read_as, read_predictions
+from stages.core.outcomes import OUTCOMES, in_words
+from stages.core.reports import Report
+from stages.evaluation.comparison import Transition
 from stages.params.loader import Params, run_with_params
+from stages.release.results import Results, read_results
+from stages.release.verdict import VERDICTS
+from stages.tasks.predictions import Prediction, check_paired, read_predictions
+from stages.tasks.values import FieldResult
 
-VERDICTS = {
-    "pass": "Pass",
-    "fail": "Fail",
-    "too_little_data": "Too little data",
-    "not_applicable": "Does not apply",
-}
 PAGE = REPORTS / "comparison.html"
 FOLDER = Path(__file__).parent
 # Characters that can't be seen or that reorder others (the joiners of emoji and of Persian are left alone).
@@ -39,19 +37,19 @@ LABEL = 80  # longest name of a customer or tag that is shown whole
 
 
 def run(params: Params) -> None:
-    """Read what the stages before found; write the page."""
+    """Read what the stages before reported; write the page."""
     base, tuned = read_predictions("base"), read_predictions("tuned")
     check_paired("base", base, "tuned", tuned)
-    comparison, gate, benchmark = Report("comparison", "compare"), Report("gate"), Report("benchmark")
+    results = read_results()
+    if results.comparison.records != len(tuned):
+        report = Report("comparison", "compare")
+        raise HallmarkError("not about these predictions", file=report.path, remedy=report.remedy)
     dpo = Report("dpo")
-    if comparison.at("records") != len(tuned):
-        raise HallmarkError("not about these predictions", file=comparison.path, remedy=comparison.remedy)
     page = render(
         title=params.base.name,
         group=params.data.group,
-        comparison=comparison,
-        gate=gate,
-        benchmark=benchmark,
+        results=results,
+        benchmark=Report("benchmark"),
         curve=read_curve(REPORTS / "sft_curve.csv"),
         dpo=dpo.at("words") if dpo.at("enabled") else None,
         records=island(base, tuned, params.report.field_chars),
@@ -78,65 +76,66 @@ def read_curve(path: Path) -> dict[str, list[tuple[float, float]]]:
 def island(base: list[Prediction], tuned: list[Prediction], limit: int) -> list[dict[str, Any]]:
     """Every record as the page's script reads it, worst first; no text longer than `limit` characters is put in."""
     rows = []
-    for number, (one, two) in enumerate(zip(base, tuned, strict=True)):
-        failing = sum(field["result"] != "match" for field in two["fields"])
+    for number, (before, after) in enumerate(zip(base, tuned, strict=True)):
+        failing = sum(field.result != "match" for field in after.fields)
         rank = (
-            two["outcome"] == "pass",
-            one["outcome"] != "pass",  # what the base could and the tuned model can't comes before the rest
-            OUTCOMES.index(two["outcome"]),
+            after.outcome == "pass",
+            before.outcome != "pass",  # what the base could do and the tuned model can't comes first
+            OUTCOMES.index(after.outcome),
             -failing,
             number,
         )
         row = {
             "number": number + 1,
-            "id": clip(two["id"], LABEL),
-            "group": clip(two["group"], LABEL),
-            "tags": [clip(tag, LABEL) for tag in two["tags"] or ()],
-            "input": cut(two["input"], limit),
-            "context": cut(two["context"], limit) if two["context"] else None,
-            "target": cut(two["target"], limit),
+            "id": clip(after.id, LABEL),
+            "group": clip(after.group, LABEL),
+            "tags": [clip(tag, LABEL) for tag in after.tags or ()],
+            "input": cut(after.input, limit),
+            "context": cut(after.context, limit) if after.context else None,
+            "target": cut(after.target, limit),
             "models": [
                 {
-                    "text": cut(read_as(row) or row["prediction"], limit),
-                    "outcome": row["outcome"],
-                    "reason": clip(row["reason"] or "", 300),
-                    "cut_off": row["finish"] == "length",
+                    "text": cut(row.answer or row.prediction, limit),
+                    "outcome": row.outcome,
+                    "reason": clip(row.reason or "", 300),
+                    "cut_off": row.finish == "length",
                 }
-                for row in (one, two)
+                for row in (before, after)
             ],
-            "fields": merge_fields(one["fields"], two["fields"], limit),
+            "fields": merge_fields(before.fields, after.fields, limit),
         }
         rows.append((rank, row))
     return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
 
 
-def merge_fields(base: list[dict[str, Any]], tuned: list[dict[str, Any]], limit: int) -> list[list[Any]]:
-    """One row a field: path, target, and value and result of the base and of the tuned model (None: not judged)."""
-    rows: dict[str, list[list[dict[str, Any]]]] = {}
-    for model, fields in enumerate((base, tuned)):
-        for field in fields:
-            rows.setdefault(field["path"], [[], []])[model].append(field)
+def merge_fields(base: list[FieldResult], tuned: list[FieldResult], limit: int) -> list[list[Any]]:
+    """One row per field: path, target, and value and result of the base and of the tuned model (None: not judged)."""
+    rows: dict[str, tuple[list[FieldResult], list[FieldResult]]] = {}
+    for model, results in enumerate((base, tuned)):
+        for result in results:
+            rows.setdefault(result.path, ([], []))[model].append(result)
     merged = []
-    for path, (ours, theirs) in rows.items():
-        for one, two in zip_longest(ours, theirs):
-            target = value((one or two)["target"], limit)
-            cells = [[value(cell["prediction"], limit), cell["result"]] if cell else None for cell in (one, two)]
+    for path, both in rows.items():
+        for pair in zip_longest(*both):
+            fields = [field for field in pair if field is not None]
+            cells = [[value(field.prediction, limit), field.result] if field else None for field in pair]
+            target = value(fields[0].target, limit)
             merged.append([clip(path, LABEL), target, *cells])
     return merged
 
 
-def value(of: Any, limit: int) -> str:
+def value(content: Any, limit: int) -> str:
     """A field's value as text: JSON, so that the text `null` and null differ."""
-    return clip(json.dumps(of, ensure_ascii=False), limit)
+    return clip(json.dumps(content, ensure_ascii=False), limit)
 
 
 def cut(text: str, limit: int) -> str | list[Any]:
-    """The text, or `[its start, its length]` where it is longer than `limit`."""
+    """The text, or `[its start, its length]` if it is longer than `limit`."""
     return text if len(text) <= limit else [text[:limit], len(text)]
 
 
 def clip(text: str, limit: int) -> str:
-    """The text, its end replaced by an ellipsis where it is longer than `limit`."""
+    """The text, its end replaced by an ellipsis if it is longer than `limit`."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -157,15 +156,15 @@ def line_chart(series: dict[str, list[tuple[float, float]]], *, zero: bool) -> d
     x_ticks = ticks(min(x for x, _ in points), max(x for x, _ in points))
     y_ticks = ticks(0.0 if zero else min(y for _, y in points), max(y for _, y in points))
 
-    def place(at: float, axis: list[float]) -> float:
-        return round(100 * (at - axis[0]) / (axis[-1] - axis[0]), 2)
+    def scaled(number: float, axis: list[float]) -> float:
+        return round(100 * (number - axis[0]) / (axis[-1] - axis[0]), 2)
 
     return {
-        "x": [(place(tick, x_ticks), f"{tick:g}") for tick in x_ticks],
-        "y": [(round(100 - place(tick, y_ticks), 2), f"{tick:g}") for tick in y_ticks],
+        "x": [(scaled(tick, x_ticks), f"{tick:g}") for tick in x_ticks],
+        "y": [(round(100 - scaled(tick, y_ticks), 2), f"{tick:g}") for tick in y_ticks],
         "legend": list(dict.fromkeys(name.split()[0] for name in series)),
         "lines": {
-            name: [(place(x, x_ticks), round(100 - place(y, y_ticks), 2)) for x, y in sorted(line)]
+            name: [(scaled(x, x_ticks), round(100 - scaled(y, y_ticks), 2)) for x, y in sorted(line)]
             for name, line in series.items()
         },
     }
@@ -184,8 +183,8 @@ def ticks(low: float, high: float) -> list[float]:
     return [round(step * n, 12) for n in range(first, last + 1)]
 
 
-def serving(benchmark: Report) -> dict[str, Any]:
-    """Levels by model, and latency over load where a kind of load has more than one level."""
+def latency_charts(benchmark: Report) -> dict[str, Any]:
+    """Latency over load, for each kind of load that has more than one level."""
     charts = {}
     for kind in ("concurrency", "rate"):
         lines = {
@@ -200,42 +199,23 @@ def serving(benchmark: Report) -> dict[str, Any]:
         lines = {name: line for name, line in lines.items() if len(line) > 1}
         if lines:
             charts[kind] = line_chart(lines, zero=True)
-    return {
-        "charts": charts,
-        "models": benchmark.at("models"),
-        "server": benchmark.at("server"),
-        "taken": when_and_where(benchmark.content),
-    }
+    return charts
 
 
-def constrained(comparison: Report) -> list[dict[str, Any]]:
-    """What holding the models to the schema fixes, hides and costs, a row a model, with the seconds it took, and where."""
-    rows = []
-    for row in comparison.at("constrained"):
-        of = timing(row["name"])
-        rows.append(row | of.at("constrained") | {"taken": when_and_where(of.content)})
-    return rows
-
-
-def timing(model: str) -> Report:
-    """What `eval` measured of a model's run."""
-    return Report(f"measured/eval_{model}", f"eval@{model}")
-
-
-def matrix(transitions: list[dict[str, Any]], records: int) -> dict[str, Any]:
+def matrix(transitions: list[Transition], records: int) -> dict[str, Any]:
     """The outcomes of the base (rows) by those of the tuned model (columns), passes first, with totals and shades."""
-    counts = {(row["other"], row["tuned"]): row["records"] for row in transitions}
-    before, after = ([name for name in OUTCOMES[::-1] if any(key[at] == name for key in counts)] for at in (0, 1))
+    counts = {(move.other, move.tuned): move.records for move in transitions}
+    before, after = ([name for name in OUTCOMES[::-1] if name in side] for side in zip(*counts, strict=True))
     rows = []
-    for one in before:
-        cells = []
-        for two in after:
-            n = counts.get((one, two), 0)
-            kind = "" if (one == "pass") == (two == "pass") else "lost" if one == "pass" else "won"
+    for was in before:
+        cells: list[dict[str, Any]] = []
+        for became in after:
+            n = counts.get((was, became), 0)
+            kind = "" if (was == "pass") == (became == "pass") else "lost" if was == "pass" else "won"
             heat = 1 + sum(n > share * records for share in (0.02, 0.1, 0.3))
-            cells.append({"name": two, "records": n, "heat": heat, "kind": kind})
-        rows.append({"name": one, "cells": cells, "total": sum(cell["records"] for cell in cells)})
-    totals = [sum(counts.get((one, two), 0) for one in before) for two in after]
+            cells.append({"name": became, "records": n, "heat": heat, "kind": kind})
+        rows.append({"name": was, "cells": cells, "total": sum(cell["records"] for cell in cells)})
+    totals = [sum(counts.get((was, became), 0) for was in before) for became in after]
     return {"columns": after, "rows": rows, "totals": totals}
 
 
@@ -243,8 +223,7 @@ def render(
     *,
     title: str,
     group: str,
-    comparison: Report,
-    gate: Report,
+    results: Results,
     benchmark: Report,
     curve: dict[str, list[tuple[float, float]]],
     dpo: str | None,
@@ -256,26 +235,32 @@ def render(
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    environment.filters["visible"] = visible
+    environment.filters |= {"visible": visible, "in_words": in_words}
     style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
-    result = comparison.at("against", "base")
+    comparison = results.comparison
+    base = comparison.against.base
     slices = [
-        (label, [row for row in result["slices"] if row["by"] == by])
+        (label, [row for row in base.slices if row.by == by])
         for by, label in (("group", group), ("tag", "tag"), ("length", "input length"))
     ]
     return environment.get_template("report.html.jinja").render(
         title=title,
         group=group,
-        comparison=comparison.content,
-        result=result,
-        constrained=constrained(comparison),
-        linear=comparison.at("against", "classical"),
-        gate=gate.content,
+        results=results,
+        comparison=comparison,
+        base=base,
+        linear=comparison.against.classical,
+        gate=results.verdict,
         verdicts=VERDICTS,
-        matrix=matrix(result["transitions"], comparison.at("records")),
+        matrix=matrix(base.transitions, comparison.records),
         slices=[(label, rows) for label, rows in slices if rows],
-        percent=f"{100 * comparison.at('confidence'):g}%",
-        serving=serving(benchmark),
+        percent=f"{100 * comparison.confidence:g}%",
+        serving={
+            "charts": latency_charts(benchmark),
+            "models": benchmark.at("models"),
+            "server": benchmark.at("server"),
+            "taken": results.served_measured,
+        },
         curve=line_chart(curve, zero=True) if any(curve.values()) else None,
         dpo=dpo,
         outcomes=OUTCOMES,

@@ -1,4 +1,4 @@
-"""Tune a LoRA adapter on the training records, by default over the base in 4-bit (QLoRA): `python -m stages.sft`."""
+"""Tune a LoRA adapter on the training records, by default over a 4-bit base (QLoRA): `python -m stages.sft`."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ log = logging.getLogger("sft")
 
 
 def load_dataset(path: Path, tokenizer: PreTrainedTokenizerBase, params: Params) -> tuple[datasets.Dataset, int]:
-    """The records of a split as TRL trains on them (`input_ids`, `labels`), and how many were too long and dropped.
+    """The records of a split in the form TRL trains on (`input_ids`, `labels`), and how many were dropped as too long.
 
-    A record is never cut: one over `sft.max_length` tokens is an error or is left out, as `sft.too_long` says. Only the
-    completion's tokens have labels, the one that ends the turn among them.
+    A record is never truncated: one over `sft.max_length` tokens is an error or is dropped, depending on
+    `sft.too_long`. Only the completion's tokens have labels, including the token that ends the turn.
     """
     import datasets
 
@@ -85,7 +85,7 @@ def training_arguments(params: Params, folder: str) -> Any:
     if is_worker() and params.sft.parallel.strategy == "fsdp" and params.compute.device == "cpu":
         from accelerate.utils import DistributedType
 
-        # accelerate 1.15 takes FSDP on a CPU for DDP without a word; torch shards there as well.
+        # accelerate 1.15 silently treats FSDP on a CPU as DDP, although torch can shard there too.
         arguments.distributed_state.distributed_type = DistributedType.MULTI_GPU
     return arguments
 
@@ -97,10 +97,10 @@ def lora_config(model: Any, lora: Lora) -> Any:
     modules: Any = lora.target_modules if isinstance(lora.target_modules, str) else sorted(lora.target_modules)
     linear = {name.rpartition(".")[2] for name, module in model.named_modules() if hasattr(module, "in_features")}
     linear -= {"lm_head"}
-    if isinstance(modules, list) and (lost := [name for name in modules if name not in linear]):
-        # PEFT adapts those that are there and says nothing of the others.
+    if isinstance(modules, list) and (missing := [name for name in modules if name not in linear]):
+        # PEFT adapts the modules that exist and silently ignores the others.
         raise HallmarkError(
-            f"the base model has no matrices {', '.join(lost)}",
+            f"the base model has no matrices {', '.join(missing)}",
             param="sft.lora.target_modules",
             remedy=f"name some of {', '.join(sorted(linear))}, or all-linear",
         )
@@ -111,10 +111,10 @@ def lora_config(model: Any, lora: Lora) -> Any:
             raise HallmarkError(
                 f"{lora.layers} layers, but the base model has {layers}",
                 param="sft.lora.layers",
-                remedy=f"give {layers} at most, or null for all",
+                remedy=f"set it to at most {layers}, or to null for all",
             )
         chosen = list(range(layers - lora.layers, layers))
-        if modules == "all-linear":  # PEFT takes a choice of layers only with a list of names
+        if modules == "all-linear":  # PEFT accepts a choice of layers only with a list of names
             modules = sorted(linear)
     return LoraConfig(
         r=lora.r,
@@ -138,9 +138,9 @@ def run(params: Params) -> None:
     writes, sharded = rank() == 0, is_worker() and sft.parallel.strategy == "fsdp"
     if base["context"] and sft.max_length > base["context"]:
         raise HallmarkError(
-            f"{sft.max_length} tokens, but the base model reads {base['context']} at most",
+            f"{sft.max_length} tokens, but the base model reads at most {base['context']}",
             param="sft.max_length",
-            remedy=f"give {base['context']} at most",
+            remedy=f"set it to at most {base['context']}",
         )
     tokenizer = load_tokenizer(BASE)
     train, dropped = load_dataset(TRAIN, tokenizer, params)
@@ -160,14 +160,14 @@ def run(params: Params) -> None:
             callbacks=[losses],
         )
         for tensor in adapter_parameters(trainer.model).values():
-            # TRL 1.16 makes the adapters of a 4-bit base bf16, in which AdamW's small steps are rounded away.
+            # TRL 1.16 casts the adapters of a 4-bit base to bf16, which would round away AdamW's small steps.
             tensor.data = tensor.data.float()
         start = adapter_hash(trainer.model)
         total = sum(map(len, trainer.train_dataset["input_ids"]))
         if is_worker():
             prepare_worker(trainer, params)
         if writes:
-            log.info("%d records, %d tokens a pass, %d steps", len(train), total, step_count(trainer))
+            log.info("%d records, %d tokens per epoch, %d steps", len(train), total, step_count(trainer))
         with deterministic("sft.attention", "set sft.attention to eager, which is deterministic everywhere"):
             metrics = run_trainer(trainer, losses)
         whole = whole_adapter(trainer.model) if sharded else None
@@ -205,7 +205,7 @@ def run(params: Params) -> None:
 
 
 def own_device(params: Params) -> str:
-    """The device of this process: of several GPUs, each process has one."""
+    """The device of this process; with several GPUs, each process has its own."""
     import torch
 
     if params.compute.device == "cpu" or not is_worker():
@@ -214,27 +214,27 @@ def own_device(params: Params) -> str:
         raise HallmarkError(
             f"{params.sft.parallel.processes} processes, but torch sees {torch.cuda.device_count()} CUDA devices",
             param="sft.parallel.processes",
-            remedy="give as many processes as there are GPUs, or fewer",
+            remedy="set it to the number of GPUs, or fewer",
         )
     torch.cuda.set_device(rank())
     return f"cuda:{rank()}"
 
 
 def prepare_worker(trainer: Any, params: Params) -> None:
-    """What one of several processes needs besides: random numbers of its own, and sums that FSDP does not round."""
+    """Extra set-up of a process that is one of several: its own random numbers, and sums that FSDP does not round."""
     import torch
 
-    torch.manual_seed(params.seed + rank())  # of dropout; the adapter's first values and the batches are drawn already
+    torch.manual_seed(params.seed + rank())  # for dropout; initial adapter values and batches are drawn already
     if params.sft.parallel.strategy == "fsdp" and params.sft.dtype == "bfloat16":
         from torch.distributed.fsdp import MixedPrecisionPolicy
 
-        # accelerate's own would also add up gradients, and give out the losses, in bf16.
+        # accelerate's own policy would also sum gradients and return losses in bf16.
         policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
         trainer.accelerator.state.fsdp_plugin.mixed_precision_policy = policy
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: no options of its own. Several processes are started here, where params want them."""
+    """Command line without options of its own. Starts several processes if params ask for them."""
     params = load_params(arguments.params)
     if is_worker():
         with worker():

@@ -1,7 +1,7 @@
 """Split the records by whole groups into train, validation and a frozen holdout: `python -m stages.split`.
 
-The holdout is exactly what `data/holdout.lock.json` names; where that file is not there, it is drawn and the file is
-written. `python -m stages.split --refreeze` draws it anew, after which scores no longer compare with earlier ones.
+The holdout is exactly the records named in `data/holdout.lock.json`; if that file doesn't exist, the holdout is drawn
+and the file written. `python -m stages.split --refreeze` draws a new one; its scores don't compare with earlier ones.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from stages.core.files import (
 )
 from stages.core.measured import measured
 from stages.core.records import parquet, scan_records
-from stages.core.task import Task
-from stages.corpus.grouping import assign, digest, place
+from stages.corpus.grouping import assign, digest, draw_hash
 from stages.corpus.leaks import count_leaks, drop_leaks
 from stages.corpus.near import distinct, near_pairs, normalise, text_of
 from stages.params.loader import Params, load_params
+from stages.tasks.task import Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILES = {"train": TRAIN, "validation": VALIDATION, "holdout": HOLDOUT}
-REFREEZE = "`python -m stages.split --refreeze` draws a new holdout (scores before and after it do not compare)"
+REFREEZE = "draw a new holdout with `python -m stages.split --refreeze` (scores before and after don't compare)"
 
 
 def run(params: Params, refreeze: bool = False) -> None:
-    """Read the deduplicated records, and the lock where there is one; write the parts, the lock and the report."""
+    """Read the deduplicated records and the lock if it exists; write the parts, the lock and the report."""
     import polars as pl
 
     with measured("split") as measure:
@@ -91,18 +91,18 @@ def run(params: Params, refreeze: bool = False) -> None:
             },
             "balance": balance(rows, Task(params.task)),
         }
-        parts = {path: parquet(whole(rows.filter(side=side), restored)) for side, path in FILES.items()}
-        # The lock last: a run that is stopped before that has frozen nothing.
+        parts = {path: parquet(full_records(rows.filter(side=side), restored)) for side, path in FILES.items()}
+        # The lock comes last: a run stopped before that has frozen nothing.
         write_all({**parts, REPORTS / "split.json": json_bytes(report), **written})
         measure["rows"] = len(rows)
     log.info("rows: %s; dropped as leaks: %s", report["rows"], dropped)
 
 
 def read(frozen: set[str]) -> tuple[pl.DataFrame, set[str]]:
-    """The records by id, and which of the frozen ones were brought back from before deduplication.
+    """The records by id, and which frozen records were restored from the state before deduplication.
 
-    New data can hold a duplicate of a frozen record that deduplication keeps in its place. The holdout has the first
-    claim, so the record comes back here from `data/masked.parquet`, and its new duplicate goes as a leak.
+    New data may contain a duplicate of a frozen record that deduplication keeps instead of it. The holdout takes
+    precedence, so the record is restored here from `data/masked.parquet`, and its new duplicate is dropped as a leak.
     """
     import polars as pl
 
@@ -112,26 +112,26 @@ def read(frozen: set[str]) -> tuple[pl.DataFrame, set[str]]:
         "target": pl.col("completion").list.last().struct.field("content"),
     }
     rows = scan_records(DEDUPED).select("id", "group", "cluster", **columns).collect()
-    gone = frozen - set(rows["id"].to_list())
-    if gone:
-        again = scan_records(MASKED).filter(pl.col("id").is_in(list(gone)))
-        rows = pl.concat([rows, again.select("id", "group", cluster="id", **columns).collect()])
-    return rows.sort("id"), gone & set(rows["id"].to_list())
+    missing = frozen - set(rows["id"].to_list())
+    if missing:
+        restored = scan_records(MASKED).filter(pl.col("id").is_in(list(missing)))
+        rows = pl.concat([rows, restored.select("id", "group", cluster="id", **columns).collect()])
+    return rows.sort("id"), missing & set(rows["id"].to_list())
 
 
-def whole(part: pl.DataFrame, restored: set[str]) -> pl.DataFrame:
-    """The whole records of the ids in `part`, by id."""
+def full_records(part: pl.DataFrame, restored: set[str]) -> pl.DataFrame:
+    """The records with the ids in `part`, all columns, sorted by id."""
     import polars as pl
 
     records = [scan_records(DEDUPED)]
     if restored:
-        again = scan_records(MASKED).filter(pl.col("id").is_in(list(restored))).with_columns(cluster="id")
-        records.append(again.select(records[0].collect_schema().names()))
+        extra = scan_records(MASKED).filter(pl.col("id").is_in(list(restored))).with_columns(cluster="id")
+        records.append(extra.select(records[0].collect_schema().names()))
     return pl.concat(records).join(part.lazy().select("id"), on="id", how="semi").sort("id").collect()
 
 
 def read_lock() -> dict[str, Any]:
-    """The lock: `records` (id: hash of group, texts and target) and `validation` (the cut of its draw)."""
+    """The lock: `records` (id: hash of group, texts and target) and `validation` (the cutoff of its draw)."""
     try:
         lock = json.loads(HOLDOUT_LOCK.read_text(encoding="utf-8"))
         if lock["version"] != 1 or not lock["records"] or lock["validation"].keys() < {"salt", "share", "below"}:
@@ -144,52 +144,52 @@ def read_lock() -> dict[str, Any]:
 
 
 def check_frozen(frozen: dict[str, str], rows: pl.DataFrame) -> None:
-    """Stop where a frozen record is gone or isn't what it was."""
+    """Stop if a frozen record is missing or has changed."""
     import polars as pl
 
     now = hashes_of(rows.filter(pl.col("id").is_in(list(frozen))))
-    gone = sorted(frozen.keys() - now.keys())
+    missing = sorted(frozen.keys() - now.keys())
     changed = sorted(name for name in now if now[name] != frozen[name])
-    if gone or changed:
+    if missing or changed:
         raise HallmarkError(
-            f"of {len(frozen)} frozen holdout records {len(changed)} have changed and {len(gone)} are gone "
-            f"(such as {', '.join([*gone, *changed][:5])})",
+            f"of {len(frozen)} frozen holdout records, {len(changed)} have changed and {len(missing)} are missing "
+            f"(such as {', '.join([*missing, *changed][:5])})",
             file=HOLDOUT_LOCK,
-            remedy=f"restore them in data.path, or the parameters of data and mask that made them; or {REFREEZE}",
+            remedy=f"restore them in data.path, or the data and mask parameters that made them; or {REFREEZE}",
         )
 
 
 def hashes_of(rows: pl.DataFrame) -> dict[str, str]:
-    """A hash of each record's group, texts and target, by id. The system prompt is not part of it: it may change."""
+    """A hash of each record's group, texts and target, by id. The system prompt is left out: it may change."""
     return {name: digest(group, content) for name, group, content in rows.select("id", "group", "content").iter_rows()}
 
 
 def check_not_empty(sides: Array) -> None:
-    """Stop where a side has no row."""
+    """Stop if a side has no rows."""
     for side in FILES:
         if not (sides == side).any():
             raise HallmarkError(
                 f"no record is left for {side}",
                 file=DEDUPED,
-                remedy="give records of more groups, change split.salt, or raise dedupe.threshold; "
-                f"where new data is too like the frozen holdout, {REFREEZE}",
+                remedy="add records of more groups, change split.salt, or raise dedupe.threshold; "
+                f"if new data is too similar to the frozen holdout, {REFREEZE}",
             )
 
 
 def random_sides(names: pl.Series, share: float, salt: str) -> Array:
-    """The sides of a split that draws rows, not groups, by a hash of their ids."""
+    """The sides of a split that draws rows instead of groups, by a hash of their ids."""
     import numpy as np
 
-    order = np.argsort([place(salt, "row", name) for name in names.to_list()])
+    order = np.argsort([draw_hash(salt, "row", name) for name in names.to_list()])
     sides = np.full(len(names), "train", dtype="<U7")
     sides[order[: round(share * len(names))]] = "holdout"
     return sides
 
 
 def balance(rows: pl.DataFrame, task: Task) -> dict[str, Any]:
-    """Shares of the values of each enum and boolean of the target, and of answers and refusals (`(kind)`), on each side.
+    """Share of each value of the target's enums and booleans, and of answers and refusals (`(kind)`), on each side.
 
-    `difference` has, for each field, the largest difference of a share between train and holdout.
+    `difference` has, for each field, the largest difference in share between train and holdout.
     """
     fields = list(enums(task.schema or {}))
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
@@ -210,27 +210,27 @@ def balance(rows: pl.DataFrame, task: Task) -> dict[str, Any]:
 
 
 def value_at(answer: Any, path: tuple[str, ...]) -> str:
-    """The value at a path of keys, as a text."""
+    """The value at a path of keys, as text."""
     for key in path:
         answer = answer.get(key) if isinstance(answer, dict) else None
     return answer if isinstance(answer, str) else json.dumps(answer)
 
 
 def enums(schema: dict[str, Any], path: tuple[str, ...] = ()) -> Iterable[tuple[str, ...]]:
-    """Paths of the enums and booleans of a schema: the schema has their values, so they tell nothing private."""
+    """Paths of a schema's enums and booleans: their values are in the schema, so showing them reveals nothing private."""
     if "enum" in schema or schema.get("type") in ("boolean", ["boolean", "null"]):
         yield path
-    for key, below in schema.get("properties", {}).items():
-        if isinstance(below, dict):
-            yield from enums(below, (*path, key))
+    for key, subschema in schema.get("properties", {}).items():
+        if isinstance(subschema, dict):
+            yield from enums(subschema, (*path, key))
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: `--refreeze` draws the holdout anew."""
+    """Command line: `--refreeze` draws a new holdout."""
     run(load_params(arguments.params), arguments.refreeze)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m stages.split", description=__doc__)
-    parser.add_argument("--refreeze", action="store_true", help="draw the holdout anew and write its lock")
+    parser.add_argument("--refreeze", action="store_true", help="draw a new holdout and write its lock")
     run_stage("split", __doc__, main, parser)

@@ -10,6 +10,8 @@ from typing import Any
 
 from stages.core.files import write_json, write_text
 from stages.corpus.grouping import digest
+from stages.tasks.predictions import Prediction
+from stages.tasks.values import FieldResult
 from tests.rows import record, write_masked
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,7 +26,7 @@ MACHINE = {
 }
 BENCHMARKED = {"server": "transformers", "measured": {"date": "2026-11-26", "machine": MACHINE}}  # and the models
 TARGET = {"intent": "refund", "order": "ORD-1042", "amount": 49.9, "date": None, "issues": ["late"]}
-# What the model says in each outcome. The outcome is given, not found: scoring has tests of its own.
+# The answer in each outcome. The outcome is given: scoring has tests of its own.
 REFUSAL = {"intent": "refuse"}
 SAID: dict[str, Any] = {
     "pass": TARGET,
@@ -65,6 +67,11 @@ def prediction(number: int, group: str, outcome: str, **changes: Any) -> dict[st
         "reason": "" if outcome == "pass" else f"the reason for {outcome}",
         "fields": fields,
     } | changes
+
+
+def typed(row: dict[str, Any]) -> Prediction:
+    """The same line as `read_predictions` gives it."""
+    return Prediction(**row | {"fields": [FieldResult(**value) for value in row["fields"]]})
 
 
 def outcomes(seed: int, n: int, **shares: float) -> list[str]:

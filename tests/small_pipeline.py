@@ -62,8 +62,27 @@ elif stage == "gate":
     tuned = json.loads(Path("reports/eval/tuned/metrics.json").read_text())
     outcome = "pass" if tuned["exact_match"]["value"] > 0.5 else "fail"
     rule = {"name": "exact_match_gain", "words": "exact match beats the base", "value": 0.75, "low": 0.7, "high": 0.8}
-    rules = [rule | {"threshold": 0.6, "outcome": outcome, "reason": "0.75 is over 0.6"}]
-    write_json(Path("reports/gate.json"), {"verdict": outcome, "rules": rules})
+    rules = [rule | {"threshold": 0.6, "unit": "points", "outcome": outcome, "reason": "0.75 is over 0.6"}]
+    write_json(Path("reports/gate.json"), {"verdict": outcome, "words": "One rule decides.", "rules": rules})
+    base = json.loads(Path("reports/eval/base/metrics.json").read_text())
+    rate = {"value": 0.0, "low": 0.0, "high": 0.1}
+    counted = {"other": rate, "tuned": rate, "difference": rate, "possible": 2, "worst": rate, "growth": rate, "judged": 2}
+    change = {"other": 0.05, "tuned": 0.8, "difference": rate, "worst": rate, "lost": 0, "won": 1, "p": 0.5}
+    power = {"difference_asked_for": 0.05, "power": 0.8, "records_needed": None, "smallest_difference": None}
+    against = {"verdict": "better", "words": "The tuned model beats the base.", "exact_match": change, "power": power}
+    against["measures"] = [
+        {"name": name, "words": name.replace("_", " ").capitalize(), "given": False, "difference": rate}
+        | {"other": base[name], "tuned": tuned[name]}
+        for name in ("parses", "schema_validity", "exact_match")
+    ]
+    against["failures"] = [{"name": name, "worst_growth": rate} | counted for name in ("wrong_value", "omission")]
+    moves = (("pass", "wrong_value", 3), ("pass", "omission", 1))
+    against["transitions"] = [{"other": before, "tuned": after, "records": n} for before, after, n in moves]
+    linear = {"applies": False, "verdict": "not_applicable", "wins": False, "words": "", "labels": []}
+    comparison = {"records": 2, "groups": 2, "confidence": 0.95, "general": [], "constrained": []}
+    comparison |= {"against": {"base": against | {"slices": []}, "classical": linear}, "noise_floor": {"measured": False}}
+    write_json(Path("reports/comparison.json"), comparison)
+    write_json(Path("reports/benchmark.json"), {"server": "transformers", "models": {}})
 """
 
 PIPELINE = """
@@ -77,7 +96,9 @@ stages:
   eval: {cmd: python make.py eval, deps: [make.py, models/base, models/adapter, data/split],
     outs: [reports/eval: {cache: false, persist: true}]}
   gate: {cmd: python make.py gate, deps: [make.py, reports/eval],
-    metrics: [reports/gate.json: {cache: false, persist: true, meta: {measured: true}}]}
+    metrics: [reports/gate.json: {cache: false, persist: true, meta: {measured: true}},
+    reports/comparison.json: {cache: false, persist: true},
+    reports/benchmark.json: {cache: false, persist: true, meta: {measured: true}}]}
   certify: {cmd: python -m stages.certify, params: [params.yaml: ], deps: [models/adapter, reports/gate.json],
     meta: {measured: true}, outs: [models/release: {persist: true},
     reports/measured/environment.json: {cache: false, persist: true}]}

@@ -58,14 +58,14 @@ def repo(good: Path, tmp_path: Path) -> Path:
 
 
 def outputs(folder: Path) -> dict[str, str]:
-    """Hashes of all that the stages have written."""
+    """Hashes of everything the stages have written."""
     kept = {"masked.parquet", "deduped.parquet", "holdout.lock.json", "split"}
     data = {name: digest for name, digest in sha256_folder(folder / "data").items() if name.split("/")[0] in kept}
     return data | sha256_folder(folder / "reports")
 
 
 def expect(folder: Path, name: str, error: str, *options: str, **environment: str) -> None:
-    """The stage ends with exactly this error, and what was written earlier is as it was."""
+    """The stage ends with exactly this error, and earlier outputs are unchanged."""
     before = outputs(folder)
     done = stage(folder, name, *options, check=False, **environment)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{name}: error: {error}\n")
@@ -74,7 +74,7 @@ def expect(folder: Path, name: str, error: str, *options: str, **environment: st
 
 
 def content(value: bytes | str) -> Break:
-    """The raw file holds just this."""
+    """The raw file has just this content."""
     return lambda folder: void((folder / RAW).write_bytes(value.encode() if isinstance(value, str) else value))
 
 
@@ -104,7 +104,7 @@ def void(_: object) -> None:
 
 
 def two_files(folder: Path) -> None:
-    """A folder of two files that have a row in common."""
+    """A folder with two files that share a row."""
     (folder / "data/raw/more.jsonl").write_text((folder / RAW).read_text(encoding="utf-8").splitlines()[0] + "\n")
     change_params(folder, {"data.path": "data/raw"})
 
@@ -120,35 +120,35 @@ def dates(folder: Path) -> None:
 MASK: dict[str, tuple[Break, str]] = {
     "an empty file": (
         content(""),
-        f"{RAW}: holds no rows\n  remedy: put the raw records there, or mend data.path",
+        f"{RAW}: has no rows\n  remedy: put the raw records there, or fix data.path",
     ),
     "no file": (
         lambda folder: (folder / RAW).unlink(),
-        f"{RAW}: no such file\n  remedy: put the raw records there, or mend data.path",
+        f"{RAW}: no such file\n  remedy: put the raw records there, or fix data.path",
     ),
     "another format": (
         params(data__path="README.md"),
-        "README.md: a file ending in '.md' is not read\n  remedy: give JSONL, JSON, CSV, Parquet or Arrow (data.path)",
+        "README.md: files ending in '.md' can't be read\n  remedy: give JSONL, JSON, CSV, Parquet or Arrow (data.path)",
     ),
     "a missing column": (
         second(body=...),
-        f"{RAW}, row 2, field 'body': no such column\n  remedy: add the column, or mend data.input",
+        f"{RAW}, row 2, field 'body': no such column\n  remedy: add the column, or fix data.input",
     ),
     "a missing identity column": (
         second(contact_email=...),
-        f"{RAW}, row 2, field 'contact_email': no such column\n  remedy: add the column, or mend mask.identity_columns",
+        f"{RAW}, row 2, field 'contact_email': no such column\n  remedy: add the column, or fix mask.identity_columns",
     ),
     "a row that isn't JSON": (
         appended(b"T-1;a;b\n"),
-        f"{RAW}, row 4: the row is not JSON (Expecting value)\n  remedy: one JSON object a line",
+        f"{RAW}, row 4: the row is not JSON (Expecting value)\n  remedy: write one JSON object per line",
     ),
     "a row that was cut off": (
         appended(b'{"id": "T-1", "body": "hel'),
-        f"{RAW}, row 4: the row is not JSON (Unterminated string starting at)\n  remedy: one JSON object a line",
+        f"{RAW}, row 4: the row is not JSON (Unterminated string starting at)\n  remedy: write one JSON object per line",
     ),
     "a row nested without end": (
         appended(b'{"id": ' + b"[" * 100_000 + b"\n"),
-        f"{RAW}, row 4: the row is not JSON (nested too deep)\n  remedy: one JSON object a line",
+        f"{RAW}, row 4: the row is not JSON (nested too deep)\n  remedy: write one JSON object per line",
     ),
     "a value nested too deep": (
         second(contact_name=json.loads("[" * 600 + "]" * 600)),
@@ -160,12 +160,11 @@ MASK: dict[str, tuple[Break, str]] = {
     ),
     "a duplicate id": (
         second(id="T-00001"),
-        f"{RAW}, row 2, field 'id': the id stands in row 1 too\n  remedy: give every row its own id",
+        f"{RAW}, row 2, field 'id': row 1 has the same id\n  remedy: give every row its own id",
     ),
     "a duplicate id in another file": (
         two_files,
-        f"{RAW}, row 1, field 'id': the id stands in row 1 of data/raw/more.jsonl too\n"
-        "  remedy: give every row its own id",
+        f"{RAW}, row 1, field 'id': row 1 of data/raw/more.jsonl has the same id\n  remedy: give every row its own id",
     ),
     "a null id": (
         second(id=None),
@@ -186,12 +185,12 @@ MASK: dict[str, tuple[Break, str]] = {
     "a target outside an enum of the schema": (
         second(target=TARGET | {"intent": "praise"}),
         f"{RAW}, row 2, field 'target': the target breaks data/schema.json: not valid under the schema at intent: enum\n"
-        "  remedy: mend the target or the schema",
+        "  remedy: fix the target or the schema",
     ),
     "a target that is not JSON": (
         second(target="a refund"),
-        f"{RAW}, row 2, field 'target': a text that is not JSON\n"
-        "  remedy: for task.kind extraction it is an object, or its JSON text",
+        f"{RAW}, row 2, field 'target': not valid JSON\n"
+        "  remedy: for task.kind extraction, give an object or its JSON text",
     ),
     "a target that no JSON can hold": (
         dates,
@@ -200,7 +199,7 @@ MASK: dict[str, tuple[Break, str]] = {
     ),
     "nothing but white space": (
         second(subject=" ", body="\n\t\u200b "),
-        f"{RAW}, row 2, field 'subject, body': nothing but white space\n  remedy: drop the row, or mend its text",
+        f"{RAW}, row 2, field 'subject, body': nothing but white space\n  remedy: drop the row, or fix its text",
     ),
     "a NUL character": (
         second(body="a\0b"),
@@ -240,9 +239,9 @@ def test_too_few_customers(repo: Path, groups: int) -> None:
     expect(
         repo,
         "split",
-        f"data/deduped.parquet, field 'group': the records belong to {groups} group(s), too few for a train, a "
-        "validation and a holdout part\n  remedy: map data.group to a finer column (customer, document, conversation; "
-        "at worst the record's id), or give records of more groups",
+        f"data/deduped.parquet, field 'group': the records belong to {groups} group(s), too few for train, validation "
+        "and holdout\n  remedy: map data.group to a finer column (customer, document, conversation; at worst the "
+        "record's id), or add records of more groups",
     )
 
 
@@ -261,7 +260,7 @@ def test_bad_parameters_end_every_stage(good: Path, tmp_path: Path, name: str) -
         good,
         name,
         f"{tmp_path}/params.yaml, field 'seed, split.hold_out': 'seed': Input should be a valid integer (got str); "
-        "'split.hold_out' is not a known parameter\n  remedy: give 'seed' a value of the type its comment states; "
+        "'split.hold_out' is not a known parameter\n  remedy: give 'seed' a value of the type in its comment; "
         "remove or rename 'split.hold_out' (did you mean 'holdout'?)",
         "--params",
         str(tmp_path / "params.yaml"),
@@ -271,7 +270,7 @@ def test_bad_parameters_end_every_stage(good: Path, tmp_path: Path, name: str) -
 
 
 def test_a_record_of_a_megabyte_simply_works(repo: Path) -> None:
-    """Nothing is wrong with it: it is masked to its end, and is a record like any other until `sft.max_length`."""
+    """It is valid: it is masked to the end, and treated like any other record up to `sft.max_length`."""
     body = "the kettle is fine and red. " * 38_000 + "write to nobody.here@acme-tools.io please"
     second(body=body)(repo)
     change_params(repo, {"data.group": "id"})  # three rows, whoever they are of
@@ -321,7 +320,7 @@ def test_a_full_disk(repo: Path, name: str, part: str, file: str) -> None:
     script = FULL.format(name=name, part=part)
     if shutil.which("unshare"):
         done = run(repo, "unshare", "--map-root-user", "--mount", "bash", "-c", script, check=False)
-    if not any(after.iterdir()):  # no mounts for us in this place: the same by a limit on the size of files
+    if not any(after.iterdir()):  # mounts are not permitted here: limit the file size instead
         after.rmdir()
         (repo / part).rename(after)
         shutil.copytree(saved, repo / part)
@@ -329,8 +328,8 @@ def test_a_full_disk(repo: Path, name: str, part: str, file: str) -> None:
     assert done.returncode == 1, done.stderr
     assert re.fullmatch(
         rf"{name}: error: {file}: (No space left on device|File too large)\n"
-        "  remedy: free space on its file system, or get leave to read and write there, and run `dvc repro` again; "
-        "earlier outputs are untouched\n",
+        "  remedy: free space on that file system, or get permission to read and write there, and run `dvc repro` "
+        "again; earlier outputs are untouched\n",
         done.stderr,
     ), done.stderr
     assert sha256_folder(after) == before[1]

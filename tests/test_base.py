@@ -1,4 +1,4 @@
-"""The base stage: pinned, hashed, safetensors only; what does not fit is refused with a remedy."""
+"""The base stage: pinned, hashed, safetensors only; anything else is refused with a remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The release: what it holds, and that every change to it is found. On a small pipeline with real git and real DVC."""
+"""The release: its content, and that every change to it is found. On a small pipeline with real git and real DVC."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def wrong(clone: Path | None = None, folder: Path = RELEASE) -> str:
 
 
 def relock() -> None:
-    """Let `dvc.lock` describe what lies here, as after a run."""
+    """Make `dvc.lock` describe the current files, as after a run."""
     shell("dvc commit -q -f", Path())
 
 
@@ -121,7 +121,7 @@ def test_the_card_is_one_that_the_hub_reads(repo: Path) -> None:
     assert {result.metric_name: result.metric_value for result in card.data.eval_results}["Exact match"] == 0.8
     assert card.text.strip().startswith("**The gate passed this adapter.**")
     assert "| Exact match | 5.0 % (1.0 to 9.0) | 80.0 % (76.0 to 84.0) |" in card.text
-    assert "| wrong value | 0 | 3 |" in card.text
+    assert "| Wrong value | 0 | 3 |" in card.text
     assert "ticket 1" not in card.text
 
 
@@ -133,8 +133,10 @@ def test_the_card_is_one_that_the_hub_reads(repo: Path) -> None:
     ],
 )
 def test_the_card_says_when_and_on_what_its_speed_was_measured(repo: Path, measured: Any, words: str) -> None:
-    headline = {"latency_p50_s": 2.6043, "latency_p95_s": 3.2637, "tokens_per_second": 61.92}
-    write_json(Path("reports/benchmark.json"), measured | {"headline": headline})
+    level = {"latency_s": {"p50": 2.6043, "p95": 3.2637}, "output_tokens_per_second": 61.92}
+    model = {"levels": [level], "largest_load": {"words": "4 at once"}}
+    write_json(Path("reports/benchmark.json"), measured | {"models": {"tuned": model}})
+    relock()
     again()
     card = (RELEASE / prov.CARD).read_text(encoding="utf-8")
     assert f"Served: latency p50 2.604 s, p95 3.264 s, output 61.92 tokens/s ({words})." in card
@@ -258,14 +260,14 @@ def test_a_flipped_bit_in_any_file_is_found(repo: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda v: v["predicate"].update(result="FAILED"), "does not say what the gate's report"),
+        (lambda v: v["predicate"].update(result="FAILED"), "contradicts the gate's report"),
         (
             lambda v: v["predicate"]["configuration"][1]["annotations"].update(verdict="fail"),
             "gate's report in verdict",
         ),
-        (lambda v: v["predicate"].update(passedTests=["exact_match_gain", "latency"]), "does not say what the gate"),
-        (lambda v: v["predicate"].update(url="https://example.com"), "does not say what the gate"),
-        (lambda v: v["subject"].pop(), "does not say what the gate"),
+        (lambda v: v["predicate"].update(passedTests=["exact_match_gain", "latency"]), "contradicts the gate"),
+        (lambda v: v["predicate"].update(url="https://example.com"), "contradicts the gate"),
+        (lambda v: v["subject"].pop(), "contradicts the gate"),
         (lambda v: v.update(predicate=None), "can't be read"),
     ],
 )
@@ -284,7 +286,7 @@ def test_an_edited_verdict_is_found(repo: Path, change: Callable[[Any], Any], me
 )
 def test_an_edited_provenance_is_found(repo: Path, change: Callable[[Any], Any]) -> None:
     edit(str(RELEASE / prov.PROVENANCE), lambda value: change(value["predicate"]))
-    assert "not the one that verdict.json is about" in wrong()
+    assert "provenance.json does not belong to verdict.json" in wrong()
 
 
 def test_added_and_missing_files_and_linked_folders_are_found(repo: Path) -> None:
@@ -313,7 +315,7 @@ def test_what_is_forged_all_through_is_found_against_a_clone(repo: Path) -> None
     _forge(lambda build: build["externalParameters"]["params"]["sft"]["lora"].update(r=8))
     assert wrong() == ""
     found = wrong(clone=repo)
-    assert "no dvc.lock of the clone, now or ever, has this release" in found
+    assert "no dvc.lock in the clone's history has this release" in found
     assert "param sft.lora.r is not the same in the clone" in found
 
 
@@ -338,7 +340,7 @@ def test_an_older_release_is_found_in_the_history_of_a_bare_clone(repo: Path, tm
     finding = check(old, clone=tmp_path / "clone")
     assert finding.wrong == []
     assert f"compared with commit {commit}" in "\n".join(finding.made_of)
-    assert "are not there" in "\n".join(finding.made_of)  # DVC's outputs are not in git
+    assert "are missing" in "\n".join(finding.made_of)  # DVC's outputs are not in git
 
 
 def test_a_release_of_before_the_code_moved_still_checks(repo: Path, tmp_path: Path) -> None:
@@ -369,7 +371,7 @@ def test_a_release_of_before_the_code_moved_still_checks(repo: Path, tmp_path: P
 
 
 def test_the_form_of_the_statements_stays(repo: Path) -> None:
-    """A release outlives the code that made it. Who changes this form must still read the old one, or name a new type."""
+    """A release outlives the code that made it: whoever changes this form must still read the old one, or name a new type."""
     provenance, verdict = read_json(RELEASE / "provenance.json"), read_json(RELEASE / "verdict.json")
     assert prov.BUILD_TYPE == "urn:hallmark:dvc-pipeline:v1"
     build, details = provenance["predicate"]["buildDefinition"], provenance["predicate"]["runDetails"]
@@ -451,7 +453,7 @@ def test_a_release_whose_verdict_has_the_older_form_still_checks(repo: Path) -> 
     assert check(RELEASE).wrong == []
     older["predicate"]["warnedTests"] = []
     write_json(RELEASE / prov.VERDICT, older | {"predicate": older["predicate"] | {"passedTests": []}})
-    assert check(RELEASE).wrong == ["verdict.json does not say what the gate's report in it says"]
+    assert check(RELEASE).wrong == ["verdict.json contradicts the gate's report in it"]
 
 
 def test_a_failed_gate_is_said_first_and_refused(repo: Path, tmp_path: Path) -> None:
@@ -519,7 +521,7 @@ def test_a_signed_release_holds_for_its_key_only(repo: Path, tmp_path: Path) -> 
     assert signed.wrong == []
     assert "signature: valid for ours.pub" in signed.made_of
     assert "not checked" in "\n".join(check(out).made_of)
-    assert "does not hold for theirs.pub" in "\n".join(check(out, None, tmp_path / "theirs.pub").wrong)
+    assert "is not valid for theirs.pub" in "\n".join(check(out, None, tmp_path / "theirs.pub").wrong)
     assert "no model.sig" in "\n".join(check(RELEASE, None, tmp_path / "ours.pub").wrong)
     with (out / "adapter_config.json").open("a") as file:
         file.write(" ")
@@ -567,7 +569,7 @@ def test_the_code_on_the_card_and_the_merged_model_say_the_same(
         ours, theirs = (it(**names["inputs"]).logits for it in (merged, names["model"]))
     torch.testing.assert_close(ours, theirs)
 
-    with pytest.raises(HallmarkError, match="is there already"):
+    with pytest.raises(HallmarkError, match="already exists"):
         merge(release_folder, base, merged_folder)
     (base / "config.json").write_text("{}")
     with pytest.raises(HallmarkError, match=r"not the base .* \(config.json\)"):

@@ -13,11 +13,12 @@ import pytest
 from stages import classical, compare, gate
 from stages.core.files import HOLDOUT, TRAIN, read_json, write_json
 from stages.core.records import read_records, write_records
-from stages.core.task import Task
-from stages.evaluation.labels import completion_of, label_names, labels_of, right_labels
-from stages.evaluation.predictions import prediction, readable, write_rows
+from stages.evaluation.labels import labels_of, right_labels
+from stages.evaluation.predictions import prediction, readable
 from stages.evaluation.scoring import Scorer
 from stages.params.loader import Params, load_params
+from stages.tasks.predictions import predictions_of, write_predictions
+from stages.tasks.task import Task
 from stages.tools import summary
 from tests.made_up import ROOT, write_other_reports
 from tests.test_sft import some_records
@@ -84,14 +85,14 @@ def answered(params: Params, model: str, spoil: dict[int, str] | None = None) ->
         text = (spoil or {}).get(number, readable(record)["target"])
         score = scorer.score(**readable(record), prediction=text)
         rows.append(prediction(record, text, score, finish="stop", tokens=1))
-    write_rows(Path("reports/eval", model, "predictions.jsonl"), rows)
-    failures = {"wrong_value": sum(not row["exact_match"] for row in rows)}
+    write_predictions(predictions_of(model), rows)
+    failures = {"wrong_value": sum(not row.exact_match for row in rows)}
     write_json(Path("reports/eval", model, "metrics.json"), {"records": len(rows), "failures": failures})
 
 
 def test_labels_are_what_the_schema_lists(folder: Path) -> None:
     task = Task(params_of(folder).task)
-    names = label_names(task)
+    names = task.kind.label_names(task)
     assert names == ["intent", "seen.how", "urgent", "version", "(refusal)"]
     said = labels_of(task, '{"urgent":true,"seen":{"how":"web"},"intent":"refund","version":1.0,"product":"x"}', names)
     assert said == {
@@ -101,9 +102,9 @@ def test_labels_are_what_the_schema_lists(folder: Path) -> None:
         "version": "[1]",
         "(refusal)": "false",
     }
-    assert labels_of(task, completion_of(task, said), names) == said
+    assert labels_of(task, task.kind.completion(task, said), names) == said
     assert labels_of(task, '{"refusal": "policy"}', names) == {"(refusal)": "true"}
-    assert completion_of(task, said | {"(refusal)": "true"}) == '{"refusal":"policy"}'
+    assert task.kind.completion(task, said | {"(refusal)": "true"}) == '{"refusal":"policy"}'
     assert labels_of(task, "no JSON", names) == labels_of(task, "[" * 100_000, names) == {}
     right = right_labels(
         task,
@@ -115,18 +116,19 @@ def test_labels_are_what_the_schema_lists(folder: Path) -> None:
 
 def test_labels_of_the_other_kinds(folder: Path) -> None:
     task = Task(params_of(folder, "classification", {"enum": ["a", "b"]}, "not allowed").task)
-    assert label_names(task) == ["label"]
+    assert task.kind.label_names(task) == ["label"]
     assert [labels_of(task, text, ["label"]) for text in ("a", "not allowed", "c")] == [
         {"label": "a"},
         {"label": "(refusal)"},
         {},
     ]
-    assert [completion_of(task, {"label": label}) for label in ("a", "(refusal)")] == ["a", "not allowed"]
+    assert [task.kind.completion(task, {"label": label}) for label in ("a", "(refusal)")] == ["a", "not allowed"]
     task = Task(params_of(folder, "tool_call", {"type": ["object", "array"]}, None).task)
     two = '[{"name":"b","arguments":{}},{"name":"a","arguments":{"x":1}}]'
     assert labels_of(task, two, ["name"]) == {"name": '["a","b"]', "(refusal)": "false"}
-    assert json.loads(completion_of(task, {"name": '["a"]'})) == {"name": "a", "arguments": {}}
-    assert label_names(Task(params_of(folder, "text", None).task)) == []
+    assert json.loads(task.kind.completion(task, {"name": '["a"]'})) == {"name": "a", "arguments": {}}
+    task = Task(params_of(folder, "text", None).task)
+    assert task.kind.label_names(task) == []
 
 
 def test_it_learns_what_words_tell_and_repeats_to_the_byte(folder: Path) -> None:

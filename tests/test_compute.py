@@ -1,4 +1,4 @@
-"""What makes a run repeat: pinned code paths, and errors that name the param where it can't."""
+"""What makes a run repeat: pinned code paths, and an error that names the param if it can't."""
 
 from __future__ import annotations
 

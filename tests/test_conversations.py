@@ -11,9 +11,9 @@ import pytest
 
 from stages.core.errors import HallmarkError
 from stages.core.records import read_rows
-from stages.core.task import Task
 from stages.corpus.raw import Raw, raw_rows
 from stages.params.loader import load_params
+from stages.tasks.task import Task
 from tests.workspace import ROOT
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": '{"city": "Rome"}'}}
@@ -88,7 +88,7 @@ def test_rows_without_a_name_have_one_that_stays(tmp_path: Path) -> None:
     [
         ([], "no conversation"),
         ([{"role": "user", "content": "hi"}], "no answer"),
-        ([{"role": "assistant", "content": "hi"}], "no message of the user"),
+        ([{"role": "assistant", "content": "hi"}], "no message from the user"),
         ([{"role": "user", "content": "hi"}, {"role": "narrator", "content": "x"}], "unknown role"),
         ([{"role": "user", "content": "hi"}, {"content": "x"}], "has no 'role'"),
         ([{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}], "has no text"),

@@ -33,7 +33,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def deduped(*records: dict[str, Any], **changes: Any) -> tuple[dict[str, str], dict[str, Any]]:
-    """Run the stage; {id: cluster} of what stays, and the report."""
+    """Run the stage; returns {id: cluster} of the records that stay, and the report."""
     write_masked(records)
     dedupe.run(params_with(**{"dedupe__threshold": 0.7, "dedupe__conflicts": "majority"} | changes))
     kept = pl.read_parquet(DEDUPED)
@@ -136,7 +136,7 @@ def test_a_template_is_an_error_that_leaves_earlier_output_whole() -> None:
     deduped(record("1", "earlier"))
     before = sha256_file(DEDUPED)
     records = [record(f"{number:02}", f"{LONG} number {number}") for number in range(12)]
-    with pytest.raises(HallmarkError, match=r"12 different texts form one duplicate cluster \(that of record '00'\)"):
+    with pytest.raises(HallmarkError, match=r"12 different texts form one duplicate cluster \(with record '00'\)"):
         deduped(*records, dedupe__max_cluster=11)
     assert sha256_file(DEDUPED) == before
     deduped(*records, dedupe__max_cluster=12)

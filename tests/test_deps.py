@@ -121,6 +121,35 @@ def test_code_in_a_package_file_counts(project: Path) -> None:
     assert "stages/room/__init__.py" in listed(deps.written(STYLES["as DVC writes it"]))
 
 
+def test_a_package_that_loads_its_folder_depends_on_every_module_in_it(project: Path) -> None:
+    """Whatever imports the package, or one of its modules, depends on all of them, and on what they import."""
+    kinds = project / "stages/room/kinds"
+    (kinds / "words").mkdir(parents=True)
+    loop = "for module in pkgutil.iter_modules(__path__):\n    importlib.import_module(f'{__name__}.{module.name}')\n"
+    (kinds / "__init__.py").write_text(f"import importlib, pkgutil\n\n{loop}", encoding="utf-8")
+    (kinds / "first.py").write_text("from stages.room import far\n", encoding="utf-8")
+    (kinds / "second.py").write_text('WORDS = "words/own.txt"\n', encoding="utf-8")
+    (kinds / "words/own.txt").write_text("a\n", encoding="utf-8")
+    files = ["__init__.py", "first.py", "second.py", "words/own.txt"]
+    wanted = {*(f"stages/room/kinds/{name}" for name in files), "stages/room/far.py"}
+    for line in (
+        "from stages.room.kinds import KINDS",
+        "import stages.room.kinds.first",
+        "from stages.room import kinds",
+    ):
+        deps._used.cache_clear()
+        (project / "stages/two.py").write_text(f"{line}\n", encoding="utf-8")
+        assert set(deps.code_of("stages.two")) == {*wanted, "stages/two.py"}
+    (kinds / "third.py").write_text("import polars\n", encoding="utf-8")
+    deps._used.cache_clear()
+    assert set(deps.code_of("stages.two")) == {
+        *wanted,
+        "stages/two.py",
+        "stages/room/kinds/third.py",
+        "requirements.lock",
+    }
+
+
 def test_the_command_writes_and_checks(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
     text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")

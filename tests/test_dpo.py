@@ -1,4 +1,4 @@
-"""The preference stage on the tiny model: a plain copy where it is off; where it is on, it starts from what `sft` made."""
+"""The preference stage on the tiny model: disabled, it is a plain copy; enabled, it starts from the adapter of `sft`."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ ON = {
 
 
 def with_pairs(count: int, *worse: Any) -> pl.DataFrame:
-    """Records whose worse answers are the messages given, in turn."""
+    """Records whose rejected answers are the given messages, in turn."""
     rejected = [None if one is None else [one] for one in worse] * count
     return some_records(count).with_columns(rejected=pl.Series(rejected[:count], dtype=schema()["rejected"]))
 
 
 def with_adapter(folder: Path, overrides: dict[str, Any]) -> Path:
-    """A workspace at the point where `dpo` is next, with an adapter of random weights in the form in which `sft` leaves it."""
+    """A workspace where `dpo` is the next stage to run, with an adapter of random weights as `sft` would leave it."""
     import torch
     from peft import get_peft_model
 
@@ -95,7 +95,7 @@ def test_switched_off_it_copies_the_adapter_and_loads_nothing(tmp_path: Path) ->
 
 
 def weights_hash(file: Path) -> str:
-    """As `initial_adapter_sha256`, of a file of weights."""
+    """The hash of a weights file, computed like `initial_adapter_sha256`."""
     weights = {name.replace(".weight", ".default.weight"): tensor for name, tensor in load_file(file).items()}
     digest = hashlib.sha256()
     for name in sorted(weights):
@@ -105,7 +105,7 @@ def weights_hash(file: Path) -> str:
 
 
 def check_run(tuned: Path, tmp_path: Path) -> Path:
-    """Run the stage in this process and in a new one that differs in all that may not matter; returns one's folder."""
+    """Run the stage in this process and in a new one that differs in everything that must not matter; returns its folder."""
     results = []
     for name, environment in (("a", {}), ("b", {"PYTHONHASHSEED": "2", "TZ": "Asia/Tokyo", "LC_ALL": "C"})):
         folder = Path(shutil.copytree(tuned, tmp_path / name))
@@ -154,7 +154,7 @@ def test_other_losses_without_a_validation_over_a_base_in_its_own_type(tmp_path:
     assert rows["margins"][-1] > 0.1
     assert len(curve(folder, "validation")) == 0
     assert report(folder, "dpo")["validation"] is None
-    assert report(folder, "dpo")["words"].endswith("no validation record has a worse answer to measure it with.")
+    assert report(folder, "dpo")["words"].endswith("no validation record has a rejected answer to measure it with.")
 
 
 def test_what_is_read_off_a_pair_is_what_trls_own_head_reads_off(tmp_path: Path) -> None:
@@ -249,17 +249,18 @@ def test_a_record_without_a_pair_is_counted_and_one_too_long_is_named(
     write_records(TRAIN, with_pairs(6, None, ANSWER))
     with pytest.raises(HallmarkError) as caught:
         dpo.load_training_pairs(tokenizer, load_params())
-    assert "data/split/train.parquet, field 'rejected': no pair to learn from: of the records, 3 have no" in str(
-        caught.value
+    assert (
+        "data/split/train.parquet, field 'rejected': no pair to learn from: 3 records have no rejected answer"
+        in str(caught.value)
     )
-    assert "remedy: let data.rejected name a raw column that has worse answers, or set dpo.enabled to" in str(
+    assert "remedy: name a raw column with rejected answers in data.rejected, or set dpo.enabled to" in str(
         caught.value
     )
 
 
 def test_a_switch_that_can_do_nothing_is_an_error_before_anything_runs(tmp_path: Path) -> None:
-    assert "dpo.enabled: there are no worse answers to learn from" in problem(tmp_path, {"dpo.enabled": True})
-    assert "only dpo.loss robust has it" in problem(tmp_path, {"dpo.label_smoothing": 0.1})
+    assert "dpo.enabled: there are no rejected answers to learn from" in problem(tmp_path, {"dpo.enabled": True})
+    assert "only dpo.loss robust uses it" in problem(tmp_path, {"dpo.label_smoothing": 0.1})
 
 
 def test_each_record_keeps_its_own_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

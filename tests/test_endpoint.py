@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 from stages.core.errors import HallmarkError
-from stages.core.task import Task
 from stages.evaluation import endpoint
-from stages.evaluation.endpoint import Endpoint, answer_of, answer_schema
-from stages.evaluation.harness import evaluate
-from stages.evaluation.params import EndpointEngine
+from stages.evaluation.answers import Answer, prompts_of
+from stages.evaluation.endpoint import ServedModel, answer_of, answer_schema
 from stages.params.loader import load_params
-from tests.test_eval import scored, some_holdout
+from stages.serving import server as servers
+from stages.serving.engines.endpoint import EndpointAsking
+from stages.tasks.task import Task
+from tests.test_eval import some_holdout
 from tests.workspace import ROOT
 
 
@@ -68,27 +69,21 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     running.server_close()
 
 
-def ask(server: Server, **options: Any) -> list[Any]:
-    settings = EndpointEngine(
-        kind="endpoint",
-        url=f"http://127.0.0.1:{server.server_port}/v1",
-        names={"base": "the-base", "tuned": "the-tuned"},
-        key=options.pop("key", None),
-        concurrency=4,
-        timeout=5.0,
+def ask(server: Server, **options: Any) -> list[Answer]:
+    asking = EndpointAsking(kind="endpoint", concurrency=4, timeout=5.0, key=options.pop("key", None))
+    running = servers.Server("endpoint", f"http://127.0.0.1:{server.server_port}/v1", {"base": "the-base"})
+    model = ServedModel(
+        running, "base", asking, max_new_tokens=12, source=Path("data/split/holdout.parquet"), **options
     )
-    engine = Endpoint(settings, "the-base", max_new_tokens=12, source=Path("data/split/holdout.parquet"), **options)
-    records = some_holdout().rows(named=True)
-    return evaluate(engine, records, lambda record, text: scored("pass", reason=record["id"]))
+    return model.answer(prompts_of(some_holdout().rows(named=True)))
 
 
 def test_every_record_is_asked_as_it_stands_and_gets_its_own_answer(server: Server) -> None:
     answers = ask(server)
     records = some_holdout().rows(named=True)
-    assert [str(answer) for answer, _ in answers] == [f"about {row['prompt'][-1]['content']}" for row in records]
-    assert [score.reason for _, score in answers] == [row["id"] for row in records]
-    assert {answer.finish for answer, _ in answers if answer.endswith("1")} == {"length"}
-    assert all(answer.tokens == 7 for answer, _ in answers)
+    assert [answer.text for answer in answers] == [f"about {row['prompt'][-1]['content']}" for row in records]
+    assert {answer.finish for answer in answers if answer.text.endswith("1")} == {"length"}
+    assert all(answer.tokens == 7 for answer in answers)
     assert all(body["temperature"] == 0 and body["model"] == "the-base" for body in server.asked)
     assert sorted(json.dumps(body["messages"]) for body in server.asked) == sorted(
         json.dumps(row["prompt"]) for row in records
@@ -131,6 +126,6 @@ def test_calls_that_the_server_took_out_of_the_text_are_json_again() -> None:
     call = {"function": {"name": "weather", "arguments": '{"city": "Ås"}'}}
     broken = {"function": {"name": "weather", "arguments": "{no"}}
     one = {"choices": [{"message": {"content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}]}
-    assert answer_of(one) == '{"name":"weather","arguments":{"city":"Ås"}}'
+    assert answer_of(one).text == '{"name":"weather","arguments":{"city":"Ås"}}'
     two = {"choices": [{"message": {"tool_calls": [call, broken]}}]}
-    assert json.loads(answer_of(two))[1] == {"name": "weather", "arguments": "{no"}
+    assert json.loads(answer_of(two).text)[1] == {"name": "weather", "arguments": "{no"}

@@ -19,13 +19,15 @@ from stages.core.errors import HallmarkError
 from stages.core.files import ADAPTER, BASE, HOLDOUT, write_json
 from stages.core.machine import when_and_where
 from stages.core.records import write_records
-from stages.core.reports import read_predictions
-from stages.core.task import Task
+from stages.evaluation.answers import Answer, Prompt, prompts_of
 from stages.evaluation.metrics import metrics
-from stages.evaluation.predictions import write_rows
 from stages.evaluation.scoring import Score
 from stages.models.loading import TRAINING
 from stages.params.loader import load_params
+from stages.tasks.predictions import Prediction, predictions_of, read_predictions, write_predictions
+from stages.tasks.task import Task
+from stages.tasks.values import FieldResult
+from tests.made_up import prediction, typed
 from tests.test_sft import some_records
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, change_params, make_workspace, stage
@@ -87,14 +89,16 @@ def evaluate(model: str = "base", **overrides: Any) -> tuple[list[dict[str, Any]
     change_params(Path(), {f"eval.{name}": value for name, value in overrides.items()})
     stage_eval.run(load_params(), model)
     metrics = json.loads(Path(f"reports/eval/{model}/metrics.json").read_text(encoding="utf-8"))
-    return read_predictions(model), metrics
+    assert len(read_predictions(model)) == metrics["records"]
+    lines = predictions_of(model).read_text(encoding="utf-8").split("\n")[:-1]
+    return [json.loads(line) for line in lines], metrics
 
 
 def texts(rows: list[dict[str, Any]]) -> dict[str, str]:
     return {row["id"]: row["prediction"] for row in rows}
 
 
-def prompts_of(tokenizer: Any, records: list[dict[str, Any]]) -> list[str]:
+def chat_texts(tokenizer: Any, records: list[dict[str, Any]]) -> list[str]:
     return [tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True) for row in records]
 
 
@@ -139,7 +143,7 @@ def test_answers_are_what_plain_generation_writes_in_the_same_batches(at: Path) 
     rows, _ = evaluate()
     tokenizer = AutoTokenizer.from_pretrained(BASE, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32, attn_implementation="sdpa")
-    prompts = prompts_of(tokenizer, some_holdout().rows(named=True))
+    prompts = chat_texts(tokenizer, some_holdout().rows(named=True))
     order = sorted(range(10), key=lambda place: (-len(tokenizer(prompts[place]).input_ids), prompts[place]))
     for start in range(0, 10, 4):
         batch = order[start : start + 4]
@@ -194,14 +198,14 @@ def test_a_generation_config_of_the_model_does_not_reach_the_measurement(at: Pat
 
 
 @pytest.fixture
-def make_engine(at: Path) -> Callable[..., Any]:
-    from stages.evaluation.harness import Engine
+def make_local(at: Path) -> Callable[..., Any]:
+    from stages.evaluation.generation import LocalModel
     from stages.models.loading import load_base, load_tokenizer
 
     def make(**options: Any) -> Any:
         model = load_base(BASE, dtype="float32", attention="sdpa", device="cpu")
         settings = {"batch_size": 4, "max_new_tokens": 12, "source": HOLDOUT} | options
-        return Engine(model, load_tokenizer(BASE), **settings)
+        return LocalModel(model, load_tokenizer(BASE), **settings)
 
     return make
 
@@ -217,34 +221,27 @@ def make_engine(at: Path) -> Callable[..., Any]:
     ],
 )
 def test_a_text_is_exactly_what_was_written(
-    make_engine: Callable[..., Any], written: str, text: str, tokens: int | None, finish: str
+    make_local: Callable[..., Any], written: str, text: str, tokens: int | None, finish: str
 ) -> None:
-    engine = make_engine()
-    engine.tok_decode(engine.tokenizer(written).input_ids)
-    answer = engine._written[0]
-    assert (answer, answer.finish) == (text, finish)
+    local = make_local()
+    answer = local.read(local.tokenizer(written).input_ids)
+    assert (answer.text, answer.finish) == (text, finish)
     assert tokens in (answer.tokens, None)
 
 
 def test_letters_that_spell_the_end_token_do_not_end_an_answer(
-    make_engine: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    make_local: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch
-    from lm_eval.api.instance import Instance
-
-    engine = make_engine()
-    letters = [token for char in "x<|im_end|>y" for token in engine.tokenizer(char).input_ids]
-    monkeypatch.setattr(
-        engine, "_model_generate", lambda context, **_: torch.cat([context, torch.tensor([letters])], dim=1)
-    )
-    request = Instance("generate_until", {}, ("hello", {"until": [], "max_gen_toks": 12}), 0, metadata=("t", 0, 1))
-    (answer,) = engine.generate_until([request], disable_tqdm=True)
-    assert (answer, answer.tokens, answer.finish) == ("x<|im_end|>y", len(letters), "length")
+    local = make_local()
+    letters = [token for char in "x<|im_end|>y" for token in local.tokenizer(char).input_ids]
+    monkeypatch.setattr(local, "generate", lambda ids, mask: [letters])
+    (answer,) = local.answer([Prompt([{"role": "user", "content": "hello"}], None, 1)])
+    assert answer == Answer("x<|im_end|>y", len(letters), "length")
 
 
 @given(st.lists(st.integers(1, 400), max_size=60))
 def test_no_prompt_is_padded_to_over_twice_its_length(lengths: list[int]) -> None:
-    from stages.evaluation.harness import of_like_length
+    from stages.evaluation.generation import of_like_length
 
     order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
     runs = of_like_length(order, lengths)
@@ -266,6 +263,14 @@ def test_a_prompt_over_the_window_is_named_not_cut(at: Path) -> None:
     assert "private" not in str(caught.value)
 
 
+def test_a_prompt_over_the_window_is_named_by_its_row_in_the_file_where_only_some_are_asked(
+    make_local: Callable[..., Any],
+) -> None:
+    local = make_local(max_new_tokens=9000)
+    with pytest.raises(HallmarkError, match=r"holdout.parquet, row 8, field 'prompt': the prompt has \d+ tokens"):
+        local.answer(prompts_of(some_holdout().rows(named=True))[7:])
+
+
 def test_a_template_that_refuses_a_system_message_is_an_error(at: Path) -> None:
     file = BASE / "chat_template.jinja"
     kept = file.read_text(encoding="utf-8")
@@ -277,14 +282,11 @@ def test_a_template_that_refuses_a_system_message_is_an_error(at: Path) -> None:
         file.write_text(kept, encoding="utf-8")
 
 
-def test_tools_reach_the_prompt(make_engine: Callable[..., Any]) -> None:
-    from stages.evaluation.harness import RecordTask
-
-    engine = make_engine()
-    engine.tokenizer.chat_template = "{{ tools[0]['name'] }}|{{ messages[0]['content'] }}"
-    task = RecordTask([], lambda record, text: None, 12)  # type: ignore[arg-type, return-value]
-    doc = {"prompt": [{"role": "user", "content": "hello"}], "tools": '[{"name": "weather"}]'}
-    assert task.fewshot_context(doc, chat_template=engine.apply_chat_template) == "weather|hello"
+def test_tools_reach_the_prompt(make_local: Callable[..., Any]) -> None:
+    local = make_local()
+    local.tokenizer.chat_template = "{{ tools[0]['name'] }}|{{ messages[0]['content'] }}"
+    record = {"prompt": [{"role": "user", "content": "hello"}], "tools": '[{"name": "weather"}]'}
+    assert [local.text(prompt) for prompt in prompts_of([record])] == ["weather|hello"]
 
 
 def test_what_is_missing_is_one_clear_error_and_earlier_results_stay(at: Path) -> None:
@@ -302,7 +304,7 @@ def test_what_is_missing_is_one_clear_error_and_earlier_results_stay(at: Path) -
         evaluate()
 
 
-def test_constrained_decoding_stands_beside_free_decoding_and_ends_in_valid_answers(at: Path) -> None:
+def test_constrained_decoding_is_compared_with_free_decoding_and_ends_in_valid_answers(at: Path) -> None:
     free, _ = evaluate(max_new_tokens=40, again=0)
     rows, metrics = evaluate(constrained=6)
     assert texts(rows) == texts(free)
@@ -317,7 +319,7 @@ def test_constrained_decoding_stands_beside_free_decoding_and_ends_in_valid_answ
     assert found["constrained"]["schema_validity"] == len(whole) == found["fixed"] + found["hidden"]
     assert found["constrained"]["cut_off"] == 6 - len(whole)
     measured = json.loads(Path("reports/measured/eval_base.json").read_text(encoding="utf-8"))
-    assert measured["answer_seconds"] < 2 * measured["generate_seconds"] + 0.5  # the harness and the scoring are cheap
+    assert measured["answer_seconds"] < 2 * measured["generate_seconds"] + 0.5  # scoring is cheap
     assert 0 < measured["generate_seconds"] <= measured["answer_seconds"] <= measured["seconds"]
     assert measured["constrained"].keys() == {"records", "seconds", "free_seconds"}
     again, _ = evaluate()
@@ -353,10 +355,9 @@ def test_general_tasks_are_asked_by_name_from_a_folder_and_what_is_not_there_is_
 
 
 def test_labels_are_constrained_to_their_list_and_every_answer_ends(
-    make_engine: Callable[..., Any], tmp_path: Path
+    make_local: Callable[..., Any], tmp_path: Path
 ) -> None:
     from stages.evaluation.constrained import grammar_of
-    from stages.evaluation.harness import evaluate as run_engine
 
     schema = tmp_path / "labels.json"
     write_json(schema, {"enum": ['say "no"', "ja, später"]})
@@ -365,11 +366,10 @@ def test_labels_are_constrained_to_their_list_and_every_answer_ends(
             update={"kind": "classification", "schema_file": str(schema), "refusal": "not allowed"}
         )
     )
-    engine = make_engine(max_new_tokens=40, grammar=grammar_of(task))
-    records = some_holdout().rows(named=True)
-    answers = run_engine(engine, records, lambda _, text: scored("pass", labels=("x", text)))
-    assert all(answer.finish == "stop" for answer, _ in answers)
-    assert {str(answer) for answer, _ in answers} <= {'say "no"', "ja, später", "not allowed"}
+    local = make_local(max_new_tokens=40, grammar=grammar_of(task))
+    answers = local.answer(prompts_of(some_holdout().rows(named=True)))
+    assert all(answer.finish == "stop" for answer in answers)
+    assert {answer.text for answer in answers} <= {'say "no"', "ja, später", "not allowed"}
 
 
 def test_what_can_not_be_constrained_by_is_an_error(tmp_path: Path) -> None:
@@ -385,32 +385,45 @@ def test_what_can_not_be_constrained_by_is_an_error(tmp_path: Path) -> None:
 
 def scored(outcome: str, **values: Any) -> Score:
     passed = outcome == "pass"
-    defaults: dict[str, Any] = {"parses": True, "schema_valid": True, "refusal_due": False, "refused": False}
+    defaults: dict[str, Any] = {"parses": True, "schema_valid": True, "refusal_expected": False, "refused": False}
     return Score(**(defaults | {"exact_match": passed, "outcome": outcome} | values))
 
 
-def lines(scores: list[Score]) -> list[dict[str, Any]]:
-    return [
-        {
-            "group": f"C-{n % 3}",
-            "tags": ["a", "a"],
-            "length": 150 * n,
-            "finish": "stop",
-            "exact_match": score.exact_match,
-            "input": "a b",
-            "fields": score.fields,
-        }
-        for n, score in enumerate(scores)
-    ]
+def lines(scores: list[Score], pairs: list[tuple[str, str | None]] | None = None) -> list[Prediction]:
+    """Predictions with these scores; `pairs`: their targets and predictions, None for one that breaks the schema."""
+    rows = []
+    for n, score in enumerate(scores):
+        target, text = (pairs or [("{}", "{}")] * len(scores))[n]
+        rows.append(
+            Prediction(
+                id=str(n),
+                group=f"C-{n % 3}",
+                tags=["a", "a"],
+                input="a b",
+                context=None,
+                length=150 * n,
+                target=target,
+                prediction=text or "?",
+                finish="stop",
+                parses=score.parses,
+                schema_valid=score.schema_valid and text is not None,
+                exact_match=score.exact_match,
+                outcome=score.outcome,
+                reason=None,
+                fields=score.fields,
+            )
+        )
+    return rows
 
 
-def row(path: str, result: str) -> dict[str, Any]:
-    return {"path": path, "target": 1, "prediction": 1, "result": result}
+def row(path: str, result: Any) -> FieldResult:
+    return FieldResult(path, 1, 1, result)
 
 
-def metrics_of(scores: list[Score], kind: str = "extraction") -> dict[str, Any]:
+def metrics_of(scores: list[Score], kind: str = "extraction", **labels: Any) -> dict[str, Any]:
     params = load_params(ROOT / "params.yaml")
-    return metrics("tuned", lines(scores), scores, settings=params.eval, kind=kind, seed=params.seed)
+    task = Task(params.task.model_copy(update={"kind": kind}))
+    return metrics("tuned", lines(scores, **labels), scores, settings=params.eval, task=task, seed=params.seed)
 
 
 def test_metrics_are_the_sums_of_their_records() -> None:
@@ -419,7 +432,7 @@ def test_metrics_are_the_sums_of_their_records() -> None:
         scored("wrong_value", fields=[row("a", "wrong"), row("b[]", "match"), row("c", "spurious")]),
         scored("omission", fields=[row("a", "missing")]),
         scored("wrong_format", parses=False, schema_valid=False),
-        scored("pass", refusal_due=True, refused=True),
+        scored("pass", refusal_expected=True, refused=True),
         scored("wrong_refusal", refused=True),
     ]
     found = metrics_of(scores)
@@ -441,8 +454,8 @@ def test_metrics_are_the_sums_of_their_records() -> None:
 
 def test_labels_have_accuracy_and_macro_f1() -> None:
     pairs: list[tuple[str, str | None]] = [("x", "x"), ("x", "x"), ("x", "y"), ("y", "y"), ("y", None), ("z", "x")]
-    scores = [scored("pass" if due == said else "wrong_value", labels=(due, said)) for due, said in pairs]
-    found = metrics_of(scores, kind="classification")
+    scores = [scored("pass" if target == predicted else "wrong_value") for target, predicted in pairs]
+    found = metrics_of(scores, kind="classification", pairs=pairs)
     assert found["label_accuracy"]["value"] == 0.5
     assert found["macro_f1"]["value"] == pytest.approx((2 * 2 / (4 + 1 + 1) + 2 / (2 + 1 + 1) + 0) / 3, abs=1e-6)
     assert "field_f1" not in found
@@ -450,8 +463,12 @@ def test_labels_have_accuracy_and_macro_f1() -> None:
 
 def test_a_second_answer_is_held_against_the_first() -> None:
     right, wrong, other = scored("pass"), scored("wrong_value"), scored("omission")
-    first = [("a", right), ("b", wrong), ("c", wrong), ("d", right)]
-    second = [("a", right), ("x", right), ("y", other), ("z", wrong)]
+
+    def answered(*pairs: tuple[str, Score]) -> list[tuple[Answer, Score]]:
+        return [(Answer(text, 1, "stop"), score) for text, score in pairs]
+
+    first = answered(("a", right), ("b", wrong), ("c", wrong), ("d", right))
+    second = answered(("a", right), ("x", right), ("y", other), ("z", wrong))
     changed = stage_eval.again(first, second)
     assert changed == {"records": 4, "texts_changed": 3, "outcomes_changed": 3, "lost": 1, "won": 1}
     assert stage_eval.evenly(10, 3) == [0, 3, 6]
@@ -461,8 +478,9 @@ def test_a_second_answer_is_held_against_the_first() -> None:
 
 def test_lines_hold_what_utf8_cannot(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
-    rows = [{"b": "é\u2028", "a": 1}, {"a": "\ud800"}]
-    write_rows(file, rows)
-    content = file.read_bytes()
-    assert content == '{"a": 1, "b": "é\u2028"}\n{"a": "\\ud800"}\n'.encode()
-    assert [json.loads(line) for line in content.split(b"\n")[:-1]] == rows
+    rows = [prediction(1, "g", "pass", prediction=text) for text in ("é\u2028", "\ud800")]
+    write_predictions(file, [typed(row) for row in rows])
+    first, second = file.read_bytes().split(b"\n")[:-1]
+    assert '"prediction": "é\u2028"'.encode() in first and b'"prediction": "\\ud800"' in second
+    for line, row in zip((first, second), rows, strict=True):
+        assert json.loads(line) == row | {"retrieved": None}  # `read`, `scores` and `constrained` say nothing here

@@ -29,7 +29,7 @@ AGREE = {"atol": 2e-4, "rtol": 0}  # of logits between about -4 and 4, in fp32
 
 
 def records(count: int) -> pl.DataFrame:
-    """Records that all have one answer, which a tiny model can learn."""
+    """Records that all have the same answer, which a tiny model can learn."""
     rows = [
         {
             "id": f"T-{number}",
@@ -69,7 +69,7 @@ def made(folder: Path, family: str, monkeypatch: pytest.MonkeyPatch, **overrides
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_goes_all_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str) -> None:
-    """It learns one answer and to stop after it; with the adapter beside, folded in, and reloaded it says the same."""
+    """It learns one answer and to stop after it, and gives it with the adapter separate, merged, and reloaded."""
     import torch
 
     from stages.base import run as run_base
@@ -90,13 +90,15 @@ def test_a_family_goes_all_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     tokenizer = load_tokenizer(BASE)
     prompt = records(1)["prompt"][0].to_list()
     ids = torch.tensor([tokenize(tokenizer, prompt, ANSWERS)[0]])
-    beside = load_tuned(BASE, ADAPTER, **options, merge=False)
+    separate = load_tuned(BASE, ADAPTER, **options, merge=False)
     write_merged(ADAPTER, BASE, "float32", Path("merged"))
     merged = load_base(Path("merged"), **options)
     with torch.no_grad():
-        due = beside(input_ids=ids).logits
-        torch.testing.assert_close(merged(input_ids=ids).logits, due, **AGREE)
-        assert (load_base(BASE, **options)(input_ids=ids).logits - due).abs().max() > 1, "the adapter does something"
+        expected = separate(input_ids=ids).logits
+        torch.testing.assert_close(merged(input_ids=ids).logits, expected, **AGREE)
+        assert (load_base(BASE, **options)(input_ids=ids).logits - expected).abs().max() > 1, (
+            "the adapter does something"
+        )
     again = load_tokenizer(Path("merged"))
     assert tokenize(again, prompt, ANSWERS) == tokenize(tokenizer, prompt, ANSWERS)
     written = merged.generate(
@@ -112,29 +114,29 @@ def test_what_is_trained_is_what_is_asked_and_the_answer_with_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
     from stages.base import run as run_base
-    from stages.evaluation.harness import Engine, RecordTask
+    from stages.evaluation.answers import prompts_of
+    from stages.evaluation.generation import LocalModel
     from stages.sft import load_dataset
 
     params = made(tmp_path, family, monkeypatch)
     run_base(params)
     tokenizer = load_tokenizer(BASE)
     model = load_base(BASE, dtype="float32", attention="eager", device="cpu")
-    engine = Engine(model, tokenizer, batch_size=2, max_new_tokens=8, source=HOLDOUT)
-    task = RecordTask([], lambda *_: None, 8)  # type: ignore[arg-type, return-value]
+    local = LocalModel(model, tokenizer, batch_size=2, max_new_tokens=8, source=HOLDOUT)
     trained, _ = load_dataset(HOLDOUT, tokenizer, params)
     due = records(5).rows(named=True)
-    asked = [task.fewshot_context(record, chat_template=engine.apply_chat_template) for record in due]
-    batch, mask = engine.tok_batch_encode(asked)
+    asked = [local.text(prompt) for prompt in prompts_of(due)]
+    batch, mask = local.padded([local.encode(text) for text in asked])
     for row, text, ids, kept in zip(trained, asked, batch.tolist(), mask.tolist(), strict=True):
         start = next(place for place, label in enumerate(row["labels"]) if label != IGNORED)
         assert row["labels"] == [IGNORED] * start + row["input_ids"][start:]
-        assert engine.tok_encode(text) == row["input_ids"][:start]
+        assert local.encode(text) == row["input_ids"][:start]
         assert [token for token, keep in zip(ids, kept, strict=True) if keep] == row["input_ids"][:start]
         said = tokenizer.decode(row["labels"][start:])
         end = tokenizer.decode([end_of_turn(tokenizer)])
         assert said.startswith('{"intent":"refuse"}' + end), "nothing before the answer, and the end is trained"
         assert family != "llama-3.2-3b" or row["input_ids"].count(tokenizer.bos_token_id) == 1, "not once more"
-    assert end_of_turn(tokenizer) in engine._ends
+    assert end_of_turn(tokenizer) in local.ends
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -160,7 +162,7 @@ def test_all_linear_and_the_family_s_names_are_the_same_matrices(tmp_path: Path,
 
 
 def test_names_of_another_family_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PEFT would adapt the two that are there, and say nothing."""
+    """PEFT would silently adapt only the two that exist."""
     from stages.base import run as run_base
     from stages.sft import run as run_sft
 
@@ -177,7 +179,7 @@ def test_more_than_the_base_reads_is_refused(tmp_path: Path, monkeypatch: pytest
 
     params = made(tmp_path, "smollm2-135m", monkeypatch, **{"sft.max_length": 8193})
     run_base(params)
-    with pytest.raises(HallmarkError, match="but the base model reads 8192 at most"):
+    with pytest.raises(HallmarkError, match="but the base model reads at most 8192"):
         run_sft(params)
 
 

@@ -1,4 +1,4 @@
-"""Writing: whole or not at all, and the same value is the same bytes."""
+"""Writing: completely or not at all, and the same value makes the same bytes."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_new_folder_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> No
 
 
 def test_what_a_library_says_of_a_full_disk_is_understood() -> None:
-    """As polars and safetensors put it; a number that is not about writing is another matter."""
+    """The wording of polars and safetensors; other error numbers don't count."""
     assert unwritable(RuntimeError("I/O error: No space left on device (os error 28)")) == errno.ENOSPC
     assert unwritable(OSError(errno.EROFS, "read-only")) == errno.EROFS
     of_copytree = shutil.Error([("a", "b", str(OSError(errno.ENOSPC, "No space left on device", "b")))])

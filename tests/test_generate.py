@@ -232,7 +232,7 @@ def test_duplicate_clusters_are_true(rows: list[dict[str, Any]]) -> None:
 
 
 def test_customers_are_strangers_to_each_other(rows: list[dict[str, Any]]) -> None:
-    """A held-out customer's products are in no other customer's tickets, but for those sent from a wrong account."""
+    """A held-out customer's products are in no other customer's tickets, except those sent from a wrong account."""
     owners = defaultdict(set)
     for row in answers(rows):
         if row["target"]["product"] and "duplicate" not in row["tags"]:

@@ -23,7 +23,7 @@ def repo(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def flip(file: Path) -> None:
-    """Turn one bit over, leave all else as it was."""
+    """Flip one bit and change nothing else."""
     mode, content = file.stat().st_mode, bytearray(file.read_bytes())
     content[-3] ^= 1
     file.chmod(0o644)
@@ -46,7 +46,7 @@ def test_a_flipped_bit_in_the_cache_is_found_and_the_output_made_again(repo: Pat
     assert (repo / WEIGHTS).read_bytes() != before
     assert "up to date" in shell("dvc status", repo), "this is why the check is there"
     found = intact.run()
-    assert found[0] == f"{WEIGHTS} is damaged in DVC's cache, and was removed there"
+    assert found[0] == f"{WEIGHTS} was damaged in DVC's cache, and was removed from it"
     assert "Running stage 'sft'" in shell("dvc repro", repo)
     assert (repo / WEIGHTS).read_bytes() == before
     assert prov.dvc_md5(cached(repo, WEIGHTS)) == prov.dvc_md5(repo / WEIGHTS)
@@ -56,7 +56,7 @@ def test_a_flipped_bit_in_the_cache_is_found_and_the_output_made_again(repo: Pat
 def test_a_damaged_list_of_a_folder_is_found(repo: Path) -> None:
     md5 = prov.dvc_md5(repo / "models/base")
     flip(repo / ".dvc/cache/files/md5" / md5[:2] / md5[2:])
-    assert intact.run() == ["models/base is damaged in DVC's cache, and was removed there"]
+    assert intact.run() == ["models/base was damaged in DVC's cache, and was removed from it"]
     shell("dvc repro -q", repo)
     assert intact.run() == []
     assert "up to date" in shell("dvc status", repo)

@@ -14,7 +14,7 @@ from stages.privacy.patterns import residue
 from stages.privacy.surrogates import LOCALES, PLACEHOLDER, placeholder, surrogate
 from tests.workspace import ROOT
 
-# Names in capitals that the code of the room holds and that are no kinds: labels of NER models, and what chat waits for.
+# Names in capitals in the room's code that are not kinds: labels of NER models, and the roles in chat.
 OTHER_NAMES = {"ANY", "PER", "ORG", "GPE", "LOC", "FAC", "NORP", "NEXT", "NFKC", "NFKD"}
 
 

@@ -1,4 +1,4 @@
-"""Several processes: they learn what one learns, write once, and none outlives the stage. On a CPU, over gloo."""
+"""Several processes: they learn the same as one, write once, and none outlives the stage. On a CPU, over gloo."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PARTIAL = {"sft.accumulation": 4}  # each of two processes has 6 batches a pass:
 
 
 def ready(folder: Path, overrides: dict[str, Any]) -> Path:
-    """A workspace where `sft` is next; seven records to validate on, so that two processes must fill up their last batch."""
+    """A workspace where `sft` is next; with seven validation records, two processes must fill up their last batch."""
     trainable(folder, {"sft.batch_size": 2, "sft.length_power": 0.5, "sft.learning_rate": 0.01, **overrides})
     write_records(folder / VALIDATION, some_records(7))
     return folder

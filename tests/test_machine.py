@@ -1,4 +1,4 @@
-"""When and on what a figure was measured: in words, and whether that machine is this one. Without a model."""
+"""When and where a figure was measured: in words, and whether that machine is this one. Without a model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from stages.core.machine import UNKNOWN, describe, same_machine, stamp, when_and
 from stages.core.params import Compute
 from stages.params.loader import Params, load_params
 from stages.privacy.patterns import residue
-from stages.serving.params import EndpointServer, VllmServer
+from stages.release import results
+from stages.serving.engines.endpoint import EndpointServer
+from stages.serving.engines.vllm import VllmServer
 from stages.tools import elsewhere, summary
 from tests.made_up import BENCHMARKED, MACHINE, ROOT
 
@@ -94,24 +96,24 @@ def recorded(**changes: Any) -> None:
 
 
 def test_another_machine_is_why_the_benchmark_runs_again(params: Params) -> None:
-    assert elsewhere.why_again(params) is None
+    assert elsewhere.reason_to_rerun(params) is None
     recorded(processor="AMD EPYC 7B13 (AuthenticAMD family 25 model 1)")
     there = "reports/benchmark.json was measured 2026-11-26 on AMD EPYC 7B13, 2 threads, AVX512"
-    assert elsewhere.why_again(params) == f"{there}; here is AMD EPYC 9B45, 2 threads, AVX512"
+    assert elsewhere.reason_to_rerun(params) == f"{there}; this machine is AMD EPYC 9B45, 2 threads, AVX512"
     recorded(processor="AMD EPYC 9B45 (AuthenticAMD family 27 model 2)")  # the same name
-    assert str(elsewhere.why_again(params)).endswith(f"; here is processor {MACHINE['processor']}")
+    assert str(elsewhere.reason_to_rerun(params)).endswith(f"; this machine is processor {MACHINE['processor']}")
     write_json(elsewhere.REPORT, {"server": "transformers"})
-    assert elsewhere.why_again(params) == f"reports/benchmark.json: {UNKNOWN}"
+    assert elsewhere.reason_to_rerun(params) == f"reports/benchmark.json: {UNKNOWN}"
 
 
 def test_it_does_not_where_there_is_no_report_nor_for_an_endpoint(params: Params) -> None:
     recorded(processor="another")
     endpoint = EndpointServer(kind="endpoint", url="https://example.com/v1", names={"base": "b", "tuned": "t"})
     benchmark = params.benchmark.model_copy(update={"server": endpoint})
-    assert elsewhere.why_again(params) is not None
-    assert elsewhere.why_again(params.model_copy(update={"benchmark": benchmark})) is None
+    assert elsewhere.reason_to_rerun(params) is not None
+    assert elsewhere.reason_to_rerun(params.model_copy(update={"benchmark": benchmark})) is None
     elsewhere.REPORT.unlink()
-    assert elsewhere.why_again(params) is None
+    assert elsewhere.reason_to_rerun(params) is None
 
 
 def test_it_does_not_without_the_environment_of_vllm(params: Params, tmp_path: Path) -> None:
@@ -122,13 +124,13 @@ def test_it_does_not_without_the_environment_of_vllm(params: Params, tmp_path: P
     }  # fmt: skip
     served = params.benchmark.model_copy(update={"server": VllmServer(**block)})
     asked = params.model_copy(update={"benchmark": served})
-    assert elsewhere.why_again(asked) is None
+    assert elsewhere.reason_to_rerun(asked) is None
     (tmp_path / "python").touch()
-    assert elsewhere.why_again(asked) is not None
+    assert elsewhere.reason_to_rerun(asked) is not None
 
 
 def test_it_does_not_where_it_could_not_run(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clone of a repository that was trained on a GPU, on a laptop: what it shows is of another machine."""
+    """A laptop with a clone of a repository that was trained on a GPU: the figures are from a different machine."""
     import torch
 
     if torch.cuda.is_available():
@@ -137,7 +139,7 @@ def test_it_does_not_where_it_could_not_run(params: Params, monkeypatch: pytest.
     cuda = params.model_copy(update={"compute": params.compute.model_copy(update={"device": "cuda"})})
     assert elsewhere.fingerprint_here(cuda) == {}
     monkeypatch.chdir(ROOT)
-    assert elsewhere.why_again(cuda) is None
+    assert elsewhere.reason_to_rerun(cuda) is None
 
 
 @pytest.mark.parametrize(
@@ -167,11 +169,12 @@ def test_a_plain_repro_alone_runs_the_benchmark_again(
     assert commands[-1] == "python -m stages.tools.summary"
 
 
-def test_seconds_of_two_machines_are_told_apart(params: Params) -> None:
+def test_seconds_of_two_machines_are_told_apart() -> None:
     for model, machine in (("base", MACHINE), ("tuned", GPU)):
-        measured = {"measured": {"date": "2026-11-26", "machine": machine}, "server": "hf"}
-        write_json(Path(f"reports/measured/eval_{model}.json"), measured)
-    rows = [{"name": "base"}, {"name": "tuned"}]
-    assert summary.seconds_taken(rows[:1], MACHINE) == f"seconds: {TAKEN}"
+        timing = {"measured": {"date": "2026-11-26", "machine": machine}, "server": "hf"}
+        seconds = {"free_seconds": 1.0, "seconds": 2.0}
+        write_json(Path(f"reports/measured/eval_{model}.json"), timing | {"constrained": seconds})
+    base, tuned = (results.constrained({"name": model}, MACHINE) for model in ("base", "tuned"))
+    assert summary.seconds_measured([base, base]) == f"seconds: {TAKEN}"
     other = "measured 2026-11-26 on NVIDIA H100 80GB HBM3, AMD EPYC 9B45, 8 threads, not this machine"
-    assert summary.seconds_taken(rows, MACHINE) == f"seconds: {TAKEN}; {other}"
+    assert summary.seconds_measured([base, tuned]) == f"seconds: {TAKEN}; {other}"

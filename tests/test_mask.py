@@ -61,7 +61,7 @@ def settings_with(**changes: Any) -> Mask:
 
 @pytest.fixture(scope="module")
 def masker() -> Masker:
-    """With the spaCy model: loaded once."""
+    """The masker with the spaCy model, loaded once."""
     return Masker(load_params(ROOT / "params.yaml").mask)
 
 
@@ -79,7 +79,7 @@ def workspace(folder: Path, rows: list[Any], overrides: dict[str, Any] | None = 
 
 @pytest.fixture
 def run_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run the stage on rows, in this process; gives the records."""
+    """Run the stage on rows, in this process; returns the records."""
 
     def run(rows: list[Any], overrides: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         folder = tmp_path / "repo"
@@ -175,7 +175,7 @@ WORSE = "Marta Quill, mail marta.quill@acme-tools.io, is angry since Rosa Miller
     ],
     ids=["text", "JSON text", "object", "JSON object", "refusal", "none"],
 )
-def test_a_worse_answer_has_the_stand_ins_of_the_prompt_whatever_its_form(
+def test_a_rejected_answer_uses_the_stand_ins_of_the_prompt_whatever_its_form(
     run_mask: Any, worse: Any, masked: str | None
 ) -> None:
     if masked is None:
@@ -193,7 +193,7 @@ def test_a_worse_answer_has_the_stand_ins_of_the_prompt_whatever_its_form(
     [("billing", "billing"), (WORSE, "<PERSON_1>, mail <EMAIL_1>, is angry"), (["billing"], None)],
     ids=["label", "text", "list"],
 )
-def test_a_worse_label_stays_and_a_text_in_its_place_is_masked(
+def test_a_rejected_label_stays_and_a_rejected_text_is_masked(
     run_mask: Any, tmp_path: Path, worse: Any, masked: str | None
 ) -> None:
     overrides = {"data.rejected": "worse", "task.kind": "classification", "task.refusal": None}
@@ -502,7 +502,7 @@ def test_gliner_reads_a_whole_model_and_nothing_else(token_classifier: Path, tmp
         (other / "gliner_config.json").write_text(json.dumps(values | {"model_name": "some/encoder"}))
         (other / "tokenizer_config.json").unlink()
 
-    assert "is no whole GLiNER model" in problem(as_published)
+    assert "is not a complete GLiNER model" in problem(as_published)
     assert "names code to run (auto_map)" in problem(name_code)
 
 
@@ -628,8 +628,8 @@ def test_a_bad_row_is_one_error_that_names_it(run_mask: Any, change: dict[str, A
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([], "holds no rows"),
-        ([ROW, ROW], "the id stands in row 1 too"),
+        ([], "has no rows"),
+        ([ROW, ROW], "row 1 has the same id"),
         ([ROW, "{not json"], "row 2"),
         ([{key: value for key, value in ROW.items() if key != "body"}], "body"),
     ],
@@ -674,7 +674,7 @@ def test_the_preview_prints_one_line_a_record(tmp_path: Path) -> None:
 
 
 def quality(masker: Masker, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Full-span recall, recall of each type, character precision, and the share of clean texts that are touched."""
+    """Full-span recall, recall per type, character precision, and the share of clean texts that are changed."""
     found: dict[str, list[bool]] = {}
     masked = right = clean = touched = 0
     for row, (one,) in zip(rows, masker.records([Record([row["text"]]) for row in rows]), strict=True):

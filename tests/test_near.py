@@ -36,7 +36,7 @@ def by_hand(texts: list[str], size: int, threshold: float) -> dict[tuple[str, st
 
 
 def found(texts: list[str], size: int, threshold: float, permutations: int = 256) -> dict[tuple[str, str], float]:
-    """What `near_pairs` finds, by text."""
+    """The pairs that `near_pairs` finds, as texts."""
     pairs = near.near_pairs(
         pl.Series(texts, dtype=pl.String), size=size, threshold=threshold, permutations=permutations, file=MASKED
     )

@@ -149,7 +149,7 @@ def test_broken_yaml_names_the_row(tmp_path: Path) -> None:
 def test_a_file_without_a_mapping_is_an_error(tmp_path: Path, text: str) -> None:
     file = tmp_path / "params.yaml"
     file.write_text(text, encoding="utf-8")
-    with pytest.raises(HallmarkError, match="holds no parameters"):
+    with pytest.raises(HallmarkError, match="has no parameters"):
         load_params(file)
 
 
@@ -172,7 +172,7 @@ def blocks(block: type[Block] = Block) -> Iterator[type[Block]]:
 
 
 def test_no_parameter_has_a_default() -> None:
-    """Where a block is declared is no dependency in dvc.yaml because params.yaml alone decides what runs."""
+    """The files that declare blocks are not dependencies in dvc.yaml, because params.yaml alone decides what runs."""
     found = set(blocks())
     defaults = [
         f"{block.__name__}.{name}"
@@ -192,7 +192,7 @@ def test_no_parameter_has_a_default() -> None:
 
 
 def test_no_parameter_is_changed_on_the_way() -> None:
-    """What load_params returns is what the file says."""
+    """load_params returns exactly the values in the file."""
     loaded = load_params(ROOT / "params.yaml").model_dump(mode="json", by_alias=True)
     assert loaded == YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
@@ -225,7 +225,7 @@ def test_facts_are_for_replies_in_words_and_have_one_value(tmp_path: Path) -> No
 
 
 def test_a_task_without_a_schema_file_is_told_what_free_text_needs(tmp_path: Path) -> None:
-    """DVC ends in "unexpected error" where a dependency is null."""
+    """DVC ends in "unexpected error" if a dependency is null."""
     workspace = make_workspace(tmp_path, {"task.kind": "text", "task.schema": None})
-    with pytest.raises(HallmarkError, match="for free text it holds"):
+    with pytest.raises(HallmarkError, match="for free text, one that holds"):
         load_params(workspace / "params.yaml")

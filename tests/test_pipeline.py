@@ -116,8 +116,8 @@ def finished(copied: Path) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def checks() -> set[str]:
     """The files that the loader of params.yaml imports: its blocks check values with them, and can't change one."""
-    code = "import sys, stages.params.loader; print(*(name for name in sys.modules if name.startswith('stages.')))"
-    return {f"{name.replace('.', '/')}.py" for name in run(ROOT, "python", "-c", code).stdout.split()}
+    code = "import sys, stages.params.loader\nprint(*(m.__file__ for n, m in sys.modules.items() if n.startswith('stages.')))"
+    return {Path(file).relative_to(ROOT).as_posix() for file in run(ROOT, "python", "-c", code).stdout.split()}
 
 
 @pytest.mark.parametrize(("name", "block"), stages())

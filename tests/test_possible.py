@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.core.outcomes import FAILURES
-from stages.core.params import Task as TaskParams
-from stages.core.task import Task
-from stages.evaluation.possible import given as always
-from stages.evaluation.possible import listed, possible
+from stages.evaluation.measures import COMMON
+from stages.evaluation.possible import possible
 from stages.evaluation.scoring import Scorer
+from stages.tasks.params import Task as TaskParams
+from stages.tasks.task import Task
+from stages.tasks.values import lists_every_value
 
 CLOSED = {"type": "object", "additionalProperties": False, "properties": {"a": {"enum": ["x", "y"]}}}
 OPEN = {"type": "object", "properties": {"a": {"type": "string"}}}
@@ -52,6 +53,11 @@ def task_of(name: str, folder: Path) -> Task:
     file.write_text(json.dumps(schema), encoding="utf-8")
     params = {"kind": kind, "system_prompt": "s", "tool_format": "json", "refusal": refusal}
     return Task(TaskParams.model_validate(params | {"schema": None if schema is None else str(file)}))
+
+
+def always(task: Task) -> set[str]:
+    """The measures that every answer to the task meets."""
+    return {name for name, measure in COMMON.items() if measure.given(task)}
 
 
 @pytest.fixture(scope="module")
@@ -111,4 +117,4 @@ def test_what_can_never_happen_is_known(tasks: dict[str, Task], name: str, never
     ],
 )
 def test_a_schema_that_lists_all_values(schema: Any, is_listed: bool) -> None:
-    assert listed(schema) is is_listed
+    assert lists_every_value(schema) is is_listed

@@ -1,4 +1,4 @@
-"""What `python -m stages.tools.propose` says of a file: right on real data, and with the warnings that matter."""
+"""What `python -m stages.tools.propose` says about a file: right on real data, and with the warnings that matter."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_reference_data() -> None:
     assert found["schema"]["properties"]["date"]["format"] == "date"
     assert found["schema"]["properties"]["product"]["type"] == ["string", "null"]
     assert "private data" in found["warnings"]
-    assert "another answer" in found["warnings"]
+    assert "a different answer" in found["warnings"]
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real data is not there")
@@ -100,7 +100,7 @@ def test_every_line_that_is_not_proposed_stays_as_it_was(tmp_path: Path) -> None
 
 
 def test_the_facts_of_the_sample_go_with_it(tmp_path: Path) -> None:
-    """They are an error for another kind, and for other replies they find nothing."""
+    """For another kind they are an error, and in other replies they find nothing."""
     workspace = make_workspace(tmp_path, {"task.kind": "text", "eval.facts": {"order": r"A-\d{4}"}})
     write(workspace / "data", [{"id": f"r{n}", "text": f"text {n}", "label": "ab"[n % 2]} for n in range(40)])
     stage(workspace, "tools.propose", "data/rows.jsonl", "--write")
@@ -109,8 +109,8 @@ def test_the_facts_of_the_sample_go_with_it(tmp_path: Path) -> None:
 
 
 def test_what_it_writes_is_what_the_pipeline_reads(tmp_path: Path) -> None:
-    """From the sample's answers thrown away to masked records, with nothing but `--write`."""
-    workspace = make_workspace(tmp_path, {"mask.ner": {"engine": "none", "model": None}})
+    """From raw rows to masked records, with nothing but `--write`."""
+    workspace = make_workspace(tmp_path, {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1})
     rows = [
         {"messages": [{"role": "user", "content": f"question {n % 40} please"}, {"role": "assistant", "content": "yes no"[3 * (n % 2) :][:3].strip()}]}
         for n in range(200)
@@ -125,7 +125,7 @@ def test_what_it_writes_is_what_the_pipeline_reads(tmp_path: Path) -> None:
     assert params.task.kind == "classification"
     assert params.data.input == "turns.input"
     assert json.loads((workspace / "data/schema.json").read_text(encoding="utf-8")) == {"enum": ["no", "yes"]}
-    comment = "# column that the split never cuts"
+    comment = "# column whose values the split keeps together"
     assert comment in (workspace / "params.yaml").read_text(encoding="utf-8")
     document = YAML(typ="safe").load((workspace / "params.yaml").read_text(encoding="utf-8"))
     assert document["dedupe"]["gold"] is None

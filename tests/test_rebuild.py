@@ -1,4 +1,4 @@
-"""The whole pipeline made again: in a fresh clone elsewhere, from a remote, and after a kill. On the tiny model."""
+"""The whole pipeline rebuilt: in a fresh clone, from a remote, and after a kill. On the tiny model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the gate counts again: each way in which a split can be wrong is seen, by a count that shares nothing with it."""
+"""The gate's recount: it sees each way in which a split can be wrong, and shares no code with the split."""
 
 from __future__ import annotations
 
@@ -177,11 +177,13 @@ def test_what_the_real_split_writes_has_nothing_wrong(folder: Path) -> None:
 @pytest.mark.parametrize("file", [TRAIN, VALIDATION, HOLDOUT, HOLDOUT_LOCK])
 def test_a_file_that_is_missing_or_broken_is_one_error(file: Path) -> None:
     file.write_bytes(b"{ not this")
-    with pytest.raises(HallmarkError, match=rf"{file}: not (JSON|a file of records).*\n  remedy: run `") as caught:
+    with pytest.raises(
+        HallmarkError, match=rf"{file}: not (JSON|a file of records).*\n  remedy: restore it with `"
+    ) as caught:
         recount()
     assert "not this" not in str(caught.value)
     file.unlink()
-    with pytest.raises(HallmarkError, match=rf"{file}: no such file\n  remedy: run `"):
+    with pytest.raises(HallmarkError, match=rf"{file}: no such file\n  remedy: restore it with `"):
         recount()
 
 
@@ -209,7 +211,9 @@ def test_a_part_in_another_form_is_an_error(change: dict[str, Any]) -> None:
     train.with_columns(pl.lit(value, dtype=pl.String if value else train.schema[field]).alias(field)).write_parquet(
         TRAIN
     )
-    with pytest.raises(HallmarkError, match=rf"{TRAIN}, field '{field}': not what a record has there\n"):
+    with pytest.raises(
+        HallmarkError, match=rf"{TRAIN}, field '{field}': wrong type or null for this column of a record\n"
+    ):
         recount()
     train.drop(field).write_parquet(TRAIN)
     with pytest.raises(HallmarkError, match=rf"{TRAIN}: not a file of records \(ColumnNotFoundError\)\n"):

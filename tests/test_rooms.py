@@ -47,7 +47,7 @@ def is_package(module: str) -> bool:
 
 
 def room_of(module: str) -> str:
-    """The room that a module lies in; "" for a stage."""
+    """The room that a module lies in, however deep; "" for a stage."""
     parts = module.split(".")
     return parts[1] if len(parts) > 2 else ""
 
@@ -82,10 +82,21 @@ def test_arrows_go_from_stages_to_rooms_to_core() -> None:
         ("stages.core.files", "stages.corpus.raw"),
         ("stages.corpus.near", "stages.evaluation.stats"),
         ("stages.evaluation.metrics", "stages.params.loader"),
+        ("stages.serving.engines.vllm", "stages.evaluation.stats"),
+        ("stages.core.machine", "stages.serving.engines"),
     ],
 )
 def test_other_arrows_are_seen(own: str, other: str) -> None:
     assert not allowed(own, other)
+
+
+def test_a_package_in_a_room_belongs_to_it() -> None:
+    """Its modules are read, and may import what the room may."""
+    own = {own for own, _, _ in arrows() if own.startswith("stages.serving.engines.")}
+    assert {f"stages.serving.engines.{name}" for name in ("__init__", "endpoint", "vllm")} <= own
+    assert {room_of(name) for name in own} == {"serving"}
+    assert allowed("stages.serving.params", "stages.serving.engines")
+    assert allowed("stages.benchmark", "stages.serving.engines")
 
 
 def test_only_the_blocks_of_params_lie_above_the_rooms() -> None:
@@ -123,6 +134,12 @@ def test_a_knob_of_the_gate_and_a_gateway_retrain_nothing(copied: Path) -> None:
     (copied / "stages/serving/gateway.py").write_text("from stages.serving import server\n", encoding="utf-8")
     append(copied / "stages/benchmark.py", "\nfrom stages.serving import gateway\n")
     assert deps.differences(text) == {"benchmark": (["stages/serving/gateway.py"], [])}
+
+
+def test_a_new_engine_is_a_dependency_of_what_starts_servers(copied: Path) -> None:
+    (copied / "stages/serving/engines/another.py").write_text("ENGINE = None\n", encoding="utf-8")
+    found = deps.differences((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    assert found == dict.fromkeys(("eval", "benchmark"), (["stages/serving/engines/another.py"], []))
 
 
 def test_new_code_and_new_data_of_a_stage_become_dependencies(copied: Path) -> None:

@@ -1,9 +1,10 @@
-"""Scoring one record: the ladder, the fields, each failure class and their order, hostile output, and speed."""
+"""Scoring one record: exact match, the fields, each failure class and their order, hostile output, and speed."""
 
 from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.core.params import Task as TaskParams
-from stages.core.task import Task
-from stages.evaluation.scoring import (
-    Score,
-    Scorer,
-    closed_paths,
-    compare_fields,
-    field_counts,
-    key,
-    leaves,
-    token_f1,
-)
+from stages.evaluation.scoring import Score, Scorer
+from stages.tasks.kinds.text import token_f1
+from stages.tasks.params import Task as TaskParams
+from stages.tasks.task import Task
+from stages.tasks.values import closed_paths, compare_fields, field_counts, key, leaves
 from tests.test_files import JSON
 
 REFUSAL = '{"refusal":"policy"}'
@@ -119,7 +113,7 @@ def test_outcome_of_an_answer(scorer: Scorer, change: dict[str, Any], outcome: s
 def test_refusals_and_format(scorer: Scorer, target: Any, prediction: Any, outcome: str, valid: bool) -> None:
     result = score(scorer, prediction, target)
     assert (result.outcome, result.schema_valid) == (outcome, valid)
-    assert result.refusal_due == (target == REFUSAL)
+    assert result.refusal_expected == (target == REFUSAL)
 
 
 def test_context_is_where_a_value_may_come_from(scorer: Scorer) -> None:
@@ -189,7 +183,7 @@ def test_facts_tell_the_failures_of_a_reply_apart(
 def test_facts_are_the_fields_of_a_reply(replies: Scorer) -> None:
     twice = REPLY.replace("Friday", "Friday or Monday")
     fields = score(replies, REPLY, target=twice, context=ORDERS).fields
-    assert [(row["path"], row["target"], row["result"]) for row in fields] == [
+    assert [(row.path, row.target, row.result) for row in fields] == [
         ("order", "A-1200", "match"),
         ("day", "Friday", "match"),
         ("day", "Monday", "missing"),
@@ -226,7 +220,7 @@ def test_fields_are_typed_and_lists_are_multisets() -> None:
     due = {"a": 1, "b": {"c": "é", "d": None}, "e": ["x", "x", "y"], "f": True, "g": []}
     said = {"a": 1.0, "b": {"c": "e\u0301 ", "d": "new"}, "e": ["y", "x", "z"], "f": 1}
     rows = compare_fields(leaves(due), leaves(said))
-    assert [(row["path"], row["result"]) for row in rows] == [
+    assert [(row.path, row.result) for row in rows] == [
         ("a", "match"),
         ("b.c", "match"),
         ("e[]", "match"),
@@ -237,7 +231,7 @@ def test_fields_are_typed_and_lists_are_multisets() -> None:
         ("b.d", "spurious"),
     ]
     assert field_counts(rows) == (4, 3, 2)
-    assert [row["prediction"] for row in rows if row["result"] == "spurious"] == ["z", "new"]
+    assert [row.prediction for row in rows if row.result == "spurious"] == ["z", "new"]
 
 
 @pytest.mark.parametrize(
@@ -282,8 +276,7 @@ def test_classification(tmp_path: Path) -> None:
     scorer = make_scorer(tmp_path, "classification", {"enum": ["refund", "delivery"]})
     assert score(scorer, "refund\n", "refund").outcome == "pass"
     wrong = score(scorer, "delivery", "refund")
-    assert (wrong.outcome, wrong.labels, wrong.fields) == ("wrong_value", ("refund", "delivery"), [])
-    assert score(scorer, "a refund", "refund").labels == ("refund", None)
+    assert (wrong.outcome, wrong.reason, wrong.fields) == ("wrong_value", "another label", [])
     assert score(scorer, "a refund", "refund").outcome == "wrong_format"
     assert score(scorer, "refund", REFUSAL).outcome == "missed_refusal"
 
@@ -312,9 +305,9 @@ def test_tool_calls_by_name_and_arguments(tmp_path: Path, said: Any, names: bool
     due = {"name": "weather", "arguments": {"city": "Paris", "days": 2}}
     result = score(scorer, said, due, source="Weather in Paris for 2 days?")
     if outcome == "wrong_format":
-        assert not result.tool_names
+        assert not result.scores["tool_names"]
     else:
-        assert (result.tool_names, result.tool_calls) == (names, calls)
+        assert result.scores == {"tool_names": names, "tool_calls": calls}
     assert result.outcome == outcome
 
 
@@ -322,14 +315,14 @@ def test_parallel_calls_have_no_order(tmp_path: Path) -> None:
     scorer = make_scorer(tmp_path, "tool_call", CALL_SCHEMA)
     calls = [{"name": "weather", "arguments": {"city": city}} for city in ("Paris", "Oslo")]
     result = score(scorer, calls[::-1], calls)
-    assert result.tool_calls
+    assert result.scores["tool_calls"]
     assert not result.exact_match
 
 
 def test_text(tmp_path: Path) -> None:
     scorer = make_scorer(tmp_path, "text", None)
     result = score(scorer, "The parcel left today.", "The parcel left on Monday.")
-    assert (result.outcome, result.token_f1) == ("wrong_value", pytest.approx(2 * 3 / (5 + 4)))
+    assert (result.outcome, result.scores["token_f1"]) == ("wrong_value", pytest.approx(2 * 3 / (5 + 4)))
     assert score(scorer, " ", "The parcel left.").outcome == "omission"
     assert score(scorer, "Yes.", "Yes.\n").outcome == "pass"
     assert token_f1("", "") == 1.0
@@ -356,7 +349,7 @@ def test_hostile_output_is_scored_quickly_and_can_be_written(scorer: Scorer, pre
     start = time.process_time()
     result = score(scorer, prediction, source=INPUT + "1,234." * 20_000 + "12 march " * 10_000)
     assert result.outcome == "wrong_format"
-    json.dumps(result.fields, allow_nan=False)
+    json.dumps(list(map(asdict, result.fields)), allow_nan=False)
     assert time.process_time() - start < 2
 
 
@@ -366,8 +359,8 @@ def test_any_values_are_scored(tmp_path_factory: pytest.TempPathFactory, due: An
     scorer = make_scorer(tmp_path_factory.getbasetemp(), schema={"title": "anything"})
     result = score(scorer, said, due, source=source)
     right, extra, missed = field_counts(result.fields)
-    assert right + missed == sum(row["target"] is not None for row in result.fields)
-    assert right + extra == sum(row["prediction"] is not None for row in result.fields)
+    assert right + missed == sum(row.target is not None for row in result.fields)
+    assert right + extra == sum(row.prediction is not None for row in result.fields)
     assert result.exact_match == (result.outcome == "pass")
     if result.exact_match:
         assert extra == missed == 0

@@ -15,7 +15,7 @@ import pytest
 from stages.core.errors import HallmarkError
 from stages.core.params import Compute
 from stages.serving import server
-from stages.serving.params import TransformersServer
+from stages.serving.engines.transformers_serve import TransformersServer
 
 # A server that is hard to stop: it ignores SIGTERM, and so does its child.
 STUBBORN = """
@@ -154,6 +154,8 @@ def test_a_taken_port_is_an_error_that_names_it_and_a_left_one_is_free():
             server.free_port(port)
         assert str(port) in caught.value.problem
         assert caught.value.field == "benchmark.server.port"
+        with pytest.raises(HallmarkError, match=rf"^port {port} can't be used .*\n.*set --port to 0"):
+            server.free_port(port, "--port")
     assert server.free_port(port) == port
     assert server.free_port(0) > 0
 

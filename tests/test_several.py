@@ -17,7 +17,7 @@ from stages.core.files import read_json, write_json
 from stages.params.loader import load_params
 from stages.release import provenance as prov
 from stages.release.shipping import check_base
-from stages.serving import vllm
+from stages.serving.engines.vllm import ENGINE as VLLM
 from stages.serving.server import free_port
 from stages.tools.join import compare, server_of, together, write
 from tests import small_pipeline
@@ -36,7 +36,7 @@ TASKS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One git repository with a project for each of TASKS, all with one cache; their pipelines ran, one after another."""
+    """One git repository with a project for each of TASKS and a shared cache; their pipelines have run."""
     top = tmp_path_factory.mktemp("several") / "adapters"
     top.mkdir()
     shell("git init -q -b main && echo /.dvc-cache/ > .gitignore", top)
@@ -91,7 +91,7 @@ def test_a_change_concerns_its_own_project(several: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("options", [("--stage", "sft"), pytest.param((), marks=pytest.mark.full)])
-def test_a_project_is_verified_in_its_folder_whatever_is_changed_beside_it(
+def test_a_project_is_verified_in_its_folder_whatever_is_changed_next_to_it(
     several: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     top = shutil.copytree(several, tmp_path / "adapters")
@@ -126,7 +126,7 @@ def test_releases_that_go_together_are_found_by_their_names(several: Path) -> No
             True,
             r"training.json, field 'base_precision': trained over weights in bfloat16, .*nf4",
         ),
-        (("triage", "triage"), False, r"field 'certify.name': 'triage' is the name of .*triage/models/release too"),
+        (("triage", "triage"), False, r"field 'certify.name': .*triage/models/release has the same name, 'triage'"),
     ],
 )
 def test_releases_that_do_not_go_together_are_refused(
@@ -146,7 +146,7 @@ def test_a_changed_release_and_an_odd_name_are_refused(several: Path, tmp_path: 
         together(releases(top, "triage", "refunds"), base)
     change_params(top / "triage", {"certify.name": "../outside"})
     shell("dvc repro -q -s certify", top / "triage")
-    with pytest.raises(HallmarkError, match=r"field 'certify.name': is the name to ask for"):
+    with pytest.raises(HallmarkError, match=r"field 'certify.name': can't be used as a model name"):
         together(releases(top, "triage"), base)
 
 
@@ -157,18 +157,21 @@ def test_another_base_is_refused_and_its_files_named(several: Path, tmp_path: Pa
         if entry["name"] == "models/base/config.json":
             entry["digest"]["sha256"] = "0" * 64
     write_json(other / prov.PROVENANCE, statement)
-    with pytest.raises(HallmarkError, match=r"another base than .*triage \(config.json differ by SHA-256\)"):
+    with pytest.raises(HallmarkError, match=r"a different base than .*triage \(config.json differ by SHA-256\)"):
         compare(one, other)
-    with pytest.raises(HallmarkError, match=r"not the base that the adapter was made on \(config.json\)"):
+    with pytest.raises(HallmarkError, match=r"not the base that the adapter was trained on \(config.json\)"):
         check_base(other, several / "triage/models/base", remedy="another")
 
 
 @pytest.mark.parametrize(
     ("block", "words"),
     [
-        ({}, r"kind': `transformers serve` can't serve adapters beside a base\n.*set it to vllm, with adapter lora"),
+        (
+            {},
+            r"kind': a server of kind transformers can't serve several adapters on one base\n.*set it to vllm, with adapter",
+        ),
         ({"kind": "endpoint", "url": "http://x/v1", "names": {"base": "b", "tuned": "t"}}, r"kind': an endpoint that"),
-        (BLOCK, r"adapter': with an adapter folded in, the weights are those of one task\n.*set it to lora"),
+        (BLOCK, r"adapter': with an adapter merged, the weights are those of one task\n.*set it to lora"),
     ],
 )
 def test_a_server_that_can_not_hold_several_is_refused(tmp_path: Path, block: dict[str, Any], words: str) -> None:
@@ -182,7 +185,7 @@ def test_a_server_that_can_not_hold_several_is_refused(tmp_path: Path, block: di
 def test_one_server_has_room_for_all_ranks_and_all_adapters_in_a_batch(several: Path, tmp_path: Path) -> None:
     for name in ("triage", "refunds"):
         (tmp_path / name).symlink_to(several / name / "models/release")
-    line = vllm.command(["base", "triage", "refunds"], tmp_path, 8000, "127.0.0.1", server(adapter="lora"))
+    line = VLLM.command(["base", "triage", "refunds"], tmp_path, 8000, server(adapter="lora"), CPU)
     assert line[-3:] == ["--lora-modules", "triage=triage", "refunds=refunds"]
     assert line[line.index("--max-loras") + 1] == "2"
     assert line[line.index("--max-lora-rank") + 1] == "32"
@@ -216,7 +219,7 @@ def test_what_is_written_to_serve_elsewhere_is_what_the_adapters_were_trained_ov
     monkeypatch.chdir(two)
     adapters = {"one": Path("models/adapter"), "other": Path("models/other")}
     target = tmp_path / "joined"
-    write(adapters, target, 8000, server(adapter="lora"))
+    write(adapters, target, 8000, server(adapter="lora"), CPU)
     assert {path.name for path in target.iterdir()} == {"base", "one", "other"}
     assert capsys.readouterr().out.endswith("--lora-modules one=one other=other\n")
     said = []
@@ -233,8 +236,8 @@ def test_what_is_written_to_serve_elsewhere_is_what_the_adapters_were_trained_ov
         assert torch.equal(*logits)
         said.append(logits[0])
     assert not torch.allclose(*said)
-    with pytest.raises(HallmarkError, match="is there already"):
-        write(adapters, target, 8000, server(adapter="lora"))
+    with pytest.raises(HallmarkError, match="already exists"):
+        write(adapters, target, 8000, server(adapter="lora"), CPU)
 
 
 @NEEDED
@@ -248,7 +251,7 @@ def test_one_server_answers_by_name_as_each_adapter_alone_does(two: Path, monkey
     adapters = {"one": Path("models/adapter"), "other": Path("models/other")}
 
     def ask(running: Server, model: str) -> str:
-        body = {"model": model, "temperature": 0, "max_tokens": 24, "logprobs": True} | running.fields
+        body = running.body(model, 24) | {"logprobs": True}
         body["messages"] = [{"role": "user", "content": "Order 1 arrived broken"}]
         answer = httpx.post(f"{running.url}/chat/completions", json=body, timeout=WAIT, trust_env=False)
         assert answer.status_code == 200, answer.text
@@ -261,14 +264,14 @@ def test_one_server_answers_by_name_as_each_adapter_alone_does(two: Path, monkey
         together = {model: ask(running, model) for model in ("base", *adapters)}
     assert len(set(together.values())) == 3
     for name, adapter in adapters.items():
-        with served({"tuned": 0}, adapter, settings, CPU) as alone:
+        with served(["tuned"], {"tuned": 0}, adapter, settings, CPU) as alone:
             assert ask(alone["tuned"], "tuned") == together[name]
 
 
 @NEEDED
 @pytest.mark.full
 def test_two_stamped_projects_in_one_repository_are_served_by_one_command(tmp_path: Path) -> None:
-    """As docs/several.md has it, with the tiny model; from the raw rows to answers under two names."""
+    """The steps of docs/several.md with the tiny model, from raw rows to answers under two names."""
     import httpx
 
     top = tmp_path / "adapters"

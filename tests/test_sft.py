@@ -37,7 +37,7 @@ def some_records(count: int, repeat: int = 1) -> pl.DataFrame:
 
 
 def trainable(folder: Path, overrides: dict[str, Any] | None = None) -> Path:
-    """A workspace at the point where `sft` is next."""
+    """A workspace where `sft` is the next stage to run."""
     make_tiny_workspace(folder, overrides)
     write_records(folder / TRAIN, some_records(24))
     write_records(folder / VALIDATION, some_records(6))
@@ -143,7 +143,7 @@ def test_the_loss_is_the_one_of_trl(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=300), st.integers(1, 8))
-def test_every_record_comes_once_a_pass_beside_others_of_its_length(lengths: list[int], batch_size: int) -> None:
+def test_every_record_comes_once_per_epoch_in_a_batch_of_similar_lengths(lengths: list[int], batch_size: int) -> None:
     from stages.training.trainer import LengthSampler
 
     sampler = LengthSampler(lengths, batch_size, seed=3)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from stages.evaluation.scoring import compare_fields, leaves, words_of
 from stages.evaluation.spans import count, located, span_columns
+from stages.tasks.evidence import words_of
+from stages.tasks.values import compare_fields, leaves
+from tests.made_up import prediction, typed
 
 
 @pytest.mark.parametrize(
@@ -51,7 +54,8 @@ def test_f1_over_records_counts_due_and_given_spans() -> None:
     text = "I bought a red kettle; the lid is loose and the cable is too short"
     due = {"product": "red kettle", "issues": ["lid is loose", "cable is too short"], "amount": 5}
     said = {"product": "kettle", "issues": ["lid is loose", "no power"], "amount": 6}
-    row = {"input": text, "fields": compare_fields(leaves(due), leaves(said))}
+    row = typed(prediction(1, "g", "pass", input=text))
+    row = replace(row, fields=compare_fields(leaves(due), leaves(said)))
     columns = span_columns([row], ["product", "issues[]"])
     f1 = {way: rows[0][0] / rows[0][1] for way, rows in columns.items()}
     assert columns["strict"][0][1] == 6

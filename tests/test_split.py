@@ -30,7 +30,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def made(rows: int, groups: int, start: int = 0, seed: int = 1) -> list[dict[str, Any]]:
-    """Records that have nothing in common but their groups."""
+    """Records that have nothing in common except their groups."""
     draw = random.Random(seed)
     return [
         record(
@@ -44,7 +44,7 @@ def made(rows: int, groups: int, start: int = 0, seed: int = 1) -> list[dict[str
 
 
 def splitted(records: list[dict[str, Any]], refreeze: bool = False, **changes: Any) -> dict[str, Any]:
-    """Deduplicate and split; the report."""
+    """Deduplicate and split; returns the report."""
     changes = {"split__holdout": 0.2, "split__validation": 0.07, "split__salt": "a", "dedupe__threshold": 0.7} | changes
     write_masked(records)
     dedupe.run(params_with(**changes))
@@ -153,7 +153,7 @@ def test_a_new_row_near_the_holdout_goes_not_the_holdout_row() -> None:
 
 @pytest.mark.parametrize("target", ["a", "b"])
 def test_a_copy_of_a_holdout_record_does_not_take_its_place(target: str) -> None:
-    """Deduplication keeps the copy with the smaller id, or neither where the targets differ; the holdout stays."""
+    """Deduplication keeps the copy with the smaller id, or neither if the targets differ; the holdout stays."""
     records = made(200, 30)
     splitted(records)
     held = pl.read_parquet(split.FILES["holdout"])
@@ -182,7 +182,7 @@ def test_a_changed_holdout_record_is_an_error_with_a_way_out(change: str) -> Non
         "gone": [],
     }[change]
     records[place : place + 1] = new
-    counts = "0 have changed and 1 are gone" if change == "gone" else "1 have changed and 0 are gone"
+    counts = "0 have changed and 1 are missing" if change == "gone" else "1 have changed and 0 are missing"
     with pytest.raises(HallmarkError, match=rf"{counts} \(such as {name}\)\n.*--refreeze"):
         splitted(records)
     assert hashes() == before
@@ -293,7 +293,7 @@ def test_whatever_the_data_nothing_leaks_and_order_does_not_matter(
     records += [record(f"w{i:02}", text, target, f"g{group + 6}") for i, (text, target, group) in enumerate(more)]
     try:
         splitted(records, **changes)
-    except HallmarkError as error:  # so much is like the holdout that a side would be empty
+    except HallmarkError as error:  # so many records resemble the holdout that a side would be empty
         assert "no record is left" in str(error)
         return
     assert pl.read_parquet(split.FILES["holdout"]).drop("cluster").equals(held)
@@ -343,7 +343,7 @@ def test_real_conversations_leave_no_leak() -> None:
 
 @pytest.mark.full
 def test_dvc_keeps_the_lock_and_sees_what_becomes_of_it(tmp_path: Path) -> None:
-    """The lock is an output that the stage reads: clean after the first run, kept by a rerun, drawn anew when gone."""
+    """The lock is an output that the stage reads: clean after the first run, kept by a rerun, drawn again if it is deleted."""
     folder = make_workspace(tmp_path / "repo", {"dedupe.gold": None, "task.kind": "text", "task.refusal": None})
     yaml = YAML()
     pipeline = yaml.load((folder / "dvc.yaml").read_text(encoding="utf-8"))

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.core.errors import HallmarkError
-from stages.core.params import Task as TaskParams
-from stages.core.task import Task, canonical
+from stages.tasks.answers import canonical
+from stages.tasks.params import Task as TaskParams
+from stages.tasks.task import Task
 from tests.test_files import JSON
 
 SCHEMA = {

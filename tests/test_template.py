@@ -38,7 +38,7 @@ def bake(folder: Path, **values: str) -> Path:
 
 
 def clean_copy(folder: Path) -> Path:
-    """This repo's files as git would have them, links kept."""
+    """A copy of this repo's files in git, links kept."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -58,7 +58,7 @@ def clean_copy(folder: Path) -> Path:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder but git's own, links followed."""
+    """Every file below a folder except git's own, links followed."""
     found = {}
     for place, _, names in os.walk(folder, followlinks=True):
         for file in (Path(place, name) for name in names):
@@ -92,7 +92,7 @@ def expected(source: Path, kind: str = "extraction", licence: str = "Apache-2.0"
 
 
 KINDS = ["extraction", "classification", "tool_call", "text"]
-CHOICES = [  # every option of every choice stands here once or more
+CHOICES = [  # every option of every choice occurs at least once
     {"kind": "extraction"},
     {"kind": "classification", "base_model": "qwen3-0.6b", "dvc_remote": "folder", "licence": "MIT", "ci": "github"},
     {
@@ -180,7 +180,7 @@ def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(tmp_path: Path, cho
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kinds_sample_is_good(tmp_path: Path, kind: str) -> None:
-    """With the tests that the stamped repo brings, all but the whole pipeline."""
+    """With the stamped repo's own tests, except the whole pipeline."""
     project = bake(tmp_path, kind=kind)
     said = run(project, "python", "-m", "pytest", "-q", "tests", "-k", "not whole_pipeline").stdout
     assert f"{3 if kind == 'text' else 2} passed" in said
@@ -236,7 +236,7 @@ def test_git_has_nothing_to_say_about_the_links(tmp_path: Path) -> None:
 
 
 def test_stamping_is_fast(tmp_path: Path) -> None:
-    """Best of three, since other tests may run beside it."""
+    """Best of three, since other tests may run at the same time."""
     source = clean_copy(tmp_path / "source")
     command = ["cookiecutter", str(source), "--directory", "template", "--no-input", "--output-dir"]
     seconds = []
@@ -298,7 +298,7 @@ def test_an_odd_name_is_refused_before_anything_is_written(tmp_path: Path, slug:
 
 
 def test_links_that_came_out_as_text_are_told_about(tmp_path: Path) -> None:
-    """What a zip download makes of them, and git on Windows."""
+    """As after a zip download, or with git on Windows."""
     source = clean_copy(tmp_path / "source")
     for link in sorted((source / "template").rglob("*")):
         if link.is_symlink():
@@ -308,7 +308,7 @@ def test_links_that_came_out_as_text_are_told_about(tmp_path: Path) -> None:
     command = ["cookiecutter", str(source), "--directory", "template", "--no-input", "--output-dir", str(tmp_path)]
     result = run(tmp_path, *command, check=False)
     assert result.returncode != 0
-    assert "Clone with git" in result.stderr
+    assert "clone with git" in result.stderr
     assert not (tmp_path / "my-domain").exists()
 
 
@@ -393,7 +393,7 @@ def test_cruft_brings_improvements_and_leaves_the_domains_own_files_alone(tmp_pa
 
 
 def change_line(file: Path, start: str, line: str) -> None:
-    """Put `line` in the place of the one that starts with `start`."""
+    """Replace the line that starts with `start` by `line`."""
     lines = file.read_text(encoding="utf-8").splitlines()
     (at,) = [number for number, old in enumerate(lines) if old.startswith(start)]
     lines[at] = line
@@ -403,6 +403,6 @@ def change_line(file: Path, start: str, line: str) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_whole_pipeline_runs_in_a_stamped_repo(tmp_path: Path, kind: str) -> None:
-    """As its own tests run it, from the raw rows to the release."""
+    """With its own test of the pipeline, from the raw rows to the release."""
     project = bake(tmp_path, kind=kind)
     assert "3 passed" in run(project, "python", "-m", "pytest", "-q", "tests").stdout

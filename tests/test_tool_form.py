@@ -13,10 +13,7 @@ from hypothesis import strategies as st
 
 from stages.core.errors import HallmarkError
 from stages.core.files import ADAPTER, BASE, HOLDOUT, REPORTS, TRAIN, VALIDATION
-from stages.core.params import Task as TaskParams
 from stages.core.records import write_records
-from stages.core.reports import read_as, read_predictions
-from stages.core.task import Task, compact_json
 from stages.evaluation.endpoint import answer_of
 from stages.evaluation.linear import right_labels
 from stages.evaluation.scoring import Score, Scorer
@@ -24,7 +21,12 @@ from stages.models.chat_template import SAMPLE, TOOLS, answer_text, calling, too
 from stages.models.loading import IGNORED, load_base, load_tokenizer
 from stages.models.tool_form import ToolForm, calls_in
 from stages.params.loader import Params, load_params
+from stages.tasks.answers import compact_json
+from stages.tasks.params import Task as TaskParams
+from stages.tasks.predictions import read_predictions
+from stages.tasks.task import Task
 from tests.families import make_family
+from tests.made_up import prediction, typed
 from tests.test_families import choice, made, records
 from tests.test_files import JSON
 from tests.workspace import ROOT, change_params
@@ -104,9 +106,9 @@ def test_the_form_of_a_family_is_read_off_its_template(tokenizers: dict[str, Any
         ("qwen2_5", "qwen3-0.6b", QWEN),
         ("llama3_2", "llama-3.2-3b", LLAMA),
         ("llama3_1", "llama-3.2-3b", LLAMA),
-        ("phi3_5", "qwen3-0.6b", "shows the model no tools"),
-        ("glm4moe", "qwen3-0.6b", "writes no tool calls as JSON"),  # as XML
-        ("gptoss", "qwen3-0.6b", "writes no tool calls as JSON"),  # the name stands before the JSON
+        ("phi3_5", "qwen3-0.6b", "does not show tools to the model"),
+        ("glm4moe", "qwen3-0.6b", "does not write tool calls as JSON"),  # as XML
+        ("gptoss", "qwen3-0.6b", "does not write tool calls as JSON"),  # the name stands before the JSON
     ],
 )
 def test_the_published_templates_are_read(
@@ -223,7 +225,7 @@ def test_outcomes(tmp_path: Path, target: Any, prediction: str, outcome: str) ->
         plain = Scorer(task_of(tmp_path)).score(
             input="mend the kettle", context=None, target=compact_json(target), prediction=score.read
         )
-        assert (plain.outcome, plain.fields, plain.tool_calls) == (score.outcome, score.fields, score.tool_calls)
+        assert (plain.outcome, plain.fields, plain.scores) == (score.outcome, score.fields, score.scores)
 
 
 def test_one_call_is_read_as_the_target_or_the_schema_has_it(tmp_path: Path) -> None:
@@ -231,7 +233,7 @@ def test_one_call_is_read_as_the_target_or_the_schema_has_it(tmp_path: Path) -> 
     text = LLAMA.write([ONE])
     for schema, target in ((CALL, ONE), (SCHEMA, [ONE]), (both, ONE), (both, [ONE])):
         score = scored(tmp_path, target, text, LLAMA, schema=schema)
-        assert (score.exact_match, score.tool_calls, json.loads(score.read or "")) == (True, True, target)
+        assert (score.exact_match, score.scores["tool_calls"], json.loads(score.read or "")) == (True, True, target)
     for schema, meant in ((CALL, ONE), (SCHEMA, [ONE])):
         score = scored(tmp_path, {"refuse": True}, text, LLAMA, schema=schema, refusal='{"refuse":true}')
         assert (score.outcome, json.loads(score.read or "")) == ("missed_refusal", meant)
@@ -242,10 +244,12 @@ def test_one_call_is_read_as_the_target_or_the_schema_has_it(tmp_path: Path) -> 
 def test_labels_and_page_take_the_calls_and_the_file_keeps_the_text(tmp_path: Path) -> None:
     task = task_of(tmp_path)
     texts = [MEND, compact_json([ONE]), "[]", "nothing"]
-    rows = [{"prediction": text, "read": scored(tmp_path, [ONE], text).read} for text in texts]
-    assert [read_as(row) for row in rows] == [compact_json([ONE]), "", "[]", ""]
-    assert read_as({"prediction": "as it stands"}) == "as it stands"
-    pairs = [(compact_json([ONE]), read_as(row)) for row in rows]
+    rows = [
+        typed(prediction(1, "g", "pass", prediction=text, read=scored(tmp_path, [ONE], text).read)) for text in texts
+    ]
+    assert [row.answer for row in rows] == [compact_json([ONE]), "", "[]", ""]
+    assert typed(prediction(1, "g", "pass", prediction="as it is")).answer == "as it is"
+    pairs = [(compact_json([ONE]), row.answer) for row in rows]
     assert right_labels(task, ["name"], pairs) == {"name": [True, False, False, False]}
 
 
@@ -254,10 +258,10 @@ def test_calls_that_a_server_took_out_of_the_text_are_put_back_as_trained() -> N
         {"function": {"name": call["name"], "arguments": json.dumps(call["arguments"])}}
         for call in json.loads(json.dumps(TWO))
     ]
-    assert QWEN.read(answer_of({"choices": [{"message": {"tool_calls": calls}}]}, QWEN)) == TWO
-    assert LLAMA.read(answer_of({"choices": [{"message": {"tool_calls": calls[:1]}}]}, LLAMA)) == [ONE]
+    assert QWEN.read(answer_of({"choices": [{"message": {"tool_calls": calls}}]}, QWEN).text) == TWO
+    assert LLAMA.read(answer_of({"choices": [{"message": {"tool_calls": calls[:1]}}]}, LLAMA).text) == [ONE]
     calls[0]["function"]["arguments"] = "{no"
-    assert QWEN.read(answer_of({"choices": [{"message": {"tool_calls": calls}}]}, QWEN)) is None
+    assert QWEN.read(answer_of({"choices": [{"message": {"tool_calls": calls}}]}, QWEN).text) is None
 
 
 def row_of(completion: Any, **columns: Any) -> dict[str, Any]:
@@ -269,11 +273,11 @@ def row_of(completion: Any, **columns: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("family", "completion", "words"),
     [
-        ("llama-3.2-3b", TWO, r"record 'R-7' makes 2 calls at once, .* takes one\n.*leave such records out"),
+        ("llama-3.2-3b", TWO, r"record 'R-7' makes 2 calls at once, .* accepts one\n.*leave such records out"),
         ("qwen3-0.6b", [{"name": "mend", "arguments": "{}"}], "not just a name and an object of arguments"),
         ("llama-3.2-3b", {"name": "mend", "parameters": {}}, "not just a name and an object of arguments"),
         ("qwen3-0.6b", [ONE | {"id": "call-1"}], "not just a name and an object of arguments"),
-        ("qwen3-0.6b", [{"name": 'me"nd', "arguments": {}}], "can't be read back"),
+        ("qwen3-0.6b", [{"name": 'me"nd', "arguments": {}}], "can't be parsed back"),
     ],
 )
 def test_a_record_that_the_template_can_not_write_is_named(
@@ -297,7 +301,7 @@ def test_what_calls_nothing_stays_a_text(tokenizers: dict[str, Any], text: str) 
     [
         ({"task.kind": "extraction"}, "only tasks of kind tool_call have calls"),
         ({"data.tools": None}, "name their column in data.tools"),
-        ({"eval.constrained": 4}, "constrained decoding knows JSON only"),
+        ({"eval.constrained": 4}, "constrained decoding supports JSON only"),
         ({"task.tool_format": "xml"}, "Input should be 'json' or 'template'"),
     ],
 )
@@ -334,7 +338,7 @@ def test_base_refuses_a_template_without_tools(tmp_path: Path, monkeypatch: pyte
     from stages.base import run as run_base
 
     params = workspace(tmp_path, family, monkeypatch)
-    with pytest.raises(HallmarkError, match=r"task.tool_format.*shows the model no tools\n.*set it to json"):
+    with pytest.raises(HallmarkError, match=r"task.tool_format.*does not show tools to the model\n.*set it to json"):
         run_base(params)
     assert not BASE.exists()
 
@@ -348,7 +352,8 @@ def test_calls_are_learned_in_the_family_s_form_and_read_back(
     from stages.dpo import load_pairs
     from stages.dpo import run as run_dpo
     from stages.eval import run as run_eval
-    from stages.evaluation.harness import Engine, RecordTask
+    from stages.evaluation.answers import prompts_of
+    from stages.evaluation.generation import LocalModel
     from stages.sft import load_dataset
     from stages.sft import run as run_sft
 
@@ -362,29 +367,28 @@ def test_calls_are_learned_in_the_family_s_form_and_read_back(
     run_dpo(params)
     run_eval(params, "base")
     run_eval(params, "tuned")
-    assert {row["outcome"] for row in read_predictions("base")} == {"wrong_format"}
+    assert {row.outcome for row in read_predictions("base")} == {"wrong_format"}
     rows = read_predictions("tuned")
-    assert {(row["prediction"], row["finish"], row["outcome"]) for row in rows} == {(form.write(calls), "stop", "pass")}
-    assert all(json.loads(row["read"]) == json.loads(row["target"]) == calls for row in rows)
+    assert {(row.prediction, row.finish, row.outcome) for row in rows} == {(form.write(calls), "stop", "pass")}
+    assert all(json.loads(row.read or "") == json.loads(row.target) == calls for row in rows)
     metrics = json.loads((REPORTS / "eval/tuned/metrics.json").read_text(encoding="utf-8"))
     assert metrics["tool_calls"]["value"] == metrics["exact_match"]["value"] == 1
     assert metrics["out_of_reach"] == 0
     assert json.loads((REPORTS / "dpo.json").read_text(encoding="utf-8"))["pairs"]["train"] == 24
 
     tokenizer = load_tokenizer(BASE)
-    engine = Engine(
+    local = LocalModel(
         load_base(BASE, dtype="float32", attention="eager", device="cpu"),
         tokenizer,
         batch_size=2,
         max_new_tokens=8,
         source=HOLDOUT,
     )
-    task = RecordTask([], lambda *_: None, 8)  # type: ignore[arg-type, return-value]
     pairs, _ = load_pairs(HOLDOUT, tokenizer, params)
     trained, _ = load_dataset(HOLDOUT, tokenizer, params)
     due = pl.read_parquet(HOLDOUT).rows(named=True)
-    for record, row, pair in zip(due, trained, pairs, strict=True):
-        asked = engine.tok_encode(task.fewshot_context(record, chat_template=engine.apply_chat_template))
+    for prompt, row, pair in zip(prompts_of(due), trained, pairs, strict=True):
+        asked = local.encode(local.text(prompt))
         start = next(place for place, label in enumerate(row["labels"]) if label != IGNORED)
         assert row["input_ids"][:start] == pair["prompt_ids"] == asked
         assert '"name": "send"' in tokenizer.decode(asked), "the tools are shown"
@@ -426,13 +430,13 @@ def test_what_a_server_answers_is_read_and_measured(
     run_dpo(params)
     server = params.benchmark.server
     assert server.kind == "transformers"
-    with served({"tuned": free_port(0)}, ADAPTER, server, params.compute) as servers:
+    with served(["tuned"], {"tuned": free_port(0)}, ADAPTER, server, params.compute) as servers:
         names = {"base": "tuned", "tuned": "tuned"}
         engine = {"kind": "endpoint", "url": servers["tuned"].url, "names": names, "key": None}
         change_params(tmp_path, {"eval.engine": engine | {"concurrency": 2, "timeout": 60.0}})
         run_eval(load_params(), "tuned")
     rows = read_predictions("tuned")
-    assert {(form.read(row["prediction"]) == calls, row["outcome"]) for row in rows} == {(True, "pass")}
+    assert {(form.read(row.prediction) == calls, row.outcome) for row in rows} == {(True, "pass")}
     run_benchmark(params)
     level = json.loads((REPORTS / "benchmark.json").read_text(encoding="utf-8"))["models"]["tuned"]["levels"][0]
     assert (level["errors"], level["timeouts"], level["requests"]) == (0, 0, 4)

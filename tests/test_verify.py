@@ -36,7 +36,7 @@ class Done:
 
 @pytest.fixture
 def rebuild(repo: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """`verify.run` in the repository; `noise` is what makes its stages write other bytes."""
+    """`verify.run` in the repository; `noise` makes its stages write different bytes."""
     monkeypatch.chdir(repo)
 
     def call(*, noise: str = "", **arguments: Any) -> Done:
@@ -54,7 +54,7 @@ def rebuild(repo: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 
 def elsewhere(repo: Path) -> None:
-    """Let the committed results have been made on another processor."""
+    """Make the committed results look as if they came from another processor."""
     file = repo / "reports/measured/environment.json"
     values = read_json(file)
     values["fingerprint"]["processor"] = "another"
@@ -115,7 +115,7 @@ def test_other_bytes_in_another_environment_are_held_to_the_band(
     elsewhere(repo)
     done = rebuild(stage="sft", noise=noise)
     assert done.code == code
-    assert "environment: another: processor another -> " in done.out
+    assert "environment: different: processor another -> " in done.out
     assert f"validation_loss: {float(noise) / 0.5:.4f} from the recorded value" in done.out
 
 
@@ -159,7 +159,7 @@ def test_a_measured_report_must_have_the_keys_it_was_recorded_with(repo: Path) -
     assert verify._measured(gate, "reports/gate.json", original).state == "measured"
     write_json(gate, values | {"other": 1})
     line = verify._measured(gate, "reports/gate.json", original)
-    assert (line.state, line.note) == ("differs", "has other keys, first 'other'")
+    assert (line.state, line.note) == ("differs", "has different keys, first 'other'")
 
 
 @pytest.mark.parametrize(("portable", "code"), [(True, 2), (False, 3)])
@@ -180,7 +180,7 @@ def test_a_damaged_cache_is_not_rebuilt_from(repo: Path, rebuild: Callable[..., 
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     done = rebuild(stage="sft")
     assert done.code == 1
-    assert "not whole in this repository's cache" in done.error
+    assert "missing from this repository's cache or damaged" in done.error
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_damaged_cache_is_not_rebuilt_from(repo: Path, rebuild: Callable[..., 
         ({"stage": "training"}, "has no stage 'training'"),
         ({"commit": "no-such"}, "no commit 'no-such'"),
         ({"commit": "HEAD~"}, "dvc.lock: not in that commit"),
-        ({"into": Path("data")}, "is there already"),
+        ({"into": Path("data")}, "already exists"),
     ],
 )
 def test_what_can_not_be_verified_is_1_with_a_remedy(
@@ -207,7 +207,7 @@ def test_uncommitted_changes_are_warned_of(
     with (repo / "params.yaml").open("a") as file:
         file.write("# changed\n")
     assert rebuild(stage="gate").code == 0
-    assert "changes that are not committed" in caplog.text
+    assert "uncommitted changes are ignored" in caplog.text
 
 
 def test_tensors_are_compared_one_by_one(tmp_path: Path) -> None:
@@ -223,8 +223,8 @@ def test_tensors_are_compared_one_by_one(tmp_path: Path) -> None:
     assert note({"a": x}, {"a": y}) == "1 of 1 tensors, first a; largest difference nan in a"
     assert note({"a": x}, {"a": x[:2]}) == "tensor a has shape (2,), not (3,)"
     assert note({"a": x}, {"a": x.astype(numpy.float64)}) == "1 of 1 tensors, first a; largest difference 0 in a"
-    assert note({"a": x}, {"b": x}) == "1 tensors, now 1; first that only one has: a"
-    assert note({"a": x}, {"a": x}, made="later") == "the same tensors, another header"
+    assert note({"a": x}, {"b": x}) == "1 tensors, now 1; the first in only one file: a"
+    assert note({"a": x}, {"a": x}, made="later") == "the same tensors, a different header"
     other.write_bytes(b"broken")
     assert "is not safetensors" in rebuilt.difference(one, other)
 

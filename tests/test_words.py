@@ -1,8 +1,9 @@
-"""Our own word lists: each says what it is for and where it is from, is in order, and is used."""
+"""Words: our own word lists have a head, are sorted and used; and code, params and docs are in plain English."""
 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,32 @@ from tests.workspace import ROOT
 
 ROOM = ROOT / "stages/privacy"
 FILES = sorted(file for file in (ROOM / "words").iterdir())
+
+# Not idiomatic, and what to write instead.
+PLAIN = {
+    "mend": "fix",
+    "mended": "fixed",
+    "anew": "again",
+    "beside": "next to, alongside, compared with",
+    "so many": "the number of, as many as",
+    "in its place": "instead",
+    "worse answer": "rejected answer",
+    "worse answers": "rejected answers",
+    "in no time": "instantly",
+}
+PHRASES = "|".join(phrase.replace(" ", r"(?:\s|#)+") for phrase in PLAIN)  # across lines and comment signs, too
+ODD = re.compile(rf"\b(?:{PHRASES})\b", re.IGNORECASE)
+DATA = {"data/clauses.py"}  # sentences of made-up customers
+PROSE = sorted(
+    file
+    for pattern in (
+        "stages/**/*.py", "stages/*.jinja", "stages/*.js", "stages/*.css", "stages/privacy/words/*.txt", "README.md",
+        "docs/*.md", "docs/*.yaml", "data/*.md", "data/*.py", "params.yaml", "dvc.yaml", "pyproject.toml", "noxfile.py",
+        "template/**/*.py", "template/**/*.md", "template/**/*.yaml", "template/**/*.yml", "template/cookiecutter.json",
+    )
+    for file in ROOT.glob(pattern)
+    if file.is_file() and not file.is_symlink() and file.relative_to(ROOT).as_posix() not in DATA
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -49,3 +76,15 @@ def test_a_blank_line_is_no_entry(tmp_path: Path) -> None:
 
 def test_an_expression_of_a_list_takes_the_longest_and_nothing_literally() -> None:
     assert any_of({"a", "a.b", "ab"}) == r"a\.b|ab|a"
+
+
+@pytest.mark.parametrize("file", PROSE, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_it_is_in_plain_english(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    odd = [f"line {text.count(chr(10), 0, match.start()) + 1}: {match[0]}" for match in ODD.finditer(text)]
+    assert not odd, f"{odd}; write instead: {PLAIN}"
+
+
+def test_an_odd_phrase_is_found_across_lines_and_not_inside_a_word() -> None:
+    assert [match[0] for match in ODD.finditer("Mend it.\n# so\n# many, anew")] == ["Mend", "so\n# many", "anew"]
+    assert not ODD.search("recommend, amend, besides, commanew, so manyfold, mender")

@@ -1,4 +1,4 @@
-"""What every stage stands on: parameters, errors, files, records, the task, reports, and the machine.
+"""What every stage builds on: parameters, errors, files, records, reports, and the machine.
 
 It may import no other room.
 """

@@ -1,4 +1,4 @@
-"""Make a run repeat exactly on this machine, and describe the machine so that a difference elsewhere is explained."""
+"""Make a run repeat exactly on this machine, and describe the machine so that a difference elsewhere can be explained."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from stages.core.errors import HallmarkError
 from stages.core.params import Compute
 
 LOCK = Path("requirements.lock")
-# Libraries whose thread count changes how sums are split, and so the last bits.
+# The thread count of these libraries changes how sums are split, and so the last bits.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-# Each library's own switch for one code path on every x86-64 processor with AVX2 (docs/choices.md has what was seen).
-# MKL takes other paths on Intel than elsewhere, whatever instruction set it is told, but for COMPATIBLE.
+# Each library's switch for the same code path on every x86-64 processor with AVX2 (measurements in docs/choices.md).
+# MKL uses other paths on Intel than elsewhere, whatever instruction set you ask for, except with COMPATIBLE.
 PORTABLE_VARIABLES = {
     "ATEN_CPU_CAPABILITY": "avx2",
     "MKL_CBWR": "COMPATIBLE",
@@ -30,11 +30,11 @@ PORTABLE_VARIABLES = {
 
 
 def environment(compute: Compute) -> dict[str, str]:
-    """Environment variables that a process doing math for the pipeline must start with."""
+    """Environment variables for every process that does math for the pipeline; they must be set before it starts."""
     return {
         **dict.fromkeys(THREAD_VARIABLES, str(compute.threads)),
         **(PORTABLE_VARIABLES if compute.portable else {}),
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic cuBLAS; torch.use_deterministic_algorithms asks for it
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic cuBLAS; torch.use_deterministic_algorithms requires it
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",  # after the base stage, everything is on disk
         "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -43,11 +43,11 @@ def environment(compute: Compute) -> dict[str, str]:
 
 
 def set_up(compute: Compute, seed: int) -> None:
-    """Pin threads, seeds and deterministic kernels. Call before anything imports torch or numpy.
+    """Pin threads, seeds and deterministic kernels. Call it before anything imports torch or numpy.
 
-    Raises HallmarkError where `compute.device` is not on this machine, or `compute.portable` can't be had on it.
+    Raises HallmarkError if this machine lacks `compute.device` or can't do `compute.portable`.
     """
-    # bitsandbytes 0.50.2 warns on some CPUs that an optional kernel for inference, from a hub, is not there.
+    # On some CPUs bitsandbytes 0.50.2 warns that an optional inference kernel, downloaded from a hub, is missing.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     torch = _torch(compute)
     from transformers import set_seed
@@ -65,7 +65,7 @@ def set_up(compute: Compute, seed: int) -> None:
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = False
-    # Of the kernels of SDPA on a GPU, these two have no deterministic backward pass; flash and math have.
+    # On a GPU, these two SDPA kernels have no deterministic backward pass; flash and math do.
     torch.backends.cuda.enable_mem_efficient_sdp(False)
     torch.backends.cuda.enable_cudnn_sdp(False)
     set_seed(seed)
@@ -73,7 +73,7 @@ def set_up(compute: Compute, seed: int) -> None:
 
 @contextmanager
 def deterministic(field: str, remedy: str) -> Iterator[None]:
-    """Run the block; where torch has no deterministic form of an operation in it, name the param to change."""
+    """Run the block; if torch has no deterministic version of an operation in it, name the param to change."""
     try:
         yield
     except RuntimeError as error:
@@ -81,33 +81,33 @@ def deterministic(field: str, remedy: str) -> Iterator[None]:
         if operation is None:
             raise
         raise HallmarkError(
-            f"{operation[1]} would give other bytes each time on this device",
+            f"{operation[1]} would produce different bytes each time on this device",
             param=field,
             remedy=remedy,
         ) from None
 
 
 def _torch(compute: Compute) -> Any:
-    """Import torch with its code paths pinned as `compute` says."""
+    """Import torch with its code paths pinned according to `compute`."""
     os.environ.update(environment(compute))
     import torch
 
     if compute.portable:
         if torch.backends.cpu.get_cpu_capability() != "AVX2":
             raise HallmarkError(
-                "this processor has no AVX2, or torch was loaded before its code path could be set",
+                "this processor has no AVX2, or torch was imported before its code path could be set",
                 param="compute.portable",
-                remedy="run the stage by its own command on an x86-64 processor of 2015 or later, or set it to false",
+                remedy="run the stage by its own command on an x86-64 processor from 2015 or later, or set it to false",
             )
-        torch.backends.mkldnn.set_flags(False)  # whether torch gives bf16 to oneDNN depends on the processor
+        torch.backends.mkldnn.set_flags(False)  # whether torch hands bf16 to oneDNN depends on the processor
     return torch
 
 
 def fingerprint(compute: Compute, processes: int = 1, strategy: str | None = None) -> dict[str, Any]:
-    """What can change the bytes of a result: processor, instruction set, GPU, driver, torch, threads, processes."""
+    """Everything that can change the bytes of a result: processor, instruction set, GPU, driver, torch, threads, processes."""
     before = dict(os.environ)
     torch = _torch(compute)
-    os.environ.clear()  # as it was: `verify` starts stages after this, and one of them may download
+    os.environ.clear()  # restore it: `verify` starts stages after this, and one of them may need to download
     os.environ.update(before)
     result: dict[str, Any] = {
         "machine": platform.machine(),
@@ -135,7 +135,7 @@ def fingerprint(compute: Compute, processes: int = 1, strategy: str | None = Non
 
 
 def installed(lock: Path = LOCK) -> dict[str, str]:
-    """The version really installed of every distribution that `requirements.lock` names ("absent" where none is)."""
+    """The installed version of every distribution in `requirements.lock` ("absent" if there is none)."""
     names = [
         match[1] for line in lock.read_text(encoding="utf-8").splitlines() if (match := re.match(r"([\w.-]+)==", line))
     ]
@@ -149,9 +149,10 @@ def installed(lock: Path = LOCK) -> dict[str, str]:
 
 
 def _math(configuration: str) -> str:
-    """The versions of the math libraries that this build of torch has inside."""
-    found = [re.search(pattern, configuration) for pattern in (r"Math Kernel Library Version (\S+)", r"MKL-DNN v(\S+)")]
-    return ", ".join(f"{name} {match[1]}" for name, match in zip(("MKL", "oneDNN"), found, strict=True) if match)
+    """The versions of the math libraries inside this build of torch."""
+    patterns = {"MKL": r"Math Kernel Library Version (\S+)", "oneDNN": r"MKL-DNN v(\S+)"}
+    matches = {name: re.search(pattern, configuration) for name, pattern in patterns.items()}
+    return ", ".join(f"{name} {match[1]}" for name, match in matches.items() if match)
 
 
 def _processor() -> str:

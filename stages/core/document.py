@@ -1,4 +1,4 @@
-"""Walking JSON documents: every value in one, every text, or the same document with its values changed."""
+"""Walk JSON documents: list every value or every text, or change the values and keep the structure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def scalars(value: Any, *, keys: bool = False) -> Iterator[Any]:
-    """Every value in a document that is no object and no list, in order; with `keys`, each name before its value."""
+    """Every value that is not an object or a list, in order; with `keys`, each key before its value."""
     if isinstance(value, dict):
         for name, item in value.items():
             if keys:
@@ -21,12 +21,12 @@ def scalars(value: Any, *, keys: bool = False) -> Iterator[Any]:
 
 
 def strings(value: Any, *, keys: bool = False) -> Iterator[str]:
-    """Every text in a document, in order; with `keys`, the names too."""
+    """Every text in a document, in order; with `keys`, the keys too."""
     return (item for item in scalars(value, keys=keys) if isinstance(item, str))
 
 
 def changed(value: Any, change: Callable[[Any], Any]) -> Any:
-    """The document with `change` made to each of its scalars, in the order of `scalars`."""
+    """The document with `change` applied to each scalar, in the order of `scalars`."""
     if isinstance(value, dict):
         return {name: changed(item, change) for name, item in value.items()}
     if isinstance(value, list):
@@ -35,7 +35,7 @@ def changed(value: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object in a document, an outer one before those in it."""
+    """Every object in a document, outer objects first."""
     if isinstance(value, dict):
         yield value
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():

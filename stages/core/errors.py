@@ -19,7 +19,8 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES
 class HallmarkError(Exception):
     """A problem the user can fix: names the file, the row, the field, and the remedy.
 
-    `row` counts from 1, as an editor does. `param` is a key of params.yaml, in place of file and field. The message must never hold the value of a private field.
+    `row` counts from 1, as an editor does. `param` is a key of params.yaml, instead of file and field. The message must
+    never hold the value of a private field.
     """
 
     def __init__(
@@ -35,16 +36,16 @@ class HallmarkError(Exception):
         if param is not None:
             file, field = "params.yaml", param
         self.problem, self.file, self.row, self.field, self.remedy = problem, file, row, field, remedy
-        place = [str(file)] if file is not None else []
+        parts = [str(file)] if file is not None else []
         if row is not None:
-            place.append(f"row {row}")
+            parts.append(f"row {row}")
         if field is not None:
-            place.append(f"field '{field}'")
-        where = ", ".join(place)
-        super().__init__(f"{where + ': ' if where else ''}{problem}\n  remedy: {remedy}")
+            parts.append(f"field '{field}'")
+        location = ", ".join(parts)
+        super().__init__(f"{location + ': ' if location else ''}{problem}\n  remedy: {remedy}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled whole, so that a worker process can raise it."""
+        """Pickle all of it, so that a worker process can raise it."""
         keys: dict[str, Any] = {"file": self.file, "row": self.row, "field": self.field, "remedy": self.remedy}
         return partial(HallmarkError, self.problem, **keys), ()
 
@@ -55,12 +56,12 @@ def run_stage(
     main: Callable[[argparse.Namespace], None],
     parser: argparse.ArgumentParser | None = None,
 ) -> None:
-    """Parse the command line, run `main`, and end a `HallmarkError` or a full disk in one clear message, exit code 1.
+    """Parse the command line and run `main`; a `HallmarkError` or a full disk ends in one clear message and exit code 1.
 
-    `parser` holds options of the stage's own; every stage has `--params FILE`.
+    `parser` holds the stage's own options; every stage also has `--params FILE`.
     """
-    started = sys.modules["__main__"].__spec__  # a tool is one folder further down than a stage
-    module = started.name if started else f"stages.{name}"
+    spec = sys.modules["__main__"].__spec__  # a tool is one folder deeper than a stage
+    module = spec.name if spec else f"stages.{name}"
     parser = parser or argparse.ArgumentParser(prog=f"python -m {module}", description=doc)
     parser.add_argument(
         "--params", type=Path, default=Path("params.yaml"), help="parameter file (default: %(default)s)"
@@ -78,24 +79,24 @@ def run_stage(
         number = unwritable(error)
         if number is None:
             raise
-        place = getattr(error, "filename", None) or Path.cwd()
+        path = getattr(error, "filename", None) or Path.cwd()
         print(
-            f"{name}: error: {place}: {os.strerror(number)}\n"
-            "  remedy: free space on its file system, or get leave to read and write there, and run `dvc repro` again; "
-            "earlier outputs are untouched",
+            f"{name}: error: {path}: {os.strerror(number)}\n"
+            "  remedy: free space on that file system, or get permission to read and write there, and run `dvc repro` "
+            "again; earlier outputs are untouched",
             file=sys.stderr,
         )
         sys.exit(1)
 
 
 class UnwritableError(OSError):
-    """An output can't be written; `filename` is the output, not the temporary file beside it."""
+    """An output can't be written; `filename` is the output, not the temporary file next to it."""
 
 
 def unwritable(error: BaseException) -> int | None:
-    """The number of the system's error if it says that a file can't be written there (full, read-only), else None."""
+    """The system's error number if it means that a file can't be written there (disk full, read-only), else None."""
     number = error.errno if isinstance(error, OSError) else None
-    # Libraries in Rust (polars, safetensors) and shutil.copytree have errors of their own, with the system's in the text.
+    # Rust libraries (polars, safetensors) and shutil.copytree raise their own errors, with the system's in the text.
     if number is None and (match := re.search(r"(?:\(os error |\[Errno )(\d+)[)\]]", str(error))):
         number = int(match[1])
     return number if number in UNWRITABLE else None

@@ -1,4 +1,4 @@
-"""Where everything lies, and writing it so that a killed run leaves nothing a rerun would take for a result."""
+"""Where every file goes, and how to write it so that a killed run leaves nothing a rerun could mistake for a result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stages.core.errors import UnwritableError, unwritable
 
 BASE = Path("models/base")
 SFT_ADAPTER = Path("models/sft")
-ADAPTER = Path("models/adapter")  # what ships: that of `sft`, or what `dpo` made of it
+ADAPTER = Path("models/adapter")  # what ships: the adapter from `sft`, or the one `dpo` trained further
 RELEASE = Path("models/release")
 MASKED = Path("data/masked.parquet")
 DEDUPED = Path("data/deduped.parquet")
@@ -28,7 +28,7 @@ REPORTS = Path("reports")
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` (same suffix) that takes its place when the block ends without an error."""
+    """A temporary path next to `path` (same suffix) that replaces it when the block ends without an error."""
     with _named(path):
         _clear_remains(path)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
@@ -46,7 +46,7 @@ def atomic(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that takes its place, whole, when the block ends without an error."""
+    """A temporary folder next to `path` that replaces all of it when the block ends without an error."""
     with _named(path):
         _clear_remains(path)
         temporary, old = (
@@ -57,7 +57,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             for file in temporary.rglob("*"):
                 file.chmod(0o755 if file.is_dir() else 0o644)
             temporary.chmod(0o755)
-            if path.exists():  # out of the way first: whoever is killed now leaves no half-deleted folder in its place
+            if path.exists():  # move it away first: a run killed now leaves no half-deleted folder behind
                 path.replace(old)
             temporary.replace(path)
         finally:
@@ -67,7 +67,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Where the disk is full, the error names the file that was to be written, whatever library wrote it."""
+    """If the disk is full, the error names the file being written, whichever library was writing it."""
     try:
         yield
     except Exception as error:
@@ -78,7 +78,7 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def _clear_remains(path: Path) -> None:
-    """Make the parent folder, and remove what a killed writer of `path` left there (DVC lets one writer run at a time)."""
+    """Make the parent folder, and remove what a killed write of `path` left there (DVC runs one writer at a time)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for remains in sorted(path.parent.glob(f".{path.stem}-????????{path.suffix}")):
         if remains.is_dir():
@@ -88,14 +88,14 @@ def _clear_remains(path: Path) -> None:
 
 
 def write_all(outputs: dict[Path, bytes | memoryview]) -> None:
-    """Write several files: all or, where one can't be written, none. They are put in place in the order given."""
+    """Write several files: all of them, or none if one can't be written. They are moved into place in the order given."""
     with ExitStack() as stack:
-        for path, content in reversed(outputs.items()):  # what was entered last is put in place first
+        for path, content in reversed(outputs.items()):  # the last one entered is moved into place first
             stack.enter_context(atomic(path)).write_bytes(content)
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys, two spaces and a final newline: the same value is always the same bytes."""
+    """JSON with sorted keys, two-space indent and a final newline: the same value always makes the same bytes."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, indent=2, allow_nan=False) + "\n"
 
 
@@ -105,7 +105,7 @@ def json_bytes(value: Any) -> bytes:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` in canonical form, atomically."""
+    """Write `value` as canonical JSON, atomically."""
     write_text(path, canonical_json(value))
 
 

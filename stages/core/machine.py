@@ -1,4 +1,4 @@
-"""When and on what a figure was measured: how a report records it, and how people are told."""
+"""When and on which machine a figure was measured: how a report records it, and how it is shown to people."""
 
 from __future__ import annotations
 
@@ -7,46 +7,46 @@ from datetime import UTC, datetime
 from typing import Any
 
 Fingerprint = dict[str, Any]
-# The parts of a fingerprint that say which machine it is. Threads, device and code path are params, and torch with its
-# libraries is in requirements.lock: where these change, DVC runs a stage again by itself. Python, libc and driver are
-# left out: they hardly move a latency, and a security update is no reason to measure again.
+# The parts of a fingerprint that identify the machine. Threads, device and code path are params, and torch with its
+# libraries is in requirements.lock: when these change, DVC runs a stage again by itself. Python, libc and driver are
+# left out: they hardly affect latency, and a security update is no reason to measure again.
 IDENTITY = ("machine", "processor", "instruction_set", "gpu")
 ENDPOINT = "endpoint"  # what a benchmark calls a server that is not its own
-UNKNOWN = "when and where is not recorded"  # for reports made before this was recorded
+UNKNOWN = "when and where is not recorded"  # for reports older than this stamp
 
 
 def today() -> str:
-    """The date in UTC, as a report has it."""
+    """Today's date in UTC, as reports write it."""
     return datetime.now(UTC).date().isoformat()
 
 
 def stamp(fingerprint: Fingerprint) -> dict[str, Any]:
-    """What a report says under `measured`: today in UTC, and the machine."""
+    """The value of a report's `measured` key: today's date in UTC, and the machine."""
     return {"date": today(), "machine": fingerprint}
 
 
-def same_machine(one: Fingerprint, two: Fingerprint) -> bool:
-    """Whether two fingerprints are of the same machine (or of two alike), whatever software is on it."""
-    return all(one.get(key) == two.get(key) for key in IDENTITY)
+def same_machine(left: Fingerprint, right: Fingerprint) -> bool:
+    """Whether two fingerprints come from the same machine (or identical ones), whatever software it runs."""
+    return all(left.get(key) == right.get(key) for key in IDENTITY)
 
 
 def describe(machine: Fingerprint) -> str:
     """The machine in a short phrase: `AMD EPYC 9B45, 2 threads, AVX512`, or its GPU, processor and threads."""
-    processor = re.sub(r" \([^()]*\bfamily [^()]*\)$", "", machine.get("processor") or "")  # its numbers
+    processor = re.sub(r" \([^()]*\bfamily [^()]*\)$", "", machine.get("processor") or "")  # family and model numbers
     processor = " ".join(re.sub(r"\((?:R|TM|tm)\)", "", processor).split())
     threads, gpu = machine.get("threads"), machine.get("gpu")
     parts = [gpu, processor or machine.get("machine") or "a machine of unknown kind"]
     parts.append(threads and f"{threads} thread{'' if threads == 1 else 's'}")
-    if not gpu and machine.get("instruction_set") != "DEFAULT":  # torch's word where it knows no special path
+    if not gpu and machine.get("instruction_set") != "DEFAULT":  # torch's word for "no special code path"
         parts.append(machine.get("instruction_set"))
     return ", ".join(part for part in parts if part)
 
 
 def when_and_where(report: dict[str, Any], here: Fingerprint | None = None) -> str:
-    """`measured 2026-11-26 on AMD EPYC 9B45, 2 threads, AVX512` of a report that has a stamp, else UNKNOWN.
+    """`measured 2026-11-26 on AMD EPYC 9B45, 2 threads, AVX512` for a report with a stamp, else UNKNOWN.
 
-    Of an endpoint, the machine is the one that asked it. `here` is this machine's fingerprint: where it is given, and
-    is that of another machine, that is said.
+    For an endpoint, the machine is the client. `here` is this machine's fingerprint: if it is given and differs, the
+    text says "not this machine".
     """
     measured = report.get("measured")
     if not measured:

@@ -1,4 +1,4 @@
-"""What differs from run to run (seconds, memory, speed), kept out of the reports whose bytes must repeat."""
+"""Numbers that differ from run to run (seconds, memory, speed), kept out of the reports whose bytes must repeat."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from stages.core.files import REPORTS, write_json
 
 @contextmanager
 def measured(stage: str) -> Iterator[dict[str, Any]]:
-    """Time the block and write `reports/measured/<stage>.json`: seconds, peak_memory_mib, and the keys put in."""
+    """Time the block and write `reports/measured/<stage>.json`: seconds, peak_memory_mib, and the keys the block adds."""
     values: dict[str, Any] = {}
     file = REPORTS / "measured" / f"{stage}.json"
     with suppress(FileNotFoundError):
-        file.open("r+b").close()  # where nothing can be written, it is said before the work and not after it
+        file.open("r+b").close()  # if it can't be written, fail before the work and not after it
     start = time.perf_counter()
     yield values
     kibibytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    if sys.platform == "darwin":  # there it is in bytes
+    if sys.platform == "darwin":  # which reports bytes
         kibibytes //= 1024
     values |= {"seconds": round(time.perf_counter() - start, 2), "peak_memory_mib": kibibytes // 1024}
     write_json(file, values)

@@ -1,4 +1,4 @@
-"""The names of what is counted: failure classes, outcomes of a record, and the measures that a gate can put a floor under."""
+"""The classes of failure, and the outcomes of a record."""
 
 from __future__ import annotations
 
@@ -17,16 +17,7 @@ FailureClass = Literal[
 FAILURES: tuple[str, ...] = get_args(FailureClass)
 OUTCOMES = (*FAILURES, "pass")  # worst first
 
-Measure = Literal[
-    "parses",
-    "schema_validity",
-    "exact_match",
-    "field_precision",
-    "field_recall",
-    "field_f1",
-    "span_strict_f1",
-    "span_exact_f1",
-    "span_partial_f1",
-    "span_type_f1",
-    "macro_f1",
-]
+
+def in_words(name: str) -> str:
+    """A class of failure as people read it: `Missed refusal`."""
+    return name.replace("_", " ").capitalize()

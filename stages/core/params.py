@@ -1,4 +1,4 @@
-"""The strict block that every block of `params.yaml` is, its types, and the blocks that several rooms read."""
+"""The strict base class of every block of `params.yaml`, its types, and the blocks that several rooms read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Limit = Annotated[float, Field(ge=0, le=1)]
 
 
 class Block(BaseModel):
-    """A strict block: unknown keys and wrong types are errors; nothing is coerced but an integer to a float."""
+    """A strict block: unknown keys and wrong types are errors; nothing is coerced, except an integer to a float."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -41,7 +41,7 @@ class Compute(Block):
     @model_validator(mode="after")
     def _portable_on_cpu(self) -> Compute:
         if self.portable and self.device != "cpu":
-            raise ValueError("compute.portable: is for device cpu; another GPU gives other bytes whatever is set")
+            raise ValueError("compute.portable: only for device cpu; a different GPU gives different bytes regardless")
         return self
 
 
@@ -55,23 +55,3 @@ class Data(Block):
     tools: Text | None
     rejected: Text | None
     tags: Text | None
-
-
-class Task(Block):
-    kind: Literal["extraction", "classification", "tool_call", "text"]
-    system_prompt: Text
-    schema_file: Text | None = Field(alias="schema")
-    tool_format: Literal["json", "template"]
-    refusal: Text | None
-
-    @model_validator(mode="after")
-    def _schema_where_needed(self) -> Task:
-        if self.kind != "text" and self.schema_file is None:
-            raise ValueError(f"task.schema: a {self.kind} task needs a JSON Schema file")
-        return self
-
-    @model_validator(mode="after")
-    def _calls_where_they_are_formatted(self) -> Task:
-        if self.tool_format == "template" and self.kind != "tool_call":
-            raise ValueError("task.tool_format: only tasks of kind tool_call have calls; set it to json")
-        return self

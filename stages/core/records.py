@@ -1,4 +1,4 @@
-"""Records: reading the domain's raw rows, and the one Parquet form that every stage after `mask` reads and writes."""
+"""Records: read the domain's raw rows, and the one Parquet schema that every stage after `mask` reads and writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIELD = re.compile(r"\{([^{}]+)\}")
 
 
 def schema() -> dict[str, Any]:
-    """The columns of a record from `mask` on, in order: TRL's conversational prompt/completion form and its keys."""
+    """The columns of a record from `mask` on, in order: TRL's conversational prompt/completion format plus ids."""
     import polars as pl
 
     messages = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
@@ -30,7 +30,7 @@ def schema() -> dict[str, Any]:
         "prompt": messages,
         "completion": messages,
         "context": pl.String,
-        "tools": pl.String,  # JSON: each record may name other tools
+        "tools": pl.String,  # JSON: each record may have different tools
         "rejected": messages,
         "tags": pl.List(pl.String),
     }
@@ -47,7 +47,7 @@ def read_records(path: Path) -> polars.DataFrame:
 
 
 def scan_records(path: Path) -> polars.LazyFrame:
-    """Read a Parquet file of records lazily: only the columns that are used, when they are used."""
+    """Read a Parquet file of records lazily: only the columns in use, and only when they are needed."""
     import polars as pl
 
     if not path.exists():
@@ -56,22 +56,22 @@ def scan_records(path: Path) -> polars.LazyFrame:
 
 
 def write_records(path: Path, records: polars.DataFrame) -> None:
-    """Write records to Parquet, atomically; the same records are the same bytes."""
+    """Write records to Parquet, atomically; the same records make the same bytes."""
     write_all({path: parquet(records)})
 
 
 def parquet(records: polars.DataFrame) -> memoryview:
-    """Records as the bytes of a Parquet file. Polars, writing to a full disk itself, may only say "transport error"."""
+    """Records as the bytes of a Parquet file. If Polars itself writes to a full disk, it may only say "transport error"."""
     buffer = BytesIO()
-    # In one piece first: Polars cuts pages where its chunks end, and those depend on threads and on the way here.
+    # Rechunk first: Polars ends pages where its chunks end, which depends on threads and on how the frame was built.
     records.rechunk().write_parquet(buffer, compression="zstd", statistics=False, row_group_size=100_000)
     return buffer.getbuffer()
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of a JSONL, JSON, CSV, Parquet or Arrow file, or of such files in a folder (by name), as (row number, row).
+    """(row number, row) for each row of a JSONL, JSON, CSV, Parquet or Arrow file, or of a folder of them, by name.
 
-    CSV numbers are the lines as an editor counts them, the header being line 1.
+    In CSV the row number is the line number in an editor; the header is line 1.
     """
     if path.is_dir():
         for file in files_of(path):
@@ -79,17 +79,17 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         return
     if path.suffix not in READERS:
         raise HallmarkError(
-            f"a file ending in '{path.suffix}' is not read",
+            f"files ending in '{path.suffix}' can't be read",
             file=path,
             remedy="give JSONL, JSON, CSV, Parquet or Arrow (data.path)",
         )
     if not path.exists():
-        raise HallmarkError("no such file", file=path, remedy="put the raw records there, or mend data.path")
+        raise HallmarkError("no such file", file=path, remedy="put the raw records there, or fix data.path")
     yield from READERS[path.suffix](path)
 
 
 def read_texts(path: Path, field: str) -> Iterator[tuple[int, dict[str, Any], str]]:
-    """The rows of a file with the text that each has in `field`, for a preview."""
+    """The rows of a file, each with the text in `field`, for a preview."""
     for number, row in read_rows(path):
         text = row.get(field)
         if not isinstance(text, str):
@@ -99,7 +99,7 @@ def read_texts(path: Path, field: str) -> Iterator[tuple[int, dict[str, Any], st
 
 
 def files_of(path: Path) -> list[Path]:
-    """The file itself, or the files of rows in a folder, by name (Hugging Face keeps JSON of its own beside them)."""
+    """The file itself, or the data files in a folder, by name (Hugging Face puts its own JSON files next to them)."""
     if not path.is_dir():
         return [path]
     return sorted(file for file in path.iterdir() if file.suffix in READERS and file.name not in NO_ROWS)
@@ -110,12 +110,12 @@ def _read_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         where = error.lineno if isinstance(error, json.JSONDecodeError) else None
-        raise HallmarkError("not JSON in UTF-8", file=path, row=where, remedy="mend it, or write JSONL") from None
+        raise HallmarkError("not JSON in UTF-8", file=path, row=where, remedy="fix it, or write JSONL") from None
     if not isinstance(rows, list):
         raise HallmarkError("not a list of rows", file=path, remedy="write a list of objects, or JSONL")
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
-            raise HallmarkError("the row is not a JSON object", file=path, row=number, remedy="a list of objects")
+            raise HallmarkError("the row is not a JSON object", file=path, row=number, remedy="write a list of objects")
         yield number, row
 
 
@@ -137,11 +137,11 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 reason = "nested too deep" if isinstance(error, RecursionError) else "a number is too long"
                 reason = error.msg if isinstance(error, json.JSONDecodeError) else reason
                 raise HallmarkError(
-                    f"the row is not JSON ({reason})", file=path, row=number, remedy="one JSON object a line"
+                    f"the row is not JSON ({reason})", file=path, row=number, remedy="write one JSON object per line"
                 ) from None
             if not isinstance(row, dict):
                 raise HallmarkError(
-                    "the row is not a JSON object", file=path, row=number, remedy="one JSON object a line"
+                    "the row is not a JSON object", file=path, row=number, remedy="write one JSON object per line"
                 )
             yield number, row
 
@@ -156,7 +156,7 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 if reader.fieldnames is None:  # reads the header, once
                     return
                 if len(set(reader.fieldnames)) < len(reader.fieldnames):
-                    raise HallmarkError("a column stands there twice", file=path, row=1, remedy="rename one of them")
+                    raise HallmarkError("a column appears twice", file=path, row=1, remedy="rename one of them")
                 line = reader.line_num + 1
                 row = next(reader)
             except StopIteration:
@@ -166,10 +166,10 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     "not UTF-8 at or after this row", file=path, row=line, remedy="save the file as UTF-8"
                 ) from None
             except csv.Error as error:
-                raise HallmarkError(f"not CSV ({error})", file=path, row=line, remedy="mend the quoting") from None
+                raise HallmarkError(f"not CSV ({error})", file=path, row=line, remedy="fix the quoting") from None
             if None in row or None in row.values():
                 raise HallmarkError(
-                    "the row has not as many fields as the header", file=path, row=line, remedy="mend the quoting"
+                    "the row has more or fewer fields than the header", file=path, row=line, remedy="fix the quoting"
                 )
             yield line, {key: value if value != "" else None for key, value in row.items()}
 
@@ -185,7 +185,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _read_arrow(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """A shard of a dataset that `datasets` saved to disk: an Arrow stream."""
+    """A shard of a dataset that the `datasets` library saved to disk: an Arrow stream."""
     import polars as pl
 
     try:
@@ -208,7 +208,7 @@ NO_ROWS = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "stat
 
 
 def fill(template: str, row: dict[str, Any]) -> str:
-    """Put a row's columns into a template such as `"{subject}\\n\\n{body}"`; a bare column name means that column.
+    """Fill a template such as `"{subject}\\n\\n{body}"` from a row's columns; a bare column name means that column.
 
     Only the template is scanned for braces, never the values.
     """

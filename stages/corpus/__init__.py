@@ -1,4 +1,4 @@
-"""From raw rows to records, and what holds between records: duplicates, groups, leaks.
+"""Raw rows to records, and relations between records: duplicates, groups, leaks.
 
-It may import core and privacy.
+It may import core, privacy and tasks.
 """

@@ -1,13 +1,13 @@
-"""Columns that rows have beside their own: conversations as OpenAI and ShareGPT files hold them, and a name for the row.
+"""Extra columns for rows: the turns of conversations in OpenAI's or ShareGPT's layout, and an id made from the row.
 
-`data:` can name these where a row has `messages` (OpenAI: role, content, tool_calls) or `conversations` (ShareGPT: from,
-value); an Alpaca row (instruction, input, output) is columns as it stands.
+`data:` can use these if a row has `messages` (OpenAI: role, content, tool_calls) or `conversations` (ShareGPT: from,
+value); an Alpaca row (instruction, input, output) needs no conversion, since its keys are plain columns.
 
-    turns.input    what the user said last before the last answer
-    turns.target   the last answer of the assistant; where it calls tools, the calls as JSON
-    turns.earlier  all that was said before that, one line a turn ("user: ..."); for data.context
+    turns.input    the user's last message before the last answer
+    turns.target   the assistant's last answer; if it calls tools, the calls as JSON
+    turns.earlier  everything before that, one line per turn ("user: ..."); for data.context
     turns.system   the system prompt
-    row.id         a hash of the row, for data whose rows have no name
+    row.id         a hash of the row, for data without ids
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Extra:
         self.seen: Counter[str] = Counter()
 
     def __call__(self, row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
-        """The row with its extra columns; a `HallmarkError` where it is no conversation."""
+        """The row with its extra columns; a `HallmarkError` if it needs a conversation and has none."""
         extra = turns(row, file, number) if self.turns else {}
         if self.name:
             text = json.dumps(row, sort_keys=True, ensure_ascii=False, default=str)
             name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-            self.seen[name] += 1  # a row that stands there twice is two rows
+            self.seen[name] += 1  # a repeated row counts as two rows
             extra["row.id"] = name if self.seen[name] == 1 else f"{name}-{self.seen[name]}"
         return row | extra if extra else row
 
@@ -58,63 +58,69 @@ def turns(row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
     if column is None:
         raise HallmarkError(
             "no conversation in the row", file=file, row=number, field="messages",
-            remedy="a row has a list 'messages' (role, content) or 'conversations' (from, value); or name other "
+            remedy="give each row a list 'messages' (role, content) or 'conversations' (from, value); or name other "
             "columns in data:",
         )  # fmt: skip
 
     def fail(problem: str, remedy: str) -> NoReturn:
         raise HallmarkError(problem, file=file, row=number, field=column, remedy=remedy)
 
-    who, what = LAYOUTS[column]
-    said: list[tuple[str, str]] = []
-    for at, message in enumerate(row[column], 1):
-        if not isinstance(message, dict) or not isinstance(message.get(who), str):
-            fail(f"message {at} has no '{who}'", f"each message is an object with '{who}' and '{what}'")
-        role = ROLES.get(message[who])
+    role_key, text_key = LAYOUTS[column]
+    messages: list[tuple[str, str]] = []
+    for number_in_row, message in enumerate(row[column], 1):
+        if not isinstance(message, dict) or not isinstance(message.get(role_key), str):
+            fail(
+                f"message {number_in_row} has no '{role_key}'",
+                f"each message is an object with '{role_key}' and '{text_key}'",
+            )
+        role = ROLES.get(message[role_key])
         if role is None:
-            fail(f"message {at} is of an unknown role", f"'{who}' is one of {', '.join(ROLES)}")
-        text = text_in(message, what)
+            fail(f"message {number_in_row} has an unknown role", f"use one of {', '.join(ROLES)} as '{role_key}'")
+        text = text_in(message, text_key)
         if text is None:
-            fail(f"message {at} has no text in '{what}'", "images and sound are not read; write texts, or drop the row")
-        said.append((role, text))
-    answer = next((at for at in reversed(range(len(said))) if said[at][0] == "assistant"), None)
+            fail(
+                f"message {number_in_row} has no text in '{text_key}'",
+                "images and sound can't be read; write text, or drop the row",
+            )
+        messages.append((role, text))
+    answer = next((index for index in reversed(range(len(messages))) if messages[index][0] == "assistant"), None)
     if answer is None:
-        fail("no answer of the assistant", "the last answer is what the model learns: add it, or drop the row")
-    asked = next((at for at in reversed(range(answer)) if said[at][0] == "user"), None)
-    if asked is None:
-        fail("no message of the user before the last answer", "add what was asked, or drop the row")
-    # What came between question and answer (a tool's result, say) belongs to the question.
-    between = [f"{role}: {text}" for role, text in said[asked + 1 : answer]]
+        fail("no answer from the assistant", "the last answer is what the model learns: add it, or drop the row")
+    question = next((index for index in reversed(range(answer)) if messages[index][0] == "user"), None)
+    if question is None:
+        fail("no message from the user before the last answer", "add the question, or drop the row")
+    # Anything between question and answer (a tool's result, say) belongs to the question.
+    between = [f"{role}: {text}" for role, text in messages[question + 1 : answer]]
     return {
-        "turns.input": "\n".join([said[asked][1], *between]),
-        "turns.target": said[answer][1],
-        "turns.earlier": "\n".join(f"{role}: {text}" for role, text in said[:asked] if role != "system"),
-        "turns.system": "\n".join(text for role, text in said if role == "system"),
+        "turns.input": "\n".join([messages[question][1], *between]),
+        "turns.target": messages[answer][1],
+        "turns.earlier": "\n".join(f"{role}: {text}" for role, text in messages[:question] if role != "system"),
+        "turns.system": "\n".join(text for role, text in messages if role == "system"),
     }
 
 
 def layout_of(row: dict[str, Any]) -> str | None:
-    """The column in which the row holds a conversation, if any."""
-    for column, (who, _) in LAYOUTS.items():
+    """The column that holds the row's conversation, if any."""
+    for column, (role_key, _) in LAYOUTS.items():
         value = row.get(column)
-        if isinstance(value, list) and value and isinstance(value[0], dict) and who in value[0]:
+        if isinstance(value, list) and value and isinstance(value[0], dict) and role_key in value[0]:
             return column
     return None
 
 
-def text_in(message: dict[str, Any], what: str) -> str | None:
-    """The text of a message: its content, its content's text parts, or the tools it calls, as JSON."""
+def text_in(message: dict[str, Any], text_key: str) -> str | None:
+    """The text of a message: its content, the text parts of its content, or its tool calls as JSON."""
     if message.get("tool_calls"):
         return calls(message["tool_calls"])
-    content = message.get(what)
+    content = message.get(text_key)
     if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
         content = "\n".join(str(part.get("text", "")) for part in content)
     return content if isinstance(content, str) else None
 
 
 def calls(tool_calls: Any) -> str | None:
-    """OpenAI's tool calls as a JSON list of name and arguments."""
-    found = []
+    """OpenAI's tool calls as a JSON list of names and arguments."""
+    result = []
     for call in tool_calls if isinstance(tool_calls, list) else [None]:
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
@@ -124,5 +130,5 @@ def calls(tool_calls: Any) -> str | None:
             arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
         except (ValueError, RecursionError):
             return None
-        found.append({"name": function["name"], "arguments": arguments})
-    return json.dumps(found, ensure_ascii=False)
+        result.append({"name": function["name"], "arguments": arguments})
+    return json.dumps(result, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Which side of the split a group is on: bundles of groups, drawn by a salted hash, with the frozen holdout first."""
+"""Assign groups to the sides of the split: bundles of groups drawn by a salted hash, the frozen holdout first."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ Bundle = tuple[str, ...]
 
 
 def digest(*parts: str) -> str:
-    """A hash of texts that is the same everywhere: 32 hex digits of SHA-256."""
+    """A hash of texts that is the same on every machine: 32 hex digits of SHA-256."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def place(salt: str, purpose: str, name: str) -> str:
-    """Where a name stands in a draw: 16 hex digits, evenly spread."""
+def draw_hash(salt: str, purpose: str, name: str) -> str:
+    """The hash that ranks a name in a draw: 16 hex digits, evenly distributed."""
     return digest(salt, purpose, name)[:16]
 
 
 def assign(
     rows: pl.DataFrame, frozen: set[str], cut: dict[str, Any] | None, settings: Split
 ) -> tuple[Array, dict[str, Any]]:
-    """The side of each row (`train`, `validation`, `holdout`, `held back`), and the cut of the validation draw.
+    """The side of each row (`train`, `validation`, `holdout`, `held back`), and the cutoff of the validation draw.
 
-    `rows` has `id`, `group` and `cluster`; `frozen` has the ids of the frozen holdout (empty: draw it), `cut` the cut
-    that was drawn with it. The groups with the lowest hashes fill the holdout up to its share of the rows; another
-    hash fills the validation. So neither the order nor the number of the rows moves a group but at the edge of a
-    share, and not even there once the holdout is frozen: it is what it was, new rows of its groups are held back, and
-    a group is in the validation if its hash is below the cut.
+    `rows` has `id`, `group` and `cluster`; `frozen` has the ids of the frozen holdout (empty: draw it), `cut` the
+    cutoff drawn with it. The groups with the lowest hashes fill the holdout up to its share of the rows; another hash
+    fills the validation side. So the order and number of rows can only move groups at the edge of a share. Once the
+    holdout is frozen, nothing moves: the holdout keeps its records, new rows of its groups are held back, and a group
+    is on the validation side if its hash is below the cutoff.
     """
     import numpy as np
 
@@ -51,11 +51,11 @@ def assign(
     bundles = join_groups(rows, sizes, held, max(settings.holdout, settings.validation) * len(rows) / 2)
     if len(bundles) + bool(held) < 3:
         raise HallmarkError(
-            f"the records belong to {len(sizes)} group(s), too few for a train, a validation and a holdout part",
+            f"the records belong to {len(sizes)} group(s), too few for train, validation and holdout",
             file=DEDUPED,
             field="group",
             remedy="map data.group to a finer column (customer, document, conversation; at worst the record's id), "
-            "or give records of more groups",
+            "or add records of more groups",
         )
     if not held:
         drawn, _ = draw(bundles, sizes, settings.salt, "holdout", settings.holdout * len(rows))
@@ -66,8 +66,8 @@ def assign(
         cut = {**cut, "salt": settings.salt, "share": settings.validation}
     validation: set[str] = set()
     for bundle in bundles:
-        places = {place(settings.salt, "validation", group) for group in bundle}
-        if min(places) < cut["below"] and places.isdisjoint(cut["but_not"]):
+        hashes = {draw_hash(settings.salt, "validation", group) for group in bundle}
+        if min(hashes) < cut["below"] and hashes.isdisjoint(cut["but_not"]):
             validation.update(bundle)
     sides = [
         ("holdout" if name in frozen or not frozen else "held back")
@@ -79,10 +79,10 @@ def assign(
 
 
 def join_groups(rows: pl.DataFrame, sizes: Counter[str], held: set[str], limit: float) -> list[Bundle]:
-    """Bundles of groups that go to one side: those that share a duplicate cluster, but for the frozen ones (`held`).
+    """Bundles of groups that stay on one side: those that share a duplicate cluster, except the frozen ones (`held`).
 
-    A bundle never grows past `limit` rows. Where texts are short and said by everyone ("yes", "thank you"), joining
-    all groups that share one would melt the data into one bundle; what then lies on two sides is dropped as a leak.
+    A bundle never grows past `limit` rows. If texts are short and common ("yes", "thank you"), joining all groups that
+    share one would merge all the data into one bundle; texts that end up on two sides are dropped as leaks instead.
     """
     import polars as pl
 
@@ -98,10 +98,10 @@ def join_groups(rows: pl.DataFrame, sizes: Counter[str], held: set[str], limit: 
     for groups in shared.sort(pl.col("group").list.len(), "cluster")["group"].to_list():
         free = [group for group in groups if group not in held]
         for other in free[1:]:
-            one, two = sorted((root(free[0]), root(other)))
-            if one != two and weight[one] + weight[two] <= limit:
-                parent[two] = one
-                weight[one] += weight[two]
+            first, second = sorted((root(free[0]), root(other)))
+            if first != second and weight[first] + weight[second] <= limit:
+                parent[second] = first
+                weight[first] += weight[second]
     bundles: dict[str, list[str]] = defaultdict(list)
     for group in sorted(parent):
         bundles[root(group)].append(group)
@@ -113,21 +113,21 @@ def draw(
 ) -> tuple[list[Bundle], dict[str, Any]]:
     """Draw bundles, lowest hash first, until their rows come closest to `target`; at least one.
 
-    A bundle of more than half the target is left for training, for one customer must not be most of a side. The
-    second value says the same as a rule: those with a hash `below` a cut, `but_not` those left out for their size.
+    A bundle of more than half the target is left for training, so that no customer makes up most of a side. The second
+    value states the draw as a rule: hashes `below` a cutoff, `but_not` those of bundles that are too large.
     """
     rows = {bundle: sum(sizes[group] for group in bundle) for bundle in bundles}
-    at = {bundle: min(place(salt, purpose, group) for group in bundle) for bundle in rows}
-    order = sorted(rows, key=lambda bundle: at[bundle])
+    lowest = {bundle: min(draw_hash(salt, purpose, group) for group in bundle) for bundle in rows}
+    order = sorted(rows, key=lambda bundle: lowest[bundle])
     small = [bundle for bundle in order if rows[bundle] <= target / 2]
     if not small:
-        small = [min(order, key=lambda bundle: (rows[bundle], at[bundle]))]
+        small = [min(order, key=lambda bundle: (rows[bundle], lowest[bundle]))]
     drawn, total = [small[0]], rows[small[0]]
     for bundle in small[1:]:
         if abs(total + rows[bundle] - target) >= abs(total - target):
             break
         drawn.append(bundle)
         total += rows[bundle]
-    last, taken = at[drawn[-1]], set(drawn)
-    out = sorted(at[bundle] for bundle in order if at[bundle] < last and bundle not in taken)
-    return drawn, {"below": f"{int(last, 16) + 1:016x}", "but_not": out}
+    last, taken = lowest[drawn[-1]], set(drawn)
+    too_large = sorted(lowest[bundle] for bundle in order if lowest[bundle] < last and bundle not in taken)
+    return drawn, {"below": f"{int(last, 16) + 1:016x}", "but_not": too_large}

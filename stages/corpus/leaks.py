@@ -1,4 +1,4 @@
-"""What two sides of a split have in common: groups, texts, near duplicates. Finding it, dropping it, counting it."""
+"""Leaks between the sides of a split (shared groups, texts, near duplicates): find, drop and count them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ LEAK = "leak"
 
 
 def drop_leaks(sides: Array, text: Array, near: Pairs) -> tuple[Array, dict[str, dict[str, int]]]:
-    """Mark as `LEAK` the validation rows whose text is that of a holdout row or near it, then such train rows.
+    """Mark as `LEAK` the validation rows whose text equals or nearly equals a holdout row's, then such train rows.
 
-    The holdout has the first claim and loses nothing. `sides` has the side of each row, `text` the number of its
-    text, `near` the near duplicates among the texts. The second value counts what was marked.
+    The holdout takes precedence and loses nothing. `sides` has the side of each row, `text` the index of its text,
+    `near` the near duplicates among the texts. The second value counts the marked rows.
     """
     import numpy as np
 
@@ -35,9 +35,9 @@ def drop_leaks(sides: Array, text: Array, near: Pairs) -> tuple[Array, dict[str,
 
 
 def count_leaks(sides: Array, text: Array, near: Pairs | None, groups: Array) -> dict[str, int]:
-    """How many holdout and validation rows have a group, a text or (where `near` is given) nearly a text of train's.
+    """How many holdout and validation rows share a group, a text or (if `near` is given) a near-equal text with train.
 
-    `groups` and `text` have the number of each row's group and text.
+    `groups` and `text` have the index of each row's group and text.
     """
     import numpy as np
 
@@ -52,7 +52,7 @@ def count_leaks(sides: Array, text: Array, near: Pairs | None, groups: Array) ->
 
 
 def _touched(text: Array, rows: Array, near: Pairs | None) -> tuple[Array, Array]:
-    """Which texts the given rows have, and which are near one of those."""
+    """Which texts occur in the given rows, and which are near duplicates of one of them."""
     import numpy as np
 
     count = int(text.max()) + 1

@@ -1,8 +1,8 @@
-"""Near duplicates: pairs of texts whose shingles of characters, punctuation aside, have a high Jaccard similarity.
+"""Near duplicates: pairs of texts whose character shingles, ignoring punctuation, have a high Jaccard similarity.
 
-MinHash signatures (rensa) put texts into LSH buckets, and every pair that meets in a bucket is then verified by the
-exact Jaccard similarity of the two shingle sets. The result depends on the texts alone, not on their order, on the
-hash seed or on threads. Method: Broder, "On the resemblance and containment of documents" (1997); banding as in
+MinHash signatures (rensa) put texts into LSH buckets, and every pair that shares a bucket is then verified by the
+exact Jaccard similarity of the two shingle sets. The result depends on the texts alone, not on their order, the hash
+seed or threads. Method: Broder, "On the resemblance and containment of documents" (1997); banding as in
 Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3.
 """
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 T = TypeVar("T", "pl.Series", "pl.Expr")
 
 SIGNATURE_SEED = 1
-HASH_BITS = 44  # of a shingle; the bits above hold the row, so that one sort serves a whole chunk
-CHUNK = 4_000_000  # characters (or pairs) worked on at once
+HASH_BITS = 44  # of a shingle; the bits above hold the row, so that one sort covers a whole chunk
+CHUNK = 4_000_000  # characters (or pairs) processed at once
 MIX = 0x9E3779B97F4A7C15  # an odd constant that spreads bits well: 2^64 divided by the golden ratio
-MISSES = (1e-6, 0.02)  # share of the pairs exactly at the threshold that may go unseen: at best, and with many texts
-EASY, MOST = 30_000_000, 200_000_000  # candidate pairs that are looked at without a thought, and at all
-FIRST = 64  # values of a signature that are looked at first, a byte of each: one line of the processor's cache
+MISSES = (1e-6, 0.02)  # share of the pairs exactly at the threshold that may be missed: at best, and with many texts
+EASY, MOST = 30_000_000, 200_000_000  # candidate pairs: a cheap number to check, and the most allowed
+FIRST = 64  # signature values compared first, one byte of each: one cache line of the processor
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Verified pairs of text numbers, `left < right`, sorted, with their exact Jaccard similarity.
+    """Verified pairs of text indices, `left < right`, sorted, with their exact Jaccard similarity.
 
     `missed` is the probability that a pair exactly at the threshold is not among them.
     """
@@ -53,7 +53,7 @@ class Pairs:
 
 
 def text_of(*columns: str) -> pl.Expr:
-    """What is compared of a record: the messages in `columns`, one after the other, without the system prompt."""
+    """The part of a record that is compared: the messages in `columns`, joined, without the system prompt."""
     import polars as pl
 
     spoken = pl.element().filter(pl.element().struct.field("role") != "system").struct.field("content")
@@ -73,24 +73,24 @@ def normalise(texts: T) -> T:
 
 
 def bare(texts: pl.Series) -> pl.Series:
-    """Texts without punctuation, which is where copies differ most; one of nothing else stays as it is.
+    """Texts without punctuation, which is where copies differ most; a text of nothing else is left unchanged.
 
-    Symbols stay: `x > 5` and `x < 5` do not say the same.
+    Symbols stay: `x > 5` and `x < 5` do not mean the same.
     """
     words = texts.str.replace_all(r"\p{P}+", " ").str.replace_all(r" {2,}", " ").str.strip_chars()
     return words.zip_with(words != "", texts)
 
 
 def distinct(texts: pl.Series) -> tuple[pl.Series, Array]:
-    """The distinct texts, sorted, and for each text its number among them."""
+    """The distinct texts, sorted, and for each text its index among them."""
     return texts.unique().sort(), (texts.rank("dense") - 1).to_numpy()
 
 
 def shingles(texts: Sequence[str], size: int) -> tuple[Array, Array]:
-    """The set of `size`-character shingles of each text, as hashes: (hashes, sorted in each text; offsets, n + 1).
+    """The set of `size`-character shingles of each text, as hashes: (hashes, sorted within each text; offsets, n + 1).
 
     A text shorter than `size` is one shingle. Hashes have 44 bits, so that two texts of a thousand shingles
-    each have a false match in common with a probability of 6e-8.
+    each share a false match with a probability of 6e-8.
     """
     import numpy as np
 
@@ -105,7 +105,7 @@ def shingles(texts: Sequence[str], size: int) -> tuple[Array, Array]:
 
 
 def _all_shingles(texts: Sequence[str], size: int) -> tuple[Array, Array]:
-    """The hashes of each text's shingles in their order, repeated ones too, and offsets: all that MinHash needs."""
+    """The hashes of each text's shingles in order, including repeats, and offsets: all that MinHash needs."""
     import numpy as np
 
     padded = [text if len(text) >= size else text.ljust(size, "\0") for text in texts]
@@ -117,7 +117,7 @@ def _all_shingles(texts: Sequence[str], size: int) -> tuple[Array, Array]:
         hashes += characters[step : step + len(hashes)]
     counts = lengths - (size - 1)
     offsets = np.concatenate(([0], np.cumsum(counts)))
-    # those that reach from one text into the next are left out
+    # leave out shingles that reach from one text into the next
     hashes = hashes[np.arange(offsets[-1]) + np.repeat(np.arange(len(padded)) * (size - 1), counts)]
     # the finaliser of SplitMix64
     hashes ^= hashes >> np.uint64(30)
@@ -129,11 +129,11 @@ def _all_shingles(texts: Sequence[str], size: int) -> tuple[Array, Array]:
 
 
 def near_pairs(texts: pl.Series, *, size: int, threshold: float, permutations: int, file: Path) -> Pairs:
-    """All pairs of `texts` (distinct, normalised) that are, without punctuation, similar from `threshold` on.
+    """All pairs of `texts` (distinct, normalised) whose similarity, ignoring punctuation, is at least `threshold`.
 
-    A pair exactly at the threshold is missed with a probability of 1e-4 as long as there are few candidates, and of
-    0.02 with many; a pair above it, less often. Where so many texts look alike that this can't be kept, more is
-    missed, and a warning says how much. An error names `file`, where the texts are from.
+    A pair exactly at the threshold is missed with a probability of 1e-4 if there are few candidates, and of 0.02 if
+    there are many; a pair above it, less often. If too many texts look alike to guarantee this, more is missed, and a
+    warning says how much. Errors name `file`, the source of the texts.
     """
     import numpy as np
 
@@ -143,18 +143,18 @@ def near_pairs(texts: pl.Series, *, size: int, threshold: float, permutations: i
     missed = _missed(threshold, rows, permutations)
     if missed > MISSES[1]:
         log.warning(
-            "many texts look alike: a pair exactly at the threshold is missed with a probability of %.2f, one of %.2f "
-            "with %.3f; more permutations miss fewer",
+            "many texts look alike: a pair exactly at the threshold is missed with probability %.2f, a pair at %.2f "
+            "with probability %.3f; raise dedupe.permutations to miss fewer",
             missed, (1 + threshold) / 2, _missed((1 + threshold) / 2, rows, permutations),
         )  # fmt: skip
     left, right = _candidates(signatures, rows, threshold, file)
     jaccard = _jaccard(texts, left, right, size)
-    keep = jaccard >= threshold - 1e-12  # a ratio of integers may come out a bit below the same decimal
+    keep = jaccard >= threshold - 1e-12  # a ratio of integers may come out slightly below the equal decimal
     return Pairs(np.ascontiguousarray(left[keep]), np.ascontiguousarray(right[keep]), jaccard[keep], missed)
 
 
 def components(count: int, left: Array, right: Array) -> Array:
-    """For each of `count` nodes, the smallest number of a node that the edges `left`, `right` connect it with."""
+    """For each of `count` nodes, the smallest node connected to it by the edges (`left`, `right`)."""
     import numpy as np
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -166,7 +166,7 @@ def components(count: int, left: Array, right: Array) -> Array:
 
 
 def _chunks(texts: pl.Series) -> Iterator[tuple[int, list[str]]]:
-    """Runs of texts of about `CHUNK` characters, with the number of their first text."""
+    """Runs of texts of about `CHUNK` characters, each with the index of its first text."""
     import numpy as np
 
     ends = np.cumsum(texts.str.len_chars().to_numpy().astype(np.int64) + 8)
@@ -194,43 +194,45 @@ def _signatures(texts: pl.Series, size: int, permutations: int) -> Array:
 
 
 def _candidates(signatures: Array, rows: int, threshold: float, file: Path) -> tuple[Array, Array]:
-    """Pairs of rows, sorted, that share a band of their signatures and whose whole signatures don't rule them out."""
+    """Sorted pairs of rows that share a band of their signatures and that the whole signatures don't rule out."""
     import numpy as np
 
     count, permutations = signatures.shape
-    tables = [signatures[:, :FIRST].astype(np.uint8), signatures]  # most fall at the first, small one
-    found = np.empty(0, np.int64)
+    tables = [signatures[:, :FIRST].astype(np.uint8), signatures]  # the small first table rules out most pairs
+    candidates = np.empty(0, np.int64)
     for band in range(_bands(rows, permutations)):
-        likely = [found]
+        likely = [candidates]
         for left, right in _bucket_pairs(_band_keys(signatures, rows, band)):
             pairs = left * count + right
-            if len(found):
-                pairs = pairs[found[np.searchsorted(found, pairs).clip(max=len(found) - 1)] != pairs]
+            if len(candidates):
+                nearest = np.searchsorted(candidates, pairs).clip(max=len(candidates) - 1)
+                pairs = pairs[candidates[nearest] != pairs]
             for table in tables:
                 pairs = _likely(table, pairs, threshold)
             likely.append(pairs)
-        found = np.unique(np.concatenate(likely))
-        if len(found) > EASY:
-            raise _too_many(len(found), file)
-    return found // max(count, 1), found % max(count, 1)
+        candidates = np.unique(np.concatenate(likely))
+        if len(candidates) > EASY:
+            raise _too_many(len(candidates), file)
+    return candidates // max(count, 1), candidates % max(count, 1)
 
 
 def _missed(jaccard: float, rows: int, permutations: int) -> float:
-    """The probability that two texts so similar have no band in common."""
+    """The probability that two texts of this similarity share no band."""
     return float((1 - jaccard**rows) ** _bands(rows, permutations))
 
 
 def _bands(rows: int, permutations: int) -> int:
-    """How many bands a signature has; of no rows there is one, in which all texts are alike."""
+    """How many bands a signature has; with zero rows, one band that all texts share."""
     return permutations // rows if rows else 1
 
 
 def _rows_per_band(signatures: Array, threshold: float, file: Path) -> int:
-    """How many rows of the signature make a band: few find nearly every pair, many find fewer that are none.
+    """How many rows of the signature make a band: few rows find nearly every pair, many rows give fewer false candidates.
 
-    The fewest that leave an easy number of candidates, counted in three bands. Past what misses 0.02 of the pairs at
-    the threshold a hard number is borne, and past what misses 0.02 of those half way to equal texts it is an error.
-    None (0), so that every pair is a candidate, where that is no more work.
+    Returns the fewest rows that leave a cheap number of candidates (EASY), estimated from three bands. If that would
+    miss 0.02 of the pairs at the threshold, up to MOST candidates are allowed; if it would miss 0.02 of the pairs
+    halfway between the threshold and equality, it is an error. Returns 0, which makes every pair a candidate, if that is
+    no more work.
     """
     count, permutations = signatures.shape
     fewest, most, last = (
@@ -249,7 +251,7 @@ def _rows_per_band(signatures: Array, threshold: float, file: Path) -> int:
 
 
 def _band_keys(signatures: Array, rows: int, band: int) -> Array:
-    """One number for each text's part of the signature in that band."""
+    """One number per text: a hash of its signature's part in that band."""
     import numpy as np
 
     keys = np.zeros(len(signatures), np.uint64)
@@ -268,7 +270,7 @@ def _collisions(keys: Array) -> int:
 
 
 def _bucket_pairs(keys: Array) -> Iterator[tuple[Array, Array]]:
-    """The pairs of rows with the same key, the smaller row first, some at a time."""
+    """The pairs of rows with the same key, the smaller row first, in chunks."""
     import numpy as np
 
     order = np.argsort(keys, kind="stable")
@@ -278,7 +280,7 @@ def _bucket_pairs(keys: Array) -> Iterator[tuple[Array, Array]]:
         lag += 1
         here = here[: np.searchsorted(here, len(keys) - lag)]
         here = here[ordered[here] == ordered[here + lag]]
-        waiting.append((order[here], order[here + lag]))  # a stable sort has the smaller row first
+        waiting.append((order[here], order[here + lag]))  # a stable sort puts the smaller row first
         held += len(here)
         if held > CHUNK or not len(here):
             yield np.concatenate([left for left, _ in waiting]), np.concatenate([right for _, right in waiting])
@@ -286,9 +288,9 @@ def _bucket_pairs(keys: Array) -> Iterator[tuple[Array, Array]]:
 
 
 def _likely(table: Array, pairs: Array, threshold: float) -> Array:
-    """The pairs whose similarity, estimated from `table`, is within four standard deviations of the threshold, or above.
+    """The pairs whose similarity, estimated from `table`, is at most four standard deviations below the threshold.
 
-    A pair is one number: left * len(table) + right.
+    A pair is encoded as one number: left * len(table) + right.
     """
     import numpy as np
 
@@ -312,27 +314,27 @@ def _jaccard(texts: pl.Series, left: Array, right: Array, size: int) -> Array:
     while start < len(left):
         base = ends[start - 1] if start else 0
         stop = max(start + 1, int(np.searchsorted(ends, base + CHUNK, side="right")))
-        used, places = np.unique(np.concatenate((left[start:stop], right[start:stop])), return_inverse=True)
+        used, indices = np.unique(np.concatenate((left[start:stop], right[start:stop])), return_inverse=True)
         hashes, offsets = shingles(texts.gather(used).to_list(), size)
-        one, two = places[: stop - start], places[stop - start :]
-        common = _common(np.unique(hashes, return_inverse=True)[1], offsets, one, two)
+        first, second = indices[: stop - start], indices[stop - start :]
+        common = _common(np.unique(hashes, return_inverse=True)[1], offsets, first, second)
         sizes = np.diff(offsets)
-        result[start:stop] = common / (sizes[one] + sizes[two] - common)
+        result[start:stop] = common / (sizes[first] + sizes[second] - common)
         start = stop
     return result
 
 
-def _common(shingle: Array, offsets: Array, one: Array, two: Array) -> Array:
-    """How many shingles the texts of each pair share. `shingle` has the shingles of all texts as small numbers."""
+def _common(shingle: Array, offsets: Array, left: Array, right: Array) -> Array:
+    """How many shingles the texts of each pair share. `shingle` has the shingles of all texts as small integers."""
     import numpy as np
 
-    common = np.empty(len(one), np.int64)
-    marked = np.zeros(shingle.max() + 1, np.uint8)  # the shingles of the text on the left
-    runs = np.flatnonzero(np.concatenate(([True], one[1:] != one[:-1], [True])))
+    common = np.empty(len(left), np.int64)
+    marked = np.zeros(shingle.max() + 1, np.uint8)  # the shingles of the left text
+    runs = np.flatnonzero(np.concatenate(([True], left[1:] != left[:-1], [True])))
     for start, stop in pairwise(runs.tolist()):
-        own = shingle[offsets[one[start]] : offsets[one[start] + 1]]
+        own = shingle[offsets[left[start]] : offsets[left[start] + 1]]
         marked[own] = 1
-        first, counts = offsets[two[start:stop]], offsets[two[start:stop] + 1] - offsets[two[start:stop]]
+        first, counts = offsets[right[start:stop]], offsets[right[start:stop] + 1] - offsets[right[start:stop]]
         starts = np.cumsum(counts) - counts
         theirs = shingle[np.arange(counts.sum()) + np.repeat(first - starts, counts)]
         common[start:stop] = np.add.reduceat(marked[theirs], starts, dtype=np.int64)
@@ -342,7 +344,7 @@ def _common(shingle: Array, offsets: Array, one: Array, two: Array) -> Array:
 
 def _too_many(count: int, file: Path) -> HallmarkError:
     return HallmarkError(
-        f"about {count:,} pairs of texts look alike: most of the records seem to come from one template",
+        f"about {count:,} pairs of texts look alike: most records seem to come from one template",
         file=file,
         remedy="raise dedupe.threshold or dedupe.permutations, or map data.input to the columns that differ from "
         "record to record",

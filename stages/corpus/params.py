@@ -28,6 +28,6 @@ class Split(Block):
     def _something_left_for_training(self) -> Split:
         if self.holdout + self.validation >= 1:
             raise ValueError(
-                "split.holdout and split.validation: together under 1, so that something is left for training"
+                "split.holdout and split.validation: their sum must be under 1, so that records are left for training"
             )
         return self

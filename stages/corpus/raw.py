@@ -1,4 +1,4 @@
-"""The domain's raw rows, checked one by one: every way a row can be bad is one error that names where and how to mend it."""
+"""The domain's raw rows, checked one by one: each kind of bad row is one error that says where it is and how to fix it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from stages.core.document import strings
 from stages.core.errors import HallmarkError
 from stages.core.params import Data
 from stages.core.records import FIELD, columns_of, files_of, fill, read_rows
-from stages.core.task import DECODER, Task
 from stages.corpus.conversations import Extra
 from stages.privacy.params import Mask
+from stages.tasks.answers import DECODER
+from stages.tasks.task import Task
 
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 Values = tuple[tuple[str, str], ...]  # (kind, value) of identity columns
@@ -24,7 +25,7 @@ Values = tuple[tuple[str, str], ...]  # (kind, value) of identity columns
 
 @dataclass(frozen=True)
 class Raw:
-    """One checked row, its columns put where a record has them."""
+    """One checked row, its columns mapped to the parts of a record."""
 
     file: str
     number: int
@@ -37,11 +38,11 @@ class Raw:
     rejected: Any
     tags: list[str] | None
     identity: Values
-    offsets: dict[str, tuple[int, int]] = field(default_factory=dict)  # column: where it stands in `input`
+    offsets: dict[str, tuple[int, int]] = field(default_factory=dict)  # column: its start and end in `input`
 
 
 def raw_rows(data: Data, mask: Mask, task: Task) -> Iterator[Raw]:
-    """The rows of `data.path`, checked. The first bad one is a `HallmarkError`."""
+    """The rows of `data.path`, checked. The first bad row raises a `HallmarkError`."""
     path = Path(data.path)
     extra = Extra(data)
     seen: dict[str, tuple[str, int]] = {}
@@ -55,7 +56,7 @@ def raw_rows(data: Data, mask: Mask, task: Task) -> Iterator[Raw]:
                 other, line = seen[raw.id]
                 where = f"row {line}" if other == raw.file else f"row {line} of {other}"
                 raise HallmarkError(
-                    f"the id stands in {where} too",
+                    f"{where} has the same id",
                     file=file,
                     row=number,
                     field=data.id,
@@ -64,7 +65,7 @@ def raw_rows(data: Data, mask: Mask, task: Task) -> Iterator[Raw]:
             seen[raw.id] = (raw.file, number)
             yield raw
     if not seen:
-        raise HallmarkError("holds no rows", file=path, remedy="put the raw records there, or mend data.path")
+        raise HallmarkError("has no rows", file=path, remedy="put the raw records there, or fix data.path")
 
 
 @dataclass
@@ -100,7 +101,7 @@ class _Row:
 
     def column(self, column: str, param: str) -> Any:
         if column not in self.row:
-            self.fail("no such column", column, f"add the column, or mend {param}")
+            self.fail("no such column", column, f"add the column, or fix {param}")
         value = self.row[column]
         self.writable(value, column)
         return value
@@ -139,7 +140,7 @@ class _Row:
         text = fill(template, self.row)
         where = ", ".join(columns_of(template))
         if not empty and not text.strip("\ufeff\u200b\u200c\u200d\u2060 \t\r\n"):
-            self.fail("nothing but white space", where, "drop the row, or mend its text")
+            self.fail("nothing but white space", where, "drop the row, or fix its text")
         if len(text) > most:
             self.fail(
                 f"{len(text)} characters, more than mask.max_chars ({most})",
@@ -162,21 +163,19 @@ class _Row:
             try:
                 value = json.loads(value)
             except (ValueError, RecursionError):
-                self.fail(
-                    "a text that is not JSON", where, f"for task.kind {task.kind} it is an object, or its JSON text"
-                )
+                self.fail("not valid JSON", where, f"for task.kind {task.kind}, give an object or its JSON text")
         if not task.is_json and not isinstance(value, str | dict if task.schema else str):
-            self.fail(f"not a text but {type(value).__name__}", where, f"for task.kind {task.kind} it is a text")
+            self.fail(f"not a text but {type(value).__name__}", where, f"for task.kind {task.kind}, give a text")
         try:
             parsed = task.parse(task.render(value))
-        except (ValueError, TypeError, RecursionError) as error:  # NaN, a date of Parquet, or nested without end
+        except (ValueError, TypeError, RecursionError) as error:  # NaN, a Parquet date, or endless nesting
             self.fail(
                 f"not a JSON value ({type(error).__name__})",
                 where,
                 "use null, finite numbers, texts, lists and objects",
             )
         if parsed.kind == "invalid":
-            self.fail(f"the target breaks {task.schema_file}: {parsed.problem}", where, "mend the target or the schema")
+            self.fail(f"the target breaks {task.schema_file}: {parsed.problem}", where, "fix the target or the schema")
         return value
 
     def tools(self, column: str) -> Any:
@@ -185,9 +184,9 @@ class _Row:
             try:
                 value = json.loads(value)
             except (ValueError, RecursionError):
-                self.fail("a text that is not JSON", column, "tools are a list of JSON Schemas")
+                self.fail("not valid JSON", column, "give tools as a list of JSON Schemas")
         if value is not None and not isinstance(value, list):
-            self.fail(f"not a list but {type(value).__name__}", column, "tools are a list of JSON Schemas")
+            self.fail(f"not a list but {type(value).__name__}", column, "give tools as a list of JSON Schemas")
         return value
 
     def rejected(self, column: str, task: Task) -> Any:
@@ -195,7 +194,7 @@ class _Row:
         if value is None or (isinstance(value, str) and not value.strip()):
             return None
         if not task.is_json and not isinstance(value, str | dict if task.schema else str):
-            self.fail(f"not a text but {type(value).__name__}", column, f"for task.kind {task.kind} it is a text")
+            self.fail(f"not a text but {type(value).__name__}", column, f"for task.kind {task.kind}, give a text")
         if not task.is_json or not isinstance(value, str):
             try:
                 task.render(value)
@@ -207,10 +206,10 @@ class _Row:
                 )
             return value
         try:
-            worse = DECODER.decode(value)
+            parsed = DECODER.decode(value)
         except (ValueError, RecursionError):
-            return value.strip()  # a worse answer may be no JSON at all
-        return value.strip() if isinstance(worse, str) else worse
+            return value.strip()  # a rejected answer need not be JSON
+        return value.strip() if isinstance(parsed, str) else parsed
 
     def tags(self, column: str) -> list[str] | None:
         value = self.column(column, "data.tags")
@@ -219,7 +218,7 @@ class _Row:
         if value is None:
             return None
         if not isinstance(value, list) or not all(isinstance(tag, str | int) for tag in value):
-            self.fail("not a list of texts", column, "write tags as a list of texts, or as one text with commas")
+            self.fail("not a list of texts", column, "write tags as a list of texts, or as one comma-separated text")
         return [str(tag) for tag in value if str(tag)]
 
     def strings(self, value: Any, column: str) -> list[str]:
@@ -229,13 +228,13 @@ class _Row:
             return [text for item in value for text in self.strings(item, column)]
         if isinstance(value, bool) or not isinstance(value, str | int):
             self.fail(
-                f"not a text but {type(value).__name__}", column, "an identity column holds texts or lists of them"
+                f"not a text but {type(value).__name__}", column, "write identity columns as texts or lists of texts"
             )
         return [str(value)]
 
 
 def _typed(value: Any, column: str, task: Task, file: Path) -> Any:
-    """A CSV knows only texts: a column whose schema wants no text is read as JSON."""
+    """CSV has only text: a column whose schema type is not string is read as JSON."""
     types = ((task.schema or {}).get("properties", {}).get(column) or {}).get("type", "string")
     if file.suffix == ".csv" and isinstance(value, str) and "string" not in types:
         try:
@@ -246,43 +245,43 @@ def _typed(value: Any, column: str, task: Task, file: Path) -> Any:
 
 
 def _offsets(template: str, row: dict[str, Any]) -> dict[str, tuple[int, int]]:
-    """Where each column stands in the filled template, in characters; as `fill` puts them."""
+    """Start and end of each column in the template as `fill` fills it, in characters."""
     if not FIELD.search(template):
         template = f"{{{template}}}"
-    places: dict[str, tuple[int, int]] = {}
-    text, at = "", 0
+    ranges: dict[str, tuple[int, int]] = {}
+    text, position = "", 0
     for match in FIELD.finditer(template):
-        text += template[at : match.start()]
+        text += template[position : match.start()]
         value = "" if row.get(match[1]) is None else str(row[match[1]])
-        places.setdefault(match[1], (len(text), len(text) + len(value)))
-        text, at = text + value, match.end()
+        ranges.setdefault(match[1], (len(text), len(text) + len(value)))
+        text, position = text + value, match.end()
     cut = len(text) - len(text.lstrip()) if text.strip() else 0
-    return {column: (start - cut, end - cut) for column, (start, end) in places.items()}
+    return {column: (start - cut, end - cut) for column, (start, end) in ranges.items()}
 
 
 def identities(rows: Iterable[Raw], mask: Mask) -> tuple[dict[str, Values], int]:
-    """The identity values of each group's rows together, and the number of rows."""
-    found: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    """The identity values of all rows of each group, and the number of rows."""
+    values_of: dict[str, set[tuple[str, str]]] = defaultdict(set)
     count = 0
     for row in rows:
         count += 1
         if row.identity:
-            found[row.group].update(row.identity)
-    return {group: tuple(sorted(values)) for group, values in found.items()}, count
+            values_of[row.group].update(row.identity)
+    return {group: tuple(sorted(values)) for group, values in values_of.items()}, count
 
 
 def gold_spans(path: Path, data: Data) -> dict[str, list[tuple[str, int, int, str]]]:
     """Gold spans by record id: (column, start, end, kind), in characters of that column."""
     columns = columns_of(data.input)
-    found: dict[str, list[tuple[str, int, int, str]]] = defaultdict(list)
+    spans: dict[str, list[tuple[str, int, int, str]]] = defaultdict(list)
     for number, row in read_rows(path):
         try:
             span = (str(row["field"]), int(row["start"]), int(row["end"]), str(row["kind"]))
             name = str(row["id"])
         except (KeyError, TypeError, ValueError):
             raise HallmarkError(
-                "not a gold span", file=path, row=number, remedy="each row has id, field, start, end and kind"
+                "not a gold span", file=path, row=number, remedy="give each row id, field, start, end and kind"
             ) from None
-        if span[0] in columns:  # spans of columns that no text shows are of no concern
-            found[name].append(span)
-    return dict(found)
+        if span[0] in columns:  # columns that are not part of the input don't matter
+            spans[name].append(span)
+    return dict(spans)

@@ -1,4 +1,4 @@
-"""From checked raw rows to masked records in the one form that later stages read, with what is to be reported."""
+"""Turn checked raw rows into masked records in the schema that later stages read, and count for the report."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from typing import Any
 from stages.core.document import changed, objects, strings
 from stages.core.errors import HallmarkError
 from stages.core.params import Data
-from stages.core.params import Task as TaskParams
 from stages.core.records import schema
-from stages.core.task import Task, compact_json
 from stages.corpus.raw import Raw, Values
 from stages.privacy.known import KnownValues
 from stages.privacy.masking import Masker, Record
 from stages.privacy.params import Mask
 from stages.privacy.patterns import residue
 from stages.privacy.surrogates import pseudonym
+from stages.tasks.answers import compact_json
+from stages.tasks.params import Task as TaskParams
+from stages.tasks.task import Task
 
-GROUP_ROWS = 50_000  # rows in a row group of the Parquet file, which is what is in memory at once
-GROUP_CHARS = 100_000_000  # or fewer, where texts are long
+GROUP_ROWS = 50_000  # rows in a row group of the Parquet file; one row group is in memory at a time
+GROUP_CHARS = 100_000_000  # a row group ends earlier if its texts are long
 Gold = dict[str, list[tuple[str, int, int, str]]]
 
 
 @dataclass
 class Written:
-    """Counts of what was masked; `left` are (file, row, field, kinds) of what the second check found."""
+    """Counts of masked spans; `left` has (file, row, field, kinds) of whatever the second check found."""
 
     rows: int = 0
     dropped: int = 0
@@ -49,7 +50,7 @@ class Written:
         return self.kinds.total()
 
     def add(self, other: Written) -> None:
-        """Take another chunk's counts over."""
+        """Add another chunk's counts."""
         for name, value in vars(other).items():
             if isinstance(value, Counter):
                 getattr(self, name).update(value)
@@ -57,7 +58,7 @@ class Written:
                 setattr(self, name, getattr(self, name) + value)
 
     def check(self, file: str) -> None:
-        """Fail where the second check found anything."""
+        """Fail if the second check found anything."""
         if not self.left:
             return
         kinds = Counter(kind for *_, kinds in self.left for kind in kinds)
@@ -68,12 +69,12 @@ class Written:
             file=where,
             row=row,
             field=column,
-            remedy="add a rule to mask.patterns or a word to mask.deny, take the kind off 'keep' in mask.actions, or name "
-            "the column in mask.identity_columns",
+            remedy="add a rule to mask.patterns or a word to mask.deny, remove the kind's 'keep' from mask.actions, or "
+            "name the column in mask.identity_columns",
         )
 
     def report(self, with_gold: bool) -> dict[str, Any]:
-        """What `reports/mask.json` says; no value of a record is in it."""
+        """The content of `reports/mask.json`; it has no value of any record."""
         by_kind: dict[str, dict[str, int]] = {}
         for (kind, recognizer), count in sorted(self.kinds.items()):
             by_kind.setdefault(kind, {})[recognizer] = count
@@ -107,7 +108,7 @@ def _share(part: int, whole: int) -> float | None:
 
 
 class Recorder:
-    """Masks checked rows and makes records of them."""
+    """Masks checked rows and turns them into records."""
 
     def __init__(self, data: Data, task: TaskParams, mask: Mask, gold: Gold | None) -> None:
         self.data, self.mask, self.gold = data, mask, gold
@@ -130,7 +131,7 @@ class Recorder:
         return rows, written
 
     def _texts(self, raw: Raw, values: Values) -> tuple[Record, dict[str, list[str]]]:
-        """The texts of a row as the masker takes them, and the single values of each structured column."""
+        """The texts of a row in the masker's form, and the separate values of each structured column."""
         texts = [raw.input, *([raw.context] if raw.context else [])]
         slots: dict[str, list[str]] = {}
         for column in ("target", "rejected", "tools"):
@@ -143,31 +144,33 @@ class Recorder:
         return Record(texts, flat, _known(values)), slots
 
     def _is_text(self, column: str, value: Any) -> bool:
-        """Whether the value is running text: a reply, or a worse answer that is not of the task's form."""
+        """Whether the value is running text: a reply, or a rejected answer that doesn't have the task's form."""
         if not isinstance(value, str):
             return False
-        return self.task.kind == "text" or (column == "rejected" and not self._is_public(column, value))
+        return self.task.kind.free_text or (column == "rejected" and not self._is_public(column, value))
 
     def _is_public(self, column: str, value: Any) -> bool:
-        """Labels and the refusal are the task's, not a person's. A worse answer is not held to the schema: it may be none."""
-        if value is None or (self.task.kind == "classification" and column != "rejected"):
+        """Labels and the refusal come from the task, not from a person. A rejected answer need not satisfy the schema."""
+        if value is None or (self.task.kind.listed and column != "rejected"):
             return True
         kind = self.task.parse(self._rendered(value) or "").kind
-        return kind == "refusal" or (self.task.kind == "classification" and kind == "answer")
+        return kind == "refusal" or (self.task.kind.listed and kind == "answer")
 
     def _row(self, raw: Raw, record: Record, slots: dict[str, list[str]], written: Written) -> tuple[Any, ...]:
         row, valid = self._filled(raw, record, slots, plain=False)
-        plain = not valid  # a placeholder is no date and no e-mail address to a schema; an example value is
+        plain = (
+            not valid
+        )  # a schema accepts no placeholder as a date or e-mail address, but does accept an example value
         if plain:
             row, valid = self._filled(raw, record, slots, plain=True)
         if not valid:
-            target, found = self.data.target, ", ".join(self._masked_in_target(raw, record, slots))
+            target, kinds_masked = self.data.target, ", ".join(self._masked_in_target(raw, record, slots))
             raise HallmarkError(
-                f"masking a value of the target ({found}) breaks the schema",
+                f"masking a value of the target ({kinds_masked}) breaks the schema",
                 file=raw.file,
                 row=raw.number,
                 field=target if isinstance(target, str) else ", ".join(target),
-                remedy="let the schema take a placeholder there, or give the value's kind the action keep or drop in mask.actions",
+                remedy="let the schema accept a placeholder there, or give the value's kind the action keep or drop in mask.actions",
             )
         mask = self.mask
         reserved = plain or mask.style == "surrogate" or "surrogate" in mask.actions.values()
@@ -192,7 +195,7 @@ class Recorder:
         )
 
     def _masked_in_target(self, raw: Raw, record: Record, slots: dict[str, list[str]]) -> list[str]:
-        """The kinds of private data that were found in the target, each with what found it."""
+        """The kinds of private data found in the target, each with its recognizer."""
         if "target" in slots:
             first = len(record.texts) - sum(map(len, slots.values()))
             texts = record.texts[first : first + len(slots["target"])]
@@ -203,8 +206,8 @@ class Recorder:
     def _filled(
         self, raw: Raw, record: Record, slots: dict[str, list[str]], *, plain: bool
     ) -> tuple[dict[str, Any], bool]:
-        """The row's columns with masked texts, and whether the target still keeps to the schema."""
-        masked = iter([one.text for one in self.masker.render(record, plain=plain)])
+        """The row's columns with masked texts, and whether the target still satisfies the schema."""
+        masked = iter([text.text for text in self.masker.render(record, plain=plain)])
         row: dict[str, Any] = {"input": next(masked), "context": next(masked) if raw.context else None}
         for column in ("target", "rejected"):
             if self._is_text(column, getattr(raw, column)):
@@ -228,7 +231,7 @@ class Recorder:
         return value if value is None or (isinstance(value, str) and self.task.is_json) else self.task.render(value)
 
     def _masked(self, masked: Iterator[str], value: Any) -> Any:
-        """The next masked text in place of a text that has one, in the order of `strings`."""
+        """Replace a text by its masked version, in the order of `strings`; other values stay."""
         return next(masked) if isinstance(value, str) and value not in self.public else value
 
     def _count(self, raw: Raw, record: Record, written: Written) -> None:
@@ -237,17 +240,17 @@ class Recorder:
         written.touched += bool(spans)
         if self.gold is None:
             return
-        places = []
+        expected = []
         for column, start, end, kind in self.gold.get(raw.id, ()):
             first, last = raw.offsets[column]
             start, end = max(0, first + start), min(first + end, last)
             if start < end:
-                places.append((start, end, kind))
+                expected.append((start, end, kind))
         covered = record.texts[0].spans
-        masked = {at for span in covered for at in range(span.start, span.end)}
-        golden = {at for start, end, _ in places for at in range(start, end)}
+        masked = {position for span in covered for position in range(span.start, span.end)}
+        golden = {position for start, end, _ in expected for position in range(start, end)}
         leak = False
-        for start, end, kind in places:
+        for start, end, kind in expected:
             hit = masked.issuperset(range(start, end))
             written.gold[kind] += 1
             written.found[kind] += hit
@@ -260,9 +263,9 @@ class Recorder:
 
 
 def write_groups(path: Path, rows: Iterable[tuple[Any, ...]]) -> int:
-    """Write records to Parquet one row group after the other, so that memory does not grow with them; how many there were.
+    """Write records to Parquet one row group at a time, so that memory use stays flat; returns the number of records.
 
-    Where a group ends depends on the rows alone, so the same rows are the same bytes, however they came here.
+    Where a group ends depends on the rows alone, so the same rows always make the same bytes.
     """
     import polars as pl
     from pyarrow.parquet import ParquetWriter
@@ -291,7 +294,7 @@ def _known(values: Values) -> KnownValues:
 
 
 def _listed(schema: Any) -> Iterator[str]:
-    """The texts that a JSON Schema names as the only values of a field."""
+    """The texts that a JSON Schema lists as the allowed values of a field."""
     for part in objects(schema):
         enum = part.get("enum")
         values: list[Any] = enum if isinstance(enum, list) else []

@@ -1,4 +1,4 @@
-"""Letting models answer, scoring the answers, and the statistics of comparing them.
+"""Collecting model answers, scoring them, and the statistics to compare them.
 
-It may import core, models, privacy and serving.
+It may import core, models, privacy, serving and tasks.
 """

@@ -1,7 +1,7 @@
 """Constrained decoding: a grammar made of the task's schema lets through only tokens that keep an answer valid.
 
 llguidance (https://github.com/guidance-ai/llguidance) turns the schema into token masks; compact JSON, keys in the
-schema's order, as targets are written. The refusal is let through beside the schema.
+schema's order, as targets are written. The refusal is allowed as well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from llguidance import LLMatcher
 from transformers import LogitsProcessor
 
 from stages.core.errors import HallmarkError
-from stages.core.task import Task
+from stages.tasks.task import Task
 
 
 def grammar_of(task: Task) -> str:
@@ -58,9 +58,9 @@ class Constraint(LogitsProcessor):
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         if not self._rows:
             self._rows = [LLMatcher(self._tokenizer, self._grammar, log_level=0) for _ in range(len(scores))]
-        for place, row in enumerate(self._rows):
+        for number, row in enumerate(self._rows):
             if input_ids.shape[1] > self._prompt and not row.is_stopped():
-                row.consume_token(int(input_ids[place, -1]))
+                row.consume_token(int(input_ids[number, -1]))
             if row.is_error():
                 raise HallmarkError(
                     f"constrained decoding broke off: {row.get_error().splitlines()[0][:200]}",
@@ -72,5 +72,5 @@ class Constraint(LogitsProcessor):
             else:
                 bits = np.unpackbits(np.frombuffer(row.compute_bitmask(), np.uint8), bitorder="little")
                 closed = torch.from_numpy(bits[: scores.shape[1]] == 0)
-            scores[place].masked_fill_(closed.to(scores.device), -float("inf"))
+            scores[number].masked_fill_(closed.to(scores.device), -float("inf"))
         return scores

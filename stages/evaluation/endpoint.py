@@ -1,4 +1,4 @@
-"""An engine for lm-evaluation-harness that asks a server with the OpenAI chat API, so that what is served is measured.
+"""Answers of a server with the OpenAI chat API, so that what is served is measured.
 
 Every record's own messages and tools are sent, greedy. A request that fails is sent again, twice; if it still fails the
 stage ends: a measure over the records that happened to be answered would be another measure.
@@ -11,17 +11,16 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from lm_eval.api.instance import Instance
-from lm_eval.api.model import LM
+from typing import TYPE_CHECKING, Any, Literal
 
 from stages.core.errors import HallmarkError
-from stages.core.task import Task
-from stages.evaluation.harness import Answer
-from stages.evaluation.params import EndpointEngine
+from stages.evaluation.answers import Answer, Prompt
 from stages.models.tool_form import ToolForm
+from stages.serving.engine import Asking
+from stages.serving.server import Server
+from stages.tasks.task import Task
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
@@ -29,75 +28,58 @@ if TYPE_CHECKING:
 PAUSES = (1.0, 4.0)  # seconds before a request is sent a second and a third time
 
 
-class Endpoint(LM):
-    """Answers by a server's model of that `name`; `schema`: the server is asked to constrain answers by it.
+class ServedModel:
+    """Answers by a server's `model`; `schema`: the server is asked to constrain answers by it.
 
-    `fields` are what every request to it must say besides; `form`: how the model was trained to write calls.
+    `form`: how the model was trained to write calls; `source`: the prompts' file, for errors.
     """
 
     def __init__(
         self,
-        settings: EndpointEngine,
-        name: str,
+        server: Server,
+        model: str,
+        asking: Asking,
         *,
         max_new_tokens: int,
         source: Path,
         schema: dict[str, Any] | None = None,
-        fields: dict[str, str] | None = None,
         form: ToolForm | None = None,
     ) -> None:
-        super().__init__()
-        self._form = form
-        self.max_new_tokens = max_new_tokens
-        self.spent = 0.0  # seconds until all answers were there
-        self._settings, self._source = settings, source
-        self._body: dict[str, Any] = {"model": name, "max_tokens": max_new_tokens, "temperature": 0, "stream": False}
-        self._body |= fields or {}
+        self.seconds = 0.0
+        self._server, self._asking, self._source, self._form = server, asking, source, form
+        self._body = server.body(model, max_new_tokens) | {"stream": False}
         if schema is not None:
             asked = {"name": "answer", "schema": schema, "strict": True}
             self._body["response_format"] = {"type": "json_schema", "json_schema": asked}
 
-    @property
-    def tokenizer_name(self) -> str:
-        return ""
-
-    def apply_chat_template(
-        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True, **more: Any
-    ) -> str:
-        """The messages (and tools) as JSON: the server has the template."""
-        return json.dumps({"messages": chat_history, **more})
-
-    def loglikelihood(self, requests: list[Instance]) -> Any:
-        raise NotImplementedError("the chat API gives no likelihoods; the task asks for none")
-
-    loglikelihood_rolling = loglikelihood
-
-    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Answer]:
-        """One answer a request, in the order given."""
-        bodies = [self._body | json.loads(request.args[0]) for request in requests]
+    def answer(self, prompts: Sequence[Prompt]) -> list[Answer]:
+        """One answer for each prompt, in the order given."""
         start = time.perf_counter()
-        answers = asyncio.run(self._ask_all(bodies))
-        self.spent += time.perf_counter() - start
+        answers = asyncio.run(self._ask_all(prompts))
+        self.seconds += time.perf_counter() - start
         return answers
 
-    async def _ask_all(self, bodies: list[dict[str, Any]]) -> list[Answer]:
+    async def _ask_all(self, prompts: Sequence[Prompt]) -> list[Answer]:
         import httpx
 
-        settings = self._settings
-        headers = {"Authorization": f"Bearer {self._key(settings.key)}"} if settings.key else {}
-        slots = asyncio.Semaphore(settings.concurrency)
-        url = settings.url.rstrip("/") + "/"
-        async with httpx.AsyncClient(base_url=url, timeout=settings.timeout, headers=headers) as client:
+        key = getattr(self._asking, "key", None)
+        headers = {"Authorization": f"Bearer {_variable(key)}"} if key else {}
+        slots = asyncio.Semaphore(self._asking.concurrency)
+        own = self._server.process is not None
+        async with httpx.AsyncClient(
+            base_url=self._server.url, timeout=self._asking.timeout, headers=headers, trust_env=not own
+        ) as client:
 
-            async def ask(row: int, body: dict[str, Any]) -> Answer:
+            async def ask(prompt: Prompt) -> Answer:
                 async with slots:
-                    return await self._ask(client, row, body)
+                    return await self._ask(client, prompt)
 
-            return list(await asyncio.gather(*(ask(row, body) for row, body in enumerate(bodies, 1))))
+            return list(await asyncio.gather(*map(ask, prompts)))
 
-    async def _ask(self, client: AsyncClient, row: int, body: dict[str, Any]) -> Answer:
+    async def _ask(self, client: AsyncClient, prompt: Prompt) -> Answer:
         import httpx
 
+        body = self._body | {"messages": prompt.messages} | ({"tools": prompt.tools} if prompt.tools else {})
         for pause in (*PAUSES, None):
             try:
                 response = await client.post("chat/completions", json=body)
@@ -114,19 +96,20 @@ class Endpoint(LM):
         raise HallmarkError(
             f"the server gave no answer to this record ({problem})",
             file=self._source,
-            row=row,
-            remedy=f"see that {self._settings.url} serves {self._body['model']} (eval.engine), and run the stage again",
+            row=prompt.row,
+            remedy=f"see that {self._server.url} serves {self._body['model']} (eval.engine), and run the stage again",
         )
 
-    def _key(self, variable: str) -> str:
-        try:
-            return os.environ[variable]
-        except KeyError:
-            raise HallmarkError(
-                f"the environment has no variable {variable}",
-                param="eval.engine.key",
-                remedy="export it, or set eval.engine.key to null",
-            ) from None
+
+def _variable(name: str) -> str:
+    try:
+        return os.environ[name]
+    except KeyError:
+        raise HallmarkError(
+            f"the environment has no variable {name}",
+            param="eval.engine.key",
+            remedy="export it, or set eval.engine.key to null",
+        ) from None
 
 
 def answer_schema(task: Task) -> dict[str, Any]:
@@ -155,5 +138,5 @@ def answer_of(response: dict[str, Any], form: ToolForm | None = None) -> Answer:
                 call["arguments"] = json.loads(call["arguments"])
         plain = json.dumps(made[0] if len(made) == 1 else made, ensure_ascii=False, separators=(",", ":"))
         text = form.write(made) if form else plain
-    finish = "length" if choice.get("finish_reason") == "length" else "stop"
-    return Answer.of(text, (response.get("usage") or {}).get("completion_tokens", 0), finish)
+    finish: Literal["stop", "length"] = "length" if choice.get("finish_reason") == "length" else "stop"
+    return Answer(text, (response.get("usage") or {}).get("completion_tokens", 0), finish)

@@ -5,34 +5,21 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from stages.core.params import Block, NotNegative, Positive, Regex, Share, Text, Variable
-from stages.serving.params import VllmServer
+from stages.core.params import Block, NotNegative, Positive, Regex, Share, Text
+from stages.serving.engine import Settings
+from stages.serving.engines import ENGINES
+from stages.serving.params import ByKind, asked_settings
 
 
-class HfEngine(Block):
+class HfEngine(Settings):
     kind: Literal["hf"]
 
 
-class EndpointEngine(Block):
-    kind: Literal["endpoint"]
-    url: Annotated[str, StringConstraints(pattern=r"^https?://")]
-    names: dict[Text, Text]
-    key: Variable | None
-    concurrency: Positive
-    timeout: Annotated[float, Field(gt=0)]
-
-    @model_validator(mode="after")
-    def _both_models(self) -> EndpointEngine:
-        if lost := {"base", "tuned"} - set(self.names):
-            raise ValueError(f"eval.engine.names: name the model to ask for as {', '.join(sorted(lost))}")
-        return self
-
-
-class VllmEngine(VllmServer):
-    concurrency: Positive
-    timeout: Annotated[float, Field(gt=0)]
+def answering() -> dict[str, type[Settings]]:
+    """What can answer the holdout: the model in this process, or a server of any kind."""
+    return {"hf": HfEngine, **asked_settings()}
 
 
 class General(Block):
@@ -42,7 +29,7 @@ class General(Block):
 
 
 class Eval(Block):
-    engine: Annotated[HfEngine | EndpointEngine | VllmEngine, Field(discriminator="kind")]
+    engine: Annotated[SerializeAsAny[Settings], BeforeValidator(ByKind("eval.engine", answering))]
     batch_size: Positive
     max_new_tokens: Positive
     dtype: Literal["bfloat16", "float32"]
@@ -58,8 +45,17 @@ class Eval(Block):
     facts: dict[Text, Regex]
 
     @model_validator(mode="after")
+    def _both_models(self) -> Eval:
+        if isinstance(self.engine, HfEngine):
+            return self
+        address = ENGINES[self.engine.kind].address(self.engine)
+        if address and (missing := {"base", "tuned"} - set(address.names)):
+            raise ValueError(f"eval.engine.names: name the model to ask for as {', '.join(sorted(missing))}")
+        return self
+
+    @model_validator(mode="after")
     def _likelihoods_for_general_tasks(self) -> Eval:
-        if self.general.tasks and self.engine.kind != "hf":
+        if self.general.tasks and not isinstance(self.engine, HfEngine):
             raise ValueError("eval.general.tasks: the chat API gives no likelihoods; they need eval.engine.kind hf")
         return self
 

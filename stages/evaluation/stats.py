@@ -1,13 +1,14 @@
-"""Intervals and tests for rates, ratios and paired differences, where records come in clusters (customers).
+"""Intervals and tests for rates, ratios and paired differences of records that come in clusters (customers).
 
-Records of one customer resemble each other, so what is drawn anew in a bootstrap is customers, each with all its
-records. Everything is seeded, and sums are exact in any order, so the same input gives the same digits.
+Records of one customer resemble each other, so a bootstrap draws customers, each with all its records. Everything is
+seeded, and sums are exact in any order, so the same input gives the same digits.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,20 +20,21 @@ if TYPE_CHECKING:
 GRID = 2.0**30  # values are rounded to multiples of 1/GRID: their sums are then exact, whatever the order
 
 
-class Interval(NamedTuple):
+@dataclass(frozen=True)
+class Interval:
     """A value and its confidence interval."""
 
     value: float
     low: float
     high: float
 
-    def rounded(self, digits: int = 6) -> dict[str, float]:
-        """For a report: `{"value", "low", "high"}`."""
-        return {name: round(number, digits) + 0.0 for name, number in self._asdict().items()}  # + 0.0: never "-0.0"
+    def rounded(self, digits: int = 6) -> Interval:
+        """As a report has it."""
+        return Interval(*(round(number, digits) + 0.0 for number in (self.value, self.low, self.high)))  # never "-0.0"
 
 
 def wilson(successes: int, n: int, confidence: float) -> Interval:
-    """Wilson's score interval of the rate `successes / n` of independent trials; (0, 0, 1) where n is 0.
+    """Wilson's score interval of the rate `successes / n` of independent trials; (0, 0, 1) if n is 0.
 
     Source: Wilson 1927; holds up at rates of 0 and 1, where the normal interval has no width.
     """
@@ -42,15 +44,15 @@ def wilson(successes: int, n: int, confidence: float) -> Interval:
         return Interval(0.0, 0.0, 1.0)
     from scipy.stats import binomtest
 
-    found = binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    return Interval(successes / n, float(found.low), float(found.high))
+    bounds = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return Interval(successes / n, float(bounds.low), float(bounds.high))
 
 
 def newcombe_paired(both: int, lost: int, won: int, n: int, confidence: float) -> Interval:
     """Newcombe's interval of the difference (after minus before) of two paired rates of `n` independent records.
 
     `both`: passed before and after; `lost`: only before; `won`: only after. Source: Newcombe 1998, method 10; like
-    Wilson's interval, from which it is made, it has a width where nothing changed. (0, -1, 1) where n is 0.
+    Wilson's interval, from which it is made, it has a width even if nothing changed. (0, -1, 1) if n is 0.
     """
     if min(both, lost, won, n - both - lost - won) < 0:
         raise ValueError(f"{both}, {lost} and {won} of {n}")
@@ -81,7 +83,7 @@ class McNemar(NamedTuple):
 def mcnemar(before: ArrayLike, after: ArrayLike) -> McNemar:
     """Exact two-sided McNemar test of paired booleans of shape (n,): binomial on the records that changed.
 
-    It takes records as independent; with clusters, read it beside `ClusterBootstrap.difference`.
+    It takes records as independent; with clusters, read it together with `ClusterBootstrap.difference`.
     """
     import numpy as np
     from scipy.stats import binomtest
@@ -94,7 +96,7 @@ def mcnemar(before: ArrayLike, after: ArrayLike) -> McNemar:
 
 
 def judge(difference: Interval, p: float, alpha: float) -> str:
-    """`better`, `worse`, or `not_shown` where interval and test do not both leave out zero on one side."""
+    """`better`, `worse`, or `not_shown` unless interval and test both leave out zero on one side."""
     if p >= alpha or difference.low <= 0 <= difference.high:
         return "not_shown"
     return "better" if difference.value > 0 else "worse"
@@ -106,7 +108,7 @@ class ClusterBootstrap:
     Interval: percentiles of the draws, at levels widened for the number of clusters (Hesterberg 2015, "expanded
     percentile": alpha/2 becomes Phi(-sqrt(G/(G-1)) * t(alpha/2, G-1)) for G clusters), since plain percentiles are too
     narrow when clusters are few. Clusters of unequal size count as fewer: G is Kish's effective number, the square of
-    the sum of sizes by the sum of their squares. One cluster tells nothing of others: its interval is all of `bounds`.
+    the sum of sizes by the sum of their squares. One cluster says nothing about others: its interval is all of `bounds`.
     """
 
     def __init__(self, groups: Sequence[str], *, confidence: float, draws: int, seed: int) -> None:
@@ -131,14 +133,13 @@ class ClusterBootstrap:
     def rate(self, passed: ArrayLike) -> Interval:
         """The share of true in booleans of shape (n,), never narrower than Wilson's interval.
 
-        Where every record passes (or fails) a bootstrap sees no spread at all; Wilson's interval is the floor.
+        If every record passes (or fails) a bootstrap sees no spread at all; Wilson's interval is the floor.
         """
         import numpy as np
 
         passes = np.asarray(passed, dtype=bool)
-        value, low, high = self.mean(passes)
-        floor = wilson(int(passes.sum()), self.records, self.confidence)
-        return Interval(value, min(low, floor.low), max(high, floor.high))
+        mean, floor = self.mean(passes), wilson(int(passes.sum()), self.records, self.confidence)
+        return Interval(mean.value, min(mean.low, floor.low), max(mean.high, floor.high))
 
     def mean(self, values: ArrayLike, bounds: tuple[float, float] = (0.0, 1.0)) -> Interval:
         """The mean over records of values of shape (n,)."""
@@ -150,7 +151,7 @@ class ClusterBootstrap:
     def statistic(self, columns: ArrayLike, of: Statistic, bounds: tuple[float, float] = (0.0, 1.0)) -> Interval:
         """A measure that is computed from column sums, such as F1 from counts: `f1`, `precision`, `recall`, `ratio`.
 
-        `columns`: (n, k), one row a record. `of`: maps sums of shape (m, k) to values of shape (m,).
+        `columns`: (n, k), one row per record. `of`: maps sums of shape (m, k) to values of shape (m,).
         """
         sums = self._sums(columns)
         value = float(of(sums.sum(axis=0, keepdims=True))[0])
@@ -178,10 +179,22 @@ class ClusterBootstrap:
         import numpy as np
 
         first, second = np.asarray(before, dtype=bool), np.asarray(after, dtype=bool)
-        value, low, high = self.difference(first, second)
+        difference = self.difference(first, second)
         both, lost, won = (int(flags.sum()) for flags in (first & second, first & ~second, ~first & second))
         floor = newcombe_paired(both, lost, won, self.records, self.confidence)
-        return Interval(value, min(low, floor.low), max(high, floor.high))
+        return Interval(difference.value, min(difference.low, floor.low), max(difference.high, floor.high))
+
+    def interval(self, columns: Sequence[Any], statistic: str) -> Interval:
+        """A measure whose `columns` are read as its `statistic` says (`stages/tasks/measure.py`)."""
+        if statistic in RECORDWISE:
+            return self.rate(columns) if statistic == "rate" else self.mean(columns)
+        return self.statistic(columns, STATISTICS[statistic])
+
+    def interval_of_difference(self, before: Sequence[Any], after: Sequence[Any], statistic: str) -> Interval:
+        """`after` minus `before` of such a measure, on the same records."""
+        if statistic in RECORDWISE:
+            return self.rate_difference(before, after) if statistic == "rate" else self.difference(before, after)
+        return self.difference(before, after, STATISTICS[statistic])
 
     def records_needed(
         self, before: ArrayLike, after: ArrayLike, difference: float, power: float, of: Statistic | None = None
@@ -189,7 +202,7 @@ class ClusterBootstrap:
         """About how many records, clustered like these, show a true `difference` with that power at this confidence.
 
         From the spread of the paired difference over the draws, which falls with the square root of the records.
-        None where no spread was seen: these records can't tell.
+        None if no spread was seen: these records can't say.
         """
         _, draws = self._differences(before, after, of)
         spread = float(draws.std())
@@ -232,7 +245,7 @@ class ClusterBootstrap:
 
 
 def ratio(sums: NDArray[Any]) -> NDArray[Any]:
-    """Columns (numerator, denominator); 0 where the denominator is 0."""
+    """Columns (numerator, denominator); 0 if the denominator is 0."""
     return _divide(sums[:, 0], sums[:, 1])
 
 
@@ -254,7 +267,7 @@ def f1(sums: NDArray[Any]) -> NDArray[Any]:
 def macro_f1(sums: NDArray[Any]) -> NDArray[Any]:
     """Columns (true positives, false positives, false negatives) for each of L labels, 3 L in all: the mean F1.
 
-    Labels that are neither due nor predicted in a draw are left out of its mean.
+    Labels that are neither expected nor predicted in a draw are left out of its mean.
     """
     counts = sums.reshape(len(sums), -1, 3)
     denominator = 2 * counts[:, :, 0] + counts[:, :, 1] + counts[:, :, 2]
@@ -262,22 +275,17 @@ def macro_f1(sums: NDArray[Any]) -> NDArray[Any]:
     return _divide(scores.sum(axis=1), (denominator > 0).sum(axis=1))
 
 
-def label_counts(*models: Sequence[tuple[str, str | None]]) -> list[list[list[int]]]:
-    """For each model (n, 3 L), as `macro_f1` reads it, of its (expected label, predicted label or None), one pair a record.
-
-    L are the labels of all models together.
-    """
-    labels = sorted({label for pairs in models for pair in pairs for label in pair if label is not None})
-    return [
-        [
-            [int(flag) for name in labels for flag in (due == said == name, due != said == name, said != due == name)]
-            for due, said in pairs
-        ]
-        for pairs in models
-    ]
-
-
 def _divide(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[Any]:
     import numpy as np
 
     return np.divide(numerator, denominator, out=np.zeros(numerator.shape), where=denominator != 0)
+
+
+RECORDWISE = ("rate", "mean")
+STATISTICS: dict[str, Statistic] = {
+    "ratio": ratio,
+    "precision": precision,
+    "recall": recall,
+    "f1": f1,
+    "macro_f1": macro_f1,
+}

@@ -1,4 +1,4 @@
-"""Loading base models, tokenizers and adapters, and what a chat template makes of messages and tool calls.
+"""Loading base models, tokenizers and adapters; chat templates and their tool calls.
 
-It may import core.
+It may import core and tasks.
 """

@@ -1,7 +1,8 @@
-"""The chat template, which must make the same prompt in training, in evaluation, on the server, and next year.
+"""The chat template, which must make the same prompt in training, in evaluation, on a server, and next year.
 
-So what a template reads beside the messages is fixed once, at its head, when `base` takes the model over: it then goes
-wherever the tokenizer goes, into the adapter and the release too, and no caller has to pass it.
+So every variable that a template reads, apart from the messages, is set once at the top of the template when `base`
+imports the model. The template goes wherever the tokenizer goes, including the adapter and the release, and no caller
+has to pass variables.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from stages.models.tool_form import DECODER, Call, ToolForm, calls_in, has_odd_c
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from stages.core.params import Task
+    from stages.tasks.params import Task
 
 Messages = list[dict[str, Any]]
 SAMPLE: Messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
@@ -38,7 +39,7 @@ TOOLS = [
 
 
 def with_variables(template: str, values: dict[str, Any]) -> str:
-    """The template with variables set at its head, whatever a caller passes."""
+    """The template with variables set at its top, whatever a caller passes."""
     return "".join(f"{{% set {name} = {_literal(value)} %}}" for name, value in sorted(values.items())) + template
 
 
@@ -48,20 +49,20 @@ def _literal(value: Any) -> str:
 
 
 def render(tokenizer: PreTrainedTokenizerBase, messages: Messages, *, tokenize: bool = False, **options: Any) -> Any:
-    """The text of messages, or with `tokenize` its tokens; a HallmarkError where the template refuses them."""
+    """The text of messages, or with `tokenize` its tokens; a HallmarkError if the template refuses them."""
     try:
-        made: Any = tokenizer.apply_chat_template(messages, tokenize=tokenize, return_dict=tokenize, **options)
+        rendered: Any = tokenizer.apply_chat_template(messages, tokenize=tokenize, return_dict=tokenize, **options)
     except jinja2.TemplateError as error:
         raise HallmarkError(
             f"the base model's chat template refuses the messages: {error}",
             param="base",
-            remedy="use a base model whose template takes a system message",
+            remedy="use a base model whose template accepts a system message",
         ) from None
-    return list(made["input_ids"]) if tokenize else made
+    return list(rendered["input_ids"]) if tokenize else rendered
 
 
 def check_dates(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a template that writes the day it is used on: tomorrow's prompt would be another than the one trained on."""
+    """Refuse a template that writes today's date: tomorrow's prompt would differ from the one in training."""
     clock = "{% macro strftime_now(format) %}DAY{% endmacro %}"
     template = tokenizer.get_chat_template()
     days = {render(tokenizer, SAMPLE, chat_template=clock.replace("DAY", day) + template) for day in ("one", "two")}
@@ -69,18 +70,18 @@ def check_dates(tokenizer: PreTrainedTokenizerBase) -> None:
         raise HallmarkError(
             "the chat template writes today's date into every prompt",
             param="base.chat_template_kwargs",
-            remedy="fix the variable that the template has for it, as {date_string: 26 Jul 2024} does for Llama 3.2",
+            remedy="fix the template's variable for it, as {date_string: 26 Jul 2024} does for Llama 3.2",
         )
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token with which the template ends an answer: what is trained to come last, and must stop generation."""
+    """The token with which the template ends an answer: training puts it last, and generation must stop at it."""
     text = render(tokenizer, [*SAMPLE, {"role": "assistant", "content": ANSWER}])
     tail = tokenizer(text.rpartition(ANSWER)[2].lstrip(), add_special_tokens=False).input_ids
     known: Any = tokenizer
     if not tail or tail[0] not in {*known.all_special_ids, *known.added_tokens_decoder}:
         raise HallmarkError(
-            "the chat template ends an answer with no token of its own, so the model could not learn to stop",
+            "the chat template ends an answer without a special token, so the model could not learn to stop",
             param="base",
             remedy="use an instruct model whose template ends each turn with a special token",
         )
@@ -90,26 +91,26 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
 def tokenize(
     tokenizer: PreTrainedTokenizerBase, prompt: Messages, completion: Messages, tools: list[Any] | None = None
 ) -> tuple[list[int], int]:
-    """A record as it is trained on, and how many of its tokens are the prompt, as the model will see it when it answers.
+    """A record's tokens as used in training, and how many of them are the prompt that the model sees when it answers.
 
-    Raises ValueError where the template makes another prompt for a finished answer than for one to come.
+    Raises ValueError if the template makes a different prompt for a finished answer than for one to be generated.
     """
     start = render(tokenizer, prompt, tokenize=True, tools=tools, add_generation_prompt=True)
     ids = render(tokenizer, [*prompt, *completion], tokenize=True, tools=tools)
     if ids[: len(start)] != start:
-        same = next(place for place, token in enumerate(start) if ids[place : place + 1] != [token])
+        same = next(index for index, token in enumerate(start) if ids[index : index + 1] != [token])
         raise ValueError(tokenizer.decode(start[same:]))
     return ids, len(start)
 
 
 def other_prompt(rest: str, file: Path | str) -> HallmarkError:
-    """The error for what `tokenize` raises ValueError for, with the `rest` of the prompt that differs."""
+    """The user-facing form of `tokenize`'s ValueError; `rest` is the part of the prompt that differs."""
     return HallmarkError(
-        f"the chat template makes another prompt for a finished answer than for one to come; it differs from "
-        f"{rest!r} on, so the model would not be asked as it was trained",
+        f"the chat template makes a different prompt for a finished answer than for one to be generated; it differs from "
+        f"{rest!r} on, so the model would not be prompted as it was trained",
         file=file,
         field="prompt",
-        remedy="fix what it reads with base.chat_template_kwargs (Qwen3: {enable_thinking: false}), "
+        remedy="set the template's variables in base.chat_template_kwargs (Qwen3: {enable_thinking: false}), "
         "or use another base model",
     )
 
@@ -117,19 +118,19 @@ def other_prompt(rest: str, file: Path | str) -> HallmarkError:
 def answer_text(
     tokenizer: PreTrainedTokenizerBase, prompt: Messages, completion: Messages, tools: list[Any] | None
 ) -> str:
-    """What the model is to write: the text between the prompt and the end of the turn. ValueError as in `tokenize`."""
+    """The text the model must write: everything between the prompt and the end of the turn. ValueError as in `tokenize`."""
     start = render(tokenizer, prompt, tools=tools, add_generation_prompt=True)
     whole = render(tokenizer, [*prompt, *completion], tools=tools)
     if not whole.startswith(start):
-        same = next(place for place, char in enumerate(start) if whole[place : place + 1] != char)
+        same = next(index for index, char in enumerate(start) if whole[index : index + 1] != char)
         raise ValueError(start[same:])
     return str(whole[len(start) :]).rpartition(str(tokenizer.decode([end_of_turn(tokenizer)])))[0]
 
 
 def tool_form(task: Task, tokenizer: PreTrainedTokenizerBase) -> ToolForm | None:
-    """The form in which the template writes calls, read off what it makes of two; None where answers are JSON.
+    """The form in which the template writes calls, derived from two sample calls; None if answers are JSON.
 
-    A HallmarkError where it shows the model no tools, or doesn't write calls as JSON objects of name and arguments.
+    A HallmarkError if it doesn't show tools to the model, or doesn't write calls as JSON objects of name and arguments.
     """
     if task.tool_format == "json":
         return None
@@ -138,34 +139,34 @@ def tool_form(task: Task, tokenizer: PreTrainedTokenizerBase) -> ToolForm | None
         return HallmarkError(
             f"the base model's chat template {problem}",
             param="task.tool_format",
-            remedy="set it to json, or use a base model whose template has tools and writes calls as JSON",
+            remedy="set it to json, or use a base model whose template supports tools and writes calls as JSON",
         )
 
     if render(tokenizer, SAMPLE, tools=TOOLS) == render(tokenizer, SAMPLE):
-        raise unfit("shows the model no tools")
-    text, found = "", None
+        raise unfit("does not show tools to the model")
+    text, located = "", None
     try:
         text = answer_text(tokenizer, SAMPLE, calling(CALLS[:1]), TOOLS)
-        found = _place(text, CALLS[0])
+        located = _locate(text, CALLS[0])
     except ValueError as error:
         raise other_prompt(str(error), "params.yaml") from None
-    except HallmarkError:  # it takes no calls
+    except HallmarkError:  # it accepts no calls
         pass
-    if found is None:
-        raise unfit("writes no tool calls as JSON objects of name and arguments")
-    start, end, name, arguments = found
+    if located is None:
+        raise unfit("does not write tool calls as JSON objects of name and arguments")
+    start, end, name, arguments = located
     before, after, between = text[:start], text[end:], None
-    with contextlib.suppress(HallmarkError, ValueError):  # some refuse several calls at once
+    with contextlib.suppress(HallmarkError, ValueError):  # some templates refuse several calls at once
         both = answer_text(tokenizer, SAMPLE, calling(CALLS), TOOLS)
-        one, two = (_place(both, call) for call in CALLS)
-        if one and two and both[: one[0]] == before and both[two[1] :] == after:
-            between = both[one[1] : two[0]]
+        first, second = (_locate(both, call) for call in CALLS)
+        if first and second and both[: first[0]] == before and both[second[1] :] == after:
+            between = both[first[1] : second[0]]
     return ToolForm(before, between, after, name, arguments)
 
 
-def _place(text: str, call: Call) -> tuple[int, int, str, str] | None:
-    """Where the call's JSON object starts and ends in a text, and its keys of name and arguments."""
-    for start in (place for place, char in enumerate(text) if char == "{"):
+def _locate(text: str, call: Call) -> tuple[int, int, str, str] | None:
+    """Start and end of the call's JSON object in a text, and its keys for name and arguments."""
+    for start in (index for index, char in enumerate(text) if char == "{"):
         with contextlib.suppress(ValueError):
             value, end = DECODER.raw_decode(text, start)
             keys = [key for part in call.values() for key, item in value.items() if item == part]
@@ -175,7 +176,7 @@ def _place(text: str, call: Call) -> tuple[int, int, str, str] | None:
 
 
 def calling(calls: list[Call]) -> Messages:
-    """An answer that is nothing but calls, as templates take it."""
+    """An answer of nothing but calls, in the form templates accept."""
     functions = [{"type": "function", "function": call} for call in calls]
     return [{"role": "assistant", "content": "", "tool_calls": functions}]
 
@@ -183,26 +184,29 @@ def calling(calls: list[Call]) -> Messages:
 def with_calls(
     tokenizer: PreTrainedTokenizerBase, form: ToolForm, row: dict[str, Any], answer: str, path: Path
 ) -> Messages:
-    """A record's answer with its JSON calls as the template takes them; any other as it stands.
+    """A record's answer, with JSON calls turned into the form the template accepts; any other answer unchanged.
 
-    ValueError as in `tokenize`. What is trained must be read back as the same calls when the model writes it, or it is an error.
+    ValueError as in `tokenize`. It is an error if the text to train on can't be parsed back into the same calls.
     """
 
     def unfit(problem: str, remedy: str) -> HallmarkError:
         remedy += ", or set task.tool_format to json"
         return HallmarkError(f"record '{row['id']}' {problem}", file=path, field=answer, remedy=remedy)
 
-    said = row[answer][-1]["content"]
-    calls = calls_in(said)
+    content = row[answer][-1]["content"]
+    calls = calls_in(content)
     if not calls:
-        if answer == "completion" and (has_odd_call(said) or form.read(said)):
-            raise unfit("has a call that is not just a name and an object of arguments", "write each call so")
+        if answer == "completion" and (has_odd_call(content) or form.read(content)):
+            raise unfit(
+                "has a call that is not just a name and an object of arguments",
+                'write each call as {"name": ..., "arguments": {...}}',
+            )
         return list(row[answer])
     if len(calls) > 1 and form.between is None:
-        problem = f"makes {len(calls)} calls at once, and the base model's chat template takes one"
-        raise unfit(problem, "leave such records out, use a base model whose template takes several")
+        problem = f"makes {len(calls)} calls at once, but the base model's chat template accepts one"
+        raise unfit(problem, "leave such records out, use a base model whose template accepts several")
     messages, tools = calling(calls), json.loads(row["tools"]) if row["tools"] else None
     if form.read(answer_text(tokenizer, row["prompt"], messages, tools)) != calls:
-        problem = "makes calls that can't be read back from what the chat template writes"
+        problem = "makes calls that can't be parsed back from the chat template's output"
         raise unfit(problem, "use letters, digits, dots, dashes and underscores in the names of tools")
     return messages

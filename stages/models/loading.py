@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stages.core.errors import HallmarkError
 
 IGNORED = -100  # the label of a token that carries no loss
-TRAINING = "training.json"  # in the adapter folder: how the base was held while it trained
+TRAINING = "training.json"  # in the adapter folder: the base's precision in training
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in a model folder, with a chat template and a pad token; else a HallmarkError."""
+    """The tokenizer in a model folder, with a pad token; a HallmarkError if there is none or it has no chat template."""
     from transformers import AutoTokenizer
 
     try:
@@ -26,7 +26,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         raise HallmarkError(
             f"no tokenizer can be loaded ({type(error).__name__})",
             file=folder,
-            remedy="the folder needs tokenizer.json and tokenizer_config.json beside the weights",
+            remedy="put tokenizer.json and tokenizer_config.json into the folder, next to the weights",
         ) from None
     if not tokenizer.chat_template:
         raise HallmarkError(
@@ -42,10 +42,10 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 def load_base(
     folder: Path, *, dtype: str, attention: str, device: str, nf4: bool = False, sharded: bool = False
 ) -> PreTrainedModel:
-    """The base model, in `dtype` or (`nf4`) in 4-bit NF4 with double quantization that computes in `dtype`.
+    """The base model in `dtype`, or (`nf4`) in 4-bit NF4 with double quantization, computing in `dtype`.
 
-    NF4 and double quantization: Dettmers et al., QLoRA, 2023 (arXiv:2305.14314). `sharded`: FSDP will cut it up, and
-    takes only floats, so the 4-bit values lie in `dtype`, two or more in each.
+    NF4 and double quantization: Dettmers et al., QLoRA, 2023 (arXiv:2305.14314). `sharded`: FSDP will shard the model and
+    accepts only floats, so the 4-bit values are packed into `dtype`, two or more in each.
     """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -75,12 +75,12 @@ def load_base(
         raise HallmarkError(
             f"no model can be loaded: {str(error).splitlines()[0]}",
             file=folder,
-            remedy="the folder needs config.json and *.safetensors of a model that transformers knows",
+            remedy="the folder needs config.json and *.safetensors of a model that transformers supports",
         ) from None
     module: Any
     for module in model.modules():
-        # bitsandbytes 0.50.2 repacks 4-bit weights at the first forward in eval mode on a CPU with AVX512-BF16, for a
-        # kernel that has no backward: after one validation, no gradient would reach the layers below.
+        # On a CPU with AVX512-BF16, bitsandbytes 0.50.2 repacks 4-bit weights at the first forward pass in eval mode, for
+        # a kernel without a backward pass: after one validation, no gradient would reach the layers below.
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
     return model
@@ -89,8 +89,8 @@ def load_base(
 def load_tuned(base: Path, adapter: Path, *, dtype: str, attention: str, device: str, merge: bool) -> Any:
     """The base with the adapter on it; `merge` folds the adapter into the weights (faster, the same function).
 
-    An adapter trained over a 4-bit base has learned around that base's rounding: it gets the same rounded weights,
-    written out in `dtype`. Over the unrounded ones it is a clearly worse model (see docs/choices.md).
+    An adapter trained over a 4-bit base has learned to compensate for its rounding, so it gets the same rounded weights,
+    dequantized to `dtype`. On the original weights the model is clearly worse (see docs/choices.md).
     """
     from peft import PeftModel
 

@@ -1,4 +1,4 @@
-"""The `base` block of `params.yaml`, a form for each source of a base model."""
+"""The `base` block of `params.yaml`, one class per source of a base model."""
 
 from __future__ import annotations
 

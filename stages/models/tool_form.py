@@ -1,8 +1,8 @@
-"""Tool calls as a chat template writes them: text to calls, and calls to text. `chat_template.py` reads the form off it.
+"""Tool calls in the form a chat template writes them: parse text into calls, and write calls as text.
 
-Qwen3 writes `<tool_call>{"name": ..., "arguments": ...}</tool_call>`, Llama 3.2 `{"name": ..., "parameters": ...}`: what a
-server's parser of calls understands. Records hold calls as JSON whatever the base; the form is put on where a record is
-tokenized, and taken off where an answer is scored.
+Qwen3 writes `<tool_call>{"name": ..., "arguments": ...}</tool_call>`, Llama 3.2 `{"name": ..., "parameters": ...}`: what
+a server's parser of calls understands. `chat_template.py` derives the form from the template. Records hold calls as JSON
+whatever the base; they are converted to this form when a record is tokenized, and back when an answer is scored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DECODER = json.JSONDecoder()
 
 @dataclass(frozen=True)
 class ToolForm:
-    """What stands around calls, and what they call name and arguments; `between` is None where only one can be written."""
+    """The text around calls, and their keys for name and arguments; `between` is None if only one call can be written."""
 
     before: str
     between: str | None
@@ -27,23 +27,23 @@ class ToolForm:
     arguments: str
 
     def read(self, text: str) -> list[Call] | None:
-        """The calls in a text that is nothing but calls in this form; None for any other. White space around is free."""
+        """The calls in a text of nothing but calls in this form; None for any other text. White space around is ignored."""
         try:
-            place = _skipped(self.before, text, 0)
+            position = _skip(self.before, text, 0)
             calls = []
             while True:
-                value, place = DECODER.raw_decode(text, place)
+                value, position = DECODER.raw_decode(text, position)
                 calls.append(self._call(value))
-                if re.compile(_loose(self.after)).fullmatch(text, place):
+                if re.compile(_loose(self.after)).fullmatch(text, position):
                     return calls
                 if self.between is None:
                     return None
-                place = _skipped(self.between, text, place)
+                position = _skip(self.between, text, position)
         except (ValueError, RecursionError):
             return None
 
     def write(self, calls: list[Call]) -> str:
-        """Calls in this form, as the template itself writes them."""
+        """Calls in this form, exactly as the template writes them."""
         parts = [
             json.dumps({self.name: call["name"], self.arguments: call["arguments"]}, ensure_ascii=False)
             for call in calls
@@ -56,13 +56,13 @@ class ToolForm:
         call = {"name": value[self.name], "arguments": value[self.arguments]}
         if not calls_of(call):
             raise ValueError("other types")
-        json.dumps(call, allow_nan=False)  # Python reads NaN and 1e999, which are no JSON numbers
+        json.dumps(call, allow_nan=False)  # Python parses NaN and 1e999, which are not JSON numbers
         return call
 
 
 def calls_of(value: Any) -> list[Call]:
-    """The calls in a JSON value: one, or a list of them. Empty where it is anything else, if only in part."""
-    calls = _listed(value)
+    """The calls in a JSON value that is a call or a list of calls; empty if any part of it is something else."""
+    calls = _as_list(value)
     if all(
         isinstance(call, dict)
         and call.keys() == {"name", "arguments"}
@@ -75,7 +75,7 @@ def calls_of(value: Any) -> list[Call]:
 
 
 def calls_in(text: str) -> list[Call]:
-    """The calls in a completion as records hold it; empty where it is a text, or JSON that isn't just calls."""
+    """The calls in a record's completion; empty if it is plain text, or JSON that isn't just calls."""
     try:
         return calls_of(json.loads(text))
     except (ValueError, RecursionError):
@@ -83,25 +83,25 @@ def calls_in(text: str) -> list[Call]:
 
 
 def has_odd_call(text: str) -> bool:
-    """Whether a completion calls otherwise than by a name and an object of arguments."""
+    """Whether a completion has a call that is not just a name and an object of arguments."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return False
-    return not calls_of(value) and any(isinstance(one, dict) and "arguments" in one for one in _listed(value))
+    return not calls_of(value) and any(isinstance(item, dict) and "arguments" in item for item in _as_list(value))
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
 def _loose(text: str) -> str:
-    """A pattern for a text with any white space, or none, where it has some, and around it."""
+    """A pattern for a text, with any amount of white space (or none) around it and wherever it has some."""
     return r"\s*".join(["", *map(re.escape, text.split()), ""])
 
 
-def _skipped(text: str, within: str, place: int) -> int:
-    match = re.compile(_loose(text)).match(within, place)
+def _skip(text: str, within: str, position: int) -> int:
+    match = re.compile(_loose(text)).match(within, position)
     if match is None:
         raise ValueError(f"not {text!r}")
     return match.end()

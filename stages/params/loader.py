@@ -1,8 +1,8 @@
 """The one typed loader of `params.yaml`: `load_params()` checks every key and type, or says what to fix.
 
-No field has a default and no value is changed on the way, so `params.yaml` alone decides what runs. That is why
-this module is not a dependency in `dvc.yaml`: DVC tracks the values themselves. YAML is read as version 1.2, as
-DVC reads it, so `2e-4` is a number to both.
+No field has a default and no value is changed on loading, so `params.yaml` alone decides what runs. That is why this
+module is not a dependency in `dvc.yaml`: DVC tracks the values themselves. YAML is read as version 1.2, as DVC reads
+it, so `2e-4` is a number to both.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.core.errors import HallmarkError, run_stage
-from stages.core.params import Block, Compute, Data, NotNegative, Task
+from stages.core.params import Block, Compute, Data, NotNegative
 from stages.corpus.params import Dedupe, Split
 from stages.evaluation.params import Classical, Compare, Eval, ReportPage
 from stages.models.params import FolderBase, HubBase, PackageBase
 from stages.privacy.params import Mask
 from stages.release.params import Certify, Gate, Verify
-from stages.serving.params import Benchmark
+from stages.serving.params import Benchmark, ByKind
+from stages.tasks.params import Task
 from stages.training.params import Dpo, Sft
 
 
@@ -52,38 +54,39 @@ class Params(Block):
     def _pairs_where_they_are_learned_from(self) -> Params:
         if self.dpo.enabled and self.data.rejected is None:
             raise ValueError(
-                "dpo.enabled: there are no worse answers to learn from; name their column in data.rejected, or set it to false"
+                "dpo.enabled: there are no rejected answers to learn from; name their column in data.rejected, or set it "
+                "to false"
             )
         return self
 
     @model_validator(mode="after")
     def _facts_of_replies_in_words(self) -> Params:
-        if self.eval.facts and self.task.kind != "text":
-            raise ValueError("eval.facts: only a reply in words (task.kind text) needs them; set it to {}")
+        if self.eval.facts and not self.task.free_text:
+            raise ValueError("eval.facts: only free-text replies (task.kind text) have facts; set it to {}")
         return self
 
     @model_validator(mode="after")
     def _tools_where_the_template_shows_them(self) -> Params:
         if self.task.tool_format == "template" and self.data.tools is None:
             raise ValueError(
-                "task.tool_format: with template the chat template shows the model its tools; name their column in "
+                "task.tool_format: with template, the chat template shows the model its tools; name their column in "
                 "data.tools, or set it to json"
             )
         if self.task.tool_format == "template" and self.eval.constrained:
             raise ValueError(
-                "eval.constrained: constrained decoding knows JSON only; set it to 0, or task.tool_format to json"
+                "eval.constrained: constrained decoding supports JSON only; set it to 0, or task.tool_format to json"
             )
         return self
 
     @model_validator(mode="after")
     def _schema_is_a_file(self) -> Params:
-        if self.task.schema_file is None:  # the stages could do without, but DVC takes no null as a dependency
-            raise ValueError('task.schema: name a file; for free text it holds {"type": "string"}')
+        if self.task.schema_file is None:  # the stages could do without, but DVC accepts no null as a dependency
+            raise ValueError('task.schema: name a file; for free text, one that holds {"type": "string"}')
         return self
 
 
 def run_with_params(name: str, doc: str | None, run: Callable[[Params], None]) -> None:
-    """The command line of a stage that has no options of its own: load the parameters and run."""
+    """The command line of a stage without options of its own: load the parameters and run."""
     run_stage(name, doc, lambda arguments: run(load_params(arguments.params)))
 
 
@@ -104,7 +107,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
             remedy="fix the syntax at that row",
         ) from None
     if not isinstance(raw, dict):
-        raise HallmarkError("holds no parameters", file=path, remedy="restore the file: `git checkout params.yaml`")
+        raise HallmarkError("has no parameters", file=path, remedy="restore the file: `git checkout params.yaml`")
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
@@ -120,19 +123,10 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
 def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
     """Turn one pydantic error into (dotted field, problem, remedy)."""
-    tags = {
-        "package",
-        "hub",
-        "folder",
-        "transformers",
-        "vllm",
-        "endpoint",
-        "hf",
-    }  # pydantic names the kind of a block in its path
-    location = [str(part) for part in detail["loc"] if part not in tags or len(detail["loc"]) == 1]
+    location = _keys(detail["loc"], raw)
     field, kind = ".".join(location), detail["type"]
     if kind == "extra_forbidden":
-        known = _known_keys(location[:-1])
+        known = _known_keys(location[:-1], raw)
         near = difflib.get_close_matches(location[-1], known, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(sorted(known))}"
         return field, f"'{field}' is not a known parameter", f"remove or rename '{field}' ({hint})"
@@ -145,28 +139,54 @@ def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
         )
     if kind == "missing":
         return field, f"'{field}' is missing", f"add '{field}' (the template's params.yaml has it with its comment)"
-    if kind == "value_error":  # a check of a block's own, which says what is wrong, and mostly of which key
-        said = str(detail["ctx"]["error"])
-        named = re.match(r"([a-z_]+(?:\.\w+)*): ", said)
-        remedy = "change it in params.yaml; its comment says what it may be"
-        return (named[1], said, remedy) if named else (field, f"'{field}': {said}", remedy)
+    if kind == "value_error":  # raised by a block's own check, whose message usually starts with the key
+        message = str(detail["ctx"]["error"])
+        key = re.match(r"([a-z_]+(?:\.\w+)*): ", message)
+        remedy = "change it in params.yaml; its comment says what is allowed"
+        return (key[1], message, remedy) if key else (field, f"'{field}': {message}", remedy)
     given = type(detail["input"]).__name__
-    return field, f"'{field}': {detail['msg']} (got {given})", f"give '{field}' a value of the type its comment states"
+    return field, f"'{field}': {detail['msg']} (got {given})", f"give '{field}' a value of the type in its comment"
 
 
-def _known_keys(location: list[str]) -> list[str]:
+def _keys(location: tuple[Any, ...], raw: Any) -> list[str]:
+    """The keys in the file that lead to an error; pydantic also names the types it tried on the way."""
+    keys, value = [], raw
+    for number, part in enumerate(location):
+        if isinstance(value, dict) and (part in value or number == len(location) - 1):
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int):
+            value = value[part]
+        else:
+            continue
+        keys.append(str(part))
+    return keys
+
+
+def _known_keys(location: list[str], raw: Any) -> list[str]:
     models: list[type[BaseModel]] = [Params]
     for part in location:
-        found: list[type[BaseModel]] = []
-        for model in models:
-            for name, info in model.model_fields.items():
-                if part in (name, info.alias):
-                    found += _block_types(info.annotation)
-        models = found
+        if isinstance(raw, list):
+            raw = raw[int(part)]
+            continue
+        raw = raw[part]
+        models = [
+            block
+            for model in models
+            for name, info in model.model_fields.items()
+            if part in (name, info.alias)
+            for block in _block_types(info, raw)
+        ]
     return sorted({info.alias or name for model in models for name, info in model.model_fields.items()})
 
 
-def _block_types(annotation: Any) -> list[type[BaseModel]]:
+def _block_types(info: FieldInfo, raw: Any) -> list[type[BaseModel]]:
+    for check in (getattr(part, "func", None) for part in info.metadata):
+        if isinstance(check, ByKind) and (block := check.block(raw)):
+            return [block]
+    return _blocks_in(info.annotation)
+
+
+def _blocks_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [block for argument in getattr(annotation, "__args__", ()) for block in _block_types(argument)]
+    return [block for argument in getattr(annotation, "__args__", ()) for block in _blocks_in(argument)]

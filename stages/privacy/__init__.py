@@ -1,4 +1,4 @@
-"""Finding private values in texts and masking them, with the word lists it needs, and the independent second check.
+"""Finding and masking private values in texts, the word lists for it, and the independent second check.
 
 It may import core.
 """

@@ -1,7 +1,7 @@
-"""Street addresses in the forms of many countries: a core (street and number), then what belongs to it around.
+"""Street addresses in the formats of many countries: find a core (street and number), then extend it.
 
-The core needs a street word ("Street", "rue", "-gatan"), or a house number in a place where an address is expected. From
-there it grows over unit, postcode, city, state and country, on the same line and on the following ones.
+The core needs a street word ("Street", "rue", "-gatan"), or a house number where an address is expected. It is extended
+over unit, postcode, city, state and country, on the same line and the following ones.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _AFTER = (  # separate street words that come last
     r"utca|útja|út|u|tér|tere|körút|köz|sor|tee|tänav|mnt|pst|gatv[eė]|iela|sokak|caddesi|allé|vej|gade|plads|vei|veg|gate|plass|"
     r"terrasse|väg|gata|gränd|katu|tie|polku|kuja|laan|weg|straat|plein|gracht|straße|strasse|platz|allee|gasse|ring|damm|chaussee)\b\.?"
 )
-_NAMED_WORDS = (  # words of other use too: only after a capital
+_NAMED_WORDS = (  # words with other uses too: only after a capital
     r"Drive|Dr|Court|Ct|Place|Pl|Square|Sq|Terrace|Terr?|Way|Circle|Cir|Close|Trail|Trl|Loop|Row|Walk|Grove|Hills?|Gardens?|Park|Ridge|"
     r"View|Crossing|Route|Heights|Estates?|Villas?|Station|Point|Path|Pass|Green|Rise|End"
 )
@@ -33,7 +33,7 @@ _BEFORE = (  # street words that come first
     r"cuesta|rambla|carrer|r[úu]a|travessa|praça|alameda|estrada|rodovia|quadra|beco|ladeira|ulica|ulice|aleja|plac|osiedle|"
     r"náměstí|třída|trg|cesta|bulevardul|jl|jalan|λεωφόρος|οδός|πλατεία|улица|ул|проспект|(?:ul|al|pl|os|nám|tř|bul|пр|пер|cl)(?=\.))\b\.?"
 )
-_COMPOUND = (  # words that end like a street
+_COMPOUND = (  # words with the ending of a street name
     r"[^\W\d_]{3,}(?:stra(?:ss|ß)e|strase|str\.|gasse|weg|platz|allee|damm|ufer|steig|gade|vej|vangen|vænget|stræde|vegen|veien|gata|gatan|"
     r"gaten|vägen|gränd|stigen|katu|tie|polku|kuja|straat|laan|plein|kade|gracht|dijk|singel|dreef|hove|wei|tänav|götu|vegur|stígur|"
     r"stræti|braut|tunet|bakken|haugen|lia|backen|torget|torg|ínova|ova|ská|ského|ní|utca|poort|pad|markt)"
@@ -88,7 +88,7 @@ _CORNER = re.compile(
 _STREET_ALONE = re.compile(
     rf"(?<![\w.])((?:{_UP}[\w'’-]+[ ]){{1,3}}(?i:street|road|avenue|lane|boulevard|drive|crescent|terrace|st\.))(?![\w-])"
 )
-# Where an address is expected, a name and a number are one ("lives on Hoge Wei 32").
+# Where an address is expected, a name and a number make an address ("lives on Hoge Wei 32").
 _CUE = re.compile(
     r"\b(?:address(?:es)?(?: (?:is|was|are|:)|:)?|liv(?:es?|ed|ing) (?:on|at|in)|resid(?:es?|ing) (?:on|at)|located (?:at|on)|based at|"
     r"(?:office|restaurant|shop|store|house|hotel|clinic|school|branch|it)(?:'s| is| was) (?:at|on|in)|meet (?:me|you|us|\w+) (?:at|on)|"
@@ -118,7 +118,7 @@ _PARTICLES = word_list("words/town_particles.txt")
 
 
 def addresses(text: str) -> Iterator[Found]:
-    """Street addresses, each as one span with the parts that belong to it."""
+    """Street addresses, each as one span with all its parts."""
     if not any(char.isdigit() for char in text) and "orner of" not in text and not _STREET_ALONE.search(text):
         return
     cores = [_lead(match) for pattern in _CORES for match in pattern.finditer(text) if _is_street(match[0])]
@@ -152,7 +152,7 @@ _LITTLE_BEFORE = re.compile(r"^(?:.*[ ])?(?:at|in|to|on|is|from|near|of|for|the|
 
 
 def _lead(match: re.Match[str]) -> tuple[int, int]:
-    """The street without the small words before it ("live at harbour road 132")."""
+    """The span of the street without the small words before it ("live at harbour road 132")."""
     if not match[0][0].islower():
         return match.span()
     little = _LITTLE_BEFORE.match(match[0])
@@ -160,20 +160,20 @@ def _lead(match: re.Match[str]) -> tuple[int, int]:
 
 
 def _is_street(text: str) -> bool:
-    """Not a date, a version, an amount or an item number that only looks like a street."""
+    """Whether it is a street, not a date, version, amount or item number that looks like one."""
     return not _PRODUCTS.search(text) or bool(
         re.search(r"(?i)\b(?:street|road|avenue|lane|rue|via|calle|rua|ul\.)", text)
     )
 
 
 def _is_name(text: str) -> bool:
-    """Whether the words before a number can be a street's name: not all everyday words, not an item with a number."""
+    """Whether the words before a number can be a street name: not all everyday words, and not a numbered item."""
     words = re.findall(r"[^\W\d_][\w'’-]*", text)
     return _is_street(text) and any(not is_common(fold(word)) for word in words) and not re.search(r"[a-z][A-Z]", text)
 
 
 def _around_unit(text: str, unit: re.Match[str]) -> Iterator[tuple[int, int]]:
-    """A line or a phrase before "Apt. 5" is the street it is in; alone, a unit counts only beside one."""
+    """A line or phrase before "Apt. 5" is its street; without one, only some unit words count as an address."""
     before = re.search(
         rf"(?:\d{{1,6}}[ ]+)?{_ANYWORDS}[ ]{_NO}[ ,]*\n?[ \t>?|]*$", text[max(0, unit.start() - 80) : unit.start()]
     )
@@ -184,14 +184,14 @@ def _around_unit(text: str, unit: re.Match[str]) -> Iterator[tuple[int, int]]:
 
 
 def _grow(text: str, start: int, end: int) -> tuple[int, int]:
-    """The core with house numbers before it and unit, city, state, postcode and country after it."""
+    """Extend the core by house numbers before it and by unit, city, state, postcode and country after it."""
     number = _NUMBER_BEFORE.search(text, max(0, start - 14), start)
     if number:
         start = number.start()
     crossing = _INTERSECTION.search(text, max(0, start - 30), start)
     if crossing:
         start = crossing.start(1)
-    sure = end  # what surely belongs; a city counts once something after it proves it, or it ends the line
+    sure = end  # end of the certain part; a city counts once something after it confirms it, or it ends the line
     at, guesses, coded = end, 0, False
     for _ in range(8):
         gap = _BETWEEN.match(text, at)
@@ -254,7 +254,7 @@ def _grow(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _known_town(text: str, start: int, end: int) -> int:
-    """Where the longest known town of the words from `start` ends; 0 if they begin with none."""
+    """The end of the longest known town that starts at `start`; 0 if there is none."""
     name = text[start:end]
     while name:
         if fold(name.rstrip(".")) in towns():
@@ -264,7 +264,7 @@ def _known_town(text: str, start: int, end: int) -> int:
 
 
 def _country(text: str, at: int) -> int | None:
-    """The end of a country's name that stands at `at`."""
+    """The end of the country name at `at`; None if there is none."""
     words = re.match(r"[^\W\d_][\w'’.-]*(?:[ ](?:\(\w+\)|[^\W\d_][\w'’.-]*)){0,3}", text[at : at + 60])
     if not words:
         return None
@@ -286,7 +286,7 @@ def _may_be_city(text: str, at: int, here: int, city: re.Match[str], broke: bool
 
 
 def _city_end(text: str, start: int, end: int) -> int:
-    """Cut a run of words where a sentence goes on."""
+    """Cut a run of words where the sentence continues."""
     lower = text[start].islower()
     at = start
     for word in re.finditer(r"\S+", text[start:end]):

@@ -1,7 +1,7 @@
-"""Private values in chat: short lines without capitals and punctuation, where a bare word or number is often the answer.
+"""Private values in chat: short lines without capitals or punctuation, where a bare word or number is often the answer.
 
-"rufi 78 gmailcom", "john 4494", "password is cam 123": no form and no capital tells, only the words around and the
-shortness of the line.
+"rufi 78 gmailcom", "john 4494", "password is cam 123": neither format nor capitals give them away, only the words
+around them and the short line.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from stages.privacy.known import near
+from stages.privacy.known import within_edits
 from stages.privacy.lexicon import first_names, fold, is_given_name, is_stop, is_word, last_names, places, word_list
 from stages.privacy.rules import Found
 
-LONGEST = 200  # characters of a line that can be chat
+LONGEST = 200  # longest line that can be chat, in characters
 _TOKEN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _SECRET = re.compile(
     r"^(?:p[aeo]*s+\w{0,2}(?:w[aoer]*r?d\w?|code|key|cord|wrd)|pas+|pw|pwd|pin|otp|passcode|pincode|security|secret|pasword|passwod)s?$"
@@ -44,7 +44,7 @@ def chat(text: str) -> Iterator[Found]:
 def _line(tokens: list[tuple[int, int, str]]) -> Iterator[Found]:
     words = [fold(token) for _, _, token in tokens]
     money = any(word in _AMOUNTS for word in words)
-    role = ""  # what the last cue asked for
+    role = ""  # the kind of value that the last cue announced
     at = 0
     while at < len(words):
         word = words[at]
@@ -87,7 +87,7 @@ def _pair(tokens: list[tuple[int, int, str]], words: list[str]) -> Iterator[Foun
 
 
 def _value_end(words: list[str], at: int, role: str) -> int:
-    """Where the value of a cue ends; `at` where there is none."""
+    """The end of a cue's value; `at` if there is none."""
     stop = at
     if role in ("PERSON", "PERSON?"):
         while (
@@ -146,7 +146,7 @@ def _value_end(words: list[str], at: int, role: str) -> int:
 
 
 def _is_code(words: list[str], at: int, money: bool) -> bool:
-    """Whether a number alone is an identifier: four digits or more, and no amount or quantity."""
+    """Whether a bare number is an identifier: four digits or more, and not an amount or quantity."""
     word = words[at]
     if not re.fullmatch(r"\d{4,}", word):
         return False
@@ -156,7 +156,7 @@ def _is_code(words: list[str], at: int, money: bool) -> bool:
 
 
 def _unknown(word: str) -> bool:
-    """A word of three letters or more that is neither English nor chat, nor nearly so."""
+    """Whether a word of three or more letters is no English or chat word, and no misspelling of a chat word."""
     if not word.isalpha() or len(word) < 3 or word in _CHAT or word in _AMOUNTS:
         return False
     if is_given_name(word):
@@ -164,7 +164,7 @@ def _unknown(word: str) -> bool:
     if is_word(word) or word in places():
         return False
     return len(set(word)) > 2 and not any(
-        near(word, other, 1 if len(other) < 8 else 2) for other in _LONG_CHAT if word[0] == other[0]
+        within_edits(word, other, 1 if len(other) < 8 else 2) for other in _LONG_CHAT if word[0] == other[0]
     )
 
 

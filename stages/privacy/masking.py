@@ -1,10 +1,10 @@
-"""The masker: finds private values in a record's texts and puts the same stand-in for the same value in all of them.
+"""The masker: find private values in a record's texts and replace each by the same stand-in in all of them.
 
 `Masker(params.mask)(text)` masks one text, for a server; `Masker.records` masks many records at once, for the stage.
 
-A text is read as a `View` in which everything masked so far is a blank. Known values and rules run until they find
-nothing more in that view, then NER, until that too finds nothing. So masking a masked text changes nothing: its view is
-the one that was searched last.
+A text is searched as a `View` in which everything masked so far is blanked out. Known values and rules run until they
+find nothing more in that view, then NER, until it finds nothing either. So masking a masked text changes nothing: its
+view is the one searched last.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ _WORD = re.compile(r"[^\W\d_][\w'’-]*")
 
 @dataclass
 class Masked:
-    """A masked text, and the spans of the original that were masked."""
+    """A masked text, and the masked spans of the original."""
 
     text: str
     spans: list[Span]
 
 
 class Masker:
-    """Masks texts as `params` say. Loads its models on first use.
+    """Masks texts according to `params`. Loads its models on first use.
 
-    `public` are values that anyone may see (a schema's enums): names and NER leave them alone.
+    `public` are values that anyone may see (a schema's enums): name rules and NER ignore them.
     """
 
     def __init__(self, params: Mask, public: Iterable[str] = ()) -> None:
@@ -54,7 +54,7 @@ class Masker:
         self.key = secret(params.secret)
         self._allowed = _phrases(params.allow)
         self._public = _phrases(public)
-        # What small English models get wrong is known, and put right; what another model finds is taken as it is.
+        # The mistakes of small English models are known and corrected; the findings of other models are used unchanged.
         self._small = params.language == "en" and params.ner.engine == "spacy"
 
     @cached_property
@@ -66,13 +66,13 @@ class Masker:
 
     @cached_property
     def anonymizer(self) -> AnonymizerEngine:
-        """Presidio's engine that puts values in the place of spans."""
+        """Presidio's engine that replaces spans by values."""
         from presidio_anonymizer import AnonymizerEngine
 
         return AnonymizerEngine()
 
     def load(self) -> None:
-        """Load the models and word lists now; otherwise the first texts do."""
+        """Load the models and word lists now instead of with the first text."""
         self("Ask Rosa Miller from Leeds, 12 Elm Street, Oslo, Norway.")
 
     def __call__(self, text: str) -> Masked:
@@ -80,14 +80,14 @@ class Masker:
         return self.records([Record([text])])[0][0]
 
     def records(self, records: Sequence[Record]) -> list[list[Masked]]:
-        """Mask the texts of each record; every record is numbered on its own."""
+        """Mask the texts of each record; placeholders are numbered per record."""
         self.find(records)
         return [self.render(record) for record in records]
 
     def find(self, records: Sequence[Record]) -> None:
-        """Find the private spans of each record, in place."""
+        """Find the private spans of each record and store them in it."""
         while True:
-            while any(text.rules_due for record in records for text in record.texts):
+            while any(text.rules_pending for record in records for text in record.texts):
                 for record in records:
                     self._rules(record)
             if not self._ner(records):
@@ -96,14 +96,14 @@ class Masker:
     def _rules(self, record: Record) -> None:
         new: list[tuple[str, str]] = []
         for text in record.texts:
-            if not text.rules_due:
+            if not text.rules_pending:
                 continue
-            text.rules_due = False
+            text.rules_pending = False
             seen = text.view()
             found = [
-                Found(one.start + offset, one.end + offset, *one[2:])
+                span._replace(start=span.start + offset, end=span.end + offset)
                 for offset, window in windows(seen.text, self.params.window)
-                for one in self.analyzer.rules(window)
+                for span in self.analyzer.rules(window)
             ]
             if record.known:
                 found += record.known.find(seen.text)
@@ -111,26 +111,26 @@ class Masker:
         self._repeat(record, new)
 
     def _ner(self, records: Sequence[Record]) -> bool:
-        """Run NER where a word may be a name; whether it found anything."""
-        due: list[tuple[Record, Draft, View, int, str]] = []
+        """Run NER on windows that may contain names; returns whether it found anything new."""
+        pending: list[tuple[Record, Draft, View, int, str]] = []
         for record in records:
             for text in record.texts:
-                if text.ner_due and text.full:
+                if text.ner_pending and text.full:
                     seen = text.view()
-                    due += [
+                    pending += [
                         (record, text, seen, offset, truecase(window) if self._small else window)
                         for offset, window in windows(seen.text, self.params.window)
                         if self._may_name(window)
                     ]
-                text.ner_due = False
-        distinct = {window: None for *_, window in due}
+                text.ner_pending = False
+        distinct = {window: None for *_, window in pending}
         results = dict(zip(distinct, self.analyzer.ner(list(distinct)), strict=True))
         any_new = False
-        for record, text, seen, offset, window in due:
+        for record, text, seen, offset, window in pending:
             found = [
-                Found(one.start + offset, one.end + offset, *one[2:])
-                for one in (accept(window, each) if self._small else each for each in results[window])
-                if one is not None
+                span._replace(start=span.start + offset, end=span.end + offset)
+                for span in (accept(window, result) if self._small else result for result in results[window])
+                if span is not None
             ]
             new = self._take(text, seen, found)
             self._repeat(record, new)
@@ -138,28 +138,28 @@ class Masker:
         return any_new
 
     def _may_name(self, text: str) -> bool:
-        """Whether a word is left that could be a name: NER is what takes the time."""
+        """Whether any word could be a name: skipping NER, the slow part, saves time."""
         if not self._small:
             return True
         return any(may_be_name(text, match) for match in _WORD.finditer(text))
 
     def _take(self, text: Draft, seen: View, found: Iterable[Found]) -> list[tuple[str, str]]:
-        """Mask what may be masked of the spans found in the view; returns (kind, value) of the new ones."""
-        kept = []
+        """Mask the spans found in the view, except allowed ones; returns (kind, value) of the new spans."""
+        to_mask = []
         allowed = [match.span() for match in self._allowed.finditer(seen.text)] if self._allowed else []
         public = [match.span() for match in self._public.finditer(seen.text)] if self._public else []
-        for one in found:
-            if self.params.actions.get(one.kind) == "keep":
+        for span in found:
+            if self.params.actions.get(span.kind) == "keep":
                 continue
-            harmless = allowed + public if one.score < 0.7 else allowed
-            if any(start <= one.start and one.end <= end for start, end in harmless):
+            harmless = allowed + public if span.score < 0.7 else allowed
+            if any(start <= span.start and span.end <= end for start, end in harmless):
                 continue
-            start, end = seen.source(one.start, one.end)
-            kept.append(one._replace(start=start, end=end))
-        return [(span.kind, text.text[span.start : span.end]) for span in text.add(kept)]
+            start, end = seen.source(span.start, span.end)
+            to_mask.append(span._replace(start=start, end=end))
+        return [(new.kind, text.text[new.start : new.end]) for new in text.add(to_mask)]
 
     def _repeat(self, record: Record, new: Iterable[tuple[str, str]]) -> None:
-        """Mask the values just found wherever else they stand in the record."""
+        """Mask the newly found values everywhere else in the record."""
         values: dict[str, str] = {}
         for kind, value in new:
             if not kind_of(kind).repeated or len(canonical(value)) < 4:
@@ -171,7 +171,7 @@ class Masker:
                 }
         for text in record.texts if values else ():
             lower = text.text.lower()
-            if len(lower) == len(text.text):  # but for a few letters, such as a dotted capital I
+            if len(lower) == len(text.text):  # true except for a few letters, such as a dotted capital I
                 text.add(
                     [
                         Found(*span, kind, 0.9, "repeat")
@@ -181,13 +181,16 @@ class Masker:
                 )
 
     def render(self, record: Record, *, plain: bool = False) -> list[Masked]:
-        """The record's texts with their spans replaced. `plain`: values that fit a schema's formats, numbered."""
+        """The record's texts with their spans replaced. `plain`: by numbered values that fit a schema's formats."""
         stand_ins = StandIns(self.params, self.key, record.texts, plain)
         return [Masked(self._replaced(text, stand_ins), text.spans) for text in record.texts]
 
     def _replaced(self, text: Draft, stand_ins: StandIns) -> str:
-        """The text with what stands for each span in its place. Each span is a kind of its own to Presidio's anonymizer:
-        it works from the end, while we number from the start, and it would join neighbours of one kind."""
+        """The text with each span replaced by its stand-in.
+
+        Each span is passed to Presidio's anonymizer as its own kind, because it would merge neighbours of the same kind,
+        and because it works from the end while we number from the start.
+        """
         if not text.spans:
             return text.text
         from presidio_anonymizer.entities import OperatorConfig, RecognizerResult
@@ -200,12 +203,12 @@ class Masker:
         return str(self.anonymizer.anonymize(text.text, spans, operators).text)
 
     def dropped(self, record: Record) -> bool:
-        """Whether the record holds a kind whose action is to drop it."""
+        """Whether the record contains a kind whose action is `drop`."""
         return any(self.params.actions.get(span.kind) == "drop" for text in record.texts for span in text.spans)
 
 
 class Record:
-    """The texts of one record, masked together. `values` are single values, which NER does not read."""
+    """The texts of one record, masked together. `values` are single values, which NER skips."""
 
     def __init__(self, texts: Sequence[str], values: Sequence[str] = (), known: KnownValues | None = None) -> None:
         self.texts = [Draft(text, True) for text in texts] + [Draft(value, False) for value in values]
@@ -220,7 +223,7 @@ def _phrases(phrases: Iterable[str]) -> re.Pattern[str] | None:
 
 
 def windows(text: str, size: int) -> Iterator[tuple[int, str]]:
-    """Pieces of at most `size` characters that overlap and end between words, each with its offset."""
+    """Overlapping pieces of at most `size` characters that end between words, each with its offset."""
     start = 0
     while len(text) - start > size:
         end = max(text.rfind(" ", start + size // 2, start + size), text.rfind("\n", start + size // 2, start + size))
@@ -233,7 +236,7 @@ def windows(text: str, size: int) -> Iterator[tuple[int, str]]:
 
 
 def _occurrences(text: str, value: str) -> Iterator[tuple[int, int]]:
-    """Where `value` stands in `text` as a word of its own."""
+    """The spans where `value` occurs in `text` as a separate word."""
     at = text.find(value)
     while at >= 0:
         end = at + len(value)

@@ -1,4 +1,4 @@
-"""The words around a name that tell what it is a name of: what comes before it, what follows it, what it ends with."""
+"""The words around a name that show what it names: words before it, words after it, and its endings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TITLES = r"(?:mr|mrs|ms|miss|mx|dr|prof|sir|madam|dame|lord|herr|frau|mme|mlle|
 TITLED = re.compile(rf"\b((?i:{_TITLES})\b\.?)[ ]({_NAME})")
 TITLED_LOWER = re.compile(rf"\b({_TITLES}\b\.?)[ ]([a-z][\w'-]+(?: [a-z][\w'-]+)?)")
 
-# After these words comes a person's name.
+# A person's name follows these words.
 PERSON_CUE = re.compile(
     r"\b(?:(?:my|his|her|their|the|your|full|first|last|maiden|given|family|middle|contact|customer|user|account holder|card holder|"
     r"cardholder)(?:'s)? name(?:'s| is| was|:)?|name(?::| is)|i am called|(?:call|calls|called|named|name) (?:me|him|her|it)|known as|"
@@ -37,7 +37,7 @@ STRONG_CUE = re.compile(
 PERSON_CUE_LOWER = re.compile(
     r"\b(?:name(?: is)?|i am|i'm|im|this is|with|by|to|for|from|called|see|met|heard|and)[ ]$"
 )
-# After these comes a person even where the name is a word of every day ("my sister Rose").
+# A person follows these, even if the name is an everyday word ("my sister Rose").
 RELATED = re.compile(
     r"\b(?:my|his|her|their|our|your|the)(?: \w+)? (?:wife|husband|spouse|fianc[eé]e?|partner|girlfriend|boyfriend|mother|father|mom|mum|dad|"
     r"parents?|brother|sister|siblings?|son|daughter|child|kids?|cousin|niece|nephew|aunt|uncle|grand(?:ma|pa|mother|father|son|daughter)|"
@@ -45,7 +45,7 @@ RELATED = re.compile(
     r"lawyer|doctor|nurse|teacher|coach|driver|client|patient|customer|guest|late)[ ]$",
     re.IGNORECASE,
 )
-# A person does these things: "Sofie lives on ...", "Megan is a very ..."
+# Things only a person does: "Sofie lives on ...", "Megan is a very ..."
 PERSON_AFTER = re.compile(
     r"^(?:'s (?:\w+ )?(?:wife|husband|mother|father|brother|sister|son|daughter|account|address|house|birthday|phone|email|card|order|"
     r"killers?|friend|boss|team)\b|,? (?:lives|lived|said|says|told|asked|wrote|called|emailed|works|worked|is (?:my|his|her|very|so|an? (?:very|really|good|great|nice|old|close|friend|colleague|person|man|woman|student|nurse|doctor|teacher))\b|"
@@ -64,7 +64,7 @@ ORG = re.compile(
 )
 ORG_ANY = re.compile(r"(?<![\w-])((?:[a-z][\w&'-]* ){1,4})(?:inc|llc|ltd|corp|gmbh|incorporated|corporation)\b\.?")
 FIRM = re.compile(r"[^\W\d_][\w'’-]+(?:, [^\W\d_][\w'’-]+){1,3},? (?:and|&) [^\W\d_][\w'’-]+")
-# Words before a firm's name that are no part of it.
+# Words before a company name that are not part of it.
 LEADS = frozenset(["work", "works", "worked", "working", "company", "named", "called", "became"])
 HYPHENED = re.compile(rf"(?<![\w-]){_UP}[^\W\d_]+-{_UP}[^\W\d_]+(?![\w-])")
 ORG_CUE = re.compile(
@@ -100,7 +100,7 @@ PLACE_AFTER = re.compile(
 
 _GROUPS = any_of(word_list("words/groups.txt"))
 NRP = re.compile(rf"\b(?:{_GROUPS})s?\b", re.IGNORECASE)
-# Of these, what is other things or someone's name more often.
+# Those of them that more often mean something else or are someone's name.
 NOT_NRP = frozenset(["pole", "poles", "finn", "finns", "scot", "dane", "swede", "turk", "turks", "chilean"])
 LOWER_NRP = re.compile(r"\b(?:i am|i'm|im|an?|the|is|are|was)[ ]+$", re.IGNORECASE)
 
@@ -114,7 +114,7 @@ JOB_AFTER_NAME = re.compile(
 SENTENCE_START = re.compile(r"(?:^|[.!?:\n>*\"“•(-])\s*$")
 ALONE = re.compile(r"(?:\A|[\n ])[^\n]+(?=\n|\Z)")
 
-# Abbreviations that are given names too, and times that are.
+# Abbreviations that are also given names, and months and the like that are.
 ABBREVIATIONS = frozenset(["nas", "sim", "dsl", "ram", "rom"])
 MONTHS = frozenset(["april", "august", "may", "june", "july", "march", "january", "jan", "summer", "autumn", "sunday"])
 DATED = re.compile(

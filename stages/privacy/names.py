@@ -1,6 +1,6 @@
 """Names of people, organisations and places: word lists, and the words that introduce or follow a name.
 
-A line that is all capitals or all lower case says nothing by its capitals, so there the word lists decide.
+In a line that is all capitals or all lower case, capitals carry no information, so only the word lists decide.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def names(text: str) -> Iterator[Found]:
 
 
 def lines(text: str) -> Iterator[tuple[int, int, str]]:
-    """Lines that are all capitals ("upper"), without any ("lower"), or as people write ("mixed")."""
+    """The lines, each marked as all capitals ("upper"), all lower case ("lower") or normal ("mixed")."""
     for line in re.finditer(r"[^\n]+", text):
         capitals = sum(map(str.isupper, line[0]))
         small = sum(map(str.islower, line[0]))
@@ -95,10 +95,10 @@ def _titles(text: str) -> Iterator[Found]:
         yield Found(match.start(2), end, "PERSON", 0.72, "title")
     for match in TITLED_LOWER.finditer(text):
         words = match[2].split()
-        kept = [word for word in words if not is_word(fold(word))] or ([] if is_common(fold(words[0])) else words[:1])
-        if kept and words[0] == kept[0]:
+        name = [word for word in words if not is_word(fold(word))] or ([] if is_common(fold(words[0])) else words[:1])
+        if name and words[0] == name[0]:
             yield Found(*match.span(1), "TITLE", 0.6, "title")
-            yield Found(match.start(2), match.start(2) + len(" ".join(kept)), "PERSON", 0.66, "title")
+            yield Found(match.start(2), match.start(2) + len(" ".join(name)), "PERSON", 0.66, "title")
     for pattern in (JOB_LINE, JOB_AFTER_NAME):
         for match in pattern.finditer(text):
             if (len(match[1]) < 60 and "\n" in text) or pattern is JOB_AFTER_NAME:
@@ -118,7 +118,7 @@ def _organisations(text: str) -> Iterator[Found]:
     for match in ORG.finditer(text):
         if len(match[0].split()) > 1:
             yield Found(*match.span(), "ORGANIZATION", 0.68, "company_form")
-    for match in ORG_ANY.finditer(text):  # all lower case: the words since the last little word
+    for match in ORG_ANY.finditer(text):  # all lower case: the words since the last stop word
         words = match[1].split()
         while words and any(is_stop(word) or word in LEADS for word in words):
             words.pop(0)
@@ -134,7 +134,7 @@ def _organisations(text: str) -> Iterator[Found]:
 
 
 def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
-    """What one run of capitalised words is."""
+    """Classify one run of capitalised words."""
     tokens = [(match.start(), match.end(), match[0]) for match in TOKEN.finditer(text, *run.span())]
     yield from _countries(tokens)
     tokens = [token for token in tokens if not _is_date(text, token)]
@@ -176,7 +176,7 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
             yield Found(start, end, "LOCATION", 0.52, "place")
     elif ORG_CUE.search(before) or ORG_AFTER.search(after):
         if dropped and not (unknown and len(folded) > 1) and dropped[1] + 1 == start:
-            start = dropped[0]  # "Collective Ip is a company": the first word is no less a name than the others
+            start = dropped[0]  # "Collective Ip is a company": the first word is as much a name as the others
         if unknown or len(folded) > 1 or not SENTENCE_START.search(before):
             yield Found(start, end, "ORGANIZATION", 0.56, "organisation_cue")
     elif PLACE_CUE.search(before) and not PERSON_AFTER.search(after) and (unknown or first is not None):
@@ -219,7 +219,7 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
 
 
 def _full_name(tokens: list[tuple[int, int, str]]) -> bool:
-    """Whether the words begin with a given and a family name: both listed, or with an initial between ("Rose Q. Marsh")."""
+    """Whether the words start with a full name: both listed, or with an initial in between ("Rose Q. Marsh")."""
     if len(tokens) < 2 or not all(token[0].isupper() and not token.isupper() for _, _, token in tokens[:1]):
         return False
     words = [fold(token.rstrip(".")) for _, _, token in tokens]
@@ -229,7 +229,7 @@ def _full_name(tokens: list[tuple[int, int, str]]) -> bool:
 
 
 def _is_date(text: str, token: tuple[int, int, str]) -> bool:
-    """Whether a word is a month, not someone's name."""
+    """Whether a word is used as a month rather than as a name."""
     start, end, word = token
     return fold(word.rstrip(".")) in MONTHS and bool(
         re.match(r"\.?,? ?\d", text[end : end + 4]) or DATED.search(text, max(0, start - 12), start)
@@ -242,13 +242,13 @@ def _is_short_form(text: str, token: tuple[int, int, str]) -> bool:
 
 
 def in_country(after: str) -> bool:
-    """Whether a country follows after a comma."""
+    """Whether a comma and a country follow."""
     words = re.match(r", ([A-Z][\w'-]+(?: [A-Z][\w'-]+)?)", after)
     return words is not None and (fold(words[1]) in countries() or fold(words[1].split()[0]) in countries())
 
 
 def _is_place(tokens: list[tuple[int, int, str]]) -> bool:
-    """Whether the words together are a place (or each of them is)."""
+    """Whether the words together, or each on its own, are a place."""
     folded = [fold(token.rstrip(".")) for _, _, token in tokens]
     if " ".join(folded) in places():
         return not (len(folded) == 1 and is_family_name(folded[0]) and folded[0] not in countries())
@@ -272,13 +272,13 @@ def _countries(tokens: list[tuple[int, int, str]]) -> Iterator[Found]:
 
 
 def _named(text: str, start: int, end: int, folded: list[str], before: str) -> Iterator[Found]:
-    """The words of a run before a given name, where they are no common words."""
+    """The words of a run before a given name, if they are not common words."""
     if all(not is_word(word) for word in folded) and not SENTENCE_START.search(before):
         yield Found(start, end, "PERSON", 0.5, "name_list")
 
 
 def opens(text: str, token: tuple[int, int, str]) -> bool:
-    """Whether a capitalised word is only the first of its sentence, or a word of courtesy."""
+    """Whether a word is capitalised only because it starts a sentence or is a salutation."""
     word = fold(token[2].rstrip("."))
     if word in _SALUTATIONS:
         return True
@@ -288,7 +288,7 @@ def opens(text: str, token: tuple[int, int, str]) -> bool:
 
 
 def name_end(text: str, start: int, end: int) -> int:
-    """Where a person's name ends in a run: before common words that follow it."""
+    """The end of a person's name in a run: before the common words that follow it."""
     tokens = list(TOKEN.finditer(text, start, end))
     while len(tokens) > 1:
         word = fold(tokens[-1][0].rstrip("."))
@@ -305,10 +305,10 @@ def name_end(text: str, start: int, end: int) -> int:
 
 
 def _flat(text: str, start: int, end: int, lower: bool) -> Iterator[Found]:
-    """Names in a line whose capitals say nothing: by word lists alone.
+    """Names in a line without informative capitals, by word lists alone.
 
-    In small letters a given name amid other words is masked only with a family name or a cue: it may be any word, and
-    "thank you alex" to the agent is in every second chat.
+    In lower case, a given name among other words is masked only with a family name or a cue: it may be any word, and
+    every second chat has a "thank you alex" to the agent.
     """
     tokens = [(match.start(), match.end(), fold(match[0].rstrip("."))) for match in TOKEN.finditer(text, start, end)]
     i = 0
@@ -354,7 +354,7 @@ def _follows(word: str) -> bool:
     )
 
 
-# --- what the words around say against a name
+# --- surrounding words that speak against a name
 
 _DETERMINED = re.compile(
     rf"\b(?:the|an?|my|our|your|this|that|these|those|another|new)[ ]({CAP}(?:[ ]{CAP}){{0,3}})[ ]([^\W\d_]{{3,}})",
@@ -365,8 +365,8 @@ _HEADED = re.compile(rf"(?:^|[:\n] ?)({CAP}(?:[ ]{CAP}){{0,3}})[ ]([a-z-]{{3,}})
 
 @lru_cache(256)
 def things(text: str) -> frozenset[str]:
-    """First words of what a text uses like a product: "the Aurora label printer", "Aurora label printer: broken"."""
-    found = set()
+    """First words of things a text treats as products: "the Aurora label printer", "Aurora label printer: broken"."""
+    first_words = set()
     for match in _DETERMINED.finditer(text):
         head, noun = match[1].split()[0], match[2]
         if (
@@ -375,8 +375,8 @@ def things(text: str) -> frozenset[str]:
             and is_noun(fold(noun))
             and fold(noun) not in _OF_FAMILIES
         ):
-            found.add(fold(head))
+            first_words.add(fold(head))
     for match in _HEADED.finditer(text):
         if all(is_noun(fold(word)) for word in (match[2], match[3] or match[2])):
-            found.add(fold(match[1].split()[0]))
-    return frozenset(found)
+            first_words.add(fold(match[1].split()[0]))
+    return frozenset(first_words)

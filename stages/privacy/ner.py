@@ -1,4 +1,4 @@
-"""Around a small English NER model: which texts to give it, how to write them, and how to drop its mistakes."""
+"""Support for a small English NER model: choose and prepare its input, and discard its mistakes."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _SENTENCE = re.compile(r"(?:^|[.!?:\n>*\"'(•-])\s*$")
 
 
 def accept(text: str, found: Found) -> Found | None:
-    """What an English NER model found, trimmed to the name, or None where it can't be what the model says.
+    """A span found by an English NER model, trimmed to the name, or None if it can't be what the model says.
 
-    The small models take product names, order numbers and shouted words for people and companies.
+    Small models mistake product names, order numbers and words in capitals for people and companies.
     """
     line = text.find("\n", found.start, found.end)
     if line > found.start:
-        found = found._replace(end=line)  # the models take the start of the next line along
+        found = found._replace(end=line)  # the models include the start of the next line
     tokens = [(match.start(), match.end(), match[0]) for match in TOKEN.finditer(text, found.start, found.end)]
     digits = re.search(r"\d", text[found.start : found.end])
     if digits and (
@@ -82,7 +82,7 @@ def accept(text: str, found: Found) -> Found | None:
 
 
 def truecase(text: str) -> str:
-    """Lines in capitals as one would write them, so that NER can read them; of the same length."""
+    """The text with all-capitals lines in normal case, so that NER can read them; its length is unchanged."""
     pieces, at = [], 0
     for start, end, case in lines(text):
         if case == "upper":
@@ -98,7 +98,7 @@ def truecase(text: str) -> str:
 
 
 def may_be_name(text: str, match: re.Match[str]) -> bool:
-    """Whether a word of a text could be (part of) a name."""
+    """Whether a word of a text could be a name or part of one."""
     word = match[0]
     lower = fold(word)
     if lower in _NEVER_NAMES or word == KINDS["PERSON"].reads_as:

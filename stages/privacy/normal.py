@@ -1,7 +1,7 @@
-"""A plain view of a text for matching: HTML entities resolved, invisible characters gone, digits and letters folded.
+"""A plain view of a text for matching: HTML entities decoded, invisible characters removed, digits and letters folded.
 
-A value hidden by `&#64;`, a zero-width space, full-width digits or a NUL reads the same in the view as it would on a
-screen, and every character of the view knows which characters of the text it stands for.
+A value hidden by `&#64;`, a zero-width space, full-width digits or a NUL looks the same in the view as it would on a
+screen, and every character of the view maps to the characters of the text it comes from.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# What may read otherwise than it is written: entities, "%40", control and invisible characters, combining marks, and
-# whatever is beyond the common alphabets.
+# Everything that may look different on a screen: entities, "%40", control and invisible characters, combining marks, and
+# characters outside the common alphabets.
 _ENTITY = r"&(?:amp;){0,3}(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
 _ODD = re.compile(
     rf"{_ENTITY}|%40|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\xa0\xad\xb2\xb3\xb9]"
@@ -27,9 +27,9 @@ _FOLD = str.maketrans("‐‑‒–—−’‘ʼ“”", "------'''\"\"")
 
 @dataclass(frozen=True)
 class View:
-    """`text` as a matcher should see it; `starts[i]:ends[i]` are the characters of the source behind `text[i]`.
+    """`text` as a matcher should see it; `starts[i]:ends[i]` is the part of the source that `text[i]` comes from.
 
-    Both are None where the view is the source itself.
+    Both are None if the view equals the source.
     """
 
     text: str
@@ -44,7 +44,7 @@ class View:
 
 
 def view(text: str, stand_ins: Sequence[tuple[int, int, str]] = ()) -> View:
-    """The view of `text`. `stand_ins` are (start, end, what to show instead), sorted and apart from each other."""
+    """The view of `text`. `stand_ins` are (start, end, text to show instead), sorted and disjoint."""
     if not stand_ins and not _MAYBE_ODD.search(text):
         return View(text)
     shown: list[str] = []
@@ -79,11 +79,11 @@ def view(text: str, stand_ins: Sequence[tuple[int, int, str]] = ()) -> View:
 
 
 def _plain(odd: str) -> str:
-    """What one odd piece reads as; nothing for what cannot be seen."""
+    """How one odd piece looks on a screen; empty if it is invisible."""
     if odd == "%40":
         return "@"
     if odd[0] == "&" and len(odd) > 2:
-        for _ in range(4):  # &amp;amp;#64; is an @ after some mail programs
+        for _ in range(4):  # some mail programs turn @ into &amp;amp;#64;
             odd = html.unescape(odd)
         if odd[0] == "&" and len(odd) > 2:
             return odd

@@ -1,4 +1,4 @@
-"""The numbering of stand-ins: which values of a record are the same, and what is put in their place."""
+"""The numbering of stand-ins: which values of a record are equal, and what replaces them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stages.privacy.surrogates import canonical, digest, placeholder, surrogate
 
 
 class StandIns:
-    """What stands for each value of one record. `plain`: values that fit a schema's formats, numbered."""
+    """The stand-ins for the values of one record. `plain`: numbered values that fit a schema's formats."""
 
     def __init__(self, params: Mask, key: bytes | None, texts: Iterable[Draft], plain: bool) -> None:
         self.params, self.key, self.plain = params, key, plain
@@ -27,7 +27,7 @@ class StandIns:
                 self.last[name] = max(self.last[name], int(number))
 
     def replacement(self, kind: str, value: str) -> str:
-        """The stand-in of a value: the same for all its spellings, and for a name and its parts the same number."""
+        """The stand-in of a value, equal for all its spellings; a name and its parts share a number."""
         params = self.params
         shown = view(value).text
         number = self._number(kind, shown)
@@ -39,7 +39,7 @@ class StandIns:
         owner = next((words for words, known in self.people if known == number), None) if kind == "PERSON" else None
         full = surrogate(kind, digest(self.key, kind, "".join(owner) if owner else canonical(shown)), params.language)
         words = fold(shown).split()
-        if owner and len(words) < len(owner):  # a part of a name becomes that part of its surrogate
+        if owner and len(words) < len(owner):  # a part of a name becomes the same part of its surrogate
             first, _, rest = full.partition(" ")
             return first if words[0] == owner[0] else rest
         return full

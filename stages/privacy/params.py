@@ -17,9 +17,9 @@ class Ner(Block):
     model: Text | None
 
     @model_validator(mode="after")
-    def _model_where_needed(self) -> Ner:
+    def _model_if_needed(self) -> Ner:
         if (self.engine == "none") != (self.model is None):
-            raise ValueError("mask.ner.model: name a model, or null with engine none")
+            raise ValueError("mask.ner.model: name a model, or set it to null with engine none")
         return self
 
 
@@ -28,12 +28,10 @@ class Pattern(Block):
     regex: Regex
 
     @model_validator(mode="after")
-    def _no_second_name(self) -> Pattern:
+    def _no_placeholder_name(self) -> Pattern:
         taken = {short(kind): kind for kind in KINDS if short(kind) != kind}
         if self.kind in taken:
-            raise ValueError(
-                f"mask.patterns: {self.kind} is what the placeholders of {taken[self.kind]} are called; use that kind"
-            )
+            raise ValueError(f"mask.patterns: {self.kind} is the placeholder name of {taken[self.kind]}; use that kind")
         return self
 
 
@@ -54,13 +52,13 @@ class Mask(Block):
     gold: Text | None
 
     @model_validator(mode="after")
-    def _secret_where_needed(self) -> Mask:
+    def _secret_if_needed(self) -> Mask:
         if self.secret is None and (self.style == "surrogate" or "surrogate" in self.actions.values()):
             raise ValueError("mask.secret: surrogates need the name of an environment variable that holds a secret")
         return self
 
     @model_validator(mode="after")
-    def _kinds_that_are_known(self) -> Mask:
+    def _kinds_are_known(self) -> Mask:
         own = [rule.kind for rule in self.patterns]
         named = [(f"identity_columns.{column}", kind) for column, kind in self.identity_columns.items()]
         named += [(f"actions.{kind}", kind) for kind in self.actions]
@@ -71,6 +69,6 @@ class Mask(Block):
         ]
         if unknown:
             raise ValueError(
-                f"{'; '.join(unknown)}; stages/privacy/kinds.py lists all, and a rule in mask.patterns makes one of your own"
+                f"{'; '.join(unknown)}; stages/privacy/kinds.py lists all kinds, and a rule in mask.patterns adds your own"
             )
         return self

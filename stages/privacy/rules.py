@@ -1,6 +1,6 @@
-"""Recognizers of private values by form and by cue words: plain regular expressions over a view, no model.
+"""Recognizers of private values by format and by cue words: plain regular expressions over a view, no model.
 
-Each finder takes the text of a `View` and yields `Found`. Scores only rank: where two overlap, the higher keeps its span.
+Each finder takes the text of a `View` and yields `Found`. Scores only rank: if two overlap, the higher one keeps its span.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from stages.privacy.patterns import card_ok, iban_ok
 
 
 class Found(NamedTuple):
-    """A private span: `start` to `end` in characters, its kind, how sure (0 to 1), and who found it."""
+    """A private span: `start` to `end` in characters, its kind, a score from 0 to 1, and the recognizer that found it."""
 
     start: int
     end: int
@@ -60,7 +60,7 @@ _CRYPTO = re.compile(r"\b(?:bc1[ac-hj-np-z02-9]{25,59}|[13][1-9A-HJ-NP-Za-km-z]{
 
 
 def structured(text: str) -> Iterator[Found]:
-    """Values whose form alone tells what they are."""
+    """Values that can be recognized by their format alone."""
     for kind, score, name, pattern in (
         ("EMAIL_ADDRESS", 0.99, "email", _EMAIL),
         ("EMAIL_ADDRESS", 0.9, "spoken_email", _SPOKEN_EMAIL),
@@ -83,7 +83,7 @@ def structured(text: str) -> Iterator[Found]:
 
 
 def ibans(text: str) -> Iterator[Found]:
-    """IBANs, with or without spaces: the longest beginning of a candidate whose check digits are right."""
+    """IBANs, with or without spaces: the longest prefix of a candidate with correct check digits."""
     for match in _IBAN.finditer(text):
         value = match[0]
         for end in range(len(value), 14, -1):
@@ -93,12 +93,12 @@ def ibans(text: str) -> Iterator[Found]:
 
 
 def cards(text: str) -> Iterator[Found]:
-    """Payment cards: whole groups of digits that make an issuer's number with a right check digit."""
+    """Payment cards: whole groups of digits that form an issuer's number with a correct check digit."""
     for match in _NUMBERS.finditer(text):
         groups = [(group.start(), group.end()) for group in re.finditer(r"\d+", match[0])]
         first = 0
         while first < len(groups):
-            for last in range(min(len(groups), first + 19) - 1, first - 1, -1):  # of 19 digits at most
+            for last in range(min(len(groups), first + 19) - 1, first - 1, -1):  # at most 19 digits
                 start, end = groups[first][0], groups[last][1]
                 digits = re.sub(r"\D", "", match[0][start:end])
                 if 12 <= len(digits) <= 19 and card_ok(digits):
@@ -133,7 +133,7 @@ _PHONE_FORM = re.compile(
 
 
 def phones(text: str) -> Iterator[Found]:
-    """Telephone numbers: a country's way of grouping digits, or seven to fifteen digits after a cue."""
+    """Telephone numbers: digits grouped as in some country, or seven to fifteen digits after a cue."""
     for match in _PHONE.finditer(text):
         value = match[0]
         start = match.start()
@@ -151,9 +151,9 @@ def phones(text: str) -> Iterator[Found]:
             yield Found(start, start + len(value), "PHONE_NUMBER", 0.8, "phone")
 
 
-# --- values named by the words before them
+# --- values announced by the words before them
 
-# Groups of letters and digits, each with a digit in it, but for letters at the start and a last check letter.
+# Groups of letters and digits, each with at least one digit, except leading letters and a final check letter.
 _GROUPS = r"(?:(?!(?:of|for|is|was|the|my|in|at|to|and|on|with|by|as|i|a)\b)[a-z]{1,4}[ -])?[a-z]*\d[a-z0-9]*(?:[ -](?:[a-z]{0,3}\d[a-z0-9]*|[b-hj-z](?!\w)))*"
 _CUES: list[tuple[str, str, str]] = [
     (
@@ -255,7 +255,7 @@ _YEAR = re.compile(
 
 
 def dates(text: str, before: int | None) -> Iterator[Found]:
-    """Dates of birth by cue, and any full date of a year before `before` (None: every date)."""
+    """Dates of birth by cue, and any full date before the year `before` (None: every date)."""
     for match in DATE.finditer(text):
         year = next((int(match[name]) for name in ("y1", "y2", "y3", "y4") if match[name]), 0)
         if _BIRTH.search(text, max(0, match.start() - 50), match.start()):

@@ -1,4 +1,4 @@
-"""A text being masked with the spans that are masked in it, and how spans that overlap or touch become one."""
+"""A text being masked and its masked spans, and how overlapping or adjacent spans are merged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stages.privacy.kinds import kind_of
 from stages.privacy.normal import View, view
 from stages.privacy.rules import Found
 
-_EDGE = " \t\r\n.,;:!?\"'()[]{}<>|*_/\\-–—…"  # not part of what is left of a span
+_EDGE = " \t\r\n.,;:!?\"'()[]{}<>|*_/\\-–—…"  # stripped from the remaining parts of a span
 
 
 @dataclass
@@ -26,42 +26,42 @@ class Span:
 
 @dataclass
 class Draft:
-    """A text being masked: what of it is masked so far. `given` are the placeholders it came with."""
+    """A text being masked, with the spans masked so far. `given` are the placeholders it came with."""
 
     text: str
-    full: bool  # False: a single value, on which NER guesses badly
+    full: bool  # False: a single value, which NER can't classify well
     given: list[tuple[int, int]] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
-    rules_due: bool = True
-    ner_due: bool = True
+    rules_pending: bool = True
+    ner_pending: bool = True
 
     def view(self) -> View:
-        """The text as it is searched next: everything masked is a blank."""
+        """The text for the next search: everything masked is blanked out."""
         blanks = [(span.start, span.end, kind_of(span.kind).reads_as) for span in self.spans]
         blanks += [(start, end, _blank_of(self.text[start:end])) for start, end in self.given]
         return view(self.text, sorted(blanks))
 
     def add(self, found: Iterable[Found]) -> list[Span]:
-        """Take what is not masked yet of the spans found (in characters of the text); returns what is new."""
+        """Add the parts of the spans (in characters of the text) that are not masked yet; returns the new spans."""
         new: list[Span] = []
         taken = sorted([(span.start, span.end) for span in self.spans] + self.given)
-        for one in _united(found):
-            for start, end in _free(taken, one.start, one.end):
-                edge = " \t\r\n" if (start, end) == (one.start, one.end) else _EDGE
+        for candidate in _merged(found):
+            for start, end in _free(taken, candidate.start, candidate.end):
+                edge = " \t\r\n" if (start, end) == (candidate.start, candidate.end) else _EDGE
                 piece = self.text[start:end]
                 start += len(piece) - len(piece.lstrip(edge))
                 end -= len(piece) - len(piece.rstrip(edge)) if start < end else 0
                 if start >= end or not any(map(str.isalnum, self.text[start:end])):
                     continue
-                new.append(Span(start, end, one.kind, one.recognizer))
+                new.append(Span(start, end, candidate.kind, candidate.recognizer))
                 taken.insert(bisect_left(taken, (start, end)), (start, end))
         if new:
             self.spans = self._joined(sorted(self.spans + new, key=lambda span: span.start))
-            self.rules_due = self.ner_due = True
+            self.rules_pending = self.ner_pending = True
         return new
 
     def _joined(self, spans: list[Span]) -> list[Span]:
-        """Parts of one name or address that were found apart are one span."""
+        """The spans, with separately found parts of one name or address joined."""
         joined = spans[:1]
         for span in spans[1:]:
             last = joined[-1]
@@ -82,29 +82,29 @@ def _blank_of(text: str) -> str:
     return kind_of(text[1:].rpartition("_")[0]).reads_as
 
 
-def _united(found: Iterable[Found]) -> list[Found]:
-    """Overlapping spans of one kind as one; the surest first."""
+def _merged(found: Iterable[Found]) -> list[Found]:
+    """Overlapping spans of the same kind merged; the highest score first."""
     by_kind: dict[str, list[Found]] = defaultdict(list)
-    for one in found:
-        by_kind[one.kind].append(one)
-    united = []
+    for span in found:
+        by_kind[span.kind].append(span)
+    merged = []
     for kind in by_kind:
         current: Found | None = None
-        for one in sorted(by_kind[kind], key=lambda one: (one.start, -one.end)):
-            if current is not None and one.start < current.end:
-                best = max(current, one, key=lambda each: each.score)
-                current = Found(current.start, max(current.end, one.end), kind, best.score, best.recognizer)
+        for span in sorted(by_kind[kind], key=lambda span: (span.start, -span.end)):
+            if current is not None and span.start < current.end:
+                best = max(current, span, key=lambda overlapping: overlapping.score)
+                current = Found(current.start, max(current.end, span.end), kind, best.score, best.recognizer)
             else:
                 if current is not None:
-                    united.append(current)
-                current = one
+                    merged.append(current)
+                current = span
         if current is not None:
-            united.append(current)
-    return sorted(united, key=lambda one: (-one.score, one.start - one.end, one.start, one.kind))
+            merged.append(current)
+    return sorted(merged, key=lambda span: (-span.score, span.start - span.end, span.start, span.kind))
 
 
 def _free(taken: list[tuple[int, int]], start: int, end: int) -> list[tuple[int, int]]:
-    """The parts of `start:end` that no interval of `taken` (sorted, disjoint) covers."""
+    """The parts of `start:end` not covered by the intervals in `taken` (sorted, disjoint)."""
     parts = []
     at = max(0, bisect_left(taken, (start, start)) - 1)
     for low, high in taken[at:]:

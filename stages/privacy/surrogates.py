@@ -1,4 +1,4 @@
-"""What takes a private value's place: a numbered placeholder, or a realistic value that belongs to no one."""
+"""Replacements for private values: a numbered placeholder, or a realistic value that belongs to no one."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def placeholder(kind: str, number: int) -> str:
 
 
 def canonical(value: str) -> str:
-    """The same for all spellings of a value: letters and digits only, without case and accents."""
+    """A form that is equal for all spellings of a value: letters and digits only, without case and accents."""
     return re.sub(r"[\W_]+", "", fold(value)) or value
 
 
 def secret(variable: str | None) -> bytes | None:
-    """The key from the environment variable, or None where none is named."""
+    """The key from the environment variable, or None if no variable is named."""
     if variable is None:
         return None
     value = os.environ.get(variable, "")
@@ -43,7 +43,7 @@ def secret(variable: str | None) -> bytes | None:
 
 
 def digest(key: bytes | None, kind: str, value: str) -> bytes:
-    """A keyed digest of a value (HMAC-SHA-256); without a key a plain one, which a guess can confirm."""
+    """A keyed digest of a value (HMAC-SHA-256); without a key, a plain SHA-256, which lets anyone test a guess."""
     message = f"{kind}\0{value}".encode()
     return hmac.digest(key, message, "sha256") if key else hashlib.sha256(message).digest()
 
@@ -77,9 +77,9 @@ NATIONALITIES = (
 
 
 def surrogate(kind: str, seed: bytes, language: str = "en") -> str:
-    """A realistic value of a kind, chosen by `seed`; where the kind allows, from a range reserved for examples.
+    """A realistic value of a kind, chosen by `seed`; if possible, from a range reserved for examples.
 
-    Of a kind of the user's own no one knows what is realistic: it gives a name and a number ("badge-00000001").
+    For the user's own kinds, nothing is known about realistic values: they get a name and a number ("badge-00000001").
     """
     faker = _faker(LOCALES.get(language, "en_US"))
     faker.seed_instance(int.from_bytes(seed[:8], "big"))
@@ -93,12 +93,12 @@ def surrogate(kind: str, seed: bytes, language: str = "en") -> str:
             return f"+1 {(201, 212, 303, 312, 415, 503, 617, 702)[number % 8]} 555 01{number // 8 % 100:02d}"
         case "CREDIT_CARD":
             return sorted(RESERVED_CARDS)[number % len(RESERVED_CARDS)]
-        case "IBAN_CODE":  # check digits 00 are never given out, but are right for one number in 97
+        case "IBAN_CODE":  # check digits 00 are never assigned, but are correct for one number in 97
             digits = number % 10**14
             while iban_ok(f"GB00TEST{digits:014d}"):
                 digits = (digits + 1) % 10**14
             return f"GB00TEST{digits:014d}"
-        case "US_SSN":  # area 000 is never given out
+        case "US_SSN":  # area 000 is never assigned
             return f"000-{number % 99 + 1:02d}-{number // 99 % 9999 + 1:04d}"
         case "IP_ADDRESS":
             return f"{('192.0.2', '198.51.100', '203.0.113')[number % 3]}.{number // 3 % 254 + 1}"
@@ -126,13 +126,13 @@ def surrogate(kind: str, seed: bytes, language: str = "en") -> str:
             return f"X000{number % 10**5:05d}"
         case "DRIVER_LICENSE":
             return f"D000-{number % 10**4:04d}-{number // 10**4 % 10**4:04d}"
-        case "NATIONAL_ID":  # begins like a social security number that is never given out
+        case "NATIONAL_ID":  # starts like a social security number that is never assigned
             return f"000{number % 10**6:06d}"
         case "ACCOUNT":
             return f"0000{number % 10**6:06d}"
         case "SECRET":
             return f"example-{number % 16**8:08x}"
-        case "CRYPTO":  # no one can have the key of an address with so many zeros
+        case "CRYPTO":  # no one can have the key of an address with that many zeros
             return f"0x{number % 16**8:040x}"
         case "NRP":
             return NATIONALITIES[number % len(NATIONALITIES)]

@@ -1,4 +1,4 @@
-"""What ships, and whether it may: what the gate counts again, provenance, bill of materials, model card, checking a release.
+"""What ships, and whether it may: the gate's recount, provenance, bill of materials, model card, release checks.
 
-It may import core and models.
+It may import core, models, tasks and evaluation.
 """

@@ -1,7 +1,7 @@
-"""Check a release folder: do all parts fit each other, and the repository it says it came from?
+"""Check a release folder: do its parts match each other and the repository it claims to come from?
 
-Alone, a release shows that nobody changed one part of it. That nobody made all of it up is shown by a signature, or
-by a clone whose committed `dvc.lock` has the release's hash.
+On its own, a release proves only that no single part was changed. To prove that it wasn't all forged, it needs a
+signature, or a clone whose committed `dvc.lock` has the release's hash.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from stages.release import provenance as prov
 
 @dataclass
 class Finding:
-    """What a check found, in words: `made_of` tells, `wrong` lists what does not fit (empty when all fits)."""
+    """The results of a check, in words: `made_of` describes the release, `wrong` lists the problems."""
 
     made_of: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -27,10 +27,10 @@ class Finding:
 
 
 def check(folder: Path, clone: Path | None = None, public_key: Path | None = None) -> Finding:
-    """Check `folder` alone, against `clone` where one is given, and its signature where `public_key` is given."""
+    """Check `folder` itself, against `clone` if one is given, and its signature if `public_key` is given."""
     if not (folder / prov.PROVENANCE).is_file() or not (folder / prov.VERDICT).is_file():
         raise HallmarkError(
-            f"holds no {prov.PROVENANCE} and {prov.VERDICT}", file=folder, remedy="give a release folder, whole"
+            f"lacks {prov.PROVENANCE} or {prov.VERDICT}", file=folder, remedy="give a complete release folder"
         )
     finding = Finding()
     try:
@@ -48,7 +48,7 @@ def check(folder: Path, clone: Path | None = None, public_key: Path | None = Non
 
 
 def release_files(folder: Path) -> list[Path]:
-    """The files of a release: all but the signature and what is hidden at the top, which hubs and git put there."""
+    """The files of a release: all except the signature and hidden top-level files, which hubs and git add."""
     return [file for file in _entries(folder) if file.is_file() and file != folder / prov.SIGNATURE]
 
 
@@ -57,50 +57,52 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _check_files(folder: Path, provenance: dict[str, Any], finding: Finding) -> None:
-    """Every file is one that the provenance names, with its hash; the adapter is what `dvc.lock` says was trained."""
+    """Every file is named in the provenance with its hash; the adapter is the one trained according to `dvc.lock`."""
     if provenance["_type"] != prov.STATEMENT or provenance["predicateType"] != prov.SLSA:
         finding.wrong.append(f"{prov.PROVENANCE} is not an in-toto statement of SLSA provenance")
     if provenance["predicate"]["buildDefinition"]["buildType"] != prov.BUILD_TYPE:
-        finding.wrong.append(f"{prov.PROVENANCE} is of another kind than this program reads ({prov.BUILD_TYPE})")
+        finding.wrong.append(
+            f"{prov.PROVENANCE} has a build type other than {prov.BUILD_TYPE}, which is all this program reads"
+        )
     subjects = _digests(provenance["subject"])
     byproducts = provenance["predicate"]["runDetails"]["byproducts"]
     expected = subjects | _digests([entry for entry in byproducts if entry["annotations"]["role"] == "release file"])
     names = {file.relative_to(folder).as_posix(): file for file in release_files(folder)}
-    found = {name: sha256_file(file) for name, file in names.items() if name not in (prov.PROVENANCE, prov.VERDICT)}
+    actual = {name: sha256_file(file) for name, file in names.items() if name not in (prov.PROVENANCE, prov.VERDICT)}
     for path in _entries(folder):
         if not path.is_file() and (path.is_symlink() or not path.is_dir()):
             finding.wrong.append(f"{path.relative_to(folder).as_posix()} is neither a file nor a folder")
-    for name in sorted({*expected, *found}):
-        if name not in found:
+    for name in sorted({*expected, *actual}):
+        if name not in actual:
             finding.wrong.append(f"{name} is missing")
         elif name not in expected:
             finding.wrong.append(f"{name} is not named in {prov.PROVENANCE}")
-        elif found[name] != expected[name]:
-            finding.wrong.append(f"{name} is not the file that {prov.PROVENANCE} names (SHA-256 {found[name]})")
+        elif actual[name] != expected[name]:
+            finding.wrong.append(f"{name} is not the file that {prov.PROVENANCE} names (SHA-256 {actual[name]})")
     stages = provenance["predicate"]["buildDefinition"]["internalParameters"]["stages"]
     trained = {md5 for stage in stages.values() for path, md5 in stage["outs"].items() if path == ADAPTER.as_posix()}
-    if {*subjects} <= {*found} and trained != {prov.dvc_md5(folder, [folder / name for name in subjects])}:
+    if {*subjects} <= {*actual} and trained != {prov.dvc_md5(folder, [folder / name for name in subjects])}:
         finding.wrong.append("the adapter's files are not those that the training stage made (hash in dvc.lock)")
 
 
 def _check_verdict(folder: Path, provenance: dict[str, Any], verdict: dict[str, Any], finding: Finding) -> None:
-    """The verdict is about this provenance, and is what the gate's report, named there by its hash, comes to."""
+    """The verdict belongs to this provenance, and follows from the gate's report, which the provenance names by hash."""
     made, gate = verdict["predicate"]["configuration"]
     if made["digest"]["sha256"] != sha256_file(folder / prov.PROVENANCE):
-        finding.wrong.append(f"{prov.PROVENANCE} is not the one that {prov.VERDICT} is about: one of them was changed")
+        finding.wrong.append(f"{prov.PROVENANCE} does not belong to {prov.VERDICT}: one of them was changed")
     report = gate["annotations"]
     recorded = _digests(provenance["predicate"]["runDetails"]["byproducts"]).get(prov.GATE.as_posix())
     subjects, digest = _digests(provenance["subject"]), made["digest"]["sha256"]
-    again, older = (prov.verdict(subjects, digest, report, older=older) for older in (False, True))
-    if again["predicate"]["configuration"][1]["digest"]["sha256"] != recorded:
+    rebuilt, older = (prov.verdict(subjects, digest, report, older=older) for older in (False, True))
+    if rebuilt["predicate"]["configuration"][1]["digest"]["sha256"] != recorded:
         finding.wrong.append(f"the gate's report in {prov.VERDICT} is not the one that {prov.PROVENANCE} names")
-    if (folder / prov.VERDICT).read_bytes() not in [canonical_json(form).encode() for form in (again, older)]:
-        finding.wrong.append(f"{prov.VERDICT} does not say what the gate's report in it says")
-    finding.passed = again["predicate"]["result"] == "PASSED"
+    if (folder / prov.VERDICT).read_bytes() not in [canonical_json(form).encode() for form in (rebuilt, older)]:
+        finding.wrong.append(f"{prov.VERDICT} contradicts the gate's report in it")
+    finding.passed = rebuilt["predicate"]["result"] == "PASSED"
 
 
 def _describe(folder: Path, provenance: dict[str, Any], verdict: dict[str, Any], finding: Finding) -> None:
-    """Say what the adapter was made of."""
+    """Describe what the adapter was made from."""
     build = provenance["predicate"]["buildDefinition"]
     params, by_role = build["externalParameters"]["params"], _by_role(provenance)
     size = sum(
@@ -118,28 +120,30 @@ def _describe(folder: Path, provenance: dict[str, Any], verdict: dict[str, Any],
     rows = ", ".join(f"{Path(entry['name']).stem} {entry['annotations'].get('rows')}" for entry in by_role["split"])
     say(f"records: {rows}")
     sft = params["sft"]
-    dpo = params.get("dpo", {"enabled": False})  # a release of before there was one
-    then = (
+    dpo = params.get("dpo", {"enabled": False})  # older releases have no dpo block
+    preference = (
         f", then DPO ({dpo['loss']}, beta {dpo['beta']}, learning rate {dpo['learning_rate']})"
         if dpo["enabled"]
         else ""
     )
     say(
-        f"params: {sft['method']}, rank {sft['lora']['r']}, learning rate {sft['learning_rate']}{then}, "
+        f"params: {sft['method']}, rank {sft['lora']['r']}, learning rate {sft['learning_rate']}{preference}, "
         f"seed {params['seed']}"
     )
     for source in by_role["commit"]:
         changed = source["annotations"]["changed"]
-        some = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        examples = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         commit = source.get("digest", {}).get("gitCommit")
         state = (
-            f"commit {commit}, {'with changes in ' + some if changed else 'without changes'}" if commit else "no commit"
+            f"commit {commit}, {'with changes in ' + examples if changed else 'without changes'}"
+            if commit
+            else "no commit"
         )
         say(f"code: {state}; {len(by_role['code'])} files")
     libraries = {entry["name"]: entry["annotations"]["version"] for entry in by_role["installed library"]}
     known = [f"{name} {libraries[name]}" for name in ("torch", "transformers", "peft", "trl") if name in libraries]
     say(
-        f"libraries: {len(libraries)} installed, of them {', '.join(known) or 'none of torch, transformers, peft, trl'}"
+        f"libraries: {len(libraries)} installed, including {', '.join(known) or 'none of torch, transformers, peft, trl'}"
     )
     for entry in by_role["environment"]:
         facts = {key: value for key, value in entry["annotations"].items() if key != "role"}
@@ -159,13 +163,13 @@ def _check_signature(folder: Path, public_key: Path | None, finding: Finding) ->
             finding.wrong.append(f"a key was given, but there is no {prov.SIGNATURE}")
         return
     if public_key is None:
-        finding.made_of.append("signature: there is one, not checked (give the signer's public key with --key)")
+        finding.made_of.append("signature: present, not checked (give the signer's public key with --key)")
         return
     model_signing = import_signing()
     try:
         model_signing.verifying.Config().use_elliptic_key_verifier(public_key=public_key).verify(folder, signature)
-    except Exception as error:  # the library raises many kinds, and each means: not verified
-        finding.wrong.append(f"the signature does not hold for {public_key.name}: {error or type(error).__name__}")
+    except Exception as error:  # the library raises many types, and each means: not verified
+        finding.wrong.append(f"the signature is not valid for {public_key.name}: {error or type(error).__name__}")
         return
     finding.made_of.append(f"signature: valid for {public_key.name}")
 
@@ -185,7 +189,7 @@ def import_signing() -> Any:
 
 
 class _Clone:
-    """A clone's files: those that lie there (`commit` None), or those of one of its commits."""
+    """A clone's files: those in its working directory (`commit` None), or those of one of its commits."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -208,7 +212,7 @@ class _Clone:
             return False
 
     def find(self, release: str) -> bool:
-        """Turn to the files or the commit whose `dvc.lock` has the release with that hash."""
+        """Select the working directory or the commit whose `dvc.lock` has the release with that hash."""
         if self.has(release):
             return True
         log = prov.git("log", "--all", "--format=%H", f"-S{release}", "--", "dvc.lock", at=self.root) or b""
@@ -221,14 +225,14 @@ class _Clone:
 
 
 def _check_clone(folder: Path, root: Path, provenance: dict[str, Any], finding: Finding) -> None:
-    """The clone's `dvc.lock`, params and files are those that the provenance names."""
+    """The clone's `dvc.lock`, params and files match the provenance."""
     clone = _Clone(root)
     if clone.read("dvc.lock") is None:
         raise HallmarkError("no such file", file=root / "dvc.lock", remedy="give a clone of the adapter's repository")
     release = prov.dvc_md5(folder, release_files(folder))
     if not clone.find(release):
-        finding.wrong.append(f"no dvc.lock of the clone, now or ever, has this release ({RELEASE} with hash {release})")
-    at = f"commit {clone.commit}" if clone.commit else "the files that lie there"
+        finding.wrong.append(f"no dvc.lock in the clone's history has this release ({RELEASE} with hash {release})")
+    state = f"commit {clone.commit}" if clone.commit else "the working directory"
     build = provenance["predicate"]["buildDefinition"]
     recorded, now = build["internalParameters"]["stages"], clone.stages()
     for name in sorted(recorded):
@@ -246,8 +250,8 @@ def _check_clone(folder: Path, root: Path, provenance: dict[str, Any], finding: 
             compared += 1
         else:
             finding.wrong.append(f"{entry['name']} is not the same in the clone ({entry['annotations']['role']})")
-    note = f", {absent} are not there (data and weights come with `dvc pull` or `dvc repro`)" if absent else ""
-    finding.made_of.append(f"clone: compared with {at}; {compared} of its inputs are the same{note}")
+    note = f", {absent} are missing (get data and weights with `dvc pull` or `dvc repro`)" if absent else ""
+    finding.made_of.append(f"clone: compared with {state}; {compared} of its inputs are the same{note}")
 
 
 def _files(dependencies: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -8,36 +8,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from stages.core.machine import when_and_where
 from stages.models.params import HubBase
+from stages.release.results import Results
+from stages.release.verdict import PASS, Verdict
 
 if TYPE_CHECKING:
+    from stages.evaluation.stats import Interval
     from stages.params.loader import Params
 
-# (key in metrics.json, words, metric name on the Hugging Face hub)
-METRICS = (
-    ("schema_validity", "Valid under the schema", "schema_validity"),
-    ("exact_match", "Exact match", "exact_match"),
-    ("field_f1", "Field F1", "f1"),
-    ("label_accuracy", "Label accuracy", "accuracy"),
-    ("macro_f1", "Macro F1", "f1"),
-    ("tool_names", "Right tools", "accuracy"),
-    ("tool_calls", "Right tool calls", "accuracy"),
-    ("token_f1", "Token F1", "f1"),
-)
 
-
-def model_card(params: Params, reports: dict[str, Any], private_data: dict[str, int]) -> str:
+def model_card(params: Params, results: Results, reports: dict[str, Any], private_data: dict[str, int]) -> str:
     """The card as Markdown with a YAML head.
 
-    `reports` has the JSON of base, sft, dpo, base_metrics, tuned_metrics, benchmark, gate, mask, dedupe, split (a missing
-    one is an empty dict); `private_data` counts what the private-data check found in the predictions, by kind.
+    `reports` has the JSON of base and dpo, and `rows`, the number of records of each part of the split; `private_data`
+    counts the private data that the check saw in the predictions, by kind.
     """
     from huggingface_hub import EvalResult, ModelCardData
 
-    name, base = params.certify.name, reports["base"]
-    tuned = reports["tuned_metrics"]
-    passed = reports["gate"].get("verdict") == "pass"
+    name = params.certify.name
     head = ModelCardData(
         model_name=name,
         base_model=params.base.name,
@@ -52,40 +40,38 @@ def model_card(params: Params, reports: dict[str, Any], private_data: dict[str, 
                 dataset_type="holdout",
                 dataset_name=f"{name} holdout",
                 dataset_split="holdout",
-                metric_type=hub_name,
-                metric_name=words,
-                metric_value=tuned[key]["value"],
+                metric_type=hub,
+                metric_name=measure.words,
+                metric_value=measure.tuned.value,
             )
-            for key, words, hub_name in METRICS
-            if _measured(tuned, key)
+            for measure, hub in results.hub_metrics
         ],
         base_model_relation="adapter",
     )
     sections = [
         f"---\n{head.to_yaml(line_break=chr(10))}\n---",
-        _first_line(reports["gate"], passed),
+        _first_line(results.verdict),
         f"# {name}",
         f"{params.certify.intended_use.strip()}\n\nA LoRA adapter for [{params.base.name}]"
         f"(https://huggingface.co/{params.base.name}), licence {params.base.licence}. "
         "`provenance.json` says what it was made of, file by file; `verdict.json` holds the gate's verdict; "
         "`sbom.cdx.json` is its bill of materials.",
         f"## Use\n\n{_use(params)}",
-        f"## Results\n\n{_results(params, reports)}",
-        f"## Failures\n\n{_failures(reports)}",
-        f"## Gate\n\n{_gate(reports['gate'])}",
-        f"## Data\n\n{_data(params, reports)}",
-        f"## Training\n\n{_training(params, reports)}",
-        f"## Limits\n\n{_limits(params, tuned, private_data)}",
-        f"## Rebuild and check\n\n{_rebuild(base)}",
+        f"## Results\n\n{_results(results)}",
+        f"## Failures\n\n{_failures(results)}",
+        f"## Gate\n\n{_gate(results.verdict)}",
+        f"## Data\n\n{_data(params, reports['rows'])}",
+        f"## Training\n\n{_training(params, reports['dpo'])}",
+        f"## Limits\n\n{_limits(params, results.comparison.records, private_data)}",
+        f"## Rebuild and check\n\n{_rebuild(reports['base'])}",
     ]
     return "\n\n".join(section.strip() for section in sections) + "\n"
 
 
-def _first_line(gate: dict[str, Any], passed: bool) -> str:
-    if passed:
+def _first_line(gate: Verdict) -> str:
+    if gate.verdict == PASS:
         return "**The gate passed this adapter.**"
-    why = f" {gate['words'].strip()}" if gate.get("words") else ""
-    return f"**The gate did not pass this adapter (verdict: {gate.get('verdict')}). Do not release it.**{why}"
+    return f"**The gate did not pass this adapter (verdict: {gate.verdict}). Do not release it.** {gate.words.strip()}"
 
 
 def _use(params: Params) -> str:
@@ -128,48 +114,34 @@ The system prompt it was trained with:
 {_fenced(params.task.system_prompt.strip())}"""
 
 
-def _results(params: Params, reports: dict[str, Any]) -> str:
-    base, tuned = reports["base_metrics"], reports["tuned_metrics"]
-    rows = [
-        (words, _interval(base.get(key)), _interval(tuned.get(key)))
-        for key, words, _ in METRICS
-        if _measured(base, key) or _measured(tuned, key)
-    ]
-    measured = reports["benchmark"].get("headline", {})
-    speed = ", ".join(
-        f"{words} {measured[key]:.4g}{unit}"
-        for key, words, unit in (
-            ("latency_p50_s", "latency p50", " s"),
-            ("latency_p95_s", "p95", " s"),
-            ("tokens_per_second", "output", " tokens/s"),
-        )
-        if isinstance(measured.get(key), int | float)
-    )
-    note = f"On {tuned.get('records', 0)} holdout records of {tuned.get('groups', 0)} groups that training never saw; "
-    note += f"{100 * params.eval.confidence:g} % intervals in brackets."
-    if speed:
-        note += f" Served: {speed} ({when_and_where(reports['benchmark'])})."
+def _results(results: Results) -> str:
+    comparison = results.comparison
+    rows = [(row.words, _interval(row.other), _interval(row.tuned)) for row in results.measures]
+    note = f"On {comparison.records} holdout records of {comparison.groups} groups that training never saw; "
+    note += f"{100 * comparison.confidence:g} % intervals in brackets."
+    tuned = next((row for row in results.served if row.model == "tuned"), None)
+    if tuned is not None and tuned.latency_p50 is not None and tuned.latency_p95 is not None:
+        speed = f"latency p50 {tuned.latency_p50:.4g} s, p95 {tuned.latency_p95:.4g} s, "
+        speed += f"output {tuned.tokens_per_second:.4g} tokens/s"
+        note += f" Served: {speed} ({results.served_measured})."
     return _table(("Metric", "Base", "Tuned"), rows) + "\n\n" + note
 
 
-def _failures(reports: dict[str, Any]) -> str:
-    base, tuned = (reports[key].get("failures", {}) for key in ("base_metrics", "tuned_metrics"))
-    classes = sorted({*base, *tuned}, key=lambda name: (-tuned.get(name, 0), name))
-    if not classes:
+def _failures(results: Results) -> str:
+    if not results.failures:
         return "None was counted."
-    return _table(
-        ("Class", "Base", "Tuned"), [(name, str(base.get(name, 0)), str(tuned.get(name, 0))) for name in classes]
-    )
+    rows = sorted(results.failures, key=lambda row: (-row.tuned, row.words))
+    return _table(("Class", "Base", "Tuned"), [(row.words, str(row.base), str(row.tuned)) for row in rows])
 
 
-def _gate(gate: dict[str, Any]) -> str:
-    rows = [(rule["words"], rule["reason"], rule["outcome"].replace("_", " ")) for rule in gate["rules"]]
-    return f"Verdict: **{gate['verdict'].replace('_', ' ')}**.\n\n" + _table(("Rule", "Found", "Outcome"), rows)
+def _gate(gate: Verdict) -> str:
+    rows = [(rule.words, rule.reason, rule.outcome.replace("_", " ")) for rule in gate.rules]
+    return f"Verdict: **{gate.verdict.replace('_', ' ')}**.\n\n" + _table(("Rule", "Measured", "Outcome"), rows)
 
 
-def _data(params: Params, reports: dict[str, Any]) -> str:
-    counts = [(name, reports["rows"][name]) for name in ("train", "validation", "holdout") if name in reports["rows"]]
-    lines = [_table(("Split", "Records"), [(name, str(rows)) for name, rows in counts])] if counts else []
+def _data(params: Params, records: dict[str, int]) -> str:
+    counts = [(name, str(records[name])) for name in ("train", "validation", "holdout") if name in records]
+    lines = [_table(("Split", "Records"), counts)] if counts else []
     lines.append(
         "Private data was masked before anything else read the records; near duplicates were "
         f"joined; the splits do not share a `{params.data.group}` or a near duplicate. The data is not part of this "
@@ -178,7 +150,7 @@ def _data(params: Params, reports: dict[str, Any]) -> str:
     return "\n\n".join(lines)
 
 
-def _training(params: Params, reports: dict[str, Any]) -> str:
+def _training(params: Params, dpo: dict[str, Any]) -> str:
     sft, lora = params.sft, params.sft.lora
     modules = lora.target_modules if isinstance(lora.target_modules, str) else ", ".join(lora.target_modules)
     rows = [
@@ -190,22 +162,22 @@ def _training(params: Params, reports: dict[str, Any]) -> str:
         ("Computed in", sft.dtype),
         ("Seed", str(params.seed)),
     ]
-    after = f"\n\n{reports['dpo']['words']}" if reports["dpo"].get("enabled") else ""
+    after = f"\n\n{dpo['words']}" if dpo.get("enabled") else ""
     return f"{_table(('Param', 'Value'), rows)}\n\nLoss on the completion only. All params are in `provenance.json`.{after}"
 
 
-def _limits(params: Params, tuned: dict[str, Any], private_data: dict[str, int]) -> str:
+def _limits(params: Params, records: int, private_data: dict[str, int]) -> str:
     lines = list(params.certify.limits)
     lines.append(
-        f"Measured on {tuned.get('records', 0)} records only; the intervals say how far the numbers can be off. "
-        "Texts unlike the training data can do worse."
+        f"Measured on {records} records only; the intervals say how far the numbers can be off. "
+        "Results on texts unlike the training data can be worse."
     )
     if params.task.schema_file:
         lines.append("An answer can be valid under the schema and still be wrong: see the failures above.")
-    found = ", ".join(f"{kind}: {count}" for kind, count in sorted(private_data.items()))
-    if found:
+    kinds = ", ".join(f"{kind}: {count}" for kind, count in sorted(private_data.items()))
+    if kinds:
         lines.append(
-            f"Some answers on the holdout look like private data ({found}); the prompts held none, so it was made up."
+            f"Some answers on the holdout look like private data ({kinds}); the prompts held none, so it was made up."
         )
     else:
         lines.append(
@@ -216,7 +188,7 @@ def _limits(params: Params, tuned: dict[str, Any], private_data: dict[str, int])
 
 def _rebuild(base: dict[str, Any]) -> str:
     return f"""With a clone of the repository, `--check` finds the commit whose `dvc.lock` has this release, and
-compares data, params and code; `verify` at that commit makes the same bytes again:
+compares data, params and code; `verify` at that commit builds the same bytes again:
 
 ```sh
 python -m pip install nox
@@ -227,16 +199,9 @@ python -m nox -s verify
 Base weights: `{base.get("name")}` at revision `{base.get("revision")}`, SHA-256 of each file in `provenance.json`."""
 
 
-def _measured(metrics: dict[str, Any], key: str) -> bool:
-    return isinstance(metrics.get(key), dict) and metrics[key].get("value") is not None
-
-
-def _interval(metric: dict[str, Any] | None) -> str:
+def _interval(rate: Interval) -> str:
     """`80.0 % (76.0 to 84.0)` of a measure between 0 and 1."""
-    if not metric or metric.get("value") is None:
-        return "not measured"
-    value, low, high = (100 * metric[key] for key in ("value", "low", "high"))
-    return f"{value:.1f} % ({low:.1f} to {high:.1f})"
+    return f"{100 * rate.value:.1f} % ({100 * rate.low:.1f} to {100 * rate.high:.1f})"
 
 
 def _number(value: Any) -> str:

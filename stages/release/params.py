@@ -6,8 +6,9 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from stages.core.outcomes import FailureClass, Measure
+from stages.core.outcomes import FailureClass
 from stages.core.params import Block, Limit, NotNegative, Positive, Text
+from stages.evaluation.measures import known_measures
 
 
 class GateServing(Block):
@@ -24,11 +25,18 @@ class Gate(Block):
     min_records: Positive
     min_groups: Positive
     superiority: dict[Literal["base", "classical"], Annotated[float, Field(gt=-1, lt=1)]]
-    floors: dict[Measure, Limit]
+    floors: dict[Text, Limit]
     ceilings: dict[FailureClass, Limit]
     margins: dict[FailureClass, Limit]
     serving: GateServing
     data: GateData
+
+    @model_validator(mode="after")
+    def _floors_are_of_measures(self) -> Gate:
+        usable = [measure.name for measure in known_measures().values() if measure.gate]
+        if unknown := [name for name in self.floors if name not in usable]:
+            raise ValueError(f"gate.floors: no measure '{unknown[0]}'; the gate can use {', '.join(usable)}")
+        return self
 
     @model_validator(mode="after")
     def _every_class_has_a_margin(self) -> Gate:

@@ -1,7 +1,7 @@
-"""What a release is made of: the lock file of DVC, the state of git, and the in-toto statements made from both.
+"""Provenance of a release: DVC's lock file, the state of git, and the in-toto statements made from both.
 
-A release holds two statements that name each other, so that neither can be changed alone. `provenance.json` (SLSA)
-has the digest of the gate's report; `verdict.json` (test result) carries that report and the digest of
+A release has two statements that refer to each other, so that neither can be changed alone. `provenance.json` (SLSA)
+has the digest of the gate's report; `verdict.json` (test result) contains that report and the digest of
 `provenance.json`.
 """
 
@@ -47,7 +47,7 @@ def parse_yaml(text: str, file: str | Path) -> dict[str, Any]:
         raise HallmarkError(
             "an unfinished merge",
             file=file,
-            remedy="take either side (`git checkout --ours` or `--theirs`), then run `dvc repro`",
+            remedy="choose either side (`git checkout --ours` or `--theirs`), then run `dvc repro`",
         )
     try:
         value = YAML(typ="safe", pure=True).load(text)
@@ -75,16 +75,16 @@ def read_lock(text: str, file: str | Path = "dvc.lock") -> Stages:
 
 
 def upstream(stages: Stages, paths: list[str]) -> Stages:
-    """The stages that made `paths`, and all that these depend on (a lock file may hold stages that are long gone)."""
+    """The stages that made `paths`, and all stages they depend on (a lock file may have stages that no longer exist)."""
     makers = {out: name for name, stage in stages.items() for out in stage["outs"]}
-    found: set[str] = set()
+    names: set[str] = set()
     todo = list(paths)
     while todo:
         path = todo.pop()
-        for name in {makers[out] for out in makers if overlap(out, path)} - found:
-            found.add(name)
+        for name in {makers[out] for out in makers if overlap(out, path)} - names:
+            names.add(name)
             todo += stages[name]["deps"]
-    return {name: stages[name] for name in sorted(found)}
+    return {name: stages[name] for name in sorted(names)}
 
 
 def sources(stages: Stages) -> list[str]:
@@ -95,9 +95,9 @@ def sources(stages: Stages) -> list[str]:
 
 
 def dvc_md5(path: Path, files: list[Path] | None = None) -> str:
-    """The hash `dvc.lock` has for a file or folder; `files` limits a folder to some of its files.
+    """The hash `dvc.lock` records for a file or folder; `files` limits a folder to some of its files.
 
-    A folder is hashed as DVC 3 does it: the MD5 of a JSON list of its files' MD5s, in order of their paths.
+    A folder is hashed as in DVC 3: the MD5 of a JSON list of its files' MD5s, sorted by path.
     """
     if path.is_file():
         with path.open("rb") as file:
@@ -109,28 +109,28 @@ def dvc_md5(path: Path, files: list[Path] | None = None) -> str:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """All files below a folder but Python's byte code, sorted."""
+    """All files below a folder except Python byte code, sorted."""
     return sorted(file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
 
 
 def stale(stages: Stages, params: dict[str, Any]) -> list[str]:
-    """In words, what on disk is not what `stages` says was read and made (empty when all is as recorded)."""
+    """In words, how the files on disk differ from what `stages` recorded as read and made (empty if nothing differs)."""
     hashes: dict[str, str] = {}
-    found: list[str] = []
+    problems: list[str] = []
     for name, stage in stages.items():
         for key, value in stage["params"].items():
             if _at(params, key) != value:
-                found.append(f"param {key} is not what {name} ran with")
+                problems.append(f"param {key} is not what {name} ran with")
         for path, md5 in {**stage["deps"], **stage["outs"]}.items():
             if path not in hashes:
                 hashes[path] = dvc_md5(Path(path)) if Path(path).exists() else "nothing"
             if hashes[path] != md5:
-                found.append(f"{path} is not what {name} {'made' if path in stage['outs'] else 'read'}")
-    return list(dict.fromkeys(found))
+                problems.append(f"{path} is not what {name} {'made' if path in stage['outs'] else 'read'}")
+    return list(dict.fromkeys(problems))
 
 
 def differences(old: Any, new: Any, at: str = "") -> list[str]:
-    """The dotted keys at which two plain values differ."""
+    """The dotted keys where two plain values differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = sorted({*old, *new}, key=str)
         missing = object()
@@ -142,9 +142,9 @@ def differences(old: Any, new: Any, at: str = "") -> list[str]:
     return [] if old == new and type(old) is type(new) else [at]
 
 
-def overlap(one: str, other: str) -> bool:
-    """Whether two paths are the same, or one lies in the other."""
-    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
+def overlap(left: str, right: str) -> bool:
+    """Whether two paths are the same, or one is inside the other."""
+    return left == right or left.startswith(f"{right}/") or right.startswith(f"{left}/")
 
 
 def _at(params: dict[str, Any], key: str) -> Any:
@@ -158,7 +158,7 @@ def _at(params: dict[str, Any], key: str) -> Any:
 
 
 def git(*arguments: str, at: Path = Path()) -> bytes | None:
-    """What git prints, or None where it fails (no repository, no commit yet, no git)."""
+    """The output of git, or None if it fails (no repository, no commit yet, no git)."""
     try:
         return subprocess.run(["git", "-C", str(at), *arguments], capture_output=True, check=True).stdout
     except (subprocess.CalledProcessError, FileNotFoundError):
@@ -166,7 +166,7 @@ def git(*arguments: str, at: Path = Path()) -> bytes | None:
 
 
 def git_state(paths: list[str]) -> dict[str, Any]:
-    """Commit and public address of the repository, and which of `paths` differ from that commit."""
+    """Commit and public address of the repository, and the `paths` that differ from that commit."""
     commit = git("rev-parse", "HEAD")
     status = git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *paths)
     prefix = (git("rev-parse", "--show-prefix") or b"").decode().strip()
@@ -181,7 +181,7 @@ def git_state(paths: list[str]) -> dict[str, Any]:
 
 
 def sha256(content: str | bytes) -> str:
-    """SHA-256 of a text in UTF-8, or of bytes, as lower-case hex."""
+    """SHA-256 of bytes or of a text in UTF-8, as lower-case hex."""
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
@@ -194,7 +194,7 @@ def descriptor(name: str, sha256: str, role: str, **annotations: Any) -> dict[st
 
 
 def role_of(path: str, data: str, schema: str | None) -> str:
-    """What a file of the pipeline is to the adapter, in words."""
+    """The role of a pipeline file for the adapter, in words."""
     if overlap(data, path):
         return "raw data"
     if path == schema:
@@ -221,7 +221,7 @@ def materials(
     state: dict[str, Any],
     environment: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    """The resolved dependencies: every file that went in, git, the installed libraries and the environment."""
+    """The resolved dependencies: every input file, git, the installed libraries and the environment."""
     from packageurl import PackageURL
 
     result = []
@@ -230,11 +230,11 @@ def materials(
         extra = {"rows": _rows(file)} if file.suffix == ".parquet" else {}
         result.append(descriptor(path, sha256_file(file), role_of(path, data, schema), **extra))
     facts = {key: base[key] for key in ("source", "revision", "licence")}
-    place = f"https://huggingface.co/{base['name']}/tree/{base['revision']}" if base["source"] == "hub" else None
+    uri = f"https://huggingface.co/{base['name']}/tree/{base['revision']}" if base["source"] == "hub" else None
     result.append(
         {
             "name": base["name"],
-            **({"uri": place} if place else {}),
+            **({"uri": uri} if uri else {}),
             "annotations": {"role": "base model", **facts},
         }
     )
@@ -276,7 +276,7 @@ def provenance(
 ) -> dict[str, Any]:
     """The in-toto Statement with SLSA provenance v1 whose subjects are the adapter's files {path: sha256}.
 
-    Without times and run ids: a rebuild differs only in measured reports, the commit, versions and the environment.
+    It has no times or run ids: a rebuild differs only in measured reports, the commit, versions and the environment.
     """
     return {
         "_type": STATEMENT,
@@ -300,10 +300,10 @@ def provenance(
 def verdict(
     subjects: dict[str, str], provenance_sha256: str, gate: dict[str, Any], *, older: bool = False
 ) -> dict[str, Any]:
-    """The in-toto test-result statement of the gate. Anything but a pass is FAILED; undecided rules are warnings.
+    """The in-toto test-result statement of the gate. Anything except a pass is FAILED; undecided rules are warnings.
 
-    A rule that does not apply was no test: it is in the gate's report alone. `older`: as it was written until November
-    2026, when such a rule was among the warnings.
+    A rule that does not apply is not a test, so it is only in the gate's report. `older`: the form used until November
+    2026, which listed such a rule as a warning.
     """
     outcomes: dict[str, list[str]] = {"pass": [], "fail": [], "undecided": []}
     for rule in gate.get("rules", []):

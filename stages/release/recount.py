@@ -1,8 +1,8 @@
-"""What the gate counts again in the split files on disk: leaks, and whether the frozen holdout is what was frozen.
+"""Recount for the gate, from the split files on disk: leaks, and changes in the frozen holdout.
 
-`split` stops on what it finds, so a rule that read its report could never fail. This reads the files that training and
-evaluation read, by code of its own: it shares nothing with `split`, so a mistake there (or a file changed since) shows
-here. Near duplicates are not counted again; the same words are.
+`split` stops if it finds a problem, so a rule that read its report could never fail. This reads the files that training
+and evaluation read, and shares no code with `split`, so a mistake there (or a file changed since) shows up here. Equal
+words are counted again; near duplicates are not.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any
 from stages.core.errors import HallmarkError
 from stages.core.files import HOLDOUT, HOLDOUT_LOCK, TRAIN, VALIDATION
 
-AGAIN = "run `dvc checkout`, which restores it, or else `dvc repro split`, which makes it"
+AGAIN = "restore it with `dvc checkout`, or make it again with `dvc repro split`"
 RESTORE = (
-    f"run `git checkout {HOLDOUT_LOCK}`, which restores it; or else `python -m stages.split --refreeze`, which draws a "
-    "new holdout (scores before and after it do not compare)"
+    f"restore it with `git checkout {HOLDOUT_LOCK}`, or draw a new holdout with `python -m stages.split --refreeze` "
+    "(scores before and after don't compare)"
 )
 SPACES = "\t\n\v\f\r\x85"  # control characters that act as spaces
 Message = dict[str, Any]
@@ -30,7 +30,7 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True)
 class Leaks:
-    """How many records are `held_out`, and how many of them share a group, the words, or either with training."""
+    """The number of `held_out` records, and how many of them share a group, the words, or either with training."""
 
     held_out: int
     group: int
@@ -40,7 +40,7 @@ class Leaks:
 
 @dataclass(frozen=True)
 class Frozen:
-    """How many records are frozen, and how many differ from the lock."""
+    """The number of frozen records, and how many differ from the lock."""
 
     records: int
     changed: int
@@ -49,13 +49,13 @@ class Frozen:
 
     @property
     def differ(self) -> int:
-        """Records that differ in any way."""
+        """The number of records that differ in any way."""
         return self.changed + self.gone + self.added
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is counted of a record: the `words` of its prompt, and the `digest` of its group and its texts."""
+    """The counted parts of a record: the `words` of its prompt, and the `digest` of its group and texts."""
 
     id: str
     group: str
@@ -64,36 +64,36 @@ class Record:
 
 
 def recount() -> tuple[Leaks, Frozen]:
-    """Read the three parts and the lock, and count."""
+    """Read the three parts and the lock, and count leaks and changes."""
     train, validation, holdout = map(read_part, (TRAIN, VALIDATION, HOLDOUT))
     return count_leaks(train, validation, holdout), count_changes(holdout, read_lock())
 
 
 def count_leaks(train: list[Record], validation: list[Record], holdout: list[Record]) -> Leaks:
-    """Training is, for the holdout, also the validation part: it chooses which weights are kept."""
-    found = [*_shared(validation, train), *_shared(holdout, [*train, *validation])]
+    """Count leaks. For the holdout, training includes the validation part, which guides the training."""
+    shared = [*_shared(validation, train), *_shared(holdout, [*train, *validation])]
     return Leaks(
-        held_out=len(found),
-        group=sum(group for group, _ in found),
-        words=sum(words for _, words in found),
-        either=sum(group or words for group, words in found),
+        held_out=len(shared),
+        group=sum(group for group, _ in shared),
+        words=sum(words for _, words in shared),
+        either=sum(group or words for group, words in shared),
     )
 
 
 def _shared(held: list[Record], known: list[Record]) -> list[tuple[bool, bool]]:
-    """For each held-out record: is its group known, are its words?"""
+    """For each held-out record, whether its group and its words occur in the known records."""
     groups, words = {record.group for record in known}, {record.words for record in known}
     return [(record.group in groups, record.words in words) for record in held]
 
 
 def count_changes(holdout: list[Record], lock: dict[str, str]) -> Frozen:
-    """Compare the records of the holdout, one by one, with the hashes they were frozen with."""
-    there = Counter(record.id for record in holdout)
+    """Compare each record of the holdout with the hash frozen in the lock."""
+    present = Counter(record.id for record in holdout)
     return Frozen(
         records=len(lock),
         changed=len({record.id for record in holdout if lock.get(record.id, record.digest) != record.digest}),
-        gone=sum(name not in there for name in lock),
-        added=sum(times - (name in lock) for name, times in there.items()),  # a second copy is one more, too
+        gone=sum(name not in present for name in lock),
+        added=sum(times - (name in lock) for name, times in present.items()),  # a second copy counts as added
     )
 
 
@@ -111,7 +111,7 @@ def read_part(path: Path) -> list[Record]:
         raise HallmarkError(f"not a file of records ({type(error).__name__})", file=path, remedy=AGAIN) from None
     for name, kind in wanted.items():
         if frame.schema[name] != kind or frame[name].null_count():
-            raise HallmarkError("not what a record has there", file=path, field=name, remedy=AGAIN)
+            raise HallmarkError("wrong type or null for this column of a record", file=path, field=name, remedy=AGAIN)
     plain = Plain()
     return [
         Record(name, group, plain.words("\n".join(spoken(prompt))), digest(group, [*prompt, *completion]))
@@ -120,7 +120,7 @@ def read_part(path: Path) -> list[Record]:
 
 
 def read_lock() -> dict[str, str]:
-    """The hash that each record of the holdout was frozen with, by id."""
+    """The frozen hash of each record of the holdout, by id."""
     try:
         lock = json.loads(HOLDOUT_LOCK.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -128,33 +128,35 @@ def read_lock() -> dict[str, str]:
     except ValueError:
         raise HallmarkError("not JSON", file=HOLDOUT_LOCK, remedy=RESTORE) from None
     records = lock.get("records") if isinstance(lock, dict) and lock.get("version") == 1 else None
-    if not isinstance(records, dict) or not records or not all(isinstance(one, str) for one in records.values()):
+    if not isinstance(records, dict) or not records or not all(isinstance(value, str) for value in records.values()):
         raise HallmarkError("not a holdout lock", file=HOLDOUT_LOCK, field="records", remedy=RESTORE)
     return records
 
 
 def spoken(messages: Iterable[Message]) -> list[str]:
-    """The texts of the messages, but not that of the system prompt, which may change while a record stays the same."""
-    return [one["content"] for one in messages if one["role"] != "system" and one["content"] is not None]
+    """The texts of the messages except the system prompt, which may change while a record stays the same."""
+    return [
+        message["content"] for message in messages if message["role"] != "system" and message["content"] is not None
+    ]
 
 
 def digest(group: str, messages: Iterable[Message]) -> str:
-    """What the lock has of a record: 32 hex digits of SHA-256, of the JSON list of its group and its texts by line."""
+    """A record's hash in the lock: 32 hex digits of SHA-256 over the JSON list of its group and its joined texts."""
     pair = json.dumps([group, "\n".join(spoken(messages))], ensure_ascii=True)
     return hashlib.sha256(pair.encode("ascii")).hexdigest()[:32]
 
 
 class Plain(dict[int, str]):
-    """What is left of a character (by its number) where punctuation, spaces and what can't be seen don't count."""
+    """A `str.translate` table that turns punctuation and spaces into spaces and removes invisible characters."""
 
     def __missing__(self, number: int) -> str:
         character = chr(number)
         category = unicodedata.category(character)
-        left = " " if category[0] in "PZ" or character in SPACES else character
-        self[number] = "" if left == character and category[0] == "C" else left
+        replacement = " " if category[0] in "PZ" or character in SPACES else character
+        self[number] = "" if replacement == character and category[0] == "C" else replacement
         return self[number]
 
     def words(self, text: str) -> str:
-        """The words of a text in one case; a text of punctuation alone is taken as it is."""
+        """The words of a text in lower case; a text of punctuation alone is left unchanged."""
         text = unicodedata.normalize("NFKC", text).lower()
         return " ".join(text.translate(self).split()) or " ".join(text.split())

@@ -7,21 +7,22 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from stages.core.files import canonical_json
-from stages.release.model_card import METRICS
+from stages.tasks.kinds import KINDS
 
 if TYPE_CHECKING:
+    from stages.evaluation.comparison import MeasureResult
     from stages.params.loader import Params
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:hallmark:sbom")
 
 
 def sbom(
-    params: Params, subjects: dict[str, str], dependencies: list[dict[str, Any]], metrics: dict[str, Any]
+    params: Params, subjects: dict[str, str], dependencies: list[dict[str, Any]], measures: list[MeasureResult]
 ) -> dict[str, Any]:
     """The ML-BOM of the adapter files `subjects` {path: sha256}: base model, data, libraries, and a model card.
 
-    `dependencies` are those of the provenance, so the two can't disagree. The serial number is derived from the
-    content and there is no timestamp: the same release has the same bill.
+    `dependencies` come from the provenance, so the two can't disagree. The serial number is derived from the content and
+    there is no timestamp: the same release has the same bill.
     """
     from cyclonedx.model import HashAlgorithm, HashType, Property
     from cyclonedx.model.bom import Bom, BomMetaData
@@ -83,20 +84,20 @@ def sbom(
         pedigree=Pedigree(ancestors=[Component(type=ComponentType.MACHINE_LEARNING_MODEL, name=params.base.name)]),
     )
     metadata = BomMetaData(component=adapter)
-    metadata.timestamp = None  # type: ignore[assignment]  # optional in CycloneDX; the library would set the clock's
+    metadata.timestamp = None  # type: ignore[assignment]  # optional in CycloneDX; the library would set the current time
     bom = Bom(components=[base, *data, *libraries], metadata=metadata)
     bom.register_dependency(adapter, [base, *data, *libraries])
     result: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
-    # The library has no model card yet (11.12), so this part is written here; the tests hold it to the schema.
+    # The library (11.12) doesn't support model cards yet, so this part is written here; tests check it against the schema.
     result["metadata"]["component"]["modelCard"] = _model_card(
-        params, metrics, [entry["name"] for entry in of("split")]
+        params, measures, [entry["name"] for entry in of("split")]
     )
     del result["serialNumber"]
     result["serialNumber"] = uuid.uuid5(NAMESPACE, canonical_json(result)).urn
     return result
 
 
-def _model_card(params: Params, metrics: dict[str, Any], splits: list[str]) -> dict[str, Any]:
+def _model_card(params: Params, measures: list[MeasureResult], splits: list[str]) -> dict[str, Any]:
     return {
         "modelParameters": {
             "approach": {"type": "supervised"},
@@ -104,21 +105,20 @@ def _model_card(params: Params, metrics: dict[str, Any], splits: list[str]) -> d
             "architectureFamily": "transformer",
             "datasets": [{"ref": f"data:{name}"} for name in splits],
             "inputs": [{"format": "text"}],
-            "outputs": [{"format": "JSON" if params.task.kind in ("extraction", "tool_call") else "text"}],
+            "outputs": [{"format": "JSON" if KINDS[params.task.kind].is_json else "text"}],
         },
         "quantitativeAnalysis": {
             "performanceMetrics": [
                 {
-                    "type": key,
-                    "value": str(metrics[key]["value"]),
+                    "type": measure.name,
+                    "value": str(measure.tuned.value),
                     "slice": "holdout",
                     "confidenceInterval": {
-                        "lowerBound": str(metrics[key]["low"]),
-                        "upperBound": str(metrics[key]["high"]),
+                        "lowerBound": str(measure.tuned.low),
+                        "upperBound": str(measure.tuned.high),
                     },
                 }
-                for key, _, _ in METRICS
-                if isinstance(metrics.get(key), dict) and metrics[key].get("value") is not None
+                for measure in measures
             ]
         },
         "considerations": {
@@ -129,7 +129,7 @@ def _model_card(params: Params, metrics: dict[str, Any], splits: list[str]) -> d
 
 
 def _licence(text: str) -> str | None:
-    """The SPDX expression in its own spelling, or None where it is no SPDX licence."""
+    """The SPDX expression in canonical spelling, or None if it is not an SPDX licence."""
     from license_expression import ExpressionError, get_spdx_licensing
 
     licensing = get_spdx_licensing()

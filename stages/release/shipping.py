@@ -1,4 +1,4 @@
-"""What is done with a finished release: copy it out and sign it, or fold the adapter into its base weights."""
+"""Ship a finished release: copy and sign it, or merge the adapter into its base weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PASSWORD_VARIABLE = "HALLMARK_KEY_PASSWORD"  # noqa: S105 (a name, not a passwor
 
 
 def release(source: Path, target: Path, private_key: Path | None) -> None:
-    """Copy a release that fits and that the gate passed to `target`, a new folder; sign it where a key is given."""
+    """Copy a valid release that passed the gate to `target`, a new folder; sign it if a key is given."""
     finding = check(source)
     if finding.wrong:
         raise HallmarkError("; ".join(finding.wrong), file=source, remedy="run `dvc repro certify`")
@@ -27,10 +27,10 @@ def release(source: Path, target: Path, private_key: Path | None) -> None:
         raise HallmarkError(
             "the gate did not pass this adapter, so it is not released",
             file=source / prov.VERDICT,
-            remedy="see reports/comparison.html and reports/gate.json for what is not met",
+            remedy="see reports/comparison.html and reports/gate.json for the rules that are not met",
         )
     if target.exists():
-        raise HallmarkError("is there already", file=target, remedy="give the name of a new folder")
+        raise HallmarkError("already exists", file=target, remedy="give the name of a new folder")
     with atomic_folder(target) as folder:
         copy(source, folder)
         if private_key is not None:
@@ -39,18 +39,18 @@ def release(source: Path, target: Path, private_key: Path | None) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy the files of a release to `target`, but for a signature."""
+    """Copy the files of a release to `target`, except a signature."""
     for file in release_files(source):
-        place = target / file.relative_to(source)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, place)
+        copied = target / file.relative_to(source)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copied)
 
 
 def sign(folder: Path, private_key: Path) -> None:
     """Write `model.sig` (OpenSSF model signing, a Sigstore bundle) over all files of a release folder.
 
-    The key is a PEM file of an elliptic curve (P-256, P-384 or P-521); the password of an encrypted one is read from
-    the environment variable HALLMARK_KEY_PASSWORD.
+    The key is an elliptic-curve PEM file (P-256, P-384 or P-521); if it is encrypted, the password is read from the
+    environment variable HALLMARK_KEY_PASSWORD.
     """
     model_signing = import_signing()
     password = os.environ.get(PASSWORD_VARIABLE)
@@ -63,16 +63,16 @@ def sign(folder: Path, private_key: Path) -> None:
         raise HallmarkError(
             f"can't be used to sign ({error})",
             file=private_key,
-            remedy="make one: `openssl ecparam -name prime256v1 -genkey -noout -out key.pem`; "
-            f"its password goes in {PASSWORD_VARIABLE}",
+            remedy="make a key with `openssl ecparam -name prime256v1 -genkey -noout -out key.pem`; "
+            f"put its password, if any, in {PASSWORD_VARIABLE}",
         ) from None
     signing.set_hashing_config(hashing).sign(folder, folder / prov.SIGNATURE)
 
 
 def merge(source: Path, base: Path, target: Path) -> None:
-    """Fold the adapter into the base weights and write the whole model to `target`, a new folder of safetensors.
+    """Merge the adapter into the base weights and write the whole model to `target`, a new folder of safetensors.
 
-    A `target` that ends in `.gguf` is made from that folder with llama.cpp's own converter, where it is installed.
+    A `target` that ends in `.gguf` is converted from such a folder with llama.cpp's converter, which must be installed.
     """
     to_gguf = target.suffix == ".gguf"
     converter = shutil.which("convert_hf_to_gguf.py") or shutil.which("convert-hf-to-gguf")
@@ -83,11 +83,11 @@ def merge(source: Path, base: Path, target: Path) -> None:
             remedy="install llama.cpp and its Python requirements, or merge to a folder",
         )
     if target.exists():
-        raise HallmarkError("is there already", file=target, remedy="give a new name")
+        raise HallmarkError("already exists", file=target, remedy="give a new name")
     wrong = check(source).wrong
     if wrong:
         raise HallmarkError(
-            "; ".join(wrong), file=source, remedy="take an unchanged release, or run `dvc repro certify`"
+            "; ".join(wrong), file=source, remedy="use an unchanged release, or run `dvc repro certify`"
         )
     build = read_json(source / prov.PROVENANCE)["predicate"]["buildDefinition"]
     check_base(source, base, remedy="run `dvc repro base` at the adapter's commit, or name that base with --base")
@@ -100,7 +100,7 @@ def merge(source: Path, base: Path, target: Path) -> None:
 
 
 def base_files(source: Path) -> dict[str, str]:
-    """The files of the base that a release was made on, weights, tokenizer and all, with their SHA-256."""
+    """The files of the base that a release was trained on (weights, tokenizer and all), with their SHA-256."""
     build = read_json(source / prov.PROVENANCE)["predicate"]["buildDefinition"]
     return {
         entry["name"].removeprefix("models/base/"): entry["digest"]["sha256"]
@@ -110,16 +110,16 @@ def base_files(source: Path) -> dict[str, str]:
 
 
 def check_base(source: Path, base: Path, remedy: str) -> None:
-    """Raise a HallmarkError unless `base` is, file by file, what the release was made on."""
+    """Raise a HallmarkError unless `base` is, file by file, the base the release was trained on."""
     differing = prov.differences(base_files(source), sha256_folder(base))
     if differing:
         raise HallmarkError(
-            f"not the base that the adapter was made on ({', '.join(differing)})", file=base, remedy=remedy
+            f"not the base that the adapter was trained on ({', '.join(differing)})", file=base, remedy=remedy
         )
 
 
 def write_merged(adapter: Path, base: Path, dtype: str, folder: Path) -> None:
-    """Write the whole model, weights and tokenizer, with the adapter folded in, to `folder`."""
+    """Write the whole model, weights and tokenizer, with the adapter merged in, to `folder`."""
     from stages.models.loading import load_tokenizer, load_tuned
 
     model = load_tuned(base, adapter, dtype=dtype, attention="eager", device="cpu", merge=True)
@@ -130,10 +130,10 @@ def write_merged(adapter: Path, base: Path, dtype: str, folder: Path) -> None:
 def _convert(converter: str, folder: Path, target: Path) -> None:
     with atomic(target) as temporary:
         command = [converter, str(folder), "--outfile", str(temporary)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode:
             raise HallmarkError(
-                f"llama.cpp's converter failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}",
+                f"llama.cpp's converter failed: {(result.stderr.strip() or 'no message').splitlines()[-1]}",
                 file=converter,
-                remedy="merge to a folder, and convert it by hand to see more",
+                remedy="merge to a folder, and convert it by hand to see the whole output",
             )

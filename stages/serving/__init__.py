@@ -1,4 +1,4 @@
-"""Servers of models, their settings, and sending them load.
+"""Model servers, their settings, and load tests.
 
 It may import core and models.
 """

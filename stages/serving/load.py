@@ -53,8 +53,8 @@ async def send_all(
 ) -> list[Outcome]:
     """Send every body (of a chat completion, less its streaming options) once, in order; give the outcomes in order.
 
-    `concurrency` is a closed loop: so many callers, each of which sends its next request when it has its answer.
-    `rate` is an open loop: so many requests a second come whatever the server does, at Poisson intervals drawn from
+    `concurrency` is a closed loop: the number of callers, each of which sends its next request when it has its answer.
+    `rate` is an open loop: the number of requests per second, whatever the server does, at Poisson intervals drawn from
     `seed`. Times count from the scheduled start, so a server that falls behind can't hide it (coordinated omission).
     """
     if rate is None:

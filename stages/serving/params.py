@@ -1,41 +1,56 @@
-"""The `benchmark` block of `params.yaml`, with a block for each kind of server."""
+"""The `benchmark` block of `params.yaml`, and the check of a block whose `kind` names a serving engine."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, create_model, model_validator
 
-from stages.core.params import Block, Positive, Text
-
-
-class TransformersServer(Block):
-    kind: Literal["transformers"]
-    port: Annotated[int, Field(ge=0, le=65535)]
-    dtype: Literal["bfloat16", "float16", "float32"]
-    attention: Literal["eager", "sdpa", "flash_attention_2"]
-    cache_blocks: Positive | None
-    batch_tokens: Positive
-    startup_timeout: Positive
+from stages.core.params import Block, Positive
+from stages.serving.engine import Engine, Settings
+from stages.serving.engines import ENGINES
 
 
-class VllmServer(Block):
-    kind: Literal["vllm"]
-    python: Text
-    port: Annotated[int, Field(ge=0, le=65535)]
-    dtype: Literal["bfloat16", "float16", "float32"]
-    adapter: Literal["merged", "lora"]
-    max_length: Positive
-    max_num_seqs: Positive
-    cache_gib: Annotated[float, Field(gt=0)]
-    prefix_cache: bool
-    startup_timeout: Positive
+@dataclass(frozen=True)
+class ByKind:
+    """Checks a block as its `kind` says. The kinds are looked up at each check, so that an engine can be added."""
+
+    field: str
+    kinds: Callable[[], Mapping[str, type[Block]]]
+
+    def block(self, value: Any) -> type[Block] | None:
+        """The type of a block in params.yaml; None where its kind is unknown."""
+        kind = value.get("kind") if isinstance(value, dict) else None
+        return self.kinds().get(kind) if isinstance(kind, str) else None
+
+    def __call__(self, value: Any) -> Any:
+        """The block as its own type; one that is checked already stays as it is."""
+        if isinstance(value, Block):
+            return value
+        block = self.block(value)
+        if block is None:
+            kind = value.get("kind") if isinstance(value, dict) else None
+            raise ValueError(f"{self.field}.kind: must be one of {', '.join(sorted(self.kinds()))}; it is {kind!r}")
+        return block.model_validate(value)
 
 
-class EndpointServer(Block):
-    kind: Literal["endpoint"]
-    url: Annotated[str, StringConstraints(pattern=r"^https?://")]
-    names: dict[str, Text]
+def engine_settings() -> dict[str, type[Settings]]:
+    """The blocks of all engines, by kind."""
+    return {kind: engine.settings for kind, engine in ENGINES.items()}
+
+
+def asked_settings() -> dict[str, type[Settings]]:
+    """The same, each with the keys that say how `eval` asks its server."""
+    return {kind: _joined(engine) for kind, engine in ENGINES.items()}
+
+
+@cache
+def _joined(engine: Engine[Any]) -> type[Settings]:
+    name, bases = f"Asked{engine.settings.__name__}", (engine.settings, engine.asking)
+    return create_model(name, __base__=bases, __module__=engine.settings.__module__)
 
 
 class Objective(Block):
@@ -49,7 +64,7 @@ class Search(Block):
 
 
 class Benchmark(Block):
-    server: Annotated[TransformersServer | VllmServer | EndpointServer, Field(discriminator="kind")]
+    server: Annotated[SerializeAsAny[Settings], BeforeValidator(ByKind("benchmark.server", engine_settings))]
     models: Annotated[list[Literal["base", "tuned"]], Field(min_length=1)]
     requests: Positive
     warmup: Positive
@@ -65,8 +80,9 @@ class Benchmark(Block):
     def _complete(self) -> Benchmark:
         if not self.concurrency and not self.rates:
             raise ValueError("benchmark: give a level in concurrency or in rates")
-        if isinstance(self.server, EndpointServer) and (lost := set(self.models) - set(self.server.names)):
-            raise ValueError(f"benchmark.server.names: name the model to ask for as {', '.join(sorted(lost))}")
+        address = ENGINES[self.server.kind].address(self.server)
+        if address and (missing := set(self.models) - set(address.names)):
+            raise ValueError(f"benchmark.server.names: name the model to ask for as {', '.join(sorted(missing))}")
         if len(set(self.models)) < len(self.models):
             raise ValueError("benchmark.models: a model is named twice")
         return self

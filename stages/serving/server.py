@@ -1,8 +1,10 @@
-"""A real OpenAI-compatible server for a model, on the loopback interface, that never outlives the process using it."""
+"""The server that answers for each model: one of an engine's, started on the loopback interface, or one that runs.
+
+A server that is started here never outlives the process that uses it.
+"""
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import os
 import shutil
@@ -13,26 +15,26 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from stages.core.compute import environment, fingerprint
 from stages.core.errors import HallmarkError
 from stages.core.files import BASE
+from stages.core.machine import ENDPOINT
 from stages.core.params import Compute
-from stages.serving import vllm
-from stages.serving.params import EndpointServer, TransformersServer, VllmServer
+from stages.serving.engine import HOST, Address, Settings, StartedEngine, StartedSettings
+from stages.serving.engines import ENGINES
 
-HOST = "127.0.0.1"
 STOP_SECONDS = 10  # from SIGTERM to SIGKILL
 LOG = "server.log"
 TAIL_LINES = 15
 log = logging.getLogger(__name__)
 
 QUIET = {
-    "HF_HUB_DISABLE_UPDATE_CHECK": "1",  # the command line of transformers asks a registry for newer versions
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait starve each other on a busy machine
     "PYTHONSAFEPATH": "1",  # the folder of the models is no place to import from
 }
@@ -67,30 +69,56 @@ os.killpg(0, signal.SIGKILL)
 """
 
 
+@dataclass
 class Server:
     """A running server: where it answers, what it took to start and what memory it holds."""
 
-    def __init__(self, kind: str, url: str, process: subprocess.Popen[bytes] | None = None) -> None:
-        self.kind, self.url, self.process = kind, url, process
-        self.fields: dict[str, str] = {}  # what every request to it must say besides
-        self.startup_s: float | None = None  # seconds from the start of the process to its first answer
-        self.peak_memory_mib: int | None = None  # resident memory of the server and its children, the highest seen
+    kind: str  # the engine's name and version
+    url: str
+    names: Mapping[str, str] = field(default_factory=dict)  # what it calls models, if not as we do
+    fields: Mapping[str, Any] = field(default_factory=dict)  # what every request to it must have in addition
+    process: subprocess.Popen[bytes] | None = None  # None for a server that isn't ours
+    startup_s: float | None = None  # seconds from the start of the process to its first answer
+    peak_memory_mib: int | None = None  # resident memory of the server and its children, the highest seen
 
     @property
     def alive(self) -> bool:
         """Whether the process runs; True for a server that isn't ours to look into."""
         return self.process is None or self.process.poll() is None
 
+    def body(self, model: str, max_tokens: int) -> dict[str, Any]:
+        """What every request for a greedy answer has, in addition to the prompt."""
+        return {"model": self.names.get(model, model), "temperature": 0, "max_tokens": max_tokens, **self.fields}
 
-def machine(params: TransformersServer | VllmServer | EndpointServer, compute: Compute) -> dict[str, Any]:
+
+def address(settings: Settings) -> Address | None:
+    """Where the server of these settings runs already; None for one that is started."""
+    return ENGINES[settings.kind].address(settings)
+
+
+def started(settings: StartedSettings) -> StartedEngine[Any]:
+    """The engine that starts a server with these settings."""
+    engine = ENGINES[settings.kind]
+    assert isinstance(engine, StartedEngine)
+    return engine
+
+
+def machine(settings: Settings, compute: Compute) -> dict[str, Any]:
     """The fingerprint of the machine that a benchmark is of; of an endpoint, of the one that asks it."""
-    if isinstance(params, EndpointServer):  # to ask, no GPU is needed, and no code path is pinned
+    if address(settings):  # to ask, no GPU is needed, and no code path is pinned
         compute = compute.model_copy(update={"device": "cpu", "portable": False})
     return fingerprint(compute)
 
 
+def free_ports(models: Sequence[str], settings: Settings, field: str) -> dict[str, int]:
+    """A free port for each of the models' servers, one after another; none for a server that runs already."""
+    if not isinstance(settings, StartedSettings):
+        return {}
+    return {model: free_port(settings.port and settings.port + i, field) for i, model in enumerate(models)}
+
+
 def free_port(port: int, field: str = "benchmark.server.port") -> int:
-    """`port` if nothing listens there, else a HallmarkError; 0 asks for any free one."""
+    """`port` if nothing listens there, else a HallmarkError; 0 asks for any free one. `field`: a param, or an option."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: a port just left is free
         try:
@@ -98,7 +126,7 @@ def free_port(port: int, field: str = "benchmark.server.port") -> int:
         except OSError as error:
             raise HallmarkError(
                 f"port {port} can't be used ({os.strerror(error.errno or 0)})",
-                param=field,
+                param=None if field.startswith("--") else field,
                 remedy=f"stop what listens there, or set {field} to 0 for any free port",
             ) from None
         return int(probe.getsockname()[1])
@@ -106,36 +134,43 @@ def free_port(port: int, field: str = "benchmark.server.port") -> int:
 
 @contextmanager
 def served(
-    ports: dict[str, int], adapter: Path, params: TransformersServer | VllmServer, compute: Compute
+    models: Sequence[str], ports: Mapping[str, int], adapter: Path, settings: Settings, compute: Compute
 ) -> Iterator[dict[str, Server]]:
-    """A server for each of the models `base` and `tuned` (the base with `adapter`) at its port, while the block runs.
+    """What answers for each of the models `base` and `tuned` (the base with `adapter`), while the block runs.
 
-    With vLLM and `adapter: lora` it is one server, at the first port, that answers for both.
+    That is one server for each, at its port; one server for both, at the first port, where the engine shares the base;
+    or the one that the settings name.
     """
-    if isinstance(params, VllmServer):
-        vllm.version(params, compute)  # before any weights are written
-        if params.adapter == "lora" and "tuned" in ports:
-            with served_together({"tuned": adapter}, next(iter(ports.values())), params, compute) as server:
-                yield dict.fromkeys(ports, server)
-            return
+    if running := address(settings):
+        yield dict.fromkeys(models, Server(ENDPOINT, running.url, running.names, ENGINES[settings.kind].fields))
+        return
+    assert isinstance(settings, StartedSettings)
+    engine = started(settings)
+    engine.version(settings, compute)  # before any weights are written
+    if engine.shares_base(settings) and "tuned" in models:
+        with served_together({"tuned": adapter}, ports[models[0]], settings, compute) as server:
+            yield dict.fromkeys(models, server)
+        return
     with ExitStack() as stack:
         servers = {}
-        for model, port in ports.items():
+        for model in models:
             over = None if model == "base" else adapter
-            folder = stack.enter_context(model_folder(model, over, params.dtype))
-            servers[model] = stack.enter_context(serve([model], folder, port, params, compute))
+            folder = stack.enter_context(model_folder(model, over, settings.dtype))
+            servers[model] = stack.enter_context(serve([model], folder, ports[model], settings, compute))
         yield servers
 
 
 @contextmanager
-def served_together(adapters: dict[str, Path], port: int, params: VllmServer, compute: Compute) -> Iterator[Server]:
+def served_together(
+    adapters: dict[str, Path], port: int, settings: StartedSettings, compute: Compute
+) -> Iterator[Server]:
     """One server that answers for the base, as `base`, and for each of `adapters`, all trained over it, by its name."""
-    vllm.version(params, compute)
+    started(settings).version(settings, compute)
     with _temporary_folder() as folder:
-        write_trained_over(next(iter(adapters.values())), params.dtype, folder / "base")
+        write_trained_over(next(iter(adapters.values())), settings.dtype, folder / "base")
         for name, adapter in adapters.items():
             (folder / name).symlink_to(adapter.resolve())
-        with serve(["base", *adapters], folder, port, params, compute) as server:
+        with serve(["base", *adapters], folder, port, settings, compute) as server:
             yield server
 
 
@@ -182,26 +217,23 @@ def _temporary_folder() -> Iterator[Path]:
 
 @contextmanager
 def serve(
-    models: Sequence[str], folder: Path, port: int, params: TransformersServer | VllmServer, compute: Compute
+    models: Sequence[str], folder: Path, port: int, settings: StartedSettings, compute: Compute
 ) -> Iterator[Server]:
     """Serve what `folder` holds by these names, on the loopback interface, until the block ends; `folder` is then gone.
 
     Raises HallmarkError where the port is taken, or where the server dies or gives no answer in time.
     """
+    engine = started(settings)
     port = free_port(port)
-    variables = environment(compute) | QUIET
-    if isinstance(params, VllmServer):
-        kind, command = vllm.version(params, compute), vllm.command(models, folder, port, HOST, params)
-        variables |= vllm.VARIABLES
-    else:
-        kind = f"transformers {importlib.metadata.version('transformers')}"
-        command = transformers_command(models[0], port, params, compute)
+    kind = engine.version(settings, compute)
+    command = engine.command(models, folder, port, settings, compute)
+    variables = environment(compute) | QUIET | engine.variables(settings, compute)
     start = time.perf_counter()
     with guarded(command, folder, variables) as process:
-        server = Server(kind, f"http://{HOST}:{port}/v1", process)
-        server.fields = vllm.FIELDS if isinstance(params, VllmServer) else {}
+        server = Server(kind, f"http://{HOST}:{port}/v1", fields=engine.fields, process=process)
         threading.Thread(target=_watch_memory, args=[server, process], daemon=True).start()
-        _wait_for_an_answer(server, models[-1], folder / LOG, start + params.startup_timeout)
+        ready = f"http://{HOST}:{port}{engine.ready}"
+        _wait_for_an_answer(server, ready, models[-1], folder / LOG, start + settings.startup_timeout)
         server.startup_s = round(time.perf_counter() - start, 2)
         log.info("%s answers after %.1f s", " and ".join(models), server.startup_s)
         yield server
@@ -213,17 +245,6 @@ def until_stopped(server: Server, words: str) -> None:
     while server.alive:
         time.sleep(0.5)
     raise HallmarkError("the server died", remedy="start it again; give it more memory if it was that")
-
-
-def transformers_command(model: str, port: int, params: TransformersServer, compute: Compute) -> list[str]:
-    """`transformers serve`, which has no way to serve an adapter beside its base."""
-    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", model]
-    command += ["--host", HOST, "--port", str(port), "--device", compute.device, "--dtype", params.dtype]
-    command += ["--continuous-batching", "--attn-implementation", params.attention]
-    command += ["--cb-max-batch-tokens", str(params.batch_tokens)]
-    if params.cache_blocks is not None:
-        command += ["--cb-num-blocks", str(params.cache_blocks)]
-    return command
 
 
 @contextmanager
@@ -269,15 +290,14 @@ def _watch_memory(server: Server, guard: subprocess.Popen[bytes]) -> None:
             time.sleep(0.1)
 
 
-def _wait_for_an_answer(server: Server, model: str, log: Path, deadline: float) -> None:
-    """Wait until the server is healthy and has answered one short request (some set themselves up only then).
+def _wait_for_an_answer(server: Server, ready: str, model: str, log: Path, deadline: float) -> None:
+    """Wait until the address `ready` answers and the server has answered one short request (some set themselves up only then).
 
     The request holds no text of a record, so neither does the log that an error quotes.
     """
     import httpx
 
-    body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "temperature": 0, "max_tokens": 1}
-    body |= server.fields
+    body = {"messages": [{"role": "user", "content": "Hello"}], **server.body(model, 1)}
     problem = "was not ready in time"
     with httpx.Client(trust_env=False) as client:
         while (left := deadline - time.perf_counter()) > 0:
@@ -285,7 +305,7 @@ def _wait_for_an_answer(server: Server, model: str, log: Path, deadline: float) 
                 problem = "died while starting"
                 break
             try:
-                if client.get(server.url.removesuffix("/v1") + "/health", timeout=left).is_success:
+                if client.get(ready, timeout=left).is_success:
                     answer = client.post(server.url + "/chat/completions", json=body, timeout=left)
                     if answer.is_success and server.alive:
                         return
@@ -298,5 +318,5 @@ def _wait_for_an_answer(server: Server, model: str, log: Path, deadline: float) 
     words = "\n".join("  | " + line for line in lines[-TAIL_LINES:])
     raise HallmarkError(
         f"the server {problem}; its last words:\n{words}",
-        remedy="mend what it says; if it was only slow, raise its startup_timeout",
+        remedy="fix what it says; if it was only slow, raise its startup_timeout",
     )

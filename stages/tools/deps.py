@@ -2,7 +2,8 @@
 
 A stage depends on the files of `stages/` that it imports, directly or through others, on the data files that these
 name (a string that is the path of a file, seen from the folder of the module), and on `requirements.lock` where one of
-them imports a library. All other dependencies in dvc.yaml are written by hand and left as they are.
+them imports a library. A package that reads its own `__path__` loads whatever is in its folder, and so depends on every
+module there. All other dependencies in dvc.yaml are written by hand and left as they are.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ def _used(name: str) -> tuple[frozenset[str], bool]:
             package = ".".join(module.parts[: len(module.parts) - node.level]) if node.level else ""
             source = ".".join(filter(None, (package, node.module)))
             names = [source, *(f"{source}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Name) and node.id == "__path__":  # the modules of its folder are loaded by a loop
+            files |= {file.as_posix() for file in sorted(module.parent.glob("*.py")) if file != module}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             names = [node.value] if node.value.startswith("stages.") else []  # run by its name, in a process of its own
             files |= _data_file(module.parent, node.value)

@@ -1,61 +1,60 @@
-"""Not a stage: say whether the benchmark's report was measured on another machine than this: `python -m stages.tools.elsewhere`.
+"""Not a stage: tell whether the benchmark was measured on a different machine: `python -m stages.tools.elsewhere`.
 
-The report is kept in git and depends on no machine, so after a clone DVC takes its latencies for what they would be
-here. `nox -s repro` asks this, and where a line is printed, runs the benchmark again.
+The report is kept in git and DVC doesn't track the machine, so after a clone DVC treats the old latencies as current.
+`nox -s repro` runs this and, if it prints a line, runs the benchmark again.
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import REPORTS, read_json
 from stages.core.machine import IDENTITY, UNKNOWN, Fingerprint, describe, same_machine, when_and_where
 from stages.params.loader import Params, load_params
-from stages.serving.params import EndpointServer, VllmServer
-from stages.serving.server import machine
+from stages.serving.engine import StartedSettings
+from stages.serving.server import machine, started
 
 REPORT = REPORTS / "benchmark.json"
 
 
 def fingerprint_here(params: Params) -> Fingerprint:
-    """The fingerprint of this machine for the params' benchmark; empty if the params ask for a device it does not have."""
+    """This machine's fingerprint for the benchmark in params; empty if the params name a device it does not have."""
     try:
         return machine(params.benchmark.server, params.compute)
-    except (HallmarkError, RuntimeError, AssertionError):  # torch says in either way that there is no CUDA device
+    except (HallmarkError, RuntimeError, AssertionError):  # torch raises either of the last two without a CUDA device
         return {}
 
 
-def why_again(params: Params) -> str | None:
-    """Why the benchmark should run again on this machine; None where it should not.
+def reason_to_rerun(params: Params) -> str | None:
+    """Why the benchmark should run again on this machine; None if it should not.
 
-    It should not if this machine can't, or if an endpoint is measured: that is the same one from everywhere, and may
+    It should not if this machine can't run it, or if it measures an endpoint: that is the same from everywhere and may
     cost money.
     """
     here, server = fingerprint_here(params), params.benchmark.server
-    if not here or not REPORT.exists() or isinstance(server, EndpointServer):
+    if not here or not REPORT.exists() or not isinstance(server, StartedSettings):
         return None
-    if isinstance(server, VllmServer) and not Path(server.python).exists():
+    if not started(server).installed(server):
         return None
     report = read_json(REPORT)
-    taken = when_and_where(report)
-    if taken == UNKNOWN:
-        return f"{REPORT}: {taken}"
+    measured = when_and_where(report)
+    if measured == UNKNOWN:
+        return f"{REPORT}: {measured}"
     there = report["measured"]["machine"]
     if same_machine(there, here):
         return None
     name = describe(here)
-    if name == describe(there):  # two processors can have one name
+    if name == describe(there):  # different processors can have the same name
         name = ", ".join(f"{key} {here.get(key)}" for key in IDENTITY if here.get(key) != there.get(key))
-    return f"{REPORT} was {taken}; here is {name}"
+    return f"{REPORT} was {measured}; this machine is {name}"
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: prints one line, or nothing."""
-    why = why_again(load_params(arguments.params))
-    if why:
-        print(f"the benchmark runs again: {why}")
+    """Command line: print one line, or nothing."""
+    reason = reason_to_rerun(load_params(arguments.params))
+    if reason:
+        print(f"the benchmark runs again: {reason}")
 
 
 if __name__ == "__main__":

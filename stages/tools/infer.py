@@ -1,4 +1,4 @@
-"""The task and the JSON Schema that a file's targets seem to keep to: guesses for `python -m stages.tools.propose`."""
+"""Guess the task and the JSON Schema from a file's targets, for `python -m stages.tools.propose`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from stages.privacy import patterns
 from stages.tools.profile import Column, canonical_or_text, is_label, parsed_target
 
-MOST_IN_ENUM = 20  # different values of a text field; more are free text
+MOST_IN_ENUM = 20  # most different values of an enum; a text field with more is free text
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 @dataclass
 class Inferred:
-    """What the task is: its kind, the schema, the refusal, and why."""
+    """The inferred task: its kind, schema and refusal, and the reason."""
 
     kind: str
     schema: dict[str, Any]
@@ -75,12 +75,16 @@ def _extraction(values: list[Any], objects: list[dict[str, Any]]) -> Inferred:
         if refusal is None
         or canonical_or_text(value) != canonical_or_text(json.loads(refusal) if refusal[:1] == "{" else refusal)
     ]
-    why = f"objects of {len(shapes)} shapes" if len(shapes) > 1 else "every target is an object of the same keys"
+    why = (
+        f"objects with {len(shapes)} sets of keys"
+        if len(shapes) > 1
+        else "every target is an object with the same keys"
+    )
     return Inferred("extraction", schema_of(answers), refusal, why)
 
 
 def _constant(values: list[Any]) -> str | None:
-    """The one value there is, as the exact text of a refusal; None where there is none, or several."""
+    """The only value, as the exact text of a refusal; None if there is none, or several different ones."""
     texts = {
         value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         for value in values
@@ -89,7 +93,7 @@ def _constant(values: list[Any]) -> str | None:
 
 
 def schema_of(values: list[Any]) -> dict[str, Any]:
-    """A JSON Schema that all the values keep to."""
+    """A JSON Schema that all the values satisfy."""
     types: list[str] = []
     schema: dict[str, Any] = {}
     kinds: list[tuple[str, type | tuple[type, ...]]] = [

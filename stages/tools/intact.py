@@ -1,7 +1,7 @@
-"""Not a stage: find outputs whose bytes are not what dvc.lock says, so that DVC makes them again: `python -m stages.tools.intact`.
+"""Not a stage: find outputs that differ from dvc.lock, so that DVC makes them again: `python -m stages.tools.intact`.
 
-DVC 3.67 reads a file's bytes once. A file in its cache that is damaged afterwards is checked out and pulled without a
-word, and `dvc status` takes it for right. `nox -s repro` runs this first.
+DVC 3.67 hashes a file only once. If a file in its cache is damaged later, DVC silently checks it out and pulls it, and
+`dvc status` reports it as unchanged. `nox -s repro` runs this first.
 """
 
 from __future__ import annotations
@@ -21,64 +21,62 @@ LOCK = Path("dvc.lock")
 
 
 def run() -> list[str]:
-    """Remove damaged files from the cache and have DVC look anew at outputs that are not as recorded; returns what it found.
+    """Remove damaged files from the cache, and make DVC rehash outputs that differ from dvc.lock; returns its findings.
 
-    What was changed by hand is among them: DVC sees that by itself, and runs the stage as well.
+    Outputs changed by hand are included: DVC notices those by itself, and also reruns the stage.
     """
     if not LOCK.exists():
         return []
     outs: dict[str, str] = {}
     for stage in prov.read_lock(LOCK.read_text(encoding="utf-8"), LOCK).values():
         outs |= stage["outs"]
-    found = _clear(_cache(), outs)
+    findings = _clear(_cache(), outs)
     for path, md5 in sorted(outs.items()):
-        place = Path(path)
-        if place.exists() and prov.dvc_md5(place) != md5:
-            for file in [place] if place.is_file() else prov.files_in(place):
-                file.touch()  # of a file with another time DVC reads the bytes
-            found.append(f"{path} is not what dvc.lock says")
-    return found
+        output = Path(path)
+        if output.exists() and prov.dvc_md5(output) != md5:
+            for file in [output] if output.is_file() else prov.files_in(output):
+                file.touch()  # DVC rehashes a file whose time has changed
+            findings.append(f"{path} differs from dvc.lock")
+    return findings
 
 
 def _cache() -> Path:
-    """Where DVC keeps files by their hash."""
+    """The folder where DVC stores files by hash."""
     command = [sys.executable, "-m", "dvc", "cache", "dir"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise HallmarkError(
-            f"DVC does not say where its cache is: {done.stderr.strip()}", file=LOCK, remedy="mend .dvc/config"
-        )
-    return Path(done.stdout.strip()) / "files" / "md5"
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise HallmarkError(f"DVC can't find its cache: {result.stderr.strip()}", file=LOCK, remedy="fix .dvc/config")
+    return Path(result.stdout.strip()) / "files" / "md5"
 
 
 def _clear(cache: Path, outs: dict[str, str]) -> list[str]:
-    """Remove the files of outputs that are damaged in the cache, which DVC would trust."""
-    found = []
+    """Remove damaged files of outputs from the cache, since DVC would trust them."""
+    findings = []
     for path, md5 in sorted(outs.items()):
         files = [(path, cache / md5[:2] / md5[2:], md5.removesuffix(".dir"))]
-        if md5.endswith(".dir") and _whole(*files[0][1:]):
+        if md5.endswith(".dir") and _is_undamaged(*files[0][1:]):
             for entry in json.loads(files[0][1].read_text(encoding="utf-8")):
                 files.append((f"{path}/{entry['relpath']}", cache / entry["md5"][:2] / entry["md5"][2:], entry["md5"]))
         for name, file, digest in files:
-            if file.is_file() and not _whole(file, digest):
+            if file.is_file() and not _is_undamaged(file, digest):
                 file.unlink()
-                if Path(name).is_symlink():  # a link into the cache, at which DVC would stumble
+                if Path(name).is_symlink():  # a link into the cache that now dangles, which would break DVC
                     Path(name).unlink()
-                found.append(f"{name} is damaged in DVC's cache, and was removed there")
-    return found
+                findings.append(f"{name} was damaged in DVC's cache, and was removed from it")
+    return findings
 
 
-def _whole(file: Path, md5: str) -> bool:
+def _is_undamaged(file: Path, md5: str) -> bool:
     return file.is_file() and prov.dvc_md5(file) == md5
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: no options of its own."""
-    found = run()
-    for words in found:
-        log.warning("%s", words)
-    if found:
-        log.warning("`dvc repro` makes it again, from what the commit says")
+    """Command line without options of its own."""
+    findings = run()
+    for finding in findings:
+        log.warning("%s", finding)
+    if findings:
+        log.warning("`dvc repro` makes them again")
 
 
 if __name__ == "__main__":

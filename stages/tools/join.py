@@ -1,7 +1,7 @@
 """Serve several releases over one base from one server, each by its name: `python -m stages.tools.join DIR DIR ...`.
 
-Not a stage of the pipeline: it takes what the pipelines of several projects released. It runs in the folder of one of
-them, whose base and `benchmark.server` it serves with. `--out FOLDER` writes what a server elsewhere needs instead.
+Not a stage of the pipeline: it combines releases of several projects. It runs in the folder of one of them and uses that
+project's base and `benchmark.server`. With `--out FOLDER`, it writes the files a server elsewhere needs instead.
 """
 
 from __future__ import annotations
@@ -17,45 +17,46 @@ from pathlib import Path
 from stages.core.compute import set_up
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import BASE, atomic_folder, read_json
+from stages.core.params import Compute
 from stages.models.loading import TRAINING
 from stages.params.loader import Params, load_params
 from stages.release import provenance as prov
 from stages.release.checking import check
 from stages.release.shipping import base_files, check_base, copy
-from stages.serving import vllm
-from stages.serving.params import VllmServer
-from stages.serving.server import HOST, LOG, free_port, served_together, until_stopped, write_trained_over
+from stages.serving.engine import StartedSettings
+from stages.serving.engines import ENGINES
+from stages.serving.server import LOG, free_port, served_together, started, until_stopped, write_trained_over
 
 log = logging.getLogger("join")
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a folder and a model's name in one
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # used as both a folder name and a model name
 
 
 def together(folders: list[Path], base: Path = BASE, ungated: bool = False) -> dict[str, Path]:
-    """The releases by their names, each checked, all over `base`; a HallmarkError where they can't share a server.
+    """The releases by name, each checked, all over `base`; a HallmarkError if they can't share a server.
 
-    `ungated` also takes one that its gate did not pass.
+    `ungated` also accepts releases that their gate did not pass.
     """
     releases: dict[str, Path] = {}
     for folder in folders:
         finding = check(folder)
         if finding.wrong:
-            remedy = "take an unchanged release, or run `dvc repro certify` in its project"
+            remedy = "use an unchanged release, or run `dvc repro certify` in its project"
             raise HallmarkError("; ".join(finding.wrong), file=folder, remedy=remedy)
         if not finding.passed and not ungated:
             raise HallmarkError(
                 "the gate did not pass this adapter",
                 file=folder / prov.VERDICT,
                 field="predicate.result",
-                remedy="see reports/gate.json of its project; to serve it all the same, give --ungated",
+                remedy="see reports/gate.json of its project; to serve it anyway, add --ungated",
             )
         name = _name(folder)
         if name in releases:
             raise HallmarkError(
-                f"'{name}' is the name of {releases[name]} too",
+                f"{releases[name]} has the same name, '{name}'",
                 file=folder / prov.PROVENANCE,
                 field="certify.name",
-                remedy="set another certify.name in one of the projects, and run `dvc repro` there",
+                remedy="set a different certify.name in one of the projects, and run `dvc repro` there",
             )
         if releases:
             compare(next(iter(releases.values())), folder)
@@ -69,80 +70,68 @@ def _name(folder: Path) -> str:
     name = str(params["certify"]["name"])
     if not NAME.fullmatch(name) or name in ("base", LOG):
         raise HallmarkError(
-            f"is the name to ask for the adapter by: letters, digits, dots and dashes, and not 'base' or '{LOG}'",
+            f"can't be used as a model name: use letters, digits, dots and dashes, and not 'base' or '{LOG}'",
             file=folder / prov.PROVENANCE,
             field="certify.name",
-            remedy="set another certify.name in its project, and run `dvc repro` there",
+            remedy="set a different certify.name in its project, and run `dvc repro` there",
         )
     return name
 
 
 def compare(one: Path, other: Path) -> None:
-    """Raise a HallmarkError unless both releases were trained over the same weights, rounded alike."""
+    """Raise a HallmarkError unless both releases were trained over the same weights with the same rounding."""
     differing = prov.differences(base_files(one), base_files(other))
     if differing:
         raise HallmarkError(
-            f"made on another base than {one} ({', '.join(differing)} differ by SHA-256)",
+            f"trained on a different base than {one} ({', '.join(differing)} differ by SHA-256)",
             file=other / prov.PROVENANCE,
             field="resolvedDependencies",
             remedy="give both projects the same `base:` block, and run `dvc repro` in the changed one; "
-            "or serve them one by one",
+            "or serve them separately",
         )
     precisions = [read_json(folder / TRAINING)["base_precision"] for folder in (one, other)]
     if precisions[0] != precisions[1]:
         raise HallmarkError(
-            f"trained over weights in {precisions[1]}, {one} over weights in {precisions[0]}: "
-            "neither knows the other's rounding",
+            f"trained over weights in {precisions[1]}, but {one} over weights in {precisions[0]}: "
+            "neither was trained with the other's rounding",
             file=other / TRAINING,
             field="base_precision",
             remedy="give both projects the same sft.method and sft.dtype, and run `dvc repro` in the changed one; "
-            "or serve them one by one",
+            "or serve them separately",
         )
 
 
-def server_of(params: Params) -> VllmServer:
-    """The server that params name, where it can serve adapters beside a base."""
+def server_of(params: Params) -> StartedSettings:
+    """The settings of the server that params name, if it can serve several adapters on one base."""
     settings = params.benchmark.server
-    if not isinstance(settings, VllmServer):
-        raise HallmarkError(
-            "`transformers serve` can't serve adapters beside a base"
-            if settings.kind == "transformers"
-            else "an endpoint that runs elsewhere can't be given adapters",
-            param="benchmark.server.kind",
-            remedy="set it to vllm, with adapter lora (README.md, Your own server), or serve each release alone",
-        )
-    if settings.adapter != "lora":
-        raise HallmarkError(
-            "with an adapter folded in, the weights are those of one task",
-            param="benchmark.server.adapter",
-            remedy="set it to lora",
-        )
+    ENGINES[settings.kind].check_shares_base(settings)
+    assert isinstance(settings, StartedSettings)
     return settings
 
 
-def write(releases: dict[str, Path], target: Path, port: int, settings: VllmServer) -> None:
-    """Write the base as `base` and each release by its name to `target`, a new folder; print what serves it."""
+def write(releases: dict[str, Path], target: Path, port: int, settings: StartedSettings, compute: Compute) -> None:
+    """Write the base as `base` and each release by its name to `target`, a new folder; print the command to serve it."""
     if target.exists():
-        raise HallmarkError("is there already", file=target, remedy="give the name of a new folder")
+        raise HallmarkError("already exists", file=target, remedy="give the name of a new folder")
     with atomic_folder(target) as folder:
         write_trained_over(next(iter(releases.values())), settings.dtype, folder / "base")
         for name, source in releases.items():
             copy(source, folder / name)
             if (source / prov.SIGNATURE).is_file():
                 shutil.copyfile(source / prov.SIGNATURE, folder / name / prov.SIGNATURE)
-        line = vllm.command(["base", *releases], folder, port, HOST, settings)
-    log.info("%s: written; with vLLM installed, this serves it:", target)
-    print(f"cd {shlex.quote(str(target))} && {shlex.join(['python', *line[1:]])}")
+        line = started(settings).command(["base", *releases], folder, port, settings, compute)
+    log.info("%s: written; with %s installed, serve it with:", target, settings.kind)
+    print(f"cd {shlex.quote(str(target))} && {shlex.join([Path(line[0]).name, *line[1:]])}")
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: check that the releases go together, then serve them or write them out."""
+    """Command line: check that the releases fit together, then serve them or write them to a folder."""
     params = load_params(arguments.params)
     settings = server_of(params)
     releases = together(arguments.releases, ungated=arguments.ungated)
     set_up(params.compute, params.seed)
     if arguments.out:
-        write(releases, arguments.out, arguments.port, settings)
+        write(releases, arguments.out, arguments.port, settings, params.compute)
         return
     free_port(arguments.port, "--port")
     names = ", ".join(f"'{name}'" for name in ("base", *releases))
@@ -152,12 +141,12 @@ def main(arguments: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stages.tools.join", description=__doc__)
-    parser.add_argument("releases", nargs="+", type=Path, metavar="DIR", help="release folders, as models/release")
+    parser.add_argument("releases", nargs="+", type=Path, metavar="DIR", help="release folders, such as models/release")
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="write a new folder to serve elsewhere, serve nothing"
+        "--out", type=Path, metavar="FOLDER", help="write a new folder to serve elsewhere, instead of serving"
     )
-    parser.add_argument("--ungated", action="store_true", help="also take releases that their gate did not pass")
-    parser.add_argument("--port", type=int, default=8000, help="where the server listens (default: %(default)s)")
+    parser.add_argument("--ungated", action="store_true", help="also accept releases that their gate did not pass")
+    parser.add_argument("--port", type=int, default=8000, help="port the server listens on (default: %(default)s)")
     return parser
 
 

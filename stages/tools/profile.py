@@ -1,6 +1,6 @@
-"""What a file's columns seem to be for: the guesses of `python -m stages.tools.propose`, each with its reason.
+"""Guess the role of each column of a file, with a reason, for `python -m stages.tools.propose`.
 
-A guess goes by the column's name first and by its values second. No reason repeats a value: values may be private.
+A guess is based on the column's name first and its values second. No reason quotes a value: values may be private.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from stages.core.task import canonical
 from stages.privacy import patterns
+from stages.tasks.answers import canonical
 
 Rows = list[dict[str, Any]]
 
@@ -29,7 +29,7 @@ HINTS = {
     "rejected": r"^rejected$",
     "tags": r"^(?:tags?|channel|language|lang|locale|region|source|split|official_split|difficulty|segment)$",
 }
-IDENTITY = {  # kind (of stages.privacy.kinds): what such a column is called
+IDENTITY = {  # kind (of stages.privacy.kinds): pattern for the names of such columns
     "EMAIL_ADDRESS": r"mail",
     "PHONE_NUMBER": r"phone|mobile|fax|\btel\b",
     "PERSON": r"(?:^|first|last|full|sur|user|contact|customer|client|patient|agent|employee)[_ -]?name$|^(?:person|agent|employee|sender|recipient|asked_by|requester)$",
@@ -40,12 +40,12 @@ IDENTITY = {  # kind (of stages.privacy.kinds): what such a column is called
     "IP_ADDRESS": r"^ip(?:_?addr.*)?$",
     "DATE_OF_BIRTH": r"birth|\bdob\b",
 }
-MAX_LABELS = 200  # more different short texts than this are no labels
+MAX_LABELS = 200  # most different short texts that count as labels
 
 
 @dataclass
 class Column:
-    """One column: what is in it, counted."""
+    """One column, with counts of its values."""
 
     name: str
     values: list[Any] = field(repr=False, default_factory=list)
@@ -59,26 +59,26 @@ class Column:
         self.mean_chars = sum(map(len, self.texts)) / max(len(self.texts), 1)
 
     def all(self, kind: type | tuple[type, ...]) -> bool:
-        """Whether it has values and all are of that type."""
+        """Whether it has values, all of that type."""
         return bool(self.given) and all(isinstance(value, kind) for value in self.given)
 
     @property
     def unique(self) -> bool:
-        """Whether it names each row: no value missing, none twice."""
+        """Whether it identifies each row: no value is missing or repeated."""
         return self.all((str, int)) and not self.empty and self.distinct == len(self.values)
 
     @property
     def repeated(self) -> float:
-        """Rows for each value."""
+        """Mean number of rows per value."""
         return len(self.given) / max(self.distinct, 1)
 
     def named(self, role: str) -> bool:
-        """Whether its name is one that such columns have."""
+        """Whether its name is typical for that role."""
         return bool(re.search(HINTS[role], self.name.lower()))
 
 
 def canonical_or_text(value: Any) -> str:
-    """One text for a value of any kind (a date of Parquet is no JSON)."""
+    """A text for a value of any type (a Parquet date is not JSON)."""
     try:
         return canonical(value)
     except (TypeError, ValueError):
@@ -87,7 +87,7 @@ def canonical_or_text(value: Any) -> str:
 
 @dataclass
 class Guess:
-    """The columns of each role, and why; `warnings` say what will go wrong."""
+    """The column for each role, and the reasons."""
 
     id: str = "row.id"
     group: str = "row.id"
@@ -103,12 +103,12 @@ class Guess:
 
 
 def guess(columns: dict[str, Column]) -> Guess:
-    """Which column is what."""
-    found, left = Guess(), dict(columns)
+    """Guess which column has which role."""
+    roles, left = Guess(), dict(columns)
 
     def take(role: str, name: str, why: str) -> None:
-        setattr(found, role, name)
-        found.why[role] = why
+        setattr(roles, role, name)
+        roles.why[role] = why
         left.pop(name, None)
 
     if "turns.target" in left:
@@ -121,28 +121,28 @@ def guess(columns: dict[str, Column]) -> Guess:
 
     for name in list(left):
         if kind := identity(left[name]):
-            found.identity[name] = kind
-            found.why[name] = f"by its {'name' if re.search(IDENTITY[kind], name.lower()) else 'values'}"
+            roles.identity[name] = kind
+            roles.why[name] = f"by its {'name' if re.search(IDENTITY[kind], name.lower()) else 'values'}"
             left.pop(name)
     for role in ("tools", "rejected"):
         for name in [name for name in left if left[name].named(role) and left[name].given]:
             take(role, name, "by its name")
-    if not found.target:
+    if not roles.target:
         name, why = _target(left)
         take("target", name, why)
     _id(left, take)
     _group(left, take)
-    if not found.input:
-        _input(left, found)
-    if found.context is None:
+    if not roles.input:
+        _input(left, roles)
+    if roles.context is None:
         for name in [name for name in left if left[name].named("context") and left[name].texts][:1]:
             take("context", name, "by its name")
     lists = [name for name in left if left[name].all(list) and all(_is_texts(value) for value in left[name].given)]
     tagging = [name for name in left if left[name].named("tags") and left[name].distinct <= MAX_LABELS]
     for name in ([name for name in lists if left[name].named("tags")] + tagging + lists)[:1]:
         take("tags", name, "short labels; slices of the evaluation")
-    found.unused = list(left)
-    return found
+    roles.unused = list(left)
+    return roles
 
 
 LAYOUT_COLUMNS = ("messages", "conversations")
@@ -153,7 +153,7 @@ def _is_texts(value: Any) -> bool:
 
 
 def identity(column: Column) -> str | None:
-    """The kind of private value a column holds, by its name or because most of its values are of one such form."""
+    """The kind of private value in a column, by its name or because most of its values have that format; else None."""
     if not column.texts or column.mean_chars > 80:
         return None
     for kind, name in IDENTITY.items():
@@ -173,21 +173,21 @@ def _target(left: dict[str, Column]) -> tuple[str, str]:
         return min(named, key=lambda name: order.index(name.lower()) if name.lower() in order else 99), "by its name"
     objects = [name for name in left if left[name].all((dict, list)) and any(map(_has_object, left[name].given))]
     if objects:
-        return objects[-1], "it holds objects"
+        return objects[-1], "its values are objects"
     labels = [name for name, column in left.items() if is_label(column) and not column.named("group")]
     if labels:
-        return labels[-1], f"{left[labels[-1]].distinct} short texts, each many times: labels"
+        return labels[-1], f"{left[labels[-1]].distinct} short texts, each repeated many times: labels"
     texts = [name for name in left if left[name].texts and not left[name].unique]
-    return (texts or list(left) or [""])[-1], "the last text; nothing else looks like an answer"
+    return (texts or list(left) or [""])[-1], "the last text column; nothing else looks like an answer"
 
 
 def _has_object(value: Any) -> bool:
-    """An object, or a list of some."""
+    """Whether the value is an object or a list that contains one."""
     return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, dict) for item in value))
 
 
 def is_label(column: Column) -> bool:
-    """Whether a column holds one of a few short texts."""
+    """Whether every value of a column is one of a few short texts."""
     return column.all(str) and column.distinct <= MAX_LABELS and column.repeated >= 5 and column.mean_chars <= 60
 
 
@@ -211,19 +211,19 @@ def _group(left: dict[str, Column], take: Any) -> None:
         take("group", fit[0], f"by its name; {column.distinct} values, {column.repeated:.1f} rows each")
 
 
-def _input(left: dict[str, Column], found: Guess) -> None:
+def _input(left: dict[str, Column], roles: Guess) -> None:
     texts = [name for name in left if left[name].texts and (left[name].named("input") or left[name].mean_chars > 40)]
     texts = [name for name in texts if not left[name].named("context")]
     if not texts:
         texts = sorted((name for name in left if left[name].texts), key=lambda name: -left[name].mean_chars)[:1]
-    found.input = texts[0] if len(texts) == 1 else "\n".join(f"{{{name}}}" for name in texts)
-    found.why["input"] = "by name and length: " + ", ".join(texts) if texts else "no text is left"
+    roles.input = texts[0] if len(texts) == 1 else "\n".join(f"{{{name}}}" for name in texts)
+    roles.why["input"] = "by name and length: " + ", ".join(texts) if texts else "no text column is left"
     for name in texts:
         left.pop(name)
 
 
 def parsed_target(value: Any) -> Any:
-    """An object in a text is an object."""
+    """The value, parsed if it is a text that holds a JSON object or list."""
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
             return json.loads(value)

@@ -1,8 +1,8 @@
 """Rebuild a commit in a fresh clone and compare every output with its `dvc.lock`: `python -m stages.tools.verify`.
 
-Not a stage of the pipeline: it reruns the pipeline, or one stage of it (`--stage sft`), with an empty cache. Exit
-code 0: the same bytes; 2: other bytes in the same environment; 3: other bytes in another environment, metrics inside
-`verify.band`; 4: metrics outside it, or none to compare; 1: it could not be done.
+Not a stage of the pipeline: it reruns the pipeline, or one stage of it (`--stage sft`), with an empty cache. Exit codes:
+0: the same bytes; 2: different bytes in the same environment; 3: different bytes in a different environment, metrics
+within `verify.band`; 4: metrics outside it, or none to compare; 1: the rebuild could not be done.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ENVIRONMENT = REPORTS / "measured/environment.json"  # written by certify
 
 @dataclass
 class Line:
-    """What became of one output: `state` is same, differs, missing or measured."""
+    """The result for one output: `state` is same, differs, missing or measured."""
 
     state: str
     path: str
@@ -43,18 +43,22 @@ class Line:
 
 
 def run(stage: str | None = None, commit: str = "HEAD", into: Path | None = None) -> int:
-    """Rebuild `commit` of the repository in the working directory; print one line a file; return the exit code."""
+    """Rebuild `commit` of the repository in the working directory; print one line per file; return the exit code."""
     revision = (prov.git("rev-parse", "--verify", f"{commit}^{{commit}}") or b"").decode().strip()
     if not revision:
-        raise HallmarkError(f"no commit '{commit}'", file=".git", remedy="commit the pipeline's results, then verify")
+        raise HallmarkError(
+            f"no commit '{commit}'", file=".git", remedy="commit the pipeline's results, then run verify again"
+        )
     committed = prov.git("show", f"{revision}:./dvc.lock")
     if committed is None:
-        raise HallmarkError("not in that commit", file="dvc.lock", remedy="run `dvc repro`, and commit what it made")
+        raise HallmarkError("not in that commit", file="dvc.lock", remedy="run `dvc repro`, and commit its results")
     lock = prov.read_lock(committed.decode())
     if prov.git("status", "--porcelain", "--untracked-files=no", "--", "."):
-        log.warning("there are changes that are not committed: what is verified is commit %s", revision[:12])
+        log.warning("uncommitted changes are ignored: verifying commit %s", revision[:12])
     if stage is not None and not any(_is(name, stage) for name in lock):
-        raise HallmarkError(f"has no stage '{stage}'", file="dvc.lock", remedy=f"one of: {', '.join(sorted(lock))}")
+        raise HallmarkError(
+            f"has no stage '{stage}'", file="dvc.lock", remedy=f"name one of: {', '.join(sorted(lock))}"
+        )
     with _folder(into) as folder:
         clone, original = _clone(folder, revision, stage, lock)
         outs = _outs(clone, stage, lock)
@@ -62,16 +66,16 @@ def run(stage: str | None = None, commit: str = "HEAD", into: Path | None = None
             raise HallmarkError(
                 "has no outputs to compare", file="dvc.yaml", remedy="name a stage that writes something"
             )
-        for path in outs:  # what git brought would hide an output that the stage no longer writes
+        for path in outs:  # files from git would hide an output that the stage no longer writes
             if Path(path) != HOLDOUT_LOCK:
                 _remove(clone / path)
         params = load_params(clone / "params.yaml")
-        other = _environment(original, clone, params)  # before anything loads torch, which `portable` would refuse
+        changes = _environment(original, clone, params)  # before anything imports torch, which `portable` would refuse
         _dvc(clone, "repro", "--force", *(["--single-item", stage] if stage else []))
         lines = [line for path, (md5, free) in outs.items() for line in _compare(clone, path, md5, free, original)]
         for line in lines:
             print(f"{line.state:9} {line.path}{'  ' + line.note if line.note else ''}")
-        return _conclude(lines, original, clone, [*outs], other, params)
+        return _conclude(lines, original, clone, [*outs], changes, params)
 
 
 @contextmanager
@@ -81,13 +85,13 @@ def _folder(into: Path | None) -> Iterator[Path]:
             yield Path(folder).resolve()
         return
     if into.exists():
-        raise HallmarkError("is there already", file=into, remedy="give the name of a new folder")
+        raise HallmarkError("already exists", file=into, remedy="give the name of a new folder")
     into.mkdir(parents=True)
     yield into.resolve()
 
 
 def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) -> tuple[Path, Original]:
-    """A clone at `revision` with an empty cache, and in place what no stage that will run makes."""
+    """A clone at `revision` with an empty cache, plus the files it needs that no stage of this run makes."""
     from dvc.repo import Repo
 
     top = (prov.git("rev-parse", "--show-toplevel") or b"").decode().strip()
@@ -99,7 +103,7 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
         raise HallmarkError(
             "not in this folder of that commit",
             file=".dvc",
-            remedy="run it in the folder that has one; a project in a folder of a repository has its own (`dvc init --subdir`)",
+            remedy="run it in the folder that has a .dvc; a project in a subfolder needs its own (`dvc init --subdir`)",
         )
     with Repo() as repo:
         cache = Path(repo.cache.local.path).parent.parent  # DVC 3 keeps its files in <cache>/files/md5
@@ -118,10 +122,10 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
             _dvc(clone, "pull", "--quiet", "--remote", "original", *needed)
         for dep in made_deps:
             if prov.dvc_md5(clone / dep) != deps[dep]:
-                raise HallmarkError("is damaged there", file=dep, remedy="")
+                raise HallmarkError("is damaged in the cache", file=dep, remedy="")
     except HallmarkError:
         raise HallmarkError(
-            f"what a rebuild needs is not whole in this repository's cache: {', '.join(needed)}",
+            f"files that a rebuild needs are missing from this repository's cache or damaged: {', '.join(needed)}",
             file=cache,
             remedy="run `dvc pull --force`, or verify the whole pipeline",
         ) from None
@@ -130,47 +134,47 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
 
 
 def _is(name: str, stage: str | None) -> bool:
-    """Whether `stage` means the stage `name` of dvc.lock (`eval` means `eval@base` and `eval@tuned`, None all)."""
+    """Whether `stage` refers to the stage `name` of dvc.lock (`eval` is `eval@base` and `eval@tuned`; None is all)."""
     return stage is None or stage in (name, name.split("@")[0])
 
 
 def _outs(clone: Path, stage: str | None, lock: prov.Stages) -> dict[str, tuple[str, bool]]:
-    """The outputs of what is rebuilt as {path: (recorded hash, whether it is marked measured)}, in pipeline order."""
+    """The outputs of the rebuilt stages as {path: (recorded hash, whether it is marked measured)}, in pipeline order."""
     from dvc.repo import Repo
 
     with Repo(str(clone)) as repo:
         pipeline = {entry.name: entry for entry in repo.index.stages if entry.cmd}
-    found: dict[str, tuple[str, bool]] = {}
+    outputs: dict[str, tuple[str, bool]] = {}
     for name, entry in pipeline.items():
         if not _is(name, stage):
             continue
         if name not in lock:
             raise HallmarkError(
-                f"has no stage '{name}'", file="dvc.lock", remedy="run `dvc repro`, commit what it made"
+                f"has no stage '{name}'", file="dvc.lock", remedy="run `dvc repro`, and commit its results"
             )
         for out in entry.outs:
             path = Path(out.fs_path).relative_to(clone).as_posix()
             measured = any((meta or {}).get("measured") for meta in (entry.meta, out.annot.meta))
-            found[path] = (lock[name]["outs"][path], measured)
-    return found
+            outputs[path] = (lock[name]["outs"][path], measured)
+    return outputs
 
 
 def _compare(clone: Path, path: str, recorded: str, measured: bool, original: Original) -> list[Line]:
-    """One line for each file of an output."""
-    place = clone / path
-    if not place.exists():
+    """One line per file of an output."""
+    rebuilt = clone / path
+    if not rebuilt.exists():
         return [Line("missing", path)]
     if measured:
-        files = prov.files_in(place) if place.is_dir() else [place]
+        files = prov.files_in(rebuilt) if rebuilt.is_dir() else [rebuilt]
         return [_measured(file, file.relative_to(clone).as_posix(), original) for file in files]
-    if not place.is_dir():
-        if prov.dvc_md5(place) == recorded:
+    if not rebuilt.is_dir():
+        if prov.dvc_md5(rebuilt) == recorded:
             return [Line("same", path)]
-        return [Line("differs", path, difference(original.file(path, recorded), place))]
+        return [Line("differs", path, difference(original.file(path, recorded), rebuilt))]
     old = original.listing(path, recorded)
-    new = {file.relative_to(place).as_posix(): file for file in prov.files_in(place)}
+    new = {file.relative_to(rebuilt).as_posix(): file for file in prov.files_in(rebuilt)}
     if old is None:
-        state = "same" if prov.dvc_md5(place) == recorded else "differs"
+        state = "same" if prov.dvc_md5(rebuilt) == recorded else "differs"
         return [Line(state, path, "" if state == "same" else "(the original is not in this repository's cache)")]
     lines = []
     for name in sorted({*old, *new}):
@@ -187,7 +191,7 @@ def _compare(clone: Path, path: str, recorded: str, measured: bool, original: Or
 
 
 def _measured(file: Path, path: str, original: Original) -> Line:
-    """A measured file is held to being there and, where it is JSON, to having the keys and types it was recorded with."""
+    """A measured file must exist and, if it is JSON, have the same keys as the recorded one."""
     if file.suffix == ".json":
         try:
             new = json.loads(file.read_text(encoding="utf-8"))
@@ -197,42 +201,45 @@ def _measured(file: Path, path: str, original: Original) -> Line:
         shapes = [{key: type(value).__name__ for key, value in it.items()} for it in (old, new) if isinstance(it, dict)]
         if old is not None and (len(shapes) != 2 or shapes[0].keys() != shapes[1].keys()):
             odd = sorted(shapes[0].keys() ^ shapes[1].keys()) if len(shapes) == 2 else ["(top)"]
-            return Line("differs", path, f"has other keys, first '{odd[0]}'")
+            return Line("differs", path, f"has different keys, first '{odd[0]}'")
     return Line("measured", path)
 
 
 def _conclude(
-    lines: list[Line], original: Original, clone: Path, rebuilt: list[str], other: list[str] | None, params: Params
+    lines: list[Line], original: Original, clone: Path, rebuilt: list[str], changes: list[str] | None, params: Params
 ) -> int:
-    """Say in words what the lines come to, and return the exit code; `other` is what differs in the environment."""
+    """Print a conclusion from the lines, and return the exit code; `changes` are the differences in the environment."""
     counts = {state: sum(line.state == state for line in lines) for state in ("same", "differs", "missing", "measured")}
     print(", ".join(f"{count} {state}" for state, count in counts.items() if count))
-    if other is None:
+    if changes is None:
         print(f"environment: not recorded ({ENVIRONMENT} is not in that commit)")
     else:
-        print(f"environment: another: {'; '.join(other)}" if other else "environment: the same as recorded")
+        print(f"environment: different: {'; '.join(changes)}" if changes else "environment: the same as recorded")
     if not counts["differs"] and not counts["missing"]:
         print("the rebuild gave the same bytes")
         return 0
-    # With compute.portable, another processor explains nothing: it should have given the same bytes.
-    explains = [word for word in other or [] if not (params.compute.portable and word.startswith("processor "))]
+    # With compute.portable, a different processor is no explanation: it should have given the same bytes.
+    explains = [change for change in changes or [] if not (params.compute.portable and change.startswith("processor "))]
     if not explains or counts["missing"]:
         print("the rebuild differs, and the environment does not explain it")
         return 2
-    print("the rebuild differs, and the other environment may explain it")
+    print("the rebuild differs, and the different environment may explain it")
     band = params.verify.band
-    far = _metrics(original, clone, rebuilt)
-    for name, distance in far.items():
+    distances = _metrics(original, clone, rebuilt)
+    for name, distance in distances.items():
         print(f"{name}: {distance:.4f} from the recorded value")
-    if not far or max(far.values()) > band:
-        print(f"metrics are outside the band ({band})" if far else "no metric was rebuilt, so none is inside the band")
+    if not distances:
+        print("no metric was rebuilt, so none can be within the band")
         return 4
-    print(f"metrics are inside the band ({band})")
+    if max(distances.values()) > band:
+        print(f"metrics are outside the band ({band})")
+        return 4
+    print(f"metrics are within the band ({band})")
     return 3
 
 
 def _environment(original: Original, clone: Path, params: Params) -> list[str] | None:
-    """What is not as it was recorded, in words; None where nothing was recorded."""
+    """How this environment differs from the recorded one, in words; None if none was recorded."""
     from stages.core.compute import LOCK, fingerprint, installed
 
     recorded = original.json(ENVIRONMENT.as_posix())
@@ -250,7 +257,7 @@ def _environment(original: Original, clone: Path, params: Params) -> list[str] |
 
 
 def _metrics(original: Original, clone: Path, rebuilt: list[str]) -> dict[str, float]:
-    """How far rebuilt metrics of the tuned model are from the recorded ones, and the validation loss (as a share)."""
+    """How far the tuned model's rebuilt metrics are from the recorded ones, and the validation loss (as a share)."""
     distances = {}
     for file in (METRICS, SFT):
         if not any(prov.overlap(path, file.as_posix()) for path in rebuilt):
@@ -271,40 +278,40 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _dvc(at: Path, *arguments: str) -> None:
-    _run(at, sys.executable, "-m", "dvc", *arguments)
+def _dvc(folder: Path, *arguments: str) -> None:
+    _run(folder, sys.executable, "-m", "dvc", *arguments)
 
 
-def _run(at: Path, *command: str) -> None:
-    """Run a command in a folder with this Python first on the path; all it prints goes to stderr."""
+def _run(folder: Path, *command: str) -> None:
+    """Run a command in a folder with this Python first on the path, and its output on stderr."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "PYTHONPATH": str(at.resolve()),  # the clone's own code, whatever the caller's path says
+        "PYTHONPATH": str(folder.resolve()),  # the clone's own code, whatever the caller's path is
         "DVC_NO_ANALYTICS": "1",
     }
     try:
-        subprocess.run(command, cwd=at, env=environment, stdout=sys.stderr, check=True)
+        subprocess.run(command, cwd=folder, env=environment, stdout=sys.stderr, check=True)
     except FileNotFoundError:
         raise HallmarkError("is not installed", file=command[0], remedy=f"install {command[0]}") from None
     except subprocess.CalledProcessError as error:
         raise HallmarkError(
             f"failed with exit code {error.returncode}: {' '.join(command[-4:])}",
-            file=at,
-            remedy="see its message above; `--into FOLDER` keeps the clone to look at",
+            file=folder,
+            remedy="see its message above; `--into FOLDER` keeps the clone for inspection",
         ) from None
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: exits with the code that says how the rebuild compares."""
+    """Command line: exit with the code that says how the rebuild compares."""
     sys.exit(run(arguments.stage, arguments.commit, arguments.into))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stages.tools.verify", description=__doc__)
-    parser.add_argument("--stage", help="rebuild only this stage, from the cached outputs of those before it")
-    parser.add_argument("--commit", default="HEAD", help="what to rebuild (default: %(default)s)")
+    parser.add_argument("--stage", help="rebuild only this stage, from the cached outputs of the stages before it")
+    parser.add_argument("--commit", default="HEAD", help="the commit to rebuild (default: %(default)s)")
     parser.add_argument(
-        "--into", type=Path, metavar="FOLDER", help="rebuild there, and keep it (default: a temporary one)"
+        "--into", type=Path, metavar="FOLDER", help="rebuild in this new folder, and keep it (default: a temporary one)"
     )
     return parser
 

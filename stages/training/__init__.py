@@ -1,4 +1,4 @@
-"""Trainers, what `sft` and `dpo` share, and starting several processes.
+"""Trainers, code shared by `sft` and `dpo`, and starting several processes.
 
 It may import core and models.
 """

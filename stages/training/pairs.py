@@ -1,7 +1,7 @@
-"""The trainer of `dpo`: TRL's, held to start where `sft` ended, with its batches of like length and a measure by the pair.
+"""The trainer of `dpo`: TRL's, made to start exactly where `sft` ended, with batches of similar length and per-pair results.
 
-The model it learns against is the adapter of `sft` itself: TRL 1.16 keeps a frozen copy of it beside the one that is
-trained, over the same base, so that the price is a few megabytes and a forward pass a step.
+The reference model is the adapter of `sft` itself: TRL 1.16 keeps a frozen copy of it next to the one in training, over
+the same base, which costs only a few megabytes and one forward pass per step.
 """
 
 from __future__ import annotations
@@ -22,46 +22,46 @@ from stages.training.tuning import adapter_parameters
 
 
 class PairTrainer(DPOTrainer):
-    """A `DPOTrainer` over a model that has an adapter already."""
+    """A `DPOTrainer` for a model that already has an adapter."""
 
-    # By `compute_loss`. TRL 1.16 leaves it to transformers, for which a batch of few pairs weighs as much as a full one.
+    # `compute_loss` does it. TRL 1.16 leaves it to transformers, which weighs a batch of few pairs like a full one.
     loss_is_scaled_for_ga = True
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         model: Any = self.model
         for name, tensor in adapter_parameters(model).items():
-            # TRL 1.16 makes the adapters of a 4-bit base bf16, after it has copied them: what is trained would begin a
-            # rounding away from the adapter of sft, and AdamW's small steps would be rounded away.
+            # TRL 1.16 casts the adapters of a 4-bit base to bf16 after copying them: training would start one rounding
+            # away from the adapter of sft, and AdamW's small steps would be rounded away.
             tensor.data = model.get_parameter(name.replace(".default.", ".ref.")).detach().float().clone()
         base = model.get_base_model()
         base.forward = partial(completion_log_probs, base)
 
     def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
-        """The pairs are tokens already, as their lengths were checked; TRL would make them anew from messages."""
+        """The pairs are already tokenized, with their lengths checked; TRL would tokenize them again from messages."""
         return dataset
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """TRL's loss, the mean over the batch's pairs; this batch's share of the whole step's with `num_items_in_batch`."""
+        """TRL's loss, the mean over the batch's pairs; with `num_items_in_batch`, this batch's share of the step's loss."""
         # PEFT would cast every input to fp32, the adapters' type, only for autocast to cast it back.
         with disable_input_dtype_casting(model, active=self.args.bf16):
             loss = super().compute_loss(model, inputs, return_outputs)
         return loss if num_items_in_batch is None else loss * (len(inputs["input_ids"]) / num_items_in_batch)
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> int:
-        """The texts of a step, two a pair: the last step of a pass may have fewer batches, and a smaller one among them."""
+        """The texts of a step, two per pair: the last step of an epoch may have fewer batches, and one of them smaller."""
         return sum(len(batch["input_ids"]) for batch in batch_samples)
 
     def differences(self) -> torch.Tensor:
-        """How much likelier the model finds the answer than the worse one, in nats, for each pair of validation."""
+        """By how many nats the model prefers the right answer to the rejected one, for each validation pair."""
         model, dataset, size = cast(Any, self.model), cast(Any, self.eval_dataset), self.args.per_device_eval_batch_size
         model.eval()
-        found = []
-        places = self._get_eval_sampler(dataset)
-        for start in range(0, len(places), size):
-            rows = [dataset[place] for place in places[start : start + size]]
+        differences = []
+        indices = self._get_eval_sampler(dataset)
+        for start in range(0, len(indices), size):
+            rows = [dataset[index] for index in indices[start : start + size]]
             batch = self._prepare_inputs(self.data_collator(rows))
             labels = batch["input_ids"].masked_fill(batch.pop("completion_mask") == 0, IGNORED)
             with (
@@ -70,9 +70,9 @@ class PairTrainer(DPOTrainer):
                 self.accelerator.autocast(),
             ):
                 output = model(**batch, labels=labels, use_cache=False, fused_lm_head=True)
-            answer, worse = output.log_probs.sum(dim=1).chunk(2)
-            found.append((answer - worse).float().cpu())
-        return torch.cat(found)
+            chosen, rejected = output.log_probs.sum(dim=1).chunk(2)
+            differences.append((chosen - rejected).float().cpu())
+        return torch.cat(differences)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthSampler:
         lengths = _lengths(self.train_dataset if train_dataset is None else train_dataset)
@@ -80,30 +80,33 @@ class PairTrainer(DPOTrainer):
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         lengths = _lengths(eval_dataset)
-        return sorted(range(len(lengths)), key=lengths.__getitem__)  # so that little is padding
+        return sorted(range(len(lengths)), key=lengths.__getitem__)  # to keep padding small
 
 
 def completion_log_probs(
     base: Any, *, input_ids: Any, attention_mask: Any, labels: Any, **_: Any
 ) -> FusedCausalLMOutput:
-    """What TRL's fused head gives for these inputs. TRL 1.16 has it score the prompt too where there is no Triton."""
-    logits, due = completion_logits(base, input_ids, attention_mask, labels)
+    """The output of TRL's fused head for these inputs. Without Triton, TRL 1.16 makes its own score the prompt too."""
+    logits, targets = completion_logits(base, input_ids, attention_mask, labels)
     predicted = labels[:, 1:] != IGNORED
 
-    def placed(values: torch.Tensor) -> torch.Tensor:
+    def scatter(values: torch.Tensor) -> torch.Tensor:
         return values.new_zeros(predicted.shape).masked_scatter(predicted, values)
 
-    log_probs = placed(-cross_entropy(logits, due, reduction="none"))
+    log_probs = scatter(-cross_entropy(logits, targets, reduction="none"))
     with torch.no_grad():
         entropy = Categorical(logits=logits, validate_args=False).entropy()
-        top = logits.argmax(dim=-1) == due
+        top = logits.argmax(dim=-1) == targets
         return FusedCausalLMOutput(
-            log_probs=log_probs, entropy=placed(entropy), mean_logits=placed(logits.mean(dim=-1)), is_top1=placed(top)
+            log_probs=log_probs,
+            entropy=scatter(entropy),
+            mean_logits=scatter(logits.mean(dim=-1)),
+            is_top1=scatter(top),
         )
 
 
 def _lengths(dataset: Any) -> list[int]:
-    """The tokens of each pair's longer half."""
+    """The number of tokens in the longer text of each pair."""
     return [
         len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"]))
         for row in dataset.select_columns(["prompt_ids", "chosen_ids", "rejected_ids"])

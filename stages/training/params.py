@@ -10,7 +10,7 @@ from stages.core.params import Block, Positive, Text
 
 
 class Training(Block):
-    """What any training of an adapter is told."""
+    """The params of any training of an adapter."""
 
     learning_rate: Annotated[float, Field(gt=0)]
     schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"]
@@ -57,7 +57,7 @@ class Dpo(Training):
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)]
 
     @model_validator(mode="after")
-    def _smoothing_where_it_counts(self) -> Dpo:
+    def _smoothing_only_with_robust(self) -> Dpo:
         if self.label_smoothing and self.loss != "robust":
-            raise ValueError("dpo.label_smoothing: only dpo.loss robust has it; with another it is 0")
+            raise ValueError("dpo.label_smoothing: only dpo.loss robust uses it; set it to 0 for any other loss")
         return self

@@ -1,4 +1,4 @@
-"""What the stages that train an adapter share: the base they train over, TRL's common arguments, the folder they write."""
+"""Shared by the stages that train an adapter: loading the base, TRL's common arguments, saving the adapter."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     from stages.training.trainer import ProgressLine
 
-# What the tokenizer is, so that the adapter folder can be used without the base folder.
+# The files of the tokenizer, copied so that the adapter folder can be used without the base folder.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "chat_template.jinja")
 
 
 def load_frozen(sft: Sft, device: str, *, sharded: bool = False) -> PreTrainedModel:
-    """The base as it is held while an adapter trains over it: in `sft.dtype`, or (`qlora`) in the values of 4-bit NF4."""
+    """The base for training an adapter over it: in `sft.dtype`, or (`qlora`) with 4-bit NF4 values."""
     nf4 = sft.method == "qlora"
     model = load_base(BASE, dtype=sft.dtype, attention=sft.attention, device=device, nf4=nf4, sharded=sharded)
     return model.dequantize() if nf4 and sft.dequantize_once else model
@@ -41,9 +41,9 @@ def tokenized(
     path: Path,
     form: ToolForm | None,
 ) -> tuple[list[int], int]:
-    """The tokens of a record of `path` with this answer, and at which of them the answer starts.
+    """The tokens of a record of `path` with this answer, and the index of the answer's first token.
 
-    `form`: how calls are written, where that is up to the chat template.
+    `form`: how the chat template writes calls; None if answers are JSON.
     """
     tools = json.loads(row["tools"]) if row["tools"] else None
     try:
@@ -54,13 +54,13 @@ def tokenized(
 
 
 def fits(length: int, name: str, answer: str, path: Path, block: Literal["sft", "dpo"], limits: Training) -> bool:
-    """Whether a record with this answer is within `max_length` tokens. It is never cut: over it, it is an error or dropped."""
+    """Whether a record with this answer fits into `max_length` tokens. Longer ones are an error or dropped, never cut."""
     if length > limits.max_length and limits.too_long == "error":
         raise HallmarkError(
             f"record '{name}' is {length} tokens long, over {block}.max_length = {limits.max_length}",
             file=path,
             field=f"prompt, {answer}",
-            remedy=f"raise {block}.max_length, shorten the record, or set {block}.too_long to drop (it is then counted)",
+            remedy=f"raise {block}.max_length, shorten the record, or set {block}.too_long to drop (the report counts it)",
         )
     return length <= limits.max_length
 
@@ -68,13 +68,13 @@ def fits(length: int, name: str, answer: str, path: Path, block: Literal["sft", 
 def training_options(
     sft: Sft, block: Training, folder: str, *, device: str, seed: int, validate: bool
 ) -> dict[str, Any]:
-    """What TRL's `SFTConfig` and `DPOConfig` have in common. Nothing is written to `folder` but what TRL insists on."""
+    """The options common to TRL's `SFTConfig` and `DPOConfig`. Only TRL itself writes to `folder`."""
     return {
         "output_dir": folder,
         "seed": seed,
         "data_seed": seed,
         "use_cpu": device == "cpu",
-        "optim": "adamw_torch_fused",  # takes its own square root: that of MKL, in compute.portable, differs between processors
+        "optim": "adamw_torch_fused",  # has its own square root: MKL's differs between processors with compute.portable
         "bf16": sft.dtype == "bfloat16",
         "per_device_train_batch_size": block.batch_size,
         "per_device_eval_batch_size": block.batch_size,
@@ -83,12 +83,12 @@ def training_options(
         "max_steps": block.max_steps or -1,
         "learning_rate": block.learning_rate,
         "lr_scheduler_type": block.schedule,
-        "warmup_steps": block.warmup,  # below 1 it is a share of all steps
+        "warmup_steps": block.warmup,  # a value below 1 is a share of all steps
         "weight_decay": sft.weight_decay,
         "max_grad_norm": sft.max_grad_norm,
         "ddp_find_unused_parameters": False,
         "activation_checkpointing": sft.gradient_checkpointing,
-        "max_length": None,  # checked in `fits`, where a long record has a name
+        "max_length": None,  # checked in `fits`, which can name the record
         "eval_strategy": "steps" if validate else "no",
         "eval_steps": block.eval_steps,
         "eval_on_start": validate,
@@ -102,16 +102,16 @@ def training_options(
 
 
 def quiet() -> None:
-    """Keep progress bars and a warning of the libraries off the terminal."""
+    """Silence the libraries' progress bars and one warning."""
     import datasets
 
     datasets.disable_progress_bars()
-    # transformers 5.24 renames it, TRL 1.16 still reads the old name: ends with transformers 6.
+    # transformers 5.24 renamed it, TRL 1.16 still reads the old name; transformers 6 removes it.
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
 
 
 def run_trainer(trainer: Any, curve: ProgressLine) -> dict[str, float]:
-    """Train, validating after the last step too if there is anything to validate on. Returns TRL's metrics of the run."""
+    """Train, and validate after the last step if there is anything to validate on. Returns TRL's metrics of the run."""
     from transformers.trainer_callback import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
@@ -122,7 +122,7 @@ def run_trainer(trainer: Any, curve: ProgressLine) -> dict[str, float]:
 
 
 def outcome(trainer: Any, metrics: dict[str, float], initial: str) -> dict[str, Any]:
-    """What a report says of any training; `initial` is the hash of the adapter before it."""
+    """What a report says about any training; `initial` is the hash of the adapter before it."""
     return {
         "steps": trainer.state.global_step,
         "trainable_parameters": sum(tensor.numel() for tensor in adapter_parameters(trainer.model).values()),
@@ -132,7 +132,7 @@ def outcome(trainer: Any, metrics: dict[str, float], initial: str) -> dict[str, 
 
 
 def step_count(trainer: Any) -> int:
-    """How many optimizer steps the trainer will make."""
+    """How many optimizer steps the trainer will take."""
     if trainer.args.max_steps > 0:
         return trainer.args.max_steps
     batches = -(-len(trainer.train_dataset) // trainer.args.per_device_train_batch_size)
@@ -146,17 +146,17 @@ def adapter_parameters(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def whole_adapter(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The trainable tensors by name, sorted, put together from the shares that FSDP gave the processes; all must call."""
-    whole = {}
+    """The trainable tensors by name, sorted, gathered from the FSDP shards; every process must call this."""
+    gathered = {}
     for name, tensor in adapter_parameters(model).items():
-        share: Any = tensor.detach()
-        value = share.full_tensor() if hasattr(share, "full_tensor") else share
-        whole[name] = value.cpu()
-    return whole
+        shard: Any = tensor.detach()
+        value = shard.full_tensor() if hasattr(shard, "full_tensor") else shard
+        gathered[name] = value.cpu()
+    return gathered
 
 
 def adapter_hash(model: torch.nn.Module) -> str:
-    """SHA-256 over the trainable tensors, names and bytes: two runs that start apart can't end together."""
+    """SHA-256 of the trainable tensors, names and bytes: runs that start from different hashes can't end equal."""
     import torch
 
     digest = hashlib.sha256()
@@ -169,13 +169,13 @@ def adapter_hash(model: torch.nn.Module) -> str:
 def save_adapter(
     model: Any, name: str, revision: str, precision: str, folder: Path, tensors: dict[str, torch.Tensor] | None = None
 ) -> None:
-    """Write the adapter as the same bytes each time: safetensors, canonical JSON, the base's tokenizer, no path.
+    """Write the adapter so that its bytes repeat: safetensors, canonical JSON, the base's tokenizer, no local path.
 
-    `tensors` are the adapter's where `model` holds only a share of them. PEFT lists `target_modules` from a set, in the
-    order of the hash seed, and names the base by its path.
+    `tensors` are the adapter's full tensors if `model` holds only a shard of them. PEFT lists `target_modules` from a
+    set, in an order that depends on the hash seed, and names the base by its path.
     """
     model.save_pretrained(folder, safe_serialization=True, selected_adapters=["default"], state_dict=tensors)
-    (folder / "README.md").unlink(missing_ok=True)  # PEFT's model card; `certify` writes a true one
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's generic model card; `certify` writes the real one
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = name
     config["revision"] = revision

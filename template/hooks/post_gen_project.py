@@ -1,4 +1,4 @@
-"""Finish the new repo: what was chosen goes to its place, the rest goes, and a first commit is made if wanted."""
+"""Finish the new repo: move the chosen files into place, delete the rest, and make a first commit if requested."""
 
 import re
 import shutil
@@ -38,7 +38,7 @@ def changed(params: str, changes: str) -> str:
         value, *block = wanted.pop(name)
         comment = re.search(r"  #.*", line)
         note = comment[0] if comment and "  #" not in value else ""
-        lines += [f"{key[1]}{key[2]}:{value}{note}", *(key[1] + one for one in block)]
+        lines += [f"{key[1]}{key[2]}:{value}{note}", *(key[1] + extra for extra in block)]
         skipping = indent
     if wanted:
         sys.exit(f"the template is broken: params.yaml has no {', '.join(wanted)}")
@@ -47,12 +47,12 @@ def changed(params: str, changes: str) -> str:
 
 if not Path("stages").is_dir() or not CHOICES.is_dir():
     sys.exit(
-        "the template's links came out as text files: a zip download, or Windows. "
-        "Clone with git, on Linux, macOS or WSL"
+        "the template's symbolic links are plain text files, from a zip download or on Windows: "
+        "clone with git, on Linux, macOS or WSL"
     )
 params = Path("params.yaml").read_text(encoding="utf-8")
 kind = CHOICES / "kinds" / KIND
-# What the kind has other, what the base has, and what the kind has other with that base.
+# The changes for the kind, for the base, and for the kind with that base.
 for file in (kind / "params.yaml", CHOICES / "bases" / f"{BASE}.yaml", kind / "bases" / f"{BASE}.yaml"):
     if file.exists():
         params = changed(params, file.read_text(encoding="utf-8"))
@@ -61,9 +61,9 @@ Path("params.yaml").write_text(params, encoding="utf-8", newline="\n")
 (kind / "params.yaml").unlink()
 shutil.rmtree(kind / "bases", ignore_errors=True)
 shutil.move(kind, "data")
-words = (CHOICES / "licences" / LICENCE).read_text(encoding="utf-8").replace("{holder}", HOLDER)
-Path("LICENSE").write_text(words, encoding="utf-8", newline="\n")
-if LICENCE != "Apache-2.0":  # what the pipeline's own files stay under
+licence = (CHOICES / "licences" / LICENCE).read_text(encoding="utf-8").replace("{holder}", HOLDER)
+Path("LICENSE").write_text(licence, encoding="utf-8", newline="\n")
+if LICENCE != "Apache-2.0":  # which the pipeline's own files keep
     shutil.copyfile(CHOICES / "licences" / "Apache-2.0", "stages/LICENSE")
 if "{{ cookiecutter.ci }}" in CI:
     target = CI["{{ cookiecutter.ci }}"]
@@ -71,7 +71,7 @@ if "{{ cookiecutter.ci }}" in CI:
     shutil.move(CHOICES / "ci" / "{{ cookiecutter.ci }}.yml", target)
 if REMOTE != "none":
     config = Path(".dvc/config")
-    url = f"../{URL}" if REMOTE == "folder" and not Path(URL).is_absolute() else URL  # DVC counts from .dvc/
+    url = f"../{URL}" if REMOTE == "folder" and not Path(URL).is_absolute() else URL  # DVC resolves paths from .dvc/
     section = f"    remote = storage\n['remote \"storage\"']\n    url = {url}\n"
     config.write_text(config.read_text(encoding="utf-8").rstrip("\n") + "\n" + section, encoding="utf-8", newline="\n")
 shutil.rmtree(CHOICES)

@@ -1,8 +1,8 @@
 """Write the sample data, the same bytes each time: `python data/generate.py`.
 
-Lines that people of many offices write to one help desk, and the queue each belongs in. Hard as such lines are: two
-queues in one line of which one is meant, chit-chat around it, typos, a few words only, labels that are close to each
-other, rare labels, requests that are no queue's (`out_of_scope`), copies, and now and then a label that is wrong.
+Lines that people in many offices write to one help desk, and the queue each belongs in. They are as hard as real ones:
+two queues in one line of which only one is meant, chit-chat, typos, very short lines, similar labels, rare labels,
+requests that belong to no queue (`out_of_scope`), copies, and an occasional wrong label.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 ROWS, OFFICES, SEED = 480, 40, 11
 WRONG, COPIED, OUT_OF_SCOPE = 0.01, 0.06, 0.12  # shares of the rows
 DATA = Path(__file__).resolve().parent
-# queue: (what it is about, what can be with it); earlier queues are asked for more often
+# queue: (subjects, their problems); earlier queues are more frequent
 QUEUES = {
     "vpn_access": (["the vpn", "the tunnel from home", "remote access"], ["drops every few minutes", "asks for a certificate", "won't connect since the update"]),
     "password_reset": (["my password", "the login for the intranet", "my account"], ["has expired", "is locked after three tries", "isn't taken any more"]),
@@ -106,16 +106,16 @@ LAST = [
 
 
 def typo(text: str, draw: random.Random) -> str:
-    """Two letters swapped somewhere in a word."""
-    places = [at for at in range(1, len(text) - 2) if text[at : at + 2].isalpha()]
-    if not places:
+    """The text with two adjacent letters of a word swapped."""
+    positions = [at for at in range(1, len(text) - 2) if text[at : at + 2].isalpha()]
+    if not positions:
         return text
-    at = draw.choice(places)
+    at = draw.choice(positions)
     return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
 
 
 def line(queue: str, draw: random.Random) -> tuple[str, list[str]]:
-    """A line for a queue, and what makes it hard."""
+    """A line for a queue, and tags for what makes it hard."""
     tags = []
     if queue == "out_of_scope":
         core = draw.choice(NOT_OURS)
@@ -136,7 +136,7 @@ def line(queue: str, draw: random.Random) -> tuple[str, list[str]]:
 
 
 def rows() -> list[dict[str, object]]:
-    """All rows, in the order of the file."""
+    """All rows, in file order."""
     draw = random.Random(SEED)
     names = list(QUEUES)
     weights = [1 / (at + 4) for at in range(len(names))]

@@ -1,11 +1,11 @@
 """Write the sample data, the same bytes each time: `python data/generate.py`.
 
-What customers write about their orders, what the shop's system says of these, and the reply that policy wants, as XML.
-Hard as such replies are: of up to three orders the right one must be found (by name, number, or another word for it), or
-that there is none; what may be said hangs on its state (what has left can't be cancelled, after 30 days nothing is
-replaced, what is sold out is paid back); days and sums that a customer guesses must not come in; some ask for two things
-at once; some names must be escaped; danger is answered alike whatever the state; and one forbidden wish has the whole
-message refused, while much that is said in such words is harmless.
+Customers' messages about their orders, the shop system's data on these, and the reply that policy demands, as XML. They
+are as hard as real ones. The model must find the right one of up to three orders (by name, number or synonym), or notice
+that there is none. The reply depends on the order's state (a sent order can't be cancelled, nothing is replaced after 30
+days, sold-out goods are refunded) and must not repeat dates and sums that a customer guessed. Some messages ask for two
+things; some names must be escaped; danger gets the same answer in every state. One forbidden request makes the model
+refuse the whole message, while similar words are often harmless.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from xml.sax.saxutils import escape
 
 ROWS, CUSTOMERS, SEED = 430, 38, 13
 REFUSED, TWO, NOT_FOUND, HARMLESS = 0.13, 0.3, 0.1, 0.25  # shares of the rows
-UNSEEN = 0.4  # share of the replies that no reviewer had a worse one of
+UNSEEN = 0.4  # share of the rows without a rejected reply
 DAYS_TO_REPLACE = 30
 DATA = Path(__file__).resolve().parent
 REFUSAL = "<refusal/>"
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"]
-# what is sold: other words for it
+# product: synonyms
 GOODS = {
     "lamp": ["light"], "kettle": ["water boiler"], "rain coat": ["mac"], "desk chair": ["office chair"], "bike lock": ["chain lock"],
     "blender": ["mixer"], "tent": ["camping tent"], "wall clock": ["clock"], "salt & pepper mill": ["mill", "grinder"],
     "mop & bucket": ["mop"], "hair dryer": ["drier"], "toaster": ["toast maker"], "backpack": ["rucksack"], "duvet": ["quilt"],
 }  # fmt: skip
 ELECTRIC = {"lamp", "kettle", "blender", "hair dryer", "toaster"}
-# request: what the customer may say of `it`, and the states of the order that it makes sense for
+# request: the customer's phrases about `it`; STATES has the order states in which each makes sense
 ASKS = {
     "where": [
         "where is {it}?", "{it} should have been here last week", "still no {it}, and nobody tells me anything", "any news of {it}?",
@@ -97,7 +97,7 @@ NAMES = [
 
 @dataclass
 class Order:
-    """What the shop's system knows of an order. `day`: when it arrives, is replaced or was paid back; None: not known."""
+    """The shop system's data on an order. `day`: when it arrives, is replaced or was refunded; None: not known."""
 
     number: str
     good: str
@@ -108,7 +108,7 @@ class Order:
 
     @property
     def line(self) -> str:
-        """The order as the model reads it."""
+        """The order in the form the model reads."""
         says = {
             "packed": "packed",
             "sent": f"sent, arrives {self.day}" if self.day else "sent, day not known",
@@ -119,7 +119,7 @@ class Order:
 
 
 def order_of(draw: random.Random, good: str, state: str) -> Order:
-    """An order of that good in that state."""
+    """A random order of that product in that state."""
     price = f"{draw.randint(12, 189)}.{draw.choice(['00', '50', '90'])}"
     day = draw.choice(DAYS) if draw.random() < 0.65 else None
     return Order(
@@ -127,8 +127,8 @@ def order_of(draw: random.Random, good: str, state: str) -> Order:
     )
 
 
-def due(ask: str, good: str, order: Order | None) -> tuple[str, str]:
-    """What policy wants to be said, and what happens next."""
+def policy_reply(ask: str, good: str, order: Order | None) -> tuple[str, str]:
+    """The text that policy demands, and the next step."""
     if ask == "danger":
         return f"Please stop using your {good}. A person will call you today.", "call"
     if order is None:
@@ -165,17 +165,17 @@ def due(ask: str, good: str, order: Order | None) -> tuple[str, str]:
 
 
 def reply(asks: list[str], goods: list[str], orders: list[Order | None]) -> str:
-    """The reply to one wish or two: what they are about, the text, and what happens next."""
-    said = [due(ask, escape(good), order) for ask, good, order in zip(asks, goods, orders, strict=True)]
+    """The reply to one or two requests: what they are about, the text, and the next steps."""
+    parts = [policy_reply(ask, escape(good), order) for ask, good, order in zip(asks, goods, orders, strict=True)]
     about = ", ".join(f"{ask} {order.number if order else 'none'}" for ask, order in zip(asks, orders, strict=True))
-    text, then = " ".join(text for text, _ in said), ", ".join(then for _, then in said)
+    text, then = " ".join(text for text, _ in parts), ", ".join(then for _, then in parts)
     return f"<reply><about>{about}</about><text>{text}</text><next>{then}</next></reply>"
 
 
-def worse(
+def rejected_reply(
     target: str, asks: list[str], goods: list[str], asked: list[Order | None], draw: random.Random, others: list[Order]
 ) -> str | None:
-    """A reply that a reviewer would turn down: of another order, to one wish of two, or a refusal the wrong way round."""
+    """A reply that a reviewer would reject: about another order, to one request of two, or wrong about refusing."""
     wrong = [REFUSAL] if target != REFUSAL else [reply(asks[:1], goods[:1], asked[:1])]
     if target != REFUSAL and len(asks) > 1:
         wrong += [reply([ask], [good], [order]) for ask, good, order in zip(asks, goods, asked, strict=False)]
@@ -185,7 +185,7 @@ def worse(
 
 
 def named(draw: random.Random, good: str, order: Order | None) -> str:
-    """How the customer speaks of it: by its name, another word, or the order's number."""
+    """How the customer refers to the order: by product name, synonym or order number."""
     how = draw.random()
     if order and how < 0.15:
         return draw.choice([f"order {order.number}", f"my order {order.number}", f"the parcel {order.number}"])
@@ -194,7 +194,7 @@ def named(draw: random.Random, good: str, order: Order | None) -> str:
 
 
 def misspelt(draw: random.Random, text: str, share: float) -> str:
-    """The text with two letters of some words swapped; what has a digit stays."""
+    """The text with two letters swapped in some words; words with digits are unchanged."""
     words = text.split(" ")
     for at, word in enumerate(words):
         if len(word) > 4 and word.isalpha() and draw.random() < share:
@@ -205,7 +205,7 @@ def misspelt(draw: random.Random, text: str, share: float) -> str:
 
 @dataclass
 class Customer:
-    """Who writes, and how."""
+    """Who writes, and in what style."""
 
     name: str
     phrases: dict[str, list[str]]
@@ -215,7 +215,7 @@ class Customer:
 
 
 def customer_of(draw: random.Random) -> Customer:
-    """A customer with a few phrases of their own choice."""
+    """A random customer with a personal choice of phrases."""
     phrases = {ask: draw.sample(said, 4) for ask, said in ASKS.items()}
     return Customer(
         draw.choice(NAMES), phrases, draw.random() < 0.3, draw.choice([0, 0, 0.04, 0.1]), draw.random() < 0.4
@@ -223,7 +223,7 @@ def customer_of(draw: random.Random) -> Customer:
 
 
 def row(number: int, customer: str, who: Customer, draw: random.Random) -> dict[str, Any]:
-    """One message with the orders of its customer and the reply due."""
+    """One message with its customer's orders and the expected reply."""
     asks = draw.choices(list(ASKS), [4, 4, 4, 4, 1], k=2 if draw.random() < TWO else 1)
     goods = draw.sample(list(GOODS), 5)
     orders, asked, said, tags = [], [], [], sorted(set(asks))
@@ -268,12 +268,12 @@ def row(number: int, customer: str, who: Customer, draw: random.Random) -> dict[
     return {
         "id": f"M-{number:04}", "customer": customer, "name": who.name, "message": text,
         "orders": "\n".join(order.line for order in orders), "reply": target,
-        "worse": worse(target, asks, goods, asked, random.Random(f"{SEED} {number}"), others), "tags": tags,
+        "worse": rejected_reply(target, asks, goods, asked, random.Random(f"{SEED} {number}"), others), "tags": tags,
     }  # fmt: skip
 
 
 def rows() -> list[dict[str, Any]]:
-    """All rows, in the order of the file."""
+    """All rows, in file order."""
     draw = random.Random(SEED)
     customers = {f"K-{at:02}": customer_of(draw) for at in range(1, CUSTOMERS + 1)}
     sizes = [1 / (at + 3) for at in range(CUSTOMERS)]
@@ -285,7 +285,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def schema() -> dict[str, Any]:
-    """The form of every reply: what it is about (one wish or two), the text with `&` escaped, and what happens next."""
+    """The format of every reply: what it is about (one or two requests), the text with `&` escaped, and the next steps."""
     about = rf"(?:{'|'.join(ASKS)}) (?:A-\d{{4}}|none)"
     then = "(?:none|ask|call|label|photo|trace)"
     return {
@@ -298,7 +298,7 @@ def schema() -> dict[str, Any]:
 if __name__ == "__main__":
     made = rows()
     (DATA / "raw").mkdir(exist_ok=True)
-    lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in made)
+    lines = "".join(json.dumps(message, ensure_ascii=False) + "\n" for message in made)
     (DATA / "raw/messages.jsonl").write_text(lines, encoding="utf-8", newline="\n")
     (DATA / "schema.json").write_text(json.dumps(schema(), indent=2) + "\n", encoding="utf-8", newline="\n")
-    print(f"{len(made)} messages of {len({one['customer'] for one in made})} customers")
+    print(f"{len(made)} messages of {len({message['customer'] for message in made})} customers")

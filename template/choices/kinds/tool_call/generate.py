@@ -1,8 +1,8 @@
 """Write the sample data, the same bytes each time: `python data/generate.py`.
 
-Requests to the assistant of an office, and the tool calls each needs. Hard as such requests are: other tools are offered
-each time (so that a tool that would fit may be missing), two calls at once, optional arguments left out, numbers in
-words, one tool that is easily taken for another, and requests that no tool fits (an empty list).
+Requests to an office assistant, and the tool calls each needs. They are as hard as real ones: different tools are offered
+each time (so the right tool may be missing), two calls at once, omitted optional arguments, numbers in words, tools that
+are easily confused, and requests that no tool fits (an empty list).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROOMS = ["aare", "birs", "emme", "limmat", "reuss", "saane", "thur", "wiese"]
 CITIES = ["Basel", "Bern", "Chur", "Geneva", "Lugano", "Olten", "Sion", "Zug"]
 ITEMS = ["paper", "pens", "coffee", "toner", "envelopes", "milk", "batteries"]
 WORDS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 8: "eight", 10: "ten", 12: "a dozen"}
-# tool: its arguments as JSON Schema; those not required may be left out
+# tool: its arguments as JSON Schema; those in OPTIONAL may be left out
 TOOLS: dict[str, dict[str, Any]] = {
     "book_room": {
         "room": {"enum": ROOMS},
@@ -56,19 +56,19 @@ PEOPLE = ["Anke Vogt", "Bilal Demir", "Carla Rossi", "Dev Patel", "Elin Berg", "
 
 
 def signature(tool: str) -> str:
-    """One line that says what a tool takes; `?` marks what may be left out."""
+    """A tool's signature in one line; `?` marks optional arguments."""
     arguments = [f"{name}{'?' if name in OPTIONAL.get(tool, []) else ''}" for name in TOOLS[tool]]
     return f"{tool}({', '.join(arguments)})"
 
 
 def parameters(tool: str) -> dict[str, Any]:
-    """What a tool takes, as a JSON Schema."""
+    """A tool's parameters, as a JSON Schema."""
     required = [argument for argument in TOOLS[tool] if argument not in OPTIONAL.get(tool, [])]
     return {"type": "object", "required": required, "properties": TOOLS[tool]}
 
 
 def function(tool: str) -> dict[str, Any]:
-    """A tool as chat templates and servers take it."""
+    """A tool in the form that chat templates and servers accept."""
     about = {"name": tool, "description": DOES[tool], "parameters": parameters(tool)}
     return {"type": "function", "function": about}
 
@@ -79,7 +79,7 @@ def number(count: int, draw: random.Random) -> str:
 
 
 def ask(tool: str, draw: random.Random) -> tuple[str, dict[str, Any]]:
-    """What is said, and the call it needs."""
+    """A request, and the arguments of the call it needs."""
     room, day, city, item, about = (draw.choice(values) for values in (ROOMS, DAYS, CITIES, ITEMS, ABOUT))
     count, hour, give = draw.choice(list(WORDS)), draw.randint(7, 19), draw.random() < 0.6
     if tool == "book_room":
@@ -119,7 +119,7 @@ def ask(tool: str, draw: random.Random) -> tuple[str, dict[str, Any]]:
 
 
 def rows() -> list[dict[str, Any]]:
-    """All rows, in the order of the file."""
+    """All rows, in file order."""
     draw = random.Random(SEED)
     firms, sizes = [f"F-{at:02}" for at in range(1, FIRMS + 1)], [1 / (at + 3) for at in range(FIRMS)]
     made = []
@@ -141,10 +141,10 @@ def rows() -> list[dict[str, Any]]:
         elif len(wanted) == 2:
             tags = ["two_calls"]
         offered = {*wanted, *draw.sample(list(TOOLS), draw.randint(2, 4))}
-        if wanted and draw.random() < MISSING:  # the tool that would fit is not there: nothing can be called for it
-            gone = wanted[0]
-            offered.discard(gone)
-            calls = [call for call in calls if call["name"] != gone]
+        if wanted and draw.random() < MISSING:  # the right tool is not offered, so it can't be called
+            missing = wanted[0]
+            offered.discard(missing)
+            calls = [call for call in calls if call["name"] != missing]
             tags.append("tool_missing")
         person = draw.choice(PEOPLE)
         mail = person.lower().replace(" ", ".") + "@example.net"
@@ -160,7 +160,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def schema() -> dict[str, Any]:
-    """A list of calls, each of one tool with that tool's arguments; a call's keys come in the order of `properties`."""
+    """A list of calls, each to one tool with that tool's arguments; a call's keys are in the order of `properties`."""
     options = []
     for name in TOOLS:
         inner = {"type": "object", "additionalProperties": False} | parameters(name)

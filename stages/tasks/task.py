@@ -1,37 +1,29 @@
 """The domain's task: how a target becomes a completion, and what a completion says.
 
 A completion is one of three things: a *refusal* (equal to `task.refusal`), an *answer* (parsed, and valid under the
-schema where the task has one), or *invalid* (with the reason).
+schema if the task has one), or *invalid* (with the reason).
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from stages.core.document import changed
 from stages.core.errors import HallmarkError
-from stages.core.params import Task as TaskParams
+from stages.tasks.answers import DECODER, Parsed, canonical, compact_json
+from stages.tasks.kinds import KINDS
 
-
-@dataclass(frozen=True)
-class Parsed:
-    """What a completion says. `value` is the parsed answer (None for a refusal or where nothing parses)."""
-
-    kind: Literal["answer", "refusal", "invalid"]
-    value: Any = None
-    parses: bool = True
-    problem: str | None = None
+if TYPE_CHECKING:
+    from stages.tasks.params import Task as TaskParams
 
 
 class Task:
-    """The task as `params.yaml` states it, with its schema loaded and compiled."""
+    """The task as `params.yaml` states it, with its kind, and its schema loaded and compiled."""
 
     def __init__(self, params: TaskParams) -> None:
-        self.kind = params.kind
+        self.kind = KINDS[params.kind]
         self.system_prompt = params.system_prompt
         self.schema_file = Path(params.schema_file) if params.schema_file else None
         self.refusal = params.refusal
@@ -45,12 +37,12 @@ class Task:
             schema = json.loads(self.schema_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise HallmarkError(
-                "no such schema", file=self.schema_file, remedy="write it, or mend task.schema"
+                "no such schema", file=self.schema_file, remedy="write the file, or fix task.schema"
             ) from None
         except ValueError as error:
-            raise HallmarkError(f"not JSON: {error}", file=self.schema_file, remedy="mend the schema") from None
+            raise HallmarkError(f"not JSON: {error}", file=self.schema_file, remedy="fix the schema") from None
         if not isinstance(schema, dict):
-            raise HallmarkError("the schema is not an object", file=self.schema_file, remedy="mend the schema")
+            raise HallmarkError("the schema is not an object", file=self.schema_file, remedy="fix the schema")
         return schema
 
     @cached_property
@@ -64,18 +56,23 @@ class Task:
         except (jsonschema_rs.ValidationError, ValueError) as error:
             message = getattr(error, "message", str(error))
             raise HallmarkError(
-                f"not a valid JSON Schema: {message}", file=self.schema_file, remedy="mend the schema"
+                f"not a valid JSON Schema: {message}", file=self.schema_file, remedy="fix the schema"
             ) from None
 
     @property
     def is_json(self) -> bool:
         """Whether completions are JSON (else they are text: a label, or a reply)."""
-        return self.kind in ("extraction", "tool_call")
+        return self.kind.is_json
+
+    @property
+    def has_form(self) -> bool:
+        """Whether there is a form that an answer can break: JSON, or a schema."""
+        return self.is_json or self.schema_file is not None
 
     @property
     def labels(self) -> list[str] | None:
-        """The labels of a classification task, in schema order (the schema is `{"enum": [...]}`)."""
-        if self.kind != "classification" or self.schema is None:
+        """All answers, in schema order, if the schema lists them (`{"enum": [...]}`)."""
+        if not self.kind.listed or self.schema is None:
             return None
         return [str(label) for label in self.schema.get("enum", [])]
 
@@ -90,14 +87,13 @@ class Task:
     def parse(self, completion: str) -> Parsed:
         """Read a completion strictly: no repair, no stripping of code fences, since a consumer gets these bytes."""
         text = completion.strip()
-        value: Any = text
-        if self.is_json:
-            try:
-                value = DECODER.decode(text)
-            except (ValueError, RecursionError) as error:
-                if self._is_refusal(text):
-                    return Parsed("refusal")
-                return Parsed("invalid", parses=False, problem=f"not JSON: {error}")
+        try:
+            value = self.kind.parse(text)
+        except (ValueError, RecursionError) as error:
+            if self._is_refusal(text):
+                return Parsed("refusal")
+            form = "JSON" if self.is_json else f"a {self.kind} answer"
+            return Parsed("invalid", parses=False, problem=f"not {form}: {error}")
         if self._is_refusal(text if isinstance(value, str) else value):
             return Parsed("refusal")
         if self._validator is not None:
@@ -106,13 +102,13 @@ class Task:
             except ValueError as error:  # a number beyond what the validator can hold
                 return Parsed("invalid", value, problem=f"not valid under the schema: {error}")
             if problem is not None:
-                at = "/".join(str(part) for part in problem.instance_path) or "the root"
-                return Parsed("invalid", value, problem=f"not valid under the schema at {at}: {problem.kind.name}")
+                path = "/".join(str(part) for part in problem.instance_path) or "the root"
+                return Parsed("invalid", value, problem=f"not valid under the schema at {path}: {problem.kind.name}")
         return Parsed("answer", value)
 
     @cached_property
     def _refusal(self) -> tuple[str, Any]:
-        """The refusal's canonical text, and its JSON value (the text itself where it isn't JSON)."""
+        """The refusal's canonical text, and its JSON value (the text itself if it isn't JSON)."""
         form = canonical(self.refusal)
         try:
             return form, DECODER.decode(form)
@@ -124,7 +120,7 @@ class Task:
             return False
         form, meant = self._refusal
         if not isinstance(value, str) and value != meant:
-            return False  # the usual case, told quickly
+            return False  # the usual case, and the fast way out
         return canonical(value) == form
 
     def _ordered(self, value: Any, schema: dict[str, Any]) -> Any:
@@ -135,30 +131,3 @@ class Task:
         if isinstance(value, list):
             return [self._ordered(item, schema.get("items", {})) for item in value]
         return value
-
-
-def compact_json(value: Any) -> str:
-    """JSON without spaces, keys in the order given: the fewest tokens."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-
-def canonical(value: Any) -> str:
-    """One text for all spellings of the same JSON value (or of the same text, where it isn't JSON)."""
-    if isinstance(value, str):
-        try:
-            value = DECODER.decode(value)
-        except (ValueError, RecursionError):
-            return value.strip()
-    return json.dumps(changed(value, _plain_number), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-
-def _plain_number(value: Any) -> Any:
-    """12.0 and 12 are one JSON number."""
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-DECODER = json.JSONDecoder(parse_constant=_no_constant)  # made once, not anew in each call

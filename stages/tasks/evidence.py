@@ -23,8 +23,8 @@ class Source:
         """Whether the text has that string (as a run of words, or a date in another spelling) or that number."""
         if isinstance(value, str):
             words = words_of(value)
-            found = f" {' '.join(words)} " in self._run if words else value.strip() in self._text
-            return found or self._has_date(value)
+            verbatim = f" {' '.join(words)} " in self._run if words else value.strip() in self._text
+            return verbatim or self._has_date(value)
         if self._numbers is None:
             self._numbers = set(numbers_in(self._text))
         return abs(value) in self._numbers
@@ -81,10 +81,10 @@ def dates_in(text: str) -> Iterator[tuple[int | None, int, int]]:
     for match in YEAR_FIRST.finditer(text):
         yield int(match[1]), int(match[2]), int(match[3])
     for match in YEAR_LAST.finditer(text):
-        one, two = int(match[1]), int(match[2])
+        first, second = int(match[1]), int(match[2])  # which of them is the month depends on the country
         year = None if match[3] is None else int(match[3]) + (2000 if len(match[3]) == 2 else 0)
-        yield year, one, two
-        yield year, two, one
+        yield year, first, second
+        yield year, second, first
     for match in DAY_MONTH.finditer(text):
         yield int(match[3]) if match[3] else None, MONTHS[match[2].lower()], int(match[1])
     for match in MONTH_DAY.finditer(text):

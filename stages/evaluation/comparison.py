@@ -1,0 +1,199 @@
+"""The content of comparison.json: what `compare` found, and what the gate, the page, the card and the summary read.
+
+Rates and differences are shares of 1. Lists hold what a page shows and DVC's metric tables need not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from stages.evaluation.stats import Interval
+
+
+@dataclass(frozen=True)
+class Change:
+    """A rate of the other model and of the tuned one, on the same records. `worst`: the difference if all were wrong."""
+
+    other: float
+    tuned: float
+    difference: Interval
+    worst: Interval
+    lost: int
+    won: int
+    p: float
+
+
+@dataclass(frozen=True)
+class Power:
+    """How many records would show `difference_asked_for` with that power, and the smallest difference these can show."""
+
+    difference_asked_for: float
+    power: float
+    records_needed: int | None = None
+    smallest_difference: float | None = None
+
+
+@dataclass(frozen=True)
+class MeasureResult:
+    """A measure of both models and their paired difference. `given`: any answer to this task meets it."""
+
+    name: str
+    words: str
+    given: bool
+    other: Interval
+    tuned: Interval
+    difference: Interval
+
+
+@dataclass(frozen=True)
+class FailureResult:
+    """The rate of a class of failure, of all records, and how far the tuned model lets it grow.
+
+    For the growth of a class of content a record counts if both answers are valid (`judged`); otherwise a base whose every
+    answer breaks the format would seem never to hallucinate, and every model that answers to have got worse. For the other
+    classes every record counts in which the class is `possible`. `worst` and `worst_growth` are the figures of a tuned model
+    that fails in this way wherever it can: a rule of the gate can say no only if these are too much.
+    """
+
+    name: str
+    other: Interval
+    tuned: Interval
+    difference: Interval
+    possible: int
+    worst: Interval
+    growth: Interval
+    judged: int
+    worst_growth: Interval
+
+
+@dataclass(frozen=True)
+class Transition:
+    """How many records went from one outcome to another."""
+
+    other: str
+    tuned: str
+    records: int
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Exact match of the records of one customer (`by` is group), tag or band of input length."""
+
+    by: str
+    name: str
+    records: int
+    other: float
+    tuned: float
+    lost: int
+    won: int
+    difference: Interval
+
+
+@dataclass(frozen=True)
+class AgainstBase:
+    """The tuned model against the base."""
+
+    verdict: str
+    words: str
+    exact_match: Change
+    power: Power
+    measures: list[MeasureResult]
+    failures: list[FailureResult]
+    transitions: list[Transition]
+    slices: list[Slice]
+
+
+@dataclass(frozen=True)
+class LabelResult:
+    """How often a label is right in the records that have it; without a `name`, how often all labels of a record are.
+
+    `difference`: the tuned model minus the linear one. `floor`: the share of the most frequent value in training.
+    """
+
+    records: int
+    classical: Interval
+    base: Interval
+    tuned: Interval
+    difference: Interval
+    worst: Interval
+    lost: int
+    won: int
+    p: float
+    verdict: str
+    name: str | None = None
+    floor: float | None = None
+
+
+@dataclass(frozen=True)
+class AgainstLinear:
+    """The tuned model against the linear model. `right` is None if the task has no labels."""
+
+    applies: bool
+    verdict: str
+    wins: bool  # the linear model is right more often than the tuned one, or is shown to be so at one label
+    words: str
+    labels: list[LabelResult]
+    right: LabelResult | None = None
+
+
+@dataclass(frozen=True)
+class Against:
+    """The opponents of the tuned model."""
+
+    base: AgainstBase
+    classical: AgainstLinear
+
+
+@dataclass(frozen=True)
+class NoiseFloor:
+    """How much the base differs from itself if the same records come in other batches."""
+
+    measured: bool
+    records: int | None = None
+    texts_changed: int | None = None
+    outcomes_changed: int | None = None
+    lost: int | None = None
+    won: int | None = None
+    difference: Interval | None = None
+
+
+@dataclass(frozen=True)
+class GeneralResult:
+    """Both models at one metric of a general task."""
+
+    name: str
+    base: float
+    tuned: float
+
+
+@dataclass(frozen=True)
+class Failing:
+    """Failing records that lack the evidence (retrieval), and those that have it (model)."""
+
+    retrieval: int
+    model: int
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Records with context: those that lack what was expected, and whose failures the failing ones are."""
+
+    records: int
+    not_retrieved: int
+    base: Failing
+    tuned: Failing
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All of comparison.json."""
+
+    records: int
+    groups: int
+    confidence: float
+    against: Against
+    noise_floor: NoiseFloor
+    constrained: list[dict[str, Any]]
+    general: list[GeneralResult]
+    retrieval: Retrieval | None = None

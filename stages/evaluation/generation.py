@@ -1,0 +1,119 @@
+"""Greedy generation in this process: batches of a fixed composition, exact texts, and no prompt cut short."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import GenerationConfig
+
+from stages.core.errors import HallmarkError
+from stages.evaluation.answers import Answer, Prompt
+from stages.models.chat_template import render
+
+
+class LocalModel:
+    """A loaded model that answers prompts.
+
+    Prompts are sorted by length in tokens (longest first; equal lengths by text) and cut into batches of `batch_size`,
+    so the same prompts are always batched in the same way. No prompt is padded to over twice its length: among many
+    short prompts, the few long ones make batches of their own.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        batch_size: int,
+        max_new_tokens: int,
+        source: Path,
+        grammar: str | None = None,
+    ) -> None:
+        """`source`: the prompts' file, for errors. `grammar`: what decoding is constrained by (`constrained.py`)."""
+        self.model, self.tokenizer, self.seconds = model, tokenizer, 0.0
+        self._batch_size, self._max_new_tokens = batch_size, max_new_tokens
+        self._source, self._grammar = source, grammar
+        stated = model.generation_config.eos_token_id
+        self.ends = {tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])} - {None}
+        # A generation config of the model's own (sampling, penalties) must not reach what is measured.
+        model.generation_config = GenerationConfig(
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            eos_token_id=sorted(self.ends),
+            pad_token_id=tokenizer.pad_token_id,
+        )
+
+    def answer(self, prompts: Sequence[Prompt]) -> list[Answer]:
+        """One answer for each prompt, in the order given."""
+        texts = [self.text(prompt) for prompt in prompts]
+        encoded = [self.encode(text) for text in texts]
+        for prompt, ids in zip(prompts, encoded, strict=True):
+            self._check_length(prompt, len(ids))
+        order = sorted(range(len(prompts)), key=lambda i: (-len(encoded[i]), texts[i]))
+        answers: dict[int, Answer] = {}
+        for run in of_like_length(order, [len(ids) for ids in encoded]):
+            for start in range(0, len(run), self._batch_size):
+                batch = run[start : start + self._batch_size]
+                written = self.generate(*self.padded([encoded[i] for i in batch]))
+                answers |= dict(zip(batch, map(self.read, written), strict=True))
+        return [answers[i] for i in range(len(prompts))]
+
+    def text(self, prompt: Prompt) -> str:
+        """The prompt through the chat template."""
+        return str(render(self.tokenizer, prompt.messages, add_generation_prompt=True, tools=prompt.tools))
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a prompt. The template writes whatever it starts with, so the tokenizer adds nothing."""
+        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+
+    def padded(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """A batch of prompts, padded on the left, and its attention mask."""
+        width = max(map(len, rows))
+        ids = [[self.tokenizer.pad_token_id] * (width - len(row)) + list(row) for row in rows]
+        mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
+        return torch.tensor(ids, device=self.model.device), torch.tensor(mask, device=self.model.device)
+
+    def generate(self, ids: torch.Tensor, mask: torch.Tensor) -> list[list[int]]:
+        """The tokens written after each prompt of a batch, until all have ended or the limit is reached."""
+        limits = []
+        if self._grammar is not None:
+            from stages.evaluation.constrained import Constraint
+
+            vocabulary = self.model.get_output_embeddings().out_features
+            limits = [Constraint(self.tokenizer, self.ends, self._grammar, ids.shape[1], vocabulary)]
+        start = time.perf_counter()
+        written = self.model.generate(input_ids=ids, attention_mask=mask, logits_processor=limits)
+        self.seconds += time.perf_counter() - start
+        return list(written[:, ids.shape[1] :].tolist())
+
+    def read(self, tokens: list[int]) -> Answer:
+        """The exact text up to the end token, special tokens in it shown."""
+        end = next((number for number, token in enumerate(tokens) if token in self.ends), None)
+        text = self.tokenizer.decode(tokens[:end], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return Answer(text, len(tokens), "length") if end is None else Answer(text, end, "stop")
+
+    def _check_length(self, prompt: Prompt, length: int) -> None:
+        config = self.model.config.get_text_config()
+        window = getattr(config, "max_position_embeddings", None) or self.tokenizer.model_max_length
+        if length + self._max_new_tokens > window:
+            raise HallmarkError(
+                f"the prompt has {length} tokens; with {self._max_new_tokens} to generate it is over the model's {window}",
+                file=self._source,
+                row=prompt.row,
+                field="prompt",
+                remedy="lower eval.max_new_tokens, or take a base model with a longer context",
+            )
+
+
+def of_like_length(order: list[int], lengths: list[int]) -> list[list[int]]:
+    """`order` (indices, longest first) cut into runs in which no length is under half of the run's first."""
+    runs: list[list[int]] = []
+    for index in order:
+        if not runs or 2 * lengths[index] < lengths[runs[-1][0]]:
+            runs.append([])
+        runs[-1].append(index)
+    return runs

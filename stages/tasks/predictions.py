@@ -1,0 +1,135 @@
+"""Lines of predictions.jsonl: what a model could read, what was expected, what it answered, and how that was scored."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from stages.core.errors import HallmarkError
+from stages.core.files import REPORTS, atomic
+from stages.core.outcomes import OUTCOMES
+from stages.tasks.values import FieldResult
+
+LENGTHS = (200, 500, 1000, 2000, 5000)  # upper bounds of the bands of input length, in characters
+BANDS = (*(f"up to {top}" for top in LENGTHS), f"over {LENGTHS[-1]}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One record's answer by one model. Optional parts are left out of the file if they have nothing to say."""
+
+    id: str
+    group: str
+    tags: list[str] | None
+    input: str
+    context: str | None
+    length: int  # of the input, in characters
+    target: str
+    prediction: str
+    finish: Literal["stop", "length"] | None  # ended by the model, or cut off at the limit
+    tokens: int = 0  # generated, without the end token
+    parses: bool
+    schema_valid: bool
+    exact_match: bool
+    outcome: str  # "pass", or the primary class of failure
+    reason: str | None
+    fields: list[FieldResult]
+    retrieved: bool | None = None  # whether context and input had what was expected; None: there was no context
+    read: str | None = None  # calls in the chat template's form, as a target has them; empty if they can't be read
+    scores: dict[str, bool | float] = field(default_factory=dict)  # what only this kind of task is scored by
+    constrained: dict[str, Any] | None = None  # the same record answered within the schema's grammar
+
+    @property
+    def answer(self) -> str:
+        """The answer in the form of a target."""
+        return self.prediction if self.read is None else self.read
+
+    @property
+    def length_band(self) -> str:
+        """The band of input length that the record is in."""
+        return BANDS[bisect_left(LENGTHS, self.length)]
+
+
+OPTIONAL = ("read", "scores", "constrained")
+NAMES = tuple(part.name for part in fields(Prediction))
+PARTS = tuple(part.name for part in fields(FieldResult))
+# What every line must have; the others have come later, or are not in every file.
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "id": str,
+    "group": str,
+    "tags": (list, type(None)),
+    "input": str,
+    "context": (str, type(None)),
+    "length": int,
+    "target": str,
+    "prediction": str,
+    "finish": (str, type(None)),
+    "parses": bool,
+    "schema_valid": bool,
+    "exact_match": bool,
+    "outcome": str,
+    "reason": (str, type(None)),
+    "fields": list,
+}
+
+
+def predictions_of(model: str) -> Path:
+    """Where the predictions of a model (`base`, `tuned`, `classical`) are."""
+    return REPORTS / "eval" / model / "predictions.jsonl"
+
+
+def write_predictions(path: Path, rows: Sequence[Prediction]) -> None:
+    """One JSON object per line, keys sorted. Half a surrogate pair, which UTF-8 can't hold, stays an escape."""
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            content = {name: getattr(row, name) for name in NAMES}
+            content["fields"] = [{name: getattr(value, name) for name in PARTS} for value in row.fields]
+            content = {name: value for name, value in content.items() if value or name not in OPTIONAL or value == ""}
+            line = json.dumps(content, ensure_ascii=False, sort_keys=True)
+            if not line.isascii() and any("\ud800" <= char <= "\udfff" for char in line):
+                line = json.dumps(content, sort_keys=True)
+            file.write(line + "\n")
+
+
+def read_predictions(model: str) -> list[Prediction]:
+    """The predictions of a model, in record order; at least one. A missing key or a wrong type is an error."""
+    path, remedy = predictions_of(model), f"run `dvc repro eval@{model}`, which makes it"
+    rows: list[Prediction] = []
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                rows.append(_checked(json.loads(line), path, len(rows) + 1, remedy))
+    except FileNotFoundError:
+        raise HallmarkError("no such file", file=path, remedy=remedy) from None
+    except (ValueError, TypeError, KeyError):
+        raise HallmarkError("not a JSON object", file=path, row=len(rows) + 1, remedy=remedy) from None
+    if not rows:
+        raise HallmarkError("holds no prediction", file=path, remedy=remedy)
+    return rows
+
+
+def _checked(content: Any, path: Path, row: int, remedy: str) -> Prediction:
+    for name, kind in TYPES.items():
+        if not isinstance(content, dict) or name not in content or not isinstance(content[name], kind):
+            raise HallmarkError("missing, or of the wrong type", file=path, row=row, field=name, remedy=remedy)
+    if content["outcome"] not in OUTCOMES:
+        raise HallmarkError("not a known outcome", file=path, row=row, field="outcome", remedy=remedy)
+    values = [FieldResult(**{name: value[name] for name in PARTS}) for value in content["fields"]]
+    return Prediction(**{name: content[name] for name in NAMES if name in content} | {"fields": values})
+
+
+def check_paired(model: str, rows: Sequence[Prediction], other: str, other_rows: Sequence[Prediction]) -> None:
+    """Raise unless both models answered the same records, in the same order."""
+    path, remedy = predictions_of(model), "run `dvc repro eval`, so that both models answer the same holdout"
+    if len(rows) != len(other_rows):
+        problem = f"has {len(rows)} records, {predictions_of(other)} has {len(other_rows)}"
+        raise HallmarkError(problem, file=path, remedy=remedy)
+    for number, (row, other_row) in enumerate(zip(rows, other_rows, strict=True), 1):
+        for name in ("id", "group", "input", "target"):
+            if getattr(row, name) != getattr(other_row, name):
+                problem = f"differs from row {number} of {predictions_of(other)}"
+                raise HallmarkError(problem, file=path, row=number, field=name, remedy=remedy)

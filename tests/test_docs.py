@@ -1,0 +1,278 @@
+"""The documentation is true where a machine can tell: links, anchors, sessions, modules, params, messages, the picture."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import textwrap
+from collections.abc import Iterator
+from importlib.util import find_spec
+from itertools import pairwise, product
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages import MOVED
+from stages.evaluation.stats import ClusterBootstrap, wilson
+from stages.params.loader import Params, _blocks_in
+from stages.serving.params import ByKind
+from tests.workspace import ROOT, run
+
+if not (ROOT / "docs").is_dir():
+    pytest.skip("this repo was stamped from the template and has no docs/ of its own", allow_module_level=True)
+
+INDEX = ROOT / "docs/README.md"
+README_LINES = 135  # three screens, the picture included
+LINE_HEIGHT = 21  # pixels of a line of text on a page, to count a picture in lines
+COMMANDS = "python -m pip install nox && python -m nox -s repro"
+PAGES = sorted(
+    page
+    for pattern in ("README.md", "docs/*.md", "template/**/*.md", "tests/**/*.md", "data/**/*.md")
+    for page in ROOT.glob(pattern)
+)
+IDS = [page.relative_to(ROOT).as_posix() for page in PAGES]
+RULES = {
+    "data.leaks",
+    "data.holdout_changed",
+    "data.private_residue",
+    "gate.data.private_residue",
+}  # of the gate, now or before; no params
+FILES = {"css", "csv", "html", "jinja", "js", "json", "jsonl", "lock", "md", "parquet", "py", "yaml"}  # endings
+LINK = re.compile(r"""\]\(([^)\s]+)\)|(?:src|href)="([^"]+)\"""")
+
+
+def without_code(text: str) -> str:
+    """The text less its code: fenced blocks, indented blocks, and what stands in backticks."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"(?:(?<=\n\n)|\A)(?: {4}.*\n|\n)+", "", text)
+    return re.sub(r"`[^`]*`", "", text)
+
+
+def links(page: Path) -> list[str]:
+    """The relative links of a page, anchors included."""
+    found = [one or other for one, other in LINK.findall(without_code(page.read_text(encoding="utf-8")))]
+    return [link for link in found if not re.match(r"[a-z]+:", link)]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    found: set[str] = set()
+    for heading in re.findall(r"^#{1,6} +(.+?) *$", text, re.MULTILINE):
+        plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+        number = 1
+        while slug in found:
+            slug, number = f"{slug}-{number}", number + 1
+        found.add(slug)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{link}: no such file"
+        if anchor:
+            assert anchor in anchors(target), f"{link}: no such heading"
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    """The README leads to the index, and the index itself to every page."""
+    assert "docs/README.md" in links(ROOT / "README.md")
+    linked = {(INDEX.parent / link.partition("#")[0]).resolve() for link in links(INDEX)}
+    assert {page for page in (ROOT / "docs").iterdir() if page.suffix == ".md"} - linked == {INDEX}
+
+
+def test_the_readme_fits_three_screens() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    pictures = 0
+    for source, width in re.findall(r'<img src="([^"]+)" width="(\d+)"', text):
+        wide, high = png_size(ROOT / source)
+        pictures += -(-int(width) * high // (wide * LINE_HEIGHT))
+    assert text.count("<img") + text.count("![") == len(re.findall(r'<img src="[^"]+" width="\d+"', text))
+    assert len(lines) + pictures <= README_LINES
+    assert max(map(len, lines)) <= 120
+
+
+def png_size(file: Path) -> tuple[int, int]:
+    """Width and height of a PNG, from its header."""
+    head = file.read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n"
+    return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
+
+
+def test_the_readme_has_the_two_commands() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"    {COMMANDS} " in text
+    assert "    python -m nox -s tests " in text
+    assert COMMANDS in (ROOT / "template/{{ cookiecutter.project_slug }}/README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_every_session_and_module_named_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    sessions = set(re.findall(r"@nox\.session\ndef (\w+)", (ROOT / "noxfile.py").read_text(encoding="utf-8")))
+    assert set(re.findall(r"\bnox -s (\w+)", text)) <= sessions
+    modules = set(re.findall(r"python -m (stages(?:\.\w+)+)", text))
+    if page.name != "updating.md":  # which says where they went
+        assert not modules & set(MOVED)
+    assert [module for module in modules - set(MOVED) if find_spec(module) is None] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_every_param_named_exists(page: Path) -> None:
+    """Dotted keys in backticks whose first part is a block of params.yaml, and the keys of blocks shown as YAML."""
+    text = page.read_text(encoding="utf-8")
+    blocks = keys_of([])
+    for name in set(re.findall(r"`([a-z_]+(?:\.[a-z_0-9]+)+)(?=`|: |=)", text)) - RULES:
+        if name.split(".")[0] in blocks and not FILES & set(name.split(".")):
+            assert known(name.split(".")), f"params.yaml has no {name}"
+    for lines in re.findall(r"(?:^ {4}.*\n)+", text, re.MULTILINE):
+        shown = textwrap.dedent(lines).strip()
+        if shown.splitlines()[:1] in [[f"{block}:"] for block in blocks]:
+            for path in paths(YAML(typ="safe").load(shown)):
+                assert known(path), f"params.yaml has no {'.'.join(path)}"
+
+
+def paths(shown: dict[str, Any], *before: str) -> Iterator[list[str]]:
+    """The path of each key shown, but of the keys that are free (columns, names of patterns, ...)."""
+    for key, value in shown.items():
+        yield [*before, key]
+        if isinstance(value, dict) and keys_of([*before, key]):
+            yield from paths(value, *before, key)
+
+
+def known(path: list[str]) -> bool:
+    """Whether a key is allowed there, in any form of its block (each kind of server has keys of its own)."""
+    *above, last = path
+    return last in keys_of(above) or (bool(above) and not keys_of(above) and known(above))
+
+
+def keys_of(path: list[str]) -> set[str]:
+    """The keys of the block at that path, in all of its forms."""
+    models: list[Any] = [Params]
+    for part in path:
+        infos = [info for model in models for name, info in model.model_fields.items() if part in (name, info.alias)]
+        models = []
+        for info in infos:
+            by_kind = [check.func for check in info.metadata if isinstance(getattr(check, "func", None), ByKind)]
+            models += [block for check in by_kind for block in check.kinds().values()] or _blocks_in(info.annotation)
+    return {info.alias or name for model in models for name, info in model.model_fields.items()}
+
+
+def test_the_messages_explained_are_those_of_the_code() -> None:
+    """docs/troubleshooting.md quotes parts of messages in backticks, in the first column of its tables."""
+    text = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    files = [ROOT / "noxfile.py", *(ROOT / "stages").rglob("*.py"), *(ROOT / "template/hooks").glob("*.py")]
+    code = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    quoted = [re.match(r"\| `([^`]+)`", line) for line in text.splitlines()]
+    messages = [match[1] for match in quoted if match]
+    assert len(messages) > 20
+    assert [message for message in messages if message not in code] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/limits.md"])
+def test_the_results_shown_are_those_committed(tmp_path: Path, name: str) -> None:
+    """Each line of the table is one that `repro` prints for the reports in git; a line may be cut at its end."""
+    archive = subprocess.run(["git", "archive", "HEAD", "reports", "params.yaml"], cwd=ROOT, capture_output=True)
+    if archive.returncode:
+        pytest.skip("not a git repository")
+    subprocess.run(["tar", "-x", "-C", str(tmp_path)], input=archive.stdout, check=True)
+    printed = run(tmp_path, "python", "-m", "stages.tools.summary", PYTHONPATH=str(ROOT)).stdout.splitlines()
+    text = (ROOT / name).read_text(encoding="utf-8")
+    start = (
+        text.index("    A linear model wins") if "    A linear model wins" in text else text.index("holdout records;")
+    )
+    shown = text[start : re.compile(r"^\S", re.MULTILINE).search(text, start).start()]  # type: ignore[union-attr]
+    lines = [line.removeprefix("    ").rstrip() for line in shown.splitlines() if line.strip()]
+    assert len(lines) > 12
+    assert [line for line in lines if not any(one.startswith(line) for one in printed)] == []
+
+
+def test_the_tables_of_how_much_data_are_computed() -> None:
+    """By the formulas of the intervals themselves, from what is in git; the table against the linear model is not."""
+    power = json.loads((ROOT / "reports/comparison.json").read_text(encoding="utf-8"))["against"]["base"]["power"]
+    text = (ROOT / "docs/how-much-data.md").read_text(encoding="utf-8")
+    tables = {cells[0]: cells[1:] for cells in map(cells_of, text.splitlines()) if cells}
+    groups = [int(cell) for cell in tables["customers held out"]]
+    assert tables["times as wide as with very many"] == [f"{widening(number):.2f}" for number in groups]
+    ceilings = [float(cell.split()[0]) / 100 for cell in tables["ceiling"]]
+    assert tables["held-out records"] == [str(fewest_without_failure(ceiling)) for ceiling in ceilings]
+    assert f"`records_needed` is {power['records_needed']}" in text
+    assert f"`smallest_difference` is {100 * power['smallest_difference']:.1f} points" in text
+
+
+def cells_of(line: str) -> list[str]:
+    """The cells of a line of a Markdown table."""
+    return [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("| ") else []
+
+
+def widening(groups: int) -> float:
+    """How much wider an interval is for so many groups of one record than the normal one."""
+    bootstrap = ClusterBootstrap([str(number) for number in range(groups)], confidence=0.95, draws=1, seed=0)
+    return -NormalDist().inv_cdf(bootstrap._tail) / NormalDist().inv_cdf(0.975)
+
+
+def fewest_without_failure(ceiling: float) -> int:
+    return next(number for number in range(1, 1000) if wilson(0, number, 0.95).high <= ceiling)
+
+
+def test_the_picture_is_the_pipeline() -> None:
+    """What is read by what, directly or through others, is the same in the picture and in dvc.yaml."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    picture = re.search(r"```mermaid\n(.*?)```", text, re.DOTALL)
+    assert picture
+    drawn: set[tuple[str, str]] = set()
+    for line in picture[1].splitlines():
+        nodes = re.split(r" --(?: \w+ --)?> ", re.sub(r'\[.*?"\)?\]', "", line).strip())
+        drawn |= set(pairwise(nodes))
+    stages = pipeline()
+    edges = {
+        (maker, reader)
+        for (maker, (_, outs)), (reader, (deps, _)) in product(stages.items(), repeat=2)
+        if any(overlap(out, dep) for out in outs for dep in deps)
+    }
+    drawn = {(one, two) for one, two in drawn if one in stages and two in stages}
+    assert drawn
+    assert closure(drawn) == closure(edges)
+
+
+def pipeline() -> dict[str, tuple[set[str], set[str]]]:
+    """What each stage of dvc.yaml reads and makes; `eval@base` is called `eval_base`."""
+    found = {}
+    for name, block in YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
+        for key, item in block.get("foreach", {"": {}}).items():
+            of = {"${key}": key, "${item.weights}": item.get("weights", "")}
+            stage = block.get("do", block)
+            made = [*stage.get("outs", []), *stage.get("metrics", [])]
+            found[f"{name}_{key}" if key else name] = tuple(
+                {filled(one if isinstance(one, str) else next(iter(one)), of) for one in items}
+                for items in (stage["deps"], made)
+            )
+    return found
+
+
+def filled(path: str, values: dict[str, str]) -> str:
+    for name, value in values.items():
+        path = path.replace(name, value)
+    return path
+
+
+def overlap(one: str, two: str) -> bool:
+    """Whether the paths are the same, or one lies in the other."""
+    return f"{one}/".startswith(f"{two}/") or f"{two}/".startswith(f"{one}/")
+
+
+def closure(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """All pairs that a way of arrows joins."""
+    found = set(edges)
+    while more := {(a, d) for (a, b), (c, d) in product(found, repeat=2) if b == c} - found:
+        found |= more
+    return found

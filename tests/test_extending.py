@@ -1,0 +1,186 @@
+"""A kind of task and a measure that this repository does not have, registered without an edit in `stages/`.
+
+`docs/extending.md` walks through the same two; `tests/test_engines.py` does it for a serving engine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages import classical, compare, dedupe, gate, mask, report, split
+from stages.core.errors import HallmarkError
+from stages.core.files import HOLDOUT, read_json, write_json
+from stages.core.records import read_records
+from stages.evaluation.measures import COMMON
+from stages.evaluation.metrics import metrics
+from stages.evaluation.predictions import prediction, readable
+from stages.evaluation.scoring import Scorer
+from stages.params.loader import load_params
+from stages.release.model_card import model_card
+from stages.release.results import read_results
+from stages.release.sbom import _model_card as sbom_card
+from stages.tasks.answers import Parsed
+from stages.tasks.kind import Kind
+from stages.tasks.kinds import KINDS
+from stages.tasks.measure import Measure, of_score
+from stages.tasks.predictions import predictions_of, write_predictions
+from stages.tasks.task import Task
+from stages.tools import summary
+from tests.made_up import write_other_reports
+from tests.workspace import ROOT, change_params, make_workspace
+
+
+class Rating(Kind):
+    """A text to a whole number, such as the stars of a review."""
+
+    name = "rating"
+    listed = True
+    measures = (of_score("within_one", "Within one star", "rate", "accuracy"),)
+
+    def prompt_hint(self, target: str, schema: Mapping[str, Any]) -> str:
+        return f"Rate the text: {target} from {schema['minimum']} to {schema['maximum']}."
+
+    def parse(self, text: str) -> Any:
+        return int(text)
+
+    def scores(self, expected: Parsed, predicted: Parsed, target: str, prediction: str) -> dict[str, bool | float]:
+        values = (expected.value, predicted.value)
+        return {"within_one": None not in values and abs(values[0] - values[1]) <= 1}
+
+
+SHORT = Measure(
+    "short", "Answers of one character", lambda rows, _: [len(row.prediction) == 1 for row in rows], "rate", "short"
+)
+WORDS = ["awful", "poor", "fine", "good", "splendid"]
+OVERRIDES = {
+    "data.path": "data/raw/reviews.jsonl",
+    "data.id": "row.id",
+    "data.group": "shop",
+    "data.input": "review",
+    "data.target": "stars",
+    "data.tags": None,
+    "task.kind": "rating",
+    "task.schema": "data/rating.json",
+    "task.refusal": None,
+    "mask.identity_columns": {},
+    "mask.gold": None,
+    "mask.workers": 1,  # a new process would not have the kind that this one registers
+    "mask.ner": {"engine": "none", "model": None},
+    "dedupe.gold": None,
+    "dedupe.threshold": 0.95,
+    "split.holdout": 0.4,
+    "eval.spans": [],
+    "gate.superiority": {"base": 0.1},
+    "gate.floors": {"within_one": 0.5, "short": 0.9},
+    "gate.ceilings": {},
+}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace whose task is of the new kind, with 300 reviews of 30 shops."""
+    monkeypatch.setitem(KINDS, "rating", Rating())
+    monkeypatch.setitem(COMMON, "short", SHORT)
+    make_workspace(tmp_path, OVERRIDES)
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {
+            "shop": f"shop {n % 30}",
+            "review": f"Order {n * 7919}: {WORDS[n % 5]} {n * 104729 % 9973}",
+            "stars": str(n % 5 + 1),
+        }
+        for n in range(300)
+    ]
+    Path("data/raw/reviews.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_json(Path("data/rating.json"), {"type": "integer", "minimum": 1, "maximum": 5})
+    return tmp_path
+
+
+def test_a_new_kind_and_a_new_measure_go_through_the_pipeline(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = load_params()
+    mask.run(params)
+    dedupe.run(params)
+    split.run(params, False)
+    answer_with(params, "base", lambda stars: "fine")
+    answer_with(params, "tuned", lambda stars: str(stars if stars > 1 else 3))
+    classical.run(params)  # a kind without labels: the linear model sits this one out
+    others = [path for path in ("data", "models") if (workspace / path).exists()]
+    frozen = {path: (workspace / path).read_bytes() for path in map(str, Path("data/split").glob("*.parquet"))}
+    lock = Path("data/holdout.lock.json").read_bytes()
+    write_other_reports(workspace)  # benchmark, dpo and the training curve; the split stays the one of above
+    for path, content in frozen.items():
+        Path(path).write_bytes(content)
+    Path("data/holdout.lock.json").write_bytes(lock)
+    assert others
+    compare.run(params)
+    gate.run(params)
+    report.run(params)
+    within = 0.8  # one star of five is answered with three
+
+    assert read_json(Path("reports/eval/tuned/metrics.json"))["within_one"]["value"] == pytest.approx(within, abs=0.1)
+    rules = {rule["name"]: rule for rule in read_json(Path("reports/gate.json"))["rules"]}
+    assert rules["floor.within_one"]["outcome"] == "pass"
+    assert rules["floor.within_one"]["words"] == "Within one star must be at least 50%"
+    assert rules["floor.short"]["outcome"] == "pass"
+    results = read_results()
+    shown = {measure.name: measure for measure in results.measures}
+    assert shown["within_one"].tuned.value > shown["within_one"].other.value == 0
+    card = model_card(params, results, {"base": {}, "dpo": {}, "rows": {}}, {})
+    bill = json.dumps(sbom_card(params, results.measures, []))
+    summary.show(summary.rows(results))
+    page, table = Path("reports/comparison.html").read_text(encoding="utf-8"), capsys.readouterr().out
+    for words in ("Within one star", "Answers of one character"):
+        assert words in card and words in page and words in table
+    for name in ("within_one", "short"):
+        assert f'"{name}"' in bill
+    failing = [json.loads(line) for line in predictions_of("tuned").read_text().splitlines()]
+    assert {row["outcome"] for row in failing} == {"pass", "wrong_value"}
+    assert {row["scores"]["within_one"] for row in failing} == {True, False}
+
+
+def answer_with(params: Any, model: str, answer: Any) -> None:
+    """What `eval` would leave of a model that answers in this way."""
+    task = Task(params.task)
+    scorer, rows, scores = Scorer(task), [], []
+    for record in read_records(HOLDOUT).rows(named=True):
+        text = answer(int(readable(record)["target"]))
+        scores.append(scorer.score(**readable(record), prediction=text))
+        rows.append(prediction(record, text, scores[-1], finish="stop", tokens=1))
+    write_predictions(predictions_of(model), rows)
+    content = metrics(model, rows, scores, settings=params.eval, task=task, seed=params.seed)
+    write_json(predictions_of(model).with_name("metrics.json"), content)
+
+
+def test_what_breaks_the_new_kind_is_one_clear_error(workspace: Path) -> None:
+    with Path("data/raw/reviews.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"shop": "x", "review": "so so", "stars": "three"}) + "\n")
+    with pytest.raises(HallmarkError, match=r"reviews.jsonl, row 301, field 'stars': .*not a rating answer"):
+        mask.run(load_params())
+
+
+def test_unknown_kinds_and_measures_name_the_known_ones(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change_params(workspace, {"task.kind": "ratings"})
+    with pytest.raises(HallmarkError, match=r"no kind 'ratings'; there are .*classification.*, rating\b"):
+        load_params()
+    change_params(workspace, {"task.kind": "rating", "gate.floors": {"within_two": 0.5}})
+    with pytest.raises(HallmarkError, match=r"gate.floors: no measure 'within_two'; the gate can use .*within_one"):
+        load_params()
+    monkeypatch.setitem(COMMON, "short", replace(SHORT, gate=False))
+    change_params(workspace, {"gate.floors": {"short": 0.5}})
+    with pytest.raises(HallmarkError, match=r"gate.floors: no measure 'short'"):
+        load_params()
+
+
+def test_the_measures_of_every_kind_can_be_floors(tmp_path: Path) -> None:
+    floors = {"tool_names": 0.5, "tool_calls": 0.5, "token_f1": 0.5, "macro_f1": 0.5, "label_accuracy": 0.5}
+    make_workspace(tmp_path, {"gate.floors": floors})
+    assert load_params(tmp_path / "params.yaml").gate.floors == floors
+    assert (ROOT / "docs" / "extending.md").exists()
