@@ -34,14 +34,14 @@ BLOCKS = 8  # most blocks of a level; the models take turns, one block each
 ROUNDS = 2  # fewest requests of each caller in a block
 log = logging.getLogger(__name__)
 
-Prompt = dict[str, Any]  # messages, and tools where the record has them
+Prompt = dict[str, Any]  # messages, and tools if the record has them
 Level = dict[str, Any]  # one load and what was measured at it
 
 
 def run(params: Params) -> None:
     """Measure every model of `benchmark.models` at every level, and write the report.
 
-    Raises HallmarkError where the port is taken, a server doesn't start, or a level has no answer at all.
+    Raises HallmarkError if the port is taken, a server doesn't start, or a level gets no answer at all.
     """
     settings = params.benchmark
     timed, warmup = read_prompts(settings.requests, settings.warmup)
@@ -74,7 +74,7 @@ def run(params: Params) -> None:
 def read_prompts(count: int, warmup: int) -> tuple[list[Prompt], list[Prompt]]:
     """What the holdout's records ask: `count` prompts to be timed, and `warmup` others.
 
-    The timed ones are spread evenly over the holdout; where it has too few records they are taken again.
+    The timed ones are spread evenly over the holdout, and repeated if it has too few records.
     """
     rows = read_records(HOLDOUT).select("prompt", "tools").rows()
     prompts = [{"messages": prompt} | ({"tools": json.loads(tools)} if tools else {}) for prompt, tools in rows]
@@ -141,7 +141,7 @@ class Bench:
     async def level(self, turn: list[str], load: Level, prompts: list[Prompt]) -> dict[str, Level]:
         """One level, the models by turns (A B, B A, ...), so that a slow moment of the machine falls on both.
 
-        Raises HallmarkError where a server died; `turn` is left as the next level is to start.
+        Raises HallmarkError if a server died; `turn` is left in the order in which the next level starts.
         """
         outcomes: dict[str, list[list[Outcome]]] = {model: [] for model in turn}
         for block in blocks(prompts, load):
@@ -150,8 +150,8 @@ class Bench:
                 outcomes[model].append(await self.send(model, block, self.settings.max_tokens, load))
             turn.reverse()
         levels = {}
-        for model, found in outcomes.items():
-            result = summarize(found, self.settings.objective, self.settings.price_per_hour)
+        for model, blocks_sent in outcomes.items():
+            result = summarize(blocks_sent, self.settings.objective, self.settings.price_per_hour)
             if not self.servers[model].alive:
                 raise failed(model, "died", load, result["failures"])
             seconds, speed = result["latency_s"]["p95"], result["output_tokens_per_second"]
@@ -228,7 +228,7 @@ def connect(server: Server, timeout: float) -> AsyncClient:
 def largest_load(levels: list[Level], share: float) -> dict[str, Any]:
     """The largest concurrency and rate measured at which, and at all below, `share` of requests kept the objective.
 
-    `words` says so; "or more" where no level broke the objective.
+    `words` says so; "or more" if no level missed the objective.
     """
     largest: dict[str, Any] = {}
     words = []
@@ -247,15 +247,15 @@ def largest_load(levels: list[Level], share: float) -> dict[str, Any]:
 
 def ratios(base: list[Level], tuned: list[Level]) -> list[Level]:
     """Tuned over base at each level: times above 1 are slower, rates above 1 are faster."""
-    found = []
+    ratios_by_level = []
     for below, above in zip(base, tuned, strict=True):
         level: Level = {kind: above[kind] for kind in ("concurrency", "rate") if kind in above}
         for metric in ("ttft_s", "tpot_s", "latency_s"):
             level[metric] = {name: _ratio(above[metric][name], below[metric][name]) for name in above[metric]}
         for metric in ("output_tokens_per_second", "requests_per_second"):
             level[metric] = _ratio(above[metric], below[metric])
-        found.append(level)
-    return found
+        ratios_by_level.append(level)
+    return ratios_by_level
 
 
 def _ratio(above: float | None, below: float | None) -> float | None:

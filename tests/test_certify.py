@@ -68,7 +68,7 @@ def test_a_release_says_what_it_was_made_of(repo: Path) -> None:
         "rank 16",
         "gate: PASSED, 1 rules met, 0 not, 0 undecided",
         sha256_file(Path("data/raw/tickets.jsonl")),
-        "compared with the files that lie there",
+        "compared with the working directory",
     ):
         assert part in told
 

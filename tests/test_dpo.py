@@ -105,7 +105,7 @@ def weights_hash(file: Path) -> str:
 
 
 def check_run(tuned: Path, tmp_path: Path) -> Path:
-    """Run the stage in this process and in a new one that differs in everything that must not matter; returns its folder."""
+    """Run the stage in this process and in a new one that differs in everything that must not matter; returns one folder."""
     results = []
     for name, environment in (("a", {}), ("b", {"PYTHONHASHSEED": "2", "TZ": "Asia/Tokyo", "LC_ALL": "C"})):
         folder = Path(shutil.copytree(tuned, tmp_path / name))

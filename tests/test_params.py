@@ -89,6 +89,34 @@ def test_a_check_of_a_block_names_its_key_and_not_the_block(tmp_path: Path) -> N
     assert "got dict" not in text
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "field"),
+    [
+        ("eval.general.folder", 3, "eval.general.folder"),  # also a kind of base
+        ("base.file", 3, "base.file"),
+        ("mask.patterns", [{"kind": "A_B", "regex": 3}], "mask.patterns.0.regex"),
+        ("sft.lora", None, "sft.lora"),
+    ],
+)
+def test_an_error_names_the_keys_of_the_file_and_nothing_else(tmp_path: Path, key: str, value: Any, field: str) -> None:
+    with pytest.raises(HallmarkError) as caught:
+        load_params(write(tmp_path, {key: value}))
+    assert caught.value.field is not None
+    assert field in caught.value.field.split(", ")
+    assert all(other == field or other.startswith(f"{key}.") for other in caught.value.field.split(", "))
+
+
+@pytest.mark.parametrize("base", [{"source": "zip"}, {}, None])
+def test_an_unknown_source_lists_the_known_ones(tmp_path: Path, base: Any) -> None:
+    assert "base.source: must be one of folder, hub, package; it is " in problem(tmp_path, {"base": base})
+
+
+def test_an_unknown_key_in_a_list_is_an_error_with_a_near_name(tmp_path: Path) -> None:
+    text = problem(tmp_path, {"mask.patterns": [{"kind": "A_B", "regx": "a"}]})
+    assert "'mask.patterns.0.regx' is not a known parameter" in text
+    assert "did you mean 'regex'?" in text
+
+
 def test_a_missing_key_is_an_error(tmp_path: Path) -> None:
     assert "'sft.lora.r' is missing" in problem(tmp_path, {}, remove="sft.lora.r")
 

@@ -1,4 +1,4 @@
-"""Constrained decoding: a grammar made of the task's schema lets through only tokens that keep an answer valid.
+"""Constrained decoding: a grammar made of the task's schema allows only tokens that keep an answer valid.
 
 llguidance (https://github.com/guidance-ai/llguidance) turns the schema into token masks; compact JSON, keys in the
 schema's order, as targets are written. The refusal is allowed as well.
@@ -20,7 +20,7 @@ from stages.tasks.task import Task
 
 
 def grammar_of(task: Task) -> str:
-    """The grammar of the task's answers, in Lark's notation; a HallmarkError where it has none or it can't be made."""
+    """The grammar of the task's answers, in Lark's notation; a HallmarkError if there can be none."""
     if task.schema is None:
         raise HallmarkError(
             "a text task has no schema to constrain by",

@@ -14,7 +14,7 @@ from stages.evaluation.params import General
 
 
 def general(model: Any, tokenizer: Any, settings: General, batch_size: int) -> list[dict[str, Any]]:
-    """One row a task and metric. The tasks' data must be on this machine: nothing is fetched."""
+    """One row per task and metric. The tasks' data must be on this machine: nothing is fetched."""
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     try:
         manager = TaskManager(include_path=settings.folder, include_defaults=False)
@@ -28,10 +28,10 @@ def general(model: Any, tokenizer: Any, settings: General, batch_size: int) -> l
             remedy="name tasks that `lm-eval ls tasks` or eval.general.folder has, and put their data on this machine",
         ) from None
     engine = HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size)
-    found = run_harness(lm=engine, task_dict=tasks, limit=settings.limit, bootstrap_iters=0, log_samples=False)
+    harness = run_harness(lm=engine, task_dict=tasks, limit=settings.limit, bootstrap_iters=0, log_samples=False)
     return [
         {"name": f"{task} {key.removesuffix(',none')}", "value": round(float(value), 6)}
-        for task, results in sorted(found["results"].items())
+        for task, results in sorted(harness["results"].items())
         for key, value in sorted(results.items())
         if isinstance(value, int | float) and "," in key and "_stderr" not in key
     ]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -29,13 +29,15 @@ from stages.serving.params import Benchmark, ByKind
 from stages.tasks.params import Task
 from stages.training.params import Dpo, Sft
 
+SOURCES: dict[str, type[Block]] = {"package": PackageBase, "hub": HubBase, "folder": FolderBase}
+
 
 class Params(Block):
     seed: NotNegative
     compute: Compute
     data: Data
     task: Task
-    base: Annotated[PackageBase | HubBase | FolderBase, Field(discriminator="source")]
+    base: Annotated[PackageBase | HubBase | FolderBase, BeforeValidator(ByKind("base", lambda: SOURCES, "source"))]
     mask: Mask
     dedupe: Dedupe
     split: Split
@@ -123,12 +125,12 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
 def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
     """Turn one pydantic error into (dotted field, problem, remedy)."""
-    location = _keys(detail["loc"], raw)
+    location = [str(part) for part in detail["loc"]]
     field, kind = ".".join(location), detail["type"]
     if kind == "extra_forbidden":
         known = _known_keys(location[:-1], raw)
-        near = difflib.get_close_matches(location[-1], known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(sorted(known))}"
+        similar = difflib.get_close_matches(location[-1], known, n=1)
+        hint = f"did you mean '{similar[0]}'?" if similar else f"known here: {', '.join(sorted(known))}"
         return field, f"'{field}' is not a known parameter", f"remove or rename '{field}' ({hint})"
     if field == "base.revision":
         return (
@@ -146,20 +148,6 @@ def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
         return (key[1], message, remedy) if key else (field, f"'{field}': {message}", remedy)
     given = type(detail["input"]).__name__
     return field, f"'{field}': {detail['msg']} (got {given})", f"give '{field}' a value of the type in its comment"
-
-
-def _keys(location: tuple[Any, ...], raw: Any) -> list[str]:
-    """The keys in the file that lead to an error; pydantic also names the types it tried on the way."""
-    keys, value = [], raw
-    for number, part in enumerate(location):
-        if isinstance(value, dict) and (part in value or number == len(location) - 1):
-            value = value.get(part)
-        elif isinstance(value, list) and isinstance(part, int):
-            value = value[part]
-        else:
-            continue
-        keys.append(str(part))
-    return keys
 
 
 def _known_keys(location: list[str], raw: Any) -> list[str]:

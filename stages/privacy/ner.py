@@ -24,23 +24,24 @@ _NEVER_NAMES = word_list("words/never_names.txt")
 _SENTENCE = re.compile(r"(?:^|[.!?:\n>*\"'(•-])\s*$")
 
 
-def accept(text: str, found: Found) -> Found | None:
+def accept(text: str, candidate: Found) -> Found | None:
     """A span found by an English NER model, trimmed to the name, or None if it can't be what the model says.
 
     Small models mistake product names, order numbers and words in capitals for people and companies.
     """
-    line = text.find("\n", found.start, found.end)
-    if line > found.start:
-        found = found._replace(end=line)  # the models include the start of the next line
-    tokens = [(match.start(), match.end(), match[0]) for match in TOKEN.finditer(text, found.start, found.end)]
-    digits = re.search(r"\d", text[found.start : found.end])
+    line = text.find("\n", candidate.start, candidate.end)
+    if line > candidate.start:
+        candidate = candidate._replace(end=line)  # the models include the start of the next line
+    tokens = [(match.start(), match.end(), match[0]) for match in TOKEN.finditer(text, candidate.start, candidate.end)]
+    digits = re.search(r"\d", text[candidate.start : candidate.end])
     if digits and (
-        found.kind != "ORGANIZATION" or re.search(r"[A-Z]+[ -]?[A-Z\d-]*\d{3}", text[found.start : found.end])
+        candidate.kind != "ORGANIZATION"
+        or re.search(r"[A-Z]+[ -]?[A-Z\d-]*\d{3}", text[candidate.start : candidate.end])
     ):
         return None
     while tokens and ((tokens[0][2][0].islower() and is_common(fold(tokens[0][2]))) or fold(tokens[0][2]) == "the"):
         tokens.pop(0)
-    if found.kind == "PERSON" and tokens:
+    if candidate.kind == "PERSON" and tokens:
         while tokens and opens(text, tokens[0]):
             tokens.pop(0)
         if tokens:
@@ -52,16 +53,16 @@ def accept(text: str, found: Found) -> Found | None:
         return None
     folded = [fold(token.rstrip(".")) for _, _, token in tokens]
     folded = [word.removesuffix("'s") for word in folded]
-    start, end = tokens[0][0], max(tokens[-1][1], found.end if found.kind == "ORGANIZATION" else 0)
+    start, end = tokens[0][0], max(tokens[-1][1], candidate.end if candidate.kind == "ORGANIZATION" else 0)
     before, after = text[max(0, start - 60) : start], text[end : end + 60]
     common = all(is_common(word) for word in folded)
     if folded[0] in things(text) and not TITLED.search(before + text[start:end]):
         return None
     if len(folded) == 1 and not is_word(folded[0]) and not is_given_name(folded[0]) and is_misspelt(folded[0]):
         return None
-    if found.kind == "PERSON" and ((common and not STRONG_CUE.search(before)) or text[start].islower()):
+    if candidate.kind == "PERSON" and ((common and not STRONG_CUE.search(before)) or text[start].islower()):
         return None
-    if found.kind == "ORGANIZATION" and not (
+    if candidate.kind == "ORGANIZATION" and not (
         ORG_CUE.search(before)
         or ORG_AFTER.search(after)
         or ORG.search(text[start:end])
@@ -70,15 +71,15 @@ def accept(text: str, found: Found) -> Found | None:
     ):
         return None
     town = " ".join(folded) in towns()
-    if found.kind != "PERSON" and town and (IN.search(before) or in_country(after)) and text[start].isupper():
-        return found._replace(start=start, end=end, kind="LOCATION")
-    if found.kind == "LOCATION" and town and not is_plain(folded[0]) and not SENTENCE_START.search(before):
-        return found._replace(start=start, end=end)
-    if found.kind == "LOCATION" and common and " ".join(folded) not in places() and not PLACE_CUE.search(before):
+    if candidate.kind != "PERSON" and town and (IN.search(before) or in_country(after)) and text[start].isupper():
+        return candidate._replace(start=start, end=end, kind="LOCATION")
+    if candidate.kind == "LOCATION" and town and not is_plain(folded[0]) and not SENTENCE_START.search(before):
+        return candidate._replace(start=start, end=end)
+    if candidate.kind == "LOCATION" and common and " ".join(folded) not in places() and not PLACE_CUE.search(before):
         return None
-    if found.kind == "NRP" and (common or text[start].islower()):
+    if candidate.kind == "NRP" and (common or text[start].islower()):
         return None
-    return found._replace(start=start, end=end)
+    return candidate._replace(start=start, end=end)
 
 
 def truecase(text: str) -> str:

@@ -74,7 +74,7 @@ class Engine(Generic[S]):
         return False
 
     def check_shares_base(self, settings: S) -> None:
-        """Raise a HallmarkError where `shares_base` is False, with what to change in `benchmark.server`."""
+        """Raise a HallmarkError if `shares_base` is False, with what to change in `benchmark.server`."""
         if not self.shares_base(settings):
             raise HallmarkError(
                 f"a server of kind {self.kind} can't serve several adapters on one base",
@@ -99,7 +99,7 @@ class StartedEngine(Engine[Started], ABC):
     def command(self, models: Sequence[str], folder: Path, port: int, settings: Started, compute: Compute) -> list[str]:
         """The command line that serves `models`, which are names in `folder`, on HOST; it runs in that folder.
 
-        There is one model, with its adapter merged; or, where the engine `shares_base`, the base and then adapters.
+        There is one model, with its adapter merged; or, if the engine `shares_base`, the base and then adapters.
         """
 
     def variables(self, settings: Started, compute: Compute) -> dict[str, str]:

@@ -116,13 +116,13 @@ def summarize(
     """Counts over all requests, times and rates over those that were answered, in blocks with pauses between them.
 
     ttft_s: to the first text or tool call. tpot_s: per token after the first. latency_s: to the end. All in seconds,
-    from the scheduled start; quantiles are interpolated linearly, and None where nothing was answered.
+    from the scheduled start; quantiles are interpolated linearly, and None if nothing was answered.
     goodput_per_second counts only answers that kept the objective; objective_kept is their share of all requests.
     """
     outcomes = [outcome for block in blocks for outcome in block]
     good = [outcome for outcome in outcomes if outcome.failure is None]
     failures = Counter(outcome.failure for outcome in outcomes if outcome.failure is not None)
-    wall = sum(max(one.end for one in block) - min(one.scheduled for one in block) for block in blocks)
+    wall = sum(max(outcome.end for outcome in block) - min(outcome.scheduled for outcome in block) for block in blocks)
     timeouts = failures["timeout"]
     tokens, rate = sum(outcome.tokens for outcome in good), len(good) / wall
     kept = sum(outcome.ttft <= objective.ttft and outcome.latency <= objective.latency for outcome in good)

@@ -16,14 +16,18 @@ from stages.serving.engines import ENGINES
 
 @dataclass(frozen=True)
 class ByKind:
-    """Checks a block as its `kind` says. The kinds are looked up at each check, so that an engine can be added."""
+    """Checks a block as its `kind` says. The kinds are looked up at each check, so that an engine can be added.
+
+    Unlike a discriminator of pydantic's, it adds nothing to the path of an error.
+    """
 
     field: str
     kinds: Callable[[], Mapping[str, type[Block]]]
+    key: str = "kind"
 
     def block(self, value: Any) -> type[Block] | None:
-        """The type of a block in params.yaml; None where its kind is unknown."""
-        kind = value.get("kind") if isinstance(value, dict) else None
+        """The type of a block in params.yaml; None if its kind is unknown."""
+        kind = value.get(self.key) if isinstance(value, dict) else None
         return self.kinds().get(kind) if isinstance(kind, str) else None
 
     def __call__(self, value: Any) -> Any:
@@ -32,8 +36,8 @@ class ByKind:
             return value
         block = self.block(value)
         if block is None:
-            kind = value.get("kind") if isinstance(value, dict) else None
-            raise ValueError(f"{self.field}.kind: must be one of {', '.join(sorted(self.kinds()))}; it is {kind!r}")
+            kind, known = value.get(self.key) if isinstance(value, dict) else None, ", ".join(sorted(self.kinds()))
+            raise ValueError(f"{self.field}.{self.key}: must be one of {known}; it is {kind!r}")
         return block.model_validate(value)
 
 

@@ -138,7 +138,7 @@ def served(
 ) -> Iterator[dict[str, Server]]:
     """What answers for each of the models `base` and `tuned` (the base with `adapter`), while the block runs.
 
-    That is one server for each, at its port; one server for both, at the first port, where the engine shares the base;
+    That is one server for each, at its port; one server for both, at the first port, if the engine shares the base;
     or the one that the settings name.
     """
     if running := address(settings):
@@ -175,7 +175,7 @@ def served_together(
 
 
 def write_trained_over(adapter: Path, dtype: str, target: Path) -> None:
-    """Write to `target` the whole model that `adapter` was trained over: rounded weights, where that was in 4 bits."""
+    """Write to `target` the whole model that `adapter` was trained over: with rounded weights, if that was in 4 bits."""
     from stages.models.loading import load_tokenizer, load_tuned
 
     tuned = load_tuned(BASE, adapter, dtype=dtype, attention="eager", device="cpu", merge=False)
@@ -221,7 +221,7 @@ def serve(
 ) -> Iterator[Server]:
     """Serve what `folder` holds by these names, on the loopback interface, until the block ends; `folder` is then gone.
 
-    Raises HallmarkError where the port is taken, or where the server dies or gives no answer in time.
+    Raises HallmarkError if the port is taken, or if the server dies or gives no answer in time.
     """
     engine = started(settings)
     port = free_port(port)
@@ -240,7 +240,7 @@ def serve(
 
 
 def until_stopped(server: Server, words: str) -> None:
-    """Say `words` and how to stop, and wait for Ctrl-C; a HallmarkError where the server dies."""
+    """Say `words` and how to stop, and wait for Ctrl-C; a HallmarkError if the server dies."""
     print(f"{words}; Ctrl-C stops it", flush=True)
     while server.alive:
         time.sleep(0.5)

@@ -1,7 +1,7 @@
 """Write the code that each stage uses into the `deps` of dvc.yaml: `python -m stages.tools.deps` (`--check` only looks).
 
 A stage depends on the files of `stages/` that it imports, directly or through others, on the data files that these
-name (a string that is the path of a file, seen from the folder of the module), and on `requirements.lock` where one of
+name (a string that is the path of a file, seen from the folder of the module), and on `requirements.lock` if one of
 them imports a library. A package that reads its own `__path__` loads whatever is in its folder, and so depends on every
 module there. All other dependencies in dvc.yaml are written by hand and left as they are.
 """
@@ -41,9 +41,9 @@ def code_of(module: str) -> list[str]:
     files, libraries = {start}, False
     todo = [start]
     while todo:
-        found, uses_library = _used(todo.pop())
+        used, uses_library = _used(todo.pop())
         libraries |= uses_library
-        new = {name for name in found if name not in files and not NO_OUTPUT.fullmatch(name)}
+        new = {name for name in used if name not in files and not NO_OUTPUT.fullmatch(name)}
         files |= new
         todo += [name for name in sorted(new) if name.endswith(".py")]
     return [*([LOCK] if libraries else []), *sorted(files)]
@@ -95,7 +95,7 @@ def _file(module: str) -> str | None:
 
 
 def _packages(module: str) -> Iterator[str]:
-    """The `__init__.py` of the packages that a module lies in, where one holds more than its docstring."""
+    """The `__init__.py` of the packages that a module is in, if one holds more than its docstring."""
     parts = module.split(".")
     for depth in range(2, len(parts) + 1) if parts[0] == "stages" else ():
         file = Path(*parts[:depth], "__init__.py")
@@ -118,7 +118,7 @@ def _data_file(folder: Path, text: str) -> set[str]:
 def differences(text: str) -> dict[str, tuple[list[str], list[str]]]:
     """The stages of a dvc.yaml whose code dependencies are not those of the code: which are missing, and which too many."""
     _used.cache_clear()
-    found = {}
+    stale = {}
     for name, block in _stages(text).items():
         given = [str(dep) for dep in block.get("deps") or []]
         module = _module_of(block)
@@ -129,8 +129,8 @@ def differences(text: str) -> dict[str, tuple[list[str], list[str]]]:
         missing = [dep for dep in wanted if dep not in code]
         extra = [dep for number, dep in enumerate(code) if dep not in wanted or dep in code[:number]]
         if missing or extra:
-            found[name] = (missing, extra)
-    return found
+            stale[name] = (missing, extra)
+    return stale
 
 
 def _stages(text: str) -> dict[str, dict[str, Any]]:
@@ -155,7 +155,7 @@ def _module_of(block: dict[str, Any]) -> str | None:
 def written(text: str) -> str:
     """The text of dvc.yaml with the code dependencies of every stage; lines written by hand, and comments, stay.
 
-    Raises HallmarkError where the list of a stage is in a form that this can't edit.
+    Raises HallmarkError if the list of a stage is in a form that this can't edit.
     """
     for name in differences(text):
         new = _edited(text, name, code_of(_module_of(_stages(text)[name]) or ""))

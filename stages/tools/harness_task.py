@@ -58,7 +58,7 @@ def write(params: Params, target: Path, chat: bool) -> str:
 
 
 def in_messages(prompt: Prompt) -> dict[str, str]:
-    """The system and the user message; a HallmarkError where a prompt is more than these."""
+    """The system and the user message; a HallmarkError if a prompt has more than these."""
     if prompt.tools or [message["role"] for message in prompt.messages] != ["system", "user"]:
         raise HallmarkError(
             "has tools or earlier turns, which a task of chat messages can't hold",

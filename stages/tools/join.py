@@ -78,21 +78,21 @@ def _name(folder: Path) -> str:
     return name
 
 
-def compare(one: Path, other: Path) -> None:
+def compare(first: Path, other: Path) -> None:
     """Raise a HallmarkError unless both releases were trained over the same weights with the same rounding."""
-    differing = prov.differences(base_files(one), base_files(other))
+    differing = prov.differences(base_files(first), base_files(other))
     if differing:
         raise HallmarkError(
-            f"trained on a different base than {one} ({', '.join(differing)} differ by SHA-256)",
+            f"trained on a different base than {first} ({', '.join(differing)} differ by SHA-256)",
             file=other / prov.PROVENANCE,
             field="resolvedDependencies",
             remedy="give both projects the same `base:` block, and run `dvc repro` in the changed one; "
             "or serve them separately",
         )
-    precisions = [read_json(folder / TRAINING)["base_precision"] for folder in (one, other)]
+    precisions = [read_json(folder / TRAINING)["base_precision"] for folder in (first, other)]
     if precisions[0] != precisions[1]:
         raise HallmarkError(
-            f"trained over weights in {precisions[1]}, but {one} over weights in {precisions[0]}: "
+            f"trained over weights in {precisions[1]}, but {first} over weights in {precisions[0]}: "
             "neither was trained with the other's rounding",
             file=other / TRAINING,
             field="base_precision",

@@ -37,7 +37,7 @@ class Vllm(StartedEngine[VllmServer]):
     fields: Mapping[str, Any] = {"tool_choice": "none"}
 
     def version(self, settings: VllmServer, compute: Compute) -> str:
-        """Name and version of the vLLM in that environment; a HallmarkError where it has none for `compute.device`."""
+        """Name and version of the vLLM in that environment; a HallmarkError if it has none for `compute.device`."""
         name = DISTRIBUTIONS[compute.device]
         code = f"import importlib.metadata as m; print(m.version({name!r}))"
         python = Path(settings.python).absolute()
