@@ -110,7 +110,7 @@ def test_the_facts_of_the_sample_go_with_it(tmp_path: Path) -> None:
 
 def test_what_it_writes_is_what_the_pipeline_reads(tmp_path: Path) -> None:
     """From raw rows to masked records, with nothing but `--write`."""
-    workspace = make_workspace(tmp_path, {"mask.ner": {"engine": "none", "model": None}})
+    workspace = make_workspace(tmp_path, {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1})
     rows = [
         {"messages": [{"role": "user", "content": f"question {n % 40} please"}, {"role": "assistant", "content": "yes no"[3 * (n % 2) :][:3].strip()}]}
         for n in range(200)

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -152,7 +151,7 @@ def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(tmp_path: Path, cho
     assert git(project, "status", "--porcelain") == ""
 
     remote = choice.get("dvc_remote", "none")
-    listed = run(project, "dvc", "remote", "list").stdout
+    listed = run(project, "dvc", "remote", "list", COLUMNS="400").stdout  # DVC wraps a long path
     assert bool(listed) == (remote != "none")
     if remote == "folder":
         assert str(tmp_path / "my-domain-storage") in listed
@@ -241,9 +240,10 @@ def test_stamping_is_fast(tmp_path: Path) -> None:
     command = ["cookiecutter", str(source), "--directory", "template", "--no-input", "--output-dir"]
     seconds = []
     for attempt in ("one", "two", "three"):
-        start = time.monotonic()
+        before = os.times()
         run(tmp_path, *command, str(tmp_path / attempt))
-        seconds.append(time.monotonic() - start)
+        after = os.times()  # the processor's time, not the wall clock: other tests run alongside
+        seconds.append(sum(after[2:4]) - sum(before[2:4]))
     assert min(seconds) < 3
 
 
