@@ -43,7 +43,7 @@ def test_no_reply_teaches_to_make_a_fact_up() -> None:
         reply = task.render(row.target)
         score = scorer.score(input=row.input, context=row.context or "", target=reply, prediction=reply)
         assert score.retrieved in (True, None), f"{row.file}, row {row.number}: a fact of the reply stands nowhere"
-        seen |= {field["path"] for field in score.fields}
+        seen |= {field.path for field in score.fields}
     assert seen == set(PARAMS.eval.facts), "facts of eval.facts that no reply has"
 
 

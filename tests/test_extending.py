@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -184,3 +185,27 @@ def test_the_measures_of_every_kind_can_be_floors(tmp_path: Path) -> None:
     make_workspace(tmp_path, {"gate.floors": floors})
     assert load_params(tmp_path / "params.yaml").gate.floors == floors
     assert (ROOT / "docs" / "extending.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "files"),
+    [
+        (("extraction", "classification", "tool_call"), "tasks/kinds/, tools/infer.py"),
+        (
+            ("label_accuracy", "tool_names", "token_f1", "field_f1", "field_recall"),
+            "tasks/kinds/, evaluation/measures.py",
+        ),
+        (("TransformersServer", "VllmServer", "EndpointServer"), "serving/engines/"),
+    ],
+)
+def test_each_is_named_in_its_own_file_alone(names: tuple[str, ...], files: str) -> None:
+    """No other file lists them, so none has to change for a new one. (`infer` guesses a kind from data, if it can.)"""
+    own = tuple(f"stages/{file}" for file in files.split(", "))
+    elsewhere = [
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in sorted((ROOT / "stages").rglob("*.py"))
+        if not file.relative_to(ROOT).as_posix().startswith(own)
+        for name in names
+        if re.search(rf"[\"']{name}[\"']|\bimport .*\b{name}\b", file.read_text(encoding="utf-8"))
+    ]
+    assert elsewhere == []

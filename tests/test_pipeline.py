@@ -143,7 +143,7 @@ def test_the_whole_pipeline_runs(copied: Path) -> None:
     assert (copied / "reports/comparison.html").stat().st_size > 10_000
     assert (copied / "models/release/provenance.json").exists()
     table = run(copied, "python", "-m", "stages.tools.summary").stdout
-    assert "exact match" in table
+    assert "Exact match" in table
     assert "gate: " in table
     assert "reports/comparison.html" in table
 
@@ -229,7 +229,7 @@ def test_a_plain_repro_on_another_machine_runs_the_benchmark_again(
     session = SimpleNamespace(posargs=[], log=log.append)
     noxfile.repro(session)  # type: ignore[arg-type]
     there = f"reports/benchmark.json was {when_and_where({'measured': before})}"
-    assert log == [f"the benchmark runs again: {there}; here is {describe(before['machine'] | DEFAULT)}"]
+    assert log == [f"the benchmark runs again: {there}; this machine is {describe(before['machine'] | DEFAULT)}"]
     ran = [{*re.findall(r"Running stage '(\w+)", output)} for output in said]
     assert ran == [set(), set(), set(), {"benchmark"}, {"gate", "report", "certify"}, set()]
     after = report(finished, "benchmark")
