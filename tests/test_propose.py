@@ -65,7 +65,7 @@ def test_multidogo() -> None:
     assert found["task"]["kind"] == "classification"
     assert len(found["schema"]["enum"]) == 17
     assert found["mask"]["identity_columns"] == {}
-    for words in ("another answer", "repeat a text", "can hardly be learned", "private data"):
+    for words in ("but a different answer", "repeat a text", "can hardly be learned", "private data"):
         assert words in found["warnings"]
 
 
