@@ -50,8 +50,21 @@ if stage:
 """
 
 
-# The modules that take longest. pytest-xdist deals modules out in this order, so that none of them is left for the end.
-SLOW = ("test_pipeline", "test_template", "test_rebuild", "test_benchmark", "test_mask", "test_several", "test_dpo")
+# The modules that take longest. pytest-xdist deals modules out in this order, so that none of them is left to the end.
+SLOW = (
+    "test_pipeline",
+    "test_template",
+    "test_rebuild",
+    "test_benchmark",
+    "test_verify",
+    "test_mask",
+    "test_several",
+    "test_dpo",
+    "test_certify",
+    "test_bad_input",
+    "test_report",
+    "test_sft",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
