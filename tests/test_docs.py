@@ -215,7 +215,7 @@ def cells_of(line: str) -> list[str]:
 
 
 def widening(groups: int) -> float:
-    """How much wider an interval is for so many groups of one record than the normal one."""
+    """How much wider an interval is for this number of groups of one record each than the normal one."""
     bootstrap = ClusterBootstrap([str(number) for number in range(groups)], confidence=0.95, draws=1, seed=0)
     return -NormalDist().inv_cdf(bootstrap._tail) / NormalDist().inv_cdf(0.975)
 
