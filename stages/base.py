@@ -13,13 +13,13 @@ from stages.core.files import (
     BASE,
     REPORTS,
     atomic_folder,
-    read_json,
     sha256_file,
     sha256_folder,
     write_json,
     write_text,
 )
 from stages.core.measured import measured
+from stages.core.reading import read_json
 from stages.models.params import FolderBase, HubBase, PackageBase
 from stages.params.loader import Params, run_with_params
 from stages.tasks.params import Task

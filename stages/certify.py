@@ -25,13 +25,13 @@ from stages.core.files import (
     RELEASE,
     REPORTS,
     atomic_folder,
-    read_json,
     sha256_file,
     sha256_folder,
     write_json,
     write_text,
 )
 from stages.core.measured import measured
+from stages.core.reading import read_json
 from stages.params.loader import Params, load_params
 from stages.release import provenance as prov
 from stages.release.shipping import check, merge, release

@@ -23,12 +23,12 @@ from stages.core.files import (
     TRAIN,
     VALIDATION,
     atomic_folder,
-    read_json,
     write_json,
     write_text,
 )
 from stages.core.machine import today
 from stages.core.measured import measured
+from stages.core.reading import read_json
 from stages.core.records import read_records
 from stages.models.chat_template import tool_form
 from stages.models.loading import TRAINING, load_tokenizer

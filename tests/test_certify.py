@@ -15,7 +15,8 @@ import pytest
 
 from stages import certify
 from stages.core.errors import HallmarkError
-from stages.core.files import RELEASE, read_json, sha256_file, sha256_folder, write_json
+from stages.core.files import RELEASE, sha256_file, sha256_folder, write_json
+from stages.core.reading import read_json
 from stages.params.loader import load_params
 from stages.release import provenance as prov
 from stages.release.checking import check

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from stages import classical, compare, gate
-from stages.core.files import HOLDOUT, TRAIN, read_json, write_json
+from stages.core.files import HOLDOUT, TRAIN, write_json
+from stages.core.reading import read_json
 from stages.core.records import read_records, write_records
 from stages.evaluation.labels import labels_of, right_labels
 from stages.evaluation.predictions import prediction, readable

@@ -9,7 +9,8 @@ import pytest
 
 from stages import compare
 from stages.core.errors import HallmarkError
-from stages.core.files import read_json, write_json
+from stages.core.files import write_json
+from stages.core.reading import read_json
 from stages.evaluation.stats import ClusterBootstrap, mcnemar
 from stages.params.loader import load_params
 from tests.made_up import ROOT, outcomes, prediction, write_models, write_predictions

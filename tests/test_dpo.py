@@ -14,7 +14,8 @@ from safetensors.numpy import load_file
 
 from stages import dpo, sft
 from stages.core.errors import HallmarkError
-from stages.core.files import ADAPTER, BASE, SFT_ADAPTER, TRAIN, VALIDATION, read_json, sha256_folder
+from stages.core.files import ADAPTER, BASE, SFT_ADAPTER, TRAIN, VALIDATION, sha256_folder
+from stages.core.reading import read_json
 from stages.core.records import schema, write_records
 from stages.models.chat_template import end_of_turn
 from stages.models.loading import load_tokenizer

@@ -16,7 +16,8 @@ import pytest
 
 from stages import classical, compare, dedupe, gate, mask, report, split
 from stages.core.errors import HallmarkError
-from stages.core.files import HOLDOUT, read_json, write_json
+from stages.core.files import HOLDOUT, write_json
+from stages.core.reading import read_json
 from stages.core.records import read_records
 from stages.evaluation.measures import COMMON
 from stages.evaluation.metrics import metrics

@@ -15,7 +15,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.core.errors import HallmarkError
-from stages.core.files import ADAPTER, BASE, HOLDOUT, REPORTS, TRAIN, VALIDATION, read_json
+from stages.core.files import ADAPTER, BASE, HOLDOUT, REPORTS, TRAIN, VALIDATION
+from stages.core.reading import read_json
 from stages.core.records import schema, write_records
 from stages.models.chat_template import end_of_turn, render, tokenize
 from stages.models.loading import IGNORED, load_base, load_tokenizer, load_tuned

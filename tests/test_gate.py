@@ -11,7 +11,8 @@ import pytest
 
 from stages import compare, gate
 from stages.core.errors import HallmarkError
-from stages.core.files import read_json, write_json
+from stages.core.files import write_json
+from stages.core.reading import read_json
 from stages.params.loader import load_params
 from stages.release.params import Gate
 from tests.made_up import ROOT, made_up_records, outcomes, write_models, write_other_reports, write_split

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from stages import split
 from stages.core.errors import HallmarkError
-from stages.core.files import HOLDOUT, HOLDOUT_LOCK, TRAIN, VALIDATION, read_json, write_json
+from stages.core.files import HOLDOUT, HOLDOUT_LOCK, TRAIN, VALIDATION, write_json
+from stages.core.reading import read_json
 from stages.release.recount import Frozen, Leaks, Plain, Record, count_leaks, recount
 from tests.made_up import made_up_records, write_split
 from tests.rows import params_with, record, write_masked

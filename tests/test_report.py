@@ -14,8 +14,9 @@ import pytest
 
 from stages import compare, gate, report
 from stages.core.errors import HallmarkError
-from stages.core.files import read_json, write_json
+from stages.core.files import write_json
 from stages.core.machine import same_machine
+from stages.core.reading import read_json
 from stages.params.loader import load_params
 from stages.tools import summary
 from stages.tools.elsewhere import fingerprint_here

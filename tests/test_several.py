@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from stages.core.errors import HallmarkError
-from stages.core.files import read_json, write_json
+from stages.core.files import write_json
+from stages.core.reading import read_json
 from stages.params.loader import load_params
 from stages.release import provenance as prov
 from stages.release.shipping import check_base

@@ -15,7 +15,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from stages.core.errors import HallmarkError
-from stages.core.files import read_json, write_json
+from stages.core.files import write_json
+from stages.core.reading import read_json
 from stages.params.loader import load_params
 from stages.tools import rebuilt, verify
 from tests.small_pipeline import shell

@@ -8,12 +8,25 @@ import logging
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+TRACEBACK_VARIABLE = "HALLMARK_TRACEBACK"
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def printable(text: str, keep: str = "") -> str:
+    """The text with control and direction codes escaped, so that what it quotes can't steer a terminal or hide anything.
+
+    `keep` lists the characters to leave as they are.
+    """
+    return "".join(
+        letter if letter.isprintable() or letter in keep else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 class HallmarkError(Exception):
@@ -36,13 +49,14 @@ class HallmarkError(Exception):
         if param is not None:
             file, field = "params.yaml", param
         self.problem, self.file, self.row, self.field, self.remedy = problem, file, row, field, remedy
-        parts = [str(file)] if file is not None else []
+        parts = [printable(str(file))] if file is not None else []
         if row is not None:
             parts.append(f"row {row}")
         if field is not None:
-            parts.append(f"field '{field}'")
+            parts.append(f"field '{printable(field)}'")
         location = ", ".join(parts)
-        super().__init__(f"{location + ': ' if location else ''}{problem}\n  remedy: {remedy}")
+        message = f"{location + ': ' if location else ''}{problem}\n  remedy: {remedy}"
+        super().__init__(printable(message, keep="\n"))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle all of it, so that a worker process can raise it."""
@@ -56,9 +70,10 @@ def run_stage(
     main: Callable[[argparse.Namespace], None],
     parser: argparse.ArgumentParser | None = None,
 ) -> None:
-    """Parse the command line and run `main`; a `HallmarkError` or a full disk ends in one clear message and exit code 1.
+    """Parse the command line and run `main`; whatever goes wrong ends in one clear message and exit code 1 (Ctrl-C: 130).
 
-    `parser` holds the stage's own options; every stage also has `--params FILE`.
+    The message of an exception that nobody foresaw may quote a record, so only its type and place are printed; with the
+    environment variable HALLMARK_TRACEBACK, the whole traceback. `parser` holds the stage's own options; every stage also has `--params FILE`.
     """
     spec = sys.modules["__main__"].__spec__  # a tool is one folder deeper than a stage
     module = spec.name if spec else f"stages.{name}"
@@ -75,10 +90,14 @@ def run_stage(
     except HallmarkError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; earlier outputs are untouched", file=sys.stderr)
+        sys.exit(130)
     except Exception as error:
         number = unwritable(error)
         if number is None:
-            raise
+            _print_unforeseen(name, error)
+            sys.exit(1)
         path = getattr(error, "filename", None) or Path.cwd()
         print(
             f"{name}: error: {path}: {os.strerror(number)}\n"
@@ -87,6 +106,20 @@ def run_stage(
             file=sys.stderr,
         )
         sys.exit(1)
+
+
+def _print_unforeseen(name: str, error: Exception) -> None:
+    if os.environ.get(TRACEBACK_VARIABLE):
+        traceback.print_exception(error)
+        return
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "stages" in Path(frame.filename).parts]
+    frame = (ours or traceback.extract_tb(error.__traceback__))[-1]
+    place = "/".join(Path(frame.filename).parts[-2:])
+    print(
+        f"{name}: error: unforeseen {type(error).__name__} at {place}, line {frame.lineno}\n"
+        f"  remedy: this is a bug, please report it; {TRACEBACK_VARIABLE}=1 shows the traceback, which may quote your data",
+        file=sys.stderr,
+    )
 
 
 class UnwritableError(OSError):

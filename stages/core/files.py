@@ -115,11 +115,6 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file the pipeline wrote."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, as lower-case hex."""
     with path.open("rb") as file:

@@ -26,7 +26,7 @@ from presidio_analyzer.context_aware_enhancers import ContextAwareEnhancer
 from presidio_analyzer.nlp_engine import NlpArtifacts, NoOpNlpEngine, SpacyNlpEngine
 
 from stages.core.errors import HallmarkError
-from stages.core.files import read_json
+from stages.core.reading import read_json
 from stages.privacy.addresses import addresses
 from stages.privacy.chat import chat
 from stages.privacy.kinds import listed

@@ -10,7 +10,8 @@ import tempfile
 from pathlib import Path
 
 from stages.core.errors import HallmarkError
-from stages.core.files import atomic, atomic_folder, read_json, sha256_folder
+from stages.core.files import atomic, atomic_folder, sha256_folder
+from stages.core.reading import read_json
 from stages.release import provenance as prov
 from stages.release.checking import check, import_signing, release_files
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 
 from stages.core.errors import HallmarkError, run_stage
-from stages.core.files import REPORTS, read_json
+from stages.core.files import REPORTS
 from stages.core.machine import IDENTITY, UNKNOWN, Fingerprint, describe, same_machine, when_and_where
+from stages.core.reading import read_json
 from stages.params.loader import Params, load_params
 from stages.serving.engine import StartedSettings
 from stages.serving.server import machine, started

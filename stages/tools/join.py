@@ -16,8 +16,9 @@ from pathlib import Path
 
 from stages.core.compute import set_up
 from stages.core.errors import HallmarkError, run_stage
-from stages.core.files import BASE, atomic_folder, read_json
+from stages.core.files import BASE, atomic_folder
 from stages.core.params import Compute
+from stages.core.reading import read_json
 from stages.models.loading import TRAINING
 from stages.params.loader import Params, load_params
 from stages.release import provenance as prov

@@ -1,0 +1,133 @@
+"""Reading what someone else wrote: strict JSON, regular files only, a limit of time, and errors that are safe to print."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.core.errors import HallmarkError, printable
+from stages.core.reading import DEPTH, NotJsonError, depth_of, read_json, read_object, strict_json, time_limit
+from tests.workspace import run
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+DOCUMENTS = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4)
+)
+
+
+@given(DOCUMENTS)
+def test_every_json_document_is_read_as_it_is(value: Any) -> None:
+    assert strict_json(json.dumps(value)) == value
+
+
+@given(st.text() | st.text(alphabet='{}[]",:0123456789.eE-tfn', max_size=40))
+def test_any_text_is_a_value_or_one_kind_of_error(text: str) -> None:
+    try:
+        value = strict_json(text)
+    except NotJsonError:
+        return
+    assert json.loads(json.dumps(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"a": 1, "b": {"c": 1, "c": 2}}', "an object has the same key twice"),
+        ('{"a": 1, "\\u0061": 2}', "an object has the same key twice"),
+        ("[NaN]", "NaN is not JSON"),
+        ("[-Infinity]", "-Infinity is not JSON"),
+        ("[1e999]", "a number is not finite"),
+        ("1" * 5000, "a number is too long"),
+        ("[" * 101 + "]" * 101, "nested deeper than 100 levels"),
+        ("[" * 100_000 + "]" * 100_000, "nested too deep"),
+        ("", "Expecting value"),
+        ("{} {}", "Extra data"),
+    ],
+)
+def test_what_is_not_one_unambiguous_document(text: str, problem: str) -> None:
+    with pytest.raises(NotJsonError, match=problem):
+        strict_json(text)
+
+
+def test_depth_of_a_document() -> None:
+    assert [depth_of(value) for value in (1, [], {"a": 1}, [[1], {"a": [2]}])] == [0, 1, 1, 3]
+    strict_json("[" * DEPTH + "]" * DEPTH)
+
+
+def test_a_fault_names_the_file_and_never_its_content(tmp_path: Path) -> None:
+    file = tmp_path / "it.json"
+    with pytest.raises(HallmarkError, match="no such file"):
+        read_json(file)
+    file.write_text('{\n"secret-value": 1,\n"secret-value": 2}')
+    with pytest.raises(HallmarkError, match="not JSON") as caught:
+        read_json(file, remedy="write it again")
+    assert "secret-value" not in str(caught.value)
+    file.write_bytes(b"\xff{}")
+    with pytest.raises(HallmarkError, match="byte 1 is not UTF-8"):
+        read_json(file)
+    file.write_text("[]")
+    with pytest.raises(HallmarkError, match="not a JSON object but list"):
+        read_object(file)
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "loop").symlink_to("loop")
+    for name, problem in {"fifo": "not a regular file", ".": "not a regular file", "loop": "can't be read"}.items():
+        with pytest.raises(HallmarkError, match=problem):
+            read_json(tmp_path / name)
+    with pytest.raises(HallmarkError, match="can't be read"):
+        read_json(Path("a\0b"))
+
+
+def test_a_time_limit_ends_code_that_runs_on() -> None:
+    start = time.perf_counter()
+    with (
+        pytest.raises(HallmarkError, match="takes too long"),
+        time_limit(0.1, HallmarkError("takes too long", remedy="x")),
+    ):
+        while True:
+            pass
+    assert time.perf_counter() - start < 5
+    with time_limit(0.05, HallmarkError("takes too long", remedy="x")):
+        pass
+    time.sleep(0.1)  # the alarm is off again
+
+
+@given(st.text())
+def test_what_is_printed_holds_no_code_for_a_terminal(text: str) -> None:
+    assert printable(text).isprintable()
+
+
+def test_an_error_escapes_what_it_quotes() -> None:
+    error = HallmarkError("bad \x1b[31m value", file="a\nb\u202e", field="\x07", remedy="fix\nit")
+    assert str(error) == "a\\nb\\u202e, field '\\x07': bad \\x1b[31m value\n  remedy: fix\nit"
+
+
+CRASH = """
+from stages.core.errors import run_stage
+def main(arguments):
+    raise {error}
+run_stage("mask", "doc", main)
+"""
+
+
+def test_an_unforeseen_exception_does_not_quote_data(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parent.parent
+    (tmp_path / "crash.py").write_text(CRASH.format(error="ValueError('Jane Doe')"))
+    done = run(root, "python", str(tmp_path / "crash.py"), check=False, HALLMARK_TRACEBACK="")
+    assert done.returncode == 1
+    assert "unforeseen ValueError at " in done.stderr
+    assert "Jane" not in done.stderr
+    done = run(root, "python", str(tmp_path / "crash.py"), check=False, HALLMARK_TRACEBACK="1")
+    assert "ValueError: Jane Doe" in done.stderr
+    (tmp_path / "crash.py").write_text(CRASH.format(error="KeyboardInterrupt"))
+    done = run(root, "python", str(tmp_path / "crash.py"), check=False)
+    assert (done.returncode, done.stderr) == (130, "mask: interrupted; earlier outputs are untouched\n")
