@@ -15,7 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.core.errors import unwritable
-from stages.core.files import atomic, atomic_folder, canonical_json, sha256_folder, write_all, write_json
+from stages.core.files import (
+    atomic,
+    atomic_folder,
+    canonical_json,
+    clear_remains,
+    sha256_folder,
+    write_all,
+    write_json,
+)
 from tests.workspace import ROOT
 
 JSON = st.recursive(
@@ -119,3 +127,53 @@ def test_a_killed_writer_leaves_the_old_file_and_its_remains_are_cleared(tmp_pat
     assert file.read_text() == canonical_json({"old": 1})
     write_json(file, {"new": 2})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json"]
+
+
+def writer(folder: Path, kind: str, target: str) -> subprocess.Popen[str]:
+    """A process that has started to write `target` and takes its time."""
+    code = (
+        f"import time\nfrom pathlib import Path\nfrom stages.core.files import {kind}\n"
+        f"from stages.core.errors import run_stage\n"
+        f"def main(_):\n    with {kind}(Path({target!r})) as t:\n        print('writing', flush=True); time.sleep(60)\n"
+        "run_stage('x', 'x', main)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=folder, env={"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    return process
+
+
+@pytest.mark.parametrize(("kind", "target"), [("atomic", "a.json"), ("atomic_folder", "release")])
+def test_a_second_writer_leaves_alone_what_a_living_one_writes(tmp_path: Path, kind: str, target: str) -> None:
+    """Two `stages.split` at once: the second once removed the temporary file of the first."""
+    process = writer(tmp_path, kind, target)
+    half = {path.name for path in tmp_path.iterdir()}
+    with atomic(tmp_path / "a.json") as temporary:
+        temporary.write_text("{}")
+    with atomic_folder(tmp_path / "release"):
+        pass
+    clear_remains(tmp_path)
+    assert half <= {path.name for path in tmp_path.iterdir()}
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    clear_remains(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", "release"}
+
+
+@pytest.mark.parametrize(("kind", "target"), [("atomic", "a.json"), ("atomic_folder", "release")])
+def test_a_writer_that_is_asked_to_stop_leaves_nothing(tmp_path: Path, kind: str, target: str) -> None:
+    process = writer(tmp_path, kind, target)
+    process.terminate()
+    assert process.wait(10) == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_names_of_temporary_files_are_remains(tmp_path: Path) -> None:
+    kept = [".gitignore", ".env", "notes-abcdefgh", ".dvc-store.yaml"]
+    for name in [*kept, ".masked-a1b2c3d4.parquet", "deep.txt"]:
+        (tmp_path / name).write_text("")
+    (tmp_path / ".release-zzzzzzzz").symlink_to("deep.txt")
+    clear_remains(tmp_path, tmp_path / "not there")
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, "deep.txt", ".release-zzzzzzzz"}

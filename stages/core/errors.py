@@ -7,7 +7,9 @@ import errno
 import logging
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -85,6 +87,10 @@ def run_stage(
     logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s", stream=sys.stderr)
     for chatty in ("httpx", "datasets", "presidio-analyzer", "presidio-anonymizer", "urllib3", "transformers"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    if (
+        threading.current_thread() is threading.main_thread()
+    ):  # a stage that is asked to stop leaves no half-written files
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         main(arguments)
     except HallmarkError as error:

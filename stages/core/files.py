@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,44 +28,86 @@ TRAIN, VALIDATION, HOLDOUT = SPLIT / "train.parquet", SPLIT / "validation.parque
 HOLDOUT_LOCK = Path("data/holdout.lock.json")
 REPORTS = Path("reports")
 
+_TEMPORARY = re.compile(r"\..+-[a-z0-9_]{8}(\.\w+)?")  # as `tempfile` names them
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path next to `path` (same suffix) that replaces it when the block ends without an error."""
     with _named(path):
-        _clear_remains(path)
+        _prepare(path)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-        os.close(handle)
         temporary = Path(name)
-        try:
-            yield temporary
-            temporary.chmod(0o644)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with _in_use(handle):
+            try:
+                yield temporary
+                temporary.chmod(0o644)
+                with temporary.open("rb") as file:
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A temporary folder next to `path` that replaces all of it when the block ends without an error."""
-    with _named(path):
-        _clear_remains(path)
+    with _named(path), ExitStack() as stack:
+        _prepare(path)
         temporary, old = (
             Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)) for _ in range(2)
         )
+        for folder in (temporary, old):
+            stack.enter_context(_in_use(os.open(folder, os.O_RDONLY)))
         try:
             yield temporary
             for file in temporary.rglob("*"):
                 file.chmod(0o755 if file.is_dir() else 0o644)
             temporary.chmod(0o755)
-            if path.exists():  # move it away first: a run killed now leaves no half-deleted folder behind
-                path.replace(old)
-            temporary.replace(path)
+            with _one_at_a_time(path.parent):
+                if path.exists():  # move it away first: a run killed now leaves no half-deleted folder behind
+                    path.replace(old)
+                temporary.replace(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _in_use(handle: int) -> Iterator[None]:
+    """Lock an open temporary file or folder, so that other writers see that this process is alive; close it at the end."""
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let no other process swap a folder in `folder` during the block."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _is_in_use(path: Path) -> bool:
+    """Whether a living process holds the lock of a temporary file or folder."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False
 
 
 @contextmanager
@@ -77,14 +122,27 @@ def _named(path: Path) -> Iterator[None]:
         raise UnwritableError(number, os.strerror(number), str(path)) from error
 
 
-def _clear_remains(path: Path) -> None:
-    """Make the parent folder, and remove what a killed write of `path` left there (DVC runs one writer at a time)."""
+def _prepare(path: Path) -> None:
+    """Make the parent folder, and remove what killed writers of `path` left there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for remains in sorted(path.parent.glob(f".{path.stem}-????????{path.suffix}")):
-        if remains.is_dir():
-            shutil.rmtree(remains)
-        else:
-            remains.unlink()
+    _remove_remains(path.parent.glob(f".{glob.escape(path.stem)}-????????{glob.escape(path.suffix)}"))
+
+
+def clear_remains(*folders: Path) -> None:
+    """Remove what killed writers left anywhere below the folders."""
+    for folder in folders:
+        _remove_remains(file for file in folder.rglob(".*") if _TEMPORARY.fullmatch(file.name))
+
+
+def _remove_remains(paths: Iterable[Path]) -> None:
+    for path in sorted(paths):
+        with suppress(FileNotFoundError):  # another process was faster
+            if path.is_symlink() or _is_in_use(path):  # no writer makes a link
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def write_all(outputs: dict[Path, bytes | memoryview]) -> None:

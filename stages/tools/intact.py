@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from stages.core.errors import HallmarkError, run_stage
+from stages.core.files import ADAPTER, MASKED, REPORTS, clear_remains
 from stages.release import provenance as prov
 
 log = logging.getLogger("intact")
@@ -23,8 +24,11 @@ LOCK = Path("dvc.lock")
 def run() -> list[str]:
     """Remove damaged files from the cache, and make DVC rehash outputs that differ from dvc.lock; returns its findings.
 
+    It also removes half-written files of killed runs.
+
     Outputs changed by hand are included: DVC notices those by itself, and also reruns the stage.
     """
+    clear_remains(MASKED.parent, ADAPTER.parent, REPORTS)
     if not LOCK.exists():
         return []
     outs: dict[str, str] = {}
