@@ -96,8 +96,9 @@ def experiments(session: nox.Session) -> None:
 
 @nox.session
 def fresh(session: nox.Session) -> None:
-    """Check that dvc.yaml and dvc.lock match code, params and data; fails if `dvc repro` would run anything."""
+    """Check that dvc.yaml and dvc.lock match code, params and data, and that git holds no raw data, keys or weights."""
     prepare(session)
+    run(session, "python", "-m", "stages.tools.committed")
     run(session, "python", "-m", "stages.tools.deps", "--check")
     if not Path("dvc.lock").exists():
         session.log("nothing has run yet: `nox -s repro` makes dvc.lock")
