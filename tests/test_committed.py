@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -209,6 +210,33 @@ def test_raw_data_that_dvc_would_push_is_refused(repo: Path, file: str, text: st
     write(repo / file, text)
     git(repo, "add", "--all")
     assert refused() == ({file: f"lets `dvc push` send {sent} to the default remote"} if sent else {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["outs: 3", "outs: [3, [], {path: 3}, {a: {}, b: {}}]", "stages: {a: {do: []}, b: 3}", "stages: []", "3", ""],
+)
+def test_a_file_of_dvc_in_an_odd_shape_names_no_output(repo: Path, text: str) -> None:
+    for file in ("data/raw/x.dvc", "dvc.yaml"):
+        write(repo / file, text)
+    git(repo, "add", "--all")
+    assert refused() == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("data/raw/x.dvc", "outs: [", "data/raw/x.dvc: is not YAML"),
+        (".dvc/config", "[core\n", ".dvc/config: can't be read"),
+        (".dvc/config", "[core]\n    nonsense = 1\n", ".dvc/config: can't be read"),
+    ],
+)
+def test_what_cannot_be_read_is_an_error(repo: Path, file: str, text: str, message: str) -> None:
+    write(repo / "data/raw/x.dvc", "outs: [{path: x, remote: raw}]")
+    write(repo / file, text)
+    git(repo, "add", "--all")
+    with pytest.raises(HallmarkError, match=re.escape(message)):
+        committed.findings()
 
 
 def test_dvc_pushes_what_the_check_says(repo: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -213,11 +213,13 @@ def outs_of(file: str, text: str) -> Iterator[dict[str, Any]]:
     except (YAMLError, RecursionError):
         raise HallmarkError("is not YAML", file=file, remedy="restore it: `git checkout HEAD -- FILE`") from None
     top = document if isinstance(document, dict) else {}
-    stages = top.get("stages") if isinstance(top.get("stages"), dict) else {}
-    blocks = [top, *(stage.get("do", stage) for stage in stages.values() if isinstance(stage, dict))]
-    for block in blocks:
+    stages = top.get("stages")
+    stages = [stage for stage in (stages.values() if isinstance(stages, dict) else ()) if isinstance(stage, dict)]
+    for block in [top, *(stage.get("do", stage) for stage in stages)]:
+        if not isinstance(block, dict) or not isinstance(block.get("outs"), list):
+            continue
         folder = normal(str(block.get("wdir") or "."), PurePosixPath(file).parent.as_posix())
-        for out in block.get("outs") or []:
+        for out in block["outs"]:
             if isinstance(out, str):
                 out = {out: {}}
             if isinstance(out, dict) and "path" not in out and len(out) == 1:
@@ -234,9 +236,12 @@ def pushed(out: dict[str, Any]) -> bool:
     remote = out.get("remote")
     if not isinstance(remote, str):
         return True
-    from dvc.config import Config
+    from dvc.config import Config, ConfigError
 
-    config = Config(str(Path(".dvc").resolve()))
+    try:
+        config = Config(str(Path(".dvc").resolve()))
+    except ConfigError as error:
+        raise HallmarkError(f"can't be read ({type(error).__name__})", file=".dvc/config", remedy="fix it") from None
     default = config["core"].get("remote")
     urls = {name: block.get("url") for name, block in config["remote"].items()}
     return remote == default or (default in urls and urls.get(remote) == urls[default])
