@@ -27,10 +27,8 @@ VLLM = Path(".venv-vllm")
 BIN = VENV / "bin"
 LOCK = Path("requirements.lock")
 PROJECT = nox.project.load_toml("pyproject.toml")
-WITHOUT_DEPENDENCIES = (
-    PROJECT["tool"]["hallmark"]["weights"],
-    *PROJECT["tool"]["hallmark"].get("without-dependencies", []),
-)
+HASHED: list[str] = PROJECT["tool"]["hallmark"]["hashed"]
+WITHOUT_DEPENDENCIES: list[str] = PROJECT["tool"]["hallmark"].get("without-dependencies", [])
 
 
 def prepare(session: nox.Session, *groups: str) -> None:
@@ -45,8 +43,14 @@ def prepare(session: nox.Session, *groups: str) -> None:
             continue
         pip = [python, "-m", "pip", "install", "--disable-pip-version-check"]
         if group == "run":
+            hashed = VENV / "hashed.txt"
+            hashed.write_text("\n".join(HASHED), encoding="utf-8")
+            # pip doesn't check the hash of what is installed already.
+            install = [*pip, "--no-deps", "--force-reinstall", "--require-hashes", "-r", str(hashed)]
+            session.run(*install, external=True)
             session.run(*pip, "-c", str(LOCK), *PROJECT["project"]["dependencies"], external=True)
-            session.run(*pip, "--no-deps", *WITHOUT_DEPENDENCIES, external=True)
+            if WITHOUT_DEPENDENCIES:
+                session.run(*pip, "--no-deps", *WITHOUT_DEPENDENCIES, external=True)
         else:
             session.run(*pip, "-c", str(LOCK), *nox.project.dependency_groups(PROJECT, group), external=True)
         stamp.write_text(wanted, encoding="utf-8")
@@ -96,8 +100,9 @@ def experiments(session: nox.Session) -> None:
 
 @nox.session
 def fresh(session: nox.Session) -> None:
-    """Check that dvc.yaml and dvc.lock match code, params and data; fails if `dvc repro` would run anything."""
+    """Check that dvc.yaml and dvc.lock match code, params and data, and that git holds no raw data, keys or weights."""
     prepare(session)
+    run(session, "python", "-m", "stages.tools.committed")
     run(session, "python", "-m", "stages.tools.deps", "--check")
     if not Path("dvc.lock").exists():
         session.log("nothing has run yet: `nox -s repro` makes dvc.lock")
@@ -246,10 +251,13 @@ def lock(session: nox.Session) -> None:
     folder = Path(session.create_tmp()) / "lock"
     session.run(sys.executable, "-m", "venv", "--clear", str(folder), external=True)
     python = str(folder / BIN.name / "python")
-    session.run(python, "-m", "pip", "install", "--quiet", *PROJECT["project"]["dependencies"], external=True)
+    # The package that masks names limits the version of spaCy.
+    needed = [*PROJECT["project"]["dependencies"], HASHED[0].split()[0]]
+    session.run(python, "-m", "pip", "install", "--quiet", *needed, external=True)
     frozen = session.run(python, "-m", "pip", "freeze", external=True, silent=True)
     # A local version (`+cpu`) is one index's build; nvidia-* and triton come only with torch's CUDA build.
     pins = {re.sub(r"\+\S+$", "", line) for line in str(frozen).splitlines() if "==" in line}
     pins = {pin for pin in pins if not pin.startswith(("nvidia-", "triton==", "cuda-"))}
     text = "# The exact versions of what the stages run on, for pip's -c. Written by `nox -s lock`.\n"
-    LOCK.write_text(text + "\n".join(sorted({*pins, *WITHOUT_DEPENDENCIES}, key=str.lower)) + "\n")
+    pins |= {line.split()[0] for line in HASHED} | set(WITHOUT_DEPENDENCIES)
+    LOCK.write_text(text + "\n".join(sorted(pins, key=str.lower)) + "\n")

@@ -1,10 +1,12 @@
 // The browser of the records. Text of a record only ever becomes a text node, never HTML.
 "use strict";
-const { records, outcomes } = JSON.parse(document.getElementById("data").textContent);
+const { records, outcomes, unseen } = JSON.parse(document.getElementById("data").textContent);
 const [form, count, list, more] = ["filters", "count", "list", "more"].map((id) => document.getElementById(id));
 const CHUNK = 50; // rows put on the page at a time
-const UNSEEN = /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/;
-const PIECES = new RegExp(`(${UNSEEN.source})|(?<=,)(?=\\S)`); // where a text is taken apart to be shown
+const CODE = (code) => `U+${code.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+// Where a text, and where a name, is taken apart to be shown: at what can't be seen (from stages/report.py), after a comma.
+const [TEXT, NAME] = unseen.map((pattern) => new RegExp(`(${pattern})|(?<=,)(?=\\S)`, "u"));
+const UNSEEN_IN_NAME = new RegExp(unseen[1], "gu");
 // What is compared as one: a short quoted string (a value of JSON), a number, a word, white space, any other character.
 const WORD = /"(?:[^"\\\n]|\\.){0,80}"|\d+(?:\.\d+)?|[\p{L}\p{N}_]+|\s+|[^\p{L}\p{N}_\s]/gu;
 const RESULT = { match: "", wrong: "≠ ", missing: "∅ ", spurious: "+ " };
@@ -19,13 +21,13 @@ function make(tag, className, ...children) {
 }
 
 // The text as nodes: what can't be seen, or would reorder the rest, is spelled out; a line may break after a comma.
-function textOf(text) {
+function textOf(text, pieces = TEXT) {
   const parts = document.createDocumentFragment();
-  for (const part of text.split(PIECES)) {
-    if (part === undefined) continue;
-    if (part.length === 1 && UNSEEN.test(part)) {
-      parts.append(make("span", "ctl", `U+${part.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`));
-    } else if (part) {
+  for (const [number, part] of text.split(pieces).entries()) {
+    if (!part) continue;
+    if (number % 2) {
+      parts.append(make("span", "ctl", CODE(part)));
+    } else {
       parts.append(part);
       if (part.endsWith(",")) parts.append(document.createElement("wbr"));
     }
@@ -33,6 +35,8 @@ function textOf(text) {
   return parts;
 }
 
+// A name, or another piece of data in a line, by itself: it can't reorder what is around it.
+const isolated = (text, className = "", pieces = NAME) => make("bdi", className, textOf(text, pieces));
 const plain = (name) => name.replaceAll("_", " ");
 const start = (text) => (typeof text === "string" ? text : text[0]);
 const size = (text) => (typeof text === "string" ? text.length : text[1]);
@@ -102,7 +106,7 @@ function row(record) {
   const summary = make(
     "summary",
     "",
-    make("span", "", make("bdi", "id", record.id), document.createElement("br"), make("bdi", "who", record.group)),
+    make("span", "", isolated(record.id, "id"), document.createElement("br"), isolated(record.group, "who")),
     make("span", "moves", chip(base, "base"), " → ", chip(tuned, "")),
     why,
   );
@@ -115,7 +119,10 @@ function body(record) {
   const [base, tuned] = record.models;
   const left = make("div", "", pane(`Input of record ${record.number}`, record.input, [textOf(start(record.input))]));
   if (record.context) left.append(pane("Context", record.context, [textOf(start(record.context))]));
-  if (record.tags.length) left.append(make("p", "note", `Tags: ${record.tags.join(", ")}`));
+  if (record.tags.length) {
+    const tags = record.tags.flatMap((tag, number) => [number ? ", " : "", isolated(tag)]);
+    left.append(make("p", "note", "Tags: ", ...tags));
+  }
   const right = make("div", "");
   if (record.fields.length) right.append(fields(record.fields));
   right.append(pane("Target", record.target, [textOf(start(record.target))]));
@@ -123,7 +130,7 @@ function body(record) {
     const parts = diff(start(record.target), start(model.text));
     const block = pane(name, model.text, parts ?? [textOf(start(model.text))]);
     const outcome = chip(model, "");
-    if (model.reason) outcome.append(textOf(`: ${model.reason}`));
+    if (model.reason) outcome.append(": ", isolated(model.reason, "", TEXT));
     block.firstChild.append(outcome);
     if (model.cut_off) block.append(make("p", "note", "Cut off at the longest output allowed."));
     if (!parts) block.append(make("p", "note", "Has so little in common with the target that nothing is marked."));
@@ -153,12 +160,12 @@ function fields(rows) {
     return head;
   });
   const lines = rows.map(([path, target, ...cells]) => {
-    const head = make("th", "", path);
+    const head = make("th", "", isolated(path));
     head.scope = "row";
-    const line = make("tr", "", head, make("td", "", target));
+    const line = make("tr", "", head, make("td", "", isolated(target, "", TEXT)));
     for (const cell of cells) {
       const [value, result] = cell ?? ["–", "none given"];
-      line.append(make("td", result, RESULT[result] ?? "", value, make("span", "sr", ` (${result})`)));
+      line.append(make("td", result, RESULT[result] ?? "", isolated(value, "", TEXT), make("span", "sr", ` (${result})`)));
     }
     return line;
   });
@@ -206,15 +213,21 @@ function middle(a, b) {
 // --- wiring --------------------------------------------------------------------------------------------------------
 
 function fill(name, values, label) {
-  for (const value of values) form.elements[name].append(new Option(label(value), value));
+  for (const value of values) {
+    const option = new Option(label(value), value);
+    option.dir = "auto";
+    form.elements[name].append(option);
+  }
 }
+// An option holds nothing but text.
+const named = (name) => name.replace(UNSEEN_IN_NAME, (code) => `[${CODE(code)}]`);
 const unique = (values) => [...new Set(values)].sort((a, b) => a.localeCompare(b, "en"));
 for (const [index, name] of ["base", "tuned"].entries()) {
   const there = new Set(records.map((record) => record.models[index].outcome));
   fill(name, outcomes.filter((outcome) => there.has(outcome)), plain);
 }
-fill("group", unique(records.map((record) => record.group)), (name) => name);
-fill("tag", unique(records.flatMap((record) => record.tags)), (name) => name);
+fill("group", unique(records.map((record) => record.group)), named);
+fill("tag", unique(records.flatMap((record) => record.tags)), named);
 
 function remember() {
   const query = new URLSearchParams(settings()).toString();

@@ -29,10 +29,15 @@ from stages.tasks.values import FieldResult
 
 PAGE = REPORTS / "comparison.html"
 FOLDER = Path(__file__).parent
-# Characters that can't be seen or that reorder others (the joiners of emoji and of Persian are left alone).
-UNSEEN = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+# Characters that can't be seen or that reorder others; the script gets the same pattern. The joiners and variation
+# selectors of emoji, Persian and the like are left alone, but after a plain letter they only hide a difference.
+UNSEEN = (
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
+    "\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U000e0000-\U000e0fff]"
+    "|(?<![^\x00-\x7f])[\u200c\u200d\ufe00-\ufe0f](?!\u20e3)"
 )
+# In a name, also white space other than a space: two names that look alike must not be two names.
+UNSEEN_IN_NAME = f"{UNSEEN}|[\t\n\r\u00a0\u1680\u2000-\u200a\u202f\u205f\u2800\u3000]|^ | $"
 LABEL = 80  # longest name of a customer or tag that is shown whole
 
 
@@ -145,9 +150,16 @@ def to_script(data: Any) -> str:
     return re.sub("[<>&\u2028\u2029\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def visible(text: str) -> str:
-    """The text with what can't be seen, or would reorder the rest, spelled out."""
-    return UNSEEN.sub(lambda match: f"[U+{ord(match[0]):04X}]", clip(text, LABEL))
+def spelled_out(text: Any, unseen: str = UNSEEN) -> Any:
+    """A text with what can't be seen, or would reorder the rest, spelled out; markup and other values as they are."""
+    if not isinstance(text, str) or hasattr(text, "__html__"):
+        return text
+    return re.sub(unseen, lambda match: f"[U+{ord(match[0]):04X}]", text)
+
+
+def visible(name: str) -> str:
+    """A name in full view, cut at `LABEL` characters."""
+    return str(spelled_out(clip(name, LABEL), UNSEEN_IN_NAME))
 
 
 def line_chart(series: dict[str, list[tuple[float, float]]], *, zero: bool) -> dict[str, Any]:
@@ -233,7 +245,11 @@ def render(
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        finalize=spelled_out,  # of every expression, whatever its words quote
     )
     environment.filters |= {"visible": visible, "in_words": in_words}
     style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
@@ -267,7 +283,7 @@ def render(
         style=style,
         script=script,
         hashes={"style": csp_hash(style), "script": csp_hash(script)},
-        data=to_script({"records": records, "outcomes": OUTCOMES}),
+        data=to_script({"records": records, "outcomes": OUTCOMES, "unseen": [UNSEEN, UNSEEN_IN_NAME]}),
     )
 
 

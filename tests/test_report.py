@@ -249,6 +249,51 @@ def test_hostile_content_stays_text(tmp_path, monkeypatch, open_page):
     assert "\u202e" not in source.decode("utf-8").split('id="data"')[0]
 
 
+UNSEEN = "\u202e\u2066\u200b\u200d\ufe0f\u034f\u3164\ufeff\U000e0041\U000e0101\x1b\x85\u00a0\t"
+SEEN = "👩\u200d🚀 می\u200cخواهم 1\ufe0f\u20e3 שלום, 12"
+
+
+def test_names_that_look_alike_are_told_apart_everywhere(tmp_path, monkeypatch, open_page):
+    """In filters, slices, records and fields; joiners that shape what is seen are left alone."""
+    names = [SEEN, "plain", *(f"pl{code}ain" for code in UNSEEN)]
+    for model, drawn in (("base", BASE), ("tuned", TUNED)):
+        rows = [prediction(i, names[i % len(names)], o) for i, o in enumerate(drawn)]
+        for row in rows:
+            row |= {"id": f"{row['group']} {row['id']}", "tags": [row["group"]], "input": row["group"]}
+            row["fields"] = [
+                {"path": row["group"], "target": row["group"], "prediction": row["group"], "result": "match"}
+            ]
+        write_predictions(tmp_path, model, rows)
+    path = build(tmp_path, monkeypatch, None)
+    page = open_page(path)
+    for entry in page.locator("#list summary").all()[: len(names)]:
+        entry.click()
+    for summary_ in page.locator("#slices summary").all():
+        summary_.click()
+    shown = {place: page.locator(place).all_inner_texts() for place in ("body", "#slices", "#list")}
+    for select in ("group", "tag"):
+        shown[select] = page.locator(f"select[name={select}] option").all_inner_texts()
+        assert len(set(shown[select])) == len(names) + 1  # and "any"
+        assert SEEN in shown[select]
+    hidden = re.compile(report.UNSEEN)
+    for place, texts in shown.items():
+        assert [hidden.findall(text) for text in texts if hidden.search(text)] == [], place
+        for code in UNSEEN:
+            assert any(f"U+{ord(code):04X}" in text for text in texts), (place, code)
+    page.select_option("select[name=tag]", label="pl[U+202E]ain")
+    counted(page, f"{len(range(2, 150, len(names)))} of 150 records")
+    assert not hidden.search(page.title())
+    body = path.read_text(encoding="utf-8").split('id="data"')[0]
+    assert not re.search(r"[\u202e\u2066\u200b\U000e0041\x1b]", body)
+
+
+def test_what_is_printed_of_names_cannot_steer_a_terminal(capsys):
+    summary.show([("", "base"), ("\x1b]0;x\x07\u202elabel", "0.1\n")])
+    printed = capsys.readouterr().out
+    assert "\\x1b]0;x\\x07\\u202elabel" in printed
+    assert printed.count("\n") == 2 and "\x1b" not in printed
+
+
 def test_the_policy_of_the_page_lets_nothing_else_run(tmp_path, monkeypatch, browser):
     """What would happen if an escape failed: a script put into the page is blocked."""
     path = build(tmp_path, monkeypatch)

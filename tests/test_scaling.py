@@ -58,13 +58,14 @@ def test_skypilot_reads_the_task(tmp_path: Path) -> None:
 def test_the_task_runs_the_pipeline_with_its_value_and_a_process_a_gpu(tmp_path: Path) -> None:
     folder = repository(tmp_path)
     task = YAML(typ="safe").load(TASK.read_text(encoding="utf-8"))
+    (folder / "data/raw/tickets.jsonl").unlink()  # it stays at home
     (folder / ".venv/bin").mkdir(parents=True)
     (folder / ".venv/bin/activate").touch()  # the tests' own environment is on the PATH already
     values = {**task["envs"], "LORA_R": "8", "DEVICE": "cpu", "ATTENTION": "eager", "SKYPILOT_NUM_GPUS_PER_NODE": "2"}
     run(folder, "bash", "-c", task["run"], **values)
     adapter = json.loads((folder / "models/adapter/adapter_config.json").read_text(encoding="utf-8"))
     assert adapter["r"] == 8
-    assert report(folder, "measured/environment")["fingerprint"]["processes"] == 2
+    assert report(folder, "measured/sft")["fingerprint"]["processes"] == 2
     assert "rank-8" in run(folder, "dvc", "exp", "list", "--name-only").stdout
 
 

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ruamel.yaml import YAML
 
 from stages.core.errors import HallmarkError
 from stages.params.loader import load_params
-from tests.workspace import ROOT, TINY, TINY_BASE, change_params, report, repro_here, run
+from tests.workspace import ROOT, TINY, TINY_BASE, change_params, checked, report, repro_here, run, run_here
 
 if not (ROOT / "template").is_dir():
     pytest.skip("this repo was stamped from the template and has none of its own", allow_module_level=True)
@@ -90,6 +91,38 @@ def expected(source: Path, kind: str = "extraction", licence: str = "Apache-2.0"
     }
 
 
+def test_raw_data_added_by_force_fails_the_hook_and_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = bake(tmp_path, kind="text")
+    (project / "data/raw/x.csv").write_text("id,body\n1,secret\n", encoding="utf-8")
+    git(project, "add", "--all")
+    assert git(project, "status", "--porcelain") == "", "a plain add leaves it alone"
+    git(project, "add", "--force", "data/raw/x.csv")
+    hooks = YAML(typ="safe").load(project / ".pre-commit-config.yaml")["repos"][0]["hooks"]
+    (hook,) = [hook for hook in hooks if "committed" in hook["entry"]]
+    assert hook["always_run"]
+    assert not hook["pass_filenames"]
+    done = run(project, *hook["entry"].removeprefix(".venv/bin/").split(), check=False)
+    assert done.returncode == 1
+    assert "data/raw/x.csv: raw records don't belong in git\n  remedy: take it out of git" in done.stderr
+    assert "secret" not in done.stderr
+
+    import noxfile
+
+    def here(session: object, program: str, *options: str, silent: bool = False) -> str:
+        return checked(run_here(project, options[1], *options[2:])).stdout
+
+    monkeypatch.setattr(noxfile, "prepare", lambda session: None)
+    monkeypatch.setattr(noxfile, "run", here)
+    monkeypatch.chdir(project)
+    log: list[str] = []
+    session = SimpleNamespace(log=log.append)
+    with pytest.raises(AssertionError, match=r"data/raw/x\.csv: raw records"):
+        noxfile.fresh(session)  # type: ignore[arg-type]
+    git(project, "rm", "--cached", "--quiet", "data/raw/x.csv")
+    noxfile.fresh(session)  # type: ignore[arg-type]
+    assert log == ["nothing has run yet: `nox -s repro` makes dvc.lock"]
+
+
 KINDS = ["extraction", "classification", "tool_call", "text"]
 CHOICES = [  # every option of every choice occurs at least once
     {"kind": "extraction"},
@@ -149,6 +182,8 @@ def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(tmp_path: Path, cho
     assert b"hallmark" not in stamped["params.yaml"].lower()
     assert "Stamp my-domain" in git(project, "log", "--oneline")
     assert git(project, "status", "--porcelain") == ""
+    assert set(git(project, "ls-files").splitlines()) == {*stamped, ".dvc/config"}, "of what was stamped, all is in git"
+    checked(run_here(project, "stages.tools.committed"))
 
     remote = choice.get("dvc_remote", "none")
     listed = run(project, "dvc", "remote", "list", COLUMNS="400").stdout  # DVC wraps a long path
@@ -278,6 +313,47 @@ def test_an_odd_choice_is_refused_before_anything_is_written(tmp_path: Path, val
     with pytest.raises((CookiecutterException, ValueError)):
         bake(tmp_path, **values)
     assert not (tmp_path / "my-domain").exists()
+
+
+def test_the_ci_files_name_what_they_run_by_its_content() -> None:
+    """A tag of an action or an image can be moved; a commit and a digest can't."""
+    for name, wanted in (("github", 2), ("gitlab", 1)):
+        text = (ROOT / f"template/choices/ci/{name}.yml").read_text(encoding="utf-8")
+        used = re.findall(r"^\s*(?:- )?(?:uses|image): *(.+)$", text, re.MULTILINE)
+        assert len(used) == wanted
+        pinned = r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+" if name == "github" else r"[\w.:-]+@sha256:[0-9a-f]{64}"
+        assert [line for line in used if not re.fullmatch(pinned, line)] == []
+        assert re.search(r"pip install nox==\d+\.\d+\.\d+$", text, re.MULTILINE)
+
+
+def test_packages_that_hold_a_model_are_installed_by_their_hash_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import noxfile
+
+    pins = set((ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines())
+    for line in noxfile.HASHED:
+        hashed = re.fullmatch(r"(\w[\w-]*==\S+) --hash=sha256:[0-9a-f]{64}", line)
+        assert hashed
+        pin = hashed[1]
+        assert pin in pins, "the bill of materials and the model's identity name another version"
+        needed = [re.split("[<>=\\[]", name)[0] for name in noxfile.PROJECT["project"]["dependencies"]]
+        assert pin.split("==")[0].replace("_", "-") not in [name.replace("_", "-") for name in needed]
+    monkeypatch.chdir(tmp_path)
+    for name in ("pyproject.toml", "requirements.lock"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    commands: list[tuple[str, ...]] = []
+    session = SimpleNamespace(run=lambda *command, **_: commands.append(command))
+    noxfile.prepare(session)  # type: ignore[arg-type]
+    first = commands[0]
+    assert {"--no-deps", "--require-hashes", "--force-reinstall"} <= set(first)
+    assert Path(first[first.index("-r") + 1]).read_text(encoding="utf-8").split("\n") == noxfile.HASHED
+    names = [line.split("==")[0].replace("_", "-") for line in noxfile.HASHED]
+    others = [word.replace("_", "-") for command in commands[1:] for word in command]
+    assert [word for word in others if word.startswith(tuple(names))] == []
+    noxfile.prepare(session)  # type: ignore[arg-type]
+    assert len(commands) == 2, "installed once"
 
 
 def test_the_ci_files_run_sessions_that_exist() -> None:

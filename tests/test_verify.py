@@ -240,3 +240,28 @@ def test_other_files_are_compared_without_showing_them(tmp_path: Path) -> None:
     other.write_text('{"a": {"b": 2}, "c": 3}')
     assert rebuilt.difference(one, other) == "2 values, first at 'a.b'"
     assert "not in this repository's cache" in rebuilt.difference(None, other)
+
+
+RAW = Path("data/raw/tickets.jsonl")
+
+
+def test_raw_data_that_is_not_in_git_is_brought_from_this_folder(repo: Path, rebuild: Callable[..., Done]) -> None:
+    shell(f"git rm -q --cached {RAW} && git commit -qm private", repo)
+    done = rebuild(stage="split")
+    assert done.code == 0, done.error
+    (repo / RAW).write_text((repo / RAW).read_text(encoding="utf-8") + "{}\n", encoding="utf-8")
+    assert (
+        f"{RAW}: not in git, and here it is another one\n  remedy: bring the raw data" in rebuild(stage="split").error
+    )
+    (repo / RAW).unlink()
+    assert f"{RAW}: not in git, and missing here" in rebuild(stage="split").error
+
+
+def test_raw_data_with_a_remote_of_its_own_comes_from_the_cache(repo: Path, rebuild: Callable[..., Done]) -> None:
+    shell(f"git rm -q --cached {RAW} && dvc remote add -q raw {repo}/nowhere && dvc add -q {RAW}", repo)
+    tracked = repo / f"{RAW}.dvc"
+    tracked.write_text(tracked.read_text(encoding="utf-8") + "  remote: raw\n", encoding="utf-8")
+    shell(f"git add {RAW}.dvc .dvc/config && git commit -qm restricted", repo)
+    (repo / RAW).unlink()
+    done = rebuild(stage="split")
+    assert done.code == 0, done.error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from stages.core.errors import run_stage
+from stages.core.errors import printable, run_stage
 from stages.core.files import REPORTS
 from stages.evaluation.comparison import AgainstLinear
 from stages.evaluation.stats import Interval
@@ -23,7 +23,7 @@ def main(arguments: argparse.Namespace) -> None:
     linear, verdict = results.comparison.against.classical, results.verdict
     print()
     if linear.wins:
-        print(f"{linear.words}\n")
+        print(f"{printable(linear.words)}\n")
     print(f"{results.comparison.records} holdout records; intervals in brackets\n")
     show([("", *MODELS), *rows(results)])
     print(f"  latencies and tokens/s: {results.served_measured}")
@@ -33,7 +33,7 @@ def main(arguments: argparse.Namespace) -> None:
             show(table)
     if results.constrained:
         print(f"  {seconds_measured(results.constrained)}")
-    print(f"\ngate: {verdict.verdict.replace('_', ' ')}. {verdict.words}")
+    print(f"\ngate: {verdict.verdict.replace('_', ' ')}. {printable(verdict.words)}")
     print(f"report: {REPORTS / 'comparison.html'}")
 
 
@@ -110,6 +110,7 @@ def seconds_measured(results: list[Constrained]) -> str:
 
 def show(table: list[Line]) -> None:
     """Print the lines with their columns aligned, the first to the left, the others to the right."""
+    table = [tuple(map(printable, line)) for line in table]  # names of labels and tasks are anyone's
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for words, *cells in table:
         line = "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))

@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import HOLDOUT_LOCK, REPORTS
 from stages.params.loader import Params, load_params
@@ -119,7 +121,8 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
         needed += [dep for dep in made_deps if not (clone / dep).exists()]
     try:
         if needed:
-            _dvc(clone, "pull", "--quiet", "--remote", "original", *needed)
+            with _without_own_remotes(clone):  # DVC would look there, and nowhere else
+                _dvc(clone, "pull", "--quiet", "--remote", "original", *needed)
         for dep in made_deps:
             if prov.dvc_md5(clone / dep) != deps[dep]:
                 raise HallmarkError("is damaged in the cache", file=dep, remedy="")
@@ -129,8 +132,45 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
             file=cache,
             remedy="run `dvc pull --force`, or verify the whole pipeline",
         ) from None
+    _bring_raw_data(clone, stage, lock)
     (folder / "scratch").mkdir()
     return clone, Original(Path.cwd(), revision, cache, folder / "scratch")
+
+
+@contextmanager
+def _without_own_remotes(clone: Path) -> Iterator[None]:
+    """Without the `remote:` in the clone's .dvc files, such as raw data has, for as long as the block runs."""
+    yaml, before = YAML(), {}
+    for file in sorted(clone.rglob("*.dvc")):
+        if file.is_file():
+            before[file] = file.read_bytes()
+            document = yaml.load(before[file])
+            for out in document.get("outs", []):
+                out.pop("remote", None)
+            with file.open("w", encoding="utf-8") as stream:
+                yaml.dump(document, stream)
+    try:
+        yield
+    finally:
+        for file, content in before.items():
+            file.write_bytes(content)
+
+
+def _bring_raw_data(clone: Path, stage: str | None, lock: prov.Stages) -> None:
+    """Copy the raw data into the clone if neither git nor DVC keeps it, and only this machine has it."""
+    raw = load_params(clone / "params.yaml").data.path
+    recorded = {lock[name]["deps"][raw] for name in lock if _is(name, stage) and raw in lock[name]["deps"]}
+    if not recorded or (clone / raw).exists():
+        return
+    here = Path(raw)
+    if not here.exists() or prov.dvc_md5(here) not in recorded:
+        raise HallmarkError(
+            "not in git, and " + ("here it is another one" if here.exists() else "missing here"),
+            file=here,
+            remedy="bring the raw data that the committed run was made from (`dvc pull`, if DVC keeps it)",
+        )
+    (clone / raw).parent.mkdir(parents=True, exist_ok=True)
+    (shutil.copytree if here.is_dir() else shutil.copyfile)(here, clone / raw)
 
 
 def _is(name: str, stage: str | None) -> bool:

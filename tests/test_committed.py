@@ -1,0 +1,284 @@
+"""What must stay out of git is refused from the index, whatever .gitignore and `git add --force` say. With git and DVC."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages.core.errors import HallmarkError
+from stages.tools import committed
+from tests.workspace import ROOT, run
+
+SECRET = "ann.smith@example.com"
+RECORD = f'{{"id": 1, "body": "from {SECRET}"}}\n'
+SAMPLE = '{"id": 1, "body": "made up"}\n'
+PARAMS = """
+data: {path: data/raw/tickets.jsonl}
+task: {schema: data/schema.json}
+mask: {gold: data/gold/spans.jsonl}
+dedupe: {gold: null}
+"""
+
+
+@pytest.fixture
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository as one is stamped, with a sample of one row; it is the current folder."""
+    shutil.copyfile(ROOT / ".gitignore", tmp_path / ".gitignore")
+    write(tmp_path / "data/raw/.gitignore", "!/tickets.jsonl\n")
+    write(tmp_path / "data/raw/tickets.jsonl", SAMPLE)
+    write(tmp_path / "data/raw/sample.sha256", f"{hashlib.sha256(SAMPLE.encode()).hexdigest()}  tickets.jsonl\n")
+    for name in ("data/schema.json", "data/gold/spans.jsonl", "data/holdout.lock.json", "data/README.md"):
+        write(tmp_path / name, "{}\n")
+    write(tmp_path / "params.yaml", PARAMS)
+    write(tmp_path / ".dvc/config", "[core]\n    remote = storage\n['remote \"storage\"']\n    url = ../../storage\n")
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", "--all")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+
+
+def git(folder: Path, *command: str) -> str:
+    who = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
+    return subprocess.run(["git", *who, *command], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def refused() -> dict[str, str]:
+    """{file: problem} of what is refused in the current folder."""
+    return {file: problem for (problem, _), files in committed.findings().items() for file in files}
+
+
+def test_a_repo_as_stamped_has_nothing_to_refuse(repo: Path) -> None:
+    assert refused() == {}
+    assert "data/raw/tickets.jsonl" in git(repo, "ls-files")
+
+
+@pytest.mark.parametrize(
+    ("file", "problem"),
+    [
+        ("data/raw/x.csv", "raw records"),
+        ("data/raw/deep/er/notes.txt", "raw records"),
+        ("data/raw/tickets.JSONL", "raw records"),
+        ("data/export.jsonl", "no param names"),
+        ("data/2026/export.XLSX", "no param names"),
+        ("data/gold/texts.jsonl", "no param names"),
+        ("data/masked.parquet", "no param names"),
+        ("data/split/train.parquet", "no param names"),
+        ("data/pseudonyms.key", "a key"),
+        ("reports/eval/tuned/predictions.jsonl", "a .gitignore names it"),
+        ("models/release/README.md", "a .gitignore names it"),
+        ("models/release/adapter_model.safetensors", "weights"),
+        ("notes/adapter_model.bin", "weights"),
+        ("deploy/.env.production", "a key"),
+        ("certs/private.pem", "a key"),
+    ],
+)
+def test_what_was_added_by_force_is_refused_by_name(repo: Path, file: str, problem: str) -> None:
+    write(repo / file, RECORD)
+    git(repo, "add", "--force", file)
+    assert [*refused()] == [file]
+    assert problem in refused()[file]
+
+
+def test_a_plain_add_takes_no_raw_data_and_no_key(repo: Path) -> None:
+    for name in ("data/raw/mine.jsonl", "data/raw/deep/mine.parquet", "data/pseudonyms.key", ".env.local", "my.pem"):
+        write(repo / name, RECORD)
+    for name in ("data/raw/mine.jsonl.dvc", "data/raw/deep/mine.parquet.dvc", "data/raw/README.md"):
+        write(repo / name, "outs: []\n")
+    git(repo, "add", "--all")
+    added = git(repo, "diff", "--cached", "--name-only", git(repo, "hash-object", "-t", "tree", "/dev/null").strip())
+    assert {name for name in added.split() if "mine" in name or name == "data/raw/README.md"} == {
+        "data/raw/mine.jsonl.dvc",
+        "data/raw/deep/mine.parquet.dvc",
+        "data/raw/README.md",
+    }
+    assert refused() == {}
+
+
+def test_real_rows_over_the_sample_are_refused(repo: Path) -> None:
+    write(repo / "data/raw/tickets.jsonl", RECORD)
+    assert refused() == {}, "not staged yet"
+    git(repo, "add", "--all")
+    assert refused() == {"data/raw/tickets.jsonl": "is not the sample that data/raw/sample.sha256 lists"}
+    write(repo / "data/raw/tickets.jsonl", SAMPLE)
+    assert len(refused()) == 1, "what is staged counts, not what lies there"
+
+
+def test_made_up_data_of_ones_own_is_allowed_by_its_hash(repo: Path) -> None:
+    for folder in ("data/raw", "data/demo"):
+        write(repo / folder / "more.jsonl", RECORD)
+        with (repo / folder / "sample.sha256").open("a", encoding="utf-8") as file:
+            file.write(f"{hashlib.sha256(RECORD.encode()).hexdigest()} *more.jsonl\n")
+    git(repo, "add", "--force", "data")
+    assert refused() == {}
+
+
+def test_data_path_is_raw_wherever_it_is(repo: Path) -> None:
+    write(repo / "params.yaml", PARAMS.replace("data/raw/tickets.jsonl", "./in/../corpus"))
+    write(repo / "corpus/part", RECORD)
+    git(repo, "add", "--all")
+    assert refused() == {"corpus/part": "raw records don't belong in git"}
+    write(repo / "params.yaml", "data: [")  # half-edited: what needs no params is still checked
+    write(repo / "data/raw/x.csv", RECORD)
+    git(repo, "add", "--force", "data/raw/x.csv")
+    assert "data/raw/x.csv" in refused()
+
+
+def test_the_command_names_file_and_way_out_and_quotes_nothing(repo: Path) -> None:
+    shutil.copytree(ROOT / "stages", repo / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    (entry,) = [
+        hook["entry"]
+        for hook in YAML(typ="safe").load(ROOT / ".pre-commit-config.yaml")["repos"][0]["hooks"]
+        if hook["id"] == "committed"
+    ]
+    command = entry.removeprefix(".venv/bin/").split()
+    assert run(repo, *command).returncode == 0
+    names = [f"data/raw/\u202e{number}.csv" for number in range(7)]
+    for name in names:
+        write(repo / name, RECORD)
+    write(repo / "data/raw/tickets.jsonl", RECORD)
+    git(repo, "add", "--force", "data")
+    done = run(repo, *command, check=False)
+    assert done.returncode == 1
+    assert "data/raw/\\u202e0.csv: raw records don't belong in git (and data/raw/\\u202e1.csv, " in done.stderr
+    assert (
+        "2 more)\n  remedy: take it out of git: `git rm --cached data/raw/\\u202e0.csv`. If it was ever" in done.stderr
+    )
+    assert "data/raw/tickets.jsonl: is not the sample" in done.stderr
+    assert SECRET not in done.stdout + done.stderr
+    assert "\u202e" not in done.stderr
+
+
+def test_outside_of_a_repository_there_is_nothing_to_refuse_and_a_broken_one_is_an_error(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repo / ".git/index").write_bytes(b"not an index")
+    with pytest.raises(HallmarkError, match=r"git failed: .*index file"):
+        committed.findings()
+    shutil.rmtree(repo / ".git")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(repo.parent))
+    assert committed.findings() == {}
+
+
+@pytest.mark.parametrize("text", ["tickets.jsonl\n", "0" * 64 + "  ../x.jsonl\n", "\x00\n"])
+def test_a_list_of_samples_that_is_none_is_an_error(repo: Path, text: str) -> None:
+    write(repo / "data/raw/sample.sha256", text)
+    git(repo, "add", "--all")
+    with pytest.raises(HallmarkError, match=r"data/raw/sample\.sha256, row 1: not a SHA-256"):
+        committed.findings()
+
+
+CONFIG = """
+['remote "raw"']
+    url = /elsewhere
+['remote "alias"']
+    url = ../../storage
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "sent"),
+    [
+        ("data/raw/x.csv.dvc", "outs: [{path: x.csv}]", "data/raw/x.csv"),
+        ("data/raw/x.csv.dvc", "outs: [{path: x.csv, push: true}]", "data/raw/x.csv"),
+        ("data/raw/x.csv.dvc", "outs: [{path: x.csv, remote: storage}]", "data/raw/x.csv"),
+        ("data/raw/x.csv.dvc", "outs: [{path: x.csv, remote: alias}]", "data/raw/x.csv"),
+        ("data/raw/x.csv.dvc", "outs: [{path: x.csv, push: false}]", None),
+        ("data/raw/x.csv.dvc", "outs: [{path: x.csv, remote: raw}]", None),
+        ("data/raw.dvc", "outs: [{path: raw}]", "data/raw"),
+        ("data.dvc", "outs: [{path: data}]", "data"),
+        ("other/x.dvc", "wdir: ..\nouts: [{path: data/raw/x.csv}]", "data/raw/x.csv"),
+        ("data/words.dvc", "outs: [{path: words}]", None),
+        ("dvc.yaml", "stages: {fetch: {cmd: x, outs: [data/raw/x.csv]}}", "data/raw/x.csv"),
+        ("dvc.yaml", "stages: {fetch: {cmd: x, outs: [{data/raw/x.csv: {push: false}}]}}", None),
+        ("dvc.yaml", "stages: {fetch: {cmd: x, outs: [data/masked.parquet]}}", None),
+    ],
+)
+def test_raw_data_that_dvc_would_push_is_refused(repo: Path, file: str, text: str, sent: str | None) -> None:
+    with (repo / ".dvc/config").open("a", encoding="utf-8") as config:
+        config.write(CONFIG)
+    write(repo / file, text)
+    git(repo, "add", "--all")
+    assert refused() == ({file: f"lets `dvc push` send {sent} to the default remote"} if sent else {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["outs: 3", "outs: [3, [], {path: 3}, {a: {}, b: {}}]", "stages: {a: {do: []}, b: 3}", "stages: []", "3", ""],
+)
+def test_a_file_of_dvc_in_an_odd_shape_names_no_output(repo: Path, text: str) -> None:
+    for file in ("data/raw/x.dvc", "dvc.yaml"):
+        write(repo / file, text)
+    git(repo, "add", "--all")
+    assert refused() == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("data/raw/x.dvc", "outs: [", "data/raw/x.dvc: is not YAML"),
+        (".dvc/config", "[core\n", ".dvc/config: can't be read"),
+        (".dvc/config", "[core]\n    nonsense = 1\n", ".dvc/config: can't be read"),
+    ],
+)
+def test_what_cannot_be_read_is_an_error(repo: Path, file: str, text: str, message: str) -> None:
+    write(repo / "data/raw/x.dvc", "outs: [{path: x, remote: raw}]")
+    write(repo / file, text)
+    git(repo, "add", "--all")
+    with pytest.raises(HallmarkError, match=re.escape(message)):
+        committed.findings()
+
+
+def test_dvc_pushes_what_the_check_says(repo: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What the check takes as a fact about DVC, and docs/your-data.md says."""
+    from dvc.repo import Repo
+
+    caplog.set_level("ERROR", logger="dvc")  # its handlers may hold a stream that another test has closed
+
+    stores = {name: repo.parent / f"{repo.name}-{name}" for name in ("storage", "raw")}
+    config = "".join(f"['remote \"{name}\"']\n    url = {folder}\n" for name, folder in stores.items())
+    write(repo / ".dvc/config", f"[core]\n    remote = storage\n    analytics = false\n{config}")
+    keys = {"plain": "", "kept": "  push: false\n", "own": "  remote: raw\n"}
+    for name in keys:
+        write(repo / f"data/raw/{name}.jsonl", f"{name} {RECORD}")
+    with Repo() as dvc:
+        dvc.add([f"data/raw/{name}.jsonl" for name in keys])
+    for name, key in keys.items():
+        with (repo / f"data/raw/{name}.jsonl.dvc").open("a", encoding="utf-8") as file:
+            file.write(key)
+    git(repo, "add", "--all")
+    assert not [file for file in git(repo, "ls-files").split() if file in {f"data/raw/{name}.jsonl" for name in keys}]
+    assert [*refused()] == ["data/raw/plain.jsonl.dvc"]
+
+    def stored(store: str) -> set[str]:
+        return {file.read_text(encoding="utf-8").split()[0] for file in stores[store].rglob("*") if file.is_file()}
+
+    with Repo() as dvc:
+        dvc.push(remote="storage")
+        assert (stored("storage"), stored("raw")) == ({"plain"}, set()), "not even if the default remote is named"
+        dvc.push()
+        assert (stored("storage"), stored("raw")) == ({"plain"}, {"own"})
+        dvc.push(remote="raw")
+        assert stored("raw") == {"plain", "own"}, "`push: false` is for good"
+
+
+def test_the_samples_are_those_listed() -> None:
+    """Of this repo, and of the kinds that a new repo can be stamped from."""
+    lists = [ROOT / "data/raw/sample.sha256", *ROOT.glob("template/choices/kinds/*/raw/sample.sha256")]
+    for file in lists:
+        names = [line.split("  ")[1] for line in file.read_text(encoding="utf-8").splitlines()]
+        subprocess.run(["sha256sum", "--check", "--strict", "--quiet", file.name], cwd=file.parent, check=True)
+        assert sorted(names) == [path.name for path in sorted(file.parent.glob("*.jsonl"))]
+        ignore = (file.parent / ".gitignore").read_text(encoding="utf-8").split()
+        assert ignore == [f"!/{name}" for name in names]
+    assert len(lists) == 1 + len([*ROOT.glob("template/choices/kinds/*")])
