@@ -56,6 +56,7 @@ def parse_yaml(text: str | bytes, file: str | Path) -> dict[str, Any]:
             remedy="choose either side (`git checkout --ours` or `--theirs`), then run `dvc repro`",
         )
     yaml = YAML(typ="safe", pure=True)
+    yaml.max_depth = DEPTH  # at once: over thousands of brackets, its scanner would look ahead for minutes
     try:
         root = yaml.compose(text)
     except Exception:  # the library raises many types, RecursionError too, and each means: this is no YAML
