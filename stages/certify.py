@@ -189,6 +189,8 @@ def private_data(params: Params, files: list[Path]) -> dict[str, int]:
 
 def main(arguments: argparse.Namespace) -> None:
     """Command line: make the release, or check, release or merge one."""
+    if arguments.ungated and not arguments.merge:
+        raise HallmarkError("only --merge takes it", file="--ungated", remedy="leave it out")
     if arguments.check:
         sys.exit(_print_check(arguments))
     if arguments.release:

@@ -470,6 +470,12 @@ def test_the_command_line_does_one_thing_at_a_time(tmp_path: Path) -> None:
     assert "not allowed with argument --check" in done.stderr
 
 
+def test_no_option_ships_what_the_gate_did_not_pass(tmp_path: Path) -> None:
+    both = [sys.executable, "-m", "stages.certify", "--release", str(tmp_path / "out"), "--ungated"]
+    done = subprocess.run(both, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, "only --merge takes it" in done.stderr) == (1, True)
+
+
 def test_the_command_line_checks_a_folder_alone(repo: Path, tmp_path: Path) -> None:
     away = shutil.copytree(RELEASE, tmp_path / "away")
 
