@@ -195,7 +195,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def serve(session: nox.Session) -> None:
-    """Serve the released model with an OpenAI-compatible API until Ctrl-C."""
+    """Serve the released model with an OpenAI-compatible API until Ctrl-C. Options go to `stages.benchmark --serve`."""
     prepare(session)
     run(session, "python", "-m", "stages.benchmark", "--serve", *session.posargs)
 
@@ -239,10 +239,12 @@ def vllm(session: nox.Session) -> None:
 
 @nox.session
 def release(session: nox.Session) -> None:
-    """Fail unless the gate passed and the release folder is valid; then print how to ship it and roll it back."""
+    """Fail unless the gate passed and the release is the one of dvc.lock; `-- OUT [--sign KEY]` then writes it to OUT."""
     prepare(session)
     run(session, "python", "-m", "stages.gate", "--enforce")
     run(session, "python", "-m", "stages.certify", "--check", "models/release", "--clone", ".")
+    if session.posargs:
+        run(session, "python", "-m", "stages.certify", "--release", *session.posargs)
 
 
 @nox.session

@@ -1,8 +1,9 @@
 """Stamp the adapter with model card, provenance, verdict and bill of materials: `python -m stages.certify`.
 
-Other ways to run it, on a release folder: `--check DIR` says what it was made of and whether everything fits,
-`--release OUT` copies it out (and signs it) unless the gate said no, `--merge OUT` folds it into the base weights.
-The stage makes a release whatever the verdict; a "no" is in the first line of the card, and `--release` refuses it.
+Other ways to run it, on a release folder: `--check DIR` says what it was made of and whether everything fits (exit code 0:
+it does, and `--key` or `--clone` proves it; 1: something does not fit; 3: it fits, and nothing proves it), `--release OUT`
+copies it out (and signs it) unless the gate said no, `--merge OUT` folds it into the base weights. The stage makes a release
+whatever the verdict; a "no" is in the first line of the card, and `--release` and `--merge` refuse it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.document import strings
-from stages.core.errors import HallmarkError, run_stage
+from stages.core.errors import HallmarkError, printable, run_stage
 from stages.core.files import (
     ADAPTER,
     BASE,
@@ -34,7 +35,9 @@ from stages.core.measured import measured
 from stages.core.reading import read_json
 from stages.params.loader import Params, load_params
 from stages.release import provenance as prov
-from stages.release.shipping import check, merge, release
+from stages.release.checking import check, read_lock_file
+from stages.release.listing import is_release_name
+from stages.release.shipping import LOCK, merge, release
 
 log = logging.getLogger("certify")
 
@@ -48,7 +51,7 @@ FIXED = [HOLDOUT_LOCK, Path("requirements.lock")]
 def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
     """Read what the pipeline made; write `models/release`."""
     with measured("certify"):
-        values = prov.parse_yaml(params_file.read_text(encoding="utf-8"), params_file)
+        values = prov.parse_yaml(params_file.read_bytes(), params_file)
         stages = _stages(values)
         reports = _reports(stages)
         private = private_data(params, reports["files"])
@@ -70,9 +73,10 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
         }
         subjects = sha256_folder(ADAPTER)
         taken = {prov.PROVENANCE, prov.VERDICT, prov.CARD, prov.SBOM, prov.SIGNATURE} & subjects.keys()
+        taken |= {name for name in subjects if not is_release_name(name)}
         if taken:
             raise HallmarkError(
-                "a release file of that name is in the adapter",
+                "no file of that name can be in the adapter: it is one of a release, hidden, or can't be shown",
                 file=ADAPTER / min(taken),
                 remedy="run `dvc repro -f sft dpo`",
             )
@@ -102,11 +106,7 @@ def _stages(params: dict[str, Any]) -> prov.Stages:
 
     `dvc.lock` can't be a dependency in `dvc.yaml`, since DVC writes it while the pipeline runs; so it is checked here.
     """
-    try:
-        text = Path("dvc.lock").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise HallmarkError("no such file", file="dvc.lock", remedy="run `dvc repro`, which writes it") from None
-    stages = prov.upstream(prov.read_lock(text), ABOUT)
+    stages = prov.upstream(read_lock_file(LOCK), ABOUT)
     wrong = prov.stale(stages, params)
     if wrong:
         raise HallmarkError(
@@ -189,23 +189,23 @@ def private_data(params: Params, files: list[Path]) -> dict[str, int]:
 
 def main(arguments: argparse.Namespace) -> None:
     """Command line: make the release, or check, release or merge one."""
+    if arguments.ungated and not arguments.merge:
+        raise HallmarkError("only --merge takes it", file="--ungated", remedy="leave it out")
     if arguments.check:
         sys.exit(_print_check(arguments))
     if arguments.release:
         release(arguments.folder, arguments.release, arguments.sign)
     elif arguments.merge:
-        merge(arguments.folder, arguments.base, arguments.merge)
+        merge(arguments.folder, arguments.base, arguments.merge, arguments.ungated)
     else:
         run(load_params(arguments.params), arguments.params)
 
 
 def _print_check(arguments: argparse.Namespace) -> int:
     finding = check(arguments.check, arguments.clone, arguments.key)
-    lines = [*finding.made_of, *(f"DOES NOT FIT: {problem}" for problem in finding.wrong)]
-    lines.append(f"{len(finding.wrong)} things do not fit" if finding.wrong else "everything fits")
-    for line in lines:  # someone else's release may hold anything, terminal codes too
-        print("".join(letter if letter.isprintable() else "?" for letter in line))
-    return 1 if finding.wrong else 0
+    for line in finding.lines:  # someone else's release may hold anything, terminal codes too
+        print(printable(line))
+    return finding.exit_code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -218,6 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     action.add_argument(
         "--merge", type=Path, metavar="OUT", help="fold the adapter into its base: a new folder, or a .gguf file"
     )
+    parser.add_argument("--ungated", action="store_true", help="with --merge: also one that the gate did not pass")
     parser.add_argument("--clone", type=Path, metavar="REPO", help="with --check: compare with this clone as well")
     parser.add_argument(
         "--key", type=Path, metavar="PEM", help="with --check: the public key that the signature must hold for"

@@ -28,7 +28,7 @@ from stages.evaluation.stats import Interval
 from stages.params.loader import Params, load_params
 from stages.release.params import Gate
 from stages.release.recount import Frozen, Leaks, recount
-from stages.release.verdict import FAIL, NOT_APPLICABLE, PASS, UNSURE, Rule, Verdict
+from stages.release.verdict import FAIL, NOT_APPLICABLE, PASS, UNSURE, Rule, Verdict, overall
 
 log = logging.getLogger("gate")
 
@@ -232,8 +232,7 @@ def holds(value: float, sign: str, threshold: float) -> bool:
 
 def verdict_of(rules: list[Rule]) -> str:
     """`fail` if a rule fails, else `too_little_data` if one can't be decided, else `pass`."""
-    outcomes = {rule.outcome for rule in rules}
-    return next(verdict for verdict in (FAIL, UNSURE, PASS) if verdict in outcomes)
+    return overall(rule.outcome for rule in rules)
 
 
 def words(verdict: str, rules: list[Rule]) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from stages.core.errors import HallmarkError
+from stages.params.loader import load_params
 from stages.release import provenance as prov
-from stages.tools import intact
+from stages.tools import elsewhere, intact
 from tests.small_pipeline import shell
 
 WEIGHTS = "models/adapter/adapter_model.safetensors"
@@ -67,3 +70,128 @@ def test_what_is_whole_stays(repo: Path) -> None:
     assert "up to date" in shell("dvc status", repo)
     (repo / "dvc.lock").unlink()
     assert intact.run() == []
+
+
+# --- a hostile dvc.lock ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a cache, a file outside it that must stay, and no pipeline: each test writes its lock."""
+    folder = tmp_path / "hostile"
+    (folder / "cache/ab").mkdir(parents=True)
+    (tmp_path / "precious").write_text("stays", encoding="utf-8")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(intact, "_cache", lambda: (folder / "cache").resolve())
+    return folder
+
+
+def write_lock(path: str, md5: str) -> None:
+    text = f"stages:\n  a:\n    cmd: x\n    outs:\n    - path: {path}\n      md5: {md5}\n"
+    Path("dvc.lock").write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("path", "md5"),
+    [
+        ("x", "../../../precious"),
+        ("x", "ab/../../../precious"),
+        ("x", "/precious"),
+        ("../precious", "ab" + "0" * 30),
+        ("/precious", "ab" + "0" * 30),
+    ],
+)
+def test_a_lock_that_leads_out_is_one_error_and_nothing_is_removed(hostile: Path, path: str, md5: str) -> None:
+    write_lock(path, md5)
+    with pytest.raises(HallmarkError, match=r"dvc.lock, field 'stages.a.outs': not a lock file of DVC 3: entry 1"):
+        intact.run()
+    assert (hostile.parent / "precious").read_text(encoding="utf-8") == "stays"
+
+
+def test_no_other_hash_names_a_file_in_the_cache(hostile: Path) -> None:
+    for md5 in ("../../../precious", "", "ab", "AB" + "0" * 30, "ab" + "0" * 30 + "/x"):
+        with pytest.raises(HallmarkError, match="not an MD5"):
+            intact._clear(hostile / "cache", {"x": md5})
+
+
+def test_a_list_in_the_cache_that_leads_out_is_one_error(hostile: Path) -> None:
+    content = b'[{"md5": "../../../../precious00000000000000", "relpath": "x"}]'
+    (hostile / "list").write_bytes(content)
+    md5 = prov.dvc_md5(hostile / "list")
+    (hostile / "cache" / md5[:2]).mkdir(exist_ok=True)
+    (hostile / "list").rename(hostile / "cache" / md5[:2] / f"{md5[2:]}.dir")
+    write_lock("x", f"{md5}.dir")
+    with pytest.raises(HallmarkError, match=r"\.dir: entry 1 is not a path inside the folder"):
+        intact.run()
+    assert (hostile.parent / "precious").exists()
+
+
+def test_links_in_the_cache_are_told_and_not_followed(hostile: Path) -> None:
+    rest = "0" * 30
+    (hostile / "cache/ab" / rest).symlink_to(hostile.parent / "precious")
+    (hostile.parent / "elsewhere").mkdir()
+    (hostile.parent / "elsewhere" / rest).write_text("stays too", encoding="utf-8")
+    (hostile / "cache/cd").symlink_to(hostile.parent / "elsewhere")
+    for start in ("ab", "cd"):
+        write_lock("x", start + rest)
+        (found,) = intact.run()
+        assert "is a link, and was not removed" in found
+    assert (hostile.parent / "precious").exists()
+    assert (hostile.parent / "elsewhere" / rest).exists()
+
+
+def test_an_output_is_removed_only_if_it_is_a_link_to_the_damaged_file(hostile: Path) -> None:
+    rest = "0" * 30
+    for number, make in enumerate(
+        [
+            lambda it: it.symlink_to(hostile / "cache/ab" / rest),
+            lambda it: it.symlink_to(hostile.parent / "precious"),
+            lambda it: it.write_text("an output", encoding="utf-8"),
+        ]
+    ):
+        (hostile / "cache/ab" / rest).write_text("damaged", encoding="utf-8")
+        output = hostile / f"output{number}"
+        make(output)
+        write_lock(output.name, "ab" + rest)
+        assert intact.run()[0] == f"{output.name} was damaged in DVC's cache, and was removed from it"
+        assert not (hostile / "cache/ab" / rest).exists()
+        assert output.is_symlink() or output.exists() or number == 0
+        assert number or not output.is_symlink()
+    assert (hostile.parent / "precious").exists()
+
+
+def test_no_file_outside_is_touched_through_a_link(hostile: Path) -> None:
+    precious = hostile.parent / "precious"
+    os.utime(precious, (1, 1))
+    (hostile / "x").symlink_to(precious)
+    write_lock("x", "ab" + "0" * 30)
+    assert intact.run() == ["x differs from dvc.lock"]
+    assert precious.stat().st_mtime == 1
+
+
+# --- a hostile report --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("[" * 100_000, "not JSON"),
+        ("[]", "not a JSON object"),
+        ('{"measured": 1}', "field 'measured': has no date, or no machine"),
+        ('{"measured": {"machine": {}}}', "field 'measured': has no date, or no machine"),
+        ('{"measured": {"date": "", "machine": {"processor": 1}}}', "field 'measured.machine.processor': not a text"),
+        ('{"measured": {"date": "", "machine": {"gpu": {}}}}', "field 'measured.machine.gpu': not a text"),
+    ],
+)
+def test_a_benchmark_of_another_form_is_one_error(
+    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, problem: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    elsewhere.REPORT.parent.mkdir()
+    elsewhere.REPORT.write_text(content, encoding="utf-8")
+    monkeypatch.setattr(elsewhere, "fingerprint_here", lambda params: {"processor": "x"})
+    params = load_params(small_run / "params.yaml")
+    with pytest.raises(HallmarkError, match="remedy") as error:
+        elsewhere.reason_to_rerun(params)
+    assert str(error.value).startswith("reports/benchmark.json")
+    assert problem in str(error.value)

@@ -22,6 +22,7 @@ from stages.serving.engines.vllm import ENGINE as VLLM
 from stages.serving.server import free_port
 from stages.tools.join import compare, server_of, together, write
 from tests import small_pipeline
+from tests.made_up_release import parts, write_release
 from tests.small_pipeline import shell
 from tests.test_benchmark import left_over, make_benchmark_workspace
 from tests.test_template import clean_copy, tiny_model
@@ -149,6 +150,28 @@ def test_a_changed_release_and_an_odd_name_are_refused(several: Path, tmp_path: 
     shell("dvc repro -q -s certify", top / "triage")
     with pytest.raises(HallmarkError, match=r"field 'certify.name': can't be used as a model name"):
         together(releases(top, "triage"), base)
+
+
+def test_a_forged_release_is_refused_where_its_own_lock_names_another(several: Path, tmp_path: Path) -> None:
+    """What `serve`, `join` and `merge` share: all hashes fit each other, and the project's dvc.lock has others."""
+    top = shutil.copytree(several, tmp_path / "adapters")
+    base, folder = top / "triage/models/base", top / "triage/models/release"
+    shutil.rmtree(folder)
+    write_release(folder, parts())
+    with pytest.raises(HallmarkError, match=r"triage/models/release: not the release that dvc.lock names"):
+        together([folder], base, ungated=True)
+    moved = folder.rename(tmp_path / "moved")  # alone, nothing contradicts it but the base it was trained on
+    with pytest.raises(HallmarkError, match=r"not the base that the adapter was trained on"):
+        together([moved], base, ungated=True)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"base_precision": 4}', "[" * 100_000])
+def test_a_training_file_of_another_form_is_one_error(tmp_path: Path, content: str) -> None:
+    for name in ("one", "other"):
+        write_release(tmp_path / name, parts())
+    (tmp_path / "other/training.json").write_text(content, encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"other/training.json.*[\s\S]*remedy"):
+        compare(tmp_path / "one", tmp_path / "other")
 
 
 def test_another_base_is_refused_and_its_files_named(several: Path, tmp_path: Path) -> None:

@@ -6,268 +6,321 @@ signature, or a clone whose committed `dvc.lock` has the release's hash.
 
 from __future__ import annotations
 
-import json
+import hashlib
+import logging
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from stages.core.errors import HallmarkError
-from stages.core.files import ADAPTER, RELEASE, canonical_json, sha256_file
+from stages.core.files import ADAPTER, RELEASE, canonical_json
+from stages.core.reading import check_regular
 from stages.release import provenance as prov
+from stages.release.clone import Clone, made
+from stages.release.listing import Digests, Listing, digests, list_folder
+from stages.release.lock import YAML_BYTES
+from stages.release.signing import check_public_key, import_signing, problem_of_signature
+from stages.release.statements import (
+    Base,
+    Commit,
+    Environment,
+    GateVerdict,
+    Library,
+    Provenance,
+    read_provenance,
+    read_verdict,
+)
+from stages.release.verdict import overall
+
+log = logging.getLogger("certify")
+UNPROVEN = 3  # the exit code of a check that found nothing wrong and could prove nothing
+Kind = TypeVar("Kind")
 
 
 @dataclass
 class Finding:
-    """The results of a check, in words: `made_of` describes the release, `wrong` lists the problems."""
+    """The results of a check, in words: `made_of` describes the release, `wrong` lists the problems, `proof` what proves it.
+
+    `release` and `gate` are the MD5s by which a `dvc.lock` names this release and its gate's report.
+    """
 
     made_of: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    proof: list[str] = field(default_factory=list)
     passed: bool = False
+    release: str = ""
+    gate: str = ""
+
+    @property
+    def proven(self) -> bool:
+        """Whether something outside the folder says that this is the release, all of it."""
+        return bool(self.proof) and not self.wrong
+
+    @property
+    def exit_code(self) -> int:
+        """0: proven, 1: something does not fit, 3: everything fits, which a forgery could too."""
+        return 0 if self.proven else 1 if self.wrong else UNPROVEN
+
+    @property
+    def summary(self) -> str:
+        """In one line, what this check can say."""
+        if self.wrong:
+            return f"damaged, changed or forged: {len(self.wrong)} things do not fit"
+        if self.proof:
+            return f"proven by {' and '.join(self.proof)}"
+        return (
+            "unproven: neither --key nor --clone was given, so all of it may be a forgery; no single part was changed, "
+            "since the parts fit each other"
+        )
+
+    @property
+    def lines(self) -> list[str]:
+        """All of it, in lines: first what the check can say, last whether everything fits."""
+        last = "everything fits" if self.proof else "the parts fit each other, and nothing outside them was asked"
+        problems = [f"DOES NOT FIT: {problem}" for problem in first_of(self.wrong, 50)]
+        return [self.summary, *self.made_of, *problems, f"{len(self.wrong)} things do not fit" if self.wrong else last]
 
 
 def check(folder: Path, clone: Path | None = None, public_key: Path | None = None) -> Finding:
     """Check `folder` itself, against `clone` if one is given, and its signature if `public_key` is given."""
-    if not (folder / prov.PROVENANCE).is_file() or not (folder / prov.VERDICT).is_file():
+    if public_key is not None:
+        import_signing()
+        check_public_key(public_key)
+    listing = list_folder(folder)
+    if prov.PROVENANCE not in listing.files or prov.VERDICT not in listing.files:
         raise HallmarkError(
-            f"lacks {prov.PROVENANCE} or {prov.VERDICT}", file=folder, remedy="give a complete release folder"
+            f"lacks {prov.PROVENANCE} or {prov.VERDICT} as plain files",
+            file=folder,
+            remedy="give a complete release folder",
         )
-    finding = Finding()
+    finding = Finding(wrong=list(listing.odd))
     try:
-        provenance = json.loads((folder / prov.PROVENANCE).read_text(encoding="utf-8"))
-        verdict = json.loads((folder / prov.VERDICT).read_text(encoding="utf-8"))
-        _check_files(folder, provenance, finding)
-        _check_verdict(folder, provenance, verdict, finding)
-        _describe(folder, provenance, verdict, finding)
-        if clone is not None:
-            _check_clone(folder, clone, provenance, finding)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        finding.wrong.append(f"the statements can't be read as those of a release ({type(error).__name__})")
-    _check_signature(folder, public_key, finding)
+        provenance, verdict = read_provenance(folder), read_verdict(folder)
+    except HallmarkError as error:
+        finding.wrong.append(f"{Path(str(error.file)).name}: {error.problem}")
+        return finding
+    hashes = _check_files(folder, listing, provenance, finding)
+    if prov.PROVENANCE in hashes:
+        _check_verdict(hashes[prov.PROVENANCE].sha256, provenance, verdict, folder, finding)
+    finding.release = prov.folder_md5({name: found.md5 for name, found in hashes.items()})
+    size = sum(listing.files[name].st_size for name in provenance.subjects if name in listing.files)
+    finding.made_of += describe(provenance, verdict, size)
+    if clone is not None:
+        _check_clone(Clone(clone), provenance, finding)
+    _check_signature(folder, listing, public_key, finding)
     return finding
 
 
+def check_release(folder: Path, ungated: bool = False) -> Finding:
+    """Raise a HallmarkError unless the release is whole and passed its gate (`ungated`: or not); logs what that proves.
+
+    A folder `models/release` is also compared with the `dvc.lock` of its repository, if that names one.
+    """
+    finding = check(folder)
+    refuse(folder, finding.wrong, "use an unchanged release, or run `dvc repro certify` in its project")
+    lock = folder.resolve().parent.parent / "dvc.lock"
+    named = folder.resolve().parts[-2:] == RELEASE.parts and lock.is_file()
+    if named and made(stages := read_lock_file(lock), RELEASE.as_posix()):
+        refuse(folder, differing(finding, stages), "run `dvc repro certify` in its project, which makes it again")
+    if not finding.passed and not ungated:
+        raise HallmarkError(
+            "the gate did not pass this adapter",
+            file=folder / prov.VERDICT,
+            field="predicate.result",
+            remedy="see reports/gate.json of its project; to use it anyway, add --ungated",
+        )
+    log.info("%s: %s", folder, "as dvc.lock names it" if named else finding.summary)
+    return finding
+
+
+def refuse(folder: Path, wrong: list[str], remedy: str) -> None:
+    """Raise a HallmarkError that lists what is wrong with a release, if anything is."""
+    if wrong:
+        raise HallmarkError("; ".join(first_of(wrong, 10)), file=folder, remedy=remedy)
+
+
+def differing(finding: Finding, stages: prov.Stages) -> list[str]:
+    """In words, how a release differs from the one that a `dvc.lock` names, and its gate's report."""
+    wrong = []
+    if finding.release not in made(stages, RELEASE.as_posix()):
+        wrong.append(f"not the release that dvc.lock names ({RELEASE} with another hash than {finding.release})")
+    if finding.gate not in made(stages, prov.GATE.as_posix()):
+        wrong.append(f"the gate's report in {prov.VERDICT} is not the {prov.GATE} that dvc.lock names")
+    return wrong
+
+
+def read_lock_file(path: Path) -> prov.Stages:
+    """The stages of a `dvc.lock` file."""
+    check_regular(path, "run `dvc repro`, which writes it")
+    if path.stat().st_size > YAML_BYTES:
+        raise HallmarkError(
+            f"is larger than {YAML_BYTES // 2**20} MiB", file=path, remedy="restore it with `git checkout`"
+        )
+    return prov.read_lock(path.read_bytes(), path)
+
+
+def first_of(lines: list[str], most: int) -> list[str]:
+    """The first lines, each cut to a length that can be read, and how many there are more."""
+    more = [f"... and {len(lines) - most} more"] if len(lines) > most else []
+    return [line if len(line) <= 500 else f"{line[:500]} ..." for line in lines[:most]] + more
+
+
 def release_files(folder: Path) -> list[Path]:
-    """The files of a release: all except the signature and hidden top-level files, which hubs and git add."""
-    return [file for file in _entries(folder) if file.is_file() and file != folder / prov.SIGNATURE]
+    """The files of a release, all but its signature; a HallmarkError if anything else than plain files is there."""
+    listing = list_folder(folder)
+    refuse(folder, listing.odd, "use an unchanged release")
+    return [folder / name for name in sorted(listing.files) if name != prov.SIGNATURE]
 
 
-def _entries(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if not path.relative_to(folder).parts[0].startswith(".")]
+def _check_files(folder: Path, listing: Listing, provenance: Provenance, finding: Finding) -> dict[str, Digests]:
+    """Every file is named in the provenance with its hash; the adapter is the one trained according to `dvc.lock`.
 
-
-def _check_files(folder: Path, provenance: dict[str, Any], finding: Finding) -> None:
-    """Every file is named in the provenance with its hash; the adapter is the one trained according to `dvc.lock`."""
-    if provenance["_type"] != prov.STATEMENT or provenance["predicateType"] != prov.SLSA:
-        finding.wrong.append(f"{prov.PROVENANCE} is not an in-toto statement of SLSA provenance")
-    if provenance["predicate"]["buildDefinition"]["buildType"] != prov.BUILD_TYPE:
-        finding.wrong.append(
-            f"{prov.PROVENANCE} has a build type other than {prov.BUILD_TYPE}, which is all this program reads"
-        )
-    subjects = _digests(provenance["subject"])
-    byproducts = provenance["predicate"]["runDetails"]["byproducts"]
-    expected = subjects | _digests([entry for entry in byproducts if entry["annotations"]["role"] == "release file"])
-    names = {file.relative_to(folder).as_posix(): file for file in release_files(folder)}
-    actual = {name: sha256_file(file) for name, file in names.items() if name not in (prov.PROVENANCE, prov.VERDICT)}
-    for path in _entries(folder):
-        if not path.is_file() and (path.is_symlink() or not path.is_dir()):
-            finding.wrong.append(f"{path.relative_to(folder).as_posix()} is neither a file nor a folder")
-    for name in sorted({*expected, *actual}):
-        if name not in actual:
+    Returns the hashes of the files that are part of the release.
+    """
+    expected = provenance.files
+    hashes: dict[str, Digests] = {}
+    for name in sorted({*expected, *listing.files} - {prov.SIGNATURE}):
+        if name not in listing.files:
             finding.wrong.append(f"{name} is missing")
-        elif name not in expected:
+        elif name not in expected and name not in (prov.PROVENANCE, prov.VERDICT):
             finding.wrong.append(f"{name} is not named in {prov.PROVENANCE}")
-        elif actual[name] != expected[name]:
-            finding.wrong.append(f"{name} is not the file that {prov.PROVENANCE} names (SHA-256 {actual[name]})")
-    stages = provenance["predicate"]["buildDefinition"]["internalParameters"]["stages"]
-    trained = {md5 for stage in stages.values() for path, md5 in stage["outs"].items() if path == ADAPTER.as_posix()}
-    if {*subjects} <= {*actual} and trained != {prov.dvc_md5(folder, [folder / name for name in subjects])}:
-        finding.wrong.append("the adapter's files are not those that the training stage made (hash in dvc.lock)")
+        elif (found := digests(folder / name)) is None:
+            finding.wrong.append(f"{name} can't be read")
+        else:
+            hashes[name] = found
+            if name in expected and found.sha256 != expected[name]:
+                finding.wrong.append(f"{name} is not the file that {prov.PROVENANCE} names (SHA-256 {found.sha256})")
+    for inside in listing.folders:
+        if not any(name.startswith(f"{inside}/") for name in expected):
+            finding.wrong.append(f"{inside} is a folder that holds no file of the release")
+    trained = made(provenance.build.stages, ADAPTER.as_posix())
+    if {*provenance.subjects} <= {*hashes}:
+        adapter = prov.folder_md5({name: hashes[name].md5 for name in provenance.subjects})
+        if trained != {adapter}:
+            finding.wrong.append("the adapter's files are not those that the training stage made (hash in dvc.lock)")
+    return hashes
 
 
-def _check_verdict(folder: Path, provenance: dict[str, Any], verdict: dict[str, Any], finding: Finding) -> None:
-    """The verdict belongs to this provenance, and follows from the gate's report, which the provenance names by hash."""
-    made, gate = verdict["predicate"]["configuration"]
-    if made["digest"]["sha256"] != sha256_file(folder / prov.PROVENANCE):
+def _check_verdict(digest: str, provenance: Provenance, verdict: GateVerdict, folder: Path, finding: Finding) -> None:
+    """The verdict belongs to this provenance, and follows from the gate's report, which the provenance names by hash.
+
+    It is worked out again from that report's rules.
+    """
+    if verdict.predicate.configuration[0].digest.sha256 != digest:
         finding.wrong.append(f"{prov.PROVENANCE} does not belong to {prov.VERDICT}: one of them was changed")
-    report = gate["annotations"]
-    recorded = _digests(provenance["predicate"]["runDetails"]["byproducts"]).get(prov.GATE.as_posix())
-    subjects, digest = _digests(provenance["subject"]), made["digest"]["sha256"]
-    rebuilt, older = (prov.verdict(subjects, digest, report, older=older) for older in (False, True))
-    if rebuilt["predicate"]["configuration"][1]["digest"]["sha256"] != recorded:
+    report = verdict.report
+    text = canonical_json(report)
+    finding.gate = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+    named = provenance.byproducts.get(prov.GATE.as_posix())
+    if prov.sha256(text) != named or made(provenance.build.stages, prov.GATE.as_posix()) != {finding.gate}:
         finding.wrong.append(f"the gate's report in {prov.VERDICT} is not the one that {prov.PROVENANCE} names")
-    if (folder / prov.VERDICT).read_bytes() not in [canonical_json(form).encode() for form in (rebuilt, older)]:
+    outcomes = [rule.outcome for rule in verdict.gate.rules]
+    if verdict.gate.verdict != overall(outcomes):
+        finding.wrong.append(f"the gate's report in {prov.VERDICT} has a verdict that does not follow from its rules")
+    forms = [prov.verdict(provenance.subjects, digest, report, older=older) for older in (False, True)]
+    if (folder / prov.VERDICT).read_bytes() not in [canonical_json(form).encode() for form in forms]:
         finding.wrong.append(f"{prov.VERDICT} contradicts the gate's report in it")
-    finding.passed = rebuilt["predicate"]["result"] == "PASSED"
+    finding.passed = verdict.gate.verdict == "pass" == overall(outcomes)
 
 
-def _describe(folder: Path, provenance: dict[str, Any], verdict: dict[str, Any], finding: Finding) -> None:
-    """Describe what the adapter was made from."""
-    build = provenance["predicate"]["buildDefinition"]
-    params, by_role = build["externalParameters"]["params"], _by_role(provenance)
-    size = sum(
-        (folder / entry["name"]).stat().st_size for entry in provenance["subject"] if (folder / entry["name"]).is_file()
-    )
-    say = finding.made_of.append
-    say(f"adapter: {params['certify']['name']}, {len(provenance['subject'])} files, {size / 2**20:.1f} MiB")
-    for entry in by_role["base model"]:
-        facts = entry["annotations"]
-        say(f"base: {entry['name']}, revision {facts['revision']} ({facts['source']}), {facts['licence']}")
-        say(f"base weights: {len(by_role['base weights'])} files, each with its SHA-256 in {prov.PROVENANCE}")
+def describe(provenance: Provenance, verdict: GateVerdict, size: int) -> list[str]:
+    """What the adapter was made from, in lines."""
+    build, params = provenance.build, provenance.build.params
+    lines = [f"adapter: {params.certify.name}, {len(provenance.subject)} files, {size / 2**20:.1f} MiB"]
+    by_role = defaultdict(list)
+    for file in build.files:
+        by_role[file.annotations.role].append(file)
+    for base in _of(build.resolvedDependencies, Base):
+        facts = base.annotations
+        lines.append(f"base: {base.name}, revision {facts.revision} ({facts.source}), {facts.licence}")
+        lines.append(f"base weights: {len(by_role['base weights'])} files, each with its SHA-256 in {prov.PROVENANCE}")
     for role in ("raw data", "holdout lock"):
-        for entry in by_role[role]:
-            say(f"{role}: {entry['name']}, SHA-256 {entry['digest']['sha256']}")
-    rows = ", ".join(f"{Path(entry['name']).stem} {entry['annotations'].get('rows')}" for entry in by_role["split"])
-    say(f"records: {rows}")
-    sft = params["sft"]
-    dpo = params.get("dpo", {"enabled": False})  # older releases have no dpo block
-    preference = (
-        f", then DPO ({dpo['loss']}, beta {dpo['beta']}, learning rate {dpo['learning_rate']})"
-        if dpo["enabled"]
-        else ""
+        lines += [f"{role}: {file.name}, SHA-256 {file.digest.sha256}" for file in by_role[role]]
+    lines.append(
+        "records: " + ", ".join(f"{Path(file.name).stem} {file.annotations.rows}" for file in by_role["split"])
     )
-    say(
-        f"params: {sft['method']}, rank {sft['lora']['r']}, learning rate {sft['learning_rate']}{preference}, "
-        f"seed {params['seed']}"
+    sft, dpo = params.sft, params.dpo
+    preference = f", then DPO ({dpo.loss}, beta {dpo.beta}, learning rate {dpo.learning_rate})" if dpo.enabled else ""
+    lines.append(
+        f"params: {sft.method}, rank {sft.lora.r}, learning rate {sft.learning_rate}{preference}, seed {params.seed}"
     )
-    for source in by_role["commit"]:
-        changed = source["annotations"]["changed"]
+    for source in _of(build.resolvedDependencies, Commit):
+        changed = source.annotations.changed
         examples = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-        commit = source.get("digest", {}).get("gitCommit")
-        state = (
-            f"commit {commit}, {'with changes in ' + examples if changed else 'without changes'}"
-            if commit
-            else "no commit"
-        )
-        say(f"code: {state}; {len(by_role['code'])} files")
-    libraries = {entry["name"]: entry["annotations"]["version"] for entry in by_role["installed library"]}
+        state = f"with changes in {examples}" if changed else "without changes"
+        commit = f"commit {source.digest.gitCommit}, {state}" if source.digest else "no commit"
+        lines.append(f"code: {commit}; {len(by_role['code'])} files")
+    libraries = {entry.name: entry.annotations.version for entry in _of(build.resolvedDependencies, Library)}
     known = [f"{name} {libraries[name]}" for name in ("torch", "transformers", "peft", "trl") if name in libraries]
-    say(
+    lines.append(
         f"libraries: {len(libraries)} installed, including {', '.join(known) or 'none of torch, transformers, peft, trl'}"
     )
-    for entry in by_role["environment"]:
-        facts = {key: value for key, value in entry["annotations"].items() if key != "role"}
-        say("made on: " + ", ".join(f"{key} {value}" for key, value in sorted(facts.items())))
-    outcome = verdict["predicate"]
-    met, not_met, open_ = (len(outcome[key]) for key in ("passedTests", "failedTests", "warnedTests"))
-    counts = f"{met} rules met, {not_met} not, {open_} undecided"
-    failed = f" ({', '.join(outcome['failedTests'])})" if outcome["failedTests"] else ""
-    say(f"gate: {outcome['result']}, {counts}{failed}")
+    for here in _of(build.resolvedDependencies, Environment):
+        facts_here = {key: value for key, value in here.annotations.items() if key != "role"}
+        lines.append("made on: " + ", ".join(f"{key} {value}" for key, value in sorted(facts_here.items())))
+    outcome = verdict.predicate
+    counts = (
+        f"{len(outcome.passedTests)} rules met, {len(outcome.failedTests)} not, {len(outcome.warnedTests)} undecided"
+    )
+    failed = f" ({', '.join(outcome.failedTests)})" if outcome.failedTests else ""
+    lines.append(f"gate: {outcome.result}, {counts}{failed}")
+    return lines
 
 
-def _check_signature(folder: Path, public_key: Path | None, finding: Finding) -> None:
-    signature = folder / prov.SIGNATURE
-    if not signature.exists():
+def _of(entries: list[Kind] | list, kind: type[Kind]) -> list[Kind]:
+    return [entry for entry in entries if isinstance(entry, kind)]
+
+
+def _check_signature(folder: Path, listing: Listing, public_key: Path | None, finding: Finding) -> None:
+    if prov.SIGNATURE not in listing.files:
         finding.made_of.append("signature: none")
         if public_key is not None:
             finding.wrong.append(f"a key was given, but there is no {prov.SIGNATURE}")
         return
     if public_key is None:
-        finding.made_of.append("signature: present, not checked (give the signer's public key with --key)")
+        finding.made_of.append(
+            "signature: present, not checked, so it counts for nothing (give the signer's key with --key)"
+        )
         return
-    model_signing = import_signing()
-    try:
-        model_signing.verifying.Config().use_elliptic_key_verifier(public_key=public_key).verify(folder, signature)
-    except Exception as error:  # the library raises many types, and each means: not verified
-        finding.wrong.append(f"the signature is not valid for {public_key.name}: {error or type(error).__name__}")
+    if listing.odd:  # model signing might follow a link, or wait for a FIFO
+        finding.wrong.append("the signature was not checked, since not everything there is a plain file")
+        return
+    problem = problem_of_signature(folder, public_key)
+    if problem is not None:
+        finding.wrong.append(f"the signature is not valid for {public_key.name}: {problem}")
         return
     finding.made_of.append(f"signature: valid for {public_key.name}")
+    finding.proof.append(f"the signature of {public_key.name}")
 
 
-def import_signing() -> Any:
-    """The package `model_signing`, or an error that says how to install it."""
-    try:
-        import model_signing.signing
-        import model_signing.verifying
-    except ImportError:
-        raise HallmarkError(
-            "the package model-signing is not installed",
-            file=prov.SIGNATURE,
-            remedy="python -m pip install model-signing pyopenssl",
-        ) from None
-    return model_signing
-
-
-class _Clone:
-    """A clone's files: those in its working directory (`commit` None), or those of one of its commits."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.commit: str | None = None
-
-    def read(self, path: str) -> bytes | None:
-        if Path(path).is_absolute() or ".." in Path(path).parts:  # a name from the release, which may be hostile
-            return None
-        if self.commit is not None:
-            return prov.git("show", f"{self.commit}:./{path}", at=self.root)
-        return (self.root / path).read_bytes() if (self.root / path).is_file() else None
-
-    def stages(self) -> prov.Stages:
-        return prov.read_lock((self.read("dvc.lock") or b"").decode(), self.root / "dvc.lock")
-
-    def has(self, release: str) -> bool:
-        try:
-            return any(stage["outs"].get(RELEASE.as_posix()) == release for stage in self.stages().values())
-        except HallmarkError:
-            return False
-
-    def find(self, release: str) -> bool:
-        """Select the working directory or the commit whose `dvc.lock` has the release with that hash."""
-        if self.has(release):
-            return True
-        log = prov.git("log", "--all", "--format=%H", f"-S{release}", "--", "dvc.lock", at=self.root) or b""
-        for commit in reversed(log.decode().split()):
-            self.commit = commit
-            if self.has(release):
-                return True
-        self.commit = None
-        return False
-
-
-def _check_clone(folder: Path, root: Path, provenance: dict[str, Any], finding: Finding) -> None:
+def _check_clone(clone: Clone, provenance: Provenance, finding: Finding) -> None:
     """The clone's `dvc.lock`, params and files match the provenance."""
-    clone = _Clone(root)
-    if clone.read("dvc.lock") is None:
-        raise HallmarkError("no such file", file=root / "dvc.lock", remedy="give a clone of the adapter's repository")
-    release = prov.dvc_md5(folder, release_files(folder))
-    if not clone.find(release):
-        finding.wrong.append(f"no dvc.lock in the clone's history has this release ({RELEASE} with hash {release})")
-    state = f"commit {clone.commit}" if clone.commit else "the working directory"
-    build = provenance["predicate"]["buildDefinition"]
-    recorded, now = build["internalParameters"]["stages"], clone.stages()
+    build = provenance.build
+    known = clone.find(finding.release)
+    if not known:
+        finding.wrong.append(
+            f"no dvc.lock in the clone's history has this release ({RELEASE} with hash {finding.release})"
+        )
+    recorded, now = build.stages, clone.stages()
+    if finding.gate not in made(now, prov.GATE.as_posix()):
+        finding.wrong.append(f"the gate's report in {prov.VERDICT} is not the one of the clone's dvc.lock")
     for name in sorted(recorded):
         for key in prov.differences(recorded[name], now.get(name), name):
             finding.wrong.append(f"dvc.lock of the clone differs at {key}")
-    params = prov.parse_yaml((clone.read("params.yaml") or b"").decode(), root / "params.yaml")
-    for key in prov.differences(build["externalParameters"]["params"], params):
+    params = prov.parse_yaml(clone.read("params.yaml") or b"", clone.root / "params.yaml")
+    for key in prov.differences(build.externalParameters.params, params):
         finding.wrong.append(f"param {key} is not the same in the clone")
     compared, absent = 0, 0
-    for entry in _files(build["resolvedDependencies"]):
-        content = clone.read(entry["name"])
-        if content is None:
+    for file in build.files:
+        digest = clone.sha256(file.name)
+        if digest is None:
             absent += 1
-        elif prov.sha256(content) == entry["digest"]["sha256"]:
+        elif digest == file.digest.sha256:
             compared += 1
         else:
-            finding.wrong.append(f"{entry['name']} is not the same in the clone ({entry['annotations']['role']})")
+            finding.wrong.append(f"{file.name} is not the same in the clone ({file.annotations.role})")
     note = f", {absent} are missing (get data and weights with `dvc pull` or `dvc repro`)" if absent else ""
-    finding.made_of.append(f"clone: compared with {state}; {compared} of its inputs are the same{note}")
-
-
-def _files(dependencies: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        entry
-        for entry in dependencies
-        if "sha256" in entry.get("digest", {}) and entry["annotations"]["role"] != "environment"
-    ]
-
-
-def _digests(entries: list[dict[str, Any]]) -> dict[str, str]:
-    return {entry["name"]: entry["digest"]["sha256"] for entry in entries}
-
-
-def _by_role(provenance: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    roles: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for entry in provenance["predicate"]["buildDefinition"]["resolvedDependencies"]:
-        roles[entry["annotations"]["role"]].append(entry)
-    return roles
+    finding.made_of.append(f"clone: compared with {clone.words}; {compared} of its inputs are the same{note}")
+    if known:
+        finding.proof.append(f"the clone's dvc.lock ({clone.words})")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from importlib.metadata import version
@@ -16,11 +17,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from stages.core.errors import HallmarkError
 from stages.core.files import HOLDOUT_LOCK, REPORTS, canonical_json, sha256_file
+from stages.release.lock import Stages, is_inside
+from stages.release.lock import parse_yaml as parse_yaml  # these three are also read from here, as prov.read_lock
+from stages.release.lock import read_dir_object as read_dir_object
+from stages.release.lock import read_lock as read_lock
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 SLSA = "https://slsa.dev/provenance/v1"
@@ -35,43 +36,8 @@ PROVENANCE, VERDICT, CARD, SBOM, SIGNATURE = (
 )
 GATE = REPORTS / "gate.json"
 
-Stages = dict[str, dict[str, Any]]
-
 
 # --- DVC ---------------------------------------------------------------------------------------------------------
-
-
-def parse_yaml(text: str, file: str | Path) -> dict[str, Any]:
-    """A YAML 1.2 mapping as plain dicts and lists (as DVC and `load_params` read it)."""
-    if text.startswith("<<<<<<<") or "\n<<<<<<<" in text:
-        raise HallmarkError(
-            "an unfinished merge",
-            file=file,
-            remedy="choose either side (`git checkout --ours` or `--theirs`), then run `dvc repro`",
-        )
-    try:
-        value = YAML(typ="safe", pure=True).load(text)
-    except YAMLError:
-        value = None
-    if not isinstance(value, dict):
-        raise HallmarkError("not a YAML mapping", file=file, remedy="restore it with `git checkout`")
-    return value
-
-
-def read_lock(text: str, file: str | Path = "dvc.lock") -> Stages:
-    """The stages of a `dvc.lock` as {name: {cmd, deps: {path: md5}, params: {key: value}, outs: {path: md5}}}."""
-    stages: Stages = {}
-    try:
-        for name, entry in parse_yaml(text, file)["stages"].items():
-            stages[name] = {
-                "cmd": entry["cmd"],
-                "deps": {dep["path"]: dep["md5"] for dep in entry.get("deps", [])},
-                "params": {key: value for values in entry.get("params", {}).values() for key, value in values.items()},
-                "outs": {out["path"]: out["md5"] for out in entry.get("outs", [])},
-            }
-    except (KeyError, AttributeError, TypeError):
-        raise HallmarkError("not a lock file of DVC 3", file=file, remedy="run `dvc repro`, which writes it") from None
-    return stages
 
 
 def upstream(stages: Stages, paths: list[str]) -> Stages:
@@ -94,17 +60,21 @@ def sources(stages: Stages) -> list[str]:
     return sorted(dep for dep in deps if not any(overlap(out, dep) for out in made))
 
 
-def dvc_md5(path: Path, files: list[Path] | None = None) -> str:
-    """The hash `dvc.lock` records for a file or folder; `files` limits a folder to some of its files.
-
-    A folder is hashed as in DVC 3: the MD5 of a JSON list of its files' MD5s, sorted by path.
-    """
+def dvc_md5(path: Path) -> str:
+    """The hash `dvc.lock` records for a file or folder."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    inside = files_in(path) if files is None else files
-    entries = [{"md5": dvc_md5(file), "relpath": file.relative_to(path).as_posix()} for file in inside]
-    text = json.dumps(sorted(entries, key=lambda entry: entry["relpath"]), sort_keys=True)
+    return folder_md5({file.relative_to(path).as_posix(): dvc_md5(file) for file in files_in(path)})
+
+
+def folder_md5(files: dict[str, str]) -> str:
+    """The hash `dvc.lock` records for a folder with these files {path inside: md5}.
+
+    As in DVC 3, it is the MD5 of a JSON list of them, sorted by path.
+    """
+    entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
+    text = json.dumps(entries, sort_keys=True)
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
@@ -157,18 +127,46 @@ def _at(params: dict[str, Any], key: str) -> Any:
 # --- git ---------------------------------------------------------------------------------------------------------
 
 
+# A clone may be anyone's, and its .git/config can name programs that git starts. These start none, and fetch nothing.
+SAFE = (
+    *("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}", "-c", "log.showSignature=false"),
+    *("-c", "diff.external=", "--no-pager", "--literal-pathspecs"),
+)
+SAFE_ENVIRONMENT = {
+    "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+}
+# Set by git for its hooks; with them, `git -C clone` would read the repository of the hook.
+OF_ANOTHER = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_NAMESPACE")
+GIT_SECONDS = 300
+
+
 def git(*arguments: str, at: Path = Path()) -> bytes | None:
     """The output of git, or None if it fails (no repository, no commit yet, no git)."""
+    environment = {key: value for key, value in os.environ.items() if key not in OF_ANOTHER} | SAFE_ENVIRONMENT
+    command = ["git", "-C", str(at), *SAFE, *arguments]
     try:
-        return subprocess.run(["git", "-C", str(at), *arguments], capture_output=True, check=True).stdout
-    except (subprocess.CalledProcessError, FileNotFoundError):
+        return subprocess.run(command, capture_output=True, env=environment, check=True, timeout=GIT_SECONDS).stdout
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired, FileNotFoundError):
         return None
+
+
+def git_file(path: str, commit: str, at: Path, limit: int) -> bytes | None:
+    """A file of a commit as it was committed (no filter runs), or None if there is none or it is larger than `limit`."""
+    name = f"{commit}:./{path}"
+    size = git("cat-file", "-s", name, at=at)
+    return git("cat-file", "blob", name, at=at) if size is not None and int(size) <= limit else None
 
 
 def git_state(paths: list[str]) -> dict[str, Any]:
     """Commit and public address of the repository, and the `paths` that differ from that commit."""
     commit = git("rev-parse", "HEAD")
-    status = git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *paths)
+    ours = [
+        path for path in paths if is_inside(path)
+    ]  # a file outside the repository is in no commit, and an error to git
+    status = git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *ours)
     prefix = (git("rev-parse", "--show-prefix") or b"").decode().strip()
     changed = [entry[3:].removeprefix(prefix) for entry in (status or b"").decode().split("\0") if entry]
     remote = urlsplit((git("remote", "get-url", "origin") or b"").decode().strip())

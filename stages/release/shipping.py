@@ -11,29 +11,39 @@ from pathlib import Path
 
 from stages.core.errors import HallmarkError
 from stages.core.files import atomic, atomic_folder, sha256_folder
-from stages.core.reading import read_json
 from stages.release import provenance as prov
-from stages.release.checking import check, import_signing, release_files
+from stages.release.checking import check, check_release, differing, read_lock_file, refuse, release_files
+from stages.release.signing import check_private_key, import_signing, sign
+from stages.release.statements import read_provenance
 
 log = logging.getLogger("certify")
-PASSWORD_VARIABLE = "HALLMARK_KEY_PASSWORD"  # noqa: S105 (a name, not a password)
+LOCK = Path("dvc.lock")
 
 
 def release(source: Path, target: Path, private_key: Path | None) -> None:
-    """Copy a valid release that passed the gate to `target`, a new folder; sign it if a key is given."""
+    """Copy the release that `dvc.lock` names to `target`, a new folder; sign it if a key is given.
+
+    It must have passed the gate, by the report that `dvc.lock` names too: a folder whose parts fit each other may still
+    have been made by anyone.
+    """
+    if private_key is not None:  # a key that can't be used is told before anything is copied
+        import_signing()
+        check_private_key(private_key)
     finding = check(source)
-    if finding.wrong:
-        raise HallmarkError("; ".join(finding.wrong), file=source, remedy="run `dvc repro certify`")
+    refuse(source, finding.wrong, "run `dvc repro certify`")
+    refuse(source, differing(finding, read_lock_file(LOCK)), "run `dvc repro certify`, in the repository that made it")
     if not finding.passed:
         raise HallmarkError(
             "the gate did not pass this adapter, so it is not released",
             file=source / prov.VERDICT,
             remedy="see reports/comparison.html and reports/gate.json for the rules that are not met",
         )
-    if target.exists():
+    if os.path.lexists(target):
         raise HallmarkError("already exists", file=target, remedy="give the name of a new folder")
     with atomic_folder(target) as folder:
         copy(source, folder)
+        if check(folder).release != finding.release:
+            raise HallmarkError("was changed while it was copied", file=source, remedy="run it again")
         if private_key is not None:
             sign(folder, private_key)
     log.info("%s: released%s", target, " and signed" if private_key else "")
@@ -44,36 +54,14 @@ def copy(source: Path, target: Path) -> None:
     for file in release_files(source):
         copied = target / file.relative_to(source)
         copied.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copied)
+        shutil.copyfile(file, copied, follow_symlinks=False)
 
 
-def sign(folder: Path, private_key: Path) -> None:
-    """Write `model.sig` (OpenSSF model signing, a Sigstore bundle) over all files of a release folder.
-
-    The key is an elliptic-curve PEM file (P-256, P-384 or P-521); if it is encrypted, the password is read from the
-    environment variable HALLMARK_KEY_PASSWORD.
-    """
-    model_signing = import_signing()
-    password = os.environ.get(PASSWORD_VARIABLE)
-    hashing = model_signing.hashing.Config().set_ignored_paths(paths=[prov.SIGNATURE])
-    try:
-        signing = model_signing.signing.Config().use_elliptic_key_signer(
-            private_key=private_key, password=password.encode() if password else None
-        )
-    except (OSError, ValueError, TypeError) as error:
-        raise HallmarkError(
-            f"can't be used to sign ({error})",
-            file=private_key,
-            remedy="make a key with `openssl ecparam -name prime256v1 -genkey -noout -out key.pem`; "
-            f"put its password, if any, in {PASSWORD_VARIABLE}",
-        ) from None
-    signing.set_hashing_config(hashing).sign(folder, folder / prov.SIGNATURE)
-
-
-def merge(source: Path, base: Path, target: Path) -> None:
+def merge(source: Path, base: Path, target: Path, ungated: bool = False) -> None:
     """Merge the adapter into the base weights and write the whole model to `target`, a new folder of safetensors.
 
     A `target` that ends in `.gguf` is converted from such a folder with llama.cpp's converter, which must be installed.
+    `ungated` also merges an adapter that the gate did not pass.
     """
     to_gguf = target.suffix == ".gguf"
     converter = shutil.which("convert_hf_to_gguf.py") or shutil.which("convert-hf-to-gguf")
@@ -83,16 +71,11 @@ def merge(source: Path, base: Path, target: Path) -> None:
             file=target,
             remedy="install llama.cpp and its Python requirements, or merge to a folder",
         )
-    if target.exists():
+    if os.path.lexists(target):
         raise HallmarkError("already exists", file=target, remedy="give a new name")
-    wrong = check(source).wrong
-    if wrong:
-        raise HallmarkError(
-            "; ".join(wrong), file=source, remedy="use an unchanged release, or run `dvc repro certify`"
-        )
-    build = read_json(source / prov.PROVENANCE)["predicate"]["buildDefinition"]
+    check_release(source, ungated)
     check_base(source, base, remedy="run `dvc repro base` at the adapter's commit, or name that base with --base")
-    dtype = build["externalParameters"]["params"]["sft"]["dtype"]
+    dtype = read_provenance(source).build.params.sft.dtype
     with tempfile.TemporaryDirectory(dir=target.parent) if to_gguf else atomic_folder(target) as folder:
         write_merged(source, base, dtype, Path(folder))
         if to_gguf:
@@ -100,22 +83,12 @@ def merge(source: Path, base: Path, target: Path) -> None:
     log.info("%s: written", target)
 
 
-def base_files(source: Path) -> dict[str, str]:
-    """The files of the base that a release was trained on (weights, tokenizer and all), with their SHA-256."""
-    build = read_json(source / prov.PROVENANCE)["predicate"]["buildDefinition"]
-    return {
-        entry["name"].removeprefix("models/base/"): entry["digest"]["sha256"]
-        for entry in build["resolvedDependencies"]
-        if entry["annotations"]["role"] == "base weights"
-    }
-
-
 def check_base(source: Path, base: Path, remedy: str) -> None:
     """Raise a HallmarkError unless `base` is, file by file, the base the release was trained on."""
-    differing = prov.differences(base_files(source), sha256_folder(base))
-    if differing:
+    other = prov.differences(read_provenance(source).base_files, sha256_folder(base))
+    if other:
         raise HallmarkError(
-            f"not the base that the adapter was trained on ({', '.join(differing)})", file=base, remedy=remedy
+            f"not the base that the adapter was trained on ({', '.join(other)})", file=base, remedy=remedy
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 PASS, FAIL, UNSURE = "pass", "fail", "too_little_data"
@@ -34,3 +35,9 @@ class Verdict:
     verdict: str
     words: str
     rules: list[Rule]
+
+
+def overall(outcomes: Iterable[str]) -> str:
+    """The verdict that follows from the outcomes of rules: no for one no, open for one that is, or if none applies."""
+    seen = {*outcomes}
+    return next((verdict for verdict in (FAIL, UNSURE, PASS) if verdict in seen), UNSURE)

@@ -7,11 +7,12 @@ The report is kept in git and DVC doesn't track the machine, so after a clone DV
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
-from stages.core.errors import HallmarkError, run_stage
+from stages.core.errors import HallmarkError, printable, run_stage
 from stages.core.files import REPORTS
 from stages.core.machine import IDENTITY, UNKNOWN, Fingerprint, describe, same_machine, when_and_where
-from stages.core.reading import read_json
+from stages.core.reading import read_object
 from stages.params.loader import Params, load_params
 from stages.serving.engine import StartedSettings
 from stages.serving.server import machine, started
@@ -38,11 +39,11 @@ def reason_to_rerun(params: Params) -> str | None:
         return None
     if not started(server).installed(server):
         return None
-    report = read_json(REPORT)
+    report = read_object(REPORT, "run `dvc repro benchmark`, which makes it")
+    if not report.get("measured"):
+        return f"{REPORT}: {UNKNOWN}"
+    there = _machine(report["measured"])
     measured = when_and_where(report)
-    if measured == UNKNOWN:
-        return f"{REPORT}: {measured}"
-    there = report["measured"]["machine"]
     if same_machine(there, here):
         return None
     name = describe(here)
@@ -51,11 +52,25 @@ def reason_to_rerun(params: Params) -> str | None:
     return f"{REPORT} was {measured}; this machine is {name}"
 
 
+def _machine(measured: Any) -> Fingerprint:
+    """The machine of a report's stamp, checked: the report is in git, and anyone may have written it."""
+    there = measured.get("machine") if isinstance(measured, dict) else None
+    if not isinstance(there, dict) or "date" not in measured:
+        raise HallmarkError(
+            "has no date, or no machine", file=REPORT, field="measured", remedy="run `dvc repro -f benchmark`"
+        )
+    if odd := [key for key in IDENTITY if not isinstance(there.get(key), str | None)]:
+        raise HallmarkError(
+            "not a text", file=REPORT, field=f"measured.machine.{odd[0]}", remedy="run `dvc repro -f benchmark`"
+        )
+    return there
+
+
 def main(arguments: argparse.Namespace) -> None:
     """Command line: print one line, or nothing."""
     reason = reason_to_rerun(load_params(arguments.params))
     if reason:
-        print(f"the benchmark runs again: {reason}")
+        print(f"the benchmark runs again: {printable(reason)}")
 
 
 if __name__ == "__main__":

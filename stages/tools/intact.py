@@ -7,8 +7,8 @@ DVC 3.67 hashes a file only once. If a file in its cache is damaged later, DVC s
 from __future__ import annotations
 
 import argparse
-import json
 import logging
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +16,8 @@ from pathlib import Path
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import ADAPTER, MASKED, REPORTS, clear_remains
 from stages.release import provenance as prov
+from stages.release.checking import read_lock_file
+from stages.release.lock import is_md5, read_dir_object
 
 log = logging.getLogger("intact")
 LOCK = Path("dvc.lock")
@@ -24,22 +26,23 @@ LOCK = Path("dvc.lock")
 def run() -> list[str]:
     """Remove damaged files from the cache, and make DVC rehash outputs that differ from dvc.lock; returns its findings.
 
-    It also removes half-written files of killed runs.
-
-    Outputs changed by hand are included: DVC notices those by itself, and also reruns the stage.
+    Outputs changed by hand are included: DVC notices those by itself, and also reruns the stage. Only files in the cache
+    are removed, links that led to one of them, and half-written files of killed runs.
     """
     clear_remains(MASKED.parent, ADAPTER.parent, REPORTS)
     if not LOCK.exists():
         return []
     outs: dict[str, str] = {}
-    for stage in prov.read_lock(LOCK.read_text(encoding="utf-8"), LOCK).values():
+    for stage in read_lock_file(LOCK).values():
         outs |= stage["outs"]
-    findings = _clear(_cache(), outs)
+    cache = _cache()
+    findings = _clear(cache, outs)
     for path, md5 in sorted(outs.items()):
         output = Path(path)
         if output.exists() and prov.dvc_md5(output) != md5:
             for file in [output] if output.is_file() else prov.files_in(output):
-                file.touch()  # DVC rehashes a file whose time has changed
+                if file.resolve().is_relative_to(Path.cwd()) or file.resolve().is_relative_to(cache):
+                    file.touch()  # DVC rehashes a file whose time has changed
             findings.append(f"{path} differs from dvc.lock")
     return findings
 
@@ -50,24 +53,43 @@ def _cache() -> Path:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         raise HallmarkError(f"DVC can't find its cache: {result.stderr.strip()}", file=LOCK, remedy="fix .dvc/config")
-    return Path(result.stdout.strip()) / "files" / "md5"
+    return (Path(result.stdout.strip()) / "files" / "md5").resolve()
 
 
 def _clear(cache: Path, outs: dict[str, str]) -> list[str]:
     """Remove damaged files of outputs from the cache, since DVC would trust them."""
     findings = []
     for path, md5 in sorted(outs.items()):
-        files = [(path, cache / md5[:2] / md5[2:], md5.removesuffix(".dir"))]
-        if md5.endswith(".dir") and _is_undamaged(*files[0][1:]):
-            for entry in json.loads(files[0][1].read_text(encoding="utf-8")):
-                files.append((f"{path}/{entry['relpath']}", cache / entry["md5"][:2] / entry["md5"][2:], entry["md5"]))
-        for name, file, digest in files:
-            if file.is_file() and not _is_undamaged(file, digest):
-                file.unlink()
-                if Path(name).is_symlink():  # a link into the cache that now dangles, which would break DVC
-                    Path(name).unlink()
-                findings.append(f"{name} was damaged in DVC's cache, and was removed from it")
+        files = [(path, md5)]
+        listed = _object(cache, md5)
+        if md5.endswith(".dir") and _is_undamaged(listed, md5.removesuffix(".dir")):
+            files += [(f"{path}/{name}", entry) for name, entry in read_dir_object(listed).items()]
+        for name, entry in files:
+            file = _object(cache, entry)
+            if not file.is_file() or _is_undamaged(file, entry.removesuffix(".dir")):
+                continue
+            if not _is_plain(file):
+                findings.append(f"{name} was damaged; {file} is a link, and was not removed: do so by hand")
+                continue
+            output = Path(name)
+            led_here = output.is_symlink() and output.resolve() == file
+            file.unlink()
+            if led_here:  # it now dangles, which would break DVC
+                output.unlink()
+            findings.append(f"{name} was damaged in DVC's cache, and was removed from it")
     return findings
+
+
+def _object(cache: Path, md5: str) -> Path:
+    """The place of a file in the cache. The hash may come from anyone: nothing else than one names a file in there."""
+    if not is_md5(md5):
+        raise HallmarkError("not an MD5 of 32 hexadecimal digits", file=LOCK, remedy="restore it with `git checkout`")
+    return cache / md5[:2] / md5[2:]
+
+
+def _is_plain(file: Path) -> bool:
+    """Whether it is a file of the cache itself: neither it nor its folder is a link that leads elsewhere."""
+    return file.resolve() == file and stat.S_ISREG(file.lstat().st_mode)
 
 
 def _is_undamaged(file: Path, md5: str) -> bool:

@@ -18,12 +18,13 @@ from stages.core.compute import set_up
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import BASE, atomic_folder
 from stages.core.params import Compute
-from stages.core.reading import read_json
+from stages.core.reading import read_object
 from stages.models.loading import TRAINING
 from stages.params.loader import Params, load_params
 from stages.release import provenance as prov
-from stages.release.checking import check
-from stages.release.shipping import base_files, check_base, copy
+from stages.release.checking import check_release
+from stages.release.shipping import check_base, copy
+from stages.release.statements import read_provenance
 from stages.serving.engine import StartedSettings
 from stages.serving.engines import ENGINES
 from stages.serving.server import LOG, free_port, served_together, started, until_stopped, write_trained_over
@@ -40,17 +41,7 @@ def together(folders: list[Path], base: Path = BASE, ungated: bool = False) -> d
     """
     releases: dict[str, Path] = {}
     for folder in folders:
-        finding = check(folder)
-        if finding.wrong:
-            remedy = "use an unchanged release, or run `dvc repro certify` in its project"
-            raise HallmarkError("; ".join(finding.wrong), file=folder, remedy=remedy)
-        if not finding.passed and not ungated:
-            raise HallmarkError(
-                "the gate did not pass this adapter",
-                file=folder / prov.VERDICT,
-                field="predicate.result",
-                remedy="see reports/gate.json of its project; to serve it anyway, add --ungated",
-            )
+        check_release(folder, ungated)
         name = _name(folder)
         if name in releases:
             raise HallmarkError(
@@ -67,8 +58,7 @@ def together(folders: list[Path], base: Path = BASE, ungated: bool = False) -> d
 
 
 def _name(folder: Path) -> str:
-    params = read_json(folder / prov.PROVENANCE)["predicate"]["buildDefinition"]["externalParameters"]["params"]
-    name = str(params["certify"]["name"])
+    name = read_provenance(folder).build.params.certify.name
     if not NAME.fullmatch(name) or name in ("base", LOG):
         raise HallmarkError(
             f"can't be used as a model name: use letters, digits, dots and dashes, and not 'base' or '{LOG}'",
@@ -81,7 +71,7 @@ def _name(folder: Path) -> str:
 
 def compare(first: Path, other: Path) -> None:
     """Raise a HallmarkError unless both releases were trained over the same weights with the same rounding."""
-    differing = prov.differences(base_files(first), base_files(other))
+    differing = prov.differences(read_provenance(first).base_files, read_provenance(other).base_files)
     if differing:
         raise HallmarkError(
             f"trained on a different base than {first} ({', '.join(differing)} differ by SHA-256)",
@@ -90,7 +80,7 @@ def compare(first: Path, other: Path) -> None:
             remedy="give both projects the same `base:` block, and run `dvc repro` in the changed one; "
             "or serve them separately",
         )
-    precisions = [read_json(folder / TRAINING)["base_precision"] for folder in (first, other)]
+    precisions = [_precision(folder / TRAINING) for folder in (first, other)]
     if precisions[0] != precisions[1]:
         raise HallmarkError(
             f"trained over weights in {precisions[1]}, but {first} over weights in {precisions[0]}: "
@@ -100,6 +90,15 @@ def compare(first: Path, other: Path) -> None:
             remedy="give both projects the same sft.method and sft.dtype, and run `dvc repro` in the changed one; "
             "or serve them separately",
         )
+
+
+def _precision(training: Path) -> str:
+    precision = read_object(training, "use a release of this template").get("base_precision")
+    if not isinstance(precision, str):
+        raise HallmarkError(
+            "not a text", file=training, field="base_precision", remedy="use a release of this template"
+        )
+    return precision
 
 
 def server_of(params: Params) -> StartedSettings:

@@ -1,0 +1,531 @@
+"""Tampered and forged releases: a changed part is always found, and what is forged as a whole is never called proven."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stages.core.errors import HallmarkError
+from stages.release import provenance as prov
+from stages.release.checking import Finding, check, check_release
+from stages.release.shipping import copy as copy_release
+from stages.release.shipping import release
+from tests.made_up_release import GATE, PARAMS, RULES, Parts, edit, parts, write_clone, write_release
+from tests.small_pipeline import shell
+
+NAMES = (*parts()["files"], *parts()["made"], prov.PROVENANCE, prov.VERDICT)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a release in `clone/models/release`, and the repository that made it in `clone`."""
+    top = tmp_path_factory.mktemp("made")
+    stages = write_release(top / "clone/models/release", parts())
+    write_clone(top / "clone", top / "clone/models/release", stages)
+    return top
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy of the release to change."""
+    return Path(shutil.copytree(made / "clone/models/release", tmp_path / "release"))
+
+
+def refused(folder: Path, clone: Path | None = None, key: Path | None = None) -> str:
+    """What a check says of a release that it does not take; fails if it takes it."""
+    try:
+        finding = check(folder, clone, key)
+    except HallmarkError as error:
+        return str(error)
+    assert finding.exit_code == 1, finding.lines
+    assert finding.lines[0].startswith("damaged, changed or forged")
+    return "\n".join(finding.lines)
+
+
+def test_the_release_fits_and_is_proven_by_its_clone_only(made: Path, folder: Path) -> None:
+    alone, compared = check(folder), check(folder, made / "clone")
+    assert (alone.exit_code, alone.proven, alone.wrong) == (3, False, [])
+    assert alone.lines[0].startswith("unproven: ")
+    assert "everything fits" not in alone.lines
+    assert (compared.exit_code, compared.proven, compared.wrong) == (0, True, [])
+    assert compared.lines[0] == "proven by the clone's dvc.lock (the working directory)"
+    assert compared.lines[-1] == "everything fits"
+
+
+# --- one part is changed -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("at", [0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+def test_one_changed_byte_is_refused(folder: Path, name: str, at: float) -> None:
+    content = bytearray((folder / name).read_bytes())
+    content[int(at * (len(content) - 1))] ^= 1
+    (folder / name).write_bytes(content)
+    refused(folder)
+
+
+def swap(folder: Path, one: str, other: str) -> None:
+    (folder / one).rename(folder / "third")
+    (folder / other).rename(folder / one)
+    (folder / "third").rename(folder / other)
+
+
+def add(folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(b"x")
+
+
+def link(folder: Path, name: str, to: str) -> None:
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(to)
+
+
+def listen(folder: Path, name: str) -> None:
+    here = Path.cwd()
+    os.chdir(folder)  # the path of a socket must be short
+    try:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(name)
+    finally:
+        os.chdir(here)
+
+
+CHANGES: list[tuple[str, Callable[[Path], Any]]] = [
+    *((f"{name} is missing", lambda folder, name=name: (folder / name).unlink()) for name in NAMES[:5]),
+    *(("lacks", lambda folder, name=name: (folder / name).unlink()) for name in NAMES[5:]),
+    *((f"{name} is missing", lambda folder, name=name: (folder / name).rename(folder / "x")) for name in NAMES[:3]),
+    ("is not the file", lambda folder: swap(folder, "adapter_config.json", "training.json")),
+    ("not of the form", lambda folder: swap(folder, prov.PROVENANCE, prov.VERDICT)),
+    *(
+        (f"{name} is not named", lambda folder, name=name: add(folder, name))
+        for name in ("evil.py", "more/adapter_model.bin", "README.md.bak", "adapter_model.bin", "a/b/c/d/e.txt")
+    ),
+    *(
+        (f"{name.split('/')[0]} is hidden", lambda folder, name=name: add(folder, name))
+        for name in (".evil.py", ".x/adapter_model.bin", ".git/evil.bin", ".cache/huggingface/download/x.metadata")
+    ),
+    ("more/.evil.py is hidden", lambda folder: add(folder, "more/.evil.py")),
+    (".git is hidden", lambda folder: (folder / ".git").write_text("gitdir: /elsewhere")),
+    (".gitattributes is a link", lambda folder: link(folder, ".gitattributes", "README.md")),
+    (".gitattributes is hidden", lambda folder: (folder / ".gitattributes").write_bytes(b"x" * 20_000)),
+    (".gitattributes is hidden", lambda folder: (folder / ".gitattributes").mkdir()),
+    ("empty is a folder that holds no file", lambda folder: (folder / "empty").mkdir()),
+    ("a/b is a folder that holds no file", lambda folder: (folder / "a/b").mkdir(parents=True)),
+    ("more is a link", lambda folder: link(folder, "more", "/usr")),
+    ("README.md is a link", lambda folder: link(folder, "README.md", "sbom.cdx.json")),
+    ("lacks", lambda folder: link(folder, prov.PROVENANCE, prov.VERDICT)),
+    ("dangling is a link", lambda folder: link(folder, "dangling", "nothing")),
+    ("loop is a link", lambda folder: link(folder, "loop", "loop")),
+    ("pipe is neither a file nor a folder", lambda folder: os.mkfifo(folder / "pipe")),
+    ("socket is neither a file nor a folder", lambda folder: listen(folder, "socket")),
+    (r"bad\x1b[31m has a name", lambda folder: add(folder, "bad\x1b[31m")),
+    (r"bad\u202e has a name", lambda folder: add(folder, "bad\u202e")),
+    ("README.md and readme.MD are one file", lambda folder: add(folder, "readme.MD")),
+    ("model.sig is not", lambda folder: (folder / "model.sig").mkdir()),
+]
+
+
+@pytest.mark.parametrize(("words", "change"), CHANGES)
+def test_whatever_is_added_removed_or_replaced_is_refused(
+    folder: Path, words: str, change: Callable[[Path], Any]
+) -> None:
+    change(folder)
+    if words.startswith("model.sig"):
+        words = "model.sig is a folder that holds no file"
+    assert words in refused(folder).encode("unicode_escape").decode().replace(r"\\", "\\").replace(r"\n", "\n")
+
+
+def test_a_file_whose_name_is_no_text_is_told(folder: Path) -> None:
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe")).write_bytes(b"x")
+    finding = check(folder)
+    assert [line for line in finding.wrong if "has a name that can't be shown" in line]
+
+
+def test_too_many_entries_and_too_deep_ones_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "/".join("d" * 20)).mkdir(parents=True)
+    assert "more than 16 folders deep" in refused(folder)
+    monkeypatch.setattr("stages.release.listing.ENTRIES", 9)
+    assert "more than 9 entries" in refused(folder)
+
+
+def test_a_hub_may_add_its_small_gitattributes_which_is_never_shipped(folder: Path, made: Path, tmp_path: Path) -> None:
+    (folder / ".gitattributes").write_text("*.safetensors filter=lfs diff=lfs merge=lfs -text\n", encoding="utf-8")
+    assert check(folder, made / "clone").exit_code == 0
+    copy_release(folder, tmp_path / "out")
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {*NAMES}
+
+
+# --- the statements are of another form --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[" * 100_000 + "]" * 100_000, "not JSON (nested too deep)"),
+        ('{"a":' * 120 + "1" + "}" * 120, "not JSON (nested deeper than 100 levels)"),
+        ("", "not JSON"),
+        ("null", "not of the form"),
+        ('{"a": 1, "a": 2}', "the same key twice"),
+        ('{"a": "\\ud800"}', "not text in UTF-8"),
+        ('{"a": ' + "9" * 5000 + "}", "a number is too long"),
+        (b"\xff\xfe", "not text in UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("name", [prov.PROVENANCE, prov.VERDICT])
+def test_what_is_no_statement_does_not_fit_in_one_line(
+    folder: Path, name: str, content: str | bytes, words: str
+) -> None:
+    (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    (line,) = check(folder).wrong
+    assert line.startswith(f"{name}: ")
+    assert words in line
+
+
+def test_a_statement_of_absurd_size_is_not_read(folder: Path) -> None:
+    with (folder / prov.PROVENANCE).open("r+b") as file:
+        file.truncate(2**35)  # a sparse file
+    assert "not a plain file of at most 32 MiB" in refused(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda v: v["subject"][0].update(name="../outside"), "at subject.0.name"),
+        (lambda v: v["subject"][0].update(name="/etc/passwd"), "at subject.0.name"),
+        (lambda v: v["subject"][0].update(name=".hidden"), "at subject.0.name"),
+        (lambda v: v["subject"][0].update(name="a\x1b[2J"), "at subject.0.name"),
+        (lambda v: v["subject"][0]["digest"].update(sha256="x"), "at subject.0.digest.sha256"),
+        (lambda v: v["subject"].append(v["subject"][0]), "a file is named twice"),
+        (lambda v: v["subject"][0].update(name="verdict.json"), "a file is named twice"),
+        (lambda v: v["subject"][0].update(name="Readme.md"), "are one file on a system that ignores case"),
+        (lambda v: v["predicate"]["runDetails"]["byproducts"][0].update(name=".x"), "not a name that a file"),
+        (lambda v: _build(v)["resolvedDependencies"].append(_build(v)["resolvedDependencies"][0]), "has a file twice"),
+        (lambda v: _build(v)["resolvedDependencies"][3]["annotations"].pop("revision"), "annotations.revision"),
+        (lambda v: _build(v)["internalParameters"]["stages"]["sft"]["outs"].update({"../x": "0" * 32}), "stages.sft"),
+        (lambda v: _build(v)["internalParameters"]["stages"]["sft"]["outs"].update({"x": "../" * 9}), "stages.sft"),
+        (lambda v: _build(v)["externalParameters"]["params"].pop("sft"), "at sft: Field required"),
+        (lambda v: _build(v)["externalParameters"]["params"]["sft"]["lora"].update(r=True), "at sft.lora.r"),
+        (lambda v: _build(v).update(buildType="urn:other"), "buildType"),
+        (lambda v: v.update(more=1), "at more"),
+        (lambda v: v.clear(), "Field required"),
+    ],
+)
+def test_a_provenance_of_another_form_names_the_place(folder: Path, change: Callable[[Any], Any], words: str) -> None:
+    edit(folder / prov.PROVENANCE, change)
+    (line,) = check(folder).wrong
+    assert words in line
+
+
+def _build(statement: Any) -> Any:
+    return statement["predicate"]["buildDefinition"]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of every value in a document."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [at, *(place for key, item in inner for place in places(item, (*at, key)))]
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), name=st.sampled_from([prov.PROVENANCE, prov.VERDICT]), new=JSON)
+def test_no_value_anywhere_in_a_statement_ends_in_anything_but_a_finding(
+    made: Path, folder: Path, data: st.DataObject, name: str, new: Any
+) -> None:
+    value = json.loads((made / "clone/models/release" / name).read_text(encoding="utf-8"))
+    *way, last = data.draw(st.sampled_from(places(value)[1:]))
+    inside = value
+    for key in way:
+        inside = inside[key]
+    unchanged = inside[last] == new and type(inside[last]) is type(new)
+    inside[last] = new
+    (folder / name).write_text(json.dumps(value), encoding="utf-8")
+    finding = check(folder, made / "clone")
+    (folder / name).write_bytes((made / "clone/models/release" / name).read_bytes())
+    assert unchanged or finding.exit_code == 1
+    assert all(line for line in finding.lines)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=60) | st.text(alphabet='{}[]",:09e-\\u', max_size=60).map(str.encode))
+def test_no_bytes_of_a_statement_end_in_anything_but_a_finding(made: Path, folder: Path, content: bytes) -> None:
+    (folder / prov.PROVENANCE).write_bytes(content)
+    assert check(folder, made / "clone").exit_code == 1
+
+
+# --- all of it is forged -----------------------------------------------------------------------------------------
+
+
+def to_pass(it: Parts) -> None:
+    it["gate"] = {"verdict": "pass", "words": "May ship.", "rules": [rule | {"outcome": "pass"} for rule in RULES]}
+
+
+def param(it: Parts, **changes: Any) -> None:
+    it["params"] = it["params"] | changes
+
+
+def dependency(it: Parts, number: int, **changes: Any) -> None:
+    it["dependencies"][number] = it["dependencies"][number] | changes
+
+
+FORGED: list[Callable[[Parts], Any]] = [
+    to_pass,
+    lambda it: (to_pass(it), it["files"].update({"adapter_model.safetensors": b"other weights"})),
+    lambda it: it["files"].update({"adapter_model.safetensors": b"other weights"}),
+    lambda it: it["files"].update({"adapter_config.json": b'{"lora_alpha": 999}'}),
+    lambda it: it["files"].update({"more.py": b"import os"}),
+    lambda it: it["files"].update({"adapter_model.bin": b"a pickle"}),
+    lambda it: it["files"].pop("training.json"),
+    lambda it: it["made"].update({"README.md": b"# The best of all models\n"}),
+    lambda it: it["made"].update({"sbom.cdx.json": b'{"components": []}'}),
+    lambda it: it["made"].update({"extra.md": b"x"}),
+    lambda it: it["made"].pop("README.md"),
+    lambda it: it.update(gate=GATE | {"words": "Nearly."}),
+    lambda it: it.update(gate=GATE | {"rules": RULES[:1]}),
+    lambda it: param(it, seed=8),
+    lambda it: param(it, certify={"name": "other"}),
+    lambda it: param(it, sft=PARAMS["sft"] | {"learning_rate": 0.5}),  # type: ignore[operator]
+    lambda it: param(it, more={"a": 1}),
+    lambda it: dependency(it, 0, digest={"sha256": "1" * 64}),
+    lambda it: dependency(it, 1, digest={"sha256": "1" * 64}),
+    lambda it: dependency(it, 2, digest={"sha256": "1" * 64}),
+    lambda it: dependency(it, 3, name="another base"),
+    lambda it: dependency(it, 4, digest={"gitCommit": "1" * 40}),
+    lambda it: it["dependencies"].pop(0),
+    lambda it: it["dependencies"].clear(),
+    lambda it: it["dependencies"].append(prov.descriptor("more.txt", "1" * 64, "other input")),
+]
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the keys of the maker, `ours.pem` and `ours.pub`, and of someone else, `theirs`."""
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("ours", "theirs"):
+        key = ec.generate_private_key(ec.SECP256R1())
+        private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
+        (folder / f"{name}.pem").write_bytes(private)
+        public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+        (folder / f"{name}.pub").write_bytes(public)
+    return folder
+
+
+@pytest.mark.parametrize("forge", FORGED)
+def test_a_resealed_release_is_unproven_alone_and_refused_with_a_clone(
+    made: Path, tmp_path: Path, forge: Callable[[Parts], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = copy.deepcopy(parts())
+    forge(it)
+    write_release(tmp_path / "forged", it)
+    shutil.copyfile(made / "clone/models/release/README.md", tmp_path / "forged/model.sig")  # an old one counts nothing
+    finding = check(tmp_path / "forged")
+    assert finding.wrong == []
+    assert (finding.exit_code, finding.proven) == (3, False)
+    assert finding.lines[0].startswith("unproven: neither --key nor --clone was given")
+    assert "everything fits" not in finding.lines
+    assert any("present, not checked" in line for line in finding.lines)
+    assert "no dvc.lock in the clone's history has this release" in refused(tmp_path / "forged", made / "clone")
+    monkeypatch.chdir(made / "clone")
+    with pytest.raises(HallmarkError, match=r"not the release that dvc.lock names"):
+        release(tmp_path / "forged", tmp_path / "out", None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_resealed_release_is_refused_with_the_key_of_whoever_signed_the_first(
+    made: Path, keys: Path, tmp_path: Path, folder: Path
+) -> None:
+    pytest.importorskip("model_signing", reason="extra sign")
+    from stages.release.signing import sign
+
+    sign(folder, keys / "ours.pem")
+    signed = check(folder, None, keys / "ours.pub")
+    assert (signed.exit_code, signed.lines[0]) == (0, "proven by the signature of ours.pub")
+    for number, forge in enumerate(FORGED[:6]):
+        it = copy.deepcopy(parts())
+        forge(it)
+        forged = tmp_path / f"forged{number}"
+        write_release(forged, it)
+        assert "no model.sig" in refused(forged, None, keys / "ours.pub")
+        shutil.copyfile(folder / "model.sig", forged / "model.sig")
+        assert "the signature is not valid for ours.pub" in refused(forged, None, keys / "ours.pub")
+        sign(forged, keys / "theirs.pem")
+        assert "the signature is not valid for ours.pub" in refused(forged, None, keys / "ours.pub")
+    (folder / ".git").mkdir()
+    (folder / ".git/evil.bin").write_bytes(b"x")  # model signing looks away from .git
+    assert ".git is hidden" in refused(folder, None, keys / "ours.pub")
+    shutil.rmtree(folder / ".git")
+    (folder / "model.sig").write_text("[" * 100_000)
+    assert "the signature is not valid" in refused(folder, None, keys / "ours.pub")
+
+
+def test_a_verdict_that_its_rules_do_not_support_does_not_fit_however_it_is_sealed(tmp_path: Path) -> None:
+    it = copy.deepcopy(parts())
+    it["gate"] = GATE | {"verdict": "pass"}
+    write_release(tmp_path / "forged", it)
+    finding = check(tmp_path / "forged")
+    assert finding.wrong == ["the gate's report in verdict.json has a verdict that does not follow from its rules"]
+    assert not finding.passed
+
+
+def test_the_gates_report_must_be_the_one_of_the_clones_lock(made: Path, folder: Path, tmp_path: Path) -> None:
+    clone = Path(shutil.copytree(made / "clone", tmp_path / "clone"))
+    lock = json.loads((clone / "dvc.lock").read_text(encoding="utf-8"))
+    lock["stages"]["gate"]["outs"][0]["md5"] = "0" * 32
+    (clone / "dvc.lock").write_text(json.dumps(lock), encoding="utf-8")
+    assert "is not the one of the clone's dvc.lock" in refused(folder, clone)
+
+
+# --- what serving, joining, merging and shipping share -----------------------------------------------------------
+
+
+def test_a_release_is_used_only_whole_and_passed(made: Path, folder: Path) -> None:
+    with pytest.raises(HallmarkError, match=r"the gate did not pass[\s\S]*add --ungated"):
+        check_release(folder)
+    assert isinstance(check_release(folder, ungated=True), Finding)
+    (folder / "README.md").write_text("changed", encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"README.md is not the file that provenance.json names"):
+        check_release(folder, ungated=True)
+
+
+def test_a_forgery_instead_of_the_release_of_a_repo_is_not_used(made: Path, tmp_path: Path) -> None:
+    clone = Path(shutil.copytree(made / "clone", tmp_path / "clone"))
+    assert check_release(clone / "models/release", ungated=True).wrong == []
+    shutil.rmtree(clone / "models/release")
+    it = copy.deepcopy(parts())
+    to_pass(it)
+    write_release(clone / "models/release", it)
+    with pytest.raises(HallmarkError, match=r"not the release that dvc.lock names[\s\S]*gate's report"):
+        check_release(clone / "models/release")
+    (clone / "dvc.lock").unlink()
+    assert not check_release(clone / "models/release").proven
+
+
+def test_only_the_release_of_the_lock_is_shipped(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    it = parts()
+    to_pass(it)
+    clone = tmp_path / "clone"
+    write_clone(clone, clone / "models/release", write_release(clone / "models/release", it))
+    monkeypatch.chdir(clone)
+    release(Path("models/release"), tmp_path / "out", None)
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {*NAMES}
+    assert check(tmp_path / "out", clone).exit_code == 0
+    with pytest.raises(HallmarkError, match="already exists"):
+        release(Path("models/release"), tmp_path / "out", None)
+    (tmp_path / "dangling").symlink_to("nothing")
+    with pytest.raises(HallmarkError, match="already exists"):
+        release(Path("models/release"), tmp_path / "dangling", None)
+    Path("dvc.lock").unlink()
+    with pytest.raises(HallmarkError, match=r"dvc.lock: no such file"):
+        release(Path("models/release"), tmp_path / "more", None)
+
+
+# --- a hostile clone ---------------------------------------------------------------------------------------------
+
+
+def test_nothing_that_a_clone_names_is_run(made: Path, folder: Path, tmp_path: Path) -> None:
+    clone = Path(shutil.copytree(made / "clone", tmp_path / "clone"))
+    shell("git init -q -b main && git add -A && git commit -qm one", clone)
+    shell("echo '{\"stages\": {}}' > dvc.lock && echo '*.lock filter=evil diff=evil' > .gitattributes", clone)
+    shell("git add -A && git commit -qm two", clone)
+    program = tmp_path / "evil"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\nexit 1\n", encoding="utf-8")
+    program.chmod(0o755)
+    options = {
+        "core.fsmonitor": program,
+        "core.hooksPath": tmp_path,
+        "core.pager": program,
+        "core.sshCommand": program,
+        "core.alternateRefsCommand": program,
+        "core.attributesFile": clone / ".gitattributes",
+        "diff.external": program,
+        "diff.evil.textconv": program,
+        "diff.evil.command": program,
+        "filter.evil.clean": program,
+        "filter.evil.smudge": program,
+        "gpg.program": program,
+        "log.showSignature": "true",
+        "remote.origin.url": f"ext::{program}",
+        "remote.origin.promisor": "true",
+        "extensions.partialClone": "origin",
+        "protocol.ext.allow": "always",
+        "credential.helper": program,
+        "alias.cat-file": f"!{program}",
+    }
+    for key, value in options.items():
+        shell(f"git config {key} '{value}'", clone)
+    finding = check(folder, clone)
+    assert finding.wrong == []
+    assert finding.lines[0].startswith("proven by the clone's dvc.lock (commit ")
+    absent = {"name": "stages/gone.py", "digest": {"sha256": "0" * 64}, "annotations": {"role": "code"}}
+    edit(folder / prov.PROVENANCE, lambda value: _build(value)["resolvedDependencies"].append(absent))
+    check(folder, clone)
+    assert not (tmp_path / "ran").exists()
+    shell("git status || true", clone)
+    assert (tmp_path / "ran").exists()  # the trap works
+
+
+def test_a_commit_that_only_another_branch_has_proves_nothing(made: Path, folder: Path, tmp_path: Path) -> None:
+    clone = Path(shutil.copytree(made / "clone", tmp_path / "clone"))
+    shell("git init -q -b fork && git add -A && git commit -qm theirs && git checkout -q --orphan main", clone)
+    lock = json.loads((clone / "dvc.lock").read_text(encoding="utf-8"))
+    lock["stages"]["certify"]["outs"][0]["md5"] = "0" * 32 + ".dir"
+    (clone / "dvc.lock").write_text(json.dumps(lock), encoding="utf-8")
+    shell("git add -A && git commit -qm ours", clone)
+    assert "no dvc.lock in the clone's history has this release" in refused(folder, clone)
+
+
+@pytest.mark.parametrize("name", ["dvc.lock", "params.yaml"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[",
+        "a: &a [*a]",
+        "- 1",
+        "stages: 1",
+        "stages: {a: 1}",
+        "stages: {a: {cmd: x, outs: 1}}",
+        None,
+        "{a: " * 2_000,
+    ],
+)
+def test_a_clone_of_another_form_is_one_error(
+    made: Path, folder: Path, tmp_path: Path, name: str, content: str | None
+) -> None:
+    clone = Path(shutil.copytree(made / "clone", tmp_path / "clone"))
+    (clone / name).unlink()
+    if content is None:
+        os.mkfifo(clone / name)
+    else:
+        (clone / name).write_text(content, encoding="utf-8")
+    refused(folder, clone)
+
+
+def test_links_of_a_clone_are_not_followed(made: Path, folder: Path, tmp_path: Path) -> None:
+    clone = Path(shutil.copytree(made / "clone", tmp_path / "clone"))
+    shutil.rmtree(clone / "data")
+    (tmp_path / "data/raw").mkdir(parents=True)
+    (tmp_path / "data/raw/tickets.jsonl").write_text("something else", encoding="utf-8")
+    (clone / "data").symlink_to(tmp_path / "data")
+    finding = check(folder, clone)
+    assert finding.wrong == []
+    assert any("2 are missing" in line for line in finding.made_of)

@@ -1,0 +1,200 @@
+"""`dvc.lock` and DVC's lists of folders, whoever wrote them: read as DVC writes them, or one error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.core.errors import HallmarkError
+from stages.release.lock import is_inside, is_md5, parse_yaml, read_dir_object, read_lock
+from tests.workspace import ROOT
+
+DIGEST = "0123456789abcdef" * 2
+
+
+def stage(**changes: Any) -> dict[str, Any]:
+    return {
+        "cmd": "python -m stages.sft",
+        "deps": [{"path": "../shared/raw.jsonl", "hash": "md5", "md5": DIGEST, "size": 3}],
+        "params": {"params.yaml": {"seed": 7}},
+        "outs": [{"path": "models/sft", "hash": "md5", "md5": f"{DIGEST}.dir", "nfiles": 2}],
+    } | changes
+
+
+def lock(**changes: Any) -> str:
+    return json.dumps({"schema": "2.0", "stages": {"sft": stage(**changes)}})  # JSON is YAML
+
+
+def test_a_lock_is_read_as_dvc_writes_it() -> None:
+    assert read_lock(lock()) == {
+        "sft": {
+            "cmd": "python -m stages.sft",
+            "deps": {"../shared/raw.jsonl": DIGEST},
+            "params": {"seed": 7},
+            "outs": {"models/sft": f"{DIGEST}.dir"},
+        }
+    }
+    assert read_lock(lock(cmd=["a", "b"]))["sft"]["cmd"] == ["a", "b"]
+    assert read_lock("schema: '2.0'\n") == {}  # what DVC leaves when the last stage is gone
+    shared = (
+        "stages:\n  a:\n    cmd: x\n    params: {p: {one: &id1 [1], other: *id1}}\n"  # how DVC writes one list twice
+    )
+    assert read_lock(shared)["a"]["params"] == {"one": [1], "other": [1]}
+    own = ROOT / "dvc.lock"
+    if own.exists():
+        assert read_lock(own.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"outs": [{"path": "x", "md5": "../../../../../home/me/.ssh/id"}]}, "entry 1 has no MD5 of 32"),
+        ({"outs": [{"path": "x", "md5": "/etc/passwd"}]}, "entry 1 has no MD5 of 32"),
+        ({"outs": [{"path": "x", "md5": DIGEST.upper()}]}, "entry 1 has no MD5 of 32"),
+        ({"outs": [{"path": "x", "md5": f"{DIGEST}\n"}]}, "entry 1 has no MD5 of 32"),
+        ({"outs": [{"path": "x", "md5": f"{DIGEST}.dir/.."}]}, "entry 1 has no MD5 of 32"),
+        ({"outs": [{"path": "x", "md5": 1}]}, "entry 1 has no MD5 of 32"),
+        ({"outs": [{"path": "x"}]}, "entry 1 has no MD5 of 32"),
+        ({"outs": [{"path": "../x", "md5": DIGEST}]}, "entry 1 has no path inside the repository"),
+        ({"outs": [{"path": "/x", "md5": DIGEST}]}, "entry 1 has no path inside the repository"),
+        ({"outs": [{"path": "a//b", "md5": DIGEST}]}, "entry 1 has no path inside the repository"),
+        ({"outs": [{"path": "a\x1b[2J", "md5": DIGEST}]}, "entry 1 has no path inside the repository"),
+        ({"outs": [{"path": ".", "md5": DIGEST}]}, "entry 1 has no path inside the repository"),
+        ({"outs": [{"path": ["x"], "md5": DIGEST}]}, "entry 1 has no path inside the repository"),
+        ({"deps": [{"path": "a\x00b", "md5": DIGEST}]}, "entry 1 has no path"),
+        ({"outs": [{"path": "x", "md5": DIGEST}] * 2}, "entry 2 has the path of an earlier one"),
+        ({"outs": ["x"]}, "entry 1 has no path inside the repository"),
+        ({"outs": {"x": DIGEST}}, "stages.sft.outs"),
+        ({"deps": None}, "stages.sft.deps"),
+        ({"cmd": 1}, "stages.sft.cmd"),
+        ({"cmd": [1]}, "stages.sft.cmd"),
+        ({"params": []}, "stages.sft.params"),
+        ({"params": {"params.yaml": [1]}}, "stages.sft.params"),
+    ],
+)
+def test_an_entry_of_another_form_is_named(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(HallmarkError, match=r"not a lock file of DVC 3[\s\S]*remedy") as error:
+        read_lock(lock(**changes), "some/dvc.lock")
+    assert str(error.value).startswith("some/dvc.lock, field 'stages.sft.")
+    assert problem in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "not a YAML mapping"),
+        ("- 1", "not a YAML mapping"),
+        ("stages: [", "not a YAML mapping"),
+        ("stages: 1", "not a lock file"),
+        ("stages: {a: 1}", "not a lock file"),
+        ("stages: {1: {}}", "not a lock file"),
+        ("a: 1\na: 2", "each key once"),
+        ("a: " + "1" * 5000, "plain values"),
+        ("a: 2001-99-99", "is not text, number"),
+        ("a: !!python/object/apply:os.system [true]", "is not text, number"),
+        ("a: !!binary x", "is not text, number"),
+        ("{[1]: 2}", "a key that is a list"),
+        ("a: &a [*a]", "nested deeper than 100 levels"),
+        ("a: &a {<<: *a}", "nested deeper than 100 levels"),
+        ("".join(f"{a}: &{a} [*{b}, *{b}]\n" for a, b in zip("bcdefghijklmnopqrstuvw", "abcdefghijklmnopqrstuv", strict=True)).join(["a: &a [x]\n", ""]), "more than 250000 values"),
+        ("".join(f"{a}: &{a} {{<<: [*{b}, *{b}]}}\n" for a, b in zip("bcdefghijklmnopqrstuvw", "abcdefghijklmnopqrstuv", strict=True)).join(["a: &a {x: 1}\n", ""]), "more than 250000 values"),
+        ("{a: " * 10_000, "not a YAML mapping"),
+        ("a: \x00", "not a YAML mapping"),
+        ("a: 1\n---\nb: 2", "not a YAML mapping"),
+        ("#" * 2**21, "larger than 1 MiB"),
+        ("<<<<<<< mine\n", "an unfinished merge"),
+        (b"\xff\xfe", "byte 1 is not UTF-8"),
+    ],
+)  # fmt: skip
+def test_what_is_no_lock_is_one_error(text: str | bytes, problem: str) -> None:
+    with pytest.raises(HallmarkError, match=r"dvc.lock.*[\s\S]*remedy") as error:
+        read_lock(text)
+    assert problem in str(error.value)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just(DIGEST),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=60)
+@given(key=st.sampled_from(["cmd", "deps", "params", "outs"]), value=VALUES)
+def test_any_value_in_a_lock_is_read_or_is_one_kind_of_error(key: str, value: Any) -> None:
+    text = lock(**{key: value})
+    try:
+        (read,) = read_lock(text).values()
+    except HallmarkError:
+        return
+    assert all(is_inside(path) and is_md5(md5) for path, md5 in read["outs"].items())
+    assert all(is_md5(md5) for md5 in read["deps"].values())
+
+
+@settings(max_examples=150)
+@given(st.text(max_size=40) | st.text(alphabet="{}[]:,-&*!|>'\"#%@`? \n\t1a<", max_size=40) | st.binary(max_size=40))
+def test_any_text_is_a_lock_or_one_kind_of_error(text: str | bytes) -> None:
+    try:
+        assert isinstance(read_lock(text), dict)
+    except HallmarkError:
+        return
+
+
+def test_params_may_use_what_a_lock_does_not() -> None:
+    assert parse_yaml("a: &a {x: 1}\nb: {<<: *a, y: 2e-4}\n", "params.yaml") == {
+        "a": {"x": 1},
+        "b": {"x": 1, "y": 2e-4},
+    }
+
+
+# --- lists of folders --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ([{"relpath": "../../outside", "md5": DIGEST}], "entry 1 is not a path inside the folder"),
+        ([{"relpath": "/outside", "md5": DIGEST}], "entry 1 is not a path inside the folder"),
+        ([{"relpath": "a", "md5": "../../outside"}], "entry 1 is not a path inside the folder"),
+        ([{"relpath": "a", "md5": f"{DIGEST}.dir"}], "entry 1 is not a path inside the folder"),
+        ([{"relpath": "a", "md5": DIGEST}, {"relpath": "a", "md5": DIGEST}], "entry 2 is not a path inside the folder"),
+        ([{"relpath": 1, "md5": DIGEST}], "entry 1 is not"),
+        ([{"md5": DIGEST}], "entry 1 is not"),
+        (["a"], "entry 1 is not"),
+        ({}, "not a list of files"),
+        (None, "not a list of files"),
+    ],
+)
+def test_a_list_of_another_form_is_named(tmp_path: Path, content: Any, problem: str) -> None:
+    file = tmp_path / "list.dir"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"list.dir: .*[\s\S]*remedy") as error:
+        read_dir_object(file)
+    assert problem in str(error.value)
+
+
+def test_a_list_is_read_as_dvc_writes_it(tmp_path: Path) -> None:
+    file = tmp_path / "list.dir"
+    file.write_text(json.dumps([{"md5": DIGEST, "relpath": "a/b"}, {"md5": DIGEST, "relpath": "c"}]), encoding="utf-8")
+    assert read_dir_object(file) == {"a/b": DIGEST, "c": DIGEST}
+    with file.open("r+b") as sparse:
+        sparse.truncate(2**30)
+    with pytest.raises(HallmarkError, match="larger than 256 MiB"):
+        read_dir_object(file)
+
+
+@settings(max_examples=100)
+@given(value=VALUES | st.lists(st.fixed_dictionaries({"relpath": VALUES, "md5": VALUES}), max_size=2))
+def test_any_list_is_read_or_is_one_kind_of_error(value: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.getbasetemp() / "any.dir"
+    file.write_text(json.dumps(value), encoding="utf-8")
+    try:
+        files = read_dir_object(file)
+    except HallmarkError:
+        return
+    assert all(is_inside(name) and is_md5(md5) for name, md5 in files.items())

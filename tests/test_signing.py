@@ -1,0 +1,164 @@
+"""Keys: whichever file is given, a release is signed or checked, or one error names the file and how to make a key."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stages.core.errors import HallmarkError
+from stages.release.checking import check
+from stages.release.shipping import release
+from stages.release.signing import MAKE, PASSWORD_VARIABLE, PUBLIC_HALF, sign
+from tests.made_up_release import parts, write_clone, write_release
+from tests.small_pipeline import shell
+
+pytest.importorskip("model_signing", reason="extra sign")
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes the keys as the docs do")
+
+EC = "ecparam -genkey -noout -name"
+KINDS = {
+    "good": f"{EC} prime256v1",
+    "p384": f"{EC} secp384r1",
+    "k1": f"{EC} secp256k1",
+    "rsa": "genpkey -algorithm rsa",
+    "ed25519": "genpkey -algorithm ed25519",
+    "params": "ecparam -name prime256v1",  # without a key
+}
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with keys of all kinds (`NAME.pem`, `NAME.pub`), and what else a user may take for one."""
+    folder = tmp_path_factory.mktemp("keys")
+    lines = [f"openssl {command} -out {name}.pem 2> log" for name, command in KINDS.items()]
+    lines += [f"openssl pkey -in {name}.pem -pubout -out {name}.pub" for name in KINDS if name != "params"]
+    lines += [
+        "openssl ec -in good.pem -aes256 -passout pass:secret -out locked.pem 2> log",
+        "openssl req -x509 -key good.pem -subj /CN=x -days 1 -out certificate.pem",
+        "touch empty.pem && mkdir folder.pem && head -c 70000 /dev/zero > large.pem && echo hello > text.pem",
+        "head -c 60 good.pem > cut.pem && head -c 60 good.pub > cut.pub && ln -s nothing dangling.pem",
+    ]
+    shell(" && ".join(lines), folder)
+    os.mkfifo(folder / "fifo.pem")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository whose release passed the gate."""
+    folder = tmp_path_factory.mktemp("clone")
+    it = parts()
+    rules = [{"name": "sample.records", "outcome": "pass"}]
+    it["gate"] = {"verdict": "pass", "words": "May ship.", "rules": rules}
+    write_clone(folder, folder / "models/release", write_release(folder / "models/release", it))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("rsa.pem", "can't be used: it is of the kind RSA"),
+        ("ed25519.pem", "can't be used: it is of the kind Ed25519"),
+        ("k1.pem", "can't be used: it is an elliptic-curve key of secp256k1"),
+        ("params.pem", "can't be used: it has no PEM block of a key, not a private key"),
+        ("good.pub", "can't be used: it is a public key, not a private key"),
+        ("certificate.pem", "can't be used: it is a certificate, not a private key"),
+        ("locked.pem", "can't be used: it is encrypted"),
+        ("cut.pem", "can't be used: it "),
+        ("text.pem", "can't be used: it has no PEM block"),
+        ("empty.pem", "is empty"),
+        ("large.pem", "too large for a key"),
+        ("folder.pem", "not a regular file"),
+        ("fifo.pem", "not a regular file"),
+        ("dangling.pem", "no such file"),
+        ("absent.pem", "no such file"),
+    ],
+)
+def test_what_is_no_key_to_sign_with_is_one_error_before_anything_is_copied(
+    keys: Path, clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, problem: str
+) -> None:
+    monkeypatch.chdir(clone)
+    monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
+    with pytest.raises(HallmarkError, match="remedy") as error:
+        release(Path("models/release"), tmp_path / "out", keys / name)
+    text = str(error.value)
+    assert text.startswith(f"{keys / name}: {problem}")
+    assert PASSWORD_VARIABLE in text if name == "locked.pem" else MAKE in text
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "problem", "remedy"),
+    [
+        ("rsa.pub", "can't be used: it is of the kind RSA", MAKE),
+        ("ed25519.pub", "can't be used: it is of the kind Ed25519", MAKE),
+        ("k1.pub", "can't be used: it is an elliptic-curve key of secp256k1", MAKE),
+        ("good.pem", "can't be used: it is a private key, not a public key", PUBLIC_HALF),
+        ("certificate.pem", "can't be used: it is a certificate, not a public key", "openssl x509 -in"),
+        ("cut.pub", "can't be used: it ", PUBLIC_HALF),
+        ("text.pem", "can't be used: it has no PEM block", PUBLIC_HALF),
+        ("empty.pem", "is empty", PUBLIC_HALF),
+        ("folder.pem", "not a regular file", PUBLIC_HALF),
+        ("fifo.pem", "not a regular file", PUBLIC_HALF),
+        ("absent.pem", "no such file", PUBLIC_HALF),
+    ],
+)
+def test_what_is_no_key_to_check_with_is_one_error(
+    keys: Path, clone: Path, name: str, problem: str, remedy: str
+) -> None:
+    with pytest.raises(HallmarkError, match="remedy") as error:
+        check(clone / "models/release", None, keys / name)
+    assert str(error.value).startswith(f"{keys / name}: {problem}")
+    assert remedy in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("private", "public", "password"),
+    [
+        ("good.pem", "good.pub", None),
+        ("good.pem", "good.pub", "of another key"),  # a password that is set and not needed
+        ("p384.pem", "p384.pub", None),
+        ("locked.pem", "good.pub", "secret"),
+    ],
+)
+def test_a_key_of_the_right_kind_signs_and_its_public_half_checks(
+    keys: Path,
+    clone: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    private: str,
+    public: str,
+    password: str | None,
+) -> None:
+    monkeypatch.chdir(clone)
+    monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
+    if password:
+        monkeypatch.setenv(PASSWORD_VARIABLE, password)
+    release(Path("models/release"), tmp_path / "out", keys / private)
+    finding = check(tmp_path / "out", None, keys / public)
+    assert (finding.exit_code, finding.wrong) == (0, [])
+    assert finding.lines[0] == f"proven by the signature of {public}"
+    (tmp_path / "out/README.md").write_text("changed", encoding="utf-8")
+    assert check(tmp_path / "out", None, keys / public).exit_code == 1
+
+
+def test_a_wrong_password_is_one_error(keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PASSWORD_VARIABLE, "wrong")
+    with pytest.raises(
+        HallmarkError, match=f"can't be read as a private key[\\s\\S]*check its password in {PASSWORD_VARIABLE}"
+    ):
+        sign(tmp_path, keys / "locked.pem")
+
+
+def test_a_signature_is_not_checked_over_what_is_no_plain_file(
+    keys: Path, clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(clone)
+    release(Path("models/release"), tmp_path / "out", keys / "good.pem")
+    os.mkfifo(tmp_path / "out/pipe")  # which model signing would wait for
+    finding = check(tmp_path / "out", None, keys / "good.pub")
+    assert "the signature was not checked, since not everything there is a plain file" in finding.wrong
+    assert finding.exit_code == 1
