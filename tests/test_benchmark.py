@@ -166,7 +166,7 @@ def test_a_killed_benchmark_leaves_no_server_and_no_weights(workspace):
         [sys.executable, "-m", "stages.benchmark"], cwd=workspace, env=os.environ | {"PYTHONPATH": str(workspace)}
     )
     try:
-        wait_for(lambda: any("transformers.cli" in line for line in left_over(workspace)), process)
+        wait_for(lambda: any("stages.serving.launcher" in line for line in left_over(workspace)), process)
         process.kill()
         process.wait()
         wait_for(lambda: left_over(workspace) == [])
@@ -189,7 +189,7 @@ def test_a_server_that_dies_under_load_is_an_error(workspace):
         while "375 requests at" not in process.stderr.readline():  # the first of eight blocks
             assert process.poll() is None
         children = psutil.Process(process.pid).children(recursive=True)
-        next(child for child in children if "transformers.cli.transformers" in child.cmdline()[2]).kill()
+        next(child for child in children if "stages.serving.launcher" in child.cmdline()[2]).kill()
         rest = process.stderr.read()
         assert process.wait(60) == 1
     finally:
@@ -204,7 +204,7 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "stages.benchmark", "--serve", "models/adapter", "--port", str(port)],
+        [sys.executable, "-m", "stages.benchmark", "--serve", "models/adapter", "--ungated", "--port", str(port)],
         cwd=workspace,
         env=os.environ | {"PYTHONPATH": str(workspace)},
         stdout=subprocess.PIPE,
