@@ -156,7 +156,7 @@ class Bench:
         for model, blocks_sent in outcomes.items():
             result = summarize(blocks_sent, self.settings.objective, self.settings.price_per_hour)
             if (trouble := self.servers[model].trouble()) is not None:
-                raise failed(model, trouble, load, result["failures"])
+                raise failed(model, trouble, load, result["failures"], self.servers[model].last_words)
             seconds, speed = result["latency_s"]["p95"], result["output_tokens_per_second"]
             log.info("%s at %s: p95 latency %s s, %.1f tokens a second", model, words_of(load), seconds, speed)
             levels[model] = load | result
@@ -168,10 +168,10 @@ def words_of(load: Level) -> str:
     return " ".join(f"{kind} {value:g}" for kind, value in load.items())
 
 
-def failed(model: str, what: str, load: Level, failures: dict[str, int]) -> HallmarkError:
+def failed(model: str, what: str, load: Level, failures: dict[str, int], words: str = "") -> HallmarkError:
     """The error of a server that died or answered nothing."""
     return HallmarkError(
-        f"the server of {model} {what} at {words_of(load)}: {failures}",
+        f"the server of {model} {what} at {words_of(load)}: {failures}{words}",
         remedy="lower the load, raise benchmark.timeout, or give the server more memory",
     )
 

@@ -95,7 +95,7 @@ class ServedModel:
                 break
             await asyncio.sleep(pause)
         if trouble := await asyncio.to_thread(self._server.trouble):
-            problem = f"it {trouble}"
+            problem = f"it {trouble}{self._server.last_words}"
         raise HallmarkError(
             f"the server gave no answer to this record ({problem})",
             file=self._source,

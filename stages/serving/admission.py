@@ -33,19 +33,19 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-Count = Callable[[list[dict[str, Any]], list[dict[str, Any]] | None], int]
+Count = Callable[[list[dict[str, Any]], list[Any] | None], int]
 
 
 @dataclass(frozen=True)
 class Limits:
     """What the server behind can do.
 
-    `tokens`: how many of prompt and answer together it holds, asked at each request; None: it checks that itself.
-    `greedy`: it ignores what would make an answer other than the likeliest one, so that is refused.
+    `models`: the names that it serves, and `tokens`: how many of prompt and answer together it holds, asked at each
+    request; None: it checks that itself. `greedy`: it ignores what would make an answer other than the likeliest one, so
+    that is refused.
     """
 
-    models: tuple[str, ...]
-    port: int
+    models: tuple[str, ...] | None = None
     tokens: Callable[[], int] | None = None
     greedy: bool = False
     body_seconds: float = BODY_SECONDS
@@ -63,9 +63,6 @@ class Admission:
         self.under_way = self.buffered = 0
         self._started = int(time.time())
         self._thread = ThreadPoolExecutor(1, "admission")
-        names = [f"{name}:{limits.port}" for name in ("127.0.0.1", "localhost")]
-        names += ["127.0.0.1", "localhost"] if limits.port == 80 else []  # clients leave out the port of the scheme
-        self._hosts = [name.encode() for name in names]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the start and end of the server."""
@@ -88,20 +85,21 @@ class Admission:
             raise Refusal(404, "unknown_url", f"there are only {', '.join(f'{m} {p}' for p, m in METHODS.items())}")
         if scope["method"] != method:
             raise Refusal(405, "method_not_allowed", f"{scope['path']} is asked by {method}", headers={"allow": method})
-        if scope["path"] == MODELS:
+        if scope["path"] == MODELS and self.limits.models is not None:
             entry = {"object": "model", "created": self._started, "owned_by": "hallmark"}
             listed = {"object": "list", "data": [{"id": name} | entry for name in self.limits.models]}
             await _answer(send, 200, json.dumps(listed).encode())
-        elif scope["path"] == HEALTH:
-            await self._pass_on(scope, b"", receive, send)
-        else:
+        elif scope["path"] == CHAT:
             await self._chat(scope, receive, send)
+        else:
+            await self._pass_on(scope, b"", receive, send)
 
     def _check_sender(self, scope: Scope) -> None:
         """Refuse what a page in a browser could send: by its origin, or by a name that it has made lead here."""
+        allowed = _hosts(scope)
         hosts = [value.lower() for value in _values(scope, b"host")]
-        if len(hosts) != 1 or hosts[0] not in self._hosts:
-            raise Refusal(421, "wrong_host", f"this server answers only as {self._hosts[0].decode()}")
+        if len(hosts) != 1 or hosts[0] not in allowed:
+            raise Refusal(421, "wrong_host", f"this server answers only as {allowed[0].decode()}")
         if _values(scope, b"origin"):
             raise Refusal(403, "origin_not_allowed", "pages in a browser may not use this server")
 
@@ -151,13 +149,15 @@ class Admission:
     def _judge(self, body: bytes) -> bytes:
         """What is passed on of a body: the request as it was understood, written again, so that nobody reads it otherwise."""
         request = read_request(body)
-        if request.model not in self.limits.models:
-            message = f"the models here are {', '.join(self.limits.models)}"
-            raise Refusal(404, "model_not_found", message, "model")
+        if self.limits.models is not None and request.model not in self.limits.models:
+            known = ", ".join(self.limits.models)
+            raise Refusal(404, "model_not_found", f"the models here are {known}", "model")
         if self.limits.greedy and (field := request.ignored_by_greedy()):
             message = f"{field}: this server decodes greedily and would ignore it; leave it out"
             raise Refusal(400, "unsupported_parameter", message, field)
-        value = request.model_dump(exclude_none=True, exclude={"messages", "max_tokens", "max_completion_tokens"})
+        value: dict[str, Any] = request.model_dump(
+            exclude_none=True, exclude={"messages", "max_tokens", "max_completion_tokens"}
+        )
         value["messages"] = request.prompt()
         if (tokens := self._answer_tokens(request)) is not None:
             value["max_tokens"] = tokens
@@ -183,7 +183,7 @@ class Admission:
 
     async def _pass_on(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         """Ask the server behind: with this body, the path, and no header of the caller's."""
-        headers = [(b"host", self._hosts[0]), (b"content-length", str(len(body)).encode())]
+        headers = [(b"host", _hosts(scope)[0]), (b"content-length", str(len(body)).encode())]
         if body:
             headers.append((b"content-type", b"application/json"))
         inner = {**scope, "headers": headers, "query_string": b"", "raw_path": scope["path"].encode(), "root_path": ""}
@@ -210,6 +210,20 @@ class Admission:
 
 class _GoneError(Exception):
     """The caller has hung up before the request was whole."""
+
+
+class ForVllm(Admission):
+    """As vLLM's option --middleware makes it: the app is all it gets. vLLM counts tokens and knows its models itself."""
+
+    def __init__(self, app: App) -> None:
+        super().__init__(app, Limits())
+
+
+def _hosts(scope: Scope) -> list[bytes]:
+    """The names that a caller may use, with the port that it has reached; clients leave out port 80."""
+    port = scope["server"][1]
+    ends = (f":{port}", "") if port == 80 else (f":{port}",)
+    return [f"{name}{end}".encode() for end in ends for name in ("127.0.0.1", "localhost")]
 
 
 def _values(scope: Scope, name: bytes) -> list[bytes]:

@@ -103,8 +103,8 @@ class StartedEngine(Engine[Started], ABC):
         There is one model, with its adapter merged; or, if the engine `shares_base`, the base and then adapters.
         """
 
-    def own_options(self, models: Sequence[str], port: int) -> list[str]:
-        """What is added to the command when the pipeline itself runs it, with our code at hand."""
+    def admission(self) -> list[str]:
+        """Options that put our admission in front of its server, where the pipeline runs it and our code is at hand."""
         return []
 
     def variables(self, settings: Started, compute: Compute) -> dict[str, str]:

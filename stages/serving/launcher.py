@@ -46,7 +46,7 @@ def build(options: argparse.Namespace) -> Serve:
     )
 
 
-def admitted(serve: Serve, model: str, port: int) -> Admission:
+def admitted(serve: Serve, model: str) -> Admission:
     """The app of `serve`, with admission in front of it."""
     from transformers.cli.serving.utils import BaseHandler, Modality
 
@@ -56,15 +56,16 @@ def admitted(serve: Serve, model: str, port: int) -> Admission:
     config = serve._model_manager.load_model_and_processor(model)[0].config.get_text_config()
     context = getattr(config, "max_position_embeddings", None) or NEVER
 
-    def count(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> int:
+    def count(messages: list[dict[str, Any]], tools: list[Any] | None) -> int:
         given = BaseHandler.get_processor_inputs_from_messages(messages, Modality.LLM)
-        encoded = tokenizer.apply_chat_template(given, add_generation_prompt=True, tools=tools, return_dict=True)
+        encoded: Any = tokenizer.apply_chat_template(given, add_generation_prompt=True, tools=tools, return_dict=True)
         return len(encoded["input_ids"])
 
     def tokens() -> int:
         return min(context, cache_tokens(serve))
 
-    return Admission(serve.server.config.app, Limits((model,), port, tokens, greedy=True), count)
+    app: Any = serve.server.config.app
+    return Admission(app, Limits((model,), tokens, greedy=True), count)
 
 
 def cache_tokens(serve: Serve) -> int:
@@ -112,11 +113,11 @@ def run(app: App, port: int) -> None:
 def main(options: argparse.Namespace) -> None:
     """Load, then listen."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    run(admitted(build(options), options.model, options.port), options.port)
+    run(admitted(build(options), options.model), options.port)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog=f"python -m {__spec__.name}", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stages.serving.launcher", description=__doc__)
     parser.add_argument("model", help="name of a folder in the working directory, which is also the model's name")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--device", default="cpu")

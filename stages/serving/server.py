@@ -95,7 +95,7 @@ class Server:
         return self.process is None or self.process.poll() is None
 
     def trouble(self) -> str | None:
-        """Why a server of ours can answer no more, with its last words; None if it can, or isn't ours to look into."""
+        """Why a server of ours can answer no more; None if it can, or isn't ours to look into."""
         import httpx
 
         if self.process is None:
@@ -112,7 +112,14 @@ class Server:
             except httpx.HTTPError:  # it dies just now, and its guard with it
                 with suppress(subprocess.TimeoutExpired):
                     self.process.wait(STOP_SECONDS)
-        return problem + last_words(self.log)
+        return problem
+
+    @property
+    def last_words(self) -> str:
+        """The kinds of errors in the log and the exit code, for an error: the rest of the log may quote a request."""
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log and self.log.is_file() else ""
+        words = re.findall(r"^(?:[\w.]+\.)?(\w+(?:Error|Exception)|exit code -?\d+)\b", text, re.M)[-3:]
+        return f" (its last words: {', '.join(words)})" if words else ""
 
     def body(self, model: str, max_tokens: int) -> dict[str, Any]:
         """What every request for a greedy answer has, in addition to the prompt."""
@@ -257,8 +264,8 @@ def serve(
     command = engine.command(models, folder, port, settings, compute)
     variables = environment(compute) | QUIET | engine.variables(settings, compute)
     start = time.perf_counter()
-    own, health = engine.own_options(models, port), f"http://{HOST}:{port}{engine.ready}"
-    with guarded([*command, *own], folder, variables) as process:
+    health = f"http://{HOST}:{port}{engine.ready}"
+    with guarded([*command, *engine.admission()], folder, variables) as process:
         server = Server(
             kind, f"http://{HOST}:{port}/v1", fields=engine.fields, process=process, health=health, log=folder / LOG
         )
@@ -280,6 +287,7 @@ def until_stopped(start: Callable[[], AbstractContextManager[Server]], words: st
             print(f"{words}; Ctrl-C stops it", flush=True)
             while (trouble := server.trouble()) is None:
                 time.sleep(POLL_SECONDS)
+            trouble += server.last_words
         now = time.monotonic()
         deaths = [*(death for death in deaths if now - death < DEATH_WINDOW), now]
         if len(deaths) > len(RESTARTS):
@@ -289,13 +297,6 @@ def until_stopped(start: Callable[[], AbstractContextManager[Server]], words: st
             )
         print(f"{datetime.now().astimezone():%F %T%z} the server {trouble}; starting it again", flush=True)
         time.sleep(RESTARTS[len(deaths) - 1])
-
-
-def last_words(log: Path | None) -> str:
-    """The kinds of errors in the log and the exit code, as ` (its last words: ...)`: the rest of it may quote a request."""
-    text = log.read_text(encoding="utf-8", errors="replace") if log is not None and log.is_file() else ""
-    words = re.findall(r"^(?:[\w.]+\.)?(\w+(?:Error|Exception)|exit code -?\d+)\b", text, re.M)[-3:]
-    return f" (its last words: {', '.join(words)})" if words else ""
 
 
 @contextmanager
