@@ -143,8 +143,8 @@ class Admission:
                     body += chunk
                     self.buffered += len(chunk)
         except TimeoutError:
-            message = f"the body did not come within {self.limits.body_seconds:g} s"
-            raise Refusal(408, "request_timeout", message, headers={"connection": "close"}) from None
+            late = f"the body did not come within {self.limits.body_seconds:g} s"
+            raise Refusal(408, "request_timeout", late, headers={"connection": "close"}) from None
 
     def _judge(self, body: bytes) -> bytes:
         """What is passed on of a body: the request as it was understood, written again, so that nobody reads it otherwise."""
