@@ -292,7 +292,7 @@ def until_stopped(start: Callable[[], AbstractContextManager[Server]], words: st
         deaths = [*(death for death in deaths if now - death < DEATH_WINDOW), now]
         if len(deaths) > len(RESTARTS):
             raise HallmarkError(
-                f"the server {trouble}, for the {len(deaths)}th time within {DEATH_WINDOW / 60:g} minutes",
+                f"the server {trouble}, and has died {len(deaths)} times within {DEATH_WINDOW / 60:g} minutes",
                 remedy="give it more memory, or lower cache_blocks and batch_tokens in benchmark.server",
             )
         print(f"{datetime.now().astimezone():%F %T%z} the server {trouble}; starting it again", flush=True)
