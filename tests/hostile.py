@@ -82,7 +82,7 @@ def requests(seed: int, count: int, port: int, limit: int) -> Iterator[Hostile]:
         lambda c: post(chat(temperature=c.choice((0.1, 1, 2)))),
         lambda c: post(chat(content="x" * c.randint(limit, 4 * limit))),
         lambda c: post(chat(max_tokens=c.choice((limit, limit + 1, 10**6, 10**9, 2**31, 10**30)))),
-        lambda c: post(chat(tools=[{"function": {"name": "f", "description": "x" * c.randint(limit, 2 * limit)}}])),
+        lambda c: post(chat(messages=[{"role": "user", "content": "x"}] * c.randint(limit, 2 * limit))),
     ]  # fmt: skip
     for number in range(count):
         yield post(b" " * 10_000_000) if number % 100 == 50 else kinds[number % len(kinds)](chance)
