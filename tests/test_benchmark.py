@@ -258,7 +258,7 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
         change_params(workspace, {"benchmark.server.names.tuned": "another-name"})
         result = stage(workspace, "benchmark", check=False)
         assert result.returncode == 1
-        assert "the server of tuned answered nothing at concurrency 2: {'HTTP 400': 4}" in result.stderr
+        assert "the server of tuned answered nothing at concurrency 2: {'HTTP 404': 4}" in result.stderr
         assert (workspace / "reports/benchmark.json").read_bytes() == before
 
         process.send_signal(signal.SIGINT)
