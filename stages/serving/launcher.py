@@ -69,12 +69,16 @@ def admitted(serve: Serve, model: str) -> Admission:
 
 
 def cache_tokens(serve: Serve) -> int:
-    """How many tokens the cache holds, of which a request may take all; it is made at the first request."""
+    """How many tokens of the cache a request may take: all, or all but a page if batches are scheduled ahead (on a GPU).
+
+    The cache is made at the first request, which is our own and short.
+    """
     batching = serve._generation_state._cb_manager
     if batching is None or batching._cb is None or batching._cb.batch_processor is None:
         return NEVER
-    cache = batching._cb.batch_processor.cache
-    return int(min(allocator.tokens_per_page for allocator in cache.cache_allocators.values()) * cache.num_blocks)
+    processor = batching._cb.batch_processor
+    page = min(allocator.tokens_per_page for allocator in processor.cache.cache_allocators.values())
+    return int(page * (processor.cache.num_blocks - processor.use_async_batching))
 
 
 def run(app: App, port: int) -> None:
