@@ -302,6 +302,29 @@ def test_an_evaluation_says_that_its_server_died(toy, monkeypatch, harm, words):
     assert "text of a request" not in str(caught.value)
 
 
+def test_the_folder_of_the_models_is_no_place_to_import_from(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([".", "", "elsewhere"]))
+    compute = Compute(device="cpu", threads=1, portable=False)
+    variables = server.QUIET | ENGINES["transformers"].variables(None, compute)
+    (tmp_path / "torch.py").write_text("raise SystemExit('this is the torch of the models')", encoding="utf-8")
+    code = (
+        "import sys, importlib.util as u; print(*sys.path, u.find_spec('torch').origin, u.find_spec('stages').origin)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *places, torch, ours = done.stdout.split()
+    assert all(Path(place).is_absolute() for place in places)
+    assert str(tmp_path) not in places
+    assert Path(ours) == toys.ROOT / "stages/__init__.py"
+    assert "site-packages" in torch
+
+
 # A server of ours with a model that takes as many tenths of a second to answer as the request names tokens.
 IMPATIENT = """
 import asyncio, json, sys
