@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.compute import set_up
 from stages.core.errors import HallmarkError, run_stage
-from stages.core.files import ADAPTER, HOLDOUT, RELEASE, REPORTS, write_json
+from stages.core.files import ADAPTER, BASE, HOLDOUT, RELEASE, REPORTS, write_json
 from stages.core.machine import stamp
 from stages.core.records import read_records
 from stages.params.loader import Params, load_params
-from stages.serving.engine import StartedEngine
+from stages.release.checking import check
+from stages.release.provenance import PROVENANCE, VERDICT
+from stages.release.shipping import check_base
+from stages.serving.engine import HOST, StartedEngine
 from stages.serving.engines import ENGINES
 from stages.serving.load import Outcome, send_all, summarize
 from stages.serving.server import Server, address, free_port, free_ports, machine, served, until_stopped
@@ -152,8 +155,8 @@ class Bench:
         levels = {}
         for model, blocks_sent in outcomes.items():
             result = summarize(blocks_sent, self.settings.objective, self.settings.price_per_hour)
-            if not self.servers[model].alive:
-                raise failed(model, "died", load, result["failures"])
+            if (trouble := self.servers[model].trouble()) is not None:
+                raise failed(model, trouble, load, result["failures"], self.servers[model].last_words)
             seconds, speed = result["latency_s"]["p95"], result["output_tokens_per_second"]
             log.info("%s at %s: p95 latency %s s, %.1f tokens a second", model, words_of(load), seconds, speed)
             levels[model] = load | result
@@ -165,10 +168,10 @@ def words_of(load: Level) -> str:
     return " ".join(f"{kind} {value:g}" for kind, value in load.items())
 
 
-def failed(model: str, what: str, load: Level, failures: dict[str, int]) -> HallmarkError:
+def failed(model: str, what: str, load: Level, failures: dict[str, int], words: str = "") -> HallmarkError:
     """The error of a server that died or answered nothing."""
     return HallmarkError(
-        f"the server of {model} {what} at {words_of(load)}: {failures}",
+        f"the server of {model} {what} at {words_of(load)}: {failures}{words}",
         remedy="lower the load, raise benchmark.timeout, or give the server more memory",
     )
 
@@ -274,7 +277,37 @@ def headline(levels: list[Level]) -> Level:
     }
 
 
-def serve_until_stopped(params: Params, adapter: Path, port: int) -> None:
+def check_served(adapter: Path, ungated: bool) -> None:
+    """A HallmarkError unless `adapter` is an unchanged release over this base that its gate passed.
+
+    `ungated` also takes a release that its gate did not pass, and an adapter that is no release; it is said of the latter.
+    """
+    if not (adapter / "adapter_config.json").exists():
+        raise HallmarkError("no adapter is there", file=adapter, remedy="run `dvc repro`, or name an adapter's folder")
+    if not any((adapter / name).exists() for name in (PROVENANCE, VERDICT)):
+        if not ungated:
+            raise HallmarkError(
+                f"not a release: it has neither {PROVENANCE} nor {VERDICT}",
+                file=adapter,
+                remedy=f"serve {RELEASE}; to serve an adapter of your own that nothing has checked, add --ungated",
+            )
+        log.warning("%s is not a release: nothing vouches for what is served", adapter)
+        return
+    finding = check(adapter)
+    if finding.wrong:
+        remedy = "serve an unchanged release, or run `dvc repro certify`"
+        raise HallmarkError("; ".join(finding.wrong), file=adapter, remedy=remedy)
+    if not finding.passed and not ungated:
+        raise HallmarkError(
+            "the gate did not pass this adapter (it failed, or had too little data)",
+            file=adapter / VERDICT,
+            field="predicate.result",
+            remedy="see reports/gate.json; to serve it anyway, add --ungated (`nox -s serve -- --ungated`)",
+        )
+    check_base(adapter, BASE, remedy="run `dvc repro base` at the adapter's commit")
+
+
+def serve_until_stopped(params: Params, adapter: Path, port: int, ungated: bool) -> None:
     """Serve the base with `adapter` until Ctrl-C, with the settings that the benchmark measures."""
     settings = params.benchmark.server
     if address(settings):
@@ -284,13 +317,17 @@ def serve_until_stopped(params: Params, adapter: Path, port: int) -> None:
             param="benchmark.server.kind",
             remedy=f"set it to {able}",
         )
-    if not (adapter / "adapter_config.json").exists():
-        raise HallmarkError("no adapter is there", file=adapter, remedy="run `dvc repro`, or name an adapter's folder")
-    free_port(port, "--port")
+    port = free_port(port, "--port")
     set_up(params.compute, params.seed)
-    with suppress(KeyboardInterrupt), served(["tuned"], {"tuned": port}, adapter, settings, params.compute) as servers:
-        server = servers["tuned"]
-        until_stopped(server, f"{adapter} answers at {server.url} as the model 'tuned'")
+
+    @contextmanager
+    def start() -> Iterator[Server]:
+        check_served(adapter, ungated)
+        with served(["tuned"], {"tuned": port}, adapter, settings, params.compute) as servers:
+            yield servers["tuned"]
+
+    with suppress(KeyboardInterrupt):
+        until_stopped(start, f"{adapter} answers at http://{HOST}:{port}/v1 as the model 'tuned'")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -299,7 +336,7 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.serve is None:
         run(params)
     else:
-        serve_until_stopped(params, arguments.serve, arguments.port)
+        serve_until_stopped(params, arguments.serve, arguments.port, arguments.ungated)
 
 
 if __name__ == "__main__":
@@ -311,6 +348,9 @@ if __name__ == "__main__":
         type=Path,
         metavar="ADAPTER",
         help=f"serve an adapter until Ctrl-C instead (default: {RELEASE})",
+    )
+    options.add_argument(
+        "--ungated", action="store_true", help="also serve what the gate did not pass, or an adapter that is no release"
     )
     options.add_argument("--port", type=int, default=8000, help="where --serve listens (default: %(default)s)")
     run_stage("benchmark", __doc__, main, options)

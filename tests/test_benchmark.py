@@ -22,9 +22,11 @@ from stages.core.machine import describe, when_and_where
 from stages.core.records import schema, write_records
 from stages.models.loading import TRAINING
 from stages.params.loader import load_params
-from stages.serving.server import machine
+from stages.serving.server import free_port, machine
+from tests import hostile
 from tests.workspace import change_params, make_tiny_workspace, report, stage
 
+JSON = {"content-type": "application/json"}
 WAIT = 300  # seconds: a server starts in five, unless the machine is busy
 
 
@@ -166,7 +168,7 @@ def test_a_killed_benchmark_leaves_no_server_and_no_weights(workspace):
         [sys.executable, "-m", "stages.benchmark"], cwd=workspace, env=os.environ | {"PYTHONPATH": str(workspace)}
     )
     try:
-        wait_for(lambda: any("transformers.cli" in line for line in left_over(workspace)), process)
+        wait_for(lambda: any("stages.serving.launcher" in line for line in left_over(workspace)), process)
         process.kill()
         process.wait()
         wait_for(lambda: left_over(workspace) == [])
@@ -189,28 +191,29 @@ def test_a_server_that_dies_under_load_is_an_error(workspace):
         while "375 requests at" not in process.stderr.readline():  # the first of eight blocks
             assert process.poll() is None
         children = psutil.Process(process.pid).children(recursive=True)
-        next(child for child in children if "transformers.cli.transformers" in child.cmdline()[2]).kill()
+        next(child for child in children if "stages.serving.launcher" in child.cmdline()[2]).kill()
         rest = process.stderr.read()
         assert process.wait(60) == 1
     finally:
         process.kill()
         change_params(workspace, {"benchmark.requests": 4})
-    assert "error: the server of tuned died at concurrency 2" in rest
+    assert "error: the server of tuned died at concurrency 2: {" in rest
+    assert "} (its last words: exit code -9)" in rest
     assert (workspace / "reports/benchmark.json").read_bytes() == before
     assert left_over(workspace) == []
 
 
 def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint(workspace):
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    settings = (workspace / "params.yaml").read_bytes()
+    change_params(workspace, {"benchmark.server.cache_blocks": 4})
+    port = free_port(0)
     process = subprocess.Popen(
-        [sys.executable, "-m", "stages.benchmark", "--serve", "models/adapter", "--port", str(port)],
+        [sys.executable, "-m", "stages.benchmark", "--serve", "models/adapter", "--ungated", "--port", str(port)],
         cwd=workspace,
         env=os.environ | {"PYTHONPATH": str(workspace)},
         stdout=subprocess.PIPE,
         text=True,
     )
-    settings = (workspace / "params.yaml").read_bytes()
     try:
         assert process.stdout is not None
         url = f"http://127.0.0.1:{port}/v1"
@@ -220,8 +223,22 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
 
         messages = [{"role": "user", "content": "Order 1 arrived broken"}]
         body = {"model": "tuned", "messages": messages, "temperature": 0, "max_tokens": 12}
-        answer = httpx.post(f"{url}/chat/completions", json=body, timeout=WAIT, trust_env=False).json()
-        assert answer["choices"][0]["message"]["content"] == generate(workspace, messages, 12)
+
+        def answer() -> str:
+            answered = httpx.post(f"{url}/chat/completions", json=body, timeout=WAIT, trust_env=False)
+            return answered.json()["choices"][0]["message"]["content"]
+
+        right = generate(workspace, messages, 12)
+        assert answer() == right
+        attack(port, 4 * 256)
+        assert answer() == right
+
+        children = psutil.Process(process.pid).children(recursive=True)
+        next(child for child in children if "stages.serving.launcher" in child.cmdline()[2]).kill()
+        line = process.stdout.readline()
+        assert "the server died (its last words: exit code -9); starting it again" in line
+        assert process.stdout.readline().startswith(f"models/adapter answers at {url}")
+        assert answer() == right
 
         endpoint = {"kind": "endpoint", "url": url, "names": {"tuned": "tuned"}}
         params = YAML(typ="safe", pure=True).load(settings)
@@ -241,7 +258,7 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
         change_params(workspace, {"benchmark.server.names.tuned": "another-name"})
         result = stage(workspace, "benchmark", check=False)
         assert result.returncode == 1
-        assert "the server of tuned answered nothing at concurrency 2: {'HTTP 400': 4}" in result.stderr
+        assert "the server of tuned answered nothing at concurrency 2: {'HTTP 404': 4}" in result.stderr
         assert (workspace / "reports/benchmark.json").read_bytes() == before
 
         process.send_signal(signal.SIGINT)
@@ -250,6 +267,50 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
     finally:
         process.kill()
         (workspace / "params.yaml").write_bytes(settings)
+
+
+def attack(port: int, limit: int) -> None:
+    """A hundred hostile requests, prompts of all lengths around the limit, and connections that say nothing or little."""
+    url = f"http://127.0.0.1:{port}"
+    chat = f"{url}/v1/chat/completions"
+    idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(30)]
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+    for number, connection in enumerate(idle):
+        sent = head + "Content-Length: 999\r\n\r\n{" if number % 2 else head
+        connection.sendall(sent.encode()[: 20 * (number + 1)])
+    with httpx.Client(timeout=WAIT, trust_env=False) as client:
+        for number, request in enumerate(hostile.requests(2, 100, port, limit)):
+            content, headers = request.body, request.headers
+            status = client.request(request.method, url + request.path, content=content, headers=headers).status_code
+            assert 400 <= status < 500, f"request {number} was let through: {status}"
+        largest = 0
+        for length in range(limit - 30, limit + 10, 3):  # one token a letter, and a few of the template
+            response = client.post(chat, content=hostile.chat("x" * length), headers=JSON)
+            if response.status_code == 200:
+                largest = response.json()["usage"]["prompt_tokens"]
+            else:
+                assert response.json()["error"]["code"] == "context_length_exceeded"
+        assert limit - 5 <= largest <= limit - 2
+    asyncio.run(attack_at_once(chat, limit))
+    assert httpx.get(f"{url}/health", trust_env=False).json() == {"status": "ok"}
+    for connection in idle:
+        connection.close()
+
+
+async def attack_at_once(chat: str, limit: int) -> None:
+    """More than the cache holds, and requests that claim to be the same one: each gets its own answer."""
+    async with httpx.AsyncClient(timeout=WAIT, trust_env=False) as client:
+
+        async def ask(content: str, tokens: int) -> str:
+            body = hostile.chat(content, max_tokens=tokens)
+            response = await client.post(chat, content=body, headers=JSON | {"x-request-id": "the same"})
+            return response.json()["choices"][0]["message"]["content"]
+
+        await asyncio.gather(*(ask("x" * (limit - 60), 40) for _ in range(6)))
+        contents = ["Order 1", "arrived", "broken?"]
+        alone = [await ask(content, 9) for content in contents]
+        assert await asyncio.gather(*(ask(content, 9) for content in contents)) == alone
+        assert len(set(alone)) > 1
 
 
 def generate(workspace: Path, messages: list[dict[str, str]], tokens: int) -> str:

@@ -22,17 +22,27 @@ from tests.test_benchmark import WAIT, left_over, make_benchmark_workspace
 from tests.test_params import problem, write
 from tests.workspace import ROOT, change_params, report
 
-# Answers in the way of the OpenAI chat API, as a stream or whole, with its model's name and what it was told.
+# Answers in the way of the OpenAI chat API, as a stream or whole, with its model's name and what it was told. Told to, it
+# falls ill, and says so from then on, or says nothing any more.
 SERVER = """
-import json, os, sys
+import json, os, sys, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class Handler(BaseHTTPRequestHandler):
+    told = ""
+
     def do_GET(self):
-        self.reply(b"ok", 200 if self.path == "/up" else 404)
+        if Handler.told == "stand still":
+            time.sleep(99)
+        self.reply(b"ok", 503 if Handler.told == "fall ill" else 200 if self.path == "/up" else 404)
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if Handler.told == "fall ill":
+            return self.reply(b"{}", 503)
+        if body["messages"][-1]["content"] in ("fall ill", "stand still"):
+            Handler.told = body["messages"][-1]["content"]
+            print("some.kind.OfError: in the text of a request", flush=True)
         text = " ".join([sys.argv[2], os.environ["TOY_WORD"], body["model"], body["toy"]])
         end = {"finish_reason": "stop", "delta": {"content": text}, "message": {"role": "assistant", "content": text}}
         chunk = json.dumps({"choices": [end], "usage": {"completion_tokens": 3}})

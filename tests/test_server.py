@@ -1,21 +1,31 @@
-"""The server's guard: whatever happens to us, nothing of the server is left."""
+"""The server's guard: whatever happens to us, nothing of the server is left; and a server that dies is started again."""
 
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psutil
 import pytest
 
 from stages.core.errors import HallmarkError
 from stages.core.params import Compute
+from stages.evaluation.endpoint import ServedModel
 from stages.serving import server
+from stages.serving.engine import Asking
+from stages.serving.engines import ENGINES
 from stages.serving.engines.transformers_serve import TransformersServer
+from tests import test_engines as toys
 
 # A server that is hard to stop: it ignores SIGTERM, and so does its child.
 STUBBORN = """
@@ -180,3 +190,182 @@ def test_a_server_that_dies_at_start_says_why(tmp_path):
     assert "processing class in tuned" in str(caught.value)  # transformers' words for a folder without a tokenizer
     assert "exit code 1" in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """What starts a server of the engine `toy` of tests/test_engines.py."""
+    monkeypatch.setitem(ENGINES, "toy", toys.Toy())
+    monkeypatch.setattr(server, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(server, "RESTARTS", (0.05, 0.05))
+    monkeypatch.setattr(server, "HEALTH_SECONDS", 1.0)
+
+    @contextmanager
+    def start() -> Iterator[server.Server]:
+        (tmp_path / "models/tuned").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "models/tuned/config.json").touch()
+        settings = toys.ToySettings(**toys.BLOCK)
+        with server.serve(
+            ["tuned"], tmp_path / "models", 0, settings, Compute(device="cpu", threads=1, portable=False)
+        ) as running:
+            yield running
+
+    return start
+
+
+def kill(running: server.Server) -> None:
+    assert running.process is not None
+    (process,) = psutil.Process(running.process.pid).children()
+    process.kill()
+
+
+def tell(words: str) -> Callable[[server.Server], None]:
+    def told(running: server.Server) -> None:
+        body = running.body("tuned", 1) | {"messages": [{"role": "user", "content": words}]}
+        assert httpx.post(f"{running.url}/chat/completions", json=body, trust_env=False).status_code == 200
+
+    return told
+
+
+TROUBLES = [
+    (kill, r"died \(its last words: exit code -9\)"),
+    (tell("fall ill"), r"says that it is not well \(HTTP 503\) \(its last words: OfError\)"),
+    (tell("stand still"), r"gave no answer for 1 s \(its last words: OfError\)"),
+]
+
+
+@pytest.mark.parametrize(("harm", "words"), TROUBLES, ids=["killed", "ill", "still"])
+def test_a_server_that_dies_is_started_again_and_told_of_in_one_line(toy, capfd, harm, words):
+    started: list[server.Server] = []
+
+    @contextmanager
+    def start() -> Iterator[server.Server]:
+        with toy() as running:
+            started.append(running)
+            if len(started) == 2:
+                assert running.trouble() is None
+                raise KeyboardInterrupt
+            harm(running)
+            yield running
+
+    with pytest.raises(KeyboardInterrupt):
+        server.until_stopped(start, "here it is")
+    first, second = capfd.readouterr().out.splitlines()
+    assert first == "here it is; Ctrl-C stops it"
+    assert re.fullmatch(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{{4}} the server {words}; starting it again", second)
+    assert [running.alive for running in started] == [False, False]
+
+
+def test_a_server_that_dies_again_and_again_ends_in_an_error(toy, capfd):
+    @contextmanager
+    def start() -> Iterator[server.Server]:
+        with toy() as running:
+            kill(running)
+            yield running
+
+    with pytest.raises(
+        HallmarkError, match=r"the server died \(its last words: exit code -9\), and has died 3 times within 10 min"
+    ):
+        server.until_stopped(start, "here it is")
+    assert capfd.readouterr().out.count("starting it again") == 2
+
+
+def test_deaths_long_ago_do_not_count(toy, monkeypatch):
+    monkeypatch.setattr(server, "DEATH_WINDOW", 0.0)
+    starts = iter(range(5))
+
+    @contextmanager
+    def start() -> Iterator[server.Server]:
+        if next(starts) == 4:
+            raise KeyboardInterrupt
+        with toy() as running:
+            kill(running)
+            yield running
+
+    with pytest.raises(KeyboardInterrupt):
+        server.until_stopped(start, "here it is")
+
+
+@pytest.mark.parametrize(("harm", "words"), TROUBLES[:2], ids=["killed", "ill"])
+def test_an_evaluation_says_that_its_server_died(toy, monkeypatch, harm, words):
+    from stages.evaluation import endpoint
+    from stages.evaluation.answers import prompts_of
+    from tests.test_eval import some_holdout
+
+    monkeypatch.setattr(endpoint, "PAUSES", ())
+    with toy() as running:
+        harm(running)
+        asking = Asking(kind="toy", concurrency=1, timeout=5.0)
+        model = ServedModel(running, "tuned", asking, max_new_tokens=4, source=Path("data/split/holdout.parquet"))
+        with pytest.raises(HallmarkError, match=rf"gave no answer to this record \(it {words}\)") as caught:
+            model.answer(prompts_of(some_holdout().rows(named=True)))
+    assert "text of a request" not in str(caught.value)
+
+
+def test_the_folder_of_the_models_is_no_place_to_import_from(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([".", "", "elsewhere"]))
+    compute = Compute(device="cpu", threads=1, portable=False)
+    variables = server.QUIET | ENGINES["transformers"].variables(None, compute)
+    (tmp_path / "torch.py").write_text("raise SystemExit('this is the torch of the models')", encoding="utf-8")
+    code = (
+        "import sys, importlib.util as u; print(*sys.path, u.find_spec('torch').origin, u.find_spec('stages').origin)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *places, torch, ours = done.stdout.split()
+    assert all(Path(place).is_absolute() for place in places)
+    assert str(tmp_path) not in places
+    assert Path(ours) == toys.ROOT / "stages/__init__.py"
+    assert "site-packages" in torch
+
+
+# A server of ours with a model that takes as many tenths of a second to answer as the request names tokens.
+IMPATIENT = """
+import asyncio, json, sys
+from stages.serving import launcher
+from stages.serving.admission import Admission, Limits
+
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        body = (await receive())["body"]
+        await asyncio.sleep(json.loads(body)["max_tokens"] / 10 if body else 0)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+launcher.HEAD_SECONDS = 0.4
+launcher.run(Admission(app, Limits(("tuned",))), int(sys.argv[1]))
+"""
+
+
+def test_who_makes_no_request_is_hung_up_on_and_who_waits_for_an_answer_is_not():
+    port = server.free_port(0)
+    process = subprocess.Popen([sys.executable, "-c", IMPATIENT, str(port)], cwd=toys.ROOT)
+    try:
+        wait_for(lambda: answers(port))
+        silent, slow = (socket.create_connection((server.HOST, port)) for _ in range(2))
+        slow.sendall(b"POST /v1/chat")
+        body = {"model": "tuned", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 15}
+        url = f"http://{server.HOST}:{port}/v1/chat/completions"
+        assert (
+            httpx.post(url, content=json.dumps(body), headers={"content-type": "application/json"}).status_code == 200
+        )
+        for connection in (silent, slow):  # 1.5 seconds later
+            connection.settimeout(5)
+            assert connection.recv(1) == b""
+            connection.close()
+    finally:
+        process.terminate()
+        assert process.wait(20) in (0, -signal.SIGTERM)
+
+
+def answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://{server.HOST}:{port}/health", trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from stages import benchmark
+from stages.benchmark import check_served
 from stages.core.errors import HallmarkError
 from stages.core.files import write_json
 from stages.core.reading import read_json
@@ -136,6 +138,53 @@ def test_releases_that_do_not_go_together_are_refused(
 ) -> None:
     with pytest.raises(HallmarkError, match=words):
         together(releases(several, *names), several / "triage/models/base", ungated)
+
+
+def test_only_a_release_that_passed_its_gate_is_served_or_what_is_said_to_be_none(
+    several: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(several / "triage")
+    release = Path("models/release")
+    check_served(release, ungated=False)
+    failing = several / "failing/models/release"
+    with pytest.raises(HallmarkError, match=r"gate did not pass.*\n.*add --ungated \(`nox -s serve -- --ungated`\)"):
+        check_served(failing, ungated=False)
+    check_served(failing, ungated=True)
+    assert caplog.text == ""
+
+    adapter = Path("models/adapter")
+    with pytest.raises(HallmarkError, match=r"models/adapter: not a release: .*\n.*add --ungated"):
+        check_served(adapter, ungated=False)
+    check_served(adapter, ungated=True)
+    assert "models/adapter is not a release" in caplog.text
+    with pytest.raises(HallmarkError, match="no adapter is there"):
+        check_served(tmp_path, ungated=True)
+
+
+@pytest.mark.parametrize("ungated", [False, True])
+def test_a_changed_release_is_not_served(
+    several: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ungated: bool
+) -> None:
+    monkeypatch.chdir(several / "triage")
+    release = shutil.copytree("models/release", tmp_path / "release")
+    card, config = release / "README.md", release / "adapter_config.json"
+    whole = {file: file.read_bytes() for file in (card, config, release / prov.VERDICT)}
+    card.write_text("changed", encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"README.md is not the file that provenance.json names"):
+        check_served(release, ungated)
+    card.write_bytes(whole[card])
+    write_json(config, read_json(config) | {"lora_alpha": 999})
+    with pytest.raises(HallmarkError, match=r"adapter_config.json is not the file that"):
+        check_served(release, ungated)
+    config.write_bytes(whole[config])
+    (release / prov.VERDICT).unlink()  # half a release is not a plain adapter
+    with pytest.raises(HallmarkError, match=r"lacks provenance.json or verdict.json"):
+        check_served(release, ungated)
+    (release / prov.VERDICT).write_bytes(whole[release / prov.VERDICT])
+    check_served(release, ungated)
+    monkeypatch.setattr(benchmark, "BASE", Path("models/sft"))
+    with pytest.raises(HallmarkError, match="not the base that the adapter was trained on"):
+        check_served(release, ungated)
 
 
 def test_a_changed_release_and_an_odd_name_are_refused(several: Path, tmp_path: Path) -> None:

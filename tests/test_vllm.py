@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
 import sys
@@ -13,6 +14,7 @@ import pytest
 from stages.core.errors import HallmarkError
 from stages.core.files import write_json
 from stages.core.params import Compute
+from stages.serving.admission import Admission
 from stages.serving.engine import HOST
 from stages.serving.engines.vllm import ENGINE, VllmServer, rank
 from tests.test_benchmark import WAIT, left_over, make_benchmark_workspace
@@ -54,6 +56,14 @@ def test_one_server_answers_for_the_base_and_for_the_adapter_over_it(tmp_path: P
     alone = ENGINE.command(["tuned"], tmp_path, 8123, server(prefix_cache=True), CPU)
     assert "--enable-lora" not in alone
     assert "--enable-prefix-caching" in alone
+
+
+def test_the_admission_is_in_front_of_it_where_the_pipeline_runs_it() -> None:
+    option, path = ENGINE.admission()
+    module, name = path.rsplit(".", 1)  # as vLLM imports it
+    assert option == "--middleware"
+    assert issubclass(getattr(importlib.import_module(module), name), Admission)
+    assert ENGINE.variables(server(), CPU)["PYTHONPATH"] == str(ROOT)
 
 
 @pytest.mark.parametrize(

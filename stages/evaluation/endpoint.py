@@ -23,7 +23,7 @@ from stages.serving.server import Server
 from stages.tasks.task import Task
 
 if TYPE_CHECKING:
-    from httpx import AsyncClient
+    from httpx import AsyncClient, Response
 
 PAUSES = (1.0, 4.0)  # seconds before a request is sent a second and a third time
 
@@ -88,17 +88,27 @@ class ServedModel:
             except httpx.HTTPStatusError as error:
                 status = error.response.status_code
                 problem, final = f"HTTP {status}", status < 500 and status not in (408, 429)
+                problem += self._reason(error.response)
             except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
                 problem, final = type(error).__name__, False
             if final or pause is None:
                 break
             await asyncio.sleep(pause)
+        if trouble := await asyncio.to_thread(self._server.trouble):
+            problem = f"it {trouble}{self._server.last_words}"
         raise HallmarkError(
             f"the server gave no answer to this record ({problem})",
             file=self._source,
             row=prompt.row,
             remedy=f"see that {self._server.url} serves {self._body['model']} (eval.engine), and run the stage again",
         )
+
+    def _reason(self, response: Response) -> str:
+        """Why a server of ours refused the request: code and field, which quote nothing of it."""
+        if self._server.process is None or not response.content.startswith(b'{"error": {'):
+            return ""
+        error = response.json()["error"]
+        return "".join(f", {error[key]}" for key in ("code", "param") if isinstance(error.get(key), str))
 
 
 def _variable(name: str) -> str:

@@ -17,6 +17,7 @@ from stages.core.errors import HallmarkError
 from stages.core.params import Block, Compute, Positive
 
 HOST = "127.0.0.1"
+ROOT = Path(__file__).resolve().parents[2]  # where `stages` is
 SHARE_REMEDY = "set it to vllm, with adapter lora (docs/serving.md), or serve each release alone"
 
 
@@ -101,6 +102,10 @@ class StartedEngine(Engine[Started], ABC):
 
         There is one model, with its adapter merged; or, if the engine `shares_base`, the base and then adapters.
         """
+
+    def admission(self) -> list[str]:
+        """Options that put our admission in front of its server, where the pipeline runs it and our code is at hand."""
+        return []
 
     def variables(self, settings: Started, compute: Compute) -> dict[str, str]:
         """Environment variables for the server, on top of those for `compute`."""

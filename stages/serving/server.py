@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,9 +16,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,10 @@ from stages.serving.engines import ENGINES
 STOP_SECONDS = 10  # from SIGTERM to SIGKILL
 LOG = "server.log"
 TAIL_LINES = 15
+POLL_SECONDS = 2.0  # between two looks at the health of a server that serves
+HEALTH_SECONDS = 30.0  # a server that doesn't say within them that it is well counts as dead
+RESTARTS = (1.0, 10.0)  # pauses before a dead server is started again
+DEATH_WINDOW = 600.0  # seconds: more deaths than RESTARTS within them end it
 log = logging.getLogger(__name__)
 
 QUIET = {
@@ -78,6 +84,8 @@ class Server:
     names: Mapping[str, str] = field(default_factory=dict)  # what it calls models, if not as we do
     fields: Mapping[str, Any] = field(default_factory=dict)  # what every request to it must have in addition
     process: subprocess.Popen[bytes] | None = None  # None for a server that isn't ours
+    health: str = ""  # the address that says whether a server of ours is well
+    log: Path | None = None  # what a server of ours writes
     startup_s: float | None = None  # seconds from the start of the process to its first answer
     peak_memory_mib: int | None = None  # resident memory of the server and its children, the highest seen
 
@@ -85,6 +93,33 @@ class Server:
     def alive(self) -> bool:
         """Whether the process runs; True for a server that isn't ours to look into."""
         return self.process is None or self.process.poll() is None
+
+    def trouble(self) -> str | None:
+        """Why a server of ours can answer no more; None if it can, or isn't ours to look into."""
+        import httpx
+
+        if self.process is None:
+            return None
+        problem = "died"
+        if self.alive:
+            try:
+                status = httpx.get(self.health, timeout=HEALTH_SECONDS, trust_env=False).status_code
+                if status < 300:
+                    return None
+                problem = f"says that it is not well (HTTP {status})"
+            except httpx.TimeoutException:
+                problem = f"gave no answer for {HEALTH_SECONDS:g} s"
+            except httpx.HTTPError:  # it dies just now, and its guard with it
+                with suppress(subprocess.TimeoutExpired):
+                    self.process.wait(STOP_SECONDS)
+        return problem
+
+    @property
+    def last_words(self) -> str:
+        """The kinds of errors in the log and the exit code, for an error: the rest of the log may quote a request."""
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log and self.log.is_file() else ""
+        words = re.findall(r"^(?:[\w.]+\.)?(\w+(?:Error|Exception)|exit code -?\d+)\b", text, re.M)[-3:]
+        return f" (its last words: {', '.join(words)})" if words else ""
 
     def body(self, model: str, max_tokens: int) -> dict[str, Any]:
         """What every request for a greedy answer has, in addition to the prompt."""
@@ -229,22 +264,39 @@ def serve(
     command = engine.command(models, folder, port, settings, compute)
     variables = environment(compute) | QUIET | engine.variables(settings, compute)
     start = time.perf_counter()
-    with guarded(command, folder, variables) as process:
-        server = Server(kind, f"http://{HOST}:{port}/v1", fields=engine.fields, process=process)
+    health = f"http://{HOST}:{port}{engine.ready}"
+    with guarded([*command, *engine.admission()], folder, variables) as process:
+        server = Server(
+            kind, f"http://{HOST}:{port}/v1", fields=engine.fields, process=process, health=health, log=folder / LOG
+        )
         threading.Thread(target=_watch_memory, args=[server, process], daemon=True).start()
-        ready = f"http://{HOST}:{port}{engine.ready}"
-        _wait_for_an_answer(server, ready, models[-1], folder / LOG, start + settings.startup_timeout)
+        _wait_for_an_answer(server, health, models[-1], folder / LOG, start + settings.startup_timeout)
         server.startup_s = round(time.perf_counter() - start, 2)
         log.info("%s answers after %.1f s", " and ".join(models), server.startup_s)
         yield server
 
 
-def until_stopped(server: Server, words: str) -> None:
-    """Say `words` and how to stop, and wait for Ctrl-C; a HallmarkError if the server dies."""
-    print(f"{words}; Ctrl-C stops it", flush=True)
-    while server.alive:
-        time.sleep(0.5)
-    raise HallmarkError("the server died", remedy="start it again; give it more memory if it was that")
+def until_stopped(start: Callable[[], AbstractContextManager[Server]], words: str) -> None:
+    """Serve what `start` starts until Ctrl-C; say `words` once it answers. A server that dies is started again.
+
+    Until it has, its port is closed. A HallmarkError if it dies again and again, or doesn't start.
+    """
+    deaths: list[float] = []
+    while True:
+        with start() as server:
+            print(f"{words}; Ctrl-C stops it", flush=True)
+            while (trouble := server.trouble()) is None:
+                time.sleep(POLL_SECONDS)
+            trouble += server.last_words
+        now = time.monotonic()
+        deaths = [*(death for death in deaths if now - death < DEATH_WINDOW), now]
+        if len(deaths) > len(RESTARTS):
+            raise HallmarkError(
+                f"the server {trouble}, and has died {len(deaths)} times within {DEATH_WINDOW / 60:g} minutes",
+                remedy="give it more memory, or lower cache_blocks and batch_tokens in benchmark.server",
+            )
+        print(f"{datetime.now().astimezone():%F %T%z} the server {trouble}; starting it again", flush=True)
+        time.sleep(RESTARTS[len(deaths) - 1])
 
 
 @contextmanager

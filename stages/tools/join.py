@@ -12,6 +12,7 @@ import re
 import shlex
 import shutil
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from stages.core.compute import set_up
@@ -25,7 +26,7 @@ from stages.release import provenance as prov
 from stages.release.checking import check_release
 from stages.release.shipping import check_base, copy
 from stages.release.statements import read_provenance
-from stages.serving.engine import StartedSettings
+from stages.serving.engine import HOST, StartedSettings
 from stages.serving.engines import ENGINES
 from stages.serving.server import LOG, free_port, served_together, started, until_stopped, write_trained_over
 
@@ -133,10 +134,11 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.out:
         write(releases, arguments.out, arguments.port, settings, params.compute)
         return
-    free_port(arguments.port, "--port")
+    port = free_port(arguments.port, "--port")
     names = ", ".join(f"'{name}'" for name in ("base", *releases))
-    with suppress(KeyboardInterrupt), served_together(releases, arguments.port, settings, params.compute) as server:
-        until_stopped(server, f"{server.url} answers as the models {names}")
+    start = partial(served_together, releases, port, settings, params.compute)
+    with suppress(KeyboardInterrupt):
+        until_stopped(start, f"http://{HOST}:{port}/v1 answers as the models {names}")
 
 
 def _parser() -> argparse.ArgumentParser:

