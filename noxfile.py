@@ -195,9 +195,9 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def serve(session: nox.Session) -> None:
-    """Serve the released model with an OpenAI-compatible API until Ctrl-C. Options go to `stages.benchmark --serve`."""
+    """Serve the released model with an OpenAI-compatible API until Ctrl-C. Options go to `stages.tools.serve`."""
     prepare(session)
-    run(session, "python", "-m", "stages.benchmark", "--serve", *session.posargs)
+    run(session, "python", "-m", "stages.tools.serve", *session.posargs)
 
 
 @nox.session

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.compute import set_up
-from stages.core.errors import HallmarkError, run_stage
-from stages.core.files import ADAPTER, BASE, HOLDOUT, RELEASE, REPORTS, write_json
+from stages.core.errors import HallmarkError
+from stages.core.files import ADAPTER, HOLDOUT, REPORTS, write_json
 from stages.core.machine import stamp
 from stages.core.records import read_records
-from stages.params.loader import Params, load_params
-from stages.release.checking import check
-from stages.release.provenance import PROVENANCE, VERDICT
-from stages.release.shipping import check_base
-from stages.serving.engine import HOST, StartedEngine
-from stages.serving.engines import ENGINES
+from stages.params.loader import Params, run_with_params
 from stages.serving.load import Outcome, send_all, summarize
-from stages.serving.server import Server, address, free_port, free_ports, machine, served, until_stopped
+from stages.serving.server import Server, free_ports, machine, served
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
@@ -277,80 +270,5 @@ def headline(levels: list[Level]) -> Level:
     }
 
 
-def check_served(adapter: Path, ungated: bool) -> None:
-    """A HallmarkError unless `adapter` is an unchanged release over this base that its gate passed.
-
-    `ungated` also takes a release that its gate did not pass, and an adapter that is no release; it is said of the latter.
-    """
-    if not (adapter / "adapter_config.json").exists():
-        raise HallmarkError("no adapter is there", file=adapter, remedy="run `dvc repro`, or name an adapter's folder")
-    if not any((adapter / name).exists() for name in (PROVENANCE, VERDICT)):
-        if not ungated:
-            raise HallmarkError(
-                f"not a release: it has neither {PROVENANCE} nor {VERDICT}",
-                file=adapter,
-                remedy=f"serve {RELEASE}; to serve an adapter of your own that nothing has checked, add --ungated",
-            )
-        log.warning("%s is not a release: nothing vouches for what is served", adapter)
-        return
-    finding = check(adapter)
-    if finding.wrong:
-        remedy = "serve an unchanged release, or run `dvc repro certify`"
-        raise HallmarkError("; ".join(finding.wrong), file=adapter, remedy=remedy)
-    if not finding.passed and not ungated:
-        raise HallmarkError(
-            "the gate did not pass this adapter (it failed, or had too little data)",
-            file=adapter / VERDICT,
-            field="predicate.result",
-            remedy="see reports/gate.json; to serve it anyway, add --ungated (`nox -s serve -- --ungated`)",
-        )
-    check_base(adapter, BASE, remedy="run `dvc repro base` at the adapter's commit")
-
-
-def serve_until_stopped(params: Params, adapter: Path, port: int, ungated: bool) -> None:
-    """Serve the base with `adapter` until Ctrl-C, with the settings that the benchmark measures."""
-    settings = params.benchmark.server
-    if address(settings):
-        able = " or ".join(kind for kind, engine in ENGINES.items() if isinstance(engine, StartedEngine))
-        raise HallmarkError(
-            "an endpoint that runs elsewhere can't be served here",
-            param="benchmark.server.kind",
-            remedy=f"set it to {able}",
-        )
-    port = free_port(port, "--port")
-    set_up(params.compute, params.seed)
-
-    @contextmanager
-    def start() -> Iterator[Server]:
-        check_served(adapter, ungated)
-        with served(["tuned"], {"tuned": port}, adapter, settings, params.compute) as servers:
-            yield servers["tuned"]
-
-    with suppress(KeyboardInterrupt):
-        until_stopped(start, f"{adapter} answers at http://{HOST}:{port}/v1 as the model 'tuned'")
-
-
-def main(arguments: argparse.Namespace) -> None:
-    """Measure, or with `--serve` serve."""
-    params = load_params(arguments.params)
-    if arguments.serve is None:
-        run(params)
-    else:
-        serve_until_stopped(params, arguments.serve, arguments.port, arguments.ungated)
-
-
 if __name__ == "__main__":
-    options = argparse.ArgumentParser(prog="python -m stages.benchmark", description=__doc__)
-    options.add_argument(
-        "--serve",
-        nargs="?",
-        const=RELEASE,
-        type=Path,
-        metavar="ADAPTER",
-        help=f"serve an adapter until Ctrl-C instead (default: {RELEASE})",
-    )
-    options.add_argument(
-        "--ungated", action="store_true", help="also serve what the gate did not pass, or an adapter that is no release"
-    )
-    options.add_argument("--port", type=int, default=8000, help="where --serve listens (default: %(default)s)")
-    run_stage("benchmark", __doc__, main, options)
+    run_with_params("benchmark", __doc__, run)

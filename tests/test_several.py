@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 
-from stages import benchmark
-from stages.benchmark import check_served
 from stages.core.errors import HallmarkError
 from stages.core.files import write_json
 from stages.core.reading import read_json
@@ -23,6 +21,7 @@ from stages.release.shipping import check_base
 from stages.serving.engines.vllm import ENGINE as VLLM
 from stages.serving.server import free_port
 from stages.tools.join import compare, server_of, together, write
+from stages.tools.serve import check_served
 from tests import small_pipeline
 from tests.made_up_release import parts, write_release
 from tests.small_pipeline import shell
@@ -147,10 +146,10 @@ def test_only_a_release_that_passed_its_gate_is_served_or_what_is_said_to_be_non
     release = Path("models/release")
     check_served(release, ungated=False)
     failing = several / "failing/models/release"
-    with pytest.raises(HallmarkError, match=r"gate did not pass.*\n.*add --ungated \(`nox -s serve -- --ungated`\)"):
+    with pytest.raises(HallmarkError, match=r"gate did not pass.*\n.*add --ungated"):
         check_served(failing, ungated=False)
     check_served(failing, ungated=True)
-    assert caplog.text == ""
+    assert "not a release" not in caplog.text
 
     adapter = Path("models/adapter")
     with pytest.raises(HallmarkError, match=r"models/adapter: not a release: .*\n.*add --ungated"):
@@ -182,7 +181,7 @@ def test_a_changed_release_is_not_served(
         check_served(release, ungated)
     (release / prov.VERDICT).write_bytes(whole[release / prov.VERDICT])
     check_served(release, ungated)
-    monkeypatch.setattr(benchmark, "BASE", Path("models/sft"))
+    monkeypatch.setattr("stages.tools.serve.BASE", Path("models/sft"))
     with pytest.raises(HallmarkError, match="not the base that the adapter was trained on"):
         check_served(release, ungated)
 
