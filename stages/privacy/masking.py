@@ -26,6 +26,7 @@ from stages.privacy.params import Mask
 from stages.privacy.rules import Found
 from stages.privacy.spans import Draft, Span
 from stages.privacy.surrogates import canonical, secret
+from stages.privacy.unmaskable import number_kind
 
 if TYPE_CHECKING:
     from presidio_anonymizer import AnonymizerEngine
@@ -95,7 +96,9 @@ class Masker:
             while any(text.rules_pending for record in records for text in record.texts):
                 for record in records:
                     self._rules(record)
-            if not self._ner(records):
+            found = self._ner(records)
+            numbers = [self._numbers(record) for record in records]
+            if not found and not any(numbers):
                 return
 
     def _read_given(self, text: Draft) -> None:
@@ -112,6 +115,8 @@ class Masker:
             if not text.rules_pending:
                 continue
             text.rules_pending = False
+            if text.cue is not None:
+                continue
             seen = text.view()
             found = [
                 span._replace(start=span.start + offset, end=span.end + offset)
@@ -149,6 +154,15 @@ class Masker:
             self._repeat(record, new)
             any_new = any_new or bool(new)
         return any_new
+
+    def _numbers(self, record: Record) -> bool:
+        """Mask the numbers that are private, and their digits wherever they stand; returns whether there were any."""
+        new = []
+        for text in record.texts:
+            if text.cue is not None and not text.spans and (kind := number_kind(text, record.texts, record.known)):
+                new += self._take(text, View(text.text), [Found(0, len(text.text), kind, 1.0, "number")])
+        self._repeat(record, new)
+        return bool(new)
 
     def _may_name(self, text: str) -> bool:
         """Whether any word could be a name: skipping NER, the slow part, saves time."""
@@ -224,10 +238,18 @@ class Masker:
 
 
 class Record:
-    """The texts of one record, masked together. `values` are single values, which NER skips."""
+    """The texts of one record, masked together.
 
-    def __init__(self, texts: Sequence[str], values: Sequence[str] = (), known: KnownValues | None = None) -> None:
-        self.texts = [Draft(text, True) for text in texts] + [Draft(value, False) for value in values]
+    `values` are single values, which NER skips; a pair is the digits of a number and the words before it.
+    """
+
+    def __init__(
+        self, texts: Sequence[str], values: Sequence[str | tuple[str, str]] = (), known: KnownValues | None = None
+    ) -> None:
+        self.texts = [Draft(text, True) for text in texts]
+        self.texts += [
+            Draft(value, False) if isinstance(value, str) else Draft(value[0], False, value[1]) for value in values
+        ]
         self.known = known
 
 
