@@ -198,7 +198,9 @@ class Masker:
                 }
         for text in record.texts if values else ():
             lower = text.text.lower()
-            if len(lower) == len(text.text):  # true except for a few letters, such as a dotted capital I
+            if text.cue is None and len(lower) == len(
+                text.text
+            ):  # true except for a few letters, such as a dotted capital I
                 text.add(
                     [
                         Found(*span, kind, 0.9, "repeat")
@@ -223,7 +225,8 @@ class Masker:
         from presidio_anonymizer.entities import OperatorConfig, RecognizerResult
 
         spans, operators = [], {}
-        for number, span in enumerate(sorted((*text.spans, *text.given), key=lambda span: span.start)):
+        replaced: list[Span | Given] = [*text.spans, *text.given]
+        for number, span in enumerate(sorted(replaced, key=lambda span: span.start)):
             if isinstance(span, Given):
                 value = stand_ins.given(span.reads)
             else:

@@ -173,8 +173,8 @@ def _grouped_card(value: str, allow_reserved: bool) -> bool:
 
 
 def _encoded(value: str, allow_reserved: bool) -> bool:
-    text = decoded(value)
-    return bool(text) and any(_email(match[0], allow_reserved) for match in _EMAIL.finditer(text))
+    text = decoded(value) or ""
+    return any(_email(match[0], allow_reserved) for match in _EMAIL.finditer(text))
 
 
 def _iban(value: str, allow_reserved: bool) -> bool:

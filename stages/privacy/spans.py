@@ -49,7 +49,8 @@ class Draft:
     def add(self, found: Iterable[Found]) -> list[Span]:
         """Add the parts of the spans (in characters of the text) that are not masked yet; returns the new spans."""
         new: list[Span] = []
-        taken = sorted((span.start, span.end) for span in (*self.spans, *self.given))
+        masked: list[Span | Given] = [*self.spans, *self.given]
+        taken = sorted((span.start, span.end) for span in masked)
         for candidate in _merged(found):
             for start, end in _free(taken, candidate.start, candidate.end):
                 edge = " \t\r\n" if (start, end) == (candidate.start, candidate.end) else _EDGE

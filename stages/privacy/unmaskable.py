@@ -19,7 +19,8 @@ from stages.privacy.spans import Draft
 from stages.privacy.surrogates import canonical
 
 SHORTEST = 5  # digits of a number that can be a known value; shorter ones are amounts and counts
-LONG = 7  # digits of one that can be a value masked elsewhere in the record, or one named by its key
+NAMED = 7  # digits of one that its key may name
+LONG = 9  # digits of one that can be a value masked elsewhere in the record: an amount may be masked there by mistake
 MOST_LETTERS = 4  # in a value that is compared with a number by its digits ("DE", "ext")
 # Kinds whose values many records share, or that name no one; NER also takes products for some of them.
 SHARED = frozenset(
@@ -61,14 +62,14 @@ def number_kind(number: Draft, texts: Iterable[Draft], known: KnownValues | None
         return "CREDIT_CARD"
     if known and (kind := known.number(digits)):
         return kind
-    if len(digits) < LONG:
-        return None
-    for text in texts:
+    for text in texts if len(digits) >= LONG else ():
         for span in text.spans:
             value = text.text[span.start : span.end]
             if sum(map(str.isalpha, value)) <= MOST_LETTERS and _same(digits, re.sub(r"\D", "", value)):
                 return span.kind
     cue = number.cue or ""
+    if len(digits) < NAMED:
+        return None
     if len(digits) <= 15 and _PHONE_KEY.search(cue):
         return "PHONE_NUMBER"
     return next((found.kind for found in cued(f"{cue}: {digits}") if found.end == len(cue) + 2 + len(digits)), None)
@@ -77,7 +78,7 @@ def number_kind(number: Draft, texts: Iterable[Draft], known: KnownValues | None
 def _same(one: str, other: str) -> bool:
     """Whether two runs of digits are one number, with or without the codes before it."""
     short, long = sorted((one.lstrip("0"), other.lstrip("0")), key=len)
-    return len(short) >= LONG and (short == long or (len(short) > 8 and long.endswith(short)))
+    return len(short) >= LONG and long.endswith(short)
 
 
 class Telling:
