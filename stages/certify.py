@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 import shutil
 import sys
 from collections import Counter
@@ -45,6 +46,7 @@ ENVIRONMENT = REPORTS / "measured" / "environment.json"  # in git, so that `veri
 TUNED = REPORTS / "eval" / "tuned"
 # What a release is about; dvc.lock leads from these to everything that they were made from.
 ABOUT = [ADAPTER.as_posix(), TUNED.as_posix(), "reports/eval/base", prov.GATE.as_posix()]
+ROW_ID = re.compile(r"[0-9a-f]{16}(?:-\d+)?")
 FIXED = [HOLDOUT_LOCK, Path("requirements.lock")]
 
 
@@ -153,7 +155,7 @@ def _environment(params: Params) -> dict[str, Any]:
 
 
 def private_data(params: Params, files: list[Path]) -> dict[str, int]:
-    """Repeat the independent check of `mask` on reports and predictions; count what the tuned model's answers hold.
+    """Repeat the independent check of `mask` on all that git or a remote takes of the data; count what answers hold.
 
     `mask` checked the prompts, so what only an answer holds was made up by the model: for the tuned model that is an error
     or a count, as `certify.private_data` says; for the base it does not concern the release. Elsewhere it is an error.
@@ -161,30 +163,47 @@ def private_data(params: Params, files: list[Path]) -> dict[str, int]:
     from stages.privacy.patterns import residue
 
     made_up_kinds: Counter[str] = Counter()
-    for file in files:
+    hashed = params.data.id == "row.id"  # one of 100,000 of these hashes looks like the number of a card
+    for file in [*files, *(file for file in (HOLDOUT_LOCK,) if file.exists())]:
         if file.suffix == ".json":
             rows = [read_json(file)]
         elif file.suffix == ".jsonl":
             rows = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
-        else:  # pages and curves are made from these
-            continue
+        elif file.suffix == ".html":
+            rows = [_texts_of_page(file.read_text(encoding="utf-8"))]
+        else:  # a curve
+            rows = [line.split(",") for line in file.read_text(encoding="utf-8").splitlines()]
         for number, row in enumerate(rows, 1):
             given, answer = row, ""
             if file.name == "predictions.jsonl":  # the rest are scores, and parts of the answer
                 given, answer = [row["input"], row["context"], row["target"]], row["prediction"]
-            kinds = {kind for text in strings(given, keys=True) for kind in residue(text, allow_reserved=True)}
+            texts = (text for text in strings(given, keys=True) if not (hashed and ROW_ID.fullmatch(text)))
+            kinds = {kind for text in texts for kind in residue(text, allow_reserved=True)}
             made_up = residue(answer, allow_reserved=True) if file.is_relative_to(TUNED) else []
             if kinds or (made_up and params.certify.private_data == "error"):
                 raise HallmarkError(
                     f"holds what looks like private data ({', '.join(sorted(kinds or made_up))})",
                     file=file,
-                    row=number if file.suffix == ".jsonl" else None,
+                    row=number if file.suffix not in (".json", ".html") else None,
                     field=None if kinds else "prediction",
                     remedy="add a mask rule for it, and run `dvc repro`"
                     + ("" if kinds else "; or set certify.private_data to count, if it is the model's invention"),
                 )
             made_up_kinds.update(made_up)
     return dict(made_up_kinds)
+
+
+def _texts_of_page(page: str) -> list[Any]:
+    """The texts between a page's tags, and what its JSON has of the records, without the answers and parts of them."""
+
+    def given(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: given(item) for key, item in value.items() if key not in ("models", "fields")}
+        return [given(item) for item in value] if isinstance(value, list) else value
+
+    data = re.compile(r'<script type="application/json"[^>]*>(.*?)</script>', re.DOTALL)
+    shown = re.sub(r"<(script|style|svg)\b.*?</\1>", "", data.sub("", page), flags=re.DOTALL)
+    return [given(json.loads(island)) for island in data.findall(page)] + ["\n\n".join(re.split(r"<[^>]*>", shown))]
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -20,6 +20,18 @@ def scalars(value: Any, *, keys: bool = False) -> Iterator[Any]:
         yield value
 
 
+def named(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The scalars of a document, in the order of `scalars`, each with the key that it stands under."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from named(item, str(key))
+    elif isinstance(value, list):
+        for item in value:
+            yield from named(item, name)
+    else:
+        yield name, value
+
+
 def strings(value: Any, *, keys: bool = False) -> Iterator[str]:
     """Every text in a document, in order; with `keys`, the keys too."""
     return (item for item in scalars(value, keys=keys) if isinstance(item, str))
@@ -32,6 +44,11 @@ def changed(value: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(value, list):
         return [changed(item, change) for item in value]
     return change(value)
+
+
+def keys_of(value: Any) -> Iterator[str]:
+    """Every key in a document."""
+    return (str(key) for part in objects(value) for key in part)
 
 
 def objects(value: Any) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from stages.core.document import changed, objects, strings
+from stages.core.document import changed, keys_of, named, objects, scalars
 from stages.core.errors import HallmarkError
 from stages.core.params import Data
 from stages.core.records import schema
@@ -19,6 +19,7 @@ from stages.privacy.masking import Masker, Record
 from stages.privacy.params import Mask
 from stages.privacy.patterns import residue
 from stages.privacy.surrogates import pseudonym
+from stages.privacy.unmaskable import Telling, cue_of, digits_of
 from stages.tasks.answers import compact_json
 from stages.tasks.params import Task as TaskParams
 from stages.tasks.task import Task
@@ -26,6 +27,11 @@ from stages.tasks.task import Task
 GROUP_ROWS = 50_000  # rows in a row group of the Parquet file; one row group is in memory at a time
 GROUP_CHARS = 100_000_000  # a row group ends earlier if its texts are long
 Gold = dict[str, list[tuple[str, int, int, str]]]
+Slots = dict[
+    str, list[str | tuple[str, str]]
+]  # what is masked of each structured column: texts, and numbers with a cue
+TAG = ("a tag", "rename the tag in the data, or drop it")
+KEY = ("a key", "make the key a value in the data, or list it among the properties of task.schema")
 
 
 @dataclass
@@ -115,6 +121,7 @@ class Recorder:
         self.system_prompt = task.system_prompt
         self.task = Task(task)
         self.public = frozenset(_listed(self.task.schema))
+        self.keys = frozenset(_keys(self.task.schema))
         self.masker = Masker(mask, self.public)
 
     def records(self, chunk: Sequence[tuple[Raw, Values]]) -> tuple[list[tuple[Any, ...]], Written]:
@@ -130,18 +137,25 @@ class Recorder:
             rows.append(self._row(raw, record, slots, written))
         return rows, written
 
-    def _texts(self, raw: Raw, values: Values) -> tuple[Record, dict[str, list[str]]]:
-        """The texts of a row in the masker's form, and the separate values of each structured column."""
+    def _texts(self, raw: Raw, values: Values) -> tuple[Record, Slots]:
+        """The texts of a row in the masker's form, and the separate texts and numbers of each structured column."""
         texts = [raw.input, *([raw.context] if raw.context else [])]
-        slots: dict[str, list[str]] = {}
+        slots: Slots = {}
         for column in ("target", "rejected", "tools"):
             value = getattr(raw, column)
             if self._is_text(column, value):
                 texts.append(value)
             elif not self._is_public(column, value):
-                slots[column] = [text for text in strings(value) if text not in self.public]
-        flat = [text for column in slots for text in slots[column]]
+                slots[column] = [slot for key, item in named(value) if (slot := self._slot(item, key)) is not None]
+        flat = [slot for column in slots for slot in slots[column]]
         return Record(texts, flat, _known(values)), slots
+
+    def _slot(self, value: Any, key: str = "") -> str | tuple[str, str] | None:
+        """A value of a structured column as the masker takes it: a text, or a number with the words of its key."""
+        if isinstance(value, str):
+            return None if value in self.public else value
+        digits = digits_of(value)
+        return None if digits is None else (digits, cue_of(key))
 
     def _is_text(self, column: str, value: Any) -> bool:
         """Whether the value is running text: a reply, or a rejected answer that doesn't have the task's form."""
@@ -156,7 +170,16 @@ class Recorder:
         kind = self.task.parse(self._rendered(value) or "").kind
         return kind == "refusal" or (self.task.kind.listed and kind == "answer")
 
-    def _row(self, raw: Raw, record: Record, slots: dict[str, list[str]], written: Written) -> tuple[Any, ...]:
+    def _row(self, raw: Raw, record: Record, slots: Slots, written: Written) -> tuple[Any, ...]:
+        self._check_labels(raw, record)
+        if "tools" in slots and (kinds := self._masked_in("tools", raw, record, slots, numbers=True)):
+            raise HallmarkError(
+                f"a number holds what looks like private data ({', '.join(kinds)})",
+                file=raw.file,
+                row=raw.number,
+                field=self._column("tools"),
+                remedy="make it a text in the data, which can be masked, or give its kind the action keep in mask.actions",
+            )
         row, valid = self._filled(raw, record, slots, plain=False)
         plain = (
             not valid
@@ -164,75 +187,106 @@ class Recorder:
         if plain:
             row, valid = self._filled(raw, record, slots, plain=True)
         if not valid:
-            target, kinds_masked = self.data.target, ", ".join(self._masked_in_target(raw, record, slots))
+            kinds_masked = ", ".join(self._masked_in("target", raw, record, slots))
             raise HallmarkError(
                 f"masking a value of the target ({kinds_masked}) breaks the schema",
                 file=raw.file,
                 row=raw.number,
-                field=target if isinstance(target, str) else ", ".join(target),
-                remedy="let the schema accept a placeholder there, or give the value's kind the action keep or drop in mask.actions",
+                field=self._column("target"),
+                remedy="let the schema accept a placeholder there (a number can only be masked as a text: make it one in data "
+                "and schema), or give the value's kind the action keep or drop in mask.actions",
             )
         mask = self.mask
         reserved = plain or mask.style == "surrogate" or "surrogate" in mask.actions.values()
-        for column, text in row.items():
-            kinds = (
-                residue(text if isinstance(text, str) else compact_json(text), allow_reserved=reserved) if text else []
-            )
-            kinds = [kind for kind in kinds if mask.actions.get(kind) != "keep"]
+        for column, value in row.items():
+            if value is None or column == "tags" or (column == "id" and self.data.id == "row.id"):
+                continue
+            kinds = [
+                kind for kind in residue(_shown(value), allow_reserved=reserved) if mask.actions.get(kind) != "keep"
+            ]
             if kinds:
-                written.left.append((raw.file, raw.number, column, kinds))
+                where = self._column(column) if column in ("id", "group") else column
+                written.left.append((raw.file, raw.number, where, kinds))
         system = self.system_prompt
         user = f"{row['context']}\n\n{row['input']}" if row["context"] else row["input"]
+        target, rejected = (self._written(raw, row, column) for column in ("target", "rejected"))
         return (
             row["id"],
             row["group"],
             [{"role": "system", "content": system}, {"role": "user", "content": user}],
-            [{"role": "assistant", "content": row["target"]}],
+            [{"role": "assistant", "content": target}],
             row["context"],
-            row["tools"],
-            None if row["rejected"] is None else [{"role": "assistant", "content": row["rejected"]}],
+            None if row["tools"] is None else compact_json(row["tools"]),
+            None if rejected is None else [{"role": "assistant", "content": rejected}],
             row["tags"],
         )
 
-    def _masked_in_target(self, raw: Raw, record: Record, slots: dict[str, list[str]]) -> list[str]:
-        """The kinds of private data found in the target, each with its recognizer."""
-        if "target" in slots:
-            first = len(record.texts) - sum(map(len, slots.values()))
-            texts = record.texts[first : first + len(slots["target"])]
-        else:
-            texts = record.texts[1 + bool(raw.context) :][:1]
-        return sorted({f"{span.kind} by {span.recognizer}" for text in texts for span in text.spans})
+    def _check_labels(self, raw: Raw, record: Record) -> None:
+        """Fail if a tag or a key says who the record is about: neither can be masked without losing what it is for."""
+        labels = {"tags": raw.tags or []}
+        for column in ("target", "rejected", "tools"):
+            labels[column] = [key for key in keys_of(getattr(raw, column)) if key not in self.keys]
+        if not any(labels.values()):
+            return
+        telling = Telling(record.texts, record.known)
+        for column, names in labels.items():
+            kinds = {kind for name in names for kind in telling.kinds(name)}
+            kinds -= {kind for kind, action in self.mask.actions.items() if action == "keep"}
+            if kinds:
+                what, remedy = KEY if column != "tags" else TAG
+                raise HallmarkError(
+                    f"{what} holds what looks like private data ({', '.join(sorted(kinds))})",
+                    file=raw.file, row=raw.number, field=self._column(column),
+                    remedy=f"{remedy}; or, if anyone may see values of that kind, give it the action keep in mask.actions",
+                )  # fmt: skip
 
-    def _filled(
-        self, raw: Raw, record: Record, slots: dict[str, list[str]], *, plain: bool
-    ) -> tuple[dict[str, Any], bool]:
-        """The row's columns with masked texts, and whether the target still satisfies the schema."""
+    def _column(self, part: str) -> str:
+        """The user's own column for a part of a record."""
+        name = getattr(self.data, part)
+        return name if isinstance(name, str) else ", ".join(name)
+
+    def _masked_in(self, column: str, raw: Raw, record: Record, slots: Slots, *, numbers: bool = False) -> list[str]:
+        """The kinds of private data found in a column, or only in its numbers, each with its recognizer."""
+        texts = record.texts[1 + bool(raw.context) :][:1]  # a target that is running text
+        if column in slots:
+            last = len(record.texts) - sum(len(slots[later]) for later in list(slots)[list(slots).index(column) + 1 :])
+            texts = record.texts[last - len(slots[column]) : last]
+        found = (text for text in texts if text.cue is not None or not numbers)
+        return sorted({f"{span.kind} by {span.recognizer}" for text in found for span in text.spans})
+
+    def _filled(self, raw: Raw, record: Record, slots: Slots, *, plain: bool) -> tuple[dict[str, Any], bool]:
+        """The row's columns with masked values, not yet rendered, and whether the target still satisfies the schema."""
         masked = iter([text.text for text in self.masker.render(record, plain=plain)])
         row: dict[str, Any] = {"input": next(masked), "context": next(masked) if raw.context else None}
         for column in ("target", "rejected"):
             if self._is_text(column, getattr(raw, column)):
                 row[column] = next(masked)
-        structured: dict[str, Any] = {}
         for column in ("target", "rejected", "tools"):
             value = getattr(raw, column)
-            structured[column] = changed(value, partial(self._masked, masked)) if column in slots else value
-        for column in ("target", "rejected"):
             if column not in row:
-                row[column] = self._rendered(structured[column])
-        row["tools"] = None if raw.tools is None else compact_json(structured["tools"])
+                row[column] = changed(value, partial(self._masked, masked)) if column in slots else value
         data, key = self.data, self.masker.key
         for column, name in (("id", data.id), ("group", data.group)):
             value = getattr(raw, column)
             row[column] = pseudonym(key, column, value) if name in self.mask.identity_columns else value
         row["tags"] = raw.tags
-        return row, self.task.parse(row["target"]).kind != "invalid"
+        return row, self.task.parse(self._written(raw, row, "target") or "").kind != "invalid"
+
+    def _written(self, raw: Raw, row: dict[str, Any], column: str) -> str | None:
+        """Target or rejected answer of a row as the text of a completion."""
+        value: str | None = row[column]
+        return value if self._is_text(column, getattr(raw, column)) else self._rendered(value)
 
     def _rendered(self, value: Any) -> str | None:
         return value if value is None or (isinstance(value, str) and self.task.is_json) else self.task.render(value)
 
     def _masked(self, masked: Iterator[str], value: Any) -> Any:
-        """Replace a text by its masked version, in the order of `strings`; other values stay."""
-        return next(masked) if isinstance(value, str) and value not in self.public else value
+        """Replace a value by its masked version, in the order of the slots; a number stays one unless it is private."""
+        slot = self._slot(value)
+        if slot is None:
+            return value
+        text = next(masked)
+        return value if isinstance(slot, tuple) and text == slot[0] else text
 
     def _count(self, raw: Raw, record: Record, written: Written) -> None:
         spans = [span for text in record.texts for span in text.spans]
@@ -291,6 +345,20 @@ def write_groups(path: Path, rows: Iterable[tuple[Any, ...]]) -> int:
 @lru_cache(maxsize=256)
 def _known(values: Values) -> KnownValues:
     return KnownValues(values)
+
+
+def _shown(value: Any) -> str:
+    """What the second check reads of a value: its texts, keys and whole numbers, apart from each other."""
+    if isinstance(value, str):
+        return value
+    return "\n\n".join(item if isinstance(item, str) else digits_of(item) or "" for item in scalars(value, keys=True))
+
+
+def _keys(schema: Any) -> Iterator[str]:
+    """The keys that a JSON Schema lists."""
+    for part in objects(schema):
+        properties = part.get("properties")
+        yield from properties if isinstance(properties, dict) else ()
 
 
 def _listed(schema: Any) -> Iterator[str]:

@@ -169,7 +169,7 @@ class Scorer:
         new = prediction
         if self.task.is_json and predicted.parses and predicted.value is not None:
             texts = [str(item) for item in scalars(predicted.value, keys=True) if item is not None]
-            new = "\n".join(text for text in texts if not any(text in source for source in known))
+            new = "\n\n".join(text for text in texts if not any(text in source for source in known))
         kinds = {
             kind
             for start, end, kind in patterns.matches(new, allow_reserved=True)

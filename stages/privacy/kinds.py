@@ -48,6 +48,7 @@ KINDS = {
         Kind("DATE_TIME", short="DATE"),
         Kind("DENIED"),  # the words of mask.deny
         Kind("MISC"),  # some NER models' label for any other name
+        Kind("PLACEHOLDER"),  # came with the text in the form of a placeholder, but its name is no kind
     )
 }
 

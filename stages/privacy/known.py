@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 from stages.privacy.lexicon import fold, is_word
 from stages.privacy.rules import Found
@@ -57,6 +58,23 @@ class KnownValues:
         if self.numbers:
             for match in _DIGITS.finditer(text):
                 yield from self._number(match)
+
+    def number(self, digits: str) -> str | None:
+        """The kind of the known value that is written with these digits, leading zeros aside."""
+        for match in _DIGITS.finditer(digits) if self.numbers else ():
+            for found in self._number(match):
+                return found.kind
+        return next((kind for kind, compact in self.whole if compact.lstrip("0") == digits.lstrip("0")), None)
+
+    @cached_property
+    def exact(self) -> dict[str, str]:
+        """What gives a person away in a name for something else, such as a tag: letters and digits only, and its kind.
+
+        A value that is one everyday word is none: a customer may be called Long.
+        """
+        told = {compact: kind for kind, compact in self.whole if not is_word(compact)}
+        told |= {part: kind for kind, parts in self.names for part in parts if len(part) > 2 and not is_word(part)}
+        return told | {digits: kind for kind, digits in self.numbers}
 
     def _number(self, match: re.Match[str]) -> Iterator[Found]:
         digits = re.sub(r"\D", "", match[0])

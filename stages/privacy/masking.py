@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from stages.privacy.given import UNKNOWN, Given, Readers
 from stages.privacy.kinds import kind_of
 from stages.privacy.known import KnownValues
 from stages.privacy.lexicon import any_of, fold, is_word
@@ -24,7 +25,8 @@ from stages.privacy.numbering import StandIns
 from stages.privacy.params import Mask
 from stages.privacy.rules import Found
 from stages.privacy.spans import Draft, Span
-from stages.privacy.surrogates import PLACEHOLDER, canonical, secret
+from stages.privacy.surrogates import canonical, secret
+from stages.privacy.unmaskable import number_kind
 
 if TYPE_CHECKING:
     from presidio_anonymizer import AnonymizerEngine
@@ -54,6 +56,7 @@ class Masker:
         self.key = secret(params.secret)
         self._allowed = _phrases(params.allow)
         self._public = _phrases(public)
+        self._readers = Readers(params, public)
         # The mistakes of small English models are known and corrected; the findings of other models are used unchanged.
         self._small = params.language == "en" and params.ner.engine == "spacy"
 
@@ -86,12 +89,25 @@ class Masker:
 
     def find(self, records: Sequence[Record]) -> None:
         """Find the private spans of each record and store them in it."""
+        for record in records:
+            for text in record.texts:
+                self._read_given(text)
         while True:
             while any(text.rules_pending for record in records for text in record.texts):
                 for record in records:
                     self._rules(record)
-            if not self._ner(records):
+            found = self._ner(records)
+            numbers = [self._numbers(record) for record in records]
+            if not found and not any(numbers):
                 return
+
+    def _read_given(self, text: Draft) -> None:
+        """Tell the placeholders that came with the text from those that masking puts in."""
+        found = list(self._readers.find(text.text))
+        text.given = [one for one in found if one.kind or one.reads in self._readers.public]
+        if len(text.given) < len(found):
+            unknown = [Found(one.start, one.end, UNKNOWN, 1.0, "given") for one in found if one not in text.given]
+            self._take(text, View(text.text), unknown)
 
     def _rules(self, record: Record) -> None:
         new: list[tuple[str, str]] = []
@@ -99,6 +115,8 @@ class Masker:
             if not text.rules_pending:
                 continue
             text.rules_pending = False
+            if text.cue is not None:
+                continue
             seen = text.view()
             found = [
                 span._replace(start=span.start + offset, end=span.end + offset)
@@ -137,6 +155,15 @@ class Masker:
             any_new = any_new or bool(new)
         return any_new
 
+    def _numbers(self, record: Record) -> bool:
+        """Mask the numbers that are private, and their digits wherever they stand; returns whether there were any."""
+        new = []
+        for text in record.texts:
+            if text.cue is not None and not text.spans and (kind := number_kind(text, record.texts, record.known)):
+                new += self._take(text, View(text.text), [Found(0, len(text.text), kind, 1.0, "number")])
+        self._repeat(record, new)
+        return bool(new)
+
     def _may_name(self, text: str) -> bool:
         """Whether any word could be a name: skipping NER, the slow part, saves time."""
         if not self._small:
@@ -171,7 +198,9 @@ class Masker:
                 }
         for text in record.texts if values else ():
             lower = text.text.lower()
-            if len(lower) == len(text.text):  # true except for a few letters, such as a dotted capital I
+            if text.cue is None and len(lower) == len(
+                text.text
+            ):  # true except for a few letters, such as a dotted capital I
                 text.add(
                     [
                         Found(*span, kind, 0.9, "repeat")
@@ -182,7 +211,7 @@ class Masker:
 
     def render(self, record: Record, *, plain: bool = False) -> list[Masked]:
         """The record's texts with their spans replaced. `plain`: by numbered values that fit a schema's formats."""
-        stand_ins = StandIns(self.params, self.key, record.texts, plain)
+        stand_ins = StandIns(self.params, self.key, self._readers.public, plain)
         return [Masked(self._replaced(text, stand_ins), text.spans) for text in record.texts]
 
     def _replaced(self, text: Draft, stand_ins: StandIns) -> str:
@@ -191,13 +220,17 @@ class Masker:
         Each span is passed to Presidio's anonymizer as its own kind, because it would merge neighbours of the same kind,
         and because it works from the end while we number from the start.
         """
-        if not text.spans:
+        if not text.spans and not text.given:
             return text.text
         from presidio_anonymizer.entities import OperatorConfig, RecognizerResult
 
         spans, operators = [], {}
-        for number, span in enumerate(text.spans):
-            value = stand_ins.replacement(span.kind, text.text[span.start : span.end])
+        replaced: list[Span | Given] = [*text.spans, *text.given]
+        for number, span in enumerate(sorted(replaced, key=lambda span: span.start)):
+            if isinstance(span, Given):
+                value = stand_ins.given(span.reads)
+            else:
+                value = stand_ins.replacement(span.kind, text.text[span.start : span.end])
             spans.append(RecognizerResult(str(number), span.start, span.end, 1.0))
             operators[str(number)] = OperatorConfig("replace", {"new_value": value})
         return str(self.anonymizer.anonymize(text.text, spans, operators).text)
@@ -208,13 +241,19 @@ class Masker:
 
 
 class Record:
-    """The texts of one record, masked together. `values` are single values, which NER skips."""
+    """The texts of one record, masked together.
 
-    def __init__(self, texts: Sequence[str], values: Sequence[str] = (), known: KnownValues | None = None) -> None:
-        self.texts = [Draft(text, True) for text in texts] + [Draft(value, False) for value in values]
+    `values` are single values, which NER skips; a pair is the digits of a number and the words before it.
+    """
+
+    def __init__(
+        self, texts: Sequence[str], values: Sequence[str | tuple[str, str]] = (), known: KnownValues | None = None
+    ) -> None:
+        self.texts = [Draft(text, True) for text in texts]
+        self.texts += [
+            Draft(value, False) if isinstance(value, str) else Draft(value[0], False, value[1]) for value in values
+        ]
         self.known = known
-        for text in self.texts:
-            text.given = [match.span() for match in PLACEHOLDER.finditer(text.text)]
 
 
 def _phrases(phrases: Iterable[str]) -> re.Pattern[str] | None:

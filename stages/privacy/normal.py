@@ -6,6 +6,8 @@ screen, and every character of the view maps to the characters of the text it co
 
 from __future__ import annotations
 
+import base64
+import binascii
 import html
 import re
 import unicodedata
@@ -22,6 +24,7 @@ _ODD = re.compile(
     re.DOTALL,
 )
 _MAYBE_ODD = re.compile(r"[^\t\n\r -%'-~]|&[#A-Za-z]|%40")
+BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{12,4096}={0,2}(?![\w+/=-])")
 _FOLD = str.maketrans("‐‑‒–—−’‘ʼ“”", "------'''\"\"")
 
 
@@ -76,6 +79,19 @@ def view(text: str, stand_ins: Sequence[tuple[int, int, str]] = ()) -> View:
         at = end
     add_text(at, len(text))
     return View("".join(shown), starts, ends)
+
+
+def decoded(token: str) -> str | None:
+    """The printable text that a `BASE64` token stands for, in either alphabet, or None if it stands for none."""
+    token = token.rstrip("=").translate(_STANDARD)
+    try:
+        text = base64.b64decode(token + "=" * (-len(token) % 4)).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return text if text.isprintable() else None
+
+
+_STANDARD = str.maketrans("-_", "+/")
 
 
 def _plain(odd: str) -> str:

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 
+from stages.privacy.given import UNKNOWN
 from stages.privacy.kinds import short
 from stages.privacy.lexicon import fold
 from stages.privacy.normal import view
 from stages.privacy.params import Mask
-from stages.privacy.spans import Draft
 from stages.privacy.surrogates import canonical, digest, placeholder, surrogate
 
 
 class StandIns:
-    """The stand-ins for the values of one record. `plain`: numbered values that fit a schema's formats."""
+    """The stand-ins for the values of one record. `plain`: numbered values that fit a schema's formats.
 
-    def __init__(self, params: Mask, key: bytes | None, texts: Iterable[Draft], plain: bool) -> None:
-        self.params, self.key, self.plain = params, key, plain
+    `public` are placeholders that the schema lists: they stay, and no value gets one of them.
+    """
+
+    def __init__(self, params: Mask, key: bytes | None, public: frozenset[str], plain: bool) -> None:
+        self.params, self.key, self.public, self.plain = params, key, public, plain
         self.numbers: dict[str, dict[str, int]] = defaultdict(dict)
         self.people: list[tuple[list[str], int]] = []
         self.last: dict[str, int] = defaultdict(int)
-        for text in texts:
-            for start, end in text.given:
-                name, _, number = text.text[start + 1 : end - 1].rpartition("_")
-                self.last[name] = max(self.last[name], int(number))
+
+    def given(self, reads: str) -> str:
+        """The new number of a placeholder that came with a text: it could be the number of one of ours, or private."""
+        if reads in self.public:
+            return reads
+        name = reads[1:-1].rpartition("_")[0]
+        known = self.numbers[name]
+        if reads not in known:  # no key of a value has brackets
+            known[reads] = self._next(name)
+        return f"<{name}_{known[reads]}>"
 
     def replacement(self, kind: str, value: str) -> str:
         """The stand-in of a value, equal for all its spellings; a name and its parts share a number."""
@@ -44,8 +52,14 @@ class StandIns:
             return first if words[0] == owner[0] else rest
         return full
 
+    def _next(self, name: str) -> int:
+        self.last[name] += 1
+        while f"<{name}_{self.last[name]}>" in self.public:
+            self.last[name] += 1
+        return self.last[name]
+
     def _number(self, kind: str, value: str) -> int:
-        key = canonical(value)
+        key = value if kind == UNKNOWN else canonical(value)
         known = self.numbers[kind]
         if key in known:
             return known[key]
@@ -55,9 +69,7 @@ class StandIns:
                 if set(words) <= set(other):
                     known[key] = number
                     return number
-        name = short(kind)
-        self.last[name] += 1
-        known[key] = self.last[name]
+        known[key] = self._next(short(kind))
         if kind == "PERSON":
             self.people.append((words, known[key]))
         return known[key]

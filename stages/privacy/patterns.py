@@ -10,7 +10,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator
 
-from stages.privacy.normal import view
+from stages.privacy.normal import BASE64, decoded, view
 
 # Ranges reserved for documentation (RFC 2606, 5737, 3849; NANP 555-01xx; Ofcom drama numbers; processors' test cards):
 # surrogates are drawn from them, so they belong to no one.
@@ -24,6 +24,14 @@ RESERVED_CARDS = frozenset(
     ("4111111111111111", "4242424242424242", "5555555555554444", "378282246310005", "6011111111111117")
 )
 RESERVED_PHONE = re.compile(r"^(?:00)?1?\d{3}5550(?:1\d\d)$|^(?:00)?44(?:1632960\d{3}|7700900\d{3}|2079460\d{3})$")
+
+# What stands for no one however its digits fall: a UUID, and a hexadecimal hash (no IBAN of such letters is that long).
+_NO_ONES = re.compile(
+    r"(?<![0-9A-Za-z])(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|(?=\d*[a-f])[0-9a-f]{32,128})(?![0-9A-Za-z])",
+    re.IGNORECASE,
+)
+# Countries whose IBANs have only digits after the country.
+_ALL_DIGITS = "AE AT BA BE CR CZ DE DK EE EG ES FI FO GL HR HU IL IS LT LY ME MR NO PL PT RS SE SI SK ST TL TN VA XK"
 
 IBAN_LENGTHS = dict(
     pair.split(":")
@@ -159,9 +167,20 @@ def _card(value: str, allow_reserved: bool) -> bool:
     return False
 
 
+def _grouped_card(value: str, allow_reserved: bool) -> bool:
+    digits = _digits(value)
+    return card_ok(digits) and not (allow_reserved and digits in RESERVED_CARDS)
+
+
+def _encoded(value: str, allow_reserved: bool) -> bool:
+    text = decoded(value) or ""
+    return any(_email(match[0], allow_reserved) for match in _EMAIL.finditer(text))
+
+
 def _iban(value: str, allow_reserved: bool) -> bool:
     compact = re.sub(r"[ -]", "", value).upper()
-    return iban_ok(compact[: int(IBAN_LENGTHS.get(compact[:2], 0))])
+    iban = compact[: int(IBAN_LENGTHS.get(compact[:2], 0))]
+    return iban_ok(iban) and (iban[:2] not in _ALL_DIGITS or iban[2:].isdigit())
 
 
 def _ip(value: str, allow_reserved: bool) -> bool:
@@ -188,9 +207,19 @@ def _always(value: str, allow_reserved: bool) -> bool:
     return True
 
 
+_EMAIL = re.compile(r"[\w.+'-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,5}\.[^\W\d_]{2,24}")
+# A card in its printed groups: with the same odd separator between all of them, or broken by one line end.
+_GROUPED_CARD = re.compile(
+    r"(?<![^\W_])(?<!\d[._/,-])(?:\d{4}([._/])\d{4}\1\d{4}\1\d{4}|\d{4}([._/])\d{6}\2\d{4,5}"
+    r"|\d{4}[ -]\d{4}[ -]\d{4}[ -]?\r?\n\d{4}|\d{4}[ -]\d{4}[ -]?\r?\n\d{4}[ -]\d{4}"
+    r"|\d{4}[ -]?\r?\n\d{4}[ -]\d{4}[ -]\d{4})(?![^\W_]|[._/,-]\d)"
+)
+
 CHECKS: list[tuple[str, re.Pattern[str], Callable[[str, bool], bool]]] = [
-    ("EMAIL_ADDRESS", re.compile(r"[\w.+'-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,5}\.[^\W\d_]{2,24}"), _email),
+    ("EMAIL_ADDRESS", _EMAIL, _email),
+    ("EMAIL_ADDRESS", BASE64, _encoded),
     ("CREDIT_CARD", re.compile(r"(?<![\w.,-])\d(?:[ -]?\d){11,200}(?![\w]|[.,-]\d)"), _card),
+    ("CREDIT_CARD", _GROUPED_CARD, _grouped_card),
     ("IBAN_CODE", re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d\d(?:[ -]?[A-Za-z0-9]){11,40}"), _iban),
     ("IP_ADDRESS", re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)"), _ip),
     ("IP_ADDRESS", re.compile(r"(?<![\w:])(?=[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:]{6,39}(?![\w:])"), _ip),
@@ -210,13 +239,23 @@ CHECKS: list[tuple[str, re.Pattern[str], Callable[[str, bool], bool]]] = [
 ]
 
 
+NUMBERS = ("CREDIT_CARD", "IBAN_CODE", "PHONE_NUMBER")
+
+
 def matches(text: str, *, allow_reserved: bool = False) -> Iterator[tuple[int, int, str]]:
     """Private patterns left in `text`, as (start, end, kind) in characters of `text`; see `residue`."""
     seen = view(text)
     for kind, pattern, valid in CHECKS:
         for match in pattern.finditer(seen.text):
-            if valid(match[0], allow_reserved):
+            if valid(match[0], allow_reserved) and not (kind in NUMBERS and _no_ones(seen.text, *match.span())):
                 yield *seen.source(*match.span()), kind
+
+
+def _no_ones(text: str, start: int, end: int) -> bool:
+    """Whether the span lies in a UUID or a hash, or is part of one and of what is next to it."""
+    return any(
+        other.start() < end and start < other.end() for other in _NO_ONES.finditer(text, max(0, start - 128), end + 128)
+    )
 
 
 def residue(text: str, *, allow_reserved: bool = False) -> list[str]:

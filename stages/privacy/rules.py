@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from stages.privacy.lexicon import fold, is_common
+from stages.privacy.normal import BASE64, decoded
 from stages.privacy.patterns import card_ok, iban_ok
 
 
@@ -48,6 +49,10 @@ _IP6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?:%\w+)?(?:/\
 _MAC = re.compile(r"(?<![\w:-])(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}(?![\w:-])", re.IGNORECASE)
 _IBAN = re.compile(r"(?<![a-z0-9])[a-z]{2}\d\d(?:[ -]?[a-z0-9]){11,36}", re.IGNORECASE)
 _NUMBERS = re.compile(r"(?<![\w.])\d(?:[ -]{0,2}\d){11,}(?!\w)")
+_PRINTED_CARD = re.compile(
+    r"(?<![^\W_])(?<!\d[._/,-])(?:\d{4}(?P<odd>[._/])\d{4}(?P=odd)\d{4}(?P=odd)\d{4}|\d{4}(?P<other>[._/])\d{6}(?P=other)\d{4,5}"
+    r"|\d{4}(?:[ -]\d{4}){0,2}[ -]?\r?\n\d{4}(?:[ -]\d{4}){0,2})(?![^\W_]|[._/,-]\d)"
+)
 _SSN = re.compile(r"(?<![\w-])\d{3}-\d\d-\d{4}(?![\w-])")
 _SECRET = re.compile(
     r"\b(?:A(?:KI|SI)A[A-Z0-9]{12,}|gh[a-z]_\w{20,}|github_pat_\w+|glpat-[\w-]+|xox[a-z]-[\w-]+|AIza[\w-]{20,}"
@@ -78,6 +83,10 @@ def structured(text: str) -> Iterator[Found]:
     for match in _IP6.finditer(text):
         if match[0].count(":") >= 4 or ("::" in match[0].strip(":") and len(match[0]) > 4):
             yield Found(*match.span(), "IP_ADDRESS", 0.94, "ip")
+    for match in BASE64.finditer(text):
+        inside = decoded(match[0])
+        if inside and (email := _EMAIL.search(inside)) and "." in email[0].rpartition("@")[2]:
+            yield Found(*match.span(), "EMAIL_ADDRESS", 0.96, "base64_email")
     yield from ibans(text)
     yield from cards(text)
 
@@ -106,6 +115,9 @@ def cards(text: str) -> Iterator[Found]:
                     first = last
                     break
             first += 1
+    for match in _PRINTED_CARD.finditer(text):
+        if card_ok(re.sub(r"\D", "", match[0])):
+            yield Found(*match.span(), "CREDIT_CARD", 0.98, "printed_card")
 
 
 # --- telephone numbers

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from stages.privacy.given import Given
 from stages.privacy.kinds import kind_of
 from stages.privacy.normal import View, view
 from stages.privacy.rules import Found
@@ -26,11 +27,15 @@ class Span:
 
 @dataclass
 class Draft:
-    """A text being masked, with the spans masked so far. `given` are the placeholders it came with."""
+    """A text being masked, with the spans masked so far.
+
+    `given` are the placeholders that it came with and that stay; `cue` has the words before a number of a JSON value.
+    """
 
     text: str
     full: bool  # False: a single value, which NER can't classify well
-    given: list[tuple[int, int]] = field(default_factory=list)
+    cue: str | None = None
+    given: list[Given] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     rules_pending: bool = True
     ner_pending: bool = True
@@ -38,13 +43,14 @@ class Draft:
     def view(self) -> View:
         """The text for the next search: everything masked is blanked out."""
         blanks = [(span.start, span.end, kind_of(span.kind).reads_as) for span in self.spans]
-        blanks += [(start, end, _blank_of(self.text[start:end])) for start, end in self.given]
+        blanks += [(one.start, one.end, kind_of(one.kind or "").reads_as) for one in self.given]
         return view(self.text, sorted(blanks))
 
     def add(self, found: Iterable[Found]) -> list[Span]:
         """Add the parts of the spans (in characters of the text) that are not masked yet; returns the new spans."""
         new: list[Span] = []
-        taken = sorted([(span.start, span.end) for span in self.spans] + self.given)
+        masked: list[Span | Given] = [*self.spans, *self.given]
+        taken = sorted((span.start, span.end) for span in masked)
         for candidate in _merged(found):
             for start, end in _free(taken, candidate.start, candidate.end):
                 edge = " \t\r\n" if (start, end) == (candidate.start, candidate.end) else _EDGE
@@ -76,10 +82,6 @@ class Draft:
             else:
                 joined.append(span)
         return joined
-
-
-def _blank_of(text: str) -> str:
-    return kind_of(text[1:].rpartition("_")[0]).reads_as
 
 
 def _merged(found: Iterable[Found]) -> list[Found]:

@@ -136,6 +136,6 @@ def surrogate(kind: str, seed: bytes, language: str = "en") -> str:
             return f"0x{number % 16**8:040x}"
         case "NRP":
             return NATIONALITIES[number % len(NATIONALITIES)]
-        case "DENIED" | "MISC":  # may be anything: two words that look like a name
+        case "DENIED" | "MISC" | "PLACEHOLDER":  # may be anything: two words that look like a name
             return " ".join(faker.words(2)).title()
     return f"{short(kind).lower()}-{number % 10**8:08d}"

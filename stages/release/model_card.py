@@ -143,7 +143,7 @@ def _data(params: Params, records: dict[str, int]) -> str:
     counts = [(name, str(records[name])) for name in ("train", "validation", "holdout") if name in records]
     lines = [_table(("Split", "Records"), counts)] if counts else []
     lines.append(
-        "Private data was masked before anything else read the records; near duplicates were "
+        "The private data that was found was masked before anything else read the records; near duplicates were "
         f"joined; the splits do not share a `{params.data.group}` or a near duplicate. The data is not part of this "
         "release; its hashes are in `provenance.json`."
     )
@@ -177,11 +177,13 @@ def _limits(params: Params, records: int, private_data: dict[str, int]) -> str:
     kinds = ", ".join(f"{kind}: {count}" for kind, count in sorted(private_data.items()))
     if kinds:
         lines.append(
-            f"Some answers on the holdout look like private data ({kinds}); the prompts held none, so it was made up."
+            f"Some answers on the holdout look like private data ({kinds}); the same checks found none in the prompts, "
+            "so it was probably made up."
         )
     else:
         lines.append(
-            "No answer on the holdout looks like private data (patterns with check digits; names are not among them)."
+            "Private data in the answers on the holdout: none found by these checks (patterns with check digits or a fixed "
+            "form; they can't find names)."
         )
     return "\n".join(f"- {line}" for line in lines)
 

@@ -1,0 +1,357 @@
+"""Private values where they are not looked for: in what looks like a placeholder, in numbers, tags, keys, and on the way out."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from stages import certify, dedupe, mask, split
+from stages.core.errors import HallmarkError
+from stages.core.files import HOLDOUT_LOCK, MASKED, REPORTS
+from stages.params.loader import load_params
+from stages.privacy.masking import Masker, Record
+from stages.privacy.params import Mask
+from tests.workspace import ROOT, change_params, make_workspace
+
+# --- what looks like a placeholder
+
+PLACEHOLDER = r"<[A-Z][A-Z_]*_[1-9]\d{0,6}>"
+MAIL = "jane.roe@acme-tools.io"
+
+
+def masker_with(public: list[str] | None = None, **changes: Any) -> Masker:
+    block = load_params(ROOT / "params.yaml").mask.model_dump()
+    return Masker(Mask.model_validate(block | {"ner": {"engine": "none", "model": None}} | changes), public or [])
+
+
+@pytest.fixture(scope="module")
+def rules() -> Masker:
+    return masker_with()
+
+
+def texts(masker: Masker, *given_texts: str, values: tuple[str, ...] = ()) -> list[str]:
+    return [masked.text for masked in masker.records([Record(given_texts, values)])[0]]
+
+
+@pytest.mark.parametrize(
+    "text", ["<THANDEKA_MKHWANAZI_1>", "&lt;THANDEKA_MKHWANAZI_1&gt;", "\uff1cTHANDEKA_\u200bMKHWANAZI_1\uff1e"]
+)
+def test_a_name_in_the_form_of_a_placeholder_is_masked(rules: Masker, text: str) -> None:
+    assert texts(rules, f"From {text} today", values=(text,)) == ["From <PLACEHOLDER_1> today", "<PLACEHOLDER_1>"]
+
+
+def test_a_placeholder_of_another_tool_and_one_of_ours_are_two_values(rules: Masker) -> None:
+    first, target = texts(rules, f"Mail {MAIL}, or ask <EMAIL_1>, not <EMAIL_2>", values=("<EMAIL_1>", MAIL))[:2]
+    assert first == "Mail <EMAIL_1>, or ask <EMAIL_2>, not <EMAIL_3>"
+    assert target == "<EMAIL_2>"
+    assert texts(rules, "See <EMAIL_ADDRESS_7>", values=("<EMAIL_ADDRESS_7>",)) == [
+        "See <EMAIL_ADDRESS_1>",
+        "<EMAIL_ADDRESS_1>",
+    ]
+
+
+def test_a_number_in_a_placeholder_does_not_survive(rules: Masker) -> None:
+    assert rules("My <PHONE_5550143> and <ZIP_90210>").text == "My <PHONE_1> and <ZIP_1>"
+
+
+def test_what_the_params_or_the_schema_know_stays() -> None:
+    own = masker_with(patterns=[{"kind": "BADGE", "regex": r"B-\d{6}"}])
+    assert own("B-123456 for <BADGE_9>").text == "<BADGE_1> for <BADGE_2>"
+    assert masker_with(allow=["<STEP_3>"])("Go to <STEP_3>, <STEP_4>").text == "Go to <STEP_3>, <PLACEHOLDER_1>"
+    assert masker_with(actions={"PLACEHOLDER": "keep"})("Go to <STEP_4>").text == "Go to <STEP_4>"
+    listed = masker_with(public=["<EMAIL_1>"])
+    assert listed(f"Is it <EMAIL_1> or {MAIL}?").text == "Is it <EMAIL_1> or <EMAIL_2>?"
+
+
+def test_a_surrogate_can_be_told_from_what_came_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASK_SECRET", "0123456789abcdef-for-tests")
+    masked = masker_with(style="surrogate", secret="MASK_SECRET")(f"{MAIL} or <EMAIL_4> or <ROSA_MILLER_2>").text
+    assert re.fullmatch(r"\S+@example\.com or <EMAIL_2> or [A-Z]\w+ [A-Z]\w+", masked)
+
+
+PIECES = st.sampled_from(
+    ["<EMAIL_1>", "<EMAIL_2>", "<EMAIL_12>", "<PERSON_1>", "<ROSA_MILLER_1>", "<ROSAMILLER_1>", "<A_B_1>", "<AB_1>",
+     "<PLACEHOLDER_1>", MAIL, "ann@acme-tools.io", "<", ">", "_1>", "<EMAIL_", "&lt;", "<<EMAIL_1>>", "<EMAIL_0>"]
+)  # fmt: skip
+
+
+@settings(max_examples=150)
+@given(st.lists(st.one_of(PIECES, st.from_regex(PLACEHOLDER, fullmatch=True), st.text(max_size=6)), max_size=10))
+@example(["<A_B_1>", "<AB_1>", "<PLACEHOLDER_1>", "<EMAIL_1>", MAIL])
+def test_no_two_values_get_one_placeholder_and_masking_again_changes_nothing(rules: Masker, pieces: list[str]) -> None:
+    """Each piece is a value of one record, and all of them are its text."""
+    text, *masked = texts(rules, " | ".join(pieces), values=tuple(pieces))
+    originals: dict[str, str] = {}
+    for piece, one in zip(pieces, masked, strict=True):
+        if re.fullmatch(PLACEHOLDER, one) and re.fullmatch(rf"{PLACEHOLDER}|[\w.]+@acme-tools\.io", piece):
+            assert originals.setdefault(one, piece) == piece
+            assert one in text
+    assert texts(rules, text, values=tuple(masked)) == [text, *masked]
+
+
+# --- numbers, tags, keys
+
+CARD = 4539148803436467
+TOOL = {
+    "name": "pay",
+    "description": "Pays.",
+    "parameters": {"type": "object", "properties": {"sum": {"type": "number"}}},
+}
+ROW: dict[str, Any] = {
+    "id": "T-1",
+    "customer": "C-1",
+    "contact_name": "Thandeka Mkhwanazi",
+    "contact_email": "thandeka@acme-tools.io",
+    "contact_phone": "+27 82 555 0143",
+    "account": "00448812",
+    "text": "It was Rosa-Lee Quill (phone +44 20 8599 6728) who paid 1250000 twice.",
+    "answer": {
+        "note": "paid twice",
+        "amount": 1250000,
+        "year": 2026,
+        "big": 1.5e12,
+        "part": 4539148.8,
+        "order": 123456789,
+    },
+    "tools": [TOOL],
+    "worse": {"note": "no"},
+    "tags": ["long", "two_products"],
+    "more": "",
+}
+COLUMNS = {
+    "data.input": "text",
+    "data.target": "answer",
+    "data.tools": "tools",
+    "data.rejected": "worse",
+    "task.refusal": None,
+    "mask.gold": None,
+    "mask.ner": {"engine": "none", "model": None},
+    "mask.workers": 1,
+    "mask.identity_columns": {
+        "contact_name": "PERSON",
+        "contact_email": "EMAIL_ADDRESS",
+        "contact_phone": "PHONE_NUMBER",
+        "account": "ACCOUNT",
+    },
+}
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"note": {"type": "string"}, "amount": {"type": ["number", "null"]}},
+}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_workspace(tmp_path_factory.mktemp("planted"), COLUMNS)
+    (folder / "data/schema.json").write_text(json.dumps(SCHEMA))
+    return folder
+
+
+@pytest.fixture
+def masked(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Mask rows that differ from `ROW`; returns the records."""
+    monkeypatch.chdir(workspace)
+
+    def run(*changes: dict[str, Any], **params: Any) -> list[dict[str, Any]]:
+        rows = [ROW | change for change in changes]
+        Path("data/raw/tickets.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        before = Path("params.yaml").read_text()
+        change_params(Path(), {name.replace("__", "."): value for name, value in params.items()})
+        try:
+            mask.run(load_params(Path("params.yaml")))
+        finally:
+            Path("params.yaml").write_text(before)
+        return pl.read_parquet(MASKED).to_dicts()
+
+    return run
+
+
+def answer(**values: Any) -> dict[str, Any]:
+    return {"answer": {"note": "paid"} | values}
+
+
+def test_ordinary_numbers_tags_and_keys_stay(masked: Any) -> None:
+    (record,) = masked({})
+    assert json.loads(record["completion"][0]["content"]) == ROW["answer"]
+    assert json.loads(record["tools"]) == ROW["tools"]
+    assert record["tags"] == ROW["tags"]
+
+
+@pytest.mark.parametrize(
+    ("key", "number", "kind"),
+    [
+        ("paid_with", CARD, "CARD"),
+        ("paid_with", float(CARD), "CARD"),
+        ("paid_with", -CARD, "CARD"),
+        ("customer", 448812, "ACCOUNT"),  # the account, which has zeros before it
+        ("line", 27825550143, "PHONE"),  # a known number
+        ("line", 442085996728, "PHONE"),  # the one in the text
+        ("line", 2085996728, "PHONE"),  # the same, as it is dialled inside the country
+        ("phone", 447911123456, "PHONE"),  # nowhere but here: the key says it
+        ("accountNumber", 31926819, "ACCOUNT"),
+    ],
+)
+@pytest.mark.parametrize("column", ["answer", "worse"])
+def test_a_private_number_is_masked_as_a_text(masked: Any, column: str, key: str, number: float, kind: str) -> None:
+    numbered = 2 if kind == "PHONE" and number != 442085996728 else 1  # a phone number is in the text
+    (record,) = masked(
+        {"text": ROW["text"].replace("1250000", "twice"), column: {"note": "paid", "list": [1, {key: number}, 2]}}
+    )
+    (message,) = record["completion" if column == "answer" else "rejected"]
+    assert json.loads(message["content"])["list"] == [1, {key: f"<{kind}_{numbered}>"}, 2]
+
+
+def test_a_private_number_is_an_error_if_the_schema_takes_no_text(masked: Any) -> None:
+    with pytest.raises(HallmarkError, match=r"\(CREDIT_CARD by number\) breaks the schema") as caught:
+        masked({}, {"id": "T-2"} | answer(amount=CARD))
+    assert (caught.value.row, caught.value.field) == (2, "answer")
+    assert "make it one in data and schema" in str(caught.value)
+    assert str(CARD) not in str(caught.value)
+    (record,) = masked(answer(amount=CARD), mask__actions={"CREDIT_CARD": "keep"})
+    assert str(CARD) in record["completion"][0]["content"]
+
+
+def test_the_second_check_reads_numbers_in_a_list(masked: Any) -> None:
+    with pytest.raises(HallmarkError, match=r"left after masking in 1 fields \(CREDIT_CARD 1\)"):
+        masked(answer(list=[1, CARD, 2]), mask__allow=[str(CARD)])
+
+
+def test_a_private_number_in_tools_is_an_error(masked: Any) -> None:
+    with pytest.raises(HallmarkError, match="a number holds") as caught:
+        masked({"tools": [TOOL | {"default": CARD}]})
+    assert caught.value.field == "tools"
+    assert str(CARD) not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "joe.bloggs@acme-tools.io",
+        "card_4539_1488_0343_6467",
+        "4539148803436467",
+        "am9lLmJsb2dnc0BhY21lLXRvb2xzLmlv",
+        "thandeka_mkhwanazi",
+        "ThandekaMkhwanazi",
+        "from-mkhwanazi",
+        "00448812",
+        "27825550143",
+        "rosa_lee_quill",
+    ],
+)
+@pytest.mark.parametrize("part", ["tags", "answer", "worse", "tools"])
+def test_a_private_tag_or_key_is_an_error_that_names_column_and_row(masked: Any, part: str, label: str) -> None:
+    deep = [{"a": {label: 1}}]
+    values = {"tags": ["short", label], "answer": {"note": "x", "deep": deep}, "worse": {"deep": deep}, "tools": deep}
+    with pytest.raises(HallmarkError, match="holds what looks like private data") as caught:
+        masked({}, {"id": "T-2", part: values[part]})
+    assert (caught.value.row, caught.value.field) == (2, part)
+    assert label not in str(caught.value)
+    assert ("rename the tag" if part == "tags" else "make the key a value") in str(caught.value)
+
+
+def test_a_key_that_the_schema_lists_and_the_word_that_a_name_is_are_no_errors(masked: Any) -> None:
+    public = SCHEMA | {"properties": SCHEMA["properties"] | {"thandeka": {"type": "string"}}}
+    Path("data/schema.json").write_text(json.dumps(public))
+    try:
+        masked(answer(thandeka="x"))
+    finally:
+        Path("data/schema.json").write_text(json.dumps(SCHEMA))
+    (record,) = masked({"contact_name": "Long", "tags": ["long", "Long", "shop.example.org"]})
+    assert record["tags"] == ["long", "Long", "shop.example.org"]
+
+
+# --- everything that git or a remote takes
+
+# One value for each part of a row. Ids and groups get pseudonyms elsewhere; here they are plain.
+PLANTED: dict[str, tuple[Any, str]] = {
+    "text": ({"text": "I am at one.value@acme-tools.io, please pay 12 EUR back."}, "one.value"),
+    "placeholder": ({"text": "From <NOMSA_DLAMINI_1>, who paid 12 EUR for it."}, "NOMSA"),
+    "context": ({"more": "Earlier mail from two.values@acme-tools.io"}, "two.values"),
+    "target text": (answer(note="write to three.values@acme-tools.io"), "three.values"),
+    "target key": (answer(**{"four.values@acme-tools.io": 1}), "four.values"),
+    "target number": (answer(paid=5425233430109903), "5425233430109903"),
+    "target amount": (answer(amount=5425233430109903), "5425233430109903"),
+    "rejected": ({"worse": {"note": "write to six.values@acme-tools.io"}}, "six.values"),
+    "rejected text": ({"worse": "write to six.values@acme-tools.io"}, "six.values"),
+    "tools key": ({"tools": [TOOL | {"seven.values@acme-tools.io": 1}]}, "seven.values"),
+    "tools text": ({"tools": [TOOL | {"description": "asks eight.values@acme-tools.io"}]}, "eight.values"),
+    "tags": ({"tags": ["nine.values@acme-tools.io"]}, "nine.values"),
+    "no column of ours": ({"internal": "ten.values@acme-tools.io"}, "ten.values"),
+    "identity": ({"contact_email": "eleven.values@acme-tools.io"}, "eleven.values"),
+    "id": ({}, "nothing"),
+    "group": ({}, "nothing"),
+}
+
+
+@pytest.mark.parametrize("part", PLANTED)
+def test_a_planted_value_is_refused_or_in_nothing_that_leaves(masked: Any, part: str) -> None:
+    change, value = PLANTED[part]
+    words = ("alpha", "bravo", "crane", "delta", "eagle", "fable", "grape", "house", "igloo", "joker", "kayak", "lemon")
+    others = [
+        {"id": f"T-{i}", "customer": f"C-{i}", "text": f"{word} {word[::-1]} {i}. I paid {i} EUR, {word * 2}"}
+        for i, word in enumerate(words, 2)
+    ]
+    refused = None
+    for output in (MASKED, HOLDOUT_LOCK, *REPORTS.rglob("*.json"), *Path("data").rglob("*.parquet")):
+        output.unlink(missing_ok=True)
+    try:
+        masked(change, *others, data__context="more")
+        params = load_params(Path("params.yaml"))
+        dedupe.run(params.model_copy(update={"dedupe": params.dedupe.model_copy(update={"gold": None})}))
+        split.run(params)
+    except HallmarkError as error:
+        assert error.row == 1, str(error)
+        refused = str(error)
+    assert (refused is not None) == (part in ("target key", "target amount", "tools key", "tags"))
+    left = [refused or ""]
+    for file in [*REPORTS.rglob("*"), *Path("data").glob("*.json"), *Path("data").rglob("*.parquet")]:
+        if file.suffix == ".parquet":
+            left.append(repr(pl.read_parquet(file).to_dicts()))
+        elif file.is_file():
+            left.append(file.read_text(encoding="utf-8"))
+    assert not any(value.lower() in text.lower() for text in left)
+    assert refused or len(left) > 6
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("reports/curve.csv", "step,loss\n1,joe.bloggs@acme-tools.io\n"),
+        ("reports/page.html", "<p title='x'>mail joe.bloggs@acme-tools.io</p>"),
+        ("reports/page.html", '<script type="application/json" id="data">[{"id":"joe.bloggs@acme-tools.io"}]</script>'),
+        ("data/holdout.lock.json", '{"records": {"joe.bloggs@acme-tools.io": "0"}}'),
+    ],
+)
+def test_the_last_check_reads_all_that_git_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = Path(name)
+    file.parent.mkdir()
+    file.write_text(content)
+    with pytest.raises(HallmarkError, match=re.escape(name)) as caught:
+        certify.private_data(load_params(ROOT / "params.yaml"), [file] if file != HOLDOUT_LOCK else [])
+    assert "bloggs" not in str(caught.value)
+
+
+def test_the_last_check_leaves_answers_on_the_page_and_hashes_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    island = [{"id": "2632170365579328", "models": [{"text": "write to joe.bloggs@acme-tools.io"}]}]
+    page = (
+        f'<script type="application/json" id="data">{json.dumps(island)}</script><style>a{{b:4539148803436467}}</style>'
+    )
+    Path("page.html").write_text(page)
+    params = load_params(ROOT / "params.yaml")
+    with pytest.raises(HallmarkError, match="CREDIT_CARD"):
+        certify.private_data(params, [Path("page.html")])
+    hashed = params.model_copy(update={"data": params.data.model_copy(update={"id": "row.id"})})
+    assert certify.private_data(hashed, [Path("page.html")]) == {}
