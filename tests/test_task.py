@@ -61,7 +61,11 @@ def test_render_is_compact_and_in_schema_order(tmp_path: Path) -> None:
         ('{"intent":"refund","amount":1,"date":null} Hope this helps!', "invalid", False),
         ("", "invalid", False),
         ("[" * 100_000, "invalid", False),
-        ('{"intent":"refund","amount":1e999,"date":null}', "invalid", True),
+        ('{"intent":"refund","amount":1e999,"date":null}', "invalid", False),
+        ('{"intent":"refund","intent":"other","amount":1,"date":null}', "invalid", False),
+        ('{"intent":"refund","amount":' + "9" * 1_000_000 + ',"date":null}', "invalid", False),
+        ('{"intent":"refund","amount":1,"date":"\\ud800"}', "invalid", True),
+        ('{"intent":"refund","amount":1,"date":' + "[" * 101 + "]" * 101 + "}", "invalid", False),
     ],
 )
 def test_parse_is_strict(tmp_path: Path, text: str, kind: str, parses: bool) -> None:
