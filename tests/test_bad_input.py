@@ -365,7 +365,7 @@ def test_too_few_customers(repo: Path, groups: int) -> None:
         repo,
         "split",
         f"params.yaml, field 'data.group': the records belong to {groups} group(s), too few for train, validation "
-        "and holdout\n  remedy: name a finer column (customer, document, conversation; at worst the "
+        "and holdout\n  remedy: map data.group to a finer column (customer, document, conversation; at worst the "
         "record's id), or add records of more groups",
     )
 

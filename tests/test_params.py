@@ -330,7 +330,7 @@ def test_aliases_and_merges_can_be_used(tmp_path: Path) -> None:
         ("data.path", "data/\u202eraw"),
         ("data.id", "a\x1b[2J"),
         ("task.schema", "x" * 1_001),
-        ("task.system_prompt", "a\x07b"),
+        ("mask.deny", ["a\x07b"]),
         ("mask.patterns", [{"kind": "A_B", "regex": "(" * 5_000 + ")" * 5_000}]),
         ("eval.policy", {"a": "a" * 10_001}),
     ],

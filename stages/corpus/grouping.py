@@ -52,7 +52,7 @@ def assign(
         raise HallmarkError(
             f"the records belong to {len(sizes)} group(s), too few for train, validation and holdout",
             param="data.group",
-            remedy="name a finer column (customer, document, conversation; at worst the record's id), "
+            remedy="map data.group to a finer column (customer, document, conversation; at worst the record's id), "
             "or add records of more groups",
         )
     if not held:
