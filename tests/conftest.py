@@ -21,7 +21,10 @@ os.environ[TRACEBACK_VARIABLE] = "1"  # what nobody foresaw is a bug here, to be
 
 # The same examples each time; no deadline, since a test machine may be busy.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
-settings.load_profile("repeatable")
+# HALLMARK_FUZZ=5000: that many examples of each property that sets no number itself, other ones each time.
+FUZZ = os.environ.get("HALLMARK_FUZZ")
+settings.register_profile("long", deadline=None, max_examples=int(FUZZ or 1))
+settings.load_profile("long" if FUZZ else "repeatable")
 
 
 def add_worse_answers(raw: Path) -> None:

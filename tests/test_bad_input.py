@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import re
 import shutil
 import signal
@@ -22,6 +23,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from stages.core import patterns
 from stages.core.files import sha256_folder
 from tests.bench.made import texts as made_texts
 from tests.rows import record, write_masked
@@ -117,6 +119,42 @@ def dates(folder: Path) -> None:
     change_params(folder, {"data.path": "data/raw/tickets.parquet"})
 
 
+def both(*breaks: Break) -> Break:
+    """All of them, in order."""
+    return lambda folder: void([change(folder) for change in breaks])
+
+
+def fifo(name: str) -> Break:
+    """A FIFO, which has no end, under that name."""
+
+    def change(folder: Path) -> None:
+        (folder / name).unlink(missing_ok=True)
+        os.mkfifo(folder / name)
+
+    return change
+
+
+def link(name: str, to: str) -> Break:
+    """A symbolic link."""
+    return lambda folder: (folder / name).symlink_to(to)
+
+
+def tagged(folder: Path) -> None:
+    """All rows have tags, from `tags`; those that have none so far get an empty list."""
+    rows = [{"tags": []} | json.loads(line) for line in (folder / RAW).read_text(encoding="utf-8").splitlines()]
+    (folder / RAW).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    change_params(folder, {"data.tags": "tags"})
+
+
+def open_schema(folder: Path) -> None:
+    """A schema for targets with any keys, whose values are objects of texts."""
+    texts = {"type": "object", "properties": {"a": {"type": "string"}}}
+    schema = {"anyOf": [{"required": ["intent"]}, {"minProperties": 1}], "additionalProperties": texts}
+    properties = dict.fromkeys(TARGET, True)
+    (folder / "data/schema.json").write_text(json.dumps(schema | {"properties": properties}), encoding="utf-8")
+
+
+VISIBLE = "remove it: no line breaks, zero-width or direction characters, and no white space but a plain space"
 MASK: dict[str, tuple[Break, str]] = {
     "an empty file": (
         content(""),
@@ -152,7 +190,7 @@ MASK: dict[str, tuple[Break, str]] = {
     ),
     "a value nested too deep": (
         second(contact_name=json.loads("[" * 600 + "]" * 600)),
-        f"{RAW}, row 2: a value is nested too deep\n  remedy: flatten it",
+        f"{RAW}, row 2: the row is not JSON (nested deeper than 100 levels)\n  remedy: write one JSON object per line",
     ),
     "bytes that are not UTF-8": (
         appended('{"id": "T-1", "body": "Grüße"}\n'.encode("latin-1")),
@@ -216,6 +254,92 @@ MASK: dict[str, tuple[Break, str]] = {
         f"{RAW}, row 2, field 'subject, body': 2499999 characters, more than mask.max_chars (2000000)\n"
         "  remedy: raise mask.max_chars, or shorten the text",
     ),
+    "a FIFO": (
+        fifo(RAW),
+        f"{RAW}: not a regular file\n  remedy: put the raw records there, or fix data.path",
+    ),
+    "a FIFO in a folder": (
+        both(fifo("data/raw/more.jsonl"), params(data__path="data/raw")),
+        "data/raw/more.jsonl: not a regular file\n  remedy: remove it, or put a file with rows there",
+    ),
+    "a link in a folder to the folder": (
+        both(link("data/raw/more.jsonl", "."), params(data__path="data/raw")),
+        "data/raw/more.jsonl: not a regular file\n  remedy: remove it, or put a file with rows there",
+    ),
+    "a FIFO of gold": (
+        both(fifo("data/gold.jsonl"), params(mask__gold="data/gold.jsonl")),
+        "data/gold.jsonl: not a regular file\n  remedy: put the raw records there, or fix data.path",
+    ),
+    "equal keys in a row": (
+        appended(b'{"id": "T-1", "id": "T-2"}\n'),
+        f"{RAW}, row 4: the row is not JSON (an object has the same key twice)\n  remedy: write one JSON object per line",
+    ),
+    "equal keys in a target": (
+        second(target='{"intent": "other", "intent": "refund"}'),
+        f"{RAW}, row 2, field 'target': not valid JSON: an object has the same key twice\n  remedy: keep one of the two",
+    ),
+    "an id of zero-width characters": (
+        second(id="\u200b\u2060"),
+        f"{RAW}, row 2, field 'id': is null or empty\n  remedy: give it a value",
+    ),
+    "an id with a zero-width character": (
+        second(id="T-00001\u200b"),
+        f"{RAW}, row 2, field 'id': an invisible or control character at character 8\n  remedy: {VISIBLE}",
+    ),
+    "a group with a direction code": (
+        second(customer="A\u202ecme"),
+        f"{RAW}, row 2, field 'customer': an invisible or control character at character 2\n  remedy: {VISIBLE}",
+    ),
+    "a group of a filler that counts as a letter": (
+        second(customer="\u3164"),
+        f"{RAW}, row 2, field 'customer': is null or empty\n  remedy: give every row a value: the split needs it",
+    ),
+    "a group with a space at its end": (
+        second(customer="Acme "),
+        f"{RAW}, row 2, field 'customer': starts or ends with a space\n"
+        "  remedy: remove it: it would be another name than without",
+    ),
+    "an id of decomposed letters": (
+        second(id="Zu\u0308rich"),
+        f"{RAW}, row 2, field 'id': not in Unicode's form NFC\n"
+        "  remedy: write it with composed letters (`uconv -x any-nfc`)",
+    ),
+    "an endless id": (
+        second(id="9" * 201),
+        f"{RAW}, row 2, field 'id': longer than 200 characters\n  remedy: give a short name, or name another column",
+    ),
+    "a tag that is true": (
+        both(second(tags=["a", True]), tagged),
+        f"{RAW}, row 2, field 'tags': not a list of texts\n"
+        "  remedy: write tags as a list of texts, or as one comma-separated text",
+    ),
+    "a tag with an escape code": (
+        both(second(tags="a,b\x1b[2J"), tagged),
+        f"{RAW}, row 2, field 'tags': an invisible or control character at character 2\n  remedy: {VISIBLE}",
+    ),
+    "an endless tag": (
+        both(second(tags=["a" * 101]), tagged),
+        f"{RAW}, row 2, field 'tags': a tag longer than 100 characters\n"
+        "  remedy: give short tags, or name another column",
+    ),
+    "too many tags": (
+        both(second(tags=list(range(101))), tagged),
+        f"{RAW}, row 2, field 'tags': more than 100 tags\n  remedy: keep those by which you want to compare results",
+    ),
+    "a key that the schema doesn't know": (
+        both(second(target={"Rosa Miller": {"a": 1}}), open_schema),
+        f"{RAW}, row 2, field 'target': the target breaks data/schema.json: not valid under the schema at ?/a: type\n"
+        "  remedy: fix the target or the schema",
+    ),
+    "a pattern that backtracks": (
+        params(mask__patterns=[{"kind": "BADGE", "regex": "B-1"}, {"kind": "PASS", "regex": "([^#]|[^#])*#"}]),
+        "params.yaml, field 'mask.patterns.1.regex': the regular expression takes more than 1 seconds for one text\n"
+        "  remedy: write it without a repetition inside a repetition, such as (a+)+ or (a|a)*",
+    ),
+    "a schema nested too deep": (
+        lambda folder: void((folder / "data/schema.json").write_text('{"items":' * 1000 + "{}" + "}" * 1000)),
+        "data/schema.json: not JSON: nested too deep\n  remedy: fix the schema",
+    ),
     "no schema": (
         lambda folder: (folder / "data/schema.json").unlink(),
         "data/schema.json: no such schema\n  remedy: write the file, or fix task.schema",
@@ -224,7 +348,8 @@ MASK: dict[str, tuple[Break, str]] = {
 
 
 @pytest.mark.parametrize("name", MASK)
-def test_bad_rows(repo: Path, name: str) -> None:
+def test_bad_rows(repo: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patterns, "SECONDS", 1.0)
     breaks, error = MASK[name]
     breaks(repo)
     expect(repo, "mask", error)
@@ -239,7 +364,7 @@ def test_too_few_customers(repo: Path, groups: int) -> None:
     expect(
         repo,
         "split",
-        f"data/deduped.parquet, field 'group': the records belong to {groups} group(s), too few for train, validation "
+        f"params.yaml, field 'data.group': the records belong to {groups} group(s), too few for train, validation "
         "and holdout\n  remedy: map data.group to a finer column (customer, document, conversation; at worst the "
         "record's id), or add records of more groups",
     )

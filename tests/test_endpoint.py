@@ -32,6 +32,8 @@ class Server(ThreadingHTTPServer):
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.fail: list[int] = []
+        self.raw: bytes | None = None  # answered to everything, if given
+        self.drip = 0.0  # seconds between two bytes
 
     def handle_error(self, *_: Any) -> None:
         """A caller that ended in an error has hung up."""
@@ -50,10 +52,15 @@ class Handler(BaseHTTPRequestHandler):
         message = {"role": "assistant", "content": f"about {text}"}
         choice = {"message": message, "finish_reason": "length" if text.endswith("1") else "stop"}
         answer = json.dumps({"choices": [choice], "usage": {"completion_tokens": 7}}).encode()
+        answer = answer if self.server.raw is None else self.server.raw
         self.send_response(status)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
-        self.wfile.write(answer)
+        for byte in answer if self.server.drip else ():
+            self.wfile.write(bytes([byte]))
+            time.sleep(self.server.drip)
+        if not self.server.drip:
+            self.wfile.write(answer)
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
@@ -70,7 +77,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def ask(server: Server, **options: Any) -> list[Answer]:
-    asking = EndpointAsking(kind="endpoint", concurrency=4, timeout=5.0, key=options.pop("key", None))
+    asking = EndpointAsking(
+        kind="endpoint", concurrency=4, timeout=options.pop("timeout", 5.0), key=options.pop("key", None)
+    )
     running = servers.Server("endpoint", f"http://127.0.0.1:{server.server_port}/v1", {"base": "the-base"})
     model = ServedModel(
         running, "base", asking, max_new_tokens=12, source=Path("data/split/holdout.parquet"), **options
@@ -129,3 +138,33 @@ def test_calls_that_the_server_took_out_of_the_text_are_json_again() -> None:
     assert answer_of(one).text == '{"name":"weather","arguments":{"city":"Ås"}}'
     two = {"choices": [{"message": {"tool_calls": [call, broken]}}]}
     assert json.loads(answer_of(two).text)[1] == {"name": "weather", "arguments": "{no"}
+
+
+HOSTILE = {
+    "nested": b'{"choices":' + b"[" * 100_000,
+    "equal keys": b'{"choices": [], "choices": [{"message": {"content": "x"}}]}',
+    "not UTF-8": b'{"choices": [{"message": {"content": "\xff"}}]}',
+    "a list for a text": b'{"choices": [{"message": {"content": ["x"]}}]}',
+    "no object": b"[1]",
+    "a message that is a text": b'{"choices": [{"message": "x"}]}',
+    "a number of 5,000 digits": b'{"choices": [{"message": {"content": "x"}}], "usage": ' + b"9" * 5_000 + b"}",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_response_that_is_none_is_one_error(server: Server, name: str) -> None:
+    server.raw = HOSTILE[name]
+    with pytest.raises(HallmarkError, match="the server gave no answer to this record"):
+        ask(server)
+
+
+def test_a_response_without_end_is_one_error(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "PAUSES", ())
+    server.drip = 0.05
+    with pytest.raises(HallmarkError, match=r"no answer to this record \(TimeoutError"):
+        ask(server, timeout=0.3)
+    server.drip = 0.0
+    monkeypatch.setattr(endpoint, "LARGEST", 10)
+    with pytest.raises(HallmarkError, match=r"no answer to this record \(ValueError"):
+        ask(server)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 from collections.abc import Iterator
@@ -257,3 +258,87 @@ def test_a_task_without_a_schema_file_is_told_what_free_text_needs(tmp_path: Pat
     workspace = make_workspace(tmp_path, {"task.kind": "text", "task.schema": None})
     with pytest.raises(HallmarkError, match="for free text, one that holds"):
         load_params(workspace / "params.yaml")
+
+
+HOSTILE: dict[str, tuple[str, str]] = {
+    "brackets": ("a: " + "[" * 1_000, "nested too deep"),
+    "a billion laughs": (
+        "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40)),
+        "more than 20 aliases",
+    ),
+    "a list in itself": ("a: &a [*a, *a, *a, *a]", "holds itself"),
+    "equal keys": ("seed: 1\nseed: 2\n", "duplicate key"),
+    "a tag that fails": ("seed: !!int seven", "can't read"),
+    "a number of 5,000 digits": ("seed: " + "9" * 5_000, "can't read"),
+    "an object of Python's": ("seed: !!python/object/apply:os.getcwd []", "not valid YAML"),
+    "half a megabyte": ("# " + "x" * 500_000, "larger than"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_is_one_error(tmp_path: Path, name: str) -> None:
+    text, words = HOSTILE[name]
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(HallmarkError, match=words) as caught:
+        load_params(tmp_path / "params.yaml")
+    assert len(str(caught.value)) < 1_000
+
+
+def test_params_that_are_no_file_or_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    os.mkfifo(file)
+    with pytest.raises(HallmarkError, match="not a regular file"):
+        load_params(file)
+    with pytest.raises(HallmarkError, match="not a regular file"):
+        load_params(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes(b"seed: \xff")
+    with pytest.raises(HallmarkError, match="byte 7 is not UTF-8"):
+        load_params(tmp_path / "latin.yaml")
+
+
+def test_aliases_and_merges_can_be_used(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    text = text.replace("  dtype: bfloat16", "  dtype: &type bfloat16", 1).replace(
+        "  dtype: bfloat16", "  dtype: *type"
+    )
+    assert "*type" in text
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    assert load_params(tmp_path / "params.yaml") == load_params(ROOT / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seed", 2**32),
+        ("seed", -1),
+        ("compute.threads", 10**6),
+        ("mask.workers", 10**6),
+        ("mask.window", 10**9),
+        ("mask.max_chars", 2**31),
+        ("eval.batch_size", 10**6),
+        ("eval.max_new_tokens", 10**9),
+        ("eval.draws", 10**9),
+        ("compare.draws", 10**9),
+        ("classical.strength", float("inf")),
+        ("gate.serving.latency_p95_s", float("nan")),
+        ("gate.superiority", {"base": float("nan")}),
+        ("benchmark.timeout", float("inf")),
+        ("benchmark.concurrency", [10**6]),
+        ("benchmark.server.startup_timeout", 10**9),
+        ("base.chat_template_kwargs", {"temperature": float("inf")}),
+        ("data.path", "data/raw\ncat"),
+        ("data.path", "data/\u202eraw"),
+        ("data.id", "a\x1b[2J"),
+        ("task.schema", "x" * 1_001),
+        ("mask.deny", ["a\x07b"]),
+        ("mask.patterns", [{"kind": "A_B", "regex": "(" * 5_000 + ")" * 5_000}]),
+        ("eval.policy", {"a": "a" * 10_001}),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_an_error(tmp_path: Path, key: str, value: Any) -> None:
+    assert key in problem(tmp_path, {key: value})
+
+
+def test_an_error_names_the_first_problems_only(tmp_path: Path) -> None:
+    text = problem(tmp_path, {f"a{number}": 1 for number in range(500)})
+    assert text.count("is not a known parameter") == 20

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +19,7 @@ from stages.core.errors import HallmarkError
 from stages.tasks.answers import canonical
 from stages.tasks.params import Task as TaskParams
 from stages.tasks.task import Task
+from stages.tasks.values import closed_paths
 from tests.test_files import JSON
 
 SCHEMA = {
@@ -61,7 +67,11 @@ def test_render_is_compact_and_in_schema_order(tmp_path: Path) -> None:
         ('{"intent":"refund","amount":1,"date":null} Hope this helps!', "invalid", False),
         ("", "invalid", False),
         ("[" * 100_000, "invalid", False),
-        ('{"intent":"refund","amount":1e999,"date":null}', "invalid", True),
+        ('{"intent":"refund","amount":1e999,"date":null}', "invalid", False),
+        ('{"intent":"refund","intent":"other","amount":1,"date":null}', "invalid", False),
+        ('{"intent":"refund","amount":' + "9" * 1_000_000 + ',"date":null}', "invalid", False),
+        ('{"intent":"refund","amount":1,"date":"\\ud800"}', "invalid", True),
+        ('{"intent":"refund","amount":1,"date":' + "[" * 101 + "]" * 101 + "}", "invalid", False),
     ],
 )
 def test_parse_is_strict(tmp_path: Path, text: str, kind: str, parses: bool) -> None:
@@ -110,3 +120,127 @@ def test_a_missing_schema_names_its_file(tmp_path: Path) -> None:
     (tmp_path / "schema.json").unlink()
     with pytest.raises(HallmarkError, match="no such schema"):
         task.parse("{}")
+
+
+def chain(keyword: str, length: int) -> dict[str, Any]:
+    """A schema whose parts each refer twice to the next."""
+    parts: dict[str, Any] = {f"a{n}": {keyword: [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(length)}
+    return {"$defs": parts | {f"a{length}": {"type": "string"}}, "$ref": "#/$defs/a0"}
+
+
+SCHEMAS: dict[str, tuple[Any, str]] = {
+    "properties in a list": ({"properties": []}, "type at properties"),
+    "a type that is a number": ({"type": 7}, "at type"),
+    "an enum that is an object": ({"enum": {}}, "at enum"),
+    "a pattern that is none": ({"pattern": "("}, "at pattern"),
+    "a pattern of gigabytes": ({"pattern": "((a{100}){100}){100}"}, "at pattern"),
+    "a number of 5,000 digits": ({"minimum": "#"}, "at minimum"),
+    "half a surrogate pair": ({"const": "\ud800"}, "not a valid JSON Schema"),
+    "a reference to nothing": ({"$ref": "#/$defs/a"}, "not a valid JSON Schema"),
+    "references that unfold": (chain("anyOf", 40), "over 50000 parts"),
+    "references in a row": (chain("allOf", 1) | {"$defs": {f"a{n}": {"$ref": f"#/$defs/a{n + 1}"} for n in range(3_000)}},
+                            "200 levels"),
+    "an unknown draft": ({"$schema": "http://127.0.0.1:9/draft"}, "not a valid JSON Schema"),
+    "a reference to a file": ({"$ref": "other.json"}, "leads out of the file"),
+    "a reference to a file by its address": ({"items": {"$ref": "file:///etc/hostname"}}, "leads out of the file"),
+    "a dynamic reference": ({"$dynamicRef": "http://127.0.0.1:9/x#y"}, "leads out of the file"),
+    "another base below the root": ({"$defs": {"a": {"$id": "http://127.0.0.1:9/x"}}}, "below the root"),
+    "four megabytes": ({"description": "x" * 4_000_000}, "more than 4000000 characters"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_hostile_schema_is_one_error_of_its_file(tmp_path: Path, name: str) -> None:
+    schema, words = SCHEMAS[name]
+    task = make_task(tmp_path, schema)
+    with pytest.raises(HallmarkError, match=words) as caught:
+        task.parse('{"a":1}')
+    assert caught.value.file == tmp_path / "schema.json"
+    assert len(str(caught.value)) < 600
+
+
+def test_a_schema_that_is_no_file(tmp_path: Path) -> None:
+    task = make_task(tmp_path)
+    for make in (Path.mkdir, os.mkfifo):
+        (tmp_path / "schema.json").rmdir() if (tmp_path / "schema.json").is_dir() else (
+            tmp_path / "schema.json"
+        ).unlink()
+        make(tmp_path / "schema.json")
+        with pytest.raises(HallmarkError, match="not a regular file"):
+            task.parse("{}")
+
+
+def test_equal_keys_in_a_schema_are_an_error(tmp_path: Path) -> None:
+    task = make_task(tmp_path)
+    (tmp_path / "schema.json").write_text('{"type": "object", "type": "array"}', encoding="utf-8")
+    with pytest.raises(HallmarkError, match="the same key twice"):
+        task.parse("{}")
+
+
+def test_nothing_is_fetched_for_a_schema(tmp_path: Path) -> None:
+    """A server that would answer is not asked, whichever keyword names it."""
+    asked = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"type": "string"}')
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/a"
+        assert jsonschema_rs.is_valid({"$ref": url}, "x")  # the library would fetch it
+        assert asked == ["/a"]
+        keywords: list[dict[str, Any]] = [{name: url} for name in ("$ref", "$dynamicRef", "$recursiveRef", "$schema")]
+        keywords += [{"properties": {"a": part}} for part in keywords]
+        keywords += [
+            {"$id": url, "$ref": "b"},
+            {"$id": url, "$ref": "#/b"},
+            {"$vocabulary": {url: True}, "$schema": url},
+        ]
+        keywords += [
+            {"$schema": "http://json-schema.org/draft-04/schema#", "id": url, "properties": {"a": {"$ref": "b"}}}
+        ]
+        for schema in keywords:
+            with contextlib.suppress(HallmarkError):
+                make_task(tmp_path, schema).parse('{"a":1}')
+        server.shutdown()
+    assert asked == ["/a"]
+
+
+def test_a_schema_that_refers_to_itself_is_checked_at_any_depth(tmp_path: Path) -> None:
+    branch = {"type": "array", "items": {"$ref": "#"}}
+    task = make_task(tmp_path, {"anyOf": [branch, branch | {"maxItems": 9}, {"type": "string"}]})
+    assert task.parse("[" * 90 + '"x"' + "]" * 90).kind == "answer"
+    parsed = task.parse("[" * 90 + "1" + "]" * 90)
+    assert (parsed.kind, parsed.problem) == ("invalid", "not valid under the schema")
+    assert make_task(tmp_path, {"$ref": "#"}).parse("1").kind == "answer"
+
+
+def test_a_pattern_of_a_schema_that_backtracks_gives_up(tmp_path: Path) -> None:
+    task = make_task(tmp_path, {"pattern": r"^(a|aa)+\1$"})
+    assert task.parse(json.dumps("a" * 5_000 + "!")).kind == "invalid"
+
+
+def test_a_problem_names_only_what_the_schema_knows(tmp_path: Path) -> None:
+    text = {"type": "string"}
+    schema = {"properties": {"a": {"items": {"additionalProperties": text}}}, "additionalProperties": {"items": text}}
+    task = make_task(tmp_path, schema)
+    assert task.parse('{"a":[{},{"Rosa":1}]}').problem == "not valid under the schema at a/1/?: type"
+    assert task.parse('{"Rosa":["x",2]}').problem == "not valid under the schema at ?/1: type"
+
+
+def test_parts_of_a_schema_that_are_true_or_of_no_known_keyword(tmp_path: Path) -> None:
+    task = make_task(tmp_path, {"properties": {"a": True, "b": {"items": True}}, "items": False})
+    assert task.render({"b": [{"d": 1, "c": 2}], "a": {"f": 1, "e": 2}}) == '{"a":{"e":2,"f":1},"b":[{"c":2,"d":1}]}'
+    draft = {"$schema": "http://json-schema.org/draft-07/schema#", "$ref": "#/odd", "odd": {"anyOf": [{"enum": [1]}]}}
+    assert closed_paths(draft) == {""}
+    assert closed_paths({"$ref": "#/odd", "odd": {"properties": [], "anyOf": 3, "items": 7}}) == set()
+
+
+def test_equal_keys_of_calls_and_refusals_are_no_answer(tmp_path: Path) -> None:
+    task = make_task(tmp_path, {"type": "object"}, "tool_call")
+    assert task.parse('{"name":"a","name":"b","arguments":{}}').kind == "invalid"
+    assert task.parse('{"refusal":"policy","refusal":"policy"}').kind == "invalid"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import unquote
 
 
 def scalars(value: Any, *, keys: bool = False) -> Iterator[Any]:
@@ -57,3 +58,19 @@ def objects(value: Any) -> Iterator[dict[str, Any]]:
         yield value
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from objects(item)
+
+
+def referred(root: dict[str, Any], reference: str) -> Any:
+    """What a reference inside a JSON Schema, `#/$defs/name` or `#anchor`, refers to; an empty schema if nothing."""
+    pointer = unquote(reference.removeprefix("#"))
+    if pointer and not pointer.startswith("/"):
+        anchors = ("$anchor", "$dynamicAnchor")
+        return next((part for part in objects(root) if pointer in [part.get(name) for name in anchors]), {})
+    target: Any = root
+    for step in pointer.split("/")[1:]:
+        step = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(target, list) and step.isascii() and step.isdigit() and int(step) < len(target):
+            target = target[int(step)]
+        else:
+            target = target.get(step, {}) if isinstance(target, dict) else {}
+    return target

@@ -8,9 +8,31 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Share = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[int, Field(ge=0)]
-Text = Annotated[str, StringConstraints(min_length=1)]
+LARGEST = 2**31 - 1  # of a count: what a library may hold in a C int
+Positive = Annotated[int, Field(ge=1, le=LARGEST)]
+NotNegative = Annotated[int, Field(ge=0, le=LARGEST)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what NumPy takes
+Batch = Annotated[int, Field(ge=1, le=65_536)]
+Processes = Annotated[int, Field(ge=1, le=1_024)]
+Tokens = Annotated[int, Field(ge=1, le=10_000_000)]
+Seconds = Annotated[float, Field(gt=0, le=604_800)]  # a week
+
+
+def _no_control(text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError("a control character, or half a surrogate pair")
+    return text
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("a line break, or a character that doesn't show")
+    return text
+
+
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+Text = Annotated[str, StringConstraints(min_length=1), AfterValidator(_no_control)]
+Line = Annotated[str, StringConstraints(min_length=1, max_length=1_000), AfterValidator(_one_line)]  # a path, a name
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -20,22 +42,24 @@ def _compiles(regex: str) -> str:
         re.compile(regex)
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from None
+    except (RecursionError, OverflowError, MemoryError):
+        raise ValueError("not a regular expression that can be compiled: nested too deep, or too large") from None
     return regex
 
 
-Regex = Annotated[str, StringConstraints(min_length=1), AfterValidator(_compiles)]
+Regex = Annotated[str, StringConstraints(min_length=1, max_length=10_000), AfterValidator(_compiles)]
 Limit = Annotated[float, Field(ge=0, le=1)]
 
 
 class Block(BaseModel):
     """A strict block: unknown keys and wrong types are errors; nothing is coerced, except an integer to a float."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Compute(Block):
     device: Literal["cpu", "cuda"]
-    threads: Positive
+    threads: Processes
     portable: bool
 
     @model_validator(mode="after")
@@ -46,7 +70,7 @@ class Compute(Block):
 
 
 class Data(Block):
-    path: Text
+    path: Line
     id: Text
     group: Text
     input: Text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Iterator
 from io import BytesIO
@@ -12,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import HallmarkError
 from stages.core.files import write_all
+from stages.core.reading import NotJsonError, check_regular, read_text, strict_json
 
 if TYPE_CHECKING:
     import polars
 
 FIELD = re.compile(r"\{([^{}]+)\}")
+MADE = "run `dvc repro`, which makes it"
+RAW = "put the raw records there, or fix data.path"
 
 
 def schema() -> dict[str, Any]:
@@ -38,21 +40,20 @@ def schema() -> dict[str, Any]:
 
 def read_records(path: Path) -> polars.DataFrame:
     """Read a Parquet file of records."""
-    import polars as pl
-
-    try:
-        return pl.read_parquet(path)
-    except FileNotFoundError:
-        raise HallmarkError("no such file", file=path, remedy="run `dvc repro`, which makes it") from None
+    return _parquet(path, MADE)
 
 
 def scan_records(path: Path) -> polars.LazyFrame:
     """Read a Parquet file of records lazily: only the columns in use, and only when they are needed."""
     import polars as pl
 
-    if not path.exists():
-        raise HallmarkError("no such file", file=path, remedy="run `dvc repro`, which makes it")
-    return pl.scan_parquet(path)
+    check_regular(path, MADE)
+    try:
+        frame = pl.scan_parquet(path, glob=False)
+        frame.collect_schema()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise HallmarkError(f"not Parquet ({type(error).__name__})", file=path, remedy=MADE) from None
+    return frame
 
 
 def write_records(path: Path, records: polars.DataFrame) -> None:
@@ -83,8 +84,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             file=path,
             remedy="give JSONL, JSON, CSV, Parquet or Arrow (data.path)",
         )
-    if not path.exists():
-        raise HallmarkError("no such file", file=path, remedy="put the raw records there, or fix data.path")
+    check_regular(path, RAW)
     yield from READERS[path.suffix](path)
 
 
@@ -102,15 +102,17 @@ def files_of(path: Path) -> list[Path]:
     """The file itself, or the data files in a folder, by name (Hugging Face puts its own JSON files next to them)."""
     if not path.is_dir():
         return [path]
-    return sorted(file for file in path.iterdir() if file.suffix in READERS and file.name not in NO_ROWS)
+    files = sorted(file for file in path.iterdir() if file.suffix in READERS and file.name not in NO_ROWS)
+    for file in files:
+        check_regular(file, "remove it, or put a file with rows there")
+    return files
 
 
 def _read_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        where = error.lineno if isinstance(error, json.JSONDecodeError) else None
-        raise HallmarkError("not JSON in UTF-8", file=path, row=where, remedy="fix it, or write JSONL") from None
+        rows = strict_json(read_text(path, "save the file as UTF-8").removeprefix("\ufeff"))
+    except NotJsonError as error:
+        raise HallmarkError(f"not JSON ({error})", file=path, row=error.line, remedy="fix it, or write JSONL") from None
     if not isinstance(rows, list):
         raise HallmarkError("not a list of rows", file=path, remedy="write a list of objects, or JSONL")
     for number, row in enumerate(rows, 1):
@@ -125,7 +127,7 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+                row = strict_json(line.decode("utf-8-sig" if number == 1 else "utf-8"))
             except UnicodeDecodeError as error:
                 raise HallmarkError(
                     f"byte {error.start + 1} of the row is not UTF-8",
@@ -133,11 +135,9 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     row=number,
                     remedy="save the file as UTF-8 (`iconv -f latin1 -t utf-8`)",
                 ) from None
-            except (ValueError, RecursionError) as error:
-                reason = "nested too deep" if isinstance(error, RecursionError) else "a number is too long"
-                reason = error.msg if isinstance(error, json.JSONDecodeError) else reason
+            except NotJsonError as error:
                 raise HallmarkError(
-                    f"the row is not JSON ({reason})", file=path, row=number, remedy="write one JSON object per line"
+                    f"the row is not JSON ({error})", file=path, row=number, remedy="write one JSON object per line"
                 ) from None
             if not isinstance(row, dict):
                 raise HallmarkError(
@@ -175,13 +175,17 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    yield from enumerate(_parquet(path, "write the file again").iter_rows(named=True), 1)
+
+
+def _parquet(path: Path, remedy: str) -> polars.DataFrame:
     import polars as pl
 
+    check_regular(path, remedy)
     try:
-        frame = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise HallmarkError(f"not Parquet ({type(error).__name__})", file=path, remedy="write the file again") from None
-    yield from enumerate(frame.iter_rows(named=True), 1)
+        return pl.read_parquet(path, glob=False)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise HallmarkError(f"not Parquet ({type(error).__name__})", file=path, remedy=remedy) from None
 
 
 def _read_arrow(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -190,7 +194,7 @@ def _read_arrow(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
     try:
         frame = pl.read_ipc_stream(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise HallmarkError(
             f"not an Arrow stream ({type(error).__name__})", file=path, remedy="save the dataset again, or as Parquet"
         ) from None

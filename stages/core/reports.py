@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, TypeVar
 
 from stages.core.errors import HallmarkError
 from stages.core.files import REPORTS
+from stages.core.reading import read_json
 
 Content = TypeVar("Content")
 
@@ -18,12 +18,7 @@ class Report:
         """Reads `reports/<name>.json`, which the stage of that name (or `stage`) writes."""
         self.path = REPORTS / f"{name}.json"
         self.remedy = f"run `dvc repro {stage or name}`, which makes it"
-        try:
-            self.content: Any = json.loads(self.path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise HallmarkError("no such file", file=self.path, remedy=self.remedy) from None
-        except ValueError:
-            raise HallmarkError("not JSON", file=self.path, remedy=self.remedy) from None
+        self.content: Any = read_json(self.path, self.remedy)
 
     def at(self, *keys: str) -> Any:
         """The value at that path of keys."""

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from stages.core.errors import HallmarkError
 from stages.core.params import Data
+from stages.core.reading import NotJsonError, strict_json
 from stages.core.records import columns_of
 
 TURNS = ("turns.input", "turns.target", "turns.earlier", "turns.system")
@@ -127,8 +128,8 @@ def calls(tool_calls: Any) -> str | None:
             return None
         arguments = function.get("arguments", {})
         try:
-            arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
-        except (ValueError, RecursionError):
+            arguments = strict_json(arguments) if isinstance(arguments, str) else arguments
+        except NotJsonError:
             return None
         result.append({"name": function["name"], "arguments": arguments})
     return json.dumps(result, ensure_ascii=False)

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import HallmarkError
-from stages.core.files import DEDUPED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,8 +51,7 @@ def assign(
     if len(bundles) + bool(held) < 3:
         raise HallmarkError(
             f"the records belong to {len(sizes)} group(s), too few for train, validation and holdout",
-            file=DEDUPED,
-            field="group",
+            param="data.group",
             remedy="map data.group to a finer column (customer, document, conversation; at worst the record's id), "
             "or add records of more groups",
         )

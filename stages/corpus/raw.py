@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,13 +13,22 @@ from typing import Any, NoReturn
 from stages.core.document import strings
 from stages.core.errors import HallmarkError
 from stages.core.params import Data
+from stages.core.reading import NotJsonError, RepeatedKeyError, strict_json
 from stages.core.records import FIELD, columns_of, files_of, fill, read_rows
 from stages.corpus.conversations import Extra
 from stages.privacy.params import Mask
-from stages.tasks.answers import DECODER
+from stages.tasks.answers import compact_json
 from stages.tasks.task import Task
+from stages.tasks.values import properties_of
 
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
+# Letters and marks that show nothing, which Python counts as printable: fillers, joiners, variation selectors.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U0001d159\U000e0100-\U000e01ef]"
+)
+MOST_NAME = 200  # characters of an id or a group
+MOST_TAG = 100  # characters of a tag
+MOST_TAGS = 100  # of a row
 Values = tuple[tuple[str, str], ...]  # (kind, value) of identity columns
 
 
@@ -118,7 +127,7 @@ class _Row:
 
     def name(self, column: str, param: str) -> str:
         value = self.column(column, param)
-        if value is None or (isinstance(value, str) and not value.strip()):
+        if value is None or (isinstance(value, str) and not any(map(_shows, value))):
             self.fail(
                 "is null or empty",
                 column,
@@ -126,7 +135,28 @@ class _Row:
             )
         if isinstance(value, bool) or not isinstance(value, str | int):
             self.fail(f"not a text or whole number but {type(value).__name__}", column, "write it as a text")
-        return str(value)
+        name = str(value)
+        self.visible(name, column)
+        if name != name.strip():
+            self.fail("starts or ends with a space", column, "remove it: it would be another name than without")
+        if not unicodedata.is_normalized("NFC", name):
+            self.fail("not in Unicode's form NFC", column, "write it with composed letters (`uconv -x any-nfc`)")
+        if len(name) > MOST_NAME:
+            self.fail(f"longer than {MOST_NAME} characters", column, "give a short name, or name another column")
+        return name
+
+    def visible(self, text: str, column: str) -> None:
+        """Names that look the same must be the same, and must not steer a terminal that shows them."""
+        if text.isascii() and text.isprintable():
+            return
+        place = next((n for n, letter in enumerate(text, 1) if letter != " " and not _shows(letter)), None)
+        if place is None:
+            return
+        self.fail(
+            f"an invisible or control character at character {place}",
+            column,
+            "remove it: no line breaks, zero-width or direction characters, and no white space but a plain space",
+        )
 
     def text(self, template: str, param: str, most: int, *, empty: bool = False) -> str:
         for column in columns_of(template):
@@ -154,26 +184,19 @@ class _Row:
         where = ", ".join(columns)
         values = {column: self.column(column, "data.target") for column in columns}
         if isinstance(data.target, list):
-            value: Any = {column: _typed(value, column, task, self.file) for column, value in values.items()}
+            value: Any = {column: self.typed(value, column, task) for column, value in values.items()}
         else:
             value = values[data.target]
         if value is None or (isinstance(value, str) and not value.strip()):
             self.fail("is null or empty", where, "give every row a target, or drop the row")
         if isinstance(value, str) and task.is_json:
             try:
-                value = json.loads(value)
-            except (ValueError, RecursionError):
+                value = self.json(value, where)
+            except NotJsonError:
                 self.fail("not valid JSON", where, f"for task.kind {task.kind}, give an object or its JSON text")
         if not task.is_json and not isinstance(value, str | dict if task.schema else str):
             self.fail(f"not a text but {type(value).__name__}", where, f"for task.kind {task.kind}, give a text")
-        try:
-            parsed = task.parse(task.render(value))
-        except (ValueError, TypeError, RecursionError) as error:  # NaN, a Parquet date, or endless nesting
-            self.fail(
-                f"not a JSON value ({type(error).__name__})",
-                where,
-                "use null, finite numbers, texts, lists and objects",
-            )
+        parsed = task.parse(self.renders(value, where, task.render))
         if parsed.kind == "invalid":
             self.fail(f"the target breaks {task.schema_file}: {parsed.problem}", where, "fix the target or the schema")
         return value
@@ -182,12 +205,30 @@ class _Row:
         value = self.column(column, "data.tools")
         if isinstance(value, str):
             try:
-                value = json.loads(value)
-            except (ValueError, RecursionError):
+                value = self.json(value, column)
+            except NotJsonError:
                 self.fail("not valid JSON", column, "give tools as a list of JSON Schemas")
         if value is not None and not isinstance(value, list):
             self.fail(f"not a list but {type(value).__name__}", column, "give tools as a list of JSON Schemas")
+        self.renders(value, column, compact_json)
         return value
+
+    def json(self, text: str, column: str) -> Any:
+        """The value of a JSON text; NotJsonError if it is none. The same key twice is never meant."""
+        try:
+            return strict_json(text)
+        except RepeatedKeyError as error:
+            self.fail(f"not valid JSON: {error}", column, "keep one of the two")
+
+    def renders(self, value: Any, column: str, render: Callable[[Any], str]) -> str:
+        try:
+            return render(value)
+        except (ValueError, TypeError, RecursionError) as error:  # NaN, a Parquet date, or endless nesting
+            self.fail(
+                f"not a JSON value ({type(error).__name__})",
+                column,
+                "use null, finite numbers, texts, lists and objects",
+            )
 
     def rejected(self, column: str, task: Task) -> Any:
         value = self.column(column, "data.rejected")
@@ -196,18 +237,11 @@ class _Row:
         if not task.is_json and not isinstance(value, str | dict if task.schema else str):
             self.fail(f"not a text but {type(value).__name__}", column, f"for task.kind {task.kind}, give a text")
         if not task.is_json or not isinstance(value, str):
-            try:
-                task.render(value)
-            except (ValueError, TypeError, RecursionError) as error:
-                self.fail(
-                    f"not a JSON value ({type(error).__name__})",
-                    column,
-                    "use null, finite numbers, texts, lists and objects",
-                )
+            self.renders(value, column, task.render)
             return value
         try:
-            parsed = DECODER.decode(value)
-        except (ValueError, RecursionError):
+            parsed = self.json(value, column)
+        except NotJsonError:
             return value.strip()  # a rejected answer need not be JSON
         return value.strip() if isinstance(parsed, str) else parsed
 
@@ -217,9 +251,29 @@ class _Row:
             value = [part.strip() for part in value.split(",")]
         if value is None:
             return None
-        if not isinstance(value, list) or not all(isinstance(tag, str | int) for tag in value):
+        if not isinstance(value, list) or not all(
+            isinstance(tag, str | int) and not isinstance(tag, bool) for tag in value
+        ):
             self.fail("not a list of texts", column, "write tags as a list of texts, or as one comma-separated text")
-        return [str(tag) for tag in value if str(tag)]
+        tags = [str(tag) for tag in value if str(tag)]
+        for tag in tags:
+            self.visible(tag, column)
+            if len(tag) > MOST_TAG:
+                self.fail(f"a tag longer than {MOST_TAG} characters", column, "give short tags, or name another column")
+        if len(tags) > MOST_TAGS:
+            self.fail(f"more than {MOST_TAGS} tags", column, "keep those by which you want to compare results")
+        return tags
+
+    def typed(self, value: Any, column: str, task: Task) -> Any:
+        """CSV has only text: a column whose schema type is not string is read as JSON."""
+        schema = properties_of(task.schema).get(column)
+        types = schema.get("type", "string") if isinstance(schema, dict) else "string"
+        if self.file.suffix == ".csv" and isinstance(value, str) and "string" not in types:
+            try:
+                return self.json(value, column)
+            except NotJsonError:
+                return value
+        return value
 
     def strings(self, value: Any, column: str) -> list[str]:
         if value is None:
@@ -233,15 +287,8 @@ class _Row:
         return [str(value)]
 
 
-def _typed(value: Any, column: str, task: Task, file: Path) -> Any:
-    """CSV has only text: a column whose schema type is not string is read as JSON."""
-    types = ((task.schema or {}).get("properties", {}).get(column) or {}).get("type", "string")
-    if file.suffix == ".csv" and isinstance(value, str) and "string" not in types:
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return value
+def _shows(letter: str) -> bool:
+    return letter.isprintable() and not letter.isspace() and not _INVISIBLE.match(letter)
 
 
 def _offsets(template: str, row: dict[str, Any]) -> dict[str, tuple[int, int]]:
@@ -278,7 +325,7 @@ def gold_spans(path: Path, data: Data) -> dict[str, list[tuple[str, int, int, st
         try:
             span = (str(row["field"]), int(row["start"]), int(row["end"]), str(row["kind"]))
             name = str(row["id"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise HallmarkError(
                 "not a gold span", file=path, row=number, remedy="give each row id, field, start, end and kind"
             ) from None

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stages.core.errors import HallmarkError
+from stages.core.reading import strict_json
 from stages.evaluation.answers import Answer, Prompt
 from stages.models.tool_form import ToolForm
 from stages.serving.engine import Asking
@@ -25,6 +26,8 @@ from stages.tasks.task import Task
 if TYPE_CHECKING:
     from httpx import AsyncClient, Response
 
+MALFORMED = (ValueError, LookupError, TypeError, AttributeError)  # raised by a response of another shape
+LARGEST = 64_000_000  # bytes of a response
 PAUSES = (1.0, 4.0)  # seconds before a request is sent a second and a third time
 
 
@@ -82,14 +85,13 @@ class ServedModel:
         body = self._body | {"messages": prompt.messages} | ({"tools": prompt.tools} if prompt.tools else {})
         for pause in (*PAUSES, None):
             try:
-                response = await client.post("chat/completions", json=body)
-                response.raise_for_status()
-                return answer_of(response.json(), self._form)
+                async with asyncio.timeout(self._asking.timeout):  # of the whole: httpx counts each read separately
+                    return answer_of(strict_json(await _response(client, body)), self._form)
             except httpx.HTTPStatusError as error:
                 status = error.response.status_code
                 problem, final = f"HTTP {status}", status < 500 and status not in (408, 429)
                 problem += self._reason(error.response)
-            except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
+            except (httpx.HTTPError, httpx.StreamError, TimeoutError, *MALFORMED) as error:
                 problem, final = type(error).__name__, False
             if final or pause is None:
                 break
@@ -109,6 +111,22 @@ class ServedModel:
             return ""
         error = response.json()["error"]
         return "".join(f", {error[key]}" for key in ("code", "param") if isinstance(error.get(key), str))
+
+
+async def _response(client: AsyncClient, body: dict[str, Any]) -> str:
+    """The text of a response; httpx.HTTPStatusError, with what was read of the response, if it is an error's."""
+    from httpx import Response
+
+    async with client.stream("POST", "chat/completions", json=body) as response:
+        content = bytearray()
+        async for piece in response.aiter_bytes():
+            content += piece
+            if len(content) > LARGEST:
+                raise ValueError("too long")
+    if response.is_error:
+        whole = Response(response.status_code, content=bytes(content), request=response.request)
+        whole.raise_for_status()
+    return content.decode()
 
 
 def _variable(name: str) -> str:
@@ -137,16 +155,22 @@ def answer_schema(task: Task) -> dict[str, Any]:
     return {"anyOf": [inner, {"const": json.loads(task.render(task.refusal))}]} | shared
 
 
-def answer_of(response: dict[str, Any], form: ToolForm | None = None) -> Answer:
-    """The text of a chat completion, as served. Calls that the server took out of the text are text again, as trained."""
+def answer_of(response: Any, form: ToolForm | None = None) -> Answer:
+    """The text of a chat completion, as served. Calls that the server took out of the text are text again, as trained.
+
+    Raises one of `MALFORMED` if the response has another shape.
+    """
     choice = response["choices"][0]
     text = choice["message"].get("content") or ""
     if calls := choice["message"].get("tool_calls"):
         made = [{"name": call["function"]["name"], "arguments": call["function"]["arguments"]} for call in calls]
         for call in made:
             with contextlib.suppress(ValueError, TypeError):  # what is no JSON stays as it came, and counts as that
-                call["arguments"] = json.loads(call["arguments"])
+                call["arguments"] = strict_json(call["arguments"])
         plain = json.dumps(made[0] if len(made) == 1 else made, ensure_ascii=False, separators=(",", ":"))
         text = form.write(made) if form else plain
+    if not isinstance(text, str):
+        raise TypeError("not a text")
+    tokens = (response.get("usage") or {}).get("completion_tokens", 0)
     finish: Literal["stop", "length"] = "length" if choice.get("finish_reason") == "length" else "stop"
-    return Answer(text, (response.get("usage") or {}).get("completion_tokens", 0), finish)
+    return Answer(text, tokens if type(tokens) is int and 0 <= tokens < 2**31 else 0, finish)

@@ -7,10 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from stages.core.params import Block, NotNegative, Positive, Regex, Share, Text
+from stages.core.params import Batch, Block, Line, NotNegative, Positive, Regex, Share, Text, Tokens
 from stages.serving.engine import Settings
 from stages.serving.engines import ENGINES
 from stages.serving.params import ByKind, asked_settings
+
+Draws = Annotated[int, Field(ge=200, le=1_000_000)]
 
 
 class HfEngine(Settings):
@@ -24,14 +26,14 @@ def answering() -> dict[str, type[Settings]]:
 
 class General(Block):
     tasks: list[Text]
-    folder: Text | None
+    folder: Line | None
     limit: Positive | None
 
 
 class Eval(Block):
     engine: Annotated[SerializeAsAny[Settings], BeforeValidator(ByKind("eval.engine", answering))]
-    batch_size: Positive
-    max_new_tokens: Positive
+    batch_size: Batch
+    max_new_tokens: Tokens
     dtype: Literal["bfloat16", "float32"]
     attention: Literal["eager", "sdpa"]
     merge: bool
@@ -40,7 +42,7 @@ class Eval(Block):
     spans: list[Text]
     general: General
     confidence: Share
-    draws: Annotated[int, Field(ge=200)]
+    draws: Draws
     policy: dict[Text, Regex]
     facts: dict[Text, Regex]
 
@@ -71,12 +73,12 @@ class Eval(Block):
 class Classical(Block):
     ngrams: Annotated[int, Field(ge=1, le=5)]
     min_records: Positive
-    strength: Annotated[float, Field(gt=0)]
+    strength: Annotated[float, Field(gt=0, le=1e9)]
 
 
 class Compare(Block):
     confidence: Share
-    draws: Annotated[int, Field(ge=200)]
+    draws: Draws
     difference: Share
     power: Share
 

@@ -25,13 +25,12 @@ field; one that parses but breaks the schema is compared as it stands.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from stages.core.document import scalars
+from stages.core.patterns import Pattern
 from stages.models.tool_form import ToolForm, calls_of
 from stages.privacy import patterns
 from stages.tasks.answers import Parsed
@@ -72,8 +71,8 @@ class Scorer:
         facts: Mapping[str, str] | None = None,
     ) -> None:
         self.task, self._form = task, form
-        self._policy = {name: re.compile(regex) for name, regex in sorted((policy or {}).items())}
-        self._facts = {name: re.compile(regex) for name, regex in (facts or {}).items()}
+        self._policy = {name: Pattern(regex, f"eval.policy.{name}") for name, regex in sorted((policy or {}).items())}
+        self._facts = {name: Pattern(regex, f"eval.facts.{name}") for name, regex in (facts or {}).items()}
         self._closed = closed_paths(task.schema) if task.schema else set()
 
     def score(self, *, input: str, context: str | None, target: str, prediction: str) -> Score:  # noqa: A002
@@ -178,7 +177,7 @@ class Scorer:
         return f"private data: {', '.join(sorted(kinds))}" if kinds else None
 
     def _fields_of(self, parsed: Parsed) -> Values:
-        if parsed.value is None or (parsed.kind == "invalid" and not _finite(parsed.value)):
+        if parsed.value is None:
             return {}
         return self.task.kind.fields(parsed.value, self._facts)
 
@@ -190,15 +189,6 @@ class Scorer:
         if isinstance(value, list):
             return all(self._grounded(item, f"{path}[]", text) for item in value)
         return text.has(value)
-
-
-def _finite(value: Any) -> bool:
-    """Whether every number is one that JSON can write: `1e999` parses, to infinity."""
-    try:
-        json.dumps(value, allow_nan=False)
-    except ValueError:
-        return False
-    return True
 
 
 def _names(paths: Iterable[str]) -> str:

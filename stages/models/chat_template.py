@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from stages.core.errors import HallmarkError
-from stages.models.tool_form import DECODER, Call, ToolForm, calls_in, has_odd_call
+from stages.core.reading import STRICT
+from stages.models.tool_form import Call, ToolForm, calls_in, has_odd_call
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -168,7 +169,7 @@ def _locate(text: str, call: Call) -> tuple[int, int, str, str] | None:
     """Start and end of the call's JSON object in a text, and its keys for name and arguments."""
     for start in (index for index, char in enumerate(text) if char == "{"):
         with contextlib.suppress(ValueError):
-            value, end = DECODER.raw_decode(text, start)
+            value, end = STRICT.raw_decode(text, start)
             keys = [key for part in call.values() for key, item in value.items() if item == part]
             if len(keys) == len(value) == 2:
                 return start, end, keys[0], keys[1]

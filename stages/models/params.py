@@ -6,19 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from stages.core.params import Block, Sha256, Text, Variable
+from stages.core.params import Block, Line, Sha256, Variable
 
 
 class AnyBase(Block):
-    name: Text
-    licence: Text
+    name: Line
+    licence: Line
     chat_template_kwargs: dict[Variable, bool | int | float | str]
 
 
 class PackageBase(AnyBase):
     source: Literal["package"]
-    package: Text
-    file: Text
+    package: Line
+    file: Line
     sha256: Sha256
 
 
@@ -31,4 +31,4 @@ class HubBase(AnyBase):
 
 class FolderBase(AnyBase):
     source: Literal["folder"]
-    path: Text
+    path: Line

@@ -12,8 +12,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from stages.core.reading import STRICT
+
 Call = dict[str, Any]  # name and arguments, and nothing else
-DECODER = json.JSONDecoder()
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class ToolForm:
             position = _skip(self.before, text, 0)
             calls = []
             while True:
-                value, position = DECODER.raw_decode(text, position)
+                value, position = STRICT.raw_decode(text, position)
                 calls.append(self._call(value))
                 if re.compile(_loose(self.after)).fullmatch(text, position):
                     return calls

@@ -17,9 +17,11 @@ from pydantic import BaseModel, BeforeValidator, ValidationError, model_validato
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent
 
 from stages.core.errors import HallmarkError, run_stage
-from stages.core.params import Block, Compute, Data, NotNegative
+from stages.core.params import Block, Compute, Data, Seed
+from stages.core.reading import DEPTH, check_regular, depth_of, read_text
 from stages.corpus.params import Dedupe, Split
 from stages.evaluation.params import Classical, Compare, Eval, ReportPage
 from stages.models.params import FolderBase, HubBase, PackageBase
@@ -29,11 +31,15 @@ from stages.serving.params import Benchmark, ByKind
 from stages.tasks.params import Task
 from stages.training.params import Dpo, Sft
 
+LARGEST = 400_000  # bytes of params.yaml
+MOST_ALIASES = 20  # each can double what the file expands to
+MOST_PROBLEMS = 20  # named in one error
+RESTORE = "restore the file: `git checkout params.yaml`"
 SOURCES: dict[str, type[Block]] = {"package": PackageBase, "hub": HubBase, "folder": FolderBase}
 
 
 class Params(Block):
-    seed: NotNegative
+    seed: Seed
     compute: Compute
     data: Data
     task: Task
@@ -94,26 +100,13 @@ def run_with_params(name: str, doc: str | None, run: Callable[[Params], None]) -
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
     """Read and check the parameters. A bad file ends in one `HallmarkError` that lists every problem."""
-    try:
-        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise HallmarkError(
-            "no such file", file=path, remedy="run from the root of the repository, or name the file with --params"
-        ) from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        raise HallmarkError(
-            f"not valid YAML: {getattr(error, 'problem', None) or error}",
-            file=path,
-            row=mark.line + 1 if mark else None,
-            remedy="fix the syntax at that row",
-        ) from None
+    raw = _read(path)
     if not isinstance(raw, dict):
-        raise HallmarkError("has no parameters", file=path, remedy="restore the file: `git checkout params.yaml`")
+        raise HallmarkError("has no parameters", file=path, remedy=RESTORE)
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        problems = [_explain(detail, raw) for detail in error.errors()]
+        problems = [_explain(detail, raw) for detail in error.errors(include_url=False)[:MOST_PROBLEMS]]
         fields = ", ".join(field for field, _, _ in problems)
         raise HallmarkError(
             "; ".join(problem for _, problem, _ in problems),
@@ -121,6 +114,45 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
             field=fields or None,
             remedy="; ".join(dict.fromkeys(remedy for _, _, remedy in problems)),
         ) from None
+
+
+def _read(path: Path) -> Any:
+    """The content of the YAML file. No anchor expands to more than a file could hold, and nothing is nested deep."""
+    check_regular(path, "run from the root of the repository, or name the file with --params")
+    if path.stat().st_size > LARGEST:
+        raise HallmarkError(f"larger than {LARGEST} bytes", file=path, remedy=RESTORE)
+    text = read_text(path, "save the file as UTF-8")
+    try:
+        if (
+            "&" in text
+            and "*" in text
+            and sum(isinstance(event, AliasEvent) for event in _yaml().parse(text)) > MOST_ALIASES
+        ):
+            raise HallmarkError(f"more than {MOST_ALIASES} aliases", file=path, remedy="write the values out")
+        raw = _yaml().load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise HallmarkError(
+            f"not valid YAML: {getattr(error, 'problem', None) or type(error).__name__}",
+            file=path,
+            row=mark.line + 1 if mark else None,
+            remedy="fix the syntax at that row",
+        ) from None
+    except RecursionError:
+        raise HallmarkError("nested too deep", file=path, remedy=RESTORE) from None
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:  # of a tag such as !!int
+        raise HallmarkError(
+            f"a value that YAML can't read ({type(error).__name__})",
+            file=path,
+            remedy="remove its tag, or fix the value",
+        ) from None
+    if depth_of(raw, 2 * DEPTH) > DEPTH:
+        raise HallmarkError("nested too deep, or an anchor that holds itself", file=path, remedy=RESTORE)
+    return raw
+
+
+def _yaml() -> YAML:
+    return YAML(typ="safe", pure=True)
 
 
 def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from stages.core.params import Block, Positive, Regex, Text, Variable
+from stages.core.params import Block, Line, Positive, Processes, Regex, Text, Variable
 from stages.privacy.kinds import KINDS, nearest, short
 
 KindName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z_]*[A-Z]$")]
@@ -14,7 +14,7 @@ KindName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z_]*[A-Z]$")]
 
 class Ner(Block):
     engine: Literal["spacy", "transformers", "gliner", "none"]
-    model: Text | None
+    model: Line | None
 
     @model_validator(mode="after")
     def _model_if_needed(self) -> Ner:
@@ -47,9 +47,9 @@ class Mask(Block):
     patterns: list[Pattern]
     secret: Variable | None
     max_chars: Positive
-    window: Annotated[int, Field(ge=200)]
-    workers: Positive
-    gold: Text | None
+    window: Annotated[int, Field(ge=200, le=10_000_000)]
+    workers: Processes
+    gold: Line | None
 
     @model_validator(mode="after")
     def _secret_if_needed(self) -> Mask:

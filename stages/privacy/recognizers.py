@@ -26,6 +26,7 @@ from presidio_analyzer.context_aware_enhancers import ContextAwareEnhancer
 from presidio_analyzer.nlp_engine import NlpArtifacts, NoOpNlpEngine, SpacyNlpEngine
 
 from stages.core.errors import HallmarkError
+from stages.core.patterns import Pattern
 from stages.core.reading import read_json
 from stages.privacy.addresses import addresses
 from stages.privacy.chat import chat
@@ -263,11 +264,15 @@ def deny_finders(params: Mask) -> Iterator[Finder]:
         yield partial(_matches, patterns=[(pattern, "DENIED", "deny_list")])
     if params.patterns:
         yield partial(
-            _matches, patterns=[(re.compile(rule.regex), rule.kind, f"pattern {rule.kind}") for rule in params.patterns]
+            _matches,
+            patterns=[
+                (Pattern(rule.regex, f"mask.patterns.{number}.regex"), rule.kind, f"pattern {rule.kind}")
+                for number, rule in enumerate(params.patterns)
+            ],
         )
 
 
-def _matches(text: str, patterns: Sequence[tuple[re.Pattern[str], str, str]]) -> Iterator[Found]:
+def _matches(text: str, patterns: Sequence[tuple[re.Pattern[str] | Pattern, str, str]]) -> Iterator[Found]:
     for pattern, kind, name in patterns:
         for match in pattern.finditer(text):
             if match.end() > match.start():

@@ -7,13 +7,13 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, model_validator
 
 from stages.core.outcomes import FailureClass
-from stages.core.params import Block, Limit, NotNegative, Positive, Text
+from stages.core.params import Block, Limit, Line, NotNegative, Positive, Seconds, Text
 from stages.evaluation.measures import known_measures
 
 
 class GateServing(Block):
-    latency_p95_s: Annotated[float, Field(gt=0)]
-    tokens_per_second: Annotated[float, Field(ge=0)]
+    latency_p95_s: Seconds
+    tokens_per_second: Annotated[float, Field(ge=0, le=1e9)]
     error_rate: Limit
 
 
@@ -49,9 +49,9 @@ class Gate(Block):
 
 
 class Certify(Block):
-    name: Text
-    languages: list[Text]
-    tags: list[Text]
+    name: Line
+    languages: list[Line]
+    tags: list[Line]
     intended_use: Text
     limits: list[Text]
     private_data: Literal["error", "count"]

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 from pydantic import Field
 
 from stages.core.errors import HallmarkError
-from stages.core.params import Block, Compute, Positive
+from stages.core.params import Block, Compute, Seconds
 
+Concurrency = Annotated[int, Field(ge=1, le=10_000)]  # requests in progress at once
 HOST = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[2]  # where `stages` is
 SHARE_REMEDY = "set it to vllm, with adapter lora (docs/serving.md), or serve each release alone"
@@ -32,14 +33,14 @@ class StartedSettings(Settings):
 
     port: Annotated[int, Field(ge=0, le=65535)]
     dtype: Literal["bfloat16", "float16", "float32"]
-    startup_timeout: Positive
+    startup_timeout: Annotated[int, Field(ge=1, le=604_800)]
 
 
 class Asking(Settings):
     """What `eval.engine` says in addition to the engine's settings."""
 
-    concurrency: Positive
-    timeout: Annotated[float, Field(gt=0)]
+    concurrency: Concurrency
+    timeout: Seconds
 
 
 @dataclass(frozen=True)

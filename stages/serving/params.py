@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, create_model, model_validator
 
-from stages.core.params import Block, Positive
-from stages.serving.engine import Engine, Settings
+from stages.core.params import Block, Positive, Seconds, Tokens
+from stages.serving.engine import Concurrency, Engine, Settings
 from stages.serving.engines import ENGINES
 
 
@@ -37,7 +37,8 @@ class ByKind:
         block = self.block(value)
         if block is None:
             kind, known = value.get(self.key) if isinstance(value, dict) else None, ", ".join(sorted(self.kinds()))
-            raise ValueError(f"{self.field}.{self.key}: must be one of {known}; it is {kind!r}")
+            given = repr(kind)[:100] if isinstance(kind, str | None) else f"of type {type(kind).__name__}"
+            raise ValueError(f"{self.field}.{self.key}: must be one of {known}; it is {given}")
         return block.model_validate(value)
 
 
@@ -58,13 +59,13 @@ def _joined(engine: Engine[Any]) -> type[Settings]:
 
 
 class Objective(Block):
-    ttft: Annotated[float, Field(gt=0)]
-    latency: Annotated[float, Field(gt=0)]
+    ttft: Seconds
+    latency: Seconds
     share: Annotated[float, Field(gt=0, le=1)]
 
 
 class Search(Block):
-    max_concurrency: Positive
+    max_concurrency: Concurrency
 
 
 class Benchmark(Block):
@@ -72,13 +73,13 @@ class Benchmark(Block):
     models: Annotated[list[Literal["base", "tuned"]], Field(min_length=1)]
     requests: Positive
     warmup: Positive
-    concurrency: list[Positive]
-    rates: list[Annotated[float, Field(gt=0)]]
+    concurrency: list[Concurrency]
+    rates: list[Annotated[float, Field(gt=0, le=1e6)]]
     search: Search | None
-    max_tokens: Positive
-    timeout: Annotated[float, Field(gt=0)]
+    max_tokens: Tokens
+    timeout: Seconds
     objective: Objective
-    price_per_hour: Annotated[float, Field(ge=0)] | None
+    price_per_hour: Annotated[float, Field(ge=0, le=1e12)] | None
 
     @model_validator(mode="after")
     def _complete(self) -> Benchmark:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from stages.core.document import changed
+from stages.core.reading import DEPTH, STRICT, NotJsonError, depth_of
 
 
 @dataclass(frozen=True)
@@ -28,19 +29,20 @@ def canonical(value: Any) -> str:
     """The same text for every spelling of a JSON value (a text that isn't JSON stays as it is, trimmed)."""
     if isinstance(value, str):
         try:
-            value = DECODER.decode(value)
+            value = strict_answer(value)
         except (ValueError, RecursionError):
             return value.strip()
     return json.dumps(changed(value, _plain_number), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
+def strict_answer(text: str) -> Any:
+    """The JSON value of a completion; ValueError if it isn't one, says two things, or is nested too deep to compare."""
+    value = STRICT.decode(text)
+    if text.count("[") + text.count("{") > DEPTH and depth_of(value) > DEPTH:
+        raise NotJsonError(f"nested deeper than {DEPTH} levels")
+    return value
+
+
 def _plain_number(value: Any) -> Any:
     """12.0 and 12 are one JSON number."""
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-DECODER = json.JSONDecoder(parse_constant=_no_constant)  # made once, not in each call

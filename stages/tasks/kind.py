@@ -6,12 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from stages.tasks.answers import DECODER, Parsed, canonical
+from stages.tasks.answers import Parsed, canonical, strict_answer
 from stages.tasks.values import Values, closed_paths, leaves
 
 if TYPE_CHECKING:
-    from re import Pattern
-
+    from stages.core.patterns import Pattern
     from stages.tasks.measure import Measure
     from stages.tasks.task import Task
 
@@ -40,7 +39,7 @@ class Kind(ABC):
         """The value of a completion; ValueError or RecursionError if it can't be read."""
         return text
 
-    def fields(self, value: Any, facts: Mapping[str, Pattern[str]]) -> Values:
+    def fields(self, value: Any, facts: Mapping[str, Pattern]) -> Values:
         """The values in an answer by path, to be compared one by one."""
         return {}
 
@@ -71,9 +70,9 @@ class JsonKind(Kind):
     is_json = True
 
     def parse(self, text: str) -> Any:
-        return DECODER.decode(text)
+        return strict_answer(text)
 
-    def fields(self, value: Any, facts: Mapping[str, Pattern[str]]) -> Values:
+    def fields(self, value: Any, facts: Mapping[str, Pattern]) -> Values:
         return leaves(value)
 
     def label_names(self, task: Task) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from stages.core.params import Block, Text
+from stages.core.params import Block, Line, Text
 from stages.tasks.kinds import KINDS
 
 
@@ -19,7 +19,7 @@ def _known(kind: str) -> str:
 class Task(Block):
     kind: Annotated[Text, AfterValidator(_known)]
     system_prompt: Text
-    schema_file: Text | None = Field(alias="schema")
+    schema_file: Line | None = Field(alias="schema")
     tool_format: Literal["json", "template"]
     refusal: Text | None
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from stages.core.errors import HallmarkError
 from stages.core.files import REPORTS, atomic
 from stages.core.outcomes import OUTCOMES
+from stages.core.reading import check_regular, strict_json
 from stages.tasks.values import FieldResult
 
 LENGTHS = (200, 500, 1000, 2000, 5000)  # upper bounds of the bands of input length, in characters
@@ -99,13 +100,12 @@ def read_predictions(model: str) -> list[Prediction]:
     """The predictions of a model, in record order; at least one. A missing key or a wrong type is an error."""
     path, remedy = predictions_of(model), f"run `dvc repro eval@{model}`, which makes it"
     rows: list[Prediction] = []
+    check_regular(path, remedy)
     try:
         with path.open("rb") as file:
             for line in file:
-                rows.append(_checked(json.loads(line), path, len(rows) + 1, remedy))
-    except FileNotFoundError:
-        raise HallmarkError("no such file", file=path, remedy=remedy) from None
-    except (ValueError, TypeError, KeyError):
+                rows.append(_checked(strict_json(line.decode()), path, len(rows) + 1, remedy))
+    except ValueError:
         raise HallmarkError("not a JSON object", file=path, row=len(rows) + 1, remedy=remedy) from None
     if not rows:
         raise HallmarkError("holds no prediction", file=path, remedy=remedy)
@@ -118,6 +118,9 @@ def _checked(content: Any, path: Path, row: int, remedy: str) -> Prediction:
             raise HallmarkError("missing, or of the wrong type", file=path, row=row, field=name, remedy=remedy)
     if content["outcome"] not in OUTCOMES:
         raise HallmarkError("not a known outcome", file=path, row=row, field="outcome", remedy=remedy)
+    for value in content["fields"]:
+        if not isinstance(value, dict) or not value.keys() >= set(PARTS) or not isinstance(value["path"], str):
+            raise HallmarkError("missing, or of the wrong type", file=path, row=row, field="fields", remedy=remedy)
     values = [FieldResult(**{name: value[name] for name in PARTS}) for value in content["fields"]]
     return Prediction(**{name: content[name] for name in NAMES if name in content} | {"fields": values})
 

@@ -6,14 +6,16 @@ schema if the task has one), or *invalid* (with the reason).
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
+from json import JSONDecodeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.core.errors import HallmarkError
-from stages.tasks.answers import DECODER, Parsed, canonical, compact_json
+from stages.core.reading import NotJsonError, strict_json
+from stages.tasks.answers import Parsed, canonical, compact_json, strict_answer
 from stages.tasks.kinds import KINDS
+from stages.tasks.schema import Schema, load_schema
+from stages.tasks.values import properties_of
 
 if TYPE_CHECKING:
     from stages.tasks.params import Task as TaskParams
@@ -29,35 +31,13 @@ class Task:
         self.refusal = params.refusal
 
     @cached_property
+    def _loaded(self) -> Schema | None:
+        return None if self.schema_file is None else load_schema(self.schema_file)
+
+    @property
     def schema(self) -> dict[str, Any] | None:
         """The JSON Schema of an answer, or None for free text."""
-        if self.schema_file is None:
-            return None
-        try:
-            schema = json.loads(self.schema_file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise HallmarkError(
-                "no such schema", file=self.schema_file, remedy="write the file, or fix task.schema"
-            ) from None
-        except ValueError as error:
-            raise HallmarkError(f"not JSON: {error}", file=self.schema_file, remedy="fix the schema") from None
-        if not isinstance(schema, dict):
-            raise HallmarkError("the schema is not an object", file=self.schema_file, remedy="fix the schema")
-        return schema
-
-    @cached_property
-    def _validator(self) -> Any:
-        import jsonschema_rs
-
-        if self.schema is None:
-            return None
-        try:
-            return jsonschema_rs.validator_for(self.schema, validate_formats=True)
-        except (jsonschema_rs.ValidationError, ValueError) as error:
-            message = getattr(error, "message", str(error))
-            raise HallmarkError(
-                f"not a valid JSON Schema: {message}", file=self.schema_file, remedy="fix the schema"
-            ) from None
+        return None if self._loaded is None else self._loaded.content
 
     @property
     def is_json(self) -> bool:
@@ -81,7 +61,7 @@ class Task:
         if not self.is_json or self._is_refusal(target):
             return target.strip() if isinstance(target, str) else compact_json(target)
         if isinstance(target, str):
-            target = json.loads(target)
+            target = strict_json(target)
         return compact_json(self._ordered(target, self.schema or {}))
 
     def parse(self, completion: str) -> Parsed:
@@ -92,18 +72,13 @@ class Task:
         except (ValueError, RecursionError) as error:
             if self._is_refusal(text):
                 return Parsed("refusal")
+            reason = f": {error}" if isinstance(error, NotJsonError | JSONDecodeError) else ""  # others may quote it
             form = "JSON" if self.is_json else f"a {self.kind} answer"
-            return Parsed("invalid", parses=False, problem=f"not {form}: {error}")
+            return Parsed("invalid", parses=False, problem=f"not {form}{reason}")
         if self._is_refusal(text if isinstance(value, str) else value):
             return Parsed("refusal")
-        if self._validator is not None:
-            try:
-                problem = next(iter(self._validator.iter_errors(value)), None)
-            except ValueError as error:  # a number beyond what the validator can hold
-                return Parsed("invalid", value, problem=f"not valid under the schema: {error}")
-            if problem is not None:
-                path = "/".join(str(part) for part in problem.instance_path) or "the root"
-                return Parsed("invalid", value, problem=f"not valid under the schema at {path}: {problem.kind.name}")
+        if self._loaded is not None and (problem := self._loaded.problem(value)):
+            return Parsed("invalid", value, problem=problem)
         return Parsed("answer", value)
 
     @cached_property
@@ -111,7 +86,7 @@ class Task:
         """The refusal's canonical text, and its JSON value (the text itself if it isn't JSON)."""
         form = canonical(self.refusal)
         try:
-            return form, DECODER.decode(form)
+            return form, strict_answer(form)
         except ValueError:
             return form, form
 
@@ -123,11 +98,11 @@ class Task:
             return False  # the usual case, and the fast way out
         return canonical(value) == form
 
-    def _ordered(self, value: Any, schema: dict[str, Any]) -> Any:
+    def _ordered(self, value: Any, schema: Any) -> Any:
         if isinstance(value, dict):
-            known = schema.get("properties", {})
+            known = properties_of(schema)
             order = [key for key in known if key in value] + sorted(key for key in value if key not in known)
-            return {key: self._ordered(value[key], known.get(key, {})) for key in order}
+            return {key: self._ordered(value[key], known.get(key)) for key in order}
         if isinstance(value, list):
-            return [self._ordered(item, schema.get("items", {})) for item in value]
+            return [self._ordered(item, schema.get("items") if isinstance(schema, dict) else None) for item in value]
         return value

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from stages.core.document import referred
+
 Values = dict[str, list[Any]]  # by path
 
 
@@ -110,17 +112,21 @@ def _walk(part: Any, path: str, root: dict[str, Any], closed: set[str], seen: tu
     if "enum" in part or "const" in part or part.get("type") == "boolean":
         closed.add(path)
     for branch in ("anyOf", "oneOf", "allOf"):
-        for option in part.get(branch, ()):
+        options = part.get(branch)
+        for option in options if isinstance(options, list) else ():
             _walk(option, path, root, closed, seen)
-    for name, below in part.get("properties", {}).items():
+    for name, below in properties_of(part).items():
         _walk(below, f"{path}.{name}" if path else name, root, closed, seen)
     _walk(part.get("items"), f"{path}[]", root, closed, seen)
     reference = part.get("$ref")
-    if isinstance(reference, str) and reference[:1] == "#" and reference not in seen:
-        target: Any = root
-        for step in filter(None, reference[1:].split("/")):
-            target = target.get(step.replace("~1", "/").replace("~0", "~"), {}) if isinstance(target, dict) else {}
-        _walk(target, path, root, closed, (*seen, reference))
+    if isinstance(reference, str) and reference not in seen:
+        _walk(referred(root, reference), path, root, closed, (*seen, reference))
+
+
+def properties_of(schema: Any) -> dict[str, Any]:
+    """The schemas of the properties that a schema names; what an unknown keyword holds can have any shape."""
+    named = schema.get("properties") if isinstance(schema, dict) else None
+    return named if isinstance(named, dict) else {}
 
 
 def lists_every_value(schema: Any) -> bool:
@@ -134,4 +140,4 @@ def lists_every_value(schema: Any) -> bool:
     if schema.get("type") == "array":
         return lists_every_value(schema.get("items"))
     closed = schema.get("type") == "object" and schema.get("additionalProperties") is False
-    return closed and all(lists_every_value(part) for part in schema.get("properties", {}).values())
+    return closed and all(lists_every_value(part) for part in properties_of(schema).values())

@@ -72,8 +72,7 @@ def _extraction(values: list[Any], objects: list[dict[str, Any]]) -> Inferred:
     answers = [
         value
         for value in objects
-        if refusal is None
-        or canonical_or_text(value) != canonical_or_text(json.loads(refusal) if refusal[:1] == "{" else refusal)
+        if refusal is None or canonical_or_text(value) != canonical_or_text(parsed_target(refusal))
     ]
     why = (
         f"objects with {len(shapes)} sets of keys"

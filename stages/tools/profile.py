@@ -5,12 +5,12 @@ A guess is based on the column's name first and its values second. No reason quo
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from stages.core.reading import NotJsonError, strict_json
 from stages.privacy import patterns
 from stages.tasks.answers import canonical
 
@@ -81,7 +81,7 @@ def canonical_or_text(value: Any) -> str:
     """A text for a value of any type (a Parquet date is not JSON)."""
     try:
         return canonical(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return str(value)
 
 
@@ -226,7 +226,7 @@ def parsed_target(value: Any) -> Any:
     """The value, parsed if it is a text that holds a JSON object or list."""
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
+            return strict_json(value)
+        except NotJsonError:
             return value
     return value

@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 from pydantic import StringConstraints
 
 from stages.core.errors import HallmarkError
-from stages.core.params import Text, Variable
+from stages.core.params import Line, Variable
 from stages.serving.engine import SHARE_REMEDY, Address, Asking, Engine, Settings
 
 
 class EndpointServer(Settings):
     kind: Literal["endpoint"]
-    url: Annotated[str, StringConstraints(pattern=r"^https?://")]
-    names: dict[Text, Text]
+    url: Annotated[Line, StringConstraints(pattern=r"^https?://[^\s/]+")]
+    names: dict[Line, Line]
 
 
 class EndpointAsking(Asking):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from stages.core.params import Compute, Positive
+from stages.core.params import Compute, Tokens
 from stages.serving import launcher
 from stages.serving.engine import ROOT, StartedEngine, StartedSettings
 
@@ -17,8 +17,8 @@ from stages.serving.engine import ROOT, StartedEngine, StartedSettings
 class TransformersServer(StartedSettings):
     kind: Literal["transformers"]
     attention: Literal["eager", "sdpa", "flash_attention_2"]
-    cache_blocks: Positive | None
-    batch_tokens: Positive
+    cache_blocks: Tokens | None
+    batch_tokens: Tokens
 
 
 class TransformersServe(StartedEngine[TransformersServer]):

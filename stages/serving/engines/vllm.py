@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from stages.core.errors import HallmarkError
-from stages.core.params import Compute, Positive, Text
+from stages.core.params import Batch, Compute, Line, Tokens
 from stages.serving.admission import ForVllm
 from stages.serving.engine import HOST, ROOT, StartedEngine, StartedSettings
 
@@ -21,11 +21,11 @@ RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # those that vLLM 0.32 takes for
 
 class VllmServer(StartedSettings):
     kind: Literal["vllm"]
-    python: Text
+    python: Line
     adapter: Literal["merged", "lora"]
-    max_length: Positive
-    max_num_seqs: Positive
-    cache_gib: Annotated[float, Field(gt=0)]
+    max_length: Tokens
+    max_num_seqs: Batch
+    cache_gib: Annotated[float, Field(gt=0, le=100_000)]
     prefix_cache: bool
 
 

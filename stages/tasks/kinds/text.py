@@ -13,7 +13,7 @@ from stages.tasks.measure import of_score
 from stages.tasks.values import Values
 
 if TYPE_CHECKING:
-    from re import Pattern
+    from stages.core.patterns import Pattern
 
 
 class Text(Kind):
@@ -25,7 +25,7 @@ class Text(Kind):
     def prompt_hint(self, target: str, schema: Mapping[str, Any]) -> str:
         return "Answer the request."
 
-    def fields(self, value: Any, facts: Mapping[str, Pattern[str]]) -> Values:
+    def fields(self, value: Any, facts: Mapping[str, Pattern]) -> Values:
         values: Values = {}
         for name, regex in facts.items():
             for match in regex.finditer(value):

@@ -9,14 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from stages.tasks.answers import Parsed
+from stages.tasks.answers import Parsed, strict_answer
 from stages.tasks.kind import REFUSAL, JsonKind
 from stages.tasks.measure import of_score
 from stages.tasks.values import Values, key, leaves
 
 if TYPE_CHECKING:
-    from re import Pattern
-
+    from stages.core.patterns import Pattern
     from stages.tasks.task import Task
 
 NAME = "name"
@@ -33,7 +32,7 @@ class ToolCall(JsonKind):
     def prompt_hint(self, target: str, schema: Mapping[str, Any]) -> str:
         return "Call the tools that the request needs, as JSON."
 
-    def fields(self, value: Any, facts: Mapping[str, Pattern[str]]) -> Values:
+    def fields(self, value: Any, facts: Mapping[str, Pattern]) -> Values:
         calls = calls_in(value)
         return leaves(calls[0] if len(calls) == 1 else calls)
 
@@ -69,7 +68,7 @@ def calls_in(value: Any) -> list[dict[str, Any]]:
             arguments = call.get("arguments")
             if isinstance(arguments, str):
                 with contextlib.suppress(ValueError, RecursionError):
-                    arguments = json.loads(arguments)
+                    arguments = strict_answer(arguments)
             calls.append(call | ({"arguments": arguments} if "arguments" in call else {}))
     return calls
 

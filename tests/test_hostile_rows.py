@@ -1,0 +1,276 @@
+"""Whatever stands in a data file, in params.yaml, in a schema or in an answer ends in a HallmarkError, if in any error.
+
+`HALLMARK_FUZZ=5000 pytest tests/test_hostile_rows.py` tries more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from stages.core.errors import HallmarkError
+from stages.core.params import Data
+from stages.core.records import read_records, read_rows, scan_records
+from stages.corpus.raw import raw_rows
+from stages.evaluation.endpoint import MALFORMED, answer_of
+from stages.evaluation.scoring import Scorer
+from stages.params.loader import load_params
+from stages.tasks.params import Task as TaskParams
+from stages.tasks.schema import load_schema
+from stages.tasks.task import Task
+from stages.tools.infer import infer
+from stages.tools.profile import Column, guess
+from tests.workspace import ROOT
+
+FEWER = settings(max_examples=max(1, settings.default.max_examples // 4))  # of what takes long
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.text('{}[]":,0eE\\ud8', max_size=8)
+)
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+)
+ROWS = [
+    {"id": f"r{n}", "group": "g", "text": 'a "b", c', "target": {"a": [n, None], "b": {"c": 1.5}}} for n in range(3)
+]
+PARAMS = load_params(ROOT / "params.yaml")
+DATA = {"path": "", "id": "id", "group": "group", "input": "text", "target": "target", "context": "context"}
+DATA |= {"tools": "tools", "rejected": "rejected", "tags": "tags"}
+SCHEMA = {
+    "type": "object",
+    "properties": {"a": {"enum": [1, "x"]}, "b": {"type": ["array", "null"], "items": {"type": "string"}}},
+}
+
+
+@st.composite
+def damaged(draw: Any, content: bytes) -> bytes:
+    """The content with a few runs of bytes taken out, put in or written over."""
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, len(content)))
+        end = draw(st.integers(start, min(len(content), start + 20)))
+        new = draw(
+            st.binary(max_size=4)
+            | st.sampled_from([b"", b"{", b"[", b'"', b"\xed\xa0\x80", b"\\ud800", b"1e999", b"&a *a", b"\n"])
+        )
+        content = content[:start] + new + content[end:]
+    return content
+
+
+def written(write: Callable[[pl.DataFrame, BytesIO], Any]) -> bytes:
+    buffer = BytesIO()
+    write(pl.DataFrame(ROWS), buffer)
+    return buffer.getvalue()
+
+
+FILES = {
+    "jsonl": "".join(json.dumps(row) + "\n" for row in ROWS).encode(),
+    "json": json.dumps(ROWS).encode(),
+    "csv": b'id,text,target\n1,"a ""b""\nc",3\n2,x,\n',
+    "parquet": written(lambda frame, buffer: frame.write_parquet(buffer)),
+    "arrow": written(lambda frame, buffer: frame.write_ipc_stream(buffer)),
+}
+
+
+def only_a_hallmark_error(call: Callable[[], Any]) -> None:
+    try:
+        call()
+    except HallmarkError as error:
+        assert "remedy:" in str(error)
+
+
+@pytest.mark.parametrize("kind", FILES)
+@given(data=st.data())
+@FEWER
+def test_a_damaged_file_of_rows(tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject) -> None:
+    file = tmp_path_factory.getbasetemp() / f"damaged.{kind}"
+    file.write_bytes(data.draw(st.binary() | damaged(FILES[kind]) | damaged(FILES[kind])))
+    only_a_hallmark_error(lambda: list(read_rows(file)))
+    if kind == "parquet":
+        only_a_hallmark_error(lambda: read_records(file))
+        only_a_hallmark_error(lambda: scan_records(file))
+
+
+COLUMN = JSON | JSON.map(lambda value: json.dumps(value, default=str)) | st.just(...)
+
+
+@given(st.lists(st.fixed_dictionaries({name: COLUMN for name in DATA.values() if name}), min_size=1, max_size=2))
+def test_rows_of_any_shape(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    file, schema = folder / "shapes.jsonl", folder / "shapes_schema.json"
+    good = {
+        "id": "1",
+        "group": "g",
+        "text": "x",
+        "target": {"a": 1},
+        "context": None,
+        "tools": None,
+        "rejected": None,
+        "tags": None,
+    }
+    lines = [
+        {name: value for name, value in row.items() if value is not ...}
+        for row in [*rows, *[good | {name: value} for row in rows for name, value in row.items()]]
+    ]
+    schema.write_text(json.dumps(SCHEMA), encoding="utf-8")
+    mask = PARAMS.mask.model_copy(update={"identity_columns": {"context": "PERSON"}})
+    task = Task(PARAMS.task.model_copy(update={"schema_file": str(schema)}))
+    for line in lines:
+        file.write_text(json.dumps(line, default=str) + "\n", encoding="utf-8")
+        only_a_hallmark_error(lambda: list(raw_rows(Data(**DATA | {"path": str(file)}), mask, task)))
+
+
+@given(damaged((ROOT / "params.yaml").read_bytes()))
+@FEWER
+def test_damaged_params(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    file = tmp_path_factory.getbasetemp() / "damaged.yaml"
+    file.write_bytes(content)
+    only_a_hallmark_error(lambda: load_params(file))
+
+
+YAML_LINES = st.lists(st.text("ab:-[]{}&*!<|>'\"%#? \n\t,0.~", max_size=30), max_size=4).map("\n".join)
+
+
+@given(YAML_LINES | st.binary().map(lambda raw: raw.decode("latin-1")))
+def test_params_of_any_text(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    file = tmp_path_factory.getbasetemp() / "any.yaml"
+    file.write_text(text, encoding="utf-8")
+    only_a_hallmark_error(lambda: load_params(file))
+
+
+KEYWORDS = (
+    "type",
+    "properties",
+    "items",
+    "enum",
+    "const",
+    "anyOf",
+    "oneOf",
+    "allOf",
+    "not",
+    "$ref",
+    "$defs",
+    "$id",
+    "$anchor",
+    "$schema",
+    "$dynamicRef",
+    "pattern",
+    "required",
+    "additionalProperties",
+    "patternProperties",
+    "prefixItems",
+    "minimum",
+    "format",
+    "definitions",
+)
+REFERENCES = st.sampled_from(
+    [
+        "#",
+        "#/$defs/a",
+        "#/$defs/b",
+        "#/anyOf/0",
+        "#a",
+        "#/%zz",
+        "other.json",
+        "http://127.0.0.1:9/x",
+        "http://json-schema.org/draft-07/schema#",
+    ]
+)
+SCHEMAS = st.recursive(
+    SCALARS | REFERENCES | st.sampled_from(["string", "object", "(", "(a|aa)+$"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYWORDS) | st.sampled_from("ab"), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+@given(SCHEMAS | st.dictionaries(st.sampled_from(KEYWORDS), SCHEMAS, max_size=4), JSON)
+def test_schemas_of_any_shape(tmp_path_factory: pytest.TempPathFactory, schema: Any, value: Any) -> None:
+    """A schema that is loaded can be used by all that walks it."""
+    file = tmp_path_factory.getbasetemp() / "any_schema.json"
+    file.write_text(json.dumps(schema), encoding="utf-8")
+    task = Task(PARAMS.task.model_copy(update={"schema_file": str(file)}))
+    try:
+        load_schema(file)
+    except HallmarkError as error:
+        assert error.file == file
+        assume(False)
+    target = json.dumps(value).replace("NaN", "0").replace("Infinity", "0")
+    score = Scorer(task).score(input="", context="x", target=target, prediction=target)
+    assert score.exact_match or not score.schema_valid
+    task.render(target)
+    assert isinstance(task.kind.label_names(task), list)
+
+
+ANSWERS = (
+    st.text()
+    | JSON.map(json.dumps)
+    | st.binary().map(lambda raw: raw.decode("utf-8", "surrogateescape"))
+    | damaged(b'{"a":[1,{"b":"c"}],"a":2}').map(lambda raw: raw.decode("latin-1"))
+)
+
+
+@pytest.mark.parametrize("kind", ["extraction", "tool_call", "text", "classification"])
+@given(target=ANSWERS, prediction=ANSWERS)
+@FEWER
+def test_answers_of_any_text(tmp_path_factory: pytest.TempPathFactory, kind: str, target: str, prediction: str) -> None:
+    file = tmp_path_factory.getbasetemp() / "answers_schema.json"
+    file.write_text(json.dumps(SCHEMA if kind != "classification" else {"enum": ["x", "y"]}), encoding="utf-8")
+    params = {
+        "kind": kind,
+        "system_prompt": "x",
+        "tool_format": "json",
+        "schema": str(file),
+        "refusal": '{"refusal":1}',
+    }
+    scorer = Scorer(Task(TaskParams.model_validate(params)), {"a": "a+"}, None, {"f": r"\d+"})
+    for one, two in ((target, prediction), (target, target)):
+        score = scorer.score(input="1 January", context=target, target=one, prediction=two)
+        assert score.exact_match or score.outcome != "pass"
+
+
+RESPONSE = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": {"completion_tokens": 1}}
+CALLS = {"function": {"name": "x", "arguments": "{}"}}
+
+
+@given(JSON, JSON, JSON, JSON)
+def test_responses_of_any_shape(content: Any, finish: Any, usage: Any, calls: Any) -> None:
+    message = {"content": content, "tool_calls": calls}
+    wrapped = {"choices": [{"message": message, "finish_reason": finish}], "usage": usage}
+    called = {"choices": [{"message": {"tool_calls": [CALLS | {"function": {"name": content, "arguments": calls}}]}}]}
+    for response in (wrapped, called, content, {"choices": content}, {"choices": [content]}):
+        try:
+            answer = answer_of(response)
+        except MALFORMED:
+            continue
+        assert isinstance(answer.text, str)
+        assert answer.tokens >= 0
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(["id", "customer", "text", "target", "tags"]), JSON, max_size=5),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_a_proposal_from_rows_of_any_shape(rows: list[dict[str, Any]]) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {name: Column(name, [row.get(name) for row in rows]) for name in names}
+    roles = guess(columns)
+    if roles.target and columns[roles.target].given:
+        assert infer(columns[roles.target]).kind in ("extraction", "classification", "tool_call", "text")
