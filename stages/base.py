@@ -72,9 +72,8 @@ def from_package(base: PackageBase, folder: Path) -> str:
     log.info("reading %s", file.name)
     remedy = "pin the hash of a whole GGUF file, of an architecture that transformers can convert"
     with explained(f"{file.name} can't be read as a GGUF model", param="base.file", remedy=remedy):
-        # The type is `transformers.PreTrainedModel`, but the stubs of `from_pretrained` don't say so.
-        model: Any
-        model, info = AutoModelForCausalLM.from_pretrained(
+        auto: Any = AutoModelForCausalLM  # the stubs don't know `output_loading_info`
+        model, info = auto.from_pretrained(
             file.parent,
             gguf_file=file.name,
             dtype=torch.bfloat16,

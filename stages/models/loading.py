@@ -14,9 +14,8 @@ from stages.core.model_folder import (
     weight_files,
 )
 from stages.core.reading import read_object
-from stages.models.adapter import TRAINING, base_precision, load_adapter
-
-__all__ = ["IGNORED", "TRAINING", "load_adapter", "load_base", "load_tokenizer", "load_tuned"]
+from stages.models.adapter import TRAINING as TRAINING
+from stages.models.adapter import base_precision, load_adapter
 
 IGNORED = -100  # the label of a token that carries no loss
 TOKENIZER_JSON = (
@@ -79,7 +78,8 @@ def load_base(
     check_config(folder, weight_files(folder))
     remedy = "the folder needs config.json and *.safetensors of a model that transformers supports"
     with explained("no model can be loaded", folder, remedy=remedy):
-        model, info = AutoModelForCausalLM.from_pretrained(
+        auto: Any = AutoModelForCausalLM  # the stubs don't know `output_loading_info`
+        model, info = auto.from_pretrained(
             folder,
             dtype=compute_dtype,
             attn_implementation=attention,
