@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import logging
 import os
@@ -194,11 +195,15 @@ def settle(folder: Path, variables: dict[str, Any], task: Task) -> None:
         if file.exists()
         else {name: config[name] for name in names if config.get(name) is not None}
     )
+    where = file if file.exists() else folder / "config.json"
+    for name in names:
+        stated = generation.get(name)
+        tokens = stated if isinstance(stated, list) else [stated] if stated is not None else []
+        # Llama's first config.json had -1 for "none".
+        if any(isinstance(token, bool) or not isinstance(token, int) or not -1 <= token < 2**31 for token in tokens):
+            raise HallmarkError("not a token's number", file=where, field=name, remedy="use a whole model folder")
     stated = generation.get("eos_token_id")
     stops = stated if isinstance(stated, list) else [stated] if stated is not None else []
-    if not all(isinstance(token, int) and not isinstance(token, bool) and token >= 0 for token in stops):
-        where = file if file.exists() else folder / "config.json"
-        raise HallmarkError("not tokens", file=where, field="eos_token_id", remedy="use a whole model folder")
     if end not in stops:
         log.info("%s ends an answer: generation will stop there", tokenizer.decode([end]))
         write_json(file, generation | {"eos_token_id": [*stops, end]})
@@ -206,6 +211,7 @@ def settle(folder: Path, variables: dict[str, Any], task: Task) -> None:
 
 def check(folder: Path) -> None:
     """A HallmarkError unless weights, config and tokenizer are whole and fit each other: none is repaired by a library."""
+    import torch
     from transformers import GenerationConfig
 
     from stages.models.loading import load_tokenizer
@@ -215,6 +221,11 @@ def check(folder: Path) -> None:
         read_object(file, "get the folder again, complete and unchanged")
     model = check_fit(folder)
     check_finite(weight_files(folder))
+    with (
+        explained("describes a model that can't be run", folder / "config.json"),
+        contextlib.suppress(NotImplementedError, RuntimeError),  # some models look at values, which there are none of
+    ):
+        model.train()(input_ids=torch.zeros((1, 2), dtype=torch.long, device="meta"))
     if (folder / "generation_config.json").exists():
         with explained("transformers refuses it", folder / "generation_config.json"):
             GenerationConfig.from_pretrained(folder, local_files_only=True)

@@ -23,6 +23,7 @@ INDEX = "model.safetensors.index.json"
 LFS = b"version https://git-lfs"
 LARGEST = 2**40  # no size, count or token id in a config.json comes near it
 COUNT_OF_LAYERS = re.compile(r"(num|n)_(\w+_)?(layers?|blocks?)")
+WIDTH, WIDEST = re.compile(r"\w*(dim|size|heads|rank)"), 2**24
 LOAD_SECONDS = 300  # for a library to build an empty model: real ones take a few
 WHOLE = "get the folder again, complete and unchanged (`hf download NAME --revision COMMIT --local-dir FOLDER`)"
 REMOVE_PICKLES = "delete it: pickles can run code when they are read, so a folder with one is never loaded"
@@ -152,8 +153,9 @@ def check_config(folder: Path, files: Sequence[Path]) -> dict[str, Any]:
         raise HallmarkError(problem, file=folder / "adapter_config.json", remedy=remedy)
     tensors = sum(len(tensor_names(each)) for each in files)
     for key, value in _integers(config):
-        # A list as long as the number of layers is made before any library looks at the weights.
-        if abs(value) >= LARGEST or (COUNT_OF_LAYERS.fullmatch(key) and value > tensors):
+        # Lists as long as the number of layers, and tables as wide as a head, are made before the weights are looked at.
+        limit = tensors if COUNT_OF_LAYERS.fullmatch(key) else WIDEST if WIDTH.fullmatch(key) else LARGEST
+        if abs(value) > limit:
             raise HallmarkError("a number that no such model has", file=file, field=key, remedy=WHOLE)
     return config
 

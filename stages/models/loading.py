@@ -48,8 +48,15 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
             file=folder,
             remedy="use an instruct model, or put its chat_template.jinja into the folder",
         )
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    with explained("the tokenizer does not work", folder / "tokenizer_config.json", remedy=remedy):
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        # transformers takes any value for these, and fails where they are used.
+        tokenizer.convert_tokens_to_ids("no token of any vocabulary")
+        works = isinstance(tokenizer.pad_token_id, int) and tokenizer("text", add_special_tokens=False).input_ids
+    if not works:
+        problem = "no token to pad with, and none that ends a text" if tokenizer.pad_token is None else "knows no token"
+        raise HallmarkError(problem, file=folder / "tokenizer_config.json", remedy=remedy)
     return tokenizer
 
 
