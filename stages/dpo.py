@@ -28,13 +28,16 @@ from stages.core.files import (
 )
 from stages.core.machine import today
 from stages.core.measured import measured
-from stages.core.reading import read_json
+from stages.core.model_folder import check_files
 from stages.core.records import read_records
+from stages.models.adapter import base_precision, check_adapter, load_adapter
 from stages.models.chat_template import tool_form
-from stages.models.loading import TRAINING, load_tokenizer
+from stages.models.loading import load_tokenizer
 from stages.params.loader import Params, run_with_params
 from stages.training.tuning import (
     adapter_hash,
+    check_trained,
+    diverged,
     fits,
     load_frozen,
     outcome,
@@ -62,6 +65,7 @@ def run(params: Params) -> None:
     if params.dpo.enabled:
         train(params)
         return
+    check_files(SFT_ADAPTER)
     with measured("dpo"), atomic_folder(ADAPTER) as folder:
         shutil.copytree(SFT_ADAPTER, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
     write_text(REPORTS / "dpo_curve.csv", "step,split,loss,margins,accuracies\n")
@@ -119,22 +123,20 @@ def train(params: Params) -> None:
 
     set_up(params.compute, params.seed)
     import datasets
-    from peft import PeftModel
     from trl import DPOConfig
 
     from stages.training.pairs import PairTrainer
     from stages.training.trainer import ProgressLine
 
     quiet()
-    dpo, config = params.dpo, read_json(SFT_ADAPTER / "adapter_config.json")
+    dpo, config = params.dpo, check_adapter(SFT_ADAPTER)
+    precision = base_precision(SFT_ADAPTER)
     tokenizer = load_tokenizer(BASE)
     rows, left_out = load_training_pairs(tokenizer, params)
     measured_rows, validation_left_out = load_pairs(VALIDATION, tokenizer, params)
     pairs = datasets.Dataset.from_list(rows)
     validation = datasets.Dataset.from_list(measured_rows) if measured_rows else None
-    model = PeftModel.from_pretrained(
-        load_frozen(params.sft, params.compute.device), SFT_ADAPTER, is_trainable=True, local_files_only=True
-    )
+    model = load_adapter(load_frozen(params.sft, params.compute.device), SFT_ADAPTER, trainable=True)
     # The same name as in sft: under any other, PEFT fails to find the base's vocabulary.
     model.peft_config["default"].base_model_name_or_path = BASE.as_posix()
     curve = ProgressLine("dpo", MEASURES)
@@ -165,12 +167,15 @@ def train(params: Params) -> None:
             before = trainer.differences() if validation else None
             metrics = run_trainer(trainer, curve)
             after = trainer.differences() if validation else None
+        check_trained(trainer.model, "dpo")
+        if after is not None and not bool(after.isfinite().all()):
+            raise diverged("dpo", "a validation pair has no likelihood any more")
         measure["fingerprint"] = fingerprint(params.compute)
         measure["date"] = today()
         measure["train_seconds"] = round(metrics["train_runtime"], 1)
         with atomic_folder(ADAPTER) as adapter:
-            precision = read_json(SFT_ADAPTER / TRAINING)["base_precision"]
-            save_adapter(trainer.model, config["base_model_name_or_path"], config["revision"], precision, adapter)
+            name, revision = config.base_model_name_or_path or params.base.name, config.revision or "main"
+            save_adapter(trainer.model, name, revision, precision, adapter)
     report: dict[str, Any] = {
         "enabled": True,
         "pairs": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -22,7 +23,7 @@ from stages.core.files import (
 )
 from stages.core.machine import today
 from stages.core.measured import measured
-from stages.core.reading import read_json
+from stages.core.reading import read_object, time_limit
 from stages.core.records import read_records
 from stages.models.chat_template import tool_form
 from stages.models.loading import IGNORED, load_tokenizer
@@ -32,6 +33,7 @@ from stages.training.params import Lora
 from stages.training.tuning import (
     adapter_hash,
     adapter_parameters,
+    check_trained,
     fits,
     load_frozen,
     outcome,
@@ -97,6 +99,8 @@ def lora_config(model: Any, lora: Lora) -> Any:
     modules: Any = lora.target_modules if isinstance(lora.target_modules, str) else sorted(lora.target_modules)
     linear = {name.rpartition(".")[2] for name, module in model.named_modules() if hasattr(module, "in_features")}
     linear -= {"lm_head"}
+    if isinstance(modules, str) and modules != "all-linear":
+        check_regex(modules, [name for name, _ in model.named_modules()])
     if isinstance(modules, list) and (missing := [name for name in modules if name not in linear]):
         # PEFT adapts the modules that exist and silently ignores the others.
         raise HallmarkError(
@@ -126,6 +130,20 @@ def lora_config(model: Any, lora: Lora) -> Any:
     )
 
 
+def check_regex(regex: str, names: list[str]) -> None:
+    """A HallmarkError unless the regular expression matches some of the base's modules, in a reasonable time."""
+    remedy = "name matrices, as in [q_proj, v_proj], or all-linear"
+    slow = HallmarkError("takes too long to match", param="sft.lora.target_modules", remedy=remedy)
+    try:
+        with time_limit(10, slow):
+            found = any(re.fullmatch(regex, name) for name in names)
+    except re.error as error:
+        problem = f"not a regular expression: {error}"
+        raise HallmarkError(problem, param="sft.lora.target_modules", remedy=remedy) from None
+    if not found:
+        raise HallmarkError("matches no module of the base", param="sft.lora.target_modules", remedy=remedy)
+
+
 def run(params: Params) -> None:
     """Train on `train`, watch `validation`; write `models/sft`, `reports/sft.json` and the curve."""
     from stages.core.compute import deterministic, fingerprint, set_up
@@ -134,7 +152,7 @@ def run(params: Params) -> None:
     from stages.training.trainer import CompletionTrainer, ProgressLine
 
     quiet()
-    sft, base = params.sft, read_json(REPORTS / "base.json")
+    sft, base = params.sft, read_object(REPORTS / "base.json")
     writes, sharded = rank() == 0, is_worker() and sft.parallel.strategy == "fsdp"
     if base["context"] and sft.max_length > base["context"]:
         raise HallmarkError(
@@ -171,6 +189,7 @@ def run(params: Params) -> None:
         with deterministic("sft.attention", "set sft.attention to eager, which is deterministic everywhere"):
             metrics = run_trainer(trainer, losses)
         whole = whole_adapter(trainer.model) if sharded else None
+        check_trained(trainer.model, "sft", whole)
         report = outcome(trainer, metrics, start)
         if is_worker():
             trainer.accelerator.end_training()

@@ -300,3 +300,79 @@ def test_gradients_after_a_validation_are_those_before_it(tmp_path: Path) -> Non
     after = gradients()
     assert any(gradient.abs().sum() > 0 for gradient in before)
     assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("rate", [1e30, 1e38])
+def test_a_run_that_diverges_is_an_error_and_replaces_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: float
+) -> None:
+    """Params refuse such a rate; here it is put past them."""
+    from stages.core.errors import HallmarkError
+    from stages.core.files import sha256_folder
+    from stages.params.loader import load_params
+    from stages.sft import run as run_sft
+
+    folder = trainable(tmp_path, {"sft.method": "lora"})
+    stage(folder, "sft")
+    before = {name: sha256_folder(folder / name) for name in ("models", "reports")}
+    monkeypatch.chdir(folder)
+    params = load_params()
+    bad = params.model_copy(update={"sft": params.sft.model_copy(update={"learning_rate": rate})})
+    with pytest.raises(
+        HallmarkError, match=r"field 'sft\.learning_rate': training diverged: \w+ is \w+ at step [1-4]\n"
+    ):
+        run_sft(bad)
+    assert {name: sha256_folder(folder / name) for name in ("models", "reports")} == before
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_an_adapter_that_is_no_number_is_never_written(value: float) -> None:
+    import torch
+
+    from stages.core.errors import HallmarkError
+    from stages.training.tuning import check_trained
+
+    model = torch.nn.Linear(2, 2)
+    check_trained(model, "dpo")
+    with torch.no_grad():
+        model.bias[0] = value
+    with pytest.raises(
+        HallmarkError, match=r"dpo\.learning_rate': training diverged: bias has values that are infinite"
+    ):
+        check_trained(model, "dpo")
+    with pytest.raises(HallmarkError, match=r"weight has values"):
+        check_trained(torch.nn.Linear(2, 2), "sft", {"weight": torch.tensor([value])})
+
+
+@pytest.mark.parametrize(
+    ("modules", "problem"),
+    [("(", "not a regular expression"), ("evil", "matches no module"), ("(.*up_proj)+!", "matches no module")],
+)
+def test_target_modules_that_fit_nothing_are_an_error(modules: str, problem: str) -> None:
+    from stages.core.errors import HallmarkError
+    from stages.sft import check_regex
+
+    with pytest.raises(HallmarkError, match=rf"sft\.lora\.target_modules': ({problem})"):
+        check_regex(modules, ["model.layers.0.mlp.up_proj"])
+    check_regex(r".*up_proj", ["model.layers.0.mlp.up_proj"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("sft.learning_rate", 1e30),
+        ("sft.learning_rate", float("nan")),
+        ("sft.epochs", float("inf")),
+        ("sft.max_grad_norm", float("inf")),
+        ("sft.weight_decay", float("nan")),
+        ("sft.lora.r", 10**9),
+        ("sft.lora.alpha", 10**30),
+        ("sft.batch_size", 2**63),
+        ("dpo.beta", float("inf")),
+        ("dpo.learning_rate", 7.0),
+    ],
+)
+def test_numbers_no_training_survives_are_refused(tmp_path: Path, key: str, value: float) -> None:
+    from tests.test_params import problem
+
+    assert key in problem(tmp_path, {key: value})

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-
 from stages.core.errors import HallmarkError
-from stages.core.reading import STRICT
+from stages.core.reading import STRICT, time_limit
 from stages.models.tool_form import Call, ToolForm, calls_in, has_odd_call
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 Messages = list[dict[str, Any]]
 SAMPLE: Messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
 ANSWER = "ANSWER"
+SECONDS = 10
+MEMORY = 2**30  # bytes
+LONGEST = 10_000_000  # characters of a prompt that is much longer than its record
+LONGEST_TEMPLATE = 250_000  # characters; the longest of real ones have about 30,000
+OTHER_TEMPLATE = "use a base model with another template, or put a shorter chat_template.jinja into its folder"
 CALLS: list[Call] = [
     {"name": "see_weather", "arguments": {"city": "Bern"}},
     {"name": "ring_bell", "arguments": {"times": 2}},
@@ -50,16 +56,69 @@ def _literal(value: Any) -> str:
 
 
 def render(tokenizer: PreTrainedTokenizerBase, messages: Messages, *, tokenize: bool = False, **options: Any) -> Any:
-    """The text of messages, or with `tokenize` its tokens; a HallmarkError if the template refuses them."""
+    """The text of messages, or with `tokenize` its tokens; a HallmarkError if the template refuses them.
+
+    A template is a program that came with the base: it may run for `SECONDS`, and take `MEMORY` more than there is.
+    """
+    takes = HallmarkError(
+        f"the base model's chat template takes over {SECONDS} seconds for one record",
+        param="base",
+        remedy=OTHER_TEMPLATE,
+    )
     try:
-        rendered: Any = tokenizer.apply_chat_template(messages, tokenize=tokenize, return_dict=tokenize, **options)
-    except jinja2.TemplateError as error:
+        with time_limit(SECONDS, takes), memory_limit(MEMORY):
+            text: Any = tokenizer.apply_chat_template(messages, tokenize=False, **options)
+    except HallmarkError:
+        raise
+    except MemoryError:
+        problem = f"the base model's chat template takes over {MEMORY >> 20} MiB for one record"
+        raise HallmarkError(problem, param="base", remedy=OTHER_TEMPLATE) from None
+    except Exception as error:  # a template can end in nearly any
+        # What it says may quote the messages: shown only if it is a text of the template's own.
+        said = str(error) if str(error) in str(tokenizer.chat_template) else type(error).__name__
         raise HallmarkError(
-            f"the base model's chat template refuses the messages: {error}",
+            f"the base model's chat template refuses the messages: {said}",
             param="base",
             remedy="use a base model whose template accepts a system message",
         ) from None
-    return list(rendered["input_ids"]) if tokenize else rendered
+    if len(text) > LONGEST and len(text) > 10 * len(repr((messages, options))):
+        problem = f"the base model's chat template makes {len(text)} characters of one record"
+        raise HallmarkError(problem, param="base", remedy=OTHER_TEMPLATE)
+    # As `apply_chat_template` does with `tokenize`.
+    return list(tokenizer(text, add_special_tokens=False).input_ids) if tokenize else text
+
+
+@contextmanager
+def memory_limit(more: int) -> Iterator[None]:
+    """A MemoryError in the block if this process takes more than `more` bytes above what it has; only on Linux.
+
+    For Python code that may be hostile, which no check can see through: one operation (`"x" * 10**10`) is enough.
+    """
+    try:
+        data = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
+    except OSError:
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limits = [limit for limit in (soft, hard, data + more) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def check_template(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a template that is no template, or whose prompt for a short conversation is absurdly long."""
+    template = tokenizer.get_chat_template()
+    if len(template) > LONGEST_TEMPLATE:
+        problem = f"the base model's chat template has {len(template)} characters, over {LONGEST_TEMPLATE}"
+        raise HallmarkError(problem, param="base", remedy=OTHER_TEMPLATE)
+    for tools in (None, TOOLS):
+        text = render(tokenizer, SAMPLE, tools=tools, add_generation_prompt=True)
+        if len(text) > LONGEST_TEMPLATE:
+            problem = f"the base model's chat template makes {len(text)} characters of a prompt of two words"
+            raise HallmarkError(problem, param="base", remedy=OTHER_TEMPLATE)
 
 
 def check_dates(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -78,6 +137,9 @@ def check_dates(tokenizer: PreTrainedTokenizerBase) -> None:
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token with which the template ends an answer: training puts it last, and generation must stop at it."""
     text = render(tokenizer, [*SAMPLE, {"role": "assistant", "content": ANSWER}])
+    if ANSWER not in text:
+        problem = "the chat template leaves the answer out of a finished conversation"
+        raise HallmarkError(problem, param="base", remedy=OTHER_TEMPLATE)
     tail = tokenizer(text.rpartition(ANSWER)[2].lstrip(), add_special_tokens=False).input_ids
     known: Any = tokenizer
     if not tail or tail[0] not in {*known.all_special_ids, *known.added_tokens_decoder}:
@@ -168,7 +230,7 @@ def tool_form(task: Task, tokenizer: PreTrainedTokenizerBase) -> ToolForm | None
 def _locate(text: str, call: Call) -> tuple[int, int, str, str] | None:
     """Start and end of the call's JSON object in a text, and its keys for name and arguments."""
     for start in (index for index, char in enumerate(text) if char == "{"):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             value, end = STRICT.raw_decode(text, start)
             keys = [key for part in call.values() for key, item in value.items() if item == part]
             if len(keys) == len(value) == 2:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import HallmarkError
+from stages.core.model_folder import (
+    check_config,
+    check_files,
+    check_loaded,
+    explained,
+    weight_files,
+)
+from stages.core.reading import read_object
+from stages.models.adapter import TRAINING as TRAINING
+from stages.models.adapter import base_precision, load_adapter
 
 IGNORED = -100  # the label of a token that carries no loss
-TRAINING = "training.json"  # in the adapter folder: the base's precision in training
+TOKENIZER_JSON = (
+    "config.json",
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 
 if TYPE_CHECKING:
     import torch
@@ -20,22 +35,28 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer in a model folder, with a pad token; a HallmarkError if there is none or it has no chat template."""
     from transformers import AutoTokenizer
 
-    try:
+    check_files(folder)
+    remedy = "put tokenizer.json and tokenizer_config.json into the folder, next to the weights"
+    for name in TOKENIZER_JSON:  # the library would blame another file, or none
+        if (folder / name).exists():
+            read_object(folder / name, remedy)
+    with explained("no tokenizer can be loaded", folder, remedy=remedy):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise HallmarkError(
-            f"no tokenizer can be loaded ({type(error).__name__})",
-            file=folder,
-            remedy="put tokenizer.json and tokenizer_config.json into the folder, next to the weights",
-        ) from None
     if not tokenizer.chat_template:
         raise HallmarkError(
             "the tokenizer has no chat template",
             file=folder,
             remedy="use an instruct model, or put its chat_template.jinja into the folder",
         )
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    with explained("the tokenizer does not work", folder / "tokenizer_config.json", remedy=remedy):
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        # transformers takes any value for these, and fails where they are used.
+        tokenizer.convert_tokens_to_ids("no token of any vocabulary")
+        works = isinstance(tokenizer.pad_token_id, int) and tokenizer("text", add_special_tokens=False).input_ids
+    if not works:
+        problem = "no token to pad with, and none that ends a text" if tokenizer.pad_token is None else "knows no token"
+        raise HallmarkError(problem, file=folder / "tokenizer_config.json", remedy=remedy)
     return tokenizer
 
 
@@ -60,23 +81,23 @@ def load_base(
             bnb_4bit_compute_dtype=compute_dtype,
             bnb_4bit_quant_storage=compute_dtype if sharded else torch.uint8,
         )
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
+    check_files(folder)
+    check_config(folder, weight_files(folder))
+    remedy = "the folder needs config.json and *.safetensors of a model that transformers supports"
+    with explained("no model can be loaded", folder, remedy=remedy):
+        auto: Any = AutoModelForCausalLM  # the stubs don't know `output_loading_info`
+        model, info = auto.from_pretrained(
             folder,
             dtype=compute_dtype,
             attn_implementation=attention,
             device_map={"": device},
+            output_loading_info=True,
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
             **options,
         )
-    except (OSError, ValueError) as error:
-        raise HallmarkError(
-            f"no model can be loaded: {str(error).splitlines()[0]}",
-            file=folder,
-            remedy="the folder needs config.json and *.safetensors of a model that transformers supports",
-        ) from None
+    check_loaded(info, folder)
     module: Any
     for module in model.modules():
         # On a CPU with AVX512-BF16, bitsandbytes 0.50.2 repacks 4-bit weights at the first forward pass in eval mode, for
@@ -92,11 +113,9 @@ def load_tuned(base: Path, adapter: Path, *, dtype: str, attention: str, device:
     An adapter trained over a 4-bit base has learned to compensate for its rounding, so it gets the same rounded weights,
     dequantized to `dtype`. On the original weights the model is clearly worse (see docs/choices.md).
     """
-    from peft import PeftModel
-
-    nf4 = json.loads((adapter / TRAINING).read_text(encoding="utf-8"))["base_precision"] == "nf4"
+    nf4 = base_precision(adapter) == "nf4"
     model: Any = load_base(base, dtype=dtype, attention=attention, device=device, nf4=nf4)
     if nf4:
         model = model.dequantize()
-    model = PeftModel.from_pretrained(model, adapter, local_files_only=True)
+    model = load_adapter(model, adapter)
     return model.merge_and_unload() if merge else model

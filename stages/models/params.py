@@ -8,6 +8,8 @@ from pydantic import Field, StringConstraints
 
 from stages.core.params import Block, Line, Sha256, Variable
 
+Rank = Annotated[int, Field(ge=1, le=4096)]  # of an adapter
+
 
 class AnyBase(Block):
     name: Line

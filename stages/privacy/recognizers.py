@@ -26,8 +26,9 @@ from presidio_analyzer.context_aware_enhancers import ContextAwareEnhancer
 from presidio_analyzer.nlp_engine import NlpArtifacts, NoOpNlpEngine, SpacyNlpEngine
 
 from stages.core.errors import HallmarkError
+from stages.core.model_folder import INDEX, WEIGHTS, check_files, check_finite, check_fit, explained, weight_files
 from stages.core.patterns import Pattern
-from stages.core.reading import read_json
+from stages.core.reading import read_object
 from stages.privacy.addresses import addresses
 from stages.privacy.chat import chat
 from stages.privacy.kinds import listed
@@ -180,9 +181,11 @@ class Analyzer:
             chunker = (
                 TokenizerBasedTextChunker()
             )  # chunks by characters could exceed the model's window and be truncated
-            recognizer = TokenClassifier(
-                model_name=folder, supported_language=language, device="cpu", text_chunker=chunker
-            )
+            check_fit(Path(folder), "AutoModelForTokenClassification")
+            with explained("can't be loaded", param="mask.ner.model", remedy="use a whole model folder"):
+                recognizer = TokenClassifier(
+                    model_name=folder, supported_language=language, device="cpu", text_chunker=chunker
+                )
         else:
             recognizer = _gliner(folder, language)
         return BatchAnalyzerEngine(self._engine([recognizer]))
@@ -210,12 +213,14 @@ def _model_folder(model: str, engine: str) -> str:
             param="mask.ner.model",
             remedy=f"download the model at a commit with {command}, and set it to FOLDER",
         )
-    if not any(folder.glob("model*.safetensors")):
+    if not any((folder / name).exists() for name in (WEIGHTS, INDEX)):
         raise HallmarkError(
             f"'{model}' has no model.safetensors",
             param="mask.ner.model",
             remedy="use a model in that format: others can run code",
         )
+    check_files(folder)
+    check_finite(weight_files(folder))
     if engine == "gliner" and find_spec("gliner") is None:
         # A plain `pip install gliner` would replace the locked transformers by an older one.
         raise HallmarkError(
@@ -232,23 +237,18 @@ def _gliner(folder: str, language: str) -> EntityRecognizer:
     at no fixed commit.
     """
     for config in sorted(Path(folder).glob("*config.json")):
-        if "auto_map" in json.dumps(read_json(config)):  # code next to the weights, which GLiNER 0.2.29 runs unasked
+        if "auto_map" in json.dumps(
+            read_object(config, "use a whole model folder")
+        ):  # code next to the weights, which GLiNER 0.2.29 runs unasked
             raise HallmarkError(
                 f"'{config}' names code to run (auto_map)", param="mask.ner.model", remedy="use a model without it"
             )
-    try:
+    command = f"`GLiNER.from_pretrained(NAME, revision=COMMIT).save_pretrained('{folder}', safe_serialization=True)`"
+    remedy = f"save it from Python, including the tokenizer and config of its encoder: {command}"
+    with explained(f"'{folder}' is not a complete GLiNER model", param="mask.ner.model", remedy=remedy):
         return presidio.GLiNERRecognizer(
             model_name=folder, supported_language=language, map_location="cpu", local_files_only=True
         )
-    except OSError as error:
-        command = (
-            f"`GLiNER.from_pretrained(NAME, revision=COMMIT).save_pretrained('{folder}', safe_serialization=True)`"
-        )
-        raise HallmarkError(
-            f"'{folder}' is not a complete GLiNER model: {str(error).splitlines()[0]}",
-            param="mask.ner.model",
-            remedy=f"save it from Python, including the tokenizer and config of its encoder: {command}",
-        ) from None
 
 
 def _found(result: RecognizerResult) -> Found:

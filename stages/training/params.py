@@ -7,30 +7,36 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from stages.core.params import Block, Positive, Text
+from stages.models.params import Rank
+
+# Above these, a number is a slip of the finger, and the libraries end in an error of memory or range.
+Count = Annotated[int, Field(ge=1, le=10**6)]
+Steps = Annotated[int, Field(ge=1, le=10**9)]
+Size = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
 class Training(Block):
     """The params of any training of an adapter."""
 
-    learning_rate: Annotated[float, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
     schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"]
-    warmup: Annotated[float, Field(ge=0, lt=1)]
-    batch_size: Positive
-    accumulation: Positive
-    epochs: Annotated[float, Field(gt=0)]
-    max_steps: Positive | None
-    max_length: Positive
+    warmup: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+    batch_size: Count
+    accumulation: Count
+    epochs: Size
+    max_steps: Steps | None
+    max_length: Steps
     too_long: Literal["error", "drop"]
-    eval_steps: Positive
+    eval_steps: Steps
 
 
 class Sft(Training):
     method: Literal["qlora", "lora"]
     lora: Lora
     dequantize_once: bool
-    length_power: Annotated[float, Field(ge=0, le=1)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    max_grad_norm: Annotated[float, Field(gt=0)]
+    length_power: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    weight_decay: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+    max_grad_norm: Size
     gradient_checkpointing: bool
     dtype: Literal["bfloat16", "float32"]
     attention: Literal["eager", "sdpa"]
@@ -38,23 +44,23 @@ class Sft(Training):
 
 
 class Lora(Block):
-    r: Positive
-    alpha: Positive
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    r: Rank
+    alpha: Count
+    dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
     target_modules: Text | list[Text]
     layers: Positive | None
 
 
 class Parallel(Block):
-    processes: Positive
+    processes: Annotated[int, Field(ge=1, le=1024)]
     strategy: Literal["ddp", "fsdp"]
 
 
 class Dpo(Training):
     enabled: bool
     loss: Literal["sigmoid", "ipo", "robust"]
-    beta: Annotated[float, Field(gt=0)]
-    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)]
+    beta: Size
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5, allow_inf_nan=False)]
 
     @model_validator(mode="after")
     def _smoothing_only_with_robust(self) -> Dpo:

@@ -6,6 +6,7 @@ with a vocabulary of 49k that is half of a training step. The loss is the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from transformers import TrainerCallback
 from trl import SFTTrainer
 
 from stages.models.loading import IGNORED
+from stages.training.tuning import diverged
 
 
 class CompletionTrainer(SFTTrainer):
@@ -146,8 +148,11 @@ class ProgressLine(TrainerCallback):
         self.validation: list[dict[str, Any]] = []
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        """Keep the measures; print a line whenever there is a new validation loss."""
+        """Keep the measures, which must be numbers; print a line whenever there is a new validation loss."""
         logs = logs or {}
+        for name in ("loss", "grad_norm", "eval_loss", *self.measures, *(f"eval_{name}" for name in self.measures)):
+            if name in logs and not math.isfinite(logs[name]):
+                raise diverged(self.stage, f"{name} is {float(logs[name])} at step {state.global_step}")
         for rows, prefix in ((self.train, ""), (self.validation, "eval_")):
             if f"{prefix}loss" in logs:
                 values = {name: round(logs[prefix + name], 6) for name in self.measures}

@@ -95,6 +95,7 @@ def training_options(
         "prediction_loss_only": True,
         "logging_steps": 1,
         "save_strategy": "no",
+        "logging_nan_inf_filter": False,  # it would log the mean of earlier losses instead of one that is not a number
         "report_to": "none",
         "disable_tqdm": True,
         "dataloader_pin_memory": device == "cuda",
@@ -119,6 +120,22 @@ def run_trainer(trainer: Any, curve: ProgressLine) -> dict[str, float]:
     if curve.validation and curve.validation[-1]["step"] < trainer.state.global_step:
         trainer.evaluate()
     return metrics
+
+
+def diverged(stage: str, problem: str) -> HallmarkError:
+    """The error of a training whose numbers are infinite or none at all; whatever was there before it stays."""
+    return HallmarkError(
+        f"training diverged: {problem}",
+        param=f"{stage}.learning_rate",
+        remedy=f"lower it, raise {stage}.warmup, or lower sft.max_grad_norm; earlier outputs are untouched",
+    )
+
+
+def check_trained(model: torch.nn.Module, stage: str, tensors: dict[str, torch.Tensor] | None = None) -> None:
+    """Refuse an adapter with values that are infinite or not numbers; `tensors` if `model` has only a shard of them."""
+    for name, tensor in (tensors or adapter_parameters(model)).items():
+        if not bool(tensor.detach().isfinite().all()):
+            raise diverged(stage, f"{name} has values that are infinite or not numbers")
 
 
 def outcome(trainer: Any, metrics: dict[str, float], initial: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from stages.core.errors import HallmarkError
+from stages.core.model_folder import check_files
 from stages.core.params import Batch, Compute, Line, Tokens
+from stages.core.reading import read_object
 from stages.serving.admission import ForVllm
 from stages.serving.engine import HOST, ROOT, StartedEngine, StartedSettings
 
@@ -101,8 +102,18 @@ class Vllm(StartedEngine[VllmServer]):
 
 def rank(adapter: Path) -> int:
     """The smallest rank that vLLM takes and the adapter fits in."""
-    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    largest = max([config["r"], *(config.get("rank_pattern") or {}).values()])
+    check_files(adapter)  # vLLM would read a pickle if there is nothing else
+    config = read_object(adapter / "adapter_config.json")
+    patterns = config.get("rank_pattern") or {}
+    ranks = [config.get("r"), *(patterns.values() if isinstance(patterns, dict) else [patterns])]
+    if any(isinstance(each, bool) or not isinstance(each, int) or each < 1 for each in ranks):
+        raise HallmarkError(
+            "not a rank",
+            file=adapter / "adapter_config.json",
+            field="r, rank_pattern",
+            remedy="use an adapter that `dvc repro` made, complete and unchanged",
+        )
+    largest = max(ranks)
     for taken in RANKS:
         if taken >= largest:
             return taken

@@ -1,0 +1,458 @@
+"""Damaged and hostile model and adapter folders: each is one error that names the file, and nothing is repaired."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stages import base
+from stages.core.errors import HallmarkError
+from stages.core.model_folder import INDEX, WEIGHTS, check_files, tensor_names, weight_files
+from stages.models.adapter import CONFIG, TENSORS, check_adapter, load_adapter
+from stages.models.loading import TRAINING, load_base, load_tokenizer, load_tuned
+from stages.models.params import FolderBase
+from stages.params.loader import Params, load_params
+from tests.tiny import make_tiny_base
+from tests.workspace import make_tiny_workspace, report, stage
+
+LAYER = "model.layers.1.mlp.up_proj.weight"
+PLAIN: dict[str, Any] = {"dtype": "float32", "attention": "eager", "device": "cpu"}
+Damage = Callable[[Path], object]
+
+
+@pytest.fixture(scope="module")
+def params(tmp_path_factory: pytest.TempPathFactory) -> Params:
+    folder = make_tiny_workspace(tmp_path_factory.mktemp("params"), rows=1)
+    return load_params(folder / "params.yaml")
+
+
+def take(folder: Path, target: Path, params: Params) -> None:
+    """What `base` does with a folder, apart from its reports."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    given = FolderBase(source="folder", name="n", licence="mit", path=str(folder), chat_template_kwargs={})
+    base.from_folder(given, target)
+    base.check(target)
+    base.settle(target, {}, params.task)
+    base.describe(target)
+
+
+def changed(name: str, **values: Any) -> Damage:
+    """A JSON file with these fields changed."""
+
+    def change(folder: Path) -> None:
+        old = json.loads((folder / name).read_text(encoding="utf-8"))
+        (folder / name).write_text(json.dumps(old | values), encoding="utf-8")
+
+    return change
+
+
+def written(name: str, content: str | bytes) -> Damage:
+    return lambda folder: (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def tensors(change: Callable[[dict[str, Any]], object], name: str = WEIGHTS) -> Damage:
+    """The weights file after a change of its tensors."""
+
+    def apply(folder: Path) -> None:
+        from safetensors.torch import load_file, save_file
+
+        held = load_file(folder / name)
+        change(held)
+        save_file(held, folder / name, {"format": "pt"})
+
+    return apply
+
+
+def cut(name: str, share: float) -> Damage:
+    def apply(folder: Path) -> None:
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: int(len(content) * share)])
+
+    return apply
+
+
+def header(value: Any, data: bytes = b"\0\0\0\0") -> bytes:
+    text = json.dumps(value).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def indexed(weight_map: Any, shard: str = "shard.safetensors") -> Damage:
+    """The weights in a shard, with an index; `...` stands for the right map."""
+
+    def apply(folder: Path) -> None:
+        (folder / WEIGHTS).rename(folder / shard)
+        right = dict.fromkeys(tensor_names(folder / shard), shard)
+        value = weight_map(right) if callable(weight_map) else weight_map
+        (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": value}), encoding="utf-8")
+
+    return apply
+
+
+def linked(name: str) -> Damage:
+    """A file that is a link to one outside the folder."""
+
+    def apply(folder: Path) -> None:
+        outside = folder.parent / f"outside-{name}"
+        (folder / name).rename(outside)
+        (folder / name).symlink_to(outside)
+
+    return apply
+
+
+def fifo(name: str) -> Damage:
+    def apply(folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return apply
+
+
+def not_a_number(name: str, value: float = float("nan")) -> Callable[[dict[str, Any]], None]:
+    return lambda held: held[name].view(-1)[0].fill_(value).item()
+
+
+def template(text: str) -> Damage:
+    return written("chat_template.jinja", text)
+
+
+TURNS = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+
+BASES: dict[str, tuple[Damage, str]] = {
+    "a layer less": (tensors(lambda held: held.pop(LAYER)), f"lack 1 tensor ({LAYER}), which would be random"),
+    "layers that are not there": (changed("config.json", num_hidden_layers=4), "lack 18 tensors (model.layers.2."),
+    "a layer too many": (changed("config.json", num_hidden_layers=1), "have 9 tensors (model.layers.1."),
+    "a tensor of nothing": (tensors(lambda held: held.update(evil=held[LAYER].clone())), "have 1 tensor (evil)"),
+    "another shape": (tensors(lambda held: held.update({LAYER: held[LAYER][:, :32].clone()})), f"of 1 tensor ({LAYER})"),
+    "no embeddings": (tensors(lambda held: held.pop("model.embed_tokens.weight")), "model.embed_tokens.weight"),
+    "not a number": (tensors(not_a_number(LAYER)), f"tensor '{LAYER}' has values that are infinite"),
+    "another hidden size": (changed("config.json", hidden_size=128), "are not those in config.json"),
+    "another vocabulary": (changed("config.json", vocab_size=999), "shapes of 1 tensor (model.embed_tokens.weight)"),
+    "a vocabulary without end": (changed("config.json", vocab_size=10**30), "config.json, field 'vocab_size': a number"),
+    "layers without end": (changed("config.json", num_hidden_layers=10**9), "field 'num_hidden_layers': a number that"),
+    "heads that do not divide": (changed("config.json", num_attention_heads=3), "config.json: no CausalLM model can be"),
+    "heads of none": (changed("config.json", num_attention_heads=0), "config.json: "),
+    "a size that is text": (changed("config.json", hidden_size="64"), "config.json: "),
+    "an unknown activation": (changed("config.json", hidden_act="evil"), "config.json: does not describe a model"),
+    "an unknown architecture": (changed("config.json", model_type="evil"), "config.json: no CausalLM model can be built"),
+    "no architecture": (changed("config.json", model_type=7), "config.json, field 'model_type'"),
+    "a rope of text": (changed("config.json", rope_parameters="evil"), "config.json: "),
+    "another file of weights": (changed("config.json", transformers_weights="x.safetensors"), "it names a file of weights"),
+    "quantized weights": (changed("config.json", quantization_config={"quant_method": "awq"}), "weights are quantized"),
+    "a broken config": (written("config.json", "{"), "config.json, row 1: not JSON"),
+    "a config that is a list": (written("config.json", "[]"), "config.json: not a JSON object but list"),
+    "a config with a key twice": (written("config.json", '{"a": 1, "a": 2}'), "config.json: not JSON (an object has"),
+    "a config nested deep": (written("config.json", '{"a":' + "[" * 999 + "]" * 999 + "}"), "config.json: not JSON (nest"),
+    "a broken generation config": (written("generation_config.json", "{"), "generation_config.json, row 1: not JSON"),
+    "a generation config of text": (changed("generation_config.json", eos_token_id="x"), "generation_config.json"),
+    "a broken tokenizer config": (written("tokenizer_config.json", "null"), "tokenizer_config.json: not a JSON object"),
+    "an empty tokenizer": (written("tokenizer.json", ""), "tokenizer.json, row 1: not JSON"),
+    "a tokenizer of nothing": (written("tokenizer.json", "{}"), "no tokenizer can be loaded"),
+    "a tokenizer of more tokens": (
+        changed("tokenizer.json", added_tokens=[
+            {"id": token, "content": f"<{token}>", "single_word": False, "lstrip": False, "rstrip": False,
+             "normalized": False, "special": True} for token in range(320, 330)]),
+        "tokenizer.json: 330 tokens, but the model has embeddings for 320"),
+    "empty weights": (written(WEIGHTS, ""), f"{WEIGHTS}: not a whole safetensors file (header too small)"),
+    "half the weights": (cut(WEIGHTS, 0.5), f"{WEIGHTS}: not a whole safetensors file"),
+    "half a header": (cut(WEIGHTS, 0.001), f"{WEIGHTS}: not a whole safetensors file"),
+    "a header of 2^60": (written(WEIGHTS, (2**60).to_bytes(8, "little") + b"{}"), "(header too large)"),
+    "a header that is no JSON": (written(WEIGHTS, (4).to_bytes(8, "little") + b"evil"), "(invalid JSON in header"),
+    "an unknown type": (
+        written(WEIGHTS, header({"a": {"dtype": "X", "shape": [1], "data_offsets": [0, 4]}})), "unknown variant"),
+    "offsets past the end": (
+        written(WEIGHTS, header({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 99]}})), "not a whole safetensors"),
+    "no tensors": (written(WEIGHTS, header({}, b"")), f"{WEIGHTS}: has no tensors"),
+    "a Git LFS pointer": (
+        written(WEIGHTS, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"), "a Git LFS pointer"),
+    "weights that are a link": (linked(WEIGHTS), f"{WEIGHTS}: a link"),
+    "a config that is a link": (linked("config.json"), "config.json: a link"),
+    "a tokenizer that is a FIFO": (fifo("tokenizer.json"), "tokenizer.json: not a regular file"),
+    "an index out of the folder": (
+        indexed(lambda right: dict.fromkeys(right, "../outside.safetensors")), f"{INDEX}, field 'weight_map'"),
+    "an index with a path": (indexed(lambda right: dict.fromkeys(right, "/etc/x.safetensors")), "field 'weight_map'"),
+    "an index of pickles": (indexed(lambda right: dict.fromkeys(right, "pytorch_model.bin")), "field 'weight_map'"),
+    "an index of a file that is missing": (
+        indexed(lambda right: dict.fromkeys(right, "other.safetensors")), "other.safetensors: no such file"),
+    "an index with a tensor more": (
+        indexed(lambda right: right | {"evil": "shard.safetensors"}), "lacks 1 tensor (evil) that"),
+    "an index with a tensor less": (
+        indexed(lambda right: {name: file for name, file in right.items() if name != LAYER}), f"has 1 tensor ({LAYER})"),
+    "an index that is a list": (indexed([]), f"{INDEX}, field 'weight_map': not an object of tensors"),
+    "a template without an end": (
+        template("{% set r = range(99999) %}{% for a in r %}{% for b in r %}{% endfor %}{% endfor %}" + TURNS),
+        "chat template takes over 1 seconds"),
+    "a template of gigabytes": (template("{{ 'x' * 10**10 }}" + TURNS), "chat template takes over 1024 MiB"),
+    "a template that doubles": (
+        template("{% set n = namespace(x='ab') %}{% for a in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}" + TURNS),
+        "chat template takes over 1"),
+    "a template that calls itself": (
+        template("{% macro again(x) %}{{ again(x) }}{% endmacro %}{{ again(1) }}"), "refuses the messages: RecursionError"),
+    "a template that is long": (template(TURNS + "x" * 300_000), "has 3001"),
+    "a template that says a lot": (template("{{ 'x' * 300000 }}" + TURNS), "characters of a prompt of two words"),
+    "a template that is none": (template("{% evil %}"), "chat template refuses the messages: TemplateSyntaxError"),
+    "a template without answers": (template("<|im_start|>hello<|im_end|>"), "leaves the answer out"),
+    "a template that divides by zero": (template("{{ 1 // 0 }}"), "refuses the messages: ZeroDivisionError"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", BASES)
+def test_a_damaged_base_is_one_error_that_names_the_file(
+    tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    damage, problem = BASES[form]
+    monkeypatch.setattr("stages.models.chat_template.SECONDS", 1)
+    folder = make_tiny_base(tmp_path / "given")
+    damage(folder)
+    with pytest.raises(HallmarkError) as caught:
+        take(folder, tmp_path / "taken", params)
+    assert problem in str(caught.value)
+    assert "remedy: " in str(caught.value)
+
+
+def test_a_whole_base_in_shards_is_taken_and_stray_weights_are_not(tmp_path: Path, params: Params) -> None:
+    folder = make_tiny_base(tmp_path / "given")
+    indexed(lambda right: right)(folder)
+    for name in ("consolidated.safetensors", ".hidden.json", "pytorch_model.bin"):
+        (folder / name).write_bytes(b"x")
+    take(folder, tmp_path / "taken", params)
+    taken = {file.name for file in (tmp_path / "taken").iterdir()}
+    assert {"shard.safetensors", INDEX} <= taken
+    assert not {"consolidated.safetensors", ".hidden.json", "pytorch_model.bin"} & taken
+    load_base(tmp_path / "taken", **PLAIN)
+
+
+def test_tied_weights_that_are_stored_twice_are_no_error(tmp_path: Path, params: Params) -> None:
+    folder = make_tiny_base(tmp_path / "given")
+    tensors(lambda held: held.update({"lm_head.weight": held["model.embed_tokens.weight"].clone()}))(folder)
+    take(folder, tmp_path / "taken", params)
+
+
+def test_an_error_names_the_folder_that_was_given_and_the_earlier_base_stays(tmp_path: Path) -> None:
+    folder = make_tiny_workspace(tmp_path)
+    stage(folder, "base")
+    before = report(folder, "base")
+    changed("config.json", num_hidden_layers=4)(folder / "tiny")
+    result = stage(folder, "base", check=False)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(
+        "base: error: tiny: the weights lack 18 tensors (model.layers.2.input_layernorm.weight"
+    )
+    assert result.stderr.count("\n") == 2
+    assert not list(folder.glob("models/.base-*"))
+    assert report(folder, "base") == before
+
+
+def test_a_snapshot_of_the_hub_may_link_within_its_cache_only(tmp_path: Path) -> None:
+    snapshot = make_tiny_base(tmp_path / "models--o--n/snapshots/abc")
+    (tmp_path / "models--o--n/blobs").mkdir()
+    for file in snapshot.iterdir():
+        blob = file.rename(tmp_path / "models--o--n/blobs" / file.name)
+        file.symlink_to(blob)
+    (tmp_path / "taken").mkdir()
+    base.copy_model(snapshot, tmp_path / "taken", within=tmp_path / "models--o--n")
+    assert not any(file.is_symlink() for file in (tmp_path / "taken").iterdir())
+    (snapshot / WEIGHTS).unlink()
+    (tmp_path / "outside").write_bytes(b"x")
+    (snapshot / WEIGHTS).symlink_to(tmp_path / "outside")
+    with pytest.raises(HallmarkError, match=f"{WEIGHTS}: a link"):
+        base.copy_model(snapshot, tmp_path / "taken", within=tmp_path / "models--o--n")
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b/c", "a//b", "", "-", "a b", "a/b.git", "x" * 200])
+def test_a_malformed_hub_name_is_one_error(tmp_path: Path, name: str) -> None:
+    from stages.models.params import HubBase
+
+    given = HubBase.model_construct(source="hub", name=name, licence="mit", revision="0" * 40, chat_template_kwargs={})
+    with pytest.raises(HallmarkError, match="not the name of a Hugging Face repo"):
+        base.from_hub(given, tmp_path)
+
+
+@pytest.mark.parametrize("path", ["nowhere", "x" * 999, "a\0b", "/dev/null"])
+def test_a_base_that_is_no_folder_is_one_error(tmp_path: Path, path: str) -> None:
+    given = FolderBase(source="folder", name="n", licence="mit", path=path, chat_template_kwargs={})
+    with pytest.raises(HallmarkError, match=r"base\.path': no such folder"):
+        base.from_folder(given, tmp_path)
+
+
+FUZZED = (
+    WEIGHTS,
+    "config.json",
+    "generation_config.json",
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "chat_template.jinja",
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_damage_is_an_error_of_ours_or_none(tmp_path: Path, params: Params, data: st.DataObject) -> None:
+    """Bits flipped and bytes cut, in the parts of a file that mean something."""
+    shutil.rmtree(tmp_path / "given", ignore_errors=True)
+    folder = make_tiny_base(tmp_path / "given")
+    file = folder / data.draw(st.sampled_from(FUZZED))
+    content = bytearray(file.read_bytes())
+    end = min(len(content), 2500)  # of the weights, the header
+    for place, bit in data.draw(
+        st.lists(st.tuples(st.integers(0, end - 1), st.integers(0, 7)), min_size=1, max_size=4)
+    ):
+        content[place] ^= 1 << bit
+    file.write_bytes(content[: data.draw(st.sampled_from([None, 0, 7, 9, end // 2]))])
+    try:
+        take(folder, tmp_path / "taken", params)
+    except HallmarkError as error:
+        assert error.remedy
+
+
+# Adapters.
+
+A = "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight"
+B = "base_model.model.model.layers.0.mlp.up_proj.lora_B.weight"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tiny base and an adapter for it, not to be changed."""
+    from peft import LoraConfig, get_peft_model
+
+    top = tmp_path_factory.mktemp("adapter")
+    model = load_base(make_tiny_base(top / "base"), **PLAIN)
+    lora = LoraConfig(r=4, target_modules=["up_proj", "q_proj"], layers_to_transform=[0, 1], task_type="CAUSAL_LM")
+    get_peft_model(model, lora).save_pretrained(top / "adapter")
+    (top / "adapter" / TRAINING).write_text('{"base_precision": "float32"}', encoding="utf-8")
+    return top
+
+
+def only_a_pickle(folder: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    torch.save(load_file(folder / TENSORS), folder / "adapter_model.bin")
+    (folder / TENSORS).unlink()
+
+
+ADAPTERS: dict[str, tuple[Damage, str]] = {
+    "only a pickle": (only_a_pickle, "adapter_model.bin: a pickle"),
+    "a pickle too": (written("adapter_model.bin", b"x"), "adapter_model.bin: a pickle"),
+    "no tensors": (lambda folder: (folder / TENSORS).unlink(), f"{TENSORS}: no such file"),
+    "no config": (lambda folder: (folder / CONFIG).unlink(), f"{CONFIG}: no such file"),
+    "half the tensors": (cut(TENSORS, 0.5), f"{TENSORS}: not a whole safetensors file"),
+    "a tensor less": (tensors(lambda held: held.pop(B), TENSORS), f"{TENSORS}: lacks 1 tensor ({B})"),
+    "a tensor too many": (
+        tensors(lambda held: held.update({"evil.lora_A.weight": held[A].clone()}), TENSORS), "has 1 tensor (evil.lora_A"),
+    "a tensor of something else": (
+        tensors(lambda held: held.update({"lm_head.weight": held[A].clone()}), TENSORS), "is not a tensor of a LoRA adapter"),
+    "another shape": (
+        tensors(lambda held: held.update({A: held[A][:, :32].clone()}), TENSORS), f"{TENSORS}: doesn't fit the base"),
+    "another rank": (tensors(lambda held: held.update({A: held[A][:2].clone()}), TENSORS), "has rank 2, but"),
+    "not a number": (tensors(not_a_number(A), TENSORS), f"tensor '{A}' has values that are infinite"),
+    "infinite": (tensors(not_a_number(A, float("inf")), TENSORS), f"tensor '{A}' has values that are infinite"),
+    "a link": (linked(TENSORS), f"{TENSORS}: a link"),
+    "a config that is a link": (linked(CONFIG), f"{CONFIG}: a link"),
+    "a broken config": (written(CONFIG, "{"), f"{CONFIG}, row 1: not JSON"),
+    "a config that is a list": (written(CONFIG, "[]"), f"{CONFIG}: not a JSON object but list"),
+    "an empty config": (written(CONFIG, "{}"), f"{CONFIG}, field 'peft_type': Field required"),
+    "another method": (changed(CONFIG, peft_type="LOHA"), f"{CONFIG}, field 'peft_type'"),
+    "a rank of 10^9": (changed(CONFIG, r=10**9), f"{CONFIG}, field 'r': Input should be less than"),
+    "a rank of zero": (changed(CONFIG, r=0), f"{CONFIG}, field 'r': Input should be greater"),
+    "a rank that is text": (changed(CONFIG, r="4"), f"{CONFIG}, field 'r': Input should be a valid integer"),
+    "a rank that differs": (changed(CONFIG, r=8), "has rank 4, but adapter_config.json says 8"),
+    "no scale": (changed(CONFIG, lora_alpha=None), f"{CONFIG}, field 'lora_alpha'"),
+    "targets that are not there": (changed(CONFIG, target_modules=["evil"]), "doesn't fit the base model"),
+    "a target that is not there": (
+        changed(CONFIG, target_modules=["up_proj", "q_proj", "evil"]), "field 'target_modules': names a module"),
+    "no targets": (changed(CONFIG, target_modules=[]), f"{CONFIG}, field 'target_modules'"),
+    "targets that are no expression": (changed(CONFIG, target_modules="("), "doesn't fit the base model"),
+    "a layer that is not there": (changed(CONFIG, layers_to_transform=[0, 1, 7]), "names a layer that the base"),
+    "layers copied": (changed(CONFIG, layer_replication=[[0, 1], [0, 2]]), f"{CONFIG}, field 'layer_replication'"),
+    "other modules trained": (changed(CONFIG, modules_to_save=["lm_head"]), f"{CONFIG}, field 'modules_to_save'"),
+    "another class of base": (changed(CONFIG, auto_mapping={"base_model_class": "X"}), f"{CONFIG}, field 'auto_mapping'"),
+    "weights from elsewhere": (changed(CONFIG, init_lora_weights="eva"), f"{CONFIG}, field 'init_lora_weights'"),
+    "a scale per module": (changed(CONFIG, alpha_pattern={"up_proj": 999}), f"{CONFIG}, field 'alpha_pattern'"),
+    "another decomposition": (changed(CONFIG, use_dora=True), f"{CONFIG}, field 'use_dora'"),
+    "a number for a switch": (changed(CONFIG, use_rslora=0), f"{CONFIG}, field 'use_rslora'"),
+    "settings of the run": (changed(CONFIG, runtime_config={}), f"{CONFIG}, field 'runtime_config'"),
+    "a key of its own": (changed(CONFIG, evil=None), f"{CONFIG}, field 'evil'"),
+    "an unknown precision": (changed(TRAINING, base_precision="int2"), f"{TRAINING}, field 'base_precision'"),
+    "no precision": (written(TRAINING, "{}"), f"{TRAINING}, field 'base_precision'"),
+    "a precision that is a list": (written(TRAINING, "[]"), f"{TRAINING}: not a JSON object but list"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ADAPTERS)
+def test_a_damaged_adapter_is_one_error_that_names_the_file(whole: Path, tmp_path: Path, form: str) -> None:
+    damage, problem = ADAPTERS[form]
+    folder = Path(shutil.copytree(whole / "adapter", tmp_path / "adapter"))
+    damage(folder)
+    with pytest.raises(HallmarkError) as caught:
+        load_tuned(whole / "base", folder, **PLAIN, merge=False)
+    assert problem in str(caught.value)
+    assert "remedy: " in str(caught.value)
+
+
+def test_a_whole_adapter_is_loaded_without_a_word(whole: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    import warnings
+
+    from safetensors.torch import load_file
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tuned = load_adapter(load_base(whole / "base", **PLAIN), whole / "adapter")
+    held = load_file(whole / "adapter" / TENSORS)
+    assert (tuned.get_parameter(A.replace(".weight", ".default.weight")) == held[A]).all()
+    assert not [name for name, tensor in tuned.named_parameters() if tensor.requires_grad]
+    assert "deprecated" not in capfd.readouterr().err
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_damage_to_an_adapter_is_an_error_of_ours_or_none(whole: Path, tmp_path: Path, data: st.DataObject) -> None:
+    folder = Path(shutil.copytree(whole / "adapter", tmp_path / "adapter", dirs_exist_ok=True))
+    file = folder / data.draw(st.sampled_from([TENSORS, CONFIG]))
+    content = bytearray(file.read_bytes())
+    end = min(len(content), 1200)
+    for place, bit in data.draw(
+        st.lists(st.tuples(st.integers(0, end - 1), st.integers(0, 7)), min_size=1, max_size=4)
+    ):
+        content[place] ^= 1 << bit
+    file.write_bytes(content[: data.draw(st.sampled_from([None, 0, 7, 9, end // 2]))])
+    with contextlib.suppress(HallmarkError):
+        check_adapter(folder)
+        load_adapter(load_base(whole / "base", **PLAIN), folder)
+
+
+@pytest.mark.parametrize("name", ["model.bin", "x.pt", "sub/weights.PKL", "optimizer.pth"])
+def test_no_loader_reads_a_folder_with_a_pickle(whole: Path, tmp_path: Path, name: str) -> None:
+    folder = Path(shutil.copytree(whole / "base", tmp_path / "base"))
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"x")
+    for read in (check_files, load_tokenizer, lambda folder: load_base(folder, **PLAIN)):
+        with pytest.raises(HallmarkError, match=f"{Path(name).name}: a pickle"):
+            read(folder)
+
+
+def test_an_adapter_in_the_folder_of_a_base_is_not_loaded(whole: Path, tmp_path: Path) -> None:
+    """transformers would put it on the model without a word, and take the base that it names."""
+    folder = Path(shutil.copytree(whole / "base", tmp_path / "base"))
+    for file in (CONFIG, TENSORS):
+        shutil.copyfile(whole / "adapter" / file, folder / file)
+    with pytest.raises(HallmarkError, match="an adapter's, in a folder with a whole model"):
+        load_base(folder, **PLAIN)
+
+
+def test_weights_changed_after_base_took_them_are_an_error_when_loaded(whole: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(whole / "base", tmp_path / "base"))
+    tensors(lambda held: held.pop(LAYER))(folder)
+    with pytest.raises(HallmarkError, match="which would be random"):
+        load_base(folder, **PLAIN)
+    assert weight_files(folder) == [folder / WEIGHTS]
