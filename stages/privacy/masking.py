@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from stages.core.errors import HallmarkError
 from stages.privacy.kinds import kind_of
 from stages.privacy.known import KnownValues
 from stages.privacy.lexicon import any_of, fold, is_word
@@ -24,7 +25,7 @@ from stages.privacy.numbering import StandIns
 from stages.privacy.params import Mask
 from stages.privacy.rules import Found
 from stages.privacy.spans import Draft, Span
-from stages.privacy.surrogates import PLACEHOLDER, canonical, secret
+from stages.privacy.surrogates import PLACEHOLDER, canonical
 
 if TYPE_CHECKING:
     from presidio_anonymizer import AnonymizerEngine
@@ -46,12 +47,18 @@ class Masked:
 class Masker:
     """Masks texts according to `params`. Loads its models on first use.
 
-    `public` are values that anyone may see (a schema's enums): name rules and NER ignore them.
+    `public` are values that anyone may see (a schema's enums): name rules and NER ignore them. `key` is the repo's key
+    (`stages/core/key.py`), without which there are no surrogates.
     """
 
-    def __init__(self, params: Mask, public: Iterable[str] = ()) -> None:
-        self.params = params
-        self.key = secret(params.secret)
+    def __init__(self, params: Mask, public: Iterable[str] = (), key: bytes | None = None) -> None:
+        if params.surrogates and key is None:
+            raise HallmarkError(
+                "surrogates are made with the repo's key, and none was given",
+                param="mask.style",
+                remedy="give the masker the key that read_key(params.data, surrogates=True) returns",
+            )
+        self.params, self.key = params, key
         self._allowed = _phrases(params.allow)
         self._public = _phrases(public)
         # The mistakes of small English models are known and corrected; the findings of other models are used unchanged.
