@@ -34,7 +34,7 @@ class HoldoutLock:
     def text(self) -> str:
         """The file, always in version 2, with the number of records and a digest that shows an edit."""
         content: dict[str, Any] = {
-            "before": self.before,
+            "before": {name: " ".join(hashes) for name, hashes in self.before.items()},
             "count": len(self.records),
             "key": self.key,
             "records": self.records,
@@ -70,6 +70,7 @@ def read_lock() -> HoldoutLock:
                 file=HOLDOUT_LOCK,
                 remedy=RESTORE,
             )
+        content["before"] = {name: hashes.split(" ") for name, hashes in content["before"].items()}
     return HoldoutLock(**content)
 
 
@@ -87,7 +88,7 @@ def _hex(value: Any, length: int) -> bool:
 
 def _before(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(hashes, list) and hashes and all(_hex(text, 32) for text in hashes) for hashes in value.values()
+        isinstance(hashes, str) and all(_hex(text, 32) for text in hashes.split(" ")) for hashes in value.values()
     )
 
 
