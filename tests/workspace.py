@@ -74,13 +74,19 @@ def make_workspace(folder: Path, overrides: dict[str, Any] | None = None, rows: 
     raw = folder / YAML(typ="safe").load((folder / "params.yaml").read_text(encoding="utf-8"))["data"]["path"]
     if rows is not None and raw.suffix == ".jsonl" and raw.is_relative_to(folder / "data"):
         raw.write_text("".join(raw.read_text(encoding="utf-8").splitlines(keepends=True)[:rows]), encoding="utf-8")
-    params = YAML(typ="safe").load((folder / "params.yaml").read_text(encoding="utf-8"))
-    if params["data"]["pseudonyms"] == "keyed":  # a stamped repo: its own key is not in git
-        (folder / "data/pseudonyms.key").write_text(f"{KEY}\n", encoding="utf-8")
-        (folder / "data/pseudonyms.key").chmod(0o600)
-        change_params(folder, {"data.key": hashlib.sha256(KEY.encode()).hexdigest()})
     change_params(folder, overrides or {})
+    params = YAML(typ="safe").load((folder / "params.yaml").read_text(encoding="utf-8"))
+    if params["data"]["pseudonyms"] == "keyed":  # as in a stamped repo, whose own key is not in git
+        give_key(folder)
     return folder
+
+
+def give_key(folder: Path) -> None:
+    """Give the workspace the key of the tests."""
+    file = folder / "data/pseudonyms.key"
+    file.write_text(f"{KEY}\n", encoding="utf-8")
+    file.chmod(0o600)
+    change_params(folder, {"data.key": hashlib.sha256(KEY.encode()).hexdigest()})
 
 
 def make_tiny_workspace(folder: Path, overrides: dict[str, Any] | None = None, rows: int | None = None) -> Path:

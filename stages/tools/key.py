@@ -44,7 +44,7 @@ def state(params: Params, wanted: bool) -> str:
 def make(file: Path) -> None:
     """Write a new key (or take the one that is there), and its digest into params.yaml, whose other lines stay."""
     text = file.read_text(encoding="utf-8")
-    line = re.compile(r"(?m)^(data:[^\n]*\n(?:(?: [^\n]*)?\n)*?  key: )null(?=\s)")
+    line = re.compile(r"(?m)^(data:[^\n]*\n(?:(?: [^\n]*)?\n)*?  key:)(?: null| ~)?(?=\s)")
     if not line.search(text):
         raise HallmarkError("has no line `key: null` in the block", file=file, field="data", remedy="add it")
     key = os.environ.get(VARIABLE, "").strip().lower()
@@ -59,7 +59,7 @@ def make(file: Path) -> None:
         FILE.parent.mkdir(exist_ok=True)
         with os.fdopen(os.open(FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as stream:
             stream.write(f"{key}\n")
-    file.write_text(line.sub(rf"\g<1>{digest_of(key)}", text, count=1), encoding="utf-8", newline="\n")
+    file.write_text(line.sub(rf"\g<1> {digest_of(key)}", text, count=1), encoding="utf-8", newline="\n")
 
 
 def main(arguments: argparse.Namespace) -> None:
