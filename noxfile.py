@@ -71,6 +71,7 @@ def repro(session: nox.Session) -> None:
     Without options, the benchmark also runs again if its report was measured on a different machine.
     """
     prepare(session)
+    run(session, "python", "-m", "stages.tools.key", "--if-missing")
     run(session, "python", "-m", "stages.tools.intact")
     run(session, "dvc", "repro", *session.posargs)
     if not session.posargs:
@@ -111,6 +112,13 @@ def fresh(session: nox.Session) -> None:
     stale = re.findall(r"Running stage '([^']+)'", planned)
     if stale:
         session.error(f"{', '.join(stale)}: not run since a change; run `nox -s repro`, commit dvc.lock and reports/")
+
+
+@nox.session
+def key(session: nox.Session) -> None:
+    """Make the key for pseudonyms, if this repo needs one and has none; otherwise check that it is there."""
+    prepare(session)
+    run(session, "python", "-m", "stages.tools.key", *session.posargs)
 
 
 @nox.session

@@ -11,13 +11,15 @@ import logging
 import os
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import combinations, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import DEDUPED, MASKED, REPORTS, json_bytes, write_all
+from stages.core.key import pseudonym, read_key
 from stages.core.measured import measured
 from stages.core.records import parquet, read_rows, read_texts, scan_records
 from stages.corpus.near import components, distinct, near_pairs, normalise, text_of
@@ -56,7 +58,7 @@ def run(params: Params) -> None:
             "dropped": {cause: causes[cause] for cause in ("exact", "near", "conflict")},
             "clusters": clusters.sizes(),
             "conflicts": conflicts,
-            "gold": compare_with_gold(Path(settings.gold), rows["id"], clusters.cluster, dropped)
+            "gold": compare_with_gold(Path(settings.gold), rows["id"], clusters.cluster, dropped, namer(params))
             if settings.gold
             else None,
         }
@@ -179,9 +181,21 @@ def _allowed(targets: dict[str, list[str]], policy: str) -> set[str]:
     return set(best) if len(best) == 1 else set()
 
 
-def compare_with_gold(path: Path, ids: pl.Series, clusters: pl.Series, dropped: dict[str, str]) -> dict[str, Any]:
+def namer(params: Params) -> Callable[[str], str]:
+    """What gives a raw id the name that its record has."""
+    if params.data.pseudonyms == "none":
+        return str
+    key = read_key(params.data)
+    assert key is not None, "keyed"
+    return partial(pseudonym, key, "id")
+
+
+def compare_with_gold(
+    path: Path, ids: pl.Series, clusters: pl.Series, dropped: dict[str, str], named: Callable[[str], str] = str
+) -> dict[str, Any]:
     """Precision and recall of the clusters, over pairs of records, against gold rows with `id`, `cluster`, `kind`.
 
+    Gold rows have raw ids, which `named` turns into the names of the records.
     `wrong_drops` counts the records dropped as copies that have no copy according to the gold rows.
     """
     known = dict(zip(ids.to_list(), clusters.to_list(), strict=True))
@@ -190,8 +204,8 @@ def compare_with_gold(path: Path, ids: pl.Series, clusters: pl.Series, dropped: 
         for key in ("id", "cluster", "kind"):
             if not isinstance(row.get(key), str):
                 raise HallmarkError("not a text", file=path, row=number, field=key, remedy="give id, cluster and kind")
-        if row["id"] in known:
-            gold[row["id"]] = row["cluster"], row["kind"]
+        if (name := named(row["id"])) in known:
+            gold[name] = row["cluster"], row["kind"]
     both = [(cluster, gold.get(name, (name, ""))[0]) for name, cluster in known.items()]
     exact = [(known[name], cluster) for name, (cluster, kind) in gold.items() if kind == "exact"]
     right, right_exact = _pairs(both), _pairs(exact)

@@ -1,6 +1,7 @@
 """Read the domain's raw rows, mask private data in them, and write records: `python -m stages.mask`.
 
 `python -m stages.mask --preview FILE --field text` prints what would be masked in any JSONL, CSV or Parquet file.
+`python -m stages.mask --find NAME` prints where the raw rows of a pseudonym (of an id or a group) are, and nothing of them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, TypeVar
 
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import MASKED, REPORTS, atomic, write_json
+from stages.core.key import pseudonym, read_key
 from stages.core.measured import measured
 from stages.core.records import read_texts
 from stages.corpus.raw import Raw, gold_spans, identities, raw_rows
@@ -42,15 +44,18 @@ def run(params: Params) -> None:
         task = Task(params.task)
         known, rows = identities(raw_rows(params.data, params.mask, task), params.mask)
         gold = gold_spans(Path(params.mask.gold), params.data) if params.mask.gold else None
+        key = read_key(params.data, surrogates=params.mask.surrogates)
         work = chunks((raw, known.get(raw.group, ())) for raw in raw_rows(params.data, params.mask, task))
         written = Written()
 
         def records() -> Iterator[tuple[Any, ...]]:
-            for rows_of_chunk, counts in spread(params.mask, start_recorder, (params, gold), record_chunk, work, rows):
+            for rows_of_chunk, counts in spread(
+                params.mask, start_recorder, (params, gold, key), record_chunk, work, rows
+            ):
                 written.add(counts)
                 yield from rows_of_chunk
 
-        count = write_groups(temporary, records())
+        count = write_groups(temporary, all_different(records(), params))
         written.check(params.data.path)
         if not count:
             raise HallmarkError(
@@ -64,9 +69,45 @@ def run(params: Params) -> None:
     )
 
 
+def all_different(records: Iterator[tuple[Any, ...]], params: Params) -> Iterator[tuple[Any, ...]]:
+    """The records, of which no two have the same id; groups with the same pseudonym only stay on the same side.
+
+    Raw ids are all different, and pseudonyms of 64 bits too, except for once in 370,000 times with 10 million rows.
+    """
+    seen: set[str] = set()
+    for record in records:
+        if record[0] in seen:
+            raise HallmarkError(
+                "two ids have the same pseudonym",
+                file=params.data.path,
+                field=params.data.id,
+                remedy="change one of the ids by a character",
+            )
+        seen.add(record[0])
+        yield record
+
+
+def find(params: Params, name: str) -> None:
+    """Print the file and the row number of each raw row whose id or group has this pseudonym (or is called so)."""
+    key = read_key(params.data) if params.data.pseudonyms == "keyed" else None
+    count = 0
+    for raw in raw_rows(params.data, params.mask, Task(params.task)):
+        names = (raw.id, raw.group)
+        if key is not None:
+            names = (pseudonym(key, "id", raw.id), pseudonym(key, "group", raw.group))
+        if name in names:
+            print(f"{raw.file}, row {raw.number}")
+            count += 1
+    if not count:
+        raise HallmarkError(
+            "no row has this name", file=params.data.path, remedy="give an id or a group as reports show it"
+        )
+
+
 def preview(params: Params, file: Path, field: str) -> None:
     """Print one JSON line per row of `file`: `id`, and `masked` and `spans` of the text in `field`."""
     known = {column: kind for column, kind in params.mask.identity_columns.items() if column != field}
+    key = read_key(params.data, surrogates=True) if params.mask.surrogates else None
 
     def texts() -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
         for number, row, text in read_texts(file, field):
@@ -80,7 +121,7 @@ def preview(params: Params, file: Path, field: str) -> None:
 
     sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        for lines in spread(params.mask, start_masker, (params.mask,), preview_chunk, chunks(texts()), None):
+        for lines in spread(params.mask, start_masker, (params.mask, key), preview_chunk, chunks(texts()), None):
             sys.stdout.write(lines)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader (`| head`, say) has closed the pipe
@@ -92,15 +133,15 @@ def preview(params: Params, file: Path, field: str) -> None:
 WORKER: dict[str, Any] = {}
 
 
-def start_masker(mask: Mask) -> None:
+def start_masker(mask: Mask, key: bytes | None) -> None:
     """Load the models, once per worker process."""
-    WORKER["masker"] = Masker(mask)
+    WORKER["masker"] = Masker(mask, key=key)
     WORKER["masker"].load()
 
 
-def start_recorder(params: Params, gold: Any) -> None:
+def start_recorder(params: Params, gold: Any, key: bytes | None) -> None:
     """Load models and schema, once per worker process."""
-    WORKER["recorder"] = Recorder(params.data, params.task, params.mask, gold)
+    WORKER["recorder"] = Recorder(params.data, params.task, params.mask, gold, key)
     WORKER["recorder"].masker.load()
 
 
@@ -163,12 +204,14 @@ def spread(
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: `--preview FILE --field NAME` prints; without it the stage runs."""
+    """Command line: `--preview FILE --field NAME` and `--find NAME` print; without them the stage runs."""
     params = load_params(arguments.params)
-    if arguments.preview is None:
-        run(params)
-    else:
+    if arguments.find is not None:
+        find(params, arguments.find)
+    elif arguments.preview is not None:
         preview(params, arguments.preview, arguments.field)
+    else:
+        run(params)
 
 
 if __name__ == "__main__":
@@ -177,4 +220,7 @@ if __name__ == "__main__":
         "--preview", type=Path, metavar="FILE", help="print what would be masked in this file; write nothing"
     )
     parser.add_argument("--field", default="text", help="the text field of the previewed file (default: %(default)s)")
+    parser.add_argument(
+        "--find", metavar="NAME", help="print file and row number of the raw rows of this pseudonym; write nothing"
+    )
     run_stage("mask", __doc__, main, parser)

@@ -1,7 +1,9 @@
 """Split the records by whole groups into train, validation and a frozen holdout: `python -m stages.split`.
 
 The holdout is exactly the records named in `data/holdout.lock.json`; if that file doesn't exist, the holdout is drawn
-and the file written. `python -m stages.split --refreeze` draws a new one; its scores don't compare with earlier ones.
+and the file written. A record that is masked differently than before stays frozen, and the lock gets its new hash; a
+record whose raw row has changed is an error. `--refreeze` draws a new holdout, whose scores don't compare with earlier
+ones; `--differences` prints the names of frozen records that are missing or have changed.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import HallmarkError, run_stage
@@ -25,12 +29,17 @@ from stages.core.files import (
     json_bytes,
     write_all,
 )
+from stages.core.holdout import REFREEZE, RESTORE, HoldoutLock, read_lock
+from stages.core.key import read_key
 from stages.core.measured import measured
 from stages.core.records import parquet, scan_records
-from stages.corpus.grouping import assign, digest, draw_hash
+from stages.corpus.frozen import Compared, compare, hashes_of, renamed, sources_of
+from stages.corpus.grouping import assign, draw_hash
 from stages.corpus.leaks import count_leaks, drop_leaks
 from stages.corpus.near import distinct, near_pairs, normalise, text_of
+from stages.corpus.raw import raw_rows
 from stages.params.loader import Params, load_params
+from stages.release.history import raw_data_unchanged, written_by_split
 from stages.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -42,7 +51,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILES = {"train": TRAIN, "validation": VALIDATION, "holdout": HOLDOUT}
-REFREEZE = "draw a new holdout with `python -m stages.split --refreeze` (scores before and after don't compare)"
 
 
 def run(params: Params, refreeze: bool = False) -> None:
@@ -51,12 +59,13 @@ def run(params: Params, refreeze: bool = False) -> None:
 
     with measured("split") as measure:
         near = params.dedupe
-        lock = read_lock() if HOLDOUT_LOCK.exists() and not refreeze else None
-        frozen = set(lock["records"]) if lock else set()
+        lock = current_lock(params) if HOLDOUT_LOCK.exists() and not refreeze else None
+        frozen = set(lock.records) if lock else set()
         rows, restored = read(frozen)
-        if lock:
-            check_frozen(lock["records"], rows)
-        sides, cut = assign(rows, frozen, lock["validation"] if lock else None, params.split)
+        compared = compare(lock, rows, partial(raw_data_unchanged, params.data)) if lock else None
+        if compared:
+            check_frozen(compared)
+        sides, cut = assign(rows, frozen, (lock.validation or None) if lock else None, params.split)
         texts, text = distinct(rows["text"])
         pairs = near_pairs(
             texts, size=near.shingle, threshold=near.threshold, permutations=near.permutations, file=DEDUPED
@@ -64,8 +73,11 @@ def run(params: Params, refreeze: bool = False) -> None:
         sides, dropped = drop_leaks(sides, text, pairs)
         check_not_empty(sides)
         rows = rows.with_columns(side=pl.Series(sides))
-        hashes = hashes_of(rows.filter(pl.col("side") == "holdout"))
-        written = {} if lock else {HOLDOUT_LOCK: json_bytes({"records": hashes, "validation": cut, "version": 1})}
+        held_out = rows.filter(pl.col("side") == "holdout")
+        new = HoldoutLock(hashes_of(held_out), cut, sources_of(held_out), key=name_key(params))
+        if compared:  # the validation draw is frozen too, by the names of groups; other names are another draw
+            new = replace(compared.lock, validation=compared.lock.validation or cut)
+        written = {HOLDOUT_LOCK: new.text().encode()} if lock is None or new != lock else {}
         groups, salt = distinct(rows["group"])[1], params.split.salt
         leaks = count_leaks(sides, text, pairs, groups)
         held = leaks.pop("held_out") / len(rows)
@@ -79,7 +91,8 @@ def run(params: Params, refreeze: bool = False) -> None:
             "restored": len(restored),
             "near_missed_at_threshold": round(pairs.missed, 6),
             "leaks": sum(leaks.values()),
-            "holdout_unchanged": lock is None or hashes == lock["records"],
+            "rehashed": len(new.before),
+            "holdout_unchanged": hashes_of(held_out) == new.records,
             "random_row_split": {
                 "after_dedupe": count_leaks(random_sides(rows["id"], held, salt), text, pairs, groups),
                 "before_dedupe": count_leaks(
@@ -95,6 +108,9 @@ def run(params: Params, refreeze: bool = False) -> None:
         # The lock comes last: a run stopped before that has frozen nothing.
         write_all({**parts, REPORTS / "split.json": json_bytes(report), **written})
         measure["rows"] = len(rows)
+    if compared and compared.masked_differently:
+        count = len(compared.masked_differently)
+        log.info("%d frozen records are masked or named differently than before: hashed again", count)
     log.info("rows: %s; dropped as leaks: %s", report["rows"], dropped)
 
 
@@ -111,57 +127,65 @@ def read(frozen: set[str]) -> tuple[pl.DataFrame, set[str]]:
         "content": text_of("prompt", "completion"),
         "target": pl.col("completion").list.last().struct.field("content"),
     }
-    rows = scan_records(DEDUPED).select("id", "group", "cluster", **columns).collect()
+    for path in (MASKED, DEDUPED):
+        if "source" not in scan_records(path).collect_schema():
+            raise HallmarkError("has no column 'source'", file=path, remedy="run `dvc repro`, which makes it again")
+    rows = scan_records(DEDUPED).select("id", "group", "source", "cluster", **columns).collect()
     missing = frozen - set(rows["id"].to_list())
     if missing:
         restored = scan_records(MASKED).filter(pl.col("id").is_in(list(missing)))
-        rows = pl.concat([rows, restored.select("id", "group", cluster="id", **columns).collect()])
+        rows = pl.concat([rows, restored.select("id", "group", "source", cluster="id", **columns).collect()])
     return rows.sort("id"), missing & set(rows["id"].to_list())
 
 
 def full_records(part: pl.DataFrame, restored: set[str]) -> pl.DataFrame:
-    """The records with the ids in `part`, all columns, sorted by id."""
+    """The records with the ids in `part`, all columns but `source`, sorted by id."""
     import polars as pl
 
     records = [scan_records(DEDUPED)]
     if restored:
         extra = scan_records(MASKED).filter(pl.col("id").is_in(list(restored))).with_columns(cluster="id")
         records.append(extra.select(records[0].collect_schema().names()))
-    return pl.concat(records).join(part.lazy().select("id"), on="id", how="semi").sort("id").collect()
+    return pl.concat(records).join(part.lazy().select("id"), on="id", how="semi").drop("source").sort("id").collect()
 
 
-def read_lock() -> dict[str, Any]:
-    """The lock: `records` (id: hash of group, texts and target) and `validation` (the cutoff of its draw)."""
-    try:
-        lock = json.loads(HOLDOUT_LOCK.read_text(encoding="utf-8"))
-        if lock["version"] != 1 or not lock["records"] or lock["validation"].keys() < {"salt", "share", "below"}:
-            raise ValueError
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise HallmarkError(
-            "not a holdout lock", file=HOLDOUT_LOCK, remedy=f"restore it (`git checkout {HOLDOUT_LOCK}`); or {REFREEZE}"
-        ) from None
-    return dict(lock)
+def name_key(params: Params) -> str | None:
+    """The digest of the key that names are made with."""
+    return params.data.key if params.data.pseudonyms == "keyed" else None
 
 
-def check_frozen(frozen: dict[str, str], rows: pl.DataFrame) -> None:
+def current_lock(params: Params) -> HoldoutLock:
+    """The lock, with the names that records have today."""
+    lock = read_lock()
+    if lock.version == 1 and not written_by_split():
+        raise HallmarkError("the holdout lock is not the one that `split` wrote", file=HOLDOUT_LOCK, remedy=RESTORE)
+    if lock.key == name_key(params):
+        return lock
+    key = read_key(params.data)
+    ids = (raw.id for raw in raw_rows(params.data, params.mask, Task(params.task)))
+    return replace(renamed(lock, key, name_key(params), lambda: ids), validation={})
+
+
+def check_frozen(compared: Compared) -> None:
     """Stop if a frozen record is missing or has changed."""
-    import polars as pl
-
-    now = hashes_of(rows.filter(pl.col("id").is_in(list(frozen))))
-    missing = sorted(frozen.keys() - now.keys())
-    changed = sorted(name for name in now if now[name] != frozen[name])
+    missing, changed = len(compared.missing), len(compared.changed)
     if missing or changed:
         raise HallmarkError(
-            f"of {len(frozen)} frozen holdout records, {len(changed)} have changed and {len(missing)} are missing "
-            f"(such as {', '.join([*missing, *changed][:5])})",
+            f"of the frozen holdout records, {changed} have changed and {missing} are missing "
+            "(`python -m stages.split --differences` names them)",
             file=HOLDOUT_LOCK,
-            remedy=f"restore them in data.path, or the data and mask parameters that made them; or {REFREEZE}",
+            remedy="restore them in data.path, or the data parameters that made them; after an update of the code, run it "
+            f"first on the committed data (docs/updating.md); or {REFREEZE}",
         )
 
 
-def hashes_of(rows: pl.DataFrame) -> dict[str, str]:
-    """A hash of each record's group, texts and target, by id. The system prompt is left out: it may change."""
-    return {name: digest(group, content) for name, group, content in rows.select("id", "group", "content").iter_rows()}
+def differences(params: Params) -> None:
+    """Print the names of frozen records that are missing, have changed, or are masked differently."""
+    lock = current_lock(params)
+    compared = compare(lock, read(set(lock.records))[0], partial(raw_data_unchanged, params.data))
+    for what in ("missing", "changed", "masked_differently"):
+        for name in getattr(compared, what):
+            print(f"{what.replace('_', ' ')}: {name}")
 
 
 def check_not_empty(sides: Array) -> None:
@@ -226,11 +250,18 @@ def enums(schema: dict[str, Any], path: tuple[str, ...] = ()) -> Iterable[tuple[
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: `--refreeze` draws a new holdout."""
-    run(load_params(arguments.params), arguments.refreeze)
+    """Command line: `--refreeze` draws a new holdout, `--differences` prints."""
+    params = load_params(arguments.params)
+    if arguments.differences:
+        differences(params)
+    else:
+        run(params, arguments.refreeze)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m stages.split", description=__doc__)
     parser.add_argument("--refreeze", action="store_true", help="draw a new holdout and write its lock")
+    parser.add_argument(
+        "--differences", action="store_true", help="print the frozen records that have changed; write nothing"
+    )
     run_stage("split", __doc__, main, parser)

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from stages.core.files import write_json, write_text
+from stages.core.holdout import HoldoutLock
 from stages.corpus.grouping import digest
 from stages.tasks.predictions import Prediction
 from stages.tasks.values import FieldResult
@@ -132,7 +133,8 @@ def write_split(root: Path, parts: dict[str, list[dict[str, Any]]] | None = None
         write_masked(records, root / f"data/split/{name}.parquet")
     if parts is None:
         frozen = {one["id"]: hash_of(one) for one in made_up_records()["holdout"]}
-        write_json(root / "data/holdout.lock.json", {"records": frozen, "validation": {}, "version": 1})
+        cut = {"below": "0" * 16, "but_not": [], "salt": "a", "share": 0.1}
+        write_text(root / "data/holdout.lock.json", HoldoutLock(frozen, cut, sources=frozen).text())
 
 
 def hash_of(one: dict[str, Any]) -> str:

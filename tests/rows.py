@@ -11,7 +11,9 @@ from typing import Any
 import polars as pl
 
 from stages.core.files import MASKED
+from stages.core.key import source_digest
 from stages.core.records import schema, write_records
+from stages.corpus.recording import masked_schema
 from stages.params.loader import Params, load_params
 from tests.workspace import ROOT
 
@@ -33,8 +35,14 @@ def record(name: str, text: str, target: str = "a", group: str = "g", tools: str
 
 
 def write_masked(records: Iterable[dict[str, Any]], path: Path = MASKED) -> None:
-    """Write records to `data/masked.parquet`."""
-    write_records(path, pl.DataFrame(list(records), schema=schema()))
+    """Write records to `data/masked.parquet`, each with its `source` or else one of what it is made of; or a part of a split."""
+    rows = list(records)
+    if path.name != MASKED.name:
+        write_records(path, pl.DataFrame(rows, schema=schema()))
+        return
+    parts = ([one["group"], one["prompt"][1]["content"], one["completion"][0]["content"]] for one in rows)
+    rows = [{"source": source_digest(None, *part)} | one for one, part in zip(rows, parts, strict=True)]
+    write_records(path, pl.DataFrame(rows, schema=masked_schema()))
 
 
 def params_with(**changes: Any) -> Params:

@@ -56,7 +56,7 @@ def test_records_come_out_whole_with_a_cluster() -> None:
     write_masked([record("x", LONG, tools='[{"name":"f"}]'), record("y", "nothing like it")])
     dedupe.run(params_with())
     kept = pl.read_parquet(DEDUPED)
-    assert kept.columns == [*schema(), "cluster"]
+    assert kept.columns == [*schema(), "source", "cluster"]
     assert kept.drop("cluster").to_dicts() == [
         record("x", LONG, tools='[{"name":"f"}]'),
         record("y", "nothing like it"),

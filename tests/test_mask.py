@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 import logging
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from stages import mask
 from stages.core.errors import HallmarkError
+from stages.core.key import VARIABLE, digest_of, pseudonym
 from stages.corpus import recording
 from stages.params.loader import load_params
 from stages.privacy.known import KnownValues
@@ -26,11 +28,10 @@ from stages.privacy.masking import Masker, Record
 from stages.privacy.params import Mask
 from stages.privacy.patterns import residue
 from stages.privacy.surrogates import PLACEHOLDER, surrogate
-from tests.workspace import ROOT, change_params, make_workspace, report, stage
+from tests.workspace import KEY, ROOT, change_params, make_workspace, report, stage
 
 REAL = ROOT.parent / "shared" / "realdata"
 RULES = {"mask.ner.engine": "none", "mask.ner.model": None}
-SECRET = "0123456789abcdef-for-tests"
 TARGET = {
     "intent": "refund",
     "urgency": "normal",
@@ -219,14 +220,14 @@ def test_deny_allow_and_patterns(rules: Masker) -> None:
 
 
 def test_each_kind_has_its_own_action(run_mask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MASK_SECRET", SECRET)
+    monkeypatch.setenv(VARIABLE, KEY)
     plain = {"contact_name": "Ed Voss", "contact_email": None, "contact_phone": None}
     rows = [
         ROW | plain | {"body": "Mail zoe@acme-tools.io from 81.2.69.142."},
         ROW | plain | {"id": "T-2", "body": "My card is 4539 1488 0343 6467."},
     ]
     actions = {"IP_ADDRESS": "keep", "EMAIL_ADDRESS": "surrogate", "CREDIT_CARD": "drop"}
-    (record,) = run_mask(rows, {"mask.actions": actions, "mask.secret": "MASK_SECRET"})
+    (record,) = run_mask(rows, {"mask.actions": actions, "data.key": digest_of(KEY)})
     text = user_text(record)
     assert "81.2.69.142" in text
     assert "zoe@" not in text
@@ -234,15 +235,13 @@ def test_each_kind_has_its_own_action(run_mask: Any, monkeypatch: pytest.MonkeyP
     assert json.loads(Path("reports/mask.json").read_text())["rows"] == {"read": 2, "written": 1, "dropped": 1}
 
 
-def test_surrogates_follow_the_secret_and_are_no_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_surrogates_follow_the_key_and_are_no_ones() -> None:
     text = (
         "Mail jane.roe@acme-tools.io or ring +44 20 8599 6728; card 4539 1488 0343 6467, IBAN DE89370400440532013000."
     )
-    params = settings_with(style="surrogate", secret="MASK_SECRET")
-    monkeypatch.setenv("MASK_SECRET", SECRET)
-    one, again = Masker(params)(text).text, Masker(params)(text).text
-    monkeypatch.setenv("MASK_SECRET", SECRET + "other")
-    other = Masker(params)(text).text
+    params, key = settings_with(style="surrogate"), bytes.fromhex(KEY)
+    one, again = Masker(params, key=key)(text).text, Masker(params, key=key)(text).text
+    other = Masker(params, key=key[::-1])(text).text
     assert one == again != other
     assert not PLACEHOLDER.search(one)
     for private in ("jane", "acme-tools", "8599", "0343", "DE8937"):
@@ -256,14 +255,91 @@ def test_every_surrogate_is_from_a_reserved_range(kind: str) -> None:
         assert residue(surrogate(kind, seed.to_bytes(8, "big") * 4), allow_reserved=True) == []
 
 
-@pytest.mark.parametrize("value", [None, "short"])
-def test_surrogates_need_a_secret_in_the_environment(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
-    monkeypatch.delenv("MASK_SECRET", raising=False)
-    if value:
-        monkeypatch.setenv("MASK_SECRET", value)
-    with pytest.raises(HallmarkError, match="MASK_SECRET") as caught:
-        Masker(settings_with(style="surrogate", secret="MASK_SECRET"))
-    assert not value or value not in str(caught.value).replace("shorter", "")
+@pytest.mark.parametrize("settings", [{"mask.style": "surrogate"}, {"mask.actions": {"EMAIL_ADDRESS": "surrogate"}}])
+def test_surrogates_need_the_repos_key(run_mask: Any, settings: dict[str, Any]) -> None:
+    with pytest.raises(HallmarkError, match=r"data\.key': surrogates are made with a key.*\n.*stages\.tools\.key"):
+        run_mask([ROW], settings)
+    with pytest.raises(HallmarkError, match="surrogates are made with the repo's key, and none was given"):
+        Masker(load_params(Path("params.yaml")).mask)
+
+
+# --- pseudonyms
+
+
+NAMED = [
+    ROW | {"id": "ann.marsh@acme-tools.io", "customer": "Ann Marsh"},
+    ROW | {"id": "4539 1488 0343 6467", "customer": "Ann Marsh"},
+]
+
+
+def test_ids_and_groups_become_keyed_pseudonyms(run_mask: Any) -> None:
+    first, second = run_mask(NAMED, {"data.pseudonyms": "keyed"})
+    key = bytes.fromhex(KEY)
+    assert [first["id"], second["id"]] == [pseudonym(key, "id", row["id"]) for row in NAMED]
+    assert first["group"] == second["group"] == pseudonym(key, "group", "Ann Marsh")
+    everything = json.dumps([first, second])
+    assert not [word for word in ("acme-tools", "Marsh", "4539", "6467") if word in everything]
+    guess = {algorithm(value.encode()).hexdigest()[:16] for algorithm in (hashlib.sha256, hashlib.md5) for value in
+             ("Ann Marsh", "group\0Ann Marsh")}  # fmt: skip
+    assert not [word for word in guess if word in everything]
+    change_params(Path.cwd(), {"data.key": digest_of("f" * 64)})
+    Path("data/pseudonyms.key").write_text("f" * 64)
+    other, _ = run_mask([])
+    assert other["id"] != first["id"]
+    assert other["group"] != first["group"]
+    assert other["source"] != first["source"]
+    assert other["prompt"] == first["prompt"]
+
+
+def test_no_key_no_pseudonyms(run_mask: Any) -> None:
+    (record,) = run_mask([ROW])
+    assert (record["id"], record["group"]) == ("T-1", "C-1")
+    for column in ("id", "customer"):
+        with pytest.raises(HallmarkError, match=r"data\.pseudonyms: .* identifies people; set it to keyed"):
+            run_mask([], {"mask.identity_columns": {column: "PERSON"}})
+
+
+@pytest.mark.parametrize("kind", ["id", "group"])
+def test_no_pseudonym_looks_like_private_data(kind: str) -> None:
+    """Sixteen hexadecimal digits, as there were before, can be a Belgian IBAN."""
+    names = [pseudonym(bytes.fromhex(KEY), kind, str(number)) for number in range(50_000)]
+    assert len(set(names)) == len(names)
+    assert not [name for name in names if re.search(r"\d", name)]
+    assert [
+        found for start in range(0, len(names), 500) if (found := residue("\n".join(names[start : start + 500])))
+    ] == []
+    assert [found for name in names[:2000] if (found := residue(name))] == []
+    assert residue("id-be71096123456769") == ["IBAN_CODE"]
+
+
+def test_ids_with_the_same_pseudonym_are_an_error(run_mask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "pseudonym", lambda key, column, value: f"{column}-same")
+    with pytest.raises(HallmarkError, match="two ids have the same pseudonym") as caught:
+        run_mask(NAMED, {"data.pseudonyms": "keyed"})
+    assert "Marsh" not in str(caught.value)
+    assert not Path("data/masked.parquet").exists()
+
+
+def test_find_names_the_raw_row_and_nothing_of_it(run_mask: Any) -> None:
+    first, second = run_mask(NAMED, {"data.pseudonyms": "keyed", "mask.workers": 1})
+    folder, raw = Path.cwd(), "data/raw/tickets.jsonl"
+    assert stage(folder, "mask", "--find", second["id"]).stdout == f"{raw}, row 2\n"
+    assert stage(folder, "mask", "--find", first["group"]).stdout == f"{raw}, row 1\n{raw}, row 2\n"
+    for name in ("Ann Marsh", "id-bbbbbbbbbbbbbbbb"):
+        done = stage(folder, "mask", "--find", name, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"mask: error: {raw}: no row has this name" in done.stderr
+        assert name not in done.stderr
+
+
+def test_the_source_follows_what_a_record_is_made_of(run_mask: Any) -> None:
+    (old,) = run_mask([ROW])
+    for change in ({"contact_name": "Ed Voss"}, {"new": 1}, {"target": dict(reversed(TARGET.items()))}, {"id": "T-2"}):
+        Path("data/raw/tickets.jsonl").write_text(json.dumps(ROW | change) + "\n")
+        assert run_mask([])[0]["source"] == old["source"], change
+    for change in ({"body": ROW["body"] + "."}, {"customer": "C-2"}, {"target": TARGET | {"amount": 6}}):
+        Path("data/raw/tickets.jsonl").write_text(json.dumps(ROW | change) + "\n")
+        assert run_mask([])[0]["source"] != old["source"], change
 
 
 # --- structured targets

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from stages.core.errors import HallmarkError
 from stages.params.loader import load_params
-from tests.workspace import ROOT, TINY, TINY_BASE, change_params, checked, report, repro_here, run, run_here
+from tests.workspace import ROOT, TINY, TINY_BASE, change_params, checked, give_key, report, repro_here, run, run_here
 
 if not (ROOT / "template").is_dir():
     pytest.skip("this repo was stamped from the template and has none of its own", allow_module_level=True)
@@ -202,6 +202,7 @@ def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(tmp_path: Path, cho
     params = load_params(project / "params.yaml")
     assert params.certify.name == "my-domain"
     assert params.task.kind == choice["kind"]
+    assert (params.data.pseudonyms, params.data.key) == ("keyed", None), "its first run makes the key"
     own_form = choice["kind"] == "tool_call" and choice.get("base_model") == "qwen3-0.6b"
     assert (params.task.tool_format, params.data.tools) == (("template", "tools") if own_form else ("json", None))
     assert (project / params.data.path).exists()
@@ -252,6 +253,7 @@ def tiny_model(project: Path) -> None:
         },
     )
     make_tiny_base(project / "tiny")
+    give_key(project)
 
 
 def git(folder: Path, *command: str) -> str:
@@ -424,7 +426,11 @@ def test_cruft_brings_improvements_and_leaves_the_domains_own_files_alone(tmp_pa
     project = tmp_path / "my-domain"
     assert "up to date" in run(project, "cruft", "check").stdout
 
-    # What a user does: own data, own parameters, own code.
+    # What a user does: own key, own data, own parameters, own code.
+    run(project, "python", "-m", "stages.tools.key")
+    assert "pseudonyms.key" not in git(project, "status", "--porcelain", "--untracked-files=all")
+    key = load_params(project / "params.yaml").data.key
+    assert key is not None
     for mine in sorted((project / "data").rglob("*")):
         if mine.is_file():
             mine.unlink()
@@ -460,7 +466,7 @@ def test_cruft_brings_improvements_and_leaves_the_domains_own_files_alone(tmp_pa
     params = (project / "params.yaml").read_text(encoding="utf-8")
     assert "  group: firm" in params
     assert "    alpha: 64  # twice as much" in params
-    load_params(project / "params.yaml")
+    assert load_params(project / "params.yaml").data.key == key
     assert (project / "README.md").read_text(encoding="utf-8") == "my own words\n"
     assert [file.name for file in sorted((project / "data").rglob("*")) if file.is_file()] == ["mine.jsonl"]
     assert not list(project.rglob("*.rej"))

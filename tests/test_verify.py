@@ -16,10 +16,12 @@ from safetensors.numpy import save_file
 
 from stages.core.errors import HallmarkError
 from stages.core.files import write_json
+from stages.core.key import VARIABLE
 from stages.core.reading import read_json
 from stages.params.loader import load_params
 from stages.tools import rebuilt, verify
 from tests.small_pipeline import shell
+from tests.workspace import KEY, change_params, give_key
 
 
 @pytest.fixture
@@ -265,3 +267,32 @@ def test_raw_data_with_a_remote_of_its_own_comes_from_the_cache(repo: Path, rebu
     (repo / RAW).unlink()
     done = rebuild(stage="split")
     assert done.code == 0, done.error
+
+
+def test_the_key_reaches_the_rebuild_and_no_file_of_it(
+    repo: Path, rebuild: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_params(repo, {"data.pseudonyms": "keyed"})
+    give_key(repo)
+    (repo / ".gitignore").write_text("__pycache__/\n/data/pseudonyms.key\n")
+    shell("git add -A && git commit -qm keyed", repo)
+    given: list[tuple[str, dict[str, str]]] = []
+    really = verify._run
+
+    def noting(folder: Path, *command: str, **variables: str) -> None:
+        given.append((" ".join(command), variables))
+        really(folder, *command, **variables)
+
+    monkeypatch.setattr(verify, "_run", noting)
+    assert "same      data/split/holdout.parquet" in rebuild(stage="split", into=tmp_path / "kept").out
+    assert [variables for command, variables in given if "repro" in command] == [{VARIABLE: KEY}]
+    assert not [command for command, variables in given if KEY in command or (variables and "repro" not in command)]
+    kept = [file for file in (tmp_path / "kept").rglob("*") if file.is_file()]
+    assert not [file for file in kept if file.name == "pseudonyms.key" or KEY.encode() in file.read_bytes()]
+    (repo / "data/pseudonyms.key").unlink()
+    given.clear()
+    for stage in (None, "mask"):
+        done = rebuild(stage=stage)
+        assert "data/pseudonyms.key: the key is missing" in done.error or "has no stage 'mask'" in done.error
+    assert given == [], "before anything is cloned"
+    assert verify._key("HEAD", "sft") == {}, "which reads no raw names"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import json
 import logging
@@ -40,6 +41,8 @@ TINY = {
     "compare.draws": 500,
 }
 
+KEY = "3b" * 32  # of the tests: under it, the samples of all kinds have holdouts that are large enough
+
 # What params.yaml says of the model that `tests/tiny.py` makes in the folder `tiny` of a workspace.
 TINY_BASE = {
     "source": "folder",
@@ -61,7 +64,9 @@ def make_workspace(folder: Path, overrides: dict[str, Any] | None = None, rows: 
             shutil.copytree(
                 source,
                 folder / name,
-                ignore=shutil.ignore_patterns("__pycache__", "*.parquet", "split", "holdout.lock.json"),
+                ignore=shutil.ignore_patterns(
+                    "__pycache__", "*.parquet", "split", "holdout.lock.json", "pseudonyms.key"
+                ),
             )
         else:
             folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +75,18 @@ def make_workspace(folder: Path, overrides: dict[str, Any] | None = None, rows: 
     if rows is not None and raw.suffix == ".jsonl" and raw.is_relative_to(folder / "data"):
         raw.write_text("".join(raw.read_text(encoding="utf-8").splitlines(keepends=True)[:rows]), encoding="utf-8")
     change_params(folder, overrides or {})
+    params = YAML(typ="safe").load((folder / "params.yaml").read_text(encoding="utf-8"))
+    if params["data"]["pseudonyms"] == "keyed":  # as in a stamped repo, whose own key is not in git
+        give_key(folder)
     return folder
+
+
+def give_key(folder: Path) -> None:
+    """Give the workspace the key of the tests."""
+    file = folder / "data/pseudonyms.key"
+    file.write_text(f"{KEY}\n", encoding="utf-8")
+    file.chmod(0o600)
+    change_params(folder, {"data.key": hashlib.sha256(KEY.encode()).hexdigest()})
 
 
 def make_tiny_workspace(folder: Path, overrides: dict[str, Any] | None = None, rows: int | None = None) -> Path:

@@ -79,3 +79,5 @@ class Data(Block):
     tools: Text | None
     rejected: Text | None
     tags: Text | None
+    pseudonyms: Literal["keyed", "none"]
+    key: Sha256 | None

@@ -11,6 +11,7 @@ from typing import Any
 
 from stages.core.document import changed, keys_of, named, objects, scalars
 from stages.core.errors import HallmarkError
+from stages.core.key import pseudonym, source_digest
 from stages.core.params import Data
 from stages.core.records import schema
 from stages.corpus.raw import Raw, Values
@@ -18,9 +19,8 @@ from stages.privacy.known import KnownValues
 from stages.privacy.masking import Masker, Record
 from stages.privacy.params import Mask
 from stages.privacy.patterns import residue
-from stages.privacy.surrogates import pseudonym
 from stages.privacy.unmaskable import Telling, cue_of, digits_of
-from stages.tasks.answers import compact_json
+from stages.tasks.answers import canonical, compact_json
 from stages.tasks.params import Task as TaskParams
 from stages.tasks.task import Task
 
@@ -116,16 +116,17 @@ def _share(part: int, whole: int) -> float | None:
 class Recorder:
     """Masks checked rows and turns them into records."""
 
-    def __init__(self, data: Data, task: TaskParams, mask: Mask, gold: Gold | None) -> None:
+    def __init__(self, data: Data, task: TaskParams, mask: Mask, gold: Gold | None, key: bytes | None) -> None:
         self.data, self.mask, self.gold = data, mask, gold
+        self.names_key = key if data.pseudonyms == "keyed" else None
         self.system_prompt = task.system_prompt
         self.task = Task(task)
         self.public = frozenset(_listed(self.task.schema))
         self.keys = frozenset(_keys(self.task.schema))
-        self.masker = Masker(mask, self.public)
+        self.masker = Masker(mask, self.public, key)
 
     def records(self, chunk: Sequence[tuple[Raw, Values]]) -> tuple[list[tuple[Any, ...]], Written]:
-        """The record of each row that is not dropped, in the order of `records.schema()`, and the counts."""
+        """The record of each row that is not dropped, in the order of `masked_schema()`, and the counts."""
         works = [self._texts(raw, values) for raw, values in chunk]
         self.masker.find([record for record, _ in works])
         rows, written = [], Written(rows=len(chunk))
@@ -219,6 +220,8 @@ class Recorder:
             None if row["tools"] is None else compact_json(row["tools"]),
             None if rejected is None else [{"role": "assistant", "content": rejected}],
             row["tags"],
+            # Of what the record is made of, before masking: columns that it does not use may change.
+            source_digest(self.names_key, raw.group, raw.context or "", raw.input, canonical(raw.target)),
         )
 
     def _check_labels(self, raw: Raw, record: Record) -> None:
@@ -265,10 +268,9 @@ class Recorder:
             value = getattr(raw, column)
             if column not in row:
                 row[column] = changed(value, partial(self._masked, masked)) if column in slots else value
-        data, key = self.data, self.masker.key
-        for column, name in (("id", data.id), ("group", data.group)):
+        for column in ("id", "group"):
             value = getattr(raw, column)
-            row[column] = pseudonym(key, column, value) if name in self.mask.identity_columns else value
+            row[column] = value if self.names_key is None else pseudonym(self.names_key, column, value)
         row["tags"] = raw.tags
         return row, self.task.parse(self._written(raw, row, "target") or "").kind != "invalid"
 
@@ -316,6 +318,13 @@ class Recorder:
         written.leaks += leak
 
 
+def masked_schema() -> dict[str, Any]:
+    """The columns of `data/masked.parquet`: those of a record, and `source`, by which `split` knows the raw row again."""
+    import polars as pl
+
+    return schema() | {"source": pl.String}
+
+
 def write_groups(path: Path, rows: Iterable[tuple[Any, ...]]) -> int:
     """Write records to Parquet one row group at a time, so that memory use stays flat; returns the number of records.
 
@@ -325,7 +334,7 @@ def write_groups(path: Path, rows: Iterable[tuple[Any, ...]]) -> int:
     from pyarrow.parquet import ParquetWriter
 
     def table(part: list[tuple[Any, ...]]) -> Any:
-        return pl.DataFrame(part, schema=schema(), orient="row").to_arrow(compat_level=pl.CompatLevel.oldest())
+        return pl.DataFrame(part, schema=masked_schema(), orient="row").to_arrow(compat_level=pl.CompatLevel.oldest())
 
     count, chars = 0, 0
     part: list[tuple[Any, ...]] = []

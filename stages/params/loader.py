@@ -87,6 +87,16 @@ class Params(Block):
         return self
 
     @model_validator(mode="after")
+    def _private_names_get_pseudonyms(self) -> Params:
+        for param in ("id", "group"):
+            column = getattr(self.data, param)
+            if self.data.pseudonyms == "none" and column in self.mask.identity_columns:
+                raise ValueError(
+                    f"data.pseudonyms: mask.identity_columns says that data.{param} identifies people; set it to keyed"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _schema_is_a_file(self) -> Params:
         if self.task.schema_file is None:  # the stages could do without, but DVC accepts no null as a dependency
             raise ValueError('task.schema: name a file; for free text, one that holds {"type": "string"}')

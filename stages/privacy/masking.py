@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from stages.core.errors import HallmarkError
 from stages.privacy.given import UNKNOWN, Given, Readers
 from stages.privacy.kinds import kind_of
 from stages.privacy.known import KnownValues
@@ -25,7 +26,7 @@ from stages.privacy.numbering import StandIns
 from stages.privacy.params import Mask
 from stages.privacy.rules import Found
 from stages.privacy.spans import Draft, Span
-from stages.privacy.surrogates import canonical, secret
+from stages.privacy.surrogates import canonical
 from stages.privacy.unmaskable import number_kind
 
 if TYPE_CHECKING:
@@ -48,12 +49,18 @@ class Masked:
 class Masker:
     """Masks texts according to `params`. Loads its models on first use.
 
-    `public` are values that anyone may see (a schema's enums): name rules and NER ignore them.
+    `public` are values that anyone may see (a schema's enums): name rules and NER ignore them. `key` is the repo's key
+    (`stages/core/key.py`), without which there are no surrogates.
     """
 
-    def __init__(self, params: Mask, public: Iterable[str] = ()) -> None:
-        self.params = params
-        self.key = secret(params.secret)
+    def __init__(self, params: Mask, public: Iterable[str] = (), key: bytes | None = None) -> None:
+        if params.surrogates and key is None:
+            raise HallmarkError(
+                "surrogates are made with the repo's key, and none was given",
+                param="mask.style",
+                remedy="give the masker the key that read_key(params.data, surrogates=True) returns",
+            )
+        self.params, self.key = params, key
         self._allowed = _phrases(params.allow)
         self._public = _phrases(public)
         self._readers = Readers(params, public)

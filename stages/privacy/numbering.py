@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from stages.core.key import digest
 from stages.privacy.given import UNKNOWN
 from stages.privacy.kinds import short
 from stages.privacy.lexicon import fold
 from stages.privacy.normal import view
 from stages.privacy.params import Mask
-from stages.privacy.surrogates import canonical, digest, placeholder, surrogate
+from stages.privacy.surrogates import canonical, placeholder, surrogate
 
 
 class StandIns:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from stages.core.params import Block, Line, Positive, Processes, Regex, Text, Variable
+from stages.core.params import Block, Line, Positive, Processes, Regex, Text
 from stages.privacy.kinds import KINDS, nearest, short
 
 KindName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z_]*[A-Z]$")]
@@ -45,17 +45,15 @@ class Mask(Block):
     deny: list[Text]
     allow: list[Text]
     patterns: list[Pattern]
-    secret: Variable | None
     max_chars: Positive
     window: Annotated[int, Field(ge=200, le=10_000_000)]
     workers: Processes
     gold: Line | None
 
-    @model_validator(mode="after")
-    def _secret_if_needed(self) -> Mask:
-        if self.secret is None and (self.style == "surrogate" or "surrogate" in self.actions.values()):
-            raise ValueError("mask.secret: surrogates need the name of an environment variable that holds a secret")
-        return self
+    @property
+    def surrogates(self) -> bool:
+        """Whether any value becomes a surrogate, which takes the repo's key."""
+        return self.style == "surrogate" or "surrogate" in self.actions.values()
 
     @model_validator(mode="after")
     def _kinds_are_known(self) -> Mask:

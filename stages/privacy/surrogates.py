@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import os
 import re
 from functools import cache
 from typing import Any
 
-from stages.core.errors import HallmarkError
 from stages.privacy.kinds import short
 from stages.privacy.lexicon import fold
 from stages.privacy.patterns import RESERVED_CARDS, iban_ok
@@ -25,32 +21,6 @@ def placeholder(kind: str, number: int) -> str:
 def canonical(value: str) -> str:
     """A form that is equal for all spellings of a value: letters and digits only, without case and accents."""
     return re.sub(r"[\W_]+", "", fold(value)) or value
-
-
-def secret(variable: str | None) -> bytes | None:
-    """The key from the environment variable, or None if no variable is named."""
-    if variable is None:
-        return None
-    value = os.environ.get(variable, "")
-    if len(value) < 16:
-        raise HallmarkError(
-            f"the environment variable {variable} " + ("is not set" if not value else "is shorter than 16 characters"),
-            param="mask.secret",
-            remedy=f"export {variable} with at least 16 random characters (`openssl rand -hex 32`), and keep it: "
-            "the same secret gives the same surrogates and pseudonyms",
-        )
-    return value.encode()
-
-
-def digest(key: bytes | None, kind: str, value: str) -> bytes:
-    """A keyed digest of a value (HMAC-SHA-256); without a key, a plain SHA-256, which lets anyone test a guess."""
-    message = f"{kind}\0{value}".encode()
-    return hmac.digest(key, message, "sha256") if key else hashlib.sha256(message).digest()
-
-
-def pseudonym(key: bytes | None, column: str, value: str) -> str:
-    """A stable name for an identifier that must not be shown."""
-    return f"{column}-{digest(key, column, value).hex()[:16]}"
 
 
 @cache

@@ -1,8 +1,8 @@
 """Recount for the gate, from the split files on disk: leaks, and changes in the frozen holdout.
 
 `split` stops if it finds a problem, so a rule that read its report could never fail. This reads the files that training
-and evaluation read, and shares no code with `split`, so a mistake there (or a file changed since) shows up here. Equal
-words are counted again; near duplicates are not.
+and evaluation read, and shares no code with `split` except what reads the lock, so a mistake there (or a file changed
+since) shows up here. Equal words are counted again; near duplicates are not.
 """
 
 from __future__ import annotations
@@ -17,13 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.errors import HallmarkError
-from stages.core.files import HOLDOUT, HOLDOUT_LOCK, TRAIN, VALIDATION
+from stages.core.files import HOLDOUT, TRAIN, VALIDATION
+from stages.core.holdout import read_lock
 
 AGAIN = "restore it with `dvc checkout`, or make it again with `dvc repro split`"
-RESTORE = (
-    f"restore it with `git checkout {HOLDOUT_LOCK}`, or draw a new holdout with `python -m stages.split --refreeze` "
-    "(scores before and after don't compare)"
-)
 SPACES = "\t\n\v\f\r\x85"  # control characters that act as spaces
 Message = dict[str, Any]
 
@@ -66,7 +63,7 @@ class Record:
 def recount() -> tuple[Leaks, Frozen]:
     """Read the three parts and the lock, and count leaks and changes."""
     train, validation, holdout = map(read_part, (TRAIN, VALIDATION, HOLDOUT))
-    return count_leaks(train, validation, holdout), count_changes(holdout, read_lock())
+    return count_leaks(train, validation, holdout), count_changes(holdout, read_lock().records)
 
 
 def count_leaks(train: list[Record], validation: list[Record], holdout: list[Record]) -> Leaks:
@@ -117,20 +114,6 @@ def read_part(path: Path) -> list[Record]:
         Record(name, group, plain.words("\n".join(spoken(prompt))), digest(group, [*prompt, *completion]))
         for name, group, prompt, completion in frame.select(*wanted).iter_rows()
     ]
-
-
-def read_lock() -> dict[str, str]:
-    """The frozen hash of each record of the holdout, by id."""
-    try:
-        lock = json.loads(HOLDOUT_LOCK.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise HallmarkError("no such file", file=HOLDOUT_LOCK, remedy=RESTORE) from None
-    except ValueError:
-        raise HallmarkError("not JSON", file=HOLDOUT_LOCK, remedy=RESTORE) from None
-    records = lock.get("records") if isinstance(lock, dict) and lock.get("version") == 1 else None
-    if not isinstance(records, dict) or not records or not all(isinstance(value, str) for value in records.values()):
-        raise HallmarkError("not a holdout lock", file=HOLDOUT_LOCK, field="records", remedy=RESTORE)
-    return records
 
 
 def spoken(messages: Iterable[Message]) -> list[str]:

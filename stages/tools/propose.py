@@ -140,7 +140,9 @@ def private_data_warnings(inputs: list[str], params: Path) -> list[str]:
     """Warnings about what the rules of `mask` find in a sample of the inputs; names that only NER finds don't count."""
     from stages.privacy.masking import Masker
 
-    rules = load_params(params).mask.model_copy(update={"ner": Ner(engine="none", model=None)})
+    mask = load_params(params).mask
+    kept = {kind: action for kind, action in mask.actions.items() if action != "surrogate"}  # which take a key
+    rules = mask.model_copy(update={"ner": Ner(engine="none", model=None), "style": "placeholder", "actions": kept})
     sample = inputs[:: max(1, len(inputs) // SAMPLE)]
     masker = Masker(rules)
     kinds_by_input = [{span.kind for span in masker(text).spans} for text in sample]

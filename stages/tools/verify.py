@@ -3,6 +3,8 @@
 Not a stage of the pipeline: it reruns the pipeline, or one stage of it (`--stage sft`), with an empty cache. Exit codes:
 0: the same bytes; 2: different bytes in the same environment; 3: different bytes in a different environment, metrics
 within `verify.band`; 4: metrics outside it, or none to compare; 1: the rebuild could not be done.
+
+The repo's key, if it has one, reaches the rebuild in the environment; it is written nowhere.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from ruamel.yaml import YAML
 
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import HOLDOUT_LOCK, REPORTS
+from stages.core.key import VARIABLE, key_of
 from stages.params.loader import Params, load_params
 from stages.release import provenance as prov
 from stages.tools.rebuilt import Original, difference
@@ -61,6 +64,7 @@ def run(stage: str | None = None, commit: str = "HEAD", into: Path | None = None
         raise HallmarkError(
             f"has no stage '{stage}'", file="dvc.lock", remedy=f"name one of: {', '.join(sorted(lock))}"
         )
+    key = _key(revision, stage)
     with _folder(into) as folder:
         clone, original = _clone(folder, revision, stage, lock)
         outs = _outs(clone, stage, lock)
@@ -73,11 +77,24 @@ def run(stage: str | None = None, commit: str = "HEAD", into: Path | None = None
                 _remove(clone / path)
         params = load_params(clone / "params.yaml")
         changes = _environment(original, clone, params)  # before anything imports torch, which `portable` would refuse
-        _dvc(clone, "repro", "--force", *(["--single-item", stage] if stage else []))
+        _dvc(clone, "repro", "--force", *(["--single-item", stage] if stage else []), **key)
         lines = [line for path, (md5, free) in outs.items() for line in _compare(clone, path, md5, free, original)]
         for line in lines:
             print(f"{line.state:9} {line.path}{'  ' + line.note if line.note else ''}")
         return _conclude(lines, original, clone, [*outs], changes, params)
+
+
+def _key(revision: str, stage: str | None) -> dict[str, str]:
+    """The environment variable with the repo's key, if the commit's stages need it; without the key, an error."""
+    params = prov.parse_yaml((prov.git("show", f"{revision}:./params.yaml") or b"{}").decode(), "params.yaml")
+    data, mask = (block if isinstance(block, dict) else {} for block in (params.get("data"), params.get("mask")))
+    wanted = data.get("pseudonyms") == "keyed" or "surrogate" in [
+        mask.get("style"),
+        *(mask.get("actions") or {}).values(),
+    ]
+    if not wanted or not isinstance(data.get("key"), str) or stage not in (None, "mask", "dedupe", "split"):
+        return {}
+    return {VARIABLE: key_of(data["key"]).hex()}
 
 
 @contextmanager
@@ -318,17 +335,21 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _dvc(folder: Path, *arguments: str) -> None:
-    _run(folder, sys.executable, "-m", "dvc", *arguments)
+def _dvc(folder: Path, *arguments: str, **variables: str) -> None:
+    _run(folder, sys.executable, "-m", "dvc", *arguments, **variables)
 
 
-def _run(folder: Path, *command: str) -> None:
+def _run(folder: Path, *command: str, **variables: str) -> None:
     """Run a command in a folder with this Python first on the path, and its output on stderr."""
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "PYTHONPATH": str(folder.resolve()),  # the clone's own code, whatever the caller's path is
-        "DVC_NO_ANALYTICS": "1",
-    }
+    environment = (
+        os.environ
+        | variables
+        | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PYTHONPATH": str(folder.resolve()),  # the clone's own code, whatever the caller's path is
+            "DVC_NO_ANALYTICS": "1",
+        }
+    )
     try:
         subprocess.run(command, cwd=folder, env=environment, stdout=sys.stderr, check=True)
     except FileNotFoundError:

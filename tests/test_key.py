@@ -1,0 +1,152 @@
+"""The repo's key: made once, found in the environment or in a file, and nothing else is taken for it."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+import pytest
+
+from stages.core.errors import HallmarkError
+from stages.core.key import FILE, VARIABLE, digest_of, read_key
+from stages.core.params import Data
+from stages.params.loader import load_params
+from stages.tools import key as tool
+from tests.workspace import KEY, ROOT, change_params
+
+PARAMS = Path("params.yaml")
+REFERENCE = (ROOT / "params.yaml").read_text(encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    PARAMS.write_text(REFERENCE, encoding="utf-8")
+    set_line("pseudonyms", "keyed")
+    set_line("key", "null")
+
+
+def set_line(name: str, value: str) -> None:
+    text, count = re.subn(rf"(?m)^  {name}: \w+", f"  {name}: {value}", PARAMS.read_text(encoding="utf-8"))
+    assert count == 1
+    PARAMS.write_text(text, encoding="utf-8")
+
+
+def data(pseudonyms: str = "keyed", key: str | None = digest_of(KEY)) -> Data:
+    return load_params(PARAMS).data.model_copy(update={"pseudonyms": pseudonyms, "key": key})
+
+
+def test_the_key_comes_from_the_environment_or_from_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    FILE.parent.mkdir()
+    FILE.write_text(f"  {KEY.upper()}\n")
+    FILE.chmod(0o600)
+    assert read_key(data()) == bytes.fromhex(KEY)
+    monkeypatch.setenv(VARIABLE, "f" * 64)
+    assert read_key(data(key=digest_of("f" * 64))) == bytes.fromhex("f" * 64)
+    with pytest.raises(HallmarkError, match="not the key that data"):
+        read_key(data())
+
+
+def test_none_is_needed_without_pseudonyms_and_surrogates() -> None:
+    assert read_key(data("none", None)) is None
+    with pytest.raises(HallmarkError, match="the key is missing"):
+        read_key(data("none"), surrogates=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "the key is missing"),
+        ("", "not a key"),
+        (KEY[:32], "not a key"),
+        (KEY + "00", "not a key"),
+        ("g" * 64, "not a key"),
+        (f"{KEY}\n{KEY}", "not a key"),
+        ("\ufeff" + KEY, "not a key"),
+        ("f" * 64, "not the key that data.key"),
+        (b"\xff" * 64, "byte 1 is not UTF-8"),
+        ("folder", "not a regular file"),
+    ],
+)
+def test_anything_but_the_key_is_one_error_that_does_not_show_it(content: str | bytes | None, words: str) -> None:
+    FILE.parent.mkdir()
+    if content == "folder":
+        FILE.mkdir()
+    elif content is not None:
+        FILE.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(HallmarkError, match=rf"{FILE}: {words}.*\n  remedy: put the key that this repo") as caught:
+        read_key(data())
+    assert KEY[:16] not in str(caught.value)
+    assert "f" * 16 not in str(caught.value)
+
+
+def test_a_file_that_others_can_read_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    FILE.parent.mkdir()
+    FILE.write_text(KEY)
+    FILE.chmod(0o600)
+    with caplog.at_level(logging.WARNING):
+        read_key(data())
+        assert caplog.text == ""
+        FILE.chmod(0o640)
+        read_key(data())
+    assert "can be read by other users" in caplog.text
+    assert KEY not in caplog.text
+
+
+def test_a_key_is_made_once_and_only_its_digest_is_written_into_params(capsys: pytest.CaptureFixture[str]) -> None:
+    before = PARAMS.read_text(encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"none has been set up\n.*`python -m stages.tools.key`"):
+        read_key(load_params(PARAMS).data)
+    tool.run(PARAMS, if_missing=True)
+    made = FILE.read_text().strip()
+    assert re.fullmatch("[0-9a-f]{64}", made)
+    assert FILE.stat().st_mode & 0o777 == 0o600
+    after = PARAMS.read_text(encoding="utf-8")
+    assert after == before.replace("  key: null", f"  key: {digest_of(made)}"), "comments and all other lines stay"
+    printed = capsys.readouterr().out
+    assert "can't be made again" in printed
+    assert made not in printed + after
+    assert read_key(load_params(PARAMS).data) == bytes.fromhex(made)
+    tool.run(PARAMS, if_missing=True)
+    assert capsys.readouterr().out == ""
+    tool.run(PARAMS, if_missing=False)
+    assert capsys.readouterr().out == "the key is there, and is the one that data.key stands for\n"
+    assert (FILE.read_text().strip(), PARAMS.read_text(encoding="utf-8")) == (made, after)
+    FILE.unlink()
+    tool.run(PARAMS, if_missing=True)  # a clone whose stages are all up to date needs no key
+    assert not FILE.exists()
+    with pytest.raises(HallmarkError, match="the key is missing"):
+        tool.run(PARAMS, if_missing=False)
+
+
+@pytest.mark.parametrize("place", ["file", "environment"])
+def test_a_key_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    if place == "file":
+        FILE.parent.mkdir()
+        FILE.write_text(KEY)
+    else:
+        monkeypatch.setenv(VARIABLE, KEY)
+    tool.run(PARAMS, if_missing=True)
+    assert load_params(PARAMS).data.key == digest_of(KEY)
+    assert FILE.exists() == (place == "file"), "a key from the environment is not written to the disk"
+
+
+def test_a_broken_key_is_not_taken_nor_replaced() -> None:
+    FILE.parent.mkdir()
+    FILE.write_text(KEY[:20])
+    with pytest.raises(HallmarkError, match="not 64 hexadecimal digits"):
+        tool.run(PARAMS, if_missing=True)
+    assert FILE.read_text() == KEY[:20]
+    assert load_params(PARAMS).data.key is None
+
+
+def test_without_pseudonyms_no_key_is_made(capsys: pytest.CaptureFixture[str]) -> None:
+    set_line("pseudonyms", "none")
+    tool.run(PARAMS, if_missing=False)
+    assert "no key is needed" in capsys.readouterr().out
+    assert not FILE.exists()
+    change_params(Path(), {"mask.style": "surrogate"})
+    tool.run(PARAMS, if_missing=True)
+    assert FILE.exists()
