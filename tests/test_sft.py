@@ -318,7 +318,9 @@ def test_a_run_that_diverges_is_an_error_and_replaces_nothing(
     monkeypatch.chdir(folder)
     params = load_params()
     bad = params.model_copy(update={"sft": params.sft.model_copy(update={"learning_rate": rate})})
-    with pytest.raises(HallmarkError, match=r"field 'sft\.learning_rate': training diverged: \w+ is \w+ at step [1-4]\n"):
+    with pytest.raises(
+        HallmarkError, match=r"field 'sft\.learning_rate': training diverged: \w+ is \w+ at step [1-4]\n"
+    ):
         run_sft(bad)
     assert {name: sha256_folder(folder / name) for name in ("models", "reports")} == before
 
@@ -334,7 +336,9 @@ def test_an_adapter_that_is_no_number_is_never_written(value: float) -> None:
     check_trained(model, "dpo")
     with torch.no_grad():
         model.bias[0] = value
-    with pytest.raises(HallmarkError, match=r"dpo\.learning_rate': training diverged: bias has values that are infinite"):
+    with pytest.raises(
+        HallmarkError, match=r"dpo\.learning_rate': training diverged: bias has values that are infinite"
+    ):
         check_trained(model, "dpo")
     with pytest.raises(HallmarkError, match=r"weight has values"):
         check_trained(torch.nn.Linear(2, 2), "sft", {"weight": torch.tensor([value])})
@@ -365,7 +369,7 @@ def test_target_modules_that_fit_nothing_are_an_error(modules: str, problem: str
         ("sft.lora.alpha", 10**30),
         ("sft.batch_size", 2**63),
         ("dpo.beta", float("inf")),
-        ("dpo.learning_rate", 7.0),
+        ("dpo.learning_rate", 70.0),
     ],
 )
 def test_numbers_no_training_survives_are_refused(tmp_path: Path, key: str, value: float) -> None:
