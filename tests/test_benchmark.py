@@ -46,7 +46,9 @@ def make_benchmark_workspace(folder: Path) -> Path:
     (folder / "models").mkdir()
     (folder / "tiny").rename(folder / "models/base")
     base = folder / "models/base"
-    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), LoraConfig(r=4, target_modules="all-linear"))
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(base), LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
+    )
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         for name, weights in model.named_parameters():

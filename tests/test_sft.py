@@ -369,7 +369,7 @@ def test_target_modules_that_fit_nothing_are_an_error(modules: str, problem: str
         ("sft.lora.alpha", 10**30),
         ("sft.batch_size", 2**63),
         ("dpo.beta", float("inf")),
-        ("dpo.learning_rate", 7.0),
+        ("dpo.learning_rate", 70.0),
     ],
 )
 def test_numbers_no_training_survives_are_refused(tmp_path: Path, key: str, value: float) -> None:

@@ -37,6 +37,7 @@ class Written(BaseModel):
     target_modules: Text | Annotated[list[Text], Field(min_length=1)]
     layers_to_transform: list[NotNegative] | None = None
     inference_mode: bool = True
+    init_lora_weights: bool = True  # any other value may read files or data
     base_model_name_or_path: Text | None = None
     revision: Text | None = None
     peft_version: Text | None = None

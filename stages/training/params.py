@@ -18,7 +18,7 @@ Size = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 class Training(Block):
     """The params of any training of an adapter."""
 
-    learning_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+    learning_rate: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
     schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"]
     warmup: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
     batch_size: Count
