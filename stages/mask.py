@@ -20,7 +20,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stages.core.errors import HallmarkError, run_stage
+from stages.core.errors import HallmarkError, printable, run_stage
 from stages.core.files import MASKED, REPORTS, atomic, write_json
 from stages.core.key import pseudonym, read_key
 from stages.core.measured import measured
@@ -90,15 +90,16 @@ def all_different(records: Iterator[tuple[Any, ...]], params: Params) -> Iterato
 def find(params: Params, name: str) -> None:
     """Print the file and the row number of each raw row whose id or group has this pseudonym (or is called so)."""
     key = read_key(params.data) if params.data.pseudonyms == "keyed" else None
-    count = 0
+    lines = []
     for raw in raw_rows(params.data, params.mask, Task(params.task)):
         names = (raw.id, raw.group)
         if key is not None:
             names = (pseudonym(key, "id", raw.id), pseudonym(key, "group", raw.group))
         if name in names:
-            print(f"{raw.file}, row {raw.number}")
-            count += 1
-    if not count:
+            lines.append(f"{printable(raw.file)}, row {raw.number}\n")
+    if lines:
+        show(lines)
+    else:
         raise HallmarkError(
             "no row has this name", file=params.data.path, remedy="give an id or a group as reports show it"
         )
@@ -119,10 +120,15 @@ def preview(params: Params, file: Path, field: str) -> None:
             values = [(kind, row[column]) for column, kind in known.items() if isinstance(row.get(column), str)]
             yield str(row.get(params.data.id, row.get("id", number))), text, values
 
+    show(spread(params.mask, start_masker, (params.mask, key), preview_chunk, chunks(texts()), None))
+
+
+def show(lines: Iterable[str]) -> None:
+    """Print lines as they come, until the reader has enough."""
     sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        for lines in spread(params.mask, start_masker, (params.mask, key), preview_chunk, chunks(texts()), None):
-            sys.stdout.write(lines)
+        for line in lines:
+            sys.stdout.write(line)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader (`| head`, say) has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

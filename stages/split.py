@@ -11,13 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from stages.core.errors import HallmarkError, run_stage
+from stages.core.errors import HallmarkError, printable, run_stage
 from stages.core.files import (
     DEDUPED,
     HOLDOUT,
@@ -183,9 +185,16 @@ def differences(params: Params) -> None:
     """Print the names of frozen records that are missing, have changed, or are masked differently."""
     lock = current_lock(params)
     compared = compare(lock, read(set(lock.records))[0], partial(raw_data_unchanged, params.data))
-    for what in ("missing", "changed", "masked_differently"):
-        for name in getattr(compared, what):
-            print(f"{what.replace('_', ' ')}: {name}")
+    lines = [
+        f"{what.replace('_', ' ')}: {printable(name)}\n"
+        for what in ("missing", "changed", "masked_differently")
+        for name in getattr(compared, what)
+    ]
+    try:
+        sys.stdout.write("".join(lines))
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader (`| head`, say) has closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def check_not_empty(sides: Array) -> None:

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from stages import dedupe
 from stages.core.errors import HallmarkError
 from stages.core.files import DEDUPED, REPORTS, sha256_file
+from stages.core.key import VARIABLE, digest_of, pseudonym
 from stages.core.records import schema
 from stages.corpus.near import bare, normalise
 from tests.rows import near_pairs_by_hand, params_with, record, write_masked
-from tests.workspace import ROOT, run
+from tests.workspace import KEY, ROOT, run
 
 REAL = ROOT.parent / "shared" / "realdata"
 LONG = "the blue kettle arrived with a broken lid and a scratched base, please send me a new one"
@@ -57,7 +58,7 @@ def test_records_come_out_whole_with_a_cluster() -> None:
     dedupe.run(params_with())
     kept = pl.read_parquet(DEDUPED)
     assert kept.columns == [*schema(), "source", "cluster"]
-    assert kept.drop("cluster").to_dicts() == [
+    assert kept.drop("source", "cluster").to_dicts() == [
         record("x", LONG, tools='[{"name":"f"}]'),
         record("y", "nothing like it"),
     ]
@@ -238,3 +239,15 @@ def test_real_duplicates_are_found_as_well_as_promised() -> None:
     assert ours["precision"] >= 0.95
     for form in (texts, bare(texts)):
         assert ours["recall"] >= pair_scores(with_datasketch(form.to_list(), settings), gold)["recall"]
+
+
+def test_gold_rows_have_raw_ids_also_where_records_have_pseudonyms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, KEY)
+    names = {name: pseudonym(bytes.fromhex(KEY), "id", name) for name in ("x", "y", "z")}
+    write_masked([record(names["x"], LONG), record(names["y"], NEAR), record(names["z"], "nothing like it")])
+    rows = [{"id": name, "cluster": "one" if name in "xy" else "two", "kind": "near"} for name in names]
+    Path("gold.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    changes = {"data__pseudonyms": "keyed", "data__key": digest_of(KEY), "dedupe__gold": "gold.jsonl"}
+    dedupe.run(params_with(**changes))
+    gold = json.loads((REPORTS / "dedupe.json").read_text())["gold"]
+    assert (gold["pairs"], gold["wrong_drops"]) == ({"gold": 1, "found": 1, "right": 1}, 0)

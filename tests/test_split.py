@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import shutil
@@ -466,7 +467,9 @@ def test_unkeyed_pseudonyms_of_before_become_keyed_ones(monkeypatch: pytest.Monk
     assert ids("holdout") == {pseudonym(KEY, "id", name) for name in held}
 
 
-def test_differences_names_what_an_error_only_counts(capsys: pytest.CaptureFixture[str]) -> None:
+def test_differences_names_what_an_error_only_counts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     records = made(200, 30)
     splitted(records)
     first, second, third = sorted(ids("holdout"))[:3]
@@ -474,7 +477,8 @@ def test_differences_names_what_an_error_only_counts(capsys: pytest.CaptureFixtu
     write_masked(changed_text(after, third, sources(records)[third]))
     dedupe.run(params_with())
     before = hashes()
-    split.differences(params_with())
+    monkeypatch.setattr(split, "load_params", lambda path: params_with())
+    split.main(argparse.Namespace(params=None, differences=True, refreeze=False))
     assert capsys.readouterr().out == f"missing: {second}\nchanged: {first}\nmasked differently: {third}\n"
     assert hashes() == before
 
