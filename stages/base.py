@@ -145,7 +145,7 @@ def copy_model(source: Path, folder: Path, within: Path | None = None) -> None:
     if not (folder / "config.json").exists():
         raise HallmarkError("no config.json in the model folder", file=source, remedy="use a whole model folder")
     kept = set(weight_files(folder))
-    for file in folder.glob("*.safetensors"):  # such as the same weights once more, in another layout
+    for file in sorted(folder.glob("*.safetensors")):  # such as the same weights once more, in another layout
         if file not in kept:
             file.unlink()
 

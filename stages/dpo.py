@@ -174,7 +174,7 @@ def train(params: Params) -> None:
         measure["date"] = today()
         measure["train_seconds"] = round(metrics["train_runtime"], 1)
         with atomic_folder(ADAPTER) as adapter:
-            name, revision = config.base_model_name_or_path or params.base.name, config.revision or "main"
+            name, revision = str(config.base_model_name_or_path), str(config.revision)  # as `sft` wrote them
             save_adapter(trainer.model, name, revision, precision, adapter)
     report: dict[str, Any] = {
         "enabled": True,

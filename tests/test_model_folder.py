@@ -277,7 +277,7 @@ def test_a_malformed_hub_name_is_one_error(tmp_path: Path, name: str) -> None:
         base.from_hub(given, tmp_path)
 
 
-@pytest.mark.parametrize("path", ["nowhere", "x" * 999, "a\0b", "/dev/null"])
+@pytest.mark.parametrize("path", ["nowhere", "x" * 999, "/dev/null"])
 def test_a_base_that_is_no_folder_is_one_error(tmp_path: Path, path: str) -> None:
     given = FolderBase(source="folder", name="n", licence="mit", path=path, chat_template_kwargs={})
     with pytest.raises(HallmarkError, match=r"base\.path': no such folder"):

@@ -18,7 +18,7 @@ from stages.core.files import HOLDOUT_LOCK, MASKED, REPORTS
 from stages.params.loader import load_params
 from stages.privacy.masking import Masker, Record
 from stages.privacy.params import Mask
-from tests.workspace import ROOT, change_params, make_workspace
+from tests.workspace import KEY, ROOT, change_params, give_key, make_workspace
 
 # --- what looks like a placeholder
 
@@ -26,9 +26,9 @@ PLACEHOLDER = r"<[A-Z][A-Z_]*_[1-9]\d{0,6}>"
 MAIL = "jane.roe@acme-tools.io"
 
 
-def masker_with(public: list[str] | None = None, **changes: Any) -> Masker:
+def masker_with(public: list[str] | None = None, key: bytes | None = None, **changes: Any) -> Masker:
     block = load_params(ROOT / "params.yaml").mask.model_dump()
-    return Masker(Mask.model_validate(block | {"ner": {"engine": "none", "model": None}} | changes), public or [])
+    return Masker(Mask.model_validate(block | {"ner": {"engine": "none", "model": None}} | changes), public or [], key)
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +70,8 @@ def test_what_the_params_or_the_schema_know_stays() -> None:
     assert listed(f"Is it <EMAIL_1> or {MAIL}?").text == "Is it <EMAIL_1> or <EMAIL_2>?"
 
 
-def test_a_surrogate_can_be_told_from_what_came_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MASK_SECRET", "0123456789abcdef-for-tests")
-    masked = masker_with(style="surrogate", secret="MASK_SECRET")(f"{MAIL} or <EMAIL_4> or <ROSA_MILLER_2>").text
+def test_a_surrogate_can_be_told_from_what_came_in() -> None:
+    masked = masker_with(style="surrogate", key=bytes.fromhex(KEY))(f"{MAIL} or <EMAIL_4> or <ROSA_MILLER_2>").text
     assert re.fullmatch(r"\S+@example\.com or <EMAIL_2> or [A-Z]\w+ [A-Z]\w+", masked)
 
 
@@ -269,7 +268,7 @@ def test_a_key_that_the_schema_lists_and_the_word_that_a_name_is_are_no_errors(m
 
 # --- everything that git or a remote takes
 
-# One value for each part of a row. Ids and groups get pseudonyms elsewhere; here they are plain.
+# One value for each part of a row.
 PLANTED: dict[str, tuple[Any, str]] = {
     "text": ({"text": "I am at one.value@acme-tools.io, please pay 12 EUR back."}, "one.value"),
     "placeholder": ({"text": "From <NOMSA_DLAMINI_1>, who paid 12 EUR for it."}, "NOMSA"),
@@ -285,14 +284,16 @@ PLANTED: dict[str, tuple[Any, str]] = {
     "tags": ({"tags": ["nine.values@acme-tools.io"]}, "nine.values"),
     "no column of ours": ({"internal": "ten.values@acme-tools.io"}, "ten.values"),
     "identity": ({"contact_email": "eleven.values@acme-tools.io"}, "eleven.values"),
-    "id": ({}, "nothing"),
-    "group": ({}, "nothing"),
+    "id": ({"id": "Twelve Values"}, "twelve values"),
+    "group": ({"customer": "thirteen.values@acme-tools.io"}, "thirteen.values"),
 }
 
 
 @pytest.mark.parametrize("part", PLANTED)
 def test_a_planted_value_is_refused_or_in_nothing_that_leaves(masked: Any, part: str) -> None:
     change, value = PLANTED[part]
+    give_key(Path())
+    change_params(Path(), {"data.pseudonyms": "keyed"})
     words = ("alpha", "bravo", "crane", "delta", "eagle", "fable", "grape", "house", "igloo", "joker", "kayak", "lemon")
     others = [
         {"id": f"T-{i}", "customer": f"C-{i}", "text": f"{word} {word[::-1]} {i}. I paid {i} EUR, {word * 2}"}

@@ -73,7 +73,7 @@ def test_multidogo() -> None:
 @pytest.mark.parametrize("kind", ["classification", "tool_call", "text"])
 def test_the_samples_of_the_other_kinds(kind: str) -> None:
     folder = ROOT / "template/choices/kinds" / kind
-    (file,) = (folder / "raw").iterdir()
+    (file,) = (folder / "raw").glob("*.jsonl")
     found = proposed(file)
     truth = {}
     for line in (folder / "params.yaml").read_text(encoding="utf-8").splitlines():
