@@ -241,7 +241,7 @@ def test_surrogates_follow_the_key_and_are_no_ones() -> None:
     )
     params, key = settings_with(style="surrogate"), bytes.fromhex(KEY)
     one, again = Masker(params, key=key)(text).text, Masker(params, key=key)(text).text
-    other = Masker(params, key=key[::-1])(text).text
+    other = Masker(params, key=bytes(32))(text).text
     assert one == again != other
     assert not PLACEHOLDER.search(one)
     for private in ("jane", "acme-tools", "8599", "0343", "DE8937"):
