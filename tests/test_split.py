@@ -6,6 +6,7 @@ import argparse
 import json
 import random
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from stages import dedupe, split
 from stages.core.errors import HallmarkError
 from stages.core.files import DEDUPED, HOLDOUT_LOCK, MASKED, REPORTS, sha256_file, write_json
 from stages.core.key import VARIABLE, digest, digest_of, keyed_source, pseudonym, source_digest
+from stages.corpus.grouping import draw
 from stages.corpus.near import normalise, text_of
 from stages.release.provenance import dvc_md5
 from tests import workspace
@@ -84,6 +86,25 @@ def test_a_large_customer_goes_to_training() -> None:
         assert 100 <= report["rows"]["holdout"] <= 140
         assert 35 <= report["rows"]["validation"] <= 49
         assert report["largest_group_share"] == pytest.approx(1 / 3)
+
+
+def test_whatever_the_key_the_holdout_has_several_customers() -> None:
+    """Pseudonyms decide the draw: with a few large customers in it, one key in three made a holdout the gate won't take."""
+    sizes = Counter({("group", str(i)): max(1, round(110 / (i + 1) ** 0.6)) for i in range(45)})
+    total = sum(sizes.values())
+    for key in range(60):
+        names = {pseudonym(key.to_bytes(32, "big"), *group): size for group, size in sizes.items()}
+        drawn, _ = draw([(name,) for name in names], Counter(names), "desk", "holdout", 0.14 * total)
+        assert len(drawn) >= 7
+        assert 0.12 * total <= sum(names[name] for (name,) in drawn) <= 0.16 * total
+
+
+@pytest.mark.parametrize("count", [3, 8, 20])
+def test_of_a_few_equal_customers_the_holdout_takes_its_share(count: int) -> None:
+    drawn, _ = draw(
+        [(f"c{i}",) for i in range(count)], Counter({f"c{i}": 10 for i in range(count)}), "", "", 1.4 * count
+    )
+    assert len(drawn) == max(1, round(0.14 * count))
 
 
 def test_three_customers_are_enough_and_two_are_not() -> None:

@@ -125,17 +125,18 @@ def _named(path: Path) -> Iterator[None]:
 def _prepare(path: Path) -> None:
     """Make the parent folder, and remove what killed writers of `path` left there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_remains(path.parent.glob(f".{glob.escape(path.stem)}-????????{glob.escape(path.suffix)}"))
+    pattern = f".{glob.escape(path.stem)}-????????{glob.escape(path.suffix)}"
+    _remove_remains(sorted(path.parent.glob(pattern)))
 
 
 def clear_remains(*folders: Path) -> None:
     """Remove what killed writers left anywhere below the folders."""
     for folder in folders:
-        _remove_remains(file for file in folder.rglob(".*") if _TEMPORARY.fullmatch(file.name))
+        _remove_remains(file for file in sorted(folder.rglob(".*")) if _TEMPORARY.fullmatch(file.name))
 
 
 def _remove_remains(paths: Iterable[Path]) -> None:
-    for path in sorted(paths):
+    for path in paths:
         with suppress(FileNotFoundError):  # another process was faster
             if path.is_symlink() or _is_in_use(path):  # no writer makes a link
                 continue

@@ -111,13 +111,17 @@ def draw(
 ) -> tuple[list[Bundle], dict[str, Any]]:
     """Draw bundles, lowest hash first, until their rows come closest to `target`; at least one.
 
-    A bundle of more than half the target is left for training, so that no customer makes up most of a side. The second
-    value states the draw as a rule: hashes `below` a cutoff, `but_not` those of bundles that are too large.
+    A bundle of more than a fifth of the target is left for training, so that a side has several customers whatever their
+    hashes; where too few are smaller than that, of more than a quarter, a third or a half. The second value states the
+    draw as a rule: hashes `below` a cutoff, `but_not` those of bundles that are too large.
     """
     rows = {bundle: sum(sizes[group] for group in bundle) for bundle in bundles}
     lowest = {bundle: min(draw_hash(salt, purpose, group) for group in bundle) for bundle in rows}
     order = sorted(rows, key=lambda bundle: lowest[bundle])
-    small = [bundle for bundle in order if rows[bundle] <= target / 2]
+    for part in (5, 4, 3, 2):
+        small = [bundle for bundle in order if rows[bundle] <= target / part]
+        if sum(rows[bundle] for bundle in small) >= 2 * target:  # enough that they are drawn, not just taken
+            break
     if not small:
         small = [min(order, key=lambda bundle: (rows[bundle], lowest[bundle]))]
     drawn, total = [small[0]], rows[small[0]]

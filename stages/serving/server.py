@@ -200,7 +200,11 @@ def served_together(
     adapters: dict[str, Path], port: int, settings: StartedSettings, compute: Compute
 ) -> Iterator[Server]:
     """One server that answers for the base, as `base`, and for each of `adapters`, all trained over it, by its name."""
+    from stages.models.adapter import check_adapter
+
     started(settings).version(settings, compute)
+    for adapter in adapters.values():  # the server reads them where they lie
+        check_adapter(adapter)
     with _temporary_folder() as folder:
         write_trained_over(next(iter(adapters.values())), settings.dtype, folder / "base")
         for name, adapter in adapters.items():

@@ -19,8 +19,7 @@ from stages.core.compute import set_up
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import BASE, atomic_folder
 from stages.core.params import Compute
-from stages.core.reading import read_object
-from stages.models.loading import TRAINING
+from stages.models.adapter import TRAINING, base_precision
 from stages.params.loader import Params, load_params
 from stages.release import provenance as prov
 from stages.release.checking import check_release
@@ -81,7 +80,7 @@ def compare(first: Path, other: Path) -> None:
             remedy="give both projects the same `base:` block, and run `dvc repro` in the changed one; "
             "or serve them separately",
         )
-    precisions = [_precision(folder / TRAINING) for folder in (first, other)]
+    precisions = [base_precision(folder) for folder in (first, other)]
     if precisions[0] != precisions[1]:
         raise HallmarkError(
             f"trained over weights in {precisions[1]}, but {first} over weights in {precisions[0]}: "
@@ -91,15 +90,6 @@ def compare(first: Path, other: Path) -> None:
             remedy="give both projects the same sft.method and sft.dtype, and run `dvc repro` in the changed one; "
             "or serve them separately",
         )
-
-
-def _precision(training: Path) -> str:
-    precision = read_object(training, "use a release of this template").get("base_precision")
-    if not isinstance(precision, str):
-        raise HallmarkError(
-            "not a text", file=training, field="base_precision", remedy="use a release of this template"
-        )
-    return precision
 
 
 def server_of(params: Params) -> StartedSettings:
