@@ -47,6 +47,15 @@ TUNED = REPORTS / "eval" / "tuned"
 # What a release is about; dvc.lock leads from these to everything that they were made from.
 ABOUT = [ADAPTER.as_posix(), TUNED.as_posix(), "reports/eval/base", prov.GATE.as_posix()]
 ROW_ID = re.compile(r"[0-9a-f]{16}(?:-\d+)?")
+# Which actions take an option; with any other it is an error, since it would be ignored.
+OPTIONS = {
+    "ungated": ("merge",),
+    "clone": ("check",),
+    "key": ("check",),
+    "sign": ("release",),
+    "folder": ("release", "merge"),
+    "base": ("merge",),
+}
 FIXED = [HOLDOUT_LOCK, Path("requirements.lock")]
 
 
@@ -208,16 +217,26 @@ def _texts_of_page(page: str) -> list[Any]:
 
 def main(arguments: argparse.Namespace) -> None:
     """Command line: make the release, or check, release or merge one."""
-    if arguments.ungated and not arguments.merge:
-        raise HallmarkError("only --merge takes it", file="--ungated", remedy="leave it out")
-    if arguments.check:
+    _refuse_ignored(arguments)
+    if arguments.check is not None:
         sys.exit(_print_check(arguments))
     if arguments.release:
-        release(arguments.folder, arguments.release, arguments.sign)
+        release(arguments.folder or RELEASE, arguments.release, arguments.sign)
     elif arguments.merge:
-        merge(arguments.folder, arguments.base, arguments.merge, arguments.ungated)
+        merge(arguments.folder or RELEASE, arguments.base or BASE, arguments.merge, arguments.ungated)
     else:
         run(load_params(arguments.params), arguments.params)
+
+
+def _refuse_ignored(arguments: argparse.Namespace) -> None:
+    """Raise a HallmarkError for an option that would be ignored: `--merge OUT --key PEM` would look as if it checked."""
+    action = next((name for name in ("check", "release", "merge") if getattr(arguments, name) is not None), None)
+    for name, actions in OPTIONS.items():
+        if getattr(arguments, name) not in (None, False) and action not in actions:
+            takers = " and ".join(f"--{taker}" for taker in actions)
+            only = f"only {takers} {'takes' if len(actions) == 1 else 'take'} it"
+            remedy = "check it first, with `--check DIR`" if name in ("key", "clone") else "leave it out"
+            raise HallmarkError(only, file=f"--{name}", remedy=remedy)
 
 
 def _print_check(arguments: argparse.Namespace) -> int:
@@ -245,10 +264,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sign", type=Path, metavar="PEM", help="with --release: sign with this private key (an elliptic curve)"
     )
-    parser.add_argument(
-        "--folder", type=Path, default=RELEASE, help="with --release and --merge: from where (default: %(default)s)"
-    )
-    parser.add_argument("--base", type=Path, default=BASE, help="with --merge: the base weights (default: %(default)s)")
+    parser.add_argument("--folder", type=Path, help=f"with --release and --merge: from where (default: {RELEASE})")
+    parser.add_argument("--base", type=Path, help=f"with --merge: the base weights (default: {BASE})")
     return parser
 
 

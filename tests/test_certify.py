@@ -617,3 +617,46 @@ def test_upstream_leaves_out_what_did_not_go_in() -> None:
 def test_differences_name_the_place() -> None:
     assert prov.differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3, "d": None}}) == ["a.c", "a.d"]
     assert prov.differences({"a": True}, {"a": 1}) == ["a"]
+
+
+@pytest.mark.parametrize("option", ["--key", "--clone", "--sign"])
+def test_an_option_that_would_be_ignored_is_an_error(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["certify", "--merge", str(tmp_path / "out"), option, "x"])
+    with pytest.raises(HallmarkError, match=f"{option}: only"):
+        certify.main(certify._parser().parse_args())
+
+
+@pytest.mark.parametrize("trick", ["graft", "replace"])
+def test_history_that_a_clone_only_pretends_to_have_proves_nothing(trick: str, repo: Path, tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    shutil.copytree(RELEASE, release)
+    good = Path("dvc.lock").read_text()
+    named = check(release).release
+    shell("git checkout -q --orphan fork && git commit -qm fork && git checkout -q -B main main~", repo)
+    Path("dvc.lock").write_text(good.replace(named, "0" * 32 + ".dir"))
+    shell("git add dvc.lock && git checkout -q --orphan new && git commit -qm new", repo)
+    if trick == "graft":
+        shell("mkdir -p .git/info && echo $(git rev-parse HEAD fork) > .git/info/grafts", repo)
+    else:
+        shell("git replace $(git rev-parse HEAD:dvc.lock) $(git rev-parse fork:dvc.lock)", repo)
+    assert any("no dvc.lock in the clone's history" in line for line in check(release, clone=repo).wrong)
+
+
+def test_a_clone_whose_git_never_answers_is_an_error(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import os
+
+    from stages.release import clone
+
+    monkeypatch.setattr(clone, "SECONDS", 0.2)
+    release = tmp_path / "release"
+    shutil.copytree(RELEASE, release)
+    Path("dvc.lock").write_text(Path("dvc.lock").read_text().replace(check(release).release, "0" * 32 + ".dir"))
+    os.mkfifo("fifo")
+    with Path(".git/config").open("a") as file:
+        file.write("[include]\n\tpath = ../fifo\n")
+    with pytest.raises(HallmarkError, match="git did not read its history"):
+        check(release, clone=repo)

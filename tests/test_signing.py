@@ -162,3 +162,16 @@ def test_a_signature_is_not_checked_over_what_is_no_plain_file(
     finding = check(tmp_path / "out", None, keys / "good.pub")
     assert "the signature was not checked, since not everything there is a plain file" in finding.wrong
     assert finding.exit_code == 1
+
+
+def test_a_signature_that_leaves_files_out_proves_nothing(clone: Path, keys: Path, tmp_path: Path) -> None:
+    import model_signing
+
+    folder = tmp_path / "out"
+    shutil.copytree(clone / "models/release", folder)
+    ignoring = model_signing.hashing.Config().set_ignored_paths(paths=["model.sig", "verdict.json"])
+    signing = model_signing.signing.Config().use_elliptic_key_signer(private_key=keys / "good.pem")
+    signing.set_hashing_config(ignoring).sign(folder, folder / "model.sig")
+    finding = check(folder, public_key=keys / "good.pub")
+    assert (finding.exit_code, finding.proof) == (1, [])
+    assert any("leaves out verdict.json" in line for line in finding.wrong)

@@ -120,8 +120,9 @@ def check_release(folder: Path, ungated: bool = False) -> Finding:
     finding = check(folder)
     refuse(folder, finding.wrong, "use an unchanged release, or run `dvc repro certify` in its project")
     lock = folder.resolve().parent.parent / "dvc.lock"
-    named = folder.resolve().parts[-2:] == RELEASE.parts and lock.is_file()
-    if named and made(stages := read_lock_file(lock), RELEASE.as_posix()):
+    stages = read_lock_file(lock) if folder.resolve().parts[-2:] == RELEASE.parts and lock.is_file() else {}
+    named = bool(made(stages, RELEASE.as_posix()))
+    if named:
         refuse(folder, differing(finding, stages), "run `dvc repro certify` in its project, which makes it again")
     if not finding.passed and not ungated:
         raise HallmarkError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import time
 from pathlib import Path
 
 from stages.core.errors import HallmarkError
@@ -13,6 +14,7 @@ from stages.release.listing import digests, read_plain
 from stages.release.lock import YAML_BYTES, is_inside
 
 LARGEST = 2**30  # bytes of a file that is read from git
+SECONDS = 30.0  # for all that git reads: a FIFO as its config never ends, nor does a history of a million locks
 
 
 class Clone:
@@ -21,6 +23,7 @@ class Clone:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.commit: str | None = None
+        self.until = time.monotonic() + SECONDS
         if self.read("dvc.lock") is None:
             raise HallmarkError(
                 "no such file, or not a plain one of at most 1 MiB",
@@ -36,7 +39,8 @@ class Clone:
     def read(self, path: str, limit: int = YAML_BYTES) -> bytes | None:
         """A file's bytes, or None if there is no plain file of that name and size."""
         if self.commit is not None:
-            return prov.git_file(path, self.commit, self.root, limit) if is_inside(path) else None
+            left = self._seconds_left()
+            return prov.git_file(path, self.commit, self.root, limit, left) if is_inside(path) else None
         file = self._plain(path)
         return read_plain(file, limit) if file else None
 
@@ -72,8 +76,10 @@ class Clone:
         """
         if self._has(release):
             return True
-        commits = prov.git("rev-list", "--reverse", "--full-history", "HEAD", "--", "dvc.lock", at=self.root) or b""
-        for commit in commits.decode("ascii", "replace").split():
+        search = ("rev-list", "--reverse", "--full-history", "HEAD", "--", "dvc.lock")
+        commits = prov.git(*search, at=self.root, seconds=self._seconds_left())
+        self._seconds_left()
+        for commit in (commits or b"").decode("ascii", "replace").split():
             if not re.fullmatch(r"[0-9a-f]{40,64}", commit):
                 break
             self.commit = commit
@@ -81,6 +87,16 @@ class Clone:
                 return True
         self.commit = None
         return False
+
+    def _seconds_left(self) -> float:
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise HallmarkError(
+                f"git did not read its history within {SECONDS:g} s",
+                file=self.root,
+                remedy="make a fresh clone, and check out the release's commit in it",
+            )
+        return left
 
     def _has(self, release: str) -> bool:
         try:

@@ -134,7 +134,9 @@ SAFE = (
 )
 SAFE_ENVIRONMENT = {
     "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_GRAFT_FILE": os.devnull,  # a graft gives a commit other parents, and a replace ref another content
     "GIT_NO_LAZY_FETCH": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
 }
@@ -143,21 +145,22 @@ OF_ANOTHER = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTOR
 GIT_SECONDS = 300
 
 
-def git(*arguments: str, at: Path = Path()) -> bytes | None:
+def git(*arguments: str, at: Path = Path(), seconds: float = GIT_SECONDS) -> bytes | None:
     """The output of git, or None if it fails (no repository, no commit yet, no git)."""
     environment = {key: value for key, value in os.environ.items() if key not in OF_ANOTHER} | SAFE_ENVIRONMENT
     command = ["git", "-C", str(at), *SAFE, *arguments]
     try:
-        return subprocess.run(command, capture_output=True, env=environment, check=True, timeout=GIT_SECONDS).stdout
+        return subprocess.run(command, capture_output=True, env=environment, check=True, timeout=seconds).stdout
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired, FileNotFoundError):
         return None
 
 
-def git_file(path: str, commit: str, at: Path, limit: int) -> bytes | None:
+def git_file(path: str, commit: str, at: Path, limit: int, seconds: float = GIT_SECONDS) -> bytes | None:
     """A file of a commit as it was committed (no filter runs), or None if there is none or it is larger than `limit`."""
     name = f"{commit}:./{path}"
-    size = git("cat-file", "-s", name, at=at)
-    return git("cat-file", "blob", name, at=at) if size is not None and int(size) <= limit else None
+    size = git("cat-file", "-s", name, at=at, seconds=seconds)
+    fits = size is not None and int(size) <= limit
+    return git("cat-file", "blob", name, at=at, seconds=seconds) if fits else None
 
 
 def git_state(paths: list[str]) -> dict[str, Any]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from pathlib import Path
 from typing import Any
 
 from stages.core.errors import HallmarkError
-from stages.core.reading import check_regular
+from stages.core.reading import check_regular, strict_json
 from stages.release import provenance as prov
-from stages.release.listing import read_plain
+from stages.release.listing import list_folder, read_plain
 
 PASSWORD_VARIABLE = "HALLMARK_KEY_PASSWORD"  # noqa: S105 (a name, not a password)
 CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
@@ -96,7 +97,8 @@ def sign(folder: Path, private_key: Path) -> None:
 
 def problem_of_signature(folder: Path, public_key: Path) -> str | None:
     """Why the signature of a folder of plain files does not hold for a key that `check_public_key` took; None if it does."""
-    if read_plain(folder / prov.SIGNATURE, SIGNATURE_BYTES) is None:
+    content = read_plain(folder / prov.SIGNATURE, SIGNATURE_BYTES)
+    if content is None:
         return f"larger than {SIGNATURE_BYTES // 2**20} MiB"
     model_signing = import_signing()
     try:
@@ -104,6 +106,22 @@ def problem_of_signature(folder: Path, public_key: Path) -> str | None:
         verifying.verify(folder, folder / prov.SIGNATURE)
     except Exception as error:  # the library raises many types, and each means: not verified
         return str(error) or type(error).__name__
+    return _left_out(content, {*list_folder(folder).files} - {prov.SIGNATURE})
+
+
+def _left_out(signature: bytes, files: set[str]) -> str | None:
+    """Why a signature that holds does not hold for all of these files: its signer may have left some out."""
+    try:
+        payload = base64.b64decode(strict_json(signature.decode())["dsseEnvelope"]["payload"])
+        predicate = strict_json(payload.decode())["predicate"]
+        method = predicate["serialization"]["method"]
+        signed = {entry["name"] for entry in predicate["resources"]}
+    except (ValueError, KeyError, TypeError):
+        return "it has not the form of a signature of model signing"
+    if method != "files":
+        return "it was not made file by file, so sign again with `--release OUT --sign KEY`"
+    if left_out := sorted(files - signed):
+        return f"it leaves out {', '.join(left_out[:5])}" + (", ..." if len(left_out) > 5 else "")
     return None
 
 
