@@ -216,7 +216,9 @@ def connect(server: Server, timeout: float) -> AsyncClient:
     import httpx
 
     own = server.process is not None
-    headers = {} if own or KEY_VARIABLE not in os.environ else {"Authorization": f"Bearer {os.environ[KEY_VARIABLE]}"}
+    headers = {"Accept-Encoding": "identity"}
+    if not own and KEY_VARIABLE in os.environ:
+        headers["Authorization"] = f"Bearer {os.environ[KEY_VARIABLE]}"
     limits = httpx.Limits(max_connections=None)  # an open loop may have any number under way
     return httpx.AsyncClient(base_url=server.url, headers=headers, timeout=timeout, limits=limits, trust_env=not own)
 

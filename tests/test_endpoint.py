@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 import time
@@ -34,6 +35,7 @@ class Server(ThreadingHTTPServer):
         self.fail: list[int] = []
         self.raw: bytes | None = None  # answered to everything, if given
         self.drip = 0.0  # seconds between two bytes
+        self.headers: dict[str, str] = {}
 
     def handle_error(self, *_: Any) -> None:
         """A caller that ended in an error has hung up."""
@@ -55,6 +57,8 @@ class Handler(BaseHTTPRequestHandler):
         answer = answer if self.server.raw is None else self.server.raw
         self.send_response(status)
         self.send_header("Content-Length", str(len(answer)))
+        for name, value in self.server.headers.items():
+            self.send_header(name, value)
         self.end_headers()
         for byte in answer if self.server.drip else ():
             self.wfile.write(bytes([byte]))
@@ -167,4 +171,13 @@ def test_a_response_without_end_is_one_error(server: Server, monkeypatch: pytest
     server.drip = 0.0
     monkeypatch.setattr(endpoint, "LARGEST", 10)
     with pytest.raises(HallmarkError, match=r"no answer to this record \(ValueError"):
+        ask(server)
+
+
+def test_a_compressed_response_is_not_unpacked_and_a_redirect_not_followed(server: Server) -> None:
+    server.headers, server.raw = {"Content-Encoding": "gzip"}, gzip.compress(b" " * 1_000_000)
+    with pytest.raises(HallmarkError, match=r"no answer to this record \(ValueError"):
+        ask(server)
+    server.headers, server.raw, server.fail = {"Location": "file:///etc/passwd"}, b"", [302] * 10
+    with pytest.raises(HallmarkError, match=r"no answer to this record \(HTTP 302"):
         ask(server)

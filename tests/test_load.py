@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.serving import load
 from stages.serving.load import Outcome, quantiles, send_all, summarize
 from stages.serving.params import Objective
 
@@ -43,7 +44,8 @@ class Scripted:
             writer.close()
 
     async def answer(self, script: dict[str, Any], writer: asyncio.StreamWriter) -> None:
-        writer.write(f"HTTP/1.1 {script.get('status', 200)} X\r\nconnection: close\r\n\r\n".encode())
+        headers = f"connection: close\r\n{script.get('headers', '')}\r\n"
+        writer.write(f"HTTP/1.1 {script.get('status', 200)} X\r\n{headers}".encode())
         await self.say(writer, {"choices": [{"index": 0, "delta": {"role": "assistant"}}]})
         words = script.get("words", ["hello"])
         if script.get("queue"):
@@ -56,6 +58,8 @@ class Scripted:
             await self.say(writer, {"error": "out of memory"})
         if script.get("end") == "garbage":
             writer.write(b"data: {half a chunk\n\n")
+        if "raw" in script:
+            writer.write(b"data: " + script["raw"].encode("latin1") + b"\n\n")
         if script.get("end") == "hang":
             while True:
                 await asyncio.sleep(0.02)
@@ -108,7 +112,7 @@ def test_an_answer_is_timed_at_its_first_text_and_its_end():
         ({"status": 422}, "HTTP 422"),
         ({"end": "cut"}, "cut short"),
         ({"end": "error"}, "error in the stream"),
-        ({"end": "garbage"}, "JSONDecodeError"),
+        ({"end": "garbage"}, "NotJsonError"),
         ({"end": "hang"}, "timeout"),
     ],
 )
@@ -124,6 +128,45 @@ def test_a_failure_is_counted_by_its_kind_and_spoils_nothing_else(script, failur
         if failure == "timeout":
             await asyncio.sleep(0.2)
             assert scripted.hung_up == 1  # the server is told, and can stop working for nobody
+
+    against(use)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        '{"usage": {"completion_tokens": NaN}}',
+        '{"usage": {"completion_tokens": -9}}',
+        '{"usage": {"completion_tokens": 1e300}}',
+        '{"usage": {"completion_tokens": true}}',
+        '{"usage": {"completion_tokens": 1' + "0" * 400 + "}}",
+        '{"usage": {"total": 3}}',
+        '{"usage": [1]}',
+        '{"choices": null}',
+        '{"choices": ["x"]}',
+        '{"choices": [{"delta": null}]}',
+        '{"choices": [{"delta": {"content": 5}}]}',
+        '{"choices": [{"delta": {"content": ["x"]}}]}',
+        '{"a":' * 50_000,
+        '{"a":' + "9" * 5_000 + "}",
+        '{"choices": [{"delta": {"content": "\xff"}}]}',
+    ],
+)
+def test_a_stream_of_another_shape_is_a_failure_not_a_crash(raw):
+    async def use(scripted: Scripted, client: httpx.AsyncClient) -> None:
+        (outcome,) = await send_all(client, [ask(raw=raw)], concurrency=1, timeout=10.0)
+        assert (outcome.failure or "").endswith("Error")
+        assert summarize([[outcome]], EASY, None)["errors"] == 1
+
+    against(use)
+
+
+@pytest.mark.parametrize("script", [{"words": ["x" * 2_000]}, {"headers": "content-encoding: gzip\r\n"}])
+def test_a_stream_that_is_too_long_or_packed_is_a_failure(script, monkeypatch):
+    monkeypatch.setattr(load, "LARGEST", 1_000)
+
+    async def use(scripted: Scripted, client: httpx.AsyncClient) -> None:
+        assert (await send_all(client, [ask(**script)], concurrency=1, timeout=10.0))[0].failure == "ValueError"
 
     against(use)
 

@@ -66,7 +66,7 @@ class ServedModel:
         import httpx
 
         key = getattr(self._asking, "key", None)
-        headers = {"Authorization": f"Bearer {_variable(key)}"} if key else {}
+        headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {_variable(key)}"} if key else {})
         slots = asyncio.Semaphore(self._asking.concurrency)
         own = self._server.process is not None
         async with httpx.AsyncClient(
@@ -114,16 +114,21 @@ class ServedModel:
 
 
 async def _response(client: AsyncClient, body: dict[str, Any]) -> str:
-    """The text of a response; httpx.HTTPStatusError, with what was read of the response, if it is an error's."""
+    """The text of a response; httpx.HTTPStatusError, with what was read of the response, if it is no success.
+
+    ValueError if it is compressed, which nobody asked for: a megabyte can unpack to gigabytes.
+    """
     from httpx import Response
 
     async with client.stream("POST", "chat/completions", json=body) as response:
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise ValueError("compressed")
         content = bytearray()
-        async for piece in response.aiter_bytes():
+        async for piece in response.aiter_raw():
             content += piece
             if len(content) > LARGEST:
                 raise ValueError("too long")
-    if response.is_error:
+    if not response.is_success:
         whole = Response(response.status_code, content=bytes(content), request=response.request)
         whole.raise_for_status()
     return content.decode()

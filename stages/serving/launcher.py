@@ -3,7 +3,8 @@
 The app of `transformers serve` answers whoever asks: it resets and loads models, and a prompt over the size of its cache
 ends its worker for good. A proxy would leave that app open on a second port, so this builds the same `Serve`, keeps it
 from listening, and serves its app with `Admission` around it: no port leads past. What it uses of transformers, which is
-pinned: `Serve` with `start_server`, `server.config.app`, its model manager, and the size of the cache once it is made.
+pinned: `Serve` with `start_server`, `server.config.app`, its model manager, its schedulers, and the size of the cache
+once it is made.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ def build(options: argparse.Namespace) -> Serve:
     """The server of `transformers serve`, with its model loaded, not listening."""
     from transformers.cli.serve import Serve
 
+    unblock_schedulers()
+
     class Silent(Serve):
         def start_server(self) -> None:
             """Listen nowhere."""
@@ -44,6 +47,27 @@ def build(options: argparse.Namespace) -> Serve:
         log_level="error",  # lower levels write a line a request
         non_blocking=True,
     )
+
+
+def unblock_schedulers() -> None:
+    """Make the schedulers take waiting requests again once callers of all active ones have hung up.
+
+    A full cache makes them take no more until an active request is finished. If all were cancelled instead, none would
+    ever finish, and no request would be answered again.
+    """
+    from transformers.generation.continuous_batching.scheduler import SCHEDULER_MAPPING
+
+    def unblocking(scheduler: Any) -> Any:
+        class Unblocking(scheduler):
+            def clear_cancelled_requests(self) -> Any:
+                cancelled = super().clear_cancelled_requests()
+                if not self.active_requests:
+                    self.block_new_requests = False
+                return cancelled
+
+        return Unblocking
+
+    SCHEDULER_MAPPING.update({name: unblocking(scheduler) for name, scheduler in SCHEDULER_MAPPING.items()})
 
 
 def admitted(serve: Serve, model: str) -> Admission:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stages.core.reading import strict_json
 from stages.serving.params import Objective
 
 if TYPE_CHECKING:
-    from httpx import AsyncClient
+    from httpx import AsyncClient, Response
 
+MALFORMED = (ValueError, LookupError, TypeError, AttributeError)  # raised by a stream of another shape
+LARGEST = 64_000_000  # bytes of a stream
+MOST_TOKENS = 2**31
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 
@@ -84,30 +87,58 @@ async def _send(client: AsyncClient, body: dict[str, Any], scheduled: float, tim
     try:
         async with asyncio.timeout(timeout), client.stream("POST", "chat/completions", json=body) as response:
             response.raise_for_status()
-            async for line in response.aiter_lines():
-                if not line.startswith("data: {"):  # comments, empty lines, [DONE]
+            async for line in _lines(response):
+                if not line.startswith(b"data: {"):  # comments, empty lines, [DONE]
                     continue
-                chunk = json.loads(line[6:])
+                chunk = strict_json(line[6:].decode())
                 if "error" in chunk:
                     failure = "error in the stream"
                     break
-                if chunk.get("usage"):
-                    tokens = chunk["usage"]["completion_tokens"]
+                if usage := chunk.get("usage"):
+                    tokens = _tokens(usage["completion_tokens"])
                 for choice in chunk.get("choices", []):
                     delta = choice.get("delta", {})
                     if delta.get("content") or delta.get("tool_calls"):
                         first = first or time.perf_counter()
-                        parts.append(delta.get("content") or "")
+                        parts.append(_text(delta.get("content") or ""))
                     if choice.get("finish_reason"):
                         failure = ""
     except (TimeoutError, httpx.TimeoutException):
         failure = "timeout"
     except httpx.HTTPStatusError as error:
         failure = f"HTTP {error.response.status_code}"
-    except (httpx.HTTPError, json.JSONDecodeError) as error:
+    except (httpx.HTTPError, *MALFORMED) as error:
         failure = type(error).__name__
     end = time.perf_counter()
     return Outcome(scheduled, first or end, end, tokens or len(parts), "".join(parts), failure or None)
+
+
+async def _lines(response: Response) -> AsyncIterator[bytes]:
+    """The lines of a stream. ValueError if it is compressed, which nobody asked for, or longer than any answer."""
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise ValueError("compressed")
+    rest, length = bytearray(), 0
+    async for piece in response.aiter_raw():
+        length += len(piece)
+        if length > LARGEST:
+            raise ValueError("too long")
+        rest += piece
+        if b"\n" in piece:
+            *lines, rest = rest.split(b"\n")
+            for line in lines:
+                yield bytes(line)
+
+
+def _tokens(count: Any) -> int:
+    if type(count) is not int or not 0 <= count < MOST_TOKENS:
+        raise ValueError("not a number of tokens")
+    return count
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
 
 
 def summarize(
