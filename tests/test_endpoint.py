@@ -169,7 +169,8 @@ def test_a_response_without_end_is_one_error(server: Server, monkeypatch: pytest
     with pytest.raises(HallmarkError, match=r"no answer to this record \(TimeoutError"):
         ask(server, timeout=0.3)
     server.drip = 0.0
-    monkeypatch.setattr(endpoint, "LARGEST", 10)
+    monkeypatch.setattr(endpoint, "FRAME", 10)
+    monkeypatch.setattr(endpoint, "PER_TOKEN", 0)
     with pytest.raises(HallmarkError, match=r"no answer to this record \(ValueError"):
         ask(server)
 

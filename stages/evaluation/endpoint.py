@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from httpx import AsyncClient, Response
 
 MALFORMED = (ValueError, LookupError, TypeError, AttributeError)  # raised by a response of another shape
-LARGEST = 64_000_000  # bytes of a response
+FRAME, PER_TOKEN = 2**16, 512  # the most bytes of a response without its answer, and of each token in it
 PAUSES = (1.0, 4.0)  # seconds before a request is sent a second and a third time
 
 
@@ -51,6 +51,7 @@ class ServedModel:
         self.seconds = 0.0
         self._server, self._asking, self._source, self._form = server, asking, source, form
         self._body = server.body(model, max_new_tokens) | {"stream": False}
+        self._largest = FRAME + PER_TOKEN * max_new_tokens
         if schema is not None:
             asked = {"name": "answer", "schema": schema, "strict": True}
             self._body["response_format"] = {"type": "json_schema", "json_schema": asked}
@@ -86,7 +87,7 @@ class ServedModel:
         for pause in (*PAUSES, None):
             try:
                 async with asyncio.timeout(self._asking.timeout):  # of the whole: httpx counts each read separately
-                    return answer_of(strict_json(await _response(client, body)), self._form)
+                    return answer_of(strict_json(await _response(client, body, self._largest)), self._form)
             except httpx.HTTPStatusError as error:
                 status = error.response.status_code
                 problem, final = f"HTTP {status}", status < 500 and status not in (408, 429)
@@ -113,10 +114,11 @@ class ServedModel:
         return "".join(f", {error[key]}" for key in ("code", "param") if isinstance(error.get(key), str))
 
 
-async def _response(client: AsyncClient, body: dict[str, Any]) -> str:
+async def _response(client: AsyncClient, body: dict[str, Any], largest: int) -> str:
     """The text of a response; httpx.HTTPStatusError, with what was read of the response, if it is no success.
 
-    ValueError if it is compressed, which nobody asked for: a megabyte can unpack to gigabytes.
+    ValueError if it has more bytes than `largest`, or is compressed, which nobody asked for: a megabyte can unpack to
+    gigabytes.
     """
     from httpx import Response
 
@@ -126,7 +128,7 @@ async def _response(client: AsyncClient, body: dict[str, Any]) -> str:
         content = bytearray()
         async for piece in response.aiter_raw():
             content += piece
-            if len(content) > LARGEST:
+            if len(content) > largest:
                 raise ValueError("too long")
     if not response.is_success:
         whole = Response(response.status_code, content=bytes(content), request=response.request)
