@@ -21,6 +21,8 @@ from stages.core.files import (
 )
 from stages.core.measured import measured
 from stages.core.model_folder import (
+    INDEX,
+    WEIGHTS,
     WHOLE,
     check_files,
     check_finite,
@@ -135,6 +137,12 @@ def from_folder(base: FolderBase, folder: Path) -> str:
 def copy_model(source: Path, folder: Path, within: Path | None = None) -> None:
     """Copy the data files of a model, but no code and no pickles; a link only if it stays `within` a folder."""
     unwanted = {file for pattern in UNWANTED for file in source.glob(pattern)}
+    if (source / WEIGHTS).is_file():  # others are the same weights once more, in another layout
+        unwanted |= {*source.glob("*.safetensors")} - {source / WEIGHTS}
+    elif (source / INDEX).is_file():
+        listed = read_object(source / INDEX, WHOLE).get("weight_map")
+        names = {name for name in listed.values() if isinstance(name, str)} if isinstance(listed, dict) else set()
+        unwanted |= {file for file in source.glob("*.safetensors") if file.name not in names}
     for file in sorted({file for pattern in WANTED for file in source.glob(pattern)} - unwanted):
         if file.name.startswith("."):
             continue

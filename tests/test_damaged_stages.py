@@ -90,9 +90,22 @@ def test_the_recount_does_not_wait_for_a_fifo(tmp_path: Path) -> None:
 
 
 LINE: dict[str, Any] = {
-    "id": "1", "group": "g", "tags": ["a"], "input": "i", "context": None, "length": 1, "target": "{}",
-    "prediction": "{}", "finish": "stop", "parses": True, "schema_valid": True, "exact_match": True,
-    "outcome": "pass", "reason": None, "tokens": 1, "fields": [],
+    "id": "1",
+    "group": "g",
+    "tags": ["a"],
+    "input": "i",
+    "context": None,
+    "length": 1,
+    "target": "{}",
+    "prediction": "{}",
+    "finish": "stop",
+    "parses": True,
+    "schema_valid": True,
+    "exact_match": True,
+    "outcome": "pass",
+    "reason": None,
+    "tokens": 1,
+    "fields": [],
 }
 FIELD = {"path": "p", "target": 1, "prediction": 1, "result": "match"}
 

@@ -198,7 +198,7 @@ BASES: dict[str, tuple[Damage, str]] = {
     "a template without an end": (
         template("{% set r = range(99999) %}{% for a in r %}{% for b in r %}{% endfor %}{% endfor %}" + TURNS),
         "chat template takes over 1 seconds"),
-    "a template of gigabytes": (template("{{ 'x' * 10**10 }}" + TURNS), "chat template takes over 1024 MiB"),
+    "a template of gigabytes": (template("{{ 'x' * 10000000000 }}" + TURNS), "chat template takes over 1024 MiB"),
     "a template that doubles": (
         template("{% set n = namespace(x='ab') %}{% for a in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}" + TURNS),
         "chat template takes over 1"),
@@ -217,6 +217,7 @@ BASES: dict[str, tuple[Damage, str]] = {
     "a template of made-up words": (template("{{ lipsum(1) }}" + TURNS), "draws at random"),
     "a template that shows memory": (template("{{ raise_exception }}" + TURNS), "an address in memory"),
     "a template that computes without end": (template("{% set x = 9**9**9 %}" + TURNS), "computes powers (**)"),
+    "a template of half characters": (template("{{ '\\ud800' }}" + TURNS), "writes half a character"),
     "a date with tools only": (template("{% if tools %}{{ strftime_now('%d') }}{% endif %}" + TURNS), "writes today's date"),
     "a date that decides": (template("{% if strftime_now('%Y')|int > 2030 %}x{% endif %}" + TURNS), "or decides by it"),
     "a date in answers only": (
@@ -231,9 +232,6 @@ BASES: dict[str, tuple[Damage, str]] = {
         tensors(lambda held: held.update({"lm_head.weight": held["model.embed_tokens.weight"] + 1})),
         "config.json, field 'tie_word_embeddings'"),
     "weights of holes": (lambda folder: os.truncate(folder / WEIGHTS, 2**35), f"{WEIGHTS}: not a whole safetensors file"),
-    "stray weights of holes": (
-        lambda folder: [written("x.safetensors", "x")(folder), os.truncate(folder / "x.safetensors", 2**35)],
-        "x.safetensors: not a whole safetensors file"),
     "a name that can't be shown": (lambda folder: Path(os.fsdecode(bytes(folder) + b"/\xff.json")).write_text("{}"),
         "\\udcff.json: a name that can't be shown"),
     "a context that is text": (changed("config.json", max_position_embeddings="8192"), "config.json"),

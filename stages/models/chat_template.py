@@ -88,6 +88,9 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Messages, *, tokenize: 
             param="base",
             remedy="use a base model whose template accepts a system message",
         ) from None
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        problem = "the base model's chat template writes half a character, which no text can hold"
+        raise HallmarkError(problem, param="base", remedy=OTHER_TEMPLATE)
     if len(text) > LONGEST and len(text) > 10 * len(repr((messages, options))):
         problem = f"the base model's chat template makes {len(text)} characters of one record"
         raise HallmarkError(problem, param="base", remedy=OTHER_TEMPLATE)
