@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import logging
 import os
@@ -22,12 +21,17 @@ from stages.core.files import (
 )
 from stages.core.measured import measured
 from stages.core.model_folder import (
+    INDEX,
+    WEIGHTS,
+    WHOLE,
     check_files,
     check_finite,
     check_fit,
     check_loaded,
     explained,
+    open_tensors,
     shown_as,
+    tensor_names,
     tensor_sizes,
     weight_files,
 )
@@ -133,14 +137,27 @@ def from_folder(base: FolderBase, folder: Path) -> str:
 def copy_model(source: Path, folder: Path, within: Path | None = None) -> None:
     """Copy the data files of a model, but no code and no pickles; a link only if it stays `within` a folder."""
     unwanted = {file for pattern in UNWANTED for file in source.glob(pattern)}
+    if (source / WEIGHTS).is_file():  # others are the same weights once more, in another layout
+        unwanted |= {*source.glob("*.safetensors")} - {source / WEIGHTS}
+    elif (source / INDEX).is_file():
+        listed = read_object(source / INDEX, WHOLE).get("weight_map")
+        names = {name for name in listed.values() if isinstance(name, str)} if isinstance(listed, dict) else set()
+        unwanted |= {file for file in source.glob("*.safetensors") if file.name not in names}
     for file in sorted({file for pattern in WANTED for file in source.glob(pattern)} - unwanted):
         if file.name.startswith("."):
             continue
+        if not file.name.isprintable():
+            raise HallmarkError(
+                "a name that can't be shown", file=file, remedy="delete it: no model has a file of that name"
+            )
         if file.is_symlink() and not (within and file.resolve().is_relative_to(within.resolve())):
             raise HallmarkError("a link", file=file, remedy="copy the folder with `cp -rL`, which makes plain files")
         check_regular(file, "get the folder again, complete and unchanged")
         if file.suffix != ".safetensors" and file.stat().st_size > SMALL:
             raise HallmarkError("over 256 MiB, which no such file needs", file=file, remedy="use a whole model folder")
+        if file.suffix == ".safetensors":
+            with shown_as(file.resolve().parent, source), open_tensors(file.resolve()):
+                pass  # a file whose header does not fit its size may have no end worth copying
         shutil.copyfile(file, folder / file.name)
     if not (folder / "config.json").exists():
         raise HallmarkError("no config.json in the model folder", file=source, remedy="use a whole model folder")
@@ -211,7 +228,6 @@ def settle(folder: Path, variables: dict[str, Any], task: Task) -> None:
 
 def check(folder: Path) -> None:
     """A HallmarkError unless weights, config and tokenizer are whole and fit each other: none is repaired by a library."""
-    import torch
     from transformers import GenerationConfig
 
     from stages.models.loading import load_tokenizer
@@ -220,16 +236,15 @@ def check(folder: Path) -> None:
     for file in sorted(folder.glob("*.json")):
         read_object(file, "get the folder again, complete and unchanged")
     model = check_fit(folder)
-    check_finite(weight_files(folder))
-    with (
-        explained("describes a model that can't be run", folder / "config.json"),
-        contextlib.suppress(NotImplementedError, RuntimeError),  # some models look at values, which there are none of
-    ):
-        model.train()(input_ids=torch.zeros((1, 2), dtype=torch.long, device="meta"))
+    check_tensors(folder, model)
+    with explained("describes a model that can't be run", folder / "config.json"):
+        check_runs(model)
     if (folder / "generation_config.json").exists():
         with explained("transformers refuses it", folder / "generation_config.json"):
             GenerationConfig.from_pretrained(folder, local_files_only=True)
-    tokens = max(load_tokenizer(folder).get_vocab().values(), default=0) + 1
+    tokenizer = load_tokenizer(folder)
+    check_tokenizer(tokenizer, folder)
+    tokens = max(tokenizer.get_vocab().values(), default=0) + 1
     if tokens > (rows := model.get_input_embeddings().num_embeddings):
         raise HallmarkError(
             f"{tokens} tokens, but the model has embeddings for {rows}",
@@ -238,13 +253,79 @@ def check(folder: Path) -> None:
         )
 
 
+def check_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """A HallmarkError unless it makes the same tokens of a text each time, and the text of the tokens."""
+    text = 'The order 42 for a "kettle" cost 9.90 EUR, and more ' + "words " * 40
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    if any(tokenizer(text, add_special_tokens=False).input_ids != ids for _ in range(3)):
+        problem = "makes other tokens of the same text each time"
+    elif tokenizer.decode(ids).casefold().split() != text.casefold().split():
+        problem = "does not make a text again of its tokens: words are lost, changed, joined or broken"
+    else:
+        return
+    raise HallmarkError(problem, file=folder / "tokenizer.json", remedy="use the tokenizer of this model")
+
+
+def check_runs(model: Any) -> None:
+    """Raises whatever the model does when it reads two tokens, with a cache or without, or if its positions are no numbers."""
+    import torch
+
+    ids = torch.zeros((1, 2), dtype=torch.long, device="meta")
+    for mode in (model.train(), model.eval()):
+        try:
+            mode(input_ids=ids)
+        except (NotImplementedError, RuntimeError) as error:  # some models look at values, which there are none of
+            if "meta" not in str(error).lower():
+                raise
+    if (window := getattr(model.config, "sliding_window", None)) is not None and window < 1:
+        raise ValueError(f"sliding_window is {window}")
+    for name in ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps"):
+        if getattr(model.config, name, 0) < 0:
+            raise ValueError(f"{name} is negative")
+    for name, module in model.named_modules():
+        if hasattr(module, "inv_freq") and hasattr(module, "config"):
+            try:
+                values = type(module)(module.config).inv_freq
+            except (TypeError, AttributeError):  # made in another way
+                continue
+            if not (torch.isfinite(values) & (values > 0)).all():
+                raise ValueError(f"the frequencies of {name}, by rope_parameters, are not positive numbers")
+
+
+def check_tensors(folder: Path, model: Any) -> None:
+    """A HallmarkError unless the weights are finite floats, and those that the model ties to each other are equal."""
+    import torch
+
+    weights, parameters = weight_files(folder), [name for name, _ in model.named_parameters()]
+    stored = {name: file for file in weights for name in tensor_names(file)}
+    # A name may lack the prefix of the whole model. Masks and positions are buffers, which may be of any type.
+    floats = {name for name in stored if any(f".{each}".endswith(f".{name}") for each in parameters)}
+    tied = getattr(model, "all_tied_weights_keys", None) or {}
+    floats |= {name for name in tied if name in stored}
+    check_finite(weights, floats=floats)
+    for name, source in sorted(tied.items()):
+        if name in stored and source in stored:
+            with open_tensors(stored[name]) as one, open_tensors(stored[source]) as other:
+                if not torch.equal(one.get_tensor(name), other.get_tensor(source)):
+                    raise HallmarkError(
+                        f"ties {name} to {source}, but the weights of the two differ: some programs would use both, "
+                        "others one",
+                        file=folder / "config.json",
+                        field="tie_word_embeddings",
+                        remedy="set it to false if the model was trained so, or use a whole model folder",
+                    )
+
+
 def describe(folder: Path) -> dict[str, Any]:
     """Architecture, number of parameters, and SHA-256 of every file."""
     config = read_object(folder / "config.json")
-    architectures = config.get("architectures")
+    architectures, context = config.get("architectures"), config.get("max_position_embeddings")
+    if context is not None and (isinstance(context, bool) or not isinstance(context, int) or context < 1):
+        where = folder / "config.json"
+        raise HallmarkError("not a length", file=where, field="max_position_embeddings", remedy=WHOLE)
     return {
         "architecture": str(architectures[0]) if isinstance(architectures, list) and architectures else "unknown",
-        "context": config.get("max_position_embeddings"),
+        "context": context,
         "parameters": sum(size for file in weight_files(folder) for size in tensor_sizes(file).values()),
         "files": sha256_folder(folder),
     }

@@ -9,7 +9,6 @@ whatever the verdict; a "no" is in the first line of the card, and `--release` a
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import re
 import shutil
@@ -33,7 +32,7 @@ from stages.core.files import (
     write_text,
 )
 from stages.core.measured import measured
-from stages.core.reading import read_json
+from stages.core.reading import REMADE, NotJsonError, read_json, read_json_lines, read_object, read_text, strict_json
 from stages.params.loader import Params, load_params
 from stages.release import provenance as prov
 from stages.release.checking import check, read_lock_file
@@ -144,7 +143,7 @@ def _reports(stages: prov.Stages) -> dict[str, Any]:
     outs = {Path(out) for stage in stages.values() for out in stage["outs"] if out.startswith(f"{REPORTS}/")}
     files = sorted(file for out in outs for file in (prov.files_in(out) if out.is_dir() else [out]))
     wanted = {name: REPORTS / f"{name}.json" for name in ("base", "dpo", "gate")}
-    reports: dict[str, Any] = {name: read_json(file) if file.exists() else {} for name, file in wanted.items()}
+    reports: dict[str, Any] = {name: read_object(file) if file.exists() else {} for name, file in wanted.items()}
     for name in ("base", "gate"):
         if not reports[name]:
             raise HallmarkError("no such report", file=wanted[name], remedy="run `dvc repro`, which makes it")
@@ -156,7 +155,9 @@ def _environment(params: Params) -> dict[str, Any]:
     from stages.core.compute import fingerprint, installed
 
     trained = [REPORTS / "measured" / f"{stage}.json" for stage in ("dpo", "sft")]
-    prints = [read_json(file).get("fingerprint") for file in trained if file.exists()]  # dpo has none if it only copied
+    prints = [
+        read_object(file).get("fingerprint") for file in trained if file.exists()
+    ]  # dpo has none if it only copied
     recorded = next(filter(None, prints), None)
     if recorded is None:
         recorded = fingerprint(params.compute, params.sft.parallel.processes, params.sft.parallel.strategy)
@@ -177,15 +178,17 @@ def private_data(params: Params, files: list[Path]) -> dict[str, int]:
         if file.suffix == ".json":
             rows = [read_json(file)]
         elif file.suffix == ".jsonl":
-            rows = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+            rows = list(read_json_lines(file))
         elif file.suffix == ".html":
-            rows = [_texts_of_page(file.read_text(encoding="utf-8"))]
+            rows = [_texts_of_page(file)]
         else:  # a curve
-            rows = [line.split(",") for line in file.read_text(encoding="utf-8").splitlines()]
+            rows = [line.split(",") for line in read_text(file).splitlines()]
         for number, row in enumerate(rows, 1):
             given, answer = row, ""
             if file.name == "predictions.jsonl":  # the rest are scores, and parts of the answer
-                given, answer = [row["input"], row["context"], row["target"]], row["prediction"]
+                given, answer = [row.get(name) for name in ("input", "context", "target")], row.get("prediction")
+                if not isinstance(answer, str):
+                    raise HallmarkError("not a text", file=file, row=number, field="prediction", remedy=REMADE)
             texts = (text for text in strings(given, keys=True) if not (hashed and ROW_ID.fullmatch(text)))
             kinds = {kind for text in texts for kind in residue(text, allow_reserved=True)}
             made_up = residue(answer, allow_reserved=True) if file.is_relative_to(TUNED) else []
@@ -202,8 +205,9 @@ def private_data(params: Params, files: list[Path]) -> dict[str, int]:
     return dict(made_up_kinds)
 
 
-def _texts_of_page(page: str) -> list[Any]:
+def _texts_of_page(file: Path) -> list[Any]:
     """The texts between a page's tags, and what its JSON has of the records, without the answers and parts of them."""
+    page = read_text(file)
 
     def given(value: Any) -> Any:
         if isinstance(value, dict):
@@ -212,7 +216,11 @@ def _texts_of_page(page: str) -> list[Any]:
 
     data = re.compile(r'<script type="application/json"[^>]*>(.*?)</script>', re.DOTALL)
     shown = re.sub(r"<(script|style|svg)\b.*?</\1>", "", data.sub("", page), flags=re.DOTALL)
-    return [given(json.loads(island)) for island in data.findall(page)] + ["\n\n".join(re.split(r"<[^>]*>", shown))]
+    try:
+        islands = [given(strict_json(island)) for island in data.findall(page)]
+    except NotJsonError:
+        raise HallmarkError("holds data that is not JSON", file=file, remedy=REMADE) from None
+    return [*islands, "\n\n".join(re.split(r"<[^>]*>", shown))]
 
 
 def main(arguments: argparse.Namespace) -> None:

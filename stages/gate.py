@@ -28,6 +28,7 @@ from stages.evaluation.stats import Interval
 from stages.params.loader import Params, load_params
 from stages.release.params import Gate
 from stages.release.recount import Frozen, Leaks, recount
+from stages.release.results import read_benchmark
 from stages.release.verdict import FAIL, NOT_APPLICABLE, PASS, UNSURE, Rule, Verdict, overall
 
 log = logging.getLogger("gate")
@@ -41,7 +42,7 @@ UNITS = {"s": " s", "tokens/s": " tokens/s", "count": ""}
 def run(params: Params) -> str:
     """Judge the reports of the stages before and write reports/gate.json. Returns the verdict."""
     comparison = Report("comparison", "compare").as_(Comparison)
-    benchmark = Report("benchmark")
+    benchmark = read_benchmark()
     rules = [
         *sample_rules(params.gate, comparison),
         *quality_rules(params.gate, comparison),

@@ -22,7 +22,7 @@ from stages.core.outcomes import OUTCOMES, in_words
 from stages.core.reports import Report
 from stages.evaluation.comparison import Transition
 from stages.params.loader import Params, run_with_params
-from stages.release.results import Results, read_results
+from stages.release.results import Results, read_benchmark, read_results
 from stages.release.verdict import VERDICTS
 from stages.tasks.predictions import Prediction, check_paired, read_predictions
 from stages.tasks.values import FieldResult
@@ -54,7 +54,7 @@ def run(params: Params) -> None:
         title=params.base.name,
         group=params.data.group,
         results=results,
-        benchmark=Report("benchmark"),
+        benchmark=read_benchmark(),
         curve=read_curve(REPORTS / "sft_curve.csv"),
         dpo=dpo.at("words") if dpo.at("enabled") else None,
         records=island(base, tuned, params.report.field_chars),

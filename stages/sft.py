@@ -144,6 +144,19 @@ def check_regex(regex: str, names: list[str]) -> None:
         raise HallmarkError("matches no module of the base", param="sft.lora.target_modules", remedy=remedy)
 
 
+def base_report() -> dict[str, Any]:
+    """What `base` reported of the model; a HallmarkError unless it has its name, its revision and its context."""
+    file, remedy = REPORTS / "base.json", "run `dvc repro base`, which makes it"
+    report = read_object(file, remedy)
+    for name in ("name", "revision"):
+        if not isinstance(report.get(name), str):
+            raise HallmarkError("not a text", file=file, field=name, remedy=remedy)
+    context = report.get("context", 0)
+    if context is not None and (isinstance(context, bool) or not isinstance(context, int) or context < 1):
+        raise HallmarkError("not a length", file=file, field="context", remedy=remedy)
+    return report
+
+
 def run(params: Params) -> None:
     """Train on `train`, watch `validation`; write `models/sft`, `reports/sft.json` and the curve."""
     from stages.core.compute import deterministic, fingerprint, set_up
@@ -152,7 +165,7 @@ def run(params: Params) -> None:
     from stages.training.trainer import CompletionTrainer, ProgressLine
 
     quiet()
-    sft, base = params.sft, read_object(REPORTS / "base.json")
+    sft, base = params.sft, base_report()
     writes, sharded = rank() == 0, is_worker() and sft.parallel.strategy == "fsdp"
     if base["context"] and sft.max_length > base["context"]:
         raise HallmarkError(

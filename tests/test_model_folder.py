@@ -56,6 +56,13 @@ def changed(name: str, **values: Any) -> Damage:
     return change
 
 
+def changed_inside(name: str, key: str, **values: Any) -> Damage:
+    """A JSON file with these fields changed in the object under `key`."""
+    return lambda folder: changed(name, **{key: json.loads((folder / name).read_text(encoding="utf-8"))[key] | values})(
+        folder
+    )
+
+
 def written(name: str, content: str | bytes) -> Damage:
     return lambda folder: (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
@@ -191,7 +198,7 @@ BASES: dict[str, tuple[Damage, str]] = {
     "a template without an end": (
         template("{% set r = range(99999) %}{% for a in r %}{% for b in r %}{% endfor %}{% endfor %}" + TURNS),
         "chat template takes over 1 seconds"),
-    "a template of gigabytes": (template("{{ 'x' * 10**10 }}" + TURNS), "chat template takes over 1024 MiB"),
+    "a template of gigabytes": (template("{{ 'x' * 10000000000 }}" + TURNS), "chat template takes over 1024 MiB"),
     "a template that doubles": (
         template("{% set n = namespace(x='ab') %}{% for a in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}" + TURNS),
         "chat template takes over 1"),
@@ -200,7 +207,48 @@ BASES: dict[str, tuple[Damage, str]] = {
     "a template that is long": (template(TURNS + "x" * 300_000), "has 3001"),
     "a template that says a lot": (template("{{ 'x' * 300000 }}" + TURNS), "characters of a prompt of two words"),
     "a template that is none": (template("{% evil %}"), "chat template refuses the messages: TemplateSyntaxError"),
-    "a template without answers": (template("<|im_start|>hello<|im_end|>"), "leaves the answer out"),
+    "a template without answers": (template("<|im_start|>hello<|im_end|>"), "leaves out the system's message"),
+    "a template that hides the end of an answer": (
+        template(TURNS.replace("message.content", "message.content|replace('ANSWER', '')")), "leaves the answer out"),
+    "a template that shortens": (
+        template(TURNS.replace("message.content", "message.content[:99]")), "leaves out the user's message, or changes it"),
+    "a template that escapes": (template(TURNS.replace("message.content", "message.content|e")), "or changes it"),
+    "a template of chance": (template("{{ ['a', 'b']|random }}" + TURNS), "draws at random"),
+    "a template of made-up words": (template("{{ lipsum(1) }}" + TURNS), "draws at random"),
+    "a template that shows memory": (template("{{ raise_exception }}" + TURNS), "an address in memory"),
+    "a template that computes without end": (template("{% set x = 9**9**9 %}" + TURNS), "computes powers (**)"),
+    "a template of half characters": (template("{{ '\\ud800' }}" + TURNS), "writes half a character"),
+    "a date with tools only": (template("{% if tools %}{{ strftime_now('%d') }}{% endif %}" + TURNS), "writes today's date"),
+    "a date that decides": (template("{% if strftime_now('%Y')|int > 2030 %}x{% endif %}" + TURNS), "or decides by it"),
+    "a date in answers only": (
+        template(TURNS + "{% if messages|length > 2 %}{{ strftime_now('%d') }}{% endif %}"), "writes today's date"),
+    "whole numbers for weights": (
+        tensors(lambda held: held.update({LAYER: held[LAYER].int()})), f"tensor '{LAYER}' holds int32, not floats"),
+    "complex numbers for weights": (
+        tensors(lambda held: held.update({LAYER: held[LAYER] * 1j})), f"tensor '{LAYER}' holds complex64, not floats"),
+    "weights beyond bfloat16": (
+        tensors(lambda held: held.update({LAYER: held[LAYER].double() * 1e300})), "at least as bfloat16"),
+    "two tied tensors that differ": (
+        tensors(lambda held: held.update({"lm_head.weight": held["model.embed_tokens.weight"] + 1})),
+        "config.json, field 'tie_word_embeddings'"),
+    "weights of holes": (lambda folder: os.truncate(folder / WEIGHTS, 2**35), f"{WEIGHTS}: not a whole safetensors file"),
+    "a name that can't be shown": (lambda folder: Path(os.fsdecode(bytes(folder) + b"/\xff.json")).write_text("{}"),
+        "\\udcff.json: a name that can't be shown"),
+    "a context that is text": (changed("config.json", max_position_embeddings="8192"), "config.json"),
+    "a context of less than nothing": (changed("config.json", max_position_embeddings=-1), "max_position_embeddings"),
+    "labels without end": (changed("config.json", num_labels=2**39), "config.json, field 'num_labels'"),
+    "a rope of base zero": (
+        changed("config.json", rope_parameters={"rope_type": "default", "rope_theta": 0}), "are not positive numbers"),
+    "a window of nothing": (changed("config.json", model_type="mistral", sliding_window=0), "sliding_window is 0"),
+    "code of its own": (
+        changed("config.json", model_type="evil", auto_map={"AutoConfig": "x.Y"}), "The repository . contains custom code"),
+    "a tokenizer of chance": (
+        changed_inside("tokenizer.json", "model", dropout=0.5), "other tokens of the same text each time"),
+    "a tokenizer without a way back": (changed("tokenizer.json", decoder=None), "does not make a text again"),
+    "a tokenizer that grows": (
+        changed("tokenizer.json", normalizer={"type": "Sequence", "normalizers": [
+            {"type": "Replace", "pattern": {"String": "e"}, "content": "e" * 1000}] * 4}),
+        "could make a text over 1000 times as long"),
     "a template that divides by zero": (template("{{ 1 // 0 }}"), "refuses the messages: ZeroDivisionError"),
 }  # fmt: skip
 
@@ -383,6 +431,10 @@ ADAPTERS: dict[str, tuple[Damage, str]] = {
     "a number for a switch": (changed(CONFIG, use_rslora=0), f"{CONFIG}, field 'use_rslora'"),
     "settings of the run": (changed(CONFIG, runtime_config={}), f"{CONFIG}, field 'runtime_config'"),
     "a key of its own": (changed(CONFIG, evil=None), f"{CONFIG}, field 'evil'"),
+    "whole numbers": (
+        tensors(lambda held: held.update({name: held[name].int() for name in held}), TENSORS), "holds int32, not floats"),
+    "numbers beyond bfloat16": (
+        tensors(lambda held: held.update({name: held[name].double() + 1e300 for name in held}), TENSORS), "as bfloat16"),
     "an unknown precision": (changed(TRAINING, base_precision="int2"), f"{TRAINING}, field 'base_precision'"),
     "no precision": (written(TRAINING, "{}"), f"{TRAINING}, field 'base_precision'"),
     "a precision that is a list": (written(TRAINING, "[]"), f"{TRAINING}: not a JSON object but list"),

@@ -24,6 +24,7 @@ LFS = b"version https://git-lfs"
 LARGEST = 2**40  # no size, count or token id in a config.json comes near it
 COUNT_OF_LAYERS = re.compile(r"(num|n)_(\w+_)?(layers?|blocks?)")
 WIDTH, WIDEST = re.compile(r"\w*(dim|size|heads|rank)"), 2**24
+LABELS = 2**16
 LOAD_SECONDS = 300  # for a library to build an empty model: real ones take a few
 WHOLE = "get the folder again, complete and unchanged (`hf download NAME --revision COMMIT --local-dir FOLDER`)"
 REMOVE_PICKLES = "delete it: pickles can run code when they are read, so a folder with one is never loaded"
@@ -112,7 +113,7 @@ def open_tensors(file: Path) -> Iterator[Any]:
             raise HallmarkError("a Git LFS pointer, not the weights", file=file, remedy=remedy)
     try:
         handle = safe_open(file, framework="pt")
-    except SafetensorError as error:
+    except (SafetensorError, MemoryError, OSError) as error:  # larger than what can be mapped: far over any disk
         raise HallmarkError(f"not a whole safetensors file ({_line(error)})", file=file, remedy=WHOLE) from None
     with handle as tensors:
         if not tensors.keys():
@@ -120,18 +121,25 @@ def open_tensors(file: Path) -> Iterator[Any]:
         yield tensors
 
 
-def check_finite(files: Sequence[Path], remedy: str = WHOLE) -> None:
-    """A HallmarkError if a tensor in the files has a value that is not a number, or is infinite."""
+def check_finite(files: Sequence[Path], remedy: str = WHOLE, floats: set[str] | None = None) -> None:
+    """A HallmarkError if a tensor in the files has a value that is not a number, or is infinite.
+
+    Those named in `floats` must hold floats, or all of them: the quantized values of a layer are not its weights.
+    """
     import torch
 
     for file in files:
         with open_tensors(file) as tensors:
             for name in sorted(tensors.keys()):
                 values = tensors.get_tensor(name)
-                if values.dtype.itemsize == 1 and values.is_floating_point():
-                    values = values.float()  # torch 2.13 has no isfinite for 8-bit floats
-                if values.is_floating_point() and not torch.isfinite(values).all():
-                    problem = f"tensor {name[:200]!r} has values that are infinite or not numbers"
+                if not values.is_floating_point():
+                    if floats is None or name in floats:  # a library would convert it, whatever it meant
+                        problem = f"tensor {name[:200]!r} holds {str(values.dtype).removeprefix('torch.')}, not floats"
+                        raise HallmarkError(problem, file=file, remedy=remedy)
+                    continue
+                # As bfloat16, in which models are run: a number beyond its range becomes infinite there.
+                if not torch.isfinite(values.to(torch.bfloat16)).all():
+                    problem = f"tensor {name[:200]!r} has values that are infinite or not numbers, at least as bfloat16"
                     raise HallmarkError(problem, file=file, remedy=remedy)
 
 
@@ -153,8 +161,10 @@ def check_config(folder: Path, files: Sequence[Path]) -> dict[str, Any]:
         raise HallmarkError(problem, file=folder / "adapter_config.json", remedy=remedy)
     tensors = sum(len(tensor_names(each)) for each in files)
     for key, value in _integers(config):
-        # Lists as long as the number of layers, and tables as wide as a head, are made before the weights are looked at.
+        # Lists as long as the number of layers or labels, and tables as wide as a head, are made before the weights are
+        # looked at.
         limit = tensors if COUNT_OF_LAYERS.fullmatch(key) else WIDEST if WIDTH.fullmatch(key) else LARGEST
+        limit = min(limit, LABELS) if key == "num_labels" else limit
         if abs(value) > limit:
             raise HallmarkError("a number that no such model has", file=file, field=key, remedy=WHOLE)
     return config
@@ -233,7 +243,7 @@ def explained(
         reason = f"{problem} ({type(error).__name__}: {_line(error)})"
         if file is not None:
             folder = file if file.is_dir() else file.parent
-            reason = reason.replace(f"{folder}/", "").replace(str(folder.absolute()), ".")
+            reason = reason.replace(f"{folder}/", "").replace(str(folder.absolute()), ".").replace(str(folder), ".")
         raise HallmarkError(reason, file=file, param=param, remedy=remedy) from None
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from stages.core.errors import HallmarkError
 
 DEPTH = 100  # deepest nesting of a JSON document: all code that walks one recursively stays far from Python's limit
+LARGEST = 2**28  # bytes of a JSON document or of one line: far over any real one, and far below any memory
 REMADE = "run `dvc repro`, which makes it"
 
 
@@ -100,13 +101,29 @@ def check_regular(path: Path, remedy: str) -> None:
         raise HallmarkError("not a regular file", file=path, remedy=remedy)
 
 
-def read_text(path: Path, remedy: str = REMADE) -> str:
-    """The text of a regular file in UTF-8."""
+def read_text(path: Path, remedy: str = REMADE, most: float = LARGEST) -> str:
+    """The text of a regular file in UTF-8, of at most that many bytes."""
     check_regular(path, remedy)
+    if path.stat().st_size > most:
+        raise HallmarkError(f"over {int(most) >> 20} MiB", file=path, remedy=remedy)
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise HallmarkError(f"byte {error.start + 1} is not UTF-8", file=path, remedy=remedy) from None
+
+
+def read_json_lines(path: Path, remedy: str = REMADE) -> Iterator[dict[str, Any]]:
+    """The objects of a file with a JSON object in every line."""
+    check_regular(path, remedy)
+    with path.open("rb") as file:
+        for row, line in enumerate(iter(lambda: file.readline(LARGEST), b""), 1):
+            try:
+                value = strict_json(line.decode())
+            except ValueError:
+                value = None
+            if not isinstance(value, dict):
+                raise HallmarkError("not a JSON object", file=path, row=row, remedy=remedy)
+            yield value
 
 
 def read_json(path: Path, remedy: str = REMADE) -> Any:

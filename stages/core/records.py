@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Iterator
 from io import BytesIO
@@ -39,8 +40,16 @@ def schema() -> dict[str, Any]:
 
 
 def read_records(path: Path) -> polars.DataFrame:
-    """Read a Parquet file of records."""
-    return _parquet(path, MADE)
+    """Read a Parquet file of records; a HallmarkError unless it has all that a record must have."""
+    check_records(frame := _parquet(path, MADE), path)
+    for number, tools in enumerate(frame["tools"], 1):
+        try:
+            sound = not tools or isinstance(strict_json(tools), list)
+        except NotJsonError:
+            sound = False
+        if not sound:
+            raise HallmarkError("not a JSON list", file=path, row=number, field="tools", remedy=MADE)
+    return frame
 
 
 def scan_records(path: Path) -> polars.LazyFrame:
@@ -53,7 +62,31 @@ def scan_records(path: Path) -> polars.LazyFrame:
         frame.collect_schema()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise HallmarkError(f"not Parquet ({type(error).__name__})", file=path, remedy=MADE) from None
+    check_records(frame, path)
     return frame
+
+
+def check_records(frame: polars.DataFrame | polars.LazyFrame, path: Path) -> None:
+    """A HallmarkError unless each column of a record is there, of its type, and no id, group, prompt or answer is missing."""
+    import polars as pl
+
+    columns = frame.collect_schema()
+    for name, kind in schema().items():
+        if columns.get(name) != kind:
+            problem = "no such column" if name not in columns else f"not of the type {kind}"
+            raise HallmarkError(problem, file=path, field=name, remedy=MADE)
+    part = pl.element().struct.field("role").is_null() | pl.element().struct.field("content").is_null()
+    gaps = {
+        name: pl.col(name).is_null() | (pl.col(name).list.len() == 0) | pl.col(name).list.eval(part).list.any()
+        for name in ("prompt", "completion")
+    } | {name: pl.col(name).is_null() for name in ("id", "group")}
+    for name, gap in gaps.items():
+        try:
+            found = frame.lazy().select(gap.arg_max(), there=gap.any()).collect().row(0)
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            raise HallmarkError(f"not Parquet ({type(error).__name__})", file=path, remedy=MADE) from None
+        if found[1]:
+            raise HallmarkError("missing", file=path, row=found[0] + 1, field=name, remedy=MADE)
 
 
 def write_records(path: Path, records: polars.DataFrame) -> None:
@@ -110,7 +143,7 @@ def files_of(path: Path) -> list[Path]:
 
 def _read_json(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        rows = strict_json(read_text(path, "save the file as UTF-8").removeprefix("\ufeff"))
+        rows = strict_json(read_text(path, "save the file as UTF-8", math.inf).removeprefix("\ufeff"))
     except NotJsonError as error:
         raise HallmarkError(f"not JSON ({error})", file=path, row=error.line, remedy="fix it, or write JSONL") from None
     if not isinstance(rows, list):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, TypeVar
 
 from stages.core.errors import HallmarkError
@@ -30,11 +31,11 @@ class Report:
         return value
 
     def as_(self, kind: type[Content]) -> Content:
-        """The whole report as a dataclass, every key and type checked."""
+        """The whole report as a dataclass or TypedDict, every key and type that it names checked."""
         from pydantic import TypeAdapter, ValidationError
 
         try:
-            return TypeAdapter(kind).validate_json(self.path.read_bytes(), strict=True)
+            return TypeAdapter(kind).validate_json(json.dumps(self.content), strict=True)
         except ValidationError as error:
             first = error.errors()[0]
             problem = "missing" if first["type"].startswith("missing") else "of the wrong type"

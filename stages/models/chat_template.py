@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
+import re
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +28,12 @@ if TYPE_CHECKING:
 
 Messages = list[dict[str, Any]]
 SAMPLE: Messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
+SPOKEN: Messages = [  # what a template might shorten, escape or change
+    {"role": "system", "content": "Be brief, and answer \"yes\" & 'no' in <b>bold</b>."},
+    {"role": "user", "content": "Grüße aus Zürich!\n\n" + "word " * 500 + "{{ end }}"},
+]
 ANSWER = "ANSWER"
+DAYS = ("01", "31", "1999", "2999", "Monday, 1 May 2028")  # what a clock may say
 SECONDS = 10
 MEMORY = 2**30  # bytes
 LONGEST = 10_000_000  # characters of a prompt that is much longer than its record
@@ -81,6 +88,9 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Messages, *, tokenize: 
             param="base",
             remedy="use a base model whose template accepts a system message",
         ) from None
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        problem = "the base model's chat template writes half a character, which no text can hold"
+        raise HallmarkError(problem, param="base", remedy=OTHER_TEMPLATE)
     if len(text) > LONGEST and len(text) > 10 * len(repr((messages, options))):
         problem = f"the base model's chat template makes {len(text)} characters of one record"
         raise HallmarkError(problem, param="base", remedy=OTHER_TEMPLATE)
@@ -109,29 +119,60 @@ def memory_limit(more: int) -> Iterator[None]:
 
 
 def check_template(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a template that is no template, or whose prompt for a short conversation is absurdly long."""
+    """Refuse a template that is no template, leaves out or changes what was said, or makes an absurdly long prompt of it."""
     template = tokenizer.get_chat_template()
     if len(template) > LONGEST_TEMPLATE:
         problem = f"the base model's chat template has {len(template)} characters, over {LONGEST_TEMPLATE}"
         raise HallmarkError(problem, param="base", remedy=OTHER_TEMPLATE)
+    if _has_powers(template):
+        problem = "the base model's chat template computes powers (**), which nothing can stop once they are large"
+        raise HallmarkError(problem, param="base", remedy=OTHER_TEMPLATE)
     for tools in (None, TOOLS):
+        text = render(tokenizer, SPOKEN, tools=tools, add_generation_prompt=True)
+        for message in SPOKEN:
+            if message["content"] not in text:
+                problem = f"the base model's chat template leaves out the {message['role']}'s message, or changes it"
+                raise HallmarkError(problem, param="base", remedy=OTHER_TEMPLATE)
         text = render(tokenizer, SAMPLE, tools=tools, add_generation_prompt=True)
         if len(text) > LONGEST_TEMPLATE:
             problem = f"the base model's chat template makes {len(text)} characters of a prompt of two words"
             raise HallmarkError(problem, param="base", remedy=OTHER_TEMPLATE)
 
 
+def _has_powers(template: str) -> bool:
+    import jinja2
+
+    try:
+        return any(kind == "operator" and text == "**" for _, kind, text in jinja2.Environment().lex(template))  # noqa: S701
+    except jinja2.TemplateError:  # `render` will say so
+        return False
+
+
 def check_dates(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a template that writes today's date: tomorrow's prompt would differ from the one in training."""
+    """Refuse a template that writes today's date, or anything else that differs when the same is rendered again."""
     clock = "{% macro strftime_now(format) %}DAY{% endmacro %}"
     template = tokenizer.get_chat_template()
-    days = {render(tokenizer, SAMPLE, chat_template=clock.replace("DAY", day) + template) for day in ("one", "two")}
-    if len(days) > 1:
-        raise HallmarkError(
-            "the chat template writes today's date into every prompt",
-            param="base.chat_template_kwargs",
-            remedy="fix the template's variable for it, as {date_string: 26 Jul 2024} does for Llama 3.2",
-        )
+    for messages, generate in ((SAMPLE, True), ([*SAMPLE, {"role": "assistant", "content": ANSWER}], False)):
+        for tools in (None, TOOLS):
+            options: dict[str, Any] = {"tools": tools, "add_generation_prompt": generate}
+            before = random.getstate()  # Jinja's `random` and `lipsum` draw from it
+            text = render(tokenizer, messages, **options)
+            if random.getstate() != before:
+                problem = "the base model's chat template draws at random, so no prompt could be repeated"
+                raise HallmarkError(problem, param="base", remedy=OTHER_TEMPLATE)
+            if re.search(r" at 0x[0-9a-f]{6}", text):
+                problem = "the base model's chat template writes an address in memory, so no prompt could be repeated"
+                raise HallmarkError(problem, param="base", remedy=OTHER_TEMPLATE)
+            days = {
+                render(tokenizer, messages, chat_template=clock.replace("DAY", day) + template, **options)
+                for day in DAYS
+            }
+            if len(days) > 1:
+                raise HallmarkError(
+                    "the chat template writes today's date into prompts, or decides by it",
+                    param="base.chat_template_kwargs",
+                    remedy="fix the template's variable for it, as {date_string: 26 Jul 2024} does for Llama 3.2",
+                )
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.core.document import objects
 from stages.core.errors import HallmarkError
 from stages.core.model_folder import (
     check_config,
@@ -17,6 +18,7 @@ from stages.core.reading import read_object
 from stages.models.adapter import TRAINING as TRAINING
 from stages.models.adapter import base_precision, load_adapter
 
+MOST_GROWTH = 1000  # of a text by all replacements of a tokenizer; real ones replace a letter or two by as many
 IGNORED = -100  # the label of a token that carries no loss
 TOKENIZER_JSON = (
     "config.json",
@@ -40,6 +42,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     for name in TOKENIZER_JSON:  # the library would blame another file, or none
         if (folder / name).exists():
             read_object(folder / name, remedy)
+    if (folder / "tokenizer.json").exists():
+        check_growth(folder / "tokenizer.json")
     with explained("no tokenizer can be loaded", folder, remedy=remedy):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if not tokenizer.chat_template:
@@ -58,6 +62,17 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         problem = "no token to pad with, and none that ends a text" if tokenizer.pad_token is None else "knows no token"
         raise HallmarkError(problem, file=folder / "tokenizer_config.json", remedy=remedy)
     return tokenizer
+
+
+def check_growth(file: Path) -> None:
+    """A HallmarkError if the rules of a tokenizer could make a text grow without end: its library has no limit."""
+    growth = 1
+    for part in objects(read_object(file)):
+        if part.get("type") == "Replace" and isinstance(part.get("content"), str):
+            growth *= max(1, len(part["content"]))
+    if growth > MOST_GROWTH:
+        problem = f"its replacements could make a text over {MOST_GROWTH} times as long"
+        raise HallmarkError(problem, file=file, remedy="use the tokenizer of this model")
 
 
 def load_base(

@@ -220,7 +220,7 @@ def _model_folder(model: str, engine: str) -> str:
             remedy="use a model in that format: others can run code",
         )
     check_files(folder)
-    check_finite(weight_files(folder))
+    check_finite(weight_files(folder), floats=set())
     if engine == "gliner" and find_spec("gliner") is None:
         # A plain `pip install gliner` would replace the locked transformers by an older one.
         raise HallmarkError(

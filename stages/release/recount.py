@@ -19,6 +19,7 @@ from typing import Any
 from stages.core.errors import HallmarkError
 from stages.core.files import HOLDOUT, TRAIN, VALIDATION
 from stages.core.holdout import read_lock
+from stages.core.reading import check_regular
 
 AGAIN = "restore it with `dvc checkout`, or make it again with `dvc repro split`"
 SPACES = "\t\n\v\f\r\x85"  # control characters that act as spaces
@@ -100,11 +101,10 @@ def read_part(path: Path) -> list[Record]:
 
     texts = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
     wanted = {"id": pl.String, "group": pl.String, "prompt": texts, "completion": texts}
+    check_regular(path, AGAIN)
     try:
-        frame = pl.read_parquet(path, columns=list(wanted))
-    except FileNotFoundError:
-        raise HallmarkError("no such file", file=path, remedy=AGAIN) from None
-    except (pl.exceptions.PolarsError, OSError) as error:
+        frame = pl.read_parquet(path, columns=list(wanted), glob=False)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise HallmarkError(f"not a file of records ({type(error).__name__})", file=path, remedy=AGAIN) from None
     for name, kind in wanted.items():
         if frame.schema[name] != kind or frame[name].null_count():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from stages.core.machine import Fingerprint, when_and_where
 from stages.core.outcomes import in_words
@@ -11,6 +14,72 @@ from stages.core.reports import Report
 from stages.evaluation.comparison import Comparison, FailureResult, MeasureResult
 from stages.evaluation.measures import known_measures
 from stages.release.verdict import Verdict
+
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0)] | None
+
+
+class Percentiles(TypedDict):
+    """Seconds that half, or 95 of 100 requests took at most; None if none was answered."""
+
+    p50: Seconds
+    p95: Seconds
+
+
+class Level(TypedDict):
+    """What the readers of benchmark.json use of a level of load."""
+
+    concurrency: NotRequired[Count]
+    requests: Annotated[int, Field(ge=1)]
+    errors: Count
+    timeouts: Count
+    latency_s: Percentiles
+    ttft_s: NotRequired[Percentiles]
+    output_tokens_per_second: float
+
+
+class Load(TypedDict):
+    """The largest load that a model bears."""
+
+    words: str
+
+
+class Levels(TypedDict):
+    """A model in benchmark.json."""
+
+    levels: Annotated[list[Level], Field(min_length=1)]
+    largest_load: NotRequired[Load]
+
+
+class Machine(TypedDict, total=False):
+    """What is told of a machine."""
+
+    processor: str | None
+    machine: str | None
+    threads: int | None
+    gpu: str | None
+    instruction_set: str | None
+
+
+class Stamp(TypedDict):
+    """When and where something was measured."""
+
+    date: str
+    machine: Machine
+
+
+class Benchmark(TypedDict):
+    """What the readers of benchmark.json rely on."""
+
+    models: dict[str, Levels]
+    measured: NotRequired[Stamp | None]
+
+
+def read_benchmark() -> Report:
+    """The report of `benchmark`; an error if it has not the shape that its readers rely on."""
+    report = Report("benchmark")
+    report.as_(Benchmark)
+    return report
 
 
 @dataclass(frozen=True)
@@ -70,7 +139,7 @@ def read_results(here: Fingerprint | None = None) -> Results:
     `here`: the fingerprint of this machine; figures measured on another machine then say so.
     """
     comparison = Report("comparison", "compare").as_(Comparison)
-    benchmark = Report("benchmark")
+    benchmark = read_benchmark()
     base = comparison.against.base
     counts = {
         side: {
@@ -89,7 +158,7 @@ def read_results(here: Fingerprint | None = None) -> Results:
         measures=[measure for measure in base.measures if not measure.given],
         failures=[row for row in failures if row.base or row.tuned],
         constrained=[constrained(counts, here) for counts in comparison.constrained],
-        served=[_served(model, report) for model, report in sorted(benchmark.at("models").items())],
+        served=[_served(model, benchmark) for model in sorted(benchmark.at("models"))],
         served_measured=when_and_where(benchmark.content, here),
     )
 
@@ -102,9 +171,7 @@ def constrained(counts: dict[str, Any], here: Fingerprint | None) -> Constrained
     return Constrained(model, counts, seconds["free_seconds"], seconds["seconds"], when_and_where(timing.content, here))
 
 
-def _served(model: str, report: dict[str, Any]) -> Served:
-    level = report["levels"][0]
-    latency = level["latency_s"]
-    return Served(
-        model, latency["p50"], latency["p95"], level["output_tokens_per_second"], report["largest_load"]["words"]
-    )
+def _served(model: str, benchmark: Report) -> Served:
+    level = benchmark.at("models", model, "levels")[0]
+    latency, words = level["latency_s"], benchmark.at("models", model, "largest_load", "words")
+    return Served(model, latency["p50"], latency["p95"], level["output_tokens_per_second"], words)

@@ -27,6 +27,11 @@ class Rule:
     outcome: str
     reason: str
 
+    def __post_init__(self) -> None:
+        """Refuse an outcome that nobody could show."""
+        if self.outcome not in VERDICTS:
+            raise ValueError("not a known outcome")
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -35,6 +40,11 @@ class Verdict:
     verdict: str
     words: str
     rules: list[Rule]
+
+    def __post_init__(self) -> None:
+        """Refuse a verdict that nobody could show."""
+        if self.verdict not in VERDICTS:
+            raise ValueError("not a known verdict")
 
 
 def overall(outcomes: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from stages.core.errors import HallmarkError
 from stages.core.files import REPORTS, atomic
 from stages.core.outcomes import OUTCOMES
-from stages.core.reading import check_regular, strict_json
+from stages.core.reading import read_json_lines
 from stages.tasks.values import FieldResult
 
 LENGTHS = (200, 500, 1000, 2000, 5000)  # upper bounds of the bands of input length, in characters
@@ -76,6 +76,14 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     "reason": (str, type(None)),
     "fields": list,
 }
+LATER: dict[str, type | tuple[type, ...]] = {
+    "tokens": int,
+    "retrieved": (bool, type(None)),
+    "read": (str, type(None)),
+    "scores": dict,
+    "constrained": (dict, type(None)),
+}
+RESULTS = ("match", "wrong", "missing", "spurious")
 
 
 def predictions_of(model: str) -> Path:
@@ -99,28 +107,36 @@ def write_predictions(path: Path, rows: Sequence[Prediction]) -> None:
 def read_predictions(model: str) -> list[Prediction]:
     """The predictions of a model, in record order; at least one. A missing key or a wrong type is an error."""
     path, remedy = predictions_of(model), f"run `dvc repro eval@{model}`, which makes it"
-    rows: list[Prediction] = []
-    check_regular(path, remedy)
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                rows.append(_checked(strict_json(line.decode()), path, len(rows) + 1, remedy))
-    except ValueError:
-        raise HallmarkError("not a JSON object", file=path, row=len(rows) + 1, remedy=remedy) from None
+    rows = [_checked(row, path, number, remedy) for number, row in enumerate(read_json_lines(path, remedy), 1)]
     if not rows:
         raise HallmarkError("holds no prediction", file=path, remedy=remedy)
     return rows
 
 
-def _checked(content: Any, path: Path, row: int, remedy: str) -> Prediction:
-    for name, kind in TYPES.items():
-        if not isinstance(content, dict) or name not in content or not isinstance(content[name], kind):
-            raise HallmarkError("missing, or of the wrong type", file=path, row=row, field=name, remedy=remedy)
+def _checked(content: dict[str, Any], path: Path, row: int, remedy: str) -> Prediction:
+    def wrong(name: str, problem: str = "missing, or of the wrong type") -> HallmarkError:
+        return HallmarkError(problem, file=path, row=row, field=name, remedy=remedy)
+
+    for name, kind in (TYPES | LATER).items():
+        if name in content or name in TYPES:
+            value = content.get(name)
+            # To Python, true is an integer.
+            if name not in content or not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+                raise wrong(name)
+    for name in ("length", "tokens"):
+        if not 0 <= content.get(name, 0) < 2**53:
+            raise wrong(name, "not a count")
+    if not all(isinstance(tag, str) for tag in content["tags"] or ()):
+        raise wrong("tags")
+    if not all(isinstance(score, bool | int | float) for score in content.get("scores", {}).values()):
+        raise wrong("scores")
     if content["outcome"] not in OUTCOMES:
-        raise HallmarkError("not a known outcome", file=path, row=row, field="outcome", remedy=remedy)
+        raise wrong("outcome", "not a known outcome")
     for value in content["fields"]:
         if not isinstance(value, dict) or not value.keys() >= set(PARTS) or not isinstance(value["path"], str):
-            raise HallmarkError("missing, or of the wrong type", file=path, row=row, field="fields", remedy=remedy)
+            raise wrong("fields")
+        if value["result"] not in RESULTS:
+            raise wrong("fields", "not a known result")
     values = [FieldResult(**{name: value[name] for name in PARTS}) for value in content["fields"]]
     return Prediction(**{name: content[name] for name in NAMES if name in content} | {"fields": values})
 
