@@ -79,6 +79,11 @@ def test_a_repo_as_stamped_has_nothing_to_refuse(repo: Path) -> None:
         ("models/release/README.md", "a .gitignore names it"),
         ("models/release/adapter_model.safetensors", "weights"),
         ("notes/adapter_model.bin", "weights"),
+        ("Data/Raw/x.txt", "raw records"),
+        ("data/raw.jsonl.bak", "no param names"),
+        ("data/dump", "no param names"),
+        ("export/customers.csv", "no param names"),
+        ("data/gold/spans.jsonl", "more than positions"),
         ("deploy/.env.production", "a key"),
         ("certs/private.pem", "a key"),
     ],
@@ -132,6 +137,41 @@ def test_data_path_is_raw_wherever_it_is(repo: Path) -> None:
     write(repo / "data/raw/x.csv", RECORD)
     git(repo, "add", "--force", "data/raw/x.csv")
     assert "data/raw/x.csv" in refused()
+
+
+@pytest.mark.parametrize("path", ["{here}/corpus/part", "link/part", "CORPUS/part"])
+def test_data_path_is_raw_however_it_is_written(repo: Path, path: str) -> None:
+    write(repo / "params.yaml", PARAMS.replace("data/raw/tickets.jsonl", path.format(here=repo)))
+    write(repo / "corpus/part", RECORD)
+    (repo / "link").symlink_to("corpus")
+    git(repo, "add", "--all")
+    assert refused() == {"corpus/part": "raw records don't belong in git"}
+
+
+@pytest.mark.parametrize(
+    "file", ["ci.yml", "notes/a\nb.txt", "data/pseudonyms.md", "docs/dump", "reports/x.json", "params.yaml"]
+)
+def test_the_repos_key_is_refused_wherever_it_stands(repo: Path, file: str) -> None:
+    key = "3b" * 32
+    write(
+        repo / "params.yaml", PARAMS.replace("jsonl}", f"jsonl, key: {hashlib.sha256(key.encode()).hexdigest()}}}", 1)
+    )
+    git(repo, "add", "--all")
+    assert refused() == {}
+    before = (repo / file).read_text(encoding="utf-8") if (repo / file).exists() else ""
+    write(repo / file, f"{before}\n# HALLMARK_KEY=ab{key.upper()}cd\n")
+    git(repo, "add", "--force", file)
+    assert refused() == {file: "holds the repo's key"}
+    git(repo, "rm", "--cached", "--quiet", file)
+    assert refused() == {}, "the index counts, not what lies there"
+
+
+def test_rows_named_as_a_file_of_dvc_are_an_error(repo: Path) -> None:
+    write(repo / "data/raw/real.dvc", f"id,text\n1,{SECRET}\n")
+    git(repo, "add", "--force", "data/raw/real.dvc")
+    with pytest.raises(HallmarkError, match="no file of DVC") as error:
+        refused()
+    assert SECRET not in str(error.value)
 
 
 def test_the_command_names_file_and_way_out_and_quotes_nothing(repo: Path) -> None:

@@ -6,11 +6,13 @@ import base64
 import hashlib
 import random
 import uuid
+from collections.abc import Callable
 
 import pytest
 
+from stages.privacy.normal import view
 from stages.privacy.patterns import residue
-from stages.privacy.rules import structured
+from stages.privacy.rules import phones, structured
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,35 @@ def test_the_check_and_the_masker_read_other_spellings(text: str) -> None:
     ],
 )
 def test_what_proves_nothing_is_no_other_spelling(text: str) -> None:
+    assert residue(text) == []
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda text: "".join(f"%{ord(letter):02X}" for letter in text),
+        lambda text: "".join(f"={ord(letter):02X}" for letter in text),
+        lambda text: "".join(f"\\u{ord(letter):04x}" for letter in text),
+        lambda text: "\u034f".join(text),
+        lambda text: "".join(letter + "\u0329" if letter.isalpha() else letter for letter in text),
+        lambda text: "".join(letter + "\ufe0f\u20e3" if letter.isdigit() else letter for letter in text),
+        lambda text: f"{text[:6]}\x1b[1m{text[6:]}",
+        lambda text: base64.b64encode(f"To: x\n{text}\n".encode()).decode(),
+    ],
+)
+@pytest.mark.parametrize(
+    "value", ["jane7.roe@acme-tools.io", "4539148803436467", "GB82WEST12345698765432", "+49 30 7712345"]
+)
+def test_escapes_marks_and_base64_hide_nothing_from_check_and_rules(write: Callable[[str], str], value: str) -> None:
+    text = f"Write to {write(value)} please."
+    assert residue(text)
+    shown = view(text)
+    found = [shown.source(span.start, span.end) for span in (*structured(shown.text), *phones(shown.text))]
+    assert (len("Write to "), len(text) - len(" please.")) in found, "all of it"
+
+
+@pytest.mark.parametrize("text", ["x=20 y=30", "save 20%25 now", r"C:\users\u", "https://a.io/a%20b?q=%22", "50%30"])
+def test_what_only_looks_like_an_escape_says_nothing(text: str) -> None:
     assert residue(text) == []
 
 

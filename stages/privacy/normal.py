@@ -1,4 +1,4 @@
-"""A plain view of a text for matching: HTML entities decoded, invisible characters removed, digits and letters folded.
+"""A plain view of a text for matching: entities and escapes decoded, invisible characters removed, digits and letters folded.
 
 A value hidden by `&#64;`, a zero-width space, full-width digits or a NUL looks the same in the view as it would on a
 screen, and every character of the view maps to the characters of the text it comes from.
@@ -14,16 +14,24 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Everything that may look different on a screen: entities, "%40", control and invisible characters, combining marks, and
+# Everything that may look different on a screen: entities, escapes, control and invisible characters, combining marks, and
 # characters outside the common alphabets.
 _ENTITY = r"&(?:amp;){0,3}(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
+# Escapes: of a URL (but for what would end it), of JSON, of quoted-printable (several in a row, or an @: `x=20` is none),
+# and a terminal's colours.
+_ESCAPE = (
+    r"%(?:4[0-9A-Fa-f]|6[1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|3\d|2[0BDEbde])|\\{1,4}u(?![dD][89A-Fa-f])[0-9A-Fa-f]{4}"
+    r"|(?:(?<==[2-7][0-9A-F])|(?=(?:=[2-7][0-9A-F]){3})|(?<=\w)(?==40[A-Za-z][\w-]*\.))=[2-7][0-9A-F]"
+    r"|\x1b\[[0-9;]{0,16}m"
+)
+_MARKS = "\u0300-\u036f\ufe0f\u20d0-\u20ff"  # drawn over the character before them
 _ODD = re.compile(
-    rf"{_ENTITY}|%40|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\xa0\xad\xb2\xb3\xb9]"
-    r"|.?[\u0300-\u036f]+|[\u02b0-\u02ff\u0590-\u05cf\u0610-\u061a\u064b-\u066f\u06d6-\u06ff]"
+    rf"{_ENTITY}|{_ESCAPE}|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\xa0\xad\xb2\xb3\xb9]"
+    rf"|.?[{_MARKS}]+|[\u02b0-\u02ff\u0590-\u05cf\u0610-\u061a\u064b-\u066f\u06d6-\u06ff]"
     r"|[^\x00-\u052f\u0531-\u06ff\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3]",
     re.DOTALL,
 )
-_MAYBE_ODD = re.compile(r"[^\t\n\r -%'-~]|&[#A-Za-z]|%40")
+_MAYBE_ODD = re.compile(rf"[^\t\n\r -%'-~]|&[#A-Za-z]|{_ESCAPE}")
 BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{12,4096}={0,2}(?![\w+/=-])")
 _FOLD = str.maketrans("‐‑‒–—−’‘ʼ“”", "------'''\"\"")
 
@@ -82,22 +90,25 @@ def view(text: str, stand_ins: Sequence[tuple[int, int, str]] = ()) -> View:
 
 
 def decoded(token: str) -> str | None:
-    """The printable text that a `BASE64` token stands for, in either alphabet, or None if it stands for none."""
+    """The text that a `BASE64` token stands for, in either alphabet, or None if it stands for none."""
     token = token.rstrip("=").translate(_STANDARD)
     try:
         text = base64.b64decode(token + "=" * (-len(token) % 4)).decode()
     except (binascii.Error, UnicodeDecodeError):
         return None
-    return text if text.isprintable() else None
+    return text if re.sub(r"[\t\r\n]", "", text).isprintable() else None
 
 
 _STANDARD = str.maketrans("-_", "+/")
+_MARK = re.compile(f"[{_MARKS}]")
 
 
 def _plain(odd: str) -> str:
     """How one odd piece looks on a screen; empty if it is invisible."""
-    if odd == "%40":
-        return "@"
+    if escape := re.fullmatch(r"(?:[%=]|\\+u)([0-9A-Fa-f]{2,4})", odd):
+        return "-" if odd == "%20" else _plain(chr(int(escape[1], 16)))  # a space would end the URL
+    if odd[0] == "\x1b" and len(odd) > 1:
+        return ""
     if odd[0] == "&" and len(odd) > 2:
         for _ in range(4):  # some mail programs turn @ into &amp;amp;#64;
             odd = html.unescape(odd)
@@ -112,6 +123,7 @@ def _plain(odd: str) -> str:
             category in ("Cf", "Cs", "Cn")
             or (category == "Cc" and char not in "\t\n\r")
             or "\ufe00" <= char <= "\ufe0f"
+            or _MARK.match(char)
         ):
             continue
         digit = unicodedata.decimal(char, None)

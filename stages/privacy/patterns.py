@@ -172,11 +172,6 @@ def _grouped_card(value: str, allow_reserved: bool) -> bool:
     return card_ok(digits) and not (allow_reserved and digits in RESERVED_CARDS)
 
 
-def _encoded(value: str, allow_reserved: bool) -> bool:
-    text = decoded(value) or ""
-    return any(_email(match[0], allow_reserved) for match in _EMAIL.finditer(text))
-
-
 def _iban(value: str, allow_reserved: bool) -> bool:
     compact = re.sub(r"[ -]", "", value).upper()
     iban = compact[: int(IBAN_LENGTHS.get(compact[:2], 0))]
@@ -217,7 +212,6 @@ _GROUPED_CARD = re.compile(
 
 CHECKS: list[tuple[str, re.Pattern[str], Callable[[str, bool], bool]]] = [
     ("EMAIL_ADDRESS", _EMAIL, _email),
-    ("EMAIL_ADDRESS", BASE64, _encoded),
     ("CREDIT_CARD", re.compile(r"(?<![\w.,-])\d(?:[ -]?\d){11,200}(?![\w]|[.,-]\d)"), _card),
     ("CREDIT_CARD", _GROUPED_CARD, _grouped_card),
     ("IBAN_CODE", re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d\d(?:[ -]?[A-Za-z0-9]){11,40}"), _iban),
@@ -245,10 +239,18 @@ NUMBERS = ("CREDIT_CARD", "IBAN_CODE", "PHONE_NUMBER")
 def matches(text: str, *, allow_reserved: bool = False) -> Iterator[tuple[int, int, str]]:
     """Private patterns left in `text`, as (start, end, kind) in characters of `text`; see `residue`."""
     seen = view(text)
+    for start, end, kind in _plain_matches(seen.text, allow_reserved):
+        yield *seen.source(start, end), kind
+    for token in BASE64.finditer(seen.text):
+        for _, _, kind in _plain_matches(decoded(token[0]) or "", allow_reserved):
+            yield *seen.source(*token.span()), kind
+
+
+def _plain_matches(text: str, allow_reserved: bool) -> Iterator[tuple[int, int, str]]:
     for kind, pattern, valid in CHECKS:
-        for match in pattern.finditer(seen.text):
-            if valid(match[0], allow_reserved) and not (kind in NUMBERS and _no_ones(seen.text, *match.span())):
-                yield *seen.source(*match.span()), kind
+        for match in pattern.finditer(text):
+            if valid(match[0], allow_reserved) and not (kind in NUMBERS and _no_ones(text, *match.span())):
+                yield *match.span(), kind
 
 
 def _no_ones(text: str, start: int, end: int) -> bool:

@@ -87,6 +87,8 @@ def structured(text: str) -> Iterator[Found]:
         inside = decoded(match[0])
         if inside and (email := _EMAIL.search(inside)) and "." in email[0].rpartition("@")[2]:
             yield Found(*match.span(), "EMAIL_ADDRESS", 0.96, "base64_email")
+        elif inside and (numbers := [*ibans(inside), *cards(inside), *international(inside)]):
+            yield Found(*match.span(), numbers[0].kind, 0.96, "base64")
     yield from ibans(text)
     yield from cards(text)
 
@@ -161,6 +163,11 @@ def phones(text: str) -> Iterator[Found]:
             yield Found(start, start + len(value), "PHONE_NUMBER", 0.85, "phone")
         elif _PHONE_FORM.fullmatch(number):
             yield Found(start, start + len(value), "PHONE_NUMBER", 0.8, "phone")
+
+
+def international(text: str) -> Iterator[Found]:
+    """Telephone numbers that start with a plus."""
+    return (found for found in phones(text) if text[found.start] == "+")
 
 
 # --- values announced by the words before them

@@ -1,8 +1,9 @@
 """Refuse files that must stay out of git: `python -m stages.tools.committed`, run by `nox -s fresh` and the commit hook.
 
-It reads git's index, so `git add --force` does not get past it. Refused are raw records, other data files in `data/` that
-are not known, keys and environment files, weights, whatever `.gitignore` names, and files of DVC that let `dvc push` send
-raw records to the default remote. Sample data is known by its SHA-256, in `sample.sha256` next to it.
+It reads git's index, so `git add --force` does not get past it. Refused are raw records, other files in `data/` that are
+not known and data files anywhere, keys (and the repo's key in any file) and environment files, weights, whatever
+`.gitignore` names, and files of DVC that let `dvc push` send raw records to the default remote. Sample data is known by its
+SHA-256, in `sample.sha256` next to it. Upper and lower case are the same, as they are to file systems of macOS and Windows.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ from ruamel.yaml.error import YAMLError
 
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import HOLDOUT_LOCK
+from stages.core.key import digest_of
+from stages.core.reading import NotJsonError, strict_json
 from stages.core.records import READERS
 
 RAW = "data/raw"
 GOLD = ("data/gold/spans.jsonl", "data/gold/duplicates.jsonl")  # positions and ids, no text
+GOLD_FIELDS = {"id", "field", "start", "end", "kind", "cluster"}
 SAMPLES = "sample.sha256"  # lines of `SHA-256  name`, as sha256sum writes them
 BESIDE_RAW = {"README.md", ".gitignore", SAMPLES}
 DATA = {
@@ -34,6 +38,8 @@ DATA = {
     *(".avro", ".db", ".duckdb", ".feather", ".ndjson", ".npy", ".npz", ".ods", ".orc", ".sqlite", ".tsv", ".xls", ".xlsx"),
     *(".7z", ".bz2", ".gz", ".tar", ".tgz", ".xz", ".zip", ".zst"),
 }  # fmt: skip
+NO_DATA = {".py", ".md", ".dvc", ".yaml"}  # of files in `data/` that need no param
+NO_RECORDS = ("reports/", "docs/", "stages/", "tests/", "template/")  # elsewhere, a data file is taken for records
 WEIGHTS = re.compile(r".*\.(?:safetensors|gguf|bin|pt|pth|ckpt|pkl|pickle|joblib|onnx)", re.IGNORECASE)
 SECRET = re.compile(r"\.env.*|.*\.(?:env|pem|key|p12|pfx)", re.IGNORECASE)
 SHOWN = 5  # files named in one message
@@ -49,7 +55,7 @@ OWN_REMOTE = f"give it `push: false`, or `remote:` with the name of a remote of 
 def findings() -> dict[tuple[str, str], list[str]]:
     """What must not be in git, as {(problem, remedy): files}; empty if there is no repository here."""
     files = index()
-    raw, known = names_in_params()
+    raw, known, gold = names_in_params()
     found: dict[tuple[str, str], list[str]] = {}
     judged: set[str] = set()
 
@@ -60,7 +66,8 @@ def findings() -> dict[tuple[str, str], list[str]]:
 
     for file, content in files.items():
         name, folder = PurePosixPath(file).name, PurePosixPath(file).parent.as_posix()
-        samples = samples_of(files, folder) if file.startswith("data/") else {}
+        samples = samples_of(files, folder)
+        suffix = PurePosixPath(name).suffix.lower()
         if SECRET.fullmatch(name):
             refuse(file, "looks like a key or an environment file", f"{UNTRACK}. A public key may end in .pub")
         elif WEIGHTS.fullmatch(name):
@@ -78,7 +85,22 @@ def findings() -> dict[tuple[str, str], list[str]]:
         elif any(within(file, folder) for folder in raw):
             if not (name.endswith(".dvc") or name in BESIDE_RAW):
                 refuse(file, "raw records don't belong in git", f"{UNTRACK}. How to share them: {SHARING}")
-        elif file.startswith("data/") and PurePosixPath(name).suffix.lower() in DATA and file not in known:
+        elif file in gold:
+            if not is_gold(content_of(content)):
+                refuse(
+                    file,
+                    "holds more than positions and ids",
+                    f"keep only {', '.join(sorted(GOLD_FIELDS))} in its rows, as short values; if it was committed, {UNTRACK}",
+                )
+        elif (
+            file not in known
+            and name not in BESIDE_RAW
+            and (
+                suffix not in NO_DATA
+                if within(file, "data")
+                else suffix in DATA - {".json"} and not file.startswith(NO_RECORDS)
+            )
+        ):
             refuse(
                 file,
                 "a data file that no param names",
@@ -86,6 +108,12 @@ def findings() -> dict[tuple[str, str], list[str]]:
             )
     for file in ignored():
         refuse(file, "is in git although a .gitignore names it")
+    for file in with_key(files):
+        refuse(
+            file,
+            "holds the repo's key",
+            f"take the key out and make another one (data.key: null, then `nox -s key`). {UNTRACK}",
+        )
     for file in files:
         if PurePosixPath(file).name == "dvc.yaml" or file.endswith(".dvc"):
             for out in outs_of(file, text_of(files[file], file)):
@@ -117,7 +145,7 @@ class NoRepositoryError(Exception):
     """This folder is in no git repository."""
 
 
-def git(*arguments: str) -> bytes:
+def git(*arguments: str, codes: tuple[int, ...] = (0,)) -> bytes:
     """The output of git. If git fails, so does the check: what could not be looked at is not taken to be fine."""
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, env={**os.environ, "LC_ALL": "C"}, check=False)
@@ -125,7 +153,7 @@ def git(*arguments: str) -> bytes:
         raise HallmarkError("is not installed", file="git", remedy="install git") from None
     if b"not a git repository" in done.stderr:
         raise NoRepositoryError
-    if done.returncode:
+    if done.returncode not in codes:
         reason = done.stderr.decode(errors="replace").strip().split("\n")[0]
         raise HallmarkError(
             f"git failed: {reason}", file=".git", remedy=f"run `git {arguments[0]}` and do what it says"
@@ -173,21 +201,58 @@ def _samples(file: str, blob: str) -> dict[str, str]:
     return samples
 
 
-def names_in_params() -> tuple[set[str], set[str]]:
-    """The folders and files of raw records, and other data files that are known, as far as params.yaml can be read."""
+def with_key(files: dict[str, str]) -> list[str]:
+    """The files in the index that hold the key of which `data.key` in params.yaml is the digest."""
+    digest = in_params("data", "key")
+    if digest is None or not files:
+        return []
+    named = git("grep", "--cached", "-a", "-i", "-l", "-z", "-E", "[0-9a-f]{64}", codes=(0, 1))
+    return [
+        file
+        for file in named.decode(errors="surrogateescape").split("\0")
+        if file in files
+        for runs in [re.findall(rb"[0-9a-f]{64,4096}", content_of(files[file]).lower())]
+        if any(digest_of(run[at : at + 64].decode()) == digest for run in runs for at in range(len(run) - 63))
+    ]
+
+
+def is_gold(content: bytes) -> bool:
+    """Whether each line is an object with the fields of a gold row and short values, so that no text hides in it."""
+    try:
+        rows = [strict_json(line) for line in content.decode().splitlines() if line.strip()]
+    except (UnicodeDecodeError, NotJsonError):
+        return False
+    return all(
+        isinstance(row, dict)
+        and row.keys() <= GOLD_FIELDS
+        and all(isinstance(value, int) or (isinstance(value, str) and len(value) <= 200) for value in row.values())
+        for row in rows
+    )
+
+
+def names_in_params() -> tuple[set[str], set[str], set[str]]:
+    """Folders and files of raw records, other data files that are known, and gold files, as far as params.yaml can be read."""
+    data, schema = in_params("data", "path"), in_params("task", "schema")
+    raw = {RAW, *(place for place in (normal(data), real(data)) if place is not None)} if data else {RAW}
+    gold = {*GOLD, *(normal(file) for block in ("mask", "dedupe") if (file := in_params(block, "gold")))} - raw
+    return raw, {HOLDOUT_LOCK.as_posix(), *([normal(schema)] if schema else [])} - raw, gold
+
+
+def in_params(block: str, key: str) -> str | None:
+    """A text of params.yaml, if that can be read and has it."""
     try:
         params = YAML(typ="safe").load(Path("params.yaml"))
     except (OSError, YAMLError, UnicodeDecodeError, RecursionError):
-        params = None
+        return None
+    value = params.get(block) if isinstance(params, dict) else None
+    value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else None
 
-    def at(block: str, key: str) -> str | None:
-        value = params.get(block) if isinstance(params, dict) else None
-        value = value.get(key) if isinstance(value, dict) else None
-        return normal(value) if isinstance(value, str) else None
 
-    raw = {RAW, *filter(None, [at("data", "path")])}
-    known = filter(None, (at("task", "schema"), at("mask", "gold"), at("dedupe", "gold")))
-    return raw, {HOLDOUT_LOCK.as_posix(), *GOLD, *known} - raw
+def real(path: str) -> str | None:
+    """Where a path leads, links followed, from the root of the repository; None if that is outside of it."""
+    place, here = Path(path).resolve(), Path.cwd().resolve()
+    return place.relative_to(here).as_posix() if place.is_relative_to(here) and place != here else None
 
 
 def normal(path: str, folder: str = "") -> str:
@@ -203,7 +268,7 @@ def normal(path: str, folder: str = "") -> str:
 
 def within(file: str, folder: str) -> bool:
     """Whether a file is that one or lies below it; `folder` may be empty, for the root."""
-    return not folder or f"{file}/".startswith(f"{folder}/")
+    return not folder or f"{file}/".casefold().startswith(f"{folder}/".casefold())
 
 
 def outs_of(file: str, text: str) -> Iterator[dict[str, Any]]:
@@ -212,6 +277,8 @@ def outs_of(file: str, text: str) -> Iterator[dict[str, Any]]:
         document = YAML(typ="safe", pure=True).load(text)
     except (YAMLError, RecursionError):
         raise HallmarkError("is not YAML", file=file, remedy="restore it: `git checkout HEAD -- FILE`") from None
+    if isinstance(document, str) and file.endswith(".dvc"):
+        raise HallmarkError("is no file of DVC", file=file, remedy=UNTRACK.replace("FILE", file))
     top = document if isinstance(document, dict) else {}
     stages = top.get("stages")
     stages = [stage for stage in (stages.values() if isinstance(stages, dict) else ()) if isinstance(stage, dict)]
