@@ -195,7 +195,7 @@ def compare_with_gold(
 ) -> dict[str, Any]:
     """Precision and recall of the clusters, over pairs of records, against gold rows with `id`, `cluster`, `kind`.
 
-    Gold rows have raw ids, which `named` turns into the names of the records.
+    Gold rows have the names of the records, or raw ids, which `named` turns into those.
     `wrong_drops` counts the records dropped as copies that have no copy according to the gold rows.
     """
     known = dict(zip(ids.to_list(), clusters.to_list(), strict=True))
@@ -204,7 +204,7 @@ def compare_with_gold(
         for key in ("id", "cluster", "kind"):
             if not isinstance(row.get(key), str):
                 raise HallmarkError("not a text", file=path, row=number, field=key, remedy="give id, cluster and kind")
-        if (name := named(row["id"])) in known:
+        if (name := row["id"] if row["id"] in known else named(row["id"])) in known:
             gold[name] = row["cluster"], row["kind"]
     both = [(cluster, gold.get(name, (name, ""))[0]) for name, cluster in known.items()]
     exact = [(known[name], cluster) for name, (cluster, kind) in gold.items() if kind == "exact"]

@@ -393,6 +393,19 @@ def test_a_target_that_no_stand_in_fits_says_what_was_found_in_it(run_mask: Any)
 # --- the report, and the second check
 
 
+@pytest.mark.parametrize("keyed", [False, True])
+def test_gold_spans_name_a_record_by_its_id_or_its_pseudonym(
+    run_mask: Any, keyed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, KEY)
+    name = pseudonym(bytes.fromhex(KEY), "id", "T-1") if keyed else "T-1"
+    span = {"id": name, "field": "body", "start": ROW["body"].index("MARTA"), "end": len(ROW["body"]), "kind": "PERSON"}
+    run_mask([ROW], {"data.pseudonyms": "keyed", "data.key": digest_of(KEY)})
+    Path("data/gold/named.jsonl").write_text(json.dumps(span) + "\n")
+    run_mask([ROW], {"mask.gold": "data/gold/named.jsonl"})
+    assert json.loads(Path("reports/mask.json").read_text())["gold"]["spans"] == 1
+
+
 def test_the_report_counts_and_nothing_tells_a_private_value(run_mask: Any, caplog: pytest.LogCaptureFixture) -> None:
     at = ROW["body"].index("MARTA")
     with caplog.at_level(logging.INFO):

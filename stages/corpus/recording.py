@@ -269,8 +269,7 @@ class Recorder:
             if column not in row:
                 row[column] = changed(value, partial(self._masked, masked)) if column in slots else value
         for column in ("id", "group"):
-            value = getattr(raw, column)
-            row[column] = value if self.names_key is None else pseudonym(self.names_key, column, value)
+            row[column] = self._name(column, getattr(raw, column))
         row["tags"] = raw.tags
         return row, self.task.parse(self._written(raw, row, "target") or "").kind != "invalid"
 
@@ -281,6 +280,10 @@ class Recorder:
 
     def _rendered(self, value: Any) -> str | None:
         return value if value is None or (isinstance(value, str) and self.task.is_json) else self.task.render(value)
+
+    def _name(self, column: str, value: str) -> str:
+        """The id or group that the record has: a pseudonym, if there is a key for it."""
+        return value if self.names_key is None else pseudonym(self.names_key, column, value)
 
     def _masked(self, masked: Iterator[str], value: Any) -> Any:
         """Replace a value by its masked version, in the order of the slots; a number stays one unless it is private."""
@@ -297,7 +300,7 @@ class Recorder:
         if self.gold is None:
             return
         expected = []
-        for column, start, end, kind in self.gold.get(raw.id, ()):
+        for column, start, end, kind in self.gold.get(raw.id) or self.gold.get(self._name("id", raw.id), ()):
             first, last = raw.offsets[column]
             start, end = max(0, first + start), min(first + end, last)
             if start < end:

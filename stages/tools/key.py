@@ -14,6 +14,7 @@ from pathlib import Path
 
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.key import FILE, VARIABLE, digest_of, read_key
+from stages.core.reading import read_text
 from stages.params.loader import Params, load_params
 
 KEEP = (
@@ -48,8 +49,8 @@ def make(file: Path) -> None:
     if not line.search(text):
         raise HallmarkError("has no line `key: null` in the block", file=file, field="data", remedy="add it")
     key = os.environ.get(VARIABLE, "").strip().lower()
-    if not key and FILE.exists():
-        key = FILE.read_text(encoding="utf-8").strip().lower()
+    if not key and os.path.lexists(FILE):
+        key = read_text(FILE, "remove it, or put the repo's key there: a line of 64 hexadecimal digits").strip().lower()
     if key and not re.fullmatch(r"[0-9a-f]{64}", key):
         raise HallmarkError(
             "the key that is there is not 64 hexadecimal digits", file=FILE, remedy=f"remove it, or unset {VARIABLE}"
