@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import HallmarkError
 from stages.core.files import write_all
-from stages.core.reading import NotJsonError, check_regular, read_text, strict_json
+from stages.core.reading import NotJsonError, check_regular, is_folder, read_text, strict_json
 
 if TYPE_CHECKING:
     import polars
@@ -50,10 +50,22 @@ def scan_records(path: Path) -> polars.LazyFrame:
     check_regular(path, MADE)
     try:
         frame = pl.scan_parquet(path, glob=False)
-        frame.collect_schema()
+        columns = frame.collect_schema()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise HallmarkError(f"not Parquet ({type(error).__name__})", file=path, remedy=MADE) from None
+    for name, kind in schema().items():
+        if columns.get(name) != kind:
+            raise HallmarkError("no such column, or one of another type", file=path, field=name, remedy=MADE)
     return frame
+
+
+def check_filled(rows: polars.DataFrame, path: Path) -> None:
+    """A HallmarkError if a value is missing in rows that were read from records."""
+    if rows.is_empty():
+        raise HallmarkError("has no records", file=path, remedy=MADE)
+    for column in rows.get_columns():
+        if column.null_count():
+            raise HallmarkError("values are missing", file=path, field=column.name, remedy=MADE)
 
 
 def write_records(path: Path, records: polars.DataFrame) -> None:
@@ -74,7 +86,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
     In CSV the row number is the line number in an editor; the header is line 1.
     """
-    if path.is_dir():
+    if is_folder(path):
         for file in files_of(path):
             yield from read_rows(file)
         return
@@ -100,7 +112,7 @@ def read_texts(path: Path, field: str) -> Iterator[tuple[int, dict[str, Any], st
 
 def files_of(path: Path) -> list[Path]:
     """The file itself, or the data files in a folder, by name (Hugging Face puts its own JSON files next to them)."""
-    if not path.is_dir():
+    if not is_folder(path):
         return [path]
     files = sorted(file for file in path.iterdir() if file.suffix in READERS and file.name not in NO_ROWS)
     for file in files:
@@ -175,7 +187,7 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    yield from enumerate(_parquet(path, "write the file again").iter_rows(named=True), 1)
+    yield from _rows_of(_parquet(path, "write the file again"), path)
 
 
 def _parquet(path: Path, remedy: str) -> polars.DataFrame:
@@ -198,7 +210,17 @@ def _read_arrow(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise HallmarkError(
             f"not an Arrow stream ({type(error).__name__})", file=path, remedy="save the dataset again, or as Parquet"
         ) from None
-    yield from enumerate(frame.iter_rows(named=True), 1)
+    yield from _rows_of(frame, path)
+
+
+def _rows_of(frame: polars.DataFrame, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    import polars as pl
+
+    try:
+        yield from enumerate(frame.iter_rows(named=True), 1)
+    except pl.exceptions.PanicException:  # a date that Python has no value for; no `Exception`
+        remedy = "write dates and times as texts, or leave the column out"
+        raise HallmarkError("a value out of range, such as a date", file=path, remedy=remedy) from None
 
 
 READERS = {

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.key import FILE, VARIABLE, digest_of, read_key
+from stages.core.reading import read_text
 from stages.params.loader import Params, load_params
 
 KEEP = (
@@ -43,17 +44,19 @@ def state(params: Params, wanted: bool) -> str:
 
 def make(file: Path) -> None:
     """Write a new key (or take the one that is there), and its digest into params.yaml, whose other lines stay."""
-    text = file.read_text(encoding="utf-8")
+    text = read_text(file)
     line = re.compile(r"(?m)^(data:[^\n]*\n(?:(?: [^\n]*)?\n)*?  key:)(?: null| ~)?(?=\s)")
     if not line.search(text):
         raise HallmarkError("has no line `key: null` in the block", file=file, field="data", remedy="add it")
     key = os.environ.get(VARIABLE, "").strip().lower()
-    if not key and FILE.exists():
-        key = FILE.read_text(encoding="utf-8").strip().lower()
+    if not key and (FILE.exists() or FILE.is_symlink()):
+        key = read_text(FILE, "remove it: a new key is then made").strip().lower()
     if key and not re.fullmatch(r"[0-9a-f]{64}", key):
         raise HallmarkError(
             "the key that is there is not 64 hexadecimal digits", file=FILE, remedy=f"remove it, or unset {VARIABLE}"
         )
+    if not key and FILE.exists():
+        raise HallmarkError("the key file is empty", file=FILE, remedy="remove it: a new key is then made")
     if not key:
         key = secrets.token_hex(32)
         FILE.parent.mkdir(exist_ok=True)
