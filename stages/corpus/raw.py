@@ -339,7 +339,8 @@ def gold_spans(path: Path, data: Data) -> dict[str, list[tuple[str, int, int, st
     spans: dict[str, list[tuple[str, int, int, str]]] = defaultdict(list)
     rows = 0
     for rows, row in read_rows(path):
-        texts, ends = [row.get(key) for key in ("field", "kind")], [row.get(key) for key in ("start", "end")]
+        texts: list[Any] = [row.get(key) for key in ("field", "kind")]
+        ends: list[Any] = [row.get(key) for key in ("start", "end")]
         name = row.get("id")
         if (
             not all(isinstance(text, str) and text for text in texts)
