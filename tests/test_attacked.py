@@ -9,12 +9,14 @@ from typing import Any
 import polars as pl
 import pytest
 
+from stages import split
 from stages.core import files, holdout, records
 from stages.core.errors import HallmarkError
 from stages.core.params import Data
 from stages.corpus import raw
 from stages.corpus.conversations import text_in
 from stages.dedupe import compare_with_gold
+from stages.params.loader import load_params
 from stages.privacy.params import Mask
 from stages.tools import key as key_tool
 from stages.tools import propose
@@ -125,6 +127,16 @@ def test_a_lock_is_checked_before_it_is_hashed(tmp_path: Path, monkeypatch: pyte
     files.HOLDOUT_LOCK.write_text(content, encoding="utf-8")
     with pytest.raises(HallmarkError, match=r"not a holdout lock of version|surrogate"):
         holdout.read_lock()
+
+
+@pytest.mark.parametrize("target", ["holdout.lock.json", "nowhere.json"])  # a loop, and a link to nothing
+def test_a_broken_link_draws_no_new_holdout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("reports").mkdir()
+    files.HOLDOUT_LOCK.symlink_to(target)
+    with pytest.raises(HallmarkError, match="holdout.lock.json"):
+        split.run(load_params(ROOT / "params.yaml"))
 
 
 def test_records_have_their_columns(tmp_path: Path) -> None:
