@@ -135,7 +135,7 @@ def test_a_broken_link_draws_no_new_holdout(tmp_path: Path, monkeypatch: pytest.
     Path("data").mkdir()
     Path("reports").mkdir()
     files.HOLDOUT_LOCK.symlink_to(target)
-    with pytest.raises(HallmarkError, match="holdout.lock.json"):
+    with pytest.raises(HallmarkError, match=r"holdout\.lock\.json"):
         split.run(load_params(ROOT / "params.yaml"))
 
 
