@@ -21,7 +21,7 @@ from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import DEDUPED, MASKED, REPORTS, json_bytes, write_all
 from stages.core.key import pseudonym, read_key
 from stages.core.measured import measured
-from stages.core.records import parquet, read_rows, read_texts, scan_records
+from stages.core.records import check_filled, parquet, read_rows, read_texts, scan_records
 from stages.corpus.near import components, distinct, near_pairs, normalise, text_of
 from stages.corpus.params import Dedupe
 from stages.params.loader import Params, load_params
@@ -48,6 +48,7 @@ def run(params: Params) -> None:
             .collect()
             .sort("id")
         )
+        check_filled(rows.drop("tools"), MASKED)
         clusters = Clusters(rows["id"], rows["text"], settings)
         clusters.check_size(settings)
         dropped, conflicts = resolve(rows, clusters, settings.conflicts)
@@ -108,9 +109,8 @@ class Clusters:
 
         sizes = np.bincount(self.label, minlength=1)
         if sizes.max() > settings.max_cluster:
-            ids = self.cluster.to_numpy()[self.label[self.text] == sizes.argmax()]
             raise HallmarkError(
-                f"{sizes.max()} different texts form one duplicate cluster (with record '{ids[0]}'), more than "
+                f"{sizes.max()} different texts form one duplicate cluster, more than "
                 f"dedupe.max_cluster = {settings.max_cluster}: they seem to come from one template",
                 file=MASKED,
                 remedy="look at them with `python -m stages.dedupe --preview FILE --field NAME`; then raise dedupe.threshold, map "
@@ -200,12 +200,20 @@ def compare_with_gold(
     """
     known = dict(zip(ids.to_list(), clusters.to_list(), strict=True))
     gold: dict[str, tuple[str, str]] = {}
+    seen: set[str] = set()
     for number, row in read_rows(path):
         for key in ("id", "cluster", "kind"):
             if not isinstance(row.get(key), str):
                 raise HallmarkError("not a text", file=path, row=number, field=key, remedy="give id, cluster and kind")
+        if row["id"] in seen:
+            raise HallmarkError(
+                "the id has a row already", file=path, row=number, field="id", remedy="keep one of the two"
+            )
+        seen.add(row["id"])
         if (name := row["id"] if row["id"] in known else named(row["id"])) in known:
             gold[name] = row["cluster"], row["kind"]
+    if not seen:
+        raise HallmarkError("has no rows", file=path, remedy="label some duplicates, or set dedupe.gold to null")
     both = [(cluster, gold.get(name, (name, ""))[0]) for name, cluster in known.items()]
     exact = [(known[name], cluster) for name, (cluster, kind) in gold.items() if kind == "exact"]
     right, right_exact = _pairs(both), _pairs(exact)

@@ -34,7 +34,7 @@ from stages.core.files import (
 from stages.core.holdout import REFREEZE, RESTORE, HoldoutLock, read_lock
 from stages.core.key import read_key
 from stages.core.measured import measured
-from stages.core.records import parquet, scan_records
+from stages.core.records import check_filled, parquet, scan_records
 from stages.corpus.frozen import Compared, compare, hashes_of, renamed, sources_of
 from stages.corpus.grouping import assign, draw_hash
 from stages.corpus.leaks import count_leaks, drop_leaks
@@ -61,7 +61,8 @@ def run(params: Params, refreeze: bool = False) -> None:
 
     with measured("split") as measure:
         near = params.dedupe
-        lock = current_lock(params) if HOLDOUT_LOCK.exists() and not refreeze else None
+        there = HOLDOUT_LOCK.exists() or HOLDOUT_LOCK.is_symlink()  # a broken link is no reason to draw again
+        lock = current_lock(params) if there and not refreeze else None
         frozen = set(lock.records) if lock else set()
         rows, restored = read(frozen)
         compared = compare(lock, rows, partial(raw_data_unchanged, params.data)) if lock else None
@@ -84,6 +85,7 @@ def run(params: Params, refreeze: bool = False) -> None:
         leaks = count_leaks(sides, text, pairs, groups)
         held = leaks.pop("held_out") / len(rows)
         before = scan_records(MASKED).select("id", "group", text=normalise(text_of("prompt"))).collect()
+        check_filled(before, MASKED)
         report = {
             "rows": {side: int((sides == side).sum()) for side in FILES},
             "groups": {side: rows.filter(pl.col("side") == side)["group"].n_unique() for side in FILES},
@@ -137,6 +139,7 @@ def read(frozen: set[str]) -> tuple[pl.DataFrame, set[str]]:
     if missing:
         restored = scan_records(MASKED).filter(pl.col("id").is_in(list(missing)))
         rows = pl.concat([rows, restored.select("id", "group", "source", cluster="id", **columns).collect()])
+    check_filled(rows, DEDUPED)
     return rows.sort("id"), missing & set(rows["id"].to_list())
 
 

@@ -237,7 +237,8 @@ MASK: dict[str, tuple[Break, str]] = {
     ),
     "nothing but white space": (
         second(subject=" ", body="\n\t\u200b "),
-        f"{RAW}, row 2, field 'subject, body': nothing but white space\n  remedy: drop the row, or fix its text",
+        f"{RAW}, row 2, field 'subject, body': nothing but white space or characters that don't show\n"
+        "  remedy: drop the row, or fix its text",
     ),
     "a NUL character": (
         second(body="a\0b"),

@@ -137,7 +137,7 @@ def test_a_template_is_an_error_that_leaves_earlier_output_whole() -> None:
     deduped(record("1", "earlier"))
     before = sha256_file(DEDUPED)
     records = [record(f"{number:02}", f"{LONG} number {number}") for number in range(12)]
-    with pytest.raises(HallmarkError, match=r"12 different texts form one duplicate cluster \(with record '00'\)"):
+    with pytest.raises(HallmarkError, match=r"12 different texts form one duplicate cluster, more than"):
         deduped(*records, dedupe__max_cluster=11)
     assert sha256_file(DEDUPED) == before
     deduped(*records, dedupe__max_cluster=12)

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import UnwritableError, unwritable
+from stages.core.errors import HallmarkError, UnwritableError, unwritable
 
 BASE = Path("models/base")
 SFT_ADAPTER = Path("models/sft")
@@ -98,7 +98,7 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 def _is_in_use(path: Path) -> bool:
     """Whether a living process holds the lock of a temporary file or folder."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -124,6 +124,8 @@ def _named(path: Path) -> Iterator[None]:
 
 def _prepare(path: Path) -> None:
     """Make the parent folder, and remove what killed writers of `path` left there."""
+    if path.is_dir() and path.suffix:
+        raise HallmarkError("a folder where a file is to be written", file=path, remedy="move it away")
     path.parent.mkdir(parents=True, exist_ok=True)
     pattern = f".{glob.escape(path.stem)}-????????{glob.escape(path.suffix)}"
     _remove_remains(sorted(path.parent.glob(pattern)))

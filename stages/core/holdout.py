@@ -48,8 +48,12 @@ class HoldoutLock:
 def read_lock() -> HoldoutLock:
     """The lock in the working directory; anything but a whole, unedited lock is an error."""
     content = read_json(HOLDOUT_LOCK, RESTORE)
+    try:
+        canonical_json(content).encode()
+    except UnicodeEncodeError:
+        raise HallmarkError("half a surrogate pair in the holdout lock", file=HOLDOUT_LOCK, remedy=RESTORE) from None
     version = content.get("version") if isinstance(content, dict) else None
-    if version not in (1, 2) or isinstance(version, bool):
+    if type(version) is not int or version not in (1, 2):
         raise HallmarkError("not a holdout lock of version 1 or 2", file=HOLDOUT_LOCK, remedy=RESTORE)
     parts = ["before", "count", "digest", "key", "records", "sources"] if version == 2 else ["records"]
     if content.keys() != {*parts, "validation", "version"}:

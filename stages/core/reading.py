@@ -101,6 +101,14 @@ def check_regular(path: Path, remedy: str) -> None:
         raise HallmarkError("not a regular file", file=path, remedy=remedy)
 
 
+def is_folder(path: Path) -> bool:
+    """Whether `path` is a folder; not an error if it can't be a path at all, which `check_regular` says better."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name too long
+        return False
+
+
 def read_text(path: Path, remedy: str = REMADE, most: float = LARGEST) -> str:
     """The text of a regular file in UTF-8, of at most that many bytes."""
     check_regular(path, remedy)

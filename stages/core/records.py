@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import HallmarkError
 from stages.core.files import write_all
-from stages.core.reading import NotJsonError, check_regular, read_text, strict_json
+from stages.core.reading import NotJsonError, check_regular, is_folder, read_text, strict_json
 
 if TYPE_CHECKING:
     import polars
@@ -59,34 +59,44 @@ def scan_records(path: Path) -> polars.LazyFrame:
     check_regular(path, MADE)
     try:
         frame = pl.scan_parquet(path, glob=False)
-        frame.collect_schema()
+        columns = frame.collect_schema()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise HallmarkError(f"not Parquet ({type(error).__name__})", file=path, remedy=MADE) from None
-    check_records(frame, path)
+    check_columns(columns, path)
     return frame
 
 
-def check_records(frame: polars.DataFrame | polars.LazyFrame, path: Path) -> None:
-    """A HallmarkError unless each column of a record is there, of its type, and no id, group, prompt or answer is missing."""
-    import polars as pl
-
-    columns = frame.collect_schema()
+def check_columns(columns: Mapping[str, Any], path: Path) -> None:
+    """A HallmarkError unless each column of a record is there, and of its type."""
     for name, kind in schema().items():
         if columns.get(name) != kind:
             problem = "no such column" if name not in columns else f"not of the type {kind}"
             raise HallmarkError(problem, file=path, field=name, remedy=MADE)
+
+
+def check_records(frame: polars.DataFrame, path: Path) -> None:
+    """A HallmarkError unless each column of a record is there, of its type, and no id, group, prompt or answer is missing."""
+    import polars as pl
+
+    check_columns(frame.schema, path)
     part = pl.element().struct.field("role").is_null() | pl.element().struct.field("content").is_null()
     gaps = {
         name: pl.col(name).is_null() | (pl.col(name).list.len() == 0) | pl.col(name).list.eval(part).list.any()
         for name in ("prompt", "completion")
     } | {name: pl.col(name).is_null() for name in ("id", "group")}
     for name, gap in gaps.items():
-        try:
-            found = frame.lazy().select(gap.arg_max(), there=gap.any()).collect().row(0)
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-            raise HallmarkError(f"not Parquet ({type(error).__name__})", file=path, remedy=MADE) from None
+        found = frame.select(gap.arg_max(), there=gap.any()).row(0)
         if found[1]:
             raise HallmarkError("missing", file=path, row=found[0] + 1, field=name, remedy=MADE)
+
+
+def check_filled(rows: polars.DataFrame, path: Path) -> None:
+    """A HallmarkError if a value is missing in rows that were read from records."""
+    if rows.is_empty():
+        raise HallmarkError("has no records", file=path, remedy=MADE)
+    for column in rows.get_columns():
+        if column.null_count():
+            raise HallmarkError("values are missing", file=path, field=column.name, remedy=MADE)
 
 
 def write_records(path: Path, records: polars.DataFrame) -> None:
@@ -107,7 +117,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
     In CSV the row number is the line number in an editor; the header is line 1.
     """
-    if path.is_dir():
+    if is_folder(path):
         for file in files_of(path):
             yield from read_rows(file)
         return
@@ -133,7 +143,7 @@ def read_texts(path: Path, field: str) -> Iterator[tuple[int, dict[str, Any], st
 
 def files_of(path: Path) -> list[Path]:
     """The file itself, or the data files in a folder, by name (Hugging Face puts its own JSON files next to them)."""
-    if not path.is_dir():
+    if not is_folder(path):
         return [path]
     files = sorted(file for file in path.iterdir() if file.suffix in READERS and file.name not in NO_ROWS)
     for file in files:
@@ -208,7 +218,7 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    yield from enumerate(_parquet(path, "write the file again").iter_rows(named=True), 1)
+    yield from _rows_of(_parquet(path, "write the file again"), path)
 
 
 def _parquet(path: Path, remedy: str) -> polars.DataFrame:
@@ -231,7 +241,17 @@ def _read_arrow(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise HallmarkError(
             f"not an Arrow stream ({type(error).__name__})", file=path, remedy="save the dataset again, or as Parquet"
         ) from None
-    yield from enumerate(frame.iter_rows(named=True), 1)
+    yield from _rows_of(frame, path)
+
+
+def _rows_of(frame: polars.DataFrame, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    import polars as pl
+
+    try:
+        yield from enumerate(frame.iter_rows(named=True), 1)
+    except pl.exceptions.PanicException:  # a date that Python has no value for; no `Exception`
+        remedy = "write dates and times as texts, or leave the column out"
+        raise HallmarkError("a value out of range, such as a date", file=path, remedy=remedy) from None
 
 
 READERS = {

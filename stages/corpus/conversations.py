@@ -115,7 +115,8 @@ def text_in(message: dict[str, Any], text_key: str) -> str | None:
         return calls(message["tool_calls"])
     content = message.get(text_key)
     if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
-        content = "\n".join(str(part.get("text", "")) for part in content)
+        parts = [part.get("text") for part in content]
+        content = "\n".join(parts) if all(isinstance(text, str) for text in parts) else None
     return content if isinstance(content, str) else None
 
 

@@ -169,8 +169,8 @@ class _Row:
                 )
         text = fill(template, self.row)
         where = ", ".join(columns_of(template))
-        if not empty and not text.strip("\ufeff\u200b\u200c\u200d\u2060 \t\r\n"):
-            self.fail("nothing but white space", where, "drop the row, or fix its text")
+        if not empty and not any(map(_shows, text)):
+            self.fail("nothing but white space or characters that don't show", where, "drop the row, or fix its text")
         if len(text) > most:
             self.fail(
                 f"{len(text)} characters, more than mask.max_chars ({most})",
@@ -210,15 +210,25 @@ class _Row:
                 self.fail("not valid JSON", column, "give tools as a list of JSON Schemas")
         if value is not None and not isinstance(value, list):
             self.fail(f"not a list but {type(value).__name__}", column, "give tools as a list of JSON Schemas")
+        for number, tool in enumerate(value or [], 1):
+            inner = tool.get("function", tool) if isinstance(tool, dict) else None
+            if not isinstance(inner, dict) or not isinstance(inner.get("name"), str) or not inner["name"].strip():
+                self.fail(
+                    f"tool {number} has no name",
+                    column,
+                    'give each tool as {"name": ..., "parameters": ...}, or as such an object under "function"',
+                )
         self.renders(value, column, compact_json)
         return value
 
     def json(self, text: str, column: str) -> Any:
         """The value of a JSON text; NotJsonError if it is none. The same key twice is never meant."""
         try:
-            return strict_json(text)
+            value = strict_json(text)
         except RepeatedKeyError as error:
             self.fail(f"not valid JSON: {error}", column, "keep one of the two")
+        self.writable(value, column)  # an escape in the text can hold what the text itself can't
+        return value
 
     def renders(self, value: Any, column: str, render: Callable[[Any], str]) -> str:
         try:
@@ -258,6 +268,12 @@ class _Row:
         tags = [str(tag) for tag in value if str(tag)]
         for tag in tags:
             self.visible(tag, column)
+            if tag != tag.strip() or not unicodedata.is_normalized("NFC", tag):
+                self.fail(
+                    "a tag with a space at its start or end, or not in Unicode's form NFC",
+                    column,
+                    "write it as the other rows do: it would be another tag",
+                )
             if len(tag) > MOST_TAG:
                 self.fail(f"a tag longer than {MOST_TAG} characters", column, "give short tags, or name another column")
         if len(tags) > MOST_TAGS:
@@ -321,14 +337,28 @@ def gold_spans(path: Path, data: Data) -> dict[str, list[tuple[str, int, int, st
     """Gold spans by record id: (column, start, end, kind), in characters of that column."""
     columns = columns_of(data.input)
     spans: dict[str, list[tuple[str, int, int, str]]] = defaultdict(list)
-    for number, row in read_rows(path):
-        try:
-            span = (str(row["field"]), int(row["start"]), int(row["end"]), str(row["kind"]))
-            name = str(row["id"])
-        except (KeyError, TypeError, ValueError, OverflowError):
+    rows = 0
+    for rows, row in read_rows(path):
+        texts: list[Any] = [row.get(key) for key in ("field", "kind")]
+        ends: list[Any] = [row.get(key) for key in ("start", "end")]
+        name = row.get("id")
+        if (
+            not all(isinstance(text, str) and text for text in texts)
+            or not all(type(place) is int for place in ends)
+            or type(name) not in (str, int)
+            or not 0 <= ends[0] < ends[1]
+        ):
             raise HallmarkError(
-                "not a gold span", file=path, row=number, remedy="give each row id, field, start, end and kind"
-            ) from None
+                "not a gold span",
+                file=path,
+                row=rows,
+                remedy="give each row the texts id, field and kind, and the whole numbers start and end (0 <= start < end)",
+            )
+        span = (texts[0], ends[0], ends[1], texts[1])
+        if span in spans[str(name)]:
+            raise HallmarkError("the same span again", file=path, row=rows, remedy="keep one of the two")
         if span[0] in columns:  # columns that are not part of the input don't matter
-            spans[name].append(span)
+            spans[str(name)].append(span)
+    if not rows:
+        raise HallmarkError("has no rows", file=path, remedy="label some spans, or set mask.gold to null")
     return dict(spans)

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from stages.core.params import Block, Line, Positive, Processes, Regex, Text
 from stages.privacy.kinds import KINDS, nearest, short
 
 KindName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z_]*[A-Z]$")]
+
+
+def _shows(text: str) -> str:
+    if not any(letter.isprintable() and not letter.isspace() for letter in text):
+        raise ValueError("nothing that shows")
+    return text
+
+
+Word = Annotated[Text, AfterValidator(_shows)]
 
 
 class Ner(Block):
@@ -42,8 +51,8 @@ class Mask(Block):
     style: Literal["placeholder", "surrogate"]
     actions: dict[KindName, Literal["placeholder", "surrogate", "keep", "drop"]]
     dates_before: Annotated[int, Field(ge=1000, le=9999)] | None
-    deny: list[Text]
-    allow: list[Text]
+    deny: list[Word]
+    allow: list[Word]
     patterns: list[Pattern]
     max_chars: Positive
     window: Annotated[int, Field(ge=200, le=10_000_000)]

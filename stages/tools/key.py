@@ -44,7 +44,7 @@ def state(params: Params, wanted: bool) -> str:
 
 def make(file: Path) -> None:
     """Write a new key (or take the one that is there), and its digest into params.yaml, whose other lines stay."""
-    text = file.read_text(encoding="utf-8")
+    text = read_text(file)
     line = re.compile(r"(?m)^(data:[^\n]*\n(?:(?: [^\n]*)?\n)*?  key:)(?: null| ~)?(?=\s)")
     if not line.search(text):
         raise HallmarkError("has no line `key: null` in the block", file=file, field="data", remedy="add it")
@@ -55,6 +55,8 @@ def make(file: Path) -> None:
         raise HallmarkError(
             "the key that is there is not 64 hexadecimal digits", file=FILE, remedy=f"remove it, or unset {VARIABLE}"
         )
+    if not key and FILE.exists():
+        raise HallmarkError("the key file is empty", file=FILE, remedy="remove it: a new key is then made")
     if not key:
         key = secrets.token_hex(32)
         FILE.parent.mkdir(exist_ok=True)

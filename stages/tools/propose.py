@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 from collections import Counter, defaultdict
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,16 @@ def run(file: Path, params: Path, write: bool) -> None:
             "no column for an input and an answer", file=file, remedy="give each row a text and the expected answer"
         )
     task = infer(columns[roles.target])
-    print(text(file, rows, roles, task))
+    proposal = text(file, rows, roles, task)
+    try:
+        proposal.encode()
+    except UnicodeEncodeError:
+        raise HallmarkError(
+            "half a surrogate pair in the file's name, a column's name, a label or a key",
+            file=file,
+            remedy="remove it; text must be valid Unicode",
+        ) from None
+    print(proposal)
     for number, warning in enumerate(warnings(rows, columns, roles, task, params), 1):
         print(f"warning {number}: {warning}")
     if write:
@@ -212,8 +222,9 @@ def write_proposal(file: Path, params: Path, roles: Guess, task: Inferred) -> No
     for block, values in blocks(file, roles, task).items():
         for key, value in values.items():
             document[block][key] = value
-    with params.open("w", encoding="utf-8", newline="\n") as stream:
-        yaml.dump(document, stream)
+    stream = StringIO()  # whatever can't be written leaves the file as it is
+    yaml.dump(document, stream)
+    params.write_text(stream.getvalue(), encoding="utf-8", newline="\n")
     write_json(SCHEMA, task.schema)
     print(f"written: {params}, {SCHEMA}. Now improve the system prompt by hand.")
     if HOLDOUT_LOCK.exists():

@@ -1,0 +1,170 @@
+"""Odd inputs that once got through, or ended in a traceback: each is one error that names the place and the fix."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from stages import split
+from stages.core import files, holdout, records
+from stages.core.errors import HallmarkError
+from stages.core.params import Data
+from stages.corpus import raw
+from stages.corpus.conversations import text_in
+from stages.dedupe import compare_with_gold
+from stages.params.loader import load_params
+from stages.privacy.params import Mask
+from stages.tools import key as key_tool
+from stages.tools import propose
+from tests.workspace import ROOT
+
+SPAN = {"id": "r1", "field": "text", "start": 0, "end": 3, "kind": "PERSON"}
+DATA = Data(
+    path="x.jsonl", id="id", group="id", input="text", target="target", context=None, tools=None, rejected=None,
+    tags=None, pseudonyms="none", key=None,
+)  # fmt: skip
+
+
+def lines(path: Path, *rows: Any) -> Path:
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"start": "0"}, {"start": 1.7}, {"end": True}, {"start": -1}, {"start": 5, "end": 2}, {"kind": 5}, {"id": []}],
+)
+def test_a_gold_span_is_taken_as_written_or_not_at_all(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = lines(tmp_path / "gold.jsonl", SPAN, SPAN | change)
+    with pytest.raises(HallmarkError, match="row 2: not a gold span"):
+        raw.gold_spans(path, DATA)
+
+
+def test_gold_without_rows_measures_nothing(tmp_path: Path) -> None:
+    path = lines(tmp_path / "gold.jsonl")
+    with pytest.raises(HallmarkError, match="has no rows"):
+        raw.gold_spans(path, DATA)
+    with pytest.raises(HallmarkError, match="has no rows"):
+        compare_with_gold(path, pl.Series(["a"]), pl.Series(["a"]), {})
+
+
+def test_a_record_is_in_one_gold_cluster(tmp_path: Path) -> None:
+    row = {"id": "secret", "cluster": "D-1", "kind": "near"}
+    path = lines(tmp_path / "gold.jsonl", row, row | {"cluster": "D-2"})
+    with pytest.raises(HallmarkError, match="row 2") as caught:
+        compare_with_gold(path, pl.Series(["a"]), pl.Series(["a"]), {})
+    assert "secret" not in str(caught.value)
+
+
+def test_a_span_is_counted_once(tmp_path: Path) -> None:
+    with pytest.raises(HallmarkError, match="row 2: the same span again"):
+        raw.gold_spans(lines(tmp_path / "gold.jsonl", SPAN, SPAN), DATA)
+
+
+def test_a_date_out_of_range_is_one_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pl.DataFrame({"day": [2**31 - 1]}, schema={"day": pl.Int32}).cast(pl.Date).write_parquet(path)
+    with pytest.raises(HallmarkError, match="out of range"):
+        list(records.read_rows(path))
+
+
+def test_an_escape_cant_bring_in_half_a_character() -> None:
+    with pytest.raises(HallmarkError, match="half a surrogate pair"):
+        row_of().json('{"a": "\\ud800"}', "target")
+
+
+def row_of(**columns: Any) -> raw._Row:
+    return raw._Row(Path("x.jsonl"), 1, columns)
+
+
+@pytest.mark.parametrize("tag", ["  ", " a", "e\u0301"])
+def test_tags_that_look_the_same_are_the_same(tag: str) -> None:
+    with pytest.raises(HallmarkError, match="row 1, field 'tags'"):
+        row_of(tags=[tag]).tags("tags")
+
+
+@pytest.mark.parametrize("tools", [["x"], [{}], [None], [{"function": {"name": 5}}], [{"name": " "}]])
+def test_a_tool_has_a_name(tools: Any) -> None:
+    with pytest.raises(HallmarkError, match="tool 1 has no name"):
+        row_of(tools=tools).tools("tools")
+
+
+@pytest.mark.parametrize("text", ["\xad\xad", "\u3164", "\u202e\u202c", "\u2800", "\x01"])
+def test_a_text_that_shows_nothing_is_no_text(text: str) -> None:
+    with pytest.raises(HallmarkError, match="don't show"):
+        row_of(text=text).text("text", "data.input", 100)
+
+
+def test_a_part_of_a_message_is_a_text() -> None:
+    assert text_in({"content": [{"type": "text", "text": 5}]}, "content") is None
+
+
+@pytest.mark.parametrize("word", [" ", "\u200b"])
+def test_a_word_to_mask_shows(word: str) -> None:
+    with pytest.raises(ValueError, match="nothing that shows"):
+        Mask.__pydantic_validator__.validate_assignment(Mask.model_construct(), "deny", [word])
+
+
+def test_a_path_too_long_is_one_error() -> None:
+    with pytest.raises(HallmarkError, match="can't be read"):
+        list(records.read_rows(Path("a" * 300 + ".jsonl")))
+
+
+def test_a_folder_where_a_file_goes(tmp_path: Path) -> None:
+    (tmp_path / "x.json").mkdir()
+    with pytest.raises(HallmarkError, match="a folder where a file"):
+        files.write_text(tmp_path / "x.json", "")
+
+
+@pytest.mark.parametrize("content", ['{"version": 2.0}', '{"version": 2, "a": "\\ud800"}'])
+def test_a_lock_is_checked_before_it_is_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    files.HOLDOUT_LOCK.write_text(content, encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"not a holdout lock of version|surrogate"):
+        holdout.read_lock()
+
+
+@pytest.mark.parametrize("target", ["holdout.lock.json", "nowhere.json"])  # a loop, and a link to nothing
+def test_a_broken_link_draws_no_new_holdout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("reports").mkdir()
+    files.HOLDOUT_LOCK.symlink_to(target)
+    with pytest.raises(HallmarkError, match=r"holdout\.lock\.json"):
+        split.run(load_params(ROOT / "params.yaml"))
+
+
+def test_records_have_their_columns(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pl.DataFrame({"id": ["a"], "group": [1]}).write_parquet(path)
+    with pytest.raises(HallmarkError, match="field 'group'"):
+        records.scan_records(path)
+    with pytest.raises(HallmarkError, match="has no records"):
+        records.check_filled(pl.DataFrame({"id": []}), path)
+    with pytest.raises(HallmarkError, match="field 'group': values are missing"):
+        records.check_filled(pl.DataFrame({"id": ["a"], "group": [None]}), path)
+
+
+def test_a_proposal_that_cant_be_written_changes_nothing(tmp_path: Path) -> None:
+    path = lines(tmp_path / "x.jsonl", *[{"text": "a b", "target": "x", "\ud800": 1}] * 3)
+    with pytest.raises(HallmarkError, match="surrogate"):
+        propose.run(path, ROOT / "params.yaml", write=False)
+
+
+def test_a_key_that_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HALLMARK_KEY", raising=False)
+    Path("params.yaml").write_text("data:\n  key: null\n", encoding="utf-8")
+    Path("data").mkdir()
+    Path("data/pseudonyms.key").symlink_to("/dev/zero")
+    with pytest.raises(HallmarkError, match="not a regular file"):
+        key_tool.make(Path("params.yaml"))
+    Path("data/pseudonyms.key").unlink()
+    Path("data/pseudonyms.key").touch()
+    with pytest.raises(HallmarkError, match="empty"):
+        key_tool.make(Path("params.yaml"))
