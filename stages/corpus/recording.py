@@ -300,7 +300,7 @@ class Recorder:
         if self.gold is None:
             return
         expected = []
-        for column, start, end, kind in self.gold.get(raw.id) or self.gold.get(self._name("id", raw.id), ()):
+        for column, start, end, kind in self.gold.get(raw.id) or self.gold.get(self._name("id", raw.id)) or ():
             first, last = raw.offsets[column]
             start, end = max(0, first + start), min(first + end, last)
             if start < end:
