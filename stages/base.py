@@ -138,11 +138,11 @@ def copy_model(source: Path, folder: Path, within: Path | None = None) -> None:
     """Copy the data files of a model, but no code and no pickles; a link only if it stays `within` a folder."""
     unwanted = {file for pattern in UNWANTED for file in source.glob(pattern)}
     if (source / WEIGHTS).is_file():  # others are the same weights once more, in another layout
-        unwanted |= {*source.glob("*.safetensors")} - {source / WEIGHTS}
+        unwanted |= set(source.glob("*.safetensors")) - {source / WEIGHTS}
     elif (source / INDEX).is_file():
         listed = read_object(source / INDEX, WHOLE).get("weight_map")
         names = {name for name in listed.values() if isinstance(name, str)} if isinstance(listed, dict) else set()
-        unwanted |= {file for file in source.glob("*.safetensors") if file.name not in names}
+        unwanted |= {file for file in sorted(source.glob("*.safetensors")) if file.name not in names}
     for file in sorted({file for pattern in WANTED for file in source.glob(pattern)} - unwanted):
         if file.name.startswith("."):
             continue

@@ -188,7 +188,7 @@ def test_a_template_that_writes_the_day_is_refused(tmp_path: Path, monkeypatch: 
     from stages.base import run as run_base
 
     params = made(tmp_path, "llama-3.2-3b", monkeypatch, **{"base.chat_template_kwargs": {}})
-    with pytest.raises(HallmarkError, match="today's date into every prompt"):
+    with pytest.raises(HallmarkError, match="writes today's date into prompts"):
         run_base(params)
 
 

@@ -247,7 +247,12 @@ def test_a_private_number_in_tools_is_an_error(masked: Any) -> None:
 @pytest.mark.parametrize("part", ["tags", "answer", "worse", "tools"])
 def test_a_private_tag_or_key_is_an_error_that_names_column_and_row(masked: Any, part: str, label: str) -> None:
     deep = [{"a": {label: 1}}]
-    values = {"tags": ["short", label], "answer": {"note": "x", "deep": deep}, "worse": {"deep": deep}, "tools": deep}
+    values = {
+        "tags": ["short", label],
+        "answer": {"note": "x", "deep": deep},
+        "worse": {"deep": deep},
+        "tools": [TOOL | {"deep": deep}],
+    }
     with pytest.raises(HallmarkError, match="holds what looks like private data") as caught:
         masked({}, {"id": "T-2", part: values[part]})
     assert (caught.value.row, caught.value.field) == (2, part)

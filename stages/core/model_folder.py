@@ -37,7 +37,7 @@ def check_files(folder: Path) -> None:
     """
     if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises OSError if a name is too long)
         raise HallmarkError("no such folder", file=folder, remedy=WHOLE)
-    for place, folders, files in os.walk(folder):
+    for place, folders, files in os.walk(folder):  # sorted below
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted([*folders, *files]):
             path = Path(place) / name

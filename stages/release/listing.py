@@ -47,7 +47,7 @@ def list_folder(folder: Path) -> Listing:
     while todo:
         inside, depth = todo.pop()
         try:
-            with os.scandir(folder / inside) as scan:
+            with os.scandir(folder / inside) as scan:  # sorted below
                 entries = sorted(scan, key=lambda entry: entry.name)
         except NotADirectoryError:
             raise HallmarkError("not a folder", file=folder / inside, remedy="give a release folder") from None
