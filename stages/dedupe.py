@@ -21,7 +21,7 @@ from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import DEDUPED, MASKED, REPORTS, json_bytes, write_all
 from stages.core.key import pseudonym, read_key
 from stages.core.measured import measured
-from stages.core.records import check_filled, parquet, read_rows, read_texts, scan_records
+from stages.core.records import check_filled, parquet, read_rows, read_texts, scan_records, whole_parquet
 from stages.corpus.near import components, distinct, near_pairs, normalise, text_of
 from stages.corpus.params import Dedupe
 from stages.params.loader import Params, load_params
@@ -42,12 +42,9 @@ def run(params: Params) -> None:
     with measured("dedupe") as measure:
         settings = params.dedupe
         parts = ["prompt", "completion"] if settings.over == "prompt_and_completion" else ["prompt"]
-        rows = (
-            scan_records(MASKED)
-            .select("id", "tools", text=normalise(text_of(*parts)), target=text_of("completion"))
-            .collect()
-            .sort("id")
-        )
+        columns = {"text": normalise(text_of(*parts)), "target": text_of("completion")}
+        with whole_parquet(MASKED):
+            rows = scan_records(MASKED).select("id", "tools", **columns).collect().sort("id")
         check_filled(rows.drop("tools"), MASKED)
         clusters = Clusters(rows["id"], rows["text"], settings)
         clusters.check_size(settings)
@@ -63,7 +60,8 @@ def run(params: Params) -> None:
             if settings.gold
             else None,
         }
-        records = scan_records(MASKED).join(kept.lazy(), on="id").sort("id").collect()
+        with whole_parquet(MASKED):
+            records = scan_records(MASKED).join(kept.lazy(), on="id").sort("id").collect()
         write_all({DEDUPED: parquet(records), REPORTS / "dedupe.json": json_bytes(report)})
         measure["rows"] = len(rows)
     log.info("%d of %d records stay; dropped: %s", len(kept), len(rows), report["dropped"])

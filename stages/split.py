@@ -34,7 +34,7 @@ from stages.core.files import (
 from stages.core.holdout import REFREEZE, RESTORE, HoldoutLock, read_lock
 from stages.core.key import read_key
 from stages.core.measured import measured
-from stages.core.records import check_filled, parquet, scan_records
+from stages.core.records import check_filled, parquet, scan_records, whole_parquet
 from stages.corpus.frozen import Compared, compare, hashes_of, renamed, sources_of
 from stages.corpus.grouping import assign, draw_hash
 from stages.corpus.leaks import count_leaks, drop_leaks
@@ -84,7 +84,8 @@ def run(params: Params, refreeze: bool = False) -> None:
         groups, salt = distinct(rows["group"])[1], params.split.salt
         leaks = count_leaks(sides, text, pairs, groups)
         held = leaks.pop("held_out") / len(rows)
-        before = scan_records(MASKED).select("id", "group", text=normalise(text_of("prompt"))).collect()
+        with whole_parquet(MASKED):
+            before = scan_records(MASKED).select("id", "group", text=normalise(text_of("prompt"))).collect()
         check_filled(before, MASKED)
         report = {
             "rows": {side: int((sides == side).sum()) for side in FILES},
@@ -134,11 +135,13 @@ def read(frozen: set[str]) -> tuple[pl.DataFrame, set[str]]:
     for path in (MASKED, DEDUPED):
         if "source" not in scan_records(path).collect_schema():
             raise HallmarkError("has no column 'source'", file=path, remedy="run `dvc repro`, which makes it again")
-    rows = scan_records(DEDUPED).select("id", "group", "source", "cluster", **columns).collect()
+    with whole_parquet(DEDUPED):
+        rows = scan_records(DEDUPED).select("id", "group", "source", "cluster", **columns).collect()
     missing = frozen - set(rows["id"].to_list())
     if missing:
         restored = scan_records(MASKED).filter(pl.col("id").is_in(list(missing)))
-        rows = pl.concat([rows, restored.select("id", "group", "source", cluster="id", **columns).collect()])
+        with whole_parquet(MASKED):
+            rows = pl.concat([rows, restored.select("id", "group", "source", cluster="id", **columns).collect()])
     check_filled(rows, DEDUPED)
     return rows.sort("id"), missing & set(rows["id"].to_list())
 
@@ -151,7 +154,9 @@ def full_records(part: pl.DataFrame, restored: set[str]) -> pl.DataFrame:
     if restored:
         extra = scan_records(MASKED).filter(pl.col("id").is_in(list(restored))).with_columns(cluster="id")
         records.append(extra.select(records[0].collect_schema().names()))
-    return pl.concat(records).join(part.lazy().select("id"), on="id", how="semi").drop("source").sort("id").collect()
+    chosen = pl.concat(records).join(part.lazy().select("id"), on="id", how="semi").drop("source")
+    with whole_parquet(DEDUPED):
+        return chosen.sort("id").collect()
 
 
 def name_key(params: Params) -> str | None:

@@ -11,10 +11,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from stages import certify, sft
+from stages import certify, dedupe, sft, split
 from stages.core import reading
 from stages.core.errors import HallmarkError
-from stages.core.files import REPORTS
+from stages.core.files import DEDUPED, MASKED, REPORTS
 from stages.core.records import read_records, scan_records, schema
 from stages.params.loader import load_params
 from stages.release.recount import read_part
@@ -68,6 +68,22 @@ def test_records_of_another_shape_are_one_error(tmp_path: Path, form: str) -> No
     for read in readers:
         with pytest.raises(HallmarkError, match=problem):
             read(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("name", ["dedupe", "split"])
+def test_a_damaged_page_is_one_error_though_columns_are_read_when_they_are_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = pl.concat([ROWS] * 50).with_columns(source=pl.lit("0"), cluster=pl.lit("1"))
+    for path in (MASKED, DEDUPED):
+        path.parent.mkdir(exist_ok=True)
+        rows.write_parquet(path, compression="zstd")
+        whole = path.read_bytes()
+        path.write_bytes(whole[:4] + bytes(40) + whole[44:])  # the first page: its header is read with its column
+    params = load_params(ROOT / "params.yaml")
+    with pytest.raises(HallmarkError, match="not Parquet"):
+        {"dedupe": dedupe.run, "split": split.run}[name](params)
 
 
 @pytest.mark.parametrize("tools", ["{", "5", '[{"a": 1, "a": 2}]'])

@@ -6,6 +6,7 @@ import csv
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,13 +58,22 @@ def scan_records(path: Path) -> polars.LazyFrame:
     import polars as pl
 
     check_regular(path, MADE)
-    try:
+    with whole_parquet(path):
         frame = pl.scan_parquet(path, glob=False)
         columns = frame.collect_schema()
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise HallmarkError(f"not Parquet ({type(error).__name__})", file=path, remedy=MADE) from None
     check_columns(columns, path)
     return frame
+
+
+@contextmanager
+def whole_parquet(path: Path, remedy: str = MADE) -> Iterator[None]:
+    """A HallmarkError if `path`, which is read in the block, is damaged: with `scan_records`, only a `collect` shows it."""
+    import polars as pl
+
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise HallmarkError(f"not Parquet ({type(error).__name__})", file=path, remedy=remedy) from None
 
 
 def check_columns(columns: Mapping[str, Any], path: Path) -> None:
@@ -225,10 +235,8 @@ def _parquet(path: Path, remedy: str) -> polars.DataFrame:
     import polars as pl
 
     check_regular(path, remedy)
-    try:
+    with whole_parquet(path, remedy):
         return pl.read_parquet(path, glob=False)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise HallmarkError(f"not Parquet ({type(error).__name__})", file=path, remedy=remedy) from None
 
 
 def _read_arrow(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
