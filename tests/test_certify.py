@@ -577,8 +577,14 @@ def test_the_code_on_the_card_and_the_merged_model_say_the_same(
         ours, theirs = (it(**names["inputs"]).logits for it in (merged, names["model"]))
     torch.testing.assert_close(ours, theirs)
 
-    with pytest.raises(HallmarkError, match="already exists"):
-        merge(release_folder, base, merged_folder)
+    for target, problem in (
+        (merged_folder, "already exists"),
+        (release_folder / "merged", "inside the release"),
+        (base / "config.json" / "merged", "no such folder"),
+        (tmp_path / ("x" * 300), "can't be written there"),
+    ):
+        with pytest.raises(HallmarkError, match=problem):
+            merge(release_folder, base, target)
     (base / "config.json").write_text("{}")
     with pytest.raises(HallmarkError, match=r"not the base .* \(config.json\)"):
         merge(release_folder, base, tmp_path / "other")

@@ -8,13 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.errors import unwritable
+from stages.core.errors import HallmarkError, unwritable
 from stages.core.files import (
     atomic,
     atomic_folder,
@@ -71,7 +73,7 @@ def test_several_files_are_written_all_or_none_and_in_order(tmp_path: Path) -> N
     assert (one.read_bytes(), two.read_bytes()) == (b"1", b"2")
     assert one.stat().st_ctime_ns <= two.stat().st_ctime_ns
     for bad in ({one: b"3", two / "below": b"4"}, {two / "below": b"4", one: b"3"}):
-        with pytest.raises(OSError):
+        with pytest.raises(HallmarkError, match="can't be written there"):
             write_all(bad)
         assert (one.read_bytes(), two.read_bytes()) == (b"1", b"2")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
@@ -177,3 +179,13 @@ def test_only_the_names_of_temporary_files_are_remains(tmp_path: Path) -> None:
     (tmp_path / ".release-zzzzzzzz").symlink_to("deep.txt")
     clear_remains(tmp_path, tmp_path / "not there")
     assert {path.name for path in tmp_path.iterdir()} == {*kept, "deep.txt", ".release-zzzzzzzz"}
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "file/x", "file/deep/x", "loop/x"])
+@pytest.mark.parametrize("write", [atomic, atomic_folder])
+def test_a_name_that_no_file_can_have_is_one_error(tmp_path: Path, name: str, write: Callable[[Path], Any]) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(HallmarkError, match="can't be written there"), write(tmp_path / name):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "loop"}

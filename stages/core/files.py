@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import hashlib
@@ -124,9 +125,16 @@ def _named(path: Path) -> Iterator[None]:
 
 def _prepare(path: Path) -> None:
     """Make the parent folder, and remove what killed writers of `path` left there."""
-    if path.is_dir() and path.suffix:
+    if os.path.isdir(path) and path.suffix:  # noqa: PTH112 (Path.is_dir raises OSError if a name is too long)
         raise HallmarkError("a folder where a file is to be written", file=path, remedy="move it away")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.exists()
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.ELOOP):
+            raise
+        reason = os.strerror(error.errno)
+        raise HallmarkError(f"can't be written there ({reason})", file=path, remedy="name another place") from None
     pattern = f".{glob.escape(path.stem)}-????????{glob.escape(path.suffix)}"
     _remove_remains(sorted(path.parent.glob(pattern)))
 

@@ -38,8 +38,7 @@ def release(source: Path, target: Path, private_key: Path | None) -> None:
             file=source / prov.VERDICT,
             remedy="see reports/comparison.html and reports/gate.json for the rules that are not met",
         )
-    if os.path.lexists(target):
-        raise HallmarkError("already exists", file=target, remedy="give the name of a new folder")
+    check_target(source, target)
     with atomic_folder(target) as folder:
         copy(source, folder)
         if check(folder).release != finding.release:
@@ -47,6 +46,16 @@ def release(source: Path, target: Path, private_key: Path | None) -> None:
         if private_key is not None:
             sign(folder, private_key)
     log.info("%s: released%s", target, " and signed" if private_key else "")
+
+
+def check_target(source: Path, target: Path) -> None:
+    """Raise a HallmarkError unless `target` is a new name in an existing folder, outside the release."""
+    if os.path.lexists(target):
+        raise HallmarkError("already exists", file=target, remedy="give a new name")
+    if not os.path.isdir(target.parent):  # noqa: PTH112 (Path.is_dir raises OSError if a name is too long)
+        raise HallmarkError("no such folder", file=target.parent, remedy="make it, or name another")
+    if target.resolve().is_relative_to(source.resolve()):
+        raise HallmarkError("inside the release, which it would change", file=target, remedy="name another place")
 
 
 def copy(source: Path, target: Path) -> None:
@@ -71,8 +80,7 @@ def merge(source: Path, base: Path, target: Path, ungated: bool = False) -> None
             file=target,
             remedy="install llama.cpp and its Python requirements, or merge to a folder",
         )
-    if os.path.lexists(target):
-        raise HallmarkError("already exists", file=target, remedy="give a new name")
+    check_target(source, target)
     check_release(source, ungated)
     check_base(source, base, remedy="run `dvc repro base` at the adapter's commit, or name that base with --base")
     dtype = read_provenance(source).build.params.sft.dtype
