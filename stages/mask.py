@@ -42,9 +42,13 @@ def run(params: Params) -> None:
     """Write `data/masked.parquet` and `reports/mask.json`; write nothing if a row is bad or private data is left."""
     with measured("mask") as numbers, atomic(MASKED) as temporary:
         task = Task(params.task)
-        known, rows = identities(raw_rows(params.data, params.mask, task), params.mask)
         gold = gold_spans(Path(params.mask.gold), params.data) if params.mask.gold else None
         key = read_key(params.data, surrogates=params.mask.surrogates)
+        name_key = key if params.data.pseudonyms == "keyed" else None
+        unseen = set(gold or ())
+        known, rows = identities(crossed_off(unseen, raw_rows(params.data, params.mask, task), name_key), params.mask)
+        if unseen:
+            log.warning("%d of the records that %s names are not in the data", len(unseen), params.mask.gold)
         work = chunks((raw, known.get(raw.group, ())) for raw in raw_rows(params.data, params.mask, task))
         written = Written()
 
@@ -67,6 +71,16 @@ def run(params: Params) -> None:
     log.info(
         "%d rows, %d dropped, %d spans masked in %d records", rows, written.dropped, written.total, written.touched
     )
+
+
+def crossed_off(names: set[str], rows: Iterable[Raw], key: bytes | None) -> Iterator[Raw]:
+    """The rows; each takes its id, and with a key its pseudonym, off `names`."""
+    for raw in rows:
+        if names:
+            names.discard(raw.id)
+            if key is not None:
+                names.discard(pseudonym(key, "id", raw.id))
+        yield raw
 
 
 def all_different(records: Iterator[tuple[Any, ...]], params: Params) -> Iterator[tuple[Any, ...]]:

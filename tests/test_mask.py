@@ -406,6 +406,19 @@ def test_gold_spans_name_a_record_by_its_id_or_its_pseudonym(
     assert json.loads(Path("reports/mask.json").read_text())["gold"]["spans"] == 1
 
 
+def test_a_gold_span_of_no_record_is_told_and_one_past_the_end_is_an_error(
+    run_mask: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    span = {"id": "T-99", "field": "body", "start": 0, "end": 9999, "kind": "PERSON"}
+    run_mask([ROW])
+    Path("data/gold/mine.jsonl").write_text(json.dumps(span) + "\n")
+    run_mask([ROW], {"mask.gold": "data/gold/mine.jsonl"})
+    assert "1 of the records that data/gold/mine.jsonl names are not in the data" in caplog.text
+    Path("data/gold/mine.jsonl").write_text(json.dumps(span | {"id": "T-1"}) + "\n")
+    with pytest.raises(HallmarkError, match="a span ends past the end of 'body' in row 1"):
+        run_mask([ROW])
+
+
 def test_the_report_counts_and_nothing_tells_a_private_value(run_mask: Any, caplog: pytest.LogCaptureFixture) -> None:
     at = ROW["body"].index("MARTA")
     with caplog.at_level(logging.INFO):

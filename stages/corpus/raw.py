@@ -347,12 +347,14 @@ def gold_spans(path: Path, data: Data) -> dict[str, list[tuple[str, int, int, st
             or not all(type(place) is int for place in ends)
             or type(name) not in (str, int)
             or not 0 <= ends[0] < ends[1]
+            or not re.fullmatch("[A-Z][A-Z_]*", texts[1])
         ):
             raise HallmarkError(
                 "not a gold span",
                 file=path,
                 row=rows,
-                remedy="give each row the texts id, field and kind, and the whole numbers start and end (0 <= start < end)",
+                remedy="give each row the texts id, field and kind (such as PERSON), and the whole numbers start and end "
+                "(0 <= start < end)",
             )
         span = (texts[0], ends[0], ends[1], texts[1])
         if span in spans[str(name)]:

@@ -302,6 +302,11 @@ class Recorder:
         expected = []
         for column, start, end, kind in self.gold.get(raw.id) or self.gold.get(self._name("id", raw.id)) or ():
             first, last = raw.offsets[column]
+            if first + end > last:
+                raise HallmarkError(
+                    f"a span ends past the end of '{column}' in row {raw.number} of {raw.file}",
+                    file=self.mask.gold, field="end", remedy="count characters in the column as it is in the data",
+                )  # fmt: skip
             start, end = max(0, first + start), min(first + end, last)
             if start < end:
                 expected.append((start, end, kind))
