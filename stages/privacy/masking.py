@@ -16,7 +16,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from stages.core.errors import HallmarkError
+from stages.core.patterns import Pattern
 from stages.privacy.given import UNKNOWN, Given, Readers
+from stages.privacy.kept import allowed_spans, kept_spans, merged, outside
 from stages.privacy.kinds import kind_of
 from stages.privacy.known import KnownValues
 from stages.privacy.lexicon import any_of, fold, is_word
@@ -62,6 +64,7 @@ class Masker:
             )
         self.params, self.key = params, key
         self._allowed = _phrases(params.allow)
+        self._allow_patterns = [Pattern(regex, "mask.allow_patterns") for regex in params.allow_patterns]
         self._public = _phrases(public)
         self._readers = Readers(params, public)
         # The mistakes of small English models are known and corrected; the findings of other models are used unchanged.
@@ -98,6 +101,8 @@ class Masker:
         """Find the private spans of each record and store them in it."""
         for record in records:
             for text in record.texts:
+                kept = kept_spans(text.text, record.keep)
+                text.kept = merged([*kept, *allowed_spans(text.text, self._allow_patterns)])
                 self._read_given(text)
         while True:
             while any(text.rules_pending for record in records for text in record.texts):
@@ -188,8 +193,10 @@ class Masker:
             harmless = allowed + public if span.score < 0.7 else allowed
             if any(start <= span.start and span.end <= end for start, end in harmless):
                 continue
-            start, end = seen.source(span.start, span.end)
-            to_mask.append(span._replace(start=start, end=end))
+            place = seen.source(span.start, span.end)
+            known = span.recognizer == "known_value"  # what identifies the customer goes before what the task needs
+            for start, end in [place] if known else outside(text.text, *place, text.kept):
+                to_mask.append(span._replace(start=start, end=end))
         return [(new.kind, text.text[new.start : new.end]) for new in text.add(to_mask)]
 
     def _repeat(self, record: Record, new: Iterable[tuple[str, str]]) -> None:
@@ -250,17 +257,22 @@ class Masker:
 class Record:
     """The texts of one record, masked together.
 
-    `values` are single values, which NER skips; a pair is the digits of a number and the words before it.
+    `values` are single values, which NER skips; a pair is the digits of a number and the words before it. `keep` are
+    values that stay wherever they stand, in any spelling (`stages/privacy/kept.py`).
     """
 
     def __init__(
-        self, texts: Sequence[str], values: Sequence[str | tuple[str, str]] = (), known: KnownValues | None = None
+        self,
+        texts: Sequence[str],
+        values: Sequence[str | tuple[str, str]] = (),
+        known: KnownValues | None = None,
+        keep: Sequence[str] = (),
     ) -> None:
         self.texts = [Draft(text, True) for text in texts]
         self.texts += [
             Draft(value, False) if isinstance(value, str) else Draft(value[0], False, value[1]) for value in values
         ]
-        self.known = known
+        self.known, self.keep = known, keep
 
 
 def _phrases(phrases: Iterable[str]) -> re.Pattern[str] | None:

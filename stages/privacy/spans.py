@@ -29,13 +29,15 @@ class Span:
 class Draft:
     """A text being masked, with the spans masked so far.
 
-    `given` are the placeholders that it came with and that stay; `cue` has the words before a number of a JSON value.
+    `given` are the placeholders that it came with and that stay; `kept` are the places that
+    masking leaves alone; `cue` has the words before a number of a JSON value.
     """
 
     text: str
     full: bool  # False: a single value, which NER can't classify well
     cue: str | None = None
     given: list[Given] = field(default_factory=list)
+    kept: list[tuple[int, int]] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     rules_pending: bool = True
     ner_pending: bool = True
