@@ -25,6 +25,7 @@ from stages.core.files import MASKED, REPORTS, atomic, write_json
 from stages.core.key import pseudonym, read_key
 from stages.core.measured import measured
 from stages.core.records import read_texts
+from stages.corpus.copied import advice, check_fields
 from stages.corpus.raw import Raw, gold_spans, identities, raw_rows
 from stages.corpus.recording import Recorder, Written, write_groups
 from stages.params.loader import Params, load_params
@@ -42,6 +43,7 @@ def run(params: Params) -> None:
     """Write `data/masked.parquet` and `reports/mask.json`; write nothing if a row is bad or private data is left."""
     with measured("mask") as numbers, atomic(MASKED) as temporary:
         task = Task(params.task)
+        check_fields(task, params.mask.keep_targets)
         gold = gold_spans(Path(params.mask.gold), params.data) if params.mask.gold else None
         key = read_key(params.data, surrogates=params.mask.surrogates)
         name_key = key if params.data.pseudonyms == "keyed" else None
@@ -68,6 +70,10 @@ def run(params: Params) -> None:
         report = {"style": params.mask.style, "language": params.mask.language, "ner": params.mask.ner.model}
         write_json(REPORTS / "mask.json", report | written.report(gold is not None))
         numbers["rows"] = rows
+    for line in advice(written.values, params.mask.keep_targets):
+        log.warning(line)
+    if task.kind.free_text:
+        log.info("values that free-text answers copy from their input are not counted: they have no fields")
     log.info(
         "%d rows, %d dropped, %d spans masked in %d records", rows, written.dropped, written.total, written.touched
     )

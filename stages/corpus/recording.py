@@ -9,11 +9,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from stages.core.document import changed, keys_of, named, objects, scalars
+from stages.core.document import changed, keys_of, named, scalars
 from stages.core.errors import HallmarkError
 from stages.core.key import pseudonym, source_digest
 from stages.core.params import Data
 from stages.core.records import schema
+from stages.corpus.copied import Fields, keys, listed
+from stages.corpus.copied import report as values_report
 from stages.corpus.raw import Raw, Values
 from stages.privacy.known import KnownValues
 from stages.privacy.masking import Masker, Record
@@ -49,6 +51,7 @@ class Written:
     masked: Counter[str] = field(default_factory=Counter)
     characters: Counter[str] = field(default_factory=Counter)
     leaks: int = 0
+    values: Counter[tuple[str, str]] = field(default_factory=Counter)  # copied by targets, see stages/corpus/copied.py
 
     @property
     def total(self) -> int:
@@ -93,6 +96,7 @@ class Written:
                 "by_kind_and_recognizer": by_kind,
             },
             "left_after_masking": len(self.left),
+            "target_values": values_report(self.values),
             "gold": None,
         }
         if with_gold:
@@ -121,8 +125,9 @@ class Recorder:
         self.names_key = key if data.pseudonyms == "keyed" else None
         self.system_prompt = task.system_prompt
         self.task = Task(task)
-        self.public = frozenset(_listed(self.task.schema))
-        self.keys = frozenset(_keys(self.task.schema))
+        self.public = frozenset(listed(self.task.schema))
+        self.keys = frozenset(keys(self.task.schema))
+        self.fields = Fields(self.task.kind, self.task.schema, mask.keep_targets)
         self.masker = Masker(mask, self.public, key)
 
     def records(self, chunk: Sequence[tuple[Raw, Values]]) -> tuple[list[tuple[Any, ...]], Written]:
@@ -149,7 +154,8 @@ class Recorder:
             elif not self._is_public(column, value):
                 slots[column] = [slot for key, item in named(value) if (slot := self._slot(item, key)) is not None]
         flat = [slot for column in slots for slot in slots[column]]
-        return Record(texts, flat, _known(values)), slots
+        keep = self.fields.kept(raw.target) if "target" in slots else []
+        return Record(texts, flat, _known(values), keep), slots
 
     def _slot(self, value: Any, key: str = "") -> str | tuple[str, str] | None:
         """A value of a structured column as the masker takes it: a text, or a number with the words of its key."""
@@ -197,14 +203,16 @@ class Recorder:
                 remedy="let the schema accept a placeholder there (a number can only be masked as a text: make it one in data "
                 "and schema), or give the value's kind the action keep or drop in mask.actions",
             )
+        if "target" in slots:
+            masked = [row["input"], *([row["context"]] if raw.context else [])]
+            self.fields.count(raw.target, row["target"], record, masked, written.values)
         mask = self.mask
         reserved = plain or mask.style == "surrogate" or "surrogate" in mask.actions.values()
         for column, value in row.items():
             if value is None or column == "tags" or (column == "id" and self.data.id == "row.id"):
                 continue
-            kinds = [
-                kind for kind in residue(_shown(value), allow_reserved=reserved) if mask.actions.get(kind) != "keep"
-            ]
+            shown = self.masker.kept.blanked(_shown(value), record.keep)
+            kinds = [kind for kind in residue(shown, allow_reserved=reserved) if mask.actions.get(kind) != "keep"]
             if kinds:
                 where = self._column(column) if column in ("id", "group") else column
                 written.left.append((raw.file, raw.number, where, kinds))
@@ -369,18 +377,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, str):
         return value
     return "\n\n".join(item if isinstance(item, str) else digits_of(item) or "" for item in scalars(value, keys=True))
-
-
-def _keys(schema: Any) -> Iterator[str]:
-    """The keys that a JSON Schema lists."""
-    for part in objects(schema):
-        properties = part.get("properties")
-        yield from properties if isinstance(properties, dict) else ()
-
-
-def _listed(schema: Any) -> Iterator[str]:
-    """The texts that a JSON Schema lists as the allowed values of a field."""
-    for part in objects(schema):
-        enum = part.get("enum")
-        values: list[Any] = enum if isinstance(enum, list) else []
-        yield from (value for value in [*values, part.get("const")] if isinstance(value, str))

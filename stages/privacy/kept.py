@@ -12,12 +12,11 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from stages.core.patterns import Pattern
 from stages.privacy.lexicon import fold
 
 if TYPE_CHECKING:
     from ahocorasick_rs import AhoCorasick
-
-    from stages.core.patterns import Pattern
 
 Place = tuple[int, int]  # start and end in characters
 BLANK = "_"  # shown for what stays: it is part of no number, and neither joins nor ends one
@@ -118,6 +117,26 @@ def kept_spans(text: str, values: Sequence[str]) -> list[Place]:
     return merged(place for found in places(text, values).values() for place in found)
 
 
+class Kept:
+    """What masking leaves alone: the matches of some patterns, and the values that a record is given to keep."""
+
+    def __init__(self, regexes: Iterable[str]) -> None:
+        self.patterns = [Pattern(regex, "mask.allow_patterns") for regex in regexes]
+
+    def spans(self, text: str, values: Sequence[str] = ()) -> list[Place]:
+        """The places of the values and the matches in the text, sorted and disjoint."""
+        found = kept_spans(text, values)
+        return merged([*found, *allowed_spans(text, self.patterns)]) if self.patterns else found
+
+    def blanked(self, text: str, values: Sequence[str] = ()) -> str:
+        """The text with nothing readable, of the same length, for each of these places."""
+        shown, at = [], 0
+        for start, end in self.spans(text, values):
+            shown += [text[at:start], BLANK * (end - start)]
+            at = end
+        return "".join([*shown, text[at:]])
+
+
 def allowed_spans(text: str, patterns: Sequence[Pattern]) -> list[Place]:
     """The matches of the patterns, sorted and disjoint, but for those in the middle of a word or number."""
     matches = (match.span() for pattern in patterns for match in pattern.finditer(text))
@@ -164,12 +183,3 @@ def outside(text: str, start: int, end: int, kept: Sequence[Place]) -> list[Plac
         if any(map(str.isalnum, piece)):
             trimmed.append((low + len(piece) - len(piece.lstrip(_EDGE)), high - len(piece) + len(piece.rstrip(_EDGE))))
     return trimmed
-
-
-def blanked(text: str, spans: Sequence[Place]) -> str:
-    """The text with each of the spans, which are sorted and disjoint, shown as nothing readable of the same length."""
-    shown, at = [], 0
-    for start, end in spans:
-        shown += [text[at:start], BLANK * (end - start)]
-        at = end
-    return "".join([*shown, text[at:]]) if spans else text

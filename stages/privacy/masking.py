@@ -16,9 +16,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from stages.core.errors import HallmarkError
-from stages.core.patterns import Pattern
 from stages.privacy.given import UNKNOWN, Given, Readers
-from stages.privacy.kept import allowed_spans, kept_spans, merged, outside
+from stages.privacy.kept import Kept, outside
 from stages.privacy.kinds import kind_of
 from stages.privacy.known import KnownValues
 from stages.privacy.lexicon import any_of, fold, is_word
@@ -64,7 +63,7 @@ class Masker:
             )
         self.params, self.key = params, key
         self._allowed = _phrases(params.allow)
-        self._allow_patterns = [Pattern(regex, "mask.allow_patterns") for regex in params.allow_patterns]
+        self.kept = Kept(params.allow_patterns)
         self._public = _phrases(public)
         self._readers = Readers(params, public)
         # The mistakes of small English models are known and corrected; the findings of other models are used unchanged.
@@ -101,8 +100,7 @@ class Masker:
         """Find the private spans of each record and store them in it."""
         for record in records:
             for text in record.texts:
-                kept = kept_spans(text.text, record.keep)
-                text.kept = merged([*kept, *allowed_spans(text.text, self._allow_patterns)])
+                text.kept = self.kept.spans(text.text, record.keep)
                 self._read_given(text)
         while True:
             while any(text.rules_pending for record in records for text in record.texts):

@@ -29,8 +29,8 @@ class Span:
 class Draft:
     """A text being masked, with the spans masked so far.
 
-    `given` are the placeholders that it came with and that stay; `kept` are the places that
-    masking leaves alone; `cue` has the words before a number of a JSON value.
+    `given` are the placeholders that it came with and that stay; `kept` are the places that masking leaves
+    alone; `cue` has the words before a number of a JSON value.
     """
 
     text: str
