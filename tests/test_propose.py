@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,20 @@ from stages.privacy.params import Mask
 from stages.tools import propose
 from stages.tools.infer import infer, schema_of
 from stages.tools.profile import IDENTITY, Column, guess
-from tests.workspace import ROOT, make_workspace, stage
+from tests.workspace import ROOT, change_params, make_workspace, stage
 
 REAL = ROOT.parent / "shared/realdata"
 PARAMS = ROOT / "params.yaml"
+RULES = {"mask.ner": {"engine": "none", "model": None}}
+
+
+@cache
+def rules() -> Path:
+    """The reference's params without NER, which takes seconds to load."""
+    folder = Path(tempfile.mkdtemp())
+    (folder / "params.yaml").write_text(PARAMS.read_text(encoding="utf-8"), encoding="utf-8")
+    change_params(folder, RULES)
+    return folder / "params.yaml"
 
 
 def proposed(file: Path) -> dict[str, Any]:
@@ -29,8 +41,9 @@ def proposed(file: Path) -> dict[str, Any]:
     columns = {name: Column(name, [row.get(name) for row in rows]) for name in propose.names(rows)}
     found = guess(columns)
     task = infer(columns[found.target])
-    warned = "\n".join(propose.warnings(rows, columns, found, task, PARAMS))
-    return propose.blocks(file, found, task) | {"warnings": warned, "schema": task.schema}
+    tried = propose.tried_on(rows, file, found, task, rules())
+    warned = "\n".join([*propose.warnings(rows, columns, found, task), *tried.warnings()])
+    return propose.blocks(file, found, task, tried) | {"warnings": warned, "schema": task.schema}
 
 
 def write(folder: Path, rows: list[dict[str, Any]]) -> Path:
@@ -96,7 +109,7 @@ def test_every_line_that_is_not_proposed_stays_as_it_was(tmp_path: Path) -> None
     after = (workspace / "params.yaml").read_text(encoding="utf-8")
     changed = {match[1] for line in after.splitlines() if line not in before and (match := re.match(r" *(\w+):", line))}
     assert changed <= {"path", "id", "group", "input", "target", "tags", "kind", "system_prompt", "refusal", "spans",
-                       "context", "tools", "rejected", "gold", "identity_columns", "schema", "allow", "facts"}  # fmt: skip
+                       "context", "tools", "rejected", "gold", "identity_columns", "schema", "allow", "allow_patterns", "keep_targets", "facts"}  # fmt: skip
 
 
 def test_the_facts_of_the_sample_go_with_it(tmp_path: Path) -> None:

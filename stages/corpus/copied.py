@@ -66,7 +66,9 @@ class Fields:
         stood = [places(draft.text, [text for _, old, *_ in values for text in old]) for draft in drafts]
         untouched = all(not draft.spans and not draft.given for draft in drafts) and all(same for *_, same in values)
         stand = (
-            stood if untouched else [places(text, [new for _, _, news, *_ in values for new in news]) for text in masked]
+            stood
+            if untouched
+            else [places(text, [new for _, _, news, *_ in values for new in news]) for text in masked]
         )
         for field, old, new, value, same in values:
             found = [
@@ -78,10 +80,8 @@ class Fields:
             if not found:
                 continue
             counts[field, COPIED] += 1
-            if not any(text in of for of in stand for text in new):
-                outcome = "lost"
-            else:
-                outcome = "kept" if same else "replaced"
+            stays = any(text in of for of in stand for text in new)
+            outcome = "lost" if not stays else "kept" if same else "replaced"
             counts[field, outcome] += 1
             if outcome != "kept":
                 kinds = {span.kind for draft, place in found for span in touching(draft, place)}
@@ -106,7 +106,9 @@ def advice(counts: Counts, keep: Sequence[str] = ()) -> list[str]:
     lines = []
     for field in sorted(masked, key=lambda field: -touched[field])[:MOST]:
         of = fields[field]
-        kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(of["kinds"].items(), key=lambda item: (-item[1], item[0])))
+        kinds = ", ".join(
+            f"{kind} {n}" for kind, n in sorted(of["kinds"].items(), key=lambda item: (-item[1], item[0]))
+        )
         lost = f", {of['lost']} of them differently in input and target" if of["lost"] else ""
         named = field.partition(UNNAMED)[0].rstrip(".")
         if any(lies_in(field, plain(path)) for path in keep):
