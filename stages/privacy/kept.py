@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ahocorasick_rs import AhoCorasick
 
 Place = tuple[int, int]  # start and end in characters
+LONG = 1_000  # letters and digits of a value that is searched alone
 BLANK = "_"  # shown for what stays: it is part of no number, and neither joins nor ends one
 _TOKEN = re.compile(r"\d+|[^\W\d_]+")
 _BETWEEN_DIGITS = "|"  # stands between two numbers, in no folded word
@@ -63,37 +64,42 @@ class _Spelling(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def _automaton(values: tuple[str, ...]) -> tuple[AhoCorasick, list[_Spelling]] | None:
-    """The automaton that finds the values, and what each of its patterns stands for."""
+def _automata(values: tuple[str, ...]) -> list[tuple[AhoCorasick, list[_Spelling]]]:
+    """The automata that find the values, each with what its patterns stand for."""
     from ahocorasick_rs import AhoCorasick, Implementation
 
     by_text: dict[str, list[str]] = defaultdict(list)
     for value in dict.fromkeys(values):
         if len(folded := _folded(value).text) > 1:  # a letter or a digit stands everywhere
             by_text[folded].append(value)
-    spellings = [
-        _Spelling(owners, _BETWEEN_DIGITS in folded, folded.replace(_BETWEEN_DIGITS, "").isdecimal())
-        for folded, owners in by_text.items()
+    # To build one, of patterns that lie in each other, takes time in proportion to the square of their length; so does the
+    # implementation that the library chooses for few patterns.
+    short = [folded for folded in by_text if len(folded) <= LONG]
+    groups = [*([short] if short else []), *([folded] for folded in by_text if len(folded) > LONG)]
+    return [
+        (
+            AhoCorasick(group, implementation=Implementation.ContiguousNFA),
+            [
+                _Spelling(by_text[text], _BETWEEN_DIGITS in text, text.replace(_BETWEEN_DIGITS, "").isdecimal())
+                for text in group
+            ],
+        )
+        for group in groups
     ]
-    if not spellings:
-        return None
-    # The default for few patterns takes time in proportion to the square of their length.
-    return AhoCorasick(list(by_text), implementation=Implementation.ContiguousNFA), spellings
 
 
 def places(text: str, values: Sequence[str]) -> dict[str, list[Place]]:
     """Where each of the values stands in the text, in order; values that don't are left out."""
     found: dict[str, list[Place]] = {}
-    if not values or not text or (automaton := _automaton(tuple(values))) is None:
-        return found
-    searcher, spellings = automaton
-    folded = _folded(text)
-    for pattern, start, end in searcher.find_matches_as_indexes(folded.text, overlapping=True):
-        first, last = folded.firsts.get(start), folded.lasts.get(end)
-        if first is None or last is None or not _whole(text, folded.spans, first, last, spellings[pattern]):
-            continue
-        for value in spellings[pattern].values:
-            found.setdefault(value, []).append((folded.spans[first][0], folded.spans[last][1]))
+    automata = _automata(tuple(values)) if values and text else []
+    folded = _folded(text) if automata else _Folded("", [], {}, {})
+    for automaton, spellings in automata:
+        for pattern, start, end in automaton.find_matches_as_indexes(folded.text, overlapping=True):
+            first, last = folded.firsts.get(start), folded.lasts.get(end)
+            if first is None or last is None or not _whole(text, folded.spans, first, last, spellings[pattern]):
+                continue
+            for value in spellings[pattern].values:
+                found.setdefault(value, []).append((folded.spans[first][0], folded.spans[last][1]))
     return found
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from stages.core.errors import HallmarkError
 from stages.privacy.given import UNKNOWN, Given, Readers
-from stages.privacy.kept import Kept, outside
+from stages.privacy.kept import Kept
 from stages.privacy.kinds import kind_of
 from stages.privacy.known import KnownValues
 from stages.privacy.lexicon import any_of, fold, is_word
@@ -191,10 +191,8 @@ class Masker:
             harmless = allowed + public if span.score < 0.7 else allowed
             if any(start <= span.start and span.end <= end for start, end in harmless):
                 continue
-            place = seen.source(span.start, span.end)
-            known = span.recognizer == "known_value"  # what identifies the customer goes before what the task needs
-            for start, end in [place] if known else outside(text.text, *place, text.kept):
-                to_mask.append(span._replace(start=start, end=end))
+            start, end = seen.source(span.start, span.end)
+            to_mask.append(span._replace(start=start, end=end))
         return [(new.kind, text.text[new.start : new.end]) for new in text.add(to_mask)]
 
     def _repeat(self, record: Record, new: Iterable[tuple[str, str]]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from stages.privacy.given import Given
+from stages.privacy.kept import outside
 from stages.privacy.kinds import kind_of
 from stages.privacy.normal import View, view
 from stages.privacy.rules import Found
@@ -53,7 +54,7 @@ class Draft:
         new: list[Span] = []
         masked: list[Span | Given] = [*self.spans, *self.given]
         taken = sorted((span.start, span.end) for span in masked)
-        for candidate in _merged(found):
+        for candidate in _merged(self._outside(found)):
             for start, end in _free(taken, candidate.start, candidate.end):
                 edge = " \t\r\n" if (start, end) == (candidate.start, candidate.end) else _EDGE
                 piece = self.text[start:end]
@@ -67,6 +68,15 @@ class Draft:
             self.spans = self._joined(sorted(self.spans + new, key=lambda span: span.start))
             self.rules_pending = self.ner_pending = True
         return new
+
+    def _outside(self, found: Iterable[Found]) -> Iterator[Found]:
+        """The parts of the spans that don't stay; what identifies the customer goes before what the task needs."""
+        for span in found:
+            if not self.kept or span.recognizer == "known_value":
+                yield span
+                continue
+            for start, end in outside(self.text, span.start, span.end, self.kept):
+                yield span._replace(start=start, end=end)
 
     def _joined(self, spans: list[Span]) -> list[Span]:
         """The spans, with separately found parts of one name or address joined."""
