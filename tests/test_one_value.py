@@ -72,6 +72,6 @@ def test_an_address_over_several_lines_is_the_one_on_one_line(masker: Masker) ->
 
 
 def test_a_part_of_a_name_has_the_number_of_the_name(masker: Masker) -> None:
-    record = Record(["Dear Rosa Miller, is MILLER your name?"], ["Miller"])
+    record = Record(["Dear Rosa Zorblatt, is ZORBLATT your name?"], ["Zorblatt"])
     masked = [text.text for text in masker.records([record])[0]]
     assert masked == ["Dear <PERSON_1>, is <PERSON_1> your name?", "<PERSON_1>"]
