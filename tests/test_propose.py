@@ -239,3 +239,63 @@ def test_what_cannot_be_read_ends_in_one_clear_error(tmp_path: Path, text: str) 
     assert result.returncode == 1
     assert "remedy:" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def copying(number: int) -> dict[str, Any]:
+    """A row whose target copies a date that is masked, an address of someone, and numbers of one form."""
+    code, date, mail = (
+        f"NL-{number * 337 % 90000 + 10000}",
+        f"{1990 + number % 9}-05-{number % 27 + 1:02}",
+        f"b{number}@acme.io",
+    )
+    member = f"MEM-{number * 77 % 9000 + 1000}"
+    target = {"date": date, "mail": mail, "code": code, "member_no": member, "amount": number + 20}
+    text = f"It has been a long time, and nobody ever told me why: since {date} I have {code}, {number + 20}.00 EUR, {member}, mail {mail}."
+    return {"id": f"r{number}", "text": text, "target": target}
+
+
+def test_it_sets_what_the_task_needs_and_leaves_to_the_user_what_may_be_someones(tmp_path: Path) -> None:
+    found = proposed(write(tmp_path, [copying(number) for number in range(60)]))
+    assert found["mask"]["keep_targets"] == ["date"]
+    assert found["mask"]["allow_patterns"] == [r"NL-\d{5}"]
+    assert (
+        "60 of 60 values of 'mail' that the target copies from its input are masked (EMAIL_ADDRESS 60); if they identify no "
+        "one, set mask.keep_targets: [date, mail]"
+    ) in found["warnings"]
+    assert "'date'" not in found["warnings"]
+
+
+def test_what_it_sets_is_explained_and_written_on_the_lines_of_the_comments(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, RULES | {"mask.workers": 1, "data.pseudonyms": "none"})
+    write(workspace / "data", [copying(number) for number in range(60)])
+    said = stage(workspace, "tools.propose", "data/rows.jsonl", "--write").stdout
+    assert "# else 60 of 60 copied values of 'date' are masked (DATE_TIME 60)" in said
+    assert "# 60 numbers of this form are copied by targets, 60 of them different" in said
+    written = (workspace / "params.yaml").read_text(encoding="utf-8")
+    assert re.search(r"^  keep_targets: \[date\] +# ", written, re.MULTILINE)
+    assert re.search(r"^  allow_patterns: \['?NL-\\d\{5\}'?\] +# ", written, re.MULTILINE)
+    stage(workspace, "mask")
+    values = json.loads((workspace / "reports/mask.json").read_text(encoding="utf-8"))["target_values"]
+    assert {field: of["kept"] for field, of in values.items() if of["kept"]} >= {"date": 60, "code": 60, "amount": 60}
+    assert values["mail"]["kept"] == 0
+
+
+def test_it_says_if_mask_would_stop(tmp_path: Path) -> None:
+    rows = [copying(number) | {"tags": ["new"] if number else ["ina.roe@acme-tools.io"]} for number in range(40)]
+    warned = proposed(write(tmp_path, rows))["warnings"]
+    assert "mask will stop: " in warned
+    assert "row 1, field 'tags'" in warned
+    assert "ina.roe" not in warned
+
+
+def test_fields_of_calls_have_names(tmp_path: Path) -> None:
+    rows = [
+        {
+            "request": f"find 199{n % 9}-04-0{n % 9 + 1} for {n}",
+            "answer": [{"name": "find", "arguments": json.dumps({"day": f"199{n % 9}-04-0{n % 9 + 1}"})}],
+        }
+        for n in range(60)
+    ]
+    found = proposed(write(tmp_path, rows))
+    assert found["task"]["kind"] == "tool_call"
+    assert found["mask"]["keep_targets"] == ["arguments.day"]

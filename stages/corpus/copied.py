@@ -36,9 +36,9 @@ class Fields:
 
     def __init__(self, kind: Kind, schema: Any, keep: Sequence[str] = ()) -> None:
         self.kind = kind
-        self.names = frozenset(keys(schema))
-        self.listed = {plain(path) for path in closed_paths(schema)} if isinstance(schema, dict) else set()
         self.keep = tuple(plain(path) for path in keep)
+        self.names = {*keys(schema), *(step for path in self.keep for step in path.split("."))}
+        self.listed = {plain(path) for path in closed_paths(schema)} if isinstance(schema, dict) else set()
 
     def kept(self, target: Any) -> list[str]:
         """What the fields of `mask.keep_targets` hold in a target, in every spelling of it."""
@@ -51,8 +51,7 @@ class Fields:
         """Each value that the schema doesn't list, with its field and what it is after masking."""
         for path, value, masked in pairs(before, after):
             if path not in self.listed and not self.kind.is_listed(path):
-                steps = path.split(".")
-                yield ".".join(step if step in self.names else UNNAMED for step in steps if step), value, masked
+                yield ".".join(step if step in self.names else UNNAMED for step in path.split(".")), value, masked
 
     def count(self, before: Any, after: Any, record: Record, masked: Sequence[str], counts: Counts) -> None:
         """Count what became of the values of a target that stand in the first texts of its record.
@@ -133,6 +132,8 @@ def check_fields(task: Task, keep: Sequence[str]) -> None:
             remedy="set it to [], or keep words with mask.allow",
         )
     fields, open_fields = known_fields(task.schema or {})
+    if task.kind.calls_tools:
+        open_fields.add("arguments")  # may be JSON text
     for path in map(plain, keep):
         if path in fields or any(lies_in(path, field) for field in open_fields):
             continue

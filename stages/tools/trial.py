@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages.core.document import named
 from stages.core.errors import HallmarkError
 from stages.core.files import write_json
 from stages.core.params import Data
 from stages.core.records import fill
-from stages.corpus.copied import COPIED, MANY, UNNAMED, advice, report
+from stages.corpus.copied import COPIED, MANY, UNNAMED, advice, pairs, report
 from stages.corpus.raw import Raw, Values, identities, raw_rows
 from stages.corpus.recording import Recorder, Written
 from stages.privacy.params import Mask, Ner
@@ -23,10 +22,10 @@ from stages.privacy.patterns import residue
 from stages.tasks.params import Task as TaskParams
 from stages.tasks.task import Task
 from stages.tools.infer import Inferred
-from stages.tools.profile import HINTS, IDENTITY, Rows, parsed_target
+from stages.tools.profile import HINTS, IDENTITY, Rows
 
 ROWS = 300  # masked, at most
-CHARS = 60_000  # of their inputs, at most: some seconds with a small NER model
+CHARS = 40_000  # of their inputs, at most: some seconds with a small NER model
 CHUNK = 16  # rows masked together
 FEW = 5  # different values, or copies, from which nothing is concluded yet
 MOST_COPIED = 0.8  # share of the numbers of one form that must stand in the input
@@ -79,6 +78,7 @@ def trial(rows: Rows, data: Data, mask: Mask, task: Inferred) -> Trial:
         )
         try:
             recorder, tried.searched_by = loaded(data, params, mask)
+            recorder.fields.names |= usual_keys(rows, data)  # of a call's arguments, say
             sample = sampled(len(rows), data, mask, Task(params), tried)
             known, _ = identities(sample, mask)
             for first in range(0, len(sample), CHUNK):
@@ -86,6 +86,7 @@ def trial(rows: Rows, data: Data, mask: Mask, task: Inferred) -> Trial:
                 record(recorder, chunk, tried)
         except HallmarkError as error:  # of the schema, say
             tried.stops = tried.stops or told(error)
+    tried.stops = tried.stops and tried.stops.replace(str(schema), "the proposed schema")
     for name, of in report(tried.written.values).items():
         masked = of["replaced"] + of["lost"]
         harmless = sum(count for kind, count in of["kinds"].items() if kind in OF_NO_ONE)
@@ -113,7 +114,7 @@ def loaded(data: Data, task: TaskParams, mask: Mask) -> tuple[Recorder, str]:
 def sampled(count: int, data: Data, mask: Mask, task: Task, tried: Trial) -> list[Raw]:
     """Checked rows from all over the file, up to the first that `mask` refuses."""
     sample: list[Raw] = []
-    chars, step = 0, max(1, count // ROWS)
+    chars, step = 0, max(1, -(-count // ROWS))
     rows = raw_rows(data, mask, task)
     try:
         for number, raw in enumerate(rows):
@@ -164,14 +165,25 @@ def allow_patterns(rows: Rows, data: Data, task: Inferred) -> dict[str, str]:
             continue
         digits = f"{lengths[0]}" if len(lengths) == 1 else f"{lengths[0]},{lengths[-1]}"
         reason = f"{copied} numbers of this form are copied by targets, {len(found)} of them different"
-        patterns[rf"{re.escape(prefix)}\d{{{digits}}}"] = reason
+        patterns[prefix.replace(".", r"\.") + rf"\d{{{digits}}}"] = reason
     return patterns
+
+
+def usual_keys(rows: Rows, data: Data) -> set[str]:
+    """The keys of many targets: they are names of fields, not values."""
+    keys = Counter(key for row in rows for key in {key for path, _ in scalars(row, data) for key in path.split(".")})
+    return {key for key, count in keys.items() if count >= max(FEW, MANY * len(rows))}
+
+
+def scalars(row: dict[str, Any], data: Data) -> Iterator[tuple[str, Any]]:
+    """The values in a row's target, with their fields."""
+    for column in data.target if isinstance(data.target, list) else [data.target]:
+        for path, value, _ in pairs(row.get(column), None, column if isinstance(data.target, list) else ""):
+            yield path, value
 
 
 def codes(row: dict[str, Any], data: Data) -> Iterator[tuple[str, str]]:
     """The letters and the whole of each number in a row's target, but for fields that are named after people."""
-    columns = data.target if isinstance(data.target, list) else [data.target]
-    for column in columns:
-        for name, value in named(parsed_target(row.get(column)), column):
-            if isinstance(value, str) and not _OF_PEOPLE.search(name):
-                yield from ((match[1], match[0]) for match in _CODE.finditer(value))
+    for path, value in scalars(row, data):
+        if isinstance(value, str) and not _OF_PEOPLE.search(path or str(data.target)):
+            yield from ((match[1], match[0]) for match in _CODE.finditer(value))
