@@ -18,7 +18,7 @@ from stages.privacy.masking import Record
 from stages.privacy.spans import Span
 from stages.tasks.kinds import KINDS
 from stages.tasks.task import Task
-from tests.workspace import make_workspace
+from tests.workspace import make_workspace, stage
 from tests.workspace import report as report_of
 
 SCHEMA = {
@@ -116,6 +116,13 @@ def test_an_allowed_pattern_is_left_and_passes_the_second_check(run: Any) -> Non
     ((text, _),), counts = run([row], **{"mask.allow_patterns": [r"45\d{14}"]})
     assert text == f"order {card}, mail <EMAIL_1>"
     assert counts["mail"]["kept"] == 1
+
+
+def test_the_preview_keeps_the_same_fields(tmp_path: Path) -> None:
+    folder = make_workspace(tmp_path / "repo", PARAMS | {"mask.keep_targets": ["mail"]})
+    (folder / "rows.jsonl").write_text(json.dumps(ROW) + "\n", encoding="utf-8")
+    line = json.loads(stage(folder, "mask", "--preview", "rows.jsonl").stdout)
+    assert line["masked"] == ROW["text"].replace(OTHER, "<EMAIL_1>")
 
 
 def counted(kind: str, before: Any, after: Any, text: str, spans: list[Span], masked: str) -> Any:
