@@ -24,9 +24,7 @@ IMPERSONAL = ("LOCATION", "DATE_TIME")  # may be marked `:all`: a date or a plac
 
 HEAD = re.compile(r"=== (?P<id>(?P<domain>[a-z]+)-\d\d) (?P<language>[a-z]{2})")
 MARK = re.compile(r"\[\[(?P<kind>[A-Z_]+)(?P<impersonal>:all)?\|(?P<value>.*?)\]\]", re.DOTALL)
-ABBREVIATION = re.compile(
-    r"(?:^|[\W\d_])[^\W\d_]{0,4}\.$|\d\.$"
-)  # ends in a full stop of its own: Dr., 2.º Esq., 28.01.
+ABBREVIATION = re.compile(r"(?:^|[\W\d_])[^\W\d_]{0,4}\.$")  # ends in a full stop of its own: Dr., 2.º Esq., 28.01.
 
 
 class LabelError(ValueError):
