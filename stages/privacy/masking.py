@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from stages.core.errors import HallmarkError
 from stages.privacy.given import UNKNOWN, Given, Readers
 from stages.privacy.kinds import kind_of, masked_at
-from stages.privacy.known import KnownValues
-from stages.privacy.lexicon import any_of, fold, is_word
+from stages.privacy.known import KnownValues, tokens_of
+from stages.privacy.lexicon import any_of, is_word
 from stages.privacy.ner import accept, may_be_name, truecase
 from stages.privacy.normal import View
 from stages.privacy.numbering import StandIns
@@ -238,7 +238,7 @@ class Masker:
         values: dict[str, list[tuple[list[str], str]]] = {}  # by first token: the tokens and the kind
         whole: dict[str, str] = {}
         for kind, value in new:
-            tokens = [fold(token) for token in re.findall(r"[^\W_]+", value)]
+            tokens = [token for *_, token in tokens_of(value)]
             whole[canonical(value)] = kind
             if not kind_of(kind).repeated or sum(map(len, tokens)) < SHORTEST:
                 continue
