@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,3 +178,13 @@ def test_one_masker_for_each_level_has_its_params() -> None:
     assert params.level == "quasi"
     with pytest.raises(ValueError, match="level"):
         Mask.model_validate(params.model_dump() | {"level": "some"})
+
+
+def test_masking_with_a_small_model_loads_no_deep_learning_library(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from stages.params.loader import load_params\n"
+        "from stages.privacy.masking import Masker; Masker(load_params(Path('params.yaml')).mask).load()\n"
+        "print([name for name in ('torch', 'transformers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -20,6 +20,7 @@ from stages.privacy.given import UNKNOWN, Given, Readers
 from stages.privacy.kinds import kind_of, masked_at
 from stages.privacy.known import KnownValues, tokens_of
 from stages.privacy.lexicon import any_of, is_word
+from stages.privacy.light import import_libraries
 from stages.privacy.ner import accept, may_be_name, truecase
 from stages.privacy.normal import View
 from stages.privacy.numbering import StandIns
@@ -90,6 +91,7 @@ class Masker:
     @cached_property
     def recognizers(self) -> Recognizers:
         """Our rules and Presidio's recognizers, loaded once."""
+        import_libraries(self.params)
         from stages.privacy.recognizers import Recognizers
 
         return Recognizers(self.params, self.threshold)
@@ -97,6 +99,9 @@ class Masker:
     @cached_property
     def ner(self) -> NerEngine | None:
         """The NER model, loaded once."""
+        if self.params.ner.engine == "none":
+            return None
+        import_libraries(self.params)
         from stages.privacy.ner_engines import load_engine
 
         return load_engine(self.params)
