@@ -18,7 +18,6 @@ from stages.corpus.copied import COPIED, MANY, UNNAMED, advice, pairs, report
 from stages.corpus.raw import Raw, Values, identities, raw_rows
 from stages.corpus.recording import Recorder, Written
 from stages.privacy.params import Mask, Ner
-from stages.privacy.patterns import residue
 from stages.tasks.params import Task as TaskParams
 from stages.tasks.task import Task
 from stages.tools.infer import Inferred
@@ -161,7 +160,7 @@ def allow_patterns(rows: Rows, data: Data, task: Inferred) -> dict[str, str]:
     for prefix, found in sorted(copies.items()):
         lengths = sorted({len(code) - len(prefix) for code in found})
         copied = found.total()
-        if len(found) < FEW or copied < MOST_COPIED * total[prefix] or any(residue(code) for code in found):
+        if len(found) < FEW or copied < MOST_COPIED * total[prefix]:
             continue
         digits = f"{lengths[0]}" if len(lengths) == 1 else f"{lengths[0]},{lengths[-1]}"
         reason = f"{copied} numbers of this form are copied by targets, {len(found)} of them different"
