@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.privacy.kinds import KINDS, listed, nearest, short
-from stages.privacy.patterns import residue
+from stages.privacy.second_check import residue
 from stages.privacy.surrogates import LOCALES, PLACEHOLDER, placeholder, surrogate
 from tests.workspace import ROOT
 

@@ -26,7 +26,7 @@ from stages.params.loader import load_params
 from stages.privacy.known import KnownValues
 from stages.privacy.masking import Masker, Record
 from stages.privacy.params import Mask
-from stages.privacy.patterns import residue
+from stages.privacy.second_check import residue
 from stages.privacy.surrogates import PLACEHOLDER, surrogate
 from tests.workspace import KEY, ROOT, change_params, make_workspace, report, stage
 

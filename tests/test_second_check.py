@@ -11,8 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from stages.privacy.normal import view
-from stages.privacy.patterns import residue
 from stages.privacy.rules import phones, structured
+from stages.privacy.second_check import residue
 
 
 @pytest.mark.parametrize(
