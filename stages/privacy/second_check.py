@@ -92,9 +92,7 @@ _BARE = (14, 15, 16)  # digits in one group: 13 may be a bar code, 18 or 19 a me
 # How cards are printed, by the digits of the first group.
 _PRINTED: dict[int, list[tuple[int, ...]]] = {
     1: [(1,) * 16, (1,) * 15],
-    4: [(4, 4, 4, 4, 3), (4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 3, 3, 3)],
-    6: [(6, 13), (6, 10)],
-    8: [(8, 8)],
+    4: [(4, 4, 4, 4, 3), (4, 4, 4, 4), (4, 6, 5), (4, 6, 4)],
 } | {size: [(size,)] for size in _BARE}
 
 
@@ -113,20 +111,18 @@ def _cards(text: str, allow_reserved: bool) -> Iterator[Found]:
         return _is_card(digits) and not (allow_reserved and digits in reserved.CARDS)
 
     for run in _RUN.finditer(text):
-        groups = [match.span() for match in re.finditer(r"\d+", run[0])]
+        groups = list(re.finditer(r"\d+", run[0]))
         if re.match(r"\w|[.,]\d", text[run.end() : run.end() + 2]):
             groups.pop()  # the last one goes on
-        sizes = [end - start for start, end in groups]
-        if 13 <= sum(sizes) <= 19 and len(groups) > 1 and valid("".join(run[0][a:b] for a, b in groups)):
-            yield run.start(), run.start() + groups[-1][1], "CREDIT_CARD"  # however it is grouped
-            continue
+        sizes = [len(group[0]) for group in groups]
         at = 0
         while at < len(groups):
-            for shape in _PRINTED.get(sizes[at], ()):
-                if tuple(sizes[at : at + len(shape)]) == shape and valid(
-                    "".join(run[0][a:b] for a, b in groups[at : at + len(shape)])
-                ):
-                    yield run.start() + groups[at][0], run.start() + groups[at + len(shape) - 1][1], "CREDIT_CARD"
+            for shape in (
+                _PRINTED.get(sizes[at], ()) if groups[at][0][0] in "23456" else ()
+            ):  # no issuer has another digit
+                printed = groups[at : at + len(shape)]
+                if tuple(sizes[at : at + len(shape)]) == shape and valid("".join(group[0] for group in printed)):
+                    yield run.start() + printed[0].start(), run.start() + printed[-1].end(), "CREDIT_CARD"
                     at += len(shape) - 1
                     break
             at += 1
@@ -263,7 +259,7 @@ def _module(name: str) -> Any:
 
 Finder = Callable[[str, bool], Iterator[Found]]
 # The least digits of a text in which each can find anything.
-_NUMBERS: list[tuple[int, Finder]] = [(4, _ips), (7, _phones), (8, _nationals), (12, _ibans), (13, _cards)]
+_NUMBERS: list[tuple[int, Finder]] = [(4, _ips), (7, _phones), (7, _nationals), (12, _ibans), (13, _cards)]
 
 # What stands for no one however its digits fall: a UUID, and a hexadecimal hash (an IBAN in small letters has none of
 # them after its country and check digits, and none with hexadecimal letters is as long as 32).
