@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,8 @@ def private_data(params: Params, files: list[Path]) -> dict[str, int]:
         else:  # a curve
             rows = [line.split(",") for line in read_text(file).splitlines()]
         for number, row in enumerate(rows, 1):
-            given, answer, of_word = row, "", in_name  # a word in a report is a name of something: most often a record
+            given, answer = row, ""
+            of_word: Callable[..., list[str]] = in_name  # a word in a report is a name: most often of a record
             if file.name == "predictions.jsonl":  # the rest are scores, and parts of the answer
                 of_word = residue
                 given, answer = [row.get(name) for name in ("input", "context", "target")], row.get("prediction")

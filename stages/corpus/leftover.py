@@ -25,7 +25,7 @@ REMEDIES = {
     "key": "make the key a value in the data, or list it among the properties of task.schema",
     "name": "set data.pseudonyms to keyed, or take another column for it",
     "number": "make the number a text in the data, which can be masked",
-    "value": "add a rule to mask.patterns or a word to mask.deny, or name the column in mask.identity_columns",
+    "value": "take it out of mask.allow, add a rule to mask.patterns or a word to mask.deny, or name the column in mask.identity_columns",
 }
 KEEP = "if anyone may see values of that kind, give it the action keep in mask.actions"
 Names = dict[str, dict[str, bool]]  # by column: names of 13 to 19 digits, and whether each could be a card

@@ -234,13 +234,13 @@ class Recorder:
             if row[column] is not None:
                 yield from ((self._column(column), *found) for found in left_in(row[column], reserved))
         if "tools" in slots:
-            kinds = {
+            held = {
                 span.kind
                 for text in self._texts_of("tools", raw, record, slots)
                 if text.cue is not None
                 for span in text.spans
             }
-            yield from ((self._column("tools"), "a number", kind, "number") for kind in sorted(kinds))
+            yield from ((self._column("tools"), "a number", kind, "number") for kind in sorted(held))
         keys = {column: list(keys_of(getattr(raw, column))) for column in ("target", "rejected", "tools")}
         if not raw.tags and self.keys.issuperset(key for column in keys.values() for key in column):
             return
