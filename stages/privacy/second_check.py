@@ -32,8 +32,7 @@ _SECRET = re.compile(
     r"|hf_[A-Za-z0-9]{30,255}|npm_[A-Za-z0-9]{36}|pypi-[\w-]{40,255}|SG\.[\w-]{16,80}\.[\w-]{16,80}"
     r"|eyJ[\w-]{10,4096}\.[\w-]{10,4096}\.[\w-]{5,4096})|-----BEGIN (?:[A-Z]+ ){0,4}PRIVATE KEY-----"
 )
-# One of these is in every text with a key.
-_SECRET_SIGNS = [
+_SECRET_SIGNS = [  # one of these is in every text with a key
     "AKIA",
     "ASIA",
     "ghp_",
