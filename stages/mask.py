@@ -26,6 +26,7 @@ from stages.core.key import pseudonym, read_key
 from stages.core.measured import measured
 from stages.core.records import read_texts
 from stages.corpus.copied import Fields, advice, check_fields
+from stages.corpus.leftover import MOST_LEFT
 from stages.corpus.raw import Raw, gold_spans, identities, raw_rows
 from stages.corpus.recording import Recorder, Written, write_groups
 from stages.params.loader import Params, load_params
@@ -61,6 +62,8 @@ def run(params: Params) -> None:
                 params.mask, start_recorder, (params, gold, key), record_chunk, work, rows
             ):
                 written.add(counts)
+                if len(written.left) >= MOST_LEFT:
+                    written.check(params.data.path)
                 yield from rows_of_chunk
 
         count = write_groups(temporary, all_different(records(), params))
@@ -77,7 +80,8 @@ def run(params: Params) -> None:
     if task.kind.free_text:
         log.info("values that free-text answers copy from their input are not counted: they have no fields")
     log.info(
-        "%d rows, %d dropped, %d spans masked in %d records", rows, written.dropped, written.total, written.touched
+        "%d rows, %d dropped, %d spans masked in %d records, %d of them found by the second check",
+        *(rows, written.dropped, written.total, written.touched, sum(written.second.values())),
     )
 
 

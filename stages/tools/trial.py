@@ -83,6 +83,7 @@ def trial(rows: Rows, data: Data, mask: Mask, task: Inferred) -> Trial:
             for first in range(0, len(sample), CHUNK):
                 chunk = [(raw, known.get(raw.group, ())) for raw in sample[first : first + CHUNK]]
                 record(recorder, chunk, tried)
+            tried.written.check(data.path)
         except HallmarkError as error:  # of the schema, say
             tried.stops = tried.stops or told(error)
     tried.stops = tried.stops and tried.stops.replace(str(schema), "the proposed schema")
@@ -140,7 +141,7 @@ def record(recorder: Recorder, chunk: list[tuple[Raw, Values]], tried: Trial) ->
 
 def told(error: HallmarkError) -> str:
     """An error in one line."""
-    return str(error).replace("\n  remedy: ", "; to fix it: ")
+    return str(error).replace("\n  remedy: ", "; to fix it: ").replace("\n  ", "; ")
 
 
 def allow_patterns(rows: Rows, data: Data, task: Inferred) -> dict[str, str]:
