@@ -24,7 +24,7 @@ from stages.tools.infer import Inferred
 from stages.tools.profile import HINTS, IDENTITY, Rows
 
 ROWS = 300  # masked, at most
-CHARS = 40_000  # of their inputs, at most: some seconds with a small NER model
+CHARS = 100_000  # of their inputs, at most: some seconds with a small NER model
 CHUNK = 16  # rows masked together
 FEW = 5  # different values, or copies, from which nothing is concluded yet
 MOST_COPIED = 0.8  # share of the numbers of one form that must stand in the input
