@@ -1,0 +1,44 @@
+"""Texts that hold nothing but placeholders (`<PERSON_1>, <PHONE_1>`): they are no copies of each other, they are empty."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from stages.corpus.near import normalise
+from stages.privacy.surrogates import PLACEHOLDER
+from stages.tasks.answers import canonical
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def only_placeholders(texts: pl.Series) -> pl.Series:
+    """Whether a text, as it stands in the record, has placeholders and, but for punctuation, nothing else."""
+    left = normalise(texts.str.replace_all(PLACEHOLDER.pattern, " ")).str.replace_all(r"[\p{P}\s]+", "")
+    return texts.str.contains(PLACEHOLDER.pattern) & (left == "")
+
+
+def kinds_in(texts: pl.Series) -> dict[str, int]:
+    """The kinds of placeholders, with the number of texts that have them."""
+    counts = Counter(kind for text in texts for kind in {found[1:].rsplit("_", 1)[0] for found in _found(text)})
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _found(text: str) -> list[str]:
+    return [str(found) for found in PLACEHOLDER.findall(text)]
+
+
+def surplus(rows: pl.DataFrame, policy: str) -> list[str]:
+    """The ids of the rows to drop, of rows with such texts, sorted by id.
+
+    `drop`: all; `one`: all but the first with its target (and tools) in its group.
+    """
+    seen: set[tuple[str, str | None, str]] = set()
+    gone = []
+    for name, group, tools, target in rows.select("id", "group", "tools", "target").iter_rows():
+        key = group, tools, canonical(target)
+        if policy == "drop" or key in seen:
+            gone.append(name)
+        seen.add(key)
+    return gone
