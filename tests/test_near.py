@@ -151,6 +151,78 @@ def test_one_template_is_an_error_not_a_hang(monkeypatch: pytest.MonkeyPatch) ->
         found(texts, 4, 0.7)
 
 
+def letter(number: int) -> str:
+    """One of many letters of one template."""
+    return f"Dear customer {number * 7919 % 4001}, your order {number} has been sent to you and will arrive soon."
+
+
+def test_a_search_stops_at_a_cluster_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    verified = []
+    exact = near.Similarity.__call__
+
+    def counted(self: near.Similarity, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        verified.append(len(left))
+        return exact(self, left, right)
+
+    monkeypatch.setattr(near.Similarity, "__call__", counted)
+    monkeypatch.setattr(bands, "BATCH", 2000)
+    texts = pl.Series([*(letter(number) for number in range(3000)), *(text for text, _ in made_texts(500))])
+    for threshold in (0.5, 0.6, 0.7):
+        verified.clear()
+        with pytest.raises(HallmarkError, match=r"more than dedupe.max_cluster = 100 different texts .* one template"):
+            near.near_pairs(texts, size=4, threshold=threshold, permutations=64, file=MASKED, most=100)
+        assert len(verified) <= 2, "of 4,498,500 pairs, nearly all of them near duplicates"
+        assert sum(verified) < 100_000
+
+
+def test_a_template_whose_texts_are_not_near_enough_is_an_error_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = pl.Series([letter(number) for number in range(500)])
+    monkeypatch.setattr(near, "rows_per_band", lambda *_: 1)
+    monkeypatch.setattr(bands, "BATCH", 100)
+    for module, name, value in ((near, "UNLIKE", (1000, 0)), (bands, "EASY", 100), (bands, "MOST", 100)):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, value)
+            with pytest.raises(HallmarkError, match=r"pairs of texts look alike, too many .* one template"):
+                near.near_pairs(texts, size=4, threshold=0.85, permutations=64, file=MASKED, most=499)
+
+
+def test_long_work_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    texts = [letter(number) for number in range(50)]
+    found(texts, 4, 0.6)
+    assert not caplog.records
+    monkeypatch.setattr(bands, "SECONDS", -1)
+    found(texts, 4, 0.6)
+    assert "near duplicates: 50 of 50 texts read" in caplog.text
+    assert "part 1 of 1, 1225 pairs of texts compared" in caplog.text
+
+
+def test_sets_that_are_kept_give_the_same_similarities(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = pl.Series(list(dict.fromkeys(text for text, _ in made_texts(120))))
+    left, right = np.triu_indices(len(texts), 1)
+    once = shingles.Similarity(texts, 4)
+    similar = once(left[:200], right[:200])
+    assert once.sets is None
+    monkeypatch.setattr(shingles, "CHUNK", 3000)
+    kept = shingles.Similarity(texts, 4)
+    every = kept(left, right)
+    assert kept.sets is not None
+    assert every[:200].tolist() == similar.tolist()
+    true = by_hand(texts.to_list(), 4, 0.0)
+    assert every.tolist() == [
+        true[min(pair), max(pair)] for pair in zip(texts.gather(left), texts.gather(right), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("permutations", [32, 100, 200])
+def test_any_length_of_a_signature(permutations: int) -> None:
+    texts = list(dict.fromkeys(text for text, _ in made_texts(200)))
+    true = by_hand(texts, 4, 0.7)
+    mine = found(texts, 4, 0.7, permutations)
+    assert {pair for pair in true if true[pair] > 0.8} <= mine.keys() <= true.keys()
+    assert len(true) > 10
+
+
 def test_bucket_pairs_are_all_pairs_of_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bands, "CHUNK", 10)
     keys = np.array([5, 3, 5, 3, 5, 9, 5], np.uint64)
