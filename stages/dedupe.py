@@ -46,16 +46,12 @@ def run(params: Params) -> None:
     with measured("dedupe") as measure:
         settings = params.dedupe
         rows = read(settings)
-        hollow = only_placeholders(rows["raw"])
-        empty, rows = rows.filter(hollow), rows.filter(~hollow)
+        empty, rows = rows.filter("hollow"), rows.filter(~pl.col("hollow"))
         clusters = Clusters(rows["id"], rows["text"], settings)
         dropped, conflicts = resolve(rows, clusters, settings.conflicts)
         gone = surplus(empty, settings.only_placeholders)
         dropped.update(dict.fromkeys(gone, "only_placeholders"))
-        labelled = pl.DataFrame(
-            {"id": [*rows["id"], *empty["id"]], "cluster": [*clusters.cluster, *empty["id"]]},
-            schema={"id": pl.String, "cluster": pl.String},
-        )
+        labelled = pl.concat([rows.select("id", clusters.cluster), empty.select("id", cluster="id")])
         kept = labelled.filter(~pl.col("id").is_in(list(dropped)))
         causes = Counter(dropped.values())
         report = {
@@ -65,7 +61,7 @@ def run(params: Params) -> None:
                 "texts": len(empty),
                 "kept": len(empty) - len(gone),
                 "dropped": len(gone),
-                "kinds": kinds_in(empty["raw"]),
+                "kinds": kinds_in(empty["text"]),
             },
             "clusters": clusters.sizes(),
             "conflicts": conflicts,
@@ -80,15 +76,19 @@ def run(params: Params) -> None:
     if len(empty):
         log.warning(
             "%d texts are nothing but placeholders (%s): dedupe.only_placeholders = %s keeps %d of them",
-            len(empty), ", ".join(kinds_in(empty["raw"])), settings.only_placeholders, len(empty) - len(gone),
+            len(empty), ", ".join(kinds_in(empty["text"])), settings.only_placeholders, len(empty) - len(gone),
         )  # fmt: skip
     log.info("%d of %d records stay; dropped: %s", len(kept), len(labelled), report["dropped"])
 
 
 def read(settings: Dedupe) -> pl.DataFrame:
-    """The records by id: what is compared, as it stands (`raw`) and normalised (`text`), and the target."""
+    """The records by id: the normalised text, the target, and whether the text is nothing but placeholders (`hollow`)."""
     parts = ["prompt", "completion"] if settings.over == "prompt_and_completion" else ["prompt"]
-    columns = {"raw": text_of(*parts), "text": normalise(text_of(*parts)), "target": text_of("completion")}
+    columns = {
+        "text": normalise(text_of(*parts)),
+        "target": text_of("completion"),
+        "hollow": only_placeholders(text_of(*parts)),
+    }
     with whole_parquet(MASKED):
         rows = scan_records(MASKED).select("id", "group", "tools", **columns).collect().sort("id")
     check_filled(rows.drop("tools"), MASKED)
@@ -318,7 +318,7 @@ def thresholds(params: Params) -> None:
     import numpy as np
 
     rows = read(params.dedupe)
-    rows = rows.filter(~only_placeholders(rows["raw"]))
+    rows = rows.filter(~rows["hollow"])
     for threshold in THRESHOLDS:
         settings = params.dedupe.model_copy(update={"threshold": threshold})
         try:

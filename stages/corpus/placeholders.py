@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from stages.corpus.near import normalise
+from stages.corpus.near import T, normalise
 from stages.privacy.surrogates import PLACEHOLDER
 from stages.tasks.answers import canonical
 
@@ -13,20 +13,17 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def only_placeholders(texts: pl.Series) -> pl.Series:
+def only_placeholders(texts: T) -> T:
     """Whether a text, as it stands in the record, has placeholders and, but for punctuation, nothing else."""
     left = normalise(texts.str.replace_all(PLACEHOLDER.pattern, " ")).str.replace_all(r"[\p{P}\s]+", "")
     return texts.str.contains(PLACEHOLDER.pattern) & (left == "")
 
 
 def kinds_in(texts: pl.Series) -> dict[str, int]:
-    """The kinds of placeholders, with the number of texts that have them."""
-    counts = Counter(kind for text in texts for kind in {found[1:].rsplit("_", 1)[0] for found in _found(text)})
+    """The kinds of placeholders in normalised texts, with the number of texts that have them."""
+    found = ({name[1:].rsplit("_", 1)[0] for name in PLACEHOLDER.findall(text.upper())} for text in texts)
+    counts = Counter(kind for kinds in found for kind in kinds)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _found(text: str) -> list[str]:
-    return [str(found) for found in PLACEHOLDER.findall(text)]
 
 
 def surplus(rows: pl.DataFrame, policy: str) -> list[str]:
