@@ -152,10 +152,13 @@ class Bands:
         self.keys = np.empty((self.count, _bands(rows, self.permutations)), np.uint32)
         for band in range(self.keys.shape[1]):
             self.keys[:, band] = _band_keys(signatures, rows, band) >> np.uint64(32)
-        self.words: list[list[Array]] = []  # for each 64 values, their bits, one number per text for each of four bits
-        for start in range(0, self.permutations, 64):
-            mixed = signatures[:, start : start + 64] * np.uint32(MIX & 0xFFFFFFFF)
-            self.words.append([_word(mixed >> np.uint32(bit)) for bit in (31, 30, 29, 28)])
+        # for each 64 values, four bits of each: one number per text for each bit
+        self.words = [[np.empty(self.count, np.uint64) for _ in range(4)] for _ in range(0, self.permutations, 64)]
+        for start in range(0, self.count, STEP):  # in parts, since the signatures take most of the memory
+            mixed = signatures[start : start + STEP] * np.uint32(MIX & 0xFFFFFFFF)
+            for at, word in enumerate(self.words):
+                for bit, numbers in enumerate(word):
+                    numbers[start : start + STEP] = _word(mixed[:, 64 * at : 64 * at + 64] >> np.uint32(31 - bit))
 
     def candidates(self, file: Path, progress: Progress) -> Iterator[tuple[Array, Array]]:
         """Pairs of rows that share a band and that the signatures don't rule out, each pair once: in batches, sorted."""
@@ -178,7 +181,7 @@ class Bands:
                         raise too_many(self.compared, file)
                     progress(
                         "near duplicates: part %d of %d, %d pairs of texts compared, %d of them closely",
-                        band + 1, self.keys.shape[1], self.compared, total,
+                        band + 1, self.keys.shape[1], self.compared, total + size,
                     )  # fmt: skip
         if total + size > EASY:
             raise too_many(total + size, file)
