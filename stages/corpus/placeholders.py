@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from stages.corpus.near import T, normalise
-from stages.privacy.surrogates import PLACEHOLDER
+from stages.privacy.kinds import PLACEHOLDER
 from stages.tasks.answers import canonical
 
 if TYPE_CHECKING:
