@@ -23,11 +23,12 @@ from stages.core.errors import HallmarkError
 from stages.core.key import VARIABLE, digest_of, pseudonym
 from stages.corpus import recording
 from stages.params.loader import load_params
+from stages.privacy.kinds import PLACEHOLDER
 from stages.privacy.known import KnownValues
 from stages.privacy.masking import Masker, Record
 from stages.privacy.params import Mask
 from stages.privacy.second_check import residue
-from stages.privacy.surrogates import PLACEHOLDER, surrogate
+from stages.privacy.surrogates import surrogate
 from tests.workspace import KEY, ROOT, change_params, make_workspace, report, stage
 
 REAL = ROOT.parent / "shared" / "realdata"
