@@ -9,9 +9,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from stages.params.loader import load_params
+from stages.privacy.kinds import PLACEHOLDER
 from stages.privacy.masking import Masker, Record
 from stages.privacy.params import Ner
-from stages.privacy.surrogates import PLACEHOLDER
 from tests.workspace import ROOT
 
 # Values that rules find, with words around them that say what they are.
