@@ -23,6 +23,7 @@ class Split(Block):
     holdout: Share
     validation: Share
     salt: Text
+    shared_groups: Literal["error", "count"]
 
     @model_validator(mode="after")
     def _something_left_for_training(self) -> Split:
