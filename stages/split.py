@@ -9,14 +9,16 @@ ones; `--differences` prints the names of frozen records that are missing or hav
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 import os
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import HallmarkError, printable, run_stage
@@ -38,8 +40,10 @@ from stages.core.records import check_filled, parquet, scan_records, whole_parqu
 from stages.corpus.frozen import Compared, compare, hashes_of, renamed, sources_of
 from stages.corpus.grouping import MOST_OFF, assign, draw_hash, joined_across, shared_groups
 from stages.corpus.leaks import count_leaks, drop_leaks
+from stages.corpus.left_out import left_out
 from stages.corpus.near import distinct, near_pairs, normalise, text_of
 from stages.corpus.raw import raw_rows
+from stages.evaluation.label_errors import label_errors
 from stages.params.loader import Params, load_params
 from stages.release.history import raw_data_unchanged, written_by_split
 from stages.tasks.task import Task
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILES = {"train": TRAIN, "validation": VALIDATION, "holdout": HOLDOUT}
+MOST_JUDGED = 20_000  # records that label errors are looked for in; more would take minutes
 
 
 def run(params: Params, refreeze: bool = False) -> None:
@@ -65,6 +70,8 @@ def run(params: Params, refreeze: bool = False) -> None:
         lock = current_lock(params) if there and not refreeze else None
         frozen = set(lock.records) if lock else set()
         rows, restored = read(frozen)
+        gone, unknown = left_out(Path(name), frozen) if (name := params.split.leave_out) else (set(), 0)
+        rows, restored = rows.filter(~pl.col("id").is_in(list(gone))), restored - gone
         compared = compare(lock, rows, partial(raw_data_unchanged, params.data)) if lock else None
         if compared:
             check_frozen(compared)
@@ -100,6 +107,7 @@ def run(params: Params, refreeze: bool = False) -> None:
             "dropped": dropped,
             "held_back": int((sides == "held back").sum()),
             "restored": len(restored),
+            "left_out": {"records": len(gone), "unknown": unknown},
             "shared_groups": shared,
             "joined_across": joined,
             "near_missed_at_threshold": round(pairs.missed, 6),
@@ -116,6 +124,7 @@ def run(params: Params, refreeze: bool = False) -> None:
                 ),
             },
             "balance": balance(rows, Task(params.task)),
+            "label_errors": suspects(rows, params),
         }
         parts = {path: parquet(full_records(rows.filter(side=side), restored)) for side, path in FILES.items()}
         # The lock comes last: a run stopped before that has frozen nothing.
@@ -269,6 +278,39 @@ def check_not_empty(sides: Array) -> None:
                 remedy="add records of more groups, change split.salt, or raise dedupe.threshold; "
                 f"if new data is too similar to the frozen holdout, {REFREEZE}",
             )
+
+
+def suspects(rows: pl.DataFrame, params: Params) -> dict[str, Any] | None:
+    """Labels of train and validation that are probably wrong, the worst first; null if none are looked for.
+
+    Of more than `MOST_JUDGED` records, whole groups drawn by their hash are judged.
+    """
+    import polars as pl
+
+    task = Task(params.task)
+    if not params.split.label_errors or not task.kind.label_names(task):
+        return None
+    judged = rows.filter(pl.col("side").is_in(["train", "validation"]))
+    if len(judged) > MOST_JUDGED:
+        sizes = Counter(judged["group"].to_list())
+        order = sorted(sizes, key=lambda group: draw_hash(params.split.salt, "label errors", group))
+        total = itertools.accumulate(sizes[group] for group in order)
+        some = [group for group, rows_so_far in zip(order, total, strict=True) if rows_so_far <= MOST_JUDGED]
+        judged = judged.filter(pl.col("group").is_in(some or order[:1]))
+    columns: dict[str, Sequence[str]] = {
+        name: judged[column].to_list()
+        for name, column in {"ids": "id", "groups": "group", "texts": "text", "targets": "target"}.items()
+    }
+    count, found = label_errors(task, params.classical, **columns)
+    if found:
+        log.info(
+            "%d labels of %d records look wrong; reports/split.json names the worst %d, and split.leave_out leaves out "
+            "those that are",
+            len(found),
+            count,
+            min(len(found), params.split.label_errors),
+        )
+    return {"judged": count, "found": len(found), "worst": found[: params.split.label_errors]}
 
 
 def random_sides(names: pl.Series, share: float, salt: str) -> Array:

@@ -757,7 +757,7 @@ def test_label_balance(tmp_path: Path) -> None:
         target = {"kind": [None, "a", "b", "b"][number % 4], "deep": {"yes": number % 2 == 0}, "free": str(number)}
         row["completion"][0]["content"] = "no" if number % 10 == 0 else json.dumps(target)
     changes = {"task__kind": "extraction", "task__schema_file": "schema.json", "task__refusal": "no"}
-    balance = splitted(records, **changes)["balance"]
+    balance = splitted(records, split__label_errors=0, **changes)["balance"]
     assert balance["difference"].keys() == {"(kind)", "kind", "deep.yes"}
     shares = {(row["field"], row["value"]): row["train"] for row in balance["shares"]}
     assert shares["(kind)", "refusal"] == pytest.approx(0.1, abs=0.05)
