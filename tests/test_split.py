@@ -19,21 +19,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from stages import dedupe, mask, split
+from stages import dedupe, split
 from stages.core.errors import HallmarkError
 from stages.core.files import DEDUPED, HOLDOUT_LOCK, MASKED, REPORTS, canonical_json, sha256_file, write_json
 from stages.core.key import VARIABLE, digest, digest_of, keyed_source, pseudonym, source_digest
 from stages.corpus.grouping import assign, draw
 from stages.corpus.near import normalise, text_of
 from stages.corpus.raw import raw_rows
-from stages.params.loader import load_params
 from stages.release.provenance import dvc_md5
 from stages.tasks.task import Task
 from tests import workspace
 from tests.rows import near_pairs_by_hand, params_with, record, write_masked
-from tests.test_mask import ROW
-from tests.test_mask import workspace as masked_workspace
-from tests.workspace import ROOT, change_params, git_commit, git_init, make_workspace, run
+from tests.workspace import ROOT, git_commit, git_init, make_workspace, run
 
 REAL = ROOT.parent / "shared" / "realdata"
 FILES = [*split.FILES.values(), HOLDOUT_LOCK, REPORTS / "split.json"]
@@ -607,15 +604,6 @@ def test_a_drawn_group_that_outgrows_the_rest_stays_and_is_reported(caplog: pyte
 
 
 # --- parts that the data names
-
-
-def test_the_column_of_an_official_split_reaches_the_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = masked_workspace(tmp_path / "repo", [ROW | {"part": "Test"}], {"data.split": "part"})
-    monkeypatch.chdir(folder)
-    for named, part in (("part", "holdout"), (None, None)):
-        change_params(folder, {"data.split": named})
-        mask.run(load_params(Path("params.yaml")))
-        assert pl.read_parquet(MASKED)["part"].to_list() == [part]
 
 
 def parted(count: int = 60, groups: int = 12, **parts: str) -> list[dict[str, Any]]:
