@@ -9,7 +9,6 @@ ones; `--differences` prints the names of frozen records that are missing or hav
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import logging
 import os
@@ -57,7 +56,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILES = {"train": TRAIN, "validation": VALIDATION, "holdout": HOLDOUT}
-MOST_JUDGED = 20_000  # records that label errors are looked for in; more would take minutes
+MOST_JUDGED = 20_000  # records that label errors are looked for in, at most
 
 
 def run(params: Params, refreeze: bool = False) -> None:
@@ -283,7 +282,7 @@ def check_not_empty(sides: Array) -> None:
 def suspects(rows: pl.DataFrame, params: Params) -> dict[str, Any] | None:
     """Labels of train and validation that are probably wrong, the worst first; null if none are looked for.
 
-    Of more than `MOST_JUDGED` records, whole groups drawn by their hash are judged.
+    Of more than `MOST_JUDGED` records, those of the groups with the lowest hashes are judged.
     """
     import polars as pl
 
@@ -291,12 +290,8 @@ def suspects(rows: pl.DataFrame, params: Params) -> dict[str, Any] | None:
     if not params.split.label_errors or not task.kind.label_names(task):
         return None
     judged = rows.filter(pl.col("side").is_in(["train", "validation"]))
-    if len(judged) > MOST_JUDGED:
-        sizes = Counter(judged["group"].to_list())
-        order = sorted(sizes, key=lambda group: draw_hash(params.split.salt, "label errors", group))
-        total = itertools.accumulate(sizes[group] for group in order)
-        some = [group for group, rows_so_far in zip(order, total, strict=True) if rows_so_far <= MOST_JUDGED]
-        judged = judged.filter(pl.col("group").is_in(some or order[:1]))
+    order = {group: draw_hash(params.split.salt, "label errors", group) for group in judged["group"].unique()}
+    judged = judged.sort(pl.col("group").replace_strict(order), "id").head(MOST_JUDGED)
     columns: dict[str, Sequence[str]] = {
         name: judged[column].to_list()
         for name, column in {"ids": "id", "groups": "group", "texts": "text", "targets": "target"}.items()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 FOLDS = 5
+MOST_WORK = 400_000  # records times values of a field, so that it takes a minute at most
 FEWEST = 5  # records with a value: of rarer ones the model learns too little to judge them
 
 
@@ -40,6 +41,8 @@ def label_errors(
 ) -> tuple[int, list[dict[str, Any]]]:
     """How many records could be judged, and their labels that are probably wrong, the worst first.
 
+    Of a field with many values, the first records are judged, as many as `MOST_WORK` allows.
+
     `score` is the probability that the model gives to the record's own label. A label is shown only if the schema lists
     it, so that nothing of a record is.
     """
@@ -51,7 +54,8 @@ def label_errors(
     for name in names:
         counts = Counter(known[name] for known in labels if name in known)
         usual = sorted(value for value, count in counts.items() if count >= FEWEST)
-        rows = [row for row, known in enumerate(labels) if known.get(name) in usual]
+        most = MOST_WORK // max(len(usual), 1)
+        rows = [row for row, known in enumerate(labels) if known.get(name) in usual][:most]
         given = [usual.index(labels[row][name]) for row in rows]
         kept, chances = _chances(settings, [texts[row] for row in rows], given, [groups[row] for row in rows])
         judged.update(rows[place] for place in kept)
