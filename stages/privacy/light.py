@@ -39,9 +39,10 @@ def _deep(params: Mask) -> bool:
     """Whether the NER model is a transformer, of spaCy or not."""
     if params.ner.engine != "spacy":
         return params.ner.engine != "none"
-    spec = find_spec(params.ner.model) if str(params.ner.model).isidentifier() else None
+    model = params.ner.model or "."
+    spec = find_spec(model) if model.isidentifier() else None
     folders = [
-        Path(params.ner.model or "."),
+        Path(model),
         *(Path(folder) for folder in (spec and spec.submodule_search_locations) or ()),
     ]
     metas = (

@@ -25,8 +25,8 @@ from stages.privacy.ner import accept, may_be_name, truecase
 from stages.privacy.normal import View
 from stages.privacy.numbering import StandIns
 from stages.privacy.params import Mask
-from stages.privacy.patterns import matches
 from stages.privacy.rules import Found
+from stages.privacy.second_check import matches
 from stages.privacy.spans import Draft, Span
 from stages.privacy.surrogates import canonical
 from stages.privacy.unmaskable import number_kind
