@@ -94,7 +94,13 @@ def blocks(file: Path, roles: Guess, task: Inferred, tried: Trial) -> dict[str, 
         "input": roles.input,
         "target": roles.target,
     }
-    data |= {"context": roles.context, "tools": roles.tools, "rejected": roles.rejected, "tags": roles.tags}
+    data |= {
+        "context": roles.context,
+        "tools": roles.tools,
+        "rejected": roles.rejected,
+        "tags": roles.tags,
+        "split": None,
+    }
     return {
         "data": data,
         "task": {
