@@ -31,6 +31,7 @@ from stages.core.patterns import Pattern
 from stages.core.reading import read_object
 from stages.privacy.addresses import addresses
 from stages.privacy.chat import chat
+from stages.privacy.identifiers import identifiers
 from stages.privacy.kinds import listed
 from stages.privacy.lexicon import any_of
 from stages.privacy.names import names
@@ -152,6 +153,7 @@ class Analyzer:
             phones,
             cued,
             ages,
+            identifiers(params.language),
             addresses,
             names,
             chat,

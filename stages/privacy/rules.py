@@ -172,8 +172,6 @@ def international(text: str) -> Iterator[Found]:
 
 # --- values announced by the words before them
 
-# Groups of letters and digits, each with at least one digit, except leading letters and a final check letter.
-_GROUPS = r"(?:(?!(?:of|for|is|was|the|my|in|at|to|and|on|with|by|as|i|a)\b)[a-z]{1,4}[ -])?[a-z]*\d[a-z0-9]*(?:[ -](?:[a-z]{0,3}\d[a-z0-9]*|[b-hj-z](?!\w)))*"
 _CUES: list[tuple[str, str, str]] = [
     (
         "SECRET",
@@ -186,28 +184,6 @@ _CUES: list[tuple[str, str, str]] = [
         r"user\s?-?name|user\s?id|login(?: name| id)?|screen name|benutzername|nickname|handle|(?:sign(?:ed)?|log(?:ged)?)[ -]?(?:in|on) as|"
         r"registered as|account(?: name| of)?",
         r"(?=[\w.@+-]*[\d._@])[\w.@+-]{2,39}\w|(?<=: )[a-z][\w.-]{2,39}",
-    ),
-    (
-        "PASSPORT",
-        r"pass?p\w{0,2}rt(?: (?:no\.?|number|nr\.?|id))?|reisepass(?:nummer)?|passeport",
-        r"(?=[a-z]*\d)[a-z0-9]{6,12}",
-    ),
-    (
-        "DRIVER_LICENSE",
-        r"(?:driv(?:er'?s?|ing)|dl) ?(?:licen[sc]e|permit)?(?: (?:no|number|nr|id))?|licen[sc]e (?:no|number|nr)",
-        rf"(?=.{{5,20}}){_GROUPS}",
-    ),
-    (
-        "NATIONAL_ID",
-        r"social security(?: (?:no|number|nr))?|ssn|national id(?:entity)?(?: (?:no|number|nr|card))?|tax id|itin|nhs (?:no|number)|"
-        r"(?:aadhaar|pan)(?: (?:card|no|number))?|personal(?:ausweis| id)",
-        rf"(?=.{{6,20}}){_GROUPS}",
-    ),
-    (
-        "ACCOUNT",
-        r"(?:bank |customer |client |member(?:ship)? |policy |patient )?(?:account|acct|a/c|policy|membership|customer id|routing|"
-        r"sort code)(?: (?:no|number|nr|id|#))?",
-        rf"(?=.{{5,24}}){_GROUPS}|\d{{3,}}",
     ),
     (
         "ZIP_CODE",
