@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
+from stages.privacy.dates import DATE
 from stages.privacy.lexicon import fold, word_list
 from stages.privacy.official import official
-from stages.privacy.rules import DATE, Finder, Found
+from stages.privacy.rules import Finder, Found
 
 CUES = {
     "any": "words/cues_any.txt",
