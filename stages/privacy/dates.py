@@ -14,7 +14,7 @@ from stages.privacy.lexicon import any_of, word_list
 _MONTH = rf"(?:{any_of(word_list('words/months.txt'))})(?![^\W\d_])\.?"
 _DAY = r"(?:[12]\d|3[01]|0?[1-9])"
 _CLOCK = r"(?:[01]?\d|2[0-4])[:.][0-5]\d(?:[:.][0-5]\d(?:[.,]\d{1,6})?)?"
-_AT = rf"(?:(?:T|,?[ ])[ ]?(?:at |a las |um |à |alle )?(?:[01]?\d|2[0-4]):[0-5]\d(?::[0-5]\d(?:[.,]\d{{1,6}})?)?(?:Z|[+-]\d\d:?\d\d)?(?:[ ]?[ap]\.?m\b\.?)?)?"
+_AT = r"(?:(?:T|,?[ ])[ ]?(?:at |a las |um |à |alle )?(?:[01]?\d|2[0-4]):[0-5]\d(?::[0-5]\d(?:[.,]\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d)?(?:[ ]?[ap]\.?m\b\.?)?)?"
 _OF = r"(?:,?[ ](?:of |de |del |di |d'|vom )?)"
 # A day of a year, with its time if one follows.
 DATE = re.compile(
@@ -38,6 +38,11 @@ _YEAR = re.compile(
     rf"\b(?:(?:{_YEAR_CUE})[ ]|(?:early|late|mid)-)((?:1[89]|20)\d\d)\b(?![ ]?(?:%|€|\$|eur|usd|gbp|euro|dollar|pound|unit|piece|item|x\b)|[.,:/-]?\d)",
     re.IGNORECASE,
 )
+_AND = r"(?:[ ]?(?:,|/|–|-)[ ]?|,?[ ](?:and|or|to|y|o|al?|und|oder|bis|et|ou|au|e)[ ](?:del? |the )?)"
+_SERIES = re.compile(
+    rf"(?<![^\W_])(?<!\d[.,/:-])(?:(?:{_DAY}(?:[ ]{_MONTH})?|{_MONTH}(?:[ ]{_DAY})?){_AND}){{1,4}}$", re.IGNORECASE
+)
+_MORE_YEARS = re.compile(rf"(?:{_AND}(?:1[89]|20)\d\d(?![^\W_]|[.,:/-]\d)){{1,6}}", re.IGNORECASE)
 # What only a search for every date and time finds.
 _OTHER = [
     re.compile(
@@ -79,15 +84,32 @@ def _moments(text: str, every: bool) -> Iterator[Moment]:
     if _DIGIT.search(text):
         for match in DATE.finditer(text):
             year = next((match[name] for name in ("y1", "y2", "y3", "y4", "y5", "y6") if match[name]), "")
-            yield Moment(*match.span(), int(year) if len(year) == 4 else 0, True, _is_birth(text, match.start()))
+            start = _series(text, match.start())
+            yield Moment(start, match.end(), int(year) if len(year) == 4 else 0, True, _is_birth(text, start))
         for match in _MONTH_YEAR.finditer(text):
-            yield Moment(*match.span(), int(match["y"]), False, _is_birth(text, match.start()))
+            start = _series(text, match.start())
+            yield Moment(start, match.end(), int(match["y"]), False, _is_birth(text, start))
         for match in _YEAR.finditer(text):
-            yield Moment(*match.span(1), int(match[1]), False, _is_birth(text, match.start(1)))
+            more = _MORE_YEARS.match(text, match.end())
+            yield Moment(
+                match.start(1),
+                more.end() if more else match.end(),
+                int(match[1]),
+                False,
+                _is_birth(text, match.start(1)),
+            )
     if every:
         for pattern in _OTHER:
             for match in pattern.finditer(text):
                 yield Moment(*match.span(), 0, False, False)
+
+
+def _series(text: str, start: int) -> int:
+    """Where the days or months that share a date's year begin: "15 November and 3 December 2001"."""
+    series = (
+        _SERIES.search(text, max(0, start - 80), start) if text[start - 1 : start] in (" ", "/", "-", "–") else None
+    )
+    return series.start() if series else start
 
 
 def is_moment(text: str, start: int, end: int) -> bool:
@@ -107,13 +129,13 @@ def _is_birth(text: str, start: int) -> bool:
 
 # --- ages
 
-_SMALL = r"(?<![^\W_])(?<![.,:/-])(?P<n>\d{1,3})"
+_SMALL = r"(?<![^\W_])(?<!\d[.,:/-])(?P<n>\d{1,3})"
 _YEARS = r"(?:años?|anos?|meses|mes|d[íi]as?|semanas?|ans|mois|jours|semaines|anni|mesi|giorni|settimane|jahren?|monaten?|wochen|tagen?)"
 _UNITS = re.compile(
     rf"{_SMALL}[ ]{_YEARS}(?![^\W_])(?P<age>[ ](?:de edad|de nacid[oa]|de vida|d'âge|di età|alt)\b)?", re.IGNORECASE
 )
 _BEFORE_UNITS = re.compile(
-    r"(?<![^\W_])(?:edad[ ]?:?(?: de| actual)?|tiene|cumplió|cumple|âgée?s?(?: de)?|[âa]ge[ ]?:|(?:il|elle|patiente?) a|età[ ]?:?(?: di)?|ha|alter[ ]?:?(?: von)?|"
+    r"(?<![^\W_])(?:edad[ ]?:?(?: actual)?(?: de)?|a los|tiene|cumplió|cumple|âgée?s?(?: de)?|[âa]ge[ ]?:|(?:il|elle|patiente?) a|età[ ]?:?(?: di)?|ha|alter[ ]?:?(?: von)?|"
     rf"(?:{any_of(word_list('words/age_people.txt'))})(?:,?[ ][^\W\d_]+){{0,3}},?(?:[ ](?:de|di|von|mit|of|con))?)[ ]*$",
     re.IGNORECASE,
 )

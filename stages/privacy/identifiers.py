@@ -223,7 +223,7 @@ def _alone(tokens: list[str], at: int, begin: int) -> bool:
     """Whether "no." stands without a word that it belongs to: in brackets, at the start, or after a word as "under"."""
     if at < 0:
         return begin == 0
-    if tokens[at + 1] in "([" or tokens[at] in "\n;":
+    if tokens[at + 1] in "([" or tokens[at] in "\n;,":
         return next((word for word in reversed(tokens[: at + 1]) if word.isalpha()), "") not in _PUBLIC
     return tokens[at] in _FILLERS
 
@@ -278,7 +278,7 @@ def _plausible(text: str, start: int, end: int, said: Announced) -> bool:
     if said.cue.kind == "CREDIT_CARD" and not said.numbered and digits not in CARD_DIGITS:
         return False
     if said.numbered or (not said.cue.thing and said.label):
-        return digits >= (2 if mixed or not said.cue.thing else 3)
+        return digits >= (2 if mixed or said.plural or not said.cue.thing else 3)
     if re.fullmatch(r"(?:19|20)\d\d|v?\d+(?:\.\d+)+|\d+(?:st|nd|rd|th|s|x|k|m|gb|mb|kb|am|pm|h)", value, re.IGNORECASE):
         return False
     if not said.cue.thing:
