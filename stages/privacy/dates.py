@@ -28,16 +28,14 @@ DATE = re.compile(
     r")(?![^\W_]|[/-]\d|\.\d)",
     re.IGNORECASE,
 )
-# A month of a year.
-_MONTH_YEAR = re.compile(rf"(?<![^\W_]){_MONTH}{_OF}(?P<y>(?:1[5-9]|20)\d\d)(?![^\W_]|[/-]\d|\.\d)", re.IGNORECASE)
 _YEAR_CUE = (
     r"in|since|from|of|until|till|to|by|before|after|during|between|circa|a|the|year|en|de|desde|hasta|del|año|entre|seit|bis|ab|von|nach|vor|"
     r"jahr|jahre|depuis|avant|après|jusqu'en|année|nel|dal|al|fino al|anno|early|late|mid"
 )
-_YEAR = re.compile(
-    rf"\b(?:(?:{_YEAR_CUE})[ ]|(?:early|late|mid)-)((?:1[89]|20)\d\d)\b(?![ ]?(?:%|€|\$|eur|usd|gbp|euro|dollar|pound|unit|piece|item|x\b)|[.,:/-]?\d)",
-    re.IGNORECASE,
-)
+_YEAR = re.compile(r"(?<![^\W_])(?<!\d[.,/:-])(?:1[5-9]|20)\d\d(?![^\W_]|[.,:/-]\d)")
+_MONTH_BEFORE = re.compile(rf"(?<![^\W_]){_MONTH}{_OF}$", re.IGNORECASE)
+_CUE_BEFORE = re.compile(rf"(?<![^\W_])(?:(?:{_YEAR_CUE})[ ]|(?:early|late|mid)-)$", re.IGNORECASE)
+_AMOUNT = re.compile(r"[ ]?(?:%|€|\$|(?:eur|usd|gbp|euro|dollar|pound|unit|piece|item|x\b))", re.IGNORECASE)
 _AND = r"(?:[ ]?(?:,|/|–|-)[ ]?|,?[ ](?:and|or|to|y|o|al?|und|oder|bis|et|ou|au|e)[ ](?:del? |the )?)"
 _SERIES = re.compile(
     rf"(?<![^\W_])(?<!\d[.,/:-])(?:(?:{_DAY}(?:[ ]{_MONTH})?|{_MONTH}(?:[ ]{_DAY})?){_AND}){{1,4}}$", re.IGNORECASE
@@ -86,18 +84,16 @@ def _moments(text: str, every: bool) -> Iterator[Moment]:
             year = next((match[name] for name in ("y1", "y2", "y3", "y4", "y5", "y6") if match[name]), "")
             start = _series(text, match.start())
             yield Moment(start, match.end(), int(year) if len(year) == 4 else 0, True, _is_birth(text, start))
-        for match in _MONTH_YEAR.finditer(text):
-            start = _series(text, match.start())
-            yield Moment(start, match.end(), int(match["y"]), False, _is_birth(text, start))
         for match in _YEAR.finditer(text):
-            more = _MORE_YEARS.match(text, match.end())
-            yield Moment(
-                match.start(1),
-                more.end() if more else match.end(),
-                int(match[1]),
-                False,
-                _is_birth(text, match.start(1)),
-            )
+            start, end = match.span()
+            if month := _MONTH_BEFORE.search(text, max(0, start - 24), start):
+                start = _series(text, month.start())
+            elif _CUE_BEFORE.search(text, max(0, start - 12), start) and not _AMOUNT.match(text, end):
+                more = _MORE_YEARS.match(text, end)
+                end = more.end() if more else end
+            else:
+                continue
+            yield Moment(start, end, int(match[0]), False, _is_birth(text, start))
     if every:
         for pattern in _OTHER:
             for match in pattern.finditer(text):
@@ -123,8 +119,12 @@ def is_moment(text: str, start: int, end: int) -> bool:
 _DIGIT = re.compile(r"\d")
 
 
+_BIRTHS = ("born", "birth", "b.", "dob", "na", "geb", "né", "ne ", "nee")
+
+
 def _is_birth(text: str, start: int) -> bool:
-    return _BIRTH.search(text, max(0, start - 60), start) is not None
+    before = text[max(0, start - 60) : start].lower()
+    return any(word in before for word in _BIRTHS) and _BIRTH.search(text, max(0, start - 60), start) is not None
 
 
 # --- ages

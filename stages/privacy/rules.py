@@ -43,6 +43,7 @@ _SPOKEN_EMAIL = re.compile(
     r"|\b[\w.+-]+[ ]?@[ ]?[\w-]+[ ]?\.[ ]?(?:com|net|org|de|fr|io|co\.uk)\b",
     re.IGNORECASE,
 )
+_SPOKEN_SIGNS = ("@", "at)", "at]", "at}", "at>", " dot ", "mail", "yahoo", "outlook", "icloud", "proton", "gmx", "aol")
 _URL = re.compile(
     rf"(?:(?:https?|ftp|sftp|ssh)://|www\.)[^\s<>\"']+|(?<![@\w.-])(?:[a-z0-9-]+\.)+(?:{_TLD})(?:/[^\s<>\"']*)?(?![\w@]|\.\w)",
     re.IGNORECASE,
@@ -71,7 +72,6 @@ def structured(text: str) -> Iterator[Found]:
     """Values that can be recognized by their format alone."""
     for kind, score, name, pattern in (
         ("EMAIL_ADDRESS", 0.99, "email", _EMAIL),
-        ("EMAIL_ADDRESS", 0.9, "spoken_email", _SPOKEN_EMAIL),
         ("IP_ADDRESS", 0.95, "ip", _IP4),
         ("MAC_ADDRESS", 0.95, "mac", _MAC),
         ("US_SSN", 0.95, "ssn", _SSN),
@@ -80,6 +80,10 @@ def structured(text: str) -> Iterator[Found]:
     ):
         for match in pattern.finditer(text):
             yield Found(*match.span(), kind, score, name)
+    lower = text.lower()
+    if any(sign in lower for sign in _SPOKEN_SIGNS):
+        for match in _SPOKEN_EMAIL.finditer(text):
+            yield Found(*match.span(), "EMAIL_ADDRESS", 0.9, "spoken_email")
     for match in _URL.finditer(text):
         trimmed = match[0].rstrip(".,;:!?)]}'")
         yield Found(match.start(), match.start() + len(trimmed), "URL", 0.93, "url")
