@@ -40,6 +40,7 @@ class Cue(NamedTuple):
 
     kind: str
     thing: bool  # a thing that has a number, not the name of a number
+    ending: bool = False  # only the last four digits follow
 
 
 class Announced(NamedTuple):
@@ -65,8 +66,8 @@ def cues(language: str) -> Cues:
     for file in {CUES["any"], CUES["en"], CUES.get(language, CUES["en"])}:
         for entry in word_list(file):
             words, _, rest = entry.rpartition(": ")
-            kind, *thing = rest.split(", ")
-            found[_plain(words)] = Cue(kind.upper(), bool(thing))
+            kind, *mark = rest.split(", ")
+            found[_plain(words)] = Cue(kind.upper(), "thing" in mark, "ending" in mark)
     last = {cue.rpartition(" ")[2] for cue in found}
     short = {f"{word[: -len('nummer')]}nr" for word in last if word.endswith("nummer")}
     return Cues(found, frozenset(last | {f"{word}s" for word in last} | short | _NUMBER_WORDS | _FILLERS | {"º", "nº"}))
@@ -275,6 +276,8 @@ def _plausible(text: str, start: int, end: int, said: Announced) -> bool:
         return False
     if _TIME.match(value) or ((date := DATE.match(text, start)) and date.end() >= end):
         return False
+    if said.cue.ending:
+        return bool(re.fullmatch(r"\d{4}", value))
     if said.cue.kind == "CREDIT_CARD" and not said.numbered and digits not in CARD_DIGITS:
         return False
     if said.numbered or (not said.cue.thing and said.label):
@@ -296,7 +299,7 @@ def _plausible(text: str, start: int, end: int, said: Announced) -> bool:
 def _kind(value: str, said: Announced) -> str:
     digits = sum(map(str.isdigit, value))
     if said.cue.kind == "CREDIT_CARD":
-        return "CREDIT_CARD" if digits in CARD_DIGITS else "ACCOUNT"
+        return "CREDIT_CARD" if digits in CARD_DIGITS or said.cue.ending else "ACCOUNT"
     return said.cue.kind
 
 

@@ -54,7 +54,7 @@ _MAC = re.compile(r"(?<![\w:-])(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}(?![\w:-])", re.
 _IBAN = re.compile(r"(?<![a-z0-9])[a-z]{2}\d\d(?:[ -]?[a-z0-9]){11,36}", re.IGNORECASE)
 _NUMBERS = re.compile(r"(?<![\w.])\d(?:[ -]{0,2}\d){11,}(?!\w)")
 _PRINTED_CARD = re.compile(
-    r"(?<![^\W_])(?<!\d[._/,-])(?:\d{4}(?P<odd>[._/])\d{4}(?P=odd)\d{4}(?P=odd)\d{4}|\d{4}(?P<other>[._/])\d{6}(?P=other)\d{4,5}"
+    r"(?<![^\W_])(?<!\d[._/,-])(?:\d{4}(?P<odd>_|[^\w\n]{1,3})\d{4}(?P=odd)\d{4}(?P=odd)\d{4}|\d{4}(?P<other>_|[^\w\n]{1,3})\d{6}(?P=other)\d{4,5}"
     r"|\d{4}(?:[ -]\d{4}){0,2}[ -]?\r?\n\d{4}(?:[ -]\d{4}){0,2})(?![^\W_]|[._/,-]\d)"
 )
 _SSN = re.compile(r"(?<![\w-])\d{3}-\d\d-\d{4}(?![\w-])")
@@ -122,7 +122,7 @@ def cards(text: str) -> Iterator[Found]:
             for last in range(min(len(groups), first + 19) - 1, first - 1, -1):  # at most 19 digits
                 start, end = groups[first][0], groups[last][1]
                 digits = re.sub(r"\D", "", match[0][start:end])
-                if 12 <= len(digits) <= 19 and card_ok(digits) and not (first == last and is_bar_code(digits)):
+                if 12 <= len(digits) <= 19 and card_ok(digits) and not _is_other(groups[first : last + 1], digits):
                     yield Found(match.start() + start, match.start() + end, "CREDIT_CARD", 0.98, "card")
                     first = last
                     break
@@ -177,9 +177,28 @@ def phones(text: str) -> Iterator[Found]:
             continue
         if not cued and not _PHONE_FORM.fullmatch(number):
             continue
-        if is_moment(text, start, start + len(value)) or (not cued and is_bar_code(number)):
+        if is_moment(text, start, start + len(value)):
+            continue
+        if not cued and number.startswith("00") and number.isdigit() and (is_bar_code(number) or not _dialled(number)):
             continue
         yield Found(start, start + len(value), "PHONE_NUMBER", 0.85 if cued else 0.8, "phone")
+
+
+def _is_other(groups: list[tuple[int, int]], digits: str) -> bool:
+    """Whether digits that could be a card's are a bar code or, by how they are grouped, the number of an order."""
+    if len(groups) == 1:
+        return is_bar_code(digits)
+    return any(7 <= end - start <= 11 for start, end in groups)
+
+
+def _dialled(number: str) -> bool:
+    """Whether a number that starts with 00 and has no groups is a telephone number of some country."""
+    import phonenumbers
+
+    try:
+        return phonenumbers.is_valid_number(phonenumbers.parse(f"+{number[2:]}"))
+    except phonenumbers.NumberParseException:
+        return False
 
 
 def is_bar_code(digits: str) -> bool:
