@@ -117,15 +117,25 @@ def cards(text: str) -> Iterator[Found]:
     """
     for match in _NUMBERS.finditer(text):
         groups = [(group.start(), group.end()) for group in re.finditer(r"\d+", match[0])]
+        digits = [match[0][start:end] for start, end in groups]
         first = 0
         while first < len(groups):
-            for last in range(min(len(groups), first + 19) - 1, first - 1, -1):  # at most 19 digits
-                start, end = groups[first][0], groups[last][1]
-                digits = re.sub(r"\D", "", match[0][start:end])
-                if 12 <= len(digits) <= 19 and card_ok(digits) and not _is_other(groups[first : last + 1], digits):
-                    yield Found(match.start() + start, match.start() + end, "CREDIT_CARD", 0.98, "card")
-                    first = last
+            number, longest = "", first
+            for last in range(first, len(groups)):
+                number += digits[last]
+                if len(number) > 19:
                     break
+                if len(number) >= 12 and card_ok(number) and not _is_other(digits[first : last + 1]):
+                    longest = last + 1
+            if longest > first:
+                yield Found(
+                    match.start() + groups[first][0],
+                    match.start() + groups[longest - 1][1],
+                    "CREDIT_CARD",
+                    0.98,
+                    "card",
+                )
+                first = longest - 1
             first += 1
     for match in _PRINTED_CARD.finditer(text):
         if card_ok(re.sub(r"\D", "", match[0])):
@@ -184,11 +194,11 @@ def phones(text: str) -> Iterator[Found]:
         yield Found(start, start + len(value), "PHONE_NUMBER", 0.85 if cued else 0.8, "phone")
 
 
-def _is_other(groups: list[tuple[int, int]], digits: str) -> bool:
+def _is_other(groups: list[str]) -> bool:
     """Whether digits that could be a card's are a bar code or, by how they are grouped, the number of an order."""
     if len(groups) == 1:
-        return is_bar_code(digits)
-    return any(7 <= end - start <= 11 for start, end in groups)
+        return is_bar_code(groups[0])
+    return any(7 <= len(group) <= 11 for group in groups)
 
 
 def _dialled(number: str) -> bool:
