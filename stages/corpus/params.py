@@ -16,6 +16,7 @@ class Dedupe(Block):
     permutations: Annotated[int, Field(ge=32, le=1024)]
     conflicts: Literal["drop", "majority", "keep"]
     max_cluster: Positive
+    only_placeholders: Literal["one", "drop"]
     gold: Text | None
 
 

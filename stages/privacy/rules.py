@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from stdnum import ean
 
+from stages.privacy.checksums import card_ok, iban_ok
 from stages.privacy.dates import age_spans, is_moment, moments
 from stages.privacy.lexicon import fold, is_common
 from stages.privacy.normal import BASE64, decoded
-from stages.privacy.patterns import card_ok, iban_ok
 
 
 class Found(NamedTuple):
