@@ -122,6 +122,29 @@ def towns() -> frozenset[str]:
 
 
 @cache
+def products() -> frozenset[str]:
+    """What people buy, drive, eat and watch, in words that read as names: makes, brands, card networks, dishes."""
+    cards = {fold(name) for name in _lists("credit_card", ("credit_card_types",))}
+    lists = word_list("words/brands.txt") | word_list("words/car_makes.txt") | word_list("words/dishes.txt")
+    return frozenset(lists | cards)
+
+
+@cache
+def cities() -> frozenset[str]:
+    """The large cities of the world, folded; many are also names of people."""
+    return word_list("words/cities.txt")
+
+
+@cache
+def amounts() -> frozenset[str]:
+    """Words of money, quantity and measure, and the codes and names of currencies, folded."""
+    from faker.providers.currency import Provider
+
+    codes = {fold(code) for code, _ in Provider.currencies} - {"all", "top", "try"}
+    return word_list("words/amounts.txt") | codes
+
+
+@cache
 def countries() -> frozenset[str]:
     """Countries in English, and in other languages if the word is not also a person's name; folded."""
     names = {fold(name) for name in _lists("address", ("countries",)) if len(name) > 3}
@@ -152,7 +175,8 @@ def _english() -> tuple[frozenset[str], frozenset[str]]:
 
 
 @cache
-def _stop_english() -> frozenset[str]:
+def stop_words() -> frozenset[str]:
+    """The English stop words of spaCy."""
     from spacy.lang.en.stop_words import STOP_WORDS
 
     return frozenset(word.lower() for word in STOP_WORDS)
@@ -160,7 +184,7 @@ def _stop_english() -> frozenset[str]:
 
 def is_stop(word: str) -> bool:
     """Whether a lower-case word is an English stop word."""
-    return word in _stop_english()
+    return word in stop_words()
 
 
 @lru_cache(2**16)
@@ -225,7 +249,12 @@ def is_family_name(word: str) -> bool:
 
 _ENDINGS = (
     ("s", ("",)),
-    ("es", ("", "e")),
+    ("ses", ("s",)),
+    ("xes", ("x",)),
+    ("zes", ("z",)),
+    ("ches", ("ch",)),
+    ("shes", ("sh",)),
+    ("oes", ("o",)),
     ("ed", ("", "e")),
     ("ing", ("", "e")),
     ("ies", ("y",)),
