@@ -232,9 +232,9 @@ def _secret_end(words: list[str], at: int) -> int:
         word = words[stop]
         if _cue(words, stop)[1] or (stop - at > 2 and _is_letters(word) and is_word(word)):
             break
-        if len(word) > 1 and _is_letters(word) and (word in _FILLERS or is_stop(word) or word in _CHAT):
-            if not (stop == at and len(word) == 2 and _has_digit(words[stop + 1 : stop + 2])):
-                break
+        led = stop == at and len(word) == 2 and _has_digit(words[stop + 1 : stop + 2])  # "password is as 5297"
+        if len(word) > 1 and _is_letters(word) and not led and (word in _FILLERS or is_stop(word) or word in _CHAT):
+            break
         if stop == at and _is_letters(word) and not _has_digit(words[at + 1 : at + 2]):
             last = at + 1 == len(words) and words[at - 1] == "is" and not is_plain(word)
             if (len(word) == 1 or is_word(word)) and not last:

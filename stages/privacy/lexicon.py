@@ -118,7 +118,15 @@ def towns() -> frozenset[str]:
     texts = {text for texts in GEOCODE_DATA.values() for language, text in texts.items() if language == "en"}
     names = (fold(name.strip()) for text in texts for name in re.split(r"[,/]| - [A-Z]{2}$", text))
     town_names = {name for name in names if len(name) > 3 and not any(map(str.isdigit, name))}
-    return frozenset(name for name in town_names if not is_plain(name)) | places()
+    return frozenset(name for name in town_names if not is_plain(name)) | places() | cities() | capitals()
+
+
+@cache
+def capitals() -> frozenset[str]:
+    """The capitals of the world's countries, folded."""
+    from faker.providers.date_time import Provider
+
+    return frozenset(fold(country.capital) for country in Provider.countries)
 
 
 @cache
