@@ -85,7 +85,7 @@ def run_stage(
     )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s", stream=sys.stderr)
-    for chatty in ("httpx", "datasets", "presidio-analyzer", "presidio-anonymizer", "urllib3", "transformers"):
+    for chatty in ("httpx", "datasets", "presidio-analyzer", "urllib3", "transformers"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     if (
         threading.current_thread() is threading.main_thread()

@@ -2,48 +2,66 @@
 
 `Masker(params.mask)(text)` masks one text, for a server; `Masker.records` masks many records at once, for the stage.
 
-A text is searched as a `View` in which everything masked so far is blanked out. Known values and rules run until they
-find nothing more in that view, then NER, until it finds nothing either. So masking a masked text changes nothing: its
-view is the one searched last.
+Every recognizer (known values, our rules, Presidio's recognizers, NER) sees the text once, as a `View`. What any of them
+finds and the params don't keep is masked: where two overlap, the higher score names the kind, and the rest of the other is
+masked too. Then the values are looked for in all texts of the record, and the second check masks what is left.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from stages.core.errors import HallmarkError
 from stages.privacy.given import UNKNOWN, Given, Readers
-from stages.privacy.kinds import kind_of
+from stages.privacy.kinds import kind_of, masked_at
 from stages.privacy.known import KnownValues
 from stages.privacy.lexicon import any_of, fold, is_word
 from stages.privacy.ner import accept, may_be_name, truecase
 from stages.privacy.normal import View
 from stages.privacy.numbering import StandIns
 from stages.privacy.params import Mask
+from stages.privacy.patterns import matches
 from stages.privacy.rules import Found
 from stages.privacy.spans import Draft, Span
 from stages.privacy.surrogates import canonical
 from stages.privacy.unmaskable import number_kind
 
 if TYPE_CHECKING:
-    from presidio_anonymizer import AnonymizerEngine
+    from stages.privacy.ner_engines import NerEngine
+    from stages.privacy.recognizers import Recognizers
 
-    from stages.privacy.recognizers import Analyzer
-
-OVERLAP = 200  # characters that two windows share
+OVERLAP = 200  # characters that two windows share where a text has no line or sentence to end one
+THRESHOLD = 0.45  # lowest score of what is masked, at any level but `all`
+SHORTEST = 4  # letters and digits of a value that is looked for in the whole record
+KEPT_RESULTS = 20_000  # texts whose rule findings are remembered: in chat, most turns are there many times
 _WORD = re.compile(r"[^\W\d_][\w'’-]*")
 
 
-@dataclass
-class Masked:
+class Masked(NamedTuple):
     """A masked text, and the masked spans of the original."""
 
     text: str
     spans: list[Span]
+
+
+class Record:
+    """The texts of one record, masked together.
+
+    `values` are single values, which NER skips; a pair is the digits of a number and the words before it.
+    """
+
+    def __init__(
+        self, texts: Sequence[str], values: Sequence[str | tuple[str, str]] = (), known: KnownValues | None = None
+    ) -> None:
+        self.texts = [Draft(text, True) for text in texts]
+        self.texts += [
+            Draft(value, False) if isinstance(value, str) else Draft(value[0], False, value[1]) for value in values
+        ]
+        self.known = known
 
 
 class Masker:
@@ -64,26 +82,34 @@ class Masker:
         self._allowed = _phrases(params.allow)
         self._public = _phrases(public)
         self._readers = Readers(params, public)
+        self._everything = params.level == "all"
         # The mistakes of small English models are known and corrected; the findings of other models are used unchanged.
         self._small = params.language == "en" and params.ner.engine == "spacy"
+        self._remembered: dict[str, list[Found]] = {}
 
     @cached_property
-    def analyzer(self) -> Analyzer:
-        """Presidio with our recognizers and the NER model, loaded once."""
-        from stages.privacy.recognizers import Analyzer
+    def recognizers(self) -> Recognizers:
+        """Our rules and Presidio's recognizers, loaded once."""
+        from stages.privacy.recognizers import Recognizers
 
-        return Analyzer(self.params)
+        return Recognizers(self.params, self.threshold)
 
     @cached_property
-    def anonymizer(self) -> AnonymizerEngine:
-        """Presidio's engine that replaces spans by values."""
-        from presidio_anonymizer import AnonymizerEngine
+    def ner(self) -> NerEngine | None:
+        """The NER model, loaded once."""
+        from stages.privacy.ner_engines import load_engine
 
-        return AnonymizerEngine()
+        return load_engine(self.params)
 
     def load(self) -> None:
         """Load the models and word lists now instead of with the first text."""
         self("Ask Rosa Miller from Leeds, 12 Elm Street, Oslo, Norway.")
+
+    def threshold(self, kind: str) -> float:
+        """The lowest score at which a finding of that kind is masked; above 1 if the kind is not masked at all."""
+        if self.params.actions.get(kind) == "keep" or not masked_at(self.params.level, kind):
+            return 2.0
+        return self.params.thresholds.get(kind, 0.0 if self._everything else THRESHOLD)
 
     def __call__(self, text: str) -> Masked:
         """Mask one text."""
@@ -96,17 +122,23 @@ class Masker:
 
     def find(self, records: Sequence[Record]) -> None:
         """Find the private spans of each record and store them in it."""
+        texts = [text for record in records for text in record.texts if text.cue is None]
+        for text in texts:
+            self._read_given(text)
+        seen = [text.view() for text in texts]
+        named = self._names(texts, seen)
+        at = 0
         for record in records:
+            new: list[tuple[str, str]] = []
             for text in record.texts:
-                self._read_given(text)
-        while True:
-            while any(text.rules_pending for record in records for text in record.texts):
-                for record in records:
-                    self._rules(record)
-            found = self._ner(records)
-            numbers = [self._numbers(record) for record in records]
-            if not found and not any(numbers):
-                return
+                if text.cue is None:
+                    found = self._rules(text, seen[at], record.known)
+                    new += self._take(text, [*found, *named[at]])
+                    at += 1
+            self._repeat(record, new)
+            self._repeat(record, self._numbers(record))
+            self._second_check(record)
+            self._agree(record)
 
     def _read_given(self, text: Draft) -> None:
         """Tell the placeholders that came with the text from those that masking puts in."""
@@ -114,153 +146,181 @@ class Masker:
         text.given = [one for one in found if one.kind or one.reads in self._readers.public]
         if len(text.given) < len(found):
             unknown = [Found(one.start, one.end, UNKNOWN, 1.0, "given") for one in found if one not in text.given]
-            self._take(text, View(text.text), unknown)
+            text.add(self._sifted(text.text, unknown))
 
-    def _rules(self, record: Record) -> None:
-        new: list[tuple[str, str]] = []
-        for text in record.texts:
-            if not text.rules_pending:
+    def _rules(self, text: Draft, seen: View, known: KnownValues | None) -> list[Found]:
+        """What rules, Presidio's recognizers and known values find, in characters of the text."""
+        found = self._remembered.get(seen.text)
+        if found is None:
+            found = list(self._sifted(seen.text, self._in_windows(seen.text)))
+            if len(seen.text) < 500:
+                if len(self._remembered) >= KEPT_RESULTS:
+                    self._remembered.clear()
+                self._remembered[seen.text] = found
+        if known:
+            found = [*found, *self._sifted(seen.text, known.find(seen.text))]
+        placed = [_placed(seen, span) for span in found]
+        if self._everything and len(seen.text) != len(
+            text.text
+        ):  # nothing of what Presidio finds in the raw text is lost
+            placed += self._sifted(text.text, self.recognizers.presidio(text.text))
+        return placed
+
+    def _in_windows(self, text: str) -> Iterator[Found]:
+        for offset, window in windows(text, self.params.window, OVERLAP):
+            for span in self.recognizers.find(window):
+                yield span._replace(start=span.start + offset, end=span.end + offset)
+
+    def _names(self, texts: Sequence[Draft], seen: Sequence[View]) -> list[list[Found]]:
+        """What NER finds in each text, in characters of the text."""
+        found: list[list[Found]] = [[] for _ in texts]
+        if self.ner is None:
+            return found
+        pending: list[tuple[int, View, int, str, str]] = []  # text, view, offset, window, the window as NER reads it
+        for number, (text, view) in enumerate(zip(texts, seen, strict=True)):
+            if not text.full:
                 continue
-            text.rules_pending = False
+            views = [View(text.text) if len(view.text) == len(text.text) and not text.given else view]
+            if self._everything and views[0] is view:
+                views.append(View(text.text))
+            for each in views:
+                for offset, window in windows(each.text, self.params.window, 0):
+                    for reads in self._readings(window):
+                        pending.append((number, each, offset, window, reads))
+        distinct = list(dict.fromkeys(reads for *_, reads in pending))
+        results = dict(zip(distinct, self.ner.find(distinct), strict=True))
+        for number, view, offset, window, reads in pending:
+            spans = self._accepted(window, reads, results[reads])
+            moved = (span._replace(start=span.start + offset, end=span.end + offset) for span in spans)
+            found[number] += [_placed(view, span) for span in self._sifted(view.text, moved)]
+        return found
+
+    def _readings(self, window: str) -> list[str]:
+        """How NER reads a window: as it is, and without capitals that say nothing. None at all if it can hold no name."""
+        if not self._small:
+            return [window]
+        if self._everything:
+            return list(dict.fromkeys([window, truecase(window)]))
+        return [truecase(window)] if any(may_be_name(window, word) for word in _WORD.finditer(window)) else []
+
+    def _accepted(self, window: str, reads: str, results: Iterable[Found]) -> Iterator[Found]:
+        for span in results:
+            if not self._small:
+                yield span
+                continue
+            if span.kind != "DATE_TIME" and (accepted := accept(reads, span)) is not None:
+                yield accepted
+            if self._everything and reads == window:
+                yield span._replace(score=0.4)  # what is accepted names the kind
+
+    def _sifted(self, text: str, found: Iterable[Found]) -> Iterator[Found]:
+        """Those that are to be masked: of a kind and score that the params mask, and of no value that they let through."""
+        allowed = [match.span() for match in self._allowed.finditer(text)] if self._allowed else []
+        public = [match.span() for match in self._public.finditer(text)] if self._public else []
+        for span in found:
+            if span.score < self.threshold(span.kind):
+                continue
+            harmless = allowed + public if span.score < 0.7 else allowed
+            if not any(start <= span.start and span.end <= end for start, end in harmless):
+                yield span
+
+    def _take(self, text: Draft, found: Iterable[Found]) -> list[tuple[str, str]]:
+        """Mask the spans found in a text; returns (kind, value) of the new ones."""
+        text.add(found)
+        return [(span.kind, text.text[span.start : span.end]) for span in text.spans]
+
+    def _repeat(self, record: Record, new: Iterable[tuple[str, str]]) -> None:
+        """Mask newly found values wherever else they stand in the record, however broken into lines or punctuated.
+
+        A value that means something else in another sentence (an age, a form of address) is masked only where it is a
+        whole field.
+        """
+        values: dict[str, list[tuple[list[str], str]]] = {}  # by first token: the tokens and the kind
+        whole: dict[str, str] = {}
+        for kind, value in new:
+            tokens = [fold(token) for token in re.findall(r"[^\W_]+", value)]
+            whole[canonical(value)] = kind
+            if not kind_of(kind).repeated or sum(map(len, tokens)) < SHORTEST:
+                continue
+            values.setdefault(tokens[0], []).append((tokens, kind))
+            if kind == "PERSON":
+                for part in tokens if len(tokens) > 1 else ():
+                    if len(part) > 3 and not is_word(part):
+                        values.setdefault(part, []).append(([part], kind))
+        for text in record.texts if whole else ():
             if text.cue is not None:
                 continue
-            seen = text.view()
-            found = [
-                span._replace(start=span.start + offset, end=span.end + offset)
-                for offset, window in windows(seen.text, self.params.window)
-                for span in self.analyzer.rules(window)
-            ]
-            if record.known:
-                found += record.known.find(seen.text)
-            new += self._take(text, seen, found)
-        self._repeat(record, new)
+            if not text.full and (field_kind := whole.get(canonical(text.text))):
+                text.cover(0, len(text.text), field_kind, "repeat")
+                continue
+            for start, end, kind in _occurrences(text, values):
+                text.cover(start, end, kind, "repeat")
 
-    def _ner(self, records: Sequence[Record]) -> bool:
-        """Run NER on windows that may contain names; returns whether it found anything new."""
-        pending: list[tuple[Record, Draft, View, int, str]] = []
-        for record in records:
-            for text in record.texts:
-                if text.ner_pending and text.full:
-                    seen = text.view()
-                    pending += [
-                        (record, text, seen, offset, truecase(window) if self._small else window)
-                        for offset, window in windows(seen.text, self.params.window)
-                        if self._may_name(window)
-                    ]
-                text.ner_pending = False
-        distinct = {window: None for *_, window in pending}
-        results = dict(zip(distinct, self.analyzer.ner(list(distinct)), strict=True))
-        any_new = False
-        for record, text, seen, offset, window in pending:
-            found = [
-                span._replace(start=span.start + offset, end=span.end + offset)
-                for span in (accept(window, result) if self._small else result for result in results[window])
-                if span is not None
-            ]
-            new = self._take(text, seen, found)
-            self._repeat(record, new)
-            any_new = any_new or bool(new)
-        return any_new
-
-    def _numbers(self, record: Record) -> bool:
-        """Mask the numbers that are private, and their digits wherever they stand; returns whether there were any."""
+    def _numbers(self, record: Record) -> list[tuple[str, str]]:
+        """Mask the numbers that are private; returns (kind, digits) of them."""
         new = []
         for text in record.texts:
             if text.cue is not None and not text.spans and (kind := number_kind(text, record.texts, record.known)):
-                new += self._take(text, View(text.text), [Found(0, len(text.text), kind, 1.0, "number")])
-        self._repeat(record, new)
-        return bool(new)
+                new += self._take(text, self._sifted(text.text, [Found(0, len(text.text), kind, 1.0, "number")]))
+        return new
 
-    def _may_name(self, text: str) -> bool:
-        """Whether any word could be a name: skipping NER, the slow part, saves time."""
-        if not self._small:
-            return True
-        return any(may_be_name(text, match) for match in _WORD.finditer(text))
+    def _second_check(self, record: Record) -> None:
+        """Mask what the second check still finds in a text."""
+        for text in record.texts:
+            for _ in range(3):  # masking one value can show another
+                if text.cue is not None or not (new := list(self._left(text))):
+                    break
+                text.add(new)
+                self._repeat(record, [(span.kind, text.text[span.start : span.end]) for span in new])
 
-    def _take(self, text: Draft, seen: View, found: Iterable[Found]) -> list[tuple[str, str]]:
-        """Mask the spans found in the view, except allowed ones; returns (kind, value) of the new spans."""
-        to_mask = []
-        allowed = [match.span() for match in self._allowed.finditer(seen.text)] if self._allowed else []
-        public = [match.span() for match in self._public.finditer(seen.text)] if self._public else []
-        for span in found:
-            if self.params.actions.get(span.kind) == "keep":
+    def _left(self, text: Draft) -> Iterator[Found]:
+        shown, pieces = text.blanked()
+        for start, end, kind in matches(shown):
+            at, source = pieces[bisect_right(pieces, (start, len(text.text))) - 1]
+            if source < 0:
                 continue
-            harmless = allowed + public if span.score < 0.7 else allowed
-            if any(start <= span.start and span.end <= end for start, end in harmless):
-                continue
-            start, end = seen.source(span.start, span.end)
-            to_mask.append(span._replace(start=start, end=end))
-        return [(new.kind, text.text[new.start : new.end]) for new in text.add(to_mask)]
+            found = Found(source + start - at, min(source + end - at, len(text.text)), kind, 1.0, "second_check")
+            if not any(low < found.end and found.start < high for low, high in text.kept):
+                yield from self._sifted(text.text, [found])
 
-    def _repeat(self, record: Record, new: Iterable[tuple[str, str]]) -> None:
-        """Mask the newly found values everywhere else in the record."""
-        values: dict[str, str] = {}
-        for kind, value in new:
-            if not kind_of(kind).repeated or len(canonical(value)) < 4:
-                continue
-            values[value.lower()] = kind
-            if kind == "PERSON":
-                values |= {
-                    part.lower(): kind for part in _WORD.findall(value) if len(part) > 3 and not is_word(fold(part))
-                }
-        for text in record.texts if values else ():
-            lower = text.text.lower()
-            if text.cue is None and len(lower) == len(
-                text.text
-            ):  # true except for a few letters, such as a dotted capital I
-                text.add(
-                    [
-                        Found(*span, kind, 0.9, "repeat")
-                        for value, kind in values.items()
-                        for span in _occurrences(lower, value)
-                    ]
-                )
+    def _agree(self, record: Record) -> None:
+        """Give equal values of a record one kind, that of the first, so that they get one stand-in."""
+        kinds: dict[str, str] = {}
+        for text in record.texts:
+            for span in text.spans:
+                value = canonical(text.text[span.start : span.end])
+                span.kind = kinds.setdefault(value, span.kind)
 
     def render(self, record: Record, *, plain: bool = False) -> list[Masked]:
         """The record's texts with their spans replaced. `plain`: by numbered values that fit a schema's formats."""
-        stand_ins = StandIns(self.params, self.key, self._readers.public, plain)
+        people = [
+            text.text[span.start : span.end] for text in record.texts for span in text.spans if span.kind == "PERSON"
+        ]
+        stand_ins = StandIns(self.params, self.key, self._readers.public, plain, people)
         return [Masked(self._replaced(text, stand_ins), text.spans) for text in record.texts]
 
     def _replaced(self, text: Draft, stand_ins: StandIns) -> str:
-        """The text with each span replaced by its stand-in.
-
-        Each span is passed to Presidio's anonymizer as its own kind, because it would merge neighbours of the same kind,
-        and because it works from the end while we number from the start.
-        """
-        if not text.spans and not text.given:
-            return text.text
-        from presidio_anonymizer.entities import OperatorConfig, RecognizerResult
-
-        spans, operators = [], {}
+        """The text with each span replaced by its stand-in."""
+        pieces, at = [], 0
         replaced: list[Span | Given] = [*text.spans, *text.given]
-        for number, span in enumerate(sorted(replaced, key=lambda span: span.start)):
+        for span in sorted(replaced, key=lambda span: span.start):
+            pieces.append(text.text[at : span.start])
             if isinstance(span, Given):
-                value = stand_ins.given(span.reads)
+                pieces.append(stand_ins.given(span.reads))
             else:
-                value = stand_ins.replacement(span.kind, text.text[span.start : span.end])
-            spans.append(RecognizerResult(str(number), span.start, span.end, 1.0))
-            operators[str(number)] = OperatorConfig("replace", {"new_value": value})
-        return str(self.anonymizer.anonymize(text.text, spans, operators).text)
+                pieces.append(stand_ins.replacement(span.kind, text.text[span.start : span.end]))
+            at = span.end
+        return "".join([*pieces, text.text[at:]])
 
     def dropped(self, record: Record) -> bool:
         """Whether the record contains a kind whose action is `drop`."""
         return any(self.params.actions.get(span.kind) == "drop" for text in record.texts for span in text.spans)
 
 
-class Record:
-    """The texts of one record, masked together.
-
-    `values` are single values, which NER skips; a pair is the digits of a number and the words before it.
-    """
-
-    def __init__(
-        self, texts: Sequence[str], values: Sequence[str | tuple[str, str]] = (), known: KnownValues | None = None
-    ) -> None:
-        self.texts = [Draft(text, True) for text in texts]
-        self.texts += [
-            Draft(value, False) if isinstance(value, str) else Draft(value[0], False, value[1]) for value in values
-        ]
-        self.known = known
+def _placed(view: View, span: Found) -> Found:
+    """A span of a view in characters of the text behind it."""
+    start, end = view.source(span.start, span.end)
+    return span._replace(start=start, end=end)
 
 
 def _phrases(phrases: Iterable[str]) -> re.Pattern[str] | None:
@@ -268,24 +328,40 @@ def _phrases(phrases: Iterable[str]) -> re.Pattern[str] | None:
     return re.compile(rf"(?<!\w)(?:{any_of(words)})(?!\w)", re.IGNORECASE) if words else None
 
 
-def windows(text: str, size: int) -> Iterator[tuple[int, str]]:
-    """Overlapping pieces of at most `size` characters that end between words, each with its offset."""
+_ENDS = re.compile(r"\n\s*\n|\n|[.!?]\s")
+
+
+def windows(text: str, size: int, overlap: int) -> Iterator[tuple[int, str]]:
+    """Pieces of at most `size` characters, each with its offset: up to the end of a paragraph, line or sentence.
+
+    With `overlap`, each begins that many characters (or a quarter of `size`) before the end of the last; without, only one
+    that had to end within a sentence does.
+    """
     start = 0
     while len(text) - start > size:
-        end = max(text.rfind(" ", start + size // 2, start + size), text.rfind("\n", start + size // 2, start + size))
-        end = end if end > 0 else start + size
+        ends = list(_ENDS.finditer(text, start + size // 2, start + size))
+        best = max(ends, key=lambda end: (end[0].count("\n"), end.end()), default=None)
+        end = best.end() if best else text.rfind(" ", start + size // 2, start + size) + 1 or start + size
         yield start, text[start:end]
-        overlap = min(OVERLAP, size // 4)
-        space = text.find(" ", end - overlap, end)
-        start = space + 1 if space > 0 else end - overlap
+        back = min(overlap if best else OVERLAP, size // 4)
+        space = text.find(" ", end - back, end) if back else -1
+        start = space + 1 if space > 0 else end - back
     yield start, text[start:]
 
 
-def _occurrences(text: str, value: str) -> Iterator[tuple[int, int]]:
-    """The spans where `value` occurs in `text` as a separate word."""
-    at = text.find(value)
-    while at >= 0:
-        end = at + len(value)
-        if not (at and text[at - 1].isalnum()) and not text[end : end + 1].isalnum():
-            yield at, end
-        at = text.find(value, end)
+def _occurrences(text: Draft, values: dict[str, list[tuple[list[str], str]]]) -> Iterator[tuple[int, int, str]]:
+    """The places of a text whose letters and digits are those of a value, the longest value first at each."""
+    tokens = text.tokens if values else []
+    at = 0
+    while at < len(tokens):
+        best: tuple[list[str], str] | None = None
+        for parts, kind in values.get(tokens[at][2], ()):
+            if (best is None or len(parts) > len(best[0])) and [
+                word for *_, word in tokens[at : at + len(parts)]
+            ] == parts:
+                best = parts, kind
+        if best is None:
+            at += 1
+            continue
+        yield tokens[at][0], tokens[at + len(best[0]) - 1][1], best[1]
+        at += len(best[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from stages.core.key import digest
 from stages.privacy.given import UNKNOWN
@@ -16,12 +17,18 @@ from stages.privacy.surrogates import canonical, placeholder, surrogate
 class StandIns:
     """The stand-ins for the values of one record. `plain`: numbered values that fit a schema's formats.
 
-    `public` are placeholders that the schema lists: they stay, and no value gets one of them.
+    `public` are placeholders that the schema lists: they stay, and no value gets one of them. `people` are all names in
+    the record: a part of one, wherever it comes first, has the number of the whole.
     """
 
-    def __init__(self, params: Mask, key: bytes | None, public: frozenset[str], plain: bool) -> None:
+    def __init__(
+        self, params: Mask, key: bytes | None, public: frozenset[str], plain: bool, people: Iterable[str] = ()
+    ) -> None:
         self.params, self.key, self.public, self.plain = params, key, public, plain
         self.numbers: dict[str, dict[str, int]] = defaultdict(dict)
+        self.names = sorted(
+            {tuple(map(canonical, view(name).text.split())) for name in people}, key=lambda n: (-len(n), n)
+        )
         self.people: list[tuple[list[str], int]] = []
         self.last: dict[str, int] = defaultdict(int)
 
@@ -66,6 +73,7 @@ class StandIns:
             return known[key]
         words = [canonical(word) for word in value.split()]
         if kind == "PERSON":
+            words = list(next((name for name in self.names if set(words) <= set(name)), words))
             for other, number in self.people:
                 if set(words) <= set(other):
                     known[key] = number

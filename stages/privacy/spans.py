@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from stages.privacy.given import Given
 from stages.privacy.kinds import kind_of
+from stages.privacy.lexicon import fold
 from stages.privacy.normal import View, view
 from stages.privacy.rules import Found
 
 _EDGE = " \t\r\n.,;:!?\"'()[]{}<>|*_/\\-–—…"  # stripped from the remaining parts of a span
+_TOKEN = re.compile(r"[^\W_]+")
+_BETWEEN = {"PERSON": " \t", "STREET_ADDRESS": " ,\t\r\n"}  # what may stand between two parts of one value
+BLANK = "<MASKED_1>"  # what the second check sees instead of a masked value: it joins with nothing next to it
 
 
 @dataclass
@@ -29,28 +35,34 @@ class Span:
 class Draft:
     """A text being masked, with the spans masked so far.
 
-    `given` are the placeholders that it came with and that stay; `cue` has the words before a number of a JSON value.
+    `given` are the placeholders that it came with and that stay, `kept` the places that must not be masked; `cue` has
+    the words before a number of a JSON value.
     """
 
     text: str
     full: bool  # False: a single value, which NER can't classify well
     cue: str | None = None
     given: list[Given] = field(default_factory=list)
+    kept: list[tuple[int, int]] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
-    rules_pending: bool = True
-    ner_pending: bool = True
 
     def view(self) -> View:
-        """The text for the next search: everything masked is blanked out."""
-        blanks = [(span.start, span.end, kind_of(span.kind).reads_as) for span in self.spans]
-        blanks += [(one.start, one.end, kind_of(one.kind or "").reads_as) for one in self.given]
-        return view(self.text, sorted(blanks))
+        """The text as recognizers should see it: a placeholder that it came with reads as what it stands for."""
+        return view(self.text, [(one.start, one.end, kind_of(one.kind or "").reads_as) for one in self.given])
+
+    @cached_property
+    def tokens(self) -> list[tuple[int, int, str]]:
+        """Runs of letters and digits: start, end, folded."""
+        return [(match.start(), match.end(), fold(match[0])) for match in _TOKEN.finditer(self.text)]
 
     def add(self, found: Iterable[Found]) -> list[Span]:
         """Add the parts of the spans (in characters of the text) that are not masked yet; returns the new spans."""
         new: list[Span] = []
-        masked: list[Span | Given] = [*self.spans, *self.given]
-        taken = sorted((span.start, span.end) for span in masked)
+        taken = sorted(
+            [(span.start, span.end) for span in self.spans]
+            + [(given.start, given.end) for given in self.given]
+            + self.kept
+        )
         for candidate in _merged(found):
             for start, end in _free(taken, candidate.start, candidate.end):
                 edge = " \t\r\n" if (start, end) == (candidate.start, candidate.end) else _EDGE
@@ -63,8 +75,37 @@ class Draft:
                 taken.insert(bisect_left(taken, (start, end)), (start, end))
         if new:
             self.spans = self._joined(sorted(self.spans + new, key=lambda span: span.start))
-            self.rules_pending = self.ner_pending = True
         return new
+
+    def cover(self, start: int, end: int, kind: str, recognizer: str) -> None:
+        """Mask a whole value of which parts may be masked already; they become part of it."""
+        if any(low < end and start < high for low, high in self.kept) or any(
+            one.start < end and start < one.end for one in self.given
+        ):
+            self.add([Found(start, end, kind, 0.9, recognizer)])
+            return
+        touched = [span for span in self.spans if span.start < end and start < span.end]
+        if any(span.start <= start and end <= span.end for span in touched):
+            return
+        for span in touched:
+            start, end = min(start, span.start), max(end, span.end)
+        self.spans = sorted(
+            [*(span for span in self.spans if span not in touched), Span(start, end, kind, recognizer)],
+            key=lambda span: span.start,
+        )
+
+    def blanked(self) -> tuple[str, list[tuple[int, int]]]:
+        """The text with its masked spans blanked, and how to get back: (place in it, place in the text) of each piece."""
+        pieces, starts, at, length = [], [], 0, 0
+        for span in self.spans:
+            starts.append((length, at))
+            pieces += [self.text[at : span.start], BLANK]
+            length += span.start - at
+            starts.append((length, -1))
+            length += len(BLANK)
+            at = span.end
+        starts.append((length, at))
+        return "".join([*pieces, self.text[at:]]), starts
 
     def _joined(self, spans: list[Span]) -> list[Span]:
         """The spans, with separately found parts of one name or address joined."""
@@ -76,7 +117,7 @@ class Draft:
                 span.kind == last.kind
                 and kind_of(span.kind).in_parts
                 and len(between) <= 4
-                and not between.strip(" ,\t")
+                and not between.strip(_BETWEEN.get(span.kind, " \t"))
             ):
                 last.end = span.end
             else:

@@ -102,6 +102,8 @@ def surrogate(kind: str, seed: bytes, language: str = "en") -> str:
             return f"0000{number % 10**6:06d}"
         case "SECRET":
             return f"example-{number % 16**8:08x}"
+        case "UUID":  # version 0 is not assigned
+            return f"00000000-0000-0000-8000-{number % 16**12:012x}"
         case "CRYPTO":  # no one can have the key of an address with that many zeros
             return f"0x{number % 16**8:040x}"
         case "NRP":

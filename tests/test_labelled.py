@@ -1,0 +1,149 @@
+"""Labelled: the set of hand-marked texts is whole, and a bad mark ends in one clear error."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from stdnum import iban, imei, luhn, verhoeff
+from stdnum.br import cpf
+from stdnum.es import dni
+from stdnum.gb import nhs
+
+from tests.labelled import DOMAINS, FOLDER, KEEP, LEVELS, LabelError, Labelled, read, read_file
+from tests.workspace import ROOT
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[Labelled]:
+    return read()
+
+
+def values(texts: list[Labelled], kind: str) -> list[str]:
+    return [text.text[start:end] for text in texts for start, end, found in text.spans if found == kind]
+
+
+def test_domains_and_languages_are_whole(texts: list[Labelled]) -> None:
+    assert {file.stem for file in FOLDER.glob("*.txt")} == set(DOMAINS)
+    assert [text.id for text in texts] == [f"{domain}-{n:02}" for domain in DOMAINS for n in range(1, 21)]
+    languages = Counter("other" if text.language in ("it", "nl", "pt") else text.language for text in texts)
+    assert languages == {"en": 100, "es": 25, "de": 25, "fr": 25, "other": 25}
+    for domain in DOMAINS:
+        assert Counter(text.language == "en" for text in texts if text.domain == domain) == {True: 10, False: 10}
+
+
+def test_long_short_and_clean_texts_are_there(texts: list[Labelled]) -> None:
+    lengths = [len(text.text) for text in texts]
+    assert sum(600 <= length <= 4000 for length in lengths) >= 30
+    assert sum(length < 100 for length in lengths) >= 60
+    assert max(lengths) <= 4000
+    clean = [text for text in texts if not text.spans]
+    assert len(clean) == 50
+    assert {text.domain for text in clean} == set(DOMAINS)
+    assert len([text for text in clean if text.language != "en"]) >= 15
+    long_in = {text.domain for text in texts if len(text.text) >= 600}
+    assert long_in >= {"tickets", "medical", "legal", "biographies"}
+
+
+def test_every_kind_occurs_and_no_text_is_there_twice(texts: list[Labelled]) -> None:
+    assert {kind for text in texts for _, _, kind in text.spans} == set(LEVELS)
+    assert {level for text in texts for level in text.levels} == {"direct", "quasi", "all"}
+    assert len({text.text for text in texts}) == len(texts)
+    assert all(len(text.spans) == len(text.levels) for text in texts)
+    for text in texts:
+        edges = sorted([(start, end) for start, end, _ in text.spans] + list(text.keep))
+        assert all(end <= after for (_, end), (after, _) in pairwise(edges)), text.id
+
+
+def test_numbers_have_the_right_check_digits(texts: list[Labelled]) -> None:
+    assert all(iban.is_valid(value) for value in values(texts, "IBAN_CODE"))
+    cards = [re.sub(r"\D", "", value) for value in values(texts, "CREDIT_CARD")]
+    assert all(luhn.is_valid(card) for card in cards if len(card) > 4)
+    ids = values(texts, "NATIONAL_ID")
+    assert {dni.is_valid(v) for v in ids if re.fullmatch(r"\d{8}-?[A-Z]", v)} == {True}
+    assert {nhs.is_valid(v) for v in ids if re.fullmatch(r"\d{3} \d{3} \d{4}", v)} == {True}
+    assert {cpf.is_valid(v) for v in ids if re.fullmatch(r"\d{3}\.\d{3}\.\d{3}-\d\d", v)} == {True}
+    assert {verhoeff.is_valid(v.replace(" ", "")) for v in ids if re.fullmatch(r"\d{4} \d{4} \d{4}", v)} == {True}
+    phones = [v for v in values(texts, "ACCOUNT") if re.fullmatch(r"35\d{13}", v)]
+    assert phones
+    assert all(imei.is_valid(value) for value in phones)
+
+
+def test_a_name_has_no_title(texts: list[Labelled]) -> None:
+    titled = re.compile(
+        r"(?:mrs?|ms|miss|dr|prof|herr|frau|mme|m|sr|sra|sig|meneer|mevrouw|lady|sir)\.? \S", re.IGNORECASE
+    )
+    assert not [value for value in values(texts, "PERSON") if titled.match(value)]
+
+
+def test_every_file_says_what_it_is_for() -> None:
+    for file in FOLDER.glob("*.txt"):
+        head = re.sub(r"\n# ", " ", file.read_text(encoding="utf-8").split("===")[0])
+        assert "Made for testing only: written and labelled by hand before any rule was measured on it" in head, (
+            file.name
+        )
+        assert "no rule, list or threshold may be chosen by looking at it" in head, file.name
+        assert "Licence: Apache-2.0" in head, file.name
+
+
+def test_a_stamped_repo_does_not_get_them() -> None:
+    linked = list((ROOT / "template").glob("{{*/tests/*"))
+    assert linked
+    assert not [link.name for link in linked if "labelled" in link.name]
+
+
+def test_spans_and_values_to_keep(tmp_path: Path) -> None:
+    file = tmp_path / "chat.txt"
+    file.write_text(
+        "# head\n\n=== chat-01 en\n[[PERSON|Ada]] buys [[KEEP|two]]\non [[DATE_TIME:all|3 May]].\n\n=== chat-02 it\nok\n",
+        encoding="utf-8",
+    )
+    first, second = read_file(file)
+    assert first == Labelled(
+        "chat-01",
+        "chat",
+        "en",
+        "Ada buys two\non 3 May.",
+        ((0, 3, "PERSON"), (16, 21, "DATE_TIME")),
+        ("direct", "all"),
+        ((9, 12),),
+    )
+    assert (second.id, second.language, second.text, second.spans, second.keep) == ("chat-02", "it", "ok", (), ())
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("=== chat-01 en\n[[NAME|Ada]]", "chat.txt, chat-01, mark 1: NAME is no kind"),
+        ("=== chat-01 en\n[[PERSON:all|Ada]]", "only LOCATION and DATE_TIME may be marked `:all`"),
+        (f"=== chat-01 en\n[[{KEEP}|two]] [[PERSON|Ada [[PERSON|Lee]]]]", "mark 2: a mark inside a mark"),
+        ("=== chat-01 en\n[[PERSON|Ada", r"chat-01: \[\[ or \]\] outside a mark"),
+        ("=== chat-01 en\nAda]]", r"\[\[ or \]\] outside a mark"),
+        ("=== chat-01 en\n[[PERSON|]]", "empty, or a blank at its edge"),
+        ("=== chat-01 en\n[[PERSON|Ada ]]", "a blank at its edge"),
+        ("=== chat-01 en\n[[PERSON|Ada,]]", "punctuation at its edge"),
+        ("=== chat-01 en\n[[PERSON|Adeline.]]", "punctuation at its edge"),
+        ("=== chat-01 en\n\n=== chat-02 en\nhi", "chat-01: there is no text"),
+        ("=== chat-1 en\nhi", "line 1: a text starts with `=== chat-NN language`"),
+        ("=== bank-01 en\nhi", "a text starts with `=== chat-NN language`"),
+        ("=== chat-01 xx\nhi", "the language is one of en, es"),
+        ("hi", "line 1: before the first text, only comments"),
+    ],
+)
+def test_a_bad_mark_ends_in_one_clear_error(tmp_path: Path, body: str, message: str) -> None:
+    file = tmp_path / "chat.txt"
+    file.write_text(body, encoding="utf-8")
+    with pytest.raises(LabelError, match=message) as caught:
+        read_file(file)
+    assert "Ada" not in str(caught.value), "a value is never shown"
+
+
+def test_an_id_that_occurs_twice_is_an_error(tmp_path: Path) -> None:
+    for domain in DOMAINS:
+        (tmp_path / f"{domain}.txt").write_text(f"=== {domain}-01 en\nhi\n", encoding="utf-8")
+    (tmp_path / "bank.txt").write_text("=== bank-01 en\nhi\n=== bank-01 en\nho\n", encoding="utf-8")
+    with pytest.raises(LabelError, match=r"bank\.txt: bank-01 occurs twice"):
+        read(tmp_path)
