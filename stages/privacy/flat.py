@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from stages.privacy.lexicon import (
+    any_of,
     cities,
     countries,
     first_names,
@@ -24,14 +25,22 @@ from stages.privacy.name_cues import (
     MONTHS,
     PERSON_AFTER,
     PERSON_CUE_LOWER,
-    RELATED,
     STRONG_CUE,
     TOKEN,
     is_destination,
+    is_related,
 )
 from stages.privacy.rules import Found
 
 _FIRMS = word_list("words/shops.txt") | word_list("words/company_forms.txt")
+_FORMS = word_list("words/company_forms.txt")
+# Forms of three letters or more: "AS" and "CO" may be other words of a line of capitals.
+_FORM = re.compile(
+    r"(?<![^\W_])(?:"
+    + any_of({form.upper() for form in _FORMS if len(form.replace(" ", "")) > 2})
+    + r"|CO\.?,? (?:LTD|INC|LLC)|S\.?A\.?|A\.?G\.?|B\.?V\.?|S/B)(?![^\W_])\.?"
+)
+_NAME_START = re.compile(r"[^\W\d_]|\d+ (?=[^\W\d_])")
 Word = tuple[int, int, str]  # start, end, folded
 
 
@@ -44,12 +53,14 @@ def flat(text: str, start: int, end: int, lower: bool) -> Iterator[Found]:
     """
     tokens = [(match.start(), match.end(), fold(match[0].rstrip("."))) for match in TOKEN.finditer(text, start, end)]
     firm = not lower and any(word in _FIRMS for *_, word in tokens)
+    if not lower:
+        yield from _companies(text, start, end)
     at = 0
     while at < len(tokens):
         for length in (3, 2, 1):
             part = tokens[at : at + length]
             phrase = " ".join(word for *_, word in part)
-            if len(part) < length or phrase not in countries() | cities() | products():
+            if len(part) < length or not any(phrase in listed for listed in (countries(), cities(), products())):
                 continue
             if phrase in countries() and not _goes(text, start, part, country=True):
                 yield Found(part[0][0], part[-1][1], "LOCATION", 0.55, "place")
@@ -67,6 +78,19 @@ def flat(text: str, start: int, end: int, lower: bool) -> Iterator[Found]:
             at = max(stop, at + 1)
 
 
+def _companies(text: str, start: int, end: int) -> Iterator[Found]:
+    """The names of companies in a line of capitals, up to their legal form; a form alone ends the line above."""
+    at = start
+    for form in _FORM.finditer(text, start, end):
+        first = _NAME_START.search(text, at, form.start())
+        if first is None and at == start and start > 1:
+            above = text.rfind("\n", 0, start - 1) + 1
+            first = _NAME_START.search(text, above, start - 1)
+        if first is not None and form.end() - first.start() < 100:
+            yield Found(first.start(), form.end(), "ORGANIZATION", 0.73, "company_form")
+        at = form.end()
+
+
 def _goes(text: str, start: int, part: list[Word], country: bool = False) -> bool:
     """Whether a trip goes there."""
     before, after = text[max(start, part[0][0] - 60) : part[0][0]], text[part[-1][1] : part[-1][1] + 20]
@@ -80,7 +104,7 @@ def _name_end(text: str, start: int, tokens: list[Word], at: int, lower: bool) -
     known = known and not is_month(text, tokens[at]) and name not in ABBREVIATIONS
     before = text[max(start, low - 40) : low]
     cue = STRONG_CUE.search(before) is not None
-    related = RELATED.search(before) is not None and name in first_names()
+    related = is_related(before) and name in first_names()
     if not known and not related and not (cue and not is_common(name) and len(name) > 1):
         return at
     stop = at + 1

@@ -28,16 +28,15 @@ RUN = re.compile(
     rf"(?<![\w@.#/-])(?![\w-]*\d){CAP}(?:(?:[ \u00a0]{{1,2}}|-){CAP}|[ ](?:{PARTICLE}[ ]){{1,2}}(?={UP}){CAP})*"
 )
 TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*\.?")
-INITIALS = rf"{UP}{{1,2}}\.(?:[ -]?{UP}\.){{0,3}}"
+INITIALS = rf"{UP}\.(?:[ -]?{UP}\.){{0,3}}"
 NAME_PART = rf"{UP}[^\W\d_]*(?:['’-][^\W\d_]+)*"
 # A name in the usual spelling: "Costa", "Franz Cede", "A. Demetriades", "J.R. de la Cruz", "F.L."
 NAME = rf"(?:{INITIALS}(?:[ ]?{NAME_PART}|(?![^\W\d_]))|{NAME_PART})(?:[ ](?:{INITIALS}(?=[ ])|(?:{PARTICLE}[ ]){{0,2}}{NAME_PART})){{0,4}}"
 
-_TITLES = any_of(word_list("words/titles.txt"))
-TITLED = re.compile(rf"\b((?i:{_TITLES})\b\.?)[ \u00a0]({NAME})")
-TITLED_LOWER = re.compile(rf"\b((?:{_TITLES})\b\.?)[ ]([a-z][\w'-]+(?: [a-z][\w'-]+)?)")
-_ROLES = any_of(word_list("words/person_roles.txt"))
-ROLED = re.compile(rf"\b(?i:{_ROLES}),? ({NAME})")
+# A word, the dot after it, and a capital after both: a title or a role, if it is in one of the lists.
+LED = re.compile(rf"(?<![^\W_])([^\W\d_]+)(\.?),?[ \u00a0](?={UP})")
+NAMED = re.compile(NAME)
+LED_LOWER = re.compile(r"(?<![^\W_])([a-zñ]{2,9})(\.?) ([a-z][\w'-]+(?: [a-z][\w'-]+)?)")
 # "A. Demetriades", "J.R. Smith", "C.-H. Ehrenkrona"
 INITIALED = re.compile(rf"(?<![\w.]){INITIALS}[ ]?((?:{PARTICLE}[ ])?{UP}[^\W\d_]+(?:['’-]{UP}?[^\W\d_]+)*)")
 # "Anna, Ben and Carla", "Monjeau, Graves and Reed"
@@ -53,6 +52,33 @@ IRREGULAR = {
     "sell": "sold", "sing": "sang", "sit": "sat", "sleep": "slept", "speak": "spoke", "steal": "stole", "swear": "swore", "swim": "swam",
     "teach": "taught", "tell": "told", "think": "thought", "understand": "understood", "wake": "woke", "wear": "wore", "weep": "wept", "write": "wrote",
 }  # fmt: skip
+
+
+PARTICIPLES = frozenset(
+    [
+        "begun",
+        "chosen",
+        "drawn",
+        "drunk",
+        "driven",
+        "eaten",
+        "forgiven",
+        "forgotten",
+        "given",
+        "known",
+        "ridden",
+        "seen",
+        "spoken",
+        "stolen",
+        "sung",
+        "sworn",
+        "swum",
+        "taken",
+        "woken",
+        "worn",
+        "written",
+    ]
+)
 
 
 def _doing(verbs: Iterable[str]) -> str:
@@ -72,7 +98,7 @@ def _doing(verbs: Iterable[str]) -> str:
     auxiliary = (
         r"(?:will|would|can|could|should|must|may|might|does|did|has|have|had|is|was|won't|can't|didn't|doesn't)"
     )
-    return rf"{adverb}(?:{any_of(third | past)})\b|{auxiliary} {adverb}(?:{any_of(base | past | ing)})\b"
+    return rf"{adverb}(?:{any_of(third | past)})\b|{auxiliary} {adverb}(?:{any_of(base | past | ing | PARTICIPLES)})\b"
 
 
 DOES = re.compile(rf"^,? (?:{_doing(word_list('words/person_verbs.txt'))})")
@@ -83,7 +109,7 @@ PERSON_CUE = re.compile(
     r"cardholder)(?:'s)? name(?:'s| is| was|:)?|name(?::| is)|i am called|(?:call|calls|called|named|name) (?:me|him|her|it)|known as|"
     r"i am|i'm|im|this is|it's|here is|signed(?: by)?|attn\.?:?|attention:?|contact(?: person)?:|from:|to:|cc:|author:|by|dear|hi|hello|"
     r"hey|regards|best|thanks|sincerely|cheers|greetings|yours|speak (?:to|with)|talk (?:to|with)|ask for|with|via|met|heard|see|add|under|"
-    r"between|starring|directed by|sung by|written by|beneficiary|payee|patient|recipient|names?)[,:]?[ \n]+(?:is |are |was )?$",
+    r"between|starring|said|says|asked|replied|answered|told|directed by|sung by|written by|beneficiary|payee|patient|recipient|names?)[,:]?[ \n]+(?:is |are |was )?$",
     re.IGNORECASE,
 )
 STRONG_CUE = re.compile(
@@ -95,11 +121,8 @@ STRONG_CUE = re.compile(
 PERSON_CUE_LOWER = re.compile(
     r"\b(?:name(?: is)?|i am|i'm|im|this is|with|by|to|for|from|called|see|met|heard|and)[ ]$"
 )
-# A person follows these, even if the name is an everyday word ("my sister Rose").
-_RELATIONS = any_of(word_list("words/relations.txt"))
-RELATED = re.compile(
-    rf"\b(?:my|his|her|their|our|your|the)(?: \w+)? (?:{_RELATIONS})[ ](?:named |called |, )?$", re.IGNORECASE
-)
+_RELATIONS = word_list("words/relations.txt")
+_RELATED = re.compile(r"\b(?:my|his|her|their|our|your|the)(?: \w+)? ([\w-]+),? (?:named |called )?$", re.IGNORECASE)
 # Things only a person does: "Sofie lives on ...", "Megan is a very ..."
 PERSON_AFTER = re.compile(
     r"^(?:'s (?:\w+ )?(?:wife|husband|mother|father|brother|sister|son|daughter|account|address|house|birthday|phone|email|card|order|"
@@ -153,8 +176,8 @@ PLACE_AFTER = re.compile(
     r"^(?:,? (?:was|is) (?:super |so |very |really )?(?:fun|nice|great|beautiful|cold|hot|lovely) |, (?:[A-Z]{2}\b))"
 )
 
-_GROUPS = any_of(word_list("words/groups.txt"))
-NRP = re.compile(rf"\b(?:{_GROUPS})s?\b", re.IGNORECASE)
+GROUPS = word_list("words/groups.txt")
+GROUP = re.compile(r"(?<![\w-])[^\W\d_]{2,}(?:'s)?")
 # Those of them that more often mean something else or are someone's name.
 NOT_NRP = frozenset(["pole", "poles", "finn", "finns", "scot", "dane", "swede", "turk", "turks", "chilean"])
 # Those that mean something else in lower case.
@@ -173,7 +196,34 @@ ALONE = re.compile(r"(?:\A|[\n ])[^\n]+(?=\n|\Z)")
 
 # Abbreviations that are also given names, and months and the like that are.
 ABBREVIATIONS = frozenset(["nas", "sim", "dsl", "ram", "rom"])
-MONTHS = frozenset(["april", "august", "may", "june", "july", "march", "january", "jan", "summer", "autumn", "sunday"])
+MONTHS = frozenset(
+    [
+        "april",
+        "august",
+        "may",
+        "june",
+        "july",
+        "march",
+        "january",
+        "summer",
+        "autumn",
+        "sunday",
+        "monday",
+        "friday",
+        "jan",
+        "feb",
+        "mar",
+        "apr",
+        "jun",
+        "jul",
+        "aug",
+        "sep",
+        "sept",
+        "oct",
+        "nov",
+        "dec",
+    ]
+)
 DATED = re.compile(
     r"(?:\d(?:st|nd|rd|th)?(?: of)?|\b(?:in|on|since|until|till|by|of|from|to|last|next|this|early|late|mid|and|or|for))[ -]$",
     re.I,
@@ -196,8 +246,19 @@ _USE = re.compile(
 _FROM = re.compile(r"\bfrom[ ]+$", re.IGNORECASE)
 
 
+_TO = re.compile(r"\b(?:to|from|in|via|for|through|between|into|at|of|outside|within)[ ]+(?:the )?$", re.IGNORECASE)
+
+
+def is_related(before: str) -> bool:
+    """Whether a person follows, even if the name is an everyday word ("my sister Rose")."""
+    match = _RELATED.search(before[-40:])
+    return match is not None and match[1].lower() in _RELATIONS
+
+
 def is_destination(before: str, after: str, *, country: bool) -> bool:
     """Whether a place is where a trip starts or ends or, as a country, where something is used or sent."""
+    if not _TO.search(before[-16:]):
+        return False
     if _TRIP.search(before) or (country and _USE.search(before)):
         return True
     return _FROM.search(before) is not None and _TRIP_ON.search(after) is not None

@@ -34,13 +34,15 @@ from stages.privacy.name_cues import (
     ALONE,
     CAP,
     CAPITAL_NRP,
+    DOES,
     FIRM,
+    GROUP,
+    GROUPS,
     IN,
     LEADS,
     LOWER_NRP,
     MONTHS,
     NOT_NRP,
-    NRP,
     ORG,
     ORG_AFTER,
     ORG_ANY,
@@ -49,12 +51,13 @@ from stages.privacy.name_cues import (
     PERSON_CUE,
     PLACE_AFTER,
     PLACE_CUE,
-    RELATED,
     RUN,
     SENTENCE_START,
     STRONG_CUE,
     TOKEN,
+    UP,
     is_destination,
+    is_related,
 )
 from stages.privacy.people import does, people
 from stages.privacy.rules import Found
@@ -62,6 +65,11 @@ from stages.privacy.rules import Found
 _SALUTATIONS = word_list("words/salutations.txt")
 _OF_FAMILIES = word_list("words/of_families.txt")
 _FIRMS = word_list("words/shops.txt")
+_GROUP_STARTS = frozenset(group.split()[0] for group in GROUPS if " " in group)
+
+
+_SMALL = re.compile(r"(?<![\w'-])[a-zà-öø-ÿ]")
+_CAPITAL = re.compile(rf"(?<![\w'-]){UP}")
 
 
 def names(text: str) -> Iterator[Found]:
@@ -79,18 +87,32 @@ def names(text: str) -> Iterator[Found]:
 
 def lines(text: str) -> Iterator[tuple[int, int, str]]:
     """The lines, each marked as all capitals ("upper"), all lower case ("lower") or normal ("mixed")."""
+    printed = is_printed(text)
     for line in re.finditer(r"[^\n]+", text):
         capitals = sum(map(str.isupper, line[0]))
         small = sum(map(str.islower, line[0]))
-        case = "lower" if not capitals and small else "upper" if capitals > 7 and capitals > 4 * small else "mixed"
+        upper = capitals > 4 * small and (printed or capitals > 7)
         if capitals + small:
-            yield line.start(), line.end(), case
+            yield line.start(), line.end(), "lower" if not capitals and small else "upper" if upper else "mixed"
+
+
+def is_printed(text: str) -> bool:
+    """Whether a text of several lines is in capitals throughout, as what a till prints is."""
+    head = text[:4000]
+    capitals = sum(map(str.isupper, head))
+    return capitals > 30 and "\n" in text and capitals > 4 * sum(map(str.islower, head))
 
 
 def _groups(text: str) -> Iterator[Found]:
-    for match in NRP.finditer(text):
-        word = match[0].lower()
-        next_word = re.match(r" ([\w'-]+)", text[match.end() : match.end() + 30])
+    for match in GROUP.finditer(text):
+        word, end = match[0].lower(), match.end()
+        if word not in _GROUP_STARTS and not _one_of(word):
+            continue
+        next_word = re.match(r" ([\w'-]+)", text[end : end + 30])
+        if next_word and _one_of(f"{word} {next_word[1].lower()}"):
+            word, end, next_word = f"{word} {next_word[1].lower()}", end + next_word.end(), None
+        elif not _one_of(word):
+            continue
         if word in NOT_NRP or (
             next_word and (f"{word} {fold(next_word[1])}" in products() or fold(next_word[1]) in _FIRMS)
         ):
@@ -98,7 +120,11 @@ def _groups(text: str) -> Iterator[Found]:
         if match[0][0].isupper() or (
             word not in CAPITAL_NRP and LOWER_NRP.search(text, max(0, match.start() - 12), match.start())
         ):
-            yield Found(*match.span(), "NRP", 0.6, "nationality")
+            yield Found(match.start(), end, "NRP", 0.6, "nationality")
+
+
+def _one_of(word: str) -> bool:
+    return word in GROUPS or (word[-1] == "s" and word[:-1] in GROUPS)
 
 
 def _organisations(text: str) -> Iterator[Found]:
@@ -139,7 +165,7 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         ):
             yield Found(dropped[0], dropped[1], "PERSON", 0.53, "name_cue")
         return
-    folded = [fold(token.rstrip(".")) for _, _, token in tokens]
+    folded = [fold(token.rstrip(".")).removesuffix("'s") for _, _, token in tokens]
     start, end = tokens[0][0], tokens[-1][1]
     if text[end - 1] == "." and len(tokens[-1][2]) > 2:
         end -= 1
@@ -151,12 +177,13 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         if (last in last_names() and not is_common(last)) or (not is_word(last) and last not in places()):
             first = 0
     thing = folded[0] in things(text) and not STRONG_CUE.search(before)
-    if len(unknown) == 1 and first is None and is_misspelt(unknown[0]):
+    acts = PERSON_AFTER.search(after) or DOES.search(after)
+    if len(unknown) == 1 and first is None and not acts and not PERSON_CUE.search(before) and is_misspelt(unknown[0]):
         unknown = []
     phrase = " ".join(folded)
     if phrase in products() and not STRONG_CUE.search(before):
         return
-    if (phrase in cities() or _is_place(tokens)) and not RELATED.search(before) and not PERSON_AFTER.search(after):
+    if (phrase in cities() or _is_place(tokens)) and not is_related(before) and not acts:
         if is_destination(before, after, country=False) or (thing and not PLACE_CUE.search(before)):
             return
         if unknown or len(folded) > 1 or PLACE_CUE.search(before) or IN.search(before):
@@ -168,19 +195,9 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
             yield Found(start, end, "ORGANIZATION", 0.56, "organisation_cue")
     elif is_destination(before, after, country=False) and first is None:
         return
-    elif (
-        PLACE_CUE.search(before)
-        and not PERSON_AFTER.search(after)
-        and (unknown or first is not None or not any(map(is_plain, folded)))
-    ):
+    elif PLACE_CUE.search(before) and not acts and (unknown or first is not None or not any(map(is_plain, folded))):
         yield Found(start, end, "LOCATION", 0.56, "place_cue")
-    elif (
-        unknown
-        and len(unknown) == len(folded)
-        and first is None
-        and IN.search(before)
-        and not PERSON_AFTER.search(after)
-    ):
+    elif unknown and len(unknown) == len(folded) and first is None and IN.search(before) and not acts:
         yield Found(start, end, "LOCATION", 0.51, "place_cue")
     elif phrase in towns() and (IN.search(before) or in_country(after)) and first is None:
         yield Found(start, end, "LOCATION", 0.52, "place")
@@ -191,16 +208,26 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         yield Found(name_start, name_end(text, name_start, end), "PERSON", 0.62, "name_list")
         if first:
             yield from _named(text, start, tokens[first - 1][1], folded[:first], before)
-    elif RELATED.search(before):
+    elif is_related(before):
         yield Found(start, name_end(text, start, end), "PERSON", 0.58, "name_cue")
-    elif STRONG_CUE.search(before) and not all(is_common(word) for word in folded):
+    elif STRONG_CUE.search(before) and not all(is_common(word) and word not in last_names() for word in folded):
         yield Found(start, name_end(text, start, end), "PERSON", 0.64, "name_cue")
     elif len(folded) == 1 and is_family_name(folded[0]):
         yield Found(start, end, "PERSON", 0.55, "name_list")
     elif PERSON_CUE.search(before) and unknown and len(unknown) == len(folded):
         yield Found(start, name_end(text, start, end), "PERSON", 0.54, "name_cue")
-    elif unknown and len(folded) <= 3 and PERSON_AFTER.search(after):
+    elif unknown and len(folded) <= 3 and acts:
         yield Found(start, end, "PERSON", 0.53, "name_cue")
+    elif (
+        len(folded) > 2
+        and any(
+            token[0].islower() and word not in ("of", "y", "e")
+            for (_, _, token), word in zip(tokens, folded, strict=True)
+        )
+        and not is_common(folded[-1])
+        and not is_plain(folded[0])
+    ):  # "Maika van de Noort"
+        yield Found(start, end, "PERSON", 0.53, "particle")
     elif len(folded) > 1 and folded[-1] in last_names() and not is_word(folded[0]) and folded[0] not in towns():
         yield Found(start, end, "PERSON", 0.55, "name_list")
     elif (
@@ -217,7 +244,7 @@ def _full_name(tokens: list[tuple[int, int, str]]) -> bool:
     """Whether the words start with a full name: both listed, or with an initial in between ("Rose Q. Marsh")."""
     if len(tokens) < 2 or not all(token[0].isupper() and not token.isupper() for _, _, token in tokens[:1]):
         return False
-    words = [fold(token.rstrip(".")) for _, _, token in tokens]
+    words = [fold(token.rstrip(".")).removesuffix("'s") for _, _, token in tokens]
     if len(words) > 2 and len(words[1]) == 1 and tokens[2][2][0].isupper() and len(words[2]) > 2:
         return words[0] in first_names() or not is_word(words[0])
     return words[0] in first_names("en") and len(words[0]) > 2 and words[1] in last_names() and words[0] not in MONTHS
@@ -279,20 +306,28 @@ def opens(text: str, token: tuple[int, int, str]) -> bool:
 
 
 def name_end(text: str, start: int, end: int) -> int:
-    """The end of a person's name in a run: before the common words that follow it."""
+    """The end of a person's name in a run: before the common words that follow it.
+
+    In a sentence, a word with a capital right after a given name belongs to it ("Alex River"); in a heading, it may not.
+    """
     tokens = list(TOKEN.finditer(text, start, end))
+    around = text[max(0, start - 80) : start], text[end : end + 80]
+    sentence = sum(len(_SMALL.findall(part)) - len(_CAPITAL.findall(part)) for part in around) > 1
     while len(tokens) > 1:
-        word = fold(tokens[-1][0].rstrip("."))
-        capital = tokens[-1][0][0].isupper()
-        if capital and (
-            len(word) == 1 or not is_common(word) or word in last_names() or (len(tokens) == 2 and not is_plain(word))
-        ):
+        word = fold(tokens[-1][0].rstrip(".")).removesuffix("'s")
+        if tokens[-1][0][0].isupper() and _may_end(word, len(tokens) == 2, sentence):
             break
         tokens.pop()
     if not tokens:
         return end
     last = tokens[-1]
     return last.end() - (last[0].endswith(".") and len(last[0]) > 2)
+
+
+def _may_end(word: str, second: bool, sentence: bool) -> bool:
+    if len(word) == 1 or not is_common(word) or word in last_names() or (second and not is_plain(word)):
+        return True
+    return second and sentence and not (is_stop(word) or word in MONTHS or word in _FIRMS or word in _SALUTATIONS)
 
 
 # --- surrounding words that speak against a name

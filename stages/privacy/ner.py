@@ -26,11 +26,11 @@ from stages.privacy.name_cues import (
     PLACE_CUE,
     SENTENCE_START,
     STRONG_CUE,
-    TITLED,
     TOKEN,
     is_destination,
 )
-from stages.privacy.names import in_country, lines, name_end, opens, things
+from stages.privacy.names import in_country, is_printed, lines, name_end, opens, things
+from stages.privacy.people import is_titled
 from stages.privacy.rules import Found
 
 _NEVER_NAMES = word_list("words/never_names.txt")
@@ -70,7 +70,7 @@ def accept(text: str, candidate: Found) -> Found | None:
     start, end = tokens[0][0], max(tokens[-1][1], candidate.end if candidate.kind == "ORGANIZATION" else 0)
     before, after = text[max(0, start - 60) : start], text[end : end + 60]
     common = all(is_common(word) for word in folded)
-    thing = folded[0] in things(text) and not TITLED.search(before + text[start:end])
+    thing = folded[0] in things(text) and not is_titled(before)
     if thing and (candidate.kind == "PERSON" or (candidate.kind == "ORGANIZATION" and len(folded) == 1)):
         return None
     if " ".join(folded) in products() and not STRONG_CUE.search(before):
@@ -112,13 +112,21 @@ def accept(text: str, candidate: Found) -> Found | None:
 
 
 def truecase(text: str) -> str:
-    """The text with all-capitals lines in normal case, so that NER can read them; its length is unchanged."""
-    pieces, at = [], 0
+    """The text with all-capitals lines in normal case, so that NER can read them; its length is unchanged.
+
+    In a text that is in capitals throughout, only a line with a given name gets any: NER takes every other word that it
+    does not know for a name.
+    """
+    pieces, at, printed = [], 0, is_printed(text)
     for start, end, case in lines(text):
         if case == "upper":
+            words = [fold(word) for word in re.findall(r"[^\W\d_]+", text[start:end])]
+            named = not printed or (any(map(is_given_name, words)) and not any(word in _FIRMS for word in words))
             line = re.sub(
                 r"[^\W\d_]+",
-                lambda word: word[0].lower() if is_word(fold(word[0])) else word[0].capitalize(),
+                lambda word, named=named: (
+                    word[0].lower() if not named or is_word(fold(word[0])) else word[0].capitalize()
+                ),
                 text[start:end],
             )
             if len(line) == end - start:
