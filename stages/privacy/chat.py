@@ -54,7 +54,7 @@ _PHRASES = (
     (re.compile(r"last (?:four|4)\b(?: (?:digits?|numbers?|of|my|the|on|account|card|ssn|social|are|is))*"), "ACCOUNT"),
     (re.compile(r"license plate\b|number plate\b|(?:drivers?|driving) licen[cs]e\b|social security\b"), "ACCOUNT"),
     (re.compile(r"(?:member|customer|client|patient|employee) (?:id|number|no|code)\b"), "ACCOUNT"),
-    (re.compile(r"record locator\b"), "BOOKING"),
+    (re.compile(r"record locator\b"), "booking"),
     (re.compile(r"(?:user|login) (?:name|id)\b"), "USERNAME"),
     (re.compile(r"date of birth\b|birth ?da(?:te|y)\b|dob\b|d o b\b|born(?: on)?\b"), "DATE_OF_BIRTH"),
 )
@@ -108,7 +108,7 @@ def _line(tokens: list[tuple[int, int, str]]) -> Iterator[Found]:
             cued.update(range(at, at + length))
             role, at = cue, at + length
         elif role and (stop := _value_end(words, at, role)) > at:
-            yield found(at, stop, "ACCOUNT" if role == "BOOKING" else role.removesuffix("?"), 0.74, "chat_cue")
+            yield found(at, stop, "ACCOUNT" if role == "booking" else role.removesuffix("?"), 0.74, "chat_cue")
             at, role = stop, ""
         elif words[at] in _FILLERS:
             at += 1
@@ -167,7 +167,7 @@ def _cue(words: list[str], at: int) -> tuple[int, str]:
         return 1, "USERNAME"
     if _is_like(word, _ACCOUNTS):
         numbered = at + 1 < len(words) and words[at + 1] in _NUMBERED
-        return 1 + numbered, "BOOKING" if word in _BOOKED else "ACCOUNT" if numbered else "ACCOUNT?"
+        return 1 + numbered, "booking" if word in _BOOKED else "ACCOUNT" if numbered else "ACCOUNT?"
     if (word in _NAMES or (word[0] == "n" and within_edits(word, "name", 1) and not is_word(word))) and not (
         _THINGS.intersection(words[max(0, at - 2) : at] + words[at + 1 : at + 4])
     ):
@@ -197,9 +197,9 @@ def _value_end(words: list[str], at: int, role: str) -> int:
         return _date_end(words, at)
     if role == "USERNAME":
         return _user_end(words, at)
-    if role == "BOOKING" and _is_letters(words[at]) and _is_reference(words[at]):
+    if role == "booking" and _is_letters(words[at]) and _is_reference(words[at]):
         return at + 1
-    return _number_end(words, at, 4 if role == "ACCOUNT?" else 2) if role in ("ACCOUNT", "ACCOUNT?", "BOOKING") else at
+    return _number_end(words, at, 4 if role == "ACCOUNT?" else 2) if role in ("ACCOUNT", "ACCOUNT?", "booking") else at
 
 
 def _name_end(words: list[str], at: int, sure: bool) -> int:
@@ -264,6 +264,8 @@ def _number_end(words: list[str], at: int, least: int) -> int:
     digits = sum(char.isdigit() for word in words[at:stop] for char in word)
     if stop == at + 1 and least > 2 and _YEAR.fullmatch(words[at]):
         return at
+    if stop > at + 1 and any(map(str.isalpha, words[at:stop])):
+        least = min(least, 3)  # "krt 882"
     return stop if digits >= least and len("".join(words[at:stop])) > 2 else at
 
 
@@ -335,6 +337,12 @@ def _is_locator(word: str) -> bool:
     """Whether a word is a booking code: letters that no one can speak, or letters and digits mixed."""
     if not 5 <= len(word) <= 10 or not word.isascii() or not word.isalnum():
         return False
+    if (
+        re.fullmatch(r"[a-z]{1,3}\d[a-z]{2,4}", word)
+        and len(word) == 6
+        and not is_word(word.lstrip("abcdefghijklmnopqrstuvwxyz").lstrip("0123456789"))
+    ):
+        return True
     if word.isalpha():
         return re.search(r"q(?!u)|[^aeiouy]{5}", word) is not None and _is_reference(word) and not is_misspelt(word)
     return len(re.findall(r"\d+", word)) > 1 and word[0].isalpha()
@@ -365,6 +373,8 @@ def _is_name(words: list[str], alone: bool, numbered: bool) -> bool:
             len(word) == 1 or (word in last_names() and not (plain and is_common(word))) or _is_strange(word)
             for word in rest
         )
+    if not any(word in first_names() or word in last_names() for word in words) and any(map(is_misspelt, words)):
+        return False  # "gud mornin"
     return all(_unknown(word) or (word in last_names() and not is_common(word)) for word in rest) and (
         _unknown(first) or (first in first_names() and not is_plain(first))
     )

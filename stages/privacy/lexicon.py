@@ -102,6 +102,12 @@ def last_names() -> frozenset[str]:
 
 
 @cache
+def raw_names(part: str, languages: str) -> frozenset[str]:
+    """The "first" or "last" names of Faker for some languages, as written there."""
+    return frozenset(_lists("person", _FIRST_NAMES if part == "first" else _LAST_NAMES, languages))
+
+
+@cache
 def places() -> frozenset[str]:
     """Countries, regions, cities and villages, folded, without everyday words; some are also other nouns ("cork")."""
     place_names = {

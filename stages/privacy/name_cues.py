@@ -41,7 +41,8 @@ LED_LOWER = re.compile(r"(?<![^\W_])([a-zñ]{2,9})(\.?) ([a-z][\w'-]+(?: [a-z][\
 INITIALED = re.compile(rf"(?<![\w.]){INITIALS}[ ]?((?:{PARTICLE}[ ])?{UP}[^\W\d_]+(?:['’-]{UP}?[^\W\d_]+)*)")
 # "Anna, Ben and Carla", "Monjeau, Graves and Reed"
 LISTED = re.compile(
-    rf"(?<![\w-]){NAME_PART}(?: {NAME_PART})?(?:, {NAME_PART}(?: {NAME_PART})?)*,? (?:and|&|or|und|et|y|e) {NAME_PART}(?: {NAME_PART})?"
+    rf"(?<![\w-]){NAME_PART}(?: {NAME_PART})?(?:, {NAME_PART}(?: {NAME_PART})?){{0,9}},? (?:and|&|or|und|et|y|e) "
+    rf"{NAME_PART}(?: {NAME_PART})?"
 )
 
 

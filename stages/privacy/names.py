@@ -61,6 +61,7 @@ from stages.privacy.name_cues import (
 )
 from stages.privacy.people import does, people
 from stages.privacy.rules import Found
+from stages.privacy.scripts import script_names
 
 _SALUTATIONS = word_list("words/salutations.txt")
 _OF_FAMILIES = word_list("words/of_families.txt")
@@ -75,6 +76,7 @@ _CAPITAL = re.compile(rf"(?<![\w'-]){UP}")
 def names(text: str) -> Iterator[Found]:
     """People, organisations, places, groups and job titles."""
     yield from people(text)
+    yield from script_names(text)
     yield from _groups(text)
     yield from _organisations(text)
     for start, end, case in lines(text):
@@ -149,7 +151,7 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
     yield from _countries(text, tokens)
     tokens = [token for token in tokens if not is_month(text, (*token[:2], fold(token[2].rstrip("."))))]
     dropped = None
-    full = next((at for at in range(len(tokens)) if _full_name(tokens[at:])), None)
+    full = next((at for at in range(len(tokens)) if _full_name(tokens[at : at + 3])), None)
     if full is not None and fold(tokens[0][2]) not in things(text):
         start = tokens[full][0]
         yield Found(start, name_end(text, start, tokens[-1][1]), "PERSON", 0.61, "full_name")

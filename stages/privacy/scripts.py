@@ -1,0 +1,96 @@
+"""Names in scripts without capitals (Arabic, Chinese, Hebrew, Indic, Japanese, Korean, Thai, Georgian), after or before a cue.
+
+Without capitals, and in some of these scripts without spaces, a name is told from other words only by the word that
+announces it ("我叫", "اسمي") or follows it ("さん", "씨"), and in Chinese and Korean by its family name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from stages.privacy.lexicon import any_of, first_names, fold, last_names, raw_names, word_list
+from stages.privacy.rules import Found
+
+_CASELESS = re.compile(
+    r"[\u0590-\u06ff\u0750-\u077f\u0900-\u0dff\u0e00-\u0eff\u10d0-\u10ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
+)
+_HAN = "\u3400-\u9fff々"
+_KANA = "\u3040-\u30ffー"
+
+
+def script_names(text: str) -> Iterator[Found]:
+    """Names of people in the scripts without capitals that the text has."""
+    if not _CASELESS.search(text):
+        return
+    before, after = _cues()
+    for match in before.finditer(text):
+        yield from _following(text, match)
+    for match in after.finditer(text):
+        name = match[1]
+        yield Found(match.start(1), match.start(1) + len(name), "PERSON", 0.6, "script_cue")
+    for match in _family_first().finditer(text):
+        yield Found(*match.span(1), "PERSON", 0.5, "script_name")
+
+
+def _following(text: str, cue: re.Match[str]) -> Iterator[Found]:
+    """The name after a cue: in scripts with spaces, its first word and those after it that are listed names."""
+    patterns = (_KOREAN, _JAPANESE) if _KANA_OR_HANGUL.search(text) else (_chinese(),)
+    match = next((match for pattern in (*patterns, _NAME) if (match := pattern.match(text, cue.end()))), None)
+    if match is None:
+        return
+    first, *more = match[0].split(" ")
+    end = match.start() + len(first)
+    for word in more:
+        if fold(word) not in first_names() and fold(word) not in last_names():
+            break
+        end += 1 + len(word)
+    yield Found(cue.end(), end, "PERSON", 0.6, "script_cue")
+
+
+_KANA_OR_HANGUL = re.compile("[\u3040-\u30ff\uac00-\ud7a3]")
+_KOREAN = re.compile("[\uac00-\ud7a3]{2,4}?(?=입니다|이고|이에요|예요|라고|이라고|이며|[^\uac00-\ud7a3]|$)")
+_JAPANESE = re.compile(
+    rf"[{_HAN}]{{2,5}}|[\u30a1-\u30ffー]{{2,10}}|[\u3041-\u309f]{{2,6}}?(?=です|と|で|[^\u3041-\u309f]|$)"
+)
+# Up to three words with spaces between them.
+_LETTERS = ("\u0590-\u06ff\u0750-\u077f", "\u10d0-\u10ff", "\u0900-\u0dff", "\u0e00-\u0eff")
+_NAME = re.compile("|".join(rf"[{letters}]{{2,}}(?: [{letters}]{{2,}}){{0,2}}" for letters in _LETTERS))
+
+
+@cache
+def _cues() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """The cues before a name and those after one."""
+    cues = word_list("words/script_cues.txt")
+    before = any_of({cue.removesuffix("~").rstrip() for cue in cues if cue.endswith("~")})
+    after = any_of({cue.removeprefix("~") for cue in cues if cue.startswith("~")})
+    surnames = any_of(
+        {name for name in raw_names("last", "zh") | raw_names("last", "ja") if re.fullmatch(rf"[{_HAN}]{{1,3}}", name)}
+    )
+    korean = any_of({name for name in raw_names("last", "ko") if re.fullmatch(r"[\uac00-\ud7a3]{1,2}", name)})
+    return re.compile(
+        rf"(?<![^\W_])(?:{before})[:： ]{{0,2}}|(?<=[{_HAN}{_KANA}])(?:{before})[:： ]{{0,2}}"
+    ), re.compile(
+        rf"((?:{surnames})[{_HAN}]{{0,2}}?|[\u30a1-\u30ffー]{{2,10}}|(?:{korean})[\uac00-\ud7a3]{{1,2}}) ?(?:{after})"
+    )
+
+
+@cache
+def _chinese() -> re.Pattern[str]:
+    """A Chinese name: a family name and one or two more characters."""
+    surnames = {name for name in raw_names("last", "zh") if re.fullmatch(rf"[{_HAN}]{{1,2}}", name)}
+    return re.compile(
+        rf"(?:{any_of(surnames)})[{_HAN}]{{1,2}}(?![{_HAN}{_KANA}])|(?:{any_of(surnames)})[{_HAN}]{{1,2}}"
+    )
+
+
+@cache
+def _family_first() -> re.Pattern[str]:
+    """A full name on a line of its own or between punctuation: a family name and a given name, both listed."""
+    pairs = []
+    for language, letters in (("zh", _HAN), ("ja", _HAN), ("ko", "\uac00-\ud7a3")):
+        last = {name for name in raw_names("last", language) if re.fullmatch(rf"[{letters}]{{1,3}}", name)}
+        first = {name for name in raw_names("first", language) if re.fullmatch(rf"[{letters}]{{1,3}}", name)}
+        pairs.append(rf"(?:{any_of(last)}) ?(?:{any_of(first)})")
+    return re.compile(rf"(?<![{_HAN}{_KANA}\uac00-\ud7a3])({'|'.join(pairs)})(?![{_HAN}{_KANA}\uac00-\ud7a3])")
