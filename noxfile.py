@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import sys
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -193,12 +194,17 @@ def verify(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Benchmark masking, deduplication and splitting against common tools; `-- sft`: training (25 minutes, after `repro`)."""
+    """Benchmark masking, deduplication and splitting against common tools; `-- sft`: training (25 minutes, after `repro`).
+
+    Options after the last name go to that bench: `-- mask --ner gliner:FOLDER`.
+    """
     if not Path("tests/bench").is_dir():
         session.error("the benches are only in the repo that this one was stamped from")
     prepare(session, "dev")
-    for name in session.posargs or ["mask", "dedupe", "split", "growth"]:
-        run(session, "python", "-m", f"tests.bench.{name}")
+    names = list(takewhile(lambda word: not word.startswith("-"), session.posargs))
+    options = session.posargs[len(names) :]
+    for name in names or ["mask", "dedupe", "split", "growth"]:
+        run(session, "python", "-m", f"tests.bench.{name}", *(options if names and name == names[-1] else []))
 
 
 @nox.session

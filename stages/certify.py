@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,6 @@ ENVIRONMENT = REPORTS / "measured" / "environment.json"  # in git, so that `veri
 TUNED = REPORTS / "eval" / "tuned"
 # What a release is about; dvc.lock leads from these to everything that they were made from.
 ABOUT = [ADAPTER.as_posix(), TUNED.as_posix(), "reports/eval/base", prov.GATE.as_posix()]
-ROW_ID = re.compile(r"[0-9a-f]{16}(?:-\d+)?")
 # Which actions take an option; with any other it is an error, since it would be ignored.
 OPTIONS = {
     "ungated": ("merge",),
@@ -170,10 +170,9 @@ def private_data(params: Params, files: list[Path]) -> dict[str, int]:
     `mask` checked the prompts, so what only an answer holds was made up by the model: for the tuned model that is an error
     or a count, as `certify.private_data` says; for the base it does not concern the release. Elsewhere it is an error.
     """
-    from stages.privacy.patterns import residue
+    from stages.privacy.second_check import in_name, residue
 
     made_up_kinds: Counter[str] = Counter()
-    hashed = params.data.id == "row.id"  # one of 100,000 of these hashes looks like the number of a card
     for file in [*files, *(file for file in (HOLDOUT_LOCK,) if file.exists())]:
         if file.suffix == ".json":
             rows = [read_json(file)]
@@ -185,12 +184,17 @@ def private_data(params: Params, files: list[Path]) -> dict[str, int]:
             rows = [line.split(",") for line in read_text(file).splitlines()]
         for number, row in enumerate(rows, 1):
             given, answer = row, ""
+            of_word: Callable[..., list[str]] = in_name  # a word in a report is a name: most often of a record
             if file.name == "predictions.jsonl":  # the rest are scores, and parts of the answer
+                of_word = residue
                 given, answer = [row.get(name) for name in ("input", "context", "target")], row.get("prediction")
                 if not isinstance(answer, str):
                     raise HallmarkError("not a text", file=file, row=number, field="prediction", remedy=REMADE)
-            texts = (text for text in strings(given, keys=True) if not (hashed and ROW_ID.fullmatch(text)))
-            kinds = {kind for text in texts for kind in residue(text, allow_reserved=True)}
+            kinds = {
+                kind
+                for text in strings(given, keys=True)
+                for kind in (residue if re.search(r"\s", text) else of_word)(text, allow_reserved=True)
+            }
             made_up = residue(answer, allow_reserved=True) if file.is_relative_to(TUNED) else []
             if kinds or (made_up and params.certify.private_data == "error"):
                 raise HallmarkError(

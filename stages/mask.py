@@ -25,6 +25,7 @@ from stages.core.files import MASKED, REPORTS, atomic, write_json
 from stages.core.key import pseudonym, read_key
 from stages.core.measured import measured
 from stages.core.records import read_texts
+from stages.corpus.leftover import MOST_LEFT
 from stages.corpus.raw import Raw, gold_spans, identities, raw_rows
 from stages.corpus.recording import Recorder, Written, write_groups
 from stages.params.loader import Params, load_params
@@ -57,6 +58,8 @@ def run(params: Params) -> None:
                 params.mask, start_recorder, (params, gold, key), record_chunk, work, rows
             ):
                 written.add(counts)
+                if len(written.left) >= MOST_LEFT:
+                    written.check(params.data.path)
                 yield from rows_of_chunk
 
         count = write_groups(temporary, all_different(records(), params))
@@ -69,7 +72,8 @@ def run(params: Params) -> None:
         write_json(REPORTS / "mask.json", report | written.report(gold is not None))
         numbers["rows"] = rows
     log.info(
-        "%d rows, %d dropped, %d spans masked in %d records", rows, written.dropped, written.total, written.touched
+        "%d rows, %d dropped, %d spans masked in %d records, %d of them found by the second check",
+        *(rows, written.dropped, written.total, written.touched, sum(written.second.values())),
     )
 
 

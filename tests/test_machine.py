@@ -16,7 +16,7 @@ from stages.core.files import write_json
 from stages.core.machine import UNKNOWN, describe, same_machine, stamp, when_and_where
 from stages.core.params import Compute
 from stages.params.loader import Params, load_params
-from stages.privacy.patterns import residue
+from stages.privacy.second_check import residue
 from stages.release import results
 from stages.serving.engines.endpoint import EndpointServer
 from stages.serving.engines.vllm import VllmServer

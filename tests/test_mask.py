@@ -26,7 +26,7 @@ from stages.params.loader import load_params
 from stages.privacy.known import KnownValues
 from stages.privacy.masking import Masker, Record
 from stages.privacy.params import Mask
-from stages.privacy.patterns import residue
+from stages.privacy.second_check import residue
 from stages.privacy.surrogates import PLACEHOLDER, surrogate
 from tests.workspace import KEY, ROOT, change_params, make_workspace, report, stage
 
@@ -458,7 +458,7 @@ def test_the_report_counts_and_nothing_tells_a_private_value(run_mask: Any, capl
 def test_the_second_check_stops_the_stage(run_mask: Any, value: str, kind: str) -> None:
     with pytest.raises(HallmarkError, match=rf"left after masking.*{kind}") as caught:
         run_mask([ROW, ROW | {"id": "T-2", "body": f"about {value} again"}], {"mask.allow": [value]})
-    assert (caught.value.row, caught.value.field) == (2, "input")
+    assert (caught.value.row, caught.value.field) == (2, "subject, body")
     assert value not in str(caught.value)
     assert not Path("data/masked.parquet").exists()
     assert not list(Path("data").glob(".masked-*"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 from stages import certify, dedupe, mask, split
 from stages.core.errors import HallmarkError
 from stages.core.files import HOLDOUT_LOCK, MASKED, REPORTS
+from stages.corpus.recording import Written
 from stages.params.loader import load_params
+from stages.privacy.checksums import card_ok
 from stages.privacy.masking import Masker, Record
 from stages.privacy.params import Mask
 from tests.workspace import KEY, ROOT, change_params, give_key, make_workspace
@@ -218,14 +221,85 @@ def test_a_private_number_is_an_error_if_the_schema_takes_no_text(masked: Any) -
 
 
 def test_the_second_check_reads_numbers_in_a_list(masked: Any) -> None:
-    with pytest.raises(HallmarkError, match=r"left after masking in 1 fields \(CREDIT_CARD 1\)"):
+    with pytest.raises(HallmarkError, match=r"left after masking in 1 place \(CREDIT_CARD 1\)") as caught:
         masked(answer(list=[1, CARD, 2]), mask__allow=[str(CARD)])
+    assert "field 'answer', value 3: CREDIT_CARD" in str(caught.value)
+
+
+def test_all_places_that_are_left_are_one_error(masked: Any) -> None:
+    """Each with file, row, field, position and kind; and none with a value."""
+    card, mail = "4539-1488-0343-6467", "jane.roe@acme-tools.io"
+    rows = [
+        {"id": card},
+        {"id": "T-2", "customer": mail},
+        {"id": "T-3", "tags": ["long", f"card_{card}"]},
+        {"id": "T-4"} | answer(**{mail: 1}),
+        {"id": "T-5", "tools": [TOOL | {"default": CARD}]},
+    ]
+    with pytest.raises(HallmarkError, match=r"in 5 places \(CREDIT_CARD 3, EMAIL_ADDRESS 2\)") as caught:
+        masked(*rows)
+    file = "\n  data/raw/tickets.jsonl, row"
+    assert f"{file} 1, field 'id': CREDIT_CARD{file} 2, field 'customer': EMAIL_ADDRESS" in str(caught.value)
+    assert f"{file} 3, field 'tags', tag 2: CREDIT_CARD{file} 4, field 'answer', key 2: EMAIL_ADDRESS" in str(
+        caught.value
+    )
+    assert f"{file} 5, field 'tools', a number: CREDIT_CARD\n  remedy: rename the tag" in str(caught.value)
+    assert not any(value in str(caught.value) for value in (card, mail, str(CARD)))
+    with pytest.raises(HallmarkError, match="in 23 places") as caught:
+        masked(*({"id": f"{number}@acme-tools.io"} for number in range(23)))
+    assert str(caught.value).count("EMAIL_ADDRESS\n") == 20
+    assert "\n  and 3 more\n" in str(caught.value)
+    masked(*({"id": f"{number}@acme-tools.io"} for number in range(23)), mask__actions={"EMAIL_ADDRESS": "keep"})
+
+
+def cards(count: int) -> list[str]:
+    """Numbers of 16 digits from one issuer's, each with its check digit."""
+    return [digits for number in range(12 * count) if card_ok(digits := f"45391488{number:08}")][:count]
+
+
+@pytest.mark.parametrize(
+    ("column", "names", "fits"),
+    [
+        ("id", cards(6), True),
+        ("customer", cards(8), True),
+        ("tags", cards(6), True),
+        ("id", cards(15) + [str(CARD + 1 + number) for number in range(9)], True),
+        ("id", cards(5), False),  # of so few, all may fit by chance
+        ("customer", [cards(1)[0]] * 8, False),  # one customer
+        ("id", [str(CARD + number) for number in range(30)], False),  # a counter: every tenth fits
+        ("tags", [str(1790000000000 + number) for number in range(20)], False),  # milliseconds
+    ],
+)
+def test_a_column_of_cards_is_an_error_and_a_counter_is_none(
+    masked: Any, column: str, names: list[str], fits: bool
+) -> None:
+    rows = [{"id": f"T-{n}", column: [name] if column == "tags" else name} for n, name in enumerate(names)]
+    if not fits:
+        assert len(masked(*rows)) == len(names)
+        return
+    with pytest.raises(HallmarkError, match="have the issuer and the check digit of a payment card") as caught:
+        masked(*rows)
+    assert caught.value.field == column
+    assert names[0] not in str(caught.value)
+    assert len(masked(*rows, mask__actions={"CREDIT_CARD": "keep"})) == len(names)
+
+
+def test_the_whole_part_of_a_huge_fraction_is_a_number(masked: Any) -> None:
+    (record,) = masked({"text": "Paid twice."} | answer(phone=447911123456.5, amount=447911.5))
+    assert json.loads(record["completion"][0]["content"]) == {"note": "paid", "phone": "<PHONE_1>", "amount": 447911.5}
+
+
+def test_the_report_counts_what_the_second_check_found() -> None:
+    written = Written(kinds=Counter({("CREDIT_CARD", "second_check"): 2, ("CREDIT_CARD", "card"): 3}))
+    written.add(Written(kinds=Counter({("CREDIT_CARD", "second_check"): 1, ("IBAN_CODE", "second_check"): 1})))
+    assert written.report(with_gold=False)["found_by_second_check"] == {"CREDIT_CARD": 3, "IBAN_CODE": 1}
 
 
 def test_a_private_number_in_tools_is_an_error(masked: Any) -> None:
-    with pytest.raises(HallmarkError, match="a number holds") as caught:
+    with pytest.raises(HallmarkError, match="'tools', a number: CREDIT_CARD") as caught:
         masked({"tools": [TOOL | {"default": CARD}]})
     assert caught.value.field == "tools"
+    assert "make the number a text" in str(caught.value)
     assert str(CARD) not in str(caught.value)
 
 
@@ -234,7 +308,7 @@ def test_a_private_number_in_tools_is_an_error(masked: Any) -> None:
     [
         "joe.bloggs@acme-tools.io",
         "card_4539_1488_0343_6467",
-        "4539148803436467",
+        "card-4539148803436467",
         "am9lLmJsb2dnc0BhY21lLXRvb2xzLmlv",
         "thandeka_mkhwanazi",
         "ThandekaMkhwanazi",
@@ -253,7 +327,7 @@ def test_a_private_tag_or_key_is_an_error_that_names_column_and_row(masked: Any,
         "worse": {"deep": deep},
         "tools": [TOOL | {"deep": deep}],
     }
-    with pytest.raises(HallmarkError, match="holds what looks like private data") as caught:
+    with pytest.raises(HallmarkError, match="left after masking in") as caught:
         masked({}, {"id": "T-2", part: values[part]})
     assert (caught.value.row, caught.value.field) == (2, part)
     assert label not in str(caught.value)
@@ -351,13 +425,15 @@ def test_the_last_check_leaves_answers_on_the_page_and_hashes_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    island = [{"id": "2632170365579328", "models": [{"text": "write to joe.bloggs@acme-tools.io"}]}]
-    page = (
-        f'<script type="application/json" id="data">{json.dumps(island)}</script><style>a{{b:4539148803436467}}</style>'
-    )
-    Path("page.html").write_text(page)
+
+    def page(island: dict[str, Any]) -> list[Path]:
+        data = f'<script type="application/json" id="data">{json.dumps([island])}</script>'
+        Path("page.html").write_text(f"{data}<style>a{{b:4539148803436467}}</style>")
+        return [Path("page.html")]
+
     params = load_params(ROOT / "params.yaml")
-    with pytest.raises(HallmarkError, match="CREDIT_CARD"):
-        certify.private_data(params, [Path("page.html")])
-    hashed = params.model_copy(update={"data": params.data.model_copy(update={"id": "row.id"})})
-    assert certify.private_data(hashed, [Path("page.html")]) == {}
+    hashed = {"id": "2632170365579328", "group": "4539148803436467", "models": [{"text": "joe.bloggs@acme-tools.io"}]}
+    assert certify.private_data(params, page(hashed)) == {}
+    for text in ("card 4539148803436467", "joe.bloggs@acme-tools.io", "4539-1488-0343-6467"):
+        with pytest.raises(HallmarkError, match="holds what looks like private data"):
+            certify.private_data(params, page(hashed | {"text": text}))

@@ -9,16 +9,18 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from stages.core.document import changed, keys_of, named, objects, scalars
+from stages.core.document import changed, keys_of, named, objects
 from stages.core.errors import HallmarkError
 from stages.core.key import pseudonym, source_digest
 from stages.core.params import Data
-from stages.core.records import schema
+from stages.core.records import columns_of, schema
+from stages.corpus.leftover import Left, Names, check, left_in, note
 from stages.corpus.raw import Raw, Values
 from stages.privacy.known import KnownValues
 from stages.privacy.masking import Masker, Record
 from stages.privacy.params import Mask
-from stages.privacy.patterns import residue
+from stages.privacy.second_check import in_name
+from stages.privacy.spans import Draft
 from stages.privacy.unmaskable import Telling, cue_of, digits_of
 from stages.tasks.answers import canonical, compact_json
 from stages.tasks.params import Task as TaskParams
@@ -30,19 +32,18 @@ Gold = dict[str, list[tuple[str, int, int, str]]]
 Slots = dict[
     str, list[str | tuple[str, str]]
 ]  # what is masked of each structured column: texts, and numbers with a cue
-TAG = ("a tag", "rename the tag in the data, or drop it")
-KEY = ("a key", "make the key a value in the data, or list it among the properties of task.schema")
 
 
 @dataclass
 class Written:
-    """Counts of masked spans; `left` has (file, row, field, kinds) of whatever the second check found."""
+    """Counts of masked spans, and what masking could not reach."""
 
     rows: int = 0
     dropped: int = 0
     touched: int = 0
     kinds: Counter[tuple[str, str]] = field(default_factory=Counter)  # (kind, recognizer)
-    left: list[tuple[str, int, str, list[str]]] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
+    names: Names = field(default_factory=dict)
     gold: Counter[str] = field(default_factory=Counter)
     found: Counter[str] = field(default_factory=Counter)
     right: Counter[str] = field(default_factory=Counter)  # masked spans that touch a gold span
@@ -55,29 +56,29 @@ class Written:
         """Spans masked."""
         return self.kinds.total()
 
+    @property
+    def second(self) -> dict[str, int]:
+        """Spans by kind that only the second check found, and that were masked for it."""
+        found: Counter[str] = Counter()
+        for (kind, recognizer), count in sorted(self.kinds.items()):
+            if recognizer == "second_check":
+                found[kind] += count
+        return dict(found)
+
     def add(self, other: Written) -> None:
         """Add another chunk's counts."""
         for name, value in vars(other).items():
             if isinstance(value, Counter):
                 getattr(self, name).update(value)
+            elif isinstance(value, dict):
+                for column, names in value.items():
+                    note(self.names, column, names)
             else:
                 setattr(self, name, getattr(self, name) + value)
 
     def check(self, file: str) -> None:
-        """Fail if the second check found anything."""
-        if not self.left:
-            return
-        kinds = Counter(kind for *_, kinds in self.left for kind in kinds)
-        where, row, column, _ = self.left[0]
-        counts = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
-        raise HallmarkError(
-            f"private patterns are left after masking in {len(self.left)} fields ({counts}); this is the first",
-            file=where,
-            row=row,
-            field=column,
-            remedy="add a rule to mask.patterns or a word to mask.deny, remove the kind's 'keep' from mask.actions, or "
-            "name the column in mask.identity_columns",
-        )
+        """Fail if the second check found what could not be masked."""
+        check(self.left, self.names, file)
 
     def report(self, with_gold: bool) -> dict[str, Any]:
         """The content of `reports/mask.json`; it has no value of any record."""
@@ -92,6 +93,7 @@ class Written:
                 "by_kind": {kind: sum(counts.values()) for kind, counts in by_kind.items()},
                 "by_kind_and_recognizer": by_kind,
             },
+            "found_by_second_check": self.second,
             "left_after_masking": len(self.left),
             "gold": None,
         }
@@ -172,15 +174,6 @@ class Recorder:
         return kind == "refusal" or (self.task.kind.listed and kind == "answer")
 
     def _row(self, raw: Raw, record: Record, slots: Slots, written: Written) -> tuple[Any, ...]:
-        self._check_labels(raw, record)
-        if "tools" in slots and (kinds := self._masked_in("tools", raw, record, slots, numbers=True)):
-            raise HallmarkError(
-                f"a number holds what looks like private data ({', '.join(kinds)})",
-                file=raw.file,
-                row=raw.number,
-                field=self._column("tools"),
-                remedy="make it a text in the data, which can be masked, or give its kind the action keep in mask.actions",
-            )
         row, valid = self._filled(raw, record, slots, plain=False)
         plain = (
             not valid
@@ -188,7 +181,10 @@ class Recorder:
         if plain:
             row, valid = self._filled(raw, record, slots, plain=True)
         if not valid:
-            kinds_masked = ", ".join(self._masked_in("target", raw, record, slots))
+            texts = self._texts_of("target", raw, record, slots)
+            kinds_masked = ", ".join(
+                sorted({f"{span.kind} by {span.recognizer}" for text in texts for span in text.spans})
+            )
             raise HallmarkError(
                 f"masking a value of the target ({kinds_masked}) breaks the schema",
                 file=raw.file,
@@ -197,17 +193,18 @@ class Recorder:
                 remedy="let the schema accept a placeholder there (a number can only be masked as a text: make it one in data "
                 "and schema), or give the value's kind the action keep or drop in mask.actions",
             )
-        mask = self.mask
-        reserved = plain or mask.style == "surrogate" or "surrogate" in mask.actions.values()
-        for column, value in row.items():
-            if value is None or column == "tags" or (column == "id" and self.data.id == "row.id"):
-                continue
-            kinds = [
-                kind for kind in residue(_shown(value), allow_reserved=reserved) if mask.actions.get(kind) != "keep"
-            ]
-            if kinds:
-                where = self._column(column) if column in ("id", "group") else column
-                written.left.append((raw.file, raw.number, where, kinds))
+        reserved = plain or self.mask.style == "surrogate" or "surrogate" in self.mask.actions.values()
+        written.left += [
+            Left(raw.file, raw.number, column, position, kind, holder)
+            for column, position, kind, holder in self._left(raw, record, slots, row, reserved)
+            if self.mask.actions.get(kind) != "keep"
+        ]
+        if self.names_key is None and self.mask.actions.get("CREDIT_CARD") != "keep":
+            for column in ("id", "group"):
+                if getattr(self.data, column) != "row.id":
+                    note(written.names, self._column(column), [row[column]])
+            if raw.tags:
+                note(written.names, self._column("tags"), raw.tags)
         system = self.system_prompt
         user = f"{row['context']}\n\n{row['input']}" if row["context"] else row["input"]
         target, rejected = (self._written(raw, row, column) for column in ("target", "rejected"))
@@ -224,38 +221,49 @@ class Recorder:
             source_digest(self.names_key, raw.group, raw.context or "", raw.input, canonical(raw.target)),
         )
 
-    def _check_labels(self, raw: Raw, record: Record) -> None:
-        """Fail if a tag or a key says who the record is about: neither can be masked without losing what it is for."""
-        labels = {"tags": raw.tags or []}
-        for column in ("target", "rejected", "tools"):
-            labels[column] = [key for key in keys_of(getattr(raw, column)) if key not in self.keys]
-        if not any(labels.values()):
+    def _left(
+        self, raw: Raw, record: Record, slots: Slots, row: dict[str, Any], reserved: bool
+    ) -> Iterator[tuple[str, str, str, str]]:
+        """What is private in a finished row: the column, the position in it, the kind, and what it stands in."""
+        for column in ("id", "group"):
+            if not (column == "id" and self.data.id == "row.id"):
+                yield from (
+                    (self._column(column), "", kind, "name") for kind in in_name(row[column], allow_reserved=reserved)
+                )
+        for column in ("input", "context", "target", "rejected", "tools"):
+            if row[column] is not None:
+                yield from ((self._column(column), *found) for found in left_in(row[column], reserved))
+        if "tools" in slots:
+            held = {
+                span.kind
+                for text in self._texts_of("tools", raw, record, slots)
+                if text.cue is not None
+                for span in text.spans
+            }
+            yield from ((self._column("tools"), "a number", kind, "number") for kind in sorted(held))
+        keys = {column: list(keys_of(getattr(raw, column))) for column in ("target", "rejected", "tools")}
+        if not raw.tags and self.keys.issuperset(key for column in keys.values() for key in column):
             return
-        telling = Telling(record.texts, record.known)
-        for column, names in labels.items():
-            kinds = {kind for name in names for kind in telling.kinds(name)}
-            kinds -= {kind for kind, action in self.mask.actions.items() if action == "keep"}
-            if kinds:
-                what, remedy = KEY if column != "tags" else TAG
-                raise HallmarkError(
-                    f"{what} holds what looks like private data ({', '.join(sorted(kinds))})",
-                    file=raw.file, row=raw.number, field=self._column(column),
-                    remedy=f"{remedy}; or, if anyone may see values of that kind, give it the action keep in mask.actions",
-                )  # fmt: skip
+        telling = Telling(record.texts, record.known)  # neither tag nor key can be masked without losing what it is for
+        for number, tag in enumerate(raw.tags or (), 1):
+            yield from ((self._column("tags"), f"tag {number}", kind, "tag") for kind in telling.kinds(tag, key=False))
+        for column, names in keys.items():
+            for number, name in enumerate(names, 1):
+                if name not in self.keys:
+                    kinds = telling.kinds(name, key=True)
+                    yield from ((self._column(column), f"key {number}", kind, "key") for kind in kinds)
 
     def _column(self, part: str) -> str:
         """The user's own column for a part of a record."""
         name = getattr(self.data, part)
-        return name if isinstance(name, str) else ", ".join(name)
+        return ", ".join(columns_of(name) if isinstance(name, str) else name)
 
-    def _masked_in(self, column: str, raw: Raw, record: Record, slots: Slots, *, numbers: bool = False) -> list[str]:
-        """The kinds of private data found in a column, or only in its numbers, each with its recognizer."""
-        texts = record.texts[1 + bool(raw.context) :][:1]  # a target that is running text
+    def _texts_of(self, column: str, raw: Raw, record: Record, slots: Slots) -> list[Draft]:
+        """The texts and numbers of a column, as the masker has them."""
         if column in slots:
             last = len(record.texts) - sum(len(slots[later]) for later in list(slots)[list(slots).index(column) + 1 :])
-            texts = record.texts[last - len(slots[column]) : last]
-        found = (text for text in texts if text.cue is not None or not numbers)
-        return sorted({f"{span.kind} by {span.recognizer}" for text in found for span in text.spans})
+            return record.texts[last - len(slots[column]) : last]
+        return record.texts[1 + bool(raw.context) :][:1]  # a target that is running text
 
     def _filled(self, raw: Raw, record: Record, slots: Slots, *, plain: bool) -> tuple[dict[str, Any], bool]:
         """The row's columns with masked values, not yet rendered, and whether the target still satisfies the schema."""
@@ -362,13 +370,6 @@ def write_groups(path: Path, rows: Iterable[tuple[Any, ...]]) -> int:
 @lru_cache(maxsize=256)
 def _known(values: Values) -> KnownValues:
     return KnownValues(values)
-
-
-def _shown(value: Any) -> str:
-    """What the second check reads of a value: its texts, keys and whole numbers, apart from each other."""
-    if isinstance(value, str):
-        return value
-    return "\n\n".join(item if isinstance(item, str) else digits_of(item) or "" for item in scalars(value, keys=True))
 
 
 def _keys(schema: Any) -> Iterator[str]:

@@ -32,7 +32,7 @@ from typing import Any
 from stages.core.document import scalars
 from stages.core.patterns import Pattern
 from stages.models.tool_form import ToolForm, calls_of
-from stages.privacy import patterns
+from stages.privacy import second_check
 from stages.tasks.answers import Parsed
 from stages.tasks.evidence import Source, source_of
 from stages.tasks.task import Task
@@ -171,7 +171,7 @@ class Scorer:
             new = "\n\n".join(text for text in texts if not any(text in source for source in known))
         kinds = {
             kind
-            for start, end, kind in patterns.matches(new, allow_reserved=True)
+            for start, end, kind in second_check.matches(new, allow_reserved=True)
             if not any(new[start:end] in text for text in known)
         }
         return f"private data: {', '.join(sorted(kinds))}" if kinds else None

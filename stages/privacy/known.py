@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import accumulate
 
 from stages.privacy.lexicon import fold, is_word
 from stages.privacy.rules import Found
@@ -12,6 +13,13 @@ from stages.privacy.rules import Found
 _TOKEN = re.compile(r"[^\W_]+")
 _DIGITS = re.compile(r"\+?\d(?:[ ()./-]{0,3}\d){5,20}")
 LONGEST = 12  # most tokens that can make up one value
+
+
+def tokens_of(text: str) -> list[tuple[int, int, str]]:
+    """The runs of letters and digits of a text: start, end, and the folded run."""
+    if text.isascii():
+        return [(match.start(), match.end(), match[0]) for match in _TOKEN.finditer(text.lower())]
+    return [(match.start(), match.end(), fold(match[0])) for match in _TOKEN.finditer(text)]
 
 
 class KnownValues:
@@ -45,11 +53,17 @@ class KnownValues:
         """Every occurrence of a known value in `text`."""
         if not self:
             return
-        tokens = [(match.start(), match.end(), fold(match[0])) for match in _TOKEN.finditer(text)]
-        for kind, compact in self.whole:
-            yield from _find_compact(tokens, kind, compact)
+        tokens = tokens_of(text)
+        if self.whole:
+            joined = Joined(tokens)
+            for kind, compact in self.whole:
+                yield from _find_compact(joined, kind, compact)
+        words = {token for *_, token in tokens} if self.names else ()
         for kind, parts in self.names:
-            for at, (start, end, token) in enumerate(tokens):
+            written = {word for word in words if any(_alike(word, part) for part in parts)}
+            for at, (start, end, token) in enumerate(tokens) if written else ():
+                if token not in written:
+                    continue
                 # Two adjacent parts, in any order, are the name even if each is an everyday word.
                 neighbours = [other[2] for other in (*tokens[max(0, at - 1) : at], *tokens[at + 1 : at + 2])]
                 sure = token in parts and any(other in parts and other != token for other in neighbours)
@@ -86,25 +100,52 @@ class KnownValues:
                 return
 
 
-def _find_compact(tokens: list[tuple[int, int, str]], kind: str, compact: str) -> Iterator[Found]:
-    """Runs of tokens that, when joined, equal the value or nearly do."""
+class Joined:
+    """The letters and digits of a text without what is between them, and where each of its tokens starts and ends."""
+
+    def __init__(self, tokens: list[tuple[int, int, str]]) -> None:
+        self.tokens = tokens
+        self.text = "".join(token for *_, token in tokens)
+        ends = list(accumulate(len(token) for *_, token in tokens))
+        self.starts = [0, *ends[:-1]]
+        self.start_of = {start: number for number, start in enumerate(self.starts)}
+        self.end_of = {end: number for number, end in enumerate(ends)}
+
+
+def _find_compact(joined: Joined, kind: str, compact: str) -> Iterator[Found]:
+    """Runs of whole tokens that, when joined, equal the value or nearly do.
+
+    Cut a value into more equal parts than the typos allowed can touch: only runs around an untouched part are compared.
+    """
     slack = 0 if len(compact) < 6 else 1 if len(compact) < 12 else 2
     if any(char.isdigit() for char in compact) and len(compact) < 10:
         slack = 0  # a different number means something else; it is not a typo
-    for first in range(len(tokens)):
-        joined = ""
-        for last in range(first, min(first + LONGEST, len(tokens))):
-            joined += tokens[last][2]
-            if len(joined) > len(compact) + slack:
-                break
-            if joined == compact or (
-                slack
-                and abs(len(joined) - len(compact)) <= slack
-                and within_edits(joined, compact, slack)
-                and not is_word(joined)
-            ):
-                yield Found(tokens[first][0], tokens[last][1], kind, 1.0, "known_value")
-                break
+    size = len(compact) // (2 * slack + 1)  # two swapped letters can lie in two parts
+    seen: set[int] = set()
+    for offset in range(0, size * (2 * slack + 1), size):
+        part = compact[offset : offset + size]
+        at = joined.text.find(part)
+        while at >= 0:
+            for start in range(max(0, at - offset - slack), at - offset + slack + 1):
+                first = joined.start_of.get(start)
+                if first is None or first in seen:
+                    continue
+                seen.add(first)
+                for length in sorted(range(len(compact) - slack, len(compact) + slack + 1)):
+                    last = joined.end_of.get(start + length)
+                    run = joined.text[start : start + length]
+                    if last is None or last - first >= LONGEST:
+                        continue
+                    if run == compact or (slack and within_edits(run, compact, slack) and not is_word(run)):
+                        yield Found(joined.tokens[first][0], joined.tokens[last][1], kind, 1.0, "known_value")
+                        break
+            at = joined.text.find(part, at + 1)
+
+
+@lru_cache(2**16)
+def _alike(token: str, part: str) -> bool:
+    """Whether a word can be a part of a name: the part itself, or a typo of it."""
+    return token == part or _part(token, part, True)
 
 
 def _part(token: str, part: str, capital: bool) -> bool:

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from stages.core.errors import HallmarkError
 from stages.privacy.given import UNKNOWN, Given, Readers
 from stages.privacy.kinds import kind_of, masked_at
-from stages.privacy.known import KnownValues
-from stages.privacy.lexicon import any_of, fold, is_word
+from stages.privacy.known import KnownValues, tokens_of
+from stages.privacy.lexicon import any_of, is_word
+from stages.privacy.light import import_libraries
 from stages.privacy.ner import accept, may_be_name, truecase
 from stages.privacy.normal import View
 from stages.privacy.numbering import StandIns
 from stages.privacy.params import Mask
-from stages.privacy.patterns import matches
 from stages.privacy.rules import Found
+from stages.privacy.second_check import matches
 from stages.privacy.spans import Draft, Span
 from stages.privacy.surrogates import canonical
 from stages.privacy.unmaskable import number_kind
@@ -90,6 +91,7 @@ class Masker:
     @cached_property
     def recognizers(self) -> Recognizers:
         """Our rules and Presidio's recognizers, loaded once."""
+        import_libraries(self.params)
         from stages.privacy.recognizers import Recognizers
 
         return Recognizers(self.params, self.threshold)
@@ -97,6 +99,9 @@ class Masker:
     @cached_property
     def ner(self) -> NerEngine | None:
         """The NER model, loaded once."""
+        if self.params.ner.engine == "none":
+            return None
+        import_libraries(self.params)
         from stages.privacy.ner_engines import load_engine
 
         return load_engine(self.params)
@@ -238,7 +243,7 @@ class Masker:
         values: dict[str, list[tuple[list[str], str]]] = {}  # by first token: the tokens and the kind
         whole: dict[str, str] = {}
         for kind, value in new:
-            tokens = [fold(token) for token in re.findall(r"[^\W_]+", value)]
+            tokens = [token for *_, token in tokens_of(value)]
             whole[canonical(value)] = kind
             if not kind_of(kind).repeated or sum(map(len, tokens)) < SHORTEST:
                 continue

@@ -5,6 +5,7 @@ Import this module only where a text is analysed: the libraries take seconds to 
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ from stages.core.errors import HallmarkError
 from stages.core.model_folder import INDEX, WEIGHTS, check_files, check_finite, check_fit, explained, weight_files
 from stages.core.reading import read_object
 from stages.privacy.kinds import listed
+from stages.privacy.light import complete
 from stages.privacy.params import Mask
 from stages.privacy.rules import Found
 
@@ -49,10 +51,8 @@ class NerEngine(Protocol):
         """The named spans of each text, in the given order."""
 
 
-def load_engine(params: Mask) -> NerEngine | None:
-    """The NER model of the params, or None."""
-    if params.ner.engine == "none":
-        return None
+def load_engine(params: Mask) -> NerEngine:
+    """The NER model of the params."""
     if params.ner.engine == "spacy":
         return SpacyNer(params.ner.model or "", params.language)
     return FolderNer(params.ner.model or "", params.ner.engine, params.language)
@@ -106,6 +106,7 @@ class FolderNer:
         if engine == "transformers":
             # Chunks by characters could exceed the model's window and be truncated.
             chunker = TokenizerBasedTextChunker()
+            complete(inspect.getmodule(presidio.HuggingFaceNerRecognizer))
             check_fit(Path(folder), "AutoModelForTokenClassification")
             with explained("can't be loaded", param="mask.ner.model", remedy="use a whole model folder"):
                 self.recognizer = TokenClassifier(

@@ -31,6 +31,9 @@ _ODD = re.compile(
     r"|[^\x00-\u052f\u0531-\u06ff\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3]",
     re.DOTALL,
 )
+_MAYBE_ODD_AT = re.compile(
+    r"[^\t\n\r -$'-<>-\[\]-~]"
+)  # where an entity or escape may start, or is a character not of ASCII
 _MAYBE_ODD = re.compile(rf"[^\t\n\r -%'-~]|&[#A-Za-z]|{_ESCAPE}")
 BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{12,4096}={0,2}(?![\w+/=-])")
 _FOLD = str.maketrans("‐‑‒–—−’‘ʼ“”", "------'''\"\"")
@@ -56,7 +59,7 @@ class View:
 
 def view(text: str, stand_ins: Sequence[tuple[int, int, str]] = ()) -> View:
     """The view of `text`. `stand_ins` are (start, end, text to show instead), sorted and disjoint."""
-    if not stand_ins and not _MAYBE_ODD.search(text):
+    if not stand_ins and not (_MAYBE_ODD_AT.search(text) and _MAYBE_ODD.search(text)):
         return View(text)
     shown: list[str] = []
     starts: list[int] = []
@@ -74,10 +77,14 @@ def view(text: str, stand_ins: Sequence[tuple[int, int, str]] = ()) -> View:
 
     def add_text(start: int, end: int) -> None:
         at = start
-        for odd in _ODD.finditer(text, start, end):
-            add_plain(at, odd.start())
-            add(_plain(odd[0]), odd.start(), odd.end())
-            at = odd.end()
+        for place in _MAYBE_ODD_AT.finditer(text, start, end):
+            first = place.start() - (
+                place.start() > at and bool(_MARK.match(place[0]))
+            )  # with the letter that it marks
+            if first >= at and (odd := _ODD.match(text, first, end)):
+                add_plain(at, odd.start())
+                add(_plain(odd[0]), odd.start(), odd.end())
+                at = odd.end()
         add_plain(at, end)
 
     at = 0

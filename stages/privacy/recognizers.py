@@ -26,14 +26,15 @@ from stages.privacy.rules import Finder, Found, ages, cued, dates, phones, struc
 _DIGITS = re.compile(
     r"\d(?:[^a-zA-Z\n]{0,4}\d){3,}[^\n]{0,24}"
 )  # what can be a telephone number, and an extension after it
-# What a text must hold for a recognizer to find anything; the others always look.
-_NEEDS = {
+# What a text must hold for a recognizer to find anything: a digit, for all but these.
+_NEEDS: dict[type, re.Pattern[str]] = {
     presidio.EmailRecognizer: re.compile("@"),
     presidio.UrlRecognizer: re.compile(r"[\w-]\.[a-zA-Z]"),
     presidio.IpRecognizer: re.compile(r"\d\.\d|::|:\w*:"),
-    presidio.DateRecognizer: re.compile(r"\d"),
-    presidio.CreditCardRecognizer: re.compile(r"\d"),
+    presidio.MacAddressRecognizer: re.compile(r"[:.-]"),
+    presidio.UuidRecognizer: re.compile("-"),
 }
+_DIGIT = re.compile(r"\d")
 
 
 class Recognizers:
@@ -52,9 +53,11 @@ class Recognizers:
             partial(dates, before=None if everything else params.dates_before),
             *deny_finders(params),
         ]
-        self.others = [one for one in _presidio(params.language, tuple(params.countries)) if everything or _proves(one)]
         self.others = [
-            one for one in self.others if any(threshold(listed(kind)) <= _best(one) for kind in one.supported_entities)
+            (one, _NEEDS.get(type(one), _DIGIT))
+            for one in _presidio(params.language, tuple(params.countries))
+            if (everything or _proves(one))
+            and any(threshold(listed(kind)) <= _best(one) for kind in one.supported_entities)
         ]
 
     def find(self, text: str) -> Iterator[Found]:
@@ -65,9 +68,8 @@ class Recognizers:
 
     def presidio(self, text: str) -> Iterator[Found]:
         """The spans that Presidio's recognizers find, with their scores before any word of context is looked at."""
-        for one in self.others:
-            needed = next((needed for kind, needed in _NEEDS.items() if isinstance(one, kind)), None)
-            if needed is not None and not needed.search(text):
+        for one, needed in self.others:
+            if not needed.search(text):
                 continue
             if isinstance(one, presidio.PhoneRecognizer):
                 yield from _phones(one, text)

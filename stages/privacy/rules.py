@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from stages.privacy.checksums import card_ok, iban_ok
 from stages.privacy.lexicon import fold, is_common
 from stages.privacy.normal import BASE64, decoded
-from stages.privacy.patterns import card_ok, iban_ok
 
 
 class Found(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable
@@ -11,12 +10,11 @@ from functools import cached_property
 
 from stages.privacy.given import Given
 from stages.privacy.kinds import kind_of
-from stages.privacy.lexicon import fold
+from stages.privacy.known import tokens_of
 from stages.privacy.normal import View, view
 from stages.privacy.rules import Found
 
 _EDGE = " \t\r\n.,;:!?\"'()[]{}<>|*_/\\-–—…"  # stripped from the remaining parts of a span
-_TOKEN = re.compile(r"[^\W_]+")
 _BETWEEN = {"PERSON": " \t", "STREET_ADDRESS": " ,\t\r\n"}  # what may stand between two parts of one value
 BLANK = "<MASKED_1>"  # what the second check sees instead of a masked value: it joins with nothing next to it
 
@@ -53,7 +51,7 @@ class Draft:
     @cached_property
     def tokens(self) -> list[tuple[int, int, str]]:
         """Runs of letters and digits: start, end, folded."""
-        return [(match.start(), match.end(), fold(match[0])) for match in _TOKEN.finditer(self.text)]
+        return tokens_of(self.text)
 
     def add(self, found: Iterable[Found]) -> list[Span]:
         """Add the parts of the spans (in characters of the text) that are not masked yet; returns the new spans."""

@@ -6,9 +6,10 @@ import re
 from functools import cache
 from typing import Any
 
+from stages.privacy.checksums import iban_ok
 from stages.privacy.kinds import short
 from stages.privacy.lexicon import fold
-from stages.privacy.patterns import RESERVED_CARDS, iban_ok
+from stages.privacy.reserved import CARDS
 
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_[1-9]\d{0,6}>")
 
@@ -62,7 +63,7 @@ def surrogate(kind: str, seed: bytes, language: str = "en") -> str:
         case "PHONE_NUMBER":
             return f"+1 {(201, 212, 303, 312, 415, 503, 617, 702)[number % 8]} 555 01{number // 8 % 100:02d}"
         case "CREDIT_CARD":
-            return sorted(RESERVED_CARDS)[number % len(RESERVED_CARDS)]
+            return sorted(CARDS)[number % len(CARDS)]
         case "IBAN_CODE":  # check digits 00 are never assigned, but are correct for one number in 97
             digits = number % 10**14
             while iban_ok(f"GB00TEST{digits:014d}"):

@@ -13,13 +13,14 @@ from typing import Any
 
 from stages.privacy.known import LONGEST, KnownValues
 from stages.privacy.lexicon import fold, is_given_name, is_word
-from stages.privacy.patterns import residue
 from stages.privacy.rules import cards, cued, structured
+from stages.privacy.second_check import in_name, residue
 from stages.privacy.spans import Draft
 from stages.privacy.surrogates import canonical
 
 SHORTEST = 5  # digits of a number that can be a known value; shorter ones are amounts and counts
 NAMED = 7  # digits of one that its key may name
+WHOLE = 10**10  # a fraction below it is an amount; of one above it, the whole part may be a telephone number or a card
 LONG = 9  # digits of one that can be a value masked elsewhere in the record: an amount may be masked there by mistake
 MOST_LETTERS = 4  # in a value that is compared with a number by its digits ("DE", "ext")
 # Kinds whose values many records share, or that name no one; NER also takes products for some of them.
@@ -44,10 +45,12 @@ _PHONE_KEY = re.compile(r"\b(?:phone|tele(?:phone|fon)|tel|mobile|cell(?:phone)?
 
 
 def digits_of(value: Any) -> str | None:
-    """The digits of a whole number that is long enough to be private, else None."""
+    """The digits of a number that is long enough to be private, else None; fractions count only if the number is huge."""
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) < 10 ** (SHORTEST - 1):
         return None
-    return str(abs(int(value))) if isinstance(value, int) or value.is_integer() else None
+    if isinstance(value, float) and not (value.is_integer() or WHOLE <= abs(value) < float("inf")):
+        return None
+    return str(abs(int(value)))
 
 
 def cue_of(key: str) -> str:
@@ -92,9 +95,9 @@ class Telling:
                 if span.kind not in SHARED and _sure(value):
                     self.values[canonical(value)] = span.kind
 
-    def kinds(self, label: str) -> list[str]:
-        """The kinds of private values in a tag or key."""
-        formed, runs = _formed(label), _runs(label)
+    def kinds(self, label: str, *, key: bool) -> list[str]:
+        """The kinds of private values in a key or a tag."""
+        formed, runs = _formed(label, key), _runs(label)
         return sorted(formed | {self.values[run] for run in runs if run in self.values})
 
 
@@ -107,11 +110,17 @@ def _sure(value: str) -> bool:
     return digits or len(words) > 1 or (is_given_name(words[0]) and not is_word(words[0]))
 
 
+# What a tag may hold by the masker's rules; a number in one is more often a counter, which proves nothing (`in_name`).
+_IN_TAGS = ("EMAIL_ADDRESS", "IP_ADDRESS", "MAC_ADDRESS", "US_SSN", "SECRET")
+
+
 @lru_cache(maxsize=4096)
-def _formed(label: str) -> frozenset[str]:
+def _formed(label: str, key: bool) -> frozenset[str]:
     """The kinds of values in a label that prove themselves; an internet address names no one."""
     spellings = {label, label.replace("_", " ")}
     found = {span.kind for text in spellings for span in structured(text) if span.kind != "URL"}
+    if not key:
+        return frozenset(kind for kind in found if kind in _IN_TAGS).union(in_name(label))
     return frozenset(found.union(*(residue(text) for text in spellings)))
 
 

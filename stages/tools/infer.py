@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from stages.privacy import patterns
+from stages.privacy import second_check
 from stages.tools.profile import Column, canonical_or_text, is_label, parsed_target
 
 MOST_IN_ENUM = 20  # most different values of an enum; a text field with more is free text
@@ -127,7 +127,7 @@ def schema_of(values: list[Any]) -> dict[str, Any]:
 
 def _of_texts(texts: list[str]) -> dict[str, Any]:
     counts = Counter(texts)
-    private = any(patterns.residue(text) for text in counts)
+    private = any(second_check.residue(text) for text in counts)
     few = len(counts) <= MOST_IN_ENUM and min(counts.values()) >= 3 and len(texts) >= 5 * len(counts)
     if few and not private and max(map(len, counts)) <= 40:
         return {"enum": sorted(counts)}

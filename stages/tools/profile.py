@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stages.core.reading import NotJsonError, strict_json
-from stages.privacy import patterns
+from stages.privacy import second_check
 from stages.tasks.answers import canonical
 
 Rows = list[dict[str, Any]]
@@ -159,7 +159,7 @@ def identity(column: Column) -> str | None:
     for kind, name in IDENTITY.items():
         if re.search(name, column.name.lower()):
             return kind
-    kinds = Counter(kind for text in column.texts[:500] for kind in patterns.residue(text))
+    kinds = Counter(kind for text in column.texts[:500] for kind in second_check.residue(text))
     for kind, count in kinds.most_common(1):
         if count > 0.8 * min(len(column.texts), 500) and kind in IDENTITY:
             return kind
