@@ -211,7 +211,7 @@ def _name_end(words: list[str], at: int, sure: bool) -> int:
         if len(word) == 1:
             if stop + 1 == len(words) or not _is_letters(words[stop + 1]):
                 break
-        elif is_stop(word) or word in amounts():
+        elif _is_small(word) or word in amounts():
             break
         elif stop > at:
             if not (word in last_names() or word in first_names() or _is_strange(word)) or (
@@ -233,7 +233,7 @@ def _secret_end(words: list[str], at: int) -> int:
         if _cue(words, stop)[1] or (stop - at > 2 and _is_letters(word) and is_word(word)):
             break
         led = stop == at and len(word) == 2 and _has_digit(words[stop + 1 : stop + 2])  # "password is as 5297"
-        if len(word) > 1 and _is_letters(word) and not led and (word in _FILLERS or is_stop(word) or word in _CHAT):
+        if len(word) > 1 and _is_letters(word) and not led and (word in _FILLERS or _is_small(word) or word in _CHAT):
             break
         if stop == at and _is_letters(word) and not _has_digit(words[at + 1 : at + 2]):
             last = at + 1 == len(words) and words[at - 1] == "is" and not is_plain(word)
@@ -256,7 +256,7 @@ def _number_end(words: list[str], at: int, least: int) -> int:
     stop = at
     while stop < len(words) and stop - at < 5:
         word = words[stop]
-        if word in _FILLERS or is_stop(word) or word in amounts() or (word in _CHAT and len(word) > 1):
+        if word in _FILLERS or _is_small(word) or word in amounts() or (word in _CHAT and len(word) > 1):
             break
         if not _has_digit([word]) and not (len(word) <= 4 and _has_digit(words[stop + 1 : stop + 2])):
             break
@@ -307,7 +307,7 @@ def _mails(words: list[str]) -> Iterator[tuple[int, int]]:
             before = words[start - 1]
             if before in _FILLERS - {"a", "i"} or before in ("email", "mail", "e-mail", "address", "gmail"):
                 break
-            if is_stop(before) and before != "at":
+            if _is_small(before) and before != "at":
                 break
             start -= 1
         if start < at:
@@ -358,7 +358,7 @@ def _is_name(words: list[str], alone: bool, numbered: bool) -> bool:
     whole = " ".join(words)
     if not all(map(_is_letters, words)) or any(whole in names for names in (products(), cities(), places())):
         return False
-    if any(_is_other(word) or is_stop(word) for word in words):
+    if any(_is_other(word) or _is_small(word) for word in words):
         return False
     first, *rest = words
     if not rest:
@@ -424,6 +424,11 @@ def _runs_together(word: str) -> bool:
             if chat in _GLUED and (other in _GLUED or is_common(other)):
                 return True
     return False
+
+
+def _is_small(word: str) -> bool:
+    """Whether a word is a stop word or a contraction ("doesn't")."""
+    return is_stop(word) or word.endswith(("n't", "'s", "'re", "'ll", "'ve", "'d", "'m"))
 
 
 def _is_letters(word: str) -> bool:

@@ -235,7 +235,7 @@ _TRIP = re.compile(
     r"\b(?:flights?|fly(?:ing)?|flew|tickets?|trains?|bus(?:es)?|taxis?|cruises?|book(?:ing|ed)?|trips?|tours?|travel(?:s|l?ing|l?ed)?|holidays?|"
     r"vacation|depart(?:s|ing|ure)?|arriv(?:al|ing)|layover|stopover|connect(?:ing|ion)|land(?:s|ing)?|round trip|one way|fares?|hotels?)\b"
     r"[^.!?\n]{0,25}\b(?:to|from|in|via|for|through|between|into|at)[ ]+$"
-    r"|(?<!moved )(?<!moving )(?<!relocated )\bfrom (?:\w+ ){1,3}to[ ]+$",
+    r"|^\s*from (?:[\w'-]+ ){1,3}to[ ]+$",
     re.IGNORECASE,
 )
 _TRIP_ON = re.compile(r"^ (?:to|and back to) \w+", re.IGNORECASE)
@@ -244,7 +244,7 @@ _USE = re.compile(
     r"available|support\w*|withdraw\w*|charge[ds]?|fees?|atms?|accounts?|currenc\w*|machines?)\b[^.!?\n]{0,40}\b(?:to|in|from|for|at|of|outside|within)[ ]+(?:the )?$",
     re.IGNORECASE,
 )
-_FROM = re.compile(r"\bfrom[ ]+$", re.IGNORECASE)
+_FROM = re.compile(r"^\s*from[ ]+$", re.IGNORECASE)
 
 
 _TO = re.compile(r"\b(?:to|from|in|via|for|through|between|into|at|of|outside|within)[ ]+(?:the )?$", re.IGNORECASE)

@@ -66,6 +66,7 @@ from stages.privacy.scripts import script_names
 _SALUTATIONS = word_list("words/salutations.txt")
 _OF_FAMILIES = word_list("words/of_families.txt")
 _FIRMS = word_list("words/shops.txt")
+_FORMS = word_list("words/company_forms.txt")
 _GROUP_STARTS = frozenset(group.split()[0] for group in GROUPS if " " in group)
 
 
@@ -173,7 +174,7 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         end -= 1
     before, after = text[max(0, start - 60) : start], text[end : end + 60]
     unknown = [word for word in folded if not is_word(word)]
-    first = next((i for i, word in enumerate(folded) if is_given_name(word)), None)
+    first = next((i for i, word in enumerate(folded) if tokens[i][2][0].isupper() and is_given_name(word)), None)
     if first is None and len(folded) > 1 and len(folded[0]) > 2 and folded[0] in first_names():
         last = folded[-1]  # "Will Smith", "Rose Kowalska"
         if (last in last_names() and not is_common(last)) or (not is_word(last) and last not in places()):
@@ -183,7 +184,7 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
     if len(unknown) == 1 and first is None and not acts and not PERSON_CUE.search(before) and is_misspelt(unknown[0]):
         unknown = []
     phrase = " ".join(folded)
-    if phrase in products() and not STRONG_CUE.search(before):
+    if phrase in _FORMS or (phrase in products() and not STRONG_CUE.search(before)):
         return
     if (phrase in cities() or _is_place(tokens)) and not is_related(before) and not acts:
         if is_destination(before, after, country=False) or (thing and not PLACE_CUE.search(before)):

@@ -25,8 +25,9 @@ def script_names(text: str) -> Iterator[Found]:
     if not _CASELESS.search(text):
         return
     before, after = _cues()
+    patterns = (_KOREAN, _JAPANESE, _NAME) if _KANA_OR_HANGUL.search(text) else (_chinese(), _NAME)
     for match in before.finditer(text):
-        yield from _following(text, match)
+        yield from _following(text, match.end(), patterns)
     for match in after.finditer(text):
         name = match[1]
         yield Found(match.start(1), match.start(1) + len(name), "PERSON", 0.6, "script_cue")
@@ -34,10 +35,9 @@ def script_names(text: str) -> Iterator[Found]:
         yield Found(*match.span(1), "PERSON", 0.5, "script_name")
 
 
-def _following(text: str, cue: re.Match[str]) -> Iterator[Found]:
+def _following(text: str, at: int, patterns: tuple[re.Pattern[str], ...]) -> Iterator[Found]:
     """The name after a cue: in scripts with spaces, its first word and those after it that are listed names."""
-    patterns = (_KOREAN, _JAPANESE) if _KANA_OR_HANGUL.search(text) else (_chinese(),)
-    match = next((match for pattern in (*patterns, _NAME) if (match := pattern.match(text, cue.end()))), None)
+    match = next((match for pattern in patterns if (match := pattern.match(text, at))), None)
     if match is None:
         return
     first, *more = match[0].split(" ")
@@ -46,7 +46,7 @@ def _following(text: str, cue: re.Match[str]) -> Iterator[Found]:
         if fold(word) not in first_names() and fold(word) not in last_names():
             break
         end += 1 + len(word)
-    yield Found(cue.end(), end, "PERSON", 0.6, "script_cue")
+    yield Found(at, end, "PERSON", 0.6, "script_cue")
 
 
 _KANA_OR_HANGUL = re.compile("[\u3040-\u30ff\uac00-\ud7a3]")
