@@ -144,6 +144,12 @@ def products() -> frozenset[str]:
 
 
 @cache
+def titles() -> frozenset[str]:
+    """Forms of address before a name, folded."""
+    return frozenset(fold(title) for title in word_list("words/titles.txt"))
+
+
+@cache
 def cities() -> frozenset[str]:
     """The large cities of the world, folded; many are also names of people."""
     return word_list("words/cities.txt")

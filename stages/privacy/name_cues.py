@@ -239,6 +239,7 @@ _TRIP = re.compile(
     re.IGNORECASE,
 )
 _TRIP_ON = re.compile(r"^ (?:to|and back to) \w+", re.IGNORECASE)
+_BY = re.compile(r"^,? by (?:train|bus|coach|plane|air|car|ferry|boat)\b", re.IGNORECASE)
 _USE = re.compile(
     r"\b(?:cards?|pay(?:s|ing|ments?)?|money|transfer\w*|send(?:ing)?|sent|deliver(?:y|ies|ing)|ship(?:ping|ments?)|use[ds]?|using|works?|working|accept\w*|"
     r"available|support\w*|withdraw\w*|charge[ds]?|fees?|atms?|accounts?|currenc\w*|machines?)\b[^.!?\n]{0,40}\b(?:to|in|from|for|at|of|outside|within)[ ]+(?:the )?$",
@@ -261,5 +262,7 @@ def is_destination(before: str, after: str, *, country: bool) -> bool:
     if not _TO.search(before[-16:]):
         return False
     if _TRIP.search(before) or (country and _USE.search(before)):
+        return True
+    if _BY.search(after):
         return True
     return _FROM.search(before) is not None and _TRIP_ON.search(after) is not None

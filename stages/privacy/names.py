@@ -187,7 +187,7 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
     if phrase in _FORMS or (phrase in products() and not STRONG_CUE.search(before)):
         return
     if (phrase in cities() or _is_place(tokens)) and not is_related(before) and not acts:
-        if is_destination(before, after, country=False) or (thing and not PLACE_CUE.search(before)):
+        if is_destination(before, after, country=True) or (thing and not PLACE_CUE.search(before)):
             return
         if unknown or len(folded) > 1 or PLACE_CUE.search(before) or IN.search(before):
             yield Found(start, end, "LOCATION", 0.52, "place")
@@ -217,7 +217,7 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         yield Found(start, name_end(text, start, end), "PERSON", 0.64, "name_cue")
     elif len(folded) == 1 and is_family_name(folded[0]):
         yield Found(start, end, "PERSON", 0.55, "name_list")
-    elif PERSON_CUE.search(before) and unknown and len(unknown) == len(folded):
+    elif PERSON_CUE.search(before) and unknown and len(unknown) == len(folded) and not _is_short_form(text, tokens[0]):
         yield Found(start, name_end(text, start, end), "PERSON", 0.54, "name_cue")
     elif unknown and len(folded) <= 3 and acts:
         yield Found(start, end, "PERSON", 0.53, "name_cue")
@@ -255,7 +255,7 @@ def _full_name(tokens: list[tuple[int, int, str]]) -> bool:
 
 def _is_short_form(text: str, token: tuple[int, int, str]) -> bool:
     """Whether a word is an abbreviation in capitals ("NAS"), not a name."""
-    return token[2].isupper() and len(token[2]) < 5 and any(map(str.islower, text))
+    return token[2].isupper() and len(token[2]) < 6 and any(map(str.islower, text))
 
 
 def in_country(after: str) -> bool:

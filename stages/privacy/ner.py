@@ -6,6 +6,7 @@ import re
 
 from stages.privacy.kinds import KINDS
 from stages.privacy.lexicon import (
+    cities,
     countries,
     fold,
     is_common,
@@ -71,11 +72,15 @@ def accept(text: str, candidate: Found) -> Found | None:
     before, after = text[max(0, start - 60) : start], text[end : end + 60]
     common = all(is_common(word) for word in folded)
     thing = folded[0] in things(text) and not is_titled(before)
-    if thing and (candidate.kind == "PERSON" or (candidate.kind == "ORGANIZATION" and len(folded) == 1)):
+    if thing and (candidate.kind in ("PERSON", "NRP") or (candidate.kind == "ORGANIZATION" and len(folded) == 1)):
         return None
     if " ".join(folded) in products() and not STRONG_CUE.search(before):
         return None
-    if candidate.kind == "LOCATION" and is_destination(before, after, country=" ".join(folded) in countries()):
+    phrase = " ".join(folded)
+    large = phrase in countries() or phrase in cities()
+    if (candidate.kind == "LOCATION" or not any(map(is_given_name, folded))) and is_destination(
+        before, after, country=candidate.kind == "LOCATION" and large
+    ):
         return None
     if candidate.kind == "PERSON" and before.endswith("(") and not any(is_given_name(word) for word in folded):
         return None  # a foreign term after its translation
@@ -111,6 +116,15 @@ def accept(text: str, candidate: Found) -> Found | None:
     return candidate._replace(start=start, end=end)
 
 
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+def _cased(word: re.Match[str]) -> str:
+    """A word in capitals as a sentence would have it."""
+    folded = fold(word[0])
+    return word[0].lower() if is_word(folded) and not is_given_name(folded) else word[0].capitalize()
+
+
 def truecase(text: str) -> str:
     """The text with all-capitals lines in normal case, so that NER can read them; its length is unchanged.
 
@@ -120,15 +134,9 @@ def truecase(text: str) -> str:
     pieces, at, printed = [], 0, is_printed(text)
     for start, end, case in lines(text):
         if case == "upper":
-            words = [fold(word) for word in re.findall(r"[^\W\d_]+", text[start:end])]
+            words = [fold(word) for word in _WORD.findall(text[start:end])]
             named = not printed or (any(map(is_given_name, words)) and not any(word in _FIRMS for word in words))
-            line = re.sub(
-                r"[^\W\d_]+",
-                lambda word, named=named: (
-                    word[0].lower() if not named or is_word(fold(word[0])) else word[0].capitalize()
-                ),
-                text[start:end],
-            )
+            line = _WORD.sub(_cased if named else lambda word: word[0].lower(), text[start:end])
             if len(line) == end - start:
                 pieces += [text[at:start], line]
                 at = end

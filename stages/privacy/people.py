@@ -16,6 +16,7 @@ from stages.privacy.lexicon import (
     is_word,
     last_names,
     places,
+    titles,
     towns,
     word_list,
 )
@@ -44,7 +45,6 @@ _PLACE_WORDS = frozenset(
 _ABBREVIATED = frozenset(
     ["us", "uk", "un", "eu", "dc", "po", "ny", "la", "ad", "bc", "am", "pm", "ie", "eg", "st", "no", "usa", "uae", "sa"]
 )
-_TITLES = frozenset(fold(title) for title in word_list("words/titles.txt"))
 _ROLES = word_list("words/person_roles.txt")
 _ABBREVIATION = re.compile(r"(?:[^\W\d_]\. ?){3,}|[^\W\d_]")  # "D.I.Y." and "SR I" are no one's initials
 _WORD = re.compile(NAME_PART)
@@ -80,18 +80,18 @@ def _led(text: str) -> Iterator[Found]:
     """ "Mr Franz Cede": a title is part of how a person is called. "Judge Costa": a role is not."""
     for match in LED.finditer(text):
         word = fold(match[1])
-        if word not in _TITLES and word not in _ROLES:
+        if word not in titles() and word not in _ROLES:
             continue
         name = NAMED.match(text, match.end())
         end = _end(text, *name.span()) if name else 0
         if name is None or end <= name.start() or _ABBREVIATION.fullmatch(name[0]):
             continue
-        if word in _TITLES:
+        if word in titles():
             yield Found(match.start(), end, "PERSON", 0.72, "title")
         elif _is_known(name[0]) and not match[2]:
             yield Found(name.start(), end, "PERSON", 0.6, "role")
     for match in LED_LOWER.finditer(text):
-        if match[1] not in _TITLES:
+        if match[1] not in titles():
             continue
         words = match[3].split()
         name_words = [word for word in words if not is_word(fold(word))] or (
@@ -149,7 +149,7 @@ def _hyphened(text: str) -> Iterator[Found]:
 def is_titled(before: str) -> bool:
     """Whether a title stands right before."""
     words = before.split()
-    return bool(words) and fold(words[-1].rstrip(".")) in _TITLES
+    return bool(words) and fold(words[-1].rstrip(".")) in titles()
 
 
 def does(word: str, after: str) -> bool:

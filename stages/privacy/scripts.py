@@ -29,10 +29,12 @@ def script_names(text: str) -> Iterator[Found]:
     for match in before.finditer(text):
         yield from _following(text, match.end(), patterns)
     for match in after.finditer(text):
-        name = match[1]
-        yield Found(match.start(1), match.start(1) + len(name), "PERSON", 0.6, "script_cue")
-    for match in _family_first().finditer(text):
-        yield Found(*match.span(1), "PERSON", 0.5, "script_name")
+        start = _family_start(match[1])
+        if start is not None:
+            yield Found(match.start(1) + start, match.end(1), "PERSON", 0.6, "script_cue")
+    for match in _ALONE.finditer(text):
+        if _is_full(match[0]):
+            yield Found(*match.span(), "PERSON", 0.5, "script_name")
 
 
 def _following(text: str, at: int, patterns: tuple[re.Pattern[str], ...]) -> Iterator[Found]:
@@ -59,38 +61,46 @@ _LETTERS = ("\u0590-\u06ff\u0750-\u077f", "\u10d0-\u10ff", "\u0900-\u0dff", "\u0
 _NAME = re.compile("|".join(rf"[{letters}]{{2,}}(?: [{letters}]{{2,}}){{0,2}}" for letters in _LETTERS))
 
 
+# Two to five characters between others: it may be a full name.
+_ALONE = re.compile(
+    rf"(?<![{_HAN}{_KANA}])[{_HAN}]{{2,5}}(?: [{_HAN}]{{1,3}})?(?![{_HAN}{_KANA}])|(?<![\uac00-\ud7a3])[\uac00-\ud7a3]{{3,4}}(?![\uac00-\ud7a3])"
+)
+
+
 @cache
 def _cues() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """The cues before a name and those after one."""
     cues = word_list("words/script_cues.txt")
     before = any_of({cue.removesuffix("~").rstrip() for cue in cues if cue.endswith("~")})
     after = any_of({cue.removeprefix("~") for cue in cues if cue.startswith("~")})
-    surnames = any_of(
-        {name for name in raw_names("last", "zh") | raw_names("last", "ja") if re.fullmatch(rf"[{_HAN}]{{1,3}}", name)}
+    return re.compile(rf"(?:(?<![^\W_])|(?<=[{_HAN}{_KANA}]))(?:{before})[:： ]{{0,2}}"), re.compile(
+        rf"([{_HAN}]{{1,4}}?|[\u30a1-\u30ffー]{{2,10}}|[\uac00-\ud7a3]{{2,4}}?) ?(?:{after})"
     )
-    korean = any_of({name for name in raw_names("last", "ko") if re.fullmatch(r"[\uac00-\ud7a3]{1,2}", name)})
-    return re.compile(
-        rf"(?<![^\W_])(?:{before})[:： ]{{0,2}}|(?<=[{_HAN}{_KANA}])(?:{before})[:： ]{{0,2}}"
-    ), re.compile(
-        rf"((?:{surnames})[{_HAN}]{{0,2}}?|[\u30a1-\u30ffー]{{2,10}}|(?:{korean})[\uac00-\ud7a3]{{1,2}}) ?(?:{after})"
-    )
+
+
+@cache
+def _listed(part: str) -> frozenset[str]:
+    """Chinese, Japanese and Korean "first" or "last" names."""
+    names = raw_names(part, "zh") | raw_names(part, "ja") | raw_names(part, "ko")
+    return frozenset(name for name in names if re.fullmatch(rf"[{_HAN}\uac00-\ud7a3]{{1,3}}", name))
+
+
+def _family_start(name: str) -> int | None:
+    """Where the family name starts in the characters before a form of address."""
+    if re.match("[\u30a1-\u30ff]", name):
+        return 0
+    starts = range(max(0, len(name) - 4), len(name))
+    return next((at for at in starts if any(name[at : at + size] in _listed("last") for size in (3, 2, 1))), None)
+
+
+def _is_full(name: str) -> bool:
+    """Whether characters are a family name and a given name, both listed."""
+    plain = name.replace(" ", "")
+    return any(plain[:at] in _listed("last") and plain[at:] in _listed("first") for at in (1, 2, 3))
 
 
 @cache
 def _chinese() -> re.Pattern[str]:
     """A Chinese name: a family name and one or two more characters."""
-    surnames = {name for name in raw_names("last", "zh") if re.fullmatch(rf"[{_HAN}]{{1,2}}", name)}
-    return re.compile(
-        rf"(?:{any_of(surnames)})[{_HAN}]{{1,2}}(?![{_HAN}{_KANA}])|(?:{any_of(surnames)})[{_HAN}]{{1,2}}"
-    )
-
-
-@cache
-def _family_first() -> re.Pattern[str]:
-    """A full name on a line of its own or between punctuation: a family name and a given name, both listed."""
-    pairs = []
-    for language, letters in (("zh", _HAN), ("ja", _HAN), ("ko", "\uac00-\ud7a3")):
-        last = {name for name in raw_names("last", language) if re.fullmatch(rf"[{letters}]{{1,3}}", name)}
-        first = {name for name in raw_names("first", language) if re.fullmatch(rf"[{letters}]{{1,3}}", name)}
-        pairs.append(rf"(?:{any_of(last)}) ?(?:{any_of(first)})")
-    return re.compile(rf"(?<![{_HAN}{_KANA}\uac00-\ud7a3])({'|'.join(pairs)})(?![{_HAN}{_KANA}\uac00-\ud7a3])")
+    surnames = any_of({name for name in raw_names("last", "zh") if re.fullmatch(rf"[{_HAN}]{{1,2}}", name)})
+    return re.compile(rf"(?:{surnames})[{_HAN}]{{1,2}}")
