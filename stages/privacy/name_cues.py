@@ -142,7 +142,7 @@ ORG = re.compile(
     rf"(?<![\w-])(?:\d+ )?{UP}[\w&'’.-]*(?:,? (?:&|and|of|the|for|{UP}[\w&'’.-]*|{_ORG_END})){{0,5}},? {_ORG_END}\b\.?(?![\w-])"
 )
 ORG_ANY = re.compile(r"(?<![\w-])((?:[a-z][\w&'-]* ){1,4})(?:inc|llc|ltd|corp|gmbh|incorporated|corporation)\b\.?")
-FIRM = re.compile(r"[^\W\d_][\w'’-]+(?:, [^\W\d_][\w'’-]+){1,3},? (?:and|&) [^\W\d_][\w'’-]+")
+FIRM = re.compile(r"(?<![\w'’-])[^\W\d_][\w'’-]+(?:, [^\W\d_][\w'’-]+){1,3},? (?:and|&) [^\W\d_][\w'’-]+")
 # Words before a company name that are not part of it.
 LEADS = frozenset(["work", "works", "worked", "working", "company", "named", "called", "became"])
 HYPHENED = re.compile(rf"(?<![\w-]){UP}[^\W\d_]+-{UP}[^\W\d_]+(?![\w-])")
