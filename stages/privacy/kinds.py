@@ -55,7 +55,7 @@ KINDS = {
         Kind("DATE_TIME", "quasi", short="DATE", repeated=False),  # at quasi, only those before mask.dates_before
         Kind("UUID", "all"),
         Kind("DENIED"),  # the words of mask.deny
-        Kind("MISC", "quasi"),  # some NER models' label for any other name
+        Kind("MISC", "all"),  # some NER models' label for any other name
         Kind("PLACEHOLDER"),  # came with the text in the form of a placeholder, but its name is no kind
     )
 }

@@ -18,6 +18,7 @@ from stages.core.patterns import Pattern
 from stages.privacy.addresses import addresses
 from stages.privacy.chat import chat
 from stages.privacy.fields import fields
+from stages.privacy.foreign import foreign_names
 from stages.privacy.identifiers import identifiers
 from stages.privacy.kinds import listed
 from stages.privacy.lexicon import any_of
@@ -52,8 +53,7 @@ class Recognizers:
             identifiers(params.language),
             fields,
             addresses,
-            names,
-            chat,
+            *([names, chat] if params.language == "en" else [foreign_names]),
             partial(dates, before=None if everything else params.dates_before),
             *deny_finders(params),
         ]
