@@ -59,8 +59,8 @@ def test_records_come_out_whole_with_a_cluster() -> None:
     write_masked([record("x", LONG, tools='[{"name":"f"}]'), record("y", "nothing like it")])
     dedupe.run(params_with())
     kept = pl.read_parquet(DEDUPED)
-    assert kept.columns == [*schema(), "source", "cluster"]
-    assert kept.drop("source", "cluster").to_dicts() == [
+    assert kept.columns == [*schema(), "source", "part", "cluster"]
+    assert kept.drop("source", "part", "cluster").to_dicts() == [
         record("x", LONG, tools='[{"name":"f"}]'),
         record("y", "nothing like it"),
     ]

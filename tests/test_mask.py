@@ -856,3 +856,10 @@ def test_the_reference_report_reads(tmp_path: Path) -> None:
     folder = make_workspace(tmp_path, RULES, rows=40)
     stage(folder, "mask")
     assert report(folder, "mask")["gold"]["recall"] > 0.8
+
+
+def test_the_part_that_a_row_names_stands_in_the_records(run_mask: Any) -> None:
+    """`split` reads it; without `data.split` it is null."""
+    rows = [ROW | {"part": "Test"}]
+    assert [record["part"] for record in run_mask(rows, {"data.split": "part"})] == ["holdout"]
+    assert [record["part"] for record in run_mask(rows, {"data.split": None})] == [None]
