@@ -78,7 +78,7 @@ def test_a_number_next_to_a_cue_is_found_whole(language: str, text: str, expecte
         "order no. 123456", "order reference 123456", "invoice number 9931244", "product code 884213", "SKU: 1234567",
         "the claim of 250000 euros", "claim 12,500", "policy 2023", "member since 2015", "Patient: 46 years",
         "number of claims: 12345", "application version 2.4.1", "account: 12.50", "case no. 12/05/2003", "booking at 10:45",
-        "tel 5551234", "page 12345", "the case took 180000 hours",
+        "tel 5551234", "page 12345", "code 8FK2L99A01", "id 3f2504e0-4f89-41d3-9a0c-0305e82c3301", "the case took 180000 hours",
     ],
 )  # fmt: skip
 def test_what_many_share_is_no_ones_number(text: str) -> None:
