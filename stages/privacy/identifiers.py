@@ -211,7 +211,12 @@ def _announced(text: str, start: int, known: Cues) -> Announced | None:
         elif word not in "([\"'-|>*":
             break
         at -= 1
-    if numbered and not fillers and _SIGNS.issuperset(filter(_is_word, tokens[at + 1 :])) and _alone(tokens, at, begin):
+    if (
+        numbered
+        and not fillers
+        and _SIGNS.issuperset(word for word in tokens[at + 1 :] if word.isalpha())
+        and _alone(tokens, at, begin)
+    ):
         return Announced(Cue("ACCOUNT", True), False, False, plural)
     return None
 
@@ -223,7 +228,6 @@ _LAST_WORD = re.compile(r"[^\W\d_]{1,40}$")
 _SIGNS = frozenset(
     ("no", "nos", "nr", "nrs", "num", "nums", "n", "ref")
 )  # enough by themselves; "code" and "id" are not
-_is_word = str.isalpha
 
 
 def _alone(tokens: list[str], at: int, begin: int) -> bool:
