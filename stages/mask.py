@@ -30,6 +30,7 @@ from stages.corpus.leftover import MOST_LEFT
 from stages.corpus.raw import Raw, gold_spans, identities, raw_rows
 from stages.corpus.recording import Recorder, Written, write_groups
 from stages.params.loader import Params, load_params
+from stages.privacy.languages import unsupported
 from stages.privacy.masking import Masker
 from stages.privacy.params import Mask
 from stages.tasks.kinds import KINDS
@@ -44,6 +45,8 @@ Previewed = tuple[str, str, list[tuple[str, str]], list[str]]  # id, text, known
 
 def run(params: Params) -> None:
     """Write `data/masked.parquet` and `reports/mask.json`; write nothing if a row is bad or private data is left."""
+    for rules in unsupported(params.mask.language):
+        log.warning("mask.language is '%s', which lacks %s", params.mask.language, rules)
     with measured("mask") as numbers, atomic(MASKED) as temporary:
         task = Task(params.task)
         check_fields(task, params.mask.keep_targets)

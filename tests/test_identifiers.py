@@ -6,12 +6,15 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.core.errors import HallmarkError
+from stages.mask import run
+from stages.params.loader import load_params
 from stages.privacy.addresses import addresses
 from stages.privacy.fields import fields
 from stages.privacy.identifiers import CUES, cues, identifiers
@@ -19,6 +22,7 @@ from stages.privacy.languages import check_language, unsupported
 from stages.privacy.lexicon import word_list
 from stages.privacy.official import _OFFICIAL, _valid
 from stages.privacy.rules import Finder, Found, ages, cards, dates, phones
+from tests.workspace import ROOT
 
 FINDERS = {language: identifiers(language) for language in ("en", "es", "de", "fr", "it")}
 
@@ -74,7 +78,7 @@ def test_a_number_next_to_a_cue_is_found_whole(language: str, text: str, expecte
         "order no. 123456", "order reference 123456", "invoice number 9931244", "product code 884213", "SKU: 1234567",
         "the claim of 250000 euros", "claim 12,500", "policy 2023", "member since 2015", "Patient: 46 years",
         "number of claims: 12345", "application version 2.4.1", "account: 12.50", "case no. 12/05/2003", "booking at 10:45",
-        "tel 5551234", "page 12345", "the case took 180000 hours",
+        "tel 5551234", "page 12345", "code 8FK2L99A01", "id 3f2504e0-4f89-41d3-9a0c-0305e82c3301", "the case took 180000 hours",
     ],
 )  # fmt: skip
 def test_what_many_share_is_no_ones_number(text: str) -> None:
@@ -304,6 +308,19 @@ def test_a_model_of_another_language_is_one_clear_error() -> None:
 def test_the_rules_that_a_language_lacks_are_listed() -> None:
     assert unsupported("en") == []
     assert 0 < len(unsupported("es")) < len(unsupported("pt"))
+
+
+def test_a_run_says_which_rules_the_language_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    params = load_params(ROOT / "params.yaml")
+    monkeypatch.chdir(tmp_path)  # without data: the run ends after the warnings
+    mask = params.mask.model_copy(update={"language": "pt"})
+    with pytest.raises(HallmarkError), caplog.at_level("WARNING"):
+        run(params.model_copy(update={"mask": mask}))
+    assert [record.getMessage() for record in caplog.records if record.name == "mask"] == [
+        f"mask.language is 'pt', which lacks {rules}" for rules in unsupported("pt")
+    ]
 
 
 # --- hostile texts

@@ -211,13 +211,23 @@ def _announced(text: str, start: int, known: Cues) -> Announced | None:
         elif word not in "([\"'-|>*":
             break
         at -= 1
-    if numbered and not fillers and _alone(tokens, at, begin):
+    if (
+        numbered
+        and not fillers
+        and _SIGNS.issuperset(word for word in tokens[at + 1 :] if word.isalpha())
+        and _alone(tokens, at, begin)
+    ):
         return Announced(Cue("ACCOUNT", True), False, False, plural)
     return None
 
 
 _PUNCTUATION = " \t\n:=#([\"'-.|>*"
 _LAST_WORD = re.compile(r"[^\W\d_]{1,40}$")
+
+
+_SIGNS = frozenset(
+    ("no", "nos", "nr", "nrs", "num", "nums", "n", "ref")
+)  # enough by themselves; "code" and "id" are not
 
 
 def _alone(tokens: list[str], at: int, begin: int) -> bool:
