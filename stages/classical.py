@@ -23,6 +23,7 @@ from stages.evaluation.params import Classical
 from stages.evaluation.predictions import Row, prediction, readable
 from stages.evaluation.scoring import Scorer
 from stages.evaluation.stats import ClusterBootstrap
+from stages.evaluation.text_model import linear_model
 from stages.params.loader import Params, run_with_params
 from stages.tasks.predictions import Prediction, predictions_of, write_predictions
 from stages.tasks.task import Task
@@ -74,20 +75,11 @@ def predict(
     settings: Classical, train: list[Row], values: Sequence[str | None], holdout: list[Row], usual: str
 ) -> list[str]:
     """The label of each record of the holdout, from the training records that have one."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-
     texts = [row["input"] for row, value in zip(train, values, strict=True) if value is not None]
     labels = [value for value in values if value is not None]
     if len(set(labels)) == 1:
         return [usual] * len(holdout)
-    words = TfidfVectorizer(
-        ngram_range=(1, settings.ngrams),
-        min_df=min(settings.min_records, len(texts)),
-        sublinear_tf=True,
-    )
-    model = make_pipeline(words, LogisticRegression(C=settings.strength, max_iter=1000))
+    model = linear_model(settings, len(texts))
     try:
         model.fit(texts, labels)
     except ValueError as error:  # no word is in enough records

@@ -1,6 +1,7 @@
 """Drop exact and near duplicates, and label every record with its duplicate cluster: `python -m stages.dedupe`.
 
-`python -m stages.dedupe --preview FILE --field text` prints the clusters of any JSONL, CSV or Parquet file.
+`python -m stages.dedupe --preview FILE --field text` prints the clusters of any JSONL, CSV or Parquet file,
+`python -m stages.dedupe --thresholds` what each threshold would find among the masked records, with examples.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from itertools import combinations, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.core.errors import HallmarkError, run_stage
+from stages.core.errors import HallmarkError, printable, run_stage
 from stages.core.files import DEDUPED, MASKED, REPORTS, json_bytes, write_all
 from stages.core.key import pseudonym, read_key
 from stages.core.measured import measured
 from stages.core.records import check_filled, parquet, read_rows, read_texts, scan_records, whole_parquet
 from stages.corpus.near import components, distinct, near_pairs, normalise, text_of
 from stages.corpus.params import Dedupe
+from stages.corpus.placeholders import kinds_in, only_placeholders, surplus
 from stages.params.loader import Params, load_params
 from stages.tasks.answers import canonical
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+THRESHOLDS = (0.9, 0.8, 0.7, 0.6, 0.5)
+EXAMPLES = 3  # pairs shown for each of them
 SHOWN = 20  # most examples of each kind in the report, and most records named in each
 
 
@@ -41,30 +45,54 @@ def run(params: Params) -> None:
 
     with measured("dedupe") as measure:
         settings = params.dedupe
-        parts = ["prompt", "completion"] if settings.over == "prompt_and_completion" else ["prompt"]
-        columns = {"text": normalise(text_of(*parts)), "target": text_of("completion")}
-        with whole_parquet(MASKED):
-            rows = scan_records(MASKED).select("id", "tools", **columns).collect().sort("id")
-        check_filled(rows.drop("tools"), MASKED)
+        rows = read(settings)
+        empty, rows = rows.filter("hollow"), rows.filter(~pl.col("hollow"))
         clusters = Clusters(rows["id"], rows["text"], settings)
-        clusters.check_size(settings)
         dropped, conflicts = resolve(rows, clusters, settings.conflicts)
-        kept = pl.DataFrame({"id": rows["id"], "cluster": clusters.cluster}).filter(~pl.col("id").is_in(list(dropped)))
+        gone = surplus(empty, settings.only_placeholders)
+        dropped.update(dict.fromkeys(gone, "only_placeholders"))
+        labelled = pl.concat([rows.select("id", clusters.cluster), empty.select("id", cluster="id")])
+        kept = labelled.filter(~pl.col("id").is_in(list(dropped)))
         causes = Counter(dropped.values())
         report = {
-            "rows": {"in": len(rows), "out": len(kept)},
-            "dropped": {cause: causes[cause] for cause in ("exact", "near", "conflict")},
+            "rows": {"in": len(labelled), "out": len(kept)},
+            "dropped": {cause: causes[cause] for cause in ("exact", "near", "conflict", "only_placeholders")},
+            "only_placeholders": {
+                "texts": len(empty),
+                "kept": len(empty) - len(gone),
+                "dropped": len(gone),
+                "kinds": kinds_in(empty["text"]),
+            },
             "clusters": clusters.sizes(),
             "conflicts": conflicts,
-            "gold": compare_with_gold(Path(settings.gold), rows["id"], clusters.cluster, dropped, namer(params))
+            "gold": compare_with_gold(Path(settings.gold), labelled["id"], labelled["cluster"], dropped, namer(params))
             if settings.gold
             else None,
         }
         with whole_parquet(MASKED):
             records = scan_records(MASKED).join(kept.lazy(), on="id").sort("id").collect()
         write_all({DEDUPED: parquet(records), REPORTS / "dedupe.json": json_bytes(report)})
-        measure["rows"] = len(rows)
-    log.info("%d of %d records stay; dropped: %s", len(kept), len(rows), report["dropped"])
+        measure["rows"] = len(labelled)
+    if len(empty):
+        log.warning(
+            "%d texts are nothing but placeholders (%s): dedupe.only_placeholders = %s keeps %d of them",
+            len(empty), ", ".join(kinds_in(empty["text"])), settings.only_placeholders, len(empty) - len(gone),
+        )  # fmt: skip
+    log.info("%d of %d records stay; dropped: %s", len(kept), len(labelled), report["dropped"])
+
+
+def read(settings: Dedupe) -> pl.DataFrame:
+    """The records by id: the normalised text, the target, and whether the text is nothing but placeholders (`hollow`)."""
+    parts = ["prompt", "completion"] if settings.over == "prompt_and_completion" else ["prompt"]
+    columns = {
+        "text": normalise(text_of(*parts)),
+        "target": text_of("completion"),
+        "hollow": only_placeholders(text_of(*parts)),
+    }
+    with whole_parquet(MASKED):
+        rows = scan_records(MASKED).select("id", "group", "tools", **columns).collect().sort("id")
+    check_filled(rows.drop("tools"), MASKED)
+    return rows
 
 
 class Clusters:
@@ -84,6 +112,7 @@ class Clusters:
             threshold=settings.threshold,
             permutations=settings.permutations,
             file=file,
+            most=settings.max_cluster,
         )
         self.label = components(len(self.texts), self.pairs.left, self.pairs.right)
         labels = pl.DataFrame({"id": ids, "label": self.label[self.text]})
@@ -100,20 +129,6 @@ class Clusters:
             "missed_at_threshold": round(self.pairs.missed, 6),
             "sizes": [{"records": size, "clusters": sizes[size]} for size in sorted(sizes)],
         }
-
-    def check_size(self, settings: Dedupe) -> None:
-        """Stop if a cluster has more distinct texts than allowed: it comes from a template, not from copied records."""
-        import numpy as np
-
-        sizes = np.bincount(self.label, minlength=1)
-        if sizes.max() > settings.max_cluster:
-            raise HallmarkError(
-                f"{sizes.max()} different texts form one duplicate cluster, more than "
-                f"dedupe.max_cluster = {settings.max_cluster}: they seem to come from one template",
-                file=MASKED,
-                remedy="look at them with `python -m stages.dedupe --preview FILE --field NAME`; then raise dedupe.threshold, map "
-                "data.input to the columns that differ from record to record, or raise dedupe.max_cluster",
-            )
 
 
 def resolve(rows: pl.DataFrame, clusters: Clusters, policy: str) -> tuple[dict[str, str], dict[str, Any]]:
@@ -146,19 +161,14 @@ def resolve(rows: pl.DataFrame, clusters: Clusters, policy: str) -> tuple[dict[s
                 ids = ids[1:]
             dropped.update(dict.fromkeys(ids, "exact" if target in allowed else "conflict"))
 
-    near: dict[int, list[int]] = defaultdict(list)
-    for left, right in zip(clusters.pairs.left.tolist(), clusters.pairs.right.tolist(), strict=True):
-        near[left].append(right)
-        near[right].append(left)
-    answers: dict[int, set[tuple[str | None, str]]] = defaultdict(set)  # of the records that stay, by text
-    differ = 0
+    near, differ = Neighbours(clusters), 0
+    numbers: dict[tuple[str | None, str], int] = {}
     for name, text, answer in sorted(stay):
-        neighbours = [answers[other] for other in near[text] if other in answers]
-        if any(answer in others for others in neighbours):
+        copy, alike = near.answered(text, numbers.setdefault(answer, len(numbers)))
+        if copy:
             dropped[name] = "near"
         else:
-            differ += bool(neighbours)
-            answers[text].add(answer)
+            differ += alike
     return dropped, {
         "policy": policy,
         "texts": len(conflicting),
@@ -166,6 +176,39 @@ def resolve(rows: pl.DataFrame, clusters: Clusters, policy: str) -> tuple[dict[s
         "examples": [names[:SHOWN] for names in sorted(conflicting)[:SHOWN]],
         "near_with_other_target": differ,
     }
+
+
+class Neighbours:
+    """The near duplicates of each text, and the answers (as numbers) of the records that stay."""
+
+    NONE, SEVERAL = -1, -2
+
+    def __init__(self, clusters: Clusters) -> None:
+        import numpy as np
+        from scipy.sparse import coo_array
+
+        count, pairs = len(clusters.texts), clusters.pairs
+        half = coo_array((np.ones(len(pairs), np.int8), (pairs.left, pairs.right)), (count, count)).tocsr()
+        both = half + half.T
+        self.starts, self.near = both.indptr.tolist(), both.indices
+        self.answer = np.full(count, self.NONE)
+        self.several: dict[int, set[int]] = {}
+
+    def answered(self, text: int, answer: int) -> tuple[bool, bool]:
+        """Whether a neighbour has this answer, and whether one has any; if none has this one, note it for the text."""
+        near = self.near[self.starts[text] : self.starts[text + 1]]
+        if not len(near):
+            return False, False
+        answers = self.answer[near]
+        several = near[answers == self.SEVERAL].tolist()
+        if (answers == answer).any() or any(answer in self.several[other] for other in several):
+            return True, True
+        if self.answer[text] == self.NONE:
+            self.answer[text] = answer
+        elif self.answer[text] != answer:
+            self.several.setdefault(text, {int(self.answer[text])}).add(answer)
+            self.answer[text] = self.SEVERAL
+        return False, bool((answers != self.NONE).any())
 
 
 def _allowed(targets: dict[str, list[str]], policy: str) -> set[str]:
@@ -217,7 +260,7 @@ def compare_with_gold(
     right, right_exact = _pairs(both), _pairs(exact)
     found, true, true_exact = (_pairs(row[side] for row in rows) for rows, side in ((both, 0), (both, 1), (exact, 1)))
     shared = {pair for pair, count in Counter(both).items() if count > 1}
-    gone = [name for name, cause in dropped.items() if cause != "conflict"]
+    gone = [name for name, cause in dropped.items() if cause in ("exact", "near")]
     return {
         "pairs": {"gold": true, "found": found, "right": right},
         "precision": round(right / found, 6) if found else None,
@@ -256,14 +299,44 @@ def preview(params: Params, file: Path, field: str) -> None:
         ids.append(_storable(str(number if row.get("id") is None else row["id"])))
         texts.append(_storable(text))
     frame = pl.DataFrame({"id": ids, "text": texts}, schema={"id": pl.String, "text": pl.String})
-    clusters = Clusters(frame["id"], frame.select(normalise(pl.col("text")))["text"], params.dedupe, file)
+    hollow = only_placeholders(frame["text"])
+    compared = frame.filter(~hollow)
+    clusters = Clusters(compared["id"], normalise(compared["text"]), params.dedupe, file)
+    own = iter(clusters.cluster)
+    labels = [name if empty else next(own) for name, empty in zip(ids, hollow, strict=True)]
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     try:
-        for name, cluster in zip(ids, clusters.cluster.to_list(), strict=True):
+        for name, cluster in zip(ids, labels, strict=True):
             print(json.dumps({"id": name, "cluster": cluster}, ensure_ascii=False))
         sys.stdout.flush()
     except BrokenPipeError:  # the reader (`| head`, say) has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def thresholds(params: Params) -> None:
+    """Print what each of some thresholds would find among the masked records, with the least similar pairs as examples."""
+    import numpy as np
+
+    rows = read(params.dedupe)
+    rows = rows.filter(~rows["hollow"])
+    for threshold in THRESHOLDS:
+        settings = params.dedupe.model_copy(update={"threshold": threshold})
+        try:
+            clusters = Clusters(rows["id"], rows["text"], settings)
+        except HallmarkError as error:  # a lower threshold finds even more
+            print(f"{threshold:.1f} and lower: {error.problem}")
+            return
+        causes = Counter(resolve(rows, clusters, settings.conflicts)[0].values())
+        dropped = ", ".join(f"{causes[cause]} {cause}" for cause in ("exact", "near", "conflict"))
+        print(f"{threshold:.1f}: {len(clusters.pairs)} pairs of near duplicates; rows dropped: {dropped}")
+        pairs = clusters.pairs
+        for at in np.argsort(pairs.jaccard, kind="stable")[:EXAMPLES].tolist():
+            texts = (clusters.texts[int(side[at])] for side in (pairs.left, pairs.right))
+            print(
+                "\n".join(
+                    [f"  {pairs.jaccard[at]:.3f}", *(f"    {printable(_storable(text[:200]))}" for text in texts)]
+                )
+            )
 
 
 def _storable(text: str) -> str:
@@ -272,9 +345,11 @@ def _storable(text: str) -> str:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: `--preview FILE --field NAME` prints; without it the stage runs."""
+    """Command line: `--preview FILE --field NAME` and `--thresholds` print; without them the stage runs."""
     params = load_params(arguments.params)
-    if arguments.preview is None:
+    if arguments.thresholds:
+        thresholds(params)
+    elif arguments.preview is None:
         run(params)
     else:
         preview(params, arguments.preview, arguments.field)
@@ -283,5 +358,8 @@ def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m stages.dedupe", description=__doc__)
     parser.add_argument("--preview", type=Path, metavar="FILE", help="print the clusters of this file; write nothing")
+    parser.add_argument(
+        "--thresholds", action="store_true", help="print what each threshold would find, with examples; write nothing"
+    )
     parser.add_argument("--field", default="text", help="the text field of the previewed file (default: %(default)s)")
     run_stage("dedupe", __doc__, main, parser)

@@ -14,9 +14,10 @@ import logging
 import os
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import HallmarkError, printable, run_stage
@@ -36,10 +37,12 @@ from stages.core.key import read_key
 from stages.core.measured import measured
 from stages.core.records import check_filled, parquet, scan_records, whole_parquet
 from stages.corpus.frozen import Compared, compare, hashes_of, renamed, sources_of
-from stages.corpus.grouping import assign, draw_hash
+from stages.corpus.grouping import MOST_OFF, assign, draw_hash, joined_across, shared_groups
 from stages.corpus.leaks import count_leaks, drop_leaks
+from stages.corpus.left_out import left_out
 from stages.corpus.near import distinct, near_pairs, normalise, text_of
 from stages.corpus.raw import raw_rows
+from stages.evaluation.label_errors import label_errors
 from stages.params.loader import Params, load_params
 from stages.release.history import raw_data_unchanged, written_by_split
 from stages.tasks.task import Task
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILES = {"train": TRAIN, "validation": VALIDATION, "holdout": HOLDOUT}
+MOST_JUDGED = 20_000  # records that label errors are looked for in, at most
 
 
 def run(params: Params, refreeze: bool = False) -> None:
@@ -65,10 +69,17 @@ def run(params: Params, refreeze: bool = False) -> None:
         lock = current_lock(params) if there and not refreeze else None
         frozen = set(lock.records) if lock else set()
         rows, restored = read(frozen)
+        gone, unknown = left_out(Path(name), frozen) if (name := params.split.leave_out) else (set(), 0)
+        rows, restored = rows.filter(~pl.col("id").is_in(list(gone))), restored - gone
         compared = compare(lock, rows, partial(raw_data_unchanged, params.data)) if lock else None
         if compared:
             check_frozen(compared)
-        sides, cut = assign(rows, frozen, (lock.validation or None) if lock else None, params.split)
+        check_named(rows, frozen)
+        older = lock is not None and lock.version < 3
+        sides, cut = assign(rows, frozen, (lock.validation or None) if lock else None, params.split, older=older)
+        shared = check_shared(rows, sides, params)
+        joined = joined_across(rows, sides)
+        share = float((sides == "validation").mean())
         texts, text = distinct(rows["text"])
         pairs = near_pairs(
             texts, size=near.shingle, threshold=near.threshold, permutations=near.permutations, file=DEDUPED
@@ -79,7 +90,8 @@ def run(params: Params, refreeze: bool = False) -> None:
         held_out = rows.filter(pl.col("side") == "holdout")
         new = HoldoutLock(hashes_of(held_out), cut, sources_of(held_out), key=name_key(params))
         if compared:  # the validation draw is frozen too, by the names of groups; other names are another draw
-            new = replace(compared.lock, validation=compared.lock.validation or cut)
+            kept = {} if older else compared.lock.validation
+            new = replace(compared.lock, validation=kept or cut)
         written = {HOLDOUT_LOCK: new.text().encode()} if lock is None or new != lock else {}
         groups, salt = distinct(rows["group"])[1], params.split.salt
         leaks = count_leaks(sides, text, pairs, groups)
@@ -94,6 +106,9 @@ def run(params: Params, refreeze: bool = False) -> None:
             "dropped": dropped,
             "held_back": int((sides == "held back").sum()),
             "restored": len(restored),
+            "left_out": {"records": len(gone), "unknown": unknown},
+            "shared_groups": shared,
+            "joined_across": joined,
             "near_missed_at_threshold": round(pairs.missed, 6),
             "leaks": sum(leaks.values()),
             "rehashed": len(new.before),
@@ -108,6 +123,7 @@ def run(params: Params, refreeze: bool = False) -> None:
                 ),
             },
             "balance": balance(rows, Task(params.task)),
+            "label_errors": suspects(rows, params),
         }
         parts = {path: parquet(full_records(rows.filter(side=side), restored)) for side, path in FILES.items()}
         # The lock comes last: a run stopped before that has frozen nothing.
@@ -116,14 +132,24 @@ def run(params: Params, refreeze: bool = False) -> None:
     if compared and compared.masked_differently:
         count = len(compared.masked_differently)
         log.info("%d frozen records are masked or named differently than before: hashed again", count)
+    if cut and abs(share - params.split.validation) > MOST_OFF:
+        log.warning(
+            "validation has %.1f %% of the rows, split.validation asks for %.1f %%: groups are few, or one that was drawn "
+            "has grown; a different split.salt draws others",
+            100 * share,
+            100 * params.split.validation,
+        )
+    if joined:
+        log.info("%d groups share a duplicate with a group on another side: they keep their sides", joined)
     log.info("rows: %s; dropped as leaks: %s", report["rows"], dropped)
 
 
 def read(frozen: set[str]) -> tuple[pl.DataFrame, set[str]]:
-    """The records by id, and which frozen records were restored from the state before deduplication.
+    """The records by id, and which holdout records were restored from the state before deduplication.
 
     New data may contain a duplicate of a frozen record that deduplication keeps instead of it. The holdout takes
     precedence, so the record is restored here from `data/masked.parquet`, and its new duplicate is dropped as a leak.
+    So is a holdout that the data names: scores on an official one only compare if it is whole.
     """
     import polars as pl
 
@@ -133,28 +159,35 @@ def read(frozen: set[str]) -> tuple[pl.DataFrame, set[str]]:
         "target": pl.col("completion").list.last().struct.field("content"),
     }
     for path in (MASKED, DEDUPED):
-        if "source" not in scan_records(path).collect_schema():
-            raise HallmarkError("has no column 'source'", file=path, remedy="run `dvc repro`, which makes it again")
+        for column in ("source", "part"):
+            if column not in scan_records(path).collect_schema():
+                raise HallmarkError(
+                    f"has no column '{column}'", file=path, remedy="run `dvc repro`, which makes it again"
+                )
     with whole_parquet(DEDUPED):
-        rows = scan_records(DEDUPED).select("id", "group", "source", "cluster", **columns).collect()
-    missing = frozen - set(rows["id"].to_list())
+        rows = scan_records(DEDUPED).select("id", "group", "source", "part", "cluster", **columns).collect()
+    with whole_parquet(MASKED):
+        wanted = frozen or set(scan_records(MASKED).filter(part="holdout").select("id").collect()["id"])
+    missing = wanted - set(rows["id"].to_list())
     if missing:
         restored = scan_records(MASKED).filter(pl.col("id").is_in(list(missing)))
         with whole_parquet(MASKED):
-            rows = pl.concat([rows, restored.select("id", "group", "source", cluster="id", **columns).collect()])
-    check_filled(rows, DEDUPED)
+            rows = pl.concat(
+                [rows, restored.select("id", "group", "source", "part", cluster="id", **columns).collect()]
+            )
+    check_filled(rows.drop("part"), DEDUPED)
     return rows.sort("id"), missing & set(rows["id"].to_list())
 
 
 def full_records(part: pl.DataFrame, restored: set[str]) -> pl.DataFrame:
-    """The records with the ids in `part`, all columns but `source`, sorted by id."""
+    """The records with the ids in `part`, all columns but `source` and `part`, sorted by id."""
     import polars as pl
 
     records = [scan_records(DEDUPED)]
     if restored:
         extra = scan_records(MASKED).filter(pl.col("id").is_in(list(restored))).with_columns(cluster="id")
         records.append(extra.select(records[0].collect_schema().names()))
-    chosen = pl.concat(records).join(part.lazy().select("id"), on="id", how="semi").drop("source")
+    chosen = pl.concat(records).join(part.lazy().select("id"), on="id", how="semi").drop("source", "part")
     with whole_parquet(DEDUPED):
         return chosen.sort("id").collect()
 
@@ -189,6 +222,35 @@ def check_frozen(compared: Compared) -> None:
         )
 
 
+def check_named(rows: pl.DataFrame, frozen: set[str]) -> None:
+    """Stop if `data.split` puts a frozen record anywhere but in the holdout."""
+    import polars as pl
+
+    elsewhere = ["validation", "train"] if (rows["part"] == "holdout").any() else ["validation"]
+    count = rows.filter(pl.col("id").is_in(list(frozen)) & pl.col("part").is_in(elsewhere)).height
+    if count:
+        raise HallmarkError(
+            f"{count} records of the frozen holdout are named as another part of the split",
+            param="data.split",
+            remedy=f"restore the column, or set data.split to null; or {REFREEZE}",
+        )
+
+
+def check_shared(rows: pl.DataFrame, sides: Array, params: Params) -> int:
+    """How many groups `data.split` puts on several sides; stop if `split.shared_groups` says so."""
+    count = shared_groups(rows, sides) if params.data.split else 0
+    if count and params.split.shared_groups == "error":
+        raise HallmarkError(
+            f"{count} of {rows['group'].n_unique()} groups have rows in several parts of the split",
+            param="data.split",
+            remedy="put each group in one part; or set split.shared_groups to count, which allows it (the gate counts their "
+            "records as leaks); or set data.split to null, which draws whole groups",
+        )
+    if count:
+        log.warning("%d groups have rows in several parts of the split (split.shared_groups: count)", count)
+    return count
+
+
 def differences(params: Params) -> None:
     """Print the names of frozen records that are missing, have changed, or are masked differently."""
     lock = current_lock(params)
@@ -215,6 +277,35 @@ def check_not_empty(sides: Array) -> None:
                 remedy="add records of more groups, change split.salt, or raise dedupe.threshold; "
                 f"if new data is too similar to the frozen holdout, {REFREEZE}",
             )
+
+
+def suspects(rows: pl.DataFrame, params: Params) -> dict[str, Any] | None:
+    """Labels of train and validation that are probably wrong, the worst first; null if none are looked for.
+
+    Of more than `MOST_JUDGED` records, those of the groups with the lowest hashes are judged.
+    """
+    import polars as pl
+
+    task = Task(params.task)
+    if not params.split.label_errors or not task.kind.label_names(task):
+        return None
+    judged = rows.filter(pl.col("side").is_in(["train", "validation"]))
+    order = {group: draw_hash(params.split.salt, "label errors", group) for group in judged["group"].unique()}
+    judged = judged.sort(pl.col("group").replace_strict(order), "id").head(MOST_JUDGED)
+    columns: dict[str, Sequence[str]] = {
+        name: judged[column].to_list()
+        for name, column in {"ids": "id", "groups": "group", "texts": "text", "targets": "target"}.items()
+    }
+    count, found = label_errors(task, params.classical, **columns)
+    if found:
+        log.info(
+            "%d labels of %d records look wrong; reports/split.json names the worst %d, and split.leave_out leaves out "
+            "those that are",
+            len(found),
+            count,
+            min(len(found), params.split.label_errors),
+        )
+    return {"judged": count, "found": len(found), "worst": found[: params.split.label_errors]}
 
 
 def random_sides(names: pl.Series, share: float, salt: str) -> Array:

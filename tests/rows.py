@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,16 @@ def write_masked(records: Iterable[dict[str, Any]], path: Path = MASKED) -> None
     write_records(path, pl.DataFrame(rows, schema=masked_schema()))
 
 
+@cache
+def shipped() -> Params:
+    """The repository's parameters, read once: they can't be changed."""
+    return load_params(ROOT / "params.yaml")
+
+
 def params_with(**changes: Any) -> Params:
     """The repository's parameters for text answers without gold labels; `dedupe__threshold=0.6` changes one."""
     changes = {"task__kind": "text", "task__schema_file": None, "task__refusal": None, "dedupe__gold": None} | changes
-    params = load_params(ROOT / "params.yaml")
+    params = shipped()
     for key, value in changes.items():
         block, field = key.split("__")
         changed = getattr(params, block).model_copy(update={field: value})

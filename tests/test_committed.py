@@ -95,6 +95,18 @@ def test_what_was_added_by_force_is_refused_by_name(repo: Path, file: str, probl
     assert problem in refused()[file]
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"), [("T-1\n\nid-kbtf\n", None), ("T-1\nfrom ann smith\n", "more than positions")]
+)
+def test_ids_that_are_left_out_may_be_committed_and_texts_may_not(repo: Path, text: str, problem: str | None) -> None:
+    write(repo / "params.yaml", f"{PARAMS}split: {{leave_out: data/gold/wrong.txt}}\n")
+    write(repo / "data/gold/wrong.txt", text)
+    git(repo, "add", "--force", "data/gold/wrong.txt", "params.yaml")
+    found = refused()
+    assert [*found] == (["data/gold/wrong.txt"] if problem else [])
+    assert (problem or "") in "".join(found.values())
+
+
 def test_a_plain_add_takes_no_raw_data_and_no_key(repo: Path) -> None:
     for name in ("data/raw/mine.jsonl", "data/raw/deep/mine.parquet", "data/pseudonyms.key", ".env.local", "my.pem"):
         write(repo / name, RECORD)

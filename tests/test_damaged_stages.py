@@ -75,7 +75,7 @@ def test_a_damaged_page_is_one_error_though_columns_are_read_when_they_are_neede
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    rows = pl.concat([ROWS] * 50).with_columns(source=pl.lit("0"), cluster=pl.lit("1"))
+    rows = pl.concat([ROWS] * 50).with_columns(source=pl.lit("0"), part=pl.lit(None, pl.String), cluster=pl.lit("1"))
     for path in (MASKED, DEDUPED):
         path.parent.mkdir(exist_ok=True)
         rows.write_parquet(path, compression="zstd")

@@ -18,7 +18,9 @@ from stages.core.errors import HallmarkError
 from stages.core.files import DEDUPED, REPORTS, sha256_file
 from stages.core.key import VARIABLE, digest_of, pseudonym
 from stages.core.records import schema
-from stages.corpus.near import bare, normalise
+from stages.corpus.near import normalise
+from stages.corpus.placeholders import only_placeholders
+from stages.corpus.shingles import bare
 from tests.rows import near_pairs_by_hand, params_with, record, write_masked
 from tests.workspace import KEY, ROOT, run
 
@@ -49,7 +51,7 @@ def test_texts_used_here_are_a_chain() -> None:
 def test_exact_duplicates_leave_the_smallest_id() -> None:
     kept, report = deduped(record("b", "Hello  World"), record("c", "hello world\u200b"), record("a", "HELLO world"))
     assert kept == {"a": "a"}
-    assert report["dropped"] == {"exact": 2, "near": 0, "conflict": 0}
+    assert report["dropped"] == {"exact": 2, "near": 0, "conflict": 0, "only_placeholders": 0}
     assert report["rows"] == {"in": 3, "out": 1}
 
 
@@ -57,8 +59,8 @@ def test_records_come_out_whole_with_a_cluster() -> None:
     write_masked([record("x", LONG, tools='[{"name":"f"}]'), record("y", "nothing like it")])
     dedupe.run(params_with())
     kept = pl.read_parquet(DEDUPED)
-    assert kept.columns == [*schema(), "source", "cluster"]
-    assert kept.drop("source", "cluster").to_dicts() == [
+    assert kept.columns == [*schema(), "source", "part", "cluster"]
+    assert kept.drop("source", "part", "cluster").to_dicts() == [
         record("x", LONG, tools='[{"name":"f"}]'),
         record("y", "nothing like it"),
     ]
@@ -68,7 +70,7 @@ def test_records_come_out_whole_with_a_cluster() -> None:
 def test_near_duplicates_with_the_same_target_go() -> None:
     kept, report = deduped(record("1", LONG), record("2", NEAR), record("3", "quite another matter"))
     assert kept == {"1": "1", "3": "3"}
-    assert report["dropped"] == {"exact": 0, "near": 1, "conflict": 0}
+    assert report["dropped"] == {"exact": 0, "near": 1, "conflict": 0, "only_placeholders": 0}
 
 
 def test_near_duplicates_with_another_target_stay_in_one_cluster() -> None:
@@ -137,10 +139,101 @@ def test_a_template_is_an_error_that_leaves_earlier_output_whole() -> None:
     deduped(record("1", "earlier"))
     before = sha256_file(DEDUPED)
     records = [record(f"{number:02}", f"{LONG} number {number}") for number in range(12)]
-    with pytest.raises(HallmarkError, match=r"12 different texts form one duplicate cluster, more than"):
+    with pytest.raises(
+        HallmarkError, match=r"more than dedupe.max_cluster = 11 different texts form one duplicate cluster"
+    ):
         deduped(*records, dedupe__max_cluster=11)
     assert sha256_file(DEDUPED) == before
     deduped(*records, dedupe__max_cluster=12)
+
+
+def drifting(count: int) -> list[str]:
+    """A chain of texts, each one near the next, the ends unlike."""
+    words = [f"{number * 7919 % 1009:03}word" for number in range(count + 12)]
+    return [" ".join(words[at : at + 12]) for at in range(count)]
+
+
+def test_a_preview_holds_the_same_cap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "chain.jsonl"
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in drifting(40)))
+    changes: dict[str, Any] = {"dedupe__threshold": 0.7}
+    dedupe.preview(params_with(**changes, dedupe__max_cluster=40), file, "text")
+    assert {json.loads(line)["cluster"] for line in capsys.readouterr().out.splitlines()} == {"1"}
+    with pytest.raises(HallmarkError, match=r"chain\.jsonl: more than dedupe.max_cluster = 39 different texts"):
+        dedupe.preview(params_with(**changes, dedupe__max_cluster=39), file, "text")
+
+
+EMPTY = ["<ACCOUNT_1>", "<ACCOUNT_2>.", "<PERSON_1>, <PHONE_1>", "\u200b<ACCOUNT_1> \n", "- <ACCOUNT_1>/<ACCOUNT_7>"]
+
+
+@pytest.mark.parametrize("text", EMPTY)
+def test_texts_of_nothing_but_placeholders(text: str) -> None:
+    assert only_placeholders(pl.Series([text, f"{text} x", f"{text} 5", "", "...", "< ACCOUNT_1 >"])).to_list() == [
+        True, False, False, False, False, False,
+    ]  # fmt: skip
+
+
+def test_placeholders_are_no_template_and_join_no_groups(caplog: pytest.LogCaptureFixture) -> None:
+    records = [
+        record(
+            f"{number:03}",
+            EMPTY[number % len(EMPTY)].replace("1>", f"{number + 1}>"),
+            "ab"[number % 2],
+            f"g{number % 3}",
+        )
+        for number in range(300)
+    ]
+    words = [record("x", LONG, "a"), record("y", LONG, "b"), record("z", f"{LONG} <ACCOUNT_1>")]
+    kept, report = deduped(*records, *words, dedupe__max_cluster=5, dedupe__conflicts="drop")
+    first = {f"{number:03}": f"{number:03}" for number in range(6)}
+    assert kept == first | {"z": "x"}, "one for each target in each group, each in a cluster of its own"
+    assert report["dropped"] == {"exact": 0, "near": 0, "conflict": 2, "only_placeholders": 294}
+    assert report["only_placeholders"] == {
+        "texts": 300,
+        "kept": 6,
+        "dropped": 294,
+        "kinds": {"ACCOUNT": 240, "PERSON": 60, "PHONE": 60},
+    }
+    assert report["rows"] == {"in": 303, "out": 7}
+    assert "300 texts are nothing but placeholders (ACCOUNT, PERSON, PHONE)" in caplog.text
+    kept, report = deduped(*records, *words, dedupe__only_placeholders="drop", dedupe__conflicts="drop")
+    assert kept == {"z": "x"}
+    assert report["only_placeholders"]["dropped"] == 300
+
+
+def test_placeholders_with_other_tools_stay() -> None:
+    tools = ['[{"name":"f"}]', '[{"name":"g"}]', '[{"name":"f"}]']
+    kept, _ = deduped(*(record(str(number), "<EMAIL_1>", tools=text) for number, text in enumerate(tools)))
+    assert kept == {"0": "0", "1": "1"}
+
+
+def test_an_answer_in_words_is_not_only_placeholders() -> None:
+    records = [
+        record("1", "<EMAIL_1>", "<EMAIL_1>"),
+        record("2", "<EMAIL_1>", "Thank you"),
+        record("3", "<EMAIL_2>", "No"),
+    ]
+    kept, report = deduped(*records, dedupe__over="prompt_and_completion")
+    assert report["only_placeholders"]["texts"] == 1
+    assert kept.keys() == {"1", "2", "3"}
+
+
+def test_thresholds_are_compared_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    write_masked([record("1", LONG), record("2", NEAR), record("3", NEARER), record("4", "another"), record("5", LONG)])
+    dedupe.thresholds(params_with(dedupe__max_cluster=3))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line[0] != " "] == [
+        "0.9: 0 pairs of near duplicates; rows dropped: 1 exact, 0 near, 0 conflict",
+        "0.8: 2 pairs of near duplicates; rows dropped: 1 exact, 1 near, 0 conflict",
+        "0.7: 3 pairs of near duplicates; rows dropped: 1 exact, 2 near, 0 conflict",
+        "0.6: 3 pairs of near duplicates; rows dropped: 1 exact, 2 near, 0 conflict",
+        "0.5: 3 pairs of near duplicates; rows dropped: 1 exact, 2 near, 0 conflict",
+    ]
+    assert f"    {LONG}" in lines and not DEDUPED.exists()
+    dedupe.thresholds(params_with(dedupe__max_cluster=2))
+    assert (
+        capsys.readouterr().out.splitlines()[1].startswith("0.8 and lower: more than dedupe.max_cluster = 2 different")
+    )
 
 
 def test_gold_is_compared_by_pairs(tmp_path: Path) -> None:
@@ -210,9 +303,8 @@ def test_preview_of_any_file(tmp_path: Path) -> None:
         {"id": "k", "cluster": "7"},
         {"id": "e", "cluster": "e"},
     ]
-    done = run(ROOT, "python", "-m", "stages.dedupe", "--preview", str(tmp_path / "any.jsonl"), check=False)
-    assert done.returncode == 1
-    assert "any.jsonl, row 1, field 'text': no such field" in done.stderr
+    with pytest.raises(HallmarkError, match=r"any\.jsonl, row 1, field 'text': no such field"):
+        dedupe.preview(params_with(), tmp_path / "any.jsonl", "text")
 
 
 def test_a_preview_of_half_surrogate_pairs_into_a_pipe_that_closes(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ ROWS = [
 PARAMS = load_params(ROOT / "params.yaml")
 DATA = {"path": "", "id": "id", "group": "group", "input": "text", "target": "target", "context": "context"}
 DATA |= {"pseudonyms": "none", "key": None}
-DATA |= {"tools": "tools", "rejected": "rejected", "tags": "tags"}
+DATA |= {"tools": "tools", "rejected": "rejected", "tags": "tags", "split": "part"}
 SCHEMA = {
     "type": "object",
     "properties": {"a": {"enum": [1, "x"]}, "b": {"type": ["array", "null"], "items": {"type": "string"}}},
@@ -120,6 +120,7 @@ def test_rows_of_any_shape(tmp_path_factory: pytest.TempPathFactory, rows: list[
         "tools": None,
         "rejected": None,
         "tags": None,
+        "part": "test",
     }
     lines = [
         {name: value for name, value in row.items() if value is not ...}

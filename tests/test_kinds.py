@@ -9,9 +9,9 @@ import re
 import pytest
 from ruamel.yaml import YAML
 
-from stages.privacy.kinds import KINDS, listed, nearest, short
+from stages.privacy.kinds import KINDS, PLACEHOLDER, listed, nearest, short
 from stages.privacy.second_check import residue
-from stages.privacy.surrogates import LOCALES, PLACEHOLDER, placeholder, surrogate
+from stages.privacy.surrogates import LOCALES, placeholder, surrogate
 from tests.workspace import ROOT
 
 # Names in capitals in the room's code that are not kinds: labels of NER models, and the roles in chat.

@@ -23,11 +23,12 @@ from stages.core.errors import HallmarkError
 from stages.core.key import VARIABLE, digest_of, pseudonym
 from stages.corpus import recording
 from stages.params.loader import load_params
+from stages.privacy.kinds import PLACEHOLDER
 from stages.privacy.known import KnownValues
 from stages.privacy.masking import Masker, Record
 from stages.privacy.params import Mask
 from stages.privacy.second_check import residue
-from stages.privacy.surrogates import PLACEHOLDER, surrogate
+from stages.privacy.surrogates import surrogate
 from tests.workspace import KEY, ROOT, change_params, make_workspace, report, stage
 
 REAL = ROOT.parent / "shared" / "realdata"
@@ -855,3 +856,10 @@ def test_the_reference_report_reads(tmp_path: Path) -> None:
     folder = make_workspace(tmp_path, RULES, rows=40)
     stage(folder, "mask")
     assert report(folder, "mask")["gold"]["recall"] > 0.8
+
+
+def test_the_part_that_a_row_names_stands_in_the_records(run_mask: Any) -> None:
+    """`split` reads it; without `data.split` it is null."""
+    rows = [ROW | {"part": "Test"}]
+    assert [record["part"] for record in run_mask(rows, {"data.split": "part"})] == ["holdout"]
+    assert [record["part"] for record in run_mask(rows, {"data.split": None})] == [None]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stages.core.errors import HallmarkError
 from stages.core.files import MASKED
-from stages.corpus import near
+from stages.corpus import bands, near, shingles
 from tests.bench.made import texts as made_texts
 from tests.rows import shingle_set, words
 from tests.workspace import ROOT
@@ -69,7 +69,7 @@ def test_text_of_leaves_the_system_prompt_out() -> None:
 
 @given(FEW, st.integers(2, 6))
 def test_shingles_are_the_sets(texts: list[str], size: int) -> None:
-    hashes, offsets = near.shingles(texts, size)
+    hashes, offsets = shingles.shingles(texts, size)
     rows = [set(hashes[offsets[row] : offsets[row + 1]].tolist()) for row in range(len(texts))]
     assert [len(row) for row in rows] == [len(shingle_set(text, size)) for text in texts] == np.diff(offsets).tolist()
     for (one, mine), (two, other) in combinations(zip(texts, rows, strict=True), 2):
@@ -78,8 +78,8 @@ def test_shingles_are_the_sets(texts: list[str], size: int) -> None:
 
 def test_punctuation_is_nothing_but_where_there_is_nothing_else() -> None:
     texts = ["don't: wait, now", "?!", "...", "x > 5", "“so-so”", "a_b", ""]
-    assert near.bare(pl.Series(texts)).to_list() == ["don t wait now", "?!", "...", "x > 5", "so so", "a b", ""]
-    assert [words(text) for text in texts] == near.bare(pl.Series(texts)).to_list()
+    assert shingles.bare(pl.Series(texts)).to_list() == ["don t wait now", "?!", "...", "x > 5", "so so", "a b", ""]
+    assert [words(text) for text in texts] == shingles.bare(pl.Series(texts)).to_list()
     assert found(["yes", "yes!", "?!", "...", "x > 5", "x < 5"], 4, 1.0) == {("yes", "yes!"): 1.0}
 
 
@@ -100,7 +100,10 @@ def test_finds_what_brute_force_finds_among_short_records() -> None:
 def test_large_chunks_are_cut_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = list(dict.fromkeys(text for text, _ in made_texts(300)))
     whole = found(texts, 4, 0.6)
-    monkeypatch.setattr(near, "CHUNK", 500)
+    monkeypatch.setattr(shingles, "CHUNK", 500)
+    monkeypatch.setattr(bands, "CHUNK", 500)
+    monkeypatch.setattr(bands, "BATCH", 5)
+    monkeypatch.setattr(bands, "STEP", 50)
     assert found(texts, 4, 0.6) == whole
 
 
@@ -113,49 +116,121 @@ def test_many_candidates_are_handled_with_longer_bands(caplog: pytest.LogCapture
     texts = list(dict.fromkeys(text for text, _ in made_texts(400)))
     true = by_hand(texts, 4, 0.6)
     rows = {}
-    signatures = near._signatures(pl.Series(texts), 4, 256)
-    for easy, most in ((near.EASY, near.MOST), (1, near.MOST), (1, 1600)):
+    signatures = bands.signatures_of(pl.Series(texts), 4, 256, bands.Progress())
+    for easy, most in ((bands.EASY, bands.MOST), (1, bands.MOST), (1, 1600)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(near, "EASY", easy)
-            patch.setattr(near, "MOST", most)
-            rows[easy, most] = near._rows_per_band(signatures, 0.6, MASKED)
+            patch.setattr(bands, "EASY", easy)
+            patch.setattr(bands, "MOST", most)
+            rows[easy, most] = bands.rows_per_band(signatures, 0.6, MASKED, bands.Progress())
     few, many, most = rows.values()
     assert few < many < most
-    assert near._missed(0.6, few, 256) <= 1e-6
-    assert 1e-6 < near._missed(0.6, many, 256) <= 0.02
-    assert near._missed(0.6, most, 256) > 0.02 >= near._missed(0.8, most, 256)
+    assert bands.missed(0.6, few, 256) <= 1e-6
+    assert 1e-6 < bands.missed(0.6, many, 256) <= 0.02
+    assert bands.missed(0.6, most, 256) > 0.02 >= bands.missed(0.8, most, 256)
     assert not caplog.records
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(near, "_rows_per_band", lambda *_: most)
+        patch.setattr(near, "rows_per_band", lambda *_: most)
         assert true.keys() >= found(texts, 4, 0.6).keys() >= {pair for pair in true if true[pair] > 0.85}
     assert "many texts look alike" in caplog.text
 
 
 def test_alike_texts_are_compared_all_with_all(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"Dear customer, your order {number} has been sent to you and will arrive soon." for number in range(300)]
-    signatures = near._signatures(pl.Series(texts), 4, 256)
-    assert near._rows_per_band(signatures, 0.6, MASKED) == 0
+    signatures = bands.signatures_of(pl.Series(texts), 4, 256, bands.Progress())
+    assert bands.rows_per_band(signatures, 0.6, MASKED, bands.Progress()) == 0
     assert len(found(texts, 4, 0.6)) == 300 * 299 / 2
-    monkeypatch.setattr(near, "_rows_per_band", lambda *_: 3)
+    monkeypatch.setattr(near, "rows_per_band", lambda *_: 3)
     assert len(found(texts, 4, 0.6)) == 300 * 299 / 2
 
 
 def test_one_template_is_an_error_not_a_hang(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(near, "EASY", 100)
-    monkeypatch.setattr(near, "MOST", 1000)
+    monkeypatch.setattr(bands, "EASY", 100)
+    monkeypatch.setattr(bands, "MOST", 1000)
     texts = [f"Dear customer, your order {number} has been sent to you and will arrive soon." for number in range(100)]
     with pytest.raises(HallmarkError, match=r"masked\.parquet: .*one template"):
         found(texts, 4, 0.7)
 
 
+def letter(number: int) -> str:
+    """One of many letters of one template."""
+    return f"Dear customer {number * 7919 % 4001}, your order {number} has been sent to you and will arrive soon."
+
+
+def test_a_search_stops_at_a_cluster_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    verified = []
+    exact = near.Similarity.__call__
+
+    def counted(self: near.Similarity, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        verified.append(len(left))
+        return exact(self, left, right)
+
+    monkeypatch.setattr(near.Similarity, "__call__", counted)
+    monkeypatch.setattr(bands, "BATCH", 2000)
+    texts = pl.Series([*(letter(number) for number in range(3000)), *(text for text, _ in made_texts(500))])
+    for threshold in (0.5, 0.6, 0.7):
+        verified.clear()
+        with pytest.raises(HallmarkError, match=r"more than dedupe.max_cluster = 100 different texts .* one template"):
+            near.near_pairs(texts, size=4, threshold=threshold, permutations=64, file=MASKED, most=100)
+        assert len(verified) <= 2, "of 4,498,500 pairs, nearly all of them near duplicates"
+        assert sum(verified) < 100_000
+
+
+def test_a_template_whose_texts_are_not_near_enough_is_an_error_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = pl.Series([letter(number) for number in range(500)])
+    monkeypatch.setattr(near, "rows_per_band", lambda *_: 1)
+    monkeypatch.setattr(bands, "BATCH", 100)
+    for module, name, value in ((near, "UNLIKE", (1000, 0)), (bands, "EASY", 100), (bands, "MOST", 100)):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, value)
+            with pytest.raises(HallmarkError, match=r"pairs of texts look alike, too many .* one template"):
+                near.near_pairs(texts, size=4, threshold=0.85, permutations=64, file=MASKED, most=499)
+
+
+def test_long_work_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    texts = [letter(number) for number in range(50)]
+    found(texts, 4, 0.6)
+    assert not caplog.records
+    monkeypatch.setattr(bands, "SECONDS", -1)
+    found(texts, 4, 0.6)
+    assert "near duplicates: 50 of 50 texts read" in caplog.text
+    assert "part 1 of 1, 1225 pairs of texts compared" in caplog.text
+
+
+def test_sets_that_are_kept_give_the_same_similarities(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = pl.Series(list(dict.fromkeys(text for text, _ in made_texts(120))))
+    left, right = np.triu_indices(len(texts), 1)
+    once = shingles.Similarity(texts, 4)
+    similar = once(left[:200], right[:200])
+    assert once.sets is None
+    monkeypatch.setattr(shingles, "CHUNK", 3000)
+    kept = shingles.Similarity(texts, 4)
+    every = kept(left, right)
+    assert kept.sets is not None
+    assert every[:200].tolist() == similar.tolist()
+    true = by_hand(texts.to_list(), 4, 0.0)
+    assert every.tolist() == [
+        true[min(pair), max(pair)] for pair in zip(texts.gather(left), texts.gather(right), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("permutations", [32, 100, 200])
+def test_any_length_of_a_signature(permutations: int) -> None:
+    texts = list(dict.fromkeys(text for text, _ in made_texts(200)))
+    true = by_hand(texts, 4, 0.7)
+    mine = found(texts, 4, 0.7, permutations)
+    assert {pair for pair in true if true[pair] > 0.8} <= mine.keys() <= true.keys()
+    assert len(true) > 10
+
+
 def test_bucket_pairs_are_all_pairs_of_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(near, "CHUNK", 10)
+    monkeypatch.setattr(bands, "CHUNK", 10)
     keys = np.array([5, 3, 5, 3, 5, 9, 5], np.uint64)
     pairs = [
-        pair for left, right in near._bucket_pairs(keys) for pair in zip(left.tolist(), right.tolist(), strict=True)
+        pair for left, right in bands._bucket_pairs(keys) for pair in zip(left.tolist(), right.tolist(), strict=True)
     ]
     assert sorted(pairs) == [(0, 2), (0, 4), (0, 6), (1, 3), (2, 4), (2, 6), (4, 6)]
-    assert near._collisions(keys) == 7
+    assert bands._collisions(keys) == 7
 
 
 @given(st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=40))

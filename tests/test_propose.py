@@ -43,7 +43,7 @@ def test_the_reference_data() -> None:
     found = proposed(ROOT / "data/raw/tickets.jsonl")
     assert found["data"] | {"path": ""} == {
         "path": "", "id": "id", "group": "customer", "input": "{subject}\n{body}", "target": "target", "context": None,
-        "tools": None, "rejected": None, "tags": "tags",
+        "tools": None, "rejected": None, "tags": "tags", "split": None,
     }  # fmt: skip
     assert (found["task"]["kind"], found["task"]["refusal"]) == ("extraction", '{"intent":"refuse"}')
     truth = load_params(PARAMS)

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from stages.privacy import checksums, rules, second_check
 from stages.privacy.checksums import iban_ok
+from stages.privacy.kinds import PLACEHOLDER
 from stages.privacy.normal import view
 from stages.privacy.rules import ibans, phones, structured
 from stages.privacy.second_check import could_be_card, in_name, matches, residue
-from stages.privacy.surrogates import PLACEHOLDER
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,13 @@ RESTORE = f"restore it with `git checkout {HOLDOUT_LOCK}`, or {REFREEZE}"
 
 @dataclass(frozen=True)
 class HoldoutLock:
-    """A lock. Version 2 is written; version 1, which has only `records` and `validation`, is read.
+    """A lock. Version 3 is written; older ones are read: version 1 has only `records` and `validation`.
 
     `records` has the hash of each record's group, texts and target as masked, `sources` that of the raw row behind it, so
     that a change in the masking can be told from one in the data. `before` has the hashes from before such a change.
-    `key` is `data.key` if the names are pseudonyms made with it, `validation` the cutoff of the validation draw.
+    `key` is `data.key` if the names are pseudonyms made with it, `validation` the cutoff of the validation draw (empty if
+    the data names its validation rows). In version 3 the cutoff holds for each group's own hash; before, joined groups
+    followed the lowest hash among them.
     """
 
     records: dict[str, str]
@@ -29,10 +31,10 @@ class HoldoutLock:
     sources: dict[str, str] = field(default_factory=dict)
     before: dict[str, list[str]] = field(default_factory=dict)
     key: str | None = None
-    version: int = 2
+    version: int = 3
 
     def text(self) -> str:
-        """The file, always in version 2, with the number of records and a digest that shows an edit."""
+        """The file, always in version 3, with the number of records and a digest that shows an edit."""
         content: dict[str, Any] = {
             "before": {name: " ".join(hashes) for name, hashes in self.before.items()},
             "count": len(self.records),
@@ -40,7 +42,7 @@ class HoldoutLock:
             "records": self.records,
             "sources": self.sources,
             "validation": self.validation,
-            "version": 2,
+            "version": 3,
         }
         return canonical_json(content | {"digest": _digest(content)})
 
@@ -53,15 +55,16 @@ def read_lock() -> HoldoutLock:
     except UnicodeEncodeError:
         raise HallmarkError("half a surrogate pair in the holdout lock", file=HOLDOUT_LOCK, remedy=RESTORE) from None
     version = content.get("version") if isinstance(content, dict) else None
-    if type(version) is not int or version not in (1, 2):
-        raise HallmarkError("not a holdout lock of version 1 or 2", file=HOLDOUT_LOCK, remedy=RESTORE)
-    parts = ["before", "count", "digest", "key", "records", "sources"] if version == 2 else ["records"]
+    if type(version) is not int or version not in (1, 2, 3):
+        raise HallmarkError("not a holdout lock of version 1, 2 or 3", file=HOLDOUT_LOCK, remedy=RESTORE)
+    parts = ["before", "count", "digest", "key", "records", "sources"] if version > 1 else ["records"]
     if content.keys() != {*parts, "validation", "version"}:
         raise HallmarkError("not a holdout lock: it has other fields", file=HOLDOUT_LOCK, remedy=RESTORE)
     for name in (*parts, "validation"):
-        if not _FORMS[name](content[name]):
+        nothing_drawn = name == "validation" and version > 2 and content[name] == {}
+        if not nothing_drawn and not _FORMS[name](content[name]):
             raise HallmarkError("not a holdout lock", file=HOLDOUT_LOCK, field=name, remedy=RESTORE)
-    if version == 2:
+    if version > 1:
         told = content.pop("digest")
         whole = content["records"].keys() == content["sources"].keys() >= content["before"].keys()
         if (

@@ -79,5 +79,6 @@ class Data(Block):
     tools: Text | None
     rejected: Text | None
     tags: Text | None
+    split: Text | None
     pseudonyms: Literal["keyed", "none"]
     key: Sha256 | None

@@ -93,6 +93,6 @@ def compare(lock: HoldoutLock, rows: pl.DataFrame, raw_unchanged: Callable[[], b
             records={name: now[name] for name in frozen},
             sources={name: sources[name] for name in frozen},
             before=before,
-            version=2,
+            version=3,
         ),
     )

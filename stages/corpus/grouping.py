@@ -1,4 +1,4 @@
-"""Assign groups to the sides of the split: bundles of groups drawn by a salted hash, the frozen holdout first."""
+"""Assign groups to the sides of the split: by the part that rows name, the frozen holdout, or a salted hash."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 Bundle = tuple[str, ...]
+MOST_OFF = 0.02  # of the rows: how far the validation side may be from `split.validation`
 
 
 def digest(*parts: str) -> str:
@@ -32,52 +33,93 @@ def draw_hash(salt: str, purpose: str, name: str) -> str:
 
 
 def assign(
-    rows: pl.DataFrame, frozen: set[str], cut: dict[str, Any] | None, settings: Split
+    rows: pl.DataFrame, frozen: set[str], cut: dict[str, Any] | None, settings: Split, *, older: bool = False
 ) -> tuple[Array, dict[str, Any]]:
     """The side of each row (`train`, `validation`, `holdout`, `held back`), and the cutoff of the validation draw.
 
-    `rows` has `id`, `group` and `cluster`; `frozen` has the ids of the frozen holdout (empty: draw it), `cut` the
-    cutoff drawn with it. The groups with the lowest hashes fill the holdout up to its share of the rows; another hash
-    fills the validation side. So the order and number of rows can only move groups at the edge of a share. Once the
-    holdout is frozen, nothing moves: the holdout keeps its records, new rows of its groups are held back, and a group
-    is on the validation side if its hash is below the cutoff.
+    `rows` has `id`, `group`, `cluster` and `part` (null unless `data.split` names the parts); `frozen` has the ids of the
+    frozen holdout (empty: draw it), `cut` the cutoff drawn with it. A side that no row names is drawn from the groups
+    without a named row: those with the lowest hashes fill the holdout up to its share of the rows, and another hash
+    fills the validation side.
+
+    Once the holdout is frozen, nothing moves. The holdout keeps its records, new rows of its groups are held back, and
+    a group is on the validation side if its own hash is below the cutoff, whatever other rows there are. A duplicate
+    that joins it to another side moves no group: the copy on the weaker side is dropped as a leak. `older` says that
+    the cutoff was drawn when a bundle of joined groups followed its lowest hash. It is read by each group's own hash
+    too, unless that misses the share: then it is drawn again, once.
     """
     import numpy as np
 
     names, groups = rows["id"].to_list(), rows["group"].to_list()
-    sizes = Counter(groups)
-    held = {group for name, group in zip(names, groups, strict=True) if name in frozen}
-    bundles = join_groups(rows, sizes, held, max(settings.holdout, settings.validation) * len(rows) / 2)
-    if len(bundles) + bool(held) < 3:
+    parts = rows["part"].fill_null("train").to_list()
+    named = {group for group, part in zip(groups, parts, strict=True) if part != "train"}
+    sizes = Counter(group for group in groups if group not in named)
+    drawn = {side for side in ("holdout", "validation") if side not in parts}
+    held = {group for name, group in zip(names, groups, strict=True) if name in frozen and "holdout" in drawn}
+    if "holdout" in drawn and not frozen and sizes:
+        bundles = join_groups(rows, sizes, max(settings.holdout, settings.validation) * len(rows) / 2)
+        bundles, _ = draw(bundles, sizes, settings.salt, "holdout", settings.holdout * len(rows))
+        held = {group for bundle in bundles for group in bundle}
+    free = sizes.keys() - held
+    if len(free) < 1 + ("validation" in drawn) and drawn:
         raise HallmarkError(
-            f"the records belong to {len(sizes)} group(s), too few for train, validation and holdout",
+            f"the records belong to {len(set(groups))} group(s), too few for train, validation and holdout",
             param="data.group",
             remedy="map data.group to a finer column (customer, document, conversation; at worst the record's id), "
             "or add records of more groups",
         )
-    if not held:
-        drawn, _ = draw(bundles, sizes, settings.salt, "holdout", settings.holdout * len(rows))
-        held = {group for bundle in drawn for group in bundle}
-        bundles = [bundle for bundle in bundles if bundle[0] not in held]
-    if cut is None or (cut["salt"], cut["share"]) != (settings.salt, settings.validation):
-        _, cut = draw(bundles, sizes, settings.salt, "validation", settings.validation * len(rows))
-        cut = {**cut, "salt": settings.salt, "share": settings.validation}
     validation: set[str] = set()
-    for bundle in bundles:
-        hashes = {draw_hash(settings.salt, "validation", group) for group in bundle}
-        if min(hashes) < cut["below"] and hashes.isdisjoint(cut["but_not"]):
-            validation.update(bundle)
+    if "validation" in drawn:
+        hashes = {group: draw_hash(settings.salt, "validation", group) for group in free}
+        if cut is not None:
+            validation = _below(cut, hashes)
+            share = sum(sizes[group] for group in validation) / len(rows)
+            stale = (cut["salt"], cut["share"]) != (settings.salt, settings.validation)
+            if stale or (older and abs(share - settings.validation) > MOST_OFF):
+                cut = None
+        if cut is None:
+            each = [(group,) for group in sorted(free)]
+            _, cut = draw(each, sizes, settings.salt, "validation", settings.validation * len(rows))
+            cut = {**cut, "salt": settings.salt, "share": settings.validation}
+            validation = _below(cut, hashes)
+    again = "held back" if frozen else "holdout"
     sides = [
-        ("holdout" if name in frozen or not frozen else "held back")
-        if group in held
-        else ("validation" if group in validation else "train")
-        for name, group in zip(names, groups, strict=True)
+        "holdout"
+        if name in frozen
+        else again
+        if group in held or part == "holdout"
+        else "validation"
+        if group in validation or part == "validation"
+        else "train"
+        for name, group, part in zip(names, groups, parts, strict=True)
     ]
-    return np.array(sides), cut
+    return np.array(sides), cut or {}
 
 
-def join_groups(rows: pl.DataFrame, sizes: Counter[str], held: set[str], limit: float) -> list[Bundle]:
-    """Bundles of groups that stay on one side: those that share a duplicate cluster, except the frozen ones (`held`).
+def _below(cut: dict[str, Any], hashes: dict[str, str]) -> set[str]:
+    """The groups that a cutoff puts on the validation side."""
+    return {group for group, value in hashes.items() if value < cut["below"] and value not in cut["but_not"]}
+
+
+def joined_across(rows: pl.DataFrame, sides: Array) -> int:
+    """How many groups share a duplicate cluster with a group on another side."""
+    import polars as pl
+
+    known = rows.select("group", "cluster", side=pl.Series(sides)).filter(pl.col("side") != "held back")
+    several = known.group_by("cluster").agg(pl.col("side").n_unique()).filter(pl.col("side") > 1)
+    return known.join(several, on="cluster", how="semi")["group"].n_unique()
+
+
+def shared_groups(rows: pl.DataFrame, sides: Array) -> int:
+    """How many groups have rows on several sides, as only named parts can."""
+    import polars as pl
+
+    known = rows.select("group", side=pl.Series(sides)).filter(pl.col("side") != "held back")
+    return int((known.group_by("group").agg(pl.col("side").n_unique())["side"] > 1).sum())
+
+
+def join_groups(rows: pl.DataFrame, sizes: Counter[str], limit: float) -> list[Bundle]:
+    """Bundles of groups that are drawn together for the holdout: those of `sizes` that share a duplicate cluster.
 
     A bundle never grows past `limit` rows. If texts are short and common ("yes", "thank you"), joining all groups that
     share one would merge all the data into one bundle; texts that end up on two sides are dropped as leaks instead.
@@ -85,7 +127,7 @@ def join_groups(rows: pl.DataFrame, sizes: Counter[str], held: set[str], limit: 
     import polars as pl
 
     shared = rows.group_by("cluster").agg(pl.col("group").unique().sort()).filter(pl.col("group").list.len() > 1)
-    parent = {group: group for group in sizes if group not in held}
+    parent = {group: group for group in sizes}
     weight = dict(sizes)
 
     def root(group: str) -> str:
@@ -94,7 +136,7 @@ def join_groups(rows: pl.DataFrame, sizes: Counter[str], held: set[str], limit: 
         return group
 
     for groups in shared.sort(pl.col("group").list.len(), "cluster")["group"].to_list():
-        free = [group for group in groups if group not in held]
+        free = [group for group in groups if group in sizes]
         for other in free[1:]:
             first, second = sorted((root(free[0]), root(other)))
             if first != second and weight[first] + weight[second] <= limit:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from stages.core.params import Block, Positive, Share, Text
+from stages.core.params import Block, Line, Positive, Share, Text
+
+GOLD = ("data", "gold")
 
 
 class Dedupe(Block):
@@ -16,6 +19,7 @@ class Dedupe(Block):
     permutations: Annotated[int, Field(ge=32, le=1024)]
     conflicts: Literal["drop", "majority", "keep"]
     max_cluster: Positive
+    only_placeholders: Literal["one", "drop"]
     gold: Text | None
 
 
@@ -23,6 +27,17 @@ class Split(Block):
     holdout: Share
     validation: Share
     salt: Text
+    shared_groups: Literal["error", "count"]
+    label_errors: Annotated[int, Field(ge=0, le=10_000)]
+    leave_out: Line | None
+
+    @model_validator(mode="after")
+    def _left_out_where_dvc_looks(self) -> Split:
+        if self.leave_out and (PurePosixPath(self.leave_out).parts[:2] != GOLD or ".." in self.leave_out):
+            raise ValueError(
+                "split.leave_out: put the file in data/gold, the folder that `split` runs again for if it changes"
+            )
+        return self
 
     @model_validator(mode="after")
     def _something_left_for_training(self) -> Split:

@@ -29,6 +29,11 @@ _INVISIBLE = re.compile(
 MOST_NAME = 200  # characters of an id or a group
 MOST_TAG = 100  # characters of a tag
 MOST_TAGS = 100  # of a row
+PARTS = {  # what a column of an official split may say, in any case
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev", "development"),
+    "holdout": ("holdout", "test", "eval", "evaluation"),
+}
 Values = tuple[tuple[str, str], ...]  # (kind, value) of identity columns
 
 
@@ -47,6 +52,7 @@ class Raw:
     rejected: Any
     tags: list[str] | None
     identity: Values
+    part: str | None = None  # of an official split
     offsets: dict[str, tuple[int, int]] = field(default_factory=dict)  # column: its start and end in `input`
 
 
@@ -105,6 +111,7 @@ class _Row:
                 for column, kind in mask.identity_columns.items()
                 for value in self.strings(self.row[column], column)
             ),
+            part=self.part(data.split) if data.split else None,
             offsets=_offsets(data.input, self.row),
         )
 
@@ -279,6 +286,16 @@ class _Row:
         if len(tags) > MOST_TAGS:
             self.fail(f"more than {MOST_TAGS} tags", column, "keep those by which you want to compare results")
         return tags
+
+    def part(self, column: str) -> str:
+        """The side of the split that the row names."""
+        value = self.column(column, "data.split")
+        word = value.strip().casefold() if isinstance(value, str) else None
+        part = next((part for part, words in PARTS.items() if word in words), None)
+        if part is None:
+            known = ", ".join(word for words in PARTS.values() for word in words)
+            self.fail("names no part of a split", column, f"write one of {known}; or set data.split to null")
+        return part
 
     def typed(self, value: Any, column: str, task: Task) -> Any:
         """CSV has only text: a column whose schema type is not string is read as JSON."""

@@ -219,6 +219,7 @@ class Recorder:
             row["tags"],
             # Of what the record is made of, before masking: columns that it does not use may change.
             source_digest(self.names_key, raw.group, raw.context or "", raw.input, canonical(raw.target)),
+            raw.part,
         )
 
     def _left(
@@ -335,10 +336,13 @@ class Recorder:
 
 
 def masked_schema() -> dict[str, Any]:
-    """The columns of `data/masked.parquet`: those of a record, and `source`, by which `split` knows the raw row again."""
+    """The columns of `data/masked.parquet`: those of a record, and two for `split`, which no part of the split has.
+
+    By `source` it knows the raw row again; `part` is what `data.split` says (null without it).
+    """
     import polars as pl
 
-    return schema() | {"source": pl.String}
+    return schema() | {"source": pl.String, "part": pl.String}
 
 
 def write_groups(path: Path, rows: Iterable[tuple[Any, ...]]) -> int:

@@ -10,10 +10,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from stages.privacy.kinds import KINDS, short
+from stages.privacy.kinds import KINDS, PLACEHOLDER, short
 from stages.privacy.normal import view
 from stages.privacy.params import Mask
-from stages.privacy.surrogates import PLACEHOLDER
 
 UNKNOWN = "PLACEHOLDER"
 _MAY_HOLD_ONE = re.compile(r"<[A-Z]|[^\x00-\x7f]|&[#A-Za-z]")

@@ -14,8 +14,8 @@ from itertools import chain
 from typing import Any
 
 from stages.privacy import reserved
+from stages.privacy.kinds import PLACEHOLDER
 from stages.privacy.normal import BASE64, decoded, view
-from stages.privacy.surrogates import PLACEHOLDER
 
 Found = tuple[int, int, str]  # start, end, kind
 

@@ -11,8 +11,6 @@ from stages.privacy.kinds import short
 from stages.privacy.lexicon import fold
 from stages.privacy.reserved import CARDS
 
-PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_[1-9]\d{0,6}>")
-
 
 def placeholder(kind: str, number: int) -> str:
     """`<EMAIL_1>` for the first e-mail address of a record."""

@@ -56,6 +56,7 @@ def findings() -> dict[tuple[str, str], list[str]]:
     """What must not be in git, as {(problem, remedy): files}; empty if there is no repository here."""
     files = index()
     raw, known, gold = names_in_params()
+    left_out = normal(in_params("split", "leave_out") or "")
     found: dict[tuple[str, str], list[str]] = {}
     judged: set[str] = set()
 
@@ -86,7 +87,7 @@ def findings() -> dict[tuple[str, str], list[str]]:
             if not (name.endswith(".dvc") or name in BESIDE_RAW):
                 refuse(file, "raw records don't belong in git", f"{UNTRACK}. How to share them: {SHARING}")
         elif file in gold:
-            if not is_gold(content_of(content)):
+            if not (is_gold(content_of(content)) or (file == left_out and is_ids(content_of(content)))):
                 refuse(
                     file,
                     "holds more than positions and ids",
@@ -230,11 +231,21 @@ def is_gold(content: bytes) -> bool:
     )
 
 
+def is_ids(content: bytes) -> bool:
+    """Whether each line is one word, as short as an id, so that no text hides in it."""
+    try:
+        lines = content.decode().splitlines()
+    except UnicodeDecodeError:
+        return False
+    return all(len(line) <= 200 and len(line.split()) <= 1 for line in lines)
+
+
 def names_in_params() -> tuple[set[str], set[str], set[str]]:
     """Folders and files of raw records, other data files that are known, and gold files, as far as params.yaml can be read."""
     data, schema = in_params("data", "path"), in_params("task", "schema")
     raw = {RAW, *(place for place in (normal(data), real(data)) if place is not None)} if data else {RAW}
-    gold = {*GOLD, *(normal(file) for block in ("mask", "dedupe") if (file := in_params(block, "gold")))} - raw
+    lists = (("mask", "gold"), ("dedupe", "gold"), ("split", "leave_out"))
+    gold = {*GOLD, *(normal(file) for place in lists if (file := in_params(*place)))} - raw
     return raw, {HOLDOUT_LOCK.as_posix(), *([normal(schema)] if schema else [])} - raw, gold
 
 

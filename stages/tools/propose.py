@@ -87,7 +87,13 @@ def blocks(file: Path, roles: Guess, task: Inferred) -> dict[str, dict[str, Any]
         "input": roles.input,
         "target": roles.target,
     }
-    data |= {"context": roles.context, "tools": roles.tools, "rejected": roles.rejected, "tags": roles.tags}
+    data |= {
+        "context": roles.context,
+        "tools": roles.tools,
+        "rejected": roles.rejected,
+        "tags": roles.tags,
+        "split": None,
+    }
     return {
         "data": data,
         "task": {

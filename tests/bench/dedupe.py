@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 
 from stages.core.files import MASKED
-from stages.corpus.near import bare, components, near_pairs, normalise, shingles
+from stages.corpus.near import components, near_pairs, normalise
 from stages.corpus.params import Dedupe
+from stages.corpus.shingles import bare, shingles
 from stages.dedupe import Clusters
 from tests.bench.made import texts as made_texts
 from tests.bench.page import table, write_section

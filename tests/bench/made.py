@@ -76,9 +76,10 @@ def write_masked(path: Path, rows: int, seed: int = 1) -> None:
     nothing = {
         name: pl.lit(None, kind) for name, kind in schema().items() if name in ("context", "tools", "rejected", "tags")
     }
+    nothing["part"] = pl.lit(None, pl.String)
     records = columns.select("id", "group", prompt=turns["user"], completion=turns["assistant"], **nothing)
     # `source` is what `split` compares records by if their masked form changes; here it never does.
-    write_records(path, records.select(*schema(), source="id"))
+    write_records(path, records.select(*schema(), "part", source="id"))
 
 
 if __name__ == "__main__":
