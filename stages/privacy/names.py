@@ -117,7 +117,11 @@ def _groups(text: str) -> Iterator[Found]:
         elif not _one_of(word):
             continue
         if word in NOT_NRP or (
-            next_word and (f"{word} {fold(next_word[1])}" in products() or fold(next_word[1]) in _FIRMS)
+            next_word
+            and (
+                f"{word} {fold(next_word[1])}" in products()
+                or (next_word[1][0].isupper() and fold(next_word[1]) in _FIRMS)
+            )
         ):
             continue  # "American Express", "British Airways"
         if match[0][0].isupper() or (
