@@ -233,7 +233,7 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         )
         and not is_common(folded[-1])
         and not is_plain(folded[0])
-    ):  # "Maika van de Noort"
+    ):  # "Sanne van de Wiel"
         yield Found(start, end, "PERSON", 0.53, "particle")
     elif len(folded) > 1 and folded[-1] in last_names() and not is_word(folded[0]) and folded[0] not in towns():
         yield Found(start, end, "PERSON", 0.55, "name_list")
