@@ -1,6 +1,6 @@
 """Private values in chat: short lines without capitals or punctuation, where a bare word or number is often the answer.
 
-"rufi 78 gmailcom", "john 4494", "password is cam 123": neither format nor capitals give them away, only the words
+"mona 31 gmailcom", "john 4494", "password is cam 123": neither format nor capitals give them away, only the words
 around them and the short line.
 """
 
@@ -232,7 +232,7 @@ def _secret_end(words: list[str], at: int) -> int:
         word = words[stop]
         if _cue(words, stop)[1] or (stop - at > 2 and is_letters(word) and is_word(word)):
             break
-        led = stop == at and len(word) == 2 and has_digit(words[stop + 1 : stop + 2])  # "password is as 5297"
+        led = stop == at and len(word) == 2 and has_digit(words[stop + 1 : stop + 2])  # "password is as 4412"
         if len(word) > 1 and is_letters(word) and not led and (word in _FILLERS or is_small(word) or word in CHAT):
             break
         if stop == at and is_letters(word) and not has_digit(words[at + 1 : at + 2]):
@@ -265,7 +265,7 @@ def _number_end(words: list[str], at: int, least: int) -> int:
     if stop == at + 1 and least > 2 and YEAR.fullmatch(words[at]):
         return at
     if stop > at + 1 and any(map(str.isalpha, words[at:stop])):
-        least = min(least, 3)  # "krt 882"
+        least = min(least, 3)  # "bdf 714"
     return stop if digits >= least and len("".join(words[at:stop])) > 2 else at
 
 
@@ -283,7 +283,7 @@ def _date_end(words: list[str], at: int) -> int:
 
 
 def _mails(words: list[str]) -> Iterator[tuple[int, int]]:
-    """E-mail addresses in words: "rufi 78 gmailcom", "kate dot brown at hotmail dot com"."""
+    """E-mail addresses in words: "mona 31 gmailcom", "kate dot brown at hotmail dot com"."""
     for at, word in enumerate(words):
         if not _MAIL.fullmatch(word):
             continue

@@ -42,14 +42,14 @@ def is_code(words: list[str], at: int) -> bool:
 
 
 def is_split_code(words: list[str]) -> bool:
-    """Whether words are the pieces of one code: "fd 54 d", "tk 563"."""
+    """Whether words are the pieces of one code: "xb 71 k", "pk 4417"."""
     if any(word in amounts() or word in products() or (len(word) > 1 and word in CHAT) for word in words):
         return False
     digits = "".join(word for word in words if word.isdigit())
     pieces = all(
         word.isdigit() or (word.isalpha() and len(word) < 5 and not is_word(word)) or len(word) == 1 for word in words
     )
-    return pieces and len(digits) + len(words) > 4 and not all(map(str.isdigit, words)) and len(words) < 7
+    return pieces and (len(digits) > 3 or len(words) > 2) and not all(map(str.isdigit, words)) and len(words) < 7
 
 
 def is_locator(word: str) -> bool:

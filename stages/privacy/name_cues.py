@@ -37,9 +37,9 @@ NAME = rf"(?:{INITIALS}(?:[ ]?{NAME_PART}|(?![^\W\d_]))|{NAME_PART})(?:[ ](?:{IN
 LED = re.compile(rf"(?<![^\W_])([^\W\d_]+)(\.?),?[ \u00a0](?={UP})")
 NAMED = re.compile(NAME)
 LED_LOWER = re.compile(r"(?<![^\W_])([a-zñ]{2,9})(\.?) ([a-z][\w'-]+(?: [a-z][\w'-]+)?)")
-# "A. Demetriades", "J.R. Smith", "C.-H. Ehrenkrona"
+# "A. Demetriades", "J.R. Smith", "K.-J. Lindqvist"
 INITIALED = re.compile(rf"(?<![\w.]){INITIALS}[ ]?((?:{PARTICLE}[ ])?{UP}[^\W\d_]+(?:['’-]{UP}?[^\W\d_]+)*)")
-# "Anna, Ben and Carla", "Monjeau, Graves and Reed"
+# "Anna, Ben and Carla", "Dervaux, Stone and Marsh"
 LISTED = re.compile(
     rf"(?<![\w-]){NAME_PART}(?: {NAME_PART})?(?:, {NAME_PART}(?: {NAME_PART})?){{0,9}},? (?:and|&|or|und|et|y|e) "
     rf"{NAME_PART}(?: {NAME_PART})?"

@@ -117,7 +117,11 @@ def _groups(text: str) -> Iterator[Found]:
         elif not _one_of(word):
             continue
         if word in NOT_NRP or (
-            next_word and (f"{word} {fold(next_word[1])}" in products() or fold(next_word[1]) in _FIRMS)
+            next_word
+            and (
+                f"{word} {fold(next_word[1])}" in products()
+                or (next_word[1][0].isupper() and fold(next_word[1]) in _FIRMS)
+            )
         ):
             continue  # "American Express", "British Airways"
         if match[0][0].isupper() or (
@@ -229,7 +233,7 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         )
         and not is_common(folded[-1])
         and not is_plain(folded[0])
-    ):  # "Maika van de Noort"
+    ):  # "Sanne van de Wiel"
         yield Found(start, end, "PERSON", 0.53, "particle")
     elif len(folded) > 1 and folded[-1] in last_names() and not is_word(folded[0]) and folded[0] not in towns():
         yield Found(start, end, "PERSON", 0.55, "name_list")
