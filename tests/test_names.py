@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from stages.privacy.chat import LONGEST, chat
 from stages.privacy.kinds import KINDS
 from stages.privacy.lexicon import amounts, cities, first_names, is_common, is_word, products
+from stages.privacy.masking import Masker
 from stages.privacy.name_cues import DOES, is_destination, is_related
 from stages.privacy.names import lines, names
 from stages.privacy.ner import accept, may_be_name, truecase
 from stages.privacy.normal import view
 from stages.privacy.rules import Found
 from tests.bench.lists import only_in
+from tests.test_mask import settings_with
 
 
 def found(text: str) -> dict[str, str]:
@@ -270,3 +272,19 @@ def test_lists_from_packages_hold_what_they_say() -> None:
 def test_the_entries_that_only_one_corpus_has_are_told() -> None:
     corpora = {"a": "One two-three, four", "b": "FOUR five", "c": "none of them"}
     assert only_in({"one", "two three", "four", "five", "six"}, corpora) == {"a": ["one", "two three"], "b": ["five"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("my passcode doesn't work", None),
+        ("The passcode doesn\u2019t open", None),
+        ("How many PIN tries do I have?", None),
+        ("my password is hunter2", "my password is <SECRET_1>"),
+        ("policy number 53911/00", "policy number <ACCOUNT_1>"),
+        ("Please tell Rose that it broke", "Please tell <PERSON_1> that it broke"),
+        ("We asked Rose Hotel about it", None),
+    ],
+)
+def test_a_cue_takes_its_value_and_nothing_else(text: str, masked: str | None) -> None:
+    assert Masker(settings_with())(text).text == (masked or text)

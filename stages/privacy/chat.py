@@ -63,6 +63,7 @@ _PHRASES = (
     (re.compile(r"(?:user|login) (?:name|id)\b"), "USERNAME"),
     (re.compile(r"date of birth\b|birth ?da(?:te|y)\b|dob\b|d o b\b|born(?: on)?\b"), "DATE_OF_BIRTH"),
 )
+_LINKS = frozenset(["is", "my", "no", "so", "to"])  # never the first part of a password: "password is 4412"
 _BOOKED = frozenset(["confirmation", "booking", "reservation", "reference", "locator", "pnr"])
 _I_AM = re.compile(r"(?:im|iam|i'm|i am|myself|this is|its|it's|it is)\b")
 _MONTH = re.compile(r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*")
@@ -232,7 +233,9 @@ def _secret_end(words: list[str], at: int) -> int:
         word = words[stop]
         if _cue(words, stop)[1] or (stop - at > 2 and is_letters(word) and is_word(word)):
             break
-        led = stop == at and len(word) == 2 and has_digit(words[stop + 1 : stop + 2])  # "password is as 4412"
+        led = (
+            stop == at and len(word) == 2 and word not in _LINKS and has_digit(words[stop + 1 : stop + 2])
+        )  # "password is as 4412"
         if len(word) > 1 and is_letters(word) and not led and (word in _FILLERS or is_small(word) or word in CHAT):
             break
         if stop == at and is_letters(word) and not has_digit(words[at + 1 : at + 2]):

@@ -73,6 +73,9 @@ def cues(language: str) -> Cues:
     return Cues(found, frozenset(last | {f"{word}s" for word in last} | short | _NUMBER_WORDS | _FILLERS | {"º", "nº"}))
 
 
+SCORE = 0.86  # above a telephone number: "policy number 53911/00" is none
+
+
 def _plain(words: str) -> str:
     return re.sub(r"[^\w]+|_", " ", words).strip()
 
@@ -129,7 +132,7 @@ def _cued(text: str, known: Cues) -> Iterator[Found]:
         end = _whole(text, start, end, said)
         if not _plausible(text, start, end, said):
             continue
-        yield Found(start, end, _kind(text[start:end], said), 0.78, "identifier")
+        yield Found(start, end, _kind(text[start:end], said), SCORE, "identifier")
         done = end
         for found in _listed(text, start, end, said):
             yield found
@@ -324,7 +327,7 @@ def _listed(text: str, start: int, end: int, said: Announced) -> Iterator[Found]
         if not said.plural and _form(token[0]) != form:
             return
         end = token.end()
-        yield Found(token.start(), end, _kind(token[0], said), 0.78, "identifier")
+        yield Found(token.start(), end, _kind(token[0], said), SCORE, "identifier")
 
 
 _LISTED = re.compile(r"[^\W_]{1,20}(?:[-/._][^\W_]{1,20}){0,6}")

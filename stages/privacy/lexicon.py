@@ -287,7 +287,7 @@ def _in(word: str, known: frozenset[str]) -> bool:
     if word in known:
         return True
     for ending, tails in _ENDINGS:
-        if word.endswith(ending) and len(word) > len(ending) + 2:
+        if word.endswith(ending) and len(word) > len(ending) + 2 - (tails == ("y",)):  # "tries"
             stem = word[: -len(ending)]
             if any(stem + tail in known for tail in tails):
                 return True

@@ -48,6 +48,11 @@ _ABBREVIATED = frozenset(
 _ROLES = word_list("words/person_roles.txt")
 _ABBREVIATION = re.compile(r"(?:[^\W\d_]\. ?){3,}|[^\W\d_]")  # "D.I.Y." and "SR I" are no one's initials
 _WORD = re.compile(NAME_PART)
+# What is said to people only, and what may follow a name: not another noun ("ask Rose Hotel").
+_TOLD = re.compile(
+    r"\b(?i:tell|told|ask|asked|thank|thanked|inform|informed|remind|reminded|phone|phoned|invite|invited) "
+    rf"({NAME_PART})(?=[.,;!?]|$| (?:that|to|about|if|whether|and|or|for|at|when|why|how|what|again|please)\b)"
+)
 _VOCATIVE = re.compile(rf", ({NAME_PART})(?=[!?])")
 _LEAD_IN = re.compile(r"([^\W\d_]+): $")  # "our founders: "
 _MEMBER = re.compile(rf"{NAME_PART}(?: {NAME_PART})?")
@@ -59,6 +64,9 @@ def people(text: str) -> Iterator[Found]:
     yield from _initialed(text)
     yield from _listed(text)
     yield from _hyphened(text)
+    for match in _TOLD.finditer(text):  # "Please tell Rose that it broke"
+        if fold(match[1]) in first_names("en") and fold(match[1]) not in MONTHS and not is_stop(fold(match[1])):
+            yield Found(*match.span(1), "PERSON", 0.57, "told")
     for match in _VOCATIVE.finditer(text):  # "Don't go to town, Mark!"
         if fold(match[1]) in first_names("en") and fold(match[1]) not in MONTHS and not is_stop(fold(match[1])):
             yield Found(*match.span(1), "PERSON", 0.52, "vocative")

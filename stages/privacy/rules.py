@@ -245,7 +245,9 @@ _CUES: list[tuple[str, str, str]] = [
 _CUE = [
     (
         kind,
-        re.compile(rf"\b(?:{cue})(?!\w)(?:\s+(?:is|was|=|are|to|for)\b)?\s*[:=#-]*\s*({value})(?!\w)", re.IGNORECASE),
+        re.compile(
+            rf"\b(?:{cue})(?!\w)(?:\s+(?:is|was|=|are|to|for)\b)?\s*[:=#-]*\s*({value})(?!['’]?\w)", re.IGNORECASE
+        ),
     )
     for kind, cue, value in _CUES
 ]
