@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from stages.privacy.lexicon import (
     any_of,
@@ -40,6 +41,10 @@ _FORM = re.compile(
     + any_of({form.upper() for form in _FORMS if len(form.replace(" ", "")) > 2})
     + r"|CO\.?,? (?:LTD|INC|LLC)|S\.?A\.?|A\.?G\.?|B\.?V\.?|S/B)(?![^\W_])\.?"
 )
+# The last words of STRONG_CUE, which is slow to search for.
+_CUE_ENDS = frozenset(
+    "is was name name's me him her called regards sincerely cheers dear for to with attn caller contact from".split()
+)
 _NAME_START = re.compile(r"[^\W\d_]|\d+ (?=[^\W\d_])")
 Word = tuple[int, int, str]  # start, end, folded
 
@@ -57,7 +62,7 @@ def flat(text: str, start: int, end: int, lower: bool) -> Iterator[Found]:
         yield from _companies(text, start, end)
     at = 0
     while at < len(tokens):
-        for length in (3, 2, 1):
+        for length in (3, 2, 1) if tokens[at][2] in _place_starts() else ():
             part = tokens[at : at + length]
             phrase = " ".join(word for *_, word in part)
             if len(part) < length or not any(phrase in listed for listed in (countries(), cities(), products())):
@@ -76,6 +81,12 @@ def flat(text: str, start: int, end: int, lower: bool) -> Iterator[Found]:
                 last -= text[last - 1] == "." and len(tokens[stop - 1][2]) > 1
                 yield Found(first, last, "PERSON", 0.6, "name_list")
             at = max(stop, at + 1)
+
+
+@cache
+def _place_starts() -> frozenset[str]:
+    """The first words of countries, cities and products."""
+    return frozenset(name.split()[0] for listed in (countries(), cities(), products()) for name in listed)
 
 
 def _companies(text: str, start: int, end: int) -> Iterator[Found]:
@@ -103,8 +114,8 @@ def _name_end(text: str, start: int, tokens: list[Word], at: int, lower: bool) -
     known = is_given_name(name) and (name in first_names("en") or not is_word(name))
     known = known and not is_month(text, tokens[at]) and name not in ABBREVIATIONS
     before = text[max(start, low - 40) : low]
-    cue = STRONG_CUE.search(before) is not None
-    related = is_related(before) and name in first_names()
+    cue = at > 0 and tokens[at - 1][2] in _CUE_ENDS and STRONG_CUE.search(before) is not None
+    related = name in first_names() and is_related(before)
     if not known and not related and not (cue and not is_common(name) and len(name) > 1):
         return at
     stop = at + 1
