@@ -197,7 +197,8 @@ class Recorder:
                 row=raw.number,
                 field=self._column("target"),
                 remedy="let the schema accept a placeholder there (a number can only be masked as a text: make it one in data "
-                "and schema), or give the value's kind the action keep or drop in mask.actions",
+                "and schema), keep it by its form (mask.allow_patterns) or field (mask.keep_targets), or give its kind the action "
+                "keep or drop in mask.actions",
             )
         if "target" in slots:
             masked = [row["input"], *([row["context"]] if raw.context else [])]

@@ -24,6 +24,7 @@ _NAME = re.compile(
 _PLACE = re.compile(r"[^\W\d_][^\n:;.,|\d]{1,40}")
 _CODE = re.compile(r"(?=[^\s.]*\d)[^\W_]{2,8}(?:[ -](?=[^\W_]*\d)[^\W_]{2,4})?(?![^\W_])")
 _ADDRESS = re.compile(r"(?=[^\n]{0,100}\d)(?![^\n]{0,100}(?:@|://))[^\W_][^\n:|]{4,100}")
+_STOP = re.compile(r"[ ]{2}|(?<=[^\W_]{5})\.\s|(?<=\d)\.\s")  # a gap, or a full stop after no abbreviation
 _VALUES = {"PERSON": _NAME, "LOCATION": _PLACE, "ZIP_CODE": _CODE, "STREET_ADDRESS": _ADDRESS}
 
 
@@ -35,6 +36,6 @@ def fields(text: str) -> Iterator[Found]:
         kind = _KINDS[label["label"].lower()]
         value = _VALUES[kind].match(text, label.end())
         if value:
-            end = value.start() + len(value[0].split("  ")[0].rstrip(" .,;-"))
+            end = value.start() + len(_STOP.split(value[0])[0].rstrip(" .,;-"))
             if end > value.start() + 1:
                 yield Found(value.start(), end, kind, 0.8, "field")

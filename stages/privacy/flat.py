@@ -43,7 +43,27 @@ _FORM = re.compile(
 )
 # The last words of STRONG_CUE, which is slow to search for.
 _CUE_ENDS = frozenset(
-    "is was name name's me him her called regards sincerely cheers dear for to with attn caller contact from".split()
+    [
+        "is",
+        "was",
+        "name",
+        "name's",
+        "me",
+        "him",
+        "her",
+        "called",
+        "regards",
+        "sincerely",
+        "cheers",
+        "dear",
+        "for",
+        "to",
+        "with",
+        "attn",
+        "caller",
+        "contact",
+        "from",
+    ]
 )
 _NAME_START = re.compile(r"[^\W\d_]|\d+ (?=[^\W\d_])")
 Word = tuple[int, int, str]  # start, end, folded

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_[1-9]\d{0,6}>")
+PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_[1-9][0-9]{0,6}>")
 # What mask.level masks, each with all before it. direct: what points at one person by itself. quasi: what does so together
 # with other things (quasi-identifiers). all: every date, and whatever any recognizer finds, however unsure.
 LEVELS = ("direct", "quasi", "all")

@@ -18,6 +18,7 @@ from stages.corpus.copied import COPIED, MANY, UNNAMED, advice, pairs, report
 from stages.corpus.raw import Raw, Values, identities, raw_rows
 from stages.corpus.recording import Recorder, Written
 from stages.privacy.params import Mask, Ner
+from stages.tasks.kinds import KINDS
 from stages.tasks.params import Task as TaskParams
 from stages.tasks.task import Task
 from stages.tools.infer import Inferred
@@ -146,7 +147,7 @@ def told(error: HallmarkError) -> str:
 
 def allow_patterns(rows: Rows, data: Data, task: Inferred) -> dict[str, str]:
     """Patterns for numbers of one form that targets copy from their input, such as `NL-20931`, each with its reason."""
-    if task.kind == "classification":
+    if KINDS[task.kind].listed:
         return {}
     copies: dict[str, Counter[str]] = defaultdict(Counter)
     total: Counter[str] = Counter()
