@@ -25,24 +25,31 @@ from stages.core.files import MASKED, REPORTS, atomic, write_json
 from stages.core.key import pseudonym, read_key
 from stages.core.measured import measured
 from stages.core.records import read_texts
+from stages.corpus.copied import Fields, advice, check_fields
 from stages.corpus.leftover import MOST_LEFT
 from stages.corpus.raw import Raw, gold_spans, identities, raw_rows
 from stages.corpus.recording import Recorder, Written, write_groups
 from stages.params.loader import Params, load_params
+from stages.privacy.languages import unsupported
 from stages.privacy.masking import Masker
 from stages.privacy.params import Mask
+from stages.tasks.kinds import KINDS
 from stages.tasks.task import Task
 
 log = logging.getLogger("mask")
 CHUNK = 64  # rows masked together, which is one batch of the NER model: a different number may give different bytes
 T = TypeVar("T")
 R = TypeVar("R")
+Previewed = tuple[str, str, list[tuple[str, str]], list[str]]  # id, text, known values, values that stay
 
 
 def run(params: Params) -> None:
     """Write `data/masked.parquet` and `reports/mask.json`; write nothing if a row is bad or private data is left."""
+    for rules in unsupported(params.mask.language):
+        log.warning("mask.language is '%s', which lacks %s", params.mask.language, rules)
     with measured("mask") as numbers, atomic(MASKED) as temporary:
         task = Task(params.task)
+        check_fields(task, params.mask.keep_targets)
         gold = gold_spans(Path(params.mask.gold), params.data) if params.mask.gold else None
         key = read_key(params.data, surrogates=params.mask.surrogates)
         name_key = key if params.data.pseudonyms == "keyed" else None
@@ -71,6 +78,10 @@ def run(params: Params) -> None:
         report = {"style": params.mask.style, "language": params.mask.language, "ner": params.mask.ner.model}
         write_json(REPORTS / "mask.json", report | written.report(gold is not None))
         numbers["rows"] = rows
+    for line in advice(written.values, params.mask.keep_targets):
+        log.warning(line)
+    if task.kind.free_text:
+        log.info("values that free-text answers copy from their input are not counted: they have no fields")
     log.info(
         "%d rows, %d dropped, %d spans masked in %d records, %d of them found by the second check",
         *(rows, written.dropped, written.total, written.touched, sum(written.second.values())),
@@ -126,9 +137,11 @@ def find(params: Params, name: str) -> None:
 def preview(params: Params, file: Path, field: str) -> None:
     """Print one JSON line per row of `file`: `id`, and `masked` and `spans` of the text in `field`."""
     known = {column: kind for column, kind in params.mask.identity_columns.items() if column != field}
+    columns = params.data.target if isinstance(params.data.target, list) else [params.data.target]
+    fields = Fields(KINDS[params.task.kind], {}, params.mask.keep_targets)
     key = read_key(params.data, surrogates=True) if params.mask.surrogates else None
 
-    def texts() -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
+    def texts() -> Iterator[Previewed]:
         for number, row, text in read_texts(file, field):
             if len(text) > params.mask.max_chars:
                 raise HallmarkError(
@@ -136,7 +149,9 @@ def preview(params: Params, file: Path, field: str) -> None:
                     file=file, row=number, field=field, remedy="raise mask.max_chars, or shorten the text",
                 )  # fmt: skip
             values = [(kind, row[column]) for column, kind in known.items() if isinstance(row.get(column), str)]
-            yield str(row.get(params.data.id, row.get("id", number))), text, values
+            answers = {column: row.get(column) for column in columns if column != field}
+            keep = fields.kept(answers if isinstance(params.data.target, list) else answers.get(columns[0]))
+            yield str(row.get(params.data.id, row.get("id", number))), text, values, keep
 
     show(spread(params.mask, start_masker, (params.mask, key), preview_chunk, chunks(texts()), None))
 
@@ -169,14 +184,16 @@ def start_recorder(params: Params, gold: Any, key: bytes | None) -> None:
     WORKER["recorder"].masker.load()
 
 
-def preview_chunk(chunk: list[tuple[str, str, list[tuple[str, str]]]]) -> str:
-    """The preview's output lines for a chunk of (id, text, known values)."""
+def preview_chunk(chunk: list[Previewed]) -> str:
+    """The preview's output lines for a chunk of rows."""
     from stages.privacy.known import KnownValues
     from stages.privacy.masking import Record
 
-    masked = WORKER["masker"].records([Record([text], known=KnownValues(values)) for _, text, values in chunk])
+    masked = WORKER["masker"].records(
+        [Record([text], known=KnownValues(values), keep=keep) for _, text, values, keep in chunk]
+    )
     lines = []
-    for (name, _, _), (text,) in zip(chunk, masked, strict=True):
+    for (name, *_), (text,) in zip(chunk, masked, strict=True):
         spans = [vars(span) for span in text.spans]
         lines.append(json.dumps({"id": name, "masked": text.text, "spans": spans}, ensure_ascii=False) + "\n")
     return "".join(lines)

@@ -16,7 +16,7 @@ from tests.workspace import ROOT
 
 # Names in capitals in the room's code that are not kinds: labels of NER models, and the roles in chat.
 # Labels of NER models, parts of Presidio's names, and what is no kind at all.
-OTHER_NAMES = {"PER", "ORG", "GPE", "LOC", "FAC", "NORP", "DATE", "TIME", "SCORE", "NEXT", "NFKC", "NFKD"}
+OTHER_NAMES = {"PER", "ORG", "GPE", "LOC", "FAC", "NORP", "DATE", "TIME", "SCORE", "NFKC", "NFKD"}
 OTHER_NAMES |= {"AKIA", "ASIA"}  # how keys of a cloud start
 
 

@@ -25,7 +25,7 @@ from tests.workspace import KEY, ROOT, change_params, give_key, make_workspace
 
 # --- what looks like a placeholder
 
-PLACEHOLDER = r"<[A-Z][A-Z_]*_[1-9]\d{0,6}>"
+PLACEHOLDER = r"<[A-Z][A-Z_]*_[1-9][0-9]{0,6}>"
 MAIL = "jane.roe@acme-tools.io"
 
 

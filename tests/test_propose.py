@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,20 @@ from stages.privacy.params import Mask
 from stages.tools import propose
 from stages.tools.infer import infer, schema_of
 from stages.tools.profile import IDENTITY, Column, guess
-from tests.workspace import ROOT, make_workspace, stage
+from tests.workspace import ROOT, change_params, make_workspace, stage
 
 REAL = ROOT.parent / "shared/realdata"
 PARAMS = ROOT / "params.yaml"
+RULES = {"mask.ner": {"engine": "none", "model": None}}
+
+
+@cache
+def rules() -> Path:
+    """The reference's params without NER, which takes seconds to load."""
+    folder = Path(tempfile.mkdtemp())
+    (folder / "params.yaml").write_text(PARAMS.read_text(encoding="utf-8"), encoding="utf-8")
+    change_params(folder, RULES)
+    return folder / "params.yaml"
 
 
 def proposed(file: Path) -> dict[str, Any]:
@@ -29,8 +41,9 @@ def proposed(file: Path) -> dict[str, Any]:
     columns = {name: Column(name, [row.get(name) for row in rows]) for name in propose.names(rows)}
     found = guess(columns)
     task = infer(columns[found.target])
-    warned = "\n".join(propose.warnings(rows, columns, found, task, PARAMS))
-    return propose.blocks(file, found, task) | {"warnings": warned, "schema": task.schema}
+    tried = propose.tried_on(rows, file, found, task, rules())
+    warned = "\n".join([*propose.warnings(rows, columns, found, task), *tried.warnings()])
+    return propose.blocks(file, found, task, tried) | {"warnings": warned, "schema": task.schema}
 
 
 def write(folder: Path, rows: list[dict[str, Any]]) -> Path:
@@ -96,7 +109,7 @@ def test_every_line_that_is_not_proposed_stays_as_it_was(tmp_path: Path) -> None
     after = (workspace / "params.yaml").read_text(encoding="utf-8")
     changed = {match[1] for line in after.splitlines() if line not in before and (match := re.match(r" *(\w+):", line))}
     assert changed <= {"path", "id", "group", "input", "target", "tags", "kind", "system_prompt", "refusal", "spans",
-                       "context", "tools", "rejected", "gold", "identity_columns", "schema", "allow", "facts"}  # fmt: skip
+                       "context", "tools", "rejected", "gold", "identity_columns", "schema", "allow", "allow_patterns", "keep_targets", "facts"}  # fmt: skip
 
 
 def test_the_facts_of_the_sample_go_with_it(tmp_path: Path) -> None:
@@ -226,3 +239,64 @@ def test_what_cannot_be_read_ends_in_one_clear_error(tmp_path: Path, text: str) 
     assert result.returncode == 1
     assert "remedy:" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def copying(number: int) -> dict[str, Any]:
+    """A row whose target copies a date that is masked, an address of someone, and numbers of one form."""
+    code, date, mail = (
+        f"NL-{number * 337 % 90000 + 10000}",
+        f"{1990 + number % 9}-05-{number % 27 + 1:02}",
+        f"b{number}@acme.io",
+    )
+    member = f"MEM-{number * 77 % 9000 + 1000}"
+    target = {"date": date, "mail": mail, "code": code, "member_no": member, "amount": number + 20}
+    text = f"It has been a long time, and nobody ever told me why: since {date} I have {code}, {number + 20}.00 EUR, {member}, mail {mail}."
+    return {"id": f"r{number}", "text": text, "target": target}
+
+
+def test_it_sets_what_the_task_needs_and_leaves_to_the_user_what_may_be_someones(tmp_path: Path) -> None:
+    found = proposed(write(tmp_path, [copying(number) for number in range(60)]))
+    assert found["mask"]["keep_targets"] == ["date"]
+    assert found["mask"]["allow_patterns"] == [r"NL-\d{5}"]
+    assert (
+        "60 of 60 values of 'mail' that the target copies from its input are masked (EMAIL_ADDRESS 60); if they identify no "
+        "one, set mask.keep_targets: [date, mail]"
+    ) in found["warnings"]
+    assert "'date'" not in found["warnings"]
+
+
+def test_what_it_sets_is_explained_and_written_on_the_lines_of_the_comments(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, RULES | {"mask.workers": 1, "data.pseudonyms": "none"})
+    write(workspace / "data", [copying(number) for number in range(60)])
+    said = stage(workspace, "tools.propose", "data/rows.jsonl", "--write").stdout
+    assert "# else 60 of 60 copied values of 'date' are masked (DATE_TIME 60)" in said
+    assert "# 60 numbers of this form are copied by targets, 60 of them different" in said
+    written = (workspace / "params.yaml").read_text(encoding="utf-8")
+    assert re.search(r"^  keep_targets: \[date\] +# ", written, re.MULTILINE)
+    assert re.search(r"^  allow_patterns: \['?NL-\\d\{5\}'?\] +# ", written, re.MULTILINE)
+    stage(workspace, "mask")
+    values = json.loads((workspace / "reports/mask.json").read_text(encoding="utf-8"))["target_values"]
+    assert {field: of["kept"] for field, of in values.items() if field != "member_no"} == {
+        "date": 60, "code": 60, "amount": 60, "mail": 0,
+    }  # fmt: skip
+
+
+def test_it_says_if_mask_would_stop(tmp_path: Path) -> None:
+    rows = [copying(number) | {"tags": ["new"] if number else ["ina.roe@acme-tools.io"]} for number in range(40)]
+    warned = proposed(write(tmp_path, rows))["warnings"]
+    assert "mask will stop: " in warned
+    assert "row 1, field 'tags'" in warned
+    assert "ina.roe" not in warned
+
+
+def test_fields_of_calls_have_names(tmp_path: Path) -> None:
+    rows = [
+        {
+            "request": f"find 199{n % 9}-04-0{n % 9 + 1} for {n}",
+            "answer": [{"name": "find", "arguments": json.dumps({"day": f"199{n % 9}-04-0{n % 9 + 1}"})}],
+        }
+        for n in range(60)
+    ]
+    found = proposed(write(tmp_path, rows))
+    assert found["task"]["kind"] == "tool_call"
+    assert found["mask"]["keep_targets"] == ["arguments.day"]

@@ -9,11 +9,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from stages.core.document import changed, keys_of, named, objects
+from stages.core.document import changed, keys_of, named
 from stages.core.errors import HallmarkError
 from stages.core.key import pseudonym, source_digest
 from stages.core.params import Data
 from stages.core.records import columns_of, schema
+from stages.corpus.copied import Fields, keys, listed
+from stages.corpus.copied import report as values_report
 from stages.corpus.leftover import Left, Names, check, left_in, note
 from stages.corpus.raw import Raw, Values
 from stages.privacy.known import KnownValues
@@ -50,6 +52,7 @@ class Written:
     masked: Counter[str] = field(default_factory=Counter)
     characters: Counter[str] = field(default_factory=Counter)
     leaks: int = 0
+    values: Counter[tuple[str, str]] = field(default_factory=Counter)  # copied by targets, see stages/corpus/copied.py
 
     @property
     def total(self) -> int:
@@ -95,6 +98,7 @@ class Written:
             },
             "found_by_second_check": self.second,
             "left_after_masking": len(self.left),
+            "target_values": values_report(self.values),
             "gold": None,
         }
         if with_gold:
@@ -123,8 +127,9 @@ class Recorder:
         self.names_key = key if data.pseudonyms == "keyed" else None
         self.system_prompt = task.system_prompt
         self.task = Task(task)
-        self.public = frozenset(_listed(self.task.schema))
-        self.keys = frozenset(_keys(self.task.schema))
+        self.public = frozenset(listed(self.task.schema))
+        self.keys = frozenset(keys(self.task.schema))
+        self.fields = Fields(self.task.kind, self.task.schema, mask.keep_targets)
         self.masker = Masker(mask, self.public, key)
 
     def records(self, chunk: Sequence[tuple[Raw, Values]]) -> tuple[list[tuple[Any, ...]], Written]:
@@ -151,7 +156,8 @@ class Recorder:
             elif not self._is_public(column, value):
                 slots[column] = [slot for key, item in named(value) if (slot := self._slot(item, key)) is not None]
         flat = [slot for column in slots for slot in slots[column]]
-        return Record(texts, flat, _known(values)), slots
+        keep = self.fields.kept(raw.target) if "target" in slots else []
+        return Record(texts, flat, _known(values), keep), slots
 
     def _slot(self, value: Any, key: str = "") -> str | tuple[str, str] | None:
         """A value of a structured column as the masker takes it: a text, or a number with the words of its key."""
@@ -191,8 +197,12 @@ class Recorder:
                 row=raw.number,
                 field=self._column("target"),
                 remedy="let the schema accept a placeholder there (a number can only be masked as a text: make it one in data "
-                "and schema), or give the value's kind the action keep or drop in mask.actions",
+                "and schema), keep it by its form (mask.allow_patterns) or field (mask.keep_targets), or give its kind the action "
+                "keep or drop in mask.actions",
             )
+        if "target" in slots:
+            masked = [row["input"], *([row["context"]] if raw.context else [])]
+            self.fields.count(raw.target, row["target"], record, masked, written.values)
         reserved = plain or self.mask.style == "surrogate" or "surrogate" in self.mask.actions.values()
         written.left += [
             Left(raw.file, raw.number, column, position, kind, holder)
@@ -233,7 +243,8 @@ class Recorder:
                 )
         for column in ("input", "context", "target", "rejected", "tools"):
             if row[column] is not None:
-                yield from ((self._column(column), *found) for found in left_in(row[column], reserved))
+                shown = changed(row[column], partial(self._not_kept, record))
+                yield from ((self._column(column), *found) for found in left_in(shown, reserved))
         if "tools" in slots:
             held = {
                 span.kind
@@ -253,6 +264,13 @@ class Recorder:
                 if name not in self.keys:
                     kinds = telling.kinds(name, key=True)
                     yield from ((self._column(column), f"key {number}", kind, "key") for kind in kinds)
+
+    def _not_kept(self, record: Record, value: Any) -> Any:
+        """A value without what the params say to leave, for the second check."""
+        kept, digits = self.masker.kept, digits_of(value)
+        if digits is not None:
+            return None if kept.spans(digits, record.keep) else value
+        return kept.blanked(value, record.keep) if isinstance(value, str) else value
 
     def _column(self, part: str) -> str:
         """The user's own column for a part of a record."""
@@ -374,18 +392,3 @@ def write_groups(path: Path, rows: Iterable[tuple[Any, ...]]) -> int:
 @lru_cache(maxsize=256)
 def _known(values: Values) -> KnownValues:
     return KnownValues(values)
-
-
-def _keys(schema: Any) -> Iterator[str]:
-    """The keys that a JSON Schema lists."""
-    for part in objects(schema):
-        properties = part.get("properties")
-        yield from properties if isinstance(properties, dict) else ()
-
-
-def _listed(schema: Any) -> Iterator[str]:
-    """The texts that a JSON Schema lists as the allowed values of a field."""
-    for part in objects(schema):
-        enum = part.get("enum")
-        values: list[Any] = enum if isinstance(enum, list) else []
-        yield from (value for value in [*values, part.get("const")] if isinstance(value, str))

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from stages.privacy.lexicon import countries, fold, is_common, towns, word_list
 from stages.privacy.rules import Found
 
+_DIGIT = re.compile(r"\d")
 _UP = r"[^\W\d_a-zà-öø-ÿ]"
 _LITTLE = r"(?:van|von|der|den|de|del|della|dei|di|da|do|dos|das|du|des|la|le|les|el|los|las|y|e|na|pod|nad|u|i|of|en|auf|am|im)"
 _CAPS = rf"(?:{_LITTLE}[ ]){{0,2}}{_UP}[^\W\d_]*(?:['’.-]+[^\W\d_]+)*\.?"
-_NO = r"\d{1,5}(?:[ ]?[a-zA-Z](?!\w))?(?:[-/]\d{1,4}[a-zA-Z]?)?"
+_NO = r"\d{1,5}(?:[ ]?(?:[a-zA-Z]|bis|ter)(?!\w))?(?:[-/]\d{1,4}[a-zA-Z]?)?"
 _AFTER = (  # separate street words that come last
     r"(?:streets?|str|st|avenue|ave|av|road|rd|lane|ln|boulevard|blvd|highway|hwy|parkway|pkwy|crescent|cres|alley|mews|"
     r"crossroads?|turnpike|expressway|freeway|bypass|esplanade|plaza|quay|wharf|"
@@ -30,8 +31,8 @@ _AFTER_NAME = rf"(?:{_NAMED_WORDS})\b\.?"
 _BEFORE = (  # street words that come first
     r"(?:rue|avenue|av|ave|boulevard|bd|bld|all[ée]e|chemin|impasse|sentier|faubourg|via|viale|piazza|"
     r"piazzetta|corso|vicolo|largo|lungomare|contrada|strada|calle|avenida|avda|plaza|paseo|carretera|ctra|camino|ronda|travesía|pasaje|"
-    r"cuesta|rambla|carrer|r[úu]a|travessa|praça|alameda|estrada|rodovia|quadra|beco|ladeira|ulica|ulice|aleja|plac|osiedle|"
-    r"náměstí|třída|trg|cesta|bulevardul|jl|jalan|λεωφόρος|οδός|πλατεία|улица|ул|проспект|(?:ul|al|pl|os|nám|tř|bul|пр|пер|cl)(?=\.))\b\.?"
+    r"cuesta|rambla|carrer|r[úu]a|travessa|praça|alameda|estrada|rodovia|quadra|beco|ladeira|plazuela|glorieta|"
+    r"ulica|ulice|aleja|plac|osiedle|náměstí|třída|trg|cesta|bulevardul|jl|jln|jalan|lorong|persiaran|lebuh|lebuhraya|taman|kampung|λεωφόρος|οδός|πλατεία|улица|ул|проспект|(?:ul|al|pl|os|nám|tř|bul|пр|пер|cl)(?=\.))\b\.?"
 )
 _COMPOUND = (  # words with the ending of a street name
     r"[^\W\d_]{3,}(?:stra(?:ss|ß)e|strase|str\.|gasse|weg|platz|allee|damm|ufer|steig|gade|vej|vangen|vænget|stræde|vegen|veien|gata|gatan|"
@@ -41,8 +42,13 @@ _COMPOUND = (  # words with the ending of a street name
 _WORDS = rf"{_CAPS}(?:[ ]{_CAPS}){{0,3}}"
 _ANYWORDS = r"[^\W\d_]+(?:['’.-]+[^\W\d_]+)*\.?(?:[ ][^\W\d_]+(?:['’.-]+[^\W\d_]+)*\.?){0,3}"
 
+# After a street name that comes before its number: "22", ", nº 5, 3ºB", "s/n", "km 12,500".
+_THEN_NO = (
+    rf"(?:[ ]?,?[ ](?:n[.º°o]{{0,2}}[ ]?|núm\.?[ ]?)?{_NO}(?![\w-])|,{_NO}(?![\w-])|,?[ ]s/n(?!\w)\.?|,?[ ]km\.?[ ]?\d[\d.,]*(?<=\d))"
+    r"(?:[ ]?[,.-]?[ ]?-?[ ]?\d{1,2}(?:[ ]?[ºª°](?:[ ]?-?[ ]?(?:[A-Z](?!\w)|piso|planta|izq\w*|dcha?\w*|pta))?|[ ]?-?[A-Z](?!\w)|(?=[ ]?(?:[.\n]|$)))(?![.,]\d)){0,2}"
+)
 _CORES = [
-    # 12 Elm Street; 370 3911 Fourth Avenue; Orchard Close 13; Kálmán Imre u. 12.
+    # 12 Elm Street; 370 3911 Fourth Avenue
     re.compile(
         rf"(?<![\w.,-])(?:{_NO},?[ ]){{1,2}}(?:[NSEW]{{1,2}}\.?[ ])?(?:\d+(?:st|nd|rd|th)|{_ANYWORDS}?)[ ]{_AFTER}(?![\w-])",
         re.IGNORECASE,
@@ -54,23 +60,32 @@ _CORES = [
     re.compile(
         rf"(?<![\w.,-])(?:{_NO},?[ ])(?:[A-Z'-]+[ ]){{1,3}}(?:(?:{_NAMED_WORDS.upper()})\b\.?)(?=[ ]?(?:,|\n|APT|SUITE|$))"
     ),
+    # 56 rue La Boétie; Rua Diadema 1903; ul. Północna 73; C/ Mayor, 3, 2ºB; JALAN SAGU 18
+    re.compile(rf"(?<![\w.])(?:{_NO},?[ ])?(?i:{_BEFORE}|c/|p/|pº|pza\.?)[ ]?(?<=[ ./º]){_WORDS}(?:{_THEN_NO})?"),
+    re.compile(
+        rf"(?<![\w.])(?:{_NO},?[ ])?(?:(?:rue|via|calle|rua|rúa|avenida|avda\.?|piazza|plaza|paseo|carretera|ctra\.?|camino|jalan|jln)[ ]|(?:av|ul)\.[ ]?|c/[ ]?|p/[ ]?|pº[ ]?)"
+        rf"{_ANYWORDS}?{_THEN_NO}",
+        re.IGNORECASE,
+    ),
+    # Am Markt 3, 89073 Ulm
+    re.compile(
+        rf"(?<![\w.])(?:Am|An de[rnm]|Auf de[rmn]|Im|In de[rn]|Unter den|Zum|Zur|Beim|Hinter de[rm]|Vor de[rm])[ ](?:{_CAPS}[ ]){{1,2}}\d{{1,3}}[ ]?[a-z]?(?=,?\s+\d{{5}}[ ]{_UP})"
+    ),
+]
+_LAST_NO = [
+    # Orchard Close 13; Kálmán Imre u. 12.
     re.compile(rf"(?<![\w.])(?:{_WORDS})[ ](?:{_AFTER_NAME})[ ]{_NO}(?![\w-])\.?"),
     re.compile(rf"(?<![\w.])(?:{_WORDS})[ ](?i:{_AFTER})[ ]{_NO}(?![\w-])\.?"),
     re.compile(
         rf"(?<![\w.])(?:(?!\d)\w[\w'’.-]*[ ]){{1,3}}(?:{_AFTER})[ ]{_NO}(?![\w-])\.?(?=[ ]?(?:,|\n|apt|suite|$))",
         re.IGNORECASE,
     ),
-    # 56 rue La Boétie; Rua Diadema 1903; ul. Północna 73
-    re.compile(
-        rf"(?<![\w.])(?:{_NO},?[ ])?(?i:{_BEFORE}|c/)[ ]?(?<=[ ./]){_WORDS}(?:,?[ ](?:n[º°.]?[ ]?)?{_NO}(?![\w-]))?"
-    ),
-    re.compile(
-        rf"(?<![\w.])(?:{_NO},?[ ])?(?:rue|via|calle|rua|rúa|avenida|ul\.|piazza|plaza)[ ]{_ANYWORDS}?[ ]{_NO}(?![\w-])",
-        re.IGNORECASE,
-    ),
     # Brucker Bundesstrasse 31; Magasinsgatan 7
     re.compile(rf"(?<![\w.])(?:{_NO},?[ ])?(?:{_WORDS}[ ])??{_COMPOUND}[ ]{_NO}(?![\w-])\.?", re.IGNORECASE),
 ]
+# The word before a number that may end a street: these expressions are slow, and only tried around one.
+_STREET_WORD = re.compile(rf"(?<![^\W_])(?:{_AFTER_NAME}|(?i:{_AFTER}|{_COMPOUND}))[ ]$")
+_NUMBER = re.compile(r"(?<=[^\W\d_.][ ])\d{1,5}|(?<=\.[ ])\d{1,5}")
 # 20789 Allika 46; 4923 Parmova 109
 _NUMBERED = re.compile(
     rf"(?<![\w.,:/-])\d{{2,6}}[ ]{_WORDS}[ ]{_NO}(?![\w-])\.?(?![ ]?(?:%|x\b|pcs|units|items|EUR|USD|€|\$))"
@@ -119,29 +134,53 @@ _PARTICLES = word_list("words/town_particles.txt")
 
 def addresses(text: str) -> Iterator[Found]:
     """Street addresses, each as one span with all its parts."""
-    if not any(char.isdigit() for char in text) and "orner of" not in text and not _STREET_ALONE.search(text):
+    if not _DIGIT.search(text) and "orner of" not in text and not _STREET_ALONE.search(text):
         return
     cores = [_lead(match) for pattern in _CORES for match in pattern.finditer(text) if _is_street(match[0])]
     cores += [match.span() for match in _NUMBERED.finditer(text) if _is_name(match[0])]
     cores += [match.span() for pattern in (_BOX, _CORNER) for match in pattern.finditer(text)]
+    cores += _last_numbers(text)
     for cue in _CUE_WORDS.finditer(text):
-        if _CUE.search(text, max(0, cue.end() - 40), cue.end()):
-            match = _CUED.match(text, cue.end()) or _CUED_NAME.match(text, cue.end())
-            if match and _is_name(match[0]):
-                cores.append(_lead(match))
+        match = _CUED.match(text, cue.end()) or _CUED_NAME.match(text, cue.end())
+        if match and _CUE.search(text, max(0, cue.end() - 40), cue.end()) and _is_name(match[0]):
+            cores.append(_lead(match))
     for match in UNIT.finditer(text):
         cores += _around_unit(text, match)
-    for start, end in cores:
+    first, last = 0, 0  # the address so far: cores inside it or that it runs into are parts of it
+    for start, end in sorted(cores, key=lambda core: (core[0], -core[1])):
+        if end <= last:
+            continue
         start, grown = _grow(text, start, end)
-        yield Found(start, grown, "STREET_ADDRESS", 0.75, "address")
+        start, grown = _before(text, start), _to_postcode(text, grown, end)
+        if last and start < last:
+            last = max(last, grown)
+            continue
+        if last:
+            yield Found(first, last, "STREET_ADDRESS", 0.75, "address")
+        first, last = start, grown
+    if last:
+        yield Found(first, last, "STREET_ADDRESS", 0.75, "address")
     for match in _STREET_ALONE.finditer(text):
         if not is_common(fold(match[1].split()[0])):
             yield Found(*match.span(1), "STREET_ADDRESS", 0.57, "street")
 
 
+def _last_numbers(text: str) -> Iterator[tuple[int, int]]:
+    """Streets whose number comes last."""
+    done = 0
+    for number in _NUMBER.finditer(text):
+        start = max(done, number.start() - 100)
+        if _STREET_WORD.search(text, max(start, number.start() - 40), number.start()):
+            for pattern in _LAST_NO:
+                for match in pattern.finditer(text, start, min(len(text), number.end() + 12)):
+                    if match.end() >= number.end() and _is_street(match[0]):
+                        yield _lead(match)
+                        done = match.end()
+
+
 _CUE_WORDS = re.compile(r"\b(?:at|on|in|to|is|of|are|address|addresses|near|between)\b:?\s+|:\s+", re.IGNORECASE)
 _PRODUCTS = re.compile(
-    r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w*\b|\b(?:version|model|order|invoice|ticket|page|step|chapter|section|part|"
+    r"\b(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b|\b(?:version|model|order|invoice|ticket|page|step|chapter|section|part|"
     r"item|article|windows|error|code|number|line|room|gate|level|no|nr|ref|case|day|week|year|size|channel|port|platform|about|under|over|"
     r"than|least|most|only|all|eur|usd|gbp|chf|euros?|dollars?|pounds?|percent|cents?|pieces?|units?|these|those|first|next|last)\b",
     re.IGNORECASE,
@@ -211,7 +250,7 @@ def _grow(text: str, start: int, end: int) -> tuple[int, int]:
             at = sure = country
             continue
         state = _STATE.match(text, here)
-        if state and (at > end or "," in text[at:here]) and state[0] != "I":
+        if state and (at > end or "," in text[at:here]) and state[0] != "I" and fold(state[0]) not in _ENDS:
             at = state.end()
             guesses += 1
             if len(state[0]) > 1 or text[at : at + 1] in ("", "\n", ".", "?", ","):
@@ -251,6 +290,52 @@ def _grow(text: str, start: int, end: int) -> tuple[int, int]:
         ):
             sure = at
     return start, sure
+
+
+_HOUSE = re.compile(
+    r"(?<![^\W_])(?:(?i:(?:no|nr|lot|unit|blk|block|blok|level|suite)\b[.:]?[ ]?(?:[A-Z0-9][\w-]{0,8}(?:[ ]?[,&/-][ ]?\d{1,4}[A-Z]?|[ ]\d{1,4}[A-Z]?){0,4})?)"
+    r"|(?i:(?:ground|first|second|third|\d{1,2}(?:st|nd|rd|th)) floor)|[A-Z]{1,2}\d?(?:-[A-Z0-9]{1,4}){1,2}|\d{1,4}(?:[ ]?[&-][ ]?\d{1,4})?(?=,))"
+    r"[ ]?[,.&]?[ ]?\n?[ ]?$"
+)
+_POSTCODE = re.compile(rf"(?<![\d.])(?:[A-Z]{{1,2}}-)?\d{{5}}(?!\d)[,.-]{{0,2}}[ ]{{0,2}}\n?(?={_UP})")
+_TOWN = re.compile(rf"{_UP}{{2,}}(?:[ ]{_UP}{{2,}}){{0,3}}(?![^\W_])|{_CAPS}(?:[ ]{_CAPS}){{0,3}}")
+_REGION = re.compile(
+    rf"[ ]?[,.]{{1,2}}[ ]?\n?[ ]?{_UP}{{3,}}(?:[ ]{_UP}{{3,}}){{0,2}}(?![^\W_:])|[.,]?[ ]\({_UP}[^\W\d_]+\)"
+)
+FAR = 120  # characters from a street to the postcode of its address
+
+
+def _before(text: str, start: int) -> int:
+    """The start with the house, unit and floor before a street: "UNIT G-13, GROUND FLOOR, NO.1"."""
+    for _ in range(3):
+        house = _HOUSE.search(text, max(0, start - 40), start)
+        if not house or house.start() == start:
+            break
+        start = house.start()
+    return start
+
+
+def _to_postcode(text: str, end: int, core: int) -> int:
+    """The end with the parts up to a postcode and its town, over line ends, if a postcode follows."""
+    code = _POSTCODE.search(text, core, core + FAR)
+    if not code:
+        return end
+    between = text[core : code.start()]
+    words = between.split()
+    if ":" in between or between.count("\n") > 4 or _PRODUCTS.search(between) or len(words) > 16:
+        return end
+    if any(word[0].islower() and fold(word) not in _PARTICLES for word in words):
+        return end
+    town = _TOWN.match(text, code.end(), code.end() + 60)
+    if not town:
+        return end
+    stop = _city_end(text, code.end(), town.end())
+    if stop <= code.end():
+        return end
+    region = _REGION.match(text, stop)
+    if region and not _ENDS.intersection(fold(region[0]).split()):
+        stop = region.end()
+    return max(end, stop)
 
 
 def _known_town(text: str, start: int, end: int) -> int:

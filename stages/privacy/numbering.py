@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from stages.core.key import digest
 from stages.privacy.given import UNKNOWN
 from stages.privacy.kinds import short
-from stages.privacy.lexicon import fold
+from stages.privacy.lexicon import fold, titles
 from stages.privacy.normal import view
 from stages.privacy.params import Mask
 from stages.privacy.surrogates import canonical, placeholder, surrogate
@@ -26,9 +26,7 @@ class StandIns:
     ) -> None:
         self.params, self.key, self.public, self.plain = params, key, public, plain
         self.numbers: dict[str, dict[str, int]] = defaultdict(dict)
-        self.names = sorted(
-            {tuple(map(canonical, view(name).text.split())) for name in people}, key=lambda n: (-len(n), n)
-        )
+        self.names = sorted({tuple(_words(view(name).text)) for name in people}, key=lambda n: (-len(n), n))
         self.people: list[tuple[list[str], int]] = []
         self.last: dict[str, int] = defaultdict(int)
 
@@ -71,7 +69,7 @@ class StandIns:
         known = self.numbers[kind]
         if key in known:
             return known[key]
-        words = [canonical(word) for word in value.split()]
+        words = _words(value)
         if kind == "PERSON":
             words = list(next((name for name in self.names if set(words) <= set(name)), words))
             for other, number in self.people:
@@ -82,3 +80,9 @@ class StandIns:
         if kind == "PERSON":
             self.people.append((words, known[key]))
         return known[key]
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name without its forms of address, so that "Mr Cede" is Franz Cede."""
+    words = [canonical(word) for word in name.split()]
+    return [word for word in words if word not in titles()] or words

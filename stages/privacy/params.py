@@ -56,6 +56,8 @@ class Mask(Block):
     dates_before: Annotated[int, Field(ge=1000, le=9999)] | None
     deny: list[Word]
     allow: list[Word]
+    allow_patterns: list[Regex]
+    keep_targets: list[Text]
     patterns: list[Pattern]
     max_chars: Positive
     window: Annotated[int, Field(ge=200, le=10_000_000)]

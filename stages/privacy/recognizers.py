@@ -17,6 +17,9 @@ from presidio_analyzer import predefined_recognizers as presidio
 from stages.core.patterns import Pattern
 from stages.privacy.addresses import addresses
 from stages.privacy.chat import chat
+from stages.privacy.fields import fields
+from stages.privacy.foreign import foreign_names
+from stages.privacy.identifiers import identifiers
 from stages.privacy.kinds import listed
 from stages.privacy.lexicon import any_of
 from stages.privacy.names import names
@@ -47,9 +50,10 @@ class Recognizers:
             phones,
             cued,
             ages,
+            identifiers(params.language),
+            fields,
             addresses,
-            names,
-            chat,
+            *([names, chat] if params.language == "en" else [foreign_names]),
             partial(dates, before=None if everything else params.dates_before),
             *deny_finders(params),
         ]

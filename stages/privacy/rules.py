@@ -9,7 +9,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from stdnum import ean
+
 from stages.privacy.checksums import card_ok, iban_ok
+from stages.privacy.dates import age_spans, is_moment, moments
 from stages.privacy.lexicon import fold, is_common
 from stages.privacy.normal import BASE64, decoded
 
@@ -40,6 +43,7 @@ _SPOKEN_EMAIL = re.compile(
     r"|\b[\w.+-]+[ ]?@[ ]?[\w-]+[ ]?\.[ ]?(?:com|net|org|de|fr|io|co\.uk)\b",
     re.IGNORECASE,
 )
+_SPOKEN_SIGNS = ("@", "at)", "at]", "at}", "at>", " dot ", "mail", "yahoo", "outlook", "icloud", "proton", "gmx", "aol")
 _URL = re.compile(
     rf"(?:(?:https?|ftp|sftp|ssh)://|www\.)[^\s<>\"']+|(?<![@\w.-])(?:[a-z0-9-]+\.)+(?:{_TLD})(?:/[^\s<>\"']*)?(?![\w@]|\.\w)",
     re.IGNORECASE,
@@ -50,7 +54,7 @@ _MAC = re.compile(r"(?<![\w:-])(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}(?![\w:-])", re.
 _IBAN = re.compile(r"(?<![a-z0-9])[a-z]{2}\d\d(?:[ -]?[a-z0-9]){11,36}", re.IGNORECASE)
 _NUMBERS = re.compile(r"(?<![\w.])\d(?:[ -]{0,2}\d){11,}(?!\w)")
 _PRINTED_CARD = re.compile(
-    r"(?<![^\W_])(?<!\d[._/,-])(?:\d{4}(?P<odd>[._/])\d{4}(?P=odd)\d{4}(?P=odd)\d{4}|\d{4}(?P<other>[._/])\d{6}(?P=other)\d{4,5}"
+    r"(?<![^\W_])(?<!\d[._/,-])(?:\d{4}(?P<odd>_|[^\w\n]{1,3})\d{4}(?P=odd)\d{4}(?P=odd)\d{4}|\d{4}(?P<other>_|[^\w\n]{1,3})\d{6}(?P=other)\d{4,5}"
     r"|\d{4}(?:[ -]\d{4}){0,2}[ -]?\r?\n\d{4}(?:[ -]\d{4}){0,2})(?![^\W_]|[._/,-]\d)"
 )
 _SSN = re.compile(r"(?<![\w-])\d{3}-\d\d-\d{4}(?![\w-])")
@@ -68,7 +72,6 @@ def structured(text: str) -> Iterator[Found]:
     """Values that can be recognized by their format alone."""
     for kind, score, name, pattern in (
         ("EMAIL_ADDRESS", 0.99, "email", _EMAIL),
-        ("EMAIL_ADDRESS", 0.9, "spoken_email", _SPOKEN_EMAIL),
         ("IP_ADDRESS", 0.95, "ip", _IP4),
         ("MAC_ADDRESS", 0.95, "mac", _MAC),
         ("US_SSN", 0.95, "ssn", _SSN),
@@ -77,6 +80,10 @@ def structured(text: str) -> Iterator[Found]:
     ):
         for match in pattern.finditer(text):
             yield Found(*match.span(), kind, score, name)
+    lower = text.lower()
+    if any(sign in lower for sign in _SPOKEN_SIGNS):
+        for match in _SPOKEN_EMAIL.finditer(text):
+            yield Found(*match.span(), "EMAIL_ADDRESS", 0.9, "spoken_email")
     for match in _URL.finditer(text):
         trimmed = match[0].rstrip(".,;:!?)]}'")
         yield Found(match.start(), match.start() + len(trimmed), "URL", 0.93, "url")
@@ -104,18 +111,31 @@ def ibans(text: str) -> Iterator[Found]:
 
 
 def cards(text: str) -> Iterator[Found]:
-    """Payment cards: whole groups of digits that form an issuer's number with a correct check digit."""
+    """Payment cards: whole groups of digits that form an issuer's number with a correct check digit, and no bar code.
+
+    Cards of 13 digits have not been issued for decades, and those of 12 are rare, while every other article has such a number.
+    """
     for match in _NUMBERS.finditer(text):
         groups = [(group.start(), group.end()) for group in re.finditer(r"\d+", match[0])]
+        digits = [match[0][start:end] for start, end in groups]
         first = 0
         while first < len(groups):
-            for last in range(min(len(groups), first + 19) - 1, first - 1, -1):  # at most 19 digits
-                start, end = groups[first][0], groups[last][1]
-                digits = re.sub(r"\D", "", match[0][start:end])
-                if 12 <= len(digits) <= 19 and card_ok(digits):
-                    yield Found(match.start() + start, match.start() + end, "CREDIT_CARD", 0.98, "card")
-                    first = last
+            number, longest = "", first
+            for last in range(first, len(groups)):
+                number += digits[last]
+                if len(number) > 19:
                     break
+                if len(number) >= 12 and card_ok(number) and not _is_other(digits[first : last + 1]):
+                    longest = last + 1
+            if longest > first:
+                yield Found(
+                    match.start() + groups[first][0],
+                    match.start() + groups[longest - 1][1],
+                    "CREDIT_CARD",
+                    0.98,
+                    "card",
+                )
+                first = longest - 1
             first += 1
     for match in _PRINTED_CARD.finditer(text):
         if card_ok(re.sub(r"\D", "", match[0])):
@@ -125,29 +145,32 @@ def cards(text: str) -> Iterator[Found]:
 # --- telephone numbers
 
 _PHONE = re.compile(
-    r"(?<![\w.,/+-])(?:\+|00)?\(?\d{1,5}\)?(?:[ ./-]{0,2}\(?\d{1,5}\)?){1,6}(?:\s?(?:x|ext\.?|extension)\s?\d{1,6})?(?![\w]|[.,/-]\d)",
+    r"(?<!\d)(?<![\d,/.-][.,/+-])(?<![^\W\d_][./+-])(?<!_)(?:\+|00)?\(?\d{1,5}\)?(?:[ ./-]{0,2}\(?\d{1,5}\)?){1,6}(?:\s?(?:x|ext\.?|extension)\s?\d{1,6})?"
+    r"(?![\d_]|[^\W\d_]{1,2}(?![^\W_])|[^\W\d_]+\d|[.,/-]\d)",
     re.IGNORECASE,
 )
 _PHONE_CUE = re.compile(
-    r"\b(?:phone|tel(?:ephone|efon)?|mobile?|cell(?:phone|ular)?|fax|call(?:ed|ing)?|ring|dial|text|sms|whatsapp|desk|direct|"
-    r"number|reach|contact|handy|t[eé]l[eé]phone|m[oó]vil|answering)\b[^\n\d]{0,40}\n?\W{0,6}$",
+    r"\b(?:phone|tel(?:ephone|efon)?|tfno|tlf|mobile?|cell(?:phone|ular)?|fax|call(?:ed|ing)?|ring|dial|text|sms|whatsapp|desk|direct|"
+    r"number|reach|contact|handy|t[eé]l[eé]phone|t[eé]l|tel[eé]fono|m[oó]vil|portable|cellulare|rufnummer|answering)\b[^\n\d]{0,40}\n?\W{0,6}$"
+    r"|(?<![^\W_])(?:phone|tel|mob|fax|hp|t|m)$",
     re.IGNORECASE,
 )
 _DATE_LIKE = re.compile(
     r"(?:19|20)\d\d[ ./-]\d{1,2}[ ./-]\d{1,2}|\d{1,2}[ ./-]\d{1,2}[ ./-](?:19|20)?\d\d|(?:19|20)\d\d ?[/-] ?(?:19|20)\d\d"
 )
+_PRICES = re.compile(r"(?:\d{1,5} )?\d{1,5}\.\d\d(?: \d{1,5}\.\d\d)+(?: \d{1,5})?")
 _PHONE_FORM = re.compile(
-    r"(?:\+|00)[\d ().\-/]{8,}"  # international
+    r"(?:\+|00(?=[1-9]))[\d ().\-/]{8,}"  # international
     r"|\(?\d{3}\)?[ .-]?\d{3}[.-]\d{4}"  # North America
     r"|\(\d{2,5}\)[ -]?\d{3,4}[ -]?\d{3,4}"
     r"|0\d{1,4}[ /-]\d{2,4}(?:[ -]?\d{2,4}){1,3}"  # a trunk zero, then groups
-    r"|0\d(?:[ .-]\d\d){4}"
+    r"|0\d(?P<gap>[ .-])\d\d(?:(?P=gap)\d\d){3}"
     r"|\d{2}(?:-\d{2}){3}|\d{3} \d{3} \d{3,4}|\d{3}-\d{4}|\d{2} \d{3} \d{3}",
 )
 
 
 def phones(text: str) -> Iterator[Found]:
-    """Telephone numbers: digits grouped as in some country, or seven to fifteen digits after a cue."""
+    """Telephone numbers: digits grouped as in some country, or seven to fifteen digits after a cue. No date is one."""
     for match in _PHONE.finditer(text):
         value = match[0]
         start = match.start()
@@ -157,12 +180,40 @@ def phones(text: str) -> Iterator[Found]:
             value = trimmed
         number = re.split(r"\s?(?:x|ext)", value, maxsplit=1, flags=re.IGNORECASE)[0]
         digits = len(re.findall(r"\d", number))
-        if not 7 <= digits <= 15 or _DATE_LIKE.fullmatch(number):
+        if not 7 <= digits <= 15 or _DATE_LIKE.fullmatch(number) or _PRICES.fullmatch(number):
             continue
-        if _PHONE_CUE.search(text, max(0, start - 60), start):
-            yield Found(start, start + len(value), "PHONE_NUMBER", 0.85, "phone")
-        elif _PHONE_FORM.fullmatch(number):
-            yield Found(start, start + len(value), "PHONE_NUMBER", 0.8, "phone")
+        cued = _PHONE_CUE.search(text, max(0, start - 60), start)
+        if not cued and text[start - 1 : start].isalpha() and value[0] != "+":
+            continue
+        if not cued and not _PHONE_FORM.fullmatch(number):
+            continue
+        if is_moment(text, start, start + len(value)):
+            continue
+        if not cued and number.startswith("00") and number.isdigit() and (is_bar_code(number) or not _dialled(number)):
+            continue
+        yield Found(start, start + len(value), "PHONE_NUMBER", 0.85 if cued else 0.8, "phone")
+
+
+def _is_other(groups: list[str]) -> bool:
+    """Whether digits that could be a card's are a bar code or, by how they are grouped, the number of an order."""
+    if len(groups) == 1:
+        return is_bar_code(groups[0])
+    return any(7 <= len(group) <= 11 for group in groups)
+
+
+def _dialled(number: str) -> bool:
+    """Whether a number that starts with 00 and has no groups is a telephone number of some country."""
+    import phonenumbers
+
+    try:
+        return phonenumbers.is_valid_number(phonenumbers.parse(f"+{number[2:]}"))
+    except phonenumbers.NumberParseException:
+        return False
+
+
+def is_bar_code(digits: str) -> bool:
+    """Whether 12 to 14 digits are the number of an article (GTIN) by their check digit."""
+    return digits.isdigit() and 12 <= len(digits) <= 14 and bool(ean.is_valid(digits))
 
 
 def international(text: str) -> Iterator[Found]:
@@ -172,8 +223,6 @@ def international(text: str) -> Iterator[Found]:
 
 # --- values announced by the words before them
 
-# Groups of letters and digits, each with at least one digit, except leading letters and a final check letter.
-_GROUPS = r"(?:(?!(?:of|for|is|was|the|my|in|at|to|and|on|with|by|as|i|a)\b)[a-z]{1,4}[ -])?[a-z]*\d[a-z0-9]*(?:[ -](?:[a-z]{0,3}\d[a-z0-9]*|[b-hj-z](?!\w)))*"
 _CUES: list[tuple[str, str, str]] = [
     (
         "SECRET",
@@ -188,28 +237,6 @@ _CUES: list[tuple[str, str, str]] = [
         r"(?=[\w.@+-]*[\d._@])[\w.@+-]{2,39}\w|(?<=: )[a-z][\w.-]{2,39}",
     ),
     (
-        "PASSPORT",
-        r"pass?p\w{0,2}rt(?: (?:no\.?|number|nr\.?|id))?|reisepass(?:nummer)?|passeport",
-        r"(?=[a-z]*\d)[a-z0-9]{6,12}",
-    ),
-    (
-        "DRIVER_LICENSE",
-        r"(?:driv(?:er'?s?|ing)|dl) ?(?:licen[sc]e|permit)?(?: (?:no|number|nr|id))?|licen[sc]e (?:no|number|nr)",
-        rf"(?=.{{5,20}}){_GROUPS}",
-    ),
-    (
-        "NATIONAL_ID",
-        r"social security(?: (?:no|number|nr))?|ssn|national id(?:entity)?(?: (?:no|number|nr|card))?|tax id|itin|nhs (?:no|number)|"
-        r"(?:aadhaar|pan)(?: (?:card|no|number))?|personal(?:ausweis| id)",
-        rf"(?=.{{6,20}}){_GROUPS}",
-    ),
-    (
-        "ACCOUNT",
-        r"(?:bank |customer |client |member(?:ship)? |policy |patient )?(?:account|acct|a/c|policy|membership|customer id|routing|"
-        r"sort code)(?: (?:no|number|nr|id|#))?",
-        rf"(?=.{{5,24}}){_GROUPS}|\d{{3,}}",
-    ),
-    (
         "ZIP_CODE",
         r"zip(?: ?code)?|post ?code|postal code|plz",
         r"(?=[a-z]*\d)[a-z0-9]{2,5}(?:[ -](?=[a-z]*\d)[a-z0-9]{2,4}|[ ][a-z]{2}\b)?",
@@ -218,7 +245,9 @@ _CUES: list[tuple[str, str, str]] = [
 _CUE = [
     (
         kind,
-        re.compile(rf"\b(?:{cue})(?!\w)(?:\s+(?:is|was|=|are|to|for)\b)?\s*[:=#-]*\s*({value})(?!\w)", re.IGNORECASE),
+        re.compile(
+            rf"\b(?:{cue})(?!\w)(?:\s+(?:is|was|=|are|to|for)\b)?\s*[:=#-]*\s*({value})(?!['’]?\w)", re.IGNORECASE
+        ),
     )
     for kind, cue, value in _CUES
 ]
@@ -246,47 +275,17 @@ def cued(text: str) -> Iterator[Found]:
 
 # --- dates and ages
 
-_MONTH = (
-    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t(?:ember)?)?|oct(?:ober)?|"
-    r"nov(?:ember)?|dec(?:ember)?)\.?"
-)
-DATE = re.compile(
-    r"(?<![\w./-])(?:(?P<y1>\d{4})[-/.](?P<m1>\d{1,2})[-/.](?P<d1>\d{1,2})(?:[T ]\d\d:\d\d(?::\d\d)?)?"
-    r"|\d{1,2}[-/.]\d{1,2}[-/.](?P<y2>\d{4}|\d\d)"
-    rf"|\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH},? (?P<y3>\d{{4}})|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? (?P<y4>\d{{4}}))(?![\w/-]|\.\d)",
-    re.IGNORECASE,
-)
-_BIRTH = re.compile(
-    r"\b(?:born(?: on| in)?|birth ?date|birth ?day|date of birth|d\.?o\.?b\.?|geboren(?: am)?|geburtsdatum|n[eé]e? le)\b[^\n\d]{0,25}$",
-    re.IGNORECASE,
-)
-_AGE = re.compile(
-    r"\b(\d{1,3})(?= ?-?(?:years?|yrs?)[ -]old\b| ?(?:y/?o|yo)\b)|\b(?:turn(?:ed|ing)?|aged?:?|when (?:he|she|they|i) (?:was|were)|"
-    r"i(?:'| a)m) (\d{1,3})(?! ?(?:%|km|miles?|min|hours?|days?|weeks?|months?|[.:/-]?\d))\b(?=\W|$)",
-    re.IGNORECASE,
-)
-
-
-_YEAR = re.compile(
-    r"\b(?:(?:in|since|from|of|until|till|circa|a|the) |(?:early|late|mid)[ -])((?:19|20)\d\d)\b(?![ ]?(?:%|€|\$|eur|usd|gbp|euro|dollar|pound|unit|piece|item|x)|[.,:/-]?\d)",
-    re.IGNORECASE,
-)
-
 
 def dates(text: str, before: int | None) -> Iterator[Found]:
-    """Dates of birth by cue, and any full date before the year `before` (None: every date)."""
-    for match in DATE.finditer(text):
-        year = next((int(match[name]) for name in ("y1", "y2", "y3", "y4") if match[name]), 0)
-        if _BIRTH.search(text, max(0, match.start() - 50), match.start()):
-            yield Found(*match.span(), "DATE_OF_BIRTH", 0.9, "birth")
-        elif before is None or 100 < year < before:
-            yield Found(*match.span(), "DATE_TIME", 0.6, "date")
-    for match in _YEAR.finditer(text):
-        if before is None or int(match[1]) < before:
-            yield Found(*match.span(1), "DATE_TIME", 0.5, "year")
+    """Dates of birth by cue, and any date with a year before `before`; with None, every date and time."""
+    for moment in moments(text, before is None):
+        if moment.birth:
+            yield Found(moment.start, moment.end, "DATE_OF_BIRTH", 0.9, "birth")
+        elif before is None or 100 < moment.year < before:
+            yield Found(moment.start, moment.end, "DATE_TIME", 0.6 if moment.full else 0.5, "date")
 
 
 def ages(text: str) -> Iterator[Found]:
     """Ages of people, by the words around the number."""
-    for match in _AGE.finditer(text):
-        yield Found(*match.span(1 if match[1] else 2), "AGE", 0.7, "age")
+    for start, end in age_spans(text):
+        yield Found(start, end, "AGE", 0.7, "age")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
+from stages.privacy.identifiers import identifiers
 from stages.privacy.known import LONGEST, KnownValues
 from stages.privacy.lexicon import fold, is_given_name, is_word
 from stages.privacy.rules import cards, cued, structured
@@ -75,7 +76,9 @@ def number_kind(number: Draft, texts: Iterable[Draft], known: KnownValues | None
         return None
     if len(digits) <= 15 and _PHONE_KEY.search(cue):
         return "PHONE_NUMBER"
-    return next((found.kind for found in cued(f"{cue}: {digits}") if found.end == len(cue) + 2 + len(digits)), None)
+    shown = f"{cue}: {digits}"
+    found = (one.kind for finder in (cued, identifiers("en")) for one in finder(shown) if one.end == len(shown))
+    return next(found, None)
 
 
 def _same(one: str, other: str) -> bool:

@@ -50,11 +50,15 @@ def _tool_calls(values: list[Any]) -> Inferred:
         call for value in values for call in (value if isinstance(value, list) else [value]) if isinstance(call, dict)
     ]
     names = sorted({call["name"] for call in calls if isinstance(call.get("name"), str)})
+    texts = {isinstance(call.get("arguments"), str) for call in calls}  # as in OpenAI's API, or objects
+    arguments = (
+        {"type": "object"} if texts == {False} else {"type": "string" if texts == {True} else ["object", "string"]}
+    )
     call = {
         "type": "object",
         "required": ["name", "arguments"],
         "additionalProperties": False,
-        "properties": {"name": {"enum": names}, "arguments": {"type": "object"}},
+        "properties": {"name": {"enum": names}, "arguments": arguments},
     }
     schema = {"type": "array", "items": call} if any(isinstance(value, list) for value in values) else call
     return Inferred("tool_call", schema, _constant([v for v in values if isinstance(v, str)]), f"{len(names)} tools")

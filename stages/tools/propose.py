@@ -16,17 +16,17 @@ from typing import Any
 
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import HOLDOUT_LOCK, write_json
+from stages.core.params import Data
 from stages.core.records import READERS, files_of, fill, read_rows
 from stages.corpus.conversations import layout_of, turns
 from stages.params.loader import load_params
-from stages.privacy.params import Ner
 from stages.tasks.kinds import KINDS
 from stages.tools.infer import Inferred, infer
 from stages.tools.profile import Column, Guess, Rows, canonical_or_text, guess
+from stages.tools.trial import Trial, trial
 
 SCHEMA = Path("data/schema.json")
 MANY = 0.2  # share of the rows above which a group gets a warning
-SAMPLE = 300  # inputs that are searched for private data
 LONG = 3000  # characters: about 800 tokens of English
 
 
@@ -40,20 +40,20 @@ def run(file: Path, params: Path, write: bool) -> None:
             "no column for an input and an answer", file=file, remedy="give each row a text and the expected answer"
         )
     task = infer(columns[roles.target])
-    proposal = text(file, rows, roles, task)
     try:
-        proposal.encode()
+        text(file, rows, roles, task, Trial()).encode()
     except UnicodeEncodeError:
         raise HallmarkError(
             "half a surrogate pair in the file's name, a column's name, a label or a key",
             file=file,
             remedy="remove it; text must be valid Unicode",
         ) from None
-    print(proposal)
-    for number, warning in enumerate(warnings(rows, columns, roles, task, params), 1):
+    tried = tried_on(rows, file, roles, task, params)
+    print(text(file, rows, roles, task, tried))
+    for number, warning in enumerate([*warnings(rows, columns, roles, task), *tried.warnings()], 1):
         print(f"warning {number}: {warning}")
     if write:
-        write_proposal(file, params, roles, task)
+        write_proposal(params, blocks(file, roles, task, tried), task)
 
 
 def read(path: Path) -> Rows:
@@ -77,7 +77,14 @@ def names(rows: Rows) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
-def blocks(file: Path, roles: Guess, task: Inferred) -> dict[str, dict[str, Any]]:
+def tried_on(rows: Rows, file: Path, roles: Guess, task: Inferred, params: Path) -> Trial:
+    """What masking does to a sample of the rows with the proposed values."""
+    data = blocks(file, roles, task, Trial())["data"] | {"path": str(file), "pseudonyms": "none", "key": None}
+    mask = load_params(params).mask.model_copy(update={"identity_columns": roles.identity})
+    return trial(rows, Data.model_construct(**data), mask, task)
+
+
+def blocks(file: Path, roles: Guess, task: Inferred, tried: Trial) -> dict[str, dict[str, Any]]:
     """The proposed values for params.yaml, by block."""
     path = Path(os.path.relpath(file)).as_posix()
     data: dict[str, str | None] = {
@@ -102,21 +109,29 @@ def blocks(file: Path, roles: Guess, task: Inferred) -> dict[str, dict[str, Any]
             "schema": SCHEMA.as_posix(),
             "refusal": task.refusal,
         },
-        "mask": {"identity_columns": roles.identity, "allow": [], "gold": None},
+        "mask": {
+            "identity_columns": roles.identity,
+            "allow": [],
+            "allow_patterns": list(tried.allow_patterns),
+            "keep_targets": list(tried.keep_targets),
+            "gold": None,
+        },
         "dedupe": {"gold": None},
         "eval": {"spans": [], "facts": {}},
     }
 
 
-def text(file: Path, rows: Rows, roles: Guess, task: Inferred) -> str:
+def text(file: Path, rows: Rows, roles: Guess, task: Inferred, tried: Trial) -> str:
     """The proposal in the form of params.yaml, with reasons as comments."""
     lines = [f"{len(rows)} rows. Proposed for params.yaml (`--write` writes it):", ""]
-    for block, values in blocks(file, roles, task).items():
+    for block, values in blocks(file, roles, task, tried).items():
         lines.append(f"{block}:")
         for key, value in values.items():
             reason = roles.why.get(key) if block == "data" else {"kind": task.why}.get(key)
             if key == "identity_columns":
                 reason = "; ".join(f"{name} {roles.why[name]}" for name in roles.identity) or "none found"
+            elif key in ("allow_patterns", "keep_targets"):
+                reason = "; ".join(getattr(tried, key).values())
             elif key in ("id", "group") and value == "row.id":
                 reason = "no column fits; a hash of the row"
             lines.append(f"  {key}: {json.dumps(value, ensure_ascii=False)}{f'  # {reason}' if reason else ''}")
@@ -125,7 +140,7 @@ def text(file: Path, rows: Rows, roles: Guess, task: Inferred) -> str:
     return "\n".join([*lines, "", f"{SCHEMA}:", json.dumps(task.schema, ensure_ascii=False, indent=2), ""])
 
 
-def warnings(rows: Rows, columns: dict[str, Column], roles: Guess, task: Inferred, params: Path) -> list[str]:
+def warnings(rows: Rows, columns: dict[str, Column], roles: Guess, task: Inferred) -> list[str]:
     """Things that will go wrong or need a look, most serious first."""
     warned = [
         f"column '{name}' is missing or empty in {columns[name].empty} of {len(rows)} rows: fill it in, or drop those rows"
@@ -149,27 +164,7 @@ def warnings(rows: Rows, columns: dict[str, Column], roles: Guess, task: Inferre
             )
     if len(rows) < 100 * 5:
         warned.append(f"{len(rows)} rows: few to learn from, and the gate needs a holdout of at least 100")
-    return warned + private_data_warnings(inputs, params)
-
-
-def private_data_warnings(inputs: list[str], params: Path) -> list[str]:
-    """Warnings about what the rules of `mask` find in a sample of the inputs; names that only NER finds don't count."""
-    from stages.privacy.masking import Masker
-
-    mask = load_params(params).mask
-    kept = {kind: action for kind, action in mask.actions.items() if action != "surrogate"}  # which take a key
-    rules = mask.model_copy(update={"ner": Ner(engine="none", model=None), "style": "placeholder", "actions": kept})
-    sample = inputs[:: max(1, len(inputs) // SAMPLE)]
-    masker = Masker(rules)
-    kinds_by_input = [{span.kind for span in masker(text).spans} for text in sample]
-    counts = Counter(kind for kinds in kinds_by_input for kind in kinds)
-    if not counts:
-        return []
-    return [
-        f"private data in {sum(map(bool, kinds_by_input))} of {len(sample)} sampled inputs "
-        f"({', '.join(f'{kind} {count}' for kind, count in sorted(counts.items()))}): mask replaces it; see how with "
-        "`python -m stages.mask --preview FILE --field COLUMN`, and name columns of names in mask.identity_columns"
-    ]
+    return warned
 
 
 def group_warnings(rows: Rows, columns: dict[str, Column], roles: Guess) -> list[str]:
@@ -214,9 +209,10 @@ def conflict_warnings(inputs: list[str], targets: list[str]) -> list[str]:
     return warned
 
 
-def write_proposal(file: Path, params: Path, roles: Guess, task: Inferred) -> None:
+def write_proposal(params: Path, proposed: dict[str, dict[str, Any]], task: Inferred) -> None:
     """Write the proposal to params.yaml, keeping its comments, and the schema next to the data."""
     from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedSeq
 
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 4096
@@ -225,8 +221,11 @@ def write_proposal(file: Path, params: Path, roles: Guess, task: Inferred) -> No
         type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
     )
     document = yaml.load(params.read_text(encoding="utf-8"))
-    for block, values in blocks(file, roles, task).items():
+    for block, values in proposed.items():
         for key, value in values.items():
+            if isinstance(value, list):
+                value = CommentedSeq(value)
+                value.fa.set_flow_style()  # on the line of its comment
             document[block][key] = value
     stream = StringIO()  # whatever can't be written leaves the file as it is
     yaml.dump(document, stream)

@@ -219,7 +219,7 @@ def timed(
 
 def our_spans(texts: list[str]) -> list[Spans]:
     """What the masker masks, by way of the preview."""
-    lines = preview_chunk([("", text, []) for text in texts]).split("\n")[:-1]
+    lines = preview_chunk([("", text, [], ()) for text in texts]).split("\n")[:-1]
     return [[(span["start"], span["end"]) for span in json.loads(line)["spans"]] for line in lines]
 
 

@@ -1,0 +1,344 @@
+"""Identifiers by cue and by check digits, dates, ages, fields and addresses in five languages: found whole, and nothing else is."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.core.errors import HallmarkError
+from stages.mask import run
+from stages.params.loader import load_params
+from stages.privacy.addresses import addresses
+from stages.privacy.fields import fields
+from stages.privacy.identifiers import CUES, cues, identifiers
+from stages.privacy.languages import check_language, unsupported
+from stages.privacy.lexicon import word_list
+from stages.privacy.official import _OFFICIAL, _valid
+from stages.privacy.rules import Finder, Found, ages, cards, dates, phones
+from tests.workspace import ROOT
+
+FINDERS = {language: identifiers(language) for language in ("en", "es", "de", "fr", "it")}
+
+
+def values(finder: Finder, text: str) -> list[str]:
+    """The texts of the findings, each once, in their order."""
+    found = sorted({(one.start, one.end) for one in finder(text)})
+    return [text[start:end] for start, end in found]
+
+
+def every(text: str) -> Iterator[Found]:
+    return dates(text, None)
+
+
+def old(text: str) -> Iterator[Found]:
+    return dates(text, 2015)
+
+
+# --- identifiers by cue
+
+CUED = [
+    ("en", "originated in an application (no. 53911/00) against", ["53911/00"]),
+    ("en", "nos. 1234/05, 1235/05 and 1236/05 were joined", ["1234/05", "1235/05", "1236/05"]),
+    ("en", "Medical record: AB-12/3456-7.", ["AB-12/3456-7"]),
+    ("en", "MRN 4412", ["4412"]),
+    ("en", "12345678 is my policy number", ["12345678"]),
+    ("en", "my booking ABC123X", ["ABC123X"]),
+    ("en", "passport no AB 123456", ["AB 123456"]),
+    ("en", "Plate number: 7ABC123", ["7ABC123"]),
+    ("en", "Driver's license: S123 4567 8901", ["S123 4567 8901"]),
+    ("en", "the claim reference is 2291/AB/7", ["2291/AB/7"]),
+    ("en", "credit card 4111 1111 1111 1112", ["4111 1111 1111 1112"]),
+    ("en", "the visa ending in 4821", ["4821"]),
+    ("es", "NºCol: 46 28 52938.", ["46 28 52938"]),
+    ("es", "número de expediente 2005/1234-B", ["2005/1234-B"]),
+    ("es", "póliza núm. 12345/A", ["12345/A"]),
+    ("de", "Az. 12 C 34/05 vom", ["12 C 34/05"]),
+    ("de", "Kundennr. 4488123", ["4488123"]),
+    ("fr", "dossier n° 2005/1234", ["2005/1234"]),
+    ("it", "polizza n. 4455/6", ["4455/6"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("language", "text", "expected"), CUED)
+def test_a_number_next_to_a_cue_is_found_whole(language: str, text: str, expected: list[str]) -> None:
+    assert values(FINDERS[language], text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Article 25 of the Convention", "Rule 59 § 1", "Protocol No. 11", "Regulation (EC) No. 1234/2008", "Law no. 3045/1995",
+        "order no. 123456", "order reference 123456", "invoice number 9931244", "product code 884213", "SKU: 1234567",
+        "the claim of 250000 euros", "claim 12,500", "policy 2023", "member since 2015", "Patient: 46 years",
+        "number of claims: 12345", "application version 2.4.1", "account: 12.50", "case no. 12/05/2003", "booking at 10:45",
+        "tel 5551234", "page 12345", "code 8FK2L99A01", "id 3f2504e0-4f89-41d3-9a0c-0305e82c3301", "the case took 180000 hours",
+    ],
+)  # fmt: skip
+def test_what_many_share_is_no_ones_number(text: str) -> None:
+    assert values(FINDERS["en"], text) == []
+
+
+def test_cues_are_those_of_the_language_and_english() -> None:
+    assert values(FINDERS["en"], "Kundennummer 4488123") == []
+    assert values(FINDERS["de"], "policy number 4488123") == ["4488123"]
+    assert cues("pt") == cues("en")
+
+
+def test_every_cue_has_a_kind() -> None:
+    entries = [entry for file in CUES.values() for entry in word_list(file)]
+    pattern = re.compile(
+        r".+: (?:account|credit_card|driver_license|national_id|passport|us_ssn)(?:, (?:thing|ending))?"
+    )
+    assert [entry for entry in entries if not pattern.fullmatch(entry)] == []
+
+
+NUMBER = st.from_regex(r"[A-Z]{0,2}[1-9]\d{5,8}(?:[-/]\d{2,4}){0,2}", fullmatch=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), language=st.sampled_from(sorted(FINDERS)), number=NUMBER)
+def test_any_number_after_any_cue_is_found_whole(data: st.DataObject, language: str, number: str) -> None:
+    known = {cue: kind for cue, kind in cues(language).known.items() if not kind.ending and kind.kind != "CREDIT_CARD"}
+    cue = data.draw(st.sampled_from(sorted(known)))
+    text = f"Here it is ({cue}: {number}), thank you."
+    assert number in values(FINDERS[language], text)
+
+
+# --- official identifiers
+
+FIXED = {
+    "it.codicefiscale": "RSSMRA85T10A562S",
+    "mx.curp": "BOXW310820HNERXN09",
+    "_pan": "ABCPE1234F",
+    "_mbi": "1EG4TE5MK73",
+    "pt.cc": "000000000ZZ4",
+    "_hetu": "131052A308T",
+    "_chinese": "11010519491231002X",
+}
+PRINTED: dict[str, Callable[[str], str]] = {
+    "_mbi": lambda v: f"{v[:4]}-{v[4:7]}-{v[7:]}",
+    "_hetu": lambda v: v if len(v) == 11 else f"{v[:6]}-{v[6:]}",
+    "_nino": lambda v: f"{v[:2]} {v[2:4]} {v[4:6]} {v[6:8]} {v[8]}",
+    "_german_pension": lambda v: f"{v[:2]} {v[2:8]} {v[8]} {v[9:]}",
+    "gb.nhs": lambda v: f"{v[:3]} {v[3:6]} {v[6:]}",
+    "br.cpf": lambda v: f"{v[:3]}.{v[3:6]}.{v[6:9]}-{v[9:]}",
+    "in_.aadhaar": lambda v: f"{v[:4]} {v[4:8]} {v[8:]}",
+    "us.ssn": lambda v: f"{v[:3]} {v[3:5]} {v[5:]}",
+}
+
+
+def made(official: str, shape: str, rng: random.Random) -> str:
+    """A number of that shape that passes its check."""
+    check = _valid(official)
+    for _ in range(200_000):
+        value = "".join(
+            rng.choice("ABCEHJKLMPRSTXYZ") if char == "A" else rng.choice("0123456789")
+            for char in shape.replace("*", "0")
+        )
+        if official == "_vin":
+            value = f"1HGCM{value[5:]}"
+        elif official == "_nir":
+            value = f"1{value[1:3]}07{'75' if value[6] != 'A' else '2A'}{value[7:]}"
+            value = value if shape[6] != "A" else f"1{value[1:3]}072{'A'}{value[7:]}"
+        elif official in (
+            "_swedish",
+            "no.fodselsnummer",
+            "dk.cpr",
+            "pl.pesel",
+            "gr.amka",
+            "za.idnr",
+            "ro.cnp",
+            "be.nn",
+        ):
+            value = _dated(official, value)
+        if check(value):
+            return value
+    raise AssertionError(official)
+
+
+def _dated(official: str, value: str) -> str:
+    if official in ("_swedish", "pl.pesel", "za.idnr", "be.nn"):
+        return f"1985{value[:0]}0714{value[8:]}" if len(value) == 12 else f"850714{value[6:]}"
+    if official == "ro.cnp":
+        return f"185071412{value[9:]}"
+    return f"140785{value[6:]}"
+
+
+@pytest.mark.parametrize("one", _OFFICIAL, ids=lambda one: f"{one.check}-{one.shape}")
+def test_an_official_number_is_found_whole(one: object) -> None:
+    official = next(other for other in _OFFICIAL if other is one)
+    rng = random.Random(5)
+    value = FIXED.get(official.check, "") if len(FIXED.get(official.check, "")) == len(official.shape) else ""
+    value = value or made(official.check, official.shape, rng)
+    shown = PRINTED.get(official.check, lambda v: v)(value)
+    name = official.names.split()[0] if official.names else ""
+    assert shown in values(FINDERS["en"], f"She wrote {name} {shown} on it.")
+
+
+@pytest.mark.parametrize("length", range(7, 21))
+def test_random_digits_without_a_cue_are_no_identifier(length: int) -> None:
+    rng = random.Random(length)
+    taken = [
+        text for text in ("value " + "".join(rng.choices("0123456789", k=length)) for _ in range(400))
+        if values(FINDERS["en"], text)
+    ]  # fmt: skip
+    assert taken == []
+
+
+# --- cards and telephone numbers
+
+
+@pytest.mark.parametrize("separator", ["", " ", "-", ".", "/", "_", " - ", "|", "*", "\n"])
+def test_a_card_is_found_with_any_separator(separator: str) -> None:
+    shown = "4111 1111\n1111 1111" if separator == "\n" else separator.join(("4111", "1111", "1111", "1111"))
+    assert values(cards, f"paid with {shown} today") == [shown]
+
+
+@pytest.mark.parametrize(
+    "text", ["EAN 4006381000093", "4006381333931 x 2", "123-4567890-1234562", "2012, 2013, 2014, 2015"]
+)
+def test_a_bar_code_or_order_is_no_card(text: str) -> None:
+    assert values(cards, text) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["08-03-17 13:42", "05 12.50 13.00", "12.50 13.00 14.90", "0012345678905", "2015-12-22 04:34:22", "ab1234567", "1234567890123456789"]
+)  # fmt: skip
+def test_no_date_time_price_or_bar_code_is_a_phone(text: str) -> None:
+    assert values(phones, f"x {text}") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("Tel98765432", "98765432"), ("at+442079460958", "+442079460958"), ("020 7946 0958Fax", "020 7946 0958"), ("Tfno: 917 277 000", "917 277 000")],
+)  # fmt: skip
+def test_a_phone_next_to_letters_is_found(text: str, number: str) -> None:
+    assert values(phones, text) == [number]
+
+
+# --- dates and ages
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "31 May 1991", "12 de marzo de 2001", "12. März 2001", "1er août 1998", "3 gennaio 2001", "April 2001", "12/03/2001",
+        "2001-03-12 04:34:22", "15 November and 3 December 2001", "29 and 30 June 1992",
+    ],
+)  # fmt: skip
+def test_a_date_is_found_whole_by_its_year(date: str) -> None:
+    assert values(old, f"it was {date}, so") == [date]
+    assert values(every, f"it was {date}, so") == [date]
+    assert values(old, f"it was {date.replace('2001', '2021').replace('199', '202')}, so") == []
+
+
+@pytest.mark.parametrize("moment", ["13:42", "5 pm", "15h30", "Monday", "martes", "12 de marzo", "March 12th", "1974"])
+def test_every_date_and_time_is_found_when_all_are_asked_for(moment: str) -> None:
+    assert values(every, f"during {moment} or") == [moment]
+
+
+def test_versions_and_prices_are_no_dates() -> None:
+    assert values(every, "1.2.3.4, 10.0.12.15, 12.50 13.00 and 2001.5") == []
+
+
+@pytest.mark.parametrize(
+    "text", ["Fecha de nacimiento: 11/02/2018", "geb. 12.3.2018", "née le 3/4/2018", "nato il 3 maggio 2018", "born in 2018", "DOB 3 May 2018"]
+)  # fmt: skip
+def test_a_date_of_birth_is_found_by_its_cue(text: str) -> None:
+    assert [found.kind for found in old(text)] == ["DATE_OF_BIRTH"]
+
+
+@pytest.mark.parametrize(
+    ("text", "age"),
+    [
+        ("Paciente varón, de 46 años de edad", "46 años"), ("Edad: 46 años", "46 años"), ("46-jährige Patientin", "46"),
+        ("âgé de 46 ans", "46 ans"), ("46 y/o", "46"), ("uomo di 46 anni", "46 anni"), ("Alter: 46", "46"), ("John Smith, 46, said", "46"),
+    ],
+)  # fmt: skip
+def test_an_age_is_found(text: str, age: str) -> None:
+    assert age in values(ages, text)
+
+
+@pytest.mark.parametrize(
+    "text", ["desde hace 10 años", "evolución de 3 años", "in rooms 5, 46, and", "seit 10 Jahren", "depuis 46 ans"]
+)
+def test_a_duration_is_no_age(text: str) -> None:
+    assert values(ages, text) == []
+
+
+# --- fields and addresses
+
+
+def test_the_fields_of_a_form() -> None:
+    form = "Nombre: Joel .\nApellidos: Leon Aguilar .\nLocalidad/ Provincia: La Palma.\nCP: 35001.\nPaís: España. Edad: 46\nWohnort: Ulm\nEmail address: x1@y.example"
+    assert values(fields, form) == ["Joel", "Leon Aguilar", "La Palma", "35001", "España", "Ulm"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "NO.53 55,57 & 59, JALAN SAGU 18,\nTAMAN DAYA,\n81100 JOHOR BAHRU,\nJOHOR", "Av. Beniarda, 13", "Calle nueva nº 5, 3ºB",
+        "C/ Mayor, 3, 2ºB", "Calle Padre José de Sosa, 22 - 1ª", "Hauptstr. 5, 10115 Berlin", "Am Markt 3, 89073 Ulm",
+        "Unter den Linden 77\n10117 Berlin", "12 bis, rue de la Paix, 75002 Paris", "Pº de la Castellana, 261. 28046 Madrid",
+        "UNIT G-13, GROUND FLOOR, NO.1\nJALAN KIARA, MONT KIARA\n50480 KUALA LUMPUR", "12 Elm Street, Leeds",
+    ],
+)  # fmt: skip
+def test_an_address_is_one_span(address: str) -> None:
+    assert values(addresses, f"ACME\n{address}.") == [address]
+
+
+# --- languages
+
+
+def test_a_model_of_another_language_is_one_clear_error() -> None:
+    check_language("es", "es")
+    check_language("xx", "es")
+    with pytest.raises(HallmarkError, match=r"made for the language 'en', and mask\.language is 'es'") as error:
+        check_language("en", "es")
+    assert "mask.ner.model" in str(error.value)
+
+
+def test_the_rules_that_a_language_lacks_are_listed() -> None:
+    assert unsupported("en") == []
+    assert 0 < len(unsupported("es")) < len(unsupported("pt"))
+
+
+def test_a_run_says_which_rules_the_language_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    params = load_params(ROOT / "params.yaml")
+    monkeypatch.chdir(tmp_path)  # without data: the run ends after the warnings
+    mask = params.mask.model_copy(update={"language": "pt"})
+    with pytest.raises(HallmarkError), caplog.at_level("WARNING"):
+        run(params.model_copy(update={"mask": mask}))
+    assert [record.getMessage() for record in caplog.records if record.name == "mask"] == [
+        f"mask.language is 'pt', which lacks {rules}" for rules in unsupported("pt")
+    ]
+
+
+# --- hostile texts
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["1", "a", "1 ", "A1", "1/", "no. ", "12345678901 ", "nos. 1/2, ", "12 de ", "Elm Street 1 ", "JALAN A 1,\n"],
+)
+def test_time_grows_with_the_length_of_the_text(piece: str) -> None:
+    finders: list[Finder] = [FINDERS["en"], phones, cards, ages, every, fields, addresses]
+
+    def taken(length: int) -> float:
+        text = piece * (length // len(piece))
+        start = time.process_time()
+        for finder in finders:
+            list(finder(text))
+        return time.process_time() - start
+
+    taken(1_000)
+    assert taken(12_000) < 4 * taken(6_000) + 0.3

@@ -1,0 +1,111 @@
+"""What masking leaves alone: values of the target in any spelling, and patterns; and never more than these."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.core.errors import HallmarkError
+from stages.core.patterns import Pattern
+from stages.privacy.kept import Kept, allowed_spans, kept_spans, merged, outside, places
+
+ADDRESS = "NO.53 55,57 & 59, Jalan Sagu 18, Taman Daya, 81100 Johor Bahru, Johor."
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (ADDRESS, "NO.53 55,57 & 59, JALAN SAGU 18,\nTAMAN DAYA,\n81100 JOHOR BAHRU,\nJOHOR"),
+        ("Book Ta .K (Taman Daya) Sdn Bhd", "BOOK TA.K(TAMAN DAYA) SDN BHD"),
+        ("Café Zoë", "CAFE ZOE"),
+        ("O'Brien & Co", "OBRIEN CO"),
+        ("9.00", "9,00"),
+        ("25/12/2018", "25-12-2018"),
+        ("1,239.50", "1.239,50"),
+    ],
+)
+def test_a_value_is_found_in_another_spelling(value: str, text: str) -> None:
+    around = f"xx {text}, yy"
+    assert [around[start:end] for start, end in kept_spans(around, [value])] == [text]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("9.00", "19.00 9.000 900 9 0 1.9.00 9.00.1"),
+        ("2018", "555-2018 and 4539 1488 2018 6467 and 25/12/2018 and a2018"),
+        ("Ann", "Annex, Joann, ann3"),
+        ("Elm Street", "Elm Streets, Helm Street"),
+        ("x", "x is x"),
+        ("7", "7 of 7"),
+        ("", "anything"),
+        ("...", "anything ..."),
+    ],
+)
+def test_a_part_of_a_word_or_number_is_not_the_value(value: str, text: str) -> None:
+    assert kept_spans(text, [value]) == []
+
+
+def test_an_amount_may_stand_next_to_its_currency() -> None:
+    assert places("RM9.00, 12.50EUR", ["9.00", "12.50"]) == {"9.00": [(2, 6)], "12.50": [(8, 13)]}
+
+
+WORDS = st.lists(st.sampled_from(["Elm", "STRASSE", "Zoë", "o", "bhd", "Ann"]), min_size=2, max_size=6)
+
+
+@given(WORDS, st.lists(st.sampled_from([" ", "\n", ", ", "-", ",\n  ", ". "]), min_size=6, max_size=6), st.data())
+@settings(max_examples=60)
+def test_every_spelling_of_words_is_found_whole(words: list[str], gaps: list[str], data: st.DataObject) -> None:
+    cases = [data.draw(st.sampled_from([str.lower, str.upper, str.title]))(word) for word in words]
+    spelled = "".join(word + gap for word, gap in zip(cases, gaps, strict=False))[: -len(gaps[len(words) - 1])]
+    text = f"12 {spelled} 34"
+    assert (3, 3 + len(spelled)) in places(text, [" ".join(words)])[" ".join(words)]
+
+
+@given(
+    st.text("ab 1.,-<\n", max_size=40),
+    st.lists(st.text("ab 1.,-", max_size=6), max_size=4),
+    st.integers(0, 40),
+    st.integers(1, 9),
+)
+@settings(max_examples=100)
+def test_places_are_sorted_and_disjoint_and_what_is_outside_of_them_holds_none_of_them(
+    text: str, values: list[str], start: int, length: int
+) -> None:
+    spans = kept_spans(text, values)
+    assert spans == merged(spans)
+    assert all(low < high for low, high in spans)
+    end = min(start + length, len(text))
+    if start < end:
+        kept = {at for low, high in spans for at in range(low, high)}
+        rest = outside(text, start, end, spans)
+        assert all(start <= low < high <= end and kept.isdisjoint(range(low, high)) for low, high in rest)
+        masked = {at for low, high in rest for at in range(low, high)}
+        assert all(not text[at].isalnum() for at in set(range(start, end)) - kept - masked)
+
+
+def test_a_span_is_cut_at_the_edges_of_what_stays() -> None:
+    text = "08-03-17 13:42, (Ann)"
+    kept = kept_spans(text, ["08-03-17"])
+    assert [text[start:end] for start, end in outside(text, 0, len(text), kept)] == ["13:42, (Ann"]
+    assert outside(text, 0, 8, kept) == []
+    assert outside(text, 9, 14, kept) == [(9, 14)]
+
+
+@pytest.mark.parametrize(("unit", "times"), [("a", 100_000), ("a ", 5_000), ("1 ", 5_000), ("a1", 5_000)])
+def test_the_time_is_in_proportion_to_the_text(unit: str, times: int) -> None:
+    start = time.process_time()
+    kept_spans(unit * 2 * times, [unit * times, unit * 3])
+    assert time.process_time() - start < 5  # with the automaton that the library chooses for few patterns, 20 seconds
+
+
+def test_patterns_match_whole_words_and_end_in_time() -> None:
+    text = "NL-20931 xNL-20931 NL-209312 NL-20931."
+    assert allowed_spans(text, [Pattern(r"NL-\d{5}", "mask.allow_patterns"), Pattern("z*", "x")]) == [(0, 8), (29, 37)]
+    assert Kept([r"NL-\d{5}"]).blanked("NL-20931, Ann", ["ann"]) == "________, ___"
+    with pytest.raises(HallmarkError, match=r"mask\.allow_patterns"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stages.core.patterns.SECONDS", 0.05)
+        Kept(["(a+)+b"]).spans("a" * 40)

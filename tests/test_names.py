@@ -1,0 +1,290 @@
+"""Names in sentences, in lines of chat, on receipts and in other scripts; and what only looks like one."""
+
+from __future__ import annotations
+
+import re
+import string
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.privacy.chat import LONGEST, chat
+from stages.privacy.kinds import KINDS
+from stages.privacy.lexicon import amounts, cities, first_names, is_common, is_word, products
+from stages.privacy.masking import Masker
+from stages.privacy.name_cues import DOES, is_destination, is_related
+from stages.privacy.names import lines, names
+from stages.privacy.ner import accept, may_be_name, truecase
+from stages.privacy.normal import view
+from stages.privacy.rules import Found
+from tests.bench.lists import only_in
+from tests.test_mask import settings_with
+
+
+def found(text: str) -> dict[str, str]:
+    """What names and chat find in a text, with the longest span where two overlap: each value and its kind."""
+    text = view(text).text
+    spans = sorted([*names(text), *chat(text)], key=lambda span: (span.start, -span.end, -span.score))
+    values: dict[str, str] = {}
+    end = 0
+    for span in spans:
+        if span.start >= end:
+            values[text[span.start : span.end]] = span.kind
+            end = span.end
+    return values
+
+
+SENTENCES = [
+    ("Crystal will join us on Monday.", {"Crystal": "PERSON"}),
+    ("Hope called yesterday.", {"Hope": "PERSON"}),
+    ("Ulbrit had given it away.", {"Ulbrit": "PERSON"}),
+    ("Mr Franz Cede said so.", {"Mr Franz Cede": "PERSON"}),
+    ("Alex River is our new manager, please write to him.", {"Alex River": "PERSON"}),
+    ("Rose ordered the Aurora label printer.", {"Rose": "PERSON"}),
+    ("The applicant, Mr January Lipski, was born here.", {"Mr January Lipski": "PERSON"}),
+    ("They asked Judge Costa about it.", {"Judge Costa": "PERSON"}),
+    ("Dr Meier is in.", {"Dr Meier": "PERSON"}),
+    ("It was signed by A. Demetriades and J.R. Smith.", {"A. Demetriades": "PERSON", "J.R. Smith": "PERSON"}),
+    ("Mrs K.-J. Lindqvist replied.", {"Mrs K.-J. Lindqvist": "PERSON"}),
+    ("We met Anna, Ben and Carla there.", {"Anna": "PERSON", "Ben": "PERSON", "Carla": "PERSON"}),
+    ("Our founders: Dervaux, Stone and Marsh.", {"Dervaux": "PERSON", "Stone": "PERSON", "Marsh": "PERSON"}),
+    ("Yesterday my sister Rose came.", {"Rose": "PERSON"}),
+    ("Come back, Mark!", {"Mark": "PERSON"}),
+    ("I spoke to Sanne van de Wiel there.", {"Sanne van de Wiel": "PERSON"}),
+    ("Please change it to Nora Savage on the account.", {"Nora Savage": "PERSON"}),
+    ("Her maiden name is Key.", {"Key": "PERSON"}),
+    ("Hunter Beaulieu's letter has not arrived.", {"Hunter Beaulieu's": "PERSON"}),
+    ("She lives in Lyon.", {"Lyon": "LOCATION"}),
+    ("He is a Polish citizen.", {"Polish": "NRP"}),
+]
+
+
+@pytest.mark.parametrize(("text", "values"), SENTENCES, ids=lambda value: str(value)[:24])
+def test_a_name_in_a_sentence_is_found_whole(text: str, values: dict[str, str]) -> None:
+    assert found(text) == values
+
+
+CLEAN = [
+    "The Aurora printer jams every day.",
+    "Can I top up with American Express?",
+    "Will my Mastercard work in Japan?",
+    "I would like to book a flight to Paris.",
+    "A ticket from Chicago to Denver, please.",
+    "book a flight from chicago to denver",
+    "from chicago to denver",
+    "book a ticket to london",
+    "2015 honda civic",
+    "i have a harley davidson",
+    "2019",
+    "my card expires in 2026",
+    "i have been a customer for 2 years",
+    "transfer 2000",
+    "please transfer 1200 dollars",
+    "mastercard",
+    "american express",
+    "i want a caesar salad",
+    "my flight number is aa 1820",
+    "i forgot my pin",
+    "the password is wrong",
+    "my passcode doesn't work",
+    "my pin tries are used up",
+    "no sir thankyou so much",
+    "gud mornin",
+    "nothanks",
+    "pleaseconfirm",
+    "order 2 checkbooks",
+    "CASHIER",
+    "Cashier\n",
+    "SDN BHD",
+    "TOTAL RM\n10.00\nROUNDING ADJ\nAMOUNT INCL GST\nRM 9.90",
+    "Bishop Road and the Chief Executive",
+    "The U.S. Army",
+    "Заказ не пришёл. Помогите, пожалуйста.",
+    "注文が届きません",
+    "배송이 늦어요",
+    "الطلب لم يصل",
+]
+
+
+@pytest.mark.parametrize("text", CLEAN)
+def test_what_only_looks_like_a_name_stays(text: str) -> None:
+    assert found(text) == {}
+
+
+CHAT = [
+    ("john smith", {"john smith": "PERSON"}),
+    ("wei zhang", {"wei zhang": "PERSON"}),
+    ("4494", {"4494": "ACCOUNT"}),
+    ("lagqgp", {"lagqgp": "ACCOUNT"}),
+    ("jane doe lagqgp", {"jane doe": "PERSON", "lagqgp": "ACCOUNT"}),
+    ("linda 3391", {"linda": "PERSON", "3391": "ACCOUNT"}),
+    ("linda and the last four are 3391", {"linda": "PERSON", "3391": "ACCOUNT"}),
+    ("my name is daisy", {"daisy": "PERSON"}),
+    ("my mothers maiden name is anderson", {"anderson": "PERSON"}),
+    ("my son ethan needs a card", {"ethan": "PERSON"}),
+    ("name for the order is brandon", {"brandon": "PERSON"}),
+    ("the pasword is sunflower 19", {"sunflower 19": "SECRET"}),
+    ("account 00982231 and pin 2213", {"00982231": "ACCOUNT", "2213": "SECRET"}),
+    ("my policy number is pol 339281", {"pol 339281": "ACCOUNT"}),
+    ("my confirmation number is gh45tk", {"gh45tk": "ACCOUNT"}),
+    ("my license plate is bdf 714", {"bdf 714": "ACCOUNT"}),
+    ("dob 04 05 1990", {"04 05 1990": "DATE_OF_BIRTH"}),
+    ("email it to kate dot brown at hotmail dot com", {"kate dot brown at hotmail dot com": "EMAIL_ADDRESS"}),
+    ("maria lopez 12 yahoocom", {"maria lopez 12 yahoocom": "EMAIL_ADDRESS"}),
+    ("my username is vincent88", {"vincent88": "USERNAME"}),
+    ("i live at 77 lakeview drive in dallas", {"77 lakeview drive": "STREET_ADDRESS"}),
+]
+
+
+@pytest.mark.parametrize(("text", "values"), CHAT, ids=lambda value: str(value)[:24])
+def test_a_value_in_a_line_of_chat_is_found(text: str, values: dict[str, str]) -> None:
+    assert found(text) == values
+
+
+RECEIPT = "MERIDIAN STATIONERY SDN BHD\nNO. 12 HARBOUR ROAD\nCASHIER: SITI\nQTY RM\nREG 0012\nTOTAL INCL GST\nRM 12.00\nCASH\n"
+
+
+def test_a_company_on_a_receipt_is_no_person() -> None:
+    values = found(RECEIPT)
+    assert values["MERIDIAN STATIONERY SDN BHD"] == "ORGANIZATION"
+    assert [value for value, kind in values.items() if kind == "PERSON"] in ([], ["SITI"])
+    assert found("LAKESIDE\nSDN BHD\nINVOICE NO 12\nTOTAL 9.00 RM CASH\nTHANK YOU") == {
+        "LAKESIDE\nSDN BHD": "ORGANIZATION"
+    }
+
+
+SCRIPTS = [
+    ("我叫王小明，电话是1", "王小明"),
+    ("张伟先生昨天打电话", "张伟"),
+    ("私は田中太郎です。", "田中太郎"),
+    ("佐藤さんに電話してください", "佐藤"),
+    ("マリアさんは来ません", "マリア"),
+    ("제 이름은 김민수입니다", "김민수"),
+    ("박지영 씨가 전화했습니다", "박지영"),
+    ("اسمي محمد علي وأحتاج مساعدة", "محمد علي"),
+    ("שמי דוד כהן ואני גר בחיפה", "דוד כהן"),
+    ("मेरा नाम राजेश कुमार है", "राजेश कुमार"),
+    ("ผมชื่อสมชาย ครับ", "สมชาย"),
+    ("ჩემი სახელია გიორგი", "გიორგი"),
+    ("Меня зовут Анна Иванова.", "Анна Иванова"),
+    ("Με λένε Μαρία Παπαδοπούλου.", "Μαρία Παπαδοπούλου"),
+    ("Իմ անունը Արմեն Պետրոսյան է", "Արմեն Պետրոսյան"),
+]
+
+
+@pytest.mark.parametrize(("text", "name"), SCRIPTS, ids=lambda value: str(value)[:8])
+def test_a_name_in_another_script_is_found_by_its_cue_or_capitals(text: str, name: str) -> None:
+    assert found(text).get(view(name).text) == "PERSON"
+
+
+@pytest.mark.parametrize(
+    ("text", "span", "kind", "value"),
+    [
+        ("He wrote to Berger-Lundin in Kassel.", (12, 25), "PERSON", "Berger-Lundin"),
+        ("It is called a draft (Vertragsentwurf) there.", (22, 37), "PERSON", None),
+        ("The Aurora printer broke.", (4, 10), "PERSON", None),
+        ("I paid with Mastercard.", (12, 22), "PERSON", None),
+        ("A taxi from Gatwick to Luton.", (12, 19), "LOCATION", None),
+        ("They appealed to the Constitutional Council.", (21, 43), "ORGANIZATION", "Constitutional Council"),
+        ("She practises in Istanbul.", (17, 25), "LOCATION", "Istanbul"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_what_ner_says_is_accepted_or_not(text: str, span: tuple[int, int], kind: str, value: str | None) -> None:
+    accepted = accept(text, Found(*span, kind, 0.5, "spacy"))
+    assert (accepted and text[accepted.start : accepted.end]) == value
+
+
+def test_ner_reads_a_receipt_without_capitals_and_a_letter_with_them() -> None:
+    assert truecase(RECEIPT.replace("SITI", "CN")).islower()
+    assert truecase("PLEASE CALL ROSA LINDQVIST TODAY") == "please call Rosa Lindqvist today"
+
+
+WORDS = st.sampled_from(
+    [*sorted(first_names("en"))[::400], "the", "my", "name", "is", "password", "account", "Mr", "Judge", "A.", "said", "2015", "4494",
+     "from", "to", "Paris", "SDN", "BHD", "in", "our", "founders:", "and", "さん", "我叫", "السيد", "\n", ",", "(", "van", "de"]
+)  # fmt: skip
+TEXTS = st.lists(WORDS, max_size=25).map(" ".join) | st.text(max_size=80)
+
+
+@settings(max_examples=60, deadline=None)
+@given(TEXTS)
+def test_every_span_is_in_the_text_and_of_a_kind(text: str) -> None:
+    for span in [*names(text), *chat(text)]:
+        assert 0 <= span.start < span.end <= len(text)
+        assert span.kind in KINDS
+        assert 0.45 <= span.score < 1
+    assert len(truecase(text)) == len(text)
+    assert [text[start:end] for start, end, _ in lines(text)] == [
+        line for line in text.split("\n") if any(char.isupper() or char.islower() for char in line)
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=9), min_size=1, max_size=12))
+def test_chat_reads_any_words_and_only_short_lines(words: list[str]) -> None:
+    line = " ".join(words)
+    ends = [(span.start, span.end) for span in chat(line)]
+    for start, end in ends:
+        assert start == 0 or line[start - 1] == " "
+        assert end == len(line) or line[end] == " "
+    assert not list(chat(line + " word" * LONGEST))
+    assert not list(chat(f"{line}\n{line}"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(sorted(cities())), st.sampled_from(sorted(cities())))
+def test_no_city_of_a_trip_is_masked(start: str, end: str) -> None:
+    assert found(f"i need a flight from {start} to {end} please") == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["A " * 10_000, "Anna, " * 5_000, "Van Der " * 5_000, "J.R. " * 5_000, "我叫" * 10_000]
+)
+def test_finders_are_linear(text: str) -> None:
+    start = time.process_time()
+    list(names(text))
+    assert time.process_time() - start < 6
+
+
+def test_cues() -> None:
+    assert DOES.search(" will never agree")
+    assert not DOES.search(" will break")
+    assert is_related("I asked my younger sister ")
+    assert not is_related("I sold my old printer ")
+    assert is_destination("a flight to ", "", country=False)
+    assert is_destination("Can I use my card in ", "", country=True)
+    assert not is_destination("I live in ", "", country=True)
+    rosa = re.search("Rosa", "so Rosa")
+    assert rosa is not None
+    assert may_be_name("so Rosa", rosa)
+
+
+def test_lists_from_packages_hold_what_they_say() -> None:
+    assert {"visa", "mastercard", "toyota", "caesar salad"} <= products() | {"visa"}
+    assert {"usd", "eur", "ringgit", "kg"} <= amounts()
+    assert is_word("glasses")
+    assert not is_common("james")  # is no plural of "jam"
+
+
+def test_the_entries_that_only_one_corpus_has_are_told() -> None:
+    corpora = {"a": "One two-three, four", "b": "FOUR five", "c": "none of them"}
+    assert only_in({"one", "two three", "four", "five", "six"}, corpora) == {"a": ["one", "two three"], "b": ["five"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("my passcode doesn't work", None),
+        ("The passcode doesn\u2019t open", None),
+        ("How many PIN tries do I have?", None),
+        ("my password is hunter2", "my password is <SECRET_1>"),
+        ("policy number 53911/00", "policy number <ACCOUNT_1>"),
+        ("Please tell Rose that it broke", "Please tell <PERSON_1> that it broke"),
+        ("We asked Rose Hotel about it", None),
+    ],
+)
+def test_a_cue_takes_its_value_and_nothing_else(text: str, masked: str | None) -> None:
+    assert Masker(settings_with())(text).text == (masked or text)
