@@ -183,9 +183,8 @@ class Masker:
         if known:
             found = [*found, *self._sifted(seen.text, known.find(seen.text))]
         placed = [_placed(seen, span) for span in found]
-        if self._everything and len(seen.text) != len(
-            text.text
-        ):  # nothing of what Presidio finds in the raw text is lost
+        # Nothing of what Presidio finds in the raw text is lost.
+        if self._everything and len(seen.text) != len(text.text):
             placed += self._sifted(text.text, self.recognizers.presidio(text.text))
         return placed
 
@@ -228,6 +227,8 @@ class Masker:
 
     def _accepted(self, window: str, reads: str, results: Iterable[Found]) -> Iterator[Found]:
         for span in results:
+            if span.kind == "DATE_TIME" and not self._everything:
+                continue  # which dates are private below that level, rules decide
             if not self._small:
                 yield span
                 continue
@@ -307,10 +308,13 @@ class Masker:
                 yield from self._sifted(text.text, [found])
 
     def _agree(self, record: Record) -> None:
-        """Give equal values of a record one kind, that of the first, so that they get one stand-in."""
+        """Give equal values of a record one kind, that of the first, so that they get one stand-in.
+
+        A kind with an action of its own stays.
+        """
         kinds: dict[str, str] = {}
         for text in record.texts:
-            for span in text.spans:
+            for span in (span for span in text.spans if span.kind not in self.params.actions):
                 value = canonical(text.text[span.start : span.end])
                 span.kind = kinds.setdefault(value, span.kind)
 
