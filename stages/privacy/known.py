@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
-from itertools import accumulate
 
 from stages.privacy.lexicon import fold, is_word
 from stages.privacy.rules import Found
@@ -60,7 +59,8 @@ class KnownValues:
                 yield from _find_compact(joined, kind, compact)
         words = {token for *_, token in tokens} if self.names else ()
         for kind, parts in self.names:
-            written = {word for word in words if any(_alike(word, part) for part in parts)}
+            written = {word for word in words if word in parts}
+            written |= {word for word in words if len(word) > 3 and any(_alike(word, part) for part in parts)}
             for at, (start, end, token) in enumerate(tokens) if written else ():
                 if token not in written:
                     continue
@@ -105,41 +105,38 @@ class Joined:
 
     def __init__(self, tokens: list[tuple[int, int, str]]) -> None:
         self.tokens = tokens
-        self.text = "".join(token for *_, token in tokens)
-        ends = list(accumulate(len(token) for *_, token in tokens))
-        self.starts = [0, *ends[:-1]]
-        self.start_of = {start: number for number, start in enumerate(self.starts)}
-        self.end_of = {end: number for number, end in enumerate(ends)}
+        self.text = "".join([token for _, _, token in tokens])
+        self.start_of: dict[int, int] = {}
+        self.end_of: dict[int, int] = {}
+        at = 0
+        for number, (_, _, token) in enumerate(tokens):
+            self.start_of[at] = number
+            at += len(token)
+            self.end_of[at] = number
 
 
 def _find_compact(joined: Joined, kind: str, compact: str) -> Iterator[Found]:
     """Runs of whole tokens that, when joined, equal the value or nearly do.
 
-    Cut a value into more equal parts than the typos allowed can touch: only runs around an untouched part are compared.
+    Only runs with the same first or last character are compared, since `within_edits` accepts no others.
     """
     slack = 0 if len(compact) < 6 else 1 if len(compact) < 12 else 2
     if any(char.isdigit() for char in compact) and len(compact) < 10:
         slack = 0  # a different number means something else; it is not a typo
-    size = len(compact) // (2 * slack + 1)  # two swapped letters can lie in two parts
-    seen: set[int] = set()
-    for offset in range(0, size * (2 * slack + 1), size):
-        part = compact[offset : offset + size]
-        at = joined.text.find(part)
-        while at >= 0:
-            for start in range(max(0, at - offset - slack), at - offset + slack + 1):
-                first = joined.start_of.get(start)
-                if first is None or first in seen:
-                    continue
-                seen.add(first)
-                for length in sorted(range(len(compact) - slack, len(compact) + slack + 1)):
-                    last = joined.end_of.get(start + length)
-                    run = joined.text[start : start + length]
-                    if last is None or last - first >= LONGEST:
-                        continue
-                    if run == compact or (slack and within_edits(run, compact, slack) and not is_word(run)):
-                        yield Found(joined.tokens[first][0], joined.tokens[last][1], kind, 1.0, "known_value")
-                        break
-            at = joined.text.find(part, at + 1)
+    lengths = range(len(compact) - slack, len(compact) + slack + 1)
+    text, starts, ends = joined.text, joined.start_of, joined.end_of
+    firsts = {start for start in starts if text[start] == compact[0]}
+    firsts |= {end - length for end in ends if text[end - 1] == compact[-1] for length in lengths}
+    for start in sorted(firsts & starts.keys()):
+        first = starts[start]
+        for length in lengths:
+            last = ends.get(start + length)
+            if last is None or last - first >= LONGEST:
+                continue
+            run = text[start : start + length]
+            if run == compact or (slack and within_edits(run, compact, slack) and not is_word(run)):
+                yield Found(joined.tokens[first][0], joined.tokens[last][1], kind, 1.0, "known_value")
+                break
 
 
 @lru_cache(2**16)
@@ -166,6 +163,8 @@ def within_edits(left: str, right: str, most: int) -> bool:
     """Whether at most `most` insertions, deletions, changes or swaps of neighbours turn one text into the other."""
     if abs(len(left) - len(right)) > most:
         return False
+    if len(set(left) ^ set(right)) > 2 * most:
+        return False  # an edit brings in one character and takes out another, at most
     if left[:1] != right[:1] and left[-1:] != right[-1:]:
         return False  # with both ends different, it is another word, not a typo
     before: list[int] = []

@@ -135,7 +135,8 @@ def _one_of(word: str) -> bool:
 
 
 def _organisations(text: str) -> Iterator[Found]:
-    for match in ORG.finditer(text):
+    plain = text.islower()
+    for match in ORG.finditer(text) if not plain else ():
         if len(match[0].split()) > 1:
             yield Found(*match.span(), "ORGANIZATION", 0.68, "company_form")
     for match in ORG_ANY.finditer(text):  # all lower case: the words since the last stop word
@@ -144,7 +145,7 @@ def _organisations(text: str) -> Iterator[Found]:
             words.pop(0)
         if words:
             yield Found(match.end(1) - len(" ".join(words)) - 1, match.end(), "ORGANIZATION", 0.6, "company_form")
-    for match in FIRM.finditer(text):
+    for match in FIRM.finditer(text) if ", " in text else ():
         parts = [fold(part) for part in re.split(r",? (?:and|&) |, ", match[0]) if part]
         if len(parts) > 2 and all(part in last_names() for part in parts):
             yield Found(*match.span(), "ORGANIZATION", 0.67, "firm")

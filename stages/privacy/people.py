@@ -60,7 +60,11 @@ _MEMBER = re.compile(rf"{NAME_PART}(?: {NAME_PART})?")
 
 def people(text: str) -> Iterator[Found]:
     """Names by what stands before or after them, and the titles and jobs of people."""
+    if text.islower():  # nothing but titles shows without capitals
+        yield from _led_lower(text)
+        return
     yield from _led(text)
+    yield from _led_lower(text)
     yield from _initialed(text)
     yield from _listed(text)
     yield from _hyphened(text)
@@ -98,6 +102,10 @@ def _led(text: str) -> Iterator[Found]:
             yield Found(match.start(), end, "PERSON", 0.72, "title")
         elif _is_known(name[0]) and not match[2]:
             yield Found(name.start(), end, "PERSON", 0.6, "role")
+
+
+def _led_lower(text: str) -> Iterator[Found]:
+    """ "mr cede": a title, and a word that is no other."""
     for match in LED_LOWER.finditer(text):
         if match[1] not in titles():
             continue
