@@ -133,7 +133,7 @@ _PARTICLES = word_list("words/town_particles.txt")
 
 def addresses(text: str) -> Iterator[Found]:
     """Street addresses, each as one span with all its parts."""
-    if not DIGIT.search(text) and "orner of" not in text and not _STREET_ALONE.search(text):
+    if not DIGIT.search(text) and "orner of" not in text and (text.islower() or not _STREET_ALONE.search(text)):
         return
     cores = [_lead(match) for pattern in _CORES for match in pattern.finditer(text) if _is_street(match[0])]
     cores += [match.span() for match in _NUMBERED.finditer(text) if _is_name(match[0])]

@@ -90,6 +90,9 @@ def names(text: str) -> Iterator[Found]:
 
 def lines(text: str) -> Iterator[tuple[int, int, str]]:
     """The lines, each marked as all capitals ("upper"), all lower case ("lower") or normal ("mixed")."""
+    if text.islower():
+        yield from ((line.start(), line.end(), "lower") for line in re.finditer(r"[^\n]*[^\W\d_][^\n]*", text))
+        return
     printed = is_printed(text)
     for line in re.finditer(r"[^\n]+", text):
         capitals = sum(map(str.isupper, line[0]))

@@ -60,11 +60,11 @@ _MEMBER = re.compile(rf"{NAME_PART}(?: {NAME_PART})?")
 
 def people(text: str) -> Iterator[Found]:
     """Names by what stands before or after them, and the titles and jobs of people."""
-    if text.islower():  # nothing but titles shows without capitals
-        yield from _led_lower(text)
+    yield from _led_lower(text)
+    yield from _jobs(text)
+    if text.islower():  # the others need capitals
         return
     yield from _led(text)
-    yield from _led_lower(text)
     yield from _initialed(text)
     yield from _listed(text)
     yield from _hyphened(text)
@@ -74,10 +74,14 @@ def people(text: str) -> Iterator[Found]:
     for match in _VOCATIVE.finditer(text):  # "Don't go to town, Mark!"
         if fold(match[1]) in first_names("en") and fold(match[1]) not in MONTHS and not is_stop(fold(match[1])):
             yield Found(*match.span(1), "PERSON", 0.52, "vocative")
-    for pattern in (JOB_LINE, JOB_AFTER_NAME):
-        for match in pattern.finditer(text):
-            if pattern is JOB_AFTER_NAME or _below_name(text, match):
-                yield Found(*match.span(1), "TITLE", 0.5, "job")
+
+
+def _jobs(text: str) -> Iterator[Found]:
+    for match in JOB_LINE.finditer(text) if "\n" in text else ():
+        if _below_name(text, match):
+            yield Found(*match.span(1), "TITLE", 0.5, "job")
+    for match in JOB_AFTER_NAME.finditer(text) if ", " in text else ():
+        yield Found(*match.span(1), "TITLE", 0.5, "job")
 
 
 def _below_name(text: str, job: re.Match[str]) -> bool:

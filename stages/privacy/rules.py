@@ -176,7 +176,7 @@ _PHONE_FORM = re.compile(
 
 def phones(text: str) -> Iterator[Found]:
     """Telephone numbers: digits grouped as in some country, or seven to fifteen digits after a cue. No date is one."""
-    for match in _PHONE.finditer(text):
+    for match in _PHONE.finditer(text) if DIGIT.search(text) else ():
         value = match[0]
         start = match.start()
         if value.count("(") != value.count(")"):
