@@ -32,6 +32,7 @@ class KnownValues:
         self.whole: list[tuple[str, str]] = []  # kind, letters and digits only
         self.names: list[tuple[str, list[str]]] = []  # kind, words
         self.numbers: list[tuple[str, str]] = []  # kind, digits
+        self._alike: dict[tuple[int, str], bool] = {}
         for kind, value in sorted(set(values)):
             tokens = [fold(token) for token in _TOKEN.findall(value)]
             compact = "".join(tokens)
@@ -57,21 +58,29 @@ class KnownValues:
             joined = Joined(tokens)
             for kind, compact in self.whole:
                 yield from _find_compact(joined, kind, compact)
-        words = {token for *_, token in tokens} if self.names else ()
-        for kind, parts in self.names:
-            written = {word for word in words if word in parts}
-            written |= {word for word in words if len(word) > 3 and any(_alike(word, part) for part in parts)}
-            for at, (start, end, token) in enumerate(tokens) if written else ():
+        words = {token for *_, token in tokens} if self.names else set()
+        for at, (kind, parts) in enumerate(self.names):
+            written = words.intersection(parts)
+            written |= {word for word in words if len(word) > 3 and self._is_part(word, at)}
+            for place, (start, end, token) in enumerate(tokens) if written else ():
                 if token not in written:
                     continue
                 # Two adjacent parts, in any order, are the name even if each is an everyday word.
-                neighbours = [other[2] for other in (*tokens[max(0, at - 1) : at], *tokens[at + 1 : at + 2])]
+                neighbours = [
+                    other[2] for other in (*tokens[max(0, place - 1) : place], *tokens[place + 1 : place + 2])
+                ]
                 sure = token in parts and any(other in parts and other != token for other in neighbours)
                 if sure or any(_part(token, part, text[start].isupper()) for part in parts):
                     yield Found(start, end, kind, 0.9, "known_value")
         if self.numbers:
             for match in _DIGITS.finditer(text):
                 yield from self._number(match)
+
+    def _is_part(self, word: str, name: int) -> bool:
+        """Whether a word can be a part of the name with that number, or a typo of one; remembered for the next text."""
+        if (name, word) not in self._alike:
+            self._alike[name, word] = any(_alike(word, part) for part in self.names[name][1])
+        return self._alike[name, word]
 
     def number(self, digits: str) -> str | None:
         """The kind of the known value that is written with these digits, leading zeros aside."""
