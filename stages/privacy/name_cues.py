@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from stages.privacy.lexicon import any_of, word_list
+from stages.privacy.lexicon import any_of, is_given_name, is_noun, word_list
 
 
 def _capitals() -> str:
@@ -185,8 +185,13 @@ NOT_NRP = frozenset(["pole", "poles", "finn", "finns", "scot", "dane", "swede", 
 CAPITAL_NRP = frozenset(["polish", "liberal", "orthodox", "republican", "democrat", "conservative"])
 LOWER_NRP = re.compile(r"\b(?:i am|i'm|im|an?|the|is|are|was)[ ]+$", re.IGNORECASE)
 
+# A language: what is written in it, or how well someone speaks it.
+IN_LANGUAGE = re.compile(r"\b(?:in|into|fluent|some|good|basic|speaks?|spoken)[ ]+$", re.IGNORECASE)
+_NRP_PEOPLE = word_list("words/nrp_people.txt") | word_list("words/relations.txt") | word_list("words/person_roles.txt")
+
 _JOBS = any_of(word_list("words/jobs.txt"))
 _JOB_HEAD = rf"(?:{_JOBS}|\w{{3,}}ographer|\w{{3,}}ologist|\w{{3,}}ician)s?"
+_JOB_HEADS = re.compile(_JOB_HEAD)
 JOB_LINE = re.compile(rf"^[ \t>?|]*((?:[\w'’,/&-]+ ){{0,6}}{_JOB_HEAD})[ \t]*$", re.IGNORECASE | re.MULTILINE)
 JOB_AFTER_NAME = re.compile(
     rf"[^\W\d_], (?:the|an?|our) ((?:[\w'’/&-]+ ){{0,4}}(?:{_JOB_HEAD}))(?=[,.])", re.IGNORECASE
@@ -266,3 +271,36 @@ def is_destination(before: str, after: str, *, country: bool) -> bool:
     if _BY.search(after):
         return True
     return _FROM.search(before) is not None and _TRIP_ON.search(after) is not None
+
+
+_THING_HEADS = word_list("words/thing_heads.txt")
+_THING_END = re.compile(
+    rf"^(?:['’]s|s['’]|['’])? (?:{any_of(word_list('words/thing_ends.txt'))})(?![\w'’-])|^['’]s \d", re.IGNORECASE
+)
+_LAST_WORD = re.compile(r"([^\W\d_]+)\.? $")
+THING_ENDS = word_list("words/thing_ends.txt")
+
+
+def is_of_thing(first: str, before: str, after: str, *, alone: bool) -> bool:
+    """Whether a name is a thing's by the words around it: "Lake Victoria", "Moore's law", "the Nile"."""
+    last = _LAST_WORD.search(before)
+    head = last[1].lower() if last else ""
+    if first in _THING_HEADS or head in _THING_HEADS or _THING_END.match(after):
+        return True
+    return (
+        alone and head == "the" and re.match(r"[.,;:!?)]|$| (?:is|has|was|and|or|in|of|to|from)\b", after) is not None
+    )
+
+
+def is_of_person(group: str, before: str, after: str) -> bool:
+    """Whether a nationality or religion is a person's, not that of a thing or a language: "Italian coffee", "in Dutch"."""
+    word = re.match(r" ([\w'’-]+)", after)
+    if word is None or not is_noun(word[1].lower()):
+        return not (IN_LANGUAGE.search(before) and group[-1] != "s")
+    noun = word[1].lower()
+    return (
+        noun in _NRP_PEOPLE
+        or noun.removesuffix("s") in _NRP_PEOPLE
+        or is_given_name(noun)
+        or bool(_JOB_HEADS.fullmatch(noun))
+    )

@@ -14,6 +14,7 @@ from stages.privacy.lexicon import (
     is_misspelt,
     is_plain,
     is_word,
+    last_names,
     places,
     products,
     towns,
@@ -27,8 +28,10 @@ from stages.privacy.name_cues import (
     PLACE_CUE,
     SENTENCE_START,
     STRONG_CUE,
+    THING_ENDS,
     TOKEN,
     is_destination,
+    is_of_thing,
 )
 from stages.privacy.names import in_country, is_printed, lines, name_end, opens, things
 from stages.privacy.people import is_titled
@@ -72,6 +75,18 @@ def accept(text: str, candidate: Found) -> Found | None:
     before, after = text[max(0, start - 60) : start], text[end : end + 60]
     common = all(is_common(word) for word in folded)
     thing = folded[0] in things(text) and not is_titled(before)
+    if candidate.kind in ("PERSON", "ORGANIZATION") and not STRONG_CUE.search(before) and not is_titled(before):
+        if folded[-1] in THING_ENDS or is_of_thing(
+            folded[0], before, after, alone=len(folded) == 1 and candidate.kind == "PERSON"
+        ):
+            return None
+        if (
+            candidate.kind == "PERSON"
+            and len(folded) > 1
+            and folded[0] in products()
+            and folded[-1] not in last_names()
+        ):
+            return None  # "Dell Latitude"
     if thing and (candidate.kind in ("PERSON", "NRP") or (candidate.kind == "ORGANIZATION" and len(folded) == 1)):
         return None
     if " ".join(folded) in products() and not STRONG_CUE.search(before):

@@ -1,0 +1,50 @@
+"""Whether a record speaks of a person: where it does not, a place, a nationality or a year identifies no one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from stages.privacy.lexicon import any_of, word_list
+from stages.privacy.name_cues import PLACE_AFTER, PLACE_CUE
+from stages.privacy.rules import Found
+
+# Findings that count only with a person: those of our rules for general words, and of a small NER model.
+_GENERAL = frozenset(["country", "place", "nationality", "adjective", "date", "spacy"])
+_KINDS = frozenset(["LOCATION", "NRP", "DATE_TIME"])
+# Kinds that are no sign of a person: those above, and what a text about machines, shops and firms has too.
+_NO_SIGN = _KINDS | {"URL", "IP_ADDRESS", "MAC_ADDRESS", "SECRET", "CRYPTO", "DENIED", "UUID", "MISC"}
+_PERSON = re.compile(
+    r"(?<![\w.-])(?:I|(?:i|my|me|mine|myself|he|she|his|him|her|hers|himself|herself|mrs?|ms|born|lives?|lived|resides?|"
+    rf"{any_of(word_list('words/relations.txt'))})(?=[\s,.;:!?'’)]|$))(?![\w/)-])",
+    re.IGNORECASE,
+)
+
+
+def only_with_person(text: str, found: Found) -> bool:
+    """Whether a finding identifies someone only in a record that speaks of a person."""
+    if (
+        found.kind not in _KINDS
+        or found.recognizer not in _GENERAL
+        or (found.kind == "DATE_TIME" and found.score >= 0.6)
+    ):
+        return False
+    before, after = text[max(0, found.start - 60) : found.start], text[found.end : found.end + 40]
+    return found.kind != "LOCATION" or not (PLACE_CUE.search(before) or PLACE_AFTER.search(after))
+
+
+def weighed(texts: Sequence[str], found: Sequence[Sequence[Found]]) -> list[list[Found]]:
+    """The findings in a record's texts without those that identify no one, as the record speaks of no person.
+
+    What says no more of a person than the origin of a thing counts only with a name, a number or an address.
+    """
+    named = any(one.kind not in _NO_SIGN for spans in found for one in spans)
+    spoken = named or any(_PERSON.search(text) for text in texts)
+    return [
+        [
+            one
+            for one in spans
+            if named or (spoken and one.recognizer != "adjective") or (not spoken and not only_with_person(text, one))
+        ]
+        for text, spans in zip(texts, found, strict=True)
+    ]
