@@ -13,7 +13,7 @@ from stages.privacy.rules import Found
 _GENERAL = frozenset(["country", "place", "nationality", "adjective", "date", "spacy"])
 _KINDS = frozenset(["LOCATION", "NRP", "DATE_TIME"])
 # Kinds that are no sign of a person: those above, and what a text about machines, shops and firms has too.
-_NO_SIGN = _KINDS | {"URL", "IP_ADDRESS", "MAC_ADDRESS", "SECRET", "CRYPTO", "DENIED", "UUID", "MISC"}
+_NO_SIGN = _KINDS | {"ORGANIZATION", "URL", "IP_ADDRESS", "MAC_ADDRESS", "SECRET", "CRYPTO", "DENIED", "UUID", "MISC"}
 _PERSON = re.compile(
     r"(?<![\w.-])(?:I|(?:i|my|me|mine|myself|he|she|his|him|her|hers|himself|herself|mrs?|ms|born|lives?|lived|resides?|"
     rf"{any_of(word_list('words/relations.txt'))})(?=[\s,.;:!?'’)]|$))(?![\w/)-])",
@@ -36,15 +36,14 @@ def only_with_person(text: str, found: Found) -> bool:
 def weighed(texts: Sequence[str], found: Sequence[Sequence[Found]]) -> list[list[Found]]:
     """The findings in a record's texts without those that identify no one, as the record speaks of no person.
 
-    What says no more of a person than the origin of a thing counts only with a name, a number or an address.
+    A year counts only with a name, a number or a firm; the origin of a thing only with a name or a number.
     """
-    named = any(one.kind not in _NO_SIGN for spans in found for one in spans)
-    spoken = named or any(_PERSON.search(text) for text in texts)
+    kinds = {one.kind for spans in found for one in spans}
+    if kinds - _NO_SIGN:
+        return [list(spans) for spans in found]
+    without = {"adjective"} if "ORGANIZATION" in kinds else {"adjective", "date"}
+    spoken = "ORGANIZATION" in kinds or any(_PERSON.search(text) for text in texts)
     return [
-        [
-            one
-            for one in spans
-            if named or (spoken and one.recognizer != "adjective") or (not spoken and not only_with_person(text, one))
-        ]
+        [one for one in spans if not only_with_person(text, one) or (spoken and one.recognizer not in without)]
         for text, spans in zip(texts, found, strict=True)
     ]

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from stages.privacy.lexicon import any_of, is_given_name, is_noun, word_list
+from stages.privacy.lexicon import any_of, is_given_name, is_noun, is_plain, word_list
 
 
 def _capitals() -> str:
@@ -154,7 +154,7 @@ ORG_CUE = re.compile(
     re.IGNORECASE,
 )
 ORG_AFTER = re.compile(
-    r"^(?:'s)? (?:(?:offices?|branch|store) (?:is|was|in|at|of|on|are)|headquarters|hq|ceo|employees?|shareholders?|founders?|"
+    r"^(?:'s)? (?:(?:was|is) (?:founded|established|headquartered|incorporated|acquired)\b|(?:offices?|branch|store) (?:is|was|in|at|of|on|are)|headquarters|hq|ceo|employees?|shareholders?|founders?|"
     r"(?:is|was) (?:an?|the|our) (?:\w+[ -]){0,3}(?:company|agency|firm|startup|bank|brand|supplier|brainchild|business|employer|vendor|"
     r"organi[sz]ation|manufacturer|studio|publisher))\b",
     re.IGNORECASE,
@@ -238,7 +238,8 @@ DATED = re.compile(
 # Where a trip goes, or where a card is used: a place that says little about who somebody is.
 _TRIP = re.compile(
     r"\b(?:flights?|fly(?:ing)?|flew|tickets?|trains?|bus(?:es)?|taxis?|cruises?|book(?:ing|ed)?|trips?|tours?|travel(?:s|l?ing|l?ed)?|holidays?|"
-    r"vacation|depart(?:s|ing|ure)?|arriv(?:al|ing)|layover|stopover|connect(?:ing|ion)|land(?:s|ing)?|round trip|one way|fares?|hotels?)\b"
+    r"vacation|depart(?:s|ing|ure)?|arriv(?:al|ing)|layover|stopover|connect(?:ing|ion)|land(?:s|ing)?|round trip|one way|fares?|hotels?|"
+    r"restaurants?|weather|sights?|sightseeing|attractions|museums?|luggage|baggage|visas?)\b"
     r"[^.!?\n]{0,25}\b(?:to|from|in|via|for|through|between|into|at)[ ]+$"
     r"|^\s*from (?:[\w'-]+ ){1,3}to[ ]+$",
     re.IGNORECASE,
@@ -278,17 +279,35 @@ _THING_END = re.compile(
     rf"^(?:['’]s|s['’]|['’])? (?:{any_of(word_list('words/thing_ends.txt'))})(?![\w'’-])|^['’]s \d", re.IGNORECASE
 )
 _LAST_WORD = re.compile(r"([^\W\d_]+)\.? $")
+_NEXT_WORD = re.compile(r" ([a-z]{3,})(?![\w'’-])")
+_GOES_ON = re.compile(r"[.,;:!?)]|$| (?:is|has|was|and|or|in|of|to|from)\b")
+_PRICE = re.compile(r":? ?(?:[$€£][ ]?\d|\d+[.,]\d\d(?![\d:.]))")
+_OF_FAMILIES = word_list("words/of_families.txt")
 THING_ENDS = word_list("words/thing_ends.txt")
 
 
 def is_of_thing(first: str, before: str, after: str, *, alone: bool) -> bool:
-    """Whether a name is a thing's by the words around it: "Lake Victoria", "Moore's law", "the Nile"."""
+    """Whether a name is a thing's by the words around it: "Lake Victoria", "Moore's law", "the Nile", "a Florence sofa"."""
     last = _LAST_WORD.search(before)
     head = last[1].lower() if last else ""
     if first in _THING_HEADS or head in _THING_HEADS or _THING_END.match(after):
         return True
+    if not alone:
+        return False
+    noun = _NEXT_WORD.match(after)
+    if noun and is_noun(noun[1]) and not is_plain(noun[1]) and not _is_of_people(noun[1]):
+        return True
+    return (head == "the" and _GOES_ON.match(after) is not None) or _PRICE.match(after) is not None
+
+
+def _is_of_people(noun: str) -> bool:
     return (
-        alone and head == "the" and re.match(r"[.,;:!?)]|$| (?:is|has|was|and|or|in|of|to|from)\b", after) is not None
+        noun in _NRP_PEOPLE
+        or noun.removesuffix("s") in _NRP_PEOPLE
+        or noun in _OF_FAMILIES
+        or is_given_name(noun)
+        or noun.endswith(("er", "or", "ist"))
+        or _JOB_HEADS.fullmatch(noun) is not None
     )
 
 
@@ -297,10 +316,4 @@ def is_of_person(group: str, before: str, after: str) -> bool:
     word = re.match(r" ([\w'’-]+)", after)
     if word is None or not is_noun(word[1].lower()):
         return not (IN_LANGUAGE.search(before) and group[-1] != "s")
-    noun = word[1].lower()
-    return (
-        noun in _NRP_PEOPLE
-        or noun.removesuffix("s") in _NRP_PEOPLE
-        or is_given_name(noun)
-        or bool(_JOB_HEADS.fullmatch(noun))
-    )
+    return _is_of_people(word[1].lower())

@@ -191,9 +191,9 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
             first = 0
     thing = (
         folded[0] in things(text)
-        or is_of_thing(folded[0], before, after, alone=len(folded) == 1)
+        or is_of_thing(folded[0], before, after, alone=len(folded) == 1 and "'" not in tokens[0][2])
         or (len(folded) > 1 and folded[-1] in THING_ENDS)
-        or (len(folded) > 1 and folded[0] in products() and folded[-1] not in last_names())
+        or is_product(folded)
     ) and not STRONG_CUE.search(before)
     acts = PERSON_AFTER.search(after) or DOES.search(after)
     if len(unknown) == 1 and first is None and not acts and not PERSON_CUE.search(before) and is_misspelt(unknown[0]):
@@ -234,7 +234,9 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         yield Found(start, end, "PERSON", 0.55, "name_list")
     elif PERSON_CUE.search(before) and unknown and len(unknown) == len(folded) and not _is_short_form(text, tokens[0]):
         yield Found(start, name_end(text, start, end), "PERSON", 0.54, "name_cue")
-    elif unknown and len(folded) <= 3 and acts and not cities().intersection(folded):
+    elif (
+        unknown and len(folded) <= 3 and acts and not (cities().intersection(folded) or _is_short_form(text, tokens[0]))
+    ):
         yield Found(start, end, "PERSON", 0.53, "name_cue")
     elif (
         len(folded) > 2
@@ -270,6 +272,12 @@ def _is_thing(text: str, tokens: list[tuple[int, int, str]], at: int) -> bool:
     )
 
 
+def is_product(folded: list[str]) -> bool:
+    """Whether a run of words is a brand and its product ("Dell Latitude"), not a name that a brand has too."""
+    brand = len(folded) > 1 and folded[0] in products()
+    return brand and not (folded[-1] in last_names() and folded[0] in first_names())
+
+
 def _full_name(tokens: list[tuple[int, int, str]]) -> bool:
     """Whether the words start with a full name: both listed, or with an initial in between ("Rose Q. Marsh")."""
     if len(tokens) < 2 or not all(token[0].isupper() and not token.isupper() for _, _, token in tokens[:1]):
@@ -277,7 +285,9 @@ def _full_name(tokens: list[tuple[int, int, str]]) -> bool:
     words = [fold(token.rstrip(".")).removesuffix("'s") for _, _, token in tokens]
     if len(words) > 2 and len(words[1]) == 1 and tokens[2][2][0].isupper() and len(words[2]) > 2:
         return words[0] in first_names() or not is_word(words[0])
-    return words[0] in first_names("en") and len(words[0]) > 2 and words[1] in last_names() and words[0] not in MONTHS
+    if words[0] in MONTHS or (words[0] in GROUPS and is_common(words[1])):  # "German Shepherd"
+        return False
+    return words[0] in first_names("en") and len(words[0]) > 2 and words[1] in last_names()
 
 
 def _is_short_form(text: str, token: tuple[int, int, str]) -> bool:

@@ -14,7 +14,6 @@ from stages.privacy.lexicon import (
     is_misspelt,
     is_plain,
     is_word,
-    last_names,
     places,
     products,
     towns,
@@ -33,7 +32,7 @@ from stages.privacy.name_cues import (
     is_destination,
     is_of_thing,
 )
-from stages.privacy.names import in_country, is_printed, lines, name_end, opens, things
+from stages.privacy.names import in_country, is_printed, is_product, lines, name_end, opens, things
 from stages.privacy.people import is_titled
 from stages.privacy.rules import Found
 
@@ -80,12 +79,7 @@ def accept(text: str, candidate: Found) -> Found | None:
             folded[0], before, after, alone=len(folded) == 1 and candidate.kind == "PERSON"
         ):
             return None
-        if (
-            candidate.kind == "PERSON"
-            and len(folded) > 1
-            and folded[0] in products()
-            and folded[-1] not in last_names()
-        ):
+        if candidate.kind == "PERSON" and is_product(folded):
             return None  # "Dell Latitude"
     if thing and (candidate.kind in ("PERSON", "NRP") or (candidate.kind == "ORGANIZATION" and len(folded) == 1)):
         return None
@@ -108,7 +102,7 @@ def accept(text: str, candidate: Found) -> Found | None:
         or ORG_AFTER.search(after)
         or ORG.search(text[start:end])
         or (any(not is_word(word) for word in folded) and not (len(folded) == 1 and len(folded[0]) < 5))
-        or (len(folded) > 2 and not text[start:end].isupper())
+        or (len(folded) > 2 and not text[start:end].isupper() and not common)
         or (len(folded) > 1 and folded[-1] in _FIRMS)
     ):
         return None
