@@ -19,6 +19,9 @@ _PERSON = re.compile(
     rf"{any_of(word_list('words/relations.txt'))})(?=[\s,.;:!?'’)]|$))(?![\w/)-])",
     re.IGNORECASE,
 )
+# Where a place lies, not who lives there.
+_GEOGRAPHY = re.compile(r"\b(?:capital|city|town|village|north|south|east|west) of[ ]+$", re.IGNORECASE)
+_END = re.compile(r"[.!?\n](?!\w)")
 
 
 def only_with_person(text: str, found: Found) -> bool:
@@ -30,7 +33,9 @@ def only_with_person(text: str, found: Found) -> bool:
     ):
         return False
     before, after = text[max(0, found.start - 60) : found.start], text[found.end : found.end + 40]
-    return found.kind != "LOCATION" or not (PLACE_CUE.search(before) or PLACE_AFTER.search(after))
+    if found.kind != "LOCATION" or _GEOGRAPHY.search(before):
+        return True
+    return not (PLACE_CUE.search(before) or PLACE_AFTER.search(after))
 
 
 def weighed(texts: Sequence[str], found: Sequence[Sequence[Found]]) -> list[list[Found]]:
@@ -41,9 +46,18 @@ def weighed(texts: Sequence[str], found: Sequence[Sequence[Found]]) -> list[list
     kinds = {one.kind for spans in found for one in spans}
     if kinds - _NO_SIGN:
         return [list(spans) for spans in found]
-    without = {"adjective"} if "ORGANIZATION" in kinds else {"adjective", "date"}
-    spoken = "ORGANIZATION" in kinds or any(_PERSON.search(text) for text in texts)
     return [
-        [one for one in spans if not only_with_person(text, one) or (spoken and one.recognizer not in without)]
+        [one for one in spans if not only_with_person(text, one) or _is_someones(text, one, "ORGANIZATION" in kinds)]
         for text, spans in zip(texts, found, strict=True)
     ]
+
+
+def _is_someones(text: str, found: Found, firm: bool) -> bool:
+    """Whether a finding is one of a person that its sentence speaks of, or stands in a record with a firm."""
+    if firm:
+        return found.recognizer != "adjective"
+    if found.recognizer in ("adjective", "date"):
+        return False
+    start = max((end.end() for end in _END.finditer(text, max(0, found.start - 200), found.start)), default=0)
+    stop = _END.search(text, found.end)
+    return _PERSON.search(text[max(start, found.start - 200) : stop.start() if stop else found.end + 200]) is not None

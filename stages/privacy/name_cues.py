@@ -231,7 +231,7 @@ MONTHS = frozenset(
     ]
 )
 DATED = re.compile(
-    r"(?:\d(?:st|nd|rd|th)?(?: of)?|\b(?:in|on|since|until|till|by|of|from|to|last|next|this|early|late|mid|and|or|for))[ -]$",
+    r"(?:\d(?:st|nd|rd|th)?(?: of)?|\b(?:in|on|since|until|till|by|of|from|to|last|next|this|early|late|mid|and|or|for|each|every))[ -]$",
     re.I,
 )
 
@@ -281,7 +281,7 @@ _THING_END = re.compile(
 _LAST_WORD = re.compile(r"([^\W\d_]+)\.? $")
 _NEXT_WORD = re.compile(r" ([a-z]{3,})(?![\w'’-])")
 _GOES_ON = re.compile(r"[.,;:!?)]|$| (?:is|has|was|and|or|in|of|to|from)\b")
-_PRICE = re.compile(r":? ?(?:[$€£][ ]?\d|\d+[.,]\d\d(?![\d:.]))")
+_PRICE = re.compile(r":? ?(?:[$€£][ ]?\d|\d+[.,]\d\d(?![\d:]|\.\d))")
 _OF_FAMILIES = word_list("words/of_families.txt")
 THING_ENDS = word_list("words/thing_ends.txt")
 

@@ -22,6 +22,7 @@ from stages.privacy.lexicon import (
     is_misspelt,
     is_noun,
     is_plain,
+    is_product,
     is_stop,
     is_word,
     last_names,
@@ -196,6 +197,8 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         or is_product(folded)
     ) and not STRONG_CUE.search(before)
     acts = PERSON_AFTER.search(after) or DOES.search(after)
+    if after[:1] == ":" and text[start - 1 : start] == " ":
+        acts = None  # "Affected: 37. Workaround: restart": only a line begins with who speaks
     if len(unknown) == 1 and first is None and not acts and not PERSON_CUE.search(before) and is_misspelt(unknown[0]):
         unknown = []
     phrase = " ".join(folded)
@@ -221,7 +224,7 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         yield Found(start, end, "LOCATION", 0.52, "place")
     elif thing:
         return
-    elif first is not None and not (len(folded) == 1 and _is_short_form(text, tokens[0])):
+    elif first is not None and not (first == len(folded) - 1 and _is_short_form(text, tokens[first])):
         name_start = tokens[first][0]
         yield Found(name_start, name_end(text, name_start, end), "PERSON", 0.62, "name_list")
         if first:
@@ -270,12 +273,6 @@ def _is_thing(text: str, tokens: list[tuple[int, int, str]], at: int) -> bool:
         or folded[-1] in THING_ENDS
         or is_of_thing(folded[at], text[max(0, start - 20) : start], text[end : end + 30], alone=False)
     )
-
-
-def is_product(folded: list[str]) -> bool:
-    """Whether a run of words is a brand and its product ("Dell Latitude"), not a name that a brand has too."""
-    brand = len(folded) > 1 and folded[0] in products()
-    return brand and not (folded[-1] in last_names() and folded[0] in first_names())
 
 
 def _full_name(tokens: list[tuple[int, int, str]]) -> bool:

@@ -13,6 +13,7 @@ from stages.privacy.lexicon import (
     is_given_name,
     is_misspelt,
     is_plain,
+    is_product,
     is_word,
     places,
     products,
@@ -32,7 +33,7 @@ from stages.privacy.name_cues import (
     is_destination,
     is_of_thing,
 )
-from stages.privacy.names import in_country, is_printed, is_product, lines, name_end, opens, things
+from stages.privacy.names import in_country, is_printed, lines, name_end, opens, things
 from stages.privacy.people import is_titled
 from stages.privacy.rules import Found
 
@@ -51,6 +52,8 @@ def accept(text: str, candidate: Found) -> Found | None:
         candidate = candidate._replace(end=line)  # the models include the start of the next line
     tokens = [(match.start(), match.end(), match[0]) for match in TOKEN.finditer(text, candidate.start, candidate.end)]
     digits = re.search(r"\d", text[candidate.start : candidate.end])
+    if not tokens:
+        return None
     if digits and (
         candidate.kind != "ORGANIZATION"
         or re.search(r"[A-Z]+[ -]?[A-Z\d-]*\d{3}", text[candidate.start : candidate.end])
