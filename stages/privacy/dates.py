@@ -35,7 +35,10 @@ _YEAR_CUE = (
 _YEAR = re.compile(r"(?<![^\W_])(?<!\d[.,/:-])(?:1[5-9]|20)\d\d(?![^\W_]|[.,:/-]\d)")
 _MONTH_BEFORE = re.compile(rf"(?<![^\W_]){_MONTH}{_OF}$", re.IGNORECASE)
 _CUE_BEFORE = re.compile(rf"(?<![^\W_])(?:(?:{_YEAR_CUE})[ ]|(?:early|late|mid)-)$", re.IGNORECASE)
-_AMOUNT = re.compile(r"[ ]?(?:%|€|\$|(?:eur|usd|gbp|euro|dollar|pound|unit|piece|item|x\b))", re.IGNORECASE)
+_AMOUNT = re.compile(
+    r"[ ]?(?:%|€|\$|(?:eur|usd|gbp|euro|dollar|pound|unit|piece|item|x\b|(?:[kmcµ]?g|mcg|[mc]?l|k?wh?|[kmc]?m|mah|rpm|kcal|hz|[kmg]b|words|people|calories|miles|steps)\b))",
+    re.IGNORECASE,
+)
 _AND = r"(?:[ ]?(?:,|/|–|-)[ ]?|,?[ ](?:and|or|to|y|o|al?|und|oder|bis|et|ou|au|e)[ ](?:del? |the )?)"
 _SERIES = re.compile(
     rf"(?<![^\W_])(?<!\d[.,/:-])(?:(?:{_DAY}(?:[ ]{_MONTH})?|{_MONTH}(?:[ ]{_DAY})?){_AND}){{1,4}}$", re.IGNORECASE
@@ -142,7 +145,7 @@ _BEFORE_UNITS = re.compile(
 _AGE = re.compile(
     rf"{_SMALL}(?=[ ]?-?(?:years?|yrs?|months?|weeks?)[ -]old\b|[ ]?(?:y/?o|yo)\b|[ ]years? of age\b|-?jährige?[rnms]?\b|enne\b)"
     r"|\b(?:turn(?:ed|ing)?|aged?:?|age of|when (?:he|she|they|i) (?:was|were)|i(?:'| a)m|edad[ ]?:|âge[ ]?:|età[ ]?:|alter[ ]?:)[ ]*(?P<m>\d{1,3})"
-    r"(?![ ]?(?:%|km|miles?|min|hours?|days?|weeks?|months?|[.:/-]?\d))\b(?=\W|$)"
+    r"(?![ ]?(?:%|(?:(?:and|or) (?:over|above|older|under|below|younger)|to|up)\b|km|miles?|min|hours?|days?|weeks?|months?|[.:/-]?\d))\b(?=\W|$)"
     r"|(?<=[a-z])(?<![0-9]),[ ](?P<k>[1-9]\d),(?=[ ][a-z]{2})",
     re.IGNORECASE,
 )

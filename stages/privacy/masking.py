@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from stages.core.errors import HallmarkError
+from stages.privacy.context import weighed
 from stages.privacy.given import UNKNOWN, Given, Readers
 from stages.privacy.kept import Kept, merged, outside
 from stages.privacy.kinds import kind_of, masked_at
@@ -145,11 +146,15 @@ class Masker:
         at = 0
         for record in records:
             new: list[tuple[str, str]] = []
-            for text in record.texts:
-                if text.cue is None:
-                    found = self._rules(text, seen[at], record.known)
-                    new += self._take(text, [*found, *named[at]])
-                    at += 1
+            read = [text for text in record.texts if text.cue is None]
+            found = [
+                [*self._rules(text, seen[number], record.known), *named[number]] for number, text in enumerate(read, at)
+            ]
+            at += len(read)
+            if not self._everything:
+                found = weighed([text.text for text in read], found)
+            for text, spans in zip(read, found, strict=True):
+                new += self._take(text, spans)
             self._repeat(record, new)
             self._repeat(record, self._numbers(record))
             self._second_check(record)

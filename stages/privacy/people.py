@@ -102,6 +102,12 @@ def _led(text: str) -> Iterator[Found]:
         end = _end(text, *name.span()) if name else 0
         if name is None or end <= name.start() or _ABBREVIATION.fullmatch(name[0]):
             continue
+        if (
+            match[1].isupper()
+            and len(match[1]) > 1
+            and all(is_common(fold(part[0])) for part in _WORD.finditer(name[0]))
+        ):
+            continue  # "HR Director"
         if word in titles():
             yield Found(match.start(), end, "PERSON", 0.72, "title")
         elif _is_known(name[0]) and not match[2]:
