@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from stages.privacy.lexicon import any_of, word_list
+from stages.privacy.lexicon import any_of, fold, is_common, is_family_name, is_given_name, word_list
 
 _MONTH = rf"(?:{any_of(word_list('words/months.txt'))})(?![^\W\d_])\.?"
 _DAY = r"(?:[12]\d|3[01]|0?[1-9])"
@@ -147,10 +147,39 @@ _AGE = re.compile(
     re.IGNORECASE,
 )
 _NAMED = re.compile(r"(?:[^\W\d_a-zß-öø-ÿ][\w'’.-]*[ ]){1,3}[^\W\d_a-zß-öø-ÿ][\w'’-]*$")
+_ONES = "one|two|three|four|five|six|seven|eight|nine"
+_IN_WORDS = (
+    rf"(?:(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:[ -](?:{_ONES}))?|ten|eleven|twelve|thirteen|fourteen|fifteen|"
+    rf"sixteen|seventeen|eighteen|nineteen|{_ONES})"
+)
+_AGED = re.compile(
+    rf"(?<![^\W_])(?:aged|at the age of|age of|(?:when|until|since) (?:he|she|they|i) (?:was|were)|(?:he|she|who|son|daughter) (?:has )?(?:just )?turn(?:s|ed)|died at)"
+    rf"[ ](?P<n>{_IN_WORDS}|\d{{1,3}})(?![\w%-]|[.:]\d|[ ](?:%|percent|people|of|hours?|days?|hundred|thousand|million|times|o'clock|[ap]\.?m))"
+    rf"|(?<![^\W_])(?P<w>{_IN_WORDS})(?=[ -](?:years?|months?|weeks?)[ -]olds?\b|[ ]years of age\b)"
+    r"|(?<![^\W_])(?:he|she|who|(?:mrs?|ms|miss|dr)\.?[ ][\w'’-]+,)[ ](?:is|was)(?:[ ](?:now|only|already|just))?[ ](?P<m>[1-9]\d)(?=[.,;!?]?(?:$|\s(?!percent|people|years?[ ](?!old)|%|min|hours?|days?|miles?|km)))",
+    re.IGNORECASE,
+)
+# "Tobe (4)", "Lars Holm (son, 19)", "Eze, 46, succeeds", "Mia Forde, seven, went"
+_BY_NAME = re.compile(
+    rf"(?P<name>[^\W\d_a-zß-öø-ÿ][^\W\d_]*(?:['’-][^\W\d_]+)*)(?:,?[ ](?:Jr|Sr)\.)?(?:(?P<open>[ ]\((?:[a-z]+,[ ]){{0,2}})(?P<n>\d{{1,2}}|\d{{1,2}}[ ](?:weeks|months|days))(?=[,;)])"
+    rf"|,[ ](?P<m>[1-9]\d|{_IN_WORDS})(?=,[ ]|[.](?:\s|$)))"
+)
+
+
+def _by_name(text: str) -> Iterator[tuple[int, int]]:
+    """Ages right after a name, in brackets or between commas."""
+    for match in _BY_NAME.finditer(text):
+        name, group = fold(match["name"]), "n" if match["n"] else "m"
+        related = match["open"] is not None and "," in match["open"]
+        if is_given_name(name) or is_family_name(name) or (related and not is_common(name)):
+            yield match.span(group)
 
 
 def age_spans(text: str) -> Iterator[tuple[int, int]]:
     """Ages of people, by the words around the number."""
+    for match in _AGED.finditer(text):
+        yield match.span(next(name for name in ("n", "w", "m") if match[name]))
+    yield from _by_name(text)
     if not _DIGIT.search(text):
         return
     for match in _AGE.finditer(text):

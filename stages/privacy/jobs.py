@@ -1,0 +1,61 @@
+"""Job titles of people in English: what someone is or works as, what stands after, before or below a name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from stages.privacy.lexicon import any_of, fold, is_family_name, is_given_name, is_word, word_list
+from stages.privacy.rules import Found
+
+JOBS = any_of(word_list("words/jobs.txt"))
+_HEAD = rf"(?:{JOBS}|\w{{3,}}(?:ographer|ologist|ician|therapist))"
+_RANK = r"(?:head|vice president|vp|director|chief|manager|secretary|officer|professor|president|dean|supervisor)"
+_FIELDS = r"(?:[ ](?:of|for)(?:[ ](?:the[ ])?[\w&'’-]+){1,3}?(?=[ ]?(?:[).,;|\n]|at\b|in\b|and\b|who\b|since\b|$)))"
+_MODIFIERS = r"(?:(?!(?:a|an|the|and|or|of|in|on|at|to|for|very|really|good|great|new|nice|bad|your|my|his|her)\b)[\w/&'’-]+[ ]){0,3}?"
+_JOB = rf"(?:{_MODIFIERS}{_HEAD}s?(?![\w'’-]){_FIELDS}?|{_RANK}[ ]of[ ][\w&'’-]+(?:[ ][A-Z][\w'’-]+)?)"
+# "works as a nurse", "I'm a school nurse", "she was appointed chief engineer", "a retired librarian"
+_IS = re.compile(
+    r"(?<![^\W_])(?i:(?:work(?:s|ed|ing)?|employed|apply(?:ing)?|applied|appointed|hired|trained|qualified|career|job|retired|started|joins?|joined|position)"
+    r"(?:[ ]\w+){0,3}?[ ]as(?:[ ](?:an?|the|our|their))?"
+    r"|(?:i am|i'm|he is|he's|she is|she's|who is|he was|she was|who was|i was)(?:[ ](?:an?|the|our|their|now an?|now the|currently an?))"
+    r"|(?:became|becomes|become|been named|was named|been appointed|was appointed|promoted to)(?:[ ](?:an?|the|our|their))?"
+    r"|(?:an?|the|our|my|his|her|their)[ ](?:former|retired|ex-)"
+    r"|(?:job title|occupation|profession|position|job|designation|employment)[ ]?(?::|is)(?:[ ]an?)?)[ ]+"
+    r"(?:(?:former|retired|self-employed|qualified|freelance|strong|part-time|full-time)[ ])?"
+    rf"(?P<job>(?i:{_JOB}))"
+)
+_NAME = r"[^\W\d_a-zß-öø-ÿ][\w'’-]*[^\W\d_](?:[ ](?:(?:de|del|da|van|von|der|al|el|bin)[ ]){0,2}[^\W\d_a-zß-öø-ÿ][\w'’.-]*){0,3}"
+# "Tobias Renn, audiologist, ...", "Saoirse Byrne (head of logistics)"
+_AFTER = re.compile(rf"(?<=[^\W\d_])(?:,[ ]|[ ]\()(?:(?:an?|the|our)[ ])?(?P<job>(?i:{_JOB}))(?=[ ]?(?:[),;.|\n]|$|at[ ]|in[ ]))")
+# "our accounts clerk Tomasz Lis", "the actress Thandeka Mokoena", "Professor Eze"
+_BEFORE = re.compile(
+    rf"(?:(?<![^\W_])(?i:our|the|their|an?|my|his|her)[ ])?(?<![\w'’-])(?P<job>(?i:(?:[a-z'’-]+[ ])?{_HEAD}))[ ](?P<name>{_NAME})"
+)
+_NAME_BEFORE = re.compile(rf"(?P<name>{_NAME})$")
+_SMALL = frozenset("a an the our my his her their and or of to for by from with your this that as is was late new old".split())
+
+
+def jobs(text: str) -> Iterator[Found]:
+    """The job titles of people."""
+    for match in _IS.finditer(text):
+        yield Found(*match.span("job"), "TITLE", 0.55, "job")
+    for match in _AFTER.finditer(text):
+        name = _NAME_BEFORE.search(text, max(0, match.start() - 50), match.start())
+        if name and _is_person(name["name"]):
+            yield Found(*match.span("job"), "TITLE", 0.55, "job")
+    for match in _BEFORE.finditer(text):
+        if _is_person(match["name"]):
+            start, job = match.start("job"), match["job"]
+            first = job.split()[0]
+            if " " in job and fold(first) in _SMALL:
+                start += len(first) + 1
+            yield Found(start, match.end("job"), "TITLE", 0.55, "job")
+
+
+def _is_person(name: str) -> bool:
+    """Whether a word of the name can be nothing but a name, or none is a word."""
+    words = [fold(word) for word in re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", name)]
+    long = [word for word in words if len(word) > 2]
+    sure = any(is_given_name(word) or is_family_name(word) for word in long)
+    return sure or (len(long) > 1 and not any(map(is_word, long)))
