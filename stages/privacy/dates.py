@@ -58,6 +58,14 @@ _BIRTH = re.compile(
     re.IGNORECASE,
 )
 
+# What happened to a person, and its date, with or without a year.
+EVENT_DATE = re.compile(
+    rf"(?<![^\W_])(?i:{any_of(word_list('words/event_cues.txt'))})(?![^\W_])(?:[:,]?[ ](?![A-Z\d])[^\W\d_]+){{0,3}}?(?:[:,]?[ ][A-Z][a-z]+)?[:,]?[ ]"
+    rf"(?P<date>(?:\d{{4}}-\d\d-\d\d|{_DAY}[./-](?:1[0-2]|0?[1-9])[./-](?:(?:1[5-9]|20)\d\d|\d\d)|{_DAY}[./-]{_DAY}[./-](?:1[5-9]|20)\d\d"
+    rf"|(?i:(?:the )?{_DAY}(?:st|nd|rd|th|\.)?{_OF}{_MONTH}(?:,?[ ](?:de |of )?(?:19|20)\d\d)?|{_MONTH}[ ]{_DAY}(?:st|nd|rd|th)?(?:,?[ ](?:19|20)\d\d)?"
+    rf"|{_MONTH},?[ ](?:de |of )?(?:19|20)\d\d)|(?:19|20)\d\d))(?![\w/-]|[.,:]\d)"
+)
+
 
 class Moment(NamedTuple):
     """A date or time in a text; `year` is 0 if it has none of four digits."""
@@ -161,7 +169,7 @@ _AGED = re.compile(
 )
 # "Tobe (4)", "Lars Holm (son, 19)", "Eze, 46, succeeds", "Mia Forde, seven, went"
 _BY_NAME = re.compile(
-    rf"(?P<name>[^\W\d_a-zß-öø-ÿ][^\W\d_]*(?:['’-][^\W\d_]+)*)(?:,?[ ](?:Jr|Sr)\.)?(?:(?P<open>[ ]\((?:[a-z]+,[ ]){{0,2}})(?P<n>\d{{1,2}}|\d{{1,2}}[ ](?:weeks|months|days))(?=[,;)])"
+    rf"(?P<name>[^\W\d_a-zß-öø-ÿ][^\W\d_]*(?:['’-][^\W\d_]+)*)(?:,?[ ](?:Jr|Sr)\.)?(?:(?P<open>[ ]\((?:[a-z]+,[ ]){{0,2}}(?:aged?[ ])?)(?P<n>\d{{1,2}}(?:[ ]?[mfMF])?|\d{{1,2}}[ ](?:weeks|months|days))(?=[,;)])"
     rf"|,[ ](?P<m>[1-9]\d|{_IN_WORDS})(?=,[ ]|[.](?:\s|$)))"
 )
 

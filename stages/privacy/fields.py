@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 from stages.privacy.lexicon import any_of, word_list
+from stages.privacy.marked import marked
 from stages.privacy.rules import Found
 
 _KINDS = {
@@ -29,7 +30,8 @@ _VALUES = {"PERSON": _NAME, "LOCATION": _PLACE, "ZIP_CODE": _CODE, "STREET_ADDRE
 
 
 def fields(text: str) -> Iterator[Found]:
-    """The values of labelled fields."""
+    """The values of labelled fields, and those that their form or key gives away."""
+    yield from marked(text)
     if ":" not in text:
         return
     for label in _FIELD.finditer(text):

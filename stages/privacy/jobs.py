@@ -18,11 +18,12 @@ _JOB = rf"(?:{_MODIFIERS}{_HEAD}s?(?![\w'’-]){_FIELDS}?|{_RANK}[ ]of[ ][\w&'�
 _IS = re.compile(
     r"(?<![^\W_])(?i:(?:work(?:s|ed|ing)?|employed|apply(?:ing)?|applied|appointed|hired|trained|qualified|career|job|retired|started|joins?|joined|position)"
     r"(?:[ ]\w+){0,3}?[ ]as(?:[ ](?:an?|the|our|their))?"
-    r"|(?:i am|i'm|he is|he's|she is|she's|who is|he was|she was|who was|i was)(?:[ ](?:an?|the|our|their|now an?|now the|currently an?))"
+    r"|(?:i am|i'm|he is|he's|she is|she's|who is|he was|she was|who was|i was)(?:[ ](?:an?|the|our|their|now an?|now the|currently an?)(?:[ ]new)?)"
     r"|(?:became|becomes|become|been named|was named|been appointed|was appointed|promoted to)(?:[ ](?:an?|the|our|their))?"
-    r"|(?:an?|the|our|my|his|her|their)[ ](?:former|retired|ex-)"
+    r"|former|retired"
+    r"|(?<=[a-z],[ ])is[ ]an?|(?<=[a-z][ ])(?:is|was)[ ](?:an?|the)(?:[ ][A-Z][a-z]+(?:n|sh|ese|ch|k|i))"
     r"|(?:job title|occupation|profession|position|job|designation|employment)[ ]?(?::|is)(?:[ ]an?)?)[ ]+"
-    r"(?:(?:former|retired|self-employed|qualified|freelance|strong|part-time|full-time)[ ])?"
+    r"(?:(?:former|retired|self-employed|qualified|freelance|strong|good|great|new|part-time|full-time)[ ])?"
     rf"(?P<job>(?i:{_JOB}))"
 )
 _NAME = r"[^\W\d_a-zß-öø-ÿ][\w'’-]*[^\W\d_](?:[ ](?:(?:de|del|da|van|von|der|al|el|bin)[ ]){0,2}[^\W\d_a-zß-öø-ÿ][\w'’.-]*){0,3}"
@@ -32,7 +33,11 @@ _AFTER = re.compile(rf"(?<=[^\W\d_])(?:,[ ]|[ ]\()(?:(?:an?|the|our)[ ])?(?P<job
 _BEFORE = re.compile(
     rf"(?:(?<![^\W_])(?i:our|the|their|an?|my|his|her)[ ])?(?<![\w'’-])(?P<job>(?i:(?:[a-z'’-]+[ ])?{_HEAD}))[ ](?P<name>{_NAME})"
 )
+_AND = re.compile(rf"[ ](?:and|&)[ ](?P<job>(?i:{_JOB}))")
+# "an Italian cyclist", "Guinean, hairdresser"
+_OF_NATION = re.compile(rf"(?<![^\W_])(?P<group>[A-Z][a-z]+),?[ ](?P<job>(?i:{_HEAD}))(?![\w'’-])")
 _NAME_BEFORE = re.compile(rf"(?P<name>{_NAME})$")
+GROUPS = word_list("words/groups.txt")
 _SMALL = frozenset("a an the our my his her their and or of to for by from with your this that as is was late new old".split())
 
 
@@ -40,9 +45,15 @@ def jobs(text: str) -> Iterator[Found]:
     """The job titles of people."""
     for match in _IS.finditer(text):
         yield Found(*match.span("job"), "TITLE", 0.55, "job")
+        more = _AND.match(text, match.end("job"))
+        if more:
+            yield Found(*more.span("job"), "TITLE", 0.55, "job")
     for match in _AFTER.finditer(text):
         name = _NAME_BEFORE.search(text, max(0, match.start() - 50), match.start())
         if name and _is_person(name["name"]):
+            yield Found(*match.span("job"), "TITLE", 0.55, "job")
+    for match in _OF_NATION.finditer(text):
+        if match["group"].lower() in GROUPS:
             yield Found(*match.span("job"), "TITLE", 0.55, "job")
     for match in _BEFORE.finditer(text):
         if _is_person(match["name"]):
