@@ -28,7 +28,9 @@ _IS = re.compile(
 )
 _NAME = r"[^\W\d_a-zß-öø-ÿ][\w'’-]*[^\W\d_](?:[ ](?:(?:de|del|da|van|von|der|al|el|bin)[ ]){0,2}[^\W\d_a-zß-öø-ÿ][\w'’.-]*){0,3}"
 # "Tobias Renn, audiologist, ...", "Saoirse Byrne (head of logistics)"
-_AFTER = re.compile(rf"(?<=[^\W\d_])(?:,[ ]|[ ]\()(?:(?:an?|the|our)[ ])?(?P<job>(?i:{_JOB}))(?=[ ]?(?:[),;.|\n]|$|at[ ]|in[ ]))")
+_AFTER = re.compile(
+    rf"(?<=[^\W\d_])(?:,[ ]|[ ]\()(?:(?:an?|the|our)[ ])?(?P<job>(?i:{_JOB}))(?=[ ]?(?:[),;.|\n]|$|at[ ]|in[ ]))"
+)
 # "our accounts clerk Tomasz Lis", "the actress Thandeka Mokoena", "Professor Eze"
 _BEFORE = re.compile(
     rf"(?:(?<![^\W_])(?i:our|the|their|an?|my|his|her)[ ])?(?<![\w'’-])(?P<job>(?i:(?:[a-z'’-]+[ ])?{_HEAD}))[ ](?P<name>{_NAME})"
@@ -38,7 +40,9 @@ _AND = re.compile(rf"[ ](?:and|&)[ ](?P<job>(?i:{_JOB}))")
 _OF_NATION = re.compile(rf"(?<![^\W_])(?P<group>[A-Z][a-z]+),?[ ](?P<job>(?i:{_HEAD}))(?![\w'’-])")
 _NAME_BEFORE = re.compile(rf"(?P<name>{_NAME})$")
 GROUPS = word_list("words/groups.txt")
-_SMALL = frozenset("a an the our my his her their and or of to for by from with your this that as is was late new old".split())
+_SMALL = frozenset(
+    "a an the our my his her their and or of to for by from with your this that as is was late new old".split()
+)
 
 
 def jobs(text: str) -> Iterator[Found]:

@@ -32,14 +32,18 @@ _USER = re.compile(
     r"(?<![^\W])(?:user(?:[ _-]?name|[ _-]?id)?|login|log-in|owner|author|reporter|assignee|opened by|reported by|committed by|commit by|uid|nick(?:name)?|"
     rf"user ?name for [a-z ]{{3,20}})(?:{_KEY_END}|[ ]|[ ]is[ ])(?P<value>[a-z](?=[a-z.-]*[_\d.])[\w.-]{{2,31}}\w)(?![\w@/(])"
 )
-_LOG_USER = re.compile(rf"(?<![\w.])(?:user|usr|username|user_name|login|uid|ruser|acct)=[\"']?(?P<value>[a-z_][\w.-]{{2,31}}\w)(?![\w@/(])")
+_LOG_USER = re.compile(
+    rf"(?<![\w.])(?:user|usr|username|user_name|login|uid|ruser|acct)=[\"']?(?P<value>[a-z_][\w.-]{{2,31}}\w)(?![\w@/(])"
+)
 _HANDLE = re.compile(r"(?<![\w.@/])@[A-Za-z_][\w.]{1,29}\w(?![\w@(/-])")
 _HANDLE_CUE = re.compile(
     r"\b(?:tweets?|posts?|blogs?|telegram|insta(?:gram)?|twitter|tiktok|slack|discord|snap(?:chat)?|mastodon|handle|ig|venmo|cash ?app|follow|username|user|known)"
     r"[^\n.!?@]{0,20}$",
     re.IGNORECASE,
 )
-_NICK = re.compile(r"^[\[(<]?\d{1,2}:\d\d(?::\d\d)?[\])>]?[ ]+<?(?P<value>[a-z](?=[a-z]*[._\d-])[\w.-]{1,30}\w)>?[:>]", re.MULTILINE)
+_NICK = re.compile(
+    r"^[\[(<]?\d{1,2}:\d\d(?::\d\d)?[\])>]?[ ]+<?(?P<value>[a-z](?=[a-z]*[._\d-])[\w.-]{1,30}\w)>?[:>]", re.MULTILINE
+)
 _PLATE_CUE = re.compile(rf"(?<![^\W_])(?:{any_of(word_list('words/plate_cues.txt'))})(?![^\W_])", re.IGNORECASE)
 _TO_PLATE = re.compile(r"[ ]?(?:[(:#]|(?:no|nr|number|is|was|with|est|ist|es|è|lautet|mark)\b[.:]?|[ ]){0,4}[ ]?")
 _PLATE = re.compile(r"(?=[A-ZÄÖÜ -]{0,6}\d)(?=[\d -]{0,6}[A-ZÄÖÜ])[A-ZÄÖÜ\d]{1,4}(?:[ ·-]?[A-Z\d]{1,4}){1,3}(?![\w-])")
@@ -61,7 +65,9 @@ _FORMS: list[tuple[str, float, re.Pattern[str]]] = [
     ("ACCOUNT", _UNSURE, re.compile(r"(?<![\w/.,-])(?:[A-Z]{1,4}[ ])?\d{2,}(?:[ ]\d{2,}){0,4}(?<=\d{4})(?![\w/-]|[.,]\d)")),
 ]  # fmt: skip
 # What was asked for in the turn before: the last digits of a number.
-_LAST_FOUR = re.compile(r"\blast (?:four|4)\b(?P<what>[^\n]{0,60})\n[^\n:]{0,24}:?[ ]{0,2}(?P<value>\d{4})(?!\w)", re.IGNORECASE)
+_LAST_FOUR = re.compile(
+    r"\blast (?:four|4)\b(?P<what>[^\n]{0,60})\n[^\n:]{0,24}:?[ ]{0,2}(?P<value>\d{4})(?!\w)", re.IGNORECASE
+)
 # "67000 Strasbourg", "7010 Trondheim", "3581 CG Utrecht", "Victoria 3220"
 _CODE_TOWN = re.compile(
     r"(?<![\w.,/-])(?P<code>(?:[A-Z]{1,2}-)?(?:\d{5}|\d{4}(?:[ ]?[A-Z]{2})?|\d{3}[ ]\d\d|\d\d-\d{3}|\d{4}-\d{3}))[ ]"
@@ -120,7 +126,13 @@ def _plate(text: str, match: re.Match[str]) -> Iterator[Found]:
 
 
 def _last_four(text: str, match: re.Match[str]) -> Iterator[Found]:
-    kind = "US_SSN" if re.search(r"(?i)social|ssn", match["what"]) else "CREDIT_CARD" if "card" in match["what"].lower() else "ACCOUNT"
+    kind = (
+        "US_SSN"
+        if re.search(r"(?i)social|ssn", match["what"])
+        else "CREDIT_CARD"
+        if "card" in match["what"].lower()
+        else "ACCOUNT"
+    )
     yield Found(*match.span("value"), kind, _SURE, "last_digits")
 
 
