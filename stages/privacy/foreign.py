@@ -24,7 +24,9 @@ _TITLES = any_of(word for word, _, kind in _ENTRIES if kind == "title")
 _ROLES = any_of(word for word, _, kind in _ENTRIES if kind == "role")
 _JOBS = any_of(word_list("words/jobs_foreign.txt"))
 _NAME = rf"(?:(?:{PARTICLE}[ ]){{1,2}}|(?:De|Van|Von|Le|La)[ ](?:(?:den|der|de)[ ])?)?{CAP}(?:[ -](?:(?:{PARTICLE}|Le|La)[ ]){{0,2}}{CAP}){{0,3}}"
-_TITLED = re.compile(rf"(?<![^\W_])(?:(?i:{_TITLES})(?:\.|(?![\w.]))[ ]){{1,3}}(?P<name>{_NAME})")
+_TITLED = re.compile(
+    rf"(?<![^\W_])(?:(?:[DM]\.|(?:Me|Pr)(?=[ .])|(?i:{_TITLES}))(?:\.|(?<=\.)|(?![\w.]))[ ]){{1,3}}(?P<name>{_NAME})"
+)
 _ROLED = re.compile(rf"(?<![^\W_])(?i:{_ROLES})(?:[ ]?:[ ]|,?[ ]|[ ](?:ist|es|è|é|est|is)[ ])(?P<name>{_NAME})")
 _LABELLED = re.compile(
     rf"^[ \t]*(?:Name|Nom|Nome|Naam|Nombre)[ ]?:[ \t]*(?P<name>{UP}[^\W\d_]*(?:[ '’-](?:{PARTICLE}[ ])?{UP}[^\W\d_]*){{0,4}})[ \t]*$",
@@ -103,8 +105,8 @@ def foreign_names(text: str) -> Iterator[Found]:
 
 def _is_name(name: str) -> bool:
     """Whether the first word is a name of any language, since German writes every noun with a capital."""
-    words = [fold(word) for word in re.findall(r"[^\W\d_]{2,}", name)]
-    return any(word in first_names() for word in words[:1]) or any(word in last_names() for word in words[:1])
+    words = [fold(word) for word in re.findall(rf"(?<![^\W_]){UP}[^\W\d_]+", name)][:1]
+    return any(word in first_names() or word in last_names() for word in words)
 
 
 def _pairs(text: str) -> Iterator[Found]:

@@ -1,11 +1,12 @@
-"""Job titles of people in English: what someone is or works as, what stands after, before or below a name."""
+"""What English texts say about a person next to a name: job title, home, nationality."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from stages.privacy.lexicon import any_of, fold, is_family_name, is_given_name, is_word, word_list
+from stages.privacy.lexicon import any_of, fold, is_family_name, is_given_name, is_word, towns, word_list
+from stages.privacy.name_cues import MONTHS
 from stages.privacy.rules import Found
 
 JOBS = any_of(word_list("words/jobs.txt"))
@@ -38,15 +39,27 @@ _BEFORE = re.compile(
 _AND = re.compile(rf"[ ](?:and|&)[ ](?P<job>(?i:{_JOB}))")
 # "an Italian cyclist", "Guinean, hairdresser"
 _OF_NATION = re.compile(rf"(?<![^\W_])(?P<group>[A-Z][a-z]+),?[ ](?P<job>(?i:{_HEAD}))(?![\w'’-])")
+# "lives in Newark", "worked as a chef in Cork"
+_HOME = re.compile(
+    r"(?<![^\W_])(?i:liv(?:es?|ed|ing)|based|born|resid(?:es?|ed|ing)|raised|grew up|settled|emigrated|arrested|stationed|buried|schooled|employed|nurse|teacher|surgeon|"
+    r"works?|worked|working|appeared|studied|studying|moved(?: from [A-Z][\w-]+)?|came|comes)[ ](?:(?!to\b|in\b)\w+[ ]){0,4}?(?:in|to|near|from)[ ]"
+    r"(?P<place>[A-Z][\w'’-]+(?:[ ][A-Z][\w'’-]+){0,2})(?![\w'’])"
+)
+_GREETING = re.compile(
+    rf"(?m:^|(?<=[.!?:\"“] ))[\"“]?(?i:good (?:morning|afternoon|evening|day)|happy birthday|welcome|congratulations|dear|morning|evening)[ ](?P<name>{_NAME})(?=[,!.\n]|$)"
+)
+_NATION = re.compile(
+    r"(?<![^\W_])(?i:nationality|citizenship|religion|ethnicity|ethnic origin|denomination|faith)[\"']?(?:[ ]?[:=][ ]?|[ ]is[ ])[\"']?(?P<group>[A-Za-z]{4,20}(?:[ ](?:[A-Z][a-z]{3,}))?)"
+)
 _NAME_BEFORE = re.compile(rf"(?P<name>{_NAME})$")
 GROUPS = word_list("words/groups.txt")
 _SMALL = frozenset(
-    "a an the our my his her their and or of to for by from with your this that as is was late new old".split()
+    ["a", "an", "the", "our", "my", "his", "her", "their", "and", "or", "of", "to", "for", "by", "from", "with", "your", "this", "that", "as", "is", "was", "late", "new", "old"]
 )
 
 
 def jobs(text: str) -> Iterator[Found]:
-    """The job titles of people."""
+    """The job titles of people, and the names, homes and nationalities next to them."""
     for match in _IS.finditer(text):
         yield Found(*match.span("job"), "TITLE", 0.55, "job")
         more = _AND.match(text, match.end("job"))
@@ -66,6 +79,19 @@ def jobs(text: str) -> Iterator[Found]:
             if " " in job and fold(first) in _SMALL:
                 start += len(first) + 1
             yield Found(start, match.end("job"), "TITLE", 0.55, "job")
+            yield Found(*match.span("name"), "PERSON", 0.56, "job")
+    for match in _HOME.finditer(text):
+        words = match["place"].split(" ")
+        name = next((name for count in (3, 2, 1) if fold(name := " ".join(words[:count])) in towns()), None)
+        if name is None and not any(is_word(fold(word)) for word in words):
+            name = match["place"]
+        if name and fold(name) not in MONTHS:
+            yield Found(match.start("place"), match.start("place") + len(name), "LOCATION", 0.57, "home")
+    for match in _GREETING.finditer(text):
+        if _is_person(match["name"]):
+            yield Found(*match.span("name"), "PERSON", 0.56, "greeting")
+    for match in _NATION.finditer(text):
+        yield Found(*match.span("group"), "NRP", 0.6, "nationality")
 
 
 def _is_person(name: str) -> bool:

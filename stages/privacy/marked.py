@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from stages.privacy.dates import EVENT_DATE
-from stages.privacy.lexicon import any_of, fold, is_common, towns, word_list
+from stages.privacy.lexicon import any_of, first_names, fold, is_common, towns, word_list
 from stages.privacy.rules import Found
 
 _SURE, _LIKELY, _UNSURE = 0.87, 0.6, 0.3
@@ -29,11 +29,11 @@ _CODE = re.compile(
     re.IGNORECASE,
 )
 _USER = re.compile(
-    r"(?<![^\W])(?:user(?:[ _-]?name|[ _-]?id)?|login|log-in|owner|author|reporter|assignee|opened by|reported by|committed by|commit by|uid|nick(?:name)?|"
-    rf"user ?name for [a-z ]{{3,20}})(?:{_KEY_END}|[ ]|[ ]is[ ])(?P<value>[a-z](?=[a-z.-]*[_\d.])[\w.-]{{2,31}}\w)(?![\w@/(])"
+    r"(?<![^\W_])(?i:user(?:[ _-]?name|[ _-]?id)?|login|log-in|owner|author|reporter|assignee|opened by|reported by|committed by|commit by|uid|"
+    rf"nick(?:name)?|user ?name for [a-z ]{{3,20}})(?:{_KEY_END}|[ ]|[ ]is[ ])(?P<value>[a-z](?=[a-z.-]*[_\d.])[\w.-]{{2,31}}\w)(?![\w@/(])"
 )
 _LOG_USER = re.compile(
-    rf"(?<![\w.])(?:user|usr|username|user_name|login|uid|ruser|acct)=[\"']?(?P<value>[a-z_][\w.-]{{2,31}}\w)(?![\w@/(])"
+    r"(?<![\w.])(?:user|usr|username|user_name|login|uid|ruser|acct)=[\"']?(?P<value>[a-z_][\w.-]{2,31}\w)(?![\w@/(])"
 )
 _HANDLE = re.compile(r"(?<![\w.@/])@[A-Za-z_][\w.]{1,29}\w(?![\w@(/-])")
 _HANDLE_CUE = re.compile(
@@ -64,6 +64,19 @@ _FORMS: list[tuple[str, float, re.Pattern[str]]] = [
     ("ACCOUNT", _UNSURE, re.compile(r"(?<![\w/.-])(?=[A-Z]*\d)(?=\d*[A-Z])[A-Z\d]{5,20}(?![\w/-])")),
     ("ACCOUNT", _UNSURE, re.compile(r"(?<![\w/.,-])(?:[A-Z]{1,4}[ ])?\d{2,}(?:[ ]\d{2,}){0,4}(?<=\d{4})(?![\w/-]|[.,]\d)")),
 ]  # fmt: skip
+_STREET_WORD = r"(?:Road|Street|Lane|Avenue|Close|Drive|Crescent|Terrace|Court|Way|Place|Gardens|Grove|Row|Hill|Mews|Square|Park|Rd|St|Ave|Ln|Dr|Ct)\b\.?"
+# "Flat 9, Tudor Court", "Rose Cottage, Mill Lane", "B-42, Sector 19", "Maliebaan 71" before a postcode
+_HOUSES = re.compile(
+    rf"(?<![\w-])(?:Flat|Apartment|Apt\.?|Unit|Plot|Suite|House|Block|Villa)[ ](?:no\.?[ ])?\d+[A-Z]?,?[ ](?:\d+[A-Za-z]?,?[ ])?(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
+    rf"|(?<![\w-])[A-Z][\w'’-]+(?:[ ][A-Z][\w'’-]+)?[ ](?:Cottage|House|Farm|Lodge|Villa|Barn|Manor),[ ](?:\d+[ ])?(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
+    rf"|(?:(?<=lives on )|(?<=lived on )|(?<=live on )|(?<=missing from )|(?<=home on )|(?<=home in )|(?<=house on )|(?<=house in ))(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
+    r"|(?<![\w-])[A-Z][^\W\d_]+(?:[ ][A-Z][^\W\d_]+){0,2}[ ]\d{1,4}[ ]?[a-zA-Z]?(?=,?[ \n](?:\d{4}[ ][A-Z]{2}|\d{5})[ ][A-Z][a-z])"
+)
+# "Terrence Oakes Jr.", 'Zbigniew "Zbig" Kowal', "HOLLOWAY v STANHOPE"
+_WHOLE_NAME = re.compile(
+    r"(?<![\w-])[A-Z][\w'’-]+(?:[ ][A-Z]\.)?[ ][A-Z][\w'’-]+,?[ ](?:Jr\.?|Sr\.)(?!\w)"
+    r"|(?<![\w-])[^\W\d_a-z][\w'’-]+[ ][\"“'(][^\W\d_a-z][\w'’-]+[\"”')][ ][^\W\d_a-z][\w'’-]+"
+)
 # What was asked for in the turn before: the last digits of a number.
 _LAST_FOUR = re.compile(
     r"\blast (?:four|4)\b(?P<what>[^\n]{0,60})\n[^\n:]{0,24}:?[ ]{0,2}(?P<value>\d{4})(?!\w)", re.IGNORECASE
@@ -93,19 +106,19 @@ _DIGIT = re.compile(r"\d")
 
 
 def _secret(text: str, match: re.Match[str]) -> Iterator[Found]:
-    value = match["value"].rstrip(".:!?")
+    value = match["value"].rstrip(".:?")
     sure = value and not _NO_SECRET.fullmatch(value)
     if sure and (any(map(str.isdigit, value)) or not is_common(fold(value))):
         yield Found(match.start("value"), match.start("value") + len(value), "SECRET", _SURE, "key")
 
 
 def _code(text: str, match: re.Match[str]) -> Iterator[Found]:
-    value = match["value"].rstrip(".:!?)")
+    value = match["value"].rstrip(".:?)")
     if any(map(str.isdigit, value)) or (match["word"] and len(value) > 2 and fold(value) not in _LINKS):
         yield Found(match.start("value"), match.start("value") + len(value), "SECRET", _SURE, "code_cue")
 
 
-_LINKS = frozenset("and are for from has have into not that the this was were with your which must can will".split())
+_LINKS = frozenset(["and", "are", "for", "from", "has", "have", "into", "not", "that", "the", "this", "was", "were", "with", "your", "which", "must", "can", "will"])
 
 
 def _user(text: str, match: re.Match[str]) -> Iterator[Found]:
@@ -153,6 +166,15 @@ def _region_code(text: str, match: re.Match[str]) -> Iterator[Found]:
     yield Found(*match.span("code"), "ZIP_CODE", _LIKELY, "code_town")
 
 
+def _houses(text: str, match: re.Match[str]) -> Iterator[Found]:
+    yield Found(*match.span(), "STREET_ADDRESS", 0.76, "house")
+
+
+def _whole_name(text: str, match: re.Match[str]) -> Iterator[Found]:
+    if fold(re.split(r"[ ]", match[0])[0]) in first_names():
+        yield Found(*match.span(), "PERSON", 0.73, "whole_name")
+
+
 def _event(text: str, match: re.Match[str]) -> Iterator[Found]:
     yield Found(*match.span("date"), "DATE_TIME", 0.55, "event")
 
@@ -169,4 +191,6 @@ _FINDERS: list[tuple[re.Pattern[str], Callable[[str, re.Match[str]], Iterator[Fo
     (_CODE_TOWN, _code_town),
     (_REGION_CODE, _region_code),
     (EVENT_DATE, _event),
+    (_HOUSES, _houses),
+    (_WHOLE_NAME, _whole_name),
 ]
