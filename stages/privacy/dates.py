@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from stages.privacy.lexicon import any_of, fold, is_common, is_family_name, is_given_name, word_list
+from stages.privacy.lexicon import any_of, fold, is_family_name, is_given_name, is_word, word_list
 
 _MONTH = rf"(?:{any_of(word_list('words/months.txt'))})(?![^\W\d_])\.?"
 _DAY = r"(?:[12]\d|3[01]|0?[1-9])"
@@ -174,12 +174,15 @@ _BY_NAME = re.compile(
 )
 
 
+_RELATIONS = word_list("words/relations.txt") | {"f", "m"}
+
+
 def _by_name(text: str) -> Iterator[tuple[int, int]]:
     """Ages right after a name, in brackets or between commas."""
     for match in _BY_NAME.finditer(text):
         name, group = fold(match["name"]), "n" if match["n"] else "m"
-        related = match["open"] is not None and "," in match["open"]
-        if is_given_name(name) or is_family_name(name) or (related and not is_common(name)):
+        related = match["open"] is not None and _RELATIONS.intersection(re.findall(r"[a-z-]+", match["open"]))
+        if is_given_name(name) or is_family_name(name) or not is_word(name) or related:
             yield match.span(group)
 
 

@@ -37,6 +37,11 @@ _BEFORE = re.compile(
     rf"(?:(?<![^\W_])(?i:our|the|their|an?|my|his|her)[ ])?(?<![\w'’-])(?P<job>(?i:(?:[a-z'’-]+[ ])?{_HEAD}))[ ](?P<name>{_NAME})"
 )
 _AND = re.compile(rf"[ ](?:and|&)[ ](?P<job>(?i:{_JOB}))")
+# "Alejandra is the founder and CEO of Lumbre"
+_IS_AT = re.compile(
+    rf"(?<=[a-z][ ])(?:is|was)[ ](?:the|an?|our)[ ](?P<job>(?i:(?:[a-z-]+[ ]){{0,2}}?{_HEAD}))(?:[ ](?:and|&)[ ](?P<other>(?i:(?:[a-z-]+[ ])?{_HEAD})))?"
+    r"(?=[ ](?:of|at|for|with)[ ][A-Z])"
+)
 # "an Italian cyclist", "Guinean, hairdresser"
 _OF_NATION = re.compile(rf"(?<![^\W_])(?P<group>[A-Z][a-z]+),?[ ](?P<job>(?i:{_HEAD}))(?![\w'’-])")
 # "lives in Newark", "worked as a chef in Cork"
@@ -54,7 +59,33 @@ _NATION = re.compile(
 _NAME_BEFORE = re.compile(rf"(?P<name>{_NAME})$")
 GROUPS = word_list("words/groups.txt")
 _SMALL = frozenset(
-    ["a", "an", "the", "our", "my", "his", "her", "their", "and", "or", "of", "to", "for", "by", "from", "with", "your", "this", "that", "as", "is", "was", "late", "new", "old"]
+    [
+        "a",
+        "an",
+        "the",
+        "our",
+        "my",
+        "his",
+        "her",
+        "their",
+        "and",
+        "or",
+        "of",
+        "to",
+        "for",
+        "by",
+        "from",
+        "with",
+        "your",
+        "this",
+        "that",
+        "as",
+        "is",
+        "was",
+        "late",
+        "new",
+        "old",
+    ]
 )
 
 
@@ -65,6 +96,10 @@ def jobs(text: str) -> Iterator[Found]:
         more = _AND.match(text, match.end("job"))
         if more:
             yield Found(*more.span("job"), "TITLE", 0.55, "job")
+    for match in _IS_AT.finditer(text):
+        yield Found(*match.span("job"), "TITLE", 0.55, "job")
+        if match["other"]:
+            yield Found(*match.span("other"), "TITLE", 0.55, "job")
     for match in _AFTER.finditer(text):
         name = _NAME_BEFORE.search(text, max(0, match.start() - 50), match.start())
         if name and _is_person(name["name"]):
@@ -88,7 +123,7 @@ def jobs(text: str) -> Iterator[Found]:
         if name and fold(name) not in MONTHS:
             yield Found(match.start("place"), match.start("place") + len(name), "LOCATION", 0.57, "home")
     for match in _GREETING.finditer(text):
-        if _is_person(match["name"]):
+        if _is_person(match["name"]) or not is_word(fold(match["name"])):
             yield Found(*match.span("name"), "PERSON", 0.56, "greeting")
     for match in _NATION.finditer(text):
         yield Found(*match.span("group"), "NRP", 0.6, "nationality")
@@ -99,4 +134,5 @@ def _is_person(name: str) -> bool:
     words = [fold(word) for word in re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", name)]
     long = [word for word in words if len(word) > 2]
     sure = any(is_given_name(word) or is_family_name(word) for word in long)
-    return sure or (len(long) > 1 and not any(map(is_word, long)))
+    initials = len(long) < len(words)  # "L. Whitcombe"
+    return sure or (len(long) + initials > 1 and bool(long) and not any(map(is_word, long)))

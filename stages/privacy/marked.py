@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from stages.privacy.dates import EVENT_DATE
-from stages.privacy.lexicon import any_of, first_names, fold, is_common, towns, word_list
+from stages.privacy.lexicon import any_of, first_names, fold, is_common, is_word, towns, word_list
 from stages.privacy.rules import Found
 
 _SURE, _LIKELY, _UNSURE = 0.87, 0.6, 0.3
@@ -72,6 +72,10 @@ _HOUSES = re.compile(
     rf"|(?:(?<=lives on )|(?<=lived on )|(?<=live on )|(?<=missing from )|(?<=home on )|(?<=home in )|(?<=house on )|(?<=house in ))(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
     r"|(?<![\w-])[A-Z][^\W\d_]+(?:[ ][A-Z][^\W\d_]+){0,2}[ ]\d{1,4}[ ]?[a-zA-Z]?(?=,?[ \n](?:\d{4}[ ][A-Z]{2}|\d{5})[ ][A-Z][a-z])"
 )
+# The town after a street: "23 Ballymore Terrace, Cork, ..."
+_STREET_TOWN = re.compile(
+    rf"(?<![\w-])(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD},[ ](?P<town>[A-Z][\w'’-]+(?:[ ][A-Z][\w'’-]+){{0,2}})(?=[,.;\n]|$|[ ][A-Z]{{1,2}}\d)"
+)
 # "Terrence Oakes Jr.", 'Zbigniew "Zbig" Kowal', "HOLLOWAY v STANHOPE"
 _WHOLE_NAME = re.compile(
     r"(?<![\w-])[A-Z][\w'’-]+(?:[ ][A-Z]\.)?[ ][A-Z][\w'’-]+,?[ ](?:Jr\.?|Sr\.)(?!\w)"
@@ -118,7 +122,29 @@ def _code(text: str, match: re.Match[str]) -> Iterator[Found]:
         yield Found(match.start("value"), match.start("value") + len(value), "SECRET", _SURE, "code_cue")
 
 
-_LINKS = frozenset(["and", "are", "for", "from", "has", "have", "into", "not", "that", "the", "this", "was", "were", "with", "your", "which", "must", "can", "will"])
+_LINKS = frozenset(
+    [
+        "and",
+        "are",
+        "for",
+        "from",
+        "has",
+        "have",
+        "into",
+        "not",
+        "that",
+        "the",
+        "this",
+        "was",
+        "were",
+        "with",
+        "your",
+        "which",
+        "must",
+        "can",
+        "will",
+    ]
+)
 
 
 def _user(text: str, match: re.Match[str]) -> Iterator[Found]:
@@ -152,10 +178,10 @@ def _last_four(text: str, match: re.Match[str]) -> Iterator[Found]:
 def _code_town(text: str, match: re.Match[str]) -> Iterator[Found]:
     code, words = match["code"], re.split(r"(?<=[ ])", match["town"])
     name = next((name for count in (3, 2, 1) if fold(name := "".join(words[:count]).rstrip()) in towns()), None)
-    if name is None:
-        return
     led = text[max(0, match.start() - 2) : match.start()] in ("", ", ") or text[match.start() - 1] == "\n"
-    if len(code) == 4 and (not led or code[:2] in ("19", "20")):
+    if name is None and led and not is_word(fold(words[0].strip())):
+        name = words[0].rstrip()
+    if name is None or (len(code) == 4 and (not led or code[:2] in ("19", "20"))):
         return
     yield Found(*match.span("code"), "ZIP_CODE", _LIKELY, "code_town")
     yield Found(match.start("town"), match.start("town") + len(name), "LOCATION", _LIKELY, "code_town")
@@ -168,6 +194,10 @@ def _region_code(text: str, match: re.Match[str]) -> Iterator[Found]:
 
 def _houses(text: str, match: re.Match[str]) -> Iterator[Found]:
     yield Found(*match.span(), "STREET_ADDRESS", 0.76, "house")
+
+
+def _street_town(text: str, match: re.Match[str]) -> Iterator[Found]:
+    yield Found(*match.span("town"), "LOCATION", 0.5, "street_town")
 
 
 def _whole_name(text: str, match: re.Match[str]) -> Iterator[Found]:
@@ -192,5 +222,6 @@ _FINDERS: list[tuple[re.Pattern[str], Callable[[str, re.Match[str]], Iterator[Fo
     (_REGION_CODE, _region_code),
     (EVENT_DATE, _event),
     (_HOUSES, _houses),
+    (_STREET_TOWN, _street_town),
     (_WHOLE_NAME, _whole_name),
 ]
