@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from stages.privacy.flat import flat, is_month
+from stages.privacy.jobs import jobs
 from stages.privacy.lexicon import (
     EVERYDAY,
     cities,
@@ -82,6 +83,7 @@ _CAPITAL = re.compile(rf"(?<![\w'-]){UP}")
 def names(text: str) -> Iterator[Found]:
     """People, organisations, places, groups and job titles."""
     yield from people(text)
+    yield from jobs(text)
     yield from script_names(text)
     yield from _groups(text)
     yield from _organisations(text)

@@ -90,7 +90,7 @@ def structured(text: str) -> Iterator[Found]:
             yield Found(*match.span(), "EMAIL_ADDRESS", 0.9, "spoken_email")
     for match in _URL.finditer(text) if "." in text or "://" in text else ():
         trimmed = match[0].rstrip(".,;:!?)]}'")
-        yield Found(match.start(), match.start() + len(trimmed), "URL", 0.93, "url")
+        yield Found(match.start(), match.start() + len(trimmed), "URL", 0.995 if "@" in trimmed else 0.93, "url")
     for match in _IP6.finditer(text) if ":" in text else ():
         if match[0].count(":") >= 4 or ("::" in match[0].strip(":") and len(match[0]) > 4):
             yield Found(*match.span(), "IP_ADDRESS", 0.94, "ip")
@@ -196,7 +196,9 @@ def phones(text: str) -> Iterator[Found]:
             continue
         if not cued and number.startswith("00") and number.isdigit() and (is_bar_code(number) or not _dialled(number)):
             continue
-        yield Found(start, start + len(value), "PHONE_NUMBER", 0.85 if cued else 0.8, "phone")
+        yield Found(
+            start, start + len(value), "PHONE_NUMBER", 1.0 if value[0] == "+" else 0.85 if cued else 0.8, "phone"
+        )
 
 
 def _is_other(groups: list[str]) -> bool:
@@ -268,7 +270,7 @@ def cued(text: str) -> Iterator[Found]:
     """Values that follow a cue: "password: ...", "passport number ..."."""
     for kind, pattern in _CUE:
         for match in pattern.finditer(text):
-            value = match[1].rstrip(".!?):")
+            value = match[1].rstrip(".?):" if kind == "SECRET" else ".!?):")
             sure = match[0][: match.start(1) - match.start()].rstrip()[-1:] in ":=#"
             if not value or _NOT_VALUES.fullmatch(value):
                 continue
