@@ -349,3 +349,19 @@ def test_the_entries_that_only_one_corpus_has_are_told() -> None:
 )
 def test_a_cue_takes_its_value_and_nothing_else(text: str, masked: str | None) -> None:
     assert Masker(settings_with())(text).text == (masked or text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "kind"),
+    [
+        ("It raised ValueError again.", "ValueError", "ORGANIZATION"),
+        ("We hire a Backend Developer now.", "Backend Developer", "ORGANIZATION"),
+        ("This Limited Time Offer ends soon.", "Limited Time Offer", "ORGANIZATION"),
+        ("Is the Glasgow Coma Scale used?", "Glasgow Coma Scale", "ORGANIZATION"),
+        ("Then comes Lake Victoria too.", "Victoria", "PERSON"),
+        ("My Dell Latitude is slow.", "Dell Latitude", "PERSON"),
+    ],
+)
+def test_a_model_s_name_of_a_thing_is_rejected(text: str, value: str, kind: str) -> None:
+    start = text.index(value)
+    assert accept(text, Found(start, start + len(value), kind, 0.85, "spacy")) is None

@@ -20,7 +20,10 @@ _PERSON = re.compile(
     re.IGNORECASE,
 )
 # Where a place lies, not who lives there.
-_GEOGRAPHY = re.compile(r"\b(?:capital|city|town|village|north|south|east|west) of[ ]+$", re.IGNORECASE)
+_GEOGRAPHY = re.compile(
+    r"\b(?:capital|city|town|village|north|south|east|west) of[ ]+$|\b(?:northern|southern|eastern|western|central)[ ]+$",
+    re.IGNORECASE,
+)
 _END = re.compile(r"[.!?\n](?!\w)")
 
 
@@ -59,5 +62,5 @@ def _is_someones(text: str, found: Found, firm: bool) -> bool:
     if found.recognizer in ("adjective", "date"):
         return False
     start = max((end.end() for end in _END.finditer(text, max(0, found.start - 200), found.start)), default=0)
-    stop = _END.search(text, found.end)
+    stop = _END.search(text, found.end, found.end + 200)
     return _PERSON.search(text[max(start, found.start - 200) : stop.start() if stop else found.end + 200]) is not None

@@ -191,7 +191,7 @@ _NRP_PEOPLE = word_list("words/nrp_people.txt") | word_list("words/relations.txt
 
 _JOBS = any_of(word_list("words/jobs.txt"))
 _JOB_HEAD = rf"(?:{_JOBS}|\w{{3,}}ographer|\w{{3,}}ologist|\w{{3,}}ician)s?"
-_JOB_HEADS = re.compile(_JOB_HEAD)
+JOB_HEADS = re.compile(_JOB_HEAD)
 JOB_LINE = re.compile(rf"^[ \t>?|]*((?:[\w'’,/&-]+ ){{0,6}}{_JOB_HEAD})[ \t]*$", re.IGNORECASE | re.MULTILINE)
 JOB_AFTER_NAME = re.compile(
     rf"[^\W\d_], (?:the|an?|our) ((?:[\w'’/&-]+ ){{0,4}}(?:{_JOB_HEAD}))(?=[,.])", re.IGNORECASE
@@ -307,7 +307,7 @@ def _is_of_people(noun: str) -> bool:
         or noun in _OF_FAMILIES
         or is_given_name(noun)
         or noun.endswith(("er", "or", "ist"))
-        or _JOB_HEADS.fullmatch(noun) is not None
+        or JOB_HEADS.fullmatch(noun) is not None
     )
 
 

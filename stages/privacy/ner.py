@@ -22,6 +22,7 @@ from stages.privacy.lexicon import (
 )
 from stages.privacy.name_cues import (
     IN,
+    JOB_HEADS,
     ORG,
     ORG_AFTER,
     ORG_CUE,
@@ -39,6 +40,7 @@ from stages.privacy.rules import Found
 
 _NEVER_NAMES = word_list("words/never_names.txt")
 _FIRMS = word_list("words/shops.txt")
+_CAMEL = re.compile(r"[A-Z][a-z]+(?:[A-Z][a-z]+)+")
 _SENTENCE = re.compile(r"(?:^|[.!?:\n>*\"'(•-])\s*$")
 
 
@@ -100,9 +102,15 @@ def accept(text: str, candidate: Found) -> Found | None:
         return None
     if candidate.kind == "PERSON" and ((common and not STRONG_CUE.search(before)) or text[start].islower()):
         return None
+    named = ORG_CUE.search(before) or ORG_AFTER.search(after)
+    if (
+        candidate.kind == "ORGANIZATION"
+        and not named
+        and (_CAMEL.fullmatch(text[start:end]) or JOB_HEADS.fullmatch(folded[-1]))
+    ):
+        return None  # "ValueError", "ZebraDesigner": software; "Backend Developer": a job
     if candidate.kind == "ORGANIZATION" and not (
-        ORG_CUE.search(before)
-        or ORG_AFTER.search(after)
+        named
         or ORG.search(text[start:end])
         or (any(not is_word(word) for word in folded) and not (len(folded) == 1 and len(folded[0]) < 5))
         or (len(folded) > 2 and not text[start:end].isupper() and not common)
