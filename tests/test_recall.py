@@ -79,13 +79,14 @@ def test_a_count_is_no_age(text: str) -> None:
         ("his rego is 1AB 2CD.", "ACCOUNT", "1AB 2CD"),
         ("Case No. 3:21-cv-00419-JR.", "ACCOUNT", "3:21-cv-00419-JR"),
         ("in Norfolk NR21 0HU.", "ZIP_CODE", "NR21 0HU"),
-        ("Storgata, 7010 Trondheim", "ZIP_CODE", "7010"),
-        ("Storgata, 7010 Trondheim", "LOCATION", "Trondheim"),
+        ("wohnt in 76133 Karlsruhe", "ZIP_CODE", "76133"),
+        ("wohnt in 76133 Karlsruhe", "LOCATION", "Karlsruhe"),
         ("last four digits of your social?\nCustomer: 6621", "US_SSN", "6621"),
         ("Visa ************8812", "CREDIT_CARD", "************8812"),
         ("was admitted on 4 October 2022 with", "DATE_TIME", "4 October 2022"),
         ("I live at Flat 9, Tudor Court", "STREET_ADDRESS", "Flat 9, Tudor Court"),
         ('{"city": "Trois-Rivières"}', "LOCATION", "Trois-Rivières"),
+        ('{"nombre_yapellidos": "Rosa Marín"}', "PERSON", "Rosa Marín"),
     ],
 )
 def test_a_form_or_key_gives_a_value_away(text: str, kind: str, value: str) -> None:

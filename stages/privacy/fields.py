@@ -20,16 +20,16 @@ _FIELD = re.compile(
     re.IGNORECASE,
 )
 # "city": "Graz", addr="...", name='...'
-_KEYS = {
-    **_KINDS,
-    "name": "PERSON",
-    "customer name": "PERSON",
-    "addr": "STREET_ADDRESS",
-    "street": "STREET_ADDRESS",
+_KEY_KINDS = {
+    **{label: kind for label, kind in _KINDS.items() if label.isascii()},
+    **dict.fromkeys(("name", "customer name"), "PERSON"),
+    **dict.fromkeys(("addr", "street"), "STREET_ADDRESS"),
     "zip": "ZIP_CODE",
 }
+_KEYS = {label.replace(" ", ""): kind for label, kind in _KEY_KINDS.items()}
 _JSON = re.compile(
-    rf"(?<![^\W_])(?P<label>{any_of(label for label in _KEYS if label.isascii()).replace(re.escape(' '), '[ _-]?')})(?:[\"'][ ]?:[ ]?|=)(?P<quote>[\"'])(?P<value>[^\"'\n]{{2,80}})(?P=quote)",
+    rf"(?<![^\W_])(?P<label>{any_of(_KEY_KINDS).replace(re.escape(' '), '[ _-]?')})(?:[\"'][ ]?:[ ]?|=)"
+    r"(?P<quote>[\"'])(?P<value>[^\"'\n]{2,80})(?P=quote)",
     re.IGNORECASE,
 )
 _PEOPLE = re.compile(r"[^\W\d_][\w'’.-]+(?:[ ][^\W\d_][\w'’.-]*){0,4}")
@@ -47,10 +47,9 @@ def fields(text: str) -> Iterator[Found]:
     """The values of labelled fields, and those that their form or key gives away."""
     yield from marked(text)
     for match in _JSON.finditer(text):
-        label = re.sub(r"[_-]", " ", match["label"].lower())
-        kind = _KEYS.get(label) or next(kind for key, kind in _KEYS.items() if key.replace(" ", "") == label)
-        whole = kind != "PERSON" or (_PEOPLE.fullmatch(match["value"]) and (label != "name" or " " in match["value"]))
-        if whole:
+        key = re.sub(r"[ _-]", "", match["label"].lower())
+        kind = _KEYS[key]
+        if kind != "PERSON" or (_PEOPLE.fullmatch(match["value"]) and (key != "name" or " " in match["value"])):
             yield Found(*match.span("value"), kind, 0.8, "field")
     if ":" not in text:
         return

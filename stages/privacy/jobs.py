@@ -101,8 +101,8 @@ def jobs(text: str) -> Iterator[Found]:
         if match["other"]:
             yield Found(*match.span("other"), "TITLE", 0.55, "job")
     for match in _AFTER.finditer(text):
-        name = _NAME_BEFORE.search(text, max(0, match.start() - 50), match.start())
-        if name and _is_person(name["name"]):
+        before = _NAME_BEFORE.search(text, max(0, match.start() - 50), match.start())
+        if before and _is_person(before["name"]):
             yield Found(*match.span("job"), "TITLE", 0.55, "job")
     for match in _OF_NATION.finditer(text):
         if match["group"].lower() in GROUPS:

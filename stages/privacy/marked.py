@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from stages.privacy.dates import EVENT_DATE
-from stages.privacy.lexicon import any_of, first_names, fold, is_common, is_word, towns, word_list
+from stages.privacy.lexicon import any_of, first_names, fold, is_common, towns, word_list
 from stages.privacy.rules import Found
 
 _SURE, _LIKELY, _UNSURE = 0.87, 0.6, 0.3
@@ -179,8 +179,6 @@ def _code_town(text: str, match: re.Match[str]) -> Iterator[Found]:
     code, words = match["code"], re.split(r"(?<=[ ])", match["town"])
     name = next((name for count in (3, 2, 1) if fold(name := "".join(words[:count]).rstrip()) in towns()), None)
     led = text[max(0, match.start() - 2) : match.start()] in ("", ", ") or text[match.start() - 1] == "\n"
-    if name is None and led and not is_word(fold(words[0].strip())):
-        name = words[0].rstrip()
     if name is None or (len(code) == 4 and (not led or code[:2] in ("19", "20"))):
         return
     yield Found(*match.span("code"), "ZIP_CODE", _LIKELY, "code_town")
