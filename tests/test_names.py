@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from stages.privacy.chat import LONGEST, chat
 from stages.privacy.kinds import KINDS
+from stages.privacy.letter_case import lines
 from stages.privacy.lexicon import amounts, cities, first_names, is_common, is_word, products
 from stages.privacy.masking import Masker, Record
 from stages.privacy.name_cues import DOES, is_destination, is_related
-from stages.privacy.names import lines, names
+from stages.privacy.names import names
 from stages.privacy.ner import accept, may_be_name, truecase
 from stages.privacy.normal import view
 from stages.privacy.rules import Found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from stages.privacy.kinds import KINDS
+from stages.privacy.letter_case import is_printed, lines
 from stages.privacy.lexicon import (
     cities,
     countries,
@@ -34,7 +35,7 @@ from stages.privacy.name_cues import (
     is_destination,
     is_of_thing,
 )
-from stages.privacy.names import in_country, is_printed, lines, name_end, opens, things
+from stages.privacy.names import in_country, name_end, opens, things
 from stages.privacy.people import is_titled
 from stages.privacy.rules import Found
 
