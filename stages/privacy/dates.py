@@ -189,8 +189,17 @@ def _by_name(text: str) -> Iterator[tuple[int, int]]:
             yield match.span(group)
 
 
+_BOUND = re.compile(r"\+|[ ](?:and|or)[ ](?:over|older|above|up|under|younger|below)\b", re.IGNORECASE)
+
+
 def age_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Ages of people, by the words around the number."""
+    """Ages of people, by the words around the number; "65 and over" is no one's."""
+    for start, end in _age_spans(text):
+        if not _BOUND.match(text, end):
+            yield start, end
+
+
+def _age_spans(text: str) -> Iterator[tuple[int, int]]:
     for match in _AGED.finditer(text):
         yield match.span(next(name for name in ("n", "w", "m") if match[name]))
     yield from _by_name(text)
