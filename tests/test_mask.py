@@ -824,7 +824,7 @@ GENERAL = [
     ("Ask my sister Hope about it.", "Hope"),
     ("We met Mei-Ling Baker yesterday.", "Mei-Ling Baker"),
     ("A letter to Tendai K. Moyo came back.", "Tendai K. Moyo"),
-    ("It went from Osaka to Plovdiv.", "Plovdiv"),
+    ("She went from Osaka to Plovdiv.", "Plovdiv"),
     ("Send it to Keizersgracht 12, 10115 Tallinn before noon.", "Keizersgracht 12, 10115 Tallinn"),
     ("My SSN is 275-40-9051 and I moved.", "275-40-9051"),
 ]

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from stages.privacy.chat import LONGEST, chat
 from stages.privacy.kinds import KINDS
+from stages.privacy.letter_case import lines
 from stages.privacy.lexicon import amounts, cities, first_names, is_common, is_word, products
-from stages.privacy.masking import Masker
+from stages.privacy.masking import Masker, Record
 from stages.privacy.name_cues import DOES, is_destination, is_related
-from stages.privacy.names import lines, names
+from stages.privacy.names import names
 from stages.privacy.ner import accept, may_be_name, truecase
 from stages.privacy.normal import view
 from stages.privacy.rules import Found
@@ -101,6 +102,15 @@ CLEAN = [
     "TOTAL RM\n10.00\nROUNDING ADJ\nAMOUNT INCL GST\nRM 9.90",
     "Bishop Road and the Chief Executive",
     "The U.S. Army",
+    "A storm named after no one: Hurricane Katrina passed by.",
+    "Wilson's disease and Bell's palsy are rare.",
+    "The Clayton Act followed the Sherman Act.",
+    "My Dell Latitude does not wake up.",
+    "Serve with Dijon mustard.",
+    "The Jameson 6.50.",
+    "Warranty: two years. Price: £34.50.",
+    "The HR Director approves all job offers.",
+    "The Nile is long.",
     "Заказ не пришёл. Помогите, пожалуйста.",
     "注文が届きません",
     "배송이 늦어요",
@@ -111,6 +121,58 @@ CLEAN = [
 @pytest.mark.parametrize("text", CLEAN)
 def test_what_only_looks_like_a_name_stays(text: str) -> None:
     assert found(text) == {}
+
+
+NO_ONES = [
+    "Italian coffee is dearer than French bread.",
+    "I would like a Swiss army knife and a Greek salad.",
+    "Answer in Dutch or in Polish.",
+    "German law differs from English law.",
+    "Cover applies in Morocco, Tunisia and Turkey.",
+    "Paris is the capital of France.",
+    "Linux was first released in 1991.",
+    "The Act was amended in 1964.",
+    "I bought the router in 2011.",
+    "I add a card for you. Members earn points in Norway.",
+    "Give 2000 mg per day to patients aged 65 and over.",
+    "The dog is a German Shepherd.",
+]
+
+
+@pytest.mark.parametrize("text", NO_ONES)
+def test_what_identifies_no_one_stays_where_no_person_is_spoken_of(text: str) -> None:
+    masker = Masker(settings_with(level="quasi"))
+    assert masker(text).text == text
+
+
+SOMEONES = [
+    ("He is Italian.", ["Italian"]),
+    ("I am a Turkish citizen.", ["Turkish"]),
+    ("We moved here from Norway.", ["Norway"]),
+    ("She owns a shop in Portugal.", ["Portugal"]),
+    ("Anna Kowalska likes Italian coffee.", ["Anna Kowalska", "Italian"]),
+    ("Mr Franz Cede joined in 1991.", ["Mr Franz Cede", "1991"]),
+    ("It happened on 3 May 1991.", ["3 May 1991"]),
+    ("The Marram Orchestra was founded in 1983.", ["Marram Orchestra", "1983"]),
+]
+
+
+@pytest.mark.parametrize(("text", "values"), SOMEONES, ids=lambda value: str(value)[:24])
+def test_what_is_said_of_a_person_or_a_firm_is_masked(text: str, values: list[str]) -> None:
+    masked = Masker(settings_with(level="quasi"))(text)
+    assert [text[span.start : span.end] for span in masked.spans] == values
+
+
+def test_the_fields_of_a_record_speak_of_one_person() -> None:
+    masker = Masker(settings_with(level="quasi"))
+    (alone,) = masker.records([Record(["Sales in Norway rose."])])
+    (together,) = masker.records([Record(["Sales in Norway rose.", "Ask Anna Kowalska."])])
+    assert alone[0].spans == []
+    assert [span.kind for span in together[0].spans] == ["LOCATION"]
+
+
+def test_at_level_all_a_place_needs_no_person() -> None:
+    assert Masker(settings_with(level="all"))("Sales in Norway rose.").spans
 
 
 CHAT = [
@@ -288,3 +350,19 @@ def test_the_entries_that_only_one_corpus_has_are_told() -> None:
 )
 def test_a_cue_takes_its_value_and_nothing_else(text: str, masked: str | None) -> None:
     assert Masker(settings_with())(text).text == (masked or text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "kind"),
+    [
+        ("It raised ValueError again.", "ValueError", "ORGANIZATION"),
+        ("We hire a Backend Developer now.", "Backend Developer", "ORGANIZATION"),
+        ("This Limited Time Offer ends soon.", "Limited Time Offer", "ORGANIZATION"),
+        ("Is the Glasgow Coma Scale used?", "Glasgow Coma Scale", "ORGANIZATION"),
+        ("Then comes Lake Victoria too.", "Victoria", "PERSON"),
+        ("My Dell Latitude is slow.", "Dell Latitude", "PERSON"),
+    ],
+)
+def test_a_model_s_name_of_a_thing_is_rejected(text: str, value: str, kind: str) -> None:
+    start = text.index(value)
+    assert accept(text, Found(start, start + len(value), kind, 0.85, "spacy")) is None

@@ -265,6 +265,17 @@ def test_it_sets_what_the_task_needs_and_leaves_to_the_user_what_may_be_someones
     assert "'date'" not in found["warnings"]
 
 
+def test_an_address_next_to_an_organisation_is_the_organisations(tmp_path: Path) -> None:
+    def row(number: int, name: str) -> dict[str, Any]:
+        address = f"{number + 3} Elm Street, Springfield"
+        return {"id": f"r{number}", "text": f"{name}\n{address}", "target": {"name": name, "address": address}}
+
+    shops = [row(number, f"{chr(65 + number)}lmbrook Lamps Ltd") for number in range(20)]
+    assert proposed(write(tmp_path, shops))["mask"]["keep_targets"] == ["address", "name"]
+    people = [row(number, f"Mr Ben {chr(65 + number)}ollard") for number in range(20)]
+    assert proposed(write(tmp_path, people))["mask"]["keep_targets"] == []
+
+
 def test_what_it_sets_is_explained_and_written_on_the_lines_of_the_comments(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, RULES | {"mask.workers": 1, "data.pseudonyms": "none"})
     write(workspace / "data", [copying(number) for number in range(60)])

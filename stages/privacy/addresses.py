@@ -10,9 +10,8 @@ import re
 from collections.abc import Iterator
 
 from stages.privacy.lexicon import countries, fold, is_common, towns, word_list
-from stages.privacy.rules import Found
+from stages.privacy.rules import DIGIT, Found
 
-_DIGIT = re.compile(r"\d")
 _UP = r"[^\W\d_a-zà-öø-ÿ]"
 _LITTLE = r"(?:van|von|der|den|de|del|della|dei|di|da|do|dos|das|du|des|la|le|les|el|los|las|y|e|na|pod|nad|u|i|of|en|auf|am|im)"
 _CAPS = rf"(?:{_LITTLE}[ ]){{0,2}}{_UP}[^\W\d_]*(?:['’.-]+[^\W\d_]+)*\.?"
@@ -134,7 +133,7 @@ _PARTICLES = word_list("words/town_particles.txt")
 
 def addresses(text: str) -> Iterator[Found]:
     """Street addresses, each as one span with all its parts."""
-    if not _DIGIT.search(text) and "orner of" not in text and not _STREET_ALONE.search(text):
+    if not DIGIT.search(text) and "orner of" not in text and (text.islower() or not _STREET_ALONE.search(text)):
         return
     cores = [_lead(match) for pattern in _CORES for match in pattern.finditer(text) if _is_street(match[0])]
     cores += [match.span() for match in _NUMBERED.finditer(text) if _is_name(match[0])]

@@ -64,6 +64,11 @@ _PHRASES = (
     (re.compile(r"date of birth\b|birth ?da(?:te|y)\b|dob\b|d o b\b|born(?: on)?\b"), "DATE_OF_BIRTH"),
 )
 _LINKS = frozenset(["is", "my", "no", "so", "to"])  # never the first part of a password: "password is 4412"
+# How the words of these phrases start: most words don't, and twelve patterns are not tried on them.
+_OPENS = re.compile(
+    "security|verif|access|secret|one|maiden|full|first|last|middle|given|family|name|account|card|policy|passenger|beneficiary|"
+    "under|end|licen|number|driv|social|member|customer|client|patient|employee|record|user|login|date|birth|dob|d$|born"
+)
 _BOOKED = frozenset(["confirmation", "booking", "reservation", "reference", "locator", "pnr"])
 _I_AM = re.compile(r"(?:im|iam|i'm|i am|myself|this is|its|it's|it is)\b")
 _MONTH = re.compile(r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*")
@@ -159,7 +164,7 @@ def _cue(words: list[str], at: int) -> tuple[int, str]:
     """The number of words of the cue that starts at `at`, and the role of what it announces."""
     word = words[at]
     ahead = " ".join(words[at : at + 8])
-    for pattern, role in _PHRASES:
+    for pattern, role in _PHRASES if _OPENS.match(word) else ():
         if match := pattern.match(ahead):
             return match[0].count(" ") + 1, role
     if _is_like(word, SECRETS) and not (word == "pass" and at + 1 == len(words)):

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from stages.privacy.lexicon import any_of, word_list
+from stages.privacy.lexicon import any_of, fold, is_family_name, is_given_name, is_word, word_list
 
 _MONTH = rf"(?:{any_of(word_list('words/months.txt'))})(?![^\W\d_])\.?"
 _DAY = r"(?:[12]\d|3[01]|0?[1-9])"
@@ -35,7 +35,10 @@ _YEAR_CUE = (
 _YEAR = re.compile(r"(?<![^\W_])(?<!\d[.,/:-])(?:1[5-9]|20)\d\d(?![^\W_]|[.,:/-]\d)")
 _MONTH_BEFORE = re.compile(rf"(?<![^\W_]){_MONTH}{_OF}$", re.IGNORECASE)
 _CUE_BEFORE = re.compile(rf"(?<![^\W_])(?:(?:{_YEAR_CUE})[ ]|(?:early|late|mid)-)$", re.IGNORECASE)
-_AMOUNT = re.compile(r"[ ]?(?:%|€|\$|(?:eur|usd|gbp|euro|dollar|pound|unit|piece|item|x\b))", re.IGNORECASE)
+_AMOUNT = re.compile(
+    r"[ ]?(?:%|€|\$|(?:eur|usd|gbp|euro|dollar|pound|unit|piece|item|x\b|(?:[kmcµ]?g|mcg|[mc]?l|k?wh?|[kmc]?m|mah|rpm|kcal|hz|[kmg]b|words|people|calories|miles|steps)\b))",
+    re.IGNORECASE,
+)
 _AND = r"(?:[ ]?(?:,|/|–|-)[ ]?|,?[ ](?:and|or|to|y|o|al?|und|oder|bis|et|ou|au|e)[ ](?:del? |the )?)"
 _SERIES = re.compile(
     rf"(?<![^\W_])(?<!\d[.,/:-])(?:(?:{_DAY}(?:[ ]{_MONTH})?|{_MONTH}(?:[ ]{_DAY})?){_AND}){{1,4}}$", re.IGNORECASE
@@ -56,6 +59,14 @@ _OTHER = [
 _BIRTH = re.compile(
     rf"(?<![^\W_])(?:{any_of(word_list('words/birth_cues.txt'))})(?![^\W_])[^\n\d]{{0,25}}\n?[^\w\n]{{0,5}}$",
     re.IGNORECASE,
+)
+
+# What happened to a person, and its date, with or without a year.
+EVENT_DATE = re.compile(
+    rf"(?<![^\W_])(?i:{any_of(word_list('words/event_cues.txt'))})(?![^\W_])(?:[:,]?[ ](?![A-Z\d])[^\W\d_]+){{0,3}}?(?:[:,]?[ ][A-Z][a-z]+)?[:,]?[ ]"
+    rf"(?P<date>(?:\d{{4}}-\d\d-\d\d|{_DAY}[./-](?:1[0-2]|0?[1-9])[./-](?:(?:1[5-9]|20)\d\d|\d\d)|{_DAY}[./-]{_DAY}[./-](?:1[5-9]|20)\d\d"
+    rf"|(?i:(?:the )?{_DAY}(?:st|nd|rd|th|\.)?{_OF}{_MONTH}(?:,?[ ](?:de |of )?(?:19|20)\d\d)?|{_MONTH}[ ]{_DAY}(?:st|nd|rd|th)?(?:,?[ ](?:19|20)\d\d)?"
+    rf"|{_MONTH},?[ ](?:de |of )?(?:19|20)\d\d)|(?:19|20)\d\d))(?![\w/-]|[.,:]\d)"
 )
 
 
@@ -142,15 +153,56 @@ _BEFORE_UNITS = re.compile(
 _AGE = re.compile(
     rf"{_SMALL}(?=[ ]?-?(?:years?|yrs?|months?|weeks?)[ -]old\b|[ ]?(?:y/?o|yo)\b|[ ]years? of age\b|-?jährige?[rnms]?\b|enne\b)"
     r"|\b(?:turn(?:ed|ing)?|aged?:?|age of|when (?:he|she|they|i) (?:was|were)|i(?:'| a)m|edad[ ]?:|âge[ ]?:|età[ ]?:|alter[ ]?:)[ ]*(?P<m>\d{1,3})"
-    r"(?![ ]?(?:%|km|miles?|min|hours?|days?|weeks?|months?|[.:/-]?\d))\b(?=\W|$)"
+    r"(?![ ]?(?:%|(?:(?:and|or) (?:over|above|older|under|below|younger)|to|up)\b|km|miles?|min|hours?|days?|weeks?|months?|[.:/-]?\d))\b(?=\W|$)"
     r"|(?<=[a-z])(?<![0-9]),[ ](?P<k>[1-9]\d),(?=[ ][a-z]{2})",
     re.IGNORECASE,
 )
 _NAMED = re.compile(r"(?:[^\W\d_a-zß-öø-ÿ][\w'’.-]*[ ]){1,3}[^\W\d_a-zß-öø-ÿ][\w'’-]*$")
+_ONES = "one|two|three|four|five|six|seven|eight|nine"
+_IN_WORDS = (
+    rf"(?:(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:[ -](?:{_ONES}))?|ten|eleven|twelve|thirteen|fourteen|fifteen|"
+    rf"sixteen|seventeen|eighteen|nineteen|{_ONES})"
+)
+_AGED = re.compile(
+    rf"(?<![^\W_])(?:aged|at the age of|age of|(?:when|until|since) (?:he|she|they|i) (?:was|were)|(?:he|she|who|son|daughter) (?:has )?(?:just )?turn(?:s|ed)|died at)"
+    rf"[ ](?P<n>{_IN_WORDS}|\d{{1,3}})(?![\w%-]|[.:]\d|[ ](?:%|percent|people|of|hours?|days?|hundred|thousand|million|times|o'clock|[ap]\.?m))"
+    rf"|(?<![^\W_])(?P<w>{_IN_WORDS})(?=[ -](?:years?|months?|weeks?)[ -]olds?\b|[ ]years of age\b)"
+    r"|(?<![^\W_])(?:he|she|who|(?:mrs?|ms|miss|dr)\.?[ ][\w'’-]+,)[ ](?:is|was)(?:[ ](?:now|only|already|just))?[ ](?P<m>[1-9]\d)(?=[.,;!?]?(?:$|\s(?!percent|people|years?[ ](?!old)|%|min|hours?|days?|miles?|km)))",
+    re.IGNORECASE,
+)
+# "Tobe (4)", "Lars Holm (son, 19)", "Eze, 46, succeeds", "Mia Forde, seven, went"
+_BY_NAME = re.compile(
+    rf"(?P<name>[^\W\d_a-zß-öø-ÿ][^\W\d_]*(?:['’-][^\W\d_]+)*)(?:,?[ ](?:Jr|Sr)\.)?(?:(?P<open>[ ]\((?:[a-z]+,[ ]){{0,2}}(?:aged?[ ])?)(?P<n>\d{{1,2}}(?:[ ]?[mfMF])?|\d{{1,2}}[ ](?:weeks|months|days))(?=[,;)])"
+    rf"|,[ ](?P<m>[1-9]\d|{_IN_WORDS})(?=,[ ]|[.](?:\s|$)))"
+)
+
+
+_RELATIONS = word_list("words/relations.txt") | {"f", "m"}
+
+
+def _by_name(text: str) -> Iterator[tuple[int, int]]:
+    """Ages right after a name, in brackets or between commas."""
+    for match in _BY_NAME.finditer(text):
+        name, group = fold(match["name"]), "n" if match["n"] else "m"
+        related = match["open"] is not None and _RELATIONS.intersection(re.findall(r"[a-z-]+", match["open"]))
+        if is_given_name(name) or is_family_name(name) or not is_word(name) or related:
+            yield match.span(group)
+
+
+_BOUND = re.compile(r"\+|[ ](?:and|or)[ ](?:over|older|above|up|under|younger|below)\b", re.IGNORECASE)
 
 
 def age_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Ages of people, by the words around the number."""
+    """Ages of people, by the words around the number; "65 and over" is no one's."""
+    for start, end in _age_spans(text):
+        if not _BOUND.match(text, end):
+            yield start, end
+
+
+def _age_spans(text: str) -> Iterator[tuple[int, int]]:
+    for match in _AGED.finditer(text):
+        yield match.span(next(name for name in ("n", "w", "m") if match[name]))
+    yield from _by_name(text)
     if not _DIGIT.search(text):
         return
     for match in _AGE.finditer(text):

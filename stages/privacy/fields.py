@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 from stages.privacy.lexicon import any_of, word_list
+from stages.privacy.marked import marked
 from stages.privacy.rules import Found
 
 _KINDS = {
@@ -18,6 +19,20 @@ _FIELD = re.compile(
     rf"(?:^|(?<=[\n.;|•*\t\ufeff])|(?<=[ ]{{2}}))[ \t\ufeff]{{0,8}}(?P<label>{any_of(_KINDS)})[ ]?:[ \t]{{0,8}}(?=[^\s:])",
     re.IGNORECASE,
 )
+# "city": "Graz", addr="...", name='...'
+_KEY_KINDS = {
+    **{label: kind for label, kind in _KINDS.items() if label.isascii()},
+    **dict.fromkeys(("name", "customer name"), "PERSON"),
+    **dict.fromkeys(("addr", "street"), "STREET_ADDRESS"),
+    "zip": "ZIP_CODE",
+}
+_KEYS = {label.replace(" ", ""): kind for label, kind in _KEY_KINDS.items()}
+_JSON = re.compile(
+    rf"(?<![^\W_])(?P<label>{any_of(_KEY_KINDS).replace(re.escape(' '), '[ _-]?')})(?:[\"'][ ]?:[ ]?|=)"
+    r"(?P<quote>[\"'])(?P<value>[^\"'\n]{2,80})(?P=quote)",
+    re.IGNORECASE,
+)
+_PEOPLE = re.compile(r"[^\W\d_][\w'’.-]+(?:[ ][^\W\d_][\w'’.-]*){0,4}")
 _NAME = re.compile(
     r"(?:dr[a.]{0,2}[ ]?|d\.ª?[ ]?|dña\.?[ ])?(?i:)[^\W\d_][\w'’.-]*(?:[ ](?:(?:de|del|la|las|los|y|von|van|der|du|di|da)[ ]){0,3}[^\W\d_a-zß-öø-ÿ][\w'’-]*){0,4}"
 )
@@ -29,7 +44,13 @@ _VALUES = {"PERSON": _NAME, "LOCATION": _PLACE, "ZIP_CODE": _CODE, "STREET_ADDRE
 
 
 def fields(text: str) -> Iterator[Found]:
-    """The values of labelled fields."""
+    """The values of labelled fields, and those that their form or key gives away."""
+    yield from marked(text)
+    for match in _JSON.finditer(text):
+        key = re.sub(r"[ _-]", "", match["label"].lower())
+        kind = _KEYS[key]
+        if kind != "PERSON" or (_PEOPLE.fullmatch(match["value"]) and (key != "name" or " " in match["value"])):
+            yield Found(*match.span("value"), kind, 0.8, "field")
     if ":" not in text:
         return
     for label in _FIELD.finditer(text):

@@ -133,8 +133,11 @@ def _name_end(text: str, start: int, tokens: list[Word], at: int, lower: bool) -
     low, high, name = tokens[at]
     known = is_given_name(name) and (name in first_names("en") or not is_word(name))
     known = known and not is_month(text, tokens[at]) and name not in ABBREVIATIONS
+    led = at > 0 and tokens[at - 1][2] in _CUE_ENDS
+    if not known and not led and name not in first_names():
+        return at
     before = text[max(start, low - 40) : low]
-    cue = at > 0 and tokens[at - 1][2] in _CUE_ENDS and STRONG_CUE.search(before) is not None
+    cue = led and STRONG_CUE.search(before) is not None
     related = name in first_names() and is_related(before)
     if not known and not related and not (cue and not is_common(name) and len(name) > 1):
         return at

@@ -29,7 +29,7 @@ KINDS = {
     kind.name: kind
     for kind in (
         Kind("PERSON", reads_as="Mary", in_parts=True),
-        Kind("TITLE", "quasi", repeated=False),  # a form of address ("Dr") or a job title
+        Kind("TITLE", "quasi", repeated=False),  # a job title; a form of address ("Dr Meier") is part of the name
         Kind("NRP", "quasi"),  # nationality, religion, party
         Kind("AGE", "quasi", repeated=False),
         Kind("DATE_OF_BIRTH", short="BIRTH_DATE"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
-from itertools import accumulate
 
 from stages.privacy.lexicon import fold, is_word
 from stages.privacy.rules import Found
@@ -33,6 +32,7 @@ class KnownValues:
         self.whole: list[tuple[str, str]] = []  # kind, letters and digits only
         self.names: list[tuple[str, list[str]]] = []  # kind, words
         self.numbers: list[tuple[str, str]] = []  # kind, digits
+        self._alike: dict[tuple[int, str], bool] = {}
         for kind, value in sorted(set(values)):
             tokens = [fold(token) for token in _TOKEN.findall(value)]
             compact = "".join(tokens)
@@ -58,20 +58,29 @@ class KnownValues:
             joined = Joined(tokens)
             for kind, compact in self.whole:
                 yield from _find_compact(joined, kind, compact)
-        words = {token for *_, token in tokens} if self.names else ()
-        for kind, parts in self.names:
-            written = {word for word in words if any(_alike(word, part) for part in parts)}
-            for at, (start, end, token) in enumerate(tokens) if written else ():
+        words = {token for *_, token in tokens} if self.names else set()
+        for at, (kind, parts) in enumerate(self.names):
+            written = words.intersection(parts)
+            written |= {word for word in words if len(word) > 3 and self._is_part(word, at)}
+            for place, (start, end, token) in enumerate(tokens) if written else ():
                 if token not in written:
                     continue
                 # Two adjacent parts, in any order, are the name even if each is an everyday word.
-                neighbours = [other[2] for other in (*tokens[max(0, at - 1) : at], *tokens[at + 1 : at + 2])]
+                neighbours = [
+                    other[2] for other in (*tokens[max(0, place - 1) : place], *tokens[place + 1 : place + 2])
+                ]
                 sure = token in parts and any(other in parts and other != token for other in neighbours)
                 if sure or any(_part(token, part, text[start].isupper()) for part in parts):
                     yield Found(start, end, kind, 0.9, "known_value")
         if self.numbers:
             for match in _DIGITS.finditer(text):
                 yield from self._number(match)
+
+    def _is_part(self, word: str, name: int) -> bool:
+        """Whether a word can be a part of the name with that number, or a typo of one; remembered for the next text."""
+        if (name, word) not in self._alike:
+            self._alike[name, word] = any(_alike(word, part) for part in self.names[name][1])
+        return self._alike[name, word]
 
     def number(self, digits: str) -> str | None:
         """The kind of the known value that is written with these digits, leading zeros aside."""
@@ -105,41 +114,38 @@ class Joined:
 
     def __init__(self, tokens: list[tuple[int, int, str]]) -> None:
         self.tokens = tokens
-        self.text = "".join(token for *_, token in tokens)
-        ends = list(accumulate(len(token) for *_, token in tokens))
-        self.starts = [0, *ends[:-1]]
-        self.start_of = {start: number for number, start in enumerate(self.starts)}
-        self.end_of = {end: number for number, end in enumerate(ends)}
+        self.text = "".join([token for _, _, token in tokens])
+        self.start_of: dict[int, int] = {}
+        self.end_of: dict[int, int] = {}
+        at = 0
+        for number, (_, _, token) in enumerate(tokens):
+            self.start_of[at] = number
+            at += len(token)
+            self.end_of[at] = number
 
 
 def _find_compact(joined: Joined, kind: str, compact: str) -> Iterator[Found]:
     """Runs of whole tokens that, when joined, equal the value or nearly do.
 
-    Cut a value into more equal parts than the typos allowed can touch: only runs around an untouched part are compared.
+    Only runs with the same first or last character are compared, since `within_edits` accepts no others.
     """
     slack = 0 if len(compact) < 6 else 1 if len(compact) < 12 else 2
     if any(char.isdigit() for char in compact) and len(compact) < 10:
         slack = 0  # a different number means something else; it is not a typo
-    size = len(compact) // (2 * slack + 1)  # two swapped letters can lie in two parts
-    seen: set[int] = set()
-    for offset in range(0, size * (2 * slack + 1), size):
-        part = compact[offset : offset + size]
-        at = joined.text.find(part)
-        while at >= 0:
-            for start in range(max(0, at - offset - slack), at - offset + slack + 1):
-                first = joined.start_of.get(start)
-                if first is None or first in seen:
-                    continue
-                seen.add(first)
-                for length in sorted(range(len(compact) - slack, len(compact) + slack + 1)):
-                    last = joined.end_of.get(start + length)
-                    run = joined.text[start : start + length]
-                    if last is None or last - first >= LONGEST:
-                        continue
-                    if run == compact or (slack and within_edits(run, compact, slack) and not is_word(run)):
-                        yield Found(joined.tokens[first][0], joined.tokens[last][1], kind, 1.0, "known_value")
-                        break
-            at = joined.text.find(part, at + 1)
+    lengths = range(len(compact) - slack, len(compact) + slack + 1)
+    text, starts, ends = joined.text, joined.start_of, joined.end_of
+    firsts = {start for start in starts if text[start] == compact[0]}
+    firsts |= {end - length for end in ends if text[end - 1] == compact[-1] for length in lengths}
+    for start in sorted(firsts & starts.keys()):
+        first = starts[start]
+        for length in lengths:
+            last = ends.get(start + length)
+            if last is None or last - first >= LONGEST:
+                continue
+            run = text[start : start + length]
+            if run == compact or (slack and within_edits(run, compact, slack) and not is_word(run)):
+                yield Found(joined.tokens[first][0], joined.tokens[last][1], kind, 1.0, "known_value")
+                break
 
 
 @lru_cache(2**16)
@@ -166,6 +172,8 @@ def within_edits(left: str, right: str, most: int) -> bool:
     """Whether at most `most` insertions, deletions, changes or swaps of neighbours turn one text into the other."""
     if abs(len(left) - len(right)) > most:
         return False
+    if len(set(left) ^ set(right)) > 2 * most:
+        return False  # an edit brings in one character and takes out another, at most
     if left[:1] != right[:1] and left[-1:] != right[-1:]:
         return False  # with both ends different, it is another word, not a typo
     before: list[int] = []

@@ -143,6 +143,12 @@ def products() -> frozenset[str]:
     return frozenset(lists | cards)
 
 
+def is_product(folded: list[str]) -> bool:
+    """Whether a run of words is a brand and its product ("Dell Latitude"), not a name that a brand has too."""
+    brand = len(folded) > 1 and folded[0] in products()
+    return brand and not (folded[-1] in last_names() and folded[0] in first_names())
+
+
 @cache
 def titles() -> frozenset[str]:
     """Forms of address before a name, folded."""

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from stages.core.errors import HallmarkError
+from stages.privacy.context import weighed
 from stages.privacy.given import UNKNOWN, Given, Readers
 from stages.privacy.kept import Kept, merged, outside
 from stages.privacy.kinds import kind_of, masked_at
@@ -145,11 +146,15 @@ class Masker:
         at = 0
         for record in records:
             new: list[tuple[str, str]] = []
-            for text in record.texts:
-                if text.cue is None:
-                    found = self._rules(text, seen[at], record.known)
-                    new += self._take(text, [*found, *named[at]])
-                    at += 1
+            read = [text for text in record.texts if text.cue is None]
+            found = [
+                [*self._rules(text, seen[number], record.known), *named[number]] for number, text in enumerate(read, at)
+            ]
+            at += len(read)
+            if not self._everything:
+                found = weighed([text.text for text in read], found)
+            for text, spans in zip(read, found, strict=True):
+                new += self._take(text, spans)
             self._repeat(record, new)
             self._repeat(record, self._numbers(record))
             self._second_check(record)
@@ -183,9 +188,8 @@ class Masker:
         if known:
             found = [*found, *self._sifted(seen.text, known.find(seen.text))]
         placed = [_placed(seen, span) for span in found]
-        if self._everything and len(seen.text) != len(
-            text.text
-        ):  # nothing of what Presidio finds in the raw text is lost
+        # Nothing of what Presidio finds in the raw text is lost.
+        if self._everything and len(seen.text) != len(text.text):
             placed += self._sifted(text.text, self.recognizers.presidio(text.text))
         return placed
 
@@ -228,6 +232,8 @@ class Masker:
 
     def _accepted(self, window: str, reads: str, results: Iterable[Found]) -> Iterator[Found]:
         for span in results:
+            if span.kind == "DATE_TIME" and not self._everything:
+                continue  # which dates are private below that level, rules decide
             if not self._small:
                 yield span
                 continue
@@ -307,10 +313,13 @@ class Masker:
                 yield from self._sifted(text.text, [found])
 
     def _agree(self, record: Record) -> None:
-        """Give equal values of a record one kind, that of the first, so that they get one stand-in."""
+        """Give equal values of a record one kind, that of the first, so that they get one stand-in.
+
+        A kind with an action of its own stays.
+        """
         kinds: dict[str, str] = {}
         for text in record.texts:
-            for span in text.spans:
+            for span in (span for span in text.spans if span.kind not in self.params.actions):
                 value = canonical(text.text[span.start : span.end])
                 span.kind = kinds.setdefault(value, span.kind)
 

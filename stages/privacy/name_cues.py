@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from stages.privacy.lexicon import any_of, word_list
+from stages.privacy.lexicon import any_of, is_given_name, is_noun, is_plain, word_list
 
 
 def _capitals() -> str:
@@ -154,7 +154,7 @@ ORG_CUE = re.compile(
     re.IGNORECASE,
 )
 ORG_AFTER = re.compile(
-    r"^(?:'s)? (?:(?:offices?|branch|store) (?:is|was|in|at|of|on|are)|headquarters|hq|ceo|employees?|shareholders?|founders?|"
+    r"^(?:'s)? (?:(?:was|is) (?:founded|established|headquartered|incorporated|acquired)\b|(?:offices?|branch|store) (?:is|was|in|at|of|on|are)|headquarters|hq|ceo|employees?|shareholders?|founders?|"
     r"(?:is|was) (?:an?|the|our) (?:\w+[ -]){0,3}(?:company|agency|firm|startup|bank|brand|supplier|brainchild|business|employer|vendor|"
     r"organi[sz]ation|manufacturer|studio|publisher))\b",
     re.IGNORECASE,
@@ -185,8 +185,13 @@ NOT_NRP = frozenset(["pole", "poles", "finn", "finns", "scot", "dane", "swede", 
 CAPITAL_NRP = frozenset(["polish", "liberal", "orthodox", "republican", "democrat", "conservative"])
 LOWER_NRP = re.compile(r"\b(?:i am|i'm|im|an?|the|is|are|was)[ ]+$", re.IGNORECASE)
 
+# A language: what is written in it, or how well someone speaks it.
+IN_LANGUAGE = re.compile(r"\b(?:in|into|fluent|some|good|basic|speaks?|spoken)[ ]+$", re.IGNORECASE)
+_NRP_PEOPLE = word_list("words/nrp_people.txt") | word_list("words/relations.txt") | word_list("words/person_roles.txt")
+
 _JOBS = any_of(word_list("words/jobs.txt"))
 _JOB_HEAD = rf"(?:{_JOBS}|\w{{3,}}ographer|\w{{3,}}ologist|\w{{3,}}ician)s?"
+JOB_HEADS = re.compile(_JOB_HEAD)
 JOB_LINE = re.compile(rf"^[ \t>?|]*((?:[\w'’,/&-]+ ){{0,6}}{_JOB_HEAD})[ \t]*$", re.IGNORECASE | re.MULTILINE)
 JOB_AFTER_NAME = re.compile(
     rf"[^\W\d_], (?:the|an?|our) ((?:[\w'’/&-]+ ){{0,4}}(?:{_JOB_HEAD}))(?=[,.])", re.IGNORECASE
@@ -226,14 +231,15 @@ MONTHS = frozenset(
     ]
 )
 DATED = re.compile(
-    r"(?:\d(?:st|nd|rd|th)?(?: of)?|\b(?:in|on|since|until|till|by|of|from|to|last|next|this|early|late|mid|and|or|for))[ -]$",
+    r"(?:\d(?:st|nd|rd|th)?(?: of)?|\b(?:in|on|since|until|till|by|of|from|to|last|next|this|early|late|mid|and|or|for|each|every))[ -]$",
     re.I,
 )
 
 # Where a trip goes, or where a card is used: a place that says little about who somebody is.
 _TRIP = re.compile(
     r"\b(?:flights?|fly(?:ing)?|flew|tickets?|trains?|bus(?:es)?|taxis?|cruises?|book(?:ing|ed)?|trips?|tours?|travel(?:s|l?ing|l?ed)?|holidays?|"
-    r"vacation|depart(?:s|ing|ure)?|arriv(?:al|ing)|layover|stopover|connect(?:ing|ion)|land(?:s|ing)?|round trip|one way|fares?|hotels?)\b"
+    r"vacation|depart(?:s|ing|ure)?|arriv(?:al|ing)|layover|stopover|connect(?:ing|ion)|land(?:s|ing)?|round trip|one way|fares?|hotels?|"
+    r"restaurants?|weather|sights?|sightseeing|attractions|museums?|luggage|baggage|visas?)\b"
     r"[^.!?\n]{0,25}\b(?:to|from|in|via|for|through|between|into|at)[ ]+$"
     r"|^\s*from (?:[\w'-]+ ){1,3}to[ ]+$",
     re.IGNORECASE,
@@ -266,3 +272,48 @@ def is_destination(before: str, after: str, *, country: bool) -> bool:
     if _BY.search(after):
         return True
     return _FROM.search(before) is not None and _TRIP_ON.search(after) is not None
+
+
+_THING_HEADS = word_list("words/thing_heads.txt")
+_THING_END = re.compile(
+    rf"^(?:['’]s|s['’]|['’])? (?:{any_of(word_list('words/thing_ends.txt'))})(?![\w'’-])|^['’]s \d", re.IGNORECASE
+)
+_LAST_WORD = re.compile(r"([^\W\d_]+)\.? $")
+_NEXT_WORD = re.compile(r" ([a-z]{3,})(?![\w'’-])")
+_GOES_ON = re.compile(r"[.,;:!?)]|$| (?:is|has|was|and|or|in|of|to|from)\b")
+_PRICE = re.compile(r":? ?(?:[$€£][ ]?\d|\d+[.,]\d\d(?![\d:]|\.\d))")
+_OF_FAMILIES = word_list("words/of_families.txt")
+THING_ENDS = word_list("words/thing_ends.txt")
+
+
+def is_of_thing(first: str, before: str, after: str, *, alone: bool) -> bool:
+    """Whether a name is a thing's by the words around it: "Lake Victoria", "Moore's law", "the Nile", "a Florence sofa"."""
+    last = _LAST_WORD.search(before)
+    head = last[1].lower() if last else ""
+    if first in _THING_HEADS or head in _THING_HEADS or _THING_END.match(after):
+        return True
+    if not alone:
+        return False
+    noun = _NEXT_WORD.match(after)
+    if noun and is_noun(noun[1]) and not is_plain(noun[1]) and not _is_of_people(noun[1]):
+        return True
+    return (head == "the" and _GOES_ON.match(after) is not None) or _PRICE.match(after) is not None
+
+
+def _is_of_people(noun: str) -> bool:
+    return (
+        noun in _NRP_PEOPLE
+        or noun.removesuffix("s") in _NRP_PEOPLE
+        or noun in _OF_FAMILIES
+        or is_given_name(noun)
+        or noun.endswith(("er", "or", "ist"))
+        or JOB_HEADS.fullmatch(noun) is not None
+    )
+
+
+def is_of_person(group: str, before: str, after: str) -> bool:
+    """Whether a nationality or religion is a person's, not that of a thing or a language: "Italian coffee", "in Dutch"."""
+    word = re.match(r" ([\w'’-]+)", after)
+    if word is None or not is_noun(word[1].lower()):
+        return not (IN_LANGUAGE.search(before) and group[-1] != "s")
+    return _is_of_people(word[1].lower())

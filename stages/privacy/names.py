@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from stages.privacy.flat import flat, is_month
+from stages.privacy.jobs import jobs
+from stages.privacy.letter_case import lines
 from stages.privacy.lexicon import (
     EVERYDAY,
     cities,
@@ -22,6 +24,7 @@ from stages.privacy.lexicon import (
     is_misspelt,
     is_noun,
     is_plain,
+    is_product,
     is_stop,
     is_word,
     last_names,
@@ -54,9 +57,12 @@ from stages.privacy.name_cues import (
     RUN,
     SENTENCE_START,
     STRONG_CUE,
+    THING_ENDS,
     TOKEN,
     UP,
     is_destination,
+    is_of_person,
+    is_of_thing,
     is_related,
 )
 from stages.privacy.people import does, people
@@ -70,6 +76,7 @@ _FORMS = word_list("words/company_forms.txt")
 _GROUP_STARTS = frozenset(group.split()[0] for group in GROUPS if " " in group)
 
 
+_AMOUNT = re.compile(r": ?(?:[^\w\s]|\d)")  # "Price: £34.50" is a field
 _SMALL = re.compile(r"(?<![\w'-])[a-zà-öø-ÿ]")
 _CAPITAL = re.compile(rf"(?<![\w'-]){UP}")
 
@@ -77,6 +84,7 @@ _CAPITAL = re.compile(rf"(?<![\w'-]){UP}")
 def names(text: str) -> Iterator[Found]:
     """People, organisations, places, groups and job titles."""
     yield from people(text)
+    yield from jobs(text)
     yield from script_names(text)
     yield from _groups(text)
     yield from _organisations(text)
@@ -86,24 +94,6 @@ def names(text: str) -> Iterator[Found]:
                 yield from _run(text, run)
         else:
             yield from flat(text, start, end, case == "lower")
-
-
-def lines(text: str) -> Iterator[tuple[int, int, str]]:
-    """The lines, each marked as all capitals ("upper"), all lower case ("lower") or normal ("mixed")."""
-    printed = is_printed(text)
-    for line in re.finditer(r"[^\n]+", text):
-        capitals = sum(map(str.isupper, line[0]))
-        small = sum(map(str.islower, line[0]))
-        upper = capitals > 4 * small and (printed or capitals > 7)
-        if capitals + small:
-            yield line.start(), line.end(), "lower" if not capitals and small else "upper" if upper else "mixed"
-
-
-def is_printed(text: str) -> bool:
-    """Whether a text of several lines is in capitals throughout, as what a till prints is."""
-    head = text[:4000]
-    capitals = sum(map(str.isupper, head))
-    return capitals > 30 and "\n" in text and capitals > 4 * sum(map(str.islower, head))
 
 
 def _groups(text: str) -> Iterator[Found]:
@@ -127,7 +117,8 @@ def _groups(text: str) -> Iterator[Found]:
         if match[0][0].isupper() or (
             word not in CAPITAL_NRP and LOWER_NRP.search(text, max(0, match.start() - 12), match.start())
         ):
-            yield Found(match.start(), end, "NRP", 0.6, "nationality")
+            of_person = is_of_person(word, text[max(0, match.start() - 12) : match.start()], text[end : end + 30])
+            yield Found(match.start(), end, "NRP", 0.6, "nationality" if of_person else "adjective")
 
 
 def _one_of(word: str) -> bool:
@@ -135,7 +126,8 @@ def _one_of(word: str) -> bool:
 
 
 def _organisations(text: str) -> Iterator[Found]:
-    for match in ORG.finditer(text):
+    plain = text.islower()
+    for match in ORG.finditer(text) if not plain else ():
         if len(match[0].split()) > 1:
             yield Found(*match.span(), "ORGANIZATION", 0.68, "company_form")
     for match in ORG_ANY.finditer(text):  # all lower case: the words since the last stop word
@@ -144,7 +136,7 @@ def _organisations(text: str) -> Iterator[Found]:
             words.pop(0)
         if words:
             yield Found(match.end(1) - len(" ".join(words)) - 1, match.end(), "ORGANIZATION", 0.6, "company_form")
-    for match in FIRM.finditer(text):
+    for match in FIRM.finditer(text) if ", " in text else ():
         parts = [fold(part) for part in re.split(r",? (?:and|&) |, ", match[0]) if part]
         if len(parts) > 2 and all(part in last_names() for part in parts):
             yield Found(*match.span(), "ORGANIZATION", 0.67, "firm")
@@ -157,7 +149,7 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
     tokens = [token for token in tokens if not is_month(text, (*token[:2], fold(token[2].rstrip("."))))]
     dropped = None
     full = next((at for at in range(len(tokens)) if _full_name(tokens[at : at + 3])), None)
-    if full is not None and fold(tokens[0][2]) not in things(text):
+    if full is not None and not _is_thing(text, tokens, full):
         start = tokens[full][0]
         yield Found(start, name_end(text, start, tokens[-1][1]), "PERSON", 0.61, "full_name")
         tokens = tokens[:full]
@@ -168,7 +160,8 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
     if not tokens:
         after = text[dropped[1] : dropped[1] + 60] if dropped else ""
         if dropped and (
-            (fold(dropped[2]) in first_names("en") and PERSON_AFTER.search(after)) or does(fold(dropped[2]), after)
+            (fold(dropped[2]) in first_names("en") and PERSON_AFTER.search(after) and not _AMOUNT.match(after))
+            or does(fold(dropped[2]), after)
         ):
             yield Found(dropped[0], dropped[1], "PERSON", 0.53, "name_cue")
         return
@@ -183,8 +176,15 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         last = folded[-1]  # "Will Smith", "Rose Kowalska"
         if (last in last_names() and not is_common(last)) or (not is_word(last) and last not in places()):
             first = 0
-    thing = folded[0] in things(text) and not STRONG_CUE.search(before)
+    thing = (
+        folded[0] in things(text)
+        or is_of_thing(folded[0], before, after, alone=len(folded) == 1 and "'" not in tokens[0][2])
+        or (len(folded) > 1 and folded[-1] in THING_ENDS)
+        or is_product(folded)
+    ) and not STRONG_CUE.search(before)
     acts = PERSON_AFTER.search(after) or DOES.search(after)
+    if after[:1] == ":" and text[start - 1 : start] == " ":
+        acts = None  # "Affected: 37. Workaround: restart": only a line begins with who speaks
     if len(unknown) == 1 and first is None and not acts and not PERSON_CUE.search(before) and is_misspelt(unknown[0]):
         unknown = []
     phrase = " ".join(folded)
@@ -210,7 +210,7 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         yield Found(start, end, "LOCATION", 0.52, "place")
     elif thing:
         return
-    elif first is not None and not (len(folded) == 1 and _is_short_form(text, tokens[0])):
+    elif first is not None and not (first == len(folded) - 1 and _is_short_form(text, tokens[first])):
         name_start = tokens[first][0]
         yield Found(name_start, name_end(text, name_start, end), "PERSON", 0.62, "name_list")
         if first:
@@ -223,7 +223,9 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         yield Found(start, end, "PERSON", 0.55, "name_list")
     elif PERSON_CUE.search(before) and unknown and len(unknown) == len(folded) and not _is_short_form(text, tokens[0]):
         yield Found(start, name_end(text, start, end), "PERSON", 0.54, "name_cue")
-    elif unknown and len(folded) <= 3 and acts:
+    elif (
+        unknown and len(folded) <= 3 and acts and not (cities().intersection(folded) or _is_short_form(text, tokens[0]))
+    ):
         yield Found(start, end, "PERSON", 0.53, "name_cue")
     elif (
         len(folded) > 2
@@ -247,6 +249,18 @@ def _run(text: str, run: re.Match[str]) -> Iterator[Found]:
         yield Found(start, end, "LOCATION", 0.52, "place_cue")
 
 
+def _is_thing(text: str, tokens: list[tuple[int, int, str]], at: int) -> bool:
+    """Whether a full name within a run is part of a thing's name."""
+    folded = [fold(token) for *_, token in tokens]
+    start, end = tokens[at][0], tokens[-1][1]
+    return (
+        folded[0] in things(text)
+        or " ".join(folded[at : at + 2]) in products()
+        or folded[-1] in THING_ENDS
+        or is_of_thing(folded[at], text[max(0, start - 20) : start], text[end : end + 30], alone=False)
+    )
+
+
 def _full_name(tokens: list[tuple[int, int, str]]) -> bool:
     """Whether the words start with a full name: both listed, or with an initial in between ("Rose Q. Marsh")."""
     if len(tokens) < 2 or not all(token[0].isupper() and not token.isupper() for _, _, token in tokens[:1]):
@@ -254,7 +268,9 @@ def _full_name(tokens: list[tuple[int, int, str]]) -> bool:
     words = [fold(token.rstrip(".")).removesuffix("'s") for _, _, token in tokens]
     if len(words) > 2 and len(words[1]) == 1 and tokens[2][2][0].isupper() and len(words[2]) > 2:
         return words[0] in first_names() or not is_word(words[0])
-    return words[0] in first_names("en") and len(words[0]) > 2 and words[1] in last_names() and words[0] not in MONTHS
+    if words[0] in MONTHS or (words[0] in GROUPS and is_common(words[1])):  # "German Shepherd"
+        return False
+    return words[0] in first_names("en") and len(words[0]) > 2 and words[1] in last_names()
 
 
 def _is_short_form(text: str, token: tuple[int, int, str]) -> bool:
@@ -287,7 +303,11 @@ def _countries(text: str, tokens: list[tuple[int, int, str]]) -> Iterator[Found]
             name = " ".join(folded[at:stop])
             start, end = tokens[at][0], tokens[stop - 1][1]
             before, after = text[max(0, start - 60) : start], text[end : end + 20]
-            if name not in countries() or (stop - at == 1 and is_given_name(name) and not IN.search(before)):
+            if (
+                name not in countries()
+                or name in GROUPS
+                or (stop - at == 1 and is_given_name(name) and not IN.search(before))
+            ):
                 continue
             if not is_destination(before, after, country=True):
                 yield Found(start, end, "LOCATION", 0.63, "country")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from stages.privacy.kinds import KINDS
+from stages.privacy.letter_case import is_printed, lines
 from stages.privacy.lexicon import (
     cities,
     countries,
@@ -13,6 +14,7 @@ from stages.privacy.lexicon import (
     is_given_name,
     is_misspelt,
     is_plain,
+    is_product,
     is_word,
     places,
     products,
@@ -21,21 +23,25 @@ from stages.privacy.lexicon import (
 )
 from stages.privacy.name_cues import (
     IN,
+    JOB_HEADS,
     ORG,
     ORG_AFTER,
     ORG_CUE,
     PLACE_CUE,
     SENTENCE_START,
     STRONG_CUE,
+    THING_ENDS,
     TOKEN,
     is_destination,
+    is_of_thing,
 )
-from stages.privacy.names import in_country, is_printed, lines, name_end, opens, things
+from stages.privacy.names import in_country, name_end, opens, things
 from stages.privacy.people import is_titled
 from stages.privacy.rules import Found
 
 _NEVER_NAMES = word_list("words/never_names.txt")
 _FIRMS = word_list("words/shops.txt")
+_CAMEL = re.compile(r"[A-Z][a-z]+(?:[A-Z][a-z]+)+")
 _SENTENCE = re.compile(r"(?:^|[.!?:\n>*\"'(•-])\s*$")
 
 
@@ -49,6 +55,8 @@ def accept(text: str, candidate: Found) -> Found | None:
         candidate = candidate._replace(end=line)  # the models include the start of the next line
     tokens = [(match.start(), match.end(), match[0]) for match in TOKEN.finditer(text, candidate.start, candidate.end)]
     digits = re.search(r"\d", text[candidate.start : candidate.end])
+    if not tokens:
+        return None
     if digits and (
         candidate.kind != "ORGANIZATION"
         or re.search(r"[A-Z]+[ -]?[A-Z\d-]*\d{3}", text[candidate.start : candidate.end])
@@ -72,6 +80,13 @@ def accept(text: str, candidate: Found) -> Found | None:
     before, after = text[max(0, start - 60) : start], text[end : end + 60]
     common = all(is_common(word) for word in folded)
     thing = folded[0] in things(text) and not is_titled(before)
+    if candidate.kind in ("PERSON", "ORGANIZATION") and not STRONG_CUE.search(before) and not is_titled(before):
+        if folded[-1] in THING_ENDS or is_of_thing(
+            folded[0], before, after, alone=len(folded) == 1 and candidate.kind == "PERSON"
+        ):
+            return None
+        if candidate.kind == "PERSON" and is_product(folded):
+            return None  # "Dell Latitude"
     if thing and (candidate.kind in ("PERSON", "NRP") or (candidate.kind == "ORGANIZATION" and len(folded) == 1)):
         return None
     if " ".join(folded) in products() and not STRONG_CUE.search(before):
@@ -88,12 +103,18 @@ def accept(text: str, candidate: Found) -> Found | None:
         return None
     if candidate.kind == "PERSON" and ((common and not STRONG_CUE.search(before)) or text[start].islower()):
         return None
+    named = ORG_CUE.search(before) or ORG_AFTER.search(after)
+    if (
+        candidate.kind == "ORGANIZATION"
+        and not named
+        and (_CAMEL.fullmatch(text[start:end]) or JOB_HEADS.fullmatch(folded[-1]))
+    ):
+        return None  # "ValueError", "ZebraDesigner": software; "Backend Developer": a job
     if candidate.kind == "ORGANIZATION" and not (
-        ORG_CUE.search(before)
-        or ORG_AFTER.search(after)
+        named
         or ORG.search(text[start:end])
         or (any(not is_word(word) for word in folded) and not (len(folded) == 1 and len(folded[0]) < 5))
-        or (len(folded) > 2 and not text[start:end].isupper())
+        or (len(folded) > 2 and not text[start:end].isupper() and not common)
         or (len(folded) > 1 and folded[-1] in _FIRMS)
     ):
         return None

@@ -60,6 +60,10 @@ _MEMBER = re.compile(rf"{NAME_PART}(?: {NAME_PART})?")
 
 def people(text: str) -> Iterator[Found]:
     """Names by what stands before or after them, and the titles and jobs of people."""
+    yield from _led_lower(text)
+    yield from _jobs(text)
+    if text.islower():  # the others need capitals
+        return
     yield from _led(text)
     yield from _initialed(text)
     yield from _listed(text)
@@ -70,10 +74,14 @@ def people(text: str) -> Iterator[Found]:
     for match in _VOCATIVE.finditer(text):  # "Don't go to town, Mark!"
         if fold(match[1]) in first_names("en") and fold(match[1]) not in MONTHS and not is_stop(fold(match[1])):
             yield Found(*match.span(1), "PERSON", 0.52, "vocative")
-    for pattern in (JOB_LINE, JOB_AFTER_NAME):
-        for match in pattern.finditer(text):
-            if pattern is JOB_AFTER_NAME or _below_name(text, match):
-                yield Found(*match.span(1), "TITLE", 0.5, "job")
+
+
+def _jobs(text: str) -> Iterator[Found]:
+    for match in JOB_LINE.finditer(text) if "\n" in text else ():
+        if _below_name(text, match):
+            yield Found(*match.span(1), "TITLE", 0.5, "job")
+    for match in JOB_AFTER_NAME.finditer(text) if ", " in text else ():
+        yield Found(*match.span(1), "TITLE", 0.5, "job")
 
 
 def _below_name(text: str, job: re.Match[str]) -> bool:
@@ -94,10 +102,20 @@ def _led(text: str) -> Iterator[Found]:
         end = _end(text, *name.span()) if name else 0
         if name is None or end <= name.start() or _ABBREVIATION.fullmatch(name[0]):
             continue
+        if (
+            match[1].isupper()
+            and len(match[1]) > 1
+            and all(is_common(fold(part[0])) for part in _WORD.finditer(name[0]))
+        ):
+            continue  # "HR Director"
         if word in titles():
             yield Found(match.start(), end, "PERSON", 0.72, "title")
         elif _is_known(name[0]) and not match[2]:
             yield Found(name.start(), end, "PERSON", 0.6, "role")
+
+
+def _led_lower(text: str) -> Iterator[Found]:
+    """ "mr cede": a title, and a word that is no other."""
     for match in LED_LOWER.finditer(text):
         if match[1] not in titles():
             continue

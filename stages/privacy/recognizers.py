@@ -6,6 +6,7 @@ Import this module only where a text is analysed: Presidio takes seconds to impo
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
@@ -94,6 +95,9 @@ def _phones(recognizer: Any, text: str) -> Iterator[Found]:
 def _presidio(language: str, countries: tuple[str, ...]) -> list[Any]:
     """Presidio's recognizers that are on by default for a language, and all it has of those countries, sorted by name."""
     _offline()
+    # For each recognizer of another language, the registry warns that it leaves it out:
+    # https://github.com/microsoft/presidio/blob/main/presidio-analyzer/presidio_analyzer/recognizer_registry/recognizers_loader_utils.py
+    logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)
     registry = RecognizerRegistry(supported_languages=[language])
     registry.load_predefined_recognizers(languages=[language])
     chosen: dict[type, Any] = {

@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,14 +89,25 @@ def trial(rows: Rows, data: Data, mask: Mask, task: Inferred) -> Trial:
         except HallmarkError as error:  # of the schema, say
             tried.stops = tried.stops or told(error)
     tried.stops = tried.stops and tried.stops.replace(str(schema), "the proposed schema")
-    for name, of in report(tried.written.values).items():
+    values = {
+        name: of
+        for name, of in report(tried.written.values).items()
+        if UNNAMED not in name and of["replaced"] + of["lost"] >= max(FEW, MANY * of[COPIED])
+    }
+    # Next to the name of an organisation, and where no field holds a person's, an address is the organisation's.
+    organised = any(_mostly(of, {"ORGANIZATION"}) for of in values.values())
+    organised = organised and not any(_mostly(of, {"PERSON"}) for of in values.values())
+    for name, of in values.items():
         masked = of["replaced"] + of["lost"]
-        harmless = sum(count for kind, count in of["kinds"].items() if kind in OF_NO_ONE)
-        many = masked >= FEW and masked > MANY * of[COPIED]
-        if many and 2 * harmless > sum(of["kinds"].values()) and UNNAMED not in name:
+        if _mostly(of, OF_NO_ONE | ({"STREET_ADDRESS", "ZIP_CODE"} if organised else set())):
             kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(of["kinds"].items()))
             tried.keep_targets[name] = f"else {masked} of {of[COPIED]} copied values of '{name}' are masked ({kinds})"
     return tried
+
+
+def _mostly(counts: dict[str, Any], kinds: AbstractSet[str]) -> bool:
+    """Whether more than half of what was masked of a field is of these kinds."""
+    return 2 * sum(count for kind, count in counts["kinds"].items() if kind in kinds) > sum(counts["kinds"].values())
 
 
 def loaded(data: Data, task: TaskParams, mask: Mask) -> tuple[Recorder, str]:

@@ -1,0 +1,154 @@
+"""Private values that rules find by what stands next to them, and what looks like them and is none."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from stages.privacy.fields import fields
+from stages.privacy.foreign import foreign_names
+from stages.privacy.jobs import jobs
+from stages.privacy.marked import marked
+from stages.privacy.rules import Finder, ages, phones, structured
+
+SURE = 0.45
+
+
+def values(finder: Finder, text: str, kind: str) -> list[str]:
+    """What is found of a kind at the levels below `all`, in order."""
+    spans = {(one.start, one.end) for one in finder(text) if one.kind == kind and one.score >= SURE}
+    return [text[start:end] for start, end in sorted(spans)]
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("She works as a school nurse at the clinic.", "school nurse"),
+        ("Tobias Klein, audiologist, on Monday", "audiologist"),
+        ("opened by Rosa Miller (head of logistics).", "head of logistics"),
+        ("The actress Rosa Miller left.", "actress"),
+        ("Rosa Miller is the founder of Lumbre.", "founder"),
+        ("He was an Italian cyclist.", "cyclist"),
+    ],
+)
+def test_a_job_is_found(text: str, title: str) -> None:
+    assert title in values(jobs, text, "TITLE")
+
+
+@pytest.mark.parametrize(
+    "text", ["The driver is not installed.", "Use the print manager, please.", "My model is broken."]
+)
+def test_a_thing_is_no_job(text: str) -> None:
+    assert values(jobs, text, "TITLE") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "age"),
+    [
+        ("a driver aged sixty-eight, slipped", "sixty-eight"),
+        ("emigrated at the age of twelve.", "twelve"),
+        ("Popescu, 46, succeeds him", "46"),
+        ("Lars Miller (son, 19)", "19"),
+        ("The claimant, Mrs Popescu, is 59.", "59"),
+    ],
+)
+def test_an_age_in_words_or_by_a_name_is_found(text: str, age: str) -> None:
+    assert values(ages, text, "AGE") == [age]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["He was one of seven.", "Step, 12, is next", "Python (3)", "The printer (job, 19)", "when it was seven degrees"],
+)
+def test_a_count_is_no_age(text: str) -> None:
+    assert values(ages, text, "AGE") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ('{"password": "hunter77!"}', "SECRET", "hunter77!"),
+        ("AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMIK7MD", "SECRET", "wJalrXUtnFEMIK7MD"),
+        ("The door code is 4482#.", "SECRET", "4482#"),
+        ("memorable word bluebell", "SECRET", "bluebell"),
+        ("auth user=svc_hkim ip=", "USERNAME", "svc_hkim"),
+        ("[09:15] rob_t: no", "USERNAME", "rob_t"),
+        ("she tweets as @rosamiller", "USERNAME", "@rosamiller"),
+        ("a van (BD51 SMR) hit me", "ACCOUNT", "BD51 SMR"),
+        ("his rego is 1AB 2CD.", "ACCOUNT", "1AB 2CD"),
+        ("Case No. 3:21-cv-00419-JR.", "ACCOUNT", "3:21-cv-00419-JR"),
+        ("in Norfolk NR21 0HU.", "ZIP_CODE", "NR21 0HU"),
+        ("wohnt in 76133 Karlsruhe", "ZIP_CODE", "76133"),
+        ("wohnt in 76133 Karlsruhe", "LOCATION", "Karlsruhe"),
+        ("last four digits of your social?\nCustomer: 6621", "US_SSN", "6621"),
+        ("Visa ************8812", "CREDIT_CARD", "************8812"),
+        ("was admitted on 4 October 2022 with", "DATE_TIME", "4 October 2022"),
+        ("I live at Flat 9, Tudor Court", "STREET_ADDRESS", "Flat 9, Tudor Court"),
+        ('{"city": "Trois-Rivières"}', "LOCATION", "Trois-Rivières"),
+        ('{"nombre_yapellidos": "Rosa Marín"}', "PERSON", "Rosa Marín"),
+    ],
+)
+def test_a_form_or_key_gives_a_value_away(text: str, kind: str, value: str) -> None:
+    assert values(fields, text, kind) == [value]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "token: null",
+        "The access code expired.",
+        "use @property or @media here",
+        "in 2024 Boston won",
+        "Error 0x80070005 in version 14.2.1",
+        "the update of 4 October 2022",
+    ],
+)
+def test_nothing_is_given_away(text: str) -> None:
+    assert [one for one in marked(text) if one.score >= SURE] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("Neem contact op met dhr. Joost Verhoeven via", "PERSON", "dhr. Joost Verhoeven"),
+        ("Mein Mann Torsten und ich", "PERSON", "Torsten"),
+        ("Gentile Sig.ra Ornella Brusati, la", "PERSON", "Sig.ra Ornella Brusati"),
+        ("El demandante vive en Arequipa.", "LOCATION", "Arequipa"),
+        ("J'habite à Quimper.", "LOCATION", "Quimper"),
+        ("Tenho 44 anos e moro", "AGE", "44"),
+        ("Nacionalidad: peruana", "NRP", "peruana"),
+        ("Beroep: loodgieter", "TITLE", "loodgieter"),
+        ("Nom : Perrin\n", "PERSON", "Perrin"),
+    ],
+)
+def test_other_languages(text: str, kind: str, value: str) -> None:
+    assert value in values(foreign_names, text, kind)
+
+
+@pytest.mark.parametrize(
+    "text", ["Guten Tag, mein Drucker druckt nicht.", "El crédito es de 30 años.", "Hier ist Software aktiv."]
+)
+def test_no_person_in_another_language(text: str) -> None:
+    assert list(foreign_names(text)) == []
+
+
+def test_a_number_with_a_plus_is_a_telephone_number_before_anything_else() -> None:
+    (phone,) = phones("T +44 161 496 0372 | M")
+    assert phone.score == 1.0
+
+
+def test_a_user_in_a_url_is_part_of_it() -> None:
+    best = max(structured("host: ftp://rosa@files.example.com/home"), key=lambda one: one.score)
+    assert best.kind == "URL"
+
+
+@pytest.mark.parametrize(
+    "unit", ["Rosa Miller, ", "4482 ", "a-1/", "user=a_1 ", "Flat 9, Tudor ", "wohnt in Ulm ", "AB12 "]
+)
+def test_finders_stay_linear(unit: str) -> None:
+    for finder in (marked, jobs, foreign_names, fields, ages):
+        list(finder(unit * 10))
+        start = time.process_time()
+        list(finder(unit * 1500))
+        assert time.process_time() - start < 1.5
