@@ -41,6 +41,8 @@ from stages.privacy.rules import Found
 
 _NEVER_NAMES = word_list("words/never_names.txt")
 _FIRMS = word_list("words/shops.txt")
+_DEPARTMENTS = word_list("words/departments.txt")
+_SALUTATIONS = word_list("words/salutations.txt")
 _CAMEL = re.compile(r"[A-Z][a-z]+(?:[A-Z][a-z]+)+")
 _SENTENCE = re.compile(r"(?:^|[.!?:\n>*\"'(•-])\s*$")
 
@@ -63,6 +65,8 @@ def accept(text: str, candidate: Found) -> Found | None:
     ):
         return None
     while tokens and ((tokens[0][2][0].islower() and is_common(fold(tokens[0][2]))) or fold(tokens[0][2]) == "the"):
+        tokens.pop(0)
+    while tokens and candidate.kind == "ORGANIZATION" and fold(tokens[0][2]) in _SALUTATIONS:
         tokens.pop(0)
     if candidate.kind == "PERSON" and tokens:
         while tokens and opens(text, tokens[0]):
@@ -92,6 +96,8 @@ def accept(text: str, candidate: Found) -> Found | None:
     if " ".join(folded) in products() and not STRONG_CUE.search(before):
         return None
     phrase = " ".join(folded)
+    if phrase in _DEPARTMENTS:
+        return None
     large = phrase in countries() or phrase in cities()
     if (candidate.kind == "LOCATION" or not any(map(is_given_name, folded))) and is_destination(
         before, after, country=candidate.kind == "LOCATION" and large
