@@ -25,7 +25,7 @@ from tests.workspace import ROOT
 def everything() -> Masker:
     """The masker at level all, with the spaCy model."""
     params = load_params(ROOT / "params.yaml").mask
-    return Masker(params.model_copy(update={"level": "all", "allow": []}))
+    return Masker(params.model_copy(update={"level": "all", "allow": [], "allow_patterns": []}))
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,9 @@ def main() -> None:
         "--ner", metavar="ENGINE:MODEL", help="another NER model for English texts, such as gliner:FOLDER"
     )
     arguments = parser.parse_args()
-    params = load_params(ROOT / "params.yaml").mask.model_copy(update={"identity_columns": {}, "allow": []})
+    params = load_params(ROOT / "params.yaml").mask.model_copy(
+        update={"identity_columns": {}, "allow": [], "allow_patterns": []}
+    )
     if arguments.ner:
         engine, _, model = arguments.ner.partition(":")
         params = params.model_copy(update={"ner": Ner(engine=engine, model=model or None)})  # type: ignore[arg-type]
