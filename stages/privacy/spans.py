@@ -46,7 +46,9 @@ class Draft:
 
     def view(self) -> View:
         """The text as recognizers should see it: a placeholder that it came with reads as what it stands for."""
-        return view(self.text, [(one.start, one.end, kind_of(one.kind or "").reads_as) for one in self.given])
+        blanks = [(one.start, one.end, kind_of(one.kind or "").reads_as) for one in self.given]
+        blanks += [(span.start, span.end, kind_of(span.kind).reads_as) for span in self.spans]  # of no known kind
+        return view(self.text, sorted(blanks))
 
     @cached_property
     def tokens(self) -> list[tuple[int, int, str]]:
