@@ -87,7 +87,8 @@ def make(session: nox.Session, folder: Path) -> None:
 def pip(session: nox.Session, folder: Path, *options: str) -> None:
     """`pip install` in an environment, with pip's output in `install.log` there, whose end an error shows."""
     file = folder / "install.log"
-    command = [str((folder / "bin/python").absolute()), "-m", "pip", "install", "--disable-pip-version-check"]
+    command = [str((folder / "bin/python").absolute()), "-m", "pip", "install"]
+    quiet = ["--disable-pip-version-check", "--progress-bar", "off"]
     done = threading.Event()
     with file.open("a", encoding="utf-8") as log:
         log.write(f"--- {time.ctime()}\n")
@@ -95,7 +96,7 @@ def pip(session: nox.Session, folder: Path, *options: str) -> None:
         news = threading.Thread(target=tell, args=(session, file, done), daemon=True)
         news.start()
         try:
-            session.run(*command, *options, stdout=log, log=False, external=True, env={"PYTHONUNBUFFERED": "1"})
+            session.run(*command, *quiet, *options, stdout=log, log=False, external=True, env={"PYTHONUNBUFFERED": "1"})
         except CommandFailed:
             said = [line for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
             session.error("\n".join(["pip failed; its last lines:", *said[-12:], f"all of it: {file}"]))
