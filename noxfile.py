@@ -105,10 +105,10 @@ def pip(session: nox.Session, folder: Path, *options: str) -> None:
             news.join()
 
 
-def tell(session: nox.Session, log: Path, done: threading.Event) -> None:
-    """Until it is done, log the last line of pip's output every 20 seconds."""
+def tell(session: nox.Session, log: Path, done: threading.Event, every: float = 20) -> None:
+    """Until it is done, show the last line of pip's output every so many seconds."""
     start = time.monotonic()
-    while not done.wait(20):
+    while not done.wait(every):
         last = log.read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2].strip()
         seconds = int(time.monotonic() - start)
         session.log(f"{seconds // 60} min {seconds % 60:2} s: {last[:80]}{'...' if len(last) > 80 else ''}")
