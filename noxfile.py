@@ -106,7 +106,7 @@ def pip(session: nox.Session, folder: Path, *options: str) -> None:
 
 
 def tell(session: nox.Session, log: Path, done: threading.Event, every: float = 20) -> None:
-    """Until it is done, show the last line of pip's output every so many seconds."""
+    """Until it is done, show the last line of pip's output, once every `every` seconds."""
     start = time.monotonic()
     while not done.wait(every):
         last = log.read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2].strip()
@@ -343,3 +343,40 @@ def lock(session: nox.Session) -> None:
     text = "# The exact versions of what the stages run on, for pip's -c. Written by `nox -s lock`.\n"
     pins |= {line.split()[0] for line in HASHED} | set(WITHOUT_DEPENDENCIES)
     LOCK.write_text(text + "\n".join(sorted(pins, key=str.lower)) + "\n")
+
+
+# Published without a wheel: pure Python, which pip builds without a compiler.
+SOURCES = ("antlr4-python3-runtime", "rouge_score", "sqlitedict", "word2number")
+SYSTEMS = {  # what uv calls them; macOS from version 14 on
+    "Linux, x86-64, glibc 2.31": "x86_64-manylinux_2_31",
+    "Linux, arm64, glibc 2.31": "aarch64-manylinux_2_31",
+    "macOS 14, arm64": "aarch64-apple-darwin",
+}
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Check that the locked packages have wheels for every Python of pyproject.toml on Linux and macOS; installs none."""
+    folder = Path(session.create_tmp()) / "wheels"
+    make(session, folder)
+    pip(session, folder, "uv")
+    pins = folder / "pins.txt"
+    lines = LOCK.read_text(encoding="utf-8").splitlines()
+    pins.write_text("\n".join(line for line in lines if not line.startswith(SOURCES)), encoding="utf-8")
+    known = SpecifierSet(PROJECT["project"]["requires-python"])
+    resolve = [
+        str(folder / "bin/uv"),
+        "pip",
+        "compile",
+        str(pins),
+        "--no-deps",
+        "--no-build",
+        "--output-file",
+        os.devnull,
+    ]
+    for version in (f"3.{minor}" for minor in range(100) if known.contains(f"3.{minor}")):
+        for system, name in SYSTEMS.items():
+            target = ["--python-version", version, "--python-platform", name]
+            environment = {"MACOSX_DEPLOYMENT_TARGET": "14.0"}
+            session.run(*resolve, *target, env=environment, external=True, silent=True, log=False)
+            session.log(f"Python {version} on {system}: all wheels")
