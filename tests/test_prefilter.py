@@ -67,6 +67,7 @@ def test_a_filter_knows_expressions_that_come_later() -> None:
     assert second.may_match("an osprey")
     assert not first.may_match("an osprey")
     assert first.search("a Kestrel") is None
+    assert first.search("a kestrel \ud83d") is not None  # half a surrogate pair
     assert [match.span() for match in first.finditer("a kestrel, kestrel")] == [(2, 9), (11, 18)]
 
 

@@ -124,7 +124,9 @@ class _Automaton:
         self._last: tuple[str, set[int]] = (_NO_TEXT, set())
 
     def _read(self, text: str) -> set[int]:
-        plain = text.lower() if text.isascii() else text.translate(_SAME).lower()
+        plain = text.lower()
+        if not text.isascii():  # half a surrogate pair, which the automaton can't read, is in no literal
+            plain = text.translate(_SAME).lower().encode(errors="replace").decode()
         automaton = self._found or self._built()
         found = {literal for literal, _, _ in automaton.find_matches_as_indexes(plain, overlapping=True)}
         held = set(self._digits) if _DIGIT.search(text) else set()
