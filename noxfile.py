@@ -1,6 +1,7 @@
-"""All commands for people: `python -m nox -s repro`, `experiments`, `tests`, `lint`, `stamp`, `verify`, `bench`, ...
+"""All commands for people: `python -m nox -s setup`, `repro`, `experiments`, `tests`, `lint`, `stamp`, `verify`, ...
 
 All sessions share one environment, `.venv`: `source .venv/bin/activate` puts `dvc` on the path, and your editor finds it.
+nox itself may run anywhere: in an environment of its own too, as `uvx nox` and `pipx run nox` make one.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import os
 import re
 import shutil
 import sys
+import threading
+import time
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import nox
+from nox.command import CommandFailed
+from packaging.specifiers import SpecifierSet
 
 if sys.platform == "win32":
     sys.exit("Hallmark runs on Linux, macOS and WSL")
@@ -34,27 +39,79 @@ WITHOUT_DEPENDENCIES: list[str] = PROJECT["tool"]["hallmark"].get("without-depen
 
 def prepare(session: nox.Session, *groups: str) -> None:
     """Make `.venv` with the locked dependencies and the named groups, unless it is up to date."""
-    python = str((BIN / "python").absolute())
-    if not BIN.exists():
-        session.run(sys.executable, "-m", "venv", str(VENV), external=True)
+    if not (BIN / "python").exists():
+        make(session, VENV)
+    if not (BIN / "pip").exists():  # made by `uv venv`, or on a Debian without the package python3-venv
+        session.run(str((BIN / "python").absolute()), "-m", "ensurepip", "--default-pip", external=True)
     for group in ("run", *groups):
         wanted = hashlib.sha256(b"".join(Path(file).read_bytes() for file in ("pyproject.toml", LOCK))).hexdigest()
         stamp = VENV / f"installed-{group}"
         if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
             continue
-        pip = [python, "-m", "pip", "install", "--disable-pip-version-check"]
         if group == "run":
+            count = LOCK.read_text(encoding="utf-8").count("==")
+            session.log(
+                f"installing {count} packages into {VENV}: the first time takes minutes, and downloads {download()}"
+            )
             hashed = VENV / "hashed.txt"
             hashed.write_text("\n".join(HASHED), encoding="utf-8")
             # pip doesn't check the hash of what is installed already.
-            install = [*pip, "--no-deps", "--force-reinstall", "--require-hashes", "-r", str(hashed)]
-            session.run(*install, external=True)
-            session.run(*pip, "-c", str(LOCK), *PROJECT["project"]["dependencies"], external=True)
+            pip(session, VENV, "--no-deps", "--force-reinstall", "--require-hashes", "-r", str(hashed))
+            pip(session, VENV, "-c", str(LOCK), *PROJECT["project"]["dependencies"])
             if WITHOUT_DEPENDENCIES:
-                session.run(*pip, "--no-deps", *WITHOUT_DEPENDENCIES, external=True)
+                pip(session, VENV, "--no-deps", *WITHOUT_DEPENDENCIES)
         else:
-            session.run(*pip, "-c", str(LOCK), *nox.project.dependency_groups(PROJECT, group), external=True)
+            names = nox.project.dependency_groups(PROJECT, group)
+            session.log(f"installing {len(names)} packages of the group {group} and what they need, 0.2 GB")
+            pip(session, VENV, "-c", str(LOCK), *names)
         stamp.write_text(wanted, encoding="utf-8")
+
+
+def download() -> str:
+    """How much pip downloads for the lock of this repository, less what is in its cache."""
+    return "0.5 GB" if sys.platform == "darwin" else "3.2 GB with torch for CUDA (0.7 GB with torch for the CPU)"
+
+
+def make(session: nox.Session, folder: Path) -> None:
+    """Make an empty environment with the Python that runs nox."""
+    version, known = ".".join(map(str, sys.version_info[:2])), PROJECT["project"]["requires-python"]
+    if not SpecifierSet(known).contains(version):
+        session.error(
+            f"some packages have no build for Python {version} (pyproject.toml: {known}); run nox with another: "
+            "`uvx --python 3.13 nox ...`, `pipx run --python python3.13 nox ...`, or `python3.13 -m nox ...`"
+        )
+    # From an environment too, venv links to the interpreter behind it, so this one outlives the one that nox runs in.
+    session.run(sys.executable, "-m", "venv", "--clear", str(folder), external=True)
+
+
+def pip(session: nox.Session, folder: Path, *options: str) -> None:
+    """`pip install` in an environment, with pip's output in `install.log` there, whose end an error shows."""
+    file = folder / "install.log"
+    command = [str((folder / "bin/python").absolute()), "-m", "pip", "install"]
+    quiet = ["--disable-pip-version-check", "--progress-bar", "off"]
+    done = threading.Event()
+    with file.open("a", encoding="utf-8") as log:
+        log.write(f"--- {time.ctime()}\n")
+        log.flush()
+        news = threading.Thread(target=tell, args=(session, file, done), daemon=True)
+        news.start()
+        try:
+            session.run(*command, *quiet, *options, stdout=log, log=False, external=True, env={"PYTHONUNBUFFERED": "1"})
+        except CommandFailed:
+            said = [line for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+            session.error("\n".join(["pip failed; its last lines:", *said[-12:], f"all of it: {file}"]))
+        finally:
+            done.set()
+            news.join()
+
+
+def tell(session: nox.Session, log: Path, done: threading.Event, every: float = 20) -> None:
+    """Until it is done, show the last line of pip's output, once every `every` seconds."""
+    start = time.monotonic()
+    while not done.wait(every):
+        last = log.read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2].strip()
+        seconds = int(time.monotonic() - start)
+        session.log(f"{seconds // 60} min {seconds % 60:2} s: {last[:80]}{'...' if len(last) > 80 else ''}")
 
 
 def run(session: nox.Session, program: str, *options: str, silent: bool = False) -> str:
@@ -63,6 +120,15 @@ def run(session: nox.Session, program: str, *options: str, silent: bool = False)
     path = os.pathsep.join([str(BIN.absolute()), os.environ["PATH"]])
     environment = {"PATH": path, "PYTHONPATH": str(Path.cwd())}
     return str(session.run(str((BIN / program).absolute()), *options, env=environment, external=True, silent=silent))
+
+
+@nox.session
+def setup(session: nox.Session) -> None:
+    """Make `.venv` with all that `repro` and the stages need. Every session does so by itself, with what it needs."""
+    prepare(session)
+    session.log(
+        "ready: `python -m nox -s repro`, or first `source .venv/bin/activate` for `dvc` and `python -m stages.*`"
+    )
 
 
 @nox.session
@@ -242,12 +308,12 @@ def vllm(session: nox.Session) -> None:
     stamp = VLLM / "installed"
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return
-    session.run(sys.executable, "-m", "venv", "--clear", str(VLLM), external=True)
-    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *session.posargs]
-    session.run(*pip, *(["--no-deps"] if device == "cpu" else []), wanted, external=True)
+    make(session, VLLM)
+    session.log(f"installing {wanted} into {VLLM}, which takes minutes")
+    pip(session, VLLM, *session.posargs, *(["--no-deps"] if device == "cpu" else []), wanted)
     if device == "cpu":
         needs = session.run(str(python), "-c", VLLM_NEEDS, external=True, silent=True)
-        session.run(*pip, *str(needs).split("\n")[:-1], external=True)
+        pip(session, VLLM, *session.posargs, *str(needs).split("\n")[:-1])
     stamp.write_text(wanted, encoding="utf-8")
 
 
@@ -277,3 +343,40 @@ def lock(session: nox.Session) -> None:
     text = "# The exact versions of what the stages run on, for pip's -c. Written by `nox -s lock`.\n"
     pins |= {line.split()[0] for line in HASHED} | set(WITHOUT_DEPENDENCIES)
     LOCK.write_text(text + "\n".join(sorted(pins, key=str.lower)) + "\n")
+
+
+# Published without a wheel: pure Python, which pip builds without a compiler.
+SOURCES = ("antlr4-python3-runtime", "rouge_score", "sqlitedict", "word2number")
+SYSTEMS = {  # what uv calls them; macOS from version 14 on
+    "Linux, x86-64, glibc 2.31": "x86_64-manylinux_2_31",
+    "Linux, arm64, glibc 2.31": "aarch64-manylinux_2_31",
+    "macOS 14, arm64": "aarch64-apple-darwin",
+}
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Check that the locked packages have wheels for every Python of pyproject.toml on Linux and macOS; installs none."""
+    folder = Path(session.create_tmp()) / "wheels"
+    make(session, folder)
+    pip(session, folder, "uv")
+    pins = folder / "pins.txt"
+    lines = LOCK.read_text(encoding="utf-8").splitlines()
+    pins.write_text("\n".join(line for line in lines if not line.startswith(SOURCES)), encoding="utf-8")
+    known = SpecifierSet(PROJECT["project"]["requires-python"])
+    resolve = [
+        str(folder / "bin/uv"),
+        "pip",
+        "compile",
+        str(pins),
+        "--no-deps",
+        "--no-build",
+        "--output-file",
+        os.devnull,
+    ]
+    for version in (f"3.{minor}" for minor in range(100) if known.contains(f"3.{minor}")):
+        for system, name in SYSTEMS.items():
+            target = ["--python-version", version, "--python-platform", name]
+            environment = {"MACOSX_DEPLOYMENT_TARGET": "14.0"}
+            session.run(*resolve, *target, env=environment, external=True, silent=True, log=False)
+            session.log(f"Python {version} on {system}: all wheels")

@@ -13,6 +13,7 @@ import pytest
 from stages.core.compute import deterministic, environment, fingerprint
 from stages.core.errors import HallmarkError
 from stages.core.params import Compute
+from stages.params.loader import load_params
 from tests.test_sft import trainable
 from tests.workspace import ROOT, change_params, report, run, stage
 
@@ -35,6 +36,14 @@ def test_portable_pins_the_code_paths_whatever_the_caller_sets(tmp_path: Path) -
     change_params(folder, {"compute.portable": False})
     stage(folder, "sft")
     assert tuned(folder)["adapter_model.safetensors"] != pinned["adapter_model.safetensors"]
+
+
+def test_on_apple_silicon_the_error_names_the_device_that_works(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    params = tmp_path / "params.yaml"
+    params.write_text(text.replace("device: cpu", "device: mps", 1), encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"compute\.device: mps is not supported: .*on Apple silicon, use cpu"):
+        load_params(params)
 
 
 @pytest.mark.full

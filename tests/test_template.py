@@ -346,8 +346,10 @@ def test_packages_that_hold_a_model_are_installed_by_their_hash_alone(
     for name in ("pyproject.toml", "requirements.lock"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     (tmp_path / ".venv/bin").mkdir(parents=True)
+    for program in ("python", "pip"):
+        (tmp_path / ".venv/bin" / program).touch()
     commands: list[tuple[str, ...]] = []
-    session = SimpleNamespace(run=lambda *command, **_: commands.append(command))
+    session = SimpleNamespace(run=lambda *command, **_: commands.append(command), log=lambda line: None)
     noxfile.prepare(session)  # type: ignore[arg-type]
     first = commands[0]
     assert {"--no-deps", "--require-hashes", "--force-reinstall"} <= set(first)

@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,11 @@ def run_stage(
         threading.current_thread() is threading.main_thread()
     ):  # a stage that is asked to stop leaves no half-written files
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with suppress(Exception):  # it is there to be read, and stops no stage
+        from stages.core.heading import heading
+
+        if line := heading(sys.orig_argv[1:]):
+            print(printable(line), file=sys.stderr)
     try:
         main(arguments)
     except HallmarkError as error:

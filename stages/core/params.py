@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 LARGEST = 2**31 - 1  # of a count: what a library may hold in a C int
@@ -57,8 +57,17 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+def _no_mps(device: Any) -> Any:
+    if device == "mps":
+        raise ValueError(
+            "compute.device: mps is not supported: bitsandbytes downloads its kernels for it as code when it runs; "
+            "on Apple silicon, use cpu"
+        )
+    return device
+
+
 class Compute(Block):
-    device: Literal["cpu", "cuda"]
+    device: Annotated[Literal["cpu", "cuda"], BeforeValidator(_no_mps)]
     threads: Processes
     portable: bool
 
