@@ -34,8 +34,9 @@ RULES = {
         "wrong_refusal": 0.03,
         "wrong_format": 0.03,
     },
-    "serving": {"latency_p95_s": 2.0, "tokens_per_second": 20.0, "error_rate": 0.0},
+    "serving": {"latency_p95_s": 2.0, "requests_per_second": 1.0, "error_rate": 0.0},
     "data": {"leaks": 0},
+    "waive": {},
 }
 BASE = outcomes(1, 600, wrong_format=0.1, wrong_value=0.3, hallucination=0.05)
 TUNED = outcomes(2, 600, wrong_format=0.02, wrong_value=0.1, hallucination=0.05)
@@ -55,8 +56,8 @@ def judged(root, base=BASE, tuned=TUNED, groups=40, **changes):
         compare.run(PARAMS)
     verdict = gate.run(PARAMS.model_copy(update={"gate": Gate.model_validate(RULES | changes)}))
     report = read_json(root / "reports/gate.json")
-    assert report["verdict"] == verdict
-    return verdict, {rule["name"]: rule["outcome"] for rule in report["rules"]}, report
+    assert report == asdict(verdict)
+    return verdict.verdict, {rule["name"]: rule["outcome"] for rule in report["rules"]}, report
 
 
 def not_passed(found):
@@ -67,9 +68,7 @@ def test_a_better_model_passes_every_rule(folder):
     verdict, found, report = judged(folder)
     assert not_passed(found) == {}
     assert verdict == "pass"
-    assert report["words"] == f"May ship: all {len(found)} rules hold."
-    for rule in report["rules"]:
-        assert set(rule) == {"name", "words", "value", "low", "high", "threshold", "unit", "outcome", "reason"}
+    assert report["words"] == f"All {len(found)} rules that could have failed hold."
 
 
 def test_more_exact_matches_do_not_pay_for_twice_the_broken_schemas(folder):
@@ -79,8 +78,9 @@ def test_more_exact_matches_do_not_pay_for_twice_the_broken_schemas(folder):
     assert found["superiority.base"] == "pass"
     assert not_passed(found) == {"growth.wrong_format": "fail"}
     assert verdict == "fail"
-    assert report["words"].startswith("Must not ship: wrong format may grow by at most 3 points against the base; ")
-    assert "measured +5.0 points" in report["words"]
+    (rule,) = (rule for rule in report["rules"] if rule["outcome"] == "fail")
+    words = "Wrong format, against the base. Needed: at most 3 points more than the base. Measured: 5.0 more ("
+    assert report["words"].startswith(f"1 of {len(found)} rules that could have failed fails. {words}")
 
 
 def test_a_handful_of_records_decides_nothing(folder):
@@ -88,7 +88,8 @@ def test_a_handful_of_records_decides_nothing(folder):
     assert verdict == "too_little_data"
     assert found["sample.records"] == "too_little_data"
     assert "fail" not in found.values()
-    assert report["words"].startswith("Too little data to tell: the holdout must have at least 100 records; it has 30.")
+    said = "The gravest: Records in the holdout. Needed: at least 100. Measured: 30. 70 more are needed."
+    assert report["words"].endswith(said)
 
 
 def test_few_records_can_still_be_enough_for_a_no(folder):
@@ -142,7 +143,7 @@ def test_each_rule_of_quality_can_say_no(folder, rule, base, tuned, changes):
     [
         ("serving.latency_p95_s", {"latency_s": {"p50": 1.0, "p95": 2.1, "p99": 3.0}}),
         ("serving.latency_p95_s", {"latency_s": {"p50": None, "p95": None, "p99": None}}),
-        ("serving.tokens_per_second", {"output_tokens_per_second": 19.9}),
+        ("serving.requests_per_second", {"requests_per_second": 0.9}),
         ("serving.error_rate", {"errors": 1}),
         ("serving.error_rate", {"timeouts": 1}),
     ],
@@ -173,7 +174,7 @@ def spoil(root, rule):
     elif kind == "growth":
         failures[name]["growth"] = failures[name]["worst_growth"]
     elif kind == "serving":
-        level |= {"latency_s": {"p50": 1e9, "p95": 1e9}, "output_tokens_per_second": 0.0, "errors": level["requests"]}
+        level |= {"latency_s": {"p50": 1e9, "p95": 1e9}, "requests_per_second": 0.0, "errors": level["requests"]}
     else:
         records = made_up_records()
         if name == "leaks":
@@ -211,35 +212,40 @@ def test_no_rule_that_holds_is_vacuous(folder, rule):
 @pytest.mark.parametrize(
     ("rule", "base", "changes", "reason"),
     [
-        ("sample.records", BASE, {"min_records": 1}, "a comparison has one at least"),
-        ("sample.groups", BASE, {"min_groups": 1}, "a comparison has one at least"),
-        ("superiority.base", ["wrong_value"] * 600, {"superiority": {"base": -0.9}}, "at the worst, +0.0 points, "),
-        ("floor.schema_validity", BASE, {"floors": {"schema_validity": 0.0}}, "at the worst, 0.0%, interval 0.0 to "),
-        ("ceiling.hallucination", BASE, {"ceilings": {"hallucination": 1.0}}, "at the worst, 95.5%, interval "),
-        ("ceiling.missed_refusal", BASE, {"ceilings": {"missed_refusal": 0.2}}, "at the worst, 5.0%, interval "),
-        ("growth.wrong_format", BASE, {"margins": RULES["margins"] | {"wrong_format": 1.0}}, "at the worst, +"),
+        ("sample.records", BASE, {"min_records": 1}, "a comparison has one at least."),
+        ("sample.groups", BASE, {"min_groups": 1}, "a comparison has one at least."),
+        ("superiority.base", ["wrong_value"] * 600, {"superiority": {"base": -0.9}}, "at the worst, level ("),
+        ("floor.schema_validity", BASE, {"floors": {"schema_validity": 0.0}}, "at the worst, 0.0 % (0.0 to 0.0)."),
+        ("ceiling.hallucination", BASE, {"ceilings": {"hallucination": 1.0}}, "at the worst, 95.5 % ("),
+        ("ceiling.missed_refusal", BASE, {"ceilings": {"missed_refusal": 0.2}}, "at the worst, 5.0 % ("),
+        ("growth.wrong_format", BASE, {"margins": RULES["margins"] | {"wrong_format": 1.0}}, "at the worst, 85"),
         ("growth.omission", ["wrong_format"] * 600, {}, "in none of the 570 records where it can happen are both"),
-        ("serving.tokens_per_second", BASE, {"serving": RULES["serving"] | {"tokens_per_second": 0.0}}, "no number"),
+        (
+            "serving.requests_per_second",
+            BASE,
+            {"serving": RULES["serving"] | {"requests_per_second": 0.0}},
+            "no number",
+        ),
         ("serving.error_rate", BASE, {"serving": RULES["serving"] | {"error_rate": 1.0}}, "no number is past"),
-        ("data.leaks", BASE, {"data": {"leaks": 12}}, "no number is past its threshold; measured 0: 0 by group"),
+        ("data.leaks", BASE, {"data": {"leaks": 12}}, "no number is past its threshold."),
     ],
 )
 def test_a_rule_that_could_not_have_failed_does_not_count(folder, rule, base, changes, reason):
     _, found, report = judged(folder, base, **changes)
     assert found[rule] == "not_applicable"
-    said = next(row["reason"] for row in report["rules"] if row["name"] == rule)
-    assert said.startswith("it could not have failed: ") and reason in said
-    counted = [name for name, outcome in found.items() if outcome != "not_applicable"]
-    assert len(counted) < len(found)
-    if report["verdict"] == "pass":
-        assert report["words"] == f"May ship: all {len(counted)} rules hold."
+    (said,) = (row["note"] for row in report["rules"] if row["name"] == rule)
+    assert f"It could not have failed: {reason}" in said
+    idle = sum(outcome == "not_applicable" for outcome in found.values())
+    assert f"{len(found) - idle} rules that could have failed" in report["words"]
+    assert f"; {idle} {'is' if idle == 1 else 'are'} not applicable." in report["words"]
 
 
 def test_a_base_whose_every_answer_breaks_the_format_leaves_no_growth_of_content_to_judge(folder):
     verdict, found, report = judged(folder, ["wrong_format"] * 600)
     content = {f"growth.{name}": "not_applicable" for name in ("hallucination", "wrong_value", "omission")}
     assert not_passed(found) == content | {"growth.wrong_format": "not_applicable"}  # it can't get worse, either
-    assert (verdict, report["words"]) == ("pass", f"May ship: all {len(found) - 4} rules hold.")
+    said = f"All {len(found) - 4} rules that could have failed hold; 4 are not applicable."
+    assert (verdict, report["words"]) == ("pass", said)
     assert {row["value"] for row in report["rules"] if row["name"] in content} == {None}
 
 
@@ -250,8 +256,8 @@ def test_a_failure_that_no_record_can_have_is_not_counted_as_held(folder):
     _, found, report = judged(folder, None, ceilings={"missed_refusal": 0.01})
     never = ("ceiling.missed_refusal", "growth.missed_refusal", "growth.wrong_refusal")
     assert not_passed(found) == dict.fromkeys(never, "not_applicable")
-    reasons = {row["reason"] for row in report["rules"] if row["name"] in never}
-    assert reasons == {"it could not have failed: it can happen in no record of this holdout"}
+    notes = {row["note"] for row in report["rules"] if row["name"] in never}
+    assert notes == {"It could not have failed: it can happen in no record of this holdout."}
 
 
 def test_a_text_without_a_form_always_fits_it(folder):
@@ -264,25 +270,24 @@ def test_a_text_without_a_form_always_fits_it(folder):
         "floor.schema_validity": "not_applicable",
         "floor.exact_match": "pass",
     }
-    (said,) = {row["reason"] for row in report["rules"] if row["name"] == "floor.parses"}
-    assert said == "it could not have failed: every answer to this task meets it"
+    (said,) = {row["note"] for row in report["rules"] if row["name"] == "floor.parses"}
+    assert said == "It could not have failed: every answer to this task meets it."
 
 
 def test_the_rules_of_serving_say_when_and_on_what_was_measured(folder):
     _, _, report = judged(folder)
-    reasons = {rule["name"]: rule["reason"] for rule in report["rules"]}
-    taken = "(2026-11-26 on AMD EPYC 9B45, 2 threads, AVX512)"
-    assert reasons["serving.latency_p95_s"] == f"measured 0.9 s {taken}"
-    assert [name for name, reason in reasons.items() if taken in reason] == [
+    notes = {rule["name"]: rule["note"] for rule in report["rules"]}
+    taken = "Measured 2026-11-26 on AMD EPYC 9B45, 2 threads, AVX512."
+    assert [name for name, note in notes.items() if note == taken] == [
         "serving.latency_p95_s",
-        "serving.tokens_per_second",
+        "serving.requests_per_second",
         "serving.error_rate",
     ]
     benchmark = read_json(folder / "reports/benchmark.json")
     del benchmark["measured"]  # a report made before that was recorded
     write_json(folder / "reports/benchmark.json", benchmark)
     _, _, report = judged(folder, None)
-    assert "measured 0.9 s (when and where is not recorded)" in {rule["reason"] for rule in report["rules"]}
+    assert "When and where is not recorded." in {rule["note"] for rule in report["rules"]}
 
 
 def test_the_same_reports_give_the_same_bytes(folder):
@@ -325,5 +330,5 @@ def test_the_exit_code_follows_the_verdict_only_where_asked(folder):
     assert run().returncode == 0
     refused = run("--enforce")
     assert refused.returncode == 1
-    assert "Must not ship: exact match must beat that of the base by more than 10 points" in refused.stderr
+    assert "Exact match. Needed: more than 10 points ahead of the base. Measured: level (" in refused.stderr
     assert "Traceback" not in refused.stderr
