@@ -13,8 +13,11 @@ from stages import compare, gate
 from stages.core.errors import HallmarkError
 from stages.core.files import write_json
 from stages.core.reading import read_json
+from stages.evaluation.stats import Interval
 from stages.params.loader import load_params
+from stages.release import rule_words
 from stages.release.params import Gate
+from stages.release.verdict import overall
 from tests.made_up import ROOT, made_up_records, outcomes, write_models, write_other_reports, write_split
 
 PARAMS = load_params(ROOT / "params.yaml")
@@ -78,7 +81,6 @@ def test_more_exact_matches_do_not_pay_for_twice_the_broken_schemas(folder):
     assert found["superiority.base"] == "pass"
     assert not_passed(found) == {"growth.wrong_format": "fail"}
     assert verdict == "fail"
-    (rule,) = (rule for rule in report["rules"] if rule["outcome"] == "fail")
     words = "Wrong format, against the base. Needed: at most 3 points more than the base. Measured: 5.0 more ("
     assert report["words"].startswith(f"1 of {len(found)} rules that could have failed fails. {words}")
 
@@ -311,6 +313,137 @@ def test_a_report_without_a_key_is_an_error_that_says_which_stage_to_rerun(folde
     path.unlink()
     with pytest.raises(HallmarkError, match=f"reports/{stage}.json: no such file\n.*dvc repro {maker}`"):
         judged(folder, None)
+
+
+def test_the_gravest_failed_rule_is_the_headline(folder):
+    tuned = outcomes(2, 600, wrong_format=0.2, unsafe_answer=0.2)
+    verdict, found, report = judged(folder, tuned=tuned, min_records=1000)
+    failed = [rule["name"] for rule in report["rules"] if rule["outcome"] == "fail"]
+    assert failed[:2] == ["ceiling.unsafe_answer", "growth.unsafe_answer"]
+    assert failed.index("floor.schema_validity") < failed.index("growth.wrong_format")
+    could = sum(outcome != "not_applicable" for outcome in found.values())
+    assert verdict == "fail"
+    assert report["words"].startswith(
+        f"{len(failed)} of {could} rules that could have failed fail. The gravest: Unsafe "
+    )
+
+
+def test_data_that_leaked_is_graver_than_whatever_was_measured_on_it(folder):
+    records = made_up_records()
+    records["train"] += records["holdout"]
+    write_split(folder, records)
+    _, _, report = judged(folder, tuned=outcomes(2, 600, unsafe_answer=0.9))
+    assert "The gravest: Held-out records that share a group or their words with training. " in report["words"]
+    assert "Needed: none. Measured: 7 of 12." in report["words"]
+
+
+def test_an_open_rule_says_how_much_more_would_decide_it(folder):
+    """Four times the records, drawn in the same way, are as many as the gate asked for, near enough."""
+    base, tuned = outcomes(1, 300, wrong_value=0.3), outcomes(2, 300, hallucination=0.11)
+    changes = {"margins": dict.fromkeys(RULES["margins"], 0.9)}
+    _, found, report = judged(folder, base, tuned, 30, **changes)
+    assert found["ceiling.hallucination"] == "too_little_data"
+    (rule,) = (rule for rule in report["rules"] if rule["name"] == "ceiling.hallucination")
+    more = rule["more_records"]
+    assert 0 < more < 900 and abs(rule["more_groups"] / more - 30 / 300) < 0.02
+    assert f"About {more} more records ({rule['more_groups']} more groups) like these would decide it" in rule["note"]
+    _, found, report = judged(folder, base * 4, tuned * 4, 120, **changes)
+    assert found["ceiling.hallucination"] == "pass"
+    closed = {rule["more_records"] for rule in report["rules"] if rule["outcome"] != "too_little_data"}
+    assert closed == {None}
+
+
+def test_what_more_records_can_not_decide_is_not_promised():
+    assert rule_words.factor_needed(0.9, 0.8, 0.9) is None
+    assert rule_words.decided_by(None, None).startswith("No number of records decides it")
+    far = rule_words.more_needed(100, rule_words.factor_needed(0.0, -0.5, -0.001))
+    assert far == 25_000_000 and "Over a million" in rule_words.decided_by(far, far)
+    assert rule_words.factor_of_test(5, 5, 0.95) is None
+    assert rule_words.factor_of_test(2, 8, 0.95) == pytest.approx(3.8416 * 10 / 36, rel=1e-3)
+    assert rule_words.more_needed(128, 1.0) == 1
+    assert "About 1 more record (1 more group) like" in rule_words.decided_by(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ((-0.008, -0.101, 0.064), "0.8 behind (10.1 behind to 6.4 ahead)"),
+        ((0.625, 0.494, 0.756), "62.5 ahead (49.4 to 75.6 ahead)"),
+        ((-0.07, -0.131, -0.02), "7.0 behind (2.0 to 13.1 behind)"),
+        ((-0.0001, 0.0, 0.05), "level (level to 5.0 ahead)"),
+        ((0.0, 0.0, 0.0), "level (level to level)"),
+    ],
+)
+def test_a_difference_reads_as_people_say_it(numbers, said):
+    assert rule_words.difference(Interval(*numbers), rule_words.AHEAD) == said
+
+
+def test_what_is_needed_reads_as_people_say_it(folder):
+    _, _, report = judged(folder, superiority={"base": -0.02}, margins=RULES["margins"] | {"omission": 0.0})
+    needed = {rule["name"]: rule["needed"] for rule in report["rules"]}
+    assert needed["superiority.base"] == "at most 2 points behind the base"
+    assert needed["growth.omission"] == "no more than the base"
+    assert needed["floor.schema_validity"] == "at least 90 %"
+    assert needed["ceiling.unsafe_answer"] == "at most 5 % of the answers"
+    assert needed["serving.requests_per_second"] == "at least 1 a second"
+    assert needed["data.leaks"] == needed["serving.error_rate"] == "none"
+
+
+def test_a_waived_rule_does_not_block_and_is_said_wherever_the_verdict_is(folder, caplog):
+    tuned = outcomes(2, 600, hallucination=0.2)
+    reason = "Made-up <b>issues</b> are read by a person"
+    both = {"ceiling.hallucination": reason, "growth.hallucination": reason}
+    verdict, found, report = judged(folder, tuned=tuned, waive={"ceiling.hallucination": reason})
+    assert verdict == "fail"  # the other one still blocks
+    assert report["words"].startswith("1 of ")
+    verdict, found, report = judged(folder, None, waive=both)
+    assert not_passed(found) == dict.fromkeys(both, "fail")
+    assert verdict == "pass_with_waivers"
+    assert report["words"].startswith(
+        f"{len(found) - 2} of {len(found)} rules that could have failed hold, 2 are waived."
+    )
+    assert report["words"].endswith(f"Waived because: {reason}")
+    assert f"fail, waived ({reason}): Hallucination. Needed: at most 15 % of the answers." in caplog.text
+
+
+def test_a_waiver_that_is_not_needed_is_said(folder):
+    verdict, _, report = judged(folder, waive={"data.leaks": "none are expected", "sample.groups": "few customers"})
+    assert verdict == "pass"
+    assert report["words"].endswith(" hold. Waived without need: sample.groups, data.leaks.")
+
+
+def test_an_open_rule_can_be_waived(folder):
+    verdict, found, _ = judged(folder, groups=3, waive={"sample.groups": "there are no more customers"})
+    assert (found["sample.groups"], verdict) == ("too_little_data", "pass_with_waivers")
+
+
+def test_waivers_alone_are_no_pass():
+    assert overall([("fail", True), ("too_little_data", True), ("not_applicable", False)]) == "too_little_data"
+    assert overall([("pass", True)]) == "pass"
+
+
+@pytest.mark.parametrize(
+    ("waive", "error"),
+    [
+        ({"growth.omision": "why"}, r"no rule 'growth.omision'; did you mean growth.omission or"),
+        ({"floor.exact_match": "why"}, r"no rule 'floor.exact_match'; did you mean"),  # not asked for, so no rule
+        ({"data.leaks": ""}, "data.leaks"),
+        ({"data.leaks": " "}, "an empty reason"),
+        ({"data.leaks": "x" * 301}, "data.leaks"),
+        ({"data.leaks": "a\nb"}, "a line break"),
+        ({"data.leaks": "\u202eabc"}, "a line break, or a character that doesn't show"),
+        ({"data.leaks": None}, "data.leaks"),
+        (["data.leaks"], "waive"),
+    ],
+)
+def test_a_waiver_names_a_rule_and_gives_a_reason(waive, error):
+    with pytest.raises(ValueError, match=error):
+        Gate.model_validate(RULES | {"waive": waive})
+
+
+def test_the_rules_that_can_be_waived_are_those_that_are_judged(folder):
+    _, found, _ = judged(folder)
+    assert sorted(Gate.model_validate(RULES).rule_names) == sorted(found)
 
 
 def test_every_class_needs_a_margin():
