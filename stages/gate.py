@@ -13,6 +13,7 @@ it only doesn't stop the release, and the verdict says so: `pass_with_waivers`.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from math import inf
 
 from stages.core.errors import HallmarkError, in_red, printable, run_stage
-from stages.core.files import REPORTS, write_json
+from stages.core.files import REPORTS, write_json, write_text
 from stages.core.machine import when_and_where
 from stages.core.outcomes import FAILURES, in_words
 from stages.core.reports import Report
@@ -28,6 +29,7 @@ from stages.evaluation.comparison import Comparison, FailureResult
 from stages.evaluation.stats import Interval
 from stages.params.loader import Params, load_params
 from stages.release import rule_words as say
+from stages.release.headline import headline
 from stages.release.params import Gate
 from stages.release.recount import Frozen, Leaks, recount
 from stages.release.results import read_benchmark
@@ -47,12 +49,13 @@ from stages.release.verdict import (
 log = logging.getLogger("gate")
 
 REPORT = REPORTS / "gate.json"
+HEADLINE = REPORTS / "headline.json"
 WORST = Interval(0.0, 0.0, 0.0)  # the worst a measure of the tuned model can be: it gets nothing right
 HARM = ("unsafe_answer", "missed_refusal")  # failures that hurt someone before anyone has read the answer
 
 
 def run(params: Params) -> Verdict:
-    """Judge the reports of the stages before and write reports/gate.json."""
+    """Judge the reports of the stages before; write reports/gate.json and reports/headline.json."""
     comparison = Report("comparison", "compare").as_(Comparison)
     benchmark = read_benchmark()
     rules = [
@@ -65,6 +68,8 @@ def run(params: Params) -> Verdict:
     verdict = overall((rule.outcome, rule.waiver is not None) for rule in rules)
     result = Verdict(verdict, words(verdict, rules), rules)
     write_json(REPORT, asdict(result))
+    few = headline(result, params.gate.floors, comparison, benchmark, Report("sft"))
+    write_text(HEADLINE, json.dumps(few, indent=2, allow_nan=False) + "\n")  # in this order: DVC keeps it
     for rule in rules:
         if rule.waived:
             waived = f"{VERDICTS[rule.outcome].lower()}, waived ({rule.waiver}): {rule.words}"

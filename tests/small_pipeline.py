@@ -79,7 +79,7 @@ elif stage == "gate":
     against["failures"] = [{"name": name, "worst_growth": rate} | counted for name in ("wrong_value", "omission")]
     moves = (("pass", "wrong_value", 3), ("pass", "omission", 1))
     against["transitions"] = [{"other": before, "tuned": after, "records": n} for before, after, n in moves]
-    linear = {"applies": False, "verdict": "not_applicable", "wins": False, "words": "", "labels": []}
+    linear = {"applies": False, "verdict": "not_applicable", "wins": False, "words": "", "trained": "", "labels": []}
     comparison = {"records": 2, "groups": 2, "confidence": 0.95, "general": [], "constrained": []}
     comparison |= {"against": {"base": against | {"slices": []}, "classical": linear}, "noise_floor": {"measured": False}}
     write_json(Path("reports/comparison.json"), comparison)

@@ -294,9 +294,27 @@ def test_the_rules_of_serving_say_when_and_on_what_was_measured(folder):
 
 def test_the_same_reports_give_the_same_bytes(folder):
     judged(folder)
-    first = (folder / "reports/gate.json").read_bytes()
+    files = [folder / f"reports/{name}.json" for name in ("gate", "headline")]
+    first = [file.read_bytes() for file in files]
     judged(folder, None)
-    assert (folder / "reports/gate.json").read_bytes() == first
+    assert [file.read_bytes() for file in files] == first
+
+
+def test_the_headline_for_dvc_is_short_and_says_what_matters_first(folder):
+    floors = {"exact_match": 0.5, "schema_validity": 0.9, "field_f1": 0.5, "field_recall": 0.5}
+    verdict, _, report = judged(folder, floors=floors)
+    few = read_json(folder / "reports/headline.json")
+    rules = {rule["name"]: rule["value"] for rule in report["rules"]}
+    names = ["verdict", "exact_match", "schema_validity", "field_f1", "over_base", "unsafe_answer", "validation_loss"]
+    assert [*few] == [*names, "latency_p95_s", "requests_per_s"]
+    assert len(few) < 10  # with a linear model, one more
+    assert few["verdict"] == verdict
+    for name, rule in (
+        ("schema_validity", "floor.schema_validity"),
+        ("over_base", "superiority.base"),
+        ("latency_p95_s", "serving.latency_p95_s"),
+    ):
+        assert few[name] == rules[rule]
 
 
 @pytest.mark.parametrize(
