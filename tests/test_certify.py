@@ -67,7 +67,7 @@ def test_a_release_says_what_it_was_made_of(repo: Path) -> None:
         "records: holdout 2, train 6, validation 2",
         f"commit {shell('git rev-parse HEAD~', repo).strip()}, without changes; 1 files",
         "rank 16",
-        "gate: pass (PASSED), 1 rules met, 0 not, 0 undecided",
+        "gate: pass (PASSED); rules: 1 pass, 0 fail, 0 too little data, 0 not applicable",
         sha256_file(Path("data/raw/tickets.jsonl")),
         "compared with the working directory",
     ):

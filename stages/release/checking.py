@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from stages.core.errors import HallmarkError
+from stages.core.errors import HallmarkError, in_red, printable
 from stages.core.files import ADAPTER, RELEASE, canonical_json
 from stages.core.reading import check_regular
 from stages.release import provenance as prov
@@ -31,7 +32,7 @@ from stages.release.statements import (
     read_provenance,
     read_verdict,
 )
-from stages.release.verdict import SHIPS, VERDICTS, overall
+from stages.release.verdict import OUTCOMES, SHIPS, VERDICTS, overall
 
 log = logging.getLogger("certify")
 WAIVER = "waived: "  # how a line about a waived rule begins
@@ -133,6 +134,9 @@ def check_release(folder: Path, ungated: bool = False) -> Finding:
             remedy="see reports/gate.json of its project; to use it anyway, add --ungated",
         )
     log.info("%s: %s", folder, "as dvc.lock names it" if named else finding.summary)
+    for line in finding.made_of:
+        if line.startswith(WAIVER):
+            log.warning("%s", in_red(printable(line), sys.stderr))
     return finding
 
 
@@ -265,11 +269,10 @@ def describe(provenance: Provenance, verdict: GateVerdict, size: int) -> list[st
         facts_here = {key: value for key, value in here.annotations.items() if key != "role"}
         lines.append("made on: " + ", ".join(f"{key} {value}" for key, value in sorted(facts_here.items())))
     outcome = verdict.predicate
-    counts = (
-        f"{len(outcome.passedTests)} rules met, {len(outcome.failedTests)} not, {len(outcome.warnedTests)} undecided"
-    )
+    found = [rule.outcome for rule in verdict.gate.rules]
+    counts = ", ".join(f"{found.count(name)} {words.lower()}" for name, words in OUTCOMES.items())
     failed = f" ({', '.join(outcome.failedTests)})" if outcome.failedTests else ""
-    lines.append(f"gate: {VERDICTS[verdict.gate.verdict].lower()} ({outcome.result}), {counts}{failed}")
+    lines.append(f"gate: {VERDICTS[verdict.gate.verdict].lower()} ({outcome.result}); rules: {counts}{failed}")
     lines += waived_lines(verdict)
     return lines
 
