@@ -12,18 +12,17 @@ import os
 from collections import Counter, defaultdict
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import HOLDOUT_LOCK, write_json
-from stages.core.params import Data
 from stages.core.records import READERS, files_of, fill, read_rows
 from stages.corpus.conversations import layout_of, turns
 from stages.params.loader import load_params
 from stages.tasks.kinds import KINDS
 from stages.tools.infer import Inferred, infer
 from stages.tools.profile import Column, Guess, Rows, canonical_or_text, guess
-from stages.tools.trial import Trial, trial
+from stages.tools.proposal import Proposal
+from stages.tools.trial import trial
 
 SCHEMA = Path("data/schema.json")
 MANY = 0.2  # share of the rows above which a group gets a warning
@@ -32,6 +31,25 @@ LONG = 3000  # characters: about 800 tokens of English
 
 def run(file: Path, params: Path, write: bool) -> None:
     """Print the proposal with reasons and warnings, and write it if `write` is true."""
+    proposal = proposed(file)
+    try:
+        text(proposal).encode()
+    except UnicodeEncodeError:
+        raise HallmarkError(
+            "half a surrogate pair in the file's name, a column's name, a label or a key",
+            file=file,
+            remedy="remove it; text must be valid Unicode",
+        ) from None
+    try_out(proposal, params)
+    print(text(proposal))
+    for number, warning in enumerate(proposal.warnings, 1):
+        print(f"warning {number}: {warning}")
+    if write:
+        write_proposal(params, proposal)
+
+
+def proposed(file: Path) -> Proposal:
+    """What is proposed for a file before anything is tried."""
     rows = read(file)
     columns = {name: Column(name, [row.get(name) for row in rows]) for name in names(rows)}
     roles = guess(columns)
@@ -39,21 +57,20 @@ def run(file: Path, params: Path, write: bool) -> None:
         raise HallmarkError(
             "no column for an input and an answer", file=file, remedy="give each row a text and the expected answer"
         )
-    task = infer(columns[roles.target])
-    try:
-        text(file, rows, roles, task, Trial()).encode()
-    except UnicodeEncodeError:
-        raise HallmarkError(
-            "half a surrogate pair in the file's name, a column's name, a label or a key",
-            file=file,
-            remedy="remove it; text must be valid Unicode",
-        ) from None
-    tried = tried_on(rows, file, roles, task, params)
-    print(text(file, rows, roles, task, tried))
-    for number, warning in enumerate([*warnings(rows, columns, roles, task), *tried.warnings()], 1):
-        print(f"warning {number}: {warning}")
-    if write:
-        write_proposal(params, blocks(file, roles, task, tried), task)
+    proposal = Proposal(file, rows, columns, roles, infer(columns[roles.target]))
+    set_values(proposal)
+    proposal.warnings += warnings(rows, columns, roles, proposal.task)
+    return proposal
+
+
+def try_out(proposal: Proposal, params: Path) -> None:
+    """Add to a proposal what masking a sample of the rows shows."""
+    mask = load_params(params).mask.model_copy(update={"identity_columns": proposal.identity_columns})
+    tried = trial(proposal.rows, proposal.data, mask, proposal.task)
+    for key in ("allow_patterns", "keep_targets"):
+        found = getattr(tried, key)
+        proposal.set("mask", key, list(found), "; ".join(found.values()))
+    proposal.warnings += tried.warnings()
 
 
 def read(path: Path) -> Rows:
@@ -77,67 +94,40 @@ def names(rows: Rows) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
-def tried_on(rows: Rows, file: Path, roles: Guess, task: Inferred, params: Path) -> Trial:
-    """What masking does to a sample of the rows with the proposed values."""
-    data = blocks(file, roles, task, Trial())["data"] | {"path": str(file), "pseudonyms": "none", "key": None}
-    mask = load_params(params).mask.model_copy(update={"identity_columns": roles.identity})
-    return trial(rows, Data.model_construct(**data), mask, task)
+def set_values(proposal: Proposal) -> None:
+    """The values for params.yaml that follow from roles and task, each with its reason."""
+    roles, task = proposal.roles, proposal.task
+    proposal.set("data", "path", Path(os.path.relpath(proposal.file)).as_posix())
+    for key in ("id", "group", "input", "target", "context", "tools", "rejected", "tags"):
+        value = getattr(roles, key)
+        absent = "no column fits; a hash of the row" if key in ("id", "group") and value == "row.id" else None
+        proposal.set("data", key, value, roles.why.get(key, absent))
+    proposal.set("data", "split", None)
+    proposal.set("task", "kind", task.kind, task.why)
+    proposal.set("task", "system_prompt", KINDS[task.kind].prompt_hint(str(roles.target), task.schema))
+    proposal.set("task", "schema", SCHEMA.as_posix())
+    proposal.set("task", "refusal", task.refusal)
+    why = "; ".join(f"{name} {roles.why[name]}" for name in roles.identity) or "none found"
+    proposal.set("mask", "identity_columns", roles.identity, why)
+    for key in ("allow", "allow_patterns", "keep_targets"):
+        proposal.set("mask", key, [])
+    proposal.set("mask", "gold", None)
+    proposal.set("dedupe", "gold", None)
+    proposal.set("eval", "spans", [])
+    proposal.set("eval", "facts", {})
 
 
-def blocks(file: Path, roles: Guess, task: Inferred, tried: Trial) -> dict[str, dict[str, Any]]:
-    """The proposed values for params.yaml, by block."""
-    path = Path(os.path.relpath(file)).as_posix()
-    data: dict[str, str | None] = {
-        "path": path,
-        "id": roles.id,
-        "group": roles.group,
-        "input": roles.input,
-        "target": roles.target,
-    }
-    data |= {
-        "context": roles.context,
-        "tools": roles.tools,
-        "rejected": roles.rejected,
-        "tags": roles.tags,
-        "split": None,
-    }
-    return {
-        "data": data,
-        "task": {
-            "kind": task.kind,
-            "system_prompt": KINDS[task.kind].prompt_hint(str(roles.target), task.schema),
-            "schema": SCHEMA.as_posix(),
-            "refusal": task.refusal,
-        },
-        "mask": {
-            "identity_columns": roles.identity,
-            "allow": [],
-            "allow_patterns": list(tried.allow_patterns),
-            "keep_targets": list(tried.keep_targets),
-            "gold": None,
-        },
-        "dedupe": {"gold": None},
-        "eval": {"spans": [], "facts": {}},
-    }
-
-
-def text(file: Path, rows: Rows, roles: Guess, task: Inferred, tried: Trial) -> str:
+def text(proposal: Proposal) -> str:
     """The proposal in the form of params.yaml, with reasons as comments."""
-    lines = [f"{len(rows)} rows. Proposed for params.yaml (`--write` writes it):", ""]
-    for block, values in blocks(file, roles, task, tried).items():
+    lines = [f"{len(proposal.rows)} rows. Proposed for params.yaml (`--write` writes it):", ""]
+    for block, values in proposal.edits.items():
         lines.append(f"{block}:")
         for key, value in values.items():
-            reason = roles.why.get(key) if block == "data" else {"kind": task.why}.get(key)
-            if key == "identity_columns":
-                reason = "; ".join(f"{name} {roles.why[name]}" for name in roles.identity) or "none found"
-            elif key in ("allow_patterns", "keep_targets"):
-                reason = "; ".join(getattr(tried, key).values())
-            elif key in ("id", "group") and value == "row.id":
-                reason = "no column fits; a hash of the row"
+            reason = proposal.reasons.get((block, key))
             lines.append(f"  {key}: {json.dumps(value, ensure_ascii=False)}{f'  # {reason}' if reason else ''}")
-    if roles.unused:
-        lines.append(f"# not used: {', '.join(roles.unused)}")
-    return "\n".join([*lines, "", f"{SCHEMA}:", json.dumps(task.schema, ensure_ascii=False, indent=2), ""])
+    if proposal.roles.unused:
+        lines.append(f"# not used: {', '.join(proposal.roles.unused)}")
+    return "\n".join([*lines, "", f"{SCHEMA}:", json.dumps(proposal.task.schema, ensure_ascii=False, indent=2), ""])
 
 
 def warnings(rows: Rows, columns: dict[str, Column], roles: Guess, task: Inferred) -> list[str]:
@@ -209,7 +199,7 @@ def conflict_warnings(inputs: list[str], targets: list[str]) -> list[str]:
     return warned
 
 
-def write_proposal(params: Path, proposed: dict[str, dict[str, Any]], task: Inferred) -> None:
+def write_proposal(params: Path, proposal: Proposal) -> None:
     """Write the proposal to params.yaml, keeping its comments, and the schema next to the data."""
     from ruamel.yaml import YAML
     from ruamel.yaml.comments import CommentedSeq
@@ -221,7 +211,7 @@ def write_proposal(params: Path, proposed: dict[str, dict[str, Any]], task: Infe
         type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
     )
     document = yaml.load(params.read_text(encoding="utf-8"))
-    for block, values in proposed.items():
+    for block, values in proposal.edits.items():
         for key, value in values.items():
             if isinstance(value, list):
                 value = CommentedSeq(value)
@@ -230,7 +220,7 @@ def write_proposal(params: Path, proposed: dict[str, dict[str, Any]], task: Infe
     stream = StringIO()  # whatever can't be written leaves the file as it is
     yaml.dump(document, stream)
     params.write_text(stream.getvalue(), encoding="utf-8", newline="\n")
-    write_json(SCHEMA, task.schema)
+    write_json(SCHEMA, proposal.task.schema)
     print(f"written: {params}, {SCHEMA}. Now improve the system prompt by hand.")
     if HOLDOUT_LOCK.exists():
         print(f"{HOLDOUT_LOCK} belongs to other data: remove it, or run `python -m stages.split --refreeze`")
