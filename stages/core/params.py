@@ -80,5 +80,6 @@ class Data(Block):
     rejected: Text | None
     tags: Text | None
     split: Text | None
+    missing: Literal["error", "drop"]
     pseudonyms: Literal["keyed", "none"]
     key: Sha256 | None

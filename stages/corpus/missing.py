@@ -1,0 +1,52 @@
+"""Rows without a group, an input or a target: an error, or left out and counted, as `data.missing` says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from stages.core.errors import HallmarkError
+from stages.core.params import Data
+
+Part = Literal["group", "input", "target"]
+OR_DROP = "or set data.missing to drop, which leaves such rows out"
+PARTS: tuple[Part, ...] = ("group", "input", "target")
+
+
+class MissingValue(HallmarkError):
+    """A row has no value for the part of a record that `part` names."""
+
+    def __init__(self, problem: str, *, part: Part, **where: Any) -> None:
+        super().__init__(problem, **where)
+        self.part = part
+
+
+@dataclass
+class Missing:
+    """The rows that were left out, by the part they lack (the first, of several)."""
+
+    counts: Counter[Part] = field(default_factory=Counter)
+    first: MissingValue | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows were left out."""
+        return self.counts.total()
+
+    def leave_out(self, error: MissingValue) -> None:
+        """Count a row."""
+        self.counts[error.part] += 1
+        self.first = self.first or error
+
+    def report(self) -> dict[str, int]:
+        """The counts of all parts, zeros too."""
+        return {part: self.counts[part] for part in PARTS}
+
+    def words(self, data: Data) -> str:
+        """The counts in words, with the user's own columns."""
+        names = {part: getattr(data, part) for part in PARTS}
+        shown = {
+            part: ", ".join(name) if isinstance(name, list) else name.replace("\n", " ") for part, name in names.items()
+        }
+        return ", ".join(f"{count} without {part} ({shown[part]})" for part, count in self.report().items() if count)
