@@ -22,7 +22,7 @@ from stages.core.errors import HallmarkError
 from stages.core.params import Data
 from stages.core.reading import NotJsonError, strict_json
 from stages.core.records import columns_of
-from stages.corpus.missing import OR_DROP, MissingValue, Part
+from stages.corpus.missing import OR_DROP, MissingValueError, Part
 
 TURNS = ("turns.input", "turns.target", "turns.earlier", "turns.system")
 LAYOUTS = {"messages": ("role", "content"), "conversations": ("from", "value")}
@@ -68,7 +68,7 @@ def turns(row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
         raise HallmarkError(problem, file=file, row=number, field=column, remedy=remedy)
 
     def lack(part: Part, problem: str, remedy: str) -> NoReturn:
-        raise MissingValue(problem, part=part, file=file, row=number, field=column, remedy=f"{remedy}; {OR_DROP}")
+        raise MissingValueError(problem, part=part, file=file, row=number, field=column, remedy=f"{remedy}; {OR_DROP}")
 
     role_key, text_key = LAYOUTS[column]
     messages: list[tuple[str, str]] = []

@@ -14,7 +14,7 @@ OR_DROP = "or set data.missing to drop, which leaves such rows out"
 PARTS: tuple[Part, ...] = ("group", "input", "target")
 
 
-class MissingValue(HallmarkError):
+class MissingValueError(HallmarkError):
     """A row has no value for the part of a record that `part` names."""
 
     def __init__(self, problem: str, *, part: Part, **where: Any) -> None:
@@ -27,14 +27,14 @@ class Missing:
     """The rows that were left out, by the part they lack (the first, of several)."""
 
     counts: Counter[Part] = field(default_factory=Counter)
-    first: MissingValue | None = None
+    first: MissingValueError | None = None
 
     @property
     def rows(self) -> int:
         """How many rows were left out."""
         return self.counts.total()
 
-    def leave_out(self, error: MissingValue) -> None:
+    def leave_out(self, error: MissingValueError) -> None:
         """Count a row."""
         self.counts[error.part] += 1
         self.first = self.first or error

@@ -16,7 +16,7 @@ from stages.core.params import Data
 from stages.core.reading import NotJsonError, RepeatedKeyError, strict_json
 from stages.core.records import FIELD, columns_of, files_of, fill, read_rows
 from stages.corpus.conversations import Extra
-from stages.corpus.missing import OR_DROP, Missing, MissingValue, Part
+from stages.corpus.missing import OR_DROP, Missing, MissingValueError, Part
 from stages.privacy.params import Mask
 from stages.tasks.answers import compact_json
 from stages.tasks.task import Task
@@ -73,7 +73,7 @@ def raw_rows(data: Data, mask: Mask, task: Task, missing: Missing | None = None)
                 raw = _Row(file, number, extra(row, file, number)).checked(data, mask, task)
             except RecursionError:
                 raise HallmarkError("a value is nested too deep", file=file, row=number, remedy="flatten it") from None
-            except MissingValue as error:
+            except MissingValueError as error:
                 if data.missing == "error":
                     raise
                 missing.leave_out(error)
@@ -101,7 +101,7 @@ class _Row:
         raise HallmarkError(problem, file=self.file, row=self.number, field=field, remedy=remedy)
 
     def lack(self, part: Part, problem: str, field: str, remedy: str) -> NoReturn:
-        raise MissingValue(problem, part=part, file=self.file, row=self.number, field=field, remedy=remedy)
+        raise MissingValueError(problem, part=part, file=self.file, row=self.number, field=field, remedy=remedy)
 
     def checked(self, data: Data, mask: Mask, task: Task) -> Raw:
         for column in mask.identity_columns:
