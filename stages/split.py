@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import HallmarkError, printable, run_stage
 from stages.core.files import (
+    BASE,
     DEDUPED,
     HOLDOUT,
     HOLDOUT_LOCK,
@@ -43,6 +44,7 @@ from stages.corpus.left_out import left_out
 from stages.corpus.near import distinct, near_pairs, normalise, text_of
 from stages.corpus.raw import raw_rows
 from stages.evaluation.label_errors import label_errors
+from stages.models import limits
 from stages.params.loader import Params, load_params
 from stages.release.history import raw_data_unchanged, written_by_split
 from stages.tasks.task import Task
@@ -125,7 +127,9 @@ def run(params: Params, refreeze: bool = False) -> None:
             "balance": balance(rows, Task(params.task)),
             "label_errors": suspects(rows, params),
         }
-        parts = {path: parquet(full_records(rows.filter(side=side), restored)) for side, path in FILES.items()}
+        records = {side: full_records(rows.filter(side=side), restored) for side in FILES}
+        report["lengths"] = lengths(records, params)
+        parts = {path: parquet(records[side]) for side, path in FILES.items()}
         # The lock comes last: a run stopped before that has frozen nothing.
         write_all({**parts, REPORTS / "split.json": json_bytes(report), **written})
         measure["rows"] = len(rows)
@@ -277,6 +281,15 @@ def check_not_empty(sides: Array) -> None:
                 remedy="add records of more groups, change split.salt, or raise dedupe.threshold; "
                 f"if new data is too similar to the frozen holdout, {REFREEZE}",
             )
+
+
+def lengths(records: dict[str, pl.DataFrame], params: Params) -> dict[str, dict[str, int]] | None:
+    """The lengths of the records in tokens; stop if one is too long. None without a base, as only a run by hand can be."""
+    if not BASE.is_dir():
+        log.warning("no %s: lengths in tokens are not checked; with `dvc repro split`, it is made first", BASE)
+        return None
+    rows = {side: part.rows(named=True) for side, part in records.items()}
+    return limits.check(rows, BASE, DEDUPED, params)
 
 
 def suspects(rows: pl.DataFrame, params: Params) -> dict[str, Any] | None:

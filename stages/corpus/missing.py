@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from stages.core.errors import HallmarkError
 from stages.core.params import Data
+from stages.core.records import columns_of
 
 Part = Literal["group", "input", "target"]
 OR_DROP = "or set data.missing to drop, which leaves such rows out"
@@ -45,8 +46,9 @@ class Missing:
 
     def words(self, data: Data) -> str:
         """The counts in words, with the user's own columns."""
-        names = {part: getattr(data, part) for part in PARTS}
-        shown = {
-            part: ", ".join(name) if isinstance(name, list) else name.replace("\n", " ") for part, name in names.items()
-        }
-        return ", ".join(f"{count} without {part} ({shown[part]})" for part, count in self.report().items() if count)
+        words = []
+        for part in (part for part in PARTS if self.counts[part]):
+            name = getattr(data, part)
+            columns = name if isinstance(name, list) else columns_of(name)
+            words.append(f"{self.counts[part]} without {part} ({', '.join(columns)})")
+        return ", ".join(words)
