@@ -26,9 +26,10 @@ from stages.core.key import pseudonym, read_key
 from stages.core.measured import measured
 from stages.core.records import read_texts
 from stages.corpus.copied import Fields, advice, check_fields
+from stages.corpus.gold import gold_spans
 from stages.corpus.leftover import MOST_LEFT
 from stages.corpus.missing import Missing
-from stages.corpus.raw import Raw, gold_spans, identities, raw_rows
+from stages.corpus.raw import Raw, identities, raw_rows
 from stages.corpus.recording import Recorder, Written, write_groups
 from stages.params.loader import Params, load_params
 from stages.privacy.languages import unsupported

@@ -38,7 +38,7 @@ from stages.core.key import read_key
 from stages.core.measured import measured
 from stages.core.records import check_filled, parquet, scan_records, whole_parquet
 from stages.corpus.frozen import Compared, compare, hashes_of, renamed, sources_of
-from stages.corpus.grouping import MOST_OFF, assign, draw_hash, joined_across, shared_groups
+from stages.corpus.grouping import MOST_OFF, assign, draw_hash, joined_across, random_sides, shared_groups
 from stages.corpus.leaks import count_leaks, drop_leaks
 from stages.corpus.left_out import left_out
 from stages.corpus.near import distinct, near_pairs, normalise, text_of
@@ -319,16 +319,6 @@ def suspects(rows: pl.DataFrame, params: Params) -> dict[str, Any] | None:
             min(len(found), params.split.label_errors),
         )
     return {"judged": count, "found": len(found), "worst": found[: params.split.label_errors]}
-
-
-def random_sides(names: pl.Series, share: float, salt: str) -> Array:
-    """The sides of a split that draws rows instead of groups, by a hash of their ids."""
-    import numpy as np
-
-    order = np.argsort([draw_hash(salt, "row", name) for name in names.to_list()])
-    sides = np.full(len(names), "train", dtype="<U7")
-    sides[order[: round(share * len(names))]] = "holdout"
-    return sides
 
 
 def balance(rows: pl.DataFrame, task: Task) -> dict[str, Any]:

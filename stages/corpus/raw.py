@@ -6,7 +6,9 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -58,17 +60,24 @@ class Raw:
     offsets: dict[str, tuple[int, int]] = field(default_factory=dict)  # column: its start and end in `input`
 
 
-def raw_rows(data: Data, mask: Mask, task: Task, missing: Missing | None = None) -> Iterator[Raw]:
+def raw_rows(
+    data: Data, mask: Mask, task: Task, missing: Missing | None = None, only: AbstractSet[int] | None = None
+) -> Iterator[Raw]:
     """The rows of `data.path`, checked. The first bad row raises a `HallmarkError`.
 
     With `data.missing` set to drop, rows that lack a group, an input or a target are left out, and counted in `missing`.
+    `only`: which rows to look at, counted from 0 over all files; None: all.
     """
     path = Path(data.path)
     missing = Missing() if missing is None else missing
     extra = Extra(data)
     seen: dict[str, tuple[str, int]] = {}
+    position = count()
     for file in files_of(path):
         for number, row in read_rows(file):
+            at = next(position)
+            if only is not None and at not in only:
+                continue
             try:
                 raw = _Row(file, number, extra(row, file, number)).checked(data, mask, task)
             except RecursionError:
@@ -357,42 +366,9 @@ def _offsets(template: str, row: dict[str, Any]) -> dict[str, tuple[int, int]]:
 def identities(rows: Iterable[Raw], mask: Mask) -> tuple[dict[str, Values], int]:
     """The identity values of all rows of each group, and the number of rows."""
     values_of: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    count = 0
+    total = 0
     for row in rows:
-        count += 1
+        total += 1
         if row.identity:
             values_of[row.group].update(row.identity)
-    return {group: tuple(sorted(values)) for group, values in values_of.items()}, count
-
-
-def gold_spans(path: Path, data: Data) -> dict[str, list[tuple[str, int, int, str]]]:
-    """Gold spans by record id: (column, start, end, kind), in characters of that column."""
-    columns = columns_of(data.input)
-    spans: dict[str, list[tuple[str, int, int, str]]] = defaultdict(list)
-    rows = 0
-    for rows, row in read_rows(path):
-        texts: list[Any] = [row.get(key) for key in ("field", "kind")]
-        ends: list[Any] = [row.get(key) for key in ("start", "end")]
-        name = row.get("id")
-        if (
-            not all(isinstance(text, str) and text for text in texts)
-            or not all(type(place) is int for place in ends)
-            or type(name) not in (str, int)
-            or not 0 <= ends[0] < ends[1]
-            or not re.fullmatch("[A-Z][A-Z_]*", texts[1])
-        ):
-            raise HallmarkError(
-                "not a gold span",
-                file=path,
-                row=rows,
-                remedy="give each row the texts id, field and kind (such as PERSON), and the whole numbers start and end "
-                "(0 <= start < end)",
-            )
-        span = (texts[0], ends[0], ends[1], texts[1])
-        if span in spans[str(name)]:
-            raise HallmarkError("the same span again", file=path, row=rows, remedy="keep one of the two")
-        if span[0] in columns:  # columns that are not part of the input don't matter
-            spans[str(name)].append(span)
-    if not rows:
-        raise HallmarkError("has no rows", file=path, remedy="label some spans, or set mask.gold to null")
-    return dict(spans)
+    return {group: tuple(sorted(values)) for group, values in values_of.items()}, total
