@@ -22,7 +22,8 @@ from stages.tasks.kinds import KINDS
 from stages.tools.infer import Inferred, infer
 from stages.tools.profile import Column, Guess, Rows, canonical_or_text, guess
 from stages.tools.proposal import Proposal
-from stages.tools.trial import trial
+from stages.tools.new_data import set_for_new_data
+from stages.tools.rehearsal import rehearse
 
 SCHEMA = Path("data/schema.json")
 MANY = 0.2  # share of the rows above which a group gets a warning
@@ -40,8 +41,10 @@ def run(file: Path, params: Path, write: bool) -> None:
             file=file,
             remedy="remove it; text must be valid Unicode",
         ) from None
-    try_out(proposal, params)
+    rehearse(proposal, load_params(params))
+    set_for_new_data(proposal, load_params(params))
     print(text(proposal))
+    print("\n".join(proposal.tried))
     for number, warning in enumerate(proposal.warnings, 1):
         print(f"warning {number}: {warning}")
     if write:
@@ -61,16 +64,6 @@ def proposed(file: Path) -> Proposal:
     set_values(proposal)
     proposal.warnings += warnings(rows, columns, roles, proposal.task)
     return proposal
-
-
-def try_out(proposal: Proposal, params: Path) -> None:
-    """Add to a proposal what masking a sample of the rows shows."""
-    mask = load_params(params).mask.model_copy(update={"identity_columns": proposal.identity_columns})
-    tried = trial(proposal.rows, proposal.data, mask, proposal.task)
-    for key in ("allow_patterns", "keep_targets"):
-        found = getattr(tried, key)
-        proposal.set("mask", key, list(found), "; ".join(found.values()))
-    proposal.warnings += tried.warnings()
 
 
 def read(path: Path) -> Rows:
@@ -202,7 +195,7 @@ def conflict_warnings(inputs: list[str], targets: list[str]) -> list[str]:
 def write_proposal(params: Path, proposal: Proposal) -> None:
     """Write the proposal to params.yaml, keeping its comments, and the schema next to the data."""
     from ruamel.yaml import YAML
-    from ruamel.yaml.comments import CommentedSeq
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 4096
@@ -213,9 +206,13 @@ def write_proposal(params: Path, proposal: Proposal) -> None:
     document = yaml.load(params.read_text(encoding="utf-8"))
     for block, values in proposal.edits.items():
         for key, value in values.items():
+            old = document[block].get(key)
             if isinstance(value, list):
                 value = CommentedSeq(value)
                 value.fa.set_flow_style()  # on the line of its comment
+            elif isinstance(value, dict) and isinstance(old, CommentedMap) and old.fa.flow_style():
+                value = CommentedMap(value)
+                value.fa.set_flow_style()
             document[block][key] = value
     stream = StringIO()  # whatever can't be written leaves the file as it is
     yaml.dump(document, stream)
