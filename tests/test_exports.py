@@ -58,7 +58,7 @@ FILES = [
 
 def wrong_in(truth: Truth, folder: Path) -> list[str]:
     """What is wrong in the proposal for the file; "mask: ..." if masking it would stop."""
-    proposal = propose.proposed(truth.write(folder))
+    proposal = propose.proposed(truth.write(folder), rules())
     data = proposal.edits["data"]
     wrong = [] if proposal.kind == truth.kind else [f"kind {proposal.kind}"]
     for role in ("target", "group"):

@@ -180,7 +180,7 @@ def label_studio_csv(folder: Path) -> Path:
     """Label Studio's CSV."""
     return _csv(folder / "project-83-at-2025.csv", [
         {
-            "annotation_id": 900 + n, "annotator": 1 + n % 2, "conversation": f"conv-{customer(n, 22)}", "created_at": when(n), "id": 500 + n,
+            "annotation_id": 900 + n, "annotator": 1 + n % 2, "conversation": f"conv-{customer(n, 23)}", "created_at": when(n), "id": 500 + n,
             "lead_time": 4.288 + n, "sentiment": ("Positive", "Negative", "Neutral")[TOPICS.index(topic(n)) % 3], "text": body(n), "updated_at": when(n),
         } for n in range(ROWS)
     ])  # fmt: skip
