@@ -22,7 +22,8 @@ from stages.core.errors import HallmarkError, printable, run_stage
 from stages.core.files import DEDUPED, MASKED, REPORTS, json_bytes, write_all
 from stages.core.key import pseudonym, read_key
 from stages.core.measured import measured
-from stages.core.records import check_filled, parquet, read_rows, read_texts, scan_records, whole_parquet
+from stages.core.records import check_filled, parquet, scan_records, whole_parquet
+from stages.core.rows import read_rows, read_texts
 from stages.corpus.duplicates import SHOWN, Clusters, resolve
 from stages.corpus.near import normalise, text_of
 from stages.corpus.params import Dedupe

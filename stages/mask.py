@@ -24,7 +24,7 @@ from stages.core.errors import HallmarkError, printable, run_stage
 from stages.core.files import MASKED, REPORTS, atomic, write_json
 from stages.core.key import pseudonym, read_key
 from stages.core.measured import measured
-from stages.core.records import read_texts
+from stages.core.rows import read_texts
 from stages.corpus.copied import Fields, advice, check_fields
 from stages.corpus.gold import gold_spans
 from stages.corpus.leftover import MOST_LEFT

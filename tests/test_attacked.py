@@ -13,6 +13,7 @@ from stages import split
 from stages.core import files, holdout, records
 from stages.core.errors import HallmarkError
 from stages.core.params import Data
+from stages.core.rows import read_rows
 from stages.corpus import raw
 from stages.corpus.conversations import text_in
 from stages.corpus.gold import gold_spans
@@ -70,7 +71,7 @@ def test_a_date_out_of_range_is_one_error(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     pl.DataFrame({"day": [2**31 - 1]}, schema={"day": pl.Int32}).cast(pl.Date).write_parquet(path)
     with pytest.raises(HallmarkError, match="out of range"):
-        list(records.read_rows(path))
+        list(read_rows(path))
 
 
 def test_an_escape_cant_bring_in_half_a_character() -> None:
@@ -112,7 +113,7 @@ def test_a_word_to_mask_shows(word: str) -> None:
 
 def test_a_path_too_long_is_one_error() -> None:
     with pytest.raises(HallmarkError, match="can't be read"):
-        list(records.read_rows(Path("a" * 300 + ".jsonl")))
+        list(read_rows(Path("a" * 300 + ".jsonl")))
 
 
 def test_a_folder_where_a_file_goes(tmp_path: Path) -> None:

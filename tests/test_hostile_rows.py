@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from stages.core.errors import HallmarkError
 from stages.core.params import Data
-from stages.core.records import read_records, read_rows, scan_records
+from stages.core.records import read_records, scan_records
+from stages.core.rows import read_rows
 from stages.corpus.raw import raw_rows
 from stages.evaluation.endpoint import MALFORMED, answer_of
 from stages.evaluation.scoring import Scorer

@@ -18,7 +18,7 @@ from stages.privacy.kinds import KINDS
 from stages.privacy.params import Mask
 from stages.tools import propose
 from stages.tools.infer import schema_of
-from stages.tools.profile import IDENTITY
+from stages.tools.roles import IDENTITY
 from tests.workspace import ROOT, change_params, make_workspace, stage
 
 REAL = ROOT.parent / "shared/realdata"
@@ -37,7 +37,7 @@ def rules() -> Path:
 
 def proposed(file: Path) -> dict[str, Any]:
     """The proposal's blocks, and `warnings`, `schema`."""
-    proposal = propose.proposed(file)
+    proposal = propose.proposed(file, rules())
     propose.try_out(proposal, rules())
     return proposal.edits | {"warnings": "\n".join(proposal.warnings), "schema": proposal.task.schema}
 
@@ -52,7 +52,7 @@ def test_the_reference_data() -> None:
     found = proposed(ROOT / "data/raw/tickets.jsonl")
     assert found["data"] | {"path": ""} == {
         "path": "", "id": "id", "group": "customer", "input": "{subject}\n{body}", "target": "target", "context": None,
-        "tools": None, "rejected": None, "tags": "tags", "split": None,
+        "tools": None, "rejected": None, "tags": "tags", "tag_separator": ",", "split": None,
     }  # fmt: skip
     assert (found["task"]["kind"], found["task"]["refusal"]) == ("extraction", '{"intent":"refuse"}')
     truth = load_params(PARAMS)

@@ -1,4 +1,4 @@
-"""Extra columns for rows: the turns of conversations in OpenAI's or ShareGPT's layout, and an id made from the row.
+"""Extra columns for rows: turns of conversations in OpenAI's or ShareGPT's layout, nested values, an id made from the row.
 
 `data:` can use these if a row has `messages` (OpenAI: role, content, tool_calls) or `conversations` (ShareGPT: from,
 value); an Alpaca row (instruction, input, output) needs no conversion, since its keys are plain columns.
@@ -8,6 +8,7 @@ value); an Alpaca row (instruction, input, output) needs no conversion, since it
     turns.earlier  everything before that, one line per turn ("user: ..."); for data.context
     turns.system   the system prompt
     row.id         a hash of the row, for data without ids
+    user.login     a value inside another one: see stages/corpus/nested.py
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,6 +25,7 @@ from stages.core.params import Data
 from stages.core.reading import NotJsonError, strict_json
 from stages.core.records import columns_of
 from stages.corpus.missing import OR_DROP, MissingValueError, Part
+from stages.corpus.nested import is_path, value_at
 
 TURNS = ("turns.input", "turns.target", "turns.earlier", "turns.system")
 LAYOUTS = {"messages": ("role", "content"), "conversations": ("from", "value")}
@@ -36,16 +39,28 @@ ROLES = {
 class Extra:
     """Adds to each row the extra columns that `data:` names, and no others."""
 
-    def __init__(self, data: Data) -> None:
+    def __init__(self, data: Data, others: Iterable[str] = ()) -> None:
         targets = data.target if isinstance(data.target, list) else [data.target]
-        templates = [data.id, data.group, data.input, *targets, data.context, data.tools, data.rejected, data.tags]
+        templates = [
+            data.id,
+            data.group,
+            data.input,
+            *targets,
+            data.context,
+            data.tools,
+            data.rejected,
+            data.tags,
+            data.split,
+        ]
         named = {column for template in templates if template for column in columns_of(template)}
         self.turns, self.name = not named.isdisjoint(TURNS), "row.id" in named
+        self.paths = sorted(name for name in named.union(others) if "." in name and name not in (*TURNS, "row.id"))
         self.seen: Counter[str] = Counter()
 
     def __call__(self, row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
         """The row with its extra columns; a `HallmarkError` if it needs a conversation and has none."""
         extra = turns(row, file, number) if self.turns else {}
+        extra |= {path: value_at(row, path) for path in self.paths if is_path(path, row)}
         if self.name:
             text = json.dumps(row, sort_keys=True, ensure_ascii=False, default=str)
             name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

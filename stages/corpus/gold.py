@@ -9,7 +9,8 @@ from typing import Any
 
 from stages.core.errors import HallmarkError
 from stages.core.params import Data
-from stages.core.records import columns_of, read_rows
+from stages.core.records import columns_of
+from stages.core.rows import read_rows
 
 
 def gold_spans(path: Path, data: Data) -> dict[str, list[tuple[str, int, int, str]]]:

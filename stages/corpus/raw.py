@@ -16,7 +16,8 @@ from stages.core.document import strings
 from stages.core.errors import HallmarkError
 from stages.core.params import Data
 from stages.core.reading import NotJsonError, RepeatedKeyError, strict_json
-from stages.core.records import FIELD, columns_of, files_of, fill, read_rows
+from stages.core.records import FIELD, columns_of, fill
+from stages.core.rows import files_of, only_texts, read_rows
 from stages.corpus.conversations import Extra
 from stages.corpus.missing import OR_DROP, Missing, MissingValueError, Part
 from stages.privacy.params import Mask
@@ -70,7 +71,7 @@ def raw_rows(
     """
     path = Path(data.path)
     missing = Missing() if missing is None else missing
-    extra = Extra(data)
+    extra = Extra(data, mask.identity_columns)
     seen: dict[str, tuple[str, int]] = {}
     position = count()
     for file in files_of(path):
@@ -125,7 +126,7 @@ class _Row:
             context=self.text(data.context, "data.context", mask.max_chars, empty=True) if data.context else None,
             tools=self.tools(data.tools) if data.tools else None,
             rejected=self.rejected(data.rejected, task) if data.rejected else None,
-            tags=self.tags(data.tags) if data.tags else None,
+            tags=self.tags(data.tags, data.tag_separator) if data.tags else None,
             identity=tuple(
                 (kind, value)
                 for column, kind in mask.identity_columns.items()
@@ -224,7 +225,11 @@ class _Row:
             try:
                 value = self.json(value, where)
             except NotJsonError:
+                if task.parse(value).kind == "refusal":
+                    return value.strip()  # in plain words, among answers that are JSON
                 self.fail("not valid JSON", where, f"for task.kind {task.kind}, give an object or its JSON text")
+        if task.kind.listed:
+            value = label_text(value)
         if not task.is_json and not isinstance(value, str | dict if task.schema else str):
             self.fail(f"not a text but {type(value).__name__}", where, f"for task.kind {task.kind}, give a text")
         parsed = task.parse(self.renders(value, where, task.render))
@@ -275,6 +280,8 @@ class _Row:
         value = self.column(column, "data.rejected")
         if value is None or (isinstance(value, str) and not value.strip()):
             return None
+        if task.kind.listed:
+            value = label_text(value)
         if not task.is_json and not isinstance(value, str | dict if task.schema else str):
             self.fail(f"not a text but {type(value).__name__}", column, f"for task.kind {task.kind}, give a text")
         if not task.is_json or not isinstance(value, str):
@@ -286,16 +293,18 @@ class _Row:
             return value.strip()  # a rejected answer need not be JSON
         return value.strip() if isinstance(parsed, str) else parsed
 
-    def tags(self, column: str) -> list[str] | None:
+    def tags(self, column: str, separator: str = ",") -> list[str] | None:
         value = self.column(column, "data.tags")
         if isinstance(value, str):
-            value = [part.strip() for part in value.split(",")]
+            value = [part.strip() for part in value.split(None if separator == " " else separator)]
         if value is None:
             return None
         if not isinstance(value, list) or not all(
             isinstance(tag, str | int) and not isinstance(tag, bool) for tag in value
         ):
-            self.fail("not a list of texts", column, "write tags as a list of texts, or as one comma-separated text")
+            self.fail(
+                "not a list of texts", column, "write tags as a list of texts, or as one text (data.tag_separator)"
+            )
         tags = [str(tag) for tag in value if str(tag)]
         for tag in tags:
             self.visible(tag, column)
@@ -322,10 +331,10 @@ class _Row:
         return part
 
     def typed(self, value: Any, column: str, task: Task) -> Any:
-        """CSV has only text: a column whose schema type is not string is read as JSON."""
+        """A table has only text: a column whose schema type is not string is read as JSON."""
         schema = properties_of(task.schema).get(column)
         types = schema.get("type", "string") if isinstance(schema, dict) else "string"
-        if self.file.suffix == ".csv" and isinstance(value, str) and "string" not in types:
+        if isinstance(value, str) and "string" not in types and only_texts(self.file):
             try:
                 return self.json(value, column)
             except NotJsonError:
@@ -342,6 +351,11 @@ class _Row:
                 f"not a text but {type(value).__name__}", column, "write identity columns as texts or lists of texts"
             )
         return [str(value)]
+
+
+def label_text(value: Any) -> Any:
+    """A label that is a whole number, true or false as the text that JSON has for it; any other value as it is."""
+    return compact_json(value) if isinstance(value, int) else value
 
 
 def _shows(letter: str) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 
 from stages.core.params import Data
 from stages.tools.infer import Inferred
-from stages.tools.profile import Column, Guess, Rows
+from stages.tools.profile import Column, Rows
+from stages.tools.roles import Guess
 
 Edits = dict[str, dict[str, Any]]  # block of params.yaml: key: value; a nested block is a value
 

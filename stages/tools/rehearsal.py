@@ -63,7 +63,9 @@ def set_lengths(proposal: Proposal, long: Sizes) -> None:
     """The limits on lengths that fit, with room to spare."""
     record = f"the longest record has {long.record} tokens, {long.counted_by}; with room"
     proposal.set("sft", "max_length", long.max_length, record)
-    proposal.set("eval", "max_new_tokens", long.max_new_tokens, f"the longest answer has {long.answer} tokens; with room")
+    proposal.set(
+        "eval", "max_new_tokens", long.max_new_tokens, f"the longest answer has {long.answer} tokens; with room"
+    )
     proposal.set("benchmark", "max_tokens", long.max_new_tokens, "as in eval")
 
 

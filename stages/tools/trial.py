@@ -19,7 +19,9 @@ from stages.privacy.kinds import PLACEHOLDER
 from stages.privacy.params import Mask, Ner
 from stages.tasks.kinds import KINDS
 from stages.tasks.params import Task as TaskParams
-from stages.tools.profile import HINTS, IDENTITY, Rows
+from stages.tools.naming import ENTITIES, says
+from stages.tools.profile import Rows
+from stages.tools.roles import IDENTITY
 from stages.tools.sample import Sample, told
 
 ROWS = 300  # masked, at most
@@ -33,7 +35,7 @@ OF_NO_ONE = frozenset(("DATE_TIME", "LOCATION", "MISC", "ORGANIZATION", "TITLE")
 # Letters that are the same in all of them, then digits: an order, a product, a ticket. A user's or patient's number may look
 # like it, and is told by the name of its field.
 _CODE = re.compile(r"(?<![^\W_])([A-Z]{1,6}[-/_.#]?)(\d{3,12})(?![^\W_])")
-_OF_PEOPLE = re.compile("|".join((HINTS["group"], *IDENTITY.values())), re.IGNORECASE)
+_OF_PEOPLE = re.compile("|".join(IDENTITY.values()), re.IGNORECASE)
 
 
 @dataclass
@@ -201,5 +203,7 @@ def scalars(row: dict[str, Any], data: Data) -> Iterator[tuple[str, Any]]:
 def codes(row: dict[str, Any], data: Data) -> Iterator[tuple[str, str]]:
     """The letters and the whole of each number in a row's target, but for fields that are named after people."""
     for path, value in scalars(row, data):
-        if isinstance(value, str) and not _OF_PEOPLE.search(path or str(data.target)):
+        name = path or str(data.target)
+        of_people = _OF_PEOPLE.search(name) or any(says(name, of) for of in ENTITIES)
+        if isinstance(value, str) and not of_people:
             yield from ((match[1], match[0]) for match in _CODE.finditer(value))
