@@ -11,6 +11,7 @@ import pytest
 from stages.core.records import columns_of
 from stages.tools import propose
 from tests import tool_exports as exports
+from tests import unseen_exports as unseen
 from tests.test_propose import rules
 
 
@@ -55,6 +56,17 @@ FILES = [
     Truth(exports.json_in_csv, "extraction", "annotation", {"clause_text"}, "document"),
 ]  # fmt: skip
 
+UNSEEN = [
+    Truth(unseen.freshdesk, "classification", "type", {"subject", "description_text"}, "company_id"),
+    Truth(unseen.hubspot, "classification", "Category", {"Ticket name", "Ticket description"}, "Associated Company"),
+    Truth(unseen.servicenow, "classification", "category", {"short_description", "description"}, "caller_id"),
+    Truth(unseen.langsmith, "text", "outputs.answer", {"inputs.question"}, "metadata.user"),
+    Truth(unseen.squad, "text", "answers.text.0", {"question"}, "title"),
+    Truth(unseen.function_calls, "tool_call", "answers", {"query"}),
+    Truth(unseen.french_reviews, "classification", "Catégorie du problème", {"Commentaire"}, "Client"),
+    Truth(unseen.warehouse, "classification", "labels.act", {"payload.utterance"}, "conversation_id"),
+]
+
 
 def wrong_in(truth: Truth, folder: Path) -> list[str]:
     """What is wrong in the proposal for the file; "mask: ..." if masking it would stop."""
@@ -72,6 +84,6 @@ def wrong_in(truth: Truth, folder: Path) -> list[str]:
     return wrong + stops
 
 
-@pytest.mark.parametrize("truth", FILES, ids=lambda truth: truth.write.__name__)
+@pytest.mark.parametrize("truth", FILES + UNSEEN, ids=lambda truth: truth.write.__name__)
 def test_the_file_of_a_tool(truth: Truth, tmp_path: Path) -> None:
     assert wrong_in(truth, tmp_path) == []
