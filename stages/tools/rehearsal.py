@@ -20,6 +20,7 @@ from stages.tools.sample import Sample, proposed_task, sampled
 from stages.tools.sizes import Sizes, sizes
 from stages.tools.trial import Trial, trial
 
+MOST_HELD = 0.3  # share of the rows above which a holdout takes too much from training
 MOST_OF_FEW = 0.6  # share of a holdout above which its `FEW` largest groups decide the result
 
 
@@ -30,7 +31,7 @@ def rehearse(proposal: Proposal, params: Params) -> None:
     with proposed_task(proposal, params) as block:
         task = Task(block)
         sample = sampled(proposal, data, mask, task)
-        tried = trial(proposal.rows, sample, data, mask, block)
+        tried = trial(sample, data, mask, block)
         split = drawn(sample.rows, task, params) if sample.rows else Drawn()
         long = sizes(sample.rows, tried.masked, block, task, BASE) if sample.rows else None
     for key in ("allow_patterns", "keep_targets"):
@@ -116,25 +117,24 @@ def split_warnings(split: Drawn, sample: Sample, params: Params) -> list[str]:
     if not split.rows:
         return []
     warned = []
-    gate, share = params.gate, params.split.holdout
-    held = round(split.rows["holdout"] * sample.of / max(sample.looked_at, 1))
-    total = sum(split.rows.values()) * sample.of / max(sample.looked_at, 1)
+    gate, share, scale = params.gate, params.split.holdout, sample.of / sample.looked_at
+    held, groups = round(scale * split.rows["holdout"]), split.groups["holdout"]
     if held < gate.min_records:
-        needed = math.ceil(100 * 1.1 * gate.min_records / total) / 100
-        fix = f"set split.holdout to {needed:g}" if needed <= 0.5 else "more rows are needed"
+        total = scale * sum(split.rows.values())
+        needed = math.ceil(110 * gate.min_records / total) / 100  # a tenth more, since whole groups are drawn
+        fix = f"set it to {needed:g}" if needed <= MOST_HELD else f"get {round(1.1 * gate.min_records / share)} rows"
         warned.append(
-            f"split.holdout = {share:g} holds out about {held} rows, and the gate needs {gate.min_records} "
-            f"(gate.min_records): {fix}"
+            f"split.holdout = {share:g} holds out about {held} of {round(total)} rows that stay, and the gate needs at least "
+            f"{gate.min_records} (gate.min_records): {fix}"
         )
-    groups = split.groups["holdout"]
-    if groups < gate.min_groups and sample.whole:
+    elif groups < gate.min_groups and sample.whole:
         warned.append(
-            f"the holdout would have {groups} groups, and the gate needs {gate.min_groups} (gate.min_groups): raise "
-            "split.holdout, or name a finer column in data.group"
+            f"the holdout would have {groups} groups, and the gate needs {gate.min_groups} "
+            "(gate.min_groups): raise split.holdout, or name a finer column with --group"
         )
-    if split.few_hold > MOST_OF_FEW and groups > FEW:
+    elif split.few_hold > MOST_OF_FEW:
         warned.append(
-            f"{FEW} of the {groups} groups of the holdout would have {100 * split.few_hold:.0f} % of its rows: its result "
-            "would be theirs; raise split.holdout, or try another split.salt"
+            f"{100 * split.few_hold:.0f} % of the holdout would belong to {FEW} of its {groups} groups: what it shows is true "
+            "of them; raise split.holdout, try another split.salt, or name a finer column with --group"
         )
     return warned

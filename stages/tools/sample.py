@@ -22,7 +22,7 @@ from stages.tasks.task import Task
 from stages.tools.profile import Rows
 from stages.tools.proposal import Proposal
 
-ROWS = 20_000  # looked at, at most: some seconds
+ROWS = 10_000  # looked at, at most: some seconds
 
 
 @dataclass
@@ -30,10 +30,15 @@ class Sample:
     """Checked rows of a file, up to the first that `mask` refuses."""
 
     of: int  # rows in the file
-    looked_at: int
+    columns: Rows = field(repr=False)  # the rows to look at, as they are in the file
     rows: list[Raw] = field(default_factory=list, repr=False)
     missing: Missing = field(default_factory=Missing)
     stops: str | None = None  # the error of the row that `mask` refuses
+
+    @property
+    def looked_at(self) -> int:
+        """How many rows of the file there are to look at."""
+        return len(self.columns)
 
     @property
     def whole(self) -> bool:
@@ -59,7 +64,7 @@ def chosen(rows: Rows, group: str) -> set[int]:
 def sampled(proposal: Proposal, data: Data, mask: Mask, task: Task) -> Sample:
     """The rows to look at, as `mask` reads them with the proposed values."""
     only = chosen(proposal.rows, data.group)
-    sample = Sample(len(proposal.rows), len(only))
+    sample = Sample(len(proposal.rows), [proposal.rows[number] for number in sorted(only)])
     try:
         sample.rows += raw_rows(data, mask, task, sample.missing, None if len(only) == sample.of else only)
     except HallmarkError as error:

@@ -23,7 +23,7 @@ from stages.tasks.answers import compact_json
 from stages.tasks.params import Task as TaskParams
 from stages.tasks.task import Task
 
-MEASURED = 2_000  # records whose tokens are counted: the longest in characters
+MEASURED = 1_000  # records whose tokens are counted: the longest in characters
 BYTES_PER_TOKEN = 2.5  # of UTF-8, where there is no tokenizer yet: English has about 4, JSON with short keys about 2.5
 AROUND = 32  # tokens that a chat template writes around a record, where there is no tokenizer yet
 PROMPT = 128  # tokens by which the system prompt may grow: it is a first draft

@@ -34,6 +34,9 @@ MOST_COPIED = 0.8  # share of the numbers of one form that must stand in the inp
 OF_NO_ONE = frozenset(("DATE_TIME", "LOCATION", "MISC", "ORGANIZATION", "TITLE"))
 # Letters that are the same in all of them, then digits: an order, a product, a ticket. A user's or patient's number may look
 # like it, and is told by the name of its field.
+_ODD = re.compile(
+    r".*[\d_@\\/].*", re.DOTALL
+)  # a word that might be a value which masking has missed: an example shows none
 _CODE = re.compile(r"(?<![^\W_])([A-Z]{1,6}[-/_.#]?)(\d{3,12})(?![^\W_])")
 _OF_PEOPLE = re.compile("|".join(IDENTITY.values()), re.IGNORECASE)
 
@@ -65,7 +68,9 @@ class Trial:
             for match in PLACEHOLDER.finditer(text):
                 start, end = max(0, match.start() - AROUND), match.end() + AROUND
                 cut = ("..." if start else "", "..." if end < len(text) else "")
-                words = " ".join(text[start:end].split())
+                words = " ".join(
+                    word if PLACEHOLDER.search(word) else _ODD.sub("#", word) for word in text[start:end].split()
+                )
                 self.examples.setdefault(match[0][1:].rsplit("_", 1)[0], printable(f"{cut[0]}{words}{cut[1]}"))
 
     def warnings(self) -> list[str]:
@@ -80,15 +85,15 @@ class Trial:
         return warned + advice(left, list(self.keep_targets))
 
 
-def trial(rows: Rows, sample: Sample, data: Data, mask: Mask, params: TaskParams) -> Trial:
-    """Mask some rows of the sample, and choose `mask.keep_targets` and `mask.allow_patterns`. `rows`: all of the file."""
-    tried = Trial(stops=sample.stops, allow_patterns=allow_patterns(rows, data, params.kind))
+def trial(sample: Sample, data: Data, mask: Mask, params: TaskParams) -> Trial:
+    """Mask some rows of the sample, and choose `mask.keep_targets` and `mask.allow_patterns`."""
+    tried = Trial(stops=sample.stops, allow_patterns=allow_patterns(sample.columns, data, params.kind))
     keep = {kind: action for kind, action in mask.actions.items() if action != "surrogate"}  # which take a key
     changes: dict[str, Any] = {"style": "placeholder", "actions": keep, "allow": [], "keep_targets": []}
     mask = mask.model_copy(update=changes | {"allow_patterns": list(tried.allow_patterns)})
     try:
         recorder, tried.searched_by = loaded(data, params, mask)
-        recorder.fields.names |= usual_keys(rows, data)  # of a call's arguments, say
+        recorder.fields.names |= usual_keys(sample.columns, data)  # of a call's arguments, say
         raws = spread(sample.rows)
         known, _ = identities(raws, mask)
         for first in range(0, len(raws), CHUNK):
