@@ -62,7 +62,7 @@ def set_missing(proposal: Proposal, sample: Sample) -> None:
 
 def set_lengths(proposal: Proposal, long: Sizes) -> None:
     """The limits on lengths that fit, with room to spare."""
-    record = f"the longest record has {long.record} tokens, {long.counted_by}; with room"
+    record = f"the longest record has {long.record} tokens (see `longest`); with room"
     proposal.set("sft", "max_length", long.max_length, record)
     proposal.set(
         "eval", "max_new_tokens", long.max_new_tokens, f"the longest answer has {long.answer} tokens; with room"
