@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from stages.core.errors import HallmarkError
-from stages.core.records import read_rows
+from stages.core.rows import read_rows
 from stages.corpus.raw import Raw, raw_rows
 from stages.params.loader import load_params
 from stages.tasks.task import Task

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from stages.core.errors import HallmarkError
 from stages.core.params import Data
-from stages.core.records import read_records, read_rows, scan_records
+from stages.core.records import read_records, scan_records
+from stages.core.rows import read_rows
 from stages.corpus.raw import raw_rows
 from stages.evaluation.endpoint import MALFORMED, answer_of
 from stages.evaluation.scoring import Scorer
@@ -48,7 +49,7 @@ ROWS = [
 ]
 PARAMS = load_params(ROOT / "params.yaml")
 DATA = {"path": "", "id": "id", "group": "group", "input": "text", "target": "target", "context": "context"}
-DATA |= {"pseudonyms": "none", "key": None}
+DATA |= {"missing": "error", "pseudonyms": "none", "key": None}
 DATA |= {"tools": "tools", "rejected": "rejected", "tags": "tags", "split": "part"}
 SCHEMA = {
     "type": "object",

@@ -17,8 +17,8 @@ from stages.params.loader import load_params
 from stages.privacy.kinds import KINDS
 from stages.privacy.params import Mask
 from stages.tools import propose
-from stages.tools.infer import infer, schema_of
-from stages.tools.profile import IDENTITY, Column, guess
+from stages.tools.infer import schema_of
+from stages.tools.roles import IDENTITY
 from tests.workspace import ROOT, change_params, make_workspace, stage
 
 REAL = ROOT.parent / "shared/realdata"
@@ -37,13 +37,9 @@ def rules() -> Path:
 
 def proposed(file: Path) -> dict[str, Any]:
     """The proposal's blocks, and `warnings`, `schema`."""
-    rows = propose.read(file)
-    columns = {name: Column(name, [row.get(name) for row in rows]) for name in propose.names(rows)}
-    found = guess(columns)
-    task = infer(columns[found.target])
-    tried = propose.tried_on(rows, file, found, task, rules())
-    warned = "\n".join([*propose.warnings(rows, columns, found, task), *tried.warnings()])
-    return propose.blocks(file, found, task, tried) | {"warnings": warned, "schema": task.schema}
+    proposal = propose.proposed(file, rules())
+    propose.try_out(proposal, rules())
+    return proposal.edits | {"warnings": "\n".join(proposal.warnings), "schema": proposal.task.schema}
 
 
 def write(folder: Path, rows: list[dict[str, Any]]) -> Path:
@@ -56,7 +52,7 @@ def test_the_reference_data() -> None:
     found = proposed(ROOT / "data/raw/tickets.jsonl")
     assert found["data"] | {"path": ""} == {
         "path": "", "id": "id", "group": "customer", "input": "{subject}\n{body}", "target": "target", "context": None,
-        "tools": None, "rejected": None, "tags": "tags", "split": None,
+        "tools": None, "rejected": None, "tags": "tags", "tag_separator": ",", "split": None,
     }  # fmt: skip
     assert (found["task"]["kind"], found["task"]["refusal"]) == ("extraction", '{"intent":"refuse"}')
     truth = load_params(PARAMS)

@@ -88,6 +88,8 @@ class Data(Block):
     tools: Text | None
     rejected: Text | None
     tags: Text | None
+    tag_separator: Annotated[str, StringConstraints(min_length=1, max_length=1), AfterValidator(_no_control)]
     split: Text | None
+    missing: Literal["error", "drop"]
     pseudonyms: Literal["keyed", "none"]
     key: Sha256 | None

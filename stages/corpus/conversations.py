@@ -1,4 +1,4 @@
-"""Extra columns for rows: the turns of conversations in OpenAI's or ShareGPT's layout, and an id made from the row.
+"""Extra columns for rows: turns of conversations in OpenAI's or ShareGPT's layout, nested values, an id made from the row.
 
 `data:` can use these if a row has `messages` (OpenAI: role, content, tool_calls) or `conversations` (ShareGPT: from,
 value); an Alpaca row (instruction, input, output) needs no conversion, since its keys are plain columns.
@@ -8,6 +8,7 @@ value); an Alpaca row (instruction, input, output) needs no conversion, since it
     turns.earlier  everything before that, one line per turn ("user: ..."); for data.context
     turns.system   the system prompt
     row.id         a hash of the row, for data without ids
+    user.login     a value inside another one: see stages/corpus/nested.py
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +24,8 @@ from stages.core.errors import HallmarkError
 from stages.core.params import Data
 from stages.core.reading import NotJsonError, strict_json
 from stages.core.records import columns_of
+from stages.corpus.missing import OR_DROP, MissingValueError, Part
+from stages.corpus.nested import is_path, value_at
 
 TURNS = ("turns.input", "turns.target", "turns.earlier", "turns.system")
 LAYOUTS = {"messages": ("role", "content"), "conversations": ("from", "value")}
@@ -35,16 +39,28 @@ ROLES = {
 class Extra:
     """Adds to each row the extra columns that `data:` names, and no others."""
 
-    def __init__(self, data: Data) -> None:
+    def __init__(self, data: Data, others: Iterable[str] = ()) -> None:
         targets = data.target if isinstance(data.target, list) else [data.target]
-        templates = [data.id, data.group, data.input, *targets, data.context, data.tools, data.rejected, data.tags]
+        templates = [
+            data.id,
+            data.group,
+            data.input,
+            *targets,
+            data.context,
+            data.tools,
+            data.rejected,
+            data.tags,
+            data.split,
+        ]
         named = {column for template in templates if template for column in columns_of(template)}
         self.turns, self.name = not named.isdisjoint(TURNS), "row.id" in named
+        self.paths = sorted(name for name in named.union(others) if "." in name and name not in (*TURNS, "row.id"))
         self.seen: Counter[str] = Counter()
 
     def __call__(self, row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
         """The row with its extra columns; a `HallmarkError` if it needs a conversation and has none."""
         extra = turns(row, file, number) if self.turns else {}
+        extra |= {path: value_at(row, path) for path in self.paths if is_path(path, row)}
         if self.name:
             text = json.dumps(row, sort_keys=True, ensure_ascii=False, default=str)
             name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -66,6 +82,9 @@ def turns(row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
     def fail(problem: str, remedy: str) -> NoReturn:
         raise HallmarkError(problem, file=file, row=number, field=column, remedy=remedy)
 
+    def lack(part: Part, problem: str, remedy: str) -> NoReturn:
+        raise MissingValueError(problem, part=part, file=file, row=number, field=column, remedy=f"{remedy}; {OR_DROP}")
+
     role_key, text_key = LAYOUTS[column]
     messages: list[tuple[str, str]] = []
     for number_in_row, message in enumerate(row[column], 1):
@@ -86,10 +105,14 @@ def turns(row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
         messages.append((role, text))
     answer = next((index for index in reversed(range(len(messages))) if messages[index][0] == "assistant"), None)
     if answer is None:
-        fail("no answer from the assistant", "the last answer is what the model learns: add it, or drop the row")
+        lack(
+            "target",
+            "no answer from the assistant",
+            "the last answer is what the model learns: add it, or drop the row",
+        )
     question = next((index for index in reversed(range(answer)) if messages[index][0] == "user"), None)
     if question is None:
-        fail("no message from the user before the last answer", "add the question, or drop the row")
+        lack("input", "no message from the user before the last answer", "add the question, or drop the row")
     # Anything between question and answer (a tool's result, say) belongs to the question.
     between = [f"{role}: {text}" for role, text in messages[question + 1 : answer]]
     return {

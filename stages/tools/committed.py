@@ -26,7 +26,7 @@ from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import HOLDOUT_LOCK
 from stages.core.key import digest_of
 from stages.core.reading import NotJsonError, strict_json
-from stages.core.records import READERS
+from stages.core.rows import READERS
 
 RAW = "data/raw"
 GOLD = ("data/gold/spans.jsonl", "data/gold/duplicates.jsonl")  # positions and ids, no text
@@ -35,7 +35,7 @@ SAMPLES = "sample.sha256"  # lines of `SHA-256  name`, as sha256sum writes them
 BESIDE_RAW = {"README.md", ".gitignore", SAMPLES}
 DATA = {
     *READERS,
-    *(".avro", ".db", ".duckdb", ".feather", ".ndjson", ".npy", ".npz", ".ods", ".orc", ".sqlite", ".tsv", ".xls", ".xlsx"),
+    *(".avro", ".db", ".duckdb", ".feather", ".npy", ".npz", ".ods", ".orc", ".sqlite", ".xls", ".xlsx"),
     *(".7z", ".bz2", ".gz", ".tar", ".tgz", ".xz", ".zip", ".zst"),
 }  # fmt: skip
 NO_DATA = {".py", ".md", ".dvc", ".yaml"}  # of files in `data/` that need no param

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any
 
 from stages.privacy import second_check
-from stages.tools.profile import Column, canonical_or_text, is_label, parsed_target
+from stages.tools.profile import Column, canonical_or_text, is_label, parameters_of, parsed_target, tools_in
 
 MOST_IN_ENUM = 20  # most different values of an enum; a text field with more is free text
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
@@ -17,26 +17,28 @@ DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 @dataclass
 class Inferred:
-    """The inferred task: its kind, schema and refusal, and the reason."""
+    """The inferred task: its kind, schema and refusal, the reason, and what a person should look at."""
 
     kind: str
     schema: dict[str, Any]
     refusal: str | None
     why: str
+    doubts: tuple[str, ...] = ()
 
 
-def infer(column: Column) -> Inferred:
-    """Kind, schema and refusal from all targets."""
+def infer(column: Column, tools: Column | None = None, *, said: bool = False) -> Inferred:
+    """Kind, schema and refusal from all targets. `tools`: the column of the rows' tools; `said`: the user named the target."""
     values = [parsed_target(value) for value in column.given]
     objects = [value for value in values if isinstance(value, dict)]
     lists = [value for value in values if isinstance(value, list)]
     if len(objects) + len(lists) > 0.5 * len(values):
-        if all(_is_calls(value) for value in objects + lists):
-            return _tool_calls(values)
+        if all(_is_calls(value) for value in objects + lists) and (objects or any(lists)):
+            return _tool_calls(values, tools)
         return _extraction(values, objects)
-    if is_label(column):
-        labels = [label for label, _ in sorted(Counter(column.texts).items(), key=lambda item: (-item[1], item[0]))]
-        return Inferred("classification", {"enum": labels}, None, f"{len(labels)} labels")
+    if is_label(column, 2 if said else 5):
+        labels = [label for label, _ in sorted(column.keys.items(), key=lambda item: (-item[1], item[0]))]
+        numbers = "" if column.texts else ", written as numbers: what they mean is for the system prompt to say"
+        return Inferred("classification", {"enum": labels}, None, f"{len(labels)} labels{numbers}")
     return Inferred("text", {"type": "string", "minLength": 1}, None, "targets are free text")
 
 
@@ -45,26 +47,91 @@ def _is_calls(value: Any) -> bool:
     return all(isinstance(call, dict) and isinstance(call.get("name"), str) and "arguments" in call for call in calls)
 
 
-def _tool_calls(values: list[Any]) -> Inferred:
+def _tool_calls(values: list[Any], tools: Column | None) -> Inferred:
     calls = [
         call for value in values for call in (value if isinstance(value, list) else [value]) if isinstance(call, dict)
     ]
-    names = sorted({call["name"] for call in calls if isinstance(call.get("name"), str)})
+    called: dict[str, list[Any]] = defaultdict(list)
+    for call in calls:
+        called[call["name"]].append(call["arguments"])
+    given = _parameters(tools)
+    names = sorted(called.keys() | given.keys())
     texts = {isinstance(call.get("arguments"), str) for call in calls}  # as in OpenAI's API, or objects
-    arguments = (
-        {"type": "object"} if texts == {False} else {"type": "string" if texts == {True} else ["object", "string"]}
-    )
-    call = {
+    call_schema: dict[str, Any] = {
         "type": "object",
         "required": ["name", "arguments"],
         "additionalProperties": False,
-        "properties": {"name": {"enum": names}, "arguments": arguments},
+        "properties": {"name": {"enum": names}, "arguments": {"type": "object"}},
     }
-    schema = {"type": "array", "items": call} if any(isinstance(value, list) for value in values) else call
-    return Inferred("tool_call", schema, _constant([v for v in values if isinstance(v, str)]), f"{len(names)} tools")
+    doubts: list[str] = []
+    if True in texts:
+        call_schema["properties"]["arguments"] = {"type": "string" if texts == {True} else ["object", "string"]}
+    elif given:
+        options, broken = [], []
+        for name in names:
+            parameters = next((schema for schema in given.get(name, []) if _all_valid(schema, called[name])), None)
+            if parameters is None and given.get(name):
+                broken.append(name)
+            options.append({"properties": {"name": {"const": name}, "arguments": parameters or {"type": "object"}}})
+        call_schema["oneOf"] = options
+        if broken:
+            doubts.append(
+                f"calls of {', '.join(broken)} break the parameters that the data's own tools give, so the schema takes any "
+                "arguments for them: fix the calls or the tools"
+            )
+    schema = (
+        {"type": "array", "items": call_schema} if any(isinstance(value, list) for value in values) else call_schema
+    )
+    said = Counter(value.strip() for value in values if isinstance(value, str))
+    refusal, count = said.most_common(1)[0] if said else (None, 0)
+    if refusal is not None and count < 2 and len(said) > 1:
+        refusal, count = None, 0
+    if others := said.total() - count:
+        doubts.append(
+            f"{others} answers are neither calls nor the refusal but other texts, and mask stops at them: write the refusal "
+            "the same way everywhere, or leave those rows out"
+        )
+    why = f"{len(names)} tools" + (", with the parameters that the data give" if given else "")
+    return Inferred("tool_call", schema, refusal, why, tuple(doubts))
+
+
+def _parameters(tools: Column | None) -> dict[str, list[dict[str, Any]]]:
+    """The different schemas of each tool's arguments, the most frequent first. Those with references can't be moved."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for value in tools.given if tools else ():
+        for tool in tools_in(value):
+            schema = _without_nulls(parameters_of(tool))
+            text = json.dumps(schema, ensure_ascii=False)
+            counts[tool["name"]][text if isinstance(schema, dict) and '"$ref"' not in text else "{}"] += 1
+    return {
+        name: [schema for text, _ in found.most_common() if (schema := json.loads(text))]
+        for name, found in counts.items()
+    }
+
+
+def _without_nulls(value: Any) -> Any:
+    """Without the keys that Parquet adds to every object of a column, empty."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def _all_valid(schema: dict[str, Any], values: list[Any]) -> bool:
+    """Whether all values keep to a schema; not if it is none."""
+    import jsonschema_rs
+
+    try:
+        validator = jsonschema_rs.validator_for(schema, offline=True)
+        return all(validator.is_valid(value) for value in values)
+    except (jsonschema_rs.ValidationError, ValueError):
+        return False
 
 
 def _extraction(values: list[Any], objects: list[dict[str, Any]]) -> Inferred:
+    lists = [value for value in values if isinstance(value, list)]
+    if len(lists) > len(objects):
+        refusal = _constant([value for value in values if not isinstance(value, list)])
+        return Inferred("extraction", schema_of(lists), refusal, "targets are lists")
     shapes = Counter(frozenset(value) for value in objects)
     usual = frozenset(
         key
@@ -78,11 +145,8 @@ def _extraction(values: list[Any], objects: list[dict[str, Any]]) -> Inferred:
         for value in objects
         if refusal is None or canonical_or_text(value) != canonical_or_text(parsed_target(refusal))
     ]
-    why = (
-        f"objects with {len(shapes)} sets of keys"
-        if len(shapes) > 1
-        else "every target is an object with the same keys"
-    )
+    same = "every target is an object with the same keys"
+    why = f"objects with {len(shapes)} sets of keys" if len(shapes) > 1 else same
     return Inferred("extraction", schema_of(answers), refusal, why)
 
 

@@ -1,7 +1,8 @@
 """Not a stage: look at a data file and propose params.yaml values for it: `python -m stages.tools.propose FILE`.
 
-FILE is JSONL, JSON, CSV, Parquet, or the folder of a Hugging Face dataset. With `--write`, the proposal is written to
-params.yaml, which keeps its comments, and the schema to data/schema.json; without it, nothing is written.
+FILE is JSON lines, JSON, CSV, TSV, Parquet, or the folder of a Hugging Face dataset. What you know, say with `--input`,
+`--target` and `--group`; the rest is chosen by scored evidence, and the runners-up are shown. With `--write`, the proposal
+is written to params.yaml, which keeps its comments, and the schema to data/schema.json; without it, nothing is written.
 """
 
 from __future__ import annotations
@@ -9,51 +10,96 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections import Counter, defaultdict
+from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import HOLDOUT_LOCK, write_json
-from stages.core.params import Data
-from stages.core.records import READERS, files_of, fill, read_rows
+from stages.core.records import columns_of
+from stages.core.rows import READERS, files_of, read_rows
 from stages.corpus.conversations import layout_of, turns
+from stages.corpus.missing import MissingValueError
 from stages.params.loader import load_params
 from stages.tasks.kinds import KINDS
-from stages.tools.infer import Inferred, infer
-from stages.tools.profile import Column, Guess, Rows, canonical_or_text, guess
-from stages.tools.trial import Trial, trial
+from stages.tools.doubts import warnings
+from stages.tools.infer import infer
+from stages.tools.naming import words_of
+from stages.tools.new_data import set_for_new_data
+from stages.tools.profile import Column, Rows, columns_in
+from stages.tools.proposal import Proposal
+from stages.tools.rehearsal import rehearse
+from stages.tools.roles import Known, guess
 
 SCHEMA = Path("data/schema.json")
-MANY = 0.2  # share of the rows above which a group gets a warning
-LONG = 3000  # characters: about 800 tokens of English
 
 
-def run(file: Path, params: Path, write: bool) -> None:
+def run(file: Path, params: Path, known: Known, write: bool) -> None:
     """Print the proposal with reasons and warnings, and write it if `write` is true."""
-    rows = read(file)
-    columns = {name: Column(name, [row.get(name) for row in rows]) for name in names(rows)}
-    roles = guess(columns)
-    if not roles.target or not roles.input or not columns[roles.target].given:
-        raise HallmarkError(
-            "no column for an input and an answer", file=file, remedy="give each row a text and the expected answer"
-        )
-    task = infer(columns[roles.target])
+    proposal = proposed(file, params, known)
     try:
-        text(file, rows, roles, task, Trial()).encode()
+        text(proposal).encode()
     except UnicodeEncodeError:
         raise HallmarkError(
             "half a surrogate pair in the file's name, a column's name, a label or a key",
             file=file,
             remedy="remove it; text must be valid Unicode",
         ) from None
-    tried = tried_on(rows, file, roles, task, params)
-    print(text(file, rows, roles, task, tried))
-    for number, warning in enumerate([*warnings(rows, columns, roles, task), *tried.warnings()], 1):
+    try_out(proposal, params)
+    print(text(proposal))
+    print("\n".join(proposal.tried))
+    for number, warning in enumerate(proposal.warnings, 1):
         print(f"warning {number}: {warning}")
     if write:
-        write_proposal(params, blocks(file, roles, task, tried), task)
+        write_proposal(params, proposal)
+
+
+def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
+    """What is proposed for a file before anything is tried."""
+    rows = read(file)
+    columns = columns_in(rows)
+    known = known or Known()
+    check_known(known, columns, file)
+    roles = guess(columns, known)
+    targets = roles.target if isinstance(roles.target, list) else [roles.target]
+    if not roles.input or not all(name in columns and columns[name].given for name in targets):
+        raise HallmarkError(
+            "no column for an input and an answer",
+            file=file,
+            remedy="give each row a text and the expected answer, or name them with --input and --target; "
+            f"the columns are {', '.join(columns)}",
+        )
+    for name in (name for name in columns if "." in name):  # what a record is made of, as the stages see it
+        for row, value in zip(rows, columns[name].values, strict=True):
+            row.setdefault(name, value)
+    tools = columns[roles.tools] if roles.tools else None
+    answers = columns[targets[0]]
+    if isinstance(roles.target, list):
+        answers = Column(", ".join(targets), [{name: row.get(name) for name in targets} for row in rows])
+    proposal = Proposal(file, rows, columns, roles, infer(answers, tools, said=bool(known.targets)))
+    set_values(proposal)
+    proposal.warnings += warnings(proposal, load_params(params))
+    return proposal
+
+
+def check_known(known: Known, columns: dict[str, Column], file: Path) -> None:
+    """A HallmarkError if the user names a column that the file doesn't have."""
+    named = {"--target": known.targets, "--group": [known.group] if known.group else []}
+    named["--input"] = [name for text in known.inputs for name in columns_of(text)]
+    for option, given in named.items():
+        for name in given:
+            if name not in columns and not (option == "--group" and name == "row.id"):
+                near = get_close_matches(name, columns, 3, 0.5) or list(columns)
+                raise HallmarkError(
+                    "no such column", file=file, field=name, remedy=f"name another with {option}: {', '.join(near)}"
+                )
+
+
+def try_out(proposal: Proposal, params: Path) -> None:
+    """Add to a proposal what a dry run shows, and what is due when the data are new."""
+    now = load_params(params)
+    rehearse(proposal, now)
+    set_for_new_data(proposal, now)
 
 
 def read(path: Path) -> Rows:
@@ -66,153 +112,66 @@ def read(path: Path) -> Rows:
     rows: Rows = []
     for file in files_of(path):
         for number, row in read_rows(file):
-            rows.append(row | turns(row, file, number) if layout_of(row) else row)
+            try:
+                rows.append(row | turns(row, file, number) if layout_of(row) else row)
+            except MissingValueError:  # a question without an answer, say: the dry run counts it
+                rows.append(row)
     if not rows:
         raise HallmarkError("has no rows", file=path, remedy="name a file with rows")
     return rows
 
 
-def names(rows: Rows) -> list[str]:
-    """All columns, in order of first appearance."""
-    return list(dict.fromkeys(name for row in rows for name in row))
+def set_values(proposal: Proposal) -> None:
+    """The values for params.yaml that follow from roles and task, each with its reason."""
+    roles, task = proposal.roles, proposal.task
+    proposal.set("data", "path", Path(os.path.relpath(proposal.file)).as_posix())
+    for key in ("id", "group", "input", "target", "context", "tools", "rejected", "tags", "tag_separator", "split"):
+        value = getattr(roles, key)
+        absent = "no column fits; a hash of the row" if key in ("id", "group") and value == "row.id" else None
+        proposal.set("data", key, value, roles.why.get(key, absent))
+    proposal.set("task", "kind", task.kind, task.why)
+    proposal.set("task", "system_prompt", KINDS[task.kind].prompt_hint(said(roles.target), task.schema))
+    proposal.set("task", "schema", SCHEMA.as_posix())
+    proposal.set("task", "refusal", task.refusal)
+    why = "; ".join(f"{name} {roles.why[name]}" for name in roles.identity) or "none found"
+    proposal.set("mask", "identity_columns", roles.identity, why)
+    for key in ("allow", "allow_patterns", "keep_targets"):
+        proposal.set("mask", key, [])
+    proposal.set("mask", "gold", None)
+    proposal.set("dedupe", "gold", None)
+    proposal.set("eval", "spans", [])
+    proposal.set("eval", "facts", {})
 
 
-def tried_on(rows: Rows, file: Path, roles: Guess, task: Inferred, params: Path) -> Trial:
-    """What masking does to a sample of the rows with the proposed values."""
-    data = blocks(file, roles, task, Trial())["data"] | {"path": str(file), "pseudonyms": "none", "key": None}
-    mask = load_params(params).mask.model_copy(update={"identity_columns": roles.identity})
-    return trial(rows, Data.model_construct(**data), mask, task)
+def said(target: str | list[str]) -> str:
+    """The target's name as a prompt says it: without the objects that it lies in."""
+    words = [
+        " ".join(words_of(name)[0]) if "." in name else name
+        for name in ([target] if isinstance(target, str) else target)
+    ]
+    return ", ".join(words)
 
 
-def blocks(file: Path, roles: Guess, task: Inferred, tried: Trial) -> dict[str, dict[str, Any]]:
-    """The proposed values for params.yaml, by block."""
-    path = Path(os.path.relpath(file)).as_posix()
-    data: dict[str, str | None] = {
-        "path": path,
-        "id": roles.id,
-        "group": roles.group,
-        "input": roles.input,
-        "target": roles.target,
-    }
-    data |= {
-        "context": roles.context,
-        "tools": roles.tools,
-        "rejected": roles.rejected,
-        "tags": roles.tags,
-        "split": None,
-    }
-    return {
-        "data": data,
-        "task": {
-            "kind": task.kind,
-            "system_prompt": KINDS[task.kind].prompt_hint(str(roles.target), task.schema),
-            "schema": SCHEMA.as_posix(),
-            "refusal": task.refusal,
-        },
-        "mask": {
-            "identity_columns": roles.identity,
-            "allow": [],
-            "allow_patterns": list(tried.allow_patterns),
-            "keep_targets": list(tried.keep_targets),
-            "gold": None,
-        },
-        "dedupe": {"gold": None},
-        "eval": {"spans": [], "facts": {}},
-    }
-
-
-def text(file: Path, rows: Rows, roles: Guess, task: Inferred, tried: Trial) -> str:
+def text(proposal: Proposal) -> str:
     """The proposal in the form of params.yaml, with reasons as comments."""
-    lines = [f"{len(rows)} rows. Proposed for params.yaml (`--write` writes it):", ""]
-    for block, values in blocks(file, roles, task, tried).items():
+    lines = [f"{len(proposal.rows)} rows. Proposed for params.yaml (`--write` writes it):", ""]
+    for block, values in proposal.edits.items():
         lines.append(f"{block}:")
         for key, value in values.items():
-            reason = roles.why.get(key) if block == "data" else {"kind": task.why}.get(key)
-            if key == "identity_columns":
-                reason = "; ".join(f"{name} {roles.why[name]}" for name in roles.identity) or "none found"
-            elif key in ("allow_patterns", "keep_targets"):
-                reason = "; ".join(getattr(tried, key).values())
-            elif key in ("id", "group") and value == "row.id":
-                reason = "no column fits; a hash of the row"
+            reason = proposal.reasons.get((block, key))
             lines.append(f"  {key}: {json.dumps(value, ensure_ascii=False)}{f'  # {reason}' if reason else ''}")
-    if roles.unused:
-        lines.append(f"# not used: {', '.join(roles.unused)}")
-    return "\n".join([*lines, "", f"{SCHEMA}:", json.dumps(task.schema, ensure_ascii=False, indent=2), ""])
+    for role, found in proposal.roles.runners_up.items():
+        for name, given in found:
+            lines.append(f"# {role}, next: {name}: {given}")
+    if proposal.roles.unused:
+        lines.append(f"# not used: {', '.join(proposal.roles.unused)}")
+    return "\n".join([*lines, "", f"{SCHEMA}:", json.dumps(proposal.task.schema, ensure_ascii=False, indent=2), ""])
 
 
-def warnings(rows: Rows, columns: dict[str, Column], roles: Guess, task: Inferred) -> list[str]:
-    """Things that will go wrong or need a look, most serious first."""
-    warned = [
-        f"column '{name}' is missing or empty in {columns[name].empty} of {len(rows)} rows: fill it in, or drop those rows"
-        for name in dict.fromkeys([roles.target, *([roles.group] if roles.group in columns else [])])
-        if columns[name].empty
-    ]
-    warned += group_warnings(rows, columns, roles)
-    inputs = [fill(roles.input, row) for row in rows]
-    warned += conflict_warnings(inputs, [canonical_or_text(row.get(roles.target)) for row in rows])
-    long = [len(text) for text in inputs if len(text) > LONG]
-    if long:
-        warned.append(
-            f"{len(long)} inputs are longer than {LONG} characters (the longest {max(long)}): raise sft.max_length, or "
-            "set sft.too_long to drop"
-        )
-    if KINDS[task.kind].listed:
-        rare = sorted(label for label, count in columns[roles.target].keys.items() if count < 10)
-        if rare:
-            warned.append(
-                f"{len(rare)} labels have fewer than 10 rows each and can hardly be learned: {', '.join(rare)}"
-            )
-    if len(rows) < 100 * 5:
-        warned.append(f"{len(rows)} rows: few to learn from, and the gate needs a holdout of at least 100")
-    return warned
-
-
-def group_warnings(rows: Rows, columns: dict[str, Column], roles: Guess) -> list[str]:
-    """Warnings about groups that would make the holdout less reliable."""
-    if roles.group == "row.id":
-        return [
-            "no column says which rows belong together (a customer, document, conversation): every row counts as its own "
-            "group, and a split may put the same customer on both sides. Add such a column if you have one"
-        ]
-    groups = columns[roles.group].keys
-    largest = max(groups.values()) / len(rows)
-    warned = []
-    if len(groups) < 20:
-        warned.append(
-            f"only {len(groups)} groups in '{roles.group}': the intervals will be wide, and the gate needs 8 in the holdout"
-        )
-    if largest > MANY:
-        warned.append(
-            f"the largest group of '{roles.group}' has {100 * largest:.0f} % of the rows: all of it is held out, or none"
-        )
-    return warned
-
-
-def conflict_warnings(inputs: list[str], targets: list[str]) -> list[str]:
-    """Warnings about equal texts with different answers, and about repeated texts."""
-    answers: dict[str, set[str]] = defaultdict(set)
-    for text, target in zip(inputs, targets, strict=True):
-        answers[" ".join(text.lower().split())].add(target)
-    counts = Counter(" ".join(text.lower().split()) for text in inputs)
-    conflicting = sum(counts[text] for text, different in answers.items() if len(different) > 1)
-    repeats = len(inputs) - len(counts)
-    warned = []
-    if conflicting:
-        warned.append(
-            f"{conflicting} rows ({100 * conflicting / len(inputs):.1f} %) have the same text as another row but a different "
-            "answer: set dedupe.conflicts (majority, drop or keep), or add to data.input whatever distinguishes them"
-        )
-    if repeats > 0.1 * len(inputs):
-        warned.append(
-            f"{repeats} rows ({100 * repeats / len(inputs):.0f} %) repeat a text: dedupe drops them before the split"
-        )
-    return warned
-
-
-def write_proposal(params: Path, proposed: dict[str, dict[str, Any]], task: Inferred) -> None:
+def write_proposal(params: Path, proposal: Proposal) -> None:
     """Write the proposal to params.yaml, keeping its comments, and the schema next to the data."""
     from ruamel.yaml import YAML
-    from ruamel.yaml.comments import CommentedSeq
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 4096
@@ -221,28 +180,52 @@ def write_proposal(params: Path, proposed: dict[str, dict[str, Any]], task: Infe
         type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
     )
     document = yaml.load(params.read_text(encoding="utf-8"))
-    for block, values in proposed.items():
+    for block, values in proposal.edits.items():
         for key, value in values.items():
+            old = document[block].get(key)
             if isinstance(value, list):
                 value = CommentedSeq(value)
                 value.fa.set_flow_style()  # on the line of its comment
+            elif isinstance(value, dict) and isinstance(old, CommentedMap) and old.fa.flow_style():
+                value = CommentedMap(value)
+                value.fa.set_flow_style()
             document[block][key] = value
     stream = StringIO()  # whatever can't be written leaves the file as it is
     yaml.dump(document, stream)
     params.write_text(stream.getvalue(), encoding="utf-8", newline="\n")
-    write_json(SCHEMA, task.schema)
+    write_json(SCHEMA, proposal.task.schema)
     print(f"written: {params}, {SCHEMA}. Now improve the system prompt by hand.")
     if HOLDOUT_LOCK.exists():
         print(f"{HOLDOUT_LOCK} belongs to other data: remove it, or run `python -m stages.split --refreeze`")
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: FILE, and `--write`."""
-    run(arguments.file, arguments.params, arguments.write)
+    """Command line: FILE, what the user knows, and `--write`."""
+    known = Known(tuple(arguments.input), tuple(arguments.target), arguments.group)
+    run(arguments.file, arguments.params, known, arguments.write)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m stages.tools.propose", description=__doc__)
-    parser.add_argument("file", type=Path, metavar="FILE", help="JSONL, JSON, CSV, Parquet, or a dataset folder")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="JSON lines, JSON, CSV, TSV, Parquet, or a dataset folder"
+    )
+    parser.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="what the model reads: a column or a template such as '{subject}\\n{body}'; again for several",
+    )
+    parser.add_argument(
+        "--target",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="the right answer; again for several, which become one JSON object",
+    )
+    parser.add_argument(
+        "--group", metavar="COLUMN", help="what the split must not cut: a customer, document or conversation"
+    )
     parser.add_argument("--write", action="store_true", help="write the proposal to params.yaml and data/schema.json")
     run_stage("propose", __doc__, main, parser)

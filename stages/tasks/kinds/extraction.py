@@ -7,16 +7,35 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from stages.tasks.kind import REFUSAL, JsonKind
+from stages.tasks.values import properties_of
 
 if TYPE_CHECKING:
     from stages.tasks.task import Task
+
+
+def _takes_null(schema: Any) -> bool:
+    if not isinstance(schema, dict):
+        return False
+    return "null" in schema.get("type", ()) or None in schema.get("enum", ())
 
 
 class Extraction(JsonKind):
     name = "extraction"
 
     def prompt_hint(self, target: str, schema: Mapping[str, Any]) -> str:
-        return f"Text to JSON: {', '.join(schema.get('properties', {}))}; null if the text does not say."
+        fields = properties_of(schema)
+        if not fields:
+            return f"Name the {target} of the text, as JSON."
+        unsaid = [f"null for {name}" for name, part in fields.items() if _takes_null(part)]
+        absent = [name for name in fields if name not in schema.get("required", [])]
+        rules = [
+            "null if the text does not say"
+            if len(unsaid) == len(fields)
+            else f"{', '.join(unsaid)} if the text does not say",
+            f"leave out {', '.join(absent)} if the text does not say",
+        ]
+        said = [rule for rule, fields_of in zip(rules, (unsaid, absent), strict=True) if fields_of]
+        return f"Text to JSON: {'; '.join([', '.join(fields), *said])}."
 
     def completion(self, task: Task, labels: Mapping[str, str]) -> str:
         if labels.get(REFUSAL) == "true":
