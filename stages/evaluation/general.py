@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+import datasets
+import lm_eval.api.task as harness_task
+from lm_eval.api.model import CacheHook
 from lm_eval.evaluator import evaluate as run_harness
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
+from tqdm import tqdm
 
 from stages.core.errors import HallmarkError
+from stages.core.progress import Progress
 from stages.evaluation.params import General
 
 
 def general(model: Any, tokenizer: Any, settings: General, batch_size: int) -> list[dict[str, Any]]:
     """One row per task and metric. The tasks' data must be on this machine: nothing is fetched."""
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    quiet()
     try:
         manager = TaskManager(include_path=settings.folder, include_defaults=False)
         if not {*settings.tasks} <= {*manager.all_tasks}:  # thousands of files are read to know the harness's own
@@ -27,7 +35,7 @@ def general(model: Any, tokenizer: Any, settings: General, batch_size: int) -> l
             param="eval.general.tasks",
             remedy="name tasks that `lm-eval ls tasks` or eval.general.folder has, and put their data on this machine",
         ) from None
-    engine = HFLM(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size)
+    engine = Watched(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size)
     harness = run_harness(lm=engine, task_dict=tasks, limit=settings.limit, bootstrap_iters=0, log_samples=False)
     return [
         {"name": f"{task} {key.removesuffix(',none')}", "value": round(float(value), 6)}
@@ -35,3 +43,67 @@ def general(model: Any, tokenizer: Any, settings: General, batch_size: int) -> l
         for key, value in sorted(results.items())
         if isinstance(value, int | float) and "," in key and "_stderr" not in key
     ]
+
+
+def quiet() -> None:
+    """Silence what the harness says of its own workings, which nobody who runs the stage can act on."""
+    # "Many other model arguments may be ignored" for any model that is loaded already:
+    # https://github.com/EleutherAI/lm-evaluation-harness/blob/main/lm_eval/models/huggingface.py
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    datasets.disable_progress_bars()  # "Generating test split"
+    # One more bar for each task, without a switch:
+    # https://github.com/EleutherAI/lm-evaluation-harness/blob/main/lm_eval/api/task.py (`build_all_requests`)
+    harness_task.tqdm = partial(tqdm, disable=True)
+
+
+class Hook(CacheHook):
+    """Told of each request that is done."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(None)
+        self._progress = progress
+
+    def add_partial(self, attr: str, req: Any, res: Any) -> None:
+        """Count the request."""
+        self._progress.spent("characters", size_of(req))
+        self._progress.add()
+
+
+class Watched(HFLM):
+    """The harness's model with our progress. The harness's own counts requests, of which the longest come first.
+
+    It tells the hook of its cache of each request that is done.
+    """
+
+    _texts: Progress | None = None
+
+    def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = True) -> Any:
+        with self._watched(requests, "answers of general tasks weighed"):
+            return super().loglikelihood(requests, disable_tqdm=True)
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = True) -> Any:
+        with self._watched(requests, "answers of general tasks written"):
+            return super().generate_until(requests, disable_tqdm=True)
+
+    def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = True) -> Any:
+        with Progress("eval", None, "parts of the texts of general tasks read") as self._texts:
+            return super().loglikelihood_rolling(requests, disable_tqdm=True)
+
+    def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = True, override_bs: int | None = None) -> Any:
+        found = super()._loglikelihood_tokens(requests, disable_tqdm=True, override_bs=override_bs)
+        if self._texts is not None:
+            self._texts.add(len(requests))
+        return found
+
+    @contextmanager
+    def _watched(self, requests: Sequence[Any], unit: str) -> Iterator[None]:
+        self._texts = None
+        size = sum(size_of(request.args) for request in requests)
+        with Progress("eval", len(requests), unit, work={"characters": size}) as progress:
+            self.set_cache_hook(Hook(progress))
+            yield
+
+
+def size_of(arguments: Any) -> int:
+    """What the time that a request takes grows with: the characters of its texts. `arguments`: texts, and perhaps settings."""
+    return sum(len(text) for text in arguments if isinstance(text, str))

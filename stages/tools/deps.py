@@ -28,7 +28,7 @@ ALL = "stages"  # a stage that depends on the whole folder has all code
 # These change no output, so a change in them runs nothing again. The parameters: no field of them has a default and
 # none changes a value on the way (a test holds them to that), and DVC tracks the values themselves. `errors` only ends
 # a run; what `measured` writes is never compared.
-NO_OUTPUT = re.compile(r"stages/params/\w+\.py|stages/\w+/params\.py|stages/core/(?:errors|measured)\.py")
+NO_OUTPUT = re.compile(r"stages/params/\w+\.py|stages/\w+/params\.py|stages/core/(?:errors|measured|progress)\.py")
 
 
 def code_of(module: str) -> list[str]:
