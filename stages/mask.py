@@ -63,7 +63,12 @@ def run(params: Params) -> None:
         written = Written()
 
         def records(progress: Progress) -> Iterator[tuple[Any, ...]]:
-            done = spread(params.mask, start_recorder, (params, gold, key), record_chunk, work, progress.begin)
+            def loaded() -> None:
+                progress.begin()
+                progress.to(0, loading=None)
+
+            progress.to(0, loading="models")
+            done = spread(params.mask, start_recorder, (params, gold, key), record_chunk, work, loaded)
             for chunk, (rows_of_chunk, counts) in done:
                 progress.spent("characters", sum(size_of(raw) for raw, _ in chunk))
                 progress.add(len(chunk))

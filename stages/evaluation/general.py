@@ -59,13 +59,14 @@ def quiet() -> None:
 class Hook(CacheHook):
     """Told of each request that is done."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, each: float) -> None:
+        """`each`: what a request takes beyond its characters, as a number of them."""
         super().__init__(None)
-        self._progress = progress
+        self._progress, self._each = progress, each
 
     def add_partial(self, attr: str, req: Any, res: Any) -> None:
         """Count the request."""
-        self._progress.spent("characters", size_of(req))
+        self._progress.spent("characters", size_of(req) + self._each)
         self._progress.add()
 
 
@@ -78,11 +79,11 @@ class Watched(HFLM):
     _texts: Progress | None = None
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = True) -> Any:
-        with self._watched(requests, "answers of general tasks weighed"):
+        with self._watched(requests, "answers of general tasks scored"):
             return super().loglikelihood(requests, disable_tqdm=True)
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = True) -> Any:
-        with self._watched(requests, "answers of general tasks written"):
+        with self._watched(requests, "answers of general tasks written", writes=True):
             return super().generate_until(requests, disable_tqdm=True)
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = True) -> Any:
@@ -96,14 +97,16 @@ class Watched(HFLM):
         return found
 
     @contextmanager
-    def _watched(self, requests: Sequence[Any], unit: str) -> Iterator[None]:
+    def _watched(self, requests: Sequence[Any], unit: str, *, writes: bool = False) -> Iterator[None]:
         self._texts = None
-        size = sum(size_of(request.args) for request in requests)
-        with Progress("eval", len(requests), unit, work={"characters": size}) as progress:
-            self.set_cache_hook(Hook(progress))
+        sizes = [size_of(request.args) for request in requests]
+        # To write an answer takes about as long for any text, and about as long as to read one of average length.
+        each = sum(sizes) / len(sizes) if writes and sizes else 0.0
+        with Progress("eval", len(requests), unit, work={"characters": sum(sizes) + each * len(sizes)}) as progress:
+            self.set_cache_hook(Hook(progress, each))
             yield
 
 
 def size_of(arguments: Any) -> int:
-    """What the time that a request takes grows with: the characters of its texts. `arguments`: texts, and perhaps settings."""
+    """The characters of the texts in a request's arguments, with which the time that it takes grows."""
     return sum(len(text) for text in arguments if isinstance(text, str))
