@@ -135,6 +135,7 @@ def test_both_models_are_measured_in_a_closed_and_an_open_loop(workspace):
     assert found["headline"]["errors"] == 0
     assert found["headline"]["latency_p95_s"] == found["models"]["tuned"]["levels"][0]["latency_s"]["p95"]
     assert "Order" not in result.stdout + result.stderr
+    assert "benchmark: 16 of 16 requests in " in result.stderr
     assert left_over(workspace) == []
 
 

@@ -212,7 +212,7 @@ def test_a_slow_start_is_soon_forgotten_and_a_burst_is_not_taken_for_the_pace(cl
     with Progress("eval", 1000, "records", silent=True, clock=clock) as progress:
         clock.now += 30  # warming up
         progress.add()
-        progress.add()  # at the same moment, by another process
+        progress.add()  # of the same batch
         assert progress.seconds_left() == pytest.approx(998 * 15)
         for _ in range(40):
             clock.now += 1

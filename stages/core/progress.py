@@ -197,8 +197,9 @@ class Rate:
         weight = 0.5 ** (seconds / half_life)
         self.left = max(0.0, self.left - amount)
         self.longest = max(self.longest * weight, seconds)
-        if self._first is None:
-            self._first = amount, seconds
+        if self._first is None or (not self._since and seconds < self._first[1] / 100):  # of the same batch
+            before = self._first or (0.0, 0.0)
+            self._first = before[0] + amount, before[1] + seconds
             return
         self._amount = self._amount * weight + amount
         self._seconds = self._seconds * weight + seconds

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import datasets
 import lm_eval.api.task as harness_task
+import torch
 from lm_eval.api.model import CacheHook
 from lm_eval.evaluator import evaluate as run_harness
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from tqdm import tqdm
+from transformers import LogitsProcessor
 
 from stages.core.errors import HallmarkError
 from stages.core.progress import Progress
@@ -57,54 +58,74 @@ def quiet() -> None:
 
 
 class Hook(CacheHook):
-    """Told of each request that is done."""
+    """Told by the harness of each request that is done."""
 
-    def __init__(self, progress: Progress, each: float) -> None:
-        """`each`: what a request takes beyond its characters, as a number of them."""
+    def __init__(self, done: Callable[[Any], None]) -> None:
+        """`done` gets the arguments of the request."""
         super().__init__(None)
-        self._progress, self._each = progress, each
+        self._done = done
 
     def add_partial(self, attr: str, req: Any, res: Any) -> None:
-        """Count the request."""
-        self._progress.spent("characters", size_of(req) + self._each)
-        self._progress.add()
+        """Pass it on."""
+        self._done(req)
+
+
+class FirstToken(LogitsProcessor):
+    """Calls `read` once, when the prompts of a batch have been read; changes no score."""
+
+    def __init__(self, read: Callable[[], None]) -> None:
+        self._read: Callable[[], None] | None = read
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        if self._read:
+            self._read()
+            self._read = None
+        return scores
 
 
 class Watched(HFLM):
-    """The harness's model with our progress. The harness's own counts requests, of which the longest come first.
+    """The harness's model with our progress. The harness's own counts requests, of which the longest come first."""
 
-    It tells the hook of its cache of each request that is done.
-    """
-
-    _texts: Progress | None = None
+    _progress = Progress("eval", None, "", silent=True)
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = True) -> Any:
-        with self._watched(requests, "answers of general tasks scored"):
+        sizes = sum(size_of(request.args) for request in requests)
+        progress = Progress("eval", len(requests), "answers of general tasks scored", work={"characters": sizes})
+
+        def done(arguments: Any) -> None:
+            progress.spent("characters", size_of(arguments))
+            progress.add()
+
+        self.set_cache_hook(Hook(done))
+        with progress:
             return super().loglikelihood(requests, disable_tqdm=True)
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = True) -> Any:
-        with self._watched(requests, "answers of general tasks written", writes=True):
+        work = {"tokens": sum(len(self.tok_encode(request.args[0])) for request in requests), "answers": len(requests)}
+        progress = Progress("eval", len(requests), "answers of general tasks written", work=work)
+
+        def done(_: Any) -> None:
+            progress.spent("answers", 1)
+            progress.add()
+
+        self.set_cache_hook(Hook(done))
+        with progress as self._progress:
             return super().generate_until(requests, disable_tqdm=True)
 
+    def _model_generate(self, context: Any, max_length: int, stop: list[str], **options: Any) -> Any:
+        progress, tokens = self._progress, int(options["attention_mask"].sum())
+        first = FirstToken(lambda: progress.spent("tokens", tokens))
+        return super()._model_generate(context, max_length, stop, logits_processor=[first], **options)
+
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = True) -> Any:
-        with Progress("eval", None, "parts of the texts of general tasks read") as self._texts:
+        with Progress("eval", None, "parts of the texts of general tasks read") as self._progress:
             return super().loglikelihood_rolling(requests, disable_tqdm=True)
 
     def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = True, override_bs: int | None = None) -> Any:
         found = super()._loglikelihood_tokens(requests, disable_tqdm=True, override_bs=override_bs)
-        if self._texts is not None:
-            self._texts.add(len(requests))
+        if self._progress.total is None:  # of texts, whose parts come batch by batch
+            self._progress.add(len(requests))
         return found
-
-    @contextmanager
-    def _watched(self, requests: Sequence[Any], unit: str, *, writes: bool = False) -> Iterator[None]:
-        self._texts = None
-        sizes = [size_of(request.args) for request in requests]
-        # To write an answer takes about as long for any text, and about as long as to read one of average length.
-        each = sum(sizes) / len(sizes) if writes and sizes else 0.0
-        with Progress("eval", len(requests), unit, work={"characters": sum(sizes) + each * len(sizes)}) as progress:
-            self.set_cache_hook(Hook(progress, each))
-            yield
 
 
 def size_of(arguments: Any) -> int:
