@@ -113,6 +113,8 @@ def test_a_line_of_the_log_does_not_mix_with_the_one_that_is_redrawn(clock: Cloc
             progress.show()
             logging.getLogger("benchmark").warning("said in between")
             progress.show()
+            assert terminal.screen() == ["said in between", ""], "its turn is over: the log may still be writing"
+            progress.show()
             assert terminal.screen() == ["said in between", "benchmark: 3 of 8 requests, asking tuned at concurrency 4"]
         assert not handler.filters
     finally:

@@ -55,6 +55,7 @@ class Progress:
         self._lock, self._ended = threading.RLock(), threading.Event()
         self._start = self._last = self._said = clock()
         self._drawn = ""  # what the terminal shows of the line
+        self._waits = False  # one turn, for a line of the log that is about to be written
 
     def __enter__(self) -> Self:
         self._start = self._last = self._said = self._clock()
@@ -119,7 +120,9 @@ class Progress:
     def show(self) -> None:
         """Redraw the line, or write it to the log if it is time: the thread calls this."""
         with self._lock:
-            if self._terminal:
+            if self._waits:
+                self._waits = False
+            elif self._terminal:
                 line = self.line()[: width(self._stream) - 1]
                 if line != self._drawn:
                     self._write(f"\r{line:<{min(len(self._drawn), width(self._stream) - 1)}}")
@@ -161,6 +164,7 @@ class Progress:
         """A filter of the log that lets all pass: the line of the log comes where ours was, which is drawn again."""
         with self._lock:
             self._clear()
+            self._waits = True
         return True
 
     def _clear(self) -> None:

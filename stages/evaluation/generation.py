@@ -130,6 +130,8 @@ class Pace(LogitsProcessor):
         """`batches`: how many prompts each has, and the tokens of the longest. `limit`: most tokens of an answer."""
         self._progress, self._batches, self._limit = progress, batches, limit
         self._number = self._steps = self._written = 0  # the batch under way, its tokens, those of all before
+        self._rows = sum(rows for rows, _ in batches)  # of the batches that have not begun, as is what is unread
+        self._unread = sum(rows * width for rows, width in batches)
         self._foresee()
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
@@ -138,6 +140,7 @@ class Pace(LogitsProcessor):
             self._progress.spent("written", rows)
         else:
             self._progress.spent("read", rows * width)
+            self._rows, self._unread = self._rows - rows, self._unread - rows * width
         self._steps += 1
         self._foresee()
         return scores
@@ -152,12 +155,9 @@ class Pace(LogitsProcessor):
 
     def _foresee(self) -> None:
         each = self._written / self._number if self._number else self._limit
-        left = [(rows, width, each) for rows, width in self._batches[self._number :]]
-        if self._steps:
-            rows, _, _ = left[0]
-            left[0] = rows, 0, max(1.0, each - self._steps + 1)
-        self._progress.left("read", sum(rows * width for rows, width, _ in left))
-        self._progress.left("written", sum(rows * steps for rows, _, steps in left))
+        here = self._batches[self._number][0] * max(1.0, each - self._steps + 1) if self._steps else 0.0
+        self._progress.left("read", self._unread)
+        self._progress.left("written", self._rows * each + here)
 
 
 def of_like_length(order: list[int], lengths: list[int]) -> list[list[int]]:
