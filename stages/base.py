@@ -6,6 +6,7 @@ import importlib.metadata
 import logging
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,12 @@ def from_package(base: PackageBase, folder: Path) -> str:
     check_sha256(file, base.sha256)
 
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from tqdm import tqdm
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, modeling_gguf_pytorch_utils
 
+    # Its bar of two seconds has no switch:
+    # https://github.com/huggingface/transformers/blob/main/src/transformers/modeling_gguf_pytorch_utils.py
+    modeling_gguf_pytorch_utils.tqdm = partial(tqdm, disable=True)
     log.info("reading %s", file.name)
     remedy = "pin the hash of a whole GGUF file, of an architecture that transformers can convert"
     with explained(f"{file.name} can't be read as a GGUF model", param="base.file", remedy=remedy):

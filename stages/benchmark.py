@@ -15,6 +15,7 @@ from stages.core.compute import set_up
 from stages.core.errors import HallmarkError
 from stages.core.files import ADAPTER, HOLDOUT, REPORTS, write_json
 from stages.core.machine import stamp
+from stages.core.progress import Progress
 from stages.core.records import read_records
 from stages.params.loader import Params, run_with_params
 from stages.serving.load import Outcome, send_all, summarize
@@ -111,11 +112,12 @@ async def measure(
         for model in servers:
             await bench.send(model, warmup, WARMUP_TOKENS, {"concurrency": len(warmup)})
         turn = list(servers)
-        for load in loads:
-            for model, result in (await bench.level(turn, load, timed)).items():
-                if result["errors"] + result["timeouts"] == result["requests"]:
-                    raise failed(model, "answered nothing", load, result["failures"])
-                levels[model].append(result)
+        with progress_of(loads * len(servers), len(timed)) as progress:
+            for load in loads:
+                for model, result in (await bench.level(turn, load, timed, progress)).items():
+                    if result["errors"] + result["timeouts"] == result["requests"]:
+                        raise failed(model, "answered nothing", load, result["failures"])
+                    levels[model].append(result)
         if settings.search:
             for model in servers:
                 searched[model] = await search(bench, model, timed, settings.search.max_concurrency)
@@ -128,13 +130,23 @@ class Bench:
     def __init__(self, servers: dict[str, Server], clients: dict[str, AsyncClient], params: Params) -> None:
         self.servers, self.clients, self.settings, self.seed = servers, clients, params.benchmark, params.seed
 
-    async def send(self, model: str, prompts: list[Prompt], max_tokens: int, load: Level) -> list[Outcome]:
+    async def send(
+        self, model: str, prompts: list[Prompt], max_tokens: int, load: Level, progress: Progress | None = None
+    ) -> list[Outcome]:
         """Every prompt once, at that load."""
         body = self.servers[model].body(model, max_tokens)
         bodies = [prompt | body for prompt in prompts]
-        return await send_all(self.clients[model], bodies, timeout=self.settings.timeout, seed=self.seed, **load)
 
-    async def level(self, turn: list[str], load: Level, prompts: list[Prompt]) -> dict[str, Level]:
+        def answered() -> None:
+            if progress:
+                progress.spent(*cost(load))
+                progress.add()
+
+        return await send_all(
+            self.clients[model], bodies, timeout=self.settings.timeout, seed=self.seed, answered=answered, **load
+        )
+
+    async def level(self, turn: list[str], load: Level, prompts: list[Prompt], progress: Progress) -> dict[str, Level]:
         """One level, the models by turns (A B, B A, ...), so that a slow moment of the machine falls on both.
 
         Raises HallmarkError if a server died; `turn` is left in the order in which the next level starts.
@@ -142,8 +154,8 @@ class Bench:
         outcomes: dict[str, list[list[Outcome]]] = {model: [] for model in turn}
         for block in blocks(prompts, load):
             for model in turn:
-                log.info("%s: %d requests at %s", model, len(block), words_of(load))
-                outcomes[model].append(await self.send(model, block, self.settings.max_tokens, load))
+                progress.to(progress.done, asking=f"{model} at {words_of(load)}")
+                outcomes[model].append(await self.send(model, block, self.settings.max_tokens, load, progress))
             turn.reverse()
         levels = {}
         for model, blocks_sent in outcomes.items():
@@ -154,6 +166,19 @@ class Bench:
             log.info("%s at %s: p95 latency %s s, %.1f tokens a second", model, words_of(load), seconds, speed)
             levels[model] = load | result
         return levels
+
+
+def progress_of(loads: list[Level], requests: int) -> Progress:
+    """The progress of that many requests at each of these loads."""
+    work = {"requests": 0.0, "seconds": 0.0}
+    for kind, amount in map(cost, loads):
+        work[kind] += amount * requests
+    return Progress("benchmark", len(loads) * requests, "requests", work=work)
+
+
+def cost(load: Level) -> tuple[str, float]:
+    """What a request takes: in an open loop, a time that is known."""
+    return ("seconds", 1 / load["rate"]) if "rate" in load else ("requests", 1)
 
 
 def words_of(load: Level) -> str:
@@ -175,7 +200,8 @@ async def search(bench: Bench, model: str, timed: list[Prompt], most: int) -> li
 
     async def keeps(load: int) -> bool:
         prompts = [timed[i % len(timed)] for i in range(max(len(timed), ROUNDS * load))]
-        levels.append((await bench.level([model], {"concurrency": load}, prompts))[model])
+        with progress_of([{"concurrency": load}], len(prompts)) as progress:
+            levels.append((await bench.level([model], {"concurrency": load}, prompts, progress))[model])
         return bool(levels[-1]["objective_kept"] >= bench.settings.objective.share)
 
     await find_largest(keeps, most)

@@ -29,6 +29,7 @@ from stages.core.files import (
 from stages.core.machine import today
 from stages.core.measured import measured
 from stages.core.model_folder import check_files
+from stages.core.progress import Progress
 from stages.core.records import read_records
 from stages.models.adapter import base_precision, check_adapter, load_adapter
 from stages.models.chat_template import tool_form
@@ -84,20 +85,24 @@ def load_pairs(
     rows: list[dict[str, Any]] = []
     left_out: Counter[str] = Counter()
     form = tool_form(params.task, tokenizer)
-    for row in read_records(path).iter_rows(named=True):
-        if row["rejected"] is None:
-            left_out["without"] += 1
-            continue
-        if row["rejected"] == row["completion"]:
-            left_out["same"] += 1
-            continue
-        (chosen, start), (rejected, _) = (tokenized(row, answer, tokenizer, path, form) for answer in ANSWERS)
-        lengths = zip(ANSWERS, (len(chosen), len(rejected)), strict=True)
-        if all(fits(length, row["id"], answer, path, "dpo", params.dpo) for answer, length in lengths):
-            # Both start with the same prompt, which `tokenized` has checked.
-            rows.append({"prompt_ids": chosen[:start], "chosen_ids": chosen[start:], "rejected_ids": rejected[start:]})
-        else:
-            left_out["too_long"] += 1
+    records = read_records(path)
+    with Progress("dpo", len(records), f"{path.stem} records read", brief=True) as progress:
+        for row in records.iter_rows(named=True):
+            progress.add()
+            if row["rejected"] is None:
+                left_out["without"] += 1
+                continue
+            if row["rejected"] == row["completion"]:
+                left_out["same"] += 1
+                continue
+            (chosen, start), (rejected, _) = (tokenized(row, answer, tokenizer, path, form) for answer in ANSWERS)
+            lengths = zip(ANSWERS, (len(chosen), len(rejected)), strict=True)
+            if all(fits(length, row["id"], answer, path, "dpo", params.dpo) for answer, length in lengths):
+                # Both start with the same prompt, which `tokenized` has checked.
+                parts = {"prompt_ids": chosen[:start], "chosen_ids": chosen[start:], "rejected_ids": rejected[start:]}
+                rows.append(parts)
+            else:
+                left_out["too_long"] += 1
     return rows, left_out
 
 
@@ -126,7 +131,7 @@ def train(params: Params) -> None:
     from trl import DPOConfig
 
     from stages.training.pairs import PairTrainer
-    from stages.training.trainer import ProgressLine
+    from stages.training.trainer import Curve
 
     quiet()
     dpo, config = params.dpo, check_adapter(SFT_ADAPTER)
@@ -139,7 +144,7 @@ def train(params: Params) -> None:
     model = load_adapter(load_frozen(params.sft, params.compute.device), SFT_ADAPTER, trainable=True)
     # The same name as in sft: under any other, PEFT fails to find the base's vocabulary.
     model.peft_config["default"].base_model_name_or_path = BASE.as_posix()
-    curve = ProgressLine("dpo", MEASURES)
+    curve = Curve("dpo", MEASURES)
     with measured("dpo") as measure, tempfile.TemporaryDirectory() as folder:
         trainer: Any = PairTrainer(
             model=model,

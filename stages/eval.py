@@ -57,9 +57,11 @@ def run(params: Params, model: str) -> None:
         start = time.perf_counter()
         make = answerers(params, model, task, form, stack)
 
-        def answer(rows: list[int], batch_size: int, *, within_schema: bool = False) -> tuple[Answers, float, float]:
+        def answer(
+            rows: list[int], batch_size: int, what: str, *, within_schema: bool = False
+        ) -> tuple[Answers, float, float]:
             answerer, began = make(batch_size, within_schema), time.perf_counter()
-            answers = answerer.answer([prompts[row] for row in rows])
+            answers = answerer.answer([prompts[row] for row in rows], f"records answered by {model}{what}")
             scores = [
                 scorer.score(**readable(records[row]), prediction=answer.text)
                 for row, answer in zip(rows, answers, strict=True)
@@ -67,20 +69,19 @@ def run(params: Params, model: str) -> None:
             seconds = time.perf_counter() - began
             return list(zip(answers, scores, strict=True)), round(seconds, 2), round(answerer.seconds, 2)
 
-        log.info("%s: %d records in batches of %d", model, len(records), settings.batch_size)
         unreachable = out_of_reach(records, settings.max_new_tokens, form)
         measure["load_seconds"] = round(time.perf_counter() - start, 2)
-        answers, seconds, pure = answer(list(range(len(records))), settings.batch_size)
+        answers, seconds, pure = answer(list(range(len(records))), settings.batch_size, "")
         tokens = sum(answer.tokens for answer, _ in answers)
         measure |= {"answer_seconds": seconds, "generate_seconds": pure, "tokens": tokens}
         measure["tokens_per_second"] = round(tokens / seconds, 1)
         repeated = evenly(len(records), settings.again if model == "base" else 0)
-        second = answer(repeated, len(repeated))[0] if repeated else []
+        second = answer(repeated, len(repeated), " a second time")[0] if repeated else []
         sample = evenly(len(records), settings.constrained)
         if sample:  # freely once more in the same batches, so that only the constraint differs
             batch_size = min(settings.batch_size, len(sample))
-            free, _, free_seconds = answer(sample, batch_size)
-            constrained, _, seconds_constrained = answer(sample, batch_size, within_schema=True)
+            free, _, free_seconds = answer(sample, batch_size, " freely")
+            constrained, _, seconds_constrained = answer(sample, batch_size, " within the schema", within_schema=True)
             measure["constrained"] = {
                 "records": len(sample),
                 "seconds": seconds_constrained,

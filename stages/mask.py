@@ -11,11 +11,10 @@ import json
 import logging
 import os
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,12 +23,13 @@ from stages.core.errors import HallmarkError, printable, run_stage
 from stages.core.files import MASKED, REPORTS, atomic, write_json
 from stages.core.key import pseudonym, read_key
 from stages.core.measured import measured
+from stages.core.progress import Progress
 from stages.core.rows import read_texts
 from stages.corpus.copied import Fields, advice, check_fields
 from stages.corpus.gold import gold_spans
 from stages.corpus.leftover import MOST_LEFT
 from stages.corpus.missing import Missing
-from stages.corpus.raw import Raw, identities, raw_rows
+from stages.corpus.raw import Raw, Values, identities, raw_rows
 from stages.corpus.recording import Recorder, Written, write_groups
 from stages.params.loader import Params, load_params
 from stages.privacy.languages import unsupported
@@ -58,22 +58,29 @@ def run(params: Params) -> None:
         unseen = set(gold or ())
         missing = Missing()
         checked = raw_rows(params.data, params.mask, task, missing)
-        known, rows = identities(crossed_off(unseen, checked, name_key), params.mask)
+        known, rows, size = read_once(crossed_off(unseen, checked, name_key), params.mask)
         if unseen:
             log.warning("%d of the records that %s names are not in the data", len(unseen), params.mask.gold)
         work = chunks((raw, known.get(raw.group, ())) for raw in raw_rows(params.data, params.mask, task))
         written = Written()
 
-        def records() -> Iterator[tuple[Any, ...]]:
-            for rows_of_chunk, counts in spread(
-                params.mask, start_recorder, (params, gold, key), record_chunk, work, rows
-            ):
+        def records(progress: Progress) -> Iterator[tuple[Any, ...]]:
+            def loaded() -> None:
+                progress.begin()
+                progress.to(0, loading=None)
+
+            progress.to(0, loading="models")
+            done = spread(params.mask, start_recorder, (params, gold, key), record_chunk, work, loaded)
+            for chunk, (rows_of_chunk, counts) in done:
+                progress.spent("characters", sum(size_of(raw) for raw, _ in chunk))
+                progress.add(len(chunk))
                 written.add(counts)
                 if len(written.left) >= MOST_LEFT:
                     written.check(params.data.path)
                 yield from rows_of_chunk
 
-        count = write_groups(temporary, all_different(records(), params))
+        with Progress("mask", rows, "rows", work={"characters": size}) as progress:
+            count = write_groups(temporary, all_different(records(progress), params))
         written.check(params.data.path)
         if not count:
             raise HallmarkError(
@@ -92,6 +99,27 @@ def run(params: Params) -> None:
         "%d rows, %d dropped, %d spans masked in %d records, %d of them found by the second check",
         *(rows, written.dropped, written.total, written.touched, sum(written.second.values())),
     )
+
+
+def read_once(rows: Iterable[Raw], mask: Mask) -> tuple[dict[str, Values], int, int]:
+    """The identity values of each group, the number of rows, and the characters in them."""
+    size = 0
+    with Progress("mask", None, "rows read", brief=True) as progress:
+
+        def counted() -> Iterator[Raw]:
+            nonlocal size
+            for raw in rows:
+                size += size_of(raw)
+                progress.add()
+                yield raw
+
+        known, count = identities(counted(), mask)
+    return known, count, size
+
+
+def size_of(raw: Raw) -> int:
+    """The characters of a row that take the time."""
+    return len(raw.input) + len(raw.context or "")
 
 
 def crossed_off(names: set[str], rows: Iterable[Raw], key: bytes | None) -> Iterator[Raw]:
@@ -159,7 +187,8 @@ def preview(params: Params, file: Path, field: str) -> None:
             keep = fields.kept(answers if isinstance(params.data.target, list) else answers.get(columns[0]))
             yield str(row.get(params.data.id, row.get("id", number))), text, values, keep
 
-    show(spread(params.mask, start_masker, (params.mask, key), preview_chunk, chunks(texts()), None))
+    lines = spread(params.mask, start_masker, (params.mask, key), preview_chunk, chunks(texts()))
+    show(line for _, line in lines)
 
 
 def show(lines: Iterable[str]) -> None:
@@ -223,29 +252,32 @@ def spread(
     args: tuple[Any, ...],
     work: Callable[[list[T]], R],
     items: Iterator[list[T]],
-    total: int | None,
-) -> Iterator[R]:
-    """`work` applied to every chunk, in order, on `mask.workers` processes; a single chunk runs in this process."""
+    ready: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[list[T], R]]:
+    """Every chunk, in order, with `work` applied to it on `mask.workers` processes; a single chunk runs in this process.
+
+    `ready` is called when the models are loaded.
+    """
     first = list(islice(items, 2))
     if len(first) < 2 or mask.workers == 1:
         start(*args)
-        yield from (work(chunk) for chunk in (*first, *items))
+        ready()
+        yield from ((chunk, work(chunk)) for chunk in chain(first, items))
         return
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # parallel by process, not by thread
-    done, last_log = 0, time.monotonic()
     with ProcessPoolExecutor(mask.workers, get_context("spawn"), start, args) as pool:
-        waiting: deque[Future[R]] = deque()
+        waiting: deque[tuple[list[T], Future[R]]] = deque()
         try:
-            for chunk in (*first, *items):
-                waiting.append(pool.submit(work, chunk))
+            pool.submit(int).result()
+            ready()
+            for chunk in chain(first, items):
+                waiting.append((chunk, pool.submit(work, chunk)))
                 if len(waiting) > 4 * mask.workers:  # keep only enough in memory to keep every worker busy
-                    yield waiting.popleft().result()
-                    done += CHUNK
-                if time.monotonic() - last_log > 10 and total:
-                    last_log = time.monotonic()
-                    log.info("%d of %d rows", done, total)
+                    done, result = waiting.popleft()
+                    yield done, result.result()
             while waiting:
-                yield waiting.popleft().result()
+                done, result = waiting.popleft()
+                yield done, result.result()
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -23,6 +23,7 @@ from stages.core.files import (
 )
 from stages.core.machine import today
 from stages.core.measured import measured
+from stages.core.progress import Progress
 from stages.core.reading import read_object, time_limit
 from stages.core.records import read_records
 from stages.models.chat_template import tool_form
@@ -62,12 +63,15 @@ def load_dataset(path: Path, tokenizer: PreTrainedTokenizerBase, params: Params)
     import datasets
 
     form, rows, dropped = tool_form(params.task, tokenizer), [], 0
-    for row in read_records(path).iter_rows(named=True):
-        ids, start = tokenized(row, "completion", tokenizer, path, form)
-        if fits(len(ids), row["id"], "completion", path, "sft", params.sft):
-            rows.append({"input_ids": ids, "labels": [IGNORED] * start + ids[start:]})
-        else:
-            dropped += 1
+    records = read_records(path)
+    with Progress("sft", len(records), f"{path.stem} records read", brief=True, silent=rank() != 0) as progress:
+        for row in records.iter_rows(named=True):
+            ids, start = tokenized(row, "completion", tokenizer, path, form)
+            if fits(len(ids), row["id"], "completion", path, "sft", params.sft):
+                rows.append({"input_ids": ids, "labels": [IGNORED] * start + ids[start:]})
+            else:
+                dropped += 1
+            progress.add()
     if not rows:
         raise HallmarkError(
             "no record is left to train on",
@@ -162,7 +166,7 @@ def run(params: Params) -> None:
     from stages.core.compute import deterministic, fingerprint, set_up
 
     set_up(params.compute, params.seed)
-    from stages.training.trainer import CompletionTrainer, ProgressLine
+    from stages.training.trainer import CompletionTrainer, Curve
 
     quiet()
     sft, base = params.sft, base_report()
@@ -177,7 +181,7 @@ def run(params: Params) -> None:
     train, dropped = load_dataset(TRAIN, tokenizer, params)
     validation, dropped_validation = load_dataset(VALIDATION, tokenizer, params)
     model = load_frozen(sft, own_device(params), sharded=sharded)
-    losses = ProgressLine("sft", ["loss"])
+    losses = Curve("sft", ["loss"])
     measurement: AbstractContextManager[dict[str, Any]] = measured("sft") if writes else nullcontext({})
     with measurement as measure, tempfile.TemporaryDirectory() as folder:
         trainer: Any = CompletionTrainer(

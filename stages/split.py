@@ -84,7 +84,12 @@ def run(params: Params, refreeze: bool = False) -> None:
         share = float((sides == "validation").mean())
         texts, text = distinct(rows["text"])
         pairs = near_pairs(
-            texts, size=near.shingle, threshold=near.threshold, permutations=near.permutations, file=DEDUPED
+            texts,
+            size=near.shingle,
+            threshold=near.threshold,
+            permutations=near.permutations,
+            file=DEDUPED,
+            stage="split",
         )
         sides, dropped = drop_leaks(sides, text, pairs)
         check_not_empty(sides)

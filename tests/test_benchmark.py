@@ -135,6 +135,7 @@ def test_both_models_are_measured_in_a_closed_and_an_open_loop(workspace):
     assert found["headline"]["errors"] == 0
     assert found["headline"]["latency_p95_s"] == found["models"]["tuned"]["levels"][0]["latency_s"]["p95"]
     assert "Order" not in result.stdout + result.stderr
+    assert "benchmark: 16 of 16 requests in " in result.stderr
     assert left_over(workspace) == []
 
 
@@ -190,8 +191,9 @@ def test_a_server_that_dies_under_load_is_an_error(workspace):
     )
     try:
         assert process.stderr is not None
-        while "375 requests at" not in process.stderr.readline():  # the first of eight blocks
+        while "tuned answers after" not in process.stderr.readline():
             assert process.poll() is None
+        time.sleep(1)  # of the minute that 3000 requests take
         children = psutil.Process(process.pid).children(recursive=True)
         next(child for child in children if "stages.serving.launcher" in child.cmdline()[2]).kill()
         rest = process.stderr.read()

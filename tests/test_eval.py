@@ -234,7 +234,7 @@ def test_letters_that_spell_the_end_token_do_not_end_an_answer(
 ) -> None:
     local = make_local()
     letters = [token for char in "x<|im_end|>y" for token in local.tokenizer(char).input_ids]
-    monkeypatch.setattr(local, "generate", lambda ids, mask: [letters])
+    monkeypatch.setattr(local, "generate", lambda ids, mask, *_: [letters])
     (answer,) = local.answer([Prompt([{"role": "user", "content": "hello"}], None, 1)])
     assert answer == Answer("x<|im_end|>y", len(letters), "length")
 
@@ -326,7 +326,9 @@ def test_constrained_decoding_is_compared_with_free_decoding_and_ends_in_valid_a
     assert again == rows
 
 
-def test_general_tasks_are_asked_by_name_from_a_folder_and_what_is_not_there_is_an_error(at: Path) -> None:
+def test_general_tasks_are_asked_by_name_from_a_folder_and_what_is_not_there_is_an_error(
+    at: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = at / "tasks"
     folder.mkdir(exist_ok=True)
     questions = [{"q": f"{n} and {n}?", "choices": ["yes", "no"], "gold": n % 2} for n in range(6)]
@@ -345,6 +347,12 @@ def test_general_tasks_are_asked_by_name_from_a_folder_and_what_is_not_there_is_
     (folder / "hallmark_test.yaml").write_text(json.dumps(task), encoding="utf-8")
     named = {"tasks": ["hallmark_test"], "folder": "tasks", "limit": 4}
     _, metrics = evaluate("base", general=named)
+    said = "".join(capfd.readouterr())
+    assert "eval: 10 of 10 records answered by base in " in said
+    assert "eval: 5 of 5 records answered by base a second time in " in said
+    assert "eval: 8 of 8 answers of general tasks scored in " in said
+    assert "\r" not in said, "no bar of the harness"
+    assert "arguments" not in said
     (found,) = metrics["general"]
     assert found["name"] == "hallmark_test acc"
     assert found["value"] in (0, 0.25, 0.5, 0.75, 1)  # of four

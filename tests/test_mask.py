@@ -854,7 +854,8 @@ def test_months_abbreviations_and_cues_alone_stay(rules: Masker, text: str) -> N
 
 def test_the_reference_report_reads(tmp_path: Path) -> None:
     folder = make_workspace(tmp_path, RULES, rows=40)
-    stage(folder, "mask")
+    said = stage(folder, "mask").stderr
+    assert "mask: 40 of 40 rows in " in said
     assert report(folder, "mask")["gold"]["recall"] > 0.8
 
 

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.core import progress
 from stages.core.errors import HallmarkError
 from stages.core.files import MASKED
+from stages.core.progress import Progress
 from stages.corpus import bands, near, shingles
 from tests.bench.made import texts as made_texts
 from tests.rows import shingle_set, words
@@ -116,12 +118,12 @@ def test_many_candidates_are_handled_with_longer_bands(caplog: pytest.LogCapture
     texts = list(dict.fromkeys(text for text, _ in made_texts(400)))
     true = by_hand(texts, 4, 0.6)
     rows = {}
-    signatures = bands.signatures_of(pl.Series(texts), 4, 256, bands.Progress())
+    signatures = bands.signatures_of(pl.Series(texts), 4, 256, Progress("dedupe", None, "texts", silent=True))
     for easy, most in ((bands.EASY, bands.MOST), (1, bands.MOST), (1, 1600)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(bands, "EASY", easy)
             patch.setattr(bands, "MOST", most)
-            rows[easy, most] = bands.rows_per_band(signatures, 0.6, MASKED, bands.Progress())
+            rows[easy, most] = bands.rows_per_band(signatures, 0.6, MASKED)
     few, many, most = rows.values()
     assert few < many < most
     assert bands.missed(0.6, few, 256) <= 1e-6
@@ -136,8 +138,8 @@ def test_many_candidates_are_handled_with_longer_bands(caplog: pytest.LogCapture
 
 def test_alike_texts_are_compared_all_with_all(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"Dear customer, your order {number} has been sent to you and will arrive soon." for number in range(300)]
-    signatures = bands.signatures_of(pl.Series(texts), 4, 256, bands.Progress())
-    assert bands.rows_per_band(signatures, 0.6, MASKED, bands.Progress()) == 0
+    signatures = bands.signatures_of(pl.Series(texts), 4, 256, Progress("dedupe", None, "texts", silent=True))
+    assert bands.rows_per_band(signatures, 0.6, MASKED) == 0
     assert len(found(texts, 4, 0.6)) == 300 * 299 / 2
     monkeypatch.setattr(near, "rows_per_band", lambda *_: 3)
     assert len(found(texts, 4, 0.6)) == 300 * 299 / 2
@@ -186,15 +188,15 @@ def test_a_template_whose_texts_are_not_near_enough_is_an_error_too(monkeypatch:
                 near.near_pairs(texts, size=4, threshold=0.85, permutations=64, file=MASKED, most=499)
 
 
-def test_long_work_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
+def test_long_work_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     texts = [letter(number) for number in range(50)]
     found(texts, 4, 0.6)
-    assert not caplog.records
-    monkeypatch.setattr(bands, "SECONDS", -1)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0)  # all is long
     found(texts, 4, 0.6)
-    assert "near duplicates: 50 of 50 texts read" in caplog.text
-    assert "part 1 of 1, 1225 pairs of texts compared" in caplog.text
+    said = capsys.readouterr().err
+    assert "dedupe: 50 of 50 texts read in" in said
+    assert "dedupe: 1 of 1 parts of the texts compared in" in said
 
 
 def test_sets_that_are_kept_give_the_same_similarities(monkeypatch: pytest.MonkeyPatch) -> None:

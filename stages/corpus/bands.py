@@ -6,14 +6,13 @@ Method: Broder, "On the resemblance and containment of documents" (1997); bandin
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import HallmarkError
+from stages.core.progress import Progress
 from stages.corpus.shingles import CHUNK, MIX, all_shingles, chunk_starts, lengths_of
 
 if TYPE_CHECKING:
@@ -29,22 +28,6 @@ SAMPLE = 25_000  # texts from which the number of candidates is estimated
 BATCH = 50_000  # candidates that are verified first; later batches are larger
 STEP = 1 << 16  # pairs whose signatures are compared at once: they fit in the processor's cache
 RARE = 3e-5  # share of the pairs at the threshold that a comparison of signatures may rule out, if the bands miss few
-SECONDS = 10  # between two lines of progress
-
-log = logging.getLogger(__name__)
-
-
-class Progress:
-    """Log how far long work is, now and then."""
-
-    def __init__(self) -> None:
-        self.last = time.monotonic()
-
-    def __call__(self, message: str, *values: float) -> None:
-        """Log the message if the last one was some time ago."""
-        if time.monotonic() - self.last > SECONDS:
-            self.last = time.monotonic()
-            log.info(message, *values)
 
 
 def signatures_of(texts: pl.Series, size: int, permutations: int, progress: Progress) -> Array:
@@ -59,7 +42,7 @@ def signatures_of(texts: pl.Series, size: int, permutations: int, progress: Prog
             hashes, offsets.astype(np.uint64), permutations, SIGNATURE_SEED
         )
         signatures[start:stop] = matrix.to_rows()
-        progress("near duplicates: %d of %d texts read", stop, len(texts))
+        progress.to(stop)
     return signatures
 
 
@@ -73,7 +56,7 @@ def _bands(rows: int, permutations: int) -> int:
     return permutations // rows if rows else 1
 
 
-def rows_per_band(signatures: Array, threshold: float, file: Path, progress: Progress) -> int:
+def rows_per_band(signatures: Array, threshold: float, file: Path) -> int:
     """How many rows of the signature make a band: few rows find nearly every pair, many rows give fewer false candidates.
 
     Returns the fewest rows that leave a cheap number of candidates (EASY), estimated from some of the texts. If that would
@@ -95,7 +78,6 @@ def rows_per_band(signatures: Array, threshold: float, file: Path, progress: Pro
             return 0
         if expected <= (EASY if rows < most else MOST):
             return rows
-        progress("near duplicates: about %d pairs of texts look alike, looking for fewer", expected)
     raise too_many(expected, file)
 
 
@@ -179,10 +161,8 @@ class Bands:
                     self.compared += min(STEP, len(left) - start)
                     if self.compared > 1.5 * MOST:  # the estimate was too low
                         raise too_many(self.compared, file)
-                    progress(
-                        "near duplicates: part %d of %d, %d pairs of texts compared, %d of them closely",
-                        band + 1, self.keys.shape[1], self.compared, total + size,
-                    )  # fmt: skip
+                    progress.to(band, pairs_compared=f"{self.compared:,}")
+            progress.to(band + 1)
         if total + size > EASY:
             raise too_many(total + size, file)
         yield self._sorted([np.empty(0, np.int64), *held])

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stages.core.errors import HallmarkError
-from stages.corpus.bands import MISSES, Bands, Progress, missed, rows_per_band, signatures_of, too_many
+from stages.core.progress import Progress
+from stages.corpus.bands import MISSES, Bands, missed, rows_per_band, signatures_of, too_many
 from stages.corpus.shingles import Similarity, bare
 
 if TYPE_CHECKING:
@@ -71,18 +72,26 @@ def distinct(texts: pl.Series) -> tuple[pl.Series, Array]:
 
 
 def near_pairs(
-    texts: pl.Series, *, size: int, threshold: float, permutations: int, file: Path, most: int | None = None
+    texts: pl.Series,
+    *,
+    size: int,
+    threshold: float,
+    permutations: int,
+    file: Path,
+    most: int | None = None,
+    stage: str = "dedupe",
 ) -> Pairs:
     """All pairs of `texts` (distinct, normalised) whose similarity, ignoring punctuation, is at least `threshold`.
 
     A pair exactly at the threshold is missed with a probability of 1e-4 if there are few candidates, and of 0.02 if
     there are many; a pair above it, less often. If too many texts look alike to guarantee this, more is missed, and a
     warning says how much. More than `most` texts linked by such pairs are an error, as soon as they are found: they come
-    from a template. Errors name `file`, the source of the texts.
+    from a template. Errors name `file`, the source of the texts; the progress, `stage`.
     """
-    texts, progress = bare(texts), Progress()
-    signatures = signatures_of(texts, size, permutations, progress)
-    rows = rows_per_band(signatures, threshold, file, progress)
+    texts = bare(texts)
+    with Progress(stage, len(texts), "texts read", brief=True) as progress:
+        signatures = signatures_of(texts, size, permutations, progress)
+    rows = rows_per_band(signatures, threshold, file)
     missing = missed(threshold, rows, permutations)
     if missing > MISSES[1]:
         log.warning(
@@ -94,13 +103,14 @@ def near_pairs(
     del signatures  # 1 GB for a million texts
     similarity, found = Similarity(texts, size), _Found(len(texts), most, file)
     unlike, allowed = 0, UNLIKE[0] + UNLIKE[1] * int(similarity.lengths.sum())
-    for left, right in bands.candidates(file, progress):
-        jaccard = similarity(left, right)
-        keep = jaccard >= threshold - 1e-12  # a ratio of integers may come out slightly below the equal decimal
-        found.add(left[keep], right[keep], jaccard[keep])
-        unlike += int((similarity.lengths[left] + similarity.lengths[right])[~keep].sum())
-        if unlike > allowed:
-            raise too_many(bands.compared, file)
+    with Progress(stage, bands.keys.shape[1], "parts of the texts compared", brief=True) as progress:
+        for left, right in bands.candidates(file, progress):
+            jaccard = similarity(left, right)
+            keep = jaccard >= threshold - 1e-12  # a ratio of integers may come out slightly below the equal decimal
+            found.add(left[keep], right[keep], jaccard[keep])
+            unlike += int((similarity.lengths[left] + similarity.lengths[right])[~keep].sum())
+            if unlike > allowed:
+                raise too_many(bands.compared, file)
     return found.pairs(missing)
 
 

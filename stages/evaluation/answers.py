@@ -34,8 +34,8 @@ class Answerer(Protocol):
 
     seconds: float  # spent generating so far
 
-    def answer(self, prompts: Sequence[Prompt]) -> list[Answer]:
-        """One answer for each prompt, in the order given."""
+    def answer(self, prompts: Sequence[Prompt], what: str = "records") -> list[Answer]:
+        """One answer for each prompt, in the order given. `what`: which prompts these are, for the progress."""
 
 
 def prompts_of(records: Sequence[dict[str, Any]]) -> list[Prompt]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stages.core.errors import HallmarkError
+from stages.core.progress import Progress
 from stages.core.reading import strict_json
 from stages.evaluation.answers import Answer, Prompt
 from stages.models.tool_form import ToolForm
@@ -56,14 +57,15 @@ class ServedModel:
             asked = {"name": "answer", "schema": schema, "strict": True}
             self._body["response_format"] = {"type": "json_schema", "json_schema": asked}
 
-    def answer(self, prompts: Sequence[Prompt]) -> list[Answer]:
-        """One answer for each prompt, in the order given."""
+    def answer(self, prompts: Sequence[Prompt], what: str = "records") -> list[Answer]:
+        """One answer for each prompt, in the order given. `what`: which prompts these are, for the progress."""
         start = time.perf_counter()
-        answers = asyncio.run(self._ask_all(prompts))
+        with Progress("eval", len(prompts), what) as progress:
+            answers = asyncio.run(self._ask_all(prompts, progress))
         self.seconds += time.perf_counter() - start
         return answers
 
-    async def _ask_all(self, prompts: Sequence[Prompt]) -> list[Answer]:
+    async def _ask_all(self, prompts: Sequence[Prompt], progress: Progress) -> list[Answer]:
         import httpx
 
         key = getattr(self._asking, "key", None)
@@ -76,7 +78,9 @@ class ServedModel:
 
             async def ask(prompt: Prompt) -> Answer:
                 async with slots:
-                    return await self._ask(client, prompt)
+                    answer = await self._ask(client, prompt)
+                progress.add()
+                return answer
 
             return list(await asyncio.gather(*map(ask, prompts)))
 

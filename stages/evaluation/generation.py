@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessor
 
 from stages.core.errors import HallmarkError
+from stages.core.progress import Progress
 from stages.evaluation.answers import Answer, Prompt
 from stages.models.chat_template import render
 
@@ -47,19 +48,26 @@ class LocalModel:
             pad_token_id=tokenizer.pad_token_id,
         )
 
-    def answer(self, prompts: Sequence[Prompt]) -> list[Answer]:
-        """One answer for each prompt, in the order given."""
+    def answer(self, prompts: Sequence[Prompt], what: str = "records") -> list[Answer]:
+        """One answer for each prompt, in the order given. `what`: which prompts these are, for the progress."""
         texts = [self.text(prompt) for prompt in prompts]
         encoded = [self.encode(text) for text in texts]
         for prompt, ids in zip(prompts, encoded, strict=True):
             self._check_length(prompt, len(ids))
         order = sorted(range(len(prompts)), key=lambda i: (-len(encoded[i]), texts[i]))
+        batches = [
+            run[start : start + self._batch_size]
+            for run in of_like_length(order, [len(ids) for ids in encoded])
+            for start in range(0, len(run), self._batch_size)
+        ]
         answers: dict[int, Answer] = {}
-        for run in of_like_length(order, [len(ids) for ids in encoded]):
-            for start in range(0, len(run), self._batch_size):
-                batch = run[start : start + self._batch_size]
-                written = self.generate(*self.padded([encoded[i] for i in batch]))
+        sizes = [(len(batch), len(encoded[batch[0]])) for batch in batches]
+        with Progress("eval", len(prompts), what, work=dict.fromkeys(Pace.KINDS, 0)) as progress:
+            pace = Pace(progress, sizes, self._max_new_tokens)
+            for batch in batches:
+                written = self.generate(*self.padded([encoded[i] for i in batch]), pace)
                 answers |= dict(zip(batch, map(self.read, written), strict=True))
+                pace.ended()
         return [answers[i] for i in range(len(prompts))]
 
     def text(self, prompt: Prompt) -> str:
@@ -77,14 +85,14 @@ class LocalModel:
         mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
         return torch.tensor(ids, device=self.model.device), torch.tensor(mask, device=self.model.device)
 
-    def generate(self, ids: torch.Tensor, mask: torch.Tensor) -> list[list[int]]:
+    def generate(self, ids: torch.Tensor, mask: torch.Tensor, *watching: LogitsProcessor) -> list[list[int]]:
         """The tokens written after each prompt of a batch, until all have ended or the limit is reached."""
-        limits = []
+        limits: list[LogitsProcessor] = [*watching]
         if self._grammar is not None:
             from stages.evaluation.constrained import Constraint
 
             vocabulary = self.model.get_output_embeddings().out_features
-            limits = [Constraint(self.tokenizer, self.ends, self._grammar, ids.shape[1], vocabulary)]
+            limits.append(Constraint(self.tokenizer, self.ends, self._grammar, ids.shape[1], vocabulary))
         start = time.perf_counter()
         written = self.model.generate(input_ids=ids, attention_mask=mask, logits_processor=limits)
         self.seconds += time.perf_counter() - start
@@ -107,6 +115,49 @@ class LocalModel:
                 field="prompt",
                 remedy="lower eval.max_new_tokens, or take a base model with a longer context",
             )
+
+
+class Pace(LogitsProcessor):
+    """Says how far generation is, token by token, and changes no score.
+
+    To read a prompt's token takes another time than to write one, and the longest prompts come first: both are measured
+    separately. How many tokens the next batches will write is taken from those that have ended.
+    """
+
+    KINDS = ("read", "written")  # tokens, with those that only fill up a batch
+
+    def __init__(self, progress: Progress, batches: list[tuple[int, int]], limit: int) -> None:
+        """`batches`: how many prompts each has, and the tokens of the longest. `limit`: most tokens of an answer."""
+        self._progress, self._batches, self._limit = progress, batches, limit
+        self._number = self._steps = self._written = 0  # the batch under way, its tokens, those of all before
+        self._rows = sum(rows for rows, _ in batches)  # of the batches that have not begun, as is what is unread
+        self._unread = sum(rows * width for rows, width in batches)
+        self._foresee()
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        rows, width = self._batches[self._number]
+        if self._steps:
+            self._progress.spent("written", rows)
+        else:
+            self._progress.spent("read", rows * width)
+            self._rows, self._unread = self._rows - rows, self._unread - rows * width
+        self._steps += 1
+        self._foresee()
+        return scores
+
+    def ended(self) -> None:
+        """The batch under way has ended."""
+        self._progress.spent("written", self._batches[self._number][0])
+        self._progress.add(self._batches[self._number][0])
+        self._written += self._steps
+        self._number, self._steps = self._number + 1, 0
+        self._foresee()
+
+    def _foresee(self) -> None:
+        each = self._written / self._number if self._number else self._limit
+        here = self._batches[self._number][0] * max(1.0, each - self._steps + 1) if self._steps else 0.0
+        self._progress.left("read", self._unread)
+        self._progress.left("written", self._rows * each + here)
 
 
 def of_like_length(order: list[int], lengths: list[int]) -> list[list[int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,19 +53,27 @@ async def send_all(
     rate: float | None = None,
     timeout: float,
     seed: int = 0,
+    answered: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
     """Send every body (of a chat completion, less its streaming options) once, in order; give the outcomes in order.
 
     `concurrency` is a closed loop: the number of callers, each of which sends its next request when it has its answer.
     `rate` is an open loop: the number of requests per second, whatever the server does, at Poisson intervals drawn from
     `seed`. Times count from the scheduled start, so a server that falls behind can't hide it (coordinated omission).
+    `answered` is called after each request, its time taken.
     """
+
+    async def send(body: dict[str, Any], scheduled: float) -> Outcome:
+        outcome = await _send(client, body, scheduled, timeout)
+        answered()
+        return outcome
+
     if rate is None:
         slots = asyncio.Semaphore(concurrency or 1)
 
         async def caller(body: dict[str, Any]) -> Outcome:
             async with slots:
-                return await _send(client, body, time.perf_counter(), timeout)
+                return await send(body, time.perf_counter())
 
         return await asyncio.gather(*(caller(body) for body in bodies))
     import numpy as np
@@ -75,7 +83,7 @@ async def send_all(
     for body, arrival in zip(bodies, arrivals.tolist(), strict=True):
         scheduled = start + arrival
         await asyncio.sleep(max(0.0, scheduled - time.perf_counter()))
-        tasks.append(asyncio.create_task(_send(client, body, scheduled, timeout)))
+        tasks.append(asyncio.create_task(send(body, scheduled)))
     return await asyncio.gather(*tasks)
 
 

@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 from trl import DPOTrainer
 from trl.trainer.utils import FusedCausalLMOutput
 
+from stages.core.progress import Progress
 from stages.models.loading import IGNORED
 from stages.training.trainer import LengthSampler, completion_logits
 from stages.training.tuning import adapter_parameters
@@ -59,19 +60,23 @@ class PairTrainer(DPOTrainer):
         model, dataset, size = cast(Any, self.model), cast(Any, self.eval_dataset), self.args.per_device_eval_batch_size
         model.eval()
         differences = []
-        indices = self._get_eval_sampler(dataset)
-        for start in range(0, len(indices), size):
-            rows = [dataset[index] for index in indices[start : start + size]]
-            batch = self._prepare_inputs(self.data_collator(rows))
-            labels = batch["input_ids"].masked_fill(batch.pop("completion_mask") == 0, IGNORED)
-            with (
-                torch.no_grad(),
-                disable_input_dtype_casting(model, active=self.args.bf16),
-                self.accelerator.autocast(),
-            ):
-                output = model(**batch, labels=labels, use_cache=False, fused_lm_head=True)
-            chosen, rejected = output.log_probs.sum(dim=1).chunk(2)
-            differences.append((chosen - rejected).float().cpu())
+        indices, lengths = self._get_eval_sampler(dataset), _lengths(dataset)
+        work = {"tokens": float(sum(lengths))}
+        with Progress("dpo", len(indices), "validation pairs compared", work=work, brief=True) as progress:
+            for start in range(0, len(indices), size):
+                of_batch = indices[start : start + size]
+                batch = self._prepare_inputs(self.data_collator([dataset[index] for index in of_batch]))
+                labels = batch["input_ids"].masked_fill(batch.pop("completion_mask") == 0, IGNORED)
+                with (
+                    torch.no_grad(),
+                    disable_input_dtype_casting(model, active=self.args.bf16),
+                    self.accelerator.autocast(),
+                ):
+                    output = model(**batch, labels=labels, use_cache=False, fused_lm_head=True)
+                chosen, rejected = output.log_probs.sum(dim=1).chunk(2)
+                differences.append((chosen - rejected).float().cpu())
+                progress.spent("tokens", sum(lengths[index] for index in of_batch))
+                progress.add(len(of_batch))
         return torch.cat(differences)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthSampler:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from stages.training.trainer import ProgressLine
+    from stages.training.trainer import Curve
 
 # The files of the tokenizer, copied so that the adapter folder can be used without the base folder.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "chat_template.jinja")
@@ -111,14 +111,17 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
 
 
-def run_trainer(trainer: Any, curve: ProgressLine) -> dict[str, float]:
+def run_trainer(trainer: Any, curve: Curve) -> dict[str, float]:
     """Train, and validate after the last step if there is anything to validate on. Returns TRL's metrics of the run."""
     from transformers.trainer_callback import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    metrics: dict[str, float] = trainer.train().metrics
-    if curve.validation and curve.validation[-1]["step"] < trainer.state.global_step:
-        trainer.evaluate()
+    steps, validates = step_count(trainer), trainer.args.eval_strategy != "no"
+    validations = 1 + math.ceil(steps / trainer.args.eval_steps) if validates else 0  # before, between and after
+    with curve.shown(steps, validations, writes=trainer.is_world_process_zero()):
+        metrics: dict[str, float] = trainer.train().metrics
+        if curve.validation and curve.validation[-1]["step"] < trainer.state.global_step:
+            trainer.evaluate()
     return metrics
 
 

@@ -1,0 +1,250 @@
+"""The line that says how far a stage is: on a terminal, in a log, when nobody reads it, and whether its time left is true."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import logging
+import os
+import struct
+import sys
+import termios
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from stages.core import progress as module
+from stages.core.progress import LOG_SECONDS, Progress, duration, width
+
+
+class Clock:
+    """Shows the time that a test sets."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def screen(self) -> list[str]:
+        """The lines that a terminal shows: a carriage return goes back to the start of one."""
+        lines = []
+        for written in self.getvalue().split("\n"):
+            shown = ""
+            for part in written.split("\r"):
+                shown = part + shown[len(part) :]
+            lines.append(shown.rstrip())
+        return lines
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A clock of the test's own; the thread that redraws stays quiet, so that tests call `show`."""
+    monkeypatch.setattr(module, "DRAW_SECONDS", 1000)
+    return Clock()
+
+
+def test_a_log_has_a_line_every_half_minute_and_one_at_the_end(clock: Clock) -> None:
+    log = io.StringIO()
+    with Progress("sft", 200, "steps", stream=log, clock=clock) as progress:
+        for step in range(1, 201):
+            clock.now += 1
+            progress.to(step, loss=1 / step, validation_loss=0.5 if step > 100 else None)
+            progress.show()
+    lines = log.getvalue().splitlines()
+    assert lines[0] == "sft: 25 of 200 steps, 2 min 55 s left, loss 0.040"
+    assert lines[4] == "sft: 125 of 200 steps, 1 min 15 s left, loss 0.008, validation loss 0.500"
+    assert lines[-1] == "sft: 200 of 200 steps in 3 min 20 s, loss 0.005, validation loss 0.500"
+    assert len(lines) == 200 // LOG_SECONDS + 1
+    assert set(log.getvalue()) & {"\r", "\x1b"} == set()
+
+
+def test_a_log_has_its_lines_while_one_item_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DRAW_SECONDS", 0.001)
+    monkeypatch.setattr(module, "LOG_SECONDS", 0.002)
+    log = io.StringIO()
+    with Progress("eval", 2, "records", stream=log):
+        deadline = time.monotonic() + 30
+        while log.getvalue().count("eval: 0 of 2 records\n") < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+    before = log.getvalue()
+    time.sleep(0.01)
+    assert log.getvalue() == before, "nothing after the end"
+
+
+def test_a_terminal_has_one_line_that_is_redrawn(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "width", lambda _: 40)
+    terminal = Terminal()
+    with Progress("mask", 20_000, "rows", stream=terminal, clock=clock) as progress:
+        progress.show()
+        clock.now += 10
+        progress.to(10_000)
+        progress.show()
+        assert terminal.screen() == ["mask: 10,000 of 20,000 rows, 10 s left, "[:39].rstrip()]
+        progress.to(10_000, loss=0.5)
+        progress.keep()
+        clock.now += 9
+        progress.to(19_000, loss=None)
+        progress.show()
+    assert terminal.screen() == [
+        "mask: 10,000 of 20,000 rows, 10 s left, loss 0.500",
+        "mask: 19,000 of 20,000 rows in 19 s, 1,000 a second",
+        "",
+    ]
+    assert "\x1b" not in terminal.getvalue()
+
+
+def test_a_line_of_the_log_does_not_mix_with_the_one_that_is_redrawn(clock: Clock) -> None:
+    terminal = Terminal()
+    handler = logging.StreamHandler(terminal)
+    logging.getLogger().addHandler(handler)
+    try:
+        with Progress("benchmark", 8, "requests", stream=terminal, clock=clock) as progress:
+            progress.to(3, asking="tuned at concurrency 4")
+            progress.show()
+            logging.getLogger("benchmark").warning("said in between")
+            progress.show()
+            assert terminal.screen() == ["said in between", ""], "its turn is over: the log may still be writing"
+            progress.show()
+            assert terminal.screen() == ["said in between", "benchmark: 3 of 8 requests, asking tuned at concurrency 4"]
+        assert not handler.filters
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert terminal.screen() == ["said in between", "benchmark: 3 of 8 requests in 0.0 s", ""]
+
+
+def test_an_error_finds_an_empty_line(clock: Clock) -> None:
+    terminal = Terminal()
+    with pytest.raises(KeyError), Progress("dpo", 3, "steps", stream=terminal, clock=clock) as progress:
+        progress.show()
+        raise KeyError
+    assert terminal.screen() == [""]
+
+
+def test_what_is_over_soon_is_not_worth_a_line_unless_there_was_one(clock: Clock) -> None:
+    log = io.StringIO()
+    for seconds in (1, 60):
+        with Progress("sft", 5, "records read", brief=True, stream=log, clock=clock) as progress:
+            clock.now += seconds
+            progress.to(5)
+            progress.show()
+    assert [line.split(",")[0] for line in log.getvalue().splitlines()] == [
+        "sft: 5 of 5 records read",
+        "sft: 5 of 5 records read in 1 min 0 s",
+    ]
+
+
+def broken(error: Exception) -> Terminal:
+    """A stream whose every use raises the error."""
+
+    class Broken(Terminal):
+        def write(self, text: str) -> int:
+            raise error
+
+    return Broken()
+
+
+@pytest.mark.parametrize("kind", ["closed", "broken pipe", "gone", "none"])
+def test_nobody_has_to_read_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream: Any = Terminal()
+    if kind == "closed":
+        stream.close()
+    elif kind != "none":
+        stream = broken(BrokenPipeError() if kind == "broken pipe" else OSError(5, "Input/output error"))
+    monkeypatch.setattr(sys, "stderr", None if kind == "none" else stream)
+    with Progress("eval", 3, "records") as progress:
+        progress.add(asking="x")
+        progress.show()
+        progress.keep()
+        progress.add(2)
+    assert progress.done == 3
+
+
+def test_a_process_that_must_not_write_starts_no_thread() -> None:
+    log = io.StringIO()
+    before = threading.active_count()
+    with Progress("sft", 1, "steps", silent=True, stream=log) as progress:
+        assert threading.active_count() == before
+        progress.keep()
+    assert log.getvalue() == ""
+
+
+def test_the_time_left_goes_by_work_where_the_longest_come_first(clock: Clock) -> None:
+    lengths = sorted(range(1, 101), reverse=True)
+    with Progress("eval", 100, "records", work={"characters": sum(lengths)}, silent=True, clock=clock) as progress:
+        for length in lengths[:30]:
+            clock.now += 0.1 * length
+            progress.spent("characters", length)
+            progress.add()
+        assert progress.seconds_left() == pytest.approx(0.1 * sum(lengths[30:]))
+
+
+def test_each_kind_of_work_has_a_pace_of_its_own(clock: Clock) -> None:
+    work = {"step": 100.0, "validation": 5.0, "seconds": 7.0}
+    with Progress("sft", 100, "steps", work=work, silent=True, clock=clock) as progress:
+        clock.now += 30
+        progress.spent("validation", 1)
+        assert progress.seconds_left() is None, "no step has been measured"
+        for step in range(1, 11):
+            clock.now += 2
+            progress.spent("step", 1)
+            progress.to(step)
+        assert progress.seconds_left() == pytest.approx(90 * 2 + 4 * 30 + 7)
+        clock.now += 15
+        assert progress.seconds_left() == pytest.approx(90 * 2 + 4 * 30 + 7 - 15), "within a validation"
+        clock.now += 100
+        assert progress.seconds_left() == pytest.approx(90 * 2 + 3 * 30 + 7), "it takes longer than the others did"
+        progress.left("validation", 0)
+        progress.left("step", 1)
+        progress.begin()
+        assert progress.seconds_left() == pytest.approx(2 + 7)
+
+
+def test_a_slow_start_is_soon_forgotten_and_a_burst_is_not_taken_for_the_pace(clock: Clock) -> None:
+    with Progress("eval", 1000, "records", silent=True, clock=clock) as progress:
+        clock.now += 30  # warming up
+        progress.add()
+        progress.add()  # of the same batch
+        assert progress.seconds_left() == pytest.approx(998 * 15)
+        for _ in range(40):
+            clock.now += 1
+            progress.add()
+        assert progress.seconds_left() == pytest.approx(958, rel=0.06)
+        for _ in range(200):  # the machine is slower from here
+            clock.now += 2
+            progress.add()
+        assert progress.seconds_left() == pytest.approx(2 * 758, rel=0.2)
+
+
+def test_an_unknown_total_has_no_time_left(clock: Clock) -> None:
+    with Progress("mask", None, "rows read", silent=True, clock=clock) as progress:
+        clock.now += 2
+        progress.add(1000)
+        assert progress.line() == "mask: 1,000 rows read, 500 a second"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.04, "0.0 s"), (0.44, "0.4 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (272, "4 min 32 s"), (1499, "25 min"), (7500, "2 h 5 min")],
+)  # fmt: skip
+def test_durations(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_the_width_is_that_of_the_terminal_or_a_usual_one() -> None:
+    main, other = os.openpty()
+    with os.fdopen(other, "w") as stream:
+        assert width(stream) == 80, "a terminal that does not know its size"
+        fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 132, 0, 0))
+        assert width(stream) == 132
+    os.close(main)
+    assert width(io.StringIO()) == width(None) == 80
