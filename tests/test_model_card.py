@@ -24,6 +24,7 @@ from stages.release.licence import licence_text
 from stages.release.shipping import merge
 from stages.release.usage import base_words, usage
 from tests.small_pipeline import ROOT, shell
+from tests.test_snippets import Snippet, read
 from tests.tiny import make_tiny_base
 from tests.workspace import TINY_BASE, change_params, checked, run_here
 
@@ -56,7 +57,7 @@ def make_adapter(base: Path, folder: Path) -> Path:
         for name, weight in tuned.named_parameters():
             if "lora_B" in name:
                 weight.fill_(0.05)
-    tuned.save_pretrained(folder)
+    tuned.save_pretrained(str(folder))
     (folder / "README.md").unlink()
     write_json(folder / "training.json", {"base_precision": "nf4"})
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
@@ -119,6 +120,9 @@ def test_the_card_and_the_merged_model_say_the_same(
     assert "library_name: transformers" in merged_card
 
     monkeypatch.chdir(repo)
+    for block in [*blocks(card, "sh"), *blocks(merged_card, "sh")]:
+        for command in Snippet("the card", "sh", block, marked=False).commands:
+            read(command, marked=False)
     check, *_ = [block for block in blocks(card, "sh") if "--check" in block]
     _, _, module, *options = check.split()
     assert "proven by" in checked(run_here(repo, module, *options)).stdout
