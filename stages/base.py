@@ -23,6 +23,7 @@ from stages.core.files import (
 from stages.core.measured import measured
 from stages.core.model_folder import (
     INDEX,
+    LICENCES,
     WEIGHTS,
     WHOLE,
     check_files,
@@ -43,8 +44,9 @@ from stages.tasks.params import Task
 
 log = logging.getLogger("base")
 
-# Safetensors weights, and JSON, Jinja and plain-text tokenizer files: nothing that runs code when it is loaded.
-WANTED = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt")
+# Safetensors weights, and JSON, Jinja and plain-text tokenizer files: nothing that runs code when it is loaded. The
+# licence goes on into the release.
+WANTED = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt", *LICENCES)
 SMALL = 256 * 2**20  # bytes that no file but one of weights needs
 # Training state and adapters are not part of a base model.
 UNWANTED = ("trainer_state.json", "adapter_*.json", "adapter_*.safetensors")

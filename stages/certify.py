@@ -50,6 +50,7 @@ ABOUT = [ADAPTER.as_posix(), TUNED.as_posix(), "reports/eval/base", prov.GATE.as
 # Which actions take an option; with any other it is an error, since it would be ignored.
 OPTIONS = {
     "ungated": ("merge",),
+    "gguf": ("merge",),
     "clone": ("check",),
     "key": ("check",),
     "sign": ("release",),
@@ -89,7 +90,8 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
             if entry["annotations"]["role"] == "split"
         }
         subjects = sha256_folder(ADAPTER)
-        taken = {prov.PROVENANCE, prov.VERDICT, prov.CARD, prov.SBOM, prov.SIGNATURE} & subjects.keys()
+        reports["installed"] = environment["installed"]
+        taken = {prov.PROVENANCE, prov.VERDICT, prov.CARD, prov.LICENCE, prov.SBOM, prov.SIGNATURE} & subjects.keys()
         taken |= {name for name in subjects if not is_release_name(name)}
         if taken:
             raise HallmarkError(
@@ -99,14 +101,17 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
             )
         with atomic_folder(RELEASE) as folder:
             shutil.copytree(ADAPTER, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+            from stages.release.licence import licence_text
             from stages.release.model_card import model_card
             from stages.release.results import read_results
             from stages.release.sbom import sbom
 
             results = read_results()
             write_text(folder / prov.CARD, model_card(params, results, reports, private))
+            licence = licence_text(params.certify.name, params.base.name, params.base.licence)
+            write_text(folder / prov.LICENCE, licence)
             write_json(folder / prov.SBOM, sbom(params, subjects, dependencies, results.measures))
-            made = {name: sha256_file(folder / name) for name in (prov.CARD, prov.SBOM)}
+            made = {name: sha256_file(folder / name) for name in (prov.CARD, prov.LICENCE, prov.SBOM)}
             byproducts = [prov.descriptor(name, sha256, "release file") for name, sha256 in made.items()]
             byproducts += [prov.descriptor(file.as_posix(), sha256_file(file), "report") for file in reports["files"]]
             statement = prov.provenance(
@@ -154,7 +159,14 @@ def _reports(stages: prov.Stages) -> dict[str, Any]:
     for name in ("base", "gate"):
         if not reports[name]:
             raise HallmarkError("no such report", file=wanted[name], remedy="run `dvc repro`, which makes it")
-    return reports | {"files": files}
+    return reports | {"files": files, "ends": _ends()}
+
+
+def _ends() -> list[int]:
+    """The tokens that end an answer, as `base` has settled them."""
+    file = BASE / "generation_config.json"
+    stated = read_object(file).get("eos_token_id") if file.exists() else None
+    return stated if isinstance(stated, list) else [stated] if stated is not None else []
 
 
 def _environment(params: Params) -> dict[str, Any]:
@@ -242,7 +254,8 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.release:
         release(arguments.folder or RELEASE, arguments.release, arguments.sign)
     elif arguments.merge:
-        merge(arguments.folder or RELEASE, arguments.base or BASE, arguments.merge, arguments.ungated)
+        source, base = arguments.folder or RELEASE, arguments.base or BASE
+        merge(source, base, arguments.merge, arguments.ungated, arguments.gguf)
     else:
         run(load_params(arguments.params), arguments.params)
 
@@ -272,9 +285,8 @@ def _parser() -> argparse.ArgumentParser:
     action.add_argument(
         "--release", type=Path, metavar="OUT", help="copy the release to a new folder, if the gate passed it"
     )
-    action.add_argument(
-        "--merge", type=Path, metavar="OUT", help="fold the adapter into its base: a new folder, or a .gguf file"
-    )
+    action.add_argument("--merge", type=Path, metavar="OUT", help="fold the adapter into its base, in a new folder")
+    parser.add_argument("--gguf", action="store_true", help="with --merge: as a GGUF file, with llama.cpp's converter")
     parser.add_argument("--ungated", action="store_true", help="with --merge: also one that the gate did not pass")
     parser.add_argument("--clone", type=Path, metavar="REPO", help="with --check: compare with this clone as well")
     parser.add_argument(

@@ -179,8 +179,8 @@ def train(params: Params) -> None:
         measure["date"] = today()
         measure["train_seconds"] = round(metrics["train_runtime"], 1)
         with atomic_folder(ADAPTER) as adapter:
-            name, revision = str(config.base_model_name_or_path), str(config.revision)  # as `sft` wrote them
-            save_adapter(trainer.model, name, revision, precision, adapter)
+            named = str(config.base_model_name_or_path), config.revision  # as `sft` wrote them
+            save_adapter(trainer.model, *named, precision, adapter)
     report: dict[str, Any] = {
         "enabled": True,
         "pairs": {

@@ -28,6 +28,7 @@ from stages.core.reading import read_object, time_limit
 from stages.core.records import read_records
 from stages.models.chat_template import tool_form
 from stages.models.loading import IGNORED, load_tokenizer
+from stages.models.params import HubBase
 from stages.params.loader import Params, load_params
 from stages.training.launch import is_worker, launch, rank, worker
 from stages.training.params import Lora
@@ -219,7 +220,10 @@ def run(params: Params) -> None:
         measure["tokens_per_second"] = round(total * metrics["epoch"] / seconds, 1)
         with atomic_folder(SFT_ADAPTER) as adapter:
             precision = "nf4" if sft.method == "qlora" else sft.dtype
-            save_adapter(trainer.model, base["name"], base["revision"], precision, adapter, whole)
+            # Weights from a package or a folder are not those of the hub's repo, whatever their name.
+            on_hub = isinstance(params.base, HubBase)
+            name, revision = (base["name"], base["revision"]) if on_hub else (f"./{BASE.as_posix()}", None)
+            save_adapter(trainer.model, name, revision, precision, adapter, whole)
     write_json(
         REPORTS / "sft.json",
         report

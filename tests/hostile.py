@@ -44,6 +44,8 @@ RAW = (
     b"0" * 9999,
 )
 
+MODEL = "tuned"  # the name that the server knows
+
 
 @dataclass
 class Hostile:
@@ -99,7 +101,7 @@ def with_header(chance: random.Random, name: str, values: tuple[str, ...]) -> Ho
 
 def chat(content: str = "Hello", **changes: Any) -> bytes:
     """An ordinary request, with these changes."""
-    asked = {"model": "tuned", "messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": 2}
+    asked = {"model": MODEL, "messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": 2}
     return json.dumps(asked | changes, ensure_ascii=False).encode()
 
 

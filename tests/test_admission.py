@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.serving import admission
-from stages.serving.admission import Admission, ForVllm, Limits
+from stages.serving.admission import MODELS_VARIABLE, Admission, ForVllm, Limits
 from tests import hostile
 from tests.workspace import ROOT
 
@@ -423,7 +423,18 @@ def test_nine_hundred_hostile_requests_are_refused() -> None:
     assert asyncio.run(run()) == {400, 403, 404, 405, 413, 415, 421}
 
 
-def test_vllm_takes_it_as_middleware_and_judges_models_and_tokens_itself() -> None:
+def test_vllm_is_told_its_names_and_a_wrong_one_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MODELS_VARIABLE, json.dumps(["base", "refunds"]))
+    app = ForVllm(Inner())
+    assert ask(app, chat(model="refunds")).status_code == 200
+    error = check_refused(ask(app, chat(model="tuned")), 404, "model_not_found")
+    assert error["param"] == "model"
+    assert "'base', 'refunds'" in error["message"]
+    listed = ask(app, b"", "GET", "/v1/models").json()
+    assert [entry["id"] for entry in listed["data"]] == ["base", "refunds"]
+
+
+def test_vllm_takes_it_as_middleware_and_judges_models_and_tokens_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import JSONResponse
@@ -440,6 +451,7 @@ def test_vllm_takes_it_as_middleware_and_judges_models_and_tokens_itself() -> No
 
     routes = {CHAT: (answer, "POST"), "/v1/models": (models, "GET"), "/v1/load_lora_adapter": (load, "POST")}
     app = Starlette(routes=[Route(path, handle, methods=[method]) for path, (handle, method) in routes.items()])
+    monkeypatch.delenv(MODELS_VARIABLE, raising=False)
     app.add_middleware(ForVllm)
     body = chat(model="any", temperature=1.0, stop=["\n"], tool_choice="none", response_format={"type": "json_object"})
     assert ask(app, body).json() == body

@@ -207,7 +207,9 @@ def test_a_server_that_dies_under_load_is_an_error(workspace):
     assert left_over(workspace) == []
 
 
-def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint(workspace):
+def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint(workspace, monkeypatch):
+    change_params(workspace, {"certify.name": "tickets"})
+    monkeypatch.setattr(hostile, "MODEL", "tickets")
     settings = (workspace / "params.yaml").read_bytes()
     change_params(workspace, {"benchmark.server.cache_blocks": 4})
     port = free_port(0)
@@ -221,12 +223,14 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
     try:
         assert process.stdout is not None
         url = f"http://127.0.0.1:{port}/v1"
-        assert process.stdout.readline().startswith(f"models/adapter answers at {url} as the model 'tuned'")
+        assert process.stdout.readline().startswith(
+            f"models/adapter answers at {url} as the model 'tickets'; it is not"
+        )
         listening = [c for c in psutil.net_connections() if c.laddr and c.laddr.port == port and c.status == "LISTEN"]
         assert {c.laddr.ip for c in listening} == {"127.0.0.1"}
 
         messages = [{"role": "user", "content": "Order 1 arrived broken"}]
-        body = {"model": "tuned", "messages": messages, "temperature": 0, "max_tokens": 12}
+        body = {"model": "tickets", "messages": messages, "temperature": 0, "max_tokens": 12}
 
         def answer() -> str:
             answered = httpx.post(f"{url}/chat/completions", json=body, timeout=WAIT, trust_env=False)
@@ -234,6 +238,9 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
 
         right = generate(workspace, messages, 12)
         assert answer() == right
+        wrong = httpx.post(f"{url}/chat/completions", json=body | {"model": "tuned"}, timeout=WAIT, trust_env=False)
+        assert (wrong.status_code, wrong.json()["error"]["code"]) == (404, "model_not_found")
+        assert wrong.json()["error"]["message"].endswith("the models here: 'tickets'")
         attack(port, 4 * 256)
         assert answer() == right
 
@@ -244,7 +251,7 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
         assert process.stdout.readline().startswith(f"models/adapter answers at {url}")
         assert answer() == right
 
-        endpoint = {"kind": "endpoint", "url": url, "names": {"tuned": "tuned"}}
+        endpoint = {"kind": "endpoint", "url": url, "names": {"tuned": "tickets"}}
         params = YAML(typ="safe", pure=True).load(settings)
         params["benchmark"] |= {"server": endpoint, "models": ["tuned"], "rates": []}
         (workspace / "params.yaml").write_text(json.dumps(params))  # JSON is YAML

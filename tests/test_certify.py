@@ -117,8 +117,7 @@ def test_the_card_is_one_that_the_hub_reads(repo: Path) -> None:
         warnings.simplefilter("error")
         card = ModelCard.load(RELEASE / prov.CARD)
     head = card.data.to_dict()
-    assert head["base_model"] == load_params().base.name
-    assert head["base_model_relation"] == "adapter"
+    assert "base_model" not in head, "a package's weights are not the hub's"
     assert head["license"] == "apache-2.0"
     assert {result.metric_name: result.metric_value for result in card.data.eval_results}["Exact match"] == 0.8
     assert card.text.strip().startswith("**The gate passed this adapter.**")
@@ -575,67 +574,6 @@ def test_a_signed_release_holds_for_its_key_only(repo: Path, tmp_path: Path) -> 
         file.write(" ")
     changed = check(out, None, tmp_path / "ours.pub").wrong
     assert any("signature" in line and "adapter_config.json" in line for line in changed)
-
-
-def test_the_code_on_the_card_and_the_merged_model_say_the_same(
-    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    from tests.tiny import make_tiny_base
-
-    shutil.rmtree("models/base")
-    base = make_tiny_base(Path("models/base")).resolve()
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    tuned = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
-    with torch.no_grad():
-        for name, weight in tuned.named_parameters():
-            if "lora_B" in name:
-                weight.fill_(0.05)
-    shutil.rmtree("models/adapter")
-    tuned.save_pretrained("models/adapter")
-    Path("models/adapter/README.md").unlink()
-    write_json(Path("models/adapter/training.json"), {"base_precision": "nf4"})
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        shutil.copyfile(base / name, Path("models/adapter", name))
-    _param("dtype: bfloat16", "dtype: float32")
-    _param(f"max_new_tokens: {load_params().eval.max_new_tokens}", "max_new_tokens: 8")
-    relock()
-    again()
-    relock()
-
-    merged_folder, release_folder = tmp_path / "merged", RELEASE.resolve()
-    merge(release_folder, base, merged_folder)
-    assert {file.suffix for file in merged_folder.iterdir()} <= {".json", ".safetensors", ".jinja"}
-    code = (RELEASE / prov.CARD).read_text(encoding="utf-8").split("```python")[1].split("```")[0]
-    monkeypatch.chdir(RELEASE)
-    names = {"system_prompt": "Answer in JSON.", "text": "My kettle arrived broken."}
-    exec(code.replace(load_params(repo / "params.yaml").base.name, str(base)), names)  # noqa: S102
-    merged = AutoModelForCausalLM.from_pretrained(merged_folder, dtype=torch.float32)
-    with torch.no_grad():
-        ours, theirs = (it(**names["inputs"]).logits for it in (merged, names["model"]))
-    torch.testing.assert_close(ours, theirs)
-
-    for target, problem in (
-        (merged_folder, "already exists"),
-        (release_folder / "merged", "inside the release"),
-        (base / "config.json" / "merged", "no such folder"),
-        (tmp_path / ("x" * 300), "can't be written there"),
-    ):
-        with pytest.raises(HallmarkError, match=problem):
-            merge(release_folder, base, target)
-    (base / "config.json").write_text("{}")
-    with pytest.raises(HallmarkError, match=r"not the base .* \(config.json\)"):
-        merge(release_folder, base, tmp_path / "other")
-    assert not (tmp_path / "other").exists()
-
-
-def test_gguf_needs_the_converter_of_llama_cpp(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(HallmarkError, match="not on the PATH"):
-        merge(RELEASE, Path("models/base"), tmp_path / "merged.gguf")
 
 
 # --- small parts -------------------------------------------------------------------------------------------------

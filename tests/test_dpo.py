@@ -64,7 +64,7 @@ def with_adapter(folder: Path, overrides: dict[str, Any]) -> Path:
             torch.nn.init.normal_(tensor, std=0.05)
         SFT_ADAPTER.mkdir()
         precision = "nf4" if params.sft.method == "qlora" else params.sft.dtype
-        save_adapter(model, params.base.name, "local", precision, SFT_ADAPTER)
+        save_adapter(model, "./models/base", None, precision, SFT_ADAPTER)
     return folder
 
 

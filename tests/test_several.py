@@ -18,10 +18,11 @@ from stages.core.reading import read_json
 from stages.params.loader import load_params
 from stages.release import provenance as prov
 from stages.release.shipping import check_base
+from stages.release.statements import read_provenance
 from stages.serving.engines.vllm import ENGINE as VLLM
 from stages.serving.server import free_port
 from stages.tools.join import compare, server_of, together, write
-from stages.tools.serve import check_served
+from stages.tools.serve import check_served, release_name
 from tests import small_pipeline
 from tests.made_up_release import parts, write_release
 from tests.small_pipeline import shell
@@ -144,17 +145,18 @@ def test_only_a_release_that_passed_its_gate_is_served_or_what_is_said_to_be_non
 ) -> None:
     monkeypatch.chdir(several / "triage")
     release = Path("models/release")
-    check_served(release, ungated=False)
+    assert check_served(release, ungated=False) == ""
+    assert release_name(release) == read_provenance(release).build.params.certify.name
     failing = several / "failing/models/release"
     with pytest.raises(HallmarkError, match=r"gate did not pass.*\n.*add --ungated"):
         check_served(failing, ungated=False)
-    check_served(failing, ungated=True)
+    assert "its gate did not pass it" in check_served(failing, ungated=True)
     assert "not a release" not in caplog.text
 
     adapter = Path("models/adapter")
     with pytest.raises(HallmarkError, match=r"models/adapter: not a release: .*\n.*add --ungated"):
         check_served(adapter, ungated=False)
-    check_served(adapter, ungated=True)
+    assert "not a release" in check_served(adapter, ungated=True)
     assert "models/adapter is not a release" in caplog.text
     with pytest.raises(HallmarkError, match="no adapter is there"):
         check_served(tmp_path, ungated=True)

@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
+import jsonschema_rs
 import pytest
 from ruamel.yaml import YAML
 
@@ -126,18 +127,24 @@ def test_raw_data_added_by_force_fails_the_hook_and_fresh(tmp_path: Path, monkey
 KINDS = ["extraction", "classification", "tool_call", "text"]
 CHOICES = [  # every option of every choice occurs at least once
     {"kind": "extraction"},
-    {"kind": "classification", "base_model": "qwen3-0.6b", "dvc_remote": "folder", "licence": "MIT", "ci": "github"},
+    {
+        "kind": "classification",
+        "base_model": "qwen3-0.6b",
+        "dvc_remote": "../my-domain-storage",
+        "licence": "MIT",
+        "ci": "github",
+    },
     {
         "kind": "tool_call",
         "base_model": "llama-3.2-3b",
-        "dvc_remote": "s3",
+        "dvc_remote": "s3://fill-in/my-domain",
         "licence": "LicenseRef-Proprietary",
         "ci": "gitlab",
     },
     {"kind": "tool_call", "base_model": "qwen3-0.6b"},
-    {"kind": "text", "base_model": "phi-3.5-mini", "dvc_remote": "gs", "ci": "github"},
-    {"kind": "classification", "base_model": "own", "dvc_remote": "azure", "ci": "gitlab"},
-    {"kind": "text", "dvc_remote": "ssh", "licence": "MIT"},
+    {"kind": "text", "base_model": "phi-3.5-mini", "dvc_remote": "gs://fill-in/my-domain", "ci": "github"},
+    {"kind": "classification", "base_model": "own", "dvc_remote": "azure://fill-in/my-domain", "ci": "gitlab"},
+    {"kind": "text", "dvc_remote": "ssh://fill-in/my-domain", "licence": "MIT"},
 ]
 
 
@@ -188,11 +195,14 @@ def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(tmp_path: Path, cho
     remote = choice.get("dvc_remote", "none")
     listed = run(project, "dvc", "remote", "list", COLUMNS="400").stdout  # DVC wraps a long path
     assert bool(listed) == (remote != "none")
-    if remote == "folder":
+    if remote.startswith(".."):
         assert str(tmp_path / "my-domain-storage") in listed
     elif remote != "none":
-        assert f"{remote}://fill-in/my-domain" in listed
-        assert f'"dvc[{remote}]>=' in stamped["pyproject.toml"].decode()
+        assert remote in listed
+    plugin = re.escape(f"[{remote.split(':')[0]}]" if "://" in remote else "")
+    assert re.search(rf'"dvc{plugin}>=', stamped["pyproject.toml"].decode())
+    said = [stamped[name].decode() for name in stamped if name.endswith((".py", ".yaml")) or name == "README.md"]
+    assert {page for text in said for page in re.findall(r"\bdocs/[\w-]+\.md", text)} <= {*stamped}
 
     if choice.get("base_model") == "own":
         with pytest.raises(HallmarkError, match="full 40-digit commit hash"):
@@ -200,6 +210,10 @@ def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(tmp_path: Path, cho
         text = stamped["params.yaml"].decode().replace("revision: fill-in", f"revision: {'a' * 40}")
         (project / "params.yaml").write_text(text, encoding="utf-8")
     params = load_params(project / "params.yaml")
+    schema = jsonschema_rs.validator_for(json.loads(stamped["stages/params/schema.json"]))
+    written = YAML(typ="safe", pure=True).load((project / "params.yaml").read_text(encoding="utf-8"))
+    assert list(schema.iter_errors(written)) == []
+    assert stamped["params.yaml"].decode().startswith("# yaml-language-server: $schema=stages/params/schema.json\n")
     assert params.certify.name == "my-domain"
     assert params.task.kind == choice["kind"]
     assert (params.data.pseudonyms, params.data.key) == ("keyed", None), "its first run makes the key"
@@ -224,10 +238,13 @@ def test_each_kinds_sample_is_good(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_each_kind_runs_to_the_comparison_on_a_tiny_model(tmp_path: Path, kind: str) -> None:
     """The reference kind runs, whole, in tests/test_pipeline.py."""
-    project = bake(tmp_path, kind=kind, initialise_git="no")
+    project = bake(tmp_path, kind=kind)
     tiny_model(project)
-    run(project, "git", "init", "--quiet")
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "-m", "tiny")
     repro_here(project, "compare")
+    left = git(project, "status", "--porcelain").splitlines()
+    assert left == ["?? data/holdout.lock.json", "?? dvc.lock", "?? reports/"], "what README says to commit"
     status = json.loads(run(project, "dvc", "status", "--json", "--with-deps", "compare").stdout)
     assert status == {}, "each stage made what dvc.yaml says"
     assert report(project, "split")["rows"]["holdout"] >= load_params(project / "params.yaml").gate.min_records
@@ -304,9 +321,12 @@ def test_the_rendered_files_differ_from_this_repos_in_their_names_only(tmp_path:
 @pytest.mark.parametrize(
     "values",
     [
-        {"dvc_remote": "s3", "dvc_remote_url": "gs://other"},
-        {"dvc_remote": "ssh", "dvc_remote_url": "ssh://a b"},
-        {"dvc_remote": "folder", "dvc_remote_url": "x'\n[core]"},
+        {"dvc_remote": "s3"},
+        {"dvc_remote": ""},
+        {"dvc_remote": "http://other"},
+        {"dvc_remote": "ssh://a b"},
+        {"dvc_remote": "../x'\n[core]"},
+        {"dvc_remote": "../a,b"},
         {"kind": "poetry"},
     ],
 )

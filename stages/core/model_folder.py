@@ -20,6 +20,9 @@ from stages.core.reading import check_regular, read_object, time_limit
 PICKLED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack", ".joblib", ".npy", ".npz")
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+LICENCES = tuple(
+    f"{name}{ending}" for name in ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY") for ending in ("", ".txt", ".md")
+)
 LFS = b"version https://git-lfs"
 LARGEST = 2**40  # no size, count or token id in a config.json comes near it
 COUNT_OF_LAYERS = re.compile(r"(num|n)_(\w+_)?(layers?|blocks?)")

@@ -27,10 +27,12 @@ class PackageBase(AnyBase):
 class HubBase(AnyBase):
     source: Literal["hub"]
     revision: Annotated[
-        str, StringConstraints(pattern=r"^[0-9a-f]{40}$"), Field(description="a full 40-digit commit hash")
+        str,
+        StringConstraints(pattern=r"^[0-9a-f]{40}$"),
+        Field(description="the full commit hash, 40 digits, which pins the model"),
     ]
 
 
 class FolderBase(AnyBase):
     source: Literal["folder"]
-    path: Line
+    path: Line = Field(description="a folder in Hugging Face layout, with safetensors weights")

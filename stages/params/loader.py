@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +34,8 @@ from stages.training.params import Dpo, Sft
 LARGEST = 400_000  # bytes of params.yaml
 MOST_ALIASES = 20  # each can double what the file expands to
 MOST_PROBLEMS = 20  # named in one error
+NEAR = 3  # most names like an unknown key's that an error lists
+CLOSE = 0.8  # how much a name in another block must be like it, of 1
 RESTORE = "restore the file: `git checkout params.yaml`"
 SOURCES: dict[str, type[Block]] = {"package": PackageBase, "hub": HubBase, "folder": FolderBase}
 
@@ -171,8 +173,8 @@ def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
     field, kind = ".".join(location), detail["type"]
     if kind == "extra_forbidden":
         known = _known_keys(location[:-1], raw)
-        similar = difflib.get_close_matches(location[-1], known, n=1)
-        hint = f"did you mean '{similar[0]}'?" if similar else f"known here: {', '.join(sorted(known))}"
+        near = _near(location[-1], known)
+        hint = f"did you mean {near}?" if near else f"known here: {', '.join(known)}"
         return field, f"'{field}' is not a known parameter", f"remove or rename '{field}' ({hint})"
     if field == "base.revision":
         return (
@@ -190,6 +192,27 @@ def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
         return (key[1], message, remedy) if key else (field, f"'{field}': {message}", remedy)
     given = type(detail["input"]).__name__
     return field, f"'{field}': {detail['msg']} (got {given})", f"give '{field}' a value of the type in its comment"
+
+
+def _near(key: str, known: list[str]) -> str:
+    """Names like an unknown key's, in words: of the block that it is in, or else where another block has it."""
+    similar = difflib.get_close_matches(key, known, NEAR)
+    if not similar:
+        anywhere = dict.fromkeys(_dotted([Params]))
+        names = {key} & {name.rpartition(".")[2] for name in anywhere}
+        names |= {*difflib.get_close_matches(key, {name.rpartition(".")[2] for name in anywhere}, 1, CLOSE)}
+        similar = [name for name in anywhere if name.rpartition(".")[2] in names][:NEAR]
+    quoted = [f"'{name}'" for name in similar]
+    return " or ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+
+
+def _dotted(models: Iterable[type[BaseModel]], before: str = "") -> Iterator[str]:
+    """The dotted names of all params."""
+    for model in models:
+        for name, info in model.model_fields.items():
+            yield (dotted := f"{before}{info.alias or name}")
+            kinds = [kind for check in _checks(info) if isinstance(check, ByKind) for kind in check.kinds().values()]
+            yield from _dotted(kinds or _blocks_in(info.annotation), f"{dotted}.")
 
 
 def _known_keys(location: list[str], raw: Any) -> list[str]:
@@ -210,10 +233,14 @@ def _known_keys(location: list[str], raw: Any) -> list[str]:
 
 
 def _block_types(info: FieldInfo, raw: Any) -> list[type[BaseModel]]:
-    for check in (getattr(part, "func", None) for part in info.metadata):
+    for check in _checks(info):
         if isinstance(check, ByKind) and (block := check.block(raw)):
             return [block]
     return _blocks_in(info.annotation)
+
+
+def _checks(info: FieldInfo) -> list[Any]:
+    return [getattr(part, "func", None) for part in info.metadata]
 
 
 def _blocks_in(annotation: Any) -> list[type[BaseModel]]:

@@ -94,7 +94,8 @@ class _Automaton:
         self._found: AhoCorasick | None = None
         self._members: list[list[int]] = []  # of each literal: the sets that it is in
         self._digits: list[int] = []
-        self._forget()
+        self._known: dict[str, set[int]] = {}
+        self._last: tuple[str, set[int]] = (_NO_TEXT, set())
 
     def numbers(self, sets: Sequence[Literals]) -> frozenset[int]:
         """The numbers of the sets, which are new or known."""
@@ -120,8 +121,8 @@ class _Automaton:
         return held
 
     def _forget(self) -> None:
-        self._known: dict[str, set[int]] = {}
-        self._last: tuple[str, set[int]] = (_NO_TEXT, set())
+        self._known = {}
+        self._last = (_NO_TEXT, set())
 
     def _read(self, text: str) -> set[int]:
         plain = text.lower()

@@ -242,7 +242,8 @@ def describe(provenance: Provenance, verdict: GateVerdict, size: int) -> list[st
         by_role[file.annotations.role].append(file)
     for base in _of(build.resolvedDependencies, Base):
         facts = base.annotations
-        lines.append(f"base: {base.name}, revision {facts.revision} ({facts.source}), {facts.licence}")
+        version = {"hub": f"at commit {facts.revision}", "package": f"from a package, {facts.revision}"}
+        lines.append(f"base: {base.name}, {version.get(facts.source, f'from a {facts.source}')}, {facts.licence}")
         lines.append(f"base weights: {len(by_role['base weights'])} files, each with its SHA-256 in {prov.PROVENANCE}")
     for role in ("raw data", "holdout lock"):
         lines += [f"{role}: {file.name}, SHA-256 {file.digest.sha256}" for file in by_role[role]]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.models.params import HubBase
 from stages.release.results import Results
+from stages.release.usage import base_words, usage
 from stages.release.verdict import PASS, VERDICTS, WAIVED, Rule, Verdict
 
 if TYPE_CHECKING:
@@ -22,15 +23,17 @@ if TYPE_CHECKING:
 def model_card(params: Params, results: Results, reports: dict[str, Any], private_data: dict[str, int]) -> str:
     """The card as Markdown with a YAML head.
 
-    `reports` has the JSON of base and dpo, and `rows`, the number of records of each part of the split; `private_data`
-    counts the private data that the check saw in the predictions, by kind.
+    `reports` has the JSON of base and dpo; `rows`, the number of records of each part of the split; `ends`, the tokens that
+    end an answer; and `installed`, the versions of libraries. `private_data` counts the private data that the check saw in
+    the predictions, by kind.
     """
     from huggingface_hub import EvalResult, ModelCardData
 
-    name = params.certify.name
+    name, base = params.certify.name, base_words(params.base, reports["base"])
+    on_hub = isinstance(params.base, HubBase)
     head = ModelCardData(
         model_name=name,
-        base_model=params.base.name,
+        base_model=params.base.name if on_hub else None,
         license=params.base.licence.lower(),
         language=list(params.certify.languages),
         library_name="peft",
@@ -48,24 +51,23 @@ def model_card(params: Params, results: Results, reports: dict[str, Any], privat
             )
             for measure, hub in results.hub_metrics
         ],
-        base_model_relation="adapter",
+        base_model_relation="adapter" if on_hub else None,
     )
     sections = [
         f"---\n{head.to_yaml(line_break=chr(10))}\n---",
         _first_line(results.verdict),
         f"# {name}",
-        f"{params.certify.intended_use.strip()}\n\nA LoRA adapter for [{params.base.name}]"
-        f"(https://huggingface.co/{params.base.name}), licence {params.base.licence}. "
+        f"{params.certify.intended_use.strip()}\n\nA LoRA adapter, licence {params.base.licence} (`LICENSE`), for {base}.\n\n"
         "`provenance.json` says what it was made of, file by file; `verdict.json` holds the gate's verdict; "
         "`sbom.cdx.json` is its bill of materials.",
-        f"## Use\n\n{_use(params)}",
+        f"## Use\n\n{usage(params, reports['base'], reports.get('ends', []), reports.get('installed', {}))}",
         f"## Results\n\n{_results(results)}",
         f"## Failures\n\n{_failures(results)}",
         f"## Gate\n\n{_gate(results.verdict)}",
         f"## Data\n\n{_data(params, reports['rows'])}",
         f"## Training\n\n{_training(params, reports['dpo'])}",
         f"## Limits\n\n{_limits(params, results.comparison.records, private_data)}",
-        f"## Rebuild and check\n\n{_rebuild(reports['base'])}",
+        f"## Rebuild and check\n\n{_rebuild(base)}",
     ]
     return "\n\n".join(section.strip() for section in sections) + "\n"
 
@@ -90,46 +92,6 @@ def _plain(text: str) -> str:
     """A text as it stands, on one line: no HTML, no Markdown, no link."""
     escaped = html.escape(" ".join(text.split()))
     return re.sub(r"([\\`*_{}\[\]()#!|~:@/])", lambda match: f"&#{ord(match[0])};", escaped)
-
-
-def _use(params: Params) -> str:
-    revision = f', revision="{params.base.revision}"' if isinstance(params.base, HubBase) else ""
-    load = f'AutoModelForCausalLM.from_pretrained("{params.base.name}"{revision}, dtype="{params.sft.dtype}"'
-    imports, note = "AutoModelForCausalLM, AutoTokenizer", ""
-    if params.sft.method == "qlora":
-        imports += ", BitsAndBytesConfig"
-        load = f"""nf4 = BitsAndBytesConfig(
-    load_in_4bit=True,
-    bnb_4bit_quant_type="nf4",
-    bnb_4bit_use_double_quant=True,
-    bnb_4bit_compute_dtype="{params.sft.dtype}",
-)
-base = {load}, quantization_config=nf4).dequantize()"""
-        note = (
-            "It was trained over the base in 4-bit NF4 and has learned around that rounding, so the base is loaded "
-            "with it; over the unrounded weights it is a worse model.\n\n"
-        )
-    else:
-        load = f"base = {load})"
-    tools = "tools=tools, " if params.data.tools else ""
-    if params.task.tool_format == "template":
-        note += "Calls of `tools` (JSON Schemas) come in the form of its chat template.\n\n"
-    return f"""{note}```python
-from peft import PeftModel
-from transformers import {imports}
-
-{load}
-model = PeftModel.from_pretrained(base, ".")  # this folder
-tokenizer = AutoTokenizer.from_pretrained(".")
-messages = [{{"role": "system", "content": system_prompt}}, {{"role": "user", "content": text}}]
-inputs = tokenizer.apply_chat_template(messages, {tools}add_generation_prompt=True, return_tensors="pt", return_dict=True)
-output = model.generate(**inputs, max_new_tokens={params.eval.max_new_tokens}, do_sample=False)
-print(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
-```
-
-The system prompt it was trained with:
-
-{_fenced(params.task.system_prompt.strip())}"""
 
 
 def _results(results: Results) -> str:
@@ -208,17 +170,24 @@ def _limits(params: Params, records: int, private_data: dict[str, int]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _rebuild(base: dict[str, Any]) -> str:
-    return f"""With a clone of the repository, `--check` finds the commit whose `dvc.lock` has this release, and
-compares data, params and code; `verify` at that commit builds the same bytes again:
+def _rebuild(base: str) -> str:
+    return f"""In a clone of the repository, `--check` finds the commit whose `dvc.lock` has this release (give the path of
+your copy), and compares data, params and code:
+
+```sh
+python -m stages.certify --check models/release --clone .
+```
+
+At that commit, `verify` builds the same bytes again:
+
+<!-- not run: builds everything again -->
 
 ```sh
 python -m pip install nox
-python -m stages.certify --check path/to/this/folder --clone .
 python -m nox -s verify
 ```
 
-Base weights: `{base.get("name")}` at revision `{base.get("revision")}`, SHA-256 of each file in `provenance.json`."""
+Base weights: {base}. `provenance.json` has the SHA-256 of each file."""
 
 
 def _interval(rate: Interval) -> str:
@@ -237,10 +206,3 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
-
-
-def _fenced(text: str) -> str:
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    return f"{fence}text\n{text}\n{fence}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -33,11 +33,20 @@ class GateData(Block):
     leaks: NotNegative
 
 
+def floorable() -> list[str]:
+    """The measures that may have a floor."""
+    return [measure.name for measure in known_measures().values() if measure.gate]
+
+
+def _only_floorable(schema: dict[str, Any]) -> None:
+    schema["propertyNames"] = {"enum": floorable()}
+
+
 class Gate(Block):
     min_records: Positive
     min_groups: Positive
     superiority: dict[Literal["base", "classical"], Annotated[float, Field(gt=-1, lt=1)]]
-    floors: dict[Text, Limit]
+    floors: dict[Text, Limit] = Field(json_schema_extra=_only_floorable)
     ceilings: dict[FailureClass, Limit]
     margins: dict[FailureClass, Limit]
     serving: GateServing
@@ -66,9 +75,8 @@ class Gate(Block):
 
     @model_validator(mode="after")
     def _floors_are_of_measures(self) -> Gate:
-        usable = [measure.name for measure in known_measures().values() if measure.gate]
-        if unknown := [name for name in self.floors if name not in usable]:
-            raise ValueError(f"gate.floors: no measure '{unknown[0]}'; the gate can use {', '.join(usable)}")
+        if unknown := [name for name in self.floors if name not in floorable()]:
+            raise ValueError(f"gate.floors: no measure '{unknown[0]}'; the gate can use {', '.join(floorable())}")
         return self
 
     @model_validator(mode="after")

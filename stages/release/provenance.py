@@ -27,10 +27,11 @@ STATEMENT = "https://in-toto.io/Statement/v1"
 SLSA = "https://slsa.dev/provenance/v1"
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
 BUILD_TYPE = "urn:hallmark:dvc-pipeline:v1"
-PROVENANCE, VERDICT, CARD, SBOM, SIGNATURE = (
+PROVENANCE, VERDICT, CARD, LICENCE, SBOM, SIGNATURE = (
     "provenance.json",
     "verdict.json",
     "README.md",
+    "LICENSE",
     "sbom.cdx.json",
     "model.sig",
 )

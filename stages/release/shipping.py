@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
 from stages.core.errors import HallmarkError
-from stages.core.files import atomic, atomic_folder, sha256_folder
+from stages.core.files import atomic_folder, sha256_folder, write_json
 from stages.release import provenance as prov
 from stages.release.checking import check, check_release, differing, read_lock_file, refuse, release_files
+from stages.release.export import card_of, describe_export, gguf_metadata
 from stages.release.signing import check_private_key, import_signing, sign
 from stages.release.statements import read_provenance
 
 log = logging.getLogger("certify")
 LOCK = Path("dvc.lock")
+FILE_NAME = re.compile(r"[^A-Za-z0-9._-]+")  # what no name of a GGUF file has
 
 
 def release(source: Path, target: Path, private_key: Path | None) -> None:
@@ -66,29 +69,37 @@ def copy(source: Path, target: Path) -> None:
         shutil.copyfile(file, copied, follow_symlinks=False)
 
 
-def merge(source: Path, base: Path, target: Path, ungated: bool = False) -> None:
+def merge(source: Path, base: Path, target: Path, ungated: bool = False, gguf: bool = False) -> None:
     """Merge the adapter into the base weights and write the whole model to `target`, a new folder of safetensors.
 
-    A `target` that ends in `.gguf` is converted from such a folder with llama.cpp's converter, which must be installed.
-    `ungated` also merges an adapter that the gate did not pass.
+    Card, licence and verdict of the release go with it. `gguf`: the folder has one GGUF file instead, made with llama.cpp's
+    converter, which must be installed. `ungated` also merges an adapter that the gate did not pass.
     """
-    to_gguf = target.suffix == ".gguf"
+    if target.suffix == ".gguf":
+        raise HallmarkError("a folder is written, not a file", file=target, remedy="name a new folder, and add --gguf")
     converter = shutil.which("convert_hf_to_gguf.py") or shutil.which("convert-hf-to-gguf")
-    if to_gguf and converter is None:
+    if gguf and converter is None:
         raise HallmarkError(
             "llama.cpp's convert_hf_to_gguf.py is not on the PATH",
             file=target,
             remedy="install llama.cpp and its Python requirements, or merge to a folder",
         )
     check_target(source, target)
-    check_release(source, ungated)
+    passed = check_release(source, ungated).passed
     check_base(source, base, remedy="run `dvc repro base` at the adapter's commit, or name that base with --base")
-    dtype = read_provenance(source).build.params.sft.dtype
-    with tempfile.TemporaryDirectory(dir=target.parent) if to_gguf else atomic_folder(target) as folder:
-        write_merged(source, base, dtype, Path(folder))
-        if to_gguf:
-            _convert(str(converter), Path(folder), target)
-    log.info("%s: written", target)
+    params = read_provenance(source).build.params
+    name = FILE_NAME.sub("-", params.certify.name).strip("-") or "model"
+    with atomic_folder(target) as folder:
+        if gguf:
+            with tempfile.TemporaryDirectory(dir=target.parent) as whole:
+                write_merged(source, base, params.sft.dtype, Path(whole))
+                about = gguf_metadata(params.certify.name, card_of(source))
+                _convert(str(converter), Path(whole), folder / f"{name}.gguf", about)
+        else:
+            write_merged(source, base, params.sft.dtype, folder)
+        file = f"{name}.gguf" if gguf else None
+        describe_export(source, folder, dtype=params.sft.dtype, gguf=file)
+    log.info("%s: written%s", target, "" if passed else "; its gate did not pass it: do not release it")
 
 
 def check_base(source: Path, base: Path, remedy: str) -> None:
@@ -109,13 +120,14 @@ def write_merged(adapter: Path, base: Path, dtype: str, folder: Path) -> None:
     load_tokenizer(adapter).save_pretrained(folder)
 
 
-def _convert(converter: str, folder: Path, target: Path) -> None:
-    with atomic(target) as temporary:
-        command = [converter, str(folder), "--outfile", str(temporary)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode:
-            raise HallmarkError(
-                f"llama.cpp's converter failed: {(result.stderr.strip() or 'no message').splitlines()[-1]}",
-                file=converter,
-                remedy="merge to a folder, and convert it by hand to see the whole output",
-            )
+def _convert(converter: str, folder: Path, target: Path, about: dict[str, str]) -> None:
+    metadata = folder / "metadata.json"
+    write_json(metadata, about)
+    command = [converter, str(folder), "--outfile", str(target), "--metadata", str(metadata)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode or not target.is_file():
+        raise HallmarkError(
+            f"llama.cpp's converter failed: {(result.stderr.strip() or 'no message').splitlines()[-1]}",
+            file=converter,
+            remedy="merge to a folder, and convert it by hand to see the whole output",
+        )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import time
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -21,6 +22,7 @@ from typing import Any
 from stages.serving.chat_request import ChatRequest, Refusal, read_request
 
 CHAT, MODELS, HEALTH = "/v1/chat/completions", "/v1/models", "/health"
+MODELS_VARIABLE = "HALLMARK_MODELS"  # the names that a server answers to, as a JSON list
 METHODS = {CHAT: "POST", MODELS: "GET", HEALTH: "GET"}
 BODY_BYTES = 2**20
 BODY_SECONDS = 10.0
@@ -150,8 +152,8 @@ class Admission:
         """What is passed on of a body: the request as it was understood, written again, so that nobody reads it otherwise."""
         request = read_request(body)
         if self.limits.models is not None and request.model not in self.limits.models:
-            known = ", ".join(self.limits.models)
-            raise Refusal(404, "model_not_found", f"the models here are {known}", "model")
+            known = ", ".join(f"'{name}'" for name in self.limits.models)
+            raise Refusal(404, "model_not_found", f"there is no such model; the models here: {known}", "model")
         if self.limits.greedy and (field := request.ignored_by_greedy()):
             message = f"{field}: this server decodes greedily and would ignore it; leave it out"
             raise Refusal(400, "unsupported_parameter", message, field)
@@ -213,10 +215,14 @@ class _GoneError(Exception):
 
 
 class ForVllm(Admission):
-    """As vLLM's option --middleware makes it: the app is all it gets. vLLM counts tokens and knows its models itself."""
+    """As vLLM's option --middleware makes it: the app is all it gets. vLLM counts tokens itself.
+
+    The names of the models come in an environment variable; without it, vLLM checks them too, and lists none.
+    """
 
     def __init__(self, app: App) -> None:
-        super().__init__(app, Limits())
+        names = json.loads(os.environ.get(MODELS_VARIABLE, "null"))
+        super().__init__(app, Limits(models=tuple(names) if names else None))
 
 
 def _hosts(scope: Scope) -> list[bytes]:

@@ -39,8 +39,8 @@ class StartedSettings(Settings):
 class Asking(Settings):
     """What `eval.engine` says in addition to the engine's settings."""
 
-    concurrency: Concurrency
-    timeout: Seconds
+    concurrency: Concurrency = Field(description="most requests in progress at once")
+    timeout: Seconds = Field(description="seconds for one request")
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class Objective(Block):
 
 
 class Search(Block):
-    max_concurrency: Concurrency
+    max_concurrency: Concurrency = Field(description="most concurrent requests to try")
 
 
 class Benchmark(Block):

@@ -5,6 +5,7 @@ A server that is started here never outlives the process that uses it.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -28,6 +29,7 @@ from stages.core.errors import HallmarkError
 from stages.core.files import BASE
 from stages.core.machine import ENDPOINT
 from stages.core.params import Compute
+from stages.serving.admission import MODELS_VARIABLE as MODELS
 from stages.serving.engine import HOST, Address, Settings, StartedEngine, StartedSettings
 from stages.serving.engines import ENGINES
 
@@ -190,9 +192,33 @@ def served(
         servers = {}
         for model in models:
             over = None if model == "base" else adapter
-            folder = stack.enter_context(model_folder(model, over, settings.dtype))
-            servers[model] = stack.enter_context(serve([model], folder, ports[model], settings, compute))
+            servers[model] = stack.enter_context(served_whole(model, over, ports[model], settings, compute))
         yield servers
+
+
+@contextmanager
+def served_alone(name: str, adapter: Path, port: int, settings: StartedSettings, compute: Compute) -> Iterator[Server]:
+    """One server that answers as `name` for the base with `adapter`; if the engine shares the base, as `base` too."""
+    engine = started(settings)
+    engine.version(settings, compute)  # before any weights are written
+    if engine.shares_base(settings):
+        with served_together({name: adapter}, port, settings, compute) as server:
+            yield server
+    else:
+        with served_whole(name, adapter, port, settings, compute) as server:
+            yield server
+
+
+@contextmanager
+def served_whole(
+    name: str, adapter: Path | None, port: int, settings: StartedSettings, compute: Compute
+) -> Iterator[Server]:
+    """One server that answers as `name` for the base, with `adapter` folded in unless it is None."""
+    with (
+        model_folder(name, adapter, settings.dtype) as folder,
+        serve([name], folder, port, settings, compute) as server,
+    ):
+        yield server
 
 
 @contextmanager
@@ -266,7 +292,7 @@ def serve(
     port = free_port(port)
     kind = engine.version(settings, compute)
     command = engine.command(models, folder, port, settings, compute)
-    variables = environment(compute) | QUIET | engine.variables(settings, compute)
+    variables = environment(compute) | QUIET | engine.variables(settings, compute) | {MODELS: json.dumps([*models])}
     start = time.perf_counter()
     health = f"http://{HOST}:{port}{engine.ready}"
     with guarded([*command, *engine.admission()], folder, variables) as process:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -16,8 +16,12 @@ def _known(kind: str) -> str:
     return kind
 
 
+def _only_known(schema: dict[str, Any]) -> None:
+    schema["enum"] = list(KINDS)
+
+
 class Task(Block):
-    kind: Annotated[Text, AfterValidator(_known)]
+    kind: Annotated[Text, AfterValidator(_known), Field(json_schema_extra=_only_known)]
     system_prompt: Text
     schema_file: Line | None = Field(alias="schema")
     tool_format: Literal["json", "template"]

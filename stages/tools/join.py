@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import re
 import shlex
 import shutil
 from contextlib import suppress
@@ -27,11 +26,10 @@ from stages.release.shipping import check_base, copy
 from stages.release.statements import read_provenance
 from stages.serving.engine import HOST, StartedSettings
 from stages.serving.engines import ENGINES
-from stages.serving.server import LOG, free_port, served_together, started, until_stopped, write_trained_over
+from stages.serving.server import free_port, served_together, started, until_stopped, write_trained_over
+from stages.tools.serve import release_name
 
 log = logging.getLogger("join")
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # used as both a folder name and a model name
 
 
 def together(folders: list[Path], base: Path = BASE, ungated: bool = False) -> dict[str, Path]:
@@ -42,7 +40,7 @@ def together(folders: list[Path], base: Path = BASE, ungated: bool = False) -> d
     releases: dict[str, Path] = {}
     for folder in folders:
         check_release(folder, ungated)
-        name = _name(folder)
+        name = release_name(folder)
         if name in releases:
             raise HallmarkError(
                 f"{releases[name]} has the same name, '{name}'",
@@ -55,18 +53,6 @@ def together(folders: list[Path], base: Path = BASE, ungated: bool = False) -> d
         releases[name] = folder
     check_base(folders[0], base, remedy="run in the folder of a project that has this base: `dvc repro base` there")
     return releases
-
-
-def _name(folder: Path) -> str:
-    name = read_provenance(folder).build.params.certify.name
-    if not NAME.fullmatch(name) or name in ("base", LOG):
-        raise HallmarkError(
-            f"can't be used as a model name: use letters, digits, dots and dashes, and not 'base' or '{LOG}'",
-            file=folder / prov.PROVENANCE,
-            field="certify.name",
-            remedy="set a different certify.name in its project, and run `dvc repro` there",
-        )
-    return name
 
 
 def compare(first: Path, other: Path) -> None:

@@ -187,11 +187,17 @@ def adapter_hash(model: torch.nn.Module) -> str:
 
 
 def save_adapter(
-    model: Any, name: str, revision: str, precision: str, folder: Path, tensors: dict[str, torch.Tensor] | None = None
+    model: Any,
+    name: str,
+    revision: str | None,
+    precision: str,
+    folder: Path,
+    tensors: dict[str, torch.Tensor] | None = None,
 ) -> None:
     """Write the adapter so that its bytes repeat: safetensors, canonical JSON, the base's tokenizer, no local path.
 
-    `tensors` are the adapter's full tensors if `model` holds only a shard of them. PEFT lists `target_modules` from a
+    `name` and `revision` are what loads its base: a repo of the hub and its commit, or a folder and None. `tensors` are the
+    adapter's full tensors if `model` holds only a shard of them. PEFT lists `target_modules` from a
     set, in an order that depends on the hash seed, and names the base by its path.
     """
     model.save_pretrained(folder, safe_serialization=True, selected_adapters=["default"], state_dict=tensors)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 KIND, BASE, LICENCE = "{{ cookiecutter.kind }}", "{{ cookiecutter.base_model }}", "{{ cookiecutter.licence }}"
-REMOTE, URL = "{{ cookiecutter.dvc_remote }}", """{{ cookiecutter.dvc_remote_url | replace('\\', '\\\\') | replace('"', '\\"') }}"""
+REMOTE = "{{ cookiecutter.dvc_remote | replace('\\', '\\\\') }}"
 HOLDER = """{{ cookiecutter.copyright_holder | replace('\\', '\\\\') | replace('"', '\\"') }}"""
 CI = {"github": Path(".github/workflows/ci.yml"), "gitlab": Path(".gitlab-ci.yml")}
 CHOICES = Path("choices")
@@ -72,7 +72,7 @@ if "{{ cookiecutter.ci }}" in CI:
     shutil.move(CHOICES / "ci" / "{{ cookiecutter.ci }}.yml", target)
 if REMOTE != "none":
     config = Path(".dvc/config")
-    url = f"../{URL}" if REMOTE == "folder" and not Path(URL).is_absolute() else URL  # DVC resolves paths from .dvc/
+    url = f"../{REMOTE}" if REMOTE.startswith(".") else REMOTE  # DVC resolves paths from .dvc/
     section = f"    remote = storage\n['remote \"storage\"']\n    url = {url}\n"
     config.write_text(config.read_text(encoding="utf-8").rstrip("\n") + "\n" + section, encoding="utf-8", newline="\n")
 shutil.rmtree(CHOICES)

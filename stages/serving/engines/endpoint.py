@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from stages.core.errors import HallmarkError
 from stages.core.params import Line, Variable
@@ -13,12 +13,14 @@ from stages.serving.engine import SHARE_REMEDY, Address, Asking, Engine, Setting
 
 class EndpointServer(Settings):
     kind: Literal["endpoint"]
-    url: Annotated[Line, StringConstraints(pattern=r"^https?://[^\s/]+")]
-    names: dict[Line, Line]
+    url: Annotated[Line, StringConstraints(pattern=r"^https?://[^\s/]+")] = Field(
+        description="where the server answers, such as http://127.0.0.1:8000/v1"
+    )
+    names: dict[Line, Line] = Field(description="what the server calls the models: {base: ..., tuned: ...}")
 
 
 class EndpointAsking(Asking):
-    key: Variable | None
+    key: Variable | None = Field(description="environment variable that holds the API key; null: none")
 
 
 class Endpoint(Engine[EndpointServer]):

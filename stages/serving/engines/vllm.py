@@ -22,12 +22,19 @@ RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # those that vLLM 0.32 takes for
 
 class VllmServer(StartedSettings):
     kind: Literal["vllm"]
-    python: Line
-    adapter: Literal["merged", "lora"]
-    max_length: Tokens
-    max_num_seqs: Batch
-    cache_gib: Annotated[float, Field(gt=0, le=100_000)]
-    prefix_cache: bool
+    python: Line = Field(
+        description="the Python of vLLM's environment: .venv-vllm/bin/python, which `nox -s vllm` makes"
+    )
+    adapter: Literal["merged", "lora"] = Field(
+        description="merged (into the weights); or lora: one server for both models, which is slow on a CPU"
+    )
+    max_length: Tokens = Field(description="most tokens of prompt and answer together")
+    max_num_seqs: Batch = Field(description="most requests in one batch")
+    cache_gib: Annotated[float, Field(gt=0, le=100_000)] = Field(description="KV cache, in GiB")
+    prefix_cache: bool = Field(
+        description="true: a common start of prompts is processed once; every level of benchmark sends the same prompts, so "
+        "later levels look faster than new prompts would be"
+    )
 
 
 class Vllm(StartedEngine[VllmServer]):

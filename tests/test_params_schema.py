@@ -1,0 +1,184 @@
+"""The JSON Schema of params.yaml: current, true to the loader, and a description for every key."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from ruamel.yaml import YAML
+
+from stages.core.errors import HallmarkError
+from stages.params import schema as params_schema
+from stages.params.loader import Params
+from tests.workspace import ROOT
+
+FIRST_LINE = "# yaml-language-server: $schema="
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    return json.loads(params_schema.SCHEMA.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def validator(schema: dict[str, Any]) -> Any:
+    return jsonschema_rs.validator_for(schema)
+
+
+@pytest.fixture
+def params() -> dict[str, Any]:
+    return YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+
+
+def test_the_schema_is_current_and_named_in_the_first_line() -> None:
+    """`python -m stages.params.schema` writes it."""
+    assert params_schema.text_of_schema(ROOT / "params.yaml") == params_schema.SCHEMA.read_text(encoding="utf-8")
+    first = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()[0]
+    assert first == FIRST_LINE + params_schema.SCHEMA.relative_to(ROOT).as_posix()
+
+
+def test_a_schema_that_is_not_current_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(params_schema, "SCHEMA", tmp_path / "schema.json")
+    arguments = params_schema._parser().parse_args([])
+    arguments.params = ROOT / "params.yaml"
+    params_schema.main(arguments)
+    arguments.check = True
+    params_schema.main(arguments)
+    (tmp_path / "schema.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"run `python -m stages\.params\.schema`"):
+        params_schema.main(arguments)
+
+
+def test_the_params_of_the_reference_are_valid(validator: Any, params: dict[str, Any]) -> None:
+    assert list(validator.iter_errors(params)) == []
+
+
+SERVERS: dict[str, dict[str, Any]] = {
+    "vllm": {
+        "kind": "vllm",
+        "python": ".venv-vllm/bin/python",
+        "port": 0,
+        "dtype": "bfloat16",
+        "adapter": "lora",
+        "max_length": 1024,
+        "max_num_seqs": 16,
+        "cache_gib": 1.0,
+        "prefix_cache": False,
+        "startup_timeout": 600,
+    },
+    "endpoint": {"kind": "endpoint", "url": "http://127.0.0.1:8000/v1", "names": {"base": "b", "tuned": "t"}},
+}
+BASES: dict[str, dict[str, Any]] = {
+    "hub": {"source": "hub", "revision": "a" * 40},
+    "folder": {"source": "folder", "path": "models/mine"},
+}
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_every_kind_of_server_has_its_keys(validator: Any, params: dict[str, Any], kind: str) -> None:
+    asking = {"concurrency": 4, "timeout": 60.0} | ({"key": None} if kind == "endpoint" else {})
+    params["benchmark"]["server"], params["eval"]["engine"] = SERVERS[kind], SERVERS[kind] | asking
+    assert validator.is_valid(params)
+    assert isinstance(Params.model_validate(params), Params)
+    for wrong in (SERVERS[kind], SERVERS[kind] | asking | {"prot": 1}):
+        params["eval"]["engine"] = wrong
+        assert not validator.is_valid(params)
+
+
+@pytest.mark.parametrize("source", BASES)
+def test_every_source_of_a_base_has_its_keys(validator: Any, params: dict[str, Any], source: str) -> None:
+    shared = {key: params["base"][key] for key in ("name", "licence", "chat_template_kwargs")}
+    params["base"] = shared | BASES[source]
+    assert validator.is_valid(params)
+    assert isinstance(Params.model_validate(params), Params)
+    assert not validator.is_valid(params | {"base": params["base"] | {"sha256": "a" * 64}})
+
+
+def places(value: Any, *before: str) -> Iterator[tuple[str, ...]]:
+    """The path of every block and key of the params, down to what users name themselves."""
+    for key, inner in value.items():
+        yield (*before, key)
+        if isinstance(inner, dict):
+            yield from places(inner, *before, key)
+
+
+def at(value: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        value = value[key]
+    return value
+
+
+FREE = {"identity_columns", "actions", "thresholds", "policy", "facts", "chat_template_kwargs", "patterns", "names"}
+
+
+def test_a_typo_in_any_key_is_an_error_to_schema_and_loader_alike(validator: Any, params: dict[str, Any]) -> None:
+    tried = 0
+    for path in places(params):
+        if FREE & {*path[:-1]}:
+            continue
+        wrong = copy.deepcopy(params)
+        block = at(wrong, path[:-1])
+        block[f"{path[-1]}x"] = block.pop(path[-1])
+        assert not validator.is_valid(wrong), path
+        with pytest.raises(ValueError, match="validation error"):
+            Params.model_validate(wrong)
+        tried += 1
+    assert tried > 150
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("task.kind", "chat"),
+        ("sft.learning_rate", "2e-4x"),
+        ("sft.batch_size", 0),
+        ("compute.device", "tpu"),
+        ("benchmark.server.kind", "vlm"),
+        ("base.source", "zip"),
+        ("base.sha256", "abc"),
+        ("gate.floors", {"schema_valid": 0.9}),
+        ("gate.margins", {"unsafe": 0.1}),
+        ("mask.level", "some"),
+    ],
+)
+def test_a_wrong_value_is_an_error_to_the_schema(validator: Any, params: dict[str, Any], path: str, value: Any) -> None:
+    *above, last = path.split(".")
+    at(params, tuple(above))[last] = value
+    assert not validator.is_valid(params)
+
+
+def test_every_key_says_what_it_does_in_one_place_only(schema: dict[str, Any]) -> None:
+    """In its comment, or in the description of its field if only another base or server has it."""
+    silent: list[str] = []
+
+    def look(block: dict[str, Any], path: str) -> None:
+        for form in (block, *block.get("anyOf", [])):
+            for name, inner in form.get("properties", {}).items():
+                if not inner.get("description"):
+                    silent.append(f"{path}{name}")
+                look(inner, f"{path}{name}.")
+
+    look(schema, "")
+    assert silent == []
+    comments = params_schema.comments_of((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    alone = params_schema.params_schema({})
+    described = {path for path in comments if "description" in of_key(alone, path.split("."))}
+    assert described == set(), "these have a comment and a description of their own"
+
+
+def of_key(block: dict[str, Any], path: list[str]) -> dict[str, Any]:
+    """What a schema says of a key; {} if the key is named by the user."""
+    for name in path:
+        forms = [form["properties"] for form in (block, *block.get("anyOf", [])) if "properties" in form]
+        block = next((form[name] for form in forms if name in form), {})
+    return block
+
+
+def test_comments_are_those_above_a_key_and_on_its_line() -> None:
+    text = "# Of the file.\n\na:  # one\n  # Above it.\n  b: 1  # two\n  c: '#3'\nd: 1\n"
+    assert params_schema.comments_of(text) == {"a": "one", "a.b": "Above it. two"}

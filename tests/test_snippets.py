@@ -1,0 +1,277 @@
+"""Every command and every piece of Python in README and docs: run as it stands, or parsed by the program that it calls.
+
+- Run: blocks of which every command is quick (`QUICK`), in a copy of the repo. The Python of docs/extending.md is run by
+  tests/test_extending.py, and the code of a model card by tests/test_model_card.py.
+- Parsed: all others, which would take longer than a second. The program's own parser reads the command, so that a command,
+  a session or an option that doesn't exist is found.
+- `<!-- not run: REASON -->` before a block says that it needs what a test hasn't got (an account, a rented machine, another
+  program). What can be parsed of it still is.
+
+Blocks of YAML are checked in tests/test_docs.py, and so are the results shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.workspace import ROOT, as_main, make_workspace, run
+
+if not (ROOT / "template").is_dir():
+    pytest.skip("this repo was stamped from the template, which tests its docs", allow_module_level=True)
+
+PAGES = sorted(
+    page
+    for pattern in ("README.md", "docs/*.md", "template/**/*.md", "data/**/*.md", "tests/**/*.md")
+    for page in ROOT.glob(pattern)
+    if not page.is_symlink()
+)
+BLOCK = re.compile(
+    r"(?P<marked><!-- not run: [^>]+ -->\n\n)?"
+    r"(?:^```(?P<language>\w*)\n(?P<fenced>.*?)^```$|(?:(?<=\n\n)|\A)(?P<indented>(?: {4}[^\n]*\n|\n(?= {4}))+))",
+    re.DOTALL | re.MULTILINE,
+)
+RUN_ELSEWHERE = {"docs/extending.md"}  # tests/test_extending.py
+SHELL = {"cd", "mkdir", "echo", "source", "rm", "sha256sum"}  # nothing to parse
+PROGRAMS = {"python", "nox", "dvc", "git", "hf", "cookiecutter", "cruft", "openssl", "rsync", "sky", "for", *SHELL}
+QUICK = re.compile(r"git (?:grep|status|ls-files|init|add)\b|cd |mkdir |echo |sha256sum |openssl |python -c ")
+SESSIONS = {  # what a session hands its options to
+    "repro": ["dvc", "repro"],
+    "experiments": ["dvc", "exp", "show"],
+    "release": ["python", "-m", "stages.certify", "--release"],
+    "bench": None,
+    "tests": None,
+    "stamp": None,
+}
+
+
+@dataclass(frozen=True)
+class Snippet:
+    page: str
+    language: str  # sh or python
+    text: str
+    marked: bool  # as not run
+
+    @property
+    def commands(self) -> list[list[str]]:
+        """The simple commands of a shell snippet, as words."""
+        return [command for line in self.text.replace("\\\n", " ").splitlines() for command in simple(line)]
+
+    @property
+    def quick(self) -> bool:
+        return not self.marked and all(QUICK.match(shlex.join(command)) for command in self.commands)
+
+
+def simple(line: str) -> Iterator[list[str]]:
+    """The simple commands of a line: without comments, loops and redirections."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    words: list[str] = []
+    for word in [*lexer, ";"]:
+        if re.fullmatch(r"[;&|()]+", word):
+            while words and words[0] in ("do", "done", "break"):
+                words.pop(0)
+            if words and words[0] != "for":
+                yield words[: words.index(">")] if ">" in words else words
+            words = []
+        else:
+            words.append(word)
+
+
+def snippets_of(page: Path) -> Iterator[Snippet]:
+    name, text = page.relative_to(ROOT).as_posix(), page.read_text(encoding="utf-8")
+    for block in BLOCK.finditer(text):
+        language, content = block["language"], block["fenced"]
+        if block["indented"] is not None:
+            content = re.sub(r"^ {4}", "", block["indented"], flags=re.MULTILINE)
+            if prompted := re.findall(r"^\$ (.*)$", content, re.MULTILINE):
+                content = "\n".join(prompted)
+            first = content.split(maxsplit=1)[0]
+            language = "sh" if first in PROGRAMS else "python" if first in ("import", "from") else ""
+        if language in ("sh", "bash", "shell", "console"):
+            yield Snippet(name, "sh", content, bool(block["marked"]))
+        elif language == "python":
+            yield Snippet(name, "python", content, bool(block["marked"]))
+
+
+SNIPPETS = [snippet for page in PAGES for snippet in snippets_of(page)]
+COMMANDS = [snippet for snippet in SNIPPETS if snippet.language == "sh"]
+
+
+def test_the_snippets_are_found() -> None:
+    assert len(COMMANDS) > 30
+    assert {snippet.page for snippet in COMMANDS} >= {"README.md", "docs/serving.md", "docs/hub.md", "docs/dvc.md"}
+    assert sum(snippet.quick for snippet in COMMANDS) >= 3
+
+
+@pytest.mark.parametrize("snippet", COMMANDS, ids=lambda snippet: f"{snippet.page}:{snippet.text[:30]}")
+def test_every_command_is_one_that_its_program_reads(snippet: Snippet) -> None:
+    subprocess.run(["bash", "-n", "-c", snippet.text], check=True)
+    for command in snippet.commands:
+        read(command, snippet.marked)
+
+
+def read(command: list[str], marked: bool) -> None:
+    """Fail unless the program of a command reads it; what is marked as not run may call a program that isn't here."""
+    program, *options = command
+    try:
+        if program == "python":
+            read_python(options)
+        elif program == "nox":
+            read_session(options)
+        elif program == "dvc":
+            dvc_parser().parse_args(options)
+        elif program == "git":
+            assert options[0] in git_commands(), f"no git {options[0]}"
+        elif program in ("hf", "cruft", "cookiecutter"):
+            read_click(program, options)
+        elif program == "openssl":
+            assert shutil.which("openssl") is None or options[0] in ("ecparam", "ec")
+        else:
+            assert marked or program in SHELL, f"{program}: mark the block as not run, or add it here"
+    except AssertionError:
+        raise
+    except (SystemExit, Exception) as error:  # each library's parser has errors of its own
+        raise AssertionError(f"{shlex.join(command)}: not what its parser takes ({error})") from None
+
+
+def read_python(options: list[str]) -> None:
+    if options[0] == "-c":
+        compile(options[1], "-c", "exec")
+        return
+    assert options[0] == "-m"
+    module, *rest = options[1:]
+    if module == "nox":
+        read_session(rest)
+    elif module == "pip":
+        assert rest[0] == "install"
+    elif module.startswith("stages."):
+        parser_of(module).parse_args(rest)
+    else:
+        assert module in ("vllm.entrypoints.openai.api_server",), module
+
+
+def read_session(options: list[str]) -> None:
+    assert options[0] == "-s"
+    session, *rest = options[1:]
+    source = (ROOT / "noxfile.py").read_text(encoding="utf-8")
+    assert re.search(rf"@nox\.session\ndef {session}\(", source), f"no session {session}"
+    assert rest[:1] in ([], ["--"])
+    target = SESSIONS.get(session, ["python", "-m", f"stages.tools.{session}"])
+    if rest[1:] and target:
+        read([*target, *rest[1:]], marked=False)
+
+
+@cache
+def parser_of(module: str) -> argparse.ArgumentParser:
+    """The parser with which a stage or a tool reads its command line, as the module makes it when it is run."""
+    made: list[argparse.ArgumentParser | None] = []
+
+    def caught(name: str, doc: str | None, main: Any, parser: argparse.ArgumentParser | None = None) -> None:
+        made.append(parser)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stages.core.errors.run_stage", caught)
+        patch.setattr("stages.params.loader.run_stage", caught)
+        as_main(module)
+    parser = made[0] or argparse.ArgumentParser(prog=module)
+    parser.add_argument("--params")
+    return parser
+
+
+@cache
+def dvc_parser() -> argparse.ArgumentParser:
+    from dvc.cli.parser import get_main_parser
+
+    return get_main_parser()
+
+
+@cache
+def git_commands() -> set[str]:
+    return set(subprocess.run(["git", "help", "-a"], capture_output=True, text=True, check=True).stdout.split())
+
+
+def read_click(program: str, options: list[str]) -> None:
+    """Let a click or typer program read its options, down to its last command, without running it."""
+    context: Any = click_command(program).make_context(program, list(options))
+    if program == "cookiecutter":
+        known = json.loads((ROOT / "template/cookiecutter.json").read_text(encoding="utf-8"))
+        given = [word.partition("=")[0] for word in options if "=" in word]
+        assert set(given) <= set(known), f"the template asks no {given}"
+    while hasattr(context.command, "resolve_command"):
+        words = [*getattr(context, "_protected_args", []), *context.args]
+        _, command, rest = context.command.resolve_command(context, words)
+        assert command is not None, f"{program} has no {words[0]}"
+        context = command.make_context(command.name, rest, parent=context)
+
+
+@cache
+def click_command(program: str) -> Any:
+    from typer import Typer
+    from typer.main import get_command
+
+    if program == "cookiecutter":
+        from cookiecutter.cli import main
+
+        return main
+    module = {"hf": "huggingface_hub.cli.hf", "cruft": "cruft._cli"}[program]
+    app = import_module(module).app
+    return get_command(app) if isinstance(app, Typer) else app
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_workspace(tmp_path_factory.mktemp("docs") / "repo")
+    run(folder, "git", "init", "--quiet")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "snippet", [snippet for snippet in COMMANDS if snippet.quick], ids=lambda snippet: snippet.text[:30]
+)
+def test_what_is_quick_runs(workspace: Path, snippet: Snippet) -> None:
+    if "openssl" in snippet.text and shutil.which("openssl") is None:
+        pytest.skip("no openssl here")
+    result = run(workspace, "bash", "-euc", snippet.text, check=False)
+    found_nothing = snippet.commands[-1][:2] == ["git", "grep"] and result.returncode == 1
+    assert result.returncode == 0 or found_nothing, result.stderr
+
+
+def test_all_python_is_run_somewhere() -> None:
+    assert {
+        snippet.page for snippet in SNIPPETS if snippet.language == "python" and not snippet.marked
+    } == RUN_ELSEWHERE
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "dvc exp run --nme x",
+        "dvc explode",
+        "git grepp x",
+        "hf upload a/b out . --privat-ly",
+        "hf uplod a/b out",
+        "cruft updat",
+        "cookiecutter x --directry template",
+        "cookiecutter x --directory template kinds=text",
+        "python -m stages.certify --merge ../out --ggf",
+        "python -m nox -s serv",
+        "nox -s serve -- --prt 8",
+        "curl example.org",
+    ],
+)
+def test_a_command_that_does_not_exist_is_found(command: str) -> None:
+    with pytest.raises(AssertionError):
+        read(command.split(), marked=False)
