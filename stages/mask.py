@@ -30,6 +30,7 @@ from stages.corpus.leftover import MOST_LEFT
 from stages.corpus.raw import Raw, gold_spans, identities, raw_rows
 from stages.corpus.recording import Recorder, Written, write_groups
 from stages.params.loader import Params, load_params
+from stages.privacy.examples import masked_examples
 from stages.privacy.languages import unsupported
 from stages.privacy.masking import Masker
 from stages.privacy.params import Mask
@@ -59,12 +60,14 @@ def run(params: Params) -> None:
             log.warning("%d of the records that %s names are not in the data", len(unseen), params.mask.gold)
         work = chunks((raw, known.get(raw.group, ())) for raw in raw_rows(params.data, params.mask, task))
         written = Written()
+        examples: list[dict[str, Any]] = []
 
         def records() -> Iterator[tuple[Any, ...]]:
-            for rows_of_chunk, counts in spread(
-                params.mask, start_recorder, (params, gold, key), record_chunk, work, rows
+            for rows_of_chunk, counts, shown in spread(
+                params.mask, start_recorder, (params, gold, key), record_chunk, enumerate(work), rows
             ):
                 written.add(counts)
+                examples.extend(shown)
                 if len(written.left) >= MOST_LEFT:
                     written.check(params.data.path)
                 yield from rows_of_chunk
@@ -75,7 +78,12 @@ def run(params: Params) -> None:
             raise HallmarkError(
                 "every row was dropped", file=params.data.path, field="mask.actions", remedy="drop fewer kinds"
             )
-        report = {"style": params.mask.style, "language": params.mask.language, "ner": params.mask.ner.model}
+        report: dict[str, Any] = {
+            "style": params.mask.style,
+            "language": params.mask.language,
+            "ner": params.mask.ner.model,
+        }
+        report |= {"level": params.mask.level, "examples": examples}
         write_json(REPORTS / "mask.json", report | written.report(gold is not None))
         numbers["rows"] = rows
     for line in advice(written.values, params.mask.keep_targets):
@@ -199,9 +207,13 @@ def preview_chunk(chunk: list[Previewed]) -> str:
     return "".join(lines)
 
 
-def record_chunk(chunk: list[tuple[Raw, Any]]) -> tuple[list[tuple[Any, ...]], Written]:
-    """The records of a chunk of rows, and its counts."""
-    return WORKER["recorder"].records(chunk)
+def record_chunk(
+    numbered: tuple[int, list[tuple[Raw, Any]]],
+) -> tuple[list[tuple[Any, ...]], Written, list[dict[str, Any]]]:
+    """The records of a chunk of rows, and its counts; with the first chunk also the examples for the report."""
+    number, chunk = numbered
+    rows, counts = WORKER["recorder"].records(chunk)
+    return rows, counts, [] if number else masked_examples(WORKER["recorder"].masker)
 
 
 def chunks(items: Iterable[T]) -> Iterator[list[T]]:
@@ -215,8 +227,8 @@ def spread(
     mask: Mask,
     start: Callable[..., None],
     args: tuple[Any, ...],
-    work: Callable[[list[T]], R],
-    items: Iterator[list[T]],
+    work: Callable[[T], R],
+    items: Iterator[T],
     total: int | None,
 ) -> Iterator[R]:
     """`work` applied to every chunk, in order, on `mask.workers` processes; a single chunk runs in this process."""

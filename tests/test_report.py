@@ -17,7 +17,9 @@ from stages.core.errors import HallmarkError
 from stages.core.files import write_json
 from stages.core.machine import same_machine
 from stages.core.reading import read_json
+from stages.page import charts, text
 from stages.params.loader import load_params
+from stages.release.verdict import VERDICTS
 from stages.tools import summary
 from stages.tools.elsewhere import fingerprint_here
 from tests.made_up import (
@@ -105,7 +107,7 @@ def test_the_verdict_and_why_stand_in_one_line_at_the_top(built, open_page):
     page = open_page(built)
     verdict = read_json(built.parent / "gate.json")
     assert page.inner_text("h1") == verdict["words"]
-    assert page.inner_text(".stamp") == report.VERDICTS[verdict["verdict"]]
+    assert page.inner_text(".stamp") == VERDICTS[verdict["verdict"]]
     comparison = read_json(built.parent / "comparison.json")["against"]["base"]
     assert page.inner_text(".lead") == comparison["words"]
     table = page.inner_text(".measures")
@@ -156,7 +158,7 @@ def test_what_holding_to_the_schema_fixes_hides_and_costs_is_shown(tmp_path, mon
 def test_the_matrix_leads_to_the_records_it_counts(built, open_page):
     page = open_page(built)
     pairs = list(zip(BASE, TUNED, strict=True))
-    cells = page.locator(".matrix button")
+    cells = page.locator("#outcomes .matrix button")
     assert cells.count() == len(set(pairs))
     for cell in read_json(built.parent / "comparison.json")["against"]["base"]["transitions"]:
         base, tuned, n = cell["other"], cell["tuned"], cell["records"]
@@ -246,7 +248,7 @@ def test_hostile_content_stays_text(tmp_path, monkeypatch, open_page):
     page.select_option("select[name=group]", EVIL[0])
     source = (tmp_path / "reports/comparison.html").read_bytes()
     assert b"</script><script>window" not in source
-    assert "\u202e" not in source.decode("utf-8").split('id="data"')[0]
+    assert "\u202e" not in source.decode("utf-8").split('id="island"')[0]
 
 
 UNSEEN = "\u202e\u2066\u200b\u200d\ufe0f\u034f\u3164\ufeff\U000e0041\U000e0101\x1b\x85\u00a0\t"
@@ -275,7 +277,7 @@ def test_names_that_look_alike_are_told_apart_everywhere(tmp_path, monkeypatch, 
         shown[select] = page.locator(f"select[name={select}] option").all_inner_texts()
         assert len(set(shown[select])) == len(names) + 1  # and "any"
         assert SEEN in shown[select]
-    hidden = re.compile(report.UNSEEN)
+    hidden = re.compile(text.UNSEEN)
     for place, texts in shown.items():
         assert [hidden.findall(text) for text in texts if hidden.search(text)] == [], place
         for code in UNSEEN:
@@ -283,7 +285,7 @@ def test_names_that_look_alike_are_told_apart_everywhere(tmp_path, monkeypatch, 
     page.select_option("select[name=tag]", label="pl[U+202E]ain")
     counted(page, f"{len(range(2, 150, len(names)))} of 150 records")
     assert not hidden.search(page.title())
-    body = path.read_text(encoding="utf-8").split('id="data"')[0]
+    body = path.read_text(encoding="utf-8").split('id="island"')[0]
     assert not re.search(r"[\u202e\u2066\u200b\U000e0041\x1b]", body)
 
 
@@ -401,9 +403,9 @@ def test_the_page_repeats_and_loads_nothing(tmp_path, monkeypatch):
     report.run(PARAMS)
     assert path.read_bytes() == first
     markup = first.decode("utf-8")
-    assert not re.search(r"(src|href)=[\"'](?!#)", markup.split('id="data"')[0])
-    assert "http" not in markup.split('id="data"')[0].replace("http-equiv", "")
-    data = re.search(r'id="data">(.*?)</script>', markup, re.DOTALL)
+    assert not re.search(r"(src|href)=[\"'](?!#)", markup.split('id="island"')[0])
+    assert "http" not in markup.split('id="island"')[0].replace("http-equiv", "")
+    data = re.search(r'id="island">(.*?)</script>', markup, re.DOTALL)
     assert data and len(json.loads(data[1])["records"]) == 150
 
 
@@ -456,20 +458,20 @@ def test_a_comparison_of_other_predictions_is_an_error(tmp_path, monkeypatch):
     ],
 )
 def test_ticks_are_round_and_hold_the_whole_range(low, high, expected):
-    assert report.ticks(low, high) == pytest.approx(expected)
+    assert charts.ticks(low, high) == pytest.approx(expected)
 
 
 def test_text_in_the_script_element_cannot_end_it():
     for evil in (*EVIL, "<!--", "]]>", "\u2029"):
-        text = report.to_script({"x": evil})
-        assert not set(text) & set("<>&\u2028\u2029")
-        text.encode("utf-8")
-        assert json.loads(text) == {"x": evil}
+        shown = text.to_script({"x": evil})
+        assert not set(shown) & set("<>&\u2028\u2029")
+        shown.encode("utf-8")
+        assert json.loads(shown) == {"x": evil}
 
 
 def test_the_report_is_written_beside_its_style_and_script():
-    for kind in ("css", "js", "html.jinja"):
-        assert Path(report.__file__).with_suffix(f".{kind}").exists()
+    for name in (text.STYLE, text.SCRIPT, *text.TEMPLATES):
+        assert Path(text.__file__).with_name(name).exists()
 
 
 def test_serving_is_a_curve_where_there_are_levels_and_a_table_always(tmp_path, monkeypatch):
