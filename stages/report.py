@@ -147,7 +147,11 @@ def render(
                     "outcomes": OUTCOMES,
                     "titles": list(titles.values()),
                     "labels": [
-                        [label.name, [head.name for head in label.rows], [head.name for head in label.columns]]
+                        [
+                            label.name,
+                            [head.name for head in label.rows],
+                            [head.name for head in label.matrices["tuned"].columns],
+                        ]
                         for label in labels.labels
                     ],
                     "unseen": [UNSEEN, UNSEEN_IN_NAME],

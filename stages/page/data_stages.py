@@ -20,6 +20,7 @@ PARTS = {"train": TRAIN, "validation": VALIDATION, "holdout": HOLDOUT}
 SIZES = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)  # lowest number of records of each band of group sizes
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)] | None
+ACRONYMS = {"IBAN", "ID", "IP", "MAC", "NRP", "SSN", "URL", "US", "UUID", "ZIP"}
 Piece = tuple[str, str | None, str | None]
 
 
@@ -148,7 +149,7 @@ def read_data_stages() -> DataStages:
     labelled = gold["spans_by_kind"] if gold else {}
     kinds = [
         MaskedKind(
-            kind,
+            in_words(kind),
             mask["spans"]["by_kind"].get(kind, 0),
             labelled.get(kind, 0),
             gold["recall_by_kind"].get(kind) if gold else None,
@@ -159,6 +160,11 @@ def read_data_stages() -> DataStages:
     kinds.sort(key=lambda kind: (-kind.masked, kind.name))
     lost = dedupe["rows"].get("out", 0) - sum(split["rows"].values())
     return DataStages(mask, dedupe, split, kinds, lost, group_sizes())
+
+
+def in_words(kind: str) -> str:
+    """A kind of private data as people read it: `IBAN code`."""
+    return " ".join(word if word in ACRONYMS else word.lower() for word in kind.split("_"))
 
 
 def group_sizes(parts: Mapping[str, Path] = PARTS) -> list[tuple[str, dict[str, int]]]:

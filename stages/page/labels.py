@@ -54,17 +54,24 @@ class Value:
 
 
 @dataclass(frozen=True)
+class Matrix:
+    """The confusion matrix of a model: a row for what is expected, a column for what it gives."""
+
+    columns: list[Head]
+    cells: list[list[Cell]]  # by row
+
+
+@dataclass(frozen=True)
 class Label:
-    """The results of a label: its values, and the confusion matrix of each model, with one row and column a value."""
+    """The results of a label: its values, and the matrix of each model. All matrices have the same rows."""
 
     name: str
     records: int
     values: list[Value]
     more_values: int
     rows: list[Head]
-    columns: list[Head]
     totals: list[int]
-    matrices: dict[str, list[list[Cell]]]
+    matrices: dict[str, Matrix]
 
 
 @dataclass(frozen=True)
@@ -129,43 +136,42 @@ def _label(name: str, pairs: Mapping[str, list[Pair | None]], is_json: bool) -> 
     ranked = sorted(counts, key=lambda value: (-counts[value], value))
     top = ranked[:MOST_VALUES]
     rows = [*top, OTHERS] if len(ranked) > len(top) else top
-    answered = {pair[1] for column in pairs.values() for pair in column if pair}
-    strays = answered - {*top, REFUSED, NOT_VALID}
-    columns = [*top, *([OTHERS] if strays else []), *(word for word in (REFUSED, NOT_VALID) if word in answered)]
-    row_of, column_of = ({value: place for place, value in enumerate(axis)} for axis in (rows, columns))
-
-    def place(pair: Pair | None) -> Place | None:
-        if pair is None:
-            return None
-        return [row_of.get(pair[0], len(top)), column_of.get(pair[1], len(top))]
-
-    places = {model: [place(pair) for pair in column] for model, column in pairs.items()}
-    totals = Counter(at[0] for at in places["tuned"] if at)
-    matrices = {}
-    for model, column in places.items():
-        numbers = Counter((at[0], at[1]) for at in column if at)
-        matrices[model] = [
+    totals = [*(counts[value] for value in top), sum(counts[value] for value in ranked[len(top) :])]
+    matrices, places = {}, {}
+    for model, column in pairs.items():
+        given = {pair[1] for pair in column if pair}
+        strays = [OTHERS] if given - {*top, REFUSED, NOT_VALID} else []
+        columns = [*top, *strays, *(word for word in (REFUSED, NOT_VALID) if word in given)]
+        places[model] = [_place(pair, rows, columns) for pair in column]
+        numbers = Counter(tuple(place) for place in places[model] if place)
+        cells = [
             [
-                Cell(
-                    numbers[row, to],
-                    heat(numbers[row, to], totals[row]),
-                    None if value == said == OTHERS else value == said,
-                )
+                _cell(numbers[row, to], totals[row], None if value == said == OTHERS else value == said)
                 for to, said in enumerate(columns)
             ]
             for row, value in enumerate(rows)
         ]
+        matrices[model] = Matrix([_head(name, value, is_json) for value in columns], cells)
     label = Label(
         clip(name, LABEL),
         counts.total(),
         _values(name, ranked[:MOST_ROWS], counts, pairs, is_json),
         max(0, len(ranked) - MOST_ROWS),
         [_head(name, value, is_json) for value in rows],
-        [_head(name, value, is_json) for value in columns],
-        [totals[row] for row in range(len(rows))],
+        totals[: len(rows)],
         matrices,
     )
     return label, places["tuned"]
+
+
+def _place(pair: Pair | None, rows: Sequence[str], columns: Sequence[str]) -> Place | None:
+    if pair is None:
+        return None
+    return [axis.index(value if value in axis else OTHERS) for axis, value in zip((rows, columns), pair, strict=True)]
+
+
+def _cell(records: int, total: int, right: bool | None) -> Cell:
+    return Cell(records, heat(records, total), right)
 
 
 def _values(
