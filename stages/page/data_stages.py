@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -69,20 +69,12 @@ class Masking(TypedDict):
     examples: list[Example]
 
 
-class Size(TypedDict):
-    """How many clusters have that many records."""
-
-    records: Count
-    clusters: Count
-
-
 class Clusters(TypedDict):
     """Clusters of duplicates."""
 
     clusters: Count
     records: Count
     largest: Count
-    sizes: list[Size]
 
 
 class Found(TypedDict):
@@ -92,27 +84,58 @@ class Found(TypedDict):
     recall: Share
 
 
+class Kept(TypedDict):
+    """Records that `dedupe` keeps."""
+
+    out: Count
+
+
+class Dropped(TypedDict):
+    """Records that `dedupe` drops, by cause."""
+
+    exact: Count
+    near: Count
+    conflict: Count
+    only_placeholders: NotRequired[Count]
+
+
 class Duplicates(TypedDict):
     """What the page uses of dedupe.json."""
 
-    rows: dict[str, Count]
-    dropped: dict[str, Count]
+    rows: Kept
+    dropped: Dropped
     clusters: Clusters
     gold: Found | None
+
+
+class Leaks(TypedDict):
+    """Held-out records, and those of them that share something with training."""
+
+    held_out: Count
+    same_group: Count
+    same_text: Count
+    near_text: NotRequired[Count]
 
 
 class RandomSplit(TypedDict):
     """What a split that draws rows at random would have leaked."""
 
-    before_dedupe: dict[str, Count]
-    after_dedupe: dict[str, Count]
+    before_dedupe: Leaks
+    after_dedupe: Leaks
+
+
+class Parts(TypedDict):
+    """A count for each part of the split."""
+
+    train: Count
+    validation: Count
+    holdout: Count
 
 
 class Splitting(TypedDict):
     """What the page uses of split.json."""
 
-    rows: dict[str, Count]
-    groups: dict[str, Count]
+    rows: Parts
     largest_group_share: Annotated[float, Field(ge=0, le=1)]
     leaks: Count
     random_row_split: RandomSplit
@@ -158,7 +181,8 @@ def read_data_stages() -> DataStages:
         for kind in {**mask["spans"]["by_kind"], **labelled}
     ]
     kinds.sort(key=lambda kind: (-kind.masked, kind.name))
-    lost = dedupe["rows"].get("out", 0) - sum(split["rows"].values())
+    rows = split["rows"]
+    lost = dedupe["rows"]["out"] - rows["train"] - rows["validation"] - rows["holdout"]
     return DataStages(mask, dedupe, split, kinds, lost, group_sizes())
 
 

@@ -121,8 +121,13 @@ def by_label(task: Task, targets: Sequence[str], answers: Mapping[str, Sequence[
 def _pairs(name: str, due: Labels, given: Labels) -> list[Pair | None]:
     """What is expected and given of a label in each record; None if the target has no such label."""
 
+    due_refusals = any(expected.get(name) == REFUSAL for expected in due)
+
     def said(labels: Mapping[str, str]) -> str:
-        return labels.get(name) or (REFUSED if labels.get(REFUSAL) == "true" else NOT_VALID)
+        value = labels.get(name)
+        if labels.get(REFUSAL) == "true" if value is None else value == REFUSAL and not due_refusals:
+            return REFUSED
+        return NOT_VALID if value is None else value
 
     return [
         (expected[name], said(answer)) if name in expected else None
