@@ -158,6 +158,16 @@ def experiments(session: nox.Session) -> None:
 
 
 @nox.session
+def report(session: nox.Session) -> None:
+    """Render the report page again; `-- --against REV`: which records changed since a commit or an experiment."""
+    prepare(session)
+    if session.posargs:
+        run(session, "python", "-m", "stages.tools.changes", *session.posargs)
+    else:
+        run(session, "dvc", "repro", "--single-item", "report")
+
+
+@nox.session
 def fresh(session: nox.Session) -> None:
     """Check that dvc.yaml and dvc.lock match code, params and data, and that git holds no raw data, keys or weights."""
     prepare(session)

@@ -32,6 +32,7 @@ from stages.corpus.missing import Missing
 from stages.corpus.raw import Raw, Values, identities, raw_rows
 from stages.corpus.recording import Recorder, Written, write_groups
 from stages.params.loader import Params, load_params
+from stages.privacy.examples import masked_examples
 from stages.privacy.languages import unsupported
 from stages.privacy.masking import Masker
 from stages.privacy.params import Mask
@@ -63,6 +64,7 @@ def run(params: Params) -> None:
             log.warning("%d of the records that %s names are not in the data", len(unseen), params.mask.gold)
         work = chunks((raw, known.get(raw.group, ())) for raw in raw_rows(params.data, params.mask, task))
         written = Written()
+        examples: list[dict[str, Any]] = []
 
         def records(progress: Progress) -> Iterator[tuple[Any, ...]]:
             def loaded() -> None:
@@ -70,11 +72,12 @@ def run(params: Params) -> None:
                 progress.to(0, loading=None)
 
             progress.to(0, loading="models")
-            done = spread(params.mask, start_recorder, (params, gold, key), record_chunk, work, loaded)
-            for chunk, (rows_of_chunk, counts) in done:
+            done = spread(params.mask, start_recorder, (params, gold, key), record_chunk, enumerate(work), loaded)
+            for (_, chunk), (rows_of_chunk, counts, shown) in done:
                 progress.spent("characters", sum(size_of(raw) for raw, _ in chunk))
                 progress.add(len(chunk))
                 written.add(counts)
+                examples.extend(shown)
                 if len(written.left) >= MOST_LEFT:
                     written.check(params.data.path)
                 yield from rows_of_chunk
@@ -86,7 +89,13 @@ def run(params: Params) -> None:
             raise HallmarkError(
                 "every row was dropped", file=params.data.path, field="mask.actions", remedy="drop fewer kinds"
             )
-        report = {"style": params.mask.style, "language": params.mask.language, "ner": params.mask.ner.model}
+        report: dict[str, Any] = {
+            "style": params.mask.style,
+            "language": params.mask.language,
+            "ner": params.mask.ner.model,
+            "level": params.mask.level,
+            "examples": examples,
+        }
         write_json(REPORTS / "mask.json", report | written.report(gold is not None, missing))
         numbers["rows"] = rows
     if missing.rows:
@@ -234,9 +243,13 @@ def preview_chunk(chunk: list[Previewed]) -> str:
     return "".join(lines)
 
 
-def record_chunk(chunk: list[tuple[Raw, Any]]) -> tuple[list[tuple[Any, ...]], Written]:
-    """The records of a chunk of rows, and its counts."""
-    return WORKER["recorder"].records(chunk)
+def record_chunk(
+    numbered: tuple[int, list[tuple[Raw, Any]]],
+) -> tuple[list[tuple[Any, ...]], Written, list[dict[str, Any]]]:
+    """The records of a chunk of rows, and its counts; with the first chunk also the examples for the report."""
+    number, chunk = numbered
+    rows, counts = WORKER["recorder"].records(chunk)
+    return rows, counts, [] if number else masked_examples(WORKER["recorder"].masker)
 
 
 def chunks(items: Iterable[T]) -> Iterator[list[T]]:
@@ -250,10 +263,10 @@ def spread(
     mask: Mask,
     start: Callable[..., None],
     args: tuple[Any, ...],
-    work: Callable[[list[T]], R],
-    items: Iterator[list[T]],
+    work: Callable[[T], R],
+    items: Iterator[T],
     ready: Callable[[], None] = lambda: None,
-) -> Iterator[tuple[list[T], R]]:
+) -> Iterator[tuple[T, R]]:
     """Every chunk, in order, with `work` applied to it on `mask.workers` processes; a single chunk runs in this process.
 
     `ready` is called when the models are loaded.
@@ -266,7 +279,7 @@ def spread(
         return
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # parallel by process, not by thread
     with ProcessPoolExecutor(mask.workers, get_context("spawn"), start, args) as pool:
-        waiting: deque[tuple[list[T], Future[R]]] = deque()
+        waiting: deque[tuple[T, Future[R]]] = deque()
         try:
             pool.submit(int).result()
             ready()

@@ -27,6 +27,44 @@ MACHINE = {
 }
 BENCHMARKED = {"server": "transformers", "measured": {"date": "2026-11-26", "machine": MACHINE}}  # and the models
 TARGET = {"intent": "refund", "order": "ORD-1042", "amount": 49.9, "date": None, "issues": ["late"]}
+# What mask, dedupe and split report, as far as the page shows it.
+DATA_STAGES: dict[str, Any] = {
+    "mask": {
+        "level": "quasi",
+        "style": "placeholder",
+        "rows": {"read": 40, "dropped": 1, "written": 39},
+        "records_with_spans": 9,
+        "spans": {"total": 12, "by_kind": {"EMAIL_ADDRESS": 2, "PERSON": 10}},
+        "gold": {
+            "spans": 13,
+            "recall": 0.923077,
+            "precision": 1.0,
+            "recall_by_kind": {"PERSON": 0.9, "PHONE_NUMBER": 0.0},
+            "precision_by_kind": {"EMAIL_ADDRESS": 1.0, "PERSON": 1.0},
+            "spans_by_kind": {"PERSON": 10, "PHONE_NUMBER": 3},
+        },
+        "examples": [
+            {"dropped": False, "pieces": [["Hi, ", "Hi, ", None], ["Ada", "<PERSON_1>", "PERSON"], [".", ".", None]]},
+            {"dropped": True, "pieces": [["Thanks.", "Thanks.", None]]},
+        ],
+    },
+    "dedupe": {
+        "rows": {"in": 39, "out": 27},
+        "dropped": {"exact": 7, "near": 3, "conflict": 2, "only_placeholders": 0},
+        "clusters": {"clusters": 8, "records": 20, "largest": 3, "sizes": [{"records": 2, "clusters": 8}]},
+        "gold": {"precision": 0.9, "recall": 1.0},
+    },
+    "split": {
+        "rows": {"train": 12, "validation": 5, "holdout": 7},
+        "groups": {"train": 3, "validation": 3, "holdout": 3},
+        "largest_group_share": 0.148148,
+        "leaks": 0,
+        "random_row_split": {
+            "before_dedupe": {"held_out": 10, "same_group": 9, "same_text": 4},
+            "after_dedupe": {"held_out": 7, "same_group": 7, "same_text": 0, "near_text": 1},
+        },
+    },
+}
 # The answer in each outcome. The outcome is given: scoring has tests of its own.
 REFUSAL = {"intent": "refuse"}
 SAID: dict[str, Any] = {
@@ -175,6 +213,9 @@ def write_other_reports(root: Path) -> None:
     models = dict.fromkeys(("base", "tuned"), measured)
     write_json(root / "reports/benchmark.json", BENCHMARKED | {"models": models})
     write_split(root)
+    for name, content in DATA_STAGES.items():
+        write_json(root / f"reports/{name}.json", content)
+    write_json(root / "reports/measured/sft.json", {"date": "2026-11-25", "fingerprint": MACHINE})
     write_json(root / "reports/dpo.json", {"enabled": False})
     write_sft(root)
     linear = root / "reports/eval/classical/metrics.json"

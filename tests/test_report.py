@@ -6,8 +6,10 @@ import html
 import json
 import re
 import shutil
+import subprocess
 import time
 from argparse import Namespace
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,12 @@ from stages.core.errors import HallmarkError
 from stages.core.files import write_json
 from stages.core.machine import same_machine
 from stages.core.reading import read_json
+from stages.page import charts, labels, text
 from stages.params.loader import load_params
-from stages.tools import summary
+from stages.release.provenance import dvc_md5
+from stages.release.verdict import VERDICTS
+from stages.tasks.task import Task
+from stages.tools import changes, summary
 from stages.tools.elsewhere import fingerprint_here
 from tests.made_up import (
     BENCHMARKED,
@@ -27,6 +33,7 @@ from tests.made_up import (
     customers,
     outcomes,
     prediction,
+    typed,
     write_models,
     write_other_reports,
     write_predictions,
@@ -64,6 +71,18 @@ def built(tmp_path_factory):
     """The page of BASE and TUNED, for tests that only look at it."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         return build(tmp_path_factory.mktemp("built"), monkeypatch)
+
+
+LINEAR = outcomes(3, 150, wrong_value=0.3)
+
+
+@pytest.fixture(scope="module")
+def built_with_linear(tmp_path_factory):
+    """The same page with a linear model's answers."""
+    root = tmp_path_factory.mktemp("linear")
+    write_models(root, BASE, TUNED, linear=LINEAR)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return build(root, monkeypatch, None)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +124,7 @@ def test_the_verdict_and_why_stand_in_one_line_at_the_top(built, open_page):
     page = open_page(built)
     verdict = read_json(built.parent / "gate.json")
     assert page.inner_text("h1") == verdict["words"]
-    assert page.inner_text(".stamp") == report.VERDICTS[verdict["verdict"]]
+    assert page.inner_text(".stamp") == VERDICTS[verdict["verdict"]]
     comparison = read_json(built.parent / "comparison.json")["against"]["base"]
     assert page.inner_text(".lead") == comparison["words"]
     table = page.inner_text(".measures")
@@ -156,7 +175,7 @@ def test_what_holding_to_the_schema_fixes_hides_and_costs_is_shown(tmp_path, mon
 def test_the_matrix_leads_to_the_records_it_counts(built, open_page):
     page = open_page(built)
     pairs = list(zip(BASE, TUNED, strict=True))
-    cells = page.locator(".matrix button")
+    cells = page.locator("#outcomes .matrix button")
     assert cells.count() == len(set(pairs))
     for cell in read_json(built.parent / "comparison.json")["against"]["base"]["transitions"]:
         base, tuned, n = cell["other"], cell["tuned"], cell["records"]
@@ -224,6 +243,186 @@ def test_a_record_shows_input_target_both_outputs_and_what_differs(built, open_p
     assert "nothing is marked" in record.inner_text()
 
 
+def test_each_label_has_a_matrix_whose_numbers_lead_to_their_records(built_with_linear, open_page):
+    page = open_page(built_with_linear)
+    block = page.locator("#labels .label", has_text="intent").first
+    given = Counter("refund" if said not in ("wrong_value", "wrong_format") else said for said in TUNED)
+    row = block.locator(".matrix").first.locator("tbody tr").first.inner_text().split()
+    assert row == ["refund", str(given["refund"]), str(given["wrong_value"]), "150"]
+    values = block.locator(".values tbody tr").first.inner_text().split("\t")
+    shares = [f"{100 * sum(map(gives_refund, said)) / 150:.1f}" for said in (BASE, TUNED, LINEAR)]
+    assert values == ["refund", "150", *shares, "100.0", "delivery"]
+    block.locator(
+        f".matrix button[aria-label='{given['wrong_value']} records: intent is refund, tuned others']"
+    ).click()
+    assert page.inner_text("#count") == f"{given['wrong_value']} of 150 records"
+    assert page.locator("select[name=cell] option:checked").inner_text() == "intent: refund given as others"
+    link = page.url[page.url.index("#") :]
+    assert open_page(built_with_linear, link).inner_text("#count") == f"{given['wrong_value']} of 150 records"
+    page.click("text=Reset")
+    counted(page, "150 of 150 records")
+    assert page.locator("#cell").is_hidden()
+    assert open_page(built_with_linear, "#records?cell=0.99.constructor").inner_text("#count") == "150 of 150 records"
+
+
+def gives_refund(outcome):
+    """Whether the answer of that outcome has the intent that is expected."""
+    return outcome not in ("wrong_value", "wrong_format", "wrong_refusal")
+
+
+def test_the_linear_model_answers_next_to_the_others(built_with_linear, open_page):
+    page = open_page(built_with_linear, "#records?change=linear")
+    n = sum(tuned != "pass" and gives_refund(linear) for tuned, linear in zip(TUNED, LINEAR, strict=True))
+    assert page.inner_text("#count") == f"{n} of 150 records"
+    record = page.locator(".record").first
+    record.locator("summary").click()
+    assert [pane.get_attribute("aria-label") for pane in record.locator("pre").all()][1:] == [
+        "Target",
+        "Base",
+        "Tuned",
+        "Linear",
+    ]
+    assert "✓ labels right" in record.inner_text()
+    cells = record.locator(".fields tr", has_text="amount").locator("td").all_inner_texts()
+    assert cells[-1].startswith("–")  # it was not asked for the amount
+    page.select_option("select[name=change]", "")
+    page.select_option("select[name=tuned]", "pass")
+    counted(page, f"{TUNED.count('pass')} of 150 records")
+    failing = next(i for i in range(150) if LINEAR[i] == "wrong_value" and TUNED[i] == "pass")
+    page.fill("input[name=q]", f"t-{failing:05d}")
+    counted(page, f"1 of {150} records")
+    page.locator(".record summary").click()
+    assert "✗ wrong: intent" in page.inner_text(".record")
+
+
+def test_the_head_leads_to_the_commit(built, tmp_path):
+    page = built.read_text(encoding="utf-8")
+    head = page[: page.index("</header>")]
+    terms = dict(re.findall(r"<dt>(.*?)</dt><dd><bdi>(.*?)</bdi>", head))
+    assert terms["Adapter"] == PARAMS.certify.name
+    assert terms["Trained"] == "2026-11-25 on AMD EPYC 9B45, 2 threads, AVX512"
+    assert terms["Served"] == TAKEN
+    assert "seed 7, task extraction, mask quasi, placeholder, qlora r 16" in terms["Params"]
+    for term, path in (
+        ("Predictions", "reports/eval/tuned/predictions.jsonl"),
+        ("Training data", "data/split/train.parquet"),
+    ):
+        assert terms[term] == f"MD5 {dvc_md5(built.parent.parent / path)}"
+    name = subprocess.run(
+        ["git", "hash-object", built.parent / "gate.json"], capture_output=True, text=True, check=True
+    )
+    assert terms["Commit"] == f"git log --find-object {name.stdout.strip()}"
+
+
+def test_the_data_stages_are_shown_without_any_text_of_the_data(built, open_page):
+    page = open_page(built)
+    steps = page.locator("#data .steps tbody tr").all_inner_texts()
+    assert [step.split("\t")[1] for step in steps] == ["40", "1", "7", "3", "2", "3", "12", "5", "7"]
+    kinds = page.locator("#data .kinds tbody tr").all_inner_texts()
+    assert [kind.split("\t") for kind in kinds] == [
+        ["person", "10", "10", "90.0", "100.0"],
+        ["email address", "2", "–", "–", "100.0"],
+        ["phone number", "0", "3", "0.0", "–"],
+    ]
+    examples = page.locator("#data .examples li").all_inner_texts()
+    assert examples == ["Hi, Ada.\n\nHi, <PERSON_1>.", "Thanks.\n\nsuch a record is dropped"]
+    leaks = page.locator("#data .leaks tbody tr").all_inner_texts()
+    assert [leak.split("\t")[1:] for leak in leaks] == [["9 of 10", "7 of 7"], ["4 of 10", "0 of 7"], ["–", "1 of 7"]]
+    sizes = page.locator("#data .sizes tbody tr").all_inner_texts()
+    assert [size.split("\t") for size in sizes] == [
+        ["1", "·", "1", "·"],
+        ["2", "·", "2", "2"],
+        ["3 to 4", "3", "·", "1"],
+    ]
+    assert "parcel" not in page.inner_text("#data")
+
+
+def test_a_page_of_very_many_records_holds_the_worst(tmp_path, monkeypatch, open_page):
+    few = PARAMS.report.model_copy(update={"records": 20})
+    monkeypatch.setattr("tests.test_report.PARAMS", PARAMS.model_copy(update={"report": few}))
+    page = open_page(build(tmp_path, monkeypatch))
+    assert page.inner_text("#count") == "20 of 20 records, the worst of 150; all are in predictions.jsonl"
+    assert page.locator("#list .moves").first.inner_text() == "✓ pass → ✗ hallucination"
+    assert "150 records" in page.inner_text(".eyebrow")
+    monkeypatch.setattr("stages.page.records.MOST_CHARS", 1000)
+    report.run(PARAMS)
+    data = re.search(r'id="island">(.*?)</script>', (tmp_path / "reports/comparison.html").read_text(), re.DOTALL)
+    assert 1 <= len(json.loads(data[1])["records"]) < 10
+
+
+def test_a_classification_with_more_labels_than_fit(tmp_path):
+    names = [f"label {number:02d}" for number in range(120)]
+    write_json(tmp_path / "schema.json", {"enum": [*names, "others"]})
+    params = PARAMS.task.model_copy(
+        update={"kind": "classification", "schema_file": str(tmp_path / "schema.json"), "refusal": "no"}
+    )
+    targets = [name for number, name in enumerate(names) for _ in range(120 - number)]
+    answers = ["others" if name == names[0] else "no" if name == names[1] else name for name in targets]
+    found = labels.by_label(Task(params), targets, {"tuned": answers, "base": ["?"] * len(targets)})
+    (label,) = found.labels
+    assert len(label.rows) == 13 and label.rows[-1] == labels.Head("others", True)
+    assert [head.name for head in label.matrices["tuned"].columns[-3:]] == ["label 11", "others", "refused"]
+    assert [head.name for head in label.matrices["base"].columns[-2:]] == ["label 11", "not valid"]
+    assert (len(label.values), label.more_values) == (100, 20)
+    assert label.values[0].right == {"tuned": 0, "base": 0} and label.values[0].instead.name == "others"
+    assert sum(cell.records for row in label.matrices["tuned"].cells for cell in row) == len(targets)
+    assert (found.places[0], found.places[120]) == ([[0, 12]], [[1, 13]])
+
+
+def test_calls_are_judged_by_the_names_of_their_tools(tmp_path):
+    write_json(tmp_path / "schema.json", {"type": ["object", "array"]})
+    params = PARAMS.task.model_copy(update={"kind": "tool_call", "schema_file": str(tmp_path / "schema.json")})
+    one, two = (
+        '{"name":"find","arguments":{"x":1}}',
+        '[{"name":"send","arguments":{}},{"name":"find","arguments":{}}]',
+    )
+    found = labels.by_label(Task(params), [one, two, PARAMS.task.refusal], {"tuned": [two, two, one]})
+    assert [label.name for label in found.labels] == ["name", "(refusal)"]
+    assert [value.name for value in found.labels[0].values] == ["find, send", "find"]
+    assert found.right["tuned"] == [
+        {"name": False, "(refusal)": True},
+        {"name": True, "(refusal)": True},
+        {"(refusal)": False},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "field"),
+    [
+        ("mask", {"examples": "<b>"}, "examples"),
+        ("mask", {"examples": [{"dropped": False, "pieces": [["a"]]}]}, "examples"),
+        ("dedupe", {"dropped": {"exact": -1}}, "dropped"),
+        ("split", {"rows": {"train": 1}}, "rows"),
+        ("measured/sft", {"fingerprint": {"processor": 7}}, "fingerprint"),
+    ],
+)
+def test_a_damaged_report_of_a_data_stage_is_an_error(tmp_path, monkeypatch, name, change, field):
+    build(tmp_path, monkeypatch)
+    path = tmp_path / f"reports/{name}.json"
+    write_json(path, read_json(path) | change)
+    with pytest.raises(HallmarkError, match=rf"reports/{name}\.json, field '{field}.*\n.*dvc repro {Path(name).name}"):
+        report.run(PARAMS)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_of_two_runs_can_be_read_and_holds_no_script(tmp_path, monkeypatch, browser, scheme):
+    monkeypatch.chdir(tmp_path)
+    write_models(tmp_path, BASE, TUNED)
+    then, now = ([typed(prediction(i, EVIL[1], o)) for i, o in enumerate(side)] for side in (LINEAR, TUNED))
+    other = changes.Run(EVIL[0], "c" * 40, EVIL[3], "2026-11-26", {}, {EVIL[0]: EVIL[1]}, then)
+    path = tmp_path / "against.html"
+    path.write_text(changes.render("tuned", other, changes.compare(then, now), {}), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 500, "height": 800}, color_scheme=scheme)
+    page.goto(path.as_uri())
+    page.locator("#lost summary").first.click()
+    assert page.locator("#lost details").count() == sum(a == "pass" != b for a, b in zip(LINEAR, TUNED, strict=True))
+    assert page.evaluate("document.documentElement.scrollWidth") <= 500
+    assert page.evaluate(CONTRAST) == []
+    assert page.locator("script, img").count() == 0 and page.evaluate("window.pwned") is None
+    assert EVIL[1] in page.inner_text("#lost")
+    page.close()
+
+
 def test_hostile_content_stays_text(tmp_path, monkeypatch, open_page):
     for model, drawn in (("base", BASE), ("tuned", TUNED)):
         rows = [prediction(i, g, o) for i, (g, o) in enumerate(zip(customers(150, 12), drawn, strict=True))]
@@ -246,7 +445,7 @@ def test_hostile_content_stays_text(tmp_path, monkeypatch, open_page):
     page.select_option("select[name=group]", EVIL[0])
     source = (tmp_path / "reports/comparison.html").read_bytes()
     assert b"</script><script>window" not in source
-    assert "\u202e" not in source.decode("utf-8").split('id="data"')[0]
+    assert "\u202e" not in source.decode("utf-8").split('id="island"')[0]
 
 
 UNSEEN = "\u202e\u2066\u200b\u200d\ufe0f\u034f\u3164\ufeff\U000e0041\U000e0101\x1b\x85\u00a0\t"
@@ -275,7 +474,7 @@ def test_names_that_look_alike_are_told_apart_everywhere(tmp_path, monkeypatch, 
         shown[select] = page.locator(f"select[name={select}] option").all_inner_texts()
         assert len(set(shown[select])) == len(names) + 1  # and "any"
         assert SEEN in shown[select]
-    hidden = re.compile(report.UNSEEN)
+    hidden = re.compile(text.UNSEEN)
     for place, texts in shown.items():
         assert [hidden.findall(text) for text in texts if hidden.search(text)] == [], place
         for code in UNSEEN:
@@ -283,7 +482,7 @@ def test_names_that_look_alike_are_told_apart_everywhere(tmp_path, monkeypatch, 
     page.select_option("select[name=tag]", label="pl[U+202E]ain")
     counted(page, f"{len(range(2, 150, len(names)))} of 150 records")
     assert not hidden.search(page.title())
-    body = path.read_text(encoding="utf-8").split('id="data"')[0]
+    body = path.read_text(encoding="utf-8").split('id="island"')[0]
     assert not re.search(r"[\u202e\u2066\u200b\U000e0041\x1b]", body)
 
 
@@ -332,9 +531,10 @@ def test_five_thousand_records_and_a_megabyte_of_one_field_hold(tmp_path, monkey
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
-def test_it_can_be_read_on_any_screen(built, open_page, scheme, width):
-    page = open_page(built, viewport={"width": width, "height": 800}, color_scheme=scheme)
+@pytest.mark.parametrize("width", [360, 500, 1280])
+def test_it_can_be_read_on_any_screen(built_with_linear, open_page, scheme, width):
+    page = open_page(built_with_linear, viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page.evaluate("document.querySelectorAll('section:not(#records) details').forEach((node) => { node.open = true; })")
     page.locator("#list summary").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width  # nothing sticks out sideways
     low = page.evaluate(CONTRAST)
@@ -401,9 +601,9 @@ def test_the_page_repeats_and_loads_nothing(tmp_path, monkeypatch):
     report.run(PARAMS)
     assert path.read_bytes() == first
     markup = first.decode("utf-8")
-    assert not re.search(r"(src|href)=[\"'](?!#)", markup.split('id="data"')[0])
-    assert "http" not in markup.split('id="data"')[0].replace("http-equiv", "")
-    data = re.search(r'id="data">(.*?)</script>', markup, re.DOTALL)
+    assert not re.search(r"(src|href)=[\"'](?!#)", markup.split('id="island"')[0])
+    assert "http" not in markup.split('id="island"')[0].replace("http-equiv", "")
+    data = re.search(r'id="island">(.*?)</script>', markup, re.DOTALL)
     assert data and len(json.loads(data[1])["records"]) == 150
 
 
@@ -469,20 +669,20 @@ def test_a_comparison_of_other_predictions_is_an_error(tmp_path, monkeypatch):
     ],
 )
 def test_ticks_are_round_and_hold_the_whole_range(low, high, expected):
-    assert report.ticks(low, high) == pytest.approx(expected)
+    assert charts.ticks(low, high) == pytest.approx(expected)
 
 
 def test_text_in_the_script_element_cannot_end_it():
     for evil in (*EVIL, "<!--", "]]>", "\u2029"):
-        text = report.to_script({"x": evil})
-        assert not set(text) & set("<>&\u2028\u2029")
-        text.encode("utf-8")
-        assert json.loads(text) == {"x": evil}
+        shown = text.to_script({"x": evil})
+        assert not set(shown) & set("<>&\u2028\u2029")
+        shown.encode("utf-8")
+        assert json.loads(shown) == {"x": evil}
 
 
 def test_the_report_is_written_beside_its_style_and_script():
-    for kind in ("css", "js", "html.jinja"):
-        assert Path(report.__file__).with_suffix(f".{kind}").exists()
+    for name in (text.STYLE, text.SCRIPT, *text.TEMPLATES):
+        assert Path(text.__file__).with_name(name).exists()
 
 
 def test_serving_is_a_curve_where_there_are_levels_and_a_table_always(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The `eval`, `classical`, `compare` and `report` blocks of `params.yaml`."""
+"""The `eval`, `classical` and `compare` blocks of `params.yaml`."""
 
 from __future__ import annotations
 
@@ -82,7 +82,3 @@ class Compare(Block):
     draws: Draws
     difference: Share
     power: Share
-
-
-class ReportPage(Block):
-    field_chars: Positive

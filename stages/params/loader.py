@@ -23,8 +23,9 @@ from stages.core.errors import HallmarkError, run_stage
 from stages.core.params import Block, Compute, Data, Seed
 from stages.core.reading import DEPTH, check_regular, depth_of, read_text
 from stages.corpus.params import Dedupe, Split
-from stages.evaluation.params import Classical, Compare, Eval, ReportPage
+from stages.evaluation.params import Classical, Compare, Eval
 from stages.models.params import FolderBase, HubBase, PackageBase
+from stages.page.params import ReportPage
 from stages.privacy.params import Mask
 from stages.release.params import Certify, Gate, Verify
 from stages.serving.params import Benchmark, ByKind

@@ -104,9 +104,13 @@ def write_predictions(path: Path, rows: Sequence[Prediction]) -> None:
             file.write(line + "\n")
 
 
-def read_predictions(model: str) -> list[Prediction]:
-    """The predictions of a model, in record order; at least one. A missing key or a wrong type is an error."""
-    path, remedy = predictions_of(model), f"run `dvc repro eval@{model}`, which makes it"
+def read_predictions(model: str, path: Path | None = None) -> list[Prediction]:
+    """The predictions of a model, in record order; at least one. A missing key or a wrong type is an error.
+
+    `path`: the file, if it is not that of the last run.
+    """
+    stage = "classical" if model == "classical" else f"eval@{model}"
+    path, remedy = path or predictions_of(model), f"run `dvc repro {stage}`, which makes it"
     rows = [_checked(row, path, number, remedy) for number, row in enumerate(read_json_lines(path, remedy), 1)]
     if not rows:
         raise HallmarkError("holds no prediction", file=path, remedy=remedy)

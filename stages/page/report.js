@@ -1,10 +1,10 @@
 // The browser of the records. Text of a record only ever becomes a text node, never HTML.
 "use strict";
-const { records, outcomes, unseen } = JSON.parse(document.getElementById("data").textContent);
+const { records, total, outcomes, titles, labels, unseen } = JSON.parse(document.getElementById("island").textContent);
 const [form, count, list, more] = ["filters", "count", "list", "more"].map((id) => document.getElementById(id));
 const CHUNK = 50; // rows put on the page at a time
 const CODE = (code) => `U+${code.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
-// Where a text, and where a name, is taken apart to be shown: at what can't be seen (from stages/report.py), after a comma.
+// Where a text, and where a name, is taken apart to be shown: at what can't be seen (from stages/page/text.py), after a comma.
 const [TEXT, NAME] = unseen.map((pattern) => new RegExp(`(${pattern})|(?<=,)(?=\\S)`, "u"));
 const UNSEEN_IN_NAME = new RegExp(unseen[1], "gu");
 // What is compared as one: a short quoted string (a value of JSON), a number, a word, white space, any other character.
@@ -48,6 +48,7 @@ const CHANGE = {
   won: ([base, tuned]) => base.outcome !== "pass" && tuned.outcome === "pass",
   failing: ([, tuned]) => tuned.outcome !== "pass",
   both: ([base, tuned]) => base.outcome === "pass" && tuned.outcome === "pass",
+  linear: ([, tuned, linear]) => tuned.outcome !== "pass" && linear.wrong.length === 0,
 };
 const ORDER = {
   file: (a, b) => a.number - b.number,
@@ -68,8 +69,9 @@ function settings() {
 }
 
 function apply() {
-  const { q, change, base, tuned, group, tag, sort } = settings();
+  const { q, change, base, tuned, group, tag, cell, sort } = settings();
   const words = (q ?? "").toLowerCase();
+  const [label, ...place] = (cell ?? "").split(".").map(Number);
   shown = records.filter(
     (record) =>
       (!change || CHANGE[change](record.models)) &&
@@ -77,10 +79,13 @@ function apply() {
       (!tuned || record.models[1].outcome === tuned) &&
       (group === undefined || record.group === group) &&
       (tag === undefined || record.tags.includes(tag)) &&
+      (!cell || record.cells[label]?.every((at, axis) => at === place[axis])) &&
       (!words || haystack(record).includes(words)),
   );
   if (sort) shown.sort(ORDER[sort]);
   count.textContent = `${shown.length} of ${records.length} records`;
+  if (total > records.length) count.textContent += `, the worst of ${total.toLocaleString("en")}; all are in predictions.jsonl`;
+  form.elements.cell.parentNode.hidden = !cell;
   list.replaceChildren();
   drawn = 0;
   draw();
@@ -116,7 +121,6 @@ function row(record) {
 }
 
 function body(record) {
-  const [base, tuned] = record.models;
   const left = make("div", "", pane(`Input of record ${record.number}`, record.input, [textOf(start(record.input))]));
   if (record.context) left.append(pane("Context", record.context, [textOf(start(record.context))]));
   if (record.tags.length) {
@@ -126,9 +130,13 @@ function body(record) {
   const right = make("div", "");
   if (record.fields.length) right.append(fields(record.fields));
   right.append(pane("Target", record.target, [textOf(start(record.target))]));
-  for (const [name, model] of [["Base", base], ["Tuned", tuned]]) {
+  for (const [number, model] of record.models.entries()) {
+    if (model.wrong) {
+      right.append(comparator(titles[number], model));
+      continue;
+    }
     const parts = diff(start(record.target), start(model.text));
-    const block = pane(name, model.text, parts ?? [textOf(start(model.text))]);
+    const block = pane(titles[number], model.text, parts ?? [textOf(start(model.text))]);
     const outcome = chip(model, "");
     if (model.reason) outcome.append(": ", isolated(model.reason, "", TEXT));
     block.firstChild.append(outcome);
@@ -138,6 +146,15 @@ function body(record) {
   }
   right.append(make("p", "note", make("mark", "", "not in the target"), " ", make("del", "", "missing from the output")));
   return make("div", "body", left, right);
+}
+
+// A model that gives labels only: nothing else of its answer is compared.
+function comparator(title, model) {
+  const block = pane(title, model.text, [textOf(start(model.text))]);
+  const names = model.wrong.flatMap((name, number) => [number ? ", " : "", isolated(name)]);
+  const words = names.length ? ["✗ wrong: ", ...names] : ["✓ labels right"];
+  block.firstChild.append(make("span", names.length ? "chip" : "chip pass", ...words));
+  return block;
 }
 
 function pane(title, text, parts) {
@@ -154,7 +171,7 @@ function pane(title, text, parts) {
 }
 
 function fields(rows) {
-  const heads = ["Field", "Target", "Base", "Tuned"].map((name) => {
+  const heads = ["Field", "Target", ...titles].map((name) => {
     const head = make("th", "", name);
     head.scope = "col";
     return head;
@@ -229,6 +246,24 @@ for (const [index, name] of ["base", "tuned"].entries()) {
 fill("group", unique(records.map((record) => record.group)), named);
 fill("tag", unique(records.flatMap((record) => record.tags)), named);
 
+// The records of one cell of a table of labels: the choice is there once it was made.
+function offer(cell) {
+  const select = form.elements.cell;
+  const [label, row, column] = cell.split(".");
+  const [name, rows, columns] = labels[label] ?? [];
+  if (!rows?.[row] || !columns?.[column] || [...select.options].some((option) => option.value === cell)) return;
+  const option = new Option(`${named(name)}: ${named(rows[row])} given as ${named(columns[column])}`, cell);
+  option.dir = "auto";
+  select.append(option);
+}
+
+function set(values) {
+  for (const [name, value] of values) {
+    if (name === "cell") offer(value);
+    if (form.elements[name]) form.elements[name].value = value;
+  }
+}
+
 function remember() {
   const query = new URLSearchParams(settings()).toString();
   history.replaceState(null, "", query ? `#records?${query}` : "#records");
@@ -237,7 +272,7 @@ function remember() {
 function recall() {
   const [section, query] = location.hash.split("?");
   if (section !== "#records" || !query) return;
-  for (const [name, value] of new URLSearchParams(query)) if (form.elements[name]) form.elements[name].value = value;
+  set(new URLSearchParams(query));
   document.getElementById("records").scrollIntoView();
 }
 
@@ -257,7 +292,7 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-set]");
   if (!button) return;
   form.reset();
-  for (const [name, value] of Object.entries(JSON.parse(button.dataset.set))) form.elements[name].value = value;
+  set(Object.entries(JSON.parse(button.dataset.set)));
   apply();
   remember();
   document.getElementById("records").scrollIntoView();
