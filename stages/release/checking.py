@@ -269,7 +269,7 @@ def describe(provenance: Provenance, verdict: GateVerdict, size: int) -> list[st
         facts_here = {key: value for key, value in here.annotations.items() if key != "role"}
         lines.append("made on: " + ", ".join(f"{key} {value}" for key, value in sorted(facts_here.items())))
     outcome = verdict.predicate
-    found = [rule.outcome for rule in verdict.gate.rules]
+    found: list[str] = [rule.outcome for rule in verdict.gate.rules]
     counts = ", ".join(f"{found.count(name)} {words.lower()}" for name, words in OUTCOMES.items())
     failed = f" ({', '.join(outcome.failedTests)})" if outcome.failedTests else ""
     lines.append(f"gate: {VERDICTS[verdict.gate.verdict].lower()} ({outcome.result}); rules: {counts}{failed}")
