@@ -79,7 +79,7 @@ class Verdict:
     @property
     def headline(self) -> str:
         """The verdict's name, and what it rests on."""
-        return f"{VERDICTS[self.verdict]}: {self.words}"
+        return f"{VERDICTS[self.verdict].lower()}. {self.words}"
 
     @property
     def waived(self) -> list[Rule]:
