@@ -38,7 +38,6 @@ from stages.params.loader import Params, load_params
 from stages.release import provenance as prov
 from stages.release.checking import WAIVER, check, read_lock_file
 from stages.release.listing import is_release_name
-from stages.release.params import FILL_IN
 from stages.release.shipping import LOCK, merge, release
 
 log = logging.getLogger("certify")
@@ -64,7 +63,7 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
     """Read what the pipeline made; write `models/release`."""
     if unfilled := params.certify.unfilled:
         raise HallmarkError(
-            f"still {FILL_IN}, so the model card would say nothing true of your data",
+            "still FILL-IN, so the model card would say nothing true of your data",
             param=", ".join(unfilled),
             remedy="write what holds for your data, and run `dvc repro certify`, which runs nothing else again",
         )
