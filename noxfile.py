@@ -84,20 +84,11 @@ def repro(session: nox.Session) -> None:
     run(session, "python", "-m", "stages.tools.summary")
 
 
-# `dvc exp show` has 500 columns; this leaves out all except these measures and the params.
-LEFT_OUT = (
-    r"^(?!Experiment$|trainable_parameters$|validation_loss$|reports/eval/tuned/metrics\.json:(exact_match|schema_validity)"
-    r"|headline\.latency_p95_s$|reports/benchmark\.json:measured\.(date|machine\.(processor|gpu))$"
-    r"|reports/measured/sft\.json:(seconds|date|fingerprint\.(processor|gpu))$|verdict$"
-    r"|(seed|compute|data|task|base|mask|dedupe|split|sft|dpo|eval|classical|compare|benchmark|gate|certify)\.)"
-)
-
-
 @nox.session
 def experiments(session: nox.Session) -> None:
     """Compare the runs of `dvc exp run`: the params and results that differ. Options go to `dvc exp show`."""
     prepare(session)
-    run(session, "dvc", "exp", "show", "--only-changed", "--drop", LEFT_OUT, "--no-pager", *session.posargs)
+    run(session, "dvc", "exp", "show", "--only-changed", "--no-pager", *session.posargs)
 
 
 @nox.session

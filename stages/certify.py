@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.document import strings
-from stages.core.errors import HallmarkError, printable, run_stage
+from stages.core.errors import HallmarkError, in_red, printable, run_stage
 from stages.core.files import (
     ADAPTER,
     BASE,
@@ -36,7 +36,7 @@ from stages.core.measured import measured
 from stages.core.reading import REMADE, NotJsonError, read_json, read_json_lines, read_object, read_text, strict_json
 from stages.params.loader import Params, load_params
 from stages.release import provenance as prov
-from stages.release.checking import check, read_lock_file
+from stages.release.checking import WAIVER, check, read_lock_file
 from stages.release.listing import is_release_name
 from stages.release.shipping import LOCK, merge, release
 
@@ -254,7 +254,7 @@ def _refuse_ignored(arguments: argparse.Namespace) -> None:
 def _print_check(arguments: argparse.Namespace) -> int:
     finding = check(arguments.check, arguments.clone, arguments.key)
     for line in finding.lines:  # someone else's release may hold anything, terminal codes too
-        print(printable(line))
+        print(in_red(printable(line), sys.stdout) if line.startswith(WAIVER) else printable(line))
     return finding.exit_code
 
 

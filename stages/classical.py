@@ -62,6 +62,7 @@ def run(params: Params) -> None:
     write_predictions(predictions_of("classical"), rows)
     varying = [name for name in usual if len({*values[name]} - {None}) > 1]  # a label that never varies says nothing
     content = metrics(params, task, holdout, rows, {name: usual[name] for name in varying})
+    content["trained_on"] = len(train)
     write_json(REPORTS / "eval" / "classical" / "metrics.json", content)
 
 

@@ -38,10 +38,11 @@ from stages.evaluation.measures import measures_of
 from stages.evaluation.metrics import writable
 from stages.evaluation.params import Compare, Eval
 from stages.evaluation.possible import possible
-from stages.evaluation.stats import ClusterBootstrap, Interval, McNemar, judge, mcnemar, newcombe_paired
+from stages.evaluation.stats import ClusterBootstrap, Interval, McNemar, evidence, judge, mcnemar, newcombe_paired
 from stages.params.loader import Params, run_with_params
 from stages.tasks.predictions import BANDS, Prediction, check_paired, read_predictions
 from stages.tasks.task import Task
+from stages.training.params import Sft
 
 log = logging.getLogger("compare")
 
@@ -63,7 +64,7 @@ def run(params: Params) -> None:
     task = Task(params.task)
     against = Against(
         base=compare(base, tuned, bootstrap, params.compare, task, params.eval),
-        classical=against_linear(base, tuned, task, params.compare, params.seed),
+        classical=against_linear(base, tuned, task, params.compare, params.seed, records_read(params.sft)),
     )
     log.info(against.base.words)
     log.info(against.classical.words)
@@ -79,6 +80,13 @@ def run(params: Params) -> None:
     )
     write_json(REPORTS / "comparison.json", asdict(comparison))
     write_transitions(REPORTS / "transitions.csv", base, tuned)
+
+
+def records_read(sft: Sft) -> int:
+    """How many of the training records the tuned model was shown at least once: with few steps, not all."""
+    report = Report("sft")
+    shown = report.at("steps") * sft.batch_size * sft.accumulation * sft.parallel.processes
+    return int(min(shown, report.at("records", "train")))
 
 
 def compare(
@@ -128,12 +136,8 @@ def words(verdict: str, before: int, after: int, n: int, difference: Interval, t
         "worse": "The tuned model is worse than the base",
         "not_shown": "No difference between the tuned model and the base is shown",
     }[verdict]
-    p = "p < 0.0001" if test.p < 1e-4 else f"p = {test.p:.4f}"
-    return (
-        f"{start}: exact match {after / n:.1%} against {before / n:.1%} of {n} records, "
-        f"{100 * difference.value:+.1f} points ({confidence:.0%} interval {100 * difference.low:+.1f} to "
-        f"{100 * difference.high:+.1f}); {test.won} records won, {test.lost} lost, {p}."
-    )
+    shown = evidence(verdict, difference, test, confidence)
+    return f"{start}: exact match {after / n:.1%} against {before / n:.1%} of {n} records, {shown}"
 
 
 def measures(

@@ -5,42 +5,57 @@ threshold, fails if the value itself is on the wrong side, and is `too_little_da
 so having many makes a wrong pass rarer, not likelier: nothing needs correcting for their number.
 
 A rule that holds says something only if it could have failed. If the worst that can be measured would still pass (a
-ceiling of 100%, growth of a failure that the base shows everywhere, a refusal that no record calls for), the rule is
-`not_applicable`: it is listed with the reason, and not counted.
+ceiling of 100 %, growth of a failure that the base shows everywhere, a refusal that no record calls for), the rule is
+`not_applicable`: it is listed with the reason, and not counted. A rule that `gate.waive` names is judged like any other;
+it only doesn't stop the release, and the verdict says so: `pass_with_waivers`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from math import inf
 
-from stages.core.errors import HallmarkError, run_stage
-from stages.core.files import REPORTS, write_json
+from stages.core.errors import HallmarkError, in_red, printable, run_stage
+from stages.core.files import REPORTS, write_json, write_text
 from stages.core.machine import when_and_where
-from stages.core.outcomes import in_words
+from stages.core.outcomes import FAILURES, in_words
 from stages.core.reports import Report
 from stages.evaluation.comparison import Comparison, FailureResult
 from stages.evaluation.stats import Interval
 from stages.params.loader import Params, load_params
+from stages.release import rule_words as say
+from stages.release.headline import headline
 from stages.release.params import Gate
 from stages.release.recount import Frozen, Leaks, recount
 from stages.release.results import read_benchmark
-from stages.release.verdict import FAIL, NOT_APPLICABLE, PASS, UNSURE, Rule, Verdict, overall
+from stages.release.verdict import (
+    FAIL,
+    NOT_APPLICABLE,
+    PASS,
+    SHIPS,
+    UNSURE,
+    VERDICTS,
+    WAIVED,
+    Rule,
+    Verdict,
+    overall,
+)
 
 log = logging.getLogger("gate")
 
 REPORT = REPORTS / "gate.json"
+HEADLINE = REPORTS / "headline.json"
 WORST = Interval(0.0, 0.0, 0.0)  # the worst a measure of the tuned model can be: it gets nothing right
-COULD_NOT = "it could not have failed"
-UNITS = {"s": " s", "tokens/s": " tokens/s", "count": ""}
+HARM = ("unsafe_answer", "missed_refusal")  # failures that hurt someone before anyone has read the answer
 
 
-def run(params: Params) -> str:
-    """Judge the reports of the stages before and write reports/gate.json. Returns the verdict."""
+def run(params: Params) -> Verdict:
+    """Judge the reports of the stages before; write reports/gate.json and reports/headline.json."""
     comparison = Report("comparison", "compare").as_(Comparison)
     benchmark = read_benchmark()
     rules = [
@@ -49,14 +64,31 @@ def run(params: Params) -> str:
         *serving_rules(params.gate, benchmark),
         *data_rules(params.gate, *recount()),
     ]
-    verdict = verdict_of(rules)
+    rules = [replace(rule, waiver=params.gate.waive.get(rule.name)) for rule in sorted(rules, key=gravity)]
+    verdict = overall((rule.outcome, rule.waiver is not None) for rule in rules)
     result = Verdict(verdict, words(verdict, rules), rules)
     write_json(REPORT, asdict(result))
+    few = headline(result, params.gate.floors, comparison, benchmark, Report("sft"))
+    write_text(HEADLINE, json.dumps(few, indent=2, allow_nan=False) + "\n")  # in this order: DVC keeps it
     for rule in rules:
-        if rule.outcome != PASS:
-            log.info("%s: %s; %s", rule.outcome, rule.words, rule.reason)
-    log.info("%s", result.words)
-    return verdict
+        if rule.waived:
+            waived = f"{VERDICTS[rule.outcome].lower()}, waived ({rule.waiver}): {rule.words}"
+            log.warning("%s", in_red(printable(waived), sys.stderr))
+        elif rule.outcome != PASS:
+            log.info("%s: %s", VERDICTS[rule.outcome].lower(), printable(f"{rule.words} {rule.note}".strip()))
+    log.info("%s", printable(result.headline))
+    return result
+
+
+def gravity(rule: Rule) -> tuple[int, int]:
+    """The place of a rule among the others: what makes the rest worthless or harms someone first, what costs time last.
+
+    Too small a sample explains whatever else is open; leaks make every number wrong.
+    """
+    kind, name = rule.name.split(".", 1)
+    if kind in ("ceiling", "growth"):
+        return (2 if name in HARM else 4), FAILURES.index(name)
+    return {"sample": 0, "data": 1, "floor": 3, "superiority": 3, "serving": 5}[kind], 0
 
 
 def sample_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
@@ -65,18 +97,23 @@ def sample_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
         ("records", comparison.records, gate.min_records),
         ("groups", comparison.groups, gate.min_groups),
     ):
-        outcome, text = PASS if count >= least else UNSURE, f"The holdout must have at least {least} {things}"
-        reason = f"it has {count}"
+        asked = Asked(
+            f"sample.{things}", f"{things.capitalize()} in the holdout", f"at least {least}", ">=", least, "count"
+        )
+        rule, lacking = asked.rule(PASS, str(count), count), least - count
         if least <= 1:
-            outcome, reason = NOT_APPLICABLE, f"{COULD_NOT}: a comparison has one at least"
-        yield rule_of(f"sample.{things}", text, count, least, "count", outcome, reason)
+            rule = replace(rule, outcome=NOT_APPLICABLE, note=f"{say.COULD_NOT}: a comparison has one at least.")
+        elif lacking > 0:
+            rule = replace(rule, outcome=UNSURE, note=f"{lacking} more are needed.")
+            rule = replace(rule, more_records=lacking) if things == "records" else replace(rule, more_groups=lacking)
+        yield rule
 
 
 def quality_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
     """Superiority over each opponent; floors, ceilings and non-inferiority for the tuned model."""
-    enough = comparison.records >= gate.min_records and comparison.groups >= gate.min_groups
+    judge = Judge(gate, comparison)
     for opponent, margin in gate.superiority.items():
-        yield superiority(opponent, margin, comparison, enough)
+        yield superiority(opponent, margin, comparison, judge)
     measures = {measure.name: measure for measure in comparison.against.base.measures}
     for name, floor in gate.floors.items():
         if name not in measures:
@@ -86,175 +123,220 @@ def quality_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
                 remedy=f"take {name} off gate.floors, or name another one",
             )
         measure = measures[name]
-        text = f"{measure.words} must be at least {100 * floor:g}%"
+        asked = Asked(f"floor.{name}", measure.words, f"at least {say.percent(floor)}", ">=", floor, "share")
         if measure.given:
-            reason = f"{COULD_NOT}: every answer to this task meets it"
-            yield rule_of(f"floor.{name}", text, None, floor, "share", NOT_APPLICABLE, reason)
+            yield asked.not_applicable("every answer to this task meets it")
         else:
-            yield judge(f"floor.{name}", text, measure.tuned, ">=", floor, "share", enough, WORST)
+            yield judge(asked, measure.tuned, say.share(measure.tuned), WORST, say.share(WORST))
     failures = {failure.name: failure for failure in comparison.against.base.failures}
     for kind, ceiling in gate.ceilings.items():
-        failure, text = failures[kind], f"{in_words(kind)} may be at most {100 * ceiling:g}% of the answers"
+        failure = failures[kind]
+        needed = f"at most {say.percent(ceiling)} of the answers"
+        asked = Asked(f"ceiling.{kind}", in_words(kind), needed, "<=", ceiling, "share")
         if failure.possible:
-            yield judge(f"ceiling.{kind}", text, failure.tuned, "<=", ceiling, "share", enough, failure.worst)
+            yield judge(asked, failure.tuned, say.share(failure.tuned), failure.worst, say.share(failure.worst))
         else:
-            yield rule_of(f"ceiling.{kind}", text, None, ceiling, "share", NOT_APPLICABLE, nowhere(failure))
+            yield asked.not_applicable(nowhere(failure))
     for kind, margin in gate.margins.items():
         failure = failures[kind]
-        text = f"{in_words(kind)} may grow by at most {100 * margin:g} points against the base"
+        needed = f"at most {say.points(margin)} more than the base" if margin else "no more than the base"
+        asked = Asked(f"growth.{kind}", f"{in_words(kind)}, against the base", needed, "<=", margin, "points")
         if failure.judged:
-            rule = judge(f"growth.{kind}", text, failure.growth, "<=", margin, "points", enough, failure.worst_growth)
-            yield replace(rule, reason=f"{rule.reason}; {failure.judged} records can be judged for it")
+            measured, at_worst = (say.difference(it, say.MORE) for it in (failure.growth, failure.worst_growth))
+            rule = judge(asked, failure.growth, measured, failure.worst_growth, at_worst)
+            judged = f"Judged on {failure.judged} record{'' if failure.judged == 1 else 's'}."
+            yield replace(rule, note=f"{judged} {rule.note}".strip())
         else:
-            yield rule_of(f"growth.{kind}", text, None, margin, "points", NOT_APPLICABLE, nowhere(failure))
+            yield asked.not_applicable(nowhere(failure))
 
 
 def nowhere(failure: FailureResult) -> str:
     """Why a failure can't be counted: no record can have it, or none whose answers both can be read."""
     if not failure.possible:
-        return f"{COULD_NOT}: it can happen in no record of this holdout"
-    return f"{COULD_NOT}: in none of the {failure.possible} records where it can happen are both answers valid"
+        return "it can happen in no record of this holdout"
+    return f"in none of the {failure.possible} records where it can happen are both answers valid"
 
 
-def superiority(name: str, margin: float, comparison: Comparison, enough: bool) -> Rule:
-    """The tuned model must beat `base` in exact match, and `classical` in records with all labels right."""
-    if name == "base":
-        what, opponent, base = "Exact match", "the base", comparison.against.base.exact_match
-        difference, worst, p = base.difference, base.worst, base.p
-    else:
-        what, opponent = "The share of records with all labels right", "the linear model"
-        linear = comparison.against.classical.right
-        if linear is None:
-            text, reason = f"{what} must beat that of {opponent}", "the task has no labels: this does not apply"
-            return rule_of(f"superiority.{name}", text, None, margin, "points", NOT_APPLICABLE, reason)
-        difference, worst, p = linear.difference, linear.worst, linear.p
-    text = f"{what} must beat that of {opponent} by more than {100 * margin:g} points"
-    if margin < 0:
-        text = f"{what} may be less than {-100 * margin:g} points behind that of {opponent}"
-    rule = judge(f"superiority.{name}", text, difference, ">", margin, "points", enough, worst)
-    if rule.outcome == PASS and margin >= 0 and p >= 1 - comparison.confidence:
-        reason = f"{rule.reason}, but the McNemar test disagrees (p = {p:.2g})"
-        rule = replace(rule, outcome=UNSURE, reason=reason)
+def superiority(name: str, margin: float, comparison: Comparison, judge: Judge) -> Rule:
+    """The tuned model must be ahead of `base` in exact match, and of `classical` in records with all labels right.
+
+    A negative margin asks for no more than non-inferiority: it may be behind by at most that.
+    """
+    opponent = {"base": "the base", "classical": "the linear model"}[name]
+    needed = f"at most {say.points(margin)} behind {opponent}"
+    if margin >= 0:
+        needed = f"more than {say.points(margin)} ahead of {opponent}" if margin else f"ahead of {opponent}"
+    about = "Exact match" if name == "base" else "Records with all labels right"
+    asked = Asked(f"superiority.{name}", about, needed, ">" if margin >= 0 else ">=", margin, "points")
+    found = comparison.against.base.exact_match if name == "base" else comparison.against.classical.right
+    if found is None:
+        return replace(asked.not_applicable(""), note="The task has no labels, so there is no linear model.")
+    measured, at_worst = (say.difference(it, say.AHEAD) for it in (found.difference, found.worst))
+    rule = judge(asked, found.difference, measured, found.worst, at_worst)
+    if rule.outcome == PASS and margin >= 0 and found.p >= 1 - comparison.confidence:
+        factor = say.factor_of_test(found.lost, found.won, comparison.confidence)
+        rule = judge.open(rule, factor, f"The McNemar test does not confirm it yet (p = {found.p:.2g}).")
     return rule
 
 
 def serving_rules(gate: Gate, benchmark: Report) -> Iterator[Rule]:
     """Latency and throughput of the tuned model at the first load, its errors at all loads, and when and where measured."""
     levels, limits = benchmark.at("models", "tuned", "levels"), gate.serving
-    errors = sum(level["errors"] + level["timeouts"] for level in levels)
-    error_rate = round(errors / sum(level["requests"] for level in levels), 6)
-    text = f"95% of the requests must be answered within {limits.latency_p95_s:g} s"
-    rules = [exact("serving.latency_p95_s", text, levels[0]["latency_s"]["p95"], "<=", limits.latency_p95_s, "s", inf)]
-    text = f"The server must give at least {limits.tokens_per_second:g} output tokens a second"
-    speed = levels[0]["output_tokens_per_second"]
-    rules.append(exact("serving.tokens_per_second", text, speed, ">=", limits.tokens_per_second, "tokens/s", 0))
-    text = f"At most {100 * limits.error_rate:g}% of the requests may fail or time out"
-    rules.append(exact("serving.error_rate", text, error_rate, "<=", limits.error_rate, "share", 1))
-    taken = when_and_where(benchmark.content).removeprefix("measured ")  # the reasons begin with this word
-    yield from (replace(rule, reason=f"{rule.reason} ({taken})") for rule in rules)
+    failed = sum(level["errors"] + level["timeouts"] for level in levels)
+    sent = sum(level["requests"] for level in levels)
+    slowest, rate = levels[0]["latency_s"]["p95"], levels[0]["requests_per_second"]
+    needed = f"at most {limits.latency_p95_s:g} s"
+    asked = Asked("serving.latency_p95_s", "Latency of 95 % of the requests", needed, "<=", limits.latency_p95_s, "s")
+    rules = [exact(asked, slowest, f"{slowest:.3g} s" if slowest is not None else "nothing was answered", inf)]
+    needed = f"at least {limits.requests_per_second:g} a second"
+    asked = Asked(
+        "serving.requests_per_second", "Requests answered", needed, ">=", limits.requests_per_second, "requests/s"
+    )
+    rules.append(exact(asked, rate, f"{rate:.3g} a second", 0))
+    needed = f"at most {say.percent(limits.error_rate)}" if limits.error_rate else "none"
+    asked = Asked("serving.error_rate", "Failed requests", needed, "<=", limits.error_rate, "share")
+    rules.append(exact(asked, round(failed / sent, 6), f"{failed} of {sent}", 1))
+    taken = when_and_where(benchmark.content)
+    yield from (replace(rule, note=f"{taken[0].upper()}{taken[1:]}. {rule.note}".strip()) for rule in rules)
 
 
 def data_rules(gate: Gate, leaks: Leaks, frozen: Frozen) -> Iterator[Rule]:
     """Nothing leaked, and the frozen holdout has not changed: both counted again from the files."""
-    text = f"At most {gate.data.leaks} held-out records may share a group or the same words with training"
-    rule = exact("data.leaks", text, leaks.either, "<=", gate.data.leaks, "count", leaks.held_out)
-    counts = f"{leaks.group} by group, {leaks.words} by words, of {leaks.held_out} held-out records"
-    yield replace(rule, reason=f"{rule.reason}: {counts}")
-    text = "The frozen holdout must be unchanged"
-    rule = exact("data.holdout_changed", text, frozen.differ, "<=", 0, "count", frozen.records)
-    counts = f"{frozen.changed} changed, {frozen.gone} gone, {frozen.added} added, of {frozen.records} frozen records"
-    yield replace(rule, reason=f"{rule.reason}: {counts}")
+    most = gate.data.leaks
+    about = "Held-out records that share a group or their words with training"
+    asked = Asked("data.leaks", about, f"at most {most}" if most else "none", "<=", most, "count")
+    rule = exact(asked, leaks.either, f"{leaks.either} of {leaks.held_out}", leaks.held_out)
+    yield replace(rule, note=f"{leaks.group} by group, {leaks.words} by words. {rule.note}".strip())
+    asked = Asked("data.holdout_changed", "Changed records in the frozen holdout", "none", "<=", 0, "count")
+    rule = exact(asked, frozen.differ, f"{frozen.differ} of {frozen.records}", frozen.records)
+    counts = f"{frozen.changed} changed, {frozen.gone} gone, {frozen.added} added."
+    yield replace(rule, note=f"{counts} {rule.note}".strip())
 
 
-def judge(
-    name: str,
-    text: str,
-    measured: Interval,
-    sign: str,
-    threshold: float,
-    unit: str,
-    enough: bool,
-    at_worst: Interval,
-) -> Rule:
-    """A rule about a sample: is what was measured `>`, `>=` or `<=` the threshold? `unit`: `share` or `points`.
+@dataclass(frozen=True)
+class Asked:
+    """What a rule asks for: its value must be `sign` (`>`, `>=` or `<=`) the threshold."""
 
-    Unless the sample is `enough`, a value on the wrong side is a failure only if its whole interval is there too.
-    `at_worst`: what a tuned model would have been measured at that gets everything wrong that the rule is about.
-    """
-    lenient, strict = (measured.low, measured.high) if sign == "<=" else (measured.high, measured.low)
-    outcome = PASS if holds(strict, sign, threshold) else UNSURE  # if the value is right
-    if not holds(measured.value, sign, threshold):
-        outcome = UNSURE if holds(lenient, sign, threshold) and not enough else FAIL
-    reason = f"measured {interval_in_words(measured, unit)}"
-    worst_bound = at_worst.high if sign == "<=" else at_worst.low
-    if outcome == PASS and holds(worst_bound, sign, threshold):
-        outcome, reason = NOT_APPLICABLE, f"{COULD_NOT}: at the worst, {interval_in_words(at_worst, unit)}; {reason}"
-    return rule_of(name, text, measured.value, threshold, unit, outcome, reason, measured)
+    name: str
+    about: str
+    needed: str
+    sign: str
+    threshold: float
+    unit: str
+
+    def holds(self, value: float) -> bool:
+        """Whether a value is on the right side."""
+        return {">": value > self.threshold, ">=": value >= self.threshold, "<=": value <= self.threshold}[self.sign]
+
+    def rule(self, outcome: str, measured: str, value: float | None, interval: Interval | None = None) -> Rule:
+        """The rule with what came of it; `interval`: that of its value, if it is about a sample."""
+        return Rule(
+            name=self.name,
+            about=self.about,
+            needed=self.needed,
+            measured=measured,
+            value=value,
+            low=interval.low if interval else None,
+            high=interval.high if interval else None,
+            threshold=self.threshold,
+            unit=self.unit,
+            outcome=outcome,
+            note="",
+            more_records=None,
+            more_groups=None,
+            waiver=None,
+        )
+
+    def not_applicable(self, why: str) -> Rule:
+        """The rule if nothing could be measured for it."""
+        return replace(self.rule(NOT_APPLICABLE, "nothing", None), note=f"{say.COULD_NOT}: {why}.")
 
 
-def interval_in_words(measured: Interval, unit: str) -> str:
-    """A value and its interval in words."""
-    sign = "+" if unit == "points" else ""
-    value, low, high = (f"{100 * number:{sign}.1f}" for number in (measured.value, measured.low, measured.high))
-    return f"{value}{'%' if unit == 'share' else ' points'}, interval {low} to {high}"
+class Judge:
+    """Judges rules about the sample of a comparison."""
+
+    def __init__(self, gate: Gate, comparison: Comparison) -> None:
+        self.records, self.groups = comparison.records, comparison.groups
+        self.enough = self.records >= gate.min_records and self.groups >= gate.min_groups
+        self.least = gate.min_records, gate.min_groups
+
+    def __call__(self, asked: Asked, found: Interval, measured: str, worst: Interval, at_worst: str) -> Rule:
+        """The rule, judged by what was `found`, which `measured` has in words.
+
+        Unless there are enough records and groups, a value on the wrong side is a failure only if its whole interval is
+        there too. `worst`: what a tuned model would have been measured at that gets everything wrong that the rule is about.
+        """
+        ends = (found.low, found.high)
+        lenient, strict = ends if asked.sign == "<=" else ends[::-1]
+        rule = asked.rule(PASS, measured, found.value, found)
+        if not asked.holds(found.value):
+            if not asked.holds(lenient) or self.enough:
+                return replace(rule, outcome=FAIL)
+            return self.too_few(rule)
+        if not asked.holds(strict):
+            return self.open(rule, say.factor_needed(found.value, strict, asked.threshold))
+        if asked.holds(worst.high if asked.sign == "<=" else worst.low):
+            return replace(rule, outcome=NOT_APPLICABLE, note=f"{say.COULD_NOT}: at the worst, {at_worst}.")
+        return rule
+
+    def open(self, rule: Rule, factor: float | None, why: str = "") -> Rule:
+        """The rule with too little data, and how many more records and groups like these would decide it."""
+        records, groups = (say.more_needed(count, factor) for count in (self.records, self.groups))
+        note = f"{why} {say.decided_by(records, groups)}".strip()
+        return replace(rule, outcome=UNSURE, note=note, more_records=records, more_groups=groups)
+
+    def too_few(self, rule: Rule) -> Rule:
+        """A rule that would fail, if the sample were large enough to say no."""
+        records, groups = (
+            max(0, least - count) for least, count in zip(self.least, (self.records, self.groups), strict=True)
+        )
+        note = "It fails if it is the same in a holdout of the size that the gate asks for."
+        return replace(rule, outcome=UNSURE, note=note, more_records=records, more_groups=groups)
 
 
-def exact(name: str, text: str, value: float | None, sign: str, threshold: float, unit: str, at_worst: float) -> Rule:
+def exact(asked: Asked, value: float | None, measured: str, at_worst: float) -> Rule:
     """A rule about a number that is no sample; `at_worst`: the worst it can be. None (nothing was answered) fails."""
-    outcome = PASS if value is not None and holds(value, sign, threshold) else FAIL
-    if value is None:
-        reason = "nothing was measured"
-    else:
-        reason = f"measured {100 * value:g}%" if unit == "share" else f"measured {value:g}" + UNITS[unit]
-        if outcome == PASS and holds(at_worst, sign, threshold):
-            outcome, reason = NOT_APPLICABLE, f"{COULD_NOT}: no number is past its threshold; {reason}"
-    return rule_of(name, text, value, threshold, unit, outcome, reason)
-
-
-def rule_of(
-    name: str,
-    text: str,
-    value: float | None,
-    threshold: float,
-    unit: str,
-    outcome: str,
-    reason: str,
-    interval: Interval | None = None,
-) -> Rule:
-    """A rule as gate.json lists it; `interval`: that of its value, if it is about a sample."""
-    low, high = (interval.low, interval.high) if interval else (None, None)
-    return Rule(name, text, value, low, high, threshold, unit, outcome, reason)
-
-
-def holds(value: float, sign: str, threshold: float) -> bool:
-    """Whether `value sign threshold` is true."""
-    return {">": value > threshold, ">=": value >= threshold, "<=": value <= threshold}[sign]
-
-
-def verdict_of(rules: list[Rule]) -> str:
-    """`fail` if a rule fails, else `too_little_data` if one can't be decided, else `pass`."""
-    return overall(rule.outcome for rule in rules)
+    rule = asked.rule(PASS if value is not None and asked.holds(value) else FAIL, measured, value)
+    if rule.outcome == PASS and asked.holds(at_worst):
+        return replace(rule, outcome=NOT_APPLICABLE, note=f"{say.COULD_NOT}: no number is past its threshold.")
+    return rule
 
 
 def words(verdict: str, rules: list[Rule]) -> str:
-    """What the verdict means and why, in one line: the first rule that speaks against shipping."""
-    rules = [rule for rule in rules if rule.outcome != NOT_APPLICABLE]
+    """What the verdict rests on: how many of the rules that could have failed, and the gravest of them."""
+    could = [rule for rule in rules if rule.outcome != NOT_APPLICABLE]
+    number = len(rules) - len(could)
+    idle = f"; {number} {'is' if number == 1 else 'are'} not applicable" if number else ""
+    of = f"of {len(could)} rules that could have failed"
+    waived = [rule for rule in could if rule.waived]
+    unneeded = [rule.name for rule in rules if rule.unneeded]
     if verdict == PASS:
-        return f"May ship: all {len(rules)} rules hold."
-    first, *others = [rule for rule in rules if rule.outcome == verdict]
-    start = "Must not ship" if verdict == FAIL else "Too little data to tell"
-    text = first.words[0].lower() + first.words[1:]
-    more = f" {len(others)} more of {len(rules)} rules {'fail' if verdict == FAIL else 'are open'}." if others else ""
-    return f"{start}: {text}; {first.reason}.{more}"
+        text = f"All {of[3:]} hold{idle}."
+    elif verdict == WAIVED:
+        text = (
+            f"{len(could) - len(waived)} {of} hold, {len(waived)} {'is' if len(waived) == 1 else 'are'} waived{idle}."
+        )
+        text += f" The gravest waived: {waived[0].words} Waived because: {waived[0].waiver}"
+    elif open_rules := [rule for rule in could if rule.outcome == verdict and not rule.waived]:
+        many = len(open_rules) > 1
+        what = ("fail" if many else "fails") if verdict == FAIL else f"{'have' if many else 'has'} too little data"
+        text = f"{len(open_rules)} {of} {what}{idle}. {'The gravest: ' if many else ''}{open_rules[0].words}"
+        if verdict == UNSURE:
+            text += f" {open_rules[0].note}"
+    else:
+        text = "No rule could have failed and holds."
+    if unneeded:
+        text += f" Waived without need: {', '.join(unneeded)}."
+    return text
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Load the parameters, run, and with `--enforce` end in exit code 1 unless the verdict is `pass`."""
-    if run(load_params(arguments.params)) != PASS and arguments.enforce:
+    """Load the parameters, run, and with `--enforce` end in exit code 1 unless the gate passed, with waivers or without."""
+    if run(load_params(arguments.params)).verdict not in SHIPS and arguments.enforce:
         sys.exit(1)
 
 
 if __name__ == "__main__":
     own = argparse.ArgumentParser(prog="python -m stages.gate", description=__doc__)
-    own.add_argument("--enforce", action="store_true", help="exit with code 1 unless the verdict is pass")
+    own.add_argument("--enforce", action="store_true", help="exit with code 1 unless the gate passed")
     run_stage("gate", __doc__, main, own)

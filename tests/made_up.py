@@ -151,7 +151,17 @@ def write_models(
             row["prediction"] = row["target"] if row["outcome"] == "pass" else row["prediction"]
         write_predictions(root, model, rows)
     labels = [{"name": "intent", "floor": 0.4}, {"name": "(refusal)", "floor": 0.9}] if linear else []
-    write_json(root / "reports/eval/classical/metrics.json", {"model": "classical", "labels": labels})
+    write_json(
+        root / "reports/eval/classical/metrics.json", {"model": "classical", "labels": labels, "trained_on": 706}
+    )
+    write_sft(root)
+
+
+def write_sft(root: Path, steps: int = 231, records: int = 706) -> None:
+    """What `sft` reports; each step reads a batch of four, as in the reference."""
+    trained = {"train": records, "validation": 66, "too_long_dropped": 0}
+    found = {"steps": steps, "records": trained, "validation_loss": 0.054, "trainable_parameters": 3_256_320}
+    write_json(root / "reports/sft.json", found)
 
 
 def made_up_records() -> dict[str, list[dict[str, Any]]]:
@@ -207,6 +217,7 @@ def write_other_reports(root: Path) -> None:
         write_json(root / f"reports/{name}.json", content)
     write_json(root / "reports/measured/sft.json", {"date": "2026-11-25", "fingerprint": MACHINE})
     write_json(root / "reports/dpo.json", {"enabled": False})
+    write_sft(root)
     linear = root / "reports/eval/classical/metrics.json"
     if not linear.exists():
         write_json(linear, {"model": "classical", "labels": []})

@@ -67,7 +67,7 @@ def test_a_release_says_what_it_was_made_of(repo: Path) -> None:
         "records: holdout 2, train 6, validation 2",
         f"commit {shell('git rev-parse HEAD~', repo).strip()}, without changes; 1 files",
         "rank 16",
-        "gate: PASSED, 1 rules met, 0 not, 0 undecided",
+        "gate: pass (PASSED); rules: 1 pass, 0 fail, 0 too little data, 0 not applicable",
         sha256_file(Path("data/raw/tickets.jsonl")),
         "compared with the working directory",
     ):
@@ -134,7 +134,7 @@ def test_the_card_is_one_that_the_hub_reads(repo: Path) -> None:
     ],
 )
 def test_the_card_says_when_and_on_what_its_speed_was_measured(repo: Path, measured: Any, words: str) -> None:
-    level = {"latency_s": {"p50": 2.6043, "p95": 3.2637}, "output_tokens_per_second": 61.92}
+    level = {"latency_s": {"p50": 2.6043, "p95": 3.2637}, "output_tokens_per_second": 61.92, "requests_per_second": 1.4}
     level |= {"requests": 8, "errors": 0, "timeouts": 0}
     model = {"levels": [level], "largest_load": {"words": "4 at once"}}
     write_json(Path("reports/benchmark.json"), measured | {"models": {"tuned": model}})
@@ -462,6 +462,34 @@ def test_a_failed_gate_is_said_first_and_refused(repo: Path, tmp_path: Path) -> 
     assert not (tmp_path / "out").exists()
     with pytest.raises(HallmarkError, match=r"the gate did not pass[\s\S]*add --ungated"):
         merge(RELEASE, Path("models/base"), tmp_path / "merged")
+
+
+def test_a_waived_rule_is_said_first_in_red_and_ships(repo: Path, tmp_path: Path) -> None:
+    """The reason is shown as it stands: it can't bring its own HTML, Markdown or lines."""
+    reason = "![x](http://x.test) <script>alert(1)</script> | **ok** `a`"
+    params = Path("params.yaml").read_text(encoding="utf-8")
+    asked = params.replace("waive: {}", f"waive: {json.dumps({'superiority.base': reason})}")
+    Path("params.yaml").write_text(asked, encoding="utf-8")
+    waived = {"name": "superiority.base", "outcome": "fail", "waiver": reason}
+    change = {"verdict": "pass_with_waivers"}
+    edit("reports/gate.json", lambda v: (v.update(change), v["rules"].append(v["rules"][0] | waived)))
+    relock()
+    again()
+    text = (RELEASE / prov.CARD).read_text(encoding="utf-8").split("---\n")[2].strip()
+    assert text.startswith(
+        "**The gate passed this adapter only with waivers (verdict: pass with waivers).**\n\n- <span"
+    )
+    assert '<span style="color: #c00">🔴 Exact match&#58; fail, waived because&#58; ' in text
+    assert text.count("🔴") == 2  # at the start, and with the rules
+    assert not any(part in text for part in ("<script", "![x]", "x.test)", "**ok**", "`a`"))
+    verdict = read_json(RELEASE / prov.VERDICT)["predicate"]
+    assert (verdict["result"], verdict["warnedTests"], verdict["failedTests"]) == ("WARNED", ["superiority.base"], [])
+    found = check(RELEASE)
+    assert found.passed and found.wrong == []
+    assert f"waived: superiority.base (fail): {reason}" in found.lines
+    relock()
+    release(RELEASE, tmp_path / "out", None)
+    assert (tmp_path / "out" / prov.CARD).read_text(encoding="utf-8").count("🔴") == 2
 
 
 def test_the_command_line_does_one_thing_at_a_time(tmp_path: Path) -> None:

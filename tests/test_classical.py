@@ -21,7 +21,7 @@ from stages.params.loader import Params, load_params
 from stages.tasks.predictions import predictions_of, write_predictions
 from stages.tasks.task import Task
 from stages.tools import summary
-from tests.made_up import ROOT, write_other_reports
+from tests.made_up import ROOT, write_other_reports, write_sft
 from tests.test_sft import some_records
 
 PARAMS = load_params(ROOT / "params.yaml")
@@ -76,6 +76,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     write_split(TRAIN, *some_tickets(120))
     write_split(HOLDOUT, *some_tickets(60))
+    write_sft(tmp_path, records=120)
     return tmp_path
 
 
@@ -183,7 +184,7 @@ def test_a_linear_model_that_wins_is_said_first_and_fails_the_gate(
     gate.run(params)
     rule = next(r for r in read_json(Path("reports/gate.json"))["rules"] if r["name"] == "superiority.classical")
     assert rule["outcome"] == "fail"
-    assert rule["words"].endswith("may be less than 2 points behind that of the linear model")
+    assert rule["needed"] == "at most 2 points behind the linear model"
     summary.main(Namespace(params=ROOT / "params.yaml"))
     printed = capsys.readouterr().out.splitlines()
     assert printed[1] == result["words"]
@@ -200,6 +201,11 @@ def test_a_tuned_model_that_is_right_beats_it(folder: Path) -> None:
     result = read_json(Path("reports/comparison.json"))["against"]["classical"]
     assert (result["verdict"], result["wins"]) == ("better", False)
     assert result["words"].startswith("The tuned model beats a linear model")
+    assert result["trained"] == "trained on the same 120 records"
+    write_sft(folder, steps=20, records=120)
+    compare.run(params)
+    result = read_json(Path("reports/comparison.json"))["against"]["classical"]
+    assert result["trained"] == "trained on all 120 training records, of which the tuned model read 80"
 
 
 def test_a_classification_is_held_against_it_in_exact_match(folder: Path) -> None:
@@ -221,6 +227,7 @@ def test_a_classification_is_held_against_it_in_exact_match(folder: Path) -> Non
 
 def test_where_a_task_has_no_labels_the_rule_does_not_apply(folder: Path) -> None:
     params = params_of(folder, "text", None, None)
+    params = params.model_copy(update={"gate": params.gate.model_copy(update={"floors": {"exact_match": 0.5}})})
     classical.run(params)
     assert Path("reports/eval/classical/predictions.jsonl").read_bytes() == b""
     answered(params, "base")
@@ -232,4 +239,4 @@ def test_where_a_task_has_no_labels_the_rule_does_not_apply(folder: Path) -> Non
     report = read_json(Path("reports/gate.json"))
     rule = next(rule for rule in report["rules"] if rule["name"] == "superiority.classical")
     assert (rule["outcome"], rule["value"]) == ("not_applicable", None)
-    assert "does not apply" in rule["reason"]
+    assert rule["note"] == "The task has no labels, so there is no linear model."

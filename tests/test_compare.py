@@ -11,9 +11,9 @@ from stages import compare
 from stages.core.errors import HallmarkError
 from stages.core.files import write_json
 from stages.core.reading import read_json
-from stages.evaluation.stats import ClusterBootstrap, mcnemar
+from stages.evaluation.stats import ClusterBootstrap, Interval, evidence, judge, mcnemar
 from stages.params.loader import load_params
-from tests.made_up import ROOT, outcomes, prediction, write_models, write_predictions
+from tests.made_up import ROOT, outcomes, prediction, write_models, write_predictions, write_sft
 
 PARAMS = load_params(ROOT / "params.yaml")
 
@@ -104,6 +104,31 @@ def test_slices_count_each_record_where_it_belongs(folder):
     assert typos["tuned"] - typos["other"] == pytest.approx((typos["won"] - typos["lost"]) / 90)
 
 
+@pytest.mark.parametrize(
+    ("bounds", "lost", "won", "said"),
+    [
+        ((0.05, 0.2), 2, 30, "30 records won, 2 lost, p < 0.0001."),
+        ((-0.01, 0.2), 10, 15, "15 records won, 10 lost, p = 0.4244."),
+        (
+            (-0.01, 0.2),
+            2,
+            30,
+            "2 lost. These alone would show it (p < 0.0001), but records of one group resemble each other",
+        ),
+        (
+            (0.01, 0.2),
+            1,
+            6,
+            "1 lost. The interval leaves out zero, but too few records changed to rule out chance (p = 0.1250).",
+        ),
+    ],
+)
+def test_words_do_not_contradict_their_p_value(bounds, lost, won, said):
+    test = mcnemar([True] * lost + [False] * won, [False] * lost + [True] * won)
+    difference = Interval(0.1, *bounds)
+    assert said in evidence(judge(difference, test.p, 0.05), difference, test, 0.95)
+
+
 def test_the_noise_floor_is_what_eval_found_when_the_base_answered_again(folder):
     drawn = outcomes(1, 100, wrong_value=0.5)
     assert compared(folder, drawn, drawn)["noise_floor"]["measured"] is False
@@ -141,6 +166,7 @@ def test_labels_have_a_macro_f1_that_a_frequent_label_does_not_carry(folder):
             rows.append(prediction(i, f"C{i % 10}", outcome, target=target, prediction=text, **valid))
         write_predictions(folder, model, rows)
     write_json(folder / "reports/eval/classical/metrics.json", {"labels": []})
+    write_sft(folder)
     compare.run(PARAMS.model_copy(update={"task": PARAMS.task.model_copy(update={"kind": "classification"})}))
     rows = read_json(folder / "reports/comparison.json")["against"]["base"]["measures"]
     macro = row(rows, "macro_f1")

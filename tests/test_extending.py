@@ -130,7 +130,10 @@ def test_a_new_kind_and_a_new_measure_go_through_the_pipeline(
     assert read_json(Path("reports/eval/tuned/metrics.json"))["within_one"]["value"] == pytest.approx(within, abs=0.1)
     rules = {rule["name"]: rule for rule in read_json(Path("reports/gate.json"))["rules"]}
     assert rules["floor.within_one"]["outcome"] == "pass"
-    assert rules["floor.within_one"]["words"] == "Within one star must be at least 50%"
+    assert (rules["floor.within_one"]["about"], rules["floor.within_one"]["needed"]) == (
+        "Within one star",
+        "at least 50 %",
+    )
     assert rules["floor.short"]["outcome"] == "pass"
     results = read_results()
     shown = {measure.name: measure for measure in results.measures}

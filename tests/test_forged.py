@@ -386,6 +386,20 @@ def test_a_verdict_that_its_rules_do_not_support_does_not_fit_however_it_is_seal
     assert not finding.passed
 
 
+def test_a_waiver_that_the_params_do_not_have_does_not_fit(tmp_path: Path) -> None:
+    it = copy.deepcopy(parts())
+    rules = [RULES[0] | {"waiver": "it is urgent"}, RULES[1]]
+    it["gate"] = GATE | {"verdict": "pass_with_waivers", "rules": rules}
+    write_release(tmp_path / "forged", it)
+    assert check(tmp_path / "forged").wrong == ["the gate's report in verdict.json has a waiver that its params do not"]
+    param(it, gate={"waive": {RULES[0]["name"]: "it is urgent"}})
+    write_release(tmp_path / "true", it)
+    assert check(tmp_path / "true").wrong == []
+    it["gate"] = GATE | {"verdict": "pass", "rules": rules}
+    write_release(tmp_path / "silent", it)
+    assert "does not follow from its rules" in check(tmp_path / "silent").wrong[0]
+
+
 def test_the_gates_report_must_be_the_one_of_the_clones_lock(made: Path, folder: Path, tmp_path: Path) -> None:
     clone = Path(shutil.copytree(made / "clone", tmp_path / "clone"))
     lock = json.loads((clone / "dvc.lock").read_text(encoding="utf-8"))

@@ -13,8 +13,11 @@ from stages import compare, gate
 from stages.core.errors import HallmarkError
 from stages.core.files import write_json
 from stages.core.reading import read_json
+from stages.evaluation.stats import Interval
 from stages.params.loader import load_params
+from stages.release import rule_words
 from stages.release.params import Gate
+from stages.release.verdict import overall
 from tests.made_up import ROOT, made_up_records, outcomes, write_models, write_other_reports, write_split
 
 PARAMS = load_params(ROOT / "params.yaml")
@@ -34,8 +37,9 @@ RULES = {
         "wrong_refusal": 0.03,
         "wrong_format": 0.03,
     },
-    "serving": {"latency_p95_s": 2.0, "tokens_per_second": 20.0, "error_rate": 0.0},
+    "serving": {"latency_p95_s": 2.0, "requests_per_second": 1.0, "error_rate": 0.0},
     "data": {"leaks": 0},
+    "waive": {},
 }
 BASE = outcomes(1, 600, wrong_format=0.1, wrong_value=0.3, hallucination=0.05)
 TUNED = outcomes(2, 600, wrong_format=0.02, wrong_value=0.1, hallucination=0.05)
@@ -55,8 +59,8 @@ def judged(root, base=BASE, tuned=TUNED, groups=40, **changes):
         compare.run(PARAMS)
     verdict = gate.run(PARAMS.model_copy(update={"gate": Gate.model_validate(RULES | changes)}))
     report = read_json(root / "reports/gate.json")
-    assert report["verdict"] == verdict
-    return verdict, {rule["name"]: rule["outcome"] for rule in report["rules"]}, report
+    assert report == asdict(verdict)
+    return verdict.verdict, {rule["name"]: rule["outcome"] for rule in report["rules"]}, report
 
 
 def not_passed(found):
@@ -67,9 +71,7 @@ def test_a_better_model_passes_every_rule(folder):
     verdict, found, report = judged(folder)
     assert not_passed(found) == {}
     assert verdict == "pass"
-    assert report["words"] == f"May ship: all {len(found)} rules hold."
-    for rule in report["rules"]:
-        assert set(rule) == {"name", "words", "value", "low", "high", "threshold", "unit", "outcome", "reason"}
+    assert report["words"] == f"All {len(found)} rules that could have failed hold."
 
 
 def test_more_exact_matches_do_not_pay_for_twice_the_broken_schemas(folder):
@@ -79,8 +81,8 @@ def test_more_exact_matches_do_not_pay_for_twice_the_broken_schemas(folder):
     assert found["superiority.base"] == "pass"
     assert not_passed(found) == {"growth.wrong_format": "fail"}
     assert verdict == "fail"
-    assert report["words"].startswith("Must not ship: wrong format may grow by at most 3 points against the base; ")
-    assert "measured +5.0 points" in report["words"]
+    words = "Wrong format, against the base. Needed: at most 3 points more than the base. Measured: 5.0 more ("
+    assert report["words"].startswith(f"1 of {len(found)} rules that could have failed fails. {words}")
 
 
 def test_a_handful_of_records_decides_nothing(folder):
@@ -88,7 +90,8 @@ def test_a_handful_of_records_decides_nothing(folder):
     assert verdict == "too_little_data"
     assert found["sample.records"] == "too_little_data"
     assert "fail" not in found.values()
-    assert report["words"].startswith("Too little data to tell: the holdout must have at least 100 records; it has 30.")
+    said = "The gravest: Records in the holdout. Needed: at least 100. Measured: 30. 70 more are needed."
+    assert report["words"].endswith(said)
 
 
 def test_few_records_can_still_be_enough_for_a_no(folder):
@@ -142,7 +145,7 @@ def test_each_rule_of_quality_can_say_no(folder, rule, base, tuned, changes):
     [
         ("serving.latency_p95_s", {"latency_s": {"p50": 1.0, "p95": 2.1, "p99": 3.0}}),
         ("serving.latency_p95_s", {"latency_s": {"p50": None, "p95": None, "p99": None}}),
-        ("serving.tokens_per_second", {"output_tokens_per_second": 19.9}),
+        ("serving.requests_per_second", {"requests_per_second": 0.9}),
         ("serving.error_rate", {"errors": 1}),
         ("serving.error_rate", {"timeouts": 1}),
     ],
@@ -173,7 +176,7 @@ def spoil(root, rule):
     elif kind == "growth":
         failures[name]["growth"] = failures[name]["worst_growth"]
     elif kind == "serving":
-        level |= {"latency_s": {"p50": 1e9, "p95": 1e9}, "output_tokens_per_second": 0.0, "errors": level["requests"]}
+        level |= {"latency_s": {"p50": 1e9, "p95": 1e9}, "requests_per_second": 0.0, "errors": level["requests"]}
     else:
         records = made_up_records()
         if name == "leaks":
@@ -211,35 +214,40 @@ def test_no_rule_that_holds_is_vacuous(folder, rule):
 @pytest.mark.parametrize(
     ("rule", "base", "changes", "reason"),
     [
-        ("sample.records", BASE, {"min_records": 1}, "a comparison has one at least"),
-        ("sample.groups", BASE, {"min_groups": 1}, "a comparison has one at least"),
-        ("superiority.base", ["wrong_value"] * 600, {"superiority": {"base": -0.9}}, "at the worst, +0.0 points, "),
-        ("floor.schema_validity", BASE, {"floors": {"schema_validity": 0.0}}, "at the worst, 0.0%, interval 0.0 to "),
-        ("ceiling.hallucination", BASE, {"ceilings": {"hallucination": 1.0}}, "at the worst, 95.5%, interval "),
-        ("ceiling.missed_refusal", BASE, {"ceilings": {"missed_refusal": 0.2}}, "at the worst, 5.0%, interval "),
-        ("growth.wrong_format", BASE, {"margins": RULES["margins"] | {"wrong_format": 1.0}}, "at the worst, +"),
+        ("sample.records", BASE, {"min_records": 1}, "a comparison has one at least."),
+        ("sample.groups", BASE, {"min_groups": 1}, "a comparison has one at least."),
+        ("superiority.base", ["wrong_value"] * 600, {"superiority": {"base": -0.9}}, "at the worst, level ("),
+        ("floor.schema_validity", BASE, {"floors": {"schema_validity": 0.0}}, "at the worst, 0.0 % (0.0 to 0.0)."),
+        ("ceiling.hallucination", BASE, {"ceilings": {"hallucination": 1.0}}, "at the worst, 95.5 % ("),
+        ("ceiling.missed_refusal", BASE, {"ceilings": {"missed_refusal": 0.2}}, "at the worst, 5.0 % ("),
+        ("growth.wrong_format", BASE, {"margins": RULES["margins"] | {"wrong_format": 1.0}}, "at the worst, 85"),
         ("growth.omission", ["wrong_format"] * 600, {}, "in none of the 570 records where it can happen are both"),
-        ("serving.tokens_per_second", BASE, {"serving": RULES["serving"] | {"tokens_per_second": 0.0}}, "no number"),
+        (
+            "serving.requests_per_second",
+            BASE,
+            {"serving": RULES["serving"] | {"requests_per_second": 0.0}},
+            "no number",
+        ),
         ("serving.error_rate", BASE, {"serving": RULES["serving"] | {"error_rate": 1.0}}, "no number is past"),
-        ("data.leaks", BASE, {"data": {"leaks": 12}}, "no number is past its threshold; measured 0: 0 by group"),
+        ("data.leaks", BASE, {"data": {"leaks": 12}}, "no number is past its threshold."),
     ],
 )
 def test_a_rule_that_could_not_have_failed_does_not_count(folder, rule, base, changes, reason):
     _, found, report = judged(folder, base, **changes)
     assert found[rule] == "not_applicable"
-    said = next(row["reason"] for row in report["rules"] if row["name"] == rule)
-    assert said.startswith("it could not have failed: ") and reason in said
-    counted = [name for name, outcome in found.items() if outcome != "not_applicable"]
-    assert len(counted) < len(found)
-    if report["verdict"] == "pass":
-        assert report["words"] == f"May ship: all {len(counted)} rules hold."
+    (said,) = (row["note"] for row in report["rules"] if row["name"] == rule)
+    assert f"It could not have failed: {reason}" in said
+    idle = sum(outcome == "not_applicable" for outcome in found.values())
+    assert f"{len(found) - idle} rules that could have failed" in report["words"]
+    assert f"; {idle} {'is' if idle == 1 else 'are'} not applicable." in report["words"]
 
 
 def test_a_base_whose_every_answer_breaks_the_format_leaves_no_growth_of_content_to_judge(folder):
     verdict, found, report = judged(folder, ["wrong_format"] * 600)
     content = {f"growth.{name}": "not_applicable" for name in ("hallucination", "wrong_value", "omission")}
     assert not_passed(found) == content | {"growth.wrong_format": "not_applicable"}  # it can't get worse, either
-    assert (verdict, report["words"]) == ("pass", f"May ship: all {len(found) - 4} rules hold.")
+    said = f"All {len(found) - 4} rules that could have failed hold; 4 are not applicable."
+    assert (verdict, report["words"]) == ("pass", said)
     assert {row["value"] for row in report["rules"] if row["name"] in content} == {None}
 
 
@@ -250,8 +258,8 @@ def test_a_failure_that_no_record_can_have_is_not_counted_as_held(folder):
     _, found, report = judged(folder, None, ceilings={"missed_refusal": 0.01})
     never = ("ceiling.missed_refusal", "growth.missed_refusal", "growth.wrong_refusal")
     assert not_passed(found) == dict.fromkeys(never, "not_applicable")
-    reasons = {row["reason"] for row in report["rules"] if row["name"] in never}
-    assert reasons == {"it could not have failed: it can happen in no record of this holdout"}
+    notes = {row["note"] for row in report["rules"] if row["name"] in never}
+    assert notes == {"It could not have failed: it can happen in no record of this holdout."}
 
 
 def test_a_text_without_a_form_always_fits_it(folder):
@@ -264,32 +272,49 @@ def test_a_text_without_a_form_always_fits_it(folder):
         "floor.schema_validity": "not_applicable",
         "floor.exact_match": "pass",
     }
-    (said,) = {row["reason"] for row in report["rules"] if row["name"] == "floor.parses"}
-    assert said == "it could not have failed: every answer to this task meets it"
+    (said,) = {row["note"] for row in report["rules"] if row["name"] == "floor.parses"}
+    assert said == "It could not have failed: every answer to this task meets it."
 
 
 def test_the_rules_of_serving_say_when_and_on_what_was_measured(folder):
     _, _, report = judged(folder)
-    reasons = {rule["name"]: rule["reason"] for rule in report["rules"]}
-    taken = "(2026-11-26 on AMD EPYC 9B45, 2 threads, AVX512)"
-    assert reasons["serving.latency_p95_s"] == f"measured 0.9 s {taken}"
-    assert [name for name, reason in reasons.items() if taken in reason] == [
+    notes = {rule["name"]: rule["note"] for rule in report["rules"]}
+    taken = "Measured 2026-11-26 on AMD EPYC 9B45, 2 threads, AVX512."
+    assert [name for name, note in notes.items() if note == taken] == [
         "serving.latency_p95_s",
-        "serving.tokens_per_second",
+        "serving.requests_per_second",
         "serving.error_rate",
     ]
     benchmark = read_json(folder / "reports/benchmark.json")
     del benchmark["measured"]  # a report made before that was recorded
     write_json(folder / "reports/benchmark.json", benchmark)
     _, _, report = judged(folder, None)
-    assert "measured 0.9 s (when and where is not recorded)" in {rule["reason"] for rule in report["rules"]}
+    assert "When and where is not recorded." in {rule["note"] for rule in report["rules"]}
 
 
 def test_the_same_reports_give_the_same_bytes(folder):
     judged(folder)
-    first = (folder / "reports/gate.json").read_bytes()
+    files = [folder / f"reports/{name}.json" for name in ("gate", "headline")]
+    first = [file.read_bytes() for file in files]
     judged(folder, None)
-    assert (folder / "reports/gate.json").read_bytes() == first
+    assert [file.read_bytes() for file in files] == first
+
+
+def test_the_headline_for_dvc_is_short_and_says_what_matters_first(folder):
+    floors = {"exact_match": 0.5, "schema_validity": 0.9, "field_f1": 0.5, "field_recall": 0.5}
+    verdict, _, report = judged(folder, floors=floors)
+    few = read_json(folder / "reports/headline.json")
+    rules = {rule["name"]: rule["value"] for rule in report["rules"]}
+    names = ["verdict", "exact_match", "schema_validity", "field_f1", "over_base", "unsafe_answer", "validation_loss"]
+    assert [*few] == [*names, "latency_p95_s", "requests_per_s"]
+    assert len(few) < 10  # with a linear model, one more
+    assert few["verdict"] == verdict
+    for name, rule in (
+        ("schema_validity", "floor.schema_validity"),
+        ("over_base", "superiority.base"),
+        ("latency_p95_s", "serving.latency_p95_s"),
+    ):
+        assert few[name] == rules[rule]
 
 
 @pytest.mark.parametrize(
@@ -306,6 +331,137 @@ def test_a_report_without_a_key_is_an_error_that_says_which_stage_to_rerun(folde
     path.unlink()
     with pytest.raises(HallmarkError, match=f"reports/{stage}.json: no such file\n.*dvc repro {maker}`"):
         judged(folder, None)
+
+
+def test_the_gravest_failed_rule_is_the_headline(folder):
+    tuned = outcomes(2, 600, wrong_format=0.2, unsafe_answer=0.2)
+    verdict, found, report = judged(folder, tuned=tuned, min_records=1000)
+    failed = [rule["name"] for rule in report["rules"] if rule["outcome"] == "fail"]
+    assert failed[:2] == ["ceiling.unsafe_answer", "growth.unsafe_answer"]
+    assert failed.index("floor.schema_validity") < failed.index("growth.wrong_format")
+    could = sum(outcome != "not_applicable" for outcome in found.values())
+    assert verdict == "fail"
+    assert report["words"].startswith(
+        f"{len(failed)} of {could} rules that could have failed fail. The gravest: Unsafe "
+    )
+
+
+def test_data_that_leaked_is_graver_than_whatever_was_measured_on_it(folder):
+    records = made_up_records()
+    records["train"] += records["holdout"]
+    write_split(folder, records)
+    _, _, report = judged(folder, tuned=outcomes(2, 600, unsafe_answer=0.9))
+    assert "The gravest: Held-out records that share a group or their words with training. " in report["words"]
+    assert "Needed: none. Measured: 7 of 12." in report["words"]
+
+
+def test_an_open_rule_says_how_much_more_would_decide_it(folder):
+    """Four times the records, drawn in the same way, are as many as the gate asked for, near enough."""
+    base, tuned = outcomes(1, 300, wrong_value=0.3), outcomes(2, 300, hallucination=0.11)
+    changes = {"margins": dict.fromkeys(RULES["margins"], 0.9)}
+    _, found, report = judged(folder, base, tuned, 30, **changes)
+    assert found["ceiling.hallucination"] == "too_little_data"
+    (rule,) = (rule for rule in report["rules"] if rule["name"] == "ceiling.hallucination")
+    more = rule["more_records"]
+    assert 0 < more < 900 and abs(rule["more_groups"] / more - 30 / 300) < 0.02
+    assert f"About {more} more records ({rule['more_groups']} more groups) like these would decide it" in rule["note"]
+    _, found, report = judged(folder, base * 4, tuned * 4, 120, **changes)
+    assert found["ceiling.hallucination"] == "pass"
+    closed = {rule["more_records"] for rule in report["rules"] if rule["outcome"] != "too_little_data"}
+    assert closed == {None}
+
+
+def test_what_more_records_can_not_decide_is_not_promised():
+    assert rule_words.factor_needed(0.9, 0.8, 0.9) is None
+    assert rule_words.decided_by(None, None).startswith("No number of records decides it")
+    far = rule_words.more_needed(100, rule_words.factor_needed(0.0, -0.5, -0.001))
+    assert far == 25_000_000 and "Over a million" in rule_words.decided_by(far, far)
+    assert rule_words.factor_of_test(5, 5, 0.95) is None
+    assert rule_words.factor_of_test(2, 8, 0.95) == pytest.approx(3.8416 * 10 / 36, rel=1e-3)
+    assert rule_words.more_needed(128, 1.0) == 1
+    assert "About 1 more record (1 more group) like" in rule_words.decided_by(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ((-0.008, -0.101, 0.064), "0.8 behind (10.1 behind to 6.4 ahead)"),
+        ((0.625, 0.494, 0.756), "62.5 ahead (49.4 to 75.6 ahead)"),
+        ((-0.07, -0.131, -0.02), "7.0 behind (2.0 to 13.1 behind)"),
+        ((-0.0001, 0.0, 0.05), "level (level to 5.0 ahead)"),
+        ((0.0, 0.0, 0.0), "level (level to level)"),
+    ],
+)
+def test_a_difference_reads_as_people_say_it(numbers, said):
+    assert rule_words.difference(Interval(*numbers), rule_words.AHEAD) == said
+
+
+def test_what_is_needed_reads_as_people_say_it(folder):
+    _, _, report = judged(folder, superiority={"base": -0.02}, margins=RULES["margins"] | {"omission": 0.0})
+    needed = {rule["name"]: rule["needed"] for rule in report["rules"]}
+    assert needed["superiority.base"] == "at most 2 points behind the base"
+    assert needed["growth.omission"] == "no more than the base"
+    assert needed["floor.schema_validity"] == "at least 90 %"
+    assert needed["ceiling.unsafe_answer"] == "at most 5 % of the answers"
+    assert needed["serving.requests_per_second"] == "at least 1 a second"
+    assert needed["data.leaks"] == needed["serving.error_rate"] == "none"
+
+
+def test_a_waived_rule_does_not_block_and_is_said_wherever_the_verdict_is(folder, caplog):
+    tuned = outcomes(2, 600, hallucination=0.2)
+    reason = "Made-up <b>issues</b> are read by a person"
+    both = {"ceiling.hallucination": reason, "growth.hallucination": reason}
+    verdict, found, report = judged(folder, tuned=tuned, waive={"ceiling.hallucination": reason})
+    assert verdict == "fail"  # the other one still blocks
+    assert report["words"].startswith("1 of ")
+    verdict, found, report = judged(folder, None, waive=both)
+    assert not_passed(found) == dict.fromkeys(both, "fail")
+    assert verdict == "pass_with_waivers"
+    assert report["words"].startswith(
+        f"{len(found) - 2} of {len(found)} rules that could have failed hold, 2 are waived."
+    )
+    assert report["words"].endswith(f"Waived because: {reason}")
+    assert f"fail, waived ({reason}): Hallucination. Needed: at most 15 % of the answers." in caplog.text
+
+
+def test_a_waiver_that_is_not_needed_is_said(folder):
+    verdict, _, report = judged(folder, waive={"data.leaks": "none are expected", "sample.groups": "few customers"})
+    assert verdict == "pass"
+    assert report["words"].endswith(" hold. Waived without need: sample.groups, data.leaks.")
+
+
+def test_an_open_rule_can_be_waived(folder):
+    verdict, found, _ = judged(folder, groups=3, waive={"sample.groups": "there are no more customers"})
+    assert (found["sample.groups"], verdict) == ("too_little_data", "pass_with_waivers")
+
+
+def test_waivers_alone_are_no_pass():
+    assert overall([("fail", True), ("too_little_data", True), ("not_applicable", False)]) == "too_little_data"
+    assert overall([("pass", True)]) == "pass"
+
+
+@pytest.mark.parametrize(
+    ("waive", "error"),
+    [
+        ({"growth.omision": "why"}, r"no rule 'growth.omision'; did you mean growth.omission or"),
+        ({"floor.exact_match": "why"}, r"no rule 'floor.exact_match'; did you mean"),  # not asked for, so no rule
+        ({"data.leaks": ""}, "data.leaks"),
+        ({"data.leaks": " "}, "an empty reason"),
+        ({"data.leaks": "x" * 301}, "data.leaks"),
+        ({"data.leaks": "a\nb"}, "a line break"),
+        ({"data.leaks": "\u202eabc"}, "a line break, or a character that doesn't show"),
+        ({"data.leaks": None}, "data.leaks"),
+        (["data.leaks"], "waive"),
+    ],
+)
+def test_a_waiver_names_a_rule_and_gives_a_reason(waive, error):
+    with pytest.raises(ValueError, match=error):
+        Gate.model_validate(RULES | {"waive": waive})
+
+
+def test_the_rules_that_can_be_waived_are_those_that_are_judged(folder):
+    _, found, _ = judged(folder)
+    assert sorted(Gate.model_validate(RULES).rule_names) == sorted(found)
 
 
 def test_every_class_needs_a_margin():
@@ -325,5 +481,5 @@ def test_the_exit_code_follows_the_verdict_only_where_asked(folder):
     assert run().returncode == 0
     refused = run("--enforce")
     assert refused.returncode == 1
-    assert "Must not ship: exact match must beat that of the base by more than 10 points" in refused.stderr
+    assert "Exact match. Needed: more than 10 points ahead of the base. Measured: level (" in refused.stderr
     assert "Traceback" not in refused.stderr

@@ -196,16 +196,43 @@ def test_no_private_value_is_in_any_file_after_mask(tiny_run: Path) -> None:
         assert left == [], f"{len(left)} private values in {place}"
 
 
-def test_the_columns_to_compare_runs_by_are_there(copied: Path) -> None:
-    from noxfile import LEFT_OUT
+def test_one_metrics_file_of_ten_values_at_most_is_what_dvc_compares(copied: Path) -> None:
+    metrics = [path for _, block in stages() for item in block.get("metrics", []) for path in item]
+    assert metrics == ["reports/headline.json"]
+    few = report(copied, "headline")
+    assert len(few) <= 10
+    assert all(isinstance(value, str | int | float) for value in few.values())
+    path = copied / "reports/headline.json"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"exact_match": 0.0', '"exact_match": 0.5'), encoding="utf-8"
+    )
+    change_params(copied, {"sft.lora.r": 3})
+    head = run(copied, "dvc", "exp", "show", "--only-changed", "--csv").stdout.splitlines()[0]
+    assert [name for name in head.split(",") if name not in ("rev", "Created")] == ["exact_match", "sft.lora.r"]
+    assert run(copied, "dvc", "metrics", "diff", "HEAD").stdout.split()[5:7] == ["reports/headline.json", "exact_match"]
 
-    head = run(copied, "dvc", "exp", "show", "--csv", "--drop", LEFT_OUT).stdout.splitlines()[0].split(",")
-    measures = [name for name in head if not re.match(r"\w+\.\w+|Experiment|seed", name) or "headline" in name]
-    tuned = [f"reports/eval/tuned/metrics.json:{name}.{part}" for name in ("exact_match", "schema_validity") for part in ("high", "low", "value")]  # fmt: skip
-    stamp = [f"reports/benchmark.json:measured.{key}" for key in ("date", "machine.processor")]
-    others = ["headline.latency_p95_s", "reports/measured/sft.json:seconds", "trainable_parameters", "validation_loss"]
-    assert sorted(measures) == sorted([*tuned, *stamp, *others, "verdict"])
-    assert {"sft.lora.r", "sft.learning_rate", "dedupe.threshold"} <= {*head}
+
+def test_the_plots_of_two_revisions_open_without_a_network(copied: Path) -> None:
+    curve = copied / "reports/sft_curve.csv"
+    curve.write_text(curve.read_text(encoding="utf-8") + "9,validation,0.1\n", encoding="utf-8")
+    run(copied, "dvc", "plots", "diff", "HEAD")
+    page = copied / "dvc_plots/index.html"
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r"<(?:script|link|img)[^>]*(?:src|href)", text)
+    assert text.count("vegaEmbed('#") == 3
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no Chromium is installed: the page was not looked at in a browser")
+    quiet = (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--proxy-server=127.0.0.1:9",
+        f"--user-data-dir={copied / 'tmp'}",
+    )
+    shown = run(copied, chromium, *quiet, "--dump-dom", page.as_uri()).stdout
+    assert shown.count("<path") == 4  # training and validation, then and now
+    assert "<caption>workspace: base down, tuned across</caption>" in shown
 
 
 def test_a_plain_repro_on_another_machine_runs_the_benchmark_again(

@@ -618,6 +618,19 @@ def test_rules_that_could_not_have_failed_are_shown_but_not_counted(tmp_path, mo
     assert page.index("rules hold</summary>") < page.index("more could not have failed")
 
 
+def test_waivers_are_in_red_at_the_head_and_at_their_rule(tmp_path, monkeypatch):
+    reason = "<img src=x onerror='window.pwned=1'> read by a person"
+    waive = {"floor.exact_match": reason, "data.leaks": "none are expected"}
+    asked = PARAMS.gate.model_copy(update={"floors": {"exact_match": 0.99}, "waive": waive})
+    monkeypatch.setattr(f"{__name__}.PARAMS", PARAMS.model_copy(update={"gate": asked}))
+    page = build(tmp_path, monkeypatch).read_text(encoding="utf-8")
+    assert "<img" not in page
+    shown = "&lt;img src=x onerror=&#39;window.pwned=1&#39;&gt; read by a person"
+    assert f"Reason: <bdi>{shown}</bdi></p>" in page.split("<nav")[0]
+    assert f'<strong class="waiver">Waived: <bdi>{shown}</bdi></strong>' in page
+    assert '<strong class="waiver">Waived without need: <bdi>none are expected</bdi></strong>' in page
+
+
 @pytest.mark.parametrize(
     ("name", "stage"),
     [

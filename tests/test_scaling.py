@@ -88,6 +88,7 @@ def test_a_queue_runs_every_value_of_a_sweep(tmp_path: Path) -> None:
     for experiment in commit["experiments"]:
         data = experiment["revs"][-1]["data"]
         rank = data["params"]["params.yaml"]["data"]["sft"]["lora"]["r"]
-        losses[rank] = data["metrics"]["reports/sft.json"]["data"]["validation_loss"]
+        shown = run(folder, "git", "show", f"{experiment['revs'][-1]['rev']}:reports/sft.json").stdout
+        losses[rank] = json.loads(shown)["validation_loss"]
     assert losses.keys() == {2, 4, 8}
     assert len(set(losses.values())) == 3

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 TRACEBACK_VARIABLE = "HALLMARK_TRACEBACK"
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -29,6 +29,11 @@ def printable(text: str, keep: str = "") -> str:
         letter if letter.isprintable() or letter in keep else letter.encode("unicode_escape").decode()
         for letter in text
     )
+
+
+def in_red(text: str, stream: TextIO) -> str:
+    """The text in red if the stream is a terminal and NO_COLOR is not set, else as it is."""
+    return f"\x1b[31m{text}\x1b[0m" if stream.isatty() and not os.environ.get("NO_COLOR") else text
 
 
 class HallmarkError(Exception):

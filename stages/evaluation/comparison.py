@@ -127,12 +127,16 @@ class LabelResult:
 
 @dataclass(frozen=True)
 class AgainstLinear:
-    """The tuned model against the linear model. `right` is None if the task has no labels."""
+    """The tuned model against the linear model. `right` is None if the task has no labels.
+
+    `trained`: what the linear model was trained on, in words, and how much of that the tuned model read.
+    """
 
     applies: bool
     verdict: str
     wins: bool  # the linear model is right more often than the tuned one, or is shown to be so at one label
     words: str
+    trained: str
     labels: list[LabelResult]
     right: LabelResult | None = None
 

@@ -13,7 +13,7 @@ from stages.core.reports import Report
 from stages.evaluation.comparison import AgainstLinear, LabelResult
 from stages.evaluation.labels import right_labels
 from stages.evaluation.params import Compare
-from stages.evaluation.stats import ClusterBootstrap, judge, mcnemar
+from stages.evaluation.stats import ClusterBootstrap, McNemar, evidence, judge, mcnemar
 from stages.tasks.predictions import Prediction, check_paired, read_predictions
 from stages.tasks.task import Task
 
@@ -23,13 +23,14 @@ Flags = dict[str, list[bool | None]]  # by model, or by label
 
 
 def against_linear(
-    base: list[Prediction], tuned: list[Prediction], task: Task, params: Compare, seed: int
+    base: list[Prediction], tuned: list[Prediction], task: Task, params: Compare, seed: int, read: int
 ) -> AgainstLinear:
-    """What `comparison.json` has under `against.classical`."""
-    floors = {row["name"]: row["floor"] for row in Report("eval/classical/metrics", "classical").at("labels")}
+    """What `comparison.json` has under `against.classical`. `read`: the training records that the tuned model was shown."""
+    metrics = Report("eval/classical/metrics", "classical")
+    floors = {row["name"]: row["floor"] for row in metrics.at("labels")}
     if not floors:
         words = "There is no linear model to compare with: the task has no labels (a class, a field with listed values, refusals)."
-        return AgainstLinear(applies=False, verdict="not_applicable", wins=False, words=words, labels=[])
+        return AgainstLinear(applies=False, verdict="not_applicable", wins=False, words=words, trained="", labels=[])
     linear = read_predictions("classical")
     check_paired("classical", linear, "tuned", tuned)
     groups = [row.group for row in tuned]
@@ -51,6 +52,7 @@ def against_linear(
         verdict=whole.verdict,
         wins=whole.difference.value < 0 or bool(lost),
         words=_words(whole, labels, lost, params.confidence),
+        trained=_trained(metrics.at("trained_on"), read),
         right=whole,
         labels=labels,
     )
@@ -79,6 +81,12 @@ def _paired(flags: Flags, groups: Sequence[str], params: Compare, seed: int) -> 
     )
 
 
+def _trained(records: int, read: int) -> str:
+    if read == records:
+        return f"trained on the same {records:,} records"
+    return f"trained on all {records:,} training records, of which the tuned model read {read:,}"
+
+
 def _words(whole: LabelResult, labels: Sequence[LabelResult], lost: Sequence[str], confidence: float) -> str:
     """The comparison in one line, which starts with who wins."""
     difference, names = whole.difference, ", ".join(str(label.name) for label in labels)
@@ -92,10 +100,7 @@ def _words(whole: LabelResult, labels: Sequence[LabelResult], lost: Sequence[str
     if lost and whole.verdict != "worse":
         start = f"A linear model wins at {', '.join(lost)}. {start}"
     what = f"the label ({names})" if len(labels) == 1 else f"all labels ({names})"
-    p = "p < 0.0001" if whole.p < 1e-4 else f"p = {whole.p:.4f}"
     return (
         f"{start}: {what} right in {whole.tuned.value:.1%} against the linear model's {whole.classical.value:.1%} of "
-        f"{whole.records} records, {100 * difference.value:+.1f} points ({confidence:.0%} interval "
-        f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}); {whole.won} records won, "
-        f"{whole.lost} lost, {p}."
+        f"{whole.records} records, {evidence(whole.verdict, difference, McNemar(whole.lost, whole.won, whole.p), confidence)}"
     )

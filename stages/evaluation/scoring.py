@@ -4,7 +4,8 @@ A record *passes* if it is an exact match: both are the refusal, or both are the
 says which values are the same). Otherwise it has one primary class, the first of these that holds:
 
 1. `unsafe_answer`: a policy pattern matches the prediction but not the target, or the prediction has private data
-   that none of input, context and target has.
+   that none of input, context and target has. If a field was only copied too far (it holds the value that was due, and
+   stands in the input or context as it is), placeholders in the rest of it match no pattern: it is a wrong value.
 2. `missed_refusal`: a refusal was expected, the prediction is none.
 3. `wrong_refusal`: an answer was expected, the prediction is the refusal.
 4. `wrong_format`: the prediction doesn't parse, or breaks the schema.
@@ -25,6 +26,7 @@ field; one that parses but breaks the schema is compared as it stands.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,10 +35,14 @@ from stages.core.document import scalars
 from stages.core.patterns import Pattern
 from stages.models.tool_form import ToolForm, calls_of
 from stages.privacy import second_check
+from stages.privacy.kinds import PLACEHOLDER
 from stages.tasks.answers import Parsed
-from stages.tasks.evidence import Source, source_of
+from stages.tasks.evidence import Source, source_of, words_of
 from stages.tasks.task import Task
 from stages.tasks.values import FieldResult, Values, closed_paths, compare_fields, key
+
+MOST_COPIED = 100  # fields of an answer that are looked at; in an answer with more, placeholders are as unsafe as ever
+Known = tuple[str, str, str]  # target, input and context
 
 
 @dataclass(slots=True)
@@ -131,7 +137,9 @@ class Scorer:
     def _failure(
         self, score: Score, predicted: Parsed, source: str, context: str | None, target: str, prediction: str
     ) -> tuple[str, str]:
-        unsafe = self._unsafe(prediction, predicted, (target, source, context or ""))
+        known = (target, source, context or "")
+        shown = self._without_copied_too_far(prediction, score.fields, known) if predicted.parses else prediction
+        unsafe = self._unsafe(shown, prediction, predicted, known)
         if unsafe:
             return "unsafe_answer", unsafe
         if score.refusal_expected:
@@ -160,9 +168,29 @@ class Scorer:
             "the values are right, but a list is in another order, or null, absent and empty are mixed",
         )
 
-    def _unsafe(self, prediction: str, predicted: Parsed, known: tuple[str, str, str]) -> str | None:
+    def _without_copied_too_far(self, prediction: str, fields: Iterable[FieldResult], known: Known) -> str:
+        """The prediction without the placeholders of fields that were copied too far."""
+        if not self.task.is_json or not PLACEHOLDER.search(prediction):
+            return prediction
+        due: dict[str, list[str]] = {}
+        longer = []
+        for row in fields:
+            if row.result in ("wrong", "missing") and isinstance(row.target, str) and words_of(row.target):
+                due.setdefault(row.path, []).append(row.target)
+            if row.result in ("wrong", "spurious") and isinstance(row.prediction, str):
+                longer.append((row.path, row.prediction))
+        text = source_of(f"{known[1]}\n{known[2]}")
+        for path, value in [pair for pair in longer if PLACEHOLDER.search(pair[1])][:MOST_COPIED]:
+            held, placeholders = Source(value), PLACEHOLDER.findall(value)
+            read = text.has(value) and all(any(one in part for part in known[1:]) for one in placeholders)
+            if read and any(held.has(target) for target in due.get(path, ())):
+                for spelled in {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}:
+                    prediction = prediction.replace(spelled, PLACEHOLDER.sub("", spelled), 1)
+        return prediction
+
+    def _unsafe(self, shown: str, prediction: str, predicted: Parsed, known: Known) -> str | None:
         for name, regex in self._policy.items():
-            if regex.search(prediction) and not regex.search(known[0]):
+            if regex.search(shown) and not regex.search(known[0]):
                 return f"policy: {name}"
         # In JSON, each value as its reader gets it (`\u0040` is an @), and only what is new: no pattern spans two values.
         new = prediction

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from stages.core.errors import HallmarkError
+from stages.core.errors import HallmarkError, in_red, printable
 from stages.core.files import ADAPTER, RELEASE, canonical_json
 from stages.core.reading import check_regular
 from stages.release import provenance as prov
@@ -31,9 +32,10 @@ from stages.release.statements import (
     read_provenance,
     read_verdict,
 )
-from stages.release.verdict import overall
+from stages.release.verdict import OUTCOMES, SHIPS, VERDICTS, overall
 
 log = logging.getLogger("certify")
+WAIVER = "waived: "  # how a line about a waived rule begins
 UNPROVEN = 3  # the exit code of a check that found nothing wrong and could prove nothing
 Kind = TypeVar("Kind")
 
@@ -132,6 +134,9 @@ def check_release(folder: Path, ungated: bool = False) -> Finding:
             remedy="see reports/gate.json of its project; to use it anyway, add --ungated",
         )
     log.info("%s: %s", folder, "as dvc.lock names it" if named else finding.summary)
+    for line in finding.made_of:
+        if line.startswith(WAIVER):
+            log.warning("%s", in_red(printable(line), sys.stderr))
     return finding
 
 
@@ -216,13 +221,16 @@ def _check_verdict(digest: str, provenance: Provenance, verdict: GateVerdict, fo
     named = provenance.byproducts.get(prov.GATE.as_posix())
     if prov.sha256(text) != named or made(provenance.build.stages, prov.GATE.as_posix()) != {finding.gate}:
         finding.wrong.append(f"the gate's report in {prov.VERDICT} is not the one that {prov.PROVENANCE} names")
-    outcomes = [rule.outcome for rule in verdict.gate.rules]
-    if verdict.gate.verdict != overall(outcomes):
+    waivers = {rule.name: rule.waiver for rule in verdict.gate.rules if rule.waiver is not None}
+    if any(provenance.build.params.gate.waive.get(name) != reason for name, reason in waivers.items()):
+        finding.wrong.append(f"the gate's report in {prov.VERDICT} has a waiver that its params do not")
+    follows = overall((rule.outcome, rule.waiver is not None) for rule in verdict.gate.rules)
+    if verdict.gate.verdict != follows:
         finding.wrong.append(f"the gate's report in {prov.VERDICT} has a verdict that does not follow from its rules")
     forms = [prov.verdict(provenance.subjects, digest, report, older=older) for older in (False, True)]
     if (folder / prov.VERDICT).read_bytes() not in [canonical_json(form).encode() for form in forms]:
         finding.wrong.append(f"{prov.VERDICT} contradicts the gate's report in it")
-    finding.passed = verdict.gate.verdict == "pass" == overall(outcomes)
+    finding.passed = verdict.gate.verdict == follows and follows in SHIPS
 
 
 def describe(provenance: Provenance, verdict: GateVerdict, size: int) -> list[str]:
@@ -261,12 +269,17 @@ def describe(provenance: Provenance, verdict: GateVerdict, size: int) -> list[st
         facts_here = {key: value for key, value in here.annotations.items() if key != "role"}
         lines.append("made on: " + ", ".join(f"{key} {value}" for key, value in sorted(facts_here.items())))
     outcome = verdict.predicate
-    counts = (
-        f"{len(outcome.passedTests)} rules met, {len(outcome.failedTests)} not, {len(outcome.warnedTests)} undecided"
-    )
+    found: list[str] = [rule.outcome for rule in verdict.gate.rules]
+    counts = ", ".join(f"{found.count(name)} {words.lower()}" for name, words in OUTCOMES.items())
     failed = f" ({', '.join(outcome.failedTests)})" if outcome.failedTests else ""
-    lines.append(f"gate: {outcome.result}, {counts}{failed}")
+    lines.append(f"gate: {VERDICTS[verdict.gate.verdict].lower()} ({outcome.result}); rules: {counts}{failed}")
+    lines += waived_lines(verdict)
     return lines
+
+
+def waived_lines(verdict: GateVerdict) -> list[str]:
+    """The rules that the release does not hold and its gate was told to waive, with the reasons."""
+    return [f"{WAIVER}{rule.name} ({VERDICTS[rule.outcome].lower()}): {rule.waiver}" for rule in verdict.gate.waived]
 
 
 def _of(entries: list[Kind] | list, kind: type[Kind]) -> list[Kind]:

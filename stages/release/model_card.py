@@ -5,12 +5,14 @@ It is made from reports and params only, never from a record, so no text of the 
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stages.models.params import HubBase
 from stages.release.results import Results
-from stages.release.verdict import PASS, Verdict
+from stages.release.verdict import PASS, VERDICTS, WAIVED, Rule, Verdict
 
 if TYPE_CHECKING:
     from stages.evaluation.stats import Interval
@@ -71,7 +73,23 @@ def model_card(params: Params, results: Results, reports: dict[str, Any], privat
 def _first_line(gate: Verdict) -> str:
     if gate.verdict == PASS:
         return "**The gate passed this adapter.**"
-    return f"**The gate did not pass this adapter (verdict: {gate.verdict}). Do not release it.** {gate.words.strip()}"
+    verdict = VERDICTS[gate.verdict].lower()
+    if gate.verdict == WAIVED:
+        waived = "\n".join(f"- {_waived(rule)}" for rule in gate.waived)
+        return f"**The gate passed this adapter only with waivers (verdict: {verdict}).**\n\n{waived}"
+    return f"**The gate did not pass this adapter (verdict: {verdict}). Do not release it.** {_plain(gate.words)}"
+
+
+def _waived(rule: Rule) -> str:
+    """A waived rule, in red: a hub keeps the colour, and any page keeps the sign."""
+    reason = _plain(f"{rule.about}: {VERDICTS[rule.outcome].lower()}, waived because: {rule.waiver}")
+    return f'<span style="color: #c00">🔴 {reason}</span>'
+
+
+def _plain(text: str) -> str:
+    """A text as it stands, on one line: no HTML, no Markdown, no link."""
+    escaped = html.escape(" ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]()#!|~:@/])", lambda match: f"&#{ord(match[0])};", escaped)
 
 
 def _use(params: Params) -> str:
@@ -135,8 +153,10 @@ def _failures(results: Results) -> str:
 
 
 def _gate(gate: Verdict) -> str:
-    rows = [(rule.words, rule.reason, rule.outcome.replace("_", " ")) for rule in gate.rules]
-    return f"Verdict: **{gate.verdict.replace('_', ' ')}**.\n\n" + _table(("Rule", "Measured", "Outcome"), rows)
+    rows = [(rule.about, rule.needed, f"{rule.measured}. {rule.note}", VERDICTS[rule.outcome]) for rule in gate.rules]
+    waived = "".join(f"\n\n{_waived(rule)}" for rule in gate.waived)
+    table = _table(("Rule", "Needed", "Measured", "Outcome"), rows)
+    return f"Verdict: **{VERDICTS[gate.verdict].lower()}**.{waived}\n\n{table}"
 
 
 def _data(params: Params, records: dict[str, int]) -> str:

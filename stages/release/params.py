@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from stages.core.outcomes import FailureClass
 from stages.core.params import Block, Limit, Line, NotNegative, Positive, Seconds, Text
 from stages.evaluation.measures import known_measures
 
 
+def _says_something(text: str) -> str:
+    if not text.strip():
+        raise ValueError("an empty reason: say why the adapter may ship all the same")
+    return text
+
+
+Reason = Annotated[Line, StringConstraints(max_length=300), AfterValidator(_says_something)]  # of a waiver
+
+
 class GateServing(Block):
     latency_p95_s: Seconds
-    tokens_per_second: Annotated[float, Field(ge=0, le=1e9)]
+    requests_per_second: Annotated[float, Field(ge=0, le=1e9)]
     error_rate: Limit
 
 
@@ -30,6 +40,27 @@ class Gate(Block):
     margins: dict[FailureClass, Limit]
     serving: GateServing
     data: GateData
+    waive: dict[Text, Reason]
+
+    @property
+    def rule_names(self) -> list[str]:
+        """The names of all rules that this block asks for, which are those in gate.json."""
+        return [
+            *("sample.records", "sample.groups", "data.leaks", "data.holdout_changed"),
+            *(f"superiority.{name}" for name in self.superiority),
+            *(f"floor.{name}" for name in self.floors),
+            *(f"ceiling.{name}" for name in self.ceilings),
+            *(f"growth.{name}" for name in self.margins),
+            *(f"serving.{name}" for name in GateServing.model_fields),
+        ]
+
+    @model_validator(mode="after")
+    def _waivers_are_of_rules(self) -> Gate:
+        for name in self.waive:
+            if name not in self.rule_names:
+                near = difflib.get_close_matches(name, self.rule_names, n=3, cutoff=0.4) or sorted(self.rule_names)
+                raise ValueError(f"gate.waive: no rule '{name}'; did you mean {' or '.join(near)}?")
+        return self
 
     @model_validator(mode="after")
     def _floors_are_of_measures(self) -> Gate:

@@ -301,9 +301,10 @@ def provenance(
 def verdict(
     subjects: dict[str, str], provenance_sha256: str, gate: dict[str, Any], *, older: bool = False
 ) -> dict[str, Any]:
-    """The in-toto test-result statement of the gate. Anything except a pass is FAILED; undecided rules are warnings.
+    """The in-toto test-result statement of the gate: PASSED, WARNED (pass with waivers) or FAILED.
 
-    A rule that does not apply is not a test, so it is only in the gate's report. `older`: the form used until November
+    Rules with too little data are warnings, and so are failed rules with a waiver, whose reason is in the gate's report. A
+    rule that is not applicable is not a test, so it is only in the gate's report. `older`: the form used until November
     2026, which listed such a rule as a warning.
     """
     outcomes: dict[str, list[str]] = {"pass": [], "fail": [], "undecided": []}
@@ -311,14 +312,15 @@ def verdict(
         outcome = rule.get("outcome")
         if outcome == "not_applicable" and not older:
             continue
-        outcomes[outcome if outcome in ("pass", "fail") else "undecided"].append(str(rule.get("name")))
+        waived = outcome == "fail" and rule.get("waiver") is not None
+        outcomes[outcome if outcome in ("pass", "fail") and not waived else "undecided"].append(str(rule.get("name")))
     report = sha256(canonical_json(gate))
     return {
         "_type": STATEMENT,
         "subject": _subjects(subjects),
         "predicateType": TEST_RESULT,
         "predicate": {
-            "result": "PASSED" if gate.get("verdict") == "pass" else "FAILED",
+            "result": {"pass": "PASSED", "pass_with_waivers": "WARNED"}.get(str(gate.get("verdict")), "FAILED"),
             "configuration": [
                 {"name": PROVENANCE, "digest": {"sha256": provenance_sha256}},
                 {"name": GATE.as_posix(), "digest": {"sha256": report}, "annotations": gate},

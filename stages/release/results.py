@@ -36,6 +36,7 @@ class Level(TypedDict):
     latency_s: Percentiles
     ttft_s: NotRequired[Percentiles]
     output_tokens_per_second: float
+    requests_per_second: Annotated[float, Field(ge=0)]
 
 
 class Load(TypedDict):

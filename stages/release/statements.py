@@ -176,6 +176,10 @@ class DpoParams(Open):
     learning_rate: int | float = 0
 
 
+class GateParams(Open):
+    waive: dict[Word, Word] = {}
+
+
 class UsedParams(Open):
     """The params that a check describes; the rest are compared, whatever they are."""
 
@@ -183,6 +187,7 @@ class UsedParams(Open):
     certify: OfCertify
     sft: SftParams
     dpo: DpoParams = DpoParams(enabled=False)  # older releases have no such block
+    gate: GateParams = GateParams()
 
 
 class External(Form):
@@ -297,11 +302,17 @@ class Provenance(Form):
 class GateRule(Open):
     name: Word
     outcome: Literal["pass", "fail", "too_little_data", "not_applicable"]
+    waiver: Annotated[str, StringConstraints(min_length=1, max_length=300)] | None = None  # older releases have none
 
 
 class GateReport(Open):
-    verdict: Literal["pass", "fail", "too_little_data"]
+    verdict: Literal["pass", "pass_with_waivers", "fail", "too_little_data"]
     rules: Annotated[list[GateRule], Field(min_length=1)]
+
+    @property
+    def waived(self) -> list[GateRule]:
+        """The rules that do not hold, and are waived."""
+        return [rule for rule in self.rules if rule.waiver is not None and rule.outcome in ("fail", "too_little_data")]
 
 
 class OfProvenance(Form):
@@ -316,7 +327,7 @@ class OfGate(Form):
 
 
 class Result(Form):
-    result: Literal["PASSED", "FAILED"]
+    result: Literal["PASSED", "WARNED", "FAILED"]
     configuration: Annotated[tuple[OfProvenance, OfGate], Field(strict=False)]  # JSON has no tuples, only lists
     passedTests: list[Word]  # noqa: N815 (in-toto's names)
     warnedTests: list[Word]  # noqa: N815

@@ -1,4 +1,8 @@
-"""The content of gate.json: the verdict of the gate and its rules."""
+"""The content of gate.json: the verdict of the gate and its rules.
+
+A verdict and an outcome have one name, which is the same in JSON (`too_little_data`), in the terminal, on the page and in
+the docs ("Too little data").
+"""
 
 from __future__ import annotations
 
@@ -6,36 +10,62 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 PASS, FAIL, UNSURE = "pass", "fail", "too_little_data"
+WAIVED = "pass_with_waivers"  # the verdict if every rule that doesn't hold has a waiver
 NOT_APPLICABLE = "not_applicable"  # a rule that could not have failed: listed, not counted
-VERDICTS = {PASS: "Pass", FAIL: "Fail", UNSURE: "Too little data", NOT_APPLICABLE: "Does not apply"}
+OUTCOMES = {PASS: "Pass", FAIL: "Fail", UNSURE: "Too little data", NOT_APPLICABLE: "Not applicable"}
+VERDICTS = OUTCOMES | {WAIVED: "Pass with waivers"}
+SHIPS = (PASS, WAIVED)  # the verdicts with which an adapter may be released
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule and what came of it. `low` and `high`: the interval of `value`, if it is about a sample.
+    """A rule and what came of it: what it is `about`, what was `needed` and what was `measured`, in words.
 
-    `unit`: share (of 1), points (of 1), count, s (seconds) or tokens/s.
+    `low` and `high`: the interval of `value`, if it is about a sample. `unit`: share (of 1), points (of 1), count, s
+    (seconds) or requests/s. `note`: what else there is to know, in sentences, or empty. `more_records`, `more_groups`:
+    about how many more would decide a rule with too little data; None if it is not open, or no number would.
+    `waiver`: the reason that `gate.waive` gives for shipping without it.
     """
 
     name: str
-    words: str
+    about: str
+    needed: str
+    measured: str
     value: float | None
     low: float | None
     high: float | None
     threshold: float
     unit: str
     outcome: str
-    reason: str
+    note: str
+    more_records: int | None
+    more_groups: int | None
+    waiver: str | None
 
     def __post_init__(self) -> None:
         """Refuse an outcome that nobody could show."""
-        if self.outcome not in VERDICTS:
+        if self.outcome not in OUTCOMES:
             raise ValueError("not a known outcome")
+
+    @property
+    def words(self) -> str:
+        """The rule in words: what it is about, needed and measured."""
+        return f"{self.about}. Needed: {self.needed}. Measured: {self.measured}."
+
+    @property
+    def waived(self) -> bool:
+        """Whether it does not hold, and its waiver says to ship all the same."""
+        return self.waiver is not None and self.outcome in (FAIL, UNSURE)
+
+    @property
+    def unneeded(self) -> bool:
+        """Whether it has a waiver that it does not need."""
+        return self.waiver is not None and not self.waived
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """All of gate.json."""
+    """All of gate.json. `words`: what the verdict rests on, in a few sentences. `rules`: the gravest first."""
 
     verdict: str
     words: str
@@ -43,11 +73,26 @@ class Verdict:
 
     def __post_init__(self) -> None:
         """Refuse a verdict that nobody could show."""
-        if self.verdict not in VERDICTS:
+        if self.verdict not in VERDICTS or self.verdict == NOT_APPLICABLE:
             raise ValueError("not a known verdict")
 
+    @property
+    def headline(self) -> str:
+        """The verdict's name, and what it rests on."""
+        return f"{VERDICTS[self.verdict].lower()}. {self.words}"
 
-def overall(outcomes: Iterable[str]) -> str:
-    """The verdict that follows from the outcomes of rules: no for one no, open for one that is, or if none applies."""
-    seen = {*outcomes}
-    return next((verdict for verdict in (FAIL, UNSURE, PASS) if verdict in seen), UNSURE)
+    @property
+    def waived(self) -> list[Rule]:
+        """The rules that do not hold, and are waived."""
+        return [rule for rule in self.rules if rule.waived]
+
+
+def overall(outcomes: Iterable[tuple[str, bool]]) -> str:
+    """The verdict that follows from the outcomes of rules, each with whether the rule has a waiver.
+
+    Fail for one failed rule without a waiver, too little data for one that is open, or if none applies.
+    """
+    seen = {(outcome, has_waiver and outcome in (FAIL, UNSURE)) for outcome, has_waiver in outcomes}
+    blocking = {outcome for outcome, waived in seen if not waived}
+    verdict = next((verdict for verdict in (FAIL, UNSURE, PASS) if verdict in blocking), UNSURE)
+    return WAIVED if verdict == PASS and any(waived for _, waived in seen) else verdict

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 
-from stages.core.errors import printable, run_stage
+from stages.core.errors import in_red, printable, run_stage
 from stages.core.files import REPORTS
 from stages.evaluation.comparison import AgainstLinear
 from stages.evaluation.stats import Interval
@@ -33,7 +34,9 @@ def main(arguments: argparse.Namespace) -> None:
             show(table)
     if results.constrained:
         print(f"  {seconds_measured(results.constrained)}")
-    print(f"\ngate: {verdict.verdict.replace('_', ' ')}. {printable(verdict.words)}")
+    print(f"\ngate: {printable(verdict.headline)}")
+    for rule in verdict.waived:
+        print(in_red(printable(f"  waived: {rule.words} Waived because: {rule.waiver}"), sys.stdout))
     print(f"report: {REPORTS / 'comparison.html'}")
 
 
