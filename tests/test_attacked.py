@@ -26,7 +26,7 @@ from tests.workspace import ROOT
 SPAN = {"id": "r1", "field": "text", "start": 0, "end": 3, "kind": "PERSON"}
 DATA = Data(
     path="x.jsonl", id="id", group="id", input="text", target="target", context=None, tools=None, rejected=None,
-    tags=None, split=None, pseudonyms="none", key=None,
+    tags=None, tag_separator=",", split=None, pseudonyms="none", key=None,
 )  # fmt: skip
 
 

@@ -64,9 +64,11 @@ AGAINST = {
 
 def of_target(column: Column, private: bool) -> Evidence | None:
     """Evidence for the target: few values that repeat, objects, or a text that is an answer."""
-    if column.distinct < 2 or column.form in ("time", "url", "mail", "code") or "turns." in column.name:
+    if column.form in ("", "time", "url", "mail", "code") or "turns." in column.name:
         return None
     given = Evidence()
+    if column.distinct < 2:
+        given.add(-4, "always the same")
     if column.form == "object" or _has_objects(column):
         given.add(2.5, "its values are objects")
         if not _answers(column):

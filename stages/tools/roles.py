@@ -184,7 +184,7 @@ class _Choice:
             name, given = found.pop(0)
             self.take(role, name, str(given))
             found = [pair for pair in found if not related(pair[0], name)]
-        self.roles.runners_up[role] = found[:SHOWN]
+        self.roles.runners_up[role] = [pair for pair in found if pair[1].score > 0][:SHOWN]
 
     def id(self) -> None:
         found = self.ranked(evidence.of_id)
