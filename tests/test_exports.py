@@ -105,7 +105,6 @@ def test_most_files_are_right_at_once() -> None:
 @pytest.mark.parametrize(
     ("write", "role", "right"),
     [
-        (unseen.warehouse, "target", "labels.act"),
         (unseen.squad, "group", "title"),
         (unseen.freshdesk, "input", "description_text"),
     ],
