@@ -60,6 +60,12 @@ FIXED = [HOLDOUT_LOCK, Path("requirements.lock")]
 
 def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
     """Read what the pipeline made; write `models/release`."""
+    if unfilled := params.certify.unfilled:
+        raise HallmarkError(
+            "still FILL-IN, so the model card would say nothing true of your data",
+            param=", ".join(unfilled),
+            remedy="write what holds for your data, and run `dvc repro certify`, which runs nothing else again",
+        )
     with measured("certify"):
         values = prov.parse_yaml(params_file.read_bytes(), params_file)
         stages = _stages(values)

@@ -25,7 +25,8 @@ from stages.evaluation.params import HfEngine
 from stages.evaluation.predictions import Row, prediction, readable
 from stages.evaluation.scoring import Score, Scorer
 from stages.models.chat_template import tool_form
-from stages.models.tool_form import ToolForm, calls_in
+from stages.models.lengths import answer_lengths
+from stages.models.tool_form import ToolForm
 from stages.params.loader import Params, load_params
 from stages.serving.engine import Asking
 from stages.serving.server import free_ports, served
@@ -161,13 +162,9 @@ def out_of_reach(records: list[Row], limit: int, form: ToolForm | None) -> int:
     """How many records have a target that is longer than may be generated: they can't pass."""
     from stages.models.loading import load_tokenizer
 
-    tokenizer = load_tokenizer(BASE)
-    targets = [readable(record)["target"] for record in records]
-    if form:
-        targets = [form.write(calls) if (calls := calls_in(target)) else target for target in targets]
-    lengths = [len(tokenizer(text, add_special_tokens=False).input_ids) for text in targets]
+    lengths = answer_lengths(records, load_tokenizer(BASE), form)
     log.info("the longest target has %d tokens; eval.max_new_tokens is %d", max(lengths), limit)
-    too_long = sum(length >= limit for length in lengths)
+    too_long = sum(length > limit for length in lengths)
     if too_long:
         log.warning("%d records have targets with more tokens than may be generated: they can't pass", too_long)
     return too_long

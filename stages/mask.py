@@ -26,8 +26,10 @@ from stages.core.key import pseudonym, read_key
 from stages.core.measured import measured
 from stages.core.rows import read_texts
 from stages.corpus.copied import Fields, advice, check_fields
+from stages.corpus.gold import gold_spans
 from stages.corpus.leftover import MOST_LEFT
-from stages.corpus.raw import Raw, gold_spans, identities, raw_rows
+from stages.corpus.missing import Missing
+from stages.corpus.raw import Raw, identities, raw_rows
 from stages.corpus.recording import Recorder, Written, write_groups
 from stages.params.loader import Params, load_params
 from stages.privacy.languages import unsupported
@@ -54,7 +56,9 @@ def run(params: Params) -> None:
         key = read_key(params.data, surrogates=params.mask.surrogates)
         name_key = key if params.data.pseudonyms == "keyed" else None
         unseen = set(gold or ())
-        known, rows = identities(crossed_off(unseen, raw_rows(params.data, params.mask, task), name_key), params.mask)
+        missing = Missing()
+        checked = raw_rows(params.data, params.mask, task, missing)
+        known, rows = identities(crossed_off(unseen, checked, name_key), params.mask)
         if unseen:
             log.warning("%d of the records that %s names are not in the data", len(unseen), params.mask.gold)
         work = chunks((raw, known.get(raw.group, ())) for raw in raw_rows(params.data, params.mask, task))
@@ -76,8 +80,10 @@ def run(params: Params) -> None:
                 "every row was dropped", file=params.data.path, field="mask.actions", remedy="drop fewer kinds"
             )
         report = {"style": params.mask.style, "language": params.mask.language, "ner": params.mask.ner.model}
-        write_json(REPORTS / "mask.json", report | written.report(gold is not None))
+        write_json(REPORTS / "mask.json", report | written.report(gold is not None, missing))
         numbers["rows"] = rows
+    if missing.rows:
+        log.warning("%d rows left out (data.missing: drop): %s", missing.rows, missing.words(params.data))
     for line in advice(written.values, params.mask.keep_targets):
         log.warning(line)
     if task.kind.free_text:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import HallmarkError, printable, run_stage
 from stages.core.files import (
+    BASE,
     DEDUPED,
     HOLDOUT,
     HOLDOUT_LOCK,
@@ -37,12 +38,13 @@ from stages.core.key import read_key
 from stages.core.measured import measured
 from stages.core.records import check_filled, parquet, scan_records, whole_parquet
 from stages.corpus.frozen import Compared, compare, hashes_of, renamed, sources_of
-from stages.corpus.grouping import MOST_OFF, assign, draw_hash, joined_across, shared_groups
+from stages.corpus.grouping import MOST_OFF, assign, draw_hash, joined_across, random_sides, shared_groups
 from stages.corpus.leaks import count_leaks, drop_leaks
 from stages.corpus.left_out import left_out
 from stages.corpus.near import distinct, near_pairs, normalise, text_of
 from stages.corpus.raw import raw_rows
 from stages.evaluation.label_errors import label_errors
+from stages.models import limits
 from stages.params.loader import Params, load_params
 from stages.release.history import raw_data_unchanged, written_by_split
 from stages.tasks.task import Task
@@ -125,7 +127,9 @@ def run(params: Params, refreeze: bool = False) -> None:
             "balance": balance(rows, Task(params.task)),
             "label_errors": suspects(rows, params),
         }
-        parts = {path: parquet(full_records(rows.filter(side=side), restored)) for side, path in FILES.items()}
+        records = {side: full_records(rows.filter(side=side), restored) for side in FILES}
+        report["lengths"] = lengths(records, params)
+        parts = {path: parquet(records[side]) for side, path in FILES.items()}
         # The lock comes last: a run stopped before that has frozen nothing.
         write_all({**parts, REPORTS / "split.json": json_bytes(report), **written})
         measure["rows"] = len(rows)
@@ -279,6 +283,15 @@ def check_not_empty(sides: Array) -> None:
             )
 
 
+def lengths(records: dict[str, pl.DataFrame], params: Params) -> dict[str, dict[str, int]] | None:
+    """The lengths of the records in tokens; stop if one is too long. None without a base, as only a run by hand can be."""
+    if not BASE.is_dir():
+        log.warning("no %s: lengths in tokens are not checked; with `dvc repro split`, it is made first", BASE)
+        return None
+    rows = {side: part.rows(named=True) for side, part in records.items()}
+    return limits.check(rows, BASE, DEDUPED, params)
+
+
 def suspects(rows: pl.DataFrame, params: Params) -> dict[str, Any] | None:
     """Labels of train and validation that are probably wrong, the worst first; null if none are looked for.
 
@@ -306,16 +319,6 @@ def suspects(rows: pl.DataFrame, params: Params) -> dict[str, Any] | None:
             min(len(found), params.split.label_errors),
         )
     return {"judged": count, "found": len(found), "worst": found[: params.split.label_errors]}
-
-
-def random_sides(names: pl.Series, share: float, salt: str) -> Array:
-    """The sides of a split that draws rows instead of groups, by a hash of their ids."""
-    import numpy as np
-
-    order = np.argsort([draw_hash(salt, "row", name) for name in names.to_list()])
-    sides = np.full(len(names), "train", dtype="<U7")
-    sides[order[: round(share * len(names))]] = "holdout"
-    return sides
 
 
 def balance(rows: pl.DataFrame, task: Task) -> dict[str, Any]:

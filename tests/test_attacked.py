@@ -16,6 +16,7 @@ from stages.core.params import Data
 from stages.core.rows import read_rows
 from stages.corpus import raw
 from stages.corpus.conversations import text_in
+from stages.corpus.gold import gold_spans
 from stages.dedupe import compare_with_gold
 from stages.params.loader import load_params
 from stages.privacy.params import Mask
@@ -26,7 +27,7 @@ from tests.workspace import ROOT
 SPAN = {"id": "r1", "field": "text", "start": 0, "end": 3, "kind": "PERSON"}
 DATA = Data(
     path="x.jsonl", id="id", group="id", input="text", target="target", context=None, tools=None, rejected=None,
-    tags=None, tag_separator=",", split=None, pseudonyms="none", key=None,
+    tags=None, tag_separator=",", split=None, missing="error", pseudonyms="none", key=None,
 )  # fmt: skip
 
 
@@ -42,13 +43,13 @@ def lines(path: Path, *rows: Any) -> Path:
 def test_a_gold_span_is_taken_as_written_or_not_at_all(tmp_path: Path, change: dict[str, Any]) -> None:
     path = lines(tmp_path / "gold.jsonl", SPAN, SPAN | change)
     with pytest.raises(HallmarkError, match="row 2: not a gold span"):
-        raw.gold_spans(path, DATA)
+        gold_spans(path, DATA)
 
 
 def test_gold_without_rows_measures_nothing(tmp_path: Path) -> None:
     path = lines(tmp_path / "gold.jsonl")
     with pytest.raises(HallmarkError, match="has no rows"):
-        raw.gold_spans(path, DATA)
+        gold_spans(path, DATA)
     with pytest.raises(HallmarkError, match="has no rows"):
         compare_with_gold(path, pl.Series(["a"]), pl.Series(["a"]), {})
 
@@ -63,7 +64,7 @@ def test_a_record_is_in_one_gold_cluster(tmp_path: Path) -> None:
 
 def test_a_span_is_counted_once(tmp_path: Path) -> None:
     with pytest.raises(HallmarkError, match="row 2: the same span again"):
-        raw.gold_spans(lines(tmp_path / "gold.jsonl", SPAN, SPAN), DATA)
+        gold_spans(lines(tmp_path / "gold.jsonl", SPAN, SPAN), DATA)
 
 
 def test_a_date_out_of_range_is_one_error(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ import pytest
 
 from stages.core import patterns
 from stages.core.files import sha256_folder
+from stages.corpus.missing import OR_DROP
 from tests.bench.made import texts as made_texts
 from tests.rows import record, write_masked
 from tests.tiny import make_tiny_base
@@ -211,15 +212,15 @@ MASK: dict[str, tuple[Break, str]] = {
     ),
     "a null group": (
         second(customer=None),
-        f"{RAW}, row 2, field 'customer': is null or empty\n  remedy: give every row a value: the split needs it",
+        f"{RAW}, row 2, field 'customer': is null or empty\n  remedy: give every row a value: the split needs it; {OR_DROP}",
     ),
     "a blank group": (
         second(customer=" "),
-        f"{RAW}, row 2, field 'customer': is null or empty\n  remedy: give every row a value: the split needs it",
+        f"{RAW}, row 2, field 'customer': is null or empty\n  remedy: give every row a value: the split needs it; {OR_DROP}",
     ),
     "a null target": (
         second(target=None),
-        f"{RAW}, row 2, field 'target': is null or empty\n  remedy: give every row a target, or drop the row",
+        f"{RAW}, row 2, field 'target': is null or empty\n  remedy: give every row a target, or drop the row; {OR_DROP}",
     ),
     "a target outside an enum of the schema": (
         second(target=TARGET | {"intent": "praise"}),
@@ -239,7 +240,7 @@ MASK: dict[str, tuple[Break, str]] = {
     "nothing but white space": (
         second(subject=" ", body="\n\t\u200b "),
         f"{RAW}, row 2, field 'subject, body': nothing but white space or characters that don't show\n"
-        "  remedy: drop the row, or fix its text",
+        f"  remedy: drop the row, or fix its text; {OR_DROP}",
     ),
     "a NUL character": (
         second(body="a\0b"),
@@ -294,7 +295,7 @@ MASK: dict[str, tuple[Break, str]] = {
     ),
     "a group of a filler that counts as a letter": (
         second(customer="\u3164"),
-        f"{RAW}, row 2, field 'customer': is null or empty\n  remedy: give every row a value: the split needs it",
+        f"{RAW}, row 2, field 'customer': is null or empty\n  remedy: give every row a value: the split needs it; {OR_DROP}",
     ),
     "a group with a space at its end": (
         second(customer="Acme "),

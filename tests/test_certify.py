@@ -20,6 +20,7 @@ from stages.core.reading import read_json
 from stages.params.loader import load_params
 from stages.release import provenance as prov
 from stages.release.checking import check
+from stages.release.params import FILL_IN
 from stages.release.shipping import merge, release
 from tests.made_up import BENCHMARKED
 from tests.small_pipeline import ROOT, shell
@@ -218,6 +219,18 @@ def _param(old: str, new: str) -> None:
     text = Path("params.yaml").read_text(encoding="utf-8")
     assert old in text
     Path("params.yaml").write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_what_nobody_has_filled_in_is_not_certified(repo: Path) -> None:
+    before = sha256_folder(RELEASE)
+    certified = load_params().certify
+    filled = {"intended_use": f"It {FILL_IN}.", "limits": ["It is slow.", FILL_IN], "languages": [FILL_IN]}
+    params = load_params().model_copy(update={"certify": certified.model_copy(update=filled)})
+    with pytest.raises(HallmarkError) as caught:
+        certify.run(params)
+    assert caught.value.field == "certify.languages, certify.intended_use, certify.limits"
+    assert sha256_folder(RELEASE) == before
+    assert certified.unfilled == []
 
 
 @pytest.mark.parametrize("field", ["input", "target", "prediction"])

@@ -50,7 +50,7 @@ ROWS = [
 ]
 PARAMS = load_params(ROOT / "params.yaml")
 DATA = {"path": "", "id": "id", "group": "group", "input": "text", "target": "target", "context": "context"}
-DATA |= {"pseudonyms": "none", "key": None}
+DATA |= {"missing": "error", "pseudonyms": "none", "key": None}
 DATA |= {"tools": "tools", "rejected": "rejected", "tags": "tags", "tag_separator": ",", "split": "part"}
 SCHEMA = {
     "type": "object",

@@ -52,7 +52,7 @@ def test_the_reference_data() -> None:
     found = proposed(ROOT / "data/raw/tickets.jsonl")
     assert found["data"] | {"path": ""} == {
         "path": "", "id": "id", "group": "customer", "input": "{subject}\n{body}", "target": "target", "context": None,
-        "tools": None, "rejected": None, "tags": "tags", "tag_separator": ",", "split": None,
+        "tools": None, "rejected": None, "tags": "tags", "tag_separator": ",", "split": None, "missing": "error",
     }  # fmt: skip
     assert (found["task"]["kind"], found["task"]["refusal"]) == ("extraction", '{"intent":"refuse"}')
     truth = load_params(PARAMS)
@@ -105,7 +105,8 @@ def test_every_line_that_is_not_proposed_stays_as_it_was(tmp_path: Path) -> None
     after = (workspace / "params.yaml").read_text(encoding="utf-8")
     changed = {match[1] for line in after.splitlines() if line not in before and (match := re.match(r" *(\w+):", line))}
     assert changed <= {"path", "id", "group", "input", "target", "tags", "kind", "system_prompt", "refusal", "spans",
-                       "context", "tools", "rejected", "gold", "identity_columns", "schema", "allow", "allow_patterns", "keep_targets", "facts"}  # fmt: skip
+                       "context", "tools", "rejected", "gold", "identity_columns", "schema", "allow", "allow_patterns", "keep_targets", "facts", "missing", "max_length", "max_new_tokens", "max_tokens", "superiority", "floors", "ceilings",
+                       "intended_use", "limits", "languages"}  # fmt: skip
 
 
 def test_the_facts_of_the_sample_go_with_it(tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ def test_what_it_writes_is_what_the_pipeline_reads(tmp_path: Path) -> None:
     assert "200 rows" not in stage(workspace, "dedupe").stdout
 
 
-def test_few_groups_a_giant_and_long_texts_are_warned_of(tmp_path: Path) -> None:
+def test_few_groups_and_a_giant_are_warned_of(tmp_path: Path) -> None:
     rows = [
         {"key": n, "account": "big" if n % 2 else f"c{n % 6}", "body": "word " * (10 if n else 1000), "label": "ab"[n % 3 == 0]}
         for n in range(60)
@@ -151,7 +152,7 @@ def test_few_groups_a_giant_and_long_texts_are_warned_of(tmp_path: Path) -> None
     found = proposed(write(tmp_path, rows))
     assert found["data"]["group"] == "account"
     assert found["data"]["id"] == "key"
-    for words in ("only 4 groups", "has 50 % of the rows", "longer than 3000 characters (the longest 4999)", "60 rows"):
+    for words in ("only 4 groups", "has 50 % of the rows", "too few for train, validation and holdout"):
         assert words in found["warnings"], words
 
 

@@ -133,7 +133,7 @@ def test_values_inside_others() -> None:
 
 BASE = {
     "path": "", "id": "row.id", "group": "row.id", "input": "text", "target": "label", "context": None, "tools": None, "rejected": None,
-    "tags": None, "tag_separator": ",", "split": None, "pseudonyms": "none", "key": None,
+    "tags": None, "tag_separator": ",", "missing": "error", "split": None, "pseudonyms": "none", "key": None,
 }  # fmt: skip
 
 

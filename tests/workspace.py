@@ -34,6 +34,7 @@ TINY = {
     "sft.lora.r": 4,
     "sft.lora.layers": 1,
     "eval.max_new_tokens": 16,
+    "eval.too_long": "count",
     "benchmark.requests": 4,
     "benchmark.warmup": 1,
     "benchmark.concurrency": [2],

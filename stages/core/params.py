@@ -81,5 +81,6 @@ class Data(Block):
     tags: Text | None
     tag_separator: Annotated[str, StringConstraints(min_length=1, max_length=1), AfterValidator(_no_control)]
     split: Text | None
+    missing: Literal["error", "drop"]
     pseudonyms: Literal["keyed", "none"]
     key: Sha256 | None

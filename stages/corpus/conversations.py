@@ -24,6 +24,7 @@ from stages.core.errors import HallmarkError
 from stages.core.params import Data
 from stages.core.reading import NotJsonError, strict_json
 from stages.core.records import columns_of
+from stages.corpus.missing import OR_DROP, MissingValueError, Part
 from stages.corpus.nested import is_path, value_at
 
 TURNS = ("turns.input", "turns.target", "turns.earlier", "turns.system")
@@ -81,6 +82,9 @@ def turns(row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
     def fail(problem: str, remedy: str) -> NoReturn:
         raise HallmarkError(problem, file=file, row=number, field=column, remedy=remedy)
 
+    def lack(part: Part, problem: str, remedy: str) -> NoReturn:
+        raise MissingValueError(problem, part=part, file=file, row=number, field=column, remedy=f"{remedy}; {OR_DROP}")
+
     role_key, text_key = LAYOUTS[column]
     messages: list[tuple[str, str]] = []
     for number_in_row, message in enumerate(row[column], 1):
@@ -101,10 +105,14 @@ def turns(row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
         messages.append((role, text))
     answer = next((index for index in reversed(range(len(messages))) if messages[index][0] == "assistant"), None)
     if answer is None:
-        fail("no answer from the assistant", "the last answer is what the model learns: add it, or drop the row")
+        lack(
+            "target",
+            "no answer from the assistant",
+            "the last answer is what the model learns: add it, or drop the row",
+        )
     question = next((index for index in reversed(range(answer)) if messages[index][0] == "user"), None)
     if question is None:
-        fail("no message from the user before the last answer", "add the question, or drop the row")
+        lack("input", "no message from the user before the last answer", "add the question, or drop the row")
     # Anything between question and answer (a tool's result, say) belongs to the question.
     between = [f"{role}: {text}" for role, text in messages[question + 1 : answer]]
     return {

@@ -101,6 +101,16 @@ def _below(cut: dict[str, Any], hashes: dict[str, str]) -> set[str]:
     return {group for group, value in hashes.items() if value < cut["below"] and value not in cut["but_not"]}
 
 
+def random_sides(names: pl.Series, share: float, salt: str) -> Array:
+    """The sides of a split that draws rows instead of groups, by a hash of their ids."""
+    import numpy as np
+
+    order = np.argsort([draw_hash(salt, "row", name) for name in names.to_list()])
+    sides = np.full(len(names), "train", dtype="<U7")
+    sides[order[: round(share * len(names))]] = "holdout"
+    return sides
+
+
 def joined_across(rows: pl.DataFrame, sides: Array) -> int:
     """How many groups share a duplicate cluster with a group on another side."""
     import polars as pl

@@ -6,7 +6,9 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +19,7 @@ from stages.core.reading import NotJsonError, RepeatedKeyError, strict_json
 from stages.core.records import FIELD, columns_of, fill
 from stages.core.rows import files_of, only_texts, read_rows
 from stages.corpus.conversations import Extra
+from stages.corpus.missing import OR_DROP, Missing, MissingValueError, Part
 from stages.privacy.params import Mask
 from stages.tasks.answers import compact_json
 from stages.tasks.task import Task
@@ -35,6 +38,7 @@ PARTS = {  # what a column of an official split may say, in any case
     "validation": ("validation", "valid", "val", "dev", "development"),
     "holdout": ("holdout", "test", "eval", "evaluation"),
 }
+ESSENTIAL: dict[str, Part] = {"data.group": "group", "data.input": "input", "data.target": "target"}
 Values = tuple[tuple[str, str], ...]  # (kind, value) of identity columns
 
 
@@ -57,29 +61,42 @@ class Raw:
     offsets: dict[str, tuple[int, int]] = field(default_factory=dict)  # column: its start and end in `input`
 
 
-def raw_rows(data: Data, mask: Mask, task: Task) -> Iterator[Raw]:
-    """The rows of `data.path`, checked. The first bad row raises a `HallmarkError`."""
+def raw_rows(
+    data: Data, mask: Mask, task: Task, missing: Missing | None = None, only: AbstractSet[int] | None = None
+) -> Iterator[Raw]:
+    """The rows of `data.path`, checked. The first bad row raises a `HallmarkError`.
+
+    With `data.missing` set to drop, rows that lack a group, an input or a target are left out, and counted in `missing`.
+    `only`: which rows to look at, counted from 0 over all files; None: all.
+    """
     path = Path(data.path)
+    missing = Missing() if missing is None else missing
     extra = Extra(data, mask.identity_columns)
     seen: dict[str, tuple[str, int]] = {}
+    position = count()
     for file in files_of(path):
         for number, row in read_rows(file):
+            at = next(position)
+            if only is not None and at not in only:
+                continue
             try:
                 raw = _Row(file, number, extra(row, file, number)).checked(data, mask, task)
             except RecursionError:
                 raise HallmarkError("a value is nested too deep", file=file, row=number, remedy="flatten it") from None
+            except MissingValueError as error:
+                if data.missing == "error":
+                    raise
+                missing.leave_out(error)
+                continue
             if raw.id in seen:
                 other, line = seen[raw.id]
-                where = f"row {line}" if other == raw.file else f"row {line} of {other}"
-                raise HallmarkError(
-                    f"{where} has the same id",
-                    file=file,
-                    row=number,
-                    field=data.id,
-                    remedy="give every row its own id",
-                )
+                problem = f"row {line}{'' if other == raw.file else f' of {other}'} has the same id"
+                remedy = "give every row its own id"
+                raise HallmarkError(problem, file=file, row=number, field=data.id, remedy=remedy)
             seen[raw.id] = (raw.file, number)
             yield raw
+    if missing.first and not seen:  # of every row: the column is named wrongly, or was never filled in
+        raise missing.first
     if not seen:
         raise HallmarkError("has no rows", file=path, remedy="put the raw records there, or fix data.path")
 
@@ -92,6 +109,9 @@ class _Row:
 
     def fail(self, problem: str, field: str, remedy: str) -> NoReturn:
         raise HallmarkError(problem, file=self.file, row=self.number, field=field, remedy=remedy)
+
+    def lack(self, part: Part, problem: str, field: str, remedy: str) -> NoReturn:
+        raise MissingValueError(problem, part=part, file=self.file, row=self.number, field=field, remedy=remedy)
 
     def checked(self, data: Data, mask: Mask, task: Task) -> Raw:
         for column in mask.identity_columns:
@@ -118,7 +138,10 @@ class _Row:
 
     def column(self, column: str, param: str) -> Any:
         if column not in self.row:
-            self.fail("no such column", column, f"add the column, or fix {param}")
+            problem, remedy = "no such column", f"add the column, or fix {param}"
+            if param in ESSENTIAL:
+                self.lack(ESSENTIAL[param], problem, column, remedy)
+            self.fail(problem, column, remedy)
         value = self.row[column]
         self.writable(value, column)
         return value
@@ -136,11 +159,10 @@ class _Row:
     def name(self, column: str, param: str) -> str:
         value = self.column(column, param)
         if value is None or (isinstance(value, str) and not any(map(_shows, value))):
-            self.fail(
-                "is null or empty",
-                column,
-                "give every row a value: the split needs it" if "group" in param else "give it a value",
-            )
+            if param in ESSENTIAL:
+                remedy = f"give every row a value: the split needs it; {OR_DROP}"
+                self.lack(ESSENTIAL[param], "is null or empty", column, remedy)
+            self.fail("is null or empty", column, "give it a value")
         if isinstance(value, bool) or not isinstance(value, str | int):
             self.fail(f"not a text or whole number but {type(value).__name__}", column, "write it as a text")
         name = str(value)
@@ -177,8 +199,10 @@ class _Row:
                 )
         text = fill(template, self.row)
         where = ", ".join(columns_of(template))
-        if not empty and not any(map(_shows, text)):
-            self.fail("nothing but white space or characters that don't show", where, "drop the row, or fix its text")
+        values = "".join(fill(column, self.row) for column in columns_of(template))  # without the template's own words
+        if not empty and not any(map(_shows, values)):
+            problem = "nothing but white space or characters that don't show"
+            self.lack("input", problem, where, f"drop the row, or fix its text; {OR_DROP}")
         if len(text) > most:
             self.fail(
                 f"{len(text)} characters, more than mask.max_chars ({most})",
@@ -196,7 +220,7 @@ class _Row:
         else:
             value = values[data.target]
         if value is None or (isinstance(value, str) and not value.strip()):
-            self.fail("is null or empty", where, "give every row a target, or drop the row")
+            self.lack("target", "is null or empty", where, f"give every row a target, or drop the row; {OR_DROP}")
         if isinstance(value, str) and task.is_json:
             try:
                 value = self.json(value, where)
@@ -356,42 +380,9 @@ def _offsets(template: str, row: dict[str, Any]) -> dict[str, tuple[int, int]]:
 def identities(rows: Iterable[Raw], mask: Mask) -> tuple[dict[str, Values], int]:
     """The identity values of all rows of each group, and the number of rows."""
     values_of: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    count = 0
+    total = 0
     for row in rows:
-        count += 1
+        total += 1
         if row.identity:
             values_of[row.group].update(row.identity)
-    return {group: tuple(sorted(values)) for group, values in values_of.items()}, count
-
-
-def gold_spans(path: Path, data: Data) -> dict[str, list[tuple[str, int, int, str]]]:
-    """Gold spans by record id: (column, start, end, kind), in characters of that column."""
-    columns = columns_of(data.input)
-    spans: dict[str, list[tuple[str, int, int, str]]] = defaultdict(list)
-    rows = 0
-    for rows, row in read_rows(path):
-        texts: list[Any] = [row.get(key) for key in ("field", "kind")]
-        ends: list[Any] = [row.get(key) for key in ("start", "end")]
-        name = row.get("id")
-        if (
-            not all(isinstance(text, str) and text for text in texts)
-            or not all(type(place) is int for place in ends)
-            or type(name) not in (str, int)
-            or not 0 <= ends[0] < ends[1]
-            or not re.fullmatch("[A-Z][A-Z_]*", texts[1])
-        ):
-            raise HallmarkError(
-                "not a gold span",
-                file=path,
-                row=rows,
-                remedy="give each row the texts id, field and kind (such as PERSON), and the whole numbers start and end "
-                "(0 <= start < end)",
-            )
-        span = (texts[0], ends[0], ends[1], texts[1])
-        if span in spans[str(name)]:
-            raise HallmarkError("the same span again", file=path, row=rows, remedy="keep one of the two")
-        if span[0] in columns:  # columns that are not part of the input don't matter
-            spans[str(name)].append(span)
-    if not rows:
-        raise HallmarkError("has no rows", file=path, remedy="label some spans, or set mask.gold to null")
-    return dict(spans)
+    return {group: tuple(sorted(values)) for group, values in values_of.items()}, total

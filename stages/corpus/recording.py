@@ -17,6 +17,7 @@ from stages.core.records import columns_of, schema
 from stages.corpus.copied import Fields, keys, listed
 from stages.corpus.copied import report as values_report
 from stages.corpus.leftover import Left, Names, check, left_in, note
+from stages.corpus.missing import Missing
 from stages.corpus.raw import Raw, Values
 from stages.privacy.known import KnownValues
 from stages.privacy.masking import Masker, Record
@@ -83,13 +84,14 @@ class Written:
         """Fail if the second check found what could not be masked."""
         check(self.left, self.names, file)
 
-    def report(self, with_gold: bool) -> dict[str, Any]:
-        """The content of `reports/mask.json`; it has no value of any record."""
+    def report(self, with_gold: bool, missing: Missing) -> dict[str, Any]:
+        """The content of `reports/mask.json`, with the rows that were left out for what they lack; it has no value of any record."""
         by_kind: dict[str, dict[str, int]] = {}
         for (kind, recognizer), count in sorted(self.kinds.items()):
             by_kind.setdefault(kind, {})[recognizer] = count
         report: dict[str, Any] = {
-            "rows": {"read": self.rows, "dropped": self.dropped, "written": self.rows - self.dropped},
+            "rows": {"read": self.rows + missing.rows, "dropped": self.dropped, "written": self.rows - self.dropped},
+            "missing": missing.report(),
             "records_with_spans": self.touched,
             "spans": {
                 "total": self.total,

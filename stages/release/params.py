@@ -10,6 +10,8 @@ from stages.core.outcomes import FailureClass
 from stages.core.params import Block, Limit, Line, NotNegative, Positive, Seconds, Text
 from stages.evaluation.measures import known_measures
 
+FILL_IN = "FILL-IN"  # what `propose` writes where only the user knows what is true
+
 
 class GateServing(Block):
     latency_p95_s: Seconds
@@ -55,6 +57,11 @@ class Certify(Block):
     intended_use: Text
     limits: list[Text]
     private_data: Literal["error", "count"]
+
+    @property
+    def unfilled(self) -> list[str]:
+        """The params of this block that still have `FILL_IN` somewhere: nobody has said what is true of these data."""
+        return [f"certify.{name}" for name, value in self if FILL_IN in str(value)]
 
 
 class Verify(Block):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
@@ -15,9 +14,6 @@ if TYPE_CHECKING:
     from stages.params.loader import Params
 
 MANY = 0.2  # share of the rows above which a group gets a warning
-LONG = 3000  # characters: about 800 tokens of English
-DRAWS = 25  # holdouts that are drawn to see how many groups one has
-HELD_BY = 3  # so few groups must not hold half of the holdout
 
 
 def warnings(proposal: Proposal, params: Params) -> list[str]:
@@ -26,20 +22,13 @@ def warnings(proposal: Proposal, params: Params) -> list[str]:
     targets = roles.target if isinstance(roles.target, list) else [roles.target]
     warned = [*change_of_kind(proposal, params), *proposal.task.doubts]
     warned += [
-        f"column '{name}' is missing or empty in {columns[name].empty} of {len(rows)} rows: fill it in, or drop those rows"
+        f"column '{name}' is missing or empty in {columns[name].empty} of {len(rows)} rows: fill it in; data.missing: drop leaves them out"
         for name in dict.fromkeys([*targets, *([roles.group] if roles.group in columns else [])])
         if columns[name].empty
     ]
     warned += group_warnings(proposal)
-    warned += holdout_warnings(proposal, params)
     inputs = [fill(roles.input, row) for row in rows]
     warned += conflict_warnings(inputs, [canonical_or_text([row.get(name) for name in targets]) for row in rows])
-    long = [len(text) for text in inputs if len(text) > LONG]
-    if long:
-        warned.append(
-            f"{len(long)} inputs are longer than {LONG} characters (the longest {max(long)}): raise sft.max_length, or "
-            "set sft.too_long to drop"
-        )
     if KINDS[proposal.kind].listed:
         rare = sorted(label for label, count in columns[targets[0]].keys.items() if count < 10)
         if rare:
@@ -80,48 +69,6 @@ def group_warnings(proposal: Proposal) -> list[str]:
             f"the largest group of '{group}' has {100 * largest:.0f} % of the rows: all of it is held out, or none"
         )
     return warned
-
-
-def holdout_warnings(proposal: Proposal, params: Params) -> list[str]:
-    """Whether a holdout of the share in the params has enough records, and enough groups, for the gate to decide."""
-    rows, share, least = len(proposal.rows), params.split.holdout, params.gate.min_records
-    if proposal.roles.split:
-        return []
-    expected = round(share * rows)
-    if expected < least:
-        needed = least / rows
-        fix = f"raise split.holdout to {needed + 0.005:.2f}" if needed <= 0.3 else f"get {round(least / share)} rows"
-        return [
-            f"{rows} rows are few: split.holdout {share} holds out about {expected} of them, and the gate needs at least "
-            f"{least} (gate.min_records): {fix}"
-        ]
-    if proposal.roles.group == "row.id":
-        return []
-    sizes = list(proposal.columns[proposal.roles.group].keys.values())
-    held = [_drawn(sizes, expected, random.Random(draw)) for draw in range(DRAWS)]  # noqa: S311
-    groups = sorted(map(len, held))[DRAWS // 2]
-    top = sorted(sum(sorted(sides)[-HELD_BY:]) / sum(sides) for sides in held)[DRAWS // 2]
-    if groups < params.gate.min_groups:
-        return [
-            f"a holdout of {expected} rows has about {groups} groups of '{proposal.roles.group}', and the gate needs "
-            f"{params.gate.min_groups} (gate.min_groups): raise split.holdout, or name a finer column with --group"
-        ]
-    if top > 0.5:
-        return [
-            f"about {top:.0%} of a holdout of {expected} rows belong to its {HELD_BY} largest groups of "
-            f"'{proposal.roles.group}': what it shows is true of them. Raise split.holdout, or name a finer column with --group"
-        ]
-    return []
-
-
-def _drawn(sizes: list[int], wanted: int, chance: random.Random) -> list[int]:
-    """The sizes of groups drawn until they have that many rows."""
-    held: list[int] = []
-    for size in chance.sample(sizes, len(sizes)):
-        if sum(held) >= wanted:
-            break
-        held.append(size)
-    return held
 
 
 def conflict_warnings(inputs: list[str], targets: list[str]) -> list[str]:

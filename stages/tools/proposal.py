@@ -25,6 +25,7 @@ class Proposal:
     task: Inferred  # kind, schema and refusal
     edits: Edits = field(default_factory=dict)
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)  # (block, key): why, shown as its comment
+    tried: list[str] = field(default_factory=list)  # lines: what a dry run shows
     warnings: list[str] = field(default_factory=list)
 
     def set(self, block: str, key: str, value: Any, reason: str | None = None) -> None:

@@ -19,15 +19,17 @@ from stages.core.files import HOLDOUT_LOCK, write_json
 from stages.core.records import columns_of
 from stages.core.rows import READERS, files_of, read_rows
 from stages.corpus.conversations import layout_of, turns
+from stages.corpus.missing import MissingValueError
 from stages.params.loader import load_params
 from stages.tasks.kinds import KINDS
 from stages.tools.doubts import warnings
 from stages.tools.infer import infer
 from stages.tools.naming import words_of
+from stages.tools.new_data import set_for_new_data
 from stages.tools.profile import Column, Rows, columns_in
 from stages.tools.proposal import Proposal
+from stages.tools.rehearsal import rehearse
 from stages.tools.roles import Known, guess
-from stages.tools.trial import trial
 
 SCHEMA = Path("data/schema.json")
 SHOWN = 30  # columns named in an error
@@ -46,6 +48,7 @@ def run(file: Path, params: Path, write: bool, known: Known | None = None) -> No
         ) from None
     try_out(proposal, params)
     print(printable(text(proposal), keep="\n"))
+    print(printable("\n".join(proposal.tried), keep="\n"))
     for number, warning in enumerate(proposal.warnings, 1):
         print(printable(f"warning {number}: {warning}"))
     if write:
@@ -94,13 +97,10 @@ def check_known(known: Known, columns: dict[str, Column], file: Path) -> None:
 
 
 def try_out(proposal: Proposal, params: Path) -> None:
-    """Add to a proposal what masking a sample of the rows shows."""
-    mask = load_params(params).mask.model_copy(update={"identity_columns": proposal.identity_columns})
-    tried = trial(proposal.rows, proposal.data, mask, proposal.task)
-    for key in ("allow_patterns", "keep_targets"):
-        found = getattr(tried, key)
-        proposal.set("mask", key, list(found), "; ".join(found.values()))
-    proposal.warnings += tried.warnings()
+    """Add to a proposal what a dry run shows, and what is due when the data are new."""
+    now = load_params(params)
+    rehearse(proposal, now)
+    set_for_new_data(proposal, now)
 
 
 def read(path: Path) -> Rows:
@@ -113,7 +113,10 @@ def read(path: Path) -> Rows:
     rows: Rows = []
     for file in files_of(path):
         for number, row in read_rows(file):
-            rows.append(row | turns(row, file, number) if layout_of(row) else row)
+            try:
+                rows.append(row | turns(row, file, number) if layout_of(row) else row)
+            except MissingValueError:  # a question without an answer, say: the dry run counts it
+                rows.append(row)
     if not rows:
         raise HallmarkError("has no rows", file=path, remedy="name a file with rows")
     return rows
@@ -171,7 +174,7 @@ def text(proposal: Proposal) -> str:
 def write_proposal(params: Path, proposal: Proposal) -> None:
     """Write the proposal to params.yaml, keeping its comments, and the schema next to the data."""
     from ruamel.yaml import YAML
-    from ruamel.yaml.comments import CommentedSeq
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 4096
@@ -182,9 +185,13 @@ def write_proposal(params: Path, proposal: Proposal) -> None:
     document = yaml.load(params.read_text(encoding="utf-8"))
     for block, values in proposal.edits.items():
         for key, value in values.items():
+            old = document[block].get(key)
             if isinstance(value, list):
                 value = CommentedSeq(value)
                 value.fa.set_flow_style()  # on the line of its comment
+            elif isinstance(value, dict) and isinstance(old, CommentedMap) and old.fa.flow_style():
+                value = CommentedMap(value)
+                value.fa.set_flow_style()
             document[block][key] = value
     stream = StringIO()  # whatever can't be written leaves the file as it is
     yaml.dump(document, stream)

@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from stages.core.errors import HallmarkError
-from stages.core.files import write_json
+from stages.core.errors import HallmarkError, printable
 from stages.core.params import Data
 from stages.core.records import fill
 from stages.corpus.copied import COPIED, MANY, UNNAMED, advice, pairs, report
-from stages.corpus.raw import Raw, Values, identities, raw_rows
-from stages.corpus.recording import Recorder, Written
+from stages.corpus.raw import Raw, Values, identities
+from stages.corpus.recording import Recorder, Written, masked_schema
+from stages.privacy.kinds import PLACEHOLDER
 from stages.privacy.params import Mask, Ner
 from stages.tasks.kinds import KINDS
 from stages.tasks.params import Task as TaskParams
-from stages.tasks.task import Task
-from stages.tools.infer import Inferred
 from stages.tools.naming import ENTITIES, says
 from stages.tools.profile import Rows
 from stages.tools.roles import IDENTITY
+from stages.tools.sample import Sample, told
 
 ROWS = 300  # masked, at most
 CHARS = 100_000  # of their inputs, at most: some seconds with a small NER model
 CHUNK = 16  # rows masked together
+AROUND = 30  # characters shown on each side of a placeholder
 FEW = 5  # different values, or copies, from which nothing is concluded yet
 MOST_COPIED = 0.8  # share of the numbers of one form that must stand in the input
 # Kinds whose values mostly point at no one: a field that is masked for these is kept. Others are left to the user.
 OF_NO_ONE = frozenset(("DATE_TIME", "LOCATION", "MISC", "ORGANIZATION", "TITLE"))
 # Letters that are the same in all of them, then digits: an order, a product, a ticket. A user's or patient's number may look
 # like it, and is told by the name of its field.
+_ODD = re.compile(
+    r".*[\d_@\\/].*", re.DOTALL
+)  # a word that might be a value which masking has missed: an example shows none
 _CODE = re.compile(r"(?<![^\W_])([A-Z]{1,6}[-/_.#]?)(\d{3,12})(?![^\W_])")
 _OF_PEOPLE = re.compile("|".join(IDENTITY.values()), re.IGNORECASE)
 
@@ -50,47 +51,58 @@ class Trial:
     stops: str | None = None  # the first error of a row
     keep_targets: dict[str, str] = field(default_factory=dict)
     allow_patterns: dict[str, str] = field(default_factory=dict)
+    masked: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)  # records, by id
+    examples: dict[str, str] = field(default_factory=dict)  # placeholder, without its number: where one stands
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """How many spans of each kind were masked."""
+        kinds: Counter[str] = Counter()
+        for (kind, _), count in self.written.kinds.items():
+            kinds[kind] += count
+        return dict(sorted(kinds.items(), key=lambda item: (-item[1], item[0])))
+
+    def show(self, row: dict[str, Any]) -> None:
+        """Note a place in the masked texts of a record for each kind that has none yet."""
+        for text in (row["prompt"][-1]["content"], row["completion"][-1]["content"]):
+            for match in PLACEHOLDER.finditer(text):
+                start, end = max(0, match.start() - AROUND), match.end() + AROUND
+                cut = ("..." if start else "", "..." if end < len(text) else "")
+                words = " ".join(
+                    word if PLACEHOLDER.search(word) else _ODD.sub("#", word) for word in text[start:end].split()
+                )
+                self.examples.setdefault(match[0][1:].rsplit("_", 1)[0], printable(f"{cut[0]}{words}{cut[1]}"))
 
     def warnings(self) -> list[str]:
         """What the user should look at."""
         warned = [f"mask will stop: {self.stops}"] if self.stops else []
         if self.written.total:
-            kinds: Counter[str] = Counter()
-            for (kind, _), count in self.written.kinds.items():
-                kinds[kind] += count
             warned.append(
-                f"private data in {self.written.touched} of {self.rows} sampled rows, searched by {self.searched_by} "
-                f"({', '.join(f'{kind} {count}' for kind, count in sorted(kinds.items()))}): mask replaces it; see how with "
+                f"private data in {self.written.touched} of {self.rows} rows: mask replaces it; see how with "
                 "`python -m stages.mask --preview FILE --field COLUMN`, and name columns of names in mask.identity_columns"
             )
         left = Counter({key: n for key, n in self.written.values.items() if key[0] not in self.keep_targets})
         return warned + advice(left, list(self.keep_targets))
 
 
-def trial(rows: Rows, data: Data, mask: Mask, task: Inferred) -> Trial:
-    """Mask a sample of the rows of `data.path`, and choose `mask.keep_targets` and `mask.allow_patterns`."""
-    tried = Trial(allow_patterns=allow_patterns(rows, data, task))
+def trial(sample: Sample, data: Data, mask: Mask, params: TaskParams) -> Trial:
+    """Mask some rows of the sample, and choose `mask.keep_targets` and `mask.allow_patterns`."""
+    tried = Trial(stops=sample.stops, allow_patterns=allow_patterns(sample.columns, data, params.kind))
     keep = {kind: action for kind, action in mask.actions.items() if action != "surrogate"}  # which take a key
     changes: dict[str, Any] = {"style": "placeholder", "actions": keep, "allow": [], "keep_targets": []}
     mask = mask.model_copy(update=changes | {"allow_patterns": list(tried.allow_patterns)})
-    with tempfile.TemporaryDirectory() as folder:
-        schema = Path(folder) / "schema.json"
-        write_json(schema, task.schema)
-        params = TaskParams.model_construct(
-            kind=task.kind, system_prompt="-", schema_file=str(schema), tool_format="json", refusal=task.refusal
-        )
-        try:
-            recorder, tried.searched_by = loaded(data, params, mask)
-            recorder.fields.names |= usual_keys(rows, data)  # of a call's arguments, say
-            sample = sampled(len(rows), data, mask, Task(params), tried)
-            known, _ = identities(sample, mask)
-            for first in range(0, len(sample), CHUNK):
-                chunk = [(raw, known.get(raw.group, ())) for raw in sample[first : first + CHUNK]]
-                record(recorder, chunk, tried)
-            tried.written.check(data.path)
-        except HallmarkError as error:  # of the schema, say
-            tried.stops = tried.stops or told(error)
-    tried.stops = tried.stops and tried.stops.replace(str(schema), "the proposed schema")
+    try:
+        recorder, tried.searched_by = loaded(data, params, mask)
+        recorder.fields.names |= usual_keys(sample.columns, data)  # of a call's arguments, say
+        raws = spread(sample.rows)
+        known, _ = identities(raws, mask)
+        for first in range(0, len(raws), CHUNK):
+            chunk = [(raw, known.get(raw.group, ())) for raw in raws[first : first + CHUNK]]
+            record(recorder, chunk, tried)
+        tried.written.check(data.path)
+    except HallmarkError as error:  # of the schema, say
+        tried.stops = tried.stops or told(error)
+    tried.stops = tried.stops and tried.stops.replace(str(params.schema_file), "the proposed schema")
     values = {
         name: of
         for name, of in report(tried.written.values).items()
@@ -126,42 +138,38 @@ def loaded(data: Data, task: TaskParams, mask: Mask) -> tuple[Recorder, str]:
     return Recorder(data, task, rules, None, None), "rules alone"
 
 
-def sampled(count: int, data: Data, mask: Mask, task: Task, tried: Trial) -> list[Raw]:
-    """Checked rows from all over the file, up to the first that `mask` refuses."""
-    sample: list[Raw] = []
-    chars, step = 0, max(1, -(-count // ROWS))
-    rows = raw_rows(data, mask, task)
-    try:
-        for number, raw in enumerate(rows):
-            if number % step == 0 and chars < CHARS:
-                sample.append(raw)
-                chars += len(raw.input) + len(raw.context or "")
-    except HallmarkError as error:
-        tried.stops = told(error)
-    return sample
+def spread(rows: list[Raw]) -> list[Raw]:
+    """Some of the rows, from all over the sample."""
+    taken: list[Raw] = []
+    chars = 0
+    for raw in rows[:: max(1, -(-len(rows) // ROWS))]:
+        if chars < CHARS:
+            taken.append(raw)
+            chars += len(raw.input) + len(raw.context or "")
+    return taken
 
 
 def record(recorder: Recorder, chunk: list[tuple[Raw, Values]], tried: Trial) -> None:
     """Count a chunk; of one with a row that `mask` refuses, the other rows."""
     try:
-        tried.written.add(recorder.records(chunk)[1])
+        masked, written = recorder.records(chunk)
+        tried.written.add(written)
         tried.rows += len(chunk)
+        for values in masked:
+            row = dict(zip(masked_schema(), values, strict=True))
+            tried.masked[row["id"]] = row
+            tried.show(row)
     except HallmarkError as error:
         if len(chunk) == 1:
             tried.stops = tried.stops or told(error)
         else:
-            for row in chunk:
-                record(recorder, [row], tried)
+            for one in chunk:
+                record(recorder, [one], tried)
 
 
-def told(error: HallmarkError) -> str:
-    """An error in one line."""
-    return str(error).replace("\n  remedy: ", "; to fix it: ").replace("\n  ", "; ")
-
-
-def allow_patterns(rows: Rows, data: Data, task: Inferred) -> dict[str, str]:
+def allow_patterns(rows: Rows, data: Data, kind: str) -> dict[str, str]:
     """Patterns for numbers of one form that targets copy from their input, such as `NL-20931`, each with its reason."""
-    if KINDS[task.kind].listed:
+    if KINDS[kind].listed:
         return {}
     copies: dict[str, Counter[str]] = defaultdict(Counter)
     total: Counter[str] = Counter()

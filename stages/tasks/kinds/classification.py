@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from stages.tasks.answers import Parsed
-from stages.tasks.kind import REFUSAL, Kind
+from stages.tasks.kind import REFUSAL, GateValues, Kind
 from stages.tasks.measure import Measure
 
 if TYPE_CHECKING:
@@ -40,6 +40,11 @@ class Classification(Kind):
         ),
         Measure("macro_f1", "Macro F1", label_counts, "macro_f1", "f1"),
     )
+    gate: ClassVar[GateValues] = {
+        "superiority": {"base": 0.1, "classical": 0.0},  # if a linear model is as good, it is the better choice
+        "floors": {"schema_validity": 0.95, "macro_f1": 0.5},
+        "ceilings": {"wrong_format": 0.05, "wrong_value": 0.3},
+    }
 
     def prompt_hint(self, target: str, schema: Mapping[str, Any]) -> str:
         labels = schema["enum"]

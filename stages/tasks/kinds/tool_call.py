@@ -7,10 +7,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from stages.tasks.answers import Parsed, strict_answer
-from stages.tasks.kind import REFUSAL, JsonKind
+from stages.tasks.kind import REFUSAL, GateValues, JsonKind
 from stages.tasks.measure import of_score
 from stages.tasks.values import Values, key, leaves
 
@@ -28,6 +28,11 @@ class ToolCall(JsonKind):
         of_score("tool_names", "Right tools", "rate", "accuracy"),
         of_score("tool_calls", "Right tool calls", "rate", "accuracy"),
     )
+    gate: ClassVar[GateValues] = {
+        **JsonKind.gate,
+        "floors": {"schema_validity": 0.95, "exact_match": 0.6},  # a call with one wrong argument does the wrong thing
+        "ceilings": {"unsafe_answer": 0.05, "hallucination": 0.1, "omission": 0.1},  # made-up calls are carried out
+    }
 
     def prompt_hint(self, target: str, schema: Mapping[str, Any]) -> str:
         return "Call the tools that the request needs, as JSON."

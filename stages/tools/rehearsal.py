@@ -1,0 +1,140 @@
+"""A dry run of `mask`, `dedupe` and `split` on a proposal, for `python -m stages.tools.propose`: nothing is written.
+
+Its result is shown, and sets what follows from it: what masking must leave, the limits on lengths, and what to do with rows
+that lack something.
+"""
+
+from __future__ import annotations
+
+import math
+
+from stages.core.files import BASE
+from stages.core.records import columns_of
+from stages.corpus.raw import ESSENTIAL
+from stages.params.loader import Params
+from stages.privacy.kinds import short
+from stages.tasks.task import Task
+from stages.tools.draw import FEW, Drawn, drawn
+from stages.tools.proposal import Proposal
+from stages.tools.sample import Sample, proposed_task, sampled
+from stages.tools.sizes import Sizes, sizes
+from stages.tools.trial import Trial, trial
+
+MOST_HELD = 0.3  # share of the rows above which a holdout takes too much from training
+MOST_OF_FEW = 0.6  # share of a holdout above which its `FEW` largest groups decide the result
+
+
+def rehearse(proposal: Proposal, params: Params) -> None:
+    """Add to a proposal what a dry run shows: values with reasons, warnings, and the result in `proposal.tried`."""
+    data = proposal.data.model_copy(update={"missing": "drop"})
+    mask = params.mask.model_copy(update={"identity_columns": proposal.identity_columns})
+    with proposed_task(proposal, params) as block:
+        task = Task(block)
+        sample = sampled(proposal, data, mask, task)
+        tried = trial(sample, data, mask, block)
+        split = drawn(sample.rows, task, params) if sample.rows else Drawn()
+        long = sizes(sample.rows, tried.masked, block, task, BASE) if sample.rows else None
+    for key in ("allow_patterns", "keep_targets"):
+        found = getattr(tried, key)
+        proposal.set("mask", key, list(found), "; ".join(found.values()))
+    set_missing(proposal, sample)
+    if long:
+        set_lengths(proposal, long)
+    proposal.tried += told(sample, tried, split, long, proposal, params)
+    proposal.warnings += tried.warnings()
+    proposal.warnings += split_warnings(split, sample, params)
+    proposal.warnings += long.warnings() if long else []
+
+
+def set_missing(proposal: Proposal, sample: Sample) -> None:
+    """Rows that lack something are dropped, if there are any; also where the sample has none of them."""
+    named = [getattr(proposal.data, name.removeprefix("data.")) for name in ESSENTIAL]
+    columns = {column for name in named for column in (name if isinstance(name, list) else columns_of(name))}
+    empty = any(proposal.columns[name].empty for name in columns if name in proposal.columns)
+    if sample.missing.rows:
+        reason = f"{sample.missing.rows} of {sample.looked_at} rows are left out: {sample.missing.words(proposal.data)}"
+        proposal.set("data", "missing", "drop", reason)
+    elif empty and not sample.whole:
+        proposal.set("data", "missing", "drop", "some columns have empty values")
+    else:
+        proposal.set("data", "missing", "error", "no row lacks anything")
+
+
+def set_lengths(proposal: Proposal, long: Sizes) -> None:
+    """The limits on lengths that fit, with room to spare."""
+    record = f"the longest record has {long.record} tokens (see `longest`); with room"
+    proposal.set("sft", "max_length", long.max_length, record)
+    proposal.set(
+        "eval", "max_new_tokens", long.max_new_tokens, f"the longest answer has {long.answer} tokens; with room"
+    )
+    proposal.set("benchmark", "max_tokens", long.max_new_tokens, "as in eval")
+
+
+def told(
+    sample: Sample, tried: Trial, split: Drawn, long: Sizes | None, proposal: Proposal, params: Params
+) -> list[str]:
+    """The result in lines. An example of private data is the masked text around it, never the value."""
+    of = f"all {sample.of:,} rows" if sample.whole else f"{sample.looked_at:,} of {sample.of:,} rows, in whole groups"
+    left_out = (
+        f", {sample.missing.rows:,} left out: {sample.missing.words(proposal.data)}" if sample.missing.rows else ""
+    )
+    lines = [f"Dry run of mask, dedupe and split on {of}; nothing is written:", ""]
+    lines.append(f"  rows      {len(sample.rows):,} can be read{left_out}")
+    if sample.stops:
+        lines[-1] += "; then mask would stop (see the warnings)"
+    if tried.rows:
+        lines.append(
+            f"  private   {tried.written.total:,} spans in {tried.written.touched:,} of {tried.rows:,} rows, found by "
+            f"{tried.searched_by}"
+        )
+    for kind, count in tried.kinds.items():
+        example = tried.examples.get(short(kind))
+        lines.append(f"            {kind} {count:,}{f': {example}' if example else ''}")
+    if split.stay:
+        causes = ", ".join(f"{count:,} {cause}" for cause, count in sorted(split.dropped.items())) or "none"
+        lines.append(f"  dedupe    {split.stay:,} rows stay; dropped as duplicates: {causes} (before masking)")
+    if split.rows:
+        sides = ", ".join(f"{side} {split.rows[side]:,} rows of {split.groups[side]:,} groups" for side in split.rows)
+        lines.append(f"  split     {sides}; {split.leaks:,} dropped as leaks")
+        held, found = split.random["held_out"], split.random
+        lines.append(
+            f"            a random split of the rows would leak: of {held:,} held-out rows, {found['same_group']:,} share "
+            f"their group with training, {found['same_text']:,} their text, and {found['near_text']:,} nearly so even after "
+            "dedupe"
+        )
+    if long:
+        lines.append(
+            f"  longest   input {long.characters:,} characters; record {long.record:,} tokens, answer {long.answer:,} "
+            f"({long.counted_by})"
+        )
+    return [*lines, ""]
+
+
+def split_warnings(split: Drawn, sample: Sample, params: Params) -> list[str]:
+    """What makes the holdout too small to decide on, by the real split of the sample."""
+    if split.stops:
+        return [f"dedupe or split will stop: {split.stops}"]
+    if not split.rows:
+        return []
+    warned = []
+    gate, share, scale = params.gate, params.split.holdout, sample.of / sample.looked_at
+    held, groups = round(scale * split.rows["holdout"]), split.groups["holdout"]
+    if held < gate.min_records:
+        total = scale * sum(split.rows.values())
+        needed = math.ceil(110 * gate.min_records / total) / 100  # a tenth more, since whole groups are drawn
+        fix = f"set it to {needed:g}" if needed <= MOST_HELD else f"get {round(1.1 * gate.min_records / share)} rows"
+        warned.append(
+            f"split.holdout = {share:g} holds out about {held} of {round(total)} rows that stay, and the gate needs at least "
+            f"{gate.min_records} (gate.min_records): {fix}"
+        )
+    elif groups < gate.min_groups and sample.whole:
+        warned.append(
+            f"the holdout would have {groups} groups, and the gate needs {gate.min_groups} "
+            "(gate.min_groups): raise split.holdout, or name a finer column with --group"
+        )
+    elif split.few_hold > MOST_OF_FEW:
+        warned.append(
+            f"{100 * split.few_hold:.0f} % of the holdout would belong to {FEW} of its {groups} groups: what it shows is true "
+            "of them; raise split.holdout, try another split.salt, or name a finer column with --group"
+        )
+    return warned

@@ -1,0 +1,99 @@
+"""Rows that lack a group, an input or a target: an error, or left out and counted, as `data.missing` says."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from stages import mask
+from stages.core.errors import HallmarkError
+from stages.corpus.missing import OR_DROP, Missing
+from stages.corpus.raw import raw_rows
+from stages.params.loader import load_params
+from stages.tasks.task import Task
+from tests.workspace import ROOT, make_workspace
+
+ROW: dict[str, Any] = {"id": "1", "who": "A", "subject": "Lamp", "body": "It is broken.", "reply": "Sorry."}
+TALK = {"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Hello."}]}
+COLUMNS: dict[str, Any] = {"group": "who", "input": "About: {subject}\n{body}", "target": "reply", "tags": None}
+TURNS = {"id": "row.id", "group": "row.id", "input": "turns.input", "target": "turns.target"}
+
+
+def read(folder: Path, rows: list[dict[str, Any]], **data: Any) -> tuple[list[str], Missing]:
+    """The ids of the rows that stay, and what was left out; the rows are for a task of free text."""
+    file, missing = folder / "rows.jsonl", Missing()
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    params = load_params(ROOT / "params.yaml")
+    given = params.data.model_copy(update={"path": str(file), **COLUMNS, **data})
+    task = Task(params.task.model_copy(update={"kind": "text", "schema_file": None, "refusal": None}))
+    found = raw_rows(given, params.mask.model_copy(update={"identity_columns": {}}), task, missing)
+    return [raw.id for raw in found], missing
+
+
+def without(key: str) -> dict[str, Any]:
+    return {name: value for name, value in ROW.items() if name != key}
+
+
+@pytest.mark.parametrize(
+    ("bad", "part"),
+    [
+        (ROW | {"who": None}, "group"),
+        (ROW | {"who": " "}, "group"),
+        (without("who"), "group"),
+        (ROW | {"subject": None, "body": "\n\u200b"}, "input"),  # the template's own words are no input
+        (without("body"), "input"),
+        (ROW | {"reply": None}, "target"),
+        (ROW | {"reply": " \n"}, "target"),
+        (without("reply"), "target"),
+    ],
+)
+def test_what_a_row_can_lack(tmp_path: Path, bad: dict[str, Any], part: str) -> None:
+    rows = [ROW, bad | {"id": "2"}, ROW | {"id": "3", "subject": None}]
+    with pytest.raises(HallmarkError, match="row 2"):
+        read(tmp_path, rows, missing="error")
+    stay, missing = read(tmp_path, rows, missing="drop")
+    assert (stay, missing.rows) == (["1", "3"], 1)
+    assert missing.report() == {"group": 0, "input": 0, "target": 0} | {part: 1}
+
+
+@pytest.mark.parametrize(("role", "part"), [("user", "target"), ("assistant", "input")])
+def test_a_conversation_of_one_side(tmp_path: Path, role: str, part: str) -> None:
+    rows = [TALK, {"messages": [{"role": role, "content": "Hello?"}]}]
+    with pytest.raises(HallmarkError, match=OR_DROP):
+        read(tmp_path, rows, missing="error", **TURNS)
+    stay, missing = read(tmp_path, rows, missing="drop", **TURNS)
+    assert (len(stay), dict(missing.counts)) == (1, {part: 1})
+
+
+def test_what_no_row_has_is_an_error_whatever_the_param_says(tmp_path: Path) -> None:
+    with pytest.raises(HallmarkError, match="row 1, field 'whose': no such column"):
+        read(tmp_path, [ROW, ROW | {"id": "2"}], missing="drop", group="whose")
+
+
+@pytest.mark.parametrize("bad", [ROW | {"id": None}, ROW | {"body": ["a list"]}, ROW | {"reply": 5}])
+def test_other_bad_rows_stop_it_still(tmp_path: Path, bad: dict[str, Any]) -> None:
+    with pytest.raises(HallmarkError, match="row 2"):
+        read(tmp_path, [ROW, bad], missing="drop")
+
+
+def test_mask_counts_them_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    changes = {"data.missing": "drop", "mask.gold": None, "mask.ner.engine": "none", "mask.ner.model": None}
+    monkeypatch.chdir(make_workspace(tmp_path / "repo", changes, rows=6))
+    raw = Path("data/raw/tickets.jsonl")
+    rows = [json.loads(line) for line in raw.read_text(encoding="utf-8").splitlines()]
+    rows[1]["customer"], rows[3]["target"], rows[4]["target"] = None, None, ""
+    raw.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with caplog.at_level(logging.WARNING):
+        mask.run(load_params(Path("params.yaml")))
+    assert "3 rows left out (data.missing: drop): 1 without group (customer), 2 without target (target)" in caplog.text
+    report = json.loads(Path("reports/mask.json").read_text(encoding="utf-8"))
+    assert report["missing"] == {"group": 1, "input": 0, "target": 2}
+    assert report["rows"] == {"read": 6, "dropped": 0, "written": 3}
+    assert pl.read_parquet("data/masked.parquet")["id"].to_list() == [rows[number]["id"] for number in (0, 2, 5)]

@@ -1,0 +1,187 @@
+"""The dry run of `mask`, `dedupe` and `split` in `propose`, and the params that follow from it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages.core.files import HOLDOUT_LOCK
+from stages.models import limits
+from stages.params.loader import load_params
+from stages.release.params import FILL_IN
+from stages.tasks.kinds import KINDS
+from stages.tools import sample
+from stages.tools.draw import Drawn
+from stages.tools.rehearsal import split_warnings
+from stages.tools.sizes import BYTES_PER_TOKEN
+from tests.tiny import make_tiny_base
+from tests.workspace import ROOT, make_workspace, stage
+
+RULES: dict[str, Any] = {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1}
+MAILS = [f"jo{n}@acme-tools.io" for n in range(7)]
+LABELS = ("billing", "other", "return")
+
+
+def made(number: int, **changes: Any) -> dict[str, Any]:
+    """A row of one of 30 customers; each has its own words."""
+    words = " ".join(f"{word}{number * 7919 % 997}" for word in ("lamp", "desk", "chair", "shelf", "table"))
+    row = {"id": f"T{number}", "customer": f"C{number % 30}", "text": f"About {words}", "queue": LABELS[number % 3]}
+    return row | changes
+
+
+def rows(count: int = 300) -> list[dict[str, Any]]:
+    """Some lack something, some repeat a text, and some have an address in them."""
+    found = [made(number) for number in range(count)]
+    for number, mail in enumerate(MAILS):
+        found[number]["text"] += f" write to {mail} please"
+    found[10]["queue"], found[11]["customer"], found[12]["text"] = None, "", "  "
+    for number in range(20, 30):
+        found[number + 30]["text"] = found[number]["text"]
+        found[number + 30]["queue"] = found[number]["queue"]
+    return found
+
+
+def tried(folder: Path, data: list[dict[str, Any]], *options: str) -> tuple[str, Path]:
+    """What `propose` prints for the rows, in a workspace of the reference, and the workspace."""
+    workspace = folder / "repo"
+    if not workspace.exists():
+        make_workspace(workspace, RULES, rows=1)
+    (workspace / "data/raw/mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in data), encoding="utf-8")
+    return stage(workspace, "tools.propose", "data/raw/mine.jsonl", *options).stdout, workspace
+
+
+def test_the_result_is_shown_and_nothing_is_written(tmp_path: Path) -> None:
+    said, workspace = tried(tmp_path, rows())
+    before = {file: file.stat().st_mtime_ns for file in workspace.rglob("*") if file.is_file()}
+    assert tried(tmp_path, rows())[0] == said
+    changed = {
+        file.name for file in workspace.rglob("*") if file.is_file() and before.get(file) != file.stat().st_mtime_ns
+    }
+    assert changed == {"mine.jsonl"}, "by this test"
+    assert "Dry run of mask, dedupe and split on all 300 rows" in said
+    assert "297 can be read, 3 left out: 1 without group (customer), 1 without input (text), 1 without target" in said
+    assert re.search(r"EMAIL_ADDRESS 7: .*write to <EMAIL_1> please", said)
+    assert not any(mail in said for mail in MAILS)
+    assert "dropped as duplicates: 10 exact" in said
+    stay = re.search(r"dedupe +(\d+) rows stay", said)
+    sides = re.search(
+        r"train (\d+) rows of \d+ groups, validation (\d+) .* holdout (\d+) .*; (\d+) dropped as leaks", said
+    )
+    assert stay is not None
+    assert sides is not None
+    assert sum(map(int, sides.groups())) == int(stay[1]) <= 287
+    leaks = re.search(r"of (\d+) held-out rows, (\d+) share their group with training, (\d+) their text", said)
+    assert leaks is not None
+    assert int(leaks[1]) == int(leaks[2]) > int(leaks[3]) > 0
+    assert f"estimated as UTF-8 bytes / {BYTES_PER_TOKEN}" in said
+
+
+def test_what_is_written_runs_and_fits(tmp_path: Path) -> None:
+    """With a base there, lengths are in its tokens: `split` finds that all fit."""
+    make_workspace(tmp_path / "repo", RULES, rows=1)
+    make_tiny_base(tmp_path / "repo/models/base")
+    said, workspace = tried(tmp_path, rows(), "--write")
+    assert "of the tokenizer in models/base" in said
+    params = load_params(workspace / "params.yaml")
+    assert params.data.missing == "drop"
+    assert params.sft.max_length % 64 == params.eval.max_new_tokens % 8 == 0
+    assert params.benchmark.max_tokens == params.eval.max_new_tokens
+    assert not (workspace / HOLDOUT_LOCK).exists()
+    for name in ("mask", "dedupe", "split"):
+        stage(workspace, name)
+    lengths = json.loads((workspace / "reports/split.json").read_text(encoding="utf-8"))["lengths"]
+    for name in ("records", "answers"):
+        assert lengths[name]["over"] == 0
+        assert lengths[name]["longest"] < lengths[name]["limit"] < 4 * lengths[name]["longest"] + 200
+
+
+def test_what_speaks_of_the_sample_is_to_fill_in_once(tmp_path: Path) -> None:
+    _, workspace = tried(tmp_path, rows(), "--write")
+    file = workspace / "params.yaml"
+    params = load_params(file)
+    assert params.certify.unfilled == ["certify.languages", "certify.intended_use", "certify.limits"]
+    assert params.certify.tags == []
+    gate = KINDS["classification"].gate
+    assert {key: getattr(params.gate, key) for key in gate} == gate
+    text = file.read_text(encoding="utf-8")
+    assert "superiority: {base: 0.1, classical: 0.0}" in text, "on one line, as before"
+    file.write_text(text.replace(FILL_IN, "English").replace("macro_f1: 0.5", "macro_f1: 0.7"), encoding="utf-8")
+    tried(tmp_path, rows(), "--write")  # the second time, the words are the user's own
+    params = load_params(file)
+    assert (params.certify.intended_use, params.gate.floors["macro_f1"]) == ("English", 0.7)
+
+
+def test_replies_have_no_floor_for_facts_that_nobody_has_named(tmp_path: Path) -> None:
+    replies = [
+        made(number, queue=f"We are sorry about {number} and send you another one on day {number * 7}.")
+        for number in range(200)
+    ]
+    said, workspace = tried(tmp_path, replies, "--write")
+    assert load_params(workspace / "params.yaml").gate.floors == {"schema_validity": 0.95}
+    assert "add field_f1: 0.85 once eval.facts names the facts" in said
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (rows(120), r"holds out about \d+ of \d+ rows that stay, and the gate needs at least 100"),
+        ([made(n, customer=f"C{n % 6}") for n in range(900)], r"the holdout would have \d groups, and the gate needs 8"),
+        ([made(n, customer="C1") for n in range(90)], "dedupe or split will stop: .* belong to 1 group"),
+    ],
+)  # fmt: skip
+def test_a_holdout_that_decides_nothing_is_warned_of(tmp_path: Path, data: list[dict[str, Any]], words: str) -> None:
+    assert re.search(words, tried(tmp_path, data, "--group", "customer")[0])
+
+
+def test_a_holdout_of_few_customers_is_warned_of() -> None:
+    """A draw leaves large groups to training, so that it takes many rows of few middling ones to get there."""
+    params, rows = load_params(ROOT / "params.yaml"), {"train": 700, "validation": 70, "holdout": 130}
+    found = Drawn(stay=900, rows=rows, groups={"train": 9, "validation": 2, "holdout": 9}, few_hold=0.7)
+    (warning,) = split_warnings(found, sample.Sample(900, [{}] * 900), params)
+    assert "70 % of the holdout would belong to 3 of its 9 groups" in warning
+    found.few_hold = 0.5
+    assert split_warnings(found, sample.Sample(900, [{}] * 900), params) == []
+
+
+def test_a_large_file_is_sampled_by_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "ROWS", 100)
+    data = [made(number) for number in range(300)]
+    taken = sample.chosen(data, "customer")
+    assert len(taken) == 100
+    assert all(len({number for number in taken if number % 30 == customer}) in (0, 10) for customer in range(30))
+    assert sample.chosen(data, "customer") == taken
+    assert len(sample.chosen(data, "row.id")) == 100
+
+
+def test_questions_without_an_answer_are_left_out(tmp_path: Path) -> None:
+    talks = [
+        {"messages": [{"role": "user", "content": made(n)["text"]}, {"role": "assistant", "content": LABELS[n % 3]}]}
+        for n in range(60)
+    ]
+    talks[5]["messages"].pop()
+    assert "59 can be read, 1 left out: 1 without target (turns.target)" in tried(tmp_path, talks)[0]
+
+
+@pytest.mark.skipif(not (ROOT / "template").is_dir(), reason="the kinds' samples are in the template")
+@pytest.mark.parametrize("kind", ["classification", "extraction", "text", "tool_call"])
+def test_the_gate_of_a_kind_is_that_of_its_sample(kind: str) -> None:
+    values = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))["gate"]
+    lines = (ROOT / f"template/choices/kinds/{kind}/params.yaml").read_text(encoding="utf-8").splitlines()
+    for name, value in (line.split(": ", 1) for line in lines if line.startswith("gate.")):
+        key, _, inner = name.removeprefix("gate.").partition(".")
+        value = YAML(typ="safe").load(value)
+        values[key] = values[key] | {inner: value} if inner else value
+    for key, expected in KINDS[kind].gate.items():
+        assert {name: values[key][name] for name in expected} == expected
+        assert key == "serving" or values[key].keys() == expected.keys()
+    assert not {name for name in ("superiority", "floors", "ceilings") if name not in KINDS[kind].gate}
+
+
+def test_the_limits_of_propose_are_those_of_split() -> None:
+    assert limits.rounded_up(65, 64, None) == 128
+    assert limits.rounded_up(128, 64, 100) == 100
