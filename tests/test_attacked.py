@@ -27,7 +27,7 @@ from tests.workspace import ROOT
 SPAN = {"id": "r1", "field": "text", "start": 0, "end": 3, "kind": "PERSON"}
 DATA = Data(
     path="x.jsonl", id="id", group="id", input="text", target="target", context=None, tools=None, rejected=None,
-    tags=None, split=None, missing="error", pseudonyms="none", key=None,
+    tags=None, tag_separator=",", split=None, missing="error", pseudonyms="none", key=None,
 )  # fmt: skip
 
 

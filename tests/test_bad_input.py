@@ -166,8 +166,9 @@ MASK: dict[str, tuple[Break, str]] = {
         f"{RAW}: no such file\n  remedy: put the raw records there, or fix data.path",
     ),
     "another format": (
-        params(data__path="README.md"),
-        "README.md: files ending in '.md' can't be read\n  remedy: give JSONL, JSON, CSV, Parquet or Arrow (data.path)",
+        params(data__path="params.yaml"),
+        "params.yaml: files ending in '.yaml' can't be read\n  remedy: give JSON lines, JSON, CSV, TSV, Parquet or Arrow "
+        "(data.path); in Excel, save as CSV UTF-8",
     ),
     "a missing column": (
         second(body=...),
@@ -313,7 +314,7 @@ MASK: dict[str, tuple[Break, str]] = {
     "a tag that is true": (
         both(second(tags=["a", True]), tagged),
         f"{RAW}, row 2, field 'tags': not a list of texts\n"
-        "  remedy: write tags as a list of texts, or as one comma-separated text",
+        "  remedy: write tags as a list of texts, or as one text (data.tag_separator)",
     ),
     "a tag with an escape code": (
         both(second(tags="a,b\x1b[2J"), tagged),

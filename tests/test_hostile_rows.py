@@ -27,7 +27,8 @@ from stages.tasks.params import Task as TaskParams
 from stages.tasks.schema import load_schema
 from stages.tasks.task import Task
 from stages.tools.infer import infer
-from stages.tools.profile import Column, guess
+from stages.tools.profile import columns_in
+from stages.tools.roles import guess
 from tests.workspace import ROOT
 
 FEWER = settings(max_examples=max(1, settings.default.max_examples // 4))  # of what takes long
@@ -50,7 +51,7 @@ ROWS = [
 PARAMS = load_params(ROOT / "params.yaml")
 DATA = {"path": "", "id": "id", "group": "group", "input": "text", "target": "target", "context": "context"}
 DATA |= {"missing": "error", "pseudonyms": "none", "key": None}
-DATA |= {"tools": "tools", "rejected": "rejected", "tags": "tags", "split": "part"}
+DATA |= {"tools": "tools", "rejected": "rejected", "tags": "tags", "tag_separator": ",", "split": "part"}
 SCHEMA = {
     "type": "object",
     "properties": {"a": {"enum": [1, "x"]}, "b": {"type": ["array", "null"], "items": {"type": "string"}}},
@@ -81,6 +82,9 @@ FILES = {
     "jsonl": "".join(json.dumps(row) + "\n" for row in ROWS).encode(),
     "json": json.dumps(ROWS).encode(),
     "csv": b'id,text,target\n1,"a ""b""\nc",3\n2,x,\n',
+    "tsv": b'id\ttext\ttarget\n1\t"a" b\t3\n2\tx\t\n',
+    "txt": 'id\ttext\n1\t"a\tb"\n'.encode("utf-16"),
+    "ndjson": b'{"id": 1}\n{"id": 2}\n',
     "parquet": written(lambda frame, buffer: frame.write_parquet(buffer)),
     "arrow": written(lambda frame, buffer: frame.write_ipc_stream(buffer)),
 }
@@ -272,8 +276,8 @@ def test_responses_of_any_shape(content: Any, finish: Any, usage: Any, calls: An
     )
 )
 def test_a_proposal_from_rows_of_any_shape(rows: list[dict[str, Any]]) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = {name: Column(name, [row.get(name) for row in rows]) for name in names}
+    columns = columns_in(rows)
     roles = guess(columns)
-    if roles.target and columns[roles.target].given:
-        assert infer(columns[roles.target]).kind in ("extraction", "classification", "tool_call", "text")
+    if roles.target and columns[str(roles.target)].given:
+        tools = columns[roles.tools] if roles.tools else None
+        assert infer(columns[str(roles.target)], tools).kind in ("extraction", "classification", "tool_call", "text")

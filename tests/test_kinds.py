@@ -22,7 +22,7 @@ OTHER_NAMES |= {"AKIA", "ASIA"}  # how keys of a cloud start
 
 def test_the_code_names_no_other_kind() -> None:
     """A kind under another name would have no surrogate, and no action of params.yaml would reach it."""
-    files = [*sorted((ROOT / "stages/privacy").glob("*.py")), ROOT / "stages/tools/profile.py"]
+    files = [*sorted((ROOT / "stages/privacy").glob("*.py")), ROOT / "stages/tools/roles.py"]
     named = {
         node.value
         for file in files

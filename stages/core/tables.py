@@ -93,7 +93,10 @@ def _separator(file: TextIO, path: Path) -> tuple[str, int]:
         line = file.readline(FIRST).rstrip("\r\n")
     except UnicodeError:
         raise HallmarkError("not UTF-8 at or after this row", file=path, row=1, remedy=UTF8) from None
-    if len(line) == len("sep=;") and line.lower().startswith("sep="):
+    if line[:-1].lower() == "sep=":
+        if line[-1] not in SEPARATORS:
+            remedy = "separate with commas, semicolons, tabs or bars"
+            raise HallmarkError("`sep=` names another separator", file=path, row=1, remedy=remedy)
         return line[-1], 1
     return "\t" if path.suffix == ".tsv" else separator_of(line), 0
 
@@ -126,5 +129,5 @@ def _lines(
             return
         except UnicodeError:
             raise HallmarkError("not UTF-8 at or after this row", file=path, row=line, remedy=UTF8) from None
-        except (csv.Error, TypeError) as error:  # TypeError: `sep=` names no separator that can be one
+        except csv.Error as error:
             raise HallmarkError(f"not CSV ({error})", file=path, row=line, remedy="fix the quoting") from None

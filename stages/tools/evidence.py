@@ -64,9 +64,11 @@ AGAINST = {
 
 def of_target(column: Column, private: bool) -> Evidence | None:
     """Evidence for the target: few values that repeat, objects, or a text that is an answer."""
-    if column.distinct < 2 or column.form in ("time", "url", "mail", "code") or "turns." in column.name:
+    if column.form in ("", "time", "url", "mail", "code") or "turns." in column.name:
         return None
     given = Evidence()
+    if column.distinct < 2:
+        given.add(-4, "always the same")
     if column.form == "object" or _has_objects(column):
         given.add(2.5, "its values are objects")
         if not _answers(column):
@@ -275,6 +277,8 @@ def of_tags(column: Column) -> Evidence | None:
             return None
     else:
         return None
+    if column.empty > 0.5 * len(column.values):
+        given.add(-1, "mostly empty")
     if says(column.name, "keywords"):
         given.add(3, "named like tags")
     elif says(column.name, "channel"):
@@ -292,10 +296,10 @@ def separator(column: Column) -> str:
     for sign in (",", ";", "|"):
         if any(sign in text for text in column.texts):
             return sign
-    spaced = [text for text in column.texts if " " in text.strip()]
     words = {word for text in column.texts for word in text.split()}
-    tags = says(column.name, "keywords") and not any(re.search(r"[A-Z]\w* [a-z]", text) for text in spaced)
-    return " " if spaced and tags and len(words) <= column.distinct + 2 else ","
+    several = any(" " in text.strip() for text in column.texts) and len(words) <= column.distinct + 2
+    tags = says(column.name, "keywords") and all(word == word.lower() for word in words)  # `New York` is one
+    return " " if several and tags else ","
 
 
 def repeats(columns: dict[str, Column], name: str, chosen: Sequence[str]) -> bool:

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
 
-from stages.core.errors import HallmarkError, run_stage
+from stages.core.errors import HallmarkError, printable, run_stage
 from stages.core.files import HOLDOUT_LOCK, write_json
 from stages.core.records import columns_of
 from stages.core.rows import READERS, files_of, read_rows
@@ -32,9 +32,10 @@ from stages.tools.rehearsal import rehearse
 from stages.tools.roles import Known, guess
 
 SCHEMA = Path("data/schema.json")
+SHOWN = 30  # columns named in an error
 
 
-def run(file: Path, params: Path, known: Known, write: bool) -> None:
+def run(file: Path, params: Path, write: bool, known: Known | None = None) -> None:
     """Print the proposal with reasons and warnings, and write it if `write` is true."""
     proposal = proposed(file, params, known)
     try:
@@ -46,10 +47,10 @@ def run(file: Path, params: Path, known: Known, write: bool) -> None:
             remedy="remove it; text must be valid Unicode",
         ) from None
     try_out(proposal, params)
-    print(text(proposal))
-    print("\n".join(proposal.tried))
+    print(printable(text(proposal), keep="\n"))
+    print(printable("\n".join(proposal.tried), keep="\n"))
     for number, warning in enumerate(proposal.warnings, 1):
-        print(f"warning {number}: {warning}")
+        print(printable(f"warning {number}: {warning}"))
     if write:
         write_proposal(params, proposal)
 
@@ -67,7 +68,7 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
             "no column for an input and an answer",
             file=file,
             remedy="give each row a text and the expected answer, or name them with --input and --target; "
-            f"the columns are {', '.join(columns)}",
+            f"the columns are {', '.join(list(columns)[:SHOWN])}",
         )
     for name in (name for name in columns if "." in name):  # what a record is made of, as the stages see it
         for row, value in zip(rows, columns[name].values, strict=True):
@@ -89,7 +90,7 @@ def check_known(known: Known, columns: dict[str, Column], file: Path) -> None:
     for option, given in named.items():
         for name in given:
             if name not in columns and not (option == "--group" and name == "row.id"):
-                near = get_close_matches(name, columns, 3, 0.5) or list(columns)
+                near = get_close_matches(name, columns, 3, 0.5) or list(columns)[:SHOWN]
                 raise HallmarkError(
                     "no such column", file=file, field=name, remedy=f"name another with {option}: {', '.join(near)}"
                 )
@@ -130,7 +131,9 @@ def set_values(proposal: Proposal) -> None:
         absent = "no column fits; a hash of the row" if key in ("id", "group") and value == "row.id" else None
         proposal.set("data", key, value, roles.why.get(key, absent))
     proposal.set("task", "kind", task.kind, task.why)
-    proposal.set("task", "system_prompt", KINDS[task.kind].prompt_hint(said(roles.target), task.schema))
+    prompt = KINDS[task.kind].prompt_hint(said(roles.target), task.schema)
+    refused = f" If that must not or can't be done: {task.refusal}" if task.refusal else ""
+    proposal.set("task", "system_prompt", prompt + refused)
     proposal.set("task", "schema", SCHEMA.as_posix())
     proposal.set("task", "refusal", task.refusal)
     why = "; ".join(f"{name} {roles.why[name]}" for name in roles.identity) or "none found"
@@ -202,7 +205,7 @@ def write_proposal(params: Path, proposal: Proposal) -> None:
 def main(arguments: argparse.Namespace) -> None:
     """Command line: FILE, what the user knows, and `--write`."""
     known = Known(tuple(arguments.input), tuple(arguments.target), arguments.group)
-    run(arguments.file, arguments.params, known, arguments.write)
+    run(arguments.file, arguments.params, arguments.write, known)
 
 
 if __name__ == "__main__":

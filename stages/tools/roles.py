@@ -113,9 +113,8 @@ class _Choice:
                 roles.why[name] = f"by its {'name' if by_name else 'values'}"
                 used.add(name)
         inner = {name for name in self.columns if any(related(name, other) for other in used)}
-        roles.unused = [
-            name for name in self.columns if name not in inner | used and self.columns[name].form != "object"
-        ]
+        left = [name for name in self.columns if name not in inner | used and self.columns[name].form != "object"]
+        roles.unused = [name for name in left if not any(name.startswith(f"{other}.") for other in left)]
         return roles
 
     def take(self, role: str, name: str, why: str) -> None:
@@ -183,8 +182,7 @@ class _Choice:
         if found and found[0][1].score >= least:
             name, given = found.pop(0)
             self.take(role, name, str(given))
-            found = [pair for pair in found if not related(pair[0], name)]
-        self.roles.runners_up[role] = found[:SHOWN]
+        self.roles.runners_up[role] = [pair for pair in found if pair[1].score > 0][:SHOWN]
 
     def id(self) -> None:
         found = self.ranked(evidence.of_id)
@@ -229,11 +227,16 @@ class _Choice:
                 self.columns, name, chosen
             ):
                 chosen.append(name)
+        if not chosen:  # nothing is like an input: the longest texts that are left
+            left = [name for name in free if self.columns[name].all(str) and name not in self.private]
+            chosen = sorted(left, key=lambda name: -self.columns[name].mean_chars)[:1]
         order = list(self.columns)
         chosen.sort(key=lambda name: (not says(name, "headline"), order.index(name)))
         roles.input = chosen[0] if len(chosen) == 1 else "\n".join(map(_slot, chosen))
         reasons = {name: str(given) for name, given in found}
-        roles.why["input"] = "; ".join(f"{name}: {reasons[name]}" for name in chosen) or "no text column is left"
+        roles.why["input"] = "; ".join(
+            f"{name}: {reasons.get(name, 'the longest text that is left')}" for name in chosen
+        )
         roles.runners_up["input"] = [pair for pair in found if pair[0] not in chosen][:SHOWN]
         self.taken |= set(chosen)
 

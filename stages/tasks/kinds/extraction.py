@@ -26,14 +26,10 @@ class Extraction(JsonKind):
         fields = properties_of(schema)
         if not fields:
             return f"Name the {target} of the text, as JSON."
-        unsaid = [f"null for {name}" for name, part in fields.items() if _takes_null(part)]
+        unsaid = [name for name, part in fields.items() if _takes_null(part)]
         absent = [name for name in fields if name not in schema.get("required", [])]
-        rules = [
-            "null if the text does not say"
-            if len(unsaid) == len(fields)
-            else f"{', '.join(unsaid)} if the text does not say",
-            f"leave out {', '.join(absent)} if the text does not say",
-        ]
+        nulls = "null" if len(unsaid) == len(fields) else f"null for {', '.join(unsaid)}"
+        rules = [f"{nulls} if the text does not say", f"leave out {', '.join(absent)} if the text does not say"]
         said = [rule for rule, fields_of in zip(rules, (unsaid, absent), strict=True) if fields_of]
         return f"Text to JSON: {'; '.join([', '.join(fields), *said])}."
 
