@@ -41,7 +41,6 @@ def set_gate(proposal: Proposal) -> None:
     """The gate that the kind starts with."""
     for key, values in KINDS[proposal.kind].gate.items():
         reason = f"what {proposal.kind} starts with"
-        if key == "floors" and KINDS[proposal.kind].free_text:  # a measure of the facts that eval.facts names
-            values = {name: floor for name, floor in values.items() if name != "field_f1"}
-            reason += "; add field_f1: 0.85 once eval.facts names the facts of a reply"
+        if key == "floors" and KINDS[proposal.kind].free_text:
+            reason += "; once eval.facts names the facts of a reply, add a floor for them"
         proposal.set("gate", key, dict(values), reason)

@@ -17,6 +17,7 @@ from stages.corpus.missing import Missing
 from stages.corpus.raw import Raw, raw_rows
 from stages.params.loader import Params
 from stages.privacy.params import Mask
+from stages.tasks.kinds import KINDS
 from stages.tasks.params import Task as TaskParams
 from stages.tasks.task import Task
 from stages.tools.profile import Rows
@@ -78,7 +79,7 @@ def proposed_task(proposal: Proposal, params: Params) -> Iterator[TaskParams]:
     with tempfile.TemporaryDirectory() as folder:
         schema = Path(folder) / "schema.json"
         write_json(schema, proposal.task.schema)
-        tools = proposal.kind == "tool_call" and proposal.edits["data"]["tools"]
+        tools = KINDS[proposal.kind].calls_tools and proposal.edits["data"]["tools"]
         yield TaskParams.model_construct(
             kind=proposal.kind,
             system_prompt=proposal.edits["task"]["system_prompt"],
