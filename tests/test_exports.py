@@ -121,10 +121,12 @@ def test_the_stage_masks_what_is_written(write: Callable[[Path], Path], tmp_path
     import polars as pl
 
     workspace = make_workspace(tmp_path, RULES | {"mask.workers": 1})
-    stage(workspace, "tools.propose", str(write(workspace / "data")), "--write")
+    known = ["--input", r"{subject}\n{description}"] if write is exports.helpdesk else []
+    stage(workspace, "tools.propose", str(write(workspace / "data")), *known, "--write")
     stage(workspace, "mask")
     masked = pl.read_parquet(workspace / "data/masked.parquet")
     labels = {completion[0]["content"] for completion in masked["completion"]}
     assert (len(masked), labels) == (exports.ROWS, set(exports.TOPICS))
     if write is exports.helpdesk:
+        assert "\n" in masked["prompt"][0][-1]["content"]
         assert set(masked["tags"].explode()) == {"mobile", "vip", "web", "new"}

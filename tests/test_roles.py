@@ -109,18 +109,6 @@ def many(groups: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def test_a_small_holdout_or_one_of_few_customers_is_warned_of(tmp_path: Path) -> None:
-    def warned(rows: list[dict[str, Any]]) -> str:
-        return "\n".join(propose.proposed(write(tmp_path, rows), rules()).warnings)
-
-    assert "get 714 rows" in warned(many([f"c{n % 50}" for n in range(300)]))
-    assert "raise split.holdout to 0.21" in warned(many([f"c{n % 50}" for n in range(500)]))
-    assert "and the gate needs 8 (gate.min_groups)" in warned(many([f"c{n % 20}" for n in range(1000)]))
-    uneven = [f"big{n % 12}" if n % 10 else f"c{n}" for n in range(1000)]
-    assert "belong to its 3 largest groups of 'customer'" in warned(many(uneven))
-    assert "split.holdout" not in warned(many([f"c{n % 100}" for n in range(1000)]))
-
-
 def test_a_change_of_kind_is_shown(tmp_path: Path) -> None:
     warned = propose.proposed(tool_exports.alpaca(tmp_path), rules()).warnings
     assert warned[0].startswith("task.kind changes from extraction to text (targets are free text)")

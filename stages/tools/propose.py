@@ -204,7 +204,8 @@ def write_proposal(params: Path, proposal: Proposal) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     """Command line: FILE, what the user knows, and `--write`."""
-    known = Known(tuple(arguments.input), tuple(arguments.target), arguments.group)
+    inputs = tuple(text.replace("\\n", "\n") for text in arguments.input)  # a shell leaves `\n` as two characters
+    known = Known(inputs, tuple(arguments.target), arguments.group)
     run(arguments.file, arguments.params, arguments.write, known)
 
 
