@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from stages.privacy.lexicon import countries, fold, is_common, towns, word_list
+from stages.privacy.prefilter import compiled
 from stages.privacy.rules import DIGIT, Found
 
 _UP = r"[^\W\d_a-zà-öø-ÿ]"
@@ -48,26 +49,26 @@ _THEN_NO = (
 )
 _CORES = [
     # 12 Elm Street; 370 3911 Fourth Avenue
-    re.compile(
+    compiled(
         rf"(?<![\w.,-])(?:{_NO},?[ ]){{1,2}}(?:[NSEW]{{1,2}}\.?[ ])?(?:\d+(?:st|nd|rd|th)|{_ANYWORDS}?)[ ]{_AFTER}(?![\w-])",
         re.IGNORECASE,
     ),
-    re.compile(rf"(?<![\w.,-])(?:{_NO},?[ ]){{1,2}}(?:[NSEW]{{1,2}}\.?[ ])?{_WORDS}[ ](?:{_AFTER_NAME})(?![\w-])"),
-    re.compile(
+    compiled(rf"(?<![\w.,-])(?:{_NO},?[ ]){{1,2}}(?:[NSEW]{{1,2}}\.?[ ])?{_WORDS}[ ](?:{_AFTER_NAME})(?![\w-])"),
+    compiled(
         rf"(?<![\w.,-])(?:{_NO},?[ ])(?:[a-z'-]+[ ]){{1,3}}(?:(?:{_NAMED_WORDS.lower()})\b\.?)(?=[ ]?(?:,|\n|apt|suite|$))"
     ),
-    re.compile(
+    compiled(
         rf"(?<![\w.,-])(?:{_NO},?[ ])(?:[A-Z'-]+[ ]){{1,3}}(?:(?:{_NAMED_WORDS.upper()})\b\.?)(?=[ ]?(?:,|\n|APT|SUITE|$))"
     ),
     # 56 rue La Boétie; Rua Diadema 1903; ul. Północna 73; C/ Mayor, 3, 2ºB; JALAN SAGU 18
-    re.compile(rf"(?<![\w.])(?:{_NO},?[ ])?(?i:{_BEFORE}|c/|p/|pº|pza\.?)[ ]?(?<=[ ./º]){_WORDS}(?:{_THEN_NO})?"),
-    re.compile(
+    compiled(rf"(?<![\w.])(?:{_NO},?[ ])?(?i:{_BEFORE}|c/|p/|pº|pza\.?)[ ]?(?<=[ ./º]){_WORDS}(?:{_THEN_NO})?"),
+    compiled(
         rf"(?<![\w.])(?:{_NO},?[ ])?(?:(?:rue|via|calle|rua|rúa|avenida|avda\.?|piazza|plaza|paseo|carretera|ctra\.?|camino|jalan|jln)[ ]|(?:av|ul)\.[ ]?|c/[ ]?|p/[ ]?|pº[ ]?)"
         rf"{_ANYWORDS}?{_THEN_NO}",
         re.IGNORECASE,
     ),
     # Am Markt 3, 89073 Ulm
-    re.compile(
+    compiled(
         rf"(?<![\w.])(?:Am|An de[rnm]|Auf de[rmn]|Im|In de[rn]|Unter den|Zum|Zur|Beim|Hinter de[rm]|Vor de[rm])[ ](?:{_CAPS}[ ]){{1,2}}\d{{1,3}}[ ]?[a-z]?(?=,?\s+\d{{5}}[ ]{_UP})"
     ),
 ]
@@ -84,22 +85,22 @@ _LAST_NO = [
 ]
 # The word before a number that may end a street: these expressions are slow, and only tried around one.
 _STREET_WORD = re.compile(rf"(?<![^\W_])(?:{_AFTER_NAME}|(?i:{_AFTER}|{_COMPOUND}))[ ]$")
-_NUMBER = re.compile(r"(?<=[^\W\d_.][ ])\d{1,5}|(?<=\.[ ])\d{1,5}")
+_NUMBER = compiled(r"(?<=[^\W\d_.][ ])\d{1,5}|(?<=\.[ ])\d{1,5}")
 # 20789 Allika 46; 4923 Parmova 109
-_NUMBERED = re.compile(
+_NUMBERED = compiled(
     rf"(?<![\w.,:/-])\d{{2,6}}[ ]{_WORDS}[ ]{_NO}(?![\w-])\.?(?![ ]?(?:%|x\b|pcs|units|items|EUR|USD|€|\$))"
 )
-_BOX = re.compile(
+_BOX = compiled(
     r"(?:\b(?:p\.?[ ]?o\.?[ ]?box|post[ ]?box|postfach|apartado|casilla|bo[îi]te postale|bp)[ ]?\d+"
     r"|\bpsc[ ]\d+,?\s+box[ ]\d+|\bunit[ ]\d+,?\s+box[ ]\d+|\b(?:uss|usns|usnv|usav|uscgc)[ ][\w'’-]+(?=\s+(?:apo|fpo|dpo)\b))"
     r"(?:,?\s+(?:apo|fpo|dpo)[ ]a[aep][ ]\d{5})?|\b(?:apo|fpo|dpo)[ ]a[aep][ ]\d{5}",
     re.IGNORECASE,
 )
-_CORNER = re.compile(
+_CORNER = compiled(
     rf"\b(?:the )?corner of ((?:{_NO} )?[\w'’./-]+(?: [\w'’./-]+){{0,4}}?(?: {_NO})?) (?:and|&) ((?:{_NO} )?(?:{_CAPS}[ ]?){{1,3}}(?:{_NO})?|[\w'’-]+ [\w'’-]+)",
     re.IGNORECASE,
 )
-_STREET_ALONE = re.compile(
+_STREET_ALONE = compiled(
     rf"(?<![\w.])((?:{_UP}[\w'’-]+[ ]){{1,3}}(?i:street|road|avenue|lane|boulevard|drive|crescent|terrace|st\.))(?![\w-])"
 )
 # Where an address is expected, a name and a number make an address ("lives on Hoge Wei 32").
@@ -114,7 +115,7 @@ _CUED = re.compile(
     rf"(?:\d{{2,6}}[ ])?(?:{_UP}[\w'’-]+ and )?(?:{_WORDS}|(?:[^\W\d_]{{4,}}[ ]){{0,2}}[^\W\d_]{{4,}})[ ]{_NO}(?![\w%-])(?![.,]\d)\.?(?:[ ]{_AFTER})?"
 )
 _CUED_NAME = re.compile(rf"(?:\d{{2,6}}[ ])+{_WORDS}(?=\s*(?:[.,\n?!]|$|(?i:suite|apt)))")
-UNIT = re.compile(
+UNIT = compiled(
     r"(?:\b(?:suite|ste|apt|apartment|unit|floor|flat|room|rm|building|bldg|apto|appt|piso|wohnung|lägenhet)\b\.?[ ]*#?[ ]*(?:\d[\w-]*|[a-z]\b)|#[ ]?\d+[a-z]?\b)",
     re.IGNORECASE,
 )

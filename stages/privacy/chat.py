@@ -38,6 +38,7 @@ from stages.privacy.lexicon import (
     last_names,
     word_list,
 )
+from stages.privacy.prefilter import compiled
 from stages.privacy.rules import Found
 
 LONGEST = 200  # longest line that can be chat, in characters
@@ -70,12 +71,13 @@ _OPENS = re.compile(
     "under|end|licen|number|driv|social|member|customer|client|patient|employee|record|user|login|date|birth|dob|d$|born"
 )
 _BOOKED = frozenset(["confirmation", "booking", "reservation", "reference", "locator", "pnr"])
+_I = re.compile(r"(?:im|iam|i'm|i|myself|this|its|it's|it)\b")
 _I_AM = re.compile(r"(?:im|iam|i'm|i am|myself|this is|its|it's|it is)\b")
 _MONTH = re.compile(r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*")
 _MAIL = re.compile(
     r"(?:gmail|hotmail|yahoo|outlook|icloud|protonmail|proton|aol|gmx|live|msn)(?:com|couk|coin|net|org)?"
 )
-_LIVES = re.compile(
+_LIVES = compiled(
     r"\b(?:address(?: is)?|live at|living at|moved to|deliver(?: it)? to|ship(?: it)? to|house is|reside at)[ :]+"
     r"(\d+\w? (?:(?!(?:and|in|please|but|for|is|my|thanks?|with|on|at|by)\b)[^\W\d_]+\.?(?: \d+\w?)?(?: |$)){1,6})"
 )
@@ -163,6 +165,8 @@ def _answer(words: list[str], rest: list[int], numbered: bool) -> Iterator[tuple
 def _cue(words: list[str], at: int) -> tuple[int, str]:
     """The number of words of the cue that starts at `at`, and the role of what it announces."""
     word = words[at]
+    if not _may_be_cue(word):
+        return 0, ""
     ahead = " ".join(words[at : at + 8])
     for pattern, role in _PHRASES if _OPENS.match(word) else ():
         if match := pattern.match(ahead):
@@ -181,6 +185,19 @@ def _cue(words: list[str], at: int) -> tuple[int, str]:
     if match := _I_AM.match(ahead):
         return match[0].count(" ") + 1, "PERSON?"
     return 0, ""
+
+
+@lru_cache(2**14)
+def _may_be_cue(word: str) -> bool:
+    """Whether a cue may start with the word; few do."""
+    if (
+        _OPENS.match(word)
+        or _I.match(word)
+        or word in _NAMES
+        or any(_is_like(word, cues) for cues in (SECRETS, _USERS, ACCOUNTS))
+    ):
+        return True
+    return word[0] == "n" and within_edits(word, "name", 1) and not is_word(word)
 
 
 @lru_cache(2**14)

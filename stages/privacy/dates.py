@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from stages.privacy.lexicon import any_of, fold, is_family_name, is_given_name, is_word, word_list
+from stages.privacy.prefilter import compiled
 
 _MONTH = rf"(?:{any_of(word_list('words/months.txt'))})(?![^\W\d_])\.?"
 _DAY = r"(?:[12]\d|3[01]|0?[1-9])"
@@ -17,7 +18,7 @@ _CLOCK = r"(?:[01]?\d|2[0-4])[:.][0-5]\d(?:[:.][0-5]\d(?:[.,]\d{1,6})?)?"
 _AT = r"(?:(?:T|,?[ ])[ ]?(?:at |a las |um |à |alle )?(?:[01]?\d|2[0-4]):[0-5]\d(?::[0-5]\d(?:[.,]\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d)?(?:[ ]?[ap]\.?m\b\.?)?)?"
 _OF = r"(?:,?[ ](?:of |de |del |di |d'|vom )?)"
 # A day of a year, with its time if one follows.
-DATE = re.compile(
+DATE = compiled(
     r"(?<![^\W_])(?<!\d[./,:-])(?:"
     rf"(?P<y1>\d{{4}})(?P<s1>[-/.])(?:1[0-2]|0?[1-9])(?P=s1){_DAY}{_AT}"
     rf"|(?:1[0-2]|0?[1-9])(?P<s2>[ ]?[-/.][ ]?){_DAY}(?P=s2)(?P<y2>(?:1[5-9]|20)\d\d|\d\d){_AT}"
@@ -32,7 +33,7 @@ _YEAR_CUE = (
     r"in|since|from|of|until|till|to|by|before|after|during|between|circa|a|the|year|en|de|desde|hasta|del|año|entre|seit|bis|ab|von|nach|vor|"
     r"jahr|jahre|depuis|avant|après|jusqu'en|année|nel|dal|al|fino al|anno|early|late|mid"
 )
-_YEAR = re.compile(r"(?<![^\W_])(?<!\d[.,/:-])(?:1[5-9]|20)\d\d(?![^\W_]|[.,:/-]\d)")
+_YEAR = compiled(r"(?<![^\W_])(?<!\d[.,/:-])(?:1[5-9]|20)\d\d(?![^\W_]|[.,:/-]\d)")
 _MONTH_BEFORE = re.compile(rf"(?<![^\W_]){_MONTH}{_OF}$", re.IGNORECASE)
 _CUE_BEFORE = re.compile(rf"(?<![^\W_])(?:(?:{_YEAR_CUE})[ ]|(?:early|late|mid)-)$", re.IGNORECASE)
 _AMOUNT = re.compile(
@@ -46,15 +47,15 @@ _SERIES = re.compile(
 _MORE_YEARS = re.compile(rf"(?:{_AND}(?:1[89]|20)\d\d(?![^\W_]|[.,:/-]\d)){{1,6}}", re.IGNORECASE)
 # What only a search for every date and time finds.
 _OTHER = [
-    re.compile(
+    compiled(
         rf"(?<![^\W_])(?:{_DAY}(?:st|nd|rd|th|er|º|°|\.)?{_OF}{_MONTH}|{_MONTH}[ ]{_DAY}(?:st|nd|rd|th)?)(?![^\W_]|[./-]\d)",
         re.IGNORECASE,
     ),
-    re.compile(rf"(?<![^\W_])(?<!\d[:.,/-]){_CLOCK.replace('[:.]', ':')}(?:[ ]?(?:[ap]\.?m\b\.?|uhr\b|h\b))?(?![^\W_]|[:.]\d)", re.IGNORECASE),
-    re.compile(rf"(?<![^\W_])(?<!\d[:.,/-])(?:{_CLOCK}|1?\d)[ ]?(?:[ap]\.m\.|[ap]m\b|uhr\b|o'clock\b)", re.IGNORECASE),
-    re.compile(r"(?<![^\W_])(?:[01]?\d|2[0-3])[ ]?h(?:[ ]?[0-5]\d)?(?![^\W_])"),
-    re.compile(rf"(?<![^\W_])(?:{any_of(word_list('words/weekdays.txt'))})(?![^\W_])", re.IGNORECASE),
-    re.compile(r"(?<![^\W_])(?<!\d[.,:/-])(?<![$€£#])(?:1[89]|20)\d\d(?:[-/](?:(?:1[89]|20)?\d\d))?(?:s\b)?(?![^\W_]|[.,:/-]\d|[ ]?[%€$£])"),
+    compiled(rf"(?<![^\W_])(?<!\d[:.,/-]){_CLOCK.replace('[:.]', ':')}(?:[ ]?(?:[ap]\.?m\b\.?|uhr\b|h\b))?(?![^\W_]|[:.]\d)", re.IGNORECASE),
+    compiled(rf"(?<![^\W_])(?<!\d[:.,/-])(?:{_CLOCK}|1?\d)[ ]?(?:[ap]\.m\.|[ap]m\b|uhr\b|o'clock\b)", re.IGNORECASE),
+    compiled(r"(?<![^\W_])(?:[01]?\d|2[0-3])[ ]?h(?:[ ]?[0-5]\d)?(?![^\W_])"),
+    compiled(rf"(?<![^\W_])(?:{any_of(word_list('words/weekdays.txt'))})(?![^\W_])", re.IGNORECASE),
+    compiled(r"(?<![^\W_])(?<!\d[.,:/-])(?<![$€£#])(?:1[89]|20)\d\d(?:[-/](?:(?:1[89]|20)?\d\d))?(?:s\b)?(?![^\W_]|[.,:/-]\d|[ ]?[%€$£])"),
 ]  # fmt: skip
 _BIRTH = re.compile(
     rf"(?<![^\W_])(?:{any_of(word_list('words/birth_cues.txt'))})(?![^\W_])[^\n\d]{{0,25}}\n?[^\w\n]{{0,5}}$",
@@ -62,7 +63,7 @@ _BIRTH = re.compile(
 )
 
 # What happened to a person, and its date, with or without a year.
-EVENT_DATE = re.compile(
+EVENT_DATE = compiled(
     rf"(?<![^\W_])(?i:{any_of(word_list('words/event_cues.txt'))})(?![^\W_])(?:[:,]?[ ](?![A-Z\d])[^\W\d_]+){{0,3}}?(?:[:,]?[ ][A-Z][a-z]+)?[:,]?[ ]"
     rf"(?P<date>(?:\d{{4}}-\d\d-\d\d|{_DAY}[./-](?:1[0-2]|0?[1-9])[./-](?:(?:1[5-9]|20)\d\d|\d\d)|{_DAY}[./-]{_DAY}[./-](?:1[5-9]|20)\d\d"
     rf"|(?i:(?:the )?{_DAY}(?:st|nd|rd|th|\.)?{_OF}{_MONTH}(?:,?[ ](?:de |of )?(?:19|20)\d\d)?|{_MONTH}[ ]{_DAY}(?:st|nd|rd|th)?(?:,?[ ](?:19|20)\d\d)?"
@@ -142,7 +143,7 @@ def _is_birth(text: str, start: int) -> bool:
 
 _SMALL = r"(?<![^\W_])(?<!\d[.,:/-])(?P<n>\d{1,3})"
 _YEARS = r"(?:años?|anos?|meses|mes|d[íi]as?|semanas?|ans|mois|jours|semaines|anni|mesi|giorni|settimane|jahren?|monaten?|wochen|tagen?)"
-_UNITS = re.compile(
+_UNITS = compiled(
     rf"{_SMALL}[ ]{_YEARS}(?![^\W_])(?P<age>[ ](?:de edad|de nacid[oa]|de vida|d'âge|di età|alt)\b)?", re.IGNORECASE
 )
 _BEFORE_UNITS = re.compile(
@@ -150,7 +151,7 @@ _BEFORE_UNITS = re.compile(
     rf"(?:{any_of(word_list('words/age_people.txt'))})(?:,?[ ][^\W\d_]+){{0,3}},?(?:[ ](?:de|di|von|mit|of|con))?)[ ]*$",
     re.IGNORECASE,
 )
-_AGE = re.compile(
+_AGE = compiled(
     rf"{_SMALL}(?=[ ]?-?(?:years?|yrs?|months?|weeks?)[ -]old\b|[ ]?(?:y/?o|yo)\b|[ ]years? of age\b|-?jährige?[rnms]?\b|enne\b)"
     r"|\b(?:turn(?:ed|ing)?|aged?:?|age of|when (?:he|she|they|i) (?:was|were)|i(?:'| a)m|edad[ ]?:|âge[ ]?:|età[ ]?:|alter[ ]?:)[ ]*(?P<m>\d{1,3})"
     r"(?![ ]?(?:%|(?:(?:and|or) (?:over|above|older|under|below|younger)|to|up)\b|km|miles?|min|hours?|days?|weeks?|months?|[.:/-]?\d))\b(?=\W|$)"
@@ -163,7 +164,7 @@ _IN_WORDS = (
     rf"(?:(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:[ -](?:{_ONES}))?|ten|eleven|twelve|thirteen|fourteen|fifteen|"
     rf"sixteen|seventeen|eighteen|nineteen|{_ONES})"
 )
-_AGED = re.compile(
+_AGED = compiled(
     rf"(?<![^\W_])(?:aged|at the age of|age of|(?:when|until|since) (?:he|she|they|i) (?:was|were)|(?:he|she|who|son|daughter) (?:has )?(?:just )?turn(?:s|ed)|died at)"
     rf"[ ](?P<n>{_IN_WORDS}|\d{{1,3}})(?![\w%-]|[.:]\d|[ ](?:%|percent|people|of|hours?|days?|hundred|thousand|million|times|o'clock|[ap]\.?m))"
     rf"|(?<![^\W_])(?P<w>{_IN_WORDS})(?=[ -](?:years?|months?|weeks?)[ -]olds?\b|[ ]years of age\b)"
@@ -171,7 +172,7 @@ _AGED = re.compile(
     re.IGNORECASE,
 )
 # "Tobe (4)", "Lars Holm (son, 19)", "Eze, 46, succeeds", "Mia Forde, seven, went"
-_BY_NAME = re.compile(
+_BY_NAME = compiled(
     rf"(?P<name>[^\W\d_a-zß-öø-ÿ][^\W\d_]*(?:['’-][^\W\d_]+)*)(?:,?[ ](?:Jr|Sr)\.)?(?:(?P<open>[ ]\((?:[a-z]+,[ ]){{0,2}}(?:aged?[ ])?)(?P<n>\d{{1,2}}(?:[ ]?[mfMF])?|\d{{1,2}}[ ](?:weeks|months|days))(?=[,;)])"
     rf"|,[ ](?P<m>[1-9]\d|{_IN_WORDS})(?=,[ ]|[.](?:\s|$)))"
 )

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 from stages.privacy.lexicon import any_of, word_list
 from stages.privacy.marked import marked
+from stages.privacy.prefilter import compiled
 from stages.privacy.rules import Found
 
 _KINDS = {
     label: kind.upper() for label, _, kind in (entry.rpartition(": ") for entry in word_list("words/field_labels.txt"))
 }
-_FIELD = re.compile(
+_FIELD = compiled(
     rf"(?:^|(?<=[\n.;|•*\t\ufeff])|(?<=[ ]{{2}}))[ \t\ufeff]{{0,8}}(?P<label>{any_of(_KINDS)})[ ]?:[ \t]{{0,8}}(?=[^\s:])",
     re.IGNORECASE,
 )
@@ -27,7 +28,7 @@ _KEY_KINDS = {
     "zip": "ZIP_CODE",
 }
 _KEYS = {label.replace(" ", ""): kind for label, kind in _KEY_KINDS.items()}
-_JSON = re.compile(
+_JSON = compiled(
     rf"(?<![^\W_])(?P<label>{any_of(_KEY_KINDS).replace(re.escape(' '), '[ _-]?')})(?:[\"'][ ]?:[ ]?|=)"
     r"(?P<quote>[\"'])(?P<value>[^\"'\n]{2,80})(?P=quote)",
     re.IGNORECASE,

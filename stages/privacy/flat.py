@@ -76,13 +76,20 @@ def flat(text: str, start: int, end: int, lower: bool) -> Iterator[Found]:
     every second chat has a "thank you alex" to the agent. In upper case, a line with a word of shops and firms is a
     firm's name or address.
     """
-    tokens = [(match.start(), match.end(), fold(match[0].rstrip("."))) for match in TOKEN.finditer(text, start, end)]
+    tokens = [(*match.span(), match[0].rstrip(".")) for match in TOKEN.finditer(text, start, end)]
+    if not (lower and text.isascii()):
+        tokens = [(first, last, fold(word)) for first, last, word in tokens]
     firm = not lower and any(word in _FIRMS for *_, word in tokens)
     if not lower:
         yield from _companies(text, start, end)
+    starts, given = _place_starts(), first_names()
     at = 0
     while at < len(tokens):
-        for length in (3, 2, 1) if tokens[at][2] in _place_starts() else ():
+        word = tokens[at][2]
+        if word not in starts and word not in given and "-" not in word and tokens[at - 1][2] not in _CUE_ENDS:
+            at += 1  # no place or name starts here
+            continue
+        for length in (3, 2, 1) if word in starts else ():
             part = tokens[at : at + length]
             phrase = " ".join(word for *_, word in part)
             if len(part) < length or not any(phrase in listed for listed in (countries(), cities(), products())):

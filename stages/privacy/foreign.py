@@ -14,35 +14,36 @@ from functools import cache
 from stages.privacy.lexicon import any_of, cities, first_names, fold, last_names, places, word_list
 from stages.privacy.name_cues import CAP, PARTICLE, RUN, UP
 from stages.privacy.names import names
+from stages.privacy.prefilter import compiled
 from stages.privacy.rules import Found
 
 # Findings of name rules that rest on no list of English words.
 SURE = frozenset(("title", "full_name", "company_form", "initials"))
-_INTRODUCED = re.compile(rf"(?<!\w)(?:{any_of(word_list('words/introductions.txt'))})[,:]?\s+", re.IGNORECASE)
+_INTRODUCED = compiled(rf"(?<!\w)(?:{any_of(word_list('words/introductions.txt'))})[,:]?\s+", re.IGNORECASE)
 _ENTRIES = [entry.rpartition(": ") for entry in word_list("words/people_before.txt")]
 _TITLES = any_of(word for word, _, kind in _ENTRIES if kind == "title")
 _ROLES = any_of(word for word, _, kind in _ENTRIES if kind == "role")
 _JOBS = any_of(word_list("words/jobs_foreign.txt"))
 _NAME = rf"(?:(?:{PARTICLE}[ ]){{1,2}}|(?:De|Van|Von|Le|La)[ ](?:(?:den|der|de)[ ])?)?{CAP}(?:[ -](?:(?:{PARTICLE}|Le|La)[ ]){{0,2}}{CAP}){{0,3}}"
-_TITLED = re.compile(
+_TITLED = compiled(
     rf"(?<![^\W_])(?:(?:[DM]\.|(?:Me|Pr)(?=[ .])|(?i:{_TITLES}))(?:\.|(?<=\.)|(?![\w.]))[ ]){{1,3}}(?P<name>{_NAME})"
 )
 _ROLED = re.compile(rf"(?<![^\W_])(?i:{_ROLES})(?:[ ]?:[ ]|,?[ ]|[ ](?:ist|es|è|é|est|is)[ ])(?P<name>{_NAME})")
-_LABELLED = re.compile(
+_LABELLED = compiled(
     rf"^[ \t]*(?:Name|Nom|Nome|Naam|Nombre)[ ]?:[ \t]*(?P<name>{UP}[^\W\d_]*(?:[ '’-](?:{PARTICLE}[ ])?{UP}[^\W\d_]*){{0,4}})[ \t]*$",
     re.MULTILINE,
 )
-_I_AM = re.compile(
+_I_AM = compiled(
     rf"(?<![^\W_])(?i:soy|ich bin|hier ist|je suis|sono|ik ben|sou(?: o| a)?|eu sou|habla|ici)[ ](?:el |la |der |die |il |de )?(?P<name>{_NAME})"
 )
-_CALLED = re.compile(
+_CALLED = compiled(
     rf"(?<![^\W_])(?i:llam[ae]r? a|contact(?:ar|e) (?:con|a)|preguntar? por|hablar? con|parl[eé]r? (?:à|avec)|contactez|appel(?:er|ez)|parlare con|chiam(?:are|i)|"
     rf"sprechen mit|wenden sich an|contact op met|spreken met|falar com|contact(?:ar|e))[ ](?P<name>{_NAME})"
 )
 _PAIR = re.compile(
     rf"(?<![\w'’-])(?P<first>{UP}[^\W\d_]+(?:-{UP}[^\W\d_]+)?)[ ](?:(?:{PARTICLE})[ ]){{0,2}}(?P<last>{UP}[^\W\d_]+(?:-{UP}[^\W\d_]+)?)(?:[ ](?P<more>{UP}[^\W\d_]+))?"
 )
-_HOME = re.compile(
+_HOME = compiled(
     r"(?<![^\W_])(?i:(?:wohn(?:e|t|en|haft|te)|leb(?:e|t|en|te)|geboren|komm(?:e|t)|stamm(?:e|t))[ ](?:\w+[ ]){0,2}?(?:in|aus)"
     r"|(?:viv(?:o|e|en|imos|ía)|vecin[oa]|natural|reside(?:nte|n)?|resido|nacid[oa]|nació|domiciliad[oa]|procedente)[ ](?:\w+[ ]){0,2}?(?:en|de)"
     r"|(?:habit(?:e|ons|ent|ait)|demeurant|domicilié?e?|résid(?:e|ant)|vi[st]|née?[ ](?:le[ ][\w ]{5,20}[ ])?|originaire)[ ]?(?:\w+[ ]){0,2}?(?:à|de|d['’])"
@@ -54,25 +55,25 @@ _HOME = re.compile(
 _CITY = re.compile(
     rf"(?<![^\W_])(?i:in|en|à|a|te|em|aus|uit|von|nach|desde|hasta|vers|naar|para|bei)[ ](?P<place>{CAP}(?:[ ]{CAP})?)"
 )
-_RESIDENCE = re.compile(
+_RESIDENCE = compiled(
     rf"^[ \t]*(?:Residenza|Domicilio|Domicile|Wohnsitz|Residencia|Residência)[ ]?:[ \t]*(?P<place>{CAP}(?:[ -]{CAP}){{0,3}})[ \t.]*$",
     re.MULTILINE,
 )
-_AGE = re.compile(
+_AGE = compiled(
     r"(?<![^\W_])(?i:(?:ik ben|bin|ist|is|tengo|tiene|tenía|tenho|tem|tinha|ho|ha|aveva|j['’]ai|a|avait|mit|con|met)|(?<=,[ ])(?:de|di|von|van))[ ]"
     r"(?P<age>\d{1,3})[ ](?:jahre[ ]alt|jaar(?:[ ]oud)?(?=[ ](?:en|oud)|[,.])|años|anos|ans|anni)(?![^\W_])(?![ ](?:de|di|d['’])[ ](?!edad|idade|età))",
     re.IGNORECASE,
 )
-_NATION = re.compile(
+_NATION = compiled(
     r"(?<![^\W_])(?:nacionalidade?|nationalité|cittadinanza|nazionalità|nationaliteit|staatsangehörigkeit|staatsbürgerschaft|konfession|religi[oó]n|"
     r"religione|religião|geloof|confession)(?:[ ]?:[ ]?|[ ])(?:(?:ist|es|est|è|é)[ ])?(?P<group>[^\W\d_]{4,20})|(?<![^\W_])(?P<before>[^\W\d_]{3,}isch(?:e[rnm]?)?)[ ]staats(?:angehör|bürger)",
     re.IGNORECASE,
 )
-_WORK = re.compile(
+_WORK = compiled(
     r"(?m:^[ \t]*)(?i:beruf|tätigkeit|profesión|ocupación|cargo|puesto|profession|métier|poste|fonction|professione|mansione|beroep|functie|profissão|função)[ ]?:[ \t]*(?P<field>[^\W\d_][^\n.,;:\d]{2,40})"
     r"|(?<![^\W_])(?i:arbeite(?:t|te)?[ ]als|trabaj(?:o|a|aba)[ ](?:como|de)|travaill(?:e|ait)[ ]comme|lavor(?:o|a|ava)[ ]come|werk(?:t|te)?[ ]als|trabalh(?:o|a|ava)[ ]como)[ ](?:une?[ ]|uma?[ ]|een[ ]|eine?[ ])?(?P<as>[^\W\d_]{3,25})"
 )
-_JOB = re.compile(
+_JOB = compiled(
     rf"(?<![^\W_])(?i:(?:ist|es|est|è|é|is|bin|soy|suis|sono|sou|ben|alt und|era|war|était|fu|foi)[ ](?:une?[ ]|uma?[ ]|een[ ]|eine?[ ])?|(?<=[^\W\d_],[ ]))(?P<job>(?i:{_JOBS})(?:[ ](?:comercial|general|financier[oa]|médic[oa]|général|générale|commercial|commerciale))?)(?![\w-])"
 )
 _LOCALES = ("de", "es", "fr", "it", "nl", "pt")

@@ -7,16 +7,19 @@ from collections.abc import Iterator
 
 from stages.privacy.lexicon import any_of, fold, is_family_name, is_given_name, is_word, towns, word_list
 from stages.privacy.name_cues import MONTHS
+from stages.privacy.prefilter import compiled
 from stages.privacy.rules import Found
 
-JOBS = any_of(word_list("words/jobs.txt"))
-_HEAD = rf"(?:{JOBS}|\w{{3,}}(?:ographer|ologist|ician|therapist))"
+_LISTED = word_list("words/jobs.txt")
+_ENDINGS = ("ographer", "ologist", "ician", "therapist")
+JOBS = any_of(_LISTED)
+_HEAD = rf"(?:{JOBS}|\w{{3,}}(?:{any_of(_ENDINGS)}))"
 _RANK = r"(?:head|vice president|vp|director|chief|manager|secretary|officer|professor|president|dean|supervisor)"
 _FIELDS = r"(?:[ ](?:of|for)(?:[ ](?:the[ ])?[\w&'’-]+){1,3}?(?=[ ]?(?:[).,;|\n]|at\b|in\b|and\b|who\b|since\b|$)))"
 _MODIFIERS = r"(?:(?!(?:a|an|the|and|or|of|in|on|at|to|for|very|really|good|great|new|nice|bad|your|my|his|her)\b)[\w/&'’-]+[ ]){0,3}?"
 _JOB = rf"(?:{_MODIFIERS}{_HEAD}s?(?![\w'’-]){_FIELDS}?|{_RANK}[ ]of[ ][\w&'’-]+(?:[ ][A-Z][\w'’-]+)?)"
 # "works as a nurse", "I'm a school nurse", "she was appointed chief engineer", "a retired librarian"
-_IS = re.compile(
+_IS = compiled(
     r"(?<![^\W_])(?i:(?:work(?:s|ed|ing)?|employed|apply(?:ing)?|applied|appointed|hired|trained|qualified|career|job|retired|started|joins?|joined|position)"
     r"(?:[ ]\w+){0,3}?[ ]as(?:[ ](?:an?|the|our|their))?"
     r"|(?:i am|i'm|he is|he's|she is|she's|who is|he was|she was|who was|i was)(?:[ ](?:an?|the|our|their|now an?|now the|currently an?)(?:[ ]new)?)"
@@ -29,31 +32,32 @@ _IS = re.compile(
 )
 _NAME = r"[^\W\d_a-zß-öø-ÿ][\w'’-]*[^\W\d_](?:[ ](?:(?:de|del|da|van|von|der|al|el|bin)[ ]){0,2}[^\W\d_a-zß-öø-ÿ][\w'’.-]*){0,3}"
 # "Tobias Renn, audiologist, ...", "Saoirse Byrne (head of logistics)"
-_AFTER = re.compile(
+_AFTER = compiled(
     rf"(?<=[^\W\d_])(?:,[ ]|[ ]\()(?:(?:an?|the|our)[ ])?(?P<job>(?i:{_JOB}))(?=[ ]?(?:[),;.|\n]|$|at[ ]|in[ ]))"
 )
 # "our accounts clerk Tomasz Lis", "the actress Thandeka Mokoena", "Professor Eze"
-_BEFORE = re.compile(
+_BEFORE = compiled(
     rf"(?:(?<![^\W_])(?i:our|the|their|an?|my|his|her)[ ])?(?<![\w'’-])(?P<job>(?i:(?:[a-z'’-]+[ ])?{_HEAD}))[ ](?P<name>{_NAME})"
 )
+_TO_CAPITAL = re.compile(r"([\w'’-]+)[ ](?=[^\W\d_a-zß-öø-ÿ])")
 _AND = re.compile(rf"[ ](?:and|&)[ ](?P<job>(?i:{_JOB}))")
 # "Alejandra is the founder and CEO of Lumbre"
-_IS_AT = re.compile(
+_IS_AT = compiled(
     rf"(?<=[a-z][ ])(?:is|was)[ ](?:the|an?|our)[ ](?P<job>(?i:(?:[a-z-]+[ ]){{0,2}}?{_HEAD}))(?:[ ](?:and|&)[ ](?P<other>(?i:(?:[a-z-]+[ ])?{_HEAD})))?"
     r"(?=[ ](?:of|at|for|with)[ ][A-Z])"
 )
 # "an Italian cyclist", "Guinean, hairdresser"
-_OF_NATION = re.compile(rf"(?<![^\W_])(?P<group>[A-Z][a-z]+),?[ ](?P<job>(?i:{_HEAD}))(?![\w'’-])")
+_OF_NATION = compiled(rf"(?P<group>[A-Z](?<![^\W_].)[a-z]+),?[ ](?P<job>(?i:{_HEAD}))(?![\w'’-])")
 # "lives in Newark", "worked as a chef in Cork"
-_HOME = re.compile(
+_HOME = compiled(
     r"(?<![^\W_])(?i:liv(?:es?|ed|ing)|based|born|resid(?:es?|ed|ing)|raised|grew up|settled|emigrated|arrested|stationed|buried|schooled|employed|nurse|teacher|surgeon|"
     r"works?|worked|working|appeared|studied|studying|moved(?: from [A-Z][\w-]+)?|came|comes)[ ](?:(?!to\b|in\b)\w+[ ]){0,4}?(?:in|to|near|from)[ ]"
     r"(?P<place>[A-Z][\w'’-]+(?:[ ][A-Z][\w'’-]+){0,2})(?![\w'’])"
 )
-_GREETING = re.compile(
+_GREETING = compiled(
     rf"(?m:^|(?<=[.!?:\"“] ))[\"“]?(?i:good (?:morning|afternoon|evening|day)|happy birthday|welcome|congratulations|dear|morning|evening)[ ](?P<name>{_NAME})(?=[,!.\n]|$)"
 )
-_NATION = re.compile(
+_NATION = compiled(
     r"(?<![^\W_])(?i:nationality|citizenship|religion|ethnicity|ethnic origin|denomination|faith)[\"']?(?:[ ]?[:=][ ]?|[ ]is[ ])[\"']?(?P<group>[A-Za-z]{4,20}(?:[ ](?:[A-Z][a-z]{3,}))?)"
 )
 _NAME_BEFORE = re.compile(rf"(?P<name>{_NAME})$")
@@ -107,7 +111,7 @@ def jobs(text: str) -> Iterator[Found]:
     for match in _OF_NATION.finditer(text):
         if match["group"].lower() in GROUPS:
             yield Found(*match.span("job"), "TITLE", 0.55, "job")
-    for match in _BEFORE.finditer(text):
+    for match in _before_names(text):
         if _is_person(match["name"]):
             start, job = match.start("job"), match["job"]
             first = job.split()[0]
@@ -127,6 +131,18 @@ def jobs(text: str) -> Iterator[Found]:
             yield Found(*match.span("name"), "PERSON", 0.56, "greeting")
     for match in _NATION.finditer(text):
         yield Found(*match.span("group"), "NRP", 0.6, "nationality")
+
+
+def _before_names(text: str) -> Iterator[re.Match[str]]:
+    """The jobs right before what may be a name. The expression is slow, so it is tried only around such a job."""
+    done = 0
+    for word in _TO_CAPITAL.finditer(text) if _BEFORE.may_match(text) else ():
+        head = word[1].lower()
+        if head not in _LISTED and not head.endswith(_ENDINGS):
+            continue
+        for match in _BEFORE.finditer(text, max(done, word.start() - 80), word.end() + 200):
+            yield match
+            done = match.end()
 
 
 def _is_person(name: str) -> bool:

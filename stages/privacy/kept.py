@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from stages.core.patterns import Pattern
 from stages.privacy.lexicon import fold
+from stages.privacy.prefilter import Prefilter
 
 if TYPE_CHECKING:
     from ahocorasick_rs import AhoCorasick
@@ -126,13 +127,17 @@ def kept_spans(text: str, values: Sequence[str]) -> list[Place]:
 class Kept:
     """What masking leaves alone: the matches of some patterns, and the values that a record is given to keep."""
 
-    def __init__(self, regexes: Iterable[str]) -> None:
+    def __init__(self, regexes: Sequence[str]) -> None:
         self.patterns = [Pattern(regex, "mask.allow_patterns") for regex in regexes]
+        self._filters = [Prefilter(regex) for regex in regexes]
 
     def spans(self, text: str, values: Sequence[str] = ()) -> list[Place]:
         """The places of the values and the matches in the text, sorted and disjoint."""
         found = kept_spans(text, values)
-        return merged([*found, *allowed_spans(text, self.patterns)]) if self.patterns else found
+        patterns = [
+            pattern for pattern, filters in zip(self.patterns, self._filters, strict=True) if filters.may_match(text)
+        ]
+        return merged([*found, *allowed_spans(text, patterns)]) if patterns else found
 
     def blanked(self, text: str, values: Sequence[str] = ()) -> str:
         """The text with nothing readable, of the same length, for each of these places."""

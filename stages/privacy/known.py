@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 
 from stages.privacy.lexicon import fold, is_word
@@ -14,11 +14,12 @@ _DIGITS = re.compile(r"\+?\d(?:[ ()./-]{0,3}\d){5,20}")
 LONGEST = 12  # most tokens that can make up one value
 
 
-def tokens_of(text: str) -> list[tuple[int, int, str]]:
+@lru_cache(64)  # several look at a record's texts, one after the other
+def tokens_of(text: str) -> Sequence[tuple[int, int, str]]:
     """The runs of letters and digits of a text: start, end, and the folded run."""
     if text.isascii():
-        return [(match.start(), match.end(), match[0]) for match in _TOKEN.finditer(text.lower())]
-    return [(match.start(), match.end(), fold(match[0])) for match in _TOKEN.finditer(text)]
+        return tuple((*match.span(), match[0]) for match in _TOKEN.finditer(text.lower()))
+    return tuple((*match.span(), fold(match[0])) for match in _TOKEN.finditer(text))
 
 
 class KnownValues:
@@ -32,7 +33,7 @@ class KnownValues:
         self.whole: list[tuple[str, str]] = []  # kind, letters and digits only
         self.names: list[tuple[str, list[str]]] = []  # kind, words
         self.numbers: list[tuple[str, str]] = []  # kind, digits
-        self._alike: dict[tuple[int, str], bool] = {}
+        self._alike: list[tuple[frozenset[str], frozenset[str]]] = []  # of each name: first letters, and what follows
         for kind, value in sorted(set(values)):
             tokens = [fold(token) for token in _TOKEN.findall(value)]
             compact = "".join(tokens)
@@ -44,7 +45,10 @@ class KnownValues:
             else:
                 self.whole.append((kind, compact))
             if kind == "PERSON":
-                self.names.append((kind, [token for token in tokens if len(token) > 1]))
+                parts = [token for token in tokens if len(token) > 1]
+                self.names.append((kind, parts))
+                long = [part for part in parts if len(part) > 4]
+                self._alike.append((frozenset(part[0] for part in long), frozenset(part[1:] for part in long)))
 
     def __bool__(self) -> bool:
         return bool(self.whole or self.numbers)
@@ -61,7 +65,15 @@ class KnownValues:
         words = {token for *_, token in tokens} if self.names else set()
         for at, (kind, parts) in enumerate(self.names):
             written = words.intersection(parts)
-            written |= {word for word in words if len(word) > 3 and self._is_part(word, at)}
+            firsts, tails = self._alike[at]
+            if firsts:  # a typo keeps the first letter, or changes nothing else
+                written |= {
+                    word
+                    for word in words
+                    if len(word) > 3
+                    and (word[0] in firsts or word[1:] in tails)
+                    and any(_part(word, part, True) for part in parts)
+                }
             for place, (start, end, token) in enumerate(tokens) if written else ():
                 if token not in written:
                     continue
@@ -75,12 +87,6 @@ class KnownValues:
         if self.numbers:
             for match in _DIGITS.finditer(text):
                 yield from self._number(match)
-
-    def _is_part(self, word: str, name: int) -> bool:
-        """Whether a word can be a part of the name with that number, or a typo of one; remembered for the next text."""
-        if (name, word) not in self._alike:
-            self._alike[name, word] = any(_alike(word, part) for part in self.names[name][1])
-        return self._alike[name, word]
 
     def number(self, digits: str) -> str | None:
         """The kind of the known value that is written with these digits, leading zeros aside."""
@@ -112,7 +118,7 @@ class KnownValues:
 class Joined:
     """The letters and digits of a text without what is between them, and where each of its tokens starts and ends."""
 
-    def __init__(self, tokens: list[tuple[int, int, str]]) -> None:
+    def __init__(self, tokens: Sequence[tuple[int, int, str]]) -> None:
         self.tokens = tokens
         self.text = "".join([token for _, _, token in tokens])
         self.start_of: dict[int, int] = {}
@@ -149,11 +155,6 @@ def _find_compact(joined: Joined, kind: str, compact: str) -> Iterator[Found]:
 
 
 @lru_cache(2**16)
-def _alike(token: str, part: str) -> bool:
-    """Whether a word can be a part of a name: the part itself, or a typo of it."""
-    return token == part or _part(token, part, True)
-
-
 def _part(token: str, part: str, capital: bool) -> bool:
     """Whether a word of a text is a given part of a name."""
     if token == part:

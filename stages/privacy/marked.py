@@ -10,41 +10,42 @@ from collections.abc import Callable, Iterator
 
 from stages.privacy.dates import EVENT_DATE
 from stages.privacy.lexicon import any_of, first_names, fold, is_common, towns, word_list
+from stages.privacy.prefilter import Filtered, compiled
 from stages.privacy.rules import Found
 
 _SURE, _LIKELY, _UNSURE = 0.87, 0.6, 0.3
 _KEY_END = r"[\"']?[ ]?[:=][ ]?[\"']?"
 # password: "...", AWS_SECRET_ACCESS_KEY=..., session=9f8a7c
-_SECRET = re.compile(
+_SECRET = compiled(
     r"(?<![^\W_])(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|session(?:[_-]?id)?|auth[_-]?code)"
     rf"{_KEY_END}(?P<value>[^\s,;\"'<>&{{}}()]{{4,200}})",
     re.IGNORECASE,
 )
 _NO_SECRET = re.compile(r"(?i:true|false|null|none|required|optional|string|str|undefined|\*+|x+|\[?redacted\]?)")
 # door code 4482#, memorable word bluebell
-_CODE = re.compile(
+_CODE = compiled(
     r"\b(?:(?P<word>memorable word|security answer|secret answer|safe word|(?:mother's )?maiden name\)?)|(?:door|gate|entry|alarm|safe|lock(?:box)?|key ?box|"
     r"auth(?:ori[sz]ation)?|one[- ]time|access|unlock|verification|security|wi-?fi)[ ](?:code|password|key|pin|passcode))"
     r"(?:[ ](?:is|was|given|used|set to|for (?:the |my )?\w+))?(?:[ ]is)?[ ]?[:=]?[ ]?[\"'“]?(?P<value>(?:\d{3}[ -]\d{3}(?!\d))|[^\s,;\"'”<>]{3,40})",
     re.IGNORECASE,
 )
-_USER = re.compile(
+_USER = compiled(
     r"(?<![^\W_])(?i:user(?:[ _-]?name|[ _-]?id)?|login|log-in|owner|author|reporter|assignee|opened by|reported by|committed by|commit by|uid|"
     rf"nick(?:name)?|user ?name for [a-z ]{{3,20}})(?:{_KEY_END}|[ ]|[ ]is[ ])(?P<value>[a-z](?=[a-z.-]*[_\d.])[\w.-]{{2,31}}\w)(?![\w@/(])"
 )
-_LOG_USER = re.compile(
+_LOG_USER = compiled(
     r"(?<![\w.])(?:user|usr|username|user_name|login|uid|ruser|acct)=[\"']?(?P<value>[a-z_][\w.-]{2,31}\w)(?![\w@/(])"
 )
-_HANDLE = re.compile(r"(?<![\w.@/])@[A-Za-z_][\w.]{1,29}\w(?![\w@(/-])")
+_HANDLE = compiled(r"(?<![\w.@/])@[A-Za-z_][\w.]{1,29}\w(?![\w@(/-])")
 _HANDLE_CUE = re.compile(
     r"\b(?:tweets?|posts?|blogs?|telegram|insta(?:gram)?|twitter|tiktok|slack|discord|snap(?:chat)?|mastodon|handle|ig|venmo|cash ?app|follow|username|user|known)"
     r"[^\n.!?@]{0,20}$",
     re.IGNORECASE,
 )
-_NICK = re.compile(
+_NICK = compiled(
     r"^[\[(<]?\d{1,2}:\d\d(?::\d\d)?[\])>]?[ ]+<?(?P<value>[a-z](?=[a-z]*[._\d-])[\w.-]{1,30}\w)>?[:>]", re.MULTILINE
 )
-_PLATE_CUE = re.compile(rf"(?<![^\W_])(?:{any_of(word_list('words/plate_cues.txt'))})(?![^\W_])", re.IGNORECASE)
+_PLATE_CUE = compiled(rf"(?<![^\W_])(?:{any_of(word_list('words/plate_cues.txt'))})(?![^\W_])", re.IGNORECASE)
 _TO_PLATE = re.compile(r"[ ]?(?:[(:#]|(?:no|nr|number|is|was|with|est|ist|es|è|lautet|mark)\b[.:]?|[ ]){0,4}[ ]?")
 _PLATE = re.compile(r"(?=[A-ZÄÖÜ -]{0,6}\d)(?=[\d -]{0,6}[A-ZÄÖÜ])[A-ZÄÖÜ\d]{1,4}(?:[ ·-]?[A-Z\d]{1,4}){1,3}(?![\w-])")
 _FORMS: list[tuple[str, float, re.Pattern[str]]] = [
@@ -66,31 +67,31 @@ _FORMS: list[tuple[str, float, re.Pattern[str]]] = [
 ]  # fmt: skip
 _STREET_WORD = r"(?:Road|Street|Lane|Avenue|Close|Drive|Crescent|Terrace|Court|Way|Place|Gardens|Grove|Row|Hill|Mews|Square|Park|Rd|St|Ave|Ln|Dr|Ct)\b\.?"
 # "Flat 9, Tudor Court", "Rose Cottage, Mill Lane", "B-42, Sector 19", "Maliebaan 71" before a postcode
-_HOUSES = re.compile(
+_HOUSES = compiled(
     rf"(?<![\w-])(?:Flat|Apartment|Apt\.?|Unit|Plot|Suite|House|Block|Villa)[ ](?:no\.?[ ])?\d+[A-Z]?,?[ ](?:\d+[A-Za-z]?,?[ ])?(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
-    rf"|(?<![\w-])[A-Z][\w'’-]+(?:[ ][A-Z][\w'’-]+)?[ ](?:Cottage|House|Farm|Lodge|Villa|Barn|Manor),[ ](?:\d+[ ])?(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
+    rf"|[A-Z](?<![\w-].)[\w'’-]+(?:[ ][A-Z][\w'’-]+)?[ ](?:Cottage|House|Farm|Lodge|Villa|Barn|Manor),[ ](?:\d+[ ])?(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
     rf"|(?:(?<=lives on )|(?<=lived on )|(?<=live on )|(?<=missing from )|(?<=home on )|(?<=home in )|(?<=house on )|(?<=house in ))(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
-    r"|(?<![\w-])[A-Z][^\W\d_]+(?:[ ][A-Z][^\W\d_]+){0,2}[ ]\d{1,4}[ ]?[a-zA-Z]?(?=,?[ \n](?:\d{4}[ ][A-Z]{2}|\d{5})[ ][A-Z][a-z])"
+    r"|[A-Z](?<![\w-].)[^\W\d_]+(?:[ ][A-Z][^\W\d_]+){0,2}[ ]\d{1,4}[ ]?[a-zA-Z]?(?=,?[ \n](?:\d{4}[ ][A-Z]{2}|\d{5})[ ][A-Z][a-z])"
 )
 # The town after a street: "23 Ballymore Terrace, Cork, ..."
-_STREET_TOWN = re.compile(
-    rf"(?<![\w-])(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD},[ ](?P<town>[A-Z][\w'’-]+(?:[ ][A-Z][\w'’-]+){{0,2}})(?=[,.;\n]|$|[ ][A-Z]{{1,2}}\d)"
+_STREET_TOWN = compiled(
+    rf"[A-Z](?<![\w-].)[\w'’-]+[ ](?:[A-Z][\w'’-]+[ ]){{0,2}}{_STREET_WORD},[ ](?P<town>[A-Z][\w'’-]+(?:[ ][A-Z][\w'’-]+){{0,2}})(?=[,.;\n]|$|[ ][A-Z]{{1,2}}\d)"
 )
 # "Terrence Oakes Jr.", 'Zbigniew "Zbig" Kowal', "HOLLOWAY v STANHOPE"
-_WHOLE_NAME = re.compile(
-    r"(?<![\w-])[A-Z][\w'’-]+(?:[ ][A-Z]\.)?[ ][A-Z][\w'’-]+,?[ ](?:Jr\.?|Sr\.)(?!\w)"
-    r"|(?<![\w-])[^\W\d_a-z][\w'’-]+[ ][\"“'(][^\W\d_a-z][\w'’-]+[\"”')][ ][^\W\d_a-z][\w'’-]+"
+_WHOLE_NAME = compiled(
+    r"[A-Z](?<![\w-].)[\w'’-]+(?:[ ][A-Z]\.)?[ ][A-Z][\w'’-]+,?[ ](?:Jr\.?|Sr\.)(?!\w)"
+    r"|[^\W\d_a-z](?<![\w-].)[\w'’-]+[ ][\"“'(][^\W\d_a-z][\w'’-]+[\"”')][ ][^\W\d_a-z][\w'’-]+"
 )
 # What was asked for in the turn before: the last digits of a number.
-_LAST_FOUR = re.compile(
+_LAST_FOUR = compiled(
     r"\blast (?:four|4)\b(?P<what>[^\n]{0,60})\n[^\n:]{0,24}:?[ ]{0,2}(?P<value>\d{4})(?!\w)", re.IGNORECASE
 )
 # "67000 Strasbourg", "7010 Trondheim", "3581 CG Utrecht", "Victoria 3220"
-_CODE_TOWN = re.compile(
+_CODE_TOWN = compiled(
     r"(?<![\w.,/-])(?P<code>(?:[A-Z]{1,2}-)?(?:\d{5}|\d{4}(?:[ ]?[A-Z]{2})?|\d{3}[ ]\d\d|\d\d-\d{3}|\d{4}-\d{3}))[ ]"
     r"(?P<town>[^\W\d_a-zß-öø-ÿ][^\W\d_]+(?:['’ -][^\W\d_a-zß-öø-ÿ][^\W\d_]+){0,2})"
 )
-_REGION_CODE = re.compile(
+_REGION_CODE = compiled(
     r"(?<!\w)(?:NSW|VIC|QLD|TAS|ACT|New South Wales|Victoria|Queensland|Tasmania|South Australia|Western Australia),?[ ](?P<code>\d{4})(?![\w.,]\w)"
 )
 
@@ -207,7 +208,7 @@ def _event(text: str, match: re.Match[str]) -> Iterator[Found]:
     yield Found(*match.span("date"), "DATE_TIME", 0.55, "event")
 
 
-_FINDERS: list[tuple[re.Pattern[str], Callable[[str, re.Match[str]], Iterator[Found]]]] = [
+_FINDERS: list[tuple[Filtered, Callable[[str, re.Match[str]], Iterator[Found]]]] = [
     (_SECRET, _secret),
     (_CODE, _code),
     (_USER, _user),

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 
 from stages.privacy.lexicon import any_of, is_given_name, is_noun, is_plain, word_list
+from stages.privacy.prefilter import compiled
 
 
 def _capitals() -> str:
@@ -40,7 +41,7 @@ LED_LOWER = re.compile(r"(?<![^\W_])([a-zñ]{2,9})(\.?) ([a-z][\w'-]+(?: [a-z][\
 # "A. Demetriades", "J.R. Smith", "K.-J. Lindqvist"
 INITIALED = re.compile(rf"(?<![\w.]){INITIALS}[ ]?((?:{PARTICLE}[ ])?{UP}[^\W\d_]+(?:['’-]{UP}?[^\W\d_]+)*)")
 # "Anna, Ben and Carla", "Dervaux, Stone and Marsh"
-LISTED = re.compile(
+LISTED = compiled(
     rf"(?<![\w-]){NAME_PART}(?: {NAME_PART})?(?:, {NAME_PART}(?: {NAME_PART})?){{0,9}},? (?:and|&|or|und|et|y|e) "
     rf"{NAME_PART}(?: {NAME_PART})?"
 )
@@ -141,8 +142,8 @@ _ORG_END = (
 ORG = re.compile(
     rf"(?<![\w-])(?:\d+ )?{UP}[\w&'’.-]*(?:,? (?:&|and|of|the|for|{UP}[\w&'’.-]*|{_ORG_END})){{0,5}},? {_ORG_END}\b\.?(?![\w-])"
 )
-ORG_ANY = re.compile(r"(?<![\w-])((?:[a-z][\w&'-]* ){1,4})(?:inc|llc|ltd|corp|gmbh|incorporated|corporation)\b\.?")
-FIRM = re.compile(r"(?<![\w'’-])[^\W\d_][\w'’-]+(?:, [^\W\d_][\w'’-]+){1,3},? (?:and|&) [^\W\d_][\w'’-]+")
+ORG_ANY = compiled(r"(?<![\w-])((?:[a-z][\w&'-]* ){1,4})(?:inc|llc|ltd|corp|gmbh|incorporated|corporation)\b\.?")
+FIRM = compiled(r"(?<![\w'’-])[^\W\d_][\w'’-]+(?:, [^\W\d_][\w'’-]+){1,3},? (?:and|&) [^\W\d_][\w'’-]+")
 # Words before a company name that are not part of it.
 LEADS = frozenset(["work", "works", "worked", "working", "company", "named", "called", "became"])
 HYPHENED = re.compile(rf"(?<![\w-]){UP}[^\W\d_]+-{UP}[^\W\d_]+(?![\w-])")
@@ -192,10 +193,8 @@ _NRP_PEOPLE = word_list("words/nrp_people.txt") | word_list("words/relations.txt
 _JOBS = any_of(word_list("words/jobs.txt"))
 _JOB_HEAD = rf"(?:{_JOBS}|\w{{3,}}ographer|\w{{3,}}ologist|\w{{3,}}ician)s?"
 JOB_HEADS = re.compile(_JOB_HEAD)
-JOB_LINE = re.compile(rf"^[ \t>?|]*((?:[\w'’,/&-]+ ){{0,6}}{_JOB_HEAD})[ \t]*$", re.IGNORECASE | re.MULTILINE)
-JOB_AFTER_NAME = re.compile(
-    rf"[^\W\d_], (?:the|an?|our) ((?:[\w'’/&-]+ ){{0,4}}(?:{_JOB_HEAD}))(?=[,.])", re.IGNORECASE
-)
+JOB_LINE = compiled(rf"^[ \t>?|]*((?:[\w'’,/&-]+ ){{0,6}}{_JOB_HEAD})[ \t]*$", re.IGNORECASE | re.MULTILINE)
+JOB_AFTER_NAME = compiled(rf"[^\W\d_], (?:the|an?|our) ((?:[\w'’/&-]+ ){{0,4}}(?:{_JOB_HEAD}))(?=[,.])", re.IGNORECASE)
 
 SENTENCE_START = re.compile(r"(?:^|[.!?:\n>*\"“•(-])\s*$")
 ALONE = re.compile(r"(?:\A|[\n ])[^\n]+(?=\n|\Z)")

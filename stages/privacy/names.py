@@ -14,6 +14,7 @@ from stages.privacy.jobs import jobs
 from stages.privacy.letter_case import lines
 from stages.privacy.lexicon import (
     EVERYDAY,
+    any_of,
     cities,
     countries,
     first_names,
@@ -66,6 +67,7 @@ from stages.privacy.name_cues import (
     is_related,
 )
 from stages.privacy.people import does, people
+from stages.privacy.prefilter import compiled
 from stages.privacy.rules import Found
 from stages.privacy.scripts import script_names
 
@@ -74,6 +76,7 @@ _OF_FAMILIES = word_list("words/of_families.txt")
 _FIRMS = word_list("words/shops.txt")
 _FORMS = word_list("words/company_forms.txt")
 _GROUP_STARTS = frozenset(group.split()[0] for group in GROUPS if " " in group)
+_ANY_GROUP = compiled(any_of({group.split()[0] for group in GROUPS}), re.IGNORECASE)
 
 
 _AMOUNT = re.compile(r": ?(?:[^\w\s]|\d)")  # "Price: £34.50" is a field
@@ -97,6 +100,8 @@ def names(text: str) -> Iterator[Found]:
 
 
 def _groups(text: str) -> Iterator[Found]:
+    if not _ANY_GROUP.may_match(text):
+        return
     for match in GROUP.finditer(text):
         word, end = match[0].lower(), match.end()
         if word not in _GROUP_STARTS and not _one_of(word):

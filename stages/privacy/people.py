@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from stages.privacy.lexicon import (
+    any_of,
     first_names,
     fold,
     is_common,
@@ -34,6 +35,7 @@ from stages.privacy.name_cues import (
     NAMED,
     SENTENCE_START,
 )
+from stages.privacy.prefilter import compiled
 from stages.privacy.rules import Found
 
 _CHAT = word_list("words/chat.txt")
@@ -49,11 +51,12 @@ _ROLES = word_list("words/person_roles.txt")
 _ABBREVIATION = re.compile(r"(?:[^\W\d_]\. ?){3,}|[^\W\d_]")  # "D.I.Y." and "SR I" are no one's initials
 _WORD = re.compile(NAME_PART)
 # What is said to people only, and what may follow a name: not another noun ("ask Rose Hotel").
-_TOLD = re.compile(
+_TOLD = compiled(
     r"\b(?i:tell|told|ask|asked|thank|thanked|inform|informed|remind|reminded|phone|phoned|invite|invited) "
     rf"({NAME_PART})(?=[.,;!?]|$| (?:that|to|about|if|whether|and|or|for|at|when|why|how|what|again|please)\b)"
 )
-_VOCATIVE = re.compile(rf", ({NAME_PART})(?=[!?])")
+_VOCATIVE = compiled(rf", ({NAME_PART})(?=[!?])")
+_ANY_TITLE = compiled(rf"(?:{any_of(titles())})\.? ")
 _LEAD_IN = re.compile(r"([^\W\d_]+): $")  # "our founders: "
 _MEMBER = re.compile(rf"{NAME_PART}(?: {NAME_PART})?")
 
@@ -116,6 +119,8 @@ def _led(text: str) -> Iterator[Found]:
 
 def _led_lower(text: str) -> Iterator[Found]:
     """ "mr cede": a title, and a word that is no other."""
+    if not _ANY_TITLE.may_match(text):
+        return
     for match in LED_LOWER.finditer(text):
         if match[1] not in titles():
             continue

@@ -15,6 +15,7 @@ from stages.privacy.checksums import card_ok, iban_ok
 from stages.privacy.dates import age_spans, is_moment, moments
 from stages.privacy.lexicon import fold, is_common
 from stages.privacy.normal import BASE64, decoded
+from stages.privacy.prefilter import compiled
 
 
 class Found(NamedTuple):
@@ -35,31 +36,33 @@ _TLD = (
     "lv|lt|fi|se|no|dk|is|ie|ru|ua|tr|il|in|cn|jp|kr|au|nz|ca|mx|br|ar|cl|uy|za|ng|ke|eg|ma|tn|edu|gov|mil|int|xyz|online|"
     "shop|store|site|cloud|tech"
 )
-_EMAIL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@(?:\[[\d.:a-fA-F]+\]|[\w-]+(?:\.[\w-]+)*)")
+_EMAIL = compiled(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}+@(?:\[[\d.:a-fA-F]+\]|[\w-]+(?:\.[\w-]+)*)")
 _MAILERS = r"(?:g[ ]?mail|hot[ ]?mail|yahoo|outlook|icloud|proton(?:mail)?|rediffmail|gmx|aol)"
-_SPOKEN_EMAIL = re.compile(
-    r"\b[\w.+-]+[ ]*(?:\(at\)|\[at\]|\{at\}|<at>)[ ]*[\w-]+(?:[ ]*(?:\(dot\)|\[dot\]|\{dot\}|<dot>|\.|[ ]dot[ ])[ ]*[a-z]{2,12}){1,3}\b"
-    r"|\b[\w.+-]+[ ]at[ ][\w-]+(?:[ ]dot[ ][a-z]{2,12}){1,3}\b"
-    rf"|\b[\w.+-]+(?:[ ]\d+)?[ ]?(?:@|\bat\b)?[ ]?\b{_MAILERS}[ ]?(?:\.|dot|[ ])?[ ]?(?:com|co[ ]?uk|co[ ]?in|net|org|de|fr)\b"
-    r"|\b[\w.+-]+[ ]?@[ ]?[\w-]+[ ]?\.[ ]?(?:com|net|org|de|fr|io|co\.uk)\b",
+_SPOKEN_EMAILS = [
+    compiled(form, re.IGNORECASE)
+    for form in (
+        r"\b[\w.+-]++[ ]*+(?:\(at\)|\[at\]|\{at\}|<at>)[ ]*[\w-]+(?:[ ]*(?:\(dot\)|\[dot\]|\{dot\}|<dot>|\.|[ ]dot[ ])[ ]*[a-z]{2,12}){1,3}\b",
+        r"\b[\w.+-]++[ ]at[ ][\w-]+(?:[ ]dot[ ][a-z]{2,12}){1,3}\b",
+        rf"\b[\w.+-]+(?:[ ]\d+)?[ ]?(?:@|\bat\b)?[ ]?\b{_MAILERS}[ ]?(?:\.|dot|[ ])?[ ]?(?:com|co[ ]?uk|co[ ]?in|net|org|de|fr)\b",
+        r"\b[\w.+-]++[ ]?@[ ]?[\w-]+[ ]?\.[ ]?(?:com|net|org|de|fr|io|co\.uk)\b",
+    )
+]
+_URL = compiled(
+    rf"(?:(?:https?|ftp|sftp|ssh)://|www\.)[^\s<>\"']+|(?<![@\w.-])(?:[a-z0-9-]++\.)+(?:{_TLD})(?:/[^\s<>\"']*)?(?![\w@]|\.\w)",
     re.IGNORECASE,
 )
-_SPOKEN_SIGNS = ("@", "at)", "at]", "at}", "at>", " dot ", "mail", "yahoo", "outlook", "icloud", "proton", "gmx", "aol")
-_URL = re.compile(
-    rf"(?:(?:https?|ftp|sftp|ssh)://|www\.)[^\s<>\"']+|(?<![@\w.-])(?:[a-z0-9-]+\.)+(?:{_TLD})(?:/[^\s<>\"']*)?(?![\w@]|\.\w)",
-    re.IGNORECASE,
-)
-_IP4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?:/\d{1,2})?(?![\w]|\.\d)")
-_IP6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?:%\w+)?(?:/\d{1,3})?(?![\w:])", re.IGNORECASE)
-_MAC = re.compile(r"(?<![\w:-])(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}(?![\w:-])", re.IGNORECASE)
-_IBAN = re.compile(r"(?<![a-z0-9])[a-z]{2}\d\d(?:[ -]?[a-z0-9]){11,36}", re.IGNORECASE)
-_NUMBERS = re.compile(r"(?<![\w.])\d(?:[ -]{0,2}\d){11,}(?!\w)")
-_PRINTED_CARD = re.compile(
+# Python's `re` looks for a first character much faster than for what stands before it.
+_IP4 = compiled(r"\d(?<![\w.]\d)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?:/\d{1,2})?(?![\w]|\.\d)")
+_IP6 = compiled(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?:%\w+)?(?:/\d{1,3})?(?![\w:])", re.IGNORECASE)
+_MAC = compiled(r"(?<![\w:-])(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}(?![\w:-])", re.IGNORECASE)
+_IBAN = compiled(r"(?<![a-z0-9])[a-z]{2}\d\d(?:[ -]?[a-z0-9]){11,36}", re.IGNORECASE)
+_NUMBERS = compiled(r"(?<![\w.])\d(?:[ -]{0,2}\d){11,}(?!\w)")
+_PRINTED_CARD = compiled(
     r"(?<![^\W_])(?<!\d[._/,-])(?:\d{4}(?P<odd>_|[^\w\n]{1,3})\d{4}(?P=odd)\d{4}(?P=odd)\d{4}|\d{4}(?P<other>_|[^\w\n]{1,3})\d{6}(?P=other)\d{4,5}"
     r"|\d{4}(?:[ -]\d{4}){0,2}[ -]?\r?\n\d{4}(?:[ -]\d{4}){0,2})(?![^\W_]|[._/,-]\d)"
 )
-_SSN = re.compile(r"(?<![\w-])\d{3}-\d\d-\d{4}(?![\w-])")
-_SECRET = re.compile(
+_SSN = compiled(r"(?<![\w-])\d{3}-\d\d-\d{4}(?![\w-])")
+_SECRET = compiled(
     r"\b(?:A(?:KI|SI)A[A-Z0-9]{12,}|gh[a-z]_\w{20,}|github_pat_\w+|glpat-[\w-]+|xox[a-z]-[\w-]+|AIza[\w-]{20,}"
     r"|(?:sk|pk|rk|whsec)[-_](?:live_|test_|proj-|ant-)?[\w-]{16,}|hf_\w{20,}|npm_\w{20,}|pypi-[\w-]{20,}|SG\.[\w-]+\.[\w-]+"
     r"|ey[JK][\w-]{6,}\.[\w-]+\.[\w-]*)"
@@ -67,7 +70,7 @@ _SECRET = re.compile(
     re.DOTALL,
 )
 _SECRET_SIGNS = ("_", "-", "AKIA", "ASIA", "AIza", "SG.", "eyJ", "eyK")
-_CRYPTO = re.compile(r"\b(?:bc1[ac-hj-np-z02-9]{25,59}|[13][1-9A-HJ-NP-Za-km-z]{25,34}|0x[0-9a-fA-F]{40})\b")
+_CRYPTO = compiled(r"\b(?:bc1[ac-hj-np-z02-9]{25,59}|[13][1-9A-HJ-NP-Za-km-z]{25,34}|0x[0-9a-fA-F]{40})\b")
 
 
 def structured(text: str) -> Iterator[Found]:
@@ -84,9 +87,8 @@ def structured(text: str) -> Iterator[Found]:
     ):
         for match in pattern.finditer(text) if needed else ():
             yield Found(*match.span(), kind, score, name)
-    lower = text.lower()
-    if any(sign in lower for sign in _SPOKEN_SIGNS):
-        for match in _SPOKEN_EMAIL.finditer(text):
+    for spoken in _SPOKEN_EMAILS:
+        for match in spoken.finditer(text):
             yield Found(*match.span(), "EMAIL_ADDRESS", 0.9, "spoken_email")
     for match in _URL.finditer(text) if "." in text or "://" in text else ():
         trimmed = match[0].rstrip(".,;:!?)]}'")
@@ -149,7 +151,7 @@ def cards(text: str) -> Iterator[Found]:
 
 # --- telephone numbers
 
-_PHONE = re.compile(
+_PHONE = compiled(
     r"(?<!\d)(?<![\d,/.-][.,/+-])(?<![^\W\d_][./+-])(?<!_)(?:\+|00)?\(?\d{1,5}\)?(?:[ ./-]{0,2}\(?\d{1,5}\)?){1,6}(?:\s?(?:x|ext\.?|extension)\s?\d{1,6})?"
     r"(?![\d_]|[^\W\d_]{1,2}(?![^\W_])|[^\W\d_]+\d|[.,/-]\d)",
     re.IGNORECASE,
@@ -252,7 +254,7 @@ _CUES: list[tuple[str, str, str]] = [
 _CUE = [
     (
         kind,
-        re.compile(
+        compiled(
             rf"\b(?:{cue})(?!\w)(?:\s+(?:is|was|=|are|to|for)\b)?\s*[:=#-]*\s*({value})(?!['’]?\w)", re.IGNORECASE
         ),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -274,8 +274,20 @@ _HASH = re.compile(
 )
 
 
-def matches(text: str, *, allow_reserved: bool = False) -> Iterator[Found]:
+def matches(text: str, *, allow_reserved: bool = False) -> Sequence[Found]:
     """Private patterns left in `text`, as (start, end, kind) in characters of `text`; see `residue`."""
+    if len(text) > 1000:
+        return tuple(_matches(text, allow_reserved))
+    return _remembered(text, allow_reserved)
+
+
+@lru_cache(2**12)
+def _remembered(text: str, allow_reserved: bool) -> Sequence[Found]:
+    """The same for a short text: the masker checks it, and the finished row is checked once more."""
+    return tuple(_matches(text, allow_reserved))
+
+
+def _matches(text: str, allow_reserved: bool) -> Iterator[Found]:
     seen = view(text)
     plain = seen.text
     if "<" in plain:

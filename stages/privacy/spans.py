@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -51,7 +51,7 @@ class Draft:
         return view(self.text, sorted(blanks))
 
     @cached_property
-    def tokens(self) -> list[tuple[int, int, str]]:
+    def tokens(self) -> Sequence[tuple[int, int, str]]:
         """Runs of letters and digits: start, end, folded."""
         return tokens_of(self.text)
 

@@ -1,0 +1,268 @@
+"""Regular expressions that are tried only on texts that hold what every match of theirs must hold.
+
+`compiled` is `re.compile` with the same matches. From each expression it reads, once, sets of literals of which every match
+holds one. One automaton (Aho-Corasick) finds the literals of all expressions in one pass over a text, so that the many
+that can't match cost nothing. RE2's FilteredRE2 and Hyperscan do the same.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from functools import reduce
+
+# No other module tells how `re` reads an expression; an operation that is not known here asks for nothing.
+from re import _constants as ops  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined]
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from ahocorasick_rs import AhoCorasick
+
+Literals = frozenset[str]
+DIGIT = "\\d"  # stands for any digit
+_EMPTY: Literals = frozenset([""])
+_MOST = 64  # literals that concatenation may make; more are asked for one part at a time
+_CLASS = 12  # characters of a class that are read one by one
+_USELESS = 0.8  # how likely a text may hold one of the literals, at most, for it to be worth asking
+# What `re` takes for the same letter as i, k and s if it ignores case, and `str.lower` does not.
+_SAME = str.maketrans("İıſK", "iisk")
+_DIGIT = re.compile(r"\d")
+_SHORT, _KEPT = 1_000, 500  # characters of a text of which it is remembered what it holds, and how many such texts
+_NO_TEXT = "\0no text"
+# How often a character stands in a text, roughly; others hardly ever do.
+_FREQUENT = {" ": 0.17, **dict.fromkeys("etaoinshr", 0.06), **dict.fromkeys("dlcumwfgypb", 0.02)}
+_FREQUENT |= dict.fromkeys("kvjxqz.,'-:\n", 0.01)
+
+
+class _Needs(NamedTuple):
+    """What an expression matches: these literals and nothing else (if known); and sets of which it holds one each."""
+
+    exact: Literals | None
+    held: tuple[Literals, ...] = ()
+
+
+class Prefilter:
+    """What a text must hold for an expression to match anywhere in it."""
+
+    def __init__(self, pattern: str, flags: int = 0) -> None:
+        self._sets = _AUTOMATON.numbers(needed(pattern, flags))
+
+    def may_match(self, text: str) -> bool:
+        """Whether the text holds what every match must hold."""
+        return self._sets <= _AUTOMATON.held(text)
+
+
+class Filtered(Prefilter):
+    """A compiled expression with its filter."""
+
+    def __init__(self, pattern: str, flags: int = 0) -> None:
+        super().__init__(pattern, flags)
+        self.regex = re.compile(pattern, flags)
+
+    def finditer(self, text: str, start: int = 0, end: int = sys.maxsize) -> Iterator[re.Match[str]]:
+        """All matches, in order."""
+        return self.regex.finditer(text, start, end) if self.may_match(text) else iter(())
+
+    def match(self, text: str, start: int = 0, end: int = sys.maxsize) -> re.Match[str] | None:
+        """The match at a place, if any."""
+        return self.regex.match(text, start, end)
+
+    def search(self, text: str, start: int = 0, end: int = sys.maxsize) -> re.Match[str] | None:
+        """The first match, if any."""
+        return self.regex.search(text, start, end) if self.may_match(text) else None
+
+
+def compiled(pattern: str, flags: int = 0) -> Filtered:
+    """The expression, for whole texts; what looks at one place of a text is faster without."""
+    return Filtered(pattern, flags)
+
+
+def needed(pattern: str, flags: int = 0) -> list[Literals]:
+    """Sets of literals in lower case: every match, and what it looks at around it, holds one of each."""
+    needs = _sequence(parser.parse(pattern, flags))
+    sets = [_shortest(literals) for literals in _asked(needs)]
+    return list(dict.fromkeys(literals for literals in sets if _likely(literals) < _USELESS))
+
+
+class _Automaton:
+    """The literals of all expressions, and which sets of them the last text holds."""
+
+    def __init__(self) -> None:
+        self._sets: dict[Literals, int] = {}
+        self._found: AhoCorasick | None = None
+        self._members: list[list[int]] = []  # of each literal: the sets that it is in
+        self._digits: list[int] = []
+        self._forget()
+
+    def numbers(self, sets: Sequence[Literals]) -> frozenset[int]:
+        """The numbers of the sets, which are new or known."""
+        self._found = None
+        self._forget()
+        return frozenset(self._sets.setdefault(literals, len(self._sets)) for literals in sets)
+
+    def held(self, text: str) -> set[int]:
+        """The numbers of the sets of which the text holds a literal."""
+        last = self._last
+        if last[0] is not text:
+            self._last = last = (text, self._remembered(text))
+        return last[1]
+
+    def _remembered(self, text: str) -> set[int]:
+        if len(text) > _SHORT:
+            return self._read(text)
+        held = self._known.get(text)
+        if held is None:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[text] = held = self._read(text)
+        return held
+
+    def _forget(self) -> None:
+        self._known: dict[str, set[int]] = {}
+        self._last: tuple[str, set[int]] = (_NO_TEXT, set())
+
+    def _read(self, text: str) -> set[int]:
+        plain = text.lower()
+        if not text.isascii():  # half a surrogate pair, which the automaton can't read, is in no literal
+            plain = text.translate(_SAME).lower().encode(errors="replace").decode()
+        automaton = self._found or self._built()
+        found = {literal for literal, _, _ in automaton.find_matches_as_indexes(plain, overlapping=True)}
+        held = set(self._digits) if _DIGIT.search(text) else set()
+        for literal in found:
+            held.update(self._members[literal])
+        return held
+
+    def _built(self) -> AhoCorasick:
+        from ahocorasick_rs import AhoCorasick, Implementation
+
+        members: dict[str, list[int]] = {}
+        for literals, number in self._sets.items():
+            for literal in literals:
+                members.setdefault(literal, []).append(number)
+        self._digits = members.pop(DIGIT, [])
+        self._members = list(members.values())
+        self._found = AhoCorasick(list(members) or ["\0"], implementation=Implementation.DFA)
+        return self._found
+
+
+_AUTOMATON = _Automaton()
+
+
+# --- what an expression asks for
+
+
+def _sequence(parsed: Any) -> _Needs:
+    exact: Literals = _EMPTY
+    known = True
+    held: list[Literals] = []
+    for op, value in parsed:
+        needs = _one(op, value)
+        held += needs.held
+        joined = None
+        if needs.exact is not None and len(exact) * len(needs.exact) <= _MOST:
+            joined = frozenset(left + right for left in exact for right in needs.exact)
+        if joined is not None:
+            exact = joined
+            continue
+        known = False
+        if "" not in exact:
+            held.append(exact)
+        exact = _EMPTY
+        if needs.exact is not None and "" not in needs.exact:
+            held.append(needs.exact)
+    if known:
+        return _Needs(exact, tuple(held))
+    return _Needs(None, tuple(held if "" in exact else [*held, exact]))
+
+
+def _one(op: Any, value: Any) -> _Needs:
+    """What one element of an expression needs."""
+    if op is ops.LITERAL:
+        return _Needs(frozenset([chr(value).lower()]) if _is_sure(value) else None)
+    if op is ops.IN:
+        return _class(value)
+    if op is ops.SUBPATTERN:
+        return _sequence(value[-1])
+    if op is ops.ATOMIC_GROUP:
+        return _sequence(value)
+    if op is ops.BRANCH:
+        return _branch([_sequence(branch) for branch in value[1]])
+    if op in (ops.MAX_REPEAT, ops.MIN_REPEAT, ops.POSSESSIVE_REPEAT):
+        least, most, inner = value
+        needs = _sequence(inner)
+        if least == most == 1:
+            return needs
+        if least == 0:
+            return _Needs(needs.exact | _EMPTY if most == 1 and needs.exact is not None else None)
+        return _Needs(None, tuple(_asked(needs)))
+    if op is ops.ASSERT:  # what stands before or after it is in the text too
+        return _Needs(_EMPTY, tuple(_asked(_sequence(value[1]))))
+    if op in (ops.ASSERT_NOT, ops.AT):
+        return _Needs(_EMPTY)
+    return _Needs(None)
+
+
+def _class(members: Any) -> _Needs:
+    letters: set[str] = set()
+    digits = other = False
+    for op, value in members:
+        first, last = value if op is ops.RANGE else (value, value)
+        if op is ops.CATEGORY and value is ops.CATEGORY_DIGIT:
+            digits = True
+        elif op in (ops.LITERAL, ops.RANGE) and last - first < _CLASS and all(map(_is_sure, range(first, last + 1))):
+            letters |= {chr(code).lower() for code in range(first, last + 1)}
+        else:
+            other = True
+    if not other and (digits or letters) and all(letter.isdigit() for letter in letters):
+        return _Needs(None, (frozenset([DIGIT]),))
+    return _Needs(None if other or digits or len(letters) > _CLASS else frozenset(letters))
+
+
+def _is_sure(code: int) -> bool:
+    """Whether a character in lower case stands in every text in lower case that it matches; those with case may not."""
+    return code < 128 or chr(code).lower() == chr(code).upper() == chr(code)
+
+
+def _branch(branches: Sequence[_Needs]) -> _Needs:
+    """What one of several branches needs: of each branch the set that says most, and digits where all may need them."""
+    exact = [branch.exact for branch in branches if branch.exact is not None]
+    if len(exact) == len(branches) and not any(branch.held for branch in branches):
+        return _Needs(reduce(frozenset.union, exact))
+    held = []
+    for likely in (_likely, _likely_without_digits):
+        sets = [min(_asked(branch), key=likely, default=None) for branch in branches]
+        if all(literals is not None for literals in sets):
+            held.append(reduce(frozenset.union, [literals for literals in sets if literals is not None]))
+    return _Needs(None, tuple(held))
+
+
+def _asked(needs: _Needs) -> list[Literals]:
+    """All sets of which a match holds a literal each."""
+    exact = [] if needs.exact is None or "" in needs.exact else [needs.exact]
+    return [*needs.held, *exact]
+
+
+def _shortest(literals: Literals) -> Literals:
+    """The literals without those that hold another: where they are, it is too."""
+    kept: list[str] = []
+    for literal in sorted(literals, key=lambda literal: (len(literal), literal)):
+        if not any(other in literal for other in kept):
+            kept.append(literal)
+    return frozenset(kept)
+
+
+def _likely(literals: Literals) -> float:
+    """How likely a text of 200 characters holds one of the literals, roughly."""
+    total = 0.0
+    for literal in literals:
+        chance = 0.3 if literal == DIGIT else 200.0
+        for letter in literal if literal != DIGIT else "":
+            chance *= _FREQUENT.get(letter, 0.001)
+        total += min(chance, 1.0)
+    return total
+
+
+def _likely_without_digits(literals: Literals) -> float:
+    return _likely(literals - {DIGIT})

@@ -1,0 +1,93 @@
+"""Expressions behind a filter find what they find without it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import stages.privacy
+from stages.privacy.prefilter import DIGIT, Filtered, Prefilter, _Automaton, compiled, needed
+from tests import labelled
+
+# Letters that `re` takes for others if it ignores case are among them.
+LETTERS = "aAbkKsSiIſK1İı2 -@é"
+ATOMS = st.one_of(
+    st.text(LETTERS, min_size=1, max_size=4).map(re.escape),
+    st.sampled_from(
+        [r"\d", r"\w", ".", "[ab]", "[ks1]", "[^a]", "[0-9]", "[a-z]", r"(?<=a)", r"(?<!b)", r"(?=s)", r"\b", "$"]
+    ),
+)
+
+
+def combined(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.one_of(
+        st.lists(parts, min_size=1, max_size=3).map("".join),
+        st.lists(parts, min_size=2, max_size=3).map(lambda branches: f"(?:{'|'.join(branches)})"),
+        st.tuples(parts, st.sampled_from(["?", "*", "+", "{2}", "{0,2}", "+?", "*+"])).map(
+            lambda pair: f"(?:{pair[0]}){pair[1]}"
+        ),
+        parts.map(lambda part: f"(?i:{part})"),
+        parts.map(lambda part: f"({part})"),
+        parts.map(lambda part: f"(?={part})"),
+    )
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.recursive(ATOMS, combined, max_leaves=8), st.text(LETTERS, max_size=12), st.booleans())
+def test_a_text_with_a_match_passes(pattern: str, text: str, ignored: bool) -> None:
+    flags = re.IGNORECASE if ignored else re.NOFLAG
+    if re.compile(pattern, flags).search(text):
+        automaton = _Automaton()
+        assert automaton.numbers(needed(pattern, flags)) <= automaton.held(text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "sets"),
+    [
+        ("(?:former|retired) nurse", [{"former nurse", "retired nurse"}]),
+        (r"\bRef\.? \d+", [{"ref ", "ref. "}, {DIGIT}]),
+        (r"(?i:Straße|weg) \d", [{"stra", "weg"}, {DIGIT}]),  # no letter with another form in capitals is asked for
+        (r"(?:x|yes)?\w+", []),
+        (r"(?:maiden name|mother's maiden name)", [{"maiden name"}]),
+    ],
+)
+def test_what_a_match_must_hold(pattern: str, sets: list[set[str]]) -> None:
+    assert set(needed(pattern)) == set(map(frozenset, sets))
+
+
+def test_a_filter_knows_expressions_that_come_later() -> None:
+    first = compiled("kestrel")
+    assert not first.may_match("an osprey")
+    second = Prefilter("osprey")
+    assert second.may_match("an osprey")
+    assert not first.may_match("an osprey")
+    assert first.search("a Kestrel") is None
+    assert first.search("a kestrel \ud83d") is not None  # half a surrogate pair
+    assert [match.span() for match in first.finditer("a kestrel, kestrel")] == [(2, 9), (11, 18)]
+
+
+def filtered() -> list[tuple[str, Filtered]]:
+    """All of them that the rules use."""
+    found: list[tuple[str, Filtered]] = []
+    for info in pkgutil.iter_modules(stages.privacy.__path__):
+        module = vars(importlib.import_module(f"stages.privacy.{info.name}"))
+        for name, value in module.items():
+            parts = value if isinstance(value, list) else [value]
+            flat = [one for part in parts for one in (part if isinstance(part, tuple) else (part,))]
+            found += [(f"{info.name}.{name}", one) for one in flat if isinstance(one, Filtered)]
+    return found
+
+
+def test_no_rule_loses_a_match() -> None:
+    rules = filtered()
+    assert len(rules) > 80
+    texts = [text.text for text in labelled.read()[::12]]
+    for text in [*texts, *map(str.upper, texts[::4])]:
+        for name, rule in rules:
+            if not rule.may_match(text):
+                assert rule.regex.search(text) is None, name
