@@ -28,7 +28,6 @@ from stages.core.reading import read_object, time_limit
 from stages.core.records import read_records
 from stages.models.chat_template import tool_form
 from stages.models.loading import IGNORED, load_tokenizer
-from stages.models.params import HubBase
 from stages.params.loader import Params, load_params
 from stages.training.launch import is_worker, launch, rank, worker
 from stages.training.params import Lora
@@ -221,7 +220,7 @@ def run(params: Params) -> None:
         with atomic_folder(SFT_ADAPTER) as adapter:
             precision = "nf4" if sft.method == "qlora" else sft.dtype
             # Weights from a package or a folder are not those of the hub's repo, whatever their name.
-            on_hub = isinstance(params.base, HubBase)
+            on_hub = base.get("source") == "hub"
             name, revision = (base["name"], base["revision"]) if on_hub else (f"./{BASE.as_posix()}", None)
             save_adapter(trainer.model, name, revision, precision, adapter, whole)
     write_json(

@@ -187,7 +187,7 @@ python -m pip install nox
 python -m nox -s verify
 ```
 
-Base weights: {base}. `provenance.json` has the SHA-256 of each file."""
+Base: {base}. `provenance.json` has the SHA-256 of each file."""
 
 
 def _interval(rate: Interval) -> str:

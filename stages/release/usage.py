@@ -38,14 +38,14 @@ def base_words(base: HubBase | PackageBase | FolderBase, report: Mapping[str, An
     if isinstance(base, HubBase):
         return f"[{base.name}](https://huggingface.co/{base.name}) at commit `{base.revision}`"
     if isinstance(base, FolderBase):
-        return f"`{base.name}`, as a folder of the machine that it was trained on held it"
+        return f"`{base.name}`, from a folder (`models/base` of the repository)"
     stored = QUANTIZED.search(base.file)
-    rounded = f", which holds them as {stored[1].upper()}," if stored else ""
+    rounded = f", which holds them as {stored[1].upper()}," if stored else ","
     version = f" {report['revision']}" if report.get("revision") else ""
     return (
-        f"`{base.name}`, as the file `{base.file}` of the Python package `{base.package}`{version}{rounded} gives them when "
-        f"it is written out as bfloat16 (SHA-256 of the file: `{base.sha256}`). The repo of that name on the hub has other "
-        "weights: the adapter was not trained over those"
+        f"the weights of `{base.name}` in the file `{base.file}` of the Python package `{base.package}`{version}{rounded} "
+        f"written out as bfloat16 (SHA-256 of the file: `{base.sha256}`). The hub's repo of that name has other weights: the "
+        "adapter was not trained over those"
     )
 
 
