@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from dataclasses import asdict
 import pytest
 
 from stages import compare, gate
-from stages.core.errors import HallmarkError
+from stages.core.errors import HallmarkError, in_red
 from stages.core.files import write_json
 from stages.core.reading import read_json
 from stages.evaluation.stats import Interval
@@ -483,3 +484,15 @@ def test_the_exit_code_follows_the_verdict_only_where_asked(folder):
     assert refused.returncode == 1
     assert "Exact match. Needed: more than 10 points ahead of the base. Measured: level (" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_red_is_for_terminals_that_want_colour(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert in_red("waived", Terminal()) == "\x1b[31mwaived\x1b[0m"
+    assert in_red("waived", io.StringIO()) == "waived"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert in_red("waived", Terminal()) == "waived"
