@@ -103,7 +103,9 @@ def test_a_commit_without_a_run_and_a_file_that_no_cache_has_are_errors(repo: Pa
     cache = repo / ".dvc/cache/files"
     cache.rename(cache.with_name("away"))
     try:
-        with pytest.raises(HallmarkError, match=r"is not in DVC's cache\n.*`dvc fetch --all-commits reports/eval/tuned"):
+        with pytest.raises(
+            HallmarkError, match=r"is not in DVC's cache\n.*`dvc fetch --all-commits reports/eval/tuned"
+        ):
             changes.read_run("main~1", "tuned", tmp_path)
     finally:
         cache.with_name("away").rename(cache)
