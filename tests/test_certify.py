@@ -405,7 +405,7 @@ def test_the_form_of_the_statements_stays(repo: Path) -> None:
         ("data/schema.json", "output schema"),
         ("stages/common/files.py", "code"),
         ("stages/core/files.py", "code"),
-        ("stages/report.css", "other input"),
+        ("stages/page/report.css", "other input"),
         ("models/base/config.json", "base weights"),
         ("data/holdout.lock.json", "holdout lock"),
         ("data/split/train.parquet", "split"),

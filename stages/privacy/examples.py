@@ -11,7 +11,8 @@ from stages.core.reading import read_object
 from stages.privacy.masking import Masked, Masker, Record
 from stages.privacy.spans import Span
 
-SENTENCES = Path(__file__).parent / "examples.json"  # by language
+# By language. Their values are reserved for documentation: the last check for private data is of reports too.
+SENTENCES = Path(__file__).parent / "examples.json"
 PUBLIC_KEY = b"made-up sentences"
 Piece = list[str | None]
 
