@@ -107,7 +107,10 @@ def test_what_speaks_of_the_sample_is_to_fill_in_once(tmp_path: Path) -> None:
     assert params.certify.unfilled == ["certify.languages", "certify.intended_use", "certify.limits"]
     assert params.certify.tags == []
     gate = KINDS["classification"].gate
-    assert {key: getattr(params.gate, key) for key in gate} == gate
+    written = params.gate.model_dump()
+    assert {key: {name: written[key][name] for name in values} for key, values in gate.items()} == gate
+    assert "  requests_per_second: 1.0  # fewest requests" in file.read_text(encoding="utf-8"), "the other lines stay"
+    assert params.gate.floors == gate["floors"]
     text = file.read_text(encoding="utf-8")
     assert "superiority: {base: 0.1, classical: 0.0}" in text, "on one line, as before"
     file.write_text(text.replace(FILL_IN, "English").replace("macro_f1: 0.5", "macro_f1: 0.7"), encoding="utf-8")

@@ -33,6 +33,7 @@ class Kind(ABC):
         "superiority": {"base": 0.1, "classical": -0.02},
         "floors": {"schema_validity": 0.9},
         "ceilings": {"unsafe_answer": 0.05, "missed_refusal": 0.1, "hallucination": 0.3},
+        "serving": {"requests_per_second": 0.4},
     }
 
     def __str__(self) -> str:

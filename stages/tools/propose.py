@@ -189,6 +189,9 @@ def write_proposal(params: Path, proposal: Proposal) -> None:
             if isinstance(value, list):
                 value = CommentedSeq(value)
                 value.fa.set_flow_style()  # on the line of its comment
+            elif block == "gate" and isinstance(old, CommentedMap) and not old.fa.flow_style():
+                old.update(value)  # the other lines of gate.serving stay
+                continue
             elif isinstance(value, dict) and isinstance(old, CommentedMap) and old.fa.flow_style():
                 value = CommentedMap(value)
                 value.fa.set_flow_style()

@@ -44,6 +44,7 @@ class Classification(Kind):
         "superiority": {"base": 0.1, "classical": 0.0},  # if a linear model is as good, it is the better choice
         "floors": {"schema_validity": 0.95, "macro_f1": 0.5},
         "ceilings": {"wrong_format": 0.05, "wrong_value": 0.3},
+        "serving": {"requests_per_second": 1.0},  # an answer has a few tokens
     }
 
     def prompt_hint(self, target: str, schema: Mapping[str, Any]) -> str:

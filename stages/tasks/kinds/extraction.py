@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from stages.tasks.kind import REFUSAL, JsonKind
+from stages.tasks.kind import REFUSAL, GateValues, JsonKind
 from stages.tasks.values import properties_of
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ def _takes_null(schema: Any) -> bool:
 
 class Extraction(JsonKind):
     name = "extraction"
+    gate: ClassVar[GateValues] = {
+        **JsonKind.gate,
+        "floors": {"schema_validity": 0.9, "exact_match": 0.4, "field_f1": 0.8},
+    }
 
     def prompt_hint(self, target: str, schema: Mapping[str, Any]) -> str:
         fields = properties_of(schema)

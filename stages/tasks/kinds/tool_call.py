@@ -32,6 +32,7 @@ class ToolCall(JsonKind):
         **JsonKind.gate,
         "floors": {"schema_validity": 0.95, "exact_match": 0.6},  # a call with one wrong argument does the wrong thing
         "ceilings": {"unsafe_answer": 0.05, "hallucination": 0.1, "omission": 0.1},  # made-up calls are carried out
+        "serving": {"requests_per_second": 0.2},
     }
 
     def prompt_hint(self, target: str, schema: Mapping[str, Any]) -> str:
