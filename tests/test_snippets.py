@@ -50,6 +50,7 @@ QUICK = re.compile(r"git (?:grep|status|ls-files|init|add)\b|cd |mkdir |echo |sh
 SESSIONS = {  # what a session hands its options to
     "repro": ["dvc", "repro"],
     "experiments": ["dvc", "exp", "show"],
+    "report": ["python", "-m", "stages.tools.changes"],
     "release": ["python", "-m", "stages.certify", "--release"],
     "bench": None,
     "tests": None,

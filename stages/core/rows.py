@@ -125,7 +125,7 @@ def _rows_in(value: Any, path: Path) -> list[Any]:
                 file=path,
                 remedy="write the list of the rows into a file of its own",
             )
-        if _is_object(first_line(path)):  # JSON lines, of one line
+        if value and _is_object(first_line(path)):  # JSON lines, of one line
             return [value]
     raise HallmarkError("not a list of rows", file=path, remedy="write a list of objects, or JSONL")
 
