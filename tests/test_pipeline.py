@@ -250,7 +250,9 @@ def test_a_plain_repro_on_another_machine_runs_the_benchmark_again(
     said: list[str] = []
 
     def here(session: Any, program: str, *options: str, silent: bool = False) -> str:
-        said.append(run(finished, program, *options, ATEN_CPU_CAPABILITY="default").stdout)
+        # Where a processor has AMX, torch 2.13 packs bfloat16 for it whatever the first variable says, and fails.
+        less = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+        said.append(run(finished, program, *options, **less).stdout)
         return said[-1]
 
     monkeypatch.setattr(noxfile, "prepare", lambda session: None)
