@@ -123,7 +123,9 @@ def open_page(browser):
 def test_the_verdict_and_why_stand_in_one_line_at_the_top(built, open_page):
     page = open_page(built)
     verdict = read_json(built.parent / "gate.json")
-    assert page.inner_text("h1") == verdict["words"]
+    first, _, rest = verdict["words"].partition(". ")
+    assert page.inner_text("h1") == first + ("." if rest else "")
+    assert rest in page.inner_text("body")
     assert page.inner_text(".stamp") == VERDICTS[verdict["verdict"]]
     comparison = read_json(built.parent / "comparison.json")["against"]["base"]
     assert page.inner_text(".lead") == comparison["words"]
