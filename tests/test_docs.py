@@ -187,9 +187,7 @@ def test_the_results_shown_are_those_committed(tmp_path: Path, name: str) -> Non
     subprocess.run(["tar", "-x", "-C", str(tmp_path)], input=archive.stdout, check=True)
     printed = run(tmp_path, "python", "-m", "stages.tools.summary", PYTHONPATH=str(ROOT)).stdout.splitlines()
     text = (ROOT / name).read_text(encoding="utf-8")
-    start = (
-        text.index("    A linear model wins") if "    A linear model wins" in text else text.index("holdout records;")
-    )
+    start = re.search(r"^    (?:A linear model wins|\d+ holdout records;)", text, re.MULTILINE).start()  # type: ignore[union-attr]
     shown = text[start : re.compile(r"^\S", re.MULTILINE).search(text, start).start()]  # type: ignore[union-attr]
     lines = [line.removeprefix("    ").rstrip() for line in shown.splitlines() if line.strip()]
     assert len(lines) > 12
