@@ -311,7 +311,7 @@ def test_the_switch_reruns_dpo_and_what_is_after_it(tiny_run: Path, tmp_path: Pa
     assert {"eval@tuned", "benchmark", "report", "certify"} <= set(status)
     assert not {"base", "mask", "dedupe", "split", "sft", "dpo", "eval@base", "classical"} & set(status)
     run(folder, "git", "checkout", "--quiet", "--", "params.yaml")
-    assert running(run(folder, "dvc", "repro", "dpo").stdout) == ["dpo"]
+    assert running(run(folder, "dvc", "repro", "dpo").stdout) == ["split", "dpo"]
     # The certificate says how long each stage took, and where.
     assert json.loads(run(folder, "dvc", "status", "--json").stdout).keys() <= {"certify"}
     assert sha256_folder(folder / ADAPTER) == sha256_folder(folder / SFT_ADAPTER)
