@@ -312,8 +312,8 @@ def test_the_switch_reruns_dpo_and_what_is_after_it(tiny_run: Path, tmp_path: Pa
     assert not {"base", "mask", "dedupe", "split", "sft", "dpo", "eval@base", "classical"} & set(status)
     run(folder, "git", "checkout", "--quiet", "--", "params.yaml")
     assert running(run(folder, "dvc", "repro", "dpo").stdout) == ["split", "dpo"]
-    # The certificate says how long each stage took, and where.
-    assert json.loads(run(folder, "dvc", "status", "--json").stdout).keys() <= {"certify"}
+    # The certificate says how long each stage took, and where; the page, when and where the adapter was made.
+    assert json.loads(run(folder, "dvc", "status", "--json").stdout).keys() <= {"report", "certify"}
     assert sha256_folder(folder / ADAPTER) == sha256_folder(folder / SFT_ADAPTER)
 
 
