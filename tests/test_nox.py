@@ -14,7 +14,7 @@ import pytest
 
 import noxfile
 from stages.core.errors import run_stage
-from stages.core.heading import heading, in_words
+from stages.core.heading import heading
 from tests.workspace import ROOT
 
 MISSING = (
@@ -123,7 +123,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ("-m stages.mask", "stage 1 of 4: mask"),
         ("-m stages.sft", "stage 2 of 4: sft (took 3 min 10 s last time, on AMD EPYC)"),
-        ("-m stages.eval --model tuned", "stage 4 of 4: eval@tuned (took under 1 s last time, on a GPU)"),
+        ("-m stages.eval --model tuned", "stage 4 of 4: eval@tuned (took 0.2 s last time, on a GPU)"),
         ("-m stages.sft --params other.yaml", None),
         ("-m stages.tools.summary", None),
     ],
@@ -165,10 +165,3 @@ def test_the_stages_of_the_pipeline_have_a_place(monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(ROOT)
     assert (heading(["-m", "stages.base"]) or "").startswith("stage 1 of 14: base")
     assert (heading(["-m", "stages.certify"]) or "").startswith("stage 14 of 14: certify")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.4, "under 1 s"), (59.6, "1 min 0 s"), (190.4, "3 min 10 s"), (7510, "2 h 5 min")]
-)
-def test_seconds_in_words(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words

@@ -234,7 +234,7 @@ def test_an_unknown_total_has_no_time_left(clock: Clock) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.04, "0.0 s"), (0.44, "0.4 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (272, "4 min 32 s"), (1499, "25 min"), (7500, "2 h 5 min")],
+    [(0.04, "0.0 s"), (0.44, "0.4 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (190.4, "3 min 10 s"), (272, "4 min 32 s"), (1499, "25 min"), (7500, "2 h 5 min")],
 )  # fmt: skip
 def test_durations(seconds: float, words: str) -> None:
     assert duration(seconds) == words

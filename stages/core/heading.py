@@ -11,6 +11,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from stages.core.progress import duration
+
 PIPELINE = Path("dvc.yaml")
 MEASURED = Path("reports/measured")
 
@@ -54,14 +56,4 @@ def _last_time(stage: str) -> str:
     report = json.loads(file.read_text(encoding="utf-8"))
     machine = report.get("fingerprint") or report.get("measured", {}).get("machine") or {}
     where = machine.get("gpu") or (machine.get("processor") or "").partition(" (")[0]
-    return f" (took {in_words(report['seconds'])} last time{f', on {where}' if where else ''})"
-
-
-def in_words(seconds: float) -> str:
-    """`under 1 s`, `45 s`, `3 min 10 s` or `2 h 5 min`."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    if minutes:
-        return f"{minutes} min {rest} s"
-    return f"{rest} s" if rest else "under 1 s"
+    return f" (took {duration(report['seconds'])} last time{f', on {where}' if where else ''})"
