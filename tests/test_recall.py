@@ -151,4 +151,4 @@ def test_finders_stay_linear(unit: str) -> None:
         list(finder(unit * 10))
         start = time.process_time()
         list(finder(unit * 1500))
-        assert time.process_time() - start < 1.5
+        assert time.process_time() - start < 5  # for minutes if it grew with the square
