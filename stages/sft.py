@@ -163,9 +163,11 @@ def base_report() -> dict[str, Any]:
 
 def run(params: Params) -> None:
     """Train on `train`, watch `validation`; write `models/sft`, `reports/sft.json` and the curve."""
-    from stages.core.compute import deterministic, fingerprint, set_up
+    from stages.core.compute import check_dtype, deterministic, fingerprint, set_up
 
     set_up(params.compute, params.seed)
+    device = own_device(params)
+    check_dtype(params.compute, params.sft.dtype, "sft.dtype")
     from stages.training.trainer import CompletionTrainer, Curve
 
     quiet()
@@ -180,7 +182,7 @@ def run(params: Params) -> None:
     tokenizer = load_tokenizer(BASE)
     train, dropped = load_dataset(TRAIN, tokenizer, params)
     validation, dropped_validation = load_dataset(VALIDATION, tokenizer, params)
-    model = load_frozen(sft, own_device(params), sharded=sharded)
+    model = load_frozen(sft, device, sharded=sharded)
     losses = Curve("sft", ["loss"])
     measurement: AbstractContextManager[dict[str, Any]] = measured("sft") if writes else nullcontext({})
     with measurement as measure, tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
-"""TRL's `SFTTrainer` with a cheaper loss: logits only for completion tokens, and no weight gradients.
+"""TRL's `SFTTrainer` with weights for records, no attention mask, and, on a CPU, logits only for completion tokens.
 
-For every chunk, TRL 1.16's fused head computes fp32 logits, their entropy, and a gradient for the frozen head; on a CPU
-with a vocabulary of 49k that is half of a training step. The loss is the same.
+Without Triton, which needs a GPU, TRL 1.16's fused head scores the prompt's tokens too; on a CPU with a vocabulary of 49k
+that is half of a training step. The loss is the same.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from peft.helpers import disable_input_dtype_casting
 from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback
 from trl import SFTTrainer
@@ -21,7 +20,10 @@ from trl import SFTTrainer
 from stages.core.files import REPORTS
 from stages.core.progress import Progress
 from stages.models.loading import IGNORED
-from stages.training.tuning import diverged
+from stages.training.tuning import diverged, leave_input_dtype
+
+# Fields of a config by which a model changes its logits after the head; TRL's fused head applies them.
+CHANGED_LOGITS = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
 
 
 class CompletionTrainer(SFTTrainer):
@@ -35,6 +37,8 @@ class CompletionTrainer(SFTTrainer):
     def __init__(self, *, length_power: float = 1.0, **options: Any) -> None:
         self.length_power = length_power
         super().__init__(**options)
+        if self.args.bf16:
+            leave_input_dtype(self.model)
         dataset: Any = self.train_dataset
         lengths = [sum(label != IGNORED for label in labels) for labels in dataset["labels"]]
         self.mean_weight = sum(length**length_power for length in lengths) / len(lengths)
@@ -55,7 +59,7 @@ class CompletionTrainer(SFTTrainer):
             raise ValueError("logits are not computed; set prediction_loss_only")
         labels = inputs["labels"][:, 1:]
         predicted = labels != IGNORED
-        tokens = {name: inputs[name] for name in ("input_ids", "attention_mask", "labels")}
+        tokens = {name: inputs[name] for name in ("input_ids", "labels")}
         losses = model(**tokens) if self.processes > 1 else self._token_losses(model, **tokens)
         if self.length_power == 1:
             if num_items_in_batch is None:
@@ -79,12 +83,14 @@ class CompletionTrainer(SFTTrainer):
             records = int(self.accelerator.gather(torch.tensor(records, device=device)).sum())
         return records
 
-    def _token_losses(self, model: Any, *, input_ids: Any, attention_mask: Any, labels: Any) -> torch.Tensor:
+    def _token_losses(self, model: Any, *, input_ids: Any, labels: Any) -> torch.Tensor:
         """The loss of every completion token of the batch, as one flat tensor."""
         base = self.accelerator.unwrap_model(model).get_base_model()
-        # PEFT would cast every input to fp32, the adapters' type, only for autocast to cast it back.
-        with disable_input_dtype_casting(model, active=self.args.bf16), self.accelerator.autocast():
-            logits, targets = completion_logits(base, input_ids, attention_mask, labels)
+        with self.accelerator.autocast():
+            if in_chunks(base):
+                output = base(input_ids=input_ids, labels=labels, fused_lm_head=True)
+                return -output.log_probs[labels[:, 1:] != IGNORED]
+            logits, targets = completion_logits(base, input_ids, labels)
         return cross_entropy(logits, targets, reduction="none")
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
@@ -107,10 +113,23 @@ class CompletionTrainer(SFTTrainer):
         return sorted(range(len(lengths)), key=lengths.__getitem__)  # to keep padding small
 
 
-def completion_logits(base: Any, input_ids: Any, attention_mask: Any, labels: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """The fp32 logits for each completion token, one row per token, and the tokens themselves."""
+def in_chunks(base: Any) -> bool:
+    """Whether TRL's fused head computes the loss: it never holds all logits, and knows models that change theirs.
+
+    On a GPU it scores only completion tokens, a part of the vocabulary at a time. On a CPU `completion_logits` is cheaper.
+    """
+    config = base.config.get_text_config()
+    return base.device.type != "cpu" or any(getattr(config, name, None) is not None for name in CHANGED_LOGITS)
+
+
+def completion_logits(base: Any, input_ids: Any, labels: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """The fp32 logits for each completion token, one row per token, and the tokens themselves.
+
+    Padding is on the right and attention is causal, so no token of a record sees it: there is no attention mask. With one,
+    SDPA would use neither flash attention nor, on some GPUs, any fused kernel.
+    """
     predicted = labels[:, 1:] != IGNORED
-    hidden = base.get_decoder()(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+    hidden = base.get_decoder()(input_ids=input_ids, use_cache=False).last_hidden_state
     return base.get_output_embeddings()(hidden[:, :-1][predicted]).float(), labels[:, 1:][predicted]
 
 

@@ -102,6 +102,20 @@ def training_options(
     }
 
 
+def leave_input_dtype(model: Any) -> None:
+    """Let the adapters take inputs as they are: PEFT would cast them to fp32, only for autocast to cast them back to bf16.
+
+    For good, not with PEFT's context manager around the forward pass: with gradient checkpointing, the backward pass
+    recomputes outside of it, and would find other dtypes than it had saved.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layer: Any
+    for layer in model.modules():
+        if isinstance(layer, BaseTunerLayer):
+            layer.cast_input_dtype_enabled = False  # type: ignore[attr-defined]
+
+
 def quiet() -> None:
     """Silence the libraries' progress bars and one warning."""
     import datasets
