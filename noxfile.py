@@ -190,6 +190,13 @@ def key(session: nox.Session) -> None:
 
 
 @nox.session
+def machine(session: nox.Session) -> None:
+    """Set params.yaml up for a machine: `-- gpu-24gb` (`--dry`: only show the changes); without a name, list them."""
+    prepare(session)
+    run(session, "python", "-m", "stages.tools.machine", *session.posargs)
+
+
+@nox.session
 def install(session: nox.Session) -> None:
     """Make `.venv` with all that `lint` and `tests` need, which they also do themselves."""
     prepare(session, "dev")
