@@ -17,9 +17,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages import MOVED
+from stages.core.params import ByKind
 from stages.evaluation.stats import ClusterBootstrap, wilson
 from stages.params.loader import Params, _blocks_in
-from stages.serving.params import ByKind
 from tests.workspace import ROOT, run
 
 if not (ROOT / "docs").is_dir():
