@@ -13,6 +13,7 @@ from stages.models.params import Rank
 Count = Annotated[int, Field(ge=1, le=10**6)]
 Steps = Annotated[int, Field(ge=1, le=10**9)]
 Size = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+Minutes = Annotated[float, Field(ge=0, le=10_080, allow_inf_nan=False)]  # up to a week
 
 
 class Training(Block):
@@ -37,10 +38,22 @@ class Sft(Training):
     length_power: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     weight_decay: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
     max_grad_norm: Size
+    keep: Literal["best", "last"]
+    patience: Count | None
+    checkpoint_minutes: Minutes | None
     gradient_checkpointing: bool
     dtype: Literal["bfloat16", "float32"]
     attention: Literal["eager", "sdpa"]
     parallel: Parallel
+
+    @model_validator(mode="after")
+    def _continued_in_one_process(self) -> Sft:
+        if self.checkpoint_minutes is not None and self.parallel.processes > 1:
+            raise ValueError(
+                "sft.checkpoint_minutes: a training in several processes can't be continued after a kill; set it to null, "
+                "or sft.parallel.processes to 1"
+            )
+        return self
 
 
 class Lora(Block):

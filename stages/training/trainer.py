@@ -20,13 +20,14 @@ from trl import SFTTrainer
 from stages.core.files import REPORTS
 from stages.core.progress import Progress
 from stages.models.loading import IGNORED
+from stages.training.checkpoint import Resumable
 from stages.training.tuning import diverged, leave_input_dtype
 
 # Fields of a config by which a model changes its logits after the head; TRL's fused head applies them.
 CHANGED_LOGITS = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
 
 
-class CompletionTrainer(SFTTrainer):
+class CompletionTrainer(Resumable, SFTTrainer):
     """An `SFTTrainer` whose loss is the negative log-likelihood of the completion tokens.
 
     A record's weight is the number of its completion tokens to the power of `length_power`: with 1, all tokens weigh the
@@ -190,6 +191,15 @@ class Curve(TrainerCallback):
                 with suppress(OSError):
                     self.live.unlink(missing_ok=True)
                     LIVE.rmdir()
+
+    def resume(self, train: list[dict[str, Any]], validation: list[dict[str, Any]], steps: int, every: int) -> None:
+        """Go on after what an earlier process measured; `steps` in all, with a validation after each `every`."""
+        self.train, self.validation = list(train), list(validation)
+        self.progress.left("step", steps - train[-1]["step"])
+        self.progress.left("validation", 1 + math.ceil(steps / every) - len(validation))
+        loss, validation_loss = (rows[-1][self.measures[0]] for rows in (train, validation))
+        self.progress.to(train[-1]["step"], loss=loss, validation_loss=validation_loss)
+        self._write_live(self.csv(), "w")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Count the step; its loss comes with `on_log`."""

@@ -125,15 +125,18 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
 
 
-def run_trainer(trainer: Any, curve: Curve) -> dict[str, float]:
-    """Train, and validate after the last step if there is anything to validate on. Returns TRL's metrics of the run."""
+def run_trainer(trainer: Any, curve: Curve, checkpoint: str | None = None) -> dict[str, float]:
+    """Train, and validate after the last step if there is anything to validate on. Returns TRL's metrics of the run.
+
+    `checkpoint`: the folder from which the trainer continues.
+    """
     from transformers.trainer_callback import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
     steps, validates = step_count(trainer), trainer.args.eval_strategy != "no"
     validations = 1 + math.ceil(steps / trainer.args.eval_steps) if validates else 0  # before, between and after
     with curve.shown(steps, validations, writes=trainer.is_world_process_zero()):
-        metrics: dict[str, float] = trainer.train().metrics
+        metrics: dict[str, float] = trainer.train(resume_from_checkpoint=checkpoint).metrics
         if curve.validation and curve.validation[-1]["step"] < trainer.state.global_step:
             trainer.evaluate()
     return metrics
