@@ -168,6 +168,7 @@ def run(params: Params) -> None:
     set_up(params.compute, params.seed)
     device = own_device(params)
     check_dtype(params.compute, params.sft.dtype, "sft.dtype")
+    from stages.training.batches import check_apart
     from stages.training.trainer import CompletionTrainer, Curve
 
     quiet()
@@ -183,6 +184,8 @@ def run(params: Params) -> None:
     train, dropped = load_dataset(TRAIN, tokenizer, params)
     validation, dropped_validation = load_dataset(VALIDATION, tokenizer, params)
     model = load_frozen(sft, device, sharded=sharded)
+    if sft.packing:
+        check_apart(model)
     losses = Curve("sft", ["loss"])
     measurement: AbstractContextManager[dict[str, Any]] = measured("sft") if writes else nullcontext({})
     with measurement as measure, tempfile.TemporaryDirectory() as folder:
@@ -194,6 +197,8 @@ def run(params: Params) -> None:
             processing_class=tokenizer,
             peft_config=lora_config(model, params.sft.lora),
             length_power=sft.length_power,
+            batch_tokens=sft.batch_tokens,
+            packing=sft.packing,
             callbacks=[losses],
         )
         for tensor in adapter_parameters(trainer.model).values():
@@ -240,7 +245,8 @@ def run(params: Params) -> None:
                 "completion": sum(label != IGNORED for row in trainer.train_dataset["labels"] for label in row),
             },
             "validation_loss": losses.validation[-1]["loss"],
-        },
+        }
+        | ({"batches": len(trainer.token_batches)} if sft.batch_tokens else {}),
     )
     write_text(REPORTS / "sft_curve.csv", losses.csv())
 

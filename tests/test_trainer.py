@@ -21,8 +21,8 @@ PAIRS = [
 ]
 
 
-def trainer_of(kind: str, base: Any, folder: Path, **options: Any) -> Any:
-    """The trainer of `sft` or `dpo` over a base, whose adapters have random weights."""
+def trainer_of(kind: str, base: Any, folder: Path, trainer: dict[str, Any] | None = None, **options: Any) -> Any:
+    """The trainer of `sft` or `dpo` over a base, whose adapters have random weights; `options` are TRL's arguments."""
     import datasets
     import torch
     from peft import LoraConfig, get_peft_model
@@ -38,12 +38,14 @@ def trainer_of(kind: str, base: Any, folder: Path, **options: Any) -> Any:
     lora = LoraConfig(
         r=4, target_modules="all-linear", lora_dropout=dropout, init_lora_weights=False, task_type="CAUSAL_LM"
     )
-    trainer, config, rows = {"sft": (CompletionTrainer, SFTConfig, ROWS), "dpo": (PairTrainer, DPOConfig, PAIRS)}[kind]
-    return trainer(
+    kinds = {"sft": (CompletionTrainer, SFTConfig, ROWS), "dpo": (PairTrainer, DPOConfig, PAIRS)}
+    trainer_class, config, rows = kinds[kind]
+    return trainer_class(
         model=get_peft_model(base, lora),
         args=config(**shared),
         train_dataset=datasets.Dataset.from_list(rows),
         processing_class=load_tokenizer(folder),
+        **(trainer or {}),
     )
 
 
