@@ -68,8 +68,9 @@ class CompletionTrainer(SFTTrainer):
             raise ValueError("logits are not computed; set prediction_loss_only")
         labels = inputs["labels"][:, 1:]
         predicted = labels != IGNORED
-        positions = inputs.get("position_ids")  # only packed records have them
-        tokens = {name: inputs[name] for name in ("input_ids", "labels", "position_ids") if name in inputs}
+        positions = inputs.get("position_ids")  # only packed records have them; they have no mask
+        names = ("input_ids", "labels", "attention_mask" if positions is None else "position_ids")
+        tokens = {name: inputs[name] for name in names}
         losses = model(**tokens) if self.processes > 1 else self._token_losses(model, **tokens)
         if self.length_power == 1:
             if num_items_in_batch is None:
@@ -92,14 +93,17 @@ class CompletionTrainer(SFTTrainer):
             records = int(self.accelerator.gather(torch.tensor(records, device=device)).sum())
         return records
 
-    def _token_losses(self, model: Any, *, input_ids: Any, labels: Any, **packed: Any) -> torch.Tensor:
+    def _token_losses(
+        self, model: Any, *, input_ids: Any, labels: Any, attention_mask: Any = None, position_ids: Any = None
+    ) -> torch.Tensor:
         """The loss of every completion token of the batch, as one flat tensor."""
         base = self.accelerator.unwrap_model(model).get_base_model()
+        packed = {} if position_ids is None else {"position_ids": position_ids}
         with self.accelerator.autocast():
             if in_chunks(base):
                 output = base(input_ids=input_ids, labels=labels, fused_lm_head=True, **packed)
                 return -output.log_probs[labels[:, 1:] != IGNORED]
-            logits, targets = completion_logits(base, input_ids, labels, **packed)
+            logits, targets = completion_logits(base, input_ids, attention_mask, labels, **packed)
         return cross_entropy(logits, targets, reduction="none")
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
@@ -145,21 +149,25 @@ def in_chunks(base: Any) -> bool:
     return base.device.type != "cpu" or any(getattr(config, name, None) is not None for name in CHANGED_LOGITS)
 
 
+def completion_logits(
+    base: Any, input_ids: Any, attention_mask: Any, labels: Any, **packed: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The fp32 logits for each completion token, one row per token, and the tokens themselves; on a CPU.
+
+    Padding is on the right and attention is causal, so no token of a record sees it, and the model gets no mask: on a GPU it
+    would keep SDPA from flash attention. Only SDPA on a CPU still gets one, since without it the gradients of grouped
+    heads are summed in another order. The logits have the same bytes either way. `packed`: the `position_ids` of records
+    that are packed into a row, which start again with each: transformers then makes the mask that keeps them apart.
+    """
+    predicted = labels[:, 1:] != IGNORED
+    mask = {"attention_mask": attention_mask} if base.config._attn_implementation == "sdpa" else {}
+    hidden = base.get_decoder()(input_ids=input_ids, use_cache=False, **mask, **packed).last_hidden_state
+    return base.get_output_embeddings()(hidden[:, :-1][predicted]).float(), labels[:, 1:][predicted]
+
+
 def _collate_one(collate: Any, batches: list[Any]) -> Any:
     (records,) = batches
     return collate(records)
-
-
-def completion_logits(base: Any, input_ids: Any, labels: Any, **packed: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """The fp32 logits for each completion token, one row per token, and the tokens themselves.
-
-    Padding is on the right and attention is causal, so no token of a record sees it: there is no attention mask. With one,
-    SDPA would use neither flash attention nor, on some GPUs, any fused kernel. For records that are packed into a row, `packed` is
-    their `position_ids`, which start again with each: transformers then makes the mask that keeps them apart.
-    """
-    predicted = labels[:, 1:] != IGNORED
-    hidden = base.get_decoder()(input_ids=input_ids, use_cache=False, **packed).last_hidden_state
-    return base.get_output_embeddings()(hidden[:, :-1][predicted]).float(), labels[:, 1:][predicted]
 
 
 class LengthSampler(torch.utils.data.Sampler[int]):
