@@ -114,6 +114,7 @@ def run(params: Params) -> None:
     set_up(params.compute, params.seed)
     device = own_device(params)
     check_dtype(params.compute, params.sft.dtype, "sft.dtype")
+    from stages.training.batches import check_apart
     from stages.training.checkpoint import Checkpoints, key_of, remove
     from stages.training.keep import Keep
     from stages.training.trainer import CompletionTrainer, Curve
@@ -131,6 +132,8 @@ def run(params: Params) -> None:
     train, dropped = load_dataset(TRAIN, tokenizer, params)
     validation, dropped_validation = load_dataset(VALIDATION, tokenizer, params)
     model = load_frozen(sft, device, sharded=sharded)
+    if sft.packing:
+        check_apart(model)
     losses = Curve("sft", ["loss"])
     keep, checkpoints, checkpoint = Keep(sft, losses), None, None
     machine = fingerprint(params.compute, sft.parallel.processes, sft.parallel.strategy)
@@ -144,6 +147,8 @@ def run(params: Params) -> None:
             processing_class=tokenizer,
             peft_config=lora_config(model, params.sft.lora),
             length_power=sft.length_power,
+            batch_tokens=sft.batch_tokens,
+            packing=sft.packing,
             callbacks=[losses, keep],
         )
         for tensor in adapter_parameters(trainer.model).values():
@@ -193,7 +198,8 @@ def run(params: Params) -> None:
                 "completion": sum(label != IGNORED for row in trainer.train_dataset["labels"] for label in row),
             },
             **keep.report(steps),
-        },
+        }
+        | ({"batches": len(trainer.token_batches)} if sft.batch_tokens else {}),
     )
     write_text(REPORTS / "sft_curve.csv", losses.csv())
     remove("sft")

@@ -21,8 +21,8 @@ PAIRS = [
 ]
 
 
-def trainer_of(kind: str, base: Any, folder: Path, **options: Any) -> Any:
-    """The trainer of `sft` or `dpo` over a base, whose adapters have random weights."""
+def trainer_of(kind: str, base: Any, folder: Path, trainer: dict[str, Any] | None = None, **options: Any) -> Any:
+    """The trainer of `sft` or `dpo` over a base, whose adapters have random weights; `options` are TRL's arguments."""
     import datasets
     import torch
     from peft import LoraConfig, get_peft_model
@@ -38,12 +38,14 @@ def trainer_of(kind: str, base: Any, folder: Path, **options: Any) -> Any:
     lora = LoraConfig(
         r=4, target_modules="all-linear", lora_dropout=dropout, init_lora_weights=False, task_type="CAUSAL_LM"
     )
-    trainer, config, rows = {"sft": (CompletionTrainer, SFTConfig, ROWS), "dpo": (PairTrainer, DPOConfig, PAIRS)}[kind]
-    return trainer(
+    kinds = {"sft": (CompletionTrainer, SFTConfig, ROWS), "dpo": (PairTrainer, DPOConfig, PAIRS)}
+    trainer_class, config, rows = kinds[kind]
+    return trainer_class(
         model=get_peft_model(base, lora),
         args=config(**shared),
         train_dataset=datasets.Dataset.from_list(rows),
         processing_class=load_tokenizer(folder),
+        **(trainer or {}),
     )
 
 
@@ -90,14 +92,17 @@ def test_padding_on_the_right_changes_no_byte_without_a_mask(tmp_path: Path, fam
             assert masked[mask].isfinite().all()
 
 
-@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(("attention", "chunked"), [("eager", False), ("eager", True), ("sdpa", True)])
 @pytest.mark.parametrize("kind", ["sft", "dpo"])
-def test_the_model_is_given_no_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, chunked: bool) -> None:
+def test_the_model_is_given_no_mask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, attention: str, chunked: bool
+) -> None:
+    """`chunked`: as on a GPU."""
     from stages.training import pairs, trainer
 
     for module in (pairs, trainer):
         monkeypatch.setattr(module, "in_chunks", lambda base: chunked)
-    base = load_base(make_tiny_base(tmp_path), dtype="float32", attention="sdpa", device="cpu")
+    base = load_base(make_tiny_base(tmp_path), dtype="float32", attention=attention, device="cpu")
     made, seen = trainer_of(kind, base, tmp_path), []
     decoder: Any = base.get_decoder()
     decoder.register_forward_pre_hook(lambda _, __, inputs: seen.append(inputs.get("attention_mask")), with_kwargs=True)

@@ -84,14 +84,16 @@ class PairTrainer(DPOTrainer):
 
 
 def without_mask(forward: Any, *, attention_mask: Any, **inputs: Any) -> FusedCausalLMOutput:
-    """The output of TRL's fused head without the attention mask, which `completion_logits` leaves out too."""
+    """The output of TRL's fused head without the attention mask, which padding on the right doesn't need."""
     output: FusedCausalLMOutput = forward(**inputs)
     return output
 
 
-def completion_log_probs(base: Any, *, input_ids: Any, labels: Any, **_: Any) -> FusedCausalLMOutput:
+def completion_log_probs(
+    base: Any, *, input_ids: Any, attention_mask: Any, labels: Any, **_: Any
+) -> FusedCausalLMOutput:
     """The output of TRL's fused head for these inputs. Without Triton, TRL 1.16 makes its own score the prompt too."""
-    logits, targets = completion_logits(base, input_ids, labels)
+    logits, targets = completion_logits(base, input_ids, attention_mask, labels)
     predicted = labels[:, 1:] != IGNORED
 
     def scatter(values: torch.Tensor) -> torch.Tensor:

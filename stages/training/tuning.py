@@ -172,7 +172,8 @@ def step_count(trainer: Any) -> int:
     """How many optimizer steps the trainer will take."""
     if trainer.args.max_steps > 0:
         return trainer.args.max_steps
-    batches = -(-len(trainer.train_dataset) // trainer.args.per_device_train_batch_size)
+    of_tokens = getattr(trainer, "token_batches", None)
+    batches = len(of_tokens or ()) or -(-len(trainer.train_dataset) // trainer.args.per_device_train_batch_size)
     batches = -(-batches // trainer.args.world_size)
     return math.ceil(-(-batches // trainer.args.gradient_accumulation_steps) * trainer.args.num_train_epochs)
 
