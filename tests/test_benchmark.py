@@ -20,10 +20,11 @@ from stages.benchmark import blocks, find_largest, headline, largest_load, ratio
 from stages.core.files import write_json
 from stages.core.machine import describe, when_and_where
 from stages.core.records import schema, write_records
-from stages.models.loading import TRAINING
+from stages.models.adapter import TRAINING, weights_in
 from stages.params.loader import load_params
 from stages.serving.server import free_port, machine
 from tests import hostile
+from tests.tiny import quantize
 from tests.workspace import change_params, make_tiny_workspace, report, stage
 
 JSON = {"content-type": "application/json"}
@@ -56,7 +57,7 @@ def make_benchmark_workspace(folder: Path) -> Path:
                 weights.normal_(std=0.5)
     model.save_pretrained(folder / "models/adapter")
     AutoTokenizer.from_pretrained(base).save_pretrained(folder / "models/adapter")
-    write_json(folder / "models/adapter" / TRAINING, {"base_precision": "nf4"})
+    write_json(folder / "models/adapter" / TRAINING, {"base_precision": "nf4", "weights": weights_in(quantize(base))})
     rows = [
         {
             "id": f"r{i}",
@@ -331,7 +332,7 @@ def generate(workspace: Path, messages: list[dict[str, str]], tokens: int) -> st
     """The greedy answer of the base with the adapter, by transformers alone."""
     from stages.models.loading import load_tokenizer, load_tuned
 
-    base, adapter = workspace / "models/base", workspace / "models/adapter"
+    base, adapter = workspace / "models/quantized", workspace / "models/adapter"
     model = load_tuned(base, adapter, dtype="bfloat16", attention="sdpa", device="cpu", merge=True)
     tokenizer = load_tokenizer(base)
     inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)

@@ -25,7 +25,7 @@ from stages.release.shipping import merge
 from stages.release.usage import base_words, usage
 from tests.small_pipeline import ROOT, shell
 from tests.test_snippets import Snippet, read
-from tests.tiny import make_tiny_base
+from tests.tiny import make_tiny_base, quantize
 from tests.workspace import TINY_BASE, change_params, checked, run_here
 
 COMMIT = "a" * 40
@@ -88,7 +88,9 @@ def repo(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.chdir(copy)
     shutil.rmtree("models/base")
     shutil.rmtree("models/adapter")
+    shutil.rmtree("models/quantized")
     make_adapter(make_tiny_base(Path("models/base")).resolve(), Path("models/adapter"))
+    quantize(Path("models/base"), dtype="float32")
     changes = {"sft.dtype": "float32", "eval.max_new_tokens": 8, "base": TINY_BASE}
     change_params(copy, changes)
     return copy
@@ -205,7 +207,7 @@ def test_the_card_of_a_base_from_the_hub_loads_that_commit(tmp_path: Path, monke
     hub = HubBase(source="hub", name="org/model", licence="mit", revision=COMMIT, chat_template_kwargs={})
     assert base_words(hub, {}) == f"[org/model](https://huggingface.co/org/model) at commit `{COMMIT}`"
     names = paste(usage(short(base=hub), {}, [2], {}), tmp_path / "release", monkeypatch)
-    assert_same(names, load_tuned(base, tmp_path / "release", dtype="float32", **PLAIN))
+    assert_same(names, load_tuned(quantize(base, dtype="float32"), tmp_path / "release", dtype="float32", **PLAIN))
 
 
 def test_the_card_of_a_base_from_a_package_loads_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +238,7 @@ def test_the_card_of_a_base_from_a_package_loads_its_file(tmp_path: Path, monkey
     assert "package `tiny-gguf` 1.0, which holds them as Q4_1," in words
     assert "not trained over those" in words
     names = paste(card, tmp_path / "release", monkeypatch)
-    assert_same(names, load_tuned(base, tmp_path / "release", dtype="float32", **PLAIN))
+    assert_same(names, load_tuned(quantize(base, dtype="float32"), tmp_path / "release", dtype="float32", **PLAIN))
 
 
 def write_gguf(model: Path, file: Path) -> Path:
