@@ -144,7 +144,7 @@ def test_what_is_trained_is_what_is_asked_and_the_answer_with_its_end(
 def test_all_linear_and_the_family_s_names_are_the_same_matrices(tmp_path: Path, family: str) -> None:
     from peft import get_peft_model
 
-    from stages.sft import lora_config
+    from stages.training.lora import lora_config
     from stages.training.params import Lora
 
     folder = make_family(family, tmp_path / "tiny")

@@ -18,7 +18,7 @@ from stages.tasks.kinds import KINDS
 from stages.tools import sample
 from stages.tools.draw import Drawn
 from stages.tools.rehearsal import split_warnings
-from stages.tools.sizes import BYTES_PER_TOKEN
+from stages.planning.lengths import BYTES_PER_TOKEN
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, make_workspace, stage
 

@@ -139,7 +139,8 @@ def usual(params: Any, folder: str) -> Any:
 
 def ours(params: Any, folder: str) -> Any:
     """What `stages.sft` does."""
-    from stages.sft import load_dataset, lora_config, training_arguments
+    from stages.sft import load_dataset, training_arguments
+    from stages.training.lora import lora_config
     from stages.training.trainer import CompletionTrainer
     from stages.training.tuning import adapter_parameters, load_frozen
 
