@@ -304,7 +304,7 @@ def read(name: str, commit: str, params: Params) -> Run:
         latency_p95_s=level["latency_s"]["p95"],
         requests_per_second=level["requests_per_second"],
         verdict=verdict.verdict,
-        words=verdict.headline,
+        words=verdict.words,
         served=when_and_where(dict(benchmark)),
     )
 
