@@ -6,6 +6,7 @@ import importlib.metadata
 import logging
 import math
 import shutil
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,7 +113,7 @@ def examine(params: Params, records: polars.DataFrame, scratch: Path) -> tuple[F
         if (found := excluded(facts, params)) is None:
             facts.memory, facts.planned_minutes = planned(params, scratch)
     except HallmarkError as error:
-        return facts, Exclusion("architecture", told(error))
+        return facts, Exclusion("params" if error.file == "params.yaml" else "architecture", told(error))
     return facts, found or too_large(facts.memory)
 
 
@@ -121,7 +122,8 @@ def planned(params: Params, folder: Path) -> tuple[Memory, float | None]:
     from stages.planning.estimate import estimate
     from stages.planning.machine import usable
 
-    found = estimate(params, folder)
+    with _quiet():
+        found = estimate(params, folder)
     allowed = params.choose.memory_gib
     there = None if found.limit_bytes is None else usable(found.limit_bytes)
     memory = Memory(
@@ -163,7 +165,7 @@ def excluded(facts: Facts, params: Params) -> Exclusion | None:
 
 def told(error: HallmarkError) -> str:
     """An error in one sentence, with what to do."""
-    return f"{error.problem}: {error.remedy}"
+    return f"{f'{error.field}: ' if error.field else ''}{error.problem}: {error.remedy}"
 
 
 def is_gated(base: HubBase) -> bool | None:
@@ -311,6 +313,8 @@ def _quiet() -> Iterator[None]:
     """Without the warnings of libraries about kernels that are not there, and a model that has no weights."""
     logging.disable(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         logging.disable(logging.NOTSET)
