@@ -168,6 +168,15 @@ def report(session: nox.Session) -> None:
 
 
 @nox.session
+def choose(session: nox.Session) -> None:
+    """Find the smallest base that passes the gate, of those in `choose.bases`; `-- --all` runs all, `-- --dry` none."""
+    prepare(session)
+    run(session, "python", "-m", "stages.tools.key", "--if-missing")
+    run(session, "dvc", "repro", "dedupe")  # the records whose tokens are counted; needs no base
+    run(session, "python", "-m", "stages.tools.choose", *session.posargs)
+
+
+@nox.session
 def fresh(session: nox.Session) -> None:
     """Check that dvc.yaml and dvc.lock match code, params and data, and that git holds no raw data, keys or weights."""
     prepare(session)

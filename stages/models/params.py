@@ -39,7 +39,9 @@ class FolderBase(AnyBase):
 
 
 SOURCES: dict[str, type[Block]] = {"package": PackageBase, "hub": HubBase, "folder": FolderBase}
-Base = Annotated[PackageBase | HubBase | FolderBase, BeforeValidator(ByKind("base", lambda: SOURCES, "source"))]
+AnySource = PackageBase | HubBase | FolderBase
+Base = Annotated[AnySource, BeforeValidator(ByKind("base", lambda: SOURCES, "source"))]
+Listed = Annotated[AnySource, BeforeValidator(ByKind("choose.bases.base", lambda: SOURCES, "source"))]
 
 # What may differ from base to base. The rest (data, split, measures, gate) must be the same for all, or they could not be
 # compared.
@@ -56,7 +58,7 @@ def _may_differ(name: str) -> str:
 
 
 class Candidate(Block):
-    base: Base = Field(description="the block `base` of this model")
+    base: Listed = Field(description="the block `base` of this model")
     # An inner block's class checks the value, once it is set.
     set: dict[Annotated[Line, StringConstraints(pattern=r"^\w+(\.\w+)+$"), AfterValidator(_may_differ)], Any] = Field(
         description="params that differ for this model, by dotted name, such as {sft.learning_rate: 2.0e-4}; {}: none"

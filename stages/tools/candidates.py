@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import math
 import shutil
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +34,7 @@ SMALL = (
     *("chat_template.jinja", "tokenizer.model", "merges.txt", "vocab.txt", "vocab.json"),
 )
 LARGEST = 256 * 2**20  # bytes that no such file needs
+GIB = 2**30
 MOST_LAYERS = 1000  # that an architecture may have to be built here, without memory
 FEW = 0.01  # share of the weights below which a class of layers is not named
 SPREAD, LONGEST = 4_000, 500  # records whose tokens are counted: evenly spread ones, and the longest in characters
@@ -47,7 +50,7 @@ class Exclusion:
 
 @dataclass(frozen=True)
 class Memory:
-    """Estimated peaks in bytes; `limit`: what there is, None if unknown. `basis`: how they were got, in a sentence."""
+    """Estimated peaks in bytes. `limit`: what there is for them, None if unknown; `basis`: how they were got."""
 
     training: int
     evaluation: int
@@ -78,6 +81,7 @@ class Facts:
     tokens: float | None = None  # mean
     longest: int | None = None
     memory: Memory | None = None
+    planned_minutes: float | None = None  # of training and evaluation
     notes: list[str] = field(default_factory=list)
 
 
@@ -106,9 +110,40 @@ def examine(params: Params, records: polars.DataFrame, scratch: Path) -> tuple[F
         return facts, Exclusion("tokenizer" if facts.chat_template else "chat template", told(error))
     try:
         facts.parameters, facts.nf4, facts.nf4_leaves = architecture(scratch)
+        if (found := excluded(facts, params)) is None:
+            facts.memory, facts.planned_minutes = planned(params, scratch)
     except HallmarkError as error:
-        return facts, Exclusion("architecture", told(error))
-    return facts, excluded(facts, params)
+        return facts, Exclusion("params" if error.file == "params.yaml" else "architecture", told(error))
+    return facts, found or too_large(facts.memory)
+
+
+def planned(params: Params, folder: Path) -> tuple[Memory, float | None]:
+    """The memory that the base would take, within what `choose.memory_gib` or the machine allows, and minutes of its run."""
+    from stages.planning.estimate import estimate
+    from stages.planning.machine import usable
+
+    with _quiet():
+        found = estimate(params, folder)
+    allowed = params.choose.memory_gib
+    there = None if found.limit_bytes is None else usable(found.limit_bytes)
+    memory = Memory(
+        found.training_bytes,
+        found.evaluation_bytes,
+        found.serving_bytes,
+        there if allowed is None else int(allowed * GIB),
+        found.basis.replace(str(folder), params.base.name),
+    )
+    seconds = found.training_seconds + found.evaluation_seconds
+    return memory, None if math.isnan(seconds) else seconds / 60
+
+
+def too_large(memory: Memory | None) -> Exclusion | None:
+    """Whether the base takes more memory than there is for it."""
+    if memory is None or memory.limit is None:
+        return None
+    what, needed = memory.most
+    words = f"{what} takes {needed / GIB:.1f} GiB at the longest records, of {memory.limit / GIB:.1f} GiB"
+    return Exclusion("memory", words) if needed > memory.limit else None
 
 
 def excluded(facts: Facts, params: Params) -> Exclusion | None:
@@ -130,7 +165,7 @@ def excluded(facts: Facts, params: Params) -> Exclusion | None:
 
 def told(error: HallmarkError) -> str:
     """An error in one sentence, with what to do."""
-    return f"{error.problem}: {error.remedy}"
+    return f"{f'{error.field}: ' if error.field else ''}{error.problem}: {error.remedy}"
 
 
 def is_gated(base: HubBase) -> bool | None:
@@ -278,6 +313,8 @@ def _quiet() -> Iterator[None]:
     """Without the warnings of libraries about kernels that are not there, and a model that has no weights."""
     logging.disable(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         logging.disable(logging.NOTSET)

@@ -11,12 +11,11 @@ from stages.core.errors import printable
 from stages.core.files import REPORTS, write_json, write_text
 from stages.page.text import STYLE, csp_hash, environment, read_part
 from stages.release.verdict import SHIPS, VERDICTS
-from stages.tools.candidates import Exclusion, Facts
+from stages.tools.candidates import GIB, Exclusion, Facts
 from stages.tools.experiments import Run
 
 REPORT, PAGE = REPORTS / "choose.json", REPORTS / "choose.html"
 TEMPLATE = Path(__file__).with_name("choose.html.jinja")
-GIB = 2**30
 UNKNOWN = "-"
 HEADER = ("", "size", "tokens", "memory", "minutes", "right", "p95", "1,000 right", "verdict")
 
@@ -44,6 +43,13 @@ class Row:
         if self.error:
             return "Run failed"
         return f"Excluded: {self.excluded.constraint}" if self.excluded else "Not run"
+
+    @property
+    def tone(self) -> str:
+        """The class of the verdict in the page's style: as the gate's, or grey if it did not run."""
+        if self.run and not self.excluded:
+            return self.run.verdict
+        return "fail" if self.run or self.error else "not_applicable"
 
     @property
     def why(self) -> str:
@@ -125,7 +131,7 @@ def seconds(value: float | None) -> str:
 
 
 def money(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:,.4g}" if value < 100 else f"{value:,.0f}"
+    return UNKNOWN if value is None else f"{value:.2g}" if value < 1 else f"{value:,.2f}"
 
 
 def gib(value: int | None) -> str:
@@ -141,7 +147,7 @@ def cells(row: Row) -> tuple[str, ...]:
         size(facts.parameters),
         UNKNOWN if facts.tokens is None else f"{facts.tokens:.0f}",
         gib(facts.memory.most[1]) if facts.memory else UNKNOWN,
-        f"{run.minutes:.1f}" if run else UNKNOWN,
+        minutes(row),
         f"{100 * measure.value:.1f} % [{100 * measure.low:.1f}, {100 * measure.high:.1f}]" if measure else UNKNOWN,
         seconds(run.latency_p95_s) if run else UNKNOWN,
         money(row.price_per_1000_right),
@@ -149,23 +155,28 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
+def minutes(row: Row) -> str:
+    """Minutes of training and evaluation: measured, or `~` and what is expected."""
+    if row.run:
+        return f"{row.run.minutes:.1f}"
+    return UNKNOWN if row.facts.planned_minutes is None else f"~{row.facts.planned_minutes:.1f}"
+
+
 def known(facts: Facts) -> list[tuple[str, str]]:
     """What else is known of a base before it runs, as (what, how it is)."""
-    memory = facts.memory
     yes = {True: "yes", False: "no", None: "not known"}
-    nf4 = f"{100 * facts.nf4:.0f} % of its layers' weights" if facts.nf4 is not None else "not known"
-    lines = [
-        ("Licence", facts.licence),
-        ("Source", facts.source),
-        ("Gated", yes[facts.gated]),
-        ("Chat template", yes[facts.chat_template]),
-        ("Context", f"{facts.context:,} tokens" if facts.context else "not stated"),
-        ("Longest record", f"{facts.longest:,} tokens" if facts.longest else "not known"),
-        ("In 4 bits", nf4 + (f", not {', '.join(facts.nf4_leaves)}" if facts.nf4_leaves else "")),
-    ]
-    if memory:
+    lines = [("Licence", facts.licence), ("Source", facts.source), ("Gated", yes[facts.gated])]
+    if facts.chat_template is not None:
+        lines.append(("Chat template", yes[facts.chat_template]))
+        lines.append(("Context", f"{facts.context:,} tokens" if facts.context else "not stated"))
+    if facts.longest is not None:
+        lines.append(("Longest record", f"{facts.longest:,} tokens"))
+    if facts.nf4 is not None:
+        leaves = f", not {', '.join(facts.nf4_leaves)}" if facts.nf4_leaves else ""
+        lines.append(("In 4 bits", f"{100 * facts.nf4:.0f} % of its layers' weights{leaves}"))
+    if memory := facts.memory:
         parts = f"training {gib(memory.training)}, evaluation {gib(memory.evaluation)}, serving {gib(memory.serving)}"
-        lines.append(("Memory", f"{parts}. {memory.basis}"))
+        lines.append(("Memory", f"{parts}: {memory.basis}"))
     return lines
 
 
@@ -215,11 +226,11 @@ def page(choice: Choice) -> str:
         ("Licences", ", ".join(limits.licences) if limits.licences is not None else "any"),
         ("Memory", f"{limits.memory_gib:g} GiB" if limits.memory_gib else "what the machine has"),
         ("Latency p95", seconds(limits.latency_p95_s) if limits.latency_p95_s else "as the gate asks"),
-        ("1,000 right answers", money(limits.price_per_1000_right) if limits.price_per_1000_right else "any price"),
-        ("Price of an hour", money(limits.price_per_hour) if limits.price_per_hour is not None else "not stated"),
+        ("1,000 right", money(limits.price_per_1000_right) if limits.price_per_1000_right else "any price"),
+        ("Price per hour", money(limits.price_per_hour) if limits.price_per_hour is not None else "not stated"),
     ]
     rows = [
-        {"row": row, "cells": cells(row), "known": known(row.facts), "chosen": row is choice.chosen}
+        {"row": row, "cells": cells(row), "known": known(row.facts), "tone": row.tone, "chosen": row is choice.chosen}
         for row in choice.rows
     ]
     measure = next((row.run.measure.words for row in choice.rows if row.run), "Right")

@@ -26,7 +26,7 @@ from stages.release import provenance as prov
 from stages.tools import choice as shown
 from stages.tools.candidates import Facts, examine, told
 from stages.tools.choice import Choice, Limits, Row
-from stages.tools.experiments import changed, copies, find, name_of, overrides, read, run
+from stages.tools.experiments import changed, check_set, copies, find, name_of, overrides, read, run
 
 log = logging.getLogger("choose")
 
@@ -127,13 +127,20 @@ def tried(
             log.info("%s: experiment %s has it already", printable(candidate.base.name), earlier[0])
         else:
             log.info("%s: running as experiment %s", printable(candidate.base.name), name)
-        row.run = read(*(earlier or run(name, overrides(raw, wanted), copies(wanted))), own)
+        row.run = read(*(earlier or run(name, sets(raw, wanted), copies(wanted))), own)
     except HallmarkError as error:
         row.error = error.problem if error.file is None else told(error)
         log.warning("%s: %s", printable(candidate.base.name), printable(row.error))
         return
     row.price_per_1000_right = shown.price_of(row.run, limits.price_per_hour)
     row.excluded = shown.over_limit(row, limits)
+
+
+def sets(raw: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """The values of `-S` for a base, checked."""
+    values = overrides(raw, wanted)
+    check_set(values, wanted)
+    return values
 
 
 def warnings(facts: list[Facts]) -> list[str]:

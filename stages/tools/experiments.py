@@ -12,8 +12,10 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,6 +39,7 @@ from stages.release.verdict import Verdict
 if TYPE_CHECKING:
     from stages.params.loader import Params
 
+PARAMS = Path("params.yaml")  # what `dvc exp run -S` changes
 LAST = "gate"  # the stage that an experiment ends with: page and release are made of the base that is chosen
 REPORT_BYTES = 64 * 2**20
 TAIL = 400  # lines of output in which the reason of a failure is looked for
@@ -149,6 +152,32 @@ def _literal(value: Any, at: str) -> str:
 def _unwritable(at: str, what: str) -> HallmarkError:
     return HallmarkError(
         f"{what} can't be given to `dvc exp run` ({at})", param="choose.bases", remedy="set it in params.yaml for all"
+    )
+
+
+def check_set(sets: list[str], wanted: Mapping[str, Any], file: Path = PARAMS) -> None:
+    """A HallmarkError unless DVC makes the wanted params of `params.yaml` with these values of `-S`.
+
+    What DVC 3.67 writes is no YAML if a block over several lines becomes `{}` and its key has a comment.
+    """
+    from dvc.utils.hydra import apply_overrides
+
+    with tempfile.TemporaryDirectory() as folder:
+        copied = Path(folder) / PARAMS.name
+        shutil.copyfile(file, copied)
+        if sets:
+            apply_overrides(copied, sets)
+        try:
+            made = prov.parse_yaml(copied.read_bytes(), file)
+        except HallmarkError:
+            made = {}
+    if made == wanted:
+        return
+    names = ", ".join(sorted({value.lstrip("~+").partition("=")[0] for value in sets}))
+    raise HallmarkError(
+        f"DVC can't set {names} in it",
+        file=file,
+        remedy="write each of their blocks in params.yaml on one line, such as {enable_thinking: false}",
     )
 
 
@@ -304,7 +333,7 @@ def read(name: str, commit: str, params: Params) -> Run:
         latency_p95_s=level["latency_s"]["p95"],
         requests_per_second=level["requests_per_second"],
         verdict=verdict.verdict,
-        words=verdict.headline,
+        words=verdict.words,
         served=when_and_where(dict(benchmark)),
     )
 
