@@ -60,8 +60,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="gpu-", ignore_cleanup_errors=True) as temporary:
         scratch = (given.scratch or Path(temporary)).absolute()
         scratch.mkdir(parents=True, exist_ok=True)
-        chosen = [known[name] for name in given.part or known]
-        results = {part.name: watched(part, given, scratch) for part in chosen}
+        chosen, where = [known[name] for name in given.part or known], machine(given.device)
+        results = {part.name: watched(part, given, scratch, where) for part in chosen}
     print("\n".join(summary(results)))
     if given.device == "cuda" and not given.tiny:
         page.write(given.out, known)
@@ -77,8 +77,11 @@ def no_device() -> str | None:
     return "torch sees no CUDA device; `--device cpu --tiny` runs the parts small on a CPU"
 
 
-def watched(part: Part, given: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    """Run a part in a process group of its own, which is stopped after its time; the result, also in its file."""
+def watched(part: Part, given: argparse.Namespace, scratch: Path, where: dict[str, Any]) -> dict[str, Any]:
+    """Run a part in a process group of its own, which is stopped after its time; the result, also in its file.
+
+    `where`: the machine, for the result.
+    """
     file, log = given.out / f"{part.name}.json", given.out / f"{part.name}.log"
     for old in (file, log):
         old.unlink(missing_ok=True)
@@ -107,7 +110,7 @@ def watched(part: Part, given: argparse.Namespace, scratch: Path) -> dict[str, A
         result["reason"] = f"after {part.limit} s" if over else f"exit code {process.returncode}"
         result["seconds"] = round(time.perf_counter() - start, 1)
         result["tail"] = log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
-    result |= {"part": part.name, "device": given.device, "tiny": given.tiny, "machine": machine(given.device)}
+    result |= {"part": part.name, "device": given.device, "tiny": given.tiny, "machine": where}
     write(file, result)
     print(f"  {result['state']} in {result['seconds']:.0f} s{': ' if result['reason'] else ''}{result['reason'] or ''}")
     return result

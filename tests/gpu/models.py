@@ -12,7 +12,11 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache, reduce
+from operator import getitem
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -21,7 +25,7 @@ from ruamel.yaml import YAML
 
 from stages.core.files import HOLDOUT, SFT_ADAPTER, TRAIN, VALIDATION
 from tests.gpu.registry import Bench, Failed, Skipped
-from tests.workspace import ROOT, change_params, make_workspace, report, run, run_here
+from tests.workspace import ROOT, make_workspace, report, run, run_here
 
 QWEN, LLAMA, SMOLLM = "qwen3-0.6b", "llama-3.2-3b", "smollm2-135m"
 
@@ -120,10 +124,18 @@ class Workspace:
 
     folder: Path
     bench: Bench
+    params: dict[str, Any]
 
     def set(self, **overrides: Any) -> None:
         """Change params; a double underscore stands for a dot: `sft__method="lora"`."""
-        change_params(self.folder, {key.replace("__", "."): value for key, value in overrides.items()})
+        self.change({key.replace("__", "."): value for key, value in overrides.items()})
+
+    def change(self, overrides: Mapping[str, Any]) -> None:
+        """Change params by their dotted names. JSON is YAML too, and is written in no time."""
+        for name, value in overrides.items():
+            *blocks, last = name.split(".")
+            reduce(getitem, blocks, self.params)[last] = value
+        (self.folder / "params.yaml").write_text(json.dumps(self.params, indent=1), encoding="utf-8")
 
     def stage(self, name: str, *options: str, profile: bool = False, check: bool = True) -> dict[str, Any]:
         """Run a stage with instruments on it, and return what they saw; Failed with its message if it ends in an error."""
@@ -178,15 +190,32 @@ def workspace(bench: Bench, name: str, **overrides: Any) -> Workspace:
             "chat_template_kwargs": shipped(name).get("base", {}).get("chat_template_kwargs", {}),
         }
     number = len([*bench.scratch.glob("workspace-*")])
-    folder = make_workspace(bench.scratch / f"workspace-{number}-{name}", rows=1)
-    made = Workspace(folder, bench)
-    change_params(folder, {**GPU, **(TINY if bench.tiny else {}), "compute.device": bench.device})
-    if base:
-        change_params(folder, {"base": base, "task.tool_format": "json"})
+    folder = bench.scratch / f"workspace-{number}-{name}"
+    shutil.copytree(copy_of_the_repository(bench.scratch), folder)
+    made = Workspace(folder, bench, deepcopy(params_of_the_repository()))
+    made.change(GPU | (TINY if bench.tiny else {}) | {"compute.device": bench.device, "task.tool_format": "json"})
+    made.change({"base": base} if base else {})
     made.set(**overrides)
     write_split(folder, *bench.size((640, 32, 64), (12, 2, 4)))
     made.stage("base")
     return made
+
+
+def copy_of_the_repository(scratch: Path) -> Path:
+    """What workspaces are copies of, made once for all parts of a run."""
+    folder = scratch / "repository"
+    if not folder.exists():
+        half = make_workspace(scratch / "half", rows=1)
+        (half / "dvc.yaml").unlink()  # a stage only reads it to say which one it is
+        half.replace(folder)
+    return folder
+
+
+@cache
+def params_of_the_repository() -> dict[str, Any]:
+    """The content of params.yaml."""
+    content: dict[str, Any] = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    return content
 
 
 def shipped(name: str) -> dict[str, Any]:

@@ -21,9 +21,10 @@ LONGEST = 240  # characters of a cell
 def write(out: Path, known: Mapping[str, Part], page: Path = PAGE) -> None:
     """Replace the section by what the results in `out` say, and write all of them next to the page as JSON.
 
-    SystemExit if none is of a GPU: runs on a CPU, and tiny ones, say nothing.
+    A part without a result in `out` keeps the one that is in that JSON. SystemExit if none in `out` is of a GPU: runs on a
+    CPU, and tiny ones, say nothing.
     """
-    results = {}
+    results: dict[str, Any] = {}
     for name in known:
         file = out / f"{name}.json"
         result = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
@@ -31,13 +32,15 @@ def write(out: Path, known: Mapping[str, Part], page: Path = PAGE) -> None:
             results[name] = result
     if not results:
         raise SystemExit(f"gpu: {out} has no result of a GPU, so {page} stays as it is")
+    together = page.with_suffix(".json")
+    before = json.loads(together.read_text(encoding="utf-8")) if together.exists() else {}
+    results = {name: (before | results)[name] for name in known if name in before | results}
     text = page.read_text(encoding="utf-8")
     section = f"## Measured\n\n{words(results, known)}\n\n"
     assert SECTION.search(text), f"{page} has no section Measured"
     page.write_text(SECTION.sub(lambda _: section, text).rstrip() + "\n", encoding="utf-8")
-    file = page.with_suffix(".json")
-    file.write_text(json.dumps(results, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"written: {page}, {file}. README.md and docs/limits.md still say what they said before")
+    together.write_text(json.dumps(results, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"written: {page}, {together}. README.md and docs/limits.md still say what they said before")
 
 
 def words(results: Mapping[str, dict[str, Any]], known: Mapping[str, Part]) -> str:

@@ -50,7 +50,8 @@ def main(out: str, *words: str) -> None:
     """Run the stage, and write what was seen even if it ends in an error."""
     profiled = words[0] == "--profile"
     stage, *options = words[1:] if profiled else words
-    os.environ.update(environment(load_params().compute))  # before torch is loaded, as `set_up` does
+    if "torch" not in sys.modules:  # before it is loaded, as `set_up` does
+        os.environ.update(environment(load_params().compute))
     import torch
     from torch.profiler import ProfilerActivity, profile
     from transformers import trainer
