@@ -291,6 +291,15 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def gpu(session: nox.Session) -> None:
+    """Check on a GPU what only a GPU can show, and write it into docs/gpu.md; `-- --list` names the parts (`-- PART`)."""
+    if not Path("tests/gpu").is_dir():
+        session.error("these checks are only in the repo that this one was stamped from")
+    prepare(session, "dev")
+    run(session, "python", "-m", "tests.gpu", *session.posargs)
+
+
+@nox.session
 def serve(session: nox.Session) -> None:
     """Serve the released model with an OpenAI-compatible API until Ctrl-C. Options go to `stages.tools.serve`."""
     prepare(session)
