@@ -14,7 +14,7 @@ import pytest
 
 from stages import certify
 from stages.core.errors import HallmarkError
-from stages.core.files import RELEASE, sha256_file, write_json
+from stages.core.files import RELEASE, sha256_file, sha256_folder, write_json
 from stages.core.reading import read_json
 from stages.models.params import HubBase, PackageBase
 from stages.params.loader import Params, load_params
@@ -107,7 +107,9 @@ def test_the_card_and_the_merged_model_say_the_same(
     certify.run(load_params())
     relock()
     base, merged_folder, release_folder = Path("models/base").resolve(), tmp_path / "merged", RELEASE.resolve()
-    merge(release_folder, base, merged_folder)
+    merge(release_folder, Path("models/quantized").resolve(), merged_folder)
+    merge(release_folder, base, tmp_path / "of the base")  # which is rounded again
+    assert sha256_folder(tmp_path / "of the base") == sha256_folder(merged_folder)
     assert {file.suffix for file in merged_folder.iterdir()} <= {".json", ".safetensors", ".jinja", ".md", ""}
     for name in (prov.VERDICT, prov.LICENCE):
         assert (merged_folder / name).read_bytes() == (RELEASE / name).read_bytes()
@@ -139,7 +141,7 @@ def test_the_card_and_the_merged_model_say_the_same(
         with pytest.raises(HallmarkError, match=problem):
             merge(release_folder, base, target)
     (base / "config.json").write_text("{}")
-    with pytest.raises(HallmarkError, match=r"not the base .* \(config.json\)"):
+    with pytest.raises(HallmarkError, match=r"nor its base \(config.json\)"):
         merge(release_folder, base, tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
