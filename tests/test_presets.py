@@ -283,6 +283,17 @@ def test_the_size_of_a_base_that_is_there_is_counted(repo: Path) -> None:
     assert tool.size_of_base(params) == (1e-4, "base mine: 0.0001 billion parameters, counted in models/base")
 
 
+def test_the_table_in_the_docs_has_these_values() -> None:
+    page = (ROOT / "docs/families.md").read_text(encoding="utf-8")
+    for name, billions in {"up to 0.3B": 0.3, "up to 1B": 1, "up to 5B": 5, "larger": None}.items():
+        cells = []
+        for machine in machines():
+            sft = _loaded(prepared(REFERENCE, machine, billions))["sft"]
+            marks = "c" * sft["gradient_checkpointing"] + "4" * (not sft["dequantize_once"])
+            cells.append(f"{sft['batch_size']} x {sft['accumulation']} {marks}".strip())
+        assert f"| {name} | {' | '.join(cells)} |\n" in page
+
+
 def test_each_file_says_only_what_differs() -> None:
     """No section repeats a value that the sections before it have set, and all keys are params."""
     for machine in machines():
@@ -301,4 +312,8 @@ def test_each_file_says_only_what_differs() -> None:
 
 
 def _values(text: str) -> dict[str, str]:
-    return tool._flat(YAML(typ="safe", pure=True).load(text))
+    return tool._flat(_loaded(text))
+
+
+def _loaded(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text)
