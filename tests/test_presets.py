@@ -175,6 +175,8 @@ def test_a_base_too_large_for_a_cpu_is_warned_of_with_the_hours() -> None:
     (line,) = advice(text, "cpu", 3.0, ROOT)
     assert line.startswith("warning: on a CPU, training and evaluation would take about 5 hours")
     assert "0.2 TFLOP/s on 2 cores" in line
+    folder = changed(text, "data.path: data/raw")
+    assert hours_on_cpu(folder, 3.0, ROOT)[0] == pytest.approx(hours, rel=0.05), "as of a folder with that file"
     assert advice(finished("extraction", "smollm2-135m", "cpu"), "cpu", 0.135, ROOT) == []
     assert advice(finished("extraction", "llama-3.2-3b", "gpu-24gb"), "gpu-24gb", 3.0, ROOT) == []
     (line,) = advice(finished("extraction", "own", "gpus"), "gpus", None, ROOT)
