@@ -175,6 +175,8 @@ def test_a_base_too_large_for_a_cpu_is_warned_of_with_the_hours() -> None:
     (line,) = advice(text, "cpu", 3.0, ROOT)
     assert line.startswith("warning: on a CPU, training and evaluation would take about 5 hours")
     assert "0.2 TFLOP/s on 2 cores" in line
+    folder = changed(text, "data.path: data/raw")
+    assert hours_on_cpu(folder, 3.0, ROOT)[0] == pytest.approx(hours, rel=0.05), "as of a folder with that file"
     assert advice(finished("extraction", "smollm2-135m", "cpu"), "cpu", 0.135, ROOT) == []
     assert advice(finished("extraction", "llama-3.2-3b", "gpu-24gb"), "gpu-24gb", 3.0, ROOT) == []
     (line,) = advice(finished("extraction", "own", "gpus"), "gpus", None, ROOT)
@@ -283,6 +285,17 @@ def test_the_size_of_a_base_that_is_there_is_counted(repo: Path) -> None:
     assert tool.size_of_base(params) == (1e-4, "base mine: 0.0001 billion parameters, counted in models/base")
 
 
+def test_the_table_in_the_docs_has_these_values() -> None:
+    page = (ROOT / "docs/families.md").read_text(encoding="utf-8")
+    for name, billions in {"up to 0.3B": 0.3, "up to 1B": 1, "up to 5B": 5, "larger": None}.items():
+        cells = []
+        for machine in machines():
+            sft = _loaded(prepared(REFERENCE, machine, billions))["sft"]
+            marks = "c" * sft["gradient_checkpointing"] + "4" * (not sft["dequantize_once"])
+            cells.append(f"{sft['batch_size']} x {sft['accumulation']} {marks}".strip())
+        assert f"| {name} | {' | '.join(cells)} |\n" in page
+
+
 def test_each_file_says_only_what_differs() -> None:
     """No section repeats a value that the sections before it have set, and all keys are params."""
     for machine in machines():
@@ -301,4 +314,8 @@ def test_each_file_says_only_what_differs() -> None:
 
 
 def _values(text: str) -> dict[str, str]:
-    return tool._flat(YAML(typ="safe", pure=True).load(text))
+    return tool._flat(_loaded(text))
+
+
+def _loaded(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text)

@@ -115,9 +115,30 @@ def test_on_a_gpu_a_server_asks_for_what_it_takes_so_that_two_fit(shape: Path, m
     assert float(both["--gpu-memory-utilization"]) == share
     assert float(options(shape, "base", cache_gib=22.0 - 1e-4)["--gpu-memory-utilization"]) == 1
     with pytest.raises(
-        HallmarkError, match=r"'benchmark.server': weights, cache .*0\.0 \+ 22\.5 \+ 2\.0 GiB, .* has 24\.0"
+        HallmarkError,
+        match=r"'benchmark.server': 1 server with 0\.0 \+ 22\.5 \+ 2\.0 GiB .* has 24\.0\n  remedy: lower",
     ):
         options(shape, "base", cache_gib=22.5)
+
+
+def test_two_servers_that_do_not_fit_are_refused_before_weights_are_written(
+    shape: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.serving import server as servers
+
+    monkeypatch.setattr(vllm, "card_bytes", lambda: CARD)
+    monkeypatch.setattr(servers, "BASE", shape / "base")
+    monkeypatch.setattr(type(ENGINE), "version", lambda *_: "vllm 0.32.0")
+    ENGINE.check_room(shape / "base", 2, server(cache_gib=9.9), GPU)
+    ENGINE.check_room(shape / "base", 2, server(cache_gib=99.0), CPU)
+    both = servers.served(["base", "tuned"], {"base": 0, "tuned": 0}, shape / "tuned", server(cache_gib=10.5), GPU)
+    with (
+        pytest.raises(
+            HallmarkError, match=r"2 servers with 0\.0 \+ 10\.5 \+ 2\.0 GiB.*\n  remedy: set adapter to lora"
+        ),
+        both,
+    ):
+        pass
 
 
 def test_for_another_machine_no_share_is_named(shape: Path) -> None:

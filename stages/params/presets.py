@@ -88,7 +88,8 @@ def hours_on_cpu(params: str, billions: float, folder: Path = Path()) -> tuple[f
         return float(value_of(params, name))
 
     data = folder / value_of(params, "data.path")
-    size = data.stat().st_size if data.is_file() else 0
+    files = [data] if data.is_file() else sorted(data.rglob("*"))
+    size = sum(file.stat().st_size for file in files if file.is_file())
     tokens = size / TOKEN_BYTES
     again = RECOMPUTING if value_of(params, "sft.gradient_checkpointing") == "true" else 0
     training = (TRAINING + again) * tokens * number("sft.epochs")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from stages.params.loader import Params, load_params
 from stages.params.presets import advice, described, machines, prepared, size_by_name
 
 BASE_REPORT = REPORTS / "base.json"
-DRAFT = ".machine-params.yaml"
 
 
 def run(file: Path, machine: str | None, dry: bool) -> None:
@@ -86,19 +86,18 @@ def needed(params: str) -> list[str]:
 
 def check(text: str, file: Path) -> None:
     """A HallmarkError unless this text of params.yaml would be valid."""
-    draft = file.with_name(DRAFT)
-    try:
-        write_text(draft, text)
-        load_params(draft)
-    except HallmarkError as error:
-        raise HallmarkError(
-            f"would not be valid, and stays as it is: {error.problem}",
-            file=file,
-            field=error.field,
-            remedy=error.remedy,
-        ) from None
-    finally:
-        draft.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / file.name
+        draft.write_text(text, encoding="utf-8")
+        try:
+            load_params(draft)
+        except HallmarkError as error:
+            raise HallmarkError(
+                f"would not be valid, and stays as it is: {error.problem}",
+                file=file,
+                field=error.field,
+                remedy=error.remedy,
+            ) from None
 
 
 def _loaded(text: str) -> Any:

@@ -100,6 +100,12 @@ class Vllm(StartedEngine[VllmServer]):
         """Whether the environment's Python is there."""
         return Path(settings.python).exists()
 
+    def check_room(self, base: Path, servers: int, settings: VllmServer, compute: Compute) -> None:
+        """By the size of the base: with an adapter merged, a model has as many weights."""
+        card = card_bytes() if compute.device == "cuda" else None
+        if card is not None:
+            check_card(servers, weight_bytes(base, settings.dtype), cache_size(base, settings), card)
+
     def shares_base(self, settings: VllmServer) -> bool:
         """With `adapter: lora`."""
         return settings.adapter == "lora"
@@ -114,6 +120,13 @@ class Vllm(StartedEngine[VllmServer]):
             )
 
 
+def cache_size(model: Path, settings: VllmServer) -> int:
+    """Bytes of the KV cache."""
+    if settings.cache_gib is None:
+        return cache_bytes(model, settings.dtype, settings.max_num_seqs, settings.max_length)
+    return int(settings.cache_gib * 2**30)
+
+
 def memory_options(models: Sequence[str], folder: Path, settings: VllmServer, device: str) -> list[str]:
     """The size of the cache, and on a GPU the share of the card that must be free for a server of these models to start.
 
@@ -122,25 +135,30 @@ def memory_options(models: Sequence[str], folder: Path, settings: VllmServer, de
     the card is too small. Without a card here (the command is for another machine), the share is left out.
     """
     model, *adapters = models
-    if settings.cache_gib is None:
-        cache = cache_bytes(folder / model, settings.dtype, settings.max_num_seqs, settings.max_length)
-    else:
-        cache = int(settings.cache_gib * 2**30)
+    cache = cache_size(folder / model, settings)
     line = ["--kv-cache-memory-bytes", str(cache)]
     card = card_bytes() if device == "cuda" else None
     if card is None:
         return line
     weights = weight_bytes(folder / model, settings.dtype)
     weights += sum(file.stat().st_size for name in adapters for file in sorted((folder / name).glob("*.safetensors")))
-    if weights + cache + WORKING > card:
-        gib = " + ".join(f"{part / 2**30:.1f}" for part in (weights, cache, WORKING))
-        raise HallmarkError(
-            f"weights, cache and work take {gib} GiB, but the GPU has {card / 2**30:.1f}",
-            param="benchmark.server",
-            remedy="lower max_num_seqs or cache_gib, or serve a smaller base",
-        )
+    check_card(1, weights, cache, card)
     share = math.ceil(10_000 * (weights + cache + WORKING) / card) / 10_000
     return [*line, "--gpu-memory-utilization", str(min(share, 1.0))]
+
+
+def check_card(servers: int, weights: int, cache: int, card: int) -> None:
+    """A HallmarkError unless so many servers, each with weights and a cache of these bytes, fit on the card at once."""
+    if servers * (weights + cache + WORKING) <= card:
+        return
+    parts = " + ".join(f"{part / 2**30:.1f}" for part in (weights, cache, WORKING))
+    alone = "" if servers == 1 else "set adapter to lora, which takes one server for base and tuned; or "
+    raise HallmarkError(
+        f"{servers} server{'s' if servers > 1 else ''} with {parts} GiB (weights, cache, to work in), but the GPU has "
+        f"{card / 2**30:.1f}",
+        param="benchmark.server",
+        remedy=f"{alone}lower max_num_seqs, max_length or cache_gib; or take a smaller base",
+    )
 
 
 def rank(adapter: Path) -> int:
