@@ -202,7 +202,7 @@ def workspace(bench: Bench, name: str, **overrides: Any) -> Workspace:
         }
     number = len([*bench.scratch.glob("workspace-*")])
     folder = bench.scratch / f"workspace-{number}-{name}"
-    shutil.copytree(copy_of_the_repository(bench.scratch), folder)
+    shutil.copytree(copy_of_the_repository(bench), folder)
     made = Workspace(folder, bench, deepcopy(params_of_the_repository()))
     made.change(GPU | (TINY if bench.tiny else {}) | {"compute.device": bench.device, "task.tool_format": "json"})
     made.change({"base": base} if base else {})
@@ -212,12 +212,13 @@ def workspace(bench: Bench, name: str, **overrides: Any) -> Workspace:
     return made
 
 
-def copy_of_the_repository(scratch: Path) -> Path:
+def copy_of_the_repository(bench: Bench) -> Path:
     """What workspaces are copies of, made once for all parts of a run."""
-    folder = scratch / "repository"
+    folder = bench.scratch / "repository"
     if not folder.exists():
-        half = make_workspace(scratch / "half", rows=1)
-        (half / "dvc.yaml").unlink()  # a stage only reads it to say which one it is
+        half = make_workspace(bench.scratch / "half", rows=1)
+        if bench.here:
+            (half / "dvc.yaml").unlink()  # read at the start of each stage, mostly to say which one it is
         half.replace(folder)
     return folder
 
