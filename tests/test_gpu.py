@@ -41,6 +41,11 @@ def test_all_modules_with_parts_are_known() -> None:
     assert files == {*MODULES}
 
 
+def test_the_page_names_all_parts() -> None:
+    text = (ROOT / page.PAGE).read_text(encoding="utf-8")
+    assert {name for name in parts() if f"`{name}`" not in text} == set()
+
+
 def test_a_check_that_fails_hides_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(bench: Bench) -> None:
         with bench.line("measured, and not good enough") as line:

@@ -47,4 +47,4 @@ def packing(bench: Bench) -> None:
     """The same loss, fewer wasted tokens."""
     needs("sft.packing")
     made = workspace(bench, QWEN)
-    compared(bench, made, "packed", sft__packing=True)
+    compared(bench, made, "packed", sft__packing=True, sft__batch_tokens=bench.size(8192, 2048))

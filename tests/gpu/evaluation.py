@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +79,11 @@ def quantize(bench: Bench) -> None:
             f"{codes:.2e} of the 4-bit codes, {written:.2e} of the values written out; "
             f"{seconds['cpu']:.2f} s on the CPU, {seconds[bench.device]:.2f} s on {bench.device}"
         )
+    with bench.line("the stage, for all of the base") as line:
+        if importlib.util.find_spec("stages.quantize") is None:
+            raise Skipped("absent: this version has no stage quantize")
+        line.values["seconds"] = made.stage("quantize")["seconds"]
+        line.words = f"{line.values['seconds']:.1f} s"
     with bench.line("a matrix rounded on the CPU, read on the device: the same values") as line:
         _, weight = next(iter(matrices(files, 1)))
         packed, state = quantize_4bit(weight, blocksize=64, quant_type="nf4", compress_statistics=True)

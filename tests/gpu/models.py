@@ -7,6 +7,7 @@ the real vocabulary has, so that what a random model says can be written down.
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import re
@@ -125,6 +126,7 @@ class Workspace:
     folder: Path
     bench: Bench
     params: dict[str, Any]
+    rounded: tuple[str, str] | None = None  # what `quantize` was last run for
 
     def set(self, **overrides: Any) -> None:
         """Change params; a double underscore stands for a dot: `sft__method="lora"`."""
@@ -139,6 +141,8 @@ class Workspace:
 
     def stage(self, name: str, *options: str, profile: bool = False, check: bool = True) -> dict[str, Any]:
         """Run a stage with instruments on it, and return what they saw; Failed with its message if it ends in an error."""
+        if name == "sft":
+            self.round()
         out = self.folder / "seen.json"
         out.unlink(missing_ok=True)
         words = [str(out), *(["--profile"] if profile else []), f"stages.{name}", *options]
@@ -147,6 +151,13 @@ class Workspace:
             raise Failed(f"{name} ended with exit code {done.returncode}: {last_words(done.stderr)}")
         seen: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
         return seen | {"code": done.returncode, "stderr": done.stderr}
+
+    def round(self) -> None:
+        """Run `quantize`, where there is that stage, if what it makes depends on params that have changed."""
+        wanted = self.params["sft"]["method"], self.params["sft"]["dtype"]
+        if self.rounded != wanted and importlib.util.find_spec("stages.quantize"):
+            self.stage("quantize")
+            self.rounded = wanted
 
     def process(self, module: str, *words: str) -> CompletedProcess[str]:
         """Run a module in the folder, in a process of its own unless the run is a test."""
@@ -191,7 +202,7 @@ def workspace(bench: Bench, name: str, **overrides: Any) -> Workspace:
         }
     number = len([*bench.scratch.glob("workspace-*")])
     folder = bench.scratch / f"workspace-{number}-{name}"
-    shutil.copytree(copy_of_the_repository(bench.scratch), folder)
+    shutil.copytree(copy_of_the_repository(bench), folder)
     made = Workspace(folder, bench, deepcopy(params_of_the_repository()))
     made.change(GPU | (TINY if bench.tiny else {}) | {"compute.device": bench.device, "task.tool_format": "json"})
     made.change({"base": base} if base else {})
@@ -201,12 +212,13 @@ def workspace(bench: Bench, name: str, **overrides: Any) -> Workspace:
     return made
 
 
-def copy_of_the_repository(scratch: Path) -> Path:
+def copy_of_the_repository(bench: Bench) -> Path:
     """What workspaces are copies of, made once for all parts of a run."""
-    folder = scratch / "repository"
+    folder = bench.scratch / "repository"
     if not folder.exists():
-        half = make_workspace(scratch / "half", rows=1)
-        (half / "dvc.yaml").unlink()  # a stage only reads it to say which one it is
+        half = make_workspace(bench.scratch / "half", rows=1)
+        if bench.here:
+            (half / "dvc.yaml").unlink()  # read at the start of each stage, mostly to say which one it is
         half.replace(folder)
     return folder
 

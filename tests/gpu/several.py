@@ -13,6 +13,7 @@ TOLERANCE = 1e-2  # nats between the curves, in bfloat16; the sums are added up 
 def trained_by(made: Workspace, processes: int) -> list[tuple[str, float]]:
     """Train, without instruments: they would be in the launcher only; the curve, a (step and split, loss) each."""
     made.set(sft__parallel__processes=processes)
+    made.round()
     done = made.process("stages.sft")
     if done.returncode != 0:
         raise Failed(f"sft ended with exit code {done.returncode}: {last_words(done.stderr)}")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+
+from ruamel.yaml import YAML
+
 from tests.gpu.models import LLAMA, QWEN, SMOLLM, Workspace, difference, mib, workspace
-from tests.gpu.registry import Bench, Line, part
-from tests.workspace import report
+from tests.gpu.registry import Bench, Line, Skipped, part
+from tests.workspace import ROOT, report
 
 METHODS = {"QLoRA": "qlora", "LoRA": "lora"}
 
@@ -56,6 +60,37 @@ def large(bench: Bench) -> None:
 def real(bench: Bench) -> None:
     """Both methods on weights that have learned something: the loss falls far in a few steps."""
     trained(bench, SMOLLM, 8, sft__learning_rate=1.0e-3)
+
+
+@part("presets", "the settings that are shipped for a card of this size: sft and dpo run with them")
+def presets(bench: Bench) -> None:
+    """With the batches as shipped, on records as long as the sample's."""
+    if importlib.util.find_spec("stages.params.presets") is None:
+        raise Skipped("absent: this version has no stages.params.presets")
+    from stages.params.presets import prepared
+
+    machine = "cpu" if bench.device == "cpu" else "gpu-80gb" if card_bytes() > 60 * 2**30 else "gpu-24gb"
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    for name, billions in ((QWEN, 0.6), (LLAMA, 3.2)):
+        made = workspace(bench, name, data__rejected="worse", dpo__enabled=True)
+        shipped = YAML(typ="safe").load(prepared(text, machine, billions))
+        for block in ("sft", "dpo", "eval"):
+            keys = ("batch_size", "accumulation", "gradient_checkpointing", "dequantize_once", "attention", "dtype")
+            made.change({f"{block}.{key}": shipped[block][key] for key in keys if key in shipped[block]})
+        made.set(sft__max_steps=bench.size(8, 2), dpo__max_steps=bench.size(4, 1), sft__method="qlora")
+        with bench.line(f"{name}: sft as set up for {machine}") as line:
+            learns(line, made)
+        with bench.line(f"{name}: dpo as set up for {machine}") as line:
+            seen = made.stage("dpo")
+            line.values |= {"peak_bytes": seen["peak_bytes"], "step_seconds": seen["step_seconds"]}
+            line.words = mib(seen["peak_bytes"])
+
+
+def card_bytes() -> int:
+    """The memory of the first card."""
+    import torch
+
+    return int(torch.cuda.get_device_properties(0).total_memory)
 
 
 @part("same-bytes", "two runs give the same adapter, or which tensor differs first")
