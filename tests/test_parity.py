@@ -100,7 +100,7 @@ def test_a_report_comes_back_as_it_was_written_and_is_told_in_words(tmp_path, mo
     assert read_parity(Report("benchmark")) == whole
     assert shipped_words.rows(whole) == [
         ("Merged model (bfloat16)", "2 of 10", "1 lost, 0 won", "0.25, 3 of 200 tokens", "271 MiB", "257 MiB",
-         "1.23 s (10 at once)", "61"),
+         "1.23 s (10 at once)", "61.2"),
         ("GGUF file (Q8_0)", "0 of 10", "as evaluated", "-", "138 MiB", "-", "-", "-"),
     ]  # fmt: skip
     said = shipped_words.note(whole)

@@ -45,7 +45,7 @@ def _cost(cost: Cost) -> Cells:
         _amount(cost.disk_mib, "{:,.0f} MiB"),
         _amount(cost.memory_mib, "{:,.0f} MiB"),
         _amount(cost.latency_p95_s, "{:.2f} s") + (at_once if cost.latency_p95_s is not None else ""),
-        _amount(cost.tokens_per_second, "{:,.0f}"),
+        _amount(cost.tokens_per_second, "{:.3g}"),
     )
 
 
