@@ -76,8 +76,8 @@ def test_a_family_goes_all_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     from stages.base import run as run_base
     from stages.dpo import run as run_dpo
     from stages.eval import run as run_eval
+    from stages.models.merged import write_merged
     from stages.quantize import run as run_quantize
-    from stages.release.shipping import write_merged
     from stages.sft import run as run_sft
 
     params = made(tmp_path, family, monkeypatch)

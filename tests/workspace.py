@@ -41,6 +41,7 @@ TINY = {
     "benchmark.warmup": 1,
     "benchmark.concurrency": [2],
     "benchmark.max_tokens": 8,
+    "benchmark.parity.records": 3,
     "compare.draws": 500,
 }
 

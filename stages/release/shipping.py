@@ -6,15 +6,16 @@ import logging
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from stages.core.errors import HallmarkError
-from stages.core.files import atomic_folder, sha256_folder, write_json
+from stages.core.files import atomic_folder, sha256_folder
 from stages.models.adapter import base_precision
+from stages.models.gguf import check_converter, convert
+from stages.models.merged import write_merged
 from stages.release import provenance as prov
 from stages.release.checking import check, check_release, differing, read_lock_file, refuse, release_files
 from stages.release.export import card_of, describe_export, gguf_metadata
@@ -81,13 +82,8 @@ def merge(source: Path, base: Path, target: Path, ungated: bool = False, gguf: b
     """
     if target.suffix == ".gguf":
         raise HallmarkError("a folder is written, not a file", file=target, remedy="name a new folder, and add --gguf")
-    converter = shutil.which("convert_hf_to_gguf.py") or shutil.which("convert-hf-to-gguf")
-    if gguf and converter is None:
-        raise HallmarkError(
-            "llama.cpp's convert_hf_to_gguf.py is not on the PATH",
-            file=target,
-            remedy="install llama.cpp and its Python requirements, or merge to a folder",
-        )
+    if gguf:
+        check_converter(target)
     check_target(source, target)
     passed = check_release(source, ungated).passed
     params = read_provenance(source).build.params
@@ -97,7 +93,7 @@ def merge(source: Path, base: Path, target: Path, ungated: bool = False, gguf: b
             with tempfile.TemporaryDirectory(dir=target.parent) as whole:
                 write_merged(source, weights, params.sft.dtype, Path(whole))
                 about = gguf_metadata(params.certify.name, card_of(source))
-                _convert(str(converter), Path(whole), folder / f"{name}.gguf", about)
+                convert(Path(whole), folder / f"{name}.gguf", about)
         else:
             write_merged(source, weights, params.sft.dtype, folder)
         file = f"{name}.gguf" if gguf else None
@@ -149,25 +145,3 @@ def trained_over(source: Path, folder: Path) -> Iterator[Path]:
                 remedy="name a copy of its models/quantized with --base, or merge on x86-64, where it was trained",
             )
         yield weights
-
-
-def write_merged(adapter: Path, weights: Path, dtype: str, folder: Path) -> None:
-    """Write the whole model to `folder`, weights and tokenizer, with the adapter merged into what it was trained over."""
-    from stages.models.loading import load_tokenizer, load_tuned
-
-    model = load_tuned(weights, adapter, dtype=dtype, attention="eager", device="cpu", merge=True)
-    model.save_pretrained(folder)
-    load_tokenizer(adapter).save_pretrained(folder)
-
-
-def _convert(converter: str, folder: Path, target: Path, about: dict[str, str]) -> None:
-    metadata = folder / "metadata.json"
-    write_json(metadata, about)
-    command = [converter, str(folder), "--outfile", str(target), "--metadata", str(metadata)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode or not target.is_file():
-        raise HallmarkError(
-            f"llama.cpp's converter failed: {(result.stderr.strip() or 'no message').splitlines()[-1]}",
-            file=converter,
-            remedy="merge to a folder, and convert it by hand to see the whole output",
-        )

@@ -29,6 +29,7 @@ from stages.core.errors import HallmarkError
 from stages.core.files import BASE, QUANTIZED
 from stages.core.machine import ENDPOINT
 from stages.core.params import Compute
+from stages.models.merged import write_merged
 from stages.serving.admission import MODELS_VARIABLE as MODELS
 from stages.serving.engine import HOST, Address, Settings, StartedEngine, StartedSettings
 from stages.serving.engines import ENGINES
@@ -233,7 +234,7 @@ def served_together(
     for adapter in adapters.values():  # the server reads them where they lie
         check_adapter(adapter)
         check_trained_over(adapter, QUANTIZED)
-    with _temporary_folder() as folder:
+    with temporary_folder() as folder:
         (folder / "base").symlink_to(QUANTIZED.resolve())
         for name, adapter in adapters.items():
             (folder / name).symlink_to(adapter.resolve())
@@ -244,21 +245,17 @@ def served_together(
 @contextmanager
 def model_folder(model: str, adapter: Path | None, dtype: str) -> Iterator[Path]:
     """A temporary folder that holds the weights to serve under the name `model`: the base, with `adapter` folded in."""
-    with _temporary_folder() as folder:
+    with temporary_folder() as folder:
         if adapter is None:
             (folder / model).symlink_to(BASE.resolve())
         else:
-            from stages.models.loading import load_tokenizer, load_tuned
-
-            tuned = load_tuned(QUANTIZED, adapter, dtype=dtype, attention="eager", device="cpu", merge=True)
-            tuned.save_pretrained(folder / model)
-            load_tokenizer(adapter).save_pretrained(folder / model)
+            write_merged(adapter, QUANTIZED, dtype, folder / model)
         yield folder
 
 
 @contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    """A temporary folder to serve from.
+def temporary_folder() -> Iterator[Path]:
+    """A temporary folder next to the base, for weights to serve or to compare.
 
     A server takes the path it is given as the model's name, so those in here are short and tell nothing of the machine.
     """
