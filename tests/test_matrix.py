@@ -22,6 +22,7 @@ from stages.params.loader import Params
 from stages.params.presets import machines
 from stages.training.launch import accelerate_config
 from tests.families import FAMILIES, make_family
+from tests.tiny import quantize
 from tests.workspace import ROOT
 
 if not (ROOT / "template").is_dir():
@@ -39,6 +40,7 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("families")
     for name in FAMILIES:
         make_family(name, folder / name / BASE)
+        quantize(folder / name / BASE)
     return {name: folder / name for name in FAMILIES} | {"own": folder / OWN}
 
 

@@ -133,5 +133,7 @@ class Shipped:
                 max_new_tokens=params.eval.max_new_tokens,
                 merge=params.eval.merge,
             )
-            self._found += measure_artefacts(self._local, BASE, QUANTIZED, ADAPTER, self._sample, self._prompts, options)
+            self._found += measure_artefacts(
+                self._local, BASE, QUANTIZED, ADAPTER, self._sample, self._prompts, options
+            )
         return self._sample.parity(self._found)
