@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stages.training.params import Sft
 
 MOST = 3  # changes that are shown
-FEW, MORE = 2, 4  # layers of the models from which the memory of a whole one is extrapolated
+FEW, MORE = 1, 2  # layers of the models from which the memory of a whole one is extrapolated
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,11 @@ def candidates(sft: Sft, device: str) -> Iterator[dict[str, Any]]:
     )
     four = {name: value for name, value in four.items() if getattr(sft, name) != value}
     batches: list[dict[str, Any]] = []
-    size, accumulation = sft.batch_size, sft.accumulation
-    while size > 1 and size % 2 == 0:
+    name, least = ("batch_tokens", sft.max_length) if sft.batch_tokens else ("batch_size", 1)
+    size, accumulation = sft.batch_tokens or sft.batch_size, sft.accumulation
+    while size // 2 >= least:
         size, accumulation = size // 2, accumulation * 2
-        batches.append({"batch_size": size, "accumulation": accumulation})
-    if size > 1:
-        batches.append({"batch_size": 1, "accumulation": accumulation * size})
+        batches.append({name: size, "accumulation": accumulation})
     smallest = batches[-1] if batches else {}
     single = [kernel, *batches, checkpointing, four]
     together = [kernel | checkpointing, kernel | four, checkpointing | smallest, kernel | checkpointing | smallest]
@@ -78,7 +77,7 @@ def candidates(sft: Sft, device: str) -> Iterator[dict[str, Any]]:
 
 
 def extrapolated(config: PretrainedConfig, sft: Sft, batch: Batch, device: str) -> int:
-    """About the peak of training, from models of two and of four layers: each layer adds as much as another."""
+    """About the peak of training, from models of one and of two layers: each layer adds as much as another."""
     from stages.planning.memory import fake, planned, training_peak, weight_bytes
 
     layers = config.num_hidden_layers
@@ -104,7 +103,12 @@ def with_layers(config: PretrainedConfig, number: int) -> PretrainedConfig:
 
 
 def _at(batch: Batch, sft: Sft) -> Batch:
-    return replace(batch, records=min(batch.records, sft.batch_size))
+    """The largest batch with other settings of `sft`."""
+    if sft.packing and sft.batch_tokens:
+        tokens = min(batch.tokens, sft.batch_tokens)
+        return replace(batch, tokens=tokens, labelled=min(batch.labelled, tokens))
+    size = max(1, sft.batch_tokens // batch.tokens) if sft.batch_tokens else sft.batch_size
+    return replace(batch, records=min(batch.records, size))
 
 
 def _yaml(value: Any) -> str:
@@ -129,21 +133,21 @@ def check_training(params: Params, base: Path, train: Sequence[Mapping[str, list
     `train`: the records, as `input_ids` and `labels`. With several GPUs, each has its own batches; if FSDP shards the
     base over them, nothing is checked.
     """
+    from stages.planning.batches import largest
     from stages.planning.estimate import configuration
-    from stages.planning.memory import Batch, fake, planned, training_peak
+    from stages.planning.memory import fake, planned, training_peak
 
     memory, sft, device = at_hand(params.compute).memory, params.sft, params.compute.device
     if memory is None or (sft.parallel.strategy == "fsdp" and sft.parallel.processes > 1):
         return
-    longest = max(len(record["input_ids"]) for record in train)
-    labelled = max(sum(label != IGNORED for label in record["labels"]) for record in train)
+    pairs = [(len(record["input_ids"]), sum(label != IGNORED for label in record["labels"])) for record in train]
     config, most = configuration(base), usable(memory)
-    batch = Batch(min(sft.batch_size, len(train)), longest, labelled)
+    batch = largest(pairs, sft, min(sft.batch_size, len(pairs)), params.seed)
     with fake():
         needed = training_peak(planned(config, sft, device), sft, batch, device)
     if needed > most:
         raise HallmarkError(
-            f"training would take {gib(needed)} at the longest record, of {longest} tokens: {gib(needed - most)} more than "
+            f"training would take {gib(needed)} at the longest record, of {max(pairs)[0]} tokens: {gib(needed - most)} more than "
             f"the {gib(most)} that tensors may take of {gib(memory)}",
             param="sft",
             remedy=remedy(changes(config, sft, batch, device, most)),

@@ -15,15 +15,18 @@ if TYPE_CHECKING:
     from stages.training.params import Sft
 
 
+Pairs = list[tuple[int, int]]  # the tokens of a record, and how many of them are its answer's
+
+
 @dataclass(frozen=True)
 class Training:
-    """The batches of a training: the largest, a middle one, and the work of all of them."""
+    """The batches of a training: the largest, a middle one, and what they are made of."""
 
     largest: Batch
     middle: Batch
     steps: int
     validations: int  # passes over the validation records
-    records: int
+    size: int  # records of a batch of the validation
     batches: list[Batch]  # of one pass over the records whose tokens were counted
     validation: list[Batch]
     validation_records: int
@@ -32,7 +35,7 @@ class Training:
         """The work of so many batches of training, and of so many passes over the validation records."""
         each = _mean([sizes.training(*_totals(batch)) for batch in self.batches])
         watched = _mean([sizes.reading(*_totals(batch)) for batch in self.validation])
-        passes = validations * -(-self.validation_records // self.largest.records)
+        passes = validations * -(-self.validation_records // self.size)
         return each.times(count) + watched.times(passes)
 
 
@@ -57,43 +60,62 @@ def training(params: Params, found: Lengths) -> Training:
     kept = kept or [(sft.max_length, min(sft.max_length, params.eval.max_new_tokens))]
     watched = list(zip(found.validation.whole, found.validation.answers, strict=True)) or kept
     size = min(sft.batch_size, found.train.records)
-    batches = in_batches(kept, size, params.seed)
-    steps = step_count(found.train.records, sft)
-    tokens, answer = max(whole for whole, _ in kept), max(answer for _, answer in kept)
-    middle = sorted(batches, key=lambda batch: batch.tokens)[len(batches) // 2]
+    batches = in_batches(kept, sft, size, params.seed)
+    steps = step_count(found.train.records, len(batches) * found.train.records / len(kept), sft)
     return Training(
-        largest=Batch(size, tokens, min(answer, tokens)),
-        middle=Batch(size, middle.tokens, middle.labelled),
+        largest=largest(kept, sft, size, params.seed),
+        middle=sorted(batches, key=lambda batch: batch.records * batch.tokens)[len(batches) // 2],
         steps=steps,
         validations=1 + math.ceil(steps / sft.eval_steps),
-        records=found.train.records,
+        size=size,
         batches=batches,
-        validation=in_batches(sorted(watched), size, None),
+        validation=cut(sorted(watched), size),
         validation_records=found.validation.records,
     )
 
 
-def step_count(records: int, sft: Sft) -> int:
-    """How many optimizer steps there will be of `batch_size * accumulation` records on each process."""
+def step_count(records: int, of_tokens: float, sft: Sft) -> int:
+    """How many optimizer steps there will be; `of_tokens`: batches that a pass has with `batch_tokens`."""
     if sft.max_steps:
         return sft.max_steps
-    batches = math.ceil(math.ceil(records / sft.batch_size) / sft.parallel.processes)
-    return math.ceil(math.ceil(batches / sft.accumulation) * sft.epochs)
+    count = math.ceil(of_tokens) if sft.batch_tokens else math.ceil(records / sft.batch_size)
+    return math.ceil(math.ceil(math.ceil(count / sft.parallel.processes) / sft.accumulation) * sft.epochs)
 
 
-def in_batches(pairs: list[tuple[int, int]], size: int, seed: int | None) -> list[Batch]:
-    """Pairs of a record's tokens and those of its answer, in batches: in order, or as the sampler of `sft` orders them."""
-    order = list(range(len(pairs)))
-    if seed is not None:
-        from stages.training.trainer import LengthSampler
+def largest(pairs: Pairs, sft: Sft, size: int, seed: int) -> Batch:
+    """The largest batch that training can get: of the longest records, each with the longest answer."""
+    tokens, answer = max(whole for whole, _ in pairs), max(answer for _, answer in pairs)
+    if not sft.batch_tokens:
+        return Batch(size, tokens, min(answer, tokens))
+    batch = max(in_batches(pairs, sft, size, seed), key=lambda batch: batch.records * batch.tokens)
+    return batch if sft.packing else Batch(batch.records, batch.tokens, min(answer, batch.tokens))
 
-        order = list(LengthSampler([whole for whole, _ in pairs], size, seed))
-    batches = []
-    for start in range(0, len(order), size):
-        batch = [pairs[index] for index in order[start : start + size]]
-        labelled = math.ceil(sum(answer for _, answer in batch) / len(batch))
-        batches.append(Batch(len(batch), max(whole for whole, _ in batch), labelled))
-    return batches
+
+def in_batches(pairs: Pairs, sft: Sft, size: int, seed: int) -> list[Batch]:
+    """The batches that the samplers of `sft` make of pairs: a record's tokens, and those of its answer."""
+    from stages.training.batches import packed_batches, padded_batches
+    from stages.training.trainer import LengthSampler
+
+    lengths = [whole for whole, _ in pairs]
+    if sft.batch_tokens and sft.packing:
+        groups = packed_batches(lengths, sft.batch_tokens, seed)
+        rows = [[pairs[index] for index in group] for group in groups]
+        return [Batch(1, sum(whole for whole, _ in row), sum(answer for _, answer in row)) for row in rows]
+    if sft.batch_tokens:
+        groups = padded_batches(lengths, sft.batch_tokens, seed)
+        return [_padded([pairs[index] for index in group]) for group in groups]
+    return cut([pairs[index] for index in LengthSampler(lengths, size, seed)], size)
+
+
+def cut(pairs: Pairs, size: int) -> list[Batch]:
+    """Batches of so many records, in order."""
+    return [_padded(pairs[start : start + size]) for start in range(0, len(pairs), size)]
+
+
+def _padded(pairs: Pairs) -> Batch:
+    return Batch(
+        len(pairs), max(whole for whole, _ in pairs), math.ceil(sum(answer for _, answer in pairs) / len(pairs))
+    )
 
 
 def answering(params: Params, part: Part, *, base: bool) -> Answering:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from stages.core.model_folder import explained
 from stages.core.reading import read_object
 from stages.planning.batches import Answering, Training, answering, training
+from stages.planning.earlier import evaluation_factor, training_factor
 from stages.planning.lengths import lengths
 from stages.planning.machine import Machine, at_hand, usable
 from stages.planning.speed import Speed, Step, measured
@@ -49,10 +50,10 @@ class Estimate:
         return self.limit_bytes is None or self.needed_bytes <= usable(self.limit_bytes)
 
 
-def estimate(params: Params, base: Path, machine: Machine | None = None) -> Estimate:
+def estimate(params: Params, base: Path, machine: Machine | None = None, *, correct: bool = True) -> Estimate:
     """Estimate the run of these params on the model in `base`, a folder of which config.json is enough: no weight is read.
 
-    `machine`: the device to plan for; None: the one at hand. Raises HallmarkError for a configuration that transformers
+    `machine`: the device to plan for; None: the one at hand. `correct`: by the time that the last run took here. Raises HallmarkError for a configuration that transformers
     can't build, and for bad rows of data.
     """
     from stages.planning.memory import build, fake, generation_peak, planned, training_peak, weight_bytes
@@ -70,14 +71,29 @@ def estimate(params: Params, base: Path, machine: Machine | None = None) -> Esti
         evaluation_bytes = generation_peak(model, answers[0].largest, new) if params.eval.engine.kind == "hf" else 0
         weights = weight_bytes(model)
     speed = speed_of(params, config, machine, batches, answers[0])
+    trained = answered = math.nan
+    basis = f"{found.basis}; {speed.basis if speed else 'no speed is known of this device'}"
+    if speed:
+
+        def foreseen(steps: int, validations: int) -> float:
+            work = batches.work(sizes, steps * params.sft.accumulation, validations)
+            return speed.training(work, steps * params.sft.accumulation, sizes.layers)
+
+        trained = foreseen(batches.steps, batches.validations)
+        answered = answering_seconds(params, config, sizes, speed, answers, weights)
+        if correct and machine.here:
+            ratios = training_factor(params, foreseen), evaluation_factor(params, answered)
+            trained, answered = trained * (ratios[0] or 1), answered * (ratios[1] or 1)
+            said = [f"{what} x {ratio:.2g}" for what, ratio in zip(("sft", "eval"), ratios, strict=True) if ratio]
+            basis += f", corrected by the last run here ({', '.join(said)})" if said else ""
     return Estimate(
         training_bytes=training_bytes,
         evaluation_bytes=evaluation_bytes,
         serving_bytes=serving_bytes(params, config, weights, machine),
-        training_seconds=training_seconds(params, sizes, speed, batches) if speed else math.nan,
-        evaluation_seconds=answering_seconds(params, config, sizes, speed, answers, weights) if speed else math.nan,
+        training_seconds=trained,
+        evaluation_seconds=answered,
         limit_bytes=machine.memory,
-        basis=f"{found.basis}; {speed.basis if speed else 'no speed is known of this device'}",
+        basis=basis,
     )
 
 
@@ -108,13 +124,6 @@ def speed_of(
         return measured(config, params.sft, batches.middle, generation, machine.device)
     finally:
         torch.set_num_threads(before)
-
-
-def training_seconds(params: Params, sizes: Matrices, speed: Speed, batches: Training) -> float:
-    """Seconds of all steps and validations of `sft`."""
-    count = batches.steps * params.sft.accumulation
-    work = batches.work(sizes, count, batches.validations)
-    return speed.training(work, count, sizes.layers)
 
 
 def answering_seconds(
