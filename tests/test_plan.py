@@ -15,15 +15,17 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from stages.core.errors import HallmarkError
-from stages.core.files import BASE
+from stages.core.files import BASE, QUANTIZED, write_json
 from stages.core.reading import read_object
 from stages.params.loader import Params, load_params
-from stages.planning import advice, bases, estimate, machine
+from stages.planning import advice, bases, earlier, estimate, machine, speed
 from stages.planning.batches import in_batches, step_count
 from stages.planning.lengths import BYTES_PER_TOKEN, lengths
 from stages.planning.memory import Batch, Storages, adapted, build, cache_bytes, cache_of, fake, planned, training_peak
-from stages.planning.speed import GIB, GPUS
+from stages.planning.speed import GIB, GPUS, Device
 from stages.planning.work import matrices
+from stages.release.lock import read_lock
+from stages.training.params import Sft
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, change_params, make_tiny_workspace, run_here
 
@@ -33,9 +35,10 @@ NAMES = ["HuggingFaceTB/SmolLM2-135M-Instruct", "Qwen/Qwen3-0.6B", "meta-llama/L
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with the tiny model in models/base and as the base of its params."""
+    """A workspace with the tiny model in models/base, as if it were rounded too, and as the base of its params."""
     folder = make_tiny_workspace(tmp_path_factory.mktemp("plan") / "repo", rows=40)
-    make_tiny_base(folder / BASE)
+    for name in (BASE, QUANTIZED):
+        make_tiny_base(folder / name)
     return folder
 
 
@@ -59,8 +62,8 @@ def config_of(name: str, folder: Path) -> Any:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"lora": {"layers": 1}, "method": "lora"},
-        {"gradient_checkpointing": True, "method": "lora"},
+        {"lora": {"layers": 1}},
+        {"gradient_checkpointing": True},
         {"dequantize_once": False},
     ],
     ids=["some layers", "checkpointed", "four bits"],
@@ -121,19 +124,20 @@ def test_extrapolated_memory_is_near_that_of_the_whole(values: dict[str, Any], t
     assert advice.extrapolated(config, sft, BATCH, "cuda") == pytest.approx(whole, rel=0.05)
 
 
-def test_what_fits_comes_with_the_smallest_change_first(tmp_path: Path) -> None:
-    """Each setting that is said to save memory does, and those that save too little are passed over."""
+def test_what_fits_comes_with_the_smallest_change_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each setting that is said to save memory does, and one that saves too little is passed over."""
+    monkeypatch.setattr(advice, "MOST", 2)
     config = advice.with_layers(config_of(NAMES[2], tmp_path), 4)
-    params, batch = load_params(ROOT / "params.yaml"), Batch(4, 1024, 128)
-    sft = params.sft.model_copy(update={"lora": params.sft.lora.model_copy(update={"layers": None})})
-    needed = advice.extrapolated(config, sft, batch, "cuda")
-    found = advice.changes(config, sft, batch, "cuda", int(0.6 * needed))
+    sft = load_params(ROOT / "params.yaml").sft
+    sft = sft.model_copy(update={"lora": sft.lora.model_copy(update={"layers": None}), "attention": "sdpa"})
+    batch = Batch(4, 1024, 128)
+    most = int(0.6 * advice.extrapolated(config, sft, batch, "cuda"))
+    found = advice.changes(config, sft, batch, "cuda", most)
     assert [change.text() for change in found] == [
-        "sft.batch_size: 2, sft.accumulation: 2",
         "sft.batch_size: 1, sft.accumulation: 4",
-        "sft.gradient_checkpointing: true",
+        "sft.gradient_checkpointing: true, sft.batch_size: 1, sft.accumulation: 4",
     ]
-    assert all(change.training_bytes <= 0.6 * needed for change in found)
+    assert all(change.training_bytes <= most for change in found)
 
 
 def test_the_changes_that_are_tried() -> None:
@@ -190,12 +194,16 @@ def test_a_gpu_that_is_not_at_hand(here: Params, tmp_path: Path, capfd: pytest.C
     assert "fits: " in table
 
 
-def test_what_does_not_fit_is_refused(here: Params) -> None:
-    done = run_here(Path.cwd(), "stages.tools.plan", "--gpu", "1.06GiB")
+def test_what_does_not_fit_is_refused(here: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what would fit: here, on a GPU that has a tenth less for tensors than training takes."""
+    monkeypatch.setattr(advice, "MOST", 1)
+    needed = json.loads(run_here(Path.cwd(), "stages.tools.plan", "--gpu", "24GiB", "--json").stdout)["training_bytes"]
+    size = (0.9 * needed + machine.RESERVED) / machine.SHARE / GIB
+    done = run_here(Path.cwd(), "stages.tools.plan", "--gpu", f"{size:.4f}GiB")
     assert done.returncode == 1
     assert "does not fit" in done.stdout
     assert "more than the" in done.stderr
-    assert "remedy: " in done.stderr
+    assert "remedy: set sft." in done.stderr
 
 
 def test_sft_refuses_what_does_not_fit_into_its_gpu(here: Params, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,9 +238,8 @@ def test_sft_checks_before_it_loads_weights(here: Params, monkeypatch: pytest.Mo
     monkeypatch.setattr(sft, "load_dataset", lambda *_: ([], 0))
     monkeypatch.setattr(sft, "check_training", lambda *_: order.append("check"))
     monkeypatch.setattr(sft, "load_frozen", load)
-    for name in ("own_device", "check_dtype"):
-        if hasattr(sft, name):
-            monkeypatch.setattr(sft, name, lambda *_: "cuda")
+    monkeypatch.setattr("stages.core.compute.check_dtype", lambda *_: None)
+    monkeypatch.setattr(sft, "own_device", lambda _: "cuda")
     with pytest.raises(StoppedError):
         sft.run(on_gpu)
     assert order == ["check", "weights"]
@@ -357,6 +364,61 @@ def test_a_configuration_that_is_none(here: Params, tmp_path: Path, field: str, 
     file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {field: value}), encoding="utf-8")
     with pytest.raises(HallmarkError, match=r"config\.json"):
         estimate.configuration(tmp_path / "bad")
+
+
+@pytest.mark.parametrize(("load", "said"), [(0.0, "2 threads"), (9.0, "one thread, for the machine is busy")])
+def test_a_busy_machine_is_measured_by_the_time_of_one_thread(
+    here: Params, monkeypatch: pytest.MonkeyPatch, load: float, said: str
+) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("stages.planning.speed.TIMES", 1)
+    found = speed.measured(
+        estimate.configuration(BASE), here.sft, BATCH, ("bfloat16", "sdpa", BATCH, 8), Device("cpu", 2)
+    )
+    assert said in found.basis
+    assert min(found.forward, found.backward, found.head, found.reading) > 0
+
+
+@pytest.fixture
+def ran(here: Params, monkeypatch: pytest.MonkeyPatch) -> Params:
+    """What an earlier run on this machine left: the reference's reports, as of this machine, and its dvc.lock."""
+    params = load_params(ROOT / "params.yaml")
+    lock = read_lock((ROOT / "dvc.lock").read_bytes())
+    sft = params.sft.model_dump() | lock["sft"]["params"]["sft"]
+    reports = {
+        "reports/base.json": {"name": params.base.name},
+        "reports/sft.json": {"steps": 231},
+        "reports/measured/sft.json": {"fingerprint": {"processor": "this"}, "train_seconds": 1299.1},
+        "reports/measured/eval_base.json": {"measured": {"machine": {"processor": "this"}}, "answer_seconds": 30.0},
+        "reports/measured/eval_tuned.json": {"measured": {"machine": {"processor": "this"}}, "answer_seconds": 40.0},
+    }
+    here_is = {"processor": "this"}
+    monkeypatch.setattr("stages.core.compute.fingerprint", lambda _: here_is)
+    monkeypatch.setattr(earlier, "OF_MACHINE", ())
+    for name, content in reports.items():
+        write_json(Path(name), content)
+    shutil.copyfile(ROOT / "dvc.lock", "dvc.lock")
+    return params.model_copy(update={"sft": Sft.model_validate(sft)})
+
+
+def test_the_last_run_corrects_the_time(ran: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only if it ran on this machine with the same base and the same settings that decide how long a step takes."""
+    asked: list[tuple[int, int]] = []
+
+    def foreseen(steps: int, validations: int) -> float:
+        asked.append((steps, validations))
+        return 1000.0
+
+    assert earlier.training_factor(ran, foreseen) == pytest.approx(1.2991)
+    assert asked == [(231, 3)]
+    assert earlier.evaluation_factor(ran, 140.0) == pytest.approx(0.5)
+    assert earlier.training_factor(with_sft(ran, batch_size=8), foreseen) is None
+    assert earlier.training_factor(with_sft(ran, learning_rate=0.1), foreseen) is not None
+    other = ran.model_copy(update={"base": ran.base.model_copy(update={"name": "another"})})
+    assert earlier.training_factor(other, foreseen) is None
+    monkeypatch.setattr("stages.core.compute.fingerprint", lambda _: {"processor": "another"})
+    assert earlier.training_factor(ran, foreseen) is None
 
 
 def test_room_is_left_for_what_is_no_tensor() -> None:

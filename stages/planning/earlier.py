@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 LOCK = Path("dvc.lock")
 # Params that decide how long a step takes: with others, an earlier run says nothing.
-OF_SFT = ("method", "dequantize_once", "batch_size", "batch_tokens", "packing", "gradient_checkpointing", "dtype")
+OF_SFT: tuple[str, ...] = (
+    "method",
+    "dequantize_once",
+    "batch_size",
+    "batch_tokens",
+    "packing",
+    "gradient_checkpointing",
+    "dtype",
+)
 OF_SFT += ("attention", "parallel")
 OF_LORA = ("r", "target_modules", "layers")
 OF_EVAL = ("engine", "batch_size", "max_new_tokens", "dtype", "attention", "merge")

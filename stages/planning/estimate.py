@@ -13,7 +13,7 @@ from stages.planning.batches import Answering, Training, answering, training
 from stages.planning.earlier import evaluation_factor, training_factor
 from stages.planning.lengths import lengths
 from stages.planning.machine import Machine, at_hand, usable
-from stages.planning.speed import Speed, Step, measured
+from stages.planning.speed import Device, Speed, Step, measured
 from stages.planning.work import Matrices, matrices
 from stages.serving.engine import StartedSettings
 from stages.serving.engines import ENGINES
@@ -117,11 +117,10 @@ def speed_of(
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(params.compute.threads)
     settings = params.eval
     try:
         generation = (settings.dtype, settings.attention, answers.largest, settings.max_new_tokens)
-        return measured(config, params.sft, batches.middle, generation, machine.device)
+        return measured(config, params.sft, batches.middle, generation, Device(machine.device, params.compute.threads))
     finally:
         torch.set_num_threads(before)
 

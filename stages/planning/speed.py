@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ from stages.training.params import Sft
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+BUSY = 0.5  # load for each core from which the machine is busy: then, clocks say little about several threads
+SCALING = 0.9  # of the speed of one thread that each of several reaches, assumed
 LAYERS = 2  # of the piece that is measured
 TIMES = 3  # that it is run, the fastest of which counts: others may use the machine too
 MOST_WORK = 6e10  # floating-point operations of one run: of a larger model, fewer records are taken
@@ -59,6 +62,19 @@ class Speed:
 
 
 @dataclass(frozen=True)
+class Device:
+    """A device at hand that is measured, and the threads of the math libraries on it."""
+
+    name: str
+    threads: int
+
+    @property
+    def busy(self) -> bool:
+        """Whether others use the processor so much that only the time of one thread can be measured."""
+        return self.name == "cpu" and os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
 class Gpu:
     """What the maker of a card states: dense bf16 operations and bytes a second, and its memory in bytes."""
 
@@ -82,6 +98,7 @@ class Gpu:
 
 
 GIB = 2**30
+Clock = Callable[[], float]
 # Dense figures, without sparsity, of the makers' data sheets. Those without bf16 (T4, V100) can't run bfloat16.
 GPUS = {
     gpu.name: gpu
@@ -102,14 +119,20 @@ GPUS = {
 
 
 def measured(
-    config: PretrainedConfig, sft: Sft, batch: Batch, generation: tuple[str, str, Batch, int], device: str
+    config: PretrainedConfig, sft: Sft, batch: Batch, generation: tuple[str, str, Batch, int], hardware: Device
 ) -> Speed:
     """The speed of this machine, by running `LAYERS` layers of the architecture with made-up weights; a few seconds.
+
+    On a busy machine it is that of one thread, by the processor's time, times the number of threads.
 
     `batch`: of training. `generation`: data type, attention, a batch of prompts, and the tokens written.
     """
     import torch
 
+    device, busy = hardware.name, hardware.busy
+    torch.set_num_threads(1 if busy else hardware.threads)
+    clock = time.process_time if busy else time.perf_counter
+    several = max(1.0, SCALING * hardware.threads) if busy else 1.0
     piece = copy.deepcopy(config)
     piece.num_hidden_layers = LAYERS
     piece.vocab_size = max(64, min(config.vocab_size, MOST_HEAD // config.hidden_size))
@@ -124,26 +147,26 @@ def measured(
     each = matrices(tuned).training(batch.tokens, batch.tokens**2, batch.labelled)
     records = max(1, min(batch.records, int(MOST_WORK / (each.forward + each.backward))))
     work = each.times(records)
-    forward, backward, head = training_seconds(tuned, sft, replace(batch, records=records), device)
+    forward, backward, head = training_seconds(tuned, sft, replace(batch, records=records), device, clock)
     dtype, attention, prompts, new = generation
     each = plain.reading(prompts.tokens, prompts.tokens**2, 1)
     read = replace(prompts, records=max(1, min(prompts.records, int(MOST_WORK / each.forward))))
     model = filled(piece, dtype, attention, device)
-    reading, layer, scoring = generation_seconds(model, read, prompts.records, new)
+    reading, layer, scoring = generation_seconds(model, read, prompts.records, new, clock)
     vocabulary = config.vocab_size / piece.vocab_size
 
     def writing(step: Step) -> float:
-        return (layer * config.num_hidden_layers + scoring * vocabulary) * step.records / prompts.records
+        return (layer * config.num_hidden_layers + scoring * vocabulary) * step.records / prompts.records / several
 
-    threads = f"{torch.get_num_threads()} threads" if device == "cpu" else device
+    threads = "one thread, for the machine is busy" if busy else f"{hardware.threads} threads"
     return Speed(
-        forward=work.forward / forward,
-        backward=work.backward / backward,
-        head=work.head / head,
-        reading=each.forward * read.records / reading,
+        forward=several * work.forward / forward,
+        backward=several * work.backward / backward,
+        head=several * work.head / head,
+        reading=several * each.forward * read.records / reading,
         writing=writing,
         least=0.0,  # it was measured
-        basis=f"{LAYERS} layers of it run on this machine ({threads})",
+        basis=f"{LAYERS} layers of it run on this machine ({threads if device == 'cpu' else device})",
     )
 
 
@@ -160,21 +183,21 @@ def filled(config: PretrainedConfig, dtype: str, attention: str, device: str) ->
     return model.eval()
 
 
-def fastest(function: Callable[[], Any], device: str) -> float:
+def fastest(function: Callable[[], Any], device: str, clock: Clock) -> float:
     """The seconds of the fastest of some calls, after one to warm up."""
     import torch
 
     best = float("inf")
     for number in range(TIMES + 1):
-        start = time.perf_counter()
+        start = clock()
         function()
         if device == "cuda":
             torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start) if number else best
+        best = min(best, clock() - start) if number else best
     return best
 
 
-def training_seconds(tuned: Any, sft: Sft, batch: Batch, device: str) -> tuple[float, float, float]:
+def training_seconds(tuned: Any, sft: Sft, batch: Batch, device: str, clock: Clock) -> tuple[float, float, float]:
     """Seconds of the layers forward, of the layers backward, and of the head with its loss both ways."""
     import torch
     from peft.helpers import disable_input_dtype_casting
@@ -198,11 +221,11 @@ def training_seconds(tuned: Any, sft: Sft, batch: Batch, device: str) -> tuple[f
         cross_entropy(base.get_output_embeddings()(rows).float(), due, reduction="none").sum().backward()
 
     with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16), disable_input_dtype_casting(tuned, active=bf16):
-        one, two, head = (fastest(function, device) for function in (forward, both, scored))
+        one, two, head = (fastest(function, device, clock) for function in (forward, both, scored))
     return one, max(two - one, one / 10), head
 
 
-def generation_seconds(model: Any, read: Batch, records: int, new: int) -> tuple[float, float, float]:
+def generation_seconds(model: Any, read: Batch, records: int, new: int, clock: Clock) -> tuple[float, float, float]:
     """Seconds to read a batch of prompts, of one layer to write one token of `records` of them, and of the head to."""
     import torch
 
@@ -233,5 +256,5 @@ def generation_seconds(model: Any, read: Batch, records: int, new: int) -> tuple
         cache_of(model, records, length)
 
     with torch.no_grad():
-        seconds = [fastest(function, device.type) for function in (reads, writes, caches, scores)]
+        seconds = [fastest(function, device.type, clock) for function in (reads, writes, caches, scores)]
     return seconds[0], max(seconds[1] - seconds[2], 1e-6) / LAYERS, seconds[3]

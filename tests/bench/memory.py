@@ -1,4 +1,4 @@
-"""The memory that `plan` foresees, next to what a real training holds: `python -m tests.bench.memory` (after `dvc repro base`)."""
+"""The memory that `plan` foresees, next to what a real training holds: `python -m tests.bench.memory` (after `dvc repro quantize`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any
 
-from stages.core.files import BASE
+from stages.core.files import BASE, QUANTIZED
 from stages.models.loading import IGNORED
 from stages.params.loader import Params, load_params
 from stages.planning.estimate import configuration
@@ -91,8 +91,8 @@ def main() -> None:
         "shape", nargs="?", choices=[shape.name for shape in SHAPES], help="run one and print its peaks"
     )
     arguments = parser.parse_args()
-    if not BASE.exists():
-        raise SystemExit(f"{BASE} is not there: run `dvc repro base` first")
+    if not BASE.exists() or not QUANTIZED.exists():
+        raise SystemExit(f"{BASE} or {QUANTIZED} is not there: run `dvc repro quantize` first")
     if arguments.shape:
         shape = next(shape for shape in SHAPES if shape.name == arguments.shape)
         params = changed(load_params(), shape)
