@@ -151,6 +151,13 @@ def repro(session: nox.Session) -> None:
 
 
 @nox.session
+def plan(session: nox.Session) -> None:
+    """Say whether the run fits, how long it takes and what it costs, before it starts; `-- --help` lists the options."""
+    prepare(session)
+    run(session, "python", "-m", "stages.tools.plan", *session.posargs)
+
+
+@nox.session
 def experiments(session: nox.Session) -> None:
     """Compare the runs of `dvc exp run`: the params and results that differ. Options go to `dvc exp show`."""
     prepare(session)

@@ -28,6 +28,7 @@ from stages.core.records import read_records
 from stages.models.chat_template import tool_form
 from stages.models.loading import IGNORED, load_tokenizer
 from stages.params.loader import Params, load_params
+from stages.planning.advice import check_training
 from stages.training.launch import is_worker, launch, rank, worker
 from stages.training.lora import lora_config
 from stages.training.tuning import (
@@ -127,6 +128,8 @@ def run(params: Params) -> None:
     tokenizer = load_tokenizer(BASE)
     train, dropped = load_dataset(TRAIN, tokenizer, params)
     validation, dropped_validation = load_dataset(VALIDATION, tokenizer, params)
+    if params.compute.device == "cuda":
+        check_training(params, BASE, train)
     model = load_frozen(sft, own_device(params), sharded=sharded)
     losses = Curve("sft", ["loss"])
     measurement: AbstractContextManager[dict[str, Any]] = measured("sft") if writes else nullcontext({})

@@ -28,12 +28,12 @@ class Training:
     validation: list[Batch]
     validation_records: int
 
-    def work(self, sizes: Matrices, steps: int, validations: int) -> Work:
-        """The work of so many steps, and of so many passes over the validation records."""
+    def work(self, sizes: Matrices, count: int, validations: int) -> Work:
+        """The work of so many batches of training, and of so many passes over the validation records."""
         each = _mean([sizes.training(*_totals(batch)) for batch in self.batches])
         watched = _mean([sizes.reading(*_totals(batch)) for batch in self.validation])
         passes = validations * -(-self.validation_records // self.largest.records)
-        return each.times(steps) + watched.times(passes)
+        return each.times(count) + watched.times(passes)
 
 
 @dataclass(frozen=True)

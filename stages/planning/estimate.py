@@ -74,7 +74,7 @@ def estimate(params: Params, base: Path, machine: Machine | None = None) -> Esti
         training_bytes=training_bytes,
         evaluation_bytes=evaluation_bytes,
         serving_bytes=serving_bytes(params, config, weights, machine),
-        training_seconds=speed.training(batches.work(sizes, batches.steps, batches.validations)) if speed else math.nan,
+        training_seconds=training_seconds(params, sizes, speed, batches) if speed else math.nan,
         evaluation_seconds=answering_seconds(params, config, sizes, speed, answers, weights) if speed else math.nan,
         limit_bytes=machine.memory,
         basis=f"{found.basis}; {speed.basis if speed else 'no speed is known of this device'}",
@@ -108,6 +108,13 @@ def speed_of(
         return measured(config, params.sft, batches.middle, generation, machine.device)
     finally:
         torch.set_num_threads(before)
+
+
+def training_seconds(params: Params, sizes: Matrices, speed: Speed, batches: Training) -> float:
+    """Seconds of all steps and validations of `sft`."""
+    count = batches.steps * params.sft.accumulation
+    work = batches.work(sizes, count, batches.validations)
+    return speed.training(work, count, sizes.layers)
 
 
 def answering_seconds(

@@ -86,7 +86,7 @@ def _characters(row: dict[str, Any]) -> int:
 def counter(params: TaskParams, base: Path) -> Any:
     """What gives the tokens of prompts, records and answers, the model's context, and whose tokens they are."""
     if not (base / TOKENIZER).is_file():
-        words = f"estimated as UTF-8 bytes / {BYTES_PER_TOKEN:g}, since there is no tokenizer in {base}"
+        words = f"estimated as UTF-8 bytes / {BYTES_PER_TOKEN:g}, since the base's tokenizer is not there yet"
         return estimated, None, words
     from stages.models.chat_template import tool_form
     from stages.models.loading import load_tokenizer

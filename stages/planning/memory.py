@@ -255,7 +255,7 @@ def generation_peak(model: Any, batch: Batch, new: int) -> int:
             input_ids=torch.zeros(rows, 1, dtype=torch.long),
             position_ids=torch.zeros(rows, 1, dtype=torch.long),
             attention_mask=padding_mask(model, rows, 1, length),
-            past_key_values=cache_of(model, rows, length - 1),
+            cache=cache_of(model, rows, length - 1),
             use_cache=True,
         )
         out.logits[:, -1].float()

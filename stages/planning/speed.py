@@ -21,7 +21,9 @@ MOST_WORK = 6e10  # floating-point operations of one run: of a larger model, few
 MOST_HEAD = 2**26  # values of the head of the piece: of a larger one, part of the vocabulary stands for all of it
 SHARE_TRAINING, SHARE_READING, SHARE_WRITING = 0.3, 0.4, 0.5  # of what is stated that such code gets, assumed
 FP32 = 8  # how many times slower than bf16 a GPU is in fp32 without TF32
-STEP = 0.02  # seconds that transformers needs in Python for each token it writes, however fast the GPU is
+# Seconds that Python and the launches of kernels take however fast the GPU is: of a layer, forward and backward with an
+# adapter; and of a token that `generate` writes.
+LAYER, STEP = 0.005, 0.02
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,13 @@ class Speed:
     head: float
     reading: float
     writing: Callable[[Step], float]  # seconds
+    least: float  # seconds of a layer in a batch of training, however little work it has
     basis: str
 
-    def training(self, work: Work) -> float:
-        """Seconds of work in training."""
-        return work.forward / self.forward + work.backward / self.backward + work.head / self.head
+    def training(self, work: Work, batches: float, layers: int) -> float:
+        """Seconds of the work in so many batches of training."""
+        computing = work.forward / self.forward + work.backward / self.backward + work.head / self.head
+        return max(computing, self.least * layers * batches)
 
     def prompts(self, work: Work) -> float:
         """Seconds of reading prompts."""
@@ -72,6 +76,7 @@ class Gpu:
             head=SHARE_TRAINING * operations,
             reading=SHARE_READING * operations,
             writing=lambda step: STEP + (step.weights + step.cache) / (SHARE_WRITING * self.bandwidth),
+            least=LAYER,
             basis=f"{SHARE_TRAINING:.0%} of the {self.operations / 1e12:.0f} TFLOP/s stated of {self.name}",
         )
 
@@ -137,6 +142,7 @@ def measured(
         head=work.head / head,
         reading=each.forward * read.records / reading,
         writing=writing,
+        least=0.0,  # it was measured
         basis=f"{LAYERS} layers of it run on this machine ({threads})",
     )
 
@@ -216,7 +222,7 @@ def generation_seconds(model: Any, read: Batch, records: int, new: int) -> tuple
             input_ids=prompt[:1, :1].expand(records, 1),
             position_ids=torch.full((records, 1), length, device=device),
             attention_mask=padding_mask(model, records, 1, length + 1),
-            past_key_values=cache_of(model, records, length),
+            cache=cache_of(model, records, length),
             use_cache=True,
         )
 
