@@ -206,6 +206,13 @@ def key(session: nox.Session) -> None:
 
 
 @nox.session
+def machine(session: nox.Session) -> None:
+    """Set params.yaml up for a machine: `-- gpu-24gb` (`--dry`: only show the changes); without a name, list them."""
+    prepare(session)
+    run(session, "python", "-m", "stages.tools.machine", *session.posargs)
+
+
+@nox.session
 def install(session: nox.Session) -> None:
     """Make `.venv` with all that `lint` and `tests` need, which they also do themselves."""
     prepare(session, "dev")
@@ -288,6 +295,15 @@ def bench(session: nox.Session) -> None:
     options = session.posargs[len(names) :]
     for name in names or ["mask", "dedupe", "split", "growth"]:
         run(session, "python", "-m", f"tests.bench.{name}", *(options if names and name == names[-1] else []))
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """Check on a GPU what only a GPU can show, and write it into docs/gpu.md; `-- --list` names the parts (`-- PART`)."""
+    if not Path("tests/gpu").is_dir():
+        session.error("these checks are only in the repo that this one was stamped from")
+    prepare(session, "dev")
+    run(session, "python", "-m", "tests.gpu", *session.posargs)
 
 
 @nox.session

@@ -44,7 +44,6 @@ from stages.training.tuning import (
     step_count,
     tokenized,
     training_options,
-    whole_adapter,
 )
 
 if TYPE_CHECKING:
@@ -111,9 +110,14 @@ def base_report() -> dict[str, Any]:
 
 def run(params: Params) -> None:
     """Train on `train`, watch `validation`; write `models/sft`, `reports/sft.json` and the curve."""
-    from stages.core.compute import deterministic, fingerprint, set_up
+    from stages.core.compute import check_dtype, deterministic, fingerprint, set_up
 
     set_up(params.compute, params.seed)
+    device = own_device(params)
+    check_dtype(params.compute, params.sft.dtype, "sft.dtype")
+    from stages.training.batches import check_apart
+    from stages.training.checkpoint import Checkpoints, key_of, remove
+    from stages.training.keep import Keep
     from stages.training.trainer import CompletionTrainer, Curve
 
     quiet()
@@ -130,8 +134,12 @@ def run(params: Params) -> None:
     validation, dropped_validation = load_dataset(VALIDATION, tokenizer, params)
     if params.compute.device == "cuda":
         check_training(params, BASE, train)
-    model = load_frozen(sft, own_device(params), sharded=sharded)
+    model = load_frozen(sft, device, sharded=sharded)
+    if sft.packing:
+        check_apart(model)
     losses = Curve("sft", ["loss"])
+    keep, checkpoints, checkpoint = Keep(sft, losses), None, None
+    machine = fingerprint(params.compute, sft.parallel.processes, sft.parallel.strategy)
     measurement: AbstractContextManager[dict[str, Any]] = measured("sft") if writes else nullcontext({})
     with measurement as measure, tempfile.TemporaryDirectory() as folder:
         trainer: Any = CompletionTrainer(
@@ -142,28 +150,34 @@ def run(params: Params) -> None:
             processing_class=tokenizer,
             peft_config=lora_config(model, params.sft.lora),
             length_power=sft.length_power,
-            callbacks=[losses],
+            batch_tokens=sft.batch_tokens,
+            packing=sft.packing,
+            callbacks=[losses, keep],
         )
         for tensor in adapter_parameters(trainer.model).values():
-            # TRL 1.16 casts the adapters of a 4-bit base to bf16, which would round away AdamW's small steps.
-            tensor.data = tensor.data.float()
-        start = adapter_hash(trainer.model)
+            # TRL 1.16 rounds the adapter of a base held in 4 bits to bf16. It starts from the same values over the same
+            # weights written out; in bf16 it can't stay, since that would round away AdamW's small steps.
+            tensor.data = (tensor.data.bfloat16() if sft.method == "qlora" else tensor.data).float()
+        start, steps = adapter_hash(trainer.model), step_count(trainer)
         total = sum(map(len, trainer.train_dataset["input_ids"]))
         if is_worker():
             prepare_worker(trainer, params)
         if writes:
-            log.info("%d records, %d tokens per epoch, %d steps", len(train), total, step_count(trainer))
+            log.info("%d records, %d tokens per epoch, %d steps", len(train), total, steps)
+        if sft.checkpoint_minutes is not None:
+            checkpoints = Checkpoints("sft", sft.checkpoint_minutes, key_of("sft", params, machine), losses, keep)
+            checkpoint = checkpoints.attach(trainer, folder)
         with deterministic("sft.attention", "set sft.attention to eager, which is deterministic everywhere"):
-            metrics = run_trainer(trainer, losses)
-        whole = whole_adapter(trainer.model) if sharded else None
+            metrics = run_trainer(trainer, losses, checkpoint)
+        whole = keep.restore(trainer.model, sharded=sharded)
         check_trained(trainer.model, "sft", whole)
         report = outcome(trainer, metrics, start)
         if is_worker():
             trainer.accelerator.end_training()
         if not writes:
             return
-        seconds = metrics["train_runtime"]
-        measure["fingerprint"] = fingerprint(params.compute, sft.parallel.processes, sft.parallel.strategy)
+        seconds = metrics["train_runtime"] + (checkpoints.earlier_seconds if checkpoints else 0.0)
+        measure["fingerprint"] = machine
         measure["date"] = today()
         measure["train_seconds"] = round(seconds, 1)
         measure["tokens_per_second"] = round(total * metrics["epoch"] / seconds, 1)
@@ -187,10 +201,12 @@ def run(params: Params) -> None:
                 "train": total,
                 "completion": sum(label != IGNORED for row in trainer.train_dataset["labels"] for label in row),
             },
-            "validation_loss": losses.validation[-1]["loss"],
-        },
+            **keep.report(steps),
+        }
+        | ({"batches": len(trainer.token_batches)} if sft.batch_tokens else {}),
     )
     write_text(REPORTS / "sft_curve.csv", losses.csv())
+    remove("sft")
 
 
 def own_device(params: Params) -> str:

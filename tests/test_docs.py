@@ -255,7 +255,7 @@ def pipeline() -> dict[str, tuple[set[str], set[str]]]:
     found = {}
     for name, block in YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
         for key, item in block.get("foreach", {"": {}}).items():
-            of = {"${key}": key, "${item.weights}": item.get("weights", "")}
+            of = {"${key}": key} | {f"${{item.{name}}}": value for name, value in item.items()}
             stage = block.get("do", block)
             made = [*stage.get("outs", []), *stage.get("metrics", [])]
             found[f"{name}_{key}" if key else name] = tuple(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, create_model, model_validator
 
-from stages.core.params import Block, ByKind, Positive, Seconds, Tokens
+from stages.core.params import Block, ByKind, NotNegative, Positive, Seconds, Tokens
 from stages.serving.engine import Concurrency, Engine, Settings
 from stages.serving.engines import ENGINES
 
@@ -38,6 +38,25 @@ class Search(Block):
     max_concurrency: Concurrency = Field(description="most concurrent requests to try")
 
 
+ArtefactName = Literal["adapter", "nf4", "merged", "q8_0", "q4_k_m", "server"]
+
+
+class Parity(Block):
+    records: NotNegative
+    artefacts: list[ArtefactName]
+
+    @property
+    def wanted(self) -> list[ArtefactName]:
+        """The artefacts that a sample is asked of."""
+        return self.artefacts if self.records else []
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Parity:
+        if len(set(self.artefacts)) < len(self.artefacts):
+            raise ValueError("benchmark.parity.artefacts: an artefact is named twice")
+        return self
+
+
 class Benchmark(Block):
     server: Annotated[SerializeAsAny[Settings], BeforeValidator(ByKind("benchmark.server", engine_settings))]
     models: Annotated[list[Literal["base", "tuned"]], Field(min_length=1)]
@@ -49,6 +68,7 @@ class Benchmark(Block):
     max_tokens: Tokens
     timeout: Seconds
     objective: Objective
+    parity: Parity
     price_per_hour: Annotated[float, Field(ge=0, le=1e12)] | None
 
     @model_validator(mode="after")

@@ -124,7 +124,7 @@ def usual(params: Any, folder: str) -> Any:
             num_train_epochs=3,
             learning_rate=2e-4,
             bf16=True,
-            use_cpu=True,
+            use_cpu=params.compute.device == "cpu",
             gradient_checkpointing=True,
             report_to="none",
             save_strategy="no",
