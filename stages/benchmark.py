@@ -1,13 +1,16 @@
-"""Measure the models on the stack that serves them, with the holdout's own prompts: `python -m stages.benchmark`."""
+"""Measure the models on the stack that serves them, with the holdout's own prompts: `python -m stages.benchmark`.
+
+Everything that ships, the server included, also answers a sample of the holdout, to see whether it answers as evaluated.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import asdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,8 @@ from stages.core.files import ADAPTER, HOLDOUT, REPORTS, write_json
 from stages.core.machine import stamp
 from stages.core.progress import Progress
 from stages.core.records import read_records
+from stages.evaluation.answers import Prompt, prompts_of
+from stages.evaluation.shipped import Shipped, read_evaluated
 from stages.params.loader import Params, run_with_params
 from stages.serving.load import Outcome, send_all, summarize
 from stages.serving.server import Server, free_ports, machine, served
@@ -31,7 +36,7 @@ BLOCKS = 8  # the most blocks that a level is cut into; models take turns after 
 ROUNDS = 2  # the fewest requests of each caller in a block
 log = logging.getLogger(__name__)
 
-Prompt = dict[str, Any]  # messages, and tools if the record has them
+Body = dict[str, Any]  # messages, and tools if the record has them
 Level = dict[str, Any]  # one load and what was measured at it
 
 
@@ -41,10 +46,20 @@ def run(params: Params) -> None:
     Raises HallmarkError if the port is taken, a server doesn't start, or a level gets no answer at all.
     """
     settings = params.benchmark
-    timed, warmup = read_prompts(settings.requests, settings.warmup)
+    records = read_records(HOLDOUT).rows(named=True)
+    prompts = prompts_of(records)
+    rows, others = drawn_rows(len(prompts), settings.requests)
+    evaluated = read_evaluated(records) if settings.parity.wanted else []
     with running(settings.models, params) as servers:
         measured = stamp(machine(settings.server, params.compute))
-        levels, searched = asyncio.run(measure(servers, timed, warmup, params))
+        shipped = Shipped(params, records, evaluated, rows)
+        timed = [body_of(prompts[row]) for row in rows]
+        warmup = [body_of(prompts[others[number % len(others)]]) for number in range(settings.warmup)]
+        levels, searched, outcomes = asyncio.run(measure(servers, timed, warmup, params))
+        if "tuned" in servers:
+            answered = dict(zip(rows, outcomes["tuned"], strict=True))
+            shipped.ask(servers["tuned"], answered, levels["tuned"][0], os.environ.get(KEY_VARIABLE) and KEY_VARIABLE)
+    parity = asdict(shipped.parity())
     subject = "tuned" if "tuned" in levels else settings.models[0]
     write_json(
         REPORT,
@@ -62,25 +77,28 @@ def run(params: Params) -> None:
                 }
                 for model, server in servers.items()
             },
+            "parity": parity,
             "ratio": ratios(levels["base"], levels["tuned"]) if levels.keys() == {"base", "tuned"} else None,
             "headline": headline(levels[subject]),
         },
     )
 
 
-def read_prompts(count: int, warmup: int) -> tuple[list[Prompt], list[Prompt]]:
-    """What the holdout's records ask: `count` prompts to be timed, and `warmup` others.
+def drawn_rows(records: int, count: int) -> tuple[list[int], list[int]]:
+    """Which of the holdout's records are timed, `count` of them, and which are left to warm a server up.
 
     The timed ones are spread evenly over the holdout, and repeated if it has too few records.
     """
-    rows = read_records(HOLDOUT).select("prompt", "tools").rows()
-    prompts = [{"messages": prompt} | ({"tools": json.loads(tools)} if tools else {}) for prompt, tools in rows]
-    if not prompts:
+    if not records:
         raise HallmarkError("holds no record", file=HOLDOUT, remedy="give more data, or raise split.holdout")
-    step = max(1.0, len(prompts) / count)
-    timed = [int(i * step) % len(prompts) for i in range(count)]
-    others = sorted(set(range(len(prompts))) - set(timed)) or timed
-    return [prompts[i] for i in timed], [prompts[others[i % len(others)]] for i in range(warmup)]
+    step = max(1.0, records / count)
+    timed = [int(i * step) % records for i in range(count)]
+    return timed, sorted(set(range(records)) - set(timed)) or timed
+
+
+def body_of(prompt: Prompt) -> Body:
+    """What a record asks, as a request has it."""
+    return {"messages": prompt.messages} | ({"tools": prompt.tools} if prompt.tools else {})
 
 
 @contextmanager
@@ -95,9 +113,10 @@ def running(models: Sequence[str], params: Params) -> Iterator[dict[str, Server]
 
 
 async def measure(
-    servers: dict[str, Server], timed: list[Prompt], warmup: list[Prompt], params: Params
-) -> tuple[dict[str, list[Level]], dict[str, list[Level]]]:
-    """Every level on every model, and every level that the search for the largest load of each went through."""
+    servers: dict[str, Server], timed: list[Body], warmup: list[Body], params: Params
+) -> tuple[dict[str, list[Level]], dict[str, list[Level]], dict[str, list[Outcome]]]:
+    """Every level on every model, every level that the search for the largest load of each went through, and the outcomes
+    of the first level, in the order of `timed`."""
     settings = params.benchmark
     loads: list[Level] = [{"concurrency": load} for load in settings.concurrency]
     loads += [{"rate": load} for load in settings.rates]
@@ -121,7 +140,7 @@ async def measure(
         if settings.search:
             for model in servers:
                 searched[model] = await search(bench, model, timed, settings.search.max_concurrency)
-    return levels, searched
+    return levels, searched, bench.first
 
 
 class Bench:
@@ -129,9 +148,10 @@ class Bench:
 
     def __init__(self, servers: dict[str, Server], clients: dict[str, AsyncClient], params: Params) -> None:
         self.servers, self.clients, self.settings, self.seed = servers, clients, params.benchmark, params.seed
+        self.first: dict[str, list[Outcome]] = {}  # of each model's first level, in the order of the prompts
 
     async def send(
-        self, model: str, prompts: list[Prompt], max_tokens: int, load: Level, progress: Progress | None = None
+        self, model: str, prompts: list[Body], max_tokens: int, load: Level, progress: Progress | None = None
     ) -> list[Outcome]:
         """Every prompt once, at that load."""
         body = self.servers[model].body(model, max_tokens)
@@ -146,7 +166,7 @@ class Bench:
             self.clients[model], bodies, timeout=self.settings.timeout, seed=self.seed, answered=answered, **load
         )
 
-    async def level(self, turn: list[str], load: Level, prompts: list[Prompt], progress: Progress) -> dict[str, Level]:
+    async def level(self, turn: list[str], load: Level, prompts: list[Body], progress: Progress) -> dict[str, Level]:
         """One level, the models by turns (A B, B A, ...), so that a slow moment of the machine falls on both.
 
         Raises HallmarkError if a server died; `turn` is left in the order in which the next level starts.
@@ -159,6 +179,7 @@ class Bench:
             turn.reverse()
         levels = {}
         for model, blocks_sent in outcomes.items():
+            self.first.setdefault(model, [outcome for block in blocks_sent for outcome in block])
             result = summarize(blocks_sent, self.settings.objective, self.settings.price_per_hour)
             if (trouble := self.servers[model].trouble()) is not None:
                 raise failed(model, trouble, load, result["failures"], self.servers[model].last_words)
@@ -194,7 +215,7 @@ def failed(model: str, what: str, load: Level, failures: dict[str, int], words: 
     )
 
 
-async def search(bench: Bench, model: str, timed: list[Prompt], most: int) -> list[Level]:
+async def search(bench: Bench, model: str, timed: list[Body], most: int) -> list[Level]:
     """The levels that the search for the largest concurrency of `model` that keeps the objective went through."""
     levels: list[Level] = []
 
@@ -208,7 +229,7 @@ async def search(bench: Bench, model: str, timed: list[Prompt], most: int) -> li
     return levels
 
 
-def blocks(prompts: list[Prompt], load: Level) -> list[list[Prompt]]:
+def blocks(prompts: list[Body], load: Level) -> list[list[Body]]:
     """A closed loop's prompts in up to BLOCKS blocks, each of at least ROUNDS requests a caller.
 
     At the end of a block fewer requests are under way, so short ones would measure a lower load. An open loop is one

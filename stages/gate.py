@@ -26,13 +26,14 @@ from stages.core.machine import when_and_where
 from stages.core.outcomes import FAILURES, in_words
 from stages.core.reports import Report
 from stages.evaluation.comparison import Comparison, FailureResult
+from stages.evaluation.parity import Parity
 from stages.evaluation.stats import Interval
 from stages.params.loader import Params, load_params
 from stages.release import rule_words as say
 from stages.release.headline import headline
 from stages.release.params import Gate
 from stages.release.recount import Frozen, Leaks, recount
-from stages.release.results import read_benchmark
+from stages.release.results import read_benchmark, read_parity
 from stages.release.verdict import (
     FAIL,
     NOT_APPLICABLE,
@@ -51,6 +52,7 @@ log = logging.getLogger("gate")
 REPORT = REPORTS / "gate.json"
 HEADLINE = REPORTS / "headline.json"
 WORST = Interval(0.0, 0.0, 0.0)  # the worst a measure of the tuned model can be: it gets nothing right
+GRAVITY = (NOT_APPLICABLE, PASS, UNSURE, FAIL)  # of outcomes, the worst last
 HARM = ("unsafe_answer", "missed_refusal")  # failures that hurt someone before anyone has read the answer
 
 
@@ -62,6 +64,7 @@ def run(params: Params) -> Verdict:
         *sample_rules(params.gate, comparison),
         *quality_rules(params.gate, comparison),
         *serving_rules(params.gate, benchmark),
+        parity_rule(params.gate, read_parity(benchmark)),
         *data_rules(params.gate, *recount()),
     ]
     rules = [replace(rule, waiver=params.gate.waive.get(rule.name)) for rule in sorted(rules, key=gravity)]
@@ -88,7 +91,7 @@ def gravity(rule: Rule) -> tuple[int, int]:
     kind, name = rule.name.split(".", 1)
     if kind in ("ceiling", "growth"):
         return (2 if name in HARM else 4), FAILURES.index(name)
-    return {"sample": 0, "data": 1, "floor": 3, "superiority": 3, "serving": 5}[kind], 0
+    return {"sample": 0, "data": 1, "floor": 3, "superiority": 3, "parity": 3, "serving": 5}[kind], 0
 
 
 def sample_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
@@ -111,7 +114,7 @@ def sample_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
 
 def quality_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
     """Superiority over each opponent; floors, ceilings and non-inferiority for the tuned model."""
-    judge = Judge(gate, comparison)
+    judge = Judge(gate, comparison.records, comparison.groups)
     for opponent, margin in gate.superiority.items():
         yield superiority(opponent, margin, comparison, judge)
     measures = {measure.name: measure for measure in comparison.against.base.measures}
@@ -200,6 +203,35 @@ def serving_rules(gate: Gate, benchmark: Report) -> Iterator[Rule]:
     yield from (replace(rule, note=f"{taken[0].upper()}{taken[1:]}. {rule.note}".strip()) for rule in rules)
 
 
+def parity_rule(gate: Gate, parity: Parity) -> Rule:
+    """No artefact that ships may answer worse than what was evaluated: the rule is that of the artefact that fares worst."""
+    margin = gate.parity.exact_match_lost
+    needed = (
+        f"at most {say.points(margin)} behind the evaluated answers" if margin else "not behind the evaluated answers"
+    )
+    asked = Asked("parity.exact_match_lost", "Exact match of what ships", needed, "<=", margin, "points")
+    if parity.worst is None or not parity.measured:
+        rule = asked.not_applicable("nothing that ships has answered a record")
+        return replace(rule, note=f"{rule.note} {parity.left_out}".strip())
+    judge, at_worst = (
+        Judge(gate, parity.records, parity.groups, "in a sample"),
+        say.difference(parity.worst, say.BEHIND),
+    )
+    rules = [
+        judge(
+            asked,
+            changes.behind,
+            f"{say.difference(changes.behind, say.BEHIND)}, {artefact.words}",
+            parity.worst,
+            at_worst,
+        )
+        for artefact, changes in parity.measured
+    ]
+    rule = max(rules, key=lambda rule: (GRAVITY.index(rule.outcome), rule.value))
+    on = f"Judged on {parity.records} record{'' if parity.records == 1 else 's'} (benchmark.parity.records)."
+    return replace(rule, note=" ".join(filter(None, (on, rule.note, parity.left_out))))
+
+
 def data_rules(gate: Gate, leaks: Leaks, frozen: Frozen) -> Iterator[Rule]:
     """Nothing leaked, and the frozen holdout has not changed: both counted again from the files."""
     most = gate.data.leaks
@@ -253,10 +285,10 @@ class Asked:
 
 
 class Judge:
-    """Judges rules about the sample of a comparison."""
+    """Judges rules about that many records of that many groups, `where` they are in words."""
 
-    def __init__(self, gate: Gate, comparison: Comparison) -> None:
-        self.records, self.groups = comparison.records, comparison.groups
+    def __init__(self, gate: Gate, records: int, groups: int, where: str = "in a holdout") -> None:
+        self.records, self.groups, self.where = records, groups, where
         self.enough = self.records >= gate.min_records and self.groups >= gate.min_groups
         self.least = gate.min_records, gate.min_groups
 
@@ -290,7 +322,7 @@ class Judge:
         records, groups = (
             max(0, least - count) for least, count in zip(self.least, (self.records, self.groups), strict=True)
         )
-        note = "It fails if it is the same in a holdout of the size that the gate asks for."
+        note = f"It fails if it is the same {self.where} of the size that the gate asks for."
         return replace(rule, outcome=UNSURE, note=note, more_records=records, more_groups=groups)
 
 

@@ -15,6 +15,7 @@ from stages.core.errors import HallmarkError
 from stages.core.files import REPORTS, write_text
 from stages.core.outcomes import OUTCOMES
 from stages.core.reports import Report
+from stages.evaluation.parity import Parity
 from stages.page.charts import latency_charts, line_chart, matrix
 from stages.page.data_stages import DataStages, read_data_stages
 from stages.page.labels import ByLabel, by_label
@@ -22,6 +23,7 @@ from stages.page.origin import origin
 from stages.page.records import Comparator, island
 from stages.page.text import SCRIPT, STYLE, UNSEEN, UNSEEN_IN_NAME, csp_hash, environment, read_part, to_script
 from stages.params.loader import Params, run_with_params
+from stages.release import shipped_words
 from stages.release.results import Results, read_benchmark, read_results
 from stages.release.verdict import VERDICTS
 from stages.tasks.predictions import check_paired, read_predictions
@@ -152,6 +154,7 @@ def render(
                 "server": benchmark.at("server"),
                 "taken": results.served_measured,
             },
+            shipped=shipped(results.parity),
             curve=line_chart(curve, zero=True) if any(curve.values()) else None,
             kept=kept,
             dpo=dpo,
@@ -178,6 +181,13 @@ def render(
             ),
         )
     )
+
+
+def shipped(parity: Parity | None) -> dict[str, Any] | None:
+    """The table of what ships; None if nothing was to be compared."""
+    if parity is None or not parity.artefacts:
+        return None
+    return {"head": shipped_words.HEAD, "rows": shipped_words.rows(parity), "note": shipped_words.note(parity)}
 
 
 if __name__ == "__main__":

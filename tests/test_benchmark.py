@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,13 +18,16 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.benchmark import blocks, find_largest, headline, largest_load, ratios
-from stages.core.files import write_json
+from stages.core.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, write_json
 from stages.core.machine import describe, when_and_where
-from stages.core.records import schema, write_records
-from stages.models.loading import TRAINING
+from stages.core.records import read_records, schema, write_records
+from stages.evaluation.parity import Cost
+from stages.models.adapter import TRAINING, weights_in
 from stages.params.loader import load_params
 from stages.serving.server import free_port, machine
 from tests import hostile
+from tests.test_model_card import write_gguf
+from tests.tiny import quantize
 from tests.workspace import change_params, make_tiny_workspace, report, stage
 
 JSON = {"content-type": "application/json"}
@@ -32,7 +36,10 @@ WAIT = 300  # seconds: a server starts in five, unless the machine is busy
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
-    return make_benchmark_workspace(tmp_path_factory.mktemp("benchmark"))
+    folder = make_benchmark_workspace(tmp_path_factory.mktemp("benchmark"))
+    change_params(folder, {"benchmark.max_tokens": 16, "benchmark.parity.records": 10})  # 16: as in eval
+    stage(folder, "eval", "--model", "tuned")
+    return folder
 
 
 def make_benchmark_workspace(folder: Path) -> Path:
@@ -56,7 +63,7 @@ def make_benchmark_workspace(folder: Path) -> Path:
                 weights.normal_(std=0.5)
     model.save_pretrained(folder / "models/adapter")
     AutoTokenizer.from_pretrained(base).save_pretrained(folder / "models/adapter")
-    write_json(folder / "models/adapter" / TRAINING, {"base_precision": "nf4"})
+    write_json(folder / "models/adapter" / TRAINING, {"base_precision": "nf4", "weights": weights_in(quantize(base))})
     rows = [
         {
             "id": f"r{i}",
@@ -128,15 +135,78 @@ def test_both_models_are_measured_in_a_closed_and_an_open_loop(workspace):
         }
         for level in model["levels"]:
             assert (level["requests"], level["errors"], level["timeouts"]) == (4, 0, 0)
-            assert 4 <= level["output_tokens"] <= 4 * 8
+            assert 4 <= level["output_tokens"] <= 4 * 16
             assert 0 < level["ttft_s"]["p50"] <= level["latency_s"]["p50"] <= level["latency_s"]["p99"]
             assert level["price_per_1000_requests"] > 0
     assert len(found["ratio"]) == 2
     assert found["headline"]["errors"] == 0
     assert found["headline"]["latency_p95_s"] == found["models"]["tuned"]["levels"][0]["latency_s"]["p95"]
+    compared = found["parity"]
+    assert (compared["records"], compared["groups"]) == (10, 10)
+    shipped = {one["name"]: one for one in compared["artefacts"]}
+    assert list(shipped) == ["adapter", "merged", "q8_0", "q4_k_m", "server"]
+    assert shipped["q8_0"]["reason"] == "llama.cpp's convert_hf_to_gguf.py is not on the PATH"
+    # The file that ships holds what was evaluated, and answers in the same batch: any change is a mistake in its making.
+    assert shipped["merged"]["changes"]["texts"] == 0
+    assert shipped["merged"]["logits"]["largest_difference"] == 0
+    assert 0 < shipped["adapter"]["logits"]["largest_difference"] < 1
+    assert min(shipped[name]["cost"]["disk_mib"] for name in ("adapter", "merged")) > 0
+    for name in ("adapter", "merged", "server"):
+        cost = shipped[name]["cost"]
+        assert cost["at_once"] == (2 if name == "server" else 6)  # the longest four are a batch of their own
+        assert 0 < cost["latency_p95_s"] < WAIT
+        assert cost["tokens_per_second"] > 0
+    assert "benchmark: 6 of 6 more records answered by the server in " in result.stderr  # 4 were timed
     assert "Order" not in result.stdout + result.stderr
     assert "benchmark: 16 of 16 requests in " in result.stderr
     assert left_over(workspace) == []
+
+
+def test_a_gguf_file_is_scored_where_llama_cpp_is_and_an_adapter_in_4_bits(workspace, tmp_path, monkeypatch):
+    """llama.cpp is not installed here: in place of its programs stands one that copies a file made with its library."""
+    from stages.evaluation.artefacts import Options, measure_artefacts
+    from stages.evaluation.shipped import Shipped, read_evaluated
+    from stages.models.merged import write_merged
+
+    monkeypatch.chdir(workspace)
+    write_merged(ADAPTER, QUANTIZED, "bfloat16", tmp_path / "merged")
+    made = write_gguf(tmp_path / "merged", tmp_path / "gguf/made.gguf")
+    for name, script in (
+        ("convert_hf_to_gguf.py", f'test -f "$1/model.safetensors" && cp {made} "$3"'),
+        ("llama-quantize", 'test "$3" = Q4_K_M && cp "$1" "$2"'),
+    ):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    params, records = load_params(), read_records(HOLDOUT).rows(named=True)
+    sample = Shipped(params, records, read_evaluated(records), [])
+    options = Options("bfloat16", "sdpa", "cpu", 10, 16, merge=True)
+    names = ["nf4", "merged", "q8_0", "q4_k_m"]
+    found = {
+        one.name: one
+        for one in measure_artefacts(names, BASE, QUANTIZED, ADAPTER, sample._sample, sample._prompts, options)
+    }
+    for name in ("q8_0", "q4_k_m"):
+        assert found[name].reason is None
+        assert found[name].logits.largest_difference > 0.01  # it has 4 bits
+        assert found[name].cost == Cost(disk_mib=round(made.stat().st_size / 2**20, 1))
+    assert found["nf4"].cost.memory_mib < found["merged"].cost.memory_mib
+    assert found["nf4"].words == "Adapter over its base in 4 bits (NF4)"
+
+    write_json(tmp_path / "adapter/training.json", {"base_precision": "bfloat16"})
+    for file in ADAPTER.iterdir():
+        if file.name != TRAINING:
+            shutil.copyfile(file, tmp_path / "adapter" / file.name)
+    (tmp_path / "bin/llama-quantize").write_text("#!/bin/sh\nexit 3\n")
+    names = ["nf4", "q4_k_m"]
+    found = measure_artefacts(names, BASE, tmp_path / "adapter", sample._sample, sample._prompts, options)
+    assert [one.reason for one in found] == [
+        "the adapter was trained over a base in bfloat16",
+        "llama.cpp's converter, or transformers, does not know this architecture",
+    ]
+    assert [entry.name for entry in Path("models").iterdir() if entry.name.startswith(".")] == []
 
 
 def test_a_taken_port_is_an_error_before_a_model_is_loaded_and_the_report_stays(workspace):
@@ -331,7 +401,7 @@ def generate(workspace: Path, messages: list[dict[str, str]], tokens: int) -> st
     """The greedy answer of the base with the adapter, by transformers alone."""
     from stages.models.loading import load_tokenizer, load_tuned
 
-    base, adapter = workspace / "models/base", workspace / "models/adapter"
+    base, adapter = workspace / "models/quantized", workspace / "models/adapter"
     model = load_tuned(base, adapter, dtype="bfloat16", attention="sdpa", device="cpu", merge=True)
     tokenizer = load_tokenizer(base)
     inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)

@@ -19,7 +19,16 @@ from stages.params.loader import load_params
 from stages.release import rule_words
 from stages.release.params import Gate
 from stages.release.verdict import overall
-from tests.made_up import ROOT, made_up_records, outcomes, write_models, write_other_reports, write_split
+from tests.made_up import (
+    ROOT,
+    artefact,
+    made_up_records,
+    outcomes,
+    parity,
+    write_models,
+    write_other_reports,
+    write_split,
+)
 
 PARAMS = load_params(ROOT / "params.yaml")
 PARAMS = PARAMS.model_copy(update={"compare": PARAMS.compare.model_copy(update={"draws": 500})})
@@ -39,6 +48,7 @@ RULES = {
         "wrong_format": 0.03,
     },
     "serving": {"latency_p95_s": 2.0, "requests_per_second": 1.0, "error_rate": 0.0},
+    "parity": {"exact_match_lost": 0.1},
     "data": {"leaks": 0},
     "waive": {},
 }
@@ -160,6 +170,44 @@ def test_each_rule_of_serving_can_say_no(folder, rule, changes):
     assert (not_passed(found), verdict) == ({rule: "fail"}, "fail")
 
 
+def behind(value, low, high):
+    return {"texts": 9, "lost": 9, "won": 0, "behind": {"value": value, "low": low, "high": high}}
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "outcome"),
+    [
+        (0.02, -0.03, 0.09, "pass"),
+        (0.02, -0.03, 0.11, "too_little_data"),  # right, but not for certain
+        (0.2, 0.05, 0.3, "too_little_data"),  # wrong, but of a sample that is smaller than the gate asks for
+        (0.3, 0.15, 0.4, "fail"),
+    ],
+)
+def test_the_artefact_that_fares_worst_is_the_one_that_is_judged(folder, value, low, high, outcome):
+    path = folder / "reports/benchmark.json"
+    shipped = [
+        artefact("adapter", "bfloat16"),
+        artefact("merged", "bfloat16", changes=behind(value, low, high)),
+        artefact("q8_0", "Q8_0", reason="no converter", changes=None),
+        artefact("server", "bfloat16"),
+    ]
+    write_json(path, read_json(path) | {"parity": parity(*shipped)})
+    verdict, found, report = judged(folder)
+    assert (not_passed(found).get("parity.exact_match_lost", "pass"), verdict) == (outcome, outcome)
+    rule = next(rule for rule in report["rules"] if rule["name"] == "parity.exact_match_lost")
+    assert rule["measured"].endswith("), Merged model (bfloat16)")
+    assert "Judged on 64 records (benchmark.parity.records)." in rule["note"]
+    assert rule["note"].endswith("Not measured: GGUF file (Q8_0): no converter.")
+
+
+def test_a_sample_of_no_record_is_no_reason_to_pass(folder):
+    path = folder / "reports/benchmark.json"
+    none = {"records": 0, "groups": 0, "right": 0, "worst": None, "artefacts": []}
+    write_json(path, read_json(path) | {"parity": none})
+    _, found, _ = judged(folder)
+    assert not_passed(found) == {"parity.exact_match_lost": "not_applicable"}
+
+
 def spoil(root, rule):
     """Make what the rule reads as bad as it can be, and nothing else."""
     kind, name = rule.split(".", 1)
@@ -176,6 +224,8 @@ def spoil(root, rule):
         failures[name]["tuned"] = failures[name]["worst"]
     elif kind == "growth":
         failures[name]["growth"] = failures[name]["worst_growth"]
+    elif kind == "parity":
+        benchmark["parity"]["artefacts"][0]["changes"]["behind"] = benchmark["parity"]["worst"]
     elif kind == "serving":
         level |= {"latency_s": {"p50": 1e9, "p95": 1e9}, "requests_per_second": 0.0, "errors": level["requests"]}
     else:
@@ -195,6 +245,7 @@ LISTED = [
     *(f"{kind}.{name}" for kind, block in (("floor", "floors"), ("ceiling", "ceilings")) for name in RULES[block]),
     *(f"growth.{name}" for name in RULES["margins"]),
     *(f"serving.{name}" for name in RULES["serving"]),
+    "parity.exact_match_lost",
     "data.leaks",
     "data.holdout_changed",
 ]
@@ -231,6 +282,12 @@ def test_no_rule_that_holds_is_vacuous(folder, rule):
         ),
         ("serving.error_rate", BASE, {"serving": RULES["serving"] | {"error_rate": 1.0}}, "no number is past"),
         ("data.leaks", BASE, {"data": {"leaks": 12}}, "no number is past its threshold."),
+        (
+            "parity.exact_match_lost",
+            BASE,
+            {"parity": {"exact_match_lost": 0.9}},
+            "at the worst, 70.0 behind (50.0 to 80.0",
+        ),
     ],
 )
 def test_a_rule_that_could_not_have_failed_does_not_count(folder, rule, base, changes, reason):
@@ -320,7 +377,7 @@ def test_the_headline_for_dvc_is_short_and_says_what_matters_first(folder):
 
 @pytest.mark.parametrize(
     ("stage", "key"),
-    [("comparison", "against"), ("benchmark", "models")],
+    [("comparison", "against"), ("benchmark", "models"), ("benchmark", "parity")],
 )
 def test_a_report_without_a_key_is_an_error_that_says_which_stage_to_rerun(folder, stage, key):
     judged(folder)

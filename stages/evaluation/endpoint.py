@@ -35,7 +35,7 @@ PAUSES = (1.0, 4.0)  # seconds before a request is sent a second and a third tim
 class ServedModel:
     """Answers by a server's `model`; `schema`: the server is asked to constrain answers by it.
 
-    `form`: how the model was trained to write calls; `source`: the prompts' file, for errors.
+    `form`: how the model was trained to write calls; `source`: the prompts' file, for errors; `stage`: whose progress it is.
     """
 
     def __init__(
@@ -48,8 +48,9 @@ class ServedModel:
         source: Path,
         schema: dict[str, Any] | None = None,
         form: ToolForm | None = None,
+        stage: str = "eval",
     ) -> None:
-        self.seconds = 0.0
+        self.seconds, self._stage = 0.0, stage
         self._server, self._asking, self._source, self._form = server, asking, source, form
         self._body = server.body(model, max_new_tokens) | {"stream": False}
         self._largest = FRAME + PER_TOKEN * max_new_tokens
@@ -60,7 +61,7 @@ class ServedModel:
     def answer(self, prompts: Sequence[Prompt], what: str = "records") -> list[Answer]:
         """One answer for each prompt, in the order given. `what`: which prompts these are, for the progress."""
         start = time.perf_counter()
-        with Progress("eval", len(prompts), what) as progress:
+        with Progress(self._stage, len(prompts), what) as progress:
             answers = asyncio.run(self._ask_all(prompts, progress))
         self.seconds += time.perf_counter() - start
         return answers

@@ -33,11 +33,15 @@ class LocalModel:
         max_new_tokens: int,
         source: Path,
         grammar: str | None = None,
+        stage: str = "eval",
     ) -> None:
-        """`source`: the prompts' file, for errors. `grammar`: what decoding is constrained by (`constrained.py`)."""
+        """`source`: the prompts' file, for errors. `grammar`: what decoding is constrained by (`constrained.py`).
+
+        `stage`: whose progress it is.
+        """
         self.model, self.tokenizer, self.seconds = model, tokenizer, 0.0
         self._batch_size, self._max_new_tokens = batch_size, max_new_tokens
-        self._source, self._grammar = source, grammar
+        self._source, self._grammar, self._stage = source, grammar, stage
         stated = model.generation_config.eos_token_id
         self.ends = {tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])} - {None}
         # A generation config of the model's own (sampling, penalties) must not reach what is measured.
@@ -62,7 +66,7 @@ class LocalModel:
         ]
         answers: dict[int, Answer] = {}
         sizes = [(len(batch), len(encoded[batch[0]])) for batch in batches]
-        with Progress("eval", len(prompts), what, work=dict.fromkeys(Pace.KINDS, 0)) as progress:
+        with Progress(self._stage, len(prompts), what, work=dict.fromkeys(Pace.KINDS, 0)) as progress:
             pace = Pace(progress, sizes, self._max_new_tokens)
             for batch in batches:
                 written = self.generate(*self.padded([encoded[i] for i in batch]), pace)

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stages.models.params import HubBase
+from stages.release import shipped_words
 from stages.release.results import Results
 from stages.release.usage import base_words, usage
 from stages.release.verdict import PASS, VERDICTS, WAIVED, Rule, Verdict
 
 if TYPE_CHECKING:
+    from stages.evaluation.parity import Parity
     from stages.evaluation.stats import Interval
     from stages.params.loader import Params
 
@@ -62,6 +64,11 @@ def model_card(params: Params, results: Results, reports: dict[str, Any], privat
         "`sbom.cdx.json` is its bill of materials.",
         f"## Use\n\n{usage(params, reports['base'], reports.get('ends', []), reports.get('installed', {}))}",
         f"## Results\n\n{_results(results)}",
+        *(
+            [f"## What ships\n\n{_shipped(results, results.parity)}"]
+            if results.parity and results.parity.artefacts
+            else []
+        ),
         f"## Failures\n\n{_failures(results)}",
         f"## Gate\n\n{_gate(results.verdict)}",
         f"## Data\n\n{_data(params, reports['rows'])}",
@@ -107,6 +114,12 @@ def _results(results: Results) -> str:
     return _table(("Metric", "Base", "Tuned"), rows) + "\n\n" + note
 
 
+def _shipped(results: Results, parity: Parity) -> str:
+    table = f"{_table(shipped_words.HEAD, found)}\n\n" if (found := shipped_words.rows(parity)) else ""
+    measured = results.served_measured
+    return f"{table}{shipped_words.note(parity)} Speed: {measured}."
+
+
 def _failures(results: Results) -> str:
     if not results.failures:
         return "None was counted."
@@ -140,7 +153,9 @@ def _training(params: Params, dpo: dict[str, Any]) -> str:
         ("Rank, alpha, dropout", f"{lora.r}, {_number(lora.alpha)}, {_number(lora.dropout)}"),
         ("Target modules", modules),
         ("Learning rate, schedule", f"{_number(sft.learning_rate)}, {sft.schedule}"),
-        ("Records a step", str(sft.batch_size * sft.accumulation * sft.parallel.processes)),
+        ("Records a step", str(sft.batch_size * sft.passes))
+        if sft.batch_tokens is None
+        else ("Tokens a step, at most", str(sft.batch_tokens * sft.passes)),
         ("Computed in", sft.dtype),
         ("Seed", str(params.seed)),
     ]

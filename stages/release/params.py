@@ -29,6 +29,10 @@ class GateServing(Block):
     error_rate: Limit
 
 
+class GateParity(Block):
+    exact_match_lost: Limit
+
+
 class GateData(Block):
     leaks: NotNegative
 
@@ -50,6 +54,7 @@ class Gate(Block):
     ceilings: dict[FailureClass, Limit]
     margins: dict[FailureClass, Limit]
     serving: GateServing
+    parity: GateParity
     data: GateData
     waive: dict[Text, Reason]
 
@@ -63,6 +68,7 @@ class Gate(Block):
             *(f"ceiling.{name}" for name in self.ceilings),
             *(f"growth.{name}" for name in self.margins),
             *(f"serving.{name}" for name in GateServing.model_fields),
+            *(f"parity.{name}" for name in GateParity.model_fields),
         ]
 
     @model_validator(mode="after")

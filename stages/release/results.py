@@ -13,6 +13,7 @@ from stages.core.outcomes import in_words
 from stages.core.reports import Report
 from stages.evaluation.comparison import Comparison, FailureResult, MeasureResult
 from stages.evaluation.measures import known_measures
+from stages.evaluation.parity import Parity
 from stages.release.verdict import Verdict
 
 Count = Annotated[int, Field(ge=0)]
@@ -74,6 +75,7 @@ class Benchmark(TypedDict):
 
     models: dict[str, Levels]
     measured: NotRequired[Stamp | None]
+    parity: NotRequired[Parity]  # reports of older versions have none
 
 
 def read_benchmark() -> Report:
@@ -81,6 +83,12 @@ def read_benchmark() -> Report:
     report = Report("benchmark")
     report.as_(Benchmark)
     return report
+
+
+def read_parity(benchmark: Report) -> Parity:
+    """What the report of `benchmark` says of the artefacts that ship."""
+    benchmark.at("parity")
+    return benchmark.as_(Benchmark)["parity"]
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,7 @@ class Results:
     constrained: list[Constrained]
     served: list[Served]
     served_measured: str  # when and where
+    parity: Parity | None
 
     @property
     def hub_metrics(self) -> list[tuple[MeasureResult, str]]:
@@ -161,6 +170,7 @@ def read_results(here: Fingerprint | None = None) -> Results:
         constrained=[constrained(counts, here) for counts in comparison.constrained],
         served=[_served(model, benchmark) for model in sorted(benchmark.at("models"))],
         served_measured=when_and_where(benchmark.content, here),
+        parity=read_parity(benchmark) if "parity" in benchmark.content else None,
     )
 
 

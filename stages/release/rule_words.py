@@ -10,6 +10,7 @@ COULD_NOT = "It could not have failed"
 MOST = 1_000_000  # records: beyond this, the number says only that it is out of reach
 Sides = tuple[str, str, str]  # what a difference above, below and at zero is called
 AHEAD: Sides = ("ahead", "behind", "level")
+BEHIND: Sides = ("behind", "ahead", "level")
 MORE: Sides = ("more", "fewer", "as many")
 
 

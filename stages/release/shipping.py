@@ -1,4 +1,4 @@
-"""Ship a finished release: copy and sign it, or merge the adapter into its base weights."""
+"""Ship a finished release: copy and sign it, or merge the adapter into what it was trained over."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import logging
 import os
 import re
 import shutil
-import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from stages.core.errors import HallmarkError
-from stages.core.files import atomic_folder, sha256_folder, write_json
+from stages.core.files import atomic_folder, sha256_folder
+from stages.models.adapter import base_precision
+from stages.models.gguf import check_converter, convert
+from stages.models.merged import write_merged
 from stages.release import provenance as prov
 from stages.release.checking import check, check_release, differing, read_lock_file, refuse, release_files
 from stages.release.export import card_of, describe_export, gguf_metadata
@@ -72,62 +76,72 @@ def copy(source: Path, target: Path) -> None:
 def merge(source: Path, base: Path, target: Path, ungated: bool = False, gguf: bool = False) -> None:
     """Merge the adapter into the base weights and write the whole model to `target`, a new folder of safetensors.
 
-    Card, licence and verdict of the release go with it. `gguf`: the folder has one GGUF file instead, made with llama.cpp's
+    `base` is the folder that it was trained over, or that of its base, which is then rounded again. Card, licence and verdict
+    of the release go with it. `gguf`: the folder has one GGUF file instead, made with llama.cpp's
     converter, which must be installed. `ungated` also merges an adapter that the gate did not pass.
     """
     if target.suffix == ".gguf":
         raise HallmarkError("a folder is written, not a file", file=target, remedy="name a new folder, and add --gguf")
-    converter = shutil.which("convert_hf_to_gguf.py") or shutil.which("convert-hf-to-gguf")
-    if gguf and converter is None:
-        raise HallmarkError(
-            "llama.cpp's convert_hf_to_gguf.py is not on the PATH",
-            file=target,
-            remedy="install llama.cpp and its Python requirements, or merge to a folder",
-        )
+    if gguf:
+        check_converter(target)
     check_target(source, target)
     passed = check_release(source, ungated).passed
-    check_base(source, base, remedy="run `dvc repro base` at the adapter's commit, or name that base with --base")
     params = read_provenance(source).build.params
     name = FILE_NAME.sub("-", params.certify.name).strip("-") or "model"
-    with atomic_folder(target) as folder:
+    with trained_over(source, base) as weights, atomic_folder(target) as folder:
         if gguf:
             with tempfile.TemporaryDirectory(dir=target.parent) as whole:
-                write_merged(source, base, params.sft.dtype, Path(whole))
+                write_merged(source, weights, params.sft.dtype, Path(whole))
                 about = gguf_metadata(params.certify.name, card_of(source))
-                _convert(str(converter), Path(whole), folder / f"{name}.gguf", about)
+                convert(Path(whole), folder / f"{name}.gguf", about)
         else:
-            write_merged(source, base, params.sft.dtype, folder)
+            write_merged(source, weights, params.sft.dtype, folder)
         file = f"{name}.gguf" if gguf else None
         describe_export(source, folder, dtype=params.sft.dtype, gguf=file)
     log.info("%s: written%s", target, "" if passed else "; its gate did not pass it: do not release it")
 
 
-def check_base(source: Path, base: Path, remedy: str) -> None:
-    """Raise a HallmarkError unless `base` is, file by file, the base the release was trained on."""
-    other = prov.differences(read_provenance(source).base_files, sha256_folder(base))
-    if other:
+def check_weights(source: Path, weights: Path, remedy: str) -> None:
+    """Raise a HallmarkError unless `weights` is, file by file, the folder that the release was trained over."""
+    named = read_provenance(source).quantized_files
+    if not named:
         raise HallmarkError(
-            f"not the base that the adapter was trained on ({', '.join(other)})", file=base, remedy=remedy
+            "made before the weights that it was trained over were kept",
+            file=source / prov.PROVENANCE,
+            remedy="make it again with `dvc repro`, or merge it: `python -m stages.certify --merge OUT --base models/base`",
+        )
+    if other := prov.differences(named, sha256_folder(weights)):
+        raise HallmarkError(
+            f"not the weights that the adapter was trained over ({', '.join(other)})", file=weights, remedy=remedy
         )
 
 
-def write_merged(adapter: Path, base: Path, dtype: str, folder: Path) -> None:
-    """Write the whole model, weights and tokenizer, with the adapter merged in, to `folder`."""
-    from stages.models.loading import load_tokenizer, load_tuned
+@contextmanager
+def trained_over(source: Path, folder: Path) -> Iterator[Path]:
+    """A folder with the weights that a release was trained over: `folder`, or what `quantize` makes of it if it is the base.
 
-    model = load_tuned(base, adapter, dtype=dtype, attention="eager", device="cpu", merge=True)
-    model.save_pretrained(folder)
-    load_tokenizer(adapter).save_pretrained(folder)
-
-
-def _convert(converter: str, folder: Path, target: Path, about: dict[str, str]) -> None:
-    metadata = folder / "metadata.json"
-    write_json(metadata, about)
-    command = [converter, str(folder), "--outfile", str(target), "--metadata", str(metadata)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode or not target.is_file():
+    A HallmarkError if it is neither, by its SHA-256, or if the rounding gives other weights here.
+    """
+    provenance, found = read_provenance(source), sha256_folder(folder)
+    if provenance.quantized_files and found == provenance.quantized_files:
+        yield folder
+        return
+    if other := prov.differences(provenance.base_files, found):
         raise HallmarkError(
-            f"llama.cpp's converter failed: {(result.stderr.strip() or 'no message').splitlines()[-1]}",
-            file=converter,
-            remedy="merge to a folder, and convert it by hand to see the whole output",
+            f"neither what the adapter was trained over nor its base ({', '.join(other)})",
+            file=folder,
+            remedy="run `dvc repro quantize` at the adapter's commit, or name one of them with --base",
         )
+    from stages.models.quantized import write_quantized
+
+    with tempfile.TemporaryDirectory() as name:
+        weights = Path(name)
+        write_quantized(folder, weights, nf4=base_precision(source) == "nf4", dtype=provenance.build.params.sft.dtype)
+        made = sha256_folder(weights)
+        if provenance.quantized_files and made != provenance.quantized_files:
+            raise HallmarkError(
+                "rounded here, it is not what the adapter was trained over: processors of another kind round other last bits",
+                file=folder,
+                remedy="name a copy of its models/quantized with --base, or merge on x86-64, where it was trained",
+            )
+        yield weights

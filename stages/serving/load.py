@@ -23,7 +23,10 @@ QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 @dataclass(frozen=True)
 class Outcome:
-    """One answer. Times are seconds on the monotonic clock; `failure` is None, "timeout" or the kind of error."""
+    """One answer. Times are seconds on the monotonic clock; `failure` is None, "timeout" or the kind of error.
+
+    `calls`: the server took tool calls out of the text.
+    """
 
     scheduled: float
     first: float  # when the first text or tool call (or, for an empty answer, its end) came
@@ -31,6 +34,7 @@ class Outcome:
     tokens: int
     text: str
     failure: str | None = None
+    calls: bool = False
 
     @property
     def ttft(self) -> float:
@@ -91,7 +95,7 @@ async def _send(client: AsyncClient, body: dict[str, Any], scheduled: float, tim
     import httpx
 
     body = body | {"stream": True, "stream_options": {"include_usage": True}}
-    first, tokens, parts, failure = 0.0, 0, [], "cut short"
+    first, tokens, parts, failure, calls = 0.0, 0, [], "cut short", False
     try:
         async with asyncio.timeout(timeout), client.stream("POST", "chat/completions", json=body) as response:
             response.raise_for_status()
@@ -109,6 +113,7 @@ async def _send(client: AsyncClient, body: dict[str, Any], scheduled: float, tim
                     if delta.get("content") or delta.get("tool_calls"):
                         first = first or time.perf_counter()
                         parts.append(_text(delta.get("content") or ""))
+                        calls = calls or bool(delta.get("tool_calls"))
                     if choice.get("finish_reason"):
                         failure = ""
     except (TimeoutError, httpx.TimeoutException):
@@ -118,7 +123,7 @@ async def _send(client: AsyncClient, body: dict[str, Any], scheduled: float, tim
     except (httpx.HTTPError, *MALFORMED) as error:
         failure = type(error).__name__
     end = time.perf_counter()
-    return Outcome(scheduled, first or end, end, tokens or len(parts), "".join(parts), failure or None)
+    return Outcome(scheduled, first or end, end, tokens or len(parts), "".join(parts), failure or None, calls)
 
 
 async def _lines(response: Response) -> AsyncIterator[bytes]:

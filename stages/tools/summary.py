@@ -9,8 +9,10 @@ from collections.abc import Callable
 from stages.core.errors import in_red, printable, run_stage
 from stages.core.files import REPORTS
 from stages.evaluation.comparison import AgainstLinear
+from stages.evaluation.parity import Parity
 from stages.evaluation.stats import Interval
 from stages.params.loader import load_params
+from stages.release import shipped_words
 from stages.release.results import Constrained, Results, Served, read_results
 from stages.tools.elsewhere import fingerprint_here
 
@@ -28,7 +30,7 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"{results.comparison.records} holdout records; intervals in brackets\n")
     show([("", *MODELS), *rows(results)])
     print(f"  latencies and tokens/s: {results.served_measured}")
-    for table in (label_rows(linear), constrained_rows(results.constrained)):
+    for table in (label_rows(linear), constrained_rows(results.constrained), shipped_rows(results.parity)):
         if table:
             print()
             show(table)
@@ -104,6 +106,12 @@ def constrained_rows(results: list[Constrained]) -> list[Line]:
             for row in results
         ),
     ]
+
+
+def shipped_rows(parity: Parity | None) -> list[Line]:
+    """The table of what ships, less what only the page and the card need; empty if nothing answered."""
+    found = shipped_words.rows(parity) if parity else []
+    return [(*line[:3], *line[4:]) for line in (shipped_words.HEAD, *found)] if found else []
 
 
 def seconds_measured(results: list[Constrained]) -> str:

@@ -44,6 +44,8 @@ class Sft(Training):
     gradient_checkpointing: bool
     dtype: Literal["bfloat16", "float32"]
     attention: Literal["eager", "sdpa"]
+    batch_tokens: Steps | None
+    packing: bool
     parallel: Parallel
 
     @model_validator(mode="after")
@@ -52,6 +54,27 @@ class Sft(Training):
             raise ValueError(
                 "sft.checkpoint_minutes: a training in several processes can't be continued after a kill; set it to null, "
                 "or sft.parallel.processes to 1"
+            )
+        return self
+
+    @property
+    def passes(self) -> int:
+        """Forward passes of a step, those of all processes together."""
+        return self.accumulation * self.parallel.processes
+
+    @model_validator(mode="after")
+    def _batches_that_hold_a_record(self) -> Sft:
+        if self.batch_tokens is not None and self.batch_tokens < self.max_length:
+            raise ValueError(
+                f"sft.batch_tokens: {self.batch_tokens} could not hold a record of sft.max_length = {self.max_length} tokens; "
+                "raise it to that, or lower sft.max_length"
+            )
+        if self.packing and self.batch_tokens is None:
+            raise ValueError("sft.packing: needs a length to pack to; set sft.batch_tokens, or sft.packing to false")
+        if self.packing and self.attention == "eager":
+            raise ValueError(
+                "sft.packing: eager attention would hold a score for any two tokens of a packed row; set sft.attention "
+                "to sdpa, or sft.packing to false"
             )
         return self
 

@@ -1,0 +1,139 @@
+"""Everything that ships answers a sample of the holdout: first the server, while it runs, then the artefacts on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stages.core.compute import set_up
+from stages.core.errors import HallmarkError
+from stages.core.files import ADAPTER, BASE, HOLDOUT, QUANTIZED
+from stages.evaluation.answers import prompts_of
+from stages.evaluation.endpoint import ServedModel
+from stages.evaluation.parity import Artefact, Cost, Parity
+from stages.evaluation.sample import Sample, drawn
+from stages.evaluation.scoring import Scorer
+from stages.models.chat_template import tool_form
+from stages.serving.engine import Asking, StartedSettings
+from stages.serving.engines.endpoint import EndpointAsking
+from stages.serving.load import Outcome
+from stages.serving.server import Server
+from stages.tasks.predictions import Prediction, predictions_of, read_predictions
+from stages.tasks.task import Task
+
+if TYPE_CHECKING:
+    from stages.params.loader import Params
+
+SERVER = "server"
+
+
+def read_evaluated(records: Sequence[Mapping[str, Any]]) -> list[Prediction]:
+    """The evaluated answers to the holdout's records. Raises HallmarkError if they are to others."""
+    evaluated = read_predictions("tuned")
+    if [row.id for row in evaluated] != [record["id"] for record in records]:
+        raise HallmarkError(
+            "these are not the answers to the records of this holdout",
+            file=predictions_of("tuned"),
+            remedy="run `dvc repro eval@tuned`, which makes it",
+        )
+    return evaluated
+
+
+class Shipped:
+    """What ships, as `benchmark.parity` names it, compared with what was evaluated."""
+
+    def __init__(
+        self, params: Params, records: Sequence[dict[str, Any]], evaluated: Sequence[Prediction], timed: Sequence[int]
+    ) -> None:
+        """`evaluated`: the answers to the records. `timed`: rows that the benchmark asks anyway; the sample has them first."""
+        self._params, self._wanted = params, params.benchmark.parity.wanted
+        self._found: list[Artefact] = []
+        self._sample: Sample | None = None
+        if not self._wanted:
+            return
+        if self._local:
+            set_up(params.compute, params.seed)
+        from stages.models.loading import load_tokenizer
+
+        self._rows = drawn([record["group"] for record in records], params.benchmark.parity.records, timed)
+        prompts = prompts_of(records)
+        self._prompts = [prompts[row] for row in self._rows]
+        self._form = tool_form(params.task, load_tokenizer(BASE))
+        self._sample = Sample(
+            records,
+            evaluated,
+            self._rows,
+            Scorer(Task(params.task), params.eval.policy, self._form, params.eval.facts),
+            confidence=params.compare.confidence,
+            draws=params.compare.draws,
+            seed=params.seed,
+        )
+
+    @property
+    def _local(self) -> list[str]:
+        return [name for name in self._wanted if name != SERVER]
+
+    @property
+    def _weights(self) -> str:
+        """Those of the server."""
+        server = self._params.benchmark.server
+        return server.dtype if isinstance(server, StartedSettings) else server.kind
+
+    def ask(self, server: Server, answered: Mapping[int, Outcome], level: Mapping[str, Any], key: str | None) -> None:
+        """Have the server of the tuned model answer the sample; what it has `answered` at a `level`, by row, counts.
+
+        `key`: the environment variable that holds the key of an endpoint.
+        """
+        if self._sample is None or SERVER not in self._wanted:
+            return
+        settings, limit = self._params.benchmark, self._params.eval.max_new_tokens
+        same = settings.max_tokens == limit  # else an answer may have been cut off elsewhere
+        texts = {
+            row: outcome.text
+            for row, outcome in answered.items()
+            if same and outcome.failure is None and not outcome.calls
+        }
+        asking: dict[str, Any] = {"concurrency": level.get("concurrency", 1), "timeout": settings.timeout}
+        model = ServedModel(
+            server,
+            "tuned",
+            EndpointAsking(kind="endpoint", key=key, **asking) if key else Asking(kind=settings.server.kind, **asking),
+            max_new_tokens=limit,
+            source=HOLDOUT,
+            form=self._form,
+            stage="benchmark",
+        )
+        rest = [number for number, row in enumerate(self._rows) if row not in texts]
+        if rest:
+            answers = model.answer([self._prompts[number] for number in rest], "more records answered by the server")
+            texts |= {self._rows[number]: answer.text for number, answer in zip(rest, answers, strict=True)}
+        cost = Cost(
+            at_once=level.get("concurrency"),
+            latency_p95_s=level["latency_s"]["p95"],
+            tokens_per_second=level["output_tokens_per_second"],
+        )
+        changes = self._sample.changes([texts[row] for row in self._rows])
+        self._found.append(Artefact(SERVER, self._weights, None, changes, None, cost))
+
+    def parity(self) -> Parity:
+        """What was found, once the artefacts on disk have answered too; no server may hold the device's memory."""
+        params = self._params
+        if self._sample is None:
+            return Parity(0, 0, 0, None, [])
+        if SERVER in self._wanted and not self._found:
+            self._found.append(Artefact(SERVER, self._weights, "benchmark.models does not name the tuned model"))
+        if self._local:
+            from stages.evaluation.artefacts import Options, measure_artefacts
+
+            options = Options(
+                dtype=params.sft.dtype,
+                attention=params.eval.attention,
+                device=params.compute.device,
+                batch_size=params.eval.batch_size,
+                max_new_tokens=params.eval.max_new_tokens,
+                merge=params.eval.merge,
+            )
+            self._found += measure_artefacts(
+                self._local, BASE, QUANTIZED, ADAPTER, self._sample, self._prompts, options
+            )
+        return self._sample.parity(self._found)
