@@ -642,6 +642,7 @@ def test_waivers_are_in_red_at_the_head_and_at_their_rule(tmp_path, monkeypatch)
         ("comparison.json", "compare"),
         ("gate.json", "gate"),
         ("benchmark.json", "benchmark"),
+        ("sft.json", "sft"),
         ("sft_curve.csv", "sft"),
         ("dpo.json", "dpo"),
     ],
@@ -688,6 +689,13 @@ def test_text_in_the_script_element_cannot_end_it():
 def test_the_report_is_written_beside_its_style_and_script():
     for name in (text.STYLE, text.SCRIPT, *text.TEMPLATES):
         assert Path(text.__file__).with_name(name).exists()
+
+
+def test_the_curve_says_which_adapter_is_kept(built):
+    kept = "the adapter of step 231 is kept: validation loss 0.054"
+    assert f"Training loss by step <small>({kept})</small>" in built.read_text(encoding="utf-8")
+    early = report.kept(report.Trained(kept_step=1200, validation_loss=0.0541, stopped_early=True))
+    assert early == "stopped early; the adapter of step 1,200 is kept: validation loss 0.054"
 
 
 def test_serving_is_a_curve_where_there_are_levels_and_a_table_always(tmp_path, monkeypatch):
