@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import shutil
 import sys
@@ -24,6 +25,7 @@ from stages.core.files import (
     ADAPTER,
     BASE,
     HOLDOUT_LOCK,
+    QUANTIZED,
     RELEASE,
     REPORTS,
     atomic_folder,
@@ -140,9 +142,10 @@ def _stages(params: dict[str, Any]) -> prov.Stages:
 
 
 def _inputs(stages: prov.Stages) -> list[Path]:
-    """Every file that went in: those that no stage made, the data in all its forms, the base weights."""
+    """Every file that went in: those that no stage made, the data in all its forms, the base weights, rounded or not."""
     outs = [out for stage in stages.values() for out in stage["outs"]]
-    roots = [*prov.sources(stages), *(out for out in outs if out.startswith(("data/", BASE.as_posix())))]
+    kept = ("data/", BASE.as_posix(), QUANTIZED.as_posix())
+    roots = [*prov.sources(stages), *(out for out in outs if out.startswith(kept))]
     inputs = {file for file in FIXED if file.exists()}
     for root in map(Path, roots):
         inputs |= {*prov.files_in(root)} if root.is_dir() else {root}
@@ -253,7 +256,10 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.release:
         release(arguments.folder or RELEASE, arguments.release, arguments.sign)
     elif arguments.merge:
-        source, base = arguments.folder or RELEASE, arguments.base or BASE
+        from stages.models.quantized import pin_rounding
+
+        pin_rounding(os.environ)  # for a base that has to be rounded, before torch is imported
+        source, base = arguments.folder or RELEASE, arguments.base or QUANTIZED
         merge(source, base, arguments.merge, arguments.ungated, arguments.gguf)
     else:
         run(load_params(arguments.params), arguments.params)
@@ -295,7 +301,9 @@ def _parser() -> argparse.ArgumentParser:
         "--sign", type=Path, metavar="PEM", help="with --release: sign with this private key (an elliptic curve)"
     )
     parser.add_argument("--folder", type=Path, help=f"with --release and --merge: from where (default: {RELEASE})")
-    parser.add_argument("--base", type=Path, help=f"with --merge: the base weights (default: {BASE})")
+    parser.add_argument(
+        "--base", type=Path, help=f"with --merge: what it was trained over, or its base (default: {QUANTIZED})"
+    )
     return parser
 
 

@@ -18,6 +18,7 @@ from stages.core.errors import HallmarkError
 from stages.core.files import (
     ADAPTER,
     BASE,
+    QUANTIZED,
     REPORTS,
     SFT_ADAPTER,
     TRAIN,
@@ -31,7 +32,7 @@ from stages.core.measured import measured
 from stages.core.model_folder import check_files
 from stages.core.progress import Progress
 from stages.core.records import read_records
-from stages.models.adapter import base_precision, check_adapter, load_adapter
+from stages.models.adapter import base_precision, check_adapter, check_trained_over, load_adapter
 from stages.models.chat_template import tool_form
 from stages.models.loading import load_tokenizer
 from stages.params.loader import Params, run_with_params
@@ -136,6 +137,7 @@ def train(params: Params) -> None:
     quiet()
     dpo, config = params.dpo, check_adapter(SFT_ADAPTER)
     precision = base_precision(SFT_ADAPTER)
+    check_trained_over(SFT_ADAPTER, QUANTIZED)
     tokenizer = load_tokenizer(BASE)
     rows, left_out = load_training_pairs(tokenizer, params)
     measured_rows, validation_left_out = load_pairs(VALIDATION, tokenizer, params)

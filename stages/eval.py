@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from stages.core.errors import HallmarkError, run_stage
-from stages.core.files import ADAPTER, BASE, HOLDOUT, REPORTS, write_json
+from stages.core.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, REPORTS, write_json
 from stages.core.machine import stamp
 from stages.core.measured import measured
 from stages.core.records import read_records
@@ -35,7 +36,8 @@ from stages.tasks.task import Task
 
 log = logging.getLogger("eval")
 
-MODELS = ("base", "tuned")
+WEIGHTS = {"base": BASE, "tuned": QUANTIZED}  # both folders have the same tokenizer
+MODELS = tuple(WEIGHTS)
 Answers = list[tuple[Answer, Score]]
 
 
@@ -46,7 +48,7 @@ def run(params: Params, model: str) -> None:
 
     settings, task = params.eval, Task(params.task)
     set_up(params.compute, params.seed)
-    form = tool_form(params.task, load_tokenizer(BASE))
+    form = tool_form(params.task, load_tokenizer(WEIGHTS[model]))
     scorer = Scorer(task, settings.policy, form, settings.facts)
     records = read_records(HOLDOUT).rows(named=True)
     if not records:
@@ -69,7 +71,7 @@ def run(params: Params, model: str) -> None:
             seconds = time.perf_counter() - began
             return list(zip(answers, scores, strict=True)), round(seconds, 2), round(answerer.seconds, 2)
 
-        unreachable = out_of_reach(records, settings.max_new_tokens, form)
+        unreachable = out_of_reach(records, settings.max_new_tokens, form, WEIGHTS[model])
         measure["load_seconds"] = round(time.perf_counter() - start, 2)
         answers, seconds, pure = answer(list(range(len(records))), settings.batch_size, "")
         tokens = sum(answer.tokens for answer, _ in answers)
@@ -149,9 +151,9 @@ def answerers(
         "attention": settings.attention,
         "device": params.compute.device,
     }
-    tokenizer = load_tokenizer(BASE)
+    tokenizer = load_tokenizer(WEIGHTS[model])
     if model == "tuned":
-        loaded = load_tuned(BASE, ADAPTER, **options, merge=settings.merge)
+        loaded = load_tuned(QUANTIZED, ADAPTER, **options, merge=settings.merge)
     else:
         loaded = load_base(BASE, **options)
     return lambda batch_size, constrained: LocalModel(
@@ -159,11 +161,11 @@ def answerers(
     )
 
 
-def out_of_reach(records: list[Row], limit: int, form: ToolForm | None) -> int:
+def out_of_reach(records: list[Row], limit: int, form: ToolForm | None, weights: Path) -> int:
     """How many records have a target that is longer than may be generated: they can't pass."""
     from stages.models.loading import load_tokenizer
 
-    lengths = answer_lengths(records, load_tokenizer(BASE), form)
+    lengths = answer_lengths(records, load_tokenizer(weights), form)
     log.info("the longest target has %d tokens; eval.max_new_tokens is %d", max(lengths), limit)
     too_long = sum(length > limit for length in lengths)
     if too_long:

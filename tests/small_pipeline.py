@@ -32,6 +32,13 @@ if stage == "base":
     (folder / "config.json").write_text(json.dumps({"name": params["base"]["name"]}))
     report = {"source": "folder", "name": params["base"]["name"], "revision": "local", "licence": "apache-2.0"}
     write_json(Path("reports/base.json"), report | {"files": sha256_folder(folder)})
+elif stage == "quantize":
+    from safetensors.numpy import load_file, save_file
+    folder = Path("models/quantized")
+    folder.mkdir(parents=True, exist_ok=True)
+    scale = 0.5 if params["sft"]["method"] == "qlora" else 1
+    save_file({"weight": scale * load_file("models/base/model.safetensors")["weight"]}, folder / "model.safetensors")
+    (folder / "config.json").write_bytes(Path("models/base/config.json").read_bytes())
 elif stage == "split":
     import polars
     rows = [json.loads(line) for line in Path("data/raw/tickets.jsonl").read_text().splitlines()]
@@ -92,7 +99,9 @@ stages:
     metrics: [reports/base.json: {cache: false, persist: true}]}
   split: {cmd: python make.py split, params: [data], deps: [make.py, data/raw/tickets.jsonl],
     outs: [data/split: {persist: true}]}
-  sft: {cmd: python make.py sft, params: [seed, sft], deps: [make.py, models/base, data/split, requirements.lock],
+  quantize: {cmd: python make.py quantize, params: [sft.method], deps: [make.py, models/base],
+    outs: [models/quantized: {persist: true}]}
+  sft: {cmd: python make.py sft, params: [seed, sft], deps: [make.py, models/quantized, data/split, requirements.lock],
     outs: [models/adapter: {persist: true}], metrics: [reports/sft.json: {cache: false, persist: true}]}
   eval: {cmd: python make.py eval, deps: [make.py, models/base, models/adapter, data/split],
     outs: [reports/eval: {cache: false, persist: true}]}

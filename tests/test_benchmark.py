@@ -18,15 +18,16 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.benchmark import blocks, find_largest, headline, largest_load, ratios
-from stages.core.files import ADAPTER, BASE, HOLDOUT, write_json
+from stages.core.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, write_json
 from stages.core.machine import describe, when_and_where
 from stages.core.records import read_records, schema, write_records
 from stages.evaluation.parity import Cost
-from stages.models.loading import TRAINING
+from stages.models.adapter import TRAINING, weights_in
 from stages.params.loader import load_params
 from stages.serving.server import free_port, machine
 from tests import hostile
 from tests.test_model_card import write_gguf
+from tests.tiny import quantize
 from tests.workspace import change_params, make_tiny_workspace, report, stage
 
 JSON = {"content-type": "application/json"}
@@ -62,7 +63,7 @@ def make_benchmark_workspace(folder: Path) -> Path:
                 weights.normal_(std=0.5)
     model.save_pretrained(folder / "models/adapter")
     AutoTokenizer.from_pretrained(base).save_pretrained(folder / "models/adapter")
-    write_json(folder / "models/adapter" / TRAINING, {"base_precision": "nf4"})
+    write_json(folder / "models/adapter" / TRAINING, {"base_precision": "nf4", "weights": weights_in(quantize(base))})
     rows = [
         {
             "id": f"r{i}",
@@ -168,7 +169,7 @@ def test_a_gguf_file_is_scored_where_llama_cpp_is_and_an_adapter_in_4_bits(works
     from stages.models.merged import write_merged
 
     monkeypatch.chdir(workspace)
-    write_merged(ADAPTER, BASE, "bfloat16", tmp_path / "merged")
+    write_merged(ADAPTER, QUANTIZED, "bfloat16", tmp_path / "merged")
     made = write_gguf(tmp_path / "merged", tmp_path / "gguf/made.gguf")
     for name, script in (
         ("convert_hf_to_gguf.py", f'test -f "$1/model.safetensors" && cp {made} "$3"'),
@@ -183,7 +184,10 @@ def test_a_gguf_file_is_scored_where_llama_cpp_is_and_an_adapter_in_4_bits(works
     sample = Shipped(params, records, read_evaluated(records), [])
     options = Options("bfloat16", "sdpa", "cpu", 10, 16, merge=True)
     names = ["nf4", "merged", "q8_0", "q4_k_m"]
-    found = {one.name: one for one in measure_artefacts(names, BASE, ADAPTER, sample._sample, sample._prompts, options)}
+    found = {
+        one.name: one
+        for one in measure_artefacts(names, BASE, QUANTIZED, ADAPTER, sample._sample, sample._prompts, options)
+    }
     for name in ("q8_0", "q4_k_m"):
         assert found[name].reason is None
         assert found[name].logits.largest_difference > 0.01  # it has 4 bits
@@ -197,7 +201,7 @@ def test_a_gguf_file_is_scored_where_llama_cpp_is_and_an_adapter_in_4_bits(works
             shutil.copyfile(file, tmp_path / "adapter" / file.name)
     (tmp_path / "bin/llama-quantize").write_text("#!/bin/sh\nexit 3\n")
     names = ["nf4", "q4_k_m"]
-    found = measure_artefacts(names, BASE, tmp_path / "adapter", sample._sample, sample._prompts, options)
+    found = measure_artefacts(names, BASE, QUANTIZED, tmp_path / "adapter", sample._sample, sample._prompts, options)
     assert [one.reason for one in found] == [
         "the adapter was trained over a base in bfloat16",
         "llama.cpp's converter, or transformers, does not know this architecture",
@@ -397,7 +401,7 @@ def generate(workspace: Path, messages: list[dict[str, str]], tokens: int) -> st
     """The greedy answer of the base with the adapter, by transformers alone."""
     from stages.models.loading import load_tokenizer, load_tuned
 
-    base, adapter = workspace / "models/base", workspace / "models/adapter"
+    base, adapter = workspace / "models/quantized", workspace / "models/adapter"
     model = load_tuned(base, adapter, dtype="bfloat16", attention="sdpa", device="cpu", merge=True)
     tokenizer = load_tokenizer(base)
     inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)

@@ -83,6 +83,7 @@ def test_provenance_names_all_that_went_in(repo: Path) -> None:
         "data/raw/tickets.jsonl",
         "data/split/holdout.parquet",
         "models/base/model.safetensors",
+        "models/quantized/model.safetensors",
         "requirements.lock",
     ]
     for name in [*inputs, "make.py"]:
@@ -357,7 +358,10 @@ def test_a_release_of_before_the_code_moved_still_checks(repo: Path, tmp_path: P
     before.parent.mkdir()
     before.write_text("LOSS = 1\n", encoding="utf-8")
     pipeline = Path("dvc.yaml").read_text(encoding="utf-8")
-    for first in ("make.py, models/base, data", "models/adapter, reports/gate"):  # of what sft and certify depend on
+    for first in (
+        "make.py, models/quantized, data",
+        "models/adapter, reports/gate",
+    ):  # of what sft and certify depend on
         assert f"deps: [{first}" in pipeline
         pipeline = pipeline.replace(f"deps: [{first}", f"deps: [{before}, {first}")
     repro(pipeline)
@@ -409,6 +413,7 @@ def test_the_form_of_the_statements_stays(repo: Path) -> None:
         ("stages/core/files.py", "code"),
         ("stages/page/report.css", "other input"),
         ("models/base/config.json", "base weights"),
+        ("models/quantized/config.json", "quantized weights"),
         ("data/holdout.lock.json", "holdout lock"),
         ("data/split/train.parquet", "split"),
         ("data/gold/spans.jsonl", "gold labels"),

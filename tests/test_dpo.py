@@ -23,7 +23,7 @@ from stages.params.loader import load_params
 from stages.training.tuning import adapter_parameters, load_frozen, save_adapter
 from tests.test_params import problem
 from tests.test_sft import ANSWER, LAST_STEP_IS_PARTIAL, ONE_PASS, gradients_of_a_pass, some_records
-from tests.tiny import CHAT_TEMPLATE, make_tiny_base
+from tests.tiny import CHAT_TEMPLATE, make_tiny_base, quantize
 from tests.workspace import ROOT, change_params, make_tiny_workspace, make_workspace, report, run, stage
 
 WORSE = {"role": "assistant", "content": '{"intent":"other","amount":null}'}
@@ -57,6 +57,7 @@ def with_adapter(folder: Path, overrides: dict[str, Any]) -> Path:
     with pytest.MonkeyPatch.context() as monkeypatch, torch.random.fork_rng():
         monkeypatch.chdir(folder)
         params = load_params()
+        quantize(BASE, nf4=params.sft.method == "qlora", dtype=params.sft.dtype)
         torch.manual_seed(0)
         frozen = load_frozen(params.sft, "cpu")
         model = get_peft_model(frozen, sft.lora_config(frozen, params.sft.lora))

@@ -22,14 +22,14 @@ from stages.core.records import write_records
 from stages.evaluation.answers import Answer, Prompt, prompts_of
 from stages.evaluation.metrics import metrics
 from stages.evaluation.scoring import Score
-from stages.models.loading import TRAINING
+from stages.models.adapter import TRAINING, weights_in
 from stages.params.loader import load_params
 from stages.tasks.predictions import Prediction, predictions_of, read_predictions, write_predictions
 from stages.tasks.task import Task
 from stages.tasks.values import FieldResult
 from tests.made_up import prediction, typed
 from tests.test_sft import some_records
-from tests.tiny import make_tiny_base
+from tests.tiny import make_tiny_base, quantize
 from tests.workspace import ROOT, change_params, make_workspace, stage
 
 SETTINGS = {
@@ -72,7 +72,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     set_seed(1)
     lora = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)
     get_peft_model(AutoModelForCausalLM.from_pretrained(folder / BASE), lora).save_pretrained(folder / ADAPTER)
-    write_json(folder / ADAPTER / TRAINING, {"base_precision": "float32"})
+    weights = quantize(folder / BASE, nf4=False, dtype="float32")
+    write_json(folder / ADAPTER / TRAINING, {"base_precision": "float32", "weights": weights_in(weights)})
     return folder
 
 

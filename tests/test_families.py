@@ -15,7 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.core.errors import HallmarkError
-from stages.core.files import ADAPTER, BASE, HOLDOUT, REPORTS, TRAIN, VALIDATION
+from stages.core.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, REPORTS, TRAIN, VALIDATION
 from stages.core.reading import read_json
 from stages.core.records import schema, write_records
 from stages.models.chat_template import end_of_turn, render, tokenize
@@ -76,11 +76,13 @@ def test_a_family_goes_all_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     from stages.base import run as run_base
     from stages.dpo import run as run_dpo
     from stages.eval import run as run_eval
+    from stages.quantize import run as run_quantize
     from stages.release.shipping import write_merged
     from stages.sft import run as run_sft
 
     params = made(tmp_path, family, monkeypatch)
     run_base(params)
+    run_quantize(params)
     run_sft(params)
     run_dpo(params)
     run_eval(params, "tuned")
@@ -91,8 +93,8 @@ def test_a_family_goes_all_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     tokenizer = load_tokenizer(BASE)
     prompt = records(1)["prompt"][0].to_list()
     ids = torch.tensor([tokenize(tokenizer, prompt, ANSWERS)[0]])
-    separate = load_tuned(BASE, ADAPTER, **options, merge=False)
-    write_merged(ADAPTER, BASE, "float32", Path("merged"))
+    separate = load_tuned(QUANTIZED, ADAPTER, **options, merge=False)
+    write_merged(ADAPTER, QUANTIZED, "float32", Path("merged"))
     merged = load_base(Path("merged"), **options)
     with torch.no_grad():
         expected = separate(input_ids=ids).logits

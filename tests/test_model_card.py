@@ -14,7 +14,7 @@ import pytest
 
 from stages import certify
 from stages.core.errors import HallmarkError
-from stages.core.files import RELEASE, sha256_file, write_json
+from stages.core.files import RELEASE, sha256_file, sha256_folder, write_json
 from stages.core.reading import read_json
 from stages.models.params import HubBase, PackageBase
 from stages.params.loader import Params, load_params
@@ -25,7 +25,7 @@ from stages.release.shipping import merge
 from stages.release.usage import base_words, usage
 from tests.small_pipeline import ROOT, shell
 from tests.test_snippets import Snippet, read
-from tests.tiny import make_tiny_base
+from tests.tiny import make_tiny_base, quantize
 from tests.workspace import TINY_BASE, change_params, checked, run_here
 
 COMMIT = "a" * 40
@@ -88,7 +88,9 @@ def repo(small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.chdir(copy)
     shutil.rmtree("models/base")
     shutil.rmtree("models/adapter")
+    shutil.rmtree("models/quantized")
     make_adapter(make_tiny_base(Path("models/base")).resolve(), Path("models/adapter"))
+    quantize(Path("models/base"), dtype="float32")
     changes = {"sft.dtype": "float32", "eval.max_new_tokens": 8, "base": TINY_BASE}
     change_params(copy, changes)
     return copy
@@ -105,7 +107,9 @@ def test_the_card_and_the_merged_model_say_the_same(
     certify.run(load_params())
     relock()
     base, merged_folder, release_folder = Path("models/base").resolve(), tmp_path / "merged", RELEASE.resolve()
-    merge(release_folder, base, merged_folder)
+    merge(release_folder, Path("models/quantized").resolve(), merged_folder)
+    merge(release_folder, base, tmp_path / "of the base")  # which is rounded again
+    assert sha256_folder(tmp_path / "of the base") == sha256_folder(merged_folder)
     assert {file.suffix for file in merged_folder.iterdir()} <= {".json", ".safetensors", ".jinja", ".md", ""}
     for name in (prov.VERDICT, prov.LICENCE):
         assert (merged_folder / name).read_bytes() == (RELEASE / name).read_bytes()
@@ -137,7 +141,7 @@ def test_the_card_and_the_merged_model_say_the_same(
         with pytest.raises(HallmarkError, match=problem):
             merge(release_folder, base, target)
     (base / "config.json").write_text("{}")
-    with pytest.raises(HallmarkError, match=r"not the base .* \(config.json\)"):
+    with pytest.raises(HallmarkError, match=r"nor its base \(config.json\)"):
         merge(release_folder, base, tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
@@ -205,7 +209,7 @@ def test_the_card_of_a_base_from_the_hub_loads_that_commit(tmp_path: Path, monke
     hub = HubBase(source="hub", name="org/model", licence="mit", revision=COMMIT, chat_template_kwargs={})
     assert base_words(hub, {}) == f"[org/model](https://huggingface.co/org/model) at commit `{COMMIT}`"
     names = paste(usage(short(base=hub), {}, [2], {}), tmp_path / "release", monkeypatch)
-    assert_same(names, load_tuned(base, tmp_path / "release", dtype="float32", **PLAIN))
+    assert_same(names, load_tuned(quantize(base, dtype="float32"), tmp_path / "release", dtype="float32", **PLAIN))
 
 
 def test_the_card_of_a_base_from_a_package_loads_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +240,7 @@ def test_the_card_of_a_base_from_a_package_loads_its_file(tmp_path: Path, monkey
     assert "package `tiny-gguf` 1.0, which holds them as Q4_1," in words
     assert "not trained over those" in words
     names = paste(card, tmp_path / "release", monkeypatch)
-    assert_same(names, load_tuned(base, tmp_path / "release", dtype="float32", **PLAIN))
+    assert_same(names, load_tuned(quantize(base, dtype="float32"), tmp_path / "release", dtype="float32", **PLAIN))
 
 
 def write_gguf(model: Path, file: Path) -> Path:

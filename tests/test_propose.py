@@ -101,8 +101,10 @@ def test_every_line_that_is_not_proposed_stays_as_it_was(tmp_path: Path) -> None
     before = (ROOT / "params.yaml").read_text(encoding="utf-8")
     (workspace / "params.yaml").write_text(before, encoding="utf-8")
     write(workspace / "data", [{"id": f"r{n}", "text": f"text {n}", "label": "ab"[n % 2]} for n in range(40)])
-    stage(workspace, "tools.propose", "data/rows.jsonl", "--write")
+    said = stage(workspace, "tools.propose", "data/rows.jsonl", "--write").stdout
+    assert "FILL-IN stands for, in certify.intended_use, certify.limits, certify.languages\nthen `python -m nox" in said
     after = (workspace / "params.yaml").read_text(encoding="utf-8")
+    assert not [line for line in after.splitlines() if re.search(r"\S( | {3,})# [a-z]", line)]  # as ruamel leaves them
     changed = {match[1] for line in after.splitlines() if line not in before and (match := re.match(r" *(\w+):", line))}
     assert changed <= {"path", "id", "group", "input", "target", "tags", "kind", "system_prompt", "refusal", "spans",
                        "context", "tools", "rejected", "gold", "identity_columns", "schema", "allow", "allow_patterns", "keep_targets", "facts", "missing", "max_length", "max_new_tokens", "max_tokens", "superiority", "floors", "ceilings", "requests_per_second",

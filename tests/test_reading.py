@@ -131,3 +131,10 @@ def test_an_unforeseen_exception_does_not_quote_data(tmp_path: Path) -> None:
     (tmp_path / "crash.py").write_text(CRASH.format(error="KeyboardInterrupt"))
     done = run(root, "python", str(tmp_path / "crash.py"), check=False)
     assert (done.returncode, done.stderr) == (130, "mask: interrupted; earlier outputs are untouched\n")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parent.parent
+    (tmp_path / "long.py").write_text(CRASH.replace("raise {error}", "print('line\\n' * 100_000)"))
+    done = run(root, "bash", "-c", f"set -o pipefail; python {tmp_path}/long.py | head -1", check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (141, "line\n", "")

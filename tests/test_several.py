@@ -17,7 +17,7 @@ from stages.core.files import write_json
 from stages.core.reading import read_json
 from stages.params.loader import load_params
 from stages.release import provenance as prov
-from stages.release.shipping import check_base
+from stages.release.shipping import check_weights
 from stages.release.statements import read_provenance
 from stages.serving.engines.vllm import ENGINE as VLLM
 from stages.serving.server import free_port
@@ -117,7 +117,7 @@ def test_a_project_without_a_dvc_of_its_own_is_told_so(several: Path, tmp_path: 
 
 
 def test_releases_that_go_together_are_found_by_their_names(several: Path) -> None:
-    found = together(releases(several, "triage", "refunds"), several / "triage/models/base")
+    found = together(releases(several, "triage", "refunds"), several / "triage/models/quantized")
     assert found == dict(zip(("triage", "refunds"), releases(several, "triage", "refunds"), strict=True))
 
 
@@ -137,7 +137,7 @@ def test_releases_that_do_not_go_together_are_refused(
     several: Path, names: tuple[str, ...], ungated: bool, words: str
 ) -> None:
     with pytest.raises(HallmarkError, match=words):
-        together(releases(several, *names), several / "triage/models/base", ungated)
+        together(releases(several, *names), several / "triage/models/quantized", ungated)
 
 
 def test_only_a_release_that_passed_its_gate_is_served_or_what_is_said_to_be_none(
@@ -150,7 +150,11 @@ def test_only_a_release_that_passed_its_gate_is_served_or_what_is_said_to_be_non
     failing = several / "failing/models/release"
     with pytest.raises(HallmarkError, match=r"gate did not pass.*\n.*add --ungated"):
         check_served(failing, ungated=False)
-    assert "its gate did not pass it" in check_served(failing, ungated=True)
+    with pytest.raises(HallmarkError, match=r"not the weights that the adapter was trained over \(model.safetensors\)"):
+        check_served(failing, ungated=True)
+    with monkeypatch.context() as other:
+        other.chdir(several / "failing")
+        assert "its gate did not pass it" in check_served(release, ungated=True)
     assert "not a release" not in caplog.text
 
     adapter = Path("models/adapter")
@@ -183,36 +187,36 @@ def test_a_changed_release_is_not_served(
         check_served(release, ungated)
     (release / prov.VERDICT).write_bytes(whole[release / prov.VERDICT])
     check_served(release, ungated)
-    monkeypatch.setattr("stages.tools.serve.BASE", Path("models/sft"))
-    with pytest.raises(HallmarkError, match="not the base that the adapter was trained on"):
+    monkeypatch.setattr("stages.tools.serve.QUANTIZED", Path("models/sft"))
+    with pytest.raises(HallmarkError, match="not the weights that the adapter was trained over"):
         check_served(release, ungated)
 
 
 def test_a_changed_release_and_an_odd_name_are_refused(several: Path, tmp_path: Path) -> None:
     top = shutil.copytree(several, tmp_path / "adapters")
-    base = top / "triage/models/base"
+    weights = top / "triage/models/quantized"
     config = top / "refunds/models/release/adapter_config.json"
     config.unlink()  # it may be a link into the cache
     config.write_text("{}", encoding="utf-8")
     with pytest.raises(HallmarkError, match=r"refunds/models/release: adapter_config.json is not the file"):
-        together(releases(top, "triage", "refunds"), base)
+        together(releases(top, "triage", "refunds"), weights)
     change_params(top / "triage", {"certify.name": "../outside"})
     shell("dvc repro -q -s certify", top / "triage")
     with pytest.raises(HallmarkError, match=r"field 'certify.name': can't be used as a model name"):
-        together(releases(top, "triage"), base)
+        together(releases(top, "triage"), weights)
 
 
 def test_a_forged_release_is_refused_where_its_own_lock_names_another(several: Path, tmp_path: Path) -> None:
     """What `serve`, `join` and `merge` share: all hashes fit each other, and the project's dvc.lock has others."""
     top = shutil.copytree(several, tmp_path / "adapters")
-    base, folder = top / "triage/models/base", top / "triage/models/release"
+    weights, folder = top / "triage/models/quantized", top / "triage/models/release"
     shutil.rmtree(folder)
     write_release(folder, parts())
     with pytest.raises(HallmarkError, match=r"triage/models/release: not the release that dvc.lock names"):
-        together([folder], base, ungated=True)
-    moved = folder.rename(tmp_path / "moved")  # alone, nothing contradicts it but the base it was trained on
-    with pytest.raises(HallmarkError, match=r"not the base that the adapter was trained on"):
-        together([moved], base, ungated=True)
+        together([folder], weights, ungated=True)
+    moved = folder.rename(tmp_path / "moved")  # alone, nothing contradicts it: as older releases, it names no weights
+    with pytest.raises(HallmarkError, match=r"made before the weights [\s\S]*--merge OUT --base models/base"):
+        together([moved], weights, ungated=True)
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", '{"base_precision": 4}', "[" * 100_000])
@@ -233,8 +237,8 @@ def test_another_base_is_refused_and_its_files_named(several: Path, tmp_path: Pa
     write_json(other / prov.PROVENANCE, statement)
     with pytest.raises(HallmarkError, match=r"a different base than .*triage \(config.json differ by SHA-256\)"):
         compare(one, other)
-    with pytest.raises(HallmarkError, match=r"not the base that the adapter was trained on \(config.json\)"):
-        check_base(other, several / "triage/models/base", remedy="another")
+    with pytest.raises(HallmarkError, match=r"not the weights that the adapter was trained over \(model.safetensors\)"):
+        check_weights(other, several / "triage/models/base", remedy="another")
 
 
 @pytest.mark.parametrize(
@@ -300,7 +304,7 @@ def test_what_is_written_to_serve_elsewhere_is_what_the_adapters_were_trained_ov
     for name, adapter in adapters.items():
         assert {file.name for file in (target / name).iterdir()} == {file.name for file in adapter.iterdir()}
         own = {"dtype": "bfloat16", "attention": "eager", "device": "cpu", "merge": False}
-        trained = load_tuned(Path("models/base"), adapter, **own)
+        trained = load_tuned(Path("models/quantized"), adapter, **own)
         served = AutoModelForCausalLM.from_pretrained(
             target / "base", dtype=torch.bfloat16, attn_implementation="eager"
         )

@@ -44,6 +44,7 @@ def trainable(folder: Path, overrides: dict[str, Any] | None = None) -> Path:
     write_records(folder / TRAIN, some_records(24))
     write_records(folder / VALIDATION, some_records(6))
     stage(folder, "base")
+    stage(folder, "quantize")
     return folder
 
 

@@ -354,6 +354,7 @@ def test_calls_are_learned_in_the_family_s_form_and_read_back(
     from stages.eval import run as run_eval
     from stages.evaluation.answers import prompts_of
     from stages.evaluation.generation import LocalModel
+    from stages.quantize import run as run_quantize
     from stages.sft import load_dataset
     from stages.sft import run as run_sft
 
@@ -363,6 +364,7 @@ def test_calls_are_learned_in_the_family_s_form_and_read_back(
     for file, count in ((TRAIN, 24), (VALIDATION, 4), (HOLDOUT, 5)):
         write_records(file, calling_records(count, calls, rejected=[{"name": "send", "arguments": {}}]))
     run_base(params)
+    run_quantize(params)
     run_sft(params)
     run_dpo(params)
     run_eval(params, "base")
@@ -417,6 +419,7 @@ def test_what_a_server_answers_is_read_and_measured(
     from stages.benchmark import run as run_benchmark
     from stages.dpo import run as run_dpo
     from stages.eval import run as run_eval
+    from stages.quantize import run as run_quantize
     from stages.serving.server import free_port, served
     from stages.sft import run as run_sft
 
@@ -426,6 +429,7 @@ def test_what_a_server_answers_is_read_and_measured(
     for file, count in ((TRAIN, 24), (VALIDATION, 4), (HOLDOUT, 5)):
         write_records(file, calling_records(count, calls))
     run_base(params)
+    run_quantize(params)
     run_sft(params)
     run_dpo(params)
     server = params.benchmark.server

@@ -34,6 +34,16 @@ def make_tiny_base(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def quantize(base: Path, *, nf4: bool = True, dtype: str = "bfloat16") -> Path:
+    """Write what the stage `quantize` makes of a base to the folder `quantized` next to it, and return that."""
+    from stages.models.quantized import write_quantized
+
+    folder = base.parent / "quantized"
+    folder.mkdir()
+    write_quantized(base, folder, nf4=nf4, dtype=dtype)
+    return folder
+
+
 @cache
 def tiny_files(seed: int) -> dict[str, bytes]:
     """The files of the model, made once per process. Sizes are multiples of 64, as NF4 blocks need; vocabulary 320."""

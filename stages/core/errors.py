@@ -104,6 +104,10 @@ def run_stage(
             print(printable(line), file=sys.stderr)
     try:
         main(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough: `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails again, on its way out
+        sys.exit(128 + signal.SIGPIPE)
     except HallmarkError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -19,6 +19,9 @@ from typing import Any
 from stages.core.errors import HallmarkError, UnwritableError, unwritable
 
 BASE = Path("models/base")
+QUANTIZED = Path(
+    "models/quantized"
+)  # what an adapter is trained over, and what every merged or served model is made of
 SFT_ADAPTER = Path("models/sft")
 ADAPTER = Path("models/adapter")  # what ships: the adapter from `sft`, or the one `dpo` trained further
 RELEASE = Path("models/release")

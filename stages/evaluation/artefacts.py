@@ -49,17 +49,23 @@ class Options:
 
 
 def measure_artefacts(
-    names: Sequence[str], base: Path, adapter: Path, sample: Sample, prompts: Sequence[Prompt], options: Options
+    names: Sequence[str],
+    base: Path,
+    weights: Path,
+    adapter: Path,
+    sample: Sample,
+    prompts: Sequence[Prompt],
+    options: Options,
 ) -> list[Artefact]:
     """Each of the named artefacts, one after another, so that only one model is in memory.
 
-    `prompts`: those of the sample's records. One that can't be made here has the reason instead of figures.
+    `weights`: what the adapter was trained over, made of `base`. `prompts`: those of the sample's records. One that can't be made here has the reason instead of figures.
     """
     evaluated = "merged" if options.merge else "adapter"
     compared = list(range(len(prompts)))[:: max(1, len(prompts) // COMPARED)][:COMPARED]
     artefacts = []
     with temporary_folder() as folder:
-        made = Artefacts(base, adapter, folder, options)
+        made = Artefacts(base, weights, adapter, folder, options)
         recorded = Recorded(folder, [(prompts[row], sample.evaluated[row].prediction) for row in compared])
         for name in sorted(names, key=lambda name: name != evaluated):  # the others' logits are compared with its
             try:
@@ -92,8 +98,9 @@ GGUF = {"q8_0": "Q8_0", "q4_k_m": "Q4_K_M"}
 class Artefacts:
     """The artefacts: adapter and base as they lie there, the others made in a folder when they are asked for."""
 
-    def __init__(self, base: Path, adapter: Path, folder: Path, options: Options) -> None:
-        self._base, self._adapter, self._folder, self._options = base, adapter, folder, options
+    def __init__(self, base: Path, weights: Path, adapter: Path, folder: Path, options: Options) -> None:
+        self._base, self._weights, self._adapter = base, weights, adapter
+        self._folder, self._options = folder, options
         self._run: dict[str, Any] = {
             "dtype": options.dtype, "attention": options.attention, "device": options.device
         }  # fmt: skip
@@ -118,7 +125,8 @@ class Artefacts:
             torch.cuda.empty_cache()
 
     def _next_to_base(self) -> tuple[Any, int]:
-        return load_tuned(self._base, self._adapter, **self._run, merge=False), size(self._base) + size(self._adapter)
+        disk = size(self._weights) + size(self._adapter)
+        return load_tuned(self._weights, self._adapter, **self._run, merge=False), disk
 
     def _in_4_bits(self) -> tuple[Any, int]:
         if (precision := base_precision(self._adapter)) != "nf4":
@@ -152,7 +160,7 @@ class Artefacts:
     def _whole(self) -> Path:
         folder = self._folder / "merged"
         if not folder.exists():
-            write_merged(self._adapter, self._base, self._options.dtype, folder)
+            write_merged(self._adapter, self._weights, self._options.dtype, folder)
         return folder
 
 

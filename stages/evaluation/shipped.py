@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.compute import set_up
 from stages.core.errors import HallmarkError
-from stages.core.files import ADAPTER, BASE, HOLDOUT
+from stages.core.files import ADAPTER, BASE, HOLDOUT, QUANTIZED
 from stages.evaluation.answers import prompts_of
 from stages.evaluation.endpoint import ServedModel
 from stages.evaluation.parity import Artefact, Cost, Parity
@@ -133,5 +133,7 @@ class Shipped:
                 max_new_tokens=params.eval.max_new_tokens,
                 merge=params.eval.merge,
             )
-            self._found += measure_artefacts(self._local, BASE, ADAPTER, self._sample, self._prompts, options)
+            self._found += measure_artefacts(
+                self._local, BASE, QUANTIZED, ADAPTER, self._sample, self._prompts, options
+            )
         return self._sample.parity(self._found)

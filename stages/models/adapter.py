@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stages.core.errors import HallmarkError
-from stages.core.model_folder import check_files, check_finite, count_of, explained, open_tensors
+from stages.core.files import sha256_file
+from stages.core.model_folder import check_files, check_finite, count_of, explained, open_tensors, weight_files
 from stages.core.params import NotNegative, Text
 from stages.core.reading import read_object
 from stages.models.params import Rank
 
-TRAINING = "training.json"  # in the adapter folder: the base's precision in training
+TRAINING = "training.json"  # in the adapter folder: the weights it was trained over, and their precision
 CONFIG = "adapter_config.json"
 TENSORS = "adapter_model.safetensors"
 REMEDY = "use an adapter that `dvc repro` made, complete and unchanged"
@@ -50,6 +51,23 @@ def base_precision(folder: Path) -> str:
         problem = f"not one of {', '.join(PRECISIONS)}"
         raise HallmarkError(problem, file=folder / TRAINING, field="base_precision", remedy=REMEDY)
     return str(precision)
+
+
+def weights_in(folder: Path) -> dict[str, str]:
+    """SHA-256 of the weights of a model, by file name."""
+    return {file.name: sha256_file(file) for file in weight_files(folder)}
+
+
+def check_trained_over(adapter: Path, weights: Path) -> None:
+    """A HallmarkError if the adapter says that it was trained over other weights; older ones don't say."""
+    stated = read_object(adapter / TRAINING, REMEDY).get("weights")
+    if stated is not None and stated != weights_in(weights):
+        raise HallmarkError(
+            f"trained over other weights than those in {weights.as_posix()}",
+            file=adapter / TRAINING,
+            field="weights",
+            remedy="run `dvc repro`, which makes both fit, or at the adapter's commit `dvc repro quantize`",
+        )
 
 
 def load_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:

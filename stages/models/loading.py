@@ -16,7 +16,7 @@ from stages.core.model_folder import (
 )
 from stages.core.reading import read_object
 from stages.models.adapter import TRAINING as TRAINING
-from stages.models.adapter import base_precision, load_adapter
+from stages.models.adapter import check_trained_over, load_adapter
 
 MOST_GROWTH = 1000  # of a text by all replacements of a tokenizer; real ones replace a letter or two by as many
 IGNORED = -100  # the label of a token that carries no loss
@@ -122,15 +122,13 @@ def load_base(
     return model
 
 
-def load_tuned(base: Path, adapter: Path, *, dtype: str, attention: str, device: str, merge: bool) -> Any:
-    """The base with the adapter on it; `merge` folds the adapter into the weights (faster, the same function).
+def load_tuned(weights: Path, adapter: Path, *, dtype: str, attention: str, device: str, merge: bool) -> Any:
+    """The model that was tuned: `weights`, those the adapter was trained over, with the adapter on them.
 
-    An adapter trained over a 4-bit base has learned to compensate for its rounding, so it gets the same rounded weights,
-    dequantized to `dtype`. On the original weights the model is clearly worse (see docs/choices.md).
+    `merge` folds the adapter into the weights (faster, the same function). The weights are those of `models/quantized`: an
+    adapter trained over a 4-bit base has learned to compensate for its rounding, and on the original weights the model is
+    clearly worse (see docs/choices.md). Weights that are not the adapter's are a HallmarkError.
     """
-    nf4 = base_precision(adapter) == "nf4"
-    model: Any = load_base(base, dtype=dtype, attention=attention, device=device, nf4=nf4)
-    if nf4:
-        model = model.dequantize()
-    model = load_adapter(model, adapter)
+    check_trained_over(adapter, weights)
+    model = load_adapter(load_base(weights, dtype=dtype, attention=attention, device=device), adapter)
     return model.merge_and_unload() if merge else model

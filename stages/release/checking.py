@@ -245,6 +245,8 @@ def describe(provenance: Provenance, verdict: GateVerdict, size: int) -> list[st
         version = {"hub": f"at commit {facts.revision}", "package": f"from a package, {facts.revision}"}
         lines.append(f"base: {base.name}, {version.get(facts.source, f'from a {facts.source}')}, {facts.licence}")
         lines.append(f"base weights: {len(by_role['base weights'])} files, each with its SHA-256 in {prov.PROVENANCE}")
+        if made_of := by_role["quantized weights"]:
+            lines.append(f"trained over: {len(made_of)} files made of them (`quantize`), each with its SHA-256 there")
     for role in ("raw data", "holdout lock"):
         lines += [f"{role}: {file.name}, SHA-256 {file.digest.sha256}" for file in by_role[role]]
     lines.append(

@@ -205,6 +205,8 @@ def role_of(path: str, data: str, schema: str | None) -> str:
         return "code"
     if path.startswith("models/base/"):
         return "base weights"
+    if path.startswith("models/quantized/"):
+        return "quantized weights"
     if path == HOLDOUT_LOCK.as_posix():
         return "holdout lock"
     if path.startswith("data/split/"):

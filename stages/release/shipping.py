@@ -1,4 +1,4 @@
-"""Ship a finished release: copy and sign it, or merge the adapter into its base weights."""
+"""Ship a finished release: copy and sign it, or merge the adapter into what it was trained over."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from stages.core.errors import HallmarkError
 from stages.core.files import atomic_folder, sha256_folder
+from stages.models.adapter import base_precision
 from stages.models.gguf import check_converter, convert
 from stages.models.merged import write_merged
 from stages.release import provenance as prov
@@ -73,7 +76,8 @@ def copy(source: Path, target: Path) -> None:
 def merge(source: Path, base: Path, target: Path, ungated: bool = False, gguf: bool = False) -> None:
     """Merge the adapter into the base weights and write the whole model to `target`, a new folder of safetensors.
 
-    Card, licence and verdict of the release go with it. `gguf`: the folder has one GGUF file instead, made with llama.cpp's
+    `base` is the folder that it was trained over, or that of its base, which is then rounded again. Card, licence and verdict
+    of the release go with it. `gguf`: the folder has one GGUF file instead, made with llama.cpp's
     converter, which must be installed. `ungated` also merges an adapter that the gate did not pass.
     """
     if target.suffix == ".gguf":
@@ -82,26 +86,62 @@ def merge(source: Path, base: Path, target: Path, ungated: bool = False, gguf: b
         check_converter(target)
     check_target(source, target)
     passed = check_release(source, ungated).passed
-    check_base(source, base, remedy="run `dvc repro base` at the adapter's commit, or name that base with --base")
     params = read_provenance(source).build.params
     name = FILE_NAME.sub("-", params.certify.name).strip("-") or "model"
-    with atomic_folder(target) as folder:
+    with trained_over(source, base) as weights, atomic_folder(target) as folder:
         if gguf:
             with tempfile.TemporaryDirectory(dir=target.parent) as whole:
-                write_merged(source, base, params.sft.dtype, Path(whole))
+                write_merged(source, weights, params.sft.dtype, Path(whole))
                 about = gguf_metadata(params.certify.name, card_of(source))
                 convert(Path(whole), folder / f"{name}.gguf", about)
         else:
-            write_merged(source, base, params.sft.dtype, folder)
+            write_merged(source, weights, params.sft.dtype, folder)
         file = f"{name}.gguf" if gguf else None
         describe_export(source, folder, dtype=params.sft.dtype, gguf=file)
     log.info("%s: written%s", target, "" if passed else "; its gate did not pass it: do not release it")
 
 
-def check_base(source: Path, base: Path, remedy: str) -> None:
-    """Raise a HallmarkError unless `base` is, file by file, the base the release was trained on."""
-    other = prov.differences(read_provenance(source).base_files, sha256_folder(base))
-    if other:
+def check_weights(source: Path, weights: Path, remedy: str) -> None:
+    """Raise a HallmarkError unless `weights` is, file by file, the folder that the release was trained over."""
+    named = read_provenance(source).quantized_files
+    if not named:
         raise HallmarkError(
-            f"not the base that the adapter was trained on ({', '.join(other)})", file=base, remedy=remedy
+            "made before the weights that it was trained over were kept",
+            file=source / prov.PROVENANCE,
+            remedy="make it again with `dvc repro`, or merge it: `python -m stages.certify --merge OUT --base models/base`",
         )
+    if other := prov.differences(named, sha256_folder(weights)):
+        raise HallmarkError(
+            f"not the weights that the adapter was trained over ({', '.join(other)})", file=weights, remedy=remedy
+        )
+
+
+@contextmanager
+def trained_over(source: Path, folder: Path) -> Iterator[Path]:
+    """A folder with the weights that a release was trained over: `folder`, or what `quantize` makes of it if it is the base.
+
+    A HallmarkError if it is neither, by its SHA-256, or if the rounding gives other weights here.
+    """
+    provenance, found = read_provenance(source), sha256_folder(folder)
+    if provenance.quantized_files and found == provenance.quantized_files:
+        yield folder
+        return
+    if other := prov.differences(provenance.base_files, found):
+        raise HallmarkError(
+            f"neither what the adapter was trained over nor its base ({', '.join(other)})",
+            file=folder,
+            remedy="run `dvc repro quantize` at the adapter's commit, or name one of them with --base",
+        )
+    from stages.models.quantized import write_quantized
+
+    with tempfile.TemporaryDirectory() as name:
+        weights = Path(name)
+        write_quantized(folder, weights, nf4=base_precision(source) == "nf4", dtype=provenance.build.params.sft.dtype)
+        made = sha256_folder(weights)
+        if provenance.quantized_files and made != provenance.quantized_files:
+            raise HallmarkError(
+                "rounded here, it is not what the adapter was trained over: processors of another kind round other last bits",
+                file=folder,
+                remedy="name a copy of its models/quantized with --base, or merge on x86-64, where it was trained",
+            )
+        yield weights

@@ -276,8 +276,16 @@ class Provenance(Form):
     @property
     def base_files(self) -> dict[str, str]:
         """SHA-256 of the base's files (weights, tokenizer and all), by their path in its folder."""
-        files = [file for file in self.build.files if file.annotations.role == "base weights"]
-        return {file.name.removeprefix("models/base/"): file.digest.sha256 for file in files}
+        return self._folder("models/base/", "base weights")
+
+    @property
+    def quantized_files(self) -> dict[str, str]:
+        """The same of the folder with the weights that the adapter was trained over; older releases name none."""
+        return self._folder("models/quantized/", "quantized weights")
+
+    def _folder(self, prefix: str, role: str) -> dict[str, str]:
+        files = [file for file in self.build.files if file.annotations.role == role]
+        return {file.name.removeprefix(prefix): file.digest.sha256 for file in files}
 
     @model_validator(mode="after")
     def _each_file_once(self) -> Provenance:

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 NF4 = (
     "It was trained over the base in 4-bit NF4 and has learned around that rounding, so the base is loaded with it; over "
-    "the unrounded weights it is a worse model.\n\n"
+    "the unrounded weights it is a worse model. It was rounded on a CPU, as here: a GPU rounds other last bits.\n\n"
 )
+NOTE = re.compile(
+    r"It was trained over the base in 4-bit NF4 .*?\n\n", re.DOTALL
+)  # this one, or that of older releases
 QUANTIZED = re.compile(r"[.-]((?:I?Q\d\w*)|B?F16|F32)\.gguf$", re.IGNORECASE)  # as GGUF files are named
 LOADED = re.compile(r"(?<=```python\n).*?\nmodel = [^\n]*\n", re.DOTALL)
 CODE = re.compile(r"^(`{3,})python\n.*?^\1$", re.DOTALL | re.MULTILINE)
@@ -92,7 +95,7 @@ def _loading(params: Params) -> Iterator[str]:
         yield '    load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,'
         yield f'    bnb_4bit_compute_dtype="{dtype}",'
         yield ")"
-        how += ", quantization_config=nf4"
+        how += ', quantization_config=nf4, device_map="cpu"'
     whole = ".dequantize()" if qlora else ""
     if isinstance(base, HubBase):
         yield f'base = AutoModelForCausalLM.from_pretrained("{base.name}", revision="{base.revision}", {how}){whole}'
@@ -141,7 +144,7 @@ def merged_usage(section: str, dtype: str) -> str:
 
 model = AutoModelForCausalLM.from_pretrained(".", dtype="{dtype}")
 """
-    lines = [line for line in section.replace(NF4, "").splitlines(keepends=True) if " --no-deps " not in line]
+    lines = [line for line in NOTE.sub("", section, count=1).splitlines(keepends=True) if " --no-deps " not in line]
     unneeded = re.compile(r" (?:peft|accelerate|bitsandbytes|gguf)(?:==\S+)?(?=\s)")
     plain = "".join(unneeded.sub("", line) if "pip install" in line else line for line in lines)
     return LOADED.sub(lambda _: code, plain)

@@ -26,7 +26,7 @@ from typing import Any
 
 from stages.core.compute import environment, fingerprint
 from stages.core.errors import HallmarkError
-from stages.core.files import BASE
+from stages.core.files import BASE, QUANTIZED
 from stages.core.machine import ENDPOINT
 from stages.core.params import Compute
 from stages.models.merged import write_merged
@@ -226,27 +226,19 @@ def served_whole(
 def served_together(
     adapters: dict[str, Path], port: int, settings: StartedSettings, compute: Compute
 ) -> Iterator[Server]:
-    """One server that answers for the base, as `base`, and for each of `adapters`, all trained over it, by its name."""
-    from stages.models.adapter import check_adapter
+    """One server that answers for what all `adapters` were trained over, as `base`, and for each of them by its name."""
+    from stages.models.adapter import check_adapter, check_trained_over
 
     started(settings).version(settings, compute)
     for adapter in adapters.values():  # the server reads them where they lie
         check_adapter(adapter)
+        check_trained_over(adapter, QUANTIZED)
     with temporary_folder() as folder:
-        write_trained_over(next(iter(adapters.values())), settings.dtype, folder / "base")
+        (folder / "base").symlink_to(QUANTIZED.resolve())
         for name, adapter in adapters.items():
             (folder / name).symlink_to(adapter.resolve())
         with serve(["base", *adapters], folder, port, settings, compute) as server:
             yield server
-
-
-def write_trained_over(adapter: Path, dtype: str, target: Path) -> None:
-    """Write to `target` the whole model that `adapter` was trained over: with rounded weights, if that was in 4 bits."""
-    from stages.models.loading import load_tokenizer, load_tuned
-
-    tuned = load_tuned(BASE, adapter, dtype=dtype, attention="eager", device="cpu", merge=False)
-    tuned.unload().save_pretrained(target)
-    load_tokenizer(adapter).save_pretrained(target)
 
 
 @contextmanager
@@ -256,7 +248,7 @@ def model_folder(model: str, adapter: Path | None, dtype: str) -> Iterator[Path]
         if adapter is None:
             (folder / model).symlink_to(BASE.resolve())
         else:
-            write_merged(adapter, BASE, dtype, folder / model)
+            write_merged(adapter, QUANTIZED, dtype, folder / model)
         yield folder
 
 

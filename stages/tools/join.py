@@ -16,24 +16,24 @@ from pathlib import Path
 
 from stages.core.compute import set_up
 from stages.core.errors import HallmarkError, run_stage
-from stages.core.files import BASE, atomic_folder
+from stages.core.files import QUANTIZED, atomic_folder
 from stages.core.params import Compute
 from stages.models.adapter import TRAINING, base_precision
 from stages.params.loader import Params, load_params
 from stages.release import provenance as prov
 from stages.release.checking import check_release
-from stages.release.shipping import check_base, copy
+from stages.release.shipping import check_weights, copy
 from stages.release.statements import read_provenance
 from stages.serving.engine import HOST, StartedSettings
 from stages.serving.engines import ENGINES
-from stages.serving.server import free_port, served_together, started, until_stopped, write_trained_over
+from stages.serving.server import free_port, served_together, started, until_stopped
 from stages.tools.serve import release_name
 
 log = logging.getLogger("join")
 
 
-def together(folders: list[Path], base: Path = BASE, ungated: bool = False) -> dict[str, Path]:
-    """The releases by name, each checked, all over `base`; a HallmarkError if they can't share a server.
+def together(folders: list[Path], weights: Path = QUANTIZED, ungated: bool = False) -> dict[str, Path]:
+    """The releases by name, each checked, all over `weights`; a HallmarkError if they can't share a server.
 
     `ungated` also accepts releases that their gate did not pass.
     """
@@ -51,7 +51,10 @@ def together(folders: list[Path], base: Path = BASE, ungated: bool = False) -> d
         if releases:
             compare(next(iter(releases.values())), folder)
         releases[name] = folder
-    check_base(folders[0], base, remedy="run in the folder of a project that has this base: `dvc repro base` there")
+    for folder in folders:
+        check_weights(
+            folder, weights, remedy="run in the folder of a project that has them: `dvc repro quantize` there"
+        )
     return releases
 
 
@@ -87,11 +90,11 @@ def server_of(params: Params) -> StartedSettings:
 
 
 def write(releases: dict[str, Path], target: Path, port: int, settings: StartedSettings, compute: Compute) -> None:
-    """Write the base as `base` and each release by its name to `target`, a new folder; print the command to serve it."""
+    """Write what all were trained over as `base`, and each release by its name to `target`, a new folder; print the command to serve it."""
     if target.exists():
         raise HallmarkError("already exists", file=target, remedy="give the name of a new folder")
     with atomic_folder(target) as folder:
-        write_trained_over(next(iter(releases.values())), settings.dtype, folder / "base")
+        shutil.copytree(QUANTIZED, folder / "base", copy_function=shutil.copyfile)
         for name, source in releases.items():
             copy(source, folder / name)
             if (source / prov.SIGNATURE).is_file():

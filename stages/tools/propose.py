@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
@@ -21,6 +22,7 @@ from stages.core.rows import READERS, files_of, read_rows
 from stages.corpus.conversations import layout_of, turns
 from stages.corpus.missing import MissingValueError
 from stages.params.loader import load_params
+from stages.release.params import FILL_IN
 from stages.tasks.kinds import KINDS
 from stages.tools.doubts import warnings
 from stages.tools.infer import infer
@@ -182,7 +184,8 @@ def write_proposal(params: Path, proposal: Proposal) -> None:
     yaml.representer.add_representer(
         type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
     )
-    document = yaml.load(params.read_text(encoding="utf-8"))
+    before = params.read_text(encoding="utf-8")
+    document = yaml.load(before)
     for block, values in proposal.edits.items():
         for key, value in values.items():
             old = document[block].get(key)
@@ -198,11 +201,27 @@ def write_proposal(params: Path, proposal: Proposal) -> None:
             document[block][key] = value
     stream = StringIO()  # whatever can't be written leaves the file as it is
     yaml.dump(document, stream)
-    params.write_text(stream.getvalue(), encoding="utf-8", newline="\n")
+    params.write_text(spaced(stream.getvalue(), before), encoding="utf-8", newline="\n")
     write_json(SCHEMA, proposal.task.schema)
-    print(f"written: {params}, {SCHEMA}. Now improve the system prompt by hand.")
+    unsaid = [f"certify.{key}" for key, value in proposal.edits.get("certify", {}).items() if FILL_IN in (value or ())]
+    print(f"written: {params}, {SCHEMA}. Next, in {params}:")
+    print("  improve task.system_prompt, which every record starts with")
+    if unsaid:
+        print(f"  say what {FILL_IN} stands for, in {', '.join(unsaid)}")
     if HOLDOUT_LOCK.exists():
         print(f"{HOLDOUT_LOCK} belongs to other data: remove it, or run `python -m stages.split --refreeze`")
+    print("then `python -m nox -s repro`")
+
+
+def spaced(written: str, before: str) -> str:
+    """The YAML as written, with two spaces before a comment that `before` has, where ruamel kept its column."""
+    comments = re.findall(r"^( *[\w-]+:).*?  (# .+)$", before, re.MULTILINE)
+    lines = written.split("\n")
+    for number, line in enumerate(lines):
+        for key, comment in comments:
+            if line.startswith(key) and line.endswith(comment):
+                lines[number] = f"{line.removesuffix(comment).rstrip()}  {comment}"
+    return "\n".join(lines)
 
 
 def main(arguments: argparse.Namespace) -> None:

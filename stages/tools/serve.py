@@ -16,11 +16,11 @@ from pathlib import Path
 
 from stages.core.compute import set_up
 from stages.core.errors import HallmarkError, run_stage
-from stages.core.files import BASE, RELEASE
+from stages.core.files import QUANTIZED, RELEASE
 from stages.params.loader import Params, load_params
 from stages.release.checking import check_release
 from stages.release.provenance import PROVENANCE, VERDICT
-from stages.release.shipping import check_base
+from stages.release.shipping import check_weights
 from stages.release.statements import read_provenance
 from stages.serving.engine import HOST, StartedEngine, StartedSettings
 from stages.serving.engines import ENGINES
@@ -49,7 +49,7 @@ def release_name(release: Path) -> str:
 
 
 def check_served(adapter: Path, ungated: bool) -> str:
-    """A HallmarkError unless `adapter` is an unchanged release over this base that its gate passed.
+    """A HallmarkError unless `adapter` is an unchanged release over the weights here that its gate passed.
 
     `ungated` also takes a release that its gate did not pass, and an adapter that is no release; what is returned says so.
     """
@@ -57,7 +57,7 @@ def check_served(adapter: Path, ungated: bool) -> str:
         raise HallmarkError("no adapter is there", file=adapter, remedy="run `dvc repro`, or name an adapter's folder")
     if any(os.path.lexists(adapter / name) for name in (PROVENANCE, VERDICT)):
         passed = check_release(adapter, ungated).passed
-        check_base(adapter, BASE, remedy="run `dvc repro base` at the adapter's commit")
+        check_weights(adapter, QUANTIZED, remedy="run `dvc repro quantize` at the adapter's commit")
         return "" if passed else "; its gate did not pass it: do not release it"
     if not ungated:
         raise HallmarkError(

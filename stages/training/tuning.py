@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stages.core.errors import HallmarkError
-from stages.core.files import BASE, canonical_json
+from stages.core.files import BASE, QUANTIZED, canonical_json
+from stages.models.adapter import weights_in
 from stages.models.chat_template import other_prompt, tokenize, with_calls
 from stages.models.loading import TRAINING, load_base
 from stages.models.tool_form import ToolForm
@@ -28,10 +29,10 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model",
 
 
 def load_frozen(sft: Sft, device: str, *, sharded: bool = False) -> PreTrainedModel:
-    """The base for training an adapter over it: in `sft.dtype`, or (`qlora`) with 4-bit NF4 values."""
-    nf4 = sft.method == "qlora"
-    model = load_base(BASE, dtype=sft.dtype, attention=sft.attention, device=device, nf4=nf4, sharded=sharded)
-    return model.dequantize() if nf4 and sft.dequantize_once else model
+    """The weights to train an adapter over: those of `quantize`, or (`dequantize_once: false`) the base in 4 bits."""
+    if sft.method == "qlora" and not sft.dequantize_once:
+        return load_base(BASE, dtype=sft.dtype, attention=sft.attention, device=device, nf4=True, sharded=sharded)
+    return load_base(QUANTIZED, dtype=sft.dtype, attention=sft.attention, device=device)
 
 
 def tokenized(
@@ -208,7 +209,8 @@ def save_adapter(
     if isinstance(config["target_modules"], list):
         config["target_modules"].sort()
     (folder / "adapter_config.json").write_text(canonical_json(config), encoding="utf-8")
-    (folder / TRAINING).write_text(canonical_json({"base_precision": precision}), encoding="utf-8")
+    record = {"base_precision": precision, "weights": weights_in(QUANTIZED)}
+    (folder / TRAINING).write_text(canonical_json(record), encoding="utf-8")
     for file in TOKENIZER_FILES:
         if (BASE / file).exists():
             shutil.copyfile(BASE / file, folder / file)
