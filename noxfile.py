@@ -151,6 +151,13 @@ def repro(session: nox.Session) -> None:
 
 
 @nox.session
+def plan(session: nox.Session) -> None:
+    """Say whether the run fits, how long it takes and what it costs, before it starts; `-- --help` lists the options."""
+    prepare(session)
+    run(session, "python", "-m", "stages.tools.plan", *session.posargs)
+
+
+@nox.session
 def experiments(session: nox.Session) -> None:
     """Compare the runs of `dvc exp run`: the params and results that differ. Options go to `dvc exp show`."""
     prepare(session)
@@ -165,6 +172,15 @@ def report(session: nox.Session) -> None:
         run(session, "python", "-m", "stages.tools.changes", *session.posargs)
     else:
         run(session, "dvc", "repro", "--single-item", "report")
+
+
+@nox.session
+def choose(session: nox.Session) -> None:
+    """Find the smallest base that passes the gate, of those in `choose.bases`; `-- --all` runs all, `-- --dry` none."""
+    prepare(session)
+    run(session, "python", "-m", "stages.tools.key", "--if-missing")
+    run(session, "dvc", "repro", "dedupe")  # the records whose tokens are counted; needs no base
+    run(session, "python", "-m", "stages.tools.choose", *session.posargs)
 
 
 @nox.session
@@ -187,6 +203,13 @@ def key(session: nox.Session) -> None:
     """Make the key for pseudonyms, if this repo needs one and has none; otherwise check that it is there."""
     prepare(session)
     run(session, "python", "-m", "stages.tools.key", *session.posargs)
+
+
+@nox.session
+def machine(session: nox.Session) -> None:
+    """Set params.yaml up for a machine: `-- gpu-24gb` (`--dry`: only show the changes); without a name, list them."""
+    prepare(session)
+    run(session, "python", "-m", "stages.tools.machine", *session.posargs)
 
 
 @nox.session
@@ -272,6 +295,15 @@ def bench(session: nox.Session) -> None:
     options = session.posargs[len(names) :]
     for name in names or ["mask", "dedupe", "split", "growth"]:
         run(session, "python", "-m", f"tests.bench.{name}", *(options if names and name == names[-1] else []))
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """Check on a GPU what only a GPU can show, and write it into docs/gpu.md; `-- --list` names the parts (`-- PART`)."""
+    if not Path("tests/gpu").is_dir():
+        session.error("these checks are only in the repo that this one was stamped from")
+    prepare(session, "dev")
+    run(session, "python", "-m", "tests.gpu", *session.posargs)
 
 
 @nox.session

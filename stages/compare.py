@@ -85,8 +85,10 @@ def run(params: Params) -> None:
 def records_read(sft: Sft) -> int:
     """How many of the training records the tuned model was shown at least once: with few steps, not all."""
     report = Report("sft")
-    shown = report.at("steps") * sft.batch_size * sft.accumulation * sft.parallel.processes
-    return int(min(shown, report.at("records", "train")))
+    passes, records = report.at("steps") * sft.passes, report.at("records", "train")
+    if sft.batch_tokens is None:
+        return int(min(passes * sft.batch_size, records))
+    return round(min(passes / report.at("batches"), 1) * records)  # batches have different numbers of records
 
 
 def compare(

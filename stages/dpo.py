@@ -125,9 +125,10 @@ def load_training_pairs(
 
 def train(params: Params) -> None:
     """Train the adapter of `sft` further with TRL's `DPOTrainer`."""
-    from stages.core.compute import deterministic, fingerprint, set_up
+    from stages.core.compute import check_dtype, deterministic, fingerprint, set_up
 
     set_up(params.compute, params.seed)
+    check_dtype(params.compute, params.sft.dtype, "sft.dtype")
     import datasets
     from trl import DPOConfig
 

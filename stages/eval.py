@@ -43,18 +43,21 @@ Answers = list[tuple[Answer, Score]]
 
 def run(params: Params, model: str) -> None:
     """Generate, score, and write reports/eval/<model>/predictions.jsonl and metrics.json."""
-    from stages.core.compute import fingerprint, set_up
+    from stages.core.compute import check_dtype, deterministic, fingerprint, set_up
     from stages.models.loading import load_tokenizer
 
     settings, task = params.eval, Task(params.task)
     set_up(params.compute, params.seed)
+    if isinstance(settings.engine, HfEngine):  # a server may convert weights to what its GPU can do
+        check_dtype(params.compute, settings.dtype, "eval.dtype")
     form = tool_form(params.task, load_tokenizer(WEIGHTS[model]))
     scorer = Scorer(task, settings.policy, form, settings.facts)
     records = read_records(HOLDOUT).rows(named=True)
     if not records:
         raise HallmarkError("holds no record", file=HOLDOUT, remedy="raise split.holdout")
     prompts = prompts_of(records)
-    with measured(f"eval_{model}") as measure, ExitStack() as stack:
+    repeats = deterministic("eval.attention", "set eval.attention to eager, which is deterministic everywhere")
+    with measured(f"eval_{model}") as measure, repeats, ExitStack() as stack:
         measure |= {"measured": stamp(fingerprint(params.compute)), "server": settings.engine.kind}
         start = time.perf_counter()
         make = answerers(params, model, task, form, stack)

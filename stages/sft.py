@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import re
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -24,13 +23,14 @@ from stages.core.files import (
 from stages.core.machine import today
 from stages.core.measured import measured
 from stages.core.progress import Progress
-from stages.core.reading import read_object, time_limit
+from stages.core.reading import read_object
 from stages.core.records import read_records
 from stages.models.chat_template import tool_form
 from stages.models.loading import IGNORED, load_tokenizer
 from stages.params.loader import Params, load_params
+from stages.planning.advice import check_training
 from stages.training.launch import is_worker, launch, rank, worker
-from stages.training.params import Lora
+from stages.training.lora import lora_config
 from stages.training.tuning import (
     adapter_hash,
     adapter_parameters,
@@ -44,7 +44,6 @@ from stages.training.tuning import (
     step_count,
     tokenized,
     training_options,
-    whole_adapter,
 )
 
 if TYPE_CHECKING:
@@ -96,58 +95,6 @@ def training_arguments(params: Params, folder: str) -> Any:
     return arguments
 
 
-def lora_config(model: Any, lora: Lora) -> Any:
-    """PEFT's `LoraConfig` for the `sft.lora` block, with `layers` counted from the end of `model`."""
-    from peft import LoraConfig
-
-    modules: Any = lora.target_modules if isinstance(lora.target_modules, str) else sorted(lora.target_modules)
-    linear = {name.rpartition(".")[2] for name, module in model.named_modules() if hasattr(module, "in_features")}
-    linear -= {"lm_head"}
-    if isinstance(modules, str) and modules != "all-linear":
-        check_regex(modules, [name for name, _ in model.named_modules()])
-    if isinstance(modules, list) and (missing := [name for name in modules if name not in linear]):
-        # PEFT adapts the modules that exist and silently ignores the others.
-        raise HallmarkError(
-            f"the base model has no matrices {', '.join(missing)}",
-            param="sft.lora.target_modules",
-            remedy=f"name some of {', '.join(sorted(linear))}, or all-linear",
-        )
-    chosen = None
-    if lora.layers is not None:
-        layers = model.config.num_hidden_layers
-        if lora.layers > layers:
-            raise HallmarkError(
-                f"{lora.layers} layers, but the base model has {layers}",
-                param="sft.lora.layers",
-                remedy=f"set it to at most {layers}, or to null for all",
-            )
-        chosen = list(range(layers - lora.layers, layers))
-        if modules == "all-linear":  # PEFT accepts a choice of layers only with a list of names
-            modules = sorted(linear)
-    return LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=modules,
-        layers_to_transform=chosen,
-        task_type="CAUSAL_LM",
-    )
-
-
-def check_regex(regex: str, names: list[str]) -> None:
-    """A HallmarkError unless the regular expression matches some of the base's modules, in a reasonable time."""
-    remedy = "name matrices, as in [q_proj, v_proj], or all-linear"
-    slow = HallmarkError("takes too long to match", param="sft.lora.target_modules", remedy=remedy)
-    try:
-        with time_limit(10, slow):
-            found = any(re.fullmatch(regex, name) for name in names)
-    except re.error as error:
-        problem = f"not a regular expression: {error}"
-        raise HallmarkError(problem, param="sft.lora.target_modules", remedy=remedy) from None
-    if not found:
-        raise HallmarkError("matches no module of the base", param="sft.lora.target_modules", remedy=remedy)
-
-
 def base_report() -> dict[str, Any]:
     """What `base` reported of the model; a HallmarkError unless it has its name, its revision and its context."""
     file, remedy = REPORTS / "base.json", "run `dvc repro base`, which makes it"
@@ -163,9 +110,14 @@ def base_report() -> dict[str, Any]:
 
 def run(params: Params) -> None:
     """Train on `train`, watch `validation`; write `models/sft`, `reports/sft.json` and the curve."""
-    from stages.core.compute import deterministic, fingerprint, set_up
+    from stages.core.compute import check_dtype, deterministic, fingerprint, set_up
 
     set_up(params.compute, params.seed)
+    device = own_device(params)
+    check_dtype(params.compute, params.sft.dtype, "sft.dtype")
+    from stages.training.batches import check_apart
+    from stages.training.checkpoint import Checkpoints, key_of, remove
+    from stages.training.keep import Keep
     from stages.training.trainer import CompletionTrainer, Curve
 
     quiet()
@@ -180,8 +132,14 @@ def run(params: Params) -> None:
     tokenizer = load_tokenizer(BASE)
     train, dropped = load_dataset(TRAIN, tokenizer, params)
     validation, dropped_validation = load_dataset(VALIDATION, tokenizer, params)
-    model = load_frozen(sft, own_device(params), sharded=sharded)
+    if params.compute.device == "cuda":
+        check_training(params, BASE, train)
+    model = load_frozen(sft, device, sharded=sharded)
+    if sft.packing:
+        check_apart(model)
     losses = Curve("sft", ["loss"])
+    keep, checkpoints, checkpoint = Keep(sft, losses), None, None
+    machine = fingerprint(params.compute, sft.parallel.processes, sft.parallel.strategy)
     measurement: AbstractContextManager[dict[str, Any]] = measured("sft") if writes else nullcontext({})
     with measurement as measure, tempfile.TemporaryDirectory() as folder:
         trainer: Any = CompletionTrainer(
@@ -192,29 +150,34 @@ def run(params: Params) -> None:
             processing_class=tokenizer,
             peft_config=lora_config(model, params.sft.lora),
             length_power=sft.length_power,
-            callbacks=[losses],
+            batch_tokens=sft.batch_tokens,
+            packing=sft.packing,
+            callbacks=[losses, keep],
         )
         for tensor in adapter_parameters(trainer.model).values():
             # TRL 1.16 rounds the adapter of a base held in 4 bits to bf16. It starts from the same values over the same
             # weights written out; in bf16 it can't stay, since that would round away AdamW's small steps.
             tensor.data = (tensor.data.bfloat16() if sft.method == "qlora" else tensor.data).float()
-        start = adapter_hash(trainer.model)
+        start, steps = adapter_hash(trainer.model), step_count(trainer)
         total = sum(map(len, trainer.train_dataset["input_ids"]))
         if is_worker():
             prepare_worker(trainer, params)
         if writes:
-            log.info("%d records, %d tokens per epoch, %d steps", len(train), total, step_count(trainer))
+            log.info("%d records, %d tokens per epoch, %d steps", len(train), total, steps)
+        if sft.checkpoint_minutes is not None:
+            checkpoints = Checkpoints("sft", sft.checkpoint_minutes, key_of("sft", params, machine), losses, keep)
+            checkpoint = checkpoints.attach(trainer, folder)
         with deterministic("sft.attention", "set sft.attention to eager, which is deterministic everywhere"):
-            metrics = run_trainer(trainer, losses)
-        whole = whole_adapter(trainer.model) if sharded else None
+            metrics = run_trainer(trainer, losses, checkpoint)
+        whole = keep.restore(trainer.model, sharded=sharded)
         check_trained(trainer.model, "sft", whole)
         report = outcome(trainer, metrics, start)
         if is_worker():
             trainer.accelerator.end_training()
         if not writes:
             return
-        seconds = metrics["train_runtime"]
-        measure["fingerprint"] = fingerprint(params.compute, sft.parallel.processes, sft.parallel.strategy)
+        seconds = metrics["train_runtime"] + (checkpoints.earlier_seconds if checkpoints else 0.0)
+        measure["fingerprint"] = machine
         measure["date"] = today()
         measure["train_seconds"] = round(seconds, 1)
         measure["tokens_per_second"] = round(total * metrics["epoch"] / seconds, 1)
@@ -238,10 +201,12 @@ def run(params: Params) -> None:
                 "train": total,
                 "completion": sum(label != IGNORED for row in trainer.train_dataset["labels"] for label in row),
             },
-            "validation_loss": losses.validation[-1]["loss"],
-        },
+            **keep.report(steps),
+        }
+        | ({"batches": len(trainer.token_batches)} if sft.batch_tokens else {}),
     )
     write_text(REPORTS / "sft_curve.csv", losses.csv())
+    remove("sft")
 
 
 def own_device(params: Params) -> str:

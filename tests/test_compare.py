@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
@@ -273,3 +274,16 @@ def test_customers_that_differ_make_mcnemar_alone_unfit(folder):
         before, after = random.random(400) < (0.6 - gain / 2)[group], random.random(400) < (0.6 + gain / 2)[group]
         alarms += mcnemar(before, after).p < 0.05
     assert alarms / 200 > 0.12
+
+
+def test_batches_by_tokens_are_counted_by_their_share_of_a_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_sft(tmp_path, steps=10, records=706)
+    sft = load_params(ROOT / "params.yaml").sft
+    assert compare.records_read(sft) == 40
+    by_tokens = sft.model_copy(update={"batch_tokens": 2048, "accumulation": 3})
+    for batches, read in ((60, 353), (20, 706)):
+        write_json(tmp_path / "reports/sft.json", read_json(tmp_path / "reports/sft.json") | {"batches": batches})
+        assert compare.records_read(by_tokens) == read

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from stages.core.compute import deterministic, environment, fingerprint
+from stages.core.compute import VISIBLE, WORKER, check_dtype, deterministic, environment, fingerprint, set_up
 from stages.core.errors import HallmarkError
+from stages.core.measured import measured
 from stages.core.params import Compute
+from stages.models.loading import load_base
 from stages.params.loader import load_params
 from tests.test_sft import trainable
-from tests.workspace import ROOT, change_params, report, run, stage
+from tests.test_trainer import trainer_of
+from tests.tiny import make_tiny_base
+from tests.workspace import ROOT, change_params, like_a_process, report, run, stage
 
 PORTABLE = {"compute.portable": True, "sft.dtype": "float32", "sft.lora.dropout": 0.1, "sft.accumulation": 2}
 
@@ -89,6 +95,106 @@ def test_no_stage_loads_torch_or_numpy_before_its_code_path_is_set() -> None:
 def test_threads_reach_every_library() -> None:
     assert environment(Compute(device="cpu", threads=3, portable=False))["OMP_NUM_THREADS"] == "3"
     assert not {"MKL_CBWR", "ATEN_CPU_CAPABILITY"} & set(environment(Compute(device="cpu", threads=3, portable=False)))
+
+
+CUDA = Compute(device="cuda", threads=1, portable=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [(None, "0"), ("3", "3"), ("2,0", "2"), ("GPU-5c2f, GPU-11aa", "GPU-5c2f"), ("MIG-9e0b,1", "MIG-9e0b"), ("", "")],
+)
+def test_all_but_workers_see_the_first_gpu_that_the_user_allows(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, seen: str
+) -> None:
+    monkeypatch.delenv(VISIBLE, raising=False) if given is None else monkeypatch.setenv(VISIBLE, given)
+    assert environment(CUDA)[VISIBLE] == seen
+    assert VISIBLE not in environment(CUDA, all_devices=True)
+    assert VISIBLE not in environment(Compute(device="cpu", threads=1, portable=False))
+
+
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let torch say that the machine has two GPUs, of which it shows those that the environment names."""
+    import torch
+
+    def visible() -> int:
+        return len([name for name in os.environ.get(VISIBLE, "0,1").split(",") if name])
+
+    for name, value in (
+        ("torch.cuda.is_available", lambda: True),
+        ("torch.cuda.device_count", visible),
+        ("torch.cuda.set_device", lambda *_: None),
+        ("torch.cuda.get_device_name", lambda *_: "a GPU"),
+        ("torch.cuda.manual_seed_all", lambda *_: None),
+        ("torch.cuda.is_bf16_supported", lambda *_, **__: True),
+        ("transformers.trainer.Trainer._move_model_to_device", lambda *_: None),
+    ):
+        monkeypatch.setattr(name, value)
+    assert torch.cuda.device_count() == 2
+
+
+@pytest.mark.parametrize("kind", ["sft", "dpo"])
+def test_a_trainer_is_built_where_there_are_two_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    importlib.import_module("stages.training.pairs")  # loads TRL, which looks at the machine, before that is made up
+    monkeypatch.delenv(VISIBLE, raising=False)
+    make_tiny_base(tmp_path)
+    bases = [load_base(tmp_path, dtype="bfloat16", attention="sdpa", device="cpu") for _ in range(2)]
+    two_gpus(monkeypatch)
+    with like_a_process(tmp_path), pytest.raises(ValueError, match=r"nn\.DataParallel"):
+        trainer_of(kind, bases[0], tmp_path, use_cpu=False)
+    with like_a_process(tmp_path):
+        set_up(CUDA, seed=0)
+        assert trainer_of(kind, bases[1], tmp_path, use_cpu=False).args.n_gpu == 1
+    with like_a_process(tmp_path):
+        monkeypatch.setenv(WORKER, "2")
+        set_up(CUDA, seed=0)
+        assert VISIBLE not in os.environ, "a worker chooses among all"
+
+
+def test_a_gpu_without_bfloat16_is_an_error_that_names_the_param(monkeypatch: pytest.MonkeyPatch) -> None:
+    def supported(including_emulation: bool = True) -> bool:
+        return including_emulation  # as on a T4: torch makes such tensors, and libraries have no kernels for them
+
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", supported)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "Tesla T4")
+    with pytest.raises(
+        HallmarkError, match=r"'eval\.dtype': Tesla T4 can't .*\n  remedy: set eval\.dtype to float32, or"
+    ):
+        check_dtype(CUDA, "bfloat16", "eval.dtype")
+    check_dtype(CUDA, "float32", "eval.dtype")
+    check_dtype(Compute(device="cpu", threads=1, portable=False), "bfloat16", "eval.dtype")
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_report_has_the_peak_of_the_gpu_where_one_was_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, used: bool
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: used)
+    monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda: 3 * 2**30 + 1)
+    monkeypatch.chdir(tmp_path)
+    with measured("sft"):
+        pass
+    assert report(tmp_path, "measured/sft").get("peak_device_memory_mib") == (3072 if used else None)
+
+
+def test_new_memory_is_not_filled_and_no_byte_depends_on_it(tmp_path: Path) -> None:
+    import torch
+
+    memory: Any = torch.utils.deterministic
+    found = []
+    for filled in (True, False):
+        with like_a_process(tmp_path):
+            set_up(Compute(device="cpu", threads=1, portable=False), seed=0)
+            assert memory.fill_uninitialized_memory is False
+            memory.fill_uninitialized_memory = filled  # with NaN, so that whatever reads it shows
+            base = load_base(make_tiny_base(tmp_path), dtype="bfloat16", attention="eager", device="cpu", nf4=True)
+            made = trainer_of("sft", base, tmp_path, dropout=0.1)
+            made.train()
+            found.append({name: one.detach() for name, one in made.model.named_parameters() if one.requires_grad})
+    memory.fill_uninitialized_memory = False
+    torch.testing.assert_close(*found, rtol=0, atol=0)
 
 
 def test_a_fingerprint_leaves_the_environment_as_it_was() -> None:

@@ -17,9 +17,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages import MOVED
+from stages.core.params import ByKind
 from stages.evaluation.stats import ClusterBootstrap, wilson
 from stages.params.loader import Params, _blocks_in
-from stages.serving.params import ByKind
 from tests.workspace import ROOT, run
 
 if not (ROOT / "docs").is_dir():
@@ -255,7 +255,7 @@ def pipeline() -> dict[str, tuple[set[str], set[str]]]:
     found = {}
     for name, block in YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
         for key, item in block.get("foreach", {"": {}}).items():
-            of = {"${key}": key, "${item.weights}": item.get("weights", "")}
+            of = {"${key}": key} | {f"${{item.{name}}}": value for name, value in item.items()}
             stage = block.get("do", block)
             made = [*stage.get("outs", []), *stage.get("metrics", [])]
             found[f"{name}_{key}" if key else name] = tuple(

@@ -20,6 +20,7 @@ from stages.core.records import schema, write_records
 from stages.models.chat_template import end_of_turn
 from stages.models.loading import load_tokenizer
 from stages.params.loader import load_params
+from stages.training.lora import lora_config
 from stages.training.tuning import adapter_parameters, load_frozen, save_adapter
 from tests.test_params import problem
 from tests.test_sft import ANSWER, LAST_STEP_IS_PARTIAL, ONE_PASS, gradients_of_a_pass, some_records
@@ -60,7 +61,7 @@ def with_adapter(folder: Path, overrides: dict[str, Any]) -> Path:
         quantize(BASE, nf4=params.sft.method == "qlora", dtype=params.sft.dtype)
         torch.manual_seed(0)
         frozen = load_frozen(params.sft, "cpu")
-        model = get_peft_model(frozen, sft.lora_config(frozen, params.sft.lora))
+        model = get_peft_model(frozen, lora_config(frozen, params.sft.lora))
         for tensor in adapter_parameters(model).values():
             torch.nn.init.normal_(tensor, std=0.05)
         SFT_ADAPTER.mkdir()

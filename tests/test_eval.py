@@ -493,3 +493,14 @@ def test_lines_hold_what_utf8_cannot(tmp_path: Path) -> None:
     assert '"prediction": "é\u2028"'.encode() in first and b'"prediction": "\\ud800"' in second
     for line, row in zip((first, second), rows, strict=True):
         assert json.loads(line) == row | {"retrieved": None}  # `read`, `scores` and `constrained` say nothing here
+
+
+def test_an_operation_that_would_not_repeat_names_the_param(at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def generate(*_: Any) -> None:
+        raise RuntimeError("cumsum_cuda_kernel does not have a deterministic implementation, but you set ...")
+
+    monkeypatch.setattr("stages.evaluation.generation.LocalModel.generate", generate)
+    with pytest.raises(
+        HallmarkError, match=r"'eval\.attention': cumsum_cuda_kernel would produce .*\n  remedy: set eval\."
+    ):
+        evaluate()

@@ -76,8 +76,8 @@ def test_a_family_goes_all_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     from stages.base import run as run_base
     from stages.dpo import run as run_dpo
     from stages.eval import run as run_eval
+    from stages.models.merged import write_merged
     from stages.quantize import run as run_quantize
-    from stages.release.shipping import write_merged
     from stages.sft import run as run_sft
 
     params = made(tmp_path, family, monkeypatch)
@@ -146,7 +146,7 @@ def test_what_is_trained_is_what_is_asked_and_the_answer_with_its_end(
 def test_all_linear_and_the_family_s_names_are_the_same_matrices(tmp_path: Path, family: str) -> None:
     from peft import get_peft_model
 
-    from stages.sft import lora_config
+    from stages.training.lora import lora_config
     from stages.training.params import Lora
 
     folder = make_family(family, tmp_path / "tiny")

@@ -30,6 +30,7 @@ TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-3}
 DDP, FSDP = {"sft.parallel.strategy": "ddp"}, {"sft.parallel.strategy": "fsdp"}
 LORA = {"sft.method": "lora", "sft.dtype": "float32", "sft.length_power": 1.0}
 HELD_IN_4_BIT = {"sft.dequantize_once": False}
+PACKED = {"sft.batch_tokens": 256, "sft.max_length": 256, "sft.packing": True, "sft.attention": "sdpa"}
 PARTIAL = {"sft.accumulation": 4}  # each of two processes has 6 batches a pass: steps of 4 and of 2
 
 
@@ -46,6 +47,7 @@ def ready(folder: Path, overrides: dict[str, Any]) -> Path:
         pytest.param(DDP, id="ddp-qlora"),
         pytest.param(DDP | HELD_IN_4_BIT | PARTIAL, id="ddp-qlora-4bit", marks=pytest.mark.full),
         pytest.param(DDP | LORA, id="ddp-lora", marks=pytest.mark.full),
+        pytest.param(DDP | PACKED, id="ddp-packed", marks=pytest.mark.full),
         pytest.param(FSDP | LORA, id="fsdp-lora", marks=pytest.mark.full),
         pytest.param(FSDP | PARTIAL, id="fsdp-qlora", marks=pytest.mark.full),
         pytest.param(

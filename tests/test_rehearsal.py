@@ -13,12 +13,12 @@ from ruamel.yaml import YAML
 from stages.core.files import HOLDOUT_LOCK
 from stages.models import limits
 from stages.params.loader import load_params
+from stages.planning.lengths import BYTES_PER_TOKEN
 from stages.release.params import FILL_IN
 from stages.tasks.kinds import KINDS
 from stages.tools import sample
 from stages.tools.draw import Drawn
 from stages.tools.rehearsal import split_warnings
-from stages.tools.sizes import BYTES_PER_TOKEN
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, make_workspace, stage
 

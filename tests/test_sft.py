@@ -384,7 +384,7 @@ def test_an_adapter_that_is_no_number_is_never_written(value: float) -> None:
 )
 def test_target_modules_that_fit_nothing_are_an_error(modules: str, problem: str) -> None:
     from stages.core.errors import HallmarkError
-    from stages.sft import check_regex
+    from stages.training.lora import check_regex
 
     with pytest.raises(HallmarkError, match=rf"sft\.lora\.target_modules': ({problem})"):
         check_regex(modules, ["model.layers.0.mlp.up_proj"])

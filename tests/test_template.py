@@ -130,6 +130,7 @@ CHOICES = [  # every option of every choice occurs at least once
     {
         "kind": "classification",
         "base_model": "qwen3-0.6b",
+        "machine": "gpu-24gb",
         "dvc_remote": "../my-domain-storage",
         "licence": "MIT",
         "ci": "github",
@@ -137,12 +138,19 @@ CHOICES = [  # every option of every choice occurs at least once
     {
         "kind": "tool_call",
         "base_model": "llama-3.2-3b",
+        "machine": "gpu-80gb",
         "dvc_remote": "s3://fill-in/my-domain",
         "licence": "LicenseRef-Proprietary",
         "ci": "gitlab",
     },
     {"kind": "tool_call", "base_model": "qwen3-0.6b"},
-    {"kind": "text", "base_model": "phi-3.5-mini", "dvc_remote": "gs://fill-in/my-domain", "ci": "github"},
+    {
+        "kind": "text",
+        "base_model": "phi-3.5-mini",
+        "machine": "gpus",
+        "dvc_remote": "gs://fill-in/my-domain",
+        "ci": "github",
+    },
     {"kind": "classification", "base_model": "own", "dvc_remote": "azure://fill-in/my-domain", "ci": "gitlab"},
     {"kind": "text", "dvc_remote": "ssh://fill-in/my-domain", "licence": "MIT"},
 ]

@@ -16,6 +16,7 @@ from stages.core.files import write_json
 from stages.core.params import Compute
 from stages.serving.admission import Admission
 from stages.serving.engine import HOST
+from stages.serving.engines import vllm
 from stages.serving.engines.vllm import ENGINE, VllmServer, rank
 from tests.test_benchmark import WAIT, left_over, make_benchmark_workspace
 from tests.workspace import ROOT, change_params, report, stage
@@ -56,6 +57,96 @@ def test_one_server_answers_for_the_base_and_for_the_adapter_over_it(tmp_path: P
     alone = ENGINE.command(["tuned"], tmp_path, 8123, server(prefix_cache=True), CPU)
     assert "--enable-lora" not in alone
     assert "--enable-prefix-caching" in alone
+
+
+GPU = Compute(device="cuda", threads=1, portable=False)
+SHAPE = {
+    "model_type": "llama",
+    "num_hidden_layers": 3,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "hidden_size": 64,
+}
+CARD = 24 * 2**30
+
+
+@pytest.fixture
+def shape(tmp_path: Path) -> Path:
+    """A folder with a model `base` of 1,000 values, stored in 4 bytes each, and an adapter `tuned` over it."""
+    import torch
+    from safetensors.torch import save_file
+
+    for name in ("base", "tuned"):
+        (tmp_path / name).mkdir()
+    write_json(tmp_path / "base/config.json", SHAPE)
+    write_json(tmp_path / "tuned/adapter_config.json", {"r": 8})
+    save_file({"w": torch.zeros(10, 100)}, tmp_path / "base/model.safetensors")
+    save_file({"a": torch.zeros(8, 10)}, tmp_path / "tuned/adapter_model.safetensors")
+    return tmp_path
+
+
+def options(folder: Path, *models: str, compute: Compute = GPU, **changes: Any) -> dict[str, str]:
+    return dict(itertools.pairwise(ENGINE.command(models, folder, 8123, server(**changes), compute)))
+
+
+def test_the_cache_holds_as_many_whole_requests_as_a_batch_has(shape: Path) -> None:
+    """As vLLM counts: blocks of 16 tokens, one of which it keeps empty, keys and values of each layer."""
+    asked = options(shape, "base", compute=CPU, cache_gib=None, max_num_seqs=5, max_length=100)
+    assert asked["--kv-cache-memory-bytes"] == str((5 * 7 + 1) * 16 * 2 * 3 * 2 * 8 * 2)
+    assert "--gpu-memory-utilization" not in asked, "on a CPU vLLM looks at it only without a size of the cache"
+    wide = SHAPE | {"head_dim": 32}
+    write_json(shape / "base/config.json", {"model_type": "gemma3", "text_config": wide, "num_hidden_layers": 99})
+    asked = options(shape, "base", compute=CPU, cache_gib=None, max_num_seqs=1, max_length=16, dtype="float32")
+    assert asked["--kv-cache-memory-bytes"] == str(2 * 16 * 2 * 3 * 2 * 32 * 4)
+    write_json(shape / "base/config.json", {"model_type": "mamba", "num_hidden_layers": True, "head_dim": "8"})
+    with pytest.raises(HallmarkError, match=r"config.json: doesn't say how much cache.*\n.*set the server's cache_gib"):
+        options(shape, "base", compute=CPU, cache_gib=None)
+
+
+def test_on_a_gpu_a_server_asks_for_what_it_takes_so_that_two_fit(shape: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a share, vLLM 0.32 refuses to start unless 0.92 of the card is free, however small its cache is."""
+    monkeypatch.setattr(vllm, "card_bytes", lambda: CARD)
+    alone = options(shape, "base", cache_gib=6.0)
+    assert alone["--kv-cache-memory-bytes"] == str(6 * 2**30)
+    share = float(alone["--gpu-memory-utilization"])
+    assert 2000 + 6 * 2**30 + vllm.WORKING <= share * CARD < 2000 + 6 * 2**30 + vllm.WORKING + CARD / 1000
+    assert 2 * share < 1
+    both = options(shape, "base", "tuned", cache_gib=6.0)
+    assert float(both["--gpu-memory-utilization"]) == share
+    assert float(options(shape, "base", cache_gib=22.0 - 1e-4)["--gpu-memory-utilization"]) == 1
+    with pytest.raises(
+        HallmarkError,
+        match=r"'benchmark.server': 1 server with 0\.0 \+ 22\.5 \+ 2\.0 GiB .* has 24\.0\n  remedy: lower",
+    ):
+        options(shape, "base", cache_gib=22.5)
+
+
+def test_two_servers_that_do_not_fit_are_refused_before_weights_are_written(
+    shape: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.serving import server as servers
+
+    monkeypatch.setattr(vllm, "card_bytes", lambda: CARD)
+    monkeypatch.setattr(servers, "BASE", shape / "base")
+    monkeypatch.setattr(type(ENGINE), "version", lambda *_: "vllm 0.32.0")
+    ENGINE.check_room(shape / "base", 2, server(cache_gib=9.9), GPU)
+    ENGINE.check_room(shape / "base", 2, server(cache_gib=99.0), CPU)
+    both = servers.served(["base", "tuned"], {"base": 0, "tuned": 0}, shape / "tuned", server(cache_gib=10.5), GPU)
+    with (
+        pytest.raises(
+            HallmarkError, match=r"2 servers with 0\.0 \+ 10\.5 \+ 2\.0 GiB.*\n  remedy: set adapter to lora"
+        ),
+        both,
+    ):
+        pass
+
+
+def test_for_another_machine_no_share_is_named(shape: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert "--gpu-memory-utilization" not in options(shape, "base")
 
 
 def test_the_admission_is_in_front_of_it_where_the_pipeline_runs_it() -> None:

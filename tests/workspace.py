@@ -22,6 +22,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from stages.params.presets import prepared
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ("stages", "data", "dvc.yaml", "params.yaml", "requirements.lock", ".gitignore", ".dvcignore")
 
@@ -73,7 +75,9 @@ def make_workspace(folder: Path, overrides: dict[str, Any] | None = None, rows: 
         else:
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, folder / name)
-    raw = folder / YAML(typ="safe").load((folder / "params.yaml").read_text(encoding="utf-8"))["data"]["path"]
+    file = folder / "params.yaml"  # of a repo that was stamped for a GPU, say: the tests run without one
+    file.write_text(prepared(file.read_text(encoding="utf-8"), "cpu", 0.0), encoding="utf-8")
+    raw = folder / YAML(typ="safe").load(file.read_text(encoding="utf-8"))["data"]["path"]
     if rows is not None and raw.suffix == ".jsonl" and raw.is_relative_to(folder / "data"):
         raw.write_text("".join(raw.read_text(encoding="utf-8").splitlines(keepends=True)[:rows]), encoding="utf-8")
     change_params(folder, overrides or {})

@@ -1,4 +1,4 @@
-"""The line with which a stage of dvc.yaml starts: `stage 5 of 14: sft (took 3 min 10 s last time)`.
+"""The line with which a stage of dvc.yaml starts: `stage 6 of 15: sft (took 3 min 10 s last time)`.
 
 It is for people alone, so it reads dvc.yaml and the stage's last report and imports nothing that a stage depends on.
 """

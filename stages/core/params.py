@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
@@ -55,6 +57,34 @@ class Block(BaseModel):
     """A strict block: unknown keys and wrong types are errors; nothing is coerced, except an integer to a float."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class ByKind:
+    """Checks a block as its `kind` says. The kinds are looked up at each check, so that an engine can be added.
+
+    Unlike a discriminator of pydantic's, it adds nothing to the path of an error.
+    """
+
+    field: str
+    kinds: Callable[[], Mapping[str, type[Block]]]
+    key: str = "kind"
+
+    def block(self, value: Any) -> type[Block] | None:
+        """The type of a block in params.yaml; None if its kind is unknown."""
+        kind = value.get(self.key) if isinstance(value, dict) else None
+        return self.kinds().get(kind) if isinstance(kind, str) else None
+
+    def __call__(self, value: Any) -> Any:
+        """The block as its own type; one that is checked already stays as it is."""
+        if isinstance(value, Block):
+            return value
+        block = self.block(value)
+        if block is None:
+            kind, known = value.get(self.key) if isinstance(value, dict) else None, ", ".join(sorted(self.kinds()))
+            given = repr(kind)[:100] if isinstance(kind, str | None) else f"of type {type(kind).__name__}"
+            raise ValueError(f"{self.field}.{self.key}: must be one of {known}; it is {given}")
+        return block.model_validate(value)
 
 
 def _no_mps(device: Any) -> Any:

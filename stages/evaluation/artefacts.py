@@ -59,7 +59,8 @@ def measure_artefacts(
 ) -> list[Artefact]:
     """Each of the named artefacts, one after another, so that only one model is in memory.
 
-    `weights`: what the adapter was trained over, made of `base`. `prompts`: those of the sample's records. One that can't be made here has the reason instead of figures.
+    `weights`: what `quantize` made of the base, which the adapter was trained over.
+    `prompts`: those of the sample's records. One that can't be made here has the reason instead of figures.
     """
     evaluated = "merged" if options.merge else "adapter"
     compared = list(range(len(prompts)))[:: max(1, len(prompts) // COMPARED)][:COMPARED]
@@ -122,8 +123,8 @@ class Artefacts:
             torch.cuda.empty_cache()
 
     def _next_to_base(self) -> tuple[Any, int]:
-        disk = size(self._weights) + size(self._adapter)
-        return load_tuned(self._weights, self._adapter, **self._run, merge=False), disk
+        model = load_tuned(self._weights, self._adapter, **self._run, merge=False)
+        return model, size(self._weights) + size(self._adapter)
 
     def _in_4_bits(self) -> tuple[Any, int]:
         if (precision := base_precision(self._adapter)) != "nf4":

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from stages.core.params import Batch, Block, Line, NotNegative, Positive, Regex, Share, Text, Tokens
+from stages.core.params import Batch, Block, ByKind, Line, NotNegative, Positive, Regex, Share, Text, Tokens
 from stages.serving.engine import Settings
 from stages.serving.engines import ENGINES
-from stages.serving.params import ByKind, asked_settings
+from stages.serving.params import asked_settings
 
 Draws = Annotated[int, Field(ge=200, le=1_000_000)]
 

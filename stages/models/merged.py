@@ -1,4 +1,4 @@
-"""The whole model: what an adapter was trained over with it merged in, in a folder that needs neither of them."""
+"""The whole model: what an adapter was trained over, with the adapter merged in, in a folder that needs neither."""
 
 from __future__ import annotations
 

@@ -66,7 +66,9 @@ def settings(params: Params) -> list[str]:
         f"{sft.method} r {sft.lora.r}, alpha {sft.lora.alpha}",
         f"learning rate {sft.learning_rate:g}",
         length,
-        f"{sft.batch_size * sft.accumulation * sft.parallel.processes} records a step",
+        f"{sft.batch_size * sft.passes} records a step"
+        if sft.batch_tokens is None
+        else f"at most {sft.batch_tokens * sft.passes} tokens a step",
         f"dpo {params.dpo.loss}" if params.dpo.enabled else "no dpo",
     ]
 

@@ -11,24 +11,24 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent
 
 from stages.core.errors import HallmarkError, run_stage
-from stages.core.params import Block, Compute, Data, Seed
+from stages.core.params import Block, ByKind, Compute, Data, Seed
 from stages.core.reading import DEPTH, check_regular, depth_of, read_text
 from stages.corpus.params import Dedupe, Split
 from stages.evaluation.params import Classical, Compare, Eval
-from stages.models.params import FolderBase, HubBase, PackageBase
+from stages.models.params import Base, Choose
 from stages.page.params import ReportPage
 from stages.privacy.params import Mask
 from stages.release.params import Certify, Gate, Verify
-from stages.serving.params import Benchmark, ByKind
+from stages.serving.params import Benchmark
 from stages.tasks.params import Task
 from stages.training.params import Dpo, Sft
 
@@ -38,7 +38,6 @@ MOST_PROBLEMS = 20  # named in one error
 NEAR = 3  # most names like an unknown key's that an error lists
 CLOSE = 0.8  # how much a name in another block must be like it, of 1
 RESTORE = "restore the file: `git checkout params.yaml`"
-SOURCES: dict[str, type[Block]] = {"package": PackageBase, "hub": HubBase, "folder": FolderBase}
 
 
 class Params(Block):
@@ -46,7 +45,7 @@ class Params(Block):
     compute: Compute
     data: Data
     task: Task
-    base: Annotated[PackageBase | HubBase | FolderBase, BeforeValidator(ByKind("base", lambda: SOURCES, "source"))]
+    base: Base
     mask: Mask
     dedupe: Dedupe
     split: Split
@@ -59,6 +58,7 @@ class Params(Block):
     gate: Gate
     report: ReportPage
     certify: Certify
+    choose: Choose
     verify: Verify
 
     @model_validator(mode="after")

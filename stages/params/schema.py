@@ -16,9 +16,9 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import write_text
+from stages.core.params import ByKind
 from stages.core.reading import read_text
 from stages.params.loader import Params
-from stages.serving.params import ByKind
 
 SCHEMA = Path(__file__).with_name("schema.json")
 COMMAND = "python -m stages.params.schema"

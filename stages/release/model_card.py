@@ -153,7 +153,9 @@ def _training(params: Params, dpo: dict[str, Any]) -> str:
         ("Rank, alpha, dropout", f"{lora.r}, {_number(lora.alpha)}, {_number(lora.dropout)}"),
         ("Target modules", modules),
         ("Learning rate, schedule", f"{_number(sft.learning_rate)}, {sft.schedule}"),
-        ("Records a step", str(sft.batch_size * sft.accumulation * sft.parallel.processes)),
+        ("Records a step", str(sft.batch_size * sft.passes))
+        if sft.batch_tokens is None
+        else ("Tokens a step, at most", str(sft.batch_tokens * sft.passes)),
         ("Computed in", sft.dtype),
         ("Seed", str(params.seed)),
     ]

@@ -112,6 +112,12 @@ class StartedEngine(Engine[Started], ABC):
         """Environment variables for the server, on top of those for `compute`."""
         return {}
 
+    def check_room(self, base: Path, servers: int, settings: Started, compute: Compute) -> None:
+        """Raise a HallmarkError if so many servers at once, each with a model of the base's size, have no room here.
+
+        Asked before any weights are written.
+        """
+
     def installed(self, settings: Started) -> bool:
         """Whether this machine can start it; a quick look, `version` says for certain."""
         return True

@@ -1,45 +1,15 @@
-"""The `benchmark` block of `params.yaml`, and the check of a block whose `kind` names a serving engine."""
+"""The `benchmark` block of `params.yaml`, and the settings of the serving engines by kind."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, create_model, model_validator
 
-from stages.core.params import Block, NotNegative, Positive, Seconds, Tokens
+from stages.core.params import Block, ByKind, NotNegative, Positive, Seconds, Tokens
 from stages.serving.engine import Concurrency, Engine, Settings
 from stages.serving.engines import ENGINES
-
-
-@dataclass(frozen=True)
-class ByKind:
-    """Checks a block as its `kind` says. The kinds are looked up at each check, so that an engine can be added.
-
-    Unlike a discriminator of pydantic's, it adds nothing to the path of an error.
-    """
-
-    field: str
-    kinds: Callable[[], Mapping[str, type[Block]]]
-    key: str = "kind"
-
-    def block(self, value: Any) -> type[Block] | None:
-        """The type of a block in params.yaml; None if its kind is unknown."""
-        kind = value.get(self.key) if isinstance(value, dict) else None
-        return self.kinds().get(kind) if isinstance(kind, str) else None
-
-    def __call__(self, value: Any) -> Any:
-        """The block as its own type; one that is checked already stays as it is."""
-        if isinstance(value, Block):
-            return value
-        block = self.block(value)
-        if block is None:
-            kind, known = value.get(self.key) if isinstance(value, dict) else None, ", ".join(sorted(self.kinds()))
-            given = repr(kind)[:100] if isinstance(kind, str | None) else f"of type {type(kind).__name__}"
-            raise ValueError(f"{self.field}.{self.key}: must be one of {known}; it is {given}")
-        return block.model_validate(value)
 
 
 def engine_settings() -> dict[str, type[Settings]]:

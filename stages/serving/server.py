@@ -189,6 +189,7 @@ def served(
         with served_together({"tuned": adapter}, ports[models[0]], settings, compute) as server:
             yield dict.fromkeys(models, server)
         return
+    engine.check_room(BASE, len(models), settings, compute)
     with ExitStack() as stack:
         servers = {}
         for model in models:

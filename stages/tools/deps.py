@@ -27,9 +27,11 @@ LOCK = "requirements.lock"
 ALL = "stages"  # a stage that depends on the whole folder has all code
 # These change no output, so a change in them runs nothing again. The parameters: no field of them has a default and
 # none changes a value on the way (a test holds them to that), and DVC tracks the values themselves. `errors` only ends
-# a run, `heading` only prints a line, `progress` only says how far a stage is, and what `measured` writes is never compared.
+# a run, `heading` only prints a line, `progress` only says how far a stage is, what `measured` writes is never
+# compared, and `planning` only refuses what would not fit.
 NO_OUTPUT = re.compile(
     r"stages/params/\w+\.py|stages/\w+/params\.py|stages/core/(?:errors|heading|measured|progress)\.py"
+    r"|stages/planning/\w+\.py"
 )
 
 

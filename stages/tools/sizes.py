@@ -10,22 +10,12 @@ from typing import Any
 
 from stages.core.errors import HallmarkError
 from stages.corpus.raw import Raw
-from stages.models.lengths import (
-    STEP_ANSWER,
-    STEP_RECORD,
-    answer_lengths,
-    context_of,
-    prompt_lengths,
-    record_lengths,
-    rounded_up,
-)
-from stages.tasks.answers import compact_json
+from stages.models.lengths import STEP_ANSWER, STEP_RECORD, rounded_up
+from stages.planning.lengths import counter, estimated, record_of
 from stages.tasks.params import Task as TaskParams
 from stages.tasks.task import Task
 
 MEASURED = 1_000  # records whose tokens are counted: the longest in characters
-BYTES_PER_TOKEN = 2.5  # of UTF-8, where there is no tokenizer yet: English has about 4, JSON with short keys about 2.5
-AROUND = 32  # tokens that a chat template writes around a record, where there is no tokenizer yet
 PROMPT = 128  # tokens by which the system prompt may grow: it is a first draft
 ROOM = 1.1  # of records: the next ones may be longer
 ROOM_ANSWER = 1.25  # of answers: a model may write a longer one than expected, and is cut off at the limit
@@ -87,51 +77,6 @@ def sizes(raws: Sequence[Raw], masked: dict[str, dict[str, Any]], params: TaskPa
         context=context,
         counted_by=counted_by,
     )
-
-
-def counter(params: TaskParams, base: Path) -> Any:
-    """What gives the tokens of prompts, records and answers, the model's context, and whose tokens they are."""
-    if not base.is_dir():
-        words = (
-            f"estimated as UTF-8 bytes / {BYTES_PER_TOKEN:g}, since there is no {base} yet (`dvc repro base` makes it)"
-        )
-        return estimated, None, words
-    from stages.models.chat_template import tool_form
-    from stages.models.loading import load_tokenizer
-
-    tokenizer = load_tokenizer(base)
-    form = tool_form(params, tokenizer)
-
-    def count(rows: list[dict[str, Any]]) -> tuple[list[int], list[int], list[int]]:
-        return (
-            prompt_lengths(rows, tokenizer),
-            record_lengths(rows, tokenizer, form, base),
-            answer_lengths(rows, tokenizer, form),
-        )
-
-    return count, context_of(base), f"of the tokenizer in {base}"
-
-
-def estimated(rows: list[dict[str, Any]]) -> tuple[list[int], list[int], list[int]]:
-    """The tokens of prompts, records and answers by their bytes."""
-
-    def tokens(*texts: str | None) -> int:
-        return round(sum(len((text or "").encode("utf-8", "replace")) for text in texts) / BYTES_PER_TOKEN)
-
-    prompts = [AROUND + tokens(*(message["content"] for message in row["prompt"]), row["tools"]) for row in rows]
-    answers = [1 + tokens(row["completion"][-1]["content"]) for row in rows]
-    return prompts, [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)], answers
-
-
-def record_of(raw: Raw, task: Task) -> dict[str, Any]:
-    """The record that the row would make if nothing in it were masked."""
-    user = f"{raw.context}\n\n{raw.input}" if raw.context else raw.input
-    return {
-        "id": raw.id,
-        "prompt": [{"role": "system", "content": task.system_prompt}, {"role": "user", "content": user}],
-        "completion": [{"role": "assistant", "content": task.render(raw.target)}],
-        "tools": None if raw.tools is None else compact_json(raw.tools),
-    }
 
 
 def grown(before: list[int], after: list[int]) -> float:

@@ -23,13 +23,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stages.core.compute import environment
+from stages.core.compute import WORKER, environment
 from stages.core.errors import HallmarkError
 from stages.core.params import Compute
 from stages.training.params import Sft
 
 HOST = "127.0.0.1"
-WORKER = "HALLMARK_WORKER"
 STOPPED = "run the stage again; if nobody stopped it, the machine may have run out of memory"
 STOP_SECONDS = 40  # torch's launcher kills its workers after 30
 
@@ -88,7 +87,9 @@ def launch(module: str, arguments: Sequence[str], sft: Sft, compute: Compute) ->
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         config = Path(folder) / "accelerate.json"
         config.write_text(json.dumps(accelerate_config(sft, compute.device)), encoding="utf-8")
-        variables = environment(compute) | LOOPBACK | {WORKER: str(sft.parallel.processes), "TMPDIR": folder}
+        variables = (
+            environment(compute, all_devices=True) | LOOPBACK | {WORKER: str(sft.parallel.processes), "TMPDIR": folder}
+        )
         command = [sys.executable, "-m", "stages.training.launch", str(config), module, *arguments]
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that `finally` runs
         launcher = subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | variables)

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from peft.helpers import disable_input_dtype_casting
 from torch.distributions import Categorical
 from torch.nn.functional import cross_entropy
 from trl import DPOTrainer
@@ -18,8 +17,8 @@ from trl.trainer.utils import FusedCausalLMOutput
 
 from stages.core.progress import Progress
 from stages.models.loading import IGNORED
-from stages.training.trainer import LengthSampler, completion_logits
-from stages.training.tuning import adapter_parameters
+from stages.training.trainer import LengthSampler, completion_logits, in_chunks
+from stages.training.tuning import adapter_parameters, leave_input_dtype
 
 
 class PairTrainer(DPOTrainer):
@@ -35,8 +34,10 @@ class PairTrainer(DPOTrainer):
             # TRL 1.16 casts the adapters of a 4-bit base to bf16 after copying them: training would start one rounding
             # away from the adapter of sft, and AdamW's small steps would be rounded away.
             tensor.data = model.get_parameter(name.replace(".default.", ".ref.")).detach().float().clone()
+        if self.args.bf16:
+            leave_input_dtype(model)
         base = model.get_base_model()
-        base.forward = partial(completion_log_probs, base)
+        base.forward = partial(without_mask, base.forward) if in_chunks(base) else partial(completion_log_probs, base)
 
     def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
         """The pairs are already tokenized, with their lengths checked; TRL would tokenize them again from messages."""
@@ -46,9 +47,7 @@ class PairTrainer(DPOTrainer):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """TRL's loss, the mean over the batch's pairs; with `num_items_in_batch`, this batch's share of the step's loss."""
-        # PEFT would cast every input to fp32, the adapters' type, only for autocast to cast it back.
-        with disable_input_dtype_casting(model, active=self.args.bf16):
-            loss = super().compute_loss(model, inputs, return_outputs)
+        loss = super().compute_loss(model, inputs, return_outputs)
         return loss if num_items_in_batch is None else loss * (len(inputs["input_ids"]) / num_items_in_batch)
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> int:
@@ -67,11 +66,7 @@ class PairTrainer(DPOTrainer):
                 of_batch = indices[start : start + size]
                 batch = self._prepare_inputs(self.data_collator([dataset[index] for index in of_batch]))
                 labels = batch["input_ids"].masked_fill(batch.pop("completion_mask") == 0, IGNORED)
-                with (
-                    torch.no_grad(),
-                    disable_input_dtype_casting(model, active=self.args.bf16),
-                    self.accelerator.autocast(),
-                ):
+                with torch.no_grad(), self.accelerator.autocast():
                     output = model(**batch, labels=labels, use_cache=False, fused_lm_head=True)
                 chosen, rejected = output.log_probs.sum(dim=1).chunk(2)
                 differences.append((chosen - rejected).float().cpu())
@@ -86,6 +81,12 @@ class PairTrainer(DPOTrainer):
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         lengths = _lengths(eval_dataset)
         return sorted(range(len(lengths)), key=lengths.__getitem__)  # to keep padding small
+
+
+def without_mask(forward: Any, *, attention_mask: Any, **inputs: Any) -> FusedCausalLMOutput:
+    """The output of TRL's fused head without the attention mask, which padding on the right doesn't need."""
+    output: FusedCausalLMOutput = forward(**inputs)
+    return output
 
 
 def completion_log_probs(

@@ -13,6 +13,7 @@ from stages.models.params import Rank
 Count = Annotated[int, Field(ge=1, le=10**6)]
 Steps = Annotated[int, Field(ge=1, le=10**9)]
 Size = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+Minutes = Annotated[float, Field(ge=0, le=10_080, allow_inf_nan=False)]  # up to a week
 
 
 class Training(Block):
@@ -37,10 +38,45 @@ class Sft(Training):
     length_power: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     weight_decay: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
     max_grad_norm: Size
+    keep: Literal["best", "last"]
+    patience: Count | None
+    checkpoint_minutes: Minutes | None
     gradient_checkpointing: bool
     dtype: Literal["bfloat16", "float32"]
     attention: Literal["eager", "sdpa"]
+    batch_tokens: Steps | None
+    packing: bool
     parallel: Parallel
+
+    @model_validator(mode="after")
+    def _continued_in_one_process(self) -> Sft:
+        if self.checkpoint_minutes is not None and self.parallel.processes > 1:
+            raise ValueError(
+                "sft.checkpoint_minutes: a training in several processes can't be continued after a kill; set it to null, "
+                "or sft.parallel.processes to 1"
+            )
+        return self
+
+    @property
+    def passes(self) -> int:
+        """Forward passes of a step, those of all processes together."""
+        return self.accumulation * self.parallel.processes
+
+    @model_validator(mode="after")
+    def _batches_that_hold_a_record(self) -> Sft:
+        if self.batch_tokens is not None and self.batch_tokens < self.max_length:
+            raise ValueError(
+                f"sft.batch_tokens: {self.batch_tokens} could not hold a record of sft.max_length = {self.max_length} tokens; "
+                "raise it to that, or lower sft.max_length"
+            )
+        if self.packing and self.batch_tokens is None:
+            raise ValueError("sft.packing: needs a length to pack to; set sft.batch_tokens, or sft.packing to false")
+        if self.packing and self.attention == "eager":
+            raise ValueError(
+                "sft.packing: eager attention would hold a score for any two tokens of a packed row; set sft.attention "
+                "to sdpa, or sft.packing to false"
+            )
+        return self
 
 
 class Lora(Block):

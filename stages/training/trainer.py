@@ -1,7 +1,7 @@
-"""TRL's `SFTTrainer` with a cheaper loss: logits only for completion tokens, and no weight gradients.
+"""TRL's `SFTTrainer` with weights for records, no attention mask, and, on a CPU, logits only for completion tokens.
 
-For every chunk, TRL 1.16's fused head computes fp32 logits, their entropy, and a gradient for the frozen head; on a CPU
-with a vocabulary of 49k that is half of a training step. The loss is the same.
+Without Triton, which needs a GPU, TRL 1.16's fused head scores the prompt's tokens too; on a CPU with a vocabulary of 49k
+that is half of a training step. The loss is the same.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
-from peft.helpers import disable_input_dtype_casting
 from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback
 from trl import SFTTrainer
@@ -21,10 +21,15 @@ from trl import SFTTrainer
 from stages.core.files import REPORTS
 from stages.core.progress import Progress
 from stages.models.loading import IGNORED
-from stages.training.tuning import diverged
+from stages.training.batches import TokenBatches, record_weights, records_in
+from stages.training.checkpoint import Resumable
+from stages.training.tuning import diverged, leave_input_dtype
+
+# Fields of a config by which a model changes its logits after the head; TRL's fused head applies them.
+CHANGED_LOGITS = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
 
 
-class CompletionTrainer(SFTTrainer):
+class CompletionTrainer(Resumable, SFTTrainer):
     """An `SFTTrainer` whose loss is the negative log-likelihood of the completion tokens.
 
     A record's weight is the number of its completion tokens to the power of `length_power`: with 1, all tokens weigh the
@@ -32,12 +37,21 @@ class CompletionTrainer(SFTTrainer):
     decides, hardly counts next to long ones; with equal records, that token outweighs a dozen tokens of a long answer.
     """
 
-    def __init__(self, *, length_power: float = 1.0, **options: Any) -> None:
+    def __init__(
+        self, *, length_power: float = 1.0, batch_tokens: int | None = None, packing: bool = False, **options: Any
+    ) -> None:
+        """`batch_tokens`: the most tokens of a forward pass of training, with padding or, with `packing`, without any."""
         self.length_power = length_power
         super().__init__(**options)
+        if self.args.bf16:
+            leave_input_dtype(self.model)
         dataset: Any = self.train_dataset
         lengths = [sum(label != IGNORED for label in labels) for labels in dataset["labels"]]
         self.mean_weight = sum(length**length_power for length in lengths) / len(lengths)
+        self.token_batches: TokenBatches | None = None
+        self.packing = packing
+        if batch_tokens:
+            self.token_batches = TokenBatches(dataset, batch_tokens, self.args.seed, packed=packing)
         self.processes: int = self.accelerator.num_processes
         if self.processes > 1:
             # DDP and FSDP gather and reduce around `forward`, so everything that uses the weights must happen inside it.
@@ -55,16 +69,17 @@ class CompletionTrainer(SFTTrainer):
             raise ValueError("logits are not computed; set prediction_loss_only")
         labels = inputs["labels"][:, 1:]
         predicted = labels != IGNORED
-        tokens = {name: inputs[name] for name in ("input_ids", "attention_mask", "labels")}
+        positions = inputs.get("position_ids")  # only packed records have them; they have no mask
+        names = ("input_ids", "labels", "attention_mask" if positions is None else "position_ids")
+        tokens = {name: inputs[name] for name in names}
         losses = model(**tokens) if self.processes > 1 else self._token_losses(model, **tokens)
         if self.length_power == 1:
             if num_items_in_batch is None:
                 return losses.sum() / predicted.sum()
             share = losses.sum() / num_items_in_batch  # the count covers all processes
             return share * self.processes if self.processes > 1 else share
-        lengths = predicted.sum(dim=1, keepdim=True).clamp(min=1)
-        weights = (predicted * lengths.to(losses.dtype) ** (self.length_power - 1))[predicted]
-        records = len(labels) if num_items_in_batch is None else num_items_in_batch / self.processes
+        weights = record_weights(predicted, positions, self.length_power - 1)
+        records = records_in(inputs) if num_items_in_batch is None else num_items_in_batch / self.processes
         return (losses * weights).sum() / (self.mean_weight * records)
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
@@ -74,17 +89,22 @@ class CompletionTrainer(SFTTrainer):
         """
         if self.length_power == 1:
             return super()._get_num_items_in_batch(batch_samples, device)
-        records = sum(len(batch["labels"]) for batch in batch_samples)
+        records = sum(records_in(batch) for batch in batch_samples)
         if self.processes > 1:
             records = int(self.accelerator.gather(torch.tensor(records, device=device)).sum())
         return records
 
-    def _token_losses(self, model: Any, *, input_ids: Any, attention_mask: Any, labels: Any) -> torch.Tensor:
+    def _token_losses(
+        self, model: Any, *, input_ids: Any, labels: Any, attention_mask: Any = None, position_ids: Any = None
+    ) -> torch.Tensor:
         """The loss of every completion token of the batch, as one flat tensor."""
         base = self.accelerator.unwrap_model(model).get_base_model()
-        # PEFT would cast every input to fp32, the adapters' type, only for autocast to cast it back.
-        with disable_input_dtype_casting(model, active=self.args.bf16), self.accelerator.autocast():
-            logits, targets = completion_logits(base, input_ids, attention_mask, labels)
+        packed = {} if position_ids is None else {"position_ids": position_ids}
+        with self.accelerator.autocast():
+            if in_chunks(base):
+                output = base(input_ids=input_ids, labels=labels, fused_lm_head=True, **packed)
+                return -output.log_probs[labels[:, 1:] != IGNORED]
+            logits, targets = completion_logits(base, input_ids, attention_mask, labels, **packed)
         return cross_entropy(logits, targets, reduction="none")
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
@@ -97,7 +117,21 @@ class CompletionTrainer(SFTTrainer):
                 inputs = {name: values[:own] for name, values in inputs.items()}
         return super().prediction_step(model, inputs, *arguments, **options)
 
+    def get_train_dataloader(self) -> Any:
+        """Batches of `batch_size` records, or those of `batch_tokens`, each already made up of its records."""
+        if self.token_batches is None:
+            return super().get_train_dataloader()
+        padded: Any = self.data_collator
+        collate = replace(padded, padding_free=True) if self.packing else padded
+        self.data_collator = partial(_collate_one, collate)
+        try:
+            return self._get_dataloader(self.token_batches, "Training", 1, self._get_train_sampler, is_training=True)
+        finally:
+            self.data_collator = padded  # of the validation
+
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthSampler:
+        if self.token_batches is not None:
+            return LengthSampler(self.token_batches.tokens, 1, self.args.seed)
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
         lengths = [len(ids) for ids in dataset["input_ids"]]
         return LengthSampler(lengths, self.args.per_device_train_batch_size, self.args.seed)
@@ -107,11 +141,34 @@ class CompletionTrainer(SFTTrainer):
         return sorted(range(len(lengths)), key=lengths.__getitem__)  # to keep padding small
 
 
-def completion_logits(base: Any, input_ids: Any, attention_mask: Any, labels: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """The fp32 logits for each completion token, one row per token, and the tokens themselves."""
+def in_chunks(base: Any) -> bool:
+    """Whether TRL's fused head computes the loss: it never holds all logits, and knows models that change theirs.
+
+    On a GPU it scores only completion tokens, a part of the vocabulary at a time. On a CPU `completion_logits` is cheaper.
+    """
+    config = base.config.get_text_config()
+    return base.device.type != "cpu" or any(getattr(config, name, None) is not None for name in CHANGED_LOGITS)
+
+
+def completion_logits(
+    base: Any, input_ids: Any, attention_mask: Any, labels: Any, **packed: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The fp32 logits for each completion token, one row per token, and the tokens themselves; on a CPU.
+
+    Padding is on the right and attention is causal, so no token of a record sees it, and the model gets no mask: on a GPU it
+    would keep SDPA from flash attention. Only SDPA on a CPU still gets one, since without it the gradients of grouped
+    heads are summed in another order. The logits have the same bytes either way. `packed`: the `position_ids` of records
+    that are packed into a row, which start again with each: transformers then makes the mask that keeps them apart.
+    """
     predicted = labels[:, 1:] != IGNORED
-    hidden = base.get_decoder()(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+    mask = {"attention_mask": attention_mask} if base.config._attn_implementation == "sdpa" else {}
+    hidden = base.get_decoder()(input_ids=input_ids, use_cache=False, **mask, **packed).last_hidden_state
     return base.get_output_embeddings()(hidden[:, :-1][predicted]).float(), labels[:, 1:][predicted]
+
+
+def _collate_one(collate: Any, batches: list[Any]) -> Any:
+    (records,) = batches
+    return collate(records)
 
 
 class LengthSampler(torch.utils.data.Sampler[int]):
@@ -171,6 +228,15 @@ class Curve(TrainerCallback):
                 with suppress(OSError):
                     self.live.unlink(missing_ok=True)
                     LIVE.rmdir()
+
+    def resume(self, train: list[dict[str, Any]], validation: list[dict[str, Any]], steps: int, every: int) -> None:
+        """Go on after what an earlier process measured; `steps` in all, with a validation after each `every`."""
+        self.train, self.validation = list(train), list(validation)
+        self.progress.left("step", steps - train[-1]["step"])
+        self.progress.left("validation", 1 + math.ceil(steps / every) - len(validation))
+        loss, validation_loss = (rows[-1][self.measures[0]] for rows in (train, validation))
+        self.progress.to(train[-1]["step"], loss=loss, validation_loss=validation_loss)
+        self._write_live(self.csv(), "w")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Count the step; its loss comes with `on_log`."""

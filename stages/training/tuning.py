@@ -103,6 +103,20 @@ def training_options(
     }
 
 
+def leave_input_dtype(model: Any) -> None:
+    """Let the adapters take inputs as they are: PEFT would cast them to fp32, only for autocast to cast them back to bf16.
+
+    For good, not with PEFT's context manager around the forward pass: with gradient checkpointing, the backward pass
+    recomputes outside of it, and would find other dtypes than it had saved.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layer: Any
+    for layer in model.modules():
+        if isinstance(layer, BaseTunerLayer):
+            layer.cast_input_dtype_enabled = False  # type: ignore[attr-defined]
+
+
 def quiet() -> None:
     """Silence the libraries' progress bars and one warning."""
     import datasets
@@ -112,15 +126,18 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
 
 
-def run_trainer(trainer: Any, curve: Curve) -> dict[str, float]:
-    """Train, and validate after the last step if there is anything to validate on. Returns TRL's metrics of the run."""
+def run_trainer(trainer: Any, curve: Curve, checkpoint: str | None = None) -> dict[str, float]:
+    """Train, and validate after the last step if there is anything to validate on. Returns TRL's metrics of the run.
+
+    `checkpoint`: the folder from which the trainer continues.
+    """
     from transformers.trainer_callback import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
     steps, validates = step_count(trainer), trainer.args.eval_strategy != "no"
     validations = 1 + math.ceil(steps / trainer.args.eval_steps) if validates else 0  # before, between and after
     with curve.shown(steps, validations, writes=trainer.is_world_process_zero()):
-        metrics: dict[str, float] = trainer.train().metrics
+        metrics: dict[str, float] = trainer.train(resume_from_checkpoint=checkpoint).metrics
         if curve.validation and curve.validation[-1]["step"] < trainer.state.global_step:
             trainer.evaluate()
     return metrics
@@ -156,7 +173,8 @@ def step_count(trainer: Any) -> int:
     """How many optimizer steps the trainer will take."""
     if trainer.args.max_steps > 0:
         return trainer.args.max_steps
-    batches = -(-len(trainer.train_dataset) // trainer.args.per_device_train_batch_size)
+    of_tokens = getattr(trainer, "token_batches", None)
+    batches = len(of_tokens or ()) or -(-len(trainer.train_dataset) // trainer.args.per_device_train_batch_size)
     batches = -(-batches // trainer.args.world_size)
     return math.ceil(-(-batches // trainer.args.gradient_accumulation_steps) * trainer.args.num_train_epochs)
 

@@ -1,48 +1,16 @@
 """Finish the new repo: move the chosen files into place, delete the rest, and make a first commit if requested."""
 
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 KIND, BASE, LICENCE = "{{ cookiecutter.kind }}", "{{ cookiecutter.base_model }}", "{{ cookiecutter.licence }}"
+MACHINE = "{{ cookiecutter.machine }}"
 REMOTE = "{{ cookiecutter.dvc_remote | replace('\\', '\\\\') }}"
 HOLDER = """{{ cookiecutter.copyright_holder | replace('\\', '\\\\') | replace('"', '\\"') }}"""
 CI = {"github": Path(".github/workflows/ci.yml"), "gitlab": Path(".gitlab-ci.yml")}
 CHOICES = Path("choices")
-
-
-def changed(params: str, changes: str) -> str:
-    """params.yaml with some keys changed, by dotted name; comments stay. Indented lines after a key are its new block."""
-    wanted: dict[str, list[str]] = {}
-    for line in changes.splitlines():
-        if line.startswith(" "):
-            wanted[next(reversed(wanted))].append(line)
-        elif line and not line.startswith("#"):
-            name, value = line.split(":", 1)
-            wanted[name] = [value]
-    lines, path, skipping = [], [], None
-    for line in params.splitlines():
-        indent = len(line) - len(line.lstrip())
-        if skipping is not None and line.strip() and indent > skipping:
-            continue
-        skipping = None if line.strip() else skipping
-        key = re.match(r"( *)([\w-]+):( |$)", line)
-        if key:
-            path = [*path[: indent // 2], key[2]]
-        name = ".".join(path)
-        if not key or name not in wanted:
-            lines.append(line)
-            continue
-        value, *block = wanted.pop(name)
-        comment = re.search(r"  #.*", line)
-        note = comment[0] if comment and "  #" not in value else ""
-        lines += [f"{key[1]}{key[2]}:{value}{note}", *(key[1] + extra for extra in block)]
-        skipping = indent
-    if wanted:
-        sys.exit(f"the template is broken: params.yaml has no {', '.join(wanted)}")
-    return "\n".join(lines) + "\n"
 
 
 if not Path("stages").is_dir() or not CHOICES.is_dir():
@@ -50,18 +18,30 @@ if not Path("stages").is_dir() or not CHOICES.is_dir():
         "the template's symbolic links are plain text files, from a zip download or on Windows: "
         "clone with git, on Linux, macOS or WSL"
     )
+sys.path.insert(0, str(Path.cwd()))
+from stages.core.errors import HallmarkError  # noqa: E402 (these take no packages, which aren't installed yet)
+from stages.params.edit import changed, value_of  # noqa: E402
+from stages.params.presets import advice, prepared, size_by_name  # noqa: E402
+
 params = Path("params.yaml").read_text(encoding="utf-8")
 kind = CHOICES / "kinds" / KIND
-# The changes for the kind, for the base, and for the kind with that base.
-for file in (kind / "params.yaml", CHOICES / "bases" / f"{BASE}.yaml", kind / "bases" / f"{BASE}.yaml"):
-    if file.exists():
-        params = changed(params, file.read_text(encoding="utf-8"))
-# The key itself is made by the first `nox -s repro`: one made here would differ in each rendering of `cruft update`.
-params = changed(params, "certify.name: {{ cookiecutter.project_slug }}\ndata.pseudonyms: keyed")
+# The changes for the kind, for the base, and for the kind with that base; then those for the machine.
+try:
+    for file in (kind / "params.yaml", CHOICES / "bases" / f"{BASE}.yaml", kind / "bases" / f"{BASE}.yaml"):
+        if file.exists():
+            params = changed(params, file.read_text(encoding="utf-8"))
+    size = size_by_name(value_of(params, "base.name"))
+    params = prepared(params, MACHINE, size)
+    # The key itself is made by the first `nox -s repro`: one made here would differ in each rendering of `cruft update`.
+    params = changed(params, "certify.name: {{ cookiecutter.project_slug }}\ndata.pseudonyms: keyed")
+except HallmarkError as error:
+    sys.exit(f"the template is broken: {error}")
 Path("params.yaml").write_text(params, encoding="utf-8", newline="\n")
 (kind / "params.yaml").unlink()
 shutil.rmtree(kind / "bases", ignore_errors=True)
 shutil.move(kind, "data")
+for line in advice(params, MACHINE, size):
+    print(line)
 licence = (CHOICES / "licences" / LICENCE).read_text(encoding="utf-8").replace("{holder}", HOLDER)
 Path("LICENSE").write_text(licence, encoding="utf-8", newline="\n")
 if LICENCE != "Apache-2.0":  # which the pipeline's own files keep
@@ -85,4 +65,5 @@ if "{{ cookiecutter.initialise_git }}" == "yes":
     subprocess.run(["git", "init", "--quiet", "--initial-branch", "main"], check=True)
     subprocess.run(["git", "add", "--all"], check=True)
     subprocess.run(["git", *identity, "commit", "--quiet", "--message", "Stamp {{ cookiecutter.project_slug }}"], check=True)
-print("next: cd {{ cookiecutter.project_slug }} && python -m pip install nox && python -m nox -s repro")
+sessions = "vllm repro" if value_of(params, "benchmark.server.kind") == "vllm" else "repro"
+print(f"next: cd {{ cookiecutter.project_slug }} && python -m pip install nox && python -m nox -s {sessions}")

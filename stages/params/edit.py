@@ -1,0 +1,72 @@
+"""Change values in the text of params.yaml, line by line: every comment and every other line stays as it is.
+
+It needs no packages: the template's hook uses it before any are installed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from stages.core.errors import HallmarkError
+
+KEY = re.compile(r"( *)([\w-]+):( |$)")
+COMMENT = re.compile(r"  #.*")
+REFERENCE = re.compile(r"\$\{([\w.-]+)\}")
+RESTORE = "restore the line (the template's params.yaml has it with its comment)"
+
+
+def changed(params: str, changes: str) -> str:
+    """The text of params.yaml with some keys changed, by dotted name. Indented lines after a key are its new block.
+
+    `changes` has a line `name: value` for each key; `${name}` stands for the value that another key has. A line keeps its
+    comment unless the new value brings its own. Raises HallmarkError if params.yaml lacks a key.
+    """
+    wanted: dict[str, list[str]] = {}
+    for line in changes.splitlines():
+        line = REFERENCE.sub(lambda reference: value_of(params, reference[1]), line)
+        if line.startswith(" "):
+            wanted[next(reversed(wanted))].append(line)
+        elif line and not line.startswith("#"):
+            name, value = line.split(":", 1)
+            wanted[name] = [value]
+    lines: list[str] = []
+    skipping: int | None = None
+    for line, name, key in _named(params):
+        indent = len(line) - len(line.lstrip())
+        if skipping is not None and line.strip() and indent > skipping:
+            continue
+        skipping = None if line.strip() else skipping
+        if key is None or name not in wanted:
+            lines.append(line)
+            continue
+        value, *block = wanted.pop(name)
+        comment = COMMENT.search(line)
+        note = comment[0] if comment and "  #" not in value else ""
+        lines += [f"{key[1]}{key[2]}:{value}{note}", *(key[1] + extra for extra in block)]
+        skipping = indent
+    if wanted:
+        raise _missing(", ".join(wanted))
+    return "\n".join(lines) + "\n"
+
+
+def value_of(params: str, name: str) -> str:
+    """The value on the line of a key, by dotted name, as it is written; "" for one that has a block."""
+    for line, dotted, key in _named(params):
+        if key is not None and dotted == name:
+            return COMMENT.sub("", line[key.end() :]).strip()
+    raise _missing(name)
+
+
+def _named(params: str) -> Iterator[tuple[str, str, re.Match[str] | None]]:
+    """Each line, the dotted name of the key that it belongs to, and how that key is written if it starts there."""
+    path: list[str] = []
+    for line in params.splitlines():
+        key = KEY.match(line)
+        if key:
+            path = [*path[: len(key[1]) // 2], key[2]]
+        yield line, ".".join(path), key
+
+
+def _missing(names: str) -> HallmarkError:
+    return HallmarkError(f"has no line for {names}", file="params.yaml", remedy=RESTORE)

@@ -1,0 +1,237 @@
+"""How fast a machine is: measured on a piece of the real architecture where it is at hand, else what its maker states."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from stages.planning.memory import Batch, adapted, build, cache_of, padding_mask
+from stages.planning.work import Work, matrices
+from stages.training.params import Sft
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+LAYERS = 2  # of the piece that is measured
+TIMES = 3  # that it is run, the fastest of which counts: others may use the machine too
+MOST_WORK = 6e10  # floating-point operations of one run: of a larger model, fewer records are taken
+MOST_HEAD = 2**26  # values of the head of the piece: of a larger one, part of the vocabulary stands for all of it
+SHARE_TRAINING, SHARE_READING, SHARE_WRITING = 0.3, 0.4, 0.5  # of what is stated that such code gets, assumed
+FP32 = 8  # how many times slower than bf16 a GPU is in fp32 without TF32
+# Seconds that Python and the launches of kernels take however fast the GPU is: of a layer, forward and backward with an
+# adapter; and of a token that `generate` writes.
+LAYER, STEP = 0.005, 0.02
+
+
+@dataclass(frozen=True)
+class Step:
+    """One token written for each record of a batch: how many records, the tokens before it, and the bytes it reads."""
+
+    records: int
+    tokens: int
+    weights: int
+    cache: int
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Floating-point operations a second of a device, by kind of work, and how long it takes to write a token."""
+
+    forward: float
+    backward: float
+    head: float
+    reading: float
+    writing: Callable[[Step], float]  # seconds
+    least: float  # seconds of a layer in a batch of training, however little work it has
+    basis: str
+
+    def training(self, work: Work, batches: float, layers: int) -> float:
+        """Seconds of the work in so many batches of training."""
+        computing = work.forward / self.forward + work.backward / self.backward + work.head / self.head
+        return max(computing, self.least * layers * batches)
+
+    def prompts(self, work: Work) -> float:
+        """Seconds of reading prompts."""
+        return work.forward / self.reading + work.head / self.head
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """What the maker of a card states: dense bf16 operations and bytes a second, and its memory in bytes."""
+
+    name: str
+    operations: float
+    bandwidth: float
+    memory: int
+
+    def speed(self, dtype: str) -> Speed:
+        """The speed that is assumed of it: a share of what is stated."""
+        operations = self.operations / (FP32 if dtype == "float32" else 1)
+        return Speed(
+            forward=SHARE_TRAINING * operations,
+            backward=SHARE_TRAINING * operations,
+            head=SHARE_TRAINING * operations,
+            reading=SHARE_READING * operations,
+            writing=lambda step: STEP + (step.weights + step.cache) / (SHARE_WRITING * self.bandwidth),
+            least=LAYER,
+            basis=f"{SHARE_TRAINING:.0%} of the {self.operations / 1e12:.0f} TFLOP/s stated of {self.name}",
+        )
+
+
+GIB = 2**30
+# Dense figures, without sparsity, of the makers' data sheets. Those without bf16 (T4, V100) can't run bfloat16.
+GPUS = {
+    gpu.name: gpu
+    for gpu in (
+        Gpu("L4", 121e12, 300e9, 24 * GIB),
+        Gpu("A10", 125e12, 600e9, 24 * GIB),
+        Gpu("RTX 3090", 71e12, 936e9, 24 * GIB),
+        Gpu("RTX 4090", 165e12, 1008e9, 24 * GIB),
+        Gpu("RTX 5090", 210e12, 1792e9, 32 * GIB),
+        Gpu("A40", 150e12, 696e9, 48 * GIB),
+        Gpu("L40S", 362e12, 864e9, 48 * GIB),
+        Gpu("A100", 312e12, 2039e9, 80 * GIB),
+        Gpu("H100", 989e12, 3350e9, 80 * GIB),
+        Gpu("H200", 989e12, 4800e9, 141 * GIB),
+        Gpu("B200", 2250e12, 8000e9, 180 * GIB),
+    )
+}
+
+
+def measured(
+    config: PretrainedConfig, sft: Sft, batch: Batch, generation: tuple[str, str, Batch, int], device: str
+) -> Speed:
+    """The speed of this machine, by running `LAYERS` layers of the architecture with made-up weights; a few seconds.
+
+    `batch`: of training. `generation`: data type, attention, a batch of prompts, and the tokens written.
+    """
+    import torch
+
+    piece = copy.deepcopy(config)
+    piece.num_hidden_layers = LAYERS
+    piece.vocab_size = max(64, min(config.vocab_size, MOST_HEAD // config.hidden_size))
+    piece.pad_token_id = None
+    if getattr(config, "layer_types", None):
+        piece.layer_types = config.layer_types[:LAYERS]
+    whole = sft.model_copy(
+        update={"lora": sft.lora.model_copy(update={"layers": None}), "gradient_checkpointing": False}
+    )
+    tuned = adapted(filled(piece, sft.dtype, sft.attention, device), whole).to(device)
+    plain = replace(matrices(tuned), adapter=0)
+    each = matrices(tuned).training(batch.tokens, batch.tokens**2, batch.labelled)
+    records = max(1, min(batch.records, int(MOST_WORK / (each.forward + each.backward))))
+    work = each.times(records)
+    forward, backward, head = training_seconds(tuned, sft, replace(batch, records=records), device)
+    dtype, attention, prompts, new = generation
+    each = plain.reading(prompts.tokens, prompts.tokens**2, 1)
+    read = replace(prompts, records=max(1, min(prompts.records, int(MOST_WORK / each.forward))))
+    model = filled(piece, dtype, attention, device)
+    reading, layer, scoring = generation_seconds(model, read, prompts.records, new)
+    vocabulary = config.vocab_size / piece.vocab_size
+
+    def writing(step: Step) -> float:
+        return (layer * config.num_hidden_layers + scoring * vocabulary) * step.records / prompts.records
+
+    threads = f"{torch.get_num_threads()} threads" if device == "cpu" else device
+    return Speed(
+        forward=work.forward / forward,
+        backward=work.backward / backward,
+        head=work.head / head,
+        reading=each.forward * read.records / reading,
+        writing=writing,
+        least=0.0,  # it was measured
+        basis=f"{LAYERS} layers of it run on this machine ({threads})",
+    )
+
+
+def filled(config: PretrainedConfig, dtype: str, attention: str, device: str) -> Any:
+    """A model whose weights are all one number: how long it takes does not depend on the values."""
+    import torch
+
+    with torch.device("meta"):
+        model = build(config, dtype=dtype, attention=attention)
+    model.to_empty(device=device)
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.fill_(0.01)
+    return model.eval()
+
+
+def fastest(function: Callable[[], Any], device: str) -> float:
+    """The seconds of the fastest of some calls, after one to warm up."""
+    import torch
+
+    best = float("inf")
+    for number in range(TIMES + 1):
+        start = time.perf_counter()
+        function()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start) if number else best
+    return best
+
+
+def training_seconds(tuned: Any, sft: Sft, batch: Batch, device: str) -> tuple[float, float, float]:
+    """Seconds of the layers forward, of the layers backward, and of the head with its loss both ways."""
+    import torch
+    from peft.helpers import disable_input_dtype_casting
+    from torch.nn.functional import cross_entropy
+
+    base, bf16 = tuned.get_base_model(), sft.dtype == "bfloat16"
+    ids = torch.zeros(batch.records, batch.tokens, dtype=torch.long, device=device)
+    due = torch.zeros(batch.records * batch.labelled, dtype=torch.long, device=device)
+    rows = torch.ones(len(due), base.config.hidden_size, dtype=base.dtype, device=device, requires_grad=True)
+    states: list[torch.Tensor] = []
+
+    def forward() -> None:
+        states.clear()
+        states.append(base.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state)
+
+    def both() -> None:
+        forward()
+        states[0].sum().backward()
+
+    def scored() -> None:
+        cross_entropy(base.get_output_embeddings()(rows).float(), due, reduction="none").sum().backward()
+
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16), disable_input_dtype_casting(tuned, active=bf16):
+        one, two, head = (fastest(function, device) for function in (forward, both, scored))
+    return one, max(two - one, one / 10), head
+
+
+def generation_seconds(model: Any, read: Batch, records: int, new: int) -> tuple[float, float, float]:
+    """Seconds to read a batch of prompts, of one layer to write one token of `records` of them, and of the head to."""
+    import torch
+
+    device = model.device
+    prompt = torch.zeros(read.records, read.tokens, dtype=torch.long, device=device)
+    hidden = torch.ones(records, model.config.hidden_size, dtype=model.dtype, device=device)
+    length = read.tokens + new // 2
+    decoder, head = model.get_decoder(), model.get_output_embeddings()
+
+    def reads() -> None:
+        decoder(
+            input_ids=prompt, attention_mask=padding_mask(model, read.records, read.tokens, read.tokens), use_cache=True
+        )
+
+    def writes() -> None:
+        decoder(
+            input_ids=prompt[:1, :1].expand(records, 1),
+            position_ids=torch.full((records, 1), length, device=device),
+            attention_mask=padding_mask(model, records, 1, length + 1),
+            cache=cache_of(model, records, length),
+            use_cache=True,
+        )
+
+    def scores() -> None:
+        head(hidden).float().argmax(-1)
+
+    def caches() -> None:
+        cache_of(model, records, length)
+
+    with torch.no_grad():
+        seconds = [fastest(function, device.type) for function in (reads, writes, caches, scores)]
+    return seconds[0], max(seconds[1] - seconds[2], 1e-6) / LAYERS, seconds[3]

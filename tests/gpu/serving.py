@@ -1,0 +1,105 @@
+"""Parts about servers: `benchmark`, the stage itself, with each engine on one card, base and tuned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stages.serving.engine import StartedSettings
+from stages.serving.engines.transformers_serve import TransformersServer
+from stages.serving.engines.vllm import VllmServer
+from tests.gpu.models import QWEN, SMOLLM, Workspace, workspace
+from tests.gpu.registry import Bench, Skipped, part
+from tests.workspace import ROOT, report
+
+VLLM_PYTHON = ROOT / ".venv-vllm/bin/python"
+TRANSFORMERS = {
+    "kind": "transformers",
+    "port": 0,
+    "dtype": "bfloat16",
+    "attention": "sdpa",
+    "cache_blocks": 64,
+    "batch_tokens": 1024,
+    "startup_timeout": 200,
+}
+VLLM = {
+    "kind": "vllm",
+    "python": str(VLLM_PYTHON),
+    "port": 0,
+    "dtype": "bfloat16",
+    "adapter": "merged",
+    "max_length": 2048,
+    "max_num_seqs": 32,
+    "cache_gib": 2.0,
+    "prefix_cache": False,
+    "startup_timeout": 200,
+}
+
+
+def block(settings: type[StartedSettings], values: dict[str, Any], **overrides: Any) -> dict[str, Any]:
+    """The engine's block, less the keys that this version of it does not know."""
+    return {key: value for key, value in (values | overrides).items() if key in settings.model_fields}
+
+
+def ready(bench: Bench, name: str) -> Workspace:
+    """A workspace where `benchmark` is next: an adapter is trained."""
+    made = workspace(bench, name)
+    made.set(sft__max_steps=bench.size(20, 2))
+    made.stage("sft")
+    made.stage("dpo")
+    return made
+
+
+def served(bench: Bench, made: Workspace, words: str, server: dict[str, Any], load: int, requests: int) -> None:
+    """Run `benchmark` for base and tuned on this server: every request must be answered."""
+    with bench.line(words) as line:
+        made.set(benchmark__server=server, benchmark__models=["base", "tuned"], benchmark__concurrency=[load])
+        made.set(benchmark__requests=requests, benchmark__warmup=1, benchmark__max_tokens=bench.size(48, 8))
+        made.stage("benchmark")
+        found = report(made.folder, "benchmark")
+        line.values |= {"server": found["server"], "models": {}}
+        said = []
+        for model, each in found["models"].items():
+            (level,) = each["levels"]
+            kept = {
+                key: level[key] for key in ("requests", "errors", "timeouts", "output_tokens_per_second", "failures")
+            }
+            kept |= {"latency_p95_s": level["latency_s"]["p95"], "startup_s": each["startup_s"]}
+            line.values["models"][model] = kept | {"peak_memory_mib": each["peak_memory_mib"]}
+            said.append(f"{model} {kept['output_tokens_per_second']:,.0f} tokens/s, p95 {kept['latency_p95_s']} s")
+        line.words = f"{found['server']}: {'; '.join(said)}"
+        for model, kept in line.values["models"].items():
+            bad = kept["errors"] + kept["timeouts"]
+            line.expect(bad == 0, f"{model}: {bad} of {kept['requests']} requests failed: {kept['failures']}")
+
+
+@part("serve", "transformers serve with continuous batching answers what benchmark sends")
+def serve(bench: Bench) -> None:
+    """Few requests: whether it works at all, base and tuned next to each other."""
+    made = ready(bench, SMOLLM)
+    server = block(TransformersServer, TRANSFORMERS)
+    served(bench, made, "transformers serve, base and tuned, one request after another", server, 1, bench.size(4, 1))
+    if not bench.tiny:
+        served(bench, made, "transformers serve, base and tuned, 8 at once", server, 8, 32)
+
+
+def vllm(bench: Bench, adapter: str) -> None:
+    """A small load and a larger one, of a model of 0.6B and of SmolLM2, whose answers end."""
+    if not VLLM_PYTHON.exists():
+        raise Skipped("there is no .venv-vllm, which `nox -s vllm` makes")
+    for name in (QWEN, SMOLLM):
+        made = ready(bench, name)
+        server = block(VllmServer, VLLM, adapter=adapter)
+        words = f"{name}: vLLM, {adapter}, base and tuned on one card"
+        served(bench, made, f"{words}, 8 at once", server, bench.size(8, 1), bench.size(32, 1))
+
+
+@part("vllm-lora", "vLLM with the adapter next to the base: one server for both")
+def lora(bench: Bench) -> None:
+    """One server."""
+    vllm(bench, "lora")
+
+
+@part("vllm-merged", "vLLM with the adapter merged: two servers on one card")
+def merged(bench: Bench) -> None:
+    """Two servers, which must share the card."""
+    vllm(bench, "merged")

@@ -1,0 +1,150 @@
+"""Batches by tokens: every record once, within the budget, with the loss that the records have one by one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.core.errors import HallmarkError
+from stages.models.loading import load_base
+from stages.training.batches import check_apart, packed_batches, padded_batches
+from tests.families import FAMILIES, make_family
+from tests.test_params import problem
+from tests.test_sft import trainable
+from tests.test_trainer import ROWS, other_families, trainer_of
+from tests.tiny import make_tiny_base
+from tests.workspace import report, stage
+
+LENGTHS = st.lists(st.integers(1, 100), min_size=1, max_size=200)
+
+
+@given(LENGTHS, st.integers(100, 400), st.integers(0, 3))
+def test_padded_batches_hold_every_record_once_within_the_budget(lengths: list[int], budget: int, seed: int) -> None:
+    batches = padded_batches(lengths, budget, seed)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    assert all(len(batch) * max(lengths[index] for index in batch) <= budget for batch in batches)
+    assert batches == padded_batches(lengths, budget, seed)
+
+
+def test_packed_batches_hold_every_record_once_and_are_nearly_full() -> None:
+    lengths = [1 + number * number % 97 for number in range(300)]
+    batches = packed_batches(lengths, 200, seed=3)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    tokens = [sum(lengths[index] for index in batch) for batch in batches]
+    assert max(tokens) <= 200
+    assert sum(tokens) > 0.98 * 200 * (len(batches) - 1)
+    assert batches == packed_batches(lengths, 200, seed=3)
+    assert packed_batches([7], 7, seed=3) == [[0]]
+
+
+def test_batches_are_alike_in_length_and_not_all_sorted() -> None:
+    batches = padded_batches(list(range(1, 1001)), 4000, seed=3)
+    padding = sum(len(batch) * (1 + max(batch)) for batch in batches) / sum(range(1, 1001)) - 1
+    assert padding < 0.1
+    assert len(batches) > 100
+    assert batches != sorted(batches, key=max)
+    assert batches != padded_batches(list(range(1, 1001)), 4000, seed=4)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_packed_records_have_the_loss_and_gradients_of_padded_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, power: float, chunked: bool
+) -> None:
+    import torch
+
+    from stages.training import trainer
+
+    monkeypatch.setattr(trainer, "in_chunks", lambda base: chunked)
+    base = load_base(make_tiny_base(tmp_path), dtype="float32", attention="sdpa", device="cpu")
+    made = trainer_of("sft", base, tmp_path)
+    made.length_power, made.mean_weight = power, 2.0
+    padded = made.data_collator(ROWS)
+    packed = replace(made.data_collator, padding_free=True)(ROWS)
+    assert packed["input_ids"].shape == (1, sum(len(row["input_ids"]) for row in ROWS))
+    for whole in (False, True):  # the loss of a batch alone, and its share of a step with as much again
+        found = []
+        for batch in (padded, packed):
+            items = 2 * made._get_num_items_in_batch([batch], made.args.device) if whole else None
+            made.model.zero_grad()
+            loss = made.compute_loss(made.model, batch, num_items_in_batch=items)
+            loss.backward()
+            gradients = {name: one.grad.clone() for name, one in made.model.named_parameters() if one.requires_grad}
+            found.append((loss.detach(), gradients))
+        (due, expected), (loss, gradients) = found
+        torch.testing.assert_close(loss, due, rtol=1e-5, atol=0)
+        torch.testing.assert_close(gradients, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_pass_over_packed_and_padded_batches_trains_the_same(tmp_path: Path) -> None:
+    """All records fit into one batch either way; the validation stays as it is, padded and by records."""
+    import torch
+
+    found = []
+    for options in ({}, {"batch_tokens": 120}, {"batch_tokens": 120, "packing": True}):
+        base = load_base(make_tiny_base(tmp_path), dtype="float32", attention="sdpa", device="cpu")
+        made = trainer_of(
+            "sft", base, tmp_path, trainer={"length_power": 0.5, **options}, learning_rate=0.01, logging_steps=1
+        )
+        assert len(made.get_train_dataloader()) == 1
+        made.train()
+        made.evaluate(made.train_dataset)
+        losses = [entry[name] for entry in made.state.log_history for name in ("loss", "eval_loss") if name in entry]
+        assert len(losses) == 3
+        found.append(torch.tensor(losses))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=0)
+    torch.testing.assert_close(found[2], found[0], rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_the_stage_trains_on_batches_by_tokens(tmp_path: Path, packing: bool) -> None:
+    changes = {"sft.batch_tokens": 256, "sft.packing": packing, "sft.attention": "sdpa", "sft.max_length": 256}
+    folder = trainable(tmp_path, changes | {"sft.max_steps": None, "sft.epochs": 1.5, "sft.accumulation": 2})
+    said = stage(folder, "sft").stderr
+    found = report(folder, "sft")
+    assert found["batches"] > 4
+    assert found["steps"] == -(-3 * -(-found["batches"] // 2) // 2)
+    assert f"{found['steps']} of {found['steps']} steps in" in said
+    assert found["tokens"]["train"] < found["batches"] * 256
+    before = (folder / "models/sft/adapter_model.safetensors").read_bytes()
+    stage(folder, "sft")
+    assert (folder / "models/sft/adapter_model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "mistral", "gemma3", "falcon"])
+def test_these_models_keep_packed_records_apart(tmp_path: Path, family: str) -> None:
+    from transformers import AutoModelForCausalLM
+
+    if family in FAMILIES:
+        make_family(family, tmp_path)
+    else:
+        AutoModelForCausalLM.from_config(other_families()[family]).save_pretrained(tmp_path)
+    check_apart(load_base(tmp_path, dtype="bfloat16", attention="sdpa", device="cpu"))
+
+
+@pytest.mark.parametrize("family", ["opt", "bloom", "mamba"])
+def test_a_model_that_would_mix_packed_records_is_refused(family: str) -> None:
+    from transformers import AutoModelForCausalLM, MambaConfig
+
+    mamba = MambaConfig(vocab_size=320, hidden_size=64, num_hidden_layers=2)
+    config = (other_families() | {"mamba": mamba})[family]
+    config.initializer_range = 0.1  # with smaller random weights, attention changes next to nothing
+    with pytest.raises(HallmarkError, match=rf"'sft\.packing': a base of type {family} does not keep packed records"):
+        check_apart(AutoModelForCausalLM.from_config(config, attn_implementation="eager"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sft.batch_tokens": 1023}, "sft.batch_tokens: 1023 could not hold a record of sft.max_length = 1024 tokens"),
+        ({"sft.packing": True}, "sft.packing: needs a length to pack to; set sft.batch_tokens"),
+        ({"sft.packing": True, "sft.batch_tokens": 4096}, "sft.packing: eager attention would hold a score"),
+    ],
+)
+def test_batches_that_cannot_be_are_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    assert said in problem(tmp_path, changes)

@@ -1,0 +1,355 @@
+"""A training that is killed continues, and ends with the bytes of one that was not; a checkpoint of no use is discarded."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.core.files import TRAIN, sha256_folder
+from stages.core.records import write_records
+from stages.params.loader import load_params
+from tests.test_keep import OVERSHOOTS
+from tests.test_params import problem
+from tests.test_sft import some_records, trainable
+from tests.workspace import change_params, report, run, stage
+
+STATE = Path(".hallmark/checkpoints/sft/state.safetensors")
+OUTPUTS = ("models/sft", "reports/sft.json", "reports/sft_curve.csv")
+
+
+class KilledError(BaseException):
+    """The process ends here."""
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    files = [file for name in OUTPUTS for file in ((folder / name).rglob("*") if "." not in name else [folder / name])]
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in sorted(files)}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a training that nothing disturbed: it has dropout, passes of three steps of two batches, keeps an
+    adapter in the middle, and stops early."""
+    folder = trainable(tmp_path_factory.mktemp("whole") / "repo", OVERSHOOTS | {"sft.patience": 2})
+    change_params(folder, {"sft.checkpoint_minutes": 0})
+    stage(folder, "sft")
+    found = report(folder, "sft")
+    assert found["stopped_early"]
+    assert found["kept_step"] < found["steps"]
+    return folder
+
+
+@pytest.fixture
+def repo(undisturbed: Path, tmp_path: Path) -> Path:
+    """The same, before the training."""
+    folder = Path(shutil.copytree(undisturbed, tmp_path / "repo"))
+    for name in ("models/sft", "reports/sft.json", "reports/sft_curve.csv", "reports/measured/sft.json"):
+        shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
+    return folder
+
+
+def cut(folder: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Train until the checkpoint of a step is written."""
+    from stages.training.checkpoint import Checkpoints
+
+    save = Checkpoints.save
+
+    def save_and_end(checkpoints: Checkpoints) -> None:
+        save(checkpoints)
+        if checkpoints.trainer.state.global_step == step:
+            raise KilledError
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(Checkpoints, "save", save_and_end)
+        stage(folder, "sft")
+    assert not (folder / "models/sft").exists()
+
+
+def test_nothing_of_a_checkpoint_stays(undisturbed: Path, tmp_path: Path) -> None:
+    assert not (undisturbed / ".hallmark").exists()
+    never = Path(shutil.copytree(undisturbed, tmp_path / "repo"))
+    change_params(never, {"sft.checkpoint_minutes": None})
+    stage(never, "sft")
+    assert outputs(never) == outputs(undisturbed)
+
+
+def test_a_training_cut_again_and_again_ends_with_the_same_bytes(
+    undisturbed: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the first step, at the end of a pass and after its first step, before and after the best validation."""
+    last = report(undisturbed, "sft")["steps"] - 1
+    for step in (1, 3, 4, 6, last):
+        cut(repo, monkeypatch, step)
+    said = stage(repo, "sft").stderr
+    assert f"sft: continued at step {last} of 11\n" in said
+    assert f"sft: {last + 1} of 11 steps in " in said
+    assert outputs(repo) == outputs(undisturbed)
+    assert not (repo / ".hallmark").exists()
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+from stages.training import checkpoint
+from stages.params.loader import load_params
+from stages.sft import run
+
+write = checkpoint.write
+
+def write_and_die(file, state, tensors):
+    write(file, state, tensors)
+    if state.step == {step}:
+        os.truncate(file, {share} * file.stat().st_size // 100)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+checkpoint.write = write_and_die
+run(load_params())
+"""
+
+
+@pytest.mark.parametrize("times", [1, pytest.param(12, marks=[pytest.mark.full, pytest.mark.timeout(1200)])])
+def test_a_training_killed_at_any_step_ends_with_the_same_bytes(undisturbed: Path, repo: Path, times: int) -> None:
+    """By SIGKILL, while a checkpoint is half written: the one before it is used, and its remains are gone in the end."""
+    draw = random.Random(times)
+    for step in sorted(draw.sample(range(2, report(undisturbed, "sft")["steps"]), min(times, 8))):
+        done = run(repo, "python", "-c", KILLED.format(step=step, share=draw.randrange(101)), check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert (repo / STATE).exists()
+        assert len(list((repo / STATE).parent.iterdir())) == 2, "the whole one before it, and the other"
+    said = stage(repo, "sft").stderr
+    assert f"sft: continued at step {step - 1} of 11\n" in said
+    assert outputs(repo) == outputs(undisturbed)
+    assert not (repo / ".hallmark").exists()
+
+
+def test_a_checkpoint_of_another_training_is_discarded(
+    undisturbed: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut(repo, monkeypatch, 4)
+    change_params(repo, {"sft.checkpoint_minutes": 60, "sft.max_steps": 1, "sft.patience": None})
+    write_records(repo / TRAIN, some_records(23))
+    said = stage(repo, "sft").stderr
+    reason = "it was made at step 4 with other data/split/train.parquet, params sft"
+    assert f"sft: the checkpoint in .hallmark/checkpoints/sft was discarded: {reason}\n" in said
+    assert "continued" not in said
+    assert not (repo / ".hallmark").exists()
+
+
+def test_a_damaged_checkpoint_is_discarded_and_the_training_starts_again(
+    undisturbed: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut(repo, monkeypatch, 4)
+    content = bytearray((repo / STATE).read_bytes())
+    content[-100] ^= 1
+    (repo / STATE).write_bytes(content)
+    said = stage(repo, "sft").stderr
+    assert "was discarded: damaged: its content has another SHA-256\n" in said
+    assert outputs(repo) == outputs(undisturbed)
+
+
+def test_what_decides_over_a_checkpoint(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stages.training.checkpoint import key_of
+
+    monkeypatch.chdir(repo)
+
+    def changed(overrides: dict[str, Any], machine: dict[str, Any] | None = None) -> set[str]:
+        change_params(repo, overrides)
+        after = key_of("sft", load_params(), machine or {"torch": "1"})
+        return {name for name in {*before, *after} if before.get(name) != after.get(name)}
+
+    before = key_of("sft", load_params(), {"torch": "1"})
+    assert {"data/split/train.parquet", "models/base", "requirements.lock", "stages/sft.py", "params seed"} <= set(
+        before
+    )
+    assert changed({"sft.checkpoint_minutes": 5, "eval.confidence": 0.5}) == set()
+    assert changed({"sft.epochs": 9}) == {"params sft"}
+    assert changed({"seed": 4}, {"torch": "2"}) == {"params sft", "params seed", "machine"}
+
+
+def test_several_processes_can_not_be_continued(tmp_path: Path) -> None:
+    text = problem(tmp_path, {"sft.checkpoint_minutes": 10, "sft.parallel.processes": 2})
+    assert "field 'sft.checkpoint_minutes': sft.checkpoint_minutes: a training in several processes" in text
+
+
+# --- a file that someone else wrote
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Checkpoints of a model of two values, with one that was saved; and its trainer."""
+    import torch
+
+    from stages.training.checkpoint import Checkpoints
+    from stages.training.keep import Best, Keep
+    from stages.training.params import Sft
+    from stages.training.trainer import Curve
+
+    monkeypatch.chdir(tmp_path)
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.ones(1)).backward()
+    optimizer.step()
+    trainer = SimpleNamespace(
+        model=model,
+        optimizer=optimizer,
+        args=SimpleNamespace(device=torch.device("cpu"), train_batch_size=1, max_steps=2, eval_on_start=True,
+                             logging_steps=1, eval_steps=1, save_steps=1),
+        state=SimpleNamespace(global_step=1, epoch=0.5),
+        control=SimpleNamespace(should_training_stop=False),
+        add_callback=lambda callback: None,
+        _total_loss_scalar=0.5,
+    )  # fmt: skip
+
+    def checkpoints() -> Checkpoints:
+        curve = Curve("sft", ["loss"])
+        curve.train, curve.validation = [{"step": 1, "loss": 0.5}], [{"step": 0, "loss": 1.0}, {"step": 1, "loss": 0.1}]
+        keep = Keep(Sft.model_construct(keep="best", patience=None), curve)
+        keep.best = Best(1, 0.1, tensors={name: value.detach().clone() for name, value in model.named_parameters()})
+        return Checkpoints("sft", 0, {"a": "1"}, curve, keep)
+
+    saves = checkpoints()
+    saves.trainer = trainer
+    saves.save()
+    return SimpleNamespace(trainer=trainer, file=tmp_path / STATE, checkpoints=checkpoints)
+
+
+def discarded(small: Any) -> str | None:
+    """Why the checkpoint that lies there is not used; None if it is."""
+    said: list[str] = []
+    checkpoints = small.checkpoints()
+    checkpoints.log = SimpleNamespace(warning=lambda text, *values: said.append(text % values))
+    folder = checkpoints.attach(small.trainer, str(small.file.parents[2]))
+    if folder is not None:
+        assert not said
+        return None
+    (line,) = said
+    assert not small.file.parent.exists()
+    return line.partition(" was discarded: ")[2]
+
+
+def test_a_whole_checkpoint_is_used(small: Any) -> None:
+    assert discarded(small) is None
+
+
+def test_a_file_with_one_bit_changed_is_discarded(small: Any) -> None:
+    content = small.file.read_bytes()
+
+    @settings(max_examples=50)
+    @given(st.integers(0, len(content) - 1), st.integers(0, 7))
+    def flip(place: int, bit: int) -> None:
+        small.file.parent.mkdir(parents=True, exist_ok=True)
+        small.file.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+        assert discarded(small)
+
+    flip()
+
+
+def test_a_file_that_is_cut_is_discarded(small: Any) -> None:
+    content = small.file.read_bytes()
+    for size in (0, 7, 8, 100, len(content) // 2, len(content) - 1):
+        small.file.parent.mkdir(parents=True, exist_ok=True)
+        small.file.write_bytes(content[:size])
+        assert discarded(small)
+
+
+def as_a_pickle(file: Path) -> None:
+    import torch
+
+    torch.save({"step": 1}, file)
+
+
+def as_a_link(file: Path) -> None:
+    file.rename(file.with_name("elsewhere"))
+    file.symlink_to("elsewhere")
+
+
+def as_a_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def as_a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize("become", [as_a_pickle, as_a_link, as_a_pipe, as_a_folder])
+def test_what_is_no_checkpoint_is_discarded(small: Any, become: Any) -> None:
+    become(small.file)
+    assert discarded(small)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"step": 0}, "damaged: step: "),
+        ({"train": []}, "damaged: not a curve"),
+        ({"train": [{"step": 1}]}, "damaged: not a curve"),
+        ({"python": [3, [1], None]}, "damaged (ValueError: "),
+        ({"numpy": ["MT19937", [1], 0, 0, 0.0]}, "damaged: numpy: "),
+        ({"numpy": ["MT19937", [1] * 624, 10**9, 0, 0.0]}, "damaged: numpy: "),
+        ({"numpy": ["PCG64", [1] * 624, 0, 0, 0.0]}, "damaged: numpy: "),
+        ({"best": None}, "damaged: its tensors are not those of this training"),
+        ({"more": 1}, "damaged: more: "),
+        ({"key": {"a": "2", "b": "1"}}, "it was made at step 1 with other a, b"),
+    ],
+)
+def test_a_forged_state_is_discarded(small: Any, change: dict[str, Any], reason: str) -> None:
+    """One whose SHA-256 is right: who can write the file can write that too."""
+    forge(small.file, change, {})
+    assert (discarded(small) or "").startswith(reason)
+
+
+@pytest.mark.parametrize("name", ["adapter.weight", "exp_avg.weight", "step.bias", "kept.bias", "rng.cpu", "other"])
+def test_forged_tensors_are_discarded(small: Any, name: str) -> None:
+    import torch
+
+    forge(small.file, {}, {name: torch.zeros(3)})
+    assert discarded(small) == "damaged: its tensors are not those of this training"
+
+
+def test_forged_random_numbers_are_discarded(small: Any) -> None:
+    import torch
+
+    state = torch.random.get_rng_state()
+    forge(small.file, {}, {"rng.cpu": torch.full_like(state, 255)})
+    assert (discarded(small) or "").startswith("damaged (RuntimeError: ")
+
+
+def forge(file: Path, change: dict[str, Any], tensors: dict[str, Any]) -> None:
+    import json
+
+    from safetensors.torch import save_file
+
+    from stages.core.model_folder import open_tensors
+    from stages.training.checkpoint import digest
+
+    with open_tensors(file) as held:
+        text = json.dumps(json.loads(held.metadata()["state"]) | change)
+        tensors = {name: held.get_tensor(name).clone() for name in held.keys()} | tensors  # noqa: SIM118
+    save_file(tensors, file, {"state": text, "sha256": digest(text, tensors)})
+
+
+def test_a_checkpoint_that_can_not_be_written_stops_nothing(
+    small: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = sha256_folder(small.file.parent)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("stages.training.checkpoint.write", full)
+    saves = small.checkpoints()
+    saves.trainer = small.trainer
+    saves.save()
+    assert "state.safetensors can't be written (No space left on device); training goes on" in caplog.text
+    assert sha256_folder(small.file.parent) == before

@@ -1,0 +1,321 @@
+"""What is set for a machine: valid for every base, nothing that belongs to the data, and the same lines at stamping and later."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages.core.errors import HallmarkError
+from stages.core.files import write_json
+from stages.params import presets
+from stages.params.edit import changed, value_of
+from stages.params.loader import Params, load_params
+from stages.params.presets import advice, hours_on_cpu, machines, prepared, size_by_name
+from stages.serving.engines import vllm
+from stages.serving.memory import cache_bytes
+from stages.tools import machine as tool
+from tests.workspace import ROOT
+
+CHOICES = ROOT / "template/choices"
+if not CHOICES.is_dir():
+    pytest.skip("this repo was stamped from the template and has none of its own", allow_module_level=True)
+
+REFERENCE = (ROOT / "params.yaml").read_text(encoding="utf-8")
+ASKED = json.loads((ROOT / "template/cookiecutter.json").read_text(encoding="utf-8"))
+BASES, KINDS = ASKED["base_model"], ASKED["kind"]
+OF_THE_DATA = ("max_length", "max_new_tokens", "max_tokens", "epochs", "max_steps", "eval_steps", "learning_rate")
+# Of the real models: layers, heads of keys, their width, billions of parameters.
+SHAPES = {
+    "smollm2-135m": (30, 3, 64, 0.135),
+    "qwen3-0.6b": (28, 8, 128, 0.75),
+    "llama-3.2-3b": (28, 8, 128, 3.21),
+    "phi-3.5-mini": (32, 32, 96, 3.82),
+    "own": (32, 8, 128, 8.0),
+}
+
+
+def stamped(kind: str, base: str) -> str:
+    """params.yaml of a new repo, before the machine's lines, as the hook makes it."""
+    text = REFERENCE
+    for file in (f"kinds/{kind}/params.yaml", f"bases/{base}.yaml", f"kinds/{kind}/bases/{base}.yaml"):
+        if (CHOICES / file).exists():
+            text = changed(text, (CHOICES / file).read_text(encoding="utf-8"))
+    return text.replace("revision: fill-in", f"revision: {'a' * 40}")
+
+
+@cache
+def finished(kind: str, base: str, machine: str) -> str:
+    text = stamped(kind, base)
+    return prepared(text, machine, size_by_name(value_of(text, "base.name")))
+
+
+def loaded(text: str, folder: Path) -> Params:
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    return load_params(folder / "params.yaml")
+
+
+def test_the_reference_is_of_a_cpu_and_comes_back_from_any_machine() -> None:
+    assert prepared(REFERENCE, "cpu", 0.135) == REFERENCE
+    for machine, billions in itertools.product(machines(), (0.135, 0.6, 3, 8, None)):
+        there = prepared(REFERENCE, machine, billions)
+        assert prepared(there, machine, billions) == there, "twice is once"
+        assert prepared(there, "cpu", 0.135) == REFERENCE, "nothing of it stays"
+
+
+def test_the_machines_are_those_that_are_asked_for() -> None:
+    assert machines() == ASKED["machine"]
+    assert ASKED["machine"][0] == "cpu", "the reference's is the default"
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("machine", ASKED["machine"])
+def test_params_are_valid_for_every_base_and_machine(tmp_path: Path, base: str, machine: str) -> None:
+    text = finished("extraction", base, machine)
+    params = loaded(text, tmp_path)
+    assert params.compute.device == ("cpu" if machine == "cpu" else "cuda")
+    assert params.sft.attention == ("eager" if machine == "cpu" else "sdpa")
+    assert params.benchmark.server.kind == ("transformers" if machine == "cpu" else "vllm")
+    sft = params.sft
+    records = sft.batch_size * sft.accumulation * sft.parallel.processes
+    assert records == (4 if machine == "cpu" else 16), "a step is the same on every GPU, and so is what is learned"
+    assert (sft.parallel.processes > 1) == (machine == "gpus")
+    assert params.dpo.batch_size * params.dpo.accumulation == 8
+    before = stamped("extraction", base).splitlines()
+    lines = [line for line in difflib.ndiff(before, text.splitlines()) if line[0] in "+-"]
+    assert not [
+        line for line in lines if line[2:].split(":")[0].strip() in OF_THE_DATA and "prompt and answer" not in line
+    ]
+    commented = {line.split(":")[0] for line in before if "  # " in line}
+    assert [
+        line for line in lines if line[0] == "+" and line[2:].split(":")[0] in commented and "  # " not in line
+    ] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_keeps_its_limits_on_a_gpu(tmp_path: Path, kind: str) -> None:
+    before = loaded(stamped(kind, "qwen3-0.6b"), tmp_path)
+    after = loaded(finished(kind, "qwen3-0.6b", "gpu-24gb"), tmp_path)
+    for block in ("sft", "eval", "benchmark"):
+        for name in {*OF_THE_DATA} & {*type(getattr(before, block)).model_fields}:
+            assert getattr(getattr(after, block), name) == getattr(getattr(before, block), name)
+    assert after.benchmark.server.max_length == before.sft.max_length  # type: ignore[attr-defined]
+    assert loaded(finished(kind, "smollm2-135m", "cpu"), tmp_path).sft.batch_size == (
+        8 if kind == "classification" else 4
+    )
+
+
+def test_a_base_gets_what_its_size_allows(tmp_path: Path) -> None:
+    def said(base: str, machine: str) -> tuple[bool, bool, int]:
+        sft = loaded(finished("extraction", base, machine), tmp_path).sft
+        return sft.gradient_checkpointing, sft.dequantize_once, sft.batch_size
+
+    assert said("smollm2-135m", "cpu") == said("qwen3-0.6b", "cpu") == (False, True, 4)
+    assert said("llama-3.2-3b", "cpu") == said("own", "cpu") == (True, True, 4)
+    assert said("smollm2-135m", "gpu-24gb") == (False, True, 16)
+    assert said("qwen3-0.6b", "gpu-24gb") == (True, True, 16)
+    assert said("phi-3.5-mini", "gpu-24gb") == said("llama-3.2-3b", "gpu-24gb") == (True, True, 8)
+    assert said("own", "gpu-24gb") == (True, False, 4), "in 4 bits, whatever it is"
+    assert said("llama-3.2-3b", "gpu-80gb") == (False, True, 8)
+
+
+@pytest.mark.parametrize("base", SHAPES)
+@pytest.mark.parametrize(("machine", "gib"), [("gpu-24gb", 22.5), ("gpu-80gb", 79.2), ("gpus", 22.5)])
+def test_the_servers_of_a_preset_fit_on_its_card(tmp_path: Path, base: str, machine: str, gib: float) -> None:
+    server: Any = loaded(finished("extraction", base, machine), tmp_path).benchmark.server
+    layers, pairs, width, billions = SHAPES[base]
+    config = {"num_hidden_layers": layers, "num_key_value_heads": pairs, "head_dim": width}
+    write_json(tmp_path / "config.json", config)
+    cache = cache_bytes(tmp_path, server.dtype, server.max_num_seqs, server.max_length)
+    servers = 2 if server.adapter == "merged" else 1
+    assert servers * (2e9 * billions + cache + vllm.WORKING) < gib * 2**30
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [
+        ("Qwen/Qwen3-0.6B", 0.6),
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", 0.135),
+        ("meta-llama/Llama-3.2-3B-Instruct", 3),
+        ("google/gemma-3-270m-it", 0.27),
+        ("microsoft/Phi-3.5-mini-instruct", 3.8),
+        ("Qwen/Qwen3-30B-A3B", 30),
+        ("mistralai/Mixtral-8x7B-v0.1", 56),
+        ("TinyLlama_1.1B/", 1.1),
+        ("owner/model-4bit", None),
+        ("owner/v3b2", None),
+    ],
+)
+def test_a_name_tells_the_size(name: str, billions: float | None) -> None:
+    assert size_by_name(name) == billions
+
+
+def test_all_bases_but_ones_own_have_a_size() -> None:
+    sizes = {base: size_by_name(value_of(stamped("extraction", base), "base.name")) for base in BASES}
+    assert [base for base, size in sizes.items() if size is None] == ["own"]
+    assert {base: size for base, size in sizes.items() if size} == {
+        base: pytest.approx(SHAPES[base][3], rel=0.25) for base in BASES if base != "own"
+    }
+
+
+def test_a_base_too_large_for_a_cpu_is_warned_of_with_the_hours() -> None:
+    text = finished("extraction", "llama-3.2-3b", "cpu")
+    hours, _ = hours_on_cpu(text, 3.0, ROOT)
+    tokens = (ROOT / "data/raw/tickets.jsonl").stat().st_size / 4
+    operations = 6 * 1.3 + 2 * 2 * 0.14  # training with checkpointing, two models answer the holdout
+    assert hours == pytest.approx(operations * tokens * 3e9 / 2e11 / 3600)
+    (line,) = advice(text, "cpu", 3.0, ROOT)
+    assert line.startswith("warning: on a CPU, training and evaluation would take about 5 hours")
+    assert "0.2 TFLOP/s on 2 cores" in line
+    folder = changed(text, "data.path: data/raw")
+    assert hours_on_cpu(folder, 3.0, ROOT)[0] == pytest.approx(hours, rel=0.05), "as of a folder with that file"
+    assert advice(finished("extraction", "smollm2-135m", "cpu"), "cpu", 0.135, ROOT) == []
+    assert advice(finished("extraction", "llama-3.2-3b", "gpu-24gb"), "gpu-24gb", 3.0, ROOT) == []
+    (line,) = advice(finished("extraction", "own", "gpus"), "gpus", None, ROOT)
+    assert "isn't known" in line
+    assert "`nox -s machine -- gpus`" in line
+
+
+def test_the_hook_can_use_it_without_packages() -> None:
+    code = "import stages.params.presets as p, sys; print(p.machines(), [n for n in sys.modules if 'pydantic' in n])"
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == f"{machines()} []\n", done.stderr
+
+
+def test_lines_that_are_edited_keep_their_place_and_comment() -> None:
+    text = "a:  # one\n  b: 1  # two\n  # three\n  c:\n    d: 2\n    # of d\n\n  # four\n  e: '  # no'\nf: {x: 1}\n"
+    assert changed(text, "a.b: 3\na.c: null\nf: {y: ${a.b}}  # new\n# a comment") == (
+        "a:  # one\n  b: 3  # two\n  # three\n  c: null\n\n  # four\n  e: '  # no'\nf: {y: 1}  # new\n"
+    )
+    with pytest.raises(HallmarkError, match=r"params.yaml: has no line for a.z, g\n"):
+        changed(text, "a.z: 1\ng: 2\na.b: 1")
+    with pytest.raises(HallmarkError, match=r"has no line for h.i"):
+        changed(text, "a.b: ${h.i}")
+
+
+# --- nox -s machine ---
+
+
+@pytest.fixture
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the reference's params.yaml, which is then the current one."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(REFERENCE, encoding="utf-8")
+    return Path("params.yaml")
+
+
+def test_without_a_name_it_lists_what_each_would_change(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tool.run(repo, None, dry=False)
+    said = capsys.readouterr().out
+    assert said.startswith("base HuggingFaceTB/SmolLM2-135M-Instruct: 0.135 billion parameters, by its name\n")
+    sections = dict(part.split(": ", 1) for part in said.split("\n\n")[1:-1])
+    assert list(sections) == machines()
+    assert sections["cpu"].endswith("params.yaml is set up for it")
+    assert "  compute.device: cpu -> cuda\n" in sections["gpu-24gb"]
+    assert "  benchmark.server.kind: transformers -> vllm" in sections["gpu-24gb"]
+    assert "cache_gib" not in said, "of another server, only the kind"
+    assert "  sft.parallel.processes: 1 -> 2\n" in sections["gpus"]
+    assert repo.read_text(encoding="utf-8") == REFERENCE
+
+
+def test_it_writes_the_lines_that_stamping_writes(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tool.run(repo, "gpu-80gb", dry=True)
+    said = capsys.readouterr().out
+    assert "\n-  device: cpu  # cpu (also on Apple silicon) or cuda; a missing device" in said
+    assert "\n+  device: cuda  # cpu (also on Apple silicon) or cuda; a missing device" in said
+    assert repo.read_text(encoding="utf-8") == REFERENCE
+    tool.run(repo, "gpu-80gb", dry=False)
+    assert repo.read_text(encoding="utf-8") == finished("extraction", "smollm2-135m", "gpu-80gb")
+    said = capsys.readouterr().out
+    assert "written: params.yaml" in said
+    assert "`nox -s vllm`" in said
+    tool.run(repo, "gpu-80gb", dry=False)
+    assert "params.yaml is set up for gpu-80gb\n" in capsys.readouterr().out
+    assert sorted(file.name for file in Path().iterdir()) == ["params.yaml"]
+
+
+def test_an_unknown_machine_names_those_like_it(repo: Path) -> None:
+    for given, near in {
+        "gpu": "gpu-24gb or gpu-80gb or gpus",
+        "gpu-24": "gpu-24gb",
+        "CPU": "cpu",
+        "gpu-80g": "gpu-80gb",
+    }.items():
+        with pytest.raises(HallmarkError, match=rf"no machine '{given}'\n  remedy: did you mean {near}\?"):
+            tool.run(repo, given, dry=False)
+    for given in ("", "../cpu", "tpu-v5e-pod"):
+        with pytest.raises(HallmarkError, match=r"name one of cpu, gpu-24gb, gpu-80gb, gpus|did you mean cpu"):
+            tool.run(repo, given, dry=False)
+
+
+def test_params_that_would_not_be_valid_stay_as_they_are(repo: Path) -> None:
+    text = REFERENCE.replace("portable: false", "portable: true").replace("  portable", "  # portable\n  portable")
+    repo.write_text(text.replace("{kind: hf}", "{kind: transformers}"), encoding="utf-8")
+    with pytest.raises(HallmarkError):
+        tool.run(repo, "gpu-24gb", dry=False)
+    with pytest.raises(HallmarkError, match="would not be valid, and stays as it is: 'seed'"):
+        tool.check(REFERENCE.replace("seed: 7", "seed: x"), repo)
+    assert sorted(file.name for file in Path().iterdir()) == ["params.yaml"]
+    repo.write_text(REFERENCE.replace("portable: false", "portable: true"), encoding="utf-8")
+    tool.run(repo, "gpu-24gb", dry=False)
+    assert not load_params(repo).compute.portable, "which no GPU can do"
+
+
+def test_the_size_of_a_base_that_is_there_is_counted(repo: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    repo.write_text(REFERENCE.replace("name: HuggingFaceTB/SmolLM2-135M-Instruct", "name: mine"), encoding="utf-8")
+    params = load_params(repo)
+    assert tool.size_of_base(params) == (None, "base mine: nothing tells how large it is")
+    Path("models/base").mkdir(parents=True)
+    write_json(Path("models/base/config.json"), {})
+    save_file({"w": torch.zeros(100, 1000)}, "models/base/model.safetensors")
+    write_json(Path("reports/base.json"), {"name": "another"})
+    assert tool.size_of_base(params)[0] is None, "it is not the one that params name"
+    write_json(Path("reports/base.json"), {"name": "mine"})
+    assert tool.size_of_base(params) == (1e-4, "base mine: 0.0001 billion parameters, counted in models/base")
+
+
+def test_the_table_in_the_docs_has_these_values() -> None:
+    page = (ROOT / "docs/families.md").read_text(encoding="utf-8")
+    for name, billions in {"up to 0.3B": 0.3, "up to 1B": 1, "up to 5B": 5, "larger": None}.items():
+        cells = []
+        for machine in machines():
+            sft = _loaded(prepared(REFERENCE, machine, billions))["sft"]
+            marks = "c" * sft["gradient_checkpointing"] + "4" * (not sft["dequantize_once"])
+            cells.append(f"{sft['batch_size']} x {sft['accumulation']} {marks}".strip())
+        assert f"| {name} | {' | '.join(cells)} |\n" in page
+
+
+def test_each_file_says_only_what_differs() -> None:
+    """No section repeats a value that the sections before it have set, and all keys are params."""
+    for machine in machines():
+        text = (presets.MACHINES / f"{machine}.yaml").read_text(encoding="utf-8")
+        assert text.startswith("# ")
+        whole = YAML(typ="safe").load(text)
+        assert all(name == "like" or presets.SECTION.fullmatch(f"{name}:") for name in whole)
+        for limit in [section for section in whole if section.startswith("up to ")]:
+            billions = float(limit.removeprefix("up to ").removesuffix("B"))
+            larger = next(
+                (float(name[6:-1]) for name in reversed(list(whole)[: list(whole).index(limit)]) if name[:2] == "up"),
+                None,
+            )
+            before, after = (_values(prepared(REFERENCE, machine, size)) for size in (larger, billions))
+            assert [key for key in whole[limit] if before[key] == after[key]] == [], (machine, limit)
+
+
+def _values(text: str) -> dict[str, str]:
+    return tool._flat(_loaded(text))
+
+
+def _loaded(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text)

@@ -1,0 +1,183 @@
+"""What a training step computes: no attention mask, TRL's chunked head off a CPU, dtypes that outlast a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.models.loading import load_base, load_tokenizer
+from tests.families import FAMILIES, SIZES, make_family
+from tests.tiny import make_tiny_base
+
+ROWS = [
+    {"input_ids": list(range(5, 5 + length)), "labels": [-100] * start + list(range(5 + start, 5 + length))}
+    for length, start in ((30, 21), (12, 9), (25, 4), (7, 6))
+]
+PAIRS = [
+    {"prompt_ids": [1, *range(5, 9 + number)], "chosen_ids": [20 + number, 2], "rejected_ids": [30, 31 + number, 2]}
+    for number in range(4)
+]
+
+
+def trainer_of(kind: str, base: Any, folder: Path, trainer: dict[str, Any] | None = None, **options: Any) -> Any:
+    """The trainer of `sft` or `dpo` over a base, whose adapters have random weights; `options` are TRL's arguments."""
+    import datasets
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from trl import DPOConfig, SFTConfig
+
+    from stages.training.pairs import PairTrainer
+    from stages.training.trainer import CompletionTrainer
+
+    dropout = options.pop("dropout", 0.0)
+    shared = {"use_cpu": True, "bf16": base.dtype == torch.bfloat16, "report_to": "none", "max_length": None}
+    shared |= {"output_dir": str(folder), "save_strategy": "no", "disable_tqdm": True, "max_steps": 2} | options
+    torch.manual_seed(0)
+    lora = LoraConfig(
+        r=4, target_modules="all-linear", lora_dropout=dropout, init_lora_weights=False, task_type="CAUSAL_LM"
+    )
+    kinds = {"sft": (CompletionTrainer, SFTConfig, ROWS), "dpo": (PairTrainer, DPOConfig, PAIRS)}
+    trainer_class, config, rows = kinds[kind]
+    return trainer_class(
+        model=get_peft_model(base, lora),
+        args=config(**shared),
+        train_dataset=datasets.Dataset.from_list(rows),
+        processing_class=load_tokenizer(folder),
+        **(trainer or {}),
+    )
+
+
+def a_batch(trainer: Any) -> dict[str, Any]:
+    batch = trainer.data_collator(list(trainer.train_dataset))
+    assert not batch["attention_mask"].all(), "some records are padded"
+    return batch
+
+
+def other_families() -> dict[str, Any]:
+    """Configs of models that do more with a mask: sliding windows, positions and ALiBi biases counted from it."""
+    from transformers import BloomConfig, FalconConfig, Gemma3TextConfig, MistralConfig, OPTConfig
+
+    small = SIZES | {"num_key_value_heads": 1, "sliding_window": 16}
+    windows = {"head_dim": 32, "layer_types": ["sliding_attention", "full_attention"]}
+    own_names = {"vocab_size": 320, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    return {
+        "mistral": MistralConfig(**small),
+        "gemma3": Gemma3TextConfig(**small | windows),
+        "opt": OPTConfig(**own_names, ffn_dim=128, word_embed_proj_dim=64, max_position_embeddings=128),
+        "falcon": FalconConfig(**own_names, alibi=True),
+        "bloom": BloomConfig(**own_names),
+    }
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "mistral", "gemma3", "opt", "falcon", "bloom"])
+def test_padding_on_the_right_changes_no_byte_without_a_mask(tmp_path: Path, family: str) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    tokens = torch.randint(8, 300, (3, 60), generator=torch.Generator().manual_seed(0))
+    mask = torch.arange(60) < torch.tensor([[60], [41], [17]])
+    tokens[~mask] = 0
+    if family in FAMILIES:
+        make_family(family, tmp_path)
+    else:
+        AutoModelForCausalLM.from_config(other_families()[family]).save_pretrained(tmp_path)
+    for dtype in ("float32", "bfloat16"):
+        for attention in ("eager", "sdpa")[: 1 if family == "bloom" else 2]:
+            model: Any = load_base(tmp_path, dtype=dtype, attention=attention, device="cpu")
+            with torch.no_grad():
+                masked, free = model(input_ids=tokens, attention_mask=mask).logits, model(input_ids=tokens).logits
+            assert torch.equal(masked[mask], free[mask]), (dtype, attention)
+            assert masked[mask].isfinite().all()
+
+
+@pytest.mark.parametrize(("attention", "chunked"), [("eager", False), ("eager", True), ("sdpa", True)])
+@pytest.mark.parametrize("kind", ["sft", "dpo"])
+def test_the_model_is_given_no_mask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, attention: str, chunked: bool
+) -> None:
+    """`chunked`: as on a GPU."""
+    from stages.training import pairs, trainer
+
+    for module in (pairs, trainer):
+        monkeypatch.setattr(module, "in_chunks", lambda base: chunked)
+    base = load_base(make_tiny_base(tmp_path), dtype="float32", attention=attention, device="cpu")
+    made, seen = trainer_of(kind, base, tmp_path), []
+    decoder: Any = base.get_decoder()
+    decoder.register_forward_pre_hook(lambda _, __, inputs: seen.append(inputs.get("attention_mask")), with_kwargs=True)
+    made.compute_loss(made.model, a_batch(made))
+    assert seen == [None] * {"sft": 1, "dpo": 2}[kind]
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0])
+def test_the_chunked_head_gives_the_same_loss_and_gradients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, power: float
+) -> None:
+    """It is the head of a GPU, in tiles of 100 words of the vocabulary and 8 tokens, both of which end in a part."""
+    import torch
+    from trl.kernels import chunked_logprob
+    from trl.trainer import utils
+
+    from stages.training import trainer
+
+    monkeypatch.setattr(utils, "_CHUNKED_LOGPROB_CHUNK_SIZE", 100)
+    monkeypatch.setattr(chunked_logprob, "TOKEN_CHUNK_SIZE", 8)
+    made = trainer_of(
+        "sft", load_base(make_tiny_base(tmp_path), dtype="float32", attention="eager", device="cpu"), tmp_path
+    )
+    made.length_power, made.mean_weight = power, 2.0
+    found = []
+    for chunked in (False, True):
+        monkeypatch.setattr(trainer, "in_chunks", lambda base, chunked=chunked: chunked)
+        made.model.zero_grad()
+        loss = made.compute_loss(made.model, a_batch(made), num_items_in_batch=9)
+        loss.backward()
+        gradients = {name: one.grad.clone() for name, one in made.model.named_parameters() if one.requires_grad}
+        found.append((loss.detach(), gradients))
+    (ours, expected), (theirs, gradients) = found
+    torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=0)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-5, atol=1e-5 * float(expected[name].abs().max()))
+    assert max(gradient.abs().max() for gradient in gradients.values()) > 1e-3
+
+
+def test_logits_that_the_model_scales_are_scaled_in_the_loss(tmp_path: Path) -> None:
+    import torch
+    from transformers import Gemma2Config, GraniteConfig
+
+    make_tiny_base(tmp_path)
+    tokenizer = {
+        file: (tmp_path / file).read_bytes()
+        for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+    }
+    for config in (
+        GraniteConfig(**SIZES, num_key_value_heads=1, logits_scaling=4.0),
+        Gemma2Config(**SIZES, num_key_value_heads=1, head_dim=32, final_logit_softcapping=2.0),
+    ):
+        from transformers import AutoModelForCausalLM
+
+        folder = tmp_path / config.model_type
+        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+        for name, content in tokenizer.items():
+            (folder / name).write_bytes(content)
+        made = trainer_of("sft", load_base(folder, dtype="float32", attention="eager", device="cpu"), folder)
+        batch = a_batch(made)
+        with torch.no_grad():
+            due = made.model(**batch).loss
+            assert float(made.compute_loss(made.model, batch)) == pytest.approx(float(due), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["sft", "dpo"])
+def test_dropout_is_recomputed_in_the_type_it_was_computed_in(tmp_path: Path, kind: str) -> None:
+    """With checkpointing in bfloat16, the backward pass runs the layers again, outside of any context of the forward pass."""
+    import torch
+
+    weights = []
+    for checkpointing in (False, True):
+        base = load_base(make_tiny_base(tmp_path), dtype="bfloat16", attention="eager", device="cpu")
+        with torch.random.fork_rng():
+            made = trainer_of(kind, base, tmp_path, dropout=0.1, activation_checkpointing=checkpointing)
+            made.train()
+        weights.append({name: one.detach() for name, one in made.model.named_parameters() if one.requires_grad})
+    torch.testing.assert_close(*weights, rtol=0, atol=0)
