@@ -270,7 +270,7 @@ def test_a_hub_that_can_not_be_reached_is_an_error(
     here: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(HallmarkError, match="cannot download config.json of 'owner/unknown'"):
+    with pytest.raises(HallmarkError, match=r"cannot download config\.json of 'owner/unknown'"):
         bases.from_hub("owner/unknown", "a" * 40, tmp_path, "--base")
 
 
@@ -333,7 +333,7 @@ def test_a_configuration_that_is_none(here: Params, tmp_path: Path, field: str, 
     shutil.copytree(BASE, tmp_path / "bad")
     file = tmp_path / "bad/config.json"
     file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {field: value}), encoding="utf-8")
-    with pytest.raises(HallmarkError, match="config.json"):
+    with pytest.raises(HallmarkError, match=r"config\.json"):
         estimate.configuration(tmp_path / "bad")
 
 
