@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,6 +62,13 @@ def candidates(sft: Sft, device: str) -> Iterator[dict[str, Any]]:
     four = {name: value for name, value in four.items() if getattr(sft, name) != value}
     batches: list[dict[str, Any]] = []
     size, accumulation = sft.batch_size, sft.accumulation
+    if sft.batch_tokens is not None:
+        batches = [
+            {"batch_tokens": sft.batch_tokens // by, "accumulation": accumulation * by}
+            for by in (2, 4, 8, 16)
+            if sft.batch_tokens // by >= sft.max_length
+        ]
+        size = 1
     while size > 1 and size % 2 == 0:
         size, accumulation = size // 2, accumulation * 2
         batches.append({"batch_size": size, "accumulation": accumulation})
@@ -104,7 +112,12 @@ def with_layers(config: PretrainedConfig, number: int) -> PretrainedConfig:
 
 
 def _at(batch: Batch, sft: Sft) -> Batch:
-    return replace(batch, records=min(batch.records, sft.batch_size))
+    if sft.batch_tokens is None:
+        return replace(batch, records=min(batch.records, sft.batch_size))
+    if not sft.packing:
+        return replace(batch, records=max(min(batch.records, sft.batch_tokens // batch.tokens), 1))
+    tokens = min(batch.tokens, sft.batch_tokens)
+    return replace(batch, tokens=tokens, labelled=math.ceil(batch.labelled * tokens / batch.tokens))
 
 
 def _yaml(value: Any) -> str:
@@ -129,16 +142,18 @@ def check_training(params: Params, base: Path, train: Sequence[Mapping[str, list
     `train`: the records, as `input_ids` and `labels`. With several GPUs, each has its own batches; if FSDP shards the
     base over them, nothing is checked.
     """
+    from stages.planning.batches import largest
     from stages.planning.estimate import configuration
-    from stages.planning.memory import Batch, fake, planned, training_peak
+    from stages.planning.memory import fake, planned, training_peak
 
     memory, sft, device = at_hand(params.compute).memory, params.sft, params.compute.device
     if memory is None or (sft.parallel.strategy == "fsdp" and sft.parallel.processes > 1):
         return
-    longest = max(len(record["input_ids"]) for record in train)
-    labelled = max(sum(label != IGNORED for label in record["labels"]) for record in train)
+    labelled = [sum(label != IGNORED for label in record["labels"]) for record in train]
+    pairs = list(zip([len(record["input_ids"]) for record in train], labelled, strict=True))
+    longest = max(whole for whole, _ in pairs)
     config, most = configuration(base), usable(memory)
-    batch = Batch(min(sft.batch_size, len(train)), longest, labelled)
+    batch = largest(pairs, sft, len(train), params.seed)
     with fake():
         needed = training_peak(planned(config, sft, device), sft, batch, device)
     if needed > most:

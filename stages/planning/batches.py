@@ -32,7 +32,7 @@ class Training:
         """The work of so many batches of training, and of so many passes over the validation records."""
         each = _mean([sizes.training(*_totals(batch)) for batch in self.batches])
         watched = _mean([sizes.reading(*_totals(batch)) for batch in self.validation])
-        passes = validations * -(-self.validation_records // self.largest.records)
+        passes = validations * -(-self.validation_records // max(batch.records for batch in self.validation))
         return each.times(count) + watched.times(passes)
 
 
@@ -57,13 +57,12 @@ def training(params: Params, found: Lengths) -> Training:
     kept = kept or [(sft.max_length, min(sft.max_length, params.eval.max_new_tokens))]
     watched = list(zip(found.validation.whole, found.validation.answers, strict=True)) or kept
     size = min(sft.batch_size, found.train.records)
-    batches = in_batches(kept, size, params.seed)
-    steps = step_count(found.train.records, sft)
-    tokens, answer = max(whole for whole, _ in kept), max(answer for _, answer in kept)
-    middle = sorted(batches, key=lambda batch: batch.tokens)[len(batches) // 2]
+    batches = by_tokens(kept, sft, params.seed) if sft.batch_tokens else in_batches(kept, size, params.seed)
+    steps = step_count(found.train.records, sft, len(kept) / len(batches))
+    middle = sorted(batches, key=lambda batch: batch.records * batch.tokens)[len(batches) // 2]
     return Training(
-        largest=Batch(size, tokens, min(answer, tokens)),
-        middle=Batch(size, middle.tokens, middle.labelled),
+        largest=largest(kept, sft, found.train.records, params.seed),
+        middle=middle if sft.batch_tokens else Batch(size, middle.tokens, middle.labelled),
         steps=steps,
         validations=1 + math.ceil(steps / sft.eval_steps),
         records=found.train.records,
@@ -73,12 +72,35 @@ def training(params: Params, found: Lengths) -> Training:
     )
 
 
-def step_count(records: int, sft: Sft) -> int:
-    """How many optimizer steps there will be of `batch_size * accumulation` records on each process."""
+def largest(pairs: list[tuple[int, int]], sft: Sft, records: int, seed: int) -> Batch:
+    """The batch that takes most memory: `batch_size` of the longest records, or the fullest by `batch_tokens`."""
+    longest, answer = max(whole for whole, _ in pairs), max(answer for _, answer in pairs)
+    if sft.batch_tokens is None:
+        return Batch(min(sft.batch_size, records), longest, min(answer, longest))
+    return max(by_tokens(pairs, sft, seed), key=lambda batch: (batch.records * batch.tokens, batch.labelled))
+
+
+def step_count(records: int, sft: Sft, per_batch: float = 1.0) -> int:
+    """How many optimizer steps there will be; `per_batch`: the records of a batch, if they are counted by their tokens."""
     if sft.max_steps:
         return sft.max_steps
-    batches = math.ceil(math.ceil(records / sft.batch_size) / sft.parallel.processes)
-    return math.ceil(math.ceil(batches / sft.accumulation) * sft.epochs)
+    batches = math.ceil(records / (per_batch if sft.batch_tokens else sft.batch_size))
+    return math.ceil(math.ceil(math.ceil(batches / sft.parallel.processes) / sft.accumulation) * sft.epochs)
+
+
+def by_tokens(pairs: list[tuple[int, int]], sft: Sft, seed: int) -> list[Batch]:
+    """Pairs of a record's tokens and those of its answer, in batches of `sft.batch_tokens`; a packed one is one long row."""
+    from stages.training.batches import packed_batches, padded_batches
+
+    assert sft.batch_tokens is not None
+    batches = []
+    for indices in (packed_batches if sft.packing else padded_batches)(
+        [whole for whole, _ in pairs], sft.batch_tokens, seed
+    ):
+        whole, answers = zip(*(pairs[index] for index in indices), strict=True)
+        labelled = math.ceil(sum(answers) / len(answers))
+        batches.append(Batch(1, sum(whole), sum(answers)) if sft.packing else Batch(len(whole), max(whole), labelled))
+    return batches
 
 
 def in_batches(pairs: list[tuple[int, int]], size: int, seed: int | None) -> list[Batch]:
