@@ -219,7 +219,7 @@ def test_sft_checks_before_it_loads_weights(here: Params, monkeypatch: pytest.Mo
     monkeypatch.setattr("stages.core.compute.set_up", lambda *_: None)
     monkeypatch.setattr(sft, "base_report", lambda: {"context": None})
     monkeypatch.setattr(sft, "load_dataset", lambda *_: ([], 0))
-    monkeypatch.setattr(sft, "check_training", lambda *_: order.append("check"))
+    monkeypatch.setattr(advice, "check_training", lambda *_: order.append("check"))
     monkeypatch.setattr(sft, "load_frozen", load)
     for name in ("own_device", "check_dtype"):
         if hasattr(sft, name):
