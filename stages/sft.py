@@ -28,7 +28,6 @@ from stages.core.records import read_records
 from stages.models.chat_template import tool_form
 from stages.models.loading import IGNORED, load_tokenizer
 from stages.params.loader import Params, load_params
-from stages.planning.advice import check_training
 from stages.training.launch import is_worker, launch, rank, worker
 from stages.training.lora import lora_config
 from stages.training.tuning import (
@@ -115,6 +114,7 @@ def run(params: Params) -> None:
     set_up(params.compute, params.seed)
     device = own_device(params)
     check_dtype(params.compute, params.sft.dtype, "sft.dtype")
+    from stages.planning.advice import check_training
     from stages.training.batches import check_apart
     from stages.training.checkpoint import Checkpoints, key_of, remove
     from stages.training.keep import Keep

@@ -18,7 +18,7 @@ from tests.test_params import problem
 from tests.test_sft import trainable
 from tests.test_trainer import ROWS, other_families, trainer_of
 from tests.tiny import make_tiny_base
-from tests.workspace import report, stage
+from tests.workspace import ROOT, report, stage
 
 LENGTHS = st.lists(st.integers(1, 100), min_size=1, max_size=200)
 
@@ -148,3 +148,25 @@ def test_a_model_that_would_mix_packed_records_is_refused(family: str) -> None:
 )
 def test_batches_that_cannot_be_are_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     assert said in problem(tmp_path, changes)
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_the_plan_counts_the_batches_that_the_trainer_makes(packing: bool) -> None:
+    from stages.params.loader import load_params
+    from stages.planning.advice import candidates
+    from stages.planning.batches import by_tokens, largest, step_count
+
+    changes = {"batch_tokens": 512, "max_length": 128, "packing": packing, "attention": "sdpa", "accumulation": 2}
+    sft = load_params(ROOT / "params.yaml").sft.model_copy(update=changes | {"epochs": 2.0})
+    pairs = [(20 + number * number % 100, 1 + number % 9) for number in range(150)]
+    lengths = [whole for whole, _ in pairs]
+    made = (packed_batches if packing else padded_batches)(lengths, 512, 7)
+    planned = by_tokens(pairs, sft, 7)
+    assert len(planned) == len(made)
+    assert step_count(len(pairs), sft, len(pairs) / len(planned)) == 2 * -(-len(made) // 2)
+    biggest = largest(pairs, sft, 150, 7)
+    assert 450 < biggest.records * biggest.tokens <= 512
+    assert (biggest.records == 1) == packing
+    smaller = [values for values in candidates(sft, "cuda") if "batch_tokens" in values]
+    assert smaller[:2] == [{"batch_tokens": 256, "accumulation": 4}, {"batch_tokens": 128, "accumulation": 8}]
+    assert min(values["batch_tokens"] for values in smaller) == 128
