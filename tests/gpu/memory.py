@@ -47,7 +47,7 @@ def memory(bench: Bench) -> None:
     """Training in several shapes, and evaluation."""
     spaces: dict[str, Workspace] = {}
     plans: dict[str, dict[str, Any]] = {}
-    for words, (name, overrides) in [*SHAPES.items()][: bench.size(None, 1)]:
+    for words, (name, overrides) in bench.some([*SHAPES.items()]):
         with bench.line(f"{name}: {words}") as line:
             made = spaces[name] = spaces.get(name) or workspace(bench, name)
             made.set(sft__method="lora", sft__gradient_checkpointing=False, sft__dequantize_once=True)

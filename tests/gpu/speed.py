@@ -18,7 +18,7 @@ GOAL = 3.0  # times the tokens a second
 @part("speed", "tokens a second of sft against TRL's usual script, on the same model and records")
 def speed(bench: Bench) -> None:
     """One pass over the same records each, from the start of the first step to the end of the last."""
-    for name, batch_size in ((QWEN, 16), (LLAMA, 8)):
+    for name, batch_size in bench.some([(QWEN, 16), (LLAMA, 8)]):
         seconds: dict[str, float] = {}
         made = workspace(bench, name, sft__max_steps=None, sft__epochs=1.0, sft__method="lora")
         if not bench.tiny:
