@@ -36,6 +36,7 @@ from stages.core.files import (
 )
 from stages.core.measured import measured
 from stages.core.reading import REMADE, NotJsonError, read_json, read_json_lines, read_object, read_text, strict_json
+from stages.models.gguf import DEFAULT, KINDS
 from stages.params.loader import Params, load_params
 from stages.release import provenance as prov
 from stages.release.checking import WAIVER, check, read_lock_file
@@ -291,7 +292,10 @@ def _parser() -> argparse.ArgumentParser:
         "--release", type=Path, metavar="OUT", help="copy the release to a new folder, if the gate passed it"
     )
     action.add_argument("--merge", type=Path, metavar="OUT", help="fold the adapter into its base, in a new folder")
-    parser.add_argument("--gguf", action="store_true", help="with --merge: as a GGUF file, with llama.cpp's converter")
+    parser.add_argument(
+        "--gguf", nargs="?", const=DEFAULT, choices=list(KINDS), help="with --merge: as a GGUF file, with llama.cpp's converter, "
+        f"with weights of this type (default: {DEFAULT})"
+    )  # fmt: skip
     parser.add_argument("--ungated", action="store_true", help="with --merge: also one that the gate did not pass")
     parser.add_argument("--clone", type=Path, metavar="REPO", help="with --check: compare with this clone as well")
     parser.add_argument(

@@ -132,6 +132,7 @@ def train(params: Params) -> None:
     import datasets
     from trl import DPOConfig
 
+    from stages.training.checkpoint import Checkpoints, key_of, remove
     from stages.training.pairs import PairTrainer
     from stages.training.trainer import Curve
 
@@ -147,7 +148,8 @@ def train(params: Params) -> None:
     model = load_adapter(load_frozen(params.sft, params.compute.device), SFT_ADAPTER, trainable=True)
     # The same name as in sft: under any other, PEFT fails to find the base's vocabulary.
     model.peft_config["default"].base_model_name_or_path = BASE.as_posix()
-    curve = Curve("dpo", MEASURES)
+    curve, machine = Curve("dpo", MEASURES), fingerprint(params.compute)
+    checkpoints = Checkpoints("dpo", params.sft.checkpoint_minutes, lambda: key_of("dpo", params, machine), curve)
     with measured("dpo") as measure, tempfile.TemporaryDirectory() as folder:
         trainer: Any = PairTrainer(
             model=model,
@@ -173,14 +175,14 @@ def train(params: Params) -> None:
         log.info("%d pairs, %d steps", len(pairs), step_count(trainer))
         with deterministic("sft.attention", "set sft.attention to eager, which is deterministic everywhere"):
             before = trainer.differences() if validation else None
-            metrics = run_trainer(trainer, curve)
+            metrics = run_trainer(trainer, curve, checkpoints.attach(trainer, folder))
             after = trainer.differences() if validation else None
         check_trained(trainer.model, "dpo")
         if after is not None and not bool(after.isfinite().all()):
             raise diverged("dpo", "a validation pair has no likelihood any more")
-        measure["fingerprint"] = fingerprint(params.compute)
+        measure["fingerprint"] = machine
         measure["date"] = today()
-        measure["train_seconds"] = round(metrics["train_runtime"], 1)
+        measure["train_seconds"] = round(metrics["train_runtime"] + checkpoints.earlier_seconds, 1)
         with atomic_folder(ADAPTER) as adapter:
             named = str(config.base_model_name_or_path), config.revision  # as `sft` wrote them
             save_adapter(trainer.model, *named, precision, adapter)
@@ -199,6 +201,7 @@ def train(params: Params) -> None:
     }
     write_text(REPORTS / "dpo_curve.csv", curve.csv())
     write_json(REPORTS / "dpo.json", report | {"words": words(params, report)})
+    remove("dpo")
 
 
 def measures(before: Any, after: Any, beta: float) -> dict[str, float]:

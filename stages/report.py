@@ -7,6 +7,7 @@ the same bytes from run to run, this page can't. What it consists of is in `stag
 from __future__ import annotations
 
 import csv
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def run(params: Params) -> None:
         data_stages=read_data_stages(),
         benchmark=read_benchmark(),
         curve=read_curve(REPORTS / "sft_curve.csv"),
+        kept=kept(Report("sft").as_(Trained)),
         dpo=dpo.at("words") if dpo.at("enabled") else None,
         records=island(
             base, tuned, others, labels.places, chars=params.report.field_chars, records=params.report.records
@@ -89,6 +91,21 @@ def read_curve(path: Path) -> dict[str, list[tuple[float, float]]]:
     return curve
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What the page reads of `reports/sft.json`."""
+
+    kept_step: int
+    validation_loss: float
+    stopped_early: bool
+
+
+def kept(trained: Trained) -> str:
+    """Which adapter of the training is kept, as a phrase."""
+    early = "stopped early; " if trained.stopped_early else ""
+    return f"{early}the adapter of step {trained.kept_step:,} is kept: validation loss {trained.validation_loss:.3f}"
+
+
 def render(
     *,
     title: str,
@@ -100,6 +117,7 @@ def render(
     data_stages: DataStages,
     benchmark: Report,
     curve: dict[str, list[tuple[float, float]]],
+    kept: str,
     dpo: str | None,
     records: list[dict[str, Any]],
 ) -> str:
@@ -138,6 +156,7 @@ def render(
             },
             shipped=shipped(results.parity),
             curve=line_chart(curve, zero=True) if any(curve.values()) else None,
+            kept=kept,
             dpo=dpo,
             outcomes=OUTCOMES,
             style=style,

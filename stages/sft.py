@@ -138,8 +138,8 @@ def run(params: Params) -> None:
     if sft.packing:
         check_apart(model)
     losses = Curve("sft", ["loss"])
-    keep, checkpoints, checkpoint = Keep(sft, losses), None, None
-    machine = fingerprint(params.compute, sft.parallel.processes, sft.parallel.strategy)
+    keep, machine = Keep(sft, losses), fingerprint(params.compute, sft.parallel.processes, sft.parallel.strategy)
+    checkpoints = Checkpoints("sft", sft.checkpoint_minutes, lambda: key_of("sft", params, machine), losses, keep)
     measurement: AbstractContextManager[dict[str, Any]] = measured("sft") if writes else nullcontext({})
     with measurement as measure, tempfile.TemporaryDirectory() as folder:
         trainer: Any = CompletionTrainer(
@@ -164,9 +164,7 @@ def run(params: Params) -> None:
             prepare_worker(trainer, params)
         if writes:
             log.info("%d records, %d tokens per epoch, %d steps", len(train), total, steps)
-        if sft.checkpoint_minutes is not None:
-            checkpoints = Checkpoints("sft", sft.checkpoint_minutes, key_of("sft", params, machine), losses, keep)
-            checkpoint = checkpoints.attach(trainer, folder)
+        checkpoint = checkpoints.attach(trainer, folder)
         with deterministic("sft.attention", "set sft.attention to eager, which is deterministic everywhere"):
             metrics = run_trainer(trainer, losses, checkpoint)
         whole = keep.restore(trainer.model, sharded=sharded)
@@ -176,7 +174,7 @@ def run(params: Params) -> None:
             trainer.accelerator.end_training()
         if not writes:
             return
-        seconds = metrics["train_runtime"] + (checkpoints.earlier_seconds if checkpoints else 0.0)
+        seconds = metrics["train_runtime"] + checkpoints.earlier_seconds
         measure["fingerprint"] = machine
         measure["date"] = today()
         measure["train_seconds"] = round(seconds, 1)

@@ -32,7 +32,21 @@ from tests.tiny import make_tiny_base
 from tests.workspace import TINY_BASE, change_params, make_workspace, run, stage
 
 RAW = "data/raw/tickets.jsonl"
-STAGES = ["base", "mask", "dedupe", "split", "sft", "dpo", "eval", "compare", "benchmark", "gate", "report", "certify"]
+STAGES = [
+    "base",
+    "mask",
+    "dedupe",
+    "split",
+    "quantize",
+    "sft",
+    "dpo",
+    "eval",
+    "compare",
+    "benchmark",
+    "gate",
+    "report",
+    "certify",
+]
 Break = Callable[[Path], None]
 
 

@@ -201,7 +201,7 @@ def test_a_gguf_file_is_scored_where_llama_cpp_is_and_an_adapter_in_4_bits(works
             shutil.copyfile(file, tmp_path / "adapter" / file.name)
     (tmp_path / "bin/llama-quantize").write_text("#!/bin/sh\nexit 3\n")
     names = ["nf4", "q4_k_m"]
-    found = measure_artefacts(names, BASE, tmp_path / "adapter", sample._sample, sample._prompts, options)
+    found = measure_artefacts(names, BASE, QUANTIZED, tmp_path / "adapter", sample._sample, sample._prompts, options)
     assert [one.reason for one in found] == [
         "the adapter was trained over a base in bfloat16",
         "llama.cpp's converter, or transformers, does not know this architecture",

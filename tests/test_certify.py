@@ -22,7 +22,7 @@ from stages.release import provenance as prov
 from stages.release.checking import check
 from stages.release.params import FILL_IN
 from stages.release.shipping import merge, release
-from tests.made_up import BENCHMARKED
+from tests.made_up import BENCHMARKED, parity
 from tests.small_pipeline import ROOT, shell
 
 
@@ -130,7 +130,7 @@ def test_the_card_is_one_that_the_hub_reads(repo: Path) -> None:
 @pytest.mark.parametrize(
     ("measured", "words"),
     [
-        (BENCHMARKED, "measured 2026-11-26 on AMD EPYC 9B45, 2 threads, AVX512"),
+        (BENCHMARKED | {"parity": parity()}, "measured 2026-11-26 on AMD EPYC 9B45, 2 threads, AVX512"),
         ({"server": "transformers"}, "when and where is not recorded"),  # of a report made before it was
     ],
 )
@@ -143,6 +143,8 @@ def test_the_card_says_when_and_on_what_its_speed_was_measured(repo: Path, measu
     again()
     card = (RELEASE / prov.CARD).read_text(encoding="utf-8")
     assert f"Served: latency p50 2.604 s, p95 3.264 s, output 61.92 tokens/s ({words})." in card
+    shipped = "| Adapter over its base (bfloat16) | 0 of 64 | as evaluated | - | - | - | - | - |"
+    assert (shipped in card) == ("## What ships" in card) == ("parity" in measured)
 
 
 def test_the_bill_of_materials_is_valid_and_complete(repo: Path) -> None:

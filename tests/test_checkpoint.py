@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from stages.core.files import TRAIN, sha256_folder
 from stages.core.records import write_records
 from stages.params.loader import load_params
+from tests.test_dpo import ON, with_adapter
 from tests.test_keep import OVERSHOOTS
 from tests.test_params import problem
 from tests.test_sft import some_records, trainable
@@ -57,7 +58,7 @@ def repo(undisturbed: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def cut(folder: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+def cut(folder: Path, monkeypatch: pytest.MonkeyPatch, step: int, name: str = "sft") -> None:
     """Train until the checkpoint of a step is written."""
     from stages.training.checkpoint import Checkpoints
 
@@ -70,8 +71,8 @@ def cut(folder: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
         patch.setattr(Checkpoints, "save", save_and_end)
-        stage(folder, "sft")
-    assert not (folder / "models/sft").exists()
+        stage(folder, name)
+    assert not (folder / "reports/measured" / f"{name}.json").exists()
 
 
 def test_nothing_of_a_checkpoint_stays(undisturbed: Path, tmp_path: Path) -> None:
@@ -93,6 +94,18 @@ def test_a_training_cut_again_and_again_ends_with_the_same_bytes(
     assert f"sft: continued at step {last} of 11\n" in said
     assert f"sft: {last + 1} of 11 steps in " in said
     assert outputs(repo) == outputs(undisturbed)
+    assert not (repo / ".hallmark").exists()
+
+
+def test_dpo_continues_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = with_adapter(tmp_path / "whole", ON | {"sft.checkpoint_minutes": 0})
+    repo = Path(shutil.copytree(whole, tmp_path / "repo"))
+    stage(whole, "dpo")
+    for step in (2, 6):  # in its first pass, of four steps, and in its second
+        cut(repo, monkeypatch, step, "dpo")
+    assert "dpo: continued at step 6 of 8\n" in stage(repo, "dpo").stderr
+    for name in ("models/adapter/adapter_model.safetensors", "reports/dpo.json", "reports/dpo_curve.csv"):
+        assert (repo / name).read_bytes() == (whole / name).read_bytes(), name
     assert not (repo / ".hallmark").exists()
 
 
@@ -201,8 +214,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     trainer = SimpleNamespace(
         model=model,
         optimizer=optimizer,
-        args=SimpleNamespace(device=torch.device("cpu"), train_batch_size=1, max_steps=2, eval_on_start=True,
-                             logging_steps=1, eval_steps=1, save_steps=1),
+        args=SimpleNamespace(device=torch.device("cpu"), train_batch_size=1, max_steps=2, eval_strategy="steps",
+                             eval_on_start=True, logging_steps=1, eval_steps=1, save_steps=1),
         state=SimpleNamespace(global_step=1, epoch=0.5),
         control=SimpleNamespace(should_training_stop=False),
         add_callback=lambda callback: None,
@@ -214,10 +227,10 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         curve.train, curve.validation = [{"step": 1, "loss": 0.5}], [{"step": 0, "loss": 1.0}, {"step": 1, "loss": 0.1}]
         keep = Keep(Sft.model_construct(keep="best", patience=None), curve)
         keep.best = Best(1, 0.1, tensors={name: value.detach().clone() for name, value in model.named_parameters()})
-        return Checkpoints("sft", 0, {"a": "1"}, curve, keep)
+        return Checkpoints("sft", 0, lambda: {"a": "1"}, curve, keep)
 
     saves = checkpoints()
-    saves.trainer = trainer
+    saves.trainer, saves.key = trainer, {"a": "1"}
     saves.save()
     return SimpleNamespace(trainer=trainer, file=tmp_path / STATE, checkpoints=checkpoints)
 

@@ -285,6 +285,13 @@ def test_a_model_of_the_hub_is_read_from_its_cache_or_excluded(folder: Path, mon
     assert "tokenizer.json" in taken and not taken & {"model.safetensors", "vocab.txt"}
 
 
+@pytest.mark.parametrize(("package", "words"), [("not-installed", "is not installed"), ("pytest", "another SHA-256")])
+def test_a_package_that_is_another_excludes_the_base(folder: Path, package: str, words: str) -> None:
+    block = {"source": "package", "package": package, "file": "pytest/__init__.py", "sha256": "a" * 64} | SHARED
+    _, excluded = looked_at(folder, block)
+    assert excluded is not None and excluded.constraint == "files" and words in excluded.reason
+
+
 MIXTURE = {
     "model_type": "mixtral",
     "architectures": ["MixtralForCausalLM"],

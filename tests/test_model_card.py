@@ -151,8 +151,8 @@ CONVERTER = """#!{python}
 import json, sys
 from pathlib import Path
 from gguf import GGUFWriter
-folder, out, file, option, metadata = sys.argv[1:]
-assert (out, option) == ("--outfile", "--metadata") and (Path(folder) / "model.safetensors").is_file()
+folder, out, file, *options, option, metadata = sys.argv[1:]
+assert (out, option) == ("--outfile", "--metadata") and options in ([], ["--outtype", "q8_0"]) and (Path(folder) / "model.safetensors").is_file()
 about = json.loads(Path(metadata).read_text())
 writer = GGUFWriter(file, "llama")
 writer.add_name(about["general.name"])
@@ -175,16 +175,16 @@ def test_what_a_gate_refused_says_so_in_every_form(repo: Path, tmp_path: Path, m
     converter.write_text(CONVERTER.format(python=sys.executable))
     converter.chmod(converter.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(converter.parent))
-    for kind, file in (("whole", "model.safetensors"), ("gguf", "tickets.gguf")):
-        folder = tmp_path / kind
-        merge(RELEASE, Path("models/base"), folder, ungated=True, gguf=kind == "gguf")
+    for kind, file in ((None, "model.safetensors"), ("16", "tickets.gguf"), ("q8_0", "tickets.Q8_0.gguf")):
+        folder = tmp_path / (kind or "whole")
+        merge(RELEASE, Path("models/base"), folder, ungated=True, gguf=kind)
         assert {file, prov.CARD, prov.LICENCE, prov.VERDICT} <= {entry.name for entry in folder.iterdir()}
         assert read_json(folder / prov.VERDICT)["predicate"]["result"] == "FAILED"
         text = (folder / prov.CARD).read_text(encoding="utf-8").split("---\n")[2].strip()
         assert text.startswith("**The gate did not pass this adapter")
-    alone = (tmp_path / "gguf/tickets.gguf").read_bytes()
+    alone = (tmp_path / "16/tickets.gguf").read_bytes()
     assert b"The gate did not pass this adapter" in alone
-    card = (tmp_path / "gguf" / prov.CARD).read_text(encoding="utf-8")
+    card = (tmp_path / "16" / prov.CARD).read_text(encoding="utf-8")
     assert "llama-server --model tickets.gguf" in card
     assert "PeftModel" not in card
     (prompt,) = blocks(card, "python")
@@ -196,7 +196,7 @@ def test_what_a_gate_refused_says_so_in_every_form(repo: Path, tmp_path: Path, m
 def test_a_gguf_file_needs_the_converter_of_llama_cpp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(HallmarkError, match="not on the PATH"):
-        merge(RELEASE, Path("models/base"), tmp_path / "merged", gguf=True)
+        merge(RELEASE, Path("models/base"), tmp_path / "merged", gguf="16")
 
 
 def test_the_card_of_a_base_from_the_hub_loads_that_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -281,7 +281,7 @@ def test_a_changed_sft_param_reruns_nothing_before_it(copied: Path) -> None:
     change_params(copied, {"sft.lora.alpha": 8})
     status = json.loads(run(copied, "dvc", "status", "--json").stdout)
     assert "sft" in status
-    assert not {"base", "mask", "dedupe", "split"} & set(status)
+    assert not {"base", "mask", "dedupe", "split", "quantize"} & set(status)
     change_params(copied, {"sft.lora.alpha": 32})
     assert json.loads(run(copied, "dvc", "status", "--json").stdout) == {}
 

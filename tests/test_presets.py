@@ -139,6 +139,24 @@ def test_the_servers_of_a_preset_fit_on_its_card(tmp_path: Path, base: str, mach
     assert servers * (2e9 * billions + cache + vllm.WORKING) < gib * 2**30
 
 
+def test_plan_counts_the_cache_that_the_server_is_given(tmp_path: Path) -> None:
+    from transformers import LlamaConfig
+
+    from stages.planning.estimate import serving_bytes
+    from stages.planning.machine import Machine
+
+    config = LlamaConfig(
+        hidden_size=3072, num_hidden_layers=28, num_attention_heads=24, num_key_value_heads=8, head_dim=128
+    )
+    config.save_pretrained(tmp_path)
+    for machine, servers in {"gpu-24gb": 1, "gpu-80gb": 2}.items():
+        params = loaded(finished("extraction", "llama-3.2-3b", machine), tmp_path)
+        server: Any = params.benchmark.server
+        cache = cache_bytes(tmp_path, server.dtype, server.max_num_seqs, server.max_length)
+        planned = serving_bytes(params, config, 6 * 10**9, Machine("cuda", None, None, False))
+        assert planned == pytest.approx(servers * (6 * 10**9 + cache), rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("name", "billions"),
     [

@@ -642,6 +642,7 @@ def test_waivers_are_in_red_at_the_head_and_at_their_rule(tmp_path, monkeypatch)
         ("comparison.json", "compare"),
         ("gate.json", "gate"),
         ("benchmark.json", "benchmark"),
+        ("sft.json", "sft"),
         ("sft_curve.csv", "sft"),
         ("dpo.json", "dpo"),
     ],
@@ -690,6 +691,13 @@ def test_the_report_is_written_beside_its_style_and_script():
         assert Path(text.__file__).with_name(name).exists()
 
 
+def test_the_curve_says_which_adapter_is_kept(built):
+    kept = "the adapter of step 231 is kept: validation loss 0.054"
+    assert f"Training loss by step <small>({kept})</small>" in built.read_text(encoding="utf-8")
+    early = report.kept(report.Trained(kept_step=1200, validation_loss=0.0541, stopped_early=True))
+    assert early == "stopped early; the adapter of step 1,200 is kept: validation loss 0.054"
+
+
 def test_serving_is_a_curve_where_there_are_levels_and_a_table_always(tmp_path, monkeypatch):
     path = build(tmp_path, monkeypatch)
     page = path.read_text(encoding="utf-8")
@@ -702,8 +710,11 @@ def test_serving_is_a_curve_where_there_are_levels_and_a_table_always(tmp_path, 
     page = path.read_text(encoding="utf-8")
     assert "by requests at once" not in page
     assert "0.50, 0.90, 1.00 s" in page
+    assert '<tr><th scope="row">Adapter over its base (bfloat16)</th><td class="n">0 of 64</td>' in page
     assert f">M{TAKEN[1:]}.</p>" in page
-    del benchmark["measured"]  # a report made before that was recorded
+    del benchmark["measured"], benchmark["parity"]  # a report made before these were recorded
     write_json(tmp_path / "reports/benchmark.json", benchmark)
     report.run(PARAMS)
-    assert ">When and where is not recorded.</p>" in path.read_text(encoding="utf-8")
+    page = path.read_text(encoding="utf-8")
+    assert ">When and where is not recorded.</p>" in page
+    assert "What ships" not in page

@@ -79,8 +79,8 @@ def set_up(compute: Compute, seed: int) -> None:
     # Errors, not warnings: only then do flash and memory-efficient attention take their deterministic backward pass, and
     # does SDPA leave out cuDNN's kernel, which has none.
     torch.use_deterministic_algorithms(True)
-    # Torch would also fill new memory, so that an operation that reads it uninitialized repeats. None here does: results
-    # have the same bytes with and without, and filling costs 2.5 % of a step.
+    # Torch would also fill new memory, so that an operation that reads it uninitialized repeats. None here does (results
+    # have the same bytes with and without), and filling writes every new tensor once more.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = False

@@ -21,7 +21,7 @@ from stages.evaluation.generation import LocalModel
 from stages.evaluation.parity import Artefact, Cost, Logits
 from stages.evaluation.sample import Sample
 from stages.models.adapter import base_precision, load_adapter
-from stages.models.gguf import CONVERTERS, QUANTIZER, convert, converter, load_gguf, quantize, quantizer
+from stages.models.gguf import KINDS, load_gguf, missing, write_gguf
 from stages.models.loading import load_base, load_tokenizer, load_tuned
 from stages.models.merged import write_merged
 from stages.serving.load import quantiles
@@ -84,16 +84,13 @@ def measure_artefacts(
                             None,
                             sample.changes([answer.text for answer in answers]),
                             logits,
-                            timed.cost(disk, own=name not in GGUF),
+                            timed.cost(disk, own=name not in KINDS),
                         )
                     )
             except UnavailableError as error:
                 artefacts.append(Artefact(name, made.weights(name), str(error)))
                 log.warning("%s is not measured: %s", artefacts[-1].words, error)
     return artefacts
-
-
-GGUF = {"q8_0": "Q8_0", "q4_k_m": "Q4_K_M"}
 
 
 class Artefacts:
@@ -108,7 +105,7 @@ class Artefacts:
 
     def weights(self, name: str) -> str:
         """The type of its weights."""
-        return GGUF.get(name) or ("NF4" if name == "nf4" else self._options.dtype)
+        return KINDS.get(name) or ("NF4" if name == "nf4" else self._options.dtype)
 
     @contextmanager
     def loaded(self, name: str) -> Iterator[tuple[Any, int]]:
@@ -117,7 +114,7 @@ class Artefacts:
             "adapter": self._next_to_base, "nf4": self._in_4_bits, "merged": self._merged
         }  # fmt: skip
         way = ways.get(name)
-        model, disk = way() if way else self._gguf(GGUF[name])
+        model, disk = way() if way else self._gguf(name)
         model.eval()
         yield model, disk
         del model
@@ -140,19 +137,11 @@ class Artefacts:
         return load_base(folder, **self._run), size(folder)
 
     def _gguf(self, kind: str) -> tuple[Any, int]:
-        file = self._folder / f"model.{kind}.gguf"
-        if converter() is None:
-            raise UnavailableError(f"llama.cpp's {CONVERTERS[0]} is not on the PATH")
-        if kind != "Q8_0" and quantizer() is None:
-            raise UnavailableError(f"llama.cpp's {QUANTIZER} is not on the PATH")
+        file = self._folder / f"model.{KINDS[kind]}.gguf"
+        if problem := missing(kind):
+            raise UnavailableError(problem)
         try:
-            if kind == "Q8_0":
-                convert(self._whole(), file, None, "--outtype", "q8_0")
-            else:
-                wide = self._folder / "model.gguf"
-                if not wide.exists():
-                    convert(self._whole(), wide)
-                quantize(wide, file, kind)
+            write_gguf(self._whole(), file, kind)
             return load_gguf(file, **self._run), size(file)
         except HallmarkError as error:  # of other people's programs: they know some architectures, and not others
             log.warning("%s", error)

@@ -99,4 +99,8 @@ class Parity:
     @property
     def left_out(self) -> str:
         """Which have not answered, and why, in sentences; empty if all have."""
-        return " ".join(f"Not measured: {one.words}: {one.reason}." for one in self.artefacts if one.changes is None)
+        reasons: dict[str | None, list[str]] = {}
+        for artefact in self.artefacts:
+            if artefact.changes is None:
+                reasons.setdefault(artefact.reason, []).append(artefact.words)
+        return " ".join(f"Not measured: {', '.join(words)}: {reason}." for reason, words in reasons.items())

@@ -14,45 +14,58 @@ from stages.core.model_folder import check_loaded, explained
 
 CONVERTERS = ("convert_hf_to_gguf.py", "convert-hf-to-gguf")  # llama.cpp's, as its sources and packages name it
 QUANTIZER = "llama-quantize"
+DEFAULT = "16"
+KINDS = {DEFAULT: "16-bit", "q8_0": "Q8_0", "q4_k_m": "Q4_K_M"}  # types of weights, and their names
+# Those that the converter writes, with its options; the others are made from a 16-bit file.
+CONVERTED: dict[str, list[str]] = {DEFAULT: [], "q8_0": ["--outtype", "q8_0"]}
 
 
-def converter() -> str | None:
-    """llama.cpp's converter, if it is on the PATH."""
-    return next(filter(None, map(shutil.which, CONVERTERS)), None)
+def missing(kind: str) -> str | None:
+    """What of llama.cpp a GGUF file of that type needs and is not on the PATH, in words; None if all is there."""
+    if _converter() is None:
+        return f"llama.cpp's {CONVERTERS[0]} is not on the PATH"
+    if kind not in CONVERTED and shutil.which(QUANTIZER) is None:
+        return f"llama.cpp's {QUANTIZER} is not on the PATH"
+    return None
 
 
-def quantizer() -> str | None:
-    """llama.cpp's quantizer, if it is on the PATH."""
-    return shutil.which(QUANTIZER)
-
-
-def check_converter(target: Path) -> str:
-    """The converter; a HallmarkError about the GGUF file or folder `target` if it is not on the PATH."""
-    program = converter()
-    if program is None:
+def check_programs(kind: str, target: Path) -> None:
+    """A HallmarkError about the folder or file `target` if a program for that type is not on the PATH."""
+    if problem := missing(kind):
         raise HallmarkError(
-            f"llama.cpp's {CONVERTERS[0]} is not on the PATH",
+            problem,
             file=target,
             remedy="install llama.cpp and its Python requirements, or merge to a folder",
         )
-    return program
 
 
-def convert(folder: Path, target: Path, about: dict[str, str] | None = None, *options: str) -> None:
-    """Write the whole model in `folder` to the GGUF file `target`.
+def write_gguf(folder: Path, target: Path, kind: str, about: dict[str, str] | None = None) -> None:
+    """Write the whole model in `folder` to the GGUF file `target`, with weights of that type (a key of `KINDS`).
 
-    `about`: what the file says of itself, by llama.cpp's keys. A HallmarkError if there is no converter or it fails.
+    `about`: what the file says of itself, by llama.cpp's keys. A HallmarkError if a program is missing or fails.
     """
-    command = [check_converter(target), str(folder), "--outfile", str(target), *options]
+    check_programs(kind, target)
+    if kind in CONVERTED:
+        _convert(folder, target, CONVERTED[kind], about)
+        return
+    wide = target.with_name(f"wide-{target.name}")
+    try:
+        _convert(folder, wide, [], about)
+        _run([QUANTIZER, str(wide), str(target), KINDS[kind]], target, "run it by hand to see the whole output")
+    finally:
+        wide.unlink(missing_ok=True)
+
+
+def _converter() -> str | None:
+    return next(filter(None, map(shutil.which, CONVERTERS)), None)
+
+
+def _convert(folder: Path, target: Path, options: list[str], about: dict[str, str] | None) -> None:
+    command = [str(_converter()), str(folder), "--outfile", str(target), *options]
     if about:
         write_json(folder / "metadata.json", about)
         command += ["--metadata", str(folder / "metadata.json")]
     _run(command, target, "merge to a folder, and convert it by hand to see the whole output")
-
-
-def quantize(source: Path, target: Path, kind: str) -> None:
-    """Write a GGUF file with 16-bit weights as one of that kind, such as Q4_K_M. A HallmarkError if that fails."""
-    _run([quantizer() or QUANTIZER, str(source), str(target), kind], target, "run it by hand to see the whole output")
 
 
 def _run(command: list[str], target: Path, remedy: str) -> None:

@@ -16,6 +16,7 @@ from stages.planning.speed import Speed, Step, measured
 from stages.planning.work import Matrices, matrices
 from stages.serving.engine import StartedSettings
 from stages.serving.engines import ENGINES
+from stages.serving.engines.vllm import VllmServer
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -155,6 +156,8 @@ def serving_bytes(params: Params, config: PretrainedConfig, weights: int, machin
         cache = int(gib * 2**30)
     elif blocks is not None:
         cache = cache_bytes(config, blocks * BLOCK, wide)
+    elif isinstance(server, VllmServer):
+        cache = cache_bytes(config, server.max_num_seqs * server.max_length, wide)
     else:
         cache = int(CACHE_SHARE * max(0, (machine.usable or 0) - weights))
     return servers * (weights + cache)

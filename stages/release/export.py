@@ -49,7 +49,7 @@ def exported_card(card: str, provenance: str, *, dtype: str, gguf: str | None = 
     note = (
         f"**This is {what}: the adapter of a release, merged into its base.** The release's `provenance.json` has the SHA-256 "
         f"`{provenance}`; its `verdict.json` is here. What is said of the adapter below was measured before it was exported"
-        + (", and a GGUF file gives other answers.\n" if gguf else ".\n")
+        + (", and a GGUF file can give other answers: see What ships.\n" if gguf else ".\n")
     )
     text = TITLE.sub(lambda title: f"{title[0]}\n{note}", text, count=1)
     section = USE.search(text)

@@ -14,7 +14,7 @@ from pathlib import Path
 from stages.core.errors import HallmarkError
 from stages.core.files import atomic_folder, sha256_folder
 from stages.models.adapter import base_precision
-from stages.models.gguf import check_converter, convert
+from stages.models.gguf import DEFAULT, KINDS, check_programs, write_gguf
 from stages.models.merged import write_merged
 from stages.release import provenance as prov
 from stages.release.checking import check, check_release, differing, read_lock_file, refuse, release_files
@@ -73,31 +73,31 @@ def copy(source: Path, target: Path) -> None:
         shutil.copyfile(file, copied, follow_symlinks=False)
 
 
-def merge(source: Path, base: Path, target: Path, ungated: bool = False, gguf: bool = False) -> None:
+def merge(source: Path, base: Path, target: Path, ungated: bool = False, gguf: str | None = None) -> None:
     """Merge the adapter into the base weights and write the whole model to `target`, a new folder of safetensors.
 
     `base` is the folder that it was trained over, or that of its base, which is then rounded again. Card, licence and verdict
-    of the release go with it. `gguf`: the folder has one GGUF file instead, made with llama.cpp's
+    of the release go with it. `gguf`: the folder has one GGUF file instead, with weights of that type, made with llama.cpp's
     converter, which must be installed. `ungated` also merges an adapter that the gate did not pass.
     """
     if target.suffix == ".gguf":
         raise HallmarkError("a folder is written, not a file", file=target, remedy="name a new folder, and add --gguf")
     if gguf:
-        check_converter(target)
+        check_programs(gguf, target)
     check_target(source, target)
     passed = check_release(source, ungated).passed
     params = read_provenance(source).build.params
     name = FILE_NAME.sub("-", params.certify.name).strip("-") or "model"
+    file = f"{name}.gguf" if gguf in (None, DEFAULT) else f"{name}.{KINDS[gguf]}.gguf"
     with trained_over(source, base) as weights, atomic_folder(target) as folder:
         if gguf:
             with tempfile.TemporaryDirectory(dir=target.parent) as whole:
                 write_merged(source, weights, params.sft.dtype, Path(whole))
                 about = gguf_metadata(params.certify.name, card_of(source))
-                convert(Path(whole), folder / f"{name}.gguf", about)
+                write_gguf(Path(whole), folder / file, gguf, about)
         else:
             write_merged(source, weights, params.sft.dtype, folder)
-        file = f"{name}.gguf" if gguf else None
-        describe_export(source, folder, dtype=params.sft.dtype, gguf=file)
+        describe_export(source, folder, dtype=params.sft.dtype, gguf=file if gguf else None)
     log.info("%s: written%s", target, "" if passed else "; its gate did not pass it: do not release it")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import HallmarkError
-from stages.core.files import DEDUPED, write_json, write_text
+from stages.core.files import DEDUPED, sha256_file, write_json, write_text
 from stages.core.model_folder import COUNT_OF_LAYERS, WHOLE, check_files, explained
 from stages.core.reading import check_regular, is_folder, read_object
 from stages.models.lengths import context_of
@@ -228,6 +228,9 @@ def _from_package(base: PackageBase, folder: Path) -> None:
     except (importlib.metadata.PackageNotFoundError, ValueError):
         raise HallmarkError(f"the package '{base.package}' is not installed", file=base.name, remedy=remedy) from None
     check_regular(file, remedy)
+    if sha256_file(file) != base.sha256:
+        remedy = "install the pinned version, or find out why the file changed and then pin the new hash"
+        raise HallmarkError(f"{file.name} has another SHA-256 than the pinned one", file=base.name, remedy=remedy)
     from transformers import AutoConfig, AutoTokenizer
 
     with explained(f"{file.name} can't be read as a GGUF model", file, remedy=remedy):

@@ -264,10 +264,14 @@ def run(name: str, sets: list[str], copies: list[str]) -> tuple[str, str]:
     last: deque[str] = deque(maxlen=TAIL)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            sys.stderr.buffer.write(line)
-            sys.stderr.buffer.flush()
-            last.append(line.decode("utf-8", "replace"))
+        try:
+            for line in process.stdout:
+                sys.stderr.buffer.write(line)
+                sys.stderr.buffer.flush()
+                last.append(line.decode("utf-8", "replace"))
+        except BaseException:  # asked to stop: the run stops too
+            process.terminate()
+            raise
     if process.returncode:
         raise HallmarkError(reason([*last]), remedy="see its output above")
     commit = prov.git("for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{free}")

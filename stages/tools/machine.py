@@ -46,7 +46,9 @@ def run(file: Path, machine: str | None, dry: bool) -> None:
         check(new, file)
         write_text(file, new)
         print("\n".join([*changes, f"written: {file}"]))
-        print("`git diff` shows the lines; `dvc repro` runs the stages that they concern again")
+        print(
+            "`git diff` shows the lines, `nox -s plan` says whether it fits, and `nox -s repro` runs what has changed"
+        )
     else:
         print(f"{file} is set up for {machine}")
     for line in (*advice(new, machine, billions), *needed(new)):

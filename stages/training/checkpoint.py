@@ -14,6 +14,7 @@ import random
 import shutil
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -80,9 +81,17 @@ class State(Block):
 class Checkpoints(TrainerCallback):
     """Writes a checkpoint every `minutes`, and continues at one if it is of the same training."""
 
-    def __init__(self, stage: str, minutes: float, key: dict[str, str], curve: Curve, keep: Keep | None = None) -> None:
-        """`key`: what the training depends on, from `key_of`."""
-        self.stage, self.interval, self.key, self.curve, self.keep = stage, 60 * minutes, key, curve, keep
+    def __init__(
+        self,
+        stage: str,
+        minutes: float | None,
+        key: Callable[[], dict[str, str]],
+        curve: Curve,
+        keep: Keep | None = None,
+    ) -> None:
+        """`minutes`: None for no checkpoints at all. `key`: says what the training depends on, as `key_of` does."""
+        self.stage, self.minutes, self._key_of, self.curve, self.keep = stage, minutes, key, curve, keep
+        self.key: dict[str, str] = {}
         self.file = FOLDER / stage / "state.safetensors"
         self.log = logging.getLogger(stage)
         self.state: State | None = None  # of the checkpoint that this process continues at
@@ -100,7 +109,9 @@ class Checkpoints(TrainerCallback):
 
         A checkpoint of another training, or one that is damaged, is deleted, with a line that says so.
         """
-        self.trainer, trainer.checkpoints = trainer, self
+        if self.minutes is None:
+            return None
+        self.trainer, trainer.checkpoints, self.key = trainer, self, self._key_of()
         trainer.add_callback(self)
         if not os.path.lexists(self.file):
             return None
@@ -132,7 +143,8 @@ class Checkpoints(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Ask for a checkpoint if it is time for one; the trainer makes it once it has validated."""
-        if time.monotonic() - self.saved >= self.interval and state.global_step < state.max_steps:
+        assert self.minutes is not None
+        if time.monotonic() - self.saved >= 60 * self.minutes and state.global_step < state.max_steps:
             control.should_save = True
 
     def save(self) -> None:
@@ -226,8 +238,12 @@ class Checkpoints(TrainerCallback):
             tensors = {name: file.get_tensor(name).clone() for name in names}  # not a view of the file
         if digest(metadata["state"], tensors) != metadata.get("sha256"):
             raise self._damaged("its content has another SHA-256")
-        rows = [*state.train, *state.validation]
-        if not state.train or not state.validation or any(set(row) != {"step", *self.curve.measures} for row in rows):
+        rows, validates = [*state.train, *state.validation], self.trainer.args.eval_strategy != "no"
+        if (
+            not state.train
+            or bool(state.validation) != validates
+            or any(set(row) != {"step", *self.curve.measures} for row in rows)
+        ):
             raise self._damaged("not a curve")
         random.Random().setstate(state.python)  # noqa: S311 (it raises what there is if that is no state, as do the others)
         np.random.RandomState().set_state(for_numpy(state))

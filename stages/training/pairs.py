@@ -17,11 +17,12 @@ from trl.trainer.utils import FusedCausalLMOutput
 
 from stages.core.progress import Progress
 from stages.models.loading import IGNORED
+from stages.training.checkpoint import Resumable
 from stages.training.trainer import LengthSampler, completion_logits, in_chunks
 from stages.training.tuning import adapter_parameters, leave_input_dtype
 
 
-class PairTrainer(DPOTrainer):
+class PairTrainer(Resumable, DPOTrainer):
     """A `DPOTrainer` for a model that already has an adapter."""
 
     # `compute_loss` does it. TRL 1.16 leaves it to transformers, which weighs a batch of few pairs like a full one.

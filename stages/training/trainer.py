@@ -233,9 +233,10 @@ class Curve(TrainerCallback):
         """Go on after what an earlier process measured; `steps` in all, with a validation after each `every`."""
         self.train, self.validation = list(train), list(validation)
         self.progress.left("step", steps - train[-1]["step"])
-        self.progress.left("validation", 1 + math.ceil(steps / every) - len(validation))
-        loss, validation_loss = (rows[-1][self.measures[0]] for rows in (train, validation))
-        self.progress.to(train[-1]["step"], loss=loss, validation_loss=validation_loss)
+        self.progress.to(train[-1]["step"], loss=train[-1]["loss"])
+        if validation:
+            self.progress.left("validation", 1 + math.ceil(steps / every) - len(validation))
+            self.progress.to(train[-1]["step"], validation_loss=validation[-1]["loss"])
         self._write_live(self.csv(), "w")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

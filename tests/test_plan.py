@@ -1,0 +1,344 @@
+"""The plan: what a run would take, on the tiny model and, by its sizes alone, on the bases that the template offers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from stages.core.errors import HallmarkError
+from stages.core.files import BASE
+from stages.core.reading import read_object
+from stages.params.loader import Params, load_params
+from stages.planning import advice, bases, estimate, machine
+from stages.planning.batches import in_batches, step_count
+from stages.planning.lengths import BYTES_PER_TOKEN, lengths
+from stages.planning.memory import Batch, Storages, adapted, build, cache_bytes, cache_of, fake, planned, training_peak
+from stages.planning.speed import GIB, GPUS
+from stages.planning.work import matrices
+from tests.tiny import make_tiny_base
+from tests.workspace import ROOT, change_params, make_tiny_workspace, run_here
+
+BATCH = Batch(4, 96, 24)
+NAMES = ["HuggingFaceTB/SmolLM2-135M-Instruct", "Qwen/Qwen3-0.6B", "meta-llama/Llama-3.2-3B-Instruct"]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with the tiny model in models/base and as the base of its params."""
+    folder = make_tiny_workspace(tmp_path_factory.mktemp("plan") / "repo", rows=40)
+    make_tiny_base(folder / BASE)
+    return folder
+
+
+@pytest.fixture
+def here(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Params]:
+    """Its params, with the workspace as working directory."""
+    monkeypatch.chdir(tiny)
+    yield load_params()
+
+
+def with_sft(params: Params, **values: Any) -> Params:
+    return params.model_copy(update={"sft": params.sft.model_copy(update=values)})
+
+
+def config_of(name: str, folder: Path) -> Any:
+    found = bases.known(name, folder)
+    assert found is not None
+    return estimate.configuration(found)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"lora": {"layers": 1}},
+        {"gradient_checkpointing": True, "attention": "sdpa"},
+        {"method": "lora", "dtype": "float32"},
+    ],
+    ids=["as shipped", "checkpointed", "fp32"],
+)
+def test_memory_is_that_of_a_real_training(here: Params, settings: dict[str, Any]) -> None:
+    """The real trainer on real weights, counted in the same way, holds as much within 15 % (docs/benchmarks.md: SmolLM2)."""
+    from tests.bench.memory import Shape, changed, foreseen, held
+
+    lora = here.sft.lora.model_copy(update={"layers": None} | settings.get("lora", {}))
+    params = changed(here, Shape("", BATCH, settings | {"lora": lora}))
+    assert foreseen(params, BATCH) == pytest.approx(held(params, BATCH), rel=0.15)
+
+
+def test_storages_count_what_lives_once() -> None:
+    with Storages() as storages:
+        first = torch.zeros(1024)
+        view = first.view(2, 512)
+        assert storages.now == 4096
+        second = view + 1
+        assert storages.now == 8192
+        del first, view
+        assert storages.now == 4096
+        del second
+    assert (storages.now, storages.peak) == (0, 8192)
+
+
+def test_work_is_what_torch_counts(here: Params) -> None:
+    """The formulas give the operations that torch's own counter sees in a forward and a backward pass."""
+    sft = with_sft(here, dtype="float32", attention="eager").sft
+    tuned = adapted(build(estimate.configuration(BASE), dtype="float32", attention="eager"), sft)
+    base, ids = tuned.get_base_model(), torch.zeros(2, 64, dtype=torch.long)
+    counters = []
+    for backward in (False, True):
+        counters.append(FlopCounterMode(display=False))
+        with counters[-1]:
+            hidden = base.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+            loss = base.get_output_embeddings()(hidden.reshape(-1, 64)[:20]).sum()
+            if backward:
+                loss.backward()
+    sizes, totals = matrices(tuned), (128, 128 * 64, 20)
+    read, trained = sizes.reading(*totals), sizes.training(*totals)
+    assert read.forward + read.head == pytest.approx(counters[0].get_total_flops(), rel=0.01)
+    assert trained.forward + trained.backward + trained.head == pytest.approx(counters[1].get_total_flops(), rel=0.1)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "microsoft/Phi-3.5-mini-instruct"])
+def test_extrapolated_memory_is_near_that_of_the_whole(name: str, tmp_path: Path) -> None:
+    """Six layers are foreseen from two and four; a change of settings is tried that way."""
+    config = advice.with_layers(config_of(name, tmp_path), 6)
+    params = load_params(ROOT / "params.yaml")
+    for values in ({"attention": "sdpa"}, {"gradient_checkpointing": True, "dequantize_once": False}):
+        sft = params.sft.model_copy(update=values | {"lora": params.sft.lora.model_copy(update={"layers": 4})})
+        with fake():
+            whole = training_peak(planned(config, sft, "cuda"), sft, BATCH, "cuda")
+        assert advice.extrapolated(config, sft, BATCH, "cuda") == pytest.approx(whole, rel=0.05)
+
+
+def test_settings_that_save_memory_save_it(tmp_path: Path) -> None:
+    config = advice.with_layers(config_of("meta-llama/Llama-3.2-3B-Instruct", tmp_path), 4)
+    params, batch = load_params(ROOT / "params.yaml"), Batch(4, 1024, 128)
+    sft = params.sft.model_copy(update={"lora": params.sft.lora.model_copy(update={"layers": None})})
+
+    def peak(**values: Any) -> int:
+        return advice.extrapolated(config, sft.model_copy(update=values), batch, "cuda")
+
+    assert peak(attention="sdpa") < peak()
+    assert peak(gradient_checkpointing=True) < 0.7 * peak()
+    checkpointed = peak(gradient_checkpointing=True, attention="sdpa")
+    assert peak(gradient_checkpointing=True, attention="sdpa", dequantize_once=False) < checkpointed - 4 * 0.1 * 2**30
+
+
+def test_what_fits_comes_with_the_smallest_change_first(tmp_path: Path) -> None:
+    config = advice.with_layers(config_of("meta-llama/Llama-3.2-3B-Instruct", tmp_path), 4)
+    sft, batch = load_params(ROOT / "params.yaml").sft, Batch(4, 1024, 128)
+    needed = advice.extrapolated(config, sft, batch, "cuda")
+    found = advice.changes(config, sft, batch, "cuda", int(0.8 * needed))
+    assert found[0].text() == "sft.attention: sdpa"
+    assert found[1].text() == "sft.batch_size: 2, sft.accumulation: 2"
+    assert all(change.training_bytes <= 0.8 * needed for change in found)
+    assert advice.changes(config, sft, batch, "cuda", 2**20) == []
+    assert "smaller base" in advice.remedy([])
+
+
+def test_the_estimate_of_the_params(here: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.planning.speed.TIMES", 1)
+    found = estimate.estimate(here, BASE)
+    assert found.fits
+    assert found.limit_bytes == machine.host_memory()
+    assert found.training_seconds > 0
+    assert found.evaluation_seconds > 0
+    assert "40 rows" in found.basis
+    assert "this machine" in found.basis
+    assert found.serving_bytes == 2 * (
+        sum(tensor.numel() for tensor in model_of(BASE).parameters()) * 2
+        + cache_bytes(estimate.configuration(BASE), 32 * 256)
+    )
+
+
+def model_of(folder: Path) -> Any:
+    return build(estimate.configuration(folder), dtype="bfloat16", attention="sdpa")
+
+
+def test_a_cache_has_the_bytes_that_are_reckoned(here: Params) -> None:
+    layers = cache_of(model_of(BASE), 3, 10).layers
+    held = sum(part.numel() * part.element_size() for layer in layers for part in (layer.keys, layer.values))
+    assert held == cache_bytes(estimate.configuration(BASE), 30)
+
+
+def test_a_gpu_that_is_not_at_hand(here: Params, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    done = run_here(Path.cwd(), "stages.tools.plan", "--gpu", "rtx-4090", "--price-per-hour", "0.5", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["limit_bytes"] == 24 * GIB
+    assert found["price"] == round(0.5 * (found["training_seconds"] + found["evaluation_seconds"]) / 3600, 4)
+    assert "RTX 4090" in found["basis"]
+    table = run_here(Path.cwd(), "stages.tools.plan", "--gpu", "24GiB").stdout
+    assert "training" in table
+    assert "fits: " in table
+
+
+def test_what_does_not_fit_is_refused(here: Params) -> None:
+    done = run_here(Path.cwd(), "stages.tools.plan", "--gpu", "1.1GiB", "--base", "Qwen/Qwen3-0.6B")
+    assert done.returncode == 1
+    assert "does not fit" in done.stdout
+    assert "more than the" in done.stderr
+    assert "remedy: " in done.stderr
+
+
+def test_sft_refuses_what_does_not_fit_into_its_gpu(here: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = [{"input_ids": [1] * 400, "labels": [-100] * 300 + [1] * 100}] * 8
+    device = here.model_copy(update={"compute": here.compute.model_copy(update={"device": "cuda"})})
+    for memory, refused in ((24 * GIB, False), (GIB + 2**28, False), (GIB + 2**26, True)):
+        given = machine.Machine("cuda", memory, None, True)
+        monkeypatch.setattr("stages.planning.advice.at_hand", lambda _, given=given: given)
+        if not refused:
+            advice.check_training(device, BASE, train)
+            continue
+        with pytest.raises(HallmarkError, match=r"at the longest record, of 400 tokens: .* more than") as raised:
+            advice.check_training(device, BASE, train)
+        assert raised.value.field == "sft"
+
+
+def test_sft_checks_before_it_loads_weights(here: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stages import sft
+
+    order: list[str] = []
+
+    class StoppedError(Exception):
+        pass
+
+    def load(*_: Any, **__: Any) -> None:
+        order.append("weights")
+        raise StoppedError
+
+    on_gpu = here.model_copy(update={"compute": here.compute.model_copy(update={"device": "cuda"})})
+    monkeypatch.setattr("stages.core.compute.set_up", lambda *_: None)
+    monkeypatch.setattr(sft, "base_report", lambda: {"context": None})
+    monkeypatch.setattr(sft, "load_dataset", lambda *_: ([], 0))
+    monkeypatch.setattr(sft, "check_training", lambda *_: order.append("check"))
+    monkeypatch.setattr(sft, "load_frozen", load)
+    for name in ("own_device", "check_dtype"):
+        if hasattr(sft, name):
+            monkeypatch.setattr(sft, name, lambda *_: "cuda")
+    with pytest.raises(StoppedError):
+        sft.run(on_gpu)
+    assert order == ["check", "weights"]
+
+
+@pytest.mark.parametrize("name", sorted(read_object(ROOT / "stages/planning/known.json")))
+def test_known_sizes_are_those_of_the_models(name: str, tmp_path: Path) -> None:
+    millions = {"HuggingFaceTB": 134.5, "Qwen": 596.0, "meta-llama": 3212.7, "microsoft": 3821.1}
+    with fake():
+        model = build(config_of(name, tmp_path), dtype="bfloat16", attention="eager")
+        size = sum(tensor.numel() for tensor in model.parameters())
+    assert size / 1e6 == pytest.approx(millions[name.split("/")[0]], abs=0.1)
+
+
+def test_the_bases_of_the_template_are_known() -> None:
+    names = [
+        line.split()[1]
+        for file in sorted((ROOT / "template/choices/bases").glob("*.yaml"))
+        for line in file.read_text(encoding="utf-8").splitlines()
+        if line.startswith("  name:") and file.stem != "own"
+    ]
+    assert set(names) <= set(read_object(ROOT / "stages/planning/known.json"))
+
+
+def test_where_the_configuration_comes_from(here: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bases.folder_of(here, None, tmp_path) == ("tests/tiny", Path("tiny"))  # no report says what models/base is
+    assert bases.folder_of(here, str(BASE), tmp_path) == (str(BASE), BASE)
+    assert bases.folder_of(here, NAMES[0], tmp_path) == (NAMES[0], tmp_path)
+    with pytest.raises(HallmarkError, match="has no commit"):
+        bases.folder_of(here, "owner/unknown", tmp_path)
+    asked = []
+
+    def download(name: str, file: str, *, revision: str) -> str:
+        asked.append((name, file, revision))
+        return str(BASE / file)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    name, folder = bases.folder_of(here, f"owner/unknown@{'a' * 40}", tmp_path)
+    assert asked == [("owner/unknown", "config.json", "a" * 40)]
+    assert (name, estimate.configuration(folder).hidden_size) == ("owner/unknown", 64)
+
+
+def test_a_hub_that_can_not_be_reached_is_an_error(
+    here: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(HallmarkError, match=r"cannot download config\.json of 'owner/unknown'"):
+        bases.from_hub("owner/unknown", "a" * 40, tmp_path, "--base")
+
+
+def test_lengths_before_there_is_a_tokenizer(here: Params, tmp_path: Path) -> None:
+    found = lengths(here, tmp_path)
+    assert f"{BYTES_PER_TOKEN:g}" in found.basis
+    assert found.train.records + found.validation.records + found.holdout.records == 40
+    assert max(found.train.whole) > max(found.train.prompts) > max(found.train.answers)
+
+
+def test_batches_are_those_of_the_sampler() -> None:
+    pairs = [(length, 3) for length in (9, 5, 7, 2, 8, 6)]
+    batches = in_batches(pairs, 4, seed=7)
+    assert sorted((batch.records, batch.tokens) for batch in batches) == [(2, 9), (4, 7)]
+    assert batches[-1].records == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "steps"),
+    [({}, 231), ({"accumulation": 4}, 59), ({"max_steps": 9}, 9), ({"batch_size": 16, "epochs": 1.0}, 45)],
+)
+def test_steps(values: dict[str, Any], steps: int) -> None:
+    """As many as the trainer takes: `reports/sft.json` says 231 of 706 records for the reference."""
+    sft = load_params(ROOT / "params.yaml").sft.model_copy(update={"max_steps": None} | values)
+    assert step_count(706, sft) == steps
+
+
+@pytest.mark.parametrize("text", ["", "0GiB", "fast", "24 parsecs", "1e99GiB"])
+def test_what_is_no_gpu(text: str) -> None:
+    with pytest.raises(HallmarkError, match="neither a GPU with known figures nor a size"):
+        machine.named(text)
+
+
+def test_gpus_by_name_and_by_memory() -> None:
+    assert machine.named("rtx4090") == machine.named("RTX 4090")
+    assert machine.named("80 GiB").gpu == GPUS["A100"]  # the slowest that has as much
+    assert machine.named("999GiB").gpu is None
+
+
+def test_a_gpu_at_hand_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA L40S")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=48 * GIB))
+    found = machine.at_hand(load_params(ROOT / "params.yaml").compute.model_copy(update={"device": "cuda"}))
+    assert (found.gpu, found.memory, found.here) == (GPUS["L40S"], 48 * GIB, True)
+
+
+def test_without_a_gpu_its_memory_and_speed_are_unknown(here: Params) -> None:
+    change_params(Path.cwd(), {"compute.device": "cuda"})
+    try:
+        done = run_here(Path.cwd(), "stages.tools.plan", "--json")
+    finally:
+        change_params(Path.cwd(), {"compute.device": "cpu"})
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["limit_bytes"], found["training_seconds"]) == (0, None, None)
+
+
+@pytest.mark.parametrize(("field", "value"), [("model_type", "no-such-model"), ("hidden_size", "wide")])
+def test_a_configuration_that_is_none(here: Params, tmp_path: Path, field: str, value: str) -> None:
+    shutil.copytree(BASE, tmp_path / "bad")
+    file = tmp_path / "bad/config.json"
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {field: value}), encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"config\.json"):
+        estimate.configuration(tmp_path / "bad")
+
+
+def test_room_is_left_for_what_is_no_tensor() -> None:
+    found = estimate.Estimate(23 * GIB, 0, 0, 1.0, 1.0, 24 * GIB, "")
+    assert not found.fits
+    assert replace(found, training_bytes=20 * GIB).fits
+    assert replace(found, limit_bytes=None).fits
