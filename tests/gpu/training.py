@@ -6,7 +6,7 @@ import importlib.util
 
 from ruamel.yaml import YAML
 
-from tests.gpu.models import LLAMA, QWEN, SMOLLM, Workspace, difference, mib, workspace
+from tests.gpu.models import LARGE_CARD, LLAMA, QWEN, SMOLLM, Workspace, card_bytes, difference, mib, workspace
 from tests.gpu.registry import Bench, Line, Skipped, part
 from tests.workspace import ROOT, report
 
@@ -69,7 +69,7 @@ def presets(bench: Bench) -> None:
         raise Skipped("absent: this version has no stages.params.presets")
     from stages.params.presets import prepared
 
-    machine = "cpu" if bench.device == "cpu" else "gpu-80gb" if card_bytes() > 60 * 2**30 else "gpu-24gb"
+    machine = "cpu" if bench.device == "cpu" else "gpu-80gb" if card_bytes() >= LARGE_CARD else "gpu-24gb"
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     for name, billions in bench.some([(QWEN, 0.6), (LLAMA, 3.2)]):
         made = workspace(bench, name, data__rejected="worse", dpo__enabled=True)
@@ -84,13 +84,6 @@ def presets(bench: Bench) -> None:
             seen = made.stage("dpo")
             line.values |= {"peak_bytes": seen["peak_bytes"], "step_seconds": seen["step_seconds"]}
             line.words = mib(seen["peak_bytes"])
-
-
-def card_bytes() -> int:
-    """The memory of the first card."""
-    import torch
-
-    return int(torch.cuda.get_device_properties(0).total_memory)
 
 
 @part("same-bytes", "two runs give the same adapter, or which tensor differs first")
