@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,19 +12,30 @@ from typing import Any
 
 import pytest
 
+from stages.serving.engines.transformers_serve import TransformersServer
+from stages.serving.engines.vllm import VllmServer
 from tests.gpu import page
 from tests.gpu.__main__ import summary, watched
 from tests.gpu.models import difference, last_words
 from tests.gpu.registry import MODULES, Bench, Part, Skipped, parts, run_part
+from tests.gpu.serving import TRANSFORMERS, VLLM, block
 from tests.workspace import ROOT
 
-# Those that start processes of their own, which takes long; `python -m tests.gpu --device cpu --tiny` runs them.
-OUTSIDE = {"resume", "serve", "ddp", "fsdp", "checkpointing"}
+# Those that start processes of their own, which takes long, and two with the code of `train-0.6b`;
+# `python -m tests.gpu --device cpu --tiny` runs them too.
+OUTSIDE = {"resume", "serve", "ddp", "fsdp", "train-3b", "train-smollm2"}
 
 
 @pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("gpu")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    yield tmp_path_factory.mktemp("gpu")
+    gc.unfreeze()
+
+
+@pytest.fixture
+def scratch(folder: Path) -> Path:
+    gc.freeze()  # each trainer collects garbage when it ends: half of the time, if it looks at all that was imported
+    return folder
 
 
 @pytest.mark.parametrize("name", [name for name in parts() if name not in OUTSIDE])
@@ -129,6 +141,11 @@ def test_the_page_of_this_repository_can_be_written(made_up: tuple[Path, Path]) 
     file.write_bytes((ROOT / page.PAGE).read_bytes())
     page.write(out, parts(), file)
     assert "| speed | LoRA | 9 tokens/s |" in file.read_text(encoding="utf-8")
+
+
+def test_the_blocks_of_the_servers_are_valid() -> None:
+    for settings, values in ((VllmServer, VLLM), (TransformersServer, TRANSFORMERS)):
+        assert settings.model_validate(block(settings, values)).kind == values["kind"]
 
 
 def test_the_first_tensor_that_differs_is_named(tmp_path: Path) -> None:

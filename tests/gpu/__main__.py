@@ -58,7 +58,7 @@ def main() -> int:
         print(f"gpu: {missing}", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory(prefix="gpu-", ignore_cleanup_errors=True) as temporary:
-        scratch = (given.scratch or Path(temporary)).absolute()
+        scratch = (given.scratch or Path(temporary)).absolute() / ("tiny" if given.tiny else "whole")
         scratch.mkdir(parents=True, exist_ok=True)
         chosen, where = [known[name] for name in given.part or known], machine(given.device)
         results = {part.name: watched(part, given, scratch, where) for part in chosen}

@@ -14,17 +14,22 @@ from typing import Any
 
 from stages.core.files import BASE, SFT_ADAPTER
 from stages.params.loader import load_params
-from tests.gpu.models import LLAMA, QWEN, Workspace, last_words, mib, workspace
+from tests.gpu.models import LLAMA, QWEN, Workspace, last_words, mib, workspace, write_split
 from tests.gpu.registry import Bench, Failed, Line, Skipped, part
 
 APART = 0.15  # of the peak: the most by which the estimate may be wrong
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "qlora, batch 4": (QWEN, {"sft__method": "qlora", "sft__batch_size": 4}),
     "lora, batch 8, checkpointing": (QWEN, {"sft__batch_size": 8, "sft__gradient_checkpointing": True}),
-    "qlora, batch 4, checkpointing": (LLAMA, {"sft__batch_size": 4, "sft__gradient_checkpointing": True}),
-    "4 bits kept, batch 4": (
+    "lora, batch 4, checkpointing": (LLAMA, {"sft__batch_size": 4, "sft__gradient_checkpointing": True}),
+    "4 bits kept, batch 4, checkpointing": (
         LLAMA,
-        {"sft__batch_size": 4, "sft__gradient_checkpointing": True, "sft__dequantize_once": False},
+        {
+            "sft__method": "qlora",
+            "sft__dequantize_once": False,
+            "sft__batch_size": 4,
+            "sft__gradient_checkpointing": True,
+        },
     ),
 }
 
@@ -47,9 +52,10 @@ def memory(bench: Bench) -> None:
     """Training in several shapes, and evaluation."""
     spaces: dict[str, Workspace] = {}
     plans: dict[str, dict[str, Any]] = {}
-    for words, (name, overrides) in [*SHAPES.items()][: bench.size(None, 1)]:
+    for words, (name, overrides) in bench.some([*SHAPES.items()]):
         with bench.line(f"{name}: {words}") as line:
             made = spaces[name] = spaces.get(name) or workspace(bench, name)
+            write_split(made.folder, *bench.size((96, 8, 64), (12, 2, 4)))
             made.set(sft__method="lora", sft__gradient_checkpointing=False, sft__dequantize_once=True)
             # One pass: the longest records decide, and they are somewhere in it.
             made.set(sft__max_steps=bench.size(None, 2), sft__epochs=1.0, **overrides)

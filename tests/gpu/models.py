@@ -28,6 +28,7 @@ from stages.core.files import HOLDOUT, SFT_ADAPTER, TRAIN, VALIDATION
 from tests.gpu.registry import Bench, Failed, Skipped
 from tests.workspace import ROOT, make_workspace, report, run, run_here
 
+LARGE_CARD = 60 * 2**30  # from here on, these models train without gradient checkpointing
 QWEN, LLAMA, SMOLLM = "qwen3-0.6b", "llama-3.2-3b", "smollm2-135m"
 
 # What the configurations on the hub say.
@@ -104,6 +105,9 @@ def make_model(name: str, bench: Bench) -> Path:
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     model.generation_config = GenerationConfig(**generation)
     model.save_pretrained(folder)
+    del model
+    if bench.device == "cuda":
+        torch.cuda.empty_cache()  # the stages have processes of their own, and need the card
     tokenizer.save_pretrained(folder)
     name_all_tokens(folder / "tokenizer.json", config.vocab_size)
     (folder / "made").touch()
@@ -126,6 +130,7 @@ class Workspace:
     folder: Path
     bench: Bench
     params: dict[str, Any]
+    model: str
     rounded: tuple[str, str] | None = None  # what `quantize` was last run for
 
     def set(self, **overrides: Any) -> None:
@@ -152,11 +157,31 @@ class Workspace:
         seen: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
         return seen | {"code": done.returncode, "stderr": done.stderr}
 
+    def once(self, stage: str, name: str, *paths: str) -> None:
+        """Run a stage, or link what it made for another part of the run: at 3B, `quantize` takes minutes."""
+        store = self.bench.scratch / f"made-{name}"
+        if store.exists():
+            for path in paths:
+                shutil.rmtree(self.folder / path, ignore_errors=True)
+            shutil.copytree(store, self.folder, copy_function=replaced, dirs_exist_ok=True)
+            return
+        self.stage(stage)
+        half = store.with_name(f"half-{name}")
+        shutil.rmtree(half, ignore_errors=True)  # of a part that was stopped
+        for path in paths:
+            source, target = self.folder / path, half / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, copy_function=os.link)
+            else:
+                shutil.copyfile(source, target)
+        half.replace(store)
+
     def round(self) -> None:
         """Run `quantize`, where there is that stage, if what it makes depends on params that have changed."""
-        wanted = self.params["sft"]["method"], self.params["sft"]["dtype"]
+        method, dtype = wanted = self.params["sft"]["method"], self.params["sft"]["dtype"]
         if self.rounded != wanted and importlib.util.find_spec("stages.quantize"):
-            self.stage("quantize")
+            self.once("quantize", f"{self.model}-{method}-{dtype}", "models/quantized", "reports/quantize.json")
             self.rounded = wanted
 
     def process(self, module: str, *words: str) -> CompletedProcess[str]:
@@ -203,13 +228,28 @@ def workspace(bench: Bench, name: str, **overrides: Any) -> Workspace:
     number = len([*bench.scratch.glob("workspace-*")])
     folder = bench.scratch / f"workspace-{number}-{name}"
     shutil.copytree(copy_of_the_repository(bench), folder)
-    made = Workspace(folder, bench, deepcopy(params_of_the_repository()))
+    made = Workspace(folder, bench, deepcopy(params_of_the_repository()), name)
     made.change(GPU | (TINY if bench.tiny else {}) | {"compute.device": bench.device, "task.tool_format": "json"})
     made.change({"base": base} if base else {})
+    if bench.device == "cuda" and name != SMOLLM and card_bytes() < LARGE_CARD:
+        made.set(sft__gradient_checkpointing=True)
     made.set(**overrides)
     write_split(folder, *bench.size((640, 32, 64), (12, 2, 4)))
-    made.stage("base")
+    made.once("base", f"{name}-base", "models/base", "reports/base.json")
     return made
+
+
+def replaced(source: str, target: str) -> None:
+    """Link a file to where another may be."""
+    Path(target).unlink(missing_ok=True)
+    os.link(source, target)
+
+
+def card_bytes() -> int:
+    """The memory of the first card."""
+    import torch
+
+    return int(torch.cuda.get_device_properties(0).total_memory)
 
 
 def copy_of_the_repository(bench: Bench) -> Path:

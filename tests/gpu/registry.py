@@ -9,7 +9,7 @@ import importlib
 import json
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -63,6 +63,10 @@ class Bench:
     def size(self, real: T, tiny: T) -> T:
         """The number for this run."""
         return tiny if self.tiny else real
+
+    def some(self, items: Sequence[T]) -> Sequence[T]:
+        """All of the items; of a tiny run only the first, which shows that the code works."""
+        return items[:1] if self.tiny else items
 
     @contextmanager
     def line(self, check: str) -> Iterator[Line]:

@@ -31,7 +31,7 @@ VLLM = {
     "max_num_seqs": 32,
     "cache_gib": 2.0,
     "prefix_cache": False,
-    "startup_timeout": 200,
+    "startup_timeout": 300,
 }
 
 
@@ -46,18 +46,31 @@ def ready(bench: Bench, name: str) -> Workspace:
     made.set(sft__max_steps=bench.size(20, 2))
     made.stage("sft")
     made.stage("dpo")
+    made.stage("eval", "--model", "tuned")  # what ships is compared with its answers
     return made
 
 
-def served(bench: Bench, made: Workspace, words: str, server: dict[str, Any], load: int, requests: int) -> None:
-    """Run `benchmark` for base and tuned on this server: every request must be answered."""
+def served(
+    bench: Bench,
+    made: Workspace,
+    words: str,
+    server: dict[str, Any],
+    load: int,
+    requests: int,
+    artefacts: tuple[str, ...] = ("server",),
+) -> None:
+    """Run `benchmark` for base and tuned on this server: every request must be answered.
+
+    How many answers of these artefacts are not as evaluated is noted, and no reason to fail.
+    """
     with bench.line(words) as line:
         made.set(benchmark__server=server, benchmark__models=["base", "tuned"], benchmark__concurrency=[load])
         made.set(benchmark__requests=requests, benchmark__warmup=1, benchmark__max_tokens=bench.size(48, 8))
+        made.set(benchmark__parity={"records": bench.size(16, 2), "artefacts": list(artefacts)})
         made.stage("benchmark")
         found = report(made.folder, "benchmark")
         line.values |= {"server": found["server"], "models": {}}
-        said = []
+        speeds = []
         for model, each in found["models"].items():
             (level,) = each["levels"]
             kept = {
@@ -65,8 +78,13 @@ def served(bench: Bench, made: Workspace, words: str, server: dict[str, Any], lo
             }
             kept |= {"latency_p95_s": level["latency_s"]["p95"], "startup_s": each["startup_s"]}
             line.values["models"][model] = kept | {"peak_memory_mib": each["peak_memory_mib"]}
-            said.append(f"{model} {kept['output_tokens_per_second']:,.0f} tokens/s, p95 {kept['latency_p95_s']} s")
-        line.words = f"{found['server']}: {'; '.join(said)}"
+            speeds.append(f"{model} {kept['output_tokens_per_second']:,.0f} tokens/s, p95 {kept['latency_p95_s']} s")
+        line.words = f"{found['server']}: {'; '.join(speeds)}"
+        line.values["parity"] = found["parity"]
+        for artefact in found["parity"]["artefacts"]:
+            changes, of = artefact["changes"], found["parity"]["records"]
+            said = f"{changes['texts']} of {of} texts changed" if changes else f"not measured ({artefact['reason']})"
+            line.words += f"; {artefact['name']}: {said}"
         for model, kept in line.values["models"].items():
             bad = kept["errors"] + kept["timeouts"]
             line.expect(bad == 0, f"{model}: {bad} of {kept['requests']} requests failed: {kept['failures']}")
@@ -77,29 +95,29 @@ def serve(bench: Bench) -> None:
     """Few requests: whether it works at all, base and tuned next to each other."""
     made = ready(bench, SMOLLM)
     server = block(TransformersServer, TRANSFORMERS)
-    served(bench, made, "transformers serve, base and tuned, one request after another", server, 1, bench.size(4, 1))
+    each = ("adapter", "nf4", "merged", "server")
+    served(bench, made, "transformers serve, base and tuned, one by one", server, 1, bench.size(4, 1), each)
     if not bench.tiny:
         served(bench, made, "transformers serve, base and tuned, 8 at once", server, 8, 32)
 
 
-def vllm(bench: Bench, adapter: str) -> None:
-    """A small load and a larger one, of a model of 0.6B and of SmolLM2, whose answers end."""
+def vllm(bench: Bench, adapter: str, name: str) -> None:
+    """One model: starting vLLM takes most of a part's time."""
     if not VLLM_PYTHON.exists():
         raise Skipped("there is no .venv-vllm, which `nox -s vllm` makes")
-    for name in (QWEN, SMOLLM):
-        made = ready(bench, name)
-        server = block(VllmServer, VLLM, adapter=adapter)
-        words = f"{name}: vLLM, {adapter}, base and tuned on one card"
-        served(bench, made, f"{words}, 8 at once", server, bench.size(8, 1), bench.size(32, 1))
+    made = ready(bench, name)
+    server = block(VllmServer, VLLM, adapter=adapter)
+    words = f"{name}: vLLM, {adapter}, base and tuned on one card"
+    served(bench, made, f"{words}, 8 at once", server, bench.size(8, 1), bench.size(32, 1))
 
 
 @part("vllm-lora", "vLLM with the adapter next to the base: one server for both")
 def lora(bench: Bench) -> None:
-    """One server."""
-    vllm(bench, "lora")
+    """SmolLM2, whose answers say something."""
+    vllm(bench, "lora", SMOLLM)
 
 
 @part("vllm-merged", "vLLM with the adapter merged: two servers on one card")
 def merged(bench: Bench) -> None:
-    """Two servers, which must share the card."""
-    vllm(bench, "merged")
+    """Two servers of a 0.6B, which must share the card."""
+    vllm(bench, "merged", QWEN)

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.gpu.models import LLAMA, QWEN, Workspace, last_words, mib, workspace
+from tests.gpu.models import LLAMA, QWEN, Workspace, last_words, mib, workspace, write_split
 from tests.gpu.registry import Bench, part
 
 GOAL = 3.0  # times the tokens a second
@@ -18,11 +18,12 @@ GOAL = 3.0  # times the tokens a second
 @part("speed", "tokens a second of sft against TRL's usual script, on the same model and records")
 def speed(bench: Bench) -> None:
     """One pass over the same records each, from the start of the first step to the end of the last."""
-    for name, batch_size in ((QWEN, 16), (LLAMA, 8)):
+    for name, batch_size, records in bench.some([(QWEN, 16, 640), (LLAMA, 8, 320)]):
         seconds: dict[str, float] = {}
         made = workspace(bench, name, sft__max_steps=None, sft__epochs=1.0, sft__method="lora")
         if not bench.tiny:
             made.set(sft__batch_size=batch_size)
+            write_split(made.folder, records, 8, 8)
         tokens = 0
         for words, side in (("sft", ours), ("the usual script", usual)):
             with bench.line(f"{name}: {words}") as line:

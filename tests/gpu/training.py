@@ -6,7 +6,7 @@ import importlib.util
 
 from ruamel.yaml import YAML
 
-from tests.gpu.models import LLAMA, QWEN, SMOLLM, Workspace, difference, mib, workspace
+from tests.gpu.models import LARGE_CARD, LLAMA, QWEN, SMOLLM, Workspace, card_bytes, difference, mib, workspace
 from tests.gpu.registry import Bench, Line, Skipped, part
 from tests.workspace import ROOT, report
 
@@ -69,9 +69,9 @@ def presets(bench: Bench) -> None:
         raise Skipped("absent: this version has no stages.params.presets")
     from stages.params.presets import prepared
 
-    machine = "cpu" if bench.device == "cpu" else "gpu-80gb" if card_bytes() > 60 * 2**30 else "gpu-24gb"
+    machine = "cpu" if bench.device == "cpu" else "gpu-80gb" if card_bytes() >= LARGE_CARD else "gpu-24gb"
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    for name, billions in ((QWEN, 0.6), (LLAMA, 3.2)):
+    for name, billions in bench.some([(QWEN, 0.6), (LLAMA, 3.2)]):
         made = workspace(bench, name, data__rejected="worse", dpo__enabled=True)
         shipped = YAML(typ="safe").load(prepared(text, machine, billions))
         for block in ("sft", "dpo", "eval"):
@@ -86,20 +86,13 @@ def presets(bench: Bench) -> None:
             line.words = mib(seen["peak_bytes"])
 
 
-def card_bytes() -> int:
-    """The memory of the first card."""
-    import torch
-
-    return int(torch.cuda.get_device_properties(0).total_memory)
-
-
 @part("same-bytes", "two runs give the same adapter, or which tensor differs first")
 def same_bytes(bench: Bench) -> None:
     """Twice each, with dropout and accumulation."""
-    for name, methods in ((QWEN, METHODS), (LLAMA, {"QLoRA": "qlora"})):
+    for name, methods in bench.some([(QWEN, METHODS), (LLAMA, {"QLoRA": "qlora"})]):
         made = workspace(bench, name, sft__lora__dropout=0.1, sft__accumulation=2)
         made.set(sft__batch_size=bench.size(4, 2), sft__max_steps=bench.size(8, 2))
-        for words, method in methods.items():
+        for words, method in bench.some([*methods.items()]):
             with bench.line(f"{name}: {words}, two runs, the same bytes") as line:
                 made.train(sft__method=method)
                 first = made.kept("first")
@@ -120,7 +113,7 @@ def checkpointing(bench: Bench) -> None:
     made = workspace(bench, QWEN, sft__lora__dropout=0.1)
     made.set(sft__max_steps=bench.size(6, 2))
     peaks = {}
-    for words, method in METHODS.items():
+    for words, method in bench.some([*METHODS.items()]):
         for on in (False, True):
             with bench.line(f"{words}, checkpointing {'on' if on else 'off'}") as line:
                 learns(line, made, sft__method=method, sft__gradient_checkpointing=on)
