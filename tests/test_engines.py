@@ -107,8 +107,14 @@ def test_a_new_engine_is_measured_and_asked(toy: Engine[Any], workspace: Path, m
     monkeypatch.chdir(workspace)
     asking = {"concurrency": 2, "timeout": 30.0}
     settings = {"benchmark.server": BLOCK, "benchmark.models": ["base", "tuned"], "eval.engine": BLOCK | asking}
-    change_params(workspace, settings)
+    change_params(workspace, settings | {"benchmark.parity.artefacts": ["server"]})
     params = load_params()
+    for model in ("base", "tuned"):
+        stage_eval.run(params, model)
+        rows = read_predictions(model)
+        assert len(rows) == 10
+        assert {(row.prediction, row.tokens, row.finish) for row in rows} == {(f"hello there {model} yes", 3, "stop")}
+        assert report(workspace, f"measured/eval_{model}")["server"] == "toy"
     benchmark.run(params)
     measured = report(workspace, "benchmark")
     assert measured["server"] == "toy 1.0"
@@ -116,12 +122,8 @@ def test_a_new_engine_is_measured_and_asked(toy: Engine[Any], workspace: Path, m
         (level,) = measured["models"][model]["levels"]
         assert (level["requests"], level["errors"], level["output_tokens"]) == (4, 0, 12)
         assert 0 < measured["models"][model]["startup_s"] < WAIT
-    for model in ("base", "tuned"):
-        stage_eval.run(params, model)
-        rows = read_predictions(model)
-        assert len(rows) == 10
-        assert {(row.prediction, row.tokens, row.finish) for row in rows} == {(f"hello there {model} yes", 3, "stop")}
-        assert report(workspace, f"measured/eval_{model}")["server"] == "toy"
+    (shipped,) = measured["parity"]["artefacts"]
+    assert (shipped["name"], shipped["changes"]["texts"], shipped["logits"]) == ("server", 0, None)
     monkeypatch.chdir(ROOT)
     assert left_over(workspace) == []
 
