@@ -154,16 +154,16 @@ def test_batches_that_cannot_be_are_refused(tmp_path: Path, changes: dict[str, A
 def test_the_plan_counts_the_batches_that_the_trainer_makes(packing: bool) -> None:
     from stages.params.loader import load_params
     from stages.planning.advice import candidates
-    from stages.planning.batches import by_tokens, largest, step_count
+    from stages.planning.batches import in_batches, largest, step_count
 
     changes = {"batch_tokens": 512, "max_length": 128, "packing": packing, "attention": "sdpa", "accumulation": 2}
     sft = load_params(ROOT / "params.yaml").sft.model_copy(update=changes | {"epochs": 2.0})
     pairs = [(20 + number * number % 100, 1 + number % 9) for number in range(150)]
     lengths = [whole for whole, _ in pairs]
     made = (packed_batches if packing else padded_batches)(lengths, 512, 7)
-    planned = by_tokens(pairs, sft, 7)
+    planned = in_batches(pairs, sft, 4, 7)
     assert len(planned) == len(made)
-    assert step_count(len(pairs), sft, len(pairs) / len(planned)) == 2 * -(-len(made) // 2)
+    assert step_count(len(pairs), len(planned), sft) == 2 * -(-len(made) // 2)
     biggest = largest(pairs, sft, 150, 7)
     assert 450 < biggest.records * biggest.tokens <= 512
     assert (biggest.records == 1) == packing
