@@ -28,7 +28,7 @@ from stages.serving.load import quantiles
 from stages.serving.server import temporary_folder
 
 MIB = 2**20
-COMPARED = 8  # records whose logits are compared: a form that computes something else differs in each of them
+COMPARED = 4  # records whose logits are compared: a form that computes something else differs in each of them
 log = logging.getLogger(__name__)
 
 
