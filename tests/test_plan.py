@@ -236,7 +236,7 @@ def test_sft_checks_before_it_loads_weights(here: Params, monkeypatch: pytest.Mo
     monkeypatch.setattr("stages.core.compute.set_up", lambda *_: None)
     monkeypatch.setattr(sft, "base_report", lambda: {"context": None})
     monkeypatch.setattr(sft, "load_dataset", lambda *_: ([], 0))
-    monkeypatch.setattr(sft, "check_training", lambda *_: order.append("check"))
+    monkeypatch.setattr("stages.planning.advice.check_training", lambda *_: order.append("check"))
     monkeypatch.setattr(sft, "load_frozen", load)
     monkeypatch.setattr("stages.core.compute.check_dtype", lambda *_: None)
     monkeypatch.setattr(sft, "own_device", lambda _: "cuda")
