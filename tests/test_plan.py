@@ -203,7 +203,7 @@ def test_what_does_not_fit_is_refused(here: Params, monkeypatch: pytest.MonkeyPa
     assert done.returncode == 1
     assert "does not fit" in done.stdout
     assert "more than the" in done.stderr
-    assert "remedy: set sft." in done.stderr
+    assert "training: set sft." in done.stderr
 
 
 def test_sft_refuses_what_does_not_fit_into_its_gpu(here: Params, monkeypatch: pytest.MonkeyPatch) -> None:

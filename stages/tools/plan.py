@@ -61,25 +61,30 @@ def what_fits(params: Params, base: Path, machine: Machine, found: Estimate) -> 
 
 
 def too_large(params: Params, found: Estimate, fitting: list[Change]) -> HallmarkError:
-    """The error about what does not fit, the largest first."""
+    """The error about all that does not fit, and what to change."""
     assert found.limit_bytes is not None
     most = usable(found.limit_bytes)
-    size, what, param, change = max(
+    batch = f"lower eval.batch_size ({params.eval.batch_size}), or take a smaller base"
+    cache = "give the server a smaller cache, measure one model, or take a smaller base"
+    parts = [
         (found.training_bytes, "training", "sft", remedy(fitting)),
-        (found.evaluation_bytes, "evaluation", "eval.batch_size", f"lower eval.batch_size ({params.eval.batch_size})"),
-        (found.serving_bytes, "serving", "benchmark.server", "give the server a smaller cache, or measure one model"),
-    )
+        (found.evaluation_bytes, "evaluation", "eval.batch_size", batch),
+        (found.serving_bytes, "serving", "benchmark.server", cache),
+    ]
+    large = [part for part in parts if part[0] > most]
+    over = ", ".join(f"{what} {gib(size - most)}" for size, what, _, _ in large)
     return HallmarkError(
-        f"{what} would take {gib(size)}, {gib(size - most)} more than the {gib(most)} that tensors may take of "
-        f"{gib(found.limit_bytes)}",
-        param=param,
-        remedy=change,
+        f"more than the {gib(most)} that tensors may take of {gib(found.limit_bytes)}, by so much: {over}",
+        param=", ".join(param for _, _, param, _ in large),
+        remedy=". ".join(f"{what}: {change}" for _, what, _, change in large),
     )
 
 
 def table(name: str, params: Params, machine: Machine, found: Estimate, price: float | None) -> list[str]:
     """The plan, as lines that a person reads in ten seconds."""
-    device = machine.gpu.name if machine.gpu else "GPU" if machine.device == "cuda" else "this machine"
+    device = machine.gpu.name if machine.gpu else "a GPU" if machine.device == "cuda" else "this machine"
+    if machine.gpu and machine.gpu.memory != machine.memory and not machine.here:
+        device = f"a GPU as fast as {machine.gpu.name}"
     memory = "unknown memory (name a GPU with --gpu)" if machine.memory is None else gib(machine.memory)
     rows = [
         ("training", found.training_bytes, found.training_seconds),
