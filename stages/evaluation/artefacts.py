@@ -143,9 +143,10 @@ class Artefacts:
         try:
             write_gguf(self._whole(), file, kind)
             return load_gguf(file, **self._run), size(file)
-        except HallmarkError as error:  # of other people's programs: they know some architectures, and not others
+        except HallmarkError as error:  # of other people's programs, which know some architectures and not others
             log.warning("%s", error)
-            raise UnavailableError("llama.cpp's converter, or transformers, does not know this architecture") from error
+            what = error.problem.partition(":")[0].partition(" (")[0]  # the rest may name folders of this machine
+            raise UnavailableError(what) from error
 
     def _whole(self) -> Path:
         folder = self._folder / "merged"
