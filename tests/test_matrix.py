@@ -46,7 +46,7 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @contextmanager
 def gpus(count: int) -> Iterator[None]:
-    """Let torch, transformers and accelerate believe that there are so many GPUs; none: as on a CPU."""
+    """Let torch, transformers and accelerate believe that there are this many GPUs; 0: as on a CPU."""
     from accelerate.state import AcceleratorState, GradientState
 
     import stages.training.pairs  # noqa: F401  # loads TRL, which looks at the machine before that is made up

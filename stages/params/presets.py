@@ -41,7 +41,7 @@ def described(machine: str) -> str:
 
 
 def prepared(params: str, machine: str, billions: float | None) -> str:
-    """The text of params.yaml for that machine and a base with so many billion parameters; None: not known.
+    """The text of params.yaml for that machine and a base of this size, in billions of parameters; None: not known.
 
     Raises HallmarkError if there is no such machine, or params.yaml lacks a key.
     """

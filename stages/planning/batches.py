@@ -32,7 +32,7 @@ class Training:
     validation_records: int
 
     def work(self, sizes: Matrices, count: int, validations: int) -> Work:
-        """The work of so many batches of training, and of so many passes over the validation records."""
+        """The work of this number of batches of training, and of passes over the validation records."""
         each = _mean([sizes.training(*_totals(batch)) for batch in self.batches])
         watched = _mean([sizes.reading(*_totals(batch)) for batch in self.validation])
         passes = validations * -(-self.validation_records // self.size)
@@ -108,7 +108,7 @@ def in_batches(pairs: Pairs, sft: Sft, size: int, seed: int) -> list[Batch]:
 
 
 def cut(pairs: Pairs, size: int) -> list[Batch]:
-    """Batches of so many records, in order."""
+    """Batches of this number of records, in order."""
     return [_padded(pairs[start : start + size]) for start in range(0, len(pairs), size)]
 
 

@@ -272,7 +272,7 @@ def padding_mask(model: Any, rows: int, queries: int, keys: int) -> torch.Tensor
 
 
 def cache_of(model: Any, rows: int, tokens: int) -> Any:
-    """A cache with the keys and values of so many tokens of each record."""
+    """A cache with the keys and values of this number of tokens for each record."""
     from transformers import DynamicCache
 
     config = model.config

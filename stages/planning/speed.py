@@ -52,7 +52,7 @@ class Speed:
     basis: str
 
     def training(self, work: Work, batches: float, layers: int) -> float:
-        """Seconds of the work in so many batches of training."""
+        """Seconds of the work in this number of batches of training."""
         computing = work.forward / self.forward + work.backward / self.backward + work.head / self.head
         return max(computing, self.least * layers * batches)
 

@@ -23,7 +23,7 @@ class Work:
         return Work(self.forward + other.forward, self.backward + other.backward, self.head + other.head)
 
     def times(self, factor: float) -> Work:
-        """The same work so many times."""
+        """The same work, this number of times."""
         return Work(self.forward * factor, self.backward * factor, self.head * factor)
 
 

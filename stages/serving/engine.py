@@ -113,7 +113,7 @@ class StartedEngine(Engine[Started], ABC):
         return {}
 
     def check_room(self, base: Path, servers: int, settings: Started, compute: Compute) -> None:
-        """Raise a HallmarkError if so many servers at once, each with a model of the base's size, have no room here.
+        """Raise a HallmarkError if this number of servers at once, each with a model of the base's size, have no room here.
 
         Asked before any weights are written.
         """

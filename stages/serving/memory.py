@@ -10,7 +10,7 @@ from stages.core.model_folder import tensor_sizes, weight_files
 from stages.core.reading import read_object
 
 WIDTHS = {"bfloat16": 2, "float16": 2, "float32": 4}  # bytes of a value
-BLOCK = 16  # tokens: servers hand out the cache in blocks of so many
+BLOCK = 16  # tokens: servers hand out the cache in blocks of this number
 
 
 def weight_bytes(folder: Path, dtype: str) -> int:

@@ -148,7 +148,7 @@ def memory_options(models: Sequence[str], folder: Path, settings: VllmServer, de
 
 
 def check_card(servers: int, weights: int, cache: int, card: int) -> None:
-    """A HallmarkError unless so many servers, each with weights and a cache of these bytes, fit on the card at once."""
+    """A HallmarkError unless this number of servers, each with weights and a cache of these bytes, fit on the card at once."""
     if servers * (weights + cache + WORKING) <= card:
         return
     parts = " + ".join(f"{part / 2**30:.1f}" for part in (weights, cache, WORKING))
