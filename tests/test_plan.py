@@ -21,9 +21,9 @@ from stages.params.loader import Params, load_params
 from stages.planning import advice, bases, earlier, estimate, machine, speed
 from stages.planning.batches import in_batches, step_count
 from stages.planning.lengths import BYTES_PER_TOKEN, lengths
-from stages.planning.memory import Batch, Storages, adapted, build, cache_bytes, cache_of, fake, planned, training_peak
+from stages.planning.memory import Storages, adapted, build, cache_bytes, cache_of, fake, planned, training_peak
 from stages.planning.speed import GIB, GPUS, Device
-from stages.planning.work import matrices
+from stages.planning.work import Batch, matrices
 from stages.release.lock import read_lock
 from stages.training.params import Sft
 from tests.tiny import make_tiny_base

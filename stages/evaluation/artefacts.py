@@ -248,5 +248,5 @@ class Recorded:
 
 def size(path: Path) -> int:
     """The bytes of a file, or of all files in a folder."""
-    files = [path] if path.is_file() else path.rglob("*")
+    files = [path] if path.is_file() else sorted(path.rglob("*"))
     return sum(file.stat().st_size for file in files if file.is_file())

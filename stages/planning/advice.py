@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from stages.params.loader import Params
-    from stages.planning.memory import Batch
+    from stages.planning.work import Batch
     from stages.training.params import Sft
 
 MOST = 3  # changes that are shown

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stages.planning.lengths import Lengths, Part
-from stages.planning.memory import Batch
-from stages.planning.work import NOTHING, Matrices, Work
+from stages.planning.work import NOTHING, Batch, Matrices, Work
 
 if TYPE_CHECKING:
     from stages.params.loader import Params

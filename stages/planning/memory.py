@@ -9,7 +9,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -18,6 +17,7 @@ from torch.nn.functional import cross_entropy, linear
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from stages.planning.work import Batch, head_width
 from stages.training.lora import lora_config
 from stages.training.params import Sft
 
@@ -30,15 +30,6 @@ TILE = (4096, 32_768)  # tokens and words of the vocabulary whose logits TRL's f
 NF4_BLOCK, NF4_NESTED = 64, 256  # values that share a scale, and scales that share one
 # The rotary embeddings of these look at positions, which have no values in a fake run; the default's have the same sizes.
 LOOKING = ("longrope", "dynamic")
-
-
-@dataclass(frozen=True)
-class Batch:
-    """The shape of a batch: records, tokens of each with padding, and how many of these the loss is of."""
-
-    records: int
-    tokens: int
-    labelled: int
 
 
 class Storages(TorchDispatchMode):
@@ -293,8 +284,3 @@ def cache_bytes(config: PretrainedConfig, tokens: int, width: int = 2) -> int:
     """The bytes of keys and values of this many tokens, at `width` bytes a number."""
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     return 2 * width * tokens * config.num_hidden_layers * heads * head_width(config)
-
-
-def head_width(config: PretrainedConfig) -> int:
-    """The width of one attention head."""
-    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from stages.planning.memory import Batch, adapted, build, cache_of, padding_mask
-from stages.planning.work import Work, matrices
+from stages.planning.work import Batch, Work, matrices
 from stages.training.params import Sft
 
 if TYPE_CHECKING:
@@ -129,6 +128,8 @@ def measured(
     """
     import torch
 
+    from stages.planning.memory import adapted
+
     device, busy = hardware.name, hardware.busy
     torch.set_num_threads(1 if busy else hardware.threads)
     clock = time.process_time if busy else time.perf_counter
@@ -173,6 +174,8 @@ def measured(
 def filled(config: PretrainedConfig, dtype: str, attention: str, device: str) -> Any:
     """A model whose weights are all one number: how long it takes does not depend on the values."""
     import torch
+
+    from stages.planning.memory import build
 
     with torch.device("meta"):
         model = build(config, dtype=dtype, attention=attention)
@@ -228,6 +231,8 @@ def training_seconds(tuned: Any, sft: Sft, batch: Batch, device: str, clock: Clo
 def generation_seconds(model: Any, read: Batch, records: int, new: int, clock: Clock) -> tuple[float, float, float]:
     """Seconds to read a batch of prompts, of one layer to write one token of `records` of them, and of the head to."""
     import torch
+
+    from stages.planning.memory import cache_of, padding_mask
 
     device = model.device
     prompt = torch.zeros(read.records, read.tokens, dtype=torch.long, device=device)

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stages.planning.memory import head_width
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 LAYER = re.compile(r"\.(\d+)\.")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The shape of a batch: records, tokens of each with padding, and how many of these the loss is of."""
+
+    records: int
+    tokens: int
+    labelled: int
 
 
 @dataclass(frozen=True)
@@ -89,3 +99,8 @@ def matrices(tuned: Any) -> Matrices:
         attention=config.num_attention_heads * head_width(config),
         checkpointed=checkpointed,
     )
+
+
+def head_width(config: PretrainedConfig) -> int:
+    """The width of one attention head."""
+    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads

@@ -14,7 +14,8 @@ from stages.core.files import BASE, QUANTIZED
 from stages.models.loading import IGNORED
 from stages.params.loader import Params, load_params
 from stages.planning.estimate import configuration
-from stages.planning.memory import STEPS, Batch, Storages, fake, planned, training_peak
+from stages.planning.memory import STEPS, Storages, fake, planned, training_peak
+from stages.planning.work import Batch
 from tests.bench.page import table, write_section
 
 
