@@ -167,11 +167,13 @@ def test_all_linear_and_the_family_s_names_are_the_same_matrices(tmp_path: Path,
 def test_names_of_another_family_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PEFT would silently adapt only the two that exist."""
     from stages.base import run as run_base
+    from stages.quantize import run as run_quantize
     from stages.sft import run as run_sft
 
     names = choice("llama-3.2-3b")["sft.lora.target_modules"]
     params = made(tmp_path, "phi-3.5-mini", monkeypatch, **{"sft.lora.target_modules": names})
     run_base(params)
+    run_quantize(params)
     with pytest.raises(HallmarkError, match=r"no matrices gate_proj, .*\n.*down_proj, gate_up_proj, o_proj, qkv_proj"):
         run_sft(params)
 

@@ -16,7 +16,7 @@ from stages.core.model_folder import (
 )
 from stages.core.reading import read_object
 from stages.models.adapter import TRAINING as TRAINING
-from stages.models.adapter import check_trained_over, load_adapter
+from stages.models.adapter import base_precision, check_trained_over, load_adapter
 
 MOST_GROWTH = 1000  # of a text by all replacements of a tokenizer; real ones replace a letter or two by as many
 IGNORED = -100  # the label of a token that carries no loss
@@ -129,6 +129,7 @@ def load_tuned(weights: Path, adapter: Path, *, dtype: str, attention: str, devi
     adapter trained over a 4-bit base has learned to compensate for its rounding, and on the original weights the model is
     clearly worse (see docs/choices.md). Weights that are not the adapter's are a HallmarkError.
     """
+    base_precision(adapter)  # a HallmarkError if it doesn't say
     check_trained_over(adapter, weights)
     model = load_adapter(load_base(weights, dtype=dtype, attention=attention, device=device), adapter)
     return model.merge_and_unload() if merge else model

@@ -17,14 +17,12 @@ from stages.planning.speed import Device, Speed, Step, measured
 from stages.planning.work import Matrices, matrices
 from stages.serving.engine import StartedSettings
 from stages.serving.engines import ENGINES
-from stages.serving.engines.vllm import VllmServer
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from stages.params.loader import Params
 
-BLOCK = 256  # tokens of a block of the cache of `transformers serve`
 CACHE_SHARE = 0.6  # of the free memory that it takes for its cache, if the params say nothing
 
 
@@ -158,14 +156,13 @@ def serving_bytes(params: Params, config: PretrainedConfig, weights: int, machin
         return 0
     wide = 4 if server.dtype == "float32" else 2
     weights = weights * wide // (4 if params.eval.dtype == "float32" else 2)
-    servers = 1 if ENGINES[server.kind].shares_base(server) else len(params.benchmark.models)
-    blocks, gib = getattr(server, "cache_blocks", None), getattr(server, "cache_gib", None)
-    if gib is not None:
-        cache = int(gib * 2**30)
-    elif blocks is not None:
-        cache = cache_bytes(config, blocks * BLOCK, wide)
-    elif isinstance(server, VllmServer):
-        cache = cache_bytes(config, server.max_num_seqs * server.max_length, wide)
+    engine = ENGINES[server.kind]
+    servers = 1 if engine.shares_base(server) else len(params.benchmark.models)
+    asked = engine.cache_asked(server)
+    if asked.size is not None:
+        cache = asked.size
+    elif asked.tokens is not None:
+        cache = cache_bytes(config, asked.tokens, wide)
     else:
         cache = int(CACHE_SHARE * max(0, (machine.usable or 0) - weights))
     return servers * (weights + cache)

@@ -55,6 +55,14 @@ S = TypeVar("S", bound=Settings)
 Started = TypeVar("Started", bound=StartedSettings)
 
 
+@dataclass(frozen=True)
+class CacheAsked:
+    """The size of a KV cache, in tokens or in bytes; neither: the server takes a share of the memory."""
+
+    tokens: int | None = None
+    size: int | None = None
+
+
 class Engine(Generic[S]):
     """One kind of server with the OpenAI chat API."""
 
@@ -70,6 +78,10 @@ class Engine(Generic[S]):
     def address(self, settings: S) -> Address | None:
         """Where its server runs already; None for a server that the pipeline starts."""
         return None
+
+    def cache_asked(self, settings: S) -> CacheAsked:
+        """How large a KV cache the settings ask for."""
+        return CacheAsked()
 
     def shares_base(self, settings: S) -> bool:
         """Whether one server answers for the base and for adapters on top of it."""

@@ -11,7 +11,9 @@ from typing import Literal
 
 from stages.core.params import Compute, Tokens
 from stages.serving import launcher
-from stages.serving.engine import ROOT, StartedEngine, StartedSettings
+from stages.serving.engine import ROOT, CacheAsked, StartedEngine, StartedSettings
+
+BLOCK = 256  # tokens in one of the blocks of its cache
 
 
 class TransformersServer(StartedSettings):
@@ -41,6 +43,10 @@ class TransformersServe(StartedEngine[TransformersServer]):
         if settings.cache_blocks is not None:
             line += ["--cache-blocks", str(settings.cache_blocks)]
         return line
+
+    def cache_asked(self, settings: TransformersServer) -> CacheAsked:
+        """Blocks of tokens."""
+        return CacheAsked(tokens=None if settings.cache_blocks is None else settings.cache_blocks * BLOCK)
 
     def variables(self, settings: TransformersServer, compute: Compute) -> dict[str, str]:
         """Where our code is. No entry may be relative: it would be one of the models' folder."""

