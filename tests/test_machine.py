@@ -169,7 +169,8 @@ def test_a_plain_repro_alone_runs_the_benchmark_again(
     assert commands[-1] == "python -m stages.tools.summary"
 
 
-def test_seconds_of_two_machines_are_told_apart() -> None:
+def test_seconds_of_two_machines_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     for model, machine in (("base", MACHINE), ("tuned", GPU)):
         timing = {"measured": {"date": "2026-11-26", "machine": machine}, "server": "hf"}
         seconds = {"free_seconds": 1.0, "seconds": 2.0}

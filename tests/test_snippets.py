@@ -27,6 +27,7 @@ from typing import Any
 
 import pytest
 
+from tests.gpu.__main__ import command_line
 from tests.workspace import ROOT, as_main, make_workspace, run
 
 if not (ROOT / "template").is_dir():
@@ -52,6 +53,7 @@ SESSIONS = {  # what a session hands its options to
     "experiments": ["dvc", "exp", "show"],
     "report": ["python", "-m", "stages.tools.changes"],
     "release": ["python", "-m", "stages.certify", "--release"],
+    "gpu": ["python", "-m", "tests.gpu"],
     "bench": None,
     "tests": None,
     "stamp": None,
@@ -158,6 +160,8 @@ def read_python(options: list[str]) -> None:
         read_session(rest)
     elif module == "pip":
         assert rest[0] == "install"
+    elif module == "tests.gpu":
+        command_line().parse_args(rest)
     elif module.startswith("stages."):
         parser_of(module).parse_args(rest)
     else:

@@ -26,9 +26,8 @@ OUT = Path("gpu-results")
 TAIL = 30  # last lines of a part that died
 
 
-def main() -> int:
-    """The command line."""
-    known = parts()
+def command_line() -> argparse.ArgumentParser:
+    """What `python -m tests.gpu` takes."""
     parser = argparse.ArgumentParser(prog="python -m tests.gpu", description=__doc__.splitlines()[0])
     parser.add_argument("part", nargs="*", metavar="PART", help="all, unless some are named")
     parser.add_argument("--list", action="store_true", help="name the parts, and run none")
@@ -40,6 +39,12 @@ def main() -> int:
         "--scratch", type=Path, help="folder for models and workspaces, kept (a temporary one, removed)"
     )
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def main() -> int:
+    """The command line."""
+    known, parser = parts(), command_line()
     given = parser.parse_args()
     if unknown := [name for name in given.part if name not in known]:
         parser.error(f"no part is called {', '.join(unknown)}; there are {', '.join(known)}")
