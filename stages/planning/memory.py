@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 from stages.planning.work import Batch, head_width
 from stages.training.lora import lora_config
 from stages.training.params import Sft
+from stages.training.tuning import leave_input_dtype
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -197,8 +198,6 @@ def training_peak(tuned: Any, sft: Sft, batch: Batch, device: str) -> int:
 
     It counts the same in a real run, of a model with values, as in a fake one.
     """
-    from peft.helpers import disable_input_dtype_casting
-
     base, bf16 = tuned.get_base_model(), sft.dtype == "bfloat16"
     head = base.get_output_embeddings()
     trainable = [tensor for tensor in tuned.parameters() if tensor.requires_grad]
@@ -206,7 +205,9 @@ def training_peak(tuned: Any, sft: Sft, batch: Batch, device: str) -> int:
     ids = torch.zeros(batch.records, batch.tokens, dtype=torch.long)
     labelled = torch.arange(batch.records * batch.labelled) % (batch.records * batch.tokens)
     due = torch.zeros(batch.records * batch.labelled, dtype=torch.long)
-    with disable_input_dtype_casting(tuned, active=bf16), Storages() as storages:
+    if bf16:
+        leave_input_dtype(tuned)
+    with Storages() as storages:
         for tensor in (*tuned.parameters(), *tuned.buffers(), ids, labelled, due):
             storages.add(tensor)
         for _ in range(STEPS):

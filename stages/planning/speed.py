@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.planning.work import Batch, Work, matrices
 from stages.training.params import Sft
+from stages.training.tuning import leave_input_dtype
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -203,7 +204,6 @@ def fastest(function: Callable[[], Any], device: str, clock: Clock) -> float:
 def training_seconds(tuned: Any, sft: Sft, batch: Batch, device: str, clock: Clock) -> tuple[float, float, float]:
     """Seconds of the layers forward, of the layers backward, and of the head with its loss both ways."""
     import torch
-    from peft.helpers import disable_input_dtype_casting
     from torch.nn.functional import cross_entropy
 
     base, bf16 = tuned.get_base_model(), sft.dtype == "bfloat16"
@@ -223,7 +223,9 @@ def training_seconds(tuned: Any, sft: Sft, batch: Batch, device: str, clock: Clo
     def scored() -> None:
         cross_entropy(base.get_output_embeddings()(rows).float(), due, reduction="none").sum().backward()
 
-    with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16), disable_input_dtype_casting(tuned, active=bf16):
+    if bf16:
+        leave_input_dtype(tuned)
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
         one, two, head = (fastest(function, device, clock) for function in (forward, both, scored))
     return one, max(two - one, one / 10), head
 

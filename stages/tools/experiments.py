@@ -43,7 +43,7 @@ PARAMS = Path("params.yaml")  # what `dvc exp run -S` changes
 LAST = "gate"  # the stage that an experiment ends with: page and release are made of the base that is chosen
 REPORT_BYTES = 64 * 2**20
 TAIL = 400  # lines of output in which the reason of a failure is looked for
-TIMED = ("sft", "dpo", "eval_base", "eval_tuned")  # stages whose seconds depend on the base
+TIMED = ("quantize", "sft", "dpo", "eval_base", "eval_tuned")  # stages whose seconds depend on the base
 FORM = ("schema_validity", "parses")  # measures that say nothing of what is right
 Content = TypeVar("Content")
 
