@@ -24,7 +24,7 @@ class Packed(torch.nn.Module):
         self.weight = torch.ops.mkldnn._reorder_linear_weight(plain.weight.detach(), ROWS)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """The product, the same bytes as of the plain layer."""
+        """The product of the plain layer: the same bytes with one thread, up to how threads split sums with several."""
         product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(states, self.weight, self.bias, "none", [], "")
         return product
 
@@ -53,7 +53,7 @@ def pack(model: Any) -> int:
 
 
 def packable(example: torch.nn.Linear) -> bool:
-    """Whether this torch has the operations here, uses them, and gets the same bytes with them."""
+    """Whether this torch has the operations here, uses them, and gets the same bytes with them for few rows."""
     operations = torch.ops.mkldnn
     if example.weight.device.type != "cpu" or not torch.backends.mkldnn.enabled:
         return False
