@@ -77,6 +77,20 @@ class Params(Block):
         return self
 
     @model_validator(mode="after")
+    def _opponents_that_there_are(self) -> Params:
+        known = ["base", *self.eval.comparators]
+        if unknown := [name for name in self.gate.superiority if name not in (*known, "classical")]:
+            raise ValueError(
+                f"gate.superiority: no opponent '{unknown[0]}'; there are {', '.join((*known, 'classical'))} "
+                "(eval.comparators adds others)"
+            )
+        if self.gate.margins_against not in known:
+            raise ValueError(
+                f"gate.margins_against: no opponent '{self.gate.margins_against}'; there are {', '.join(known)}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _tools_where_the_template_shows_them(self) -> Params:
         if self.task.tool_format == "template" and self.data.tools is None:
             raise ValueError(
@@ -229,7 +243,7 @@ def _known_keys(location: list[str], raw: Any) -> list[str]:
             for name, info in model.model_fields.items()
             if part in (name, info.alias)
             for block in _block_types(info, raw)
-        ]
+        ] or models  # a name of the user's, in a mapping from names to blocks: their keys are known
     return sorted({info.alias or name for model in models for name, info in model.model_fields.items()})
 
 
@@ -247,4 +261,7 @@ def _checks(info: FieldInfo) -> list[Any]:
 def _blocks_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
+    by_kind = [getattr(part, "func", None) for part in getattr(annotation, "__metadata__", ())]
+    if found := [check for check in by_kind if isinstance(check, ByKind)]:
+        return [kind for check in found for kind in check.kinds().values()]
     return [block for argument in getattr(annotation, "__args__", ()) for block in _blocks_in(argument)]

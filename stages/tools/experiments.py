@@ -326,8 +326,7 @@ def read(name: str, commit: str, params: Params) -> Run:
         raise HallmarkError("the tuned model was not measured", param="benchmark.models", remedy=remedy)
     level = tuned["levels"][0]
     seconds = [_report(commit, f"measured/{stage}", dict[str, Any]).get("seconds", 0.0) for stage in TIMED]
-    against = comparison.against.base
-    right = sum(move.records for move in against.transitions if move.tuned == "pass")
+    right = comparison.records - sum(failure.records for failure in comparison.tuned.failures)
     return Run(
         experiment=name,
         commit=commit,
@@ -344,7 +343,7 @@ def read(name: str, commit: str, params: Params) -> Run:
 
 def main_measure(comparison: Comparison, floors: list[str]) -> Measured:
     """Exact match, or where the gate has no floor for it, the first measure that it has one for and that is not of form."""
-    rows = {row.name: row for row in comparison.against.base.measures}
+    rows = {row.name: row for row in comparison.tuned.measures}
     asked = [name for name in floors if name not in FORM and name in rows]
     name = asked[0] if asked and "exact_match" not in asked else "exact_match"
     tuned: Interval = rows[name].tuned if name in rows else Interval(0.0, 0.0, 0.0)
