@@ -168,7 +168,10 @@ def write_models(
 
 def without_comparators(params: Params) -> Params:
     """The params of a repo that compares with the base and the linear model only, on all records."""
-    return params.model_copy(update={"eval": params.eval.model_copy(update={"comparators": {}, "sample": {}})})
+    margins = {name: value for name, value in params.gate.superiority.items() if name in ("base", "classical")}
+    gate = params.gate.model_copy(update={"superiority": margins, "margins_against": "base"})
+    evaluation = params.eval.model_copy(update={"comparators": {}, "sample": {}})
+    return params.model_copy(update={"eval": evaluation, "gate": gate})
 
 
 def write_sft(root: Path, steps: int = 231, records: int = 706) -> None:

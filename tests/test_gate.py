@@ -274,7 +274,7 @@ def test_no_rule_that_holds_is_vacuous(folder, rule):
         ("sample.groups", BASE, {"min_groups": 1}, "a comparison has one at least."),
         ("superiority.base", ["wrong_value"] * 600, {"superiority": {"base": -0.9}}, "at the worst, level ("),
         ("floor.schema_validity", BASE, {"floors": {"schema_validity": 0.0}}, "at the worst, 0.0 % (0.0 to 0.0)."),
-        ("ceiling.hallucination", BASE, {"ceilings": {"hallucination": 1.0}}, "at the worst, 95.5 % ("),
+        ("ceiling.hallucination", BASE, {"ceilings": {"hallucination": 1.0}}, "at the worst, 95.2 % ("),
         ("ceiling.missed_refusal", BASE, {"ceilings": {"missed_refusal": 0.2}}, "at the worst, 5.0 % ("),
         ("growth.wrong_format", BASE, {"margins": RULES["margins"] | {"wrong_format": 1.0}}, "at the worst, 85"),
         ("growth.omission", ["wrong_format"] * 600, {}, "in none of the 570 records where it can happen are both"),
@@ -533,8 +533,8 @@ def test_every_class_needs_a_margin():
 
 
 def test_the_exit_code_follows_the_verdict_only_where_asked(folder):
-    write_models(folder, BASE, BASE, 40)
-    compare.run(PARAMS)
+    write_models(folder, BASE, BASE, 40, few_shot=FEW_SHOT)
+    compare.run(with_few_shot())
 
     def run(*options):
         command = [sys.executable, "-m", "stages.gate", "--params", str(ROOT / "params.yaml"), *options]
