@@ -26,7 +26,6 @@ from stages.evaluation.comparator import Questions
 from stages.evaluation.comparators import COMPARATORS
 from stages.evaluation.comparators.few_shot import FewShotSettings
 from stages.evaluation.fair_order import drawn_fairly, fair_order
-from stages.evaluation.generation import LocalModel
 from stages.evaluation.metrics import metrics
 from stages.evaluation.scoring import Score
 from stages.models.adapter import TRAINING, weights_in
@@ -577,13 +576,13 @@ def some_train() -> pl.DataFrame:
 
 def test_a_comparator_is_shown_the_examples_that_its_line_names(at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_records(TRAIN, some_train())
-    rendered = []
-    kept = LocalModel.text
-    monkeypatch.setattr(LocalModel, "text", lambda self, prompt: rendered.append(prompt) or kept(self, prompt))
+    asked_of, kept = stage_eval.asked_of, []
+    monkeypatch.setattr(stage_eval, "asked_of", lambda *given: kept.append(asked_of(*given)) or kept[-1])
     rows, metrics = evaluate("near", comparators={"near": FEW}, sample={"near": 7})
     assert len(rows) == metrics["records"] == 7 and metrics["examples"] == 2.0
     assert metrics["words"] == "the base with 2 examples"
     assert "again" not in metrics
+    rendered = kept[0].prompts
     for row, prompt in zip(rows, rendered, strict=True):
         roles = [message["role"] for message in prompt.messages]
         assert roles == ["system", "user", "assistant", "user", "assistant", "user"]
