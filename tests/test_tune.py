@@ -22,7 +22,7 @@ from stages.params.loader import Params, load_params
 from stages.release import provenance as prov
 from stages.tools import followed
 from stages.tools import tune as tool
-from stages.tools.tune import Trial
+from stages.tools.trials import Trial
 from tests.rows import record, shipped
 from tests.workspace import ROOT, change_params, git_init, run, run_here
 
