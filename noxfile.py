@@ -62,7 +62,8 @@ def prepare(session: nox.Session, *groups: str) -> None:
                 pip(session, VENV, "--no-deps", *WITHOUT_DEPENDENCIES)
         else:
             names = nox.project.dependency_groups(PROJECT, group)
-            session.log(f"installing {len(names)} packages of the group {group} and what they need, 0.2 GB")
+            size = ", 0.2 GB" if group == "dev" else ""
+            session.log(f"installing {len(names)} packages of the group {group} and what they need{size}")
             pip(session, VENV, "-c", str(LOCK), *names)
         stamp.write_text(wanted, encoding="utf-8")
 
@@ -181,6 +182,15 @@ def choose(session: nox.Session) -> None:
     run(session, "python", "-m", "stages.tools.key", "--if-missing")
     run(session, "dvc", "repro", "dedupe")  # the records whose tokens are counted; needs no base
     run(session, "python", "-m", "stages.tools.choose", *session.posargs)
+
+
+@nox.session
+def tune(session: nox.Session) -> None:
+    """Search step size, epochs, rank, layers by validation loss, for `tune.minutes`; `-- --write` sets the best in params.yaml."""
+    prepare(session, "tune")
+    run(session, "python", "-m", "stages.tools.key", "--if-missing")
+    run(session, "dvc", "repro", "quantize", "split")  # what each trial starts from
+    run(session, "python", "-m", "stages.tools.tune", *session.posargs)
 
 
 @nox.session

@@ -18,6 +18,7 @@ from stages.release.params import FILL_IN
 from stages.tasks.kinds import KINDS
 from stages.tools import sample
 from stages.tools.draw import Drawn
+from stages.tools.passes import passes
 from stages.tools.rehearsal import split_warnings
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, make_workspace, stage
@@ -89,6 +90,7 @@ def test_what_is_written_runs_and_fits(tmp_path: Path) -> None:
     assert "of the tokenizer in models/base" in said
     params = load_params(workspace / "params.yaml")
     assert params.data.missing == "drop"
+    assert params.sft.epochs == 4.0, "some 250 lines of a few labels"
     assert params.sft.max_length % 64 == params.eval.max_new_tokens % 8 == 0
     assert params.benchmark.max_tokens == params.eval.max_new_tokens
     assert not (workspace / HOLDOUT_LOCK).exists()
@@ -98,6 +100,25 @@ def test_what_is_written_runs_and_fits(tmp_path: Path) -> None:
     for name in ("records", "answers"):
         assert lengths[name]["over"] == 0
         assert lengths[name]["longest"] < lengths[name]["limit"] < 4 * lengths[name]["longest"] + 200
+
+
+@pytest.mark.parametrize(
+    ("records", "labels", "wanted"),
+    [
+        (1, 0, 4.0),
+        (250, 0, 4.0),
+        (706, 0, 1.4),
+        (1_000, 0, 1.0),
+        (19_000, 0, 1.0),
+        (40_000, 0, 0.5),
+        (336, 8, 4.0),
+        (4_005, 17, 1.3),
+        (8_636, 77, 2.7),
+        (40_000, 77, 0.58),
+    ],
+)
+def test_passes_follow_from_records_and_labels(records: int, labels: int, wanted: float) -> None:
+    assert passes(records, labels) == wanted
 
 
 def test_what_speaks_of_the_sample_is_to_fill_in_once(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A dry run of `mask`, `dedupe` and `split` on a proposal, for `python -m stages.tools.propose`: nothing is written.
 
-Its result is shown, and sets what follows from it: what masking must leave, the limits on lengths, and what to do with rows
-that lack something.
+Its result is shown, and sets what follows from it: what masking must leave, the limits on lengths, how many passes
+training makes, and what to do with rows that lack something.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from stages.params.loader import Params
 from stages.privacy.kinds import short
 from stages.tasks.task import Task
 from stages.tools.draw import FEW, Drawn, drawn
+from stages.tools.passes import set_passes
 from stages.tools.proposal import Proposal
 from stages.tools.sample import Sample, proposed_task, sampled
 from stages.tools.sizes import Sizes, sizes
@@ -40,6 +41,7 @@ def rehearse(proposal: Proposal, params: Params) -> None:
     set_missing(proposal, sample)
     if long:
         set_lengths(proposal, long)
+    set_passes(proposal, split, sample)
     proposal.tried += told(sample, tried, split, long, proposal, params)
     proposal.warnings += tried.warnings()
     proposal.warnings += split_warnings(split, sample, params)
