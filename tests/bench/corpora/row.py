@@ -1,0 +1,80 @@
+"""A corpus's row of docs/corpora.md, from the reports of its stamped repo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from stages.core.errors import HallmarkError
+from stages.core.files import write_text
+from stages.core.machine import describe
+from stages.core.reading import read_object
+from stages.release.verdict import VERDICTS
+from tests.bench.corpora.recipe import Recipe
+from tests.workspace import ROOT
+
+PAGE = ROOT / "docs/corpora.md"
+LINEAR = "linear"  # what the linear model is called here: its labels count, since it predicts nothing else
+NAMES = {"few_shot": "few-shot"}  # of a folder in reports/eval, if it is shown otherwise
+
+
+def figures(repo: Path) -> dict[str, Any]:
+    """What a finished repo found: records and groups of each part, what each model got right, verdict, minutes, machine."""
+    reports = repo / "reports"
+    split = read_object(reports / "split.json")
+    right = {}
+    for file in sorted((reports / "eval").glob("*/metrics.json")):
+        if exact := read_object(file).get("exact_match"):
+            right[file.parent.name] = exact
+    if linear := read_object(reports / "comparison.json")["against"]["classical"]["right"]:
+        right[LINEAR] = linear["classical"]
+    seconds = [read_object(file).get("seconds", 0) for file in (reports / "measured").glob("*.json")]
+    return {
+        "rows": read_object(reports / "mask.json")["rows"],
+        "parts": {part: [split["rows"][part], split["groups"][part]] for part in ("train", "holdout")},
+        "right": right,
+        "verdict": read_object(reports / "gate.json")["verdict"],
+        "minutes": round(sum(seconds) / 60, 1),
+        "machine": describe(read_object(reports / "measured/sft.json")["fingerprint"]),
+    }
+
+
+def line(name: str, recipe: Recipe, found: dict[str, Any]) -> str:
+    """The row of the table in docs/corpora.md."""
+    (train, _), (held, groups) = found["parts"]["train"], found["parts"]["holdout"]
+    right = dict(found["right"])
+    tuned = right.pop("tuned")
+    bars = ", ".join(f"{NAMES.get(who, who)} {100 * rate['value']:.1f} %" for who, rate in right.items())
+    cells = [
+        f"[{recipe.title}]({recipe.page})" if recipe.page else recipe.title,
+        f"{recipe.kind}: {train:,} records train, {held:,} of {groups:,} groups are held out",
+        bars,
+        f"**{100 * tuned['value']:.1f} %** [{100 * tuned['low']:.1f}, {100 * tuned['high']:.1f}]",
+        VERDICTS[found["verdict"]].lower(),
+        recipe.looked_at,
+        found["machine"],
+        f"{found['minutes']:.0f}",
+        command(name),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def command(name: str) -> str:
+    """The command that makes a corpus's row, which also marks the row."""
+    return f"`nox -s corpora -- {name}`"
+
+
+def write_row(name: str, recipe: Recipe, found: dict[str, Any]) -> None:
+    """Put the row into docs/corpora.md: over the one that its command made before, or first in the table. Print it too."""
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    new = line(name, recipe, found)
+    at = next((at for at, old in enumerate(lines) if old.endswith(f"| {command(name)} |")), None)
+    if at is not None:
+        lines[at] = new
+    else:
+        head = next((at for at, old in enumerate(lines) if old.startswith("| --- |")), None)
+        if head is None:
+            raise HallmarkError("has no table", file=PAGE, remedy="restore the page: `git checkout docs/corpora.md`")
+        lines.insert(head + 1, new)
+    write_text(PAGE, "\n".join(lines) + "\n")
+    print(new)
