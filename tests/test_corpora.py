@@ -38,6 +38,7 @@ def test_the_params_of_a_recipe_are_valid_in_a_repo_of_its_kind(tmp_path: Path, 
     set_up(tmp_path, recipe, {"compute.threads": 1})
     params = load_params(tmp_path / "params.yaml")
     assert (params.task.kind, params.compute.threads) == (recipe.kind, 1)
+    assert {"certify.intended_use", "certify.languages", "certify.limits"} <= set(recipe.params), "else certify stops"
     assert params.data.pseudonyms == "none", "else each stamped repo would hold out other groups"
     after = (tmp_path / "params.yaml").read_text(encoding="utf-8")
     assert after.count("  # ") >= before.count("  # ") - len(recipe.params), "comments stay"
@@ -93,9 +94,7 @@ def test_what_is_finished_stays_and_writes_its_row(
         main(command_line().parse_args(options))
     head, _, first, second = page.read_text(encoding="utf-8").splitlines()
     assert (head, second) == ("| corpus |", "| another | `nox -s corpora -- multidogo` |")
-    assert first.startswith(
-        "| Receipts | extraction: 1,400 records train, 120 of 40 groups are held out"
-    )
+    assert first.startswith("| Receipts | extraction: 1,400 records train, 120 of 40 groups are held out")
     for words in ("base 0.0 %, few-shot 25.0 %", "**50.0 %** [40.0, 60.0]", "too little data", "2 threads", "| 12 |"):
         assert words in first
     assert "finished already" in capsys.readouterr().out
