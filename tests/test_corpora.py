@@ -79,10 +79,11 @@ def test_what_is_finished_stays_and_writes_its_row(
     into.mkdir()
     recipe_file = ROOT / "tests/bench/corpora/receipts.yaml"
     started = {"recipe": sha256_file(recipe_file), "corpus": sha256_file(file), "changes": {}}
-    (into / "receipts.started.json").write_text(json.dumps(started), encoding="utf-8")
+    (into / "receipts.started.json").write_text(json.dumps({"made_from": started, "seconds": 9}), encoding="utf-8")
     rate = {"value": 0.5, "low": 0.4, "high": 0.6}
     found = {
         "parts": {"train": [1_400, 70], "holdout": [120, 40]},
+        "fields": {"tuned": rate | {"value": 0.55}},
         "right": {"base": rate | {"value": 0.0}, "few_shot": rate | {"value": 0.25}, "tuned": rate},
         "verdict": "too_little_data",
         "minutes": 12.4,
@@ -95,9 +96,11 @@ def test_what_is_finished_stays_and_writes_its_row(
     head, _, first, second = page.read_text(encoding="utf-8").splitlines()
     assert (head, second) == ("| corpus |", "| another | `nox -s corpora -- multidogo` |")
     assert first.startswith("| Receipts | extraction: 1,400 records train, 120 of 40 groups are held out")
-    for words in ("base 0.0 %, few-shot 25.0 %", "**50.0 %** [40.0, 60.0]", "too little data", "2 threads", "| 12 |"):
+    for words in ("base 0.0 %, few-shot 25.0 %", "**50.0 % [40.0, 60.0]**", "too little data", "2 threads", "| 12 |"):
         assert words in first
-    assert "finished already" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "finished already" in said
+    assert "| tuned | 50.0 % [40.0, 60.0] | 55.0 % [40.0, 60.0] |" in said
     with pytest.raises(HallmarkError, match=r"another recipe, corpus or --set"):
         main(command_line().parse_args([*options, "--set", "compute.threads=1"]))
 

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def run(
         shutil.rmtree(repo, ignore_errors=True)
         for old in (started, finished):
             old.unlink(missing_ok=True)
-    if started.exists() and read_object(started) != made_from:
+    if started.exists() and read_object(started)["made_from"] != made_from:
         raise HallmarkError(
             "was made from another recipe, corpus or --set", file=repo, remedy="run with --again, which starts over"
         )
@@ -98,12 +99,17 @@ def run(
             raise HallmarkError("exists, but this command didn't make it", file=repo, remedy="move it, or set --into")
         into.mkdir(parents=True, exist_ok=True)
         stamp(name, recipe, file, repo, changes)
-        write_json(started, made_from)
-    call(repo, "dvc", "repro", *([until] if until else []))
+        write_json(started, {"made_from": made_from, "seconds": 0})
+    before, start = read_object(started)["seconds"], time.monotonic()
+    try:
+        call(repo, "dvc", "repro", *([until] if until else []))
+    finally:  # what was stopped counts too
+        seconds = before + time.monotonic() - start
+        write_json(started, {"made_from": made_from, "seconds": round(seconds)})
     if until:
         return None
     call(repo, "python", "-m", "stages.tools.summary")
-    write_json(finished, figures(repo))
+    write_json(finished, figures(repo, seconds))
     return finished
 
 
