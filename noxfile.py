@@ -308,6 +308,15 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def corpora(session: nox.Session) -> None:
+    """Run real corpora through stamped repos, for docs/corpora.md: `HALLMARK_CORPORA=FOLDER nox -s corpora -- receipts`."""
+    if not Path("tests/bench").is_dir():
+        session.error("the recipes are only in the repo that this one was stamped from")
+    prepare(session, "dev")
+    run(session, "python", "-m", "tests.bench.corpora", *session.posargs)
+
+
+@nox.session
 def gpu(session: nox.Session) -> None:
     """Check on a GPU what only a GPU can show, and write it into docs/gpu.md; `-- --list` names the parts (`-- PART`)."""
     if not Path("tests/gpu").is_dir():

@@ -13,7 +13,6 @@ from ruamel.yaml import YAML
 from stages.core.files import HOLDOUT_LOCK
 from stages.models import limits
 from stages.params.loader import load_params
-from stages.planning.lengths import BYTES_PER_TOKEN
 from stages.release.params import FILL_IN
 from stages.tasks.kinds import KINDS
 from stages.tools import sample
@@ -79,7 +78,7 @@ def test_the_result_is_shown_and_nothing_is_written(tmp_path: Path) -> None:
     leaks = re.search(r"of (\d+) held-out rows, (\d+) share their group with training, (\d+) their text", said)
     assert leaks is not None
     assert int(leaks[1]) == int(leaks[2]) > int(leaks[3]) > 0
-    assert f"estimated as UTF-8 bytes / {BYTES_PER_TOKEN}" in said
+    assert "estimated from their characters, since the base's tokenizer is not there yet" in said
 
 
 def test_what_is_written_runs_and_fits(tmp_path: Path) -> None:
@@ -210,3 +209,21 @@ def test_the_gate_of_a_kind_is_that_of_its_sample(kind: str) -> None:
 def test_the_limits_of_propose_are_those_of_split() -> None:
     assert limits.rounded_up(65, 64, None) == 128
     assert limits.rounded_up(128, 64, 100) == 100
+
+
+def test_values_that_no_input_has_are_told(tmp_path: Path) -> None:
+    """Ten of 40 names are spelled otherwise in the input, and two are not there at all."""
+    names = [f"Shop {chr(65 + number % 26)}{number // 26} Ltd" for number in range(40)]
+    texts = [name.upper() if number < 10 else name for number, name in enumerate(names)]
+    texts[20:22] = ["Sh0p", "Sh0p"]
+    data = [
+        {"id": f"r{number}", "customer": f"c{number % 12}", "text": f"{text}\nbread {number}.50\npaid in cash, thank you",
+         "answer": {"shop": name, "total": number + 0.5}}
+        for number, (name, text) in enumerate(zip(names, texts, strict=True))
+    ]  # fmt: skip
+    said, _ = tried(tmp_path, data)
+    assert "copying can't give every answer: 2 of 40 values of 'shop' are not in the input" in said
+    assert "95 % of the rows have all copied values in the input, 70 % in the target's own spelling" in said
+    for row in data:
+        row["text"] = f"{row['answer']['shop']}, {row['text']}"
+    assert "copying can't" not in tried(tmp_path, data)[0]

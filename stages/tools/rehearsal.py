@@ -14,6 +14,7 @@ from stages.corpus.raw import ESSENTIAL
 from stages.params.loader import Params
 from stages.privacy.kinds import short
 from stages.tasks.task import Task
+from stages.tools import grounded
 from stages.tools.draw import FEW, Drawn, drawn
 from stages.tools.passes import set_passes
 from stages.tools.proposal import Proposal
@@ -35,6 +36,7 @@ def rehearse(proposal: Proposal, params: Params) -> None:
         tried = trial(sample, data, mask, block)
         split = drawn(sample.rows, task, params) if sample.rows else Drawn()
         long = sizes(sample.rows, tried.masked, block, task, BASE) if sample.rows else None
+        absent = grounded.warnings(sample.rows, task)
     for key in ("allow_patterns", "keep_targets"):
         found = getattr(tried, key)
         proposal.set("mask", key, list(found), "; ".join(found.values()))
@@ -46,6 +48,7 @@ def rehearse(proposal: Proposal, params: Params) -> None:
     proposal.warnings += tried.warnings()
     proposal.warnings += split_warnings(split, sample, params)
     proposal.warnings += long.warnings() if long else []
+    proposal.warnings += absent
 
 
 def set_missing(proposal: Proposal, sample: Sample) -> None:
