@@ -194,6 +194,15 @@ def tune(session: nox.Session) -> None:
 
 
 @nox.session
+def curve(session: nox.Session) -> None:
+    """Show what more data would bring: train on parts of the data, and fit a curve; `-- --dry` says how long it takes."""
+    prepare(session)
+    run(session, "python", "-m", "stages.tools.key", "--if-missing")
+    run(session, "dvc", "repro", "split", "quantize")
+    run(session, "python", "-m", "stages.tools.curve", *session.posargs)
+
+
+@nox.session
 def fresh(session: nox.Session) -> None:
     """Check that dvc.yaml and dvc.lock match code, params and data, and that git holds no raw data, keys or weights."""
     prepare(session)

@@ -92,6 +92,19 @@ class Parallel(Block):
     strategy: Literal["ddp", "fsdp"]
 
 
+class Curve(Block):
+    """`curve`, of `stages/tools/curve.py`."""
+
+    shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=2, max_length=20)]
+    least_steps: Annotated[float, Field(gt=0, le=1)]
+
+    @model_validator(mode="after")
+    def _rising_to_all(self) -> Curve:
+        if self.shares != sorted(set(self.shares)) or self.shares[-1] != 1:
+            raise ValueError("curve.shares: from the smallest to the largest, which is 1.0: all training groups")
+        return self
+
+
 class Dpo(Training):
     enabled: bool
     loss: Literal["sigmoid", "ipo", "robust"]
