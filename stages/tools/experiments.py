@@ -338,7 +338,8 @@ def read(name: str, commit: str, params: Params) -> Run:
         remedy = "add tuned to benchmark.models"
         raise HallmarkError("the tuned model was not measured", param="benchmark.models", remedy=remedy)
     level = tuned["levels"][0]
-    seconds = [report_in(commit, f"measured/{stage}", dict[str, Any]).get("seconds", 0.0) for stage in TIMED]
+    timed = [*TIMED, *(f"comparator_{name}" for name in params.eval.comparators)]
+    seconds = [report_in(commit, f"measured/{stage}", dict[str, Any]).get("seconds", 0.0) for stage in timed]
     right = comparison.records - sum(failure.records for failure in comparison.tuned.failures)
     return Run(
         experiment=name,
