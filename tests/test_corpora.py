@@ -95,7 +95,7 @@ def test_what_is_finished_stays_and_writes_its_row(
         main(command_line().parse_args(options))
     head, _, first, second = page.read_text(encoding="utf-8").splitlines()
     assert (head, second) == ("| corpus |", "| another | `nox -s corpora -- multidogo` |")
-    assert first.startswith("| Receipts | extraction: 1,400 records train, 120 of 40 groups are held out")
+    assert first.startswith("| [Receipts](receipts.md) | extraction: 1,400 records train, 120 of 40 groups are held out")
     for words in ("base 0.0 %, few-shot 25.0 %", "**50.0 % [40.0, 60.0]**", "too little data", "2 threads", "| 12 |"):
         assert words in first
     said = capsys.readouterr().out
