@@ -11,7 +11,8 @@ from stages.core.errors import HallmarkError
 from stages.core.files import sha256_file
 from stages.params.edit import changed
 from stages.params.loader import load_params
-from tests.bench.corpora import row
+from stages.tasks.evidence import Source
+from tests.bench.corpora import causes, row
 from tests.bench.corpora.__main__ import change, command_line, main
 from tests.bench.corpora.recipe import VARIABLE, corpus_file, difference, names, read_recipe, set_up
 from tests.workspace import ROOT
@@ -84,6 +85,7 @@ def test_what_is_finished_stays_and_writes_its_row(
     found = {
         "parts": {"train": [1_400, 70], "holdout": [120, 40]},
         "fields": {"tuned": rate | {"value": 0.55}},
+        "causes": {"left out": {"total": 2}},
         "right": {"base": rate | {"value": 0.0}, "few_shot": rate | {"value": 0.25}, "tuned": rate},
         "verdict": "too_little_data",
         "minutes": 12.4,
@@ -95,14 +97,51 @@ def test_what_is_finished_stays_and_writes_its_row(
         main(command_line().parse_args(options))
     head, _, first, second = page.read_text(encoding="utf-8").splitlines()
     assert (head, second) == ("| corpus |", "| another | `nox -s corpora -- multidogo` |")
-    assert first.startswith("| Receipts | extraction: 1,400 records train, 120 of 40 groups are held out")
+    assert first.startswith(
+        "| [Receipts](receipts.md) | extraction: 1,400 records train, 120 of 40 groups are held out"
+    )
     for words in ("base 0.0 %, few-shot 25.0 %", "**50.0 % [40.0, 60.0]**", "too little data", "2 threads", "| 12 |"):
         assert words in first
     said = capsys.readouterr().out
     assert "finished already" in said
+    assert "| left out | 2 | total 2 |" in said
     assert "| tuned | 50.0 % [40.0, 60.0] | 55.0 % [40.0, 60.0] |" in said
     with pytest.raises(HallmarkError, match=r"another recipe, corpus or --set"):
         main(command_line().parse_args([*options, "--set", "compute.threads=1"]))
+
+
+RECEIPT = "HUA SENG TRADING\nLOT 5, JALAN MAWAR 3\n81100 JOHOR\nSUBTOTAL 9.40\nTOTAL RM9.50"
+
+
+@pytest.mark.parametrize(
+    ("target", "answer", "why"),
+    [
+        ("LOT 5, JALAN MAWAR 3, 81100 JOHOR", "LOT 5 JALAN MAWAR 3 81100 JOHOR", causes.SPELLING),
+        ("LOT 5, JALAN MAWAR 3, 81100 JOHOR", "LOT 5, JALAN MAWAR 3", causes.SHORT),
+        ("LOT 5, JALAN MAWAR 3", "LOT 5, JALAN MAWAR 3 81100", causes.LONG),
+        ("LOT 5, JALAN MAWAR 3, 81100 JOHOR", "LOT 5, JALAN MEWAR 3, 81100 JOHOR", causes.SLIPS),
+        ("LOT 5, JALAN MAWAR 3, 81100 JOHOR", "12 JALAN SAGU, MELAKA", causes.MADE_UP),
+        ("LOT 5, JALAN MAWAR 3, 81100 JOHORE", "LOT 5, JALAN MAWAR 3", causes.NOT_THERE),
+        ("9.50", "RM9.50", causes.AMOUNT),
+        ("9.50", "9.40", causes.ANOTHER),
+        ("9.50", None, causes.LEFT_OUT),
+    ],
+)
+def test_a_wrong_field_has_a_cause(target: str, answer: str | None, why: str) -> None:
+    assert causes.cause(target, answer, Source(RECEIPT)) == why
+
+
+def test_causes_are_counted_by_field(tmp_path: Path) -> None:
+    fields = [
+        {"path": "total", "target": "9.50", "prediction": "9.40", "result": "wrong"},
+        {"path": "company", "target": "HUA SENG TRADING", "prediction": "HUA SENG TRADING", "result": "match"},
+    ]
+    rows = [
+        {"input": RECEIPT, "context": None, "schema_valid": valid, "fields": fields} for valid in (True, True, False)
+    ]
+    (tmp_path / "predictions.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    found = causes.causes(tmp_path / "predictions.jsonl")
+    assert found == {causes.ANOTHER: {"total": 2}, causes.FORM: {"total": 1}}
 
 
 def test_a_folder_that_it_did_not_make_is_left_alone(tmp_path: Path) -> None:

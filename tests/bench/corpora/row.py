@@ -10,6 +10,8 @@ from stages.core.files import write_text
 from stages.core.machine import describe
 from stages.core.reading import read_object
 from stages.release.verdict import VERDICTS
+from tests.bench.corpora.causes import causes
+from tests.bench.corpora.causes import table as causes_table
 from tests.bench.corpora.recipe import Recipe
 from tests.workspace import ROOT
 
@@ -39,6 +41,7 @@ def figures(repo: Path, seconds: float) -> dict[str, Any]:
         "parts": {part: [split["rows"][part], split["groups"][part]] for part in ("train", "holdout")},
         "right": right,
         "fields": fields,
+        "causes": causes(reports / "eval/tuned/predictions.jsonl") if "tuned" in fields else {},
         "verdict": read_object(reports / "gate.json")["verdict"],
         "minutes": round(seconds / 60, 1),
         "machine": describe(read_object(reports / "measured/sft.json")["fingerprint"]),
@@ -111,3 +114,5 @@ def write_row(name: str, recipe: Recipe, found: dict[str, Any]) -> None:
         lines.insert(head + 1, new)
     write_text(PAGE, "\n".join(lines) + "\n")
     print(f"{new}\n\n{table(found)}")
+    if found["causes"]:
+        print(f"\n{causes_table(found['causes'])}")
