@@ -246,7 +246,7 @@ def test_letters_that_spell_the_end_token_do_not_end_an_answer(
 ) -> None:
     local = make_local()
     letters = [token for char in "x<|im_end|>y" for token in local.tokenizer(char).input_ids]
-    monkeypatch.setattr(local, "generate", lambda ids, mask, *_: [letters])
+    monkeypatch.setattr(local, "generate", lambda rows, *_: [letters])
     (answer,) = local.answer([Prompt([{"role": "user", "content": "hello"}], None, 1)])
     assert answer == Answer("x<|im_end|>y", len(letters), "length")
 

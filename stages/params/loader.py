@@ -30,7 +30,7 @@ from stages.privacy.params import Mask
 from stages.release.params import Certify, Gate, Verify
 from stages.serving.params import Benchmark
 from stages.tasks.params import Task
-from stages.training.params import Dpo, Sft
+from stages.training.params import Curve, Dpo, Sft, Tune
 
 LARGEST = 400_000  # bytes of params.yaml
 MOST_ALIASES = 20  # each can double what the file expands to
@@ -59,6 +59,8 @@ class Params(Block):
     report: ReportPage
     certify: Certify
     choose: Choose
+    tune: Tune
+    curve: Curve
     verify: Verify
 
     @model_validator(mode="after")
