@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import torch
-from torch.nn.functional import cross_entropy, linear
+from torch.nn.functional import linear
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from stages.planning.work import Batch, head_width
+from stages.training.kernels import token_losses, use_kernels
 from stages.training.lora import lora_config
 from stages.training.params import Sft
 from stages.training.tuning import leave_input_dtype
@@ -187,6 +188,7 @@ def adapted(model: Any, sft: Sft) -> Any:
     from peft import get_peft_model
 
     tuned: Any = get_peft_model(model, lora_config(model, sft.lora))
+    use_kernels(tuned)
     if sft.gradient_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
@@ -217,8 +219,8 @@ def training_peak(tuned: Any, sft: Sft, batch: Batch, device: str) -> int:
                 if device == "cuda":
                     loss = _Tiled.apply(rows, head.weight).sum()
                 else:
-                    logits = head(rows).float()
-                    loss = cross_entropy(logits, due, reduction="none").sum()
+                    logits = head(rows)
+                    loss = token_losses(logits, due).sum()
                     del logits
             del hidden, rows
             loss.backward()

@@ -144,7 +144,6 @@ def can_share(base: Any, longest: int) -> bool:
     window = getattr(config, "sliding_window", None)
     if (
         config._attn_implementation not in ("eager", "sdpa")
-        or base.is_activation_checkpointing
         or not LAYERS.issuperset(getattr(config, "layer_types", None) or ())
         or (window is not None and window < longest)
     ):
