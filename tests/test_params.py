@@ -162,7 +162,7 @@ def test_a_kind_of_ones_own_is_one_with_a_pattern(tmp_path: Path) -> None:
 
 def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
     file = write(tmp_path, {})
-    text = re.sub(r"learning_rate: \S+", "learning_rate: 2e-4", file.read_text(encoding="utf-8"))
+    text = re.sub(r"learning_rate: \d\S+", "learning_rate: 2e-4", file.read_text(encoding="utf-8"))
     file.write_text(text, encoding="utf-8")
     assert load_params(file).sft.learning_rate == 2e-4
 

@@ -20,7 +20,7 @@ from stages.core.reading import read_object
 from stages.params.loader import Params, load_params
 from stages.planning import advice, bases, earlier, estimate, machine, speed
 from stages.planning.batches import in_batches, step_count
-from stages.planning.lengths import BYTES_PER_TOKEN, lengths
+from stages.planning.lengths import lengths, tokens_of
 from stages.planning.memory import Storages, adapted, build, cache_bytes, cache_of, fake, planned, training_peak
 from stages.planning.speed import GIB, GPUS, Device
 from stages.planning.work import Batch, matrices
@@ -292,9 +292,22 @@ def test_a_hub_that_can_not_be_reached_is_an_error(
 
 def test_lengths_before_there_is_a_tokenizer(here: Params, tmp_path: Path) -> None:
     found = lengths(here, tmp_path)
-    assert f"{BYTES_PER_TOKEN:g}" in found.basis
+    assert "estimated from their characters" in found.basis
     assert found.train.records + found.validation.records + found.holdout.records == 40
     assert max(found.train.whole) > max(found.train.prompts) > max(found.train.answers)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),  # those of SmolLM2's tokenizer
+    [
+        ("The order arrived on Monday, but the charger is missing from the box.", 15),
+        ("LOT 12-A, JALAN MAWAR 3,\n81100 JOHOR BAHRU\nTOTAL RM 1,204.50\n", 43),
+        ('{"intent":"refund","product":"NAS","amount":120.5,"issues":["late","broken"]}', 27),
+    ],
+)
+def test_tokens_are_estimated_closely_in_prose_receipts_and_json(text: str, tokens: int) -> None:
+    assert 0.85 * tokens <= tokens_of(text) <= 1.25 * tokens
+    assert tokens_of(400 * text) == pytest.approx(400 * tokens_of(text), rel=0.01)
 
 
 def test_batches_are_those_of_the_samplers() -> None:

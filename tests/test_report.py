@@ -34,12 +34,13 @@ from tests.made_up import (
     outcomes,
     prediction,
     typed,
+    without_comparators,
     write_models,
     write_other_reports,
     write_predictions,
 )
 
-PARAMS = load_params(ROOT / "params.yaml")
+PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
 PARAMS = PARAMS.model_copy(update={"compare": PARAMS.compare.model_copy(update={"draws": 500})})
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 EVIL = (

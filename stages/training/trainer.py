@@ -1,4 +1,4 @@
-"""TRL's `SFTTrainer` with weights for records, no attention mask, and, on a CPU, logits only for completion tokens.
+"""TRL's `SFTTrainer` with weights for records, shared tokens computed once, and, on a CPU, logits only for completion tokens.
 
 Without Triton, which needs a GPU, TRL 1.16's fused head scores the prompt's tokens too; on a CPU with a vocabulary of 49k
 that is half of a training step. The loss is the same.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -23,6 +23,7 @@ from stages.core.progress import Progress
 from stages.models.loading import IGNORED
 from stages.training.batches import TokenBatches, record_weights, records_in
 from stages.training.checkpoint import Resumable
+from stages.training.prefix import as_row, can_share, in_row
 from stages.training.tuning import diverged, leave_input_dtype
 
 # Fields of a config by which a model changes its logits after the head; TRL's fused head applies them.
@@ -50,12 +51,15 @@ class CompletionTrainer(Resumable, SFTTrainer):
         self.mean_weight = sum(length**length_power for length in lengths) / len(lengths)
         self.token_batches: TokenBatches | None = None
         self.packing = packing
+        tuned: Any = self.model
+        watched: Any = self.eval_dataset
+        longest = max(len(ids) for data in (dataset, watched) if data for ids in data["input_ids"])
+        self.shares = can_share(tuned.get_base_model(), longest)
         if batch_tokens:
             self.token_batches = TokenBatches(dataset, batch_tokens, self.args.seed, packed=packing)
         self.processes: int = self.accelerator.num_processes
         if self.processes > 1:
             # DDP and FSDP gather and reduce around `forward`, so everything that uses the weights must happen inside it.
-            tuned: Any = self.model
             tuned.forward = partial(self._token_losses, tuned)
 
     def compute_loss(
@@ -99,8 +103,13 @@ class CompletionTrainer(Resumable, SFTTrainer):
     ) -> torch.Tensor:
         """The loss of every completion token of the batch, as one flat tensor."""
         base = self.accelerator.unwrap_model(model).get_base_model()
+        decoder, reading = base.get_decoder(), cast(AbstractContextManager[None], nullcontext())
+        if self.shares and position_ids is None:
+            row = as_row(input_ids, labels, decoder.config._attn_implementation)
+            input_ids, labels, position_ids, attention_mask = row.input_ids, row.labels, row.position_ids, None
+            reading = in_row(decoder, row)
         packed = {} if position_ids is None else {"position_ids": position_ids}
-        with self.accelerator.autocast():
+        with self.accelerator.autocast(), reading:
             if in_chunks(base):
                 output = base(input_ids=input_ids, labels=labels, fused_lm_head=True, **packed)
                 return -output.log_probs[labels[:, 1:] != IGNORED]
