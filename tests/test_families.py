@@ -118,6 +118,7 @@ def test_what_is_trained_is_what_is_asked_and_the_answer_with_its_end(
 ) -> None:
     from stages.base import run as run_base
     from stages.evaluation.answers import prompts_of
+    from stages.evaluation.decoding import padded
     from stages.evaluation.generation import LocalModel
     from stages.sft import load_dataset
 
@@ -129,7 +130,7 @@ def test_what_is_trained_is_what_is_asked_and_the_answer_with_its_end(
     trained, _ = load_dataset(HOLDOUT, tokenizer, params)
     due = records(5).rows(named=True)
     asked = [local.text(prompt) for prompt in prompts_of(due)]
-    batch, mask = local.padded([local.encode(text) for text in asked])
+    batch, mask = padded([local.encode(text) for text in asked], tokenizer.pad_token_id)
     for row, text, ids, kept in zip(trained, asked, batch.tolist(), mask.tolist(), strict=True):
         start = next(place for place, label in enumerate(row["labels"]) if label != IGNORED)
         assert row["labels"] == [IGNORED] * start + row["input_ids"][start:]

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LogitsProcessor
 
 from stages.core.errors import HallmarkError
 from stages.core.files import HOLDOUT
 from stages.evaluation.answers import Prompt
+from stages.evaluation.decoding import Watcher
 from stages.evaluation.generation import LocalModel
 from stages.evaluation.parity import Artefact, Cost, Logits
 from stages.evaluation.sample import Sample
@@ -163,10 +163,10 @@ class Timed(LocalModel):
         self.latencies: list[float] = []
         self.tokens = self.at_once = 0
 
-    def generate(self, ids: torch.Tensor, mask: torch.Tensor, *watching: LogitsProcessor) -> list[list[int]]:
+    def generate(self, rows: Sequence[Sequence[int]], *watching: Watcher) -> list[list[int]]:
         """The tokens written after each prompt of a batch."""
         clock = Clock()
-        written = super().generate(ids, mask, *watching, clock)
+        written = super().generate(rows, *watching, clock)
         lengths = [self.read(tokens).tokens for tokens in written]
         self.latencies += [clock.after(length) for length in lengths]
         self.tokens, self.at_once = self.tokens + sum(lengths), max(self.at_once, len(lengths))
@@ -193,15 +193,15 @@ class Timed(LocalModel):
         return found[0, -len(wanted) - 1 : -1].cpu()
 
 
-class Clock(LogitsProcessor):
-    """Notes when each token was computed, and changes no score."""
+class Clock:
+    """Notes when each token was computed."""
 
     def __init__(self) -> None:
         self._start, self._times = time.perf_counter(), [0.0]
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+    def __call__(self, rows: int) -> None:
+        """One more token of these rows is known."""
         self._times.append(time.perf_counter() - self._start)
-        return scores
 
     def after(self, tokens: int) -> float:
         """Seconds until that many tokens and the end token, if there is one, were computed."""

@@ -7,13 +7,13 @@ schema's order, as targets are written. The refusal is allowed as well.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import llguidance.hf
 import numpy as np
 import torch
 from llguidance import LLMatcher
-from transformers import LogitsProcessor
 
 from stages.core.errors import HallmarkError
 from stages.tasks.task import Task
@@ -46,31 +46,32 @@ def grammar_of(task: Task) -> str:
     return grammar
 
 
-class Constraint(LogitsProcessor):
+class Constraint:
     """Masks the scores of each row of a batch by the grammar, from the row's first new token on."""
 
-    def __init__(self, tokenizer: Any, ends: set[int], grammar: str, prompt: int, vocabulary: int) -> None:
-        """`prompt`: tokens in each row before generation starts; `vocabulary`: columns of the scores."""
-        self._grammar, self._prompt, self._ends = grammar, prompt, sorted(ends)
+    def __init__(self, tokenizer: Any, ends: set[int], grammar: str, vocabulary: int) -> None:
+        """`vocabulary`: columns of the scores."""
+        self._grammar, self._ends = grammar, sorted(ends)
         self._tokenizer = llguidance.hf.from_tokenizer(tokenizer, vocabulary, eos_token=self._ends)
-        self._rows: list[LLMatcher] = []
+        self._matchers: dict[int, LLMatcher] = {}
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        if not self._rows:
-            self._rows = [LLMatcher(self._tokenizer, self._grammar, log_level=0) for _ in range(len(scores))]
-        for number, row in enumerate(self._rows):
-            if input_ids.shape[1] > self._prompt and not row.is_stopped():
-                row.consume_token(int(input_ids[number, -1]))
-            if row.is_error():
+    def __call__(self, rows: Sequence[int], last: Sequence[int] | None, scores: torch.Tensor) -> None:
+        """Close what may not follow. `rows`: which rows of the batch the scores are of; `last`: the tokens before them."""
+        if last is None:
+            self._matchers = {row: LLMatcher(self._tokenizer, self._grammar, log_level=0) for row in rows}
+        for number, row in enumerate(rows):
+            matcher = self._matchers[row]
+            if last is not None and not matcher.is_stopped():
+                matcher.consume_token(last[number])
+            if matcher.is_error():
                 raise HallmarkError(
-                    f"constrained decoding broke off: {row.get_error().splitlines()[0][:200]}",
+                    f"constrained decoding broke off: {matcher.get_error().splitlines()[0][:200]}",
                     remedy="set eval.constrained to 0",
                 )
-            if row.is_stopped():  # the answer is whole: only its end may follow
+            if matcher.is_stopped():  # the answer is whole: only its end may follow
                 closed = torch.ones(scores.shape[1], dtype=torch.bool)
                 closed[self._ends] = False
             else:
-                bits = np.unpackbits(np.frombuffer(row.compute_bitmask(), np.uint8), bitorder="little")
+                bits = np.unpackbits(np.frombuffer(matcher.compute_bitmask(), np.uint8), bitorder="little")
                 closed = torch.from_numpy(bits[: scores.shape[1]] == 0)
             scores[number].masked_fill_(closed.to(scores.device), -float("inf"))
-        return scores

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import GenerationConfig, LogitsProcessor
-
 from stages.core.errors import HallmarkError
 from stages.core.progress import Progress
 from stages.evaluation.answers import Answer, Prompt
+from stages.evaluation.decoding import Decoder, Limiter, Watcher
 from stages.models.chat_template import render
 
 
@@ -44,13 +42,7 @@ class LocalModel:
         self._source, self._grammar, self._stage = source, grammar, stage
         stated = model.generation_config.eos_token_id
         self.ends = {tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])} - {None}
-        # A generation config of the model's own (sampling, penalties) must not reach what is measured.
-        model.generation_config = GenerationConfig(
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            eos_token_id=sorted(self.ends),
-            pad_token_id=tokenizer.pad_token_id,
-        )
+        self._decoder = Decoder(model, ends=self.ends, pad=tokenizer.pad_token_id, limit=max_new_tokens)
 
     def answer(self, prompts: Sequence[Prompt], what: str = "records") -> list[Answer]:
         """One answer for each prompt, in the order given. `what`: which prompts these are, for the progress."""
@@ -65,11 +57,12 @@ class LocalModel:
             for start in range(0, len(run), self._batch_size)
         ]
         answers: dict[int, Answer] = {}
-        sizes = [(len(batch), len(encoded[batch[0]])) for batch in batches]
+        shared = self._decoder.share(encoded)
+        sizes = [(len(batch), len(encoded[batch[0]]) - shared) for batch in batches]
         with Progress(self._stage, len(prompts), what, work=dict.fromkeys(Pace.KINDS, 0)) as progress:
             pace = Pace(progress, sizes, self._max_new_tokens)
             for batch in batches:
-                written = self.generate(*self.padded([encoded[i] for i in batch]), pace)
+                written = self.generate([encoded[i] for i in batch], pace)
                 answers |= dict(zip(batch, map(self.read, written), strict=True))
                 pace.ended()
         return [answers[i] for i in range(len(prompts))]
@@ -82,25 +75,18 @@ class LocalModel:
         """The tokens of a prompt. The template writes whatever it starts with, so the tokenizer adds nothing."""
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
 
-    def padded(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """A batch of prompts, padded on the left, and its attention mask."""
-        width = max(map(len, rows))
-        ids = [[self.tokenizer.pad_token_id] * (width - len(row)) + list(row) for row in rows]
-        mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
-        return torch.tensor(ids, device=self.model.device), torch.tensor(mask, device=self.model.device)
-
-    def generate(self, ids: torch.Tensor, mask: torch.Tensor, *watching: LogitsProcessor) -> list[list[int]]:
-        """The tokens written after each prompt of a batch, until all have ended or the limit is reached."""
-        limits: list[LogitsProcessor] = [*watching]
+    def generate(self, rows: Sequence[Sequence[int]], *watching: Watcher) -> list[list[int]]:
+        """The tokens written after each prompt of a batch, up to the one that ends it or the limit."""
+        limiter: Limiter | None = None
         if self._grammar is not None:
             from stages.evaluation.constrained import Constraint
 
             vocabulary = self.model.get_output_embeddings().out_features
-            limits.append(Constraint(self.tokenizer, self.ends, self._grammar, ids.shape[1], vocabulary))
+            limiter = Constraint(self.tokenizer, self.ends, self._grammar, vocabulary)
         start = time.perf_counter()
-        written = self.model.generate(input_ids=ids, attention_mask=mask, logits_processor=limits)
+        written = self._decoder.write(rows, *watching, limiter=limiter)
         self.seconds += time.perf_counter() - start
-        return list(written[:, ids.shape[1] :].tolist())
+        return written
 
     def read(self, tokens: list[int]) -> Answer:
         """The exact text up to the end token, special tokens in it shown."""
@@ -121,45 +107,48 @@ class LocalModel:
             )
 
 
-class Pace(LogitsProcessor):
-    """Says how far generation is, token by token, and changes no score.
+class Pace:
+    """Says how far generation is, token by token.
 
     To read a prompt's token takes another time than to write one, and the longest prompts come first: both are measured
-    separately. How many tokens the next batches will write is taken from those that have ended.
+    separately. How many tokens the next rows will write is taken from those that have ended.
     """
 
     KINDS = ("read", "written")  # tokens, with those that only fill up a batch
 
     def __init__(self, progress: Progress, batches: list[tuple[int, int]], limit: int) -> None:
-        """`batches`: how many prompts each has, and the tokens of the longest. `limit`: most tokens of an answer."""
+        """`batches`: how many prompts each has, and the tokens to read of each. `limit`: most tokens of an answer."""
         self._progress, self._batches, self._limit = progress, batches, limit
-        self._number = self._steps = self._written = 0  # the batch under way, its tokens, those of all before
+        self._number = self._steps = self._present = 0  # the batch under way, its tokens, the rows that are left in it
+        self._here = self._written = self._over = 0  # tokens written in it and in those before, whose rows are over
         self._rows = sum(rows for rows, _ in batches)  # of the batches that have not begun, as is what is unread
         self._unread = sum(rows * width for rows, width in batches)
         self._foresee()
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        rows, width = self._batches[self._number]
+    def __call__(self, present: int) -> None:
+        """The scores of the next token of so many rows are known."""
         if self._steps:
-            self._progress.spent("written", rows)
+            self._progress.spent("written", self._present)
         else:
+            rows, width = self._batches[self._number]
             self._progress.spent("read", rows * width)
             self._rows, self._unread = self._rows - rows, self._unread - rows * width
-        self._steps += 1
+        self._steps, self._present = self._steps + 1, present
+        self._here += present
         self._foresee()
-        return scores
 
     def ended(self) -> None:
         """The batch under way has ended."""
-        self._progress.spent("written", self._batches[self._number][0])
+        self._progress.spent("written", self._present)
         self._progress.add(self._batches[self._number][0])
-        self._written += self._steps
+        self._over += self._batches[self._number][0]
+        self._written, self._here = self._written + self._here, 0
         self._number, self._steps = self._number + 1, 0
         self._foresee()
 
     def _foresee(self) -> None:
-        each = self._written / self._number if self._number else self._limit
-        here = self._batches[self._number][0] * max(1.0, each - self._steps + 1) if self._steps else 0.0
+        each = self._written / self._over if self._over else self._limit
+        here = self._present * max(1.0, each - self._steps + 1) if self._steps else 0.0
         self._progress.left("read", self._unread)
         self._progress.left("written", self._rows * each + here)
 

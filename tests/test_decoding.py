@@ -1,0 +1,232 @@
+"""Decoding writes what `generate` writes, token for token, in fewer operations: for each family, and where it can't be."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.families import FAMILIES, make_family
+
+LIMIT = 10
+PAD = 0
+START = [7, 8, 9, 10, 11]  # what all prompts start with
+
+
+@cache
+def model_of(family: str, attention: str = "sdpa") -> Any:
+    """A tiny model of a family, in fp32."""
+    import tempfile
+
+    from stages.models.loading import load_base
+
+    with tempfile.TemporaryDirectory() as folder:
+        return load_base(make_family(family, Path(folder) / "tiny"), dtype="float32", attention=attention, device="cpu")
+
+
+def built(config: Any) -> Any:
+    """A model of a configuration, in fp32."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+
+
+def prompts(lengths: Sequence[int], seed: int = 0, start: Sequence[int] = START) -> list[list[int]]:
+    """Prompts with that many tokens after the start."""
+    draw = random.Random(seed)
+    return [[*start, *(draw.randrange(20, 300) for _ in range(length))] for length in lengths]
+
+
+def generated(model: Any, rows: list[list[int]], ends: set[int], limit: int = LIMIT) -> list[list[int]]:
+    """What transformers' `generate` writes to the limit, cut off after the first token that ends."""
+    from stages.evaluation.decoding import padded
+
+    ids, mask = padded(rows, PAD)
+    out = model.generate(
+        input_ids=ids, attention_mask=mask, max_new_tokens=limit, do_sample=False, eos_token_id=None, pad_token_id=PAD
+    )
+    written = []
+    for row in out[:, ids.shape[1] :].tolist():
+        end = next((place for place, token in enumerate(row) if token in ends), limit)
+        written.append(row[: end + 1])
+    return written
+
+
+def decoded(
+    model: Any, rows: list[list[int]], ends: set[int], limit: int = LIMIT, **options: Any
+) -> tuple[list[list[int]], list[int], int]:
+    """What the decoder writes, how many rows there were at each token, and the tokens that are shared."""
+    from stages.evaluation.decoding import Decoder
+
+    at_once: list[int] = []
+    decoder = Decoder(model, ends=ends, pad=PAD, limit=limit)
+    shared = decoder.share(rows)
+    return decoder.write(rows, at_once.append, **options), at_once, shared
+
+
+def some_ends(written: list[list[int]], places: Sequence[int] = (2, 6)) -> set[int]:
+    """Two tokens that end answers at different places."""
+    return {written[number % len(written)][place] for number, place in enumerate(places)}
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_writes_what_generate_writes_and_rows_that_have_ended_leave(family: str, attention: str) -> None:
+    model, rows = model_of(family, attention), prompts((9, 8, 6, 6, 3, 1))
+    ends = some_ends(generated(model, rows, set()))
+    expected = generated(model, rows, ends)
+    assert len({len(row) for row in expected}) > 1, "they end at different places"
+    written, at_once, shared = decoded(model, rows, ends)
+    assert written == expected
+    assert shared == len(START)
+    assert at_once == [sum(len(row) > step for row in expected) for step in range(max(map(len, expected)))]
+
+
+@pytest.mark.parametrize(
+    ("rows", "shared"),
+    [
+        (prompts((4,)), 0),  # one alone shares nothing
+        (prompts((5, 3), start=[]), 0),
+        ([[30, 31, 32]] * 3, 2),  # a token is left of each
+        ([[30, 31], [30, 31, 32, 33], [30, 31, 32]], 1),
+        ([[30], [30, 31]], 0),
+        (prompts((4, 4, 4)), len(START)),  # no padding
+    ],
+)
+def test_what_prompts_share_makes_no_difference(rows: list[list[int]], shared: int) -> None:
+    model = model_of("smollm2-135m")
+    ends = some_ends(generated(model, rows, set()))
+    assert decoded(model, rows, ends)[::2] == (generated(model, rows, ends), shared)
+
+
+def test_a_row_may_end_at_once_all_may_and_the_limit_may_be_one_token() -> None:
+    model, rows = model_of("qwen3-0.6b"), prompts((6, 5, 4, 2))
+    freely = generated(model, rows, set())
+    first = [row[0] for row in freely]
+    written, at_once, _ = decoded(model, rows, {first[1]})
+    assert written == generated(model, rows, {first[1]})
+    assert [row for row in written if len(row) == 1] == [[token] for token in first if token == first[1]]
+    assert at_once[0] == 4 > at_once[1]
+    assert decoded(model, rows, set(first))[:2] == ([[token] for token in first], [4])
+    assert decoded(model, rows, {319}, limit=1)[:2] == ([[token] for token in first], [4])
+
+
+def test_the_start_is_read_once_for_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    from stages.evaluation.decoding import Decoder
+
+    model, rows = model_of("llama-3.2-3b"), prompts((6, 5, 4, 2))
+    read: list[tuple[int, ...]] = []
+    embed = model.get_input_embeddings()
+    forward = embed.forward
+    monkeypatch.setattr(embed, "forward", lambda ids: (read.append(tuple(ids.shape)), forward(ids))[1])
+    decoder = Decoder(model, ends={319}, pad=PAD, limit=2)
+    decoder.share(rows)
+    assert decoder.write(rows[:2]) + decoder.write(rows[2:]) == generated(model, rows, {319}, 2)
+    assert read[:5] == [(1, len(START)), (2, 6), (2, 1), (2, 4), (2, 1)]
+    assert decoder.share(rows[:1]) == 0
+    assert decoder.write(rows[:1]) == generated(model, rows[:1], {319}, 2)
+
+
+def test_windows_states_and_changing_rotary_factors_are_left_to_generate() -> None:
+    from transformers import FalconMambaConfig, MistralConfig, Qwen3NextConfig
+
+    from stages.evaluation.decoding import decodable, fits
+
+    small = {"vocab_size": 320, "hidden_size": 32, "num_hidden_layers": 2, "initializer_range": 0.3}
+    heads = {"intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}
+    window = built(MistralConfig(**small, **heads, sliding_window=12))
+    states = built(FalconMambaConfig(**small, intermediate_size=64))
+    both = built(
+        Qwen3NextConfig(
+            **small, **heads, linear_num_value_heads=2, linear_num_key_heads=2, linear_key_head_dim=16,
+            linear_value_head_dim=16, num_experts=2, num_experts_per_tok=1, moe_intermediate_size=32,
+            shared_expert_intermediate_size=32, layer_types=["linear_attention", "full_attention"],
+        )
+    )  # fmt: skip
+    assert fits(window.config, 11) and not fits(window.config, 12)
+    assert not decodable(states)
+    assert not fits(both.config, 12)
+    longrope = model_of("phi-3.5-mini").config
+    assert fits(longrope, 4096) and not fits(longrope, 4097)
+    rows = prompts((9, 8, 6, 6, 3, 1))
+    for model in (window, states, both):
+        ends = some_ends(generated(model, rows, set()), (1, 3))
+        written, at_once, _ = decoded(model, rows, ends)
+        assert written == generated(model, rows, ends)
+        assert set(at_once) == {6}, "generate keeps all rows"
+    short = prompts((2, 1), start=[7])
+    written, at_once, shared = decoded(window, short, {319}, limit=3)
+    assert (written, at_once, shared) == (generated(window, short, {319}, 3), [2, 2, 2], 1)
+
+
+def test_a_limiter_gets_the_scores_of_its_rows_and_their_last_tokens() -> None:
+    """It closes the row's own number; both ways of decoding tell it the same."""
+    from stages.evaluation.decoding import Decoder
+
+    model, rows = model_of("smollm2-135m"), prompts((6, 5, 4, 2))
+    ends = some_ends(generated(model, rows, set()), (1, 4))
+
+    def told(plain: bool) -> tuple[list[list[int]], list[dict[int, int | None]]]:
+        calls: list[dict[int, int | None]] = []
+
+        def limiter(present: Sequence[int], last: Sequence[int] | None, scores: Any) -> None:
+            calls.append(dict(zip(present, last or [None] * len(present), strict=True)))
+            assert len(scores) == len(present)
+            for place, row in enumerate(present):
+                scores[place, 100 + row :] = -float("inf")
+
+        decoder = Decoder(model, ends=ends, pad=PAD, limit=LIMIT)
+        decoder._plain = plain
+        decoder.share(rows)
+        return decoder.write(rows, limiter=limiter), calls
+
+    (written, calls), (plainly, all_calls) = told(False), told(True)
+    assert written == plainly
+    assert all(token < 100 + row for row, tokens in enumerate(written) for token in tokens)
+    for step, call in enumerate(calls):
+        assert call == {
+            row: tokens[step - 1] if step else None for row, tokens in enumerate(written) if len(tokens) > step
+        }
+        assert all(all_calls[step][row] == token for row, token in call.items())
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=9), st.integers(0, 99), st.integers(1, 5))
+def test_no_row_is_lost_or_written_twice(lengths: list[int], seed: int, size: int) -> None:
+    """In batches of any size, each prompt gets the answer that it gets in one."""
+    from stages.evaluation.decoding import Decoder
+
+    model, rows = model_of("smollm2-135m"), prompts(lengths, seed)
+    ends = {20 + seed, 40 + seed, *some_ends(generated(model, rows, set()), (seed % 3, seed % 7))}
+    decoder = Decoder(model, ends=ends, pad=PAD, limit=LIMIT)
+    decoder.share(rows)
+    written = [row for start in range(0, len(rows), size) for row in decoder.write(rows[start : start + size])]
+    assert written == generated(model, rows, ends)
+
+
+@given(st.lists(st.booleans()))
+def test_rows_close_up_and_few_move(stays: list[bool]) -> None:
+    from stages.evaluation.decoding import closed_up
+
+    kept = closed_up(stays)
+    assert sorted(kept) == [place for place, stay in enumerate(stays) if stay]
+    assert all(place == new or not stays[new] for new, place in enumerate(kept)), "only into gaps"
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=5))
+def test_the_common_start_is_the_longest_that_leaves_a_token_of_each(rows: list[list[int]]) -> None:
+    from stages.evaluation.decoding import common_start
+
+    start = common_start(rows)
+    most = min(map(len, rows)) - 1
+    assert all(row[: len(start)] == start for row in rows) and len(start) <= most
+    assert len(start) == most or len({tuple(row[: len(start) + 1]) for row in rows}) > 1
