@@ -62,7 +62,8 @@ def prepare(session: nox.Session, *groups: str) -> None:
                 pip(session, VENV, "--no-deps", *WITHOUT_DEPENDENCIES)
         else:
             names = nox.project.dependency_groups(PROJECT, group)
-            session.log(f"installing {len(names)} packages of the group {group} and what they need, 0.2 GB")
+            size = ", 0.2 GB" if group == "dev" else ""
+            session.log(f"installing {len(names)} packages of the group {group} and what they need{size}")
             pip(session, VENV, "-c", str(LOCK), *names)
         stamp.write_text(wanted, encoding="utf-8")
 
@@ -184,6 +185,24 @@ def choose(session: nox.Session) -> None:
 
 
 @nox.session
+def tune(session: nox.Session) -> None:
+    """Search step size, epochs, rank, layers by validation loss, for `tune.minutes`; `-- --write` sets the best in params.yaml."""
+    prepare(session, "tune")
+    run(session, "python", "-m", "stages.tools.key", "--if-missing")
+    run(session, "dvc", "repro", "quantize", "split")  # what each trial starts from
+    run(session, "python", "-m", "stages.tools.tune", *session.posargs)
+
+
+@nox.session
+def curve(session: nox.Session) -> None:
+    """Show what more data would bring: train on parts of the data, and fit a curve; `-- --dry` says how long it takes."""
+    prepare(session)
+    run(session, "python", "-m", "stages.tools.key", "--if-missing")
+    run(session, "dvc", "repro", "split", "quantize")
+    run(session, "python", "-m", "stages.tools.curve", *session.posargs)
+
+
+@nox.session
 def fresh(session: nox.Session) -> None:
     """Check that dvc.yaml and dvc.lock match code, params and data, and that git holds no raw data, keys or weights."""
     prepare(session)
@@ -295,6 +314,15 @@ def bench(session: nox.Session) -> None:
     options = session.posargs[len(names) :]
     for name in names or ["mask", "dedupe", "split", "growth"]:
         run(session, "python", "-m", f"tests.bench.{name}", *(options if names and name == names[-1] else []))
+
+
+@nox.session
+def corpora(session: nox.Session) -> None:
+    """Run real corpora through stamped repos, for docs/corpora.md: `HALLMARK_CORPORA=FOLDER nox -s corpora -- receipts`."""
+    if not Path("tests/bench").is_dir():
+        session.error("the recipes are only in the repo that this one was stamped from")
+    prepare(session, "dev")
+    run(session, "python", "-m", "tests.bench.corpora", *session.posargs)
 
 
 @nox.session

@@ -39,22 +39,25 @@ from wording import (
 
 DATA = Path(__file__).resolve().parent
 SEED = 20938
-ROWS, CUSTOMERS = 1000, 45
-SKEW = 1.15, 4.6  # the size of customer n is proportional to 1 / (n + second) ** first
+ROWS, CUSTOMERS = 1750, 160
+SKEW = 0.6, 6.0  # the size of customer n is proportional to 1 / (n + second) ** first
 FIRST_DAY, LAST_DAY = date(2025, 9, 1), date(2026, 5, 31)
 
 # Shares of all rows.
-REFUSAL, NEAR_REFUSAL, SHORT, LONG = 0.10, 0.035, 0.035, 0.006
+REFUSAL, NEAR_REFUSAL, SHORT, LONG = 0.10, 0.09, 0.035, 0.006
 EXACT_DUPLICATE, NEAR_DUPLICATE = 0.03, 0.06
 # Numbers of rows.
 LABEL_CONFLICTS, CROSS_CUSTOMER, ANOTHER_CASE = 4, 2, 8
 # Probabilities per ticket; a customer's voice changes those for typos and signatures.
 QUOTED, SIGNATURE, TYPOS, CAPITALS = 0.07, 0.09, 0.11, 0.01
-SECOND_DATE, SECOND_AMOUNT, SECOND_ORDER, SECOND_PRODUCT, FINE_PART = 0.08, 0.075, 0.03, 0.03, 0.04
-FILLED = 0.04  # a sentence without information
-PRIVATE_SENTENCE, NO_CONTACT = 0.28, 0.12
-HIGH, LOW = 0.30, 0.06
-SUBJECT_ISSUE = 0.08  # the first issue is in the subject
+SECOND_DATE, SECOND_AMOUNT, SECOND_ORDER, SECOND_PRODUCT = 0.16, 0.16, 0.03, 0.22
+FINE_PART, FIXED_FAULT = 0.05, 0.04
+FILLED = 0.03  # a sentence without information
+PRIVATE_SENTENCE, NO_CONTACT = 0.24, 0.12
+SECOND_WISH = 0.5  # besides what the customer wants, the ticket names something else that could be wanted
+HIGH, RELAXED = 0.31, 0.25  # urgent; or not urgent, but the ticket speaks of it
+TOLD = 0.6  # of these: by a sentence of HASTE
+SUBJECT_ISSUE = 0.06  # the first issue is in the subject
 ISSUE_TYPOS = 0.05  # share of the tickets with typos whose issues have typos too
 
 INTENTS = {
@@ -63,18 +66,24 @@ INTENTS = {
 }  # fmt: skip
 # Probability that a ticket states the fact. An amount is a fact only if it is claimed back or disputed.
 STATED = {
-    "refund": {"product": 0.965, "order": 0.13, "date": 0.94, "amount": 0.85},
-    "exchange": {"product": 0.965, "order": 0.13, "date": 0.94},
-    "delivery": {"product": 0.965, "order": 0.15, "date": 0.94},
-    "billing": {"product": 0.965, "order": 0.13, "date": 0.94, "amount": 0.93},
-    "technical": {"product": 0.965, "order": 0.10, "date": 0.94},
-    "cancellation": {"product": 0.965, "order": 0.13, "date": 0.94},
-    "account": {"product": 0.965, "order": 0.10, "date": 0.94},
-    "other": {"product": 0.965, "order": 0.08, "date": 0.94},
+    "refund": {"product": 0.93, "order": 0.11, "date": 0.88, "amount": 0.82},
+    "exchange": {"product": 0.93, "order": 0.11, "date": 0.88},
+    "delivery": {"product": 0.92, "order": 0.13, "date": 0.88},
+    "billing": {"product": 0.92, "order": 0.11, "date": 0.88, "amount": 0.88},
+    "technical": {"product": 0.93, "order": 0.08, "date": 0.86},
+    "cancellation": {"product": 0.93, "order": 0.11, "date": 0.88},
+    "account": {"product": 0.88, "order": 0.08, "date": 0.86},
+    "other": {"product": 0.90, "order": 0.06, "date": 0.84},
 }
 ISSUE_COUNT = {  # weights of 0, 1, 2 and 3 issues
     "refund": (8, 77, 14, 1), "exchange": (5, 77, 16, 2), "delivery": (10, 77, 13, 0), "billing": (5, 81, 14, 0),
-    "technical": (0, 77, 19, 4), "cancellation": (70, 30, 0, 0), "account": (12, 83, 5, 0), "other": (1, 0, 0, 0),
+    "technical": (0, 77, 19, 4), "cancellation": (60, 40, 0, 0), "account": (12, 83, 5, 0), "other": (1, 0, 0, 0),
+}  # fmt: skip
+# What the trouble is about ("": a faulty part), with weights: most kinds of trouble can lead to several wishes.
+TROUBLE = {
+    "refund": {"": 11, "delivery": 5, "billing": 4}, "exchange": {"": 15, "delivery": 5},
+    "delivery": {"delivery": 1}, "billing": {"billing": 7, "delivery": 3}, "technical": {"": 1},
+    "cancellation": {"cancellation": 5, "delivery": 5, "billing": 2}, "account": {"account": 1}, "other": {"": 1},
 }  # fmt: skip
 
 
@@ -122,6 +131,7 @@ class Writer:
         self.person = rng.choice(customer.people)
         self.greetings, self.closings, self.register, self.typos, self.signs = say.VOICES[customer.voice]
         self.tags: set[str] = set()
+        self.trouble = ""
         product, self.other_product = rng.sample(customer.products, 2)
         whole = rng.randint(*rng.choices(((5, 60), (20, 200), (100, 900), (1000, 2400)), weights=(4, 4, 4, 1))[0])
         self.amount = round(whole + rng.choice((0, 0, 0.5, 0.9, 0.95, 0.99, rng.randint(1, 99) / 100)), 2)
@@ -149,6 +159,9 @@ class Writer:
         return mark(STRAY, self.customer.money(self.rng, value))
 
     def stray_day(self, first: int, last: int) -> str:
+        """A day that is not the answer's; an earlier message (-30 or later) came after what it is about, if it can."""
+        since = (self.day - self.received).days + 1
+        first = max(first, min(since, last)) if first >= -30 and last < 0 else first
         day = self.received + timedelta(days=self.rng.randint(first, last))
         return mark(STRAY, self.customer.day(self.rng, day, year=max(-first, last) > 100))
 
@@ -161,6 +174,7 @@ class Writer:
         return mark(kind, value)
 
     def fill(self, clause: str, **more: str) -> str:
+        clause = re.sub(r"\[(.+?)\]", lambda found: self.rng.choice(found[1].split("|")), clause)
         for kind in say.PRIVATE:
             if f"{{{kind}}}" in clause:
                 more[kind] = self.private(kind)
@@ -172,17 +186,15 @@ class Writer:
         if shape == "short":
             return self.write_short(intent)
         facts = {fact for fact, chance in STATED[intent].items() if rng.random() < chance}
+        self.trouble = rng.choices(list(TROUBLE[intent]), weights=list(TROUBLE[intent].values()))[0]
         issues = [mark("issue", self.fill(issue)) for issue in ([issue] if issue else self.draw_issues(intent))]
-        asks = say.ASKS[intent][self.register]
-        ask = rng.choice(
-            [ask for ask in self.customer.own(asks) if slots(ask) <= facts]
-            or [ask for ask in asks if slots(ask) <= facts]
-        )
-        subject, told = self.subject(intent, facts, issues)
+        ask, other = self.contrast(intent, facts) if rng.random() < SECOND_WISH else (self.plain_ask(intent, facts), "")
+        subject, told = self.subject(other if other and rng.random() < 0.5 else intent, facts, issues)
         issues = issues[1:] if "issue" in told else issues
         left = facts - slots(ask) - (told if rng.random() < 0.6 else set())
         urgency, hurry = self.hurry()
-        talk = [*([first] if first else []), *self.say_issues(issues, intent, told), *self.distractions(intent, issues)]
+        talk = [*([self.fill(first)] if first else []), *self.say_issues(issues, intent, told)]
+        talk += self.distractions(intent, facts, issues)
         if self.customer.voice == "form" and shape != "long":
             lines = [self.fill(say.FORM_LINES[fact]) for fact in rng.sample(sorted(left), len(left))]
             body = "\n".join([*lines, "Message: " + together([*talk, self.fill(ask), *hurry])])
@@ -190,6 +202,8 @@ class Writer:
             parts = [self.say_facts(intent, left), talk, [self.fill(ask)], hurry]
             if rng.random() < 0.25:  # the request comes first
                 parts.insert(0, parts.pop(2))
+            elif rng.random() < 0.3:  # or the urgency does
+                parts.insert(0, parts.pop())
             sentences = [sentence for part in parts for sentence in part]
             for clause in rng.sample(say.FILLER, rng.randint(22, 30) if shape == "long" else self.filler()):
                 sentences.insert(rng.randint(0, len(sentences)), clause)
@@ -198,6 +212,34 @@ class Writer:
             self.tags.add("missing_field")
         self.tags |= {shape} - {""}
         return self.finish(subject, self.attach(body), intent, urgency, facts)
+
+    def plain_ask(self, intent: str, facts: set[str]) -> str:
+        asks = say.ASKS[intent][self.register]
+        own = [ask for ask in self.customer.own(asks) if slots(ask) <= facts]
+        return self.rng.choice(own or [ask for ask in asks if slots(ask) <= facts])
+
+    def contrast(self, intent: str, facts: set[str]) -> tuple[str, str]:
+        """A request that also names another wish, which is not the customer's or is one no longer; and that wish's intent."""
+        rng = self.rng
+        other = rng.choice(say.ALSO[intent])
+        # An amount in the other wish could otherwise be taken for the one meant.
+        clear = "amount" in facts or "amount" not in STATED[intent]
+        clause = self.pick(say.CONTRASTS[self.register])
+        wanted = {
+            key: rng.choice([wish for wish in bank[intent] if slots(wish) <= facts])
+            for key, bank in (("v", say.VERBS), ("n", say.NOUNS))
+        }
+        unwanted = {
+            key: rng.choice([wish for wish in bank[other] if clear or not slots(wish)]).replace("{amount}", "{x}")
+            for key, bank in (("w", say.VERBS), ("m", say.NOUNS))
+        }
+        if "{y}" in clause:
+            self.tags.add("two_dates")
+        ask = clause.format(**wanted, **unwanted, y=self.stray_day(-20, -1))
+        if "{x}" in ask:
+            self.tags.add("two_amounts")
+        self.tags.add("two_wishes")
+        return ask.replace("{x}", self.stray_amount()), other
 
     def write_short(self, intent: str) -> Ticket:
         """Three to eight words: a casual request, and an order, a product or an issue."""
@@ -216,33 +258,41 @@ class Writer:
         sentences = [self.fill(clause, x=self.stray_amount())]
         for extra in rng.sample(say.REFUSAL_EXTRA, rng.randint(0, 3)):
             sentences.insert(rng.randint(0, 1), self.fill(extra))
-        if rng.random() < 0.25:
+        if rng.random() < 0.2:
             sentences.insert(0, rng.choice(say.ISSUES[0]).format(a=self.draw_issues("technical")[0]))
+        if rng.random() < 0.4:
+            wishes = {
+                key: rng.choice([wish for wish in bank[rng.choice(list(INTENTS))] if not slots(wish)])
+                for key, bank in (("w", say.VERBS), ("m", say.NOUNS))
+            }
+            sentences.insert(0, rng.choice(say.BEFORE_REFUSAL).format(**wishes))
         self.tags.add("refusal")
-        subjects = (*say.PLAIN_SUBJECTS, *say.SUBJECTS["account"], *say.SUBJECTS["other"], *say.SUBJECTS["technical"])
+        subjects = (*say.PLAIN_SUBJECTS, *say.SUBJECTS[rng.choice(list(INTENTS))])
         return self.finish(rng.choice(subjects), self.attach(self.frame(sentences)), "", "normal", set())
 
     def draw_issues(self, intent: str) -> list[str]:
         count = self.rng.choices(range(4), weights=ISSUE_COUNT[intent])[0]
-        if intent in say.EVENTS:
-            return self.rng.sample(self.customer.own(say.EVENTS[intent]), count)
+        if self.trouble:
+            return self.rng.sample(self.customer.own(say.EVENTS[self.trouble]), count)
         parts = self.rng.sample(sorted(self.customer.parts), count)
         return [f"{part} {self.rng.choice(self.customer.parts[part])}" for part in parts]
 
     def say_issues(self, issues: list[str], intent: str, told: set[str]) -> list[str]:
         if issues:
             return [self.pick(say.ISSUES[len(issues) - 1]).format(**dict(zip("abc", issues, strict=False)))]
-        if intent not in say.REASONS or "issue" in told:
+        if intent not in say.REASONS or self.trouble or "issue" in told:
             return []
         sentence, reason = self.pick(say.REASONS[intent])
         return [sentence.format(a=mark("issue", reason))]
 
     def say_facts(self, intent: str, facts: set[str]) -> list[str]:
         said, left = [], set(facts)
-        bank = say.CONTEXT.get(intent, say.CONTEXT["purchase"])
+        bank = say.CONTEXT["any"]
+        if intent in ("account", "other") or self.rng.random() < 0.4:
+            bank = say.CONTEXT.get(self.trouble or intent, say.CONTEXT["purchase"])
         while left:
             fits = [clause for clause in self.customer.own(bank) if slots(clause) and slots(clause) <= left]
-            rest = (*bank, *say.CONTEXT["purchase"], *say.AMOUNT_ALONE)
+            rest = (*bank, *say.CONTEXT["any"], *say.AMOUNT_ALONE)
             clause = self.rng.choice(fits or [clause for clause in rest if slots(clause) and slots(clause) <= left])
             left -= slots(clause)
             said.append(self.fill(clause))
@@ -250,15 +300,21 @@ class Writer:
 
     def hurry(self) -> tuple[str, list[str]]:
         """The urgency, and the sentence that expresses it."""
-        roll = self.rng.random()
-        if roll >= HIGH + LOW:
+        rng, roll = self.rng, self.rng.random()
+        if roll >= HIGH + RELAXED:
             return "normal", []
-        clause = self.pick(say.URGENT if roll < HIGH else say.RELAXED)
+        high = roll < HIGH
+        if rng.random() < TOLD:
+            urgent, relaxed = self.pick(say.HASTE)
+            clause = urgent if high else relaxed
+            self.tags.add("told_urgency")
+        else:
+            clause = self.pick(say.URGENT if high else say.RELAXED)
         if "{x}" in clause:
             self.tags.add("two_dates")
-        return "high" if roll < HIGH else "normal", [clause.format(x=self.stray_day(1, 9))]
+        return "high" if high else "normal", [clause.format(x=self.stray_day(1, 9))]
 
-    def distractions(self, intent: str, issues: list[str]) -> list[str]:
+    def distractions(self, intent: str, facts: set[str], issues: list[str]) -> list[str]:
         """Sentences with private values, and with amounts, days, orders and products that are not part of the answer."""
         rng, said = self.rng, []
         if rng.random() < SECOND_AMOUNT and intent not in ("account", "other"):
@@ -272,17 +328,27 @@ class Writer:
         if rng.random() < SECOND_ORDER:
             said.append(self.fill(rng.choice(say.OTHER_ORDERS), x=self.stray_order()))
             self.tags.add("two_orders")
-        if rng.random() < SECOND_PRODUCT:
-            said.append(rng.choice(say.OTHER_PRODUCTS).format(x=mark(STRAY, self.other_product)))
-            self.tags.add("two_products")
+        if "product" in facts and rng.random() < SECOND_PRODUCT:
+            clause = rng.choice(say.OTHER_PRODUCTS)
+            said.append(clause.format(x=mark(STRAY, self.other_product), y=self.stray_day(-900, -90)))
+            self.tags |= {"two_products"} | ({"two_dates"} if "{y}" in clause else set())
+        if not self.trouble and issues and rng.random() < FIXED_FAULT:
+            part, fault = self.fault([*issues, *said])
+            said.append(rng.choice(say.FIXED_FAULTS).format(a=f"{part} {fault}"))
+            self.tags.add("another_fault")
         if rng.random() < FINE_PART and intent in ("refund", "exchange", "technical"):
-            whole = [part for part in sorted(self.customer.parts) if not any(part in issue for issue in issues)]
-            said.append(rng.choice(say.FINE).format(part=rng.choice(whole)))
+            said.append(rng.choice(say.FINE).format(part=self.fault([*issues, *said])[0]))
             self.tags.add("fine_part")
         if rng.random() < PRIVATE_SENTENCE:
             kind = rng.choice(say.PRIVATE_FOR[intent])
             said.append(rng.choice(say.PRIVATE[kind]).format(v=self.private(kind)))
         return said
+
+    def fault(self, named: list[str]) -> tuple[str, str]:
+        """A part that is not named yet, with a fault it could have."""
+        whole = [part for part in sorted(self.customer.parts) if not any(part in text for text in named)]
+        part = self.rng.choice(whole)
+        return part, self.rng.choice(self.customer.parts[part])
 
     def subject(self, intent: str, facts: set[str], issues: list[str]) -> tuple[str, set[str]]:
         """A subject, and the facts it states."""

@@ -207,7 +207,9 @@ class Customer:
 
 def make_customers(rng: random.Random, count: int) -> list[Customer]:
     sectors, voices, locales = list(say.SECTORS), list(say.VOICES), list(say.LOCALES)
-    brands, codes = rng.sample(say.BRANDS, count), rng.sample(range(1, 100), count)
+    brands = [say.BRANDS[number % len(say.BRANDS)] for number in range(count)]
+    rng.shuffle(brands)
+    codes = rng.sample(range(100, 1000), count)
     customers, taken = [], set[str]()
     for number, (brand, code) in enumerate(zip(brands, codes, strict=True)):
         sector = sectors[number % len(sectors)]

@@ -1,6 +1,6 @@
-"""Compare the tuned model with the base and the linear model on the same records: `python -m stages.compare`.
+"""Compare the tuned model with base, linear model and comparators on the same records: `python -m stages.compare`.
 
-Everything is paired. The verdict asks two things of exact match: the interval of the difference, from a bootstrap that
+Everything is paired: what an opponent was not asked does not count in its comparison. The verdict asks two things of exact match: the interval of the difference, from a bootstrap that
 draws customers, must leave out zero (records of one customer resemble each other), and the exact McNemar test on the
 records that changed must agree (it is better with small counts). `report` makes the page that shows this.
 """
@@ -15,17 +15,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from stages.core.errors import HallmarkError
 from stages.core.files import REPORTS, atomic, write_json
 from stages.core.outcomes import FAILURES
 from stages.core.reports import Report
 from stages.evaluation.comparison import (
     Against,
-    AgainstBase,
+    AgainstModel,
+    Alone,
     Change,
     Comparison,
     Failing,
+    FailureAlone,
     FailureResult,
     GeneralResult,
+    MeasureAlone,
     MeasureResult,
     NoiseFloor,
     Power,
@@ -40,46 +44,82 @@ from stages.evaluation.params import Compare, Eval
 from stages.evaluation.possible import possible
 from stages.evaluation.stats import ClusterBootstrap, Interval, McNemar, evidence, judge, mcnemar, newcombe_paired
 from stages.params.loader import Params, run_with_params
-from stages.tasks.predictions import BANDS, Prediction, check_paired, read_predictions
+from stages.tasks.measure import Measure
+from stages.tasks.predictions import BANDS, Prediction, paired, predictions_of, read_predictions, stage_of
 from stages.tasks.task import Task
 from stages.training.params import Sft
 
 log = logging.getLogger("compare")
 
+MODELS = ("base", "tuned", "classical")  # that answer in every repo
 CONTENT = ("hallucination", "wrong_value", "omission")  # classes of answers that can be read; the form is judged first
 Predictions = Sequence[Prediction]
 
 
 def run(params: Params) -> None:
     """Read the predictions of all models; write reports/comparison.json and reports/transitions.csv."""
-    tuned = read_predictions("tuned")
-    bootstrap = ClusterBootstrap(
-        [row.group for row in tuned],
-        confidence=params.compare.confidence,
-        draws=params.compare.draws,
-        seed=params.seed,
-    )
-    base = read_predictions("base")
-    check_paired("base", base, "tuned", tuned)
-    task = Task(params.task)
-    against = Against(
-        base=compare(base, tuned, bootstrap, params.compare, task, params.eval),
-        classical=against_linear(base, tuned, task, params.compare, params.seed, records_read(params.sft)),
-    )
-    log.info(against.base.words)
-    log.info(against.classical.words)
+    tuned, task = read_predictions("tuned"), Task(params.task)
+    check_whole(tuned)
+    check_folders([*MODELS, *params.eval.comparators])
+    others = {name: read_predictions(name) for name in ("base", *params.eval.comparators)}
+    measures = measures_of(task, [row for rows in (tuned, *others.values()) for row in rows], params.eval.spans)
+    bootstrap = bootstrap_of(tuned, params)
+    models = [against(name, rows, tuned, params, task, measures) for name, rows in others.items()]
+    linear = against_linear(others, tuned, task, params.compare, params.seed, records_read(params.sft))
+    for words in [*(model.words for model in models), linear.words]:
+        log.info(words)
     comparison = Comparison(
         records=bootstrap.records,
         groups=bootstrap.clusters,
         confidence=params.compare.confidence,
-        against=against,
+        tuned=alone(tuned, bootstrap, task, measures, params.eval),
+        against=Against(base=models[0], classical=linear, comparators=models[1:]),
         noise_floor=noise_floor(Report("eval/base/metrics", "eval@base"), params.compare.confidence),
         constrained=constrained(),
         general=general(),
-        retrieval=retrieval(base, tuned),
+        retrieval=retrieval(others["base"], paired("base", others["base"], tuned)),
     )
     write_json(REPORTS / "comparison.json", asdict(comparison))
-    write_transitions(REPORTS / "transitions.csv", base, tuned)
+    write_transitions(REPORTS / "transitions.csv", others["base"], paired("base", others["base"], tuned))
+
+
+def check_folders(models: Sequence[str]) -> None:
+    """Raise if there are answers of a model that is none any more: what depends on the folder would not be the same
+    elsewhere."""
+    for folder in sorted((REPORTS / "eval").iterdir()):
+        if folder.is_dir() and folder.name not in models:
+            raise HallmarkError(
+                "holds the answers of a model that eval.comparators does not name",
+                file=folder,
+                remedy=f"remove the folder (`git rm -r --ignore-unmatch {folder} && rm -r {folder}`), or name the model",
+            )
+
+
+def check_whole(tuned: Predictions) -> None:
+    """Raise unless the tuned model answered the whole holdout."""
+    held_out = _metrics("tuned").get("held_out", len(tuned))
+    if held_out != len(tuned):
+        raise HallmarkError(
+            f"has {len(tuned)} records of {held_out} in the holdout",
+            file=predictions_of("tuned"),
+            remedy="run `dvc repro eval@tuned`, which makes it",
+        )
+
+
+def bootstrap_of(rows: Predictions, params: Params) -> ClusterBootstrap:
+    """The bootstrap that draws the groups of these records."""
+    settings = params.compare
+    groups = [row.group for row in rows]
+    return ClusterBootstrap(groups, confidence=settings.confidence, draws=settings.draws, seed=params.seed)
+
+
+def against(
+    name: str, rows: Predictions, tuned: Predictions, params: Params, task: Task, measures: Sequence[Measure]
+) -> AgainstModel:
+    """The tuned model against one that answered these records."""
+    both = paired(name, rows, tuned)
+    opponent = "the base" if name == "base" else _metrics(name).get("words", name)
+    return compare(name, opponent, rows, both, bootstrap_of(both, params), params.compare, task, params.eval, measures)
 
 
 def records_read(sft: Sft) -> int:
@@ -92,21 +132,28 @@ def records_read(sft: Sft) -> int:
 
 
 def compare(
+    name: str,
+    opponent: str,
     other: Predictions,
     tuned: Predictions,
     bootstrap: ClusterBootstrap,
     params: Compare,
     task: Task,
     scored: Eval,
-) -> AgainstBase:
-    """The tuned model against the base, on the same records in the same order."""
+    measures: Sequence[Measure],
+) -> AgainstModel:
+    """The tuned model against another, on the same records in the same order."""
     before, after = ([row.exact_match for row in rows] for rows in (other, tuned))
     difference, test = bootstrap.rate_difference(before, after), mcnemar(before, after)
     needed = bootstrap.records_needed(before, after, params.difference, params.power)
     verdict = judge(difference, test.p, 1 - params.confidence)
-    return AgainstBase(
+    return AgainstModel(
+        name=name,
+        opponent=opponent,
+        records=bootstrap.records,
+        groups=bootstrap.clusters,
         verdict=verdict,
-        words=words(verdict, sum(before), sum(after), len(after), difference, test, params.confidence),
+        words=words(verdict, opponent, sum(before), sum(after), len(after), difference, test, params.confidence),
         exact_match=Change(
             other=round(sum(before) / len(before), 6),
             tuned=round(sum(after) / len(after), 6),
@@ -124,36 +171,80 @@ def compare(
             if needed is None
             else round(params.difference * math.sqrt(needed / bootstrap.records), 6),
         ),
-        measures=measures(other, tuned, bootstrap, task, scored.spans),
+        measures=differences(other, tuned, bootstrap, measures, scored.spans),
         failures=failures(other, tuned, bootstrap, possible(task, [row.target for row in tuned], scored.facts)),
         transitions=transitions(other, tuned),
         slices=slices(other, tuned, params.confidence),
     )
 
 
-def words(verdict: str, before: int, after: int, n: int, difference: Interval, test: McNemar, confidence: float) -> str:
+def words(
+    verdict: str,
+    opponent: str,
+    before: int,
+    after: int,
+    n: int,
+    difference: Interval,
+    test: McNemar,
+    confidence: float,
+) -> str:
     """The comparison in one line; `before` and `after` count the exact matches of `n` records."""
     start = {
-        "better": "The tuned model beats the base",
-        "worse": "The tuned model is worse than the base",
-        "not_shown": "No difference between the tuned model and the base is shown",
+        "better": f"The tuned model beats {opponent}",
+        "worse": f"The tuned model is worse than {opponent}",
+        "not_shown": f"No difference between the tuned model and {opponent} is shown",
     }[verdict]
     shown = evidence(verdict, difference, test, confidence)
     return f"{start}: exact match {after / n:.1%} against {before / n:.1%} of {n} records, {shown}"
 
 
-def measures(
-    other: Predictions, tuned: Predictions, bootstrap: ClusterBootstrap, task: Task, spans: Sequence[str]
+def alone(
+    tuned: Predictions, bootstrap: ClusterBootstrap, task: Task, measures: Sequence[Measure], scored: Eval
+) -> Alone:
+    """The measures and failures of the tuned model on all records, with intervals."""
+    can = possible(task, [row.target for row in tuned], scored.facts)
+    results = []
+    for name in FAILURES:
+        failing = [row.outcome == name for row in tuned]
+        anywhere = [any(flags) for flags in zip(can[name], failing, strict=True)]  # what happened was possible
+        results.append(
+            FailureAlone(
+                name=name,
+                records=sum(failing),
+                tuned=bootstrap.rate(failing).rounded(),
+                possible=sum(anywhere),
+                worst=bootstrap.rate(anywhere).rounded(),
+            )
+        )
+    return Alone(
+        measures=[
+            MeasureAlone(
+                name=measure.name,
+                words=measure.words,
+                given=measure.given(task),
+                tuned=bootstrap.interval(measure.columns(tuned, scored.spans), measure.statistic).rounded(),
+            )
+            for measure in measures
+        ],
+        failures=results,
+    )
+
+
+def differences(
+    other: Predictions,
+    tuned: Predictions,
+    bootstrap: ClusterBootstrap,
+    measures: Sequence[Measure],
+    spans: Sequence[str],
 ) -> list[MeasureResult]:
     """Each measure of both models and their paired difference, with intervals."""
     results = []
-    for measure in measures_of(task, [*other, *tuned], spans):
+    for measure in measures:
         before, after = (measure.columns(rows, spans) for rows in (other, tuned))
         results.append(
             MeasureResult(
                 name=measure.name,
                 words=measure.words,
-                given=measure.given(task),
                 other=bootstrap.interval(before, measure.statistic).rounded(),
                 tuned=bootstrap.interval(after, measure.statistic).rounded(),
                 difference=bootstrap.interval_of_difference(before, after, measure.statistic).rounded(),
@@ -182,7 +273,6 @@ def failures(
                 tuned=bootstrap.rate(after).rounded(),
                 difference=bootstrap.rate_difference(before, after).rounded(),
                 possible=sum(anywhere),
-                worst=bootstrap.rate(anywhere).rounded(),
                 growth=bootstrap.rate_difference(before_judged, after_judged).rounded(),
                 judged=sum(judged),
                 worst_growth=bootstrap.rate_difference(before_judged, judged).rounded(),
@@ -267,7 +357,7 @@ def constrained() -> list[dict[str, Any]]:
 
 
 def _metrics(model: str) -> dict[str, Any]:
-    content: dict[str, Any] = Report(f"eval/{model}/metrics", f"eval@{model}").content
+    content: dict[str, Any] = Report(f"eval/{model}/metrics", stage_of(model)).content
     return content
 
 

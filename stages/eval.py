@@ -1,7 +1,8 @@
-"""Evaluate a model on the holdout, every prediction kept: `python -m stages.eval --model base` (or `tuned`).
+"""Evaluate a model on the holdout, every prediction kept: `python -m stages.eval --model base` (`tuned`, a comparator).
 
-The model answers in this process or behind a server (`stages/evaluation/answers.py`); `stages/evaluation/scoring.py` says
-what counts as right and names each failure. `stages/evaluation/metrics.py` sums it up.
+The model answers in this process or behind a server (`stages/evaluation/answers.py`), all records or, if `eval.sample`
+names it, some (`stages/evaluation/fair_order.py`). `stages/evaluation/scoring.py` says what counts as right and names each
+failure. `stages/evaluation/metrics.py` sums it up.
 """
 
 from __future__ import annotations
@@ -12,32 +13,35 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import HallmarkError, run_stage
+from stages.core.errors import HallmarkError, printable, run_stage
 from stages.core.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, REPORTS, write_json
 from stages.core.machine import stamp
 from stages.core.measured import measured
 from stages.core.records import read_records
 from stages.evaluation.answers import Answer, Answerer, prompts_of
+from stages.evaluation.comparator import Asked, Questions
+from stages.evaluation.comparators import COMPARATORS
+from stages.evaluation.fair_order import drawn_fairly, fair_order
 from stages.evaluation.metrics import metrics
 from stages.evaluation.params import HfEngine
 from stages.evaluation.predictions import Row, prediction, readable
 from stages.evaluation.scoring import Score, Scorer
 from stages.models.chat_template import tool_form
-from stages.models.lengths import answer_lengths
+from stages.models.lengths import answer_lengths, context_of
 from stages.models.tool_form import ToolForm
 from stages.params.loader import Params, load_params
 from stages.serving.engine import Asking
 from stages.serving.server import free_ports, served
-from stages.tasks.predictions import predictions_of, write_predictions
+from stages.tasks.predictions import predictions_of, stage_of, write_predictions
 from stages.tasks.task import Task
 
 log = logging.getLogger("eval")
 
 WEIGHTS = {"base": BASE, "tuned": QUANTIZED}  # both folders have the same tokenizer
-MODELS = tuple(WEIGHTS)
 Answers = list[tuple[Answer, Score]]
 
 
@@ -47,17 +51,35 @@ def run(params: Params, model: str) -> None:
     from stages.models.loading import load_tokenizer
 
     settings, task = params.eval, Task(params.task)
+    weights = WEIGHTS.get(model, BASE)
     set_up(params.compute, params.seed)
     if isinstance(settings.engine, HfEngine):  # a server may convert weights to what its GPU can do
         check_dtype(params.compute, settings.dtype, "eval.dtype")
-    form = tool_form(params.task, load_tokenizer(WEIGHTS[model]))
+    tokenizer = load_tokenizer(weights)
+    form = tool_form(params.task, tokenizer)
     scorer = Scorer(task, settings.policy, form, settings.facts)
-    records = read_records(HOLDOUT).rows(named=True)
-    if not records:
+    holdout = read_records(HOLDOUT).rows(named=True)
+    if not holdout:
         raise HallmarkError("holds no record", file=HOLDOUT, remedy="raise split.holdout")
-    prompts = prompts_of(records)
+    ids, groups = [row["id"] for row in holdout], [row["group"] for row in holdout]
+    drawn = drawn_fairly(ids, groups, settings.sample.get(model, len(holdout)), params.seed)
+    records = [holdout[row] for row in drawn]
+    asked = asked_of(
+        params,
+        model,
+        Questions(
+            task=task,
+            records=records,
+            prompts=[prompts_of(holdout)[row] for row in drawn],
+            tokenizer=tokenizer,
+            form=form,
+            room=None if (context := context_of(weights)) is None else context - settings.max_new_tokens,
+            seed=params.seed,
+        ),
+    )
+    prompts = asked.prompts
     repeats = deterministic("eval.attention", "set eval.attention to eager, which is deterministic everywhere")
-    with measured(f"eval_{model}") as measure, repeats, ExitStack() as stack:
+    with measured(stage_of(model).replace("@", "_")) as measure, repeats, ExitStack() as stack:
         measure |= {"measured": stamp(fingerprint(params.compute)), "server": settings.engine.kind}
         start = time.perf_counter()
         make = answerers(params, model, task, form, stack)
@@ -74,7 +96,7 @@ def run(params: Params, model: str) -> None:
             seconds = time.perf_counter() - began
             return list(zip(answers, scores, strict=True)), round(seconds, 2), round(answerer.seconds, 2)
 
-        unreachable = out_of_reach(records, settings.max_new_tokens, form, WEIGHTS[model])
+        unreachable = out_of_reach(records, settings.max_new_tokens, form, weights)
         measure["load_seconds"] = round(time.perf_counter() - start, 2)
         answers, seconds, pure = answer(list(range(len(records))), settings.batch_size, "")
         tokens = sum(answer.tokens for answer, _ in answers)
@@ -82,7 +104,9 @@ def run(params: Params, model: str) -> None:
         measure["tokens_per_second"] = round(tokens / seconds, 1)
         repeated = evenly(len(records), settings.again if model == "base" else 0)
         second = answer(repeated, len(repeated), " a second time")[0] if repeated else []
-        sample = evenly(len(records), settings.constrained)
+        # The same records for base and tuned, however many each answers.
+        few = min(settings.constrained if model in WEIGHTS else 0, len(records))
+        sample = [drawn.index(row) for row in sorted(fair_order(ids, groups, params.seed)[:few])]
         if sample:  # freely once more in the same batches, so that only the constraint differs
             batch_size = min(settings.batch_size, len(sample))
             free, _, free_seconds = answer(sample, batch_size, " freely")
@@ -93,19 +117,23 @@ def run(params: Params, model: str) -> None:
                 "free_seconds": free_seconds,
             }
         known = []
-        if settings.general.tasks:
+        if settings.general.tasks and model in WEIGHTS:
             from stages.evaluation.general import general
 
             local: Any = make(settings.batch_size, False)
             known = general(local.model, local.tokenizer, settings.general, settings.batch_size)
     rows = [
-        prediction(record, answer.text, score, finish=answer.finish, tokens=answer.tokens)
-        for record, (answer, score) in zip(records, answers, strict=True)
+        replace(prediction(record, answer.text, score, finish=answer.finish, tokens=answer.tokens), examples=examples)
+        for record, (answer, score), examples in zip(records, answers, asked.examples, strict=True)
     ]
     scores = [score for _, score in answers]
     result = metrics(model, rows, scores, settings=params.eval, task=task, seed=params.seed) | {
-        "out_of_reach": unreachable
+        "out_of_reach": unreachable,
+        "held_out": len(holdout),
     }
+    if model in settings.comparators:
+        result["words"] = COMPARATORS[settings.comparators[model].kind].words(settings.comparators[model])
+        result["examples"] = round(sum(map(len, asked.examples)) / len(records), 2)
     if second:
         result["again"] = again([answers[row] for row in repeated], second)
     if known:
@@ -118,13 +146,22 @@ def run(params: Params, model: str) -> None:
     write_predictions(predictions_of(model), rows)
     write_json(REPORTS / "eval" / model / "metrics.json", result)
     log.info(
-        "%s: exact match %.1f %%, valid %.1f %%, %d tokens, %.0f a second",
+        "%s: %d records, exact match %.1f %%, valid %.1f %%, %d tokens, %.0f a second",
         model,
+        len(records),
         100 * result["exact_match"]["value"],
         100 * result["schema_validity"]["value"],
         tokens,
         tokens / seconds,
     )
+
+
+def asked_of(params: Params, model: str, questions: Questions) -> Asked:
+    """What a model is asked: of base and tuned the records' own prompts, of a comparator what its kind makes of them."""
+    settings = params.eval.comparators.get(model)
+    if settings is None:
+        return Asked(list(questions.prompts), [[] for _ in questions.prompts])
+    return COMPARATORS[settings.kind].asked(settings, questions)
 
 
 def answerers(
@@ -133,7 +170,11 @@ def answerers(
     """What makes the answerer for a batch size, constrained by the schema or not, as `eval.engine` says.
 
     The model is loaded once, or its server started, until `stack` ends. The base is loaded without a look at the adapter.
+    A comparator is the base, unless its kind says otherwise.
     """
+    if comparator := params.eval.comparators.get(model):
+        kind, base = COMPARATORS[comparator.kind], cache(lambda: answerers(params, "base", task, form, stack))
+        return lambda batch_size, constrained: kind.answerer(comparator, lambda: base()(batch_size, constrained))
     settings, asking = params.eval, params.eval.engine
     shared: dict[str, Any] = {"max_new_tokens": settings.max_new_tokens, "source": HOLDOUT}
     if not isinstance(asking, HfEngine):
@@ -222,10 +263,17 @@ def constrained_counts(free: Answers, constrained: Answers) -> dict[str, Any]:
 
 def main(arguments: argparse.Namespace) -> None:
     """Load the parameters and run."""
-    run(load_params(arguments.params), arguments.model)
+    params = load_params(arguments.params)
+    if arguments.model not in (known := [*WEIGHTS, *params.eval.comparators]):
+        raise HallmarkError(
+            f"no model '{printable(arguments.model)}'",
+            param="eval.comparators",
+            remedy=f"name one of {', '.join(known)}",
+        )
+    run(params, arguments.model)
 
 
 if __name__ == "__main__":
     own = argparse.ArgumentParser(prog="python -m stages.eval", description=__doc__)
-    own.add_argument("--model", choices=MODELS, required=True, help="which model to evaluate")
+    own.add_argument("--model", required=True, help="which to evaluate: base, tuned, or a name in eval.comparators")
     run_stage("eval", __doc__, main, own)

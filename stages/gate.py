@@ -17,7 +17,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from math import inf
 
 from stages.core.errors import HallmarkError, in_red, printable, run_stage
@@ -25,12 +25,13 @@ from stages.core.files import REPORTS, write_json, write_text
 from stages.core.machine import when_and_where
 from stages.core.outcomes import FAILURES, in_words
 from stages.core.reports import Report
-from stages.evaluation.comparison import Comparison, FailureResult
+from stages.evaluation.comparison import AgainstModel, Change, Comparison, FailureResult, LabelResult
 from stages.evaluation.parity import Parity
 from stages.evaluation.stats import Interval
 from stages.params.loader import Params, load_params
 from stages.release import rule_words as say
 from stages.release.headline import headline
+from stages.release.judge import Asked, Judge, exact
 from stages.release.params import Gate
 from stages.release.recount import Frozen, Leaks, recount
 from stages.release.results import read_benchmark, read_parity
@@ -51,6 +52,7 @@ log = logging.getLogger("gate")
 
 REPORT = REPORTS / "gate.json"
 HEADLINE = REPORTS / "headline.json"
+NOWHERE = "it can happen in no record of this holdout"
 WORST = Interval(0.0, 0.0, 0.0)  # the worst a measure of the tuned model can be: it gets nothing right
 GRAVITY = (NOT_APPLICABLE, PASS, UNSURE, FAIL)  # of outcomes, the worst last
 HARM = ("unsafe_answer", "missed_refusal")  # failures that hurt someone before anyone has read the answer
@@ -113,11 +115,18 @@ def sample_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
 
 
 def quality_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
-    """Superiority over each opponent; floors, ceilings and non-inferiority for the tuned model."""
+    """Superiority over each opponent; floors, ceilings and non-inferiority for the tuned model.
+
+    A rule about the tuned model alone counts all records; one that compares it with another, those that both answered.
+    """
     judge = Judge(gate, comparison.records, comparison.groups)
-    for opponent, margin in gate.superiority.items():
-        yield superiority(opponent, margin, comparison, judge)
-    measures = {measure.name: measure for measure in comparison.against.base.measures}
+    for name, margin in gate.superiority.items():
+        if name == "classical":
+            yield over_linear(margin, comparison, judge)
+        else:
+            against = opponent(name, "superiority", comparison)
+            yield over_model(margin, against, comparison.confidence, paired_judge(gate, against, comparison))
+    measures = {measure.name: measure for measure in comparison.tuned.measures}
     for name, floor in gate.floors.items():
         if name not in measures:
             raise HallmarkError(
@@ -131,19 +140,31 @@ def quality_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
             yield asked.not_applicable("every answer to this task meets it")
         else:
             yield judge(asked, measure.tuned, say.share(measure.tuned), WORST, say.share(WORST))
-    failures = {failure.name: failure for failure in comparison.against.base.failures}
+    alone = {failure.name: failure for failure in comparison.tuned.failures}
     for kind, ceiling in gate.ceilings.items():
-        failure = failures[kind]
+        of = alone[kind]
         needed = f"at most {say.percent(ceiling)} of the answers"
         asked = Asked(f"ceiling.{kind}", in_words(kind), needed, "<=", ceiling, "share")
-        if failure.possible:
-            yield judge(asked, failure.tuned, say.share(failure.tuned), failure.worst, say.share(failure.worst))
+        if of.possible:
+            yield judge(asked, of.tuned, say.share(of.tuned), of.worst, say.share(of.worst))
         else:
-            yield asked.not_applicable(nowhere(failure))
+            yield asked.not_applicable(NOWHERE)
+    yield from growth_rules(gate, comparison)
+
+
+def growth_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
+    """Non-inferiority: no class of failure may grow by more than its margin over the opponent that the gate names."""
+    against = opponent(gate.margins_against, "margins_against", comparison)
+    judge = paired_judge(gate, against, comparison)
+    failures = {failure.name: failure for failure in against.failures}
     for kind, margin in gate.margins.items():
         failure = failures[kind]
-        needed = f"at most {say.points(margin)} more than the base" if margin else "no more than the base"
-        asked = Asked(f"growth.{kind}", f"{in_words(kind)}, against the base", needed, "<=", margin, "points")
+        needed = (
+            f"at most {say.points(margin)} more than {against.opponent}"
+            if margin
+            else f"no more than {against.opponent}"
+        )
+        asked = Asked(f"growth.{kind}", f"{in_words(kind)}, against {against.opponent}", needed, "<=", margin, "points")
         if failure.judged:
             measured, at_worst = (say.difference(it, say.MORE) for it in (failure.growth, failure.worst_growth))
             rule = judge(asked, failure.growth, measured, failure.worst_growth, at_worst)
@@ -156,28 +177,59 @@ def quality_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
 def nowhere(failure: FailureResult) -> str:
     """Why a failure can't be counted: no record can have it, or none whose answers both can be read."""
     if not failure.possible:
-        return "it can happen in no record of this holdout"
+        return NOWHERE
     return f"in none of the {failure.possible} records where it can happen are both answers valid"
 
 
-def superiority(name: str, margin: float, comparison: Comparison, judge: Judge) -> Rule:
-    """The tuned model must be ahead of `base` in exact match, and of `classical` in records with all labels right.
+def opponent(name: str, param: str, comparison: Comparison) -> AgainstModel:
+    """What was found against the base or a comparator; an error if the comparison is not about it."""
+    against = comparison.against.model(name)
+    if against is None:
+        raise HallmarkError(
+            f"nothing was compared with '{name}'",
+            param=f"gate.{param}",
+            remedy="run `dvc repro compare`, which does so",
+        )
+    return against
 
-    A negative margin asks for no more than non-inferiority: it may be behind by at most that.
-    """
-    opponent = {"base": "the base", "classical": "the linear model"}[name]
+
+def paired_judge(gate: Gate, against: AgainstModel, comparison: Comparison) -> Judge:
+    """The judge of a comparison with an opponent, which may have answered some of the records only."""
+    if against.records == comparison.records:
+        return Judge(gate, against.records, against.groups)
+    sampled = f"{against.records} of {comparison.records} records were asked of both (eval.sample.{against.name})."
+    return Judge(gate, against.records, against.groups, "in a sample", sampled)
+
+
+def over_model(margin: float, against: AgainstModel, confidence: float, judge: Judge) -> Rule:
+    """The tuned model must be ahead of the base, or of a comparator, in exact match."""
+    asked = ahead(against.name, against.opponent, "Exact match", margin)
+    return superiority(asked, against.exact_match, confidence, judge)
+
+
+def over_linear(margin: float, comparison: Comparison, judge: Judge) -> Rule:
+    """The tuned model must be ahead of the linear model in records with all labels right."""
+    asked = ahead("classical", "the linear model", "Records with all labels right", margin)
+    found = comparison.against.classical.right
+    if found is None:
+        return replace(asked.not_applicable(""), note="The task has no labels, so there is no linear model.")
+    return superiority(asked, found, comparison.confidence, judge)
+
+
+def ahead(name: str, opponent: str, about: str, margin: float) -> Asked:
+    """What is asked of a lead; a negative margin asks for non-inferiority: it may be behind by at most that."""
     needed = f"at most {say.points(margin)} behind {opponent}"
     if margin >= 0:
         needed = f"more than {say.points(margin)} ahead of {opponent}" if margin else f"ahead of {opponent}"
-    about = "Exact match" if name == "base" else "Records with all labels right"
-    asked = Asked(f"superiority.{name}", about, needed, ">" if margin >= 0 else ">=", margin, "points")
-    found = comparison.against.base.exact_match if name == "base" else comparison.against.classical.right
-    if found is None:
-        return replace(asked.not_applicable(""), note="The task has no labels, so there is no linear model.")
+    return Asked(f"superiority.{name}", about, needed, ">" if margin >= 0 else ">=", margin, "points")
+
+
+def superiority(asked: Asked, found: Change | LabelResult, confidence: float, judge: Judge) -> Rule:
+    """The rule about a lead, as measured."""
     measured, at_worst = (say.difference(it, say.AHEAD) for it in (found.difference, found.worst))
     rule = judge(asked, found.difference, measured, found.worst, at_worst)
-    if rule.outcome == PASS and margin >= 0 and found.p >= 1 - comparison.confidence:
-        factor = say.factor_of_test(found.lost, found.won, comparison.confidence)
+    if rule.outcome == PASS and asked.threshold >= 0 and found.p >= 1 - confidence:
+        factor = say.factor_of_test(found.lost, found.won, confidence)
         rule = judge.open(rule, factor, f"The McNemar test does not confirm it yet (p = {found.p:.2g}).")
     return rule
 
@@ -243,95 +295,6 @@ def data_rules(gate: Gate, leaks: Leaks, frozen: Frozen) -> Iterator[Rule]:
     rule = exact(asked, frozen.differ, f"{frozen.differ} of {frozen.records}", frozen.records)
     counts = f"{frozen.changed} changed, {frozen.gone} gone, {frozen.added} added."
     yield replace(rule, note=f"{counts} {rule.note}".strip())
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a rule asks for: its value must be `sign` (`>`, `>=` or `<=`) the threshold."""
-
-    name: str
-    about: str
-    needed: str
-    sign: str
-    threshold: float
-    unit: str
-
-    def holds(self, value: float) -> bool:
-        """Whether a value is on the right side."""
-        return {">": value > self.threshold, ">=": value >= self.threshold, "<=": value <= self.threshold}[self.sign]
-
-    def rule(self, outcome: str, measured: str, value: float | None, interval: Interval | None = None) -> Rule:
-        """The rule with what came of it; `interval`: that of its value, if it is about a sample."""
-        return Rule(
-            name=self.name,
-            about=self.about,
-            needed=self.needed,
-            measured=measured,
-            value=value,
-            low=interval.low if interval else None,
-            high=interval.high if interval else None,
-            threshold=self.threshold,
-            unit=self.unit,
-            outcome=outcome,
-            note="",
-            more_records=None,
-            more_groups=None,
-            waiver=None,
-        )
-
-    def not_applicable(self, why: str) -> Rule:
-        """The rule if nothing could be measured for it."""
-        return replace(self.rule(NOT_APPLICABLE, "nothing", None), note=f"{say.COULD_NOT}: {why}.")
-
-
-class Judge:
-    """Judges rules about that many records of that many groups, `where` they are in words."""
-
-    def __init__(self, gate: Gate, records: int, groups: int, where: str = "in a holdout") -> None:
-        self.records, self.groups, self.where = records, groups, where
-        self.enough = self.records >= gate.min_records and self.groups >= gate.min_groups
-        self.least = gate.min_records, gate.min_groups
-
-    def __call__(self, asked: Asked, found: Interval, measured: str, worst: Interval, at_worst: str) -> Rule:
-        """The rule, judged by what was `found`, which `measured` has in words.
-
-        Unless there are enough records and groups, a value on the wrong side is a failure only if its whole interval is
-        there too. `worst`: what a tuned model would have been measured at that gets everything wrong that the rule is about.
-        """
-        ends = (found.low, found.high)
-        lenient, strict = ends if asked.sign == "<=" else ends[::-1]
-        rule = asked.rule(PASS, measured, found.value, found)
-        if not asked.holds(found.value):
-            if not asked.holds(lenient) or self.enough:
-                return replace(rule, outcome=FAIL)
-            return self.too_few(rule)
-        if not asked.holds(strict):
-            return self.open(rule, say.factor_needed(found.value, strict, asked.threshold))
-        if asked.holds(worst.high if asked.sign == "<=" else worst.low):
-            return replace(rule, outcome=NOT_APPLICABLE, note=f"{say.COULD_NOT}: at the worst, {at_worst}.")
-        return rule
-
-    def open(self, rule: Rule, factor: float | None, why: str = "") -> Rule:
-        """The rule with too little data, and how many more records and groups like these would decide it."""
-        records, groups = (say.more_needed(count, factor) for count in (self.records, self.groups))
-        note = f"{why} {say.decided_by(records, groups)}".strip()
-        return replace(rule, outcome=UNSURE, note=note, more_records=records, more_groups=groups)
-
-    def too_few(self, rule: Rule) -> Rule:
-        """A rule that would fail, if the sample were large enough to say no."""
-        records, groups = (
-            max(0, least - count) for least, count in zip(self.least, (self.records, self.groups), strict=True)
-        )
-        note = f"It fails if it is the same {self.where} of the size that the gate asks for."
-        return replace(rule, outcome=UNSURE, note=note, more_records=records, more_groups=groups)
-
-
-def exact(asked: Asked, value: float | None, measured: str, at_worst: float) -> Rule:
-    """A rule about a number that is no sample; `at_worst`: the worst it can be. None (nothing was answered) fails."""
-    rule = asked.rule(PASS if value is not None and asked.holds(value) else FAIL, measured, value)
-    if rule.outcome == PASS and asked.holds(at_worst):
-        return replace(rule, outcome=NOT_APPLICABLE, note=f"{say.COULD_NOT}: no number is past its threshold.")
-    return rule
 
 
 def words(verdict: str, rules: list[Rule]) -> str:

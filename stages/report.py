@@ -7,6 +7,7 @@ the same bytes from run to run, this page can't. What it consists of is in `stag
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,45 +21,47 @@ from stages.page.charts import latency_charts, line_chart, matrix
 from stages.page.data_stages import DataStages, read_data_stages
 from stages.page.labels import ByLabel, by_label
 from stages.page.origin import origin
-from stages.page.records import Comparator, island
+from stages.page.records import Labeller, island
 from stages.page.text import SCRIPT, STYLE, UNSEEN, UNSEEN_IN_NAME, csp_hash, environment, read_part, to_script
 from stages.params.loader import Params, run_with_params
 from stages.release import shipped_words
 from stages.release.results import Results, read_benchmark, read_results
 from stages.release.verdict import VERDICTS
-from stages.tasks.predictions import check_paired, read_predictions
+from stages.tasks.predictions import Prediction, check_all, paired, read_predictions
 from stages.tasks.task import Task
 
 PAGE = REPORTS / "comparison.html"
-MODELS = {"base": "Base", "tuned": "Tuned"}
 
 
 def run(params: Params) -> None:
     """Read what the stages before reported; write the page."""
-    base, tuned = read_predictions("base"), read_predictions("tuned")
-    check_paired("base", base, "tuned", tuned)
+    tuned = read_predictions("tuned")
     results = read_results()
     if results.comparison.records != len(tuned):
         report = Report("comparison", "compare")
         raise HallmarkError("not about these predictions", file=report.path, remedy=report.remedy)
-    rows = {"base": base, "tuned": tuned}
-    titles = dict(MODELS)
-    if results.comparison.against.classical.applies:
-        rows["classical"], titles["classical"] = read_predictions("classical"), "Linear"
-        check_paired("classical", rows["classical"], "tuned", tuned)
-    task = Task(params.task)
-    labels = by_label(
-        task, [row.target for row in tuned], {name: [row.answer for row in rows[name]] for name in titles}
-    )
-    others = [
-        Comparator(titles[name], rows[name], task.kind.label_names(task), labels.right[name])
-        for name in titles
-        if name not in MODELS
+    of = {column.name: column for column in results.columns}
+    names = ["base", "tuned", *(name for name in of if name not in ("base", "tuned"))]
+    titles = {name: of[name].title for name in names}
+    models: list[Sequence[Prediction | None]] = [
+        tuned if name == "tuned" else answered(name, of[name].records, tuned) for name in names
     ]
+    task = Task(params.task)
+    linear: list[Prediction] = []
+    if results.comparison.against.classical.applies:
+        linear, titles["classical"] = read_predictions("classical"), "Linear"
+        check_all("classical", linear, tuned)
+    answers: dict[str, list[str | None]] = {
+        name: [row.answer if row else None for row in rows]
+        for name, rows in zip(titles, [*models, *([linear] if linear else [])], strict=True)
+    }
+    labels = by_label(task, [row.target for row in tuned], answers)
+    labellers = [Labeller(linear, task.kind.label_names(task), labels.right["classical"])] if linear else []
     dpo = Report("dpo")
     page = render(
         title=params.base.name,
         group=params.data.group,
+        margins_against=params.gate.margins_against,
         origin=origin(params, results.served_measured),
         results=results,
         labels=labels,
@@ -69,10 +72,21 @@ def run(params: Params) -> None:
         kept=kept(Report("sft").as_(Trained)),
         dpo=dpo.at("words") if dpo.at("enabled") else None,
         records=island(
-            base, tuned, others, labels.places, chars=params.report.field_chars, records=params.report.records
+            models, labellers, labels.places, chars=params.report.field_chars, records=params.report.records
         ),
     )
     write_text(PAGE, page)
+
+
+def answered(name: str, count: int, tuned: Sequence[Prediction]) -> list[Prediction | None]:
+    """A model's answer to each record of the holdout; None if it was not asked. `count`: how many were compared."""
+    rows = read_predictions(name)
+    paired(name, rows, tuned)
+    if len(rows) != count:
+        report = Report("comparison", "compare")
+        raise HallmarkError("not about these predictions", file=report.path, remedy=report.remedy)
+    given = {row.id: row for row in rows}
+    return [given.get(row.id) for row in tuned]
 
 
 def read_curve(path: Path) -> dict[str, list[tuple[float, float]]]:
@@ -110,6 +124,7 @@ def render(
     *,
     title: str,
     group: str,
+    margins_against: str,
     origin: list[tuple[str, str]],
     results: Results,
     labels: ByLabel,
@@ -123,6 +138,8 @@ def render(
 ) -> str:
     """The page as one HTML text."""
     style, script = read_part(STYLE), read_part(SCRIPT)
+    # The fields of the page's form by which outcomes are chosen; a comparator could be called as another field.
+    selects = {name: name if name in ("base", "tuned") else f"vs_{name}" for name in titles if name != "classical"}
     comparison = results.comparison
     base = comparison.against.base
     slices = [
@@ -142,11 +159,15 @@ def render(
             linear=comparison.against.classical,
             gate=results.verdict,
             verdicts=VERDICTS,
-            matrix=matrix(base.transitions, comparison.records),
+            matrices=[(model, matrix(model.transitions, model.records)) for model in comparison.against.models],
+            tuned=comparison.tuned,
+            sampled=any(column.records < comparison.records for column in results.columns),
+            margins={"title": titles[margins_against], "against": comparison.against.model(margins_against)},
             slices=[(label, rows) for label, rows in slices if rows],
             percent=f"{100 * comparison.confidence:g}%",
             labels=labels,
             titles=titles,
+            selects=selects,
             data=data_stages,
             serving={
                 "charts": latency_charts(benchmark),
@@ -168,6 +189,7 @@ def render(
                     "total": comparison.records,
                     "outcomes": OUTCOMES,
                     "titles": list(titles.values()),
+                    "models": list(selects.values()),
                     "labels": [
                         [
                             label.name,

@@ -11,6 +11,7 @@ from typing import Any
 from stages.core.files import write_json, write_text
 from stages.core.holdout import HoldoutLock
 from stages.corpus.grouping import digest
+from stages.params.loader import Params
 from stages.tasks.predictions import Prediction
 from stages.tasks.values import FieldResult
 from tests.rows import record, write_masked
@@ -131,19 +132,27 @@ def write_predictions(root: Path, model: str, rows: Iterable[dict[str, Any]]) ->
     """Write reports/eval/<model>/predictions.jsonl below `root`, and the schema of the task."""
     path = root / "reports" / "eval" / model / "predictions.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path.with_name("metrics.json"), {"model": model})
+    words = {"words": "the base with 3 examples"} if model == "few_shot" else {}
+    write_json(path.with_name("metrics.json"), {"model": model} | words)
     write_text(root / "data/schema.json", (ROOT / "data/schema.json").read_text(encoding="utf-8"))
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def write_models(
-    root: Path, base: list[str], tuned: list[str], groups: int = 12, linear: list[str] | None = None
+    root: Path,
+    base: list[str],
+    tuned: list[str],
+    groups: int = 12,
+    linear: list[str] | None = None,
+    few_shot: list[str] | None = None,
 ) -> None:
     """Predictions of the models with these outcomes, on the same records.
 
-    Without `linear` there are no labels, and one record of twenty is due a refusal.
+    Without `linear` there are no labels, and one record of twenty is due a refusal. `few_shot`: those of a comparator of
+    that name.
     """
-    for model, drawn in (("base", base), ("tuned", tuned), ("classical", linear or [])):
+    drawn_of = {"base": base, "tuned": tuned, "classical": linear or []} | ({"few_shot": few_shot} if few_shot else {})
+    for model, drawn in drawn_of.items():
         of = customers(len(drawn), groups)
         rows = [prediction(i, of[i], outcome) for i, outcome in enumerate(drawn)]
         for row in rows[19::20] if linear is None else []:  # due a refusal
@@ -155,6 +164,14 @@ def write_models(
         root / "reports/eval/classical/metrics.json", {"model": "classical", "labels": labels, "trained_on": 706}
     )
     write_sft(root)
+
+
+def without_comparators(params: Params) -> Params:
+    """The params of a repo that compares with the base and the linear model only, on all records."""
+    margins = {name: value for name, value in params.gate.superiority.items() if name in ("base", "classical")}
+    gate = params.gate.model_copy(update={"superiority": margins, "margins_against": "base"})
+    evaluation = params.eval.model_copy(update={"comparators": {}, "sample": {}})
+    return params.model_copy(update={"eval": evaluation, "gate": gate})
 
 
 def write_sft(root: Path, steps: int = 231, records: int = 706) -> None:

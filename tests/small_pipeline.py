@@ -73,22 +73,28 @@ elif stage == "gate":
     rules = [rule | {"threshold": 0.6, "unit": "points", "outcome": outcome}]
     write_json(Path("reports/gate.json"), {"verdict": outcome, "words": "One rule decides.", "rules": rules})
     base = json.loads(Path("reports/eval/base/metrics.json").read_text())
+    names = ("parses", "schema_validity", "exact_match")
+    words = {name: name.replace("_", " ").capitalize() for name in names}
     rate = {"value": 0.0, "low": 0.0, "high": 0.1}
-    counted = {"other": rate, "tuned": rate, "difference": rate, "possible": 2, "worst": rate, "growth": rate, "judged": 2}
+    counted = {"other": rate, "tuned": rate, "difference": rate, "possible": 2, "growth": rate, "judged": 2}
     change = {"other": 0.05, "tuned": 0.8, "difference": rate, "worst": rate, "lost": 0, "won": 1, "p": 0.5}
     power = {"difference_asked_for": 0.05, "power": 0.8, "records_needed": None, "smallest_difference": None}
     against = {"verdict": "better", "words": "The tuned model beats the base.", "exact_match": change, "power": power}
+    against |= {"name": "base", "opponent": "the base", "records": 2, "groups": 2}
     against["measures"] = [
-        {"name": name, "words": name.replace("_", " ").capitalize(), "given": False, "difference": rate}
-        | {"other": base[name], "tuned": tuned[name]}
-        for name in ("parses", "schema_validity", "exact_match")
+        {"name": name, "words": words[name], "difference": rate, "other": base[name], "tuned": tuned[name]}
+        for name in names
     ]
     against["failures"] = [{"name": name, "worst_growth": rate} | counted for name in ("wrong_value", "omission")]
     moves = (("pass", "wrong_value", 3), ("pass", "omission", 1))
     against["transitions"] = [{"other": before, "tuned": after, "records": n} for before, after, n in moves]
     linear = {"applies": False, "verdict": "not_applicable", "wins": False, "words": "", "trained": "", "labels": []}
     comparison = {"records": 2, "groups": 2, "confidence": 0.95, "general": [], "constrained": []}
-    comparison |= {"against": {"base": against | {"slices": []}, "classical": linear}, "noise_floor": {"measured": False}}
+    comparison["against"] = {"base": against | {"slices": []}, "classical": linear, "comparators": []}
+    alone = [{"name": name, "words": words[name], "given": False, "tuned": tuned[name]} for name in names]
+    failed = [{"name": "wrong_value", "records": 3}, {"name": "omission", "records": 1}]
+    failed = [one | {"tuned": rate, "possible": 2, "worst": rate} for one in failed]
+    comparison |= {"tuned": {"measures": alone, "failures": failed}, "noise_floor": {"measured": False}}
     write_json(Path("reports/comparison.json"), comparison)
     write_json(Path("reports/benchmark.json"), {"server": "transformers", "models": {}})
 """

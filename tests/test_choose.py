@@ -179,12 +179,12 @@ def test_an_experiment_counts_only_for_the_same_data_code_and_params(here: Path)
     assert experiments.find(name, wanted | {"gate": {}}) is not None, "which the pipeline here does not read"
     assert experiments.find(name[:-1], wanted) is None
     _, commit = experiments.find(name, wanted) or ("", "")
-    stages = experiments._stages()
+    stages = experiments.stages_to()
     assert experiments.is_current(commit, wanted, stages)
     assert not experiments.is_current(commit, wanted, stages | {"another": ("python x.py", set(), set())})
     assert not experiments.is_current("HEAD", wanted, stages)
     with pytest.raises(HallmarkError, match="not in the experiment's commit"):
-        experiments._report("HEAD", "gate", dict)
+        experiments.report_in("HEAD", "gate", dict)
 
 
 @pytest.fixture

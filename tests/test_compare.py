@@ -14,9 +14,17 @@ from stages.core.files import write_json
 from stages.core.reading import read_json
 from stages.evaluation.stats import ClusterBootstrap, Interval, evidence, judge, mcnemar
 from stages.params.loader import load_params
-from tests.made_up import ROOT, outcomes, prediction, write_models, write_predictions, write_sft
+from tests.made_up import (
+    ROOT,
+    outcomes,
+    prediction,
+    without_comparators,
+    write_models,
+    write_predictions,
+    write_sft,
+)
 
-PARAMS = load_params(ROOT / "params.yaml")
+PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +92,7 @@ def test_a_base_that_answers_in_no_form_does_not_make_every_answer_a_growth_of_f
     assert hallucination["difference"]["value"] == 0.1
     assert hallucination["growth"]["value"] == 0.0
     assert (hallucination["judged"], hallucination["possible"]) == (0, 143)  # seven are due a refusal
-    assert hallucination["worst"]["value"] == pytest.approx(143 / 150, abs=1e-6)
+    assert row(report["tuned"]["failures"], "hallucination")["worst"]["value"] == pytest.approx(143 / 150, abs=1e-6)
     assert hallucination["worst_growth"]["value"] == 0.0
     answering = compared(folder, outcomes(3, 150, omission=0.3), outcomes(2, 150, hallucination=0.1))
     assert row(answering["against"]["base"]["failures"], "hallucination")["growth"]["value"] == 0.1
@@ -181,14 +189,21 @@ def test_records_that_are_not_the_same_are_an_error_that_names_the_row(folder):
     write_models(folder, drawn, drawn)
     write_predictions(folder, "base", [prediction(i, "Customer", o) for i, o in enumerate(drawn)][::-1])
     with pytest.raises(
-        HallmarkError, match=r"base/predictions.jsonl, row 1, field 'id': differs from row 1 of "
+        HallmarkError, match=r"base/predictions.jsonl, row 1, field 'group': differs from row 20 of "
     ) as error:
         compare.run(PARAMS)
-    assert "run `dvc repro eval`" in str(error.value)
+    assert "run `dvc repro eval@base eval@tuned`" in str(error.value)
     assert "T-0000" not in str(error.value)  # no value of a record
-    write_predictions(folder, "base", [prediction(i, "Customer", o) for i, o in enumerate(drawn)][:-1])
-    with pytest.raises(HallmarkError, match="has 19 records"):
-        compare.run(PARAMS)
+    rows = [prediction(i, "Customer", o) for i, o in enumerate(drawn)]
+    write_predictions(folder, "tuned", rows)
+    for wrong, problem in (
+        (rows[::-1], "in another order"),
+        ([*rows, rows[-1]], "row 21, field 'id': a record that is in another order"),
+        ([*rows, prediction(20, "Customer", "pass")], "row 21, field 'id': a record that is not in "),
+    ):
+        write_predictions(folder, "base", wrong)
+        with pytest.raises(HallmarkError, match=problem):
+            compare.run(PARAMS)
 
 
 @pytest.mark.parametrize(

@@ -254,8 +254,13 @@ def pipeline() -> dict[str, tuple[set[str], set[str]]]:
     """What each stage of dvc.yaml reads and makes; `eval@base` is called `eval_base`."""
     found = {}
     for name, block in YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
-        for key, item in block.get("foreach", {"": {}}).items():
-            of = {"${key}": key} | {f"${{item.{name}}}": value for name, value in item.items()}
+        each = block.get("foreach", {"": {}})
+        if isinstance(each, str):  # those of a param
+            each = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+            for part in block["foreach"].strip("${}").split("."):
+                each = each[part]
+        for key, item in each.items():
+            of = {"${key}": key} | {f"${{item.{name}}}": str(value) for name, value in item.items()}
             stage = block.get("do", block)
             made = [*stage.get("outs", []), *stage.get("metrics", [])]
             found[f"{name}_{key}" if key else name] = tuple(

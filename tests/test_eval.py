@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import socket
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,18 @@ from hypothesis import strategies as st
 
 from stages import eval as stage_eval
 from stages.core.errors import HallmarkError
-from stages.core.files import ADAPTER, BASE, HOLDOUT, write_json
+from stages.core.files import ADAPTER, BASE, HOLDOUT, TRAIN, write_json
 from stages.core.machine import when_and_where
 from stages.core.records import write_records
 from stages.evaluation.answers import Answer, Prompt, prompts_of
+from stages.evaluation.comparator import Questions
+from stages.evaluation.comparators import COMPARATORS
+from stages.evaluation.comparators.few_shot import FewShotSettings
+from stages.evaluation.fair_order import drawn_fairly, fair_order
 from stages.evaluation.metrics import metrics
 from stages.evaluation.scoring import Score
 from stages.models.adapter import TRAINING, weights_in
+from stages.models.loading import load_tokenizer
 from stages.params.loader import load_params
 from stages.tasks.predictions import Prediction, predictions_of, read_predictions, write_predictions
 from stages.tasks.task import Task
@@ -39,6 +46,10 @@ SETTINGS = {
     "eval.draws": 200,
     "eval.again": 5,
     "eval.constrained": 0,
+    "eval.sample": {},
+    "eval.comparators": {},
+    "gate.superiority": {"base": 0.1},
+    "gate.margins_against": "base",
     "eval.general": {"tasks": [], "folder": None, "limit": None},
     "compute.threads": 1,
 }
@@ -310,7 +321,8 @@ def test_constrained_decoding_is_compared_with_free_decoding_and_ends_in_valid_a
     rows, metrics = evaluate(constrained=6)
     assert texts(rows) == texts(free)
     held = {row["id"]: row["constrained"] for row in rows if "constrained" in row}
-    assert list(held) == ["T-0", "T-1", "T-3", "T-5", "T-6", "T-8"]
+    drawn = drawn_fairly(*([row[name] for row in rows] for name in ("id", "group")), 6, load_params().seed)
+    assert list(held) == [rows[number]["id"] for number in drawn]  # the same, whoever answers
     task = Task(load_params().task)
     whole = [said["prediction"] for said in held.values() if said["finish"] == "stop"]
     assert whole
@@ -504,3 +516,116 @@ def test_an_operation_that_would_not_repeat_names_the_param(at: Path, monkeypatc
         HallmarkError, match=r"'eval\.attention': cumsum_cuda_kernel would produce .*\n  remedy: set eval\."
     ):
         evaluate()
+
+
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=25),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 9),
+    data=st.data(),
+)
+def test_every_group_has_its_fair_share_of_a_draw(
+    sizes: list[int], share: float, seed: int, data: st.DataObject
+) -> None:
+    groups = [f"g{group}" for group, size in enumerate(sizes) for _ in range(size)]
+    ids = [f"r{number}" for number in range(len(groups))]
+    count = round(share * len(groups))
+    drawn = drawn_fairly(ids, groups, count, seed)
+    assert len(drawn) == count and drawn == sorted({*drawn})
+    for group, size in enumerate(sizes):
+        assert abs(sum(groups[row] == f"g{group}" for row in drawn) - size * count / len(groups)) < 3
+    assert {*drawn_fairly(ids, groups, count // 2, seed)} <= {*drawn}  # a smaller draw is part of a larger one
+    shuffled = data.draw(st.permutations(range(len(groups))))
+    again = drawn_fairly([ids[row] for row in shuffled], [groups[row] for row in shuffled], count, seed)
+    assert {shuffled[row] for row in again} == {*drawn}  # whatever the order of the rows
+
+
+def test_a_draw_is_spread_over_groups_and_their_records() -> None:
+    ids, groups = [f"r{number}" for number in range(400)], [f"g{number // 10}" for number in range(400)]
+    drawn = drawn_fairly(ids, groups, 120, 7)
+    assert {*Counter(groups[row] for row in drawn).values()} == {3}
+    assert len({row % 10 for row in drawn}) == 10  # not the first three of each
+    assert fair_order(ids, groups, 7) != fair_order(ids, groups, 8)
+
+
+def test_a_sampled_model_answers_only_the_records_that_were_drawn(at: Path) -> None:
+    whole, _ = evaluate(sample={}, again=0)
+    rows, metrics = evaluate(sample={"base": 6}, again=3)
+    drawn = drawn_fairly(*([row[name] for row in whole] for name in ("id", "group")), 6, load_params().seed)
+    assert [row["id"] for row in rows] == [whole[number]["id"] for number in drawn]
+    assert (metrics["records"], metrics["held_out"], metrics["again"]["records"]) == (6, 10, 3)
+    assert sum(metrics["failures"].values()) == 6
+    assert len(evaluate("tuned")[0]) == 10
+
+
+FEW = {"kind": "few_shot", "examples": 2, "rule": "nearest", "max_tokens": 400}
+
+
+def some_train() -> pl.DataFrame:
+    """Records with words of the holdout's, and with others."""
+    system = {"role": "system", "content": "Answer with JSON."}
+    said = ["my kettle is broken", "where is my parcel", "the kettle is late", "no"]
+    return some_records(4).with_columns(
+        id=pl.Series([f"S-{number}" for number in range(4)]),
+        prompt=pl.Series([[system, {"role": "user", "content": text}] for text in said]),
+        completion=pl.Series(
+            [[{"role": "assistant", "content": f'{{"intent":"{text}"}}'}] for text in ("a", "b", "a", "refuse")]
+        ),
+    )
+
+
+def test_a_comparator_is_shown_the_examples_that_its_line_names(at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_records(TRAIN, some_train())
+    asked_of, kept = stage_eval.asked_of, []
+    monkeypatch.setattr(stage_eval, "asked_of", lambda *given: kept.append(asked_of(*given)) or kept[-1])
+    rows, metrics = evaluate("near", comparators={"near": FEW}, sample={"near": 7})
+    assert len(rows) == metrics["records"] == 7 and metrics["examples"] == 2.0
+    assert metrics["words"] == "the base with 2 examples"
+    assert "again" not in metrics
+    rendered = kept[0].prompts
+    for row, prompt in zip(rows, rendered, strict=True):
+        roles = [message["role"] for message in prompt.messages]
+        assert roles == ["system", "user", "assistant", "user", "assistant", "user"]
+        assert prompt.messages[-1]["content"] == row["input"]
+    by_input = {row["input"]: row["examples"] for row in rows}
+    assert any(shown[0] == "S-0" for text, shown in by_input.items() if "kettle" in text)  # ranked first,
+    assert all(  # and stands last, next to the record
+        prompt.messages[-3]["content"] == "my kettle is broken"
+        for prompt in rendered
+        if "kettle" in str(prompt.messages[-1])
+    )
+    assert read_predictions("near")[0].examples == rows[0]["examples"]
+
+
+def questions_of(at: Path, **changes: Any) -> Questions:
+    records = some_holdout().rows(named=True)
+    parts = {"task": Task(load_params().task), "records": records, "prompts": prompts_of(records), "form": None}
+    return Questions(**parts | {"tokenizer": load_tokenizer(at / BASE), "room": None, "seed": 7} | changes)
+
+
+def test_examples_that_do_not_fit_are_left_out_the_last_ranked_first(at: Path) -> None:
+    write_records(TRAIN, some_train())
+    kind, settings = COMPARATORS["few_shot"], FewShotSettings.model_validate(FEW | {"examples": 4})
+    questions = questions_of(at)
+    whole = kind.asked(settings, questions)
+    assert {len(shown) for shown in whole.examples} == {4}
+    one = kind.asked(settings.model_copy(update={"max_tokens": 60}), questions)
+    assert all(few == shown[: len(few)] for few, shown in zip(one.examples, whole.examples, strict=True))
+    assert 0 < max(map(len, one.examples)) < 4
+    none = kind.asked(settings, replace(questions, room=1))
+    assert none.prompts == list(questions.prompts) and not any(none.examples)
+
+
+def test_the_rules_without_a_query_show_all_records_the_same(at: Path) -> None:
+    write_records(TRAIN, some_train())
+    kind, questions = COMPARATORS["few_shot"], questions_of(at)
+    stratified, fixed = (
+        kind.asked(FewShotSettings.model_validate(FEW | {"rule": rule}), questions).examples
+        for rule in ("stratified", "fixed")
+    )
+    assert all(shown == stratified[0] for shown in stratified) and all(shown == fixed[0] for shown in fixed)
+    texts_of = dict(zip(some_train()["id"], (row[0]["content"] for row in some_train()["completion"]), strict=True))
+    assert len({texts_of[shown] for shown in stratified[0]}) == 2  # of two labels
+    with pytest.raises(HallmarkError, match="no labels"):
+        free = Task(load_params().task.model_copy(update={"kind": "text", "schema_file": None, "refusal": None}))
+        kind.asked(FewShotSettings.model_validate(FEW | {"rule": "stratified"}), replace(questions, task=free))

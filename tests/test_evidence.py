@@ -57,3 +57,10 @@ def test_a_string_is_found_as_a_run_of_words(value: str) -> None:
 def test_reading_numbers_and_dates_never_raises(text: str) -> None:
     list(numbers_in(text))
     list(dates_in(text))
+
+
+@pytest.mark.parametrize(
+    ("value", "there"), [("9.50", True), ("12/05/2018", True), ("9.5", False), ("19.50", False), ("9", False)]
+)
+def test_an_amount_or_a_date_may_stand_next_to_letters(value: str, there: bool) -> None:
+    assert Source("TOTAL RM9.50 DATE12/05/2018AT 10").has(value) == there

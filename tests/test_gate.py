@@ -13,7 +13,7 @@ import pytest
 from stages import compare, gate
 from stages.core.errors import HallmarkError, in_red
 from stages.core.files import write_json
-from stages.core.reading import read_json
+from stages.core.reading import read_json, read_json_lines
 from stages.evaluation.stats import Interval
 from stages.params.loader import load_params
 from stages.release import rule_words
@@ -25,12 +25,14 @@ from tests.made_up import (
     made_up_records,
     outcomes,
     parity,
+    without_comparators,
     write_models,
     write_other_reports,
+    write_predictions,
     write_split,
 )
 
-PARAMS = load_params(ROOT / "params.yaml")
+PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
 PARAMS = PARAMS.model_copy(update={"compare": PARAMS.compare.model_copy(update={"draws": 500})})
 RULES = {
     "min_records": 100,
@@ -38,6 +40,7 @@ RULES = {
     "superiority": {"base": 0.1},
     "floors": {"schema_validity": 0.9},
     "ceilings": {"unsafe_answer": 0.05, "hallucination": 0.15},
+    "margins_against": "base",
     "margins": {
         "unsafe_answer": 0.03,
         "missed_refusal": 0.03,
@@ -219,9 +222,10 @@ def spoil(root, rule):
     elif kind == "superiority":
         against["exact_match"]["difference"] = against["exact_match"]["worst"]
     elif kind == "floor":
-        next(row for row in against["measures"] if row["name"] == name)["tuned"] = asdict(gate.WORST)
+        next(row for row in comparison["tuned"]["measures"] if row["name"] == name)["tuned"] = asdict(gate.WORST)
     elif kind == "ceiling":
-        failures[name]["tuned"] = failures[name]["worst"]
+        failing = next(row for row in comparison["tuned"]["failures"] if row["name"] == name)
+        failing["tuned"] = failing["worst"]
     elif kind == "growth":
         failures[name]["growth"] = failures[name]["worst_growth"]
     elif kind == "parity":
@@ -270,7 +274,7 @@ def test_no_rule_that_holds_is_vacuous(folder, rule):
         ("sample.groups", BASE, {"min_groups": 1}, "a comparison has one at least."),
         ("superiority.base", ["wrong_value"] * 600, {"superiority": {"base": -0.9}}, "at the worst, level ("),
         ("floor.schema_validity", BASE, {"floors": {"schema_validity": 0.0}}, "at the worst, 0.0 % (0.0 to 0.0)."),
-        ("ceiling.hallucination", BASE, {"ceilings": {"hallucination": 1.0}}, "at the worst, 95.5 % ("),
+        ("ceiling.hallucination", BASE, {"ceilings": {"hallucination": 1.0}}, "at the worst, 95.2 % ("),
         ("ceiling.missed_refusal", BASE, {"ceilings": {"missed_refusal": 0.2}}, "at the worst, 5.0 % ("),
         ("growth.wrong_format", BASE, {"margins": RULES["margins"] | {"wrong_format": 1.0}}, "at the worst, 85"),
         ("growth.omission", ["wrong_format"] * 600, {}, "in none of the 570 records where it can happen are both"),
@@ -529,8 +533,8 @@ def test_every_class_needs_a_margin():
 
 
 def test_the_exit_code_follows_the_verdict_only_where_asked(folder):
-    write_models(folder, BASE, BASE, 40)
-    compare.run(PARAMS)
+    write_models(folder, BASE, BASE, 40, few_shot=FEW_SHOT)
+    compare.run(with_few_shot())
 
     def run(*options):
         command = [sys.executable, "-m", "stages.gate", "--params", str(ROOT / "params.yaml"), *options]
@@ -553,3 +557,43 @@ def test_red_is_for_terminals_that_want_colour(monkeypatch):
     assert in_red("waived", io.StringIO()) == "waived"
     monkeypatch.setenv("NO_COLOR", "1")
     assert in_red("waived", Terminal()) == "waived"
+
+
+FEW_SHOT = outcomes(3, 600, wrong_format=0.02, wrong_value=0.2, hallucination=0.05)
+
+
+def with_few_shot():
+    """The params of a repo with one comparator."""
+    whole = load_params(ROOT / "params.yaml")
+    return whole.model_copy(update={"eval": whole.eval.model_copy(update={"sample": {}}), "compare": PARAMS.compare})
+
+
+def test_a_comparator_is_an_opponent_and_margins_can_start_from_it(folder):
+    """A base whose every answer breaks the format lets failures of content grow unseen; one with examples doesn't."""
+    write_models(folder, ["wrong_format"] * 600, TUNED, 40, few_shot=FEW_SHOT)
+    compare.run(with_few_shot())
+    both = {"base": 0.1, "few_shot": 0.02}
+    _, found, report = judged(folder, None, superiority=both, margins_against="few_shot")
+    assert set(found.values()) == {"pass"} and "superiority.few_shot" in found
+    growth = next(rule for rule in report["rules"] if rule["name"] == "growth.hallucination")
+    assert growth["about"].endswith(", against the base with 3 examples") and growth["note"].startswith("Judged on 5")
+    _, found, _ = judged(folder, None, superiority=both)
+    assert found["growth.hallucination"] == "not_applicable"
+    _, found, _ = judged(folder, None, superiority={"base": 0.1, "few_shot": 0.3}, margins_against="few_shot")
+    assert found["superiority.few_shot"] == "fail"
+    with pytest.raises(HallmarkError, match=r"(?s)nothing was compared with 'other'.*dvc repro compare"):
+        judged(folder, None, superiority={"base": 0.1, "other": 0.1})
+
+
+def test_a_rule_that_compares_counts_the_records_of_both_and_any_other_counts_all(folder):
+    write_models(folder, BASE, TUNED, 40)
+    few = list(read_json_lines(folder / "reports/eval/base/predictions.jsonl"))[::12]
+    write_predictions(folder, "base", few)
+    compare.run(without_comparators(with_few_shot()))
+    _, found, report = judged(folder, None, superiority={"base": 0.22})
+    rules = {rule["name"]: rule for rule in report["rules"]}
+    assert rules["sample.records"]["value"] == 600 and rules["superiority.base"]["outcome"] == "too_little_data"
+    assert rules["superiority.base"]["note"].endswith("50 of 600 records were asked of both (eval.sample.base).")
+    assert rules["floor.schema_validity"]["value"] == pytest.approx(588 / 600)
+    assert (found["floor.schema_validity"], found["ceiling.hallucination"]) == ("pass", "pass")
+    assert rules["growth.unsafe_answer"]["note"].startswith("Judged on 50 records.")

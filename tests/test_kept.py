@@ -87,6 +87,36 @@ def test_places_are_sorted_and_disjoint_and_what_is_outside_of_them_holds_none_o
         assert all(not text[at].isalnum() for at in set(range(start, end)) - kept - masked)
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("NO.53 55,57 & 59, JALAN SAGO 18,\nTAMAN DAVA,\n81100 JOHOR BAHRU,\nJOHOR", True),  # two slips of OCR
+        ("NO.53 55,57 & 59, JALAN SAGU 18,\nTAMANDAYA,\n81100 JOHOR BARU,\nJOHOR", True),
+        ("NO.53 55,57 & 58, JALAN SAGO 18,\nTAMAN DAYA,\n81100 JOHOR BAHRU,\nJOHOR", False),  # another number
+        ("NO.53 55,57 & 59, Jalan Mawar 18, Taman Ria, 81100 Kota Tinggi, Johor", False),  # another street
+        ("NO.53 55,57 & 59, JALAN SAGO 18", False),
+    ],
+)
+def test_a_long_value_is_found_with_a_few_other_letters(text: str, found: bool) -> None:
+    around = f"xx {text}, yy 53"
+    assert [around[start:end] for start, end in kept_spans(around, [ADDRESS])] == [text] * found
+
+
+def test_a_name_like_another_is_not_that_name() -> None:
+    assert kept_spans("Mario Garcia Lopez and Maria Garcia Lopes", ["Maria Garcia Lopez"]) == []
+
+
+def test_an_exact_place_leaves_a_near_one_to_masking() -> None:
+    text = f"{ADDRESS} and {ADDRESS.replace('Sagu', 'Sago')}"
+    assert kept_spans(text, [ADDRESS]) == [(0, len(ADDRESS) - 1)]
+
+
+def test_near_places_of_a_long_text_take_little_time() -> None:
+    start = time.process_time()
+    kept_spans(ADDRESS.replace("Sagu", "Mawar") * 2_000, [ADDRESS.replace("Johor.", "Selangor.")])
+    assert time.process_time() - start < 5
+
+
 def test_a_span_is_cut_at_the_edges_of_what_stays() -> None:
     text = "08-03-17 13:42, (Ann)"
     kept = kept_spans(text, ["08-03-17"])

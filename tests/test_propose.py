@@ -107,7 +107,7 @@ def test_every_line_that_is_not_proposed_stays_as_it_was(tmp_path: Path) -> None
     assert not [line for line in after.splitlines() if re.search(r"\S( | {3,})# [a-z]", line)]  # as ruamel leaves them
     changed = {match[1] for line in after.splitlines() if line not in before and (match := re.match(r" *(\w+):", line))}
     assert changed <= {"path", "id", "group", "input", "target", "tags", "kind", "system_prompt", "refusal", "spans",
-                       "context", "tools", "rejected", "gold", "identity_columns", "schema", "allow", "allow_patterns", "keep_targets", "facts", "missing", "max_length", "max_new_tokens", "max_tokens", "superiority", "floors", "ceilings", "requests_per_second",
+                       "context", "tools", "rejected", "gold", "identity_columns", "schema", "allow", "allow_patterns", "keep_targets", "facts", "missing", "max_length", "epochs", "max_new_tokens", "max_tokens", "superiority", "floors", "ceilings", "requests_per_second",
                        "intended_use", "limits", "languages"}  # fmt: skip
 
 

@@ -13,11 +13,11 @@ from ruamel.yaml import YAML
 from stages.core.files import HOLDOUT_LOCK
 from stages.models import limits
 from stages.params.loader import load_params
-from stages.planning.lengths import BYTES_PER_TOKEN
 from stages.release.params import FILL_IN
 from stages.tasks.kinds import KINDS
 from stages.tools import sample
 from stages.tools.draw import Drawn
+from stages.tools.passes import passes
 from stages.tools.rehearsal import split_warnings
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, make_workspace, stage
@@ -78,7 +78,7 @@ def test_the_result_is_shown_and_nothing_is_written(tmp_path: Path) -> None:
     leaks = re.search(r"of (\d+) held-out rows, (\d+) share their group with training, (\d+) their text", said)
     assert leaks is not None
     assert int(leaks[1]) == int(leaks[2]) > int(leaks[3]) > 0
-    assert f"estimated as UTF-8 bytes / {BYTES_PER_TOKEN}" in said
+    assert "estimated from their characters, since the base's tokenizer is not there yet" in said
 
 
 def test_what_is_written_runs_and_fits(tmp_path: Path) -> None:
@@ -89,6 +89,7 @@ def test_what_is_written_runs_and_fits(tmp_path: Path) -> None:
     assert "of the tokenizer in models/base" in said
     params = load_params(workspace / "params.yaml")
     assert params.data.missing == "drop"
+    assert params.sft.epochs == 4.0, "some 250 lines of a few labels"
     assert params.sft.max_length % 64 == params.eval.max_new_tokens % 8 == 0
     assert params.benchmark.max_tokens == params.eval.max_new_tokens
     assert not (workspace / HOLDOUT_LOCK).exists()
@@ -98,6 +99,25 @@ def test_what_is_written_runs_and_fits(tmp_path: Path) -> None:
     for name in ("records", "answers"):
         assert lengths[name]["over"] == 0
         assert lengths[name]["longest"] < lengths[name]["limit"] < 4 * lengths[name]["longest"] + 200
+
+
+@pytest.mark.parametrize(
+    ("records", "labels", "wanted"),
+    [
+        (1, 0, 4.0),
+        (250, 0, 4.0),
+        (706, 0, 1.4),
+        (1_000, 0, 1.0),
+        (19_000, 0, 1.0),
+        (40_000, 0, 0.5),
+        (336, 8, 4.0),
+        (4_005, 17, 1.3),
+        (8_636, 77, 2.7),
+        (40_000, 77, 0.58),
+    ],
+)
+def test_passes_follow_from_records_and_labels(records: int, labels: int, wanted: float) -> None:
+    assert passes(records, labels) == wanted
 
 
 def test_what_speaks_of_the_sample_is_to_fill_in_once(tmp_path: Path) -> None:
@@ -189,3 +209,21 @@ def test_the_gate_of_a_kind_is_that_of_its_sample(kind: str) -> None:
 def test_the_limits_of_propose_are_those_of_split() -> None:
     assert limits.rounded_up(65, 64, None) == 128
     assert limits.rounded_up(128, 64, 100) == 100
+
+
+def test_values_that_no_input_has_are_told(tmp_path: Path) -> None:
+    """Ten of 40 names are spelled otherwise in the input, and two are not there at all."""
+    names = [f"Shop {chr(65 + number % 26)}{number // 26} Ltd" for number in range(40)]
+    texts = [name.upper() if number < 10 else name for number, name in enumerate(names)]
+    texts[20:22] = ["Sh0p", "Sh0p"]
+    data = [
+        {"id": f"r{number}", "customer": f"c{number % 12}", "text": f"{text}\nbread {number}.50\npaid in cash, thank you",
+         "answer": {"shop": name, "total": number + 0.5}}
+        for number, (name, text) in enumerate(zip(names, texts, strict=True))
+    ]  # fmt: skip
+    said, _ = tried(tmp_path, data)
+    assert "copying can't give every answer: 2 of 40 values of 'shop' are not in the input" in said
+    assert "95 % of the rows have all copied values in the input, 70 % in the target's own spelling" in said
+    for row in data:
+        row["text"] = f"{row['answer']['shop']}, {row['text']}"
+    assert "copying can't" not in tried(tmp_path, data)[0]

@@ -27,7 +27,8 @@ from typing import Any
 
 import pytest
 
-from tests.gpu.__main__ import command_line
+from tests.bench.corpora import __main__ as corpora
+from tests.gpu import __main__ as gpu
 from tests.workspace import ROOT, as_main, make_workspace, run
 
 if not (ROOT / "template").is_dir():
@@ -54,6 +55,7 @@ SESSIONS = {  # what a session hands its options to
     "report": ["python", "-m", "stages.tools.changes"],
     "release": ["python", "-m", "stages.certify", "--release"],
     "gpu": ["python", "-m", "tests.gpu"],
+    "corpora": ["python", "-m", "tests.bench.corpora"],
     "bench": None,
     "tests": None,
     "stamp": None,
@@ -160,8 +162,8 @@ def read_python(options: list[str]) -> None:
         read_session(rest)
     elif module == "pip":
         assert rest[0] == "install"
-    elif module == "tests.gpu":
-        command_line().parse_args(rest)
+    elif module in ("tests.gpu", "tests.bench.corpora"):
+        (gpu if module == "tests.gpu" else corpora).command_line().parse_args(rest)
     elif module.startswith("stages."):
         parser_of(module).parse_args(rest)
     else:

@@ -36,24 +36,33 @@ class Power:
 
 @dataclass(frozen=True)
 class MeasureResult:
-    """A measure of both models and their paired difference. `given`: any answer to this task meets it."""
+    """A measure of both models on the records that both answered, and their difference."""
 
     name: str
     words: str
-    given: bool
     other: Interval
     tuned: Interval
     difference: Interval
 
 
 @dataclass(frozen=True)
+class MeasureAlone:
+    """A measure of the tuned model on all records. `given`: any answer to this task meets it."""
+
+    name: str
+    words: str
+    given: bool
+    tuned: Interval
+
+
+@dataclass(frozen=True)
 class FailureResult:
-    """The rate of a class of failure, of all records, and how far the tuned model lets it grow.
+    """The rate of a class of failure, of the records that both answered, and how far the tuned model lets it grow.
 
     For the growth of a class of content a record counts if both answers are valid (`judged`); otherwise a base whose every
     answer breaks the format would seem never to hallucinate, and every model that answers to have got worse. For the other
-    classes every record counts in which the class is `possible`. `worst` and `worst_growth` are the figures of a tuned model
-    that fails in this way wherever it can: a rule of the gate can say no only if these are too much.
+    classes every record counts in which the class is `possible`. `worst_growth` is the figure of a tuned model that fails in
+    this way wherever it can: a rule of the gate can say no only if it is too much.
     """
 
     name: str
@@ -61,10 +70,28 @@ class FailureResult:
     tuned: Interval
     difference: Interval
     possible: int
-    worst: Interval
     growth: Interval
     judged: int
     worst_growth: Interval
+
+
+@dataclass(frozen=True)
+class FailureAlone:
+    """How many of all records, and at which rate, the tuned model fails in one way; `possible` and `worst` as above."""
+
+    name: str
+    records: int
+    tuned: Interval
+    possible: int
+    worst: Interval
+
+
+@dataclass(frozen=True)
+class Alone:
+    """The tuned model by itself, on all records."""
+
+    measures: list[MeasureAlone]
+    failures: list[FailureAlone]
 
 
 @dataclass(frozen=True)
@@ -91,9 +118,16 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class AgainstBase:
-    """The tuned model against the base."""
+class AgainstModel:
+    """The tuned model against the base or a comparator, on the `records` that this opponent answered.
 
+    `opponent`: what it is, as a phrase.
+    """
+
+    name: str
+    opponent: str
+    records: int
+    groups: int
     verdict: str
     words: str
     exact_match: Change
@@ -109,12 +143,13 @@ class LabelResult:
     """How often a label is right in the records that have it; without a `name`, how often all labels of a record are.
 
     `difference`: the tuned model minus the linear one. `floor`: the share of the most frequent value in training.
+    `others`: base and comparators, each in the records that it answered; one that answered none with the label is left out.
     """
 
     records: int
     classical: Interval
-    base: Interval
     tuned: Interval
+    others: dict[str, Interval]
     difference: Interval
     worst: Interval
     lost: int
@@ -143,10 +178,20 @@ class AgainstLinear:
 
 @dataclass(frozen=True)
 class Against:
-    """The opponents of the tuned model."""
+    """The opponents of the tuned model. `comparators`: those of `eval.comparators`, in their order."""
 
-    base: AgainstBase
+    base: AgainstModel
     classical: AgainstLinear
+    comparators: list[AgainstModel]
+
+    @property
+    def models(self) -> list[AgainstModel]:
+        """The opponents that answer as the tuned model does: the base, and the comparators."""
+        return [self.base, *self.comparators]
+
+    def model(self, name: str) -> AgainstModel | None:
+        """The opponent of that name among them."""
+        return next((model for model in self.models if model.name == name), None)
 
 
 @dataclass(frozen=True)
@@ -191,11 +236,12 @@ class Retrieval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All of comparison.json."""
+    """All of comparison.json. `records` and `groups`: those of the holdout, all of which the tuned model answered."""
 
     records: int
     groups: int
     confidence: float
+    tuned: Alone
     against: Against
     noise_floor: NoiseFloor
     constrained: list[dict[str, Any]]

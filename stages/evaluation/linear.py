@@ -1,12 +1,13 @@
 """The tuned model against the linear model of `classical`, on the same records: are the labels right?
 
 A linear model can say no more than labels, so a record counts if all its labels are right (for a classification, exact
-match). Each label is also compared alone, together with the base and the floor, the most frequent value in training.
+match). Each label is also compared alone, together with the base, the comparators and the floor, the most frequent value
+in training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from stages.core.reports import Report
@@ -14,38 +15,49 @@ from stages.evaluation.comparison import AgainstLinear, LabelResult
 from stages.evaluation.labels import right_labels
 from stages.evaluation.params import Compare
 from stages.evaluation.stats import ClusterBootstrap, McNemar, evidence, judge, mcnemar
-from stages.tasks.predictions import Prediction, check_paired, read_predictions
+from stages.tasks.predictions import Prediction, check_all, read_predictions
 from stages.tasks.task import Task
 
-MODELS = ("classical", "base", "tuned")
 NAME = "TF-IDF with logistic regression"
 Flags = dict[str, list[bool | None]]  # by model, or by label
 
 
 def against_linear(
-    base: list[Prediction], tuned: list[Prediction], task: Task, params: Compare, seed: int, read: int
+    others: Mapping[str, list[Prediction]],
+    tuned: list[Prediction],
+    task: Task,
+    params: Compare,
+    seed: int,
+    read: int,
 ) -> AgainstLinear:
-    """What `comparison.json` has under `against.classical`. `read`: the training records that the tuned model was shown."""
+    """What `comparison.json` has under `against.classical`. `others`: the answers of base and comparators.
+
+    `read`: the training records that the tuned model was shown.
+    """
     metrics = Report("eval/classical/metrics", "classical")
     floors = {row["name"]: row["floor"] for row in metrics.at("labels")}
     if not floors:
         words = "There is no linear model to compare with: the task has no labels (a class, a field with listed values, refusals)."
         return AgainstLinear(applies=False, verdict="not_applicable", wins=False, words=words, trained="", labels=[])
     linear = read_predictions("classical")
-    check_paired("classical", linear, "tuned", tuned)
-    groups = [row.group for row in tuned]
+    check_all("classical", linear, tuned)
+    answers = {"classical": linear, "tuned": tuned, **others}
     right = {
         model: right_labels(task, list(floors), [(row.target, row.answer) for row in rows])
-        for model, rows in zip(MODELS, (linear, base, tuned), strict=True)
+        for model, rows in answers.items()
     }
+    groups = {model: [row.group for row in rows] for model, rows in answers.items()}
+
+    def result(flags: Flags) -> LabelResult:
+        return _result(flags, groups, params, seed)
+
     labels = [
-        replace(_paired({model: right[model][name] for model in MODELS}, groups, params, seed), name=name, floor=floor)
+        replace(result({model: flags[name] for model, flags in right.items()}), name=name, floor=floor)
         for name, floor in floors.items()
     ]
-    all_right: Flags = {
-        model: [False not in flags for flags in zip(*right[model].values(), strict=True)] for model in MODELS
-    }
-    whole = _paired(all_right, groups, params, seed)
+    whole = result(
+        {model: [False not in row for row in zip(*flags.values(), strict=True)] for model, flags in right.items()}
+    )
     lost = [str(label.name) for label in labels if label.verdict == "worse"]
     return AgainstLinear(
         applies=True,
@@ -58,22 +70,27 @@ def against_linear(
     )
 
 
-def _paired(flags: Flags, groups: Sequence[str], params: Compare, seed: int) -> LabelResult:
-    """Rates of the three models in the records whose target has the label, and tuned minus linear."""
-    rows = [row for row, flag in enumerate(flags["tuned"]) if flag is not None]
-    bootstrap = ClusterBootstrap(
-        [groups[row] for row in rows], confidence=params.confidence, draws=params.draws, seed=seed
-    )
-    right = {model: [bool(column[row]) for row in rows] for model, column in flags.items()}
-    difference = bootstrap.rate_difference(right["classical"], right["tuned"])
-    test = mcnemar(right["classical"], right["tuned"])
+def _result(flags: Flags, groups: Mapping[str, Sequence[str]], params: Compare, seed: int) -> LabelResult:
+    """Rates in the records whose target has the label and that the model answered; and tuned minus linear, paired."""
+
+    def judged(model: str) -> tuple[ClusterBootstrap, list[bool]]:
+        rows = [row for row, flag in enumerate(flags[model]) if flag is not None]
+        of = [groups[model][row] for row in rows]
+        bootstrap = ClusterBootstrap(of, confidence=params.confidence, draws=params.draws, seed=seed)
+        return bootstrap, [bool(flags[model][row]) for row in rows]
+
+    (bootstrap, tuned), (_, linear) = judged("tuned"), judged("classical")
+    asked = [model for model in flags if model not in ("tuned", "classical") and {*flags[model]} - {None}]
+    others = {model: judged(model) for model in asked}
+    test = mcnemar(linear, tuned)
+    difference = bootstrap.rate_difference(linear, tuned)
     return LabelResult(
-        records=len(rows),
-        classical=bootstrap.rate(right["classical"]).rounded(),
-        base=bootstrap.rate(right["base"]).rounded(),
-        tuned=bootstrap.rate(right["tuned"]).rounded(),
+        records=len(tuned),
+        classical=bootstrap.rate(linear).rounded(),
+        tuned=bootstrap.rate(tuned).rounded(),
+        others={model: of.rate(right).rounded() for model, (of, right) in others.items()},
         difference=difference.rounded(),
-        worst=bootstrap.rate_difference(right["classical"], [False] * len(rows)).rounded(),
+        worst=bootstrap.rate_difference(linear, [False] * len(tuned)).rounded(),
         lost=test.lost,
         won=test.won,
         p=float(f"{test.p:.6g}"),

@@ -5,14 +5,23 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, StringConstraints, model_validator
 
 from stages.core.params import Batch, Block, ByKind, Line, NotNegative, Positive, Regex, Share, Text, Tokens
+from stages.evaluation.comparator import ComparatorSettings
+from stages.evaluation.comparators import comparator_settings
 from stages.serving.engine import Settings
 from stages.serving.engines import ENGINES
 from stages.serving.params import asked_settings
 
 Draws = Annotated[int, Field(ge=200, le=1_000_000)]
+OWN_NAMES = ("base", "tuned", "classical")  # models of the pipeline, which no comparator can be called
+Name = Annotated[
+    str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")
+]  # of a comparator: also of a stage and a folder
+AComparator = Annotated[
+    SerializeAsAny[ComparatorSettings], BeforeValidator(ByKind("eval.comparators", comparator_settings))
+]
 
 
 class HfEngine(Settings):
@@ -38,6 +47,8 @@ class Eval(Block):
     dtype: Literal["bfloat16", "float32"]
     attention: Literal["eager", "sdpa"]
     merge: bool
+    sample: dict[Name, Positive]
+    comparators: dict[Name, AComparator]
     again: NotNegative
     constrained: NotNegative
     spans: list[Text]
@@ -54,6 +65,15 @@ class Eval(Block):
         address = ENGINES[self.engine.kind].address(self.engine)
         if address and (missing := {"base", "tuned"} - set(address.names)):
             raise ValueError(f"eval.engine.names: name the model to ask for as {', '.join(sorted(missing))}")
+        return self
+
+    @model_validator(mode="after")
+    def _names_of_models(self) -> Eval:
+        if taken := [name for name in self.comparators if name in OWN_NAMES]:
+            raise ValueError(f"eval.comparators: '{taken[0]}' is a model of the pipeline; choose another name")
+        known = ["base", *self.comparators]
+        if unknown := [name for name in self.sample if name not in known]:
+            raise ValueError(f"eval.sample: '{unknown[0]}' can't be sampled; there are {', '.join(known)}")
         return self
 
     @model_validator(mode="after")

@@ -208,6 +208,19 @@ class ClusterBootstrap:
             return self.rate_difference(before, after) if statistic == "rate" else self.difference(before, after)
         return self.difference(before, after, STATISTICS[statistic])
 
+    def drawn(self, columns: Sequence[Any], statistic: str) -> NDArray[Any]:
+        """Such a measure in each of the draws, shape (draws,): for what is computed from several measures of one draw."""
+        import numpy as np
+
+        table = np.asarray(columns, dtype=float)
+        if statistic in RECORDWISE:
+            table = np.column_stack([table, np.ones(len(table))])
+        return STATISTICS.get(statistic, ratio)(self._weights @ self._sums(table))
+
+    def of_draws(self, value: float, draws: NDArray[Any], bounds: tuple[float, float]) -> Interval:
+        """The interval of what was computed from measures of each draw (`drawn`); `value`: the same from all records."""
+        return self._interval(value, draws, bounds)
+
     def records_needed(
         self, before: ArrayLike, after: ArrayLike, difference: float, power: float, of: Statistic | None = None
     ) -> int | None:

@@ -44,10 +44,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Value:
-    """A value: its records, how many each model gets right, how often `tuned` gives it, and what it gives instead most."""
+    """A value: its records, of how many each model was asked and got it right, how often `tuned` gives it, and what it gives
+    instead most."""
 
     name: str
     records: int
+    asked: dict[str, int]
     right: dict[str, int]
     given: int
     instead: Head | None
@@ -55,10 +57,11 @@ class Value:
 
 @dataclass(frozen=True)
 class Matrix:
-    """The confusion matrix of a model: a row for what is expected, a column for what it gives."""
+    """The confusion matrix of a model: a row for what is expected, a column for what it gives, of what it was asked."""
 
     columns: list[Head]
     cells: list[list[Cell]]  # by row
+    totals: list[int]  # of rows
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,6 @@ class Label:
     values: list[Value]
     more_values: int
     rows: list[Head]
-    totals: list[int]
     matrices: dict[str, Matrix]
 
 
@@ -88,21 +90,25 @@ class ByLabel:
     right: dict[str, list[dict[str, bool]]]
 
 
-def by_label(task: Task, targets: Sequence[str], answers: Mapping[str, Sequence[str]]) -> ByLabel:
-    """The results of each label. `answers` are those of each model, `tuned` among them, to the records of `targets`."""
+def by_label(task: Task, targets: Sequence[str], answers: Mapping[str, Sequence[str | None]]) -> ByLabel:
+    """The results of each label. `answers` are those of each model, `tuned` among them, to the records of `targets`.
+
+    None: the model was not asked.
+    """
     names = task.kind.label_names(task)
     read: dict[str, Mapping[str, str]] = {}
 
-    def labels(texts: Sequence[str]) -> Labels:
+    def labels(texts: Sequence[str | None]) -> Sequence[Mapping[str, str] | None]:
         for text in texts if names else ():
-            if text not in read:
+            if text is not None and text not in read:
                 read[text] = labels_of(task, text, names)
-        return [read.get(text, {}) for text in texts]
+        return [None if text is None else read.get(text, {}) for text in texts]
 
-    due, given = labels(targets), {model: labels(texts) for model, texts in answers.items()}
+    due = [expected or {} for expected in labels(targets)]
+    given = {model: labels(texts) for model, texts in answers.items()}
     right = {
         model: [
-            {name: answer.get(name) == value for name, value in expected.items()}
+            {name: answer.get(name) == value for name, value in expected.items()} if answer is not None else {}
             for expected, answer in zip(due, column, strict=True)
         ]
         for model, column in given.items()
@@ -118,8 +124,8 @@ def by_label(task: Task, targets: Sequence[str], answers: Mapping[str, Sequence[
     return ByLabel(shown, len(judged) - len(shown), by_record, right)
 
 
-def _pairs(name: str, due: Labels, given: Labels) -> list[Pair | None]:
-    """What is expected and given of a label in each record; None if the target has no such label."""
+def _pairs(name: str, due: Labels, given: Sequence[Mapping[str, str] | None]) -> list[Pair | None]:
+    """What is expected and given of a label in each record; None if the target has no such label, or nothing was asked."""
 
     due_refusals = any(expected.get(name) == REFUSAL for expected in due)
 
@@ -130,7 +136,7 @@ def _pairs(name: str, due: Labels, given: Labels) -> list[Pair | None]:
         return NOT_VALID if value is None else value
 
     return [
-        (expected[name], said(answer)) if name in expected else None
+        (expected[name], said(answer)) if name in expected and answer is not None else None
         for expected, answer in zip(due, given, strict=True)
     ]
 
@@ -141,7 +147,6 @@ def _label(name: str, pairs: Mapping[str, list[Pair | None]], is_json: bool) -> 
     ranked = sorted(counts, key=lambda value: (-counts[value], value))
     top = ranked[:MOST_VALUES]
     rows = [*top, OTHERS] if len(ranked) > len(top) else top
-    totals = [*(counts[value] for value in top), sum(counts[value] for value in ranked[len(top) :])]
     matrices, places = {}, {}
     for model, column in pairs.items():
         given = {pair[1] for pair in column if pair}
@@ -149,6 +154,7 @@ def _label(name: str, pairs: Mapping[str, list[Pair | None]], is_json: bool) -> 
         columns = [*top, *strays, *(word for word in (REFUSED, NOT_VALID) if word in given)]
         places[model] = [_place(pair, rows, columns) for pair in column]
         numbers = Counter(tuple(place) for place in places[model] if place)
+        totals = [sum(count for (at, _), count in numbers.items() if at == row) for row in range(len(rows))]
         cells = [
             [
                 _cell(numbers[row, to], totals[row], None if value == said == OTHERS else value == said)
@@ -156,14 +162,13 @@ def _label(name: str, pairs: Mapping[str, list[Pair | None]], is_json: bool) -> 
             ]
             for row, value in enumerate(rows)
         ]
-        matrices[model] = Matrix([_head(name, value, is_json) for value in columns], cells)
+        matrices[model] = Matrix([_head(name, value, is_json) for value in columns], cells, totals)
     label = Label(
         clip(name, LABEL),
         counts.total(),
         _values(name, ranked[:MOST_ROWS], counts, pairs, is_json),
         max(0, len(ranked) - MOST_ROWS),
         [_head(name, value, is_json) for value in rows],
-        totals[: len(rows)],
         matrices,
     )
     return label, places["tuned"]
@@ -185,6 +190,7 @@ def _values(
     hits = {
         model: Counter(pair[0] for pair in column if pair and pair[0] == pair[1]) for model, column in pairs.items()
     }
+    asked = {model: Counter(pair[0] for pair in column if pair) for model, column in pairs.items()}
     given = Counter(pair[1] for pair in pairs["tuned"] if pair)
     instead: dict[str, Counter[str]] = {}
     for pair in pairs["tuned"]:
@@ -198,6 +204,7 @@ def _values(
         Value(
             _head(name, value, is_json).name,
             counts[value],
+            {model: asked[model][value] for model in hits},
             {model: hits[model][value] for model in hits},
             given[value],
             most(instead[value]) if value in instead else None,

@@ -16,22 +16,20 @@ MOST_CHARS = 40_000_000  # of all records on a page: more makes a browser slow
 
 
 @dataclass(frozen=True)
-class Comparator:
-    """Another model's answers to the same records, which may give some fields only.
+class Labeller:
+    """The answers of a model that can give some fields only, to the same records.
 
     `right` has for each record whether each of its labels is right, by name.
     """
 
-    title: str
     rows: Sequence[Prediction]
     labels: Sequence[str]
     right: Sequence[dict[str, bool]]
 
 
 def island(
-    base: Sequence[Prediction],
-    tuned: Sequence[Prediction],
-    others: Sequence[Comparator],
+    models: Sequence[Sequence[Prediction | None]],
+    labellers: Sequence[Labeller],
     cells: Sequence[list[Any]],
     *,
     chars: int,
@@ -39,14 +37,16 @@ def island(
 ) -> list[dict[str, Any]]:
     """The records as the page's script reads them, worst first: at most `records`, no text longer than `chars`.
 
-    `cells` has for each record its cells in the tables of labels.
+    `models` has the answers of each model to each record, None if it was not asked: those of the base first, then those of
+    the tuned model, which is asked everything. `cells` has for each record its cells in the tables of labels.
     """
+    base, tuned = models[0], [row for row in models[1] if row is not None]
 
     def rank(number: int) -> tuple[Any, ...]:
         before, after = base[number], tuned[number]
         return (
             after.outcome == "pass",
-            before.outcome != "pass",  # what the base could do and the tuned model can't comes first
+            before is None or before.outcome != "pass",  # what the base could do and the tuned model can't comes first
             OUTCOMES.index(after.outcome),
             -sum(field.result != "match" for field in after.fields),
             number,
@@ -55,9 +55,10 @@ def island(
     rows: list[dict[str, Any]] = []
     left = MOST_CHARS
     for number in sorted(range(len(tuned)), key=rank)[:records]:
-        row = _record(number, base[number], tuned[number], others, chars) | {"cells": cells[number]}
+        row = _record(number, tuned[number], [rows[number] for rows in models], labellers, chars)
+        row["cells"] = cells[number]
         left -= sum(map(_chars, [row["input"], row["context"] or "", row["target"]]))
-        left -= sum(_chars(model["text"]) for model in row["models"])
+        left -= sum(_chars(model["text"]) for model in row["models"] if model)
         if left < 0 and rows:
             break
         rows.append(row)
@@ -69,38 +70,42 @@ def _chars(text: str | list[Any]) -> int:
 
 
 def _record(
-    number: int, before: Prediction, after: Prediction, others: Sequence[Comparator], chars: int
+    number: int, tuned: Prediction, given: Sequence[Prediction | None], labellers: Sequence[Labeller], chars: int
 ) -> dict[str, Any]:
-    given = [other.rows[number] for other in others]
-    sides = [before.fields, after.fields]
-    # What a comparator is not asked for is nothing that it got wrong.
-    sides += [
-        [field for field in row.fields if field.path in other.labels] for row, other in zip(given, others, strict=True)
-    ]
+    sides = [row.fields if row else [] for row in given]
+    # What a model can't give is nothing that it got wrong.
+    sides += [[field for field in of.rows[number].fields if field.path in of.labels] for of in labellers]
     return {
         "number": number + 1,
-        "id": clip(after.id, LABEL),
-        "group": clip(after.group, LABEL),
-        "tags": [clip(tag, LABEL) for tag in after.tags or ()],
-        "input": cut(after.input, chars),
-        "context": cut(after.context, chars) if after.context else None,
-        "target": cut(after.target, chars),
+        "id": clip(tuned.id, LABEL),
+        "group": clip(tuned.group, LABEL),
+        "tags": [clip(tag, LABEL) for tag in tuned.tags or ()],
+        "input": cut(tuned.input, chars),
+        "context": cut(tuned.context, chars) if tuned.context else None,
+        "target": cut(tuned.target, chars),
         "models": [
+            *(_answer(row, chars) for row in given),
             *(
                 {
-                    "text": cut(row.answer or row.prediction, chars),
-                    "outcome": row.outcome,
-                    "reason": clip(row.reason or "", 300),
-                    "cut_off": row.finish == "length",
+                    "text": cut(of.rows[number].answer, chars),
+                    "wrong": [clip(name, LABEL) for name in wrong(of.right[number])],
                 }
-                for row in (before, after)
-            ),
-            *(
-                {"text": cut(row.answer, chars), "wrong": [clip(name, LABEL) for name in wrong(other.right[number])]}
-                for row, other in zip(given, others, strict=True)
+                for of in labellers
             ),
         ],
         "fields": merge_fields(sides, chars),
+    }
+
+
+def _answer(row: Prediction | None, chars: int) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    return {
+        "text": cut(row.answer or row.prediction, chars),
+        "outcome": row.outcome,
+        "reason": clip(row.reason or "", 300),
+        "cut_off": row.finish == "length",
+        "examples": [clip(example, LABEL) for example in row.examples],
     }
 
 

@@ -1,6 +1,6 @@
 // The browser of the records. Text of a record only ever becomes a text node, never HTML.
 "use strict";
-const { records, total, outcomes, titles, labels, unseen } = JSON.parse(document.getElementById("island").textContent);
+const { records, total, outcomes, titles, models, labels, unseen } = JSON.parse(document.getElementById("island").textContent);
 const [form, count, list, more] = ["filters", "count", "list", "more"].map((id) => document.getElementById(id));
 const CHUNK = 50; // rows put on the page at a time
 const CODE = (code) => `U+${code.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
@@ -43,12 +43,14 @@ const size = (text) => (typeof text === "string" ? text.length : text[1]);
 
 // --- filter, search, order -----------------------------------------------------------------------------------------
 
+const NOT_ASKED = "not asked";
+const outcome = (model) => model?.outcome ?? NOT_ASKED; // a model may be asked some of the records only
 const CHANGE = {
-  lost: ([base, tuned]) => base.outcome === "pass" && tuned.outcome !== "pass",
-  won: ([base, tuned]) => base.outcome !== "pass" && tuned.outcome === "pass",
+  lost: ([base, tuned]) => base?.outcome === "pass" && tuned.outcome !== "pass",
+  won: ([base, tuned]) => base && base.outcome !== "pass" && tuned.outcome === "pass",
   failing: ([, tuned]) => tuned.outcome !== "pass",
-  both: ([base, tuned]) => base.outcome === "pass" && tuned.outcome === "pass",
-  linear: ([, tuned, linear]) => tuned.outcome !== "pass" && linear.wrong.length === 0,
+  both: ([base, tuned]) => base?.outcome === "pass" && tuned.outcome === "pass",
+  linear: (given) => given[1].outcome !== "pass" && given.at(-1).wrong.length === 0,
 };
 const ORDER = {
   file: (a, b) => a.number - b.number,
@@ -57,7 +59,7 @@ const ORDER = {
 
 function haystack(record) {
   record.text ??= [record.id, record.group, ...record.tags, record.context ?? "", record.input, record.target]
-    .concat(record.models.map((model) => model.text))
+    .concat(record.models.map((model) => model?.text ?? ""))
     .map(start)
     .join("\n")
     .toLowerCase();
@@ -69,14 +71,14 @@ function settings() {
 }
 
 function apply() {
-  const { q, change, base, tuned, group, tag, cell, sort } = settings();
+  const { q, change, group, tag, cell, sort, ...chosen } = settings();
+  const wanted = models.flatMap((name, index) => (chosen[name] ? [[index, chosen[name]]] : []));
   const words = (q ?? "").toLowerCase();
   const [label, ...place] = (cell ?? "").split(".").map(Number);
   shown = records.filter(
     (record) =>
       (!change || CHANGE[change](record.models)) &&
-      (!base || record.models[0].outcome === base) &&
-      (!tuned || record.models[1].outcome === tuned) &&
+      wanted.every(([index, value]) => outcome(record.models[index]) === value) &&
       (group === undefined || record.group === group) &&
       (tag === undefined || record.tags.includes(tag)) &&
       (!cell || record.cells[label]?.every((at, axis) => at === place[axis])) &&
@@ -100,6 +102,7 @@ function draw() {
 // --- one record ----------------------------------------------------------------------------------------------------
 
 function chip(model, name) {
+  if (!model) return make("span", "chip base", NOT_ASKED);
   const passes = model.outcome === "pass";
   return make("span", `chip ${name} ${passes ? "pass" : ""}`, `${passes ? "✓" : "✗"} ${plain(model.outcome)}`);
 }
@@ -128,18 +131,26 @@ function body(record) {
     left.append(make("p", "note", "Tags: ", ...tags));
   }
   const right = make("div", "");
-  if (record.fields.length) right.append(fields(record.fields));
+  if (record.fields.length) right.append(fields(record.fields, record.models));
   right.append(pane("Target", record.target, [textOf(start(record.target))]));
   for (const [number, model] of record.models.entries()) {
+    if (!model) {
+      right.append(make("div", "", make("h4", "", titles[number], chip(model, ""))));
+      continue;
+    }
     if (model.wrong) {
-      right.append(comparator(titles[number], model));
+      right.append(labeller(titles[number], model));
       continue;
     }
     const parts = diff(start(record.target), start(model.text));
     const block = pane(titles[number], model.text, parts ?? [textOf(start(model.text))]);
-    const outcome = chip(model, "");
-    if (model.reason) outcome.append(": ", isolated(model.reason, "", TEXT));
-    block.firstChild.append(outcome);
+    const verdict = chip(model, "");
+    if (model.reason) verdict.append(": ", isolated(model.reason, "", TEXT));
+    block.firstChild.append(verdict);
+    if (model.examples.length) {
+      const ids = model.examples.flatMap((id, at) => [at ? ", " : "", isolated(id)]);
+      block.append(make("p", "note", "Was shown, of train: ", ...ids));
+    }
     if (model.cut_off) block.append(make("p", "note", "Cut off at the longest output allowed."));
     if (!parts) block.append(make("p", "note", "Has so little in common with the target that nothing is marked."));
     right.append(block);
@@ -149,7 +160,7 @@ function body(record) {
 }
 
 // A model that gives labels only: nothing else of its answer is compared.
-function comparator(title, model) {
+function labeller(title, model) {
   const block = pane(title, model.text, [textOf(start(model.text))]);
   const names = model.wrong.flatMap((name, number) => [number ? ", " : "", isolated(name)]);
   const words = names.length ? ["✗ wrong: ", ...names] : ["✓ labels right"];
@@ -170,7 +181,7 @@ function pane(title, text, parts) {
   return block;
 }
 
-function fields(rows) {
+function fields(rows, given) {
   const heads = ["Field", "Target", ...titles].map((name) => {
     const head = make("th", "", name);
     head.scope = "col";
@@ -180,9 +191,9 @@ function fields(rows) {
     const head = make("th", "", isolated(path));
     head.scope = "row";
     const line = make("tr", "", head, make("td", "", isolated(target, "", TEXT)));
-    for (const cell of cells) {
-      const [value, result] = cell ?? ["–", "none given"];
-      line.append(make("td", result, RESULT[result] ?? "", isolated(value, "", TEXT), make("span", "sr", ` (${result})`)));
+    for (const [number, cell] of cells.entries()) {
+      const [value, result] = cell ?? ["–", given[number] ? "none given" : NOT_ASKED];
+      line.append(make("td", cell ? result : "none", RESULT[result] ?? "", isolated(value, "", TEXT), make("span", "sr", ` (${result})`)));
     }
     return line;
   });
@@ -239,9 +250,9 @@ function fill(name, values, label) {
 // An option holds nothing but text.
 const named = (name) => name.replace(UNSEEN_IN_NAME, (code) => `[${CODE(code)}]`);
 const unique = (values) => [...new Set(values)].sort((a, b) => a.localeCompare(b, "en"));
-for (const [index, name] of ["base", "tuned"].entries()) {
-  const there = new Set(records.map((record) => record.models[index].outcome));
-  fill(name, outcomes.filter((outcome) => there.has(outcome)), plain);
+for (const [index, name] of models.entries()) {
+  const there = new Set(records.map((record) => outcome(record.models[index])));
+  fill(name, [...outcomes, NOT_ASKED].filter((value) => there.has(value)), plain);
 }
 fill("group", unique(records.map((record) => record.group)), named);
 fill("tag", unique(records.flatMap((record) => record.tags)), named);

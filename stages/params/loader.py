@@ -30,7 +30,7 @@ from stages.privacy.params import Mask
 from stages.release.params import Certify, Gate, Verify
 from stages.serving.params import Benchmark
 from stages.tasks.params import Task
-from stages.training.params import Dpo, Sft
+from stages.training.params import Curve, Dpo, Sft, Tune
 
 LARGEST = 400_000  # bytes of params.yaml
 MOST_ALIASES = 20  # each can double what the file expands to
@@ -59,6 +59,8 @@ class Params(Block):
     report: ReportPage
     certify: Certify
     choose: Choose
+    tune: Tune
+    curve: Curve
     verify: Verify
 
     @model_validator(mode="after")
@@ -74,6 +76,20 @@ class Params(Block):
     def _facts_of_replies_in_words(self) -> Params:
         if self.eval.facts and not self.task.free_text:
             raise ValueError("eval.facts: only free-text replies (task.kind text) have facts; set it to {}")
+        return self
+
+    @model_validator(mode="after")
+    def _opponents_that_there_are(self) -> Params:
+        known = ["base", *self.eval.comparators]
+        if unknown := [name for name in self.gate.superiority if name not in (*known, "classical")]:
+            raise ValueError(
+                f"gate.superiority: no opponent '{unknown[0]}'; there are {', '.join((*known, 'classical'))} "
+                "(eval.comparators adds others)"
+            )
+        if self.gate.margins_against not in known:
+            raise ValueError(
+                f"gate.margins_against: no opponent '{self.gate.margins_against}'; there are {', '.join(known)}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -229,7 +245,7 @@ def _known_keys(location: list[str], raw: Any) -> list[str]:
             for name, info in model.model_fields.items()
             if part in (name, info.alias)
             for block in _block_types(info, raw)
-        ]
+        ] or models  # a name of the user's, in a mapping from names to blocks: their keys are known
     return sorted({info.alias or name for model in models for name, info in model.model_fields.items()})
 
 
@@ -247,4 +263,7 @@ def _checks(info: FieldInfo) -> list[Any]:
 def _blocks_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
+    by_kind = [getattr(part, "func", None) for part in getattr(annotation, "__metadata__", ())]
+    if found := [check for check in by_kind if isinstance(check, ByKind)]:
+        return [kind for check in found for kind in check.kinds().values()]
     return [block for argument in getattr(annotation, "__args__", ()) for block in _blocks_in(argument)]

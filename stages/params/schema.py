@@ -67,6 +67,9 @@ def _described(schema: dict[str, Any], path: str, comments: dict[str, str]) -> d
     """The schema, with each key's comment as its description."""
     if not path:
         schema.pop("description", None)
+    if isinstance(named := schema.get("additionalProperties"), dict):  # blocks by a name of the user's
+        example = next((at.removeprefix(f"{path}.").split(".")[0] for at in comments if at.startswith(f"{path}.")), "")
+        _described(named, f"{path}.{example}", comments)
     for form in (schema, *schema.get("anyOf", [])):
         for name, inner in form.get("properties", {}).items():
             at = f"{path}.{name}".lstrip(".")

@@ -119,22 +119,39 @@ def _padded(pairs: Pairs) -> Batch:
     )
 
 
-def answering(params: Params, part: Part, *, base: bool) -> Answering:
-    """The batches of `eval`: longest prompts first.
+def all_answering(params: Params, part: Part) -> list[Answering]:
+    """What `eval` asks of base, tuned model and comparators, in this order; of those that are sampled, fewer records."""
+    whole = sorted(part.whole)[len(part.whole) // 2]
+    longer = {name: settings.longer_by(whole) for name, settings in params.eval.comparators.items()}
+    models = {"base": 0, "tuned": 0, **longer}
+    return [
+        answering(
+            params,
+            part,
+            base=name != "tuned",
+            records=min(part.records, params.eval.sample.get(name, part.records)),
+            longer=longer,
+        )
+        for name, longer in models.items()
+    ]
+
+
+def answering(params: Params, part: Part, *, base: bool, records: int, longer: int = 0) -> Answering:
+    """The batches of `eval`: longest prompts first. `records`: how many are asked; `longer`: tokens added to each prompt.
 
     A record leaves its batch when its answer ends. The base rambles up to the limit; the tuned model ends where it should.
     """
     limit, size = params.eval.max_new_tokens, params.eval.batch_size
     pairs = sorted(zip(part.prompts, part.answers, strict=True), reverse=True)
-    size = min(size, part.records)
+    size = min(size, records)
     batches, steps, written = [], [], []
     for start in range(0, len(pairs), size):
         chunk = pairs[start : start + size]
         answers = [limit if base else min(limit, answer) for _, answer in chunk]
-        batches.append(Batch(len(chunk), chunk[0][0], 0))
+        batches.append(Batch(len(chunk), chunk[0][0] + longer, 0))
         steps.append(max(answers))
         written.append(sum(answers))
-    return Answering(batches, steps, written, part.shared, part.records / len(pairs))
+    return Answering(batches, steps, written, part.shared, records / len(pairs))
 
 
 def _totals(batch: Batch) -> tuple[int, int, int]:

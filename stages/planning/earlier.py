@@ -29,7 +29,8 @@ OF_SFT: tuple[str, ...] = (
 )
 OF_SFT += ("attention", "parallel")
 OF_LORA = ("r", "target_modules", "layers")
-OF_EVAL = ("engine", "batch_size", "max_new_tokens", "dtype", "attention", "merge")
+OF_EVAL = ("engine", "batch_size", "max_new_tokens", "dtype", "attention")
+OF_MODEL = {"base": "sample", "tuned": "merge"}  # a param of `eval` that only this model's time depends on
 OF_MACHINE = ("threads", "device", "portable")
 MOST = 1000.0  # times longer or shorter: beyond that, a report is wrong
 
@@ -52,11 +53,11 @@ def training_factor(params: Params, foreseen: Callable[[int, int], float]) -> fl
 
 
 def evaluation_factor(params: Params, foreseen: float) -> float | None:
-    """The same of the answers of both models to the holdout."""
-    seconds = 0.0
-    for model in ("base", "tuned"):
-        before = _before(f"eval@{model}", f"eval_{model}.json", params)
-        if before is None or _differ(before["params"].get("eval", {}), params.eval.model_dump(), OF_EVAL):
+    """The same of the answers of base and tuned model to the holdout."""
+    seconds, new = 0.0, params.eval.model_dump()
+    for model, own in OF_MODEL.items():
+        before, names = _before(f"eval@{model}", f"eval_{model}.json", params), (*OF_EVAL, own)
+        if before is None or _differ({name: before["params"].get(f"eval.{name}") for name in names}, new, names):
             return None
         seconds += _number(before["measured"], "answer_seconds") or math.nan
     return None if math.isnan(seconds) else _factor(seconds, foreseen)

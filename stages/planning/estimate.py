@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from stages.core.model_folder import explained
 from stages.core.reading import read_object
-from stages.planning.batches import Answering, Training, answering, training
+from stages.planning.batches import Answering, Training, all_answering, training
 from stages.planning.earlier import evaluation_factor, training_factor
 from stages.planning.lengths import lengths
 from stages.planning.machine import Machine, at_hand, usable
@@ -34,7 +34,7 @@ class Estimate:
     evaluation_bytes: int  # peak of eval (hf engine)
     serving_bytes: int  # weights and KV cache of the benchmark's server
     training_seconds: float  # of the steps and validations of sft; not a number if the device's speed is unknown
-    evaluation_seconds: float  # of both models' answers to the holdout; the same
+    evaluation_seconds: float  # of the answers of base, tuned model and comparators to the holdout; the same
     limit_bytes: int | None  # memory of the device at hand; None: unknown
     basis: str  # how the numbers were got, one sentence
 
@@ -60,14 +60,15 @@ def estimate(params: Params, base: Path, machine: Machine | None = None, *, corr
     machine = machine or at_hand(params.compute)
     config, found = configuration(base), lengths(params, base)
     batches = training(params, found)
-    answers = [answering(params, found.holdout, base=True), answering(params, found.holdout, base=False)]
+    answers = all_answering(params, found.holdout)
     with explained("no model can be planned from it", base / "config.json"), fake():
         tuned = planned(config, params.sft, machine.device)
         sizes = matrices(tuned)
         training_bytes = training_peak(tuned, params.sft, batches.largest, machine.device)
         model = build(config, dtype=params.eval.dtype, attention=params.eval.attention)
         new = params.eval.max_new_tokens
-        evaluation_bytes = generation_peak(model, answers[0].largest, new) if params.eval.engine.kind == "hf" else 0
+        largest = max((each.largest for each in answers), key=lambda batch: batch.records * batch.tokens)
+        evaluation_bytes = generation_peak(model, largest, new) if params.eval.engine.kind == "hf" else 0
         if machine.device == "cpu" and params.eval.dtype == "bfloat16" and config.tie_word_embeddings:
             evaluation_bytes += model.get_output_embeddings().weight.nbytes  # `pack` copies what the embedding shares
         weights = weight_bytes(model)
@@ -83,7 +84,8 @@ def estimate(params: Params, base: Path, machine: Machine | None = None, *, corr
         trained = foreseen(batches.steps, batches.validations)
         answered = answering_seconds(params, config, sizes, speed, answers, weights)
         if correct and machine.here:
-            ratios = training_factor(params, foreseen), evaluation_factor(params, answered)
+            both = answering_seconds(params, config, sizes, speed, answers[:2], weights)
+            ratios = training_factor(params, foreseen), evaluation_factor(params, both)
             trained, answered = trained * (ratios[0] or 1), answered * (ratios[1] or 1)
             said = [f"{what} x {ratio:.2g}" for what, ratio in zip(("sft", "eval"), ratios, strict=True) if ratio]
             basis += f", corrected by the last run here ({', '.join(said)})" if said else ""
@@ -134,7 +136,7 @@ def answering_seconds(
     answers: list[Answering],
     weights: int,
 ) -> float:
-    """Seconds in which base and tuned model answer the holdout in this process, batch after batch."""
+    """Seconds in which these models answer the holdout in this process, batch after batch."""
     from stages.planning.memory import cache_bytes
 
     merged, seconds = replace(sizes, adapter=0), 0.0

@@ -206,7 +206,8 @@ def fastest(function: Callable[[], Any], device: str, clock: Clock) -> float:
 def training_seconds(tuned: Any, sft: Sft, batch: Batch, device: str, clock: Clock) -> tuple[float, float, float]:
     """Seconds of the layers forward, of the layers backward, and of the head with its loss both ways."""
     import torch
-    from torch.nn.functional import cross_entropy
+
+    from stages.training.kernels import token_losses
 
     base, bf16 = tuned.get_base_model(), sft.dtype == "bfloat16"
     ids = torch.zeros(batch.records, batch.tokens, dtype=torch.long, device=device)
@@ -223,7 +224,7 @@ def training_seconds(tuned: Any, sft: Sft, batch: Batch, device: str, clock: Clo
         states[0].sum().backward()
 
     def scored() -> None:
-        cross_entropy(base.get_output_embeddings()(rows).float(), due, reduction="none").sum().backward()
+        token_losses(base.get_output_embeddings()(rows), due).sum().backward()
 
     if bf16:
         leave_input_dtype(tuned)

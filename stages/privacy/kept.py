@@ -1,15 +1,19 @@
 """The places of a text that masking leaves alone: values that the task needs, and matches of `mask.allow_patterns`.
 
 A value is found in any spelling that differs from it by case, accents, white space, line breaks or punctuation. Numbers
-stay numbers: "9.00" is neither "900" nor a part of "19.00".
+stay numbers: "9.00" is neither "900" nor a part of "19.00". A long value that isn't found, such as an address, is looked
+for with a few other letters too, as OCR or a typist leaves them: else it would be masked in the text, and stay in the target.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
 from functools import lru_cache
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from stages.core.patterns import Pattern
@@ -21,6 +25,12 @@ if TYPE_CHECKING:
 
 Place = tuple[int, int]  # start and end in characters
 LONG = 1_000  # letters and digits of a value that is searched alone
+NEAR = 0.85  # share of its letters that a place must have in common with a value to be a near spelling of it
+NEAR_LENGTHS = (
+    24,
+    300,
+)  # letters and digits of a value that has near spellings: two people's names may be near each other
+NEAR_WORDS = 5_000  # words of a text in which near spellings are looked for
 BLANK = "_"  # shown for what stays: it is part of no number, and neither joins nor ends one
 _TOKEN = re.compile(r"\d+|[^\W\d_]+")
 _BETWEEN_DIGITS = "|"  # stands between two numbers, in no folded word
@@ -120,8 +130,46 @@ def _whole(text: str, spans: list[Place], first: int, last: int, spelling: _Spel
 
 
 def kept_spans(text: str, values: Sequence[str]) -> list[Place]:
-    """The places of the values in the text, sorted and disjoint. Takes time in proportion to the text."""
-    return merged(place for found in places(text, values).values() for place in found)
+    """The places of the values in the text, or else of near spellings, sorted and disjoint."""
+    found = places(text, values)
+    near = [place for value in values if value not in found for place in near_places(text, value)]
+    return merged([*(place for of in found.values() for place in of), *near])
+
+
+def near_places(text: str, value: str) -> list[Place]:
+    """Where the text has a long value but for some letters, in order and disjoint; its numbers must be the same.
+
+    Takes time in proportion to the words of the text times those of the value, both of which are bounded.
+    """
+    wanted = [fold(match[0]) for match in _TOKEN.finditer(value[: 4 * NEAR_LENGTHS[1]])]
+    joined = "".join(wanted)
+    if not NEAR_LENGTHS[0] <= len(joined) <= NEAR_LENGTHS[1]:
+        return []
+    matches = list(islice(_TOKEN.finditer(text), NEAR_WORDS))
+    words = [fold(match[0]) for match in matches]
+    known, numbers = set(wanted), [word for word in wanted if word.isdecimal()]
+    at = list(accumulate(map(len, words), initial=0))  # where each word starts in the folded text
+    hits = list(accumulate((word in known for word in words), initial=0))
+    matcher = SequenceMatcher(None, "", joined, autojunk=False)
+    found: list[tuple[float, int, int]] = []
+    for first in range(len(words)):
+        whole = at[first] + len(joined)  # where the value would end
+        for end in {bisect_left(at, whole), bisect_right(at, whole) - 1}:
+            if not first < end <= len(words) or 2 * (hits[end] - hits[first]) < len(wanted):
+                continue
+            start, stop = matches[first].start(), matches[end - 1].end()
+            if text[start - 1 : start].isalnum() or text[stop : stop + 1].isalnum():  # in the middle of a word
+                continue
+            if [word for word in words[first:end] if word.isdecimal()] != numbers:
+                continue
+            matcher.set_seq1("".join(words[first:end]))
+            if matcher.quick_ratio() >= NEAR and (ratio := matcher.ratio()) >= NEAR:
+                found.append((ratio, first, end))
+    taken: list[tuple[int, int]] = []
+    for _, first, end in sorted(found, key=lambda one: (-one[0], one[1], one[2])):
+        if all(end <= start or stop <= first for start, stop in taken):
+            taken.append((first, end))
+    return [(matches[first].start(), matches[end - 1].end()) for first, end in sorted(taken)]
 
 
 class Kept:

@@ -17,16 +17,18 @@ def headline(
 ) -> dict[str, Any]:
     """At most ten values by a short name, what matters first. Rates and differences are shares of 1, times seconds.
 
-    The measures are exact match and the first two others of `floors`, those that the gate asks for. `over_base` and `over_linear`: how far the tuned model is ahead in exact match, and in records with all labels right.
+    The measures are exact match and the first two others of `floors`, those that the gate asks for. `over_base` and
+    `over_linear`: how far the tuned model is ahead in exact match, and in records with all labels right, of those that
+    both answered.
     """
-    base, linear = comparison.against.base, comparison.against.classical.right
+    base, linear, tuned = comparison.against.base, comparison.against.classical.right, comparison.tuned
     level = benchmark.at("models", "tuned", "levels")[0]
-    measured = {measure.name: measure.tuned.value for measure in base.measures if not measure.given}
+    measured = {measure.name: measure.tuned.value for measure in tuned.measures if not measure.given}
     others = [name for name in floors if name in measured and name != "exact_match"][:OTHERS]
-    unsafe = next(failure for failure in base.failures if failure.name == "unsafe_answer")
+    unsafe = next(failure for failure in tuned.failures if failure.name == "unsafe_answer")
     return {
         "verdict": result.verdict,
-        "exact_match": base.exact_match.tuned,
+        "exact_match": measured["exact_match"],
         **{name: measured[name] for name in others},
         "over_base": base.exact_match.difference.value,
         **({"over_linear": linear.difference.value} if linear else {}),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.models.params import HubBase
 from stages.release import shipped_words
-from stages.release.results import Results
+from stages.release.results import Column, Results
 from stages.release.usage import base_words, usage
 from stages.release.verdict import PASS, VERDICTS, WAIVED, Rule, Verdict
 
@@ -103,15 +103,22 @@ def _plain(text: str) -> str:
 
 def _results(results: Results) -> str:
     comparison = results.comparison
-    rows = [(row.words, _interval(row.other), _interval(row.tuned)) for row in results.measures]
-    note = f"On {comparison.records} holdout records of {comparison.groups} groups that training never saw; "
-    note += f"{100 * comparison.confidence:g} % intervals in brackets."
+    rows = [("Records", *(str(column.records) for column in results.columns))]
+    rows += [(row.words, *(_interval(row.of(column.name)) for column in results.columns)) for row in results.measures]
+    note = f"On {comparison.records} holdout records of {comparison.groups} groups that training never saw"
+    note += "".join(_asked(column) for column in results.columns if column.records < comparison.records)
+    note += "".join(f"; {column.title}: {column.opponent}" for column in results.columns[1:-1])
+    note += f"; {100 * comparison.confidence:g} % intervals in brackets."
     tuned = next((row for row in results.served if row.model == "tuned"), None)
     if tuned is not None and tuned.latency_p50 is not None and tuned.latency_p95 is not None:
         speed = f"latency p50 {tuned.latency_p50:.4g} s, p95 {tuned.latency_p95:.4g} s, "
         speed += f"output {tuned.tokens_per_second:.4g} tokens/s"
         note += f" Served: {speed} ({results.served_measured})."
-    return _table(("Metric", "Base", "Tuned"), rows) + "\n\n" + note
+    return _table(("Metric", *(column.title for column in results.columns)), rows) + "\n\n" + note
+
+
+def _asked(column: Column) -> str:
+    return f"; {column.title} was asked {column.records} of them, drawn evenly by group"
 
 
 def _shipped(results: Results, parity: Parity) -> str:
@@ -123,8 +130,10 @@ def _shipped(results: Results, parity: Parity) -> str:
 def _failures(results: Results) -> str:
     if not results.failures:
         return "None was counted."
-    rows = sorted(results.failures, key=lambda row: (-row.tuned, row.words))
-    return _table(("Class", "Base", "Tuned"), [(row.words, str(row.base), str(row.tuned)) for row in rows])
+    rows = sorted(results.failures, key=lambda row: (-row.records["tuned"], row.words))
+    heads = [f"{column.title}, of {column.records}" for column in results.columns]
+    cells = [(row.words, *(str(row.records[column.name]) for column in results.columns)) for row in rows]
+    return _table(("Class", *heads), cells)
 
 
 def _gate(gate: Verdict) -> str:

@@ -49,9 +49,10 @@ def _only_floorable(schema: dict[str, Any]) -> None:
 class Gate(Block):
     min_records: Positive
     min_groups: Positive
-    superiority: dict[Literal["base", "classical"], Annotated[float, Field(gt=-1, lt=1)]]
+    superiority: dict[Text, Annotated[float, Field(gt=-1, lt=1)]]
     floors: dict[Text, Limit] = Field(json_schema_extra=_only_floorable)
     ceilings: dict[FailureClass, Limit]
+    margins_against: Text
     margins: dict[FailureClass, Limit]
     serving: GateServing
     parity: GateParity

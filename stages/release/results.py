@@ -11,9 +11,10 @@ from typing_extensions import TypedDict
 from stages.core.machine import Fingerprint, when_and_where
 from stages.core.outcomes import in_words
 from stages.core.reports import Report
-from stages.evaluation.comparison import Comparison, FailureResult, MeasureResult
+from stages.evaluation.comparison import AgainstModel, Comparison, MeasureResult
 from stages.evaluation.measures import known_measures
 from stages.evaluation.parity import Parity
+from stages.evaluation.stats import Interval
 from stages.release.verdict import Verdict
 
 Count = Annotated[int, Field(ge=0)]
@@ -92,13 +93,35 @@ def read_parity(benchmark: Report) -> Parity:
 
 
 @dataclass(frozen=True)
+class Column:
+    """A model that results are shown of, and how many records it answered. `opponent`: what it is, as a phrase."""
+
+    name: str
+    title: str
+    opponent: str
+    records: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measure: of the tuned model on all records, and against each opponent (by name) on those that both answered."""
+
+    name: str
+    words: str
+    tuned: Interval
+    against: dict[str, MeasureResult]
+
+    def of(self, model: str) -> Interval:
+        """The measure of a model on the records that it answered."""
+        return self.tuned if model == "tuned" else self.against[model].other
+
+
+@dataclass(frozen=True)
 class Failures:
-    """How many records of each model failed in one way."""
+    """How many of its records each model, by name, failed in one way."""
 
     words: str
-    base: int
-    tuned: int
-    result: FailureResult
+    records: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -129,7 +152,8 @@ class Results:
 
     comparison: Comparison
     verdict: Verdict
-    measures: list[MeasureResult]  # those that say something: not the ones that every answer meets
+    columns: list[Column]  # base, comparators, tuned
+    measures: list[Measured]  # those that say something: not the ones that every answer meets
     failures: list[Failures]  # those that some answer has
     constrained: list[Constrained]
     served: list[Served]
@@ -137,7 +161,7 @@ class Results:
     parity: Parity | None
 
     @property
-    def hub_metrics(self) -> list[tuple[MeasureResult, str]]:
+    def hub_metrics(self) -> list[tuple[Measured, str]]:
         """The measures with their names on the Hugging Face Hub."""
         known = known_measures()
         return [(measure, known[measure.name].hub) for measure in self.measures if measure.name in known]
@@ -150,28 +174,42 @@ def read_results(here: Fingerprint | None = None) -> Results:
     """
     comparison = Report("comparison", "compare").as_(Comparison)
     benchmark = read_benchmark()
-    base = comparison.against.base
-    counts = {
-        side: {
-            failure.name: sum(move.records for move in base.transitions if getattr(move, side) == failure.name)
-            for failure in base.failures
-        }
-        for side in ("other", "tuned")
-    }
+    models, alone = comparison.against.models, comparison.tuned
+    columns = [Column(model.name, title(model.name), model.opponent, model.records) for model in models]
+    columns.append(Column("tuned", "Tuned", "the tuned model", comparison.records))
     failures = [
-        Failures(in_words(failure.name), counts["other"][failure.name], counts["tuned"][failure.name], failure)
-        for failure in base.failures
+        Failures(
+            in_words(failure.name),
+            {model.name: failed(model, failure.name) for model in models} | {"tuned": failure.records},
+        )
+        for failure in alone.failures
     ]
+    measures = {model.name: {row.name: row for row in model.measures} for model in models}
     return Results(
         comparison=comparison,
         verdict=Report("gate").as_(Verdict),
-        measures=[measure for measure in base.measures if not measure.given],
-        failures=[row for row in failures if row.base or row.tuned],
+        columns=columns,
+        measures=[
+            Measured(row.name, row.words, row.tuned, {name: rows[row.name] for name, rows in measures.items()})
+            for row in alone.measures
+            if not row.given
+        ],
+        failures=[row for row in failures if any(row.records.values())],
         constrained=[constrained(counts, here) for counts in comparison.constrained],
         served=[_served(model, benchmark) for model in sorted(benchmark.at("models"))],
         served_measured=when_and_where(benchmark.content, here),
         parity=read_parity(benchmark) if "parity" in benchmark.content else None,
     )
+
+
+def title(name: str) -> str:
+    """A model's name as the head of a column: `few_shot` is "Few shot"."""
+    return name.replace("_", " ").capitalize()
+
+
+def failed(model: AgainstModel, name: str) -> int:
+    """How many of its records an opponent failed in this way."""
+    return sum(move.records for move in model.transitions if move.other == name)
 
 
 def constrained(counts: dict[str, Any], here: Fingerprint | None) -> Constrained:

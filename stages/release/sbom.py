@@ -10,14 +10,14 @@ from stages.core.files import canonical_json
 from stages.tasks.kinds import KINDS
 
 if TYPE_CHECKING:
-    from stages.evaluation.comparison import MeasureResult
     from stages.params.loader import Params
+    from stages.release.results import Measured
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:hallmark:sbom")
 
 
 def sbom(
-    params: Params, subjects: dict[str, str], dependencies: list[dict[str, Any]], measures: list[MeasureResult]
+    params: Params, subjects: dict[str, str], dependencies: list[dict[str, Any]], measures: list[Measured]
 ) -> dict[str, Any]:
     """The ML-BOM of the adapter files `subjects` {path: sha256}: base model, data, libraries, and a model card.
 
@@ -97,7 +97,7 @@ def sbom(
     return result
 
 
-def _model_card(params: Params, measures: list[MeasureResult], splits: list[str]) -> dict[str, Any]:
+def _model_card(params: Params, measures: list[Measured], splits: list[str]) -> dict[str, Any]:
     return {
         "modelParameters": {
             "approach": {"type": "supervised"},

@@ -16,6 +16,7 @@ class Source:
     def __init__(self, text: str) -> None:
         self._text = unicodedata.normalize("NFKC", text)
         self._run = f" {' '.join(words_of(text))} "
+        self._apart: str | None = None  # the same, letters and digits apart
         self._numbers: set[float] | None = None
         self._dates: set[tuple[int | None, int, int]] | None = None
 
@@ -24,10 +25,18 @@ class Source:
         if isinstance(value, str):
             words = words_of(value)
             verbatim = f" {' '.join(words)} " in self._run if words else value.strip() in self._text
-            return verbatim or self._has_date(value)
+            return verbatim or self._has_next_to_letters(words) or self._has_date(value)
         if self._numbers is None:
             self._numbers = set(numbers_in(self._text))
         return abs(value) in self._numbers
+
+    def _has_next_to_letters(self, words: list[str]) -> bool:
+        """Whether these words, several and all of them digits, stand there next to letters: the 9.50 of "RM9.50"."""
+        if len(words) < 2 or not all(word.isdecimal() for word in words):
+            return False
+        if self._apart is None:
+            self._apart = f" {' '.join(LETTERS_OR_DIGITS.findall(self._text))} "
+        return f" {' '.join(words)} " in self._apart
 
     def _has_date(self, value: str) -> bool:
         try:
@@ -45,6 +54,7 @@ def source_of(text: str) -> Source:
     return Source(text)
 
 
+LETTERS_OR_DIGITS = re.compile(r"\d+|[^\W\d]+")
 GROUPED = re.compile(r"\d{1,3}(?:[ .,'\u2019\u00a0\u202f]\d{3})+(?!\d)(?:[.,]\d+)?")
 NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 NAMES = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"

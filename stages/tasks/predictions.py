@@ -43,6 +43,7 @@ class Prediction:
     read: str | None = None  # calls in the chat template's form, as a target has them; empty if they can't be read
     scores: dict[str, bool | float] = field(default_factory=dict)  # what only this kind of task is scored by
     constrained: dict[str, Any] | None = None  # the same record answered within the schema's grammar
+    examples: list[str] = field(default_factory=list)  # ids of the training records that the prompt showed, in order
 
     @property
     def answer(self) -> str:
@@ -55,7 +56,7 @@ class Prediction:
         return BANDS[bisect_left(LENGTHS, self.length)]
 
 
-OPTIONAL = ("read", "scores", "constrained")
+OPTIONAL = ("read", "scores", "constrained", "examples")
 NAMES = tuple(part.name for part in fields(Prediction))
 PARTS = tuple(part.name for part in fields(FieldResult))
 # What every line must have; the others have come later, or are not in every file.
@@ -82,13 +83,19 @@ LATER: dict[str, type | tuple[type, ...]] = {
     "read": (str, type(None)),
     "scores": dict,
     "constrained": (dict, type(None)),
+    "examples": list,
 }
 RESULTS = ("match", "wrong", "missing", "spurious")
 
 
 def predictions_of(model: str) -> Path:
-    """Where the predictions of a model (`base`, `tuned`, `classical`) are."""
+    """Where the predictions of a model (`base`, `tuned`, `classical` or a comparator) are."""
     return REPORTS / "eval" / model / "predictions.jsonl"
+
+
+def stage_of(model: str) -> str:
+    """The stage of dvc.yaml that makes the predictions of a model."""
+    return model if model == "classical" else f"{'eval' if model in ('base', 'tuned') else 'comparator'}@{model}"
 
 
 def write_predictions(path: Path, rows: Sequence[Prediction]) -> None:
@@ -109,8 +116,7 @@ def read_predictions(model: str, path: Path | None = None) -> list[Prediction]:
 
     `path`: the file, if it is not that of the last run.
     """
-    stage = "classical" if model == "classical" else f"eval@{model}"
-    path, remedy = path or predictions_of(model), f"run `dvc repro {stage}`, which makes it"
+    path, remedy = path or predictions_of(model), f"run `dvc repro {stage_of(model)}`, which makes it"
     rows = [_checked(row, path, number, remedy) for number, row in enumerate(read_json_lines(path, remedy), 1)]
     if not rows:
         raise HallmarkError("holds no prediction", file=path, remedy=remedy)
@@ -132,6 +138,8 @@ def _checked(content: dict[str, Any], path: Path, row: int, remedy: str) -> Pred
             raise wrong(name, "not a count")
     if not all(isinstance(tag, str) for tag in content["tags"] or ()):
         raise wrong("tags")
+    if not all(isinstance(example, str) for example in content.get("examples", ())):
+        raise wrong("examples")
     if not all(isinstance(score, bool | int | float) for score in content.get("scores", {}).values()):
         raise wrong("scores")
     if content["outcome"] not in OUTCOMES:
@@ -145,14 +153,37 @@ def _checked(content: dict[str, Any], path: Path, row: int, remedy: str) -> Pred
     return Prediction(**{name: content[name] for name in NAMES if name in content} | {"fields": values})
 
 
-def check_paired(model: str, rows: Sequence[Prediction], other: str, other_rows: Sequence[Prediction]) -> None:
-    """Raise unless both models answered the same records, in the same order."""
-    path, remedy = predictions_of(model), "run `dvc repro eval`, so that both models answer the same holdout"
-    if len(rows) != len(other_rows):
-        problem = f"has {len(rows)} records, {predictions_of(other)} has {len(other_rows)}"
-        raise HallmarkError(problem, file=path, remedy=remedy)
-    for number, (row, other_row) in enumerate(zip(rows, other_rows, strict=True), 1):
-        for name in ("id", "group", "input", "target"):
-            if getattr(row, name) != getattr(other_row, name):
-                problem = f"differs from row {number} of {predictions_of(other)}"
+def paired(model: str, rows: Sequence[Prediction], tuned: Sequence[Prediction]) -> list[Prediction]:
+    """The answers of the tuned model to the records that `model` answered, in its order, which is the holdout's.
+
+    Raises unless each is a record of the holdout, once, with the same group, input and target.
+    """
+    path, remedy = predictions_of(model), f"run `dvc repro {stage_of(model)} eval@tuned`: all answer the same holdout"
+    by_id = {row.id: (number, row) for number, row in enumerate(tuned)}
+    found, last = [], -1
+    for number, row in enumerate(rows, 1):
+        place, other = by_id.get(row.id, (-1, None))
+        if other is None or place <= last:
+            problem = "not in" if other is None else "in another order than"
+            raise HallmarkError(
+                f"a record that is {problem} {predictions_of('tuned')}",
+                file=path,
+                row=number,
+                field="id",
+                remedy=remedy,
+            )
+        for name in ("group", "input", "target"):
+            if getattr(row, name) != getattr(other, name):
+                problem = f"differs from row {place + 1} of {predictions_of('tuned')}"
                 raise HallmarkError(problem, file=path, row=number, field=name, remedy=remedy)
+        found.append(other)
+        last = place
+    return found
+
+
+def check_all(model: str, rows: Sequence[Prediction], tuned: Sequence[Prediction]) -> None:
+    """Raise unless both models answered the same records, in the same order."""
+    if len(paired(model, rows, tuned)) < len(tuned):
+        problem = f"has {len(rows)} records, {predictions_of('tuned')} has {len(tuned)}"
+        remedy = f"run `dvc repro {stage_of(model)} eval@tuned`: all answer the same holdout"
+        raise HallmarkError(problem, file=predictions_of(model), remedy=remedy)

@@ -250,6 +250,11 @@ def same(path: Path, then: str) -> str:
 def main(arguments: argparse.Namespace) -> None:
     """Command line: write the page, and print what changed."""
     params = prov.parse_yaml(arguments.params.read_bytes(), arguments.params)
+    evaluation = params.get("eval")
+    comparators = evaluation.get("comparators") if isinstance(evaluation, dict) else None
+    if arguments.model not in (models := ["tuned", "base", "classical", *(comparators or ())]):
+        problem = f"--model {printable(arguments.model)}: no such model"
+        raise HallmarkError(problem, remedy=f"name one of {', '.join(map(printable, map(str, models)))}")
     now = read_predictions(arguments.model)
     with tempfile.TemporaryDirectory() as folder:
         run = read_run(arguments.against, arguments.model, Path(folder))
@@ -267,8 +272,7 @@ if __name__ == "__main__":
     parser.add_argument("--against", required=True, metavar="REV", help="a commit, or the name of an experiment")
     parser.add_argument(
         "--model",
-        choices=("tuned", "base", "classical"),
         default="tuned",
-        help="whose answers to compare (default: %(default)s)",
+        help="whose answers to compare: tuned (the default), base, classical, or a name in eval.comparators",
     )
     run_stage("changes", __doc__, main, parser)

@@ -1,7 +1,7 @@
-"""Run the pipeline for another base as a `dvc exp run`, and read what came of it, for `python -m stages.tools.choose`.
+"""Run the pipeline with other params as a `dvc exp run`, and read what came of it, for `choose` and `tune`.
 
 It runs in a copy of the repository below .dvc/tmp (`--temp`), so that the working directory stays as it is, and only as far
-as the gate. DVC's run cache leaves out outputs with `persist`, which all of this pipeline's are. So an earlier experiment is
+as `choose` needs the gate, or `tune` the adapter. DVC's run cache leaves out outputs with `persist`, which all of this pipeline's are. So an earlier experiment is
 looked for here: it counts if each of its stages read what the same stage would read now.
 """
 
@@ -16,8 +16,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,12 +36,13 @@ from stages.release import provenance as prov
 from stages.release.lock import YAML_BYTES
 from stages.release.results import Benchmark
 from stages.release.verdict import Verdict
+from stages.tools import followed
 
 if TYPE_CHECKING:
     from stages.params.loader import Params
 
 PARAMS = Path("params.yaml")  # what `dvc exp run -S` changes
-LAST = "gate"  # the stage that an experiment ends with: page and release are made of the base that is chosen
+LAST = "gate"  # the stage that a base's experiment ends with: page and release are made of the base that is chosen
 REPORT_BYTES = 64 * 2**20
 TAIL = 400  # lines of output in which the reason of a failure is looked for
 TIMED = ("quantize", "sft", "dpo", "eval_base", "eval_tuned")  # stages whose seconds depend on the base
@@ -188,7 +190,7 @@ def name_of(candidate: Candidate) -> str:
     return f"choose-{slug or 'base'}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
-def find(name: str, params: dict[str, Any]) -> tuple[str, str] | None:
+def find(name: str, params: dict[str, Any], last: str = LAST) -> tuple[str, str] | None:
     """Name and commit of the newest experiment of that name, with a number or without, that would run the same today."""
     listing = prov.git("for-each-ref", "--sort=-committerdate", "--format=%(objectname) %(refname)", "refs/exps")
     stages = None
@@ -196,20 +198,20 @@ def find(name: str, params: dict[str, Any]) -> tuple[str, str] | None:
         commit, _, ref = line.partition(" ")
         found = ref.rpartition("/")[2]
         if re.fullmatch(rf"{re.escape(name)}(-\d+)?", found):
-            stages = stages or _stages()
+            stages = stages or stages_to(last)
             if is_current(commit, params, stages):
                 return found, commit
     return None
 
 
-def _stages() -> dict[str, tuple[Any, set[str], set[str]]]:
-    """The stages up to the gate, as dvc.yaml has them: command, dependencies, params."""
+def stages_to(last: str = LAST) -> dict[str, tuple[Any, set[str], set[str]]]:
+    """The stages up to one, as dvc.yaml has them: command, dependencies, params."""
     from dvc.dependency import ParamsDependency
     from dvc.repo import Repo
 
     found = {}
     with Repo() as repo:
-        for stage in repo.stage.collect(LAST, with_deps=True):
+        for stage in repo.stage.collect(last, with_deps=True):
             read = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
             named = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
             deps, keys = {dep.def_path for dep in read}, {key for dep in named for key in dep.params}
@@ -229,7 +231,7 @@ def is_current(commit: str, params: dict[str, Any], stages: Mapping[str, tuple[A
     for name, (command, deps, keys) in stages.items():
         if (ran := lock.get(name)) is None or ran["cmd"] != command or ran["deps"].keys() != deps:
             return False
-        if any(key not in ran["params"] or ran["params"][key] != _at(params, key) for key in keys):
+        if any(key not in ran["params"] or ran["params"][key] != value_at(params, key) for key in keys):
             return False
     if HOLDOUT_LOCK.exists():
         held = prov.git_file(HOLDOUT_LOCK.as_posix(), commit, Path(), REPORT_BYTES)
@@ -240,40 +242,51 @@ def is_current(commit: str, params: dict[str, Any], stages: Mapping[str, tuple[A
     return all(Path(path).exists() and prov.dvc_md5(Path(path)) == recorded[path] for path in prov.sources(ran_stages))
 
 
-def _at(params: Any, key: str) -> Any:
+def value_at(params: Any, key: str) -> Any:
+    """The value of a param by its dotted name; None if there is none."""
     for part in key.split("."):
         params = params.get(part) if isinstance(params, dict) else None
     return params
 
 
-def run(name: str, sets: list[str], copies: list[str]) -> tuple[str, str]:
-    """Run the experiment up to the gate; its name, with a number if another has it, and its commit.
+def run(
+    name: str,
+    sets: list[str],
+    copies: list[str],
+    last: str = LAST,
+    watch: Callable[[subprocess.Popen[bytes]], None] | None = None,
+) -> tuple[str, str]:
+    """Run the experiment up to the stage `last`; its name, with a number if another has it, and its commit.
 
-    A HallmarkError with the reason if a stage failed; its output goes to stderr as it comes.
+    A HallmarkError with the reason if a stage failed; its output goes to stderr as it comes. `watch` is called in a thread
+    of its own with the running process, and ends when that has ended.
     """
     taken = {line.rpartition("/")[2] for line in (prov.git("for-each-ref", "refs/exps") or b"").decode().splitlines()}
     numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
     free = name if name not in taken else next(each for each in numbered if each not in taken)
     options = [option for value in sets for option in ("--set-param", value)]
     options += [option for path in copies for option in ("--copy-paths", path)]
-    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", free, *options, LAST]
+    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", free, *options, last]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     # Without PYTHONPATH: the stages are those of the copy.
     kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment = kept | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
-    last: deque[str] = deque(maxlen=TAIL)
+    tail: deque[str] = deque(maxlen=TAIL)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as process:
         assert process.stdout is not None
+        if watch is not None:
+            threading.Thread(target=watch, args=(process,), daemon=True).start()
         try:
             for line in process.stdout:
                 sys.stderr.buffer.write(line)
                 sys.stderr.buffer.flush()
-                last.append(line.decode("utf-8", "replace"))
+                tail.append(line.decode("utf-8", "replace"))
         except BaseException:  # asked to stop: the run stops too
+            followed.stop(process)
             process.terminate()
             raise
     if process.returncode:
-        raise HallmarkError(reason([*last]), remedy="see its output above")
+        raise HallmarkError(reason([*tail]), remedy="see its output above")
     commit = prov.git("for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{free}")
     if not (found := (commit or b"").decode().split()):
         raise HallmarkError("DVC kept no experiment", remedy="see its output above")
@@ -299,7 +312,7 @@ def copies(params: dict[str, Any]) -> list[str]:
         *(("data", "path"), ("task", "schema"), ("mask", "gold"), ("dedupe", "gold"), ("split", "leave_out")),
         *(("mask", "ner", "model"), ("eval", "general", "folder"), ("base", "path")),
     ]
-    paths = [KEY.as_posix(), *(_at(params, ".".join(keys)) for keys in named)]
+    paths = [KEY.as_posix(), *(value_at(params, ".".join(keys)) for keys in named)]
     found: dict[str, None] = {}
     for path in (path for path in paths if isinstance(path, str) and not Path(path).is_absolute()):
         here = Path(path).exists() and Path(path).resolve().is_relative_to(Path.cwd().resolve())
@@ -317,17 +330,17 @@ def _in_git(path: str) -> bool:
 
 def read(name: str, commit: str, params: Params) -> Run:
     """What the reports in an experiment's commit say; a HallmarkError if one is missing or not of its form."""
-    comparison = _report(commit, "comparison", Comparison)
-    verdict = _report(commit, "gate", Verdict)
-    benchmark = _report(commit, "benchmark", Benchmark)
+    comparison = report_in(commit, "comparison", Comparison)
+    verdict = report_in(commit, "gate", Verdict)
+    benchmark = report_in(commit, "benchmark", Benchmark)
     tuned = benchmark["models"].get("tuned")
     if tuned is None:
         remedy = "add tuned to benchmark.models"
         raise HallmarkError("the tuned model was not measured", param="benchmark.models", remedy=remedy)
     level = tuned["levels"][0]
-    seconds = [_report(commit, f"measured/{stage}", dict[str, Any]).get("seconds", 0.0) for stage in TIMED]
-    against = comparison.against.base
-    right = sum(move.records for move in against.transitions if move.tuned == "pass")
+    timed = [*TIMED, *(f"comparator_{name}" for name in params.eval.comparators)]
+    seconds = [report_in(commit, f"measured/{stage}", dict[str, Any]).get("seconds", 0.0) for stage in timed]
+    right = comparison.records - sum(failure.records for failure in comparison.tuned.failures)
     return Run(
         experiment=name,
         commit=commit,
@@ -344,19 +357,20 @@ def read(name: str, commit: str, params: Params) -> Run:
 
 def main_measure(comparison: Comparison, floors: list[str]) -> Measured:
     """Exact match, or where the gate has no floor for it, the first measure that it has one for and that is not of form."""
-    rows = {row.name: row for row in comparison.against.base.measures}
+    rows = {row.name: row for row in comparison.tuned.measures}
     asked = [name for name in floors if name not in FORM and name in rows]
     name = asked[0] if asked and "exact_match" not in asked else "exact_match"
     tuned: Interval = rows[name].tuned if name in rows else Interval(0.0, 0.0, 0.0)
     return Measured(known_measures()[name].words, tuned.value, tuned.low, tuned.high)
 
 
-def _report(commit: str, name: str, kind: type[Content]) -> Content:
+def report_in(commit: str, name: str, kind: type[Content]) -> Content:
+    """A report of an experiment's commit; a HallmarkError if it is missing or not of its form."""
     from pydantic import TypeAdapter, ValidationError
 
     file = f"reports/{name}.json"
     content = prov.git_file(file, commit, Path(), REPORT_BYTES)
-    remedy = f"remove the experiment (`dvc exp remove`), and run `nox -s choose` again; its commit is {commit[:12]}"
+    remedy = f"remove the experiment (`dvc exp remove`), and run the command again; its commit is {commit[:12]}"
     try:
         if content is None:
             raise HallmarkError("not in the experiment's commit", file=file, remedy=remedy)

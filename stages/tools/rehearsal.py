@@ -1,7 +1,7 @@
 """A dry run of `mask`, `dedupe` and `split` on a proposal, for `python -m stages.tools.propose`: nothing is written.
 
-Its result is shown, and sets what follows from it: what masking must leave, the limits on lengths, and what to do with rows
-that lack something.
+Its result is shown, and sets what follows from it: what masking must leave, the limits on lengths, how many passes
+training makes, and what to do with rows that lack something.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from stages.corpus.raw import ESSENTIAL
 from stages.params.loader import Params
 from stages.privacy.kinds import short
 from stages.tasks.task import Task
+from stages.tools import grounded
 from stages.tools.draw import FEW, Drawn, drawn
+from stages.tools.passes import set_passes
 from stages.tools.proposal import Proposal
 from stages.tools.sample import Sample, proposed_task, sampled
 from stages.tools.sizes import Sizes, sizes
@@ -34,16 +36,19 @@ def rehearse(proposal: Proposal, params: Params) -> None:
         tried = trial(sample, data, mask, block)
         split = drawn(sample.rows, task, params) if sample.rows else Drawn()
         long = sizes(sample.rows, tried.masked, block, task, BASE) if sample.rows else None
+        absent = grounded.warnings(sample.rows, task)
     for key in ("allow_patterns", "keep_targets"):
         found = getattr(tried, key)
         proposal.set("mask", key, list(found), "; ".join(found.values()))
     set_missing(proposal, sample)
     if long:
         set_lengths(proposal, long)
+    set_passes(proposal, split, sample)
     proposal.tried += told(sample, tried, split, long, proposal, params)
     proposal.warnings += tried.warnings()
     proposal.warnings += split_warnings(split, sample, params)
     proposal.warnings += long.warnings() if long else []
+    proposal.warnings += absent
 
 
 def set_missing(proposal: Proposal, sample: Sample) -> None:

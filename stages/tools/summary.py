@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from stages.core.errors import in_red, printable, run_stage
 from stages.core.files import REPORTS
-from stages.evaluation.comparison import AgainstLinear
 from stages.evaluation.parity import Parity
 from stages.evaluation.stats import Interval
 from stages.params.loader import load_params
@@ -16,7 +15,7 @@ from stages.release import shipped_words
 from stages.release.results import Constrained, Results, Served, read_results
 from stages.tools.elsewhere import fingerprint_here
 
-MODELS = ("base", "tuned")
+WIDTH = 110  # columns of a terminal that a table may take
 Line = tuple[str, ...]
 
 
@@ -28,9 +27,15 @@ def main(arguments: argparse.Namespace) -> None:
     if linear.wins:
         print(f"{printable(linear.words)}\n")
     print(f"{results.comparison.records} holdout records; intervals in brackets\n")
-    show([("", *MODELS), *rows(results)])
+    show(fitting(lambda short: rows(results, short)))
+    for column in results.columns[1:-1]:
+        print(f"  {printable(column.title.lower())}: {printable(column.opponent)}")
     print(f"  latencies and tokens/s: {results.served_measured}")
-    for table in (label_rows(linear), constrained_rows(results.constrained), shipped_rows(results.parity)):
+    for table in (
+        fitting(lambda short: label_rows(results, short)),
+        constrained_rows(results.constrained),
+        shipped_rows(results.parity),
+    ):
         if table:
             print()
             show(table)
@@ -42,26 +47,49 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"report: {REPORTS / 'comparison.html'}")
 
 
-def interval(measure: Interval) -> str:
-    """`93.2 % [89.9, 95.8]` of a measure between 0 and 1."""
-    return f"{100 * measure.value:.1f} % [{100 * measure.low:.1f}, {100 * measure.high:.1f}]"
+def fitting(table: Callable[[bool], list[Line]]) -> list[Line]:
+    """The table, its intervals in short (True) if it is too wide otherwise."""
+    lines = table(False)
+    wide = 2 + sum(2 + max(map(len, column)) for column in zip(*lines, strict=True))
+    return table(True) if wide > WIDTH else lines
 
 
-def rows(results: Results) -> list[Line]:
-    """The table: what, base, tuned."""
-    table: list[Line] = [(row.words, interval(row.other), interval(row.tuned)) for row in results.measures]
-    table += [(f"Failures: {row.words.lower()}", str(row.base), str(row.tuned)) for row in results.failures]
+def interval(measure: Interval, short: bool) -> str:
+    """`93.2 % [89.9, 95.8]` of a measure between 0 and 1; in short `93.2 [90-96]`."""
+    value, low, high = (100 * part for part in (measure.value, measure.low, measure.high))
+    return f"{value:.1f} [{low:.0f}-{high:.0f}]" if short else f"{value:.1f} % [{low:.1f}, {high:.1f}]"
+
+
+def rows(results: Results, short: bool) -> list[Line]:
+    """The table: what, and a column for each model."""
+    columns = results.columns
+    table: list[Line] = [
+        ("in %" if short else "", *(column.title.lower() for column in columns)),
+        ("Records", *(str(column.records) for column in columns)),
+    ]
+    table += [(row.words, *(interval(row.of(column.name), short) for column in columns)) for row in results.measures]
+    table += [
+        (f"Failures: {row.words.lower()}", *(failed(row.records[column.name], column.records) for column in columns))
+        for row in results.failures
+    ]
     served = {row.model: row for row in results.served}
 
     def line(words: str, cell: Callable[[Served], str]) -> Line:
-        return (words, *(cell(served[model]) if model in served else "-" for model in MODELS))
+        return (words, *(cell(served[column.name]) if column.name in served else "-" for column in columns))
 
     table.append(line("Latency p50", lambda row: seconds(row.latency_p50)))
     table.append(line("Latency p95", lambda row: seconds(row.latency_p95)))
     table.append(line("Output tokens/s", lambda row: f"{row.tokens_per_second:.0f}"))
     table.append(line("Largest load kept", lambda row: row.largest_load))
-    table += [(row.name, f"{row.base:.3f}", f"{row.tuned:.3f}") for row in results.comparison.general]
+    for task in results.comparison.general:
+        values = {"base": f"{task.base:.3f}", "tuned": f"{task.tuned:.3f}"}
+        table.append((task.name, *(values.get(column.name, "-") for column in columns)))
     return table
+
+
+def failed(count: int, records: int) -> str:
+    """How many records failed in a way, and their share, since models may have answered different numbers."""
+    return f"{count} ({100 * count / records:.1f} %)"
 
 
 def seconds(value: float | None) -> str:
@@ -69,17 +97,30 @@ def seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f} s"
 
 
-def label_rows(linear: AgainstLinear) -> list[Line]:
-    """The table of labels: what, floor, linear model, base, tuned; empty if the task has none."""
+def label_rows(results: Results, short: bool) -> list[Line]:
+    """The table of labels: what, floor, linear model, and a column for each other model; empty if the task has none."""
+    linear = results.comparison.against.classical
     if linear.right is None:
         return []
     return [
-        ("Labels right", "most frequent", "linear model", *MODELS),
+        (
+            "Labels right, %" if short else "Labels right",
+            "most frequent",
+            "linear model",
+            *(column.title.lower() for column in results.columns),
+        ),
         *(
             (
                 label.name or "all of a record",
-                "-" if label.floor is None else f"{100 * label.floor:.1f} %",
-                *(interval(rate) for rate in (label.classical, label.base, label.tuned)),
+                "-" if label.floor is None else f"{100 * label.floor:.1f}{'' if short else ' %'}",
+                *(
+                    interval(rate, short) if rate else "-"
+                    for rate in (
+                        label.classical,
+                        *(label.others.get(column.name) for column in results.columns[:-1]),
+                        label.tuned,
+                    )
+                ),
             )
             for label in [*linear.labels, linear.right]
         ),

@@ -1,10 +1,10 @@
-"""The `sft` and `dpo` blocks of `params.yaml`."""
+"""The `sft`, `dpo` and `tune` blocks of `params.yaml`."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from stages.core.params import Block, Positive, Text
 from stages.models.params import Rank
@@ -92,6 +92,19 @@ class Parallel(Block):
     strategy: Literal["ddp", "fsdp"]
 
 
+class Curve(Block):
+    """`curve`, of `stages/tools/curve.py`."""
+
+    shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=2, max_length=20)]
+    least_steps: Annotated[float, Field(gt=0, le=1)]
+
+    @model_validator(mode="after")
+    def _rising_to_all(self) -> Curve:
+        if self.shares != sorted(set(self.shares)) or self.shares[-1] != 1:
+            raise ValueError("curve.shares: from the smallest to the largest, which is 1.0: all training groups")
+        return self
+
+
 class Dpo(Training):
     enabled: bool
     loss: Literal["sigmoid", "ipo", "robust"]
@@ -102,4 +115,36 @@ class Dpo(Training):
     def _smoothing_only_with_robust(self) -> Dpo:
         if self.label_smoothing and self.loss != "robust":
             raise ValueError("dpo.label_smoothing: only dpo.loss robust uses it; set it to 0 for any other loss")
+        return self
+
+
+Range = Annotated[list[Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]], Field(min_length=2, max_length=2)]
+
+
+class Tune(Block):
+    minutes: Annotated[float, Field(gt=0, le=10_080, allow_inf_nan=False)]
+    validations: Annotated[int, Field(ge=2, le=100)]
+    startup: Annotated[int, Field(ge=1, le=1_000)]
+    space: Space
+
+
+class Space(Block):
+    learning_rate: Range | None
+    epochs: Range | None
+    r: list[Rank] | None
+    layers: list[Positive | None] | None
+
+    @field_validator("learning_rate", "epochs")
+    @classmethod
+    def _around_what_there_is(cls, bounds: list[float] | None) -> list[float] | None:
+        if bounds is not None and not bounds[0] < bounds[1]:
+            raise ValueError("the lowest factor comes first, and must be below the highest")
+        if bounds is not None and not bounds[0] <= 1 <= bounds[1]:
+            raise ValueError("must hold 1, the value in params.yaml, which is tried first")
+        return bounds
+
+    @model_validator(mode="after")
+    def _something_to_search(self) -> Space:
+        if not any((self.learning_rate, self.epochs, self.r, self.layers)):
+            raise ValueError("tune.space: nothing to search; give one of its lines a range or values")
         return self

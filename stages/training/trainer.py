@@ -1,4 +1,4 @@
-"""TRL's `SFTTrainer` with weights for records, no attention mask, and, on a CPU, logits only for completion tokens.
+"""TRL's `SFTTrainer` with weights for records, shared tokens computed once, and, on a CPU, logits only for completion tokens.
 
 Without Triton, which needs a GPU, TRL 1.16's fused head scores the prompt's tokens too; on a CPU with a vocabulary of 49k
 that is half of a training step. The loss is the same.
@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback
 from trl import SFTTrainer
 
@@ -23,6 +22,8 @@ from stages.core.progress import Progress
 from stages.models.loading import IGNORED
 from stages.training.batches import TokenBatches, record_weights, records_in
 from stages.training.checkpoint import Resumable
+from stages.training.kernels import token_losses, use_kernels
+from stages.training.prefix import as_row, can_share, in_row
 from stages.training.tuning import diverged, leave_input_dtype
 
 # Fields of a config by which a model changes its logits after the head; TRL's fused head applies them.
@@ -43,6 +44,7 @@ class CompletionTrainer(Resumable, SFTTrainer):
         """`batch_tokens`: the most tokens of a forward pass of training, with padding or, with `packing`, without any."""
         self.length_power = length_power
         super().__init__(**options)
+        use_kernels(cast(Any, self.model))
         if self.args.bf16:
             leave_input_dtype(self.model)
         dataset: Any = self.train_dataset
@@ -50,12 +52,15 @@ class CompletionTrainer(Resumable, SFTTrainer):
         self.mean_weight = sum(length**length_power for length in lengths) / len(lengths)
         self.token_batches: TokenBatches | None = None
         self.packing = packing
+        tuned: Any = self.model
+        watched: Any = self.eval_dataset
+        longest = max(len(ids) for data in (dataset, watched) if data for ids in data["input_ids"])
+        self.shares = can_share(tuned.get_base_model(), longest)
         if batch_tokens:
             self.token_batches = TokenBatches(dataset, batch_tokens, self.args.seed, packed=packing)
         self.processes: int = self.accelerator.num_processes
         if self.processes > 1:
             # DDP and FSDP gather and reduce around `forward`, so everything that uses the weights must happen inside it.
-            tuned: Any = self.model
             tuned.forward = partial(self._token_losses, tuned)
 
     def compute_loss(
@@ -99,13 +104,19 @@ class CompletionTrainer(Resumable, SFTTrainer):
     ) -> torch.Tensor:
         """The loss of every completion token of the batch, as one flat tensor."""
         base = self.accelerator.unwrap_model(model).get_base_model()
+        decoder, reading = base.get_decoder(), cast(AbstractContextManager[None], nullcontext())
+        # Checkpoints are switched on after the trainer is made; they would compute layers again as if there were no row.
+        if self.shares and position_ids is None and not base.is_activation_checkpointing:
+            row = as_row(input_ids, labels, decoder.config._attn_implementation)
+            input_ids, labels, position_ids, attention_mask = row.input_ids, row.labels, row.position_ids, None
+            reading = in_row(decoder, row)
         packed = {} if position_ids is None else {"position_ids": position_ids}
-        with self.accelerator.autocast():
+        with self.accelerator.autocast(), reading:
             if in_chunks(base):
                 output = base(input_ids=input_ids, labels=labels, fused_lm_head=True, **packed)
                 return -output.log_probs[labels[:, 1:] != IGNORED]
             logits, targets = completion_logits(base, input_ids, attention_mask, labels, **packed)
-        return cross_entropy(logits, targets, reduction="none")
+            return token_losses(logits, targets)
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
         """The loss of a batch; in the last one, without the records repeated only to fill it up."""
@@ -153,7 +164,7 @@ def in_chunks(base: Any) -> bool:
 def completion_logits(
     base: Any, input_ids: Any, attention_mask: Any, labels: Any, **packed: Any
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The fp32 logits for each completion token, one row per token, and the tokens themselves; on a CPU.
+    """The logits for each completion token, one row per token, and the tokens themselves; on a CPU.
 
     Padding is on the right and attention is causal, so no token of a record sees it, and the model gets no mask: on a GPU it
     would keep SDPA from flash attention. Only SDPA on a CPU still gets one, since without it the gradients of grouped
@@ -163,7 +174,7 @@ def completion_logits(
     predicted = labels[:, 1:] != IGNORED
     mask = {"attention_mask": attention_mask} if base.config._attn_implementation == "sdpa" else {}
     hidden = base.get_decoder()(input_ids=input_ids, use_cache=False, **mask, **packed).last_hidden_state
-    return base.get_output_embeddings()(hidden[:, :-1][predicted]).float(), labels[:, 1:][predicted]
+    return base.get_output_embeddings()(hidden[:, :-1][predicted]), labels[:, 1:][predicted]
 
 
 def _collate_one(collate: Any, batches: list[Any]) -> Any:

@@ -1,108 +1,140 @@
 """Write the sample data, the same bytes each time: `python data/generate.py`.
 
-Lines that people in many offices write to one help desk, and the queue each belongs in. They are as hard as real ones:
-two queues in one line of which only one is meant, chit-chat, typos, very short lines, similar labels, rare labels,
-requests that belong to no queue (`out_of_scope`), copies, and an occasional wrong label.
+Lines that people in many offices write to one help desk, and the queue each belongs in. Single words give away what a
+line mentions, but not what it asks for: half of the lines mention two topics with the same words, in either order, and
+only one of them is still open. Some say that all is well again (`nothing_open`), others say that it still isn't. Some
+belong to no queue (`out_of_scope`). There are also very short lines, typos, similar and rare queues, copies, and an
+occasional wrong label.
 """
 
 from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
-ROWS, OFFICES, SEED = 480, 40, 11
-WRONG, COPIED, OUT_OF_SCOPE = 0.01, 0.06, 0.12  # shares of the rows
+ROWS, OFFICES, SEED = 1150, 150, 11
+TWO, SOLVED, STILL, OUT_OF_SCOPE, SHORT = 0.52, 0.09, 0.08, 0.11, 0.06  # shares of the lines, by what makes them hard
+WRONG, COPIED = 0.01, 0.04  # shares of the rows
 DATA = Path(__file__).resolve().parent
-# queue: (subjects, their problems); earlier queues are more frequent
-QUEUES = {
-    "vpn_access": (["the vpn", "the tunnel from home", "remote access"], ["drops every few minutes", "asks for a certificate", "won't connect since the update"]),
-    "password_reset": (["my password", "the login for the intranet", "my account"], ["has expired", "is locked after three tries", "isn't taken any more"]),
-    "printer": (["the printer on floor 2", "the big copier", "the label printer"], ["prints only stripes", "is out of toner", "shows a paper jam that isn't there"]),
-    "laptop_repair": (["my laptop", "the notebook from the pool", "the docking station"], ["gets hot and turns off", "has a cracked hinge", "doesn't charge"]),
-    "new_hardware": (["a second monitor", "a headset", "a keyboard with a Swiss layout"], ["is what I'd like to order", "is needed for the new colleague", "was approved, when does it come"]),
-    "software_licence": (["the licence of the drawing program", "my seat for the office suite", "the trial of the editor"], ["runs out on Friday", "has to be moved to my new computer", "says no seats are left"]),
-    "software_bug": (["the time sheet tool", "the booking app", "the new editor"], ["crashes when I save", "shows yesterday's numbers", "forgets my settings"]),
-    "mailbox": (["my mailbox", "the shared inbox of the team", "the out-of-office reply"], ["is full", "doesn't take new senders", "can't be opened by my deputy"]),
-    "shared_drive": (["the project drive", "the folder of the audit", "drive T"], ["says access denied", "lost a file I need back", "is gone from my list"]),
-    "meeting_room": (["room Aare", "the large meeting room", "the booking for tomorrow"], ["is booked twice", "has a screen that stays black", "has to be bigger, we are twelve"]),
-    "building_access": (["my badge", "the door to the lab", "the gate of the car park"], ["beeps red", "doesn't open before seven", "has to be unlocked for a guest"]),
-    "heating": (["the heating in our corner", "the air conditioning", "the thermostat"], ["blows cold air", "can't be turned down", "knocks all day"]),
-    "cleaning": (["the kitchen on our floor", "the carpet near the lift", "the bin room"], ["has to be cleaned after the party", "smells", "was skipped this week"]),
-    "parking": (["my parking space", "the visitors' space", "the charger for the car"], ["was taken by someone", "is needed on Monday", "gives no power"]),
-    "payroll": (["my pay slip", "the overtime of last month", "the bonus"], ["is missing", "was counted wrong", "isn't on the statement"]),
-    "expenses": (["the taxi bill", "the hotel of the fair", "my claim from June"], ["hasn't been paid back", "was turned down without a word", "needs another cost centre"]),
-    "leave_request": (["my holiday in August", "half a day on Thursday", "the parental leave"], ["is still not approved", "has to be moved a week", "isn't in the calendar"]),
-    "sick_note": (["the doctor's note", "my certificate", "the note for my knee"], ["is on its way by post", "is valid until Friday", "has to go to whom"]),
-    "training": (["the course on first aid", "the language class", "the safety training"], ["is full, is there a second date", "has to be booked for two", "wasn't put on my record"]),
-    "travel_booking": (["the train to Lyon", "the flight to the fair", "my hotel in Graz"], ["has to be one day later", "needs a window seat", "is still not confirmed"]),
-    "supplier_invoice": (["the invoice of the caterer", "a reminder from a supplier", "the credit note"], ["has no order number", "was paid twice", "is for another office"]),
-    "contract_question": (["the notice period in my contract", "the clause on side jobs", "my fixed term"], ["isn't clear to me", "ends in May, what then", "differs from what we said"]),
+# queue: (what it looks after, what people say about it); earlier queues are more frequent
+QUEUES: dict[str, tuple[list[str], list[str]]] = {
+    "vpn_access": (
+        ["the VPN", "remote access", "the VPN client"],
+        ["{it} drops every few minutes", "I can't get on to {it} from home", "{it} asks for a certificate I don't have", "{it} hasn't worked since the update", "{it} won't connect in the hotel"],
+    ),
+    "password_reset": (
+        ["my password", "the login for the intranet", "my PIN"],
+        ["{it} has expired", "{it} isn't accepted any more", "I have forgotten {it}", "{it} was blocked after three tries", "I get an error when I try to change {it}"],
+    ),
+    "printer": (
+        ["the printer on floor 2", "the big copier", "the label printer"],
+        ["{it} only prints stripes", "{it} is out of toner", "{it} reports a paper jam that isn't there", "{it} ignores everything I send it", "{it} prints everything twice"],
+    ),
+    "laptop_repair": (
+        ["my laptop", "the docking station", "the loan notebook"],
+        ["{it} gets hot and switches itself off", "{it} has a cracked hinge", "{it} doesn't charge", "I spilled coffee over {it}", "{it} makes a grinding noise"],
+    ),
+    "new_hardware": (
+        ["a second monitor", "a headset", "a Swiss keyboard"],
+        ["I would like to order {it}", "our new colleague needs {it}", "I asked for {it} a month ago and have heard nothing", "we need {it} by Monday", "my boss approved {it} weeks ago, and it still isn't here"],
+    ),
+    "software_licence": (
+        ["the licence for the drawing program", "my seat in the office suite", "the trial of the PDF editor"],
+        ["{it} runs out on Friday", "{it} has to move to my new computer", "{it} says that no seats are left", "we have to renew {it}", "{it} was never activated"],
+    ),
+    "software_bug": (
+        ["the time sheet tool", "the booking app", "the new CRM"],
+        ["{it} crashes when I save", "{it} shows yesterday's numbers", "{it} forgets my settings", "{it} freezes on the second page", "I can't export anything from {it}"],
+    ),
+    "meeting_room": (
+        ["room Aare", "the large meeting room", "the room for tomorrow's review"],
+        ["{it} is booked twice", "the screen in {it} stays black", "we need {it} for an hour longer", "{it} is too small, since there are twelve of us", "somebody is sitting in {it} without a booking"],
+    ),
+    "building_access": (
+        ["my badge", "the door to the lab", "the car park gate"],
+        ["{it} just beeps red", "{it} doesn't work before seven", "a guest got stuck because of {it}", "{it} stopped working over the weekend", "{it} only works at the third attempt"],
+    ),
+    "heating": (
+        ["the heating in our corner", "the air conditioning", "the radiator by the window"],
+        ["{it} blows cold air", "{it} can't be turned down", "{it} knocks all day long", "{it} has been off since Monday", "{it} is leaking"],
+    ),
+    "payroll": (
+        ["my payslip", "my overtime pay", "the bonus"],
+        ["{it} is missing this month", "{it} was worked out wrongly", "{it} is lower than we agreed", "{it} went to my old bank account", "I have a question about {it}"],
+    ),
+    "expenses": (
+        ["my taxi receipt", "my expense claim from June", "the hotel bill from the fair"],
+        ["{it} hasn't been refunded", "{it} was rejected without a reason", "I uploaded {it} twice by mistake", "{it} was charged to the wrong cost centre", "I don't know where to enter {it}"],
+    ),
+    "leave_request": (
+        ["my holiday in August", "my day off on Thursday", "my parental leave"],
+        ["{it} still hasn't been approved", "I have to move {it} by a week", "{it} isn't in the calendar", "{it} was turned down", "I need to cancel {it}"],
+    ),
+    "travel_booking": (
+        ["the train to Lyon", "my flight to the fair", "the hotel in Graz"],
+        ["{it} has to be a day later", "I need the confirmation for {it}", "{it} was booked in the wrong name", "two more people need {it}", "{it} was cancelled by the company"],
+    ),
+    "cleaning": (
+        ["the kitchen on our floor", "the carpet by the lift", "the bin room"],
+        ["{it} is filthy after the party", "{it} smells", "{it} was skipped this week", "there is paint all over {it}", "nobody has cleaned {it} since Tuesday"],
+    ),
+    "supplier_invoice": (
+        ["the caterer's invoice", "a reminder from a supplier", "the printer company's bill"],
+        ["{it} has no order number", "{it} was paid twice", "{it} is meant for another office", "the amount on {it} is wrong", "I can't find {it} in the system"],
+    ),
 }  # fmt: skip
 NOT_OURS = [
-    "can you tell me a good pizza place near the station", "who won the match last night", "please water my plants at home",
-    "is it going to rain on the team day", "i'd like to sell my bike, can you put it on the board",
-    "write a poem for my boss's birthday", "what is the meaning of life", "do you know a dentist who takes new patients",
-    "my son needs help with his maths homework", "how do i get a refund for shoes i bought online",
-    "which phone should i buy for my mother", "translate this menu for me please", "is the bakery open on sunday",
+    "Can you recommend a pizza place near the station?", "Who won the match last night?", "Could somebody water my plants at home?", "Will it rain on the team day?",
+    "I'm selling my bike, can you put that on the notice board?", "Please write a poem for my boss's birthday.", "What is the meaning of life?",
+    "Do you know a dentist who takes new patients?", "My son needs help with his maths homework.", "How do I return shoes that I bought online?",
+    "Which phone should I buy for my mother?", "Can you translate this menu for me?", "Is the bakery open on Sundays?", "Where can I get theatre tickets for tonight?",
+    "I've lost my cat, have you seen her?", "What should I cook for six people?", "Who do I ask about a kindergarten place?", "Could you lend me 20 francs until Friday?",
 ]  # fmt: skip
-OPEN = ["", "", "", "Hi,", "Hello team,", "Good morning,", "Dear colleagues,", "hey", "sorry to bother you again,"]
-CLOSE = [
-    "",
-    "",
-    "",
-    "Thanks!",
-    "Thank you and kind regards",
-    "cheers",
-    "It is rather urgent.",
-    "No hurry.",
-    "Please call me.",
-]
-ASIDE = [
-    "{other} works again, thanks for that.", "This is not about {other}, that is solved.", "I wrote about {other} last week, that is done.",
-    "Unlike {other}, which is fine:", "Forget what I said about {other}.",
+# `a` is said of the topic that is still open, and `own` is what it is about; `b` and `thing` belong to the other one
+ONE_OPEN = [
+    "My ticket from last week ({b}) has been dealt with. Now {a}.", "{a}. My ticket from last week ({b}) has been dealt with.",
+    "I reported that {b}. That one is solved, please close it. What isn't solved: {a}.", "I reported that {a}. That one isn't solved. What is solved, so please close it: {b}.",
+    "Forget that {b}. It's {own} that I need help with.", "It's {own} that I need help with. Forget that {b}.",
+    "{thing} is fine again, thanks. But {a}.", "{a}. {thing} is fine again, by the way, thanks.",
+    "My colleague has already told you that {b}, so I won't repeat it. I'm writing because {a}.", "I'm writing because {a}. My colleague has already told you that {b}, so I won't repeat it.",
+    "{b}, but that can wait. More urgent: {a}.", "{a}. Also, {b}, but that can wait.",
+    "{b}, and somebody is already on it. Nobody is looking into this one: {a}.", "{a}, and nobody is looking into it. On top of that {b}, but somebody is already on it.",
+    "{b}? No, sorry, wrong ticket. I meant: {a}.", "{a}. (I first opened a ticket saying that {b}. That was the wrong one, sorry.)",
+    "Don't confuse this with my other ticket ({b}), which is closed. This one is about {own}.", "This one is about {own}. Don't confuse it with my other ticket ({b}), which is closed.",
+    "{b}: done, thank you. {a}: not done.", "{a}: not done. {b}: done, thank you.",
+    "You asked me about two things. {b}: no longer. {a}: still.", "You asked me about two things. {a}: still. {b}: no longer.",
+    "Of my two tickets, the one about {thing} can be closed, the one about {own} can't.", "Of my two tickets, the one about {own} can't be closed yet, the one about {thing} can.",
+    "{thing} has been settled. Please look at {own}.", "Please look at {own}. {thing} has been settled.",
 ]  # fmt: skip
-FORMS = [
-    "{thing} {state}.",
-    "{thing} {state}",
-    "It's {thing}: it {state}.",
-    "Could someone look at this: {thing} {state}?",
-    "{thing} {state} - again.",
+ALL_SOLVED = [
+    "{b} - never mind, it works again.", "I wrote that {b}. It has sorted itself out, so please close the ticket.", "No need to do anything about {thing} any more, it's all fine now.",
+    "You can close my ticket ({b}). Everything is as it should be.", "Thanks for taking care of {thing} so quickly!", "It's about {thing}: all good again, thank you.",
+    "Yesterday I complained that {b}. I was wrong, sorry. Nothing to do.", "{b}. Update: solved, please ignore this.", "{thing} is fine now, and so is {other}. Thanks!",
+    "Neither {thing} nor {other} gives me any trouble now, so you can close both tickets.",
+]  # fmt: skip
+STILL_OPEN = [
+    "{a} - and no, it doesn't work again.", "I wrote that {a}. It hasn't sorted itself out, so please don't close the ticket.", "Somebody closed my ticket ({a}), but nothing has changed.",
+    "You said it was all fine now. It isn't: {a}.", "{a}. Update: not solved, please don't ignore this.", "{a}. Thanks for trying, but it's as it was.",
+    "I was told to restart and everything would be as it should be. Still, {a}.", "Yesterday I complained that {a}. Nothing has been done.",
+]  # fmt: skip
+PLAIN = [
+    "{a}.",
+    "{a}.",
+    "{a}",
+    "Could somebody look at this: {a}?",
+    "{a} - again.",
+    "Just so that you know: {a}.",
+    "I'm not sure who to ask, but {a}.",
+    "{a}. What can I do?",
 ]
-FIRST = [
-    "Ana",
-    "Bo",
-    "Chen",
-    "Dilek",
-    "Emil",
-    "Fatou",
-    "Goran",
-    "Hana",
-    "Ivo",
-    "Jonas",
-    "Keiko",
-    "Luca",
-    "Mira",
-    "Noor",
-    "Oskar",
-    "Petra",
-]
-LAST = [
-    "Amsler",
-    "Brunner",
-    "Costa",
-    "Dahl",
-    "Egli",
-    "Fontana",
-    "Graf",
-    "Huber",
-    "Ito",
-    "Jansen",
-    "Keller",
-    "Lindt",
-    "Moser",
-    "Novak",
-]
+BESIDES = ["{thing} is fine again, thanks. Another question: {wish}", "{wish} And {thing} is fine again, by the way.", "You needn't do anything about {thing}. {wish}", "{wish}", "{wish}", "{wish}"]  # fmt: skip
+CRIES = ["{thing}?? help", "{thing} again!!", "{thing}, please, asap", "help with {thing}", "{thing}..."]
+OPEN = ["", "", "", "", "Hi,", "Hello team,", "Good morning,", "Dear colleagues,", "hey", "Sorry to bother you again."]
+CLOSE = ["", "", "", "", "Thanks!", "Kind regards", "Cheers", "It's rather urgent.", "No hurry.", "Please call me."]
+FIRST = ["Ana", "Bo", "Chen", "Dilek", "Emil", "Fatou", "Goran", "Hana", "Ivo", "Jonas", "Keiko", "Luca", "Mira", "Noor", "Oskar", "Petra"]  # fmt: skip
+LAST = ["Amsler", "Brunner", "Costa", "Dahl", "Egli", "Fontana", "Graf", "Huber", "Ito", "Jansen", "Keller", "Lindt", "Moser", "Novak"]  # fmt: skip
 
 
 def typo(text: str, draw: random.Random) -> str:
@@ -114,69 +146,83 @@ def typo(text: str, draw: random.Random) -> str:
     return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
 
 
-def line(queue: str, draw: random.Random) -> tuple[str, list[str]]:
-    """A line for a queue, and tags for what makes it hard."""
-    tags = []
-    if queue == "out_of_scope":
-        core = draw.choice(NOT_OURS)
-    else:
-        things, states = QUEUES[queue]
-        core = draw.choice(FORMS).format(thing=draw.choice(things), state=draw.choice(states))
-        if draw.random() < 0.12:
-            core, tags = f"{draw.choice(things)}?? {draw.choice(['help', 'again', 'pls', 'broken', 'asap'])}", ["short"]
-    if draw.random() < 0.3 and "short" not in tags:
-        other = draw.choice([name for name in QUEUES if name != queue])
-        core = f"{draw.choice(ASIDE).format(other=draw.choice(QUEUES[other][0]))} {core}"
-        tags.append("two_topics")
-    text = " ".join(part for part in (draw.choice(OPEN), core, draw.choice(CLOSE)) if part)
-    if draw.random() < 0.2:
-        text = typo(text.lower(), draw)
-        tags.append("typo")
-    return text, tags
+def sentences(text: str) -> str:
+    """The text with a capital letter at the start of each sentence."""
+    letters = list(text)
+    for at, letter in enumerate(letters):
+        if at == 0 or text[max(0, at - 2) : at] in (". ", "? ", "! "):
+            letters[at] = letter.upper()
+    return "".join(letters)
+
+
+def said(form: str, queue: str, other: str, draw: random.Random) -> str:
+    """A form filled in: `a` and `own` are about the queue, `b` and `thing` about the other one."""
+    words = {}
+    for name, what, of in (("a", "own", queue), ("b", "thing", other)):
+        things, problems = QUEUES[of]
+        words[what] = draw.choice(things)
+        words[name] = draw.choice(problems).format(it=words[what])
+    third = draw.choice([name for name in QUEUES if name not in (queue, other)])
+    return sentences(form.format(**words, other=draw.choice(QUEUES[third][0])))
+
+
+def line(draw: random.Random) -> tuple[str, str, list[str]]:
+    """A line, its queue, and tags for what makes it hard."""
+    names: Sequence[str] = list(QUEUES)
+    weights = [1 / (at + 12) for at in range(len(names))]
+    queue = draw.choices(names, weights)[0]
+    other = draw.choice([name for name in names if name != queue])
+    case = draw.random()
+    for share, forms, label, tag in (
+        (TWO, ONE_OPEN, queue, "two_topics"),
+        (SOLVED, ALL_SOLVED, "nothing_open", "solved"),
+        (STILL, STILL_OPEN, queue, "still_open"),
+        (SHORT, CRIES, queue, "short"),
+    ):
+        if case < share:
+            if tag == "short":
+                return draw.choice(forms).format(thing=draw.choice(QUEUES[queue][0])), label, [tag]
+            return said(draw.choice(forms), queue, other, draw), label, [tag]
+        case -= share
+    if case < OUT_OF_SCOPE:
+        wish = draw.choice(NOT_OURS)
+        thing = draw.choice(QUEUES[other][0])
+        return sentences(draw.choice(BESIDES).format(wish=wish, thing=thing)), "out_of_scope", ["out_of_scope"]
+    return said(draw.choice(PLAIN), queue, other, draw), queue, []
 
 
 def rows() -> list[dict[str, object]]:
     """All rows, in file order."""
     draw = random.Random(SEED)
-    names = list(QUEUES)
-    weights = [1 / (at + 4) for at in range(len(names))]
-    people = {f"O-{at:02}": (draw.choice(FIRST), draw.choice(LAST)) for at in range(1, OFFICES + 1)}
-    sizes = [1 / (at + 3) for at in range(OFFICES)]
+    labels = [*QUEUES, "nothing_open", "out_of_scope"]
+    people = {f"O-{at:03}": (draw.choice(FIRST), draw.choice(LAST)) for at in range(1, OFFICES + 1)}
+    sizes = [1 / (at + 40) for at in range(OFFICES)]
     made: list[dict[str, object]] = []
     for number in range(1, ROWS + 1):
         if made and draw.random() < COPIED:
             copy = dict(draw.choice(made))
             made.append(copy | {"id": f"L-{number:04}", "text": str(copy["text"]) + draw.choice(["", "", " please"])})
             continue
-        queue = "out_of_scope" if draw.random() < OUT_OF_SCOPE else draw.choices(names, weights)[0]
-        text, tags = line(queue, draw)
+        core, queue, tags = line(draw)
+        text = " ".join(part for part in (draw.choice(OPEN), core, draw.choice(CLOSE)) if part)
+        if draw.random() < 0.15:
+            text = typo(text.lower(), draw)
+            tags.append("typo")
         office = draw.choices(list(people), sizes)[0]
         first, last = people[office]
-        if draw.random() < 0.35:
+        mail = f"{first}.{last}@example.org".lower()
+        if draw.random() < 0.2:
             phone = f"{draw.randint(201, 989)}-555-01{draw.randint(0, 99):02}"
             text += draw.choice(
-                [
-                    f"\n{first} {last}",
-                    f"\n{first}",
-                    f"\n{first} {last}, {phone}",
-                    f" Mail me at {last.lower()}@example.org.",
-                ]
+                [f"\n{first} {last}", f"\n{first}", f"\n{first} {last}, {phone}", f" Mail me at {mail}."]
             )
             tags.append("signature")
         if draw.random() < WRONG:
-            queue = draw.choice(names)
-        mail = f"{first}.{last}@example.org".lower()
-        made.append(
-            {
-                "id": f"L-{number:04}",
-                "office": office,
-                "sender": f"{first} {last}",
-                "mail": mail,
-                "text": text,
-                "queue": queue,
-                "tags": tags,
-            }
-        )
+            queue = draw.choice(labels)
+        made.append({
+            "id": f"L-{number:04}", "office": office, "sender": f"{first} {last}", "mail": mail, "text": text,
+            "queue": queue, "tags": tags,
+        })  # fmt: skip
     return made
 
 
@@ -185,6 +231,6 @@ if __name__ == "__main__":
     (DATA / "raw").mkdir(exist_ok=True)
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made)
     (DATA / "raw/lines.jsonl").write_text(text, encoding="utf-8", newline="\n")
-    labels = [*QUEUES, "out_of_scope"]
+    labels = [*QUEUES, "nothing_open", "out_of_scope"]
     (DATA / "schema.json").write_text(json.dumps({"enum": labels}, indent=2) + "\n", encoding="utf-8", newline="\n")
     print(f"{len(made)} lines of {len({row['office'] for row in made})} offices for {len(labels)} labels")

@@ -1,8 +1,9 @@
 """Write the sample data, the same bytes each time: `python data/generate.py`.
 
-Requests to an office assistant, and the tool calls each needs. They are as hard as real ones: different tools are offered
-each time (so the right tool may be missing), two calls at once, omitted optional arguments, numbers in words, tools that
-are easily confused, and requests that no tool fits (an empty list).
+Requests to an office assistant, and the tool calls that each needs. Words give away which tools a request mentions, but
+not which to call: often one is called off, has been used already, or is somebody else's job. Different tools are offered
+each time, so the right one may be missing. Some requests need two calls, some none (an empty list). Optional arguments
+may be left out, numbers are in words, and people correct themselves (`monday, sorry, tuesday`).
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import random
 from pathlib import Path
 from typing import Any
 
-ROWS, FIRMS, SEED = 420, 36, 12
-MISSING, NONE_FITS, TWO = 0.1, 0.12, 0.18  # shares of the rows
+ROWS, FIRMS, SEED = 950, 140, 12
+NONE_FITS, TWO, ASIDE, CALLED_OFF, MISSING = 0.1, 0.14, 0.3, 0.06, 0.1  # shares of the rows, by what makes them hard
+CORRECTED = 0.12  # share of the values that people correct as they write
 DATA = Path(__file__).resolve().parent
 DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday"]
 ROOMS = ["aare", "birs", "emme", "limmat", "reuss", "saane", "thur", "wiese"]
 CITIES = ["Basel", "Bern", "Chur", "Geneva", "Lugano", "Olten", "Sion", "Zug"]
-ITEMS = ["paper", "pens", "coffee", "toner", "envelopes", "milk", "batteries"]
+ITEMS = ["paper", "pens", "coffee", "tea", "envelopes", "milk", "batteries"]
 WORDS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 8: "eight", 10: "ten", 12: "a dozen"}
 # tool: its arguments as JSON Schema; those in OPTIONAL may be left out
 TOOLS: dict[str, dict[str, Any]] = {
@@ -44,14 +46,36 @@ DOES = {
     "set_reminder": "Remind the user of something",
 }
 OPTIONAL = {"book_room": ["hour"], "find_room": ["day"], "train_times": ["day"], "book_train": ["class"]}
-ABOUT = ["the audit", "the rent", "the birthday card", "the fire drill", "the contract", "the fair"]
+ABOUT = [
+    "the audit",
+    "the rent",
+    "the birthday card",
+    "the fire drill",
+    "the contract",
+    "the trade fair",
+    "the tax return",
+]
 NONE = [
     "what's the weather like in {city}?", "tell me a joke about {item}", "who was in room {room} yesterday?", "is {city} nice in spring?",
-    "turn the lights off on floor two", "call me a taxi to the station in {city}", "how much did we spend on {item} last year?",
-    "translate \"{about}\" into French", "thanks, that was all for {day}", "play some music in room {room}",
+    "turn off the lights in room {room}", "call me a taxi to the station in {city}", "how much did we spend on {item} last year?",
+    'translate "{about}" into French', "thanks, that was all for {day}", "play some music in room {room}", "who can tell me more about {about}?",
+    "is {day} a public holiday?", "why is {item} so expensive these days?", "I'm off on {day}, by the way",
 ]  # fmt: skip
-OPEN = ["", "", "", "Hi, ", "please ", "could you help? ", "hey, ", "Good morning. "]
-CLOSE = ["", "", "", " thanks", " Thank you!", " It's for {person}.", " Send the details to {mail}."]
+# `ask` is what the user wants, `not_this` what nobody should do (now)
+ASIDES = [
+    "you don't have to {not_this}, {who} has done that. {ask}", "{ask}. You don't have to {not_this}, {who} has done that",
+    "I asked {who} to {not_this}, so leave that. {ask}", "{ask}. I asked {who} to {not_this}, so leave that",
+    "{who} wanted me to {not_this}, but that's off. {ask}", "{ask}. {who} wanted me to {not_this}, but that's off",
+    "don't {not_this} before I say so. {ask}", "{ask}, but don't {not_this} before I say so",
+    "yesterday I told you to {not_this}, thanks for that. Now {ask}", "{ask}, please. And thanks for yesterday, when I told you to {not_this}",
+    "{not_this}? No, that can wait. {ask}", "{ask}. I'd also have to {not_this}, but that can wait",
+]  # fmt: skip
+OFF = [
+    "you don't have to {not_this} any more", "I asked {who} to {not_this}, so there is nothing to do for you", "don't {not_this} before I say so",
+    "yesterday I told you to {not_this}, thanks for that", "please don't {not_this}, {who} has done it", "{who} wanted me to {not_this}, but that's off",
+]  # fmt: skip
+OPEN = ["", "", "", "", "Hi, ", "Hello, ", "Hey, ", "Good morning. "]
+CLOSE = ["", "", "", "", ". Thanks", ". Thank you!", ". It's for {person}", ". Send the details to {mail}"]
 PEOPLE = ["Anke Vogt", "Bilal Demir", "Carla Rossi", "Dev Patel", "Elin Berg", "Femi Ade", "Greta Lang", "Hugo Roy"]
 
 
@@ -78,77 +102,121 @@ def number(count: int, draw: random.Random) -> str:
     return WORDS[count] if count in WORDS and draw.random() < 0.4 else str(count)
 
 
-def ask(tool: str, draw: random.Random) -> tuple[str, dict[str, Any]]:
-    """A request, and the arguments of the call it needs."""
+def corrected(right: str, wrong: str, draw: random.Random) -> str:
+    """A value as someone writes it, sometimes with a slip that they take back."""
+    if draw.random() >= CORRECTED or right == wrong:
+        return right
+    return draw.choice(
+        [f"{wrong}, sorry, {right}", f"{wrong}, no, {right}", f"{right} (not {wrong})", f"{wrong} - I mean {right}"]
+    )
+
+
+def wish(tool: str, draw: random.Random) -> tuple[str, dict[str, Any]]:
+    """What someone wants the assistant to do, as a verb phrase, and the arguments of the call that does it."""
     room, day, city, item, about = (draw.choice(values) for values in (ROOMS, DAYS, CITIES, ITEMS, ABOUT))
     count, hour, give = draw.choice(list(WORDS)), draw.randint(7, 19), draw.random() < 0.6
+    on = corrected(day.capitalize(), draw.choice(DAYS).capitalize(), draw)
+    many = corrected(number(count, draw), number(draw.choice(list(WORDS)), draw), draw)
+    to = corrected(city, draw.choice(CITIES), draw)
+    name = room.capitalize()
     if tool == "book_room":
-        at = draw.choice([f" at {hour}", f", {hour} o'clock", f" from {hour}:00"]) if give else ""
-        said = draw.choice(
-            [f"book {room} for {day}{at}", f"I need room {room} on {day}{at}", f"reserve {room} {day}{at}"]
-        )
-        return said, {"room": room, "day": day} | ({"hour": hour} if give else {})
+        at = draw.choice([f" at {hour}", f" at {hour}:00", f" from {hour}:00"]) if give else ""
+        forms = [f"book {name} for {on}{at}", f"book room {name} on {on}{at}", f"reserve {name} for {on}{at}"]
+        return draw.choice(forms), {"room": room, "day": day} | ({"hour": hour} if give else {})
     if tool == "cancel_room":
-        said = draw.choice(
-            [f"cancel {room} on {day}", f"we don't need room {room} on {day} any more", f"free {room} {day} again"]
-        )
-        return said, {"room": room, "day": day}
+        forms = [f"cancel {name} on {on}", f"give room {name} back for {on}", f"cancel the booking of {name} on {on}"]
+        return draw.choice(forms), {"room": room, "day": day}
     if tool == "find_room":
-        on = f" on {day}" if give else ""
-        said = draw.choice(
-            ["which room takes {n} of us{on}", "find a room for {n} people{on}", "we are {n}{on}, where can we sit"]
-        )
-        return said.format(n=number(count, draw), on=on), {"people": count} | ({"day": day} if give else {})
+        when = f" on {on}" if give else ""
+        forms = [
+            f"find a room for {many} people{when}",
+            f"find a room for {many}{when}",
+            f"look for a room that seats {many}{when}",
+        ]
+        return draw.choice(forms), {"people": count} | ({"day": day} if give else {})
     if tool == "order_items":
-        said = draw.choice(["order {n} {item}", "we are out of {item}, get {n}", "{n} times {item}, please"])
-        return said.format(n=number(count, draw), item=item), {"item": item, "count": count}
+        forms = [f"order {many} packs of {item}", f"get {many} packs of {item}", f"buy {item}, {many} packs"]
+        return draw.choice(forms), {"item": item, "count": count}
     if tool == "train_times":
-        on = f" on {day}" if give else ""
-        said = draw.choice(
-            [f"when do trains go to {city}{on}", f"train times {city}{on}", f"how do I get to {city} by train{on}"]
-        )
-        return said, {"to": city} | ({"day": day} if give else {})
+        when = f" on {on}" if give else ""
+        forms = [
+            f"look up the trains to {to}{when}",
+            f"find out when trains leave for {to}{when}",
+            f"check the train times to {to}{when}",
+        ]
+        return draw.choice(forms), {"to": city} | ({"day": day} if give else {})
     if tool == "book_train":
-        how = draw.choice([(" first class", 1), (" in second class", 2)])
-        said = draw.choice([f"get me a ticket to {city} on {day}", f"book the train to {city} for {day}"]) + (
-            how[0] if give else ""
+        how = draw.choice([("first", 1), ("second", 2)])
+        by = f", {how[0]} class" if give else ""
+        forms = [
+            f"get a ticket to {to} for {on}{by}",
+            f"book the train to {to} on {on}{by}",
+            f"buy a train ticket to {to} for {on}{by}",
+        ]
+        return draw.choice(forms), {"to": city, "day": day} | ({"class": how[1]} if give else {})
+    forms = [
+        f"set a reminder for {on} about {about}",
+        f"set a reminder about {about} for {on}",
+        f"put {about} down as a reminder for {on}",
+    ]
+    return draw.choice(forms), {"about": about, "day": day}
+
+
+def request(draw: random.Random) -> tuple[str, list[dict[str, Any]], list[str], list[str]]:
+    """A request, the calls that it needs, the tools that it mentions, and tags for what makes it hard."""
+    tools = draw.sample(list(TOOLS), 2)
+    (first, arguments), (second, others) = (wish(tool, draw) for tool in tools)
+    calls = [{"name": tools[0], "arguments": arguments}, {"name": tools[1], "arguments": others}]
+    who, case = draw.choice(PEOPLE).split()[0], draw.random()
+    if case < NONE_FITS:
+        room, day, city, item, about = (draw.choice(values) for values in (ROOMS, DAYS, CITIES, ITEMS, ABOUT))
+        return (
+            draw.choice(NONE).format(room=room.capitalize(), day=day.capitalize(), city=city, item=item, about=about),
+            [],
+            [],
+            ["none_fits"],
         )
-        return said, {"to": city, "day": day} | ({"class": how[1]} if give else {})
-    said = draw.choice([f"remind me of {about} on {day}", f"on {day} I must not forget {about}, remind me"])
-    return said, {"about": about, "day": day}
+    case -= NONE_FITS
+    if case < TWO:
+        return draw.choice([" and ", ", then ", ". Also, "]).join((first, second)), calls, tools, ["two_calls"]
+    case -= TWO
+    if case < ASIDE:
+        return draw.choice(ASIDES).format(ask=first, not_this=second, who=who), calls[:1], tools, ["aside"]
+    case -= ASIDE
+    if case < CALLED_OFF:
+        return draw.choice(OFF).format(not_this=first, who=who), [], tools[:1], ["called_off"]
+    form = draw.choice(
+        ["{ask}", "{ask}", "please {ask}", "can you {ask}?", "I need you to {ask}", "could you {ask}, please?"]
+    )
+    return form.format(ask=first), calls[:1], tools[:1], []
+
+
+def sentences(text: str) -> str:
+    """The text with a capital letter at the start of each sentence."""
+    starts = (". ", "? ", "! ", ": ")
+    return "".join(
+        letter.upper() if at == 0 or text[max(0, at - 2) : at] in starts else letter for at, letter in enumerate(text)
+    )
 
 
 def rows() -> list[dict[str, Any]]:
     """All rows, in file order."""
     draw = random.Random(SEED)
-    firms, sizes = [f"F-{at:02}" for at in range(1, FIRMS + 1)], [1 / (at + 3) for at in range(FIRMS)]
+    firms, sizes = [f"F-{at:03}" for at in range(1, FIRMS + 1)], [1 / (at + 40) for at in range(FIRMS)]
     made = []
     for number_of_row in range(1, ROWS + 1):
-        kind, tags = draw.random(), []
-        wanted: list[str] = [] if kind < NONE_FITS else draw.sample(list(TOOLS), 2 if kind < NONE_FITS + TWO else 1)
-        parts = [ask(tool, draw) for tool in wanted]
-        calls = [{"name": tool, "arguments": arguments} for tool, (_, arguments) in zip(wanted, parts, strict=True)]
-        text = draw.choice([" and ", ", then ", ". Also, "]).join(said for said, _ in parts)
-        if not wanted:
-            text = draw.choice(NONE).format(
-                city=draw.choice(CITIES),
-                item=draw.choice(ITEMS),
-                room=draw.choice(ROOMS),
-                day=draw.choice(DAYS),
-                about=draw.choice(ABOUT),
-            )
-            tags = ["none_fits"]
-        elif len(wanted) == 2:
-            tags = ["two_calls"]
-        offered = {*wanted, *draw.sample(list(TOOLS), draw.randint(2, 4))}
-        if wanted and draw.random() < MISSING:  # the right tool is not offered, so it can't be called
-            missing = wanted[0]
+        text, calls, mentioned, tags = request(draw)
+        offered = {*mentioned, *draw.sample(list(TOOLS), 4 - len(mentioned))}
+        if calls and draw.random() < MISSING:  # the right tool is not offered, so it can't be called
+            missing = calls[0]["name"]
             offered.discard(missing)
             calls = [call for call in calls if call["name"] != missing]
             tags.append("tool_missing")
         person = draw.choice(PEOPLE)
         mail = person.lower().replace(" ", ".") + "@example.net"
-        text = draw.choice(OPEN) + text + draw.choice(CLOSE).format(person=person, mail=mail)
+        text = draw.choice(OPEN) + text
+        close = draw.choice(CLOSE).format(person=person, mail=mail)
+        text = sentences(text) + (close.removeprefix(".") if text[-1] in "?!" else close)
         if draw.random() < 0.2:
             text, tags = text.lower(), [*tags, "lower_case"]
         made.append({

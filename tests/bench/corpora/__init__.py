@@ -1,0 +1,1 @@
+"""Real corpora through stamped repos, one recipe (`*.yaml`) each: `nox -s corpora`."""

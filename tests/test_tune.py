@@ -1,0 +1,278 @@
+"""The search of sft's params: what is drawn, which trials are stopped, that it goes on after a kill, and what it writes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from pydantic import ValidationError
+
+from stages.core.errors import HallmarkError
+from stages.core.files import BASE, TRAIN, VALIDATION
+from stages.core.records import schema, write_records
+from stages.params.loader import Params, load_params
+from stages.release import provenance as prov
+from stages.tools import followed
+from stages.tools import tune as tool
+from stages.tools.trials import Trial
+from tests.rows import record, shipped
+from tests.workspace import ROOT, change_params, git_init, run, run_here
+
+needs_optuna = pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="`nox -s tune` installs Optuna")
+
+# One stage plays the training: its loss falls with every validation, to a floor that the step size decides.
+TRAIN_HERE = """
+import json, time
+from pathlib import Path
+from ruamel.yaml import YAML
+
+sft = YAML(typ="safe", pure=True).load(Path("params.yaml").read_text())["sft"]
+steps = 8 * sft["epochs"]
+floor = abs(sft["learning_rate"] - 0.002) * 100
+live, losses = Path("reports/live/sft_curve.csv"), []
+live.parent.mkdir(parents=True, exist_ok=True)
+with live.open("w") as file:
+    for number in range(5):
+        losses.append(round(floor + 1 / (1 + number), 6))
+        file.write(f"{number * sft['eval_steps']},validation,{losses[-1]}\\n")
+        file.flush()
+        time.sleep(Path("slow.txt").exists() and 0.4)
+live.unlink()
+Path("reports/measured").mkdir(exist_ok=True)
+Path("reports/sft.json").write_text(json.dumps({"validation_loss": losses[-1]}))
+Path("reports/measured/sft.json").write_text(json.dumps({"seconds": 6.0}))
+"""
+PIPELINE = f"""
+stages:
+  sft: {{cmd: "{sys.executable} make.py", params: [seed, sft], deps: [make.py, {TRAIN}, {VALIDATION}],
+    outs: [{", ".join(f"{name}: {{cache: false, persist: true}}" for name in ("reports/sft.json", "reports/measured/sft.json"))}]}}
+"""
+SPACE = {"learning_rate": [0.1, 3.0], "epochs": None, "r": None, "layers": None}
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository whose training takes a moment. The records are in git, so that each copy has them."""
+    root = tmp_path_factory.mktemp("repo")
+    shutil.copyfile(ROOT / "params.yaml", root / "params.yaml")
+    (root / "make.py").write_text(TRAIN_HERE, encoding="utf-8")
+    (root / "slow.txt").touch()
+    (root / "dvc.yaml").write_text(PIPELINE, encoding="utf-8")
+    (root / ".gitignore").write_text("/.hallmark/\n/reports/live/\n", encoding="utf-8")
+    (root / ".dvcignore").write_text("/.hallmark/\n", encoding="utf-8")
+    records = pl.DataFrame([record(str(number), "my kettle is broken") for number in range(32)], schema=schema())
+    for file, part in ((TRAIN, records), (VALIDATION, records[:4])):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_records(root / file, part)
+    change_params(root, {"tune.space": SPACE, "tune.startup": 1, "sft.learning_rate": 0.004, "sft.epochs": 1})
+    git_init(root)
+    return root
+
+
+@pytest.fixture
+def here(repo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(repo)
+    monkeypatch.setattr(followed, "EVERY", 0.05)
+    return repo
+
+
+@needs_optuna
+def test_trials_run_as_experiments_and_bad_ones_are_stopped(here: Path) -> None:
+    """With real `dvc exp run`: params.yaml as it is, then others; run again, it goes on; `--write` sets the best."""
+    done = run_here(here, "stages.tools.tune", "--trials", "2")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((here / "reports/tune.json").read_text(encoding="utf-8"))
+    first, second = report["trials"]
+    assert first["params"] == {"sft.learning_rate": 0.004, "sft.eval_steps": 2}
+    assert (first["state"], first["loss"]) == ("complete", pytest.approx(0.4))
+    assert first["minutes"] == 0.1, "as sft measured it"
+    assert second["params"]["sft.learning_rate"] > 0.006, "what this seed draws is worse than params.yaml as it is"
+    assert (second["state"], second["loss"], second["experiment"]) == ("stopped", None, None), done.stderr
+    assert 1 <= len(second["losses"]) < 4
+    assert run(here, "dvc", "exp", "list", "--name-only").stdout.split() == [first["experiment"]]
+    copies = [path.name for path in (here / ".dvc/tmp/exps/standalone").iterdir()]
+    assert copies == ["run"], "DVC removes the copy of a stopped trial too; `run` has its notes"
+    assert run(here, "git", "status", "--porcelain").stdout.split() == ["??", "reports/"]
+
+    # A search that was killed in its third trial tries that again.
+    params, raw = load_params(), prov.parse_yaml(Path("params.yaml").read_bytes(), "params.yaml")
+    study = tool.study_of(params, raw)
+    study.sampler = tool.sampler(params, 2)
+    drawn = tool.drawn(study.ask(), params)
+    again = run_here(here, "stages.tools.tune", "--trials", "1")
+    assert "goes on after 2 earlier trials" in again.stderr
+    report = json.loads((here / "reports/tune.json").read_text(encoding="utf-8"))
+    assert len(report["trials"]) == 3
+    assert report["trials"][-1]["params"]["sft.learning_rate"] == drawn["sft.learning_rate"]
+
+    best = report["trials"][-1]
+    assert (best["number"], best["state"]) == (report["best"], "complete"), again.stderr
+    assert f"or `dvc exp apply {best['experiment']}`" in again.stdout
+    before = (here / "params.yaml").read_text(encoding="utf-8").splitlines()
+    assert run_here(here, "stages.tools.tune", "--write").returncode == 0
+    assert load_params().sft.learning_rate == best["params"]["sft.learning_rate"]
+    after = (here / "params.yaml").read_text(encoding="utf-8").splitlines()
+    changed = [new for old, new in zip(before, after, strict=True) if old != new]
+    assert [line.split(":")[0] for line in changed] == ["  learning_rate", "  eval_steps"]
+    assert all("  # " in line for line in changed), "comments stay"
+    refused = run_here(here, "stages.tools.tune", "--write")
+    assert "no trial has ended well for the data, code and params of today" in refused.stderr
+    run(here, "git", "checkout", "--quiet", "params.yaml")
+
+
+@needs_optuna
+def test_an_experiment_with_the_params_of_a_trial_is_taken(here: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """After the test above: without Optuna's journal, what DVC has of earlier trials still counts."""
+    shutil.rmtree(".hallmark")
+    caplog.set_level("INFO")
+    params, raw = load_params(), prov.parse_yaml(Path("params.yaml").read_bytes(), "params.yaml")
+    (first,) = tool.search(params, raw, minutes=1, most=1)
+    assert first.loss == pytest.approx(0.4)
+    assert f"trial 0: experiment {first.experiment} has it already" in caplog.text
+
+
+@needs_optuna
+def test_a_damaged_journal_and_a_second_search_are_refused(here: Path) -> None:
+    tool.FOLDER.mkdir(parents=True, exist_ok=True)
+    kept = tool.JOURNAL.read_bytes() if tool.JOURNAL.exists() else b""
+    tool.JOURNAL.write_text("no JSON\n{}\n", encoding="utf-8")
+    done = run_here(here, "stages.tools.tune", "--trials", "1")
+    assert "journal.log: damaged" in done.stderr
+    tool.JOURNAL.write_bytes(kept)
+    with tool.alone():
+        done = run_here(here, "stages.tools.tune", "--write")
+    assert "another search runs in this repository" in done.stderr
+
+
+def test_without_optuna_the_error_says_how_to_install_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    done = run_here(here, "stages.tools.tune")
+    assert done.returncode == 1
+    assert "Optuna is not installed" in done.stderr
+    assert "python -m nox -s tune" in done.stderr and "pip install -c requirements.lock 'optuna" in done.stderr
+
+
+def params_with(**changes: Any) -> Params:
+    values = shipped().model_dump(mode="json", by_alias=True)
+    for name, value in changes.items():
+        values["tune"]["space"][name] = value
+    return Params.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        ({"learning_rate": [3.0, 0.3]}, "the lowest factor comes first"),
+        ({"epochs": [2.0, 3.0]}, "must hold 1, the value in params.yaml"),
+        ({"r": [0]}, "greater than or equal to 1"),
+        ({"learning_rate": None, "epochs": None, "r": None, "layers": None}, "nothing to search"),
+    ],
+)
+def test_a_space_that_makes_no_sense_is_refused(space: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        params_with(**space)
+
+
+class Fixed:
+    """A draw with values of its own; it notes what it was asked for."""
+
+    def __init__(self, **values: Any) -> None:
+        self.values, self.asked = values, dict[str, Any]()
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
+        self.asked[name] = (low, high, log)
+        return self.values[name]
+
+    def suggest_categorical(self, name: str, listed: list[Any]) -> Any:
+        self.asked[name] = listed
+        return self.values[name]
+
+
+def test_a_draw_is_around_what_params_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    BASE.mkdir(parents=True)
+    (BASE / "config.json").write_text('{"num_hidden_layers": 15}', encoding="utf-8")
+    params = params_with(learning_rate=[0.5, 2.0], epochs=None, r=[8, 64], layers=[10, 15, 30, None])
+    sft = params.sft
+    trial = Fixed(learning_rate=1.2345, r=64, layers=10)
+    values = tool.drawn(trial, params)  # type: ignore[arg-type]
+    assert values == {
+        "sft.learning_rate": float(f"{sft.learning_rate * 1.2345:.2g}"),
+        "sft.lora.r": 64,
+        "sft.lora.alpha": round(sft.lora.alpha * 64 / sft.lora.r),
+        "sft.lora.layers": 10,
+    }
+    assert trial.asked["learning_rate"] == (0.5, 2.0, True)
+    assert trial.asked["r"] == sorted({8, 64, sft.lora.r})
+    assert trial.asked["layers"] == [*sorted({10, *([sft.lora.layers] if sft.lora.layers else [])}), None], "15 is all"
+    as_it_is = tool.drawn(Fixed(**tool.as_it_is(params)), params)  # type: ignore[arg-type]
+    own = params.sft.model_dump()
+    assert as_it_is["sft.learning_rate"] == own["learning_rate"]
+    assert (as_it_is["sft.lora.alpha"], as_it_is["sft.lora.layers"]) == (own["lora"]["alpha"], own["lora"]["layers"])
+
+
+def test_steps_are_those_that_sft_will_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    TRAIN.parent.mkdir(parents=True)
+    write_records(TRAIN, pl.DataFrame([record(str(number), "my kettle") for number in range(30)], schema=schema()))
+    values = shipped().model_dump(mode="json", by_alias=True)
+    values["sft"] |= {"batch_size": 4, "accumulation": 2, "epochs": 1.5, "max_steps": None, "batch_tokens": None}
+    assert tool.steps_of(Params.model_validate(values)) == 6
+    values["sft"]["max_steps"] = 5
+    with pytest.raises(HallmarkError, match=r"which tune\.space has, does nothing"):
+        tool.steps_of(Params.model_validate(values))
+
+
+def test_a_curve_is_read_while_it_is_written() -> None:
+    text = "step,split,loss\n0,validation,3.5\n1,train,2.0\n2,validation,1.5\n4,validation,0.7"
+    assert followed.validation_losses(text) == [1.5]
+    assert followed.validation_losses(text + "5\n") == [1.5, 0.75]
+    assert followed.validation_losses("") == []
+
+
+def test_a_stage_in_another_folder_is_followed_and_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process starts another that works elsewhere, as DVC does; the curve of this folder is not that of the trial."""
+    monkeypatch.setattr(followed, "EVERY", 0.05)
+    monkeypatch.chdir(tmp_path)
+    for folder, loss in ((Path(), 9.0), (Path("copy"), 0.5)):
+        (folder / followed.CURVE).parent.mkdir(parents=True)
+        (folder / followed.CURVE).write_text(f"2,validation,{loss}\n4,validation,0.25\n", encoding="utf-8")
+    started = "import subprocess; print(subprocess.run(['sleep', '60'], cwd='copy').returncode)"
+    with subprocess.Popen([sys.executable, "-c", started], stdout=subprocess.PIPE) as process:
+        seen: list[float] = []
+
+        def worth(loss: float) -> bool:
+            seen.append(loss)
+            return len(seen) < 2
+
+        begun = time.monotonic()
+        followed.follow(process, worth)
+        assert process.communicate(timeout=20)[0] == b"-15\n", "the stage was asked to stop, not the process around it"
+    assert seen == [0.5, 0.25]
+    assert time.monotonic() - begun < 30
+
+
+def test_the_table_has_the_best_first_and_says_what_became_of_the_others() -> None:
+    found = [
+        Trial(0, "complete", {"sft.learning_rate": 0.003, "sft.lora.layers": 20, "sft.eval_steps": 9}, 0.05, [0.1, 0.05], 4.0, "tune-a"),
+        Trial(1, "stopped", {"sft.learning_rate": 0.009, "sft.lora.layers": None, "sft.eval_steps": 9}, None, [0.4], 1.0),
+        Trial(2, "complete", {"sft.learning_rate": 0.005, "sft.lora.layers": 10, "sft.eval_steps": 9}, 0.04, [0.04], 3.0, "tune-b"),
+        Trial(3, "failed", {"sft.learning_rate": 0.1, "sft.lora.layers": 10, "sft.eval_steps": 9}, reason="not a number\x1b"),
+    ]  # fmt: skip
+    head, *rows = tool.table(found, 4)
+    assert head.split() == ["trial", "loss", "learning_rate", "layers", "minutes"]
+    assert [row.split()[0] for row in rows] == ["2", "0", "1", "3"]
+    assert rows[1].endswith("params.yaml as it is")
+    assert "all" in rows[2] and rows[2].endswith("stopped at validation 1 of 4: 0.4000 is above the median")
+    assert rows[3].endswith("failed: not a number\\x1b")
+    assert tool.verdict(found)[0] == "best: trial 2, validation loss 0.0400, 20 % below that of params.yaml as it is"
+    assert tool.verdict(found[:2]) == ["none is better than params.yaml as it is: validation loss 0.0500"]
+    assert tool.verdict(found[1:2]) == ["no trial has ended well"]
