@@ -33,7 +33,7 @@ LAYER, STEP = 0.005, 0.02
 class Step:
     """One token written for each record of a batch: how many records, the tokens before it, and the bytes it reads."""
 
-    records: int
+    records: float  # on average
     tokens: int
     weights: int
     cache: int
@@ -129,6 +129,7 @@ def measured(
     """
     import torch
 
+    from stages.models.packing import pack
     from stages.planning.memory import adapted
 
     device, busy = hardware.name, hardware.busy
@@ -154,6 +155,7 @@ def measured(
     each = plain.reading(prompts.tokens, prompts.tokens**2, 1)
     read = replace(prompts, records=max(1, min(prompts.records, int(MOST_WORK / each.forward))))
     model = filled(piece, dtype, attention, device)
+    pack(model)
     reading, layer, scoring = generation_seconds(model, read, prompts.records, new, clock)
     vocabulary = config.vocab_size / piece.vocab_size
 
