@@ -22,7 +22,7 @@ from stages.core.files import ADAPTER, BASE, HOLDOUT, TRAIN, write_json
 from stages.core.machine import when_and_where
 from stages.core.records import write_records
 from stages.evaluation.answers import Answer, Prompt, prompts_of
-from stages.evaluation.comparator import Questions
+from stages.evaluation.comparator import Asked, Questions
 from stages.evaluation.comparators import COMPARATORS
 from stages.evaluation.comparators.few_shot import FewShotSettings
 from stages.evaluation.fair_order import drawn_fairly, fair_order
@@ -577,7 +577,12 @@ def some_train() -> pl.DataFrame:
 def test_a_comparator_is_shown_the_examples_that_its_line_names(at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_records(TRAIN, some_train())
     asked_of, kept = stage_eval.asked_of, []
-    monkeypatch.setattr(stage_eval, "asked_of", lambda *given: kept.append(asked_of(*given)) or kept[-1])
+
+    def keeping(*given: Any) -> Asked:
+        kept.append(asked_of(*given))
+        return kept[-1]
+
+    monkeypatch.setattr(stage_eval, "asked_of", keeping)
     rows, metrics = evaluate("near", comparators={"near": FEW}, sample={"near": 7})
     assert len(rows) == metrics["records"] == 7 and metrics["examples"] == 2.0
     assert metrics["words"] == "the base with 2 examples"
@@ -599,7 +604,12 @@ def test_a_comparator_is_shown_the_examples_that_its_line_names(at: Path, monkey
 
 def questions_of(at: Path, **changes: Any) -> Questions:
     records = some_holdout().rows(named=True)
-    parts = {"task": Task(load_params().task), "records": records, "prompts": prompts_of(records), "form": None}
+    parts: dict[str, Any] = {
+        "task": Task(load_params().task),
+        "records": records,
+        "prompts": prompts_of(records),
+        "form": None,
+    }
     return Questions(**parts | {"tokenizer": load_tokenizer(at / BASE), "room": None, "seed": 7} | changes)
 
 
