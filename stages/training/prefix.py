@@ -90,16 +90,18 @@ def attend(
         raise NotImplementedError(f"attention with {', '.join(changes) or 'a mask'}")
     row, scale = _row.get(), query.shape[-1] ** -0.5 if scaling is None else scaling
     compute = _grouped if row.attention == "eager" else _fused
-    common = [states[:, :, : row.shared] for states in (query, key, value)]
-    own = [states[0, :, row.shared :].unflatten(1, (row.records, -1)).transpose(0, 1) for states in (query, key, value)]
+    own_query, own_key, own_value = (
+        states[0, :, row.shared :].unflatten(1, (row.records, -1)).transpose(0, 1) for states in (query, key, value)
+    )
+    if not row.shared:
+        return compute(own_query, own_key, own_value, scale, dropout).flatten(0, 1)[None], None
+    query, key, value = (states[:, :, : row.shared] for states in (query, key, value))
     keys, values = (
         torch.cat([first.expand(row.records, -1, -1, -1), rest], dim=2)
-        for first, rest in zip(common[1:], own[1:], strict=True)
+        for first, rest in ((key, own_key), (value, own_value))
     )
-    out = compute(own[0], keys, values, scale, dropout).flatten(0, 1)[None]
-    if row.shared:
-        query, key, value = common
-        out = torch.cat([compute(query, key, value, scale, dropout), out], dim=1)
+    common = compute(query, key, value, scale, dropout)
+    out = torch.cat([common, compute(own_query, keys, values, scale, dropout).flatten(0, 1)[None]], dim=1)
     return out, None
 
 
