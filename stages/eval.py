@@ -189,6 +189,7 @@ def answerers(
     from stages.evaluation.constrained import grammar_of
     from stages.evaluation.generation import LocalModel
     from stages.models.loading import load_base, load_tokenizer, load_tuned
+    from stages.models.packing import pack
 
     options: dict[str, Any] = {
         "dtype": settings.dtype,
@@ -200,6 +201,7 @@ def answerers(
         loaded = load_tuned(QUANTIZED, ADAPTER, **options, merge=settings.merge)
     else:
         loaded = load_base(BASE, **options)
+    pack(loaded)
     return lambda batch_size, constrained: LocalModel(
         loaded, tokenizer, batch_size=batch_size, **shared, grammar=grammar_of(task) if constrained else None
     )

@@ -81,12 +81,12 @@ def test_what_is_finished_stays_and_writes_its_row(
     recipe_file = ROOT / "tests/bench/corpora/receipts.yaml"
     started = {"recipe": sha256_file(recipe_file), "corpus": sha256_file(file), "changes": {}}
     (into / "receipts.started.json").write_text(json.dumps({"made_from": started, "seconds": 9}), encoding="utf-8")
-    rate = {"value": 0.5, "low": 0.4, "high": 0.6}
+    rate = {"value": 0.5, "low": 0.4, "high": 0.6, "records": 120}
     found = {
         "parts": {"train": [1_400, 70], "holdout": [120, 40]},
         "fields": {"tuned": rate | {"value": 0.55}},
         "causes": {"left out": {"total": 2}},
-        "right": {"base": rate | {"value": 0.0}, "few_shot": rate | {"value": 0.25}, "tuned": rate},
+        "right": {"base": rate | {"value": 0.0}, "few_shot": rate | {"value": 0.25, "records": 60}, "tuned": rate},
         "verdict": "too_little_data",
         "minutes": 12.4,
         "machine": "Some Processor, 2 threads",
@@ -100,7 +100,13 @@ def test_what_is_finished_stays_and_writes_its_row(
     assert first.startswith(
         "| [Receipts](receipts.md) | extraction: 1,400 records train, 120 of 40 groups are held out"
     )
-    for words in ("base 0.0 %, few-shot 25.0 %", "**50.0 % [40.0, 60.0]**", "too little data", "2 threads", "| 12 |"):
+    for words in (
+        "base 0.0 %, few-shot (of 60 records) 25.0 %",
+        "**50.0 % [40.0, 60.0]**",
+        "too little data",
+        "2 threads",
+        "| 12 |",
+    ):
         assert words in first
     said = capsys.readouterr().out
     assert "finished already" in said

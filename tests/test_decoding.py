@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Sequence
 from functools import cache
@@ -230,3 +231,42 @@ def test_the_common_start_is_the_longest_that_leaves_a_token_of_each(rows: list[
     most = min(map(len, rows)) - 1
     assert all(row[: len(start)] == start for row in rows) and len(start) <= most
     assert len(start) == most or len({tuple(row[: len(start) + 1]) for row in rows}) > 1
+
+
+def test_packed_layers_give_the_same_bytes_and_only_where_they_can() -> None:
+    import torch
+
+    from stages.models.packing import Packed, pack, packable
+
+    supported = torch.backends.mkldnn.enabled and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    draw = torch.Generator().manual_seed(1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        layers = torch.nn.Sequential(torch.nn.Linear(64, 96), torch.nn.SiLU(), torch.nn.Linear(96, 64, bias=False))
+    assert pack(layers) == 0, "fp32 is left as it is"
+    layers = layers.bfloat16()
+    inputs = [torch.randn(*shape, 64, generator=draw).bfloat16() for shape in ((1,), (3, 7), (64, 1), (100,))]
+    with torch.inference_mode():
+        before = [layers(states) for states in inputs]
+        assert packable(layers[0]) == supported
+        assert pack(layers) == (2 if supported else 0)
+        assert all(torch.equal(layers(states), out) for states, out in zip(inputs, before, strict=True))
+    assert isinstance(layers[2], Packed) == supported
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert not packable(torch.nn.Linear(4, 4).bfloat16())
+
+
+def test_a_packed_model_answers_as_before_and_its_embedding_stays() -> None:
+    import torch
+
+    from stages.models.packing import pack
+
+    rows = prompts((9, 8, 6, 6, 3, 1))
+    for family in ("smollm2-135m", "phi-3.5-mini"):
+        model = copy.deepcopy(model_of(family)).bfloat16()
+        embedding = model.get_input_embeddings().weight.clone()
+        expected = decoded(model, rows, {319})
+        pack(model)
+        assert decoded(model, rows, {319}) == expected
+        assert torch.equal(model.get_input_embeddings().weight, embedding)
+        assert model.get_output_embeddings().out_features == 320

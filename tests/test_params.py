@@ -46,6 +46,9 @@ def problem(folder: Path, change: dict[str, Any], remove: str | None = None) -> 
     return str(caught.value)
 
 
+FEW_SHOT = {"kind": "few_shot", "examples": 2, "rule": "nearest", "max_tokens": 64}
+
+
 def test_the_shipped_parameters_load() -> None:
     assert isinstance(load_params(ROOT / "params.yaml"), Params)
 
@@ -342,3 +345,38 @@ def test_a_value_that_makes_no_sense_is_an_error(tmp_path: Path, key: str, value
 def test_an_error_names_the_first_problems_only(tmp_path: Path) -> None:
     text = problem(tmp_path, {f"a{number}": 1 for number in range(500)})
     assert text.count("is not a known parameter") == 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"eval.comparators": {"tuned": FEW_SHOT}}, "eval.comparators: 'tuned' is a model of the pipeline"),
+        ({"eval.comparators": {"a/b": FEW_SHOT}}, "String should match pattern"),
+        ({"eval.comparators": {"few_shot": FEW_SHOT | {"kind": "few"}}}, "must be one of few_shot; it is 'few'"),
+        ({"eval.comparators": {"few_shot": FEW_SHOT | {"exampels": 1}}}, "did you mean 'examples'?"),
+        ({"eval.comparators": {"few_shot": FEW_SHOT | {"examples": 0}}}, "eval.comparators.few_shot.examples"),
+        ({"eval.sample": {"other": 3}}, "eval.sample: 'other' can't be sampled; there are base, few_shot"),
+        ({"eval.sample": {"tuned": 3}}, "eval.sample: 'tuned' can't be sampled"),
+        ({"gate.superiority": {"base": 0.1, "few": 0.1}}, "no opponent 'few'; there are base, few_shot, classical"),
+        ({"gate.margins_against": "classical"}, "no opponent 'classical'; there are base, few_shot"),
+        (
+            {"eval.comparators": {}, "eval.sample": {}},
+            "gate.superiority: no opponent 'few_shot'; there are base, classical",
+        ),
+    ],
+)
+def test_a_comparator_is_named_where_it_is_used(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    assert said in problem(tmp_path, changes)
+
+
+def test_a_repo_can_have_no_comparator_and_several(tmp_path: Path) -> None:
+    none = {
+        "eval.comparators": {},
+        "eval.sample": {},
+        "gate.superiority": {"base": 0.1},
+        "gate.margins_against": "base",
+    }
+    assert load_params(write(tmp_path, none)).eval.comparators == {}
+    two = {"few_shot": FEW_SHOT, "fixed": FEW_SHOT | {"rule": "fixed"}}
+    loaded = load_params(write(tmp_path, {"eval.comparators": two, "gate.superiority": {"base": 0.1, "fixed": 0.0}}))
+    assert list(loaded.eval.comparators) == ["few_shot", "fixed"]

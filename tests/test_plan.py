@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from ruamel.yaml import YAML
 from torch.utils.flop_counter import FlopCounterMode
 
 from stages.core.errors import HallmarkError
@@ -19,7 +20,7 @@ from stages.core.files import BASE, QUANTIZED, write_json
 from stages.core.reading import read_object
 from stages.params.loader import Params, load_params
 from stages.planning import advice, bases, earlier, estimate, machine, speed
-from stages.planning.batches import in_batches, step_count
+from stages.planning.batches import all_answering, in_batches, step_count
 from stages.planning.lengths import lengths, tokens_of
 from stages.planning.memory import Storages, adapted, build, cache_bytes, cache_of, fake, planned, training_peak
 from stages.planning.speed import GIB, GPUS, Device
@@ -90,6 +91,11 @@ def test_storages_count_what_lives_once() -> None:
     assert (storages.now, storages.peak) == (0, 8192)
 
 
+def products_in_place(_: Any, left: tuple[int, int], right: tuple[int, int], **__: Any) -> int:
+    """The operations of `addmm_`, which torch's counter doesn't know."""
+    return 2 * left[0] * left[1] * right[1]
+
+
 def test_work_is_what_torch_counts(here: Params) -> None:
     """The formulas give the operations that torch's own counter sees in a forward and a backward pass."""
     sft = with_sft(here, dtype="float32", attention="eager").sft
@@ -97,7 +103,7 @@ def test_work_is_what_torch_counts(here: Params) -> None:
     base, ids = tuned.get_base_model(), torch.zeros(2, 64, dtype=torch.long)
     counters = []
     for backward in (False, True):
-        counters.append(FlopCounterMode(display=False))
+        counters.append(FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: products_in_place}))
         with counters[-1]:
             hidden = base.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
             loss = base.get_output_embeddings()(hidden.reshape(-1, 64)[:20]).sum()
@@ -411,7 +417,13 @@ def ran(here: Params, monkeypatch: pytest.MonkeyPatch) -> Params:
     monkeypatch.setattr(earlier, "OF_MACHINE", ())
     for name, content in reports.items():
         write_json(Path(name), content)
-    shutil.copyfile(ROOT / "dvc.lock", "dvc.lock")
+    written = YAML(typ="safe").load((ROOT / "dvc.lock").read_text(encoding="utf-8"))
+    for model, own in earlier.OF_MODEL.items():
+        asked = {f"eval.{name}": getattr(params.eval, name) for name in (*earlier.OF_EVAL, own)}
+        asked["eval.engine"] = params.eval.engine.model_dump()
+        written["stages"][f"eval@{model}"]["params"]["params.yaml"] = asked
+    with Path("dvc.lock").open("w", encoding="utf-8") as file:
+        YAML(typ="safe").dump(written, file)
     return params.model_copy(update={"sft": Sft.model_validate(sft)})
 
 
@@ -426,6 +438,8 @@ def test_the_last_run_corrects_the_time(ran: Params, monkeypatch: pytest.MonkeyP
     assert earlier.training_factor(ran, foreseen) == pytest.approx(1.2991)
     assert asked == [(231, 3)]
     assert earlier.evaluation_factor(ran, 140.0) == pytest.approx(0.5)
+    sampled = ran.model_copy(update={"eval": ran.eval.model_copy(update={"sample": {"base": 7}})})
+    assert earlier.evaluation_factor(sampled, 140.0) is None
     assert earlier.training_factor(with_sft(ran, batch_size=8), foreseen) is None
     assert earlier.training_factor(with_sft(ran, learning_rate=0.1), foreseen) is not None
     other = ran.model_copy(update={"base": ran.base.model_copy(update={"name": "another"})})
@@ -439,3 +453,14 @@ def test_room_is_left_for_what_is_no_tensor() -> None:
     assert not found.fits
     assert replace(found, training_bytes=20 * GIB).fits
     assert replace(found, limit_bytes=None).fits
+
+
+def test_the_plan_counts_who_is_asked_what(here: Params) -> None:
+    """The base and a comparator some records, the tuned model all; a comparator's prompts hold its examples."""
+    part = lengths(here, BASE).holdout
+    asked = {"sample": {"base": 2, "few_shot": 1}}
+    params = here.model_copy(update={"eval": here.eval.model_copy(update=asked)})
+    base, tuned, few = all_answering(params, part)
+    assert [round(each.share * len(part.prompts)) for each in (base, tuned, few)] == [2, part.records, 1]
+    longer = few.batches[0].tokens - base.batches[0].tokens
+    assert 0 < longer <= params.eval.comparators["few_shot"].max_tokens

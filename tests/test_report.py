@@ -18,7 +18,7 @@ from stages import compare, gate, report
 from stages.core.errors import HallmarkError
 from stages.core.files import write_json
 from stages.core.machine import same_machine
-from stages.core.reading import read_json
+from stages.core.reading import read_json, read_json_lines
 from stages.page import charts, labels, text
 from stages.params.loader import load_params
 from stages.release.provenance import dvc_md5
@@ -83,6 +83,24 @@ def built_with_linear(tmp_path_factory):
     root = tmp_path_factory.mktemp("linear")
     write_models(root, BASE, TUNED, linear=LINEAR)
     with pytest.MonkeyPatch.context() as monkeypatch:
+        return build(root, monkeypatch, None)
+
+
+FEW_SHOT = outcomes(4, 150, wrong_format=0.2, wrong_value=0.3)
+
+
+@pytest.fixture(scope="module")
+def built_with_few_shot(tmp_path_factory):
+    """The same page with a comparator too, which answered half of the records, as the base did."""
+    root = tmp_path_factory.mktemp("few")
+    write_models(root, BASE, TUNED, linear=LINEAR, few_shot=FEW_SHOT)
+    for model in ("base", "few_shot"):
+        rows = list(read_json_lines(root / f"reports/eval/{model}/predictions.jsonl"))[::2]
+        shown = {"examples": ["S-1", "S-2"]} if model == "few_shot" else {}
+        write_predictions(root, model, [row | shown for row in rows])
+    params = load_params(ROOT / "params.yaml").model_copy(update={"compare": PARAMS.compare})
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("tests.test_report.PARAMS", params)
         return build(root, monkeypatch, None)
 
 
@@ -297,6 +315,54 @@ def test_the_linear_model_answers_next_to_the_others(built_with_linear, open_pag
     counted(page, f"1 of {150} records")
     page.locator(".record summary").click()
     page.locator(".record .chip", has_text="✗ wrong: intent").wait_for()  # it is filled at leisure
+
+
+def test_every_opponent_has_a_column_with_its_number_of_records(built_with_few_shot, open_page, capsys, monkeypatch):
+    page = open_page(built_with_few_shot)
+    heads = page.locator(".measures thead th").all_inner_texts()[1:]
+    assert [head.replace("\n", " ") for head in heads] == [
+        "Base 75 records",
+        "Few shot 75 records",
+        "Tuned 150 records",
+        "Ahead of base",
+        "Ahead of few shot",
+    ]
+    comparison = read_json(built_with_few_shot.parent / "comparison.json")
+    (few,) = comparison["against"]["comparators"]
+    assert few["words"] in page.locator("header").inner_text()
+    cells = page.locator(".measures tbody tr", has_text="Exact match").locator("td").all_inner_texts()
+    exact = [
+        comparison["against"]["base"]["exact_match"]["other"],
+        few["exact_match"]["other"],
+        next(row for row in comparison["tuned"]["measures"] if row["name"] == "exact_match")["tuned"]["value"],
+    ]
+    assert [cell.split("\n")[0] for cell in cells[:3]] == [f"{100 * value:.1f}" for value in exact]
+    monkeypatch.chdir(built_with_few_shot.parent.parent)
+    summary.main(Namespace(params=ROOT / "params.yaml"))
+    printed = capsys.readouterr().out.splitlines()
+    table = printed[: next(number for number, line in enumerate(printed) if line.startswith("gate: "))]
+    assert any(line.split() == ["Records", "75", "75", "150"] for line in table)
+    assert any(line.split()[:2] == ["intent", "40.0"] for line in table)  # the table of labels, in short
+    assert max(map(len, table)) <= 110
+    assert [line for line in table if line.startswith("  few shot: the base with 3 examples")]
+
+
+def test_records_that_a_model_was_not_asked_say_so(built_with_few_shot, open_page):
+    page = open_page(built_with_few_shot)
+    page.select_option("select[name=base]", "not asked")
+    page.wait_for_selector("#count:has-text('75 of 150 records')")
+    page.locator("#list summary").first.click()
+    record = page.locator("#list li").first.inner_text()
+    assert "not asked →" in record and record.count("not asked") == 3 + record.count("(not asked)")
+    page.select_option("select[name=base]", "")
+    page.locator("#outcomes details summary").click()
+    button = page.locator("#outcomes details .matrix button").first
+    count = button.inner_text()
+    button.click()
+    page.wait_for_selector(f"#count:has-text('{count} of 150 records')")
+    assert "vs_few_shot=" in page.url
+    page.locator("#list summary").first.click()
+    assert "Was shown, of train: S-1, S-2" in page.locator("#list li").first.inner_text()
 
 
 def test_the_head_leads_to_the_commit(built, tmp_path):
@@ -536,8 +602,8 @@ def test_five_thousand_records_and_a_megabyte_of_one_field_hold(tmp_path, monkey
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 500, 1280])
-def test_it_can_be_read_on_any_screen(built_with_linear, open_page, scheme, width):
-    page = open_page(built_with_linear, viewport={"width": width, "height": 800}, color_scheme=scheme)
+def test_it_can_be_read_on_any_screen(built_with_few_shot, open_page, scheme, width):
+    page = open_page(built_with_few_shot, viewport={"width": width, "height": 800}, color_scheme=scheme)
     page.evaluate("document.querySelectorAll('section:not(#records) details').forEach((node) => { node.open = true; })")
     page.locator("#list summary").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width  # nothing sticks out sideways
@@ -568,8 +634,8 @@ CONTRAST = """() => {
 }"""
 
 
-def test_it_can_be_used_without_eyes_or_mouse(built, open_page):
-    page = open_page(built)
+def test_it_can_be_used_without_eyes_or_mouse(built_with_few_shot, open_page):
+    page = open_page(built_with_few_shot)
     assert page.evaluate("document.documentElement.lang") == "en"
     assert page.locator("h1").count() == 1
     unnamed = page.evaluate(UNNAMED)

@@ -193,7 +193,7 @@ function fields(rows, given) {
     const line = make("tr", "", head, make("td", "", isolated(target, "", TEXT)));
     for (const [number, cell] of cells.entries()) {
       const [value, result] = cell ?? ["–", given[number] ? "none given" : NOT_ASKED];
-      line.append(make("td", result, RESULT[result] ?? "", isolated(value, "", TEXT), make("span", "sr", ` (${result})`)));
+      line.append(make("td", cell ? result : "none", RESULT[result] ?? "", isolated(value, "", TEXT), make("span", "sr", ` (${result})`)));
     }
     return line;
   });

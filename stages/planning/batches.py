@@ -40,10 +40,12 @@ class Training:
 
 @dataclass(frozen=True)
 class Answering:
-    """The batches of an evaluation of one model, and the tokens that each writes for every record of it."""
+    """The batches of an evaluation of one model, the tokens of the longest answer of each, and those of all its answers."""
 
     batches: list[Batch]
+    steps: list[int]
     written: list[int]
+    shared: int  # tokens that all prompts start with, which are read once
     share: float  # of the holdout: how many times as many records there are
 
     @property
@@ -137,17 +139,19 @@ def all_answering(params: Params, part: Part) -> list[Answering]:
 def answering(params: Params, part: Part, *, base: bool, records: int, longer: int = 0) -> Answering:
     """The batches of `eval`: longest prompts first. `records`: how many are asked; `longer`: tokens added to each prompt.
 
-    A batch runs until its last answer ends. The base rambles up to the limit; the tuned model ends where it should.
+    A record leaves its batch when its answer ends. The base rambles up to the limit; the tuned model ends where it should.
     """
     limit, size = params.eval.max_new_tokens, params.eval.batch_size
     pairs = sorted(zip(part.prompts, part.answers, strict=True), reverse=True)
     size = min(size, records)
-    batches, written = [], []
+    batches, steps, written = [], [], []
     for start in range(0, len(pairs), size):
         chunk = pairs[start : start + size]
+        answers = [limit if base else min(limit, answer) for _, answer in chunk]
         batches.append(Batch(len(chunk), chunk[0][0] + longer, 0))
-        written.append(limit if base else min(limit, max(answer for _, answer in chunk)))
-    return Answering(batches, written, records / len(pairs))
+        steps.append(max(answers))
+        written.append(sum(answers))
+    return Answering(batches, steps, written, part.shared, records / len(pairs))
 
 
 def _totals(batch: Batch) -> tuple[int, int, int]:

@@ -69,6 +69,8 @@ def estimate(params: Params, base: Path, machine: Machine | None = None, *, corr
         new = params.eval.max_new_tokens
         largest = max((each.largest for each in answers), key=lambda batch: batch.records * batch.tokens)
         evaluation_bytes = generation_peak(model, largest, new) if params.eval.engine.kind == "hf" else 0
+        if machine.device == "cpu" and params.eval.dtype == "bfloat16" and config.tie_word_embeddings:
+            evaluation_bytes += model.get_output_embeddings().weight.nbytes  # `pack` copies what the embedding shares
         weights = weight_bytes(model)
     speed = speed_of(params, config, machine, batches, answers[0])
     trained = answered = math.nan
@@ -140,12 +142,13 @@ def answering_seconds(
     merged, seconds = replace(sizes, adapter=0), 0.0
     width = 4 if params.eval.dtype == "float32" else 2
     for each in answers:
-        for batch, new in zip(each.batches, each.written, strict=True):
-            tokens = batch.records * batch.tokens
+        for batch, steps, written in zip(each.batches, each.steps, each.written, strict=True):
+            tokens = batch.records * (batch.tokens - each.shared)
             reading = speed.prompts(merged.reading(tokens, tokens * batch.tokens, batch.records))
-            cache = cache_bytes(config, batch.records * (batch.tokens + new // 2), width)
-            step = Step(batch.records, batch.tokens, weights, cache)
-            seconds += each.share * (reading + new * speed.writing(step))
+            present = written / steps  # records, on average over the steps: those that have ended have left
+            cache = cache_bytes(config, round(present * (batch.tokens + steps // 2)), width)
+            step = Step(present, batch.tokens, weights, cache)
+            seconds += each.share * (reading + steps * speed.writing(step))
     return seconds
 
 

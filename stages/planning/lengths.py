@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ class Part:
     prompts: list[int]
     whole: list[int]  # prompt and answer together
     answers: list[int]
+    shared: int  # tokens that all prompts start with: those of the system prompt, if it is always the same
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def lengths(params: Params, base: Path) -> Lengths:
         parts = [rows, rows, rows]
         counts = [max(1, len(rows) - held - validation), validation, held]
         part = _part(rows, count)
-        train, watched, answered = (Part(number, part.prompts, part.whole, part.answers) for number in counts)
+        train, watched, answered = (replace(part, records=number) for number in counts)
         return Lengths(train, watched, answered, f"{len(rows)} rows of {params.data.path}, tokens {whose}")
     train, watched, answered = (_part(rows, count) for rows in parts)
     return Lengths(train, watched, answered, f"{sum(map(len, parts))} records of {source}, tokens {whose}")
@@ -84,7 +85,13 @@ def _part(rows: Sequence[dict[str, Any]], count: Any) -> Part:
         longest = sorted(range(len(rows)), key=lambda number: _characters(rows[number]))[-LONGEST:]
         spread = range(0, len(rows), -(-len(rows) // (MOST - LONGEST)))
         chosen = [rows[number] for number in sorted({*longest, *spread})]
-    return Part(len(rows), *count(chosen))
+    prompts, whole, answers = count(chosen)
+    starts = {(row["prompt"][0]["role"], row["prompt"][0]["content"], row["tools"]) for row in chosen}
+    shared = 0
+    if len(chosen) > 1 and len(starts) == 1 and chosen[0]["prompt"][0]["role"] == "system":
+        alone = chosen[0] | {"prompt": [chosen[0]["prompt"][0], {"role": "user", "content": ""}]}
+        shared = min(count([alone])[0][0], min(prompts) - 1)
+    return Part(len(rows), prompts, whole, answers, shared)
 
 
 def _characters(row: dict[str, Any]) -> int:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, cast
 from unittest import mock
 
 import torch
-from torch.nn.functional import cross_entropy, linear
+from torch.nn.functional import linear
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from stages.planning.work import Batch, head_width
+from stages.training.kernels import token_losses, use_kernels
 from stages.training.lora import lora_config
 from stages.training.params import Sft
+from stages.training.prefix import Row, in_row, may_share
 from stages.training.tuning import leave_input_dtype
 
 if TYPE_CHECKING:
@@ -187,6 +189,7 @@ def adapted(model: Any, sft: Sft) -> Any:
     from peft import get_peft_model
 
     tuned: Any = get_peft_model(model, lora_config(model, sft.lora))
+    use_kernels(tuned)
     if sft.gradient_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
@@ -205,20 +208,26 @@ def training_peak(tuned: Any, sft: Sft, batch: Batch, device: str) -> int:
     ids = torch.zeros(batch.records, batch.tokens, dtype=torch.long)
     labelled = torch.arange(batch.records * batch.labelled) % (batch.records * batch.tokens)
     due = torch.zeros(batch.records * batch.labelled, dtype=torch.long)
+    places: dict[str, torch.Tensor] = {}
+    decoder, reading = base.get_decoder(), cast(AbstractContextManager[None], nullcontext())
+    if device == "cpu" and not base.is_activation_checkpointing and may_share(base, batch.tokens):
+        ids = ids.view(1, -1)  # nothing is shared: that would take less
+        places = {"position_ids": ids}
+        reading = in_row(decoder, Row(ids, ids, ids, 0, batch.records, decoder.config._attn_implementation))
     if bf16:
         leave_input_dtype(tuned)
-    with Storages() as storages:
+    with Storages() as storages, reading:
         for tensor in (*tuned.parameters(), *tuned.buffers(), ids, labelled, due):
             storages.add(tensor)
         for _ in range(STEPS):
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-                hidden = base.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+                hidden = decoder(input_ids=ids, use_cache=False, **places).last_hidden_state
                 rows = hidden.reshape(-1, hidden.shape[-1])[labelled]
                 if device == "cuda":
                     loss = _Tiled.apply(rows, head.weight).sum()
                 else:
-                    logits = head(rows).float()
-                    loss = cross_entropy(logits, due, reduction="none").sum()
+                    logits = head(rows)
+                    loss = token_losses(logits, due).sum()
                     del logits
             del hidden, rows
             loss.backward()

@@ -33,7 +33,7 @@ LAYER, STEP = 0.005, 0.02
 class Step:
     """One token written for each record of a batch: how many records, the tokens before it, and the bytes it reads."""
 
-    records: int
+    records: float  # on average
     tokens: int
     weights: int
     cache: int
@@ -129,6 +129,7 @@ def measured(
     """
     import torch
 
+    from stages.models.packing import pack
     from stages.planning.memory import adapted
 
     device, busy = hardware.name, hardware.busy
@@ -154,6 +155,7 @@ def measured(
     each = plain.reading(prompts.tokens, prompts.tokens**2, 1)
     read = replace(prompts, records=max(1, min(prompts.records, int(MOST_WORK / each.forward))))
     model = filled(piece, dtype, attention, device)
+    pack(model)
     reading, layer, scoring = generation_seconds(model, read, prompts.records, new, clock)
     vocabulary = config.vocab_size / piece.vocab_size
 
@@ -204,7 +206,8 @@ def fastest(function: Callable[[], Any], device: str, clock: Clock) -> float:
 def training_seconds(tuned: Any, sft: Sft, batch: Batch, device: str, clock: Clock) -> tuple[float, float, float]:
     """Seconds of the layers forward, of the layers backward, and of the head with its loss both ways."""
     import torch
-    from torch.nn.functional import cross_entropy
+
+    from stages.training.kernels import token_losses
 
     base, bf16 = tuned.get_base_model(), sft.dtype == "bfloat16"
     ids = torch.zeros(batch.records, batch.tokens, dtype=torch.long, device=device)
@@ -221,7 +224,7 @@ def training_seconds(tuned: Any, sft: Sft, batch: Batch, device: str, clock: Clo
         states[0].sum().backward()
 
     def scored() -> None:
-        cross_entropy(base.get_output_embeddings()(rows).float(), due, reduction="none").sum().backward()
+        token_losses(base.get_output_embeddings()(rows), due).sum().backward()
 
     if bf16:
         leave_input_dtype(tuned)

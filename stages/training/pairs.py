@@ -18,6 +18,7 @@ from trl.trainer.utils import FusedCausalLMOutput
 from stages.core.progress import Progress
 from stages.models.loading import IGNORED
 from stages.training.checkpoint import Resumable
+from stages.training.kernels import use_kernels
 from stages.training.trainer import LengthSampler, completion_logits, in_chunks
 from stages.training.tuning import adapter_parameters, leave_input_dtype
 
@@ -35,6 +36,7 @@ class PairTrainer(Resumable, DPOTrainer):
             # TRL 1.16 casts the adapters of a 4-bit base to bf16 after copying them: training would start one rounding
             # away from the adapter of sft, and AdamW's small steps would be rounded away.
             tensor.data = model.get_parameter(name.replace(".default.", ".ref.")).detach().float().clone()
+        use_kernels(model)
         if self.args.bf16:
             leave_input_dtype(model)
         base = model.get_base_model()
@@ -95,6 +97,7 @@ def completion_log_probs(
 ) -> FusedCausalLMOutput:
     """The output of TRL's fused head for these inputs. Without Triton, TRL 1.16 makes its own score the prompt too."""
     logits, targets = completion_logits(base, input_ids, attention_mask, labels)
+    logits = logits.float()
     predicted = labels[:, 1:] != IGNORED
 
     def scatter(values: torch.Tensor) -> torch.Tensor:

@@ -132,6 +132,19 @@ def _fused(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: f
     return out.transpose(1, 2)
 
 
+def may_share(base: Any, longest: int) -> bool:
+    """What the configuration says of `can_share`."""
+    config = base.get_decoder().config
+    window = getattr(config, "sliding_window", None)
+    return (
+        base._supports_attention_backend
+        and config._attn_implementation in ("eager", "sdpa")
+        and LAYERS.issuperset(getattr(config, "layer_types", None) or ())
+        and getattr(config, "attn_logit_softcapping", None) is None
+        and (window is None or window >= longest)
+    )
+
+
 @torch.no_grad()
 def can_share(base: Any, longest: int) -> bool:
     """Whether this model can read records of up to `longest` tokens in a row, and gives them the states they have one by one.
@@ -141,13 +154,7 @@ def can_share(base: Any, longest: int) -> bool:
     """
     decoder = base.get_decoder()
     config = decoder.config
-    window = getattr(config, "sliding_window", None)
-    if (
-        config._attn_implementation not in ("eager", "sdpa")
-        or base.is_activation_checkpointing
-        or not LAYERS.issuperset(getattr(config, "layer_types", None) or ())
-        or (window is not None and window < longest)
-    ):
+    if not may_share(base, longest):
         return False
     first, *own = (torch.arange(3 * TRIED, device=base.device) % config.vocab_size).split(TRIED)
     records = torch.stack([torch.cat([first, rest]) for rest in own])

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback
 from trl import SFTTrainer
 
@@ -23,6 +22,7 @@ from stages.core.progress import Progress
 from stages.models.loading import IGNORED
 from stages.training.batches import TokenBatches, record_weights, records_in
 from stages.training.checkpoint import Resumable
+from stages.training.kernels import token_losses, use_kernels
 from stages.training.prefix import as_row, can_share, in_row
 from stages.training.tuning import diverged, leave_input_dtype
 
@@ -44,6 +44,7 @@ class CompletionTrainer(Resumable, SFTTrainer):
         """`batch_tokens`: the most tokens of a forward pass of training, with padding or, with `packing`, without any."""
         self.length_power = length_power
         super().__init__(**options)
+        use_kernels(cast(Any, self.model))
         if self.args.bf16:
             leave_input_dtype(self.model)
         dataset: Any = self.train_dataset
@@ -104,7 +105,8 @@ class CompletionTrainer(Resumable, SFTTrainer):
         """The loss of every completion token of the batch, as one flat tensor."""
         base = self.accelerator.unwrap_model(model).get_base_model()
         decoder, reading = base.get_decoder(), cast(AbstractContextManager[None], nullcontext())
-        if self.shares and position_ids is None:
+        # Checkpoints are switched on after the trainer is made; they would compute layers again as if there were no row.
+        if self.shares and position_ids is None and not base.is_activation_checkpointing:
             row = as_row(input_ids, labels, decoder.config._attn_implementation)
             input_ids, labels, position_ids, attention_mask = row.input_ids, row.labels, row.position_ids, None
             reading = in_row(decoder, row)
@@ -114,7 +116,7 @@ class CompletionTrainer(Resumable, SFTTrainer):
                 output = base(input_ids=input_ids, labels=labels, fused_lm_head=True, **packed)
                 return -output.log_probs[labels[:, 1:] != IGNORED]
             logits, targets = completion_logits(base, input_ids, attention_mask, labels, **packed)
-        return cross_entropy(logits, targets, reduction="none")
+            return token_losses(logits, targets)
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
         """The loss of a batch; in the last one, without the records repeated only to fill it up."""
@@ -162,7 +164,7 @@ def in_chunks(base: Any) -> bool:
 def completion_logits(
     base: Any, input_ids: Any, attention_mask: Any, labels: Any, **packed: Any
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The fp32 logits for each completion token, one row per token, and the tokens themselves; on a CPU.
+    """The logits for each completion token, one row per token, and the tokens themselves; on a CPU.
 
     Padding is on the right and attention is causal, so no token of a record sees it, and the model gets no mask: on a GPU it
     would keep SDPA from flash attention. Only SDPA on a CPU still gets one, since without it the gradients of grouped
@@ -172,7 +174,7 @@ def completion_logits(
     predicted = labels[:, 1:] != IGNORED
     mask = {"attention_mask": attention_mask} if base.config._attn_implementation == "sdpa" else {}
     hidden = base.get_decoder()(input_ids=input_ids, use_cache=False, **mask, **packed).last_hidden_state
-    return base.get_output_embeddings()(hidden[:, :-1][predicted]).float(), labels[:, 1:][predicted]
+    return base.get_output_embeddings()(hidden[:, :-1][predicted]), labels[:, 1:][predicted]
 
 
 def _collate_one(collate: Any, batches: list[Any]) -> Any:

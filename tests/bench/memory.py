@@ -57,7 +57,8 @@ def held(params: Params, batch: Batch) -> int:
     from stages.training.tuning import adapter_parameters, load_frozen
 
     labels = [IGNORED] * (batch.tokens - batch.labelled) + [1] * batch.labelled
-    rows = [{"input_ids": [1] * batch.tokens, "labels": labels}] * (batch.records * STEPS)
+    ids = ([3 + number, *[1] * (batch.tokens - 1)] for number in range(batch.records * STEPS))  # which share no token
+    rows = [{"input_ids": tokens, "labels": labels} for tokens in ids]
     model = load_frozen(params.sft, "cpu")
     with tempfile.TemporaryDirectory() as folder:
         arguments = training_arguments(params, folder)

@@ -31,11 +31,11 @@ def figures(repo: Path, seconds: float) -> dict[str, Any]:
     for file in sorted((reports / "eval").glob("*/metrics.json")):
         measured = read_object(file)
         if exact := measured.get("exact_match"):
-            right[file.parent.name] = exact
+            right[file.parent.name] = exact | {"records": measured["records"]}
         if f1 := measured.get("field_f1"):
             fields[file.parent.name] = f1
     if linear := read_object(reports / "comparison.json")["against"]["classical"]["right"]:
-        right[LINEAR] = linear["classical"]
+        right[LINEAR] = linear["classical"] | {"records": linear["records"]}
     return {
         "rows": read_object(reports / "mask.json")["rows"],
         "parts": {part: [split["rows"][part], split["groups"][part]] for part in ("train", "holdout")},
@@ -56,15 +56,16 @@ def table(found: dict[str, Any]) -> str:
         "| --- | --- | --- |",
     ]
     rows = [
-        f"| {name_of(who)} | {percent(rate)} | {percent(found['fields'][who]) if who in found['fields'] else ''} |"
+        f"| {name_of(who, rate, held)} | {percent(rate)} | {percent(found['fields'][who]) if who in found['fields'] else ''} |"
         for who, rate in sorted(found["right"].items(), key=lambda item: item[1]["value"])
     ]
     return "\n".join([*head, *rows])
 
 
-def name_of(model: str) -> str:
-    """A model as the tables call it."""
-    return NAMES.get(model, model.replace("_", " "))
+def name_of(model: str, rate: dict[str, float], held: int) -> str:
+    """A model as the tables call it, with the number of records that it was asked if those are not all."""
+    few = f" (of {rate['records']:,} records)" if rate["records"] != held else ""
+    return NAMES.get(model, model.replace("_", " ")) + few
 
 
 def percent(rate: dict[str, float]) -> str:
@@ -77,7 +78,7 @@ def line(name: str, recipe: Recipe, found: dict[str, Any]) -> str:
     (train, _), (held, groups) = found["parts"]["train"], found["parts"]["holdout"]
     right = dict(found["right"])
     tuned = right.pop("tuned")
-    bars = ", ".join(f"{name_of(who)} {100 * rate['value']:.1f} %" for who, rate in right.items())
+    bars = ", ".join(f"{name_of(who, rate, held)} {100 * rate['value']:.1f} %" for who, rate in right.items())
     cells = [
         f"[{recipe.title}]({recipe.page})" if recipe.page else recipe.title,
         f"{recipe.kind}: {train:,} records train, {held:,} of {groups:,} groups are held out",
