@@ -23,7 +23,7 @@ from stages.models.loading import IGNORED
 
 NAME = "shared_prefix"  # of `attend` among transformers' attention functions
 LAYERS = {"full_attention", "sliding_attention"}  # layers whose tokens only attention connects
-# What models may pass to their attention beside its own arguments, without a change to its result.
+# What models may pass to their attention besides its own arguments, without a change to its result.
 HARMLESS = {"position_ids", "use_cache", "output_attentions", "output_hidden_states", "is_causal", "sliding_window"}
 TRIED = 8  # tokens that two made-up records share, and that each has of its own
 MOST_OFF = 0.1  # share of the change by a wrong reading that roundings may reach
