@@ -1,7 +1,7 @@
 """Adapted matrices, RMS norms and the loss of a token, each with its own backward pass and the fewest passes over memory.
 
-PEFT, transformers and autograd compute them operation by operation, and each operation reads and writes all activations. On
-a CPU that takes as long as the matrix products: a quarter of a training step. Results are the same up to rounding.
+PEFT, transformers and autograd compute them operation by operation, and each operation reads and writes all activations.
+Such operations were over a third of a training step on a CPU. Results are the same up to rounding.
 """
 
 from __future__ import annotations
