@@ -126,7 +126,7 @@ class Pace:
         self._foresee()
 
     def __call__(self, present: int) -> None:
-        """The scores of the next token of so many rows are known."""
+        """The scores of the next tokens of `present` rows are known."""
         if self._steps:
             self._progress.spent("written", self._present)
         else:

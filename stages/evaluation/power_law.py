@@ -1,6 +1,6 @@
 """How a model's error falls with the training records, and what twice as many would bring: a power law through the points.
 
-error(n) = a * n ** -b, fitted by least squares, each point weighted by the spread of a share of so many records. Sources:
+error(n) = a * n ** -b, fitted by least squares, each point weighted by the spread of a share of its records. Sources:
 Cortes et al. 1994 (learning curves of classifiers), Hestness et al. 2017 (of deep networks: a power law, once the data is
 enough to learn anything). Their law has a third number, the error that no data removes. Four points can't tell it from
 the exponent, so it is left out, and what is foretold is rather too good than too bad. That is why no more than twice the
