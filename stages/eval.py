@@ -63,14 +63,14 @@ def run(params: Params, model: str) -> None:
         raise HallmarkError("holds no record", file=HOLDOUT, remedy="raise split.holdout")
     ids, groups = [row["id"] for row in holdout], [row["group"] for row in holdout]
     drawn = drawn_fairly(ids, groups, settings.sample.get(model, len(holdout)), params.seed)
-    records = [holdout[row] for row in drawn]
+    records, prompts = [holdout[row] for row in drawn], prompts_of(holdout)
     asked = asked_of(
         params,
         model,
         Questions(
             task=task,
             records=records,
-            prompts=[prompts_of(holdout)[row] for row in drawn],
+            prompts=[prompts[row] for row in drawn],
             tokenizer=tokenizer,
             form=form,
             room=None if (context := context_of(weights)) is None else context - settings.max_new_tokens,
