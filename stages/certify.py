@@ -130,11 +130,7 @@ def _stages(params: dict[str, Any]) -> prov.Stages:
 
     `dvc.lock` can't be a dependency in `dvc.yaml`, since DVC writes it while the pipeline runs; so it is checked here.
     """
-    # DVC leaves a stage in the lock after params.yaml stopped asking for it, and `compare` depends on all answers there are.
-    named = {f"comparator@{name}" for name in params["eval"]["comparators"]}
-    lock = read_lock_file(LOCK)
-    lock = {name: stage for name, stage in lock.items() if not name.startswith("comparator@") or name in named}
-    stages = prov.upstream(lock, ABOUT)
+    stages = prov.upstream(read_lock_file(LOCK), ABOUT)
     wrong = prov.stale(stages, params)
     if wrong:
         raise HallmarkError(

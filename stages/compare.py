@@ -45,13 +45,12 @@ from stages.evaluation.possible import possible
 from stages.evaluation.stats import ClusterBootstrap, Interval, McNemar, evidence, judge, mcnemar, newcombe_paired
 from stages.params.loader import Params, run_with_params
 from stages.tasks.measure import Measure
-from stages.tasks.predictions import BANDS, Prediction, paired, predictions_of, read_predictions, stage_of
+from stages.tasks.predictions import BANDS, Prediction, metrics_of, paired, predictions_of, read_predictions, stage_of
 from stages.tasks.task import Task
 from stages.training.params import Sft
 
 log = logging.getLogger("compare")
 
-MODELS = ("base", "tuned", "classical")  # that answer in every repo
 CONTENT = ("hallucination", "wrong_value", "omission")  # classes of answers that can be read; the form is judged first
 Predictions = Sequence[Prediction]
 
@@ -60,7 +59,6 @@ def run(params: Params) -> None:
     """Read the predictions of all models; write reports/comparison.json and reports/transitions.csv."""
     tuned, task = read_predictions("tuned"), Task(params.task)
     check_whole(tuned)
-    check_folders([*MODELS, *params.eval.comparators])
     others = {name: read_predictions(name) for name in ("base", *params.eval.comparators)}
     measures = measures_of(task, [row for rows in (tuned, *others.values()) for row in rows], params.eval.spans)
     bootstrap = bootstrap_of(tuned, params)
@@ -81,18 +79,6 @@ def run(params: Params) -> None:
     )
     write_json(REPORTS / "comparison.json", asdict(comparison))
     write_transitions(REPORTS / "transitions.csv", others["base"], paired("base", others["base"], tuned))
-
-
-def check_folders(models: Sequence[str]) -> None:
-    """Raise if there are answers of a model that is none any more: what depends on the folder would not be the same
-    elsewhere."""
-    for folder in sorted((REPORTS / "eval").iterdir()):
-        if folder.is_dir() and folder.name not in models:
-            raise HallmarkError(
-                "holds the answers of a model that eval.comparators does not name",
-                file=folder,
-                remedy=f"remove the folder (`git rm -r --ignore-unmatch {folder} && rm -r {folder}`), or name the model",
-            )
 
 
 def check_whole(tuned: Predictions) -> None:
@@ -357,7 +343,8 @@ def constrained() -> list[dict[str, Any]]:
 
 
 def _metrics(model: str) -> dict[str, Any]:
-    content: dict[str, Any] = Report(f"eval/{model}/metrics", stage_of(model)).content
+    name = metrics_of(model).relative_to(REPORTS).with_suffix("").as_posix()
+    content: dict[str, Any] = Report(name, stage_of(model)).content
     return content
 
 

@@ -1,4 +1,4 @@
-"""Evaluate a model on the holdout, every prediction kept: `python -m stages.eval --model base` (`tuned`, a comparator).
+"""Evaluate a model on the holdout, every prediction kept: `python -m stages.eval --model base` (`tuned`, `--comparators`).
 
 The model answers in this process or behind a server (`stages/evaluation/answers.py`), all records or, if `eval.sample`
 names it, some (`stages/evaluation/fair_order.py`). `stages/evaluation/scoring.py` says what counts as right and names each
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,14 +18,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import HallmarkError, printable, run_stage
-from stages.core.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, REPORTS, write_json
+from stages.core.errors import HallmarkError, run_stage
+from stages.core.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, write_json
 from stages.core.machine import stamp
 from stages.core.measured import measured
 from stages.core.records import read_records
 from stages.evaluation.answers import Answer, Answerer, prompts_of
 from stages.evaluation.comparator import Asked, Questions
-from stages.evaluation.comparators import COMPARATORS
+from stages.evaluation.comparators import COMPARATORS as KINDS
 from stages.evaluation.fair_order import drawn_fairly, fair_order
 from stages.evaluation.metrics import metrics
 from stages.evaluation.params import HfEngine
@@ -36,7 +37,7 @@ from stages.models.tool_form import ToolForm
 from stages.params.loader import Params, load_params
 from stages.serving.engine import Asking
 from stages.serving.server import free_ports, served
-from stages.tasks.predictions import predictions_of, stage_of, write_predictions
+from stages.tasks.predictions import COMPARATORS, metrics_of, predictions_of, write_predictions
 from stages.tasks.task import Task
 
 log = logging.getLogger("eval")
@@ -46,7 +47,24 @@ Answers = list[tuple[Answer, Score]]
 
 
 def run(params: Params, model: str) -> None:
-    """Generate, score, and write reports/eval/<model>/predictions.jsonl and metrics.json."""
+    """Evaluate base or tuned model; write reports/eval/<model> and reports/measured/eval_<model>.json."""
+    with measured(f"eval_{model}") as measure:
+        evaluate(params, model, measure)
+
+
+def run_comparators(params: Params) -> None:
+    """Evaluate all of `eval.comparators`; write reports/comparators, with nothing else in it, and what was measured."""
+    COMPARATORS.mkdir(parents=True, exist_ok=True)
+    for folder in COMPARATORS.iterdir():
+        if folder.name not in params.eval.comparators:
+            shutil.rmtree(folder)
+    with measured("comparators") as measure:
+        for name in params.eval.comparators:
+            evaluate(params, name, measure.setdefault(name, {}))
+
+
+def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
+    """Generate, score, and write predictions and measures of a model; `measure` gets what differs from run to run."""
     from stages.core.compute import check_dtype, deterministic, fingerprint, set_up
     from stages.models.loading import load_tokenizer
 
@@ -79,7 +97,7 @@ def run(params: Params, model: str) -> None:
     )
     prompts = asked.prompts
     repeats = deterministic("eval.attention", "set eval.attention to eager, which is deterministic everywhere")
-    with measured(stage_of(model).replace("@", "_")) as measure, repeats, ExitStack() as stack:
+    with repeats, ExitStack() as stack:
         measure |= {"measured": stamp(fingerprint(params.compute)), "server": settings.engine.kind}
         start = time.perf_counter()
         make = answerers(params, model, task, form, stack)
@@ -132,7 +150,7 @@ def run(params: Params, model: str) -> None:
         "held_out": len(holdout),
     }
     if model in settings.comparators:
-        result["words"] = COMPARATORS[settings.comparators[model].kind].words(settings.comparators[model])
+        result["words"] = KINDS[settings.comparators[model].kind].words(settings.comparators[model])
         result["examples"] = round(sum(map(len, asked.examples)) / len(records), 2)
     if second:
         result["again"] = again([answers[row] for row in repeated], second)
@@ -144,7 +162,7 @@ def run(params: Params, model: str) -> None:
             content = {"prediction": second_answer.text, "finish": second_answer.finish, "outcome": score.outcome}
             rows[row] = replace(rows[row], constrained=content)
     write_predictions(predictions_of(model), rows)
-    write_json(REPORTS / "eval" / model / "metrics.json", result)
+    write_json(metrics_of(model), result)
     log.info(
         "%s: %d records, exact match %.1f %%, valid %.1f %%, %d tokens, %.0f a second",
         model,
@@ -161,7 +179,7 @@ def asked_of(params: Params, model: str, questions: Questions) -> Asked:
     settings = params.eval.comparators.get(model)
     if settings is None:
         return Asked(list(questions.prompts), [[] for _ in questions.prompts])
-    return COMPARATORS[settings.kind].asked(settings, questions)
+    return KINDS[settings.kind].asked(settings, questions)
 
 
 def answerers(
@@ -173,7 +191,7 @@ def answerers(
     A comparator is the base, unless its kind says otherwise.
     """
     if comparator := params.eval.comparators.get(model):
-        kind, base = COMPARATORS[comparator.kind], cache(lambda: answerers(params, "base", task, form, stack))
+        kind, base = KINDS[comparator.kind], cache(lambda: answerers(params, "base", task, form, stack))
         return lambda batch_size, constrained: kind.answerer(comparator, lambda: base()(batch_size, constrained))
     settings, asking = params.eval, params.eval.engine
     shared: dict[str, Any] = {"max_new_tokens": settings.max_new_tokens, "source": HOLDOUT}
@@ -264,16 +282,15 @@ def constrained_counts(free: Answers, constrained: Answers) -> dict[str, Any]:
 def main(arguments: argparse.Namespace) -> None:
     """Load the parameters and run."""
     params = load_params(arguments.params)
-    if arguments.model not in (known := [*WEIGHTS, *params.eval.comparators]):
-        raise HallmarkError(
-            f"no model '{printable(arguments.model)}'",
-            param="eval.comparators",
-            remedy=f"name one of {', '.join(known)}",
-        )
-    run(params, arguments.model)
+    if arguments.comparators:
+        run_comparators(params)
+    else:
+        run(params, arguments.model)
 
 
 if __name__ == "__main__":
     own = argparse.ArgumentParser(prog="python -m stages.eval", description=__doc__)
-    own.add_argument("--model", required=True, help="which to evaluate: base, tuned, or a name in eval.comparators")
+    which = own.add_mutually_exclusive_group(required=True)
+    which.add_argument("--model", choices=tuple(WEIGHTS), help="which model to evaluate")
+    which.add_argument("--comparators", action="store_true", help="evaluate all of eval.comparators")
     run_stage("eval", __doc__, main, own)

@@ -12,7 +12,7 @@ from stages.core.files import write_json, write_text
 from stages.core.holdout import HoldoutLock
 from stages.corpus.grouping import digest
 from stages.params.loader import Params
-from stages.tasks.predictions import Prediction
+from stages.tasks.predictions import Prediction, predictions_of
 from stages.tasks.values import FieldResult
 from tests.rows import record, write_masked
 
@@ -129,8 +129,8 @@ def customers(n: int, groups: int) -> list[str]:
 
 
 def write_predictions(root: Path, model: str, rows: Iterable[dict[str, Any]]) -> None:
-    """Write reports/eval/<model>/predictions.jsonl below `root`, and the schema of the task."""
-    path = root / "reports" / "eval" / model / "predictions.jsonl"
+    """Write the predictions of a model below `root`, and the schema of the task."""
+    path = root / predictions_of(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     words = {"words": "the base with 3 examples"} if model == "few_shot" else {}
     write_json(path.with_name("metrics.json"), {"model": model} | words)

@@ -31,7 +31,7 @@ from stages.evaluation.scoring import Score
 from stages.models.adapter import TRAINING, weights_in
 from stages.models.loading import load_tokenizer
 from stages.params.loader import load_params
-from stages.tasks.predictions import Prediction, predictions_of, read_predictions, write_predictions
+from stages.tasks.predictions import Prediction, metrics_of, predictions_of, read_predictions, write_predictions
 from stages.tasks.task import Task
 from stages.tasks.values import FieldResult
 from tests.made_up import prediction, typed
@@ -99,8 +99,11 @@ def at(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def evaluate(model: str = "base", **overrides: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Run the stage here; its predictions and metrics."""
     change_params(Path(), {f"eval.{name}": value for name, value in overrides.items()})
-    stage_eval.run(load_params(), model)
-    metrics = json.loads(Path(f"reports/eval/{model}/metrics.json").read_text(encoding="utf-8"))
+    if model in stage_eval.WEIGHTS:
+        stage_eval.run(load_params(), model)
+    else:
+        stage_eval.run_comparators(load_params())
+    metrics = json.loads(metrics_of(model).read_text(encoding="utf-8"))
     assert len(read_predictions(model)) == metrics["records"]
     lines = predictions_of(model).read_text(encoding="utf-8").split("\n")[:-1]
     return [json.loads(line) for line in lines], metrics
@@ -583,7 +586,12 @@ def test_a_comparator_is_shown_the_examples_that_its_line_names(at: Path, monkey
         return kept[-1]
 
     monkeypatch.setattr(stage_eval, "asked_of", keeping)
+    gone = predictions_of("gone")
+    gone.parent.mkdir(parents=True)
+    gone.touch()
     rows, metrics = evaluate("near", comparators={"near": FEW}, sample={"near": 7})
+    assert not gone.parent.exists()  # as in a repo that never had it
+    assert json.loads(Path("reports/measured/comparators.json").read_text())["near"]["tokens"] > 0
     assert len(rows) == metrics["records"] == 7 and metrics["examples"] == 2.0
     assert metrics["words"] == "the base with 2 examples"
     assert "again" not in metrics

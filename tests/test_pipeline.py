@@ -130,7 +130,7 @@ def test_what_a_stage_opens_is_declared(tiny_run: Path, checks: set[str], name: 
     free = {path for path in opened if deps.NO_OUTPUT.fullmatch(path) or path == "stages/__init__.py"}
     free |= checks
     free |= {path for path in opened if path.endswith("__init__.py") and deps.only_a_docstring(ROOT / path)}
-    assert f"stages/{name}.py" in opened
+    assert f"{module_of(block).replace('.', '/')}.py" in opened
     assert opened - free - declared(block, "deps") == set()
 
 

@@ -23,6 +23,7 @@ from stages.page import charts, labels, text
 from stages.params.loader import load_params
 from stages.release.provenance import dvc_md5
 from stages.release.verdict import VERDICTS
+from stages.tasks.predictions import predictions_of
 from stages.tasks.task import Task
 from stages.tools import changes, summary
 from stages.tools.elsewhere import fingerprint_here
@@ -95,7 +96,7 @@ def built_with_few_shot(tmp_path_factory):
     root = tmp_path_factory.mktemp("few")
     write_models(root, BASE, TUNED, linear=LINEAR, few_shot=FEW_SHOT)
     for model in ("base", "few_shot"):
-        rows = list(read_json_lines(root / f"reports/eval/{model}/predictions.jsonl"))[::2]
+        rows = list(read_json_lines(root / predictions_of(model)))[::2]
         shown = {"examples": ["S-1", "S-2"]} if model == "few_shot" else {}
         write_predictions(root, model, [row | shown for row in rows])
     params = load_params(ROOT / "params.yaml").model_copy(update={"compare": PARAMS.compare})

@@ -14,7 +14,6 @@ from typing import Any
 from stages.core.progress import duration
 
 PIPELINE = Path("dvc.yaml")
-PARAMS = Path("params.yaml")
 MEASURED = Path("reports/measured")
 
 
@@ -40,25 +39,13 @@ def _stages(text: str) -> list[tuple[str, list[str]]]:
 
     found = []
     for name, block in YAML(typ="safe", pure=True).load(text)["stages"].items():
-        items: list[Any] = list(_each(block["foreach"])) if "foreach" in block else [None]
+        items: list[Any] = list(block["foreach"]) if "foreach" in block else [None]
         for item in items:
             command = str(block.get("do", block)["cmd"])
             for variable in ("${key}", "${item}"):
                 command = command.replace(variable, str(item))
             found.append((name if item is None else f"{name}@{item}", shlex.split(command)))
     return found
-
-
-def _each(items: Any) -> Any:
-    """The items of a `foreach`, which may be those of a param."""
-    if not isinstance(items, str):
-        return items
-    from ruamel.yaml import YAML
-
-    value = YAML(typ="safe", pure=True).load(PARAMS.read_text(encoding="utf-8"))
-    for key in items.removeprefix("${").removesuffix("}").split("."):
-        value = value[key]
-    return value
 
 
 def _last_time(stage: str) -> str:

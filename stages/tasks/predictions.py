@@ -15,6 +15,10 @@ from stages.core.outcomes import OUTCOMES
 from stages.core.reading import read_json_lines
 from stages.tasks.values import FieldResult
 
+STAGES = {"base": "eval@base", "tuned": "eval@tuned", "classical": "classical"}  # of the pipeline's own models
+# One folder that DVC keeps as a whole: what depends on it needn't know the names in it, nor have it to be up to date.
+COMPARATORS = REPORTS / "comparators"
+
 LENGTHS = (200, 500, 1000, 2000, 5000)  # upper bounds of the bands of input length, in characters
 BANDS = (*(f"up to {top}" for top in LENGTHS), f"over {LENGTHS[-1]}")
 
@@ -90,12 +94,17 @@ RESULTS = ("match", "wrong", "missing", "spurious")
 
 def predictions_of(model: str) -> Path:
     """Where the predictions of a model (`base`, `tuned`, `classical` or a comparator) are."""
-    return REPORTS / "eval" / model / "predictions.jsonl"
+    return (REPORTS / "eval" if model in STAGES else COMPARATORS) / model / "predictions.jsonl"
+
+
+def metrics_of(model: str) -> Path:
+    """Where the measures of these predictions are."""
+    return predictions_of(model).with_name("metrics.json")
 
 
 def stage_of(model: str) -> str:
     """The stage of dvc.yaml that makes the predictions of a model."""
-    return model if model == "classical" else f"{'eval' if model in ('base', 'tuned') else 'comparator'}@{model}"
+    return STAGES.get(model, "comparators")
 
 
 def write_predictions(path: Path, rows: Sequence[Prediction]) -> None:

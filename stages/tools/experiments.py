@@ -45,7 +45,7 @@ PARAMS = Path("params.yaml")  # what `dvc exp run -S` changes
 LAST = "gate"  # the stage that a base's experiment ends with: page and release are made of the base that is chosen
 REPORT_BYTES = 64 * 2**20
 TAIL = 400  # lines of output in which the reason of a failure is looked for
-TIMED = ("quantize", "sft", "dpo", "eval_base", "eval_tuned")  # stages whose seconds depend on the base
+TIMED = ("quantize", "sft", "dpo", "eval_base", "eval_tuned", "comparators")  # stages whose seconds depend on the base
 FORM = ("schema_validity", "parses")  # measures that say nothing of what is right
 Content = TypeVar("Content")
 
@@ -338,8 +338,7 @@ def read(name: str, commit: str, params: Params) -> Run:
         remedy = "add tuned to benchmark.models"
         raise HallmarkError("the tuned model was not measured", param="benchmark.models", remedy=remedy)
     level = tuned["levels"][0]
-    timed = [*TIMED, *(f"comparator_{name}" for name in params.eval.comparators)]
-    seconds = [report_in(commit, f"measured/{stage}", dict[str, Any]).get("seconds", 0.0) for stage in timed]
+    seconds = [report_in(commit, f"measured/{stage}", dict[str, Any]).get("seconds", 0.0) for stage in TIMED]
     right = comparison.records - sum(failure.records for failure in comparison.tuned.failures)
     return Run(
         experiment=name,

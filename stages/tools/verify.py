@@ -135,11 +135,7 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
         made = [out for entry in lock.values() for out in entry["outs"]]
         deps = {dep: md5 for name in lock if _is(name, stage) for dep, md5 in lock[name]["deps"].items()}
         made_deps = sorted(dep for dep in deps if any(prov.overlap(out, dep) for out in made))
-        # Of a folder that several stages write into, git may have a part: the outputs in it are what is missing.
-        parts = [
-            part for dep in made_deps for part in (sorted(out for out in made if out.startswith(f"{dep}/")) or [dep])
-        ]
-        needed += [part for part in dict.fromkeys(parts) if not (clone / part).exists()]
+        needed += [dep for dep in made_deps if not (clone / dep).exists()]
     try:
         if needed:
             with _without_own_remotes(clone):  # DVC would look there, and nowhere else

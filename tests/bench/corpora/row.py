@@ -20,7 +20,7 @@ LINEAR = "linear"  # what the linear model is called here: its labels count, sin
 NAMES = {
     LINEAR: "linear model, labels",
     "few_shot": "few-shot",
-}  # of a folder in reports/eval, if it is shown otherwise
+}  # of a model, if it is shown otherwise
 
 
 def figures(repo: Path, seconds: float) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def figures(repo: Path, seconds: float) -> dict[str, Any]:
     reports = repo / "reports"
     split = read_object(reports / "split.json")
     right, fields = {}, {}
-    for file in sorted((reports / "eval").glob("*/metrics.json")):
+    for file in sorted([*reports.glob("eval/*/metrics.json"), *reports.glob("comparators/*/metrics.json")]):
         measured = read_object(file)
         if exact := measured.get("exact_match"):
             right[file.parent.name] = exact | {"records": measured["records"]}
