@@ -31,7 +31,7 @@ from stages.evaluation.scoring import Score
 from stages.models.adapter import TRAINING, weights_in
 from stages.models.loading import load_tokenizer
 from stages.params.loader import load_params
-from stages.tasks.predictions import Prediction, metrics_of, predictions_of, read_predictions, write_predictions
+from stages.tasks.predictions import Prediction, predictions_of, read_predictions, write_predictions
 from stages.tasks.task import Task
 from stages.tasks.values import FieldResult
 from tests.made_up import prediction, typed
@@ -103,7 +103,7 @@ def evaluate(model: str = "base", **overrides: Any) -> tuple[list[dict[str, Any]
         stage_eval.run(load_params(), model)
     else:
         stage_eval.run_comparators(load_params())
-    metrics = json.loads(metrics_of(model).read_text(encoding="utf-8"))
+    metrics = json.loads(predictions_of(model).with_name("metrics.json").read_text(encoding="utf-8"))
     assert len(read_predictions(model)) == metrics["records"]
     lines = predictions_of(model).read_text(encoding="utf-8").split("\n")[:-1]
     return [json.loads(line) for line in lines], metrics
