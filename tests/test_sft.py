@@ -73,13 +73,18 @@ def test_two_processes_give_the_same_bytes(tmp_path: Path, method: str) -> None:
     assert config["target_modules"] == sorted(config["target_modules"])
 
 
-def test_weights_dequantized_once_give_the_same_adapter(tmp_path: Path) -> None:
-    folder = trainable(tmp_path, {"sft.dequantize_once": True})
-    stage(folder, "sft")
-    once = (folder / "models/sft/adapter_model.safetensors").read_bytes()
-    change_params(folder, {"sft.dequantize_once": False})
-    stage(folder, "sft")
-    assert (folder / "models/sft/adapter_model.safetensors").read_bytes() == once
+def test_weights_dequantized_once_give_the_same_adapter_up_to_rounding(tmp_path: Path) -> None:
+    """Dense weights have a kernel of their own; in float32 what it rounds otherwise is far below any difference of weights."""
+    import torch
+    from safetensors.torch import load_file
+
+    folder = trainable(tmp_path, {"sft.dequantize_once": True, "sft.dtype": "float32", "sft.keep": "last"})
+    adapters = []
+    for once in (True, False):
+        change_params(folder, {"sft.dequantize_once": once})
+        stage(folder, "sft")
+        adapters.append(load_file(folder / "models/sft/adapter_model.safetensors"))
+    torch.testing.assert_close(*adapters, rtol=1e-4, atol=1e-6)
 
 
 def test_adapters_go_to_the_last_layers_only(tmp_path: Path) -> None:
@@ -226,7 +231,7 @@ def test_a_record_weighs_as_a_power_of_its_answer_s_length(tmp_path: Path, power
     assert float(trainer.compute_loss(trainer.model, both).detach()) == pytest.approx(due, rel=1e-5)
     half = float(trainer.compute_loss(trainer.model, both, num_items_in_batch=4).detach())
     assert half == pytest.approx(due / 2, rel=1e-5)
-    again = CompletionTrainer(length_power=power, **options)
+    again = CompletionTrainer(length_power=power, **options | {"model": trainer.model})
     assert again.mean_weight == pytest.approx(sum(weights) / 2)
 
 

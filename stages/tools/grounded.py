@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
 
 from stages.corpus.raw import Raw
 from stages.tasks.evidence import Source
 from stages.tasks.task import Task
-from stages.tasks.values import closed_paths, leaves
+from stages.tasks.values import closed_paths
 
 COPIED = 0.5  # share of a field's values that stand in the input, from which on the field is one that is copied
 ABSENT = 0.02  # share of a copied field's values that don't, above which there is a warning
@@ -27,16 +29,16 @@ def warnings(rows: Sequence[Raw], task: Task) -> list[str]:
         text = "\n".join(filter(None, (raw.context, raw.input)))
         source, plain = Source(text), " ".join(text.split())
         missing, other = set(), set()
-        for path, values in leaves(raw.target).items():
-            if path in closed:
+        fields = task.kind.fields(raw.target, {}).items()
+        for path, value in chain.from_iterable(_single(value, name) for name, values in fields for value in values):
+            if path in closed or task.kind.is_listed(path):
                 continue
-            for value in values:
-                of[path] += 1
-                if not source.has(value):
-                    absent[path] += 1
-                    missing.add(path)
-                elif isinstance(value, str) and " ".join(value.split()) not in plain:
-                    other.add(path)
+            of[path] += 1
+            if not source.has(value):
+                absent[path] += 1
+                missing.add(path)
+            elif isinstance(value, str) and " ".join(value.split()) not in plain:
+                other.add(path)
         found.append((missing, other))
     copied = {path for path in of if of[path] - absent[path] >= COPIED * of[path]}
     if not copied:
@@ -52,6 +54,18 @@ def warnings(rows: Sequence[Raw], task: Task) -> list[str]:
         f"labels may correct errors of the input, or be wrong. {_share(whole, rows)} of the rows have all copied values in "
         f"the input, {_share(exact, rows)} in the target's own spelling, which exact match asks for"
     ]
+
+
+def _single(value: Any, path: str) -> Iterator[tuple[str, str | float]]:
+    """The texts and numbers in a value, which may be an object of a list, or a list in it, by path."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _single(item, f"{path}.{name}")
+    elif isinstance(value, list):
+        for item in value:
+            yield from _single(item, f"{path}[]")
+    elif isinstance(value, str | int | float) and not isinstance(value, bool):
+        yield path, value
 
 
 def _share(count: int, rows: Sequence[Raw]) -> str:
