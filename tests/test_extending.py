@@ -35,7 +35,7 @@ from stages.tasks.predictions import predictions_of, write_predictions
 from stages.tasks.task import Task
 from stages.tools import summary
 from tests.made_up import write_other_reports
-from tests.workspace import ROOT, change_params, make_workspace
+from tests.workspace import NO_COMPARATORS, ROOT, change_params, make_workspace
 
 
 class Rating(Kind):
@@ -60,7 +60,7 @@ SHORT = Measure(
     "short", "Answers of one character", lambda rows, _: [len(row.prediction) == 1 for row in rows], "rate", "short"
 )
 WORDS = ["awful", "poor", "fine", "good", "splendid"]
-OVERRIDES = {
+OVERRIDES = NO_COMPARATORS | {
     "data.path": "data/raw/reviews.jsonl",
     "data.id": "row.id",
     "data.group": "shop",

@@ -41,11 +41,7 @@ class Classification(Kind):
         Measure("macro_f1", "Macro F1", label_counts, "macro_f1", "f1"),
     )
     gate: ClassVar[GateValues] = {
-        "superiority": {
-            "base": 0.1,
-            "few_shot": 0.05,
-            "classical": 0.0,
-        },  # if a linear model is as good, it is the better choice
+        **Kind.gate,
         "floors": {"schema_validity": 0.95, "macro_f1": 0.5},
         "ceilings": {"wrong_format": 0.05, "wrong_value": 0.3},
         "serving": {"requests_per_second": 1.0},  # an answer has a few tokens
