@@ -137,10 +137,10 @@ def test_a_new_kind_and_a_new_measure_go_through_the_pipeline(
     assert rules["floor.short"]["outcome"] == "pass"
     results = read_results()
     shown = {measure.name: measure for measure in results.measures}
-    assert shown["within_one"].tuned.value > shown["within_one"].other.value == 0
+    assert shown["within_one"].tuned.value > shown["within_one"].of("base").value == 0
     card = model_card(params, results, {"base": {}, "dpo": {}, "rows": {}}, {})
     bill = json.dumps(sbom_card(params, results.measures, []))
-    summary.show(summary.rows(results))
+    summary.show(summary.rows(results, short=False))
     page, table = Path("reports/comparison.html").read_text(encoding="utf-8"), capsys.readouterr().out
     for words in ("Within one star", "Answers of one character"):
         assert words in card and words in page and words in table
