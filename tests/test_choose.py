@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -15,8 +16,9 @@ import pytest
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
+from stages import compare, gate
 from stages.core.errors import HallmarkError
-from stages.core.files import DEDUPED, HOLDOUT, TRAIN, VALIDATION
+from stages.core.files import DEDUPED, HOLDOUT, TRAIN, VALIDATION, write_json
 from stages.core.records import schema, write_records
 from stages.evaluation.comparison import Comparison
 from stages.models.params import Candidate, Choose, HubBase
@@ -28,11 +30,12 @@ from stages.tools import choose as tool
 from stages.tools.candidates import Exclusion, Facts, Memory
 from stages.tools.choice import Choice, Limits, Row
 from stages.tools.experiments import Measured, Run
+from tests.made_up import outcomes, without_comparators, write_models, write_other_reports
 from tests.rows import record, shipped
 from tests.tiny import tiny_files
-from tests.workspace import ROOT, change_params, git_init, run, run_here
+from tests.workspace import NO_COMPARATORS, ROOT, change_params, git_init, run, run_here
 
-# One stage plays the pipeline: what it reports is what the reference reported, with the verdict that goes with the base.
+# One stage plays the pipeline: what it reports is made up, with the verdict that goes with the base.
 MAKE = """
 import json
 from pathlib import Path
@@ -75,13 +78,26 @@ def write_base(folder: Path, layers: int, **config: Any) -> None:
             (folder / name).write_bytes(content)
 
 
+def write_reports(scratch: Path, made: Path) -> None:
+    """What the stages report of made-up answers, into the folder `made`."""
+    params = without_comparators(shipped())
+    write_other_reports(scratch)
+    write_models(scratch, outcomes(1, 200, wrong_format=0.5, wrong_value=0.4), outcomes(2, 200, wrong_value=0.3))
+    for name in experiments.TIMED:
+        write_json(scratch / f"reports/measured/{name}.json", {"seconds": 60.0})
+    with contextlib.chdir(scratch):
+        compare.run(params)
+        gate.run(params)
+    for name in REPORTS:
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(scratch / "reports" / name, made / name)
+
+
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with three bases; the data and the bases are not in git. `narrow` reads too few tokens."""
     root = tmp_path_factory.mktemp("repo")
-    for name in REPORTS:
-        (root / "made" / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / "reports" / name, root / "made" / name)
+    write_reports(tmp_path_factory.mktemp("made-up"), root / "made")
     (root / "make.py").write_text(MAKE, encoding="utf-8")
     (root / "dvc.yaml").write_text(PIPELINE, encoding="utf-8")
     shutil.copyfile(ROOT / ".gitignore", root / ".gitignore")
@@ -92,7 +108,9 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_base(root / "bases" / name, layers, **({"max_position_embeddings": 16} if name == "narrow" else {}))
     # On a GPU that isn't there: memory is estimated, and no speed is measured.
     here = {"data.path": "data/raw/mine.jsonl", "task.schema": "made/gate.json", "compute.device": "cuda"}
-    change_params(root, here | {"choose.bases": [base_of(name) for name in SIZES], "sft.lora.layers": None})
+    change_params(
+        root, here | NO_COMPARATORS | {"choose.bases": [base_of(name) for name in SIZES], "sft.lora.layers": None}
+    )
     git_init(root)
     (root / "data/raw").mkdir(parents=True)
     (root / "data/raw/mine.jsonl").write_text("{}\n", encoding="utf-8")
@@ -526,8 +544,8 @@ def test_the_page_escapes_all_and_loads_nothing(tmp_path: Path, monkeypatch: pyt
     assert committed.within("reports/choose.json", "reports") and not committed.WEIGHTS.fullmatch("choose.json")
 
 
-def test_the_measure_is_the_one_that_the_gate_asks_for() -> None:
-    comparison = TypeAdapter(Comparison).validate_json((ROOT / "reports/comparison.json").read_bytes())
+def test_the_measure_is_the_one_that_the_gate_asks_for(repo: Path) -> None:
+    comparison = TypeAdapter(Comparison).validate_json((repo / "made/comparison.json").read_bytes())
     assert experiments.main_measure(comparison, ["schema_validity", "exact_match", "field_f1"]).words == "Exact match"
     assert experiments.main_measure(comparison, ["schema_validity", "field_f1"]).words == "Field F1"
     assert experiments.main_measure(comparison, ["schema_validity", "macro_f1"]).words == "Exact match"

@@ -184,7 +184,7 @@ def test_a_linear_model_that_wins_is_said_first_and_fails_the_gate(
     gate.run(params)
     rule = next(r for r in read_json(Path("reports/gate.json"))["rules"] if r["name"] == "superiority.classical")
     assert rule["outcome"] == "fail"
-    assert rule["needed"] == "at most 2 points behind the linear model"
+    assert rule["needed"] == "ahead of the linear model"
     summary.main(Namespace(params=ROOT / "params.yaml"))
     printed = capsys.readouterr().out.splitlines()
     assert printed[1] == result["words"]

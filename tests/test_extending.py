@@ -35,7 +35,7 @@ from stages.tasks.predictions import predictions_of, write_predictions
 from stages.tasks.task import Task
 from stages.tools import summary
 from tests.made_up import write_other_reports
-from tests.workspace import ROOT, change_params, make_workspace
+from tests.workspace import NO_COMPARATORS, ROOT, change_params, make_workspace
 
 
 class Rating(Kind):
@@ -60,7 +60,7 @@ SHORT = Measure(
     "short", "Answers of one character", lambda rows, _: [len(row.prediction) == 1 for row in rows], "rate", "short"
 )
 WORDS = ["awful", "poor", "fine", "good", "splendid"]
-OVERRIDES = {
+OVERRIDES = NO_COMPARATORS | {
     "data.path": "data/raw/reviews.jsonl",
     "data.id": "row.id",
     "data.group": "shop",
@@ -137,10 +137,10 @@ def test_a_new_kind_and_a_new_measure_go_through_the_pipeline(
     assert rules["floor.short"]["outcome"] == "pass"
     results = read_results()
     shown = {measure.name: measure for measure in results.measures}
-    assert shown["within_one"].tuned.value > shown["within_one"].other.value == 0
+    assert shown["within_one"].tuned.value > shown["within_one"].of("base").value == 0
     card = model_card(params, results, {"base": {}, "dpo": {}, "rows": {}}, {})
     bill = json.dumps(sbom_card(params, results.measures, []))
-    summary.show(summary.rows(results))
+    summary.show(summary.rows(results, short=False))
     page, table = Path("reports/comparison.html").read_text(encoding="utf-8"), capsys.readouterr().out
     for words in ("Within one star", "Answers of one character"):
         assert words in card and words in page and words in table

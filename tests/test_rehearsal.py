@@ -20,7 +20,7 @@ from stages.tools.draw import Drawn
 from stages.tools.passes import passes
 from stages.tools.rehearsal import split_warnings
 from tests.tiny import make_tiny_base
-from tests.workspace import ROOT, make_workspace, stage
+from tests.workspace import NO_COMPARATORS, ROOT, make_workspace, stage
 
 RULES: dict[str, Any] = {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1}
 MAILS = [f"jo{n}@acme-tools.io" for n in range(7)]
@@ -132,7 +132,7 @@ def test_what_speaks_of_the_sample_is_to_fill_in_once(tmp_path: Path) -> None:
     assert "  requests_per_second: 1.0  # fewest requests" in file.read_text(encoding="utf-8"), "the other lines stay"
     assert params.gate.floors == gate["floors"]
     text = file.read_text(encoding="utf-8")
-    assert "superiority: {base: 0.1, classical: 0.0}" in text, "on one line, as before"
+    assert "superiority: {base: 0.1, few_shot: 0.05, classical: 0.0}" in text, "on one line, as before"
     file.write_text(text.replace(FILL_IN, "English").replace("macro_f1: 0.5", "macro_f1: 0.7"), encoding="utf-8")
     tried(tmp_path, rows(), "--write")  # the second time, the words are the user's own
     params = load_params(file)
@@ -144,8 +144,11 @@ def test_replies_have_no_floor_for_facts_that_nobody_has_named(tmp_path: Path) -
         made(number, queue=f"We are sorry about {number} and send you another one on day {number * 7}.")
         for number in range(200)
     ]
+    make_workspace(tmp_path / "repo", RULES | NO_COMPARATORS, rows=1)
     said, workspace = tried(tmp_path, replies, "--write")
-    assert load_params(workspace / "params.yaml").gate.floors == {"schema_validity": 0.95}
+    gate = load_params(workspace / "params.yaml").gate
+    assert gate.floors == {"schema_validity": 0.95}
+    assert gate.superiority == {"base": 0.1, "classical": 0.0}, "nothing is asked of a comparator that is not there"
     assert "once eval.facts names the facts of a reply, add a floor" in said
 
 

@@ -45,6 +45,14 @@ TINY = {
     "compare.draws": 500,
 }
 
+# Compared with the base and the linear model only, on all records.
+NO_COMPARATORS: dict[str, Any] = {
+    "eval.comparators": {},
+    "eval.sample": {},
+    "gate.superiority": {"base": 0.1, "classical": 0.0},
+    "gate.margins_against": "base",
+}
+
 KEY = "3b" * 32  # of the tests: under it, the samples of all kinds have holdouts that are large enough
 
 # What params.yaml says of the model that `tests/tiny.py` makes in the folder `tiny` of a workspace.

@@ -22,7 +22,7 @@ def set_for_new_data(proposal: Proposal, params: Params) -> None:
     named = Path(params.data.path)
     leaves_sample = is_sample(named) and named.resolve() != proposal.file.resolve()
     if leaves_sample or proposal.kind != params.task.kind:
-        set_gate(proposal)
+        set_gate(proposal, params)
     if leaves_sample:
         why = f"{SAMPLE} said what it is for"
         proposal.set("certify", "intended_use", FILL_IN, why)
@@ -37,9 +37,12 @@ def is_sample(file: Path) -> bool:
     return listed.is_file() and file.name in {line[66:] for line in read_text(listed).splitlines()}
 
 
-def set_gate(proposal: Proposal) -> None:
-    """The gate that the kind starts with."""
+def set_gate(proposal: Proposal, params: Params) -> None:
+    """The gate that the kind starts with, against the opponents that there are."""
+    opponents = ("base", "classical", *params.eval.comparators)
     for key, values in KINDS[proposal.kind].gate.items():
+        if key == "superiority":
+            values = {name: margin for name, margin in values.items() if name in opponents}
         reason = f"what {proposal.kind} starts with"
         if key == "floors" and KINDS[proposal.kind].free_text:
             reason += "; once eval.facts names the facts of a reply, add a floor for them"

@@ -77,12 +77,16 @@ def side_of(missed: Interval) -> str:
 
 
 def measures(task: Task, rows: Sequence[Any], spans: Sequence[str], floors: Sequence[str]) -> list[Measure]:
-    """Exact match, or what the gate asks for instead, then its other measures and that of the kind; none of form alone."""
+    """Exact match, or what the gate asks for instead, then its other measures and that of the kind; none of form alone.
+
+    A kind without a measure of its own has those that its gate starts with.
+    """
     known = {measure.name: measure for measure in measures_of(task, rows, spans)}
     asked = [name for name in floors if name not in FORM]
     first = asked[0] if asked and "exact_match" not in asked else "exact_match"
-    own = [measure.name for measure in task.kind.measures[-1:]] or ["field_f1"]
-    return [known[name] for name in dict.fromkeys([first, "exact_match", *asked, *own]) if name in known]
+    own = [measure.name for measure in task.kind.measures[-1:]] or list(task.kind.gate.get("floors", ()))
+    named = dict.fromkeys([first, "exact_match", *asked, *own])
+    return [known[name] for name in named if name in known and name not in FORM]
 
 
 def drawn(

@@ -1,23 +1,24 @@
 """How many passes over the training records a data set of its size wants, for `python -m stages.tools.propose`.
 
 The rule is one of thumb, from the trainings in docs/tuning.md: what counts is how many records training sees in all, and for
-a classification how many of each label.
+if all answers are labels how many of each.
 """
 
 from __future__ import annotations
 
+from stages.tasks.kinds import KINDS
 from stages.tools.draw import Drawn
 from stages.tools.proposal import Proposal
 from stages.tools.sample import Sample
 
 SEEN = 1_000  # records that a training should see in all, the same one again counted again
-PER_LABEL = 300  # of a classification, if that is more
+PER_LABEL = 300  # where every answer is a label, if that is more
 MOST = 4.0  # passes: with more, a small set is learned by heart
 LARGE = 20_000  # records above which one pass takes hours on a CPU, and part of one will do
 
 
 def passes(records: int, labels: int = 0) -> float:
-    """Passes over this number of training records; `labels`: of a classification. At least one, unless they are many."""
+    """Passes over this number of training records; `labels`: if every answer is one. At least one, unless they are many."""
     wanted = max(SEEN, PER_LABEL * labels)
     if records > LARGE:
         return round(max(LARGE, min(wanted, records)) / records, 2)
@@ -29,7 +30,7 @@ def set_passes(proposal: Proposal, split: Drawn, sample: Sample) -> None:
     if not split.rows.get("train"):
         return
     records = round(sample.of / sample.looked_at * split.rows["train"])
-    labels = len(proposal.task.schema.get("enum", ())) if proposal.kind == "classification" else 0
+    labels = len(proposal.task.schema.get("enum", ())) if KINDS[proposal.kind].listed else 0
     number = passes(records, labels)
     of_labels = f" of {labels} labels" if labels else ""
     reason = f"about {records:,} training records{of_labels}: {round(number * records):,} seen in all; `nox -s tune` finds out more"
