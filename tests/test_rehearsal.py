@@ -17,10 +17,15 @@ from stages.release.params import FILL_IN
 from stages.tasks.kinds import KINDS
 from stages.tools import sample
 from stages.tools.draw import Drawn
+from stages.tools.infer import Inferred
+from stages.tools.new_data import set_gate
 from stages.tools.passes import passes
+from stages.tools.proposal import Proposal
 from stages.tools.rehearsal import split_warnings
+from stages.tools.roles import Known, guess
+from tests.made_up import without_comparators
 from tests.tiny import make_tiny_base
-from tests.workspace import NO_COMPARATORS, ROOT, make_workspace, stage
+from tests.workspace import ROOT, make_workspace, stage
 
 RULES: dict[str, Any] = {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1}
 MAILS = [f"jo{n}@acme-tools.io" for n in range(7)]
@@ -139,16 +144,19 @@ def test_what_speaks_of_the_sample_is_to_fill_in_once(tmp_path: Path) -> None:
     assert (params.certify.intended_use, params.gate.floors["macro_f1"]) == ("English", 0.7)
 
 
+def test_nothing_is_asked_of_a_comparator_that_is_not_there() -> None:
+    found = Proposal(Path("mine.jsonl"), [], {}, guess({}, Known()), Inferred("text", {}, None, ""))
+    set_gate(found, without_comparators(load_params(ROOT / "params.yaml")))
+    assert found.edits["gate"]["superiority"] == {"base": 0.1, "classical": 0.0}
+
+
 def test_replies_have_no_floor_for_facts_that_nobody_has_named(tmp_path: Path) -> None:
     replies = [
         made(number, queue=f"We are sorry about {number} and send you another one on day {number * 7}.")
         for number in range(200)
     ]
-    make_workspace(tmp_path / "repo", RULES | NO_COMPARATORS, rows=1)
     said, workspace = tried(tmp_path, replies, "--write")
-    gate = load_params(workspace / "params.yaml").gate
-    assert gate.floors == {"schema_validity": 0.95}
-    assert gate.superiority == {"base": 0.1, "classical": 0.0}, "nothing is asked of a comparator that is not there"
+    assert load_params(workspace / "params.yaml").gate.floors == {"schema_validity": 0.95}
     assert "once eval.facts names the facts of a reply, add a floor" in said
 
 
