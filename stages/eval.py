@@ -55,7 +55,7 @@ def run(params: Params, model: str) -> None:
 def run_comparators(params: Params) -> None:
     """Evaluate all of `eval.comparators`; write reports/comparators, with nothing else in it, and what was measured."""
     COMPARATORS.mkdir(parents=True, exist_ok=True)
-    for folder in COMPARATORS.iterdir():
+    for folder in sorted(COMPARATORS.iterdir()):
         if folder.name not in params.eval.comparators:
             shutil.rmtree(folder)
     with measured("comparators") as measure:
