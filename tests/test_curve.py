@@ -82,7 +82,7 @@ def test_the_closest_law_is_found() -> None:
 
 
 def columns(rates: list[float], records: int = 400) -> list[list[bool]]:
-    """At each point so many of the records are right, and none that was right turns wrong."""
+    """At each point that number of the records is right, and none that was right turns wrong."""
     order = np.random.default_rng(0).permutation(records)
     return [[bool(place < rate * records) for place in order] for rate in rates]
 
