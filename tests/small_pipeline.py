@@ -110,9 +110,7 @@ stages:
   sft: {cmd: python make.py sft, params: [seed, sft], deps: [make.py, models/quantized, data/split, requirements.lock],
     outs: [models/adapter: {persist: true}], metrics: [reports/sft.json: {cache: false, persist: true}]}
   eval: {cmd: python make.py eval, deps: [make.py, models/base, models/adapter, data/split],
-    outs: [reports/eval/base/predictions.jsonl: {persist: true}, reports/eval/tuned/predictions.jsonl: {persist: true},
-    reports/eval/base/metrics.json: {cache: false, persist: true},
-    reports/eval/tuned/metrics.json: {cache: false, persist: true}]}
+    outs: [reports/eval: {cache: false, persist: true}]}
   gate: {cmd: python make.py gate, deps: [make.py, reports/eval],
     metrics: [reports/gate.json: {cache: false, persist: true, meta: {measured: true}},
     reports/comparison.json: {cache: false, persist: true},
