@@ -215,6 +215,15 @@ def counted(page, text):
     expect(page.locator("#count")).to_have_text(text, timeout=30_000)
 
 
+def open_records(page, number=1):
+    """Open the first records of the list, and wait until they are filled: the event `toggle` comes after the click."""
+    records = page.locator("#list details")
+    for record in records.all()[:number]:
+        record.locator("summary").first.click()
+    for record in records.all()[:number]:
+        record.locator(":scope > :nth-child(2)").wait_for()
+
+
 def plain(name):
     return name.replace("_", " ")
 
@@ -352,7 +361,7 @@ def test_records_that_a_model_was_not_asked_say_so(built_with_few_shot, open_pag
     page = open_page(built_with_few_shot)
     page.select_option("select[name=base]", "not asked")
     page.wait_for_selector("#count:has-text('75 of 150 records')")
-    page.locator("#list summary").first.click()
+    open_records(page)
     record = page.locator("#list li").first.inner_text()
     assert "not asked →" in record and record.count("not asked") == 3 + record.count("(not asked)")
     page.select_option("select[name=base]", "")
@@ -362,7 +371,7 @@ def test_records_that_a_model_was_not_asked_say_so(built_with_few_shot, open_pag
     button.click()
     page.wait_for_selector(f"#count:has-text('{count} of 150 records')")
     assert "vs_few_shot=" in page.url
-    page.locator("#list summary").first.click()
+    open_records(page)
     assert "Was shown, of train: S-1, S-2" in page.locator("#list li").first.inner_text()
 
 
@@ -503,8 +512,7 @@ def test_hostile_content_stays_text(tmp_path, monkeypatch, open_page):
             row["fields"] = [{"path": evil, "target": evil, "prediction": None, "result": "missing"}]
         write_predictions(tmp_path, model, rows)
     page = open_page(build(tmp_path, monkeypatch, None), "#records?base=wrong_format&tuned=wrong_format")
-    for entry in page.locator("#list summary").all()[: len(EVIL)]:
-        entry.click()
+    open_records(page, len(EVIL))
     text = page.inner_text("#list")
     for evil in EVIL[:3]:
         assert evil in text
@@ -536,8 +544,7 @@ def test_names_that_look_alike_are_told_apart_everywhere(tmp_path, monkeypatch, 
         write_predictions(tmp_path, model, rows)
     path = build(tmp_path, monkeypatch, None)
     page = open_page(path)
-    for entry in page.locator("#list summary").all()[: len(names)]:
-        entry.click()
+    open_records(page, len(names))
     for summary_ in page.locator("#slices summary").all():
         summary_.click()
     shown = {place: page.locator(place).all_inner_texts() for place in ("body", "#slices", "#list")}
@@ -595,10 +602,8 @@ def test_five_thousand_records_and_a_megabyte_of_one_field_hold(tmp_path, monkey
     assert page.locator("#list li").count() <= 100
     page.fill("input[name=q]", "long long long")
     counted(page, "1 of 5000 records")
-    page.locator("#list summary").click()
-    page.locator("#list").get_by_text(
-        "The first 20,000 of 1,000,000 characters"
-    ).first.wait_for()  # it is shown at leisure
+    open_records(page)
+    assert page.locator("#list").get_by_text("The first 20,000 of 1,000,000 characters").first.is_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -606,7 +611,7 @@ def test_five_thousand_records_and_a_megabyte_of_one_field_hold(tmp_path, monkey
 def test_it_can_be_read_on_any_screen(built_with_few_shot, open_page, scheme, width):
     page = open_page(built_with_few_shot, viewport={"width": width, "height": 800}, color_scheme=scheme)
     page.evaluate("document.querySelectorAll('section:not(#records) details').forEach((node) => { node.open = true; })")
-    page.locator("#list summary").first.click()
+    open_records(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width  # nothing sticks out sideways
     low = page.evaluate(CONTRAST)
     assert low == []

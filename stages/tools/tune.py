@@ -147,7 +147,8 @@ def drawn(trial: optuna.Trial, params: Params) -> dict[str, Any]:
             factor, own = trial.suggest_float(name, *bounds, log=True), getattr(sft, name)
             values[f"sft.{name}"] = own if factor == 1 else float(f"{own * factor:.2g}")
     if space.r is not None:
-        values["sft.lora.r"] = rank = trial.suggest_categorical("r", choices(space.r, sft.lora.r))
+        rank: Any = trial.suggest_categorical("r", choices(space.r, sft.lora.r))
+        values["sft.lora.r"] = rank
         values["sft.lora.alpha"] = max(1, round(sft.lora.alpha * rank / sft.lora.r))
     if space.layers is not None:
         there = layers_of_base()
