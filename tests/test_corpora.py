@@ -70,8 +70,13 @@ def test_without_the_data_it_says_where_they_come_from(monkeypatch: pytest.Monke
         main(command_line().parse_args(["nothing"]))
 
 
+@pytest.mark.parametrize(("param", "value"), [(None, None), ("sft.dtype", "float32"), ("sft.epochs", 3)])
 def test_what_is_finished_stays_and_writes_its_row(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    param: str | None,
+    value: object,
 ) -> None:
     """No stage runs: `call` would fail in a folder without a repo."""
     file, into, page = made(tmp_path, "receipts"), tmp_path / "into", tmp_path / "corpora.md"
@@ -79,7 +84,11 @@ def test_what_is_finished_stays_and_writes_its_row(
     monkeypatch.setattr(row, "PAGE", page)
     into.mkdir()
     recipe_file = ROOT / "tests/bench/corpora/receipts.yaml"
-    started = {"recipe": sha256_file(recipe_file), "corpus": sha256_file(file), "changes": {}}
+    started = {
+        "recipe": sha256_file(recipe_file),
+        "corpus": sha256_file(file),
+        "changes": {param: value} if param else {},
+    }
     (into / "receipts.started.json").write_text(json.dumps({"made_from": started, "seconds": 9}), encoding="utf-8")
     rate = {"value": 0.5, "low": 0.4, "high": 0.6, "records": 120}
     found = {
@@ -93,8 +102,12 @@ def test_what_is_finished_stays_and_writes_its_row(
     }
     (into / "receipts.json").write_text(json.dumps(found), encoding="utf-8")
     options = ["receipts", "--folder", str(tmp_path), "--into", str(into)]
+    changed = ["--set", f"{param}={value}"] if param else []
     for _ in range(2):  # the second time over the first row
-        main(command_line().parse_args(options))
+        main(command_line().parse_args([*options, *changed]))
+    if param == "sft.epochs":
+        assert len(page.read_text(encoding="utf-8").splitlines()) == 3, "what is not of the machine writes no row"
+        return
     head, _, first, second = page.read_text(encoding="utf-8").splitlines()
     assert (head, second) == ("| corpus |", "| another | `nox -s corpora -- multidogo` |")
     assert first.startswith(
@@ -104,7 +117,7 @@ def test_what_is_finished_stays_and_writes_its_row(
         "base 0.0 %, few-shot (of 60 records) 25.0 %",
         "**50.0 % [40.0, 60.0]**",
         "too little data",
-        "2 threads",
+        "2 threads; `sft.dtype: float32` |" if param else "2 threads |",
         "| 12 |",
     ):
         assert words in first

@@ -34,6 +34,7 @@ from tests.bench.corpora.row import figures, write_row
 from tests.workspace import ROOT
 
 INTO = Path("../hallmark-corpora")
+OF_MACHINE = ("compute.threads", "sft.dtype", "eval.dtype")  # params that suit a machine, not a corpus
 IDENTITY = ("-c", "user.name=Hallmark", "-c", "user.email=hallmark@localhost")
 
 
@@ -50,7 +51,8 @@ def command_line() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="PARAM=VALUE",
-        help="also change this param, such as compute.threads=1; no row is written",
+        help="also change this param; the row, which names it, is written only if all are of the machine: "
+        f"{', '.join(OF_MACHINE)}",
     )
     return parser
 
@@ -63,8 +65,8 @@ def main(given: argparse.Namespace) -> None:
     changes = dict(map(change, given.set))
     for name, recipe in recipes.items():
         finished = run(name, recipe, files[name], given.into, changes, given.again, given.until)
-        if finished and not changes:
-            write_row(name, recipe, read_object(finished))
+        if finished and set(changes) <= set(OF_MACHINE):
+            write_row(name, recipe, read_object(finished), changes)
 
 
 def change(text: str) -> tuple[str, Any]:

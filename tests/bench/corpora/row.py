@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,8 @@ def percent(rate: dict[str, float]) -> str:
     return f"{100 * rate['value']:.1f} % [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
 
 
-def line(name: str, recipe: Recipe, found: dict[str, Any]) -> str:
-    """The row of the table in docs/corpora.md."""
+def line(name: str, recipe: Recipe, found: dict[str, Any], changes: Mapping[str, Any]) -> str:
+    """The row of the table in docs/corpora.md; `changes` are params that were set for the machine."""
     (train, _), (held, groups) = found["parts"]["train"], found["parts"]["holdout"]
     right = dict(found["right"])
     tuned = right.pop("tuned")
@@ -86,7 +87,7 @@ def line(name: str, recipe: Recipe, found: dict[str, Any]) -> str:
         f"**{percent(tuned)}**",
         VERDICTS[found["verdict"]].lower(),
         recipe.looked_at,
-        found["machine"],
+        "; ".join([found["machine"], *(f"`{param}: {value}`" for param, value in changes.items())]),
         f"{found['minutes']:.0f}",
         command(name),
     ]
@@ -98,13 +99,13 @@ def command(name: str) -> str:
     return f"`nox -s corpora -- {name}`"
 
 
-def write_row(name: str, recipe: Recipe, found: dict[str, Any]) -> None:
+def write_row(name: str, recipe: Recipe, found: dict[str, Any], changes: Mapping[str, Any]) -> None:
     """Put the row into docs/corpora.md: over the one that its command made before, or first in the table.
 
     Print it, and the table for the corpus's page.
     """
     lines = PAGE.read_text(encoding="utf-8").splitlines()
-    new = line(name, recipe, found)
+    new = line(name, recipe, found, changes)
     at = next((at for at, old in enumerate(lines) if old.endswith(f"| {command(name)} |")), None)
     if at is not None:
         lines[at] = new
