@@ -105,7 +105,7 @@ def test_every_line_that_is_not_proposed_stays_as_it_was(tmp_path: Path) -> None
     (workspace / "params.yaml").write_text(before, encoding="utf-8")
     write(workspace / "data", [{"id": f"r{n}", "text": f"text {n}", "label": "ab"[n % 2]} for n in range(40)])
     said = stage(workspace, "tools.propose", "data/rows.jsonl", "--write").stdout
-    assert "FILL-IN stands for, in certify.intended_use, certify.limits, certify.languages\nthen `python -m nox" in said
+    assert "FILL-IN stands for, in certify.intended_use, certify.limits, certify.languages\nthen `nox -s repro`" in said
     after = (workspace / "params.yaml").read_text(encoding="utf-8")
     assert not [line for line in after.splitlines() if re.search(r"\S( | {3,})# [a-z]", line)]  # as ruamel leaves them
     changed = {match[1] for line in after.splitlines() if line not in before and (match := re.match(r" *(\w+):", line))}

@@ -197,7 +197,7 @@ def write_proposal(params: Path, proposal: Proposal) -> None:
         print(f"  say what {FILL_IN} stands for, in {', '.join(unsaid)}")
     if HOLDOUT_LOCK.exists():
         print(f"{HOLDOUT_LOCK} belongs to other data: remove it, or run `python -m stages.split --refreeze`")
-    print("then `python -m nox -s repro`")
+    print("then `nox -s repro`")
 
 
 def on_a_line(value: Any) -> str:
