@@ -8,6 +8,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from stages.core.compute import fingerprint
+from stages.core.machine import describe
+from stages.params.loader import load_params
+
 PAGE = Path("docs/benchmarks.md")
 HEAD = """# Benchmarks
 
@@ -31,7 +35,8 @@ def write_section(title: str, text: str) -> None:
 
 def machine() -> str:
     """A line that says what this machine is."""
-    return f"Measured with {os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}."
+    here = describe(fingerprint(load_params().compute))
+    return f"Measured on {here}, {os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}."
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -33,9 +33,7 @@ def main() -> None:
     """Write the section of `docs/benchmarks.md`: each side in a process of its own, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("side", nargs="?", choices=NAMES, help="run one side and print its curve")
-    parser.add_argument(
-        "--seconds", type=float, default=SECONDS, help="of training, for all but `stages.sft` unchanged"
-    )
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of training, the most for each side")
     parser.add_argument("--results", type=Path, help="folder with a file SIDE.json of each side that was run by itself")
     arguments = parser.parse_args()
     if arguments.side:
@@ -74,8 +72,9 @@ def words(found: dict[str, Any]) -> str:
     first = next((seconds for seconds, loss in ours["curve"] if loss <= reached), None)
     last = next(seconds for seconds, loss in usual["curve"] if loss <= reached)
     sooner = f", and 1/{last / first:.1f} of the time to the same loss" if first else ""
+    shown = [round(usual["seconds"] * share) for share in (0.125, 0.25, 0.5, 1)]
     sketch = [
-        [NAMES[side], *(f"{_at(run['curve'], at):.3f}" for at in (60, 120, 240, 480))]
+        [NAMES[side], *(f"{_at(run['curve'], at):.3f}" for at in shown)]
         for side, run in (("usual", usual), ("ours", ours))
     ]
     differ = [
@@ -109,7 +108,8 @@ def words(found: dict[str, Any]) -> str:
     ]
     return (
         "The reference's records and its base. The usual script is TRL's `SFTTrainer` with LoRA of rank 16 on PEFT's default "
-        "matrices, bf16 autocast over fp32 weights and gradient checkpointing. Ours is `params.yaml` unchanged. Validation "
+        "matrices, bf16 autocast over fp32 weights and gradient checkpointing. Ours is `params.yaml` unchanged"
+        f"{', stopped before its end' if ours['steps'] < ours['of'] else ''}. Validation "
         "loss: nats per completion token over the validation records, computed the same way for both, and not counted in "
         "the time. Tokens are those of whole records, also where a batch computes those it shares once.\n\n"
         f"{table(head, rows)}\n"
@@ -120,7 +120,7 @@ def words(found: dict[str, Any]) -> str:
         "is left is the engine, the matrices that are adapted, and the weights of the loss:\n\n"
         f"{table(['', 'tokens/s', 'seconds a step', f'validation loss after {steps} steps', 'peak MiB'], fixed)}\n"
         f"{times(alone, usual):.1f} times the tokens a second. The first table's validation loss by seconds of training:\n\n"
-        f"{table(['', '60 s', '120 s', '240 s', '480 s'], sketch)}"
+        f"{table(['', *(f'{at} s' for at in shown)], sketch)}"
     )
 
 
@@ -152,7 +152,7 @@ def curve(side: str, limit: float) -> dict[str, Any]:
     datasets.disable_progress_bars()
     with tempfile.TemporaryDirectory() as folder:
         trainer = usual(params, folder) if side == "usual" else ours(params, folder, alone=side == "alone")
-        watch = stopwatch(trainer, EVERY[side], float("inf") if side == "ours" else limit)
+        watch = stopwatch(trainer, EVERY[side], limit)
         trainer.add_callback(watch)
         trainer.train()
     return {
@@ -160,6 +160,7 @@ def curve(side: str, limit: float) -> dict[str, Any]:
         "seconds": watch.curve[-1][0],
         "tokens": watch.tokens,
         "steps": trainer.state.global_step,
+        "of": trainer.state.max_steps,
         "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
