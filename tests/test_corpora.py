@@ -94,7 +94,7 @@ def test_what_is_finished_stays_and_writes_its_row(
     found = {
         "parts": {"train": [1_400, 70], "holdout": [120, 40]},
         "fields": {"tuned": rate | {"value": 0.55}},
-        "causes": {"left out": {"total": 2}},
+        "causes": {"left out": {"total": 2}, "made up": {"date": 1, "total": 3}},
         "right": {"base": rate | {"value": 0.0}, "few_shot": rate | {"value": 0.25, "records": 60}, "tuned": rate},
         "verdict": "too_little_data",
         "minutes": 12.4,
@@ -123,7 +123,7 @@ def test_what_is_finished_stays_and_writes_its_row(
         assert words in first
     said = capsys.readouterr().out
     assert "finished already" in said
-    assert "| left out | 2 | total 2 |" in said
+    assert "| made up | 4 | date 1, total 3 |\n| left out | 2 | total 2 |" in said
     assert "| tuned | 50.0 % [40.0, 60.0] | 55.0 % [40.0, 60.0] |" in said
     with pytest.raises(HallmarkError, match=r"another recipe, corpus or --set"):
         main(command_line().parse_args([*options, "--set", "compute.threads=1"]))

@@ -57,9 +57,10 @@ def cause(target: Any, prediction: Any, source: Source) -> str:
 
 
 def table(found: dict[str, dict[str, int]]) -> str:
-    """The causes as a table, with the fields that they struck."""
+    """The causes as a table, the most frequent first, with the fields that they struck."""
+    ordered = sorted(found.items(), key=lambda item: (-sum(item[1].values()), item[0]))
     rows = [
         f"| {why} | {sum(of.values())} | {', '.join(f'{name} {count}' for name, count in sorted(of.items()))} |"
-        for why, of in found.items()
+        for why, of in ordered
     ]
     return "\n".join(["| why a field was wrong | fields | which |", "| --- | --- | --- |", *rows])
