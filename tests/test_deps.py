@@ -82,9 +82,21 @@ def without(text: str, dependency: str) -> str:
     return "".join(line for line in text.splitlines(keepends=True) if line.strip() != f"- {dependency}")
 
 
-def test_all_code_and_no_module_need_no_list(project: Path) -> None:
-    text = "stages:\n  one:\n    cmd: python -m stages.one\n    deps:\n      - stages  # all\n  other:\n    cmd: python make.py\n"
-    assert deps.differences(text) == {}
+def test_a_stage_without_a_module_needs_no_list(project: Path) -> None:
+    assert deps.differences("stages:\n  other:\n    cmd: python make.py\n    deps: [data/in.csv]\n") == {}
+
+
+def test_a_stage_can_depend_on_the_code_of_all_stages(project: Path) -> None:
+    (project / "stages/last.py").write_text("", encoding="utf-8")
+    text = (
+        "stages:\n  one:\n    cmd: python -m stages.one\n    deps:\n      - data/in.csv\n"
+        "  last:\n    cmd: python -m stages.last\n    meta: {code: all}\n    deps:\n      - data/in.csv\n"
+    )
+    new = deps.written(text)
+    lists = {name: block["deps"] for name, block in deps._stages(new).items()}
+    assert lists["one"] == ["data/in.csv", *CODE]
+    assert lists["last"] == ["data/in.csv", *sorted([*CODE, "stages/last.py"])]
+    assert deps.differences(new) == {}
 
 
 @pytest.mark.parametrize("lines", ["deps: [data/in.csv]", "outs:\n      - out"])

@@ -26,6 +26,7 @@ from stages.planning.memory import Storages, adapted, build, cache_bytes, cache_
 from stages.planning.speed import GIB, GPUS, Device
 from stages.planning.work import Batch, matrices
 from stages.release.lock import read_lock
+from stages.tools import plan
 from stages.training.params import Sft
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, change_params, make_tiny_workspace, run_here
@@ -409,6 +410,31 @@ def test_a_busy_machine_is_measured_by_the_time_of_one_thread(
     assert min(found.forward, found.backward, found.head, found.reading) > 0
 
 
+def test_the_faster_data_type_is_named_where_it_is_not_that_of_the_params(
+    here: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 0.0, 1.0, 0.0, 0.0, 0.4])  # a call to warm up, then start and end, in each data type
+    config = estimate.configuration(BASE)
+    with monkeypatch.context() as clocked:
+        clocked.setattr("stages.planning.speed.TIMES", 1)
+        clocked.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
+        clocked.setattr("time.perf_counter", lambda: next(clock))
+        assert speed.float32_ahead(config, 64, Device("cpu", 1)) == pytest.approx(2.5)
+    fast = estimate.estimate(here, BASE)
+    assert fast.float32_ahead is not None and fast.float32_ahead > 0
+    said = {
+        times: "\n".join(
+            plan.table("tiny", here, machine.at_hand(here.compute), replace(fast, float32_ahead=times), None)
+        )
+        for times in (None, 1.2, 2.5)
+    }
+    assert [times for times, text in said.items() if "float32" in text] == [2.5]
+    assert "2.5 times as fast in float32" in said[2.5]
+    slow = here.model_copy(update={"sft": here.sft.model_copy(update={"dtype": "float32"})})
+    assert estimate.estimate(slow, BASE).float32_ahead is None
+    assert estimate.estimate(here, BASE, machine.named("L4")).float32_ahead is None
+
+
 @pytest.fixture
 def ran(here: Params, monkeypatch: pytest.MonkeyPatch) -> Params:
     """What an earlier run on this machine left: the reference's reports, as of this machine, and its dvc.lock."""
@@ -459,7 +485,7 @@ def test_the_last_run_corrects_the_time(ran: Params, monkeypatch: pytest.MonkeyP
 
 
 def test_room_is_left_for_what_is_no_tensor() -> None:
-    found = estimate.Estimate(23 * GIB, 0, 0, 1.0, 1.0, 24 * GIB, "")
+    found = estimate.Estimate(23 * GIB, 0, 0, 1.0, 1.0, 24 * GIB, None, "")
     assert not found.fits
     assert replace(found, training_bytes=20 * GIB).fits
     assert replace(found, limit_bytes=None).fits

@@ -338,3 +338,10 @@ def _values(text: str) -> dict[str, str]:
 
 def _loaded(text: str) -> Any:
     return YAML(typ="safe", pure=True).load(text)
+
+
+def test_a_list_may_stand_below_its_key_without_an_indent() -> None:
+    """YAML allows it, and that is how ruamel writes a list; the first line that is not of it stays."""
+    text = "a:\n  b:  # c\n  - 1\n  - 2\n  d:\n  - 3\n"
+    assert changed(text, "a.b: [4]") == "a:\n  b: [4]  # c\n  d:\n  - 3\n"
+    assert value_of(text, "a.b") == "", "a block has no value of its own, only a comment"

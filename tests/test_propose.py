@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from stages.core.errors import HallmarkError
+from stages.params.edit import replaced
 from stages.params.loader import load_params
 from stages.privacy.kinds import KINDS
 from stages.privacy.params import Mask
@@ -102,13 +105,33 @@ def test_every_line_that_is_not_proposed_stays_as_it_was(tmp_path: Path) -> None
     (workspace / "params.yaml").write_text(before, encoding="utf-8")
     write(workspace / "data", [{"id": f"r{n}", "text": f"text {n}", "label": "ab"[n % 2]} for n in range(40)])
     said = stage(workspace, "tools.propose", "data/rows.jsonl", "--write").stdout
-    assert "FILL-IN stands for, in certify.intended_use, certify.limits, certify.languages\nthen `python -m nox" in said
+    assert "FILL-IN stands for, in certify.intended_use, certify.limits, certify.languages\nthen `nox -s repro`" in said
     after = (workspace / "params.yaml").read_text(encoding="utf-8")
     assert not [line for line in after.splitlines() if re.search(r"\S( | {3,})# [a-z]", line)]  # as ruamel leaves them
     changed = {match[1] for line in after.splitlines() if line not in before and (match := re.match(r" *(\w+):", line))}
     assert changed <= {"path", "id", "group", "input", "target", "tags", "kind", "system_prompt", "refusal", "spans",
                        "context", "tools", "rejected", "gold", "identity_columns", "schema", "allow", "allow_patterns", "keep_targets", "facts", "missing", "max_length", "epochs", "max_new_tokens", "max_tokens", "superiority", "floors", "ceilings", "requests_per_second",
                        "intended_use", "limits", "languages"}  # fmt: skip
+
+
+PRINTED = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | PRINTED,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(PRINTED, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(VALUES)
+@example("a  # b")
+@example("\x85\u2028")
+@example("${seed}")
+def test_any_value_is_written_on_one_line_and_read_back(value: Any) -> None:
+    params = "a:\n  b: 1  # of b\n  c:  # of c\n  - 2\nd: 3\n"
+    line = f" {propose.on_a_line(value)}"
+    for name, rest in (("b", {"c": [2]}), ("c", {"b": 1})):
+        after = replaced(params, {f"a.{name}": [line]})
+        assert YAML(typ="safe").load(after) == {"a": {name: value} | rest, "d": 3}
 
 
 def test_the_facts_of_the_sample_go_with_it(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_without_optuna_the_error_says_how_to_install_it(here: Path, monkeypatch
     done = run_here(here, "stages.tools.tune")
     assert done.returncode == 1
     assert "Optuna is not installed" in done.stderr
-    assert "python -m nox -s tune" in done.stderr and "pip install -c requirements.lock 'optuna" in done.stderr
+    assert "run `nox -s tune`" in done.stderr and "pip install -c requirements.lock 'optuna" in done.stderr
 
 
 def params_with(**changes: Any) -> Params:

@@ -6,7 +6,7 @@ It needs no packages: the template's hook uses it before any are installed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from stages.core.errors import HallmarkError
 
@@ -30,11 +30,17 @@ def changed(params: str, changes: str) -> str:
         elif line and not line.startswith("#"):
             name, value = line.split(":", 1)
             wanted[name] = [value]
+    return replaced(params, wanted)
+
+
+def replaced(params: str, values: Mapping[str, Sequence[str]]) -> str:
+    """The text of params.yaml with these values, by dotted name: what follows the colon, then the lines of its block."""
+    wanted = dict(values)
     lines: list[str] = []
     skipping: int | None = None
     for line, name, key in _named(params):
         indent = len(line) - len(line.lstrip())
-        if skipping is not None and line.strip() and indent > skipping:
+        if skipping is not None and line.strip() and (indent > skipping or line.startswith(" " * skipping + "- ")):
             continue
         skipping = None if line.strip() else skipping
         if key is None or name not in wanted:
@@ -54,7 +60,7 @@ def value_of(params: str, name: str) -> str:
     """The value on the line of a key, by dotted name, as it is written; "" for one that has a block."""
     for line, dotted, key in _named(params):
         if key is not None and dotted == name:
-            return COMMENT.sub("", line[key.end() :]).strip()
+            return COMMENT.sub("", f" {line[key.end() :]}").strip()
     raise _missing(name)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ from stages.planning.batches import Answering, Training, all_answering, training
 from stages.planning.earlier import evaluation_factor, training_factor
 from stages.planning.lengths import lengths
 from stages.planning.machine import Machine, at_hand, usable
-from stages.planning.speed import Device, Speed, Step, measured
+from stages.planning.speed import Device, Speed, Step, float32_ahead, measured
 from stages.planning.work import Matrices, matrices
 from stages.serving.engine import StartedSettings
 from stages.serving.engines import ENGINES
@@ -36,6 +38,7 @@ class Estimate:
     training_seconds: float  # of the steps and validations of sft; not a number if the device's speed is unknown
     evaluation_seconds: float  # of the answers of base, tuned model and comparators to the holdout; the same
     limit_bytes: int | None  # memory of the device at hand; None: unknown
+    float32_ahead: float | None  # how many times as fast this processor is in float32, if `sft.dtype` is bfloat16
     basis: str  # how the numbers were got, one sentence
 
     @property
@@ -72,7 +75,11 @@ def estimate(params: Params, base: Path, machine: Machine | None = None, *, corr
         if machine.device == "cpu" and params.eval.dtype == "bfloat16" and config.tie_word_embeddings:
             evaluation_bytes += model.get_output_embeddings().weight.nbytes  # `pack` copies what the embedding shares
         weights = weight_bytes(model)
-    speed = speed_of(params, config, machine, batches, answers[0])
+    speed, ahead = speed_of(params, config, machine, batches, answers[0]), None
+    if machine.here and machine.device == "cpu" and params.sft.dtype == "bfloat16":
+        with own_threads():
+            middle = batches.middle.records * batches.middle.tokens
+            ahead = float32_ahead(config, middle, Device(machine.device, params.compute.threads))
     trained = answered = math.nan
     basis = f"{found.basis}; {speed.basis if speed else 'no speed is known of this device'}"
     if speed:
@@ -96,6 +103,7 @@ def estimate(params: Params, base: Path, machine: Machine | None = None, *, corr
         training_seconds=trained,
         evaluation_seconds=answered,
         limit_bytes=machine.memory,
+        float32_ahead=ahead,
         basis=basis,
     )
 
@@ -117,13 +125,20 @@ def speed_of(
     """How fast the device is: measured, if it is at hand, else as its maker states; None if neither is known."""
     if not machine.here:
         return machine.gpu.speed(params.sft.dtype) if machine.gpu else None
+    settings = params.eval
+    generation = (settings.dtype, settings.attention, answers.largest, settings.max_new_tokens)
+    with own_threads():
+        return measured(config, params.sft, batches.middle, generation, Device(machine.device, params.compute.threads))
+
+
+@contextmanager
+def own_threads() -> Iterator[None]:
+    """Let a measurement set the number of torch's threads, and set it back afterwards."""
     import torch
 
     before = torch.get_num_threads()
-    settings = params.eval
     try:
-        generation = (settings.dtype, settings.attention, answers.largest, settings.max_new_tokens)
-        return measured(config, params.sft, batches.middle, generation, Device(machine.device, params.compute.threads))
+        yield
     finally:
         torch.set_num_threads(before)
 

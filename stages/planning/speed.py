@@ -20,6 +20,7 @@ BUSY = 0.5  # load for each core from which the machine is busy: then, clocks sa
 SCALING = 0.9  # of the speed of one thread that each of several reaches, assumed
 LAYERS = 2  # of the piece that is measured
 TIMES = 3  # that it is run, the fastest of which counts: others may use the machine too
+MOST_WIDTH = 2048  # of the matrix that tells which data type is faster
 MOST_WORK = 6e10  # floating-point operations of one run: of a larger model, fewer records are taken
 MOST_HEAD = 2**26  # values of the head of the piece: of a larger one, part of the vocabulary stands for all of it
 SHARE_TRAINING, SHARE_READING, SHARE_WRITING = 0.3, 0.4, 0.5  # of what is stated that such code gets, assumed
@@ -187,6 +188,25 @@ def filled(config: PretrainedConfig, dtype: str, attention: str, device: str) ->
         for tensor in (*model.parameters(), *model.buffers()):
             tensor.fill_(0.01)
     return model.eval()
+
+
+def float32_ahead(config: PretrainedConfig, tokens: int, hardware: Device) -> float:
+    """How many times as fast this processor multiplies in float32 as in bfloat16, by a matrix of the base's width.
+
+    `tokens`: of a batch. Under 1 on processors with units for bfloat16 (AMX, most of AVX512-BF16). Some have its instructions,
+    and take twice as long for them as for float32.
+    """
+    import torch
+
+    device, width = hardware.name, min(config.hidden_size, MOST_WIDTH)
+    clock = time.process_time if hardware.busy else time.perf_counter
+    torch.set_num_threads(1 if hardware.busy else hardware.threads)
+
+    def seconds(dtype: torch.dtype) -> float:
+        states, weights = torch.ones(tokens, width, dtype=dtype), torch.ones(width, width, dtype=dtype)
+        return fastest(lambda: torch.nn.functional.linear(states, weights), device, clock)
+
+    return seconds(torch.bfloat16) / seconds(torch.float32)
 
 
 def fastest(function: Callable[[], Any], device: str, clock: Clock) -> float:

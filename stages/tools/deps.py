@@ -3,7 +3,8 @@
 A stage depends on the files of `stages/` that it imports, directly or through others, on the data files that these
 name (a string that is the path of a file, seen from the folder of the module), and on `requirements.lock` if one of
 them imports a library. A package that reads its own `__path__` loads whatever is in its folder, and so depends on every
-module there. All other dependencies in dvc.yaml are written by hand and left as they are.
+module there. A stage with `meta: {code: all}` depends on the code of every stage, so a change in any of it, even one
+that changed no result, runs it again. All other dependencies in dvc.yaml are written by hand and left as they are.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from stages.core.errors import HallmarkError, run_stage
 
 PIPELINE = Path("dvc.yaml")
 LOCK = "requirements.lock"
-ALL = "stages"  # a stage that depends on the whole folder has all code
+ALL = "all"  # under `meta.code`: the stage depends on the code of every stage
 # These change no output, so a change in them runs nothing again. The parameters: no field of them has a default and
 # none changes a value on the way (a test holds them to that), and DVC tracks the values themselves. `errors` only ends
 # a run, `heading` only prints a line, `progress` only says how far a stage is, what `measured` writes is never
@@ -123,18 +124,28 @@ def differences(text: str) -> dict[str, tuple[list[str], list[str]]]:
     """The stages of a dvc.yaml whose code dependencies are not those of the code: which are missing, and which too many."""
     _used.cache_clear()
     stale = {}
-    for name, block in _stages(text).items():
+    stages = _stages(text)
+    for name, block in stages.items():
         given = [str(dep) for dep in block.get("deps") or []]
-        module = _module_of(block)
-        if module is None or ALL in given:
+        wanted = wanted_by(name, stages)
+        if wanted is None:
             continue
         code = [dep for dep in given if dep == LOCK or dep.startswith("stages/")]
-        wanted = code_of(module)
         missing = [dep for dep in wanted if dep not in code]
         extra = [dep for number, dep in enumerate(code) if dep not in wanted or dep in code[:number]]
         if missing or extra:
             stale[name] = (missing, extra)
     return stale
+
+
+def wanted_by(name: str, stages: dict[str, dict[str, Any]]) -> list[str] | None:
+    """The code that a stage depends on: its module's, or with `meta: {code: all}` that of all stages; None: no module."""
+    block = stages[name]
+    if (block.get("meta") or {}).get("code") != ALL:
+        module = _module_of(block)
+        return None if module is None else code_of(module)
+    modules = filter(None, map(_module_of, stages.values()))
+    return sorted({file for module in modules for file in code_of(module)})
 
 
 def _stages(text: str) -> dict[str, dict[str, Any]]:
@@ -162,7 +173,7 @@ def written(text: str) -> str:
     Raises HallmarkError if the list of a stage is in a form that this can't edit.
     """
     for name in differences(text):
-        new = _edited(text, name, code_of(_module_of(_stages(text)[name]) or ""))
+        new = _edited(text, name, wanted_by(name, _stages(text)) or [])
         if left := differences(new).get(name):
             raise HallmarkError(
                 f"its list can't be edited here: {_in_words(*left)}",

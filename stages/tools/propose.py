@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from stages.core.errors import HallmarkError, printable, run_stage
 from stages.core.files import HOLDOUT_LOCK, write_json
@@ -21,6 +21,7 @@ from stages.core.records import columns_of
 from stages.core.rows import READERS, files_of, read_rows
 from stages.corpus.conversations import layout_of, turns
 from stages.corpus.missing import MissingValueError
+from stages.params.edit import replaced, value_of
 from stages.params.loader import load_params
 from stages.release.params import FILL_IN
 from stages.tasks.kinds import KINDS
@@ -175,33 +176,19 @@ def text(proposal: Proposal) -> str:
 
 def write_proposal(params: Path, proposal: Proposal) -> None:
     """Write the proposal to params.yaml, keeping its comments, and the schema next to the data."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.comments import CommentedMap, CommentedSeq
-
-    yaml = YAML()
-    yaml.preserve_quotes, yaml.width = True, 4096
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.representer.add_representer(
-        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
     before = params.read_text(encoding="utf-8")
-    document = yaml.load(before)
+    old = load_params(params).model_dump(by_alias=True)
+    new: dict[str, Any] = {}
     for block, values in proposal.edits.items():
         for key, value in values.items():
-            old = document[block].get(key)
-            if isinstance(value, list):
-                value = CommentedSeq(value)
-                value.fa.set_flow_style()  # on the line of its comment
-            elif block == "gate" and isinstance(old, CommentedMap) and not old.fa.flow_style():
-                old.update(value)  # the other lines of gate.serving stay
-                continue
-            elif isinstance(value, dict) and isinstance(old, CommentedMap) and old.fa.flow_style():
-                value = CommentedMap(value)
-                value.fa.set_flow_style()
-            document[block][key] = value
-    stream = StringIO()  # whatever can't be written leaves the file as it is
-    yaml.dump(document, stream)
-    params.write_text(spaced(stream.getvalue(), before), encoding="utf-8", newline="\n")
+            name = f"{block}.{key}"
+            if block == "gate" and isinstance(value, dict) and not value_of(before, name):
+                # The other lines of the block stay.
+                new |= {f"{name}.{rule}": threshold for rule, threshold in value.items()}
+            elif value != old[block][key]:  # else the line stays as it is written
+                new[name] = value
+    after = replaced(before, {name: [f" {on_a_line(value)}"] for name, value in new.items()})
+    params.write_text(after, encoding="utf-8", newline="\n")
     write_json(SCHEMA, proposal.task.schema)
     unsaid = [f"certify.{key}" for key, value in proposal.edits.get("certify", {}).items() if FILL_IN in (value or ())]
     print(f"written: {params}, {SCHEMA}. Next, in {params}:")
@@ -210,18 +197,21 @@ def write_proposal(params: Path, proposal: Proposal) -> None:
         print(f"  say what {FILL_IN} stands for, in {', '.join(unsaid)}")
     if HOLDOUT_LOCK.exists():
         print(f"{HOLDOUT_LOCK} belongs to other data: remove it, or run `python -m stages.split --refreeze`")
-    print("then `python -m nox -s repro`")
+    print("then `nox -s repro`")
 
 
-def spaced(written: str, before: str) -> str:
-    """The YAML as written, with two spaces before a comment that `before` has, where ruamel kept its column."""
-    comments = re.findall(r"^( *[\w-]+:).*?  (# .+)$", before, re.MULTILINE)
-    lines = written.split("\n")
-    for number, line in enumerate(lines):
-        for key, comment in comments:
-            if line.startswith(key) and line.endswith(comment):
-                lines[number] = f"{line.removesuffix(comment).rstrip()}  {comment}"
-    return "\n".join(lines)
+def on_a_line(value: Any) -> str:
+    """A value as YAML on one line, with escapes for characters that are not printable."""
+    from ruamel.yaml import YAML
+
+    def dumped(*, readable: bool) -> str:
+        yaml, stream = YAML(typ="safe", pure=True), StringIO()
+        yaml.default_flow_style, yaml.allow_unicode, yaml.width = True, readable, 2**31
+        yaml.dump(value, stream)
+        return stream.getvalue().strip("\n").removesuffix("...").strip("\n")
+
+    text = dumped(readable=True)
+    return text if text.isprintable() else dumped(readable=False)
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -123,6 +123,6 @@ def verdict(found: list[Trial]) -> list[str]:
         gain = f", {100 * (1 - best.loss / first.loss):.0f} % below that of params.yaml as it is"
     return [
         f"best: trial {best.number}, validation loss {best.loss:.4f}{gain}",
-        "next: `python -m nox -s tune -- --write` sets it in params.yaml, for `nox -s repro`; "
+        "next: `nox -s tune -- --write` sets it in params.yaml, for `nox -s repro`; "
         f"or `dvc exp apply {best.experiment}`, which brings its adapter too",
     ]

@@ -42,7 +42,7 @@ FOLDER = Path(".hallmark/tune")  # neither git nor DVC look there
 JOURNAL = FOLDER / "journal.log"
 FAILURES = 3  # failed trials in a row, with none that ended well, after which the search stops
 REPEATS = 5  # draws in a row that were drawn before, after which it stops too: a small space has nothing else
-INSTALL = "run `python -m nox -s tune`, which installs it, or `pip install -c requirements.lock 'optuna>=5,<6'`"
+INSTALL = "run `nox -s tune`, which installs it, or `pip install -c requirements.lock 'optuna>=5,<6'`"
 
 
 def search(params: Params, raw: dict[str, Any], minutes: float, most: int | None = None) -> list[Trial]:
@@ -105,7 +105,7 @@ def key_of(params: Params, raw: dict[str, Any]) -> str:
     """The name of the search: trials count only if they trained on the same, with the same code, around the same params."""
     _, deps, keys = stages_to(LAST)[LAST]
     if missing := sorted(dep for dep in deps if not Path(dep).exists()):
-        remedy = "run `python -m nox -s tune`, which makes it first, or `dvc repro split quantize`"
+        remedy = "run `nox -s tune`, which makes it first, or `dvc repro split quantize`"
         raise HallmarkError("not there", file=missing[0], remedy=remedy)
     values = {key: value_at(raw, key) for key in sorted(keys)}
     values["sft"] = {
@@ -147,7 +147,8 @@ def drawn(trial: optuna.Trial, params: Params) -> dict[str, Any]:
             factor, own = trial.suggest_float(name, *bounds, log=True), getattr(sft, name)
             values[f"sft.{name}"] = own if factor == 1 else float(f"{own * factor:.2g}")
     if space.r is not None:
-        values["sft.lora.r"] = rank = trial.suggest_categorical("r", choices(space.r, sft.lora.r))
+        rank: Any = trial.suggest_categorical("r", choices(space.r, sft.lora.r))
+        values["sft.lora.r"] = rank
         values["sft.lora.alpha"] = max(1, round(sft.lora.alpha * rank / sft.lora.r))
     if space.layers is not None:
         there = layers_of_base()
@@ -257,12 +258,12 @@ def write_best(file: Path, found: list[Trial]) -> None:
         raise HallmarkError(
             "no trial has ended well for the data, code and params of today",
             file=JOURNAL,
-            remedy="run `python -m nox -s tune`",
+            remedy="run `nox -s tune`",
         )
     lines = "\n".join(f"{name}: {json.dumps(value)}" for name, value in best.params.items())
     write_text(file, changed(file.read_text(encoding="utf-8"), lines))
     print(f"written: {file}: {in_words(best.params)} (trial {best.number}, validation loss {best.loss:.4f})")
-    print("then `python -m nox -s repro`")
+    print("then `nox -s repro`")
 
 
 @contextmanager
