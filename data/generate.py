@@ -38,10 +38,26 @@ from wording import (
 )
 
 DATA = Path(__file__).resolve().parent
-SEED = 20938
-ROWS, CUSTOMERS = 1750, 160
-SKEW = 0.6, 6.0  # the size of customer n is proportional to 1 / (n + second) ** first
-FIRST_DAY, LAST_DAY = date(2025, 9, 1), date(2026, 5, 31)
+
+
+@dataclass(frozen=True)
+class Period:
+    """Tickets of some months, from customers who had written none before."""
+
+    seed: int
+    first_day: date
+    last_day: date
+    rows: int
+    customers: int
+    products: int  # of each customer
+    skew: tuple[float, float]  # the size of customer n is proportional to 1 / (n + second) ** first
+
+
+PERIODS = (
+    Period(20938, date(2025, 9, 1), date(2026, 5, 31), rows=1750, customers=160, products=5, skew=(0.6, 6.0)),
+    # Many customers with few tickets each: what calibration needs.
+    Period(20939, date(2026, 6, 1), date(2026, 8, 31), rows=1050, customers=290, products=3, skew=(0.3, 6.0)),
+)
 
 # Shares of all rows.
 REFUSAL, NEAR_REFUSAL, SHORT, LONG = 0.10, 0.09, 0.035, 0.006
@@ -452,9 +468,9 @@ def resend(rng: random.Random, ticket: Ticket) -> Ticket:
     return replace(ticket, subject=subject, body=body, received=ticket.received + later)
 
 
-def another_case(rng: random.Random, ticket: Ticket) -> Ticket:
+def another_case(rng: random.Random, ticket: Ticket, last_day: date) -> Ticket:
     """A new ticket with the wording of an old one but a new product, order, amount and day: not a duplicate."""
-    received = min(ticket.received + timedelta(days=rng.randint(5, 60)), LAST_DAY)
+    received = min(ticket.received + timedelta(days=rng.randint(5, 60)), last_day)
     writer = Writer(rng, ticket.customer, received)
     writer.set_day(received - timedelta(days=rng.randint(2, 30)))
 
@@ -469,10 +485,9 @@ def another_case(rng: random.Random, ticket: Ticket) -> Ticket:
     return replace(ticket, received=received, subject=subject, body=body, amount=amount, day=day, tags=tags, family=-1)
 
 
-def make_tickets(rng: random.Random) -> list[Ticket]:
-    customers = make_customers(rng, CUSTOMERS)
-    exact, near = round(ROWS * EXACT_DUPLICATE), round(ROWS * NEAR_DUPLICATE)
-    originals = ROWS - exact - near - LABEL_CONFLICTS - ANOTHER_CASE
+def make_tickets(rng: random.Random, period: Period, customers: list[Customer]) -> list[Ticket]:
+    exact, near = round(period.rows * EXACT_DUPLICATE), round(period.rows * NEAR_DUPLICATE)
+    originals = period.rows - exact - near - LABEL_CONFLICTS - ANOTHER_CASE
     refusals, near_refusals, shorts, longs = (
         round(originals * share) for share in (REFUSAL, NEAR_REFUSAL, SHORT, LONG)
     )
@@ -484,18 +499,18 @@ def make_tickets(rng: random.Random) -> list[Ticket]:
     intents = cycle(rng, [intent for intent, weight in INTENTS.items() for _ in range(weight)], len(shapes))
     jobs += [{"intent": intent, "shape": shape} for intent, shape in zip(intents, shapes, strict=True)]
     rng.shuffle(jobs)
-    exponent, shift = SKEW
-    weights = [1 / (number + shift) ** exponent for number in range(CUSTOMERS)]
+    exponent, shift = period.skew
+    weights = [1 / (number + shift) ** exponent for number in range(period.customers)]
     owners = [customers[n] for n, weight in enumerate(weights) for _ in range(round(originals * weight / sum(weights)))]
     owners += customers[: max(0, originals - len(owners))]
     rng.shuffle(owners)
     tickets = []
     for job, customer in zip(jobs, owners, strict=False):  # rounding may leave an owner or two
-        received = FIRST_DAY + timedelta(days=rng.randrange((LAST_DAY - FIRST_DAY).days))
+        received = period.first_day + timedelta(days=rng.randrange((period.last_day - period.first_day).days))
         writer = Writer(rng, customer, received)
         writer.tags |= {"near_refusal"} if "first" in job else set()
         tickets.append(writer.write_refusal(job["refuse"]) if "refuse" in job else writer.write(**job))
-    return tickets + make_copies(rng, customers, tickets, exact, near)
+    return tickets + make_copies(rng, period, customers, tickets, exact, near)
 
 
 def cycle(rng: random.Random, items: Sequence[Any], count: int) -> list[Any]:
@@ -507,7 +522,7 @@ def cycle(rng: random.Random, items: Sequence[Any], count: int) -> list[Any]:
 
 
 def make_copies(
-    rng: random.Random, customers: list[Customer], tickets: list[Ticket], exact: int, near: int
+    rng: random.Random, period: Period, customers: list[Customer], tickets: list[Ticket], exact: int, near: int
 ) -> list[Ticket]:
     """Copies of some `tickets`, which get a family number (two families of each kind have three members), and lookalikes."""
     usable = [n for n, ticket in enumerate(tickets) if "short" not in ticket.tags]
@@ -529,15 +544,21 @@ def make_copies(
     copies = [replace(copy, tags=(*copy.tags, "duplicate")) for copy in copies]
     typed = [n for n in usable if "capitals" not in tickets[n].tags and tickets[n].customer.voice != "casual"]
     reused = [n for n in typed if tickets[n].family < 0 and "\x01order" in tickets[n].body]
-    return copies + [another_case(rng, tickets[n]) for n in rng.sample(reused, ANOTHER_CASE)]
+    return copies + [another_case(rng, tickets[n], period.last_day) for n in rng.sample(reused, ANOTHER_CASE)]
 
 
 def make() -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
     """The raw rows, the gold private spans and the gold duplicates, each in order of ids."""
-    rng = random.Random(SEED)
-    tickets = make_tickets(rng)
-    rng.shuffle(tickets)
-    tickets.sort(key=lambda ticket: (ticket.received, "duplicate" in ticket.tags))
+    tickets: list[Ticket] = []
+    customers: list[Customer] = []
+    for period in PERIODS:
+        rng = random.Random(period.seed)
+        new = make_customers(rng, period.customers, period.products, customers)
+        made = make_tickets(rng, period, new)
+        made = [replace(it, family=it.family + len(tickets)) if it.family >= 0 else it for it in made]
+        rng.shuffle(made)
+        tickets += sorted(made, key=lambda ticket: (ticket.received, "duplicate" in ticket.tags))
+        customers += new
     rows, spans = [], []
     families: dict[int, list[dict[str, Any]]] = {}
     for number, ticket in enumerate(tickets, 1):

@@ -205,23 +205,24 @@ class Customer:
         return rng.choice(forms).format(B=month, b=month[:3], **parts)
 
 
-def make_customers(rng: random.Random, count: int) -> list[Customer]:
+def make_customers(rng: random.Random, count: int, products: int = 5, known: Sequence[Customer] = ()) -> list[Customer]:
+    """New customers, each with that many products; `known`: those that have their account codes and products already."""
     sectors, voices, locales = list(say.SECTORS), list(say.VOICES), list(say.LOCALES)
     brands = [say.BRANDS[number % len(say.BRANDS)] for number in range(count)]
     rng.shuffle(brands)
-    codes = rng.sample(range(100, 1000), count)
-    customers, taken = [], set[str]()
+    codes = rng.sample(sorted({*range(100, 1000)} - {int(customer.code[2:]) for customer in known}), count)
+    customers, taken = [], {product for customer in known for product in customer.products}
     for number, (brand, code) in enumerate(zip(brands, codes, strict=True)):
         sector = sectors[number % len(sectors)]
         nouns, parts = say.SECTORS[sector]
-        products = []
-        for noun in rng.sample(nouns.split(", "), 5):
+        own: list[str] = []
+        for noun in rng.sample(nouns.split(", "), len(nouns.split(", ")) if known else products):
             forms = [f"{colour} {noun}" for colour in rng.sample(say.COLOURS, len(say.COLOURS))]
             if rng.random() < 0.05:
                 forms.insert(0, f"{brand} {noun}")
-            name = next(form for form in forms if form not in taken)  # no two customers have the same product
-            products.append(name)
-            taken.add(name)
+            free = [form for form in forms if form not in taken]  # no two customers have the same product
+            own += free[: 1 if len(own) < products else 0]
+        taken.update(own)
         people = []
         for _ in range(rng.randint(2, 6)):
             name = private_value(rng, "PERSON")
@@ -230,7 +231,7 @@ def make_customers(rng: random.Random, count: int) -> list[Customer]:
             Customer(
                 code=f"C-{code:03d}",
                 voice=voices[(number * 3 + number // 7) % len(voices)] if number % 4 else "plain",
-                products=tuple(products),
+                products=tuple(own),
                 parts={
                     part: faults.split(", ") for part, faults in re.findall(r"^\s*(.+?): (.+)$", parts, re.MULTILINE)
                 },

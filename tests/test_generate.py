@@ -54,7 +54,7 @@ def test_generator_writes_the_committed_bytes(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(tmp_path / "generate.py")], cwd=tmp_path, env=strange, capture_output=True, check=True
     )
-    assert b"rows       1750" in done.stdout
+    assert b"rows       2800" in done.stdout
     for name in MADE:
         assert (tmp_path / name).read_bytes() == (DATA / name).read_bytes(), name
 
@@ -63,7 +63,7 @@ def test_rows_have_the_same_columns_and_ids_in_order(rows: list[dict[str, Any]])
     columns = ["id", "customer", "contact_name", "contact_email", "contact_phone"]
     columns += ["received", "subject", "body", "target", "tags"]
     assert all(list(row) == columns for row in rows)
-    assert [row["id"] for row in rows] == [f"T-{number:05d}" for number in range(1, 1751)]
+    assert [row["id"] for row in rows] == [f"T-{number:05d}" for number in range(1, 2801)]
     assert all(row["body"].strip() and isinstance(row["subject"], str) for row in rows)
 
 
@@ -167,7 +167,7 @@ def test_private_values_in_targets_are_few_and_in_issues_only(
             assert value not in (target["product"],)
             if any(value in issue for issue in target["issues"]):
                 with_private.add(row["id"])
-    assert 2 <= len(with_private) <= 8
+    assert 2 <= len(with_private) <= 16
 
 
 def test_shares_are_as_the_data_card_says(rows: list[dict[str, Any]]) -> None:
@@ -183,7 +183,7 @@ def test_shares_are_as_the_data_card_says(rows: list[dict[str, Any]]) -> None:
     for tag in ("quoted_reply", "typos", "signature", "missing_field"):
         assert share[tag] >= 0.05, tag
     sizes = Counter(row["customer"] for row in rows)
-    assert len(sizes) == 160
+    assert len(sizes) == 450
     assert max(sizes.values()) / len(rows) <= 0.03, (
         "a larger customer would widen the intervals of a holdout that has it"
     )
@@ -252,13 +252,13 @@ def test_duplicate_clusters_are_true(rows: list[dict[str, Any]]) -> None:
         assert (len(targets) > 1) == conflict
         torn += conflict
         across += len({row["customer"] for _, row in members}) > 1
-    assert torn == 4
+    assert torn == 8
     assert across >= 2
     copies = Counter(kind for members in clusters.values() for kind, _ in members[1:])
     assert 0.025 <= copies["exact"] / len(rows) <= 0.045
     assert 0.05 <= copies["near"] / len(rows) <= 0.07
     gold = {line["id"] for line in read(MADE[2])}
-    assert sum("another_case" in row["tags"] and row["id"] not in gold for row in rows) == 8
+    assert sum("another_case" in row["tags"] and row["id"] not in gold for row in rows) == 16
     texts = Counter(
         (row["received"], text_of(row)) for row in rows if row["id"] not in gold and "short" not in row["tags"]
     )
@@ -316,8 +316,10 @@ def test_days_are_worded_as_calendars_have_them() -> None:
 
     from wording import make_customers
 
-    customers = make_customers(random.Random(1), 160)
-    for customer in customers:
+    first = make_customers(random.Random(1), 160)
+    later = make_customers(random.Random(2), 200, 3, first)
+    assert len({customer.code for customer in (*first, *later)}) == 360
+    for customer in (*first, *later):
         for day in (date(2026, 3, 1), date(2026, 11, 12), date(2026, 12, 22), date(2026, 5, 23)):
             wording = customer.day(random.Random(3), day, year=True)
             assert str(day.year) in wording
