@@ -24,7 +24,7 @@ from stages.core.machine import stamp
 from stages.core.measured import measured
 from stages.core.records import read_records
 from stages.evaluation.answers import Answer, Answerer, prompts_of
-from stages.evaluation.comparator import Asked, Questions
+from stages.evaluation.comparator import Asked, Means, Questions
 from stages.evaluation.comparators import COMPARATORS as KINDS
 from stages.evaluation.fair_order import drawn_fairly, fair_order
 from stages.evaluation.metrics import metrics
@@ -192,7 +192,11 @@ def answerers(
     """
     if comparator := params.eval.comparators.get(model):
         kind, base = KINDS[comparator.kind], cache(lambda: answerers(params, "base", task, form, stack))
-        return lambda batch_size, constrained: kind.answerer(comparator, lambda: base()(batch_size, constrained))
+        return lambda batch_size, constrained: kind.answerer(
+            comparator,
+            lambda: base()(batch_size, constrained),
+            Means(model, params.eval, params.compute, task, form, params.seed, batch_size),
+        )
     settings, asking = params.eval, params.eval.engine
     shared: dict[str, Any] = {"max_new_tokens": settings.max_new_tokens, "source": HOLDOUT}
     if not isinstance(asking, HfEngine):
