@@ -194,7 +194,7 @@ def test_a_linear_model_that_wins_is_said_first_and_fails_the_gate(
 
 
 def test_a_tuned_model_that_is_right_beats_it(folder: Path) -> None:
-    write_split(TRAIN, some_tickets(120)[0], [f"no word tells {i}" for i in range(120)])
+    write_split(TRAIN, some_tickets(120)[0], ["no word tells"] * 120)
     params = params_of(folder)
     classical.run(params)
     answered(params, "base")
@@ -247,7 +247,7 @@ def test_where_a_task_has_no_labels_the_rule_does_not_apply(folder: Path) -> Non
 def by_endings(n: int, start: int = 0) -> tuple[list[str], list[str]]:
     """Labels that only the ending of a word tells, each word once."""
     labels = ["refund" if i % 2 else "delivery" for i in range(n)]
-    return labels, [f"qz{start + i:03}{'ungo' if i % 2 else 'ette'}" for i in range(n)]
+    return labels, [f"the qz{start + i:03}{'ungo' if i % 2 else 'ette'}" for i in range(n)]
 
 
 def by_words(n: int, start: int = 0) -> tuple[list[str], list[str]]:
@@ -263,7 +263,10 @@ def by_words(n: int, start: int = 0) -> tuple[list[str], list[str]]:
 def chosen_of(folder: Path, train: Any, validation: Any, holdout: Any) -> dict[str, Any]:
     params = params_of(folder, "classification", {"enum": ["refund", "delivery"]}, None)
     for path, part in ((TRAIN, train), (VALIDATION, validation), (HOLDOUT, holdout)):
-        write_split(path, *part)
+        if part[0]:
+            write_split(path, *part)
+        else:
+            write_records(path, some_records(1).clear())
     classical.run(params)
     content: dict[str, Any] = read_json(Path("reports/eval/classical/metrics.json"))
     return content

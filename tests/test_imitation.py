@@ -112,7 +112,7 @@ def test_the_arguments_of_a_call_are_copied_and_words_stand_for_numbers(tmp_path
 
 def test_a_class_is_voted_on_and_a_reply_is_the_nearest_one(tmp_path: Path) -> None:
     task = task_of(tmp_path, "classification", {"enum": ["a", "b"]})
-    pairs = [("red lamp here", "a"), ("red lamp there", "b"), ("the red lamp there", "b"), ("blue", "a")]
+    pairs = [("red lamp", "a"), ("red lamp there", "b"), ("the red lamp there", "b"), ("blue", "a")]
     assert rule_of(task, pairs, 3).answers(["red lamp"]) == ["b"]
     assert rule_of(task, pairs, 1).answers(["red lamp"]) == ["a"]
     text = task_of(tmp_path, "text", {"type": "string"})
