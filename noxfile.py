@@ -185,6 +185,15 @@ def choose(session: nox.Session) -> None:
 
 
 @nox.session
+def ask(session: nox.Session) -> None:
+    """Buy the answers that comparators of kind endpoint lack; `-- --dry` says what is missing and costs at most."""
+    prepare(session)
+    run(session, "python", "-m", "stages.tools.key", "--if-missing")
+    run(session, "dvc", "repro", "split")  # the masked records that are asked
+    run(session, "python", "-m", "stages.tools.ask", *session.posargs)
+
+
+@nox.session
 def tune(session: nox.Session) -> None:
     """Search step size, epochs, rank, layers by validation loss, for `tune.minutes`; `-- --write` sets the best in params.yaml."""
     prepare(session, "tune")
