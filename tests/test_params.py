@@ -352,7 +352,10 @@ def test_an_error_names_the_first_problems_only(tmp_path: Path) -> None:
     [
         ({"eval.comparators": {"tuned": FEW_SHOT}}, "eval.comparators: 'tuned' is a model of the pipeline"),
         ({"eval.comparators": {"a/b": FEW_SHOT}}, "String should match pattern"),
-        ({"eval.comparators": {"few_shot": FEW_SHOT | {"kind": "few"}}}, "must be one of few_shot; it is 'few'"),
+        (
+            {"eval.comparators": {"few_shot": FEW_SHOT | {"kind": "few"}}},
+            "must be one of adapter, endpoint, few_shot; it is 'few'",
+        ),
         ({"eval.comparators": {"few_shot": FEW_SHOT | {"exampels": 1}}}, "did you mean 'examples'?"),
         ({"eval.comparators": {"few_shot": FEW_SHOT | {"examples": 0}}}, "eval.comparators.few_shot.examples"),
         ({"eval.sample": {"other": 3}}, "eval.sample: 'other' can't be sampled; there are base, few_shot"),

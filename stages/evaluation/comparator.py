@@ -8,10 +8,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args
 
+from stages.core.files import BASE
 from stages.core.params import Block, Compute
-from stages.evaluation.answers import Answerer, Prompt
+from stages.evaluation.answers import Answer, Answerer, Prompt
 
 if TYPE_CHECKING:
     from stages.evaluation.params import Eval
@@ -91,6 +93,14 @@ class Comparator(ABC, Generic[S]):
     def asked(self, settings: S, questions: Questions) -> Asked:
         """What it is asked for each record."""
 
+    def weights(self, settings: S) -> Path:
+        """The folder of the model whose chat template and tokenizer count: the base, unless a kind has its own."""
+        return BASE
+
     def answerer(self, settings: S, base: Callable[[], Answerer], means: Means) -> Answerer:
         """What answers: the base, as `eval.engine` runs it, unless a kind has a model of its own."""
         return base()
+
+    def measures(self, settings: S, answers: Sequence[Answer]) -> dict[str, Any]:
+        """What metrics.json says of this kind alone."""
+        return {}
