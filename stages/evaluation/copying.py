@@ -253,9 +253,9 @@ class Field:
                 for end in stops:
                     if not start < end <= start + self.longest or "\n" in text.tokens[start:end]:
                         continue
-                    spelt = self.spelt.get(tuple(text.tokens[start:end]))
-                    value = usual_first(spelt)[0] if spelt else text.said((start, end))
-                    yield (start, end), value, weights[end - start] + (KNOWN if spelt else 0.0)
+                    known = self.spelt.get(tuple(text.tokens[start:end]))
+                    said = usual_first(known)[0] if known else text.said((start, end))
+                    yield (start, end), said, weights[end - start] + (KNOWN if known else 0.0)
 
     def _order(self, text: Text, run: Run) -> list[int]:
         """The readings of what is written in this way, the most usual first."""
@@ -276,7 +276,7 @@ def likeliest(scores: Sequence[float]) -> list[int]:
     return sorted(sorted(range(len(scores)), key=lambda place: (-scores[place], place))[:MOST_ENDS])
 
 
-def usual_first(counts: Mapping[Any, int]) -> list[Any]:
+def usual_first(counts: Mapping[Any, float]) -> list[Any]:
     """What was counted, the most frequent first; of equally frequent ones, the first by text."""
     return sorted(counts, key=lambda one: (-counts[one], str(one)))
 

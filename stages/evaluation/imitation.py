@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -23,7 +23,7 @@ THRESHOLDS = 30  # that are tried
 FAINT = 1e-6  # what a neighbour counts that has no word of the text
 Path = tuple[str, ...]
 Slot = tuple[str, Path]  # name of the tool, or nothing; keys
-REFUSAL, ABSENT = "refusal", "absent"
+ABSENT = "absent"
 Near = Sequence[tuple[int, float]]  # training records and how like they are
 
 
@@ -207,11 +207,11 @@ class Imitation:
         return tried[counts.index(best)], best / max(len(judged), 1)
 
 
-def vote(ballots: Any) -> str:
+def vote(ballots: Iterable[tuple[str, float]]) -> str:
     """What the most alike records say."""
-    counts: Counter[str] = Counter()
+    counts: dict[str, float] = {}
     for said, share in ballots:
-        counts[said] += share + FAINT  # type: ignore[assignment]
+        counts[said] = counts.get(said, 0.0) + share + FAINT
     return str(usual_first(counts)[0])
 
 

@@ -26,7 +26,7 @@ class Features:
 
 def all_features(settings: Classical) -> list[Features]:
     """The features that `params.yaml` asks for, the plainest first."""
-    kinds = [("words", "words", None)]
+    kinds: list[tuple[str, str, tuple[int, int] | None]] = [("words", "words", None)]
     if settings.chars is not None:
         kinds.append(("words_and_chars", "words and characters", settings.chars))
     found = [Features(name, f"TF-IDF of {words}", settings.min_records, chars) for name, words, chars in kinds]
