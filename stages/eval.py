@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from stages.core.machine import stamp
 from stages.core.measured import measured
 from stages.core.records import read_records
 from stages.evaluation.answers import Answer, Answerer, prompts_of
-from stages.evaluation.comparator import Asked, Questions
+from stages.evaluation.comparator import Asked, Means, Questions
 from stages.evaluation.comparators import COMPARATORS as KINDS
 from stages.evaluation.fair_order import drawn_fairly, fair_order
 from stages.evaluation.metrics import metrics
@@ -69,7 +69,7 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
     from stages.models.loading import load_tokenizer
 
     settings, task = params.eval, Task(params.task)
-    weights = WEIGHTS.get(model, BASE)
+    weights = weights_of(params, model)
     set_up(params.compute, params.seed)
     if isinstance(settings.engine, HfEngine):  # a server may convert weights to what its GPU can do
         check_dtype(params.compute, settings.dtype, "eval.dtype")
@@ -119,7 +119,7 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
         answers, seconds, pure = answer(list(range(len(records))), settings.batch_size, "")
         tokens = sum(answer.tokens for answer, _ in answers)
         measure |= {"answer_seconds": seconds, "generate_seconds": pure, "tokens": tokens}
-        measure["tokens_per_second"] = round(tokens / seconds, 1)
+        measure["tokens_per_second"] = round(tokens / max(seconds, 0.01), 1)  # answers that are looked up take no time
         repeated = evenly(len(records), settings.again if model == "base" else 0)
         second = answer(repeated, len(repeated), " a second time")[0] if repeated else []
         # The same records for base and tuned, however many each answers.
@@ -150,8 +150,10 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
         "held_out": len(holdout),
     }
     if model in settings.comparators:
-        result["words"] = KINDS[settings.comparators[model].kind].words(settings.comparators[model])
+        comparator = settings.comparators[model]
+        result["words"] = KINDS[comparator.kind].words(comparator)
         result["examples"] = round(sum(map(len, asked.examples)) / len(records), 2)
+        result |= KINDS[comparator.kind].measures(comparator, [answer for answer, _ in answers])
     if second:
         result["again"] = again([answers[row] for row in repeated], second)
     if known:
@@ -170,8 +172,14 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
         100 * result["exact_match"]["value"],
         100 * result["schema_validity"]["value"],
         tokens,
-        tokens / seconds,
+        measure["tokens_per_second"],
     )
+
+
+def weights_of(params: Params, model: str) -> Path:
+    """The folder of the model whose chat template and tokenizer count."""
+    comparator = params.eval.comparators.get(model)
+    return WEIGHTS[model] if comparator is None else KINDS[comparator.kind].weights(comparator)
 
 
 def asked_of(params: Params, model: str, questions: Questions) -> Asked:
@@ -192,7 +200,8 @@ def answerers(
     """
     if comparator := params.eval.comparators.get(model):
         kind, base = KINDS[comparator.kind], cache(lambda: answerers(params, "base", task, form, stack))
-        return lambda batch_size, constrained: kind.answerer(comparator, lambda: base()(batch_size, constrained))
+        means = partial(Means, model, params.eval, params.compute, task, form, params.seed)
+        return lambda size, constrained: kind.answerer(comparator, lambda: base()(size, constrained), means(size))
     settings, asking = params.eval, params.eval.engine
     shared: dict[str, Any] = {"max_new_tokens": settings.max_new_tokens, "source": HOLDOUT}
     if not isinstance(asking, HfEngine):

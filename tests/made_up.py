@@ -160,8 +160,14 @@ def write_models(
             row["prediction"] = row["target"] if row["outcome"] == "pass" else row["prediction"]
         write_predictions(root, model, rows)
     labels = [{"name": "intent", "floor": 0.4}, {"name": "(refusal)", "floor": 0.9}] if linear else []
+    tried = [
+        {"name": "words", "words": "TF-IDF of words", "validation": 0.5, "holdout": 0.625},
+        {"name": "words_and_chars", "words": "TF-IDF of words and characters", "validation": 0.75, "holdout": 0.5},
+    ]
+    chosen = {"chosen": "words_and_chars", "chosen_on": 64, "candidates": tried} if linear else {}
     write_json(
-        root / "reports/eval/classical/metrics.json", {"model": "classical", "labels": labels, "trained_on": 706}
+        root / "reports/eval/classical/metrics.json",
+        {"model": "classical", "labels": labels, "trained_on": 706, **chosen},
     )
     write_sft(root)
 

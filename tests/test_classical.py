@@ -11,12 +11,13 @@ import polars as pl
 import pytest
 
 from stages import classical, compare, gate
-from stages.core.files import HOLDOUT, TRAIN, write_json
+from stages.core.files import HOLDOUT, TRAIN, VALIDATION, write_json
 from stages.core.reading import read_json
 from stages.core.records import read_records, write_records
 from stages.evaluation.labels import labels_of, right_labels
 from stages.evaluation.predictions import prediction, readable
 from stages.evaluation.scoring import Scorer
+from stages.evaluation.text_model import all_features
 from stages.params.loader import Params, load_params
 from stages.tasks.predictions import predictions_of, write_predictions
 from stages.tasks.task import Task
@@ -75,6 +76,7 @@ def some_tickets(n: int) -> tuple[list[str], list[str]]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     write_split(TRAIN, *some_tickets(120))
+    write_split(VALIDATION, *some_tickets(30))
     write_split(HOLDOUT, *some_tickets(60))
     write_sft(tmp_path, records=120)
     return tmp_path
@@ -192,7 +194,7 @@ def test_a_linear_model_that_wins_is_said_first_and_fails_the_gate(
 
 
 def test_a_tuned_model_that_is_right_beats_it(folder: Path) -> None:
-    write_split(TRAIN, some_tickets(120)[0], [f"no word tells {i}" for i in range(120)])
+    write_split(TRAIN, some_tickets(120)[0], ["no word tells"] * 120)
     params = params_of(folder)
     classical.run(params)
     answered(params, "base")
@@ -210,7 +212,7 @@ def test_a_tuned_model_that_is_right_beats_it(folder: Path) -> None:
 
 def test_a_classification_is_held_against_it_in_exact_match(folder: Path) -> None:
     params = params_of(folder, "classification", {"enum": ["refund", "delivery"]}, None)
-    for path, n in ((TRAIN, 120), (HOLDOUT, 60)):
+    for path, n in ((TRAIN, 120), (VALIDATION, 30), (HOLDOUT, 60)):
         write_split(path, ["refund" if i % 2 else "delivery" for i in range(n)], some_tickets(n)[1])
     classical.run(params)
     rows = [json.loads(line) for line in Path("reports/eval/classical/predictions.jsonl").read_text().splitlines()]
@@ -240,3 +242,83 @@ def test_where_a_task_has_no_labels_the_rule_does_not_apply(folder: Path) -> Non
     rule = next(rule for rule in report["rules"] if rule["name"] == "superiority.classical")
     assert (rule["outcome"], rule["value"]) == ("not_applicable", None)
     assert rule["note"] == "The task has no labels, so there is no linear model."
+
+
+def by_endings(n: int, start: int = 0) -> tuple[list[str], list[str]]:
+    """Labels that only the ending of a word tells, each word once."""
+    labels = ["refund" if i % 2 else "delivery" for i in range(n)]
+    return labels, [f"the qz{start + i:03}{'ungo' if i % 2 else 'ette'}" for i in range(n)]
+
+
+def by_words(n: int, start: int = 0) -> tuple[list[str], list[str]]:
+    """Labels that whole words tell, whose endings tell the other label more often."""
+    labels, texts = [], []
+    for i in range(start, start + n):
+        refund = bool(i % 2)
+        labels.append("refund" if refund else "delivery")
+        texts.append(f"{'kap' if refund else 'pak'} {'pak' if refund else 'kap'}{i}x")
+    return labels, texts
+
+
+def chosen_of(folder: Path, train: Any, validation: Any, holdout: Any) -> dict[str, Any]:
+    params = params_of(folder, "classification", {"enum": ["refund", "delivery"]}, None)
+    for path, part in ((TRAIN, train), (VALIDATION, validation), (HOLDOUT, holdout)):
+        if part[0]:
+            write_split(path, *part)
+        else:
+            write_records(path, some_records(1).clear())
+    classical.run(params)
+    content: dict[str, Any] = read_json(Path("reports/eval/classical/metrics.json"))
+    return content
+
+
+def opposite(part: tuple[list[str], list[str]]) -> tuple[list[str], list[str]]:
+    return [{"refund": "delivery", "delivery": "refund"}[label] for label in part[0]], part[1]
+
+
+def test_the_candidate_that_is_best_on_validation_is_the_bar(folder: Path) -> None:
+    found = chosen_of(folder, by_endings(80), by_endings(20, 500), by_endings(40, 700))
+    scores = {row["name"]: (row["validation"], row["holdout"]) for row in found["candidates"]}
+    assert [*scores] == ["words", "words_and_chars", "words_rare", "words_and_chars_rare"]
+    assert scores["words"][0] < scores["words_and_chars"][0] == 1.0
+    assert (found["chosen"], found["chosen_on"]) == ("words_and_chars", 20)
+    rows = [json.loads(line) for line in Path("reports/eval/classical/predictions.jsonl").read_text().splitlines()]
+    assert sum(row["exact_match"] for row in rows) / len(rows) == scores["words_and_chars"][1]
+
+
+def test_the_first_of_equal_ones_is_chosen(folder: Path) -> None:
+    found = chosen_of(folder, by_words(80), by_words(20, 500), by_words(40, 700))
+    assert {row["validation"] for row in found["candidates"][:1]} == {1.0}
+    assert found["chosen"] == "words"
+
+
+def test_the_holdout_has_no_say(folder: Path) -> None:
+    """There the characters are always wrong, so that whoever looked would take another."""
+    found = chosen_of(folder, by_endings(80), by_endings(20, 500), opposite(by_endings(40, 700)))
+    scores = {row["name"]: row["holdout"] for row in found["candidates"]}
+    assert found["chosen"] == "words_and_chars"
+    assert scores["words_and_chars"] == 0.0 < scores["words"]
+
+
+def test_without_validation_the_first_is_taken_and_it_is_said(folder: Path) -> None:
+    found = chosen_of(folder, by_endings(80), ([], []), by_endings(40, 700))
+    assert (found["chosen"], found["chosen_on"]) == ("words", 0)
+    assert {row["validation"] for row in found["candidates"]} == {None}
+
+
+def test_candidates_are_those_that_params_ask_for(folder: Path) -> None:
+    settings = PARAMS.classical.model_copy(update={"chars": None, "min_records": 1})
+    assert [features.name for features in all_features(settings)] == ["words"]
+    with pytest.raises(ValueError, match="shortest run of characters"):
+        type(settings).model_validate(settings.model_dump() | {"chars": [5, 2]})
+
+
+def test_all_candidates_are_compared_and_the_chosen_one_is_named(folder: Path) -> None:
+    params = params_of(folder, "classification", {"enum": ["refund", "delivery"]}, None)
+    chosen_of(folder, by_endings(80), by_endings(20, 500), by_endings(40, 700))
+    answered(params, "base")
+    answered(params, "tuned")
+    compare.run(params)
+    result = read_json(Path("reports/comparison.json"))["against"]["classical"]
+    assert (result["chosen"], len(result["candidates"])) == ("words_and_chars", 4)
+    assert "TF-IDF of words and characters, logistic regression" in result["words"]

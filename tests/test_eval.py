@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from stages import eval as stage_eval
 from stages.core.errors import HallmarkError
-from stages.core.files import ADAPTER, BASE, HOLDOUT, TRAIN, write_json
+from stages.core.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, TRAIN, sha256_file, write_json
 from stages.core.machine import when_and_where
 from stages.core.records import write_records
 from stages.evaluation.answers import Answer, Prompt, prompts_of
@@ -28,7 +29,7 @@ from stages.evaluation.comparators.few_shot import FewShotSettings
 from stages.evaluation.fair_order import drawn_fairly, fair_order
 from stages.evaluation.metrics import metrics
 from stages.evaluation.scoring import Score
-from stages.models.adapter import TRAINING, weights_in
+from stages.models.adapter import CONFIG, TENSORS, TRAINING, weights_in
 from stages.models.loading import load_tokenizer
 from stages.params.loader import load_params
 from stages.tasks.predictions import Prediction, predictions_of, read_predictions, write_predictions
@@ -647,3 +648,43 @@ def test_the_rules_without_a_query_show_all_records_the_same(at: Path) -> None:
     with pytest.raises(HallmarkError, match="no labels"):
         free = Task(load_params().task.model_copy(update={"kind": "text", "schema_file": None, "refusal": None}))
         kind.asked(FewShotSettings.model_validate(FEW | {"rule": "stratified"}), replace(questions, task=free))
+
+
+def adapter_settings(folder: Path, **changes: Any) -> dict[str, Any]:
+    hashes = {"sha256": sha256_file(folder / TENSORS), "config_sha256": sha256_file(folder / CONFIG)}
+    return {"kind": "adapter", "folder": folder.as_posix(), "base": None} | hashes | changes
+
+
+def test_another_adapter_answers_as_the_tuned_model_does(at: Path, tmp_path: Path) -> None:
+    tuned, _ = evaluate("tuned")
+    rows, found = evaluate("last", comparators={"last": adapter_settings(ADAPTER)}, sample={})
+    assert texts(rows) == texts(tuned)
+    assert found["words"] == f"the adapter in {ADAPTER}"
+    base = tmp_path / "base"  # the same weights under a chat template of their own
+    shutil.copytree(QUANTIZED, base)
+    template = base / "chat_template.jinja"
+    template.write_text(
+        template.read_text(encoding="utf-8").replace("<|im_start|>assistant", "Answer:"), encoding="utf-8"
+    )
+    own, _ = evaluate("last", comparators={"last": adapter_settings(ADAPTER, base=base.as_posix())}, sample={})
+    assert texts(own) != texts(tuned)
+
+
+def test_another_adapter_is_pinned_safe_and_on_its_own_weights(at: Path, tmp_path: Path) -> None:
+    folder, other = tmp_path / "release", make_tiny_base(tmp_path / "other", seed=3)
+    shutil.copytree(ADAPTER, folder)
+    settings = adapter_settings(folder)
+    for changes, said in (
+        ({"sha256": "0" * 64}, "not the file that eval.comparators pins"),
+        ({"config_sha256": "0" * 64}, "not the file that eval.comparators pins"),
+        ({"base": other.as_posix()}, "trained over other weights"),
+        ({"folder": (tmp_path / "none").as_posix()}, "no such folder"),
+    ):
+        with pytest.raises(HallmarkError, match=said):
+            evaluate("last", comparators={"last": settings | changes}, sample={})
+    write_json(folder / TRAINING, {"base_precision": "float32"})
+    with pytest.raises(HallmarkError, match="does not say over which weights"):
+        evaluate("last", comparators={"last": settings | {"base": QUANTIZED.as_posix()}}, sample={})
+    (folder / "more.bin").write_bytes(b"x")
+    with pytest.raises(HallmarkError, match="a pickle"):
+        evaluate("last", comparators={"last": settings}, sample={})

@@ -352,12 +352,18 @@ def test_an_error_names_the_first_problems_only(tmp_path: Path) -> None:
     [
         ({"eval.comparators": {"tuned": FEW_SHOT}}, "eval.comparators: 'tuned' is a model of the pipeline"),
         ({"eval.comparators": {"a/b": FEW_SHOT}}, "String should match pattern"),
-        ({"eval.comparators": {"few_shot": FEW_SHOT | {"kind": "few"}}}, "must be one of few_shot; it is 'few'"),
-        ({"eval.comparators": {"few_shot": FEW_SHOT | {"exampels": 1}}}, "did you mean 'examples'?"),
+        (
+            {"eval.comparators": {"few_shot": FEW_SHOT | {"kind": "few"}}},
+            "must be one of adapter, endpoint, few_shot, neighbour; it is 'few'",
+        ),
+        ({"eval.comparators": {"few_shot": FEW_SHOT | {"exampels": 1}}}, "did you mean 'examples'"),
         ({"eval.comparators": {"few_shot": FEW_SHOT | {"examples": 0}}}, "eval.comparators.few_shot.examples"),
         ({"eval.sample": {"other": 3}}, "eval.sample: 'other' can't be sampled; there are base, few_shot"),
         ({"eval.sample": {"tuned": 3}}, "eval.sample: 'tuned' can't be sampled"),
-        ({"gate.superiority": {"base": 0.1, "few": 0.1}}, "no opponent 'few'; there are base, few_shot, classical"),
+        (
+            {"gate.superiority": {"base": 0.1, "few": 0.1}},
+            "no opponent 'few'; there are base, few_shot, neighbour, classical",
+        ),
         ({"gate.margins_against": "classical"}, "no opponent 'classical'; there are base, few_shot"),
         (
             {"eval.comparators": {}, "eval.sample": {}},

@@ -30,6 +30,7 @@ DEDUPED = Path("data/deduped.parquet")
 SPLIT = Path("data/split")
 TRAIN, VALIDATION, HOLDOUT = SPLIT / "train.parquet", SPLIT / "validation.parquet", SPLIT / "holdout.parquet"
 HOLDOUT_LOCK = Path("data/holdout.lock.json")
+BOUGHT = Path("data/bought")  # answers of paid servers, by comparator: what `nox -s ask` fetched, never a stage
 REPORTS = Path("reports")
 
 _TEMPORARY = re.compile(r"\..+-[a-z0-9_]{8}(\.\w+)?")  # as `tempfile` names them

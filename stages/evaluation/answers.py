@@ -21,12 +21,15 @@ class Prompt:
 class Answer:
     """The text that a model wrote, the tokens generated for it (the end token not counted), and why it ended.
 
-    `finish` is `stop` (the model ended its turn) or `length` (it was cut off at the limit).
+    `finish` is `stop` (the model ended its turn) or `length` (it was cut off at the limit). Of a bought answer also: `read`,
+    the tokens of the prompt as the server counted them (None: it did not say), and the `seconds` that it took.
     """
 
     text: str
     tokens: int
     finish: Literal["stop", "length"]
+    read: int | None = None
+    seconds: float | None = None
 
 
 class Answerer(Protocol):

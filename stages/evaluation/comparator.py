@@ -8,19 +8,26 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args
 
-from stages.core.params import Block
-from stages.evaluation.answers import Answerer, Prompt
+from stages.core.files import BASE
+from stages.core.params import Block, Compute
+from stages.evaluation.answers import Answer, Answerer, Prompt
 
 if TYPE_CHECKING:
+    from stages.evaluation.params import Eval
     from stages.models.tool_form import ToolForm
     from stages.tasks.task import Task
 
 
 class ComparatorSettings(Block):
-    """The block that selects a kind; a subclass makes `kind` the `Literal` it is selected by."""
+    """The block that selects a kind; a subclass makes `kind` the `Literal` it is selected by.
 
+    `runs_here`: whether its model works on this machine while the stage runs, which the plan counts.
+    """
+
+    runs_here: ClassVar[bool] = True
     kind: str
 
     def longer_by(self, record: int) -> int:
@@ -55,6 +62,19 @@ class Asked:
     examples: list[list[str]]
 
 
+@dataclass(frozen=True)
+class Means:
+    """What a kind needs that does not let the base answer: its own name, and how models answer in this stage."""
+
+    name: str
+    evaluation: Eval
+    compute: Compute
+    task: Task
+    form: ToolForm | None
+    seed: int
+    batch_size: int
+
+
 class Comparator(ABC, Generic[S]):
     """One kind of comparator."""
 
@@ -73,6 +93,14 @@ class Comparator(ABC, Generic[S]):
     def asked(self, settings: S, questions: Questions) -> Asked:
         """What it is asked for each record."""
 
-    def answerer(self, settings: S, base: Callable[[], Answerer]) -> Answerer:
+    def weights(self, settings: S) -> Path:
+        """The folder of the model whose chat template and tokenizer count: the base, unless a kind has its own."""
+        return BASE
+
+    def answerer(self, settings: S, base: Callable[[], Answerer], means: Means) -> Answerer:
         """What answers: the base, as `eval.engine` runs it, unless a kind has a model of its own."""
         return base()
+
+    def measures(self, settings: S, answers: Sequence[Answer]) -> dict[str, Any]:
+        """What metrics.json says of this kind alone."""
+        return {}

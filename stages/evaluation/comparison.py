@@ -5,7 +5,7 @@ Rates and differences are shares of 1. Lists hold what a page shows and DVC's me
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from stages.evaluation.stats import Interval
@@ -161,10 +161,21 @@ class LabelResult:
 
 
 @dataclass(frozen=True)
+class LinearCandidate:
+    """A linear model that was tried: the shares of records with all labels right; None if no validation record has any."""
+
+    name: str
+    words: str
+    validation: float | None
+    holdout: float | None
+
+
+@dataclass(frozen=True)
 class AgainstLinear:
     """The tuned model against the linear model. `right` is None if the task has no labels.
 
-    `trained`: what the linear model was trained on, in words, and how much of that the tuned model read.
+    `trained`: what the linear model was trained on, in words, and how much of that the tuned model read. `candidates`:
+    the models that it was chosen from, `chosen` by name, on that number of validation records (`chosen_on`).
     """
 
     applies: bool
@@ -174,6 +185,9 @@ class AgainstLinear:
     trained: str
     labels: list[LabelResult]
     right: LabelResult | None = None
+    chosen: str = ""
+    chosen_on: int = 0
+    candidates: list[LinearCandidate] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,7 @@ class ServedModel:
         self._body = server.body(model, max_new_tokens) | {"stream": False}
         self._largest = FRAME + PER_TOKEN * max_new_tokens
         if schema is not None:
-            asked = {"name": "answer", "schema": schema, "strict": True}
-            self._body["response_format"] = {"type": "json_schema", "json_schema": asked}
+            self._body["response_format"] = response_format(schema)
 
     def answer(self, prompts: Sequence[Prompt], what: str = "records") -> list[Answer]:
         """One answer for each prompt, in the order given. `what`: which prompts these are, for the progress."""
@@ -92,7 +91,7 @@ class ServedModel:
         for pause in (*PAUSES, None):
             try:
                 async with asyncio.timeout(self._asking.timeout):  # of the whole: httpx counts each read separately
-                    return answer_of(strict_json(await _response(client, body, self._largest)), self._form)
+                    return answer_of(strict_json(await response_text(client, body, self._largest)), self._form)
             except httpx.HTTPStatusError as error:
                 status = error.response.status_code
                 problem, final = f"HTTP {status}", status < 500 and status not in (408, 429)
@@ -119,7 +118,7 @@ class ServedModel:
         return "".join(f", {error[key]}" for key in ("code", "param") if isinstance(error.get(key), str))
 
 
-async def _response(client: AsyncClient, body: dict[str, Any], largest: int) -> str:
+async def response_text(client: AsyncClient, body: dict[str, Any], largest: int) -> str:
     """The text of a response; httpx.HTTPStatusError, with what was read of the response, if it is no success.
 
     ValueError if it has more bytes than `largest`, or is compressed, which nobody asked for: a megabyte can unpack to
@@ -136,7 +135,9 @@ async def _response(client: AsyncClient, body: dict[str, Any], largest: int) -> 
             if len(content) > largest:
                 raise ValueError("too long")
     if not response.is_success:
-        whole = Response(response.status_code, content=bytes(content), request=response.request)
+        whole = Response(
+            response.status_code, content=bytes(content), headers=response.headers, request=response.request
+        )
         whole.raise_for_status()
     return content.decode()
 
@@ -150,6 +151,11 @@ def _variable(name: str) -> str:
             param="eval.engine.key",
             remedy="export it, or set eval.engine.key to null",
         ) from None
+
+
+def response_format(schema: dict[str, Any]) -> dict[str, Any]:
+    """How a request asks for answers within a schema."""
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
 
 
 def answer_schema(task: Task) -> dict[str, Any]:

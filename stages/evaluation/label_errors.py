@@ -91,7 +91,7 @@ def _chances(
         for train, rest in GroupKFold(folds).split(labels, groups=groups):
             if len(set(labels[train])) < 2:
                 continue
-            model = linear_model(settings, len(train), "newton-cg")
+            model = linear_model(settings, len(train))
             try:
                 model.fit([texts[row] for row in train], labels[train])
             except ValueError:  # no word is in enough records

@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from stages.core.reports import Report
-from stages.evaluation.comparison import AgainstLinear, LabelResult
+from stages.evaluation.comparison import AgainstLinear, LabelResult, LinearCandidate
 from stages.evaluation.labels import right_labels
 from stages.evaluation.params import Compare
 from stages.evaluation.stats import ClusterBootstrap, McNemar, evidence, judge, mcnemar
 from stages.tasks.predictions import Prediction, check_all, read_predictions
 from stages.tasks.task import Task
 
-NAME = "TF-IDF with logistic regression"
 Flags = dict[str, list[bool | None]]  # by model, or by label
 
 
@@ -40,6 +39,9 @@ def against_linear(
         words = "There is no linear model to compare with: the task has no labels (a class, a field with listed values, refusals)."
         return AgainstLinear(applies=False, verdict="not_applicable", wins=False, words=words, trained="", labels=[])
     linear = read_predictions("classical")
+    candidates = [LinearCandidate(**row) for row in metrics.at("candidates")]
+    chosen = metrics.at("chosen")
+    name = f"{next(row.words for row in candidates if row.name == chosen)}, logistic regression"
     check_all("classical", linear, tuned)
     answers = {"classical": linear, "tuned": tuned, **others}
     right = {
@@ -63,10 +65,13 @@ def against_linear(
         applies=True,
         verdict=whole.verdict,
         wins=whole.difference.value < 0 or bool(lost),
-        words=_words(whole, labels, lost, params.confidence),
+        words=_words(whole, labels, lost, params.confidence, name),
         trained=_trained(metrics.at("trained_on"), read),
         right=whole,
         labels=labels,
+        chosen=chosen,
+        chosen_on=metrics.at("chosen_on"),
+        candidates=candidates,
     )
 
 
@@ -104,16 +109,16 @@ def _trained(records: int, read: int) -> str:
     return f"trained on all {records:,} training records, of which the tuned model read {read:,}"
 
 
-def _words(whole: LabelResult, labels: Sequence[LabelResult], lost: Sequence[str], confidence: float) -> str:
+def _words(whole: LabelResult, labels: Sequence[LabelResult], lost: Sequence[str], confidence: float, name: str) -> str:
     """The comparison in one line, which starts with who wins."""
     difference, names = whole.difference, ", ".join(str(label.name) for label in labels)
     start = {
-        "better": f"The tuned model beats a linear model ({NAME})",
-        "worse": f"A linear model wins: {NAME} beats the tuned model",
-        "not_shown": f"No difference between the tuned model and a linear model ({NAME}) is shown",
+        "better": f"The tuned model beats a linear model ({name})",
+        "worse": f"A linear model wins: {name} beats the tuned model",
+        "not_shown": f"No difference between the tuned model and a linear model ({name}) is shown",
     }[whole.verdict]
     if whole.verdict == "not_shown" and difference.value < 0:
-        start = f"A linear model is ahead of the tuned one, though perhaps by chance ({NAME})"
+        start = f"A linear model is ahead of the tuned one, though perhaps by chance ({name})"
     if lost and whole.verdict != "worse":
         start = f"A linear model wins at {', '.join(lost)}. {start}"
     what = f"the label ({names})" if len(labels) == 1 else f"all labels ({names})"

@@ -14,6 +14,7 @@ from stages.serving.engine import Settings
 from stages.serving.engines import ENGINES
 from stages.serving.params import asked_settings
 
+Run = Annotated[int, Field(ge=1, le=8)]
 Draws = Annotated[int, Field(ge=200, le=1_000_000)]
 OWN_NAMES = ("base", "tuned", "classical")  # models of the pipeline, which no comparator can be called
 Name = Annotated[
@@ -95,6 +96,13 @@ class Classical(Block):
     ngrams: Annotated[int, Field(ge=1, le=5)]
     min_records: Positive
     strength: Annotated[float, Field(gt=0, le=1e9)]
+    chars: Annotated[tuple[Run, Run], Field(strict=False)] | None
+
+    @model_validator(mode="after")
+    def _shortest_first(self) -> Classical:
+        if self.chars is not None and self.chars[0] > self.chars[1]:
+            raise ValueError("classical.chars: the shortest run of characters comes first, then the longest")
+        return self
 
 
 class Compare(Block):

@@ -19,6 +19,7 @@ TRAINING = "training.json"  # in the adapter folder: the weights it was trained 
 CONFIG = "adapter_config.json"
 TENSORS = "adapter_model.safetensors"
 REMEDY = "use an adapter that `dvc repro` made, complete and unchanged"
+UNFIT = "run `dvc repro`, which makes both fit, or at the adapter's commit `dvc repro quantize`"
 PRECISIONS = ("nf4", "bfloat16", "float32")
 
 
@@ -58,7 +59,7 @@ def weights_in(folder: Path) -> dict[str, str]:
     return {file.name: sha256_file(file) for file in weight_files(folder)}
 
 
-def check_trained_over(adapter: Path, weights: Path) -> None:
+def check_trained_over(adapter: Path, weights: Path, remedy: str = UNFIT) -> None:
     """A HallmarkError if the adapter says that it was trained over other weights; older ones don't say."""
     stated = read_object(adapter / TRAINING, REMEDY).get("weights")
     if stated is not None and stated != weights_in(weights):
@@ -66,7 +67,7 @@ def check_trained_over(adapter: Path, weights: Path) -> None:
             f"trained over other weights than those in {weights.as_posix()}",
             file=adapter / TRAINING,
             field="weights",
-            remedy="run `dvc repro`, which makes both fit, or at the adapter's commit `dvc repro quantize`",
+            remedy=remedy,
         )
 
 

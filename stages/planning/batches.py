@@ -120,9 +120,13 @@ def _padded(pairs: Pairs) -> Batch:
 
 
 def all_answering(params: Params, part: Part) -> list[Answering]:
-    """What `eval` asks of base, tuned model and comparators, in this order; of those that are sampled, fewer records."""
+    """What `eval` asks of base, tuned model and comparators, in this order; of those that are sampled, fewer records.
+
+    A comparator that does not run here, but whose answers were bought, takes no time and no memory.
+    """
     whole = sorted(part.whole)[len(part.whole) // 2]
-    longer = {name: settings.longer_by(whole) for name, settings in params.eval.comparators.items()}
+    comparators = params.eval.comparators.items()
+    longer = {name: settings.longer_by(whole) for name, settings in comparators if settings.runs_here}
     models = {"base": 0, "tuned": 0, **longer}
     return [
         answering(

@@ -212,7 +212,8 @@ def role_of(path: str, data: str, schema: str | None) -> str:
     if path.startswith("data/split/"):
         return "split"
     if path.startswith("data/"):
-        return "gold labels" if path.startswith("data/gold/") else "data"
+        kinds = {"data/gold/": "gold labels", "data/bought/": "bought answers"}
+        return next((role for folder, role in kinds.items() if path.startswith(folder)), "data")
     return "library lock" if path == "requirements.lock" else "other input"
 
 

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from itertools import islice
-from typing import Any, Literal
+from typing import Literal
 
-from stages.core.errors import HallmarkError
-from stages.core.files import TRAIN
 from stages.core.params import Positive, Tokens
-from stages.evaluation.answers import Prompt
 from stages.evaluation.comparator import Asked, Comparator, ComparatorSettings, Questions
-from stages.evaluation.fair_order import fair_order
-from stages.evaluation.labels import labels_of
-from stages.evaluation.predictions import readable
-
-Row = dict[str, Any]
-CHUNK = 256  # records whose likeness to all of train is held at once
+from stages.evaluation.examples import Rule, in_words, with_examples
 
 
 class FewShotSettings(ComparatorSettings):
     kind: Literal["few_shot"]
     examples: Positive
-    rule: Literal["nearest", "stratified", "fixed"]
+    rule: Rule
     max_tokens: Tokens
 
     def longer_by(self, record: int) -> int:
@@ -38,106 +27,11 @@ class FewShot(Comparator[FewShotSettings]):
 
     def words(self, settings: FewShotSettings) -> str:
         """How many examples it is shown."""
-        return f"the base with {settings.examples} example{'' if settings.examples == 1 else 's'}"
+        return f"the base with {in_words(settings.examples)}"
 
     def asked(self, settings: FewShotSettings, questions: Questions) -> Asked:
         """Each record's prompt with as many examples as fit, the best of them."""
-        from stages.core.records import read_records
-
-        train = read_records(TRAIN).rows(named=True)
-        if not train:
-            raise HallmarkError("holds no record", file=TRAIN, remedy="fix the shares under split")
-        prompts, shown = [], []
-        best = RULES[settings.rule](train, questions, settings.examples)
-        for prompt, ranked in zip(questions.prompts, best, strict=True):
-            longer, many = _with_examples(prompt, [train[row] for row in ranked], settings.max_tokens, questions)
-            prompts.append(longer)
-            shown.append([train[row]["id"] for row in ranked[:many]])
-        return Asked(prompts, shown)
+        return with_examples(questions, count=settings.examples, rule=settings.rule, max_tokens=settings.max_tokens)
 
 
-def _with_examples(prompt: Prompt, ranked: Sequence[Row], limit: int, questions: Questions) -> tuple[Prompt, int]:
-    """The prompt with the first examples of `ranked` that fit, and their number: `limit` tokens in all, and the context."""
-    from stages.models.chat_template import render
-
-    def length(messages: list[Row]) -> int:
-        options: dict[str, Any] = {"tools": prompt.tools, "add_generation_prompt": True, "tokenize": True}
-        return len(render(questions.tokenizer, messages, **options))
-
-    start = next((number for number, said in enumerate(prompt.messages) if said["role"] != "system"), 0)
-    bare = length(prompt.messages)
-    for many in range(len(ranked), 0, -1):
-        turns = [message for row in reversed(ranked[:many]) for message in _turns(row, questions)]
-        messages = [*prompt.messages[:start], *turns, *prompt.messages[start:]]
-        tokens = length(messages)
-        if tokens - bare <= limit and (questions.room is None or tokens <= questions.room):
-            return replace(prompt, messages=messages), many
-    return prompt, 0
-
-
-def _turns(row: Row, questions: Questions) -> list[Row]:
-    """A record as turns of a conversation, without its system prompt; the answer as the model would have to write it."""
-    from stages.models.tool_form import calls_in
-
-    answer = row["completion"][-1]["content"]
-    if questions.form and (calls := calls_in(answer)):
-        answer = questions.form.write(calls)
-    asked = [{"role": said["role"], "content": said["content"]} for said in row["prompt"] if said["role"] != "system"]
-    return [*asked, {"role": "assistant", "content": answer}]
-
-
-def _nearest(train: list[Row], questions: Questions, count: int) -> list[list[int]]:
-    """For each record, the training records whose inputs are most like it; of equally like ones, the earlier."""
-    import numpy as np
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.metrics.pairwise import linear_kernel
-
-    known = [readable(row)["input"] for row in train]
-    asked = [readable(row)["input"] for row in questions.records]
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-    try:
-        vectors = vectorizer.fit_transform(known)
-    except ValueError:  # no text has a word
-        return _fixed(train, questions, count)
-    found: list[list[int]] = []
-    for start in range(0, len(asked), CHUNK):
-        # Rounded: the last bits depend on the processor, and must not decide.
-        alike = np.round(linear_kernel(vectorizer.transform(asked[start : start + CHUNK]), vectors), 9)
-        found += np.argsort(-alike, axis=1, kind="stable")[:, :count].tolist()
-    return found
-
-
-def _stratified(train: list[Row], questions: Questions, count: int) -> list[list[int]]:
-    """The same for all records: of each combination of labels in turn, the most frequent first, one."""
-    names = questions.task.kind.label_names(questions.task)
-    if not names:
-        raise HallmarkError(
-            "the task has no labels to draw examples by",
-            param="eval.comparators",
-            remedy="set the comparator's rule to nearest or fixed",
-        )
-    strata: dict[tuple[tuple[str, str], ...], list[int]] = {}
-    for row in _fair(train, questions.seed):
-        labels = labels_of(questions.task, readable(train[row])["target"], names)
-        strata.setdefault(tuple(sorted(labels.items())), []).append(row)
-    ranked = sorted(strata, key=lambda labels: (-len(strata[labels]), labels))
-    turns = ((strata[labels], turn) for turn in range(len(train)) for labels in ranked)
-    chosen = list(islice((rows[turn] for rows, turn in turns if turn < len(rows)), min(count, len(train))))
-    return [chosen] * len(questions.records)
-
-
-def _fixed(train: list[Row], questions: Questions, count: int) -> list[list[int]]:
-    """The same for all records: the first in fair order of the groups."""
-    return [_fair(train, questions.seed)[:count]] * len(questions.records)
-
-
-def _fair(train: list[Row], seed: int) -> list[int]:
-    return fair_order([row["id"] for row in train], [row["group"] for row in train], seed)
-
-
-RULES: dict[str, Callable[[list[Row], Questions, int], list[list[int]]]] = {
-    "nearest": _nearest,
-    "stratified": _stratified,
-    "fixed": _fixed,
-}
 COMPARATOR = FewShot()

@@ -1,0 +1,92 @@
+"""Another adapter than the one that is made here: an older release, or one that was tuned on another base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from stages.core.errors import HallmarkError
+from stages.core.files import HOLDOUT, QUANTIZED, sha256_file
+from stages.core.model_folder import check_files
+from stages.core.params import Line, Sha256
+from stages.core.reading import check_regular, read_object
+from stages.evaluation.answers import Answerer
+from stages.evaluation.comparator import Asked, Comparator, ComparatorSettings, Means, Questions
+from stages.models.adapter import CONFIG, TENSORS, TRAINING, check_trained_over
+
+WHOLE = "give the folder of a release or of an adapter that this pipeline made, complete and unchanged"
+OTHER_BASE = (
+    "set the comparator's base to the folder of the weights it was trained over: models/quantized of its project"
+)
+
+
+class AdapterSettings(ComparatorSettings):
+    kind: Literal["adapter"]
+    folder: Line = Field(description="the folder of the adapter, such as a release that was copied out")
+    sha256: Sha256 = Field(description="SHA-256 of its adapter_model.safetensors, by which a change of it is seen")
+    config_sha256: Sha256 = Field(description="SHA-256 of its adapter_config.json")
+    base: Line | None = Field(
+        description="the folder of the weights it was trained over, with tokenizer; null: models/quantized of this project"
+    )
+
+
+class Adapter(Comparator[AdapterSettings]):
+    """It is asked what the tuned model is asked, and answers as that does, with the chat template of its own base."""
+
+    settings = AdapterSettings
+
+    def words(self, settings: AdapterSettings) -> str:
+        """Where it is."""
+        return f"the adapter in {settings.folder}"
+
+    def asked(self, settings: AdapterSettings, questions: Questions) -> Asked:
+        """The records' own prompts."""
+        return Asked(list(questions.prompts), [[] for _ in questions.prompts])
+
+    def weights(self, settings: AdapterSettings) -> Path:
+        """Those that it was trained over."""
+        return QUANTIZED if settings.base is None else Path(settings.base)
+
+    def answerer(self, settings: AdapterSettings, base: Callable[[], Answerer], means: Means) -> Answerer:
+        """The adapter on its weights, in this process whatever `eval.engine` says."""
+        from stages.core.compute import check_dtype
+        from stages.evaluation.generation import LocalModel
+        from stages.models.loading import load_tokenizer, load_tuned
+        from stages.models.packing import pack
+
+        folder, weights, evaluation = Path(settings.folder), self.weights(settings), means.evaluation
+        check_pinned(folder, {TENSORS: settings.sha256, CONFIG: settings.config_sha256})
+        if settings.base is not None and read_object(folder / TRAINING, WHOLE).get("weights") is None:
+            problem = f"does not say over which weights it was trained, so those in {settings.base} may be others"
+            raise HallmarkError(problem, file=folder / TRAINING, field="weights", remedy=WHOLE)
+        check_trained_over(folder, weights, OTHER_BASE)
+        check_dtype(means.compute, evaluation.dtype, "eval.dtype")
+        options: dict[str, Any] = {"dtype": evaluation.dtype, "attention": evaluation.attention}
+        loaded = load_tuned(weights, folder, **options, device=means.compute.device, merge=evaluation.merge)
+        pack(loaded)
+        return LocalModel(
+            loaded,
+            load_tokenizer(weights),
+            batch_size=means.batch_size,
+            max_new_tokens=evaluation.max_new_tokens,
+            source=HOLDOUT,
+        )
+
+
+def check_pinned(folder: Path, hashes: dict[str, str]) -> None:
+    """A HallmarkError unless the folder holds plain files, and those named have these hashes."""
+    check_files(folder)
+    for name, pinned in hashes.items():
+        check_regular(folder / name, WHOLE)
+        if (found := sha256_file(folder / name)) != pinned:
+            raise HallmarkError(
+                f"not the file that eval.comparators pins: its SHA-256 is {found}",
+                file=folder / name,
+                remedy="restore the file, or, if it is the one you want, pin that",
+            )
+
+
+COMPARATOR = Adapter()

@@ -1,0 +1,78 @@
+"""No model at all: the answer of the most similar training records, its values copied from the text that asks.
+
+Of the training records most like the text, those of the most frequent form (a refusal or not; the same tools) give the
+answer's frame, and by vote its labels. A field whose values stand in the training texts is copied instead, by the rule
+of `stages/evaluation/copying.py`; how sure that has to be is chosen on the training records alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from stages.core.errors import HallmarkError
+from stages.core.files import TRAIN
+from stages.core.params import Positive
+from stages.evaluation.answers import Answer, Answerer, Prompt
+from stages.evaluation.comparator import Asked, Comparator, ComparatorSettings, Questions
+from stages.evaluation.imitation import Imitation
+from stages.evaluation.predictions import readable
+
+if TYPE_CHECKING:
+    from stages.evaluation.comparator import Means
+
+
+class NeighbourSettings(ComparatorSettings):
+    runs_here: ClassVar[bool] = False
+    kind: Literal["neighbour"]
+    neighbours: Positive
+
+
+class Imitator:
+    """Answers prompts by the rule."""
+
+    seconds = 0.0
+
+    def __init__(self, rule: Imitation) -> None:
+        self._rule = rule
+
+    def answer(self, prompts: Sequence[Prompt], what: str = "records") -> list[Answer]:
+        """The rule's answers to what the user says."""
+        asked = ["\n".join(said["content"] for said in one.messages if said["role"] == "user") for one in prompts]
+        return [Answer(text, 0, "stop") for text in self._rule.answers(asked)]
+
+
+class Neighbour(Comparator[NeighbourSettings]):
+    """The rule reads the record's own prompt, and needs no base."""
+
+    settings = NeighbourSettings
+
+    def words(self, settings: NeighbourSettings) -> str:
+        """What it is."""
+        several = f" {settings.neighbours}" if settings.neighbours > 1 else ""
+        return f"a rule that copies from the{several} nearest training record{'s' if several else ''}"
+
+    def asked(self, settings: NeighbourSettings, questions: Questions) -> Asked:
+        """The records' own prompts."""
+        return Asked(list(questions.prompts), [[] for _ in questions.prompts])
+
+    def answerer(self, settings: NeighbourSettings, base: Callable[[], Answerer], means: Means) -> Answerer:
+        """The rule, learned from train."""
+        from stages.core.records import read_records
+
+        train = read_records(TRAIN).rows(named=True)
+        if not train:
+            raise HallmarkError("holds no record", file=TRAIN, remedy="fix the shares under split")
+        known = [readable(row) for row in train]
+        return Imitator(
+            Imitation(
+                means.task,
+                [row["input"] for row in known],
+                [row["target"] for row in known],
+                [row["group"] for row in train],
+                settings.neighbours,
+            )
+        )
+
+
+COMPARATOR = Neighbour()

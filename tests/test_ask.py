@@ -1,0 +1,540 @@
+"""Bought answers: what is sent and what it is found by, servers that fail, and that nothing paid for is lost or asked twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+
+from stages import eval as stage_eval
+from stages.core.errors import HallmarkError
+from stages.core.files import BASE, BOUGHT, HOLDOUT, TRAIN, sha256_folder
+from stages.core.records import read_records, write_records
+from stages.evaluation.answers import Answer, Prompt
+from stages.evaluation.bought import Bought, file_of, is_model, key_of, read_bought, write_bought
+from stages.evaluation.comparators.endpoint import COMPARATOR, EndpointSettings, requests_for
+from stages.params.loader import load_params
+from stages.planning.batches import all_answering
+from stages.planning.lengths import Part
+from stages.tasks.predictions import metrics_of, read_predictions
+from stages.tasks.task import Task
+from stages.tools import ask, buying
+from tests.test_eval import FEW, SETTINGS, some_holdout, some_train
+from tests.tiny import make_tiny_base
+from tests.workspace import ROOT, change_params, make_workspace, run
+
+ENDPOINT: dict[str, Any] = {
+    "kind": "endpoint",
+    "url": "http://127.0.0.1:9/v1",
+    "model": "gpt-x",
+    "accept_model": None,
+    "key": None,
+    "system_prompt": None,
+    "structured": False,
+    "max_tokens": 20,
+    "fields": {},
+    "examples": 0,
+    "rule": "nearest",
+    "example_tokens": 400,
+    "concurrency": 3,
+    "timeout": 5.0,
+    "retries": 2,
+    "price": {"input": 2.0, "output": 10.0},
+    "max_cost": None,
+}
+USAGE = {"prompt_tokens": 100, "completion_tokens": 7}
+LOGPROBS = {"content": [{"token": "about", "logprob": -0.25, "bytes": None, "top_logprobs": []}]}
+
+
+def completion(text: str | None = "about it", **changes: Any) -> dict[str, Any]:
+    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop", "logprobs": LOGPROBS}
+    whole = {"model": "gpt-x-2026-01-01", "choices": [choice], "usage": USAGE}
+    return whole | changes
+
+
+class Server(ThreadingHTTPServer):
+    """Answers each request with what its last message says; `script` holds (status, headers, body) that it sends first."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.script: list[tuple[int, dict[str, str], bytes]] = []
+        self.always: bytes | None = None
+        self.slow = 0.0
+        self.usage: Any = USAGE
+
+    def handle_error(self, *_: Any) -> None:
+        """A caller that ended in an error has hung up."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append(body)
+        self.server.keys.append(self.headers["Authorization"])
+        time.sleep(self.server.slow)
+        answer = completion(f"about {body['messages'][-1]['content']}", usage=self.server.usage)
+        status, headers, content = 200, dict[str, str](), self.server.always or json.dumps(answer).encode()
+        if self.server.script:
+            status, headers, content = self.server.script.pop(0)
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(content))} | headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+        self.close_connection = True
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(buying, "FIRST_PAUSE", 0.01)
+    running = Server()
+    threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
+    yield running
+    running.shutdown()
+    running.server_close()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with base and split, at the point where `ask` is next."""
+    folder = make_workspace(tmp_path_factory.mktemp("ask"), SETTINGS)
+    make_tiny_base(folder / BASE)
+    write_records(folder / HOLDOUT, some_holdout())
+    write_records(folder / TRAIN, some_train())
+    return folder
+
+
+@pytest.fixture
+def at(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(made)
+    for file in BOUGHT.iterdir():
+        if file.name != "README.md":
+            file.unlink()
+    return made
+
+
+def use(server: Server, **changes: Any) -> None:
+    """Make the server the comparator `big`."""
+    settings = ENDPOINT | {"url": f"http://127.0.0.1:{server.server_port}/v1"} | changes
+    change_params(Path(), {"eval.comparators": {"big": settings}})
+
+
+def buy(**options: Any) -> None:
+    ask.run(load_params(), **options)
+
+
+def look_up() -> tuple[list[Any], dict[str, Any]]:
+    stage_eval.run_comparators(load_params())
+    return read_predictions("big"), json.loads(metrics_of("big").read_text(encoding="utf-8"))
+
+
+def test_what_is_missing_is_bought_once_and_the_stage_only_looks_it_up(
+    at: Path, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(server)
+    with pytest.raises(HallmarkError, match=r"10 of 10 answers of the comparator big are missing") as caught:
+        look_up()
+    assert "nox -s ask" in str(caught.value)
+    buy(dry=True)
+    assert "big: 10 records, 10 of 10 requests missing, cost at most 0." in capsys.readouterr().out
+    assert server.asked == []
+    buy()
+    assert "10 of 10 answers bought, spent 0.0027" in capsys.readouterr().out  # 10 * (100 * 2 + 7 * 10) / 1e6
+    records = read_records(HOLDOUT).rows(named=True)
+    sent = sorted(json.dumps(body["messages"]) for body in server.asked)
+    assert sent == sorted(json.dumps(row["prompt"]) for row in records)  # the texts of the split, which are masked
+    assert all(
+        (body["model"], body["temperature"], body["max_tokens"]) == ("gpt-x", 0, 20) and "response_format" not in body
+        for body in server.asked
+    )
+    rows, metrics = look_up()
+    assert [row.prediction for row in rows] == [f"about {row['prompt'][-1]['content']}" for row in records]
+    assert {(row.finish, row.tokens) for row in rows} == {("stop", 7)}
+    assert metrics["price"] == {"input_tokens": 1000, "output_tokens": 70, "cost": 0.0027, "per_1000": 0.27}
+    assert 0 < metrics["latency_s"]["p50"] <= metrics["latency_s"]["p95"]
+    assert metrics["words"] == "gpt-x by its API"
+    before, first = sha256_folder(Path("reports/comparators")), file_of("big").read_bytes()
+    buy()
+    look_up()
+    assert len(server.asked) == 10 and sha256_folder(Path("reports/comparators")) == before
+    assert file_of("big").read_bytes() == first
+    assert {one.logprobs[0][0] for one in read_bought("big").values() if one.logprobs} == {"about"}
+    server.shutdown()  # what was bought needs no server
+    look_up()
+
+
+def test_a_key_depends_on_all_that_determines_the_answer_and_not_on_ids() -> None:
+    task = Task(load_params(ROOT / "params.yaml").task)
+
+    def key(row: int = 1, text: str = "a", tools: Any = None, seed: int = 1, **changes: Any) -> str:
+        prompt = Prompt([{"role": "user", "content": text}], tools, row)
+        return requests_for(EndpointSettings.model_validate(ENDPOINT | changes), [prompt], task, seed)[0].key
+
+    same = {"key": "SOME_KEY", "timeout": 9.0, "concurrency": 9, "retries": 0, "price": None, "accept_model": "x"}
+    assert key() == key(row=7) == key(**same) == key(url="http://127.0.0.1:9/v1/")
+    others = [
+        key(text="b"),
+        key(tools=[{"type": "function"}]),
+        key(seed=2),
+        key(model="gpt-y"),
+        key(url="http://127.0.0.1:9/v2"),
+        key(max_tokens=21),
+        key(structured=True),
+        key(fields={"temperature": None}),
+    ]
+    assert len({key(), *others}) == 9
+
+
+def test_the_estimate_stops_before_the_first_request(at: Path, server: Server) -> None:
+    use(server, max_cost=0.001)
+    with pytest.raises(HallmarkError, match=r"may cost 0\.\d+, which is over max_cost = 0.001"):
+        buy()
+    assert server.asked == [] and not file_of("big").exists()
+    use(server, max_cost=1.0)
+    buy()
+    assert len(server.asked) == 10
+
+
+def test_a_server_that_costs_more_than_the_guess_is_stopped(at: Path, server: Server) -> None:
+    use(server, max_cost=0.02, concurrency=1)
+    server.usage = {"prompt_tokens": 4000, "completion_tokens": 20}
+    with pytest.raises(HallmarkError, match="could exceed max_cost"):
+        buy()
+    assert 2 <= len(read_bought("big")) < 5
+
+
+def garbage(status: int, body: bytes = b"{}", **headers: str) -> tuple[int, dict[str, str], bytes]:
+    return status, {name.replace("_", "-"): value for name, value in headers.items()}, body
+
+
+WHOLE = json.dumps(completion()).encode()
+FOR_THE_MOMENT = {
+    "429": [garbage(429, Retry_After="0")],
+    "500 twice": [garbage(500), garbage(503)],
+    "408 and 409": [garbage(408), garbage(409)],
+    "half a body": [(200, {"Content-Length": str(len(WHOLE))}, WHOLE[:40])],
+    "half a JSON": [garbage(200, WHOLE[:40])],
+    "no choice": [garbage(200, json.dumps(completion(choices=[])).encode())],
+    "no text": [garbage(200, json.dumps(completion(None)).encode())],
+    "a list": [garbage(200, b"[1]")],
+    "nothing": [garbage(200, b"")],
+    "compressed": [garbage(200, b"\x1f\x8b", Content_Encoding="gzip")],
+    "a choice that is a text": [garbage(200, b'{"choices": ["x"]}')],
+    "a text that is a number": [garbage(200, b'{"choices": [{"message": {"content": 3}}]}')],
+    "not UTF-8": [garbage(200, b'{"choices": [{"message": {"content": "\xff"}}]}')],
+}
+
+
+@pytest.mark.parametrize("name", FOR_THE_MOMENT)
+def test_what_fails_for_the_moment_is_sent_again(at: Path, server: Server, name: str) -> None:
+    use(server)
+    server.script = list(FOR_THE_MOMENT[name])
+    buy()
+    assert len(server.asked) == 10 + len(FOR_THE_MOMENT[name])
+    assert len(look_up()[0]) == 10
+
+
+def test_a_time_out_is_sent_again_and_what_keeps_failing_ends_in_one_error(at: Path, server: Server) -> None:
+    use(server, timeout=0.2, retries=1)
+    server.slow = 0.6
+    with pytest.raises(HallmarkError, match=r"10 answers for big are still missing: (TimeoutError|ReadTimeout)"):
+        buy()
+    assert len(server.asked) < 20  # five in a row end it
+    server.slow = 0.0
+    buy()
+    assert len(read_bought("big")) == 10
+
+
+def test_a_request_that_is_refused_is_not_sent_again_and_its_reason_quotes_nothing(at: Path, server: Server) -> None:
+    use(server, concurrency=1)
+    error = {"error": {"message": "my kettle is broken", "type": "invalid_request_error", "param": "temperature"}}
+    server.script = [garbage(200, WHOLE), garbage(400, json.dumps(error).encode())]
+    with pytest.raises(HallmarkError, match="HTTP 400, invalid_request_error, temperature") as caught:
+        buy()
+    assert "kettle" not in str(caught.value)
+    assert len(server.asked) == 2 and len(read_bought("big")) == 1  # what was paid for stays
+    server.script = [garbage(429, Retry_After="3600")]
+    with pytest.raises(HallmarkError, match="asks to wait 3600 s"):
+        buy()
+    assert len(server.asked) == 3
+
+
+def test_another_models_answer_is_kept_and_asked_no_more(at: Path, server: Server) -> None:
+    use(server, concurrency=1)
+    server.always = json.dumps(completion(model="gpt-x-mini")).encode()
+    with pytest.raises(HallmarkError, match="another model answered"):
+        buy()
+    for _ in range(2):
+        with pytest.raises(HallmarkError, match="1 answers for big are not of 'gpt-x' but of 'gpt-x-mini'"):
+            buy()
+    assert len(server.asked) == 1
+    use(server, accept_model="gpt-x(-mini)?")
+    buy()
+    assert len(server.asked) == 10 and len(look_up()[0]) == 10
+
+
+def test_answers_without_logprobs_usage_or_text_say_so(at: Path, server: Server) -> None:
+    use(server)
+    choice = {"message": {"content": None}, "finish_reason": "length", "logprobs": None}
+    server.always = json.dumps({"model": "gpt-x", "choices": [choice]}).encode()  # its reasoning took all tokens
+    buy()
+    rows, metrics = look_up()
+    assert {(row.prediction, row.finish, row.tokens) for row in rows} == {("", "length", 0)}
+    assert metrics["price"] == dict.fromkeys(("input_tokens", "output_tokens", "cost", "per_1000"))
+    assert {one.logprobs for one in read_bought("big").values()} == {None}
+    use(server, price=None)
+    assert look_up()[1]["price"]["cost"] is None
+
+
+def test_its_own_prompt_examples_schema_and_key_are_sent(
+    at: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"system_prompt": "Be brief.", "examples": 2, "structured": True, "key": "HALLMARK_TEST_KEY"}
+    use(server, **own, fields={"max_tokens": None, "max_completion_tokens": 30, "temperature": None})
+    with pytest.raises(HallmarkError, match="no variable HALLMARK_TEST_KEY"):
+        buy()
+    monkeypatch.setenv("HALLMARK_TEST_KEY", "top-secret")
+    buy()
+    assert set(server.keys) == {"Bearer top-secret"}
+    body = server.asked[0]
+    assert body["max_completion_tokens"] == 30 and not {"max_tokens", "temperature"} & body.keys()
+    assert body["response_format"]["json_schema"]["schema"]
+    roles = [message["role"] for message in body["messages"]]
+    assert roles == ["system", "user", "assistant", "user", "assistant", "user"]
+    assert body["messages"][0]["content"] == "Be brief."
+    rows, metrics = look_up()
+    assert metrics["examples"] == 2.0 and metrics["words"] == "gpt-x by its API with 2 examples"
+    assert all(len(row.examples) == 2 for row in rows)
+    held = b"".join(file.read_bytes() for file in [*BOUGHT.iterdir(), *Path("reports").rglob("*.json*")])
+    assert b"top-secret" not in held and b"Be brief." not in held
+
+
+def test_a_kill_loses_nothing_and_nothing_is_asked_twice(at: Path, server: Server) -> None:
+    use(server, concurrency=2)
+    server.slow = 1.0
+    variables = {**os.environ, "PYTHONPATH": str(at)}
+    process = subprocess.Popen([sys.executable, "-m", "stages.tools.ask"], env=variables, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 120
+    while time.monotonic() < until and not (file_of("big").exists() and file_of("big").read_bytes().count(b"\n") >= 3):
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(1.2)  # what was on the way has ended
+    kept, sent = read_bought("big", cut=True), len(server.asked)
+    assert 3 <= len(kept) < 10
+    with file_of("big").open("ab") as file:
+        file.write(b'{"key": "half a li')
+    with pytest.raises(HallmarkError, match="the last line is not whole"):
+        look_up()
+    server.slow = 0.0
+    buy()
+    again = [key_of(load_params().eval.comparators["big"].url, body) for body in server.asked[sent:]]  # type: ignore[attr-defined]
+    assert not kept.keys() & {*again} and len(again) == 10 - len(kept)
+    assert read_bought("big").items() >= kept.items() and len(look_up()[0]) == 10
+
+
+def test_dvc_keeps_the_file_and_pushes_it_only_if_told_to(at: Path, server: Server, tmp_path: Path) -> None:
+    use(server)
+    run(at, "git", "init", "--quiet")
+    run(at, "dvc", "init", "--quiet")
+    try:
+        buy()
+        note = Path(f"{file_of('big')}.dvc")
+        [out] = YAML(typ="safe").load(note.read_text(encoding="utf-8"))["outs"]
+        assert out["push"] is False and out["path"] == "big.jsonl" and len(out["md5"]) == 32
+        run(at, "dvc", "remote", "add", "--default", "store", str(tmp_path))
+        run(at, "dvc", "push", str(note))
+        assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+        note.write_text(note.read_text(encoding="utf-8").replace("  push: false\n", ""), encoding="utf-8")
+        use(server, max_tokens=21)
+        buy()
+        [out] = YAML(typ="safe").load(note.read_text(encoding="utf-8"))["outs"]
+        assert "push" not in out and len(read_bought("big")) == 20  # what is not asked any more was paid for
+        assert run(at, "git", "status", "--porcelain", "data/bought", "--untracked-files=all").stdout.split("\n")[
+            :-1
+        ] == [
+            "?? data/bought/README.md",
+            "?? data/bought/big.jsonl.dvc",
+        ]
+    finally:
+        for folder in (".git", ".dvc"):
+            run(at, "rm", "-rf", folder)
+
+
+def test_a_stage_may_depend_on_the_folder_in_which_dvc_keeps_a_file(tmp_path: Path) -> None:
+    (tmp_path / "data/bought").mkdir(parents=True)
+    (tmp_path / "data/bought/README.md").write_text("x\n", encoding="utf-8")
+    pipeline = {"stages": {"look": {"cmd": "ls data/bought > seen", "deps": ["data/bought"], "outs": ["seen"]}}}
+    (tmp_path / "dvc.yaml").write_text(json.dumps(pipeline), encoding="utf-8")
+    run(tmp_path, "git", "init", "--quiet")
+    run(tmp_path, "dvc", "init", "--quiet")
+    run(tmp_path, "dvc", "repro")
+    (tmp_path / "data/bought/big.jsonl").write_text("{}\n", encoding="utf-8")
+    run(tmp_path, "dvc", "add", "data/bought/big.jsonl")
+    assert "Running stage 'look'" in run(tmp_path, "dvc", "repro", "--dry").stdout
+    run(tmp_path, "dvc", "repro")
+    assert "big.jsonl" in (tmp_path / "seen").read_text(encoding="utf-8")
+    assert "Running" not in run(tmp_path, "dvc", "repro", "--dry").stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"url": "https://user:word@api.example.com/v1"}, "url"),
+        ({"url": "https://api.example.com/v1?key=word"}, "url"),
+        ({"key": "sk-123"}, "key"),
+        ({"price": None, "max_cost": 1.0}, "max_cost needs a price"),
+        ({"fields": {"n": 5}}, "fields can't set 'n'"),
+        ({"fields": {"max_tokens": None}}, "fields must leave a limit"),
+        ({"fields": {"max_completion_tokens": "9"}}, "fields must leave a limit"),
+        ({"retries": 21}, "retries"),
+        ({"model": "a b"}, "model"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        EndpointSettings.model_validate(ENDPOINT | changes)
+
+
+@pytest.mark.parametrize(
+    ("said", "accepted", "right"),
+    [
+        ("gpt-x", None, True),
+        ("gpt-x-2026-01-01", None, True),
+        ("gpt-x-0613", None, True),
+        ("gpt-x-20260101", None, True),
+        ("gpt-x-mini", None, False),
+        ("gpt-x.1", None, False),
+        ("gpt-x-70b", None, False),
+        ("other", None, False),
+        (None, ".*", False),
+        ("other", "oth.*", True),
+        ("another", "oth.*", False),
+    ],
+)
+def test_a_dated_name_is_the_same_model(said: str | None, accepted: str | None, right: bool) -> None:
+    assert is_model(said, "gpt-x", accepted) is right
+
+
+TEXTS = st.text() | st.text(st.characters(categories=("Cs", "Cc", "Lu")))
+
+
+@given(
+    st.lists(
+        st.builds(
+            Bought,
+            key=st.text("0123456789abcdef", min_size=64, max_size=64),
+            model=st.none() | st.text(),
+            text=TEXTS,
+            calls=st.none() | st.lists(st.fixed_dictionaries({"name": TEXTS, "arguments": TEXTS}), min_size=1),
+            finish=st.sampled_from(["stop", "length"]),
+            read=st.none() | st.integers(0, 2**31),
+            written=st.none() | st.integers(0, 2**31),
+            logprobs=st.none() | st.lists(st.tuples(TEXTS, st.floats(-1e4, 0)).map(list)),
+            seconds=st.floats(0, 1e6),
+            cost=st.none() | st.floats(0, 1e6),
+        ),
+        unique_by=lambda one: one.key,
+        max_size=4,
+    ),
+    st.integers(1, 10**6),
+)
+def test_lines_come_back_as_they_were_and_half_a_line_is_dropped(
+    tmp_path_factory: pytest.TempPathFactory, answers: list[Bought], short: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.getbasetemp())
+        write_bought("any", answers)
+        assert list(read_bought("any").values()) == sorted(answers, key=lambda one: one.key)
+        whole = file_of("any").read_bytes()
+        if whole:
+            last = len(whole.split(b"\n")[-2]) + 1
+            file_of("any").write_bytes(whole[: len(whole) - 1 - short % last])
+            assert len(read_bought("any", cut=True)) == len(answers) - 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"finish": "stop"', '"finish": "end"'),
+        ('"seconds": 1.0', '"seconds": -1.0'),
+        ('"read": 1', '"read": true'),
+        ('"cost": null', '"cost": 1e999'),
+        ('"text": "x"', '"text": "x", "more": 1'),
+        ('"logprobs": null', '"logprobs": [["a", 0.5]]'),
+        ('"calls": null', '"calls": [{"name": "a"}]'),
+        ("{", ""),
+    ],
+)
+def test_a_line_that_is_no_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    one = Bought("0" * 64, "m", "x", None, "stop", 1, 1, None, 1.0, None)
+    write_bought("any", [one])
+    text = file_of("any").read_text(encoding="utf-8")
+    for wrong in (text + text, text.replace(old, new, 1) + text):
+        file_of("any").write_text(wrong, encoding="utf-8")
+        with pytest.raises(HallmarkError, match=r"data/bought/any\.jsonl, row [12]"):
+            read_bought("any", cut=True)
+
+
+def test_calls_that_the_server_took_out_of_the_text_count_as_text(
+    at: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(server)
+    call = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Ås"}'}}
+    choice = {"message": {"content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}
+    server.always = json.dumps(completion(choices=[choice])).encode()
+    buy()
+    assert {row.prediction for row in look_up()[0]} == {'{"name":"weather","arguments":{"city":"Ås"}}'}
+
+
+def test_the_plan_counts_no_work_for_it(at: Path, server: Server) -> None:
+    use(server)
+    part = Part(2, [30, 20], [40, 30], [10, 10], 5)
+    assert len(all_answering(load_params(), part)) == 2
+    change_params(Path(), {"eval.comparators": {"big": ENDPOINT, "few": FEW}})
+    assert len(all_answering(load_params(), part)) == 3
+
+
+def test_names_that_are_no_endpoint_are_an_error(at: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change_params(Path(), {"eval.comparators": {"few": FEW}})
+    with pytest.raises(HallmarkError, match="no comparator 'few' of kind endpoint"):
+        buy(names=["few"])
+    buy()
+    assert "nothing to buy" in capsys.readouterr().out
+
+
+def test_two_runs_at_once_do_not_buy_the_same_answers(at: Path, server: Server) -> None:
+    use(server)
+    with ask.alone(), pytest.raises(HallmarkError, match="another run buys answers"):
+        buy()
+    assert server.asked == []
+
+
+def test_measures_are_computed_from_what_is_stored() -> None:
+    settings = EndpointSettings.model_validate(ENDPOINT)
+    answers = [Answer("x", 10, "stop", read=100, seconds=float(number)) for number in range(1, 21)]
+    found = COMPARATOR.measures(settings, answers)
+    assert found["latency_s"] == {"p50": 10.0, "p95": 19.0}
+    assert found["price"]["per_1000"] == pytest.approx(1000 * (100 * 2 + 10 * 10) / 1e6)
