@@ -210,7 +210,7 @@ def logprobs_of(value: Any) -> list[list[Any]] | None:
     content = value.get("content") if isinstance(value, dict) else None
     if not isinstance(content, list):
         return None
-    pairs = [[one.get("token"), one.get("logprob")] for one in content if isinstance(one, dict)]
+    pairs: list[tuple[Any, Any]] = [(it.get("token"), it.get("logprob")) for it in content if isinstance(it, dict)]
     good = all(isinstance(token, str) and type(of) in (int, float) and of <= 1e-6 for token, of in pairs)
     return [[token, min(of, 0)] for token, of in pairs] if good and len(pairs) == len(content) else None
 

@@ -38,7 +38,7 @@ class Price(Block):
     output: Money = Field(description="price of a million tokens of the answers")
 
     def of(self, read: float, written: float) -> float:
-        """What so many tokens cost."""
+        """What these numbers of tokens cost."""
         return (read * self.input + written * self.output) / MILLION
 
 
