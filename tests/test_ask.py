@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from ruamel.yaml import YAML
@@ -437,9 +437,10 @@ def test_a_dated_name_is_the_same_model(said: str | None, accepted: str | None, 
     assert is_model(said, "gpt-x", accepted) is right
 
 
-TEXTS = st.text() | st.text(st.characters(categories=("Cs", "Cc", "Lu")))
+TEXTS = st.text() | st.text(st.characters(categories=("Cc", "Lu"))).map(lambda text: text + "\ud800")  # half a pair
 
 
+@settings(max_examples=30)
 @given(
     st.lists(
         st.builds(
@@ -451,7 +452,7 @@ TEXTS = st.text() | st.text(st.characters(categories=("Cs", "Cc", "Lu")))
             finish=st.sampled_from(["stop", "length"]),
             read=st.none() | st.integers(0, 2**31),
             written=st.none() | st.integers(0, 2**31),
-            logprobs=st.none() | st.lists(st.tuples(TEXTS, st.floats(-1e4, 0)).map(list)),
+            logprobs=st.none() | st.lists(st.tuples(TEXTS, st.floats(-1e4, 0), st.just([255])).map(list)),
             seconds=st.floats(0, 1e6),
             cost=st.none() | st.floats(0, 1e6),
         ),
@@ -482,7 +483,7 @@ def test_lines_come_back_as_they_were_and_half_a_line_is_dropped(
         ('"read": 1', '"read": true'),
         ('"cost": null', '"cost": 1e999'),
         ('"text": "x"', '"text": "x", "more": 1'),
-        ('"logprobs": null', '"logprobs": [["a", 0.5]]'),
+        ('"logprobs": null', '"logprobs": [["a", 0.5, null]]'),
         ('"calls": null', '"calls": [{"name": "a"}]'),
         ("{", ""),
     ],
@@ -515,6 +516,24 @@ def test_the_plan_counts_no_work_for_it(at: Path, server: Server) -> None:
     assert len(all_answering(load_params(), part)) == 2
     change_params(Path(), {"eval.comparators": {"big": ENDPOINT, "few": FEW}})
     assert len(all_answering(load_params(), part)) == 3
+
+
+def test_log_probabilities_are_kept_with_the_bytes_that_the_text_does_not_show() -> None:
+    def listed(**parts: Any) -> dict[str, Any]:
+        return {"content": [{"token": "a", "logprob": -1.0, "bytes": [97]} | parts]}
+
+    assert buying.logprobs_of(listed()) == [["a", -1.0, None]]
+    assert buying.logprobs_of(listed(bytes=[195])) == [["a", -1.0, [195]]]
+    for wrong in (
+        None,
+        [],
+        {"content": None},
+        listed(token=1),
+        listed(logprob="x"),
+        listed(logprob=1.0),
+        listed(bytes=[256]),
+    ):
+        assert buying.logprobs_of(wrong) is None
 
 
 def test_names_that_are_no_endpoint_are_an_error(at: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,7 +31,7 @@ class Bought:
 
     `calls`: the tool calls that the server took out of the text, as {"name", "arguments"} with the arguments as they came.
     `read`, `written`: tokens of prompt and answer, as the server counted them. `logprobs`: [token, natural logarithm of its
-    probability] for each token of the answer. `cost`: by the price at that time. None: not known.
+    probability, its bytes if the token's text is not them] for each token of the answer. `cost`: by the price at that time. None: not known.
     """
 
     key: str
@@ -151,8 +151,14 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_logprob(value: Any) -> bool:
-    pair = isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
-    return pair and type(value[1]) in (int, float) and value[1] <= 0
+    if not isinstance(value, list) or len(value) != 3 or not isinstance(value[0], str) or not is_bytes(value[2]):
+        return False
+    return type(value[1]) in (int, float) and value[1] <= 0
+
+
+def is_bytes(value: Any) -> bool:
+    """Whether it is a list of bytes as numbers, or None."""
+    return value is None or (isinstance(value, list) and all(type(one) is int and 0 <= one < 256 for one in value))
 
 
 def _is_count(value: Any) -> bool:

@@ -11,7 +11,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -245,8 +245,15 @@ def _known_keys(location: list[str], raw: Any) -> list[str]:
             for name, info in model.model_fields.items()
             if part in (name, info.alias)
             for block in _block_types(info, raw)
-        ] or models  # a name of the user's, in a mapping from names to blocks: their keys are known
+        ] or _of_kind(models, raw)  # a name of the user's, in a mapping from names to blocks: their keys are known
     return sorted({info.alias or name for model in models for name, info in model.model_fields.items()})
+
+
+def _of_kind(models: list[type[BaseModel]], raw: Any) -> list[type[BaseModel]]:
+    """Those of the models that the `kind` in a block selects; all of them if it selects none."""
+    kind = raw.get("kind") if isinstance(raw, dict) else None
+    fields = [(model, model.model_fields.get("kind")) for model in models]
+    return [model for model, field in fields if field and kind in get_args(field.annotation)] or models
 
 
 def _block_types(info: FieldInfo, raw: Any) -> list[type[BaseModel]]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from stages.core.errors import HallmarkError
 from stages.core.progress import Progress
 from stages.core.reading import strict_json
-from stages.evaluation.bought import Bought, is_model
+from stages.evaluation.bought import Bought, is_bytes, is_model
 from stages.evaluation.comparators.endpoint import EndpointSettings, Request
 from stages.evaluation.endpoint import FRAME, MALFORMED, PER_TOKEN, answer_of, response_text
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from httpx import AsyncClient, Response
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before a request is sent again: doubled each time, up to the longest
+PER_LOG = 1024  # bytes of a token's log-probability in a response
 LONGEST_WAIT = 120.0  # seconds that a server may ask to wait (Retry-After); with more, the run ends
 FAILURES = 5  # requests in a row that fail for good: then the others would too
 AGAIN = (408, 409, 429)  # and all from 500 on
@@ -61,7 +62,7 @@ class Buyer:
         self._name, self._settings, self._file = name, settings, file
         self._outcome, self._in_a_row, self._reserved = Outcome(), 0, 0.0
         self._headers = {"Accept-Encoding": "identity"} | authorization(settings)
-        self._largest = FRAME + PER_TOKEN * settings.longest
+        self._largest = FRAME + (PER_TOKEN + PER_LOG) * settings.longest
 
     async def all_of(self, requests: Sequence[Request]) -> Outcome:
         """Send all of them, as many at once as the settings allow."""
@@ -206,13 +207,21 @@ def count_in(usage: Any, part: str) -> int | None:
 
 
 def logprobs_of(value: Any) -> list[list[Any]] | None:
-    """[token, log-probability] of each token of the answer; None if the response has none, or other ones."""
+    """[token, log-probability, bytes] of each token of the answer; None if the response has none, or other ones.
+
+    Bytes are left out where they are those of the token's text: they differ where a token is part of a character.
+    """
     content = value.get("content") if isinstance(value, dict) else None
-    if not isinstance(content, list):
+    if not isinstance(content, list) or not all(isinstance(one, dict) for one in content):
         return None
-    pairs = [[one.get("token"), one.get("logprob")] for one in content if isinstance(one, dict)]
-    good = all(isinstance(token, str) and type(of) in (int, float) and of <= 1e-6 for token, of in pairs)
-    return [[token, min(of, 0)] for token, of in pairs] if good and len(pairs) == len(content) else None
+    found: list[list[Any]] = []
+    for one in content:
+        token, of, exact = (one.get(part) for part in ("token", "logprob", "bytes"))
+        if not isinstance(token, str) or type(of) not in (int, float) or of > 1e-6 or not is_bytes(exact):
+            return None
+        same = exact is None or bytes(exact) == token.encode(errors="surrogatepass")
+        found.append([token, min(of, 0), None if same else exact])
+    return found
 
 
 def reason_of(response: Response) -> str:

@@ -38,7 +38,7 @@ class Price(Block):
     output: Money = Field(description="price of a million tokens of the answers")
 
     def of(self, read: float, written: float) -> float:
-        """What so many tokens cost."""
+        """What these numbers of tokens cost."""
         return (read * self.input + written * self.output) / MILLION
 
 
@@ -231,7 +231,8 @@ def _answer(one: Bought, form: ToolForm | None) -> Answer:
     from stages.evaluation.endpoint import answer_of
 
     message = {"content": one.text, "tool_calls": [{"function": call} for call in one.calls or ()]}
-    choice = {"message": message, "finish_reason": one.finish}
+    logs = [{"token": token, "logprob": of, "bytes": exact} for token, of, exact in one.logprobs or ()]
+    choice = {"message": message, "finish_reason": one.finish, "logprobs": {"content": logs} if logs else None}
     answer = answer_of({"choices": [choice], "usage": {"completion_tokens": one.written or 0}}, form)
     return replace(answer, read=one.read, seconds=one.seconds)
 
