@@ -194,6 +194,37 @@ def test_what_holding_to_the_schema_fixes_hides_and_costs_is_shown(tmp_path, mon
     assert f"latencies and tokens/s: {TAKEN}{other}" in printed
 
 
+def test_failures_of_retrieval_lead_to_their_records(tmp_path, monkeypatch, open_page):
+    of, refusal = customers(150, 12), json.dumps({"intent": "refuse"})
+    for model, drawn in (("base", BASE), ("tuned", TUNED)):
+        rows = []
+        for i, outcome in enumerate(drawn):
+            found = {"context": "what was found", "retrieved": i % 3 > 0}
+            if i % 10 == 0:
+                found = {"context": None, "target": refusal, "prediction": refusal}
+                outcome = "pass"
+            rows.append(prediction(i, of[i], outcome, **found))
+        write_predictions(tmp_path, model, rows)
+    write_other_reports(tmp_path)
+    path = build(tmp_path, monkeypatch, None)
+    found = read_json(path.parent / "comparison.json")["retrieval"]["tuned"]
+    page = open_page(path)
+    lines = [line.split("\t") for line in page.locator("[aria-labelledby=retrieval-title] tbody tr").all_inner_texts()]
+    assert [line[0] for line in lines] == [
+        "all that is expected",
+        "not all that is expected",
+        "nothing, and no answer is expected",
+    ]
+    assert lines[2][5:7] == ["15 (100.0%)", "right"]
+    failing = found["lacking"]["failing"]
+    assert f"{failing} are of retrieval" in page.inner_text("#retrieval")
+    assert f"at most {100 * found['fixable']:.1f}% of the failures: an upper bound" in page.inner_text("#retrieval")
+    page.click(f'button[aria-label="{failing} records that the tuned model fails: not all that is expected"]')
+    assert page.inner_text("#count") == f"{failing} of 150 records"
+    page.click(f"[aria-labelledby=retrieval-title] button:has-text('{found['held']['examples'][0]}')")
+    assert page.inner_text("#count") == "1 of 150 records"
+
+
 def test_the_matrix_leads_to_the_records_it_counts(built, open_page):
     page = open_page(built)
     pairs = list(zip(BASE, TUNED, strict=True))
