@@ -28,6 +28,11 @@ class Answer:
     tokens: int
     finish: Literal["stop", "length"]
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether it ended at the limit."""
+        return self.finish == "length"
+
 
 class Answerer(Protocol):
     """A model that answers prompts greedily."""

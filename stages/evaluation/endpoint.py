@@ -55,8 +55,7 @@ class ServedModel:
         self._body = server.body(model, max_new_tokens) | {"stream": False}
         self._largest = FRAME + PER_TOKEN * max_new_tokens
         if schema is not None:
-            asked = {"name": "answer", "schema": schema, "strict": True}
-            self._body["response_format"] = {"type": "json_schema", "json_schema": asked}
+            self._body["response_format"] = response_format(schema)
 
     def answer(self, prompts: Sequence[Prompt], what: str = "records") -> list[Answer]:
         """One answer for each prompt, in the order given. `what`: which prompts these are, for the progress."""
@@ -152,14 +151,20 @@ def _variable(name: str) -> str:
         ) from None
 
 
-def answer_schema(task: Task) -> dict[str, Any]:
-    """The JSON Schema of what may be answered, the refusal included, for a server to constrain by."""
+def response_format(schema: dict[str, Any]) -> dict[str, Any]:
+    """What a request has so that a server holds the answer to a schema."""
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+
+
+def answer_schema(
+    task: Task,
+    param: str = "eval.constrained",
+    remedy: str = "set eval.constrained to 0, or eval.engine.kind to hf",
+) -> dict[str, Any]:
+    """The JSON Schema of what may be answered, the refusal included, for a server to constrain by; `param` asks for it."""
     if not task.is_json or task.schema is None:
-        raise HallmarkError(
-            f"a server can't be told how to constrain a {task.kind} task",
-            param="eval.constrained",
-            remedy="set eval.constrained to 0, or eval.engine.kind to hf",
-        )
+        problem = f"a server can't be told how to constrain a {task.kind} task"
+        raise HallmarkError(problem, param=param, remedy=remedy)
     if task.refusal is None:
         return task.schema
     inner = {key: part for key, part in task.schema.items() if key not in ("$schema", "$defs")}
