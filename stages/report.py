@@ -188,6 +188,7 @@ def render(
                 "models": benchmark.at("models"),
                 "server": benchmark.at("server"),
                 "taken": results.served_measured,
+                "held": benchmark.content.get("schema"),
             },
             shipped=shipped(results.parity),
             curve=line_chart(curve, zero=True) if any(curve.values()) else None,
