@@ -21,10 +21,15 @@ from stages.core.machine import stamp
 from stages.core.progress import Progress
 from stages.core.records import read_records
 from stages.evaluation.answers import Prompt, prompts_of
+from stages.evaluation.endpoint import answer_schema, response_format
+from stages.evaluation.held import counts
+from stages.evaluation.predictions import readable
+from stages.evaluation.scoring import Scorer
 from stages.evaluation.shipped import Shipped, read_evaluated
 from stages.params.loader import Params, run_with_params
 from stages.serving.load import Outcome, send_all, summarize
 from stages.serving.server import Server, free_ports, machine, served
+from stages.tasks.task import Task
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
@@ -38,6 +43,7 @@ log = logging.getLogger(__name__)
 
 Body = dict[str, Any]  # messages, and tools if the record has them
 Level = dict[str, Any]  # one load and what was measured at it
+Held = tuple[Level, list[Outcome]]  # a level at which answers were held to the schema, and its outcomes
 
 
 def run(params: Params) -> None:
@@ -45,7 +51,8 @@ def run(params: Params) -> None:
 
     Raises HallmarkError if the port is taken, a server doesn't start, or a level gets no answer at all.
     """
-    settings = params.benchmark
+    settings, task = params.benchmark, Task(params.task)
+    schema = answer_schema(task, "benchmark.schema", "set it to false") if settings.schema_held else None
     records = read_records(HOLDOUT).rows(named=True)
     prompts = prompts_of(records)
     rows, others = drawn_rows(len(prompts), settings.requests)
@@ -55,9 +62,9 @@ def run(params: Params) -> None:
         shipped = Shipped(params, records, evaluated, rows)
         timed = [body_of(prompts[row]) for row in rows]
         warmup = [body_of(prompts[others[number % len(others)]]) for number in range(settings.warmup)]
-        levels, searched, outcomes = asyncio.run(measure(servers, timed, warmup, params))
+        levels, searched, first, held = asyncio.run(measure(servers, timed, warmup, params, schema))
         if "tuned" in servers:
-            answered = dict(zip(rows, outcomes["tuned"], strict=True))
+            answered = dict(zip(rows, first["tuned"], strict=True))
             shipped.ask(servers["tuned"], answered, levels["tuned"][0], os.environ.get(KEY_VARIABLE) and KEY_VARIABLE)
     parity = asdict(shipped.parity())
     subject = "tuned" if "tuned" in levels else settings.models[0]
@@ -78,6 +85,7 @@ def run(params: Params) -> None:
                 for model, server in servers.items()
             },
             "parity": parity,
+            "schema": with_schema(params, records, rows, first["tuned"], levels["tuned"][0], held) if held else None,
             "ratio": ratios(levels["base"], levels["tuned"]) if levels.keys() == {"base", "tuned"} else None,
             "headline": headline(levels[subject]),
         },
@@ -113,10 +121,10 @@ def running(models: Sequence[str], params: Params) -> Iterator[dict[str, Server]
 
 
 async def measure(
-    servers: dict[str, Server], timed: list[Body], warmup: list[Body], params: Params
-) -> tuple[dict[str, list[Level]], dict[str, list[Level]], dict[str, list[Outcome]]]:
-    """Every level on every model, every level that the search for the largest load of each went through, and the outcomes
-    of the first level, in the order of `timed`."""
+    servers: dict[str, Server], timed: list[Body], warmup: list[Body], params: Params, schema: dict[str, Any] | None
+) -> tuple[dict[str, list[Level]], dict[str, list[Level]], dict[str, list[Outcome]], Held | None]:
+    """Every level on every model, every level that the search for the largest load of each went through, the outcomes
+    of the first level, in the order of `timed`, and those of the tuned model held to a `schema`."""
     settings = params.benchmark
     loads: list[Level] = [{"concurrency": load} for load in settings.concurrency]
     loads += [{"rate": load} for load in settings.rates]
@@ -137,10 +145,11 @@ async def measure(
                     if result["errors"] + result["timeouts"] == result["requests"]:
                         raise failed(model, "answered nothing", load, result["failures"])
                     levels[model].append(result)
+        held = await bench.held("tuned", loads[0], timed, warmup, schema) if schema is not None else None
         if settings.search:
             for model in servers:
                 searched[model] = await search(bench, model, timed, settings.search.max_concurrency)
-    return levels, searched, bench.first
+    return levels, searched, bench.first, held
 
 
 class Bench:
@@ -148,7 +157,9 @@ class Bench:
 
     def __init__(self, servers: dict[str, Server], clients: dict[str, AsyncClient], params: Params) -> None:
         self.servers, self.clients, self.settings, self.seed = servers, clients, params.benchmark, params.seed
-        self.first: dict[str, list[Outcome]] = {}  # of each model's first level, in the order of the prompts
+        # of each model's first level, and of its last one, in the order of the prompts
+        self.first: dict[str, list[Outcome]] = {}
+        self.last: dict[str, list[Outcome]] = {}
 
     async def send(
         self, model: str, prompts: list[Body], max_tokens: int, load: Level, progress: Progress | None = None
@@ -179,7 +190,8 @@ class Bench:
             turn.reverse()
         levels = {}
         for model, blocks_sent in outcomes.items():
-            self.first.setdefault(model, [outcome for block in blocks_sent for outcome in block])
+            self.last[model] = [outcome for block in blocks_sent for outcome in block]
+            self.first.setdefault(model, self.last[model])
             result = summarize(blocks_sent, self.settings.objective, self.settings.price_per_hour)
             if (trouble := self.servers[model].trouble()) is not None:
                 raise failed(model, trouble, load, result["failures"], self.servers[model].last_words)
@@ -187,6 +199,53 @@ class Bench:
             log.info("%s at %s: p95 latency %s s, %.1f tokens a second", model, words_of(load), seconds, speed)
             levels[model] = load | result
         return levels
+
+    async def held(
+        self, model: str, load: Level, prompts: list[Body], warmup: list[Body], schema: dict[str, Any]
+    ) -> Held:
+        """The same prompts at the same load, with the schema; a few before, so that the server has read it once."""
+        form = {"response_format": response_format(schema)}
+        await self.send(model, [prompt | form for prompt in warmup], WARMUP_TOKENS, {"concurrency": len(warmup)})
+        asked = [prompt | form for prompt in prompts]
+        with progress_of([load], len(prompts)) as progress:
+            level = (await self.level([model], load, asked, progress))[model]
+        if level["errors"] + level["timeouts"] == level["requests"]:
+            raise HallmarkError(
+                f"the server of {model} answered nothing with the schema at {words_of(load)}: {level['failures']}",
+                param="benchmark.schema",
+                remedy="see whether the server takes this schema as response_format, or set it to false",
+            )
+        return level, self.last[model]
+
+
+def with_schema(
+    params: Params,
+    records: Sequence[dict[str, Any]],
+    rows: Sequence[int],
+    free: Sequence[Outcome],
+    level: Level,
+    held: Held,
+) -> dict[str, Any]:
+    """What the schema does to answers and latency, of the records (each once) that were answered both ways."""
+    scorer = Scorer(Task(params.task), params.eval.policy, None, params.eval.facts)
+    level_held, outcomes = held
+    pairs = {
+        row: pair
+        for row, pair in zip(rows, zip(free, outcomes, strict=True), strict=True)
+        if all(outcome.failure is None and not outcome.calls for outcome in pair)
+    }
+    scored = [
+        [(pair[way], scorer.score(**readable(records[row]), prediction=pair[way].text)) for row, pair in pairs.items()]
+        for way in (0, 1)
+    ]
+    measured = {
+        name: {
+            key: of[key] for key in ("requests", "errors", "timeouts", "failures", "latency_s", "requests_per_second")
+        }
+        for name, of in (("free", level), ("constrained", level_held))
+    }
+    load = {kind: level[kind] for kind in ("concurrency", "rate") if kind in level}
+    return {"load": load, "answers": counts(*scored), "measured": measured}
 
 
 def progress_of(loads: list[Level], requests: int) -> Progress:

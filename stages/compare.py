@@ -25,7 +25,6 @@ from stages.evaluation.comparison import (
     Alone,
     Change,
     Comparison,
-    Failing,
     FailureAlone,
     FailureResult,
     GeneralResult,
@@ -33,7 +32,6 @@ from stages.evaluation.comparison import (
     MeasureResult,
     NoiseFloor,
     Power,
-    Retrieval,
     Slice,
     Transition,
 )
@@ -42,6 +40,7 @@ from stages.evaluation.measures import measures_of
 from stages.evaluation.metrics import writable
 from stages.evaluation.params import Compare, Eval
 from stages.evaluation.possible import possible
+from stages.evaluation.retrieval import retrieval
 from stages.evaluation.stats import ClusterBootstrap, Interval, McNemar, evidence, judge, mcnemar, newcombe_paired
 from stages.params.loader import Params, run_with_params
 from stages.tasks.measure import Measure
@@ -75,7 +74,7 @@ def run(params: Params) -> None:
         noise_floor=noise_floor(Report("eval/base/metrics", "eval@base"), params.compare.confidence),
         constrained=constrained(),
         general=general(),
-        retrieval=retrieval(others["base"], paired("base", others["base"], tuned)),
+        retrieval=retrieval(others["base"], tuned, task, params.eval.facts),
     )
     write_json(REPORTS / "comparison.json", asdict(comparison))
     write_transitions(REPORTS / "transitions.csv", others["base"], paired("base", others["base"], tuned))
@@ -323,17 +322,6 @@ def general() -> list[GeneralResult]:
         {row["name"]: row["value"] for row in _metrics(model).get("general", ())} for model in ("base", "tuned")
     )
     return [GeneralResult(name, base[name], tuned[name]) for name in base if name in tuned]
-
-
-def retrieval(base: Predictions, tuned: Predictions) -> Retrieval | None:
-    """Of the failing records with context, those whose context lacks what was expected; None if no record has context."""
-    failing = {}
-    for model, rows in (("base", base), ("tuned", tuned)):
-        failed = [row for row in rows if row.retrieved is not None and not row.exact_match]
-        lacking = sum(not row.retrieved for row in failed)
-        failing[model] = Failing(retrieval=lacking, model=len(failed) - lacking)
-    judged = [row for row in tuned if row.retrieved is not None]
-    return Retrieval(len(judged), sum(not row.retrieved for row in judged), **failing) if judged else None
 
 
 def constrained() -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from stages.core.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, write_json
 from stages.core.machine import stamp
 from stages.core.measured import measured
 from stages.core.records import read_records
+from stages.evaluation import held
 from stages.evaluation.answers import Answer, Answerer, prompts_of
 from stages.evaluation.comparator import Asked, Means, Questions
 from stages.evaluation.comparators import COMPARATORS as KINDS
@@ -159,7 +160,7 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
     if known:
         result["general"] = known
     if sample:
-        result["constrained"] = constrained_counts(free, constrained)
+        result["constrained"] = held.counts(free, constrained)
         for row, (second_answer, score) in zip(sample, constrained, strict=True):
             content = {"prediction": second_answer.text, "finish": second_answer.finish, "outcome": score.outcome}
             rows[row] = replace(rows[row], constrained=content)
@@ -261,30 +262,6 @@ def again(first: Answers, second: Answers) -> dict[str, int]:
         "outcomes_changed": sum(before.outcome != after.outcome for (_, before), (_, after) in pairs),
         "lost": sum(before.exact_match and not after.exact_match for (_, before), (_, after) in pairs),
         "won": sum(after.exact_match and not before.exact_match for (_, before), (_, after) in pairs),
-    }
-
-
-def constrained_counts(free: Answers, constrained: Answers) -> dict[str, Any]:
-    """The same records, decoded freely and within the schema: how many that `fixed` (now an exact match), how many it
-    only `hid` (was not valid, is now valid but still wrong), and how many it `lost` (was an exact match)."""
-    pairs = [(before, after) for (_, before), (_, after) in zip(free, constrained, strict=True)]
-    return {
-        "records": len(pairs),
-        **{
-            name: {
-                "parses": sum(score.parses for _, score in answers),
-                "schema_validity": sum(score.schema_valid for _, score in answers),
-                "exact_match": sum(score.exact_match for _, score in answers),
-                "cut_off": sum(answer.finish == "length" for answer, _ in answers),
-                "tokens": sum(answer.tokens for answer, _ in answers),
-            }
-            for name, answers in (("free", free), ("constrained", constrained))
-        },
-        "fixed": sum(not before.exact_match and after.exact_match for before, after in pairs),
-        "hidden": sum(
-            not before.schema_valid and after.schema_valid and not after.exact_match for before, after in pairs
-        ),
-        "lost": sum(before.exact_match and not after.exact_match for before, after in pairs),
     }
 
 

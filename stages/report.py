@@ -16,7 +16,9 @@ from stages.core.errors import HallmarkError
 from stages.core.files import REPORTS, write_text
 from stages.core.outcomes import OUTCOMES
 from stages.core.reports import Report
+from stages.evaluation.grounding import Grounding
 from stages.evaluation.parity import Parity
+from stages.evaluation.retrieval import sorts_of
 from stages.page.charts import latency_charts, line_chart, matrix
 from stages.page.data_stages import DataStages, read_data_stages
 from stages.page.labels import ByLabel, by_label
@@ -31,6 +33,12 @@ from stages.tasks.predictions import Prediction, check_all, paired, read_predict
 from stages.tasks.task import Task
 
 PAGE = REPORTS / "comparison.html"
+SORTS = {  # of records with retrieval, by what they are called in comparison.json
+    "held": {"what": "all that is expected", "abstaining": "wrong"},
+    "lacking": {"what": "not all that is expected", "abstaining": "better than to make something up"},
+    "silent": {"what": "something, but no answer is expected", "abstaining": "right"},
+    "empty": {"what": "nothing, and no answer is expected", "abstaining": "right"},
+}
 
 
 def run(params: Params) -> None:
@@ -57,6 +65,7 @@ def run(params: Params) -> None:
     }
     labels = by_label(task, [row.target for row in tuned], answers)
     labellers = [Labeller(linear, task.kind.label_names(task), labels.right["classical"])] if linear else []
+    grounding = Grounding(task, params.eval.facts)
     dpo = Report("dpo")
     page = render(
         title=params.base.name,
@@ -72,7 +81,12 @@ def run(params: Params) -> None:
         kept=kept(Report("sft").as_(Trained)),
         dpo=dpo.at("words") if dpo.at("enabled") else None,
         records=island(
-            models, labellers, labels.places, chars=params.report.field_chars, records=params.report.records
+            models,
+            labellers,
+            labels.places,
+            sorts_of(tuned, grounding),
+            chars=params.report.field_chars,
+            records=params.report.records,
         ),
     )
     write_text(PAGE, page)
@@ -174,12 +188,14 @@ def render(
                 "models": benchmark.at("models"),
                 "server": benchmark.at("server"),
                 "taken": results.served_measured,
+                "held": benchmark.content.get("schema"),
             },
             shipped=shipped(results.parity),
             curve=line_chart(curve, zero=True) if any(curve.values()) else None,
             kept=kept,
             dpo=dpo,
             outcomes=OUTCOMES,
+            sorts=SORTS,
             style=style,
             script=script,
             hashes={"style": csp_hash(style), "script": csp_hash(script)},

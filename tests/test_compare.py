@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from statistics import NormalDist
 
@@ -151,18 +152,73 @@ def test_the_noise_floor_is_what_eval_found_when_the_base_answered_again(folder)
     )
 
 
-def test_failures_of_retrieval_are_told_from_the_models_own(folder):
+NOTHING = {"answer": None, "source": None}
+SAID = {"answer": "9:30", "source": "K1"}
+
+
+def asked(number, target, said, context, **changes):
+    """A line of predictions.jsonl of a question about documents."""
+    right = target == said
+    outcome = "pass" if right else "wrong_value"
+    texts = {"target": json.dumps(target), "prediction": said if isinstance(said, str) else json.dumps(said)}
+    return prediction(number, f"C{number % 3}", outcome, context=context, input="when?", **texts, fields=[]) | changes
+
+
+def documents(folder, refusal=None):
+    """The params of a task whose answers are copied from documents, or null."""
+    nullable = {"type": ["string", "null"]}
+    fields = {"topic": {"enum": ["hours", "fees"]}, "answer": nullable, "source": nullable}
+    write_json(folder / "data/documents.json", {"type": "object", "properties": fields})
+    update = {"schema_file": "data/documents.json", "refusal": refusal}
+    return PARAMS.model_copy(update={"task": PARAMS.task.model_copy(update=update)})
+
+
+@pytest.mark.parametrize("refusal", [None, json.dumps(NOTHING)])
+def test_failures_of_retrieval_are_told_from_the_models_own_and_who_abstains_when(folder, refusal):
     assert compared(folder, ["pass"] * 9, ["pass"] * 9)["retrieval"] is None
-    for model, drawn in (("base", ["wrong_value"] * 10), ("tuned", ["pass"] * 4 + ["omission"] * 6)):
-        rows = [prediction(i, f"C{i % 3}", o, context="some", retrieved=i < 8) for i, o in enumerate(drawn)]
-        write_predictions(folder, model, rows)
-    compare.run(PARAMS)
-    assert read_json(folder / "reports/comparison.json")["retrieval"] == {
-        "records": 10,
-        "not_retrieved": 2,
-        "base": {"retrieval": 2, "model": 8},
-        "tuned": {"retrieval": 2, "model": 4},
+    none_due = {"retrieved": None if refusal else True}
+    topic = {} if refusal else {"topic": "hours"}  # listed by the schema, so not from the context
+    held = [
+        asked(i, SAID, [SAID, NOTHING, SAID | {"source": "K2"}][i % 3], "K1: 9:30", retrieved=True) for i in range(6)
+    ]
+    lacking = [asked(6 + i, SAID, [NOTHING, SAID | {"answer": "7"}][i % 2], "K2: 8", retrieved=False) for i in range(4)]
+    lacking.append(asked(10, SAID, SAID, None, retrieved=None))  # nothing was retrieved, and it guessed right
+    silent = [asked(11 + i, topic | NOTHING, [topic | NOTHING, "no"][i], "K2: 8", **none_due) for i in range(2)]
+    empty = [asked(13 + i, NOTHING, [NOTHING, SAID, SAID][i], None, retrieved=None) for i in range(3)]
+    rows = [*held, *lacking, *silent, *empty]
+    write_predictions(folder, "tuned", rows)
+    write_predictions(folder, "base", [row | {"prediction": "?", "exact_match": False} for row in rows[:8]])
+    compare.run(documents(folder, refusal))
+    found = read_json(folder / "reports/comparison.json")["retrieval"]
+    assert found["tuned"] == {
+        "held": {
+            "records": 6,
+            "failing": 4,
+            "abstained": 2,
+            "examples": [row["id"] for row in held if not row["exact_match"]],
+        },
+        "lacking": {"records": 5, "failing": 4, "abstained": 2, "examples": [row["id"] for row in lacking[:4]]},
+        "silent": {"records": 2, "failing": 1, "abstained": 1, "examples": [silent[1]["id"]]},
+        "empty": {"records": 3, "failing": 2, "abstained": 1, "examples": [row["id"] for row in empty[1:]]},
+        "fixable": round(4 / 11, 6),
     }
+    assert found["base"]["held"] == {
+        "records": 6,
+        "failing": 6,
+        "abstained": 0,
+        "examples": [row["id"] for row in held[:5]],
+    }
+    assert (found["base"]["lacking"]["failing"], found["base"]["fixable"]) == (2, 0.25)
+
+
+def test_an_expected_abstention_is_no_failure_of_retrieval_and_right_answers_leave_nothing_to_fix(folder):
+    write_models(folder, ["pass"] * 9, ["pass"] * 9)
+    rows = [asked(0, SAID, SAID, "K1: 9:30", retrieved=True), asked(1, NOTHING, NOTHING, None, retrieved=None)]
+    for model in ("base", "tuned"):
+        write_predictions(folder, model, rows)
+    compare.run(documents(folder))
+    found = read_json(folder / "reports/comparison.json")["retrieval"]["tuned"]
+    assert (found["lacking"]["records"], found["empty"]["abstained"], found["fixable"]) == (0, 1, None)
 
 
 def test_labels_have_a_macro_f1_that_a_frequent_label_does_not_carry(folder):

@@ -202,10 +202,13 @@ def test_questions_without_an_answer_are_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not (ROOT / "template").is_dir(), reason="the kinds' samples are in the template")
-@pytest.mark.parametrize("kind", ["classification", "extraction", "text", "tool_call"])
-def test_the_gate_of_a_kind_is_that_of_its_sample(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("sample", "kind"),
+    [*zip(KINDS, KINDS, strict=True), ("documents", "extraction")],
+)
+def test_the_gate_of_a_kind_is_that_of_its_sample(sample: str, kind: str) -> None:
     values = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))["gate"]
-    lines = (ROOT / f"template/choices/kinds/{kind}/params.yaml").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / f"template/choices/kinds/{sample}/params.yaml").read_text(encoding="utf-8").splitlines()
     for name, value in (line.split(": ", 1) for line in lines if line.startswith("gate.")):
         key, _, inner = name.removeprefix("gate.").partition(".")
         value = YAML(typ="safe").load(value)

@@ -194,6 +194,58 @@ def test_what_holding_to_the_schema_fixes_hides_and_costs_is_shown(tmp_path, mon
     assert f"latencies and tokens/s: {TAKEN}{other}" in printed
 
 
+def test_what_sending_the_schema_does_where_it_is_served_is_shown(tmp_path, monkeypatch, open_page):
+    assert "held-title" not in build(tmp_path, monkeypatch).read_text(encoding="utf-8")
+    report_of = read_json(tmp_path / "reports/benchmark.json")
+    free = {"parses": 8, "schema_validity": 7, "exact_match": 2, "cut_off": 1, "tokens": 90}
+    held = free | {"schema_validity": 10, "exact_match": 3, "cut_off": 0}
+    measured = {"requests": 12, "errors": 0, "timeouts": 0, "latency_s": {"p50": 0.5, "p95": 0.9, "p99": 1.0}}
+    answers = {"records": 10, "free": free, "constrained": held, "fixed": 1, "hidden": 2, "lost": 0}
+    slower = measured | {"errors": 2, "latency_s": {"p50": 0.7, "p95": 1.5, "p99": 2.0}}
+    ways = {"free": measured, "constrained": slower}
+    found = {"load": {"concurrency": 4}, "answers": answers, "measured": ways}
+    write_json(tmp_path / "reports/benchmark.json", report_of | {"schema": found})
+    report.run(PARAMS)
+    page = open_page(tmp_path / "reports/comparison.html")
+    (line,) = page.locator("[aria-labelledby=held-title] tbody tr").all_inner_texts()
+    assert line.split("\t") == ["10", "7, 10", "2, 3", "1", "2", "0", "1, 0", "0.90 s, 1.50 s", "0, 2 of 12"]
+    assert "at 4 at once" in page.inner_text("#held-title + .legend")
+    write_json(tmp_path / "reports/benchmark.json", report_of | {"schema": found | {"answers": None}})
+    with pytest.raises(HallmarkError, match=r"benchmark\.json"):
+        report.run(PARAMS)
+
+
+def test_failures_of_retrieval_lead_to_their_records(tmp_path, monkeypatch, open_page):
+    of, refusal = customers(150, 12), json.dumps({"intent": "refuse"})
+    for model, drawn in (("base", BASE), ("tuned", TUNED)):
+        rows = []
+        for i, outcome in enumerate(drawn):
+            found = {"context": "what was found", "retrieved": i % 3 > 0}
+            if i % 10 == 0:
+                found = {"context": None, "target": refusal, "prediction": refusal}
+                outcome = "pass"
+            rows.append(prediction(i, of[i], outcome, **found))
+        write_predictions(tmp_path, model, rows)
+    write_other_reports(tmp_path)
+    path = build(tmp_path, monkeypatch, None)
+    found = read_json(path.parent / "comparison.json")["retrieval"]["tuned"]
+    page = open_page(path)
+    lines = [line.split("\t") for line in page.locator("[aria-labelledby=retrieval-title] tbody tr").all_inner_texts()]
+    assert [line[0] for line in lines] == [
+        "all that is expected",
+        "not all that is expected",
+        "nothing, and no answer is expected",
+    ]
+    assert lines[2][5:7] == ["15 (100.0%)", "right"]
+    failing = found["lacking"]["failing"]
+    assert f"{failing} are of retrieval" in page.inner_text("#retrieval")
+    assert f"at most {100 * found['fixable']:.1f}% of the failures: an upper bound" in page.inner_text("#retrieval")
+    page.click(f'button[aria-label="{failing} records that the tuned model fails: not all that is expected"]')
+    assert page.inner_text("#count") == f"{failing} of 150 records"
+    page.click(f"[aria-labelledby=retrieval-title] button:has-text('{found['held']['examples'][0]}')")
+    assert page.inner_text("#count") == "1 of 150 records"
+
+
 def test_the_matrix_leads_to_the_records_it_counts(built, open_page):
     page = open_page(built)
     pairs = list(zip(BASE, TUNED, strict=True))

@@ -124,7 +124,7 @@ def test_raw_data_added_by_force_fails_the_hook_and_fresh(tmp_path: Path, monkey
     assert log == ["nothing has run yet: `nox -s repro` makes dvc.lock"]
 
 
-KINDS = ["extraction", "classification", "tool_call", "text"]
+KINDS = ["extraction", "classification", "tool_call", "text", "documents"]
 CHOICES = [  # every option of every choice occurs at least once
     {"kind": "extraction"},
     {
@@ -153,6 +153,7 @@ CHOICES = [  # every option of every choice occurs at least once
     },
     {"kind": "classification", "base_model": "own", "dvc_remote": "azure://fill-in/my-domain", "ci": "gitlab"},
     {"kind": "text", "dvc_remote": "ssh://fill-in/my-domain", "licence": "MIT"},
+    {"kind": "documents"},
 ]
 
 
@@ -223,7 +224,7 @@ def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(tmp_path: Path, cho
     assert list(schema.iter_errors(written)) == []
     assert stamped["params.yaml"].decode().startswith("# yaml-language-server: $schema=stages/params/schema.json\n")
     assert params.certify.name == "my-domain"
-    assert params.task.kind == choice["kind"]
+    assert params.task.kind == ("extraction" if choice["kind"] == "documents" else choice["kind"])
     assert (params.data.pseudonyms, params.data.key) == ("keyed", None), "its first run makes the key"
     own_form = choice["kind"] == "tool_call" and choice.get("base_model") == "qwen3-0.6b"
     assert (params.task.tool_format, params.data.tools) == (("template", "tools") if own_form else ("json", None))
@@ -259,7 +260,7 @@ def test_each_kind_runs_to_the_comparison_on_a_tiny_model(tmp_path: Path, kind: 
     assert report(project, "split")["groups"]["holdout"] >= load_params(project / "params.yaml").gate.min_groups
     metrics = report(project, "eval/tuned/metrics")
     assert metrics["records"] == report(project, "split")["rows"]["holdout"]
-    wanted = {"classification": "label_accuracy", "tool_call": "tool_calls", "text": "field_f1"}[kind]
+    wanted = {"classification": "label_accuracy", "tool_call": "tool_calls"}.get(kind, "field_f1")
     assert metrics[wanted] is not None
 
 

@@ -31,6 +31,11 @@ class Answer:
     read: int | None = None
     seconds: float | None = None
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether it ended at the limit."""
+        return self.finish == "length"
+
 
 class Answerer(Protocol):
     """A model that answers prompts greedily."""

@@ -231,21 +231,40 @@ class GeneralResult:
 
 
 @dataclass(frozen=True)
-class Failing:
-    """Failing records that lack the evidence (retrieval), and those that have it (model)."""
+class Answered:
+    """A model's answers to one sort of records. `failing`: not an exact match; `examples`: ids of some of these."""
 
-    retrieval: int
-    model: int
+    records: int
+    failing: int
+    abstained: int
+    examples: list[str]
+
+
+@dataclass(frozen=True)
+class ByEvidence:
+    """A model's answers by what was retrieved: all that is expected, not all of it, or nothing is expected to be said.
+
+    `fixable`: the share of its failures that better retrieval would fix at most, as a share of 1; None: it has none.
+    """
+
+    held: Answered
+    lacking: Answered
+    silent: Answered  # to abstain is expected, although there is context
+    empty: Answered  # the same without context
+    fixable: float | None
+
+    @property
+    def own(self) -> int:
+        """The failures that no retriever would fix."""
+        return self.held.failing + self.silent.failing + self.empty.failing
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Records with context: those that lack what was expected, and whose failures the failing ones are."""
+    """Records with retrieved context, answered by each model: of the base those that it was asked."""
 
-    records: int
-    not_retrieved: int
-    base: Failing
-    tuned: Failing
+    base: ByEvidence
+    tuned: ByEvidence
 
 
 @dataclass(frozen=True)

@@ -154,18 +154,19 @@ def _variable(name: str) -> str:
 
 
 def response_format(schema: dict[str, Any]) -> dict[str, Any]:
-    """How a request asks for answers within a schema."""
+    """What a request has so that a server holds the answer to a schema."""
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
 
 
-def answer_schema(task: Task) -> dict[str, Any]:
-    """The JSON Schema of what may be answered, the refusal included, for a server to constrain by."""
+def answer_schema(
+    task: Task,
+    param: str = "eval.constrained",
+    remedy: str = "set eval.constrained to 0, or eval.engine.kind to hf",
+) -> dict[str, Any]:
+    """The JSON Schema of what may be answered, the refusal included, for a server to constrain by; `param` asks for it."""
     if not task.is_json or task.schema is None:
-        raise HallmarkError(
-            f"a server can't be told how to constrain a {task.kind} task",
-            param="eval.constrained",
-            remedy="set eval.constrained to 0, or eval.engine.kind to hf",
-        )
+        problem = f"a server can't be told how to constrain a {task.kind} task"
+        raise HallmarkError(problem, param=param, remedy=remedy)
     if task.refusal is None:
         return task.schema
     inner = {key: part for key, part in task.schema.items() if key not in ("$schema", "$defs")}

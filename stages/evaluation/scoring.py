@@ -17,8 +17,7 @@ says which values are the same). Otherwise it has one primary class, the first o
 7. `omission`: all that is wrong is that values are missing (null, absent or empty).
 
 If a record has retrieved context, its evidence is what the target says: it was `retrieved` if every expected value (except
-what the schema lists) is in context or input, by the rules of 5. A failing record that lacks it is a failure of retrieval,
-whatever its class; one that has it is the model's.
+what the schema lists) is in context or input, by the rules of 5. `retrieval.py` tells whose failures they are.
 
 Fields that both sides leave without a value get no row. A prediction that doesn't parse, or is the refusal, misses every
 field; one that parses but breaks the schema is compared as it stands.
@@ -29,17 +28,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from stages.core.document import scalars
 from stages.core.patterns import Pattern
+from stages.evaluation.grounding import Grounding
 from stages.models.tool_form import ToolForm, calls_of
 from stages.privacy import second_check
 from stages.privacy.kinds import PLACEHOLDER
 from stages.tasks.answers import Parsed
 from stages.tasks.evidence import Source, source_of, words_of
 from stages.tasks.task import Task
-from stages.tasks.values import FieldResult, Values, closed_paths, compare_fields, key
+from stages.tasks.values import FieldResult, compare_fields, key
 
 MOST_COPIED = 100  # fields of an answer that are looked at; in an answer with more, placeholders are as unsafe as ever
 Known = tuple[str, str, str]  # target, input and context
@@ -78,8 +77,7 @@ class Scorer:
     ) -> None:
         self.task, self._form = task, form
         self._policy = {name: Pattern(regex, f"eval.policy.{name}") for name, regex in sorted((policy or {}).items())}
-        self._facts = {name: Pattern(regex, f"eval.facts.{name}") for name, regex in (facts or {}).items()}
-        self._closed = closed_paths(task.schema) if task.schema else set()
+        self._grounding = Grounding(task, facts)
 
     def score(self, *, input: str, context: str | None, target: str, prediction: str) -> Score:  # noqa: A002
         """Score the text `prediction`, given the `target`. `input` and `context` are what the model could read."""
@@ -122,13 +120,9 @@ class Scorer:
             refusal_expected=expected.kind == "refusal",
             refused=predicted.kind == "refusal",
         )
-        wanted = self._fields_of(expected)
-        score.fields = compare_fields(wanted, self._fields_of(predicted))
-        if context is not None and expected.kind == "answer" and (self.task.is_json or self._facts):
-            text = source_of(f"{source}\n{context}")
-            score.retrieved = all(
-                self._grounded(value, path, text) for path, values in wanted.items() for value in values
-            )
+        score.fields = compare_fields(self._grounding.values(expected), self._grounding.values(predicted))
+        if context is not None:
+            score.retrieved = self._grounding.evidence(expected, source, context)
         score.scores = self.task.kind.scores(expected, predicted, target, prediction)
         if not score.exact_match:
             score.outcome, score.reason = self._failure(score, predicted, source, context, target, prediction)
@@ -153,7 +147,7 @@ class Scorer:
         bad = [row for row in score.fields if row.result in ("wrong", "spurious")]
         if bad:
             text = source_of(f"{source}\n{context or ''}")
-            made_up = [row.path for row in bad if not self._grounded(row.prediction, row.path, text)]
+            made_up = [row.path for row in bad if not self._grounding.has(row.prediction, row.path, text)]
             if made_up:
                 return "hallucination", f"in neither input nor context: {_names(made_up)}"
             return "wrong_value", f"wrong: {_names(row.path for row in bad)}"
@@ -203,20 +197,6 @@ class Scorer:
             if not any(new[start:end] in text for text in known)
         }
         return f"private data: {', '.join(sorted(kinds))}" if kinds else None
-
-    def _fields_of(self, parsed: Parsed) -> Values:
-        if parsed.value is None:
-            return {}
-        return self.task.kind.fields(parsed.value, self._facts)
-
-    def _grounded(self, value: Any, path: str, text: Source) -> bool:
-        if path in self._closed or value is None or isinstance(value, bool) or self.task.kind.is_listed(path):
-            return True
-        if isinstance(value, dict):
-            return all(self._grounded(item, f"{path}.{name}", text) for name, item in value.items())
-        if isinstance(value, list):
-            return all(self._grounded(item, f"{path}[]", text) for item in value)
-        return text.has(value)
 
 
 def _names(paths: Iterable[str]) -> str:

@@ -31,6 +31,7 @@ def island(
     models: Sequence[Sequence[Prediction | None]],
     labellers: Sequence[Labeller],
     cells: Sequence[list[Any]],
+    evidence: Sequence[str | None],
     *,
     chars: int,
     records: int,
@@ -38,7 +39,8 @@ def island(
     """The records as the page's script reads them, worst first: at most `records`, no text longer than `chars`.
 
     `models` has the answers of each model to each record, None if it was not asked: those of the base first, then those of
-    the tuned model, which is asked everything. `cells` has for each record its cells in the tables of labels.
+    the tuned model, which is asked everything. `cells` has for each record its cells in the tables of labels, `evidence` its
+    sort by what was retrieved.
     """
     base, tuned = models[0], [row for row in models[1] if row is not None]
 
@@ -56,7 +58,7 @@ def island(
     left = MOST_CHARS
     for number in sorted(range(len(tuned)), key=rank)[:records]:
         row = _record(number, tuned[number], [rows[number] for rows in models], labellers, chars)
-        row["cells"] = cells[number]
+        row |= {"cells": cells[number], "evidence": evidence[number]}
         left -= sum(map(_chars, [row["input"], row["context"] or "", row["target"]]))
         left -= sum(_chars(model["text"]) for model in row["models"] if model)
         if left < 0 and rows:

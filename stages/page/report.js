@@ -71,7 +71,7 @@ function settings() {
 }
 
 function apply() {
-  const { q, change, group, tag, cell, sort, ...chosen } = settings();
+  const { q, change, group, tag, evidence, cell, sort, ...chosen } = settings();
   const wanted = models.flatMap((name, index) => (chosen[name] ? [[index, chosen[name]]] : []));
   const words = (q ?? "").toLowerCase();
   const [label, ...place] = (cell ?? "").split(".").map(Number);
@@ -81,6 +81,7 @@ function apply() {
       wanted.every(([index, value]) => outcome(record.models[index]) === value) &&
       (group === undefined || record.group === group) &&
       (tag === undefined || record.tags.includes(tag)) &&
+      (!evidence || record.evidence === evidence) &&
       (!cell || record.cells[label]?.every((at, axis) => at === place[axis])) &&
       (!words || haystack(record).includes(words)),
   );

@@ -71,12 +71,56 @@ class Stamp(TypedDict):
     machine: Machine
 
 
+class Way(TypedDict):
+    """One way of answering, in numbers of records."""
+
+    schema_validity: Count
+    exact_match: Count
+    cut_off: Count
+
+
+class HeldAnswers(TypedDict):
+    """Records answered freely and held to the schema."""
+
+    records: Count
+    free: Way
+    constrained: Way
+    fixed: Count
+    hidden: Count
+    lost: Count
+
+
+class WayMeasured(TypedDict):
+    """What was measured of one way of answering."""
+
+    requests: Count
+    errors: Count
+    timeouts: Count
+    latency_s: Percentiles
+
+
+class WaysMeasured(TypedDict):
+    """Both ways."""
+
+    free: WayMeasured
+    constrained: WayMeasured
+
+
+class Held(TypedDict):
+    """What sending the schema along does to the tuned model's answers, and to its latency."""
+
+    load: dict[str, float]
+    answers: HeldAnswers
+    measured: WaysMeasured
+
+
 class Benchmark(TypedDict):
     """What the readers of benchmark.json rely on."""
 
     models: dict[str, Levels]
     measured: NotRequired[Stamp | None]
     parity: NotRequired[Parity]  # reports of older versions have none
+    schema: NotRequired[Held | None]
 
 
 def read_benchmark() -> Report:

@@ -69,6 +69,7 @@ class Engine(Generic[S]):
     settings: type[S]
     asking: type[Asking] = Asking
     fields: Mapping[str, Any] = {}  # what every request must have in addition to model, messages and limits
+    constrains: bool = True  # it can hold an answer to a JSON Schema that a request has (response_format)
 
     @property
     def kind(self) -> str:

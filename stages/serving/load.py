@@ -25,7 +25,7 @@ QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 class Outcome:
     """One answer. Times are seconds on the monotonic clock; `failure` is None, "timeout" or the kind of error.
 
-    `calls`: the server took tool calls out of the text.
+    `calls`: the server took tool calls out of the text. `cut_off`: the answer ended at the limit.
     """
 
     scheduled: float
@@ -35,6 +35,7 @@ class Outcome:
     text: str
     failure: str | None = None
     calls: bool = False
+    cut_off: bool = False
 
     @property
     def ttft(self) -> float:
@@ -95,7 +96,7 @@ async def _send(client: AsyncClient, body: dict[str, Any], scheduled: float, tim
     import httpx
 
     body = body | {"stream": True, "stream_options": {"include_usage": True}}
-    first, tokens, parts, failure, calls = 0.0, 0, [], "cut short", False
+    first, tokens, parts, failure, calls, cut_off = 0.0, 0, [], "cut short", False, False
     try:
         async with asyncio.timeout(timeout), client.stream("POST", "chat/completions", json=body) as response:
             response.raise_for_status()
@@ -114,8 +115,8 @@ async def _send(client: AsyncClient, body: dict[str, Any], scheduled: float, tim
                         first = first or time.perf_counter()
                         parts.append(_text(delta.get("content") or ""))
                         calls = calls or bool(delta.get("tool_calls"))
-                    if choice.get("finish_reason"):
-                        failure = ""
+                    if reason := choice.get("finish_reason"):
+                        failure, cut_off = "", reason == "length"
     except (TimeoutError, httpx.TimeoutException):
         failure = "timeout"
     except httpx.HTTPStatusError as error:
@@ -123,7 +124,8 @@ async def _send(client: AsyncClient, body: dict[str, Any], scheduled: float, tim
     except (httpx.HTTPError, *MALFORMED) as error:
         failure = type(error).__name__
     end = time.perf_counter()
-    return Outcome(scheduled, first or end, end, tokens or len(parts), "".join(parts), failure or None, calls)
+    text = "".join(parts)
+    return Outcome(scheduled, first or end, end, tokens or len(parts), text, failure or None, calls, cut_off)
 
 
 async def _lines(response: Response) -> AsyncIterator[bytes]:

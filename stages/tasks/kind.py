@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stages.tasks.answers import Parsed, canonical, strict_answer
@@ -55,6 +55,10 @@ class Kind(ABC):
     def scores(self, expected: Parsed, predicted: Parsed, target: str, prediction: str) -> dict[str, bool | float]:
         """What `measures` read, by name. The last two are the texts."""
         return {}
+
+    def says_nothing(self, value: Any, closed: Collection[str]) -> bool:
+        """Whether an answer says that there is nothing to say. `closed`: the paths whose values the schema lists."""
+        return False
 
     def is_listed(self, path: str) -> bool:
         """Whether the values of a field are listed somewhere besides the schema, so that none can be made up."""

@@ -27,6 +27,7 @@ class TransformersServe(StartedEngine[TransformersServer]):
     """The server that comes with transformers, with continuous batching."""
 
     settings = TransformersServer
+    constrains = False  # version 5 ignores response_format
 
     def version(self, settings: TransformersServer, compute: Compute) -> str:
         """That of the locked transformers: it runs in the pipeline's own environment."""

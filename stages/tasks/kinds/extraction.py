@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stages.tasks.kind import REFUSAL, GateValues, JsonKind
-from stages.tasks.values import properties_of
+from stages.tasks.values import leaves, properties_of
 
 if TYPE_CHECKING:
     from stages.tasks.task import Task
@@ -17,6 +17,12 @@ def _takes_null(schema: Any) -> bool:
     if not isinstance(schema, dict):
         return False
     return "null" in schema.get("type", ()) or None in schema.get("enum", ())
+
+
+def _has_a_gap(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return not value or any(map(_has_a_gap, value.values() if isinstance(value, dict) else value))
+    return value is None
 
 
 class Extraction(JsonKind):
@@ -37,6 +43,13 @@ class Extraction(JsonKind):
         rules = [f"{nulls} if the text does not say", f"leave out {', '.join(absent)} if the text does not say"]
         said = [rule for rule, fields_of in zip(rules, (unsaid, absent), strict=True) if fields_of]
         return f"Text to JSON: {'; '.join([', '.join(fields), *said])}."
+
+    def says_nothing(self, value: Any, closed: Collection[str]) -> bool:
+        """Null, absent or empty wherever the value is not one that the schema lists, and there is such a place."""
+        values = leaves(value)
+        if not values:
+            return True
+        return values.keys() <= set(closed) and _has_a_gap(value)
 
     def completion(self, task: Task, labels: Mapping[str, str]) -> str:
         if labels.get(REFUSAL) == "true":
