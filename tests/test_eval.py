@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from stages import eval as stage_eval
 from stages.core.errors import HallmarkError
-from stages.core.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, TRAIN, sha256_file, write_json
+from stages.core.files import ADAPTER, BASE, CALIBRATION, HOLDOUT, QUANTIZED, REPORTS, TRAIN, sha256_file, write_json
 from stages.core.machine import when_and_where
 from stages.core.records import write_records
 from stages.evaluation.answers import Answer, Prompt, prompts_of
@@ -47,6 +47,7 @@ SETTINGS = {
     "eval.draws": 200,
     "eval.again": 5,
     "eval.constrained": 0,
+    "eval.agreement": {"records": 0, "samples": 2, "temperature": 1.0},
     "eval.sample": {},
     "eval.comparators": {},
     "gate.superiority": {"base": 0.1},
@@ -102,6 +103,8 @@ def evaluate(model: str = "base", **overrides: Any) -> tuple[list[dict[str, Any]
     change_params(Path(), {f"eval.{name}": value for name, value in overrides.items()})
     if model in stage_eval.WEIGHTS:
         stage_eval.run(load_params(), model)
+    elif model == "calibration":
+        stage_eval.run_calibration(load_params())
     else:
         stage_eval.run_comparators(load_params())
     metrics = json.loads(predictions_of(model).with_name("metrics.json").read_text(encoding="utf-8"))
@@ -200,6 +203,58 @@ def test_another_process_gives_the_same_bytes(at: Path) -> None:
     assert str(at).encode() not in b"".join(before)
 
 
+def test_every_answer_has_its_confidence_and_calibration_is_answered_alike(at: Path) -> None:
+    rows, metrics = evaluate("tuned")
+    assert "agreement" not in metrics
+    for row in rows:
+        sure = row["confidence"]
+        assert sure["sum"] <= sure["least"] <= sure["mean"] <= 0 and sure["fields"] == {}
+        count = row["tokens"] + (row["finish"] == "stop")
+        assert sure["mean"] == pytest.approx(sure["sum"] / count, abs=1e-5)
+    write_records(CALIBRATION, some_holdout())
+    again, counts = evaluate("calibration")
+    assert again == rows, "the same model, engine and settings"
+    right = sum(row["exact_match"] for row in rows)
+    groups = len({row["group"] for row in rows})
+    assert counts == {
+        "model": "tuned", "records": 10, "groups": groups, "exact_match": right, "with_confidence": 10, "with_agreement": 0
+    }  # fmt: skip
+    assert json.loads((REPORTS / "measured/calibration.json").read_text(encoding="utf-8"))["tokens"] > 0
+
+
+def test_an_empty_calibration_part_is_no_error_and_loads_nothing(at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_records(CALIBRATION, some_holdout().clear())
+    monkeypatch.setattr("stages.models.loading.load_tuned", None)
+    rows, counts = evaluate("calibration")
+    assert (rows, counts["records"], counts["groups"]) == ([], 0, 0)
+    assert read_predictions("calibration") == []
+    assert (REPORTS / "measured/calibration.json").is_file()
+    write_predictions(predictions_of("tuned"), [])
+    with pytest.raises(HallmarkError, match="holds no prediction"):
+        read_predictions("tuned")
+
+
+def test_some_records_are_answered_by_chance_too_and_again_the_same(at: Path) -> None:
+    plain, _ = evaluate("tuned")
+    few = {"agreement": {"records": 4, "samples": 3, "temperature": 1e-5}}
+    rows, metrics = evaluate("tuned", **few)
+    shares = [row.pop("agreement", None) for row in rows]
+    assert rows == plain
+    sampled = [share for share in shares if share is not None]
+    assert len(sampled) == 4 and max(sampled) > 0, "at this temperature, most are the greedy answer"
+    assert all(round(3 * share, 4).is_integer() for share in sampled)
+    assert metrics["agreement"] == pytest.approx(sum(sampled) / 4, abs=1e-6)
+    measured = json.loads((REPORTS / "measured/eval_tuned.json").read_text(encoding="utf-8"))
+    assert measured["agreement"]["records"] == 4
+    first = predictions_of("tuned").read_bytes()
+    evaluate("tuned", **few)
+    assert predictions_of("tuned").read_bytes() == first
+    free = {"agreement": {"records": 10, "samples": 3, "temperature": 3.0}}
+    rows, metrics = evaluate("tuned", **free)
+    assert metrics["agreement"] < 0.5, "a model that knows nothing hardly repeats itself"
+    assert "agreement" not in evaluate("base", **free)[1]
+
+
 def test_a_generation_config_of_the_model_does_not_reach_the_measurement(at: Path) -> None:
     plain, _ = evaluate()
     file = BASE / "generation_config.json"
@@ -239,8 +294,10 @@ def make_local(at: Path) -> Callable[..., Any]:
 def test_a_text_is_exactly_what_was_written(
     make_local: Callable[..., Any], written: str, text: str, tokens: int | None, finish: str
 ) -> None:
+    from stages.evaluation.decoding import Written
+
     local = make_local()
-    answer = local.read(local.tokenizer(written).input_ids)
+    answer = local.read(Written(local.tokenizer(written).input_ids, []))
     assert (answer.text, answer.finish) == (text, finish)
     assert tokens in (answer.tokens, None)
 
@@ -248,11 +305,13 @@ def test_a_text_is_exactly_what_was_written(
 def test_letters_that_spell_the_end_token_do_not_end_an_answer(
     make_local: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from stages.evaluation.decoding import Written
+
     local = make_local()
     letters = [token for char in "x<|im_end|>y" for token in local.tokenizer(char).input_ids]
-    monkeypatch.setattr(local, "generate", lambda rows, *_: [letters])
+    monkeypatch.setattr(local, "generate", lambda rows, *_: [Written(letters, [])])
     (answer,) = local.answer([Prompt([{"role": "user", "content": "hello"}], None, 1)])
-    assert answer == Answer("x<|im_end|>y", len(letters), "length")
+    assert answer == Answer("x<|im_end|>y", len(letters), "length", ())
 
 
 @given(st.lists(st.integers(1, 400), max_size=60))

@@ -17,17 +17,25 @@ class Prompt:
     row: int  # in the holdout, from 1, for errors
 
 
+Span = tuple[int, int]  # the first character, and the one after the last
+
+
 @dataclass(frozen=True)
 class Answer:
     """The text that a model wrote, the tokens generated for it (the end token not counted), and why it ended.
 
-    `finish` is `stop` (the model ended its turn) or `length` (it was cut off at the limit). Of a bought answer also: `read`,
-    the tokens of the prompt as the server counted them (None: it did not say), and the `seconds` that it took.
+    `finish` is `stop` (the model ended its turn) or `length` (it was cut off at the limit). `logs` has the log-probability
+    of each token, the end token included; None if the engine gives none. `spans` has the characters of the text that each
+    of these tokens writes, whole or in part; None if that isn't known, or nobody asks: of a text that is no JSON object.
+    Of a bought answer also: `read`, the tokens of the prompt as the server counted them (None: it did not say), and the
+    `seconds` that it took.
     """
 
     text: str
     tokens: int
     finish: Literal["stop", "length"]
+    logs: tuple[float, ...] | None = None
+    spans: tuple[Span, ...] | None = None
     read: int | None = None
     seconds: float | None = None
 
@@ -35,6 +43,14 @@ class Answer:
     def cut_off(self) -> bool:
         """Whether it ended at the limit."""
         return self.finish == "length"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Answers by chance: the seed and the temperature of the draws."""
+
+    seed: int
+    temperature: float
 
 
 class Answerer(Protocol):
