@@ -141,7 +141,9 @@ def _curve(method: Literal["platt", "isotonic"], logits: NDArray[Any], right: ND
 
         isotonic = IsotonicRegression(y_min=float(low), y_max=float(high), out_of_bounds="clip").fit(logits, right)
         knots = [[*_plain(knot)] for knot in zip(isotonic.X_thresholds_, isotonic.y_thresholds_, strict=True)]
-        return _Curve("isotonic", 1.0, 0.0, [knot for i, knot in enumerate(knots) if not i or knots[i - 1][0] < knot[0]])
+        return _Curve(
+            "isotonic", 1.0, 0.0, [knot for i, knot in enumerate(knots) if not i or knots[i - 1][0] < knot[0]]
+        )
     from sklearn.linear_model import LogisticRegression
 
     share = np.where(right, high, low)

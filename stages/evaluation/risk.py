@@ -209,9 +209,7 @@ def _tested(rest: Answers, threshold: float, risk: float, fewest: int) -> Bound:
     )
 
 
-def _why_not(
-    rates: NDArray[Any], first: Bound, risk: float, confidence: float
-) -> tuple[Outcome, int | None]:
+def _why_not(rates: NDArray[Any], first: Bound, risk: float, confidence: float) -> tuple[Outcome, int | None]:
     """Whether more customers like these would do, and about how many with an answer."""
     growth = log_wealth(rates, risk) / len(rates) if len(rates) else 0.0
     if first.groups >= first.fewest and first.risk >= risk:
