@@ -16,7 +16,8 @@ from stages.serving.params import asked_settings
 
 Run = Annotated[int, Field(ge=1, le=8)]
 Draws = Annotated[int, Field(ge=200, le=1_000_000)]
-OWN_NAMES = ("base", "tuned", "classical", "calibration")  # models of the pipeline, which no comparator can be called
+# Models of the pipeline, its calibration part, and a person: no comparator can be called so.
+OWN_NAMES = ("base", "tuned", "classical", "calibration", "human")
 Name = Annotated[
     str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")
 ]  # of a comparator: also of a stage and a folder
@@ -125,3 +126,11 @@ class Compare(Block):
     draws: Draws
     difference: Share
     power: Share
+
+
+class Cascade(Block):
+    max_risk: Share | None
+    confidence: Share
+    report_risks: list[Share]
+    fallback: Name
+    human_price: Annotated[float, Field(ge=0, le=1e9)] | None
