@@ -81,11 +81,12 @@ class Params(Block):
     @model_validator(mode="after")
     def _opponents_that_there_are(self) -> Params:
         known = ["base", *self.eval.comparators]
-        if unknown := [name for name in self.gate.superiority if name not in (*known, "classical")]:
-            raise ValueError(
-                f"gate.superiority: no opponent '{unknown[0]}'; there are {', '.join((*known, 'classical'))} "
-                "(eval.comparators adds others)"
-            )
+        for param in ("superiority", "non_inferiority"):
+            if unknown := [name for name in getattr(self.gate, param) if name not in (*known, "classical")]:
+                raise ValueError(
+                    f"gate.{param}: no opponent '{unknown[0]}'; there are {', '.join((*known, 'classical'))} "
+                    "(eval.comparators adds others)"
+                )
         if self.gate.margins_against not in known:
             raise ValueError(
                 f"gate.margins_against: no opponent '{self.gate.margins_against}'; there are {', '.join(known)}"
