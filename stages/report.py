@@ -16,6 +16,7 @@ from stages.core.errors import HallmarkError
 from stages.core.files import REPORTS, write_text
 from stages.core.outcomes import OUTCOMES
 from stages.core.reports import Report
+from stages.evaluation.decision import Decision
 from stages.evaluation.parity import Parity
 from stages.page.charts import latency_charts, line_chart, matrix
 from stages.page.data_stages import DataStages, read_data_stages
@@ -24,7 +25,7 @@ from stages.page.origin import origin
 from stages.page.records import Labeller, island
 from stages.page.text import SCRIPT, STYLE, UNSEEN, UNSEEN_IN_NAME, csp_hash, environment, read_part, to_script
 from stages.params.loader import Params, run_with_params
-from stages.release import shipped_words
+from stages.release import decision_words, shipped_words
 from stages.release.results import Results, read_benchmark, read_results
 from stages.release.verdict import VERDICTS
 from stages.tasks.predictions import Prediction, check_all, paired, read_predictions
@@ -154,6 +155,7 @@ def render(
             group=group,
             origin=origin,
             results=results,
+            **decided(results.decision),
             comparison=comparison,
             base=base,
             linear=comparison.against.classical,
@@ -203,6 +205,14 @@ def render(
             ),
         )
     )
+
+
+def decided(decision: Decision | None) -> dict[str, Any]:
+    """What the page shows of the decision; nothing if there is none yet."""
+    if decision is None:
+        return {"decision": None}
+    table = {"ways_head": decision_words.head(decision), "ways": decision_words.rows(decision)}
+    return {"decision": decision, "ways_note": decision_words.note(decision)} | table
 
 
 def shipped(parity: Parity | None) -> dict[str, Any] | None:

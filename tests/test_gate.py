@@ -599,7 +599,7 @@ def test_a_model_that_is_level_with_a_rival_may_be_behind_by_a_margin_that_is_sh
     rival = outcomes(5, 600, wrong_format=0.02, wrong_value=0.1, hallucination=0.05)
     write_models(folder, BASE, TUNED, 40, few_shot=rival)
     compare.run(with_few_shot())
-    verdict, found, report = judged(folder, None, non_inferiority={"few_shot": margin})
+    _, found, report = judged(folder, None, non_inferiority={"few_shot": margin})
     assert not_passed(found) == ({} if outcome == "pass" else {"non_inferiority.few_shot": outcome})
     rule = next(rule for rule in report["rules"] if rule["name"] == "non_inferiority.few_shot")
     assert (rule["value"], rule["threshold"]) == (0.0, -margin)

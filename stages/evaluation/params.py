@@ -1,4 +1,4 @@
-"""The `eval`, `classical` and `compare` blocks of `params.yaml`."""
+"""The `eval`, `classical`, `compare` and `decide` blocks of `params.yaml`."""
 
 from __future__ import annotations
 
@@ -102,3 +102,7 @@ class Compare(Block):
     draws: Draws
     difference: Share
     power: Share
+
+
+class Decide(Block):
+    margin: Annotated[float, Field(ge=0, lt=1)]

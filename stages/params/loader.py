@@ -23,7 +23,7 @@ from stages.core.errors import HallmarkError, run_stage
 from stages.core.params import Block, ByKind, Compute, Data, Seed
 from stages.core.reading import DEPTH, check_regular, depth_of, read_text
 from stages.corpus.params import Dedupe, Split
-from stages.evaluation.params import Classical, Compare, Eval
+from stages.evaluation.params import Classical, Compare, Decide, Eval
 from stages.models.params import Base, Choose
 from stages.page.params import ReportPage
 from stages.privacy.params import Mask
@@ -56,6 +56,7 @@ class Params(Block):
     compare: Compare
     benchmark: Benchmark
     gate: Gate
+    decide: Decide
     report: ReportPage
     certify: Certify
     choose: Choose
