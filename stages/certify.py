@@ -36,6 +36,8 @@ from stages.core.files import (
 )
 from stages.core.measured import measured
 from stages.core.reading import REMADE, NotJsonError, read_json, read_json_lines, read_object, read_text, strict_json
+from stages.core.reports import Report
+from stages.evaluation.cascade import CascadeReport, shipped
 from stages.models.gguf import DEFAULT, KINDS
 from stages.params.loader import Params, load_params
 from stages.release import provenance as prov
@@ -47,6 +49,7 @@ log = logging.getLogger("certify")
 
 ENVIRONMENT = REPORTS / "measured" / "environment.json"  # in git, so that `verify` can compare with it
 TUNED = REPORTS / "eval" / "tuned"
+CASCADE = REPORTS / "cascade.json"
 # What a release is about; dvc.lock leads from these to everything that they were made from.
 ABOUT = [ADAPTER.as_posix(), TUNED.as_posix(), "reports/eval/base", prov.GATE.as_posix()]
 # Which actions take an option; with any other it is an error, since it would be ignored.
@@ -93,7 +96,15 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
         }
         subjects = sha256_folder(ADAPTER)
         reports["installed"] = environment["installed"]
-        taken = {prov.PROVENANCE, prov.VERDICT, prov.CARD, prov.LICENCE, prov.SBOM, prov.SIGNATURE} & subjects.keys()
+        taken = {
+            prov.PROVENANCE,
+            prov.VERDICT,
+            prov.CARD,
+            prov.LICENCE,
+            prov.SBOM,
+            prov.CASCADE,
+            prov.SIGNATURE,
+        } & subjects.keys()
         taken |= {name for name in subjects if not is_release_name(name)}
         if taken:
             raise HallmarkError(
@@ -113,7 +124,11 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
             licence = licence_text(params.certify.name, params.base.name, params.base.licence)
             write_text(folder / prov.LICENCE, licence)
             write_json(folder / prov.SBOM, sbom(params, subjects, dependencies, results.measures))
-            made = {name: sha256_file(folder / name) for name in (prov.CARD, prov.LICENCE, prov.SBOM)}
+            written = [prov.CARD, prov.LICENCE, prov.SBOM]
+            if cascade := shipped(reports["cascade"]) if reports["cascade"] else None:
+                write_json(folder / prov.CASCADE, cascade)
+                written.append(prov.CASCADE)
+            made = {name: sha256_file(folder / name) for name in written}
             byproducts = [prov.descriptor(name, sha256, "release file") for name, sha256 in made.items()]
             byproducts += [prov.descriptor(file.as_posix(), sha256_file(file), "report") for file in reports["files"]]
             statement = prov.provenance(
@@ -162,6 +177,8 @@ def _reports(stages: prov.Stages) -> dict[str, Any]:
     for name in ("base", "gate"):
         if not reports[name]:
             raise HallmarkError("no such report", file=wanted[name], remedy="run `dvc repro`, which makes it")
+    made = CASCADE in files
+    reports["cascade"] = Report("cascade").as_(CascadeReport) if made else None  # older pipelines have none
     return reports | {"files": files, "ends": _ends()}
 
 

@@ -26,6 +26,7 @@ from stages.core.records import read_records
 from stages.evaluation.answers import Answer, Answerer, prompts_of
 from stages.evaluation.comparator import Asked, Questions
 from stages.evaluation.comparators import COMPARATORS as KINDS
+from stages.evaluation.confidence import confidence_of
 from stages.evaluation.fair_order import drawn_fairly, fair_order
 from stages.evaluation.metrics import metrics
 from stages.evaluation.params import HfEngine
@@ -141,7 +142,11 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
             local: Any = make(settings.batch_size, False)
             known = general(local.model, local.tokenizer, settings.general, settings.batch_size)
     rows = [
-        replace(prediction(record, answer.text, score, finish=answer.finish, tokens=answer.tokens), examples=examples)
+        replace(
+            prediction(record, answer.text, score, finish=answer.finish, tokens=answer.tokens),
+            examples=examples,
+            confidence=confidence_of(answer, is_json=task.is_json),
+        )
         for record, (answer, score), examples in zip(records, answers, asked.examples, strict=True)
     ]
     scores = [score for _, score in answers]

@@ -25,8 +25,10 @@ from stages.core.files import REPORTS, write_json, write_text
 from stages.core.machine import when_and_where
 from stages.core.outcomes import FAILURES, in_words
 from stages.core.reports import Report
+from stages.evaluation.cascade import CascadeReport
 from stages.evaluation.comparison import AgainstModel, Change, Comparison, FailureResult, LabelResult
 from stages.evaluation.parity import Parity
+from stages.evaluation.risk import TOO_LITTLE
 from stages.evaluation.stats import Interval
 from stages.params.loader import Params, load_params
 from stages.release import rule_words as say
@@ -67,6 +69,7 @@ def run(params: Params) -> Verdict:
         *quality_rules(params.gate, comparison),
         *serving_rules(params.gate, benchmark),
         parity_rule(params.gate, read_parity(benchmark)),
+        *cascade_rules(params.gate),
         *data_rules(params.gate, *recount()),
     ]
     rules = [replace(rule, waiver=params.gate.waive.get(rule.name)) for rule in sorted(rules, key=gravity)]
@@ -93,7 +96,7 @@ def gravity(rule: Rule) -> tuple[int, int]:
     kind, name = rule.name.split(".", 1)
     if kind in ("ceiling", "growth"):
         return (2 if name in HARM else 4), FAILURES.index(name)
-    quality = dict.fromkeys(("floor", "superiority", "non_inferiority", "parity"), 3)
+    quality = dict.fromkeys(("floor", "superiority", "non_inferiority", "parity", "cascade"), 3)
     return ({"sample": 0, "data": 1, "serving": 5} | quality)[kind], 0
 
 
@@ -286,6 +289,47 @@ def parity_rule(gate: Gate, parity: Parity) -> Rule:
     rule = max(rules, key=lambda rule: (GRAVITY.index(rule.outcome), rule.value))
     on = f"Judged on {parity.records} record{'' if parity.records == 1 else 's'} (benchmark.parity.records)."
     return replace(rule, note=" ".join(filter(None, (on, rule.note, parity.left_out))))
+
+
+def cascade_rules(gate: Gate) -> Iterator[Rule]:
+    """The cascade on the holdout, at its threshold: enough answers go out, and few of them are wrong."""
+    limits = gate.cascade
+    if limits is None:
+        return
+    report = Report("cascade").as_(CascadeReport)
+    least, most = limits.least_coverage, limits.largest_risk
+    needed = f"at least {say.percent(least)} of the records"
+    coverage = Asked("cascade.coverage", "Records that the cascade lets the model answer", needed, ">=", least, "share")
+    needed = f"at most {say.percent(most)}" if most else "none"
+    risk = Asked("cascade.risk", "Wrong answers among those that the cascade lets out", needed, "<=", most, "share")
+    chosen = report.chosen
+    if chosen is None or chosen.holdout is None:
+        yield from (without_threshold(asked, report) for asked in (coverage, risk))
+        return
+    found = chosen.holdout
+    all_wrong = Interval(1.0, 1.0, 1.0)
+    judge, at_worst = Judge(gate, report.records, report.groups), say.share(WORST)
+    yield judge(coverage, found.coverage, say.share(found.coverage), WORST, at_worst)
+    if not found.answered:
+        yield risk.not_applicable("no answer to the holdout goes out")
+        return
+    judge = Judge(
+        gate, found.answered, found.groups, "in a holdout", f"Judged on the {found.answered} answers that go out."
+    )
+    yield judge(risk, found.risk, say.share(found.risk), all_wrong, say.share(all_wrong))
+
+
+def without_threshold(asked: Asked, report: CascadeReport) -> Rule:
+    """A rule about a cascade that has no threshold: with too few customers it is open, with enough nothing is answered."""
+    if report.chosen is None:
+        return asked.not_applicable(report.words.removeprefix("No cascade: ").rstrip("."))
+    bound = report.chosen.bound
+    if bound.outcome == TOO_LITTLE:
+        more = None if bound.groups_needed is None else max(1, bound.groups_needed - bound.groups)
+        return replace(asked.rule(UNSURE, "no threshold", None), note=report.chosen.words, more_groups=more)
+    if asked.sign == "<=":
+        return asked.not_applicable("there is no threshold, so no answer goes out")
+    return replace(exact(asked, 0.0, "nothing is answered", 0.0), note=report.chosen.words)
 
 
 def data_rules(gate: Gate, leaks: Leaks, frozen: Frozen) -> Iterator[Rule]:

@@ -16,6 +16,7 @@ from stages.core.errors import HallmarkError
 from stages.core.files import REPORTS, write_text
 from stages.core.outcomes import OUTCOMES
 from stages.core.reports import Report
+from stages.evaluation.cascade import CascadeReport
 from stages.evaluation.decision import Decision
 from stages.evaluation.parity import Parity
 from stages.page.charts import latency_charts, line_chart, matrix
@@ -23,6 +24,7 @@ from stages.page.data_stages import DataStages, read_data_stages
 from stages.page.labels import ByLabel, by_label
 from stages.page.origin import origin
 from stages.page.records import Labeller, island
+from stages.page.sure import sure
 from stages.page.text import SCRIPT, STYLE, UNSEEN, UNSEEN_IN_NAME, csp_hash, environment, read_part, to_script
 from stages.params.loader import Params, run_with_params
 from stages.release import decision_words, shipped_words
@@ -71,6 +73,7 @@ def run(params: Params) -> None:
         benchmark=read_benchmark(),
         curve=read_curve(REPORTS / "sft_curve.csv"),
         kept=kept(Report("sft").as_(Trained)),
+        cascade=Report("cascade").as_(CascadeReport),
         dpo=dpo.at("words") if dpo.at("enabled") else None,
         records=island(
             models, labellers, labels.places, chars=params.report.field_chars, records=params.report.records
@@ -134,6 +137,7 @@ def render(
     benchmark: Report,
     curve: dict[str, list[tuple[float, float]]],
     kept: str,
+    cascade: CascadeReport | None,
     dpo: str | None,
     records: list[dict[str, Any]],
 ) -> str:
@@ -156,6 +160,7 @@ def render(
             origin=origin,
             results=results,
             **decided(results.decision),
+            sure=sure(cascade),
             comparison=comparison,
             base=base,
             linear=comparison.against.classical,

@@ -124,6 +124,7 @@ LINE: dict[str, Any] = {
     "tokens": 1,
     "fields": [],
 }
+SURE = {"sum": -3, "mean": -1.5, "least": -2.0, "fields": {"a": 0.0}}
 FIELD = {"path": "p", "target": 1, "prediction": 1, "result": "match"}
 
 
@@ -137,6 +138,10 @@ FIELD = {"path": "p", "target": 1, "prediction": 1, "result": "match"}
         *(("length", value) for value in (-1, True, 10**30)),
         *(("tags", value) for value in ([1], ["a", None])),
         *(("fields", value) for value in ([{}], [5], [FIELD | {"result": "x"}], [FIELD | {"result": {"a": [1]}}])),
+        *(("confidence", value) for value in (5, {}, SURE | {"more": -1.0}, SURE | {"fields": [-1.0]})),
+        *(("confidence", SURE | {"sum": value}) for value in (1.0, None, True, "x", -(10**400))),
+        ("confidence", SURE | {"fields": {"a": 1e-5}}),
+        *(("agreement", value) for value in (True, -0.1, 1.1, "x")),
         ("retrieved", "x"),
         ("outcome", "evil"),
     ],
@@ -147,7 +152,8 @@ def test_a_prediction_of_another_shape_is_one_error(
     monkeypatch.chdir(tmp_path)
     file = predictions_of("tuned")
     file.parent.mkdir(parents=True)
-    file.write_text(json.dumps(LINE | {"fields": [FIELD]}) + "\n", encoding="utf-8")
+    line = LINE | {"fields": [FIELD], "confidence": SURE, "agreement": 0}
+    file.write_text(json.dumps(line) + "\n", encoding="utf-8")
     assert len(read_predictions("tuned")) == 1
     with file.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(LINE | {name: value}) + "\n")

@@ -17,7 +17,7 @@ from stages.release import decision_words
 from stages.release.model_card import model_card
 from stages.release.results import read_results
 from stages.tools import summary
-from tests.made_up import ROOT, outcomes, write_models, write_other_reports
+from tests.made_up import ROOT, outcomes, sure, system, write_models, write_other_reports
 
 WHOLE = load_params(ROOT / "params.yaml")
 PARAMS = WHOLE.model_copy(
@@ -30,16 +30,6 @@ PARAMS = WHOLE.model_copy(
 BASE = ["wrong_format"] * 400
 TUNED = outcomes(2, 400, wrong_value=0.1, wrong_format=0.01)
 FEW_SHOT = outcomes(3, 400, wrong_value=0.3, hallucination=0.1)
-INTERVAL = {"value": 0.9, "low": 0.85, "high": 0.95}
-SYSTEM = {
-    "fallback": "human",
-    "records": 400,
-    "groups": 40,
-    "coverage": {"value": 0.75, "low": 0.7, "high": 0.8},
-    "exact_match": INTERVAL,
-    "over_tuned": {"value": 0.1, "low": 0.05, "high": 0.12},
-    "over_fallback": {"value": -0.05, "low": -0.1, "high": 0.0},
-}
 
 
 @pytest.fixture
@@ -54,7 +44,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         tmp_path / "reports/measured/comparators.json", {"few_shot": {"generate_seconds": 200.0}, "seconds": 210.0}
     )
     write_json(tmp_path / "reports/measured/classical.json", {"seconds": 3.0})
-    write_json(tmp_path / "reports/cascade.json", {"max_risk": 0.05, "human_price": 0.5, "system": None})
     compare.run(PARAMS)
     gate.run(PARAMS)
     return tmp_path
@@ -126,19 +115,19 @@ def test_without_a_price_of_the_machine_there_are_no_prices(folder: Path) -> Non
 
 
 def test_a_cascade_costs_the_tuned_model_for_all_and_the_fallback_for_what_is_handed_over(folder: Path) -> None:
-    change(folder / "reports/cascade.json", system=SYSTEM)
+    change(folder / "reports/cascade.json", system=system())
     found = decide.run(PARAMS)
     cascade, tuned = found.ways[-1], found.ways[0]
     assert cascade.price_per_1000 == pytest.approx(tuned.price_per_1000 + 0.25 * 500)
     assert (
         "With a person for the rest, it answers 75 % of the requests alone, at most 5 % of them wrong." in found.words
     )
-    change(folder / "reports/cascade.json", system=SYSTEM | {"fallback": "few_shot"})
+    change(folder / "reports/cascade.json", system=system(fallback="few_shot"))
     cascade = decide.run(PARAMS).ways[-1]
     assert cascade.price_per_1000 == pytest.approx(0.2 + 0.25 * 0.5) and cascade.price_from == "batches"
     assert cascade.handed is not None and cascade.handed.behind is not None
     assert (cascade.handed.behind.value, cascade.handed.behind.low, cascade.handed.behind.high) == (0.05, 0.0, 0.1)
-    change(folder / "reports/cascade.json", system=SYSTEM, human_price=None)
+    change(folder / "reports/cascade.json", system=system(), human_price=None)
     assert decide.run(PARAMS).ways[-1].price_per_1000 is None
 
 
@@ -164,8 +153,14 @@ def test_the_summary_the_page_and_the_card_say_it(folder: Path, capsys: pytest.C
     assert f"use: {found.words}\n" in printed and re.search(r"Tuned \(use\) +400 ", printed)
     assert max(len(line) for line in printed.splitlines() if line.startswith("  ")) <= 130
     report.run(PARAMS)
+    assert "How sure the model is" not in (folder / "reports/comparison.html").read_text(encoding="utf-8")
+    write_json(folder / "reports/cascade.json", sure())
+    report.run(PARAMS)
     page = (folder / "reports/comparison.html").read_text(encoding="utf-8")
     assert '<section id="decision"' in page and found.words.split(":")[0] in page
+    assert (
+        '<section id="sure"' in page and 'class="key calibrated"' in page and "About 40 customers are needed." in page
+    )
     card = model_card(
         PARAMS,
         read_results(),

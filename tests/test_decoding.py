@@ -71,7 +71,13 @@ def decoded(
     at_once: list[int] = []
     decoder = Decoder(model, ends=ends, pad=PAD, limit=limit)
     shared = decoder.share(rows)
-    return decoder.write(rows, at_once.append, **options), at_once, shared
+    return tokens_of(decoder.write(rows, at_once.append, **options)), at_once, shared
+
+
+def tokens_of(written: Sequence[Any]) -> list[list[int]]:
+    """The tokens of rows, each of which has a log-probability."""
+    assert all(len(row.tokens) == len(row.logs) for row in written)
+    return [row.tokens for row in written]
 
 
 def some_ends(written: list[list[int]], places: Sequence[int] = (2, 6)) -> set[int]:
@@ -131,10 +137,10 @@ def test_the_start_is_read_once_for_all_batches(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(embed, "forward", lambda ids: (read.append(tuple(ids.shape)), forward(ids))[1])
     decoder = Decoder(model, ends={319}, pad=PAD, limit=2)
     decoder.share(rows)
-    assert decoder.write(rows[:2]) + decoder.write(rows[2:]) == generated(model, rows, {319}, 2)
+    assert tokens_of(decoder.write(rows[:2]) + decoder.write(rows[2:])) == generated(model, rows, {319}, 2)
     assert read[:5] == [(1, len(START)), (2, 6), (2, 1), (2, 4), (2, 1)]
     assert decoder.share(rows[:1]) == 0
-    assert decoder.write(rows[:1]) == generated(model, rows[:1], {319}, 2)
+    assert tokens_of(decoder.write(rows[:1])) == generated(model, rows[:1], {319}, 2)
 
 
 def test_windows_states_and_changing_rotary_factors_are_left_to_generate() -> None:
@@ -188,7 +194,7 @@ def test_a_limiter_gets_the_scores_of_its_rows_and_their_last_tokens() -> None:
         decoder = Decoder(model, ends=ends, pad=PAD, limit=LIMIT)
         decoder._plain = plain
         decoder.share(rows)
-        return decoder.write(rows, limiter=limiter), calls
+        return tokens_of(decoder.write(rows, limiter=limiter)), calls
 
     (written, calls), (plainly, all_calls) = told(False), told(True)
     assert written == plainly
@@ -198,6 +204,73 @@ def test_a_limiter_gets_the_scores_of_its_rows_and_their_last_tokens() -> None:
             row: tokens[step - 1] if step else None for row, tokens in enumerate(written) if len(tokens) > step
         }
         assert all(all_calls[step][row] == token for row, token in call.items())
+
+
+def forward_logs(model: Any, row: list[int], tokens: list[int]) -> list[float]:
+    """The log-softmax of the tokens after a row, by one plain forward pass of that row alone."""
+    import torch
+
+    with torch.inference_mode():
+        scores = model(input_ids=torch.tensor([row + tokens])).logits[0].float().log_softmax(-1)
+    places = range(len(row) - 1, len(row) + len(tokens) - 1)
+    return [float(scores[place, token]) for place, token in zip(places, tokens, strict=True)]
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("limited", [False, True])
+@pytest.mark.parametrize("family", ["smollm2-135m", "qwen3-0.6b"])
+def test_log_probabilities_are_those_of_a_plain_forward_pass(family: str, limited: bool, plain: bool) -> None:
+    """With a start that is shared, padding, and rows that leave; over all tokens, whatever a limiter closes."""
+    from stages.evaluation.decoding import Decoder
+
+    model, rows = model_of(family), prompts((9, 8, 6, 6, 3, 1))
+    ends = some_ends(generated(model, rows, set()))
+
+    def limiter(present: Sequence[int], last: Sequence[int] | None, scores: Any) -> None:
+        scores[:, 200:] = -float("inf")
+
+    decoder = Decoder(model, ends=ends, pad=PAD, limit=LIMIT)
+    decoder._plain = plain
+    assert decoder.share(rows) == (0 if plain else len(START))
+    written = decoder.write(rows, limiter=limiter if limited else None)
+    assert len({len(each.tokens) for each in written}) > 1 or limited, "they end at different places"
+    for row, each in zip(rows, written, strict=True):
+        assert each.logs == pytest.approx(forward_logs(model, row, each.tokens), abs=1e-4)
+        assert all(log <= 1e-6 for log in each.logs)
+
+
+def test_samples_repeat_and_vary_with_the_seed_and_do_not_depend_on_who_has_left() -> None:
+    from stages.evaluation.decoding import Decoder, Sampler
+
+    model, rows = model_of("smollm2-135m"), prompts((6, 5, 4, 2))
+    ends = some_ends(generated(model, rows, set()), (1, 4))
+
+    def sampled(seed: int, plain: bool = False, temperature: float = 1.0, ends: set[int] = ends) -> list[list[int]]:
+        decoder = Decoder(model, ends=ends, pad=PAD, limit=LIMIT)
+        decoder._plain = plain
+        decoder.share(rows)
+        written = decoder.write(rows, chooser=Sampler(seed, len(rows), temperature))
+        for row, each in zip(rows, written, strict=True):  # at temperature 1, whatever it is drawn at
+            assert each.logs == pytest.approx(forward_logs(model, row, each.tokens), abs=1e-4)
+        return tokens_of(written)
+
+    assert sampled(1) == sampled(1) == sampled(1, plain=True)
+    assert sampled(1) != sampled(2)
+    assert sampled(3, temperature=1e-4) == generated(model, rows, ends)
+    for row, free in zip(sampled(5), sampled(5, ends={319}), strict=True):
+        assert free[: len(row)] == row
+
+
+def test_tokens_are_sampled_by_their_chances() -> None:
+    import torch
+
+    from stages.evaluation.decoding import Sampler
+
+    scores = torch.tensor([[0.0, -float("inf"), 1.0, 2.0]]).repeat(4000, 1)
+    drawn = Sampler(7, 4000, 0.5)(range(4000), scores)
+    shares = torch.bincount(drawn, minlength=4) / 4000
+    assert shares[1] == 0
+    assert torch.allclose(shares, (scores[0] / 0.5).softmax(-1), atol=0.02)
 
 
 @settings(max_examples=10, deadline=None)
@@ -211,7 +284,7 @@ def test_no_row_is_lost_or_written_twice(lengths: list[int], seed: int, size: in
     decoder = Decoder(model, ends=ends, pad=PAD, limit=LIMIT)
     decoder.share(rows)
     written = [row for start in range(0, len(rows), size) for row in decoder.write(rows[start : start + size])]
-    assert written == generated(model, rows, ends)
+    assert tokens_of(written) == generated(model, rows, ends)
 
 
 @given(st.lists(st.booleans()))

@@ -238,8 +238,10 @@ def make_local(at: Path) -> Callable[..., Any]:
 def test_a_text_is_exactly_what_was_written(
     make_local: Callable[..., Any], written: str, text: str, tokens: int | None, finish: str
 ) -> None:
+    from stages.evaluation.decoding import Written
+
     local = make_local()
-    answer = local.read(local.tokenizer(written).input_ids)
+    answer = local.read(Written(local.tokenizer(written).input_ids, []))
     assert (answer.text, answer.finish) == (text, finish)
     assert tokens in (answer.tokens, None)
 
@@ -247,11 +249,13 @@ def test_a_text_is_exactly_what_was_written(
 def test_letters_that_spell_the_end_token_do_not_end_an_answer(
     make_local: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from stages.evaluation.decoding import Written
+
     local = make_local()
     letters = [token for char in "x<|im_end|>y" for token in local.tokenizer(char).input_ids]
-    monkeypatch.setattr(local, "generate", lambda rows, *_: [letters])
+    monkeypatch.setattr(local, "generate", lambda rows, *_: [Written(letters, [])])
     (answer,) = local.answer([Prompt([{"role": "user", "content": "hello"}], None, 1)])
-    assert answer == Answer("x<|im_end|>y", len(letters), "length")
+    assert answer == Answer("x<|im_end|>y", len(letters), "length", ())
 
 
 @given(st.lists(st.integers(1, 400), max_size=60))

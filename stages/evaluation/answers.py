@@ -17,16 +17,23 @@ class Prompt:
     row: int  # in the holdout, from 1, for errors
 
 
+Span = tuple[int, int]  # the first character, and the one after the last
+
+
 @dataclass(frozen=True)
 class Answer:
     """The text that a model wrote, the tokens generated for it (the end token not counted), and why it ended.
 
-    `finish` is `stop` (the model ended its turn) or `length` (it was cut off at the limit).
+    `finish` is `stop` (the model ended its turn) or `length` (it was cut off at the limit). `logs` has the log-probability
+    of each token, the end token included; None if the engine gives none. `spans` has the characters of the text that each
+    of these tokens writes, whole or in part; None if that isn't known, or nobody asks: of a text that is no JSON object.
     """
 
     text: str
     tokens: int
     finish: Literal["stop", "length"]
+    logs: tuple[float, ...] | None = None
+    spans: tuple[Span, ...] | None = None
 
 
 class Answerer(Protocol):

@@ -16,7 +16,7 @@ import torch
 from stages.core.errors import HallmarkError
 from stages.core.files import HOLDOUT
 from stages.evaluation.answers import Prompt
-from stages.evaluation.decoding import Watcher
+from stages.evaluation.decoding import Watcher, Written
 from stages.evaluation.generation import LocalModel
 from stages.evaluation.parity import Artefact, Cost, Logits
 from stages.evaluation.sample import Sample
@@ -163,11 +163,11 @@ class Timed(LocalModel):
         self.latencies: list[float] = []
         self.tokens = self.at_once = 0
 
-    def generate(self, rows: Sequence[Sequence[int]], *watching: Watcher) -> list[list[int]]:
-        """The tokens written after each prompt of a batch."""
+    def generate(self, rows: Sequence[Sequence[int]], *watching: Watcher) -> list[Written]:
+        """What is written after each prompt of a batch."""
         clock = Clock()
         written = super().generate(rows, *watching, clock)
-        lengths = [self.read(tokens).tokens for tokens in written]
+        lengths = [self.read(each).tokens for each in written]
         self.latencies += [clock.after(length) for length in lengths]
         self.tokens, self.at_once = self.tokens + sum(lengths), max(self.at_once, len(lengths))
         return written

@@ -1,4 +1,4 @@
-"""Greedy decoding of a batch: what all prompts start with is read once, and rows that have ended leave the batch.
+"""Decoding of a batch, greedy unless told otherwise: what all prompts start with is read once, and rows that have ended leave the batch.
 
 Models whose cache can't be shared or cut row by row write with transformers' `generate`; the answers are the same.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,12 +16,27 @@ from transformers.cache_utils import Cache, DynamicLayer, DynamicSlidingWindowLa
 
 # Told how many rows are being written, each time the scores of their next tokens are known.
 Watcher = Callable[[int], None]
-# Given which rows these are, the last token of each (None before the first), and their scores, which it changes.
+# Given which rows these are, the last token of each (None before the first), and their scores: it closes what may not
+# follow (-inf), and changes no other.
 Limiter = Callable[[Sequence[int], Sequence[int] | None, torch.Tensor], None]
+
+# Given which rows these are and their scores, the next token of each.
+Chooser = Callable[[Sequence[int], torch.Tensor], torch.Tensor]
 
 NEEDED = {"attention_mask", "position_ids", "cache", "logits_to_keep"}  # what a model's `forward` must take
 # Models whose own preparation of inputs only acts where the rotary factors change, which `fits` leaves to it.
 SAME_PREPARATION = {"Phi3ForCausalLM"}
+
+
+@dataclass(frozen=True)
+class Written:
+    """The tokens written after a prompt, the one that ends it included, and the log-probability of each.
+
+    It is the model's own, over all tokens: what a limiter closes and what a chooser makes of the scores don't change it.
+    """
+
+    tokens: list[int]
+    logs: list[float]
 
 
 class Decoder:
@@ -48,12 +64,16 @@ class Decoder:
 
     @torch.inference_mode()
     def write(
-        self, rows: Sequence[Sequence[int]], *watching: Watcher, limiter: Limiter | None = None
-    ) -> list[list[int]]:
-        """The tokens written after each row, up to the one that ends it or the limit."""
+        self,
+        rows: Sequence[Sequence[int]],
+        *watching: Watcher,
+        limiter: Limiter | None = None,
+        chooser: Chooser | None = None,
+    ) -> list[Written]:
+        """What is written after each row, up to the token that ends it or the limit. `chooser`: if it is not greedy."""
         room = max(map(len, rows)) + self._limit
         if self._plain or not fits(self._model.config, room):
-            return self._generate(rows, watching, limiter)
+            return self._generate(rows, watching, limiter, chooser)
         shared = len(self._prefix)
         ids, known = padded([row[shared:] for row in rows], self._pad)
         start, end = shared, shared + ids.shape[1]
@@ -63,18 +83,19 @@ class Decoder:
         ids, mask, places = (tensor.to(self._model.device) for tensor in (ids, mask, places))
         layers = self._layers(len(rows), room)
         cache = Cache(layers=[*layers])
-        written: list[list[int]] = [[] for _ in rows]
+        written = [Written([], []) for _ in rows]
+        steps: list[tuple[list[int], torch.Tensor]] = []  # rows, and the log-probability of each one's token
         present = list(range(len(rows)))
         last: list[int] | None = None
         for _ in range(self._limit):
             scores = self._scores(ids, mask[:, :end], places[:, start:end], cache)
             for watch in watching:
                 watch(len(present))
-            if limiter is not None:
-                limiter(present, last, scores)
-            last = scores.argmax(-1).tolist()
+            chosen, logs = chosen_of(scores, present, last, limiter, chooser)
+            steps.append((present, logs))
+            last = chosen.tolist()
             for row, token in zip(present, last, strict=True):
-                written[row].append(token)
+                written[row].tokens.append(token)
             kept = closed_up([token not in self._ends for token in last])
             if not kept:
                 break
@@ -85,6 +106,9 @@ class Decoder:
                     layer.keep(kept)
             ids = torch.tensor(last, device=mask.device)[:, None]
             start, end = end, end + 1
+        for numbers, logs in steps:  # now: on a GPU, each look at a number waits for it
+            for row, log in zip(numbers, logs.tolist(), strict=True):
+                written[row].logs.append(log)
         return written
 
     def _scores(self, ids: torch.Tensor, mask: torch.Tensor, places: torch.Tensor, cache: Cache) -> torch.Tensor:
@@ -111,15 +135,21 @@ class Decoder:
         return layers
 
     def _generate(
-        self, rows: Sequence[Sequence[int]], watching: Sequence[Watcher], limiter: Limiter | None
-    ) -> list[list[int]]:
+        self,
+        rows: Sequence[Sequence[int]],
+        watching: Sequence[Watcher],
+        limiter: Limiter | None,
+        chooser: Chooser | None,
+    ) -> list[Written]:
         ids, mask = (tensor.to(self._model.device) for tensor in padded(rows, self._pad))
-        out = self._model.generate(
-            input_ids=ids, attention_mask=mask, logits_processor=[Told(ids.shape[1], watching, limiter)]
-        )
-        written: list[list[int]] = out[:, ids.shape[1] :].tolist()
-        ends = (next((number for number, token in enumerate(row) if token in self._ends), len(row)) for row in written)
-        return [row[: end + 1] for row, end in zip(written, ends, strict=True)]
+        told = Told(ids.shape[1], watching, limiter, chooser)
+        out = self._model.generate(input_ids=ids, attention_mask=mask, logits_processor=[told])
+        tokens: list[list[int]] = out[:, ids.shape[1] :].tolist()
+        logs = torch.stack(told.logs, 1).tolist()
+        ends = (next((number for number, token in enumerate(row) if token in self._ends), len(row)) for row in tokens)
+        return [
+            Written(row[: end + 1], row_logs[: end + 1]) for row, row_logs, end in zip(tokens, logs, ends, strict=True)
+        ]
 
 
 class Slots(DynamicLayer):
@@ -156,19 +186,55 @@ class Slots(DynamicLayer):
 
 
 class Told(LogitsProcessor):
-    """Tells watchers and a limiter of the tokens that `generate` writes."""
+    """Tells watchers, a limiter and a chooser of the tokens that `generate` writes, and keeps their log-probabilities."""
 
-    def __init__(self, prompt: int, watching: Sequence[Watcher], limiter: Limiter | None) -> None:
+    def __init__(
+        self, prompt: int, watching: Sequence[Watcher], limiter: Limiter | None, chooser: Chooser | None
+    ) -> None:
         """`prompt`: the tokens of each row before generation starts."""
-        self._prompt, self._watching, self._limiter = prompt, watching, limiter
+        self._prompt, self._watching, self._limiter, self._chooser = prompt, watching, limiter, chooser
+        self.logs: list[torch.Tensor] = []  # of each step: (rows,)
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         for watch in self._watching:
             watch(len(scores))
-        if self._limiter is not None:
-            last = input_ids[:, -1].tolist() if input_ids.shape[1] > self._prompt else None
-            self._limiter(range(len(scores)), last, scores)
+        told = self._limiter is not None and input_ids.shape[1] > self._prompt
+        last = input_ids[:, -1].tolist() if told else None
+        chosen, logs = chosen_of(scores, range(len(scores)), last, self._limiter, self._chooser)
+        self.logs.append(logs)
+        if self._chooser is not None:  # `generate` takes the highest
+            scores.fill_(-float("inf")).scatter_(1, chosen[:, None], 0.0)
         return scores
+
+
+class Sampler:
+    """Chooses tokens by chance: in fp32 on the CPU, by draws that the seed alone decides, one for each row and step."""
+
+    def __init__(self, seed: int, rows: int, temperature: float) -> None:
+        """`rows`: of the batch."""
+        self._generator = torch.Generator().manual_seed(seed)
+        self._rows, self._temperature = rows, temperature
+
+    def __call__(self, rows: Sequence[int], scores: torch.Tensor) -> torch.Tensor:
+        draws = torch.rand(self._rows, generator=self._generator, dtype=torch.float64)[list(rows), None]
+        sums = (scores.to("cpu", torch.float32) / self._temperature).softmax(-1).double().cumsum(-1)
+        places = torch.searchsorted(sums, draws * sums[:, -1:], right=True)[:, 0]
+        return places.clamp(max=scores.shape[-1] - 1).to(scores.device)
+
+
+def chosen_of(
+    scores: torch.Tensor,
+    rows: Sequence[int],
+    last: Sequence[int] | None,
+    limiter: Limiter | None,
+    chooser: Chooser | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The next token of each row, and its log-probability in fp32 (see `Written`); the limiter changes `scores`."""
+    total = scores.float().logsumexp(-1)
+    if limiter is not None:
+        limiter(rows, last, scores)
+    chosen = scores.argmax(-1) if chooser is None else chooser(rows, scores)
+    return chosen, scores.gather(1, chosen[:, None])[:, 0].float() - total
 
 
 def decodable(model: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Greedy generation in this process: batches of a fixed composition, exact texts, and no prompt cut short."""
+"""Generation in this process: batches of a fixed composition, exact texts, and no prompt cut short."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 from stages.core.errors import HallmarkError
 from stages.core.progress import Progress
 from stages.evaluation.answers import Answer, Prompt
-from stages.evaluation.decoding import Decoder, Limiter, Watcher
+from stages.evaluation.confidence import opens_object, spans_of
+from stages.evaluation.decoding import Decoder, Limiter, Watcher, Written
 from stages.models.chat_template import render
 
 
@@ -75,8 +76,8 @@ class LocalModel:
         """The tokens of a prompt. The template writes whatever it starts with, so the tokenizer adds nothing."""
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
 
-    def generate(self, rows: Sequence[Sequence[int]], *watching: Watcher) -> list[list[int]]:
-        """The tokens written after each prompt of a batch, up to the one that ends it or the limit."""
+    def generate(self, rows: Sequence[Sequence[int]], *watching: Watcher) -> list[Written]:
+        """What is written after each prompt of a batch, up to the token that ends it or the limit."""
         limiter: Limiter | None = None
         if self._grammar is not None:
             from stages.evaluation.constrained import Constraint
@@ -88,11 +89,20 @@ class LocalModel:
         self.seconds += time.perf_counter() - start
         return written
 
-    def read(self, tokens: list[int]) -> Answer:
+    def read(self, written: Written) -> Answer:
         """The exact text up to the end token, special tokens in it shown."""
+        tokens, logs = written.tokens, tuple(written.logs)
         end = next((number for number, token in enumerate(tokens) if token in self.ends), None)
-        text = self.tokenizer.decode(tokens[:end], skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return Answer(text, len(tokens), "length") if end is None else Answer(text, end, "stop")
+        text = self._decode(tokens[:end])
+        spans = None
+        if opens_object(text):
+            spans = (*spans_of(self._decode, tokens[:end], text), *([] if end is None else [(len(text), len(text))]))
+        if end is None:
+            return Answer(text, len(tokens), "length", logs, spans)
+        return Answer(text, end, "stop", logs[: end + 1], spans)
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def _check_length(self, prompt: Prompt, length: int) -> None:
         config = self.model.config.get_text_config()

@@ -1,4 +1,4 @@
-"""The `eval`, `classical`, `compare` and `decide` blocks of `params.yaml`."""
+"""The `eval`, `classical`, `compare`, `cascade` and `decide` blocks of `params.yaml`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stages.serving.engines import ENGINES
 from stages.serving.params import asked_settings
 
 Draws = Annotated[int, Field(ge=200, le=1_000_000)]
-OWN_NAMES = ("base", "tuned", "classical")  # models of the pipeline, which no comparator can be called
+OWN_NAMES = ("base", "tuned", "classical", "human")  # models of the pipeline, which no comparator can be called
 Name = Annotated[
     str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")
 ]  # of a comparator: also of a stage and a folder
@@ -102,6 +102,14 @@ class Compare(Block):
     draws: Draws
     difference: Share
     power: Share
+
+
+class Cascade(Block):
+    max_risk: Share | None
+    confidence: Share
+    report_risks: list[Share]
+    fallback: Name
+    human_price: Annotated[float, Field(ge=0, le=1e9)] | None
 
 
 class Decide(Block):

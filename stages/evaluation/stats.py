@@ -7,7 +7,7 @@ seeded, and sums are exact in any order, so the same input gives the same digits
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -216,6 +216,15 @@ class ClusterBootstrap:
         if statistic in RECORDWISE:
             table = np.column_stack([table, np.ones(len(table))])
         return STATISTICS.get(statistic, ratio)(self._weights @ self._sums(table))
+
+    def record_counts(self, cells: int = 2**23) -> Iterator[NDArray[Any]]:
+        """How often each draw has each record, shape (some of the draws, n): for measures that records' order decides.
+
+        `cells`: the most numbers of one part, so that many records don't need much memory.
+        """
+        step = max(1, cells // self.records)
+        for start in range(0, len(self._weights), step):
+            yield self._weights[start : start + step, self._of_record]
 
     def of_draws(self, value: float, draws: NDArray[Any], bounds: tuple[float, float]) -> Interval:
         """The interval of what was computed from measures of each draw (`drawn`); `value`: the same from all records."""

@@ -23,7 +23,7 @@ from stages.core.errors import HallmarkError, run_stage
 from stages.core.params import Block, ByKind, Compute, Data, Seed
 from stages.core.reading import DEPTH, check_regular, depth_of, read_text
 from stages.corpus.params import Dedupe, Split
-from stages.evaluation.params import Classical, Compare, Decide, Eval
+from stages.evaluation.params import Cascade, Classical, Compare, Decide, Eval
 from stages.models.params import Base, Choose
 from stages.page.params import ReportPage
 from stages.privacy.params import Mask
@@ -54,6 +54,7 @@ class Params(Block):
     eval: Eval
     classical: Classical
     compare: Compare
+    cascade: Cascade
     benchmark: Benchmark
     gate: Gate
     decide: Decide
@@ -92,6 +93,15 @@ class Params(Block):
             raise ValueError(
                 f"gate.margins_against: no opponent '{self.gate.margins_against}'; there are {', '.join(known)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _cascade_of_what_there_is(self) -> Params:
+        known = ["human", "base", *self.eval.comparators]
+        if self.cascade.fallback not in known:
+            raise ValueError(f"cascade.fallback: no '{self.cascade.fallback}'; there are {', '.join(known)}")
+        if self.gate.cascade is not None and self.cascade.max_risk is None:
+            raise ValueError("gate.cascade: there is no cascade to judge, since cascade.max_risk is null")
         return self
 
     @model_validator(mode="after")

@@ -16,10 +16,11 @@ from typing import TypeVar
 
 from stages.core.errors import HallmarkError, in_red, printable
 from stages.core.files import ADAPTER, RELEASE, canonical_json
-from stages.core.reading import check_regular
+from stages.core.reading import NotJsonError, check_regular, strict_json
+from stages.evaluation.cascade import read_shipped
 from stages.release import provenance as prov
 from stages.release.clone import Clone, made
-from stages.release.listing import Digests, Listing, digests, list_folder
+from stages.release.listing import Digests, Listing, digests, list_folder, read_plain
 from stages.release.lock import YAML_BYTES
 from stages.release.signing import check_public_key, import_signing, problem_of_signature
 from stages.release.statements import (
@@ -37,6 +38,7 @@ from stages.release.verdict import OUTCOMES, SHIPS, VERDICTS, overall
 log = logging.getLogger("certify")
 WAIVER = "waived: "  # how a line about a waived rule begins
 UNPROVEN = 3  # the exit code of a check that found nothing wrong and could prove nothing
+CASCADE_BYTES = 2**20
 Kind = TypeVar("Kind")
 
 
@@ -105,6 +107,7 @@ def check(folder: Path, clone: Path | None = None, public_key: Path | None = Non
     hashes = _check_files(folder, listing, provenance, finding)
     if prov.PROVENANCE in hashes:
         _check_verdict(hashes[prov.PROVENANCE].sha256, provenance, verdict, folder, finding)
+    _check_cascade(folder, provenance, finding)
     finding.release = prov.folder_md5({name: found.md5 for name, found in hashes.items()})
     size = sum(listing.files[name].st_size for name in provenance.subjects if name in listing.files)
     finding.made_of += describe(provenance, verdict, size)
@@ -231,6 +234,26 @@ def _check_verdict(digest: str, provenance: Provenance, verdict: GateVerdict, fo
     if (folder / prov.VERDICT).read_bytes() not in [canonical_json(form).encode() for form in forms]:
         finding.wrong.append(f"{prov.VERDICT} contradicts the gate's report in it")
     finding.passed = verdict.gate.verdict == follows and follows in SHIPS
+
+
+def _check_cascade(folder: Path, provenance: Provenance, finding: Finding) -> None:
+    """If the release has a cascade, it is of the form that certify writes, and is the one that the params ask for."""
+    if prov.CASCADE not in provenance.files:
+        return
+    content = read_plain(folder / prov.CASCADE, CASCADE_BYTES)
+    try:
+        cascade = read_shipped(strict_json((content or b"").decode()))
+    except (ValueError, NotJsonError) as error:
+        finding.wrong.append(f"{prov.CASCADE} is not of the form that certify writes ({str(error)[:200]})")
+        return
+    asked = provenance.build.externalParameters.params.get("cascade")
+    names = ("max_risk", "confidence", "fallback")
+    if not isinstance(asked, dict) or any(asked.get(name) != getattr(cascade, name) for name in names):
+        finding.wrong.append(f"{prov.CASCADE} has another risk, confidence or fallback than the params")
+    finding.made_of.append(
+        f"cascade: answers from a probability of {cascade.threshold:.4g} on, hands the rest over to {cascade.fallback}; "
+        f"wrong answers bounded at {cascade.max_risk:g} with confidence {cascade.confidence:g}, on {cascade.groups} groups"
+    )
 
 
 def describe(provenance: Provenance, verdict: GateVerdict, size: int) -> list[str]:

@@ -17,6 +17,7 @@ from stages.release.usage import base_words, usage
 from stages.release.verdict import PASS, VERDICTS, WAIVED, Rule, Verdict
 
 if TYPE_CHECKING:
+    from stages.evaluation.cascade import CascadeReport
     from stages.evaluation.decision import Decision
     from stages.evaluation.parity import Parity
     from stages.evaluation.stats import Interval
@@ -73,6 +74,7 @@ def model_card(params: Params, results: Results, reports: dict[str, Any], privat
         ),
         f"## Failures\n\n{_failures(results)}",
         f"## Gate\n\n{_gate(results.verdict)}",
+        *([f"## Cascade\n\n{text}"] if (text := _cascade(reports.get("cascade"))) else []),
         f"## Data\n\n{_data(params, reports['rows'])}",
         f"## Training\n\n{_training(params, reports['dpo'])}",
         f"## Limits\n\n{_limits(params, results.comparison.records, private_data)}",
@@ -149,6 +151,24 @@ def _gate(gate: Verdict) -> str:
     waived = "".join(f"\n\n{_waived(rule)}" for rule in gate.waived)
     table = _table(("Rule", "Needed", "Measured", "Outcome"), rows)
     return f"Verdict: **{VERDICTS[gate.verdict].lower()}**.{waived}\n\n{table}"
+
+
+def _cascade(report: CascadeReport | None) -> str:
+    """What `cascade.json` promises and what it does not; empty without a threshold."""
+    chosen = report.chosen if report else None
+    if report is None or chosen is None or chosen.holdout is None:
+        return ""
+    found, bound = chosen.holdout, chosen.bound
+    return (
+        "`cascade.json` says from which probability on this adapter should answer, and how to compute it from the "
+        f"log-probabilities of an answer's tokens; the rest goes to {_plain(report.fallback)}.\n\n"
+        f"With {100 * report.confidence:g} % confidence, at most {100 * chosen.risk:g} % of the answers that a customer gets are "
+        f"wrong, on average over customers who get any. It was shown on {bound.groups} customers that neither training nor the "
+        f"score has seen, of whose records {100 * bound.coverage:.1f} % were answered. On the holdout it answers "
+        f"{_interval(found.coverage)} of the records; of these answers {_interval(found.risk)} are wrong.\n\n"
+        "The bound is about customers like those it was shown on. It says nothing about a single customer or a single answer, "
+        "nor about other kinds of text, and it does not hold for a merged or quantized model whose log-probabilities differ."
+    )
 
 
 def _data(params: Params, records: dict[str, int]) -> str:

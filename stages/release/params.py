@@ -33,6 +33,11 @@ class GateParity(Block):
     exact_match_lost: Limit
 
 
+class GateCascade(Block):
+    least_coverage: Limit
+    largest_risk: Limit
+
+
 class GateData(Block):
     leaks: NotNegative
 
@@ -69,6 +74,7 @@ class Gate(Block):
     margins: dict[FailureClass, Limit]
     serving: GateServing
     parity: GateParity
+    cascade: GateCascade | None
     data: GateData
     waive: dict[Text, Reason]
 
@@ -84,6 +90,7 @@ class Gate(Block):
             *(f"growth.{name}" for name in self.margins),
             *(f"serving.{name}" for name in GateServing.model_fields),
             *(f"parity.{name}" for name in GateParity.model_fields),
+            *(f"cascade.{name}" for name in (("coverage", "risk") if self.cascade else ())),
         ]
 
     @model_validator(mode="after")

@@ -27,12 +27,13 @@ STATEMENT = "https://in-toto.io/Statement/v1"
 SLSA = "https://slsa.dev/provenance/v1"
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
 BUILD_TYPE = "urn:hallmark:dvc-pipeline:v1"
-PROVENANCE, VERDICT, CARD, LICENCE, SBOM, SIGNATURE = (
+PROVENANCE, VERDICT, CARD, LICENCE, SBOM, CASCADE, SIGNATURE = (
     "provenance.json",
     "verdict.json",
     "README.md",
     "LICENSE",
     "sbom.cdx.json",
+    "cascade.json",
     "model.sig",
 )
 GATE = REPORTS / "gate.json"

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 from stages.core.errors import HallmarkError
 from stages.core.outcomes import FAILURES
 from stages.core.reports import Report
+from stages.evaluation.cascade import CascadeReport
 from stages.evaluation.comparison import AgainstModel, Comparison
 from stages.evaluation.decision import Failed, Handed, Kind, Main, Source, Way, per_right
 from stages.evaluation.stats import Interval
@@ -41,27 +42,6 @@ class Own(TypedDict):
 
     price: NotRequired[Price | None]
     latency_s: NotRequired[Latency | None]
-
-
-@dataclass(frozen=True)
-class System:
-    """What is read of the cascade as one in cascade.json: its differences are the cascade less the other."""
-
-    fallback: str
-    records: int
-    groups: int
-    coverage: Interval
-    exact_match: Interval
-    over_tuned: Interval
-    over_fallback: Interval
-
-
-class Cascade(TypedDict):
-    """What is read of cascade.json."""
-
-    max_risk: float | None
-    human_price: Amount | None
-    system: System | None
 
 
 @dataclass(frozen=True)
@@ -185,12 +165,12 @@ def linear_way(params: Params, comparison: Comparison, main: str | None) -> list
 def cascade_way(ways: list[Way]) -> list[Way]:
     """Tuned model and fallback as one, if there is a threshold. Each request costs the tuned model's price, and each that
     is handed over what the fallback asks, too: both as served or bought, or both in batches."""
-    report = Report("cascade").as_(Cascade)
-    system = report["system"]
+    report = Report("cascade").as_(CascadeReport)
+    system = report.system
     if system is None:
         return []
     fallback = next((way for way in ways if way.name == system.fallback), None)
-    human, batches = report["human_price"], fallback is not None and fallback.price_from == "batches"
+    human, batches = report.human_price, fallback is not None and fallback.price_from == "batches"
     own = ways[0].in_batches if batches else ways[0].price_per_1000
     theirs = fallback.price_per_1000 if fallback else None if human is None else 1000 * human
     handed_over = 1 - system.coverage.value
@@ -218,7 +198,7 @@ def cascade_way(ways: list[Way]) -> list[Way]:
             handed=Handed(
                 to=system.fallback,
                 alone=system.coverage.value,
-                wrong_at_most=report["max_risk"],
+                wrong_at_most=report.max_risk,
                 behind=opposite(system.over_fallback) if fallback else None,
             ),
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,19 @@ COMPARATORS = REPORTS / "comparators"
 
 LENGTHS = (200, 500, 1000, 2000, 5000)  # upper bounds of the bands of input length, in characters
 BANDS = (*(f"up to {top}" for top in LENGTHS), f"over {LENGTHS[-1]}")
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """Natural log-probabilities of the tokens of a greedy answer, that of its end included.
+
+    `fields`: of an answer that is a JSON object, by path (see `FieldResult.path`) the sum over the tokens of the value.
+    """
+
+    sum: float
+    mean: float
+    least: float
+    fields: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +62,8 @@ class Prediction:
     scores: dict[str, bool | float] = field(default_factory=dict)  # what only this kind of task is scored by
     constrained: dict[str, Any] | None = None  # the same record answered within the schema's grammar
     examples: list[str] = field(default_factory=list)  # ids of the training records that the prompt showed, in order
+    confidence: Confidence | None = None  # None: the engine gives no log-probabilities
+    agreement: float | None = None  # share of the sampled answers that say the same; None: none were sampled
 
     @property
     def answer(self) -> str:
@@ -60,7 +76,7 @@ class Prediction:
         return BANDS[bisect_left(LENGTHS, self.length)]
 
 
-OPTIONAL = ("read", "scores", "constrained", "examples")
+OPTIONAL = ("read", "scores", "constrained", "examples", "confidence", "agreement")
 NAMES = tuple(part.name for part in fields(Prediction))
 PARTS = tuple(part.name for part in fields(FieldResult))
 # What every line must have; the others have come later, or are not in every file.
@@ -88,7 +104,11 @@ LATER: dict[str, type | tuple[type, ...]] = {
     "scores": dict,
     "constrained": (dict, type(None)),
     "examples": list,
+    "confidence": (dict, type(None)),
+    "agreement": (float, int, type(None)),
 }
+SUMS = ("sum", "mean", "least")
+HIGHEST = 1e-6  # of a log-probability: 0, and what rounding adds to it
 RESULTS = ("match", "wrong", "missing", "spurious")
 
 
@@ -113,11 +133,23 @@ def write_predictions(path: Path, rows: Sequence[Prediction]) -> None:
         for row in rows:
             content = {name: getattr(row, name) for name in NAMES}
             content["fields"] = [{name: getattr(value, name) for name in PARTS} for value in row.fields]
-            content = {name: value for name, value in content.items() if value or name not in OPTIONAL or value == ""}
+            if row.confidence is not None:
+                content["confidence"] = _rounded(row.confidence)
+            if row.agreement is not None:
+                content["agreement"] = round(row.agreement, 6)
+            said = {name: name not in OPTIONAL or value not in (None, {}, []) for name, value in content.items()}
+            content = {name: value for name, value in content.items() if said[name]}
             line = json.dumps(content, ensure_ascii=False, sort_keys=True)
             if not line.isascii() and any("\ud800" <= char <= "\udfff" for char in line):
                 line = json.dumps(content, sort_keys=True)
             file.write(line + "\n")
+
+
+def _rounded(confidence: Confidence) -> dict[str, Any]:
+    """To six digits. A sum over zero that is due to rounding is zero, and there is no negative zero."""
+    content = asdict(confidence)
+    numbers = {name: round(min(content[name], 0.0), 6) + 0.0 for name in SUMS}
+    return numbers | {"fields": {path: round(min(log, 0.0), 6) + 0.0 for path, log in confidence.fields.items()}}
 
 
 def read_predictions(model: str, path: Path | None = None) -> list[Prediction]:
@@ -151,6 +183,15 @@ def _checked(content: dict[str, Any], path: Path, row: int, remedy: str) -> Pred
         raise wrong("examples")
     if not all(isinstance(score, bool | int | float) for score in content.get("scores", {}).values()):
         raise wrong("scores")
+    told, share = content.get("confidence"), content.get("agreement")
+    if told is not None and not (
+        told.keys() == {*SUMS, "fields"}
+        and isinstance(told["fields"], dict)
+        and all(map(_is_log, [*(told[name] for name in SUMS), *told["fields"].values()]))
+    ):
+        raise wrong("confidence", "not log-probabilities: finite numbers of at most 0")
+    if share is not None and (isinstance(share, bool) or not 0 <= share <= 1):
+        raise wrong("agreement", "not a share")
     if content["outcome"] not in OUTCOMES:
         raise wrong("outcome", "not a known outcome")
     for value in content["fields"]:
@@ -159,7 +200,14 @@ def _checked(content: dict[str, Any], path: Path, row: int, remedy: str) -> Pred
         if value["result"] not in RESULTS:
             raise wrong("fields", "not a known result")
     values = [FieldResult(**{name: value[name] for name in PARTS}) for value in content["fields"]]
-    return Prediction(**{name: content[name] for name in NAMES if name in content} | {"fields": values})
+    parts = {name: content[name] for name in NAMES if name in content} | {"fields": values}
+    if told is not None:
+        parts["confidence"] = Confidence(**told)
+    return Prediction(**parts)
+
+
+def _is_log(value: Any) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool) and -sys.float_info.max <= value <= HIGHEST
 
 
 def paired(model: str, rows: Sequence[Prediction], tuned: Sequence[Prediction]) -> list[Prediction]:

@@ -1,0 +1,70 @@
+"""Scores of an answer: the raw ones that its tokens' log-probabilities give, and the calibrated one, a probability.
+
+The calibrated score is a logistic regression on the raw scores, followed by Platt's sigmoid or an isotonic curve. It is a
+few plain numbers, so whatever serves the model can compute it without a library.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from stages.tasks.predictions import Confidence
+
+RAW = ("mean", "least", "sum", "least_field")
+LOWEST = -1e6  # of a log-probability: below it, one absurd answer would decide every scale
+DIGITS = 9  # of a probability: the same after every way of adding up
+
+
+def raw_scores(confidence: Confidence) -> tuple[float, ...]:
+    """The scores that `RAW` names. An answer without fields is one field: its whole text."""
+    least_field = min(confidence.fields.values(), default=confidence.sum)
+    return tuple(max(value, LOWEST) for value in (confidence.mean, confidence.least, confidence.sum, least_field))
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """From raw scores to the probability that the answer is right (exact match).
+
+    The logit is `intercept` plus the sum of `weights` times the raw scores, each less its mean and divided by its scale.
+    Platt: the probability is the sigmoid of `slope * logit + offset`. Isotonic: it is read off the line through the
+    `knots` [logit, probability], which is level beyond its ends.
+    """
+
+    means: list[float]
+    scales: list[float]
+    weights: list[float]
+    intercept: float
+    method: Literal["platt", "isotonic"]
+    slope: float
+    offset: float
+    knots: list[list[float]]
+
+    def logit(self, raw: Sequence[float]) -> float:
+        """What orders the answers."""
+        terms = zip(raw, self.means, self.scales, self.weights, strict=True)
+        return self.intercept + math.fsum((value - mean) / scale * weight for value, mean, scale, weight in terms)
+
+    def probability(self, raw: Sequence[float]) -> float:
+        """The probability that an answer with these raw scores is right."""
+        logit = self.logit(raw)
+        at = sigmoid(self.slope * logit + self.offset) if self.method == "platt" else interpolated(logit, self.knots)
+        return round(at, DIGITS)
+
+
+def sigmoid(logit: float) -> float:
+    """1 / (1 + exp(-logit)), for any logit."""
+    small = math.exp(-abs(logit))
+    return (1.0 if logit >= 0 else small) / (1.0 + small)
+
+
+def interpolated(x: float, knots: Sequence[Sequence[float]]) -> float:
+    """The line through the knots at `x`; level beyond its ends."""
+    after = bisect_right(knots, x, key=lambda knot: knot[0])
+    if after in (0, len(knots)):
+        return knots[0 if after == 0 else -1][1]
+    (left, low), (right, high) = knots[after - 1], knots[after]
+    return low + (high - low) * (x - left) / (right - left)
