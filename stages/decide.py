@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict
 
-from stages.core.errors import printable
+from stages.core.errors import printable, run_stage
 from stages.core.files import REPORTS, write_json
 from stages.core.reports import Report
 from stages.evaluation.comparison import Comparison
-from stages.evaluation.decision import Decision, Rules, decide
-from stages.params.loader import Params, run_with_params
+from stages.evaluation.decision import Decision, Gate, Rules, decide
+from stages.params.loader import Params, load_params
 from stages.release.results import Benchmark, read_benchmark
-from stages.release.verdict import FAIL, PASS, SHIPS, UNSURE, Verdict
+from stages.release.verdict import FAIL, SHIPS, Verdict
 from stages.release.ways import read_ways
 
 log = logging.getLogger("decide")
@@ -29,11 +29,12 @@ def run(params: Params) -> Decision:
     comparison, verdict = Report("comparison", "compare").as_(Comparison), Report("gate").as_(Verdict).verdict
     ways = read_ways(params, comparison, read_benchmark().as_(Benchmark))
     rules = Rules(params.decide.margin, params.gate.min_records, params.gate.min_groups)
-    decision = decide(ways, PASS if verdict in SHIPS else FAIL if verdict == FAIL else UNSURE, rules)
+    gate: Gate = "pass" if verdict in SHIPS else "fail" if verdict == FAIL else "too_little_data"
+    decision = decide(ways, gate, rules)
     write_json(REPORT, asdict(decision))
     log.info("%s", printable(decision.words))
     return decision
 
 
 if __name__ == "__main__":
-    run_with_params("decide", __doc__, run)
+    run_stage("decide", __doc__, lambda arguments: run(load_params(arguments.params)))

@@ -119,8 +119,8 @@ def test_a_cascade_costs_the_tuned_model_for_all_and_the_fallback_for_what_is_ha
     found = decide.run(PARAMS)
     cascade, tuned = found.ways[-1], found.ways[0]
     assert cascade.price_per_1000 == pytest.approx(tuned.price_per_1000 + 0.25 * 500)
-    assert (
-        "With a person for the rest, it answers 75 % of the requests alone, at most 5 % of them wrong." in found.words
+    assert found.words.endswith(
+        "75 % of the requests alone; at most 5 % of these answers are wrong, with 90 % confidence."
     )
     change(folder / "reports/cascade.json", system=system(fallback="few_shot"))
     cascade = decide.run(PARAMS).ways[-1]

@@ -51,7 +51,7 @@ def way(name: str = "tuned", right: float = 0.8, price: float | None = 0.05, **c
 
 def cascade(to: str, right: float, price: float | None, behind: float | None, alone: float = 0.7) -> Way:
     """A cascade that falls back to a way, or to a person (`behind` is None)."""
-    handed = Handed(to, alone, 0.05, None if behind is None else around(behind))
+    handed = Handed(to, alone, 0.05, 0.9, None if behind is None else around(behind))
     return way(f"cascade_{to}", right, price, kind="cascade", lead=None, handed=handed)
 
 
@@ -127,9 +127,10 @@ def test_with_a_person_it_says_what_the_tuned_model_may_answer_alone() -> None:
     person = cascade("person", 0.9, 30.0, None, alone=0.62)
     found = decide([TUNED, BASE, person], "pass", RULES)
     assert found.use == "tuned"
-    said = "With a person for the rest, it answers 62 % of the requests alone, at most 5 % of them wrong."
+    said = "With a person for the rest, the tuned model answers 62 % of the requests alone; at most 5 % of these answers are"
+    said += " wrong, with 90 % confidence."
     assert found.words.endswith(f"no other way gets a record right. {said}")
-    unbounded = replace(person, handed=Handed("person", 0.0, None, None))
+    unbounded = replace(person, handed=Handed("person", 0.0, None, 0.9, None))
     assert "person" not in decide([TUNED, BASE, unbounded], "pass", RULES).words
 
 

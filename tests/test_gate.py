@@ -53,6 +53,7 @@ RULES = {
     },
     "serving": {"latency_p95_s": 2.0, "requests_per_second": 1.0, "error_rate": 0.0},
     "parity": {"exact_match_lost": 0.1},
+    "cascade": None,
     "data": {"leaks": 0},
     "waive": {},
 }

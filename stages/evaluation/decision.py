@@ -54,13 +54,14 @@ class Failed:
 class Handed:
     """What a cascade hands over to `to`, a way or a person: the share that the tuned model keeps, and what is wrong of it.
 
-    `wrong_at_most`: the bound of the answers that it keeps; None if none holds. `behind`: exact match of `to` minus that of
+    `wrong_at_most`: the bound on the answers that it keeps, which holds with that `confidence`; None if none does. `behind`: exact match of `to` minus that of
     the cascade; None for a person.
     """
 
     to: str
     alone: float
     wrong_at_most: float | None
+    confidence: float
     behind: Interval | None
 
 
@@ -69,7 +70,7 @@ class Way:
     """A way to answer: what it gets right of the `records` that it was asked, how it fails, how fast, and at which price.
 
     `opponent`: what it is, as a phrase. `exact_match` is None for a linear model that gives labels only: then `labels` is how often it has all of them right.
-    `lead`: exact match of the tuned model minus its own, on the `paired` records that both answered, of so many groups.
+    `lead`: exact match of the tuned model minus its own, on the `paired` records of `groups` groups that both answered.
     `in_batches`: the price of 1,000 requests that are answered in batches.
     """
 
@@ -158,8 +159,8 @@ def chosen(
         needed = f"A lead of more than {points(margin)} must be shown, since it is not dearer."
         said = "Too little data to say that tuning pays, though the tuned model is ahead."
         return "too_little_data", None, f"{said} {against(unsure[0], tuned)} {needed}"
-    best = against(useful[0], tuned, "it") if useful else "no other way gets a record right."
-    return "tuned", tuned, f"Use the tuned model: {best}"
+    why = against(useful[0], tuned, "it") if useful else "no other way gets a record right."
+    return "tuned", tuned, f"Use the tuned model: {why}"
 
 
 def ahead_first(way: Way) -> tuple[float, float]:
@@ -237,8 +238,9 @@ def alone(cascade: Way) -> str:
     handed = cascade.handed
     if handed is None or handed.behind is not None or handed.wrong_at_most is None or handed.alone <= 0:
         return ""
-    wrong = percent(handed.wrong_at_most)
-    return f"With a person for the rest, it answers {percent(handed.alone)} of the requests alone, at most {wrong} of them wrong."
+    kept = f"With a person for the rest, the tuned model answers {percent(handed.alone)} of the requests alone"
+    bound = f"at most {percent(handed.wrong_at_most)} of these answers are wrong"
+    return f"{kept}; {bound}, with {percent(handed.confidence)} confidence."
 
 
 def against(way: Way, tuned: Way, who: str = "The tuned model", whom: str = "") -> str:

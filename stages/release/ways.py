@@ -199,6 +199,7 @@ def cascade_way(ways: list[Way]) -> list[Way]:
                 to=system.fallback,
                 alone=system.coverage.value,
                 wrong_at_most=report.max_risk,
+                confidence=report.confidence,
                 behind=opposite(system.over_fallback) if fallback else None,
             ),
         )
@@ -232,7 +233,8 @@ def bought_or_here(params: Params, model: AgainstModel) -> Cost:
     """What a comparator costs: what it states of itself if its answers are bought, else what this machine took."""
     own = Report(f"comparators/{model.name}/metrics", "comparators").as_(Own)
     if params.eval.comparators[model.name].kind == "endpoint" or "price" in own:
-        price, latency = (own.get("price") or {}).get("per_1000"), (own.get("latency_s") or {}).get("p95")
+        stated, took = own.get("price"), own.get("latency_s")
+        price, latency = stated["per_1000"] if stated else None, took["p95"] if took else None
         return Cost(latency, "none" if latency is None else "bought", price, "none" if price is None else "bought")
     seconds = seconds_of(Report("measured/comparators", "comparators"), model.name, "generate_seconds")
     price = per_thousand(params, seconds, model.records)
@@ -240,7 +242,7 @@ def bought_or_here(params: Params, model: AgainstModel) -> Cost:
 
 
 def per_thousand(params: Params, seconds: float, records: int) -> float | None:
-    """The price of 1,000 requests of which so many took this machine so many seconds; None if it has no stated price."""
+    """The price of 1,000 requests if this machine took these seconds for this number of records; None if it has no stated price."""
     per_hour = params.benchmark.price_per_hour
     return None if per_hour is None else rounded(1000 * per_hour / HOUR * seconds / records)
 
