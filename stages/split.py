@@ -1,4 +1,4 @@
-"""Split the records by whole groups into train, validation and a frozen holdout: `python -m stages.split`.
+"""Split the records by whole groups into train, validation, calibration and a frozen holdout: `python -m stages.split`.
 
 The holdout is exactly the records named in `data/holdout.lock.json`; if that file doesn't exist, the holdout is drawn
 and the file written. A record that is masked differently than before stays frozen, and the lock gets its new hash; a
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from stages.core.errors import HallmarkError, printable, run_stage
 from stages.core.files import (
     BASE,
+    CALIBRATION,
     DEDUPED,
     HOLDOUT,
     HOLDOUT_LOCK,
@@ -38,7 +39,7 @@ from stages.core.key import read_key
 from stages.core.measured import measured
 from stages.core.records import check_filled, parquet, scan_records, whole_parquet
 from stages.corpus.frozen import Compared, compare, hashes_of, renamed, sources_of
-from stages.corpus.grouping import MOST_OFF, assign, draw_hash, joined_across, random_sides, shared_groups
+from stages.corpus.grouping import BY_CUTOFF, MOST_OFF, assign, draw_hash, joined_across, random_sides, shared_groups
 from stages.corpus.leaks import count_leaks, drop_leaks
 from stages.corpus.left_out import left_out
 from stages.corpus.near import distinct, near_pairs, normalise, text_of
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FILES = {"train": TRAIN, "validation": VALIDATION, "holdout": HOLDOUT}
+FILES = {"train": TRAIN, "validation": VALIDATION, "calibration": CALIBRATION, "holdout": HOLDOUT}
 MOST_JUDGED = 20_000  # records that label errors are looked for in, at most
 
 
@@ -78,10 +79,11 @@ def run(params: Params, refreeze: bool = False) -> None:
             check_frozen(compared)
         check_named(rows, frozen)
         older = lock is not None and lock.version < 3
-        sides, cut = assign(rows, frozen, (lock.validation or None) if lock else None, params.split, older=older)
+        sides, cuts = assign(rows, frozen, cutoffs(lock), params.split, older=older)
         shared = check_shared(rows, sides, params)
         joined = joined_across(rows, sides)
-        share = float((sides == "validation").mean())
+        shares = {side: float((sides == side).mean()) for side in cuts}
+        wanted = [side for side in FILES if side != "calibration" or (sides == side).any()]
         texts, text = distinct(rows["text"])
         pairs = near_pairs(
             texts,
@@ -92,13 +94,15 @@ def run(params: Params, refreeze: bool = False) -> None:
             stage="split",
         )
         sides, dropped = drop_leaks(sides, text, pairs)
-        check_not_empty(sides)
+        check_not_empty(sides, wanted)
         rows = rows.with_columns(side=pl.Series(sides))
         held_out = rows.filter(pl.col("side") == "holdout")
-        new = HoldoutLock(hashes_of(held_out), cut, sources_of(held_out), key=name_key(params))
-        if compared:  # the validation draw is frozen too, by the names of groups; other names are another draw
+        cut, calibration = (cuts.get(side, {}) for side in BY_CUTOFF)
+        new = HoldoutLock(hashes_of(held_out), cut, sources_of(held_out), key=name_key(params), calibration=calibration)
+        if compared:  # the other draws are frozen too, by the names of groups; other names are another draw
             kept = {} if older else compared.lock.validation
-            new = replace(compared.lock, validation=kept or cut)
+            calibration = calibration or compared.lock.calibration
+            new = replace(compared.lock, validation=kept or cut, calibration=calibration)
         written = {HOLDOUT_LOCK: new.text().encode()} if lock is None or new != lock else {}
         groups, salt = distinct(rows["group"])[1], params.split.salt
         leaks = count_leaks(sides, text, pairs, groups)
@@ -141,13 +145,16 @@ def run(params: Params, refreeze: bool = False) -> None:
     if compared and compared.masked_differently:
         count = len(compared.masked_differently)
         log.info("%d frozen records are masked or named differently than before: hashed again", count)
-    if cut and abs(share - params.split.validation) > MOST_OFF:
-        log.warning(
-            "validation has %.1f %% of the rows, split.validation asks for %.1f %%: groups are few, or one that was drawn "
-            "has grown; a different split.salt draws others",
-            100 * share,
-            100 * params.split.validation,
-        )
+    for side, share in shares.items():
+        if abs(share - cuts[side]["share"]) > MOST_OFF:
+            log.warning(
+                "%s has %.1f %% of the rows, split.%s asks for %.1f %%: groups are few, or one that was drawn has grown; a "
+                "different split.salt draws others",
+                side,
+                100 * share,
+                side,
+                100 * cuts[side]["share"],
+            )
     if joined:
         log.info("%d groups share a duplicate with a group on another side: they keep their sides", joined)
     log.info("rows: %s; dropped as leaks: %s", report["rows"], dropped)
@@ -215,7 +222,13 @@ def current_lock(params: Params) -> HoldoutLock:
         return lock
     key = read_key(params.data)
     ids = (raw.id for raw in raw_rows(params.data, params.mask, Task(params.task)))
-    return replace(renamed(lock, key, name_key(params), lambda: ids), validation={})
+    return replace(renamed(lock, key, name_key(params), lambda: ids), validation={}, calibration={})
+
+
+def cutoffs(lock: HoldoutLock | None) -> dict[str, dict[str, Any]]:
+    """The cutoffs that are frozen, by side."""
+    frozen = {"validation": lock.validation, "calibration": lock.calibration} if lock else {}
+    return {side: cut for side, cut in frozen.items() if cut}
 
 
 def check_frozen(compared: Compared) -> None:
@@ -235,7 +248,7 @@ def check_named(rows: pl.DataFrame, frozen: set[str]) -> None:
     """Stop if `data.split` puts a frozen record anywhere but in the holdout."""
     import polars as pl
 
-    elsewhere = ["validation", "train"] if (rows["part"] == "holdout").any() else ["validation"]
+    elsewhere = [*BY_CUTOFF, "train"] if (rows["part"] == "holdout").any() else list(BY_CUTOFF)
     count = rows.filter(pl.col("id").is_in(list(frozen)) & pl.col("part").is_in(elsewhere)).height
     if count:
         raise HallmarkError(
@@ -276,9 +289,9 @@ def differences(params: Params) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def check_not_empty(sides: Array) -> None:
-    """Stop if a side has no rows."""
-    for side in FILES:
+def check_not_empty(sides: Array, wanted: Iterable[str]) -> None:
+    """Stop if a side has no rows left."""
+    for side in wanted:
         if not (sides == side).any():
             raise HallmarkError(
                 f"no record is left for {side}",
@@ -339,11 +352,16 @@ def balance(rows: pl.DataFrame, task: Task) -> dict[str, Any]:
             counts["(kind)", side][parsed.kind] += 1
             for path in fields if parsed.kind == "answer" else []:
                 counts[".".join(path) or "label", side][value_at(parsed.value, path)] += 1
+    there = {side for _, side in counts}
     shares: list[dict[str, Any]] = []
     difference: dict[str, float] = {}
     for field in sorted({field for field, _ in counts}):
         for value in sorted({value for side in FILES for value in counts[field, side]}):
-            share = {side: round(counts[field, side][value] / max(counts[field, side].total(), 1), 6) for side in FILES}
+            share = {
+                side: round(counts[field, side][value] / max(counts[field, side].total(), 1), 6)
+                for side in FILES
+                if side in there
+            }
             shares.append({"field": field, "value": value, **share})
             difference[field] = max(difference.get(field, 0), round(abs(share["train"] - share["holdout"]), 6))
     return {"difference": difference, "shares": shares}

@@ -189,7 +189,7 @@ def made_up_records() -> dict[str, list[dict[str, Any]]]:
             record(f"{part}-{i}", f"Where is my {part} parcel no. {i}, please?", "late", f"{part} {i % 3}")
             for i in range(n)
         ]
-        for part, n in (("train", 12), ("validation", 5), ("holdout", 7))
+        for part, n in (("train", 12), ("validation", 5), ("calibration", 4), ("holdout", 7))
     }
 
 

@@ -17,6 +17,25 @@ FILES = {
     "training.json": b'{"base_precision": "nf4"}\n',
 }
 MADE = {"README.md": b"# A card\n", "sbom.cdx.json": b"{}\n"}
+CASCADE: dict[str, Any] = {
+    "version": 1,
+    "raw_scores": ["mean", "least", "sum", "least_field"],
+    "score": {
+        "means": [0.0] * 4,
+        "scales": [1.0] * 4,
+        "weights": [1.0, 0.0, 0.0, 0.0],
+        "intercept": 0.0,
+        "method": "platt",
+        "slope": 1.0,
+        "offset": 0.0,
+        "knots": [],
+    },
+    "threshold": 0.9,
+    "max_risk": 0.05,
+    "confidence": 0.9,
+    "groups": 60,
+    "fallback": "human",
+}
 PARAMS = {
     "seed": 7,
     "certify": {"name": "tickets"},

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def test_values_are_found_where_they_are(value: dict[str, Any], indent: int | No
     expected = {path: items for path, items in leaves(value).items() if items != [[]]}
     assert said == expected
     places = sorted(place for places in found.values() for place in places)
-    assert all(end <= start for (_, end), (start, _) in zip(places, places[1:], strict=False)), "no two overlap"
+    assert all(end <= start for (_, end), (start, _) in pairwise(places)), "no two overlap"
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stages.core.errors import HallmarkError
+from stages.core.files import canonical_json
 from stages.release import provenance as prov
 from stages.release.checking import Finding, check, check_release
 from stages.release.shipping import copy as copy_release
 from stages.release.shipping import release
-from tests.made_up_release import GATE, PARAMS, RULES, Parts, edit, parts, write_clone, write_release
+from tests.made_up_release import CASCADE, GATE, PARAMS, RULES, Parts, edit, parts, write_clone, write_release
 from tests.small_pipeline import shell
 
 NAMES = (*parts()["files"], *parts()["made"], prov.PROVENANCE, prov.VERDICT)
@@ -163,6 +164,50 @@ def test_a_hub_may_add_its_small_gitattributes_which_is_never_shipped(folder: Pa
     assert check(folder, made / "clone").exit_code == 0
     copy_release(folder, tmp_path / "out")
     assert {file.name for file in (tmp_path / "out").iterdir()} == {*NAMES}
+
+
+# --- the cascade -------------------------------------------------------------------------------------------------
+
+
+def with_cascade(folder: Path, asked: Any = None, **changes: Any) -> Path:
+    """A release with a cascade, all of whose hashes are right."""
+    it = parts()
+    it["made"] = it["made"] | {prov.CASCADE: canonical_json(CASCADE | changes).encode()}
+    it["params"] = PARAMS | {"cascade": {"max_risk": 0.05, "confidence": 0.9, "fallback": "human"} | (asked or {})}
+    write_release(folder, it)
+    return folder
+
+
+def test_a_cascade_is_named_in_the_provenance_and_told(tmp_path: Path) -> None:
+    finding = check(with_cascade(tmp_path / "release"))
+    assert finding.wrong == []
+    assert [line for line in finding.made_of if line.startswith("cascade: answers from a probability of 0.9 on")]
+
+
+def test_a_forged_cascade_is_found(tmp_path: Path) -> None:
+    folder = with_cascade(tmp_path / "release")
+    edit(folder / prov.CASCADE, lambda content: content.update(threshold=0.1))
+    assert f"{prov.CASCADE} is not the file that" in refused(folder)
+    (folder / prov.CASCADE).unlink()
+    assert f"{prov.CASCADE} is missing" in refused(folder)
+    bare = tmp_path / "bare"
+    write_release(bare, parts())
+    (bare / prov.CASCADE).write_text(canonical_json(CASCADE), encoding="utf-8")
+    assert f"{prov.CASCADE} is not named" in refused(bare)
+
+
+@pytest.mark.parametrize(
+    ("asked", "changes", "words"),
+    [
+        ({}, {"threshold": 2.0}, "threshold: not a probability"),
+        ({}, {"version": 9}, "version: not one that is known"),
+        ({}, {"score": None}, "not of the form that certify writes"),
+        ({}, {"max_risk": 0.01}, "has another risk, confidence or fallback than the params"),
+        ({"fallback": "base"}, {}, "has another risk, confidence or fallback than the params"),
+    ],
+)
+def test_a_cascade_that_says_what_it_may_not_is_refused(tmp_path: Path, asked: Any, changes: Any, words: str) -> None:
+    assert words in refused(with_cascade(tmp_path / "release", asked, **changes))
 
 
 # --- the statements are of another form --------------------------------------------------------------------------

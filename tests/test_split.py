@@ -74,12 +74,12 @@ def hashes() -> list[str]:
 
 def test_shares_by_rows_and_no_group_on_two_sides() -> None:
     report = splitted(made(1000, 100))
-    assert report["rows"] == {"train": 730, "validation": 70, "holdout": 200}
-    assert report["groups"] == {"train": 73, "validation": 7, "holdout": 20}
+    assert report["rows"] == {"train": 730, "validation": 70, "calibration": 0, "holdout": 200}
+    assert report["groups"] == {"train": 73, "validation": 7, "calibration": 0, "holdout": 20}
     assert report["leaks"] == 0
     assert not ids("train", "group") & ids("holdout", "group")
     columns = [pl.read_parquet(path).columns for path in split.FILES.values()]
-    assert columns == [[name for name in pl.read_parquet(DEDUPED).columns if name not in ("source", "part")]] * 3
+    assert columns == [[name for name in pl.read_parquet(DEDUPED).columns if name not in ("source", "part")]] * 4
 
 
 def test_a_large_customer_goes_to_training() -> None:
@@ -114,7 +114,7 @@ def test_of_a_few_equal_customers_the_holdout_takes_its_share(count: int) -> Non
 
 def test_three_customers_are_enough_and_two_are_not() -> None:
     report = splitted(made(30, 3))
-    assert report["groups"] == {"train": 1, "validation": 1, "holdout": 1}
+    assert report["groups"] == {"train": 1, "validation": 1, "calibration": 0, "holdout": 1}
     HOLDOUT_LOCK.unlink()
     before = [sha256_file(path) for path in split.FILES.values()]
     for groups in (1, 2):
@@ -237,6 +237,17 @@ BROKEN: dict[str, dict[str, Any]] = {  # by the field that the error names
     "validation ": {"version": 1, "records": {"a": "0" * 32}, "validation": CUT | {"but_not": ["b"]}},
     "records ": {"version": 1, "records": {"a": None}, "validation": CUT},
     "records  ": {"version": 1, "records": ["a"], "validation": CUT},
+    "calibration": {
+        "before": {},
+        "calibration": {},
+        "count": 1,
+        "digest": "0" * 64,
+        "key": None,
+        "records": {"a": "0" * 32},
+        "sources": {"a": "0" * 32},
+        "validation": CUT,
+        "version": 3,
+    },
 }
 
 
@@ -603,6 +614,122 @@ def test_a_drawn_group_that_outgrows_the_rest_stays_and_is_reported(caplog: pyte
     assert re.search(r"validation has 3\d\.\d % of the rows, split.validation asks for 7.0 %", caplog.text)
 
 
+# --- calibration
+
+
+def kept() -> dict[str, set[str]]:
+    """The groups of each part."""
+    return {side: ids(side, "group") for side in split.FILES}
+
+
+def test_calibration_is_drawn_from_train_alone_and_stays_as_data_grow() -> None:
+    """Its cutoff is frozen too, in a lock that was made without one; validation and holdout are what they were."""
+    records = made(800, 160)
+    splitted(records)
+    plain, lock = kept(), read()
+    assert "calibration" not in lock and plain["calibration"] == set()
+    report = splitted(records, split__calibration=0.1)
+    first, frozen = kept(), read()
+    assert report["rows"]["calibration"] == 80 and report["leaks"] == 0
+    assert (first["holdout"], first["validation"]) == (plain["holdout"], plain["validation"])
+    assert first["calibration"] | first["train"] == plain["train"] and not first["calibration"] & first["train"]
+    assert {name: value for name, value in frozen.items() if name not in ("calibration", "digest")} == {
+        name: value for name, value in lock.items() if name != "digest"
+    }
+    assert (frozen["calibration"]["share"], frozen["calibration"]["salt"]) == (0.1, "a")
+    splitted(records + made(400, 320, start=800, seed=2), split__calibration=0.1)
+    assert read() == frozen
+    later = kept()
+    assert all(later[side] >= first[side] for side in split.FILES), "no group has moved"
+    assert len(later["calibration"]) > len(first["calibration"]), "and new ones are drawn"
+    splitted(records)
+    assert kept() == plain and read() == frozen, "without it, it is train's again, and its cutoff waits"
+    splitted(records, split__calibration=0.1)
+    assert kept() == first
+    splitted(records, split__calibration=0.2)
+    assert read()["calibration"]["share"] == 0.2
+    assert (kept()["holdout"], kept()["validation"]) == (plain["holdout"], plain["validation"])
+
+
+@given(
+    groups=st.lists(st.integers(1, 9), min_size=4, max_size=40),
+    share=st.floats(0.01, 0.5),
+    salt=st.text("ab", min_size=1, max_size=3),
+)
+def test_calibration_changes_no_other_draw(groups: list[int], share: float, salt: str) -> None:
+    names = [f"g{number}" for number, size in enumerate(groups) for _ in range(size)]
+    rows = pl.DataFrame(
+        {
+            "id": [f"{n:04}" for n in range(len(names))],
+            "group": names,
+            "cluster": [f"{n:04}" for n in range(len(names))],
+        }
+    ).with_columns(part=pl.lit(None, dtype=pl.String))
+    shares = {"split__holdout": 0.2, "split__validation": 0.1, "split__salt": salt}
+    before, cuts = assign(rows, set(), None, params_with(**shares).split)
+    try:
+        after, both = assign(rows, set(), None, params_with(**shares, split__calibration=share).split)
+    except HallmarkError as error:
+        assert "calibration" in str(error)
+        return
+    assert both["validation"] == cuts["validation"]
+    drawn = after == "calibration"
+    assert drawn.sum() > 0 and (after == "train").any()
+    assert (before[~drawn] == after[~drawn]).all() and set(before[drawn]) == {"train"}
+    names_of = np.array(names)
+    assert not set(names_of[drawn]) & set(names_of[~drawn])
+
+
+def test_calibration_keeps_its_texts_before_train_and_loses_them_to_the_others() -> None:
+    records = made(400, 80)
+    changes: dict[str, Any] = {"split__calibration": 0.1, "dedupe__conflicts": "keep"}
+    splitted(records, **changes)
+    parts = {side: sorted(ids(side)) for side in split.FILES}
+    texts = {row["id"]: row["prompt"][1]["content"] for row in records}
+    groups = {row["id"]: row["group"] for row in records}
+
+    def said_again(side: str, stronger: str) -> dict[str, Any]:
+        """A record of a group of `side` with nearly the text of one of `stronger`, and another answer."""
+        text = texts[parts[stronger][0]]
+        return record(f"z-{side}-{stronger}", text + " 7", f"{side} {stronger}", groups[parts[side][0]])
+
+    pairs = [("train", "calibration"), ("calibration", "validation"), ("calibration", "holdout")]
+    report = splitted([*records, *(said_again(*pair) for pair in pairs)], **changes)
+    assert {side: sorted(ids(side)) for side in split.FILES} == parts
+    assert sum(report["dropped"]["calibration"].values()) == 2
+    assert sum(report["dropped"]["train"].values()) == 1
+    assert report["leaks"] == 0
+
+
+def test_rows_may_be_named_calibration_and_a_frozen_one_may_not() -> None:
+    parts = {"g1": "holdout", "g2": "calibration", "g3": "validation"}
+    report = splitted(parted(**parts), **NAMED)
+    assert report["rows"] == {"train": 45, "validation": 5, "calibration": 5, "holdout": 5}
+    assert ids("calibration", "group") == {"g2"}
+    assert "calibration" not in read(), "it was not drawn"
+    splitted(parted(**parts), split__calibration=0.3, **NAMED)
+    assert ids("calibration", "group") == {"g2"}, "named, so not drawn"
+    with pytest.raises(HallmarkError, match="5 records of the frozen holdout are named as another part"):
+        splitted(parted(**parts | {"g1": "calibration"}), **NAMED)
+
+
+def test_calibration_without_a_group_is_an_error() -> None:
+    few = made(30, 3)
+    with pytest.raises(
+        HallmarkError,
+        match=r"3 group\(s\), too few for train, validation, calibration and holdout(.|\n)*split.calibration",
+    ):
+        splitted(few, split__calibration=0.1)
+    splitted(few)
+    with pytest.raises(HallmarkError, match=r"too few for train, validation, calibration"):
+        splitted(few, split__calibration=0.1)
+    HOLDOUT_LOCK.unlink()
+    with pytest.raises(
+        HallmarkError, match=r"split.calibration': no group is left for calibration: 1 of 5 (.|\n)*set it to 0"
+    ):
+        splitted(made(50, 5), split__validation=0.6, split__calibration=0.1)
+
+
 # --- parts that the data names
 
 
@@ -617,7 +744,7 @@ OFFICIAL = {"g1": "holdout", "g2": "holdout", "g3": "validation"}
 
 def test_rows_go_where_the_data_says() -> None:
     report = splitted(parted(**OFFICIAL), **NAMED)
-    assert report["rows"] == {"train": 45, "validation": 5, "holdout": 10}
+    assert report["rows"] == {"train": 45, "validation": 5, "calibration": 0, "holdout": 10}
     assert (ids("holdout", "group"), ids("validation", "group")) == ({"g1", "g2"}, {"g3"})
     assert report["shared_groups"] == 0
     assert "part" not in pl.read_parquet(split.FILES["train"]).columns
@@ -673,7 +800,7 @@ def test_groups_in_several_parts_are_an_error_or_counted(caplog: pytest.LogCaptu
     report = splitted(records, split__shared_groups="count", **NAMED)
     assert report["shared_groups"] == 1
     assert report["leaks"] == 5, "the holdout rows that share a group with train"
-    assert report["rows"] == {"train": 45, "validation": 5, "holdout": 10}
+    assert report["rows"] == {"train": 45, "validation": 5, "calibration": 0, "holdout": 10}
     assert "1 groups have rows in several parts" in caplog.text
 
 
@@ -688,6 +815,7 @@ def test_without_its_column_a_named_holdout_stays_frozen() -> None:
 PARTS = {
     "train": ["train", "Training"],
     "validation": ["VALIDATION", "valid", "val", "dev"],
+    "calibration": ["Calibration", "calib"],
     "holdout": ["test", "eval"],
 }
 
@@ -705,7 +833,7 @@ def test_a_part_that_is_none_is_one_error(part: Any) -> None:
     with pytest.raises(HallmarkError) as caught:
         next(found)
     assert str(caught.value).startswith(
-        "rows.jsonl, row 9, field 's': names no part of a split\n  remedy: write one of train,"
+        "rows.jsonl, row 11, field 's': names no part of a split\n  remedy: write one of train,"
     )
 
 

@@ -29,6 +29,7 @@ MASKED = Path("data/masked.parquet")
 DEDUPED = Path("data/deduped.parquet")
 SPLIT = Path("data/split")
 TRAIN, VALIDATION, HOLDOUT = SPLIT / "train.parquet", SPLIT / "validation.parquet", SPLIT / "holdout.parquet"
+CALIBRATION = SPLIT / "calibration.parquet"  # may have no rows
 HOLDOUT_LOCK = Path("data/holdout.lock.json")
 REPORTS = Path("reports")
 

@@ -22,8 +22,9 @@ class HoldoutLock:
     `records` has the hash of each record's group, texts and target as masked, `sources` that of the raw row behind it, so
     that a change in the masking can be told from one in the data. `before` has the hashes from before such a change.
     `key` is `data.key` if the names are pseudonyms made with it, `validation` the cutoff of the validation draw (empty if
-    the data names its validation rows). In version 3 the cutoff holds for each group's own hash; before, joined groups
-    followed the lowest hash among them.
+    the data names its validation rows), `calibration` that of the calibration draw (empty if there was none; then the file
+    doesn't name it). In version 3 a cutoff holds for each group's own hash; before, joined groups followed the lowest hash
+    among them.
     """
 
     records: dict[str, str]
@@ -32,6 +33,7 @@ class HoldoutLock:
     before: dict[str, list[str]] = field(default_factory=dict)
     key: str | None = None
     version: int = 3
+    calibration: dict[str, Any] = field(default_factory=dict)
 
     def text(self) -> str:
         """The file, always in version 3, with the number of records and a digest that shows an edit."""
@@ -44,6 +46,8 @@ class HoldoutLock:
             "validation": self.validation,
             "version": 3,
         }
+        if self.calibration:
+            content["calibration"] = self.calibration
         return canonical_json(content | {"digest": _digest(content)})
 
 
@@ -58,6 +62,8 @@ def read_lock() -> HoldoutLock:
     if type(version) is not int or version not in (1, 2, 3):
         raise HallmarkError("not a holdout lock of version 1, 2 or 3", file=HOLDOUT_LOCK, remedy=RESTORE)
     parts = ["before", "count", "digest", "key", "records", "sources"] if version > 1 else ["records"]
+    if version > 2 and "calibration" in content:  # locks have one since there is such a part
+        parts.append("calibration")
     if content.keys() != {*parts, "validation", "version"}:
         raise HallmarkError("not a holdout lock: it has other fields", file=HOLDOUT_LOCK, remedy=RESTORE)
     for name in (*parts, "validation"):
@@ -99,7 +105,7 @@ def _before(value: Any) -> bool:
     )
 
 
-def _validation(value: Any) -> bool:
+def _cutoff(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and value.keys() == {"salt", "share", "below", "but_not"}
@@ -114,10 +120,11 @@ def _validation(value: Any) -> bool:
 
 _FORMS: dict[str, Any] = {
     "before": _before,
+    "calibration": _cutoff,
     "count": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "digest": lambda value: _hex(value, 64),
     "key": lambda value: value is None or _hex(value, 64),
     "records": _hashes,
     "sources": _hashes,
-    "validation": _validation,
+    "validation": _cutoff,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import HallmarkError
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 Bundle = tuple[str, ...]
-MOST_OFF = 0.02  # of the rows: how far the validation side may be from `split.validation`
+Cut = dict[str, Any]  # the cutoff of a draw, with its salt and share
+MOST_OFF = 0.02  # of the rows: how far a side that is drawn by a cutoff may be from its share
+BY_CUTOFF = ("validation", "calibration")  # sides that are drawn one after the other, each from what the others left
 
 
 def digest(*parts: str) -> str:
@@ -33,20 +35,20 @@ def draw_hash(salt: str, purpose: str, name: str) -> str:
 
 
 def assign(
-    rows: pl.DataFrame, frozen: set[str], cut: dict[str, Any] | None, settings: Split, *, older: bool = False
-) -> tuple[Array, dict[str, Any]]:
-    """The side of each row (`train`, `validation`, `holdout`, `held back`), and the cutoff of the validation draw.
+    rows: pl.DataFrame, frozen: set[str], cuts: Mapping[str, Cut] | None, settings: Split, *, older: bool = False
+) -> tuple[Array, dict[str, Cut]]:
+    """The side of each row (`train`, `validation`, `calibration`, `holdout`, `held back`), and the cutoffs of the draws.
 
     `rows` has `id`, `group`, `cluster` and `part` (null unless `data.split` names the parts); `frozen` has the ids of the
-    frozen holdout (empty: draw it), `cut` the cutoff drawn with it. A side that no row names is drawn from the groups
-    without a named row: those with the lowest hashes fill the holdout up to its share of the rows, and another hash
-    fills the validation side.
+    frozen holdout (empty: draw it), `cuts` the cutoffs that are frozen, by side. A side that no row names is drawn from the
+    groups without a named row: those with the lowest hashes fill the holdout up to its share of the rows, another hash
+    fills the validation side, and a third one, from the groups that are left, the calibration side.
 
     Once the holdout is frozen, nothing moves. The holdout keeps its records, new rows of its groups are held back, and
-    a group is on the validation side if its own hash is below the cutoff, whatever other rows there are. A duplicate
-    that joins it to another side moves no group: the copy on the weaker side is dropped as a leak. `older` says that
-    the cutoff was drawn when a bundle of joined groups followed its lowest hash. It is read by each group's own hash
-    too, unless that misses the share: then it is drawn again, once.
+    a group is on the validation side if its own hash is below the cutoff, whatever other rows there are; calibration
+    likewise. A duplicate that joins it to another side moves no group: the copy on the weaker side is dropped as a leak.
+    `older` says that the cutoff was drawn when a bundle of joined groups followed its lowest hash. It is read by each
+    group's own hash too, unless that misses the share: then it is drawn again, once.
     """
     import numpy as np
 
@@ -54,50 +56,62 @@ def assign(
     parts = rows["part"].fill_null("train").to_list()
     named = {group for group, part in zip(groups, parts, strict=True) if part != "train"}
     sizes = Counter(group for group in groups if group not in named)
-    drawn = {side for side in ("holdout", "validation") if side not in parts}
+    shares = {"validation": settings.validation, "calibration": settings.calibration}
+    drawn = {side for side in ("holdout", *BY_CUTOFF) if side not in parts and shares.get(side, 1.0) > 0}
     held = {group for name, group in zip(names, groups, strict=True) if name in frozen and "holdout" in drawn}
     if "holdout" in drawn and not frozen and sizes:
         bundles = join_groups(rows, sizes, max(settings.holdout, settings.validation) * len(rows) / 2)
         bundles, _ = draw(bundles, sizes, settings.salt, "holdout", settings.holdout * len(rows))
         held = {group for bundle in bundles for group in bundle}
     free = sizes.keys() - held
-    if len(free) < 1 + ("validation" in drawn) and drawn:
+    if len(free) < 1 + len(drawn & {*BY_CUTOFF}) and drawn:
+        also = ", calibration" if "calibration" in drawn else ""
         raise HallmarkError(
-            f"the records belong to {len(set(groups))} group(s), too few for train, validation and holdout",
+            f"the records belong to {len(set(groups))} group(s), too few for train, validation{also} and holdout",
             param="data.group",
             remedy="map data.group to a finer column (customer, document, conversation; at worst the record's id), "
-            "or add records of more groups",
+            f"or add records of more groups{'; or set split.calibration to 0' if also else ''}",
         )
-    validation: set[str] = set()
-    if "validation" in drawn:
-        hashes = {group: draw_hash(settings.salt, "validation", group) for group in free}
-        if cut is not None:
-            validation = _below(cut, hashes)
-            share = sum(sizes[group] for group in validation) / len(rows)
-            stale = (cut["salt"], cut["share"]) != (settings.salt, settings.validation)
-            if stale or (older and abs(share - settings.validation) > MOST_OFF):
-                cut = None
-        if cut is None:
-            each = [(group,) for group in sorted(free)]
-            _, cut = draw(each, sizes, settings.salt, "validation", settings.validation * len(rows))
-            cut = {**cut, "salt": settings.salt, "share": settings.validation}
-            validation = _below(cut, hashes)
+    found: dict[str, Cut] = {}
+    of_group: dict[str, str] = {}
+    for side in (side for side in BY_CUTOFF if side in drawn):
+        left = free - of_group.keys()
+        if len(left) < 2:
+            raise HallmarkError(
+                f"no group is left for {side}: {len(left)} of {len(set(groups))} are neither held out nor on another side, "
+                "and training needs one",
+                param=f"split.{side}",
+                remedy="set it to 0, lower the shares of the other parts, or add records of more groups",
+            )
+        cut, taken = _by_cutoff(
+            side, shares[side], (cuts or {}).get(side), left, sizes, len(rows), settings.salt, older
+        )
+        found[side] = cut
+        of_group |= dict.fromkeys(taken, side)
     again = "held back" if frozen else "holdout"
     sides = [
-        "holdout"
-        if name in frozen
-        else again
-        if group in held or part == "holdout"
-        else "validation"
-        if group in validation or part == "validation"
-        else "train"
+        "holdout" if name in frozen else again if group in held or part == "holdout" else of_group.get(group, part)
         for name, group, part in zip(names, groups, parts, strict=True)
     ]
-    return np.array(sides), cut or {}
+    return np.array(sides), found
+
+
+def _by_cutoff(
+    side: str, share: float, cut: Cut | None, free: set[str], sizes: Counter[str], rows: int, salt: str, older: bool
+) -> tuple[Cut, set[str]]:
+    """The cutoff of a side and the groups that it puts there: the frozen one, or one drawn for its share of the rows."""
+    hashes = {group: draw_hash(salt, side, group) for group in free}
+    if cut is not None:
+        taken = _below(cut, hashes)
+        missed = older and abs(sum(sizes[group] for group in taken) / rows - share) > MOST_OFF
+        if (cut["salt"], cut["share"]) == (salt, share) and not missed:
+            return cut, taken
+    _, drawn = draw([(group,) for group in sorted(free)], sizes, salt, side, share * rows)
+    return {**drawn, "salt": salt, "share": share}, _below(drawn, hashes)
 
 
 def _below(cut: dict[str, Any], hashes: dict[str, str]) -> set[str]:
-    """The groups that a cutoff puts on the validation side."""
+    """The groups that a cutoff puts on its side."""
     return {group for group, value in hashes.items() if value < cut["below"] and value not in cut["but_not"]}
 
 

@@ -12,18 +12,20 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 LEAK = "leak"
+BY_STRENGTH = ["holdout", "validation", "calibration", "train"]  # of two sides with the same text, the first keeps it
 
 
 def drop_leaks(sides: Array, text: Array, near: Pairs) -> tuple[Array, dict[str, dict[str, int]]]:
-    """Mark as `LEAK` the validation rows whose text equals or nearly equals a holdout row's, then such train rows.
+    """Mark as `LEAK` rows whose text equals or nearly equals one on a stronger side: of the holdout, validation, calibration.
 
-    The holdout takes precedence and loses nothing. `sides` has the side of each row, `text` the index of its text,
+    The holdout takes precedence and loses nothing, and train is the weakest. `sides` has the side of each row, `text` the index of its text,
     `near` the near duplicates among the texts. The second value counts the marked rows.
     """
     import numpy as np
 
     sides, dropped = sides.copy(), {}
-    for side, stronger in (("validation", ["holdout"]), ("train", ["holdout", "validation"])):
+    for place, side in enumerate(BY_STRENGTH[1:], 1):
+        stronger = BY_STRENGTH[:place]
         same, close = _touched(text, np.isin(sides, stronger), near)
         here = sides == side
         dropped[side] = {
@@ -35,13 +37,13 @@ def drop_leaks(sides: Array, text: Array, near: Pairs) -> tuple[Array, dict[str,
 
 
 def count_leaks(sides: Array, text: Array, near: Pairs | None, groups: Array) -> dict[str, int]:
-    """How many holdout and validation rows share a group, a text or (if `near` is given) a near-equal text with train.
+    """How many rows of holdout, validation and calibration share a group, a text or (if `near` is given) a near-equal text with train.
 
     `groups` and `text` have the index of each row's group and text.
     """
     import numpy as np
 
-    train, held = sides == "train", np.isin(sides, ["holdout", "validation"])
+    train, held = sides == "train", np.isin(sides, BY_STRENGTH[:-1])
     same, close = _touched(text, train, near)
     counts = {
         "held_out": int(held.sum()),

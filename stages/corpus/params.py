@@ -26,6 +26,7 @@ class Dedupe(Block):
 class Split(Block):
     holdout: Share
     validation: Share
+    calibration: Annotated[float, Field(ge=0, lt=1)]
     salt: Text
     shared_groups: Literal["error", "count"]
     label_errors: Annotated[int, Field(ge=0, le=10_000)]
@@ -41,8 +42,9 @@ class Split(Block):
 
     @model_validator(mode="after")
     def _something_left_for_training(self) -> Split:
-        if self.holdout + self.validation >= 1:
+        if self.holdout + self.validation + self.calibration >= 1:
             raise ValueError(
-                "split.holdout and split.validation: their sum must be under 1, so that records are left for training"
+                "split.holdout, split.validation and split.calibration: their sum must be under 1, so that records are left "
+                "for training"
             )
         return self

@@ -36,6 +36,7 @@ MOST_TAGS = 100  # of a row
 PARTS = {  # what a column of an official split may say, in any case
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev", "development"),
+    "calibration": ("calibration", "calib"),
     "holdout": ("holdout", "test", "eval", "evaluation"),
 }
 ESSENTIAL: dict[str, Part] = {"data.group": "group", "data.input": "input", "data.target": "target"}

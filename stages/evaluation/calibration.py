@@ -105,10 +105,12 @@ def reliability(probabilities: Sequence[float], right: Sequence[bool]) -> Reliab
     import numpy as np
 
     found, passes = np.asarray(probabilities, dtype=float), np.asarray(right, dtype=float)
-    order = np.lexsort((passes, found))  # the same bins whatever the order of the records
+    _, place, counts = np.unique(found, return_inverse=True, return_counts=True)
+    level = (np.bincount(place, passes) / counts)[place]  # of one probability, whichever bins its records fall into
+    order = np.argsort(found, kind="stable")
     bins, error = [], 0.0
     for part in np.array_split(order, min(BINS, len(order))):
-        expected, rate = float(found[part].mean()), float(passes[part].mean())
+        expected, rate = float(found[part].mean()), float(level[part].mean())
         error += abs(expected - rate) * len(part) / len(order)
         bins.append(ReliabilityBin(len(part), round(expected, 6), round(rate, 6)))
     brier = float(np.sort((found - passes) ** 2).mean())

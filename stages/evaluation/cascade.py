@@ -6,6 +6,7 @@ the model decides whether the answer goes out.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from stages.evaluation.stats import Interval
 from stages.tasks.predictions import Confidence
 
 VERSION = 1
+LARGEST = 1e12  # of a number in cascade.json: with it, no sum is too large for a float
 HUMAN = "human"  # the fallback that is always right
 
 
@@ -166,22 +168,25 @@ def shipped(report: CascadeReport) -> dict[str, Any] | None:
 
 def read_shipped(content: Any) -> Shipped:
     """The content of a cascade.json, checked as if a stranger had written it; ValueError says what is wrong."""
-    from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+    from pydantic import TypeAdapter, ValidationError
 
-    checked = with_config(ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))(Shipped)
     try:
-        found = TypeAdapter(checked).validate_python(content)
+        found = TypeAdapter(Shipped).validate_json(json.dumps(content, allow_nan=False), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if asdict(found) != content:
+        raise ValueError("a key that is not known, or a number that is none")
     score, numbers = found.score, len(RAW)
     lists = (score.means, score.scales, score.weights)
+    of_score = [*(number for one in lists for number in one), score.intercept, score.slope, score.offset]
     knots = [knot[0] for knot in score.knots if len(knot) == 2]
     for wrong, what in (
         (found.version != VERSION, "version: not one that is known"),
         (found.raw_scores != [*RAW], "raw_scores: not those that are known"),
         (any(len(one) != numbers for one in lists), "score: not one number for each raw score"),
-        (not all(scale > 0 for scale in score.scales), "score.scales: not above 0"),
+        (not all(scale >= 1 / LARGEST for scale in score.scales), "score.scales: not above 0"),
+        (any(abs(number) > LARGEST for number in of_score), "score: a number that is too large"),
         (len(knots) != len(score.knots) or knots != sorted({*knots}), "score.knots: not pairs in rising order"),
         (not all(0 <= knot[-1] <= 1 for knot in score.knots), "score.knots: not probabilities"),
         (score.method == "isotonic" and not knots, "score.knots: none"),

@@ -113,7 +113,7 @@ def _walk(
         piece = decode(tokens[first:number])
         new = piece[len(known) :] if piece.startswith(known) else ""
         fits = piece.startswith(known) and text.startswith(new, place)
-        end = place + len(commonprefix([new, text[place : place + len(new)]]))
+        end = place + len(commonprefix([new, text[place : place + len(new)]]))  # noqa: RUF071 (by character is right)
         start, reached = reached, max(reached, end)
         spans.append((start, reached if fits else min(reached + 1, len(text))))
         if fits and window:

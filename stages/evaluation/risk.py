@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 # each, and larger otherwise. Squares put most of them near the largest, as Jeffreys' prior for m does.
 BETS = tuple(1 - (number / 32) ** 2 for number in range(32))
 MOST_THRESHOLDS = 100
+MOST_TIMES = 2.0**20  # as many customers again: beyond this, more are no help
 Outcome = Literal["bounded", "too_little_data", "not_reached"]
 BOUNDED: Outcome = "bounded"
 TOO_LITTLE: Outcome = "too_little_data"
@@ -94,16 +95,19 @@ class Bound:
     groups_needed: int | None
 
 
-def log_wealth(rates: Sequence[float] | NDArray[Any], risk: float) -> float:
-    """The logarithm of the e-value against "the mean of `rates` is at least `risk`"; rates are from 0 to 1, in any order."""
+def log_wealth(rates: Sequence[float] | NDArray[Any], risk: float, times: float = 1.0) -> float:
+    """The logarithm of the e-value against "the mean of `rates` is at least `risk`"; rates are from 0 to 1, in any order.
+
+    `times`: as if there were that many times as many customers, with the same rates.
+    """
     import numpy as np
 
-    if not len(rates):
+    if not len(rates) or risk >= 1:
         return 0.0
     values, counts = np.unique(np.asarray(rates, dtype=float), return_counts=True)
     growth = np.maximum(np.outer(BETS, (risk - values) / (1 - risk)), -1.0)  # -1: all is lost
     with np.errstate(divide="ignore"):
-        logs = (counts * np.log1p(growth)).sum(axis=1)
+        logs = (times * counts * np.log1p(growth)).sum(axis=1)
     most = logs.max()
     return float(most + np.log(np.exp(logs - most).mean()))
 
@@ -147,23 +151,26 @@ def _highest(values: NDArray[Any], tail: float) -> float:
     return high
 
 
-def candidates(fitted: Answers, risk: float) -> list[float]:
+def candidates(fitted: Answers, risk: float, least: float) -> list[float]:
     """The thresholds to test, in order: from the one that looks safest on these customers to the lowest.
 
-    It looks safest where the bet against the risk would grow the most: few wrong answers, of many customers. What is wrong
-    is taken from the answers or from the score itself, whichever says more: a few answers without an error prove little.
+    `least`: the fewest of these customers that must get an answer, since no test could reject with fewer; if no threshold
+    does it, only the lowest is left. It looks safest where the bet against the risk would grow the most: few wrong answers,
+    of many customers. What is wrong is taken from the answers or from the score itself, whichever says more: a few answers
+    without an error prove little. If none looks safe, the highest comes first.
     """
     import numpy as np
 
     scores = np.unique(fitted.scores)[::-1]
     if len(scores) > MOST_THRESHOLDS:
         scores = scores[np.unique(np.linspace(0, len(scores) - 1, MOST_THRESHOLDS).round().astype(int))]
-    evidence = []
-    for threshold in scores:
-        rates = fitted.rates(threshold)
-        evidence.append(len(rates) * _divergence(max(float(rates.mean()), fitted.expected(threshold)), risk))
-    start = int(np.argmax(evidence)) if max(evidence, default=0.0) > 0 else 0
-    return [float(score) for score in scores[start:]]
+    found = [(score, fitted.rates(score)) for score in scores]
+    found = [(score, rates) for score, rates in found if len(rates) >= least] or found[-1:]
+    evidence = [
+        len(rates) * _divergence(max(float(rates.mean()), fitted.expected(score)), risk) for score, rates in found
+    ]
+    start = int(np.argmax(evidence)) if evidence else 0  # the first, if all are equal
+    return [float(score) for score, _ in found[start:]]
 
 
 def _divergence(mean: float, risk: float) -> float:
@@ -180,7 +187,8 @@ def bound(fitted: Answers, rest: Answers, risk: float, confidence: float) -> Bou
     The scores of both may have been fitted to `fitted`, but not to `rest`.
     """
     fewest, kept, first = fewest_groups(risk, confidence), None, None
-    for threshold in candidates(fitted, risk):
+    least = fewest * fitted.groups / max(1, rest.groups)
+    for threshold in candidates(fitted, risk, least):
         tested = _tested(rest, threshold, risk, fewest)
         first = first or tested
         if tested.p > 1 - confidence:
@@ -190,7 +198,7 @@ def bound(fitted: Answers, rest: Answers, risk: float, confidence: float) -> Bou
         return kept
     if first is None:
         return Bound(risk, TOO_LITTLE, None, 0, 0.0, 0.0, 1.0, fewest, fewest)
-    outcome, needed = _why_not(rest.rates(first.threshold or 0.0), first, risk, confidence)
+    outcome, needed = _why_not(rest, first, confidence)
     return replace(first, outcome=outcome, threshold=None, groups_needed=needed)
 
 
@@ -209,11 +217,15 @@ def _tested(rest: Answers, threshold: float, risk: float, fewest: int) -> Bound:
     )
 
 
-def _why_not(rates: NDArray[Any], first: Bound, risk: float, confidence: float) -> tuple[Outcome, int | None]:
-    """Whether more customers like these would do, and about how many with an answer."""
-    growth = log_wealth(rates, risk) / len(rates) if len(rates) else 0.0
-    if first.groups >= first.fewest and first.risk >= risk:
-        return NOT_REACHED, None
-    if growth <= 0:
-        return TOO_LITTLE, first.fewest if first.groups < first.fewest else None
-    return TOO_LITTLE, max(first.fewest, math.ceil(-math.log(1 - confidence) / growth))
+def _why_not(rest: Answers, first: Bound, confidence: float) -> tuple[Outcome, int | None]:
+    """Whether more customers like these would do, and about how many with an answer; `first`: the threshold tried first."""
+    risk, rates = first.asked, rest.rates(first.threshold or 0.0)
+    if not len(rates) or float(rates.mean()) >= risk:
+        return (NOT_REACHED, None) if rest.groups >= first.fewest else (TOO_LITTLE, first.fewest)
+    low, high, wanted = 1.0, 2.0, -math.log(1 - confidence)
+    while log_wealth(rates, risk, high) < wanted and high < MOST_TIMES:
+        low, high = high, 2 * high
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (low, middle) if log_wealth(rates, risk, middle) >= wanted else (middle, high)
+    return TOO_LITTLE, max(first.fewest, math.ceil(high * len(rates))) if high < MOST_TIMES else None

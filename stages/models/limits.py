@@ -78,7 +78,8 @@ def check(records: Mapping[str, Rows], base: Path, file: Path, params: Params) -
     sft, dpo, evaluation = params.sft, params.dpo, params.eval
     tokenizer, context = load_tokenizer(base), context_of(base)
     form = tool_form(params.task, tokenizer)
-    learned, held = [*records["train"], *records["validation"]], records["holdout"]
+    learned, held = [*records["train"], *records["validation"]], [*records["holdout"], *records["calibration"]]
+    where = "the holdout and calibration" if records["calibration"] else "the holdout"
     limits = {
         "records": Limit(
             "sft.max_length", sft.max_length, "sft.too_long", sft.too_long, "drop", "training records", STEP_RECORD,
@@ -86,7 +87,7 @@ def check(records: Mapping[str, Rows], base: Path, file: Path, params: Params) -
         ),
         "answers": Limit(
             "eval.max_new_tokens", evaluation.max_new_tokens, "eval.too_long", evaluation.too_long, "count",
-            "expected answers in the holdout", STEP_ANSWER, held, answer_lengths(held, tokenizer, form),
+            f"expected answers in {where}", STEP_ANSWER, held, answer_lengths(held, tokenizer, form),
         ),
     }  # fmt: skip
     if dpo.enabled:
@@ -107,7 +108,7 @@ def check(records: Mapping[str, Rows], base: Path, file: Path, params: Params) -
     if context and (over := sum(length > room for length in prompts)):
         longest = max(prompts)
         problem = (
-            f"{over} of {len(held)} prompts of the holdout leave no room for eval.max_new_tokens = "
+            f"{over} of {len(held)} prompts of {where} leave no room for eval.max_new_tokens = "
             f"{evaluation.max_new_tokens} in the {context} tokens that the base reads (the longest: {longest}, in record "
             f"'{held[prompts.index(longest)]['id']}')"
         )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.errors import HallmarkError
-from stages.core.files import HOLDOUT, TRAIN, VALIDATION
+from stages.core.files import CALIBRATION, HOLDOUT, TRAIN, VALIDATION
 from stages.core.holdout import read_lock
 from stages.core.reading import check_regular
 
@@ -28,7 +28,7 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True)
 class Leaks:
-    """The number of `held_out` records, and how many of them share a group, the words, or either with training."""
+    """The number of `held_out` records, and how many of them share a group, the words, or either with a part before them."""
 
     held_out: int
     group: int
@@ -62,14 +62,23 @@ class Record:
 
 
 def recount() -> tuple[Leaks, Frozen]:
-    """Read the three parts and the lock, and count leaks and changes."""
-    train, validation, holdout = map(read_part, (TRAIN, VALIDATION, HOLDOUT))
-    return count_leaks(train, validation, holdout), count_changes(holdout, read_lock().records)
+    """Read the four parts and the lock, and count leaks and changes."""
+    *before, holdout = map(read_part, (TRAIN, VALIDATION, CALIBRATION, HOLDOUT))
+    return count_leaks(*before, holdout), count_changes(holdout, read_lock().records)
 
 
-def count_leaks(train: list[Record], validation: list[Record], holdout: list[Record]) -> Leaks:
-    """Count leaks. For the holdout, training includes the validation part, which guides the training."""
-    shared = [*_shared(validation, train), *_shared(holdout, [*train, *validation])]
+def count_leaks(
+    train: list[Record], validation: list[Record], calibration: list[Record], holdout: list[Record]
+) -> Leaks:
+    """Count leaks: each part is held against all before it.
+
+    Validation guides the training, and calibration sets a threshold: what the holdout shares with them flatters it too.
+    """
+    shared = [
+        *_shared(validation, train),
+        *_shared(calibration, [*train, *validation]),
+        *_shared(holdout, [*train, *validation, *calibration]),
+    ]
     return Leaks(
         held_out=len(shared),
         group=sum(group for group, _ in shared),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from stages.params.loader import Params
 
-SIDES = ("train", "validation", "holdout")
+SIDES = ("train", "validation", "calibration", "holdout")
 FEW = 3  # groups that must not hold most of a holdout
 
 

@@ -1,0 +1,289 @@
+"""The cascade: what is calibrated, chosen, reported, judged by the gate, and shipped."""
+
+from __future__ import annotations
+
+import copy
+import json
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages import cascade, gate
+from stages.core.errors import HallmarkError
+from stages.core.files import write_json
+from stages.core.reading import read_json
+from stages.core.reports import Report
+from stages.evaluation.calibration import fit, reliability
+from stages.evaluation.cascade import CascadeReport, apply, read_shipped, shipped
+from stages.evaluation.scores import RAW, Calibrated, interpolated, raw_scores, sigmoid
+from stages.params.loader import load_params
+from stages.release.params import Gate, GateCascade
+from stages.tasks.predictions import Confidence, predictions_of
+from tests.made_up import ROOT, prediction, without_comparators, write_predictions
+from tests.made_up_release import CASCADE as SHIPPED
+
+PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
+PARAMS = PARAMS.model_copy(update={"compare": PARAMS.compare.model_copy(update={"draws": 300})})
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def answers(
+    seed: int, groups: int, size: int = 8, *, sure: float = 0.7, wrong: float = 0.6, start: int = 0
+) -> list[Any]:
+    """Predictions of which the share `sure` is right and has high log-probabilities; of the others `wrong` is wrong."""
+    random, rows = Random(seed), []
+    for i in range(groups * size):
+        is_sure = random.random() < sure
+        right = is_sure or random.random() >= wrong
+        mean = -random.expovariate(1 / 0.01) if is_sure else -random.uniform(0.1, 1)
+        told = {"sum": 40 * mean, "mean": mean, "least": 5 * mean, "fields": {"intent": 4 * mean}}
+        row = prediction(start + i, f"Customer {start + i // size:05d}", "pass" if right else "wrong_value")
+        rows.append(row | {"confidence": told, "agreement": 1.0 if is_sure else 0.5})
+    return rows
+
+
+def write(root, tuned, calibration, base=None) -> None:
+    write_predictions(root, "tuned", tuned)
+    write_predictions(root, "base", base or [row | {"confidence": None} for row in tuned])
+    file = root / "reports/eval/calibration/predictions.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(json.dumps(row) + "\n" for row in calibration), encoding="utf-8")
+
+
+def ran(root, tuned, calibration, base=None, **changes) -> CascadeReport:
+    write(root, tuned, calibration, base)
+    cascade.run(PARAMS.model_copy(update={"cascade": PARAMS.cascade.model_copy(update=changes)}))
+    return Report("cascade").as_(CascadeReport)
+
+
+HOLDOUT, CALIBRATION = answers(1, 40), answers(2, 150, start=10_000)
+
+
+def test_what_is_sure_goes_out_and_a_person_answers_the_rest(folder):
+    report = ran(folder, HOLDOUT, CALIBRATION)
+    assert report.applies and report.chosen is not None and report.fit is not None
+    assert (report.fit.fitted.groups, report.fit.kept.groups) == (50, 100)
+    assert report.chosen.bound.outcome == "bounded"
+    assert [risk.risk for risk in report.risks] == [0.05, 0.02]
+    at, whole = report.chosen.holdout, report.system
+    assert at is not None and whole is not None and report.handed_over is not None
+    assert 0.6 < at.coverage.value < 0.85
+    assert at.risk.value < 0.1 and at.customers.low <= at.customers.value <= at.customers.high
+    assert at.answered + len(report.handed_over) == report.records == len(HOLDOUT)
+    assert whole.exact_match.value == pytest.approx(1 - whole.wrong.value, abs=1e-5)
+    assert whole.over_tuned.low > 0 >= whole.over_fallback.value
+    assert [one.score for one in report.curves] == ["mean", "least", "sum", "agreement", "calibrated"]
+    assert "a person, taken to be always right, the rest" in whole.words
+    first = (folder / "reports/cascade.json").read_bytes()
+    ran(folder, HOLDOUT, CALIBRATION)
+    assert (folder / "reports/cascade.json").read_bytes() == first
+
+
+def test_a_fallback_that_answered_a_sample_is_compared_on_that(folder):
+    sample = [row | {"confidence": None} for row in HOLDOUT[::3]]
+    report = ran(folder, HOLDOUT, CALIBRATION, sample, fallback="base")
+    assert report.system is not None
+    assert (report.system.fallback, report.system.records) == ("base", len(sample))
+    assert report.system.over_tuned.value == 0, "this base answers as the tuned model does"
+
+
+def test_the_parts_depend_on_names_alone_and_no_group_is_in_both():
+    typed = [type("Row", (), row)() for row in CALIBRATION]
+    fitted, kept = cascade.parts(typed, 7)
+    again, _ = cascade.parts(typed[::-1], 7)
+    assert {row.group for row in fitted} == {row.group for row in again}
+    assert not {row.group for row in fitted} & {row.group for row in kept}
+
+
+@pytest.mark.parametrize(
+    ("tuned", "calibration", "changes", "words", "curves"),
+    [
+        ([row | {"confidence": None} for row in HOLDOUT], [], {}, "320 of 320 answers to the holdout have no", 0),
+        (HOLDOUT, [], {}, "there is no calibration part (split.calibration is 0)", 4),
+        (HOLDOUT, CALIBRATION[:3], {}, "has one group", 4),
+        (HOLDOUT, [CALIBRATION[0] | {"confidence": None}, *CALIBRATION[1:]], {}, "1 of 1200 answers to the calib", 4),
+        (HOLDOUT, CALIBRATION, {"max_risk": None}, "cascade.max_risk is null", 5),
+    ],
+)
+def test_without_what_it_takes_the_report_says_why(folder, tuned, calibration, changes, words, curves):
+    report = ran(folder, tuned, calibration, **changes)
+    assert words in report.words
+    assert (report.applies, report.chosen, report.threshold, len(report.curves)) == (False, None, None, curves)
+    assert shipped(report) is None
+
+
+def test_too_few_customers_and_a_risk_out_of_reach_have_no_threshold(folder):
+    few = ran(folder, HOLDOUT, CALIBRATION[:160])
+    assert few.chosen is not None and few.chosen.bound.outcome == "too_little_data"
+    assert "at least 58, if none gets a wrong one" in few.chosen.words
+    bad = ran(folder, answers(3, 40, sure=0.0), answers(4, 150, sure=0.0, start=10_000))
+    assert bad.chosen is not None and bad.chosen.bound.outcome == "not_reached"
+    assert few.threshold is bad.threshold is bad.handed_over is None
+
+
+# --- the calibrated score ----------------------------------------------------------------------------------------
+
+
+def made(step: bool, count: int = 4000):
+    """Raw scores of which the first says with which probability the answer is right: along a sigmoid, or in a step."""
+    draw = np.random.default_rng(3)
+    first = draw.uniform(-4, 4, count)
+    chance = np.where(np.abs(first) < 3, 0.5, np.where(first > 0, 0.99, 0.01)) if step else 1 / (1 + np.exp(-first))
+    raw = np.column_stack([first, draw.normal(size=(count, 3))])
+    return raw, draw.random(count) < chance, [f"g{i % 100}" for i in range(count)]
+
+
+@pytest.mark.parametrize(("step", "method"), [(False, "platt"), (True, "isotonic")])
+def test_the_method_is_the_one_that_fits_customers_not_seen(step, method):
+    score, results = fit(*made(step), 7)
+    assert score.method == method == min(results, key=lambda result: result.log_loss).method
+    raw, right, _ = made(step)
+    found = reliability([score.probability(row) for row in raw], right.tolist())
+    assert found.error < 0.05 and sum(one.records for one in found.bins) == len(raw)
+
+
+def test_records_of_one_probability_are_one_however_many_bins_they_fill():
+    found = reliability([0.5] * 100, [i < 50 for i in range(100)])
+    assert (found.brier, found.error) == (0.25, 0.0)
+    assert [(one.records, one.expected, one.right) for one in found.bins] == [(10, 0.5, 0.5)] * 10
+    assert reliability([0.9] * 10, [False] * 10).error == 0.9
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_with_nothing_to_learn_from_the_order_is_that_of_the_mean(right):
+    raw = [(float(-i), 0.0, float(i % 3), 1.0) for i in range(30)]
+    score, _ = fit(raw, [right] * 30, [f"g{i % 6}" for i in range(30)], 7)
+    found = [score.probability(row) for row in raw]
+    assert found == sorted(found, reverse=True)
+    assert all((one > 0.9) == right for one in found)
+
+
+def test_the_fit_does_not_depend_on_the_order_of_records():
+    raw, right, groups = made(step=False, count=400)
+    one, _ = fit(raw, right, groups, 7)
+    other, _ = fit(raw[::-1], right[::-1], groups[::-1], 7)
+    assert [one.probability(row) for row in raw] == pytest.approx([other.probability(row) for row in raw], abs=1e-6)
+
+
+def test_an_answer_without_fields_is_its_own_field():
+    assert raw_scores(Confidence(-4.0, -0.5, -2.0, {"a": -1.0, "b": -3.0})) == (-0.5, -2.0, -4.0, -3.0)
+    assert raw_scores(Confidence(-4.0, -0.5, -2.0, {})) == (-0.5, -2.0, -4.0, -4.0)
+
+
+@given(st.floats(-1e300, 1e300))
+def test_a_probability_is_one_whatever_the_logit(logit):
+    assert 0 <= sigmoid(logit) <= 1
+    assert 0.2 <= interpolated(logit, [[0.0, 0.2], [1.0, 0.6]]) <= 0.6
+
+
+# --- the gate ----------------------------------------------------------------------------------------------------
+
+
+def rules(least: float, largest: float) -> dict[str, Any]:
+    limits = GateCascade(least_coverage=least, largest_risk=largest)
+    asked: Gate = PARAMS.gate.model_copy(update={"cascade": limits})
+    return {rule.name.removeprefix("cascade."): rule for rule in gate.cascade_rules(asked)}
+
+
+@pytest.mark.parametrize(
+    ("least", "largest", "coverage", "risk"),
+    [
+        (0.5, 0.2, "pass", "pass"),
+        (0.95, 0.0, "fail", "fail"),
+        (0.69, 0.03, "too_little_data", "too_little_data"),
+        (0.0, 1.0, "not_applicable", "not_applicable"),
+    ],
+)
+def test_the_gate_holds_the_cascade_to_its_limits(folder, least, largest, coverage, risk):
+    ran(folder, HOLDOUT, CALIBRATION)
+    found = rules(least, largest)
+    assert (found["coverage"].outcome, found["risk"].outcome) == (coverage, risk)
+    assert {gate.gravity(rule)[0] for rule in found.values()} == {3}
+
+
+def test_without_a_threshold_the_gate_says_what_is_missing(folder):
+    ran(folder, HOLDOUT, CALIBRATION[:160])
+    found = rules(0.5, 0.1)
+    assert {rule.outcome for rule in found.values()} == {"too_little_data"}
+    assert all(rule.more_groups >= 45 for rule in found.values())
+    ran(folder, answers(3, 40, sure=0.0), answers(4, 150, sure=0.0, start=10_000))
+    found = rules(0.5, 0.1)
+    assert (found["coverage"].outcome, found["risk"].outcome) == ("fail", "not_applicable")
+    ran(folder, HOLDOUT, [])
+    found = rules(0.5, 0.1)
+    assert {rule.outcome for rule in found.values()} == {"not_applicable"}
+    assert "no calibration part" in found["risk"].note
+
+
+def test_no_limits_no_rules():
+    assert [*gate.cascade_rules(PARAMS.gate.model_copy(update={"cascade": None}))] == []
+
+
+# --- what ships --------------------------------------------------------------------------------------------------
+
+
+def test_what_ships_decides_as_the_report_does(folder):
+    report = ran(folder, HOLDOUT, CALIBRATION)
+    write_json(folder / "cascade.json", shipped(report))
+    found = read_shipped(read_json(folder / "cascade.json"))
+    over = [row["id"] for row in HOLDOUT if not apply(found, Confidence(**row["confidence"])).answer]
+    assert over == report.handed_over
+    assert not apply(found, None).answer
+    assert not apply(found, Confidence(float("-inf"), float("nan"), -1.0, {})).answer
+
+
+ISOTONIC = {"method": "isotonic", "knots": [[0.0, 0.2], [1.0, 0.9]]}
+FORGED = [
+    {"threshold": 2.0},
+    {"threshold": float("nan")},
+    {"threshold": "0.5"},
+    {"version": 2},
+    {"more": 1},
+    {"max_risk": 0.0},
+    {"groups": 0},
+    {"raw_scores": [*RAW][::-1]},
+    {"score.weights": [1.0]},
+    {"score.scales": [1.0, 0.0, 1.0, 1.0]},
+    {"score.method": "isotonic"},
+    {"score.method": "magic"},
+    {"score.knots": [[0.0, 2.0]]},
+    {"score.knots": [[1.0, 0.1], [0.0, 0.2]]},
+    {"score.knots": [[1.0]]},
+    {"score.more": 1},
+    {"score.intercept": 1e300},
+    {"groups": True},
+]
+
+
+@pytest.mark.parametrize("changes", FORGED)
+def test_a_file_of_another_form_is_refused(changes):
+    content = copy.deepcopy(SHIPPED)
+    read_shipped(content)
+    for key, value in changes.items():
+        *outer, last = key.split(".")
+        (content[outer[0]] if outer else content)[last] = value
+    with pytest.raises(ValueError):
+        read_shipped(content)
+
+
+def test_plain_numbers_are_enough_for_both_methods():
+    raw = Confidence(-1.0, 0.5, -1.0, {})
+    score = Calibrated(**SHIPPED["score"])
+    assert score.probability(raw_scores(raw)) == pytest.approx(1 / (1 + np.exp(-0.5)), abs=1e-9)
+    assert Calibrated(**SHIPPED["score"] | ISOTONIC).probability(raw_scores(raw)) == pytest.approx(0.55)
+
+
+def test_a_damaged_report_names_the_stage_that_makes_it(folder):
+    write_json(folder / "reports/cascade.json", {"applies": True})
+    with pytest.raises(HallmarkError, match="missing"):
+        Report("cascade").as_(CascadeReport)
+    assert predictions_of("tuned").name == "predictions.jsonl"

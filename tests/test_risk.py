@@ -1,0 +1,204 @@
+"""The bound holds as often as it says, although records of a customer resemble each other; and the curves are right."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import beta
+
+from stages.evaluation.risk import (
+    BOUNDED,
+    NOT_REACHED,
+    TOO_LITTLE,
+    Answers,
+    bound,
+    candidates,
+    fewest_groups,
+    log_wealth,
+    mean_interval,
+    p_value,
+)
+from stages.evaluation.risk_curve import area_difference, areas, curve
+from stages.evaluation.stats import ClusterBootstrap
+
+LEVELS = np.array([0.6, 0.8, 0.9, 0.99, 0.999])  # scores; of answers with such a score, this share is right on average
+
+
+def customers(draw: np.random.Generator, count: int, concentration: float = 0.5):
+    """Answers of customers of uneven size: at each score, a customer's rate of errors is his own (beta-binomial)."""
+    sizes = 2 + draw.geometric(0.06, count)
+    groups = np.repeat(np.arange(count), sizes)
+    level = draw.integers(0, len(LEVELS), len(groups))
+    own = draw.random(count)  # one quantile per customer: who is hard at one score is hard at all
+    rates = np.array([beta.ppf(own, concentration * (1 - p), concentration * p) for p in LEVELS])
+    return LEVELS[level], draw.random(len(groups)) < rates[level, groups], groups
+
+
+def true_risks(draw: np.random.Generator):
+    """For each score as the threshold, the mean over customers with an answer, from very many of them."""
+    answers = Answers(*customers(draw, 30_000))
+    return {score: float(answers.rates(score).mean()) for score in LEVELS}
+
+
+def test_the_bound_on_customers_holds_and_one_on_rows_does_not():
+    """1,000 data sets. Slack: three standard errors of a share of 10 % in that many, 2.8 points."""
+    draw, sets, confidence = np.random.default_rng(5), 1000, 0.9
+    true = true_risks(draw)
+    risk = 0.97 * true[0.9]  # the threshold 0.9 is just not good enough
+    assert true[0.99] < risk / 3
+    broken = {"customers": 0, "rows": 0, "clopper_pearson": 0}
+    found = 0
+    for _ in range(sets):
+        scores, wrong, groups = customers(draw, 210)
+        first = groups < 70
+        fitted = Answers(scores[first], wrong[first], groups[first])
+        kept = scores[~first], wrong[~first]
+        by_customer = bound(fitted, Answers(*kept, groups[~first]), risk, confidence)
+        by_row = bound(fitted, Answers(*kept, np.arange(len(kept[0]))), risk, confidence)
+        found += by_customer.outcome == BOUNDED
+        for name, one in (("customers", by_customer), ("rows", by_row)):
+            broken[name] += one.threshold is not None and true[one.threshold] > risk
+        last = None
+        for threshold in candidates(fitted, risk, 1):
+            out = kept[0] >= threshold
+            if beta.ppf(confidence, kept[1][out].sum() + 1, (out & ~kept[1]).sum() or 1) > risk:
+                break
+            last = threshold
+        broken["clopper_pearson"] += last is not None and true[last] > risk
+    slack = 3 * math.sqrt(0.1 * 0.9 / sets)
+    assert broken["customers"] / sets <= 1 - confidence + slack
+    assert broken["rows"] / sets > 1 - confidence + slack
+    assert broken["clopper_pearson"] / sets > 1 - confidence + slack
+    assert found > sets / 4, "a bound that never comes is no use"
+
+
+@pytest.mark.parametrize("spread", [0.2, 1.0, 50.0])
+def test_the_test_rejects_a_true_limit_no_oftener_than_it_may(spread):
+    draw, sets = np.random.default_rng(6), 2000
+    rates = draw.beta(spread * 0.1, spread * 0.9, (sets, 60))
+    rejected = sum(p_value(row, 0.1) <= 0.1 for row in rates)
+    assert rejected / sets <= 0.1 + 3 * math.sqrt(0.1 * 0.9 / sets)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.01, 0.5), st.randoms())
+@settings(max_examples=60, deadline=None)
+def test_the_order_of_customers_does_not_matter(rates, risk, random):
+    mixed = random.sample(rates, len(rates))
+    assert log_wealth(rates, risk) == log_wealth(mixed, risk)
+    assert 0 <= p_value(rates, risk) <= 1
+    found = mean_interval(rates, 0.9)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+@pytest.mark.parametrize("risk", [0.01, 0.05, 0.2])
+def test_the_fewest_customers_are_enough_and_one_less_is_not(risk):
+    fewest = fewest_groups(risk, 0.9)
+    assert p_value([0.0] * fewest, risk) <= 0.1 < p_value([0.0] * (fewest - 1), risk)
+    ideal = math.log(10) / -math.log(1 - risk)
+    assert ideal <= fewest <= 1.5 * ideal, "bets near the largest keep the loss small"
+
+
+def test_an_error_of_every_answer_loses_everything_and_no_answer_nothing():
+    assert p_value([1.0] * 20, 0.05) == 1.0
+    assert p_value([], 0.05) == 1.0
+
+
+def answers(count: int, wrong: float, size: int = 5, seed: int = 1, start: int = 0) -> Answers:
+    """Customers of whose surest answers none is wrong, and of the others this share."""
+    random = Random(seed)
+    rows = [(start + i, random.random()) for i in range(count) for _ in range(size)]
+    scores = [0.999 if s > 0.6 else 1 - wrong + s / 100 for _, s in rows]
+    return Answers(scores, [s <= 0.6 and random.random() < wrong for _, s in rows], [str(g) for g, _ in rows])
+
+
+def test_only_what_is_sure_goes_out():
+    found = bound(answers(100, 0.9), answers(200, 0.9, seed=2, start=100), 0.05, 0.9)
+    assert found.outcome == BOUNDED
+    assert 0.38 < found.coverage < 0.45, "the sure answers are 40 %"
+    assert found.p <= 0.1 and found.risk < 0.05 and found.groups > found.fewest
+
+
+def test_few_customers_are_too_little_data_and_it_says_how_many_it_takes():
+    found = bound(answers(10, 0.0), answers(20, 0.0, seed=2, start=10), 0.05, 0.9)
+    assert (found.outcome, found.threshold, found.groups) == (TOO_LITTLE, None, 20)
+    assert found.groups_needed == found.fewest == fewest_groups(0.05, 0.9)
+    nothing = bound(answers(1, 0.0), Answers([], [], []), 0.05, 0.9)
+    assert (nothing.outcome, nothing.groups, nothing.threshold) == (TOO_LITTLE, 0, None)
+
+
+def test_if_even_the_surest_are_wrong_the_risk_is_not_reached():
+    def bad(seed: int, count: int) -> Answers:
+        random = Random(seed)
+        groups = [f"{seed}-{i}" for i in range(count) for _ in range(6)]
+        return Answers([random.random() for _ in groups], [random.random() < 0.4 for _ in groups], groups)
+
+    found = bound(bad(1, 60), bad(2, 120), 0.05, 0.9)
+    assert (found.outcome, found.threshold, found.groups_needed) == (NOT_REACHED, None, None)
+    assert found.risk > 0.2
+
+
+def test_right_but_uncertain_says_about_how_many_customers_more():
+    groups = [str(i) for i in range(60)]
+    rest = Answers([0.9] * 60, [i < 2 for i in range(60)], groups)
+    found = bound(Answers([0.9] * 30, [False] * 30, [f"f{i}" for i in range(30)]), rest, 0.05, 0.9)
+    assert found.outcome == TOO_LITTLE
+    assert found.groups_needed is not None and found.groups_needed > 60
+
+
+# --- curves ------------------------------------------------------------------------------------------------------
+
+SCORED = st.lists(st.tuples(st.sampled_from([0.1, 0.3, 0.5, 0.9]), st.booleans()), min_size=1, max_size=12)
+
+
+def both(scores, wrong):
+    found = areas(np.asarray(scores, dtype=float), np.asarray(wrong, dtype=bool), np.ones((1, len(wrong))))
+    return tuple(float(one[0]) for one in found)
+
+
+@given(SCORED, st.randoms())
+@settings(max_examples=150, deadline=None)
+def test_no_order_is_better_than_the_ideal_one_or_worse_than_its_reverse(rows, random):
+    scores, wrong = zip(*rows, strict=True)
+    ideal, reverse = both([not one for one in wrong], wrong), both(wrong, wrong)
+    for best, found, worst in zip(ideal, both(scores, wrong), reverse, strict=True):
+        assert best - 1e-9 <= found <= worst + 1e-9
+    mixed = random.sample(rows, len(rows))
+    assert both(*zip(*mixed, strict=True)) == pytest.approx(both(scores, wrong))
+    assert both(scores * 2, wrong * 2) == pytest.approx(both(scores, wrong))  # a record twice is no news
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=20))
+@settings(max_examples=50, deadline=None)
+def test_a_score_that_says_nothing_has_the_error_rate_as_area(wrong):
+    rate = sum(wrong) / len(wrong)
+    assert both([0.5] * len(wrong), wrong) == pytest.approx((rate, rate / 2))
+
+
+def test_a_curve_of_many_records_is_short_and_its_interval_holds_the_area():
+    draw = np.random.default_rng(2)
+    scores, wrong, groups = customers(draw, 60)
+    scores = scores + draw.random(len(scores)) / 1000
+    bootstrap = ClusterBootstrap([str(group) for group in groups], confidence=0.95, draws=300, seed=1)
+    found = curve("calibrated", scores, wrong, bootstrap)
+    assert len(found.points) <= 101
+    assert found.points[-1].coverage == 1.0
+    assert found.points[-1].risk == pytest.approx(wrong.mean(), abs=1e-6)
+    assert found.area.low < found.area.value < found.area.high
+    assert 0 <= found.excess <= found.area.value
+    useless = area_difference([0.0] * len(scores), scores, wrong, bootstrap)
+    assert useless.high < 0, "the score orders better than none"
+    same = area_difference(scores, scores, wrong, bootstrap)
+    assert (same.low, same.value, same.high) == (0, 0, 0)
+
+
+def test_parts_of_the_draws_are_all_of_them():
+    bootstrap = ClusterBootstrap(["a", "a", "b", "c"], confidence=0.9, draws=50, seed=3)
+    whole, parts = [*bootstrap.record_counts()], [*bootstrap.record_counts(cells=12)]
+    assert len(whole) == 1 and len(parts) > 10
+    assert (np.concatenate(parts) == whole[0]).all()
+    assert (whole[0][:, 0] == whole[0][:, 1]).all()
