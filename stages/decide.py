@@ -6,6 +6,7 @@ The rule is in `stages/evaluation/decision.py`.
 
 from __future__ import annotations
 
+import argparse
 import logging
 from dataclasses import asdict
 
@@ -36,5 +37,10 @@ def run(params: Params) -> Decision:
     return decision
 
 
+def main(arguments: argparse.Namespace) -> None:
+    """Load the parameters and run."""
+    run(load_params(arguments.params))
+
+
 if __name__ == "__main__":
-    run_stage("decide", __doc__, lambda arguments: run(load_params(arguments.params)))
+    run_stage("decide", __doc__, main)
