@@ -20,11 +20,10 @@ from stages.evaluation.risk_curve import Curve, area_difference, curve
 from stages.evaluation.scores import RAW, raw_scores
 from stages.evaluation.stats import ClusterBootstrap, Interval
 from stages.params.loader import Params, run_with_params
-from stages.tasks.predictions import Prediction, paired, read_predictions
+from stages.tasks.predictions import CALIBRATION, Prediction, paired, read_predictions
 
 log = logging.getLogger("cascade")
 
-CALIBRATION = REPORTS / "eval" / "calibration" / "predictions.jsonl"
 SHOWN = ("mean", "least", "sum")  # of the raw scores, those with a curve of their own
 Predictions = Sequence[Prediction]
 
@@ -32,16 +31,9 @@ Predictions = Sequence[Prediction]
 def run(params: Params) -> None:
     """Read the tuned model's answers to calibration part and holdout, and the fallback's; write reports/cascade.json."""
     with measured("cascade"):
-        report = judged(params, read_predictions("tuned"), read_calibration())
+        report = judged(params, read_predictions("tuned"), read_predictions(CALIBRATION))
         write_json(REPORTS / "cascade.json", asdict(report))
     log.info("%s", " ".join(filter(None, (report.words, report.order_words))))
-
-
-def read_calibration() -> list[Prediction]:
-    """The tuned model's answers to the calibration part, which may be empty."""
-    if CALIBRATION.exists() and CALIBRATION.stat().st_size == 0:
-        return []
-    return read_predictions("calibration", CALIBRATION)
 
 
 def judged(params: Params, tuned: Predictions, calibration: Predictions) -> CascadeReport:

@@ -1,6 +1,6 @@
 """Evaluate a model on the holdout, every prediction kept: `python -m stages.eval --model base` (`tuned`, `--comparators`).
 
-The model answers in this process or behind a server (`stages/evaluation/answers.py`), all records or, if `eval.sample`
+`--calibration`: the tuned model answers the calibration part, in the same way (docs/confidence.md). The model answers in this process or behind a server (`stages/evaluation/answers.py`), all records or, if `eval.sample`
 names it, some (`stages/evaluation/fair_order.py`). `stages/evaluation/scoring.py` says what counts as right and names each
 failure. `stages/evaluation/metrics.py` sums it up.
 """
@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.errors import HallmarkError, run_stage
-from stages.core.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, write_json
+from stages.core.files import ADAPTER, BASE, CALIBRATION, HOLDOUT, QUANTIZED, write_json
 from stages.core.machine import stamp
 from stages.core.measured import measured
 from stages.core.records import read_records
-from stages.evaluation.answers import Answer, Answerer, prompts_of
+from stages.evaluation.answers import Answer, Answerer, Prompt, Sampling, prompts_of
 from stages.evaluation.comparator import Asked, Questions
 from stages.evaluation.comparators import COMPARATORS as KINDS
 from stages.evaluation.confidence import confidence_of
@@ -37,8 +37,10 @@ from stages.models.lengths import answer_lengths, context_of
 from stages.models.tool_form import ToolForm
 from stages.params.loader import Params, load_params
 from stages.serving.engine import Asking
+from stages.serving.engines import ENGINES
 from stages.serving.server import free_ports, served
-from stages.tasks.predictions import COMPARATORS, metrics_of, predictions_of, write_predictions
+from stages.tasks.predictions import CALIBRATION as CALIBRATED
+from stages.tasks.predictions import COMPARATORS, Prediction, metrics_of, predictions_of, write_predictions
 from stages.tasks.task import Task
 
 log = logging.getLogger("eval")
@@ -53,6 +55,17 @@ def run(params: Params, model: str) -> None:
         evaluate(params, model, measure)
 
 
+def run_calibration(params: Params) -> None:
+    """Have the tuned model answer the calibration part, which may be empty; write reports/eval/calibration."""
+    with measured(CALIBRATED) as measure:
+        if len(read_records(CALIBRATION)):
+            evaluate(params, CALIBRATED, measure)
+            return
+        write_predictions(predictions_of(CALIBRATED), [])
+        write_json(metrics_of(CALIBRATED), calibration_counts([]))
+        log.info("the calibration part is empty (split.calibration)")
+
+
 def run_comparators(params: Params) -> None:
     """Evaluate all of `eval.comparators`; write reports/comparators, with nothing else in it, and what was measured."""
     COMPARATORS.mkdir(parents=True, exist_ok=True)
@@ -65,21 +78,25 @@ def run_comparators(params: Params) -> None:
 
 
 def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
-    """Generate, score, and write predictions and measures of a model; `measure` gets what differs from run to run."""
+    """Generate, score, and write predictions and measures of a model; `measure` gets what differs from run to run.
+
+    `CALIBRATED` is the tuned model on the calibration part.
+    """
     from stages.core.compute import check_dtype, deterministic, fingerprint, set_up
     from stages.models.loading import load_tokenizer
 
     settings, task = params.eval, Task(params.task)
-    weights = WEIGHTS.get(model, BASE)
+    tuned, source = model in ("tuned", CALIBRATED), CALIBRATION if model == CALIBRATED else HOLDOUT
+    weights = WEIGHTS["tuned"] if tuned else BASE
     set_up(params.compute, params.seed)
     if isinstance(settings.engine, HfEngine):  # a server may convert weights to what its GPU can do
         check_dtype(params.compute, settings.dtype, "eval.dtype")
     tokenizer = load_tokenizer(weights)
     form = tool_form(params.task, tokenizer)
     scorer = Scorer(task, settings.policy, form, settings.facts)
-    holdout = read_records(HOLDOUT).rows(named=True)
+    holdout = read_records(source).rows(named=True)
     if not holdout:
-        raise HallmarkError("holds no record", file=HOLDOUT, remedy="raise split.holdout")
+        raise HallmarkError("holds no record", file=source, remedy="raise split.holdout")
     ids, groups = [row["id"] for row in holdout], [row["group"] for row in holdout]
     drawn = drawn_fairly(ids, groups, settings.sample.get(model, len(holdout)), params.seed)
     records, prompts = [holdout[row] for row in drawn], prompts_of(holdout)
@@ -101,7 +118,7 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
     with repeats, ExitStack() as stack:
         measure |= {"measured": stamp(fingerprint(params.compute)), "server": settings.engine.kind}
         start = time.perf_counter()
-        make = answerers(params, model, task, form, stack)
+        make = answerers(params, "tuned" if tuned else model, task, form, stack, source)
 
         def answer(
             rows: list[int], batch_size: int, what: str, *, within_schema: bool = False
@@ -135,20 +152,31 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
                 "seconds": seconds_constrained,
                 "free_seconds": free_seconds,
             }
+        again_same: dict[int, float] = {}
+        if tuned and settings.agreement.records:
+            chosen = sorted(fair_order(ids, groups, params.seed)[: settings.agreement.records])
+            texts = {row: answers[row][0].text for row in chosen}
+            local: Any = make(settings.batch_size, False)
+            again_same, measure["agreement"] = agreements(params, local, [prompts[row] for row in texts], texts, scorer)
         known = []
         if settings.general.tasks and model in WEIGHTS:
             from stages.evaluation.general import general
 
-            local: Any = make(settings.batch_size, False)
+            local = make(settings.batch_size, False)
             known = general(local.model, local.tokenizer, settings.general, settings.batch_size)
     rows = [
         replace(
             prediction(record, answer.text, score, finish=answer.finish, tokens=answer.tokens),
             examples=examples,
             confidence=confidence_of(answer, is_json=task.is_json),
+            agreement=again_same.get(row),
         )
-        for record, (answer, score), examples in zip(records, answers, asked.examples, strict=True)
+        for row, (record, (answer, score), examples) in enumerate(zip(records, answers, asked.examples, strict=True))
     ]
+    if model == CALIBRATED:
+        write_predictions(predictions_of(model), rows)
+        write_json(metrics_of(model), calibration_counts(rows))
+        return
     scores = [score for _, score in answers]
     result = metrics(model, rows, scores, settings=params.eval, task=task, seed=params.seed) | {
         "out_of_reach": unreachable,
@@ -157,6 +185,8 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
     if model in settings.comparators:
         result["words"] = KINDS[settings.comparators[model].kind].words(settings.comparators[model])
         result["examples"] = round(sum(map(len, asked.examples)) / len(records), 2)
+    if again_same:
+        result["agreement"] = round(sum(again_same.values()) / len(again_same), 6)
     if second:
         result["again"] = again([answers[row] for row in repeated], second)
     if known:
@@ -179,6 +209,34 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
     )
 
 
+def agreements(
+    params: Params, model: Any, prompts: list[Prompt], texts: dict[int, str], scorer: Scorer
+) -> tuple[dict[int, float], dict[str, Any]]:
+    """For each row of `texts`, the greedy answers, the share of its sampled answers that say the same; and what it took."""
+    settings, same = params.eval.agreement, dict.fromkeys(texts, 0)
+    start = time.perf_counter()
+    for number in range(settings.samples):
+        sampling = Sampling(params.seed * 1000 + number, settings.temperature)
+        what = f"answers sampled to records, {number + 1} of {settings.samples}"
+        for row, answer in zip(texts, model.answer(prompts, what, sampling), strict=True):
+            same[row] += scorer.same(texts[row], answer.text)
+    seconds = round(time.perf_counter() - start, 2)
+    return {row: count / settings.samples for row, count in same.items()}, {"records": len(texts), "seconds": seconds}
+
+
+def calibration_counts(rows: list[Prediction]) -> dict[str, Any]:
+    """The measures of the calibration part: how much there is to learn from, and how much of it is right."""
+    sampled = [row.agreement for row in rows if row.agreement is not None]
+    return {
+        "model": "tuned",
+        "records": len(rows),
+        "groups": len({row.group for row in rows}),
+        "exact_match": sum(row.exact_match for row in rows),
+        "with_confidence": sum(row.confidence is not None for row in rows),
+        "with_agreement": len(sampled),
+    }
+
+
 def asked_of(params: Params, model: str, questions: Questions) -> Asked:
     """What a model is asked: of base and tuned the records' own prompts, of a comparator what its kind makes of them."""
     settings = params.eval.comparators.get(model)
@@ -188,24 +246,25 @@ def asked_of(params: Params, model: str, questions: Questions) -> Asked:
 
 
 def answerers(
-    params: Params, model: str, task: Task, form: ToolForm | None, stack: ExitStack
+    params: Params, model: str, task: Task, form: ToolForm | None, stack: ExitStack, source: Path = HOLDOUT
 ) -> Callable[[int, bool], Answerer]:
     """What makes the answerer for a batch size, constrained by the schema or not, as `eval.engine` says.
 
     The model is loaded once, or its server started, until `stack` ends. The base is loaded without a look at the adapter.
-    A comparator is the base, unless its kind says otherwise.
+    A comparator is the base, unless its kind says otherwise. `source`: the prompts' file, for errors.
     """
     if comparator := params.eval.comparators.get(model):
         kind, base = KINDS[comparator.kind], cache(lambda: answerers(params, "base", task, form, stack))
         return lambda batch_size, constrained: kind.answerer(comparator, lambda: base()(batch_size, constrained))
     settings, asking = params.eval, params.eval.engine
-    shared: dict[str, Any] = {"max_new_tokens": settings.max_new_tokens, "source": HOLDOUT}
+    shared: dict[str, Any] = {"max_new_tokens": settings.max_new_tokens, "source": source}
     if not isinstance(asking, HfEngine):
         from stages.evaluation.endpoint import ServedModel, answer_schema
 
         assert isinstance(asking, Asking)
         ports = free_ports([model], asking, "eval.engine.port")
         server = stack.enter_context(served([model], ports, ADAPTER, asking, params.compute))[model]
+        shared["logs"] = ENGINES[asking.kind].gives_logs(asking)
         return lambda _, constrained: ServedModel(
             server, model, asking, **shared, form=form, schema=answer_schema(task) if constrained else None
         )
@@ -287,7 +346,9 @@ def constrained_counts(free: Answers, constrained: Answers) -> dict[str, Any]:
 def main(arguments: argparse.Namespace) -> None:
     """Load the parameters and run."""
     params = load_params(arguments.params)
-    if arguments.comparators:
+    if arguments.calibration:
+        run_calibration(params)
+    elif arguments.comparators:
         run_comparators(params)
     else:
         run(params, arguments.model)
@@ -298,4 +359,5 @@ if __name__ == "__main__":
     which = own.add_mutually_exclusive_group(required=True)
     which.add_argument("--model", choices=tuple(WEIGHTS), help="which model to evaluate")
     which.add_argument("--comparators", action="store_true", help="evaluate all of eval.comparators")
+    which.add_argument("--calibration", action="store_true", help="have the tuned model answer the calibration part")
     run_stage("eval", __doc__, main, own)

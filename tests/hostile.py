@@ -22,7 +22,7 @@ PATHS = ("/", "/reset", "/load_model", "/v1/completions", "/v1/responses", "/v1/
          "/v1/models/../../reset", "/health%00", "/v1/systemone", "/.env")  # fmt: skip
 TYPES = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "application/jsonp")
 WRONG: tuple[Any, ...] = (None, True, -1, 0, 1.5, 10**400, "", "x", "\x00", "‮", [], {}, [[]], [{}], [None], {"a": []})
-UNKNOWN = ("generation_config", "chat_template_kwargs", "logit_bias", "functions", "logprobs", "user", "__class__", "\x1b[2J",
+UNKNOWN = ("generation_config", "chat_template_kwargs", "logit_bias", "functions", "top_logprobs", "user", "__class__", "\x1b[2J",
            "frequency_penalty", "guided_json", "prompt", "file", "x" * 5000)  # fmt: skip
 PARTS = (
     [{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}],

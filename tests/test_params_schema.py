@@ -81,7 +81,7 @@ BASES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", SERVERS)
 def test_every_kind_of_server_has_its_keys(validator: Any, params: dict[str, Any], kind: str) -> None:
-    asking = {"concurrency": 4, "timeout": 60.0} | ({"key": None} if kind == "endpoint" else {})
+    asking = {"concurrency": 4, "timeout": 60.0} | ({"key": None, "logprobs": True} if kind == "endpoint" else {})
     params["benchmark"]["server"], params["eval"]["engine"] = SERVERS[kind], SERVERS[kind] | asking
     assert validator.is_valid(params)
     assert isinstance(Params.model_validate(params), Params)

@@ -37,6 +37,8 @@ TINY = {
     "sft.lora.layers": 1,
     "eval.max_new_tokens": 16,
     "eval.too_long": "count",
+    "eval.agreement": {"records": 3, "samples": 2, "temperature": 0.7},
+    "split.calibration": 0.05,
     "benchmark.requests": 4,
     "benchmark.warmup": 1,
     "benchmark.concurrency": [2],

@@ -36,6 +36,14 @@ class Answer:
     spans: tuple[Span, ...] | None = None
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """Answers by chance: the seed and the temperature of the draws."""
+
+    seed: int
+    temperature: float
+
+
 class Answerer(Protocol):
     """A model that answers prompts greedily."""
 

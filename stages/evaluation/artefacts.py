@@ -16,7 +16,7 @@ import torch
 from stages.core.errors import HallmarkError
 from stages.core.files import HOLDOUT
 from stages.evaluation.answers import Prompt
-from stages.evaluation.decoding import Watcher, Written
+from stages.evaluation.decoding import Chooser, Watcher, Written
 from stages.evaluation.generation import LocalModel
 from stages.evaluation.parity import Artefact, Cost, Logits
 from stages.evaluation.sample import Sample
@@ -163,10 +163,12 @@ class Timed(LocalModel):
         self.latencies: list[float] = []
         self.tokens = self.at_once = 0
 
-    def generate(self, rows: Sequence[Sequence[int]], *watching: Watcher) -> list[Written]:
+    def generate(
+        self, rows: Sequence[Sequence[int]], *watching: Watcher, chooser: Chooser | None = None
+    ) -> list[Written]:
         """What is written after each prompt of a batch."""
         clock = Clock()
-        written = super().generate(rows, *watching, clock)
+        written = super().generate(rows, *watching, clock, chooser=chooser)
         lengths = [self.read(each).tokens for each in written]
         self.latencies += [clock.after(length) for length in lengths]
         self.tokens, self.at_once = self.tokens + sum(lengths), max(self.at_once, len(lengths))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -18,24 +19,29 @@ from typing import TYPE_CHECKING, Any, Literal
 from stages.core.errors import HallmarkError
 from stages.core.progress import Progress
 from stages.core.reading import strict_json
-from stages.evaluation.answers import Answer, Prompt
+from stages.evaluation.answers import Answer, Prompt, Span
+from stages.evaluation.confidence import opens_object
 from stages.models.tool_form import ToolForm
 from stages.serving.engine import Asking
 from stages.serving.server import Server
+from stages.tasks.predictions import is_log
 from stages.tasks.task import Task
 
 if TYPE_CHECKING:
     from httpx import AsyncClient, Response
 
+log = logging.getLogger("eval")
+
 MALFORMED = (ValueError, LookupError, TypeError, AttributeError)  # raised by a response of another shape
-FRAME, PER_TOKEN = 2**16, 512  # the most bytes of a response without its answer, and of each token in it
+# The most bytes of a response without its answer, of each token in it, and of a token's log-probability.
+FRAME, PER_TOKEN, PER_LOG = 2**16, 512, 1024
 PAUSES = (1.0, 4.0)  # seconds before a request is sent a second and a third time
 
 
 class ServedModel:
     """Answers by a server's `model`; `schema`: the server is asked to constrain answers by it.
 
-    `form`: how the model was trained to write calls; `source`: the prompts' file, for errors; `stage`: whose progress it is.
+    `logs`: it is asked for the log-probabilities of the tokens too. `form`: how the model was trained to write calls; `source`: the prompts' file, for errors; `stage`: whose progress it is.
     """
 
     def __init__(
@@ -49,11 +55,12 @@ class ServedModel:
         schema: dict[str, Any] | None = None,
         form: ToolForm | None = None,
         stage: str = "eval",
+        logs: bool = False,
     ) -> None:
-        self.seconds, self._stage = 0.0, stage
+        self.seconds, self._stage, self._logs = 0.0, stage, logs
         self._server, self._asking, self._source, self._form = server, asking, source, form
-        self._body = server.body(model, max_new_tokens) | {"stream": False}
-        self._largest = FRAME + PER_TOKEN * max_new_tokens
+        self._body = server.body(model, max_new_tokens) | {"stream": False} | ({"logprobs": True} if logs else {})
+        self._largest = FRAME + (PER_TOKEN + logs * PER_LOG) * max_new_tokens
         if schema is not None:
             asked = {"name": "answer", "schema": schema, "strict": True}
             self._body["response_format"] = {"type": "json_schema", "json_schema": asked}
@@ -64,6 +71,13 @@ class ServedModel:
         with Progress(self._stage, len(prompts), what) as progress:
             answers = asyncio.run(self._ask_all(prompts, progress))
         self.seconds += time.perf_counter() - start
+        if self._logs and (without := sum(answer.logs is None for answer in answers)):
+            log.warning(
+                "%d of %d answers came without the log-probabilities that were asked for: how sure the model was of them is "
+                "not known",
+                without,
+                len(answers),
+            )
         return answers
 
     async def _ask_all(self, prompts: Sequence[Prompt], progress: Progress) -> list[Answer]:
@@ -185,4 +199,40 @@ def answer_of(response: Any, form: ToolForm | None = None) -> Answer:
         raise TypeError("not a text")
     tokens = (response.get("usage") or {}).get("completion_tokens", 0)
     finish: Literal["stop", "length"] = "length" if choice.get("finish_reason") == "length" else "stop"
-    return Answer(text, tokens if type(tokens) is int and 0 <= tokens < 2**31 else 0, finish)
+    logs, spans = logs_of(choice, text)
+    return Answer(text, tokens if type(tokens) is int and 0 <= tokens < 2**31 else 0, finish, logs, spans)
+
+
+def logs_of(choice: Any, text: str) -> tuple[tuple[float, ...] | None, tuple[Span, ...] | None]:
+    """The log-probabilities of the tokens that a choice lists, and the characters of its text that each writes.
+
+    None if it lists none, or what it lists are no log-probabilities; and if the tokens' bytes are not those of the text.
+    """
+    given = choice.get("logprobs")
+    listed = given.get("content") if isinstance(given, dict) else None
+    if not isinstance(listed, list) or not listed or not all(isinstance(one, dict) for one in listed):
+        return None, None
+    logs = [one.get("logprob") for one in listed]
+    if not all(map(is_log, logs)):
+        return None, None
+    try:
+        pieces = [_bytes(one) for one in listed]
+    except (ValueError, TypeError):  # no bytes, or no text that could be written as such
+        pieces = []
+    whole = text.encode("utf-8", "surrogatepass")
+    if not pieces or not b"".join(pieces).startswith(whole) or not opens_object(text):  # the end token comes after it
+        return tuple(map(float, logs)), None
+    # Of each byte, the character that it is of, and one more for the end.
+    places = [place for place, char in enumerate(text) for _ in char.encode("utf-8", "surrogatepass")] + [len(text)]
+    spans, at = [], 0
+    for piece in pieces:
+        start, end = min(at, len(whole)), min(at + len(piece), len(whole))
+        spans.append((places[start], places[end - 1] + 1 if end > start else places[start]))
+        at += len(piece)
+    return tuple(map(float, logs)), tuple(spans)
+
+
+def _bytes(listed: dict[str, Any]) -> bytes:
+    """The bytes of a listed token; a server that leaves them out means those of the token as it is shown."""
+    given = listed.get("bytes")
+    return str(listed.get("token") or "").encode() if given is None else bytes(given)

@@ -15,7 +15,8 @@ from stages.serving.engines import ENGINES
 from stages.serving.params import asked_settings
 
 Draws = Annotated[int, Field(ge=200, le=1_000_000)]
-OWN_NAMES = ("base", "tuned", "classical", "human")  # models of the pipeline, which no comparator can be called
+# Models of the pipeline, its calibration part, and a person: no comparator can be called so.
+OWN_NAMES = ("base", "tuned", "classical", "calibration", "human")
 Name = Annotated[
     str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")
 ]  # of a comparator: also of a stage and a folder
@@ -39,6 +40,12 @@ class General(Block):
     limit: Positive | None
 
 
+class Agreement(Block):
+    records: NotNegative
+    samples: Annotated[int, Field(ge=1, le=1000)]
+    temperature: Annotated[float, Field(gt=0, le=5)]
+
+
 class Eval(Block):
     engine: Annotated[SerializeAsAny[Settings], BeforeValidator(ByKind("eval.engine", answering))]
     batch_size: Batch
@@ -51,6 +58,7 @@ class Eval(Block):
     comparators: dict[Name, AComparator]
     again: NotNegative
     constrained: NotNegative
+    agreement: Agreement
     spans: list[Text]
     general: General
     confidence: Share
@@ -80,6 +88,14 @@ class Eval(Block):
     def _likelihoods_for_general_tasks(self) -> Eval:
         if self.general.tasks and not isinstance(self.engine, HfEngine):
             raise ValueError("eval.general.tasks: the chat API gives no likelihoods; they need eval.engine.kind hf")
+        return self
+
+    @model_validator(mode="after")
+    def _samples_that_repeat(self) -> Eval:
+        if self.agreement.records and not isinstance(self.engine, HfEngine):
+            raise ValueError(
+                "eval.agreement.records: set it to 0; answers are sampled in this process, which takes eval.engine.kind hf"
+            )
         return self
 
     @model_validator(mode="after")

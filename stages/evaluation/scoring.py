@@ -97,6 +97,26 @@ class Scorer:
         score.read = read
         return score
 
+    def same(self, one: str, other: str) -> bool:
+        """Whether two predictions say the same, compared as a prediction and its target; of what can't be read, the texts."""
+        if one == other:
+            return True
+        try:
+            first, second = self._said(one), self._said(other)
+            return (
+                first.parses
+                and second.parses
+                and first.kind == second.kind
+                and (first.kind == "refusal" or key(first.value) == key(second.value))
+            )
+        except RecursionError:
+            return False
+
+    def _said(self, prediction: str) -> Parsed:
+        if self._form is None:
+            return self.task.parse(prediction)
+        return self._called(Parsed("invalid"), prediction, self._form)[0]
+
     def _called(self, expected: Parsed, prediction: str, form: ToolForm) -> tuple[Parsed, str]:
         """What a prediction in that form says, and the same as a target has it (see `Score.read`)."""
         calls = form.read(prediction)

@@ -97,7 +97,9 @@ class Shipped:
         model = ServedModel(
             server,
             "tuned",
-            EndpointAsking(kind="endpoint", key=key, **asking) if key else Asking(kind=settings.server.kind, **asking),
+            EndpointAsking(kind="endpoint", key=key, logprobs=False, **asking)
+            if key
+            else Asking(kind=settings.server.kind, **asking),
             max_new_tokens=limit,
             source=HOLDOUT,
             form=self._form,

@@ -12,11 +12,11 @@ from typing import Annotated, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from stages.core.files import HOLDOUT, TRAIN, VALIDATION
+from stages.core.files import CALIBRATION, HOLDOUT, TRAIN, VALIDATION
 from stages.core.records import scan_records
 from stages.core.reports import Report
 
-PARTS = {"train": TRAIN, "validation": VALIDATION, "holdout": HOLDOUT}
+PARTS = {"train": TRAIN, "validation": VALIDATION, "calibration": CALIBRATION, "holdout": HOLDOUT}
 SIZES = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)  # lowest number of records of each band of group sizes
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)] | None
@@ -129,6 +129,7 @@ class Parts(TypedDict):
 
     train: Count
     validation: Count
+    calibration: Count
     holdout: Count
 
 
@@ -182,7 +183,7 @@ def read_data_stages() -> DataStages:
     ]
     kinds.sort(key=lambda kind: (-kind.masked, kind.name))
     rows = split["rows"]
-    lost = dedupe["rows"]["out"] - rows["train"] - rows["validation"] - rows["holdout"]
+    lost = dedupe["rows"]["out"] - rows["train"] - rows["validation"] - rows["calibration"] - rows["holdout"]
     return DataStages(mask, dedupe, split, kinds, lost, group_sizes())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from stages.planning.lengths import Lengths, Part
@@ -119,11 +119,20 @@ def _padded(pairs: Pairs) -> Batch:
     )
 
 
-def all_answering(params: Params, part: Part) -> list[Answering]:
-    """What `eval` asks of base, tuned model and comparators, in this order; of those that are sampled, fewer records."""
+def all_answering(params: Params, part: Part, calibration: Part) -> list[Answering]:
+    """What `eval` asks of base, tuned model and comparators, in this order; of those that are sampled, fewer records.
+
+    Then the tuned model's answers to the calibration part, and those it gives by chance (`eval.agreement`).
+    """
     whole = sorted(part.whole)[len(part.whole) // 2]
     longer = {name: settings.longer_by(whole) for name, settings in params.eval.comparators.items()}
     models = {"base": 0, "tuned": 0, **longer}
+    more = [answering(params, calibration, base=False, records=calibration.records)] if calibration.records else []
+    chance = params.eval.agreement
+    for each in (part, calibration):
+        if records := min(chance.records, each.records):
+            sampled = answering(params, each, base=False, records=records)
+            more.append(replace(sampled, share=chance.samples * sampled.share))
     return [
         answering(
             params,
@@ -133,7 +142,7 @@ def all_answering(params: Params, part: Part) -> list[Answering]:
             longer=longer,
         )
         for name, longer in models.items()
-    ]
+    ] + more
 
 
 def answering(params: Params, part: Part, *, base: bool, records: int, longer: int = 0) -> Answering:

@@ -34,7 +34,7 @@ class Estimate:
     evaluation_bytes: int  # peak of eval (hf engine)
     serving_bytes: int  # weights and KV cache of the benchmark's server
     training_seconds: float  # of the steps and validations of sft; not a number if the device's speed is unknown
-    evaluation_seconds: float  # of the answers of base, tuned model and comparators to the holdout; the same
+    evaluation_seconds: float  # of all answers of base, tuned model and comparators; the same
     limit_bytes: int | None  # memory of the device at hand; None: unknown
     basis: str  # how the numbers were got, one sentence
 
@@ -60,7 +60,7 @@ def estimate(params: Params, base: Path, machine: Machine | None = None, *, corr
     machine = machine or at_hand(params.compute)
     config, found = configuration(base), lengths(params, base)
     batches = training(params, found)
-    answers = all_answering(params, found.holdout)
+    answers = all_answering(params, found.holdout, found.calibration)
     with explained("no model can be planned from it", base / "config.json"), fake():
         tuned = planned(config, params.sft, machine.device)
         sizes = matrices(tuned)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.core.files import HOLDOUT, TRAIN, VALIDATION
+from stages.core.files import CALIBRATION, HOLDOUT, TRAIN, VALIDATION
 from stages.core.records import read_records
 from stages.corpus.raw import Raw, raw_rows
 from stages.models.lengths import answer_lengths, context_of, prompt_lengths, record_lengths
@@ -44,14 +44,18 @@ class Part:
     shared: int  # tokens that all prompts start with: those of the system prompt, if it is always the same
 
 
+NO_PART = Part(0, [], [], [], 0)
+
+
 @dataclass(frozen=True)
 class Lengths:
-    """The tokens of training, validation and holdout records, and how they were found."""
+    """The tokens of training, validation, holdout and calibration records, and how they were found."""
 
     train: Part
     validation: Part
     holdout: Part
     basis: str
+    calibration: Part = NO_PART
 
 
 def lengths(params: Params, base: Path) -> Lengths:
@@ -69,14 +73,18 @@ def lengths(params: Params, base: Path) -> Lengths:
         held, validation = (
             max(1, round(share * len(rows))) for share in (params.split.holdout, params.split.validation)
         )
+        apart = round(params.split.calibration * len(rows))
         # Which records these will be is drawn later: until then, each part has the lengths of all.
         parts = [rows, rows, rows]
-        counts = [max(1, len(rows) - held - validation), validation, held]
+        counts = [max(1, len(rows) - held - validation - apart), validation, held]
         part = _part(rows, count)
         train, watched, answered = (replace(part, records=number) for number in counts)
-        return Lengths(train, watched, answered, f"{len(rows)} rows of {params.data.path}, tokens {whose}")
+        basis = f"{len(rows)} rows of {params.data.path}, tokens {whose}"
+        return Lengths(train, watched, answered, basis, replace(part, records=apart) if apart else NO_PART)
     train, watched, answered = (_part(rows, count) for rows in parts)
-    return Lengths(train, watched, answered, f"{sum(map(len, parts))} records of {source}, tokens {whose}")
+    set_apart = read_records(CALIBRATION).rows(named=True) if CALIBRATION.exists() else []
+    basis = f"{sum(map(len, [*parts, set_apart]))} records of {source}, tokens {whose}"
+    return Lengths(train, watched, answered, basis, _part(set_apart, count) if set_apart else NO_PART)
 
 
 def _part(rows: Sequence[dict[str, Any]], count: Any) -> Part:

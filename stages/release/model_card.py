@@ -172,7 +172,9 @@ def _cascade(report: CascadeReport | None) -> str:
 
 
 def _data(params: Params, records: dict[str, int]) -> str:
-    counts = [(name, str(records[name])) for name in ("train", "validation", "holdout") if name in records]
+    counts = [
+        (name, str(records[name])) for name in ("train", "validation", "calibration", "holdout") if records.get(name)
+    ]
     lines = [_table(("Split", "Records"), counts)] if counts else []
     lines.append(
         "The private data that was found was masked before anything else read the records; near duplicates were "

@@ -63,8 +63,8 @@ class Record:
 
 def recount() -> tuple[Leaks, Frozen]:
     """Read the four parts and the lock, and count leaks and changes."""
-    *before, holdout = map(read_part, (TRAIN, VALIDATION, CALIBRATION, HOLDOUT))
-    return count_leaks(*before, holdout), count_changes(holdout, read_lock().records)
+    train, validation, calibration, holdout = map(read_part, (TRAIN, VALIDATION, CALIBRATION, HOLDOUT))
+    return count_leaks(train, validation, calibration, holdout), count_changes(holdout, read_lock().records)
 
 
 def count_leaks(

@@ -108,6 +108,7 @@ class ChatRequest(Strict):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Annotated[list[str], Field(max_length=16), BeforeValidator(_listed)] | None = None
     n: Annotated[int, Field(ge=1, le=1)] | None = None
+    logprobs: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     response_format: dict[str, Any] | None = None
@@ -128,6 +129,7 @@ class ChatRequest(Strict):
         asked = {
             "temperature": bool(self.temperature),
             "stop": bool(self.stop),
+            "logprobs": bool(self.logprobs),
             "response_format": form is not None and form.get("type") != "text",
             "tool_choice": self.tool_choice not in (None, "none", "auto"),
         }

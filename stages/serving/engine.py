@@ -79,6 +79,10 @@ class Engine(Generic[S]):
         """Where its server runs already; None for a server that the pipeline starts."""
         return None
 
+    def gives_logs(self, settings: Settings) -> bool:
+        """Whether its server gives the log-probabilities of an answer's tokens (`logprobs`)."""
+        return False
+
     def cache_asked(self, settings: S) -> CacheAsked:
         """How large a KV cache the settings ask for."""
         return CacheAsked()

@@ -16,7 +16,9 @@ from stages.core.outcomes import OUTCOMES
 from stages.core.reading import read_json_lines
 from stages.tasks.values import FieldResult
 
-STAGES = {"base": "eval@base", "tuned": "eval@tuned", "classical": "classical"}  # of the pipeline's own models
+CALIBRATION = "calibration"  # the tuned model's answers to that part of the split: under this name, and maybe none
+# Of the pipeline's own models.
+STAGES = {"base": "eval@base", "tuned": "eval@tuned", "classical": "classical", CALIBRATION: "calibration"}
 # One folder that DVC keeps as a whole: what depends on it needn't know the names in it, nor have it to be up to date.
 COMPARATORS = REPORTS / "comparators"
 
@@ -113,7 +115,7 @@ RESULTS = ("match", "wrong", "missing", "spurious")
 
 
 def predictions_of(model: str) -> Path:
-    """Where the predictions of a model (`base`, `tuned`, `classical` or a comparator) are."""
+    """Where the predictions of a model (`base`, `tuned`, `classical`, `calibration` or a comparator) are."""
     return (REPORTS / "eval" if model in STAGES else COMPARATORS) / model / "predictions.jsonl"
 
 
@@ -153,13 +155,14 @@ def _rounded(confidence: Confidence) -> dict[str, Any]:
 
 
 def read_predictions(model: str, path: Path | None = None) -> list[Prediction]:
-    """The predictions of a model, in record order; at least one. A missing key or a wrong type is an error.
+    """The predictions of a model, in record order; at least one, but for `calibration`. A missing key or a wrong type is
+    an error.
 
     `path`: the file, if it is not that of the last run.
     """
     path, remedy = path or predictions_of(model), f"run `dvc repro {stage_of(model)}`, which makes it"
     rows = [_checked(row, path, number, remedy) for number, row in enumerate(read_json_lines(path, remedy), 1)]
-    if not rows:
+    if not rows and model != CALIBRATION:
         raise HallmarkError("holds no prediction", file=path, remedy=remedy)
     return rows
 
@@ -187,7 +190,7 @@ def _checked(content: dict[str, Any], path: Path, row: int, remedy: str) -> Pred
     if told is not None and not (
         told.keys() == {*SUMS, "fields"}
         and isinstance(told["fields"], dict)
-        and all(map(_is_log, [*(told[name] for name in SUMS), *told["fields"].values()]))
+        and all(map(is_log, [*(told[name] for name in SUMS), *told["fields"].values()]))
     ):
         raise wrong("confidence", "not log-probabilities: finite numbers of at most 0")
     if share is not None and (isinstance(share, bool) or not 0 <= share <= 1):
@@ -206,7 +209,8 @@ def _checked(content: dict[str, Any], path: Path, row: int, remedy: str) -> Pred
     return Prediction(**parts)
 
 
-def _is_log(value: Any) -> bool:
+def is_log(value: Any) -> bool:
+    """Whether a value can be a log-probability: a finite number of at most 0, a tiny rounding aside."""
     return isinstance(value, float | int) and not isinstance(value, bool) and -sys.float_info.max <= value <= HIGHEST
 
 

