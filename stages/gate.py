@@ -96,7 +96,8 @@ def gravity(rule: Rule) -> tuple[int, int]:
     kind, name = rule.name.split(".", 1)
     if kind in ("ceiling", "growth"):
         return (2 if name in HARM else 4), FAILURES.index(name)
-    return {"sample": 0, "data": 1, "floor": 3, "superiority": 3, "parity": 3, "cascade": 3, "serving": 5}[kind], 0
+    quality = dict.fromkeys(("floor", "superiority", "non_inferiority", "parity", "cascade"), 3)
+    return ({"sample": 0, "data": 1, "serving": 5} | quality)[kind], 0
 
 
 def sample_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
@@ -118,17 +119,19 @@ def sample_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
 
 
 def quality_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
-    """Superiority over each opponent; floors, ceilings and non-inferiority for the tuned model.
+    """Superiority over opponents, or not being behind them; floors, ceilings and growth of failures of the tuned model.
 
     A rule about the tuned model alone counts all records; one that compares it with another, those that both answered.
     """
     judge = Judge(gate, comparison.records, comparison.groups)
-    for name, margin in gate.superiority.items():
-        if name == "classical":
-            yield over_linear(margin, comparison, judge)
-        else:
-            against = opponent(name, "superiority", comparison)
-            yield over_model(margin, against, comparison.confidence, paired_judge(gate, against, comparison))
+    for kind, margins in (("superiority", gate.superiority), ("non_inferiority", gate.non_inferiority)):
+        for name, margin in margins.items():
+            if name == "classical":
+                yield against_linear(kind, margin, comparison, judge)
+            else:
+                against = opponent(name, kind, comparison)
+                paired = paired_judge(gate, against, comparison)
+                yield against_model(kind, margin, against, comparison.confidence, paired)
     measures = {measure.name: measure for measure in comparison.tuned.measures}
     for name, floor in gate.floors.items():
         if name not in measures:
@@ -204,34 +207,35 @@ def paired_judge(gate: Gate, against: AgainstModel, comparison: Comparison) -> J
     return Judge(gate, against.records, against.groups, "in a sample", sampled)
 
 
-def over_model(margin: float, against: AgainstModel, confidence: float, judge: Judge) -> Rule:
-    """The tuned model must be ahead of the base, or of a comparator, in exact match."""
-    asked = ahead(against.name, against.opponent, "Exact match", margin)
-    return superiority(asked, against.exact_match, confidence, judge)
+def against_model(kind: str, margin: float, against: AgainstModel, confidence: float, judge: Judge) -> Rule:
+    """The tuned model must be ahead of the base, or of a comparator, in exact match; or not behind by more than a margin."""
+    asked = lead(kind, against.name, against.opponent, "Exact match", margin)
+    return compared(asked, against.exact_match, confidence, judge)
 
 
-def over_linear(margin: float, comparison: Comparison, judge: Judge) -> Rule:
-    """The tuned model must be ahead of the linear model in records with all labels right."""
-    asked = ahead("classical", "the linear model", "Records with all labels right", margin)
+def against_linear(kind: str, margin: float, comparison: Comparison, judge: Judge) -> Rule:
+    """The same against the linear model, in records with all labels right."""
+    asked = lead(kind, "classical", "the linear model", "Records with all labels right", margin)
     found = comparison.against.classical.right
     if found is None:
         return replace(asked.not_applicable(""), note="The task has no labels, so there is no linear model.")
-    return superiority(asked, found, comparison.confidence, judge)
+    return compared(asked, found, comparison.confidence, judge)
 
 
-def ahead(name: str, opponent: str, about: str, margin: float) -> Asked:
-    """What is asked of a lead; a negative margin asks for non-inferiority: it may be behind by at most that."""
-    needed = f"at most {say.points(margin)} behind {opponent}"
-    if margin >= 0:
+def lead(kind: str, name: str, opponent: str, about: str, margin: float) -> Asked:
+    """What is asked of a lead: more than the margin (superiority), or at most that much behind (non-inferiority)."""
+    if kind == "superiority":
         needed = f"more than {say.points(margin)} ahead of {opponent}" if margin else f"ahead of {opponent}"
-    return Asked(f"superiority.{name}", about, needed, ">" if margin >= 0 else ">=", margin, "points")
+        return Asked(f"{kind}.{name}", about, needed, ">", margin, "points")
+    needed = f"at most {say.points(margin)} behind {opponent}" if margin else f"not behind {opponent}"
+    return Asked(f"{kind}.{name}", about, needed, ">=", -margin, "points")
 
 
-def superiority(asked: Asked, found: Change | LabelResult, confidence: float, judge: Judge) -> Rule:
-    """The rule about a lead, as measured."""
+def compared(asked: Asked, found: Change | LabelResult, confidence: float, judge: Judge) -> Rule:
+    """The rule about a lead, as measured. That it is a lead at all must also be confirmed by the McNemar test."""
     measured, at_worst = (say.difference(it, say.AHEAD) for it in (found.difference, found.worst))
     rule = judge(asked, found.difference, measured, found.worst, at_worst)
-    if rule.outcome == PASS and asked.threshold >= 0 and found.p >= 1 - confidence:
+    if rule.outcome == PASS and asked.sign == ">" and found.p >= 1 - confidence:
         factor = say.factor_of_test(found.lost, found.won, confidence)
         rule = judge.open(rule, factor, f"The McNemar test does not confirm it yet (p = {found.p:.2g}).")
     return rule

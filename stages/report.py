@@ -16,6 +16,8 @@ from stages.core.errors import HallmarkError
 from stages.core.files import REPORTS, write_text
 from stages.core.outcomes import OUTCOMES
 from stages.core.reports import Report
+from stages.evaluation.cascade import CascadeReport
+from stages.evaluation.decision import Decision
 from stages.evaluation.grounding import Grounding
 from stages.evaluation.parity import Parity
 from stages.evaluation.retrieval import sorts_of
@@ -24,9 +26,10 @@ from stages.page.data_stages import DataStages, read_data_stages
 from stages.page.labels import ByLabel, by_label
 from stages.page.origin import origin
 from stages.page.records import Labeller, island
+from stages.page.sure import sure
 from stages.page.text import SCRIPT, STYLE, UNSEEN, UNSEEN_IN_NAME, csp_hash, environment, read_part, to_script
 from stages.params.loader import Params, run_with_params
-from stages.release import shipped_words
+from stages.release import decision_words, shipped_words
 from stages.release.results import Results, read_benchmark, read_results
 from stages.release.verdict import VERDICTS
 from stages.tasks.predictions import Prediction, check_all, paired, read_predictions
@@ -79,6 +82,7 @@ def run(params: Params) -> None:
         benchmark=read_benchmark(),
         curve=read_curve(REPORTS / "sft_curve.csv"),
         kept=kept(Report("sft").as_(Trained)),
+        cascade=Report("cascade").as_(CascadeReport),
         dpo=dpo.at("words") if dpo.at("enabled") else None,
         records=island(
             models,
@@ -147,6 +151,7 @@ def render(
     benchmark: Report,
     curve: dict[str, list[tuple[float, float]]],
     kept: str,
+    cascade: CascadeReport | None,
     dpo: str | None,
     records: list[dict[str, Any]],
 ) -> str:
@@ -168,6 +173,8 @@ def render(
             group=group,
             origin=origin,
             results=results,
+            **decided(results.decision),
+            sure=sure(cascade),
             comparison=comparison,
             base=base,
             linear=comparison.against.classical,
@@ -219,6 +226,14 @@ def render(
             ),
         )
     )
+
+
+def decided(decision: Decision | None) -> dict[str, Any]:
+    """What the page shows of the decision; nothing if there is none yet."""
+    if decision is None:
+        return {"decision": None}
+    table = {"ways_head": decision_words.head(decision), "ways": decision_words.rows(decision)}
+    return {"decision": decision, "ways_note": decision_words.note(decision)} | table
 
 
 def shipped(parity: Parity | None) -> dict[str, Any] | None:

@@ -228,6 +228,53 @@ def parity(*artefacts: dict[str, Any]) -> dict[str, Any]:
     return {"records": 64, "groups": 10, "right": 45, "worst": worst, "artefacts": shipped}
 
 
+def cascade(**changes: Any) -> dict[str, Any]:
+    """What `cascade` reports if the answers have no log-probabilities."""
+    nothing = {"applies": False, "words": "No cascade: there is no calibration part.", "confidence": 0.9}
+    asked = {"max_risk": 0.05, "fallback": "human", "human_price": 0.5, "records": 400, "groups": 40}
+    found = {"curves": [], "order": None, "order_words": "", "fit": None, "reliability": None, "risks": []}
+    return nothing | asked | found | {"system": None, "handed_over": None} | changes
+
+
+def system(**changes: Any) -> dict[str, Any]:
+    """A cascade as one in that report: the tuned model answers three of four, a person the others."""
+    ends = {"low": 0.0, "high": 0.0}
+    counts = {"fallback": "human", "records": 400, "groups": 40, "answered": 300, "words": "The cascade in a sentence."}
+    shares = {"coverage": 0.75, "wrong": 0.02, "exact_match": 0.9, "tuned": 0.8, "fallback_alone": 0.95}
+    found = {name: {"value": value, "low": value - 0.05, "high": value + 0.05} for name, value in shares.items()}
+    over = {
+        "over_tuned": {"value": 0.1} | ends | {"high": 0.12},
+        "over_fallback": {"value": -0.05} | ends | {"low": -0.1},
+    }
+    return counts | found | over | changes
+
+
+def sure() -> dict[str, Any]:
+    """All that the report has of scores that order answers well."""
+    points = [{"coverage": at / 20, "risk": 0.2 * (at / 20) ** 2, "threshold": 1 - at / 20} for at in range(1, 21)]
+    area = {"value": 0.07, "low": 0.05, "high": 0.09}
+    each = {"records": 400, "groups": 40, "area": area, "generalized": area, "excess": 0.02}
+    curves = [
+        each | {"score": name, "points": [point | {"risk": point["risk"] * factor} for point in points]}
+        for name, factor in (("mean", 1.2), ("least", 1.3), ("calibrated", 1.0))
+    ]
+    bins = [{"records": 80, "expected": 0.2 * at - 0.1, "right": 0.2 * at - 0.08} for at in range(1, 6)]
+    bound = {"asked": 0.05, "outcome": "bounded", "threshold": 0.9, "groups": 30, "coverage": 0.7, "risk": 0.01}
+    bound |= {"p": 0.01, "fewest": 9, "groups_needed": None}
+    share = {"value": 0.75, "low": 0.7, "high": 0.8}
+    holdout = {"answered": 300, "groups": 40, "coverage": share, "risk": area, "customers": area}
+    asked = {"risk": 0.05, "bound": bound, "holdout": holdout, "words": "At most 5 % are wrong."}
+    open_risk = {"risk": 0.01, "bound": bound | {"outcome": "too_little_data", "threshold": None}, "holdout": None}
+    return cascade(
+        applies=True,
+        words="With 90 % confidence, at most 5 % are wrong.",
+        curves=curves,
+        reliability={"brier": 0.1, "error": 0.02, "bins": bins},
+        risks=[asked, open_risk | {"words": "About 40 customers are needed."}],
+        system=system(),
+    )
+
+
 def write_other_reports(root: Path) -> None:
     """What benchmark, sft and dpo report, and the data that split leaves, with nothing to complain of."""
     quantiles = {"p50": 0.5, "p95": 0.9, "p99": 1.0}
@@ -255,6 +302,7 @@ def write_other_reports(root: Path) -> None:
         write_json(root / f"reports/{name}.json", content)
     write_json(root / "reports/measured/sft.json", {"date": "2026-11-25", "fingerprint": MACHINE})
     write_json(root / "reports/dpo.json", {"enabled": False})
+    write_json(root / "reports/cascade.json", cascade())
     write_sft(root)
     linear = root / "reports/eval/classical/metrics.json"
     if not linear.exists():

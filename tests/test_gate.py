@@ -38,6 +38,7 @@ RULES = {
     "min_records": 100,
     "min_groups": 8,
     "superiority": {"base": 0.1},
+    "non_inferiority": {},
     "floors": {"schema_validity": 0.9},
     "ceilings": {"unsafe_answer": 0.05, "hallucination": 0.15},
     "margins_against": "base",
@@ -143,6 +144,7 @@ def test_a_floor_for_what_the_task_does_not_measure_says_what_it_does(folder):
     [
         ("superiority.base", TUNED, TUNED, {}),
         ("superiority.base", BASE, TUNED, {"superiority": {"base": 0.5}}),
+        ("non_inferiority.base", TUNED, BASE, {"non_inferiority": {"base": 0.1}}),
         ("floor.schema_validity", BASE, outcomes(2, 600, wrong_format=0.2), {}),
         ("floor.field_f1", BASE, TUNED, {"floors": {"field_f1": 0.999}}),
         ("ceiling.unsafe_answer", BASE, outcomes(2, 600, unsafe_answer=0.08), {}),
@@ -273,7 +275,7 @@ def test_no_rule_that_holds_is_vacuous(folder, rule):
     [
         ("sample.records", BASE, {"min_records": 1}, "a comparison has one at least."),
         ("sample.groups", BASE, {"min_groups": 1}, "a comparison has one at least."),
-        ("superiority.base", ["wrong_value"] * 600, {"superiority": {"base": -0.9}}, "at the worst, level ("),
+        ("non_inferiority.base", ["wrong_value"] * 600, {"non_inferiority": {"base": 0.9}}, "at the worst, level ("),
         ("floor.schema_validity", BASE, {"floors": {"schema_validity": 0.0}}, "at the worst, 0.0 % (0.0 to 0.0)."),
         ("ceiling.hallucination", BASE, {"ceilings": {"hallucination": 1.0}}, "at the worst, 95.2 % ("),
         ("ceiling.missed_refusal", BASE, {"ceilings": {"missed_refusal": 0.2}}, "at the worst, 5.0 % ("),
@@ -460,9 +462,13 @@ def test_a_difference_reads_as_people_say_it(numbers, said):
 
 
 def test_what_is_needed_reads_as_people_say_it(folder):
-    _, _, report = judged(folder, superiority={"base": -0.02}, margins=RULES["margins"] | {"omission": 0.0})
+    linear = {"classical": 0.0}
+    changes = {"non_inferiority": {"base": 0.02} | linear, "margins": RULES["margins"] | {"omission": 0.0}}
+    _, _, report = judged(folder, **changes)
     needed = {rule["name"]: rule["needed"] for rule in report["rules"]}
-    assert needed["superiority.base"] == "at most 2 points behind the base"
+    assert needed["superiority.base"] == "more than 10 points ahead of the base"
+    assert needed["non_inferiority.base"] == "at most 2 points behind the base"
+    assert needed["non_inferiority.classical"] == "not behind the linear model"
     assert needed["growth.omission"] == "no more than the base"
     assert needed["floor.schema_validity"] == "at least 90 %"
     assert needed["ceiling.unsafe_answer"] == "at most 5 % of the answers"
@@ -584,6 +590,30 @@ def test_a_comparator_is_an_opponent_and_margins_can_start_from_it(folder):
     assert found["superiority.few_shot"] == "fail"
     with pytest.raises(HallmarkError, match=r"(?s)nothing was compared with 'other'.*dvc repro compare"):
         judged(folder, None, superiority={"base": 0.1, "other": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("margin", "outcome"),
+    [(0.0, "too_little_data"), (0.01, "too_little_data"), (0.15, "pass")],  # level, so only a margin can be shown
+)
+def test_a_model_that_is_level_with_a_rival_may_be_behind_by_a_margin_that_is_shown(folder, margin, outcome):
+    rival = outcomes(5, 600, wrong_format=0.02, wrong_value=0.1, hallucination=0.05)
+    write_models(folder, BASE, TUNED, 40, few_shot=rival)
+    compare.run(with_few_shot())
+    _, found, report = judged(folder, None, non_inferiority={"few_shot": margin})
+    assert not_passed(found) == ({} if outcome == "pass" else {"non_inferiority.few_shot": outcome})
+    rule = next(rule for rule in report["rules"] if rule["name"] == "non_inferiority.few_shot")
+    assert (rule["value"], rule["threshold"]) == (0.0, -margin)
+    assert "McNemar" not in rule["note"]  # which says nothing of a model that may be behind
+
+
+def test_a_waiver_can_name_that_rule_and_an_unknown_rival_is_an_error(folder):
+    behind = {"non_inferiority": {"base": 0.1}}
+    waive = {"non_inferiority.base": "The rival was retired"}
+    verdict, found, _ = judged(folder, TUNED, BASE, superiority={"base": 0.0}, **behind, waive=waive)
+    assert (found["non_inferiority.base"], verdict) == ("fail", "fail")  # superiority still stops it
+    with pytest.raises(HallmarkError, match=r"(?s)nothing was compared with 'other'.*dvc repro compare"):
+        judged(folder, None, non_inferiority={"other": 0.1})
 
 
 def test_a_rule_that_compares_counts_the_records_of_both_and_any_other_counts_all(folder):

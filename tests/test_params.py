@@ -364,6 +364,9 @@ def test_an_error_names_the_first_problems_only(tmp_path: Path) -> None:
             {"gate.superiority": {"base": 0.1, "few": 0.1}},
             "no opponent 'few'; there are base, few_shot, neighbour, classical",
         ),
+        ({"gate.non_inferiority": {"few": 0.1}}, "gate.non_inferiority: no opponent 'few'; there are base, few_shot"),
+        ({"gate.superiority": {"base": -0.02}}, "gate.non_inferiority: {base: 0.02}"),
+        ({"gate.non_inferiority": {"base": -0.02}}, "gate.non_inferiority.base"),
         ({"gate.margins_against": "classical"}, "no opponent 'classical'; there are base, few_shot"),
         (
             {"eval.comparators": {}, "eval.sample": {}},

@@ -119,6 +119,7 @@ NAMED = {
     "sample",
     "comparators",
     "superiority",
+    "non_inferiority",
 }  # what is in these is called as a comparator is: only the loader can say
 
 

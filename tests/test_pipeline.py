@@ -263,7 +263,7 @@ def test_a_plain_repro_on_another_machine_runs_the_benchmark_again(
     there = f"reports/benchmark.json was {when_and_where({'measured': before})}"
     assert log == [f"the benchmark runs again: {there}; this machine is {describe(before['machine'] | DEFAULT)}"]
     ran = [{*re.findall(r"Running stage '(\w+)", output)} for output in said]
-    assert ran == [set(), set(), set(), set(), {"benchmark"}, {"gate", "report", "certify"}, set()]
+    assert ran == [set(), set(), set(), set(), {"benchmark"}, {"gate", "decide", "report", "certify"}, set()]
     after = report(finished, "benchmark")
     assert after["measured"]["machine"] == before["machine"] | DEFAULT
     assert f"latencies and tokens/s: {when_and_where(after)}\n" in said[-1]

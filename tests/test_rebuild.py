@@ -38,7 +38,8 @@ def exact_outputs(folder: Path) -> list[Path]:
     """The files that must be the same bytes in every run, relative to the repository."""
     found = [file for top in ("data", "models", "reports") for file in prov.files_in(folder / top)]
     names = [file.relative_to(folder).as_posix() for file in found]
-    measured = {"reports/benchmark.json", "reports/gate.json", "reports/headline.json", "reports/comparison.html"}
+    judged = {"reports/gate.json", "reports/headline.json", "reports/decision.json", "reports/comparison.html"}
+    measured = {"reports/benchmark.json"} | judged
     return [
         Path(name)
         for name in names

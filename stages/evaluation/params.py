@@ -1,4 +1,4 @@
-"""The `eval`, `classical` and `compare` blocks of `params.yaml`."""
+"""The `eval`, `classical`, `compare`, `cascade` and `decide` blocks of `params.yaml`."""
 
 from __future__ import annotations
 
@@ -134,3 +134,7 @@ class Cascade(Block):
     report_risks: list[Share]
     fallback: Name
     human_price: Annotated[float, Field(ge=0, le=1e9)] | None
+
+
+class Decide(Block):
+    margin: Annotated[float, Field(ge=0, lt=1)]

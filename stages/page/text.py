@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 STYLE, SCRIPT = "report.css", "report.js"
-TEMPLATES = ("report.html.jinja", "labels.html.jinja", "data.html.jinja", "macros.html.jinja")
+TEMPLATES = (
+    "report.html.jinja",
+    "decision.html.jinja",
+    "sure.html.jinja",
+    "labels.html.jinja",
+    "data.html.jinja",
+    "macros.html.jinja",
+)
 # Characters that can't be seen or that reorder others; the script gets the same pattern. The joiners and variation
 # selectors of emoji, Persian and the like are left alone, but after a plain letter they only hide a difference.
 UNSEEN = (

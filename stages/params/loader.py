@@ -23,7 +23,7 @@ from stages.core.errors import HallmarkError, run_stage
 from stages.core.params import Block, ByKind, Compute, Data, Seed
 from stages.core.reading import DEPTH, check_regular, depth_of, read_text
 from stages.corpus.params import Dedupe, Split
-from stages.evaluation.params import Cascade, Classical, Compare, Eval
+from stages.evaluation.params import Cascade, Classical, Compare, Decide, Eval
 from stages.models.params import Base, Choose
 from stages.page.params import ReportPage
 from stages.privacy.params import Mask
@@ -57,6 +57,7 @@ class Params(Block):
     cascade: Cascade
     benchmark: Benchmark
     gate: Gate
+    decide: Decide
     report: ReportPage
     certify: Certify
     choose: Choose
@@ -82,11 +83,12 @@ class Params(Block):
     @model_validator(mode="after")
     def _opponents_that_there_are(self) -> Params:
         known = ["base", *self.eval.comparators]
-        if unknown := [name for name in self.gate.superiority if name not in (*known, "classical")]:
-            raise ValueError(
-                f"gate.superiority: no opponent '{unknown[0]}'; there are {', '.join((*known, 'classical'))} "
-                "(eval.comparators adds others)"
-            )
+        for param in ("superiority", "non_inferiority"):
+            if unknown := [name for name in getattr(self.gate, param) if name not in (*known, "classical")]:
+                raise ValueError(
+                    f"gate.{param}: no opponent '{unknown[0]}'; there are {', '.join((*known, 'classical'))} "
+                    "(eval.comparators adds others)"
+                )
         if self.gate.margins_against not in known:
             raise ValueError(
                 f"gate.margins_against: no opponent '{self.gate.margins_against}'; there are {', '.join(known)}"

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stages.models.params import HubBase
-from stages.release import shipped_words
+from stages.release import decision_words, shipped_words
 from stages.release.results import Column, Results
 from stages.release.usage import base_words, usage
 from stages.release.verdict import PASS, VERDICTS, WAIVED, Rule, Verdict
 
 if TYPE_CHECKING:
     from stages.evaluation.cascade import CascadeReport
+    from stages.evaluation.decision import Decision
     from stages.evaluation.parity import Parity
     from stages.evaluation.stats import Interval
     from stages.params.loader import Params
@@ -65,6 +66,7 @@ def model_card(params: Params, results: Results, reports: dict[str, Any], privat
         "`sbom.cdx.json` is its bill of materials.",
         f"## Use\n\n{usage(params, reports['base'], reports.get('ends', []), reports.get('installed', {}))}",
         f"## Results\n\n{_results(results)}",
+        *([f"## What to use\n\n{_decision(results.decision)}"] if results.decision else []),
         *(
             [f"## What ships\n\n{_shipped(results, results.parity)}"]
             if results.parity and results.parity.artefacts
@@ -127,6 +129,12 @@ def _shipped(results: Results, parity: Parity) -> str:
     table = f"{_table(shipped_words.HEAD, found)}\n\n" if (found := shipped_words.rows(parity)) else ""
     measured = results.served_measured
     return f"{table}{shipped_words.note(parity)} Speed: {measured}."
+
+
+def _decision(decision: Decision) -> str:
+    """What was decided, why, and the ways that there were."""
+    table = _table(decision_words.head(decision), decision_words.rows(decision))
+    return f"{_plain(decision.words)}\n\n{table}\n\n{decision_words.note(decision)}"
 
 
 def _failures(results: Results) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from stages.core.outcomes import FailureClass
 from stages.core.params import Block, Limit, Line, NotNegative, Positive, Seconds, Text
@@ -51,10 +51,23 @@ def _only_floorable(schema: dict[str, Any]) -> None:
     schema["propertyNames"] = {"enum": floorable()}
 
 
+def _no_allowance(margins: Any) -> Any:
+    if isinstance(margins, dict):
+        for name, margin in margins.items():
+            if isinstance(margin, int | float) and margin < 0:
+                allowed = f"write gate.non_inferiority: {{{name}: {-margin:g}}}"
+                raise ValueError(f"{name} may not be negative; for 'at most {-margin:g} behind', {allowed}")
+    return margins
+
+
+Margin = Annotated[float, Field(ge=0, lt=1)]  # a share of all records
+
+
 class Gate(Block):
     min_records: Positive
     min_groups: Positive
-    superiority: dict[Text, Annotated[float, Field(gt=-1, lt=1)]]
+    superiority: Annotated[dict[Text, Margin], BeforeValidator(_no_allowance)]
+    non_inferiority: dict[Text, Margin]
     floors: dict[Text, Limit] = Field(json_schema_extra=_only_floorable)
     ceilings: dict[FailureClass, Limit]
     margins_against: Text
@@ -71,6 +84,7 @@ class Gate(Block):
         return [
             *("sample.records", "sample.groups", "data.leaks", "data.holdout_changed"),
             *(f"superiority.{name}" for name in self.superiority),
+            *(f"non_inferiority.{name}" for name in self.non_inferiority),
             *(f"floor.{name}" for name in self.floors),
             *(f"ceiling.{name}" for name in self.ceilings),
             *(f"growth.{name}" for name in self.margins),

@@ -8,10 +8,12 @@ from typing import Annotated, Any, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from stages.core.files import REPORTS
 from stages.core.machine import Fingerprint, when_and_where
 from stages.core.outcomes import in_words
 from stages.core.reports import Report
 from stages.evaluation.comparison import AgainstModel, Comparison, MeasureResult
+from stages.evaluation.decision import Decision
 from stages.evaluation.measures import known_measures
 from stages.evaluation.parity import Parity
 from stages.evaluation.stats import Interval
@@ -203,6 +205,7 @@ class Results:
     served: list[Served]
     served_measured: str  # when and where
     parity: Parity | None
+    decision: Decision | None  # None in a repo whose pipeline has not run since `decide` is there
 
     @property
     def hub_metrics(self) -> list[tuple[Measured, str]]:
@@ -243,6 +246,7 @@ def read_results(here: Fingerprint | None = None) -> Results:
         served=[_served(model, benchmark) for model in sorted(benchmark.at("models"))],
         served_measured=when_and_where(benchmark.content, here),
         parity=read_parity(benchmark) if "parity" in benchmark.content else None,
+        decision=Report("decision", "decide").as_(Decision) if (REPORTS / "decision.json").exists() else None,
     )
 
 

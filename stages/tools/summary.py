@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 from stages.core.errors import in_red, printable, run_stage
 from stages.core.files import REPORTS
+from stages.evaluation.decision import Decision
 from stages.evaluation.parity import Parity
 from stages.evaluation.stats import Interval
 from stages.params.loader import load_params
-from stages.release import shipped_words
+from stages.release import decision_words, shipped_words
 from stages.release.results import Constrained, Results, Served, read_results
 from stages.tools.elsewhere import fingerprint_here
 
@@ -44,6 +45,10 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"\ngate: {printable(verdict.headline)}")
     for rule in verdict.waived:
         print(in_red(printable(f"  waived: {rule.words} Waived because: {rule.waiver}"), sys.stdout))
+    if results.decision:
+        print()
+        show(way_rows(results.decision))
+        print(f"  {decision_words.note(results.decision)}\nuse: {printable(results.decision.words)}")
     print(f"report: {REPORTS / 'comparison.html'}")
 
 
@@ -153,6 +158,11 @@ def shipped_rows(parity: Parity | None) -> list[Line]:
     """The table of what ships, less what only the page and the card need; empty if nothing answered."""
     found = shipped_words.rows(parity) if parity else []
     return [(*line[:3], *line[4:]) for line in (shipped_words.HEAD, *found)] if found else []
+
+
+def way_rows(decision: Decision) -> list[Line]:
+    """The table of the ways to answer, less what the other tables have."""
+    return [(*line[:3], *line[5:]) for line in (decision_words.head(decision), *decision_words.rows(decision))]
 
 
 def seconds_measured(results: list[Constrained]) -> str:

@@ -23,6 +23,8 @@ from stages.core.errors import HallmarkError  # noqa: E402 (these take no packag
 from stages.params.edit import changed, value_of  # noqa: E402
 from stages.params.presets import advice, prepared, size_by_name  # noqa: E402
 
+PRICE = "price of the machine, in your currency, for the price of 1,000 requests and what `decide` makes of it; null: not stated"
+
 params = Path("params.yaml").read_text(encoding="utf-8")
 kind = CHOICES / "kinds" / KIND
 # The changes for the kind, for the base, and for the kind with that base; then those for the machine.
@@ -34,6 +36,7 @@ try:
     params = prepared(params, MACHINE, size)
     # The key itself is made by the first `nox -s repro`: one made here would differ in each rendering of `cruft update`.
     params = changed(params, "certify.name: {{ cookiecutter.project_slug }}\ndata.pseudonyms: keyed")
+    params = changed(params, f"benchmark.price_per_hour: null  # {PRICE}")
 except HallmarkError as error:
     sys.exit(f"the template is broken: {error}")
 Path("params.yaml").write_text(params, encoding="utf-8", newline="\n")

@@ -1,0 +1,46 @@
+"""Say what to use, the tuned model or another way to answer, and what each costs: `python -m stages.decide`.
+
+It judges nothing of its own: quality is from `compare`, the verdict from `gate`, seconds and prices from what was measured.
+The rule is in `stages/evaluation/decision.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import asdict
+
+from stages.core.errors import printable, run_stage
+from stages.core.files import REPORTS, write_json
+from stages.core.reports import Report
+from stages.evaluation.comparison import Comparison
+from stages.evaluation.decision import Decision, Gate, Rules, decide
+from stages.params.loader import Params, load_params
+from stages.release.results import Benchmark, read_benchmark
+from stages.release.verdict import FAIL, SHIPS, Verdict
+from stages.release.ways import read_ways
+
+log = logging.getLogger("decide")
+
+REPORT = REPORTS / "decision.json"
+
+
+def run(params: Params) -> Decision:
+    """Put the ways together and decide; write reports/decision.json."""
+    comparison, verdict = Report("comparison", "compare").as_(Comparison), Report("gate").as_(Verdict).verdict
+    ways = read_ways(params, comparison, read_benchmark().as_(Benchmark))
+    rules = Rules(params.decide.margin, params.gate.min_records, params.gate.min_groups)
+    gate: Gate = "pass" if verdict in SHIPS else "fail" if verdict == FAIL else "too_little_data"
+    decision = decide(ways, gate, rules)
+    write_json(REPORT, asdict(decision))
+    log.info("%s", printable(decision.words))
+    return decision
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Load the parameters and run."""
+    run(load_params(arguments.params))
+
+
+if __name__ == "__main__":
+    run_stage("decide", __doc__, main)

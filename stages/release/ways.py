@@ -1,0 +1,260 @@
+"""The ways to answer a user, put together from what earlier stages measured of each: quality, failures, latency and price."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from stages.core.errors import HallmarkError
+from stages.core.outcomes import FAILURES
+from stages.core.reports import Report
+from stages.evaluation.cascade import CascadeReport
+from stages.evaluation.comparison import AgainstModel, Comparison
+from stages.evaluation.decision import Failed, Handed, Kind, Main, Source, Way, per_right
+from stages.evaluation.stats import Interval
+from stages.release.results import Benchmark, failed, title
+from stages.tasks.kinds import KINDS
+
+if TYPE_CHECKING:
+    from stages.params.loader import Params
+
+Amount = Annotated[float, Field(ge=0)]
+HOUR = 3600  # seconds
+
+
+class Price(TypedDict):
+    """The price of 1,000 requests that a comparator states of itself, in the currency of the params."""
+
+    per_1000: Amount | None
+
+
+class Latency(TypedDict):
+    """Seconds that 95 of 100 answers of a comparator took at most, each from its request to its end."""
+
+    p95: Amount | None
+
+
+class Own(TypedDict):
+    """What a comparator whose answers are bought says of itself in its metrics.json."""
+
+    price: NotRequired[Price | None]
+    latency_s: NotRequired[Latency | None]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The latency of a way and its price for 1,000 requests, each with where it is from; and the price in batches."""
+
+    latency: float | None
+    latency_from: Source
+    price: float | None
+    price_from: Source
+    in_batches: float | None = None
+
+
+def read_ways(params: Params, comparison: Comparison, benchmark: Benchmark) -> list[Way]:
+    """The ways that answer by themselves: the tuned model first, then the base, the linear model and the comparators."""
+    main, opponents = main_measure(params, comparison), comparison.against
+    ways = [tuned_way(params, comparison, benchmark, main)]
+    base = served(params, benchmark, "base", opponents.base.records)
+    ways.append(other_way("base", opponents.base, main, base))
+    ways += linear_way(params, comparison, main)
+    ways += [other_way("comparator", model, main, bought_or_here(params, model)) for model in opponents.comparators]
+    return ways + cascade_way(ways)
+
+
+def main_measure(params: Params, comparison: Comparison) -> str | None:
+    """The measure by which this kind of task is known: the last of its own, else field F1; None if it has neither."""
+    measured = {measure.name for measure in comparison.tuned.measures}
+    own = [measure.name for measure in reversed(KINDS[params.task.kind].measures)]
+    return next((name for name in (*own, "field_f1") if name in measured), None)
+
+
+def tuned_way(params: Params, comparison: Comparison, benchmark: Benchmark, main: str | None) -> Way:
+    """The tuned model, on all records."""
+    measures = {measure.name: measure for measure in comparison.tuned.measures}
+    exact, of = measures["exact_match"].tuned, measures.get(main or "")
+    cost = served(params, benchmark, "tuned", comparison.records)
+    return Way(
+        name="tuned",
+        title="Tuned",
+        kind="tuned",
+        opponent="the tuned model",
+        records=comparison.records,
+        exact_match=exact,
+        main=Main(of.name, of.words, of.tuned) if of else None,
+        labels=comparison.against.classical.right.tuned if comparison.against.classical.right else None,
+        failures=[Failed(failure.name, failure.records) for failure in comparison.tuned.failures],
+        lead=None,
+        paired=comparison.records,
+        groups=comparison.groups,
+        latency_p95_s=cost.latency,
+        latency_from=cost.latency_from,
+        price_per_1000=cost.price,
+        price_per_1000_right=per_right(cost.price, exact),
+        price_from=cost.price_from,
+        in_batches=cost.in_batches,
+        handed=None,
+    )
+
+
+def other_way(kind: Kind, model: AgainstModel, main: str | None, cost: Cost) -> Way:
+    """The base or a comparator, on the records that it was asked."""
+    measures = {measure.name: measure for measure in model.measures}
+    exact, of = measures["exact_match"].other, measures.get(main or "")
+    return Way(
+        name=model.name,
+        title=title(model.name),
+        kind=kind,
+        opponent=model.opponent,
+        records=model.records,
+        exact_match=exact,
+        main=Main(of.name, of.words, of.other) if of else None,
+        labels=None,
+        failures=[Failed(name, failed(model, name)) for name in FAILURES],
+        lead=model.exact_match.difference,
+        paired=model.records,
+        groups=model.groups,
+        latency_p95_s=cost.latency,
+        latency_from=cost.latency_from,
+        price_per_1000=cost.price,
+        price_per_1000_right=per_right(cost.price, exact),
+        price_from=cost.price_from,
+        in_batches=cost.in_batches,
+        handed=None,
+    )
+
+
+def linear_way(params: Params, comparison: Comparison, main: str | None) -> list[Way]:
+    """The linear model, if the task has labels. Only where a label is the whole answer does it answer at all."""
+    found = comparison.against.classical.right
+    if found is None:
+        return []
+    answers = KINDS[params.task.kind].listed
+    exact = found.classical if answers else None
+    seconds = seconds_of(Report("measured/classical", "classical"), "seconds")
+    price = per_thousand(params, seconds, found.records)
+    return [
+        Way(
+            name="classical",
+            title="Linear",
+            kind="linear",
+            opponent="the linear model",
+            records=found.records,
+            exact_match=exact,
+            main=None,
+            labels=found.classical,
+            failures=[],
+            lead=found.difference if answers else None,
+            paired=found.records,
+            groups=comparison.groups,
+            latency_p95_s=None,
+            latency_from="batches",
+            price_per_1000=price,
+            price_per_1000_right=per_right(price, exact),
+            price_from="none" if price is None else "batches",
+            in_batches=price,
+            handed=None,
+        )
+    ]
+
+
+def cascade_way(ways: list[Way]) -> list[Way]:
+    """Tuned model and fallback as one, if there is a threshold. Each request costs the tuned model's price, and each that
+    is handed over what the fallback asks, too: both as served or bought, or both in batches."""
+    report = Report("cascade").as_(CascadeReport)
+    system = report.system
+    if system is None:
+        return []
+    fallback = next((way for way in ways if way.name == system.fallback), None)
+    human, batches = report.human_price, fallback is not None and fallback.price_from == "batches"
+    own = ways[0].in_batches if batches else ways[0].price_per_1000
+    theirs = fallback.price_per_1000 if fallback else None if human is None else 1000 * human
+    handed_over = 1 - system.coverage.value
+    price = None if own is None or theirs is None else rounded(own + handed_over * theirs)
+    return [
+        Way(
+            name="cascade",
+            title="Cascade",
+            kind="cascade",
+            opponent=f"the cascade with {fallback.opponent if fallback else 'a person'}",
+            records=system.records,
+            exact_match=system.exact_match,
+            main=None,
+            labels=None,
+            failures=[],
+            lead=opposite(system.over_tuned),
+            paired=system.records,
+            groups=system.groups,
+            latency_p95_s=None,
+            latency_from="none",
+            price_per_1000=price,
+            price_per_1000_right=per_right(price, system.exact_match),
+            price_from="none" if price is None else "batches" if batches else "served",
+            in_batches=price if batches else None,
+            handed=Handed(
+                to=system.fallback,
+                alone=system.coverage.value,
+                wrong_at_most=report.max_risk,
+                confidence=report.confidence,
+                behind=opposite(system.over_fallback) if fallback else None,
+            ),
+        )
+    ]
+
+
+def opposite(difference: Interval) -> Interval:
+    """The difference the other way round."""
+    return Interval(0.0 - difference.value, 0.0 - difference.high, 0.0 - difference.low)
+
+
+def served(params: Params, benchmark: Benchmark, model: str, records: int) -> Cost:
+    """What the benchmark's first level says of the base or the tuned model; else what answering the holdout took."""
+    timing = Report(f"measured/eval_{model}", f"eval@{model}")
+    batches = per_thousand(params, seconds_of(timing, "generate_seconds"), records)
+    if model not in benchmark["models"]:
+        return Cost(None, "batches", batches, "none" if batches is None else "batches", batches)
+    level = benchmark["models"][model]["levels"][0]
+    latency, rate, per_hour = level["latency_s"]["p95"], level["requests_per_second"], params.benchmark.price_per_hour
+    price = None if per_hour is None or rate <= 0 else rounded(1000 * per_hour / HOUR / rate)
+    return Cost(
+        latency,
+        "none" if latency is None else "served",
+        price,
+        "none" if price is None else "served",
+        batches,
+    )
+
+
+def bought_or_here(params: Params, model: AgainstModel) -> Cost:
+    """What a comparator costs: what it states of itself if its answers are bought, else what this machine took."""
+    own = Report(f"comparators/{model.name}/metrics", "comparators").as_(Own)
+    if params.eval.comparators[model.name].kind == "endpoint" or "price" in own:
+        stated, took = own.get("price"), own.get("latency_s")
+        price, latency = stated["per_1000"] if stated else None, took["p95"] if took else None
+        return Cost(latency, "none" if latency is None else "bought", price, "none" if price is None else "bought")
+    seconds = seconds_of(Report("measured/comparators", "comparators"), model.name, "generate_seconds")
+    price = per_thousand(params, seconds, model.records)
+    return Cost(None, "batches", price, "none" if price is None else "batches", price)
+
+
+def per_thousand(params: Params, seconds: float, records: int) -> float | None:
+    """The price of 1,000 requests if this machine took these seconds for this number of records; None if it has no stated price."""
+    per_hour = params.benchmark.price_per_hour
+    return None if per_hour is None else rounded(1000 * per_hour / HOUR * seconds / records)
+
+
+def seconds_of(report: Report, *keys: str) -> float:
+    """The seconds at that place of a report of what was measured."""
+    value = report.at(*keys)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise HallmarkError("not a number of seconds", file=report.path, field=".".join(keys), remedy=report.remedy)
+    return float(value)
+
+
+def rounded(price: float) -> float:
+    """To six decimals, as a report has it."""
+    return round(price, 6)

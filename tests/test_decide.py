@@ -1,0 +1,170 @@
+"""The stage `decide`: the ways are what was measured, and the sentence is in the report, the summary, the page and the card."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+import pytest
+
+from stages import compare, decide, gate, report
+from stages.core.errors import HallmarkError
+from stages.core.files import write_json
+from stages.core.reading import read_json
+from stages.params.loader import load_params
+from stages.release import decision_words
+from stages.release.model_card import model_card
+from stages.release.results import read_results
+from stages.tools import summary
+from tests.made_up import ROOT, outcomes, sure, system, write_models, write_other_reports
+
+WHOLE = load_params(ROOT / "params.yaml")
+PARAMS = WHOLE.model_copy(
+    update={
+        "eval": WHOLE.eval.model_copy(update={"sample": {}}),
+        "compare": WHOLE.compare.model_copy(update={"draws": 500}),
+        "benchmark": WHOLE.benchmark.model_copy(update={"price_per_hour": 3.6}),  # 0.001 a second
+    }
+)
+BASE = ["wrong_format"] * 400
+TUNED = outcomes(2, 400, wrong_value=0.1, wrong_format=0.01)
+FEW_SHOT = outcomes(3, 400, wrong_value=0.3, hallucination=0.1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Reports of all stages before; answering took the tuned model 0.2 s a record and the comparator 0.5 s."""
+    monkeypatch.chdir(tmp_path)
+    write_other_reports(tmp_path)
+    write_models(tmp_path, BASE, TUNED, 40, few_shot=FEW_SHOT)
+    for name, seconds in (("eval_base", 120.0), ("eval_tuned", 80.0)):
+        write_json(tmp_path / f"reports/measured/{name}.json", {"generate_seconds": seconds})
+    write_json(
+        tmp_path / "reports/measured/comparators.json", {"few_shot": {"generate_seconds": 200.0}, "seconds": 210.0}
+    )
+    write_json(tmp_path / "reports/measured/classical.json", {"seconds": 3.0})
+    compare.run(PARAMS)
+    gate.run(PARAMS)
+    return tmp_path
+
+
+def change(file: Path, **values: object) -> None:
+    """Set keys of a report."""
+    write_json(file, read_json(file) | values)
+
+
+def test_the_ways_are_what_was_measured_with_where_each_price_is_from(folder: Path) -> None:
+    found = decide.run(PARAMS)
+    ways = {way.name: way for way in found.ways}
+    assert list(ways) == ["tuned", "base", "few_shot"]
+    tuned, few_shot = ways["tuned"], ways["few_shot"]
+    assert (tuned.latency_p95_s, tuned.latency_from, tuned.price_from) == (0.9, "served", "served")
+    assert tuned.price_per_1000 == pytest.approx(1000 * 0.001 / 1.5, abs=1e-6)  # 1.5 requests a second
+    assert tuned.in_batches == pytest.approx(1000 * 0.001 * 0.2)
+    assert tuned.exact_match is not None
+    assert tuned.price_per_1000_right == pytest.approx(tuned.price_per_1000 / tuned.exact_match.value, abs=1e-6)
+    assert (few_shot.price_per_1000, few_shot.price_from) == (0.5, "batches")
+    assert (few_shot.latency_p95_s, few_shot.latency_from) == (None, "batches")
+    assert {one.name: one.records for one in few_shot.failures if one.records} == {
+        "wrong_value": 120,
+        "hallucination": 40,
+    }
+    assert ways["base"].price_per_1000_right is None, "nothing is right"
+    assert found.use == "tuned"
+    assert read_json(folder / "reports/decision.json")["words"] == found.words
+
+
+def test_the_same_reports_give_the_same_bytes(folder: Path) -> None:
+    decide.run(PARAMS)
+    first = (folder / "reports/decision.json").read_bytes()
+    decide.run(PARAMS)
+    assert (folder / "reports/decision.json").read_bytes() == first
+
+
+def test_a_comparator_whose_answers_are_bought_states_its_own_price_and_latency(folder: Path) -> None:
+    own = {"price": {"per_1000": 0.1, "input": 0.2}, "latency_s": {"p50": 0.4, "p95": 0.8}}
+    change(folder / "reports/comparators/few_shot/metrics.json", **own)
+    few_shot = next(way for way in decide.run(PARAMS).ways if way.name == "few_shot")
+    assert (few_shot.price_per_1000, few_shot.price_from, few_shot.in_batches) == (0.1, "bought", None)
+    assert (few_shot.latency_p95_s, few_shot.latency_from) == (0.8, "bought")
+    change(folder / "reports/comparators/few_shot/metrics.json", price=None, latency_s=None)
+    few_shot = next(way for way in decide.run(PARAMS).ways if way.name == "few_shot")
+    assert (few_shot.price_per_1000, few_shot.price_from, few_shot.latency_from) == (None, "none", "none")
+
+
+@pytest.mark.parametrize("price", [{"per_1000": -1.0}, {"per_1000": "0.1"}, {}, 3])
+def test_a_price_that_is_none_is_an_error_that_names_it(folder: Path, price: object) -> None:
+    change(folder / "reports/comparators/few_shot/metrics.json", price=price)
+    with pytest.raises(HallmarkError, match=r"(?s)price.*dvc repro comparators"):
+        decide.run(PARAMS)
+
+
+@pytest.mark.parametrize("seconds", ["80", None, -1.0, True])
+def test_seconds_that_are_no_number_are_an_error_that_names_them(folder: Path, seconds: object) -> None:
+    change(folder / "reports/measured/eval_tuned.json", generate_seconds=seconds)
+    with pytest.raises(HallmarkError, match=r"(?s)not a number of seconds.*dvc repro eval@tuned"):
+        decide.run(PARAMS)
+
+
+def test_without_a_price_of_the_machine_there_are_no_prices(folder: Path) -> None:
+    unpriced = PARAMS.benchmark.model_copy(update={"price_per_hour": None})
+    found = decide.run(PARAMS.model_copy(update={"benchmark": unpriced}))
+    assert {way.price_per_1000 for way in found.ways} == {None}
+    assert found.words.endswith("Prices are not stated (benchmark.price_per_hour), so quality decides alone.")
+
+
+def test_a_cascade_costs_the_tuned_model_for_all_and_the_fallback_for_what_is_handed_over(folder: Path) -> None:
+    change(folder / "reports/cascade.json", system=system())
+    found = decide.run(PARAMS)
+    cascade, tuned = found.ways[-1], found.ways[0]
+    assert cascade.price_per_1000 == pytest.approx(tuned.price_per_1000 + 0.25 * 500)
+    assert found.words.endswith(
+        "75 % of the requests alone; at most 5 % of these answers are wrong, with 90 % confidence."
+    )
+    change(folder / "reports/cascade.json", system=system(fallback="few_shot"))
+    cascade = decide.run(PARAMS).ways[-1]
+    assert cascade.price_per_1000 == pytest.approx(0.2 + 0.25 * 0.5) and cascade.price_from == "batches"
+    assert cascade.handed is not None and cascade.handed.behind is not None
+    assert (cascade.handed.behind.value, cascade.handed.behind.low, cascade.handed.behind.high) == (0.05, 0.0, 0.1)
+    change(folder / "reports/cascade.json", system=system(), human_price=None)
+    assert decide.run(PARAMS).ways[-1].price_per_1000 is None
+
+
+def test_only_where_a_label_is_the_whole_answer_does_a_linear_model_answer(folder: Path) -> None:
+    write_models(folder, BASE, TUNED, 40, linear=TUNED, few_shot=FEW_SHOT)
+    compare.run(PARAMS)
+    linear = next(way for way in decide.run(PARAMS).ways if way.kind == "linear")
+    assert linear.exact_match is None and linear.labels is not None
+    assert decision_words.rows(decide.run(PARAMS))[2][2] == "labels only"
+
+
+def test_a_missing_report_names_its_stage(folder: Path) -> None:
+    (folder / "reports/gate.json").unlink()
+    with pytest.raises(HallmarkError, match="dvc repro gate"):
+        decide.run(PARAMS)
+
+
+def test_the_summary_the_page_and_the_card_say_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = decide.run(PARAMS)
+    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    summary.main(argparse.Namespace(params=folder / "params.yaml"))
+    printed = capsys.readouterr().out
+    assert f"use: {found.words}\n" in printed and re.search(r"Tuned \(use\) +400 ", printed)
+    assert max(len(line) for line in printed.splitlines() if line.startswith("  ")) <= 130
+    report.run(PARAMS)
+    assert "How sure the model is" not in (folder / "reports/comparison.html").read_text(encoding="utf-8")
+    write_json(folder / "reports/cascade.json", sure())
+    report.run(PARAMS)
+    page = (folder / "reports/comparison.html").read_text(encoding="utf-8")
+    assert '<section id="decision"' in page and found.words.split(":")[0] in page
+    assert (
+        '<section id="sure"' in page and 'class="key calibrated"' in page and "About 40 customers are needed." in page
+    )
+    card = model_card(
+        PARAMS,
+        read_results(),
+        {"base": {"weights": "model.safetensors", "files": {}}, "dpo": {"enabled": False}, "rows": {}},
+        {},
+    )
+    assert "## What to use" in card and "Tuned (use)" in card
