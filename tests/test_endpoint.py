@@ -16,6 +16,7 @@ import pytest
 from stages.core.errors import HallmarkError
 from stages.evaluation import endpoint
 from stages.evaluation.answers import Answer, prompts_of
+from stages.evaluation.confidence import confidence_of
 from stages.evaluation.endpoint import ServedModel, answer_of, answer_schema
 from stages.params.loader import load_params
 from stages.serving import server as servers
@@ -82,7 +83,11 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def ask(server: Server, **options: Any) -> list[Answer]:
     asking = EndpointAsking(
-        kind="endpoint", concurrency=4, timeout=options.pop("timeout", 5.0), key=options.pop("key", None)
+        kind="endpoint",
+        concurrency=4,
+        timeout=options.pop("timeout", 5.0),
+        key=options.pop("key", None),
+        logprobs=options.get("logs", False),
     )
     running = servers.Server("endpoint", f"http://127.0.0.1:{server.server_port}/v1", {"base": "the-base"})
     model = ServedModel(
@@ -102,6 +107,62 @@ def test_every_record_is_asked_as_it_stands_and_gets_its_own_answer(server: Serv
         json.dumps(row["prompt"]) for row in records
     )
     assert set(server.keys) == {None}
+
+
+def listed(*tokens: str | bytes) -> list[dict[str, Any]]:
+    """What a server says of these tokens, each a little less likely than the one before."""
+    raw = [token.encode() if isinstance(token, str) else token for token in tokens]
+    return [
+        {"token": piece.decode(errors="replace"), "logprob": -0.5 * place, "bytes": list(piece), "top_logprobs": []}
+        for place, piece in enumerate(raw)
+    ]
+
+
+def completion(text: str, content: Any) -> dict[str, Any]:
+    return {"choices": [{"message": {"content": text}, "finish_reason": "stop", "logprobs": {"content": content}}]}
+
+
+def test_log_probabilities_are_asked_for_and_read_by_byte(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    text = '{"a":"é😀"}'
+    tokens = listed('{"', 'a":"', b"\xc3", b"\xa9\xf0\x9f", b"\x98\x80", '"}', "<end>")
+    server.raw = json.dumps(completion(text, tokens)).encode()
+    answers = ask(server, logs=True)
+    assert all(body["logprobs"] is True for body in server.asked)
+    for answer in answers:
+        assert answer.logs == tuple(-0.5 * place for place in range(7))
+        assert answer.spans == ((0, 2), (2, 6), (6, 7), (6, 8), (7, 8), (8, 10), (10, 10))
+        found = confidence_of(answer, is_json=True)
+        assert found is not None and found.fields == {"a": -0.5 - 1 - 1.5 - 2 - 2.5}
+    assert caplog.text == ""
+    server.asked.clear()
+    assert [answer.logs for answer in ask(server)] == [answers[0].logs] * 10, "read, though nobody asked"
+    assert not any("logprobs" in body for body in server.asked)
+
+
+def test_answers_without_log_probabilities_are_counted_in_one_warning(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert all(answer.logs is None and answer.spans is None for answer in ask(server, logs=True))
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("10 of 10 answers came without the log-probabilities")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, [], {}, "x", [1], [{}], *([{"token": "a", "logprob": bad}] for bad in ("x", 1.0, True, None, -(10**400)))],
+)
+def test_what_is_no_log_probability_is_none(content: Any) -> None:
+    assert answer_of(completion("{}", content)).logs is None
+    assert answer_of({"choices": [{"message": {"content": "{}"}, "logprobs": content}]}).logs is None
+
+
+@pytest.mark.parametrize("raw", [[300], ["a"], [-1], "x", 2**70, {"a": 1}, [1.5]])
+def test_bytes_that_are_none_leave_the_numbers(raw: Any) -> None:
+    answer = answer_of(completion("{}", [{"token": "{}", "logprob": -1, "bytes": raw}]))
+    assert (answer.logs, answer.spans) == ((-1.0,), None)
+    assert answer_of(completion("{}", [{"token": "{}", "logprob": -1, "bytes": None}])).spans == ((0, 2),)
+    assert answer_of(completion("{}", listed("{", "x"))).spans is None
+    assert answer_of(completion("no", listed("no"))).spans is None
 
 
 def test_what_fails_is_sent_again_and_what_keeps_failing_ends_the_stage(server: Server) -> None:

@@ -107,7 +107,7 @@ def test_a_new_engine_is_measured_and_asked(toy: Engine[Any], workspace: Path, m
     monkeypatch.chdir(workspace)
     asking = {"concurrency": 2, "timeout": 30.0}
     settings = {"benchmark.server": BLOCK, "benchmark.models": ["base", "tuned"], "eval.engine": BLOCK | asking}
-    change_params(workspace, settings | {"benchmark.parity.artefacts": ["server"]})
+    change_params(workspace, settings | {"benchmark.parity.artefacts": ["server"], "eval.agreement.records": 0})
     params = load_params()
     for model in ("base", "tuned"):
         stage_eval.run(params, model)
@@ -177,7 +177,8 @@ def test_how_a_server_is_asked_is_for_eval_alone(toy: Toy, tmp_path: Path) -> No
     assert "'eval.engine.concurrency' is missing; 'eval.engine.timeout' is missing" in text
     endpoint = {"kind": "endpoint", "url": "http://x/v1", "names": {"base": "b"}, "concurrency": 1, "timeout": 1.0}
     assert "'eval.engine.key' is missing" in problem(tmp_path, {"eval.engine": endpoint})
-    text = problem(tmp_path, {"eval.engine": endpoint | {"key": None}})
+    assert "'eval.engine.logprobs' is missing" in problem(tmp_path, {"eval.engine": endpoint | {"key": None}})
+    text = problem(tmp_path, {"eval.engine": endpoint | {"key": None, "logprobs": True}})
     assert "field 'eval.engine.names': eval.engine.names: name the model to ask for as tuned" in text
     server = {key: endpoint[key] for key in ("kind", "url", "names")}
     text = problem(tmp_path, {"benchmark.server": server})
@@ -187,9 +188,14 @@ def test_how_a_server_is_asked_is_for_eval_alone(toy: Toy, tmp_path: Path) -> No
 def test_an_engine_is_told_apart_by_its_block_alone(toy: Toy, tmp_path: Path) -> None:
     """What load_params returns is what the file says, for a kind that no file of the pipeline names."""
     asked = BLOCK | {"concurrency": 2, "timeout": 30.0}
-    params = load_params(write(tmp_path, {"benchmark.server": BLOCK, "eval.engine": asked}))
+    alone = {"eval.engine": asked, "eval.agreement.records": 0}
+    params = load_params(write(tmp_path, {"benchmark.server": BLOCK, **alone}))
     assert params.benchmark.server == ToySettings(**BLOCK)
     dumped = params.model_dump(mode="json", by_alias=True)
     assert (dumped["benchmark"]["server"], dumped["eval"]["engine"]) == (BLOCK, asked)
     with pytest.raises(HallmarkError, match=r"eval.general.tasks: the chat API gives no likelihoods"):
-        load_params(write(tmp_path, {"eval.engine": asked, "eval.general.tasks": ["arc_easy"]}))
+        load_params(write(tmp_path, {**alone, "eval.general.tasks": ["arc_easy"]}))
+    with pytest.raises(
+        HallmarkError, match=r"eval.agreement.records: set it to 0; answers are sampled in this process"
+    ):
+        load_params(write(tmp_path, {**alone, "eval.agreement.records": 1}))

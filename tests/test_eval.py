@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from stages import eval as stage_eval
 from stages.core.errors import HallmarkError
-from stages.core.files import ADAPTER, BASE, HOLDOUT, TRAIN, write_json
+from stages.core.files import ADAPTER, BASE, CALIBRATION, HOLDOUT, REPORTS, TRAIN, write_json
 from stages.core.machine import when_and_where
 from stages.core.records import write_records
 from stages.evaluation.answers import Answer, Prompt, prompts_of
@@ -46,6 +46,7 @@ SETTINGS = {
     "eval.draws": 200,
     "eval.again": 5,
     "eval.constrained": 0,
+    "eval.agreement": {"records": 0, "samples": 2, "temperature": 1.0},
     "eval.sample": {},
     "eval.comparators": {},
     "gate.superiority": {"base": 0.1},
@@ -101,6 +102,8 @@ def evaluate(model: str = "base", **overrides: Any) -> tuple[list[dict[str, Any]
     change_params(Path(), {f"eval.{name}": value for name, value in overrides.items()})
     if model in stage_eval.WEIGHTS:
         stage_eval.run(load_params(), model)
+    elif model == "calibration":
+        stage_eval.run_calibration(load_params())
     else:
         stage_eval.run_comparators(load_params())
     metrics = json.loads(predictions_of(model).with_name("metrics.json").read_text(encoding="utf-8"))
@@ -197,6 +200,58 @@ def test_another_process_gives_the_same_bytes(at: Path) -> None:
     stage(at, "eval", "--model", "base", PYTHONHASHSEED="5", TZ="Asia/Tokyo", LC_ALL="C")
     assert [file.read_bytes() for file in files] == before
     assert str(at).encode() not in b"".join(before)
+
+
+def test_every_answer_has_its_confidence_and_calibration_is_answered_alike(at: Path) -> None:
+    rows, metrics = evaluate("tuned")
+    assert "agreement" not in metrics
+    for row in rows:
+        sure = row["confidence"]
+        assert sure["sum"] <= sure["least"] <= sure["mean"] <= 0 and sure["fields"] == {}
+        count = row["tokens"] + (row["finish"] == "stop")
+        assert sure["mean"] == pytest.approx(sure["sum"] / count, abs=1e-5)
+    write_records(CALIBRATION, some_holdout())
+    again, counts = evaluate("calibration")
+    assert again == rows, "the same model, engine and settings"
+    right = sum(row["exact_match"] for row in rows)
+    groups = len({row["group"] for row in rows})
+    assert counts == {
+        "model": "tuned", "records": 10, "groups": groups, "exact_match": right, "with_confidence": 10, "with_agreement": 0
+    }  # fmt: skip
+    assert json.loads((REPORTS / "measured/calibration.json").read_text(encoding="utf-8"))["tokens"] > 0
+
+
+def test_an_empty_calibration_part_is_no_error_and_loads_nothing(at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_records(CALIBRATION, some_holdout().clear())
+    monkeypatch.setattr("stages.models.loading.load_tuned", None)
+    rows, counts = evaluate("calibration")
+    assert (rows, counts["records"], counts["groups"]) == ([], 0, 0)
+    assert read_predictions("calibration") == []
+    assert (REPORTS / "measured/calibration.json").is_file()
+    write_predictions(predictions_of("tuned"), [])
+    with pytest.raises(HallmarkError, match="holds no prediction"):
+        read_predictions("tuned")
+
+
+def test_some_records_are_answered_by_chance_too_and_again_the_same(at: Path) -> None:
+    plain, _ = evaluate("tuned")
+    few = {"agreement": {"records": 4, "samples": 3, "temperature": 1e-5}}
+    rows, metrics = evaluate("tuned", **few)
+    shares = [row.pop("agreement", None) for row in rows]
+    assert rows == plain
+    sampled = [share for share in shares if share is not None]
+    assert len(sampled) == 4 and max(sampled) > 0, "at this temperature, most are the greedy answer"
+    assert all(round(3 * share, 4).is_integer() for share in sampled)
+    assert metrics["agreement"] == pytest.approx(sum(sampled) / 4, abs=1e-6)
+    measured = json.loads((REPORTS / "measured/eval_tuned.json").read_text(encoding="utf-8"))
+    assert measured["agreement"]["records"] == 4
+    first = predictions_of("tuned").read_bytes()
+    evaluate("tuned", **few)
+    assert predictions_of("tuned").read_bytes() == first
+    free = {"agreement": {"records": 10, "samples": 3, "temperature": 3.0}}
+    rows, metrics = evaluate("tuned", **free)
+    assert metrics["agreement"] < 0.5, "a model that knows nothing hardly repeats itself"
+    assert "agreement" not in evaluate("base", **free)[1]
 
 
 def test_a_generation_config_of_the_model_does_not_reach_the_measurement(at: Path) -> None:

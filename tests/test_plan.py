@@ -21,7 +21,7 @@ from stages.core.reading import read_object
 from stages.params.loader import Params, load_params
 from stages.planning import advice, bases, earlier, estimate, machine, speed
 from stages.planning.batches import all_answering, in_batches, step_count
-from stages.planning.lengths import lengths, tokens_of
+from stages.planning.lengths import NO_PART, lengths, tokens_of
 from stages.planning.memory import Storages, adapted, build, cache_bytes, cache_of, fake, planned, training_peak
 from stages.planning.speed import GIB, GPUS, Device
 from stages.planning.work import Batch, matrices
@@ -470,7 +470,12 @@ def test_the_plan_counts_who_is_asked_what(here: Params) -> None:
     part = lengths(here, BASE).holdout
     asked = {"sample": {"base": 2, "few_shot": 1}}
     params = here.model_copy(update={"eval": here.eval.model_copy(update=asked)})
-    base, tuned, few = all_answering(params, part)
+    base, tuned, few, *samples = all_answering(params, part, NO_PART)
+    assert [round(each.share * len(part.prompts)) for each in samples] == [2 * min(64, part.records)]
+    apart = replace(part, records=2)
+    *_, answers, sampled, again = all_answering(params, part, apart)
+    assert sampled.share == samples[0].share
+    assert round(answers.share * len(part.prompts)) == 2 and again.share == 2 * answers.share
     assert [round(each.share * len(part.prompts)) for each in (base, tuned, few)] == [2, part.records, 1]
     longer = few.batches[0].tokens - base.batches[0].tokens
     assert 0 < longer <= params.eval.comparators["few_shot"].max_tokens

@@ -139,7 +139,9 @@ def test_a_knob_of_the_gate_and_a_gateway_retrain_nothing(copied: Path) -> None:
 def test_a_new_engine_is_a_dependency_of_what_starts_servers(copied: Path) -> None:
     (copied / "stages/serving/engines/another.py").write_text("ENGINE = None\n", encoding="utf-8")
     found = deps.differences((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-    assert found == dict.fromkeys(("eval", "comparators", "benchmark"), (["stages/serving/engines/another.py"], []))
+    assert found == dict.fromkeys(
+        ("eval", "calibration", "comparators", "benchmark"), (["stages/serving/engines/another.py"], [])
+    )
 
 
 def test_new_code_and_new_data_of_a_stage_become_dependencies(copied: Path) -> None:

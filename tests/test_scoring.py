@@ -408,3 +408,22 @@ def test_speed(scorer: Scorer) -> None:
             scorer.score(input=INPUT, context=None, target=right, prediction=prediction)
         best = max(best, 1000 / (time.process_time() - start))
     assert best > 5_000, f"{best:.0f} records a second"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (json.dumps(DUE), json.dumps(dict(reversed(DUE.items())) | {"amount": 1.2499e3}, indent=2), True),
+        (json.dumps(DUE), json.dumps(DUE | {"product": None}), False),
+        (json.dumps(DUE), REFUSAL, False),
+        (REFUSAL, '{ "refusal": "policy" }', True),
+        ("no JSON", "no JSON", True),
+        ("no JSON", "nor this", False),
+        ('{"intent": "x"}', '{"intent":"x"}', True),  # breaks the schema, but says the same
+        ('{"intent": "x"}', '{"intent":"y"}', False),
+        ('{"intent": "x"}', "no JSON", False),
+    ],
+)
+def test_two_predictions_say_the_same_as_answers_do(tmp_path: Path, one: str, other: str, same: bool) -> None:
+    scorer = make_scorer(tmp_path)
+    assert scorer.same(one, other) == scorer.same(other, one) == same

@@ -436,8 +436,9 @@ def test_what_a_server_answers_is_read_and_measured(
     assert server.kind == "transformers"
     with served(["tuned"], {"tuned": free_port(0)}, ADAPTER, server, params.compute) as servers:
         names = {"base": "tuned", "tuned": "tuned"}
-        engine = {"kind": "endpoint", "url": servers["tuned"].url, "names": names, "key": None}
-        change_params(tmp_path, {"eval.engine": engine | {"concurrency": 2, "timeout": 60.0}})
+        engine = {"kind": "endpoint", "url": servers["tuned"].url, "names": names, "key": None, "logprobs": False}
+        engine |= {"concurrency": 2, "timeout": 60.0}
+        change_params(tmp_path, {"eval.engine": engine, "eval.agreement.records": 0})
         run_eval(load_params(), "tuned")
     rows = read_predictions("tuned")
     assert {(form.read(row.prediction) == calls, row.outcome) for row in rows} == {(True, "pass")}

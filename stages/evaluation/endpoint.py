@@ -235,4 +235,8 @@ def logs_of(choice: Any, text: str) -> tuple[tuple[float, ...] | None, tuple[Spa
 def _bytes(listed: dict[str, Any]) -> bytes:
     """The bytes of a listed token; a server that leaves them out means those of the token as it is shown."""
     given = listed.get("bytes")
-    return str(listed.get("token") or "").encode() if given is None else bytes(given)
+    if given is None:
+        return str(listed.get("token") or "").encode()
+    if not isinstance(given, list):  # `bytes` takes a number for a length
+        raise TypeError("not a list")
+    return bytes(given)
