@@ -82,10 +82,10 @@ def test_a_cascade_with_a_threshold_ships_and_is_on_the_card(repo: Path) -> None
     assert not (RELEASE / prov.CASCADE).exists(), "there is none without a report"
     report = judged_of(PARAMS, HOLDOUT, CALIBRATION)
     write_json(Path("reports/cascade.json"), asdict(report))
-    lock = Path("dvc.yaml").read_text(encoding="utf-8")
-    gate = "      - reports/gate.json:"
-    assert gate in lock
-    Path("dvc.yaml").write_text(lock.replace(gate, "      - reports/cascade.json:\n          cache: false\n" + gate, 1))
+    pipeline, gate = Path("dvc.yaml").read_text(encoding="utf-8"), "metrics: [reports/gate.json"
+    assert gate in pipeline
+    more = "metrics: [reports/cascade.json: {cache: false, persist: true}, reports/gate.json"
+    Path("dvc.yaml").write_text(pipeline.replace(gate, more), encoding="utf-8")
     relock()
     again()
     assert check(RELEASE).wrong == []
