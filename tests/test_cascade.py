@@ -23,7 +23,7 @@ from stages.evaluation.scores import RAW, Calibrated, interpolated, raw_scores, 
 from stages.params.loader import load_params
 from stages.release.params import Gate, GateCascade
 from stages.tasks.predictions import Confidence, predictions_of
-from tests.made_up import ROOT, prediction, without_comparators, write_predictions
+from tests.made_up import ROOT, prediction, typed, without_comparators, write_predictions
 from tests.made_up_release import CASCADE as SHIPPED
 
 PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
@@ -65,6 +65,15 @@ def ran(root, tuned, calibration, base=None, **changes) -> CascadeReport:
     return Report("cascade").as_(CascadeReport)
 
 
+def judged_of(params: Any, tuned: list[Any], calibration: list[Any]) -> CascadeReport:
+    """The report on these predictions, without files."""
+
+    def read(rows: list[Any]) -> list[Any]:
+        return [typed(row | {"confidence": Confidence(**row["confidence"])}) for row in rows]
+
+    return cascade.judged(params, read(tuned), read(calibration))
+
+
 HOLDOUT, CALIBRATION = answers(1, 40), answers(2, 150, start=10_000)
 
 
@@ -97,9 +106,9 @@ def test_a_fallback_that_answered_a_sample_is_compared_on_that(folder):
 
 
 def test_the_parts_depend_on_names_alone_and_no_group_is_in_both():
-    typed = [type("Row", (), row)() for row in CALIBRATION]
-    fitted, kept = cascade.parts(typed, 7)
-    again, _ = cascade.parts(typed[::-1], 7)
+    rows = [typed(row) for row in CALIBRATION]
+    fitted, kept = cascade.parts(rows, 7)
+    again, _ = cascade.parts(rows[::-1], 7)
     assert {row.group for row in fitted} == {row.group for row in again}
     assert not {row.group for row in fitted} & {row.group for row in kept}
 

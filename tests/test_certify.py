@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,25 @@ def test_a_release_says_what_it_was_made_of(repo: Path) -> None:
         "compared with the working directory",
     ):
         assert part in told
+
+
+def test_a_cascade_with_a_threshold_ships_and_is_on_the_card(repo: Path) -> None:
+    from tests.test_cascade import CALIBRATION, HOLDOUT, PARAMS, judged_of
+
+    assert not (RELEASE / prov.CASCADE).exists(), "there is none without a report"
+    report = judged_of(PARAMS, HOLDOUT, CALIBRATION)
+    write_json(Path("reports/cascade.json"), asdict(report))
+    pipeline, gate = Path("dvc.yaml").read_text(encoding="utf-8"), "metrics: [reports/gate.json"
+    assert gate in pipeline
+    more = "metrics: [reports/cascade.json: {cache: false, persist: true}, reports/gate.json"
+    Path("dvc.yaml").write_text(pipeline.replace(gate, more), encoding="utf-8")
+    relock()
+    again()
+    assert check(RELEASE).wrong == []
+    assert read_json(RELEASE / prov.CASCADE)["threshold"] == report.threshold
+    card = (RELEASE / prov.CARD).read_text(encoding="utf-8")
+    assert "## Cascade" in card
+    assert "With 90 % confidence, at most 5 % of the answers that a customer gets are wrong" in card
 
 
 def test_provenance_names_all_that_went_in(repo: Path) -> None:

@@ -36,6 +36,8 @@ PAGES = sorted(
 )
 IDS = [page.relative_to(ROOT).as_posix() for page in PAGES]
 RULES = {
+    "cascade.coverage",
+    "cascade.risk",
     "data.leaks",
     "data.holdout_changed",
     "data.private_residue",

@@ -34,8 +34,12 @@ class GateParity(Block):
 
 
 class GateCascade(Block):
-    least_coverage: Limit
-    largest_risk: Limit
+    least_coverage: Annotated[
+        float, Field(ge=0, le=1, description="smallest share of the holdout's records that the model must answer")
+    ]
+    largest_risk: Annotated[
+        float, Field(ge=0, le=1, description="largest share of these answers that may be wrong; over cascade.max_risk")
+    ]
 
 
 class GateData(Block):
