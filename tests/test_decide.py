@@ -120,7 +120,7 @@ def test_a_cascade_costs_the_tuned_model_for_all_and_the_fallback_for_what_is_ha
     cascade, tuned = found.ways[-1], found.ways[0]
     assert cascade.price_per_1000 == pytest.approx(tuned.price_per_1000 + 0.25 * 500)
     assert found.words.endswith(
-        "75 % of the requests alone; at most 5 % of these answers are wrong, with 90 % confidence."
+        "75 % of the requests alone; on average over customers, at most 5 % of these answers are wrong, with 90 % confidence."
     )
     change(folder / "reports/cascade.json", system=system(fallback="few_shot"))
     cascade = decide.run(PARAMS).ways[-1]

@@ -239,7 +239,7 @@ def alone(cascade: Way) -> str:
     if handed is None or handed.behind is not None or handed.wrong_at_most is None or handed.alone <= 0:
         return ""
     kept = f"With a person for the rest, the tuned model answers {percent(handed.alone)} of the requests alone"
-    bound = f"at most {percent(handed.wrong_at_most)} of these answers are wrong"
+    bound = f"on average over customers, at most {percent(handed.wrong_at_most)} of these answers are wrong"
     return f"{kept}; {bound}, with {percent(handed.confidence)} confidence."
 
 
