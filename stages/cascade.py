@@ -70,12 +70,13 @@ def judged(params: Params, tuned: Predictions, calibration: Predictions) -> Casc
     wrong = [not row.exact_match for row in tuned]
     order = area_difference([raw[0] for raw in raw_of(tuned)], probabilities, wrong, bootstrap)
     asked = dict.fromkeys([*([settings.max_risk] if settings.max_risk is not None else []), *settings.report_risks])
-    answers = [
+    first, others = (
         Answers(scores, [not row.exact_match for row in rows], [row.group for row in rows])
         for scores, rows in zip(of_calibration, (fitted, kept), strict=True)
-    ]
+    )
     risks = [
-        asked_risk(risk, bound(*answers, risk, settings.confidence), tuned, probabilities, params) for risk in asked
+        asked_risk(risk, bound(first, others, risk, settings.confidence), tuned, probabilities, params)
+        for risk in asked
     ]
     threshold = risks[0].bound.threshold if settings.max_risk is not None else None
     goes_out = [threshold is not None and probability >= threshold for probability in probabilities]

@@ -128,7 +128,7 @@ class _Curve:
         import numpy as np
 
         if self.method == "isotonic":
-            return np.interp(logits, *zip(*self.knots, strict=True))
+            return np.interp(logits, [knot[0] for knot in self.knots], [knot[1] for knot in self.knots])
         return np.asarray([sigmoid(self.slope * logit + self.offset) for logit in logits])
 
 
@@ -155,7 +155,8 @@ def _curve(method: Literal["platt", "isotonic"], logits: NDArray[Any], right: ND
     slope, offset = float(both.coef_[0, 0]), float(both.intercept_[0])
     if slope < LEAST_SLOPE:  # these logits say nothing: all answers are as likely to be right as their share
         slope, offset = LEAST_SLOPE, float(np.log(share.mean() / (1 - share.mean())) - LEAST_SLOPE * logits.mean())
-    return _Curve("platt", *_plain([slope, offset]), [])
+    slope, offset = _plain([slope, offset])
+    return _Curve("platt", slope, offset, [])
 
 
 def _logistic(table: NDArray[Any], right: NDArray[Any]) -> tuple[NDArray[Any], float]:
