@@ -471,7 +471,7 @@ def test_the_plan_counts_who_is_asked_what(here: Params) -> None:
     asked = {"sample": {"base": 2, "few_shot": 1}}
     params = here.model_copy(update={"eval": here.eval.model_copy(update=asked)})
     base, tuned, few, *samples = all_answering(params, part, NO_PART)
-    assert [round(each.share * len(part.prompts)) for each in samples] == [2 * min(64, part.records)]
+    assert [round(each.share * len(part.prompts)) for each in samples] == [2 * min(3, part.records)]
     apart = replace(part, records=2)
     *_, answers, sampled, again = all_answering(params, part, apart)
     assert sampled.share == samples[0].share
