@@ -119,6 +119,7 @@ def settings(raw: Mapping[str, Any], part: Part, records: int, least: float) -> 
     params: dict[str, Any] = copy.deepcopy(dict(raw))
     params["eval"] |= copy.deepcopy(EVAL)
     params["eval"]["general"] = params["eval"]["general"] | {"tasks": []}
+    params["eval"]["agreement"] = params["eval"]["agreement"] | {"records": 0}
     sft, share = params["sft"], steps_share(part, records, least)
     if not part.whole:
         sft["epochs"] = sft["epochs"] * share * records / part.records
