@@ -54,24 +54,17 @@ class Answers:
 
     def rates(self, threshold: float) -> NDArray[Any]:
         """For every customer with an answer at that threshold, the share of these answers that is wrong; sorted."""
-        return self._means(self.wrong, threshold)
-
-    def expected(self, threshold: float) -> float:
-        """The mean over these customers of what the score itself says of wrong answers."""
-        return float(self._means(1 - self.scores, threshold).mean())
-
-    def coverage(self, threshold: float) -> float:
-        """The share of the records that is answered."""
-        return float((self.scores >= threshold).mean()) if self.records else 0.0
-
-    def _means(self, values: NDArray[Any], threshold: float) -> NDArray[Any]:
         import numpy as np
 
         answered = self.scores >= threshold
         of = self._group[answered]
         counts = np.bincount(of, minlength=self.groups)
-        sums = np.bincount(of, values[answered], minlength=self.groups)
+        sums = np.bincount(of, self.wrong[answered], minlength=self.groups)
         return np.sort(sums[counts > 0] / counts[counts > 0])
+
+    def coverage(self, threshold: float) -> float:
+        """The share of the records that is answered."""
+        return float((self.scores >= threshold).mean()) if self.records else 0.0
 
 
 @dataclass(frozen=True)
@@ -151,13 +144,12 @@ def _highest(values: NDArray[Any], tail: float) -> float:
     return high
 
 
-def candidates(fitted: Answers, risk: float, least: float) -> list[float]:
+def candidates(fitted: Answers, risk: float, least: float, times: float) -> list[float]:
     """The thresholds to test, in order: from the one that looks safest on these customers to the lowest.
 
-    `least`: the fewest of these customers that must get an answer, since no test could reject with fewer; if no threshold
-    does it, only the lowest is left. It looks safest where the bet against the risk would grow the most: few wrong answers,
-    of many customers. What is wrong is taken from the answers or from the score itself, whichever says more: a few answers
-    without an error prove little. If none looks safe, the highest comes first.
+    It looks safest where the test would reject most clearly if the customers of the test, `times` as many, had the same rates:
+    a few answers without an error prove little. `least`: the fewest of these customers that must get an answer, since no
+    test could reject with fewer; if no threshold does it, only the lowest is left.
     """
     import numpy as np
 
@@ -166,19 +158,9 @@ def candidates(fitted: Answers, risk: float, least: float) -> list[float]:
         scores = scores[np.unique(np.linspace(0, len(scores) - 1, MOST_THRESHOLDS).round().astype(int))]
     found = [(score, fitted.rates(score)) for score in scores]
     found = [(score, rates) for score, rates in found if len(rates) >= least] or found[-1:]
-    evidence = [
-        len(rates) * _divergence(max(float(rates.mean()), fitted.expected(score)), risk) for score, rates in found
-    ]
-    start = int(np.argmax(evidence)) if evidence else 0  # the first, if all are equal
+    evidence = [round(log_wealth(rates, risk, times), 9) for _, rates in found]
+    start = int(np.argmax(evidence)) if evidence else 0  # the first, if several are equal
     return [float(score) for score, _ in found[start:]]
-
-
-def _divergence(mean: float, risk: float) -> float:
-    """How fast wealth grows with each customer at the best bet, if the true mean is `mean`: 0 from `risk` on."""
-    if mean >= risk:
-        return 0.0
-    gain = mean * math.log(mean / risk) if mean > 0 else 0.0
-    return gain + (1 - mean) * math.log((1 - mean) / (1 - risk))
 
 
 def bound(fitted: Answers, rest: Answers, risk: float, confidence: float) -> Bound:
@@ -187,8 +169,8 @@ def bound(fitted: Answers, rest: Answers, risk: float, confidence: float) -> Bou
     The scores of both may have been fitted to `fitted`, but not to `rest`.
     """
     fewest, kept, first = fewest_groups(risk, confidence), None, None
-    least = fewest * fitted.groups / max(1, rest.groups)
-    for threshold in candidates(fitted, risk, least):
+    times = max(1, rest.groups) / max(1, fitted.groups)
+    for threshold in candidates(fitted, risk, fewest / times, times):
         tested = _tested(rest, threshold, risk, fewest)
         first = first or tested
         if tested.p > 1 - confidence:

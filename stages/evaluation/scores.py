@@ -16,13 +16,19 @@ from stages.tasks.predictions import Confidence
 
 RAW = ("mean", "least", "sum", "least_field")
 LOWEST = -1e6  # of a log-probability: below it, one absurd answer would decide every scale
+SURE = 1e-4  # a log-probability nearer to 0 is as good as 0: what is kept of it is rounded
 DIGITS = 9  # of a probability: the same after every way of adding up
 
 
 def raw_scores(confidence: Confidence) -> tuple[float, ...]:
-    """The scores that `RAW` names. An answer without fields is one field: its whole text."""
+    """The scores that `RAW` names, each `-log(SURE - log-probability)`. An answer without fields is one field: its text.
+
+    Most answers have log-probabilities near 0, where tenths make the difference between sure and nearly sure; the logarithm
+    spreads them, and keeps their order.
+    """
     least_field = min(confidence.fields.values(), default=confidence.sum)
-    return tuple(max(value, LOWEST) for value in (confidence.mean, confidence.least, confidence.sum, least_field))
+    values = (confidence.mean, confidence.least, confidence.sum, least_field)
+    return tuple(-math.log(SURE - min(max(value, LOWEST), 0.0)) if value == value else value for value in values)
 
 
 @dataclass(frozen=True)
