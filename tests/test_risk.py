@@ -63,7 +63,7 @@ def test_the_bound_on_customers_holds_and_one_on_rows_does_not():
         for name, one in (("customers", by_customer), ("rows", by_row)):
             broken[name] += one.threshold is not None and true[one.threshold] > risk
         last = None
-        for threshold in candidates(fitted, risk, 1):
+        for threshold in candidates(fitted, risk, 1, 2.0):
             out = kept[0] >= threshold
             if beta.ppf(confidence, kept[1][out].sum() + 1, (out & ~kept[1]).sum() or 1) > risk:
                 break
