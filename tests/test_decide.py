@@ -39,9 +39,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_other_reports(tmp_path)
     write_models(tmp_path, BASE, TUNED, 40, few_shot=FEW_SHOT)
     for name, seconds in (("eval_base", 120.0), ("eval_tuned", 80.0)):
-        write_json(tmp_path / f"reports/measured/{name}.json", {"generate_seconds": seconds})
+        write_json(tmp_path / f"reports/measured/{name}.json", {"answer_seconds": seconds})
     write_json(
-        tmp_path / "reports/measured/comparators.json", {"few_shot": {"generate_seconds": 200.0}, "seconds": 210.0}
+        tmp_path / "reports/measured/comparators.json", {"few_shot": {"answer_seconds": 200.0}, "seconds": 210.0}
     )
     write_json(tmp_path / "reports/measured/classical.json", {"seconds": 3.0})
     compare.run(PARAMS)
@@ -102,7 +102,7 @@ def test_a_price_that_is_none_is_an_error_that_names_it(folder: Path, price: obj
 
 @pytest.mark.parametrize("seconds", ["80", None, -1.0, True])
 def test_seconds_that_are_no_number_are_an_error_that_names_them(folder: Path, seconds: object) -> None:
-    change(folder / "reports/measured/eval_tuned.json", generate_seconds=seconds)
+    change(folder / "reports/measured/eval_tuned.json", answer_seconds=seconds)
     with pytest.raises(HallmarkError, match=r"(?s)not a number of seconds.*dvc repro eval@tuned"):
         decide.run(PARAMS)
 

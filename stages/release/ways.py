@@ -214,7 +214,7 @@ def opposite(difference: Interval) -> Interval:
 def served(params: Params, benchmark: Benchmark, model: str, records: int) -> Cost:
     """What the benchmark's first level says of the base or the tuned model; else what answering the holdout took."""
     timing = Report(f"measured/eval_{model}", f"eval@{model}")
-    batches = per_thousand(params, seconds_of(timing, "generate_seconds"), records)
+    batches = per_thousand(params, seconds_of(timing, "answer_seconds"), records)
     if model not in benchmark["models"]:
         return Cost(None, "batches", batches, "none" if batches is None else "batches", batches)
     level = benchmark["models"][model]["levels"][0]
@@ -236,7 +236,7 @@ def bought_or_here(params: Params, model: AgainstModel) -> Cost:
         stated, took = own.get("price"), own.get("latency_s")
         price, latency = stated["per_1000"] if stated else None, took["p95"] if took else None
         return Cost(latency, "none" if latency is None else "bought", price, "none" if price is None else "bought")
-    seconds = seconds_of(Report("measured/comparators", "comparators"), model.name, "generate_seconds")
+    seconds = seconds_of(Report("measured/comparators", "comparators"), model.name, "answer_seconds")
     price = per_thousand(params, seconds, model.records)
     return Cost(None, "batches", price, "none" if price is None else "batches", price)
 
