@@ -172,11 +172,17 @@ def write_models(
     write_sft(root)
 
 
-def without_comparators(params: Params) -> Params:
-    """The params of a repo that compares with the base and the linear model only, on all records."""
-    margins = {name: value for name, value in params.gate.superiority.items() if name in ("base", "classical")}
-    gate = params.gate.model_copy(update={"superiority": margins, "margins_against": "base"})
-    evaluation = params.eval.model_copy(update={"comparators": {}, "sample": {}})
+def without_comparators(params: Params, *but: str) -> Params:
+    """The params of a repo that compares with the base, the linear model and the comparators `but` only, on all records."""
+    opponents = ("base", "classical", *but)
+    margins = {name: value for name, value in params.gate.superiority.items() if name in opponents}
+    against = params.gate.margins_against
+    gate = params.gate.model_copy(
+        update={"superiority": margins, "margins_against": against if against in opponents else "base"}
+    )
+    evaluation = params.eval.model_copy(
+        update={"comparators": {name: params.eval.comparators[name] for name in but}, "sample": {}}
+    )
     return params.model_copy(update={"eval": evaluation, "gate": gate})
 
 

@@ -17,12 +17,11 @@ from stages.release import decision_words
 from stages.release.model_card import model_card
 from stages.release.results import read_results
 from stages.tools import summary
-from tests.made_up import ROOT, outcomes, sure, system, write_models, write_other_reports
+from tests.made_up import ROOT, outcomes, sure, system, without_comparators, write_models, write_other_reports
 
-WHOLE = load_params(ROOT / "params.yaml")
+WHOLE = without_comparators(load_params(ROOT / "params.yaml"), "few_shot")
 PARAMS = WHOLE.model_copy(
     update={
-        "eval": WHOLE.eval.model_copy(update={"sample": {}}),
         "compare": WHOLE.compare.model_copy(update={"draws": 500}),
         "benchmark": WHOLE.benchmark.model_copy(update={"price_per_hour": 3.6}),  # 0.001 a second
     }

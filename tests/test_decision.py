@@ -127,8 +127,10 @@ def test_with_a_person_it_says_what_the_tuned_model_may_answer_alone() -> None:
     person = cascade("person", 0.9, 30.0, None, alone=0.62)
     found = decide([TUNED, BASE, person], "pass", RULES)
     assert found.use == "tuned"
-    said = "With a person for the rest, the tuned model answers 62 % of the requests alone; at most 5 % of these answers are"
-    said += " wrong, with 90 % confidence."
+    said = (
+        "With a person for the rest, the tuned model answers 62 % of the requests alone; on average over customers, at"
+    )
+    said += " most 5 % of these answers are wrong, with 90 % confidence."
     assert found.words.endswith(f"no other way gets a record right. {said}")
     unbounded = replace(person, handed=Handed("person", 0.0, None, 0.9, None))
     assert "person" not in decide([TUNED, BASE, unbounded], "pass", RULES).words

@@ -288,7 +288,7 @@ def test_no_rule_that_holds_is_vacuous(folder, rule):
             "no number",
         ),
         ("serving.error_rate", BASE, {"serving": RULES["serving"] | {"error_rate": 1.0}}, "no number is past"),
-        ("data.leaks", BASE, {"data": {"leaks": 12}}, "no number is past its threshold."),
+        ("data.leaks", BASE, {"data": {"leaks": 16}}, "no number is past its threshold."),
         (
             "parity.exact_match_lost",
             BASE,
@@ -417,7 +417,7 @@ def test_data_that_leaked_is_graver_than_whatever_was_measured_on_it(folder):
     write_split(folder, records)
     _, _, report = judged(folder, tuned=outcomes(2, 600, unsafe_answer=0.9))
     assert "The gravest: Held-out records that share a group or their words with training. " in report["words"]
-    assert "Needed: none. Measured: 7 of 12." in report["words"]
+    assert "Needed: none. Measured: 7 of 16." in report["words"]
 
 
 def test_an_open_rule_says_how_much_more_would_decide_it(folder):
@@ -541,7 +541,11 @@ def test_every_class_needs_a_margin():
 
 def test_the_exit_code_follows_the_verdict_only_where_asked(folder):
     write_models(folder, BASE, BASE, 40, few_shot=FEW_SHOT)
-    compare.run(with_few_shot())
+    write_predictions(folder, "neighbour", read_json_lines(folder / "reports/comparators/few_shot/predictions.jsonl"))
+    whole = load_params(ROOT / "params.yaml")
+    compare.run(
+        whole.model_copy(update={"eval": whole.eval.model_copy(update={"sample": {}}), "compare": PARAMS.compare})
+    )
 
     def run(*options):
         command = [sys.executable, "-m", "stages.gate", "--params", str(ROOT / "params.yaml"), *options]
@@ -571,8 +575,8 @@ FEW_SHOT = outcomes(3, 600, wrong_format=0.02, wrong_value=0.2, hallucination=0.
 
 def with_few_shot():
     """The params of a repo with one comparator."""
-    whole = load_params(ROOT / "params.yaml")
-    return whole.model_copy(update={"eval": whole.eval.model_copy(update={"sample": {}}), "compare": PARAMS.compare})
+    few_shot = without_comparators(load_params(ROOT / "params.yaml"), "few_shot")
+    return few_shot.model_copy(update={"compare": PARAMS.compare})
 
 
 def test_a_comparator_is_an_opponent_and_margins_can_start_from_it(folder):

@@ -99,7 +99,8 @@ def built_with_few_shot(tmp_path_factory):
         rows = list(read_json_lines(root / predictions_of(model)))[::2]
         shown = {"examples": ["S-1", "S-2"]} if model == "few_shot" else {}
         write_predictions(root, model, [row | shown for row in rows])
-    params = load_params(ROOT / "params.yaml").model_copy(update={"compare": PARAMS.compare})
+    whole = without_comparators(load_params(ROOT / "params.yaml"), "few_shot")
+    params = whole.model_copy(update={"compare": PARAMS.compare})
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr("tests.test_report.PARAMS", params)
         return build(root, monkeypatch, None)
@@ -449,7 +450,7 @@ def test_the_head_leads_to_the_commit(built, tmp_path):
 def test_the_data_stages_are_shown_without_any_text_of_the_data(built, open_page):
     page = open_page(built)
     steps = page.locator("#data .steps tbody tr").all_inner_texts()
-    assert [step.split("\t")[1] for step in steps] == ["40", "1", "7", "3", "2", "3", "12", "5", "7"]
+    assert [step.split("\t")[1] for step in steps] == ["40", "1", "7", "3", "2", "3", "12", "5", "4", "7"]
     kinds = page.locator("#data .kinds tbody tr").all_inner_texts()
     assert [kind.split("\t") for kind in kinds] == [
         ["person", "10", "10", "90.0", "100.0"],
@@ -462,9 +463,9 @@ def test_the_data_stages_are_shown_without_any_text_of_the_data(built, open_page
     assert [leak.split("\t")[1:] for leak in leaks] == [["9 of 10", "7 of 7"], ["4 of 10", "0 of 7"], ["–", "1 of 7"]]
     sizes = page.locator("#data .sizes tbody tr").all_inner_texts()
     assert [size.split("\t") for size in sizes] == [
-        ["1", "·", "1", "·"],
-        ["2", "·", "2", "2"],
-        ["3 to 4", "3", "·", "1"],
+        ["1", "·", "1", "2", "·"],
+        ["2", "·", "2", "1", "2"],
+        ["3 to 4", "3", "·", "·", "1"],
     ]
     assert "parcel" not in page.inner_text("#data")
 

@@ -1,7 +1,7 @@
 """Every command and every piece of Python in README and docs: run as it stands, or parsed by the program that it calls.
 
 - Run: blocks of which every command is quick (`QUICK`), in a copy of the repo. The Python of docs/extending.md is run by
-  tests/test_extending.py, and the code of a model card by tests/test_model_card.py.
+  tests/test_extending.py, that of docs/serving.md here, and the code of a model card by tests/test_model_card.py.
 - Parsed: all others, which would take longer than a second. The program's own parser reads the command, so that a command,
   a session or an option that doesn't exist is found.
 - `<!-- not run: REASON -->` before a block says that it needs what a test hasn't got (an account, a rented machine, another
@@ -27,6 +27,9 @@ from typing import Any
 
 import pytest
 
+from stages.evaluation.endpoint import answer_schema, response_format
+from stages.params.loader import load_params
+from stages.tasks.task import Task
 from tests.bench.corpora import __main__ as corpora
 from tests.gpu import __main__ as gpu
 from tests.workspace import ROOT, as_main, make_workspace, run
@@ -46,6 +49,7 @@ BLOCK = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 RUN_ELSEWHERE = {"docs/extending.md"}  # tests/test_extending.py
+SERVING = "docs/serving.md"  # its Python is run below
 SHELL = {"cd", "mkdir", "echo", "source", "rm", "sha256sum"}  # nothing to parse
 PROGRAMS = {"python", "nox", "dvc", "git", "hf", "cookiecutter", "cruft", "openssl", "rsync", "sky", "for", *SHELL}
 QUICK = re.compile(r"git (?:grep|status|ls-files|init|add)\b|cd |mkdir |echo |sha256sum |openssl |python -c ")
@@ -259,7 +263,20 @@ def test_what_is_quick_runs(workspace: Path, snippet: Snippet) -> None:
 def test_all_python_is_run_somewhere() -> None:
     assert {
         snippet.page for snippet in SNIPPETS if snippet.language == "python" and not snippet.marked
-    } == RUN_ELSEWHERE
+    } == RUN_ELSEWHERE | {SERVING}
+
+
+def test_the_request_that_serving_shows_is_the_one_that_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    (snippet,) = (snippet for snippet in SNIPPETS if snippet.page == SERVING and snippet.language == "python")
+    sent: dict[str, Any] = {}
+    monkeypatch.setattr("httpx.post", lambda url, json: sent.update(url=url, body=json))
+    monkeypatch.chdir(ROOT)
+    messages = [{"role": "user", "content": "Where is my parcel?"}]
+    exec(compile(snippet.text, SERVING, "exec"), {"messages": messages})  # noqa: S102
+    task = Task(load_params(ROOT / "params.yaml").task)
+    assert sent["url"].endswith("/v1/chat/completions")
+    assert sent["body"]["messages"] == messages
+    assert sent["body"]["response_format"] == response_format(answer_schema(task))
 
 
 @pytest.mark.parametrize(
