@@ -29,7 +29,7 @@ from stages.evaluation.bought import Bought, file_of, is_model, key_of, read_bou
 from stages.evaluation.comparators.endpoint import COMPARATOR, EndpointSettings, requests_for
 from stages.params.loader import load_params
 from stages.planning.batches import all_answering
-from stages.planning.lengths import Part
+from stages.planning.lengths import NO_PART, Part
 from stages.tasks.predictions import metrics_of, read_predictions
 from stages.tasks.task import Task
 from stages.tools import ask, buying
@@ -511,11 +511,17 @@ def test_calls_that_the_server_took_out_of_the_text_count_as_text(
 
 
 def test_the_plan_counts_no_work_for_it(at: Path, server: Server) -> None:
-    use(server)
     part = Part(2, [30, 20], [40, 30], [10, 10], 5)
-    assert len(all_answering(load_params(), part)) == 2
+
+    def answering() -> int:
+        return len(all_answering(load_params(), part, NO_PART))
+
+    change_params(Path(), {"eval.comparators": {}})
+    alone = answering()
+    use(server)
+    assert answering() == alone
     change_params(Path(), {"eval.comparators": {"big": ENDPOINT, "few": FEW}})
-    assert len(all_answering(load_params(), part)) == 3
+    assert answering() == alone + 1
 
 
 def test_log_probabilities_are_kept_with_the_bytes_that_the_text_does_not_show() -> None:

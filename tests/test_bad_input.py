@@ -41,9 +41,11 @@ STAGES = [
     "sft",
     "dpo",
     "eval",
+    "cascade",
     "compare",
     "benchmark",
     "gate",
+    "decide",
     "report",
     "certify",
 ]
@@ -372,7 +374,7 @@ def test_bad_rows(repo: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     expect(repo, "mask", error)
 
 
-@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("groups", [1, 2, 3])
 def test_too_few_customers(repo: Path, groups: int) -> None:
     rows = [record(f"r{i}", text, "{}", f"c{i % groups}") for i, (text, _) in enumerate(made_texts(20))]
     write_masked(rows, repo / "data/masked.parquet")
@@ -381,9 +383,9 @@ def test_too_few_customers(repo: Path, groups: int) -> None:
     expect(
         repo,
         "split",
-        f"params.yaml, field 'data.group': the records belong to {groups} group(s), too few for train, validation "
-        "and holdout\n  remedy: map data.group to a finer column (customer, document, conversation; at worst the "
-        "record's id), or add records of more groups",
+        f"params.yaml, field 'data.group': the records belong to {groups} group(s), too few for train, validation, "
+        "calibration and holdout\n  remedy: map data.group to a finer column (customer, document, conversation; at "
+        "worst the record's id), or add records of more groups; or set split.calibration to 0",
     )
 
 
@@ -415,7 +417,7 @@ def test_a_record_of_a_megabyte_simply_works(repo: Path) -> None:
     """It is valid: it is masked to the end, and treated like any other record up to `sft.max_length`."""
     body = "the kettle is fine and red. " * 38_000 + "write to nobody.here@acme-tools.io please"
     second(body=body)(repo)
-    change_params(repo, {"data.group": "id"})  # three rows, whoever they are of
+    change_params(repo, {"data.group": "id", "split.calibration": 0.0})  # three rows, whoever they are of: one a part
     (repo / "data/holdout.lock.json").unlink()
     for name in ("mask", "dedupe", "split"):
         stage(repo, name)

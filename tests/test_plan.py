@@ -309,7 +309,9 @@ def test_a_hub_that_can_not_be_reached_is_an_error(
 def test_lengths_before_there_is_a_tokenizer(here: Params, tmp_path: Path) -> None:
     found = lengths(here, tmp_path)
     assert "estimated from their characters" in found.basis
-    assert found.train.records + found.validation.records + found.holdout.records == 40
+    parts = (found.train, found.validation, found.calibration, found.holdout)
+    assert sum(part.records for part in parts) == 40
+    assert found.calibration.records == 2, "of 40, by the share of the tests"
     assert max(found.train.whole) > max(found.train.prompts) > max(found.train.answers)
 
 

@@ -56,8 +56,9 @@ def made(rows: int, groups: int, start: int = 0, seed: int = 1) -> list[dict[str
 
 
 def splitted(records: list[dict[str, Any]], refreeze: bool = False, **changes: Any) -> dict[str, Any]:
-    """Deduplicate and split; returns the report."""
-    changes = {"split__holdout": 0.2, "split__validation": 0.07, "split__salt": "a", "dedupe__threshold": 0.7} | changes
+    """Deduplicate and split, without calibration unless it is asked for; returns the report."""
+    usual = {"split__holdout": 0.2, "split__validation": 0.07, "split__calibration": 0.0, "split__salt": "a"}
+    changes = usual | {"dedupe__threshold": 0.7} | changes
     write_masked(records)
     dedupe.run(params_with(**changes))
     split.run(params_with(**changes), refreeze)
@@ -666,7 +667,7 @@ def test_calibration_changes_no_other_draw(groups: list[int], share: float, salt
         }
     ).with_columns(part=pl.lit(None, dtype=pl.String))
     shares = {"split__holdout": 0.2, "split__validation": 0.1, "split__salt": salt}
-    before, cuts = assign(rows, set(), None, params_with(**shares).split)
+    before, cuts = assign(rows, set(), None, params_with(**shares, split__calibration=0.0).split)
     try:
         after, both = assign(rows, set(), None, params_with(**shares, split__calibration=share).split)
     except HallmarkError as error:
@@ -892,7 +893,7 @@ def test_whatever_the_data_nothing_leaks_and_order_does_not_matter(
     rows: list[tuple[str, str, int]], more: list[tuple[str, str, int]], shuffler: random.Random
 ) -> None:
     HOLDOUT_LOCK.unlink(missing_ok=True)
-    changes = {"dedupe__conflicts": "keep", "dedupe__threshold": 0.6}
+    changes = {"split__calibration": 0.3, "dedupe__conflicts": "keep", "dedupe__threshold": 0.6}
     records = made(60, 12) + [
         record(f"x{i:02}", text, target, f"g{group}") for i, (text, target, group) in enumerate(rows)
     ]

@@ -14,6 +14,7 @@ from stages.core.reports import Report
 from stages.evaluation.cascade import CascadeReport
 from stages.evaluation.comparison import AgainstModel, Comparison
 from stages.evaluation.decision import Failed, Handed, Kind, Main, Source, Way, per_right
+from stages.evaluation.measures import COMMON
 from stages.evaluation.stats import Interval
 from stages.release.results import Benchmark, failed, title
 from stages.tasks.kinds import KINDS
@@ -67,10 +68,11 @@ def read_ways(params: Params, comparison: Comparison, benchmark: Benchmark) -> l
 
 
 def main_measure(params: Params, comparison: Comparison) -> str | None:
-    """The measure by which this kind of task is known: the last of its own, else field F1; None if it has neither."""
+    """The measure by which this kind of task is known: the last of its own, else the F1 of fields; None if it has neither."""
     measured = {measure.name for measure in comparison.tuned.measures}
-    own = [measure.name for measure in reversed(KINDS[params.task.kind].measures)]
-    return next((name for name in (*own, "field_f1") if name in measured), None)
+    own = reversed(KINDS[params.task.kind].measures)
+    common = (measure for measure in COMMON.values() if measure.statistic == "f1")  # of fields, then of spans in them
+    return next((measure.name for measure in (*own, *common) if measure.name in measured), None)
 
 
 def tuned_way(params: Params, comparison: Comparison, benchmark: Benchmark, main: str | None) -> Way:
