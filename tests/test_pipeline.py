@@ -148,6 +148,28 @@ def test_the_whole_pipeline_runs(copied: Path) -> None:
     assert "reports/comparison.html" in table
 
 
+def test_calibration_cascade_and_decision_have_content(tiny_run: Path) -> None:
+    """The stages that have little to say without a calibration part: here, they have one."""
+    part = pl.read_parquet(tiny_run / "data/split/calibration.parquet")
+    answers = (tiny_run / "reports/eval/calibration/predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in answers]
+    assert len(rows) > 4
+    assert [row["id"] for row in rows] == part["id"].to_list()
+    assert all(row["confidence"]["sum"] <= row["confidence"]["least"] < 0 for row in rows)
+    assert sum("agreement" in row for row in rows) == 3
+    cascade = report(tiny_run, "cascade")
+    assert cascade["applies"]
+    assert cascade["fit"]["fitted"]["groups"] + cascade["fit"]["kept"]["groups"] == part["group"].n_unique()
+    assert [curve["score"] for curve in cascade["curves"]] == ["mean", "least", "sum", "agreement", "calibrated"]
+    assert [risk["risk"] for risk in cascade["risks"]] == [0.05, 0.02]
+    assert cascade["words"].startswith("No threshold for 5 %")
+    assert cascade["handed_over"] is None
+    assert not (tiny_run / "models/release/cascade.json").exists(), "there is no threshold"
+    decision = report(tiny_run, "decision")
+    ways = ["tuned", "base", "classical", "few_shot", "neighbour"]
+    assert [way["name"] for way in decision["ways"]] == ways
+
+
 def test_a_second_repro_does_nothing(copied: Path) -> None:
     output = run(copied, "dvc", "repro").stdout
     assert "Running stage" not in output
