@@ -127,6 +127,7 @@ def test_split_stops_before_it_freezes_anything(
     assert not HOLDOUT_LOCK.exists()
     split.run(params_with(**ROOM | draw))
     report = json.loads((REPORTS / "split.json").read_text())
-    held = pl.read_parquet(split.FILES["holdout"])
-    assert report["lengths"]["answers"]["measured"] == len(held)
+    held, calibration = (len(pl.read_parquet(split.FILES[side])) for side in ("holdout", "calibration"))
+    assert min(held, calibration) > 0
+    assert report["lengths"]["answers"]["measured"] == held + calibration, "the tuned model answers both"
     assert report["lengths"]["records"]["over"] == 0
