@@ -71,7 +71,7 @@ def main_measure(params: Params, comparison: Comparison) -> str | None:
     """The measure by which this kind of task is known: the last of its own, else the F1 of fields; None if it has neither."""
     measured = {measure.name for measure in comparison.tuned.measures}
     own = reversed(KINDS[params.task.kind].measures)
-    common = (measure for measure in COMMON.values() if measure.statistic == "f1")  # of fields, then of spans in them
+    common = (measure for measure in COMMON.values() if measure.statistic == "f1")  # of the fields
     return next((measure.name for measure in (*own, *common) if measure.name in measured), None)
 
 
