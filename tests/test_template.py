@@ -311,16 +311,25 @@ def test_stamping_is_fast(tmp_path: Path) -> None:
 
 
 def test_the_rendered_files_differ_from_this_repos_in_their_names_only(tmp_path: Path) -> None:
+    """And in what a user must state, and the params that the kind of the reference starts with: no cascade."""
     project = bake(tmp_path, description='Reads "odd" \\ things', copyright_holder='O\'Neil & "Söhne" \\')
+    of_kind = YAML(typ="safe").load(ROOT / "template/choices/kinds/extraction/params.yaml")
+    assert of_kind.keys() == {"split.calibration", "eval.agreement.records", "cascade.max_risk"}
+    chosen = {f"{key.split('.')[-1]}: {'null' if value is None else value}" for key, value in of_kind.items()}
     for name in ("params.yaml", "pyproject.toml"):
         here = (ROOT / name).read_text(encoding="utf-8").splitlines()
         there = (project / name).read_text(encoding="utf-8").splitlines()
         if name == "pyproject.toml":
             there, added = there[: len(here)], there[len(here) :]
             assert added[1] == "[tool.cruft]"
-        changed = [line for line, other in zip(there, here, strict=True) if line != other]
-        named = ("my-domain", "odd", "  pseudonyms: keyed")
-        assert all(any(name in line for name in named) for line in changed), changed
+        pairs = [(line, other) for line, other in zip(there, here, strict=True) if line != other]
+        named = ("my-domain", "odd", "  pseudonyms: keyed", "  price_per_hour: null  # ")
+        unnamed = [(line, other) for line, other in pairs if not any(name in line for name in named)]
+        values = [line.partition("  # ")[0].strip() for line, _ in unnamed]
+        assert sorted(values) == (sorted(chosen) if name == "params.yaml" else []), unnamed
+        for line, other in unnamed:
+            assert line.partition(":")[0] == other.partition(":")[0]
+            assert line.partition("  # ")[1:] == other.partition("  # ")[1:], "a line lost its comment"
     project_table = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project_table["description"] == 'Reads "odd" \\ things'
     mit = bake(tmp_path / "mit", licence="MIT", copyright_holder='O\'Neil & "Söhne" \\')
