@@ -17,6 +17,7 @@ from stages.evaluation.comparator import Means
 from stages.evaluation.comparators import COMPARATORS
 from stages.evaluation.copying import Text
 from stages.evaluation.imitation import Imitation
+from stages.evaluation.params import Classical
 from stages.params.loader import load_params
 from stages.tasks.task import Task
 from tests.made_up import ROOT
@@ -69,9 +70,14 @@ def ticket(i: int, thing: str) -> tuple[str, str]:
     return text, json.dumps(answer, separators=(",", ":"))
 
 
-def rule_of(task: Task, pairs: list[tuple[str, str]], neighbours: int = 5) -> Imitation:
+LINEAR = load_params(ROOT / "params.yaml").classical
+
+
+def rule_of(
+    task: Task, pairs: list[tuple[str, str]], neighbours: int = 5, linear: Classical | None = None
+) -> Imitation:
     groups = [f"g{number % 7}" for number in range(len(pairs))]
-    return Imitation(task, [text for text, _ in pairs], [answer for _, answer in pairs], groups, neighbours)
+    return Imitation(task, [text for text, _ in pairs], [answer for _, answer in pairs], groups, neighbours, linear)
 
 
 def test_an_extraction_is_copied_from_the_text_that_asks(tmp_path: Path) -> None:
@@ -82,6 +88,33 @@ def test_an_extraction_is_copied_from_the_text_that_asks(tmp_path: Path) -> None
     answers = rule_of(task, pairs).answers([text for text, _ in asked])
     assert [json.loads(answer) for answer in answers] == [json.loads(answer) for _, answer in asked]
     assert rule_of(task, pairs).answers([text for text, _ in asked]) == answers
+
+
+def drowned(i: int, word: str, intent: str) -> tuple[str, str]:
+    """One word says the intent, and twenty that no other number has say nothing."""
+    common = " ".join(f"{COLOURS[i % 5]}{THINGS[n % 8]}{n}{i}" for n in range(20))
+    answer = {"intent": intent, "product": f"{COLOURS[i % 5]}x", "amount": None, "date": None, "issues": []}
+    return f"{common} {word} for my {COLOURS[i % 5]}x", json.dumps(answer, separators=(",", ":"))
+
+
+@pytest.mark.parametrize("neighbours", [1, 3])
+def test_a_linear_model_says_what_the_nearest_records_get_wrong(tmp_path: Path, neighbours: int) -> None:
+    """Also where none of the nearest has the form that it says."""
+    task = task_of(tmp_path, "extraction", SCHEMA, REFUSAL)
+    kinds = [("refund", "refund"), ("parcel", "delivery"), ("secret", None)]
+    pairs = []
+    for i in range(126):
+        word, intent = kinds[i % 3]
+        pairs.append(drowned(i, word, intent) if intent else (drowned(i, word, "")[0], REFUSAL))
+    asked = [drowned(i + 1, word, intent or "")[0] for i, (word, intent) in enumerate(kinds * 4)]  # nearest: i + 1
+    right = [intent for _, intent in kinds * 4]
+
+    def intents(linear: Classical | None) -> list[str | None]:
+        answers = rule_of(task, pairs, neighbours, linear).answers(asked)
+        return [None if answer == REFUSAL else json.loads(answer)["intent"] for answer in answers]
+
+    assert intents(LINEAR) == right
+    assert intents(None) != right
 
 
 def test_a_refusal_is_what_most_neighbours_say(tmp_path: Path) -> None:
@@ -123,17 +156,19 @@ ODD = st.text(max_size=60) | st.sampled_from(["", "!?", "1.2.3,4", "31.02.2025",
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(ODD, min_size=1, max_size=3), st.lists(ODD, min_size=1, max_size=5))
-def test_whatever_the_texts_the_answers_have_the_form(tmp_path_factory: Any, asked: list[str], odd: list[str]) -> None:
+@given(st.lists(ODD, min_size=1, max_size=3), st.lists(ODD, min_size=1, max_size=5), st.sampled_from([None, LINEAR]))
+def test_whatever_the_texts_the_answers_have_the_form(
+    tmp_path_factory: Any, asked: list[str], odd: list[str], linear: Classical | None
+) -> None:
     folder = tmp_path_factory.getbasetemp()
     task = task_of(folder, "extraction", SCHEMA, REFUSAL)
     answers = [ticket(i, text or "x")[1] for i, text in enumerate(odd)]
     pairs = [*zip(odd, answers, strict=True), *(ticket(i, THINGS[i % 6]) for i in range(12))]
-    for answer in rule_of(task, pairs).answers(asked):
+    for answer in rule_of(task, pairs, linear=linear).answers(asked):
         assert task.parse(answer).kind in ("answer", "refusal")
     pairs = [*((text, "[]") for text in odd), *(room(i, THINGS[i % 7]) for i in range(12))]
     task = task_of(folder, "tool_call", CALLS)
-    for answer in rule_of(task, pairs).answers(asked):
+    for answer in rule_of(task, pairs, linear=linear).answers(asked):
         assert task.parse(answer).kind == "answer"
 
 
@@ -160,9 +195,12 @@ def test_the_comparator_answers_what_the_user_says(tmp_path: Path, monkeypatch: 
     params = load_params(ROOT / "params.yaml")
     chosen: Any = params.eval.comparators["neighbour"]
     kind, task = COMPARATORS["neighbour"], task_of(tmp_path, "extraction", SCHEMA, REFUSAL)
-    means = Means("neighbour", params.eval, params.compute, task, None, 7, 64)
+    means = Means("neighbour", params.eval, params.compute, params.classical, task, None, 7, 64)
     text, answer = ticket(301, "sofa")
     messages = [{"role": "system", "content": "JSON"}, {"role": "user", "content": text}]
     (found,) = kind.answerer(chosen, pytest.fail, means).answer([Prompt(messages, None, 1)])
     assert (json.loads(found.text), found.tokens, found.finish) == (json.loads(answer), 0, "stop")
-    assert kind.words(chosen) == "a rule that copies from the 20 nearest training records"
+    assert kind.words(chosen) == "a linear model, with values copied from the text"
+    voting = chosen.model_copy(update={"labels": "vote"})
+    assert kind.words(voting) == "a rule that copies from the 20 nearest training records"
+    assert kind.answerer(voting, pytest.fail, means).answer([Prompt(messages, None, 1)])[0].finish == "stop"

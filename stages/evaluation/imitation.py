@@ -1,4 +1,4 @@
-"""Answers made of those of the nearest training records, with values copied from the text that asks."""
+"""Answers made of those of the nearest training records, with labels by vote or linear model and values copied from the text."""
 
 from __future__ import annotations
 
@@ -8,22 +8,28 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.evaluation.copying import Field, Mention, Places, Text, usual_first
 from stages.evaluation.nearest import nearest
+from stages.evaluation.text_model import classes_of
 from stages.tasks.answers import Parsed, canonical
 from stages.tasks.kinds.tool_call import calls_in
 from stages.tasks.task import Task
+
+if TYPE_CHECKING:
+    from stages.evaluation.params import Classical
 
 FOLDS = 3
 MOST_JUDGED = 300  # records of which the certainty is learned, so that it takes seconds
 FEWEST = 3  # records with a value: of rarer ones there is nothing to learn
 THRESHOLDS = 30  # that are tried
+MOST_CLASSES = 256  # that a linear model tells apart, so that it takes seconds; of more, the neighbours vote
 FAINT = 1e-6  # what a neighbour counts that has no word of the text
 Path = tuple[str, ...]
 Slot = tuple[str, Path]  # name of the tool, or nothing; keys
 ABSENT = "absent"
+FORM: Slot = ("form", ())  # not a slot of an answer, but what the whole answer is
 Near = Sequence[tuple[int, float]]  # training records and how like they are
 
 
@@ -64,13 +70,19 @@ def choose(mentions: Sequence[Mention], least: float, most: int) -> list[Mention
 
 
 class Imitation:
-    """The rule, learned from training records."""
+    """The rule, learned from training records; `linear`: the linear model that says what is not copied, else a vote."""
 
     def __init__(
-        self, task: Task, texts: Sequence[str], targets: Sequence[str], groups: Sequence[str], neighbours: int
+        self,
+        task: Task,
+        texts: Sequence[str],
+        targets: Sequence[str],
+        groups: Sequence[str],
+        neighbours: int,
+        linear: Classical | None = None,
     ) -> None:
         self.task, self.inputs, self.targets, self.groups = task, texts, targets, groups
-        self.neighbours = neighbours
+        self.neighbours, self.linear = neighbours, linear
         self.parsed = [task.parse(target) for target in targets]
         self.forms = [_form(task, parsed) for parsed in self.parsed]
 
@@ -78,11 +90,32 @@ class Imitation:
         """An answer for each text."""
         near = nearest(self.inputs, asked, self.neighbours)
         few = [(row, 0.0) for row in range(min(self.neighbours, len(self.inputs)))]
-        return [self._answer(text, ranked) for text, ranked in zip(asked, near or [few] * len(asked), strict=True)]
+        said = self._said(asked)
+        return [
+            self._answer(text, ranked, {slot: classes[number] for slot, classes in said.items()})
+            for number, (text, ranked) in enumerate(zip(asked, near or [few] * len(asked), strict=True))
+        ]
 
-    def _answer(self, text: str, near: Near) -> str:
-        form = vote((self.forms[row], share) for row, share in near)
-        near = [(row, share) for row, share in near if self.forms[row] == form]
+    def _said(self, asked: Sequence[str]) -> dict[Slot, list[str]]:
+        """What the linear model says of each text, for the form and each slot that is not copied; nothing without one."""
+        if self.linear is None:
+            return {}
+        learned = {FORM: dict(enumerate(self.forms))}
+        if self.task.is_json:
+            answers = [row for row, parsed in enumerate(self.parsed) if parsed.kind == "answer"]
+            for slot in self._slots:
+                if not slot[0] and slot not in self._copied:
+                    learned[slot] = {row: canonical(self._values[slot].get(row, [])) for row in answers}
+        said = {}
+        for slot, classes in learned.items():
+            if len({*classes.values()}) <= MOST_CLASSES:
+                texts = [self.inputs[row] for row in classes]
+                said[slot] = classes_of(self.linear, texts, [*classes.values()], asked)
+        return {slot: classes for slot, classes in said.items() if classes is not None}
+
+    def _answer(self, text: str, near: Near, said: Mapping[Slot, str]) -> str:
+        form = said.get(FORM) or vote((self.forms[row], share) for row, share in near)
+        near = [(row, share) for row, share in near if self.forms[row] == form] or [(self.forms.index(form), 0.0)]
         row = near[0][0]
         if not self.task.is_json or self.parsed[row].kind != "answer":
             return self.targets[row]
@@ -90,12 +123,12 @@ class Imitation:
         if self.task.kind.calls_tools:
             calls = calls_in(value)
             value = calls if isinstance(value, list) else calls[0] if calls else value
-        self._fill(value, Text(text), near)
+        self._fill(value, Text(text), near, said)
         answer = self.task.render(value)
         return answer if self.task.parse(answer).kind == "answer" else self.targets[row]
 
-    def _fill(self, value: Any, text: Text, near: Near) -> None:
-        """Put into the frame what the text says, and the labels that the neighbours vote for."""
+    def _fill(self, value: Any, text: Text, near: Near, said: Mapping[Slot, str]) -> None:
+        """Put into the frame what the text says, and the labels that the linear model says or the neighbours vote for."""
         taken: dict[str, list[Mention]] = {}  # by the last key: two calls rarely mean the same day
         for tool, part in parts(self.task, value):
             for slot, seen in self._slots.items():
@@ -109,7 +142,7 @@ class Imitation:
                     continue  # of a call: its own
                 else:
                     votes = ((canonical(self._values[slot].get(row, [])), share) for row, share in near)
-                    values = json.loads(vote(votes))
+                    values = json.loads(said.get(slot) or vote(votes))
                 put(part, slot[1], values, seen)
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,3 +53,21 @@ def linear_model(settings: Classical, records: int, features: Features | None = 
     if features.chars is not None:
         read = make_union(read, TfidfVectorizer(analyzer="char_wb", ngram_range=features.chars, **shared))
     return make_pipeline(read, LogisticRegression(C=settings.strength, solver="newton-cg", max_iter=1000))
+
+
+def classes_of(
+    settings: Classical, texts: Sequence[str], classes: Sequence[str], asked: Sequence[str]
+) -> list[str] | None:
+    """The class of each text asked, by the model that reads the most of `settings`; None if no word is in enough texts."""
+    from threadpoolctl import threadpool_limits
+
+    if len({*classes}) == 1 or not asked:
+        return [classes[0]] * len(asked)
+    features = next(one for one in reversed(all_features(settings)) if one.min_records == settings.min_records)
+    model = linear_model(settings, len(texts), features)
+    try:
+        with threadpool_limits(1):  # the same sums whatever `compute.threads` is
+            model.fit(texts, classes)
+            return [str(one) for one in model.predict(asked)]
+    except ValueError:
+        return None

@@ -1,8 +1,9 @@
 """No model at all: the answer of the most similar training records, its values copied from the text that asks.
 
 Of the training records most like the text, those of the most frequent form (a refusal or not; the same tools) give the
-answer's frame, and by vote its labels. A field whose values stand in the training texts is copied instead, by the rule
-of `stages/evaluation/copying.py`; how sure that has to be is chosen on the training records alone.
+answer's frame. A field whose values stand in the training texts is copied, by the rule of
+`stages/evaluation/copying.py`; how sure that has to be is chosen on the training records alone. All other fields, and
+the form itself, are said by a linear model, the one that `classical` calls words_and_chars, or by vote of the nearest.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class NeighbourSettings(ComparatorSettings):
     runs_here: ClassVar[bool] = False
     kind: Literal["neighbour"]
     neighbours: Positive
+    labels: Literal["linear", "vote"]
 
 
 class Imitator:
@@ -49,6 +51,8 @@ class Neighbour(Comparator[NeighbourSettings]):
 
     def words(self, settings: NeighbourSettings) -> str:
         """What it is."""
+        if settings.labels == "linear":
+            return "a linear model, with values copied from the text"
         several = f" {settings.neighbours}" if settings.neighbours > 1 else ""
         return f"a rule that copies from the{several} nearest training record{'s' if several else ''}"
 
@@ -71,6 +75,7 @@ class Neighbour(Comparator[NeighbourSettings]):
                 [row["target"] for row in known],
                 [row["group"] for row in train],
                 settings.neighbours,
+                means.classical if settings.labels == "linear" else None,
             )
         )
 
