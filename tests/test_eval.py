@@ -547,6 +547,14 @@ def test_labels_have_accuracy_and_macro_f1() -> None:
     assert "field_f1" not in found
 
 
+def test_whose_failures_they_are_is_said_in_the_comparison_alone() -> None:
+    """Counts here would be others: only the comparison tells records whose answer is to abstain from those that lack."""
+    params, scores = load_params(ROOT / "params.yaml"), [scored("pass"), scored("omission"), scored("wrong_value")]
+    rows = [replace(row, context="K1", retrieved=n != 1) for n, row in enumerate(lines(scores))]
+    found = metrics("tuned", rows, scores, settings=params.eval, task=Task(params.task), seed=params.seed)
+    assert found == metrics_of(scores)
+
+
 def test_a_second_answer_is_held_against_the_first() -> None:
     right, wrong, other = scored("pass"), scored("wrong_value"), scored("omission")
 
