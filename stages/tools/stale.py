@@ -15,6 +15,7 @@ from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import BOUGHT
 from stages.release import provenance as prov
 from stages.release.checking import read_lock_file
+from stages.tools.noted import noted
 
 PIPELINE, LOCK = "dvc.yaml", Path("dvc.lock")
 
@@ -30,7 +31,7 @@ def run() -> None:
             file=LOCK,
             remedy="run `nox -s repro`, commit dvc.lock and reports/",
         )
-    lacking = sorted({*folder(BOUGHT)} - {*on_disk(BOUGHT)})
+    lacking = sorted({*noted(BOUGHT)} - {*on_disk(BOUGHT)})
     print(f"all stages ran since the last change{_but_for(lacking)}")
 
 
@@ -39,7 +40,7 @@ def stale_stages() -> list[str]:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    lock, bought = read_lock_file(LOCK), prov.folder_md5(folder(BOUGHT))
+    lock, bought = read_lock_file(LOCK), prov.folder_md5(noted(BOUGHT) | on_disk(BOUGHT))
     try:
         with Repo() as repo, repo.lock:
             stages = [stage for stage in repo.index.stages if stage.cmd and stage.path_in_repo == PIPELINE]
@@ -55,20 +56,9 @@ def stale_stages() -> list[str]:
         raise HallmarkError(problem, file=PIPELINE, remedy="run `dvc status`, and do what it says") from None
 
 
-def folder(path: Path) -> dict[str, str]:
-    """The MD5 of each file in a folder, by name; of one that is missing, what its .dvc file says."""
-    files = on_disk(path)
-    for note in sorted(path.glob("*.dvc")):
-        outs = prov.parse_yaml(note.read_bytes(), note).get("outs")
-        for out in outs if isinstance(outs, list) else ():
-            if isinstance(out, dict) and isinstance(out.get("path"), str) and isinstance(out.get("md5"), str):
-                files.setdefault(out["path"], out["md5"])
-    return files
-
-
-def on_disk(path: Path) -> dict[str, str]:
-    """The MD5 of each file that is there."""
-    return {file.relative_to(path).as_posix(): prov.dvc_md5(file) for file in prov.files_in(path)}
+def on_disk(folder: Path) -> dict[str, str]:
+    """The MD5 of each file in a folder, by name."""
+    return {file.relative_to(folder).as_posix(): prov.dvc_md5(file) for file in prov.files_in(folder)}
 
 
 def _is_bought(dep: Any) -> bool:
