@@ -217,22 +217,7 @@ def fresh(session: nox.Session) -> None:
     prepare(session)
     run(session, "python", "-m", "stages.tools.committed")
     run(session, "python", "-m", "stages.tools.deps", "--check")
-    if not Path("dvc.lock").exists():
-        session.log("nothing has run yet: `nox -s repro` makes dvc.lock")
-        return
-    planned = run(session, "dvc", "repro", "--dry", "--allow-missing", silent=True)
-    stale = re.findall(r"Running stage '([^']+)'", planned)
-    # DVC can do without a missing file that a stage reads, but not without one in a folder that it reads.
-    if lacking := [
-        note.stem for note in sorted(Path("data/bought").glob("*.dvc")) if not note.with_suffix("").exists()
-    ]:
-        unknown = [stage for stage in stale if stage in ("comparators", "certify")]
-        session.log(
-            f"data/bought lacks {', '.join(lacking)} here: not known whether {', '.join(unknown)} ran since a change"
-        )
-        stale = [stage for stage in stale if stage not in unknown]
-    if stale:
-        session.error(f"{', '.join(stale)}: not run since a change; run `nox -s repro`, commit dvc.lock and reports/")
+    run(session, "python", "-m", "stages.tools.stale")
 
 
 @nox.session

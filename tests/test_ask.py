@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,12 +31,13 @@ from stages.evaluation.comparators.endpoint import COMPARATOR, EndpointSettings,
 from stages.params.loader import load_params
 from stages.planning.batches import all_answering
 from stages.planning.lengths import NO_PART, Part
+from stages.release.provenance import read_lock
 from stages.tasks.predictions import metrics_of, read_predictions
 from stages.tasks.task import Task
-from stages.tools import ask, buying
+from stages.tools import ask, buying, verify
 from tests.test_eval import FEW, SETTINGS, some_holdout, some_train
 from tests.tiny import make_tiny_base
-from tests.workspace import ROOT, change_params, make_workspace, run
+from tests.workspace import ROOT, change_params, git_commit, git_init, make_workspace, repro_here, run
 
 ENDPOINT: dict[str, Any] = {
     "kind": "endpoint",
@@ -396,6 +398,55 @@ def test_a_stage_may_depend_on_the_folder_in_which_dvc_keeps_a_file(tmp_path: Pa
     run(tmp_path, "dvc", "repro")
     assert "big.jsonl" in (tmp_path / "seen").read_text(encoding="utf-8")
     assert "Running" not in run(tmp_path, "dvc", "repro", "--dry").stdout
+
+
+ALONE = {  # the stage as it is in dvc.yaml, where git has what it reads, and one that reads no answers
+    "comparators": {
+        "cmd": "python -m stages.eval --comparators",
+        "deps": ["data/bought", "data/split", "models/base"],
+        "outs": [
+            {"reports/comparators": {"persist": True}},
+            {"reports/measured/comparators.json": {"cache": False, "persist": True, "meta": {"measured": True}}},
+        ],
+    },
+    "other": {"cmd": "ls data/split > seen", "deps": ["data/split"], "outs": ["seen"]},
+}
+
+
+def test_a_rebuild_looks_the_answers_up_and_says_so_if_a_clone_lacks_them(
+    at: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    repo, clone = shutil.copytree(at, tmp_path / "repo"), tmp_path / "clone"
+    (repo / "dvc.yaml").write_text(json.dumps({"stages": ALONE}), encoding="utf-8")
+    monkeypatch.chdir(repo)
+    git_init(repo)
+    run(repo, "git", "add", "--force", "data/split", "models/base")
+    use(server)
+    buy()
+    repro_here(repo, "comparators")
+    run(repo, "dvc", "repro", "other")
+    git_commit(repo, "bought")
+    assert len(server.asked) == 10
+    assert verify.run(into=tmp_path / "kept") == 0
+    said = capfd.readouterr().out
+    assert "same      reports/comparators/big/predictions.jsonl\n" in said
+    assert len(server.asked) == 10, "bought once"
+
+    run(tmp_path, "git", "clone", "--quiet", str(repo), str(clone))
+    monkeypatch.chdir(clone)
+    for stage in (None, "comparators"):
+        with pytest.raises(
+            HallmarkError, match=r"data/bought: answers .* not in this repository's cache: big\.jsonl\n"
+        ):
+            verify.run(stage)
+    assert verify.run("other") == 0
+    shutil.copy(repo / file_of("big"), clone / file_of("big"))
+    run(clone, "sh", "-c", "dvc commit data/bought/*.dvc")  # what the remedy says
+    lock = read_lock((clone / "dvc.lock").read_bytes())
+    (tmp_path / "again").mkdir()
+    rebuilt, _ = verify._clone(tmp_path / "again", "HEAD", "comparators", lock)
+    assert (rebuilt / file_of("big")).read_bytes() == (repo / file_of("big")).read_bytes()
+    assert len(server.asked) == 10
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,25 @@ from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.eval import sure_of
 from stages.evaluation.answers import Answer
 from stages.evaluation.confidence import confidence_of, spans_of, values_in
+from stages.evaluation.decoding import Written
+from stages.evaluation.generation import LocalModel
+from stages.models.tool_form import ToolForm
+from stages.params.loader import load_params
 from stages.tasks.predictions import Confidence, read_predictions, write_predictions
+from stages.tasks.task import Task
 from stages.tasks.values import leaves
 from tests.made_up import prediction, typed
+from tests.workspace import ROOT
 
 TEXT = st.text(st.sampled_from('aé€😀\ufffd ▁\\"{}[]:,0n\n') | st.characters(codec="utf-8"), max_size=12)
 VALUES = st.recursive(
@@ -147,6 +155,62 @@ def test_a_path_is_the_sum_over_the_tokens_of_its_values() -> None:
             log for log, (a, b) in zip(logs, spans, strict=True) if any(a < end and start < b for start, end in places)
         ]
         assert confidence.fields[path] == math.fsum(touched)
+
+
+CALL = {"name": "pay", "arguments": {"to": "Bérn", "days": [2, 30], "who": {"n": 1}}}
+CALLS = Task(load_params(ROOT / "params.yaml").task.model_copy(update={"kind": "tool_call"}))
+HERMES = ToolForm("<tool_call>\n", "\n</tool_call>\n<tool_call>\n", "\n</tool_call>", "name", "arguments")
+LLAMA = ToolForm("", None, "", "title", "parameters")
+
+
+def sure(text: str, form: ToolForm | None) -> Confidence:
+    """Of an answer that a model in this process wrote with that text, each token with another log-probability."""
+    tokenizer = byte_level()
+    tokens = tokenizer.encode(text, add_special_tokens=False).ids
+    written = Written(tokens, [-(2.0**-place) for place in range(len(tokens))])
+    reader = SimpleNamespace(ends={0}, _decode=lambda ids: tokenizer.decode(ids, skip_special_tokens=False))
+    answer = LocalModel.read(reader, written)  # type: ignore[arg-type]
+    assert answer.text == text
+    found = sure_of(answer, CALLS, form)
+    assert found is not None
+    assert found.sum == math.fsum(written.logs)
+    return found
+
+
+@pytest.mark.parametrize("form", [None, LLAMA])
+def test_parts_of_a_call_have_the_paths_that_its_score_gives_them(form: ToolForm | None) -> None:
+    text = form.write([CALL]) if form else json.dumps(CALL, ensure_ascii=False)
+    fields = sure(text, form).fields
+    assert fields.keys() == CALLS.kind.fields(CALL, {}).keys() == {
+        "name", "arguments.to", "arguments.days[]", "arguments.who.n"
+    }  # fmt: skip
+    tokens = byte_level().encode(text, add_special_tokens=False).ids
+    spans = spans_of(lambda ids: byte_level().decode(ids, skip_special_tokens=False), tokens, text)
+    at = text.index('"Bérn"')
+    touched = [-(2.0**-place) for place, (start, end) in enumerate(spans) if start < at + 6 and at < end]
+    assert fields["arguments.to"] == math.fsum(touched)
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        (json.dumps([CALL, CALL]), None),
+        (json.dumps([CALL]), None),
+        (HERMES.write([CALL]), HERMES),
+        (HERMES.write([CALL, CALL]), HERMES),
+        ("I can't do that.", HERMES),
+        (LLAMA.write([CALL])[:-1], LLAMA),
+    ],
+)
+def test_calls_in_a_list_or_between_tags_have_a_sum_and_no_parts(text: str, form: ToolForm | None) -> None:
+    assert sure(text, form).fields == {}
+
+
+def test_what_is_no_call_keeps_the_paths_of_its_text() -> None:
+    assert sure('{"parameters":{"to":1}}', LLAMA).fields.keys() == {"parameters.to"}
+    assert sure('{"intent":"refuse"}', HERMES).fields.keys() == {"intent"}
+    text = json.dumps({"name": "pay", "arguments": json.dumps({"to": 1})})  # as OpenAI's API writes arguments
+    assert sure(text, None).fields.keys() == {"name", "arguments"}
 
 
 def test_without_numbers_there_is_no_confidence() -> None:

@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from stages import eval as stage_eval
 from stages.core.errors import HallmarkError
@@ -25,6 +26,7 @@ from stages.core.records import write_records
 from stages.evaluation.answers import Answer, Prompt, prompts_of
 from stages.evaluation.comparator import Asked, Questions
 from stages.evaluation.comparators import COMPARATORS
+from stages.evaluation.comparators.adapter import AdapterSettings, digest_without_weights
 from stages.evaluation.comparators.few_shot import FewShotSettings
 from stages.evaluation.fair_order import drawn_fairly, fair_order
 from stages.evaluation.metrics import metrics
@@ -545,6 +547,14 @@ def test_labels_have_accuracy_and_macro_f1() -> None:
     assert "field_f1" not in found
 
 
+def test_whose_failures_they_are_is_said_in_the_comparison_alone() -> None:
+    """Counts here would be others: only the comparison tells records whose answer is to abstain from those that lack."""
+    params, scores = load_params(ROOT / "params.yaml"), [scored("pass"), scored("omission"), scored("wrong_value")]
+    rows = [replace(row, context="K1", retrieved=n != 1) for n, row in enumerate(lines(scores))]
+    found = metrics("tuned", rows, scores, settings=params.eval, task=Task(params.task), seed=params.seed)
+    assert found == metrics_of(scores)
+
+
 def test_a_second_answer_is_held_against_the_first() -> None:
     right, wrong, other = scored("pass"), scored("wrong_value"), scored("omission")
 
@@ -711,7 +721,8 @@ def test_the_rules_without_a_query_show_all_records_the_same(at: Path) -> None:
 
 def adapter_settings(folder: Path, **changes: Any) -> dict[str, Any]:
     hashes = {"sha256": sha256_file(folder / TENSORS), "config_sha256": sha256_file(folder / CONFIG)}
-    return {"kind": "adapter", "folder": folder.as_posix(), "base": None} | hashes | changes
+    none = {"base": None, "base_sha256": None}
+    return {"kind": "adapter", "folder": folder.as_posix()} | none | hashes | changes
 
 
 def test_another_adapter_answers_as_the_tuned_model_does(at: Path, tmp_path: Path) -> None:
@@ -725,8 +736,39 @@ def test_another_adapter_answers_as_the_tuned_model_does(at: Path, tmp_path: Pat
     template.write_text(
         template.read_text(encoding="utf-8").replace("<|im_start|>assistant", "Answer:"), encoding="utf-8"
     )
-    own, _ = evaluate("last", comparators={"last": adapter_settings(ADAPTER, base=base.as_posix())}, sample={})
+    pinned = adapter_settings(ADAPTER, base=base.as_posix(), base_sha256=digest_without_weights(base))
+    own, _ = evaluate("last", comparators={"last": pinned}, sample={})
     assert texts(own) != texts(tuned)
+
+
+def test_the_tokenizer_and_chat_template_of_another_base_are_pinned(at: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(QUANTIZED, base)
+    settings = adapter_settings(ADAPTER, base=base.as_posix())
+    first = digest_without_weights(base)
+
+    def refused() -> None:
+        message = rf"comparators\.last\.base_sha256': .*{base.as_posix()}.* digest is {digest_without_weights(base)}\n"
+        with pytest.raises(HallmarkError, match=message):
+            evaluate("last", comparators={"last": settings}, sample={})
+
+    refused()  # the way to learn the digest: without one, the error states it
+    settings["base_sha256"] = first
+    evaluate("last", comparators={"last": settings}, sample={})
+    for name in ("chat_template.jinja", "tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        file = base / name
+        before = file.read_bytes() if file.exists() else None
+        file.write_bytes((before or b"{}") + b"\n")
+        refused()
+        file.unlink() if before is None else file.write_bytes(before)
+    weights = base / "model.safetensors"  # the record of the adapter has their hash
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    assert digest_without_weights(base) == first
+    (base / ".cache").mkdir()
+    (base / ".cache/note").write_text("x", encoding="utf-8")
+    assert digest_without_weights(base) == first
+    with pytest.raises(ValidationError, match="base_sha256 is for another base"):
+        AdapterSettings.model_validate(adapter_settings(ADAPTER, base_sha256=first))
 
 
 def test_another_adapter_is_pinned_safe_and_on_its_own_weights(at: Path, tmp_path: Path) -> None:

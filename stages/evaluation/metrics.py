@@ -46,13 +46,6 @@ def metrics(
         report[measure.name] = asdict(interval.rounded())
     if any(row.fields for row in rows):
         report["by_field"] = by_field(rows)
-    if judged := [row for row in rows if row.retrieved is not None]:
-        failing = Counter("model" if row.retrieved else "retrieval" for row in judged if not row.exact_match)
-        report["retrieval"] = {
-            "records": len(judged),
-            "not_retrieved": sum(not row.retrieved for row in judged),
-            "failing": dict(sorted(failing.items())),
-        }
     return report
 
 

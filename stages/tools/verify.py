@@ -25,10 +25,11 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from stages.core.errors import HallmarkError, run_stage
-from stages.core.files import HOLDOUT_LOCK, REPORTS
+from stages.core.files import BOUGHT, HOLDOUT_LOCK, REPORTS
 from stages.core.key import VARIABLE, key_of
 from stages.params.loader import Params, load_params
 from stages.release import provenance as prov
+from stages.tools.noted import noted
 from stages.tools.rebuilt import Original, difference
 
 log = logging.getLogger("verify")
@@ -129,7 +130,12 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
     (clone / ".dvc/config.local").write_text(
         f"[cache]\n    dir = {folder / 'cache'}\n['remote \"original\"']\n    url = {cache}\n", encoding="utf-8"
     )
-    needed = [file.relative_to(clone).as_posix() for file in sorted(clone.rglob("*.dvc")) if file.is_file()]
+    notes = [file for file in sorted(clone.rglob("*.dvc")) if file.is_file()]
+    if any(_is(name, stage) and BOUGHT.as_posix() in lock[name]["deps"] for name in lock):
+        _check_bought(clone / BOUGHT, cache)
+    else:
+        notes = [file for file in notes if file.parent != clone / BOUGHT]
+    needed = [file.relative_to(clone).as_posix() for file in notes]
     made_deps: list[str] = []
     if stage:
         made = [out for entry in lock.values() for out in entry["outs"]]
@@ -152,6 +158,18 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
     _bring_raw_data(clone, stage, lock)
     (folder / "scratch").mkdir()
     return clone, Original(Path.cwd(), revision, cache, folder / "scratch")
+
+
+def _check_bought(folder: Path, cache: Path) -> None:
+    """A HallmarkError if the cache lacks answers that were bought: a rebuild looks them up, and buys none."""
+    absent = [name for name, md5 in noted(folder).items() if not (cache / "files/md5" / md5[:2] / md5[2:]).is_file()]
+    if absent:
+        raise HallmarkError(
+            f"answers that were bought are not in this repository's cache: {', '.join(absent)}",
+            file=BOUGHT,
+            remedy=f"copy them there from where they were bought, and run `dvc commit {BOUGHT}/*.dvc`; or verify one "
+            "stage that reads none (`--stage sft`)",
+        )
 
 
 @contextmanager

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stages.core.errors import HallmarkError
-from stages.core.files import HOLDOUT, QUANTIZED, sha256_file
-from stages.core.model_folder import check_files
+from stages.core.files import HOLDOUT, QUANTIZED, json_bytes, sha256_file
+from stages.core.model_folder import check_files, weight_files
 from stages.core.params import Line, Sha256
 from stages.core.reading import check_regular, read_object
 from stages.evaluation.answers import Answerer
@@ -31,6 +32,16 @@ class AdapterSettings(ComparatorSettings):
     base: Line | None = Field(
         description="the folder of the weights it was trained over, with tokenizer; null: models/quantized of this project"
     )
+    base_sha256: Sha256 | None = Field(
+        description="digest of what base holds besides weights: tokenizer, chat template, configs; an error states it; "
+        "null: base is null"
+    )
+
+    @model_validator(mode="after")
+    def _digest_of_a_base(self) -> AdapterSettings:
+        if self.base is None and self.base_sha256 is not None:
+            raise ValueError("base_sha256 is for another base; name that in base, or set base_sha256 to null")
+        return self
 
 
 class Adapter(Comparator[AdapterSettings]):
@@ -63,6 +74,8 @@ class Adapter(Comparator[AdapterSettings]):
             problem = f"does not say over which weights it was trained, so those in {settings.base} may be others"
             raise HallmarkError(problem, file=folder / TRAINING, field="weights", remedy=WHOLE)
         check_trained_over(folder, weights, OTHER_BASE)
+        if settings.base is not None:
+            check_base(weights, settings.base_sha256, f"eval.comparators.{means.name}.base_sha256")
         check_dtype(means.compute, evaluation.dtype, "eval.dtype")
         options: dict[str, Any] = {"dtype": evaluation.dtype, "attention": evaluation.attention}
         loaded = load_tuned(weights, folder, **options, device=means.compute.device, merge=evaluation.merge)
@@ -87,6 +100,30 @@ def check_pinned(folder: Path, hashes: dict[str, str]) -> None:
                 file=folder / name,
                 remedy="restore the file, or, if it is the one you want, pin that",
             )
+
+
+def check_base(folder: Path, pinned: str | None, param: str) -> None:
+    """A HallmarkError unless what the folder holds besides weights has this digest.
+
+    The adapter's own record has the hash of the weights, but not of tokenizer and chat template, which change every answer.
+    """
+    if (found := digest_without_weights(folder)) != pinned:
+        raise HallmarkError(
+            f"tokenizer, chat template or configs in {folder.as_posix()} are not what it pins: their digest is {found}",
+            param=param,
+            remedy="restore the folder, or, if it is the one you want, set this param to that digest",
+        )
+
+
+def digest_without_weights(folder: Path) -> str:
+    """One SHA-256 for all files in a model folder but its weights, and those that are hidden, which no library reads."""
+    check_files(folder)
+    weights, hashes = set(weight_files(folder)), {}
+    for file in folder.rglob("*"):
+        place = file.relative_to(folder)
+        if file.is_file() and file not in weights and not any(part.startswith(".") for part in place.parts):
+            hashes[place.as_posix()] = sha256_file(file)
+    return hashlib.sha256(json_bytes(hashes)).hexdigest()
 
 
 COMPARATOR = Adapter()
