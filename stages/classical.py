@@ -1,8 +1,9 @@
 """Let linear models predict the holdout's labels, as the bar to beat: `python -m stages.classical`.
 
-TF-IDF with logistic regression, one for each label (see `stages/evaluation/labels.py`), trained on the training records
-alone. There are several, which read different things of a text (see `stages/evaluation/text_model.py`); the one that has
-all labels right most often on the validation records is the bar. The floor under it is the most frequent value in
+Logistic regression, one for each label (see `stages/evaluation/labels.py`), trained on the training records alone. There
+are several, which read different things of a text: TF-IDF of words, of characters (`stages/evaluation/text_model.py`) and,
+if params.yaml names a model, its sentence embeddings (`stages/evaluation/embeddings.py`). The one that has all labels right
+most often on the validation records is the bar. The floor under it is the most frequent value in
 training. If a task has no labels, the report says so and there are no predictions.
 """
 
@@ -20,6 +21,7 @@ from stages.core.errors import HallmarkError
 from stages.core.files import HOLDOUT, REPORTS, TRAIN, VALIDATION, write_json
 from stages.core.measured import measured
 from stages.core.records import read_records
+from stages.evaluation.embeddings import Embedder
 from stages.evaluation.labels import labels_of, right_labels
 from stages.evaluation.params import Classical
 from stages.evaluation.predictions import Row, prediction, readable
@@ -35,9 +37,11 @@ log = logging.getLogger("classical")
 
 def run(params: Params) -> None:
     """Train, choose, predict, score; write reports/eval/classical/predictions.jsonl and metrics.json."""
-    from stages.core.compute import environment
+    from stages.core.compute import environment, set_up
 
     os.environ.update(environment(params.compute))  # before NumPy is imported: it reads the number of threads once
+    if params.classical.embeddings is not None:
+        set_up(params.compute, params.seed)
     task = Task(params.task)
     train, validation, holdout = (
         [record | readable(record) for record in read_records(path).rows(named=True)]
@@ -104,8 +108,9 @@ def answered(
     parts: list[list[Row]],
 ) -> list[list[str]]:
     """The answers to each part, of models trained for each label."""
-    asked = [record["input"] for part in parts for record in part]
-    predicted = {name: predict(params.classical, features, train, values[name], asked, usual[name]) for name in usual}
+    seen, *given = read(params, features, [train, *parts])
+    asked = [text for part in given for text in part]
+    predicted = {name: predict(params.classical, features, seen, values[name], asked, usual[name]) for name in usual}
     answers = iter(
         [
             task.kind.completion(task, {name: column[row] for name, column in predicted.items()})
@@ -113,6 +118,18 @@ def answered(
         ]
     )
     return [list(islice(answers, len(part))) for part in parts]
+
+
+def read(params: Params, features: Features, parts: list[list[Row]]) -> list[list[Any]]:
+    """What models of these features are shown of each record: its text, or the vector of that, made once for all labels.
+
+    The parts are embedded apart, so that no rounding of one depends on the texts of another.
+    """
+    texts = [[record["input"] for record in part] for part in parts]
+    if not features.embedded or params.classical.embeddings is None:
+        return texts
+    embedder = Embedder(params.classical.embeddings, params.compute.device)
+    return [embedder.vectors(part) for part in texts]
 
 
 def all_right(task: Task, names: Sequence[str], records: list[Row], answers: Sequence[str]) -> float | None:
@@ -137,15 +154,15 @@ def most_frequent(values: Sequence[str | None]) -> str:
 def predict(
     settings: Classical,
     features: Features,
-    train: list[Row],
+    train: Sequence[Any],
     values: Sequence[str | None],
-    asked: Sequence[str],
+    asked: Sequence[Any],
     usual: str,
 ) -> list[str]:
-    """The label of each text asked, from the training records that have one."""
+    """The label of each text asked (or vector), from the training records that have one."""
     from threadpoolctl import threadpool_limits
 
-    texts = [row["input"] for row, value in zip(train, values, strict=True) if value is not None]
+    texts = [text for text, value in zip(train, values, strict=True) if value is not None]
     labels = [value for value in values if value is not None]
     if len(set(labels)) == 1 or not asked:
         return [usual] * len(asked)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, StringConstraints, model_validator
 
-from stages.core.params import Batch, Block, ByKind, Line, NotNegative, Positive, Regex, Share, Text, Tokens
+from stages.core.params import Batch, Block, ByKind, Line, NotNegative, Positive, Regex, Sha256, Share, Text, Tokens
 from stages.evaluation.comparator import ComparatorSettings
 from stages.evaluation.comparators import comparator_settings
 from stages.serving.engine import Settings
@@ -108,11 +108,19 @@ class Eval(Block):
         return self
 
 
+class Embeddings(Block):
+    folder: Line = Field(description="the folder of a model in the layout of sentence-transformers, with safetensors")
+    digest: Sha256 | None = Field(
+        description="SHA-256 over the files that are read there, by which a change is seen; null: the stage prints it and stops"
+    )
+
+
 class Classical(Block):
     ngrams: Annotated[int, Field(ge=1, le=5)]
     min_records: Positive
     strength: Annotated[float, Field(gt=0, le=1e9)]
     chars: Annotated[tuple[Run, Run], Field(strict=False)] | None
+    embeddings: Embeddings | None
 
     @model_validator(mode="after")
     def _shortest_first(self) -> Classical:

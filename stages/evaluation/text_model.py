@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 class Features:
     """What a linear model reads of a text: runs of words, and runs of characters within them unless `chars` is None.
 
-    `min_records`: the fewest training records that a run must occur in.
+    `min_records`: the fewest training records that a run must occur in. `embedded`: it reads no runs, but the vector that
+    `stages/evaluation/embeddings.py` makes of the text.
     """
 
     name: str
     words: str
     min_records: int
     chars: tuple[int, int] | None = None
+    embedded: bool = False
 
 
 def all_features(settings: Classical) -> list[Features]:
@@ -35,6 +37,8 @@ def all_features(settings: Classical) -> list[Features]:
         found += [
             Features(f"{name}_rare", f"TF-IDF of {words}, rare ones too", 1, chars) for name, words, chars in kinds
         ]
+    if settings.embeddings is not None:
+        found.append(Features("embeddings", "sentence embeddings", 1, embedded=True))
     return found
 
 
@@ -48,22 +52,26 @@ def linear_model(settings: Classical, records: int, features: Features | None = 
     from sklearn.pipeline import make_pipeline, make_union
 
     features = features or all_features(settings)[0]
+    learner = LogisticRegression(C=settings.strength, solver="newton-cg", max_iter=1000)
+    if features.embedded:
+        return make_pipeline(learner)
     shared: dict[str, Any] = {"min_df": min(features.min_records, records), "sublinear_tf": True}
     read = TfidfVectorizer(ngram_range=(1, settings.ngrams), **shared)
     if features.chars is not None:
         read = make_union(read, TfidfVectorizer(analyzer="char_wb", ngram_range=features.chars, **shared))
-    return make_pipeline(read, LogisticRegression(C=settings.strength, solver="newton-cg", max_iter=1000))
+    return make_pipeline(read, learner)
 
 
 def classes_of(
     settings: Classical, texts: Sequence[str], classes: Sequence[str], asked: Sequence[str]
 ) -> list[str] | None:
-    """The class of each text asked, by the model that reads the most of `settings`; None if no word is in enough texts."""
+    """The class of each text asked, by the TF-IDF model with characters, if `settings` has one; None if no word is in enough texts."""
     from threadpoolctl import threadpool_limits
 
     if len({*classes}) == 1 or not asked:
         return [classes[0]] * len(asked)
-    features = next(one for one in reversed(all_features(settings)) if one.min_records == settings.min_records)
+    common = [one for one in all_features(settings) if one.min_records == settings.min_records and not one.embedded]
+    features = common[-1]
     model = linear_model(settings, len(texts), features)
     try:
         with threadpool_limits(1):  # the same sums whatever `compute.threads` is
