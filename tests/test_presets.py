@@ -246,11 +246,13 @@ def test_without_a_name_it_lists_what_each_would_change(repo: Path, capsys: pyte
 
 
 def test_it_writes_the_lines_that_stamping_writes(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new = stamped("extraction", "smollm2-135m")
+    repo.write_text(new, encoding="utf-8")
     tool.run(repo, "gpu-80gb", dry=True)
     said = capsys.readouterr().out
     assert "\n-  device: cpu  # cpu (also on Apple silicon) or cuda; a missing device" in said
     assert "\n+  device: cuda  # cpu (also on Apple silicon) or cuda; a missing device" in said
-    assert repo.read_text(encoding="utf-8") == REFERENCE
+    assert repo.read_text(encoding="utf-8") == new
     tool.run(repo, "gpu-80gb", dry=False)
     assert repo.read_text(encoding="utf-8") == finished("extraction", "smollm2-135m", "gpu-80gb")
     said = capsys.readouterr().out
