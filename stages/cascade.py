@@ -1,7 +1,7 @@
 """Let the tuned model answer what it is sure of, and hand over the rest: `python -m stages.cascade`.
 
-On the calibration part, which serves nothing else, one third of the groups fits the probability that an answer is right,
-and the others bound the share of wrong answers from a threshold on. The holdout then says how well the scores order
+On the calibration part, which serves nothing else, one third of the groups fits a score, and the probability that an
+answer of that score is right, and the others bound the share of wrong answers from a threshold on. The holdout then says how well the scores order
 answers, what the threshold does, and whether tuned model and fallback together are better than either alone.
 """
 
@@ -15,9 +15,9 @@ from stages.core.files import REPORTS, write_json
 from stages.core.measured import measured
 from stages.evaluation.calibration import by_hash, fit, reliability
 from stages.evaluation.cascade import HUMAN, AskedRisk, AtThreshold, CascadeReport, Fit, Part, System
-from stages.evaluation.risk import BOUNDED, NOT_REACHED, Answers, Bound, bound, mean_interval
+from stages.evaluation.risk import NOT_REACHED, Answers, Bound, bound, mean_interval
 from stages.evaluation.risk_curve import Curve, area_difference, curve
-from stages.evaluation.scores import RAW, raw_scores
+from stages.evaluation.scores import RAW, Calibrated, raw_scores
 from stages.evaluation.stats import ClusterBootstrap, Interval
 from stages.params.loader import Params, run_with_params
 from stages.tasks.predictions import CALIBRATION, Prediction, paired, read_predictions
@@ -65,31 +65,31 @@ def judged(params: Params, tuned: Predictions, calibration: Predictions) -> Casc
     score, methods = fit(
         raw_of(fitted), [row.exact_match for row in fitted], [row.group for row in fitted], params.seed
     )
-    of_calibration = [[score.probability(raw) for raw in raw_of(rows)] for rows in (fitted, kept)]
-    probabilities = [score.probability(raw) for raw in raw_of(tuned)]
+    of_calibration = [[score.of(raw) for raw in raw_of(rows)] for rows in (fitted, kept)]
+    scores = [score.of(raw) for raw in raw_of(tuned)]
     wrong = [not row.exact_match for row in tuned]
-    order = area_difference([raw[0] for raw in raw_of(tuned)], probabilities, wrong, bootstrap)
+    order = area_difference([raw[0] for raw in raw_of(tuned)], scores, wrong, bootstrap)
     asked = dict.fromkeys([*([settings.max_risk] if settings.max_risk is not None else []), *settings.report_risks])
     ordering, bounding = (
-        Answers(scores, [not row.exact_match for row in rows], [row.group for row in rows])
-        for scores, rows in zip(of_calibration, (fitted, kept), strict=True)
+        Answers(of_part, [not row.exact_match for row in rows], [row.group for row in rows])
+        for of_part, rows in zip(of_calibration, (fitted, kept), strict=True)
     )
     risks = [
-        asked_risk(risk, bound(ordering, bounding, risk, settings.confidence), tuned, probabilities, params)
+        asked_risk(risk, bound(ordering, bounding, risk, settings.confidence), tuned, scores, score, params)
         for risk in asked
     ]
     threshold = risks[0].bound.threshold if settings.max_risk is not None else None
-    goes_out = [threshold is not None and probability >= threshold for probability in probabilities]
+    goes_out = [threshold is not None and one >= threshold for one in scores]
     return CascadeReport(
         **vars(empty)
         | {
             "applies": settings.max_risk is not None,
             "words": empty.words if settings.max_risk is None else risks[0].words,
-            "curves": [*curves, curve("calibrated", probabilities, wrong, bootstrap)],
+            "curves": [*curves, curve("calibrated", scores, wrong, bootstrap)],
             "order": order,
             "order_words": in_order(order, params.compare.confidence),
             "fit": Fit(part_of(fitted), part_of(kept), methods, score),
-            "reliability": reliability(probabilities, [not error for error in wrong]),
+            "reliability": reliability([score.probability(one) for one in scores], [not error for error in wrong]),
             "risks": risks,
             "system": None if threshold is None else system(tuned, goes_out, params),
             "handed_over": None
@@ -167,14 +167,14 @@ def in_order(difference: Interval, confidence: float) -> str:
 
 
 def asked_risk(
-    risk: float, found: Bound, tuned: Predictions, probabilities: Sequence[float], params: Params
+    risk: float, found: Bound, tuned: Predictions, scores: Sequence[float], score: Calibrated, params: Params
 ) -> AskedRisk:
     """What came of asking for a risk, on the calibration part and on the holdout."""
-    at = None
+    at = probability = None
     if found.threshold is not None:
-        goes_out = [probability >= found.threshold for probability in probabilities]
-        at = at_threshold(tuned, goes_out, params)
-    return AskedRisk(risk, found, at, in_words(found, params.cascade.confidence))
+        at = at_threshold(tuned, [one >= found.threshold for one in scores], params)
+        probability = score.probability(found.threshold)
+    return AskedRisk(risk, found, probability, at, in_words(found, probability, params.cascade.confidence))
 
 
 def at_threshold(tuned: Predictions, goes_out: Sequence[bool], params: Params) -> AtThreshold:
@@ -191,13 +191,13 @@ def at_threshold(tuned: Predictions, goes_out: Sequence[bool], params: Params) -
     )
 
 
-def in_words(found: Bound, confidence: float) -> str:
+def in_words(found: Bound, probability: float | None, confidence: float) -> str:
     """What came of asking for a risk, in a sentence or two."""
     asked = f"{100 * found.asked:g} %"
-    if found.outcome == BOUNDED:
+    if probability is not None:
         return (
             f"With {100 * confidence:g} % confidence, at most {asked} of the answers that a customer gets are wrong, on average "
-            f"over customers who get any, if the model answers from a probability of {found.threshold:.4g} on. That is "
+            f"over customers who get any, if the model answers from a score of {found.threshold:.4g} on, a probability of {probability:.2g}. That is "
             f"{found.coverage:.1%} of the records, and {found.groups} customers, of those kept for bounds."
         )
     if found.outcome == NOT_REACHED:

@@ -269,8 +269,13 @@ def sure() -> dict[str, Any]:
     bound |= {"p": 0.01, "fewest": 9, "groups_needed": None}
     share = {"value": 0.75, "low": 0.7, "high": 0.8}
     holdout = {"answered": 300, "groups": 40, "coverage": share, "risk": area, "customers": area}
-    asked = {"risk": 0.05, "bound": bound, "holdout": holdout, "words": "At most 5 % are wrong."}
-    open_risk = {"risk": 0.01, "bound": bound | {"outcome": "too_little_data", "threshold": None}, "holdout": None}
+    asked = {"risk": 0.05, "bound": bound, "probability": 0.95, "holdout": holdout, "words": "At most 5 % are wrong."}
+    open_risk = {
+        "risk": 0.01,
+        "bound": bound | {"outcome": "too_little_data", "threshold": None},
+        "probability": None,
+        "holdout": None,
+    }
     return cascade(
         applies=True,
         words="With 90 % confidence, at most 5 % are wrong.",

@@ -28,7 +28,12 @@ from tests.made_up import ROOT, prediction, typed, without_comparators, write_pr
 from tests.made_up_release import CASCADE as SHIPPED
 
 PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
-PARAMS = PARAMS.model_copy(update={"compare": PARAMS.compare.model_copy(update={"draws": 300})})
+PARAMS = PARAMS.model_copy(
+    update={
+        "compare": PARAMS.compare.model_copy(update={"draws": 300}),
+        "cascade": PARAMS.cascade.model_copy(update={"max_risk": 0.05, "report_risks": [0.05, 0.02]}),
+    }
+)
 
 
 @pytest.fixture(autouse=True)
@@ -157,7 +162,7 @@ def test_the_method_is_the_one_that_fits_customers_not_seen(step, method):
     score, results = fit(*made(step), 7)
     assert score.method == method == min(results, key=lambda result: result.log_loss).method
     raw, right, _ = made(step)
-    found = reliability([score.probability(row) for row in raw], right.tolist())
+    found = reliability([score.probability(score.of(row)) for row in raw], right.tolist())
     assert found.error < 0.05 and sum(one.records for one in found.bins) == len(raw)
 
 
@@ -172,7 +177,7 @@ def test_records_of_one_probability_are_one_however_many_bins_they_fill():
 def test_with_nothing_to_learn_from_the_order_is_that_of_the_mean(right):
     raw = [(float(-i), 0.0, float(i % 3), 1.0) for i in range(30)]
     score, _ = fit(raw, [right] * 30, [f"g{i % 6}" for i in range(30)], 7)
-    found = [score.probability(row) for row in raw]
+    found = [score.probability(score.of(row)) for row in raw]
     assert found == sorted(found, reverse=True)
     assert all((one > 0.9) == right for one in found)
 
@@ -181,7 +186,18 @@ def test_the_fit_does_not_depend_on_the_order_of_records():
     raw, right, groups = made(step=False, count=400)
     one, _ = fit(raw, right, groups, 7)
     other, _ = fit(raw[::-1], right[::-1], groups[::-1], 7)
-    assert [one.probability(row) for row in raw] == pytest.approx([other.probability(row) for row in raw], abs=1e-6)
+    assert [one.of(row) for row in raw] == pytest.approx([other.of(row) for row in raw], abs=1e-6)
+
+
+def test_a_step_of_the_probability_ties_no_answers(folder):
+    """An isotonic curve is level for half of these; who goes first among them is still told by the score."""
+    raw, right, groups = made(step=True)
+    score, _ = fit(raw, right, groups, 7)
+    scores = [score.of(row) for row in raw]
+    probabilities = [score.probability(one) for one in scores]
+    assert score.method == "isotonic" and len({*probabilities}) < len(raw) / 4
+    assert len({*scores}) == len(raw)
+    assert [p for _, p in sorted(zip(scores, probabilities, strict=True))] == sorted(probabilities)
 
 
 def test_an_answer_without_fields_is_its_own_field():
@@ -267,7 +283,7 @@ def test_what_ships_decides_as_the_report_does(folder):
 
 ISOTONIC = {"method": "isotonic", "knots": [[0.0, 0.2], [1.0, 0.9]]}
 FORGED = [
-    {"threshold": 2.0},
+    {"threshold": 1e13},
     {"threshold": float("nan")},
     {"threshold": "0.5"},
     {"version": 2},
@@ -302,8 +318,9 @@ def test_a_file_of_another_form_is_refused(changes):
 def test_plain_numbers_are_enough_for_both_methods():
     raw = (0.5, -1.0, -1.0, -1.0)
     score = Calibrated(**SHIPPED["score"])
-    assert score.probability(raw) == pytest.approx(1 / (1 + np.exp(-0.5)), abs=1e-9)
-    assert Calibrated(**SHIPPED["score"] | ISOTONIC).probability(raw) == pytest.approx(0.55)
+    assert score.of(raw) == 0.5
+    assert score.probability(0.5) == pytest.approx(1 / (1 + np.exp(-0.5)), abs=1e-9)
+    assert Calibrated(**SHIPPED["score"] | ISOTONIC).probability(0.5) == pytest.approx(0.55)
 
 
 def test_a_damaged_report_names_the_stage_that_makes_it(folder):

@@ -181,7 +181,7 @@ def with_cascade(folder: Path, asked: Any = None, **changes: Any) -> Path:
 def test_a_cascade_is_named_in_the_provenance_and_told(tmp_path: Path) -> None:
     finding = check(with_cascade(tmp_path / "release"))
     assert finding.wrong == []
-    assert [line for line in finding.made_of if line.startswith("cascade: answers from a probability of 0.9 on")]
+    assert [line for line in finding.made_of if line.startswith("cascade: answers from a score of 0.9 on")]
 
 
 def test_a_forged_cascade_is_found(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_forged_cascade_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "changes", "words"),
     [
-        ({}, {"threshold": 2.0}, "threshold: not a probability"),
+        ({}, {"threshold": 1e13}, "threshold: a number that is too large"),
         ({}, {"version": 9}, "version: not one that is known"),
         ({}, {"score": None}, "not of the form that certify writes"),
         ({}, {"max_risk": 0.01}, "has another risk, confidence or fallback than the params"),

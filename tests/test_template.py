@@ -109,19 +109,21 @@ def test_raw_data_added_by_force_fails_the_hook_and_fresh(tmp_path: Path, monkey
 
     import noxfile
 
+    printed: list[str] = []
+
     def here(session: object, program: str, *options: str, silent: bool = False) -> str:
-        return checked(run_here(project, options[1], *options[2:])).stdout
+        printed.append(checked(run_here(project, options[1], *options[2:])).stdout)
+        return printed[-1]
 
     monkeypatch.setattr(noxfile, "prepare", lambda session: None)
     monkeypatch.setattr(noxfile, "run", here)
     monkeypatch.chdir(project)
-    log: list[str] = []
-    session = SimpleNamespace(log=log.append)
+    session = SimpleNamespace()
     with pytest.raises(AssertionError, match=r"data/raw/x\.csv: raw records"):
         noxfile.fresh(session)  # type: ignore[arg-type]
     git(project, "rm", "--cached", "--quiet", "data/raw/x.csv")
     noxfile.fresh(session)  # type: ignore[arg-type]
-    assert log == ["nothing has run yet: `nox -s repro` makes dvc.lock"]
+    assert printed[-1] == "nothing has run yet: `nox -s repro` makes dvc.lock\n"
 
 
 KINDS = ["extraction", "classification", "tool_call", "text", "documents"]

@@ -59,10 +59,14 @@ class AtThreshold:
 
 @dataclass(frozen=True)
 class AskedRisk:
-    """A risk, its threshold with the bound, in words too, and what that threshold does on the holdout (None: none)."""
+    """A risk, its threshold with the bound, in words too, and what that threshold does on the holdout (None: none).
+
+    `probability`: that an answer with the score of the threshold is right.
+    """
 
     risk: float
     bound: Bound
+    probability: float | None
     holdout: AtThreshold | None
     words: str
 
@@ -121,7 +125,7 @@ class CascadeReport:
 
     @property
     def threshold(self) -> float | None:
-        """The lowest probability of being right at which the tuned model answers; None if there is none."""
+        """The lowest score at which the tuned model answers; None if there is none."""
         return self.chosen.bound.threshold if self.chosen and self.chosen.bound.outcome == BOUNDED else None
 
 
@@ -141,8 +145,9 @@ class Shipped:
 
 @dataclass(frozen=True)
 class Decision:
-    """Of one answer: the probability that it is right, and whether it goes out or is handed over."""
+    """Of one answer: its score (None: it has none), the probability that it is right, and whether it goes out."""
 
+    score: float | None
     probability: float
     answer: bool
 
@@ -179,19 +184,24 @@ def read_shipped(content: Any) -> Shipped:
         raise ValueError("a key that is not known, or a number that is none")
     score, numbers = found.score, len(RAW)
     lists = (score.means, score.scales, score.weights)
-    of_score = [*(number for one in lists for number in one), score.intercept, score.slope, score.offset]
+    of_score = [
+        *(number for one in lists for number in one),
+        score.intercept,
+        score.slope,
+        score.offset,
+        found.threshold,
+    ]
     knots = [knot[0] for knot in score.knots if len(knot) == 2]
     for wrong, what in (
         (found.version != VERSION, "version: not one that is known"),
         (found.raw_scores != [*RAW], "raw_scores: not those that are known"),
         (any(len(one) != numbers for one in lists), "score: not one number for each raw score"),
         (not all(scale >= 1 / LARGEST for scale in score.scales), "score.scales: not above 0"),
-        (any(abs(number) > LARGEST for number in of_score), "score: a number that is too large"),
+        (any(abs(number) > LARGEST for number in of_score), "score, threshold: a number that is too large"),
         (len(knots) != len(score.knots) or knots != sorted({*knots}), "score.knots: not pairs in rising order"),
         (not all(0 <= knot[-1] <= 1 for knot in score.knots), "score.knots: not probabilities"),
         (score.method == "isotonic" and not knots, "score.knots: none"),
         (not all(0 < share < 1 for share in (found.max_risk, found.confidence)), "max_risk, confidence: not a share"),
-        (not 0 <= found.threshold <= 1, "threshold: not a probability"),
         (found.groups < 1, "groups: none"),
     ):
         if wrong:
@@ -202,9 +212,9 @@ def read_shipped(content: Any) -> Shipped:
 def apply(cascade: Shipped, confidence: Confidence | None) -> Decision:
     """Whether an answer with these log-probabilities goes out. Without any it is handed over."""
     if confidence is None:
-        return Decision(0.0, answer=False)
+        return Decision(None, 0.0, answer=False)
     raw = raw_scores(confidence)
     if not all(map(math.isfinite, raw)):
-        return Decision(0.0, answer=False)
-    probability = cascade.score.probability(raw)
-    return Decision(probability, answer=probability >= cascade.threshold)
+        return Decision(None, 0.0, answer=False)
+    score = cascade.score.of(raw)
+    return Decision(score, cascade.score.probability(score), answer=score >= cascade.threshold)

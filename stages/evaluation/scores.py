@@ -1,7 +1,8 @@
-"""Scores of an answer: the raw ones that its tokens' log-probabilities give, and the calibrated one, a probability.
+"""Scores of an answer: the raw ones that its tokens' log-probabilities give, the calibrated one, and its probability.
 
-The calibrated score is a logistic regression on the raw scores, followed by Platt's sigmoid or an isotonic curve. It is a
-few plain numbers, so whatever serves the model can compute it without a library.
+The calibrated score is a logistic regression on the raw scores; it orders the answers. Platt's sigmoid or an isotonic
+curve makes a probability of it, which keeps the order, but may rise in steps, and so has no say in who goes first. All
+of it is a few plain numbers, so whatever serves the model can compute it without a library.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from stages.tasks.predictions import Confidence
 RAW = ("mean", "least", "sum", "least_field")
 LOWEST = -1e6  # of a log-probability: below it, one absurd answer would decide every scale
 SURE = 1e-4  # a log-probability nearer to 0 is as good as 0: what is kept of it is rounded
-DIGITS = 9  # of a probability: the same after every way of adding up
+DIGITS = 9  # of a score or probability: the same after every way of adding up
 
 
 def raw_scores(confidence: Confidence) -> tuple[float, ...]:
@@ -33,11 +34,11 @@ def raw_scores(confidence: Confidence) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """From raw scores to the probability that the answer is right (exact match).
+    """From raw scores to a score, and to the probability that the answer is right (exact match).
 
-    The logit is `intercept` plus the sum of `weights` times the raw scores, each less its mean and divided by its scale.
-    Platt: the probability is the sigmoid of `slope * logit + offset`. Isotonic: it is read off the line through the
-    `knots` [logit, probability], which is level beyond its ends.
+    The score is a logit: `intercept` plus the sum of `weights` times the raw scores, each less its mean and divided by its scale.
+    Platt: the probability is the sigmoid of `slope * score + offset`. Isotonic: it is read off the line through the
+    `knots` [score, probability], which is level beyond its ends.
     """
 
     means: list[float]
@@ -49,15 +50,15 @@ class Calibrated:
     offset: float
     knots: list[list[float]]
 
-    def logit(self, raw: Sequence[float]) -> float:
-        """What orders the answers."""
+    def of(self, raw: Sequence[float]) -> float:
+        """The score of an answer with these raw scores."""
         terms = zip(raw, self.means, self.scales, self.weights, strict=True)
-        return self.intercept + math.fsum((value - mean) / scale * weight for value, mean, scale, weight in terms)
+        found = self.intercept + math.fsum((value - mean) / scale * weight for value, mean, scale, weight in terms)
+        return round(found, DIGITS)
 
-    def probability(self, raw: Sequence[float]) -> float:
-        """The probability that an answer with these raw scores is right."""
-        logit = self.logit(raw)
-        at = sigmoid(self.slope * logit + self.offset) if self.method == "platt" else interpolated(logit, self.knots)
+    def probability(self, score: float) -> float:
+        """The probability that an answer with this score is right."""
+        at = sigmoid(self.slope * score + self.offset) if self.method == "platt" else interpolated(score, self.knots)
         return round(at, DIGITS)
 
 

@@ -38,11 +38,11 @@ def sure(report: CascadeReport | None) -> dict[str, Any] | None:
 
 
 def row(asked: AskedRisk) -> tuple[str, str, str, str, str]:
-    """A risk that was asked for: its threshold, and what that does on the holdout."""
-    at, threshold = asked.holdout, asked.bound.threshold if asked.holdout else None
+    """A risk that was asked for: the probability at its threshold, and what that does on the holdout."""
+    at, probability = asked.holdout, asked.probability if asked.holdout else None
     return (
         f"{100 * asked.risk:g} %",
-        "none" if threshold is None else f"{threshold:.3f}",
+        "none" if probability is None else f"{probability:.3f}",
         share(at.coverage) if at else "-",
         share(at.risk) if at else "-",
         asked.words,

@@ -251,7 +251,7 @@ def _check_cascade(folder: Path, provenance: Provenance, finding: Finding) -> No
     if not isinstance(asked, dict) or any(asked.get(name) != getattr(cascade, name) for name in names):
         finding.wrong.append(f"{prov.CASCADE} has another risk, confidence or fallback than the params")
     finding.made_of.append(
-        f"cascade: answers from a probability of {cascade.threshold:.4g} on, hands the rest over to {cascade.fallback}; "
+        f"cascade: answers from a score of {cascade.threshold:.4g} on, hands the rest over to {cascade.fallback}; "
         f"wrong answers bounded at {cascade.max_risk:g} with confidence {cascade.confidence:g}, on {cascade.groups} groups"
     )
 

@@ -160,7 +160,7 @@ def _cascade(report: CascadeReport | None) -> str:
         return ""
     found, bound = chosen.holdout, chosen.bound
     return (
-        "`cascade.json` says from which probability on this adapter should answer, and how to compute it from the "
+        "`cascade.json` says from which score on this adapter should answer, and how to compute it from the "
         f"log-probabilities of an answer's tokens; the rest goes to {_plain(report.fallback)}.\n\n"
         f"With {100 * report.confidence:g} % confidence, at most {100 * chosen.risk:g} % of the answers that a customer gets are "
         f"wrong, on average over customers who get any. It was shown on {bound.groups} customers that neither training nor the "
