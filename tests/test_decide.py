@@ -130,6 +130,17 @@ def test_a_cascade_costs_the_tuned_model_for_all_and_the_fallback_for_what_is_ha
     assert decide.run(PARAMS).ways[-1].price_per_1000 is None
 
 
+def test_the_latency_of_a_cascade_is_a_limit_if_its_fallback_has_one(folder: Path) -> None:
+    def latency(**changes: object) -> str:
+        change(folder / "reports/cascade.json", system=system(**changes))
+        return decision_words.latency(decide.run(PARAMS).ways[-1])
+
+    assert latency(fallback="base") == "1.90 s at most", "p99 of the tuned model, p95 of the base"
+    assert latency() == latency(fallback="few_shot") == "-", "a person, and answers in batches"
+    rare = {"coverage": {"value": 0.19, "low": 0.1, "high": 0.3}}
+    assert latency(fallback="base", **rare) == "-", "more than 5 of 100 may be late"
+
+
 def test_only_where_a_label_is_the_whole_answer_does_a_linear_model_answer(folder: Path) -> None:
     write_models(folder, BASE, TUNED, 40, linear=TUNED, few_shot=FEW_SHOT)
     compare.run(PARAMS)

@@ -27,7 +27,7 @@ from typing import Literal
 from stages.evaluation.stats import Interval
 
 Kind = Literal["tuned", "base", "linear", "comparator", "cascade"]
-Source = Literal["served", "batches", "bought", "none"]  # of a price or a latency
+Source = Literal["served", "batches", "bought", "at_most", "none"]  # of a price or a latency
 Gate = Literal["pass", "fail", "too_little_data"]
 Choice = Literal["none", "too_little_data", "do_not_tune", "do_not_ship", "cascade", "trade_off", "tuned"]
 NO_PRICES = "Prices are not stated (benchmark.price_per_hour), so quality decides alone."

@@ -8,7 +8,13 @@ from stages.evaluation.stats import Interval
 
 MOST = 2  # classes of failure named for a way, the most frequent first
 NONE = "-"
-FROM: dict[Source, str] = {"served": "", "batches": " in batches", "bought": " bought", "none": ""}
+FROM: dict[Source, str] = {
+    "served": "",
+    "batches": " in batches",
+    "bought": " bought",
+    "at_most": " at most",
+    "none": "",
+}
 
 
 def head(decision: Decision) -> tuple[str, ...]:

@@ -24,10 +24,11 @@ Seconds = Annotated[float, Field(ge=0)] | None
 
 
 class Percentiles(TypedDict):
-    """Seconds that half, or 95 of 100 requests took at most; None if none was answered."""
+    """Seconds that half, 95 or 99 of 100 requests took at most; None if none was answered."""
 
     p50: Seconds
     p95: Seconds
+    p99: NotRequired[Seconds]
 
 
 class Level(TypedDict):
