@@ -73,7 +73,7 @@ def run(params: Params) -> None:
     if chosen and varying:
         content |= {
             "chosen": chosen.features.name,
-            "chosen_on": len(validation) if scores[0] is not None else 0,
+            "chosen_on": sum(bool(labels_of(task, record["target"], varying)) for record in validation),
             "candidates": [
                 {
                     "name": one.features.name,

@@ -320,13 +320,9 @@ def cascade_rules(gate: Gate) -> Iterator[Rule]:
 
 
 def without_threshold(asked: Asked, report: CascadeReport) -> Rule:
-    """A rule about a cascade that has no threshold: with too few customers it is open, with enough nothing is answered."""
-    if report.chosen is None:
-        return asked.not_applicable(report.words.removeprefix("No cascade: ").rstrip("."))
-    bound = report.chosen.bound
-    if bound.outcome == TOO_LITTLE:
-        more = None if bound.groups_needed is None else max(1, bound.groups_needed - bound.groups)
-        return replace(asked.rule(UNSURE, "no threshold", None), note=report.chosen.words, more_groups=more)
+    """A rule about a cascade that has no threshold: it is open, unless there are customers enough to say that nothing is answered."""
+    if report.chosen is None or report.chosen.bound.outcome == TOO_LITTLE:
+        return replace(asked.rule(UNSURE, "no threshold", None), note=report.words)
     if asked.sign == "<=":
         return asked.not_applicable("there is no threshold, so no answer goes out")
     return replace(exact(asked, 0.0, "nothing is answered", 0.0), note=report.chosen.words)

@@ -612,5 +612,5 @@ def test_measures_are_computed_from_what_is_stored() -> None:
     settings = EndpointSettings.model_validate(ENDPOINT)
     answers = [Answer("x", 10, "stop", read=100, seconds=float(number)) for number in range(1, 21)]
     found = COMPARATOR.measures(settings, answers)
-    assert found["latency_s"] == {"p50": 10.0, "p95": 19.0}
+    assert found["latency_s"] == {"p50": 10.0, "p95": 19.0, "p99": 20.0}
     assert found["price"]["per_1000"] == pytest.approx(1000 * (100 * 2 + 10 * 10) / 1e6)

@@ -135,10 +135,8 @@ def test_the_latency_of_a_cascade_is_a_limit_if_its_fallback_has_one(folder: Pat
         change(folder / "reports/cascade.json", system=system(**changes))
         return decision_words.latency(decide.run(PARAMS).ways[-1])
 
-    assert latency(fallback="base") == "1.90 s at most", "p99 of the tuned model, p95 of the base"
+    assert latency(fallback="base") == "2.00 s at most", "the p99 of both"
     assert latency() == latency(fallback="few_shot") == "-", "a person, and answers in batches"
-    rare = {"coverage": {"value": 0.19, "low": 0.1, "high": 0.3}}
-    assert latency(fallback="base", **rare) == "-", "more than 5 of 100 may be late"
 
 
 def test_only_where_a_label_is_the_whole_answer_does_a_linear_model_answer(folder: Path) -> None:

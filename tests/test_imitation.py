@@ -15,8 +15,8 @@ from stages.core.records import write_records
 from stages.evaluation.answers import Prompt
 from stages.evaluation.comparator import Means
 from stages.evaluation.comparators import COMPARATORS
-from stages.evaluation.copying import Text
-from stages.evaluation.imitation import Imitation
+from stages.evaluation.copying import Field, Text
+from stages.evaluation.imitation import Imitation, places_in
 from stages.evaluation.params import Classical
 from stages.params.loader import load_params
 from stages.tasks.task import Task
@@ -150,6 +150,26 @@ def test_a_class_is_voted_on_and_a_reply_is_the_nearest_one(tmp_path: Path) -> N
     assert rule_of(task, pairs, 1).answers(["red lamp"]) == ["a"]
     text = task_of(tmp_path, "text", {"type": "string"})
     assert rule_of(text, [("red lamp", "It is red."), ("blue", "No.")], 2).answers(["a red lamp"]) == ["It is red."]
+
+
+def test_an_object_that_may_be_null_does_not_empty_what_it_has(tmp_path: Path) -> None:
+    amount = {"type": "object", "required": ["amount"], "properties": {"amount": {"type": "integer"}}}
+    schema = {"type": "object", "required": ["total"], "properties": {"total": {"anyOf": [amount, {"type": "null"}]}}}
+    task = task_of(tmp_path, "extraction", schema)
+    pairs = [(f"pay {i * 7} now", json.dumps({"total": {"amount": i * 7}})) for i in range(1, 31)]
+    for none in ([], [("nothing to do", '{"total": null}')]):
+        (answer,) = rule_of(task, [*pairs, *none], 1, LINEAR).answers(["pay 555 now"])
+        assert json.loads(answer) == {"total": {"amount": 555}}
+    assert rule_of(task, pairs, 1).answers(["pay " + "9" * 400 + " now"]), "no number that a float can hold"
+
+
+def test_a_value_that_no_text_states_came_but_once() -> None:
+    """Only where every value came again are others not to be expected."""
+    cities = ["Berlin", "Berlin", "Rome", "Rome", "Atlantis"]
+    texts = [Text(f"city {name if name != 'Atlantis' else 'unknown'} ok") for name in cities]
+    field = Field(texts, [[name] for name in cities], places_in(texts))
+    assert not field.closed
+    assert [mention.value for mention in field.mentions(Text("city Oslo ok"))][:1] == ["Oslo"]
 
 
 ODD = st.text(max_size=60) | st.sampled_from(["", "!?", "1.2.3,4", "31.02.2025", "0/0/0", "\n\n", "a" * 3000, "\ud800"])

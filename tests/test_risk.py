@@ -141,6 +141,16 @@ def test_if_even_the_surest_are_wrong_the_risk_is_not_reached():
     assert found.risk > 0.2
 
 
+def test_where_no_number_of_customers_would_do_none_is_named():
+    sure = Answers([5.0] * 20 + [1.0] * 2, [False] * 22, [f"f{i}" for i in range(22)])
+    silent = Answers([0.0] * 40, [False] * 40, [f"r{i}" for i in range(40)])
+    found = bound(sure, silent, 0.1, 0.9)
+    assert (found.outcome, found.groups, found.groups_needed) == (TOO_LITTLE, 0, None)
+    wrong = Answers([5.0] * 10, [True] * 10, [f"r{i}" for i in range(10)])
+    found = bound(sure, wrong, 0.1, 0.9)
+    assert (found.outcome, found.groups, found.groups_needed) == (TOO_LITTLE, 10, None)
+
+
 def test_right_but_uncertain_says_about_how_many_customers_more():
     groups = [str(i) for i in range(60)]
     rest = Answers([0.9] * 60, [i < 2 for i in range(60)], groups)

@@ -24,7 +24,7 @@ METHODS: tuple[Literal["platt", "isotonic"], ...] = ("platt", "isotonic")
 
 @dataclass(frozen=True)
 class MethodResult:
-    """How good the probabilities of one method are on groups that it was not fitted to."""
+    """How good the probabilities of one method are on groups that its curve was not fitted to."""
 
     method: str
     log_loss: float

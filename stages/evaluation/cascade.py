@@ -213,8 +213,7 @@ def apply(cascade: Shipped, confidence: Confidence | None) -> Decision:
     """Whether an answer with these log-probabilities goes out. Without any it is handed over."""
     if confidence is None:
         return Decision(None, 0.0, answer=False)
-    raw = raw_scores(confidence)
-    if not all(map(math.isfinite, raw)):
+    if not all(map(math.isfinite, (confidence.sum, confidence.mean, confidence.least, *confidence.fields.values()))):
         return Decision(None, 0.0, answer=False)
-    score = cascade.score.of(raw)
+    score = cascade.score.of(raw_scores(confidence))
     return Decision(score, cascade.score.probability(score), answer=score >= cascade.threshold)

@@ -67,7 +67,8 @@ class Text:
     @cached_property
     def numbers(self) -> list[tuple[Run, list[float]]]:
         """Every number with what it may be read as."""
-        return [(run, [*dict.fromkeys(numbers_in(said))]) for run, said in self._matches(GROUPED, NUMBER)]
+        found = [(run, [*dict.fromkeys(numbers_in(said))]) for run, said in self._matches(GROUPED, NUMBER)]
+        return [(run, readings) for run, readings in found if all(map(math.isfinite, readings))]
 
     @cached_property
     def dates(self) -> list[tuple[Run, list[tuple[int | None, int, int]]]]:
@@ -177,24 +178,24 @@ class Field:
             self.found += bool(runs)
             if not runs:
                 unsaid.append((text, value))
-            self._learn(text, value, runs)
+            if isinstance(value, str):
+                self.spelt.setdefault(tuple(tokens_of(value)), Counter())[value] += 1
+            self._learn(text, runs)
         self.aliases = _aliases(unsaid)
         for text, value in unsaid:
             runs = [run for word, meant in self.aliases.items() if meant == value for run in text.find(word)]
             self.found += bool(runs)
-            self._learn(text, value, runs)
+            self._learn(text, runs)
         self.said = len(said)
         # Every value came again: then others are not to be expected.
         self.closed = all(spelt.total() > 1 for spelt in self.spelt.values())
         self.longest = min(max(self.lengths, default=0), LONGEST)
 
-    def _learn(self, text: Text, value: Any, runs: Sequence[Run]) -> None:
+    def _learn(self, text: Text, runs: Sequence[Run]) -> None:
         for start, end in runs:
             self.starts.add(text.around[start])
             self.ends.add(text.around[end])
             self.lengths[end - start] += 1
-        if isinstance(value, str):
-            self.spelt.setdefault(tuple(tokens_of(value)), Counter())[value] += 1
 
     def _runs(self, text: Text, value: Any) -> list[Run]:
         """Where a text states a value."""

@@ -194,7 +194,8 @@ def keeps_up(cascade: Way, way: Way, margin: float) -> bool:
 
 def dearer(way: Way, tuned: Way) -> bool:
     """Whether 1,000 right answers of a way are known to cost more than those of the tuned model, both priced alike."""
-    one, two = right_price(way), right_price(tuned, batches=way.price_from == "batches")
+    batches = "batches" in (way.price_from, tuned.price_from)
+    one, two = right_price(way, batches), right_price(tuned, batches)
     return one is not None and two is not None and one > two
 
 

@@ -172,6 +172,8 @@ class Imitation:
                     slots.setdefault((tool, path), Seen()).listed = True
                 else:
                     slots.setdefault((tool, path), Seen())
+        # An object that may be null is no slot: what it has is.
+        opaque |= {(tool, path[:depth]) for tool, path in slots for depth in range(1, len(path))}
         slots = {slot: seen for slot, seen in slots.items() if slot not in opaque}
         by_tool: dict[str, list[Slot]] = {}
         for slot in slots:

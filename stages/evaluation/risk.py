@@ -202,8 +202,10 @@ def _tested(rest: Answers, threshold: float, risk: float, fewest: int) -> Bound:
 def _why_not(rest: Answers, first: Bound, confidence: float) -> tuple[Outcome, int | None]:
     """Whether more customers like these would do, and about how many with an answer; `first`: the threshold tried first."""
     risk, rates = first.asked, rest.rates(first.threshold or 0.0)
-    if not len(rates) or float(rates.mean()) >= risk:
-        return (NOT_REACHED, None) if rest.groups >= first.fewest else (TOO_LITTLE, first.fewest)
+    if not len(rates):
+        return TOO_LITTLE, None
+    if float(rates.mean()) >= risk:
+        return (NOT_REACHED if rest.groups >= first.fewest else TOO_LITTLE), None
     low, high, wanted = 1.0, 2.0, -math.log(1 - confidence)
     while log_wealth(rates, risk, high) < wanted and high < MOST_TIMES:
         low, high = high, 2 * high

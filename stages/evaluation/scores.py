@@ -18,6 +18,7 @@ from stages.tasks.predictions import Confidence
 RAW = ("mean", "least", "sum", "least_field")
 LOWEST = -1e6  # of a log-probability: below it, one absurd answer would decide every scale
 SURE = 1e-4  # a log-probability nearer to 0 is as good as 0: what is kept of it is rounded
+KEPT = 6  # digits of a log-probability, as predictions have it
 DIGITS = 9  # of a score or probability: the same after every way of adding up
 
 
@@ -25,11 +26,12 @@ def raw_scores(confidence: Confidence) -> tuple[float, ...]:
     """The scores that `RAW` names, each `-log(SURE - log-probability)`. An answer without fields is one field: its text.
 
     Most answers have log-probabilities near 0, where tenths make the difference between sure and nearly sure; the logarithm
-    spreads them, and keeps their order.
+    spreads them, and keeps their order. They are rounded as in a file of predictions, so an answer that is served has the
+    scores that the threshold was set for.
     """
     least_field = min(confidence.fields.values(), default=confidence.sum)
     values = (confidence.mean, confidence.least, confidence.sum, least_field)
-    return tuple(-math.log(SURE - min(max(value, LOWEST), 0.0)) if value == value else value for value in values)
+    return tuple(-math.log(SURE - min(max(round(value, KEPT), LOWEST), 0.0)) for value in values)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 Amount = Annotated[float, Field(ge=0)]
 HOUR = 3600  # seconds
-MOST_OVER = (0.05 - 0.01) / 0.05  # share handed over, up to which p99 of the model and p95 of the fallback give a p95
 
 
 class Price(TypedDict):
@@ -34,9 +33,10 @@ class Price(TypedDict):
 
 
 class Latency(TypedDict):
-    """Seconds that 95 of 100 answers of a comparator took at most, each from its request to its end."""
+    """Seconds that 95 or 99 of 100 answers of a comparator took at most, each from its request to its end."""
 
     p95: Amount | None
+    p99: NotRequired[Amount | None]
 
 
 class Own(TypedDict):
@@ -178,7 +178,7 @@ def cascade_way(ways: list[Way], benchmark: Benchmark) -> list[Way]:
     theirs = fallback.price_per_1000 if fallback else None if human is None else 1000 * human
     handed_over = 1 - system.coverage.value
     price = None if own is None or theirs is None else rounded(own + handed_over * theirs)
-    latency = one_after_the_other(benchmark, fallback, handed_over)
+    latency = one_after_the_other(benchmark, fallback)
     return [
         Way(
             name="cascade",
@@ -210,22 +210,26 @@ def cascade_way(ways: list[Way], benchmark: Benchmark) -> list[Way]:
     ]
 
 
-def one_after_the_other(benchmark: Benchmark, fallback: Way | None, handed_over: float) -> float | None:
-    """Seconds within which 95 of 100 requests are surely answered: the tuned model first, then the fallback for what it hands over.
+def one_after_the_other(benchmark: Benchmark, fallback: Way | None) -> float | None:
+    """Seconds within which 95 of 100 requests are answered: the tuned model first, then the fallback for what it hands over.
 
-    At most 1 % of the requests take the model longer than its p99, and 5 % of those handed over the fallback longer than its
-    p95, whatever one has to do with the other; together that is 5 % as long as four fifths or less are handed over. None
-    beyond that, without both latencies, and for a person.
+    At most 1 % of the requests take the model longer than its p99, and 1 % the fallback longer than its own, also if those
+    are the ones handed over: so the sum is enough. None without both, and for a person.
     """
-    if (
-        fallback is None
-        or fallback.latency_p95_s is None
-        or "tuned" not in benchmark["models"]
-        or handed_over > MOST_OVER
-    ):
+    first = slowest(benchmark, "tuned")
+    if fallback is None or first is None:
         return None
-    first = benchmark["models"]["tuned"]["levels"][0]["latency_s"].get("p99")
-    return None if first is None else round(first + fallback.latency_p95_s, 4)
+    if fallback.latency_from == "bought":
+        own = Report(f"comparators/{fallback.name}/metrics", "comparators").as_(Own).get("latency_s")
+        second = own.get("p99") if own else None
+    else:
+        second = slowest(benchmark, fallback.name)
+    return None if second is None else round(first + second, 4)
+
+
+def slowest(benchmark: Benchmark, model: str) -> float | None:
+    """The p99 of a model's latency at the benchmark's first level; None if it was not served."""
+    return benchmark["models"][model]["levels"][0]["latency_s"].get("p99") if model in benchmark["models"] else None
 
 
 def opposite(difference: Interval) -> Interval:

@@ -158,7 +158,7 @@ class Endpoint(Comparator[EndpointSettings]):
                 "cost": None if cost is None else round(cost, 6),
                 "per_1000": None if cost is None else round(1000 * cost / len(answers), 6),
             },
-            "latency_s": {f"p{of}": round(nearest_rank(seconds, of / 100), 3) for of in (50, 95)},
+            "latency_s": {f"p{of}": round(nearest_rank(seconds, of / 100), 3) for of in (50, 95, 99)},
         }
 
 
