@@ -301,6 +301,8 @@ FORGED = [
     {"score.knots": [[0.0, 2.0]]},
     {"score.knots": [[1.0, 0.1], [0.0, 0.2]]},
     {"score.knots": [[1.0]]},
+    {"score.knots": [[]]},
+    {"score.knots": [[-1e308, 0.1], [1e308, 0.2]]},
     {"score.more": 1},
     {"score.intercept": 1e300},
     {"groups": True},

@@ -26,7 +26,7 @@ from stages.core.records import write_records
 from stages.evaluation.answers import Answer, Prompt, prompts_of
 from stages.evaluation.comparator import Asked, Questions
 from stages.evaluation.comparators import COMPARATORS
-from stages.evaluation.comparators.adapter import AdapterSettings, digest_without_weights
+from stages.evaluation.comparators.adapter import AdapterSettings, digest_of_base
 from stages.evaluation.comparators.few_shot import FewShotSettings
 from stages.evaluation.fair_order import drawn_fairly, fair_order
 from stages.evaluation.metrics import metrics
@@ -736,7 +736,7 @@ def test_another_adapter_answers_as_the_tuned_model_does(at: Path, tmp_path: Pat
     template.write_text(
         template.read_text(encoding="utf-8").replace("<|im_start|>assistant", "Answer:"), encoding="utf-8"
     )
-    pinned = adapter_settings(ADAPTER, base=base.as_posix(), base_sha256=digest_without_weights(base))
+    pinned = adapter_settings(ADAPTER, base=base.as_posix(), base_sha256=digest_of_base(base, ADAPTER / TRAINING))
     own, _ = evaluate("last", comparators={"last": pinned}, sample={})
     assert texts(own) != texts(tuned)
 
@@ -745,10 +745,10 @@ def test_the_tokenizer_and_chat_template_of_another_base_are_pinned(at: Path, tm
     base = tmp_path / "base"
     shutil.copytree(QUANTIZED, base)
     settings = adapter_settings(ADAPTER, base=base.as_posix())
-    first = digest_without_weights(base)
+    first = digest_of_base(base, ADAPTER / TRAINING)
 
     def refused() -> None:
-        message = rf"comparators\.last\.base_sha256': .*{base.as_posix()}.* digest is {digest_without_weights(base)}\n"
+        message = rf"comparators\.last\.base_sha256': .*{base.as_posix()}.* digest is {digest_of_base(base, ADAPTER / TRAINING)}\n"
         with pytest.raises(HallmarkError, match=message):
             evaluate("last", comparators={"last": settings}, sample={})
 
@@ -763,10 +763,10 @@ def test_the_tokenizer_and_chat_template_of_another_base_are_pinned(at: Path, tm
         file.unlink() if before is None else file.write_bytes(before)
     weights = base / "model.safetensors"  # the record of the adapter has their hash
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
-    assert digest_without_weights(base) == first
+    assert digest_of_base(base, ADAPTER / TRAINING) == first
     (base / ".cache").mkdir()
     (base / ".cache/note").write_text("x", encoding="utf-8")
-    assert digest_without_weights(base) == first
+    assert digest_of_base(base, ADAPTER / TRAINING) == first
     with pytest.raises(ValidationError, match="base_sha256 is for another base"):
         AdapterSettings.model_validate(adapter_settings(ADAPTER, base_sha256=first))
 

@@ -184,23 +184,25 @@ def read_shipped(content: Any) -> Shipped:
         raise ValueError("a key that is not known, or a number that is none")
     score, numbers = found.score, len(RAW)
     lists = (score.means, score.scales, score.weights)
+    pairs = [knot for knot in score.knots if len(knot) == 2]
+    places = [place for place, _ in pairs]
     of_score = [
         *(number for one in lists for number in one),
+        *places,
         score.intercept,
         score.slope,
         score.offset,
         found.threshold,
     ]
-    knots = [knot[0] for knot in score.knots if len(knot) == 2]
     for wrong, what in (
         (found.version != VERSION, "version: not one that is known"),
         (found.raw_scores != [*RAW], "raw_scores: not those that are known"),
         (any(len(one) != numbers for one in lists), "score: not one number for each raw score"),
         (not all(scale >= 1 / LARGEST for scale in score.scales), "score.scales: not above 0"),
         (any(abs(number) > LARGEST for number in of_score), "score, threshold: a number that is too large"),
-        (len(knots) != len(score.knots) or knots != sorted({*knots}), "score.knots: not pairs in rising order"),
-        (not all(0 <= knot[-1] <= 1 for knot in score.knots), "score.knots: not probabilities"),
-        (score.method == "isotonic" and not knots, "score.knots: none"),
+        (len(pairs) != len(score.knots) or places != sorted({*places}), "score.knots: not pairs in rising order"),
+        (not all(0 <= chance <= 1 for _, chance in pairs), "score.knots: not probabilities"),
+        (score.method == "isotonic" and not pairs, "score.knots: none"),
         (not all(0 < share < 1 for share in (found.max_risk, found.confidence)), "max_risk, confidence: not a share"),
         (found.groups < 1, "groups: none"),
     ):

@@ -33,7 +33,8 @@ class AdapterSettings(ComparatorSettings):
         description="the folder of the weights it was trained over, with tokenizer; null: models/quantized of this project"
     )
     base_sha256: Sha256 | None = Field(
-        description="digest of what base holds besides weights: tokenizer, chat template, configs; an error states it; "
+        description="digest of the adapter's training.json, which names the weights, and of what base holds besides: "
+        "tokenizer, chat template, configs; an error states it; "
         "null: base is null"
     )
 
@@ -75,7 +76,7 @@ class Adapter(Comparator[AdapterSettings]):
             raise HallmarkError(problem, file=folder / TRAINING, field="weights", remedy=WHOLE)
         check_trained_over(folder, weights, OTHER_BASE)
         if settings.base is not None:
-            check_base(weights, settings.base_sha256, f"eval.comparators.{means.name}.base_sha256")
+            check_base(weights, folder / TRAINING, settings.base_sha256, f"eval.comparators.{means.name}.base_sha256")
         check_dtype(means.compute, evaluation.dtype, "eval.dtype")
         options: dict[str, Any] = {"dtype": evaluation.dtype, "attention": evaluation.attention}
         loaded = load_tuned(weights, folder, **options, device=means.compute.device, merge=evaluation.merge)
@@ -102,23 +103,24 @@ def check_pinned(folder: Path, hashes: dict[str, str]) -> None:
             )
 
 
-def check_base(folder: Path, pinned: str | None, param: str) -> None:
-    """A HallmarkError unless what the folder holds besides weights has this digest.
+def check_base(folder: Path, training: Path, pinned: str | None, param: str) -> None:
+    """A HallmarkError unless what the folder holds besides weights, and the adapter's own record, have this digest.
 
-    The adapter's own record has the hash of the weights, but not of tokenizer and chat template, which change every answer.
+    That record has the hash of the weights, but not of tokenizer and chat template, which change every answer.
     """
-    if (found := digest_without_weights(folder)) != pinned:
+    if (found := digest_of_base(folder, training)) != pinned:
         raise HallmarkError(
-            f"tokenizer, chat template or configs in {folder.as_posix()} are not what it pins: their digest is {found}",
+            f"tokenizer, chat template or configs in {folder.as_posix()}, or {training.as_posix()}, which names the "
+            f"weights, are not what it pins: their digest is {found}",
             param=param,
-            remedy="restore the folder, or, if it is the one you want, set this param to that digest",
+            remedy="restore the files, or, if they are those you want, set this param to that digest",
         )
 
 
-def digest_without_weights(folder: Path) -> str:
-    """One SHA-256 for all files in a model folder but its weights, and those that are hidden, which no library reads."""
+def digest_of_base(folder: Path, training: Path) -> str:
+    """One SHA-256 for an adapter's record and all files in the folder of its base, but for weights and hidden files."""
     check_files(folder)
-    weights, hashes = set(weight_files(folder)), {}
+    weights, hashes = set(weight_files(folder)), {f"adapter/{TRAINING}": sha256_file(training)}
     for file in folder.rglob("*"):
         place = file.relative_to(folder)
         if file.is_file() and file not in weights and not any(part.startswith(".") for part in place.parts):
