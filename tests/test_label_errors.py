@@ -49,7 +49,8 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def splitted(**changes: Any) -> dict[str, Any]:
     write_masked(tickets())
-    params = params_with(task__kind="classification", task__schema_file="data/schema.json", **changes)
+    of_the_task = {"task__kind": "classification", "task__schema_file": "data/schema.json", "split__calibration": 0.0}
+    params = params_with(**of_the_task | changes)
     dedupe.run(params)
     split.run(params)
     return json.loads((REPORTS / "split.json").read_text())

@@ -177,7 +177,7 @@ def test_few_groups_and_a_giant_are_warned_of(tmp_path: Path) -> None:
     found = proposed(write(tmp_path, rows))
     assert found["data"]["group"] == "account"
     assert found["data"]["id"] == "key"
-    for words in ("only 4 groups", "has 50 % of the rows", "too few for train, validation and holdout"):
+    for words in ("only 4 groups", "has 50 % of the rows", "too few for train, validation, calibration and holdout"):
         assert words in found["warnings"], words
 
 

@@ -75,7 +75,8 @@ def test_the_result_is_shown_and_nothing_is_written(tmp_path: Path) -> None:
     assert "dropped as duplicates: 10 exact" in said
     stay = re.search(r"dedupe +(\d+) rows stay", said)
     sides = re.search(
-        r"train (\d+) rows of \d+ groups, validation (\d+) .* holdout (\d+) .*; (\d+) dropped as leaks", said
+        r"train (\d+) rows of \d+ groups, validation (\d+) .* calibration (\d+) .* holdout (\d+) .*; (\d+) dropped as leaks",
+        said,
     )
     assert stay is not None
     assert sides is not None

@@ -205,8 +205,10 @@ def on_a_line(value: Any) -> str:
     from ruamel.yaml import YAML
 
     def dumped(*, readable: bool) -> str:
-        yaml, stream = YAML(typ="safe", pure=True), StringIO()
+        yaml: Any = YAML(typ="safe", pure=True)  # its types know of no order
+        stream = StringIO()
         yaml.default_flow_style, yaml.allow_unicode, yaml.width = True, readable, 2**31
+        yaml.sort_base_mapping_type_on_output = False  # the order says something to a reader
         yaml.dump(value, stream)
         return stream.getvalue().strip("\n").removesuffix("...").strip("\n")
 

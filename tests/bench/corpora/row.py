@@ -29,7 +29,8 @@ def figures(repo: Path, seconds: float) -> dict[str, Any]:
     reports = repo / "reports"
     split = read_object(reports / "split.json")
     right, fields = {}, {}
-    for file in sorted([*reports.glob("eval/*/metrics.json"), *reports.glob("comparators/*/metrics.json")]):
+    answered = [*reports.glob("eval/*/metrics.json"), *reports.glob("comparators/*/metrics.json")]
+    for file in sorted(file for file in answered if file.parent.name != CALIBRATION):
         measured = read_object(file)
         if exact := measured.get("exact_match"):
             right[file.parent.name] = exact | {"records": measured["records"]}
