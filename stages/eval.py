@@ -276,7 +276,7 @@ def answerers(
     """
     if comparator := params.eval.comparators.get(model):
         kind, base = KINDS[comparator.kind], cache(lambda: answerers(params, "base", task, form, stack))
-        means = partial(Means, model, params.eval, params.compute, params.classical, task, form, params.seed)
+        means = partial(Means, model, params.eval, params.compute, task, form, params.seed)
         return lambda size, constrained: kind.answerer(comparator, lambda: base()(size, constrained), means(size))
     settings, asking = params.eval, params.eval.engine
     shared: dict[str, Any] = {"max_new_tokens": settings.max_new_tokens, "source": source}

@@ -414,7 +414,9 @@ def problem_of(tmp_path: Path, *entries: dict[str, Any], **limits: Any) -> str:
     """The error with which choosing stops before it looks at a base."""
     shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
     change_params(
-        tmp_path, {"choose.bases": list(entries)} | {f"choose.{name}": value for name, value in limits.items()}
+        tmp_path,
+        {"choose.bases": list(entries), "benchmark.price_per_hour": None}
+        | {f"choose.{name}": value for name, value in limits.items()},
     )
     raw = prov.parse_yaml((tmp_path / "params.yaml").read_bytes(), "params.yaml")
     with pytest.raises(HallmarkError) as caught:

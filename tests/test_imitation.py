@@ -15,6 +15,7 @@ from stages.core.records import write_records
 from stages.evaluation.answers import Prompt
 from stages.evaluation.comparator import Means
 from stages.evaluation.comparators import COMPARATORS
+from stages.evaluation.comparators.neighbour import LINEAR as RULE
 from stages.evaluation.copying import Field, Text
 from stages.evaluation.imitation import Imitation, places_in
 from stages.evaluation.params import Classical
@@ -70,7 +71,7 @@ def ticket(i: int, thing: str) -> tuple[str, str]:
     return text, json.dumps(answer, separators=(",", ":"))
 
 
-LINEAR = load_params(ROOT / "params.yaml").classical
+LINEAR = Classical.model_validate(RULE)
 
 
 def rule_of(
@@ -215,7 +216,7 @@ def test_the_comparator_answers_what_the_user_says(tmp_path: Path, monkeypatch: 
     params = load_params(ROOT / "params.yaml")
     chosen: Any = params.eval.comparators["neighbour"]
     kind, task = COMPARATORS["neighbour"], task_of(tmp_path, "extraction", SCHEMA, REFUSAL)
-    means = Means("neighbour", params.eval, params.compute, params.classical, task, None, 7, 64)
+    means = Means("neighbour", params.eval, params.compute, task, None, 7, 64)
     text, answer = ticket(301, "sofa")
     messages = [{"role": "system", "content": "JSON"}, {"role": "user", "content": text}]
     (found,) = kind.answerer(chosen, pytest.fail, means).answer([Prompt(messages, None, 1)])

@@ -161,8 +161,8 @@ def test_calibration_cascade_and_decision_have_content(tiny_run: Path) -> None:
     assert cascade["applies"]
     assert cascade["fit"]["fitted"]["groups"] + cascade["fit"]["kept"]["groups"] == part["group"].n_unique()
     assert [curve["score"] for curve in cascade["curves"]] == ["mean", "least", "sum", "agreement", "calibrated"]
-    assert [risk["risk"] for risk in cascade["risks"]] == [0.05, 0.02]
-    assert cascade["words"].startswith("No threshold for 5 %")
+    assert [risk["risk"] for risk in cascade["risks"]] == [0.1, 0.05, 0.02]
+    assert cascade["words"].startswith("No threshold for 10 %")
     assert cascade["handed_over"] is None
     assert not (tiny_run / "models/release/cascade.json").exists(), "there is no threshold"
     decision = report(tiny_run, "decision")

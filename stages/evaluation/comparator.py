@@ -16,7 +16,7 @@ from stages.core.params import Block, Compute
 from stages.evaluation.answers import Answer, Answerer, Prompt
 
 if TYPE_CHECKING:
-    from stages.evaluation.params import Classical, Eval
+    from stages.evaluation.params import Eval
     from stages.models.tool_form import ToolForm
     from stages.tasks.task import Task
 
@@ -69,7 +69,6 @@ class Means:
     name: str
     evaluation: Eval
     compute: Compute
-    classical: Classical
     task: Task
     form: ToolForm | None
     seed: int

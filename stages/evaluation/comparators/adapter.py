@@ -121,7 +121,7 @@ def digest_of_base(folder: Path, training: Path) -> str:
     """One SHA-256 for an adapter's record and all files in the folder of its base, but for weights and hidden files."""
     check_files(folder)
     weights, hashes = set(weight_files(folder)), {f"adapter/{TRAINING}": sha256_file(training)}
-    for file in folder.rglob("*"):
+    for file in sorted(folder.rglob("*")):
         place = file.relative_to(folder)
         if file.is_file() and file not in weights and not any(part.startswith(".") for part in place.parts):
             hashes[place.as_posix()] = sha256_file(file)

@@ -3,7 +3,7 @@
 Of the training records most like the text, those of the most frequent form (a refusal or not; the same tools) give the
 answer's frame. A field whose values stand in the training texts is copied, by the rule of
 `stages/evaluation/copying.py`; how sure that has to be is chosen on the training records alone. All other fields, and
-the form itself, are said by a linear model, the one that `classical` calls words_and_chars, or by vote of the nearest.
+the form itself, are said by a linear model, or by vote of the nearest.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from stages.evaluation.predictions import readable
 
 if TYPE_CHECKING:
     from stages.evaluation.comparator import Means
+
+
+# What the linear model reads, whatever `classical` says: the rule is the same in every project.
+LINEAR = {"ngrams": 2, "min_records": 2, "strength": 30.0, "chars": (2, 5), "embeddings": None}
 
 
 class NeighbourSettings(ComparatorSettings):
@@ -63,6 +67,7 @@ class Neighbour(Comparator[NeighbourSettings]):
     def answerer(self, settings: NeighbourSettings, base: Callable[[], Answerer], means: Means) -> Answerer:
         """The rule, learned from train."""
         from stages.core.records import read_records
+        from stages.evaluation.params import Classical
 
         train = read_records(TRAIN).rows(named=True)
         if not train:
@@ -75,7 +80,7 @@ class Neighbour(Comparator[NeighbourSettings]):
                 [row["target"] for row in known],
                 [row["group"] for row in train],
                 settings.neighbours,
-                means.classical if settings.labels == "linear" else None,
+                Classical.model_validate(LINEAR) if settings.labels == "linear" else None,
             )
         )
 

@@ -11,6 +11,7 @@ from stages.core.files import write_text
 from stages.core.machine import describe
 from stages.core.reading import read_object
 from stages.release.verdict import VERDICTS
+from stages.tasks.predictions import CALIBRATION
 from tests.bench.corpora.causes import causes
 from tests.bench.corpora.causes import table as causes_table
 from tests.bench.corpora.recipe import Recipe
