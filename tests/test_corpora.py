@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,16 @@ RECEIPT = "HUA SENG TRADING\nLOT 5, JALAN MAWAR 3\n81100 JOHOR\nSUBTOTAL 9.40\nT
 )
 def test_a_wrong_field_has_a_cause(target: str, answer: str | None, why: str) -> None:
     assert causes.cause(target, answer, Source(RECEIPT)) == why
+
+
+def test_the_figures_are_of_what_answered_the_holdout(tmp_path: Path) -> None:
+    """The reports of the reference, which git has: the tuned model's answers to the calibration part are not among them."""
+    shutil.copytree(ROOT / "reports", tmp_path / "reports", ignore=shutil.ignore_patterns("comparators", "*.jsonl"))
+    (tmp_path / "reports/eval/tuned/predictions.jsonl").write_text("", encoding="utf-8")
+    assert (tmp_path / "reports/eval/calibration/metrics.json").is_file()
+    found = row.figures(tmp_path, 60)
+    assert found["right"].keys() == {"base", "tuned", row.LINEAR}
+    assert all(0 <= rate["low"] <= rate["value"] <= rate["high"] <= 1 for rate in found["right"].values())
 
 
 def test_causes_are_counted_by_field(tmp_path: Path) -> None:
