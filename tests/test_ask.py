@@ -799,13 +799,13 @@ def test_attempts_that_may_have_been_charged_count(
     server.always = b"{}"
     with pytest.raises(HallmarkError, match="could exceed max_cost"):
         buy()
-    assert 5 < len(server.asked) < 21
+    assert 5 < len(server.asked) < 16
     assert "spent 0.0000 by the usage that was stated, and at most 0.0" in capsys.readouterr().out
     server.asked.clear()
     server.always = json.dumps(completion(None, usage=USAGE)).encode()  # no text, and a usage
     with pytest.raises(HallmarkError, match="could exceed max_cost"):
         buy()
-    assert len(server.asked) == 21 or len(server.asked) * 0.00027 <= 1.05 * most
+    assert 12 < len(server.asked) < 20 and len(server.asked) * 0.00027 <= 1.05 * most
     server.asked.clear()
     server.always, server.script = None, [garbage(500)] * 15
     buy()
@@ -819,7 +819,7 @@ def test_many_at_once_do_not_pass_the_limit(at: Path, server: Server, capsys: py
     with pytest.raises(HallmarkError, match="could exceed max_cost"):
         buy()
     assert 2 <= len(server.asked) == len(read_bought("big")) <= 3
-    assert file_of("big").unlink() is None
+    file_of("big").unlink()
     use(server, concurrency=10, max_cost=1.05 * guess())
     server.usage = None  # counts as the guess
     buy()
