@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -873,7 +874,8 @@ def test_an_environment_with_a_proxy_that_can_not_be_used_is_one_error(
 ) -> None:
     use(server)
     monkeypatch.setenv("NO_PROXY", "")
-    for proxy in ("foo://user:word@127.0.0.1:1", "http://127.0.0.1:x"):
+    without = [] if find_spec("socksio") else ["socks5://user:word@127.0.0.1:1"]
+    for proxy in ("foo://user:word@127.0.0.1:1", "http://127.0.0.1:x", *without):
         monkeypatch.setenv("ALL_PROXY", proxy)
         with pytest.raises(HallmarkError, match="the proxy that the environment names") as caught:
             buy()

@@ -85,15 +85,15 @@ def run(params: Params, names: Sequence[str] = (), dry: bool = False) -> None:
             check_split()
         if dry:
             return
-        problems = []
+        problems: list[BaseException] = []
         for need in needs:
             outcome = fetch(need)
             if need.missing:
                 print(result(need, outcome), flush=True)
             keep(need.name)
             if outcome.error is not None:
-                raise outcome.error
-            if outcome.problems or outcome.stopped:
+                problems.append(outcome.error)
+            elif outcome.problems or outcome.stopped:
                 problems.append(failed(need, outcome))
             if outcome.stopped:
                 break
