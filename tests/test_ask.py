@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from stages.planning.lengths import NO_PART, Part
 from stages.release.provenance import read_lock
 from stages.tasks.predictions import metrics_of, read_predictions
 from stages.tasks.task import Task
-from stages.tools import ask, buying, verify
+from stages.tools import ask, buying, completions, verify
 from tests.test_eval import FEW, SETTINGS, some_holdout, some_train
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, change_params, git_commit, git_init, make_workspace, repro_here, run
@@ -110,6 +111,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(buying, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(buying, "LONGEST_PAUSE", 0.02)
     running = Server()
     threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
     yield running
@@ -230,7 +232,14 @@ def garbage(status: int, body: bytes = b"{}", **headers: str) -> tuple[int, dict
     return status, {name.replace("_", "-"): value for name, value in headers.items()}, body
 
 
+def answered(message: dict[str, Any] | None = None, **changes: Any) -> bytes:
+    """A response whose choice is another one."""
+    choice = {"message": message or {"content": "about it"}, "finish_reason": "stop"} | changes
+    return json.dumps(completion(choices=[choice])).encode()
+
+
 WHOLE = json.dumps(completion()).encode()
+CALL = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Ås"}'}}
 FOR_THE_MOMENT = {
     "429": [garbage(429, Retry_After="0")],
     "500 twice": [garbage(500), garbage(503)],
@@ -241,7 +250,13 @@ FOR_THE_MOMENT = {
     "no text": [garbage(200, json.dumps(completion(None)).encode())],
     "a list": [garbage(200, b"[1]")],
     "nothing": [garbage(200, b"")],
-    "compressed": [garbage(200, b"\x1f\x8b", Content_Encoding="gzip")],
+    "a text in parts of another kind": [garbage(200, answered({"content": [{"type": "image", "text": "x"}]}))],
+    "a part that is a number": [
+        garbage(200, answered({"content": [{"type": "text", "text": 3}], "tool_calls": [CALL]}))
+    ],
+    "an error with HTTP 200": [garbage(200, b'{"error": {"message": "busy"}}')],
+    "an error of its own status": [garbage(200, b'{"error": {"code": 429}, "choices": []}')],
+    **{f"ends with {end}": [garbage(200, answered(finish_reason=end))] for end in ("error", "abort", 5, {}, [])},
     "a choice that is a text": [garbage(200, b'{"choices": ["x"]}')],
     "a text that is a number": [garbage(200, b'{"choices": [{"message": {"content": 3}}]}')],
     "not UTF-8": [garbage(200, b'{"choices": [{"message": {"content": "\xff"}}]}')],
@@ -288,8 +303,10 @@ def test_another_models_answer_is_kept_and_asked_no_more(at: Path, server: Serve
     with pytest.raises(HallmarkError, match="another model answered"):
         buy()
     for _ in range(2):
-        with pytest.raises(HallmarkError, match="1 answers for big are not of 'gpt-x' but of 'gpt-x-mini'"):
+        with pytest.raises(HallmarkError, match="1 answers for big are not of 'gpt-x' but of 'gpt-x-mini'") as caught:
             buy()
+        [key] = read_bought("big")
+        assert key[:12] in str(caught.value) and "remove its line to ask again" in str(caught.value)
     assert len(server.asked) == 1
     use(server, accept_model="gpt-x(-mini)?")
     buy()
@@ -457,6 +474,15 @@ def test_a_rebuild_looks_the_answers_up_and_says_so_if_a_clone_lacks_them(
         ({"key": "sk-123"}, "key"),
         ({"price": None, "max_cost": 1.0}, "max_cost needs a price"),
         ({"fields": {"n": 5}}, "fields can't set 'n'"),
+        ({"fields": {"top_logprobs": 20}}, "fields can't set 'top_logprobs'"),
+        ({"fields": {"best_of": 3}}, "fields can't set 'best_of'"),
+        ({"url": "https://x:abc/v1"}, "url is not an address"),
+        ({"url": "https://x:99999/v1"}, "url is not an address"),
+        ({"url": "https://[::1/v1"}, "url is not an address"),
+        ({"url": "https://:80/v1"}, "url is not an address"),
+        ({"url": "http://api.example.com/v1", "key": "KEY"}, "url with a key must begin with https"),
+        ({"url": "http://8.8.8.8/v1", "key": "KEY"}, "url with a key must begin with https"),
+        ({"url": "http://localhost.example.com/v1", "key": "KEY"}, "url with a key must begin with https"),
         ({"fields": {"max_tokens": None}}, "fields must leave a limit"),
         ({"fields": {"max_completion_tokens": "9"}}, "fields must leave a limit"),
         ({"retries": 21}, "retries"),
@@ -466,6 +492,20 @@ def test_a_rebuild_looks_the_answers_up_and_says_so_if_a_clone_lacks_them(
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         EndpointSettings.model_validate(ENDPOINT | changes)
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        ("http://localhost:8000/v1", "KEY"),
+        ("http://[::1]:8000/v1", "KEY"),
+        ("http://192.168.1.7/v1", "KEY"),
+        ("https://api.example.com/v1", "KEY"),
+        ("http://api.example.com/v1", None),
+    ],
+)
+def test_a_key_may_be_sent_where_no_one_else_reads_it(url: str, key: str | None) -> None:
+    assert EndpointSettings.model_validate(ENDPOINT | {"url": url, "key": key}).url == url
 
 
 @pytest.mark.parametrize(
@@ -479,7 +519,10 @@ def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], said: 
         ("gpt-x.1", None, False),
         ("gpt-x-70b", None, False),
         ("other", None, False),
-        (None, ".*", False),
+        (None, ".*", True),
+        (None, "(gpt-x)?", True),
+        (None, "gpt-x", False),
+        ("", None, False),
         ("other", "oth.*", True),
         ("another", "oth.*", False),
     ],
@@ -544,7 +587,8 @@ def test_a_line_that_is_no_answer_is_named(tmp_path: Path, monkeypatch: pytest.M
     one = Bought("0" * 64, "m", "x", None, "stop", 1, 1, None, 1.0, None)
     write_bought("any", [one])
     text = file_of("any").read_text(encoding="utf-8")
-    for wrong in (text + text, text.replace(old, new, 1) + text):
+    damaged = text.replace(old, new, 1)  # as the last line too: it is whole, so no kill has cut it
+    for wrong in (text + text, damaged + text, text.replace("0" * 64, "1" * 64) + damaged):
         file_of("any").write_text(wrong, encoding="utf-8")
         with pytest.raises(HallmarkError, match=r"data/bought/any\.jsonl, row [12]"):
             read_bought("any", cut=True)
@@ -554,9 +598,7 @@ def test_calls_that_the_server_took_out_of_the_text_count_as_text(
     at: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(server)
-    call = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Ås"}'}}
-    choice = {"message": {"content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}
-    server.always = json.dumps(completion(choices=[choice])).encode()
+    server.always = answered({"content": None, "tool_calls": [CALL]}, finish_reason="tool_calls")
     buy()
     assert {row.prediction for row in look_up()[0]} == {'{"name":"weather","arguments":{"city":"Ås"}}'}
 
@@ -579,8 +621,8 @@ def test_log_probabilities_are_kept_with_the_bytes_that_the_text_does_not_show()
     def listed(**parts: Any) -> dict[str, Any]:
         return {"content": [{"token": "a", "logprob": -1.0, "bytes": [97]} | parts]}
 
-    assert buying.logprobs_of(listed()) == [["a", -1.0, None]]
-    assert buying.logprobs_of(listed(bytes=[195])) == [["a", -1.0, [195]]]
+    assert completions.logprobs_of(listed()) == [["a", -1.0, None]]
+    assert completions.logprobs_of(listed(bytes=[195])) == [["a", -1.0, [195]]]
     for wrong in (
         None,
         [],
@@ -590,7 +632,7 @@ def test_log_probabilities_are_kept_with_the_bytes_that_the_text_does_not_show()
         listed(logprob=1.0),
         listed(bytes=[256]),
     ):
-        assert buying.logprobs_of(wrong) is None
+        assert completions.logprobs_of(wrong) is None
 
 
 def test_names_that_are_no_endpoint_are_an_error(at: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -614,3 +656,245 @@ def test_measures_are_computed_from_what_is_stored() -> None:
     found = COMPARATOR.measures(settings, answers)
     assert found["latency_s"] == {"p50": 10.0, "p95": 19.0, "p99": 20.0}
     assert found["price"]["per_1000"] == pytest.approx(1000 * (100 * 2 + 10 * 10) / 1e6)
+
+
+@pytest.mark.parametrize("parts", [["about ", "it"], ["about it"]])
+def test_a_text_in_parts_is_joined_and_can_be_read_back(at: Path, server: Server, parts: list[str]) -> None:
+    use(server)
+    content = [{"type": "text", "text": part} for part in parts]
+    server.script = [garbage(200, answered({"content": content, "tool_calls": None}))]
+    server.script += [garbage(200, answered({"content": content, "tool_calls": [CALL]}))]
+    buy()
+    assert [one.text for one in read_bought("big").values()].count("about it") == 2
+    assert len(server.asked) == 10 and len(look_up()[0]) == 10
+
+
+def test_an_answer_is_read_back_before_it_is_written(at: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(server, retries=0, concurrency=1)
+    monkeypatch.setattr(completions, "text_of", lambda content: 3 if content == "wrong" else content)
+    monkeypatch.setattr(completions, "answer_of", lambda response: None)
+    server.script = [garbage(200, json.dumps(completion("wrong")).encode())]
+    with pytest.raises(HallmarkError, match=r"not the JSON of a chat completion \(1 request\)"):
+        buy()
+    assert len(read_bought("big")) == 9
+
+
+DATES = [
+    "Mon, 01 Jan 2024 00:00:00 +99999999999999",
+    "Fri, 31 Dec 9999 23:59:59 -2359",
+    "x",
+    "1 Jan 99999 00:00:00 GMT",
+]
+
+
+@pytest.mark.parametrize("date", DATES)
+def test_a_date_of_no_calendar_is_no_date(at: Path, server: Server, date: str) -> None:
+    use(server)
+    server.script = [garbage(429, Retry_After=date)]
+    if "9999 23" in date:  # a date, in the far future
+        with pytest.raises(HallmarkError, match="asks to wait"):
+            buy()
+        return
+    buy()
+    assert len(read_bought("big")) == 10
+
+
+def test_an_error_that_nobody_foresaw_loses_no_answer_on_the_way(
+    at: Path, server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(server)
+    server.slow = 0.3
+    server.script = [garbage(429)]
+
+    def broken(_: Any) -> float:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(buying, "retry_after", broken)
+    with pytest.raises(ZeroDivisionError):
+        buy()
+    assert len(server.asked) == 3 and len(read_bought("big")) == 2
+    assert "2 of 10 answers bought" in capsys.readouterr().out
+    buy()
+    assert len(server.asked) == 11 and len(read_bought("big")) == 10
+
+
+def test_a_disk_that_is_full_for_a_while_loses_no_answer(
+    at: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(server)
+    server.slow = 0.3
+    real, calls = os.fsync, [0]
+
+    def full(handle: int) -> None:
+        calls[0] += 1
+        if calls[0] == 2:  # the first is that of the file of no answer
+            raise OSError(28, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        buy()
+    assert str(caught.value.filename).endswith("big.jsonl")
+    assert len(server.asked) == len(read_bought("big")) == 3
+
+
+def interrupt(at: Path, server: Server, times: int) -> int:
+    """The exit code of a run that Ctrl-C stops, that many times, while requests are on the way."""
+    variables = {**os.environ, "PYTHONPATH": str(at)}
+    process = subprocess.Popen([sys.executable, "-m", "stages.tools.ask"], env=variables, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 120
+    while time.monotonic() < until and len(server.asked) < 3:
+        time.sleep(0.01)
+    for _ in range(times):
+        os.kill(process.pid, signal.SIGINT)
+        time.sleep(0.2)
+    return process.wait(30)
+
+
+def test_ctrl_c_waits_for_what_is_on_the_way_and_a_second_does_not(at: Path, server: Server) -> None:
+    use(server)
+    server.slow = 1.5
+    assert interrupt(at, server, 1) == 130
+    assert len(server.asked) == len(read_bought("big")) == 3
+    server.asked.clear()
+    assert interrupt(at, server, 2) == 130
+    assert len(server.asked) == len(read_bought("big")) == 3  # those of before
+
+
+@pytest.mark.parametrize(
+    ("response", "problem"),
+    [
+        (garbage(200, b"\x1f\x8b", Content_Encoding="gzip"), "a compressed response, though none was asked for"),
+        (garbage(200, b" " * 200_000), r"a response of over \d+ bytes"),
+        (garbage(401, b" " * 200_000), "HTTP 401"),
+        (garbage(403, b"\x1f\x8b", Content_Encoding="gzip"), "HTTP 403"),
+        (garbage(401, b"half", Content_Length="99"), "HTTP 401"),
+        (garbage(200, b'{"error": {"code": 402, "type": "no_credit"}}'), "HTTP 402, .*no_credit"),
+        (garbage(200, b'{"error": {"code": "401"}, "choices": null}'), "HTTP 401"),
+    ],
+)
+def test_what_a_retry_cannot_help_is_sent_once(
+    at: Path, server: Server, response: tuple[int, dict[str, str], bytes], problem: str
+) -> None:
+    use(server, concurrency=1)
+    server.script = [response]
+    with pytest.raises(HallmarkError, match=problem):
+        buy()
+    assert len(server.asked) == 1
+
+
+def guess() -> float:
+    """What the records cost at most, by the guess."""
+    params = load_params()
+    need = ask.need_of(params, "big", params.eval.comparators["big"])  # type: ignore[arg-type]
+    assert need.most is not None
+    return need.most
+
+
+def test_attempts_that_may_have_been_charged_count(
+    at: Path, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(server, retries=20, concurrency=1)
+    most = guess()
+    use(server, retries=20, concurrency=1, max_cost=1.05 * most)
+    server.always = b"{}"
+    with pytest.raises(HallmarkError, match="could exceed max_cost"):
+        buy()
+    assert 5 < len(server.asked) < 16
+    assert "spent 0.0000 by the usage that was stated, and at most 0.0" in capsys.readouterr().out
+    server.asked.clear()
+    server.always = json.dumps(completion(None, usage=USAGE)).encode()  # no text, and a usage
+    with pytest.raises(HallmarkError, match="could exceed max_cost"):
+        buy()
+    assert 12 < len(server.asked) < 20 and len(server.asked) * 0.00027 <= 1.05 * most
+    server.asked.clear()
+    server.always, server.script = None, [garbage(500)] * 15
+    buy()
+    assert len(server.asked) == 25  # what a status refuses costs nothing
+
+
+def test_many_at_once_do_not_pass_the_limit(at: Path, server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    use(server, concurrency=10, max_cost=0.03)
+    server.slow = 0.05
+    server.usage = {"prompt_tokens": 4000, "completion_tokens": 20}  # 0.0082 each, far over the guess
+    with pytest.raises(HallmarkError, match="could exceed max_cost"):
+        buy()
+    assert 2 <= len(server.asked) == len(read_bought("big")) <= 3
+    file_of("big").unlink()
+    use(server, concurrency=10, max_cost=1.05 * guess())
+    server.usage = None  # counts as the guess
+    buy()
+    assert len(read_bought("big")) == 10
+
+
+def test_answers_that_were_bought_and_are_not_here_are_not_bought_again(at: Path, server: Server) -> None:
+    use(server)
+    note = Path(f"{file_of('big')}.dvc")
+    note.write_text("outs:\n- path: big.jsonl\n  push: false\n", encoding="utf-8")  # not kept yet
+    buy(dry=True)
+    note.write_text(f"outs:\n- path: big.jsonl\n  md5: {'a' * 32}\n  push: false\n", encoding="utf-8")
+    for dangling in (False, True):
+        if dangling:
+            file_of("big").symlink_to(at / "no-such-cache")
+        with pytest.raises(HallmarkError, match="was bought before") as caught:
+            buy()
+        assert "dvc checkout data/bought/big.jsonl.dvc" in str(caught.value)
+    assert server.asked == []
+    file_of("big").unlink()
+    note.unlink()
+    buy()
+    assert len(read_bought("big")) == 10
+
+
+def test_half_a_line_goes_even_if_nothing_is_missing(at: Path, server: Server) -> None:
+    use(server)
+    buy()
+    whole = file_of("big").read_bytes()
+    with file_of("big").open("ab") as file:
+        file.write(b'{"key": "half a li')
+    with pytest.raises(HallmarkError, match="the last line is not whole"):
+        look_up()
+    buy()
+    assert file_of("big").read_bytes() == whole and len(server.asked) == 10
+
+
+def test_an_api_that_names_no_model_can_be_accepted(at: Path, server: Server) -> None:
+    use(server, concurrency=1)
+    server.always = json.dumps(completion(model=None)).encode()
+    for problem in ("another model answered", "a model without a name"):
+        with pytest.raises(HallmarkError, match=problem):
+            buy()
+    use(server, accept_model="(gpt-x)?")
+    buy()
+    assert len(server.asked) == 10 and len(look_up()[0]) == 10
+
+
+def test_an_environment_with_a_proxy_that_can_not_be_used_is_one_error(
+    at: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(server)
+    monkeypatch.setenv("NO_PROXY", "")
+    without = [] if find_spec("socksio") else ["socks5://user:word@127.0.0.1:1"]
+    for proxy in ("foo://user:word@127.0.0.1:1", "http://127.0.0.1:x", *without):
+        monkeypatch.setenv("ALL_PROXY", proxy)
+        with pytest.raises(HallmarkError, match="the proxy that the environment names") as caught:
+            buy()
+        assert "word" not in str(caught.value)
+    assert server.asked == []
+
+
+def test_records_of_an_old_split_are_not_bought(at: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(server)
+    stale = ["mask", "split", "sft"]
+    monkeypatch.setattr(ask, "stale_stages", lambda: stale)
+    buy(dry=True)  # nothing has run here, so there is nothing to go by
+    Path("dvc.lock").write_text("", encoding="utf-8")
+    try:
+        with pytest.raises(HallmarkError, match=r"^dvc\.lock: mask, split: not run since a change"):
+            buy()
+        assert server.asked == []
+        stale[:] = ["sft"]
+        buy()
+    finally:
+        Path("dvc.lock").unlink()
+    assert len(server.asked) == 10

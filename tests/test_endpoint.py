@@ -232,13 +232,13 @@ def test_a_response_without_end_is_one_error(server: Server, monkeypatch: pytest
     server.drip = 0.0
     monkeypatch.setattr(endpoint, "FRAME", 10)
     monkeypatch.setattr(endpoint, "PER_TOKEN", 0)
-    with pytest.raises(HallmarkError, match=r"no answer to this record \(ValueError"):
+    with pytest.raises(HallmarkError, match=r"no answer to this record \(a response of over 10 bytes"):
         ask(server)
 
 
 def test_a_compressed_response_is_not_unpacked_and_a_redirect_not_followed(server: Server) -> None:
     server.headers, server.raw = {"Content-Encoding": "gzip"}, gzip.compress(b" " * 1_000_000)
-    with pytest.raises(HallmarkError, match=r"no answer to this record \(ValueError"):
+    with pytest.raises(HallmarkError, match=r"no answer to this record \(a compressed response"):
         ask(server)
     server.headers, server.raw, server.fail = {"Location": "file:///etc/passwd"}, b"", [302] * 10
     with pytest.raises(HallmarkError, match=r"no answer to this record \(HTTP 302"):

@@ -68,7 +68,8 @@ def key_of(url: str, body: dict[str, Any]) -> str:
 def read_bought(name: str, *, cut: bool = False) -> dict[str, Bought]:
     """The answers of a comparator by key; none if there is no file.
 
-    `cut`: a last line that is not whole, as a killed `nox -s ask` leaves it, is left out. It is an error otherwise.
+    `cut`: half a last line, without its line end, as a killed `nox -s ask` leaves it, is left out. It is an error
+    otherwise, as any whole line that is no answer is: it was paid for, and may be repaired.
     """
     path = file_of(name)
     if not path.exists():
@@ -81,10 +82,8 @@ def read_bought(name: str, *, cut: bool = False) -> dict[str, Bought]:
     found: dict[str, Bought] = {}
     for row, line in enumerate(lines, 1):
         try:
-            one = _checked(strict_json(line.decode()))
+            one = answer_in(line)
         except ValueError as error:
-            if cut and row == len(lines):
-                break
             raise HallmarkError(f"not a bought answer ({error})", file=path, row=row, remedy=REMEDY) from None
         if one.key in found:
             raise HallmarkError(
@@ -97,17 +96,34 @@ def read_bought(name: str, *, cut: bool = False) -> dict[str, Bought]:
 def write_bought(name: str, answers: Iterable[Bought]) -> None:
     """Write all answers of a comparator, sorted by key, atomically: the same answers make the same bytes."""
     with atomic(file_of(name)) as temporary:
-        temporary.write_bytes(b"".join(one.line() for one in sorted(answers, key=lambda one: one.key)))
+        temporary.write_bytes(content_of(answers))
+
+
+def tidy(name: str) -> None:
+    """Write the answers of a comparator again if its file is not as `write_bought` leaves it, after a kill for one."""
+    answers = read_bought(name, cut=True).values()
+    if file_of(name).exists() and file_of(name).read_bytes() != content_of(answers):
+        write_bought(name, answers)
+
+
+def content_of(answers: Iterable[Bought]) -> bytes:
+    """What the file of these answers holds."""
+    return b"".join(one.line() for one in sorted(answers, key=lambda one: one.key))
+
+
+def answer_in(line: bytes) -> Bought:
+    """The answer in a line; a ValueError, which names the part that is wrong, if there is none."""
+    return _checked(strict_json(line.decode()))
 
 
 def is_model(said: str | None, asked: str, accepted: str | None) -> bool:
     """Whether the model that answered is the one that was asked for.
 
     That is: the same name, or that and a date ("gpt-x" and "gpt-x-2026-01-01" or "gpt-x-0613", but not "gpt-x-mini" or
-    "gpt-x.1"); or a name that `accepted`, a regular expression, matches as a whole. A server that names none is not.
+    "gpt-x.1"); or a name that `accepted`, a regular expression, matches as a whole. A server that names none is taken to
+    say "", which only `accepted` can match.
     """
-    if said is None:
-        return False
+    said = said or ""
     if accepted is not None and re.fullmatch(accepted, said):
         return True
     dated = rf"{re.escape(asked)}(?:[-@:]\d{{4,8}}(?:-\d\d){{0,2}}(?:-preview)?)?"

@@ -38,6 +38,10 @@ FRAME, PER_TOKEN, PER_LOG = 2**16, 512, 1024
 PAUSES = (1.0, 4.0)  # seconds before a request is sent a second and a third time
 
 
+class UnreadableError(ValueError):
+    """A response that is not read to its end; the same request would bring another such."""
+
+
 class ServedModel:
     """Answers by a server's `model`; `schema`: the server is asked to constrain answers by it.
 
@@ -110,6 +114,8 @@ class ServedModel:
                 status = error.response.status_code
                 problem, final = f"HTTP {status}", status < 500 and status not in (408, 429)
                 problem += self._reason(error.response)
+            except UnreadableError as error:
+                problem, final = str(error), True
             except (httpx.HTTPError, httpx.StreamError, TimeoutError, *MALFORMED) as error:
                 problem, final = type(error).__name__, False
             if final or pause is None:
@@ -135,25 +141,35 @@ class ServedModel:
 async def response_text(client: AsyncClient, body: dict[str, Any], largest: int) -> str:
     """The text of a response; httpx.HTTPStatusError, with what was read of the response, if it is no success.
 
-    ValueError if it has more bytes than `largest`, or is compressed, which nobody asked for: a megabyte can unpack to
-    gigabytes.
+    UnreadableError if it has more bytes than `largest`, or is compressed, which nobody asked for: a megabyte can unpack to
+    gigabytes. What a response without success holds does not matter: its status is what it says.
     """
-    from httpx import Response
-
     async with client.stream("POST", "chat/completions", json=body) as response:
+        if not response.is_success:
+            await _raise_for(response, largest)
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise ValueError("compressed")
+            raise UnreadableError("a compressed response, though none was asked for")
         content = bytearray()
         async for piece in response.aiter_raw():
             content += piece
             if len(content) > largest:
-                raise ValueError("too long")
-    if not response.is_success:
-        whole = Response(
-            response.status_code, content=bytes(content), headers=response.headers, request=response.request
-        )
-        whole.raise_for_status()
+                raise UnreadableError(f"a response of over {largest} bytes, more than the longest answer has")
     return content.decode()
+
+
+async def _raise_for(response: Response, largest: int) -> None:
+    """The httpx.HTTPStatusError of a response without success, with the start of its content, as it came."""
+    from httpx import HTTPError, Response
+
+    content = bytearray()
+    with contextlib.suppress(HTTPError):  # a connection that breaks changes nothing
+        async for piece in response.aiter_raw():
+            content += piece
+            if len(content) > largest:
+                break
+    headers = [(name, value) for name, value in response.headers.items() if name != "content-encoding"]
+    whole = Response(response.status_code, content=bytes(content), headers=headers, request=response.request)
+    whole.raise_for_status()
 
 
 def _variable(name: str) -> str:

@@ -22,7 +22,7 @@ from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import BASE, BOUGHT, HOLDOUT, write_text
 from stages.core.records import read_records
 from stages.evaluation.answers import prompts_of
-from stages.evaluation.bought import ASK, Bought, file_of, read_bought, write_bought
+from stages.evaluation.bought import ASK, Bought, file_of, read_bought, tidy, write_bought
 from stages.evaluation.comparator import Questions
 from stages.evaluation.comparators import COMPARATORS
 from stages.evaluation.comparators.endpoint import EndpointSettings, Request, check_models, requests_for
@@ -32,6 +32,10 @@ from stages.models.loading import load_tokenizer
 from stages.params.loader import Params, load_params
 from stages.tasks.task import Task
 from stages.tools.buying import Outcome, authorization, buy
+from stages.tools.noted import noted
+from stages.tools.stale import LOCK, stale_stages
+
+ASKED_OF = ("mask", "dedupe", "split")  # the stages that make the records which are asked
 
 
 @dataclass(frozen=True)
@@ -77,15 +81,19 @@ def run(params: Params, names: Sequence[str] = (), dry: bool = False) -> None:
             print(need.words(), flush=True)
         for need in needs:  # all of them before the first request
             check(need)
+        if any(need.missing for need in needs):
+            check_split()
         if dry:
             return
-        problems = []
+        problems: list[BaseException] = []
         for need in needs:
             outcome = fetch(need)
             if need.missing:
                 print(result(need, outcome), flush=True)
             keep(need.name)
-            if outcome.problems or outcome.stopped:
+            if outcome.error is not None:
+                problems.append(outcome.error)
+            elif outcome.problems or outcome.stopped:
                 problems.append(failed(need, outcome))
             if outcome.stopped:
                 break
@@ -122,6 +130,7 @@ def alone() -> Iterator[None]:
 
 def need_of(params: Params, name: str, settings: EndpointSettings) -> Need:
     """What the stage `comparators` will look up: the same records, prompts and keys."""
+    check_here(name)
     task, tokenizer = Task(params.task), load_tokenizer(BASE)
     holdout = read_records(HOLDOUT).rows(named=True)
     if not holdout:
@@ -143,6 +152,31 @@ def need_of(params: Params, name: str, settings: EndpointSettings) -> Need:
     return Need(name, settings, len(drawn), list(requests.values()), read_bought(name, cut=True))
 
 
+def check_here(name: str) -> None:
+    """A HallmarkError if answers were bought, by what their .dvc file says, but are not here: else they are bought twice."""
+    file = file_of(name)
+    if not file.exists() and (file.is_symlink() or file.name in noted(BOUGHT)):
+        note = f"{file}.dvc"
+        raise HallmarkError(
+            f"was bought before, by what {note} says, but isn't here",
+            file=file,
+            remedy=f"fetch it (`dvc checkout {note}`, `dvc pull {note}`, or copy it from where it was bought); to buy it all "
+            f"again, remove {file} and {note}",
+        )
+
+
+def check_split() -> None:
+    """A HallmarkError if the split is of other params, code or data than those of now: its records would be asked in vain."""
+    if not LOCK.exists():
+        return
+    if stale := [name for name in stale_stages() if name in ASKED_OF]:
+        raise HallmarkError(
+            f"{', '.join(stale)}: not run since a change, so other records may be asked than those of now",
+            file=LOCK,
+            remedy=f"run `dvc repro split` first, or `{ASK}`, which does",
+        )
+
+
 def check(need: Need) -> None:
     """A HallmarkError if nothing should be bought: another model answered before, no key, or it may cost too much."""
     wanted = {request.key for request in need.requests}
@@ -159,20 +193,23 @@ def check(need: Need) -> None:
 
 
 def fetch(need: Need) -> Outcome:
-    """Ask what is missing; at the end, the file is sorted, whatever happened."""
+    """Ask what is missing; at the end, the file is whole and sorted, whatever happened."""
     if not need.missing:
+        tidy(need.name)
         return Outcome()
     write_bought(need.name, need.has.values())  # a file of its own: DVC may have put a link to its cache there
     try:
-        with file_of(need.name).open("ab") as file:
+        with file_of(need.name).open("ab", buffering=0) as file:
             return buy(need.name, need.settings, need.missing, file)
     finally:
-        write_bought(need.name, read_bought(need.name, cut=True).values())
+        tidy(need.name)
 
 
 def result(need: Need, outcome: Outcome) -> str:
     """What was bought, and what it cost."""
     cost = "cost not known" if need.settings.price is None else f"spent {outcome.cost:.4f} by the usage that was stated"
+    if outcome.guessed:
+        cost += f", and at most {outcome.guessed:.4f} (estimated) where none was stated"
     return f"{need.name}: {outcome.answers} of {len(need.missing)} answers bought, {cost}"
 
 

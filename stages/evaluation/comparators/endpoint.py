@@ -10,7 +10,9 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -29,6 +31,7 @@ TOKENS_PER_MESSAGE = 16  # what an API adds to a message: its role, its ends
 MILLION = 1_000_000
 LIMITS = ("max_tokens", "max_completion_tokens")
 OWN = ("model", "messages", "tools", "response_format", "stream", "n")  # of the request, which `fields` can't set
+LARGER = ("top_logprobs", "best_of")  # nor these: an answer is larger or costs more with them than is reckoned
 
 Money = Annotated[float, Field(ge=0, le=1e9)]
 
@@ -80,10 +83,30 @@ class EndpointSettings(ComparatorSettings):
     def _fields_of_their_own(self) -> EndpointSettings:
         if taken := [name for name in self.fields if name in OWN]:
             raise ValueError(f"fields can't set '{taken[0]}', which is the request's own")
+        if larger := [name for name in self.fields if name in LARGER]:
+            raise ValueError(
+                f"fields can't set '{larger[0]}', with which answers are larger or cost more than is reckoned"
+            )
         values = self.limits
         if not values or not all(type(value) is int and value >= 1 for value in values):
             raise ValueError(
                 "fields must leave a limit of the answer: max_tokens or max_completion_tokens, as a number"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _an_address(self) -> EndpointSettings:
+        try:
+            parts = urlsplit(self.url)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            host = None
+        if not host:
+            raise ValueError("url is not an address: its host or port can't be read")
+        if self.key is not None and parts.scheme != "https" and not is_near(host):
+            raise ValueError(
+                "url with a key must begin with https://, or the key is sent as clear text, except to localhost or the "
+                "number of a private address"
             )
         return self
 
@@ -211,13 +234,27 @@ def check_models(name: str, settings: EndpointSettings, answers: Sequence[Bought
     """A HallmarkError if an answer is another model's than was asked for."""
     others = [one for one in answers if not is_model(one.model, settings.model, settings.accept_model)]
     if others:
-        said = "a model without a name" if others[0].model is None else f"'{others[0].model[:200]}'"
+        said = f"'{others[0].model[:200]}'" if others[0].model else "a model without a name"
+        what = "its name" if others[0].model else 'the empty text, as in "(name)?"'
         raise HallmarkError(
-            f"{len(others)} answers for {name} are not of '{settings.model}' but of {said}",
+            f"{len(others)} answers for {name} are not of '{settings.model}' but of {said}, the first in the line with the "
+            f"key {others[0].key[:12]}...",
             file=file_of(name),
             field="model",
-            remedy="if it is the one you want, let the comparator's accept_model match its name; else fix model or url",
+            remedy=f"if it is the one you want, let the comparator's accept_model match {what}; else fix model or url, or "
+            "remove its line to ask again",
         )
+
+
+def is_near(host: str) -> bool:
+    """Whether what is sent to a host stays in a private network: this machine, or the number of a private address."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:  # a name, which may lead anywhere
+        return False
+    return address.is_private or address.is_loopback or address.is_link_local
 
 
 def _with_system(prompt: Prompt, system: str | None) -> Prompt:
