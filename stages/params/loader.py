@@ -24,6 +24,7 @@ from stages.core.params import Block, ByKind, Compute, Data, Seed
 from stages.core.reading import DEPTH, check_regular, depth_of, read_text
 from stages.corpus.params import Dedupe, Split
 from stages.evaluation.params import Cascade, Classical, Compare, Decide, Eval
+from stages.gateway.params import Serve
 from stages.models.params import Base, Choose
 from stages.page.params import ReportPage
 from stages.privacy.params import Mask
@@ -63,6 +64,7 @@ class Params(Block):
     choose: Choose
     tune: Tune
     curve: Curve
+    serve: Serve
     verify: Verify
 
     @model_validator(mode="after")
