@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 TRACES = Path("data/traces")
+ID = re.compile(r"tr-[0-9a-f]{32}")
 
 Route = Literal["prod", "canary", "shadow", "batch"]
 Outcome = Literal["answered", "handed_over", "failed"]
@@ -67,3 +70,13 @@ class Feedback:
     caller: str
     verdict: Verdict
     target: str | None  # the right answer, masked with the placeholders of its trace; only if corrected
+
+
+def new_id(time: datetime) -> str:
+    """The id of a trace, or of a request, that came in at this time: ids sort by time, and nobody can guess one."""
+    return f"tr-{int(time.timestamp() * 1000) & (2**48 - 1):012x}{secrets.token_hex(10)}"
+
+
+def is_id(text: str) -> bool:
+    """Whether a text has the form of a trace's id."""
+    return ID.fullmatch(text) is not None
