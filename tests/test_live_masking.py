@@ -24,7 +24,7 @@ from stages.core.errors import HallmarkError
 from stages.corpus.raw import Raw, raw_rows
 from stages.corpus.recording import Recorder
 from stages.gateway.exchange import Masked
-from stages.gateway.live_record import LiveMasked, LiveMasker
+from stages.gateway.live_record import LiveMasker
 from stages.gateway.masking import MaskPool, restore
 from stages.params.loader import Params, load_params
 from stages.privacy.params import Mask
@@ -93,9 +93,9 @@ def test_a_request_is_masked_as_the_stage_masks_the_same_ticket(params: Params, 
     stand_ins = 0
     for raw, row in zip(raws, rows, strict=True):
         target = Task(params.task).render(raw.target)
-        masked = live(asked(params, raw.input), None, [target])
-        assert masked.messages == row[2] == live(asked(params, raw.input), None).messages
-        assert masked.also == [row[3][0]["content"]]
+        masked, also = live(asked(params, raw.input), None, [target])
+        assert masked.messages == row[2] == live(asked(params, raw.input), None)[0].messages
+        assert also == [row[3][0]["content"]]
         assert restore(masked.messages[1]["content"], masked.values) == raw.input
         stand_ins += bool(masked.values)
     assert stand_ins > len(raws) // 4
@@ -129,7 +129,7 @@ def test_tools_and_arguments_are_masked_as_those_of_a_record(params: Params, liv
         {"role": "assistant", "content": None, "tool_calls": [*calls, plain]},
         {"role": "tool", "content": "sent to ann.marlow@acme-tools.io", "tool_call_id": "call_1", "name": "send"},
     ]
-    masked = live(messages, TOOLS)
+    masked, _ = live(messages, TOOLS)
     assert masked.messages[:2] == row[2]
     assert compact_json(masked.tools) == row[5]
     functions = [call["function"] for call in masked.messages[2]["tool_calls"]]
@@ -143,7 +143,7 @@ def test_only_the_tasks_own_prompt_stays(params: Params) -> None:
     task = params.task.model_copy(update={"system_prompt": "Ask help@acme-tools.io"})
     masker = LiveMasker(task, rules(params), None)
     texts = ["Ask help@acme-tools.io ", "Ask ann@acme-tools.io"]
-    masked = masker([{"role": "system", "content": text} for text in texts] + [user(texts[0])], None)
+    masked, _ = masker([{"role": "system", "content": text} for text in texts] + [user(texts[0])], None)
     contents = [message["content"] for message in masked.messages]
     assert contents == ["Ask help@acme-tools.io ", "Ask <EMAIL_1>", "Ask <EMAIL_2> "]
 
@@ -152,10 +152,10 @@ def test_an_answer_with_it_stays_json_and_changes_no_number(params: Params, live
     request = [user("Mail ann@acme-tools.io")]
     answer = '{"product": "of bob@acme-tools.io", "issues": ["ann@acme-tools.io\\nwrote"], "amount": 5.0}'
     refusal = params.task.refusal or ""
-    masked = live(request, None, [answer, refusal, "Tell bob@acme-tools.io", '{"amount": 5.0}'])
-    assert masked.messages == live(request, None).messages == [user("Mail <EMAIL_1>")]
-    assert json.loads(masked.also[0]) == {"product": "of <EMAIL_2>", "issues": ["<EMAIL_1>\nwrote"], "amount": 5.0}
-    assert masked.also[1:] == [refusal, "Tell <EMAIL_2>", '{"amount": 5.0}']
+    masked, also = live(request, None, [answer, refusal, "Tell bob@acme-tools.io", '{"amount": 5.0}'])
+    assert masked.messages == live(request, None)[0].messages == [user("Mail <EMAIL_1>")]
+    assert json.loads(also[0]) == {"product": "of <EMAIL_2>", "issues": ["<EMAIL_1>\nwrote"], "amount": 5.0}
+    assert also[1:] == [refusal, "Tell <EMAIL_2>", '{"amount": 5.0}']
 
 
 # --- put back
@@ -231,24 +231,16 @@ WRITTEN = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(WRITTEN)
-def test_what_the_caller_wrote_comes_back_to_the_letter(text: str) -> None:
-    masker = shared_masker()
-    masked = masker([user(text)], None)
+def test_what_the_caller_wrote_comes_back_to_the_letter(live: LiveMasker, text: str) -> None:
+    masked, _ = live([user(text)], None)
     (message,) = masked.messages
     assert "acme-tools" not in message["content"] and "ROSA" not in message["content"]
     assert restore(message["content"], masked.values) == text
     assert json.loads(restore(json.dumps([message["content"]]), masked.values)) == [text]
 
 
-def shared_masker(made: list[LiveMasker] = []) -> LiveMasker:  # noqa: B006 (loaded once for all examples)
-    if not made:
-        parameters = load_params(ROOT / "params.yaml")
-        made.append(LiveMasker(parameters.task, rules(parameters), None))
-    return made[0]
-
-
 def test_a_placeholder_of_the_callers_is_not_anothers_value(live: LiveMasker) -> None:
-    masked = live([user("I saw <EMAIL_1> and &lt;PHONE_3&gt;; mine is ann@acme-tools.io")], None)
+    masked, _ = live([user("I saw <EMAIL_1> and &lt;PHONE_3&gt;; mine is ann@acme-tools.io")], None)
     assert masked.messages == [user("I saw <EMAIL_1> and <PHONE_1>; mine is <EMAIL_2>")]
     assert masked.values == {"<EMAIL_1>": "<EMAIL_1>", "<PHONE_1>": "&lt;PHONE_3&gt;", "<EMAIL_2>": "ann@acme-tools.io"}
 
@@ -256,12 +248,12 @@ def test_a_placeholder_of_the_callers_is_not_anothers_value(live: LiveMasker) ->
 def test_a_surrogate_that_says_two_things_is_not_put_back(params: Params) -> None:
     mask = rules(params, style="surrogate", actions={"EMAIL_ADDRESS": "placeholder"})
     masker = LiveMasker(params.task, mask, KEY)
-    sure: LiveMasked = masker([user("Call +1 202-555-0143 or mail ann@acme-tools.io")], None)
+    sure, _ = masker([user("Call +1 202-555-0143 or mail ann@acme-tools.io")], None)
     (surrogate,) = set(sure.values) - {"<EMAIL_1>"}
     assert restore(f"{surrogate} <EMAIL_1>", sure.values) == "+1 202-555-0143 ann@acme-tools.io"
-    # 100 of 8 area codes: two of a thousand numbers have the same surrogate, and a caller may write any of them
+    # there are 800 surrogates of telephone numbers, so some of a thousand numbers share one
     numbers = [f"+1 202-{555 + n // 100}-{n % 100:02d}43" for n in range(1000)]
-    many = masker([user(f"Call {number} now.") for number in numbers], None)
+    many, _ = masker([user(f"Call {number} now.") for number in numbers], None)
     texts = [message["content"] for message in many.messages]
     shared = {text for text in texts if texts.count(text) > 1}
     assert shared
@@ -287,7 +279,7 @@ def test_a_surrogate_that_says_two_things_is_not_put_back(params: Params) -> Non
         ),
     ],
     ids=["drop", "allowed", "number", "key", "id"],
-)  # fmt: skip
+)
 def test_what_would_be_left_is_not_passed_on(
     params: Params, changes: dict[str, Any], messages: list[Any], tools: Any, status: int, words: str
 ) -> None:

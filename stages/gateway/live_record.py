@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from stages.core.document import changed, keys_of, named
 from stages.core.reading import NotJsonError, strict_json
 from stages.corpus.copied import keys, listed
 from stages.corpus.leftover import left_in
+from stages.gateway.exchange import Masked
 from stages.gateway.restoring import appear
 from stages.privacy.examples import masked_examples
 from stages.privacy.given import Given, Readers
@@ -32,16 +32,6 @@ from stages.tasks.task import Task
 
 Message = dict[str, Any]
 Slot = str | tuple[str, str]  # a text, or the digits of a number and the words of its key
-
-
-@dataclass(frozen=True, slots=True)
-class LiveMasked:
-    """A masked request. `values`: the caller's own text for each stand-in, as first written."""
-
-    messages: list[Message]
-    tools: list[dict[str, Any]] | None
-    values: dict[str, str]
-    also: list[str]
 
 
 class LiveMasker:
@@ -64,8 +54,11 @@ class LiveMasker:
 
     def __call__(
         self, messages: Sequence[Message], tools: list[dict[str, Any]] | None, also: Sequence[str] = ()
-    ) -> LiveMasked:
-        """The request, masked. A `Refusal` if a kind in it is dropped, or if something private would be left."""
+    ) -> tuple[Masked, list[str]]:
+        """The request masked, and the texts in `also` with it.
+
+        A `Refusal` if a kind in it is dropped, or if something private would be left.
+        """
         texts = [message["content"] for message in messages if self._is_masked(message)]
         structures = [_structure(message) for message in messages]
         targets = [self._target(text) for text in also]
@@ -95,15 +88,11 @@ class LiveMasker:
             {span.kind for number in numbers for span in number.spans},
             messages,
         )
-        return LiveMasked(
-            messages=[_rebuilt(*each) for each in zip(messages, contents, structures, filled, strict=True)],
-            tools=masked_tools,
-            values=values,
-            also=[
-                text if after == form else compact_json(after[0])
-                for text, (_, form), after in zip(others, targets, forms, strict=True)
-            ],
-        )
+        rebuilt = [_rebuilt(*each) for each in zip(messages, contents, structures, filled, strict=True)]
+        return Masked(messages=rebuilt, tools=masked_tools, values=values), [
+            text if after == form else compact_json(after[0])
+            for text, (_, form), after in zip(others, targets, forms, strict=True)
+        ]
 
     def _is_masked(self, message: Message) -> bool:
         """Whether the content is masked as a text: the task's own prompt, which every record has, is not."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import HallmarkError
+from stages.gateway.exchange import Masked
 from stages.privacy.params import Mask
 from stages.serving.chat_request import Refusal
 from stages.tasks.params import Task
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
 
-    from stages.gateway.live_record import LiveMasked, LiveMasker
+    from stages.gateway.live_record import LiveMasker
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # parallel by process, not by thread
 
@@ -47,13 +48,13 @@ class Question:
 class Answer:
     """One of three: the masked request, the parts of a `Refusal`, or where the masker failed."""
 
-    masked: LiveMasked | None = None
+    masked: tuple[Masked, list[str]] | None = None
     refused: dict[str, Any] | None = None
     failed: str | None = None
 
 
 class MaskerProcess:
-    """Starts the process and asks it. Its methods wait, so they belong into a thread; only `kill` may come from another."""
+    """Starts the process and asks it. Its methods wait, so each runs in a thread; `kill` may come from any other."""
 
     def __init__(self, task: Task, mask: Mask, key: bytes | None) -> None:
         self._plan = task, mask, key

@@ -36,8 +36,8 @@ log = logging.getLogger("masking")
 class MaskPool:
     """The `Masking` of a gateway. `processes` masks that many requests at once.
 
-    `start` loads the models, and raises the `HallmarkError` of what can't be loaded; the first request does so otherwise.
-    `waited` is told how many seconds each request waited for a process.
+    `start` loads the models, and raises the `HallmarkError` of what can't be loaded; else the first request does.
+    A request may wait behind `waiting` others and take a process for `seconds`; `waited` is told how long each waited.
     """
 
     def __init__(
@@ -245,5 +245,4 @@ def _result(answer: Answer) -> tuple[Masked, list[str]]:
     if answer.refused:
         raise Refusal(**answer.refused)
     assert answer.masked is not None
-    masked = answer.masked
-    return Masked(messages=masked.messages, tools=masked.tools, values=masked.values), masked.also
+    return answer.masked
