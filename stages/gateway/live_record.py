@@ -1,0 +1,236 @@
+"""A live request as a record of the masker: masked as `mask` masks a record, and what each stand-in stands for.
+
+Texts and values are passed on as `stages/corpus/recording.py` passes those of a record. A caller can't say who the
+customer is (`mask.identity_columns`) nor what the answer will keep (`mask.keep_targets`), so neither is known here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from stages.core.document import changed, keys_of, named
+from stages.core.reading import NotJsonError, strict_json
+from stages.corpus.copied import keys, listed
+from stages.corpus.leftover import left_in
+from stages.gateway.exchange import Masked
+from stages.gateway.restoring import appear
+from stages.privacy.examples import masked_examples
+from stages.privacy.given import Given, Readers
+from stages.privacy.kinds import PLACEHOLDER
+from stages.privacy.masking import Masker, Record
+from stages.privacy.numbering import StandIns
+from stages.privacy.params import Mask
+from stages.privacy.second_check import in_name
+from stages.privacy.spans import Span
+from stages.privacy.unmaskable import Telling, cue_of, digits_of
+from stages.serving.chat_request import Refusal
+from stages.tasks.answers import compact_json
+from stages.tasks.params import Task as TaskParams
+from stages.tasks.task import Task
+
+Message = dict[str, Any]
+Slot = str | tuple[str, str]  # a text, or the digits of a number and the words of its key
+
+
+class LiveMasker:
+    """Masks requests, one at a time, with the params, public values and key of the stage `mask`."""
+
+    def __init__(self, task: TaskParams, mask: Mask, key: bytes | None) -> None:
+        self.mask, self.key = mask, key
+        self.task = Task(task)
+        self.public = frozenset(listed(self.task.schema))
+        self.keys = frozenset(keys(self.task.schema))
+        self.masker = Masker(mask, self.public, key)
+        self._public_placeholders = Readers(mask, self.public).public
+        others = {kind: action for kind, action in mask.actions.items() if action != "surrogate"}
+        self._numbered = mask.model_copy(update={"style": "placeholder", "actions": others})
+
+    def load(self) -> None:
+        """Load the models, and let every rule run once, so that the first request takes no longer than others."""
+        self.masker.load()
+        masked_examples(self.masker)
+
+    def __call__(
+        self, messages: Sequence[Message], tools: list[dict[str, Any]] | None, also: Sequence[str] = ()
+    ) -> tuple[Masked, list[str]]:
+        """The request masked, and the texts in `also` with it.
+
+        A `Refusal` if a kind in it is dropped, or if something private would be left.
+        """
+        texts = [message["content"] for message in messages if self._is_masked(message)]
+        structures = [_structure(message) for message in messages]
+        targets = [self._target(text) for text in also]
+        of_tools = self._slots(tools)
+        slots = [*self._slots(structures), *of_tools]
+        record = Record(texts, slots)
+        asked = len(record.texts)
+        # after the request, so that what is masked with it changes no number in it
+        running = [text for text, form in targets if form is None]
+        record.texts += Record(running, self._slots([form for _, form in targets])).texts
+        self.masker.find([record])
+        self._check_dropped(record)
+
+        rendered, values = self._rendered(record)
+        left = iter(rendered)
+        contents = [next(left) if self._is_masked(message) else message["content"] for message in messages]
+        filled = changed(structures, lambda value: self._filled(left, value))
+        masked_tools = changed(tools, lambda value: self._filled(left, value))
+        others = [next(left) if form is None else text for text, form in targets]
+        forms = changed([form for _, form in targets], lambda value: self._filled(left, value))
+
+        numbers = [text for text in record.texts[asked - len(of_tools) : asked] if text.cue is not None]
+        self._check_left(
+            record,
+            [*rendered[: len(texts)], *(text for text, (_, form) in zip(others, targets, strict=True) if form is None)],
+            [filled, masked_tools, forms],
+            {span.kind for number in numbers for span in number.spans},
+            messages,
+        )
+        rebuilt = [_rebuilt(*each) for each in zip(messages, contents, structures, filled, strict=True)]
+        return Masked(messages=rebuilt, tools=masked_tools, values=values), [
+            text if after == form else compact_json(after[0])
+            for text, (_, form), after in zip(others, targets, forms, strict=True)
+        ]
+
+    def _is_masked(self, message: Message) -> bool:
+        """Whether the content is masked as a text: the task's own prompt, which every record has, is not."""
+        content = message["content"]
+        if not isinstance(content, str):
+            return False
+        return message["role"] != "system" or content.strip() != self.task.system_prompt.strip()
+
+    def _target(self, text: str) -> tuple[str, list[Any] | None]:
+        """An answer, and its JSON value in a list; None: it is masked as running text. An empty list: it stays."""
+        kind = self.task.parse(text).kind
+        if kind == "refusal" or (self.task.kind.listed and kind == "answer"):
+            return text, []
+        try:
+            return text, [strict_json(text)] if self.task.is_json else None
+        except NotJsonError:
+            return text, None
+
+    def _slots(self, document: Any) -> list[Slot]:
+        return [slot for key, item in named(document) if (slot := self._slot(item, key)) is not None]
+
+    def _slot(self, value: Any, key: str = "") -> Slot | None:
+        """A value of a document as the masker takes it; None: it stays."""
+        if isinstance(value, str):
+            return None if value in self.public else value
+        digits = digits_of(value)
+        return None if digits is None else (digits, cue_of(key))
+
+    def _filled(self, masked: Iterator[str], value: Any) -> Any:
+        """What stands in the masked document; a number stays one unless it is private."""
+        slot = self._slot(value)
+        if slot is None:
+            return value
+        text = next(masked)
+        return value if isinstance(slot, tuple) and text == slot[0] else text
+
+    def _rendered(self, record: Record) -> tuple[list[str], dict[str, str]]:
+        """The masked texts, as `Masker.render` writes them, and what each stand-in stands for."""
+        people = [
+            text.text[span.start : span.end] for text in record.texts for span in text.spans if span.kind == "PERSON"
+        ]
+        stand_ins = StandIns(self.mask, self.key, self._public_placeholders, False, people)
+        numbered = StandIns(self._numbered, None, self._public_placeholders, False, people)
+        rendered, open_parts = [], []
+        values: dict[str, str] = {}
+        meanings: dict[str, set[str]] = defaultdict(set)
+        for text in record.texts:
+            pieces, at = [], 0
+            replaced: list[Span | Given] = sorted([*text.spans, *text.given], key=_start)
+            for span in replaced:
+                value = text.text[span.start : span.end]
+                stand_in = _replacement(stand_ins, span, value)
+                values.setdefault(stand_in, value)
+                if self.mask.surrogates:
+                    meanings[stand_in].add(_replacement(numbered, span, value))
+                open_parts.append(text.text[at : span.start])
+                pieces += [open_parts[-1], stand_in]
+                at = span.end
+            open_parts.append(text.text[at:])
+            rendered.append("".join([*pieces, open_parts[-1]]))
+        if self.mask.surrogates:
+            values = self._clear(values, meanings, [*open_parts, self.task.system_prompt])
+        return rendered, values
+
+    def _clear(
+        self, values: dict[str, str], meanings: Mapping[str, set[str]], open_parts: Sequence[str]
+    ) -> dict[str, str]:
+        """The values without those whose surrogate says two things: it stands for two, or the caller wrote it too."""
+        surrogates = [stand_in for stand_in in values if not PLACEHOLDER.fullmatch(stand_in)]
+        written = appear(surrogates, "\n".join(open_parts))
+        return {
+            stand_in: value
+            for stand_in, value in values.items()
+            if len(meanings[stand_in]) == 1 and stand_in not in written
+        }
+
+    def _check_dropped(self, record: Record) -> None:
+        if self.masker.dropped(record):
+            spans = (span for text in record.texts for span in text.spans)
+            kinds = sorted({span.kind for span in spans if self.mask.actions.get(span.kind) == "drop"})
+            raise Refusal(400, "drop", f"texts that hold {', '.join(kinds)} are not taken (mask.actions)", "messages")
+
+    def _check_left(
+        self, record: Record, texts: list[str], documents: list[Any], numbers: set[str], messages: Sequence[Message]
+    ) -> None:
+        """Refuse what the second check finds in the masked request, or where no stand-in can go."""
+        reserved = self.mask.surrogates
+        found = Counter((kind, "a number of the tools") for kind in numbers)
+        for shown in changed([*texts, *documents], self._not_kept):
+            found.update((kind, f"a {holder}") for _, kind, holder in left_in(shown, reserved))
+        unknown = {key for key in keys_of(documents) if key not in self.keys}
+        if unknown:
+            telling = Telling(record.texts, None)
+            found.update((kind, "a key") for key in unknown for kind in telling.kinds(key, key=True))
+        for name in _ids(messages):
+            found.update((kind, "an id of a call") for kind in in_name(name, allow_reserved=reserved))
+        left = sorted(f"{kind} in {holder}" for kind, holder in found if self.mask.actions.get(kind) != "keep")
+        if left:
+            message = f"private data would be left in the masked request ({', '.join(left)}), so it was not passed on"
+            raise Refusal(422, "private_data_left", message, "messages")
+
+    def _not_kept(self, value: Any) -> Any:
+        """A value without what the params say to leave."""
+        kept, digits = self.masker.kept, digits_of(value)
+        if digits is not None:
+            return None if kept.spans(digits) else value
+        return kept.blanked(value) if isinstance(value, str) else value
+
+
+def _structure(message: Message) -> list[Any]:
+    """What a message has besides its text: the name, and of each call the function and its arguments."""
+    calls = [call["function"] for call in message.get("tool_calls") or ()]
+    return [message.get("name"), [[call["name"], strict_json(call["arguments"])] for call in calls]]
+
+
+def _rebuilt(message: Message, content: str | None, before: list[Any], after: list[Any]) -> Message:
+    """The message with what is masked; arguments in which nothing is masked stay as they were written."""
+    masked = message | {"content": content}
+    if before[0] is not None:
+        masked["name"] = after[0]
+    if before[1]:
+        masked["tool_calls"] = [
+            call
+            | {"function": call["function"] | {"name": name} | ({"arguments": compact_json(new)} if new != old else {})}
+            for call, (_, old), (name, new) in zip(message["tool_calls"], before[1], after[1], strict=True)
+        ]
+    return masked
+
+
+def _ids(messages: Sequence[Message]) -> Iterator[str]:
+    for message in messages:
+        names = [message.get("tool_call_id"), *(call.get("id") for call in message.get("tool_calls") or ())]
+        yield from (name for name in names if name)
+
+
+def _start(span: Span | Given) -> int:
+    return span.start
+
+
+def _replacement(stand_ins: StandIns, span: Span | Given, value: str) -> str:
+    return stand_ins.given(span.reads) if isinstance(span, Given) else stand_ins.replacement(span.kind, value)

@@ -1,0 +1,112 @@
+"""The caller's own values, put back into an answer: only for the exact stand-ins of his request, and each once."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from stages.privacy.kinds import PLACEHOLDER
+
+if TYPE_CHECKING:
+    from ahocorasick_rs import AhoCorasick
+
+# A string of a JSON document, and the colon after one that is a key. In a valid document no other quotes stand.
+_STRING = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")(\s*:)?')
+_HALF = re.compile("[\ud800-\udfff]")
+_JOINS = frozenset(".,:/-")  # between two digits: "47" is no value of its own in "47.50"
+_READER = json.JSONDecoder(parse_int=str, parse_float=str)  # only whether it is JSON counts
+
+Place = tuple[int, int, str]  # start, end, the stand-in
+
+
+def restore(text: str, values: Mapping[str, str]) -> str:
+    """The answer with its stand-ins replaced by their values: the longest at each place, and nothing twice.
+
+    If the answer is JSON, it stays so: values are put into its texts, not into its keys, and written as JSON writes
+    them. In any other text they stand as the caller wrote them.
+    """
+    stand_ins = _StandIns(values)
+    if not _is_json(text):
+        return stand_ins.replaced(text)
+
+    def filled(string: re.Match[str]) -> str:
+        if string[2]:
+            return string[0]
+        before = json.loads(string[1])
+        after = stand_ins.replaced(before)
+        return string[0] if after == before else _written(after)
+
+    return _STRING.sub(filled, text)
+
+
+def appear(stand_ins: Collection[str], text: str) -> set[str]:
+    """Those of the stand-ins that stand in the text."""
+    return {stand_in for _, _, stand_in in _StandIns(dict.fromkeys(stand_ins, "")).places(text)}
+
+
+class _StandIns:
+    """Finds stand-ins in texts: placeholders by their form, surrogates by their letters, both as whole words."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self.values = values
+        self.others = [stand_in for stand_in in values if stand_in and not PLACEHOLDER.fullmatch(stand_in)]
+        self.automaton = _automaton(self.others) if self.others else None
+
+    def replaced(self, text: str) -> str:
+        pieces, at = [], 0
+        for start, end, stand_in in sorted(self.places(text), key=lambda place: (place[0], -place[1])):
+            if start >= at:
+                pieces += [text[at:start], self.values[stand_in]]
+                at = end
+        return "".join([*pieces, text[at:]])
+
+    def places(self, text: str) -> Iterator[Place]:
+        for match in PLACEHOLDER.finditer(text):
+            if match[0] in self.values:
+                yield *match.span(), match[0]
+        if self.automaton is not None:
+            # Half of a surrogate pair, which a model may write as an escape, is no text to a library.
+            text = _HALF.sub("\ufffd", text)
+            for number, start, end in self.automaton.find_matches_as_indexes(text, overlapping=True):
+                if not _continues(text, start - 1, start) and not _continues(text, end, end - 1):
+                    yield start, end, self.others[number]
+
+
+def _automaton(stand_ins: Sequence[str]) -> AhoCorasick:
+    from ahocorasick_rs import AhoCorasick, Implementation
+
+    return AhoCorasick(stand_ins, implementation=Implementation.ContiguousNFA)
+
+
+def _continues(text: str, outer: int, inner: int) -> bool:
+    """Whether the word or number whose edge is at `inner` goes on at `outer`."""
+    if not 0 <= outer < len(text):
+        return False
+    next_to, edge = text[outer], text[inner]
+    if not _of_word(edge):
+        return False
+    beyond = 2 * outer - inner
+    joined = next_to in _JOINS and edge.isdigit() and 0 <= beyond < len(text) and text[beyond].isdigit()
+    return _of_word(next_to) or joined
+
+
+def _of_word(letter: str) -> bool:
+    return letter.isalnum() or letter == "_"
+
+
+def _is_json(text: str) -> bool:
+    """Whether it is a JSON document that can hold a text."""
+    if text.lstrip()[:1] not in ("{", "[", '"'):
+        return False
+    try:
+        _READER.decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _written(text: str) -> str:
+    """A text as JSON has it; half of a surrogate pair, which no answer can hold as it is, stays an escape."""
+    return json.dumps(text, ensure_ascii=bool(_HALF.search(text)))

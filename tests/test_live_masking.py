@@ -1,0 +1,483 @@
+"""Masking of live requests: as in training, put back exactly, in processes that may die."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import chdir
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from stages.core.document import changed
+from stages.core.errors import HallmarkError
+from stages.corpus.raw import Raw, raw_rows
+from stages.corpus.recording import Recorder
+from stages.gateway.exchange import Masked
+from stages.gateway.live_record import LiveMasker
+from stages.gateway.masking import MaskPool, restore
+from stages.params.loader import Params, load_params
+from stages.privacy.params import Mask
+from stages.serving.chat_request import Refusal
+from stages.tasks.answers import compact_json
+from stages.tasks.task import Task
+from tests.workspace import ROOT
+
+CARD = "4929 7226 5379 7141"
+SENTENCE = "Ann Marlow wrote to ann.marlow@acme-tools.io about it. "
+LONG, ENDLESS = SENTENCE * 1_000, SENTENCE * 30_000  # a second or more, and far longer than any test
+KEY = bytes(range(32))
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "send",
+            "description": "Send to ann.marlow@acme-tools.io, or call +1 202-555-0143",
+            "parameters": {"type": "object", "properties": {"email": {"type": "string", "enum": ["refund", "none"]}}},
+        },
+    }
+]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _in_the_repo() -> Iterator[None]:
+    with chdir(ROOT):
+        yield
+
+
+@pytest.fixture(scope="module")
+def params() -> Params:
+    return load_params(ROOT / "params.yaml")
+
+
+def rules(params: Params, **changes: Any) -> Mask:
+    """The reference's mask block without NER, with changes."""
+    return Mask.model_validate(params.mask.model_dump() | {"ner": {"engine": "none", "model": None}} | changes)
+
+
+@pytest.fixture(scope="module")
+def live(params: Params) -> LiveMasker:
+    return LiveMasker(params.task, rules(params), None)
+
+
+def user(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def asked(params: Params, text: str) -> list[dict[str, Any]]:
+    return [{"role": "system", "content": params.task.system_prompt}, user(text)]
+
+
+def tickets(params: Params, step: int) -> list[Raw]:
+    """Some of the sample's tickets, as a caller has them: nobody says who the customer is."""
+    raws = raw_rows(params.data, params.mask, Task(params.task))
+    return [replace(raw, identity=()) for raw in list(raws)[::step]]
+
+
+# --- the same as in training
+
+
+def test_a_request_is_masked_as_the_stage_masks_the_same_ticket(params: Params, live: LiveMasker) -> None:
+    raws = tickets(params, 25)
+    rows, _ = Recorder(params.data, params.task, live.mask, None, None).records([(raw, ()) for raw in raws])
+    stand_ins = 0
+    for raw, row in zip(raws, rows, strict=True):
+        target = Task(params.task).render(raw.target)
+        masked, also = live(asked(params, raw.input), None, [target])
+        assert masked.messages == row[2] == live(asked(params, raw.input), None)[0].messages
+        assert also == [row[3][0]["content"]]
+        assert restore(masked.messages[1]["content"], masked.values) == raw.input
+        stand_ins += bool(masked.values)
+    assert stand_ins > len(raws) // 4
+
+
+def test_so_it_is_with_an_ner_model_surrogates_and_a_process(params: Params) -> None:
+    raws = tickets(params, 100)
+    mask = params.mask.model_copy(update={"style": "surrogate"})
+    rows, _ = Recorder(params.data, params.task, mask, None, KEY).records([(raw, ()) for raw in raws])
+
+    async def all_masked() -> list[tuple[Masked, list[str]]]:
+        pool = MaskPool(params.task, mask, KEY)
+        try:
+            return [await pool.mask(asked(params, raw.input), None) for raw in raws]
+        finally:
+            await pool.close()
+
+    masked = asyncio.run(all_masked())
+    assert [one.messages for one, _ in masked] == [row[2] for row in rows]
+    assert any(one.values for one, _ in masked)
+
+
+def test_tools_and_arguments_are_masked_as_those_of_a_record(params: Params, live: LiveMasker) -> None:
+    raw = replace(tickets(params, 10_000)[0], input="Ask ann.marlow@acme-tools.io, or +1 202-555-0143.", tools=TOOLS)
+    (row,), _ = Recorder(params.data, params.task, live.mask, None, None).records([(raw, ())])
+    arguments = '{"email": "Ann.Marlow@acme-tools.io",  "phone": 12025550143, "amount": 12.50}'
+    calls = [{"id": "call_1", "type": "function", "function": {"name": "send", "arguments": arguments}}]
+    plain = {"id": "call_2", "type": "function", "function": {"name": "send", "arguments": '{"a":  [1.0, "refund"]}'}}
+    messages = [
+        *asked(params, raw.input),
+        {"role": "assistant", "content": None, "tool_calls": [*calls, plain]},
+        {"role": "tool", "content": "sent to ann.marlow@acme-tools.io", "tool_call_id": "call_1", "name": "send"},
+    ]
+    masked, _ = live(messages, TOOLS)
+    assert masked.messages[:2] == row[2]
+    assert compact_json(masked.tools) == row[5]
+    functions = [call["function"] for call in masked.messages[2]["tool_calls"]]
+    assert json.loads(functions[0]["arguments"]) == {"email": "<EMAIL_1>", "phone": "<PHONE_1>", "amount": 12.5}
+    assert functions[1] == plain["function"]  # to the letter
+    assert masked.messages[3] == messages[3] | {"content": "sent to <EMAIL_1>"}
+    assert masked.values == {"<EMAIL_1>": "ann.marlow@acme-tools.io", "<PHONE_1>": "+1 202-555-0143"}
+
+
+def test_only_the_tasks_own_prompt_stays(params: Params) -> None:
+    task = params.task.model_copy(update={"system_prompt": "Ask help@acme-tools.io"})
+    masker = LiveMasker(task, rules(params), None)
+    texts = ["Ask help@acme-tools.io ", "Ask ann@acme-tools.io"]
+    masked, _ = masker([{"role": "system", "content": text} for text in texts] + [user(texts[0])], None)
+    contents = [message["content"] for message in masked.messages]
+    assert contents == ["Ask help@acme-tools.io ", "Ask <EMAIL_1>", "Ask <EMAIL_2> "]
+
+
+def test_an_answer_with_it_stays_json_and_changes_no_number(params: Params, live: LiveMasker) -> None:
+    request = [user("Mail ann@acme-tools.io")]
+    answer = '{"product": "of bob@acme-tools.io", "issues": ["ann@acme-tools.io\\nwrote"], "amount": 5.0}'
+    refusal = params.task.refusal or ""
+    masked, also = live(request, None, [answer, refusal, "Tell bob@acme-tools.io", '{"amount": 5.0}'])
+    assert masked.messages == live(request, None)[0].messages == [user("Mail <EMAIL_1>")]
+    assert json.loads(also[0]) == {"product": "of <EMAIL_2>", "issues": ["<EMAIL_1>\nwrote"], "amount": 5.0}
+    assert also[1:] == [refusal, "Tell <EMAIL_2>", '{"amount": 5.0}']
+
+
+# --- put back
+
+STAND_INS = ["<EMAIL_1>", "<EMAIL_10>", "<EMAIL_2>", "<PERSON_1>", "Mary Jones", "Mary", "47", "new-town"]
+PIECES = st.sampled_from(
+    [*STAND_INS, "<EMAIL_3>", "<email_1>", "<", ">", " ", "4", "7.5", "a", '"', "\\", "\n", "\ud800", "é"]
+)
+TEXTS = st.lists(PIECES, max_size=8).map("".join)
+VALUES = st.dictionaries(st.sampled_from(STAND_INS), TEXTS)
+DOCUMENTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=12,
+).filter(lambda value: isinstance(value, str | list | dict))
+
+
+@given(DOCUMENTS, VALUES, st.booleans(), st.sampled_from([None, 1]))
+@example(["<EMAIL_1>"], {"<EMAIL_1>": '"}, {"admin": true'}, True, None)
+@example({"<EMAIL_1>": "<EMAIL_1>:"}, {"<EMAIL_1>": 'x": 1, "y'}, False, 1)
+def test_a_json_answer_stays_json_and_says_the_callers_values(
+    document: Any, values: dict[str, str], escaped: bool, indent: int | None
+) -> None:
+    written = json.dumps(document, ensure_ascii=escaped, indent=indent)
+    after = json.loads(restore(written, values))
+    assert after == changed(document, lambda item: in_text(item, values) if isinstance(item, str) else item)
+
+
+def in_text(text: str, values: dict[str, str]) -> str:
+    """What `restore` makes of a text that is not JSON: letters before it leave every stand-in as it is."""
+    return restore(f"- {text}", values)[2:]
+
+
+@given(TEXTS, VALUES)
+def test_in_a_text_each_stand_in_is_replaced_once_the_longest_first(text: str, values: dict[str, str]) -> None:
+    only_placeholders = {key: value for key, value in values.items() if key.startswith("<")}
+    expected, at = "", 0
+    while at < len(text):
+        found = next((key for key in only_placeholders if text.startswith(key, at)), None)
+        expected += text[at] if found is None else only_placeholders[found]
+        at += len(found or " ")
+    assert in_text(text, only_placeholders) == expected
+
+
+def test_only_exact_stand_ins_of_this_request_come_back() -> None:
+    values = {"<EMAIL_1>": "<EMAIL_2>", "<EMAIL_2>": "x", "Mary": "Ann", "Mary Jones": "Ann O'Neil", "47": "52"}
+    assert (
+        restore("<EMAIL_1><EMAIL_2> <EMAIL_3> <EMAIL_11> <email_1>", values)
+        == "<EMAIL_2>x <EMAIL_3> <EMAIL_11> <email_1>"
+    )
+    assert restore("Mary Jones, Mary; Maryland, Mary Joneson", values) == "Ann O'Neil, Ann; Maryland, Ann Joneson"
+    assert restore("47, 47.50, 1,47, 147, 47.", values) == "52, 47.50, 1,47, 147, 52."
+    assert restore('{"a": "\\u003cEMAIL_1\\u003e", "n": 47}', values) == '{"a": "<EMAIL_2>", "n": 47}'
+
+
+WRITTEN = st.lists(
+    st.sampled_from(
+        [
+            "ann@acme-tools.io",
+            "+1 202-555-0143",
+            "<EMAIL_1>",
+            "<EMAIL_7>",
+            "<ROSA_MILLER_1>",
+            CARD,
+            "the kettle",
+            '"{\\',
+        ]
+    ),
+    min_size=1,
+    max_size=8,
+).map(" and ".join)
+
+
+@settings(max_examples=60, deadline=None)
+@given(WRITTEN)
+def test_what_the_caller_wrote_comes_back_to_the_letter(live: LiveMasker, text: str) -> None:
+    masked, _ = live([user(text)], None)
+    (message,) = masked.messages
+    assert "acme-tools" not in message["content"] and "ROSA" not in message["content"]
+    assert restore(message["content"], masked.values) == text
+    assert json.loads(restore(json.dumps([message["content"]]), masked.values)) == [text]
+
+
+def test_a_placeholder_of_the_callers_is_not_anothers_value(live: LiveMasker) -> None:
+    masked, _ = live([user("I saw <EMAIL_1> and &lt;PHONE_3&gt;; mine is ann@acme-tools.io")], None)
+    assert masked.messages == [user("I saw <EMAIL_1> and <PHONE_1>; mine is <EMAIL_2>")]
+    assert masked.values == {"<EMAIL_1>": "<EMAIL_1>", "<PHONE_1>": "&lt;PHONE_3&gt;", "<EMAIL_2>": "ann@acme-tools.io"}
+
+
+def test_a_surrogate_that_says_two_things_is_not_put_back(params: Params) -> None:
+    mask = rules(params, style="surrogate", actions={"EMAIL_ADDRESS": "placeholder"})
+    masker = LiveMasker(params.task, mask, KEY)
+    sure, _ = masker([user("Call +1 202-555-0143 or mail ann@acme-tools.io")], None)
+    (surrogate,) = set(sure.values) - {"<EMAIL_1>"}
+    assert restore(f"{surrogate} <EMAIL_1>", sure.values) == "+1 202-555-0143 ann@acme-tools.io"
+    # there are 800 surrogates of telephone numbers, so some of a thousand numbers share one
+    numbers = [f"+1 202-{555 + n // 100}-{n % 100:02d}43" for n in range(1000)]
+    many, _ = masker([user(f"Call {number} now.") for number in numbers], None)
+    texts = [message["content"] for message in many.messages]
+    shared = {text for text in texts if texts.count(text) > 1}
+    assert shared
+    assert all(restore(text, many.values) == text for text in shared)
+
+
+# --- refused, without a word of the text
+
+
+@pytest.mark.parametrize(
+    ("changes", "messages", "tools", "status", "words"),
+    [
+        ({"actions": {"CREDIT_CARD": "drop"}}, [user(f"My card: {CARD}")], None, 400, "CREDIT_CARD"),
+        ({"allow": [CARD]}, [user(f"My card: {CARD}")], None, 422, "CREDIT_CARD in a value"),
+        ({}, [user("Hi")], [{"name": "pay", "default": 4929722653797141}], 422, "CREDIT_CARD in a number of the tools"),
+        ({}, [user("Hi")], [{"name": "pay", "ann@acme-tools.io": 1}], 422, "EMAIL_ADDRESS in a key"),
+        (
+            {},
+            [user("Hi"), {"role": "tool", "content": "x", "tool_call_id": "ann@acme-tools.io"}],
+            None,
+            422,
+            "EMAIL_ADDRESS in an id of a call",
+        ),
+    ],
+    ids=["drop", "allowed", "number", "key", "id"],
+)
+def test_what_would_be_left_is_not_passed_on(
+    params: Params, changes: dict[str, Any], messages: list[Any], tools: Any, status: int, words: str
+) -> None:
+    with pytest.raises(Refusal) as refused:
+        LiveMasker(params.task, rules(params, **changes), None)(messages, tools)
+    assert refused.value.status == status
+    assert words in refused.value.message
+    assert "4929" not in refused.value.message and "ann@" not in refused.value.message
+
+
+# --- in processes
+
+
+class Running:
+    """A pool and the loop that it lives in."""
+
+    def __init__(self, task: Any, mask: Mask, **kwargs: Any) -> None:
+        self.runner = asyncio.Runner()
+        self.waited: list[float] = []
+        self.pool = MaskPool(task, mask, None, waited=self.waited.append, **kwargs)
+        self.run(self.pool.start())
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.runner.run(asyncio.wait_for(work, 120))
+
+    async def one(self, text: str = "Mail ann@acme-tools.io") -> str:
+        masked, _ = await self.pool.mask([user(text)], None)
+        return str(masked.messages[0]["content"])
+
+
+@pytest.fixture(scope="module")
+def running(params: Params) -> Iterator[Running]:
+    running = Running(params.task, rules(params), waiting=4, seconds=100.0)
+    yield running
+    pids = running.pool.pids
+    assert pids
+    running.run(running.pool.close())
+    assert not running.pool.pids
+    assert not any(alive(pid) for pid in pids)
+    with pytest.raises(Refusal) as refused:
+        running.run(running.one())
+    assert refused.value.code == "masking_unavailable"
+    running.runner.close()
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def until(holds: Callable[[], Any]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+def test_a_process_that_dies_is_replaced_and_the_request_asked_again(running: Running) -> None:
+    async def killed() -> tuple[str, list[str], int]:
+        replaced = running.pool.replaced
+        (pid,) = running.pool.pids
+        os.kill(pid, signal.SIGKILL)  # while it has nothing to do
+        first = await running.one()
+        (pid,) = running.pool.pids
+        work = [asyncio.create_task(running.one(LONG)), *(asyncio.create_task(running.one()) for _ in range(3))]
+        await until(lambda: running.pool.waiting == 3)
+        await asyncio.sleep(0.1)
+        os.kill(pid, signal.SIGKILL)  # in the middle of a text
+        return first, await asyncio.gather(*work), running.pool.replaced - replaced
+
+    first, others, replaced = running.run(killed())
+    assert first == "Mail <EMAIL_1>"
+    assert others[0].startswith("<PERSON_1> wrote to <EMAIL_1>") or others[0].startswith(
+        "Ann Marlow wrote to <EMAIL_1>"
+    )
+    assert others[1:] == ["Mail <EMAIL_1>"] * 3
+    assert replaced == 2
+
+
+def test_a_request_that_ends_two_processes_is_refused_and_others_are_not(running: Running) -> None:
+    async def poisoned() -> tuple[Refusal, str]:
+        work = asyncio.create_task(running.one(LONG))
+        for _ in range(2):
+            before = running.pool.replaced
+            await until(lambda: running.pool.pids and running.pool.waiting == 0 and not running.pool._replacing)
+            await asyncio.sleep(0.3)
+            os.kill(running.pool.pids[0], signal.SIGKILL)
+            await until(lambda: running.pool.replaced > before)  # noqa: B023
+        other = await running.one()
+        with pytest.raises(Refusal) as refused:
+            await work
+        return refused.value, other
+
+    refusal, other = running.run(poisoned())
+    assert (refusal.status, refusal.code) == (503, "masking_unavailable")
+    assert other == "Mail <EMAIL_1>"
+
+
+def test_the_queue_is_bounded_and_the_loop_never_waits(running: Running) -> None:
+    async def crowded() -> tuple[list[Any], float]:
+        first = asyncio.create_task(running.one(LONG))
+        await asyncio.sleep(0)
+        longest, last = 0.0, time.monotonic()
+        rest = [asyncio.create_task(running.one()) for _ in range(6)]
+        while not first.done():
+            await asyncio.sleep(0.005)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        return await asyncio.gather(*rest, return_exceptions=True), longest
+
+    answers, longest = running.run(crowded())
+    refused = [answer for answer in answers if isinstance(answer, Refusal)]
+    assert [answer for answer in answers if isinstance(answer, str)] == ["Mail <EMAIL_1>"] * 4
+    assert [(one.status, one.headers) for one in refused] == [(429, {"retry-after": "1"})] * 2
+    assert longest < 0.5  # masking takes seconds; what is left is the other work on this machine
+    assert max(running.waited) > longest
+
+
+def test_callers_that_leave_free_their_places(running: Running) -> None:
+    async def left() -> str:
+        work = [asyncio.create_task(running.one(ENDLESS)) for _ in range(5)]
+        await until(lambda: running.pool.waiting == 4)
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+        assert running.pool.waiting == 0
+        return await running.one()  # the text that nobody waits for is given up
+
+    assert running.run(left()) == "Mail <EMAIL_1>"
+
+
+def test_a_request_that_takes_too_long_is_refused(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running.pool, "seconds", 1.0)
+    with pytest.raises(Refusal, match="longer than 1 s") as refused:
+        running.run(running.one(ENDLESS))
+    monkeypatch.undo()
+    assert refused.value.status == 413
+    assert running.run(running.one()) == "Mail <EMAIL_1>"
+
+
+def test_a_text_that_is_too_long_or_no_request_is_refused_unlogged(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        with pytest.raises(Refusal) as long:
+            running.run(running.one("x" * 2_000_001))
+        with pytest.raises(Refusal) as broken:
+            running.run(running.pool.mask([{"role": "ann@acme-tools.io"}], None))
+        with pytest.raises(Refusal) as left:
+            running.run(running.pool.mask([user("x")], [{"name": "pay", "default": 4929722653797141}]))
+    assert (long.value.status, long.value.code) == (400, "text_too_long")
+    assert (broken.value.status, broken.value.code) == (500, "masking_failed")
+    assert (left.value.status, left.value.param) == (422, "messages")
+    assert "KeyError at live_record.py" in caplog.text
+    assert "ann@" not in caplog.text + broken.value.message
+
+
+def test_a_model_that_cannot_be_loaded_is_said_at_the_start(params: Params) -> None:
+    mask = params.mask.model_copy(update={"ner": params.mask.ner.model_copy(update={"model": "en_none"})})
+
+    async def start() -> None:
+        pool = MaskPool(params.task, mask, None)
+        try:
+            await pool.start()
+        finally:
+            await pool.close()
+
+    with pytest.raises(HallmarkError, match=r"mask\.ner\.model"):
+        asyncio.run(start())
+
+
+PARENT = """
+import asyncio, sys
+from stages.gateway.masking import MaskPool
+from stages.params.loader import load_params
+from stages.privacy.params import Mask
+
+async def main():
+    params = load_params()
+    mask = Mask.model_validate(params.mask.model_dump() | {"ner": {"engine": "none", "model": None}})
+    pool = MaskPool(params.task, mask, None, processes=2)
+    await pool.start()
+    print(*pool.pids, flush=True)
+    await asyncio.sleep(600)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_the_processes_end_with_the_gateway_however_it_ends(tmp_path: Any) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT, encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        assert parent.stdout is not None
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        parent.kill()
+    assert len(pids) == 2
+    asyncio.run(until(lambda: not any(alive(pid) for pid in pids)))
