@@ -24,8 +24,10 @@ from stages.serving.engines.transformers_serve import TransformersServer
 from stages.serving.logprobs import LogProbabilities, listed, token_bytes
 from stages.tasks.predictions import is_log
 from tests.test_admission import Inner, ask, chat, check_refused
+from tests.test_benchmark import make_benchmark_workspace
 from tests.test_confidence import TEXT, byte_level, pieces
 from tests.tiny import make_tiny_base
+from tests.workspace import change_params
 
 WAIT = 300  # seconds: a server starts in five, unless the machine is busy
 BLOCKS = 3  # of 256 tokens, in the cache: where five answers grow into a second block, some are put off and read again
@@ -142,6 +144,33 @@ def test_they_are_those_that_an_evaluation_in_this_process_keeps(running: server
         one, other = (confidence_of(answer, is_json=False) for answer in (ours, theirs))
         assert one is not None and other is not None
         assert (one.sum, one.mean, one.least) == pytest.approx((other.sum, other.mean, other.least), abs=1e-3)
+
+
+def test_an_evaluation_on_the_default_server_is_as_sure_as_one_in_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages import eval as stage_eval
+    from stages.params.loader import load_params
+    from stages.tasks.predictions import read_predictions
+
+    folder = make_benchmark_workspace(tmp_path)
+    monkeypatch.chdir(folder)
+    served = load_params().benchmark.server.model_dump() | {"concurrency": 3, "timeout": float(WAIT)}
+    kept = {}
+    for engine in ({"kind": "hf"}, served):
+        change_params(folder, {"eval.engine": engine, "eval.agreement.records": 0, "eval.merge": True})
+        stage_eval.run(load_params(), "tuned")
+        kept[engine["kind"]] = {row.id: row for row in read_predictions("tuned")}
+    assert len(kept["hf"]) == 10
+    compared = 0
+    for name, here in kept["hf"].items():
+        there = kept["transformers"][name]
+        assert here.confidence is not None and there.confidence is not None
+        if here.prediction == there.prediction:  # bfloat16 lets another token win now and then
+            compared += 1
+            assert there.confidence.mean == pytest.approx(here.confidence.mean, abs=0.05)
+            assert there.confidence.least == pytest.approx(here.confidence.least, abs=0.2)
+    assert compared >= 3
 
 
 def test_who_does_not_ask_gets_none_and_the_same_answer(running: server.Server) -> None:

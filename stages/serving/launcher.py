@@ -82,7 +82,8 @@ def admitted(serve: Serve, model: str) -> Admission:
     config = serve._model_manager.load_model_and_processor(model)[0].config.get_text_config()
     context = getattr(config, "max_position_embeddings", None) or NEVER
 
-    app = LogProbabilities(serve.server.config.app, token_bytes(tokenizer))
+    behind: Any = serve.server.config.app
+    app = LogProbabilities(behind, token_bytes(tokenizer))
     keep_logs(serve, model, app.note)
 
     def count(messages: list[dict[str, Any]], tools: list[Any] | None) -> int:
@@ -110,7 +111,7 @@ def keep_logs(serve: Serve, model: str, note: Note) -> None:
             if not there:
                 note_outputs(self._cb, note)
 
-    state = serve._generation_state
+    state: Any = serve._generation_state
     state._cb_config.return_logprobs = True
     state._cb_manager = Noting(cb_config=state._cb_config)
     state._cb_model_id = serve._model_manager.process_model_name(model)

@@ -20,6 +20,7 @@ from stages.serving.admission import CHAT, App, Receive, Scope, Send
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+LENGTH = b"content-length"
 ID_HEADER = b"x-request-id"  # from which `transformers serve` takes the id of a request
 SPACE, BYTE = "▁", re.compile(r"<0x([0-9A-F]{2})>")  # in the vocabularies of SentencePiece
 
@@ -50,37 +51,34 @@ class LogProbabilities:
             return
         message = await receive()
         request = json.loads(message["body"])
-        asked, unread = request.pop("logprobs", False), [message]
+        if request.pop("logprobs", False):
+            await self._with_logs({**message, "body": json.dumps(request).encode()}, scope, receive, send)
+        else:
+            await self.app(scope, _first(message, receive), send)
 
-        async def receive_again() -> MutableMapping[str, Any]:
-            return unread.pop() if unread else await receive()
-
-        if not asked:
-            await self.app(scope, receive_again, send)
-            return
-        unread[0] = {**message, "body": json.dumps(request).encode()}
+    async def _with_logs(self, message: MutableMapping[str, Any], scope: Scope, receive: Receive, send: Send) -> None:
+        """Ask with this body and an id that no caller knows; send the answer with what was noted for it."""
         name = uuid.uuid4().hex
-        headers = [(key, value) for key, value in scope["headers"] if key not in (ID_HEADER, b"content-length")]
-        headers += [(ID_HEADER, name.encode()), (b"content-length", str(len(unread[0]["body"])).encode())]
+        headers = [pair for pair in scope["headers"] if pair[0] not in (ID_HEADER, LENGTH)]
+        headers += [(ID_HEADER, name.encode()), (LENGTH, str(len(message["body"])).encode())]
         start: MutableMapping[str, Any] = {}
         body = bytearray()
 
-        async def keep(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                start.update(message)
-            elif message["type"] == "http.response.body":
-                body.extend(message.get("body", b""))
+        async def keep(part: MutableMapping[str, Any]) -> None:
+            if part["type"] == "http.response.start":
+                start.update(part)
+            elif part["type"] == "http.response.body":
+                body.extend(part.get("body", b""))
 
         self._wanted[name] = None
         try:
-            await self.app({**scope, "headers": headers}, receive_again, keep)
+            await self.app({**scope, "headers": headers}, _first(message, receive), keep)
         finally:
             noted = self._wanted.pop(name)
-        if start["status"] == 200:
-            body = bytearray(self._added(body, noted))
-        others = [(key, value) for key, value in start["headers"] if key.lower() != b"content-length"]
-        await send({**start, "headers": [*others, (b"content-length", str(len(body)).encode())]})
-        await send({"type": "http.response.body", "body": bytes(body)})
+        content = self._added(body, noted) if start["status"] == 200 else bytes(body)
+        others = [pair for pair in start["headers"] if pair[0].lower() != LENGTH]
+        await send({**start, "headers": [*others, (LENGTH, str(len(content)).encode())]})
+        await send({"type": "http.response.body", "body": content})
 
     def _added(self, body: bytearray, noted: tuple[Sequence[int], Sequence[float]] | None) -> bytes:
         """The chat completion in a body with the log-probabilities of its tokens; null if there is no number for each."""
@@ -93,6 +91,16 @@ class LogProbabilities:
             content = listed(pieces, logs, choice["message"].get("content") or "")
         choice["logprobs"] = content and {"content": content, "refusal": None}
         return json.dumps(completion, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _first(message: MutableMapping[str, Any], receive: Receive) -> Receive:
+    """Receives this message, and then what comes."""
+    unread = [message]
+
+    async def receive_next() -> MutableMapping[str, Any]:
+        return unread.pop() if unread else await receive()
+
+    return receive_next
 
 
 def listed(pieces: Sequence[bytes], logs: Sequence[float], text: str) -> list[dict[str, Any]]:
