@@ -44,12 +44,13 @@ class Limits:
 
     `models`: the names that it serves, and `tokens`: how many of prompt and answer together it holds, asked at each
     request; None: it checks that itself. `greedy`: it ignores what would make an answer other than the likeliest one, so
-    that is refused.
+    that is refused. `logs`: it gives the log-probabilities of an answer's tokens, of a greedy server not while it streams.
     """
 
     models: tuple[str, ...] | None = None
     tokens: Callable[[], int] | None = None
     greedy: bool = False
+    logs: bool = False
     body_seconds: float = BODY_SECONDS
     under_way: int = UNDER_WAY
 
@@ -154,7 +155,7 @@ class Admission:
         if self.limits.models is not None and request.model not in self.limits.models:
             known = ", ".join(f"'{name}'" for name in self.limits.models)
             raise Refusal(404, "model_not_found", f"there is no such model; the models here: {known}", "model")
-        if self.limits.greedy and (field := request.ignored_by_greedy()):
+        if self.limits.greedy and (field := request.ignored_by_greedy(self.limits.logs)):
             message = f"{field}: this server decodes greedily and would ignore it; leave it out"
             raise Refusal(400, "unsupported_parameter", message, field)
         value: dict[str, Any] = request.model_dump(

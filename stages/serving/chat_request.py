@@ -123,13 +123,16 @@ class ChatRequest(Strict):
         dumped = [message.model_dump(exclude_none=True) for message in self.messages]
         return [{"role": message["role"], "content": None} | message for message in dumped]
 
-    def ignored_by_greedy(self) -> str | None:
-        """The field that would change the answer of a server that only decodes greedily, and so ignores it."""
+    def ignored_by_greedy(self, logs: bool) -> str | None:
+        """The field that would change the answer of a server that only decodes greedily, and so ignores it.
+
+        `logs`: it gives log-probabilities, but streams none.
+        """
         form = self.response_format
         asked = {
             "temperature": bool(self.temperature),
             "stop": bool(self.stop),
-            "logprobs": bool(self.logprobs),
+            "logprobs": bool(self.logprobs) and (bool(self.stream) or not logs),
             "response_format": form is not None and form.get("type") != "text",
             "tool_choice": self.tool_choice not in (None, "none", "auto"),
         }

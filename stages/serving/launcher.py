@@ -3,8 +3,8 @@
 The app of `transformers serve` answers whoever asks: it resets and loads models, and a prompt over the size of its cache
 ends its worker for good. A proxy would leave that app open on a second port, so this builds the same `Serve`, keeps it
 from listening, and serves its app with `Admission` around it: no port leads past. What it uses of transformers, which is
-pinned: `Serve` with `start_server`, `server.config.app`, its model manager, its schedulers, and the size of the cache
-once it is made.
+pinned: `Serve` with `start_server`, `server.config.app`, its model manager, its schedulers, the size of the cache once it
+is made, and the log-probabilities that its batching keeps for each answer if it is told to.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.serving.admission import Admission, App, Limits
 from stages.serving.engine import HOST
+from stages.serving.logprobs import LogProbabilities, Note, token_bytes
 
 if TYPE_CHECKING:
     from transformers.cli.serve import Serve
@@ -80,6 +82,10 @@ def admitted(serve: Serve, model: str) -> Admission:
     config = serve._model_manager.load_model_and_processor(model)[0].config.get_text_config()
     context = getattr(config, "max_position_embeddings", None) or NEVER
 
+    behind: Any = serve.server.config.app
+    app = LogProbabilities(behind, token_bytes(tokenizer))
+    keep_logs(serve, model, app.note)
+
     def count(messages: list[dict[str, Any]], tools: list[Any] | None) -> int:
         given = BaseHandler.get_processor_inputs_from_messages(messages, Modality.LLM)
         encoded: Any = tokenizer.apply_chat_template(given, add_generation_prompt=True, tools=tools, return_dict=True)
@@ -88,8 +94,42 @@ def admitted(serve: Serve, model: str) -> Admission:
     def tokens() -> int:
         return min(context, cache_tokens(serve))
 
-    app: Any = serve.server.config.app
-    return Admission(app, Limits((model,), tokens, greedy=True), count)
+    return Admission(app, Limits((model,), tokens, greedy=True, logs=True), count)
+
+
+def keep_logs(serve: Serve, model: str, note: Note) -> None:
+    """Have the batching of `serve` compute the log-probability of each token, and tell `note` of each answer's.
+
+    It takes the softmax of the scores that choose the tokens, for all requests, and the same tokens win.
+    """
+    from transformers.cli.serving.utils import CBGenerateManager
+
+    class Noting(CBGenerateManager):
+        def init_cb(self, model: Any, gen_config: Any) -> None:
+            there = self._cb is not None
+            super().init_cb(model, gen_config)
+            if not there:
+                note_outputs(self._cb, note)
+
+    state: Any = serve._generation_state
+    state._cb_config.return_logprobs = True
+    state._cb_manager = Noting(cb_config=state._cb_config)
+    state._cb_model_id = serve._model_manager.process_model_name(model)
+
+
+def note_outputs(batching: Any, note: Note) -> None:
+    """Tell `note` of each output of the batching, on the event loop, before whoever waits for it."""
+    register = batching.register_result_handler
+
+    def register_noting(request: str, callback: Callable[[Any], None]) -> None:
+        def noting(output: Any) -> None:
+            if output.is_finished():
+                note(request, output.generated_tokens, output.logprobs)
+            callback(output)
+
+        register(request, noting)
+
+    batching.register_result_handler = register_noting
 
 
 def cache_tokens(serve: Serve) -> int:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from stages.core.params import Compute, Tokens
 from stages.serving import launcher
-from stages.serving.engine import ROOT, CacheAsked, StartedEngine, StartedSettings
+from stages.serving.engine import ROOT, CacheAsked, Settings, StartedEngine, StartedSettings
 
 BLOCK = 256  # tokens in one of the blocks of its cache
 
@@ -44,6 +44,10 @@ class TransformersServe(StartedEngine[TransformersServer]):
         if settings.cache_blocks is not None:
             line += ["--cache-blocks", str(settings.cache_blocks)]
         return line
+
+    def gives_logs(self, settings: Settings) -> bool:
+        """Our launcher adds them."""
+        return True
 
     def cache_asked(self, settings: TransformersServer) -> CacheAsked:
         """Blocks of tokens."""
