@@ -100,6 +100,7 @@ elif stage == "gate":
 """
 
 PIPELINE = """
+artifacts: {model: {path: models/release, type: model}}
 stages:
   base: {cmd: python make.py base, params: [base], deps: [make.py], outs: [models/base: {persist: true}],
     metrics: [reports/base.json: {cache: false, persist: true}]}
