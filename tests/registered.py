@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
+from stages.core.errors import run_stage
 from stages.params.edit import replaced
 from stages.registry.promotion import register
 from stages.registry.registry import Registry
@@ -52,6 +55,17 @@ def another(values: dict[str, str]) -> None:
     text = file.read_text(encoding="utf-8")
     file.write_text(replaced(text, {name: [f" {value}"] for name, value in values.items()}), encoding="utf-8")
     shell("dvc repro -q && git add -A && git commit -qm more", Path())
+
+
+def tool(name: str, *options: str) -> None:
+    """Run a tool in this process, as its command line would; what it prints, `capsys` has."""
+    module = import_module(f"stages.tools.{name}")
+    before = sys.argv
+    sys.argv = [name, *options]
+    try:
+        run_stage(name, module.__doc__, module.main, module.parser())
+    finally:
+        sys.argv = before
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from stages.params.loader import load_params
 from stages.registry.promotion import promote, roll_back
 from stages.registry.registry import PROD, Registry
 from stages.tools.against_prod import follow_prod, with_rule
-from tests.small_pipeline import ROOT, shell
+from tests.registered import tool
+from tests.small_pipeline import ROOT
 
 HERE, PARAMS = Path(), Path("params.yaml")
 ORIGINAL = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -92,17 +93,21 @@ def test_a_release_compared_with_another_than_prod_is_refused(repo: Path) -> Non
     assert roll_back(HERE).version.version == "v0.1.0", "which asks for no comparison"
 
 
-def test_the_commands_say_what_they_did(repo: Path) -> None:
-    said = shell("PYTHONPATH=. python -m stages.tools.promote v0.1.0 prod --compare", repo)
+def test_the_commands_say_what_they_did(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tool("promote", "v0.1.0", "prod", "--compare")
+    said = capsys.readouterr().out
     assert said.splitlines()[0] == "v0.1.0 is in prod"
     assert "params.yaml: eval.comparators.prod is models/versions/v0.1.0" in said
-    said = shell("PYTHONPATH=. python -m stages.tools.promote v0.2.0 prod", repo)
+    tool("promote", "v0.2.0", "prod")
+    said = capsys.readouterr().out
     assert "params.yaml: eval.comparators.prod is models/versions/v0.2.0" in said
-    said = shell("PYTHONPATH=. python -m stages.tools.rollback", repo)
+    tool("rollback")
+    said = capsys.readouterr().out
     assert "params.yaml: eval.comparators.prod is models/versions/v0.1.0" in said
     PARAMS.write_text("seed: seven\n", encoding="utf-8")
-    shell("PYTHONPATH=. python -m stages.tools.promote v0.2.0 prod", repo)  # what users have does not wait for a param
+    tool("promote", "v0.2.0", "prod")  # what users have does not wait for a param
     assert Registry.read(HERE).in_stage(PROD) == Registry.read(HERE).find("v0.2.0")
+    assert "note: v0.2.0 is in prod, and params.yaml does not follow" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -118,15 +123,9 @@ def test_the_commands_say_what_they_did(repo: Path) -> None:
         ("v0.1.0 staging", "invalid choice"),
     ],
 )
-def test_options_that_make_no_sense(
-    repo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: str, said: str
-) -> None:
-    from stages.core.errors import run_stage
-    from stages.tools import promote as tool
-
-    monkeypatch.setattr("sys.argv", ["promote", *options.split()])
+def test_options_that_make_no_sense(repo: Path, capsys: pytest.CaptureFixture[str], options: str, said: str) -> None:
     with pytest.raises(SystemExit):
-        run_stage("promote", tool.__doc__, tool.main, tool.parser())
+        tool("promote", *options.split())
     assert said in capsys.readouterr().err
 
 
@@ -138,7 +137,7 @@ def test_a_fresh_clone_is_told_which_command_it_lacks(
     shutil.rmtree(VERSIONS)
     with pytest.raises(HallmarkError, match=r"models/versions/v0\.1\.0: not here[\s\S]*nox -s fetch -- \. v0\.1\.0"):
         Adapter().weights(settings)
-    shell("PYTHONPATH=. python -m stages.tools.fetch . v0.1.0", repo)
+    tool("fetch", ".", "v0.1.0")
     assert Adapter().weights(settings) == Path("models/quantized")
 
 

@@ -10,9 +10,10 @@ import pytest
 from stages.core.errors import HallmarkError
 from stages.core.files import sha256_file, sha256_folder
 from stages.registry.fetching import fetch
-from stages.registry.promotion import promote
+from stages.registry.promotion import promote, register
 from stages.registry.registry import PROD, Registry
 from stages.release import provenance as prov
+from tests.registered import tool
 from tests.small_pipeline import shell
 
 
@@ -41,7 +42,7 @@ def test_by_stage_or_version(repo: Path, name: str, version: str) -> None:
         fetch(str(repo), name, Path("out"))
 
 
-def test_from_an_address_and_a_remote(repo: Path, tmp_path: Path) -> None:
+def test_from_an_address_and_a_remote(repo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As another machine has it: git by an address, DVC's files from the remote that the repository names."""
     shell(f"dvc remote add -q -d store {tmp_path / 'store'} && dvc push -q -a -T && git commit -qam store", repo)
     shell("git tag -d model@v0.2.0 && git checkout -q main", repo)
@@ -50,13 +51,10 @@ def test_from_an_address_and_a_remote(repo: Path, tmp_path: Path) -> None:
     with pytest.raises(HallmarkError, match="neither in DVC's cache nor in a remote"):
         fetch(repo.as_uri(), "v0.1.0", Path("out"))  # its commit names no remote yet
     assert left() == []
-    from stages.registry.promotion import register
-
     assert register(repo).version.version == "v0.5.0"
     fetch(repo.as_uri(), "v0.5.0", Path("out"))
-    said = shell(
-        f"PYTHONPATH={Path(__file__).parent.parent} python -m stages.tools.fetch {repo.as_uri()} v0.5.0 again.d", Path()
-    )
+    tool("fetch", repo.as_uri(), "v0.5.0", "again.d")
+    said = capsys.readouterr().out
     assert said.startswith("v0.5.0: again.d; it is what its tag says")
     assert left() == ["again.d", "out"]
 

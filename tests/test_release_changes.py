@@ -19,6 +19,7 @@ from stages.tasks.predictions import Prediction
 from stages.tasks.task import Task
 from stages.tools.release import since
 from stages.tools.releases import table
+from tests.registered import tool
 from tests.small_pipeline import ROOT, shell
 
 PARAMS = load_params(ROOT / "params.yaml")
@@ -79,7 +80,7 @@ def test_pairs_are_of_one_record(rows: list[tuple[int, bool]], data: st.DataObje
 
 def test_what_changed_is_told(repo: Path) -> None:
     params = load_params()
-    first, second = Registry.read().versions[:2]
+    first, second, third = Registry.read().versions[:3]
     lines = since(first, params)
     assert lines[:4] == [
         "base: the same",
@@ -87,6 +88,9 @@ def test_what_changed_is_told(repo: Path) -> None:
         "param sft.learning_rate: 0.002; before, 0.003",
         "code: the same",
     ]
+    assert 'param gate.waive.superiority.base: not there; before, "it can\'t write the product: see #12"' in since(
+        third, params
+    )
     assert "on the 1 holdout records of both (1 group), in points against v0.1.0:" in lines
     shutil.rmtree(".dvc/cache")
     assert since(first, params) == lines, "what was fetched once is there"
@@ -103,22 +107,25 @@ def test_answers_that_cannot_be_had_are_told(repo: Path) -> None:
     )
 
 
-def test_the_command_registers_and_copies_out(repo: Path, tmp_path: Path) -> None:
+def test_the_command_registers_and_copies_out(repo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shell("git tag -d model@v0.2.0", repo)
-    said = shell("PYTHONPATH=. python -m stages.tools.release --version v0.2.0 --dry", repo)
+    tool("release", "--version", "v0.2.0", "--dry")
+    said = capsys.readouterr().out
     assert said.startswith("would be registered: v0.2.0 (pass, provenance ")
     assert shell("git tag -l model@v0.2.0", repo) == ""
-    said = shell(f"PYTHONPATH=. python -m stages.tools.release {tmp_path / 'out'} --version v0.2.0", repo)
+    tool("release", str(tmp_path / "out"), "--version", "v0.2.0")
+    said = capsys.readouterr().out
     assert said.startswith("registered: model@v0.2.0 (pass, provenance ")
     assert "\nchanged since v0.1.0:\n  base: the same\n" in said
     assert "\nshare it: git push origin model@v0.2.0 && dvc push models/release models/quantized\n" in said
     assert (tmp_path / "out/provenance.json").exists()
-    said = shell(f"PYTHONPATH=. python -m stages.tools.release {tmp_path / 'again'}", repo)
+    tool("release", str(tmp_path / "again"))
+    said = capsys.readouterr().out
     assert said.startswith("this is v0.2.0 already")
     assert (tmp_path / "again/provenance.json").exists()
 
 
-def test_the_table_has_stages_verdicts_measures_and_waivers(repo: Path) -> None:
+def test_the_table_has_stages_verdicts_measures_and_waivers(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     promote(repo, "v0.3.0", PROD)
     promote(repo, "v0.2.0", CANARY)
     registry = Registry.read()
@@ -132,14 +139,17 @@ def test_the_table_has_stages_verdicts_measures_and_waivers(repo: Path) -> None:
         f"v0.2.0   {date}  canary  pass               82.1 %       96.0 %    0.0 %          -",
         f"v0.1.0   {date}  -       pass               82.1 %       96.0 %    0.0 %          -",
     ]
-    said = shell("PYTHONPATH=. python -m stages.tools.releases --events", repo)
+    tool("releases", "--events")
+    said = capsys.readouterr().out
     assert "\nprod: v0.3.0 since 20" in said
     assert "\nv0.3.0 waived superiority.base: it can't write the product: see #12\n" in said
     assert said.rstrip().endswith("prod: promote v0.3.0")
-    machine = json.loads(shell("PYTHONPATH=. python -m stages.tools.releases --json", repo))
+    tool("releases", "--json")
+    machine = json.loads(capsys.readouterr().out)
     assert machine["stages"] == {"prod": "v0.3.0", "canary": "v0.2.0"}
     shell("git tag -f model@v0.3.0 main", repo)
-    said = shell("PYTHONPATH=. python -m stages.tools.releases", repo)
+    tool("releases")
+    said = capsys.readouterr().out
     assert "\nprod: not known: is about v0.3.0, and model@v0.3.0 can't be trusted or is gone\n" in said
     assert "\nmodel@v0.3.0: a lightweight tag, which holds no digest" in said
 

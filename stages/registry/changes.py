@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from stages.release.statements import Base, Commit, Library, Provenance
 from stages.tasks.predictions import Prediction, predictions_of, read_predictions
 from stages.tasks.task import Task
 
+ABSENT = object()
 MOST = 12  # params, files or libraries that are named
 DATA = ("raw data", "split", "holdout lock", "output schema", "data", "gold labels", "bought answers")
 WEIGHTS = ("base weights", "quantized weights")
@@ -84,12 +85,20 @@ def _data(before: Provenance, after: Provenance) -> list[str]:
 
 
 def _params(before: Provenance, after: Provenance) -> list[str]:
-    then, now = (it.build.externalParameters.params for it in (before, after))
-    keys = prov.differences(then, now)
-    lines = [f"param {key}: {_value(now, key)}; before, {_value(then, key)}" for key in keys[:MOST]]
-    if len(keys) > MOST:
-        lines.append(f"... and {len(keys) - MOST} more params")
+    found = [*_differing(*(it.build.externalParameters.params for it in (before, after)))]
+    lines = [f"param {'.'.join(path)}: {_value(now)}; before, {_value(then)}" for path, then, now in found[:MOST]]
+    if len(found) > MOST:
+        lines.append(f"... and {len(found) - MOST} more params")
     return lines or ["params: the same"]
+
+
+def _differing(then: Any, now: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """The places where two plain values differ, each with both; a key may hold a dot."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        for key in sorted({*then, *now}, key=str):
+            yield from _differing(then.get(key, ABSENT), now.get(key, ABSENT), (*path, str(key)))
+    elif then is ABSENT or now is ABSENT or then != now or type(then) is not type(now):
+        yield path, then, now
 
 
 def _code(before: Provenance, after: Provenance) -> list[str]:
@@ -142,12 +151,10 @@ def _count(rows: int | None) -> str:
     return "none" if rows is None else f"{rows:,}"
 
 
-def _value(params: Any, key: str) -> str:
-    for part in key.split("."):
-        if not isinstance(params, dict) or part not in params:
-            return "not there"
-        params = params[part]
-    text = json.dumps(params, ensure_ascii=False, default=str)
+def _value(value: Any) -> str:
+    if value is ABSENT:
+        return "not there"
+    text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
