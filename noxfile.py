@@ -383,12 +383,39 @@ def vllm(session: nox.Session) -> None:
 
 @nox.session
 def release(session: nox.Session) -> None:
-    """Fail unless the gate passed and the release is the one of dvc.lock; `-- OUT [--sign KEY]` then writes it to OUT."""
+    """Register the release as a version, if the gate passed; `-- OUT [--sign KEY]` also writes it to OUT; `-- --dry` only checks."""
     prepare(session)
     run(session, "python", "-m", "stages.gate", "--enforce")
     run(session, "python", "-m", "stages.certify", "--check", "models/release", "--clone", ".")
-    if session.posargs:
-        run(session, "python", "-m", "stages.certify", "--release", *session.posargs)
+    run(session, "python", "-m", "stages.tools.release", *session.posargs)
+
+
+@nox.session
+def promote(session: nox.Session) -> None:
+    """Put a version into a stage: `-- v1.2.0 canary`, or `prod`; `-- --stop canary`; `-- v1.2.0 prod --compare`: see docs/releases.md."""
+    prepare(session)
+    run(session, "python", "-m", "stages.tools.promote", *session.posargs)
+
+
+@nox.session
+def rollback(session: nox.Session) -> None:
+    """Put the version that was in prod before into prod again."""
+    prepare(session)
+    run(session, "python", "-m", "stages.tools.rollback", *session.posargs)
+
+
+@nox.session
+def releases(session: nox.Session) -> None:
+    """List the registered versions, with their stages, verdicts, measures and waivers; `-- --events`: what happened when."""
+    prepare(session)
+    run(session, "python", "-m", "stages.tools.releases", *session.posargs)
+
+
+@nox.session
+def fetch(session: nox.Session) -> None:
+    """Fetch a release from a repository by stage or version, and check it: `-- REPO prod OUT`, or `-- . v1.2.0`."""
+    prepare(session)
+    run(session, "python", "-m", "stages.tools.fetch", *session.posargs)
 
 
 @nox.session

@@ -114,3 +114,11 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.small_pipeline import make  # a stamped repo has this file, and not that one
 
     return made_once(tmp_path_factory, "small", make)
+
+
+@pytest.fixture(scope="session")
+def registered_run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with registered releases: see `tests/registered.py`."""
+    from tests.registered import make_registered
+
+    return made_once(tmp_path_factory, "registered", lambda folder: make_registered(small_run, folder))

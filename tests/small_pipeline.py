@@ -63,7 +63,10 @@ elif stage == "eval":
         failures = {"wrong value": 3, "omission": 1} if model == "tuned" else {}
         metrics |= {"records": 2, "groups": 2, "failures": failures}
         write_json(folder / "metrics.json", metrics)
-        answer = {"id": "8", "input": "my parcel", "context": None, "target": "{}", "prediction": "{}"}
+        answer = {"id": "8", "input": "my parcel", "context": None, "target": "{}", "prediction": "{}", "fields": []}
+        answer |= {"group": "a", "tags": None, "length": 9, "finish": "stop", "parses": True, "schema_valid": True}
+        right = value > 0.5
+        answer |= {"exact_match": right, "outcome": "pass" if right else "wrong_value", "reason": None}
         (folder / "predictions.jsonl").write_text(json.dumps(answer) + chr(10))
 elif stage == "gate":
     tuned = json.loads(Path("reports/eval/tuned/metrics.json").read_text())
@@ -71,7 +74,11 @@ elif stage == "gate":
     rule = {"name": "exact_match_gain", "about": "Exact match", "value": 0.75, "low": 0.7, "high": 0.8, "waiver": None}
     rule |= {"needed": "60 points ahead", "measured": "75 ahead", "note": "", "more_records": None, "more_groups": None}
     rules = [rule | {"threshold": 0.6, "unit": "points", "outcome": outcome}]
-    write_json(Path("reports/gate.json"), {"verdict": outcome, "words": "One rule decides.", "rules": rules})
+    rules += [rules[0] | {"name": f"non_inferiority.{name}"} for name in params["gate"]["non_inferiority"]]
+    waived = params["gate"]["waive"]
+    rules += [rules[0] | {"name": name, "outcome": "fail", "waiver": reason} for name, reason in waived.items()]
+    verdict = "pass_with_waivers" if waived and outcome == "pass" else outcome
+    write_json(Path("reports/gate.json"), {"verdict": verdict, "words": "One rule decides.", "rules": rules})
     base = json.loads(Path("reports/eval/base/metrics.json").read_text())
     names = ("parses", "schema_validity", "exact_match")
     words = {name: name.replace("_", " ").capitalize() for name in names}
@@ -100,6 +107,7 @@ elif stage == "gate":
 """
 
 PIPELINE = """
+artifacts: {model: {path: models/release, type: model}}
 stages:
   base: {cmd: python make.py base, params: [base], deps: [make.py], outs: [models/base: {persist: true}],
     metrics: [reports/base.json: {cache: false, persist: true}]}
@@ -111,7 +119,7 @@ stages:
     outs: [models/adapter: {persist: true}], metrics: [reports/sft.json: {cache: false, persist: true}]}
   eval: {cmd: python make.py eval, deps: [make.py, models/base, models/adapter, data/split],
     outs: [reports/eval: {cache: false, persist: true}]}
-  gate: {cmd: python make.py gate, deps: [make.py, reports/eval],
+  gate: {cmd: python make.py gate, params: [gate], deps: [make.py, reports/eval],
     metrics: [reports/gate.json: {cache: false, persist: true, meta: {measured: true}},
     reports/comparison.json: {cache: false, persist: true},
     reports/benchmark.json: {cache: false, persist: true, meta: {measured: true}}]}
@@ -148,7 +156,7 @@ def write(repo: Path) -> None:
     rows = [{"id": str(number), "text": f"ticket {number}"} for number in range(10)]
     (repo / "data/raw/tickets.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     shutil.copytree(ROOT / "stages", repo / "stages", ignore=shutil.ignore_patterns("__pycache__"))
-    (repo / ".gitignore").write_text("__pycache__/\n")
+    (repo / ".gitignore").write_text("__pycache__/\n/models/versions/\n")
     (repo / "make.py").write_text(MAKE)
     (repo / "dvc.yaml").write_text(PIPELINE)
     (repo / "requirements.lock").write_text("pytest==1.0\nnot-there-at-all==1.0\n")

@@ -56,6 +56,31 @@ def replaced(params: str, values: Mapping[str, Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def added(params: str, block: str, lines: Sequence[str]) -> str:
+    """The text of params.yaml with lines at the end of a block, which may be `{}`; each is indented as its entries are.
+
+    Raises HallmarkError if params.yaml lacks the block, or it stands on one line.
+    """
+    written = value_of(params, block)
+    if written == "{}":
+        return replaced(params, {block: ["", *(f"  {line}" for line in lines)]})
+    if written:
+        remedy = f"write its entries on lines of their own, below `{block.rpartition('.')[2]}:`"
+        raise HallmarkError("stands on one line", param=block, remedy=remedy)
+    own = params.splitlines()
+    start = next(at for at, (_, name, key) in enumerate(_named(params)) if key is not None and name == block)
+    indent = len(own[start]) - len(own[start].lstrip())
+    end = start + 1
+    for at in range(
+        start + 1, len(own)
+    ):  # comments after the last entry belong to what follows, unless they are deeper
+        deeper = len(own[at]) - len(own[at].lstrip()) > indent
+        if own[at].strip() and not deeper:
+            break
+        end = at + 1 if own[at].strip() else end
+    return "\n".join([*own[:end], *(f"{' ' * (indent + 2)}{line}" for line in lines), *own[end:]]) + "\n"
+
+
 def value_of(params: str, name: str) -> str:
     """The value on the line of a key, by dotted name, as it is written; "" for one that has a block."""
     for line, dotted, key in _named(params):

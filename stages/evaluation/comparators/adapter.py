@@ -18,6 +18,7 @@ from stages.evaluation.answers import Answerer
 from stages.evaluation.comparator import Asked, Comparator, ComparatorSettings, Means, Questions
 from stages.models.adapter import CONFIG, TENSORS, TRAINING, check_trained_over
 
+VERSIONS = Path("models/versions")  # where `nox -s promote` and `nox -s fetch` put registered releases; not in git
 WHOLE = "give the folder of a release or of an adapter that this pipeline made, complete and unchanged"
 OTHER_BASE = (
     "set the comparator's base to the folder of the weights it was trained over: models/quantized of its project"
@@ -60,7 +61,9 @@ class Adapter(Comparator[AdapterSettings]):
 
     def weights(self, settings: AdapterSettings) -> Path:
         """Those that it was trained over."""
-        return QUANTIZED if settings.base is None else Path(settings.base)
+        weights = QUANTIZED if settings.base is None else Path(settings.base)
+        check_there(Path(settings.folder), weights)
+        return weights
 
     def answerer(self, settings: AdapterSettings, base: Callable[[], Answerer], means: Means) -> Answerer:
         """The adapter on its weights, in this process whatever `eval.engine` says."""
@@ -87,6 +90,18 @@ class Adapter(Comparator[AdapterSettings]):
             batch_size=means.batch_size,
             max_new_tokens=evaluation.max_new_tokens,
             source=HOLDOUT,
+        )
+
+
+def check_there(folder: Path, weights: Path) -> None:
+    """A HallmarkError that names the command if a registered release or its weights are not here, as in a fresh clone."""
+    absent = [place for place in (folder, weights) if not place.is_dir()]
+    if absent and folder.is_relative_to(VERSIONS) and folder != VERSIONS:
+        version = folder.relative_to(VERSIONS).parts[0]
+        raise HallmarkError(
+            "not here: git does not keep it, and no stage makes it",
+            file=absent[0],
+            remedy=f"run `nox -s fetch -- . {version}`, which takes it from DVC's cache or a remote",
         )
 
 

@@ -1,0 +1,181 @@
+"""Each new release against the one in prod: the lines in params.yaml, and a promotion that rests on another comparison."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from stages.core.errors import HallmarkError
+from stages.evaluation.comparators.adapter import VERSIONS, Adapter, AdapterSettings, check_pinned
+from stages.models.adapter import CONFIG, TENSORS
+from stages.params.edit import added
+from stages.params.loader import load_params
+from stages.registry.promotion import promote, roll_back
+from stages.registry.registry import PROD, Registry
+from stages.tools.against_prod import follow_prod, with_rule
+from tests.registered import tool
+from tests.small_pipeline import ROOT
+
+HERE, PARAMS = Path(), Path("params.yaml")
+ORIGINAL = (ROOT / "params.yaml").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def repo(registered_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with registered releases, as the working directory."""
+    copy = tmp_path / "repo"
+    shutil.copytree(registered_run, copy)
+    monkeypatch.chdir(copy)
+    return copy
+
+
+def compared() -> AdapterSettings:
+    settings = load_params(PARAMS).eval.comparators["prod"]
+    assert isinstance(settings, AdapterSettings)
+    return settings
+
+
+def test_it_is_set_up_and_then_follows_prod(repo: Path) -> None:
+    promote(HERE, "v0.1.0", PROD)
+    first, second = Registry.read(HERE).versions[:2]
+    assert follow_prod(PARAMS, first, None) == [], "nobody asked for it"
+    PARAMS.write_text(ORIGINAL, encoding="utf-8")
+    said = follow_prod(PARAMS, first, 0.03)
+    assert said[:2] == [
+        "params.yaml: eval.comparators.prod is models/versions/v0.1.0",
+        "params.yaml: gate.non_inferiority has prod: 0.03, the most by which a release may be behind it",
+    ]
+    assert (compared().sha256, compared().base) == (first.adapter, None)
+    assert load_params(PARAMS).gate.non_inferiority == {"prod": 0.03}
+    text = PARAMS.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    assert [line for line in ORIGINAL.splitlines() if line not in lines] == ["  non_inferiority: {}"]
+    at = lines.index("    prod:  # the release in prod, which `nox -s promote` keeps up to date")
+    assert lines[at - 1].startswith("      neighbours: 20"), "behind the last of the comparators"
+    lines[at + 2] += "  # mine"
+    PARAMS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert follow_prod(PARAMS, second, None)[0] == "params.yaml: eval.comparators.prod is models/versions/v0.2.0"
+    assert compared().sha256 == second.adapter
+    assert "folder: models/versions/v0.2.0  # mine" in PARAMS.read_text(encoding="utf-8")
+    assert follow_prod(PARAMS, second, 0.5) == [], "the margin is the user's"
+    check_pinned(Path(compared().folder), {TENSORS: compared().sha256, CONFIG: compared().config_sha256})
+
+
+def test_a_base_that_has_changed_is_kept_for_it(repo: Path) -> None:
+    Path("models/quantized/config.json").write_text("{}", encoding="utf-8")
+    follow_prod(PARAMS, Registry.read(HERE).find("v0.1.0"), 0.02)
+    settings = compared()
+    assert settings.base is not None
+    assert settings.base.startswith("models/versions/weights/")
+    assert settings.base_sha256 is not None
+
+
+def test_another_comparator_of_that_name_is_left_alone(repo: Path) -> None:
+    lines = ["prod:", "  kind: neighbour", "  labels: vote", "  neighbours: 3"]
+    PARAMS.write_text(added(ORIGINAL, "eval.comparators", lines), encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"field 'eval\.comparators\.prod': is a comparator of kind neighbour"):
+        follow_prod(PARAMS, Registry.read(HERE).find("v0.1.0"), 0.02)
+
+
+def test_a_release_compared_with_another_than_prod_is_refused(repo: Path) -> None:
+    promote(HERE, "v0.2.0", PROD)
+    with pytest.raises(HallmarkError, match=r"v0\.4\.0 was compared with an adapter[\s\S]*and v0\.2\.0 is in prod"):
+        promote(HERE, "v0.4.0", PROD)
+    assert promote(HERE, "v0.1.0", PROD).notes == [
+        "v0.1.0 was not compared with v0.2.0, which was in prod: `nox -s promote -- --compare` sets that up for the next"
+    ]
+    assert promote(HERE, "v0.4.0", PROD).notes == [], "it was compared with v0.1.0"
+    assert roll_back(HERE).version.version == "v0.1.0", "which asks for no comparison"
+
+
+def test_the_commands_say_what_they_did(repo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tool("promote", "v0.1.0", "prod", "--compare")
+    said = capsys.readouterr().out
+    assert said.splitlines()[0] == "v0.1.0 is in prod"
+    assert "params.yaml: eval.comparators.prod is models/versions/v0.1.0" in said
+    tool("promote", "v0.2.0", "prod")
+    said = capsys.readouterr().out
+    assert "params.yaml: eval.comparators.prod is models/versions/v0.2.0" in said
+    tool("rollback")
+    said = capsys.readouterr().out
+    assert "params.yaml: eval.comparators.prod is models/versions/v0.1.0" in said
+    PARAMS.write_text("seed: seven\n", encoding="utf-8")
+    tool("promote", "v0.2.0", "prod")  # what users have does not wait for a param
+    assert Registry.read(HERE).in_stage(PROD) == Registry.read(HERE).find("v0.2.0")
+    assert "note: v0.2.0 is in prod, and params.yaml does not follow" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("", "a version and a stage are needed"),
+        ("v0.1.0", "a version and a stage are needed"),
+        ("v0.1.0 canary --compare", "is about prod"),
+        ("--compare", "nothing is in prod"),
+        ("--stop canary", "there is no canary"),
+        ("v0.1.0 --stop canary", "takes no version"),
+        ("v0.1.0 prod --compare 2", "not a share from 0 to 1"),
+        ("v0.1.0 staging", "invalid choice"),
+    ],
+)
+def test_options_that_make_no_sense(repo: Path, capsys: pytest.CaptureFixture[str], options: str, said: str) -> None:
+    with pytest.raises(SystemExit):
+        tool("promote", *options.split())
+    assert said in capsys.readouterr().err
+
+
+def test_a_fresh_clone_is_told_which_command_it_lacks(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follow_prod(PARAMS, Registry.read(HERE).find("v0.1.0"), 0.02)
+    settings = compared()
+    shutil.rmtree(VERSIONS)
+    with pytest.raises(HallmarkError, match=r"models/versions/v0\.1\.0: not here[\s\S]*nox -s fetch -- \. v0\.1\.0"):
+        Adapter().weights(settings)
+    tool("fetch", ".", "v0.1.0")
+    assert Adapter().weights(settings) == Path("models/quantized")
+
+
+# --- lines of params.yaml ----------------------------------------------------------------------------------------
+
+WORD = st.from_regex(r"[a-z]{1,6}", fullmatch=True)
+
+
+@given(st.dictionaries(WORD, st.dictionaries(WORD, st.integers(0, 9), max_size=3), min_size=1, max_size=4), st.data())
+def test_lines_are_added_to_the_block_they_are_for(blocks: dict[str, dict[str, int]], data: st.DataObject) -> None:
+    lines = ["# a file"]
+    for name, values in blocks.items():
+        lines += [
+            f"{name}:" + ("" if values else " {}") + "  # its effect",
+            *(f"  {key}: {it}" for key, it in values.items()),
+            "",
+            "# next",
+        ]
+    block = data.draw(st.sampled_from([*blocks]))
+    text = "\n".join(lines) + "\n"
+    new = added(text, block, ["new:", "  deep: 1"])
+    assert YAML(typ="safe").load(new) == blocks | {block: blocks[block] | {"new": {"deep": 1}}}
+    comments = [line for line in text.splitlines() if line.startswith("#")]
+    assert [line for line in new.splitlines() if line.startswith("#")] == comments
+
+
+def test_a_block_on_one_line_is_not_guessed_at() -> None:
+    with pytest.raises(HallmarkError, match="stands on one line"):
+        added("eval:\n  comparators: {a: {b: 1}}\n", "eval.comparators", ["prod: 1"])
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("  non_inferiority: {}  # none", "  non_inferiority: {prod: 0.02}  # none"),
+        ("  non_inferiority: {large: 0.1}", "  non_inferiority: {large: 0.1, prod: 0.02}"),
+        ("  non_inferiority:\n    large: 0.1", "  non_inferiority:\n    large: 0.1\n    prod: 0.02"),
+    ],
+)
+def test_a_rule_is_added_in_the_form_that_is_there(before: str, after: str) -> None:
+    assert with_rule(f"gate:\n{before}\n  floors: {{}}\n", "prod: 0.02") == f"gate:\n{after}\n  floors: {{}}\n"
