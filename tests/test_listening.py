@@ -110,7 +110,7 @@ def error_in(answer: bytes, status: int) -> str:
 
 
 def test_openais_own_client_reads_what_it_answers(gateway: Running) -> None:
-    http = httpx.Client(trust_env=False)
+    http = openai.DefaultHttpxClient(trust_env=False)
     client = openai.OpenAI(base_url=gateway.url + "/v1", api_key="none", http_client=http, max_retries=0)
     assert [model.id for model in client.models.list()] == ["tuned"]
 
