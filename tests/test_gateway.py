@@ -251,6 +251,19 @@ def test_keys_that_can_not_be_used_are_an_error_that_does_not_show_them(value: s
     assert "short " not in str(caught.value)
 
 
+@given(st.text(max_size=60) | st.from_regex(r"([a-z.=]{1,3}=[!-~]{14,18},?){1,3}", fullmatch=True))
+def test_any_variable_is_keys_or_an_error(value: str) -> None:
+    try:
+        keys = read_keys(params(), {"HALLMARK_API_KEYS": value})
+    except HallmarkError as error:
+        assert error.file == "environment variable HALLMARK_API_KEYS"
+        return
+    assert bool(keys) == bool(value.strip())
+    if keys:
+        with pytest.raises(Refusal):
+            keys.caller([])
+
+
 @pytest.mark.parametrize(
     ("host", "alone"),
     [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False),  # noqa: S104

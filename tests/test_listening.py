@@ -10,13 +10,15 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stages.core.errors import HallmarkError
 from stages.gateway.listening import run
@@ -152,6 +154,25 @@ def test_broken_http_is_an_error_in_openais_form(gateway: Running) -> None:
         with gateway.connect() as connection:
             connection.sendall(sent)
             assert error_in(received(connection), status) == code
+    assert gateway.get("/health").status_code == 200
+    assert "Traceback" not in (gateway.folder / "stderr").read_text()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_whatever_comes_over_a_connection_ends_it_and_no_other(gateway: Running, data: st.DataObject) -> None:
+    whole = gateway.raw("x", Connection="close")
+    cut = data.draw(st.integers(0, len(whole)))
+    sent = data.draw(
+        st.binary(max_size=80) | st.binary(max_size=9).map(lambda noise: whole[:cut] + noise + whole[cut:])
+    )
+    with gateway.connect() as connection:
+        with suppress(OSError):  # the server has hung up already
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+        answer = received(connection)
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 ")
+    assert b" 500 " not in answer[:20]
     assert gateway.get("/health").status_code == 200
     assert "Traceback" not in (gateway.folder / "stderr").read_text()
 

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
+from stages.core.errors import HallmarkError
 from stages.core.key import pseudonym
 from stages.gateway import responses
 from stages.gateway.endpoint import endpoint, unless_gone
@@ -236,8 +237,8 @@ class _Gateway:
             "answers", route=route, version=answered.version, outcome=answered.outcome, reason=answered.reason
         )
         for kind, tokens in (("prompt", answered.prompt_tokens), ("answer", answered.answer_tokens)):
-            metrics.add("tokens", tokens or 0, route=route, kind=kind)
-        metrics.add("price", answered.price or 0, route=route)
+            metrics.add("tokens", max(0, tokens or 0), route=route, kind=kind)
+        metrics.add("price", max(0.0, answered.price or 0), route=route)
         for name, seconds in (("model", answered.model_s), ("fallback", answered.fallback_s)):
             if seconds is not None:
                 metrics.observe(name, seconds, route=route)
@@ -259,7 +260,7 @@ class _Gateway:
         )
         try:
             await asyncio.to_thread(self.feedback.accept, kept)
-        except OSError:
+        except (OSError, HallmarkError):
             raise Refusal(
                 503, "not_kept", "this judgement could not be written; send it again", headers=RETRY
             ) from None
