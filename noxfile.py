@@ -308,6 +308,7 @@ def verify(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Benchmark masking, deduplication and splitting against common tools; `-- sft`: training (25 minutes, after `repro`).
 
+    `-- gateway`: what the gateway adds to a model server (5 minutes), and `-- gateway --soak 30` whether its memory grows.
     Options after the last name go to that bench: `-- mask --ner gliner:FOLDER`.
     """
     if not Path("tests/bench").is_dir():

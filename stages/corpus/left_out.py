@@ -10,7 +10,7 @@ from stages.core.files import MASKED
 from stages.core.holdout import REFREEZE
 from stages.core.reading import read_text
 from stages.core.records import scan_records, whole_parquet
-from stages.corpus.raw import MOST_NAME
+from stages.core.visible import MOST_NAME
 
 log = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from stages.core.params import Data
 from stages.core.reading import NotJsonError, RepeatedKeyError, strict_json
 from stages.core.records import FIELD, columns_of, fill
 from stages.core.rows import files_of, only_texts, read_rows
+from stages.core.visible import MOST_NAME, hidden_at, shows
 from stages.corpus.conversations import Extra
 from stages.corpus.missing import OR_DROP, Missing, MissingValueError, Part
 from stages.privacy.params import Mask
@@ -26,11 +27,6 @@ from stages.tasks.task import Task
 from stages.tasks.values import properties_of
 
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
-# Letters and marks that show nothing, which Python counts as printable: fillers, joiners, variation selectors.
-_INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U0001d159\U000e0100-\U000e01ef]"
-)
-MOST_NAME = 200  # characters of an id or a group
 MOST_TAG = 100  # characters of a tag
 MOST_TAGS = 100  # of a row
 PARTS = {  # what a column of an official split may say, in any case
@@ -159,7 +155,7 @@ class _Row:
 
     def name(self, column: str, param: str) -> str:
         value = self.column(column, param)
-        if value is None or (isinstance(value, str) and not any(map(_shows, value))):
+        if value is None or (isinstance(value, str) and not any(map(shows, value))):
             if param in ESSENTIAL:
                 remedy = f"give every row a value: the split needs it; {OR_DROP}"
                 self.lack(ESSENTIAL[param], "is null or empty", column, remedy)
@@ -178,9 +174,7 @@ class _Row:
 
     def visible(self, text: str, column: str) -> None:
         """Names that look the same must be the same, and must not steer a terminal that shows them."""
-        if text.isascii() and text.isprintable():
-            return
-        place = next((n for n, letter in enumerate(text, 1) if letter != " " and not _shows(letter)), None)
+        place = hidden_at(text)
         if place is None:
             return
         self.fail(
@@ -201,7 +195,7 @@ class _Row:
         text = fill(template, self.row)
         where = ", ".join(columns_of(template))
         values = "".join(fill(column, self.row) for column in columns_of(template))  # without the template's own words
-        if not empty and not any(map(_shows, values)):
+        if not empty and not any(map(shows, values)):
             problem = "nothing but white space or characters that don't show"
             self.lack("input", problem, where, f"drop the row, or fix its text; {OR_DROP}")
         if len(text) > most:
@@ -357,10 +351,6 @@ class _Row:
 def label_text(value: Any) -> Any:
     """A label that is a whole number, true or false as the text that JSON has for it; any other value as it is."""
     return compact_json(value) if isinstance(value, int) else value
-
-
-def _shows(letter: str) -> bool:
-    return letter.isprintable() and not letter.isspace() and not _INVISIBLE.match(letter)
 
 
 def _offsets(template: str, row: dict[str, Any]) -> dict[str, tuple[int, int]]:

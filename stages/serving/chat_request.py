@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -119,9 +120,8 @@ class ChatRequest(Strict):
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
     def prompt(self) -> list[dict[str, Any]]:
-        """The messages as plain values, without what is null; but always with `content`."""
-        dumped = [message.model_dump(exclude_none=True) for message in self.messages]
-        return [{"role": message["role"], "content": None} | message for message in dumped]
+        """The messages as plain values."""
+        return plain(self.messages)
 
     def ignored_by_greedy(self, logs: bool) -> str | None:
         """The field that would change the answer of a server that only decodes greedily, and so ignores it.
@@ -139,8 +139,22 @@ class ChatRequest(Strict):
         return next((field for field, is_asked in asked.items() if is_asked), None)
 
 
+Form = TypeVar("Form", bound=Strict)
+
+
+def plain(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """Messages as plain values, without what is null; but always with `content`."""
+    dumped = [message.model_dump(exclude_none=True) for message in messages]
+    return [{"role": message["role"], "content": None} | message for message in dumped]
+
+
 def read_request(body: bytes) -> ChatRequest:
     """The request in a body; a Refusal if it is not strict JSON or not a request."""
+    return read_as(ChatRequest, body)
+
+
+def read_as(form: type[Form], body: bytes) -> Form:
+    """What a body holds; a Refusal if it is not strict JSON or not of that form."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -156,7 +170,7 @@ def read_request(body: bytes) -> ChatRequest:
     if not isinstance(value, dict):
         raise Refusal(400, "invalid_json", "the body is not a JSON object")
     try:
-        return ChatRequest.model_validate(value)
+        return form.model_validate(value)
     except ValidationError as error:
         raise _refusal(error) from None
 
@@ -165,7 +179,7 @@ def _refusal(error: ValidationError) -> Refusal:
     """The first problem, with the path of its field."""
     problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
     unknown = problem["type"] == "extra_forbidden"
-    *parents, last = problem["loc"]
+    *parents, last = problem["loc"] or ("",)  # of the body as a whole
     # in a union, pydantic adds the name of the type that it tried
     parts = [part for part in parents if isinstance(part, int) or re.fullmatch(r"\w+", part)]
     if unknown or isinstance(last, int) or re.fullmatch(r"\w+", last):
@@ -175,4 +189,5 @@ def _refusal(error: ValidationError) -> Refusal:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
     path = path if len(path) <= NAME_CHARS else path[:NAME_CHARS] + "…"
     message = problem["msg"].removeprefix("Value error, ").replace("Extra inputs are not permitted", "unknown field")
-    return Refusal(400, CODES.get(problem["type"], "invalid_value"), f"{path}: {message}", path)
+    code = CODES.get(problem["type"], "invalid_value")
+    return Refusal(400, code, f"{path}: {message}" if path else message, path or None)

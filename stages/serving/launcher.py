@@ -10,7 +10,6 @@ is made, and the log-probabilities that its batching keeps for each answer if it
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from transformers.cli.serve import Serve
 
 MODULE = __name__
-HEAD_SECONDS = 10.0  # within which a connection must make a request
 NEVER = 2**31  # tokens: no limit, until the cache is made
 
 
@@ -148,29 +146,8 @@ def cache_tokens(serve: Serve) -> int:
 def run(app: App, port: int) -> None:
     """Serve the app until SIGTERM. Neither request lines nor messages of exceptions are logged: they are the callers'."""
     import uvicorn
-    from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    class Impatient(H11Protocol):
-        """Hangs up on who makes no request: one byte a second would otherwise hold a connection for ever."""
-
-        seen: Any = None  # the request at the last look
-        look: asyncio.TimerHandle
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self.look = self.loop.call_later(HEAD_SECONDS, self.hang_up_if_idle)
-
-        def hang_up_if_idle(self) -> None:
-            under_way = self.cycle is not None and not self.cycle.response_complete
-            if under_way or self.cycle is not self.seen:
-                self.seen = self.cycle
-                self.look = self.loop.call_later(HEAD_SECONDS, self.hang_up_if_idle)
-            else:
-                self.transport.close()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self.look.cancel()
-            super().connection_lost(exc)
+    from stages.serving.impatient import Impatient
 
     uvicorn.run(
         app, host=HOST, port=port, http=Impatient, ws="none", access_log=False, proxy_headers=False,

@@ -12,7 +12,7 @@ from typing import Literal
 TRACES = Path("data/traces")
 ID = re.compile(r"tr-[0-9a-f]{32}")
 
-Route = Literal["prod", "canary", "shadow", "batch"]
+Route = Literal["prod", "canary", "shadow", "batch", "none"]  # none: the request ended before any release answered
 Outcome = Literal["answered", "handed_over", "failed"]
 Reason = Literal[
     "sure",  # the cascade let the answer out
@@ -22,6 +22,8 @@ Reason = Literal[
     "schema",  # two answers broke the schema
     "upstream",  # the model server gave no answer
     "refused",  # a limit, after the request was read
+    "gone",  # the caller hung up, or the gateway was stopped, before there was an answer
+    "error",  # the gateway itself failed
 ]
 Verdict = Literal["accepted", "corrected", "rejected"]
 
@@ -39,7 +41,7 @@ class Trace:
     group: str | None  # the customer, as records have it (a pseudonym if data.pseudonyms is keyed)
     caller: str  # the name of the API key; "" on loopback without keys
     route: Route
-    version: str  # v1.2.0, or "unregistered" for a release without a tag
+    version: str  # v1.2.0, or "unregistered" for a release without a tag; "" with the route none
     digest: str  # SHA-256 of the release's provenance.json; "" if it has none
     outcome: Outcome
     reason: Reason

@@ -1,0 +1,114 @@
+"""Listens for callers with uvicorn, until SIGTERM or Ctrl-C; what is under way then is finished within a limit."""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from stages.core.errors import HallmarkError
+from stages.serving.chat_request import Refusal
+
+MOST_CONNECTIONS = 1_024
+FILES = 8_192  # open files that are asked of the system; each connection is one
+
+
+def run(app: Any, host: str, port: int, drain: float, announce: Callable[[str], None] = lambda address: None) -> None:
+    """Serve the app at an address until a signal; then finish what is under way, for at most `drain` seconds.
+
+    `announce` is told the address once it answers. A HallmarkError if the address can't be used.
+    """
+    import uvicorn
+
+    from stages.serving.impatient import Impatient
+
+    most = _most_connections()
+
+    class Protocol(Impatient):
+        """Never holds more connections than there are files for, and speaks of broken HTTP in OpenAI's form."""
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            if len(self.connections) > most:  # whoever has waited longest without a request makes room
+                idle = [
+                    other
+                    for other in self.connections
+                    if isinstance(other, Protocol) and not other.under_way and not other.transport.is_closing()
+                ]
+                min(idle, key=lambda other: other.look.when(), default=self).transport.close()
+
+        def send_400_response(self, msg: str) -> None:
+            import h11
+
+            hint = getattr(sys.exc_info()[1], "error_status_hint", 400)
+            refusal = Refusal(400, "invalid_http", "this is not HTTP/1.1 as its standard has it")
+            if hint == 431:
+                refusal = Refusal(431, "headers_too_large", "the request's line and headers are too long")
+            body = refusal.body()
+            headers = [
+                ("content-type", "application/json"),
+                ("content-length", str(len(body))),
+                ("connection", "close"),
+            ]
+            if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # else an answer is half sent
+                for event in (
+                    h11.Response(status_code=refusal.status, headers=headers),
+                    h11.Data(body),
+                    h11.EndOfMessage(),
+                ):
+                    self.transport.write(self.conn.send(event) or b"")
+            self.transport.close()
+
+    class Server(uvicorn.Server):
+        """Lets its caller go on after a signal: uvicorn's own would raise it again once it has stopped."""
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            self.force_exit = self.should_exit
+            self.should_exit = True
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                announce(address)
+
+    listener = _listener(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{listener.getsockname()[1]}"
+    config = uvicorn.Config(
+        app, http=Protocol, ws="none", access_log=False, proxy_headers=False, server_header=False, log_level="error",
+        lifespan="on", timeout_graceful_shutdown=math.ceil(drain),
+    )  # fmt: skip
+    server = Server(config)
+    server.run([listener])
+    if not server.started:
+        raise HallmarkError("the gateway did not start", remedy="see the lines above")
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise HallmarkError(
+            f"{host}, port {port} can't be used ({os.strerror(error.errno or 0)})",
+            param="serve.port",
+            remedy="stop what listens there, or set serve.port to 0 for any free port, and serve.host to an address of this machine",
+        ) from None
+    return listener
+
+
+def _most_connections() -> int:
+    """As many as there may be files, less those that all else needs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < FILES:
+        soft = FILES if hard == resource.RLIM_INFINITY else min(hard, FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return min(MOST_CONNECTIONS, soft // 2)

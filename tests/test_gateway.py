@@ -1,0 +1,703 @@
+"""The gateway's HTTP side: each step of a request, and each way in which it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+from stages.core.errors import HallmarkError
+from stages.core.key import pseudonym
+from stages.gateway import app as app_module
+from stages.gateway import limits
+from stages.gateway.keys import Keys, is_loopback, read_keys
+from stages.gateway.limits import JUDGEMENTS, Judgements
+from stages.gateway.tracing import new_id
+from stages.serving.chat_request import Refusal
+from tests import hostile
+from tests.test_admission import FIELDS, JSON, MESSAGES
+from tests.toy_gateway import Gateway, params
+
+PORT = 8123
+URL = f"http://127.0.0.1:{PORT}"
+CHAT, FEEDBACK = "/v1/chat/completions", "/v1/feedback"
+ADA, BOB = "ada-" + "k" * 20, "bob-" + "k" * 20  # keys
+TRACE = "tr-" + "0" * 32
+TICKET = {"intent": "refund", "urgency": "high", "product": "NAS", "amount": 12.5, "date": None, "issues": ["late"]}
+
+
+def chat(content: str = "Hello", **changes: Any) -> dict[str, Any]:
+    return {"model": "tuned", "messages": [{"role": "user", "content": content}]} | changes
+
+
+@pytest.fixture
+def gateway() -> Gateway:
+    return Gateway()
+
+
+@pytest.fixture
+def keyed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Gateway]:
+    monkeypatch.setenv("HALLMARK_API_KEYS", f"ada={ADA},bob={BOB}")
+    return Gateway
+
+
+async def send(
+    gateway: Gateway, body: Any = None, method: str = "POST", path: str = CHAT, key: str | None = None, **headers: str
+) -> httpx.Response:
+    sent: dict[str, Any] = {"content-type": "application/json"}
+    sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+    if key:
+        sent["authorization"] = f"Bearer {key}"
+    content = body if isinstance(body, bytes) or hasattr(body, "__aiter__") else json.dumps(body).encode()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(gateway.app), base_url=URL) as client:
+        return await client.request(method, path, content=content, headers=sent)
+
+
+def ask(gateway: Gateway, body: Any = None, method: str = "POST", path: str = CHAT, **more: Any) -> httpx.Response:
+    return asyncio.run(send(gateway, body, method, path, **more))
+
+
+def error_of(response: httpx.Response, status: int | None = None, code: str | None = None) -> dict[str, Any]:
+    """It is an error in OpenAI's form, and says so with the right status and code."""
+    assert response.headers["content-type"] == "application/json"
+    assert response.json().keys() == {"error"}
+    error: dict[str, Any] = response.json()["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert error["type"] == ("server_error" if response.status_code >= 500 else "invalid_request_error")
+    assert status in (None, response.status_code), error
+    assert code in (None, error["code"]), error
+    return error
+
+
+# What an ordinary request meets
+
+
+def test_an_answer_has_the_form_that_clients_read_and_says_who_gave_it(gateway: Gateway) -> None:
+    response = ask(gateway, chat())
+    assert response.status_code == 200
+    answer = response.json()
+    assert answer["object"] == "chat.completion"
+    assert answer["model"] == "tuned"
+    assert answer["system_fingerprint"] == "v1.2.0"
+    assert answer["usage"] == {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    (choice,) = answer["choices"]
+    message = {"role": "assistant", "content": "Hello", "refusal": None}
+    assert choice == {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    (trace,) = gateway.kept.traces
+    assert response.headers["x-hallmark-trace"] == trace.id
+    assert answer["id"] == trace.id.replace("tr-", "chatcmpl-")
+    assert (response.headers["x-hallmark-version"], response.headers["x-hallmark-route"]) == ("v1.2.0", "prod")
+    assert "x-hallmark-review" not in response.headers
+
+
+def test_the_model_sees_stand_ins_and_the_caller_his_own_values(gateway: Gateway) -> None:
+    body = chat(
+        "Write to rosa@miller.example about <EMAIL_7>", stop="rosa@miller.example", tools=[{"x": "a@b.example"}]
+    )
+    content = ask(gateway, body).json()["choices"][0]["message"]["content"]
+    assert content == "Write to rosa@miller.example about <EMAIL_7>"
+    (asked,) = gateway.models.asked
+    assert asked.chat.messages[0].content == "Write to <EMAIL_1> about <EMAIL_7>"
+    assert (asked.chat.stop, asked.chat.tools) == (["<EMAIL_1>"], [{"x": "<EMAIL_2>"}])
+    (trace,) = gateway.kept.traces
+    assert "rosa" not in str(trace)
+    assert json.loads(trace.messages) == [{"role": "user", "content": "Write to <EMAIL_1> about <EMAIL_7>"}]
+    assert trace.answer == "Write to <EMAIL_1> about <EMAIL_7>"
+    assert trace.masked
+    assert trace.masking_s is not None
+
+
+def test_values_in_the_arguments_of_a_call_come_back_too(gateway: Gateway) -> None:
+    (choice,) = ask(gateway, chat("CALL rosa@miller.example")).json()["choices"]
+    assert choice["finish_reason"] == "tool_calls"
+    (call,) = choice["message"]["tool_calls"]
+    assert json.loads(call["function"]["arguments"]) == {"a": "CALL rosa@miller.example"}
+    assert choice["message"]["content"] is None
+
+
+def test_without_masking_a_request_goes_on_as_it_is_and_its_trace_says_so() -> None:
+    gateway = Gateway(mask=False)
+    assert ask(gateway, chat("rosa@miller.example", stop=["x"])).status_code == 200
+    assert gateway.models.asked[0].chat.messages[0].content == "rosa@miller.example"
+    assert gateway.models.asked[0].chat.stop == ["x"]
+    assert (gateway.kept.traces[0].masked, gateway.kept.traces[0].masking_s) == (False, None)
+
+
+def test_an_answer_that_may_not_go_out_says_that_a_person_must_look(gateway: Gateway) -> None:
+    response = ask(gateway, chat("UNSURE rosa@miller.example"))
+    assert response.status_code == 200
+    assert response.headers["x-hallmark-review"] == "unsure"
+    assert response.headers["x-hallmark-route"] == "canary"
+    (choice,) = response.json()["choices"]
+    assert choice["finish_reason"] == "handed_over"
+    assert choice["message"]["content"] is None
+    assert "person must look" in choice["message"]["refusal"]
+    assert gateway.kept.traces[0].outcome == "handed_over"
+
+
+@pytest.mark.parametrize("usage", [False, True])
+def test_a_stream_is_one_chunk(gateway: Gateway, usage: bool) -> None:
+    options = {"stream_options": {"include_usage": True}} if usage else {}
+    response = ask(gateway, chat("CALL a@b.example", stream=True, **options))
+    assert response.headers["content-type"].startswith("text/event-stream")
+    lines = [line.removeprefix("data: ") for line in response.text.split("\n\n") if line]
+    assert lines.pop() == "[DONE]"
+    chunks = [json.loads(line) for line in lines]
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+    assert len(chunks) == 1 + usage
+    (choice,) = chunks[0]["choices"]
+    assert choice["delta"]["tool_calls"][0]["index"] == 0
+    assert choice["finish_reason"] == "tool_calls"
+    if usage:
+        assert chunks[1]["choices"] == []
+        assert chunks[1]["usage"]["total_tokens"] == 10
+
+
+def test_the_length_of_an_answer_is_set_and_limited() -> None:
+    gateway = Gateway(answer_tokens=50)
+    for changes in ({}, {"max_tokens": 50}, {"max_completion_tokens": 9, "max_tokens": 70}):
+        assert ask(gateway, chat(**changes)).status_code == 200
+    assert [asked.chat.answer_tokens for asked in gateway.models.asked] == [50, 50, 9]
+    assert error_of(ask(gateway, chat(max_tokens=51)), 400, "invalid_value")["param"] == "max_tokens"
+    error = error_of(ask(gateway, chat(max_completion_tokens=51)), 400, "invalid_value")
+    assert error["param"] == "max_completion_tokens"
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code", "param"),
+    [
+        ({"model": "base"}, 404, "model_not_found", "model"),
+        ({"logprobs": True}, 400, "unsupported_parameter", "logprobs"),
+        ({"n": 2}, 400, "invalid_value", "n"),
+        ({"frequency_penalty": 1}, 400, "unknown_parameter", "frequency_penalty"),
+        ({"messages": [{"role": "root", "content": "x"}]}, 400, "invalid_value", "messages[0].role"),
+        ({"temperature": "hot"}, 400, "invalid_value", "temperature"),
+    ],
+)
+def test_a_field_that_does_not_fit_is_named(
+    gateway: Gateway, changes: dict[str, Any], status: int, code: str, param: str
+) -> None:
+    assert error_of(ask(gateway, chat(**changes)), status, code)["param"] == param
+    assert gateway.models.asked == gateway.kept.traces == []
+
+
+def test_what_callers_ask_of_the_decoder_reaches_the_model(gateway: Gateway) -> None:
+    changes = {"temperature": 0.7, "top_p": 0.9, "seed": 3, "response_format": {"type": "json_object"}}
+    ask(gateway, chat(**changes))
+    asked = gateway.models.asked[0].chat
+    assert {name: getattr(asked, name) for name in changes} == changes
+
+
+def test_the_models_that_may_be_asked_for_are_listed(gateway: Gateway) -> None:
+    listed = ask(gateway, None, "GET", "/v1/models").json()
+    assert [(entry["id"], entry["object"]) for entry in listed["data"]] == [("tuned", "model")]
+
+
+def test_it_is_healthy_once_a_model_answers(gateway: Gateway) -> None:
+    assert ask(gateway, None, "GET", "/health").json() == {"status": "ok"}
+    gateway.models.names = []
+    assert ask(gateway, None, "GET", "/health").status_code == 503
+
+
+# Who may ask
+
+
+def test_with_keys_only_a_known_one_is_let_in(keyed: Callable[..., Gateway]) -> None:
+    gateway = keyed()
+    for key in (None, "wrong", ADA[:-1], ADA + "x", f"{ADA} {BOB}"):
+        for method, path in (("POST", CHAT), ("POST", FEEDBACK), ("GET", "/v1/models"), ("GET", "/metrics")):
+            response = ask(gateway, chat(), method, path, key=key)
+            error_of(response, 401, "invalid_api_key")
+            assert response.headers["www-authenticate"] == "Bearer"
+    error_of(ask(gateway, chat(), authorization=f"Basic {ADA}"), 401)
+    assert ask(gateway, None, "GET", "/health").status_code == 200
+    assert ask(gateway, chat(), key=BOB, host="api.example").status_code == 200
+    assert ask(gateway, None, "GET", "/metrics", key=ADA).status_code == 200
+    assert [trace.caller for trace in gateway.kept.traces] == ["bob"]
+
+
+def test_a_key_that_is_sent_twice_is_none(keyed: Callable[..., Gateway]) -> None:
+    with pytest.raises(Refusal):
+        keyed().app and Keys([("ada", ADA)]).caller([f"Bearer {ADA}".encode()] * 2)
+
+
+@pytest.mark.parametrize(
+    ("value", "names"), [(f"ada={ADA}", ["ada"]), (f" a.b-c={ADA} , ada={BOB},ada=x{BOB}", ["a.b-c", "ada", "ada"])]
+)
+def test_keys_are_read(value: str, names: list[str]) -> None:
+    keys = read_keys(params(), {"HALLMARK_API_KEYS": value})
+    given = [entry.partition("=")[2].strip() for entry in value.split(",")]
+    assert [keys.caller([f"bearer {key}".encode()]) for key in given] == names
+
+
+@pytest.mark.parametrize(
+    "value",
+    [ADA, f"={ADA}", f"a b={ADA}", "ada=short", f"ada={ADA},", f"ada={ADA},bob={ADA}", f"ada={ADA} x", f"ada=ü{ADA}"],
+)
+def test_keys_that_can_not_be_used_are_an_error_that_does_not_show_them(value: str) -> None:
+    with pytest.raises(HallmarkError) as caught:
+        read_keys(params(), {"HALLMARK_API_KEYS": value})
+    assert "HALLMARK_API_KEYS" in str(caught.value)
+    assert "kkk" not in str(caught.value)
+    assert "short " not in str(caught.value)
+
+
+@given(st.text(max_size=60) | st.from_regex(r"([a-z.=]{1,3}=[!-~]{14,18},?){1,3}", fullmatch=True))
+def test_any_variable_is_keys_or_an_error(value: str) -> None:
+    try:
+        keys = read_keys(params(), {"HALLMARK_API_KEYS": value})
+    except HallmarkError as error:
+        assert error.file == "environment variable HALLMARK_API_KEYS"
+        return
+    assert bool(keys) == bool(value.strip())
+    if keys:
+        with pytest.raises(Refusal):
+            keys.caller([])
+
+
+@pytest.mark.parametrize(
+    ("host", "alone"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False),  # noqa: S104
+     ("::", False), ("10.0.0.1", False), ("api.example", False), ("localhost.example", False)],
+)  # fmt: skip
+def test_without_keys_only_this_machine_is_served(host: str, alone: bool) -> None:
+    assert is_loopback(host) == alone
+    for name in ("HALLMARK_API_KEYS", None):
+        if alone:
+            assert not read_keys(params(host=host, keys=name), {})
+        else:
+            with pytest.raises(HallmarkError, match="API keys are needed"):
+                read_keys(params(host=host, keys=name), {"HALLMARK_API_KEYS": " "})
+
+
+OWN = "[::1]:{port}"  # no name of a server on 127.0.0.1 alone, but one of this
+
+
+@pytest.mark.parametrize(
+    "host", [*sorted({*hostile.HOSTS} - {OWN}), f"127.0.0.1:{PORT}.evil.example", f"localhost:{PORT + 1}"]
+)
+def test_without_keys_only_its_own_name_is_answered(gateway: Gateway, host: str) -> None:
+    for path, method in ((CHAT, "POST"), ("/health", "GET"), ("/v1/models", "GET"), ("/metrics", "GET"), ("/x", "GET")):
+        error_of(ask(gateway, chat(), method, path, host=host.format(port=PORT)), 421, "wrong_host")
+    assert ask(gateway, chat(), host=f"LOCALHOST:{PORT}").status_code == 200
+
+
+def test_a_page_in_a_browser_is_refused_with_a_key_too(keyed: Callable[..., Gateway]) -> None:
+    for origin in ("http://evil.example", "null", URL):
+        error_of(ask(keyed(), chat(), key=ADA, origin=origin), 403, "origin_not_allowed")
+        error_of(ask(keyed(), b"", "OPTIONS", origin=origin), 403)
+
+
+def test_other_routes_and_methods_are_errors(gateway: Gateway) -> None:
+    for path in hostile.PATHS:
+        if path != "/metrics":
+            error_of(ask(gateway, chat(), "POST", path), 404, "unknown_url")
+    for method, path in (("POST", "/health"), ("DELETE", "/v1/models"), ("GET", CHAT), ("PUT", FEEDBACK)):
+        response = ask(gateway, chat(), method, path)
+        error_of(response, 405, "method_not_allowed")
+        assert response.headers["allow"] == ("POST" if path in (CHAT, FEEDBACK) else "GET")
+
+
+# Which customer
+
+
+def test_a_customer_is_kept_as_records_have_it() -> None:
+    key = b"k" * 32
+    for names_key, expected in ((None, "Zoë & Söhne"), (key, pseudonym(key, "group", "Zoë & Söhne"))):
+        gateway = Gateway(names_key=names_key)
+        headers = {"x-customer": "Zoë & Söhne".encode()}
+        ask(gateway, chat(), **headers)  # type: ignore[arg-type]
+        ask(gateway, chat())
+        assert [trace.group for trace in gateway.kept.traces] == [expected, None]
+        assert [asked.group for asked in gateway.models.asked] == [expected, None]
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\u200bb", "e\u0301", "x" * 201, "\u3164", "a\u00a0b", b"\xff", "a\u202eb"])
+def test_a_customer_that_data_could_not_name_is_refused(gateway: Gateway, name: str | bytes) -> None:
+    value: Any = name if isinstance(name, bytes) else name.encode()
+    error = error_of(ask(gateway, chat(), x_customer=value), 400, "invalid_customer")
+    assert error["param"] == "x-customer"
+    assert gateway.models.asked == []
+
+
+# Limits
+
+
+def test_a_body_is_bounded_in_size_however_it_comes() -> None:
+    async def chunks(count: int) -> AsyncIterator[bytes]:
+        for _ in range(count):
+            yield b" " * 1024
+
+    gateway = Gateway(body_bytes=4096)
+    largest = json.dumps(chat()).encode().ljust(4096)
+    assert ask(gateway, largest).status_code == 200
+    assert "4096" in error_of(ask(gateway, largest + b" "), 413, "request_too_large")["message"]
+    error_of(ask(gateway, chunks(5)), 413, "request_too_large")
+    error_of(ask(gateway, b" " * 10_000_000), 413)
+    assert "hallmark_unread_bytes 0\n" in gateway.metrics.text()
+
+
+def test_a_large_body_is_read_too() -> None:
+    text = "x" * 500_000
+    assert ask(Gateway(), chat(text)).json()["choices"][0]["message"]["content"] == text
+
+
+def test_all_bodies_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits.Bodies.__init__, "__defaults__", (limits.BODY_SECONDS, 1000))
+    response = ask(Gateway(), b" " * 1001)
+    error_of(response, 429, "too_many_requests")
+    assert response.headers["retry-after"] == "1"
+
+
+def test_a_slow_body_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits.Bodies.__init__, "__defaults__", (0.2, limits.BUFFER_BYTES))
+
+    async def slow() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.05)
+
+    response = ask(Gateway(), slow())
+    error_of(response, 408, "request_timeout")
+    assert response.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("kind", hostile.TYPES)
+def test_a_body_of_another_type_is_refused(gateway: Gateway, kind: str) -> None:
+    error_of(ask(gateway, chat(), content_type=kind), 415, "unsupported_media_type")
+    error_of(ask(gateway, chat(), content_encoding="gzip"), 415, "unsupported_media_type")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def test_requests_under_way_are_bounded_in_all_and_for_each_key(keyed: Callable[..., Gateway]) -> None:
+    async def play() -> None:
+        gateway = keyed(under_way=3, under_way_per_key=2)
+        waiting = [asyncio.create_task(send(gateway, chat("WAIT"), key=ADA)) for _ in range(2)]
+        await until(lambda: len(gateway.models.asked) == 2)
+        response = await send(gateway, chat(), key=ADA)
+        assert "of this API key" in error_of(response, 429, "too_many_requests")["message"]
+        assert response.headers["retry-after"] == "1"
+        waiting.append(asyncio.create_task(send(gateway, chat("WAIT"), key=BOB)))
+        await until(lambda: len(gateway.models.asked) == 3)
+        assert "of this API key" not in error_of(await send(gateway, chat(), key=BOB), 429)["message"]
+        assert (await send(gateway, None, "GET", "/health")).status_code == 200
+        assert "hallmark_under_way 3\n" in gateway.metrics.text()
+        gateway.models.go.set()
+        assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
+        assert (await send(gateway, chat(), key=ADA)).status_code == 200
+        assert "hallmark_under_way 0\n" in gateway.metrics.text()
+
+    asyncio.run(play())
+
+
+def test_without_keys_one_caller_may_have_all_slots() -> None:
+    async def play() -> None:
+        gateway = Gateway(under_way=3, under_way_per_key=1)
+        waiting = [asyncio.create_task(send(gateway, chat("WAIT"))) for _ in range(3)]
+        await until(lambda: len(gateway.models.asked) == 3)
+        gateway.models.go.set()
+        assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
+
+    asyncio.run(play())
+
+
+def test_a_request_that_takes_too_long_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_module, "GRACE", 0.0)
+    gateway = Gateway(seconds=0.2)
+    response = ask(gateway, chat("WAIT rosa@miller.example"))
+    error_of(response, 504, "timeout")
+    assert gateway.models.cancelled == 1
+    (trace,) = gateway.kept.traces
+    assert (trace.outcome, trace.reason, trace.route, trace.answer) == ("failed", "refused", "none", None)
+    assert response.headers["x-hallmark-trace"] == trace.id
+    assert "rosa" not in str(trace)
+
+
+# What goes wrong behind it
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "code", "reason"),
+    [
+        ("DOWN", 502, "no_answer", "upstream"),
+        ("TOO LONG", 400, "refused_by_model", "refused"),
+        ("RAISE", 500, "server_error", "error"),
+    ],
+)
+def test_a_failure_behind_is_an_error_with_a_trace(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture, text: str, status: int, code: str, reason: str
+) -> None:
+    response = ask(gateway, chat(f"{text} Thandeka-4711"))
+    error_of(response, status, code)
+    assert "Thandeka" not in response.text + caplog.text + gateway.metrics.text()
+    (trace,) = gateway.kept.traces
+    assert (trace.outcome, trace.reason) == ("failed", reason)
+    assert f'reason="{reason}"' in gateway.metrics.text()
+
+
+def test_what_can_not_be_masked_reaches_no_model(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    response = ask(gateway, chat("BROKEN Thandeka-4711"))
+    error_of(response, 503, "masking_failed")
+    assert gateway.models.asked == gateway.kept.traces == []
+    assert "RuntimeError at toy_gateway.py" in caplog.text
+    assert "Thandeka" not in response.text + caplog.text
+
+
+def test_a_caller_who_hangs_up_ends_his_request_and_frees_his_slot(gateway: Gateway) -> None:
+    async def play() -> list[Any]:
+        gone = asyncio.Event()
+        body = json.dumps(chat("WAIT")).encode()
+        messages = [{"type": "http.request", "body": body, "more_body": False}]
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            if messages:
+                return messages.pop()
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def sent_on(message: Any) -> None:
+            sent.append(message)
+
+        headers = [(b"host", f"127.0.0.1:{PORT}".encode()), (b"content-type", b"application/json")]
+        scope = {
+            "type": "http", "method": "POST", "path": CHAT, "raw_path": CHAT.encode(), "query_string": b"",
+            "server": ("127.0.0.1", PORT), "headers": headers, "http_version": "1.1", "scheme": "http", "root_path": "",
+        }  # fmt: skip
+        work = asyncio.create_task(gateway.app(scope, receive, sent_on))
+        await until(lambda: len(gateway.models.asked) == 1)
+        gone.set()
+        await work
+        return sent
+
+    assert asyncio.run(play())[0]["status"] == 499
+    assert gateway.models.cancelled == 1
+    (trace,) = gateway.kept.traces
+    assert (trace.outcome, trace.reason) == ("failed", "gone")
+    assert 'hallmark_requests_total{endpoint="chat",status="499"} 1' in gateway.metrics.text()
+    assert "hallmark_under_way 0\n" in gateway.metrics.text()
+
+
+# Feedback
+
+
+def judge(gateway: Gateway, body: Any, **more: Any) -> httpx.Response:
+    return ask(gateway, body, path=FEEDBACK, **more)
+
+
+def test_a_judgement_is_kept(keyed: Callable[..., Gateway]) -> None:
+    gateway = keyed()
+    answer = ask(gateway, chat(), key=ADA)
+    trace = answer.headers["x-hallmark-trace"]
+    assert judge(gateway, {"trace_id": trace, "verdict": "accepted"}, key=ADA).status_code == 202
+    response = judge(gateway, {"trace_id": answer.json()["id"], "verdict": "rejected"}, key=BOB)
+    assert response.json() == {"object": "feedback", "trace_id": trace, "verdict": "rejected"}
+    kept = [(each.trace, each.caller, each.verdict, each.target) for each in gateway.kept.feedback]
+    assert kept == [(trace, "ada", "accepted", None), (trace, "bob", "rejected", None)]
+    assert 'hallmark_feedback_total{verdict="rejected"} 1' in gateway.metrics.text()
+
+
+def test_the_right_answer_is_masked_as_its_request_was(gateway: Gateway) -> None:
+    issues = ["mail to rosa@miller.example bounced", "ask bo@x.example"]
+    target = TICKET | {"issues": issues}
+    messages = chat("I am bo@x.example, not rosa@miller.example")["messages"]
+    for form in (target, json.dumps(target)):
+        body = {"trace_id": TRACE, "verdict": "corrected", "target": form, "messages": messages}
+        assert judge(gateway, body).status_code == 202
+    first, second = [each.target for each in gateway.kept.feedback]
+    assert first == second
+    assert json.loads(str(first))["issues"] == ["mail to <EMAIL_2> bounced", "ask <EMAIL_1>"]
+    assert json.loads(str(first))["amount"] == 12.5
+    assert str(first).startswith('{"intent"')
+
+
+def test_a_refusal_is_a_right_answer_too(gateway: Gateway) -> None:
+    body = {"trace_id": TRACE, "verdict": "corrected", "target": {"intent": "refuse"}}
+    assert judge(gateway, body).status_code == 202
+    assert gateway.kept.feedback[0].target == '{"intent":"refuse"}'
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"trace_id": TRACE, "verdict": "corrected"}, None),
+        ({"trace_id": TRACE, "verdict": "accepted", "target": TICKET}, None),
+        ({"trace_id": TRACE, "verdict": "rejected", "messages": chat()["messages"]}, None),
+        ({"trace_id": TRACE, "verdict": "good"}, "verdict"),
+        ({"trace_id": "tr-1", "verdict": "accepted"}, "trace_id"),
+        ({"trace_id": TRACE + "\n", "verdict": "accepted"}, "trace_id"),
+        ({"trace_id": TRACE, "verdict": "accepted", "note": "x"}, "note"),
+        ({"verdict": "accepted"}, "trace_id"),
+        ({"trace_id": TRACE, "verdict": "corrected", "target": "no JSON"}, "target"),
+        ({"trace_id": TRACE, "verdict": "corrected", "target": TICKET | {"intent": "rob"}}, "target"),
+        ({"trace_id": TRACE, "verdict": "corrected", "target": [TICKET]}, "target"),
+        ({"trace_id": TRACE, "verdict": "corrected", "target": TICKET | {"date": "a@b.example"}}, "target"),
+        ({"trace_id": TRACE, "verdict": "corrected", "target": 5}, "target"),
+        (
+            {"trace_id": TRACE, "verdict": "corrected", "target": TICKET, "messages": [{"role": "x"}]},
+            "messages[0].role",
+        ),
+    ],
+)
+def test_a_poisoned_judgement_is_refused(gateway: Gateway, body: dict[str, Any], param: str | None) -> None:
+    assert error_of(judge(gateway, body), 400)["param"] == param
+    assert gateway.kept.feedback == []
+
+
+def test_a_judgement_is_bounded_in_size_and_number(gateway: Gateway) -> None:
+    large = {"trace_id": TRACE, "verdict": "corrected", "target": TICKET | {"issues": ["x" * 10**6]}}
+    error_of(judge(gateway, large), 413, "request_too_large")
+    statuses = [judge(gateway, {"trace_id": TRACE, "verdict": "accepted"}).status_code for _ in range(JUDGEMENTS + 5)]
+    assert statuses == [202] * JUDGEMENTS + [429] * 5
+    assert judge(gateway, {"trace_id": new_id(), "verdict": "accepted"}).status_code == 202
+    assert len(gateway.kept.feedback) == JUDGEMENTS + 1
+
+
+def test_a_caller_may_judge_only_so_often_and_traces_are_forgotten_in_order() -> None:
+    now = [0.0]
+    judgements = Judgements(lambda: now[0])
+    for _ in range(100):
+        judgements.check("ada")
+    with pytest.raises(Refusal):
+        judgements.check("ada")
+    judgements.check("bob")
+    now[0] += 0.25
+    judgements.check("ada")
+    judgements.check("ada")
+    with pytest.raises(Refusal):
+        judgements.check("ada")
+    for number in range(limits.TRACES + 50):
+        judgements.check_trace("ada", f"tr-{number}")
+    assert len(judgements._of_trace) == limits.TRACES
+    assert ("ada", "tr-49") not in judgements._of_trace
+
+
+def test_a_judgement_that_can_not_be_written_is_an_error(gateway: Gateway) -> None:
+    gateway.kept.full = True
+    error_of(judge(gateway, {"trace_id": TRACE, "verdict": "accepted"}), 503, "not_kept")
+    broken = {"trace_id": TRACE, "verdict": "corrected", "target": TICKET | {"issues": ["BROKEN"]}}
+    error_of(judge(gateway, broken), 503, "masking_failed")
+
+
+def test_without_traces_there_is_nothing_to_judge() -> None:
+    gateway = Gateway(traces=False)
+    assert ask(gateway, chat()).status_code == 200
+    assert "serve.traces" in error_of(judge(gateway, {}), 404, "traces_off")["message"]
+
+
+# Any caller
+
+
+def test_hostile_requests_are_errors_in_openais_form() -> None:
+    gateway = Gateway(answer_tokens=199)
+
+    async def play() -> list[tuple[hostile.Hostile, httpx.Response]]:
+        return [
+            (each, await send(gateway, each.body, each.method, each.path, **each.headers))
+            for each in hostile.requests(7, 150, PORT, 200)
+        ]
+
+    for each, response in asyncio.run(play()):
+        assert response.status_code < 500, each.body[:200]
+        if response.status_code >= 400:
+            error_of(response)
+        else:  # what this decoder takes, and what a server that counts tokens would refuse
+            assert each.path in ("/metrics", CHAT) or "[::1]" in each.headers.get("host", "")
+
+
+@st.composite
+def bodies(draw: DrawFn) -> bytes:
+    fields = draw(st.dictionaries(st.sampled_from([*FIELDS, "trace_id", "verdict", "target"]), JSON, max_size=3))
+    given: dict[str, Any] = draw(
+        st.sampled_from(
+            [chat(messages=draw(MESSAGES)), {"trace_id": TRACE, "verdict": "corrected", "target": draw(JSON)}]
+        )
+    )
+    return json.dumps(given | fields).encode()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()) | bodies())
+def test_any_body_is_answered_or_an_error_in_openais_form(body: bytes) -> None:
+    gateway = Gateway()
+    for path in (CHAT, FEEDBACK):
+        response = ask(gateway, body, path=path)
+        assert response.status_code < 500
+        if response.status_code >= 400:
+            error_of(response)
+        else:
+            assert response.headers["content-type"].startswith(("application/json", "text/event-stream"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(min_size=1, max_size=300))
+def test_any_customer_is_a_name_or_refused(name: bytes) -> None:
+    gateway = Gateway()
+    value: Any = name
+    response = ask(gateway, chat(), x_customer=value)
+    if response.status_code == 200:
+        assert gateway.kept.traces[0].group == name.decode()
+    else:
+        error_of(response, 400, "invalid_customer")
+
+
+def test_nothing_private_is_written_anywhere(
+    keyed: Callable[..., Gateway], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever happens to a request: not in logs, metrics, traces or feedback."""
+    caplog.set_level(0)
+    caplog.set_level("WARNING", "httpx")  # the client, which may write what it asks for
+    private, gateway = "planted.person@corp.example", keyed(seconds=5)
+    words = ("", "UNSURE", "DOWN", "RAISE", "CALL", "TOO LONG", "BROKEN")
+    for word in words:
+        ask(gateway, chat(f"{word} {private}", stop=[private]), key=ADA)
+        ask(gateway, chat(f"{word} {private}", stream=True), key=ADA)
+    target = TICKET | {"issues": [private]}
+    for body in (
+        {"trace_id": TRACE, "verdict": "corrected", "target": target, "messages": chat(private)["messages"]},
+        {"trace_id": private, "verdict": private},
+        {"trace_id": TRACE, "verdict": "corrected", "target": private},
+        {private: private},
+    ):
+        judge(gateway, body, key=BOB)
+    for key in (private, None):
+        ask(gateway, private.encode(), key=key, path=f"/{private}")
+    written = caplog.text + "".join(capfd.readouterr()) + gateway.metrics.text()
+    written += str(gateway.kept.traces) + str(gateway.kept.feedback)
+    assert len(gateway.kept.traces) == 2 * (len(words) - 1)
+    assert len(gateway.kept.feedback) == 1
+    for secret in (private, "planted", ADA, BOB):
+        assert secret not in written
+
+
+def test_ids_of_traces_sort_by_time() -> None:
+    first = new_id()
+    time.sleep(0.01)
+    assert re.fullmatch(r"tr-[0-9a-f]{32}", first)
+    assert first < new_id()
+
+
+def test_the_models_are_closed_after_the_last_request() -> None:
+    gateway = Gateway()
+
+    async def play() -> None:
+        async with gateway.app.router.lifespan_context(gateway.app):
+            assert not gateway.models.closed
+
+    work: Coroutine[Any, Any, None] = play()
+    asyncio.run(work)
+    assert gateway.models.closed
