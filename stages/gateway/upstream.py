@@ -133,6 +133,8 @@ class Upstream:
 
         broken = False
         while True:
+            if self._client.is_closed:  # the server was stopped, and another has taken over
+                raise UpstreamError("down", "stopped", charged=False)
             try:
                 return await response_text(self._client, body, largest)
             except httpx.HTTPStatusError as error:
