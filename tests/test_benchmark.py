@@ -284,7 +284,7 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
     change_params(workspace, {"benchmark.server.cache_blocks": 4})
     port = free_port(0)
     process = subprocess.Popen(
-        [sys.executable, "-m", "stages.tools.serve", "models/adapter", "--ungated", "--port", str(port)],
+        [sys.executable, "-m", "stages.tools.serve", "models/adapter", "--direct", "--ungated", "--port", str(port)],
         cwd=workspace,
         env=os.environ | {"PYTHONPATH": str(workspace)},
         stdout=subprocess.PIPE,

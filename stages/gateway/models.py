@@ -155,9 +155,8 @@ class Served:
                 judged = judge.judge(reply.answer)
                 if judged.reason == "schema" and (extra := judge.second(launched.constrains)) is not None:
                     self._metrics.count("hallmark_second_answers_total", version=serving.wanted.version)
-                    second = await launched.upstream.ask(
-                        replace(question, extra=extra), asked.deadline - time.monotonic()
-                    )
+                    again = replace(question, extra={**(question.extra or {}), **extra})
+                    second = await launched.upstream.ask(again, asked.deadline - time.monotonic())
                     reply, judged = second, judge.judge(second.answer)
             except UpstreamError as error:
                 if reply is None:
@@ -173,9 +172,14 @@ class Served:
         return Own(serving, reply, judged, problem, time.monotonic() - start, share)
 
     def _question(self, asked: Asked, *, logs: bool) -> Question:
+        """What is asked: greedily, whatever temperature or seed a caller names; how an answer is to end and look is theirs."""
         limit = self._serve.limits.answer_tokens
         tokens = min(asked.chat.answer_tokens or limit, limit)
-        return Question(asked.masked.messages, asked.masked.tools, tokens, logs)
+        chat = asked.chat
+        form = chat.response_format if (chat.response_format or {}).get("type") != "text" else None
+        chosen = {"stop": chat.stop, "tool_choice": chat.tool_choice, "response_format": form}
+        extra = {name: value for name, value in chosen.items() if value is not None}
+        return Question(asked.masked.messages, asked.masked.tools, tokens, logs, extra)
 
     def _answered(
         self,

@@ -97,7 +97,7 @@ class RegistrySource:
 
     def files(self, wanted: Wanted) -> Files:
         """Those of the version, as its tag says."""
-        from stages.registry.registry import materialize
+        from stages.registry.materialize import materialize
 
         version = self._versions.get(wanted.version)
         if version is None:
@@ -134,6 +134,24 @@ class Elsewhere:
         """The release's own, for its cascade; none of what nobody has registered."""
         if wanted not in self._source.wanted().values():
             return Files(None, None)
+        return self._source.files(wanted)
+
+
+class Pinned:
+    """What is prod at the first look, for as long as it answers; no canary."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._wanted: dict[Side, Wanted] | None = None
+
+    def wanted(self) -> dict[Side, Wanted]:
+        """Always the same."""
+        if self._wanted is None:
+            self._wanted = {side: wanted for side, wanted in self._source.wanted().items() if side == "prod"}
+        return self._wanted
+
+    def files(self, wanted: Wanted) -> Files:
+        """Its files."""
         return self._source.files(wanted)
 
 
