@@ -104,8 +104,8 @@ def upstreams(**sides: Any) -> Any:
     return params.model_copy(update={"serve": type(params.serve).model_validate(serve)})
 
 
-def test_a_server_elsewhere_is_a_client_by_its_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_server_elsewhere_is_a_client_by_its_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     one = {"url": "http://127.0.0.1:9/v1", "model": "served-as", "key": "UPSTREAM_KEY"}
     params = upstreams(prod=one, canary=one)
     with pytest.raises(HallmarkError, match=r"serve.upstreams.prod.key.*no variable UPSTREAM_KEY"):
