@@ -227,7 +227,7 @@ class Deployments:
             self._metrics.gauge("hallmark_release_info", 0, side=side, **_labels(before.wanted))
         if now is not None:
             self._metrics.gauge("hallmark_release_info", 1, side=side, **_labels(now.wanted))
-        if before is None and now is not None and side == "prod":
+        if self._follow is None:
             return  # the start, which has its own words
         self._metrics.count("hallmark_release_swaps_total", side=side)
         log.info(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from stages.core.compute import set_up
 from stages.core.errors import HallmarkError
 from stages.core.files import BASE
 from stages.gateway.cascading import Judge, read_cascade
@@ -87,6 +88,7 @@ class Starter:
                 param="benchmark.server.kind",
                 remedy="set it to vllm; or set serve.cascade to false, and every answer goes out",
             )
+        set_up(self._params.compute, self._params.seed)  # merging is done in this process
         with ExitStack() as stack:
             serving = served_alone(
                 name, files.release, free_port(0), self._settings, self._params.compute, files.weights

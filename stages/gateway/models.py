@@ -16,6 +16,7 @@ from stages.gateway.deployments import Counting, Deployments, Serving, Silent
 from stages.gateway.exchange import Answered, Asked
 from stages.gateway.fallback import Bought, Broad
 from stages.gateway.price import of_time
+from stages.gateway.releases import Wanted
 from stages.gateway.routing import Side, customer_of, side_of
 from stages.gateway.upstream import Problem, Question, Reply, UpstreamError
 from stages.traces.trace import Outcome, Reason, Route
@@ -51,7 +52,7 @@ class Own:
 class Served:
     """Implements `Models`. `emit` takes what the shadow answered; without it, nothing is asked of a shadow.
 
-    `per_hour`: the price of the machine that serves. `route`: what the answers of prod are called in traces.
+    `per_hour`: the price of the machine that serves.
     """
 
     def __init__(
@@ -222,21 +223,22 @@ class Served:
 
     def _ask_shadow(self, asked: Asked) -> None:
         """Have the canary answer too, for its trace only: prod's answer is out, so nobody waits for it."""
-        if self.emit is None or self.deployments.serving("canary") is None:
+        canary = self.deployments.serving("canary")
+        if self.emit is None or canary is None:
             return
         if len(self._shadows) >= SHADOWS:
             self._metrics.count("hallmark_shadow_left_out_total")
             return
-        task = asyncio.create_task(self._shadow(asked))
+        task = asyncio.create_task(self._shadow(asked, canary.wanted))
         self._shadows.add(task)
         task.add_done_callback(self._shadows.discard)
 
-    async def _shadow(self, asked: Asked) -> None:
+    async def _shadow(self, asked: Asked, canary: Wanted) -> None:
         try:
             later = replace(asked, deadline=time.monotonic() + self._serve.limits.seconds)
             answered = await self._answer(later, "canary", "shadow", None)
-            if self.emit is not None and answered.version != self.deployments.versions.get("prod"):
-                self.emit(later, answered)
+            if self.emit is not None and (answered.version, answered.digest) == (canary.version, canary.digest):
+                self.emit(later, answered)  # else it is none any more, and prod was asked
         except Exception as error:
             log.error("the shadow failed (%s)", type(error).__name__)
 

@@ -21,7 +21,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.core.compute import set_up
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import RELEASE
 from stages.core.key import pseudonym
@@ -204,8 +203,6 @@ async def _run(
     tell: Callable[[Done], None],
 ) -> None:
     serve = params.serve
-    if not serve.upstreams:
-        set_up(params.compute, params.seed)
     models = models_of(params, folder, ungated=ungated, serve=serve, pinned=True)
     masking = masking_of(params, serve)
     traces: TraceWriter | None = None

@@ -50,8 +50,8 @@ def serve_directly(params: Params, adapter: Path, port: int, ungated: bool) -> N
         )
     assert isinstance(settings, StartedSettings)
     port = free_port(port, "--port")
-    set_up(params.compute, params.seed)
     note = check_served(adapter, ungated)
+    set_up(params.compute, params.seed)
     name = name_of(params, adapter)
     checked = True
 
@@ -80,8 +80,6 @@ def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) 
     serve, metrics = params.serve, Metrics()
     if serve.port:
         free_port(serve.port, "serve.port", serve.host)  # before a model is loaded
-    if not serve.upstreams:
-        set_up(params.compute, params.seed)
     traces: TraceWriter | None = None
 
     def emit(asked: Asked, answered: Answered) -> None:
@@ -126,7 +124,7 @@ def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) 
             serve.drain_seconds,
             lambda where: print(ready(where, models, serve), flush=True),
         )
-    except HallmarkError:
+    except (HallmarkError, SystemExit):  # uvicorn exits if what it waits for at the start fails
         if failed:
             raise failed[0] from None
         raise
