@@ -111,8 +111,8 @@ def source_of(params: Params, folder: Path | None, *, ungated: bool, serve: Serv
     def check(release: Path) -> None:
         if serve.upstreams:  # the weights are where the server is
             check_release(release, ungated)
-        elif note := check_served(release, ungated):
-            log.warning("%s%s", release, note)
+        elif check_served(release, ungated) and has_release(release):
+            log.warning("%s: its gate did not pass it", release)
 
     def lies_here(release: Path) -> Source:
         if serve.upstreams and not has_release(release):
