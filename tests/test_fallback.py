@@ -141,12 +141,19 @@ def test_a_key_that_is_not_there_is_told_at_once(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("BROAD_KEY", raising=False)
     with pytest.raises(HallmarkError, match=r"serve.fallback.key.*no variable BROAD_KEY"):
         Broad(settings("http://127.0.0.1:9", key="BROAD_KEY"))
+    monkeypatch.setenv("BROAD_KEY", "secret")
+    Broad(settings("http://127.0.0.1:9", key="BROAD_KEY"))
+    Broad(settings("https://api.example.com/v1", key="BROAD_KEY"))
+    with pytest.raises(HallmarkError, match=r"serve.fallback.url.*clear text") as caught:
+        Broad(settings("http://api.example.com/v1", key="BROAD_KEY"))
+    assert "secret" not in str(caught.value)
 
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.booleans()), max_size=40))
 def test_a_servers_time_is_shared_and_none_of_it_twice(steps: list[tuple[float, bool]]) -> None:
     now = [0.0]
-    meter, open_, busy, shares = Meter(lambda: now[0]), [], 0.0, 0.0
+    meter, busy, shares = Meter(lambda: now[0]), 0.0, 0.0
+    open_: list[float] = []
     for seconds, begins in steps:
         busy += seconds * bool(open_)
         now[0] += seconds

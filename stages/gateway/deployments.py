@@ -36,6 +36,21 @@ Result = TypeVar("Result")
 log = logging.getLogger("serve")
 
 
+HELP = {  # what the model side of the gateway counts
+    "hallmark_release_info": "1 for the release that answers on a side now, 0 for what did before",
+    "hallmark_release_swaps_total": "Changes of what answers, by side",
+    "hallmark_release_start_seconds": "From the start of a release's server to its first answer",
+    "hallmark_release_failures_total": "Releases that could not be started, by side",
+    "hallmark_registry_errors_total": "Times that the registry could not be read",
+    "hallmark_servers_draining": "Replaced servers that finish the requests they have",
+    "hallmark_server_restarts_total": "Servers that died, by version",
+    "hallmark_upstream_errors_total": "Requests that a model server did not answer, by version and problem",
+    "hallmark_second_answers_total": "Answers that broke the schema and were asked for once more, by version",
+    "hallmark_fallback_errors_total": "Requests that the fallback did not answer, or not in the schema, by problem",
+    "hallmark_shadow_left_out_total": "Requests that the shadow was not asked, since too many were under way in it",
+}
+
+
 class Counting(Protocol):
     """Where the gateway says what happens."""
 

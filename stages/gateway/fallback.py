@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 from stages.core.errors import HallmarkError
+from stages.evaluation.comparators.endpoint import is_near
 from stages.gateway.params import Fallback
+from stages.gateway.params import Upstream as Settings
 from stages.gateway.price import BYTES_PER_MESSAGE, of_tokens
 from stages.gateway.upstream import Question, Reply, Upstream, UpstreamError
 from stages.models.tool_form import ToolForm
@@ -81,7 +84,7 @@ class Broad:
     def __init__(self, settings: Fallback, form: ToolForm | None = None) -> None:
         self.settings, self.budget = settings, Budget(Decimal(repr(settings.spend_per_day)))
         self.name = settings.model
-        key = variable(settings.key, "serve.fallback.key")
+        key = key_of(settings, "serve.fallback")
         self._client = Upstream(settings.url.rstrip("/"), settings.model, key=key, form=form)
         self._told: date | None = None
 
@@ -134,12 +137,21 @@ def _bytes(question: Question) -> int:
     return size + BYTES_PER_MESSAGE * (1 + len(question.messages))
 
 
-def variable(name: str | None, param: str) -> str | None:
-    """The value of an environment variable that a param names; None if it names none."""
-    if name is None:
+def key_of(settings: Settings, param: str) -> str | None:
+    """The API key of a server, from the environment variable that `param` names; None if it needs none.
+
+    A HallmarkError if it is not there, or would go over the network as clear text.
+    """
+    if settings.key is None:
         return None
-    if not (value := os.environ.get(name, "").strip()):
+    if not (key := os.environ.get(settings.key, "").strip()):
+        problem = f"the environment has no variable {settings.key}"
+        raise HallmarkError(problem, param=f"{param}.key", remedy="export it, or set the key to null")
+    address = urlsplit(settings.url)
+    if address.scheme != "https" and not is_near(address.hostname or ""):
         raise HallmarkError(
-            f"the environment has no variable {name}", param=param, remedy=f"export it, or set {param} to null"
+            "its key would be sent as clear text",
+            param=f"{param}.url",
+            remedy="begin it with https://; only localhost and the number of a private address go without",
         )
-    return value
+    return key

@@ -13,7 +13,7 @@ from stages.core.compute import set_up
 from stages.core.errors import HallmarkError
 from stages.core.files import BASE
 from stages.gateway.cascading import Judge, read_cascade
-from stages.gateway.fallback import variable
+from stages.gateway.fallback import key_of
 from stages.gateway.params import Serve
 from stages.gateway.releases import Source, Wanted
 from stages.gateway.routing import Side
@@ -114,7 +114,7 @@ class Given:
     def __init__(self, params: Params, source: Source) -> None:
         self._params, self._source = params, source
         for side, settings in params.serve.upstreams.items():  # a missing key is told at once
-            variable(settings.key, f"serve.upstreams.{side}.key")
+            key_of(settings, f"serve.upstreams.{side}")
 
     def key(self, wanted: Wanted, side: Side) -> str:
         """Each side has its own server, whatever it serves."""
@@ -125,7 +125,7 @@ class Given:
         settings = self._params.serve.upstreams[side]
         files = self._source.files(wanted)
         judge = judge_of(self._params, files.release)
-        key = variable(settings.key, f"serve.upstreams.{side}.key")
+        key = key_of(settings, f"serve.upstreams.{side}")
         form = form_of(self._params, files.release)
         upstream = Upstream(settings.url.rstrip("/"), settings.model, key=key, form=form)
         name = read_provenance(files.release).build.params.certify.name if files.release else self._params.certify.name

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from stages.core.compute import set_up
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import RELEASE
+from stages.gateway.deployments import HELP
 from stages.gateway.exchange import Answered, Asked
 from stages.gateway.models import Served
 from stages.gateway.params import Serve
@@ -78,6 +79,8 @@ def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) 
     from stages.traces.store import TraceWriter
 
     serve, metrics = params.serve, Metrics()
+    for name, text in HELP.items():
+        metrics.describe(name, text)
     if serve.port:
         free_port(serve.port, "serve.port", serve.host)  # before a model is loaded
     traces: TraceWriter | None = None
