@@ -340,9 +340,16 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session
 def serve(session: nox.Session) -> None:
-    """Serve the released model with an OpenAI-compatible API until Ctrl-C. Options go to `stages.tools.serve`."""
+    """Answer callers with the OpenAI chat API, through the gateway, until Ctrl-C. Options go to `stages.tools.serve`."""
     prepare(session)
     run(session, "python", "-m", "stages.tools.serve", *session.posargs)
+
+
+@nox.session
+def batch(session: nox.Session) -> None:
+    """Answer a file of requests offline: `nox -s batch -- requests.jsonl`. Options go to `stages.tools.batch`."""
+    prepare(session)
+    run(session, "python", "-m", "stages.tools.batch", *session.posargs)
 
 
 @nox.session

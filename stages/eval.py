@@ -27,7 +27,7 @@ from stages.evaluation import held
 from stages.evaluation.answers import Answer, Answerer, Prompt, Sampling, prompts_of
 from stages.evaluation.comparator import Asked, Means, Questions
 from stages.evaluation.comparators import COMPARATORS as KINDS
-from stages.evaluation.confidence import confidence_of
+from stages.evaluation.confidence import sure_of
 from stages.evaluation.fair_order import drawn_fairly, fair_order
 from stages.evaluation.metrics import metrics
 from stages.evaluation.params import HfEngine
@@ -41,7 +41,7 @@ from stages.serving.engine import Asking
 from stages.serving.engines import ENGINES
 from stages.serving.server import free_ports, served
 from stages.tasks.predictions import CALIBRATION as CALIBRATED
-from stages.tasks.predictions import COMPARATORS, Confidence, Prediction, metrics_of, predictions_of, write_predictions
+from stages.tasks.predictions import COMPARATORS, Prediction, metrics_of, predictions_of, write_predictions
 from stages.tasks.task import Task
 
 log = logging.getLogger("eval")
@@ -169,7 +169,7 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
         replace(
             prediction(record, answer.text, score, finish=answer.finish, tokens=answer.tokens),
             examples=examples,
-            confidence=sure_of(answer, task, form),
+            confidence=sure_of(answer, form, is_json=task.is_json),
             agreement=again_same.get(row),
         )
         for row, (record, (answer, score), examples) in enumerate(zip(records, answers, asked.examples, strict=True))
@@ -216,18 +216,6 @@ def weights_of(params: Params, model: str) -> Path:
     """The folder of the model whose chat template and tokenizer count."""
     comparator = params.eval.comparators.get(model)
     return WEIGHTS[model] if comparator is None else KINDS[comparator.kind].weights(comparator)
-
-
-def sure_of(answer: Answer, task: Task, form: ToolForm | None) -> Confidence | None:
-    """How sure the model was. Parts of a call have the paths that targets give them, whatever the form's own keys are."""
-    confidence = confidence_of(answer, is_json=task.is_json)
-    if confidence is None or form is None or form.read(answer.text) is None:
-        return confidence
-    keys, fields = {form.name: "name", form.arguments: "arguments"}, {}
-    for path, log in confidence.fields.items():
-        key, dot, rest = path.partition(".")
-        fields[f"{keys.get(key, key)}{dot}{rest}"] = log
-    return replace(confidence, fields=fields)
 
 
 def agreements(

@@ -284,7 +284,7 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
     change_params(workspace, {"benchmark.server.cache_blocks": 4})
     port = free_port(0)
     process = subprocess.Popen(
-        [sys.executable, "-m", "stages.tools.serve", "models/adapter", "--ungated", "--port", str(port)],
+        [sys.executable, "-m", "stages.tools.serve", "models/adapter", "--direct", "--ungated", "--port", str(port)],
         cwd=workspace,
         env=os.environ | {"PYTHONPATH": str(workspace)},
         stdout=subprocess.PIPE,
@@ -481,3 +481,44 @@ def test_the_headline_counts_the_failures_of_all_levels():
         "tokens_per_second": 10.0,
         "errors": 6,
     }
+
+
+def test_the_gateway_starts_its_model_server_and_brings_it_back(workspace):
+    """With the real server of a release that is none: `--ungated`."""
+    pytest.importorskip("stages.gateway.app", reason="the HTTP side of the gateway is not here yet")
+    before = (workspace / "params.yaml").read_bytes()
+    settings = {"certify.name": "tickets", "serve.mask": False, "serve.check_schema": False, "serve.traces": False}
+    change_params(workspace, settings | {"benchmark.server.cache_blocks": 4, "serve.limits.answer_tokens": 12})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.tools.serve", "models/adapter", "--ungated", "--port", "0"],
+        cwd=workspace,
+        env=os.environ | {"PYTHONPATH": str(workspace)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert "answers as the model 'tickets': prod unregistered; keys off, masking off" in line
+        messages = [{"role": "user", "content": "Order 1 arrived broken"}]
+        body = {"model": "tickets", "messages": messages}
+
+        def answer() -> httpx.Response:
+            return httpx.post(f"{line.split(' ')[0]}/chat/completions", json=body, timeout=WAIT, trust_env=False)
+
+        right = generate(workspace, messages, 12)
+        assert answer().json()["choices"][0]["message"]["content"] == right
+        children = psutil.Process(process.pid).children(recursive=True)
+        next(child for child in children if "stages.serving.launcher" in child.cmdline()[2]).kill()
+        end = time.monotonic() + WAIT
+        while (answered := answer()).status_code != 200:
+            assert answered.status_code == 502
+            assert time.monotonic() < end
+            time.sleep(0.5)
+        assert answered.json()["choices"][0]["message"]["content"] == right
+        process.terminate()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        (workspace / "params.yaml").write_bytes(before)
+    assert left_over(workspace) == []

@@ -15,9 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.eval import sure_of
 from stages.evaluation.answers import Answer
-from stages.evaluation.confidence import confidence_of, spans_of, values_in
+from stages.evaluation.confidence import confidence_of, spans_of, sure_of, values_in
 from stages.evaluation.decoding import Written
 from stages.evaluation.generation import LocalModel
 from stages.models.tool_form import ToolForm
@@ -171,7 +170,7 @@ def sure(text: str, form: ToolForm | None) -> Confidence:
     reader = SimpleNamespace(ends={0}, _decode=lambda ids: tokenizer.decode(ids, skip_special_tokens=False))
     answer = LocalModel.read(reader, written)  # type: ignore[arg-type]
     assert answer.text == text
-    found = sure_of(answer, CALLS, form)
+    found = sure_of(answer, form, is_json=CALLS.is_json)
     assert found is not None
     assert found.sum == math.fsum(written.logs)
     return found

@@ -145,7 +145,7 @@ def test_every_param_named_exists(page: Path) -> None:
 
 def paths(shown: dict[str, Any], *before: str) -> Iterator[list[str]]:
     """The path of each key shown, but of the keys that are free (columns, names of patterns, ...)."""
-    if before == ("eval", "comparators"):  # the names in it are the user's
+    if before in (("eval", "comparators"), ("serve", "upstreams")):  # names of blocks that are alike
         shown = {key: value for block in shown.values() for key, value in block.items()}
     for key, value in shown.items():
         yield [*before, key]

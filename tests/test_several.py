@@ -21,8 +21,8 @@ from stages.release.shipping import check_weights
 from stages.release.statements import read_provenance
 from stages.serving.engines.vllm import ENGINE as VLLM
 from stages.serving.server import free_port
+from stages.tools.answering import check_served, release_name
 from stages.tools.join import compare, server_of, together, write
-from stages.tools.serve import check_served, release_name
 from tests import small_pipeline
 from tests.made_up_release import parts, write_release
 from tests.small_pipeline import shell
@@ -187,7 +187,7 @@ def test_a_changed_release_is_not_served(
         check_served(release, ungated)
     (release / prov.VERDICT).write_bytes(whole[release / prov.VERDICT])
     check_served(release, ungated)
-    monkeypatch.setattr("stages.tools.serve.QUANTIZED", Path("models/sft"))
+    monkeypatch.setattr("stages.tools.answering.QUANTIZED", Path("models/sft"))
     with pytest.raises(HallmarkError, match="not the weights that the adapter was trained over"):
         check_served(release, ungated)
 

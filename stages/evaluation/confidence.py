@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from os.path import commonprefix
 
 from stages.core.reading import STRICT, NotJsonError, strict_json
 from stages.evaluation.answers import Answer, Span
+from stages.models.tool_form import ToolForm
 from stages.tasks.predictions import Confidence
 
 BLANK = re.compile(r"[ \t\n\r]*")
@@ -30,6 +32,18 @@ def confidence_of(answer: Answer, *, is_json: bool) -> Confidence | None:
             fields[path] = math.fsum(touched)
     total = math.fsum(logs)
     return Confidence(total, total / len(logs), min(logs), fields)
+
+
+def sure_of(answer: Answer, form: ToolForm | None, *, is_json: bool) -> Confidence | None:
+    """How sure the model was. Parts of a call have the paths that targets give them, whatever the form's own keys are."""
+    confidence = confidence_of(answer, is_json=is_json)
+    if confidence is None or form is None or form.read(answer.text) is None:
+        return confidence
+    keys, fields = {form.name: "name", form.arguments: "arguments"}, {}
+    for path, log in confidence.fields.items():
+        key, dot, rest = path.partition(".")
+        fields[f"{keys.get(key, key)}{dot}{rest}"] = log
+    return replace(confidence, fields=fields)
 
 
 def _overlap(token: Span, place: Span) -> bool:

@@ -100,7 +100,7 @@ class Scorer:
         if one == other:
             return True
         try:
-            first, second = self._said(one), self._said(other)
+            first, second = self.said(one), self.said(other)
             return (
                 first.parses
                 and second.parses
@@ -110,7 +110,8 @@ class Scorer:
         except RecursionError:
             return False
 
-    def _said(self, prediction: str) -> Parsed:
+    def said(self, prediction: str) -> Parsed:
+        """What a prediction says, whatever is expected; RecursionError if it is nested too deeply."""
         if self._form is None:
             return self.task.parse(prediction)
         return self._called(Parsed("invalid"), prediction, self._form)[0]

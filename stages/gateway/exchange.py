@@ -26,6 +26,8 @@ class Masked:
 
     def restored(self, text: str) -> str:
         """An answer with the caller's own values in it again; in a JSON answer, escaped as JSON needs it."""
+        if not self.values:
+            return text
         from stages.gateway.masking import restore
 
         return restore(text, self.values)

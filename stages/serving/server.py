@@ -155,12 +155,12 @@ def free_ports(models: Sequence[str], settings: Settings, field: str) -> dict[st
     return {model: free_port(settings.port and settings.port + i, field) for i, model in enumerate(models)}
 
 
-def free_port(port: int, field: str = "benchmark.server.port") -> int:
+def free_port(port: int, field: str = "benchmark.server.port", host: str = HOST) -> int:
     """`port` if nothing listens there, else a HallmarkError; 0 asks for any free one. `field`: a param, or an option."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: a port just left is free
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError as error:
             raise HallmarkError(
                 f"port {port} can't be used ({os.strerror(error.errno or 0)})",
@@ -199,25 +199,30 @@ def served(
 
 
 @contextmanager
-def served_alone(name: str, adapter: Path, port: int, settings: StartedSettings, compute: Compute) -> Iterator[Server]:
-    """One server that answers as `name` for the base with `adapter`; if the engine shares the base, as `base` too."""
+def served_alone(
+    name: str, adapter: Path, port: int, settings: StartedSettings, compute: Compute, weights: Path = QUANTIZED
+) -> Iterator[Server]:
+    """One server that answers as `name` for the base with `adapter`; if the engine shares the base, as `base` too.
+
+    `weights`: the folder that the adapter was trained over.
+    """
     engine = started(settings)
     engine.version(settings, compute)  # before any weights are written
     if engine.shares_base(settings):
-        with served_together({name: adapter}, port, settings, compute) as server:
+        with served_together({name: adapter}, port, settings, compute, weights) as server:
             yield server
     else:
-        with served_whole(name, adapter, port, settings, compute) as server:
+        with served_whole(name, adapter, port, settings, compute, weights) as server:
             yield server
 
 
 @contextmanager
 def served_whole(
-    name: str, adapter: Path | None, port: int, settings: StartedSettings, compute: Compute
+    name: str, adapter: Path | None, port: int, settings: StartedSettings, compute: Compute, weights: Path = QUANTIZED
 ) -> Iterator[Server]:
-    """One server that answers as `name` for the base, with `adapter` folded in unless it is None."""
+    """One server that answers as `name` for the base, or for `weights` with `adapter` folded in unless it is None."""
     with (
-        model_folder(name, adapter, settings.dtype) as folder,
+        model_folder(name, adapter, settings.dtype, weights) as folder,
         serve([name], folder, port, settings, compute) as server,
     ):
         yield server
@@ -225,7 +230,7 @@ def served_whole(
 
 @contextmanager
 def served_together(
-    adapters: dict[str, Path], port: int, settings: StartedSettings, compute: Compute
+    adapters: dict[str, Path], port: int, settings: StartedSettings, compute: Compute, weights: Path = QUANTIZED
 ) -> Iterator[Server]:
     """One server that answers for what all `adapters` were trained over, as `base`, and for each of them by its name."""
     from stages.models.adapter import check_adapter, check_trained_over
@@ -233,9 +238,9 @@ def served_together(
     started(settings).version(settings, compute)
     for adapter in adapters.values():  # the server reads them where they lie
         check_adapter(adapter)
-        check_trained_over(adapter, QUANTIZED)
+        check_trained_over(adapter, weights)
     with temporary_folder() as folder:
-        (folder / "base").symlink_to(QUANTIZED.resolve())
+        (folder / "base").symlink_to(weights.resolve())
         for name, adapter in adapters.items():
             (folder / name).symlink_to(adapter.resolve())
         with serve(["base", *adapters], folder, port, settings, compute) as server:
@@ -243,13 +248,13 @@ def served_together(
 
 
 @contextmanager
-def model_folder(model: str, adapter: Path | None, dtype: str) -> Iterator[Path]:
-    """A temporary folder that holds the weights to serve under the name `model`: the base, with `adapter` folded in."""
+def model_folder(model: str, adapter: Path | None, dtype: str, weights: Path = QUANTIZED) -> Iterator[Path]:
+    """A temporary folder that holds what to serve under the name `model`: the base, or `weights` with `adapter` folded in."""
     with temporary_folder() as folder:
         if adapter is None:
             (folder / model).symlink_to(BASE.resolve())
         else:
-            write_merged(adapter, QUANTIZED, dtype, folder / model)
+            write_merged(adapter, weights, dtype, folder / model)
         yield folder
 
 

@@ -27,7 +27,7 @@ from stages.release.statements import read_provenance
 from stages.serving.engine import HOST, StartedSettings
 from stages.serving.engines import ENGINES
 from stages.serving.server import free_port, served_together, started, until_stopped
-from stages.tools.serve import release_name
+from stages.tools.answering import release_name
 
 log = logging.getLogger("join")
 

@@ -1,7 +1,11 @@
-"""Serve a release with an OpenAI-compatible API until Ctrl-C: `python -m stages.tools.serve [DIR]`, or `nox -s serve`.
+"""Answer callers with the OpenAI chat API until Ctrl-C: `python -m stages.tools.serve [DIR]`, or `nox -s serve`.
 
-Not a stage: it runs the server that `benchmark` measured, with the settings in `benchmark.server`. A release is checked
-before it is served, also when a server that died is started again.
+Not a stage. A gateway (the block `serve` of params.yaml) stands in front of the model servers (`benchmark.server`, started
+here, or those in `serve.upstreams`): API keys, masking, routing to prod and canary, the cascade, traces. What answers is what
+the registry has in prod and canary, or models/release as long as it has no prod; with DIR, that folder, registered or not.
+A release is checked before it is served, also when a server that died is started again.
+
+With --direct, the model server alone answers, without the gateway: nothing is masked, routed, judged or kept.
 """
 
 from __future__ import annotations
@@ -9,68 +13,34 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages.core.compute import set_up
 from stages.core.errors import HallmarkError, run_stage
-from stages.core.files import QUANTIZED, RELEASE
+from stages.core.files import RELEASE
+from stages.gateway.deployments import HELP
+from stages.gateway.exchange import Answered, Asked
+from stages.gateway.models import Served
+from stages.gateway.params import Serve
+from stages.gateway.routing import SIDES
 from stages.params.loader import Params, load_params
-from stages.release.checking import check_release
-from stages.release.provenance import PROVENANCE, VERDICT
-from stages.release.shipping import check_weights
-from stages.release.statements import read_provenance
 from stages.serving.engine import HOST, StartedEngine, StartedSettings
 from stages.serving.engines import ENGINES
-from stages.serving.server import LOG, Server, address, free_port, served_alone, until_stopped
+from stages.serving.server import Server, address, free_port, served_alone, until_stopped
+from stages.tools.answering import check_served, masking_of, models_of, name_of, names_key
 
+if TYPE_CHECKING:
+    from stages.traces.store import TraceWriter
+
+DIRECT_PORT = 8000
 log = logging.getLogger("serve")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # used as both a folder name and a model name
 
 
-def served_name(name: str, file: Path, remedy: str) -> str:
-    """The certified name, if a server can answer to it; else a HallmarkError about `certify.name` in `file`."""
-    if not NAME.fullmatch(name) or name in ("base", LOG):
-        raise HallmarkError(
-            f"can't be used as a model name: use letters, digits, dots and dashes, and not 'base' or '{LOG}'",
-            file=file,
-            field="certify.name",
-            remedy=remedy,
-        )
-    return name
-
-
-def release_name(release: Path) -> str:
-    """The name by which a server answers for a release: the one that it was certified with."""
-    remedy = "set a different certify.name in its project, and run `dvc repro` there"
-    return served_name(read_provenance(release).build.params.certify.name, release / PROVENANCE, remedy)
-
-
-def check_served(adapter: Path, ungated: bool) -> str:
-    """A HallmarkError unless `adapter` is an unchanged release over the weights here that its gate passed.
-
-    `ungated` also takes a release that its gate did not pass, and an adapter that is no release; what is returned says so.
-    """
-    if not os.path.exists(adapter / "adapter_config.json"):  # noqa: PTH110 (Path.exists raises if a name is too long)
-        raise HallmarkError("no adapter is there", file=adapter, remedy="run `dvc repro`, or name an adapter's folder")
-    if any(os.path.lexists(adapter / name) for name in (PROVENANCE, VERDICT)):
-        passed = check_release(adapter, ungated).passed
-        check_weights(adapter, QUANTIZED, remedy="run `dvc repro quantize` at the adapter's commit")
-        return "" if passed else "; its gate did not pass it: do not release it"
-    if not ungated:
-        raise HallmarkError(
-            f"not a release: it has neither {PROVENANCE} nor {VERDICT}",
-            file=adapter,
-            remedy=f"serve {RELEASE}; to serve an adapter of your own that nothing has checked, add --ungated",
-        )
-    log.warning("%s is not a release: nothing vouches for what is served", adapter)
-    return "; it is not a release"
-
-
-def serve_until_stopped(params: Params, adapter: Path, port: int, ungated: bool) -> None:
-    """Serve the base with `adapter` until Ctrl-C, with the settings that the benchmark measures."""
+def serve_directly(params: Params, adapter: Path, port: int, ungated: bool) -> None:
+    """Serve the base with `adapter` until Ctrl-C, with the settings that the benchmark measures, and nothing in front."""
     settings = params.benchmark.server
     if address(settings):
         able = " or ".join(kind for kind, engine in ENGINES.items() if isinstance(engine, StartedEngine))
@@ -81,11 +51,9 @@ def serve_until_stopped(params: Params, adapter: Path, port: int, ungated: bool)
         )
     assert isinstance(settings, StartedSettings)
     port = free_port(port, "--port")
-    set_up(params.compute, params.seed)
     note = check_served(adapter, ungated)
-    certified = os.path.lexists(adapter / PROVENANCE)
-    own = params.certify.name
-    name = release_name(adapter) if certified else served_name(own, Path("params.yaml"), "set a different name")
+    set_up(params.compute, params.seed)
+    name = name_of(params, adapter)
     checked = True
 
     @contextmanager
@@ -101,20 +69,128 @@ def serve_until_stopped(params: Params, adapter: Path, port: int, ungated: bool)
         until_stopped(start, f"{adapter} answers at http://{HOST}:{port}/v1 as the model '{name}'{note}")
 
 
+def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) -> None:
+    """Serve through the gateway until Ctrl-C or SIGTERM; what is under way then is finished."""
+    from stages.gateway.app import app, run
+    from stages.gateway.metrics import Metrics
+    from stages.gateway.tracing import trace_of
+    from stages.tasks.task import Task
+    from stages.traces.feedback import FeedbackJournal
+    from stages.traces.store import TraceWriter
+
+    serve, metrics = params.serve, Metrics()
+    for name, text in HELP.items():
+        metrics.describe(name, text)
+    if serve.port:
+        free_port(serve.port, "serve.port", serve.host)  # before a model is loaded
+    traces: TraceWriter | None = None
+
+    def emit(asked: Asked, answered: Answered) -> None:
+        """Keep what the shadow answered."""
+        if traces is not None:
+            masked = 0.0 if serve.mask else None
+            traces.put(trace_of(asked, answered, masking_s=masked, total_s=answered.model_s or 0.0))
+
+    masking = masking_of(params, serve)
+    models = models_of(params, folder, ungated=ungated, serve=serve, metrics=metrics, emit=emit)
+    feedback = FeedbackJournal() if serve.traces else None
+    traces = TraceWriter(metrics=metrics) if serve.traces else None
+    failed: list[BaseException] = []
+    logging.getLogger("uvicorn.error").addFilter(lambda _: not failed)  # what failed is told below, in one line
+
+    @asynccontextmanager
+    async def around() -> AsyncIterator[None]:
+        """Masking and models, from before the first request until after the last one."""
+        try:
+            if masking is not None:
+                await masking.start()
+            await models.start()
+        except BaseException as error:
+            failed.append(error)
+            raise
+        try:
+            yield
+        finally:
+            await models.close()
+            if masking is not None:
+                await masking.close()
+
+    made = app(
+        serve, masking, models, traces, feedback, metrics,
+        task=Task(params.task), names_key=names_key(params), around=around(),
+    )  # fmt: skip
+    try:
+        run(
+            made,
+            serve.host,
+            serve.port,
+            serve.drain_seconds,
+            lambda where: print(ready(where, models, serve), flush=True),
+        )
+    except (HallmarkError, SystemExit):  # uvicorn exits if what it waits for at the start fails
+        if failed:
+            raise failed[0] from None
+        raise
+    finally:
+        if traces is not None:
+            traces.close()
+        if feedback is not None:
+            feedback.close()
+
+
+def ready(where: str, models: Served, serve: Serve) -> str:
+    """The line that says what answers, and what stands in front of it."""
+    versions = models.deployments.versions
+    sides = ", ".join(f"{side} {versions[side]}" for side in SIDES if side in versions)
+    if "canary" in versions:
+        shadow = "; it is also asked what prod answers" if serve.routing.shadow else ""
+        sides += f" for {serve.routing.canary:.0%} of the customers{shadow}"
+    prod = models.deployments.serving("prod")
+    cascade = prod is not None and prod.running.launched.judge.needs_logs
+    keys = bool(serve.keys and os.environ.get(serve.keys, "").strip())
+    parts = {"keys": keys, "masking": serve.mask, "cascade": cascade, "traces": serve.traces}
+    parts["fallback"] = serve.fallback is not None
+    names = " or ".join(f"'{name}'" for name in models.names)
+    states = ", ".join(f"{name} {'on' if on else 'off'}" for name, on in parts.items())
+    return f"{where}/v1 answers as the model {names}: {sides}; {states}; Ctrl-C stops it"
+
+
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: which adapter, and where to listen."""
-    serve_until_stopped(load_params(arguments.params), arguments.adapter, arguments.port, arguments.ungated)
+    """Command line: which release, behind the gateway or not, and where to listen."""
+    params = load_params(arguments.params)
+    if arguments.direct:
+        port = DIRECT_PORT if arguments.port is None else arguments.port
+        serve_directly(params, arguments.release or RELEASE, port, arguments.ungated)
+        return
+    if arguments.port is not None:
+        params = params.model_copy(update={"serve": params.serve.model_copy(update={"port": arguments.port})})
+    serve_behind_gateway(params, arguments.release, ungated=arguments.ungated)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m stages.tools.serve", description=__doc__)
-    parser.add_argument(
-        "adapter", nargs="?", type=Path, default=RELEASE, metavar="DIR", help="a release (default: %(default)s)"
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.tools.serve",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--ungated", action="store_true", help="also serve what the gate did not pass, or an adapter that is no release"
+        "release",
+        nargs="?",
+        type=Path,
+        metavar="DIR",
+        help=f"a release to serve, whatever the registry says (without: the registry's prod and canary, or {RELEASE})",
     )
-    parser.add_argument("--port", type=int, default=8000, help="where it listens (default: %(default)s)")
+    parser.add_argument(
+        "--ungated",
+        action="store_true",
+        help=f"also serve what the gate did not pass, or an adapter that is no release (without DIR: {RELEASE})",
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        help=f"where it listens, 0 for any free port (default: serve.port; with --direct: {DIRECT_PORT})",
+    )
+    parser.add_argument("--direct", action="store_true", help="the model server alone, without the gateway")
     return parser
 
 

@@ -1,0 +1,205 @@
+"""Releases, servers and requests for tests of the gateway's model side: stubs in processes of their own, no model."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, TypeVar
+
+from stages.core.errors import HallmarkError
+from stages.evaluation.cascade import Shipped, read_shipped
+from stages.gateway.cascading import Judge
+from stages.gateway.deployments import Deployments
+from stages.gateway.exchange import Answered, Asked, Masked
+from stages.gateway.fallback import Broad
+from stages.gateway.launching import Launched
+from stages.gateway.models import Served
+from stages.gateway.params import Serve
+from stages.gateway.releases import Files, Wanted
+from stages.gateway.routing import Side
+from stages.gateway.upstream import Upstream
+from stages.params.loader import load_params
+from stages.serving.chat_request import ChatRequest
+from stages.tasks.task import Task
+from tests.made_up_release import CASCADE
+from tests.stub_model import Stub, start, told
+from tests.workspace import ROOT
+
+Result = TypeVar("Result")
+TICKET = '{"intent":"refund","urgency":"high","product":null,"amount":null,"date":null,"issues":[]}'
+REFUSAL = '{"intent":"refuse"}'
+SURE, UNSURE = -0.1, -2.0  # log-probabilities of a token
+
+
+@cache
+def cascade() -> Shipped:
+    """Answers with a mean log-probability of -1 or more go out: the raw score is -log(-mean)."""
+    return read_shipped(CASCADE | {"threshold": 0.0})
+
+
+@cache
+def task() -> Task:
+    found = Task(load_params(ROOT / "params.yaml").task)
+    found.schema_file = ROOT / "data/schema.json"
+    return found
+
+
+def judge(shipped: Shipped | None = None, *, check_schema: bool = False) -> Judge:
+    return Judge(task(), None, shipped, check_schema=check_schema)
+
+
+def serve_params(**changes: Any) -> Serve:
+    """The block as it is, with changes by dotted name."""
+    block = load_params(ROOT / "params.yaml").serve.model_dump()
+    for name, value in changes.items():
+        *parents, last = name.split("__")
+        inner = block
+        for parent in parents:
+            inner = inner[parent]
+        inner[last] = value
+    return Serve.model_validate(block)
+
+
+class Wants:
+    """A registry that tests change; `broken`: it can't be read."""
+
+    def __init__(self, **sides: str) -> None:
+        self.sides, self.broken = dict(sides), False
+
+    def wanted(self) -> dict[Side, Wanted]:
+        if self.broken:
+            raise HallmarkError("the tags are gone", remedy="bring them back")
+        return {side: Wanted(version, f"{version}-digest") for side, version in self.sides.items()}  # type: ignore[misc]
+
+    def files(self, wanted: Wanted) -> Files:
+        return Files(None, None)
+
+
+@dataclass
+class Stubs:
+    """A launcher of stubs. `refuse`: versions that can't be started; `slow`: seconds that a start takes.
+
+    `shared`: one that runs, for all versions; nothing is started then.
+    """
+
+    judge: Judge
+    logs: bool | None = True
+    constrains: bool = True
+    refuse: set[str] = field(default_factory=set)
+    slow: float = 0.0
+    shared: Stub | None = None
+    started: list[tuple[str, Stub]] = field(default_factory=list)
+
+    def key(self, wanted: Wanted, side: Side) -> str:
+        return wanted.key
+
+    def launch(self, wanted: Wanted, side: Side) -> Launched:
+        if wanted.version in self.refuse:
+            raise HallmarkError(f"{wanted.version} is damaged", remedy="make it again")
+        time.sleep(self.slow)
+        if self.shared is not None:
+            upstream = Upstream(self.shared.url, "tickets", own=True)
+            return Launched(
+                upstream, self.judge, "tickets", self.constrains, self.logs, self.shared.trouble, lambda: None
+            )
+        stub = start(wanted.version)
+        self.started.append((wanted.version, stub))
+        upstream = Upstream(stub.url, "tickets", own=True)
+        return Launched(upstream, self.judge, "tickets", self.constrains, self.logs, stub.trouble, stub.stop)
+
+    def running(self, version: str) -> list[Stub]:
+        return [stub for name, stub in self.started if name == version and stub.process.poll() is None]
+
+    def stop(self) -> None:
+        for _, stub in self.started:
+            stub.stop()
+
+
+class Counts:
+    """Metrics, as a list of what was said."""
+
+    def __init__(self) -> None:
+        self.counted: list[tuple[str, dict[str, str]]] = []
+        self.gauges: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+
+    def count(self, name: str, **labels: str) -> None:
+        self.counted.append((name, labels))
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        self.gauges[name, tuple(sorted(labels.items()))] = value
+
+    def observe(self, name: str, seconds: float, **labels: str) -> None:
+        self.counted.append((name, labels))
+
+    def times(self, name: str) -> int:
+        return sum(found == name for found, _ in self.counted)
+
+
+@contextmanager
+def stubs(
+    shipped: Shipped | None = None,
+    *,
+    check_schema: bool = False,
+    logs: bool | None = True,
+    constrains: bool = True,
+    shared: Stub | None = None,
+) -> Iterator[Stubs]:
+    launcher = Stubs(judge(shipped, check_schema=check_schema), logs, constrains, shared=shared)
+    try:
+        yield launcher
+    finally:
+        launcher.stop()
+
+
+def asked(
+    seconds: float = 20.0, *, group: str | None = None, caller: str = "", request: str = "", **what: Any
+) -> Asked:
+    """A request that tells the stub what to do."""
+    messages = [{"role": "user", "content": told(**what)}]
+    chat = ChatRequest.model_validate({"model": "tickets", "messages": messages})
+    masked = Masked(messages=messages, tools=None, values={})
+    return Asked(
+        request=request or f"rq-{time.monotonic_ns()}", time=datetime.now(UTC), caller=caller, group=group, chat=chat,
+        masked=masked, deadline=time.monotonic() + seconds,
+    )  # fmt: skip
+
+
+def play(
+    source: Wants,
+    launcher: Stubs,
+    script: Callable[[Served], Awaitable[Result]],
+    *,
+    serve: Serve | None = None,
+    broad: Broad | None = None,
+    metrics: Counts | None = None,
+    emit: Callable[[Asked, Answered], None] | None = None,
+    poll_seconds: float = 0.1,
+    drain_seconds: float = 10.0,
+) -> Result:
+    """Start the models, run the script, and close them."""
+
+    async def run() -> Result:
+        deployments = Deployments(
+            source, launcher, poll_seconds=poll_seconds, drain_seconds=drain_seconds, metrics=metrics
+        )
+        settings = serve or serve_params()
+        models = Served(deployments, settings, per_hour=3.6, broad=broad, metrics=metrics, emit=emit)
+        await models.start()
+        try:
+            return await script(models)
+        finally:
+            await models.close()
+
+    return asyncio.run(run())
+
+
+async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        await asyncio.sleep(0.02)

@@ -1,0 +1,173 @@
+"""A model server that does what the last message of a request tells it to, in a process of its own; and what starts it.
+
+The message is JSON: `text` (what to answer), `log` (of each of its tokens), `sleep`, `status`, `headers`, `raw` (bytes to
+send in place of an answer), `calls`, `cut` (hang up in the middle), `usage`, and `second` (what to answer to a request that
+is not the greedy one). Any other text is answered as it is, with the model's name before it.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """The ASGI app, which counts requests under way and those that hung up."""
+    import asyncio
+
+    if scope["type"] == "lifespan":
+        while (message := await receive())["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        await send({"type": message["type"] + ".complete"})
+        return
+    if scope["path"] != "/v1/chat/completions":
+        await reply(send, 200, json.dumps(COUNTS).encode())
+        return
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    asked = json.loads(body)
+    COUNTS["asked"] += 1
+    COUNTS["bodies"].append(asked)
+    del COUNTS["bodies"][:-50]
+    told = read(asked["messages"][-1].get("content") or "")
+    greedy = asked.get("temperature") == 0 and "response_format" not in asked
+    gone = asyncio.create_task(receive())
+    slept = asyncio.create_task(asyncio.sleep(told.get("sleep", 0.0)))
+    await asyncio.wait([gone, slept], return_when=asyncio.FIRST_COMPLETED)
+    if gone.done():
+        COUNTS["gone"] += 1
+        return
+    gone.cancel()
+    if status := told.get("status"):
+        if isinstance(status, list):  # one after the other, for the same message
+            seen = COUNTS["seen"][body.decode()] = COUNTS["seen"].get(body.decode(), 0) + 1
+            status = status[min(seen, len(status)) - 1]
+        if status != 200:
+            await reply(send, status, b'{"error": {"message": "no"}}', told.get("headers", {}))
+            return
+    if "raw" in told:
+        content = told["raw"].encode() * told.get("times", 1)
+        await reply(send, 200, content, told.get("headers", {}), cut=told.get("cut", False))
+        return
+    text = told.get("text", f"{asked['model']} {NAME}: {told.get('plain', '')}")
+    if not greedy and "second" in told:
+        text = told["second"]
+    choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    if "calls" in told:
+        choice["message"]["tool_calls"] = told["calls"]
+    if asked.get("logprobs") and told.get("log") is not None:
+        log = told["log"] if greedy else told.get("second_log", told["log"])
+        content = [{"token": char, "logprob": log, "bytes": list(char.encode())} for char in text]
+        choice["logprobs"] = {"content": content}
+    usage = told.get("usage", {"prompt_tokens": 10, "completion_tokens": len(text)})
+    answer = {"object": "chat.completion", "model": asked["model"], "choices": [choice], "usage": usage}
+    await reply(send, 200, json.dumps(answer).encode(), cut=told.get("cut", False))
+
+
+COUNTS: dict[str, Any] = {"asked": 0, "gone": 0, "bodies": [], "seen": {}}
+NAME = ""
+
+
+def read(text: str) -> dict[str, Any]:
+    with suppress(ValueError):
+        value = json.loads(text)
+        if isinstance(value, dict):
+            return value
+    return {"plain": text}
+
+
+async def reply(send: Any, status: int, content: bytes, headers: Any = None, *, cut: bool = False) -> None:
+    given = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    given += [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": given})
+    if cut:
+        await send({"type": "http.response.body", "body": content[: len(content) // 2], "more_body": True})
+        raise ConnectionError("cut")
+    await send({"type": "http.response.body", "body": content})
+
+
+@dataclass
+class Stub:
+    """A stub that runs."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    stopped: list[float] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def counts(self) -> dict[str, Any]:
+        found: dict[str, Any] = httpx.get(f"http://127.0.0.1:{self.port}/counts", trust_env=False).json()
+        return found
+
+    def stop(self) -> None:
+        self.stopped.append(time.monotonic())
+        self.process.kill()
+        self.process.wait()
+
+    def trouble(self) -> str | None:
+        return None if self.process.poll() is None else "died"
+
+
+def start(name: str, port: int = 0) -> Stub:
+    """A stub that answers; the caller stops it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-m", "tests.stub_model", str(port), name])
+    stub = Stub(port, process)
+    wait_for(lambda: answers(stub))
+    return stub
+
+
+def answers(stub: Stub) -> bool:
+    assert stub.process.poll() is None
+    with suppress(httpx.HTTPError):
+        stub.counts()
+        return True
+    return False
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+@contextmanager
+def stub(name: str = "stub") -> Iterator[Stub]:
+    """A stub while the block runs."""
+    running = start(name)
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def told(**what: Any) -> str:
+    """The message that tells a stub what to do."""
+    return json.dumps(what)
+
+
+if __name__ == "__main__":
+    import uvicorn
+
+    NAME = sys.argv[2]
+    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="critical", access_log=False)

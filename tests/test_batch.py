@@ -1,0 +1,321 @@
+"""A file answered offline: one line of output a line of input, in order, whatever ends a run."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.core.errors import HallmarkError
+from stages.gateway.exchange import Answered, Asked, Masked
+from stages.serving.chat_request import Refusal
+from stages.tools import batch as tool
+from stages.tools.batch import Batch
+from stages.tools.batch_file import Answers, answers_in, requests_in
+from tests.stub_model import Stub, stub, told, wait_for
+from tests.workspace import ROOT, change_params
+
+PROMPT = "Ticket to JSON"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Stub]:
+    with stub("v1") as running:
+        yield running
+
+
+def write(path: Path, *rows: Any) -> Path:
+    path.write_text("".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def request(number: int, **what: Any) -> dict[str, Any]:
+    return {"id": f"r{number}", "messages": [{"role": "user", "content": told(**{"text": f"answer {number}"} | what)}]}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, server: Stub) -> Path:
+    """A folder that is no repository, with a stub for a model server."""
+    place = tmp_path / "repo"
+    (place / "data").mkdir(parents=True)
+    shutil.copy(ROOT / "params.yaml", place)
+    shutil.copy(ROOT / "data/schema.json", place / "data")
+    upstream = {"url": server.url, "model": "tickets", "key": None}
+    changes = {
+        "serve.upstreams": {"prod": upstream},
+        "serve.mask": False,
+        "serve.traces": False,
+        "serve.check_schema": False,
+        "serve.limits.under_way_per_key": 4,
+        "data.pseudonyms": "none",
+        "data.key": None,
+        "mask.identity_columns": {},
+    }
+    change_params(place, changes)
+    return place
+
+
+def command(folder: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "stages.tools.batch", "in.jsonl", *options]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "GIT_CEILING_DIRECTORIES": "/"}
+
+
+def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(folder, *options), cwd=folder, env=environment(), capture_output=True, text=True, timeout=120
+    )
+
+
+def test_each_line_has_its_answer_in_its_place(folder: Path, server: Stub) -> None:
+    rows = [request(number, sleep=0.3 if number % 5 == 0 else 0.0) for number in range(1, 31)]
+    rows.append({"input": told(text="from a prompt"), "context": "what was found", "group": "acme"})
+    write(folder / "in.jsonl", *rows)
+    result = run(folder)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "in.answers.jsonl: 31 of 31 lines: 31 answered\n"
+    found = read(folder / "in.answers.jsonl")
+    assert [(row["line"], row["id"], row["text"]) for row in found[:30]] == [
+        (number, f"r{number}", f"answer {number}") for number in range(1, 31)
+    ]
+    assert found[30]["id"] == 31
+    assert {row["outcome"] for row in found} == {"answered"}
+    assert {row["version"] for row in found} == {"unregistered"}
+    assert len({row["trace"] for row in found}) == 31
+    digests = [hashlib.sha256(line.encode()).hexdigest() for line in (folder / "in.jsonl").read_text().splitlines()]
+    assert [row["request"] for row in found] == digests
+    assert (folder / "in.answers.jsonl").stat().st_mode & 0o777 == 0o600
+    sent = [body["messages"] for body in server.counts()["bodies"] if len(body["messages"]) == 2]
+    assert sent[-1][0]["content"].startswith("Ticket to JSON")
+    assert sent[-1][1]["content"] == f"what was found\n\n{told(text='from a prompt')}"
+    again = run(folder)
+    assert again.stdout == result.stdout
+
+
+def test_a_killed_run_goes_on_where_it_was(folder: Path, server: Stub) -> None:
+    write(folder / "in.jsonl", *(request(number, sleep=0.05) for number in range(1, 121)))
+    out = folder / "in.answers.jsonl"
+    before = server.counts()["asked"]
+    for _ in range(2):
+        count = out.read_bytes().count(b"\n") if out.exists() else 0
+        process = subprocess.Popen(command(folder), cwd=folder, env=environment(), stderr=subprocess.DEVNULL)
+        wait_for(lambda least=count + 10: out.exists() and out.read_bytes().count(b"\n") > least, 60)  # type: ignore[misc]
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        with out.open("ab") as file:
+            file.write(b'{"line": 5000, "te')  # what a kill in the middle of a line would leave
+    result = run(folder)
+    assert result.returncode == 0, result.stderr
+    assert "lines are answered already (by unregistered)" in result.stderr
+    assert [(row["line"], row["text"]) for row in read(out)] == [(n, f"answer {n}") for n in range(1, 121)]
+    assert server.counts()["asked"] - before < 120 + 2 * 20  # a kill loses what was under way, and no more
+
+
+def test_ctrl_c_keeps_what_is_answered(folder: Path) -> None:
+    write(folder / "in.jsonl", *(request(number, sleep=0.2) for number in range(1, 200)))
+    out = folder / "answers"
+    process = subprocess.Popen(
+        command(folder, "--out", "answers"), cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    wait_for(lambda: out.exists() and out.read_bytes().count(b"\n") > 5, 60)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    rows = read(out)
+    assert said == f"answers: {len(rows)} of 199 lines: {len(rows)} answered\n"
+    assert [row["line"] for row in rows] == [*range(1, len(rows) + 1)]
+
+
+def test_a_server_that_is_down_ends_the_run_and_leaves_no_failed_lines(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(tool, "PAUSES", (0.01,))
+    write(folder / "in.jsonl", *(request(number) for number in range(1, 4)), *({"input": told(status=500)},) * 30)
+    from stages.params.loader import load_params
+
+    with pytest.raises(HallmarkError, match="no answer to lines 4 to 19"):
+        tool.answer_file(load_params(), Path("in.jsonl"), Path("out"), None, ungated=False)
+    assert [row["line"] for row in read(folder / "out")] == [1, 2, 3]
+
+
+def test_a_line_at_fault_is_failed_and_the_others_are_answered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(tool, "PAUSES", (0.01,))
+    rows = [request(1), request(2, status=500), request(3), request(4, status=400), request(5, status=500)]
+    write(folder / "in.jsonl", *rows)
+    from stages.params.loader import load_params
+
+    tool.answer_file(load_params(), Path("in.jsonl"), Path("out"), None, ungated=False)
+    assert [(row["outcome"], row["reason"], row["text"]) for row in read(folder / "out")] == [
+        ("answered", "no_cascade", "answer 1"),
+        ("failed", "upstream", None),
+        ("answered", "no_cascade", "answer 3"),
+        ("failed", "refused", None),
+        ("failed", "upstream", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "problem"),
+    [
+        ("{", None, "not JSON"),
+        ("[]", None, "not a JSON object"),
+        ("", None, "not JSON"),
+        ({"input": "x", "inptu": "y"}, "inptu", "unknown field"),
+        ({"id": "x"}, "messages", "either messages or input"),
+        ({"input": "x", "messages": []}, "messages", "either messages or input"),
+        ({"messages": []}, "messages", "at least 1"),
+        ({"messages": [{"role": "owner", "content": "x"}]}, "messages[0].role", "Input should be"),
+        ({"messages": [{"role": "user", "content": "x"}], "context": "y"}, "context", "only with input"),
+        ({"input": 5}, "input", "must be texts"),
+        ({"input": ""}, "input", "must be texts"),
+        ({"input": "x", "id": 1.5}, "id", "neither a text nor a whole number"),
+        ({"input": "x", "id": True}, "id", "neither a text nor a whole number"),
+        ({"input": "x", "group": ""}, "group", "not the name of a customer"),
+        ({"input": "x", "tools": []}, "tools", "at least 1"),
+        ('{"input": "a", "input": "b"}', None, "same key twice"),
+        ('{"input": "\\ud800"}', None, "half of a surrogate pair"),
+        ("[" * 2000, None, "not JSON"),
+    ],
+)
+def test_a_bad_line_is_told_by_its_number_before_anything_is_asked(
+    tmp_path: Path, row: Any, field: str | None, problem: str
+) -> None:
+    file = write(tmp_path / "in.jsonl", {"input": "fine"}, row)
+    with pytest.raises(HallmarkError, match="row 2") as caught:
+        list(requests_in(file, PROMPT))
+    assert problem in caught.value.problem
+    assert caught.value.field == field
+    assert str(file) in str(caught.value)
+
+
+@given(st.lists(st.binary(max_size=60), max_size=6))
+def test_any_bytes_are_requests_or_one_clear_error(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "any.jsonl"
+    file.write_bytes(b"\n".join(lines))
+    try:
+        found = list(requests_in(file, PROMPT))
+    except HallmarkError as error:
+        assert error.row is not None
+    else:
+        assert [line.row for line in found] == [*range(1, len(found) + 1)]
+
+
+def answer(row: int, digest: str = "a") -> dict[str, Any]:
+    return {"line": row, "request": digest, "version": "v1", "outcome": "answered"}
+
+
+@given(st.integers(0, 4), st.integers(0, 200))
+def test_any_cut_leaves_whole_lines_to_go_on_from(
+    tmp_path_factory: pytest.TempPathFactory, count: int, cut: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "cut.jsonl"
+    path.unlink(missing_ok=True)
+    with answers_in(path) as answers:
+        for row in range(1, count + 1):
+            answers.append(answer(row))
+    content = path.read_bytes()
+    path.write_bytes(content[:cut])
+    with answers_in(path) as answers:
+        assert answers.done == content[:cut].count(b"\n")
+        answers.append(answer(answers.done + 1))
+        done = answers.done
+    assert [row["line"] for row in read(path)] == [*range(1, done + 1)]
+
+
+def test_answers_to_something_else_are_not_continued(tmp_path: Path) -> None:
+    file, out = write(tmp_path / "in.jsonl", {"input": "x"}), tmp_path / "out"
+    (line,) = requests_in(file, PROMPT)
+    with answers_in(out) as answers:
+        answers.append(answer(1, "another"))
+        with pytest.raises(HallmarkError, match=r"out, row 1.*another request"):
+            answers.check(line)
+        with pytest.raises(HallmarkError, match="another run"), answers_in(out):
+            pass
+    write(out, {"line": 1})
+    with pytest.raises(HallmarkError, match="not a line that this command wrote"), answers_in(out):
+        pass
+    with pytest.raises(HallmarkError, match="can't be written"), answers_in(tmp_path / "none/out"):
+        pass
+
+
+class Echo:
+    """Models that repeat what they are asked; and masking that knows one name."""
+
+    names = ("tickets",)
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+
+    async def answer(self, asked: Asked) -> Answered:
+        self.asked.append(asked)
+        await asyncio.sleep(0.001)
+        return Answered(
+            trace=f"tr-{len(self.asked)}", outcome="answered", reason="sure", route="prod", version="v1", digest="d",
+            model="tickets", text=f"to {asked.masked.messages[-1]['content']}", tool_calls=None, finish="stop",
+            answer="x", fallback=None, schema_valid=True, score=1.0, probability=0.9, prompt_tokens=1, answer_tokens=1,
+            model_s=0.1, fallback_s=None, price=0.01,
+        )  # fmt: skip
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def mask(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, also: Sequence[str] = ()
+    ) -> tuple[Masked, list[str]]:
+        if "secret" in messages[-1]["content"]:
+            raise Refusal(400, "text_too_long", "a text is too long")
+        plain = [message | {"content": message["content"].replace("Ann", "<PERSON_1>")} for message in messages]
+        return Restoring(messages=plain, tools=tools, values={"<PERSON_1>": "Ann"}), []
+
+
+class Restoring(Masked):
+    def restored(self, text: str) -> str:
+        return text.replace("<PERSON_1>", self.values["<PERSON_1>"])
+
+
+def test_the_model_sees_masked_text_and_the_file_has_the_callers_own_again(tmp_path: Path) -> None:
+    rows = [{"input": "Ann asks"}, {"input": "secret"}, {"input": "Ann again", "group": "acme"}]
+    file, out = write(tmp_path / "in.jsonl", *rows), tmp_path / "out"
+    models, kept = Echo(), []
+    batch = Batch(
+        models, models, names_key=b"k" * 32, concurrency=2, keep=lambda *of: kept.append(of),  # type: ignore[arg-type]
+    )  # fmt: skip
+
+    def work(answers: Answers) -> None:
+        asyncio.run(batch.run(requests_in(file, PROMPT), answers, lambda _: None))
+
+    with answers_in(out) as answers:
+        work(answers)
+    assert [row["text"] for row in read(out)] == ["to Ann asks", None, "to Ann again"]
+    assert [row["outcome"] for row in read(out)] == ["answered", "failed", "answered"]
+    assert not any("Ann" in str(asked.masked.messages) + str(asked.chat) for asked in models.asked)
+    groups = [asked.group for asked in models.asked]
+    assert groups[0] is None
+    assert groups[1] is not None
+    assert groups[1].startswith("group-")
+    assert [answered.route for _, answered, _, _ in kept] == ["batch", "batch"]
+    assert time.monotonic() + 60 < models.asked[0].deadline

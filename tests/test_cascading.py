@@ -1,0 +1,228 @@
+"""What becomes of an answer: it goes out, is asked for once more, goes to the fallback, or to a person."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.core.errors import HallmarkError
+from stages.evaluation.answers import Answer
+from stages.gateway.cascading import TEMPERATURE, read_cascade
+from stages.gateway.exchange import Answered
+from stages.gateway.fallback import Broad
+from stages.gateway.models import Served
+from stages.gateway.params import Fallback
+from tests.gateway_toys import REFUSAL, SURE, TICKET, UNSURE, Counts, Stubs, Wants, asked, cascade, judge, play, stubs
+from tests.made_up_release import CASCADE
+from tests.stub_model import Stub, start
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Stub]:
+    stub = start("tickets")
+    yield stub
+    stub.stop()
+
+
+@pytest.fixture(scope="module")
+def broad_server() -> Iterator[Stub]:
+    stub = start("broad")
+    yield stub
+    stub.stop()
+
+
+def broad(server: Stub, **changes: Any) -> Broad:
+    given = {"url": server.url, "model": "broad", "key": None, "price_in": 1.0, "price_out": 2.0, "spend_per_day": 1.0}
+    return Broad(Fallback.model_validate(given | changes))
+
+
+def answer(launcher: Stubs, fallback: Broad | None = None, **what: Any) -> Answered:
+    async def script(models: Served) -> Answered:
+        return await models.answer(asked(**what))
+
+    return play(Wants(prod="v1.0.0"), launcher, script, broad=fallback)
+
+
+def test_a_sure_answer_goes_out_and_an_unsure_one_does_not(server: Stub) -> None:
+    with stubs(cascade(), shared=server) as launcher:
+        found = answer(launcher, text=TICKET, log=SURE)
+        assert (found.outcome, found.reason, found.text, found.answer) == ("answered", "sure", TICKET, TICKET)
+        assert found.score == pytest.approx(-math.log(-SURE), abs=0.01)
+        assert found.probability is not None
+        found = answer(launcher, text=TICKET, log=UNSURE)
+        assert (found.outcome, found.reason, found.text, found.answer) == ("handed_over", "unsure", None, TICKET)
+        assert found.score == pytest.approx(-math.log(-UNSURE), abs=0.01)
+        assert found.schema_valid is True
+        assert (found.version, found.digest, found.route, found.finish) == (
+            "v1.0.0", "v1.0.0-digest", "prod", "stop",
+        )  # fmt: skip
+
+
+def test_without_log_probabilities_every_answer_is_handed_over_and_one_line_says_so(
+    server: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def script(models: Served) -> list[Answered]:
+        return [await models.answer(asked(text=TICKET)) for _ in range(3)]
+
+    with stubs(cascade(), logs=None, shared=server) as launcher, caplog.at_level(logging.ERROR):
+        found = play(Wants(prod="v1.0.0"), launcher, script)
+    assert {(one.outcome, one.reason, one.score) for one in found} == {("handed_over", "no_score", None)}
+    assert caplog.text.count("gives no log-probabilities") == 1
+
+
+def test_without_a_cascade_every_answer_goes_out(server: Stub) -> None:
+    with stubs(shared=server) as launcher:
+        found = answer(launcher, text="no JSON", log=UNSURE)
+    assert (found.outcome, found.reason, found.text, found.schema_valid) == (
+        "answered", "no_cascade", "no JSON", False,
+    )  # fmt: skip
+    assert found.score is None
+
+
+@pytest.mark.parametrize(
+    ("what", "outcome", "reason", "text"),
+    [
+        ({"text": REFUSAL}, "answered", "no_cascade", REFUSAL),
+        ({"text": "broken", "second": TICKET}, "answered", "no_cascade", TICKET),
+        ({"text": "broken", "second": "still broken"}, "handed_over", "schema", None),
+    ],
+)
+def test_an_answer_that_breaks_the_schema_is_asked_for_once_more(
+    server: Stub, what: dict[str, Any], outcome: str, reason: str, text: str | None
+) -> None:
+    with stubs(check_schema=True, shared=server) as launcher:
+
+        async def script(models: Served) -> tuple[Answered, int]:
+            found = await models.answer(asked(**what))
+            return found, server.counts()["asked"] - before
+
+        before = server.counts()["asked"]
+        found, times = play(Wants(prod="v1.0.0"), launcher, script)
+    assert (found.outcome, found.reason, found.text) == (outcome, reason, text)
+    assert times == (1 if what["text"] == REFUSAL else 2)
+
+
+def test_a_server_that_can_only_say_the_same_is_not_asked_again(server: Stub) -> None:
+    with stubs(check_schema=True, constrains=False, shared=server) as launcher:
+
+        async def script(models: Served) -> tuple[Answered, int]:
+            found = await models.answer(asked(text="broken", second=TICKET))
+            return found, server.counts()["asked"] - before
+
+        before = server.counts()["asked"]
+        found, times = play(Wants(prod="v1.0.0"), launcher, script)
+    assert (found.outcome, found.reason, found.answer, times) == ("handed_over", "schema", "broken", 1)
+
+
+def test_what_makes_a_second_answer_another_one() -> None:
+    one = judge(check_schema=True)
+    assert one.second(constrains=False) is None
+    held = one.second(constrains=True)
+    assert held is not None
+    assert held["response_format"]["type"] == "json_schema"
+    text = judge(check_schema=True)
+    text._form = object()  # type: ignore[assignment]  # calls in a template's form can't be held to a schema
+    assert text.second(constrains=True) == {"temperature": TEMPERATURE}
+
+
+def test_an_unsure_answer_is_not_asked_for_again_whatever_its_form(server: Stub) -> None:
+    with stubs(cascade(), check_schema=True, shared=server) as launcher:
+        found = answer(launcher, text="broken", log=UNSURE, second=TICKET, second_log=SURE)
+        assert (found.outcome, found.reason) == ("handed_over", "unsure")
+        found = answer(launcher, text="broken", log=SURE, second=TICKET, second_log=SURE)
+        assert (found.outcome, found.reason, found.text) == ("answered", "sure", TICKET)
+        found = answer(launcher, text="broken", log=SURE, second=TICKET, second_log=UNSURE)
+        assert (found.outcome, found.reason, found.text) == ("handed_over", "unsure", None)
+
+
+def test_the_fallback_answers_what_the_release_is_not_sure_of(server: Stub, broad_server: Stub) -> None:
+    fallback = broad(broad_server)
+    with stubs(cascade(), check_schema=True, shared=server) as launcher:
+        found = answer(launcher, fallback, text=TICKET, log=UNSURE)  # the stub that is the fallback says the same
+    assert (found.outcome, found.reason, found.text, found.fallback) == ("answered", "unsure", TICKET, TICKET)
+    body = broad_server.counts()["bodies"][-1]
+    assert body["model"] == "broad"
+    assert "logprobs" not in body
+    spent = 1.0 - float(fallback.budget.left)
+    assert spent == pytest.approx((10 + 2 * len(TICKET)) / 1e6)
+    assert found.price is not None
+    assert found.price > spent  # and the model's own time
+    assert found.fallback_s is not None
+
+
+@pytest.mark.parametrize(
+    ("what", "changes"),
+    [
+        ({"text": "broken", "second": "broken", "log": SURE}, {}),  # its answer breaks the schema as well
+        ({"text": TICKET, "log": UNSURE}, {"url": "http://127.0.0.1:9"}),
+        ({"text": TICKET, "log": UNSURE}, {"spend_per_day": 0.0}),
+    ],
+)
+def test_a_fallback_that_has_no_answer_leaves_it_to_a_person(
+    server: Stub, broad_server: Stub, what: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    with stubs(cascade(), check_schema=True, shared=server) as launcher:
+        found = answer(launcher, broad(broad_server, **changes), **what)
+    assert (found.outcome, found.text, found.fallback) == ("handed_over", None, None)
+    assert found.reason == ("unsure" if changes else "schema")
+    assert (found.fallback_s is None) == ("spend_per_day" in changes)
+
+
+def test_a_model_server_that_fails_is_told_or_the_fallback_answers(server: Stub, broad_server: Stub) -> None:
+    with stubs(cascade(), shared=server) as launcher:
+        found = answer(launcher, status=500)
+        assert (found.outcome, found.reason, found.text, found.answer) == ("failed", "upstream", None, None)
+        found = answer(launcher, status=400)
+        assert (found.outcome, found.reason) == ("failed", "refused")
+        found = answer(launcher, broad(broad_server), status=500)
+        assert (found.outcome, found.reason, found.text) == ("failed", "upstream", None)  # told the same, it fails too
+        metrics = Counts()
+
+        async def script(models: Served) -> Answered:
+            return await models.answer(asked(text=TICKET, status=[500, 200]))
+
+        second = start("broad")  # counts for itself: here the first request fails, there the second doesn't come
+        try:
+            found = play(Wants(prod="v1.0.0"), launcher, script, broad=broad(second), metrics=metrics)
+        finally:
+            second.stop()
+    assert (found.outcome, found.reason) == ("failed", "upstream")
+    assert metrics.times("hallmark_upstream_errors_total") == 1
+    assert metrics.times("hallmark_fallback_errors_total") == 1
+
+
+def test_the_price_is_that_of_the_seconds_that_the_server_took(server: Stub) -> None:
+    with stubs(shared=server) as launcher:
+        found = answer(launcher, text=TICKET, sleep=0.5)
+    assert found.model_s is not None
+    assert found.price == pytest.approx(found.model_s * 3.6 / 3600, rel=0.05)
+
+
+def test_a_cascade_is_read_as_if_a_stranger_had_written_it(tmp_path: Path) -> None:
+    assert read_cascade(None) is None
+    assert read_cascade(tmp_path) is None
+    file = tmp_path / "cascade.json"
+    file.write_text(json.dumps(CASCADE))
+    found = read_cascade(tmp_path)
+    assert found is not None
+    assert found.threshold == 0.9
+    for bad in ("{", "[]", json.dumps(CASCADE | {"threshold": "0"}), json.dumps(CASCADE | {"more": 1}), "x" * 2**21):
+        file.write_text(bad)
+        with pytest.raises(HallmarkError, match=r"cascade\.json"):
+            read_cascade(tmp_path)
+
+
+@given(st.text(max_size=60) | st.integers(1, 200).map(lambda deep: "[" * deep), st.lists(st.floats(-50, 0), max_size=5))
+def test_no_answer_can_break_the_judge(text: str, logs: list[float]) -> None:
+    one = judge(cascade(), check_schema=True)
+    found = one.judge(Answer(text, len(logs), "stop", tuple(logs) or None))
+    assert (found.reason == "no_score") == (found.score is None)
+    assert found.goes_out <= found.schema_valid

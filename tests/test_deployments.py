@@ -1,0 +1,237 @@
+"""Releases take over from each other under load: no request is lost, whatever happens to a server or to the registry."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections import Counter
+
+import pytest
+
+from stages.core.errors import HallmarkError
+from stages.gateway.exchange import Answered, Asked
+from stages.gateway.models import Served
+from stages.gateway.routing import customer_of, side_of
+from tests.gateway_toys import Counts, Wants, asked, play, serve_params, stubs, until
+
+
+class Load:
+    """Requests that come all the time, as long as the block runs; `answers`: all of them, in the order they ended."""
+
+    def __init__(self, models: Served, pause: float = 0.01, sleep: float = 0.05) -> None:
+        self.answers: list[Answered] = []
+        self._models, self._pause, self._sleep = models, pause, sleep
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Load:
+        self._source = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._source.cancel()
+        await asyncio.gather(self._source, return_exceptions=True)
+        await asyncio.gather(*self._tasks)
+
+    async def _run(self) -> None:
+        number = 0
+        while True:
+            number += 1
+            task = asyncio.create_task(self._ask(number))
+            self._tasks.add(task)
+            await asyncio.sleep(self._pause)
+
+    async def _ask(self, number: int) -> None:
+        self.answers.append(await self._models.answer(asked(group=f"customer-{number % 50}", sleep=self._sleep)))
+
+    def outcomes(self) -> Counter[str]:
+        return Counter(answered.outcome for answered in self.answers)
+
+    def versions(self) -> set[str]:
+        return {answered.version for answered in self.answers}
+
+
+def test_releases_are_swapped_under_load_without_losing_a_request(caplog: pytest.LogCaptureFixture) -> None:
+    source, metrics = Wants(prod="v1.0.0"), Counts()
+
+    async def script(models: Served) -> Load:
+        load = Load(models)
+        async with load:
+            await until(lambda: len(load.answers) > 30)
+            source.sides = {"prod": "v1.1.0"}  # a promotion
+            await until(lambda: "v1.1.0" in load.versions())
+            source.sides = {"prod": "v1.1.0", "canary": "v1.2.0"}
+            await until(lambda: "v1.2.0" in load.versions())
+            source.sides = {"prod": "v1.2.0"}  # the canary takes over
+            await until(lambda: models.deployments.versions == {"prod": "v1.2.0"})
+            source.sides = {"prod": "v1.0.0"}  # a rollback
+            await until(lambda: load.answers[-1].version == "v1.0.0")
+            count = len(load.answers)
+            await until(lambda: len(load.answers) > count + 30)
+        await until(lambda: not launcher.running("v1.1.0") and not launcher.running("v1.2.0"))
+        return load
+
+    with stubs() as launcher, caplog.at_level(logging.INFO):
+        load = play(source, launcher, script, metrics=metrics)
+        started = [version for version, _ in launcher.started]
+        assert not [stub for _, stub in launcher.started if stub.process.poll() is None]  # none outlives its gateway
+    assert len(load.answers) > 150
+    assert load.outcomes() == {"answered": len(load.answers)}
+    texts = {(answered.version, answered.text) for answered in load.answers}
+    assert texts == {(version, f"tickets {version}: ") for version in ("v1.0.0", "v1.1.0", "v1.2.0")}
+    assert started.count("v1.2.0") == 1  # what was canary is prod with the server that it had
+    assert metrics.times("hallmark_upstream_errors_total") == 0
+    info = {labels: value for (name, labels), value in metrics.gauges.items() if name == "hallmark_release_info"}
+    now = [dict(labels) for labels, value in info.items() if value == 1]
+    assert now == [{"side": "prod", "version": "v1.0.0", "digest": "v1.0.0-diges"}]
+    assert "prod is now v1.1.0, before v1.0.0" in caplog.text
+
+
+def test_a_killed_server_comes_back_and_only_its_requests_fail() -> None:
+    metrics = Counts()
+
+    async def script(models: Served) -> Load:
+        load = Load(models, sleep=0.1)
+        async with load:
+            await until(lambda: len(load.answers) > 20)
+            os.kill(launcher.started[0][1].process.pid, signal.SIGKILL)
+            await until(lambda: "failed" in load.outcomes())
+            await until(lambda: len(launcher.started) == 2)
+            await until(lambda: load.answers[-1].outcome == "answered")
+            count = len(load.answers)
+            await until(lambda: len(load.answers) > count + 30)
+            assert load.outcomes()["failed"] < len(load.answers)
+            assert {answered.outcome for answered in load.answers[-20:]} == {"answered"}
+        return load
+
+    with stubs() as launcher:
+        load = play(Wants(prod="v1.0.0"), launcher, script, metrics=metrics)
+    assert {answered.reason for answered in load.answers if answered.outcome == "failed"} == {"upstream"}
+    assert {answered.outcome for answered in load.answers} == {"answered", "failed"}
+    assert metrics.times("hallmark_server_restarts_total") == 1
+
+
+def test_a_release_that_can_not_be_started_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    source = Wants(prod="v1.0.0")
+
+    async def script(models: Served) -> None:
+        async with Load(models) as load:
+            source.sides = {"prod": "v2.0.0", "canary": "v1.1.0"}
+            await until(lambda: models.deployments.versions.get("canary") == "v1.1.0")
+            source.broken = True
+            await asyncio.sleep(0.5)
+            source.broken = False
+            source.sides = {"prod": "v1.0.0"}
+            await until(lambda: "canary" not in models.deployments.versions)
+            await until(lambda: len(load.answers) > 50)
+        assert load.outcomes() == {"answered": len(load.answers)}
+        assert "v2.0.0" not in load.versions()
+
+    with stubs() as launcher, caplog.at_level(logging.ERROR):
+        launcher.refuse = {"v2.0.0"}
+        play(source, launcher, script)
+    assert caplog.text.count("v2.0.0 can't be started as prod") == 1  # not at each look
+    assert "v2.0.0 is damaged" in caplog.text
+    assert caplog.text.count("the registry can't be read") == 1
+    assert "the tags are gone" in caplog.text
+
+
+def test_prod_must_start_and_a_canary_need_not(caplog: pytest.LogCaptureFixture) -> None:
+    async def script(models: Served) -> dict[str, str]:
+        return {**models.deployments.versions}
+
+    with stubs() as launcher:
+        launcher.refuse = {"v1.1.0"}
+        assert play(Wants(prod="v1.0.0", canary="v1.1.0"), launcher, script) == {"prod": "v1.0.0"}
+        with pytest.raises(HallmarkError, match=r"v1\.1\.0 is damaged"):
+            play(Wants(prod="v1.1.0"), launcher, script)
+        with pytest.raises(HallmarkError, match="no release to serve"):
+            play(Wants(canary="v1.0.0"), launcher, script)
+
+
+def test_a_replaced_server_finishes_what_it_has_or_is_stopped_when_its_time_is_up() -> None:
+    source = Wants(prod="v1.0.0")
+
+    async def script(models: Served, seconds: float) -> Answered:
+        task = asyncio.create_task(models.answer(asked(sleep=seconds)))
+        await asyncio.sleep(0.3)
+        source.sides = {"prod": "v1.1.0"}
+        await until(lambda: models.deployments.versions["prod"] == "v1.1.0")
+        return await task
+
+    with stubs() as launcher:
+        slow = play(source, launcher, lambda models: script(models, 4.0), drain_seconds=20.0)
+        assert (slow.version, slow.outcome) == ("v1.0.0", "answered")
+    source.sides = {"prod": "v1.0.0"}
+    with stubs() as launcher:  # the old one is stopped under it: the new one answers
+        cut = play(source, launcher, lambda models: script(models, 6.0), drain_seconds=0.5)
+        assert (cut.version, cut.outcome) == ("v1.1.0", "answered")
+
+
+def test_customers_stay_on_their_side_and_the_share_is_met() -> None:
+    async def script(models: Served) -> list[tuple[Asked, Answered]]:
+        requests = [asked(group=f"customer-{number % 40}") for number in range(200)]
+        answers = await asyncio.gather(*map(models.answer, requests))
+        return list(zip(requests, answers, strict=True))
+
+    with stubs() as launcher:
+        serve = serve_params(routing__canary=0.3)
+        found = play(Wants(prod="v1.0.0", canary="v1.1.0"), launcher, script, serve=serve)
+    by_customer: dict[str, set[str]] = {}
+    for request, answered in found:
+        by_customer.setdefault(str(request.group), set()).add(answered.route)
+        assert answered.version == {"prod": "v1.0.0", "canary": "v1.1.0"}[answered.route]
+        customer = customer_of(request.group, request.caller, request.request)
+        assert answered.route == side_of(customer, "v1.1.0", 0.3)
+    assert all(len(routes) == 1 for routes in by_customer.values())
+    assert 3 <= sum(routes == {"canary"} for routes in by_customer.values()) <= 25
+
+
+def test_a_shadow_answers_nobody_and_slows_nobody() -> None:
+    emitted: list[tuple[Asked, Answered]] = []
+
+    async def script(models: Served) -> list[Answered]:
+        answers = [await models.answer(asked(request=f"rq-{number}")) for number in range(10)]
+        await until(lambda: len(emitted) == 10)
+        os.kill(launcher.running("v1.1.0")[0].process.pid, signal.SIGSTOP)  # a shadow that hangs
+        start = time.monotonic()
+        answers += [await models.answer(asked()) for _ in range(30)]
+        assert time.monotonic() - start < 10
+        assert metrics.times("hallmark_shadow_left_out_total") == 14  # 16 wait for it
+        return answers
+
+    metrics = Counts()
+    with stubs() as launcher:
+        serve = serve_params(routing__canary=0.0, routing__shadow=True)
+        answers = play(
+            Wants(prod="v1.0.0", canary="v1.1.0"), launcher, script, serve=serve, metrics=metrics,
+            emit=lambda request, answered: emitted.append((request, answered)),
+        )  # fmt: skip
+    assert {(answered.route, answered.version, answered.outcome) for answered in answers} == {
+        ("prod", "v1.0.0", "answered")
+    }
+    assert {(answered.route, answered.version) for _, answered in emitted[:10]} == {("shadow", "v1.1.0")}
+    assert {request.request for request, _ in emitted[:10]} == {f"rq-{number}" for number in range(10)}
+    assert len({answered.trace for answered in answers} | {answered.trace for _, answered in emitted}) == len(
+        answers
+    ) + len(emitted)
+
+
+def test_a_gateway_that_is_closed_while_a_server_starts_leaves_none() -> None:
+    source = Wants(prod="v1.0.0")
+
+    async def script(models: Served) -> None:
+        launcher.slow = 1.0
+        source.sides = {"prod": "v1.1.0"}
+        await asyncio.sleep(0.5)
+
+    with stubs() as launcher:
+        play(source, launcher, script)
+        end = time.monotonic() + 20
+        while time.monotonic() < end and (
+            len(launcher.started) < 2 or any(stub.process.poll() is None for _, stub in launcher.started)
+        ):
+            time.sleep(0.05)
+        assert [stub.process.poll() is None for _, stub in launcher.started] == [False, False]

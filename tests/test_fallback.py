@@ -1,0 +1,170 @@
+"""The fallback never costs more than its day's limit, however many ask at once, and its prices are exact."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.core.errors import HallmarkError
+from stages.gateway.fallback import Bought, Broad, Budget, Held
+from stages.gateway.params import Fallback
+from stages.gateway.price import Meter, of_time, of_tokens
+from stages.gateway.upstream import Question
+from tests.stub_model import Stub, stub, told
+
+AMOUNTS = st.decimals(0, 100, places=6)
+DAY = date(2026, 11, 27)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Stub]:
+    with stub() as running:
+        yield running
+
+
+def settings(url: str, **changes: Any) -> Fallback:
+    given = {"url": url, "model": "broad", "key": None, "price_in": 1.0, "price_out": 2.0, "spend_per_day": 1.0}
+    return Fallback.model_validate(given | changes)
+
+
+def question(**what: Any) -> Question:
+    return Question([{"role": "user", "content": told(**what)}], None, 100)
+
+
+def buy(broad: Broad, *questions: Question) -> list[Bought]:
+    async def bought() -> list[Bought]:
+        try:
+            return await asyncio.gather(*(broad.ask(one, 10) for one in questions))
+        finally:
+            await broad.close()
+
+    return asyncio.run(bought())
+
+
+@given(AMOUNTS, st.lists(st.tuples(AMOUNTS, st.decimals(0, 1, places=3), st.booleans()), max_size=30))
+def test_what_is_held_and_spent_never_passes_the_limit(
+    limit: Decimal, steps: list[tuple[Decimal, Decimal, bool]]
+) -> None:
+    budget, held, spent = Budget(limit, lambda: DAY), [], Decimal(0)
+    for amount, share, settle in steps:
+        if (one := budget.hold(amount)) is not None:
+            held.append((one, amount * share))
+        if settle and held:
+            one, cost = held.pop(0)
+            budget.settle(one, cost)
+            spent += cost
+        under_way = sum((one.amount for one, _ in held), Decimal(0))
+        assert spent + under_way <= limit
+        assert budget.left == limit - spent - under_way
+
+
+def test_a_new_day_has_a_new_limit_and_yesterdays_costs_are_yesterdays() -> None:
+    today = [DAY]
+    budget = Budget(Decimal(10), lambda: today[0])
+    before = budget.hold(Decimal(8))
+    assert before is not None
+    assert budget.hold(Decimal(3)) is None
+    today[0] += timedelta(days=1)
+    assert budget.hold(Decimal(10)) == Held(today[0], Decimal(10))
+    budget.settle(before, Decimal(9))
+    assert budget.left == 0
+    today[0] = DAY  # a clock that is set back
+    assert budget.hold(Decimal(1)) is None
+
+
+def test_a_cost_over_what_was_held_counts_too() -> None:
+    budget = Budget(Decimal(10), lambda: DAY)
+    held = budget.hold(Decimal(4))
+    assert held is not None
+    budget.settle(held, Decimal(12))
+    assert budget.left == 0
+    assert budget.hold(Decimal("0.000001")) is None
+
+
+def test_prices_are_exact() -> None:
+    prices = settings("http://x", price_in=0.1, price_out=0.7)
+    assert of_tokens(prices, 3, 1) == Decimal("0.000001")
+    assert of_tokens(prices, 10**9, 0) == 100
+
+
+def test_an_answer_costs_what_its_tokens_do(server: Stub) -> None:
+    broad = Broad(settings(server.url))
+    usage = {"prompt_tokens": 1000, "completion_tokens": 50}
+    (bought,) = buy(broad, question(text="so", usage=usage))
+    assert bought.reply is not None
+    assert (bought.reply.text, bought.price) == ("so", Decimal("0.0011"))
+    assert broad.budget.left == 1 - Decimal("0.0011")
+
+
+@pytest.mark.parametrize(
+    ("what", "problem", "costs"),
+    [
+        ({"status": 500}, "status", False),
+        ({"raw": "{"}, "malformed", True),  # it may have been computed, and charged
+        ({"text": "x", "usage": None}, None, True),
+        ({"text": "x", "usage": {"prompt_tokens": -5, "completion_tokens": "many"}}, None, True),
+    ],
+)
+def test_what_is_not_told_counts_as_the_most(
+    server: Stub, what: dict[str, Any], problem: str | None, costs: bool
+) -> None:
+    broad = Broad(settings(server.url))
+    (bought,) = buy(broad, question(**what))
+    assert bought.problem == problem
+    assert bought.price == (broad.most(question(**what)) if costs else 0)
+    assert broad.budget.left == 1 - bought.price
+
+
+def test_many_at_once_stay_under_the_limit_and_the_rest_is_not_asked(
+    server: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = question(text="x", sleep=0.2)
+    most = Broad(settings(server.url)).most(one)
+    before = server.counts()["asked"]
+    broad = Broad(settings(server.url, spend_per_day=float(most * 5)))
+    with caplog.at_level(logging.WARNING):
+        found = buy(broad, *[one] * 20)
+    assert sum(bought.problem == "budget" for bought in found) == 15
+    assert server.counts()["asked"] == before + 5
+    assert caplog.text.count("spending limit of today is used up") == 1
+
+
+def test_a_key_that_is_not_there_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BROAD_KEY", raising=False)
+    with pytest.raises(HallmarkError, match=r"serve.fallback.key.*no variable BROAD_KEY"):
+        Broad(settings("http://127.0.0.1:9", key="BROAD_KEY"))
+    monkeypatch.setenv("BROAD_KEY", "secret")
+    Broad(settings("http://127.0.0.1:9", key="BROAD_KEY"))
+    Broad(settings("https://api.example.com/v1", key="BROAD_KEY"))
+    with pytest.raises(HallmarkError, match=r"serve.fallback.url.*clear text") as caught:
+        Broad(settings("http://api.example.com/v1", key="BROAD_KEY"))
+    assert "secret" not in str(caught.value)
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), st.booleans()), max_size=40))
+def test_a_servers_time_is_shared_and_none_of_it_twice(steps: list[tuple[float, bool]]) -> None:
+    now = [0.0]
+    meter, busy, shares = Meter(lambda: now[0]), 0.0, 0.0
+    open_: list[float] = []
+    for seconds, begins in steps:
+        busy += seconds * bool(open_)
+        now[0] += seconds
+        if begins:
+            open_.append(meter.begin())
+        elif open_:
+            shares += meter.end(open_.pop(0))
+    shares += sum(meter.end(one) for one in reversed(open_))
+    assert shares == pytest.approx(busy, abs=1e-6)
+
+
+def test_the_price_of_time() -> None:
+    assert of_time(3.6, 10.0) == pytest.approx(0.01)
+    assert of_time(None, 10.0) is None

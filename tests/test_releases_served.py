@@ -1,0 +1,120 @@
+"""Which release is to answer: what the registry says, and the release folder only until it has said something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from stages.core.errors import HallmarkError
+from stages.gateway.launching import Given
+from stages.gateway.releases import (
+    UNREGISTERED,
+    Elsewhere,
+    FolderSource,
+    Nothing,
+    Pinned,
+    RegistrySource,
+    Wanted,
+    digest_of,
+)
+from stages.params.loader import load_params
+from stages.tools.answering import models_of
+from tests.gateway_toys import Wants
+from tests.made_up_release import parts, write_release
+from tests.workspace import ROOT
+
+
+def version(name: str, digest: str) -> Any:
+    return SimpleNamespace(version=name, digest=digest)
+
+
+class Registry(RegistrySource):
+    """The source, with a registry that tests set: `stages` by name."""
+
+    def __init__(self, stages: dict[str, Any], other: Any) -> None:
+        super().__init__(Path(), lambda: other)
+        self.stages = stages
+
+    def _registry(self) -> Any:
+        return SimpleNamespace(in_stage=self.stages.get)
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    write_release(tmp_path / "release", parts())
+    return tmp_path / "release"
+
+
+def test_a_folder_is_called_as_the_registry_calls_it_by_its_digest(release: Path) -> None:
+    checked: list[Path] = []
+    digest = digest_of(release)
+    alone = FolderSource(release, checked.append, list)
+    assert alone.wanted() == {"prod": Wanted(UNREGISTERED, digest)}
+    known = FolderSource(release, checked.append, lambda: [version("v1.0.0", "f" * 64), version("v1.1.0", digest)])
+    assert known.wanted() == {"prod": Wanted("v1.1.0", digest)}
+    assert not checked
+    assert known.files(known.wanted()["prod"]).release == release
+    assert checked == [release]
+    assert digest_of(release.parent) == ""
+
+
+def test_the_folder_answers_until_the_registry_has_a_prod_and_never_after() -> None:
+    folder = Wants(prod="folder")
+    stages: dict[str, Any] = {}
+    source = Registry(stages, folder)
+    assert source.wanted() == folder.wanted()
+    stages["canary"] = version("v1.0.0", "a")
+    assert source.wanted() == {**folder.wanted(), "canary": Wanted("v1.0.0", "a")}
+    stages["prod"] = stages.pop("canary")
+    assert source.wanted() == {"prod": Wanted("v1.0.0", "a")}
+    del stages["prod"]  # taken out of the stage by hand: what answers stays
+    assert source.wanted() == {}
+
+
+def test_a_server_elsewhere_has_the_release_that_the_registry_says() -> None:
+    both = Elsewhere(Wants(prod="v1.0.0", canary="v1.1.0"), ["prod", "canary"])
+    assert {side: wanted.version for side, wanted in both.wanted().items()} == {"prod": "v1.0.0", "canary": "v1.1.0"}
+    one = Elsewhere(Wants(prod="v1.0.0", canary="v1.1.0"), ["prod"])
+    assert list(one.wanted()) == ["prod"]
+    unknown = Elsewhere(Nothing(), ["prod", "canary"])
+    assert unknown.wanted() == {side: Wanted(UNREGISTERED, "") for side in ("prod", "canary")}
+    assert unknown.files(unknown.wanted()["prod"]).release is None
+
+
+def test_what_is_pinned_stays() -> None:
+    source = Wants(prod="v1.0.0", canary="v1.1.0")
+    pinned = Pinned(source)
+    first = pinned.wanted()
+    assert list(first) == ["prod"]
+    source.sides = {"prod": "v2.0.0"}
+    assert pinned.wanted() == first
+
+
+def test_the_same_release_has_one_key_whatever_it_is_called() -> None:
+    assert Wanted("v1.0.0", "d").key == Wanted(UNREGISTERED, "d").key
+    assert Wanted("v1.0.0", "").key != Wanted("v1.1.0", "").key
+
+
+def upstreams(**sides: Any) -> Any:
+    params = load_params(ROOT / "params.yaml")
+    serve = params.serve.model_dump() | {"upstreams": sides}
+    return params.model_copy(update={"serve": type(params.serve).model_validate(serve)})
+
+
+def test_a_server_elsewhere_is_a_client_by_its_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    one = {"url": "http://127.0.0.1:9/v1", "model": "served-as", "key": "UPSTREAM_KEY"}
+    params = upstreams(prod=one, canary=one)
+    with pytest.raises(HallmarkError, match=r"serve.upstreams.prod.key.*no variable UPSTREAM_KEY"):
+        models_of(params, None, ungated=False, serve=params.serve)
+    monkeypatch.setenv("UPSTREAM_KEY", "secret")
+    given = Given(params, Elsewhere(Nothing(), ["prod", "canary"]))
+    wanted = Wanted(UNREGISTERED, "")
+    assert given.key(wanted, "prod") != given.key(wanted, "canary")
+    launched = given.launch(wanted, "prod")
+    assert (launched.upstream.model, launched.name, launched.logs) == ("served-as", params.certify.name, None)
+    assert launched.trouble() is None
+    assert not launched.judge.needs_logs

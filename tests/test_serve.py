@@ -1,0 +1,137 @@
+"""`nox -s serve`: a gateway in a process of its own, in front of a model server."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.stub_model import Stub, stub, told, wait_for
+from tests.workspace import ROOT, change_params
+
+pytest.importorskip("stages.gateway.app", reason="the HTTP side of the gateway is not here yet")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Stub]:
+    with stub("v1") as running:
+        yield running
+
+
+@pytest.fixture
+def folder(tmp_path: Path, server: Stub) -> Path:
+    """A folder that is no repository and has no release, with a stub for a model server."""
+    place = tmp_path / "repo"
+    (place / "data").mkdir(parents=True)
+    for name in ("params.yaml", "data/schema.json", "requirements.lock"):
+        shutil.copy(ROOT / name, place / name)
+    prod = {"url": server.url, "model": "served-as", "key": None}
+    changes = {
+        "serve.upstreams": {"prod": prod},
+        "serve.mask": False,
+        "serve.check_schema": False,
+        "serve.limits.seconds": 20.0,
+        "data.pseudonyms": "none",
+        "data.key": None,
+        "mask.identity_columns": {},
+        "certify.name": "tickets",
+    }
+    change_params(place, changes)
+    return place
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "GIT_CEILING_DIRECTORIES": "/", "NO_COLOR": "1"}
+
+
+def command(*options: str) -> list[str]:
+    return [sys.executable, "-m", "stages.tools.serve", *options]
+
+
+def refused(folder: Path, *options: str) -> str:
+    result = subprocess.run(
+        command(*options), cwd=folder, env=environment(), capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 1, result.stdout
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+@contextmanager
+def gateway(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The process while it answers, and the line that it said."""
+    log = folder / "err.txt"
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            command("--port", "0", *options), cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=errors,
+            text=True,
+        )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, log.read_text()
+        yield process, line
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ask(line: str, **what: Any) -> httpx.Response:
+    found = re.match(r"(\S+) answers as the model '(\S+)'", line)
+    assert found
+    body = {"model": found[2], "messages": [{"role": "user", "content": told(**what)}]}
+    return httpx.post(f"{found[1]}/chat/completions", json=body, timeout=30, trust_env=False)
+
+
+def test_it_says_what_answers_and_answers_until_it_is_asked_to_stop(folder: Path, server: Stub) -> None:
+    with gateway(folder) as (process, line):
+        assert line == (
+            f"{line.split(' ')[0]} answers as the model 'tickets': prod unregistered; keys off, masking off, cascade off, "
+            "traces on, fallback off; Ctrl-C stops it\n"
+        )
+        answered = ask(line, text="so it is")
+        assert answered.status_code == 200, answered.text
+        assert answered.json()["choices"][0]["message"]["content"] == "so it is"
+        assert server.counts()["bodies"][-1]["model"] == "served-as"
+        assert ask(line, status=500).status_code == 502
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert list((folder / "data/traces").rglob("*.parquet"))
+
+
+def test_a_caller_who_hangs_up_frees_the_model_server(folder: Path, server: Stub) -> None:
+    before = server.counts()["gone"]
+    with gateway(folder) as (_, line):
+        url, model = line.split(" ")[0], "tickets"
+        body = {"model": model, "messages": [{"role": "user", "content": told(text="x", sleep=15)}]}
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{url}/chat/completions", json=body, timeout=1.0, trust_env=False)
+        wait_for(lambda: server.counts()["gone"] == before + 1, 10)
+
+
+def test_what_is_wrong_is_told_before_a_model_is_loaded(folder: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"port {port} can't be used" in refused(folder, "--port", str(port))
+    change_params(folder, {"serve.host": "0.0.0.0"})  # noqa: S104
+    assert "key" in refused(folder, "--port", "0")
+    change_params(folder, {"serve.host": "127.0.0.1", "serve.upstreams": {}})
+    said = refused(folder, "--port", "0")
+    assert "models/release: no adapter is there" in said
+    assert "remedy: run `dvc repro`" in said
+    (folder / "none").mkdir()
+    assert "none: no adapter is there" in refused(folder, "none", "--port", "0")
+    assert "models/release: no adapter is there" in refused(folder, "--direct", "--port", "0")
