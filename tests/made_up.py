@@ -56,8 +56,8 @@ DATA_STAGES: dict[str, Any] = {
         "gold": {"precision": 0.9, "recall": 1.0},
     },
     "split": {
-        "rows": {"train": 12, "validation": 5, "calibration": 4, "holdout": 7},
-        "groups": {"train": 3, "validation": 3, "calibration": 3, "holdout": 3},
+        "rows": {"train": 12, "validation": 5, "calibration": 4, "holdout": 7, "online": 0},
+        "groups": {"train": 3, "validation": 3, "calibration": 3, "holdout": 3, "online": 0},
         "largest_group_share": 0.148148,
         "leaks": 0,
         "random_row_split": {
@@ -195,13 +195,19 @@ def write_sft(root: Path, steps: int = 231, records: int = 706) -> None:
 
 
 def made_up_records() -> dict[str, list[dict[str, Any]]]:
-    """The records of each part of a split: no group and no text is in two of them."""
+    """The records of each part of a split: no text is in two of them, and no group but those of the holdout, online too."""
     return {
         part: [
-            record(f"{part}-{i}", f"Where is my {part} parcel no. {i}, please?", "late", f"{part} {i % 3}")
+            record(f"{part}-{i}", f"Where is my {part} parcel no. {i}, please?", "late", f"{group} {i % 3}")
             for i in range(n)
         ]
-        for part, n in (("train", 12), ("validation", 5), ("calibration", 4), ("holdout", 7))
+        for part, group, n in (
+            ("train", "train", 12),
+            ("validation", "validation", 5),
+            ("calibration", "calibration", 4),
+            ("holdout", "holdout", 7),
+            ("online", "holdout", 2),
+        )
     }
 
 
