@@ -94,7 +94,7 @@ def drift(reference: Sequence[Request], today: Sequence[Request], settings: Drif
 
 
 def different(requests: Sequence[Request], most: int, seed: int) -> list[Request]:
-    """One request of each text (case and spaces aside), at most so many of all, evenly from the customers."""
+    """One request of each text (case and spaces aside), at most `most` of all, evenly from the customers."""
     order = fair_order([f"{row.group}\n{row.text}" for row in requests], [row.group for row in requests], seed)
     kept: dict[str, Request] = {}
     for row in (requests[number] for number in order):
