@@ -38,13 +38,23 @@ from stages.evaluation.comparison import (
 from stages.evaluation.linear import against_linear
 from stages.evaluation.measures import measures_of
 from stages.evaluation.metrics import writable
+from stages.evaluation.online import online
 from stages.evaluation.params import Compare, Eval
 from stages.evaluation.possible import possible
 from stages.evaluation.retrieval import retrieval
 from stages.evaluation.stats import ClusterBootstrap, Interval, McNemar, evidence, judge, mcnemar, newcombe_paired
 from stages.params.loader import Params, run_with_params
 from stages.tasks.measure import Measure
-from stages.tasks.predictions import BANDS, Prediction, metrics_of, paired, predictions_of, read_predictions, stage_of
+from stages.tasks.predictions import (
+    BANDS,
+    ONLINE,
+    Prediction,
+    metrics_of,
+    paired,
+    predictions_of,
+    read_predictions,
+    stage_of,
+)
 from stages.tasks.task import Task
 from stages.training.params import Sft
 
@@ -63,7 +73,8 @@ def run(params: Params) -> None:
     bootstrap = bootstrap_of(tuned, params)
     models = [against(name, rows, tuned, params, task, measures) for name, rows in others.items()]
     linear = against_linear(others, tuned, task, params.compare, params.seed, records_read(params.sft))
-    for words in [*(model.words for model in models), linear.words]:
+    later = online(tuned, read_predictions(ONLINE), params.compare, params.seed)
+    for words in [*(model.words for model in models), linear.words, *([later.words] if later else [])]:
         log.info(words)
     comparison = Comparison(
         records=bootstrap.records,
@@ -75,6 +86,7 @@ def run(params: Params) -> None:
         constrained=constrained(),
         general=general(),
         retrieval=retrieval(others["base"], tuned, task, params.eval.facts),
+        online=later,
     )
     write_json(REPORTS / "comparison.json", asdict(comparison))
     write_transitions(REPORTS / "transitions.csv", others["base"], paired("base", others["base"], tuned))

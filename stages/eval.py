@@ -1,7 +1,8 @@
 """Evaluate a model on the holdout, every prediction kept: `python -m stages.eval --model base` (`tuned`, `--comparators`).
 
-`--calibration`: the tuned model answers the calibration part, in the same way (docs/confidence.md). The model answers in this process or behind a server (`stages/evaluation/answers.py`), all records or, if `eval.sample`
-names it, some (`stages/evaluation/fair_order.py`). `stages/evaluation/scoring.py` says what counts as right and names each
+`--calibration`, `--online`: the tuned model answers that part of the split in the same way (docs/confidence.md,
+docs/online.md). The model answers in this process or behind a server (`stages/evaluation/answers.py`), all records or, if
+`eval.sample` names it, some (`stages/evaluation/fair_order.py`). `stages/evaluation/scoring.py` says what counts as right and names each
 failure. `stages/evaluation/metrics.py` sums it up.
 """
 
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.errors import HallmarkError, run_stage
-from stages.core.files import ADAPTER, BASE, CALIBRATION, HOLDOUT, QUANTIZED, write_json
+from stages.core.files import ADAPTER, BASE, CALIBRATION, HOLDOUT, ONLINE, QUANTIZED, write_json
 from stages.core.machine import stamp
 from stages.core.measured import measured
 from stages.core.records import read_records
@@ -40,13 +41,13 @@ from stages.params.loader import Params, load_params
 from stages.serving.engine import Asking
 from stages.serving.engines import ENGINES
 from stages.serving.server import free_ports, served
-from stages.tasks.predictions import CALIBRATION as CALIBRATED
 from stages.tasks.predictions import COMPARATORS, Prediction, metrics_of, predictions_of, write_predictions
 from stages.tasks.task import Task
 
 log = logging.getLogger("eval")
 
 WEIGHTS = {"base": BASE, "tuned": QUANTIZED}  # both folders have the same tokenizer
+APART = {"calibration": CALIBRATION, "online": ONLINE}  # parts next to the holdout that the tuned model answers
 Answers = list[tuple[Answer, Score]]
 
 
@@ -56,15 +57,15 @@ def run(params: Params, model: str) -> None:
         evaluate(params, model, measure)
 
 
-def run_calibration(params: Params) -> None:
-    """Have the tuned model answer the calibration part, which may be empty; write reports/eval/calibration."""
-    with measured(CALIBRATED) as measure:
-        if len(read_records(CALIBRATION)):
-            evaluate(params, CALIBRATED, measure)
+def run_apart(params: Params, part: str) -> None:
+    """Have the tuned model answer a part of `APART`, which may be empty; write reports/eval/<part>."""
+    with measured(part) as measure:
+        if len(read_records(APART[part])):
+            evaluate(params, part, measure)
             return
-        write_predictions(predictions_of(CALIBRATED), [])
-        write_json(metrics_of(CALIBRATED), calibration_counts([]))
-        log.info("the calibration part is empty (split.calibration)")
+        write_predictions(predictions_of(part), [])
+        write_json(metrics_of(part), counts([]))
+        log.info("the part %s is empty: no model is loaded", part)
 
 
 def run_comparators(params: Params) -> None:
@@ -81,13 +82,13 @@ def run_comparators(params: Params) -> None:
 def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
     """Generate, score, and write predictions and measures of a model; `measure` gets what differs from run to run.
 
-    `CALIBRATED` is the tuned model on the calibration part.
+    A part of `APART` is the tuned model on that part.
     """
     from stages.core.compute import check_dtype, deterministic, fingerprint, set_up
     from stages.models.loading import load_tokenizer
 
     settings, task = params.eval, Task(params.task)
-    tuned, source = model in ("tuned", CALIBRATED), CALIBRATION if model == CALIBRATED else HOLDOUT
+    tuned, source = model == "tuned" or model in APART, APART.get(model, HOLDOUT)
     weights = weights_of(params, "tuned" if tuned else model)
     set_up(params.compute, params.seed)
     if isinstance(settings.engine, HfEngine):  # a server may convert weights to what its GPU can do
@@ -154,7 +155,7 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
                 "free_seconds": free_seconds,
             }
         again_same: dict[int, float] = {}
-        if tuned and settings.agreement.records:
+        if model in ("tuned", "calibration") and settings.agreement.records:
             chosen = sorted(fair_order(ids, groups, params.seed)[: settings.agreement.records])
             texts = {row: answers[row][0].text for row in chosen}
             local: Any = make(settings.batch_size, False)
@@ -174,9 +175,9 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
         )
         for row, (record, (answer, score), examples) in enumerate(zip(records, answers, asked.examples, strict=True))
     ]
-    if model == CALIBRATED:
+    if model in APART:
         write_predictions(predictions_of(model), rows)
-        write_json(metrics_of(model), calibration_counts(rows))
+        write_json(metrics_of(model), counts(rows))
         return
     scores = [score for _, score in answers]
     result = metrics(model, rows, scores, settings=params.eval, task=task, seed=params.seed) | {
@@ -233,8 +234,8 @@ def agreements(
     return {row: count / settings.samples for row, count in same.items()}, {"records": len(texts), "seconds": seconds}
 
 
-def calibration_counts(rows: list[Prediction]) -> dict[str, Any]:
-    """The measures of the calibration part: how much there is to learn from, and how much of it is right."""
+def counts(rows: list[Prediction]) -> dict[str, Any]:
+    """The measures of a part of `APART`: how much there is to learn from, and how much of it is right."""
     sampled = [row.agreement for row in rows if row.agreement is not None]
     return {
         "model": "tuned",
@@ -332,8 +333,8 @@ def again(first: Answers, second: Answers) -> dict[str, int]:
 def main(arguments: argparse.Namespace) -> None:
     """Load the parameters and run."""
     params = load_params(arguments.params)
-    if arguments.calibration:
-        run_calibration(params)
+    if arguments.part:
+        run_apart(params, arguments.part)
     elif arguments.comparators:
         run_comparators(params)
     else:
@@ -345,5 +346,7 @@ if __name__ == "__main__":
     which = own.add_mutually_exclusive_group(required=True)
     which.add_argument("--model", choices=tuple(WEIGHTS), help="which model to evaluate")
     which.add_argument("--comparators", action="store_true", help="evaluate all of eval.comparators")
-    which.add_argument("--calibration", action="store_true", help="have the tuned model answer the calibration part")
+    for part in APART:
+        words = f"have the tuned model answer the {part} part"
+        which.add_argument(f"--{part}", action="store_const", dest="part", const=part, help=words)
     run_stage("eval", __doc__, main, own)

@@ -24,6 +24,7 @@ from stages.evaluation.retrieval import sorts_of
 from stages.page.charts import latency_charts, line_chart, matrix
 from stages.page.data_stages import DataStages, read_data_stages
 from stages.page.labels import ByLabel, by_label
+from stages.page.live import Live, live
 from stages.page.origin import origin
 from stages.page.records import Labeller, island
 from stages.page.sure import sure
@@ -83,6 +84,7 @@ def run(params: Params) -> None:
         curve=read_curve(REPORTS / "sft_curve.csv"),
         kept=kept(Report("sft").as_(Trained)),
         cascade=Report("cascade").as_(CascadeReport),
+        traffic=live(results.comparison.online),
         dpo=dpo.at("words") if dpo.at("enabled") else None,
         records=island(
             models,
@@ -152,6 +154,7 @@ def render(
     curve: dict[str, list[tuple[float, float]]],
     kept: str,
     cascade: CascadeReport | None,
+    traffic: Live | None,
     dpo: str | None,
     records: list[dict[str, Any]],
 ) -> str:
@@ -175,6 +178,7 @@ def render(
             results=results,
             **decided(results.decision),
             sure=sure(cascade),
+            live=traffic,
             comparison=comparison,
             base=base,
             linear=comparison.against.classical,

@@ -1,6 +1,6 @@
 """Split the records by whole groups into train, validation, calibration and a frozen holdout: `python -m stages.split`.
 
-The holdout is exactly the records named in `data/holdout.lock.json`; if that file doesn't exist, the holdout is drawn
+What comes later of the held-out groups is the part `online`, a second holdout that grows. The holdout itself is exactly the records named in `data/holdout.lock.json`; if that file doesn't exist, the holdout is drawn
 and the file written. A record that is masked differently than before stays frozen, and the lock gets its new hash; a
 record whose raw row has changed is an error. `--refreeze` draws a new holdout, whose scores don't compare with earlier
 ones; `--differences` prints the names of frozen records that are missing or have changed.
@@ -9,11 +9,10 @@ ones; `--differences` prints the names of frozen records that are missing or hav
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -28,6 +27,7 @@ from stages.core.files import (
     HOLDOUT,
     HOLDOUT_LOCK,
     MASKED,
+    ONLINE,
     REPORTS,
     TRAIN,
     VALIDATION,
@@ -38,6 +38,7 @@ from stages.core.holdout import REFREEZE, RESTORE, HoldoutLock, read_lock
 from stages.core.key import read_key
 from stages.core.measured import measured
 from stages.core.records import check_filled, parquet, scan_records, whole_parquet
+from stages.corpus.balance import balance
 from stages.corpus.frozen import Compared, compare, hashes_of, renamed, sources_of
 from stages.corpus.grouping import BY_CUTOFF, MOST_OFF, assign, draw_hash, joined_across, random_sides, shared_groups
 from stages.corpus.leaks import count_leaks, drop_leaks
@@ -58,7 +59,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FILES = {"train": TRAIN, "validation": VALIDATION, "calibration": CALIBRATION, "holdout": HOLDOUT}
+FILES = {"train": TRAIN, "validation": VALIDATION, "calibration": CALIBRATION, "holdout": HOLDOUT, "online": ONLINE}
+MUST_HAVE = ("train", "validation", "calibration", "holdout")  # records, unless no calibration is asked for
 MOST_JUDGED = 20_000  # records that label errors are looked for in, at most
 
 
@@ -83,7 +85,7 @@ def run(params: Params, refreeze: bool = False) -> None:
         shared = check_shared(rows, sides, params)
         joined = joined_across(rows, sides)
         shares = {side: float((sides == side).mean()) for side in cuts}
-        wanted = [side for side in FILES if side != "calibration" or (sides == side).any()]
+        wanted = [side for side in MUST_HAVE if side != "calibration" or (sides == side).any()]
         texts, text = distinct(rows["text"])
         pairs = near_pairs(
             texts,
@@ -115,7 +117,6 @@ def run(params: Params, refreeze: bool = False) -> None:
             "groups": {side: rows.filter(pl.col("side") == side)["group"].n_unique() for side in FILES},
             "largest_group_share": round(max(Counter(groups.tolist()).values()) / len(rows), 6),
             "dropped": dropped,
-            "held_back": int((sides == "held back").sum()),
             "restored": len(restored),
             "left_out": {"records": len(gone), "unknown": unknown},
             "shared_groups": shared,
@@ -133,7 +134,7 @@ def run(params: Params, refreeze: bool = False) -> None:
                     distinct(before["group"])[1],
                 ),
             },
-            "balance": balance(rows, Task(params.task)),
+            "balance": balance(rows, Task(params.task), FILES),
             "label_errors": suspects(rows, params),
         }
         records = {side: full_records(rows.filter(side=side), restored) for side in FILES}
@@ -337,50 +338,6 @@ def suspects(rows: pl.DataFrame, params: Params) -> dict[str, Any] | None:
             min(len(found), params.split.label_errors),
         )
     return {"judged": count, "found": len(found), "worst": found[: params.split.label_errors]}
-
-
-def balance(rows: pl.DataFrame, task: Task) -> dict[str, Any]:
-    """Share of each value of the target's enums and booleans, and of answers and refusals (`(kind)`), on each side.
-
-    `difference` has, for each field, the largest difference in share between train and holdout.
-    """
-    fields = list(enums(task.schema or {}))
-    counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for side, target in rows.select("side", "target").iter_rows():
-        if side in FILES:
-            parsed = task.parse(target)
-            counts["(kind)", side][parsed.kind] += 1
-            for path in fields if parsed.kind == "answer" else []:
-                counts[".".join(path) or "label", side][value_at(parsed.value, path)] += 1
-    there = {side for _, side in counts}
-    shares: list[dict[str, Any]] = []
-    difference: dict[str, float] = {}
-    for field in sorted({field for field, _ in counts}):
-        for value in sorted({value for side in FILES for value in counts[field, side]}):
-            share = {
-                side: round(counts[field, side][value] / max(counts[field, side].total(), 1), 6)
-                for side in FILES
-                if side in there
-            }
-            shares.append({"field": field, "value": value, **share})
-            difference[field] = max(difference.get(field, 0), round(abs(share["train"] - share["holdout"]), 6))
-    return {"difference": difference, "shares": shares}
-
-
-def value_at(answer: Any, path: tuple[str, ...]) -> str:
-    """The value at a path of keys, as text."""
-    for key in path:
-        answer = answer.get(key) if isinstance(answer, dict) else None
-    return answer if isinstance(answer, str) else json.dumps(answer)
-
-
-def enums(schema: dict[str, Any], path: tuple[str, ...] = ()) -> Iterable[tuple[str, ...]]:
-    """Paths of a schema's enums and booleans: their values are in the schema, so showing them reveals nothing private."""
-    if "enum" in schema or schema.get("type") in ("boolean", ["boolean", "null"]):
-        yield path
-    for key, subschema in schema.get("properties", {}).items():
-        if isinstance(subschema, dict):
-            yield from enums(subschema, (*path, key))
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -50,14 +50,14 @@ DATA_STAGES: dict[str, Any] = {
         ],
     },
     "dedupe": {
-        "rows": {"in": 43, "out": 31},
+        "rows": {"in": 43, "out": 33},
         "dropped": {"exact": 7, "near": 3, "conflict": 2, "only_placeholders": 0},
         "clusters": {"clusters": 8, "records": 20, "largest": 3, "sizes": [{"records": 2, "clusters": 8}]},
         "gold": {"precision": 0.9, "recall": 1.0},
     },
     "split": {
-        "rows": {"train": 12, "validation": 5, "calibration": 4, "holdout": 7},
-        "groups": {"train": 3, "validation": 3, "calibration": 3, "holdout": 3},
+        "rows": {"train": 12, "validation": 5, "calibration": 4, "holdout": 7, "online": 2},
+        "groups": {"train": 3, "validation": 3, "calibration": 3, "holdout": 3, "online": 2},
         "largest_group_share": 0.148148,
         "leaks": 0,
         "random_row_split": {
@@ -159,6 +159,7 @@ def write_models(
             row["target"] = json.dumps(REFUSAL, separators=(",", ":"))
             row["prediction"] = row["target"] if row["outcome"] == "pass" else row["prediction"]
         write_predictions(root, model, rows)
+    write_predictions(root, "online", [])
     labels = [{"name": "intent", "floor": 0.4}, {"name": "(refusal)", "floor": 0.9}] if linear else []
     tried = [
         {"name": "words", "words": "TF-IDF of words", "validation": 0.5, "holdout": 0.625},
@@ -195,13 +196,19 @@ def write_sft(root: Path, steps: int = 231, records: int = 706) -> None:
 
 
 def made_up_records() -> dict[str, list[dict[str, Any]]]:
-    """The records of each part of a split: no group and no text is in two of them."""
+    """The records of each part of a split: no text is in two of them, and no group but those of the holdout, online too."""
     return {
         part: [
-            record(f"{part}-{i}", f"Where is my {part} parcel no. {i}, please?", "late", f"{part} {i % 3}")
+            record(f"{part}-{i}", f"Where is my {part} parcel no. {i}, please?", "late", f"{group} {i % 3}")
             for i in range(n)
         ]
-        for part, n in (("train", 12), ("validation", 5), ("calibration", 4), ("holdout", 7))
+        for part, group, n in (
+            ("train", "train", 12),
+            ("validation", "validation", 5),
+            ("calibration", "calibration", 4),
+            ("holdout", "holdout", 7),
+            ("online", "holdout", 2),
+        )
     }
 
 
@@ -314,6 +321,7 @@ def write_other_reports(root: Path) -> None:
     write_json(root / "reports/measured/sft.json", {"date": "2026-11-25", "fingerprint": MACHINE})
     write_json(root / "reports/dpo.json", {"enabled": False})
     write_json(root / "reports/cascade.json", cascade())
+    write_json(root / "reports/collect.json", {"traces": 0, "drift": None})
     write_sft(root)
     linear = root / "reports/eval/classical/metrics.json"
     if not linear.exists():

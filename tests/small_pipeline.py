@@ -43,7 +43,7 @@ elif stage == "split":
     import polars
     rows = [json.loads(line) for line in Path("data/raw/tickets.jsonl").read_text().splitlines()]
     Path("data/split").mkdir(parents=True, exist_ok=True)
-    for name, part in (("train", rows[:5]), ("validation", rows[5:7]), ("calibration", rows[7:8]), ("holdout", rows[8:])):
+    for name, part in (("train", rows[:5]), ("validation", rows[5:7]), ("calibration", rows[7:8]), ("holdout", rows[8:]), ("online", [])):
         polars.DataFrame(part).write_parquet(f"data/split/{name}.parquet")
 elif stage == "sft":
     folder = Path("models/adapter")

@@ -50,7 +50,7 @@ def test_a_clear_win_is_a_win_with_the_counts_that_make_it_one(folder):
     tuned = outcomes(2, 200, wrong_value=0.2)
     report = compared(folder, base, tuned)
     result = report["against"]["base"]
-    assert (report["records"], report["groups"]) == (200, 12)
+    assert (report["records"], report["groups"], report["online"]) == (200, 12, None)
     assert result["verdict"] == "better"
     assert result["words"].startswith("The tuned model beats the base: exact match 80.0% against 10.0% of 200 records")
     exact = result["exact_match"]

@@ -105,8 +105,8 @@ def evaluate(model: str = "base", **overrides: Any) -> tuple[list[dict[str, Any]
     change_params(Path(), {f"eval.{name}": value for name, value in overrides.items()})
     if model in stage_eval.WEIGHTS:
         stage_eval.run(load_params(), model)
-    elif model == "calibration":
-        stage_eval.run_calibration(load_params())
+    elif model in stage_eval.APART:
+        stage_eval.run_apart(load_params(), model)
     else:
         stage_eval.run_comparators(load_params())
     metrics = json.loads(predictions_of(model).with_name("metrics.json").read_text(encoding="utf-8"))

@@ -33,7 +33,13 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def parts(**changes: Any) -> dict[str, list[dict[str, Any]]]:
     """The rows as a split, the last with changes."""
     rows = [*ROWS[:-1], ROWS[-1] | changes]
-    return {"train": [*rows[:4], rows[-1]], "validation": rows[4:6], "calibration": [], "holdout": rows[6:-1]}
+    return {
+        "train": [*rows[:4], rows[-1]],
+        "validation": rows[4:6],
+        "calibration": [],
+        "holdout": rows[6:-1],
+        "online": [],
+    }
 
 
 def check(base: Path, found: dict[str, list[dict[str, Any]]], **changes: Any) -> dict[str, dict[str, int]]:

@@ -148,6 +148,35 @@ def test_the_whole_pipeline_runs(copied: Path) -> None:
     assert "reports/comparison.html" in table
 
 
+def test_later_tickets_of_held_out_customers_are_answered_and_train_nothing(copied: Path) -> None:
+    """New rows of customers in the holdout: the holdout and the adapter stay, and `compare` has something to say."""
+    assert (copied / "reports/eval/online/predictions.jsonl").read_text(encoding="utf-8") == ""
+    assert report(copied, "comparison")["online"] is None
+    assert 'id="live"' not in (copied / "reports/comparison.html").read_text(encoding="utf-8")
+    frozen = (copied / "data/split/holdout.parquet").read_bytes()
+    customers = sorted({*pl.read_parquet(copied / "data/split/holdout.parquet")["group"]})[:2]
+    raw = copied / "data/raw/tickets.jsonl"
+    row = json.loads(raw.read_text(encoding="utf-8").splitlines()[0])
+    words = [
+        "The lamp hums at night.",
+        "Zip of the tent is stuck!",
+        "Wrong socks again",
+        "A kettle without its lid came",
+    ]
+    late = [row | {"id": f"late-{i}", "customer": customers[i % 2], "body": text} for i, text in enumerate(words)]
+    with raw.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(each) + "\n" for each in late)
+    said = run(copied, "dvc", "repro", "compare").stdout
+    assert "Stage 'sft' didn't change, skipping" in said
+    assert "Stage 'eval@tuned' didn't change, skipping" in said
+    assert (copied / "data/split/holdout.parquet").read_bytes() == frozen
+    answers = (copied / "reports/eval/online/predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {json.loads(line)["id"] for line in answers} == {each["id"] for each in late}
+    online = report(copied, "comparison")["online"]
+    assert (online["records"], online["groups"], online["shared_groups"]) == (4, 2, 2)
+    assert online["verdict"] in ("foretold", "too_little_data", "better", "worse")
+
+
 def test_calibration_cascade_and_decision_have_content(tiny_run: Path) -> None:
     """The stages that have little to say without a calibration part: here, they have one."""
     part = pl.read_parquet(tiny_run / "data/split/calibration.parquet")

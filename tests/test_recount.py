@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from stages import split
 from stages.core.errors import HallmarkError
-from stages.core.files import CALIBRATION, HOLDOUT, HOLDOUT_LOCK, TRAIN, VALIDATION, write_json
+from stages.core.files import CALIBRATION, HOLDOUT, HOLDOUT_LOCK, ONLINE, TRAIN, VALIDATION, write_json
 from stages.core.reading import read_json
 from stages.release.recount import Frozen, Leaks, Plain, Record, count_leaks, recount
 from tests.made_up import made_up_records, write_split
@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_files_as_split_left_them_have_nothing_wrong() -> None:
-    assert recount() == (Leaks(16, 0, 0, 0), Frozen(7, 0, 0, 0))
+    assert recount() == (Leaks(18, 0, 0, 0), Frozen(7, 0, 0, 0))
 
 
 def same_group(parts: Parts) -> None:
@@ -64,6 +64,18 @@ def copied_into_calibration(parts: Parts) -> None:
     parts["calibration"][0]["prompt"] = parts["train"][1]["prompt"]
 
 
+def online_again(parts: Parts) -> None:
+    parts["online"][0]["prompt"] = parts["holdout"][1]["prompt"]
+
+
+def online_of_a_customer_in_training(parts: Parts) -> None:
+    parts["online"][1]["group"] = parts["train"][1]["group"]
+
+
+def copied_from_online(parts: Parts) -> None:
+    parts["calibration"][0]["prompt"] = parts["online"][1]["prompt"]
+
+
 def in_other_letters(parts: Parts) -> None:
     text = parts["holdout"][3]["prompt"][1]["content"]
     text = text.upper().replace(" ", "\u00a0\n").replace("?", " \u2014 (!)")
@@ -78,15 +90,18 @@ def both(parts: Parts) -> None:
 @pytest.mark.parametrize(
     ("change", "group", "words", "either"),
     [
-        (same_group, 3, 0, 3),
+        (same_group, 4, 0, 4),  # one of them is online
         (same_group_as_validation, 1, 0, 1),
         (copied, 0, 1, 1),
         (copied_from_validation, 0, 1, 1),
         (same_group_as_calibration, 1, 0, 1),
         (copied_from_calibration, 0, 1, 1),
         (copied_into_calibration, 0, 1, 1),
+        (online_again, 0, 1, 1),
+        (online_of_a_customer_in_training, 1, 0, 1),
+        (copied_from_online, 0, 1, 1),
         (in_other_letters, 0, 1, 1),
-        (both, 3, 1, 3),
+        (both, 4, 1, 4),
     ],
 )
 def test_what_training_shares_with_the_held_out_is_counted(
@@ -97,12 +112,12 @@ def test_what_training_shares_with_the_held_out_is_counted(
     write_split(folder, parts)
     found = recount()[0]
     assert (found.group, found.words, found.either) == (group, words, either)
-    assert found.held_out == sum(len(parts[name]) for name in ("validation", "calibration", "holdout"))
+    assert found.held_out == sum(len(parts[name]) for name in parts if name != "train")
 
 
 def test_a_train_record_put_into_the_holdout_by_hand_is_a_leak_and_a_change(folder: Path) -> None:
     pl.concat([pl.read_parquet(HOLDOUT), pl.read_parquet(TRAIN).head(1)]).write_parquet(HOLDOUT)
-    assert recount() == (Leaks(17, 1, 1, 1), Frozen(7, 0, 0, 1))
+    assert recount() == (Leaks(19, 1, 1, 1), Frozen(7, 0, 0, 1))
 
 
 def test_what_says_something_else_is_no_leak(folder: Path) -> None:
@@ -190,7 +205,7 @@ def test_what_the_real_split_writes_has_nothing_wrong(folder: Path) -> None:
     assert (found.either, frozen.differ, frozen.records) == (0, 0, len(pl.read_parquet(HOLDOUT)))
 
 
-@pytest.mark.parametrize("file", [TRAIN, VALIDATION, CALIBRATION, HOLDOUT, HOLDOUT_LOCK])
+@pytest.mark.parametrize("file", [TRAIN, VALIDATION, CALIBRATION, HOLDOUT, ONLINE, HOLDOUT_LOCK])
 def test_a_file_that_is_missing_or_broken_is_one_error(file: Path) -> None:
     file.write_bytes(b"{ not this")
     with pytest.raises(
@@ -246,24 +261,26 @@ def words_by_hand(text: str) -> list[str]:
     return kept.lower().split() or [text]
 
 
-@given(ROWS, ROWS, ROWS, ROWS)
+@given(ROWS, ROWS, ROWS, ROWS, ROWS)
 def test_the_count_is_that_of_all_pairs(
     train: list[tuple[str, str]],
     validation: list[tuple[str, str]],
     calibration: list[tuple[str, str]],
     holdout: list[tuple[str, str]],
+    online: list[tuple[str, str]],
 ) -> None:
-    plain, rows = Plain(), (train, validation, calibration, holdout)
+    plain, rows = Plain(), (train, validation, calibration, holdout, online)
     parts = [[Record("", group, plain.words(text), "") for group, text in part] for part in rows]
     group, words, either = 0, 0, 0
-    for held, known in (
-        (validation, train),
-        (calibration, train + validation),
-        (holdout, train + validation + calibration),
+    for held, known, same in (
+        (validation, train, []),
+        (calibration, train + validation, []),
+        (holdout, train + validation + calibration, []),
+        (online, train + validation + calibration, holdout),  # of the same customers
     ):
         for mine, text in held:
             kin = any(mine == other for other, _ in known)
-            copy = any(words_by_hand(text) == words_by_hand(other) for _, other in known)
+            copy = any(words_by_hand(text) == words_by_hand(other) for _, other in known + same)
             group, words, either = group + kin, words + copy, either + (kin or copy)
     assert count_leaks(*parts) == Leaks(sum(map(len, rows[1:])), group, words, either)
 

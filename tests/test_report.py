@@ -450,7 +450,7 @@ def test_the_head_leads_to_the_commit(built, tmp_path):
 def test_the_data_stages_are_shown_without_any_text_of_the_data(built, open_page):
     page = open_page(built)
     steps = page.locator("#data .steps tbody tr").all_inner_texts()
-    assert [step.split("\t")[1] for step in steps] == ["40", "1", "7", "3", "2", "3", "12", "5", "4", "7"]
+    assert [step.split("\t")[1] for step in steps] == ["40", "1", "7", "3", "2", "3", "12", "5", "4", "7", "2"]
     kinds = page.locator("#data .kinds tbody tr").all_inner_texts()
     assert [kind.split("\t") for kind in kinds] == [
         ["person", "10", "10", "90.0", "100.0"],
@@ -463,11 +463,48 @@ def test_the_data_stages_are_shown_without_any_text_of_the_data(built, open_page
     assert [leak.split("\t")[1:] for leak in leaks] == [["9 of 10", "7 of 7"], ["4 of 10", "0 of 7"], ["–", "1 of 7"]]
     sizes = page.locator("#data .sizes tbody tr").all_inner_texts()
     assert [size.split("\t") for size in sizes] == [
-        ["1", "·", "1", "2", "·"],
-        ["2", "·", "2", "1", "2"],
-        ["3 to 4", "3", "·", "·", "1"],
+        ["1", "·", "1", "2", "·", "2"],
+        ["2", "·", "2", "1", "2", "·"],
+        ["3 to 4", "3", "·", "·", "1", "·"],
     ]
     assert "parcel" not in page.inner_text("#data")
+
+
+def test_live_traffic_is_shown_if_there_is_any_and_words_in_it_stay_text(tmp_path, monkeypatch, open_page, capsys):
+    """The online part and the drift that `collect` found; without either, the section is not there."""
+    file = build(tmp_path, monkeypatch)
+    assert 'id="live"' not in file.read_text(encoding="utf-8")
+    later = [prediction(1000 + i, f"Customer {i % 12:02d}", "pass" if i % 3 else "omission") for i in range(60)]
+    write_predictions(tmp_path, "online", later)
+    compare.run(PARAMS)
+    sample = {"records": 400, "groups": 40}
+    interval = {"value": 0.2, "low": 0.1, "high": 0.3}
+    share = {"reference": 0.05, "today": 0.25, "difference": interval}
+    moved = [{"by": "word", "name": "<b>outage", **share}, {"by": "label", "name": "intent: refund", **share}]
+    found = {"verdict": "drift", "words": "Today differs.", "reference": sample, "today": sample, "alpha": 0.05}
+    found |= {"auc": 0.7, "chance": 0.55, "p": 0.005, "slices": moved}
+    write_json(tmp_path / "reports/collect.json", {"traces": 1234, "drift": found, "records": 7})
+    report.run(PARAMS)
+    section = open_page(file).locator("#live")
+    text = section.inner_text()
+    assert "1,234 traces of served requests" in text and "Today differs." in text
+    assert "66.7% of 60 online records of 12 customers" in text
+    rows = section.locator(".moved tbody tr").all_inner_texts()
+    assert [row.split("\t")[:4] for row in rows] == [
+        ["<b>outage", "word", "5.0", "25.0"],
+        ["intent: refund", "label of the answer", "5.0", "25.0"],
+    ]
+    monkeypatch.setattr(summary, "load_params", lambda file: PARAMS)
+    summary.main(Namespace(params=None))
+    assert "\nonline: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [{"traces": -1, "drift": None}, {"traces": 3}, {"traces": "3", "drift": None}])
+def test_a_damaged_report_of_the_traces_is_an_error(tmp_path, monkeypatch, content):
+    build(tmp_path, monkeypatch)
+    write_json(tmp_path / "reports/collect.json", content)
+    with pytest.raises(HallmarkError, match=r"reports/collect\.json, field '(traces|drift)'(.|\n)*nox -s collect"):
+        report.run(PARAMS)
 
 
 def test_a_page_of_very_many_records_holds_the_worst(tmp_path, monkeypatch, open_page):

@@ -139,7 +139,7 @@ def test_a_knob_of_the_gate_and_a_gateway_retrain_nothing(copied: Path) -> None:
 def test_a_new_engine_is_a_dependency_of_what_starts_servers(copied: Path) -> None:
     (copied / "stages/serving/engines/another.py").write_text("ENGINE = None\n", encoding="utf-8")
     found = deps.differences((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-    starting = ("eval", "calibration", "comparators", "benchmark", "certify")
+    starting = ("eval", "calibration", "online", "comparators", "benchmark", "certify")
     assert found == dict.fromkeys(starting, (["stages/serving/engines/another.py"], []))
 
 

@@ -27,6 +27,7 @@ from stages.corpus.grouping import assign, draw
 from stages.corpus.near import normalise, text_of
 from stages.corpus.raw import raw_rows
 from stages.release.provenance import dvc_md5
+from stages.release.recount import recount
 from stages.tasks.task import Task
 from tests import workspace
 from tests.rows import near_pairs_by_hand, params_with, record, write_masked
@@ -75,12 +76,14 @@ def hashes() -> list[str]:
 
 def test_shares_by_rows_and_no_group_on_two_sides() -> None:
     report = splitted(made(1000, 100))
-    assert report["rows"] == {"train": 730, "validation": 70, "calibration": 0, "holdout": 200}
-    assert report["groups"] == {"train": 73, "validation": 7, "calibration": 0, "holdout": 20}
+    assert report["rows"] == {"train": 730, "validation": 70, "calibration": 0, "holdout": 200, "online": 0}
+    assert report["groups"] == {"train": 73, "validation": 7, "calibration": 0, "holdout": 20, "online": 0}
     assert report["leaks"] == 0
     assert not ids("train", "group") & ids("holdout", "group")
     columns = [pl.read_parquet(path).columns for path in split.FILES.values()]
-    assert columns == [[name for name in pl.read_parquet(DEDUPED).columns if name not in ("source", "part")]] * 4
+    assert columns == [[name for name in pl.read_parquet(DEDUPED).columns if name not in ("source", "part")]] * len(
+        split.FILES
+    )
 
 
 def test_a_large_customer_goes_to_training() -> None:
@@ -115,7 +118,7 @@ def test_of_a_few_equal_customers_the_holdout_takes_its_share(count: int) -> Non
 
 def test_three_customers_are_enough_and_two_are_not() -> None:
     report = splitted(made(30, 3))
-    assert report["groups"] == {"train": 1, "validation": 1, "calibration": 0, "holdout": 1}
+    assert report["groups"] == {"train": 1, "validation": 1, "calibration": 0, "holdout": 1, "online": 0}
     HOLDOUT_LOCK.unlink()
     before = [sha256_file(path) for path in split.FILES.values()]
     for groups in (1, 2):
@@ -153,8 +156,40 @@ def test_growth_moves_nobody_and_leaves_the_holdout_alone() -> None:
     assert ids("train", "group") & before["train"] == before["train"]
     assert ids("validation", "group") & before["validation"] == before["validation"]
     assert ids("validation", "group") > before["validation"]
-    assert report["held_back"] == 12 * len(before["holdout"])
-    assert sum(report["rows"].values()) + report["held_back"] == 1300
+    assert report["rows"]["online"] == 12 * len(before["holdout"])
+    assert ids("online", "group") == before["holdout"]
+    assert sum(report["rows"].values()) == 1300
+
+
+def test_what_comes_later_of_held_out_customers_is_the_online_part_and_grows() -> None:
+    """A text that the holdout has is no new evidence; one that training has is dropped there, as for the holdout."""
+    records = made(400, 50)
+    assert splitted(records)["rows"]["online"] == 0
+    assert pl.read_parquet(split.FILES["online"]).schema == pl.read_parquet(split.FILES["train"]).schema
+    held, group = pl.read_parquet(split.FILES["holdout"]), min(ids("holdout", "group"))
+    trained = pl.read_parquet(split.FILES["train"])
+    of_training, of_holdout = (rows["prompt"][0][1]["content"] for rows in (trained, held))
+    late = [
+        record("x-new", "something that nobody has said before", "a", group),
+        record("x-trained", of_training + " please", "c", group),
+        record("x-held", of_holdout + " please", "c", group),
+    ]
+    report = splitted(records + late)
+    assert ids("online") == {"x-new", "x-trained"}
+    assert trained["id"][0] not in ids("train"), "training loses a text that is evidence now"
+    assert report["dropped"]["online"] == {"near_text": 1, "same_text": 0}
+    assert report["dropped"]["train"] == {"near_text": 1, "same_text": 0}
+    assert (report["leaks"], report["groups"]["online"]) == (0, 1)
+    assert pl.read_parquet(split.FILES["holdout"]).equals(held)
+    assert recount()[0].either == 0
+    more = [
+        record(f"y-{number}", f"{row['prompt'][1]['content']}", "a", group)
+        for number, row in enumerate(made(5, 1, seed=9))
+    ]
+    splitted(records + late + more)
+    assert ids("online") == {"x-new", "x-trained", *(row["id"] for row in more)}
+    splitted(records + late, refreeze=True)
+    assert ids("online") == set(), "a new holdout is drawn from all there is"
 
 
 def test_other_shares_and_salts_leave_the_holdout_alone() -> None:
@@ -582,7 +617,7 @@ def test_whoever_says_the_same_no_group_moves_and_the_shares_hold(
     later, same = assign(rows, frozen, cut, block)
     assert same == cut
     before = dict(zip(first["group"], sides.tolist(), strict=True))
-    after = dict(zip(rows["group"], np.where(later == "held back", "holdout", later).tolist(), strict=True))
+    after = dict(zip(rows["group"], np.where(later == "online", "holdout", later).tolist(), strict=True))
     assert [group for group in before if before[group] != after[group]] == []
     assert abs((sides == "holdout").mean() - 0.14) < 0.02
     for found in (sides, later):
@@ -705,7 +740,7 @@ def test_calibration_keeps_its_texts_before_train_and_loses_them_to_the_others()
 def test_rows_may_be_named_calibration_and_a_frozen_one_may_not() -> None:
     parts = {"g1": "holdout", "g2": "calibration", "g3": "validation"}
     report = splitted(parted(**parts), **NAMED)
-    assert report["rows"] == {"train": 45, "validation": 5, "calibration": 5, "holdout": 5}
+    assert report["rows"] == {"train": 45, "validation": 5, "calibration": 5, "holdout": 5, "online": 0}
     assert ids("calibration", "group") == {"g2"}
     assert "calibration" not in read(), "it was not drawn"
     splitted(parted(**parts), split__calibration=0.3, **NAMED)
@@ -745,7 +780,7 @@ OFFICIAL = {"g1": "holdout", "g2": "holdout", "g3": "validation"}
 
 def test_rows_go_where_the_data_says() -> None:
     report = splitted(parted(**OFFICIAL), **NAMED)
-    assert report["rows"] == {"train": 45, "validation": 5, "calibration": 0, "holdout": 10}
+    assert report["rows"] == {"train": 45, "validation": 5, "calibration": 0, "holdout": 10, "online": 0}
     assert (ids("holdout", "group"), ids("validation", "group")) == ({"g1", "g2"}, {"g3"})
     assert report["shared_groups"] == 0
     assert "part" not in pl.read_parquet(split.FILES["train"]).columns
@@ -780,9 +815,12 @@ def test_a_named_holdout_is_whole_then_frozen_and_train_loses_its_texts() -> Non
     assert report["dropped"]["train"]["same_text"] == 1
     assert report["leaks"] == 0
     frozen = ids("holdout")
-    report = splitted([*records, *copies, *(row | {"part": "holdout"} for row in made(70, 14)[60:])], **NAMED)
+    late = [row | {"part": "holdout", "group": f"late {row['group']}"} for row in made(70, 14)[60:]]
+    report = splitted([*records, *copies, *late], **NAMED)
     assert ids("holdout") == frozen
-    assert report["held_back"] == 10
+    assert report["rows"]["online"] == 10
+    with pytest.raises(HallmarkError, match="groups have rows in several parts"):
+        splitted([*records, *copies, *(row | {"group": "g7"} for row in late)], **NAMED)
     moved = [row | {"part": "train"} if row["id"] == held["id"] else row for row in records + copies]
     with pytest.raises(HallmarkError, match=r"data.split.*1 records of the frozen holdout are named .*\n.*--refreeze"):
         splitted(moved, **NAMED)
@@ -801,7 +839,7 @@ def test_groups_in_several_parts_are_an_error_or_counted(caplog: pytest.LogCaptu
     report = splitted(records, split__shared_groups="count", **NAMED)
     assert report["shared_groups"] == 1
     assert report["leaks"] == 5, "the holdout rows that share a group with train"
-    assert report["rows"] == {"train": 45, "validation": 5, "calibration": 0, "holdout": 10}
+    assert report["rows"] == {"train": 45, "validation": 5, "calibration": 0, "holdout": 10, "online": 0}
     assert "1 groups have rows in several parts" in caplog.text
 
 
@@ -919,11 +957,12 @@ def test_whatever_the_data_nothing_leaks_and_order_does_not_matter(
 
 
 def check_sides(threshold: float) -> None:
-    """No group, no text and no near duplicate on two sides; every record on at most one."""
+    """No text and no near duplicate on two sides, no group but those that are held out; every record on at most one."""
     parts = [pl.read_parquet(path).with_columns(side=pl.lit(side)) for side, path in split.FILES.items()]
     frame = pl.concat(parts).with_columns(text=normalise(text_of("prompt")))
     assert frame["id"].is_unique().all()
-    assert frame.group_by("group").agg(pl.col("side").n_unique())["side"].max() == 1
+    customers = frame.with_columns(pl.col("side").replace("online", "holdout")).group_by("group")
+    assert customers.agg(pl.col("side").n_unique())["side"].max() == 1
     side = dict(frame.select("id", "side").iter_rows())
     near = near_pairs_by_hand(dict(frame.select("id", "text").iter_rows()), threshold)
     assert not [pair for pair in near if side[pair[0]] != side[pair[1]]]

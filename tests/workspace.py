@@ -25,7 +25,16 @@ from ruamel.yaml import YAML
 from stages.params.presets import prepared
 
 ROOT = Path(__file__).resolve().parent.parent
-SHARED = ("stages", "data", "dvc.yaml", "params.yaml", "requirements.lock", ".gitignore", ".dvcignore")
+SHARED = (
+    "stages",
+    "data",
+    "dvc.yaml",
+    "params.yaml",
+    "reports/collect.json",
+    "requirements.lock",
+    ".gitignore",
+    ".dvcignore",
+)
 
 # The whole pipeline on a model that knows nothing, in a minute: few steps, short answers, few requests.
 TINY = {
@@ -83,7 +92,7 @@ def make_workspace(folder: Path, overrides: dict[str, Any] | None = None, rows: 
                 ),
             )
         else:
-            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, folder / name)
     file = folder / "params.yaml"  # of a repo that was stamped for a GPU, say: the tests run without one
     file.write_text(prepared(file.read_text(encoding="utf-8"), "cpu", 0.0), encoding="utf-8")

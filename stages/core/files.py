@@ -30,6 +30,7 @@ DEDUPED = Path("data/deduped.parquet")
 SPLIT = Path("data/split")
 TRAIN, VALIDATION, HOLDOUT = SPLIT / "train.parquet", SPLIT / "validation.parquet", SPLIT / "holdout.parquet"
 CALIBRATION = SPLIT / "calibration.parquet"  # may have no rows
+ONLINE = SPLIT / "online.parquet"  # what came of held-out groups after the freeze; may have no rows
 HOLDOUT_LOCK = Path("data/holdout.lock.json")
 BOUGHT = Path("data/bought")  # answers of paid servers, by comparator: what `nox -s ask` fetched, never a stage
 REPORTS = Path("reports")

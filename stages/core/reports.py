@@ -15,10 +15,10 @@ Content = TypeVar("Content")
 class Report:
     """A JSON report, read key by key."""
 
-    def __init__(self, name: str, stage: str | None = None) -> None:
-        """Reads `reports/<name>.json`, which the stage of that name (or `stage`) writes."""
+    def __init__(self, name: str, stage: str | None = None, *, remedy: str | None = None) -> None:
+        """Reads `reports/<name>.json`, which the stage of that name (or `stage`) writes; `remedy`: if no stage does."""
         self.path = REPORTS / f"{name}.json"
-        self.remedy = f"run `dvc repro {stage or name}`, which makes it"
+        self.remedy = remedy or f"run `dvc repro {stage or name}`, which makes it"
         self.content: Any = read_json(self.path, self.remedy)
 
     def at(self, *keys: str) -> Any:

@@ -37,14 +37,14 @@ def draw_hash(salt: str, purpose: str, name: str) -> str:
 def assign(
     rows: pl.DataFrame, frozen: set[str], cuts: Mapping[str, Cut] | None, settings: Split, *, older: bool = False
 ) -> tuple[Array, dict[str, Cut]]:
-    """The side of each row (`train`, `validation`, `calibration`, `holdout`, `held back`), and the cutoffs of the draws.
+    """The side of each row (`train`, `validation`, `calibration`, `holdout`, `online`), and the cutoffs of the draws.
 
     `rows` has `id`, `group`, `cluster` and `part` (null unless `data.split` names the parts); `frozen` has the ids of the
     frozen holdout (empty: draw it), `cuts` the cutoffs that are frozen, by side. A side that no row names is drawn from the
     groups without a named row: those with the lowest hashes fill the holdout up to its share of the rows, another hash
     fills the validation side, and a third one, from the groups that are left, the calibration side.
 
-    Once the holdout is frozen, nothing moves. The holdout keeps its records, new rows of its groups are held back, and
+    Once the holdout is frozen, nothing moves. The holdout keeps its records, new rows of its groups are `online`, and
     a group is on the validation side if its own hash is below the cutoff, whatever other rows there are; calibration
     likewise. A duplicate that joins it to another side moves no group: the copy on the weaker side is dropped as a leak.
     `older` says that the cutoff was drawn when a bundle of joined groups followed its lowest hash. It is read by each
@@ -88,7 +88,7 @@ def assign(
         )
         found[side] = cut
         of_group |= dict.fromkeys(taken, side)
-    again = "held back" if frozen else "holdout"
+    again = "online" if frozen else "holdout"
     sides = [
         "holdout" if name in frozen else again if group in held or part == "holdout" else of_group.get(group, part)
         for name, group, part in zip(names, groups, parts, strict=True)
@@ -129,16 +129,16 @@ def joined_across(rows: pl.DataFrame, sides: Array) -> int:
     """How many groups share a duplicate cluster with a group on another side."""
     import polars as pl
 
-    known = rows.select("group", "cluster", side=pl.Series(sides)).filter(pl.col("side") != "held back")
+    known = rows.select("group", "cluster", side=pl.Series(sides)).filter(pl.col("side") != "online")
     several = known.group_by("cluster").agg(pl.col("side").n_unique()).filter(pl.col("side") > 1)
     return known.join(several, on="cluster", how="semi")["group"].n_unique()
 
 
 def shared_groups(rows: pl.DataFrame, sides: Array) -> int:
-    """How many groups have rows on several sides, as only named parts can."""
+    """How many groups have rows on several sides, as only named parts can; `online` is held out as the holdout is."""
     import polars as pl
 
-    known = rows.select("group", side=pl.Series(sides)).filter(pl.col("side") != "held back")
+    known = rows.select("group", side=pl.Series(sides).replace("online", "holdout"))
     return int((known.group_by("group").agg(pl.col("side").n_unique())["side"] > 1).sum())
 
 

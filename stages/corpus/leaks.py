@@ -12,14 +12,21 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 LEAK = "leak"
-BY_STRENGTH = ["holdout", "validation", "calibration", "train"]  # of two sides with the same text, the first keeps it
+BY_STRENGTH = [
+    "holdout",
+    "online",
+    "validation",
+    "calibration",
+    "train",
+]  # of two sides with the same text, the first keeps it
 
 
 def drop_leaks(sides: Array, text: Array, near: Pairs) -> tuple[Array, dict[str, dict[str, int]]]:
-    """Mark as `LEAK` rows whose text equals or nearly equals one on a stronger side: of the holdout, validation, calibration.
+    """Mark as `LEAK` rows whose text equals or nearly equals one on a stronger side (`BY_STRENGTH`).
 
-    The holdout takes precedence and loses nothing, and train is the weakest. `sides` has the side of each row, `text` the index of its text,
-    `near` the near duplicates among the texts. The second value counts the marked rows.
+    The holdout takes precedence and loses nothing; what came later of its groups (online) loses to it alone, since a text
+    that was held out already is no new evidence; train is the weakest. `sides` has the side of each row, `text` the index
+    of its text, `near` the near duplicates among the texts. The second value counts the marked rows.
     """
     import numpy as np
 
@@ -37,7 +44,7 @@ def drop_leaks(sides: Array, text: Array, near: Pairs) -> tuple[Array, dict[str,
 
 
 def count_leaks(sides: Array, text: Array, near: Pairs | None, groups: Array) -> dict[str, int]:
-    """How many rows of holdout, validation and calibration share a group, a text or (if `near` is given) a near-equal text with train.
+    """How many rows of the sides but train share a group, a text or (if `near` is given) a near-equal text with it.
 
     `groups` and `text` have the index of each row's group and text.
     """

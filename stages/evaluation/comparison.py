@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from stages.evaluation.online import Online
 from stages.evaluation.stats import Interval
 
 
@@ -269,7 +270,10 @@ class Retrieval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All of comparison.json. `records` and `groups`: those of the holdout, all of which the tuned model answered."""
+    """All of comparison.json. `records` and `groups`: those of the holdout, all of which the tuned model answered.
+
+    `online`: what came of the same customers after the holdout was frozen; None if nothing has.
+    """
 
     records: int
     groups: int
@@ -280,3 +284,4 @@ class Comparison:
     constrained: list[dict[str, Any]]
     general: list[GeneralResult]
     retrieval: Retrieval | None = None
+    online: Online | None = None

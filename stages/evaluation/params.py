@@ -16,8 +16,8 @@ from stages.serving.params import asked_settings
 
 Run = Annotated[int, Field(ge=1, le=8)]
 Draws = Annotated[int, Field(ge=200, le=1_000_000)]
-# Models of the pipeline, its calibration part, and a person: no comparator can be called so.
-OWN_NAMES = ("base", "tuned", "classical", "calibration", "human")
+# Models of the pipeline, parts that the tuned one answers, and a person: no comparator can be called so.
+OWN_NAMES = ("base", "tuned", "classical", "calibration", "online", "human")
 Name = Annotated[
     str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")
 ]  # of a comparator: also of a stage and a folder
@@ -134,6 +134,7 @@ class Compare(Block):
     draws: Draws
     difference: Share
     power: Share
+    online_margin: Share
 
 
 class Cascade(Block):

@@ -7,6 +7,7 @@ seeded, and sums are exact in any order, so the same input gives the same digits
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -72,6 +73,27 @@ def newcombe_paired(both: int, lost: int, won: int, n: int, confidence: float) -
     return Interval(value, max(-1.0, value - low), min(1.0, value + high))
 
 
+def newcombe_independent(first: tuple[int, int], second: tuple[int, int], confidence: float) -> Interval:
+    """Newcombe's interval of the difference (second minus first) of two rates, each given as successes and trials.
+
+    Source: Newcombe 1998, method 10 for independent groups: the distances to the ends of Wilson's intervals, squared and
+    added. (difference, -1, 1) if either has no trial.
+    """
+    before, after = wilson(*first, confidence), wilson(*second, confidence)
+    value = after.value - before.value
+    if not first[1] or not second[1]:
+        return Interval(value, -1.0, 1.0)
+    low = math.hypot(after.value - after.low, before.high - before.value)
+    high = math.hypot(after.high - after.value, before.value - before.low)
+    return Interval(value, max(-1.0, value - low), min(1.0, value + high))
+
+
+def effective_clusters(groups: Sequence[str]) -> float:
+    """Kish's effective number of clusters: the square of the sum of sizes by the sum of their squares."""
+    sizes = Counter(groups).values()
+    return sum(sizes) ** 2 / sum(size**2 for size in sizes)
+
+
 class McNemar(NamedTuple):
     """Paired passes and fails: how many records were `lost` (pass to fail), `won` (fail to pass), and the p value."""
 
@@ -119,12 +141,14 @@ class ClusterBootstrap:
 
     Interval: percentiles of the draws, at levels widened for the number of clusters (Hesterberg 2015, "expanded
     percentile": alpha/2 becomes Phi(-sqrt(G/(G-1)) * t(alpha/2, G-1)) for G clusters), since plain percentiles are too
-    narrow when clusters are few. Clusters of unequal size count as fewer: G is Kish's effective number, the square of
-    the sum of sizes by the sum of their squares. One cluster says nothing about others: its interval is all of `bounds`.
+    narrow when clusters are few. Clusters of unequal size count as fewer: G is Kish's effective number
+    (`effective_clusters`). One cluster says nothing about others: its interval is all of `bounds`.
     """
 
-    def __init__(self, groups: Sequence[str], *, confidence: float, draws: int, seed: int) -> None:
-        """`groups`: the cluster of each record, length n, in record order."""
+    def __init__(
+        self, groups: Sequence[str], *, confidence: float, draws: int, seed: int, effective: float | None = None
+    ) -> None:
+        """`groups`: the cluster of each record, length n, in record order. `effective`: how many clusters they count as."""
         import numpy as np
         from scipy.stats import t
 
@@ -137,8 +161,7 @@ class ClusterBootstrap:
         counts = np.bincount(flat.ravel(), minlength=draws * self.clusters)
         self._weights = counts.reshape(draws, self.clusters).astype(float)  # (draws, clusters)
         if self.clusters > 1:
-            sizes = np.bincount(self._of_record)
-            effective = float(sizes.sum() ** 2 / (sizes**2).sum())
+            effective = effective_clusters(groups) if effective is None else effective
             widen = math.sqrt(effective / (effective - 1))
             self._tail = NormalDist().cdf(widen * float(t.ppf((1 - confidence) / 2, effective - 1)))
 

@@ -78,8 +78,9 @@ def check(records: Mapping[str, Rows], base: Path, file: Path, params: Params) -
     sft, dpo, evaluation = params.sft, params.dpo, params.eval
     tokenizer, context = load_tokenizer(base), context_of(base)
     form = tool_form(params.task, tokenizer)
-    learned, held = [*records["train"], *records["validation"]], [*records["holdout"], *records["calibration"]]
-    where = "the holdout and calibration" if records["calibration"] else "the holdout"
+    learned = [*records["train"], *records["validation"]]
+    answered = [name for name in ("holdout", "calibration", "online") if records[name]]
+    held, where = [row for name in answered for row in records[name]], f"the {' and '.join(answered)}"
     limits = {
         "records": Limit(
             "sft.max_length", sft.max_length, "sft.too_long", sft.too_long, "drop", "training records", STEP_RECORD,

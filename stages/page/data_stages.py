@@ -12,11 +12,17 @@ from typing import Annotated, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from stages.core.files import CALIBRATION, HOLDOUT, TRAIN, VALIDATION
+from stages.core.files import CALIBRATION, HOLDOUT, ONLINE, TRAIN, VALIDATION
 from stages.core.records import scan_records
 from stages.core.reports import Report
 
-PARTS = {"train": TRAIN, "validation": VALIDATION, "calibration": CALIBRATION, "holdout": HOLDOUT}
+PARTS = {
+    "train": TRAIN,
+    "validation": VALIDATION,
+    "calibration": CALIBRATION,
+    "holdout": HOLDOUT,
+    "online": ONLINE,
+}
 SIZES = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)  # lowest number of records of each band of group sizes
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)] | None
@@ -131,6 +137,7 @@ class Parts(TypedDict):
     validation: Count
     calibration: Count
     holdout: Count
+    online: Count
 
 
 class Splitting(TypedDict):
@@ -161,8 +168,14 @@ class DataStages:
     dedupe: Duplicates
     split: Splitting
     kinds: list[MaskedKind]  # most frequent first
-    lost: int  # records that the split holds back or drops
+    lost: int  # records that the split drops
     sizes: list[tuple[str, dict[str, int]]]  # band of sizes, and its groups in each part
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts to show: those that may be empty only if they have records."""
+        optional = {"calibration": self.split["rows"]["calibration"], "online": self.split["rows"]["online"]}
+        return [part for part in PARTS if optional.get(part, 1)]
 
 
 def read_data_stages() -> DataStages:
@@ -183,7 +196,8 @@ def read_data_stages() -> DataStages:
     ]
     kinds.sort(key=lambda kind: (-kind.masked, kind.name))
     rows = split["rows"]
-    lost = dedupe["rows"]["out"] - rows["train"] - rows["validation"] - rows["calibration"] - rows["holdout"]
+    written = rows["train"] + rows["validation"] + rows["calibration"] + rows["holdout"] + rows["online"]
+    lost = dedupe["rows"]["out"] - written
     return DataStages(mask, dedupe, split, kinds, lost, group_sizes())
 
 

@@ -24,6 +24,7 @@ TEMPLATES = (
     "report.html.jinja",
     "decision.html.jinja",
     "sure.html.jinja",
+    "live.html.jinja",
     "labels.html.jinja",
     "data.html.jinja",
     "macros.html.jinja",

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from stages.planning.lengths import Lengths, Part
+from stages.planning.lengths import NO_PART, Lengths, Part
 from stages.planning.work import NOTHING, Batch, Matrices, Work
 
 if TYPE_CHECKING:
@@ -119,17 +119,18 @@ def _padded(pairs: Pairs) -> Batch:
     )
 
 
-def all_answering(params: Params, part: Part, calibration: Part) -> list[Answering]:
+def all_answering(params: Params, part: Part, calibration: Part, online: Part = NO_PART) -> list[Answering]:
     """What `eval` asks of base, tuned model and comparators, in this order; of those that are sampled, fewer records.
 
     A comparator that does not run here, but whose answers were bought, takes no time and no memory. Last come the tuned
-    model's answers to the calibration part, and those it gives by chance (`eval.agreement`).
+    model's answers to the parts calibration and online, and those it gives by chance (`eval.agreement`).
     """
     whole = sorted(part.whole)[len(part.whole) // 2]
     comparators = params.eval.comparators.items()
     longer = {name: settings.longer_by(whole) for name, settings in comparators if settings.runs_here}
     models = {"base": 0, "tuned": 0, **longer}
-    more = [answering(params, calibration, base=False, records=calibration.records)] if calibration.records else []
+    apart = [each for each in (calibration, online) if each.records]
+    more = [answering(params, each, base=False, records=each.records) for each in apart]
     chance = params.eval.agreement
     for each in (part, calibration):
         if records := min(chance.records, each.records):

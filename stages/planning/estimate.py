@@ -63,7 +63,7 @@ def estimate(params: Params, base: Path, machine: Machine | None = None, *, corr
     machine = machine or at_hand(params.compute)
     config, found = configuration(base), lengths(params, base)
     batches = training(params, found)
-    answers = all_answering(params, found.holdout, found.calibration)
+    answers = all_answering(params, found.holdout, found.calibration, found.online)
     with explained("no model can be planned from it", base / "config.json"), fake():
         tuned = planned(config, params.sft, machine.device)
         sizes = matrices(tuned)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.core.files import CALIBRATION, HOLDOUT, TRAIN, VALIDATION
+from stages.core.files import CALIBRATION, HOLDOUT, ONLINE, TRAIN, VALIDATION
 from stages.core.records import read_records
 from stages.corpus.raw import Raw, raw_rows
 from stages.models.lengths import answer_lengths, context_of, prompt_lengths, record_lengths
@@ -49,13 +49,14 @@ NO_PART = Part(0, [], [], [], 0)
 
 @dataclass(frozen=True)
 class Lengths:
-    """The tokens of training, validation, holdout and calibration records, and how they were found."""
+    """The tokens of the records of each part, and how they were found."""
 
     train: Part
     validation: Part
     holdout: Part
     basis: str
     calibration: Part = NO_PART
+    online: Part = NO_PART
 
 
 def lengths(params: Params, base: Path) -> Lengths:
@@ -82,9 +83,9 @@ def lengths(params: Params, base: Path) -> Lengths:
         basis = f"{len(rows)} rows of {params.data.path}, tokens {whose}"
         return Lengths(train, watched, answered, basis, replace(part, records=apart) if apart else NO_PART)
     train, watched, answered = (_part(rows, count) for rows in parts)
-    set_apart = read_records(CALIBRATION).rows(named=True) if CALIBRATION.exists() else []
-    basis = f"{sum(map(len, [*parts, set_apart]))} records of {source}, tokens {whose}"
-    return Lengths(train, watched, answered, basis, _part(set_apart, count) if set_apart else NO_PART)
+    apart = [read_records(file).rows(named=True) if file.exists() else [] for file in (CALIBRATION, ONLINE)]
+    basis = f"{sum(map(len, [*parts, *apart]))} records of {source}, tokens {whose}"
+    return Lengths(train, watched, answered, basis, *(_part(rows, count) if rows else NO_PART for rows in apart))
 
 
 def _part(rows: Sequence[dict[str, Any]], count: Any) -> Part:

@@ -172,9 +172,8 @@ def _cascade(report: CascadeReport | None) -> str:
 
 
 def _data(params: Params, records: dict[str, int]) -> str:
-    counts = [
-        (name, str(records[name])) for name in ("train", "validation", "calibration", "holdout") if records.get(name)
-    ]
+    parts = ("train", "validation", "calibration", "holdout", "online")
+    counts = [(name, str(records[name])) for name in parts if records.get(name)]
     lines = [_table(("Split", "Records"), counts)] if counts else []
     lines.append(
         "The private data that was found was masked before anything else read the records; near duplicates were "

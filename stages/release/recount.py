@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.errors import HallmarkError
-from stages.core.files import CALIBRATION, HOLDOUT, TRAIN, VALIDATION
+from stages.core.files import CALIBRATION, HOLDOUT, ONLINE, TRAIN, VALIDATION
 from stages.core.holdout import read_lock
 from stages.core.reading import check_regular
 
@@ -62,22 +62,34 @@ class Record:
 
 
 def recount() -> tuple[Leaks, Frozen]:
-    """Read the four parts and the lock, and count leaks and changes."""
-    train, validation, calibration, holdout = map(read_part, (TRAIN, VALIDATION, CALIBRATION, HOLDOUT))
-    return count_leaks(train, validation, calibration, holdout), count_changes(holdout, read_lock().records)
+    """Read the five parts and the lock, and count leaks and changes."""
+    parts = map(read_part, (TRAIN, VALIDATION, CALIBRATION, HOLDOUT, ONLINE))
+    train, validation, calibration, holdout, online = parts
+    return count_leaks(train, validation, calibration, holdout, online), count_changes(holdout, read_lock().records)
 
 
 def count_leaks(
-    train: list[Record], validation: list[Record], calibration: list[Record], holdout: list[Record]
+    train: list[Record],
+    validation: list[Record],
+    calibration: list[Record],
+    holdout: list[Record],
+    online: list[Record],
 ) -> Leaks:
     """Count leaks: each part is held against all before it.
 
     Validation guides the training, and calibration sets a threshold: what the holdout shares with them flatters it too.
+    The online part has the holdout's groups, but none of its words: these would be evidence counted twice.
     """
+    before = [*train, *validation, *calibration]
+    held_out_already = _shared(online, holdout)
     shared = [
         *_shared(validation, train),
         *_shared(calibration, [*train, *validation]),
-        *_shared(holdout, [*train, *validation, *calibration]),
+        *_shared(holdout, before),
+        *(
+            (group, words or again)
+            for (group, words), (_, again) in zip(_shared(online, before), held_out_already, strict=True)
+        ),
     ]
     return Leaks(
         held_out=len(shared),

@@ -16,14 +16,26 @@ from stages.core.outcomes import OUTCOMES
 from stages.core.reading import read_json_lines
 from stages.tasks.values import FieldResult
 
-CALIBRATION = "calibration"  # the tuned model's answers to that part of the split: under this name, and maybe none
+# The tuned model's answers to these parts of the split: under the name of the part, and maybe none.
+CALIBRATION, ONLINE = "calibration", "online"
 # Of the pipeline's own models.
-STAGES = {"base": "eval@base", "tuned": "eval@tuned", "classical": "classical", CALIBRATION: "calibration"}
+STAGES = {
+    "base": "eval@base",
+    "tuned": "eval@tuned",
+    "classical": "classical",
+    CALIBRATION: CALIBRATION,
+    ONLINE: ONLINE,
+}
 # One folder that DVC keeps as a whole: what depends on it needn't know the names in it, nor have it to be up to date.
 COMPARATORS = REPORTS / "comparators"
 
 LENGTHS = (200, 500, 1000, 2000, 5000)  # upper bounds of the bands of input length, in characters
 BANDS = (*(f"up to {top}" for top in LENGTHS), f"over {LENGTHS[-1]}")
+
+
+def band_of(length: int) -> str:
+    """The band of an input of this many characters."""
+    return BANDS[bisect_left(LENGTHS, length)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +87,7 @@ class Prediction:
     @property
     def length_band(self) -> str:
         """The band of input length that the record is in."""
-        return BANDS[bisect_left(LENGTHS, self.length)]
+        return band_of(self.length)
 
 
 OPTIONAL = ("read", "scores", "constrained", "examples", "confidence", "agreement")
@@ -115,7 +127,7 @@ RESULTS = ("match", "wrong", "missing", "spurious")
 
 
 def predictions_of(model: str) -> Path:
-    """Where the predictions of a model (`base`, `tuned`, `classical`, `calibration` or a comparator) are."""
+    """Where the predictions of a model (`base`, `tuned`, `classical`, `calibration`, `online` or a comparator) are."""
     return (REPORTS / "eval" if model in STAGES else COMPARATORS) / model / "predictions.jsonl"
 
 
@@ -155,14 +167,14 @@ def _rounded(confidence: Confidence) -> dict[str, Any]:
 
 
 def read_predictions(model: str, path: Path | None = None) -> list[Prediction]:
-    """The predictions of a model, in record order; at least one, but for `calibration`. A missing key or a wrong type is
-    an error.
+    """The predictions of a model, in record order; at least one, but for `calibration` and `online`. A missing key or a
+    wrong type is an error.
 
     `path`: the file, if it is not that of the last run.
     """
     path, remedy = path or predictions_of(model), f"run `dvc repro {stage_of(model)}`, which makes it"
     rows = [_checked(row, path, number, remedy) for number, row in enumerate(read_json_lines(path, remedy), 1)]
-    if not rows and model != CALIBRATION:
+    if not rows and model not in (CALIBRATION, ONLINE):
         raise HallmarkError("holds no prediction", file=path, remedy=remedy)
     return rows
 

@@ -42,6 +42,8 @@ def main(arguments: argparse.Namespace) -> None:
             show(table)
     if results.constrained:
         print(f"  {seconds_measured(results.constrained)}")
+    if online := results.comparison.online:
+        print(f"\nonline: {online.words}")
     print(f"\ngate: {printable(verdict.headline)}")
     for rule in verdict.waived:
         print(in_red(printable(f"  waived: {rule.words} Waived because: {rule.waiver}"), sys.stdout))

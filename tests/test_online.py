@@ -1,0 +1,122 @@
+"""Whether the holdout foretold what came later: what is said, and how often that is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages import compare
+from stages.core.reading import read_json
+from stages.evaluation.online import difference, judged, online
+from stages.evaluation.stats import Interval, newcombe_independent, wilson
+from stages.params.loader import load_params
+from stages.tasks.predictions import Prediction
+from tests.made_up import ROOT, outcomes, prediction, typed, without_comparators, write_models, write_predictions
+
+PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
+SETTINGS = PARAMS.compare.model_copy(update={"draws": 400})
+
+
+def answers(passes: dict[str, list[bool]], start: int = 0) -> list[Prediction]:
+    """The answers of each customer, right or wrong."""
+    flat = [(group, passed) for group, rows in passes.items() for passed in rows]
+    return [typed(prediction(start + i, group, "pass" if ok else "omission")) for i, (group, ok) in enumerate(flat)]
+
+
+def evenly(customers: int, each: int, right: int) -> dict[str, list[bool]]:
+    """Customers with so many records, so many of them right."""
+    return {f"c{number}": [place < right for place in range(each)] for number in range(customers)}
+
+
+def test_nothing_online_says_nothing() -> None:
+    assert online(answers(evenly(10, 10, 8)), [], SETTINGS, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("later", "verdict", "said"),
+    [
+        (
+            evenly(40, 10, 8),
+            "foretold",
+            "The holdout foretold what came later: exact match 80.0% of 400 online records",
+        ),
+        (evenly(40, 10, 5), "worse", "-30.0 points (95% interval"),
+        (evenly(40, 10, 10), "better", "+20.0 points"),
+        (evenly(4, 5, 4), "too_little_data", "must leave out 0 or stay within 10 points of it"),
+        ({"c1": [True] * 300}, "too_little_data", "(95% interval -100.0 to +100.0)"),  # one customer, however loud
+    ],
+)
+def test_the_verdict_and_its_words(later: dict[str, list[bool]], verdict: str, said: str) -> None:
+    found = online(answers(evenly(40, 10, 8)), answers(later, 1000), SETTINGS, 0)
+    assert found is not None
+    assert (found.verdict, found.groups, found.shared_groups) == (verdict, len(later), len(later))
+    assert said in found.words
+    assert found.difference.low <= found.difference.value <= found.difference.high
+
+
+def test_compare_reports_both_parts(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_models(tmp_path, outcomes(1, 200, wrong_format=0.8), outcomes(2, 200, omission=0.2))
+    write_predictions(
+        tmp_path,
+        "online",
+        [prediction(900 + i, f"Customer {i % 9:02d}", "pass" if i % 2 else "omission") for i in range(90)],
+    )
+    compare.run(PARAMS)
+    found = read_json(tmp_path / "reports/comparison.json")["online"]
+    assert (found["records"], found["groups"]) == (90, 9)
+    assert (found["holdout"]["value"], found["online"]["value"], found["difference"]["value"]) == (0.8, 0.5, -0.3)
+    assert found["verdict"] in ("worse", "too_little_data")
+
+
+def drawn(random: np.random.Generator, customers: int, each: int, levels: Any) -> list[Prediction]:
+    return answers({f"c{at}": (random.random(each) < levels[at]).tolist() for at in range(customers)})
+
+
+def test_of_equal_parts_few_are_called_unequal_though_customers_differ() -> None:
+    """Customers differ, as much as half are nearly always right and half at a coin's toss; all come again later."""
+    random, wrong, runs = np.random.default_rng(1), 0, 120
+    for run in range(runs):
+        levels = random.choice([0.5, 0.98], size=25)
+        parts = (drawn(random, 25, 8, levels), drawn(random, 12, 5, levels))
+        found = difference(*parts, SETTINGS.model_copy(update={"draws": 200}), run)
+        wrong += judged(found, 0.1) in ("better", "worse")
+    assert wrong / runs <= 0.05 + 2.5 * (0.05 * 0.95 / runs) ** 0.5
+
+
+def test_a_fall_that_is_large_enough_is_found() -> None:
+    random, runs = np.random.default_rng(2), 30
+    found = []
+    for run in range(runs):
+        levels = random.choice([0.7, 0.98], size=40)
+        parts = (drawn(random, 40, 8, levels), drawn(random, 40, 6, levels - 0.25))
+        found.append(judged(difference(*parts, SETTINGS.model_copy(update={"draws": 200}), run), 0.1))
+    assert found.count("worse") >= 0.9 * runs
+
+
+def test_a_wide_interval_around_zero_foretells_nothing() -> None:
+    assert judged(Interval(0.0, -0.2, 0.2), 0.1) == "too_little_data"
+    assert judged(Interval(0.02, -0.02, 0.11), 0.1) == "too_little_data"
+    assert judged(Interval(0.02, -0.02, 0.1), 0.1) == "foretold"
+    assert judged(Interval(0.0, 0.0, 0.0), 0.1) == "foretold"
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.data())
+def test_newcombes_interval_holds_the_difference_and_turns_around(n: int, m: int, data: st.DataObject) -> None:
+    first = (data.draw(st.integers(0, n)), n)
+    second = (data.draw(st.integers(0, m)), m)
+    found, turned = newcombe_independent(first, second, 0.95), newcombe_independent(second, first, 0.95)
+    assert -1 <= found.low <= found.value <= found.high <= 1
+    assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low))
+    assert found.high - found.low >= max(0.0, (wilson(*first, 0.95).high - wilson(*first, 0.95).low) * 0.5)
+    assert newcombe_independent((0, 0), second, 0.95).low == -1
+
+
+def test_newcombes_example() -> None:
+    """Newcombe 1998, table II: 56 of 70 against 48 of 80, 0.2 (0.0524 to 0.3339)."""
+    found = newcombe_independent((48, 80), (56, 70), 0.95)
+    assert (found.value, found.low, found.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=1e-4)
