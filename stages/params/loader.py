@@ -26,6 +26,7 @@ from stages.corpus.params import Dedupe, Split
 from stages.evaluation.params import Cascade, Classical, Compare, Decide, Eval
 from stages.gateway.params import Serve
 from stages.models.params import Base, Choose
+from stages.monitoring.params import Canary
 from stages.page.params import ReportPage
 from stages.privacy.params import Mask
 from stages.release.params import Certify, Gate, Verify
@@ -65,6 +66,7 @@ class Params(Block):
     tune: Tune
     curve: Curve
     serve: Serve
+    canary: Canary
     verify: Verify
 
     @model_validator(mode="after")
