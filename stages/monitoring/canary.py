@@ -148,7 +148,7 @@ def overall(outcomes: Sequence[str]) -> str:
 def _rules(found: Live, look: Look, settings: Canary) -> list[Rule]:
     asked, alpha = settings.margins.asked(), 1 - settings.confidence
     wanted = Wanted(alpha, alpha / max(1, len(asked)), look)
-    return [_rule(name, margin, found, wanted) for name, margin in asked.items()]
+    return [_rule(name, margin, found, wanted, settings.price_at_most) for name, margin in asked.items()]
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class Wanted:
         return later
 
 
-def _rule(name: str, margin: float, found: Live, wanted: Wanted) -> Rule:
+def _rule(name: str, margin: float, found: Live, wanted: Wanted, price_at_most: float) -> Rule:
     unit = RATIO if name == "price" else POINTS
     arms = found.canary.means[name], found.prod.means[name]
     outcome, value, low, high = TOO_LITTLE, None, -1.0, None if unit == RATIO else 1.0
@@ -198,7 +198,8 @@ def _rule(name: str, margin: float, found: Live, wanted: Wanted) -> Rule:
             more = _more(arms, line(margin), margin, value, wanted)
         if unit == RATIO and high == LARGEST_RATIO:
             high = None
-    canary, prod = (_mean(arm) for arm in arms)
+    scale = price_at_most if unit == RATIO else 1.0
+    canary, prod = (_mean(arm, scale) for arm in arms)
     return Rule(
         name=name,
         unit=unit,
@@ -219,8 +220,8 @@ def _rule(name: str, margin: float, found: Live, wanted: Wanted) -> Rule:
 Arms = tuple[list[float], list[float]]  # the means of the canary's customers, and of prod's
 
 
-def _mean(arm: Sequence[float]) -> float | None:
-    return math.fsum(arm) / len(arm) if arm else None
+def _mean(arm: Sequence[float], scale: float) -> float | None:
+    return scale * math.fsum(arm) / len(arm) if arm else None
 
 
 def _difference(arms: Arms, unit: str) -> float:

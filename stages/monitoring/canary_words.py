@@ -20,11 +20,11 @@ from stages.monitoring.canary import (
 ABOUT = {
     "wrong": "Corrected or rejected, of those judged",
     "complaints": "Corrected or rejected, of all answers",
-    "schema_breaks": "Answers that break the schema",
+    "schema_breaks": "Schema broken, of the model's answers",
     "handed_over": "Handed over",
     "failed": "Failed",
     "slow": "Slower than {slow:g} s",
-    "price": "Price, compared with prod's",
+    "price": "Price of a request",
 }
 OUTCOMES = {NOT_WORSE: "Not worse", WORSE: "Worse", TOO_LITTLE: "Too little data", NOT_APPLICABLE: "Not applicable"}
 RISKS = {OVER: "over the limit", WITHIN: "within the limit", TOO_LITTLE: "too little data"}
@@ -49,6 +49,12 @@ def headline(report: Report) -> str:
     return f"{VERDICTS[report.verdict]}. {why}"
 
 
+def over(report: Report) -> str:
+    """Which cascades let out more wrong answers than they may; "" if none does for sure. It decides nothing by itself."""
+    found = [f"{one.version} (in {one.side})" for one in report.risks if one.outcome == OVER]
+    return f"cascade.risk: over cascade.max_risk, by what was judged: {', '.join(found)}" if found else ""
+
+
 def table(report: Report, slow: float) -> list[tuple[str, ...]]:
     """The rules, a line each, below a heading."""
     lines: list[tuple[str, ...]] = [("", "prod", "canary", "worse by", "allowed", "")]
@@ -58,11 +64,23 @@ def table(report: Report, slow: float) -> list[tuple[str, ...]]:
     return lines
 
 
+def counted(report: Report) -> list[str]:
+    """How much there is of each release, a line each."""
+    lines = []
+    for name in ("prod", "canary"):
+        slow = report.p95_s[name]
+        lines.append(
+            f"{name}: {report.requests[name]:,} requests of {report.customers[name]:,} customers, {report.judged[name]:,} judged"
+            + (f"; p95 {slow:.1f} s" if slow is not None else "")
+        )
+    return lines
+
+
 def side(mean: float | None, rule: Rule) -> str:
-    """What a release does, on average over its customers; prices are shown as a ratio alone."""
+    """What a release does, on average over its customers."""
     if mean is None:
         return "-"
-    return f"{100 * mean:.1f} %" if rule.unit == POINTS else f"{mean:.3f}"
+    return f"{100 * mean:.1f} %" if rule.unit == POINTS else f"{mean:.2g}"
 
 
 def by(rule: Rule) -> str:
@@ -70,8 +88,11 @@ def by(rule: Rule) -> str:
     if rule.value is None or rule.low is None:
         return "-"
     unit = "" if rule.unit == POINTS else " %"
-    high = f"{100 * rule.high:+.1f}{unit}" if rule.high is not None else "any"
-    return f"{100 * rule.value:+.1f}{unit} ({100 * rule.low:+.1f}{unit} to {high})"
+    value, low, high = (
+        "any" if number is None else f"{round(100 * number, 1) + 0.0:+.1f}{unit}"  # never "-0.0"
+        for number in (rule.value, rule.low, rule.high)
+    )
+    return f"{value} ({low} to {high})"
 
 
 def limit(rule: Rule) -> str:

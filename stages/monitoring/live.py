@@ -81,9 +81,7 @@ def live(
     first = rows.sort("time", "id").group_by("customer", maintain_order=True).agg(first=pl.col("route").first())
     sides_of = rows.group_by("customer").agg(pl.col("route").n_unique())
     rows = rows.join(first, on="customer").filter(pl.col("route") == pl.col("first"))
-    rows = rows.join(
-        _verdicts(feedback, since, until), left_on="id", right_on="trace", how="left", maintain_order="left"
-    )
+    rows = rows.join(_verdicts(feedback, until), left_on="id", right_on="trace", how="left", maintain_order="left")
     answered = pl.col("outcome") != "failed"
     rows = rows.with_columns(
         wrong=pl.col("judged_wrong").cast(pl.Float64),
@@ -105,11 +103,11 @@ def live(
     )
 
 
-def _verdicts(feedback: Sequence[Feedback], since: datetime, until: datetime) -> pl.DataFrame:
+def _verdicts(feedback: Sequence[Feedback], until: datetime) -> pl.DataFrame:
     """Whether the answer of each judged trace was wrong; the last word counts."""
     import polars as pl
 
-    last = {one.trace: one for one in sorted(feedback, key=lambda one: one.time) if since <= one.time <= until}
+    last = {one.trace: one for one in sorted(feedback, key=lambda one: one.time) if one.time <= until}
     return pl.DataFrame(
         {"trace": list(last), "judged_wrong": [one.verdict != "accepted" for one in last.values()]},
         schema={"trace": pl.String, "judged_wrong": pl.Boolean},

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from stages.core.errors import HallmarkError, in_red, printable, run_stage
 from stages.core.files import REPORTS, canonical_json, write_json
 from stages.monitoring import canary_words as say
-from stages.monitoring.canary import OVER, PROMOTE, ROLL_BACK, TOO_LITTLE, Report, judge
+from stages.monitoring.canary import PROMOTE, ROLL_BACK, TOO_LITTLE, Report, judge
 from stages.params.loader import load_params
 from stages.traces.feedback import read_feedback
 from stages.traces.store import read_traces
@@ -105,13 +105,8 @@ def show(report: Report, slow: float) -> None:
     """Print the verdict as a table."""
     print(f"prod {report.prod}, canary {report.canary}, both since {say.clock(report.since)}")
     if report.looked_at:
-        counted = "; ".join(
-            f"{name}: {report.requests[name]:,} requests of {report.customers[name]:,} customers, {report.judged[name]:,} judged"
-            for name in ("prod", "canary")
-        )
-        print(
-            f"look {report.look} at {say.clock(report.looked_at)}, the next at {say.clock(report.next_look)}\n{counted}\n"
-        )
+        print(f"look {report.look} at {say.clock(report.looked_at)}, the next at {say.clock(report.next_look)}")
+        print("\n".join(say.counted(report)), end="\n\n")
         lines = say.table(report, slow)
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for line in lines:
@@ -123,12 +118,9 @@ def show(report: Report, slow: float) -> None:
         print()
     for note in say.notes(report):
         print(f"  {note}")
-    for risk in report.risks:
-        if risk.outcome == OVER:
-            print(
-                in_red(f"  the cascade of {risk.version} lets out more wrong answers than cascade.max_risk", sys.stdout)
-            )
-    print(printable(f"canary: {say.headline(report)}"))
+    print(f"canary: {say.headline(report)}")
+    if over := say.over(report):
+        print(in_red(over, sys.stdout))
 
 
 def main(arguments: argparse.Namespace) -> NoReturn:
