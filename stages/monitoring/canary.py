@@ -2,11 +2,12 @@
 
 With the chance 1 - confidence at most, over all looks that there ever are,
 
-- a canary that is worse than prod by no more than each margin is rolled back: each of k rules gets a k-th of that chance;
+- a canary that is worse than prod by no more than each margin is rolled back: each of k rules gets a k-th of that
+  chance;
 - a canary that is worse by a margin or more, by any rule, is promoted: all rules must hold, so nothing is divided.
 
-The difference of a rule has an interval whose ends are what these two tests leave: a confidence sequence, valid at all looks
-at once. `evidence.py` has the test of one look, `looks.py` how looks share the chance.
+The difference of a rule has an interval whose ends are what these two tests leave: a confidence sequence, valid at
+all looks at once. `evidence.py` has the test of one look, `looks.py` how looks share the chance.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ MOST_TIMES = 1_024.0  # as much data: beyond this, it only says that it is out o
 class Rule:
     """A rule: the mean of prod's customers and of the canary's, and how much worse the canary is.
 
-    `unit`: points (of 1), or ratio (of prod's mean). `high` is None if there is no limit yet. `more_customers` of the canary,
-    after `more_hours` as until now, would about decide a rule with too little data; None if no number would.
+    `unit`: points (of 1), or ratio (of prod's mean). `high`: None if there is no limit yet. `more_customers` of
+    the canary, after `more_hours` as until now, would about decide a rule with too little data; None if no number would.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Risk:
-    """The cascade's bound, online: of customers to whom an answer went out and was judged, the mean share of wrong ones."""
+    """The cascade's bound, online: the mean over customers of the share of wrong answers, of those judged."""
 
     side: str
     version: str
@@ -108,7 +109,7 @@ def judge(
     settings: Canary,
     max_risk: float | None,
 ) -> Report:
-    """The verdict at the last look until now, on prod and canary (`versions`), since the canary's first answer after `since`."""
+    """The verdict at the last look until now, on prod and canary (`versions`), from the canary's first answer on."""
     since = first_answer(traces, versions[1], since) or since
     look = latest((now - since).total_seconds() / 3600, settings.first_look_hours)
     until = since + timedelta(hours=look.hours) if look else since
@@ -138,7 +139,7 @@ def judge(
 
 
 def overall(outcomes: Sequence[str]) -> str:
-    """The verdict that follows from the rules: roll back for one that shows it worse, promote if all that apply hold."""
+    """The verdict that follows: roll back if one rule shows it to be worse, promote if all that apply hold."""
     applies = [outcome for outcome in outcomes if outcome != NOT_APPLICABLE]
     if WORSE in applies:
         return ROLL_BACK
@@ -153,7 +154,7 @@ def _rules(found: Live, look: Look, settings: Canary) -> list[Rule]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """How much evidence shows that the canary is not worse, and that it is, at a look or one after `factor` times the hours."""
+    """How much evidence a verdict needs, at a look or at one after `factor` times its hours."""
 
     alpha: float
     alpha_of_rule: float

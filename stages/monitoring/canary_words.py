@@ -39,8 +39,9 @@ def headline(report: Report) -> str:
     applies = [rule for rule in report.rules if rule.outcome != NOT_APPLICABLE]
     by = {outcome: [rule for rule in applies if rule.outcome == outcome] for outcome in (WORSE, NOT_WORSE, TOO_LITTLE)}
     names = {outcome: ", ".join(rule.name for rule in rules) for outcome, rules in by.items()}
+    rules = f"{len(applies)} rules"
     why = {
-        PROMOTE: f"{report.canary} is not worse than {report.prod} by more than the margins, in all {len(applies)} rules.",
+        PROMOTE: f"{report.canary} is not worse than {report.prod} by more than the margins, in all {rules}.",
         ROLL_BACK: f"{report.canary} is worse than {report.prod} by more than the margin: {names[WORSE]}.",
         TOO_LITTLE: f"Of {len(applies)} rules, {len(by[NOT_WORSE])} hold and none fails. Open: {names[TOO_LITTLE]}."
         if applies
@@ -50,7 +51,7 @@ def headline(report: Report) -> str:
 
 
 def over(report: Report) -> str:
-    """Which cascades let out more wrong answers than they may; "" if none does for sure. It decides nothing by itself."""
+    """Which cascades let out more wrong answers than they may, for sure, or "". It decides nothing by itself."""
     found = [f"{one.version} (in {one.side})" for one in report.risks if one.outcome == OVER]
     return f"cascade.risk: over cascade.max_risk, by what was judged: {', '.join(found)}" if found else ""
 
@@ -68,11 +69,10 @@ def counted(report: Report) -> list[str]:
     """How much there is of each release, a line each."""
     lines = []
     for name in ("prod", "canary"):
+        requests, customers = f"{report.requests[name]:,} requests", f"{report.customers[name]:,} customers"
         slow = report.p95_s[name]
-        lines.append(
-            f"{name}: {report.requests[name]:,} requests of {report.customers[name]:,} customers, {report.judged[name]:,} judged"
-            + (f"; p95 {slow:.1f} s" if slow is not None else "")
-        )
+        p95 = f"; p95 {slow:.1f} s" if slow is not None else ""
+        lines.append(f"{name}: {requests} of {customers}, {report.judged[name]:,} judged{p95}")
     return lines
 
 
@@ -106,8 +106,8 @@ def notes(report: Report) -> list[str]:
     lines += [risk(one) for one in report.risks]
     if report.changed_sides:
         lines.append(
-            f"{report.changed_sides:,} customers were answered by both releases and count for the first: was serve.routing "
-            "changed? Start over with --since."
+            f"{report.changed_sides:,} customers were answered by both releases and count for the first: was "
+            "serve.routing changed? Start over with --since."
         )
     if report.without_group:
         lines.append(f"{report.without_group:,} requests had no group: their API key counts as one customer.")
@@ -128,8 +128,8 @@ def open_rule(rule: Rule) -> str:
         return f"{rule.name}: {customers}; the difference is so close to the margin that no number would decide it."
     time = f"{rule.more_hours / 24:,.0f} days" if rule.more_hours >= DAY else f"{rule.more_hours:,.1f} hours"
     return (
-        f"{rule.name}: {customers}; about {rounded(rule.more_customers):,} more of the canary's, or {time} more as until "
-        "now, would decide it if the difference stays as it is."
+        f"{rule.name}: {customers}; about {rounded(rule.more_customers):,} more of the canary's, or {time} more as "
+        "until now, would decide it if the difference stays as it is."
     )
 
 
@@ -146,8 +146,8 @@ def risk(one: Risk) -> str:
         return f"cascade.risk of {where}: no answer that the cascade let out was judged."
     measured = one.measured
     text = (
-        f"cascade.risk of {where}: {100 * measured.value:.1f} % ({100 * measured.low:.1f} to {100 * measured.high:.1f}) of the "
-        f"judged answers that the cascade let out were wrong, on average over {one.customers:,} customers; at most "
+        f"cascade.risk of {where}: {100 * measured.value:.1f} % "
+        f"({100 * measured.low:.1f} to {100 * measured.high:.1f}) of the judged answers that the cascade let out were wrong, on average over {one.customers:,} customers; at most "
         f"{100 * one.max_risk:g} % is allowed: {RISKS[one.outcome]}."
     )
     fair = " Answers that people judge are no fair sample of all: wrong ones are judged more often."

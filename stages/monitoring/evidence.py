@@ -1,21 +1,23 @@
 """Evidence that one release is, or is not, worse than another by a margin, from the means of two sets of customers.
 
-Each customer counts once, with a mean from 0 to 1. The customers of both releases are independent, since a hash of the
-name decides who is answered by which; what the requests of one customer have to do with each other does not matter.
+Each customer counts once, with a mean from 0 to 1. The customers of both releases are independent, since a hash of
+the name decides who is answered by which; what the requests of one customer have to do with each other does not
+matter.
 
 The hypothesis to reject is "the canary's mean is at least `line` of prod's", such as 0.05 above it. It is tested by
 betting (Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by betting"):
 
-- The values that prod's mean may have are cut into cells, once and for all. In a cell from l to u, the hypothesis says that
-  prod's mean is at most u, and the canary's at least `line(l)`. A player stakes b on every customer x of the canary, and c
-  on every customer y of prod; his wealth is the product of 1 + b * (line(l) - x) and 1 + c * (y - u). Under the
-  hypothesis of the cell no factor has a mean over 1, so the wealth is an e-value: its mean is at most 1. So is the mean of
-  the wealth of several players with other stakes.
-- The truth lies in one of the cells, so the least e-value of all cells is one against the whole hypothesis. By Markov's
-  inequality it reaches 1 / alpha with a probability of at most alpha, for any number of customers.
+- The values that prod's mean may have are cut into cells, once and for all. In a cell from l to u, the hypothesis
+  says that prod's mean is at most u, and the canary's at least `line(l)`. A player stakes b on every customer x of
+  the canary, and c on every customer y of prod; his wealth is the product of 1 + b * (line(l) - x) and 1 + c * (y -
+  u). Under the hypothesis of the cell no factor has a mean over 1, so the wealth is an e-value: its mean is at most
+  1. So is the mean of the wealth of several players with other stakes.
+- The truth lies in one of the cells, so the least e-value of all cells is one against the whole hypothesis. By
+  Markov's inequality it reaches 1 / alpha with a probability of at most alpha, for any number of customers.
 
-The order of customers does not matter, and they need not have the same mean: by the inequality of the arithmetic and the
-geometric mean, a product of such factors is largest, on average, if they do.
+The stakes follow from the numbers of customers, never from their means. The order of customers does not matter, and
+they need not have the same mean: by the inequality of the arithmetic and the geometric mean, a product of such factors
+is largest, on average, if they do.
 """
 
 from __future__ import annotations
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
 
 STEPS = 1_000  # means are rounded to this part of 1, to the side that makes the evidence weaker
 CELLS = 4_096  # some of them are looked at first, then all around the least of these
-# Stakes as shares of the largest, which could lose everything. With each, one player bets on both, one on the canary alone,
-# one on prod alone, and has that part of all purses at first; the largest stake is the best if nothing ever goes wrong.
+# Stakes as shares of the largest, which could lose everything. With each, one player bets on both, one on the canary
+# alone, one on prod alone, and has that part of all purses at first. The largest is best if nothing ever goes wrong.
 STAKES = tuple(0.99 * 2 ** (-number / 2) for number in range(16))
 PURSES = (0.25, *[0.05] * 15)
 PLAYERS = (0.8, 0.1, 0.1)
@@ -119,8 +121,8 @@ def log_evidence(canary: Means, prod: Means, line: Line, cells: int = CELLS) -> 
 def _in_cells(canary: Means, prod: Means, line: Line, tie: float, cells: int, which: NDArray[Any]) -> NDArray[Any]:
     """The logarithms of the e-values, a row for each sample and a column for each of the cells.
 
-    `tie`: about how many customers the canary has for each of prod's. Prod's stakes are so much of the canary's: then the
-    wealth hardly depends on prod's true mean, which nobody knows.
+    `tie`: about how many customers the canary has for each of prod's. Prod's stakes are so much of the canary's: then
+    the wealth hardly depends on prod's true mean, which nobody knows.
     """
     import numpy as np
 

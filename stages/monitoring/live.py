@@ -1,7 +1,7 @@
-"""What customers got from two releases: for each measure, the mean of each customer's requests, from traces and feedback.
+"""What customers got from two releases: of each measure, the mean of each customer's requests.
 
-A customer belongs to the release that answered him first. Whoever changes sides later (the share of the canary was raised)
-is counted there alone, with the requests that it answered. Requests without a group count for their API key.
+A customer belongs to the release that answered him first. Whoever changes sides later (the share of the canary was
+raised) is counted there alone, with the requests that it answered. Requests without a group count for their API key.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ MEASURES = ("wrong", "complaints", "schema_breaks", "handed_over", "failed", "sl
 class Side:
     """The customers of one release: for each measure, a mean from 0 to 1 for each customer that has any.
 
-    `risk`: of those to whom the cascade let an answer out that was judged, the share of these that is wrong; None if the
-    release has no cascade. `p95`: of seconds. A price of 1 is the most that is counted.
+    `risk`: of those to whom the cascade let an answer out that was judged, the share of these that is wrong; None if
+    the release has no cascade. `p95`: of seconds. A price of 1 is the most that is counted.
     """
 
     version: str
@@ -49,7 +49,7 @@ class Live:
 
 
 def first_answer(traces: pl.DataFrame, canary: str, since: datetime) -> datetime | None:
-    """When the canary answered first. Until a gateway takes it up, prod answers its customers too, the busiest above all."""
+    """When the canary answered first. Until then, prod answers its customers too, the busiest above all."""
     import polars as pl
 
     own = (pl.col("route") == "canary") & (pl.col("version") == canary) & (pl.col("time") >= since)

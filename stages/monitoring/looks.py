@@ -1,14 +1,15 @@
 """When a canary is looked at: at times that were fixed before it started, so that asking at any time costs nothing.
 
-A customer's mean changes as more of his requests come, so a test that adds up customers one by one, as most sequential
-tests do, is not valid here. Instead the test at each look is made of all customers from the start, and is valid by itself,
-whatever became of it at earlier looks. The looks share what may go wrong: look k gets 1 / (k (k + 1)) of it, and the sum of
-all these is 1. So the chance that any look ever errs is at most what was asked for (Bonferroni; the same weights give the
-confidence sequences of "stitching" in Howard, Ramdas, McAuliffe and Sekhon 2021, "Time-uniform, nonparametric,
-nonasymptotic confidence sequences"). What data says may not choose the times; a clock may.
+A customer's mean changes as more of his requests come, so a test that adds up customers one by one, as most
+sequential tests do, is not valid here. Instead the test at each look is made of all customers from the start, and is
+valid by itself, whatever became of it at earlier looks. The looks share what may go wrong: look k gets 1 / (k (k +
+1)) of it, and the sum of all these is 1. So the chance that any look ever errs is at most what was asked for
+(Bonferroni). Times that grow by a factor, with weights that add up to 1, are also how confidence sequences are
+"stitched" in Howard, Ramdas, McAuliffe and Sekhon 2021, "Time-uniform, nonparametric, nonasymptotic confidence
+sequences". What the data say may not choose the times; a clock may.
 
-Each look is half as long again after the promotion as the one before. With looks closer together, each has less of what may
-go wrong; with looks farther apart, one waits longer for the next.
+Each look is half as long again after the promotion as the one before. With looks closer together, each has less of
+what may go wrong; with looks farther apart, one waits longer for the next.
 """
 
 from __future__ import annotations
