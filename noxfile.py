@@ -115,12 +115,16 @@ def tell(session: nox.Session, log: Path, done: threading.Event, every: float = 
         session.log(f"{seconds // 60} min {seconds % 60:2} s: {last[:80]}{'...' if len(last) > 80 else ''}")
 
 
-def run(session: nox.Session, program: str, *options: str, silent: bool = False) -> str:
-    """Run a program of `.venv`, with `.venv` first on its PATH (DVC starts `python`). `silent`: return its output."""
+def run(session: nox.Session, program: str, *options: str, silent: bool = False, codes: tuple[int, ...] = (0,)) -> str:
+    """Run a program of `.venv`, with `.venv` first on its PATH (DVC starts `python`).
+
+    `silent`: return its output. `codes`: the exit codes that are no failure.
+    """
     # By its full path: nox looks up a bare name on the PATH that nox itself was started with.
     path = os.pathsep.join([str(BIN.absolute()), os.environ["PATH"]])
     environment = {"PATH": path, "PYTHONPATH": str(Path.cwd())}
-    return str(session.run(str((BIN / program).absolute()), *options, env=environment, external=True, silent=silent))
+    command = [str((BIN / program).absolute()), *options]
+    return str(session.run(*command, env=environment, external=True, silent=silent, success_codes=codes))
 
 
 @nox.session
@@ -350,6 +354,13 @@ def batch(session: nox.Session) -> None:
     """Answer a file of requests offline: `nox -s batch -- requests.jsonl`. Options go to `stages.tools.batch`."""
     prepare(session)
     run(session, "python", "-m", "stages.tools.batch", *session.posargs)
+
+
+@nox.session
+def canary(session: nox.Session) -> None:
+    """Say from live traffic whether the canary may go to prod, or must be rolled back; `-- --act` does so."""
+    prepare(session)
+    run(session, "python", "-m", "stages.tools.canary", *session.posargs, codes=(0, 1, 3))  # each is a verdict
 
 
 @nox.session

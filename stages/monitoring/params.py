@@ -1,9 +1,14 @@
+<<<<<<< HEAD
 """The `drift` block of `params.yaml`."""
+=======
+"""The `canary` block of `params.yaml`."""
+>>>>>>> s18f
 
 from __future__ import annotations
 
 from typing import Annotated
 
+<<<<<<< HEAD
 from pydantic import Field, model_validator
 
 from stages.core.params import Block, Share
@@ -22,3 +27,33 @@ class DriftTest(Block):
                 "drift.permutations: too few for drift.alpha, which no p value could reach; take 1 / alpha or more"
             )
         return self
+=======
+from pydantic import Field
+
+from stages.core.params import Block, Limit, Seconds, Share
+
+Hours = Annotated[float, Field(ge=0.001, le=8_760)]
+Price = Annotated[float, Field(gt=0, le=1e12)]
+
+
+class CanaryMargins(Block):
+    wrong: Limit | None
+    complaints: Limit | None
+    schema_breaks: Limit | None
+    handed_over: Limit | None
+    failed: Limit | None
+    slow: Limit | None
+    price: Annotated[float, Field(ge=0, le=100)] | None
+
+    def asked(self) -> dict[str, float]:
+        """The margins that are set, by the name of their rule."""
+        return {name: margin for name, margin in self.model_dump().items() if margin is not None}
+
+
+class Canary(Block):
+    confidence: Share
+    first_look_hours: Hours
+    margins: CanaryMargins
+    slow_seconds: Seconds
+    price_at_most: Price
+>>>>>>> s18f

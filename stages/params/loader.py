@@ -26,7 +26,11 @@ from stages.corpus.params import Dedupe, Split
 from stages.evaluation.params import Cascade, Classical, Compare, Decide, Eval
 from stages.gateway.params import Serve
 from stages.models.params import Base, Choose
+<<<<<<< HEAD
 from stages.monitoring.params import DriftTest
+=======
+from stages.monitoring.params import Canary
+>>>>>>> s18f
 from stages.page.params import ReportPage
 from stages.privacy.params import Mask
 from stages.release.params import Certify, Gate, Verify
@@ -66,7 +70,11 @@ class Params(Block):
     tune: Tune
     curve: Curve
     serve: Serve
+<<<<<<< HEAD
     drift: DriftTest
+=======
+    canary: Canary
+>>>>>>> s18f
     verify: Verify
 
     @model_validator(mode="after")

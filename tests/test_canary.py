@@ -1,0 +1,411 @@
+"""The canary's test errs as seldom as it says, with looks each day and customers of any size; what it counts is what was there."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.monitoring import canary_words as say
+from stages.monitoring.canary import (
+    NOT_APPLICABLE,
+    NOT_WORSE,
+    OVER,
+    PROMOTE,
+    ROLL_BACK,
+    TOO_LITTLE,
+    WITHIN,
+    WORSE,
+    Report,
+    judge,
+    overall,
+)
+from stages.monitoring.evidence import Means, _in_cells, not_worse, points, ratio, worse
+from stages.monitoring.looks import GROWTH, Look, latest
+from stages.monitoring.params import Canary
+from stages.traces.trace import Feedback, Trace
+from tests.canary_simulation import ALPHA, MARGIN, verdicts
+
+START = datetime(2030, 1, 1, tzinfo=UTC)
+VERSIONS = "v1.0.0", "v1.1.0"
+MARGINS = {
+    "wrong": 0.1,
+    "complaints": None,
+    "schema_breaks": 0.1,
+    "handed_over": 0.1,
+    "failed": 0.1,
+    "slow": 0.1,
+    "price": 0.5,
+}
+
+
+# --- error rates -------------------------------------------------------------------------------------------------
+
+
+def share(days: Any) -> float:
+    return float(np.isfinite(days).mean())
+
+
+def test_at_the_margin_it_errs_seldom_and_a_repeated_z_test_often():
+    """500 runs of 30 days. A difference of just the margin is the hardest: neither verdict is right by more than a hair."""
+    found = verdicts(1, 500, MARGIN, (200, 100))
+    assert share(found.rolled_back) <= ALPHA
+    assert share(found.promoted) <= ALPHA
+    assert share(found.naive) > 5 * ALPHA
+
+
+def test_equal_releases_are_hardly_ever_rolled_back():
+    found = verdicts(2, 500, 0.0, (100, 50))
+    assert share(found.rolled_back) <= ALPHA
+
+
+def test_an_equal_release_is_promoted_in_the_end():
+    found = verdicts(3, 50, 0.0)
+    assert share(found.promoted) >= 0.9
+    assert share(found.rolled_back) <= ALPHA
+
+
+def test_a_release_that_is_much_worse_is_rolled_back_soon():
+    found = verdicts(4, 50, 0.25)
+    assert share(found.rolled_back) >= 0.95
+    assert np.median(found.rolled_back) <= 10
+    assert share(found.promoted) == 0
+
+
+def test_one_look_keeps_its_promise_with_few_customers_of_any_kind():
+    """The e-value's mean is at most 1 at every look, which is all that the bound rests on."""
+    draw, sets = np.random.default_rng(5), 200
+    for spread in (0.2, 2.0, 50.0):
+        prod = draw.beta(spread * 0.1, spread * 0.9, (sets, 20))
+        canary = draw.beta(spread * 0.2, spread * 0.8, (sets, 10))
+        for test in (not_worse, worse):
+            shown = [test(*arms, points(0.1)) >= math.log(20) for arms in zip(canary, prod, strict=True)]
+            assert np.mean(shown) <= 0.05, (spread, test)
+
+
+# --- the test of one look ----------------------------------------------------------------------------------------
+
+ARM = st.lists(st.sampled_from([0.0, 0.1, 0.25, 1 / 3, 0.5, 1.0]), min_size=1, max_size=30)
+
+
+@given(ARM, ARM, st.floats(-0.5, 0.5), st.randoms())
+@settings(max_examples=60, deadline=None)
+def test_the_order_of_customers_does_not_matter_and_no_two_verdicts_hold_at_once(canary, prod, margin, random):
+    found = not_worse(canary, prod, points(margin)), worse(canary, prod, points(margin))
+    mixed = random.sample(canary, len(canary)), random.sample(prod, len(prod))
+    assert found == (not_worse(*mixed, points(margin)), worse(*mixed, points(margin)))
+    assert min(found) < math.log(2)
+
+
+@given(ARM, ARM, st.floats(-0.3, 0.3))
+@settings(max_examples=25, deadline=None)
+def test_the_cells_around_the_least_have_the_least_of_all(canary, prod, margin):
+    arms = Means.of(canary, up=True), Means.of(prod, up=False)
+    tie = 2.0 ** round(math.log2(len(canary) / len(prod)))
+    every = _in_cells(*arms, points(margin), tie, 4096, np.arange(4096)).min()
+    assert not_worse(canary, prod, points(margin)) == pytest.approx(every, abs=0.01)
+
+
+@given(ARM, ARM, st.floats(0.01, 0.2))
+@settings(max_examples=40, deadline=None)
+def test_a_wider_margin_is_easier_to_keep(canary, prod, more):
+    assert not_worse(canary, prod, points(0.05 + more)) >= not_worse(canary, prod, points(0.05)) - 0.3
+    assert worse(canary, prod, points(0.05 + more)) <= worse(canary, prod, points(0.05)) + 0.3
+
+
+def test_a_ratio_is_of_what_prod_has():
+    draw = np.random.default_rng(1)
+    prod, canary = draw.uniform(0.1, 0.3, 2_000), 1.1 * draw.uniform(0.1, 0.3, 2_000)
+    assert not_worse(canary, prod, ratio(0.2)) > 20 > 1 > worse(canary, prod, ratio(0.2))
+    assert worse(canary, prod, ratio(0.0)) > 20
+
+
+def test_a_release_that_always_fails_is_seen_with_few_customers():
+    wanted = Look(6, 7.6).wanted(0.05 / 6)
+    assert worse([1.0] * 5, [0.0] * 45, points(0.02)) > wanted > worse([1.0] * 3, [0.0] * 27, points(0.02))
+
+
+def test_without_customers_there_is_no_evidence():
+    assert not_worse([], [0.5], points(0.1)) == worse([0.5], [], points(0.1)) == 0
+
+
+# --- looks -------------------------------------------------------------------------------------------------------
+
+
+def test_looks_share_what_may_go_wrong():
+    assert sum(Look(number, 1).share for number in range(1, 10_000)) == pytest.approx(1, abs=1e-3)
+
+
+@given(st.floats(0, 1e5), st.floats(0.001, 100))
+def test_the_latest_look_is_not_later_and_the_next_is(hours, first):
+    look = latest(hours, first)
+    if look is None:
+        assert hours < first
+    else:
+        assert look.hours <= hours < look.next().hours
+        assert look.hours == pytest.approx(first * GROWTH ** (look.number - 1))
+
+
+# --- what is counted ---------------------------------------------------------------------------------------------
+
+COUNTER = iter(range(10**9))
+
+
+def trace(**of: Any) -> Trace:
+    number = next(COUNTER)
+    base: dict[str, Any] = dict.fromkeys(one.name for one in fields(Trace))
+    base |= {"id": f"tr-{number:032x}", "request": str(number), "time": START, "caller": "", "route": "prod"}
+    base |= {"version": VERSIONS[0], "digest": "", "outcome": "answered", "reason": "no_cascade", "messages": "[]"}
+    base |= {"answer": "{}", "schema_valid": True, "total_s": 1.0, "price": 0.0001, "masked": True}
+    return Trace(**(base | of))
+
+
+def table(traces: list[Trace]) -> pl.DataFrame:
+    kinds = {"int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean, "datetime": pl.Datetime("ms", "UTC")}
+    schema = {one.name: kinds.get(str(one.type).removesuffix(" | None"), pl.String) for one in fields(Trace)}
+    return pl.DataFrame([asdict(one) for one in traces], schema=schema)
+
+
+def block(**of: Any) -> Canary:
+    content = {"confidence": 0.95, "first_look_hours": 1.0, "margins": MARGINS, "slow_seconds": 10.0}
+    return Canary.model_validate(content | {"price_at_most": 0.001} | of)
+
+
+def judged(traces: list[Trace], *, feedback: dict[str, str] | None = None, hours: float = 1.0, **of: Any) -> Report:
+    """The verdict; `feedback`: what was said of traces, by id."""
+    said = [
+        Feedback(trace=name, time=START + timedelta(minutes=1), caller="", verdict=verdict, target=None)  # type: ignore[arg-type]
+        for name, verdict in (feedback or {}).items()
+    ]
+    max_risk = of.pop("max_risk", 0.1)
+    now = START + timedelta(hours=hours)
+    return judge(table(traces), said, VERSIONS, START, now, block(**of), max_risk)
+
+
+def both(count: int, prod: dict[str, Any] | None = None, canary: dict[str, Any] | None = None) -> list[Trace]:
+    """One request each of so many customers of each release."""
+    sides = (("prod", prod, "p"), ("canary", canary, "c"))
+    return [
+        trace(route=route, version=version, group=f"{letter}{number}", **(of or {}))
+        for (route, of, letter), version in zip(sides, VERSIONS, strict=True)
+        for number in range(count)
+    ]
+
+
+def outcomes(report: Report) -> dict[str, str]:
+    return {rule.name: rule.outcome for rule in report.rules}
+
+
+def test_equal_releases_with_enough_customers_are_promoted():
+    traces = both(300)
+    found = judged(traces, feedback={one.id: "accepted" for one in traces})
+    assert found.verdict == PROMOTE
+    assert set(outcomes(found).values()) == {NOT_WORSE}
+    assert "not worse than v1.0.0 by more than the margins, in all 6 rules" in say.headline(found)
+    assert json.loads(json.dumps(found.as_json(), allow_nan=False))["verdict"] == PROMOTE
+
+
+@pytest.mark.parametrize(
+    ("rule", "of"),
+    [
+        ("schema_breaks", {"schema_valid": False}),
+        ("handed_over", {"outcome": "handed_over", "reason": "unsure"}),
+        ("failed", {"outcome": "failed", "reason": "upstream", "schema_valid": None, "answer": None}),
+        ("slow", {"total_s": 11.0}),
+        ("price", {"price": 0.0009}),
+    ],
+)
+def test_a_release_that_is_worse_in_one_thing_is_rolled_back(rule, of):
+    found = judged(both(60, canary=of))
+    assert (found.verdict, outcomes(found)[rule]) == (ROLL_BACK, WORSE)
+    shown = next(one for one in found.rules if one.name == rule)
+    assert shown.low is not None and shown.margin <= shown.low <= shown.value
+    assert rule in say.headline(found)
+
+
+def test_corrected_and_rejected_answers_are_wrong_ones():
+    traces = both(60)
+    said = {
+        one.id: ("accepted" if one.route == "prod" else ("corrected", "rejected")[i % 2])
+        for i, one in enumerate(traces)
+    }
+    found = judged(traces, feedback=said)
+    assert outcomes(found)["wrong"] == WORSE
+    wrong = found.rules[0]
+    assert (wrong.prod, wrong.canary, wrong.canary_customers) == (0.0, 1.0, 60)
+
+
+def test_without_feedback_nothing_is_promoted_and_it_says_what_is_missing():
+    found = judged(both(300))
+    assert found.verdict == TOO_LITTLE
+    assert [rule.name for rule in found.rules if rule.outcome == TOO_LITTLE] == ["wrong"]
+    assert any(note.startswith("wrong: 0 customers of the canary") for note in say.notes(found))
+
+
+def test_who_only_complains_is_counted_of_all_answers():
+    traces = both(200)
+    margins = MARGINS | {"wrong": None, "complaints": 0.1}
+    some = {one.id: "rejected" for one in traces if one.route == "canary"}
+    found = judged(traces, feedback=some, margins=margins)
+    assert outcomes(found)["complaints"] == WORSE
+    assert judged(traces, margins=margins).verdict == PROMOTE
+
+
+def test_little_data_says_about_how_much_more_it_takes():
+    few = judged(both(40), margins=MARGINS | {"wrong": None})
+    rule = next(one for one in few.rules if one.name == "failed")
+    assert rule.outcome == TOO_LITTLE and rule.more_customers
+    more = judged(both(40 + rule.more_customers), hours=1 + rule.more_hours, margins=MARGINS | {"wrong": None})
+    assert outcomes(more)["failed"] == NOT_WORSE
+
+
+def test_before_the_first_look_there_is_no_verdict_and_it_says_when():
+    found = judged(both(300), hours=0.9)
+    assert (found.verdict, found.rules, found.look) == (TOO_LITTLE, [], None)
+    assert say.headline(found) == "too little data. The first look is at 2030-01-01 01:00 UTC."
+
+
+def test_between_two_looks_nothing_changes():
+    traces = both(50) + [trace(time=START + timedelta(hours=1.2), group=f"late{i}") for i in range(50)]
+    assert judged(traces).as_json() == judged(traces, hours=1.4).as_json()
+    assert judged(traces, hours=1.5).customers["prod"] == 100
+
+
+def test_only_the_two_releases_on_their_own_routes_since_the_canary_answers_count():
+    odd = [
+        trace(version="v0.9.0", group="x"),
+        trace(version=VERSIONS[1], route="shadow", group="x"),
+        trace(version=VERSIONS[1], route="batch", group="x"),
+        trace(version=VERSIONS[0], route="canary", group="x"),
+        trace(time=START - timedelta(seconds=1), group="x"),
+    ]
+    found = judged(both(5) + odd)
+    assert found.customers == {"prod": 5, "canary": 5}
+    late = [trace(group="early"), *(trace(time=START + timedelta(minutes=5), group=f"p{i}") for i in range(3))]
+    late += [trace(time=START + timedelta(minutes=5), group="c", route="canary", version=VERSIONS[1])]
+    found = judged(late, hours=1.2)
+    assert (found.since, found.customers) == (START + timedelta(minutes=5), {"prod": 3, "canary": 1})
+
+
+def test_one_customer_counts_once_however_many_requests_he_sends():
+    traces = both(30) + [
+        trace(route="canary", version=VERSIONS[1], group="c0", schema_valid=False) for _ in range(1_000)
+    ]
+    found = judged(traces)
+    rule = next(one for one in found.rules if one.name == "schema_breaks")
+    assert rule.canary == pytest.approx(1000 / 1001 / 30)
+    assert rule.outcome == TOO_LITTLE
+
+
+def test_whoever_changes_sides_counts_for_the_first():
+    moved = trace(time=START + timedelta(minutes=3), group="p0", route="canary", version=VERSIONS[1])
+    found = judged([*both(5), moved])
+    assert (found.changed_sides, found.requests) == (1, {"prod": 5, "canary": 5})
+    assert any("answered by both" in note for note in say.notes(found))
+
+
+def test_a_key_is_the_customer_of_what_has_no_group_and_is_no_group_of_that_name():
+    traces = [*both(2), *(trace(caller="desk") for _ in range(3)), trace(group="desk", caller="other")]
+    found = judged(traces)
+    assert (found.customers["prod"], found.without_group) == (4, 3)
+    assert any("3 requests had no group" in note for note in say.notes(found))
+
+
+def test_what_nothing_is_known_of_is_not_asked_for():
+    unknown = {"price": None, "schema_valid": None}
+    found = judged(both(300, unknown, unknown), margins=MARGINS | {"wrong": None})
+    assert outcomes(found)["price"] == outcomes(found)["schema_breaks"] == NOT_APPLICABLE
+    assert found.verdict == PROMOTE
+    free = judged(both(300, {"price": 0.0}, {"price": 0.0}), margins=MARGINS | {"wrong": None})
+    assert outcomes(free)["price"] == NOT_APPLICABLE
+    one = judged(both(300, {"price": 0.0001}, {"price": None}), margins=MARGINS | {"wrong": None})
+    assert outcomes(one)["price"] == TOO_LITTLE, "a canary of unknown price may cost anything"
+
+
+def test_the_last_word_on_a_trace_counts():
+    traces = both(3)
+    early, late = (
+        Feedback(trace=traces[0].id, time=START + timedelta(minutes=m), caller=str(m), verdict=v, target=None)
+        for m, v in ((1, "rejected"), (2, "accepted"))
+    )
+    for feedback in ([early, late], [late, early]):
+        found = judge(table(traces), feedback, VERSIONS, START, START + timedelta(hours=1), block(), None)
+        assert found.rules[0].prod == 0.0
+    stray = Feedback(trace="tr-unknown", time=START, caller="", verdict="rejected", target=None)
+    after = Feedback(trace=traces[0].id, time=START + timedelta(hours=2), caller="", verdict="rejected", target=None)
+    found = judge(table(traces), [stray, after], VERSIONS, START, START + timedelta(hours=1), block(), None)
+    assert found.judged == {"prod": 0, "canary": 0}
+
+
+def test_numbers_that_are_none_count_for_nothing():
+    found = judged(both(5, {"price": math.nan, "total_s": math.inf}, {"price": -1.0}))
+    prices = next(one for one in found.rules if one.name == "price")
+    assert (prices.prod_customers, prices.canary) == (0, 0.0)
+    json.dumps(found.as_json(), allow_nan=False, default=str)
+
+
+@pytest.mark.parametrize(("verdict", "outcome"), [("rejected", OVER), ("accepted", WITHIN)])
+def test_the_cascade_is_held_to_its_bound(verdict, outcome):
+    traces = both(150, canary={"reason": "sure"})
+    said = {one.id: verdict for one in traces}
+    found = judged(traces, feedback=said)
+    assert [(risk.side, risk.outcome, risk.customers) for risk in found.risks] == [("canary", outcome, 150)]
+    note = say.risk(found.risks[0])
+    assert ("no fair sample" in note) == (outcome == OVER)
+    assert ("v1.1.0 (in canary)" in say.over(found)) == (outcome == OVER)
+    assert judged(traces, feedback=said, max_risk=None).risks == []
+
+
+def test_a_cascade_that_nobody_judged_says_so():
+    found = judged(both(3, canary={"reason": "unsure", "outcome": "handed_over"}))
+    assert found.risks[0].outcome == TOO_LITTLE
+    assert "no answer that the cascade let out was judged" in say.risk(found.risks[0])
+
+
+def test_no_traces_at_all_are_too_little_data():
+    found = judged([], hours=100)
+    assert found.verdict == TOO_LITTLE
+    assert say.table(found, 10.0)[1][1:4] == ("-", "-", "-")
+
+
+@given(st.lists(st.sampled_from([NOT_WORSE, WORSE, TOO_LITTLE, NOT_APPLICABLE]), max_size=6))
+def test_one_worse_rule_decides_and_all_must_hold(rules):
+    found = overall(rules)
+    assert (found == ROLL_BACK) == (WORSE in rules)
+    assert (found == PROMOTE) == ({*rules} in ({NOT_WORSE}, {NOT_WORSE, NOT_APPLICABLE}))
+
+
+REQUESTS = st.builds(
+    trace,
+    time=st.integers(0, 7200).map(lambda seconds: START + timedelta(seconds=seconds)),
+    group=st.sampled_from([None, "", "a", "b", "\n; rm", "ü" * 50]),
+    caller=st.sampled_from(["", "a", "key a"]),
+    route=st.sampled_from(["prod", "canary", "shadow", "batch"]),
+    version=st.sampled_from([*VERSIONS, "unregistered"]),
+    outcome=st.sampled_from(["answered", "handed_over", "failed"]),
+    reason=st.sampled_from(["sure", "no_cascade", "unsure", "schema", "upstream"]),
+    schema_valid=st.sampled_from([None, True, False]),
+    total_s=st.sampled_from([0.0, -1.0, 5.0, 1e9, math.inf, math.nan]),
+    price=st.sampled_from([None, 0.0, -5.0, 1e300, math.nan]),
+)
+
+
+@given(st.lists(REQUESTS, max_size=30), st.randoms())
+@settings(max_examples=25, deadline=None)
+def test_whatever_the_traces_say_there_is_a_verdict_in_words(traces, random):
+    said = {one.id: random.choice(["accepted", "corrected", "rejected"]) for one in traces if random.random() < 0.5}
+    found = judged(traces, feedback=said, hours=2)
+    assert found.verdict in (PROMOTE, ROLL_BACK, TOO_LITTLE)
+    json.dumps(found.as_json(), allow_nan=False)
+    shown = (
+        "\n".join(" ".join(line) for line in say.table(found, 10.0)) + say.headline(found) + "".join(say.notes(found))
+    )
+    assert "rm" not in shown, "names of customers are not shown"

@@ -1,0 +1,164 @@
+"""`nox -s canary` on real tags and real traces: what it prints, writes, exits with, and does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from stages.core.errors import HallmarkError
+from stages.registry.message import Action, Happened, Registered, message_of_event, message_of_version
+from stages.registry.registry import Registry
+from stages.registry.tags import event_tag, full_name, version_tag, write_tag
+from stages.tools.canary import act, pair_of
+from stages.traces.feedback import FeedbackJournal
+from stages.traces.store import TraceWriter
+from stages.traces.trace import Feedback, Trace
+from tests.test_canary import trace
+from tests.workspace import ROOT, git_init, run
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+STARTED = NOW - timedelta(hours=4)
+RELEASE = "d" * 32 + ".dir"  # as dvc.lock names it
+DIGESTS = {"v1.0.0": "a" * 64, "v1.1.0": "b" * 64}
+
+
+@pytest.fixture
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with v1.0.0 in prod and v1.1.0 as canary for four hours."""
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+    (tmp_path / "dvc.lock").write_text(RELEASE, encoding="utf-8")
+    git_init(tmp_path)
+    run(tmp_path, "git", "config", "user.name", "Ann")
+    run(tmp_path, "git", "config", "user.email", "ann@example.com")
+    for version in DIGESTS:
+        said = Registered(
+            adapter="c" * 64,
+            commit=head(tmp_path),
+            provenance=DIGESTS[version],
+            release=RELEASE,
+            verdict="pass",
+            waived={},
+        )
+        tag = version_tag(full_name(tmp_path), version)
+        write_tag(tmp_path, tag, head(tmp_path), message_of_version(version, said), STARTED)
+    event(tmp_path, "prod", "v1.0.0", 1, STARTED)
+    event(tmp_path, "canary", "v1.1.0", 2, STARTED + timedelta(seconds=1))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def head(repo: Path) -> str:
+    return subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=repo, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def event(repo: Path, stage: str, version: str, number: int, date: datetime, action: Action = "promote") -> None:
+    said = Happened(action=action, provenance=DIGESTS[version], version=version)
+    tag = event_tag(full_name(repo), stage, number, stop=action == "stop")
+    write_tag(repo, tag, head(repo), message_of_event(stage, said), date)
+
+
+def traffic(repo: Path, customers: int, **of_canary: object) -> list[Trace]:
+    """One judged request of so many customers of each release, an hour after the start."""
+    time = STARTED + timedelta(minutes=5)
+    first = trace(time=STARTED + timedelta(minutes=1), group="c0", route="canary", version="v1.1.0")
+    found = [first] + [
+        replace(trace(time=time, group=f"{route}{number}", route=route, version=version), **of)  # type: ignore[arg-type]
+        for route, version, of in (("prod", "v1.0.0", {}), ("canary", "v1.1.0", of_canary))
+        for number in range(customers)
+    ]
+    writer = TraceWriter(repo / "data/traces")
+    for one in found:
+        writer.put(one)
+    writer.close()
+    journal = FeedbackJournal(repo / "data/traces")
+    for one in found:
+        journal.accept(Feedback(trace=one.id, time=time, caller="", verdict="accepted", target=None))
+    journal.close()
+    return found
+
+
+def canary(repo: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return run(repo, "python", "-m", "stages.tools.canary", *options, check=False, PYTHONPATH=str(ROOT))
+
+
+def test_a_worse_canary_is_rolled_back_by_itself(repo: Path) -> None:
+    traffic(repo, 150, schema_valid=False)
+    done = canary(repo, "--act")
+    assert done.returncode == 1, done.stderr
+    assert "canary: roll back. v1.1.0 is worse than v1.0.0 by more than the margin: schema_breaks." in done.stdout
+    assert "done: v1.1.0 is out of canary; v1.0.0 answers all" in done.stdout
+    assert Registry.read(repo).in_stage("canary") is None
+    again = canary(repo)
+    assert (again.returncode, "nothing is in canary" in again.stderr) == (2, True)
+
+
+def test_an_equal_canary_is_promoted_or_the_reason_is_said(repo: Path) -> None:
+    """What its tag names was never made here, so the promotion is refused; the verdict is there all the same."""
+    traffic(repo, 600)
+    judged = canary(repo, "--json")
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+    assert json.loads(judged.stdout)["verdict"] == "promote"
+    assert judged.stdout == (repo / "reports/live/canary.json").read_text(encoding="utf-8")
+    refused = canary(repo, "--act")
+    assert (refused.returncode, "remedy:" in refused.stderr) == (2, True)
+    found = Registry.read(repo)
+    assert (found.in_stage("prod").version, found.in_stage("canary").version) == ("v1.0.0", "v1.1.0")  # type: ignore[union-attr]
+
+
+def test_with_too_little_data_nothing_is_done(repo: Path) -> None:
+    traffic(repo, 20)
+    done = canary(repo, "--act")
+    assert done.returncode == 3, done.stderr
+    assert "more of the canary's" in done.stdout
+    assert "nothing was done: there is too little data" in done.stdout
+    assert len(Registry.read(repo).events) == 2
+
+
+def test_without_any_traffic_there_is_too_little_data(repo: Path) -> None:
+    assert canary(repo).returncode == 3
+
+
+def test_since_starts_over(repo: Path) -> None:
+    traffic(repo, 150, schema_valid=False)
+    assert canary(repo, "--since", (NOW - timedelta(hours=2)).isoformat()).returncode == 3
+    early = canary(repo, "--since", "2020-01-01")
+    assert (early.returncode, "--since" in early.stderr) == (2, True)
+    assert canary(repo, "--since", "soon").returncode == 2
+
+
+def test_nothing_is_done_if_the_registry_changed_meanwhile(repo: Path) -> None:
+    pair = pair_of(repo)
+    event(repo, "canary", "v1.1.0", 3, NOW, "stop")
+    event(repo, "canary", "v1.1.0", 4, NOW + timedelta(seconds=1))
+    with pytest.raises(HallmarkError, match="has changed since it was judged"):
+        act(repo, pair, "roll_back", Path("params.yaml"))
+    assert len(Registry.read(repo).events) == 4
+
+
+def test_of_two_that_act_at_once_one_acts(repo: Path) -> None:
+    traffic(repo, 150, schema_valid=False)
+    done: list[subprocess.CompletedProcess[str]] = []
+    threads = [threading.Thread(target=lambda: done.append(canary(repo, "--act"))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(one.returncode for one in done) == [1, 2]
+    assert [one.action for one in Registry.read(repo).events] == ["promote", "promote", "stop"]
+
+
+def test_a_damaged_report_of_traces_is_trouble_and_no_verdict(repo: Path) -> None:
+    day = repo / "data/traces" / f"{STARTED:%Y-%m-%d}"
+    day.mkdir(parents=True)
+    (day / "x.parquet").write_bytes(b"PAR1")
+    assert canary(repo, "--act").returncode == 2
+    assert len(Registry.read(repo).events) == 2
