@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent
 
+from stages.collecting.params import Collect
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.params import Block, ByKind, Compute, Data, Seed
 from stages.core.reading import DEPTH, check_regular, depth_of, read_text
@@ -65,6 +66,7 @@ class Params(Block):
     tune: Tune
     curve: Curve
     serve: Serve
+    collect: Collect
     verify: Verify
 
     @model_validator(mode="after")
