@@ -14,12 +14,12 @@ from stages.collecting.reviewed import Reviewed, Word
 from stages.collecting.rows import Row, Rows
 from stages.collecting.verdicts import learned
 from stages.core.progress import Progress
+from stages.traces.trace import Outcome, Reason
 
 if TYPE_CHECKING:
     from stages.params.loader import Params
 
 ROUTES = ("prod", "canary", "shadow", "batch", "log")
-OUTCOMES = ("answered", "handed_over", "failed")
 VERDICTS = ("accepted", "corrected", "rejected", "contradicted")
 
 
@@ -40,14 +40,11 @@ class Collection:
         return {
             "format": form,
             "days": {"first": days[0], "last": days[-1]} if days else None,
-            "traces": {
-                "read": len(self.read),
-                "route": _counts(ROUTES, (logged.route for logged in self.read)),
-                "outcome": _counts(OUTCOMES, (logged.outcome for logged in self.read)),
-                "reason": dict(sorted(Counter(logged.reason for logged in self.read if logged.reason).items())),
-                "verdict": _counts(VERDICTS, (logged.verdict for logged in self.read if logged.verdict)),
-                "unjudged": sum(logged.verdict is None for logged in self.read),
-            },
+            "traces": len(self.read),
+            "route": _counts(ROUTES, (logged.route for logged in self.read)),
+            "outcome": _counts(get_args(Outcome), (logged.outcome for logged in self.read)),
+            "reason": _counts(get_args(Reason), (logged.reason for logged in self.read)),
+            "verdict": _counts((*VERDICTS, "none"), (logged.verdict or "none" for logged in self.read)),
             "reviewed": {word: self.reviewed[word] for word in (*get_args(Word), "unknown")},
             "left_out": {reason: self.left[reason] for reason in REASONS},
             "collected_before": self.before,

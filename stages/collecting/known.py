@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.collecting.columns import Habits
-from stages.core.files import HOLDOUT, HOLDOUT_LOCK
+from stages.core.files import HOLDOUT, HOLDOUT_LOCK, MASKED
 from stages.core.holdout import read_lock
 from stages.core.key import pseudonym
 from stages.core.progress import Progress
-from stages.core.reading import is_folder
-from stages.core.records import columns_of, read_parquet
+from stages.core.records import columns_of, read_parquet, scan_records, whole_parquet
 from stages.core.rows import files_of, read_rows
 from stages.corpus.conversations import Extra
 from stages.corpus.missing import MissingValueError
+from stages.corpus.near import text_of
 from stages.corpus.raw import Raw, Values, checked_row
 from stages.tasks.answers import canonical
 from stages.tasks.task import Task
@@ -32,7 +32,7 @@ class Known:
     """The raw rows that there are, in the form in which new ones are compared with them."""
 
     ids: set[str] = field(default_factory=set)
-    texts: list[str] = field(default_factory=list)  # what a model is asked
+    texts: list[str] = field(default_factory=list)  # what a model is asked, as it is and, if `mask` has run, masked
     targets: list[str] = field(default_factory=list)  # canonical
     groups: dict[str, Values] = field(default_factory=dict)  # with the identity values of each
     held: set[str] = field(default_factory=set)  # groups of the frozen holdout
@@ -65,6 +65,11 @@ def read_known(params: Params, key: bytes | None) -> Known:
                 identities[raw.group].update(raw.identity)
                 if raw.id in frozen or (key is not None and pseudonym(key, "id", raw.id) in frozen):
                     known.held.add(raw.group)
+    if MASKED.exists():  # a request that was masked is compared with records that were
+        with whole_parquet(MASKED):
+            masked = scan_records(MASKED).select(text=text_of("prompt"), target=text_of("completion")).collect()
+        known.texts += masked["text"].to_list()
+        known.targets += map(canonical, masked["target"].to_list())
     known.groups = {group: tuple(sorted(values)) for group, values in identities.items()}
     if HOLDOUT.exists():
         names = set(read_parquet(HOLDOUT, "run `dvc repro split`")["group"].to_list())
@@ -79,11 +84,6 @@ def read_known(params: Params, key: bytes | None) -> Known:
 def asked(raw: Raw) -> str:
     """What the model is asked in the record of a row."""
     return f"{raw.context}\n\n{raw.input}" if raw.context else raw.input
-
-
-def is_whole(path: Path) -> bool:
-    """Whether rows can be added to `data.path`: a folder, or one file of JSON lines."""
-    return is_folder(path) or path.suffix in (".jsonl", ".ndjson")
 
 
 def mapped(params: Params) -> set[Any]:

@@ -13,9 +13,10 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stages.collecting.collection import Collection, collect
 from stages.collecting.customers import Customers
@@ -34,13 +35,12 @@ from stages.core.records import scan_records, whole_parquet
 from stages.corpus.near import text_of
 from stages.corpus.recording import Recorder
 from stages.params.loader import Params, load_params
+from stages.tasks.predictions import predictions_of, read_predictions
 from stages.tasks.task import Task
 from stages.tools.new_data import is_sample
 from stages.tools.review import PAGE, TABLE, page, table
+from stages.traces.store import read_traces
 from stages.traces.trace import TRACES
-
-if TYPE_CHECKING:
-    import polars as pl
 
 log = logging.getLogger("collect")
 REPORT = REPORTS / "collect.json"
@@ -66,7 +66,10 @@ def run(
     done = collect(logs, left, said, rows, known, params)
     opened = queue(done.waiting, trained(known), params.dedupe, params.collect.review)
     shown = opened[: params.collect.review.most]
-    report = done.report(form) | {"queue": len(shown), "drift": None}
+    report = done.report(form) | {
+        "queue": len(shown),
+        "drift": drift_of(source, since, params) if form == OWN else None,
+    }
     renamed = Customers(known.groups, name_key).renamed()
     if not dry:
         outputs: dict[Path, bytes | memoryview] = {REVIEWED: lines_of(said)} if said else {}
@@ -95,8 +98,22 @@ def trained(known: Known) -> list[str]:
     if not TRAIN.exists():
         return known.texts
     with whole_parquet(TRAIN):
-        texts: pl.DataFrame = scan_records(TRAIN).select(text=text_of("prompt")).collect()
-    return texts["text"].to_list()
+        texts: list[str] = scan_records(TRAIN).select(text=text_of("prompt")).collect()["text"].to_list()
+    return texts
+
+
+def drift_of(folder: Path, since: datetime | None, params: Params) -> dict[str, Any] | None:
+    """Whether the requests are still those of the holdout; None as long as no holdout was answered."""
+    settings = getattr(params, "drift", None)
+    if settings is None or not predictions_of("tuned").exists():
+        return None
+    from stages.monitoring.drift import drift
+    from stages.monitoring.requests import of_holdout, of_traces
+
+    task = Task(params.task)
+    traces = [trace for trace in read_traces(folder, since).iter_rows(named=True) if trace["masked"]]
+    holdout = of_holdout(read_predictions("tuned"), task)
+    return asdict(drift(holdout, of_traces(traces, task), settings, params.seed))
 
 
 def summary(
@@ -105,7 +122,7 @@ def summary(
     """What came of it, in words."""
     days = report["days"]
     span = f" from {days['first']} to {days['last']}" if days else ""
-    verdicts = ", ".join(f"{count} {word}" for word, count in report["traces"]["verdict"].items() if count)
+    verdicts = ", ".join(f"{count} {word}" for word, count in report["verdict"].items() if count and word != "none")
     yield f"read {len(done.read)} traces{span} ({report['format']}): {verdicts or 'none judged'}"
     if done.before:
         yield f"collected before: {done.before}"
@@ -128,6 +145,8 @@ def summary(
         yield f"{unknown} reviewed answers are of traces that this log does not have: name it with --from"
     if report["waiting"]:
         yield f"{report['waiting']} wait for a person, {report['queue']} of them in {PAGE} (one of each kind, most useful first)"
+    if report["drift"]:
+        yield report["drift"]["words"]
     if report["added"]:
         yield "next: `dvc repro`"
         if is_sample(Path(params.data.path)):

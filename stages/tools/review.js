@@ -33,6 +33,7 @@
       : row.shown === null ? "No answer" : two ? "Answer of the fallback, which the caller got"
       : row.outcome === "answered" ? "Answer that the caller got" : "Answer of the model, which was handed over";
     at("editor").hidden = !editing;
+    at("answer").hidden = at("answer-title").hidden = editing;
     at("progress").textContent = `${said.size} of ${rows.length} judged`;
     at("unsaved").textContent = unsaved ? "not saved" : "";
   }
@@ -93,7 +94,9 @@
       const word = said.get(rows[here].trace);
       editing = true;
       problem("");
-      at("target").value = pretty((word && word.target) ?? rows[here].shown ?? rows[here].answer ?? "");
+      const text = pretty((word && word.target) ?? rows[here].shown ?? rows[here].answer ?? "");
+      at("target").value = text;
+      at("target").rows = Math.min(30, Math.max(6, text.split("\n").length + 1));
       draw();
       at("target").focus();
     },
