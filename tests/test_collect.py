@@ -276,6 +276,8 @@ def test_with_pseudonyms_a_customer_stays_one_and_the_held_out_stay_held_out(tmp
         frame = pl.read_parquet(folder / f"data/split/{part}.parquet")
         assert ids[0] not in frame["id"].to_list()
         assert held["group"][0] not in frame["group"].to_list()
+    if (online := folder / "data/split/online.parquet").exists():
+        assert pl.read_parquet(online)["id"].to_list() == ids[:1]
     masked = pl.read_parquet(folder / "data/masked.parquet").filter(pl.col("id").is_in(ids))
     assert masked["group"].n_unique() == 3
 
@@ -513,6 +515,9 @@ def test_context_tools_and_lists_of_target_columns(folder: Path) -> None:
         ({"group": "a\nb"}, "row"),
         ({"messages": user("   ")}, "row"),
         ({"messages": user("a\x00b\nc")}, "row"),
+        ({"messages": user("a\ud800b\nc")}, "row"),
+        ({"group": "a\ud800b"}, "row"),
+        ({"answer": "x" * 2_000_001}, "row"),
     ],
 )
 def test_what_makes_no_sound_row_is_left_out(folder: Path, changes: dict[str, Any], reason: str) -> None:

@@ -58,6 +58,13 @@ def test_each_export_is_known_and_read(
         assert not logged.own
 
 
+def test_half_a_surrogate_pair_is_no_trouble(tmp_path: Path) -> None:
+    row = {"request": {"messages": "a\ud800", "user": "\ud800"}, "response": {"choices": []}}
+    (tmp_path / "log.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    (logged,) = read_log(tmp_path / "log.jsonl", None, None, SCORES, Counter())[1]
+    assert logged.id.startswith("trace:")
+
+
 def test_a_correction_is_the_target_and_an_error_no_answer() -> None:
     blob = read("langfuse_blob")[1]
     assert json.loads(blob[1].target or "")["intent"] == "exchange"

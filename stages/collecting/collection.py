@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -61,11 +62,20 @@ def _counts(names: Iterable[str], found: Iterable[str]) -> dict[str, int]:
 
 
 def collect(
-    logs: list[Logged], left: Counter[str], said: dict[str, Reviewed], rows: Rows, known: Known, params: Params
+    logs: list[Logged],
+    left: Counter[str],
+    said: dict[str, Reviewed],
+    new: AbstractSet[str],
+    rows: Rows,
+    known: Known,
+    params: Params,
 ) -> Collection:
-    """Sort all requests in a log: into rows, into what waits, or left out with a reason."""
+    """Sort all requests in a log: into rows, into what waits, or left out with a reason.
+
+    `said` is what people said on the page, `new` of which requests they said it just now.
+    """
     done = Collection(read=logs, left=left)
-    done.reviewed["unknown"] = len(said.keys() - {logged.id for logged in logs} - known.ids)
+    done.reviewed["unknown"] = len(new - {logged.id for logged in logs} - known.ids)
     known_texts = _plain(known.texts)
     found: list[Row] = []
     with Progress("collect", len(logs), "traces") as progress:

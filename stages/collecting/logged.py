@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stages.core.key import digest
 from stages.corpus.conversations import ROLES, text_in
 from stages.traces.trace import Verdict
 
@@ -102,4 +101,4 @@ def message_of(message: Any) -> Message:
 
 def name_of(*parts: str) -> str:
     """A name for a log row that has none of its own: a digest of what it says."""
-    return digest(None, "logged", "\0".join(parts)).hex()
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()

@@ -55,6 +55,10 @@ class Rows:
 
     def masked(self, logged: Logged) -> tuple[Logged, str]:
         """The request, masked, and the raw name of its customer; LeftOutError if no row can be made of it."""
+        texts = [message["content"] for message in logged.messages]
+        texts += [text for text in (logged.group, logged.answer, logged.fallback, logged.target) if text]
+        if any(len(text) > self.params.mask.max_chars or not is_sound(text) for text in texts):
+            raise LeftOutError("row")
         if not self.grouped:
             group = logged.id
         elif not logged.group or not logged.group.strip():
@@ -173,3 +177,11 @@ class Rows:
 
     def _identity(self, group: str) -> Values:
         return self.known.groups.get(group, ())
+
+
+def is_sound(text: str) -> bool:
+    """Whether it is Unicode that can be written, without NUL."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False

@@ -54,8 +54,8 @@ def run(
     data, task = params.data, Task(params.task)
     target = destination(Path(data.path))
     said = read_reviewed(REVIEWED, task, params.mask.max_chars) if REVIEWED.exists() else {}
-    if reviewed is not None:
-        said |= read_reviewed(reviewed, task, params.mask.max_chars)
+    new = read_reviewed(reviewed, task, params.mask.max_chars) if reviewed is not None else {}
+    said |= new
     key = read_key(data, surrogates=params.mask.surrogates)
     name_key = key if data.pseudonyms == "keyed" else None
     known = read_known(params, name_key)
@@ -63,7 +63,7 @@ def run(
     left: Counter[str] = Counter()
     form, logs = read_log(source, form, since, scores, left)
     rows = Rows(params, known, Recorder(data, params.task, params.mask, None, key), name_key)
-    done = collect(logs, left, said, rows, known, params)
+    done = collect(logs, left, said, new.keys(), rows, known, params)
     opened = queue(done.waiting, trained(known), params.dedupe, params.collect.review)
     shown = opened[: params.collect.review.most]
     report = done.report(form) | {

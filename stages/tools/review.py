@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,6 @@ def page(opened: Sequence[Open], task: Task) -> str:
         "labels": task.labels,
         "unseen": UNSEEN,
     }
-    content = json.loads(json.dumps(data).encode("utf-8", "replace"))
     template = environment(**{TEMPLATE: (PARTS / TEMPLATE).read_text(encoding="utf-8")}).get_template(TEMPLATE)
     return template.render(
         count=len(opened),
@@ -76,5 +74,5 @@ def page(opened: Sequence[Open], task: Task) -> str:
         style_hash=csp_hash(style),
         script=script,
         script_hash=csp_hash(script),
-        data=to_script(content),
+        data=to_script(data),
     )
