@@ -364,6 +364,13 @@ def canary(session: nox.Session) -> None:
 
 
 @nox.session
+def collect(session: nox.Session) -> None:
+    """Make raw records of what callers said of answers, and a queue for review; `-- --from FILE`: of another log."""
+    prepare(session)
+    run(session, "python", "-m", "stages.tools.collect", *session.posargs)
+
+
+@nox.session
 def join(session: nox.Session) -> None:
     """Serve several releases from one vLLM, each by its name: `nox -s join -- models/release ../other/models/release`."""
     prepare(session)

@@ -71,15 +71,16 @@ def raw_rows(
     extra = Extra(data, mask.identity_columns)
     seen: dict[str, tuple[str, int]] = {}
     position = count()
+    judged = data.rejected is None or only is not None
     for file in files_of(path):
         for number, row in read_rows(file):
             at = next(position)
             if only is not None and at not in only:
                 continue
+            row = extra(row, file, number)
+            judged = judged or data.rejected in row
             try:
-                raw = _Row(file, number, extra(row, file, number)).checked(data, mask, task)
-            except RecursionError:
-                raise HallmarkError("a value is nested too deep", file=file, row=number, remedy="flatten it") from None
+                raw = checked_row(row, file, number, data, mask, task)
             except MissingValueError as error:
                 if data.missing == "error":
                     raise
@@ -96,6 +97,17 @@ def raw_rows(
         raise missing.first
     if not seen:
         raise HallmarkError("has no rows", file=path, remedy="put the raw records there, or fix data.path")
+    if not judged:
+        remedy = "name the column with rejected answers in data.rejected, or set it to null"
+        raise HallmarkError("no row has this column", file=path, field=data.rejected, remedy=remedy)
+
+
+def checked_row(row: dict[str, Any], file: Path, number: int, data: Data, mask: Mask, task: Task) -> Raw:
+    """A row with the extra columns that `data:` names, checked."""
+    try:
+        return _Row(file, number, row).checked(data, mask, task)
+    except RecursionError:
+        raise HallmarkError("a value is nested too deep", file=file, row=number, remedy="flatten it") from None
 
 
 @dataclass
@@ -272,6 +284,8 @@ class _Row:
             )
 
     def rejected(self, column: str, task: Task) -> Any:
+        if column not in self.row:  # rows from before answers were judged
+            return None
         value = self.column(column, "data.rejected")
         if value is None or (isinstance(value, str) and not value.strip()):
             return None

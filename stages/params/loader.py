@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent
 
+from stages.collecting.params import Collect
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.params import Block, ByKind, Compute, Data, Seed
 from stages.core.reading import DEPTH, check_regular, depth_of, read_text
@@ -71,10 +72,14 @@ class Params(Block):
     curve: Curve
     serve: Serve
 <<<<<<< HEAD
+<<<<<<< HEAD
     drift: DriftTest
 =======
     canary: Canary
 >>>>>>> s18f
+=======
+    collect: Collect
+>>>>>>> s18g
     verify: Verify
 
     @model_validator(mode="after")

@@ -1,0 +1,147 @@
+"""Masking of what a log holds: again, if our gateway masked it, and for the first time in logs of others.
+
+All texts of a request are masked together, so that a value has one stand-in in all of them. A text in which nothing new is
+found stays as it is, placeholders and their numbers too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from stages.collecting.logged import LeftOutError, Logged
+from stages.core.document import changed, named
+from stages.corpus.leftover import left_in
+from stages.corpus.raw import Values
+from stages.corpus.recording import Recorder
+from stages.privacy.known import KnownValues
+from stages.privacy.masking import Record
+from stages.privacy.unmaskable import cue_of, digits_of
+from stages.tasks.answers import compact_json, strict_answer
+
+Slot = str | tuple[str, str]
+
+
+@dataclass
+class _Part:
+    """One text of a request: running text, or a JSON value whose texts and numbers are masked one by one."""
+
+    text: str
+    value: Any = None  # of JSON
+    public: bool = False  # labels and the refusal come from the task, not from a person
+
+    def __post_init__(self) -> None:
+        self.original = self.value
+
+
+class Again:
+    """Masks requests with the masker that `mask` has, and looks for what is left with the independent second check."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder, self.masker, self.task = recorder, recorder.masker, recorder.task
+        prompt = recorder.system_prompt
+        self.system_prompts = {prompt.strip(), self.masker(prompt).text.strip()}
+
+    def __call__(self, logged: Logged, known: Values) -> Logged:
+        """The request with nothing private in it; LeftOutError if that can't be."""
+        messages = [message["content"] if message["role"] != "system" else "" for message in logged.messages]
+        asked = [_Part(text) for text in messages]
+        answers = [self._answer(text) for text in (logged.answer, logged.fallback, logged.target)]
+        tools = _Part("", logged.tools) if logged.tools is not None else None
+        parts = [*asked, *(part for part in answers if part), *([tools] if tools else [])]
+        record, keep = self._record(parts, known, logged)
+        self.masker.find([record])
+        if self.masker.dropped(record):
+            raise LeftOutError("dropped")
+        if not (logged.own and logged.masked and not any(text.spans for text in record.texts)):
+            self._replace(parts, record, plain=False)
+            wanted = answers[2] or answers[1] or answers[0]
+            before = logged.target or logged.shown
+            if wanted and before and self._fits(before) and not self._fits(wanted.text):
+                self._replace(parts, record, plain=True)  # a schema accepts no placeholder as a date
+        reserved = self.masker.params.surrogates
+        for part in parts:
+            shown = changed(part.text if part.value is None else part.value, partial(self._not_kept, keep))
+            if any(self.masker.params.actions.get(kind) != "keep" for _, kind, _ in left_in(shown, reserved)):
+                raise LeftOutError("private")
+        answer, fallback, target = (part.text if part else None for part in answers)
+        return replace(
+            logged,
+            messages=[
+                message if message["role"] == "system" else {**message, "content": part.text}
+                for message, part in zip(logged.messages, asked, strict=True)
+            ],
+            tools=tools.value if tools else None,
+            answer=answer,
+            fallback=fallback,
+            target=target,
+        )
+
+    def _answer(self, text: str | None) -> _Part | None:
+        """An answer: JSON is masked value by value, so that it stays JSON."""
+        if text is None:
+            return None
+        if self.task.is_json:
+            try:
+                value = strict_answer(text.strip())
+            except (ValueError, RecursionError):
+                value = None
+            if isinstance(value, dict | list):
+                return _Part(text, value, self._is_public(text))
+        return _Part(text, public=self._is_public(text))
+
+    def _is_public(self, text: str) -> bool:
+        kind = self.task.parse(text).kind
+        return kind == "refusal" or (self.task.kind.listed and kind == "answer")
+
+    def _record(self, parts: list[_Part], known: Values, logged: Logged) -> tuple[Record, list[str]]:
+        """The texts in the masker's form, and what params say to keep in them."""
+        answer = self.task.parse(logged.target or logged.shown or "")
+        keep = self.recorder.fields.kept(answer.value) if answer.kind == "answer" else []
+        texts = [part.text for part in parts if part.value is None and not part.public]
+        slots = [
+            slot
+            for part in parts
+            if part.value is not None and not part.public
+            for key, item in named(part.value)
+            if (slot := self._slot(item, key)) is not None
+        ]
+        return Record(texts, slots, KnownValues(known) if known else None, keep), keep
+
+    def _slot(self, value: Any, key: str) -> Slot | None:
+        if isinstance(value, str):
+            return None if value in self.recorder.public else value
+        digits = digits_of(value)
+        return None if digits is None else (digits, cue_of(key))
+
+    def _replace(self, parts: list[_Part], record: Record, *, plain: bool) -> None:
+        masked = [one.text for one in self.masker.render(record, plain=plain)]
+        count = sum(part.value is None and not part.public for part in parts)
+        texts, slots = iter(masked[:count]), iter(masked[count:])
+        originals = iter([text.text for text in record.texts[count:]])
+        for part in parts:
+            if part.public:
+                continue
+            if part.value is None:
+                part.text = next(texts)
+            else:
+                part.value = changed(part.original, partial(self._masked, slots, originals))
+                part.text = compact_json(part.value)
+
+    def _masked(self, slots: Iterator[str], originals: Iterator[str], value: Any) -> Any:
+        if self._slot(value, "") is None:
+            return value
+        text, original = next(slots), next(originals)
+        return value if not isinstance(value, str) and text == original else text
+
+    def _fits(self, answer: str) -> bool:
+        return self.task.parse(answer).kind != "invalid"
+
+    def _not_kept(self, keep: list[str], value: Any) -> Any:
+        """A value without what the params say to leave, for the second check."""
+        kept, digits = self.masker.kept, digits_of(value)
+        if digits is not None:
+            return None if kept.spans(digits, keep) else value
+        return kept.blanked(value, keep) if isinstance(value, str) else value

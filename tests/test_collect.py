@@ -1,0 +1,525 @@
+"""`nox -s collect` from traces to rows, with the gateway's own stores, the real stages after it, real kills and a browser."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from stages.collecting.columns import Habits
+from stages.collecting.known import Known
+from stages.collecting.logged import LeftOutError, Logged
+from stages.collecting.rows import Rows
+from stages.core.errors import HallmarkError
+from stages.core.files import HOLDOUT_LOCK
+from stages.core.key import pseudonym
+from stages.corpus.raw import raw_rows
+from stages.corpus.recording import Recorder
+from stages.params.loader import load_params
+from stages.tasks.task import Task
+from stages.tools.committed import findings
+from stages.traces.feedback import FeedbackJournal
+from stages.traces.store import TraceWriter
+from stages.traces.trace import Feedback, Trace
+from tests.test_collecting import TARGET, logged
+from tests.workspace import KEY, ROOT, change_params, git_commit, git_init, make_workspace, report, run_here, stage
+
+NO_NER = {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1}
+START = datetime(2026, 11, 1, tzinfo=UTC)
+COLLECT = "stages.tools.collect"
+SYSTEM = load_params(ROOT / "params.yaml").task.system_prompt
+WORDS = (
+    "anvil basket carafe dynamo easel fender hammock inkwell jigsaw kettle lantern mallet nozzle otter pulley quilt rudder "
+    "saddle teapot umbrella vase wagon zipper bucket candle drawer engine faucet grater hinge iron ladder mirror needle oven "
+    "pillow rake shovel tripod valve whistle bottle chisel dresser freezer goblet helmet kayak locker magnet piano stapler"
+)
+RAW = Path("data/raw/tickets.jsonl")
+
+
+def answer(**changes: Any) -> str:
+    return json.dumps(TARGET | changes)
+
+
+def ticket(number: int) -> str:
+    """A request like no other."""
+    first, *others = random.Random(number).sample(WORDS.split(), 9)
+    return f"About the {first}\nIt broke with the {', the '.join(others)}."
+
+
+class Traffic:
+    """Writes traces and feedback as the gateway does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.count = folder / "data/traces", 0
+        self.traces, self.feedback = TraceWriter(self.folder), FeedbackJournal(self.folder)
+
+    def ask(self, verdict: Any = None, target: str | None = None, **changes: Any) -> str:
+        number = self.count
+        self.count += 1
+        whole: dict[str, Any] = {
+            "id": f"tr-{number:032x}", "request": f"rq-{number}", "time": START + timedelta(minutes=number), "group": "N-1",
+            "caller": "shop", "route": "prod", "version": "v1.0.0", "digest": "", "outcome": "answered", "reason": "sure",
+            "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": ticket(number)}], "tools": None,
+            "answer": answer(), "fallback": None, "finish": "stop", "schema_valid": True, "score": -0.1, "probability": 0.9,
+            "prompt_tokens": 9, "answer_tokens": 9, "masking_s": 0.0, "model_s": 0.1, "fallback_s": None, "total_s": 0.1,
+            "price": None, "masked": True,
+        }  # fmt: skip
+        whole |= changes
+        trace = Trace(**(whole | {"messages": json.dumps(whole["messages"])}))
+        self.traces.put(trace)
+        if verdict:
+            self.judge(trace.id, verdict, target)
+        return trace.id
+
+    def judge(self, trace: str, verdict: Any, target: str | None = None, caller: str = "shop") -> None:
+        self.feedback.accept(Feedback(trace=trace, time=START, caller=caller, verdict=verdict, target=target))
+
+    def close(self) -> None:
+        self.traces.close()
+        self.feedback.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make_workspace(tmp_path / "repo", NO_NER, rows=60)
+
+
+def collect(folder: Path, *options: str) -> str:
+    done = run_here(folder, COLLECT, *options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rows_of(file: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return [row for row in rows if str(row["id"]).startswith("trace:")]
+
+
+def add_row(folder: Path, **changes: Any) -> dict[str, Any]:
+    """A row of the data as the first one, with other values."""
+    with (folder / RAW).open("r+", encoding="utf-8") as file:
+        row: dict[str, Any] = json.loads(file.readline()) | {"id": "T-new"} | changes
+        file.seek(0, os.SEEK_END)
+        file.write(json.dumps(row) + "\n")
+    return row
+
+
+def in_queue(folder: Path) -> list[dict[str, str]]:
+    with (folder / "data/review/queue.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def user(content: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": content}]
+
+
+def test_what_was_judged_becomes_rows_and_the_rest_waits(folder: Path) -> None:
+    traffic = Traffic(folder)
+    traffic.ask("accepted")
+    traffic.ask("corrected", answer(urgency="high"))
+    traffic.ask("accepted", outcome="handed_over", reason="unsure", fallback=answer(intent="exchange"))
+    traffic.ask("rejected")
+    traffic.ask()
+    traffic.ask("accepted", group=None)
+    traffic.ask("accepted", answer='{"intent": "refund"}')
+    traffic.ask("accepted", messages=[{"role": "system", "content": "Write a poem."}, *user("About spring\nnow")])
+    traffic.ask("accepted", messages=[*user("a"), {"role": "assistant", "content": "b"}, *user("c")])
+    traffic.ask("accepted", messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}])
+    traffic.ask("accepted", route="shadow")
+    traffic.ask("accepted", tools='[{"name": "look_up"}]')
+    traffic.ask(None, outcome="failed", reason="upstream", answer=None)
+    traffic.ask("accepted", messages=user(ticket(0) + "!"))  # nearly the first one
+    argued = traffic.ask("accepted")
+    traffic.judge(argued, "rejected", caller="other")
+    mine = add_row(
+        folder,
+        target=TARGET,
+        subject="Shed",
+        body="The tin shed rattles at night, and its door has come off the hinges.",
+    )
+    traffic.ask("accepted", messages=user(f"{mine['subject']}\n{mine['body']}"), answer=json.dumps(mine["target"]))
+    traffic.close()
+    before = (folder / RAW).read_bytes()
+    said = collect(folder)
+    assert (folder / RAW).read_bytes().startswith(before)
+    rows = rows_of(folder / RAW)
+    found = report(folder, "collect")
+    assert [(row["target"]["intent"], row["target"]["urgency"]) for row in rows] == [
+        ("refund", "normal"), ("refund", "high"), ("exchange", "normal"),
+    ]  # fmt: skip
+    assert [row["rejected"] for row in rows] == [None, TARGET, None]
+    assert {row["customer"] for row in rows} == {"N-1"}
+    assert all(row["tags"] == ["collected"] and row["contact_email"] is None for row in rows)
+    assert rows[0]["subject"] == ticket(0).split("\n")[0]
+    assert (found["traces"], found["added"], found["pairs"], found["waiting"], found["online"]) == (15, 3, 1, 3, 0)
+    assert {reason: count for reason, count in found["left_out"].items() if count} == {
+        "no_customer": 1, "target": 1, "system_prompt": 1, "conversation": 1, "not_text": 1, "route": 1, "tools": 1,
+        "no_answer": 1, "near": 1, "exact": 1,
+    }  # fmt: skip
+    assert found["verdict"] == {"accepted": 10, "corrected": 1, "rejected": 1, "contradicted": 1, "none": 2}
+    assert [row["input"] for row in in_queue(folder)] == [ticket(3), ticket(4), ticket(14)]
+    assert "set data.rejected to rejected" in said
+    assert "the header `x-customer`" in said
+
+    change_params(folder, {"data.rejected": "rejected"})  # as the summary says; older rows lack that column
+    params = load_params(folder / "params.yaml")
+    os.chdir(folder)
+    raws = [raw for raw in raw_rows(params.data, params.mask, Task(params.task)) if raw.id.startswith("trace:")]
+    assert [raw.rejected for raw in raws] == [None, TARGET, None]
+
+    after = (folder / RAW).read_bytes()
+    assert "collected before: 3" in collect(folder)
+    assert (folder / RAW).read_bytes() == after
+
+
+@pytest.fixture(autouse=True)
+def here() -> Iterator[None]:
+    before = Path.cwd()
+    yield
+    os.chdir(before)
+
+
+def test_a_column_of_rejected_answers_that_no_row_has_is_an_error(folder: Path) -> None:
+    change_params(folder, {"data.rejected": "worse"})
+    params = load_params(folder / "params.yaml")
+    os.chdir(folder)
+    with pytest.raises(HallmarkError, match="field 'worse': no row has this column"):
+        list(raw_rows(params.data, params.mask, Task(params.task)))
+
+
+def test_placeholders_survive_and_new_private_values_do_not(folder: Path) -> None:
+    traffic = Traffic(folder)
+    traffic.ask(
+        "accepted", messages=user("Parcel\nWrite to <EMAIL_2> or <EMAIL_1>, as <PERSON_1> said, about the anvil.")
+    )
+    leaked = "Basket\nWrite to <EMAIL_1> or to rosa.miller@mail-box.net about the basket handle."
+    traffic.ask("accepted", messages=user(leaked), answer=answer(issues=["rosa.miller@mail-box.net"]))
+    traffic.close()
+    collect(folder)
+    rows = rows_of(folder / RAW)
+    assert rows[0]["body"] == "Write to <EMAIL_2> or <EMAIL_1>, as <PERSON_1> said, about the anvil."
+    assert rows[1]["body"] == "Write to <EMAIL_1> or to <EMAIL_2> about the basket handle."
+    assert rows[1]["target"]["issues"] == ["<EMAIL_2>"]
+
+
+def test_a_log_of_others_is_masked_for_the_first_time_and_nothing_private_is_left_anywhere(folder: Path) -> None:
+    change_params(folder, {"collect.score": "user-feedback", "mask.allow": ["+44 20 7946 0958"]})
+    for name in ("openai.jsonl", "langfuse_observations.csv", "otel_spans.jsonl"):
+        done = run_here(folder, COLLECT, "--from", str(ROOT / "tests/exports" / name))
+        assert done.returncode == 0, done.stderr
+        assert report(folder, "collect")["left_out"]["private"] == 1, "the number that mask.allow lets through"
+        written = [file for part in ("data/review", "reports") for file in (folder / part).iterdir() if file.is_file()]
+        added = "".join(json.dumps(row) for row in rows_of(folder / RAW))
+        whole = added + done.stdout + done.stderr + "".join(file.read_text(encoding="utf-8") for file in written)
+        assert "rosa.miller" not in whole
+        assert "7946" not in whole
+    rows = rows_of(folder / RAW)  # the first log's: the others say the same
+    assert [row["customer"] for row in rows] == ["cust-0", "cust-0"]
+    assert "<EMAIL_1>" in rows[0]["body"]
+
+
+def test_with_pseudonyms_a_customer_stays_one_and_the_held_out_stay_held_out(tmp_path: Path) -> None:
+    """Through the real stages: frozen first, then collected, masked, deduplicated and split again."""
+    folder = make_workspace(
+        tmp_path / "repo", NO_NER | {"data.pseudonyms": "keyed", "split.calibration": 0.05}, rows=500
+    )
+    for name in ("mask", "dedupe", "split"):
+        stage(folder, name)
+    key = bytes.fromhex(KEY)
+    lock = (folder / HOLDOUT_LOCK).read_bytes()
+    held = pl.read_parquet(folder / "data/split/holdout.parquet")
+    groups = pl.read_parquet(folder / "data/split/train.parquet")["group"].to_list()
+    raw = {json.loads(line)["customer"] for line in (folder / RAW).read_text(encoding="utf-8").splitlines()}
+    names = {pseudonym(key, "group", one): one for one in raw}
+    traffic = Traffic(folder)
+    traffic.ask("accepted", group=held["group"][0])
+    traffic.ask("accepted", group=groups[0])
+    traffic.ask("accepted", group=pseudonym(key, "group", "NEW-7"))
+    traffic.close()
+    assert "1 of held-out customers" in collect(folder)
+    new = pseudonym(key, "group", "NEW-7")
+    assert [row["customer"] for row in rows_of(folder / RAW)] == [names[held["group"][0]], names[groups[0]], new]
+    assert report(folder, "collect")["online"] == 1
+
+    private = pl.read_parquet(folder / "data/masked.parquet").filter(
+        pl.col("prompt").list.get(1).struct.field("content").str.contains("<EMAIL_1>")
+    )
+    asked, answered = private["prompt"][0][1]["content"], private["completion"][0][0]["content"]
+    traffic = Traffic(folder)
+    traffic.count = 3
+    traffic.ask("accepted", group=new)  # the same customer, later
+    traffic.ask("accepted", group=new, messages=user(asked), answer=answered)  # a record, which is compared as masked
+    traffic.close()
+    collect(folder)
+    assert report(folder, "collect")["left_out"]["exact"] == 1
+    assert rows_of(folder / RAW)[-1]["customer"] == new
+    for name in ("mask", "dedupe", "split"):
+        stage(folder, name)
+    assert (folder / HOLDOUT_LOCK).read_bytes() == lock
+    assert pl.read_parquet(folder / "data/split/holdout.parquet")["id"].to_list() == held["id"].to_list()
+    ids = [pseudonym(key, "id", row["id"]) for row in rows_of(folder / RAW)]
+    for part in ("train", "validation", "calibration"):
+        frame = pl.read_parquet(folder / f"data/split/{part}.parquet")
+        assert ids[0] not in frame["id"].to_list()
+        assert held["group"][0] not in frame["group"].to_list()
+    if (online := folder / "data/split/online.parquet").exists():
+        assert pl.read_parquet(online)["id"].to_list() == ids[:1]
+    masked = pl.read_parquet(folder / "data/masked.parquet").filter(pl.col("id").is_in(ids))
+    assert masked["group"].n_unique() == 3
+
+    add_row(folder, customer="NEW-7", body="A first ticket from the customer's own system.")
+    collect(folder)
+    assert Counter(row["customer"] for row in rows_of(folder / RAW))["NEW-7"] == 2
+
+
+@pytest.mark.parametrize("moment", ["data/review/lock", "reports/collect.json"])
+def test_a_killed_collection_leaves_nothing_half_written_and_the_next_gives_the_same(
+    tmp_path: Path, moment: str
+) -> None:
+    folder = make_workspace(tmp_path / "repo", NO_NER, rows=40)
+    shutil.rmtree(folder / "reports", ignore_errors=True)
+    traffic = Traffic(folder)
+    for number in range(12):
+        traffic.ask("accepted" if number % 2 else None)
+    traffic.close()
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    collect(folder)
+    before = (other / RAW).read_bytes()
+    process = subprocess.Popen(
+        [sys.executable, "-m", COLLECT], cwd=other, env={**os.environ, "PYTHONPATH": str(other)},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while process.poll() is None and not (other / moment).exists():
+        time.sleep(0.0005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (other / RAW).read_bytes() in (before, (folder / RAW).read_bytes())
+    collect(other)
+    assert (other / RAW).read_bytes() == (folder / RAW).read_bytes()
+    assert (other / "data/review/queue.csv").read_bytes() == (folder / "data/review/queue.csv").read_bytes()
+    assert (other / "data/review/queue.html").read_bytes() == (folder / "data/review/queue.html").read_bytes()
+    assert not [file for file in other.rglob(".*-????????*") if file.suffix in (".jsonl", ".json", ".html", ".csv")]
+
+
+def test_only_one_collection_runs_at_a_time(folder: Path) -> None:
+    import fcntl
+
+    (folder / "data/review").mkdir()
+    with (folder / "data/review/lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = run_here(folder, COLLECT)
+    assert done.returncode == 1
+    assert "another collection runs" in done.stderr
+
+
+def test_a_dry_run_writes_nothing(folder: Path) -> None:
+    traffic = Traffic(folder)
+    traffic.ask("accepted")
+    traffic.close()
+    before = (folder / RAW).read_bytes()
+    assert "added 1 rows" in collect(folder, "--dry")
+    assert (folder / RAW).read_bytes() == before
+    assert not (folder / "data/review/queue.html").exists()
+    assert "read 0 traces" in collect(folder, "--dry", "--since", "2026-11-02")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"data.split": "tags"}, "data.split"),
+        ({"data.path": "data/raw/rows.csv"}, "move it into a folder of its own"),
+    ],
+)
+def test_where_no_row_can_be_added_it_says_so(folder: Path, changes: dict[str, Any], problem: str) -> None:
+    change_params(folder, changes)
+    done = run_here(folder, COLLECT)
+    assert done.returncode == 1
+    assert problem in done.stderr
+
+
+def test_neither_traces_nor_an_appended_sample_get_into_git(folder: Path) -> None:
+    git_init(folder)
+    traffic = Traffic(folder)
+    traffic.ask("accepted")
+    traffic.ask()
+    traffic.close()
+    assert "must not be committed" in collect(folder)
+    git_commit(folder, "all that git takes")
+    os.chdir(folder)
+    found = findings()
+    tracked = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout
+    assert "data/traces" not in tracked
+    assert "data/review" not in tracked
+    assert "reports/collect.json" in tracked
+    assert [files for (problem, _), files in found.items() if "is not the sample" in problem] == [[str(RAW)]]
+
+
+def test_the_report_in_git_is_that_of_no_traffic(folder: Path) -> None:
+    collect(folder)
+    assert (folder / "reports/collect.json").read_bytes() == (ROOT / "reports/collect.json").read_bytes()
+
+
+# --- the review page
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture
+def page(folder: Path) -> Iterator[Any]:
+    """The page of a queue of five, in a browser that may load nothing."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed: the page was not looked at in a browser")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    traffic = Traffic(folder)
+    for number in range(4):
+        traffic.ask(probability=0.2 + 0.1 * number)
+    traffic.ask(
+        messages=user(
+            "</script><script>document.title='bad'</script>\n<img src=x onerror=\"document.title='bad'\">\u202e rope"
+        ),
+        probability=0.1,
+    )
+    traffic.close()
+    change_params(folder, {"collect.review.far": 0.0, "collect.review.frequent": 0.0})
+    collect(folder)
+    complaints: list[str] = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        context = browser.new_context(offline=True, accept_downloads=True)
+        opened = context.new_page()
+        opened.on("console", lambda message: complaints.append(message.text))
+        opened.on("pageerror", lambda error: complaints.append(str(error)))
+        opened.on(
+            "request", lambda request: request.url.startswith(("file:", "blob:")) or complaints.append(request.url)
+        )
+        opened.goto((folder / "data/review/queue.html").as_uri())
+        yield opened
+        browser.close()
+    assert complaints == []
+
+
+def test_a_person_works_through_the_page_with_the_keyboard(folder: Path, page: Any, tmp_path: Path) -> None:
+    press, text = page.keyboard.press, page.inner_text
+    assert text("#place") == "1 of 5"
+    assert "</script><script>" in text("#input")
+    assert "[U+202E]" in text("#input")
+    assert page.title() != "bad"
+    press("d")
+    assert (text("#place"), text("#progress")) == ("2 of 5", "1 of 5 judged")
+    assert text("#input") == ticket(0)
+    press("a")
+    press("c")
+    page.fill("#target", '{"intent": "refund"}')
+    press("Control+Enter")
+    assert "lacks" in text("#problem")
+    page.fill("#target", answer(intent="praise"))
+    press("Control+Enter")
+    assert text("#problem").startswith("intent must be one of")
+    page.fill("#target", "{")
+    press("Control+Enter")
+    assert text("#problem").startswith("not JSON")
+    page.fill("#target", answer(urgency="high", product="akd"))  # its letters are no commands here
+    press("Control+Enter")
+    assert (text("#place"), text("#progress")) == ("4 of 5", "3 of 5 judged")
+    press("d")
+    press("u")
+    assert (text("#place"), text("#progress")) == ("4 of 5", "3 of 5 judged")
+    press("k")
+    assert text("#verdict") == "corrected"
+    press("j")
+    press("c")
+    press("Escape")
+    assert not page.is_visible("#editor")
+    assert text("#unsaved") == "not saved"
+    with page.expect_download() as download:
+        press("s")
+    download.value.save_as(tmp_path / "reviewed.jsonl")
+    assert text("#unsaved") == ""
+
+    collect(folder, "--reviewed", str(tmp_path / "reviewed.jsonl"))
+    found = report(folder, "collect")
+    assert found["reviewed"] == {"accepted": 1, "corrected": 1, "dropped": 1, "unknown": 0}
+    rows = rows_of(folder / RAW)
+    assert [(row["target"]["urgency"], row["rejected"]) for row in rows] == [("normal", None), ("high", TARGET)]
+    assert [row["input"] for row in in_queue(folder)] == [ticket(2), ticket(3)]
+    collect(folder)  # what was dropped does not come back
+    assert len(in_queue(folder)) == 2
+
+
+# --- other forms of rows
+
+
+def maker(folder: Path, known: Known | None = None, **changes: Any) -> Rows:
+    params = load_params(folder / "params.yaml")
+    schema = {"schema_file": str(ROOT / "data/schema.json")}
+    data = params.data.model_copy(update=changes)
+    params = params.model_copy(update={"data": data, "task": params.task.model_copy(update=schema)})
+    return Rows(params, known or Known(), Recorder(params.data, params.task, params.mask, None, None), None)
+
+
+def made(rows: Rows, one: Logged, target: str | None = None) -> dict[str, Any]:
+    masked, group = rows.masked(one)
+    return rows.row(masked, group, target or answer(), None).content
+
+
+def test_conversations_are_rows_with_messages(folder: Path) -> None:
+    turns = {"input": "turns.input", "target": "turns.target", "context": "turns.earlier", "tags": None}
+    rows = maker(folder, **turns)
+    said = [
+        *user("Hello, rosa.miller@mail-box.net here"),
+        {"role": "assistant", "content": "Hello"},
+        *user("My kettle leaks"),
+    ]
+    content = made(rows, logged(masked=False, messages=said))
+    assert content["messages"] == [
+        {"role": "user", "content": "Hello, <EMAIL_1> here"}, *said[1:], {"role": "assistant", "content": answer()},
+    ]  # fmt: skip
+    with pytest.raises(LeftOutError, match="conversation"):  # joined by the caller, as records are
+        made(rows, logged(messages=user("user: Hello\nassistant: Hello\n\nMy kettle leaks")))
+
+
+def test_context_tools_and_lists_of_target_columns(folder: Path) -> None:
+    habits = Habits()
+    habits.note("a", "b")
+    columns = {"context": "page", "input": "question", "tools": "tools", "target": sorted(TARGET), "id": "row.id"}
+    rows = maker(folder, Known(habits=habits), **columns)
+    content = made(rows, logged(messages=user("What the page says.\n\nWhy?"), tools=[{"name": "look_up"}]))
+    assert (content["page"], content["question"]) == ("What the page says.", "Why?")
+    assert content["tools"] == [{"name": "look_up"}]
+    assert {name: content[name] for name in TARGET} == TARGET
+    assert content["trace_id"] == logged().id
+    with pytest.raises(LeftOutError, match="target"):  # the refusal is no object of these columns
+        made(rows, logged(messages=user("What the page says.\n\nWhy?")), '{"intent":"refuse"}')
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"group": "rosa.miller@mail-box.net"}, "customer_name"),
+        ({"group": "a\nb"}, "row"),
+        ({"messages": user("   ")}, "row"),
+        ({"messages": user("a\x00b\nc")}, "row"),
+        ({"messages": user("a\ud800b\nc")}, "row"),
+        ({"group": "a\ud800b"}, "row"),
+        ({"answer": "x" * 2_000_001}, "row"),
+    ],
+)
+def test_what_makes_no_sound_row_is_left_out(folder: Path, changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(LeftOutError, match=f"^{reason}$"):
+        made(maker(folder), logged(**changes))

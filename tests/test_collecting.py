@@ -1,0 +1,349 @@
+"""The parts of a collection: columns, customers, verdicts, copies, the order of the queue, reviews, and files that grow."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from stages.collecting.columns import Habits, columns, split_prompt
+from stages.collecting.customers import Customers
+from stages.collecting.duplicates import without_copies
+from stages.collecting.known import Known
+from stages.collecting.logged import LeftOutError, Logged
+from stages.collecting.params import Review
+from stages.collecting.queue import queue, ranks
+from stages.collecting.reviewed import Reviewed, lines_of, read_reviewed
+from stages.collecting.rows import Row
+from stages.collecting.verdicts import learned
+from stages.collecting.writing import add, destination
+from stages.core.errors import HallmarkError
+from stages.core.key import pseudonym
+from stages.core.params import Data
+from stages.core.records import columns_of, fill
+from stages.params.loader import load_params
+from stages.tasks.task import Task
+from stages.tools.review import table
+from tests.workspace import ROOT
+
+PARAMS = load_params(ROOT / "params.yaml")
+KEY = bytes(range(32))
+TEXT = st.text(st.sampled_from("ab \n{}:"), max_size=8)
+TARGET = {"intent": "refund", "urgency": "normal", "product": None, "amount": None, "date": None, "issues": []}
+
+
+def logged(number: int = 0, **changes: Any) -> Logged:
+    whole: dict[str, Any] = {
+        "name": f"log {number}", "file": "log", "row": number + 1, "time": "2026-01-01", "own": True, "masked": True,
+        "group": "C-1", "route": "prod", "outcome": "answered", "reason": "sure", "version": "v1.0.0",
+        "messages": [{"role": "user", "content": "a"}], "tools": None, "answer": "{}", "fallback": None, "verdict": None,
+        "target": None, "score": None, "probability": None,
+    }  # fmt: skip
+    return Logged(**(whole | changes))
+
+
+def data(**changes: Any) -> Data:
+    return PARAMS.data.model_copy(update=changes)
+
+
+@given(
+    st.sampled_from(["{a}", "a", "{a}\n{b}", "Subject: {a}\n\n{b}", "{a} ({b}): {a}", "{a}{b}", "x{a}", "{a}\n{b}\n{c}", "[{a}]"]),
+    st.dictionaries(st.sampled_from("abc"), TEXT),
+)  # fmt: skip
+def test_what_a_template_filled_is_split_so_that_it_fills_to_the_same(template: str, row: dict[str, str]) -> None:
+    text = fill(template, row)
+    assume("".join(row.get(name, "") for name in columns_of(template)).strip())  # else no row may have it
+    found = columns(template, text)
+    if found is None:  # one column stands twice, and its value has what stands after it
+        assert template == "{a} ({b}): {a}"
+    else:
+        assert fill(template, found) == text
+
+
+@given(st.sampled_from(["{a}\n{b}", "Subject: {a}\n\n{b}", "[{a}]", "{a} ({b}): {a}"]), st.text(max_size=30))
+def test_no_text_is_split_into_columns_that_make_another(template: str, text: str) -> None:
+    found = columns(template, text)
+    assert found is None or fill(template, found) == text
+
+
+def test_a_long_hostile_text_is_split_at_once() -> None:
+    assert columns("{a}x{b}y{c}z{d}!", "x" * 300_000 + "y" * 300_000) is None
+
+
+def test_the_first_line_is_the_subject() -> None:
+    assert columns("{subject}\n{body}", "Kettle\nIt leaks.\nBye") == {"subject": "Kettle", "body": "It leaks.\nBye"}
+    assert columns("{subject}\n{body}", "Kettle") == {"subject": "Kettle", "body": None}
+
+
+def habits(*rows: tuple[str | None, str]) -> Habits:
+    made = Habits()
+    for context, text in rows:
+        made.note(context, text)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("known", "prompt", "due"),
+    [
+        ([("c", "q")], "one\n\ntwo", ("one", "two")),
+        ([("c", "q")], "one\n\ntwo\n\nthree", "template"),  # neither has blank lines, so this is another form
+        ([("c\n\nd", "q")], "one\n\ntwo\n\nthree", ("one\n\ntwo", "three")),
+        ([("c", "q\n\nr")], "one\n\ntwo\n\nthree", ("one", "two\n\nthree")),
+        ([("c\n\nd", "q\n\nr")], "one\n\ntwo\n\nthree", "ambiguous"),
+        ([("c\n\nd", "q\n\nr")], "one\n\ntwo", ("one", "two")),
+        ([(None, "q"), ("c", "q")], "one", (None, "one")),
+        ([(None, "q"), ("c", "q")], "one\n\ntwo", ("one", "two")),
+        ([(None, "q\n\nr"), ("c", "q")], "one\n\ntwo", "ambiguous"),
+        ([("c", "q")], "one", "template"),  # a context is missing
+    ],
+)
+def test_context_and_input_are_parted_as_the_rows_have_them(
+    known: list[tuple[str | None, str]], prompt: str, due: Any
+) -> None:
+    both = data(context="context", input="text")
+    if isinstance(due, str):
+        with pytest.raises(LeftOutError, match=due):
+            split_prompt(prompt, both, habits(*known))
+    else:
+        assert split_prompt(prompt, both, habits(*known)) == {"context": due[0], "text": due[1]}
+
+
+def test_a_template_tells_context_from_input() -> None:
+    both = data(context="Manual: {manual}", input="Question: {text}")
+    known = habits(("Manual: a\n\nb", "Question: c\n\nd"))
+    row = split_prompt("Manual: one\n\nQuestion: two", both, known)
+    assert row == {"manual": "one", "text": "two"}
+
+
+def test_a_known_customer_has_his_raw_name_and_a_new_one_a_lasting_one() -> None:
+    known = pseudonym(KEY, "group", "C-1")
+    first = Customers(["C-1"], KEY)
+    assert first.raw_name(known, own=True) == "C-1"
+    assert first.raw_name("C-1", own=False) == "C-1"
+    new = pseudonym(KEY, "group", "C-2")
+    assert first.raw_name(new, own=True) == first.raw_name("C-2", own=False) == new
+    later = Customers(["C-1", new], KEY)  # after a collection
+    assert later.raw_name(new, own=True) == later.raw_name("C-2", own=False) == new
+    assert later.renamed() == {}
+    known_now = Customers(["C-1", new, "C-2"], KEY)  # the data has got the customer's own name
+    assert known_now.raw_name(new, own=True) == "C-2"
+    assert known_now.renamed() == {new: "C-2"}
+
+
+def test_without_a_key_names_stay_unless_they_are_private() -> None:
+    customers = Customers(["C-1"], None)
+    assert customers.raw_name("C-9", own=True) == "C-9"
+    assert customers.may_be_named("C-9")
+    assert not customers.may_be_named("rosa.miller@mail-box.net")
+    assert customers.renamed() == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "due"),
+    [
+        ({}, "extraction", None),
+        ({"verdict": "rejected"}, "extraction", None),
+        ({"verdict": "contradicted"}, "extraction", None),
+        ({"verdict": "accepted"}, "extraction", ("{}", None)),
+        ({"verdict": "accepted", "fallback": '{"a":1}'}, "extraction", ('{"a":1}', None)),
+        ({"verdict": "corrected", "target": '{"a":1}'}, "extraction", ('{"a":1}', "{}")),
+        ({"verdict": "corrected", "target": "{ }"}, "extraction", ("{ }", None)),
+        ({"verdict": "corrected", "target": '{"a":1}', "fallback": '{"a":2}'}, "extraction", ('{"a":1}', "{}")),
+        ({"verdict": "corrected", "target": "Yes.", "answer": "Aye.", "fallback": "No."}, "text", ("Yes.", None)),
+        ({"verdict": "corrected", "target": "Yes.", "answer": "No."}, "text", ("Yes.", "No.")),
+        ({"verdict": "corrected", "target": "Yes.", "answer": None}, "text", ("Yes.", None)),
+    ],
+)
+def test_what_a_verdict_teaches(changes: dict[str, Any], kind: Any, due: Any) -> None:
+    task = Task(PARAMS.task.model_copy(update={"kind": kind}))
+    assert learned(logged(**changes), task) == due
+
+
+def test_nothing_is_accepted_that_nobody_got() -> None:
+    with pytest.raises(LeftOutError, match="no_answer"):
+        learned(logged(verdict="accepted", answer=None), Task(PARAMS.task))
+
+
+def row(number: int, text: str, target: str = "{}", online: bool = False) -> Row:
+    return Row({"id": number}, f"trace:{number}", f"C-{number}", text, target, online, pair=False)
+
+
+KETTLE = "The glass kettle that I bought last week leaks at the base, and the lid does not close."
+
+
+def test_copies_of_records_and_of_each_other_are_left_out() -> None:
+    known = Known(texts=[KETTLE], targets=["{}"])
+    rows = [
+        row(1, KETTLE.upper()),  # the same, in the form in which texts are compared
+        row(2, KETTLE + " Thanks!"),
+        row(3, KETTLE, '{"a":1}'),  # a correction
+        row(4, KETTLE, '{"a":1}'),
+        row(5, "Where is my parcel? It should have come on Monday."),
+        row(6, "Where is my parcel? It should have come on Tuesday."),
+        row(7, "<PERSON_1>"),
+        row(8, "<PERSON_1>", '{"a":1}'),
+    ]
+    stay, copies = without_copies(rows, known, PARAMS.dedupe)
+    assert [one.id for one in stay] == ["trace:3", "trace:5", "trace:7", "trace:8"]
+    assert copies == {"exact": 2, "near": 2}
+    assert without_copies([], known, PARAMS.dedupe) == ([], {"exact": 0, "near": 0})
+
+
+def test_a_held_out_customers_text_does_not_get_into_training_under_another_name() -> None:
+    stay, _ = without_copies([row(1, KETTLE), row(2, KETTLE, online=True)], Known(), PARAMS.dedupe)
+    assert [one.id for one in stay] == ["trace:2"]
+
+
+@given(st.lists(st.floats(-5, 5) | st.just(float("-inf")), min_size=1, max_size=12))
+def test_ranks_are_shares(values: list[float]) -> None:
+    found = ranks(values)
+    assert all(0 <= share <= 1 for share in found)
+    assert sum(found) == pytest.approx(len(values) / 2)
+    for left, right in pairwise(values):
+        at = values.index(left), values.index(right)
+        assert (left < right) == (found[at[0]] < found[at[1]])
+
+
+def test_the_most_useful_comes_first() -> None:
+    texts = [
+        "The glass kettle leaks at the base, I want my money back please.",
+        "My garden hose has not come, where is the parcel now?",
+        "My garden hose has not come, where is the parcel now??",
+        "The oak shelf wobbles and the screws are missing from the box.",
+    ]
+    waiting = [(logged(number, probability=[0.9, 0.2, 0.8, None][number]), text) for number, text in enumerate(texts)]
+
+    def order(**weights: float) -> list[tuple[str, int]]:
+        review = Review(most=9, **({"unsure": 0.0, "far": 0.0, "frequent": 0.0} | weights))
+        return [(one.logged.name, one.count) for one in queue(waiting, texts[:1], PARAMS.dedupe, review)]
+
+    assert order(unsure=1.0) == [("log 3", 1), ("log 1", 2), ("log 0", 1)]
+    assert order(frequent=1.0)[0] == ("log 1", 2)
+    assert order(far=1.0)[-1] == ("log 0", 1)
+    assert queue([], texts, PARAMS.dedupe, PARAMS.collect.review) == []
+
+
+@given(st.text(max_size=20), st.sampled_from(["=", "+", "-", "@", "\t", ""]))
+def test_no_cell_of_the_queue_is_a_formula_and_its_table_can_be_sent_back(text: str, start: str) -> None:
+    assume("\0" not in text and "\r" not in text)
+    one = logged(answer=start + text)
+    opened = queue([(one, start + text)], [], PARAMS.dedupe, PARAMS.collect.review)
+    lines = list(csv.reader(io.StringIO(table(opened))))
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t")) for cell in lines[1])
+    assert lines[1][lines[0].index("trace")] == one.id
+
+
+@pytest.fixture
+def task() -> Task:
+    schema = str(ROOT / "data/schema.json")
+    return Task(PARAMS.task.model_copy(update={"schema_file": schema}))
+
+
+def test_a_review_is_read_and_kept(tmp_path: Path, task: Task) -> None:
+    right = json.dumps(TARGET)
+    said = [
+        Reviewed("trace:a", "accepted", None),
+        Reviewed("trace:b", "corrected", right),
+        Reviewed("trace:c", "dropped", None),
+    ]
+    file = tmp_path / "reviewed.jsonl"
+    file.write_bytes(lines_of({one.trace: one for one in said}))
+    assert list(read_reviewed(file, task, 10_000).values()) == said
+    file.write_text(file.read_text() + '{"trace": "trace:a", "verdict": "dropped"}\n', encoding="utf-8")
+    assert read_reviewed(file, task, 10_000)["trace:a"].verdict == "dropped"
+
+
+def test_the_table_can_be_filled_in_instead(tmp_path: Path, task: Task) -> None:
+    waiting = [
+        (logged(number), text)
+        for number, text in enumerate(["a kettle that leaks", "where is my parcel?", "an invoice"])
+    ]
+    lines = list(csv.reader(io.StringIO(table(queue(waiting, [], PARAMS.dedupe, PARAMS.collect.review)))))
+    lines[1][-2:] = ["corrected", json.dumps(TARGET)]
+    lines[2][-2] = "dropped"
+    with (tmp_path / "queue.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(lines)
+    said = read_reviewed(tmp_path / "queue.csv", task, 10_000)
+    assert [one.verdict for one in said.values()] == ["corrected", "dropped"]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"trace": "a", "verdict": "accepted"}', "field 'trace': not the name of a trace"),
+        ('{"trace": "trace:a", "verdict": "maybe"}', "field 'verdict': not one of accepted, corrected, dropped"),
+        ('{"trace": "trace:a", "verdict": "accepted", "target": "{}"}', "field 'target': an answer, though"),
+        ('{"trace": "trace:a", "verdict": "corrected"}', "field 'target': no answer, though"),
+        ('{"trace": "trace:a", "verdict": "corrected", "target": "{}"}', "field 'target': the answer breaks"),
+        (
+            json.dumps({"trace": "trace:a", "verdict": "corrected", "target": "x" * 11_000}),
+            "longer than mask.max_chars",
+        ),
+        ('{"trace": "trace:a", "verdict": "accepted", "route": "prod"}', "has other keys than"),
+        ('{"trace": "trace:a", "trace": "trace:b"}', "the row is not JSON"),
+        ("[]", "the row is not a JSON object"),
+    ],
+)
+def test_a_hostile_review_is_an_error_that_says_where(tmp_path: Path, task: Task, line: str, problem: str) -> None:
+    file = tmp_path / "reviewed.jsonl"
+    file.write_text('{"trace": "trace:z", "verdict": "accepted"}\n' + line + "\n", encoding="utf-8")
+    with pytest.raises(HallmarkError) as caught:
+        read_reviewed(file, task, 10_000)
+    assert f"{file}, row 2" in str(caught.value)
+    assert problem in str(caught.value)
+
+
+NAMES = ("id", "customer")
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_rows_are_added_at_the_end(tmp_path: Path, end: str) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"id": "é"}' + end, encoding="utf-8")
+    assert add(file, [{"id": "trace:1"}], {}, NAMES) == 0
+    assert file.read_text(encoding="utf-8") == '{"id": "é"}\n{"id": "trace:1"}\n'
+    assert [one.name for one in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_a_folder_gets_one_more_file(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text("id\n1\n", encoding="utf-8")
+    for number in range(2):
+        add(tmp_path, [{"id": f"trace:{number}"}], {}, NAMES)
+    add(tmp_path, [], {}, NAMES)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["collected-1.jsonl", "collected-2.jsonl", "old.csv"]
+
+
+def test_a_table_can_not_grow_and_the_error_says_what_can(tmp_path: Path) -> None:
+    with pytest.raises(HallmarkError, match=r"move it into a folder of its own"):
+        destination(tmp_path / "rows.csv")
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_a_customer_who_is_known_now_gets_his_name_in_collected_rows_only(tmp_path: Path, folder: bool) -> None:
+    rows = [
+        {"id": "trace:1", "customer": "group-b"},
+        {"id": "T-1", "customer": "group-b"},
+        {"id": "trace:2", "customer": "c"},
+    ]
+    text = "".join(json.dumps(one) + "\n" for one in rows)
+    file = tmp_path / "collected-1.jsonl"
+    file.write_text(text, encoding="utf-8")
+    path = tmp_path if folder else file
+    assert add(path, [], {"group-b": "C-1"}, NAMES) == 1
+    assert add(path, [], {"group-b": "C-1"}, NAMES) == 0
+    found = [json.loads(line)["customer"] for line in file.read_text(encoding="utf-8").splitlines()]
+    assert found == ["C-1", "group-b", "c"]
+
+
+def test_an_id_is_of_the_name_alone() -> None:
+    one = logged()
+    assert one.id == replace(one, answer="b", row=7).id != logged(1).id
+    assert len(one.id) == len("trace:") + 32
