@@ -27,11 +27,7 @@ from stages.corpus.params import Dedupe, Split
 from stages.evaluation.params import Cascade, Classical, Compare, Decide, Eval
 from stages.gateway.params import Serve
 from stages.models.params import Base, Choose
-<<<<<<< HEAD
-from stages.monitoring.params import DriftTest
-=======
-from stages.monitoring.params import Canary
->>>>>>> s18f
+from stages.monitoring.params import Canary, DriftTest
 from stages.page.params import ReportPage
 from stages.privacy.params import Mask
 from stages.release.params import Certify, Gate, Verify
@@ -71,15 +67,9 @@ class Params(Block):
     tune: Tune
     curve: Curve
     serve: Serve
-<<<<<<< HEAD
-<<<<<<< HEAD
-    drift: DriftTest
-=======
     canary: Canary
->>>>>>> s18f
-=======
     collect: Collect
->>>>>>> s18g
+    drift: DriftTest
     verify: Verify
 
     @model_validator(mode="after")

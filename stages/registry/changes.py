@@ -14,7 +14,6 @@ from stages.core.files import sha256_file
 from stages.evaluation.measures import measures_of
 from stages.evaluation.stats import ClusterBootstrap, Interval, mcnemar
 from stages.registry.materialize import take_file
-from stages.release import provenance as prov
 from stages.release.statements import Base, Commit, Library, Provenance
 from stages.tasks.predictions import Prediction, predictions_of, read_predictions
 from stages.tasks.task import Task
