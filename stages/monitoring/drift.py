@@ -63,9 +63,9 @@ def drift(reference: Sequence[Request], today: Sequence[Request], settings: Drif
     import numpy as np
 
     samples = [different(requests, settings.most_records, seed) for requests in (reference, today)]
-    sizes = [Sample(len(rows), len({row.group for row in rows})) for rows in samples]
-    if min(size.groups for size in sizes) < settings.least_groups:
-        return Drift("too_little_data", _too_little(sizes, settings), *sizes, settings.alpha)
+    before, now = (Sample(len(rows), len({row.group for row in rows})) for rows in samples)
+    if min(before.groups, now.groups) < settings.least_groups:
+        return Drift("too_little_data", _too_little([before, now], settings), before, now, settings.alpha)
     rows = [*samples[0], *samples[1]]
     later = np.arange(len(rows)) >= len(samples[0])
     groups = [row.group for row in rows]
@@ -84,13 +84,12 @@ def drift(reference: Sequence[Request], today: Sequence[Request], settings: Drif
         "not_shown": "No drift is shown: today's requests may be those of the holdout",
     }[verdict]
     words = (
-        f"{start}. A classifier tells {_in_words(sizes[1])} of today from {_in_words(sizes[0])} of the holdout with an AUC "
+        f"{start}. A classifier tells {_in_words(now)} of today from {_in_words(before)} of the holdout with an AUC "
         f"of {found.auc:.3f}; by chance it stays under {found.chance:.3f} (p = {found.p:.4f}, {settings.permutations:,} "
         "permutations of whole customers)."
     )
-    return Drift(
-        verdict, words, *sizes, settings.alpha, round(found.auc, 6), round(found.chance, 6), round(found.p, 6), slices
-    )
+    figures = [round(value, 6) for value in (found.auc, found.chance, found.p)]
+    return Drift(verdict, words, before, now, settings.alpha, figures[0], figures[1], figures[2], slices)
 
 
 def different(requests: Sequence[Request], most: int, seed: int) -> list[Request]:
@@ -106,7 +105,6 @@ def different(requests: Sequence[Request], most: int, seed: int) -> list[Request
 
 def slices_of(rows: Sequence[Request]) -> dict[tuple[By, str], Sequence[int]]:
     """The rows of each slice: those with a word, of a length, or whose answer has a label."""
-    import numpy as np
     from sklearn.feature_extraction.text import CountVectorizer
 
     found: dict[tuple[By, str], Sequence[int]] = {}
@@ -114,7 +112,7 @@ def slices_of(rows: Sequence[Request]) -> dict[tuple[By, str], Sequence[int]]:
     try:
         has = read.fit_transform([row.text for row in rows]).tocsc()
         for word, column in sorted(read.vocabulary_.items()):
-            found["word", word] = np.sort(has.indices[has.indptr[column] : has.indptr[column + 1]])
+            found["word", word] = sorted(has.indices[has.indptr[column] : has.indptr[column + 1]].tolist())
     except ValueError:  # there is no word
         pass
     members: dict[tuple[By, str], list[int]] = {("length", band): [] for band in BANDS}

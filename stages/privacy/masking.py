@@ -266,11 +266,15 @@ class Masker:
         """
         values: dict[str, list[tuple[list[str], str]]] = {}  # by first token: the tokens and the kind
         whole: dict[str, str] = {}
+        done: set[tuple[str, str]] = (
+            set()
+        )  # looked for once, however often it was found: a long text repeats its values
         for kind, value in new:
-            tokens = [token for *_, token in tokens_of(value)]
             whole[canonical(value)] = kind
-            if not kind_of(kind).repeated or sum(map(len, tokens)) < SHORTEST:
+            tokens = [token for *_, token in tokens_of(value)]
+            if not kind_of(kind).repeated or sum(map(len, tokens)) < SHORTEST or (kind, value) in done:
                 continue
+            done.add((kind, value))
             values.setdefault(tokens[0], []).append((tokens, kind))
             if kind == "PERSON":
                 for part in tokens if len(tokens) > 1 else ():

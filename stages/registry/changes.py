@@ -84,7 +84,7 @@ def _data(before: Provenance, after: Provenance) -> list[str]:
 
 
 def _params(before: Provenance, after: Provenance) -> list[str]:
-    found = [*_differing(*(it.build.externalParameters.params for it in (before, after)))]
+    found = [*_differing(before.build.externalParameters.params, after.build.externalParameters.params)]
     lines = [f"param {'.'.join(path)}: {_value(now)}; before, {_value(then)}" for path, then, now in found[:MOST]]
     if len(found) > MOST:
         lines.append(f"... and {len(found) - MOST} more params")

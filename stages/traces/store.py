@@ -42,7 +42,7 @@ REMEDY = "restore the file, or move it away"
 class Counting(Protocol):
     """Where a writer says what became of its traces."""
 
-    def add(self, name: str, value: float, /, **labels: str) -> None:
+    def add(self, name: str, value: float, **labels: object) -> None:
         """Add to a counter."""
 
 
