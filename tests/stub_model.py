@@ -70,10 +70,11 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         choice["message"]["tool_calls"] = told["calls"]
     if asked.get("logprobs") and told.get("log") is not None:
         log = told["log"] if greedy else told.get("second_log", told["log"])
-        content = [{"token": char, "logprob": log, "bytes": list(char.encode())} for char in text]
+        content = [{"token": char, "logprob": log, "bytes": list(char.encode()), "top_logprobs": []} for char in text]
         choice["logprobs"] = {"content": content}
     usage = told.get("usage", {"prompt_tokens": 10, "completion_tokens": len(text)})
-    answer = {"object": "chat.completion", "model": asked["model"], "choices": [choice], "usage": usage}
+    answer = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": asked["model"]}
+    answer |= {"choices": [choice], "usage": usage}
     await reply(send, 200, json.dumps(answer).encode(), cut=told.get("cut", False))
 
 

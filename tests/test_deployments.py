@@ -140,7 +140,7 @@ def test_a_release_that_can_not_be_started_changes_nothing(caplog: pytest.LogCap
 
 def test_prod_must_start_and_a_canary_need_not(caplog: pytest.LogCaptureFixture) -> None:
     async def script(models: Served) -> dict[str, str]:
-        return {**models.deployments.versions}
+        return {str(side): version for side, version in models.deployments.versions.items()}
 
     with stubs() as launcher:
         launcher.refuse = {"v1.1.0"}

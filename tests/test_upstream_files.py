@@ -1,0 +1,56 @@
+"""The configuration files in docs/upstreams: each is what its tool reads, and names a model for each side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.workspace import ROOT
+
+FOLDER = ROOT / "docs/upstreams"
+STOLE = ("1.82.7", "1.82.8")
+
+
+def read(name: str) -> Any:
+    return YAML(typ="safe").load((FOLDER / name).read_text(encoding="utf-8"))
+
+
+def test_every_file_is_shown() -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md"))
+    for file in FOLDER.iterdir():
+        assert f"upstreams/{file.name})" in pages
+
+
+def test_the_router_of_vllm_has_backends_for_each_model() -> None:
+    found = read("vllm-production-stack.yaml")
+    assert (found["service_discovery"], found["routing_logic"]) == ("static", "roundrobin")
+    assert found.keys() == {"service_discovery", "routing_logic", "static_models"}
+    for model in found["static_models"].values():
+        assert model.keys() == {"static_backends", "static_model_type"}
+        assert all(url.startswith("http://") for url in model["static_backends"])
+
+
+def test_ray_serves_each_release_as_a_model() -> None:
+    (application,) = read("ray-serve.yaml")["applications"]
+    assert application["import_path"] == "ray.serve.llm:build_openai_app"
+    names = [one["model_loading_config"]["model_id"] for one in application["args"]["llm_configs"]]
+    assert len(names) == len({*names}) == 2
+
+
+def test_litellm_passes_on_what_is_asked_and_answers_by_no_other_model() -> None:
+    found = read("litellm.yaml")
+    assert found["litellm_settings"]["drop_params"] is False
+    assert found["router_settings"]["num_retries"] == 0
+    assert "fallbacks" not in found["router_settings"] | found["litellm_settings"]
+    for model in found["model_list"]:
+        key = model["litellm_params"]["api_key"]
+        assert key == "none" or key.startswith("os.environ/")
+
+
+@pytest.mark.parametrize("version", STOLE)
+def test_no_version_that_stole_is_installed_by_the_docs(version: str) -> None:
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"litellm=={version}" not in page.read_text(encoding="utf-8")
+        assert f"proxy]=={version}" not in page.read_text(encoding="utf-8")
