@@ -14,7 +14,6 @@ from stages.core.files import sha256_file
 from stages.evaluation.measures import measures_of
 from stages.evaluation.stats import ClusterBootstrap, Interval, mcnemar
 from stages.registry.materialize import take_file
-from stages.release import provenance as prov
 from stages.release.statements import Base, Commit, Library, Provenance
 from stages.tasks.predictions import Prediction, predictions_of, read_predictions
 from stages.tasks.task import Task
@@ -85,7 +84,7 @@ def _data(before: Provenance, after: Provenance) -> list[str]:
 
 
 def _params(before: Provenance, after: Provenance) -> list[str]:
-    found = [*_differing(*(it.build.externalParameters.params for it in (before, after)))]
+    found = [*_differing(before.build.externalParameters.params, after.build.externalParameters.params)]
     lines = [f"param {'.'.join(path)}: {_value(now)}; before, {_value(then)}" for path, then, now in found[:MOST]]
     if len(found) > MOST:
         lines.append(f"... and {len(found) - MOST} more params")
