@@ -473,6 +473,19 @@ def test_a_push_is_all_or_nothing(repo: Path, tmp_path: Path) -> None:
     assert git("tag", "-l", "model#prod#2") == ""
 
 
+def test_signed_tags_are_read_too(repo: Path, tmp_path: Path) -> None:
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("no ssh-keygen to sign with")
+    shell(f"ssh-keygen -q -t ed25519 -N '' -f {tmp_path / 'key'}", repo)
+    shell(
+        f"git config gpg.format ssh && git config user.signingkey {tmp_path / 'key'} && git config tag.gpgSign true",
+        repo,
+    )
+    promote(HERE, "v0.1.0", PROD)
+    assert "BEGIN SSH SIGNATURE" in body_of("model#prod#1")
+    assert (in_stage(PROD), Registry.read(HERE).problems) == ("v0.1.0", [])
+
+
 def test_without_a_name_for_git_there_is_no_tag(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shell("git config --unset user.name && git config --unset user.email && git config user.useConfigOnly true", repo)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")

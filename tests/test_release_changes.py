@@ -109,6 +109,10 @@ def test_answers_that_cannot_be_had_are_told(repo: Path) -> None:
 
 def test_the_command_registers_and_copies_out(repo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shell("git tag -d model@v0.2.0", repo)
+    with pytest.raises(SystemExit):
+        tool("release", "models", "--version", "v0.2.0")
+    assert "models: already exists" in capsys.readouterr().err
+    assert shell("git tag -l model@v0.2.0", repo) == "", "what can't be copied out is not registered"
     tool("release", "--version", "v0.2.0", "--dry")
     said = capsys.readouterr().out
     assert said.startswith("would be registered: v0.2.0 (pass, provenance ")

@@ -23,6 +23,7 @@ from stages.release import provenance as prov
 
 ARTIFACT = "model"  # as `artifacts` of dvc.yaml names it
 VERSION = re.compile(r"v(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})", re.ASCII)
+LONGEST = 250  # letters of a name; none that this project or GTO makes comes near
 BODY = 64 * 2**10  # bytes of a message; a longer one is not read
 LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 SECONDS = 20.0  # for git to list the tags
@@ -75,7 +76,7 @@ def read_tags(repo: Path, name: str) -> list[Tag]:
     for at in range(0, len(parts) - len(FIELDS), len(FIELDS)):
         ref, kind, of, target, own, date, body = parts[at : at + len(FIELDS)]
         ref = ref.removeprefix("\n")
-        if not ref.startswith((f"{beginning}@", f"{beginning}#")):
+        if not ref.startswith((f"{beginning}@", f"{beginning}#")) or len(ref) > LONGEST:
             continue
         parsed = parse_name(ref, raise_on_fail=False)
         if not parsed or parsed["name"] != name:

@@ -18,7 +18,8 @@ from stages.registry.changes import changed, compare, paired_lines, predictions_
 from stages.registry.materialize import release_of
 from stages.registry.promotion import Done, register
 from stages.registry.registry import Version
-from stages.release.shipping import release
+from stages.release.shipping import check_target, release
+from stages.release.signing import check_private_key, import_signing
 from stages.release.statements import read_provenance
 from stages.release.verdict import VERDICTS
 from stages.tasks.predictions import predictions_of
@@ -33,6 +34,11 @@ def main(arguments: argparse.Namespace) -> None:
         raise HallmarkError(
             "there is nothing to sign", file="--sign", remedy="name a new folder: `nox -s release -- OUT --sign KEY`"
         )
+    if arguments.sign is not None:  # what can't be copied out is told before anything is registered
+        import_signing()
+        check_private_key(arguments.sign)
+    if arguments.out is not None:
+        check_target(RELEASE, arguments.out)
     done = register(HERE, arguments.version, push=arguments.push, dry=arguments.dry)
     name = done.version.version
     say(heading(done, arguments.dry))
