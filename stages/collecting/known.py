@@ -53,7 +53,7 @@ def read_known(params: Params, key: bytes | None) -> Known:
                 progress.add()
                 known.columns.update(row)
                 try:
-                    raw = checked_row(extra(row, file, number), file, number, data, params.mask, task)
+                    raw = checked_row(row, extra, file, number, data, params.mask, task)
                 except MissingValueError:
                     if data.missing == "error":
                         raise

@@ -157,8 +157,7 @@ class Rows:
     def _checked(self, content: dict[str, Any], logged: Logged) -> Raw:
         file = Path(logged.file)
         try:
-            row = self.with_extra(content, file, logged.row)
-            return checked_row(row, file, logged.row, self.data, self.params.mask, self.task)
+            return checked_row(content, self.with_extra, file, logged.row, self.data, self.params.mask, self.task)
         except HallmarkError:
             raise LeftOutError("row") from None
 

@@ -21,6 +21,7 @@ from stages.core.rows import files_of, only_texts, read_rows
 from stages.core.visible import MOST_NAME, hidden_at, shows
 from stages.corpus.conversations import Extra
 from stages.corpus.missing import OR_DROP, Missing, MissingValueError, Part
+from stages.corpus.nested import is_path
 from stages.privacy.params import Mask
 from stages.tasks.answers import compact_json
 from stages.tasks.task import Task
@@ -77,10 +78,9 @@ def raw_rows(
             at = next(position)
             if only is not None and at not in only:
                 continue
-            row = extra(row, file, number)
-            judged = judged or data.rejected in row
+            judged = judged or data.rejected in row or is_path(str(data.rejected), row)
             try:
-                raw = checked_row(row, file, number, data, mask, task)
+                raw = checked_row(row, extra, file, number, data, mask, task)
             except MissingValueError as error:
                 if data.missing == "error":
                     raise
@@ -102,10 +102,10 @@ def raw_rows(
         raise HallmarkError("no row has this column", file=path, field=data.rejected, remedy=remedy)
 
 
-def checked_row(row: dict[str, Any], file: Path, number: int, data: Data, mask: Mask, task: Task) -> Raw:
-    """A row with the extra columns that `data:` names, checked."""
+def checked_row(row: dict[str, Any], extra: Extra, file: Path, number: int, data: Data, mask: Mask, task: Task) -> Raw:
+    """A row, with the extra columns that `data:` names, checked."""
     try:
-        return _Row(file, number, row).checked(data, mask, task)
+        return _Row(file, number, extra(row, file, number)).checked(data, mask, task)
     except RecursionError:
         raise HallmarkError("a value is nested too deep", file=file, row=number, remedy="flatten it") from None
 
