@@ -276,8 +276,7 @@ def test_with_pseudonyms_a_customer_stays_one_and_the_held_out_stay_held_out(tmp
         frame = pl.read_parquet(folder / f"data/split/{part}.parquet")
         assert ids[0] not in frame["id"].to_list()
         assert held["group"][0] not in frame["group"].to_list()
-    if (online := folder / "data/split/online.parquet").exists():
-        assert pl.read_parquet(online)["id"].to_list() == ids[:1]
+    assert pl.read_parquet(folder / "data/split/online.parquet")["id"].to_list() == ids[:1]
     masked = pl.read_parquet(folder / "data/masked.parquet").filter(pl.col("id").is_in(ids))
     assert masked["group"].n_unique() == 3
 

@@ -31,7 +31,7 @@ from stages.tasks.answers import Parsed
 from stages.tasks.kind import Kind
 from stages.tasks.kinds import KINDS
 from stages.tasks.measure import Measure, of_score
-from stages.tasks.predictions import predictions_of, write_predictions
+from stages.tasks.predictions import ONLINE, predictions_of, write_predictions
 from stages.tasks.task import Task
 from stages.tools import summary
 from tests.made_up import write_other_reports
@@ -122,6 +122,7 @@ def test_a_new_kind_and_a_new_measure_go_through_the_pipeline(
         Path(path).write_bytes(content)
     Path("data/holdout.lock.json").write_bytes(lock)
     assert others
+    write_predictions(predictions_of(ONLINE), [])
     compare.run(params)
     gate.run(params)
     report.run(params)
@@ -194,7 +195,7 @@ def test_the_measures_of_every_kind_can_be_floors(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "files"),
     [
-        (("extraction", "classification", "tool_call"), "tasks/kinds/, tools/infer.py"),
+        (("extraction", "classification", "tool_call"), "tasks/kinds/, tools/infer.py, collecting/otel.py"),
         (
             ("label_accuracy", "tool_names", "token_f1", "field_f1", "field_recall"),
             "tasks/kinds/, evaluation/measures.py",

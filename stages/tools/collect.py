@@ -104,8 +104,7 @@ def trained(known: Known) -> list[str]:
 
 def drift_of(folder: Path, since: datetime | None, params: Params) -> dict[str, Any] | None:
     """Whether the requests are still those of the holdout; None as long as no holdout was answered."""
-    settings = getattr(params, "drift", None)
-    if settings is None or not predictions_of("tuned").exists():
+    if not predictions_of("tuned").exists():
         return None
     from stages.monitoring.drift import drift
     from stages.monitoring.requests import of_holdout, of_traces
@@ -113,7 +112,7 @@ def drift_of(folder: Path, since: datetime | None, params: Params) -> dict[str, 
     task = Task(params.task)
     traces = [trace for trace in read_traces(folder, since).iter_rows(named=True) if trace["masked"]]
     holdout = of_holdout(read_predictions("tuned"), task)
-    return asdict(drift(holdout, of_traces(traces, task), settings, params.seed))
+    return asdict(drift(holdout, of_traces(traces, task), params.drift, params.seed))
 
 
 def summary(
