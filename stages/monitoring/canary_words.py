@@ -147,7 +147,8 @@ def risk(one: Risk) -> str:
     measured = one.measured
     text = (
         f"cascade.risk of {where}: {100 * measured.value:.1f} % "
-        f"({100 * measured.low:.1f} to {100 * measured.high:.1f}) of the judged answers that the cascade let out were wrong, on average over {one.customers:,} customers; at most "
+        f"({100 * measured.low:.1f} to {100 * measured.high:.1f}) of the judged answers that the cascade "
+        f"let out were wrong, on average over {one.customers:,} customers; at most "
         f"{100 * one.max_risk:g} % is allowed: {RISKS[one.outcome]}."
     )
     fair = " Answers that people judge are no fair sample of all: wrong ones are judged more often."
