@@ -61,7 +61,7 @@ def online(holdout: Sequence[Prediction], later: Sequence[Prediction], settings:
         difference=found.rounded(),
         margin=settings.online_margin,
         verdict=verdict,
-        words=words(verdict, *rates, found, len(later), len({*parts[1]}), settings),
+        words=words(verdict, rates[0], rates[1], found, len(later), len({*parts[1]}), settings),
     )
 
 

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
 from stages.evaluation.fair_order import fair_order
@@ -62,10 +64,10 @@ def drift(reference: Sequence[Request], today: Sequence[Request], settings: Drif
     """
     import numpy as np
 
-    samples = [different(requests, settings.most_records, seed) for requests in (reference, today)]
+    samples = capped([different(requests, settings.most_records, seed) for requests in (reference, today)])
     sizes = [Sample(len(rows), len({row.group for row in rows})) for rows in samples]
     if min(size.groups for size in sizes) < settings.least_groups:
-        return Drift("too_little_data", _too_little(sizes, settings), *sizes, settings.alpha)
+        return Drift("too_little_data", _too_little(sizes, settings), sizes[0], sizes[1], settings.alpha)
     rows = [*samples[0], *samples[1]]
     later = np.arange(len(rows)) >= len(samples[0])
     groups = [row.group for row in rows]
@@ -89,7 +91,15 @@ def drift(reference: Sequence[Request], today: Sequence[Request], settings: Drif
         "permutations of whole customers)."
     )
     return Drift(
-        verdict, words, *sizes, settings.alpha, round(found.auc, 6), round(found.chance, 6), round(found.p, 6), slices
+        verdict=verdict,
+        words=words,
+        reference=sizes[0],
+        today=sizes[1],
+        alpha=settings.alpha,
+        auc=round(found.auc, 6),
+        chance=round(found.chance, 6),
+        p=round(found.p, 6),
+        slices=slices,
     )
 
 
@@ -104,9 +114,29 @@ def different(requests: Sequence[Request], most: int, seed: int) -> list[Request
     return list(kept.values())
 
 
+def capped(samples: Sequence[Sequence[Request]]) -> list[list[Request]]:
+    """The samples with at most as many texts of a customer in each as the median customer has, both together.
+
+    The limit has nothing to do with the side, so customers stay exchangeable; a few who send most of the texts on one side
+    would be too much of the statistic for a permutation to do justice to.
+    """
+    counts = [Counter(row.group for row in rows) for rows in samples]
+    sizes = [size for count in counts for size in count.values()]
+    most = max(1, int(median(sizes))) if sizes else 1
+    found = []
+    for rows in samples:
+        seen: Counter[str] = Counter()
+        kept = []
+        for row in rows:
+            seen[row.group] += 1
+            if seen[row.group] <= most:
+                kept.append(row)
+        found.append(kept)
+    return found
+
+
 def slices_of(rows: Sequence[Request]) -> dict[tuple[By, str], Sequence[int]]:
     """The rows of each slice: those with a word, of a length, or whose answer has a label."""
-    import numpy as np
     from sklearn.feature_extraction.text import CountVectorizer
 
     found: dict[tuple[By, str], Sequence[int]] = {}
@@ -114,7 +144,7 @@ def slices_of(rows: Sequence[Request]) -> dict[tuple[By, str], Sequence[int]]:
     try:
         has = read.fit_transform([row.text for row in rows]).tocsc()
         for word, column in sorted(read.vocabulary_.items()):
-            found["word", word] = np.sort(has.indices[has.indptr[column] : has.indptr[column + 1]])
+            found["word", word] = sorted(has.indices[has.indptr[column] : has.indptr[column + 1]].tolist())
     except ValueError:  # there is no word
         pass
     members: dict[tuple[By, str], list[int]] = {("length", band): [] for band in BANDS}

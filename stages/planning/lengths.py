@@ -83,9 +83,9 @@ def lengths(params: Params, base: Path) -> Lengths:
         basis = f"{len(rows)} rows of {params.data.path}, tokens {whose}"
         return Lengths(train, watched, answered, basis, replace(part, records=apart) if apart else NO_PART)
     train, watched, answered = (_part(rows, count) for rows in parts)
-    apart = [read_records(file).rows(named=True) if file.exists() else [] for file in (CALIBRATION, ONLINE)]
-    basis = f"{sum(map(len, [*parts, *apart]))} records of {source}, tokens {whose}"
-    return Lengths(train, watched, answered, basis, *(_part(rows, count) if rows else NO_PART for rows in apart))
+    others = [read_records(file).rows(named=True) if file.exists() else [] for file in (CALIBRATION, ONLINE)]
+    basis = f"{sum(map(len, [*parts, *others]))} records of {source}, tokens {whose}"
+    return Lengths(train, watched, answered, basis, *(_part(rows, count) if rows else NO_PART for rows in others))
 
 
 def _part(rows: Sequence[dict[str, Any]], count: Any) -> Part:
