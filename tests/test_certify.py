@@ -66,7 +66,7 @@ def test_a_release_says_what_it_was_made_of(repo: Path) -> None:
     told = "\n".join(finding.made_of)
     for part in (
         "adapter: tickets, 3 files",
-        "records: calibration 1, holdout 2, train 5, validation 2",
+        "records: calibration 1, holdout 2, online 0, train 5, validation 2",
         f"commit {shell('git rev-parse HEAD~', repo).strip()}, without changes; 1 files",
         "rank 16",
         "gate: pass (PASSED); rules: 1 pass, 0 fail, 0 too little data, 0 not applicable",

@@ -79,6 +79,17 @@ def test_nor_if_the_same_customers_come_again_among_others() -> None:
     assert rate(runs, one) <= most(runs)
 
 
+def test_nor_if_three_customers_send_most_of_todays_requests() -> None:
+    """Without the limit on a customer's texts, it was 18 % of 150 simulations."""
+
+    def one(random: np.random.Generator, run: int) -> bool:
+        after = said(random, 3, 30, 100) + said(random, 9, 2, 200)
+        return drift(requests(said(random, 16, 5, 0)), requests(after), SETTINGS, run).verdict == "drift"
+
+    runs = 40
+    assert rate(runs, one) <= most(runs)
+
+
 def test_texts_taken_one_by_one_make_up_a_drift() -> None:
     """Why whole customers are permuted: the classifier knows each customer's words from the other folds."""
     assert rate(8, lambda random, run: alarm(said(random, 10, 6, 0), said(random, 10, 6, 100), run, by_row=True)) >= 0.9
@@ -106,7 +117,7 @@ def shifted() -> Drift:
 def test_what_moved_is_named_with_intervals_and_one_customers_words_are_not(shifted: Drift) -> None:
     assert (shifted.verdict, shifted.p) == ("drift", 0.01)
     assert shifted.words.startswith(
-        "Today's requests are not those of the holdout. A classifier tells 200 requests of 30"
+        "Today's requests are not those of the holdout. A classifier tells 180 requests of 30"
     )
     found = {(each.by, each.name): each for each in shifted.slices}
     assert {("word", "outage"), ("word", "monday"), ("label", "intent: delivery")} <= found.keys()
@@ -186,7 +197,14 @@ def test_traces_are_requests_once_each_and_invalid_answers_have_no_labels() -> N
     task = Task(load_params(ROOT / "params.yaml").task)
     target = '{"intent":"refund","urgency":"normal","product":null,"amount":null,"date":null,"issues":[]}'
     ask = json.dumps([{"role": "system", "content": "s"}, {"role": "user", "content": "my parcel"}])
-    row = {"request": "r1", "route": "prod", "group": "c1", "caller": "k", "messages": ask, "answer": target}
+    row: dict[str, Any] = {
+        "request": "r1",
+        "route": "prod",
+        "group": "c1",
+        "caller": "k",
+        "messages": ask,
+        "answer": target,
+    }
     rows = [
         row | {"schema_valid": True},
         row | {"route": "shadow", "answer": None, "schema_valid": None},

@@ -46,7 +46,7 @@ def gateway() -> Gateway:
 
 @pytest.fixture
 def keyed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Gateway]:
-    monkeypatch.setenv("HALLMARK_API_KEYS", f"ada={ADA},bob={BOB}")
+    monkeypatch.setenv("GATEWAY_API_KEYS", f"ada={ADA},bob={BOB}")
     return Gateway
 
 
@@ -234,7 +234,7 @@ def test_a_key_that_is_sent_twice_is_none(keyed: Callable[..., Gateway]) -> None
     ("value", "names"), [(f"ada={ADA}", ["ada"]), (f" a.b-c={ADA} , ada={BOB},ada=x{BOB}", ["a.b-c", "ada", "ada"])]
 )
 def test_keys_are_read(value: str, names: list[str]) -> None:
-    keys = read_keys(params(), {"HALLMARK_API_KEYS": value})
+    keys = read_keys(params(), {"GATEWAY_API_KEYS": value})
     given = [entry.partition("=")[2].strip() for entry in value.split(",")]
     assert [keys.caller([f"bearer {key}".encode()]) for key in given] == names
 
@@ -245,8 +245,8 @@ def test_keys_are_read(value: str, names: list[str]) -> None:
 )
 def test_keys_that_can_not_be_used_are_an_error_that_does_not_show_them(value: str) -> None:
     with pytest.raises(HallmarkError) as caught:
-        read_keys(params(), {"HALLMARK_API_KEYS": value})
-    assert "HALLMARK_API_KEYS" in str(caught.value)
+        read_keys(params(), {"GATEWAY_API_KEYS": value})
+    assert "GATEWAY_API_KEYS" in str(caught.value)
     assert "kkk" not in str(caught.value)
     assert "short " not in str(caught.value)
 
@@ -254,9 +254,9 @@ def test_keys_that_can_not_be_used_are_an_error_that_does_not_show_them(value: s
 @given(st.text(max_size=60) | st.from_regex(r"([a-z.=]{1,3}=[!-~]{14,18},?){1,3}", fullmatch=True))
 def test_any_variable_is_keys_or_an_error(value: str) -> None:
     try:
-        keys = read_keys(params(), {"HALLMARK_API_KEYS": value})
+        keys = read_keys(params(), {"GATEWAY_API_KEYS": value})
     except HallmarkError as error:
-        assert error.file == "environment variable HALLMARK_API_KEYS"
+        assert error.file == "environment variable GATEWAY_API_KEYS"
         return
     assert bool(keys) == bool(value.strip())
     if keys:
@@ -271,12 +271,12 @@ def test_any_variable_is_keys_or_an_error(value: str) -> None:
 )  # fmt: skip
 def test_without_keys_only_this_machine_is_served(host: str, alone: bool) -> None:
     assert is_loopback(host) == alone
-    for name in ("HALLMARK_API_KEYS", None):
+    for name in ("GATEWAY_API_KEYS", None):
         if alone:
             assert not read_keys(params(host=host, keys=name), {})
         else:
             with pytest.raises(HallmarkError, match="API keys are needed"):
-                read_keys(params(host=host, keys=name), {"HALLMARK_API_KEYS": " "})
+                read_keys(params(host=host, keys=name), {"GATEWAY_API_KEYS": " "})
 
 
 OWN = "[::1]:{port}"  # no name of a server on 127.0.0.1 alone, but one of this

@@ -58,7 +58,7 @@ def read_keys(serve: Serve, environment: Mapping[str, str] = os.environ) -> Keys
     text = environment.get(serve.keys, "").strip() if serve.keys else ""
     if not text:
         if not is_loopback(serve.host):
-            name = serve.keys or "HALLMARK_API_KEYS, and name it in serve.keys"
+            name = serve.keys or "GATEWAY_API_KEYS, and name it in serve.keys"
             raise HallmarkError(
                 "API keys are needed: others than this machine can reach this address",
                 param="serve.host",

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
 from stages.evaluation.fair_order import fair_order
@@ -62,10 +64,10 @@ def drift(reference: Sequence[Request], today: Sequence[Request], settings: Drif
     """
     import numpy as np
 
-    samples = [different(requests, settings.most_records, seed) for requests in (reference, today)]
-    before, now = (Sample(len(rows), len({row.group for row in rows})) for rows in samples)
-    if min(before.groups, now.groups) < settings.least_groups:
-        return Drift("too_little_data", _too_little([before, now], settings), before, now, settings.alpha)
+    samples = capped([different(requests, settings.most_records, seed) for requests in (reference, today)])
+    sizes = [Sample(len(rows), len({row.group for row in rows})) for rows in samples]
+    if min(size.groups for size in sizes) < settings.least_groups:
+        return Drift("too_little_data", _too_little(sizes, settings), sizes[0], sizes[1], settings.alpha)
     rows = [*samples[0], *samples[1]]
     later = np.arange(len(rows)) >= len(samples[0])
     groups = [row.group for row in rows]
@@ -84,12 +86,21 @@ def drift(reference: Sequence[Request], today: Sequence[Request], settings: Drif
         "not_shown": "No drift is shown: today's requests may be those of the holdout",
     }[verdict]
     words = (
-        f"{start}. A classifier tells {_in_words(now)} of today from {_in_words(before)} of the holdout with an AUC "
+        f"{start}. A classifier tells {_in_words(sizes[1])} of today from {_in_words(sizes[0])} of the holdout with an AUC "
         f"of {found.auc:.3f}; by chance it stays under {found.chance:.3f} (p = {found.p:.4f}, {settings.permutations:,} "
         "permutations of whole customers)."
     )
-    figures = [round(value, 6) for value in (found.auc, found.chance, found.p)]
-    return Drift(verdict, words, before, now, settings.alpha, figures[0], figures[1], figures[2], slices)
+    return Drift(
+        verdict=verdict,
+        words=words,
+        reference=sizes[0],
+        today=sizes[1],
+        alpha=settings.alpha,
+        auc=round(found.auc, 6),
+        chance=round(found.chance, 6),
+        p=round(found.p, 6),
+        slices=slices,
+    )
 
 
 def different(requests: Sequence[Request], most: int, seed: int) -> list[Request]:
@@ -101,6 +112,27 @@ def different(requests: Sequence[Request], most: int, seed: int) -> list[Request
         if len(kept) == most:
             break
     return list(kept.values())
+
+
+def capped(samples: Sequence[Sequence[Request]]) -> list[list[Request]]:
+    """The samples with at most as many texts of a customer in each as the median customer has, both together.
+
+    The limit has nothing to do with the side, so customers stay exchangeable; a few who send most of the texts on one side
+    would be too much of the statistic for a permutation to do justice to.
+    """
+    counts = [Counter(row.group for row in rows) for rows in samples]
+    sizes = [size for count in counts for size in count.values()]
+    most = max(1, int(median(sizes))) if sizes else 1
+    found = []
+    for rows in samples:
+        seen: Counter[str] = Counter()
+        kept = []
+        for row in rows:
+            seen[row.group] += 1
+            if seen[row.group] <= most:
+                kept.append(row)
+        found.append(kept)
+    return found
 
 
 def slices_of(rows: Sequence[Request]) -> dict[tuple[By, str], Sequence[int]]:

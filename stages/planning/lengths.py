@@ -85,8 +85,7 @@ def lengths(params: Params, base: Path) -> Lengths:
     train, watched, answered = (_part(rows, count) for rows in parts)
     others = [read_records(file).rows(named=True) if file.exists() else [] for file in (CALIBRATION, ONLINE)]
     basis = f"{sum(map(len, [*parts, *others]))} records of {source}, tokens {whose}"
-    calibration, online = (_part(rows, count) if rows else NO_PART for rows in others)
-    return Lengths(train, watched, answered, basis, calibration, online)
+    return Lengths(train, watched, answered, basis, *(_part(rows, count) if rows else NO_PART for rows in others))
 
 
 def _part(rows: Sequence[dict[str, Any]], count: Any) -> Part:
