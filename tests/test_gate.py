@@ -288,7 +288,7 @@ def test_no_rule_that_holds_is_vacuous(folder, rule):
             "no number",
         ),
         ("serving.error_rate", BASE, {"serving": RULES["serving"] | {"error_rate": 1.0}}, "no number is past"),
-        ("data.leaks", BASE, {"data": {"leaks": 16}}, "no number is past its threshold."),
+        ("data.leaks", BASE, {"data": {"leaks": 18}}, "no number is past its threshold."),
         (
             "parity.exact_match_lost",
             BASE,
@@ -417,7 +417,7 @@ def test_data_that_leaked_is_graver_than_whatever_was_measured_on_it(folder):
     write_split(folder, records)
     _, _, report = judged(folder, tuned=outcomes(2, 600, unsafe_answer=0.9))
     assert "The gravest: Held-out records that share a group or their words with training. " in report["words"]
-    assert "Needed: none. Measured: 7 of 16." in report["words"]
+    assert "Needed: none. Measured: 9 of 18." in report["words"]
 
 
 def test_an_open_rule_says_how_much_more_would_decide_it(folder):

@@ -227,6 +227,7 @@ def test_failures_of_retrieval_lead_to_their_records(tmp_path, monkeypatch, open
                 outcome = "pass"
             rows.append(prediction(i, of[i], outcome, **found))
         write_predictions(tmp_path, model, rows)
+    write_predictions(tmp_path, "online", [])
     write_other_reports(tmp_path)
     path = build(tmp_path, monkeypatch, None)
     found = read_json(path.parent / "comparison.json")["retrieval"]["tuned"]
@@ -601,6 +602,7 @@ def test_hostile_content_stays_text(tmp_path, monkeypatch, open_page):
             row |= texts | {"outcome": "wrong_format", "tags": [evil], "exact_match": False}
             row["fields"] = [{"path": evil, "target": evil, "prediction": None, "result": "missing"}]
         write_predictions(tmp_path, model, rows)
+    write_predictions(tmp_path, "online", [])
     page = open_page(build(tmp_path, monkeypatch, None), "#records?base=wrong_format&tuned=wrong_format")
     open_records(page, len(EVIL))
     text = page.inner_text("#list")
@@ -632,6 +634,7 @@ def test_names_that_look_alike_are_told_apart_everywhere(tmp_path, monkeypatch, 
                 {"path": row["group"], "target": row["group"], "prediction": row["group"], "result": "match"}
             ]
         write_predictions(tmp_path, model, rows)
+    write_predictions(tmp_path, "online", [])
     path = build(tmp_path, monkeypatch, None)
     page = open_page(path)
     open_records(page, len(names))
@@ -683,6 +686,7 @@ def test_five_thousand_records_and_a_megabyte_of_one_field_hold(tmp_path, monkey
         rows = [prediction(i, g, o) for i, (g, o) in enumerate(zip(customers(5000, 200), drawn, strict=True))]
         rows[7]["input"] = "long " * 200_000
         write_predictions(tmp_path, model, rows)
+    write_predictions(tmp_path, "online", [])
     start = time.process_time()  # not the wall clock: the machine may be busy with other things
     path = build(tmp_path, monkeypatch, None)
     assert time.process_time() - start < 20
@@ -758,6 +762,7 @@ def test_one_customer_one_record_and_no_tags_still_make_a_page(tmp_path, monkeyp
     monkeypatch.setattr("tests.test_report.PARAMS", PARAMS.model_copy(update={"gate": no_floors}))
     for model in ("base", "tuned"):
         write_predictions(tmp_path, model, [prediction(0, "Only", "pass", tags=None, fields=[])])
+    write_predictions(tmp_path, "online", [])
     page = open_page(build(tmp_path, monkeypatch, None))
     assert page.inner_text("#count") == "1 of 1 records"
     assert page.inner_text(".stamp") == "Too little data"
