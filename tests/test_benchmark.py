@@ -485,7 +485,6 @@ def test_the_headline_counts_the_failures_of_all_levels():
 
 def test_the_gateway_starts_its_model_server_and_brings_it_back(workspace):
     """With the real server of a release that is none: `--ungated`."""
-    pytest.importorskip("stages.gateway.app", reason="the HTTP side of the gateway is not here yet")
     before = (workspace / "params.yaml").read_bytes()
     settings = {"certify.name": "tickets", "serve.mask": False, "serve.check_schema": False, "serve.traces": False}
     change_params(workspace, settings | {"benchmark.server.cache_blocks": 4, "serve.limits.answer_tokens": 12})

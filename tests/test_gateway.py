@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -21,8 +19,8 @@ from stages.gateway import app as app_module
 from stages.gateway import limits
 from stages.gateway.keys import Keys, is_loopback, read_keys
 from stages.gateway.limits import JUDGEMENTS, Judgements
-from stages.gateway.tracing import new_id
 from stages.serving.chat_request import Refusal
+from stages.traces.trace import new_id
 from tests import hostile
 from tests.test_admission import FIELDS, JSON, MESSAGES
 from tests.toy_gateway import Gateway, params
@@ -682,13 +680,6 @@ def test_nothing_private_is_written_anywhere(
     assert len(gateway.kept.feedback) == 1
     for secret in (private, "planted", ADA, BOB):
         assert secret not in written
-
-
-def test_ids_of_traces_sort_by_time() -> None:
-    first = new_id()
-    time.sleep(0.01)
-    assert re.fullmatch(r"tr-[0-9a-f]{32}", first)
-    assert first < new_id()
 
 
 def test_the_models_are_closed_after_the_last_request() -> None:

@@ -20,8 +20,6 @@ import pytest
 from tests.stub_model import Stub, stub, told, wait_for
 from tests.workspace import ROOT, change_params
 
-pytest.importorskip("stages.gateway.app", reason="the HTTP side of the gateway is not here yet")
-
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Stub]:

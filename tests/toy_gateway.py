@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.document import changed
-from stages.gateway import tracing
 from stages.gateway.app import app, run
 from stages.gateway.exchange import Answered, Asked, Masked
 from stages.gateway.metrics import Metrics
 from stages.gateway.params import Serve
 from stages.params.loader import Params, load_params
 from stages.tasks.task import Task
-from stages.traces.trace import Feedback, Trace
+from stages.traces.trace import Feedback, Trace, new_id
 from tests.workspace import ROOT
 
 MODEL = "tuned"
@@ -81,7 +80,7 @@ class Models:
         if "RAISE" in text:
             raise RuntimeError(f"can't answer {text}")
         made = Answered(
-            trace=tracing.new_id(), outcome="answered", reason="sure", route="prod", version="v1.2.0", digest="d" * 64,
+            trace=new_id(), outcome="answered", reason="sure", route="prod", version="v1.2.0", digest="d" * 64,
             model=MODEL, text=text, tool_calls=None, finish="stop", answer=text, fallback=None, schema_valid=True,
             score=-0.1, probability=0.9, prompt_tokens=7, answer_tokens=3, model_s=time.monotonic() - start,
             fallback_s=None, price=0.01,

@@ -29,9 +29,9 @@ from stages.gateway.limits import Bodies, Judgements, Slots
 from stages.gateway.listening import run
 from stages.gateway.metrics import CONTENT_TYPE
 from stages.gateway.senders import check_sender, customer
-from stages.gateway.tracing import new_id, nobody, trace_of
+from stages.gateway.tracing import nobody, trace_of
 from stages.serving.chat_request import Message, Refusal, read_request
-from stages.traces.trace import Feedback
+from stages.traces.trace import Feedback, new_id
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -170,7 +170,7 @@ class _Gateway:
         except TimeoutError:
             raise self._late() from None
         asked = Asked(
-            request=new_id("rq"), time=now, caller=caller, group=group, chat=chat, masked=masked, deadline=deadline
+            request=new_id(now, "rq"), time=now, caller=caller, group=group, chat=chat, masked=masked, deadline=deadline
         )
         answered = await self._answered(asked, masking_s, start)
         if answered.outcome != "failed":

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from stages.gateway.cascading import Judged
@@ -19,7 +17,7 @@ from stages.gateway.price import of_time
 from stages.gateway.releases import Wanted
 from stages.gateway.routing import Side, customer_of, side_of
 from stages.gateway.upstream import Problem, Question, Reply, UpstreamError
-from stages.traces.trace import Outcome, Reason, Route
+from stages.traces.trace import Outcome, Reason, Route, new_id
 
 if TYPE_CHECKING:
     from stages.gateway.params import Serve
@@ -199,7 +197,7 @@ class Served:
             price += float(bought.price)
         by_fallback = out is not None and bought is not None
         return Answered(
-            trace=trace_id(asked.time),
+            trace=new_id(asked.time),
             outcome=outcome,
             reason=own.reason,
             route=route,
@@ -252,8 +250,3 @@ class Served:
         more = f" (and {since} times since the last such line)" if since else ""
         log.warning("%s gave no answer: %s%s%s", who, problem, f", {words}" if words else "", more)
         self._told[who, problem] = now, 0
-
-
-def trace_id(came: datetime) -> str:
-    """A new name for a trace: the time in milliseconds, so that names sort by it, then 80 random bits."""
-    return f"tr-{int(came.timestamp() * 1000) & (2**48 - 1):012x}{secrets.token_hex(10)}"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stages.gateway.exchange import Answered
 from stages.tasks.answers import compact_json
-from stages.traces.trace import Reason, Trace
+from stages.traces.trace import Reason, Trace, new_id
 
 if TYPE_CHECKING:
     from stages.gateway.exchange import Asked
@@ -30,11 +28,6 @@ class Judged(Protocol):
 
     def accept(self, feedback: Feedback) -> None:
         """Keep it: once this returns, it outlives a crash."""
-
-
-def new_id(kind: str = "tr") -> str:
-    """The id of a trace: the milliseconds of now as 12 hexadecimal digits, so that ids sort by time, and 80 random bits."""
-    return f"{kind}-{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
 def nobody(reason: Reason) -> Answered:

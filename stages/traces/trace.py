@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -74,9 +74,10 @@ class Feedback:
     target: str | None  # the right answer, masked with the placeholders of its trace; only if corrected
 
 
-def new_id(time: datetime) -> str:
-    """The id of a trace, or of a request, that came in at this time: ids sort by time, and nobody can guess one."""
-    return f"tr-{int(time.timestamp() * 1000) & (2**48 - 1):012x}{secrets.token_hex(10)}"
+def new_id(time: datetime | None = None, kind: str = "tr") -> str:
+    """The id of a trace that came in at this time, or now: ids sort by time (milliseconds), and nobody can guess one (80 bits)."""
+    time = datetime.now(UTC) if time is None else time
+    return f"{kind}-{int(time.timestamp() * 1000) & (2**48 - 1):012x}{secrets.token_hex(10)}"
 
 
 def is_id(text: str) -> bool:
