@@ -334,6 +334,15 @@ def corpora(session: nox.Session) -> None:
 
 
 @nox.session
+def demo(session: nox.Session) -> None:
+    """Play the service loop in a temporary clone, and leave a page: releases, callers, canary, corrections; half an hour."""
+    if not Path("tests/demo").is_dir():
+        session.error("the demo is only in the repo that this one was stamped from")
+    prepare(session, "dev")
+    run(session, "python", "-m", "tests.demo", *session.posargs)
+
+
+@nox.session
 def gpu(session: nox.Session) -> None:
     """Check on a GPU what only a GPU can show, and write it into docs/gpu.md; `-- --list` names the parts (`-- PART`)."""
     if not Path("tests/gpu").is_dir():

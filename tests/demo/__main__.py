@@ -12,10 +12,10 @@ from tests.demo.loop import Loop, Size
 from tests.demo.page import render
 from tests.workspace import ROOT
 
+RULES = ("wrong", "complaints", "schema_breaks", "handed_over", "failed", "slow", "price")
 # What fits half an hour on two cores: a third of the reference's data, one and a half passes over it, no comparators.
 PARAMS = {
     "data.tags": "tags",
-    "data.rejected": "rejected",
     "mask.gold": None,
     "dedupe.gold": None,
     "split.holdout": 0.18,
@@ -34,11 +34,15 @@ PARAMS = {
     "benchmark.warmup": 2,
     "benchmark.parity": {"records": 0, "artefacts": ["adapter"]},
     "gate.superiority": {"base": 0.1},
+    "canary.margins": dict.fromkeys(RULES) | {"wrong": 0.15, "schema_breaks": 0.15},
     "serve.routing.canary": 0.5,
     "serve.poll_seconds": 1.0,
+    "canary.confidence": 0.9,
+    "canary.first_look_hours": 0.005,
+    "canary.slow_seconds": 30.0,
 }
 BAD = {"sft.max_steps": 16, "sft.eval_steps": 8}
-FULL = Size(customers=200, rows=800, callers=200, calls=(180, 150, 48), params=PARAMS, bad=BAD)
+FULL = Size(customers=200, rows=800, callers=200, calls=(170, 130, 60, 16), params=PARAMS, bad=BAD)
 
 
 def main() -> None:

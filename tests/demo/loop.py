@@ -23,6 +23,7 @@ from tests.workspace import change_params
 RAW = Path("data/raw/tickets.jsonl")
 PLANTED = "planted for the demo: a release that is bad on purpose"
 SMALL = "a demo has few records"
+VERDICTS = (0, 1, 3)  # exit codes of `canary`: promote, roll back, too little data
 JUDGED = 0.8  # share of the answers that somebody judges
 
 
@@ -33,7 +34,7 @@ class Size:
     customers: int
     rows: int
     callers: int
-    calls: tuple[int, int, int]
+    calls: tuple[int, int, int, int]
     params: dict[str, Any]
     bad: dict[str, Any]  # params of the bad release
     at_once: int = 4
@@ -77,9 +78,14 @@ class Loop:
     def __init__(self, repo: Path, size: Size, say: Callable[[str], None] = print) -> None:
         self.repo, self.size, self.say, self.played = repo, size, say, Played()
         self.world: World = make_world(
-            seed=11, customers=size.customers, rows=size.rows, new_customers=size.callers, calls=sum(size.calls)
+            seed=11,
+            customers=size.customers,
+            rows=size.rows,
+            new_customers=size.callers,
+            calls=sum(size.calls) + size.calls[3],
         )
         self._calls = iter(self.world.calls)
+        self.waivers: dict[str, str] = {}
 
     def play(self) -> Played:
         """From data to a release that learned from its callers, and one that is taken back."""
@@ -88,24 +94,39 @@ class Loop:
         self.tool("Put it into service", "promote", "v0.1.0", "prod")
         with self.gateway() as url:
             self.traffic("New customers, first release", url, self.size.calls[0])
-            self.tool("Take what people judged into the data", "collect")
-            self.train("Train again, with what callers taught", "v0.2.0", compared=True)
-            self.tool("Let it answer some customers", "promote", "v0.2.0", "canary")
-            self.wait_for(url, "v0.2.0")
-            self.traffic("A canary", url, self.size.calls[1])
-            self.tool("Judge the canary, and act", "canary", "--act", codes=(0, 1, 3))
-            if self.stage_of("prod") != "v0.2.0":
-                self.tool("Too few calls for a verdict: a person decides", "promote", "v0.2.0", "prod")
-            self.set(self.size.bad)
-            self.train("A bad release, planted, and waived past the gate", "v0.3.0", waived=PLANTED)
-            self.tool("Nobody looked: it goes to all", "promote", "v0.3.0", "prod")
-            self.wait_for(url, "v0.3.0")
-            self.traffic("Customers of the bad release", url, self.size.calls[2])
-            self.tool("Take it back", "rollback")
-            self.wait_for(url, "v0.2.0")
-            self.traffic("After going back", url, min(self.size.at_once * 4, self.size.calls[2]))
+            self.learn(url)
+            self.go_wrong(url)
         self.tool("What has been released", "releases")
         return self.played
+
+    def learn(self, url: str) -> None:
+        """What people judged becomes data, from which the next release is made, which is a canary first."""
+        self.tool("Take what people judged into the data", "collect")
+        if '"rejected"' in (self.repo / RAW).read_text(encoding="utf-8"):
+            self.set({"data.rejected": "rejected"})  # what the model got wrong: `dpo` could learn from it
+        self.train("Train again, with what callers taught", "v0.2.0")
+        self.tool("Let it answer some customers", "promote", "v0.2.0", "canary")
+        self.wait_for(url, "canary", "v0.2.0")
+        self.traffic("A canary", url, self.size.calls[1])
+        self.tool("Judge the canary, and act", "canary", "--act", codes=VERDICTS)
+        if self.stage_of("prod") != "v0.2.0":
+            self.tool("The verdict did not promote it: a person does", "promote", "v0.2.0", "prod")
+        self.wait_for(url, "prod", "v0.2.0")
+
+    def go_wrong(self, url: str) -> None:
+        """A bad release is taken back twice: as a canary by its verdict, and from prod by hand."""
+        self.set(self.size.bad)
+        self.train("A bad release, planted, waived past the gate", "v0.3.0", PLANTED)
+        self.tool("Let it answer some customers", "promote", "v0.3.0", "canary")
+        self.wait_for(url, "canary", "v0.3.0")
+        self.traffic("A bad canary", url, self.size.calls[2])
+        self.tool("Judge the canary, and act", "canary", "--act", codes=VERDICTS)
+        self.tool("Somebody puts it into prod all the same", "promote", "v0.3.0", "prod")
+        self.wait_for(url, "prod", "v0.3.0")
+        self.traffic("Customers of the bad release", url, self.size.calls[3])
+        self.tool("Take it back", "rollback")
+        self.wait_for(url, "prod", "v0.2.0")
+        self.traffic("After going back", url, self.size.calls[3])
 
     # --- steps
 
@@ -120,13 +141,14 @@ class Loop:
         """Change params.yaml."""
         change_params(self.repo, params)
 
-    def train(self, title: str, version: str, waived: str = "", compared: bool = False) -> None:
-        """`dvc repro`, a commit, a release. `waived`: the rules that fail are waived, with this reason."""
-        said = self.run(title, "dvc", "repro")
-        if failed := self.failing():
-            self.set({"gate.waive": dict.fromkeys(failed, waived or SMALL)})
-            self.run(f"{title}: waive {len(failed)} rules", "dvc", "repro")
-        del said, compared
+    def train(self, title: str, version: str, waived: str = SMALL) -> None:
+        """`dvc repro`, a commit, a release. Rules of the gate that fail are waived, with this reason."""
+        self.run(title, "dvc", "repro")
+        failed = self.failing()
+        if failed != sorted(self.waivers):
+            self.waivers = dict.fromkeys(failed, waived)
+            self.set({"gate.waive": self.waivers})
+            self.run(f"Waive {len(failed)} rules of the gate: {waived}", "dvc", "repro")
         self.commit(f"Results of {version}")
         self.tool(f"Register {version}", "release", "--version", version)
         self.played.metrics[version] = self.report("headline.json")
@@ -134,7 +156,7 @@ class Loop:
     def failing(self) -> list[str]:
         """The rules of the gate that do not hold."""
         rules = self.report("gate.json")["rules"]
-        return [rule["name"] for rule in rules if rule["outcome"] in ("fail", "too_little_data")]
+        return sorted(rule["name"] for rule in rules if rule["outcome"] in ("fail", "too_little_data"))
 
     def report(self, name: str) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.repo / "reports" / name).read_text(encoding="utf-8"))
@@ -197,7 +219,7 @@ class Loop:
                 command, cwd=self.repo, env=self.environment(), stdout=output, stderr=subprocess.STDOUT
             )
         try:
-            while not (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text(encoding="utf-8"))):
+            while not (found := re.search(r"(http://127\.0\.0\.1:\d+)/v1 answers", log.read_text(encoding="utf-8"))):
                 if process.poll() is not None or time.monotonic() - start > 600:
                     raise RuntimeError(f"the gateway did not start:\n{log.read_text(encoding='utf-8')[-3000:]}")
                 time.sleep(0.2)
@@ -205,7 +227,7 @@ class Loop:
             shown = "python -m stages.tools.serve --port 0"
             self.played.steps.append(Step("Serve", shown, round(time.monotonic() - start, 1), said))
             self.say(f"== Serve: {shown}\n   {said}")
-            yield found[0]
+            yield found[1]
         finally:
             process.send_signal(signal.SIGINT)
             try:
@@ -213,15 +235,21 @@ class Loop:
             except subprocess.TimeoutExpired:
                 process.kill()
 
-    def wait_for(self, url: str, version: str, seconds: float = 300) -> None:
-        """Wait until the gateway answers with this version too."""
+    def wait_for(self, url: str, side: str, version: str, seconds: float = 300) -> None:
+        """Wait until the gateway answers with this version on a side."""
         import httpx
 
-        start = time.monotonic()
-        while f'"{version}"' not in httpx.get(f"{url}/metrics", trust_env=False).text:
+        start, line = time.monotonic(), re.compile(r"hallmark_release_info\{(.*)\} 1(\.0)?")
+        while True:
+            now = [match[1] for match in line.finditer(httpx.get(f"{url}/metrics", trust_env=False).text)]
+            if any(f'side="{side}"' in labels and f'version="{version}"' in labels for labels in now):
+                break
             if time.monotonic() - start > seconds:
-                raise RuntimeError(f"the gateway does not take up {version}")
-            time.sleep(0.5)
+                raise RuntimeError(f"the gateway does not take up {version} as {side}: {now}")
+            time.sleep(0.2)
+        took = round(time.monotonic() - start, 1)
+        self.played.steps.append(Step(f"The gateway takes up {version} as {side}", f"GET {url}/metrics", took, ""))
+        self.say(f"== {version} answers as {side}, after {took} s")
 
     def traffic(self, title: str, url: str, calls: int) -> None:
         """That many calls, each judged by who knows the right answer, but for a share that nobody judges."""
