@@ -114,6 +114,14 @@ def test_the_cells_around_the_least_have_the_least_of_all(canary, prod, margin):
     assert not_worse(canary, prod, points(margin)) == pytest.approx(every, abs=0.01)
 
 
+def test_the_least_of_all_cells_is_found_where_several_are_low():
+    """Players with other stakes are weakest in other cells."""
+    canary, prod = [1.0] * 42 + [0.0] * 110, [1.0] * 73 + [0.0] * 8
+    arms, line = (Means.of(canary, up=True), Means.of(prod, up=False)), points(-0.05)
+    every = _in_cells(*arms, line, 2.0, 4096, np.arange(4096)).min()
+    assert not_worse(canary, prod, line) == pytest.approx(every, abs=0.01)
+
+
 @given(ARM, ARM, st.floats(0.01, 0.2))
 @settings(max_examples=40, deadline=None)
 def test_a_wider_margin_is_easier_to_keep(canary, prod, more):

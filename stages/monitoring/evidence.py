@@ -112,8 +112,10 @@ def log_evidence(canary: Means, prod: Means, line: Line, cells: int = CELLS) -> 
         rows = np.flatnonzero(some & (ties == tie))
         arms = Means(canary.values, canary.counts[rows]), Means(prod.values, prod.counts[rows])
         first = np.unique([*range(0, cells, every), cells - 1])
-        least = first[np.argmin(_in_cells(*arms, line, 2.0**tie, cells, first), axis=1)]
-        around = np.unique(np.clip(least[:, None] + np.arange(-every, every + 1), 0, cells - 1))
+        coarse = np.pad(_in_cells(*arms, line, 2.0**tie, cells, first), ((0, 0), (1, 1)), constant_values=math.inf)
+        dips = (coarse[:, 1:-1] <= coarse[:, :-2]) & (coarse[:, 1:-1] <= coarse[:, 2:]) & np.isfinite(coarse[:, 1:-1])
+        low = first[dips.any(axis=0)]  # players with other stakes are weakest in other cells, so there may be several
+        around = np.unique(np.clip(low[:, None] + np.arange(-every, every + 1), 0, cells - 1))
         found[rows] = _in_cells(*arms, line, 2.0**tie, cells, around).min(axis=1)
     return found
 
