@@ -226,6 +226,8 @@ def test_equal_releases_with_enough_customers_are_promoted():
     [
         ("schema_breaks", {"schema_valid": False}),
         ("handed_over", {"outcome": "handed_over", "reason": "unsure"}),
+        ("handed_over", {"reason": "unsure", "fallback": "{}"}),
+        ("handed_over", {"reason": "upstream", "fallback": "{}", "schema_valid": None, "answer": None}),
         ("failed", {"outcome": "failed", "reason": "upstream", "schema_valid": None, "answer": None}),
         ("slow", {"total_s": 11.0}),
         ("price", {"price": 0.0009}),

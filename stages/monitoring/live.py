@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SIDES = ("prod", "canary")
 SURE, UNSURE = "sure", "unsure"
+OUT = (SURE, "no_cascade")  # reasons with which a release's own answer goes out; with others, the fallback's may
 MEASURES = ("wrong", "complaints", "schema_breaks", "handed_over", "failed", "slow", "price")
 
 
@@ -87,7 +88,7 @@ def live(
         wrong=pl.col("judged_wrong").cast(pl.Float64),
         complaints=pl.when(answered).then(pl.col("judged_wrong").fill_null(value=False).cast(pl.Float64)),
         schema_breaks=(~pl.col("schema_valid")).cast(pl.Float64),
-        handed_over=(pl.col("outcome") == "handed_over").cast(pl.Float64),
+        handed_over=(answered & ~pl.col("reason").is_in(OUT)).cast(pl.Float64),
         failed=(~answered).cast(pl.Float64),
         slow=pl.when(answered).then((pl.col("total_s") > slow_seconds).cast(pl.Float64)),
         price=pl.col("price").clip(0, price_at_most) / price_at_most,
