@@ -101,6 +101,18 @@ def test_a_worse_canary_is_rolled_back_by_itself(repo: Path) -> None:
     assert (again.returncode, "nothing is in canary" in again.stderr) == (2, True)
 
 
+def test_between_two_looks_nothing_changes_whatever_is_said_meanwhile(repo: Path) -> None:
+    found = traffic(repo, 10)
+    assert canary(repo).returncode == 3
+    before = (repo / "reports/live/canary.json").read_bytes()
+    journal = FeedbackJournal(repo / "data/traces")
+    for one in found:
+        journal.accept(Feedback(trace=one.id, time=datetime.now(UTC), caller="", verdict="rejected", target=None))
+    journal.close()
+    assert canary(repo).returncode == 3
+    assert (repo / "reports/live/canary.json").read_bytes() == before
+
+
 def test_an_equal_canary_is_promoted_or_the_reason_is_said(repo: Path) -> None:
     """What its tag names was never made here, so the promotion is refused; the verdict is there all the same."""
     traffic(repo, 600)

@@ -18,7 +18,7 @@ from stages.core.files import REPORTS, canonical_json, write_json
 from stages.monitoring import canary_words as say
 from stages.monitoring.canary import PROMOTE, ROLL_BACK, TOO_LITTLE, Report, judge
 from stages.params.loader import load_params
-from stages.traces.feedback import read_feedback
+from stages.traces.feedback import every_word
 from stages.traces.store import read_traces
 from stages.traces.trace import TRACES
 
@@ -130,7 +130,7 @@ def main(arguments: argparse.Namespace) -> NoReturn:
     since = start(pair, arguments.since, now)
     report = judge(
         read_traces(arguments.traces, since=since, until=now + timedelta(seconds=1)),
-        read_feedback(arguments.traces),
+        every_word(arguments.traces),
         (pair.prod.version, pair.canary.version),
         since,
         now,

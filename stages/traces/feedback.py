@@ -63,11 +63,16 @@ class FeedbackJournal:
 
 def read_feedback(folder: Path = TRACES) -> list[Feedback]:
     """The last word of each caller on each trace, by time. Raises HallmarkError if a file is damaged."""
+    last = {(one.trace, one.caller): one for one in every_word(folder)}
+    return sorted(last.values(), key=lambda one: (one.time, one.trace, one.caller))
+
+
+def every_word(folder: Path = TRACES) -> list[Feedback]:
+    """All that was ever said, by time: what the last word was at any moment. Raises HallmarkError if a file is damaged."""
     every = [
         one
         for path in sorted((folder / FEEDBACK).glob("*.jsonl"))
         if path.is_file()
         for one in read_lines(path, Feedback)
     ]
-    last = {(one.trace, one.caller): one for one in sorted(every, key=lambda one: one.time)}
-    return sorted(last.values(), key=lambda one: (one.time, one.trace, one.caller))
+    return sorted(every, key=lambda one: one.time)
