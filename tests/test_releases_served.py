@@ -74,6 +74,27 @@ def test_the_folder_answers_until_the_registry_has_a_prod_and_never_after() -> N
     assert source.wanted() == {}
 
 
+def test_a_canary_that_cant_be_trusted_is_none_and_prod_is_followed(caplog: pytest.LogCaptureFixture) -> None:
+    class Forged(dict[str, Any]):
+        def get(self, side: str, default: Any = None) -> Any:
+            if side in self.forged:
+                raise HallmarkError("was moved, or forged", file="model#canary#7", remedy="decide again")
+            return super().get(side, default)
+
+        forged: tuple[str, ...] = ()
+
+    stages = Forged(prod=version("v1.1.0", "b"), canary=version("v1.2.0", "c"))
+    source = Registry(stages, Wants())
+    assert {*source.wanted()} == {"prod", "canary"}
+    stages.forged = ("canary",)
+    stages["prod"] = version("v1.0.0", "a")  # a rollback
+    assert source.wanted() == source.wanted() == {"prod": Wanted("v1.0.0", "a")}
+    assert caplog.text.count("was moved, or forged") == 1
+    stages.forged = ("prod",)
+    with pytest.raises(HallmarkError, match="forged"):
+        source.wanted()
+
+
 def test_a_server_elsewhere_has_the_release_that_the_registry_says() -> None:
     both = Elsewhere(Wants(prod="v1.0.0", canary="v1.1.0"), ["prod", "canary"])
     assert {side: wanted.version for side, wanted in both.wanted().items()} == {"prod": "v1.0.0", "canary": "v1.1.0"}

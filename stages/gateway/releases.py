@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from stages.core.errors import HallmarkError
 from stages.core.files import QUANTIZED, RELEASE
 from stages.gateway.routing import SIDES, Side
 from stages.release.provenance import PROVENANCE
@@ -83,15 +84,29 @@ class RegistrySource:
         self._other: Source | None = None
         self._versions: dict[str, Version] = {}
         self._had_prod = False
+        self._trouble: str | None = None  # of the canary, as it was told last
 
     def wanted(self) -> dict[Side, Wanted]:
-        """As the tags say now. Without prod where there was one, nothing is said of it, so that it stays."""
+        """As the tags say now. Without prod where there was one, nothing is said of it, so that it stays.
+
+        A canary whose last event can't be trusted is none: it must not keep a rollback of prod from being followed.
+        """
         registry = self._registry()
         found: dict[Side, Wanted] = {}
+        trouble = None
         for side in SIDES:
-            if (version := registry.in_stage(side)) is not None:
+            try:
+                version = registry.in_stage(side)
+            except HallmarkError as error:
+                if side != "canary":
+                    raise
+                version, trouble = None, str(error)
+            if version is not None:
                 self._versions[version.version] = version
                 found[side] = Wanted(version.version, version.digest)
+        if trouble is not None and trouble != self._trouble:
+            log.error("nobody knows what the canary is, so there is none: %s", trouble)
+        self._trouble = trouble
         self._had_prod |= "prod" in found
         return found if self._had_prod else self._folder().wanted() | found
 
