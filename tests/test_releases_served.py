@@ -100,6 +100,8 @@ def test_a_server_elsewhere_has_the_release_that_the_registry_says() -> None:
     assert {side: wanted.version for side, wanted in both.wanted().items()} == {"prod": "v1.0.0", "canary": "v1.1.0"}
     one = Elsewhere(Wants(prod="v1.0.0", canary="v1.1.0"), ["prod"])
     assert list(one.wanted()) == ["prod"]
+    stopped = Elsewhere(Wants(prod="v1.0.0"), ["prod", "canary"])
+    assert list(stopped.wanted()) == ["prod"], "a canary that was taken out, whose server runs on"
     unknown = Elsewhere(Nothing(), ["prod", "canary"])
     assert unknown.wanted() == {side: Wanted(UNREGISTERED, "") for side in ("prod", "canary")}
     assert unknown.files(unknown.wanted()["prod"]).release is None

@@ -141,9 +141,14 @@ class Elsewhere:
         self._source, self._sides = source, sides
 
     def wanted(self) -> dict[Side, Wanted]:
-        """Of each side that has a server; one that the registry has nothing for is unregistered."""
+        """Of each side that has a server; one that the registry has nothing for is unregistered.
+
+        Once the registry has a prod, it alone says whether there is a canary: one that was taken out gets no requests.
+        """
         found = self._source.wanted()
-        return {side: found.get(side, Wanted(UNREGISTERED, "")) for side in self._sides}
+        registered = "prod" in found and found["prod"].version != UNREGISTERED
+        sides = [side for side in self._sides if side in found or side == "prod" or not registered]
+        return {side: found.get(side, Wanted(UNREGISTERED, "")) for side in sides}
 
     def files(self, wanted: Wanted) -> Files:
         """The release's own, for its cascade; none of what nobody has registered."""
