@@ -222,6 +222,13 @@ def test_two_rollbacks_go_back_two_versions(repo: Path) -> None:
     assert roll_back(HERE).version.version == "v0.1.0", "where prod was before v0.3.0 came again"
 
 
+def test_a_rollback_to_a_version_that_came_twice_forgets_nothing_before(repo: Path) -> None:
+    for version in ("v0.1.0", "v0.2.0", "v0.1.0", "v0.3.0"):
+        promote(HERE, version, PROD)
+    there = [roll_back(HERE).version.version for _ in range(3)]
+    assert there == ["v0.1.0", "v0.2.0", "v0.1.0"]
+
+
 def test_a_canary_that_stops_does_not_come_back_for_gto(repo: Path) -> None:
     promote(HERE, "v0.1.0", CANARY)
     promote(HERE, "v0.2.0", CANARY)

@@ -159,7 +159,8 @@ class Registry:
             if event.stage != PROD:
                 continue
             if event.action == "roll back" and event.version in stack:
-                del stack[stack.index(event.version) + 1 :]
+                while stack[-1] != event.version:  # it may have been there earlier too, and others between
+                    stack.pop()
             elif event.action != "stop" and event.version not in stack[-1:]:
                 stack.append(event.version)
         before = stack if PROD in self.unsound else stack[:-1]
