@@ -25,6 +25,7 @@ from stages.serving.chat_request import Refusal
 from stages.tools import batch as tool
 from stages.tools.batch import Batch
 from stages.tools.batch_file import Answers, answers_in, requests_in
+from stages.traces.trace import Route
 from tests.stub_model import Stub, stub, told, wait_for
 from tests.workspace import ROOT, change_params
 
@@ -269,6 +270,9 @@ class Echo:
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
+
+    def routed(self, asked: Asked) -> tuple[Route, str, str]:
+        return "prod", "v1", "d"
 
     async def answer(self, asked: Asked) -> Answered:
         self.asked.append(asked)

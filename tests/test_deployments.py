@@ -174,6 +174,7 @@ def test_customers_stay_on_their_side_and_the_share_is_met() -> None:
     async def script(models: Served) -> list[tuple[Asked, Answered]]:
         requests = [asked(group=f"customer-{number % 40}") for number in range(200)]
         answers = await asyncio.gather(*map(models.answer, requests))
+        assert [models.routed(one) for one in requests] == [(one.route, one.version, one.digest) for one in answers]
         return list(zip(requests, answers, strict=True))
 
     with stubs() as launcher:

@@ -420,7 +420,7 @@ def test_a_request_that_takes_too_long_ends(monkeypatch: pytest.MonkeyPatch) -> 
     error_of(response, 504, "timeout")
     assert gateway.models.cancelled == 1
     (trace,) = gateway.kept.traces
-    assert (trace.outcome, trace.reason, trace.route, trace.answer) == ("failed", "refused", "none", None)
+    assert (trace.outcome, trace.reason, trace.route, trace.answer) == ("failed", "refused", "canary", None)
     assert response.headers["x-hallmark-trace"] == trace.id
     assert "rosa" not in str(trace)
 
@@ -486,6 +486,7 @@ def test_a_caller_who_hangs_up_ends_his_request_and_frees_his_slot(gateway: Gate
     assert gateway.models.cancelled == 1
     (trace,) = gateway.kept.traces
     assert (trace.outcome, trace.reason) == ("failed", "gone")
+    assert (trace.route, trace.version) == ("canary", "v1.3.0"), "who hangs up on a slow release must count against it"
     assert 'hallmark_requests_total{endpoint="chat",status="499"} 1' in gateway.metrics.text()
     assert "hallmark_under_way 0\n" in gateway.metrics.text()
 

@@ -23,7 +23,7 @@ from stages.gateway.metrics import Metrics
 from stages.gateway.params import Serve
 from stages.params.loader import Params, load_params
 from stages.tasks.task import Task
-from stages.traces.trace import Feedback, Trace, new_id
+from stages.traces.trace import Feedback, Route, Trace, new_id
 from tests.workspace import ROOT
 
 MODEL = "tuned"
@@ -64,6 +64,9 @@ class Models:
         self.cancelled = 0
         self.closed = False
         self.go = asyncio.Event()
+
+    def routed(self, asked: Asked) -> tuple[Route, str, str]:
+        return "canary", "v1.3.0", "e" * 64
 
     async def answer(self, asked: Asked) -> Answered:
         self.asked.append(asked)

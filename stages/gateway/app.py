@@ -196,7 +196,7 @@ class _Gateway:
             reason = "gone"
             raise
         finally:
-            answered = answered or nobody(reason)
+            answered = answered or nobody(reason, self.models.routed(asked))
             self._keep(asked, answered, masking_s, time.monotonic() - start)
         return answered
 

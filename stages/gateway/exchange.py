@@ -88,6 +88,9 @@ class Models(Protocol):
     def names(self) -> list[str]:
         """The names of models that callers may ask for."""
 
+    def routed(self, asked: Asked) -> tuple[Route, str, str]:
+        """Where a request goes: the route, and the release's version and digest; `none` if there is no release."""
+
     async def answer(self, asked: Asked) -> Answered:
         """The answer of the release that this caller's customer is routed to. Never raises for what a server does."""
 

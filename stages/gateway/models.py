@@ -95,6 +95,12 @@ class Served:
             self._ask_shadow(asked)
         return answered
 
+    def routed(self, asked: Asked) -> tuple[Route, str, str]:
+        """The side, and the release that answers there now: of a caller who hung up, who kept him waiting."""
+        side = self._side(asked)
+        serving = self.deployments.serving(side) or self.deployments.serving("prod")
+        return ("none", "", "") if serving is None else (side, serving.wanted.version, serving.wanted.digest)
+
     def _side(self, asked: Asked) -> Side:
         canary = self.deployments.serving("canary")
         customer = customer_of(asked.group, asked.caller, asked.request)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from stages.gateway.exchange import Answered
 from stages.tasks.answers import compact_json
-from stages.traces.trace import Reason, Trace, new_id
+from stages.traces.trace import Reason, Route, Trace, new_id
 
 if TYPE_CHECKING:
     from stages.gateway.exchange import Asked
@@ -30,12 +30,13 @@ class Judged(Protocol):
         """Keep it: once this returns, it outlives a crash."""
 
 
-def nobody(reason: Reason) -> Answered:
-    """What came of a request that ended before any release had answered it."""
+def nobody(reason: Reason, routed: tuple[Route, str, str]) -> Answered:
+    """What came of a request that ended before the release that it was routed to had answered (route, version, digest)."""
+    route, version, digest = routed
     return Answered(
-        trace=new_id(), outcome="failed", reason=reason, route="none", version="", digest="", model="", text=None,
-        tool_calls=None, finish=None, answer=None, fallback=None, schema_valid=None, score=None, probability=None,
-        prompt_tokens=None, answer_tokens=None, model_s=None, fallback_s=None, price=None,
+        trace=new_id(), outcome="failed", reason=reason, route=route, version=version, digest=digest, model="",
+        text=None, tool_calls=None, finish=None, answer=None, fallback=None, schema_valid=None, score=None,
+        probability=None, prompt_tokens=None, answer_tokens=None, model_s=None, fallback_s=None, price=None,
     )  # fmt: skip
 
 

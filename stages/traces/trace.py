@@ -12,7 +12,7 @@ from typing import Literal
 TRACES = Path("data/traces")
 ID = re.compile(r"tr-[0-9a-f]{32}")
 
-Route = Literal["prod", "canary", "shadow", "batch", "none"]  # none: the request ended before any release answered
+Route = Literal["prod", "canary", "shadow", "batch", "none"]  # none: there was no release to answer
 Outcome = Literal["answered", "handed_over", "failed"]
 Reason = Literal[
     "sure",  # the cascade let the answer out
