@@ -231,13 +231,13 @@ def test_the_most_useful_comes_first() -> None:
     assert queue([], texts, PARAMS.dedupe, PARAMS.collect.review) == []
 
 
-@given(st.text(max_size=20), st.sampled_from(["=", "+", "-", "@", "\t", ""]))
+@given(st.text(max_size=20), st.sampled_from(["=", "+", "-", "@", "\t", "\n=", "\uff1d", ""]))
 def test_no_cell_of_the_queue_is_a_formula_and_its_table_can_be_sent_back(text: str, start: str) -> None:
     assume("\0" not in text and "\r" not in text)
     one = logged(answer=start + text)
     opened = queue([(one, start + text)], [], PARAMS.dedupe, PARAMS.collect.review)
     lines = list(csv.reader(io.StringIO(table(opened))))
-    assert not any(cell.startswith(("=", "+", "-", "@", "\t")) for cell in lines[1])
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\n", "\uff1d")) for cell in lines[1])
     assert lines[1][lines[0].index("trace")] == one.id
 
 
