@@ -141,7 +141,7 @@ def test_what_was_judged_becomes_rows_and_the_rest_waits(folder: Path) -> None:
     traffic.ask("accepted", messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}])
     traffic.ask("accepted", route="shadow")
     traffic.ask("accepted", tools='[{"name": "look_up"}]')
-    traffic.ask(None, outcome="failed", reason="upstream", answer=None)
+    traffic.ask(None, outcome="failed", reason="gone", route="none", answer=None)
     traffic.ask("accepted", messages=user(ticket(0) + "!"))  # nearly the first one
     argued = traffic.ask("accepted")
     traffic.judge(argued, "rejected", caller="other")
@@ -166,6 +166,7 @@ def test_what_was_judged_becomes_rows_and_the_rest_waits(folder: Path) -> None:
     assert all(row["tags"] == ["collected"] and row["contact_email"] is None for row in rows)
     assert rows[0]["subject"] == ticket(0).split("\n")[0]
     assert (found["traces"], found["added"], found["pairs"], found["waiting"], found["online"]) == (15, 3, 1, 3, 0)
+    assert sum(found["route"].values()) == sum(found["reason"].values()) == found["traces"]
     assert {reason: count for reason, count in found["left_out"].items() if count} == {
         "no_customer": 1, "target": 1, "system_prompt": 1, "conversation": 1, "not_text": 1, "route": 1, "tools": 1,
         "no_answer": 1, "near": 1, "exact": 1,

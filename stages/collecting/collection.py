@@ -20,7 +20,7 @@ from stages.traces.trace import Outcome, Reason
 if TYPE_CHECKING:
     from stages.params.loader import Params
 
-ROUTES = ("prod", "canary", "shadow", "batch", "log")
+ROUTES = ("prod", "canary", "shadow", "batch", "none", "log")
 VERDICTS = ("accepted", "corrected", "rejected", "contradicted")
 
 
@@ -99,6 +99,8 @@ def _sorted(
     logged: Logged, word: Reviewed | None, rows: Rows, known_texts: set[str], params: Params, done: Collection
 ) -> Row | None:
     """The row of a request; None if it waits for a person, or was dropped by one."""
+    if logged.route == "none":
+        raise LeftOutError("no_answer")
     if logged.route != "log" and logged.route not in params.collect.routes:
         raise LeftOutError("route")
     if word:
