@@ -15,7 +15,13 @@ FOLDER = Path("data/review")
 REVIEWED = FOLDER / "reviewed.jsonl"
 Word = Literal["accepted", "corrected", "dropped"]
 KEYS = {"trace", "verdict", "target"}
-FORMULA = (*"=+-@", *"\uff1d\uff0b\uff0d\uff20", "\t", "\r", "\n")  # how a cell begins that a spreadsheet takes for a formula
+FORMULA = (
+    *"=+-@",
+    *"\uff1d\uff0b\uff0d\uff20",
+    "\t",
+    "\r",
+    "\n",
+)  # how a cell begins that a spreadsheet takes for a formula
 REMEDY = "save the file from the page again"
 
 
