@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -171,6 +172,70 @@ def test_a_full_disk_fails_nothing_and_what_is_lost_is_counted(tmp_path):
     assert int(in_all) == 100 - int(lost) == read_traces(tmp_path).height
 
 
+def test_a_disk_that_fills_while_parquet_is_written_loses_nothing_and_is_not_asked_all_the_time(tmp_path):
+    code = """
+    import resource
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    store.PUT_OFF = 0.3
+    sealed = []
+    real, store.seal = store.seal, lambda *parts: (sealed.append(1), real(*parts))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, resource.RLIM_INFINITY))  # a journal of four, no Parquet file
+    writer = TraceWriter(folder, rows=2)
+    writer.put(a_trace(0))
+    writer.put(a_trace(1))
+    wait_for(lambda: writer.counts.errors)
+    writer.put(a_trace(2))
+    wait_for(lambda: writer.counts.written == 3)
+    tries = len(sealed)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    time.sleep(0.3)
+    writer.put(a_trace(3))
+    writer.close()
+    print(writer.counts.written, writer.counts.lost, tries, *folder.glob("open/*"))
+    """
+    process = in_a_process(code, str(tmp_path))
+    assert process.communicate(timeout=60)[0].split() == ["4", "0", "1"]
+    assert read_traces(tmp_path).height == 4
+
+
+def test_a_trace_that_could_not_be_read_again_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "LINE_BYTES", 2_000)
+    writer = TraceWriter(tmp_path)
+    writer.put(a_trace(messages="x" * 2_000))
+    writer.put(a_trace(1))
+    writer.close()
+    assert (writer.counts.written, writer.counts.lost) == (1, 1)
+    assert read_traces(tmp_path)["group"].to_list() == ["C-1"]
+
+
+def test_a_damaged_journal_keeps_no_other_from_being_taken_up(tmp_path):
+    journals = tmp_path / store.OPEN
+    journals.mkdir()
+    (journals / "a.jsonl").write_bytes(b"no trace\n")
+    (journals / "b.jsonl").write_bytes(line_of(a_trace(1)))
+    TraceWriter(tmp_path).close()
+    assert [path.name for path in journals.iterdir()] == ["a.jsonl"]
+    assert len(list(tmp_path.glob("2026-*/*.parquet"))) == 1
+
+
+def test_a_journal_that_another_takes_for_a_dead_ones_is_not_written_to(tmp_path, monkeypatch):
+    real = store.fcntl.flock
+
+    def late(file, how):
+        monkeypatch.setattr(store.fcntl, "flock", real)
+        store.recover(tmp_path)  # another gateway starts just now
+        real(file, how)
+
+    monkeypatch.setattr(store, "PAUSE", 0.01)
+    writer = TraceWriter(tmp_path)
+    time.sleep(0.05)  # its own look at what the dead left
+    monkeypatch.setattr(store.fcntl, "flock", late)
+    writer.put(a_trace(1))
+    wait_for(lambda: writer.counts.written)
+    writer.close()
+    assert read_traces(tmp_path).height == 1
+
+
 def test_a_damaged_file_is_named(tmp_path):
     writer = TraceWriter(tmp_path)
     writer.put(a_trace(1))
@@ -274,6 +339,21 @@ def test_feedback_that_does_not_fit_on_the_disk_is_an_error_and_leaves_no_part(t
     """
     process = in_a_process(code, str(tmp_path))
     assert process.communicate(timeout=30)[0].strip() == "OSError"
+    assert [one.trace for one in read_feedback(tmp_path)] == ["tr-a", "tr-c"]
+
+
+def test_a_day_whose_file_can_not_be_opened_at_first_is_kept_later(tmp_path, monkeypatch):
+    journal = FeedbackJournal(tmp_path)
+    journal.accept(feedback("tr-a"))
+    journal._day = "2026-03-03"  # midnight has passed
+    with monkeypatch.context() as full:
+        full.setattr("stages.traces.feedback.secrets.token_hex", lambda _: "x" * 300)  # too long for a name
+        with pytest.raises(OSError):
+            journal.accept(feedback("tr-b"))
+    other = os.open(tmp_path, os.O_RDONLY)  # gets the number that the journal's file had
+    journal.accept(feedback("tr-c"))
+    assert os.path.samestat(os.fstat(other), tmp_path.stat())
+    os.close(other)
     assert [one.trace for one in read_feedback(tmp_path)] == ["tr-a", "tr-c"]
 
 

@@ -48,7 +48,8 @@ class FeedbackJournal:
         if self._file >= 0 and day == self._day:
             return
         if self._file >= 0:
-            os.close(self._file)
+            done, self._file = self._file, -1  # first: if the next one can't be opened, nobody may close this one again
+            os.close(done)
         self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.mkdir(exist_ok=True)
         path = self._folder / f"{day}-{secrets.token_hex(8)}.jsonl"

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from stages.core.errors import HallmarkError
 from stages.core.files import atomic
-from stages.traces.lines import line_of, read_lines
+from stages.traces.lines import LINE_BYTES, line_of, read_lines
 from stages.traces.trace import TRACES, Trace
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ OPEN = "open"  # the folder of the journals
 MOST_WAITING = 20_000  # traces in memory while the disk takes none; more are lost, and counted
 ROWS, SECONDS = 5_000, 600.0  # a journal of this many rows, or this old, becomes Parquet files
 PAUSE = 1.0  # seconds until a disk that took nothing is tried again
+PUT_OFF = 60.0  # seconds until a journal that could not become Parquet files is tried again
 REMEDY = "restore the file, or move it away"
 
 
@@ -73,11 +74,12 @@ class TraceWriter:
         self._thread.start()
 
     def put(self, trace: Trace) -> None:
-        """Keep a trace; returns at once, and never raises."""
-        if self._queue.qsize() + len(self._waiting) >= MOST_WAITING:
+        """Keep a trace; returns at once, and never raises. One that is too long to be read again is lost, and counted."""
+        line = line_of(trace)
+        if len(line) > LINE_BYTES or self._queue.qsize() + len(self._waiting) >= MOST_WAITING:
             self._count("lost")
             return
-        self._queue.put(line_of(trace))
+        self._queue.put(line)
 
     def close(self) -> None:
         """Write what waits, and make Parquet files of it. What the disk does not take by then is lost, and counted."""
@@ -85,8 +87,7 @@ class TraceWriter:
         self._thread.join()
 
     def _run(self) -> None:
-        with suppress(OSError, HallmarkError):
-            recover(self.folder)
+        recover(self.folder)
         ends = False
         while not ends:
             ends = self._fill(PAUSE)
@@ -127,7 +128,7 @@ class TraceWriter:
         try:
             journal.seal(self.folder)
             self._journal = None
-        except (OSError, HallmarkError) as error:  # the journal stays, and is read too
+        except Exception as error:  # polars has its own for a full disk; the journal stays, and is read too
             self._trouble(error)
             journal.put_off()
 
@@ -149,8 +150,14 @@ class _Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(8)}.jsonl"
         self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self.rows, self._size, self._began = 0, 0, time.monotonic()
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.path.stat()
+        except OSError:  # a writer that starts just now took it for a dead one's; the next try has another name
+            os.close(self._file)
+            raise
+        self.rows, self._size = 0, 0
+        self._began = self._not_before = time.monotonic()
 
     def append(self, line: bytes) -> None:
         """Write one line, all of it or nothing."""
@@ -167,11 +174,13 @@ class _Journal:
 
     def full(self, rows: int, seconds: float) -> bool:
         """Whether it is time for Parquet files."""
+        if time.monotonic() < self._not_before:
+            return False
         return self.rows >= rows or time.monotonic() - self._began >= seconds
 
     def put_off(self) -> None:
-        """Try later again to make Parquet files."""
-        self._began = time.monotonic()
+        """Try later again to make Parquet files: each time reads all that is in it."""
+        self._not_before = time.monotonic() + PUT_OFF
 
     def seal(self, folder: Path) -> None:
         """Make Parquet files of it, and remove it."""
@@ -181,14 +190,16 @@ class _Journal:
 
 
 def recover(folder: Path) -> None:
-    """Make Parquet files of the journals whose writers have died."""
+    """Make Parquet files of the journals whose writers have died. One of which none can be made stays, and is read."""
     for path in sorted((folder / OPEN).glob("*.jsonl")):
-        with path.open("rb") as file:
-            try:
+        try:
+            with path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:  # its writer lives
-                continue
-            seal(path, folder)
+                seal(path, folder)
+        except BlockingIOError:  # its writer lives
+            continue
+        except Exception as error:
+            log.warning("%s stays as it is for now (%s)", path, type(error).__name__)
 
 
 def seal(journal: Path, folder: Path) -> None:
