@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -108,6 +109,7 @@ def test_an_answer_costs_what_its_tokens_do(server: Stub) -> None:
     ("what", "problem", "costs"),
     [
         ({"status": 500}, "status", False),
+        ({"status": 504}, "status", True),  # a proxy lost patience, the server may have answered it
         ({"raw": "{"}, "malformed", True),  # it may have been computed, and charged
         ({"text": "x", "usage": None}, None, True),
         ({"text": "x", "usage": {"prompt_tokens": -5, "completion_tokens": "many"}}, None, True),
@@ -121,6 +123,20 @@ def test_what_is_not_told_counts_as_the_most(
     assert bought.problem == problem
     assert bought.price == (broad.most(question(**what)) if costs else 0)
     assert broad.budget.left == 1 - bought.price
+
+
+def test_what_may_have_been_charged_is_not_sent_twice(server: Stub) -> None:
+    broad, before = Broad(settings(server.url)), server.counts()["asked"]
+    (bought,) = buy(broad, question(text="an answer", cut=True))
+    assert (bought.problem, bought.price) == ("down", broad.most(question(text="an answer", cut=True)))
+    assert server.counts()["asked"] == before + 1
+
+
+def test_a_schema_that_goes_with_the_question_is_part_of_the_most() -> None:
+    broad = Broad(settings("http://127.0.0.1:9/v1"))
+    schema = {"response_format": {"type": "json_schema", "json_schema": {"schema": {"enum": ["x" * 10_000]}}}}
+    plain = question(text="x")
+    assert broad.most(replace(plain, extra=schema)) - broad.most(plain) > Decimal("0.01")
 
 
 def test_many_at_once_stay_under_the_limit_and_the_rest_is_not_asked(

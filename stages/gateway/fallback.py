@@ -85,7 +85,7 @@ class Broad:
         self.settings, self.budget = settings, Budget(Decimal(repr(settings.spend_per_day)))
         self.name = settings.model
         key = key_of(settings, "serve.fallback")
-        self._client = Upstream(settings.url.rstrip("/"), settings.model, key=key, form=form)
+        self._client = Upstream(settings.url.rstrip("/"), settings.model, key=key, paid=True, form=form)
         self._told: date | None = None
 
     async def ask(self, question: Question, seconds: float) -> Bought:
@@ -132,7 +132,7 @@ class Broad:
 
 
 def _bytes(question: Question) -> int:
-    parts: list[Any] = [question.messages, question.tools or []]
+    parts: list[Any] = [question.messages, question.tools or [], dict(question.extra or {})]  # a schema is read, too
     size = len(json.dumps(parts, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     return size + BYTES_PER_MESSAGE * (1 + len(question.messages))
 

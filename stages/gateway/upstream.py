@@ -1,8 +1,8 @@
 """One model server, asked over HTTP: bounded in size and time, and strict about what comes back.
 
-Requests are greedy. A connection that breaks before an answer came is tried once more, since asking twice does no harm. So
-is a server that says when to come back (429 or 503 with `Retry-After`), as far as the caller's time allows. What a server
-says in an error is never repeated: it may quote the request.
+Requests are greedy. A connection that breaks before an answer came is tried once more: asking twice does no harm,
+unless it is paid for. So is a server that says when to come back (429 or 503 with `Retry-After`), as far as the caller's
+time allows. What a server says in an error is never repeated: it may quote the request.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ class Reply:
 class Upstream:
     """A client of one server's `model`. `fields`: what each request to it has in addition.
 
-    `own`: a server on this machine that was started here, which is asked past any proxy of the environment.
+    `own`: a server on this machine that was started here, which is asked past any proxy of the environment. `paid`: what
+    may have been charged is not sent a second time.
     """
 
     def __init__(
@@ -87,12 +88,13 @@ class Upstream:
         *,
         key: str | None = None,
         own: bool = False,
+        paid: bool = False,
         fields: Mapping[str, Any] | None = None,
         form: ToolForm | None = None,
     ) -> None:
         import httpx
 
-        self.url, self.model = url, model
+        self.url, self.model, self._paid = url, model, paid
         self._fields, self._form = dict(fields or {}), form
         headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {key}"} if key else {})
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=IDLE_SECONDS)
@@ -145,8 +147,8 @@ class Upstream:
             except UnreadableError as error:
                 raise UpstreamError("too_large", str(error), charged=True) from None
             except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
-                if broken:
-                    unsent = isinstance(error, httpx.ConnectError | httpx.InvalidURL | httpx.UnsupportedProtocol)
+                unsent = isinstance(error, httpx.ConnectError | httpx.InvalidURL | httpx.UnsupportedProtocol)
+                if broken or (self._paid and not unsent):
                     raise UpstreamError("down", type(error).__name__, charged=not unsent) from None
                 broken = True
             except UnicodeDecodeError:
@@ -181,7 +183,8 @@ def _count(value: Any) -> int | None:
 
 def _of_status(status: int) -> UpstreamError:
     problem: Problem = "busy" if status == 429 else "refused" if status in REFUSES else "status"
-    return UpstreamError(problem, f"HTTP {status}", charged=False)
+    between = status in (502, 504)  # said by what stands in front of the server, which may have answered
+    return UpstreamError(problem, f"HTTP {status}", charged=between)
 
 
 def retry_after(response: Response) -> float | None:
