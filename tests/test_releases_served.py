@@ -13,6 +13,7 @@ from stages.gateway.launching import Given
 from stages.gateway.releases import (
     UNREGISTERED,
     Elsewhere,
+    Files,
     FolderSource,
     Nothing,
     Pinned,
@@ -105,6 +106,28 @@ def test_a_server_elsewhere_has_the_release_that_the_registry_says() -> None:
     unknown = Elsewhere(Nothing(), ["prod", "canary"])
     assert unknown.wanted() == {side: Wanted(UNREGISTERED, "") for side in ("prod", "canary")}
     assert unknown.files(unknown.wanted()["prod"]).release is None
+
+
+def test_a_release_that_the_registry_leaves_while_it_is_taken_up_keeps_its_cascade(release: Path) -> None:
+    class Moving(Wants):
+        def files(self, wanted: Wanted) -> Files:
+            return Files(release, None)
+
+    source = Moving(prod="v1.0.0")
+    both = Elsewhere(source, ["prod", "canary"])
+    wanted = both.wanted()
+    source.sides = {"prod": "v1.1.0"}
+    assert both.files(wanted["prod"]).release == release
+    assert both.files(wanted["canary"]).release is None
+
+
+def test_a_folder_in_which_another_release_lies_is_not_served_as_the_first(release: Path) -> None:
+    source = FolderSource(release, lambda _: None, list)
+    wanted = source.wanted()["prod"]
+    with (release / "provenance.json").open("a") as file:
+        file.write("\n")
+    with pytest.raises(HallmarkError, match="another release"):
+        source.files(wanted)
 
 
 def test_what_is_pinned_stays() -> None:

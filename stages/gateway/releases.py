@@ -39,6 +39,9 @@ class Wanted:
         return self.digest or self.version
 
 
+NOBODYS = Wanted(UNREGISTERED, "")
+
+
 @dataclass(frozen=True, slots=True)
 class Files:
     """The checked files of a release, and what it was trained over. None: a server elsewhere has them."""
@@ -71,8 +74,14 @@ class FolderSource:
         return {"prod": self._wanted}
 
     def files(self, wanted: Wanted) -> Files:
-        """The folder, and the weights here."""
+        """The folder, and the weights here; a HallmarkError if another release lies there by now."""
         self._check(self.folder)
+        if digest_of(self.folder) != wanted.digest:
+            raise HallmarkError(
+                "another release than the one that was to be served",
+                file=self.folder,
+                remedy="start the gateway again, to serve this one",
+            )
         return Files(self.folder, QUANTIZED)
 
 
@@ -148,11 +157,11 @@ class Elsewhere:
         found = self._source.wanted()
         registered = "prod" in found and found["prod"].version != UNREGISTERED
         sides = [side for side in self._sides if side in found or side == "prod" or not registered]
-        return {side: found.get(side, Wanted(UNREGISTERED, "")) for side in sides}
+        return {side: found.get(side, NOBODYS) for side in sides}
 
     def files(self, wanted: Wanted) -> Files:
         """The release's own, for its cascade; none of what nobody has registered."""
-        if wanted not in self._source.wanted().values():
+        if wanted == NOBODYS:  # asked of the version itself: by now, the registry may say something else
             return Files(None, None)
         return self._source.files(wanted)
 
