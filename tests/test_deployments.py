@@ -170,6 +170,39 @@ def test_a_replaced_server_finishes_what_it_has_or_is_stopped_when_its_time_is_u
         assert (cut.version, cut.outcome) == ("v1.1.0", "answered")
 
 
+def test_what_a_canary_that_is_taken_back_left_to_prod_is_prods() -> None:
+    source, counts = Wants(prod="v1.0.0", canary="v1.1.0"), Counts()
+
+    async def script(models: Served) -> Answered:
+        task = asyncio.create_task(models.answer(asked(group="customer-1", sleep=6.0)))
+        await asyncio.sleep(0.3)
+        source.sides = {"prod": "v1.0.0"}
+        return await task
+
+    with stubs() as launcher:
+        serve = serve_params(routing__canary=1.0)
+        found = play(source, launcher, script, serve=serve, metrics=counts, drain_seconds=0.5)
+    assert (found.version, found.route, found.outcome) == ("v1.0.0", "prod", "answered")
+
+
+def test_a_server_that_is_wanted_again_drains_no_more() -> None:
+    source, counts = Wants(prod="v1.0.0", canary="v1.1.0"), Counts()
+
+    async def script(models: Served) -> None:
+        task = asyncio.create_task(models.answer(asked(group="customer-1", sleep=2.0)))
+        await asyncio.sleep(0.3)
+        source.sides = {"prod": "v1.0.0"}
+        await until(lambda: counts.gauges.get(("hallmark_servers_draining", ())) == 1)
+        source.sides = {"prod": "v1.0.0", "canary": "v1.1.0"}
+        await until(lambda: models.deployments.serving("canary") is not None)
+        assert counts.gauges["hallmark_servers_draining", ()] == 0
+        assert (await task).route == "canary"
+
+    with stubs() as launcher:
+        play(source, launcher, script, serve=serve_params(routing__canary=1.0), metrics=counts)
+        assert len(launcher.started) == 2
+
+
 def test_customers_stay_on_their_side_and_the_share_is_met() -> None:
     async def script(models: Served) -> list[tuple[Asked, Answered]]:
         requests = [asked(group=f"customer-{number % 40}") for number in range(200)]

@@ -214,6 +214,7 @@ class Deployments:
         """Have a release answer on a side, started if it isn't running; a HallmarkError, which was logged, if it can't be."""
         key = self._launcher.key(want, side)
         await _cancelled([self._drains.pop(key, None)])  # it is wanted again
+        self._tell_draining()
         running = self._running.get(key)
         if running is None:
             times, again = self._failed.get(key, (0, 0.0))
@@ -255,7 +256,7 @@ class Deployments:
     async def _drain(self, key: str) -> None:
         """Let a server that was replaced finish its requests, then stop it."""
         running = self._running[key]
-        self._metrics.gauge("hallmark_servers_draining", len(self._drains))
+        self._tell_draining()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._drain_seconds):
                 await running.idle()
@@ -263,6 +264,9 @@ class Deployments:
             log.warning("a replaced server is stopped with %d requests under way", running.under_way)
         await self._stopped(key)
         self._drains.pop(key, None)
+        self._tell_draining()
+
+    def _tell_draining(self) -> None:
         self._metrics.gauge("hallmark_servers_draining", len(self._drains))
 
     async def _stopped(self, key: str) -> None:

@@ -32,6 +32,7 @@ log = logging.getLogger("serve")
 class Own:
     """What came of asking a release. `seconds` and `share`: in all, and of its server's time (see `price.py`)."""
 
+    side: Side
     serving: Serving
     reply: Reply | None
     judged: Judged | None
@@ -90,7 +91,7 @@ class Served:
         """The answer of the release that this caller's customer is routed to, or the fallback's. Never raises for what a
         server does."""
         side = self._side(asked)
-        answered = await self._answer(asked, side, side, self._broad)
+        answered = await self._answer(asked, side, self._broad)
         if side == "prod" and self._serve.routing.shadow:
             self._ask_shadow(asked)
         return answered
@@ -106,8 +107,9 @@ class Served:
         customer = customer_of(asked.group, asked.caller, asked.request)
         return side_of(customer, canary.wanted.version if canary else None, self._serve.routing.canary)
 
-    async def _answer(self, asked: Asked, side: Side, route: Route, broad: Broad | None) -> Answered:
+    async def _answer(self, asked: Asked, side: Side, broad: Broad | None, *, shadow: bool = False) -> Answered:
         own = await self._own(asked, side)
+        route: Route = "shadow" if shadow else own.side
         if own.judged is not None and own.judged.goes_out:
             assert own.reply is not None
             return self._answered(asked, own, route, "answered", own.reply)
@@ -129,15 +131,16 @@ class Served:
     async def _own(self, asked: Asked, side: Side) -> Own:
         """What a release answers. If it was replaced while it did, and could not finish, the one that replaced it is asked."""
         while True:
-            serving = self.deployments.serving(side) or self.deployments.serving("prod")
+            side = side if self.deployments.serving(side) is not None else "prod"  # a canary that is none any more
+            serving = self.deployments.serving(side)
             if serving is None:
                 raise RuntimeError("asked before the start, or after the end")
-            own = await self._ask(asked, serving)
+            own = await self._ask(asked, side, serving)
             now = self.deployments.serving(side) or self.deployments.serving("prod")
             if own.problem in (None, "refused", "late") or now is None or now.running is serving.running:
                 return own
 
-    async def _ask(self, asked: Asked, serving: Serving) -> Own:
+    async def _ask(self, asked: Asked, side: Side, serving: Serving) -> Own:
         running = serving.running
         launched, start = running.launched, time.monotonic()
         reply: Reply | None = None
@@ -174,7 +177,7 @@ class Served:
                 self._complain(f"the server of {serving.wanted.version}", error.problem, str(error))
             finally:
                 share = running.meter.end(began)
-        return Own(serving, reply, judged, problem, time.monotonic() - start, share)
+        return Own(side, serving, reply, judged, problem, time.monotonic() - start, share)
 
     def _question(self, asked: Asked, *, logs: bool) -> Question:
         """What is asked: greedily, whatever temperature or seed a caller names; how an answer is to end and look is theirs."""
@@ -240,7 +243,7 @@ class Served:
     async def _shadow(self, asked: Asked, canary: Wanted) -> None:
         try:
             later = replace(asked, deadline=time.monotonic() + self._serve.limits.seconds)
-            answered = await self._answer(later, "canary", "shadow", None)
+            answered = await self._answer(later, "canary", None, shadow=True)
             if self.emit is not None and (answered.version, answered.digest) == (canary.version, canary.digest):
                 self.emit(later, answered)  # else it is none any more, and prod was asked
         except Exception as error:
