@@ -292,6 +292,8 @@ class Echo:
     ) -> tuple[Masked, list[str]]:
         if "secret" in messages[-1]["content"]:
             raise Refusal(400, "text_too_long", "a text is too long")
+        if "broken" in messages[-1]["content"]:
+            raise Refusal(500, "masking_failed", "the masker failed at this text, and will again")
         plain = [message | {"content": message["content"].replace("Ann", "<PERSON_1>")} for message in messages]
         return Restoring(messages=plain, tools=tools, values={"<PERSON_1>": "Ann"}), []
 
@@ -302,7 +304,7 @@ class Restoring(Masked):
 
 
 def test_the_model_sees_masked_text_and_the_file_has_the_callers_own_again(tmp_path: Path) -> None:
-    rows = [{"input": "Ann asks"}, {"input": "secret"}, {"input": "Ann again", "group": "acme"}]
+    rows = [{"input": "Ann asks"}, {"input": "secret"}, {"input": "broken"}, {"input": "Ann again", "group": "acme"}]
     file, out = write(tmp_path / "in.jsonl", *rows), tmp_path / "out"
     models, kept = Echo(), []
     batch = Batch(
@@ -314,8 +316,8 @@ def test_the_model_sees_masked_text_and_the_file_has_the_callers_own_again(tmp_p
 
     with answers_in(out) as answers:
         work(answers)
-    assert [row["text"] for row in read(out)] == ["to Ann asks", None, "to Ann again"]
-    assert [row["outcome"] for row in read(out)] == ["answered", "failed", "answered"]
+    assert [row["text"] for row in read(out)] == ["to Ann asks", None, None, "to Ann again"]
+    assert [row["outcome"] for row in read(out)] == ["answered", "failed", "failed", "answered"]
     assert not any("Ann" in str(asked.masked.messages) + str(asked.chat) for asked in models.asked)
     groups = [asked.group for asked in models.asked]
     assert groups[0] is None

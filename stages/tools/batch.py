@@ -76,8 +76,7 @@ class Done:
 
 
 def _restored(call: dict[str, Any], masked: Masked) -> dict[str, Any]:
-    function = call["function"]
-    return call | {"function": function | {"arguments": masked.restored(function["arguments"])}}
+    return call | {"function": {name: masked.restored(text) for name, text in call["function"].items()}}
 
 
 class Batch:
@@ -134,7 +133,7 @@ class Batch:
         try:
             masked, masking_s = await self._masked(line)
         except Refusal as refusal:
-            if refusal.status >= 500 or refusal.status == 429:
+            if refusal.status in (429, 503):  # the maskers are at fault, not the line
                 raise HallmarkError(
                     refusal.message, row=line.row, remedy="run the same command again, which goes on from there"
                 ) from None
