@@ -25,6 +25,7 @@ from stages.corpus.raw import Raw, raw_rows
 from stages.corpus.recording import Recorder
 from stages.gateway.exchange import Masked
 from stages.gateway.live_record import LiveMasker
+from stages.gateway.masker_process import MaskerProcess
 from stages.gateway.masking import MaskPool, restore
 from stages.params.loader import Params, load_params
 from stages.privacy.params import Mask
@@ -359,6 +360,28 @@ def test_a_process_that_dies_is_replaced_and_the_request_asked_again(running: Ru
     )
     assert others[1:] == ["Mail <EMAIL_1>"] * 3
     assert replaced == 2
+
+
+def test_a_process_for_which_there_is_no_room_is_started_later(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, tried = MaskerProcess.start, []
+
+    def start(process: MaskerProcess) -> None:
+        tried.append(1)
+        if len(tried) == 1:
+            raise OSError(24, "Too many open files")
+        real(process)
+
+    async def played() -> str:
+        monkeypatch.setattr(MaskerProcess, "start", start)
+        os.kill(*running.pool.pids, signal.SIGKILL)
+        with pytest.raises(Refusal, match="could not be masked"):
+            await asyncio.wait_for(running.one(), 20)
+        await until(lambda: not running.pool._replacing)
+        return await running.one()
+
+    assert running.run(played()) == "Mail <EMAIL_1>"
 
 
 def test_a_request_that_ends_two_processes_is_refused_and_others_are_not(running: Running) -> None:

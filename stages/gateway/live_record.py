@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from stages.core.document import changed, keys_of, named
+from stages.core.document import changed, keys_of, named, strings
 from stages.core.reading import NotJsonError, strict_json
 from stages.corpus.copied import keys, listed
 from stages.corpus.leftover import left_in
@@ -59,6 +59,7 @@ class LiveMasker:
 
         A `Refusal` if a kind in it is dropped, or if something private would be left.
         """
+        self._check_lengths(messages, tools, also)
         texts = [message["content"] for message in messages if self._is_masked(message)]
         structures = [_structure(message) for message in messages]
         targets = [self._target(text) for text in also]
@@ -93,6 +94,12 @@ class LiveMasker:
             text if after == form else compact_json(after[0])
             for text, (_, form), after in zip(others, targets, forms, strict=True)
         ]
+
+    def _check_lengths(self, messages: Sequence[Message], tools: list[Any] | None, also: Sequence[str]) -> None:
+        for param, value in (("messages", list(messages)), ("tools", tools), ("also", list(also))):
+            if any(len(text) > self.mask.max_chars for text in strings(value)):
+                problem = f"a text is longer than {self.mask.max_chars} characters, the most that is masked at once"
+                raise Refusal(400, "text_too_long", problem, param)
 
     def _is_masked(self, message: Message) -> bool:
         """Whether the content is masked as a text: the task's own prompt, which every record has, is not."""

@@ -15,7 +15,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from stages.core.document import strings
 from stages.core.errors import HallmarkError
 from stages.gateway.exchange import Masked
 from stages.gateway.masker_process import Answer, DeadError, MaskerProcess, Question
@@ -51,7 +50,7 @@ class MaskPool:
         seconds: float = SECONDS,
         waited: Callable[[float], None] | None = None,
     ) -> None:
-        self.max_chars, self.most_waiting, self.seconds, self.waited = mask.max_chars, waiting, seconds, waited
+        self.most_waiting, self.seconds, self.waited = waiting, seconds, waited
         self.replaced = 0  # processes that died
         self._processes = [MaskerProcess(task, mask, key) for _ in range(processes)]
         self._threads = ThreadPoolExecutor(processes, "masking")  # each waits for one process
@@ -82,7 +81,6 @@ class MaskPool:
         self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, also: Sequence[str] = ()
     ) -> tuple[Masked, list[str]]:
         """The request masked, and the texts in `also` with it. A `Refusal` if that can't be done."""
-        self._check_lengths(messages, tools, also)
         await self.start()
         question = Question(messages, tools, tuple(also))
         since = time.monotonic()
@@ -109,12 +107,6 @@ class MaskPool:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     # --- requests
-
-    def _check_lengths(self, messages: list[Any], tools: list[Any] | None, also: Sequence[str]) -> None:
-        for param, value in (("messages", messages), ("tools", tools), ("also", list(also))):
-            if any(len(text) > self.max_chars for text in strings(value)):
-                problem = f"a text is longer than {self.max_chars} characters, the most that is masked at once"
-                raise Refusal(400, "text_too_long", problem, param)
 
     async def _take(self, *, first: bool = False) -> MaskerProcess:
         """A process that is free, once there is one; `first`: before all that wait."""
@@ -210,7 +202,7 @@ class MaskPool:
         while not self._closed:
             try:
                 await asyncio.wrap_future(self._threads.submit(process.start))
-            except (DeadError, HallmarkError) as error:
+            except Exception as error:  # also the system's: no more files, processes or memory for now
                 log.error("a masking process can't be started (%s); next attempt in %g s", type(error).__name__, pause)
                 self._down.add(process)
                 if len(self._down) == len(self._processes):
