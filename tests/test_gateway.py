@@ -17,18 +17,22 @@ from stages.core.errors import HallmarkError
 from stages.core.key import pseudonym
 from stages.gateway import app as app_module
 from stages.gateway import limits
+from stages.gateway.judging import masked_target, read_judgement
 from stages.gateway.keys import Keys, is_loopback, read_keys
 from stages.gateway.limits import JUDGEMENTS, Judgements
+from stages.gateway.live_record import LiveMasker
+from stages.privacy.params import Mask
 from stages.serving.chat_request import Refusal
 from stages.traces.trace import new_id
 from tests import hostile
 from tests.test_admission import FIELDS, JSON, MESSAGES
-from tests.toy_gateway import Gateway, params
+from tests.toy_gateway import Gateway, loaded, params, task
 
 PORT = 8123
 URL = f"http://127.0.0.1:{PORT}"
 CHAT, FEEDBACK = "/v1/chat/completions", "/v1/feedback"
 ADA, BOB = "ada-" + "k" * 20, "bob-" + "k" * 20  # keys
+NO_NER = {"engine": "none", "model": None}
 TRACE = "tr-" + "0" * 32
 TICKET = {"intent": "refund", "urgency": "high", "product": "NAS", "amount": 12.5, "date": None, "issues": ["late"]}
 
@@ -193,6 +197,45 @@ def test_what_callers_ask_of_the_decoder_reaches_the_model(gateway: Gateway) -> 
     ask(gateway, chat(**changes))
     asked = gateway.models.asked[0].chat
     assert {name: getattr(asked, name) for name in changes} == changes
+
+
+def test_documents_that_go_with_a_request_are_masked_as_its_tools_are(gateway: Gateway) -> None:
+    def tool(name: str) -> dict[str, Any]:
+        return {"type": "function", "function": {"name": name}}
+
+    schema = {"name": "answer", "schema": {"enum": ["ask bo@x.example", "open"], "maxLength": 5}}
+    changes = {
+        "tools": [tool("ask_bo@x.example")],
+        "tool_choice": tool("ask_bo@x.example"),
+        "response_format": {"type": "json_schema", "json_schema": schema},
+    }
+    ask(gateway, chat("I am bo@x.example", **changes))
+    asked = gateway.models.asked[0]
+    assert asked.chat.tool_choice == tool("<EMAIL_2>")
+    assert asked.masked.tools == asked.chat.tools == [tool("<EMAIL_2>")]
+    masked = {"name": "answer", "schema": {"enum": ["ask <EMAIL_1>", "open"], "maxLength": 5}}
+    assert asked.chat.response_format == {"type": "json_schema", "json_schema": masked}
+    ask(gateway, chat(response_format=changes["response_format"], tool_choice="auto"))
+    assert gateway.models.asked[1].masked.tools is None
+    assert gateway.models.asked[1].chat.tool_choice == "auto"
+    assert "bo@x.example" not in str([trace.tools for trace in gateway.kept.traces])
+
+
+def test_a_request_of_many_messages_holds_up_nobody(gateway: Gateway) -> None:
+    many = chat(messages=[{"role": "user", "content": "a"}] * 20_000)
+
+    async def play() -> tuple[int, float]:
+        work, longest = asyncio.create_task(send(gateway, many)), 0.0
+        while not work.done():
+            start = time.monotonic()
+            await asyncio.sleep(0.01)
+            longest = max(longest, time.monotonic() - start)
+        return work.result().status_code, longest
+
+    start = time.monotonic()
+    status, longest = asyncio.run(play())
+    assert status == 200
+    assert longest < (time.monotonic() - start) / 3
 
 
 def test_the_models_that_may_be_asked_for_are_listed(gateway: Gateway) -> None:
@@ -522,6 +565,21 @@ def test_the_right_answer_is_masked_as_its_request_was(gateway: Gateway) -> None
     assert json.loads(str(first))["issues"] == ["mail to <EMAIL_2> bounced", "ask <EMAIL_1>"]
     assert json.loads(str(first))["amount"] == 12.5
     assert str(first).startswith('{"intent"')
+
+
+def test_a_private_number_in_a_right_answer_is_masked_like_any_other_text() -> None:
+    live = LiveMasker(loaded().task, Mask.model_validate(loaded().mask.model_dump() | {"ner": NO_NER}), None)
+
+    class Real:
+        async def mask(self, messages: Any, tools: Any, also: Any = ()) -> Any:
+            return live(messages, tools, also)
+
+    target = TICKET | {"product": "4929722653797141", "issues": ["0176 12345678", "late"]}
+    judgement = read_judgement(json.dumps({"trace_id": TRACE, "verdict": "corrected", "target": target}).encode())
+    kept = json.loads(str(asyncio.run(masked_target(judgement, Real(), task()))))
+    assert kept["product"] == "<CARD_1>"
+    assert kept["issues"] == ["<PHONE_1>", "late"]
+    assert kept["amount"] == 12.5
 
 
 def test_a_refusal_is_a_right_answer_too(gateway: Gateway) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "run"]
 LARGE = 2**16  # bytes of a body that is read in a thread: a megabyte of JSON would hold up all others
+FORMS = ("tool_choice", "response_format")  # documents that go to the model with the request
 GRACE = 1.0  # seconds after the deadline in which `Models` may still say what happened itself
 Result = TypeVar("Result")
 RETRY = {"retry-after": "1"}
@@ -165,8 +167,9 @@ class _Gateway:
         deadline = start + self.serve.limits.seconds
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
-                chat = await (asyncio.to_thread(read_request, body) if len(body) > LARGE else _read(body))
-                chat, masked, masking_s = await self._masked(self._checked(chat))
+                large = len(body) > LARGE
+                chat = await _aside(large, read_request, body)
+                chat, masked, masking_s = await self._masked(self._checked(chat), large)
         except TimeoutError:
             raise self._late() from None
         asked = Asked(
@@ -179,7 +182,8 @@ class _Gateway:
         if time.monotonic() >= deadline:
             raise self._late(headers)
         if answered.reason == "refused":
-            message = "the model server refused it: prompt and answer may be longer than it holds"
+            message = "the model server refused it: prompt and answer may be longer than it holds, or it does not take"
+            message += " stop, tool_choice or response_format"
             raise Refusal(400, "refused_by_model", message, headers=headers)
         raise Refusal(502, "no_answer", "the model server gave no answer", headers=headers | RETRY)
 
@@ -218,12 +222,13 @@ class _Gateway:
             raise Refusal(400, "invalid_value", f"{field}: an answer has at most {limit} tokens here", field)
         return chat.model_copy(update={"max_tokens": chat.answer_tokens or limit, "max_completion_tokens": None})
 
-    async def _masked(self, chat: ChatRequest) -> tuple[ChatRequest, Masked, float | None]:
+    async def _masked(self, chat: ChatRequest, large: bool) -> tuple[ChatRequest, Masked, float | None]:
         """The request as the model may see it, and how long masking took (None: nothing was looked for)."""
+        messages = await _aside(large, chat.prompt)
         if self.masking is None:
-            return chat, Masked(messages=chat.prompt(), tools=chat.tools, values={}), None
+            return chat, Masked(messages=messages, tools=chat.tools, values={}), None
         start = time.monotonic()
-        chat, masked = await _masking(_with_masked(chat, self.masking))
+        chat, masked = await _masking(_with_masked(chat, messages, self.masking, large))
         seconds = time.monotonic() - start
         self.metrics.observe("masking", seconds)
         return chat, masked, seconds
@@ -269,15 +274,27 @@ class _Gateway:
         return responses.json_response(accepted, 202)
 
 
-async def _read(body: bytes) -> ChatRequest:
-    return read_request(body)
+async def _aside(large: bool, work: Callable[..., Result], *given: Any) -> Result:
+    """What `work` gives; of a large request in a thread, where it holds up nobody: one may have 20,000 messages."""
+    return await asyncio.to_thread(work, *given) if large else work(*given)
 
 
-async def _with_masked(chat: ChatRequest, masking: Masking) -> tuple[ChatRequest, Masked]:
-    """The request with masked messages, tools and `stop`, by which the model's answer, masked too, would end."""
-    masked, stop = await masking.mask(chat.prompt(), chat.tools, also=chat.stop or ())
-    messages = [Message.model_validate(message) for message in masked.messages]
-    return chat.model_copy(update={"messages": messages, "tools": masked.tools, "stop": stop or None}), masked
+async def _with_masked(
+    chat: ChatRequest, messages: list[dict[str, Any]], masking: Masking, large: bool
+) -> tuple[ChatRequest, Masked]:
+    """The request with all of it masked that a model gets.
+
+    `stop` too, by which the model's answer, masked itself, would end. `tool_choice` and `response_format` are masked as one
+    more of the tools, whose names and values they share.
+    """
+    forms = {name: value for name in FORMS if isinstance(value := getattr(chat, name), dict)}
+    masked, stop = await masking.mask(messages, [*(chat.tools or []), forms] if forms else chat.tools, chat.stop or ())
+    if forms:
+        *tools, forms = masked.tools or []
+        masked = replace(masked, tools=tools or None)
+    copies = await _aside(large, lambda: [Message.model_validate(message) for message in masked.messages])
+    changes = {"messages": copies, "tools": masked.tools, "stop": stop or None} | forms
+    return chat.model_copy(update=changes), masked
 
 
 async def _masking(work: Awaitable[Result]) -> Result:

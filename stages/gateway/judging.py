@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from stages.core.document import changed
 from stages.core.reading import NotJsonError, strict_json
-from stages.privacy.unmaskable import digits_of
 from stages.serving.chat_request import Message, Refusal, Strict, plain, read_as
 from stages.traces.trace import Verdict
 
@@ -53,21 +51,19 @@ async def masked_target(judgement: Judgement, masking: Masking | None, task: Tas
     """
     if judgement.target is None:
         return None
-    value = _value(judgement.target, task)
-    parsed = task.parse(_rendered(value, task))
+    text = _rendered(_value(judgement.target, task), task)
+    parsed = task.parse(text)
     public = parsed.kind == "refusal" or (
         parsed.kind == "answer" and task.kind.listed
     )  # the task's words, nobody's data
     if masking is not None and not public:
-        texts: list[str] = []
-        changed(value, lambda item: texts.append(text) if (text := _maskable(item)) is not None else None)
-        messages = plain(judgement.messages or [])
-        masked = iter((await masking.mask(messages, None, also=texts))[1])
-        value = changed(value, lambda item: item if _maskable(item) is None else _put(item, next(masked)))
-        parsed = task.parse(_rendered(value, task))
+        # as a whole: a value is masked by its key too, and a key may be private
+        masked = (await masking.mask(plain(judgement.messages or []), None, also=[text]))[1]
+        text = masked[0]
+        parsed = task.parse(text)
     if parsed.kind == "invalid":  # what is wrong with it may quote it
         raise Refusal(400, "invalid_value", "target: not an answer of this task, once it is masked", "target")
-    return _rendered(value, task)
+    return text
 
 
 def _value(target: Any, task: Task) -> Any:
@@ -85,13 +81,3 @@ def _rendered(value: Any, task: Task) -> str:
         return task.render(value)
     except NotJsonError:
         return str(value)
-
-
-def _maskable(item: Any) -> str | None:
-    """A value as text, if it could be private."""
-    return item if isinstance(item, str) else digits_of(item)
-
-
-def _put(item: Any, masked: str) -> Any:
-    """The masked value, or the number itself if it turned out not to be private."""
-    return item if not isinstance(item, str) and masked == digits_of(item) else masked

@@ -19,6 +19,7 @@ HELP = {
     "hallmark_requests_total": "Requests by endpoint and HTTP status; 499: the caller hung up",
     "hallmark_errors_total": "Requests that got an error, by endpoint and the error's code",
     "hallmark_answers_total": "Chat requests that reached a release, by route, version, outcome and reason",
+    "hallmark_traces_total": "Traces by state: written, lost, and errors of the disk, which is tried again",
     "hallmark_feedback_total": "Judgements that were kept, by verdict",
     "hallmark_tokens_total": "Tokens by route, and kind: prompt or answer",
     "hallmark_price_total": "What answers cost, by route, in the currency of benchmark.price_per_hour",

@@ -61,7 +61,7 @@ def _message(answered: Answered, masked: Masked) -> tuple[dict[str, Any], str]:
     message: dict[str, Any] = {"role": "assistant", "content": _restored(answered.text, masked), "refusal": None}
     if answered.tool_calls:
         message["tool_calls"] = [
-            call | {"function": call["function"] | {"arguments": _restored(call["function"]["arguments"], masked)}}
+            call | {"function": {name: _restored(text, masked) for name, text in call["function"].items()}}
             for call in answered.tool_calls
         ]
     return message, answered.finish or "stop"
