@@ -199,7 +199,7 @@ def judged(traces: list[Trace], *, feedback: dict[str, str] | None = None, hours
 
 
 def both(count: int, prod: dict[str, Any] | None = None, canary: dict[str, Any] | None = None) -> list[Trace]:
-    """One request each of so many customers of each release."""
+    """One request each of this number of customers of each release."""
     sides = (("prod", prod, "p"), ("canary", canary, "c"))
     return [
         trace(route=route, version=version, group=f"{letter}{number}", **(of or {}))

@@ -67,7 +67,7 @@ def event(repo: Path, stage: str, version: str, number: int, date: datetime, act
 
 
 def traffic(repo: Path, customers: int, **of_canary: object) -> list[Trace]:
-    """One judged request of so many customers of each release, an hour after the start."""
+    """One judged request of this number of customers of each release, an hour after the start."""
     time = STARTED + timedelta(minutes=5)
     first = trace(time=STARTED + timedelta(minutes=1), group="c0", route="canary", version="v1.1.0")
     found = [first] + [

@@ -28,7 +28,7 @@ def answers(passes: dict[str, list[bool]], start: int = 0) -> list[Prediction]:
 
 
 def evenly(customers: int, each: int, right: int) -> dict[str, list[bool]]:
-    """Customers with so many records, so many of them right."""
+    """Customers, each with its number of records and how many of them are right."""
     return {f"c{number}": [place < right for place in range(each)] for number in range(customers)}
 
 

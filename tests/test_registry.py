@@ -423,6 +423,18 @@ def test_events_out_of_order_are_followed_by_number_and_told(repo: Path, monkeyp
     assert "dated no later than model#prod#1" in Registry.read(HERE).problems[0].reason
 
 
+def test_an_event_whose_tag_is_gone_is_told(repo: Path) -> None:
+    promote(HERE, "v0.1.0", PROD)
+    promote(HERE, "v0.2.0", PROD)
+    promote(HERE, "v0.1.0", PROD)
+    shell("git tag -d model#prod#2", repo)
+    (problem,) = Registry.read(HERE).problems
+    assert "no tag has the event number 2: what happened then is not known" in problem.reason
+    shell("git tag -a -m x model#prod#4000000000 HEAD", repo)  # counted without going through all of them
+    reasons = [problem.reason for problem in Registry.read(HERE).problems]
+    assert any("event number 2, 4 to 3999999999:" in reason for reason in reasons)
+
+
 def test_a_folder_that_is_not_the_tags_is_replaced(repo: Path) -> None:
     version = Registry.read(HERE).find("v0.1.0")
     folder = VERSIONS / "v0.1.0"

@@ -9,12 +9,28 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stages.collecting.known import Known
 from stages.collecting.rows import Row
-from stages.corpus.near import distinct, near_pairs, normalise
+from stages.corpus.near import Pairs, distinct, near_pairs, normalise
 from stages.corpus.params import Dedupe
 from stages.corpus.placeholders import only_placeholders
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def near_of(texts: pl.Series, settings: Dedupe) -> Pairs:
+    """The pairs of texts (distinct, normalised) that `dedupe` would take for near duplicates."""
+    return near_pairs(
+        texts,
+        size=settings.shingle,
+        threshold=settings.threshold,
+        permutations=settings.permutations,
+        file=Path("data/traces"),
+        stage="collect",
+    )
 
 
 def without_copies(rows: Sequence[Row], known: Known, settings: Dedupe) -> tuple[list[Row], dict[str, int]]:
@@ -31,14 +47,7 @@ def without_copies(rows: Sequence[Row], known: Known, settings: Dedupe) -> tuple
     series = pl.Series(asked, dtype=pl.String)
     hollow = only_placeholders(series).to_list()
     texts, text = distinct(normalise(series))
-    pairs = near_pairs(
-        texts,
-        size=settings.shingle,
-        threshold=settings.threshold,
-        permutations=settings.permutations,
-        file=Path("data/traces"),
-        stage="collect",
-    )
+    pairs = near_of(texts, settings)
     near: dict[int, list[int]] = defaultdict(list)
     for left, right in zip(pairs.left.tolist(), pairs.right.tolist(), strict=True):
         near[left].append(right)

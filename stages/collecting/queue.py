@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from stages.collecting.duplicates import near_of
 from stages.collecting.logged import Logged
 from stages.collecting.params import Review
-from stages.corpus.near import components, distinct, near_pairs, normalise
+from stages.corpus.near import components, distinct, normalise
 from stages.corpus.params import Dedupe
 from stages.evaluation.nearest import nearest
 
@@ -40,14 +40,7 @@ def queue(
     if not waiting:
         return []
     texts, text = distinct(normalise(pl.Series([text for _, text in waiting], dtype=pl.String)))
-    pairs = near_pairs(
-        texts,
-        size=settings.shingle,
-        threshold=settings.threshold,
-        permutations=settings.permutations,
-        file=Path("data/traces"),
-        stage="collect",
-    )
+    pairs = near_of(texts, settings)
     cluster = components(len(texts), pairs.left, pairs.right)[text].tolist()
     sizes = Counter(cluster)
     sure = _sure([logged for logged, _ in waiting])

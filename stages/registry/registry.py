@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ class Registry:
                 problems.append(problem)
                 if tag.annotated and tag.number is not None:  # GTO and DVC pass over one that is not, too
                     unsound[stage] = problem
-        problems += _out_of_order(events)
+        problems += [*_out_of_order(events), *_missing(tags, name)]
         return cls(repo, name, versions, events, problems, unsound, tags)
 
     def find(self, version: str) -> Version:
@@ -301,6 +302,20 @@ def _out_of_order(events: list[Event]) -> list[Problem]:
             found.append(Problem(event.tag, reason))
         last[event.stage] = event
     return found
+
+
+def _missing(tags: list[Tag], name: str) -> list[Problem]:
+    """Numbers that no event has, though a later one is there: a tag that was not fetched, was deleted, or only pushed in part."""
+    numbers = sorted({tag.number for tag in tags if tag.number})
+    gaps = [(before + 1, after - 1) for before, after in pairwise([0, *numbers]) if after - before > 1]
+    if not gaps:
+        return []
+    which = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in gaps[:10])
+    more = f" and {len(gaps) - 10} more" if len(gaps) > 10 else ""
+    reason = (
+        f"no tag has the event number {which}{more}: what happened then is not known; get it with `git fetch --tags`"
+    )
+    return [Problem(f"{name}#", reason)]
 
 
 def read_at(repo: Path, places: list[tuple[str, str]]) -> dict[tuple[str, str], bytes | None]:

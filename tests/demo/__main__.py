@@ -13,7 +13,7 @@ from tests.demo.page import render
 from tests.workspace import ROOT
 
 RULES = ("wrong", "complaints", "schema_breaks", "handed_over", "failed", "slow", "price")
-# What fits half an hour on two cores: a third of the reference's data, one and a half passes over it, no comparators.
+# What fits half an hour on two cores: a fifth of the reference's data, one and a half passes over it, no comparators.
 PARAMS = {
     "data.tags": "tags",
     "mask.gold": None,
@@ -21,8 +21,8 @@ PARAMS = {
     "split.holdout": 0.18,
     "split.validation": 0.07,
     "split.calibration": 0.25,
-    "sft.epochs": 1.6,
-    "sft.eval_steps": 60,
+    "sft.epochs": 1.5,
+    "sft.eval_steps": 50,
     "eval.comparators": {},
     "eval.sample": {"base": 48},
     "eval.again": 0,
@@ -42,7 +42,7 @@ PARAMS = {
     "canary.slow_seconds": 30.0,
 }
 BAD = {"sft.max_steps": 16, "sft.eval_steps": 8}
-FULL = Size(customers=200, rows=800, callers=200, calls=(170, 130, 60, 16), params=PARAMS, bad=BAD)
+FULL = Size(customers=200, rows=600, callers=200, calls=(110, 90, 40, 10), params=PARAMS, bad=BAD)
 
 
 def main() -> None:
