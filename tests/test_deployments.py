@@ -170,6 +170,23 @@ def test_a_replaced_server_finishes_what_it_has_or_is_stopped_when_its_time_is_u
         assert (cut.version, cut.outcome) == ("v1.1.0", "answered")
 
 
+def test_a_rollback_does_not_wait_for_a_canary_that_starts() -> None:
+    source = Wants(prod="v1.0.0")
+
+    async def script(models: Served) -> None:
+        source.sides = {"prod": "v2.0.0"}
+        await until(lambda: models.deployments.versions["prod"] == "v2.0.0")
+        launcher.slow = 15.0
+        source.sides = {"prod": "v2.0.0", "canary": "v3.0.0"}
+        await asyncio.sleep(1.0)
+        launcher.slow = 0.0
+        source.sides = {"prod": "v1.0.0", "canary": "v3.0.0"}
+        await until(lambda: models.deployments.versions == {"prod": "v1.0.0", "canary": "v3.0.0"}, 8.0)
+
+    with stubs() as launcher:
+        play(source, launcher, script)
+
+
 def test_what_a_canary_that_is_taken_back_left_to_prod_is_prods() -> None:
     source, counts = Wants(prod="v1.0.0", canary="v1.1.0"), Counts()
 

@@ -176,20 +176,32 @@ class Deployments:
         await asyncio.gather(*(self._stopped(key) for key in list(self._running)), *self._stopping)
 
     async def _poll(self) -> None:
-        while True:
-            await asyncio.sleep(self._poll_seconds)
-            try:
-                wanted = await in_thread(self._source.wanted)
-            except Exception as error:  # whatever is wrong with the registry, what answers goes on
-                if not self._unread:
-                    words = error if isinstance(error, HallmarkError) else type(error).__name__
-                    log.error("the registry can't be read, so what answers stays as it is: %s", words)
-                self._unread = True
-                self._metrics.count("hallmark_registry_errors_total")
-                continue
-            self._unread = False
-            if "prod" in wanted:
-                await self._turn(wanted)
+        """Follow the registry. A rollback does not wait for a server that starts: what is wanted now goes first."""
+        turn: asyncio.Task[None] | None = None
+        aim: dict[Side, Wanted] = {}
+        try:
+            while True:
+                await asyncio.sleep(self._poll_seconds)
+                wanted = await self._read()
+                if "prod" in wanted and (turn is None or turn.done() or wanted != aim):
+                    await _cancelled([turn])
+                    aim, turn = wanted, asyncio.create_task(self._turn(wanted))
+        finally:
+            await _cancelled([turn])
+
+    async def _read(self) -> dict[Side, Wanted]:
+        """What the registry wants; nothing if it can't be read."""
+        try:
+            wanted = await in_thread(self._source.wanted)
+        except Exception as error:  # whatever is wrong with the registry, what answers goes on
+            if not self._unread:
+                words = error if isinstance(error, HallmarkError) else type(error).__name__
+                log.error("the registry can't be read, so what answers stays as it is: %s", words)
+            self._unread = True
+            self._metrics.count("hallmark_registry_errors_total")
+            return {}
+        self._unread = False
+        return wanted
 
     async def _turn(self, wanted: dict[Side, Wanted]) -> None:
         """Make the sides what is wanted, as far as that can be started."""
