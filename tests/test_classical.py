@@ -19,7 +19,7 @@ from stages.evaluation.predictions import prediction, readable
 from stages.evaluation.scoring import Scorer
 from stages.evaluation.text_model import all_features
 from stages.params.loader import Params, load_params
-from stages.tasks.predictions import predictions_of, write_predictions
+from stages.tasks.predictions import ONLINE, predictions_of, write_predictions
 from stages.tasks.task import Task
 from stages.tools import summary
 from tests.made_up import ROOT, without_comparators, write_other_reports, write_sft
@@ -90,6 +90,7 @@ def answered(params: Params, model: str, spoil: dict[int, str] | None = None) ->
         score = scorer.score(**readable(record), prediction=text)
         rows.append(prediction(record, text, score, finish="stop", tokens=1))
     write_predictions(predictions_of(model), rows)
+    write_predictions(predictions_of(ONLINE), [])
     failures = {"wrong_value": sum(not row.exact_match for row in rows)}
     write_json(Path("reports/eval", model, "metrics.json"), {"records": len(rows), "failures": failures})
 

@@ -117,8 +117,12 @@ def test_a_release_that_the_registry_leaves_while_it_is_taken_up_keeps_its_casca
     both = Elsewhere(source, ["prod", "canary"])
     wanted = both.wanted()
     source.sides = {"prod": "v1.1.0"}
+    assert list(wanted) == ["prod"]
     assert both.files(wanted["prod"]).release == release
-    assert both.files(wanted["canary"]).release is None
+    source.sides = {}
+    nobodys = both.wanted()
+    source.sides = {"prod": "v1.1.0"}
+    assert both.files(nobodys["canary"]).release is None
 
 
 def test_a_folder_in_which_another_release_lies_is_not_served_as_the_first(release: Path) -> None:

@@ -338,7 +338,7 @@ async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"{}"})
 
-launcher.HEAD_SECONDS = 0.4
+impatient.HEAD_SECONDS = 0.4
 launcher.run(Admission(app, Limits(("tuned",))), int(sys.argv[1]))
 """
 

@@ -20,7 +20,7 @@ ADDED = re.compile(r"collected-(\d{1,9})\.jsonl")
 def destination(path: Path) -> Path:
     """The file that new rows go to: of JSON lines, or the next one in a folder; an error if `data.path` can't grow."""
     if is_folder(path):
-        numbers = [int(match[1]) for file in path.iterdir() if (match := ADDED.fullmatch(file.name))]
+        numbers = [int(match[1]) for file in sorted(path.iterdir()) if (match := ADDED.fullmatch(file.name))]
         return path / f"collected-{max(numbers, default=0) + 1}.jsonl"
     if path.suffix in LINES:
         return path

@@ -261,14 +261,11 @@ class Masker:
     def _repeat(self, record: Record, new: Iterable[tuple[str, str]]) -> None:
         """Mask newly found values wherever else they stand in the record, however broken into lines or punctuated.
 
-        A value that means something else in another sentence (an age, a form of address) is masked only where it is a
-        whole field.
+        A value that means another thing elsewhere (an age, a form of address) is masked only where it is a whole field.
         """
         values: dict[str, list[tuple[list[str], str]]] = {}  # by first token: the tokens and the kind
         whole: dict[str, str] = {}
-        done: set[tuple[str, str]] = (
-            set()
-        )  # looked for once, however often it was found: a long text repeats its values
+        done: set[tuple[str, str]] = set()  # a long text repeats its values: each is looked for once
         for kind, value in new:
             whole[canonical(value)] = kind
             tokens = [token for *_, token in tokens_of(value)]
