@@ -230,6 +230,7 @@ def test_labels_have_a_macro_f1_that_a_frequent_label_does_not_carry(folder):
             valid = {"parses": True, "schema_valid": text != "broken", "fields": []}
             rows.append(prediction(i, f"C{i % 10}", outcome, target=target, prediction=text, **valid))
         write_predictions(folder, model, rows)
+    write_predictions(folder, "online", [])
     write_json(folder / "reports/eval/classical/metrics.json", {"labels": []})
     write_sft(folder)
     compare.run(PARAMS.model_copy(update={"task": PARAMS.task.model_copy(update={"kind": "classification"})}))

@@ -386,7 +386,7 @@ def test_a_process_for_which_there_is_no_room_is_started_later(
 
 def test_a_request_that_ends_two_processes_is_refused_and_others_are_not(running: Running) -> None:
     async def poisoned() -> tuple[Refusal, str]:
-        work = asyncio.create_task(running.one(LONG))
+        work = asyncio.create_task(running.one(ENDLESS))
         for _ in range(2):
             before = running.pool.replaced
             await until(lambda: running.pool.pids and running.pool.waiting == 0 and not running.pool._replacing)

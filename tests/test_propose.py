@@ -126,6 +126,7 @@ VALUES = st.recursive(
 @example("a  # b")
 @example("\x85\u2028")
 @example("${seed}")
+@example({"?0": None})
 def test_any_value_is_written_on_one_line_and_read_back(value: Any) -> None:
     params = "a:\n  b: 1  # of b\n  c:  # of c\n  - 2\nd: 3\n"
     line = f" {propose.on_a_line(value)}"

@@ -328,7 +328,7 @@ def test_the_folder_of_the_models_is_no_place_to_import_from(tmp_path, monkeypat
 # A server of ours with a model that takes as many tenths of a second to answer as the request names tokens.
 IMPATIENT = """
 import asyncio, json, sys
-from stages.serving import launcher
+from stages.serving import impatient, launcher
 from stages.serving.admission import Admission, Limits
 
 async def app(scope, receive, send):

@@ -203,9 +203,19 @@ def write_proposal(params: Path, proposal: Proposal) -> None:
 def on_a_line(value: Any) -> str:
     """A value as YAML on one line, with escapes for characters that are not printable."""
     from ruamel.yaml import YAML
+    from ruamel.yaml.representer import SafeRepresenter
+
+    class Quoting(SafeRepresenter):
+        """Quotes a text that starts with a question mark: as a key on one line, it would be read as something else."""
+
+        def represent_str(self, data: str) -> Any:
+            return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if data.startswith("?") else None)
+
+    Quoting.add_representer(str, Quoting.represent_str)
 
     def dumped(*, readable: bool) -> str:
         yaml: Any = YAML(typ="safe", pure=True)  # its types know of no order
+        yaml.Representer = Quoting
         stream = StringIO()
         yaml.default_flow_style, yaml.allow_unicode, yaml.width = True, readable, 2**31
         yaml.sort_base_mapping_type_on_output = False  # the order says something to a reader
