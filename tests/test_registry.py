@@ -383,17 +383,17 @@ def test_a_forged_event_is_never_followed(repo: Path) -> None:
 @pytest.mark.parametrize(
     ("tag", "at", "change", "reason"),
     [
-        ("model#prod#7", "HEAD~1", lambda text: text, "it is not on the commit of v0.2.0"),
+        ("model#prod#1", "HEAD~1", lambda text: text, "it is not on the commit of v0.2.0"),
         (
-            "model#prod#7",
+            "model#prod#1",
             "HEAD",
             lambda text: text.replace("v0.2.0", "v7.0.0"),
             "model@v7.0.0 can't be trusted or is gone",
         ),
-        ("model#prod!#7", "HEAD", lambda text: text, "contradict each other"),
-        ("model#prod#7", "HEAD", lambda text: "by hand", None),
+        ("model#prod!#1", "HEAD", lambda text: text, "contradict each other"),
+        ("model#prod#1", "HEAD", lambda text: "by hand", None),
         ("model#prod", "HEAD", lambda text: text, "has no number"),
-        ("model#prod#7", "HEAD~2", lambda text: "by hand", "is on a commit that no version is on"),
+        ("model#prod#1", "HEAD~2", lambda text: "by hand", "is on a commit that no version is on"),
     ],
 )
 def test_an_event_is_about_a_version(
