@@ -104,9 +104,8 @@ def gateway(folder: Path, behind: str, changes: dict[str, Any]) -> Iterator[tupl
         "serve.upstreams": {"prod": {"url": f"{behind}/v1", "model": stub.MODEL, "key": None}},
     }
     repo = make_workspace(folder, serve | changes)
-    for name in ("models", "reports"):
-        if (ROOT / name).exists():
-            (repo / name).symlink_to(ROOT / name)
+    if (ROOT / "models").exists():
+        (repo / "models").symlink_to(ROOT / "models")
     for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=b", "-c", "user.email=b@b", "commit", "-qm", "x"]):
         subprocess.run(["git", *command], cwd=repo, check=True)
     log = folder.parent / f"{folder.name}.log"
