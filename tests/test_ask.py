@@ -36,6 +36,7 @@ from stages.release.provenance import read_lock
 from stages.tasks.predictions import metrics_of, read_predictions
 from stages.tasks.task import Task
 from stages.tools import ask, buying, completions, verify
+from stages.tools.alone import alone
 from tests.test_eval import FEW, SETTINGS, some_holdout, some_train
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, change_params, git_commit, git_init, make_workspace, repro_here, run
@@ -78,7 +79,7 @@ class Server(ThreadingHTTPServer):
         self.keys: list[str | None] = []
         self.script: list[tuple[int, dict[str, str], bytes]] = []
         self.always: bytes | None = None
-        self.slow = 0.0
+        self.slow, self.early = 0.0, False  # `early`: what the script has is sent at once, however slow the rest is
         self.usage: Any = USAGE
 
     def handle_error(self, *_: Any) -> None:
@@ -92,11 +93,12 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append(body)
         self.server.keys.append(self.headers["Authorization"])
-        time.sleep(self.server.slow)
+        scripted = self.server.script.pop(0) if self.server.early and self.server.script else None
+        time.sleep(0 if scripted else self.server.slow)
         answer = completion(f"about {body['messages'][-1]['content']}", usage=self.server.usage)
         status, headers, content = 200, dict[str, str](), self.server.always or json.dumps(answer).encode()
-        if self.server.script:
-            status, headers, content = self.server.script.pop(0)
+        if scripted or self.server.script:
+            status, headers, content = scripted or self.server.script.pop(0)
         self.send_response(status)
         for name, value in ({"Content-Length": str(len(content))} | headers).items():
             self.send_header(name, value)
@@ -645,7 +647,7 @@ def test_names_that_are_no_endpoint_are_an_error(at: Path, capsys: pytest.Captur
 
 def test_two_runs_at_once_do_not_buy_the_same_answers(at: Path, server: Server) -> None:
     use(server)
-    with ask.alone(), pytest.raises(HallmarkError, match="another run buys answers"):
+    with alone(BOUGHT, "", ""), pytest.raises(HallmarkError, match="another run buys answers"):
         buy()
     assert server.asked == []
 
@@ -703,7 +705,7 @@ def test_an_error_that_nobody_foresaw_loses_no_answer_on_the_way(
     at: Path, server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     use(server)
-    server.slow = 0.3
+    server.slow, server.early = 0.3, True
     server.script = [garbage(429)]
 
     def broken(_: Any) -> float:

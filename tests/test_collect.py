@@ -31,6 +31,7 @@ from stages.corpus.raw import raw_rows
 from stages.corpus.recording import Recorder
 from stages.params.loader import load_params
 from stages.tasks.task import Task
+from stages.tools.alone import alone
 from stages.tools.committed import findings
 from stages.traces.feedback import FeedbackJournal
 from stages.traces.store import TraceWriter
@@ -286,7 +287,7 @@ def test_with_pseudonyms_a_customer_stays_one_and_the_held_out_stay_held_out(tmp
     assert Counter(row["customer"] for row in rows_of(folder / RAW))["NEW-7"] == 2
 
 
-@pytest.mark.parametrize("moment", ["data/review/lock", "reports/collect.json"])
+@pytest.mark.parametrize("moment", ["data/review", "reports/collect.json"])
 def test_a_killed_collection_leaves_nothing_half_written_and_the_next_gives_the_same(
     tmp_path: Path, moment: str
 ) -> None:
@@ -317,11 +318,7 @@ def test_a_killed_collection_leaves_nothing_half_written_and_the_next_gives_the_
 
 
 def test_only_one_collection_runs_at_a_time(folder: Path) -> None:
-    import fcntl
-
-    (folder / "data/review").mkdir()
-    with (folder / "data/review/lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with alone(folder / "data/review", "", ""):
         done = run_here(folder, COLLECT)
     assert done.returncode == 1
     assert "another collection runs" in done.stderr

@@ -147,7 +147,7 @@ def test_a_damaged_journal_and_a_second_search_are_refused(here: Path) -> None:
     done = run_here(here, "stages.tools.tune", "--trials", "1")
     assert "journal.log: damaged" in done.stderr
     tool.JOURNAL.write_bytes(kept)
-    with tool.alone():
+    with tool.alone(tool.FOLDER, "", ""):
         done = run_here(here, "stages.tools.tune", "--write")
     assert "another search runs in this repository" in done.stderr
 

@@ -9,12 +9,10 @@ they were paid for.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +29,7 @@ from stages.models.chat_template import tool_form
 from stages.models.loading import load_tokenizer
 from stages.params.loader import Params, load_params
 from stages.tasks.task import Task
+from stages.tools.alone import alone
 from stages.tools.buying import Outcome, authorization, buy
 from stages.tools.noted import noted
 from stages.tools.stale import LOCK, stale_stages
@@ -74,8 +73,7 @@ def run(params: Params, names: Sequence[str] = (), dry: bool = False) -> None:
     if not chosen:
         print("no comparator in eval.comparators is of kind endpoint: nothing to buy")
         return
-    BOUGHT.mkdir(parents=True, exist_ok=True)
-    with alone():
+    with alone(BOUGHT, "another run buys answers", "wait until it has ended"):
         needs = [need_of(params, name, settings) for name, settings in chosen.items()]
         for need in needs:
             print(need.words(), flush=True)
@@ -113,19 +111,6 @@ def chosen_of(params: Params, names: Sequence[str]) -> dict[str, EndpointSetting
             remedy=f"name one of: {', '.join(known) or 'there is none'}",
         )
     return {name: one for name, one in known.items() if not names or name in names}
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Let no other run buy the same answers during the block."""
-    handle = os.open(BOUGHT, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise HallmarkError("another run buys answers", file=BOUGHT, remedy="wait until it has ended") from None
-    finally:
-        os.close(handle)
 
 
 def need_of(params: Params, name: str, settings: EndpointSettings) -> Need:

@@ -8,11 +8,9 @@ docs/collecting.md says how.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -37,6 +35,7 @@ from stages.corpus.recording import Recorder
 from stages.params.loader import Params, load_params
 from stages.tasks.predictions import predictions_of, read_predictions
 from stages.tasks.task import Task
+from stages.tools.alone import alone
 from stages.tools.new_data import is_sample
 from stages.tools.review import PAGE, TABLE, page, table
 from stages.traces.store import read_traces
@@ -152,21 +151,10 @@ def summary(
             yield f"{target} was sample data that git keeps; with collected rows it must not be committed (`nox -s fresh` refuses it)"
 
 
-@contextmanager
-def alone() -> Iterator[None]:
-    """Only one collection at a time: two would add the same rows twice."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with (FOLDER / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HallmarkError("another collection runs", file=FOLDER, remedy="wait until it has ended") from None
-        yield
-
-
 def main(arguments: argparse.Namespace) -> None:
     """Command line: `--from`, `--format`, `--reviewed`, `--since` and `--dry`."""
-    with alone():
+    remedy = "wait until it has ended: two would add the same rows twice"
+    with alone(FOLDER, "another collection runs", remedy):
         since = datetime.combine(arguments.since, datetime.min.time(), UTC) if arguments.since else None
         form = OWN if arguments.source is None else arguments.format
         source = arguments.source or TRACES

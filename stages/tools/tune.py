@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import argparse
 import copy
-import fcntl
 import json
 import logging
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +25,7 @@ from stages.core.records import read_records
 from stages.params.edit import changed
 from stages.params.loader import Params, load_params
 from stages.release import provenance as prov
+from stages.tools.alone import alone
 from stages.tools.experiments import check_set, copies, find, overrides, report_in, run, stages_to, value_at
 from stages.tools.followed import follow
 from stages.tools.trials import REPORT, Trial, best_of, ended, in_words, row_of, table, trials, verdict, write_report
@@ -266,19 +264,6 @@ def write_best(file: Path, found: list[Trial]) -> None:
     print("then `nox -s repro`")
 
 
-@contextmanager
-def alone() -> Iterator[None]:
-    """Let no other search run in this repository during the block: it would take this one's trial for one that was killed."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with (FOLDER / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            remedy = "wait for it, or stop it: a second search would only slow it down"
-            raise HallmarkError("another search runs in this repository", file=FOLDER, remedy=remedy) from None
-        yield
-
-
 def main(arguments: argparse.Namespace) -> None:
     """Command line: search and print the table, or write the best."""
     params = load_params(arguments.params)
@@ -287,7 +272,10 @@ def main(arguments: argparse.Namespace) -> None:
     if prov.git("rev-parse", "--verify", "HEAD") is None:
         remedy = "`git init`, `dvc init`, and commit the project: experiments are commits"
         raise HallmarkError("not a git repository with a commit", file=Path.cwd(), remedy=remedy)
-    with alone():
+    remedy = (
+        "wait for it, or stop it: a second search would only slow it down, and take its trial for one that was killed"
+    )
+    with alone(FOLDER, "another search runs in this repository", remedy):
         if arguments.write:
             write_best(arguments.params, trials(study_of(params, raw)))
             return

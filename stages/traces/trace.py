@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 TRACES = Path("data/traces")
-ID = re.compile(r"tr-[0-9a-f]{32}")
 
 Route = Literal["prod", "canary", "shadow", "batch", "none"]  # none: there was no release to answer
 Outcome = Literal["answered", "handed_over", "failed"]
@@ -78,8 +76,3 @@ def new_id(time: datetime | None = None, kind: str = "tr") -> str:
     """The id of a trace that came in at this time, or now: ids sort by time (milliseconds), and nobody can guess one (80 bits)."""
     time = datetime.now(UTC) if time is None else time
     return f"{kind}-{int(time.timestamp() * 1000) & (2**48 - 1):012x}{secrets.token_hex(10)}"
-
-
-def is_id(text: str) -> bool:
-    """Whether a text has the form of a trace's id."""
-    return ID.fullmatch(text) is not None
