@@ -334,11 +334,13 @@ def test_time_grows_with_the_length_of_the_text(piece: str) -> None:
     finders: list[Finder] = [FINDERS["en"], phones, cards, ages, every, fields, addresses]
 
     def taken(length: int) -> float:
-        text = piece * (length // len(piece))
-        start = time.process_time()
-        for finder in finders:
-            list(finder(text))
-        return time.process_time() - start
+        text, times = piece * (length // len(piece)), []
+        for _ in range(2):  # the faster one: in the other, the garbage of all other tests may have been collected
+            start = time.process_time()
+            for finder in finders:
+                list(finder(text))
+            times.append(time.process_time() - start)
+        return min(times)
 
     taken(1_000)
     assert taken(12_000) < 4 * taken(6_000) + 0.3
