@@ -70,7 +70,6 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / ".dvcignore").write_text("/.hallmark/\n", encoding="utf-8")
     records = pl.DataFrame([record(str(number), "my kettle is broken") for number in range(32)], schema=schema())
     for file, part in ((TRAIN, records), (VALIDATION, records[:4])):
-        file.parent.mkdir(parents=True, exist_ok=True)
         write_records(root / file, part)
     change_params(root, {"tune.space": SPACE, "tune.startup": 1, "sft.learning_rate": 0.004, "sft.epochs": 1})
     git_init(root)
