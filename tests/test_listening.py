@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +210,9 @@ def test_five_hundred_connections_that_send_a_byte_a_second_hold_up_nobody(tmp_p
             if number % 2:  # half of them with a whole head, so that it is the body that is slow
                 connection.sendall(text[:head])
         at = [head if number % 2 else 0 for number in range(500)]
-        start = time.monotonic()
+        start, patient = time.monotonic(), HTTPConnection(gateway.host, gateway.port, timeout=30)
+        patient.request("GET", "/health")
+        assert patient.getresponse().read() == b'{"status": "ok"}'
         while time.monotonic() - start < HEAD_SECONDS + 3:
             for number, connection in enumerate(connections):
                 try:
@@ -226,6 +229,12 @@ def test_five_hundred_connections_that_send_a_byte_a_second_hold_up_nobody(tmp_p
             answer = received(connection)
             assert error_in(answer, 408) == "request_timeout" if number % 2 else answer == b""
             connection.close()
+        # A caller who has had an answer may take his time for the next request, on the same connection.
+        time.sleep(max(0.0, start + 2 * HEAD_SECONDS + 1 - time.monotonic()))
+        sock = patient.sock
+        patient.request("GET", "/health")
+        assert (patient.getresponse().read(), patient.sock) == (b'{"status": "ok"}', sock)
+        patient.close()
 
 
 def test_a_flood_is_shed_and_its_health_still_answers(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import resource
@@ -15,6 +16,10 @@ from stages.core.errors import HallmarkError
 from stages.serving.chat_request import Refusal
 
 MOST_CONNECTIONS = 1_024
+KEEP_ALIVE = (
+    75  # seconds an unused connection stays open: longer than callers and load balancers keep theirs (5 to 60), as
+)
+# one that closes in the moment in which it is used again is a request without an answer
 FILES = 8_192  # open files that are asked of the system; each connection is one
 
 
@@ -25,7 +30,7 @@ def run(app: Any, host: str, port: int, drain: float, announce: Callable[[str], 
     """
     import uvicorn
 
-    from stages.serving.impatient import Impatient
+    from stages.serving.impatient import HEAD_SECONDS, Impatient
 
     most = _most_connections()
 
@@ -41,6 +46,14 @@ def run(app: Any, host: str, port: int, drain: float, announce: Callable[[str], 
                     if isinstance(other, Protocol) and not other.under_way and not other.transport.is_closing()
                 ]
                 min(idle, key=lambda other: other.look.when(), default=self).transport.close()
+
+        def hang_up_if_idle(self) -> None:
+            """Leave a connection that has had its answer, and no byte since, to uvicorn's timer of `KEEP_ALIVE`."""
+            answered = self.cycle is not None and not self.under_way
+            if answered and self.timeout_keep_alive_task is not None:
+                self.look = self.loop.call_later(HEAD_SECONDS, self.hang_up_if_idle)
+            else:
+                super().hang_up_if_idle()
 
         def send_400_response(self, msg: str) -> None:
             import h11
@@ -74,6 +87,8 @@ def run(app: Any, host: str, port: int, drain: float, announce: Callable[[str], 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
+                gc.collect()
+                gc.freeze()  # what is loaded now stays: no collection looks at it again
                 announce(address)
 
     listener = _listener(host, port)
@@ -81,7 +96,7 @@ def run(app: Any, host: str, port: int, drain: float, announce: Callable[[str], 
     address = f"http://{shown}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
         app, http=Protocol, ws="none", access_log=False, proxy_headers=False, server_header=False, log_level="error",
-        lifespan="on", timeout_graceful_shutdown=math.ceil(drain),
+        lifespan="on", timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=math.ceil(drain),
     )  # fmt: skip
     server = Server(config)
     server.run([listener])
