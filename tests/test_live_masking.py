@@ -367,11 +367,11 @@ def test_a_process_for_which_there_is_no_room_is_started_later(
 ) -> None:
     real, tried = MaskerProcess.start, []
 
-    def start(process: MaskerProcess) -> None:
+    async def start(process: MaskerProcess) -> None:
         tried.append(1)
         if len(tried) == 1:
             raise OSError(24, "Too many open files")
-        real(process)
+        await real(process)
 
     async def played() -> str:
         monkeypatch.setattr(MaskerProcess, "start", start)

@@ -1,12 +1,17 @@
 """A process that masks requests, and the end of it that the gateway holds.
 
-They talk over a pipe. When the gateway dies, the pipe ends, and so does the process.
+They talk over a pair of sockets, which the event loop reads itself: a thread between them would wait for its turn to run.
+When the gateway dies, its socket closes, and the process ends.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+import socket
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,11 +24,11 @@ from stages.serving.chat_request import Refusal
 from stages.tasks.params import Task
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
 
     from stages.gateway.live_record import LiveMasker
 
+LENGTH = 8  # bytes of a message's length
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # parallel by process, not by thread
 
 
@@ -54,12 +59,13 @@ class Answer:
 
 
 class MaskerProcess:
-    """Starts the process and asks it. Its methods wait, so each runs in a thread; `kill` may come from any other."""
+    """Starts the process and asks it, one request at a time, from an event loop."""
 
     def __init__(self, task: Task, mask: Mask, key: bytes | None) -> None:
         self._plan = task, mask, key
         self._process: SpawnProcess | None = None
-        self._pipe: Connection | None = None
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
         self._stopped = False
 
     @property
@@ -70,64 +76,76 @@ class MaskerProcess:
     def exit_code(self) -> int | None:
         return self._process.exitcode if self._process is not None else None
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Start the process, or another one if it has died, and wait until it has loaded its models."""
-        self._end()
-        context = get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs, *self._plan), name="masker", daemon=True)
-        self._process.start()
-        theirs.close()  # so that reading ends when the process does
+        await self._end()
+        ours, theirs = socket.socketpair()
+        try:
+            self._process = get_context("spawn").Process(
+                target=serve, args=(theirs, *self._plan), name="masker", daemon=True
+            )
+            await asyncio.to_thread(self._process.start)
+            self._reader, self._writer = await asyncio.open_connection(sock=ours)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()  # so that reading ends when the process does
         if self._stopped:
             self.kill()
-        problem = self._receive()
-        if isinstance(problem, HallmarkError):
-            raise problem
+        if problem := await self._receive():
+            raise HallmarkError(**problem)
 
-    def ask(self, question: Question) -> Answer:
+    async def ask(self, question: Question) -> Answer:
         """The answer to one request; DeadError if the process has died."""
-        if self._pipe is None or self.pid is None:
+        if self._reader is None or self._writer is None or self._reader.at_eof():
             raise DeadError(asked=False)
-        try:
-            self._pipe.send(question)
-        except OSError:
-            self._join()
-            raise DeadError(asked=True) from None
-        answer: Answer = self._receive()
-        return answer
+        # All of it goes before the answer comes, so there is no need to drain.
+        self._writer.write(_message([question.messages, question.tools, question.also]))
+        said = await self._receive()
+        if "masked" not in said:
+            return Answer(**said)
+        messages, tools, values, also = said["masked"]
+        return Answer(masked=(Masked(messages=messages, tools=tools, values=values), also))
 
     def kill(self) -> None:
         """End the process at once, whatever it is doing."""
         if self._process is not None:
             self._process.kill()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """End the process for good."""
         self._stopped = True
-        self.kill()
-        self._join()
+        await self._end()
 
-    def _receive(self) -> Any:
-        assert self._pipe is not None
+    async def _receive(self) -> Any:
+        assert self._reader is not None
         try:
-            return self._pipe.recv()
-        except (EOFError, OSError):
-            self._join()
+            size = int.from_bytes(await self._reader.readexactly(LENGTH))
+            return json.loads(await self._reader.readexactly(size))
+        except (EOFError, OSError):  # asyncio's IncompleteReadError is an EOFError
+            await self._join()
             raise DeadError(asked=True) from None
 
-    def _join(self) -> None:
+    async def _join(self) -> None:
         if self._process is not None:
-            self._process.join(5)
+            await asyncio.to_thread(self._process.join, 5)
 
-    def _end(self) -> None:
-        if self._pipe is not None:
-            self._pipe.close()
+    async def _end(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
         self.kill()
-        self._join()
+        await self._join()
 
 
-def serve(pipe: Connection, task: Task, mask: Mask, key: bytes | None) -> None:
-    """The process: load the models once, then answer until the pipe ends."""
+def _message(value: Any) -> bytes:
+    """A value between the two: the length of its JSON, and that."""
+    content = json.dumps(value).encode()
+    return len(content).to_bytes(LENGTH) + content
+
+
+def serve(ours: socket.socket, task: Task, mask: Mask, key: bytes | None) -> None:
+    """The process: load the models once, then answer until the gateway hangs up."""
     import gc
     import signal
 
@@ -135,27 +153,33 @@ def serve(pipe: Connection, task: Task, mask: Mask, key: bytes | None) -> None:
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     from stages.gateway.live_record import LiveMasker
 
-    try:
+    requests = ours.makefile("rb")
+    with suppress(OSError):  # the gateway has gone
         try:
             masker = LiveMasker(task, mask, key)
             masker.load()
         except HallmarkError as error:
-            pipe.send(error)
+            file = None if error.file is None else str(error.file)
+            parts = {name: getattr(error, name) for name in ("problem", "row", "field", "remedy")}
+            ours.sendall(_message(parts | {"file": file}))
             return
         gc.collect()
         gc.freeze()  # what is loaded now stays: no collection looks at it again
-        pipe.send(None)
-        while True:
-            pipe.send(_answered(masker, pipe.recv()))
-    except (EOFError, OSError):
-        return  # the gateway has gone
+        ours.sendall(_message(None))
+        while len(head := requests.read(LENGTH)) == LENGTH:
+            size = int.from_bytes(head)
+            if len(content := requests.read(size)) < size:
+                return
+            ours.sendall(_message(_answered(masker, *json.loads(content))))
 
 
-def _answered(masker: LiveMasker, question: Question) -> Answer:
+def _answered(masker: LiveMasker, *asked: Any) -> dict[str, Any]:
+    """The fields of an `Answer`."""
     try:
-        return Answer(masked=masker(question.messages, question.tools, question.also))
+        masked, also = masker(*asked)
+        return {"masked": [masked.messages, masked.tools, dict(masked.values), also]}
     except Refusal as refusal:
-        return Answer(refused={name: getattr(refusal, name) for name in ("status", "code", "message", "param")})
+        return {"refused": {name: getattr(refusal, name) for name in ("status", "code", "message", "param")}}
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
-        return Answer(failed=f"{type(error).__name__} at {Path(place.filename).name}, line {place.lineno}")
+        return {"failed": f"{type(error).__name__} at {Path(place.filename).name}, line {place.lineno}"}

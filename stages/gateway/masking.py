@@ -11,8 +11,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any
 
 from stages.core.errors import HallmarkError
@@ -53,7 +51,6 @@ class MaskPool:
         self.most_waiting, self.seconds, self.waited = waiting, seconds, waited
         self.replaced = 0  # processes that died
         self._processes = [MaskerProcess(task, mask, key) for _ in range(processes)]
-        self._threads = ThreadPoolExecutor(processes, "masking")  # each waits for one process
         self._free: list[MaskerProcess] = []
         self._queue: deque[asyncio.Future[MaskerProcess]] = deque()
         self._down: set[MaskerProcess] = set()  # those that could not be started again, so far
@@ -103,8 +100,7 @@ class MaskPool:
         self._refuse_waiting()
         for task in self._replacing:
             task.cancel()
-        await asyncio.to_thread(self._stop)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        await self._stop()
 
     # --- requests
 
@@ -139,21 +135,17 @@ class MaskPool:
 
     async def _ask(self, process: MaskerProcess, question: Question) -> Answer:
         loop = asyncio.get_running_loop()
-        asked = self._threads.submit(process.ask, question)
+        asked = asyncio.create_task(process.ask(question))
 
         def end() -> None:
             if not asked.done():
                 process.kill()
 
-        def done(future: Future[Answer]) -> None:
-            with suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(self._finished, process, future)
-
-        asked.add_done_callback(done)
+        asked.add_done_callback(lambda task: self._finished(process, task))
         since = loop.time()
         limit = loop.call_later(self.seconds, end)
         try:
-            return await asyncio.wrap_future(asked)
+            return await asyncio.shield(asked)
         except asyncio.CancelledError:
             # Its process is free when it is done with the text, or is replaced if that takes long.
             loop.call_later(ABANDONED, end)
@@ -166,10 +158,14 @@ class MaskPool:
         finally:
             limit.cancel()
 
-    def _finished(self, process: MaskerProcess, asked: Future[Answer]) -> None:
+    def _finished(self, process: MaskerProcess, asked: asyncio.Task[Answer]) -> None:
+        if asked.cancelled():  # the loop ends; half of an answer may be left in the socket
+            process.kill()
+            return
+        died = asked.exception() is not None
         if self._closed:
             return
-        if asked.cancelled() or asked.exception() is None:
+        if not died:
             self._give(process)
             return
         self.replaced += 1
@@ -181,10 +177,9 @@ class MaskPool:
     # --- processes
 
     async def _start(self) -> None:
-        starts = [asyncio.wrap_future(self._threads.submit(process.start)) for process in self._processes]
-        results = await asyncio.gather(*starts, return_exceptions=True)
+        results = await asyncio.gather(*(process.start() for process in self._processes), return_exceptions=True)
         if problem := next((result for result in results if isinstance(result, BaseException)), None):
-            await asyncio.to_thread(self._stop)
+            await self._stop()
             if self._closed:
                 raise self._unavailable()
             if isinstance(problem, DeadError):
@@ -201,7 +196,7 @@ class MaskPool:
         pause = 0.25
         while not self._closed:
             try:
-                await asyncio.wrap_future(self._threads.submit(process.start))
+                await process.start()
             except Exception as error:  # also the system's: no more files, processes or memory for now
                 log.error("a masking process can't be started (%s); next attempt in %g s", type(error).__name__, pause)
                 self._down.add(process)
@@ -220,9 +215,8 @@ class MaskPool:
             if not turn.done():
                 turn.set_exception(self._unavailable())
 
-    def _stop(self) -> None:
-        for process in self._processes:
-            process.stop()
+    async def _stop(self) -> None:
+        await asyncio.gather(*(process.stop() for process in self._processes))
 
     def _unavailable(self) -> Refusal:
         problem = "the request could not be masked, so it was not passed on; try again"
