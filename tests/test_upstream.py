@@ -7,11 +7,12 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,9 +32,9 @@ def question(**what: Any) -> Question:
     return Question([{"role": "user", "content": told(**what)}], None, 50, logs)
 
 
-def ask(url: str, one: Question, seconds: float = 10.0) -> Reply:
+def ask(url: str, one: Question, seconds: float = 10.0, **how: Any) -> Reply:
     async def asked() -> Reply:
-        upstream = Upstream(url, "tickets")
+        upstream = Upstream(url, "tickets", **how)
         try:
             return await upstream.ask(one, seconds)
         finally:
@@ -113,23 +114,29 @@ def test_a_busy_server_is_asked_again_when_it_says(server: Stub) -> None:
     assert 2 * LEAST_WAIT <= time.monotonic() - start < 5
 
 
-def test_a_connection_that_broke_is_made_again() -> None:
-    """A server may close an idle connection in the very moment in which it is used."""
+@contextmanager
+def plain_server(*, breaks: int = 0) -> Iterator[tuple[int, list[tuple[str | None, ...]]]]:
+    """Its port, and of each request the target, the key and the proxy's credentials; it hangs up on so many at first."""
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
     answer = json.dumps({"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}]}).encode()
-    asked = []
+    asked: list[tuple[str | None, ...]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            asked.append(self.rfile.read(int(self.headers["Content-Length"])))
-            if len(asked) == 1:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            asked.append((self.path, self.headers["Authorization"], self.headers["Proxy-Authorization"]))
+            if len(asked) <= breaks:
                 self.connection.close()
                 return
             self.send_response(200)
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)
+
+        def do_CONNECT(self) -> None:
+            asked.append((self.path, self.headers["Authorization"], self.headers["Proxy-Authorization"]))
+            self.send_error(403)
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
@@ -141,10 +148,40 @@ def test_a_connection_that_broke_is_made_again() -> None:
     running = Quiet(("127.0.0.1", 0), Handler)
     threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
     try:
-        assert ask(f"http://127.0.0.1:{running.server_port}/v1", question(text="x")).text == "yes"
+        yield running.server_port, asked
     finally:
         running.shutdown()
+        running.server_close()
+
+
+def test_a_connection_that_broke_is_made_again() -> None:
+    """A server may close an idle connection in the very moment in which it is used."""
+    with plain_server(breaks=1) as (port, asked):
+        assert ask(f"http://127.0.0.1:{port}/v1", question(text="x")).text == "yes"
     assert len(asked) == 2
+
+
+def test_the_proxy_of_the_environment_is_used_unless_the_server_is_our_own(
+    server: Stub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("machine model.example login no password no\n", encoding="utf-8")
+    for name, value in {"NETRC": str(tmp_path / "netrc"), "NO_PROXY": "", "no_proxy": ""}.items():
+        monkeypatch.setenv(name, value)
+    with plain_server() as (port, asked):
+        for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, f"me:p%40ss@127.0.0.1:{port}")
+        sender = "Basic bWU6cEBzcw=="  # me:p@ss
+        assert ask("http://model.example/v1", question(text="x"), key="k").text == "yes"
+        assert asked.pop() == ("http://model.example/v1/chat/completions", "Bearer k", sender)
+        with pytest.raises(UpstreamError) as refused:  # over TLS, the key is the server's alone
+            ask("https://model.example/v1", question(text="x"), key="k", paid=True)
+        assert (refused.value.problem, refused.value.charged) == ("down", False)
+        assert set(asked) == {("model.example:443", None, sender)}
+        asked.clear()
+        assert ask(server.url, question(text="straight"), own=True).text == "straight"
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert ask(server.url, question(text="past it")).text == "past it"
+        assert asked == []
 
 
 def test_who_hangs_up_hangs_up_on_the_server(server: Stub) -> None:
@@ -162,22 +199,18 @@ def test_who_hangs_up_hangs_up_on_the_server(server: Stub) -> None:
     wait_for(lambda: server.counts()["gone"] == before + 1, 5)
 
 
-def response(status: int, after: str | None) -> httpx.Response:
-    return httpx.Response(status, headers={} if after is None else {"retry-after": after})
-
-
 def test_when_to_come_back_is_read_as_http_has_it() -> None:
-    assert retry_after(response(429, "7")) == 7.0
-    assert retry_after(response(503, "0")) == LEAST_WAIT
+    assert retry_after(429, "7") == 7.0
+    assert retry_after(503, "0") == LEAST_WAIT
     in_a_minute = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
-    assert 50 < (retry_after(response(503, in_a_minute)) or 0) <= 60
-    assert retry_after(response(429, format_datetime(datetime.now(UTC) - timedelta(days=1)))) == LEAST_WAIT
-    assert retry_after(response(200, "7")) is None
-    assert retry_after(response(500, "7")) is None
-    assert retry_after(response(429, None)) is None
+    assert 50 < (retry_after(503, in_a_minute) or 0) <= 60
+    assert retry_after(429, format_datetime(datetime.now(UTC) - timedelta(days=1))) == LEAST_WAIT
+    assert retry_after(200, "7") is None
+    assert retry_after(500, "7") is None
+    assert retry_after(429, "") is None
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40))
 def test_no_header_can_hurt(after: str) -> None:
-    wait = retry_after(response(429, after))
+    wait = retry_after(429, after)
     assert wait is None or wait >= LEAST_WAIT

@@ -14,24 +14,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from stages.core.reading import strict_json
 from stages.evaluation.answers import Answer
-from stages.evaluation.endpoint import (
-    FRAME,
-    MALFORMED,
-    PER_LOG,
-    PER_TOKEN,
-    UnreadableError,
-    answer_of,
-    response_text,
-)
+from stages.evaluation.endpoint import FRAME, MALFORMED, PER_LOG, PER_TOKEN, UnreadableError, answer_of
 from stages.models.tool_form import ToolForm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from httpx import Response
+    from aiohttp import ClientSession
 
 IDLE_SECONDS = 2.0  # a connection that is idle longer is not used again: servers close theirs after about 5
 LEAST_WAIT = 0.2  # seconds before a server that was busy is asked again, also if it says 0
@@ -45,6 +39,14 @@ class UpstreamError(Exception):
     def __init__(self, problem: Problem, words: str, *, charged: bool) -> None:
         super().__init__(words)
         self.problem, self.charged = problem, charged
+
+
+class _StatusError(Exception):
+    """A response without success. `after`: when it says to come back."""
+
+    def __init__(self, status: int, after: str) -> None:
+        super().__init__(status)
+        self.status, self.after = status, after
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Reply:
 
 
 class Upstream:
-    """A client of one server's `model`. `fields`: what each request to it has in addition.
+    """A client of one server's `model`. `fields`: what each request to it has in addition. aiohttp takes half of httpx's time.
 
     `own`: a server on this machine that was started here, which is asked past any proxy of the environment. `paid`: what
     may have been charged is not sent a second time.
@@ -92,20 +94,16 @@ class Upstream:
         fields: Mapping[str, Any] | None = None,
         form: ToolForm | None = None,
     ) -> None:
-        import httpx
-
         self.url, self.model, self._paid = url, model, paid
         self._fields, self._form = dict(fields or {}), form
-        headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {key}"} if key else {})
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=IDLE_SECONDS)
-        self._client = httpx.AsyncClient(
-            base_url=url,
-            headers=headers,
-            timeout=httpx.Timeout(None),
-            limits=limits,
-            trust_env=not own,
-            follow_redirects=False,
-        )
+        self._headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        self._proxy, sender = ({}, {}) if own else _proxy_of(url)
+        if url.startswith("https:"):
+            self._proxy["proxy_headers"] = sender
+        else:
+            self._headers |= sender
+        self._session: ClientSession | None = None  # made in the loop that asks
+        self._closed = False
 
     async def ask(self, question: Question, seconds: float) -> Reply:
         """The answer within that time; UpstreamError if there is none. Cancelling hangs up on the server."""
@@ -123,7 +121,9 @@ class Upstream:
 
     async def close(self) -> None:
         """Close its connections."""
-        await self._client.aclose()
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
 
     def _body(self, question: Question) -> dict[str, Any]:
         body: dict[str, Any] = {"model": self.model, "messages": question.messages, "max_tokens": question.max_tokens}
@@ -131,28 +131,63 @@ class Upstream:
         return body | ({"logprobs": True} if question.logs else {}) | self._fields | dict(question.extra or {})
 
     async def _text(self, body: dict[str, Any], largest: int, deadline: float) -> str:
-        import httpx
+        import aiohttp
 
         broken = False
         while True:
-            if self._client.is_closed:  # the server was stopped, and another has taken over
+            if self._closed:  # the server was stopped, and another has taken over
                 raise UpstreamError("down", "stopped", charged=False)
             try:
-                return await response_text(self._client, body, largest)
-            except httpx.HTTPStatusError as error:
-                wait = retry_after(error.response)
+                return await self._response_text(body, largest)
+            except _StatusError as error:
+                wait = retry_after(error.status, error.after)
                 if wait is None or time.monotonic() + wait >= deadline:
-                    raise _of_status(error.response.status_code) from None
+                    raise _of_status(error.status) from None
                 await asyncio.sleep(wait)
             except UnreadableError as error:
                 raise UpstreamError("too_large", str(error), charged=True) from None
-            except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
-                unsent = isinstance(error, httpx.ConnectError | httpx.InvalidURL | httpx.UnsupportedProtocol)
+            except UnicodeDecodeError:
+                raise UpstreamError("malformed", "not UTF-8", charged=True) from None
+            except (aiohttp.ClientError, OSError) as error:
+                unsent = isinstance(
+                    error, aiohttp.ClientConnectorError | aiohttp.InvalidURL | aiohttp.ClientHttpProxyError
+                )
                 if broken or (self._paid and not unsent):
                     raise UpstreamError("down", type(error).__name__, charged=not unsent) from None
                 broken = True
-            except UnicodeDecodeError:
-                raise UpstreamError("malformed", "not UTF-8", charged=True) from None
+
+    async def _response_text(self, body: dict[str, Any], largest: int) -> str:
+        """The text of a response; _StatusError if it is no success.
+
+        UnreadableError if it has more bytes than `largest`, or is compressed, which nobody asked for: a megabyte can unpack to
+        gigabytes.
+        """
+        self._session = self._session or self._connected()
+        # The headers are the request's, not the session's, whose headers aiohttp sends to a proxy too.
+        asked = {"json": body, "headers": self._headers, "allow_redirects": False} | self._proxy
+        async with self._session.post(f"{self.url}/chat/completions", **asked) as response:
+            if not 200 <= response.status < 300:
+                raise _StatusError(response.status, response.headers.get("retry-after", ""))
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise UnreadableError("a compressed response, though none was asked for")
+            content = bytearray()
+            async for piece in response.content.iter_any():
+                content += piece
+                if len(content) > largest:
+                    raise UnreadableError(f"a response of over {largest} bytes, more than the longest answer has")
+        return content.decode()
+
+    def _connected(self) -> ClientSession:
+        import aiohttp
+        import httpx
+
+        tls = httpx.create_ssl_context() if self.url.startswith("https:") else True  # with certifi's authorities
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS, ssl=tls),
+            timeout=aiohttp.ClientTimeout(total=None),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+        )
 
     def _read(self, response: Any, seconds: float) -> Reply:
         """The reply in a response; one of MALFORMED if it is none."""
@@ -165,6 +200,25 @@ class Upstream:
         usage = response.get("usage") or {}
         prompt, written = (_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens"))
         return Reply(answer, text, calls or None, finish, prompt, written, seconds)
+
+
+def _proxy_of(url: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The proxy that the environment names for a URL, and the headers that tell it who asks.
+
+    Its `trust_env` would also read ~/.netrc at every request, in a thread, and fail if it has an entry for the server.
+    """
+    import aiohttp
+    import yarl
+
+    parts, proxies = urlsplit(url), getproxies()
+    named = proxies.get(parts.scheme) or proxies.get("all")
+    if not named or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return {}, {}
+    proxy = yarl.URL(named if "://" in named else f"http://{named}")
+    if not proxy.user:
+        return {"proxy": str(proxy)}, {}
+    sender = aiohttp.encode_basic_auth(proxy.user, proxy.password or "")
+    return {"proxy": str(proxy.with_user(None))}, {"Proxy-Authorization": sender}
 
 
 def _call(call: Any, place: int) -> dict[str, Any]:
@@ -187,11 +241,14 @@ def _of_status(status: int) -> UpstreamError:
     return UpstreamError(problem, f"HTTP {status}", charged=between)
 
 
-def retry_after(response: Response) -> float | None:
-    """Seconds after which a busy server wants to be asked again; None if it is not busy, or doesn't say."""
-    if response.status_code not in (429, 503):
+def retry_after(status: int, after: str) -> float | None:
+    """Seconds after which a busy server wants to be asked again; None if it is not busy, or doesn't say.
+
+    `after`: the value of the header `Retry-After`, empty without one (RFC 9110, 10.2.3: seconds, or a date).
+    """
+    if status not in (429, 503):
         return None
-    said = response.headers.get("retry-after", "").strip()
+    said = after.strip()
     try:
         if said.isdecimal() and said.isascii():
             wait = float(said)

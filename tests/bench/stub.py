@@ -30,7 +30,7 @@ USAGE = {"prompt_tokens": 150, "completion_tokens": 30, "total_tokens": 180}
 
 
 async def chat(request: Request) -> Response:
-    """The ticket, as a stream if the request asks for one; each of its characters is a sure token."""
+    """The ticket, as a stream or with log-probabilities if the request asks for them; each character is a sure token."""
     asked: dict[str, Any] = await request.json()
     await asyncio.sleep(SECONDS)
     head = {"id": "stub", "created": 0, "model": asked["model"]}
@@ -39,8 +39,9 @@ async def chat(request: Request) -> Response:
         chunk = {**head, "object": "chat.completion.chunk", "choices": [choice], "usage": USAGE}
         return Response(f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n", media_type="text/event-stream")
     tokens = [{"token": letter, "logprob": -1e-4, "bytes": [ord(letter)], "top_logprobs": []} for letter in ANSWER]
+    logs = {"content": tokens} if asked.get("logprobs") else None
     message = {"role": "assistant", "content": ANSWER}
-    choice = {"index": 0, "message": message, "logprobs": {"content": tokens}, "finish_reason": "stop"}
+    choice = {"index": 0, "message": message, "logprobs": logs, "finish_reason": "stop"}
     return JSONResponse({**head, "object": "chat.completion", "choices": [choice], "usage": USAGE})
 
 
