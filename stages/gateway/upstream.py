@@ -97,11 +97,9 @@ class Upstream:
         self.url, self.model, self._paid = url, model, paid
         self._fields, self._form = dict(fields or {}), form
         self._headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {key}"} if key else {})
-        self._proxy, sender = ({}, {}) if own else _proxy_of(url)
-        if url.startswith("https:"):
-            self._proxy["proxy_headers"] = sender
-        else:
-            self._headers |= sender
+        self._proxy, sender = (None, {}) if own else _proxy_of(url)
+        self._proxy_headers = sender if url.startswith("https:") else {}
+        self._headers |= {} if self._proxy_headers else sender  # without TLS, the request itself tells the proxy
         self._session: ClientSession | None = None  # made in the loop that asks
         self._closed = False
 
@@ -164,8 +162,11 @@ class Upstream:
         """
         self._session = self._session or self._connected()
         # The headers are the request's, not the session's, whose headers aiohttp sends to a proxy too.
-        asked = {"json": body, "headers": self._headers, "allow_redirects": False} | self._proxy
-        async with self._session.post(f"{self.url}/chat/completions", **asked) as response:
+        asked = self._session.post(
+            f"{self.url}/chat/completions", json=body, headers=self._headers, allow_redirects=False,
+            proxy=self._proxy, proxy_headers=self._proxy_headers,
+        )  # fmt: skip
+        async with asked as response:
             if not 200 <= response.status < 300:
                 raise _StatusError(response.status, response.headers.get("retry-after", ""))
             if response.headers.get("content-encoding", "identity") != "identity":
@@ -202,7 +203,7 @@ class Upstream:
         return Reply(answer, text, calls or None, finish, prompt, written, seconds)
 
 
-def _proxy_of(url: str) -> tuple[dict[str, Any], dict[str, str]]:
+def _proxy_of(url: str) -> tuple[str | None, dict[str, str]]:
     """The proxy that the environment names for a URL, and the headers that tell it who asks.
 
     Its `trust_env` would also read ~/.netrc at every request, in a thread, and fail if it has an entry for the server.
@@ -213,12 +214,12 @@ def _proxy_of(url: str) -> tuple[dict[str, Any], dict[str, str]]:
     parts, proxies = urlsplit(url), getproxies()
     named = proxies.get(parts.scheme) or proxies.get("all")
     if not named or proxy_bypass(parts.netloc.rpartition("@")[2]):
-        return {}, {}
+        return None, {}
     proxy = yarl.URL(named if "://" in named else f"http://{named}")
     if not proxy.user:
-        return {"proxy": str(proxy)}, {}
+        return str(proxy), {}
     sender = aiohttp.encode_basic_auth(proxy.user, proxy.password or "")
-    return {"proxy": str(proxy.with_user(None))}, {"Proxy-Authorization": sender}
+    return str(proxy.with_user(None)), {"Proxy-Authorization": sender}
 
 
 def _call(call: Any, place: int) -> dict[str, Any]:
