@@ -164,7 +164,7 @@ class Upstream:
         """
         self._session = self._session or self._connected()
         # The headers are the request's, not the session's, whose headers aiohttp sends to a proxy too.
-        asked = {"json": body, "headers": self._headers, "allow_redirects": False} | self._proxy
+        asked: dict[str, Any] = {"json": body, "headers": self._headers, "allow_redirects": False} | self._proxy
         async with self._session.post(f"{self.url}/chat/completions", **asked) as response:
             if not 200 <= response.status < 300:
                 raise _StatusError(response.status, response.headers.get("retry-after", ""))
