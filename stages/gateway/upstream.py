@@ -97,7 +97,7 @@ class Upstream:
         self.url, self.model, self._paid = url, model, paid
         self._fields, self._form = dict(fields or {}), form
         self._headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {key}"} if key else {})
-        self._proxy, sender = ({}, {}) if own else _proxy_of(url)
+        self._proxy, sender = ({}, {}) if own else proxy_of(url)
         if url.startswith("https:"):
             self._proxy["proxy_headers"] = sender
         else:
@@ -202,7 +202,7 @@ class Upstream:
         return Reply(answer, text, calls or None, finish, prompt, written, seconds)
 
 
-def _proxy_of(url: str) -> tuple[dict[str, Any], dict[str, str]]:
+def proxy_of(url: str) -> tuple[dict[str, Any], dict[str, str]]:
     """The proxy that the environment names for a URL, and the headers that tell it who asks.
 
     Its `trust_env` would also read ~/.netrc at every request, in a thread, and fail if it has an entry for the server.
