@@ -195,7 +195,10 @@ def test_the_measures_of_every_kind_can_be_floors(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "files"),
     [
-        (("extraction", "classification", "tool_call"), "tasks/kinds/, tools/infer.py, collecting/otel.py"),
+        (
+            ("extraction", "classification", "tool_call"),
+            "tasks/kinds/, tools/infer.py, collecting/otel.py, gateway/spans.py",
+        ),
         (
             ("label_accuracy", "tool_names", "token_f1", "field_f1", "field_recall"),
             "tasks/kinds/, evaluation/measures.py",

@@ -138,20 +138,23 @@ def _bytes(question: Question) -> int:
 
 
 def key_of(settings: Settings, param: str) -> str | None:
-    """The API key of a server, from the environment variable that `param` names; None if it needs none.
+    """The API key of a server, which `param` names; None if it needs none. A HallmarkError if it can't be sent."""
+    return None if settings.key is None else secret_of(settings.key, settings.url, param, "key")
+
+
+def secret_of(variable: str, url: str, param: str, name: str) -> str:
+    """What goes to a URL from an environment variable, which `param` has under `name`.
 
     A HallmarkError if it is not there, or would go over the network as clear text.
     """
-    if settings.key is None:
-        return None
-    if not (key := os.environ.get(settings.key, "").strip()):
-        problem = f"the environment has no variable {settings.key}"
-        raise HallmarkError(problem, param=f"{param}.key", remedy="export it, or set the key to null")
-    address = urlsplit(settings.url)
+    if not (secret := os.environ.get(variable, "").strip()):
+        problem = f"the environment has no variable {variable}"
+        raise HallmarkError(problem, param=f"{param}.{name}", remedy=f"export it, or set the {name} to null")
+    address = urlsplit(url)
     if address.scheme != "https" and not is_near(address.hostname or ""):
         raise HallmarkError(
-            "its key would be sent as clear text",
+            f"its {name} would be sent as clear text",
             param=f"{param}.url",
             remedy="begin it with https://; only localhost and the number of a private address go without",
         )
-    return key
+    return secret

@@ -20,6 +20,8 @@ HELP = {
     "hallmark_errors_total": "Requests that got an error, by endpoint and the error's code",
     "hallmark_answers_total": "Chat requests that reached a release, by route, version, outcome and reason",
     "hallmark_traces_total": "Traces by state: written, lost, and errors of the disk, which is tried again",
+    "hallmark_otlp_spans_total": "Spans by state: sent, rejected by the collector, and lost",
+    "hallmark_otlp_errors_total": "Requests to the collector that failed, by problem: an HTTP status, unreachable, ...",
     "hallmark_feedback_total": "Judgements that were kept, by verdict",
     "hallmark_tokens_total": "Tokens by route, and kind: prompt or answer",
     "hallmark_price_total": "What answers cost, by route, in the currency of benchmark.price_per_hour",

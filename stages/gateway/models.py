@@ -74,6 +74,12 @@ class Served:
         """The certified names of the releases that answer."""
         return self.deployments.names
 
+    def name(self, route: Route) -> str:
+        """The certified name of the release that a route has now; "" if none answers."""
+        side: Side = "canary" if route in ("canary", "shadow") else "prod"
+        serving = self.deployments.serving(side) or self.deployments.serving("prod")
+        return "" if serving is None else serving.running.launched.name
+
     async def start(self) -> None:
         """Start the servers; a HallmarkError if prod can't be started."""
         await self.deployments.start()

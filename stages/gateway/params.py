@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from stages.core.params import Block, Line, Positive, Processes, Seconds, Tokens, Variable
 
+
+def _has_port(url: str) -> str:
+    _ = urlsplit(url).port  # a ValueError if it is out of range
+    return url
+
+
 Url = Annotated[Line, StringConstraints(pattern=r"^https?://[^\s/]+")]
+# Without a name, a password or a query in it, where a secret could be.
+Collector = Annotated[Line, StringConstraints(pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$"), AfterValidator(_has_port)]
 Header = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,100}$")]
 Price = Annotated[float, Field(ge=0, le=1e12)]
 
@@ -37,6 +46,18 @@ class Fallback(Upstream):
     )
 
 
+class Otlp(Block):
+    """A collector of OpenTelemetry."""
+
+    url: Collector = Field(
+        description="where it takes OTLP over HTTP, such as http://127.0.0.1:4318; /v1/traces is added"
+    )
+    texts: bool = Field(description="true: masked messages and answers are sent too; false: all but these")
+    headers: Variable | None = Field(
+        description="environment variable with more headers, such as an API key, as `name=value,name=value` with values percent-encoded; null: none"
+    )
+
+
 class ServeRouting(Block):
     group_header: Header
     canary: Annotated[float, Field(ge=0, le=1)]
@@ -56,6 +77,7 @@ class Serve(Block):
     check_schema: bool
     fallback: Fallback | None
     traces: bool
+    otlp: Otlp | None
     poll_seconds: Seconds
     drain_seconds: Seconds
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stages.gateway.exchange import Answered
@@ -9,6 +10,8 @@ from stages.tasks.answers import compact_json
 from stages.traces.trace import Reason, Route, Trace, new_id
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stages.gateway.exchange import Asked
     from stages.traces.trace import Feedback
 
@@ -21,6 +24,24 @@ class Traces(Protocol):
 
     def close(self) -> None:
         """Write what is not written yet."""
+
+
+class Several:
+    """Traces that go to each of several places."""
+
+    def __init__(self, places: Sequence[Traces]) -> None:
+        self._places = places
+
+    def put(self, trace: Trace) -> None:
+        """Keep it in all of them."""
+        for place in self._places:
+            place.put(trace)
+
+    def close(self) -> None:
+        """Close them in their order, each also if one before it fails."""
+        with ExitStack() as stack:
+            for place in reversed(self._places):
+                stack.callback(place.close)
 
 
 class Judged(Protocol):

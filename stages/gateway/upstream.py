@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from stages.core.reading import strict_json
 from stages.evaluation.answers import Answer
 from stages.evaluation.endpoint import FRAME, MALFORMED, PER_LOG, PER_TOKEN, UnreadableError, answer_of
+from stages.gateway.proxy import Proxy, proxy_of
 from stages.models.tool_form import ToolForm
 
 if TYPE_CHECKING:
@@ -96,10 +95,9 @@ class Upstream:
     ) -> None:
         self.url, self.model, self._paid = url, model, paid
         self._fields, self._form = dict(fields or {}), form
+        self._proxy = Proxy() if own else proxy_of(url)
         self._headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {key}"} if key else {})
-        self._proxy, sender = (None, {}) if own else _proxy_of(url)
-        self._proxy_headers = sender if url.startswith("https:") else {}
-        self._headers |= {} if self._proxy_headers else sender  # without TLS, the request itself tells the proxy
+        self._headers |= self._proxy.headers
         self._session: ClientSession | None = None  # made in the loop that asks
         self._closed = False
 
@@ -164,7 +162,7 @@ class Upstream:
         # The headers are the request's, not the session's, whose headers aiohttp sends to a proxy too.
         asked = self._session.post(
             f"{self.url}/chat/completions", json=body, headers=self._headers, allow_redirects=False,
-            proxy=self._proxy, proxy_headers=self._proxy_headers,
+            proxy=self._proxy.url, proxy_headers=self._proxy.tunnel,
         )  # fmt: skip
         async with asked as response:
             if not 200 <= response.status < 300:
@@ -201,25 +199,6 @@ class Upstream:
         usage = response.get("usage") or {}
         prompt, written = (_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens"))
         return Reply(answer, text, calls or None, finish, prompt, written, seconds)
-
-
-def _proxy_of(url: str) -> tuple[str | None, dict[str, str]]:
-    """The proxy that the environment names for a URL, and the headers that tell it who asks.
-
-    Its `trust_env` would also read ~/.netrc at every request, in a thread, and fail if it has an entry for the server.
-    """
-    import aiohttp
-    import yarl
-
-    parts, proxies = urlsplit(url), getproxies()
-    named = proxies.get(parts.scheme) or proxies.get("all")
-    if not named or proxy_bypass(parts.netloc.rpartition("@")[2]):
-        return None, {}
-    proxy = yarl.URL(named if "://" in named else f"http://{named}")
-    if not proxy.user:
-        return str(proxy), {}
-    sender = aiohttp.encode_basic_auth(proxy.user, proxy.password or "")
-    return str(proxy.with_user(None)), {"Proxy-Authorization": sender}
 
 
 def _call(call: Any, place: int) -> dict[str, Any]:

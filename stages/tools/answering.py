@@ -19,6 +19,7 @@ from stages.gateway.models import Emit, Served
 from stages.gateway.params import Serve
 from stages.gateway.releases import Elsewhere, FolderSource, Nothing, Pinned, RegistrySource, Source, has_release
 from stages.gateway.routing import SIDES
+from stages.gateway.tracing import Several
 from stages.params.loader import Params
 from stages.release.checking import check_release
 from stages.release.provenance import PROVENANCE, VERDICT
@@ -28,6 +29,8 @@ from stages.serving.server import LOG
 
 if TYPE_CHECKING:
     from stages.gateway.masking import MaskPool
+    from stages.gateway.metrics import Metrics
+    from stages.gateway.tracing import Traces
     from stages.registry.registry import Version
 
 log = logging.getLogger("serve")
@@ -103,6 +106,21 @@ def models_of(
     )
     broad = Broad(serve.fallback, form_of(params, None)) if serve.fallback else None
     return Served(deployments, serve, per_hour=params.benchmark.price_per_hour, broad=broad, metrics=metrics, emit=emit)
+
+
+def traces_of(serve: Serve, models: Served, metrics: Metrics | None = None) -> Traces | None:
+    """Where the traces of `models` go: files, a collector, both or neither."""
+    places: list[Traces] = []
+    if serve.otlp is not None:  # first: it may be refused, and the other one starts to write
+        from stages.gateway.otlp import OtlpExporter
+
+        fallback = serve.fallback.model if serve.fallback else None
+        places.append(OtlpExporter(serve.otlp, model=models.name, fallback=fallback, metrics=metrics))
+    if serve.traces:
+        from stages.traces.store import TraceWriter
+
+        places.insert(0, TraceWriter(metrics=metrics))
+    return Several(places) if places else None
 
 
 def source_of(params: Params, folder: Path | None, *, ungated: bool, serve: Serve) -> Source:

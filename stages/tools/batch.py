@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import RELEASE
@@ -28,11 +28,8 @@ from stages.core.progress import Progress
 from stages.gateway.exchange import Answered, Asked, Masked, Masking, Models
 from stages.params.loader import Params, load_params
 from stages.serving.chat_request import Message, Refusal
-from stages.tools.answering import masking_of, models_of, names_key
+from stages.tools.answering import masking_of, models_of, names_key, traces_of
 from stages.tools.batch_file import Answers, Line, answers_in, requests_in
-
-if TYPE_CHECKING:
-    from stages.traces.store import TraceWriter
 
 SECONDS = 3600.0  # for one answer: nobody waits for it
 PAUSES = (1.0, 10.0)  # seconds before a request without an answer is asked a second and a third time
@@ -204,11 +201,7 @@ async def _run(
     serve = params.serve
     models = models_of(params, folder, ungated=ungated, serve=serve, pinned=True)
     masking = masking_of(params, serve)
-    traces: TraceWriter | None = None
-    if serve.traces:
-        from stages.traces.store import TraceWriter
-
-        traces = TraceWriter()
+    traces = traces_of(serve, models)
 
     def keep(asked: Asked, answered: Answered, masking_s: float | None, total_s: float) -> None:
         if traces is not None:

@@ -30,10 +30,10 @@ from stages.params.loader import Params, load_params
 from stages.serving.engine import HOST, StartedEngine, StartedSettings
 from stages.serving.engines import ENGINES
 from stages.serving.server import Server, address, free_port, served_alone, until_stopped
-from stages.tools.answering import check_served, masking_of, models_of, name_of, names_key
+from stages.tools.answering import check_served, masking_of, models_of, name_of, names_key, traces_of
 
 if TYPE_CHECKING:
-    from stages.traces.store import TraceWriter
+    from stages.gateway.tracing import Traces
 
 DIRECT_PORT = 8000
 log = logging.getLogger("serve")
@@ -76,14 +76,13 @@ def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) 
     from stages.gateway.tracing import trace_of
     from stages.tasks.task import Task
     from stages.traces.feedback import FeedbackJournal
-    from stages.traces.store import TraceWriter
 
     serve, metrics = params.serve, Metrics()
     for name, text in HELP.items():
         metrics.describe(name, text)
     if serve.port:
         free_port(serve.port, "serve.port", serve.host)  # before a model is loaded
-    traces: TraceWriter | None = None
+    traces: Traces | None = None
 
     def emit(asked: Asked, answered: Answered) -> None:
         """Keep what the shadow answered."""
@@ -94,7 +93,7 @@ def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) 
     masking = masking_of(params, serve)
     models = models_of(params, folder, ungated=ungated, serve=serve, metrics=metrics, emit=emit)
     feedback = FeedbackJournal() if serve.traces else None
-    traces = TraceWriter(metrics=metrics) if serve.traces else None
+    traces = traces_of(serve, models, metrics)
     failed: list[BaseException] = []
     logging.getLogger("uvicorn.error").addFilter(lambda _: not failed)  # what failed is told below, in one line
 

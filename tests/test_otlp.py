@@ -1,0 +1,585 @@
+"""Traces to a collector: a real HTTP server that takes them, refuses them, is busy, hangs, or is not there."""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from stages.collecting.otel import otel
+from stages.collecting.scored import Scores
+from stages.core.errors import HallmarkError
+from stages.gateway import otlp
+from stages.gateway.metrics import Metrics
+from stages.gateway.otlp import OtlpExporter, read_headers
+from stages.gateway.params import Otlp
+from stages.gateway.spans import body_of, hex_of, span_of
+from stages.gateway.tracing import Several
+from stages.traces.store import TraceWriter, read_traces
+from stages.traces.trace import Trace, new_id
+from tests.test_gateway import ask, chat
+from tests.test_serve import ask as ask_served
+from tests.test_serve import folder, gateway, server  # noqa: F401 (fixtures)
+from tests.test_traces import a_trace, wait_for
+from tests.toy_gateway import Gateway
+from tests.workspace import change_params
+
+NOON = datetime(2026, 3, 4, 12, 0, 0, 250_000, tzinfo=UTC)
+
+
+@dataclass
+class Answer:
+    """What a collector says to a request."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b"{}"
+    sleep: float = 0.0
+
+
+@dataclass
+class Collector:
+    """What it was sent. `answers`: to the first requests; all others are taken."""
+
+    answers: list[Answer] = field(default_factory=list)
+    requests: list[tuple[float, str, dict[str, str], bytes]] = field(default_factory=list)
+    port: int = 0
+
+    @property
+    def spans(self) -> list[dict[str, Any]]:
+        return [span for *_, body in self.requests for span in spans_in(body)]
+
+
+@contextmanager
+def collector(*answers: Answer, port: int = 0) -> Iterator[Collector]:
+    made = Collector(list(answers))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            answer = made.answers.pop(0) if made.answers else Answer()
+            made.requests.append((time.monotonic(), self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+            time.sleep(answer.sleep)
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.send_header("content-length", str(len(answer.body)))
+            self.end_headers()
+            self.wfile.write(answer.body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    running = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    made.port = running.server_address[1]
+    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield made
+    finally:
+        running.shutdown()
+        running.server_close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def settings(port: int, *, texts: bool = False, headers: str | None = None) -> Otlp:
+    return Otlp(url=f"http://127.0.0.1:{port}", texts=texts, headers=headers)
+
+
+def exporter(port: int, metrics: Metrics | None = None, **changes: Any) -> OtlpExporter:
+    return OtlpExporter(settings(port, **changes), model=lambda _: "tickets", fallback="broad", metrics=metrics)
+
+
+def spans_in(body: bytes) -> list[dict[str, Any]]:
+    (resource,) = json.loads(body)["resourceSpans"]
+    (scope,) = resource["scopeSpans"]
+    return scope["spans"]  # type: ignore[no-any-return]
+
+
+def attributes_of(span: dict[str, Any]) -> dict[str, Any]:
+    """The attributes with plain values; each has exactly one."""
+
+    def plain(value: dict[str, Any]) -> Any:
+        ((kind, content),) = value.items()
+        if kind == "arrayValue":
+            return [plain(item) for item in content["values"]]
+        if kind == "kvlistValue":
+            return {item["key"]: plain(item["value"]) for item in content["values"]}
+        return int(content) if kind == "intValue" else content
+
+    found = [(one["key"], plain(one["value"])) for one in span["attributes"]]
+    assert len(dict(found)) == len(found)
+    return dict(found)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    for name, seconds in {"SECONDS": 0.1, "PAUSE": 0.1, "LAST_PAUSE": 0.1, "CLOSE_SECONDS": 2.0}.items():
+        monkeypatch.setattr(otlp, name, seconds)
+
+
+# What a span says
+
+
+def test_a_span_has_the_names_of_the_conventions_and_ours_for_the_rest() -> None:
+    trace = a_trace(3, NOON, id="tr-" + "0123456789abcdef" * 2, request="rq-" + "ab" * 16, price=0.0)
+    span = span_of(trace, "tickets", "broad", texts=False)
+    assert {key: value for key, value in span.items() if key != "attributes"} == {
+        "traceId": "ab" * 16,
+        "spanId": "0123456789abcdef",
+        "name": "chat tickets",
+        "kind": 3,
+        "startTimeUnixNano": "1772625600250000000",
+        "endTimeUnixNano": "1772625600500000000",
+    }
+    assert attributes_of(span) == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "hallmark",
+        "gen_ai.request.model": "tickets",
+        "gen_ai.response.id": "chatcmpl-" + "0123456789abcdef" * 2,
+        "gen_ai.response.model": "tickets-v1.0.0",
+        "gen_ai.response.finish_reasons": ["stop"],
+        "gen_ai.usage.input_tokens": 40,
+        "gen_ai.usage.output_tokens": 8,
+        "user.id": "C-3",
+        "hallmark.id": trace.id,
+        "hallmark.request": trace.request,
+        "hallmark.caller": "desk",
+        "hallmark.route": "prod",
+        "hallmark.version": "v1.0.0",
+        "hallmark.digest": "0" * 64,
+        "hallmark.outcome": "answered",
+        "hallmark.reason": "sure",
+        "hallmark.schema_valid": True,
+        "hallmark.score": 1.5,
+        "hallmark.probability": 0.9,
+        "hallmark.masking_s": 0.01,
+        "hallmark.model_s": 0.2,
+        "hallmark.price": 0.0,
+        "hallmark.masked": True,
+    }
+
+
+def test_a_request_without_an_answer_is_an_error() -> None:
+    trace = a_trace(outcome="failed", reason="upstream", answer=None, finish=None, version="", route="none")
+    span = span_of(trace, "", None, texts=True)
+    assert (span["name"], span["status"]) == ("chat", {"code": 2})
+    found = attributes_of(span)
+    assert (found["error.type"], found["gen_ai.response.finish_reasons"]) == ("upstream", ["error"])
+    assert found.keys().isdisjoint({"gen_ai.response.id", "gen_ai.response.model", "gen_ai.output.messages"})
+
+
+def test_what_the_fallback_answered_is_not_taken_for_the_releases() -> None:
+    found = attributes_of(span_of(a_trace(fallback="its own words"), "tickets", "broad", texts=True))
+    assert found["gen_ai.response.model"] == "broad"
+    assert found["gen_ai.output.messages"][0]["parts"] == [{"type": "text", "content": "its own words"}]
+    assert found["hallmark.answer"] == '{"intent":"refund"}'
+    assert (found["hallmark.prompt_tokens"], found["hallmark.answer_tokens"]) == (40, 8)
+    assert not any(key.startswith("gen_ai.usage") for key in found)
+
+
+def test_the_shadow_shares_the_trace_id_of_its_request_and_has_its_own_span() -> None:
+    prod = a_trace(request=new_id(kind="rq"))
+    shadow = replace(prod, id=new_id(), route="shadow")
+    spans = [span_of(one, "tickets", None, texts=False) for one in (prod, shadow, prod)]
+    assert len({span["traceId"] for span in spans}) == 1
+    assert [span["spanId"] for span in spans] == [prod.id[-16:], shadow.id[-16:], prod.id[-16:]]
+
+
+@given(st.text(), st.sampled_from([16, 32]))
+def test_any_name_gives_the_same_id_each_time_and_never_the_one_that_means_none(name: str, digits: int) -> None:
+    for one in (name, f"tr-{'0' * 32}", "batch-0123-7"):
+        found = hex_of(one, digits)
+        assert len(bytes.fromhex(found)) == digits // 2
+        assert int(found, 16) > 0
+        assert hex_of(one, digits) == found
+
+
+ANY = st.text(st.characters(codec=None), max_size=40)  # half surrogate pairs too
+
+
+@given(
+    texts=st.lists(ANY, min_size=8, max_size=8),
+    numbers=st.lists(st.floats() | st.none(), min_size=4, max_size=4),
+    time=st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1)),  # noqa: DTZ001 (made UTC below)
+    send=st.booleans(),
+)
+def test_any_text_and_number_makes_valid_json(
+    texts: list[str], numbers: list[float | None], time: datetime, send: bool
+) -> None:
+    call = {"id": texts[5], "type": "function", "function": {"name": texts[6], "arguments": texts[7]}}
+    messages = [
+        {"role": "user", "content": texts[0], "name": texts[1]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": texts[2], "tool_call_id": texts[5]},
+    ]
+    trace = a_trace(
+        time=time.replace(tzinfo=UTC), messages=json.dumps(messages), tools=texts[1], answer=texts[3],
+        fallback=texts[4], group=texts[5], caller=texts[6], finish=texts[7], score=numbers[0],
+        probability=numbers[1], masking_s=numbers[2], price=numbers[3],
+    )  # fmt: skip
+    body = body_of([span_of(trace, texts[0], texts[1], texts=send)], "one")
+    (span,) = spans_in(body)
+    assert int(span["startTimeUnixNano"]) <= int(span["endTimeUnixNano"])
+    found = attributes_of(span)
+    json.dumps(found, allow_nan=False).encode()
+    assert ("gen_ai.input.messages" in found) is send
+    if send:
+        clean = texts[0].encode("utf-8", "replace").decode()
+        assert found["gen_ai.input.messages"][0]["parts"][0]["content"] == clean
+    if numbers[0] is not None and math.isinf(numbers[0]):
+        assert found["hallmark.score"] in ("Infinity", "-Infinity")
+
+
+# What is sent
+
+
+def test_traces_are_sent_in_batches_with_what_otlp_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(otlp, "SPANS", 4)
+    monkeypatch.setattr(otlp, "SECONDS", 30.0)
+    monkeypatch.setenv("COLLECTOR_HEADERS", "x-api-key=secret%2Cwith%20comma, X-Scope = 7")
+    metrics = Metrics()
+    with collector() as found:
+        sender = exporter(found.port, metrics, headers="COLLECTOR_HEADERS")
+        traces = [a_trace(n) for n in range(10)]
+        for trace in traces:
+            sender.put(trace)
+        wait_for(lambda: sender.counts.sent == 8)  # two full batches; the rest waits for time or more
+        sender.close()
+        assert [len(spans_in(body)) for *_, body in found.requests] == [4, 4, 2]
+        assert [span["spanId"] for span in found.spans] == [trace.id[-16:] for trace in traces]
+        for _, path, headers, body in found.requests:
+            assert (path, headers["content-type"]) == ("/v1/traces", "application/json")
+            assert (headers["x-api-key"], headers["x-scope"]) == ("secret,with comma", "7")
+            resource = attributes_of(json.loads(body)["resourceSpans"][0]["resource"])
+            assert resource["service.name"] == "hallmark-gateway"
+            assert b"ticket" not in body.replace(b"tickets", b"")  # no texts, as nobody asked for them
+    assert 'hallmark_otlp_spans_total{state="sent"} 10' in metrics.text()
+    assert "errors" not in metrics.text()
+
+
+def test_a_batch_that_is_not_full_is_sent_when_it_has_waited() -> None:
+    with collector() as found:
+        sender = exporter(found.port)
+        sender.put(a_trace())
+        wait_for(lambda: len(found.spans) == 1)
+        sender.close()
+
+
+def test_our_own_reader_reads_back_what_was_asked_and_answered(tmp_path: Path) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "look_up", "arguments": '{"order": 7}'}}
+    messages = [
+        {"role": "system", "content": "Ticket to JSON"},
+        {"role": "user", "content": "My NAS, <EMAIL_1>\n\u2028 \U0001f600"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "late", "tool_call_id": "1"},
+    ]
+    with collector() as found:
+        sender = exporter(found.port, texts=True)
+        traces = [
+            a_trace(1, messages=json.dumps(messages, ensure_ascii=False)),
+            a_trace(2, fallback='{"intent":"other"}'),
+            a_trace(3, group=None, answer=None, outcome="failed", reason="upstream"),
+        ]
+        for trace in traces:
+            sender.put(trace)
+        sender.close()
+        (tmp_path / "sent.jsonl").write_bytes(b"\n".join(body for *_, body in found.requests))
+    left: Counter[str] = Counter()
+    first, second, third = otel(tmp_path / "sent.jsonl", Scores(customer=None, name=None, accepted_from=1.0), left)
+    assert not left
+    plain = [{"role": message["role"], "content": message["content"]} for message in messages]
+    plain[2]["content"] = '[{"name":"look_up","arguments":{"order":7}}]'
+    assert (first.messages, first.answer, first.group) == (plain, traces[0].answer, "C-1")
+    assert (first.version, first.outcome, first.time) == ("tickets-v1.0.0", "answered", "2026-03-04")
+    assert (second.answer, second.version) == ('{"intent":"other"}', "broad")
+    assert (third.answer, third.group, third.outcome) == (None, None, "failed")
+
+
+# When the collector has trouble
+
+
+def test_a_collector_that_is_down_gets_them_when_it_is_up(caplog: pytest.LogCaptureFixture) -> None:
+    port, metrics = free_port(), Metrics()
+    sender = exporter(port, metrics)
+    for number in range(5):
+        start = time.perf_counter()
+        sender.put(a_trace(number))
+        assert time.perf_counter() - start < 0.1
+    wait_for(lambda: sender.counts.errors >= 2)
+    assert (sender.counts.sent, sender.counts.lost) == (0, 0)
+    with collector(port=port) as found:
+        wait_for(lambda: sender.counts.sent == 5)
+        assert len(found.spans) == 5
+    sender.close()
+    assert sender.counts.lost == 0
+    assert 'hallmark_otlp_errors_total{problem="unreachable"}' in metrics.text()
+    assert len([line for line in caplog.records if line.name == "traces"]) == 1
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 413, 500])
+def test_what_it_refuses_is_lost_and_the_next_ones_are_sent(status: int, caplog: pytest.LogCaptureFixture) -> None:
+    metrics = Metrics()
+    with collector() as other:
+        moved = {"location": f"http://127.0.0.1:{other.port}/v1/traces"}
+        with collector(Answer(status, moved, b"no: ticket 1 of C-1")) as found:
+            sender = exporter(found.port, metrics)
+            sender.put(a_trace(1))
+            wait_for(lambda: sender.counts.lost == 1)
+            sender.put(a_trace(2))
+            wait_for(lambda: sender.counts.sent == 1)
+            sender.close()
+            assert len(found.requests) == 2
+        assert other.requests == []
+    text = metrics.text()
+    assert 'hallmark_otlp_spans_total{state="lost"} 1' in text
+    assert f'hallmark_otlp_errors_total{{problem="{status}"}} 1' in text
+    assert "C-1" not in caplog.text + text
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_busy_collector_is_asked_again_when_it_says_so(status: int) -> None:
+    with collector(Answer(status, {"Retry-After": "1"}), Answer(status)) as found:
+        sender = exporter(found.port)
+        sender.put(a_trace())
+        wait_for(lambda: sender.counts.sent == 1)
+        sender.close()
+        (first, *_), (second, *_), (third, *_) = found.requests
+        if status in (429, 503):  # the others say nothing by that header
+            assert second - first >= 1
+        assert 0.05 <= third - second < 1
+        assert len({body for *_, body in found.requests}) == 1
+        assert (sender.counts.lost, sender.counts.errors) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("body", "rejected"),
+    [
+        (b'{"partialSuccess": {"rejectedSpans": "2", "errorMessage": "x"}}', 2),
+        (b'{"partialSuccess": {"rejectedSpans": 2}}', 2),
+        (b'{"partialSuccess": {"rejectedSpans": "99"}}', 3),
+        (b'{"partialSuccess": {"rejectedSpans": -1}}', 0),
+        (b'{"partialSuccess": null}', 0),
+        (b"[]", 0),
+        (b"\xff", 0),
+        (b"[" * 50_000, 0),
+        (b'{"a": "' + b"x" * 200_000, 0),
+    ],
+)
+def test_what_it_rejects_of_a_batch_is_counted_and_not_sent_again(body: bytes, rejected: int) -> None:
+    metrics = Metrics()
+    with collector(Answer(body=body)) as found:
+        sender = exporter(found.port, metrics)
+        for number in range(3):
+            sender.put(a_trace(number))
+        wait_for(lambda: sender.counts.sent + sender.counts.rejected == 3)
+        sender.close()
+        assert len(found.requests) == 1
+    assert (sender.counts.rejected, sender.counts.sent, sender.counts.lost) == (rejected, 3 - rejected, 0)
+    assert ('state="rejected"' in metrics.text()) is bool(rejected)
+
+
+def test_more_than_memory_may_hold_is_lost_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(otlp, "MOST_WAITING", 6)
+    monkeypatch.setattr(otlp, "CLOSE_SECONDS", 0.3)
+    metrics = Metrics()
+    sender = exporter(free_port(), metrics)
+    for number in range(20):
+        sender.put(a_trace(number))
+    assert 8 <= sender.counts.lost <= 14  # six wait; if the first batch was taken meanwhile, six more
+    sender.close()
+    assert sender.counts == otlp.Counts(sent=0, rejected=0, lost=20, errors=sender.counts.errors)
+    sender.put(a_trace())
+    assert sender.counts.lost == 21
+    assert 'hallmark_otlp_spans_total{state="lost"} 21' in metrics.text()
+
+
+def test_texts_that_are_too_long_together_are_lost_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(otlp, "MOST_CHARACTERS", 1_000)
+    monkeypatch.setattr(otlp, "CHARACTERS", 500)
+    long = [a_trace(n, answer="x" * 450) for n in range(2)]
+    with collector() as found:
+        sender, short = exporter(found.port, texts=True), exporter(found.port)
+        for trace in (*long, replace(long[0], answer="x" * 1_000)):
+            sender.put(trace)
+            short.put(trace)
+        sender.close()
+        short.close()
+    assert (sender.counts.sent, sender.counts.lost) == (2, 1)
+    assert (short.counts.sent, short.counts.lost) == (3, 0)  # it holds no texts
+    assert sorted(len(spans_in(body)) for *_, body in found.requests) == [1, 1, 3]
+
+
+@pytest.mark.parametrize("answer", [Answer(sleep=4), Answer(503, {"Retry-After": "3600"})])
+@pytest.mark.parametrize("under_way", [True, False])
+def test_close_ends_in_time_whatever_the_collector_does(
+    answer: Answer, under_way: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(otlp, "CLOSE_SECONDS", 0.3)
+    with collector(answer, Answer(sleep=4)) as found:
+        sender = exporter(found.port)
+        sender.put(a_trace())
+        if under_way:
+            wait_for(lambda: found.requests)
+            sender.put(a_trace())
+        start = time.monotonic()
+        sender.close()
+        assert time.monotonic() - start < 3.5  # the limit, and two seconds for a request that began before it
+        assert (sender.counts.sent, sender.counts.lost) == (0, 1 + under_way)
+
+
+def test_it_goes_through_the_proxy_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    with collector() as proxy:
+        monkeypatch.setenv("no_proxy", "localhost")
+        monkeypatch.setenv("http_proxy", f"http://me:word@127.0.0.1:{proxy.port}")
+        sender = OtlpExporter(Otlp(url="http://collector.invalid/base/", texts=False, headers=None), model=lambda _: "")
+        sender.put(a_trace())
+        sender.close()
+    ((_, path, headers, _),) = proxy.requests
+    assert path == "http://collector.invalid/base/v1/traces"
+    assert headers["proxy-authorization"] == "Basic bWU6d29yZA=="
+    assert sender.counts.sent == 1
+
+
+def test_a_trace_that_can_not_be_written_is_lost_and_ends_nothing() -> None:
+    metrics = Metrics()
+    with collector() as found:
+        sender = exporter(found.port, metrics, texts=True)
+        sender.put(a_trace(messages="not JSON"))
+        wait_for(lambda: sender.counts.lost == 1)
+        sender.put(a_trace())
+        sender.close()
+    assert sender.counts.sent == 1
+    assert 'problem="failed"' in metrics.text()
+
+
+# What it is told by params and environment
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["collector:4318", "https://u:p@host", "https://host/?key=x", "http://host:99999", "http://a b", "ftp://host"],
+)
+def test_an_address_that_is_none_or_has_room_for_a_secret_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError):
+        Otlp(url=url, texts=False, headers=None)
+
+
+@pytest.mark.parametrize(
+    "said", ["secret-token", "name=a,secret", "na me=secret", "Host=secret", "content-length=1", "a=secret%0d%0ab", "=secret"]
+)  # fmt: skip
+def test_headers_that_can_not_be_sent_are_refused_without_a_word_of_them(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLLECTOR_HEADERS", said)
+    with pytest.raises(HallmarkError, match="environment variable COLLECTOR_HEADERS") as error:
+        read_headers(settings(1, headers="COLLECTOR_HEADERS"))
+    assert "secret" not in str(error.value)
+
+
+def test_headers_need_their_variable_and_never_go_out_as_clear_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(HallmarkError, match=r"serve\.otlp\.headers"):
+        read_headers(settings(1, headers="COLLECTOR_HEADERS"))
+    monkeypatch.setenv("COLLECTOR_HEADERS", "authorization=Basic%20YTpi==")
+    with pytest.raises(HallmarkError, match="clear text"):
+        read_headers(Otlp(url="http://collector.example", texts=False, headers="COLLECTOR_HEADERS"))
+    found = read_headers(Otlp(url="https://collector.example", texts=False, headers="COLLECTOR_HEADERS"))
+    assert found == {"authorization": "Basic YTpi=="}
+
+
+# Behind the gateway
+
+
+def test_a_request_leads_to_a_file_and_to_a_span_with_masked_text_only(tmp_path: Path) -> None:
+    made = Gateway()
+    with collector() as found:
+        sender = exporter(found.port, texts=True)
+        places = Several([TraceWriter(tmp_path), sender])
+        made.kept.put = places.put  # type: ignore[method-assign]
+        response = ask(made, chat("Write to rosa@miller.example"), x_customer="C-9")
+        places.close()
+    (span,) = found.spans
+    assert "rosa" not in json.dumps(span)
+    attributes = attributes_of(span)
+    assert attributes["gen_ai.input.messages"][0]["parts"][0]["content"] == "Write to <EMAIL_1>"
+    assert attributes["gen_ai.response.id"] == response.json()["id"]
+    assert attributes["hallmark.id"] == response.headers["x-hallmark-trace"]
+    assert attributes["user.id"] == "C-9"
+    assert read_traces(tmp_path)["id"].to_list() == [attributes["hallmark.id"]]
+
+
+def test_a_dead_collector_slows_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(otlp, "CLOSE_SECONDS", 0.2)
+    made, slow = Gateway(), socket.socket()
+    slow.bind(("127.0.0.1", 0))
+    slow.listen()  # it takes connections, and never says a word
+    sender = exporter(slow.getsockname()[1])
+    made.kept.put = sender.put  # type: ignore[method-assign]
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        assert ask(made, chat()).status_code == 200
+        return time.perf_counter() - start
+
+    assert sorted(seconds() for _ in range(40))[20] < 0.2
+    sender.close()
+    slow.close()
+    assert sender.counts.lost == 40
+
+
+def test_the_places_after_one_that_fails_are_closed_too(tmp_path: Path) -> None:
+    class Broken:
+        def put(self, trace: Trace) -> None:
+            raise AssertionError(trace)
+
+        def close(self) -> None:
+            raise OSError("broken")
+
+    writer = TraceWriter(tmp_path)
+    writer.put(a_trace())
+    with pytest.raises(OSError, match="broken"):
+        Several([Broken(), writer]).close()
+    assert read_traces(tmp_path).height == 1
+    assert not list((tmp_path / "open").iterdir())
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_serve_sends_spans_whether_or_not_traces_are_kept(folder: Path, kept: bool) -> None:  # noqa: F811
+    with collector() as found:
+        change_params(folder, {"serve.traces": kept, "serve.otlp": {"url": f"http://127.0.0.1:{found.port}", "texts": False, "headers": None}})  # fmt: skip
+        with gateway(folder) as (process, line):
+            response = ask_served(line, text="so it is")
+            assert response.status_code == 200
+            wait_for(lambda: len(found.spans) == 1)
+            metrics = httpx.get(line.split("/v1 ")[0] + "/metrics", trust_env=False).text
+            assert 'hallmark_otlp_spans_total{state="sent"} 1' in metrics
+            process.terminate()
+            assert process.wait(30) == 0
+    (span,) = found.spans
+    assert span["name"] == "chat tickets"
+    assert attributes_of(span)["gen_ai.response.model"] == "tickets-unregistered"
+    took = timedelta(microseconds=(int(span["endTimeUnixNano"]) - int(span["startTimeUnixNano"])) // 1000)
+    assert timedelta(0) < took < timedelta(seconds=20)
+    assert (folder / "data/traces").exists() is kept
