@@ -106,7 +106,9 @@ def run(app: Any, host: str, port: int, drain: float, announce: Callable[[str], 
 
 def _listener(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
+    # asyncio sends without delay only where the protocol is named: else the body of an answer waits up to 40 ms for the
+    # receipt of its head (Nagle's algorithm and delayed acknowledgements).
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
