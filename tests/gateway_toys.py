@@ -188,7 +188,7 @@ def play(
             source, launcher, poll_seconds=poll_seconds, drain_seconds=drain_seconds, metrics=metrics
         )
         settings = serve or serve_params()
-        models = Served(deployments, settings, per_hour=3.6, broad=broad, metrics=metrics, emit=emit)
+        models = Served(deployments, settings, per_hour=3.6, usual_tokens=64, broad=broad, metrics=metrics, emit=emit)
         await models.start()
         try:
             return await script(models)

@@ -199,6 +199,14 @@ def test_a_model_server_that_fails_is_told_or_the_fallback_answers(server: Stub,
     assert metrics.times("hallmark_fallback_errors_total") == 1
 
 
+def test_an_answer_is_as_long_as_it_was_evaluated_unless_the_caller_says(server: Stub, broad_server: Stub) -> None:
+    """A small model that does not stop would hold up all others; the broad one may need room to think."""
+    with stubs(cascade(), shared=server) as launcher:
+        answer(launcher, broad(broad_server), text=TICKET, log=UNSURE)
+    assert server.counts()["bodies"][-1]["max_tokens"] == 64
+    assert broad_server.counts()["bodies"][-1]["max_tokens"] == 1024
+
+
 def test_the_price_is_that_of_the_seconds_that_the_server_took(server: Stub) -> None:
     with stubs(shared=server) as launcher:
         found = answer(launcher, text=TICKET, sleep=0.5)

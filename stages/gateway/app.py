@@ -209,7 +209,7 @@ class _Gateway:
         return Refusal(504, "timeout", message, headers=(headers or {}) | RETRY)
 
     def _checked(self, chat: ChatRequest) -> ChatRequest:
-        """The request with the length of its answer set; a Refusal for what a gateway can't do for it."""
+        """The request with its limit, if it names one, under one name; a Refusal for what a gateway can't do for it."""
         limit = self.serve.limits.answer_tokens
         if chat.model not in self.models.names:
             known = ", ".join(f"'{name}'" for name in self.models.names)
@@ -220,7 +220,7 @@ class _Gateway:
         if (chat.answer_tokens or 0) > limit:
             field = "max_tokens" if chat.max_completion_tokens is None else "max_completion_tokens"
             raise Refusal(400, "invalid_value", f"{field}: an answer has at most {limit} tokens here", field)
-        return chat.model_copy(update={"max_tokens": chat.answer_tokens or limit, "max_completion_tokens": None})
+        return chat.model_copy(update={"max_tokens": chat.answer_tokens, "max_completion_tokens": None})
 
     async def _masked(self, chat: ChatRequest, large: bool) -> tuple[ChatRequest, Masked, float | None]:
         """The request as the model may see it, and how long masking took (None: nothing was looked for)."""

@@ -51,7 +51,8 @@ class Own:
 class Served:
     """Implements `Models`. `emit` takes what the shadow answered; without it, nothing is asked of a shadow.
 
-    `per_hour`: the price of the machine that serves.
+    `per_hour`: the price of the machine that serves. `usual_tokens`: as long may a release's answer be if a caller names no
+    limit, which is what it was evaluated with.
     """
 
     def __init__(
@@ -60,12 +61,14 @@ class Served:
         serve: Serve,
         *,
         per_hour: float | None,
+        usual_tokens: int,
         broad: Broad | None = None,
         metrics: Counting | None = None,
         emit: Emit | None = None,
     ) -> None:
         self.deployments, self.emit = deployments, emit
         self._serve, self._per_hour, self._broad, self._metrics = serve, per_hour, broad, metrics or Silent()
+        self._usual_tokens = usual_tokens
         self._shadows: set[asyncio.Task[None]] = set()
         self._told: dict[tuple[str, str], tuple[float, int]] = {}
 
@@ -122,7 +125,7 @@ class Served:
         if broad is None:
             return self._answered(asked, own, route, "failed" if own.reply is None else "handed_over", None)
         start = time.monotonic()
-        bought = await broad.ask(self._question(asked, logs=False), asked.deadline - start)
+        bought = await broad.ask(self._question(asked, self._serve.limits.answer_tokens), asked.deadline - start)
         seconds = None if bought.problem == "budget" else time.monotonic() - start
         if bought.problem is not None:
             self._metrics.count("hallmark_fallback_errors_total", problem=bought.problem)
@@ -156,7 +159,9 @@ class Served:
             began = running.meter.begin()
             try:
                 judge = launched.judge
-                question = self._question(asked, logs=judge.needs_logs and launched.logs is not False)
+                question = self._question(
+                    asked, self._usual_tokens, logs=judge.needs_logs and launched.logs is not False
+                )
                 reply = await launched.upstream.ask(question, asked.deadline - time.monotonic())
                 if question.logs and launched.logs is None:
                     launched.logs = reply.answer.logs is not None
@@ -185,10 +190,9 @@ class Served:
                 share = running.meter.end(began)
         return Own(side, serving, reply, judged, problem, time.monotonic() - start, share)
 
-    def _question(self, asked: Asked, *, logs: bool) -> Question:
+    def _question(self, asked: Asked, usual_tokens: int, *, logs: bool = False) -> Question:
         """What is asked: greedily, whatever temperature or seed a caller names; how an answer is to end and look is theirs."""
-        limit = self._serve.limits.answer_tokens
-        tokens = min(asked.chat.answer_tokens or limit, limit)
+        tokens = min(asked.chat.answer_tokens or usual_tokens, self._serve.limits.answer_tokens)
         chat = asked.chat
         form = chat.response_format if (chat.response_format or {}).get("type") != "text" else None
         chosen = {"stop": chat.stop, "tool_choice": chat.tool_choice, "response_format": form}

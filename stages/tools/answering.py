@@ -105,7 +105,10 @@ def models_of(
         source, launcher, poll_seconds=serve.poll_seconds, drain_seconds=serve.drain_seconds, metrics=metrics
     )
     broad = Broad(serve.fallback, form_of(params, None)) if serve.fallback else None
-    return Served(deployments, serve, per_hour=params.benchmark.price_per_hour, broad=broad, metrics=metrics, emit=emit)
+    return Served(
+        deployments, serve, per_hour=params.benchmark.price_per_hour, usual_tokens=params.eval.max_new_tokens, broad=broad,
+        metrics=metrics, emit=emit,
+    )  # fmt: skip
 
 
 def traces_of(serve: Serve, models: Served, metrics: Metrics | None = None) -> Traces | None:

@@ -41,8 +41,8 @@ PARAMS = {
     "canary.first_look_hours": 0.005,
     "canary.slow_seconds": 30.0,
 }
-BAD = {"sft.max_steps": 16, "sft.eval_steps": 8}
-FULL = Size(customers=200, rows=600, callers=200, calls=(110, 90, 40, 10), params=PARAMS, bad=BAD)
+BAD = {"sft.max_steps": 2, "sft.eval_steps": 1}  # it hardly knows the form of an answer
+FULL = Size(customers=200, rows=600, callers=200, calls=(110, 90, 50, 10), params=PARAMS, bad=BAD)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430; }
 table { border-collapse: collapse; margin: 1rem 0; } td, th { padding: .3rem .8rem; border-bottom: 1px solid #d5dae1;
 text-align: left; } td.n { text-align: right; font-variant-numeric: tabular-nums; }
-pre { background: #f4f6f8; padding: .7rem; overflow-x: auto; font-size: 13px; } summary { cursor: pointer; }
+pre { background: #f4f6f8; padding: .7rem; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px; } summary { cursor: pointer; }
 """
 MEASURES = ("exact_match", "field_f1", "schema_validity")
 
