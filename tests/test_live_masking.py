@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import chdir
 from dataclasses import replace
+from multiprocessing.context import SpawnProcess
 from typing import Any
 
 import pytest
@@ -25,7 +26,6 @@ from stages.corpus.raw import Raw, raw_rows
 from stages.corpus.recording import Recorder
 from stages.gateway.exchange import Masked
 from stages.gateway.live_record import LiveMasker
-from stages.gateway.masker_process import MaskerProcess
 from stages.gateway.masking import MaskPool, restore
 from stages.params.loader import Params, load_params
 from stages.privacy.params import Mask
@@ -365,16 +365,16 @@ def test_a_process_that_dies_is_replaced_and_the_request_asked_again(running: Ru
 def test_a_process_for_which_there_is_no_room_is_started_later(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, tried = MaskerProcess.start, []
+    real, tried = SpawnProcess.start, []
 
-    async def start(process: MaskerProcess) -> None:
+    def start(process: SpawnProcess) -> None:
         tried.append(1)
         if len(tried) == 1:
-            raise OSError(24, "Too many open files")
-        await real(process)
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        real(process)
 
     async def played() -> str:
-        monkeypatch.setattr(MaskerProcess, "start", start)
+        monkeypatch.setattr(SpawnProcess, "start", start)
         os.kill(*running.pool.pids, signal.SIGKILL)
         with pytest.raises(Refusal, match="could not be masked"):
             await asyncio.wait_for(running.one(), 20)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -17,6 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.core.errors import HallmarkError
+from stages.gateway.proxy import Proxy, proxy_of
 from stages.gateway.upstream import LEAST_WAIT, Question, Reply, Upstream, UpstreamError, retry_after
 from tests.stub_model import Stub, stub, told, wait_for
 
@@ -114,19 +117,28 @@ def test_a_busy_server_is_asked_again_when_it_says(server: Stub) -> None:
     assert 2 * LEAST_WAIT <= time.monotonic() - start < 5
 
 
+@dataclass
+class Plain:
+    """A server, with the target, the key and the proxy's credentials of each request, and the bodies."""
+
+    port: int = 0
+    asked: list[tuple[str | None, ...]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+
+
 @contextmanager
-def plain_server(*, breaks: int = 0) -> Iterator[tuple[int, list[tuple[str | None, ...]]]]:
-    """Its port, and of each request the target, the key and the proxy's credentials; it hangs up on so many at first."""
+def plain_server(*, breaks: int = 0) -> Iterator[Plain]:
+    """It answers "yes", but for the first requests, on which it hangs up."""
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
     answer = json.dumps({"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}]}).encode()
-    asked: list[tuple[str | None, ...]] = []
+    plain = Plain()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            asked.append((self.path, self.headers["Authorization"], self.headers["Proxy-Authorization"]))
-            if len(asked) <= breaks:
+            plain.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            plain.asked.append((self.path, self.headers["Authorization"], self.headers["Proxy-Authorization"]))
+            if len(plain.asked) <= breaks:
                 self.connection.close()
                 return
             self.send_response(200)
@@ -135,7 +147,7 @@ def plain_server(*, breaks: int = 0) -> Iterator[tuple[int, list[tuple[str | Non
             self.wfile.write(answer)
 
         def do_CONNECT(self) -> None:
-            asked.append((self.path, self.headers["Authorization"], self.headers["Proxy-Authorization"]))
+            plain.asked.append((self.path, self.headers["Authorization"], self.headers["Proxy-Authorization"]))
             self.send_error(403)
 
         def log_message(self, *_: Any) -> None:
@@ -148,7 +160,8 @@ def plain_server(*, breaks: int = 0) -> Iterator[tuple[int, list[tuple[str | Non
     running = Quiet(("127.0.0.1", 0), Handler)
     threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
     try:
-        yield running.server_port, asked
+        plain.port = running.server_port
+        yield plain
     finally:
         running.shutdown()
         running.server_close()
@@ -156,32 +169,72 @@ def plain_server(*, breaks: int = 0) -> Iterator[tuple[int, list[tuple[str | Non
 
 def test_a_connection_that_broke_is_made_again() -> None:
     """A server may close an idle connection in the very moment in which it is used."""
-    with plain_server(breaks=1) as (port, asked):
-        assert ask(f"http://127.0.0.1:{port}/v1", question(text="x")).text == "yes"
-    assert len(asked) == 2
+    with plain_server(breaks=1) as plain:
+        assert ask(f"http://127.0.0.1:{plain.port}/v1", question(text="x")).text == "yes"
+    assert len(plain.asked) == 2
 
 
-def test_the_proxy_of_the_environment_is_used_unless_the_server_is_our_own(
+def test_a_body_is_as_short_as_json_can_be() -> None:
+    """Servers have limits of their own, and an escaped letter has six bytes."""
+    with plain_server() as plain:
+        for text in ("Привет", "half of a pair: \ud83d"):
+            one = Question([{"role": "user", "content": text}], None, 50)
+            assert ask(f"http://127.0.0.1:{plain.port}/v1", one).text == "yes"
+    assert "Привет".encode() in plain.bodies[0]
+    assert b'": ' not in plain.bodies[0]
+    assert json.loads(plain.bodies[1])["messages"][0]["content"] == "half of a pair: \ud83d"
+
+
+def environment(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    """Only these variables for proxies, in both spellings."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        for spelling in (name, name.upper()):
+            monkeypatch.setenv(spelling, variables.get(name, ""))
+
+
+def test_the_proxy_of_the_environment_is_told_who_asks_and_no_key(
     server: Stub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "netrc").write_text("machine model.example login no password no\n", encoding="utf-8")
-    for name, value in {"NETRC": str(tmp_path / "netrc"), "NO_PROXY": "", "no_proxy": ""}.items():
-        monkeypatch.setenv(name, value)
-    with plain_server() as (port, asked):
-        for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"):
-            monkeypatch.setenv(name, f"me:p%40ss@127.0.0.1:{port}")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with plain_server() as plain:
+        proxy = f"me:p%40ss@127.0.0.1:{plain.port}"
+        environment(monkeypatch, http_proxy=proxy, https_proxy=proxy)
         sender = "Basic bWU6cEBzcw=="  # me:p@ss
-        assert ask("http://model.example/v1", question(text="x"), key="k").text == "yes"
-        assert asked.pop() == ("http://model.example/v1/chat/completions", "Bearer k", sender)
+        assert ask("http://model.example/v1", question(text="x")).text == "yes"
+        assert plain.asked.pop() == ("http://model.example/v1/chat/completions", None, sender)
         with pytest.raises(UpstreamError) as refused:  # over TLS, the key is the server's alone
             ask("https://model.example/v1", question(text="x"), key="k", paid=True)
         assert (refused.value.problem, refused.value.charged) == ("down", False)
-        assert set(asked) == {("model.example:443", None, sender)}
-        asked.clear()
-        assert ask(server.url, question(text="straight"), own=True).text == "straight"
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
-        assert ask(server.url, question(text="past it")).text == "past it"
-        assert asked == []
+        assert set(plain.asked) == {("model.example:443", None, sender)}
+        plain.asked.clear()
+        assert ask(server.url, question(text="straight"), key="k").text == "straight"  # clear text on this machine
+        assert plain.asked == []
+
+
+@pytest.mark.parametrize(
+    ("url", "past"),
+    [
+        ("https://model.example/v1", "model.example"),
+        ("https://model.example:8443/v1", ".example"),
+        ("https://[fd00::5]:8443/v1", "::1,fd00::5"),
+        ("https://10.0.0.5/v1", "*"),
+        ("http://[::1]:9000/v1", ""),
+        ("http://10.0.0.5/v1", ""),
+        ("http://localhost:9000/v1", ""),
+    ],
+)
+def test_some_servers_are_asked_past_the_proxy(monkeypatch: pytest.MonkeyPatch, url: str, past: str) -> None:
+    environment(monkeypatch, all_proxy="http://proxy.example:3128", no_proxy=past)
+    assert proxy_of(url) == Proxy()
+    assert proxy_of("https://other.test/v1").url == (None if past == "*" else "http://proxy.example:3128")
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "http://", "http://[::1", "//x"])
+def test_a_proxy_of_another_kind_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    environment(monkeypatch, all_proxy=proxy)
+    with pytest.raises(HallmarkError, match="names for https is no"):
+        Upstream("https://model.example/v1", "tickets")
 
 
 def test_who_hangs_up_hangs_up_on_the_server(server: Stub) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.document import changed
+from stages.gateway import listening
 from stages.gateway.app import app, run
 from stages.gateway.exchange import Answered, Asked, Masked
 from stages.gateway.metrics import Metrics
@@ -178,7 +179,9 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--drain", type=float, default=10)
     parser.add_argument("--changes", type=json.loads, default={})
+    parser.add_argument("--unread", type=float, default=listening.UNREAD_SECONDS)
     options = parser.parse_args()
+    listening.UNREAD_SECONDS = options.unread
     made = Gateway(folder=options.folder, **options.changes)
     run(made.app, "127.0.0.1", 0, options.drain, lambda address: print(address, flush=True))
     (options.folder / "ended.json").write_text(json.dumps({"closed": made.models.closed}))

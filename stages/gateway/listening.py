@@ -8,6 +8,7 @@ import os
 import resource
 import socket
 import sys
+from asyncio import TimerHandle
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -20,6 +21,7 @@ KEEP_ALIVE = (
     75  # seconds an unused connection stays open: longer than callers and load balancers keep theirs (5 to 60), as
 )
 # one that closes in the moment in which it is used again is a request without an answer
+UNREAD_SECONDS = 30.0  # within which a caller must read some of an answer that fills the buffers
 FILES = 8_192  # open files that are asked of the system; each connection is one
 
 
@@ -37,23 +39,54 @@ def run(app: Any, host: str, port: int, drain: float, announce: Callable[[str], 
     class Protocol(Impatient):
         """Never holds more connections than there are files for, and speaks of broken HTTP in OpenAI's form."""
 
+        since: float  # when it came, or had its last answer
+        stuck: TimerHandle | None = None
+
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            self.since = self.loop.time()
             if len(self.connections) > most:  # whoever has waited longest without a request makes room
                 idle = [
                     other
                     for other in self.connections
                     if isinstance(other, Protocol) and not other.under_way and not other.transport.is_closing()
                 ]
-                min(idle, key=lambda other: other.look.when(), default=self).transport.close()
+                min(idle, key=lambda other: other.since, default=self).transport.close()
+
+        def on_response_complete(self) -> None:
+            self.since = self.loop.time()
+            super().on_response_complete()
 
         def hang_up_if_idle(self) -> None:
             """Leave a connection that has had its answer, and no byte since, to uvicorn's timer of `KEEP_ALIVE`."""
             answered = self.cycle is not None and not self.under_way
-            if answered and self.timeout_keep_alive_task is not None:
+            if answered and self.timeout_keep_alive_task is not None and not self.transport.is_closing():
                 self.look = self.loop.call_later(HEAD_SECONDS, self.hang_up_if_idle)
+            elif self.transport.is_closing():  # with an answer that nobody reads
+                self.transport.abort()
             else:
                 super().hang_up_if_idle()
+                if self.transport.is_closing():
+                    self.look = self.loop.call_later(HEAD_SECONDS, self.hang_up_if_idle)
+
+        def pause_writing(self) -> None:
+            """Hang up on who doesn't read his answers: they would wait for him for ever."""
+            super().pause_writing()
+            self.stuck = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self._unstuck()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._unstuck()
+            self._unset_keepalive_if_required()  # uvicorn leaves it, and with it all of this, after a reset
+            super().connection_lost(exc)
+
+        def _unstuck(self) -> None:
+            if self.stuck is not None:
+                self.stuck.cancel()
+                self.stuck = None
 
         def send_400_response(self, msg: str) -> None:
             import h11

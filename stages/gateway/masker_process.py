@@ -80,14 +80,17 @@ class MaskerProcess:
         """Start the process, or another one if it has died, and wait until it has loaded its models."""
         await self._end()
         ours, theirs = socket.socketpair()
+        process = get_context("spawn").Process(target=serve, args=(theirs, *self._plan), name="masker", daemon=True)
+        spawned = asyncio.create_task(asyncio.to_thread(process.start))
         try:
-            self._process = get_context("spawn").Process(
-                target=serve, args=(theirs, *self._plan), name="masker", daemon=True
-            )
-            await asyncio.to_thread(self._process.start)
+            await asyncio.shield(spawned)
+            self._process = process  # and not before: one that never ran can be neither killed nor joined
             self._reader, self._writer = await asyncio.open_connection(sock=ours)
         except BaseException:
             ours.close()
+            await asyncio.wait([spawned])  # until then, `theirs` must stay what the other process is given
+            if process.pid is not None:
+                process.kill()
             raise
         finally:
             theirs.close()  # so that reading ends when the process does

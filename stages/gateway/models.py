@@ -52,7 +52,7 @@ class Served:
     """Implements `Models`. `emit` takes what the shadow answered; without it, nothing is asked of a shadow.
 
     `per_hour`: the price of the machine that serves. `usual_tokens`: as long may a release's answer be if a caller names no
-    limit, which is what it was evaluated with.
+    limit: what answers are evaluated with.
     """
 
     def __init__(

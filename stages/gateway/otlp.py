@@ -39,6 +39,7 @@ MOST_WAITING, MOST_CHARACTERS = 20_000, 2**26  # spans in memory, and of their t
 SPANS, CHARACTERS = 256, 2**21  # of a batch; collectors take bodies of some megabytes
 SECONDS = 2.0  # until a batch is sent that is not full
 PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds until a batch is sent again, doubled each time
+LONGEST_TOLD = 600.0  # seconds that a collector may say
 POST_SECONDS = 5.0  # for one request to the collector
 CLOSE_SECONDS, LAST_PAUSE = 5.0, 0.5  # for what waits at the end; between two attempts then
 LARGEST = 2**16  # bytes of a response that are read
@@ -175,6 +176,7 @@ class OtlpExporter:
                 if status not in AGAIN:
                     break
                 told = retry_after(status, after)
+                told = None if told is None else min(told, LONGEST_TOLD)
             if not self._rested(pause * random.uniform(0.5, 1) if told is None else told, told is not None):  # noqa: S311
                 break
             pause = min(2 * pause, LONGEST_PAUSE)

@@ -15,7 +15,7 @@ def _has_port(url: str) -> str:
     return url
 
 
-Url = Annotated[Line, StringConstraints(pattern=r"^https?://[^\s/]+")]
+Url = Annotated[Line, StringConstraints(pattern=r"^https?://[^\s/@]+(/|$)")]
 # Without a name, a password or a query in it, where a secret could be.
 Collector = Annotated[Line, StringConstraints(pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$"), AfterValidator(_has_port)]
 Header = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,100}$")]

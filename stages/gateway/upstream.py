@@ -8,8 +8,10 @@ time allows. What a server says in an error is never repeated: it may quote the 
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -20,6 +22,7 @@ from stages.evaluation.answers import Answer
 from stages.evaluation.endpoint import FRAME, MALFORMED, PER_LOG, PER_TOKEN, UnreadableError, answer_of
 from stages.gateway.proxy import Proxy, proxy_of
 from stages.models.tool_form import ToolForm
+from stages.tasks.answers import compact_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
 IDLE_SECONDS = 2.0  # a connection that is idle longer is not used again: servers close theirs after about 5
+CLOSE_SECONDS = 2.0  # for connections that are being closed
 LEAST_WAIT = 0.2  # seconds before a server that was busy is asked again, also if it says 0
 REFUSES = (400, 413, 422)  # the request can't be answered by this server: too long, say
 Problem = Literal["down", "late", "busy", "refused", "status", "malformed", "too_large"]
@@ -119,7 +123,9 @@ class Upstream:
         """Close its connections."""
         self._closed = True
         if self._session is not None:
-            await self._session.close()
+            with suppress(TimeoutError):  # one to a server that reads no more would be waited for
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._session.close()
 
     def _body(self, question: Question) -> dict[str, Any]:
         body: dict[str, Any] = {"model": self.model, "messages": question.messages, "max_tokens": question.max_tokens}
@@ -186,6 +192,7 @@ class Upstream:
             timeout=aiohttp.ClientTimeout(total=None),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
+            json_serialize=_json,
         )
 
     def _read(self, response: Any, seconds: float) -> Reply:
@@ -199,6 +206,16 @@ class Upstream:
         usage = response.get("usage") or {}
         prompt, written = (_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens"))
         return Reply(answer, text, calls or None, finish, prompt, written, seconds)
+
+
+def _json(value: Any) -> str:
+    """The shortest JSON; half of a surrogate pair, which UTF-8 does not have, is escaped."""
+    text = compact_json(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value)
+    return text
 
 
 def _call(call: Any, place: int) -> dict[str, Any]:

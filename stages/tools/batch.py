@@ -126,7 +126,7 @@ class Batch:
             tell(one)
 
     async def _answer(self, line: Line) -> Done:
-        start = time.monotonic()
+        start, now = time.monotonic(), datetime.now(UTC)
         try:
             masked, masking_s = await self._masked(line)
         except Refusal as refusal:
@@ -141,7 +141,7 @@ class Batch:
         chat = line.chat.model_copy(update={"messages": messages, "tools": masked.tools})
         for pause in (*PAUSES, None):
             asked = Asked(
-                request=f"batch-{line.digest[:16]}-{line.row}", time=datetime.now(UTC), caller="", group=group,
+                request=f"batch-{line.digest[:16]}-{line.row}", time=now, caller="", group=group,
                 chat=chat, masked=masked, deadline=time.monotonic() + SECONDS,
             )  # fmt: skip
             answered = replace(await self._models.answer(asked), route="batch")
