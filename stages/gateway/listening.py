@@ -17,10 +17,9 @@ from stages.core.errors import HallmarkError
 from stages.serving.chat_request import Refusal
 
 MOST_CONNECTIONS = 1_024
-KEEP_ALIVE = (
-    75  # seconds an unused connection stays open: longer than callers and load balancers keep theirs (5 to 60), as
-)
-# one that closes in the moment in which it is used again is a request without an answer
+# Seconds that an unused connection stays open: longer than callers and load balancers keep theirs (5 to 60), as one that closes
+# in the moment in which it is used again is a request without an answer.
+KEEP_ALIVE = 75
 UNREAD_SECONDS = 30.0  # within which a caller must read some of an answer that fills the buffers
 FILES = 8_192  # open files that are asked of the system; each connection is one
 
