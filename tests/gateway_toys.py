@@ -15,7 +15,7 @@ from stages.core.errors import HallmarkError
 from stages.evaluation.cascade import Shipped, read_shipped
 from stages.gateway.cascading import Judge
 from stages.gateway.deployments import Deployments
-from stages.gateway.exchange import Answered, Asked, Masked
+from stages.gateway.exchange import Answered, Asked
 from stages.gateway.fallback import Broad
 from stages.gateway.launching import Launched
 from stages.gateway.models import Served
@@ -24,6 +24,7 @@ from stages.gateway.releases import Files, Wanted
 from stages.gateway.routing import Side
 from stages.gateway.upstream import Upstream
 from stages.params.loader import load_params
+from stages.privacy.restoring import Masked
 from stages.serving.chat_request import ChatRequest
 from stages.tasks.task import Task
 from tests.made_up_release import CASCADE

@@ -20,8 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.core.errors import HallmarkError
-from stages.gateway.exchange import Answered, Asked, Masked
-from stages.serving.chat_request import Refusal
+from stages.core.refusal import Refusal
+from stages.gateway.exchange import Answered, Asked
+from stages.privacy.restoring import Masked
 from stages.tools import batch as tool
 from stages.tools.batch import Batch
 from stages.tools.batch_file import Answers, answers_in, requests_in

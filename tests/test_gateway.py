@@ -16,14 +16,14 @@ from hypothesis.strategies import DrawFn
 
 from stages.core.errors import HallmarkError
 from stages.core.key import pseudonym
+from stages.core.refusal import Refusal
+from stages.corpus.live_record import LiveMasker
 from stages.gateway import app as app_module
 from stages.gateway import limits
 from stages.gateway.judging import masked_target, read_judgement
 from stages.gateway.keys import Keys, is_loopback, read_keys
 from stages.gateway.limits import JUDGEMENTS, Judgements
-from stages.gateway.live_record import LiveMasker
 from stages.privacy.params import Mask
-from stages.serving.chat_request import Refusal
 from stages.traces.trace import new_id
 from tests import hostile
 from tests.test_admission import FIELDS, JSON, MESSAGES

@@ -22,14 +22,14 @@ from hypothesis import strategies as st
 
 from stages.core.document import changed
 from stages.core.errors import HallmarkError
+from stages.core.refusal import Refusal
+from stages.corpus.live_record import LiveMasker
 from stages.corpus.raw import Raw, raw_rows
 from stages.corpus.recording import Recorder
-from stages.gateway.exchange import Masked
-from stages.gateway.live_record import LiveMasker
-from stages.gateway.masking import MaskPool, restore
+from stages.gateway.masking import MaskPool
 from stages.params.loader import Params, load_params
 from stages.privacy.params import Mask
-from stages.serving.chat_request import Refusal
+from stages.privacy.restoring import Masked, restore
 from stages.tasks.answers import compact_json
 from stages.tasks.task import Task
 from tests.workspace import ROOT

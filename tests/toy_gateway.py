@@ -19,10 +19,11 @@ from typing import Any
 from stages.core.document import changed
 from stages.gateway import listening
 from stages.gateway.app import app, run
-from stages.gateway.exchange import Answered, Asked, Masked
+from stages.gateway.exchange import Answered, Asked
 from stages.gateway.metrics import Metrics
 from stages.gateway.params import Serve
 from stages.params.loader import Params, load_params
+from stages.privacy.restoring import Masked
 from stages.tasks.task import Task
 from stages.traces.trace import Feedback, Route, Trace, new_id
 from tests.workspace import ROOT

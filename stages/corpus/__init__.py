@@ -1,4 +1,4 @@
-"""Raw rows to records, and relations between records: duplicates, groups, leaks.
+"""Raw rows and live requests to records, and relations between records: duplicates, groups, leaks.
 
 It may import core, privacy and tasks.
 """

@@ -21,9 +21,10 @@ from starlette.routing import Route
 
 from stages.core.errors import HallmarkError
 from stages.core.key import pseudonym
+from stages.core.refusal import Refusal
 from stages.gateway import responses
 from stages.gateway.endpoint import endpoint, unless_gone
-from stages.gateway.exchange import Asked, Masked
+from stages.gateway.exchange import Asked
 from stages.gateway.judging import FEEDBACK_BYTES, masked_target, read_judgement
 from stages.gateway.keys import read_keys
 from stages.gateway.limits import Bodies, Judgements, Slots
@@ -31,7 +32,8 @@ from stages.gateway.listening import run
 from stages.gateway.metrics import CONTENT_TYPE
 from stages.gateway.senders import check_sender, customer
 from stages.gateway.tracing import nobody, trace_of
-from stages.serving.chat_request import Message, Refusal, read_request
+from stages.privacy.restoring import Masked
+from stages.serving.chat_request import Message, read_request
 from stages.traces.trace import Feedback, new_id
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from stages.core.refusal import Refusal
 from stages.gateway import responses
-from stages.serving.chat_request import Refusal
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from stages.privacy.restoring import Masked
 from stages.traces.trace import Outcome, Reason, Route
 
 if TYPE_CHECKING:
     from stages.serving.chat_request import ChatRequest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Masked:
-    """Messages and tools as the model is asked, and what each stand-in in them stands for.
-
-    `values` are of this request alone, and never leave the process.
-    """
-
-    messages: list[dict[str, Any]]
-    tools: list[dict[str, Any]] | None
-    values: Mapping[str, str]
-
-    def restored(self, text: str) -> str:
-        """An answer with the caller's own values in it again; in a JSON answer, escaped as JSON needs it."""
-        if not self.values:
-            return text
-        from stages.gateway.masking import restore
-
-        return restore(text, self.values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

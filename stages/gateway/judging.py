@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from stages.core.reading import NotJsonError, strict_json
-from stages.serving.chat_request import Message, Refusal, Strict, plain, read_as
+from stages.core.refusal import Refusal
+from stages.serving.chat_request import Message, Strict, plain, read_as
 from stages.traces.trace import Verdict
 
 if TYPE_CHECKING:

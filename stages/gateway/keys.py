@@ -14,8 +14,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from stages.core.errors import HallmarkError
+from stages.core.refusal import Refusal
 from stages.gateway.params import Serve
-from stages.serving.chat_request import Refusal
 
 SHORTEST = 16  # characters: a shorter key could be guessed
 MOST = 1_000

@@ -10,7 +10,7 @@ from contextlib import aclosing, contextmanager
 
 from starlette.requests import Request
 
-from stages.serving.chat_request import Refusal
+from stages.core.refusal import Refusal
 
 BODY_SECONDS = 10.0  # within which a body must be here
 BUFFER_BYTES = 2**26  # of all bodies that are being read

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from stages.core.errors import HallmarkError
-from stages.serving.chat_request import Refusal
+from stages.core.refusal import Refusal
 
 MOST_CONNECTIONS = 1_024
 # Seconds that an unused connection stays open: longer than callers and load balancers keep theirs (5 to 60), as one that closes

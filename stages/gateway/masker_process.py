@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import HallmarkError
-from stages.gateway.exchange import Masked
+from stages.core.refusal import Refusal
 from stages.privacy.params import Mask
-from stages.serving.chat_request import Refusal
+from stages.privacy.restoring import Masked
 from stages.tasks.params import Task
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
-    from stages.gateway.live_record import LiveMasker
+    from stages.corpus.live_record import LiveMasker
 
 LENGTH = 8  # bytes of a message's length
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # parallel by process, not by thread
@@ -154,7 +154,7 @@ def serve(ours: socket.socket, task: Task, mask: Mask, key: bytes | None) -> Non
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the gateway, which finishes what is under way
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
-    from stages.gateway.live_record import LiveMasker
+    from stages.corpus.live_record import LiveMasker
 
     requests = ours.makefile("rb")
     with suppress(OSError):  # the gateway has gone

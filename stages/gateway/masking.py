@@ -14,14 +14,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from stages.core.errors import HallmarkError
-from stages.gateway.exchange import Masked
+from stages.core.refusal import Refusal
 from stages.gateway.masker_process import Answer, DeadError, MaskerProcess, Question
-from stages.gateway.restoring import restore
 from stages.privacy.params import Mask
-from stages.serving.chat_request import Refusal
+from stages.privacy.restoring import Masked
 from stages.tasks.params import Task
-
-__all__ = ["MaskPool", "restore"]
 
 WAITING = 256  # requests that wait for a process; one more is refused
 SECONDS = 10.0  # that a request may take a process; where most of a long text is private, time grows with its square

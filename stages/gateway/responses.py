@@ -11,8 +11,10 @@ from starlette.responses import Response
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from stages.gateway.exchange import Answered, Masked
-    from stages.serving.chat_request import ChatRequest, Refusal
+    from stages.core.refusal import Refusal
+    from stages.gateway.exchange import Answered
+    from stages.privacy.restoring import Masked
+    from stages.serving.chat_request import ChatRequest
 
 TRACE, VERSION, ROUTE, REVIEW = "x-hallmark-trace", "x-hallmark-version", "x-hallmark-route", "x-hallmark-review"
 HANDED_OVER = "handed_over"  # none of OpenAI's own, so that nobody takes it for an answer

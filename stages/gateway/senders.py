@@ -5,8 +5,8 @@ from __future__ import annotations
 import unicodedata
 from typing import TYPE_CHECKING
 
+from stages.core.refusal import Refusal
 from stages.core.visible import MOST_NAME, hidden_at, shows
-from stages.serving.chat_request import Refusal
 
 if TYPE_CHECKING:
     from starlette.requests import Request

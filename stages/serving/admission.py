@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.serving.chat_request import ChatRequest, Refusal, read_request
+from stages.core.refusal import Refusal
+from stages.serving.chat_request import ChatRequest, read_request
 
 CHAT, MODELS, HEALTH = "/v1/chat/completions", "/v1/models", "/health"
 MODELS_VARIABLE = "HALLMARK_MODELS"  # the names that a server answers to, as a JSON list

@@ -25,9 +25,11 @@ from stages.core.errors import HallmarkError, run_stage
 from stages.core.files import RELEASE
 from stages.core.key import pseudonym
 from stages.core.progress import Progress
-from stages.gateway.exchange import Answered, Asked, Masked, Masking, Models
+from stages.core.refusal import Refusal
+from stages.gateway.exchange import Answered, Asked, Masking, Models
 from stages.params.loader import Params, load_params
-from stages.serving.chat_request import Message, Refusal
+from stages.privacy.restoring import Masked
+from stages.serving.chat_request import Message
 from stages.tools.answering import masking_of, models_of, names_key, traces_of
 from stages.tools.batch_file import Answers, Line, answers_in, requests_in
 

@@ -20,7 +20,8 @@ from typing import Any
 
 from stages.core.errors import HallmarkError
 from stages.core.reading import NotJsonError, check_regular, strict_json
-from stages.serving.chat_request import ChatRequest, Refusal, read_request
+from stages.core.refusal import Refusal
+from stages.serving.chat_request import ChatRequest, read_request
 
 LINE_BYTES = 2**24  # most of one request
 KEYS = {"id", "group", "messages", "tools", "input", "context"}

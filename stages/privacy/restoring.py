@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from stages.privacy.kinds import PLACEHOLDER
 
@@ -19,6 +20,22 @@ _JOINS = frozenset(".,:/-")  # between two digits: "47" is no value of its own i
 _READER = json.JSONDecoder(parse_int=str, parse_float=str)  # only whether it is JSON counts
 
 Place = tuple[int, int, str]  # start, end, the stand-in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Masked:
+    """Messages and tools as the model is asked, and what each stand-in in them stands for.
+
+    `values` are of this request alone, and never leave the process.
+    """
+
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None
+    values: Mapping[str, str]
+
+    def restored(self, text: str) -> str:
+        """An answer with the caller's own values in it again; in a JSON answer, escaped as JSON needs it."""
+        return restore(text, self.values) if self.values else text
 
 
 def restore(text: str, values: Mapping[str, str]) -> str:

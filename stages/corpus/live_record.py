@@ -12,20 +12,19 @@ from typing import Any
 
 from stages.core.document import changed, keys_of, named, strings
 from stages.core.reading import NotJsonError, strict_json
+from stages.core.refusal import Refusal
 from stages.corpus.copied import keys, listed
 from stages.corpus.leftover import left_in
-from stages.gateway.exchange import Masked
-from stages.gateway.restoring import appear
 from stages.privacy.examples import masked_examples
 from stages.privacy.given import Given, Readers
 from stages.privacy.kinds import PLACEHOLDER
 from stages.privacy.masking import Masker, Record
 from stages.privacy.numbering import StandIns
 from stages.privacy.params import Mask
+from stages.privacy.restoring import Masked, appear
 from stages.privacy.second_check import in_name
 from stages.privacy.spans import Span
 from stages.privacy.unmaskable import Telling, cue_of, digits_of
-from stages.serving.chat_request import Refusal
 from stages.tasks.answers import compact_json
 from stages.tasks.params import Task as TaskParams
 from stages.tasks.task import Task
