@@ -25,7 +25,7 @@ from stages.core.key import pseudonym, read_key
 from stages.core.measured import measured
 from stages.core.progress import Progress
 from stages.core.rows import read_texts
-from stages.corpus.copied import Fields, advice, check_fields
+from stages.corpus.copied import advice
 from stages.corpus.gold import gold_spans
 from stages.corpus.leftover import MOST_LEFT
 from stages.corpus.missing import Missing
@@ -36,14 +36,13 @@ from stages.privacy.examples import masked_examples
 from stages.privacy.languages import unsupported
 from stages.privacy.masking import Masker
 from stages.privacy.params import Mask
-from stages.tasks.kinds import KINDS
 from stages.tasks.task import Task
 
 log = logging.getLogger("mask")
 CHUNK = 64  # rows masked together, which is one batch of the NER model: a different number may give different bytes
 T = TypeVar("T")
 R = TypeVar("R")
-Previewed = tuple[str, str, list[tuple[str, str]], list[str]]  # id, text, known values, values that stay
+Previewed = tuple[str, str, list[tuple[str, str]]]  # id, text, known values
 
 
 def run(params: Params) -> None:
@@ -52,9 +51,8 @@ def run(params: Params) -> None:
         log.warning("mask.language is '%s', which lacks %s", params.mask.language, rules)
     with measured("mask") as numbers, atomic(MASKED) as temporary:
         task = Task(params.task)
-        check_fields(task, params.mask.keep_targets)
         gold = gold_spans(Path(params.mask.gold), params.data) if params.mask.gold else None
-        key = read_key(params.data, surrogates=params.mask.surrogates)
+        key = read_key(params.data, surrogates=params.mask.keyed)
         name_key = key if params.data.pseudonyms == "keyed" else None
         unseen = set(gold or ())
         missing = Missing()
@@ -85,6 +83,7 @@ def run(params: Params) -> None:
         with Progress("mask", rows, "rows", work={"characters": size}) as progress:
             count = write_groups(temporary, all_different(records(progress), params))
         written.check(params.data.path)
+        written.check_targets(params.mask, params.data.path)
         if not count:
             raise HallmarkError(
                 "every row was dropped", file=params.data.path, field="mask.actions", remedy="drop fewer kinds"
@@ -100,7 +99,7 @@ def run(params: Params) -> None:
         numbers["rows"] = rows
     if missing.rows:
         log.warning("%d rows left out (data.missing: drop): %s", missing.rows, missing.words(params.data))
-    for line in advice(written.values, params.mask.keep_targets):
+    for line in advice(written.values):
         log.warning(line)
     if task.kind.free_text:
         log.info("values that free-text answers copy from their input are not counted: they have no fields")
@@ -180,9 +179,7 @@ def find(params: Params, name: str) -> None:
 def preview(params: Params, file: Path, field: str) -> None:
     """Print one JSON line per row of `file`: `id`, and `masked` and `spans` of the text in `field`."""
     known = {column: kind for column, kind in params.mask.identity_columns.items() if column != field}
-    columns = params.data.target if isinstance(params.data.target, list) else [params.data.target]
-    fields = Fields(KINDS[params.task.kind], {}, params.mask.keep_targets)
-    key = read_key(params.data, surrogates=True) if params.mask.surrogates else None
+    key = read_key(params.data, surrogates=True) if params.mask.keyed else None
 
     def texts() -> Iterator[Previewed]:
         for number, row, text in read_texts(file, field):
@@ -192,9 +189,7 @@ def preview(params: Params, file: Path, field: str) -> None:
                     file=file, row=number, field=field, remedy="raise mask.max_chars, or shorten the text",
                 )  # fmt: skip
             values = [(kind, row[column]) for column, kind in known.items() if isinstance(row.get(column), str)]
-            answers = {column: row.get(column) for column in columns if column != field}
-            keep = fields.kept(answers if isinstance(params.data.target, list) else answers.get(columns[0]))
-            yield str(row.get(params.data.id, row.get("id", number))), text, values, keep
+            yield str(row.get(params.data.id, row.get("id", number))), text, values
 
     lines = spread(params.mask, start_masker, (params.mask, key), preview_chunk, chunks(texts()))
     show(line for _, line in lines)
@@ -234,7 +229,7 @@ def preview_chunk(chunk: list[Previewed]) -> str:
     from stages.privacy.masking import Record
 
     masked = WORKER["masker"].records(
-        [Record([text], known=KnownValues(values), keep=keep) for _, text, values, keep in chunk]
+        [Record([text], known=KnownValues(values), name=name) for name, text, values in chunk]
     )
     lines = []
     for (name, *_), (text,) in zip(chunk, masked, strict=True):

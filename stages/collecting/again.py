@@ -51,19 +51,19 @@ class Again:
         answers = [self._answer(text) for text in (logged.answer, logged.fallback, logged.target)]
         tools = _Part("", logged.tools) if logged.tools is not None else None
         parts = [*asked, *(part for part in answers if part), *([tools] if tools else [])]
-        record, keep = self._record(parts, known, logged)
+        record = self._record(parts, known, logged.name)
         self.masker.find([record])
         if self.masker.dropped(record):
             raise LeftOutError("dropped")
         if not (logged.own and logged.masked and not any(text.spans for text in record.texts)):
-            self._replace(parts, record, plain=False)
+            self._replace(parts, record)
             wanted = answers[2] or answers[1] or answers[0]
             before = logged.target or logged.shown
             if wanted and before and self._fits(before) and not self._fits(wanted.text):
-                self._replace(parts, record, plain=True)  # a schema accepts no placeholder as a date
+                raise LeftOutError("schema")  # which accepts no placeholder as a date, say
         reserved = self.masker.params.surrogates
         for part in parts:
-            shown = changed(part.text if part.value is None else part.value, partial(self._not_kept, keep))
+            shown = changed(part.text if part.value is None else part.value, self.masker.kept.hidden)
             if any(self.masker.params.actions.get(kind) != "keep" for _, kind, _ in left_in(shown, reserved)):
                 raise LeftOutError("private")
         answer, fallback, target = (part.text if part else None for part in answers)
@@ -96,10 +96,8 @@ class Again:
         kind = self.task.parse(text).kind
         return kind == "refusal" or (self.task.kind.listed and kind == "answer")
 
-    def _record(self, parts: list[_Part], known: Values, logged: Logged) -> tuple[Record, list[str]]:
-        """The texts in the masker's form, and what params say to keep in them."""
-        answer = self.task.parse(logged.target or logged.shown or "")
-        keep = self.recorder.fields.kept(answer.value) if answer.kind == "answer" else []
+    def _record(self, parts: list[_Part], known: Values, name: str) -> Record:
+        """The texts in the masker's form; what the answers hold may be copied from them."""
         texts = [part.text for part in parts if part.value is None and not part.public]
         slots = [
             slot
@@ -108,7 +106,7 @@ class Again:
             for key, item in named(part.value)
             if (slot := self._slot(item, key)) is not None
         ]
-        return Record(texts, slots, KnownValues(known) if known else None, keep), keep
+        return Record(texts, slots, KnownValues(known) if known else None, len(slots), name)
 
     def _slot(self, value: Any, key: str) -> Slot | None:
         if isinstance(value, str):
@@ -116,8 +114,8 @@ class Again:
         digits = digits_of(value)
         return None if digits is None else (digits, cue_of(key))
 
-    def _replace(self, parts: list[_Part], record: Record, *, plain: bool) -> None:
-        masked = [one.text for one in self.masker.render(record, plain=plain)]
+    def _replace(self, parts: list[_Part], record: Record) -> None:
+        masked = [one.text for one in self.masker.render(record)]
         count = sum(part.value is None and not part.public for part in parts)
         texts, slots = iter(masked[:count]), iter(masked[count:])
         originals = iter([text.text for text in record.texts[count:]])
@@ -138,10 +136,3 @@ class Again:
 
     def _fits(self, answer: str) -> bool:
         return self.task.parse(answer).kind != "invalid"
-
-    def _not_kept(self, keep: list[str], value: Any) -> Any:
-        """A value without what the params say to leave, for the second check."""
-        kept, digits = self.masker.kept, digits_of(value)
-        if digits is not None:
-            return None if kept.spans(digits, keep) else value
-        return kept.blanked(value, keep) if isinstance(value, str) else value

@@ -1,51 +1,120 @@
-"""The values that a target copies from its input: their fields, those that stay, and what masking does to them."""
+"""The values that a target copies from its input: their fields, and what masking does to them."""
 
 from __future__ import annotations
 
-import difflib
-from bisect import bisect_right
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from stages.core.document import objects, referred
+from stages.core.document import objects
 from stages.core.errors import HallmarkError
 from stages.core.reading import NotJsonError, strict_json
-from stages.privacy.kept import Place, places
+from stages.privacy.copies import Spot
+from stages.privacy.date_values import DATES, Day, Reader
+from stages.privacy.dates import DATE
+from stages.privacy.kept import Place, near_places, places
+from stages.privacy.kinds import PLACEHOLDER
 from stages.privacy.masking import Record
-from stages.privacy.spans import Draft, Span
+from stages.privacy.restoring import restore
+from stages.privacy.spans import Draft
+from stages.privacy.surrogates import canonical
 from stages.privacy.unmaskable import digits_of
 from stages.tasks.kind import Kind
-from stages.tasks.task import Task
-from stages.tasks.values import closed_paths, properties_of
+from stages.tasks.values import closed_paths
 
-Counts = Counter[tuple[str, str]]  # by field, and one of OUTCOMES or a kind of private data
-COPIED = "copied"
-OUTCOMES = ("kept", "replaced", "lost")
-MANY = 0.05  # share of a field's values above which the stage says that they are masked
+FEW = 20  # copied or different values of a field from which something is concluded
+MANY = 0.05  # share of a field's values above which the stage says what masking does to them
 MOST = 10  # fields that it names
+COLLAPSED = 4  # times fewer different values than before
+COUNTED = 5_000  # different values of a field that are told apart
 UNNAMED = "?"  # a key that the schema doesn't list, which may be private
 EXACT = 10**15  # larger numbers are not written with decimals or commas
 
 
+@dataclass
+class Field:
+    """What masking did to the values of one field of the targets, in values.
+
+    `copied`: stand in the input before masking. Of these: `kept`, as they are; `replaced`, and the caller gets his own value
+    back; `lost`: the masked input does not have the masked value, or what would be given back is another one. `alone`:
+    values that stand in no input and were masked all the same. `kinds`: why values were replaced or lost.
+    """
+
+    copied: int = 0
+    kept: int = 0
+    replaced: int = 0
+    lost: int = 0
+    elsewhere: int = 0
+    alone: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    before: set[int] = field(default_factory=set)  # digests of different values
+    after: set[int] = field(default_factory=set)
+    drawn_before: set[int] = field(default_factory=set)  # of those whose masked value is no placeholder
+    drawn_after: set[int] = field(default_factory=set)
+    example: tuple[str, int] | None = None  # file and row of the first that is lost
+
+    def add(self, other: Field) -> None:
+        """Add another chunk's counts."""
+        for name, value in vars(other).items():
+            if isinstance(value, set):
+                _note(getattr(self, name), value)
+            elif isinstance(value, Counter):
+                self.kinds.update(value)
+            elif name != "example":
+                setattr(self, name, getattr(self, name) + value)
+        self.example = self.example or other.example
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether many different values became few that are no placeholders: a model would learn a constant."""
+        return len(self.drawn_before) >= FEW and COLLAPSED * len(self.drawn_after) < len(self.drawn_before)
+
+    def report(self) -> dict[str, Any]:
+        """The field's block in `reports/mask.json`."""
+        return {
+            "copied": self.copied,
+            "found_after": self.kept + self.replaced,
+            "kept": self.kept,
+            "replaced": self.replaced,
+            "lost": self.lost,
+            "not_in_input": {"unchanged": self.elsewhere, "masked": self.alone},
+            "different": {"before": len(self.before), "after": len(self.after)},
+            "kinds": dict(sorted(self.kinds.items())),
+        }
+
+
+Values = dict[str, Field]
+
+
+def add(values: Values, other: Values) -> None:
+    """Add another chunk's counts."""
+    for name, counts in other.items():
+        values.setdefault(name, Field()).add(counts)
+
+
+def _note(known: set[int], new: Iterable[int]) -> None:
+    for one in sorted(new):
+        if len(known) >= COUNTED:
+            return
+        known.add(one)
+
+
+def _digest(value: Any) -> int:
+    return int.from_bytes(hashlib.sha256(str(value).encode("utf-8", "surrogatepass")).digest()[:8], "big")
+
+
 class Fields:
-    """The fields of a task's answers, and those of `mask.keep_targets`. Answers must be JSON.
+    """The fields of a task's answers, which must be JSON.
 
     A field's name is the dotted path of its keys, without the indices of lists, such as `items.price`.
     """
 
-    def __init__(self, kind: Kind, schema: Any, keep: Sequence[str] = ()) -> None:
+    def __init__(self, kind: Kind, schema: Any) -> None:
         self.kind = kind
-        self.keep = tuple(plain(path) for path in keep)
-        self.names = {*keys(schema), *(step for path in self.keep for step in path.split("."))}
+        self.names = set(keys(schema))
         self.listed = {plain(path) for path in closed_paths(schema)} if isinstance(schema, dict) else set()
-
-    def kept(self, target: Any) -> list[str]:
-        """What the fields of `mask.keep_targets` hold in a target, in every spelling of it."""
-        if not self.keep:
-            return []
-        values = [value for path, value, _ in pairs(target, target) if any(lies_in(path, name) for name in self.keep)]
-        return [spelling for value in values for spelling in spellings(value)]
 
     def copied(self, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
         """Each value that the schema doesn't list, with its field and what it is after masking."""
@@ -53,142 +122,157 @@ class Fields:
             if path not in self.listed and not self.kind.is_listed(path):
                 yield ".".join(step if step in self.names else UNNAMED for step in path.split(".")), value, masked
 
-    def count(self, before: Any, after: Any, record: Record, masked: Sequence[str], counts: Counts) -> None:
-        """Count what became of the values of a target that stand in the first texts of its record.
+    def count(
+        self,
+        targets: tuple[Any, Any],
+        record: Record,
+        masked: Sequence[str],
+        dates: Reader,
+        row: tuple[str, int],
+        *,
+        valid: bool = True,
+    ) -> Values:
+        """What became of the values of a target; those that stand in the first texts of its record are copied.
 
-        `before` and `after` are the target without and with masking, `masked` those first texts after masking.
+        `targets` are the target without and with masking, `masked` those first texts after masking, `row` a file and a number,
+        `valid` whether the schema still accepts the target.
         """
-        values = [
-            (field, spellings(old), spellings(new), old, old == new) for field, old, new in self.copied(before, after)
-        ]
+        before, after = targets
+        values: Values = {}
+        found = [(name, old, new, spellings(old), spellings(new)) for name, old, new in self.copied(before, after)]
         drafts = record.texts[: len(masked)]
-        stood = [places(draft.text, [text for _, old, *_ in values for text in old]) for draft in drafts]
-        untouched = all(not draft.spans and not draft.given for draft in drafts) and all(same for *_, same in values)
+        stood = [Standing(draft.text, [text for *_, olds, _ in found for text in olds], dates) for draft in drafts]
+        untouched = all(not draft.spans and not draft.given for draft in drafts) and before == after
         stand = (
-            stood
-            if untouched
-            else [places(text, [new for _, _, news, *_ in values for new in news]) for text in masked]
+            stood if untouched else [Standing(text, [t for *_, news in found for t in news], dates) for text in masked]
         )
-        for field, old, new, value, same in values:
-            found = [
-                (draft, place)
-                for draft, of in zip(drafts, stood, strict=True)
-                for text in old
-                for place in of.get(text, ())
-            ]
-            if not found:
+        for name, old, new, olds, news in found:
+            if not olds:
                 continue
-            counts[field, COPIED] += 1
-            stays = any(text in of for of in stand for text in new)
-            outcome = "lost" if not stays else "kept" if same else "replaced"
-            counts[field, outcome] += 1
+            of = values.setdefault(name, Field())
+            spots = [
+                Spot(draft, place)
+                for draft, places in zip(drafts, stood, strict=True)
+                for text in olds
+                for place in places.of(text)
+            ]
+            if not spots:
+                of.elsewhere += old == new
+                of.alone += old != new
+                continue
+            of.copied += 1
+            stays = any(places.of(text) for places in stand for text in news)
+            same = old == new
+            lost = not stays or (not same and not (valid and _returns(old, new, record)))
+            outcome = "lost" if lost else "kept" if same else "replaced"
+            setattr(of, outcome, getattr(of, outcome) + 1)
+            if outcome == "lost":
+                of.example = of.example or row
+            _note(of.before, [_digest(old)])
+            _note(of.after, [_digest(new)])
+            if old != new and not PLACEHOLDER.search(str(new)):
+                _note(of.drawn_before, [_digest(old)])
+                _note(of.drawn_after, [_digest(new)])
             if outcome != "kept":
-                kinds = {span.kind for draft, place in found for span in touching(draft, place)}
-                counts.update((field, kind) for kind in kinds or kinds_of(value, record.texts[len(masked) :]))
+                kinds = {span.kind for spot in spots for span in spot.spans}
+                of.kinds.update(kinds or kinds_of(old, record.texts[len(masked) :]))
+        return values
 
 
-def report(counts: Counts) -> dict[str, Any]:
+def _returns(old: Any, new: Any, record: Record) -> bool:
+    """Whether a caller who is answered with the masked value gets the value itself, but for case and punctuation."""
+    return old == new or (isinstance(new, str) and canonical(restore(new, record.values)) == canonical(str(old)))
+
+
+class Standing:
+    """Where each of some values stands in a text, in any spelling."""
+
+    def __init__(self, text: str, values: Sequence[str], dates: Reader) -> None:
+        self.text, self.dates = text, dates
+        self.found = places(text, values)
+        self.days: dict[Day, list[Place]] | None = None
+
+    def of(self, value: str) -> list[Place]:
+        """The places of a value; of a date also those that name its day otherwise, of a long value those with other letters."""
+        if value in self.found:
+            return self.found[value]
+        day = self.dates.read(value)
+        self.found[value] = self._named(day) if day and day.day and day.year else near_places(self.text, value)
+        return self.found[value]
+
+    def _named(self, day: Day) -> list[Place]:
+        if self.days is None:
+            self.days = defaultdict(list)
+            for match in DATE.finditer(self.text):
+                if other := self.dates.read(match[0]):
+                    for known in {other, replace(other, clock="")}:
+                        self.days[known].append(match.span())
+        return self.days.get(day) or self.days.get(replace(day, clock="")) or []
+
+
+def report(values: Values) -> dict[str, Any]:
     """The block `target_values` of `reports/mask.json`: fields that the schema names, and no value."""
-    fields: dict[str, Any] = {}
-    for field in sorted({field for field, _ in counts}):
-        of = {name: count for (other, name), count in sorted(counts.items()) if other == field}
-        kinds = {name: count for name, count in of.items() if name not in (COPIED, *OUTCOMES)}
-        fields[field] = {name: of.get(name, 0) for name in (COPIED, *OUTCOMES)} | {"kinds": kinds}
-    return fields
+    return {name: of.report() for name, of in sorted(values.items()) if of.copied or of.alone}
 
 
-def advice(counts: Counts, keep: Sequence[str] = ()) -> list[str]:
-    """A line for each field of which more than a few values are masked, the most first."""
-    fields = report(counts)
-    touched = {field: of["replaced"] + of["lost"] for field, of in fields.items()}
-    masked = [field for field in fields if touched[field] > MANY * fields[field][COPIED]]
+def _kinds(of: Field) -> str:
+    return ", ".join(f"{kind} {n}" for kind, n in sorted(of.kinds.items(), key=lambda item: (-item[1], item[0])))
+
+
+def remedy(of: Field) -> str:
+    """What keeps the values of a field, as params.yaml has it."""
+    kinds = [kind for kind, _ in sorted(of.kinds.items(), key=lambda item: (-item[1], item[0]))]
+    if kinds and kinds[0] in DATES:
+        return f"set mask.actions: {{{kinds[0]}: surrogate}}, which moves dates and keeps their spelling, or {{{kinds[0]}: keep}}"
+    if kinds:
+        return f"if such values identify no one, set mask.actions: {{{kinds[0]}: keep}} or name their form in mask.allow_patterns"
+    return "name the form of the values in mask.allow_patterns"
+
+
+def check(values: Values, most_lost: float, file: str) -> None:
+    """Fail if masking takes from a field what a model must learn to copy."""
+    for name, of in sorted(values.items(), key=lambda item: -item[1].lost):
+        if of.lost >= FEW and of.lost > most_lost * of.copied:
+            where, row = of.example or (file, None)
+            raise HallmarkError(
+                f"masking loses {of.lost} of {of.copied} values of '{name}' that targets copy from their input "
+                f"({_kinds(of) or 'no kind'}): this row is the first whose masked input no longer says what its target says, or says it "
+                "in a spelling that can't be put back",
+                file=where,
+                row=row,
+                field=name,
+                remedy=f"{remedy(of)}; or raise mask.max_lost ({most_lost:g})",
+            )
+        if of.collapsed:
+            raise HallmarkError(
+                f"{len(of.drawn_before)} different values of '{name}' become {len(of.drawn_after)}: a model would learn these, and "
+                "not to read",
+                file=file,
+                field=name,
+                remedy=remedy(of),
+            )
+
+
+def advice(values: Values) -> list[str]:
+    """A line for each field of which more than a few values are lost or masked without an input, the most first."""
     lines = []
-    for field in sorted(masked, key=lambda field: -touched[field])[:MOST]:
-        of = fields[field]
-        kinds = ", ".join(
-            f"{kind} {n}" for kind, n in sorted(of["kinds"].items(), key=lambda item: (-item[1], item[0]))
-        )
-        lost = f", {of['lost']} of them differently in input and target" if of["lost"] else ""
-        named = field.partition(UNNAMED)[0].rstrip(".")
-        if any(lies_in(field, plain(path)) for path in keep):
-            remedy = "mask.identity_columns goes before mask.keep_targets"
-        elif named:
-            remedy = f"if they identify no one, set mask.keep_targets: [{', '.join([*keep, named])}]"
-        else:
-            remedy = "if they identify no one, name the field in task.schema and in mask.keep_targets"
-        lines.append(
-            f"{touched[field]} of {of[COPIED]} values of '{field}' that the target copies from its input are masked"
-            f"{f' ({kinds})' if kinds else ''}{lost}; {remedy}"
-        )
-    return lines
-
-
-def check_fields(task: Task, keep: Sequence[str]) -> None:
-    """Fail if `mask.keep_targets` names a field that no answer has."""
-    if keep and not task.is_json:
-        raise HallmarkError(
-            f"an answer of task.kind {task.kind} is no JSON and has no fields",
-            param="mask.keep_targets",
-            remedy="set it to [], or keep words with mask.allow",
-        )
-    fields, open_fields = known_fields(task.schema or {})
-    if task.kind.calls_tools:
-        open_fields.add("arguments")  # may be JSON text
-    for path in map(plain, keep):
-        if path in fields or any(lies_in(path, field) for field in open_fields):
-            continue
-        similar = difflib.get_close_matches(path, sorted(fields), n=1)
-        known = f"did you mean '{similar[0]}'?" if similar else f"its fields: {', '.join(sorted(fields)) or 'none'}"
-        raise HallmarkError(
-            f"{task.schema_file} has no field '{path}'",
-            param="mask.keep_targets",
-            remedy=f"fix or remove the name ({known})",
-        )
-
-
-def known_fields(schema: Any) -> tuple[set[str], set[str]]:
-    """The fields that a schema names, and those below which it accepts any name ("": everywhere)."""
-    fields: set[str] = set()
-    open_fields: set[str] = set()
-
-    def walk(part: Any, path: str, seen: tuple[str, ...]) -> None:
-        if path:
-            fields.add(path)
-        if not isinstance(part, dict):
-            if part is not False:
-                open_fields.add(path)
-            return
-        options = [option for name in ("anyOf", "oneOf", "allOf") for option in part.get(name) or () if option]
-        reference = part.get("$ref")
-        if isinstance(reference, str) and reference in seen:
-            open_fields.add(path)  # a part that holds itself
-        elif isinstance(reference, str):
-            options.append(referred(schema, reference))
-            seen = (*seen, reference)
-        for option in options:
-            walk(option, path, seen)
-        for name, below in properties_of(part).items():
-            walk(below, f"{path}.{name}" if path else name, seen)
-        if isinstance(part.get("items"), dict):
-            walk(part["items"], path, seen)
-        more = part.get("additionalProperties")
-        bare = not options and not properties_of(part) and "items" not in part and more is not False
-        types = part.get("type", "object")
-        if isinstance(more, dict) or "patternProperties" in part or (bare and "object" in types and "enum" not in part):
-            open_fields.add(path)
-
-    walk(schema, "", ())
-    return fields, open_fields
+    for name, of in sorted(values.items(), key=lambda item: -item[1].lost):
+        if of.lost > MANY * of.copied:
+            lines.append(
+                f"{of.lost} of {of.copied} values of '{name}' that the target copies from its input are lost in masking "
+                f"({_kinds(of) or 'no kind'}): {remedy(of)}"
+            )
+        if of.alone > MANY * (of.copied + of.elsewhere + of.alone):
+            lines.append(
+                f"{of.alone} values of '{name}' stand in no input and are masked all the same: the model is taught to make them "
+                "up"
+            )
+    return lines[:MOST]
 
 
 def plain(path: str) -> str:
     """A field's name without the marks of lists."""
     return path.replace("[]", "").strip(".")
-
-
-def lies_in(path: str, field: str) -> bool:
-    """Whether a path is the field, or lies below it."""
-    return not field or path == field or path.startswith(f"{field}.")
 
 
 def pairs(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -229,16 +313,6 @@ def spellings(value: Any) -> list[str]:
     if number == int(number):
         return [f"{int(number)}", f"{int(number):,}", *written]
     return [f"{number}", f"{number:,}", *written]
-
-
-def touching(draft: Draft, place: Place) -> Iterator[Span]:
-    """The masked spans of a text that touch a place in it."""
-    spans = sorted(draft.spans, key=lambda span: span.start)
-    for span in spans[max(0, bisect_right(spans, place[0], key=lambda span: span.start) - 1) :]:
-        if span.start >= place[1]:
-            return
-        if span.end > place[0]:
-            yield span
 
 
 def kinds_of(value: Any, drafts: Sequence[Draft]) -> set[str]:

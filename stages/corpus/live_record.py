@@ -1,13 +1,13 @@
 """A live request as a record of the masker: masked as `mask` masks a record, and what each stand-in stands for.
 
 Texts and values are passed on as `stages/corpus/recording.py` passes those of a record. A caller can't say who the
-customer is (`mask.identity_columns`) nor what the answer will keep (`mask.keep_targets`), so neither is known here.
+customer is (`mask.identity_columns`) nor what the answer will be, so neither is known here.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from stages.core.document import changed, keys_of, named, strings
@@ -16,14 +16,11 @@ from stages.core.refusal import Refusal
 from stages.corpus.copied import keys, listed
 from stages.corpus.leftover import left_in
 from stages.privacy.examples import masked_examples
-from stages.privacy.given import Given, Readers
 from stages.privacy.kinds import PLACEHOLDER
 from stages.privacy.masking import Masker, Record
-from stages.privacy.numbering import StandIns
 from stages.privacy.params import Mask
 from stages.privacy.restoring import Masked, appear
 from stages.privacy.second_check import in_name
-from stages.privacy.spans import Span
 from stages.privacy.unmaskable import Telling, cue_of, digits_of
 from stages.tasks.answers import compact_json
 from stages.tasks.params import Task as TaskParams
@@ -42,9 +39,6 @@ class LiveMasker:
         self.public = frozenset(listed(self.task.schema))
         self.keys = frozenset(keys(self.task.schema))
         self.masker = Masker(mask, self.public, key)
-        self._public_placeholders = Readers(mask, self.public).public
-        others = {kind: action for kind, action in mask.actions.items() if action != "surrogate"}
-        self._numbered = mask.model_copy(update={"style": "placeholder", "actions": others})
 
     def load(self) -> None:
         """Load the models, and let every rule run once, so that the first request takes no longer than others."""
@@ -136,44 +130,15 @@ class LiveMasker:
         return value if isinstance(slot, tuple) and text == slot[0] else text
 
     def _rendered(self, record: Record) -> tuple[list[str], dict[str, str]]:
-        """The masked texts, as `Masker.render` writes them, and what each stand-in stands for."""
-        people = [
-            text.text[span.start : span.end] for text in record.texts for span in text.spans if span.kind == "PERSON"
-        ]
-        stand_ins = StandIns(self.mask, self.key, self._public_placeholders, False, people)
-        numbered = StandIns(self._numbered, None, self._public_placeholders, False, people)
-        rendered, open_parts = [], []
-        values: dict[str, str] = {}
-        meanings: dict[str, set[str]] = defaultdict(set)
-        for text in record.texts:
-            pieces, at = [], 0
-            replaced: list[Span | Given] = sorted([*text.spans, *text.given], key=_start)
-            for span in replaced:
-                value = text.text[span.start : span.end]
-                stand_in = _replacement(stand_ins, span, value)
-                values.setdefault(stand_in, value)
-                if self.mask.surrogates:
-                    meanings[stand_in].add(_replacement(numbered, span, value))
-                open_parts.append(text.text[at : span.start])
-                pieces += [open_parts[-1], stand_in]
-                at = span.end
-            open_parts.append(text.text[at:])
-            rendered.append("".join([*pieces, open_parts[-1]]))
+        """The masked texts, and what each stand-in stands for; not of surrogates that the caller wrote too."""
+        rendered = [text.text for text in self.masker.render(record)]
+        values = record.values
         if self.mask.surrogates:
-            values = self._clear(values, meanings, [*open_parts, self.task.system_prompt])
+            surrogates = [stand_in for stand_in in values if not PLACEHOLDER.fullmatch(stand_in)]
+            clear = [part for text in record.texts for part in text.clear()]
+            written = appear(surrogates, "\n".join([*clear, self.task.system_prompt]))
+            values = {stand_in: value for stand_in, value in values.items() if stand_in not in written}
         return rendered, values
-
-    def _clear(
-        self, values: dict[str, str], meanings: Mapping[str, set[str]], open_parts: Sequence[str]
-    ) -> dict[str, str]:
-        """The values without those whose surrogate says two things: it stands for two, or the caller wrote it too."""
-        surrogates = [stand_in for stand_in in values if not PLACEHOLDER.fullmatch(stand_in)]
-        written = appear(surrogates, "\n".join(open_parts))
-        return {
-            stand_in: value
-            for stand_in, value in values.items()
-            if len(meanings[stand_in]) == 1 and stand_in not in written
-        }
 
     def _check_dropped(self, record: Record) -> None:
         if self.masker.dropped(record):
@@ -187,7 +152,7 @@ class LiveMasker:
         """Refuse what the second check finds in the masked request, or where no stand-in can go."""
         reserved = self.mask.surrogates
         found = Counter((kind, "a number of the tools") for kind in numbers)
-        for shown in changed([*texts, *documents], self._not_kept):
+        for shown in changed([*texts, *documents], self.masker.kept.hidden):
             found.update((kind, f"a {holder}") for _, kind, holder in left_in(shown, reserved))
         unknown = {key for key in keys_of(documents) if key not in self.keys}
         if unknown:
@@ -199,13 +164,6 @@ class LiveMasker:
         if left:
             message = f"private data would be left in the masked request ({', '.join(left)}), so it was not passed on"
             raise Refusal(422, "private_data_left", message, "messages")
-
-    def _not_kept(self, value: Any) -> Any:
-        """A value without what the params say to leave."""
-        kept, digits = self.masker.kept, digits_of(value)
-        if digits is not None:
-            return None if kept.spans(digits) else value
-        return kept.blanked(value) if isinstance(value, str) else value
 
 
 def _structure(message: Message) -> list[Any]:
@@ -232,11 +190,3 @@ def _ids(messages: Sequence[Message]) -> Iterator[str]:
     for message in messages:
         names = [message.get("tool_call_id"), *(call.get("id") for call in message.get("tool_calls") or ())]
         yield from (name for name in names if name)
-
-
-def _start(span: Span | Given) -> int:
-    return span.start
-
-
-def _replacement(stand_ins: StandIns, span: Span | Given, value: str) -> str:
-    return stand_ins.given(span.reads) if isinstance(span, Given) else stand_ins.replacement(span.kind, value)

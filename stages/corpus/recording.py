@@ -14,8 +14,8 @@ from stages.core.errors import HallmarkError
 from stages.core.key import pseudonym, source_digest
 from stages.core.params import Data
 from stages.core.records import columns_of, schema
+from stages.corpus import copied
 from stages.corpus.copied import Fields, keys, listed
-from stages.corpus.copied import report as values_report
 from stages.corpus.leftover import Left, Names, check, left_in, note
 from stages.corpus.missing import Missing
 from stages.corpus.raw import Raw, Values
@@ -43,6 +43,7 @@ class Written:
 
     rows: int = 0
     dropped: int = 0
+    invalid: int = 0  # targets that break the schema once they are masked
     touched: int = 0
     kinds: Counter[tuple[str, str]] = field(default_factory=Counter)  # (kind, recognizer)
     left: list[Left] = field(default_factory=list)
@@ -53,7 +54,7 @@ class Written:
     masked: Counter[str] = field(default_factory=Counter)
     characters: Counter[str] = field(default_factory=Counter)
     leaks: int = 0
-    values: Counter[tuple[str, str]] = field(default_factory=Counter)  # copied by targets, see stages/corpus/copied.py
+    values: copied.Values = field(default_factory=dict)  # that targets copy
 
     @property
     def total(self) -> int:
@@ -74,6 +75,8 @@ class Written:
         for name, value in vars(other).items():
             if isinstance(value, Counter):
                 getattr(self, name).update(value)
+            elif name == "values":
+                copied.add(self.values, value)
             elif isinstance(value, dict):
                 for column, names in value.items():
                     note(self.names, column, names)
@@ -83,6 +86,10 @@ class Written:
     def check(self, file: str) -> None:
         """Fail if the second check found what could not be masked."""
         check(self.left, self.names, file)
+
+    def check_targets(self, mask: Mask, file: str) -> None:
+        """Fail if masking took from the targets what they copy."""
+        copied.check(self.values, mask.max_lost, file)
 
     def report(self, with_gold: bool, missing: Missing) -> dict[str, Any]:
         """The content of `reports/mask.json`, with the rows that were left out for what they lack; it has no value of any record."""
@@ -100,7 +107,7 @@ class Written:
             },
             "found_by_second_check": self.second,
             "left_after_masking": len(self.left),
-            "target_values": values_report(self.values),
+            "target_values": copied.report(self.values),
             "gold": None,
         }
         if with_gold:
@@ -122,16 +129,19 @@ def _share(part: int, whole: int) -> float | None:
 
 
 class Recorder:
-    """Masks checked rows and turns them into records."""
+    """Masks checked rows and turns them into records. `strict`: a target that breaks the schema once it is masked is an error."""
 
-    def __init__(self, data: Data, task: TaskParams, mask: Mask, gold: Gold | None, key: bytes | None) -> None:
+    def __init__(
+        self, data: Data, task: TaskParams, mask: Mask, gold: Gold | None, key: bytes | None, *, strict: bool = True
+    ) -> None:
+        self.strict = strict
         self.data, self.mask, self.gold = data, mask, gold
         self.names_key = key if data.pseudonyms == "keyed" else None
         self.system_prompt = task.system_prompt
         self.task = Task(task)
         self.public = frozenset(listed(self.task.schema))
         self.keys = frozenset(keys(self.task.schema))
-        self.fields = Fields(self.task.kind, self.task.schema, mask.keep_targets)
+        self.fields = Fields(self.task.kind, self.task.schema)
         self.masker = Masker(mask, self.public, key)
 
     def records(self, chunk: Sequence[tuple[Raw, Values]]) -> tuple[list[tuple[Any, ...]], Written]:
@@ -158,8 +168,8 @@ class Recorder:
             elif not self._is_public(column, value):
                 slots[column] = [slot for key, item in named(value) if (slot := self._slot(item, key)) is not None]
         flat = [slot for column in slots for slot in slots[column]]
-        keep = self.fields.kept(raw.target) if "target" in slots else []
-        return Record(texts, flat, _known(values), keep), slots
+        copies = sum(len(of) for column, of in slots.items() if column != "tools")
+        return Record(texts, flat, _known(values), copies, self._name("id", raw.id)), slots
 
     def _slot(self, value: Any, key: str = "") -> str | tuple[str, str] | None:
         """A value of a structured column as the masker takes it: a text, or a number with the words of its key."""
@@ -182,30 +192,30 @@ class Recorder:
         return kind == "refusal" or (self.task.kind.listed and kind == "answer")
 
     def _row(self, raw: Raw, record: Record, slots: Slots, written: Written) -> tuple[Any, ...]:
-        row, valid = self._filled(raw, record, slots, plain=False)
-        plain = (
-            not valid
-        )  # a schema accepts no placeholder as a date or e-mail address, but does accept an example value
-        if plain:
-            row, valid = self._filled(raw, record, slots, plain=True)
-        if not valid:
+        row = self._filled(raw, record, slots)
+        valid = self.task.parse(self._written(raw, row, "target") or "").kind != "invalid"
+        written.invalid += not valid
+        if not valid and self.strict:
             texts = self._texts_of("target", raw, record, slots)
-            kinds_masked = ", ".join(
-                sorted({f"{span.kind} by {span.recognizer}" for text in texts for span in text.spans})
-            )
+            found = {(span.kind, span.recognizer) for text in texts for span in text.spans}
+            kinds_masked = ", ".join(f"{kind} by {recognizer}" for kind, recognizer in sorted(found))
+            kind = min((kind for kind, _ in found), default="DATE_TIME")
             raise HallmarkError(
                 f"masking a value of the target ({kinds_masked}) breaks the schema",
                 file=raw.file,
                 row=raw.number,
                 field=self._column("target"),
-                remedy="let the schema accept a placeholder there (a number can only be masked as a text: make it one in data "
-                "and schema), keep it by its form (mask.allow_patterns) or field (mask.keep_targets), or give its kind the action "
-                "keep or drop in mask.actions",
+                remedy=f"set mask.actions: {{{kind}: surrogate}}, so that an example value stands there, in the input too; or keep "
+                f"({{{kind}: keep}}, mask.allow_patterns) or drop ({{{kind}: drop}}) such values; or let the schema accept a placeholder "
+                "(a number can only be masked as a text: make it one in data and schema)",
             )
         if "target" in slots:
             masked = [row["input"], *([row["context"]] if raw.context else [])]
-            self.fields.count(raw.target, row["target"], record, masked, written.values)
-        reserved = plain or self.mask.style == "surrogate" or "surrogate" in self.mask.actions.values()
+            targets, where = (raw.target, row["target"]), (raw.file, raw.number)
+            copied.add(
+                written.values, self.fields.count(targets, record, masked, self.masker.dates, where, valid=valid)
+            )
+        reserved = self.mask.surrogates
         written.left += [
             Left(raw.file, raw.number, column, position, kind, holder)
             for column, position, kind, holder in self._left(raw, record, slots, row, reserved)
@@ -245,7 +255,7 @@ class Recorder:
                 )
         for column in ("input", "context", "target", "rejected", "tools"):
             if row[column] is not None:
-                shown = changed(row[column], partial(self._not_kept, record))
+                shown = changed(row[column], self.masker.kept.hidden)
                 yield from ((self._column(column), *found) for found in left_in(shown, reserved))
         if "tools" in slots:
             held = {
@@ -267,13 +277,6 @@ class Recorder:
                     kinds = telling.kinds(name, key=True)
                     yield from ((self._column(column), f"key {number}", kind, "key") for kind in kinds)
 
-    def _not_kept(self, record: Record, value: Any) -> Any:
-        """A value without what the params say to leave, for the second check."""
-        kept, digits = self.masker.kept, digits_of(value)
-        if digits is not None:
-            return None if kept.spans(digits, record.keep) else value
-        return kept.blanked(value, record.keep) if isinstance(value, str) else value
-
     def _column(self, part: str) -> str:
         """The user's own column for a part of a record."""
         name = getattr(self.data, part)
@@ -286,9 +289,9 @@ class Recorder:
             return record.texts[last - len(slots[column]) : last]
         return record.texts[1 + bool(raw.context) :][:1]  # a target that is running text
 
-    def _filled(self, raw: Raw, record: Record, slots: Slots, *, plain: bool) -> tuple[dict[str, Any], bool]:
-        """The row's columns with masked values, not yet rendered, and whether the target still satisfies the schema."""
-        masked = iter([text.text for text in self.masker.render(record, plain=plain)])
+    def _filled(self, raw: Raw, record: Record, slots: Slots) -> dict[str, Any]:
+        """The row's columns with masked values, not yet rendered."""
+        masked = iter([text.text for text in self.masker.render(record)])
         row: dict[str, Any] = {"input": next(masked), "context": next(masked) if raw.context else None}
         for column in ("target", "rejected"):
             if self._is_text(column, getattr(raw, column)):
@@ -300,7 +303,7 @@ class Recorder:
         for column in ("id", "group"):
             row[column] = self._name(column, getattr(raw, column))
         row["tags"] = raw.tags
-        return row, self.task.parse(self._written(raw, row, "target") or "").kind != "invalid"
+        return row
 
     def _written(self, raw: Raw, row: dict[str, Any], column: str) -> str | None:
         """Target or rejected answer of a row as the text of a completion."""

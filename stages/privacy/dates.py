@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from stages.privacy.date_values import month_names
 from stages.privacy.lexicon import any_of, fold, is_family_name, is_given_name, is_word, word_list
 from stages.privacy.prefilter import compiled
 
-_MONTH = rf"(?:{any_of(word_list('words/months.txt'))})(?![^\W\d_])\.?"
+_MONTH = rf"(?:{any_of(month_names())})(?![^\W\d_])\.?"
 _DAY = r"(?:[12]\d|3[01]|0?[1-9])"
 _CLOCK = r"(?:[01]?\d|2[0-4])[:.][0-5]\d(?:[:.][0-5]\d(?:[.,]\d{1,6})?)?"
 _AT = r"(?:(?:T|,?[ ])[ ]?(?:at |a las |um |à |alle )?(?:[01]?\d|2[0-4]):[0-5]\d(?::[0-5]\d(?:[.,]\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d)?(?:[ ]?[ap]\.?m\b\.?)?)?"

@@ -1,8 +1,8 @@
-"""The places of a text that masking leaves alone: values that the task needs, and matches of `mask.allow_patterns`.
+"""Where values stand in a text, and the places that masking leaves alone: matches of `mask.allow_patterns`.
 
 A value is found in any spelling that differs from it by case, accents, white space, line breaks or punctuation. Numbers
 stay numbers: "9.00" is neither "900" nor a part of "19.00". A long value that isn't found, such as an address, is looked
-for with a few other letters too, as OCR or a typist leaves them: else it would be masked in the text, and stay in the target.
+for with a few other letters too, as OCR or a typist leaves them.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 from functools import lru_cache
 from itertools import accumulate, islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stages.core.patterns import Pattern
 from stages.privacy.lexicon import fold
 from stages.privacy.prefilter import Prefilter
+from stages.privacy.unmaskable import digits_of
 
 if TYPE_CHECKING:
     from ahocorasick_rs import AhoCorasick
@@ -129,13 +130,6 @@ def _whole(text: str, spans: list[Place], first: int, last: int, spelling: _Spel
     return True
 
 
-def kept_spans(text: str, values: Sequence[str]) -> list[Place]:
-    """The places of the values in the text, or else of near spellings, sorted and disjoint."""
-    found = places(text, values)
-    near = [place for value in values if value not in found for place in near_places(text, value)]
-    return merged([*(place for of in found.values() for place in of), *near])
-
-
 def near_places(text: str, value: str) -> list[Place]:
     """Where the text has a long value but for some letters, in order and disjoint; its numbers must be the same.
 
@@ -173,27 +167,33 @@ def near_places(text: str, value: str) -> list[Place]:
 
 
 class Kept:
-    """What masking leaves alone: the matches of some patterns, and the values that a record is given to keep."""
+    """What masking leaves alone: the matches of some patterns."""
 
     def __init__(self, regexes: Sequence[str]) -> None:
         self.patterns = [Pattern(regex, "mask.allow_patterns") for regex in regexes]
         self._filters = [Prefilter(regex) for regex in regexes]
 
-    def spans(self, text: str, values: Sequence[str] = ()) -> list[Place]:
-        """The places of the values and the matches in the text, sorted and disjoint."""
-        found = kept_spans(text, values)
+    def spans(self, text: str) -> list[Place]:
+        """The places of the matches in the text, sorted and disjoint."""
         patterns = [
             pattern for pattern, filters in zip(self.patterns, self._filters, strict=True) if filters.may_match(text)
         ]
-        return merged([*found, *allowed_spans(text, patterns)]) if patterns else found
+        return allowed_spans(text, patterns) if patterns else []
 
-    def blanked(self, text: str, values: Sequence[str] = ()) -> str:
+    def blanked(self, text: str) -> str:
         """The text with nothing readable, of the same length, for each of these places."""
         shown, at = [], 0
-        for start, end in self.spans(text, values):
+        for start, end in self.spans(text):
             shown += [text[at:start], BLANK * (end - start)]
             at = end
         return "".join([*shown, text[at:]])
+
+    def hidden(self, value: Any) -> Any:
+        """A text or number without them, for the second check."""
+        digits = digits_of(value)
+        if digits is not None:
+            return None if self.spans(digits) else value
+        return self.blanked(value) if isinstance(value, str) else value
 
 
 def allowed_spans(text: str, patterns: Sequence[Pattern]) -> list[Place]:

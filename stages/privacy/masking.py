@@ -12,20 +12,24 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from stages.core.errors import HallmarkError
 from stages.privacy.context import weighed
+from stages.privacy.copies import Spot, as_shown
+from stages.privacy.date_values import DATES, Reader
+from stages.privacy.dates import DATE
 from stages.privacy.given import UNKNOWN, Given, Readers
-from stages.privacy.kept import Kept, merged, outside
+from stages.privacy.kept import Kept, merged, near_places, outside, places
 from stages.privacy.kinds import kind_of, masked_at
 from stages.privacy.known import KnownValues, tokens_of
 from stages.privacy.lexicon import any_of, is_word
 from stages.privacy.light import import_libraries
 from stages.privacy.ner import accept, may_be_name, truecase
-from stages.privacy.normal import View
-from stages.privacy.numbering import StandIns
+from stages.privacy.normal import View, view
+from stages.privacy.numbering import StandIns, same_day
 from stages.privacy.params import Mask
 from stages.privacy.rules import Found
 from stages.privacy.second_check import matches
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
 OVERLAP = 200  # characters that two windows share where a text has no line or sentence to end one
 THRESHOLD = 0.45  # lowest score of what is masked, at any level but `all`
 SHORTEST = 4  # letters and digits of a value that is looked for in the whole record
+# A word that the schema lists is no private value of these kinds, however sure a recognizer is; the model must see it.
+NAME_LIKE = frozenset(("PERSON", "LOCATION", "ORGANIZATION", "TITLE", "NRP", "AGE", "DATE_TIME", "MISC"))
 KEPT_RESULTS = 20_000  # texts whose rule findings are remembered: in chat, most turns are there many times
 _WORD = re.compile(r"[^\W\d_][\w'’-]*")
 
@@ -54,8 +60,8 @@ class Masked(NamedTuple):
 class Record:
     """The texts of one record, masked together.
 
-    `values` are single values, which NER skips; a pair is the digits of a number and the words before it. `keep` are
-    values that stay wherever they stand, in any spelling (`stages/privacy/kept.py`).
+    `values` are single values, which NER skips; a pair is the digits of a number and the words before it. The first `copies`
+    of them may be copied from the texts. `name` draws where the dates of the record move.
     """
 
     def __init__(
@@ -63,13 +69,16 @@ class Record:
         texts: Sequence[str],
         values: Sequence[str | tuple[str, str]] = (),
         known: KnownValues | None = None,
-        keep: Sequence[str] = (),
+        copies: int = 0,
+        name: str = "",
     ) -> None:
         self.texts = [Draft(text, True) for text in texts]
         self.texts += [
             Draft(value, False) if isinstance(value, str) else Draft(value[0], False, value[1]) for value in values
         ]
-        self.known, self.keep = known, keep
+        self.copies = self.texts[len(texts) :][:copies]
+        self.known, self.name = known, name
+        self.values: dict[str, str] = {}  # by stand-in, as it was first written; once it is rendered
 
 
 class Masker:
@@ -80,7 +89,7 @@ class Masker:
     """
 
     def __init__(self, params: Mask, public: Iterable[str] = (), key: bytes | None = None) -> None:
-        if params.surrogates and key is None:
+        if params.keyed and key is None:
             raise HallmarkError(
                 "surrogates are made with the repo's key, and none was given",
                 param="mask.style",
@@ -91,6 +100,7 @@ class Masker:
         self.kept = Kept(params.allow_patterns)
         self._public = _phrases(public)
         self._readers = Readers(params, public)
+        self.dates = Reader(params.day_first, params.language)
         self._everything = params.level == "all"
         # The mistakes of small English models are known and corrected; the findings of other models are used unchanged.
         self._small = params.language == "en" and params.ner.engine == "spacy"
@@ -159,10 +169,11 @@ class Masker:
             self._repeat(record, self._numbers(record))
             self._second_check(record)
             self._agree(record)
+            self._copy(record)
 
     def _stays(self, record: Record, text: str) -> list[tuple[int, int]]:
-        """What must not be masked; what identifies the customer goes before what the task needs."""
-        kept = self.kept.spans(text, record.keep)
+        """What must not be masked; what identifies the customer goes before what the params let through."""
+        kept = self.kept.spans(text)
         if not kept or not record.known:
             return kept
         known = merged((span.start, span.end) for span in record.known.find(text))
@@ -204,11 +215,11 @@ class Masker:
         if self.ner is None:
             return found
         pending: list[tuple[int, View, int, str, str]] = []  # text, view, offset, window, the window as NER reads it
-        for number, (text, view) in enumerate(zip(texts, seen, strict=True)):
+        for number, (text, shown) in enumerate(zip(texts, seen, strict=True)):
             if not text.full:
                 continue
-            views = [View(text.text) if len(view.text) == len(text.text) and not text.given else view]
-            if self._everything and views[0] is view:
+            views = [View(text.text) if len(shown.text) == len(text.text) and not text.given else shown]
+            if self._everything and views[0] is shown:
                 views.append(View(text.text))
             for each in views:
                 for offset, window in windows(each.text, self.params.window, 0):
@@ -216,10 +227,10 @@ class Masker:
                         pending.append((number, each, offset, window, reads))
         distinct = list(dict.fromkeys(reads for *_, reads in pending))
         results = dict(zip(distinct, self.ner.find(distinct), strict=True))
-        for number, view, offset, window, reads in pending:
+        for number, shown, offset, window, reads in pending:
             spans = self._accepted(window, reads, results[reads])
             moved = (span._replace(start=span.start + offset, end=span.end + offset) for span in spans)
-            found[number] += [_placed(view, span) for span in self._sifted(view.text, moved)]
+            found[number] += [_placed(shown, span) for span in self._sifted(shown.text, moved)]
         return found
 
     def _readings(self, window: str) -> list[str]:
@@ -249,7 +260,8 @@ class Masker:
         for span in found:
             if span.score < self.threshold(span.kind):
                 continue
-            harmless = allowed + public if span.score < 0.7 else allowed
+            named = span.kind in NAME_LIKE and span.recognizer not in ("known_value", "deny_list")
+            harmless = allowed + public if named or span.score < 0.7 else allowed
             if not any(start <= span.start and span.end <= end for start, end in harmless):
                 yield span
 
@@ -321,29 +333,61 @@ class Masker:
         kinds: dict[str, str] = {}
         for text in record.texts:
             for span in (span for span in text.spans if span.kind not in self.params.actions):
-                value = canonical(text.text[span.start : span.end])
-                span.kind = kinds.setdefault(value, span.kind)
+                value = text.text[span.start : span.end]
+                day = self.dates.read(view(value).text) if span.kind in DATES else None
+                span.kind = kinds.setdefault(same_day(day) if day else canonical(value), span.kind)
 
-    def render(self, record: Record, *, plain: bool = False) -> list[Masked]:
-        """The record's texts with their spans replaced. `plain`: by numbered values that fit a schema's formats."""
-        people = [
-            text.text[span.start : span.end] for text in record.texts for span in text.spans if span.kind == "PERSON"
-        ]
-        stand_ins = StandIns(self.params, self.key, self._readers.public, plain, people)
-        return [Masked(self._replaced(text, stand_ins), text.spans) for text in record.texts]
+    def _copy(self, record: Record) -> None:
+        """Mask what an answer copies from the texts as they show it: what stands there stands in the answer, and nothing else.
 
-    def _replaced(self, text: Draft, stand_ins: StandIns) -> str:
-        """The text with each span replaced by its stand-in."""
-        pieces, at = [], 0
-        replaced: list[Span | Given] = [*text.spans, *text.given]
-        for span in sorted(replaced, key=lambda span: span.start):
-            pieces.append(text.text[at : span.start])
-            if isinstance(span, Given):
-                pieces.append(stand_ins.given(span.reads))
-            else:
-                pieces.append(stand_ins.replacement(span.kind, text.text[span.start : span.end]))
-            at = span.end
-        return "".join([*pieces, text.text[at:]])
+        Else the two may be masked differently: a part of a name here and all of it there, a year with a cue and without.
+        """
+        sources = [text for text in record.texts if text.full]
+        values = [copy.text for copy in record.copies if copy.cue is None]
+        found = [places(text.text, values) for text in sources] if values else []
+        for copy in record.copies if found else ():
+            spots = [
+                Spot(source, place)
+                for source, of in zip(sources, found, strict=True)
+                for place in of.get(copy.text, ())
+            ] or [spot for source in sources for spot in self._respelled(source, copy.text)]
+            if spots and copy.cue is None:
+                copy.spans = as_shown(copy, spots, self.dates)
+
+    def _respelled(self, source: Draft, value: str) -> Iterator[Spot]:
+        """The places that name the day of a date otherwise than it does, or that hold a long value with other letters."""
+        day = self.dates.read(value)
+        if day is None or day.ordinal() is None or not day.day:
+            yield from (Spot(source, place) for place in near_places(source.text, value))
+            return
+        for match in DATE.finditer(source.text):
+            other = self.dates.read(match[0])
+            if other and other == replace(day, clock=other.clock if not day.clock else day.clock):
+                yield Spot(source, match.span())
+
+    def render(self, record: Record) -> list[Masked]:
+        """The record's texts with their spans replaced; what each stand-in stands for is in `record.values` then."""
+        stand_ins = StandIns(self.params, self.key, self._readers.public, record.texts, record.name)
+        meant: dict[str, set[str]] = {}
+        record.values = {}
+        masked = []
+        for text in record.texts:
+            pieces, at = [], 0
+            replaced: list[Span | Given] = [*text.spans, *text.given]
+            for span in sorted(replaced, key=lambda span: span.start):
+                value = text.text[span.start : span.end]
+                if isinstance(span, Given):
+                    stand_in, means = stand_ins.given(span.reads), span.reads
+                else:
+                    stand_in, means = stand_ins.replacement(span.kind, span.stands_for(text.text))
+                pieces += [text.text[at : span.start], stand_in]
+                record.values.setdefault(stand_in, value)
+                meant.setdefault(stand_in, set()).add(means)
+                at = span.end
+            masked.append(Masked("".join([*pieces, text.text[at:]]), text.spans))
+        for stand_in in (stand_in for stand_in, means in meant.items() if len(means) > 1):
+            del record.values[stand_in]  # a surrogate of two values
+        return masked
 
     def dropped(self, record: Record) -> bool:
         """Whether the record contains a kind whose action is `drop`."""

@@ -6,29 +6,37 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from stages.core.key import digest
+from stages.privacy.date_values import DATES, Day, Reader, shift
 from stages.privacy.given import UNKNOWN
 from stages.privacy.kinds import short
 from stages.privacy.lexicon import fold, titles
 from stages.privacy.normal import view
 from stages.privacy.params import Mask
-from stages.privacy.surrogates import canonical, placeholder, surrogate
+from stages.privacy.spans import Draft
+from stages.privacy.surrogates import SHORTEST_NUMBER, canonical, in_the_form_of, placeholder, surrogate
 
 
 class StandIns:
-    """The stand-ins for the values of one record. `plain`: numbered values that fit a schema's formats.
+    """The stand-ins for the values of one record. `texts`: all of its texts, with their spans.
 
-    `public` are placeholders that the schema lists: they stay, and no value gets one of them. `people` are all names in
-    the record: a part of one, wherever it comes first, has the number of the whole.
+    A value in two spellings has one stand-in. `public` are placeholders that the schema lists: they stay, and no value gets
+    one of them. A part of a name, wherever it comes first, has the number of the whole. `seed` draws where dates move.
     """
 
     def __init__(
-        self, params: Mask, key: bytes | None, public: frozenset[str], plain: bool, people: Iterable[str] = ()
+        self, params: Mask, key: bytes | None, public: frozenset[str], texts: Iterable[Draft], seed: str = ""
     ) -> None:
-        self.params, self.key, self.public, self.plain = params, key, public, plain
+        self.params, self.key, self.public = params, key, public
         self.numbers: dict[str, dict[str, int]] = defaultdict(dict)
-        self.names = sorted({tuple(_words(view(name).text)) for name in people}, key=lambda n: (-len(n), n))
         self.people: list[tuple[list[str], int]] = []
         self.last: dict[str, int] = defaultdict(int)
+        self.taken: dict[str, tuple[str, str]] = {}  # by surrogate: the value that has it
+        self.dates = Reader(params.day_first, params.language)
+        values = [(span.kind, view(span.stands_for(text.text)).text) for text in texts for span in text.spans]
+        names = {tuple(_words(value)) for kind, value in values if kind == "PERSON"}
+        self.names = sorted(names, key=lambda n: (-len(n), n))
+        days = (self.dates.read(value) for kind, value in values if kind in DATES)
+        self.days = shift((day for day in days if day), seed)
 
     def given(self, reads: str) -> str:
         """The new number of a placeholder that came with a text: it could be the number of one of ours, or private."""
@@ -40,23 +48,37 @@ class StandIns:
             known[reads] = self._next(name)
         return f"<{name}_{known[reads]}>"
 
-    def replacement(self, kind: str, value: str) -> str:
-        """The stand-in of a value, equal for all its spellings; a name and its parts share a number."""
-        params = self.params
+    def replacement(self, kind: str, value: str) -> tuple[str, str]:
+        """The stand-in of a value, in the value's own spelling, and its numbered placeholder; a name and its parts share one."""
         shown = view(value).text
         number = self._number(kind, shown)
-        style = params.actions.get(kind, params.style)
-        if self.plain:
-            return surrogate(kind, digest(None, kind, str(number)), params.language)
-        if style != "surrogate":
-            return placeholder(kind, number)
+        numbered = placeholder(kind, number)
+        if self.params.actions.get(kind, self.params.style) != "surrogate":
+            return numbered, numbered
+        if kind in DATES:  # of those that can't be read ("the 3rd and 4th of May 2001"), no other spelling can be made
+            return self._moved(shown) or numbered, numbered
         owner = next((words for words, known in self.people if known == number), None) if kind == "PERSON" else None
-        full = surrogate(kind, digest(self.key, kind, "".join(owner) if owner else canonical(shown)), params.language)
+        full = self._surrogate(kind, "".join(owner) if owner else self._same(kind, shown))
         words = fold(shown).split()
         if owner and len(words) < len(owner):  # a part of a name becomes the same part of its surrogate
             first, _, rest = full.partition(" ")
-            return first if words[0] == owner[0] else rest
-        return full
+            full = first if words[0] == owner[0] else rest
+        return in_the_form_of(shown, full), numbered
+
+    def _surrogate(self, kind: str, same: str) -> str:
+        """The surrogate of a value; if another value of the record has it, the next one."""
+        for attempt in range(100):
+            found = surrogate(
+                kind, digest(self.key, kind, f"{same}\0{attempt}" if attempt else same), self.params.language
+            )
+            if self.taken.setdefault(found, (kind, same)) == (kind, same):
+                break
+        return found
+
+    def _moved(self, value: str) -> str | None:
+        day = self.dates.read(value)
+        moved = day and day.moved(self.days)
+        return self.dates.respelled(value, moved) if moved else None
 
     def _next(self, name: str) -> int:
         self.last[name] += 1
@@ -64,8 +86,23 @@ class StandIns:
             self.last[name] += 1
         return self.last[name]
 
+    def _same(self, kind: str, value: str) -> str:
+        """What is equal for all spellings of a value."""
+        if kind == UNKNOWN:
+            return value
+        if kind in DATES and (day := self.dates.read(value)):
+            return same_day(day)
+        form = canonical(value)
+        if kind == "PHONE_NUMBER" and form.isdecimal():  # with or without the code of the country
+            digits = form.lstrip("0")
+            for other in self.numbers[kind]:
+                short_one, long_one = sorted((digits, other.lstrip("0")), key=len)
+                if len(short_one) >= SHORTEST_NUMBER and long_one.endswith(short_one):
+                    return other
+        return form
+
     def _number(self, kind: str, value: str) -> int:
-        key = value if kind == UNKNOWN else canonical(value)
+        key = self._same(kind, value)
         known = self.numbers[kind]
         if key in known:
             return known[key]
@@ -80,6 +117,11 @@ class StandIns:
         if kind == "PERSON":
             self.people.append((words, known[key]))
         return known[key]
+
+
+def same_day(day: Day) -> str:
+    """A form of a date that is equal for all its spellings."""
+    return f"{day.year}-{day.month}-{day.day}{canonical(day.clock) if day.clock else ''}"
 
 
 def _words(name: str) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from stages.core.params import Block, Line, Positive, Processes, Regex, Text
+from stages.privacy.date_values import DATES
 from stages.privacy.kinds import KINDS, nearest, short
 
 KindName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z_]*[A-Z]$")]
@@ -54,11 +55,12 @@ class Mask(Block):
     actions: dict[KindName, Literal["placeholder", "surrogate", "keep", "drop"]]
     thresholds: dict[KindName, Annotated[float, Field(ge=0, le=1)]]
     dates_before: Annotated[int, Field(ge=1000, le=9999)] | None
+    day_first: bool
     deny: list[Word]
     allow: list[Word]
     allow_patterns: list[Regex]
-    keep_targets: list[Text]
     patterns: list[Pattern]
+    max_lost: Annotated[float, Field(ge=0, le=1)]
     max_chars: Positive
     window: Annotated[int, Field(ge=200, le=10_000_000)]
     workers: Processes
@@ -66,8 +68,15 @@ class Mask(Block):
 
     @property
     def surrogates(self) -> bool:
-        """Whether any value becomes a surrogate, which takes the repo's key."""
+        """Whether any value becomes a surrogate."""
         return self.style == "surrogate" or "surrogate" in self.actions.values()
+
+    @property
+    def keyed(self) -> bool:
+        """Whether surrogates take the repo's key: all do but dates, which are moved."""
+        return self.style == "surrogate" or any(
+            action == "surrogate" and kind not in DATES for kind, action in self.actions.items()
+        )
 
     @model_validator(mode="after")
     def _kinds_are_known(self) -> Mask:

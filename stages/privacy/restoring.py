@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from stages.privacy.date_values import Reader
+from stages.privacy.dates import DATE
 from stages.privacy.kinds import PLACEHOLDER
+from stages.privacy.known import Joined, tokens_of
+from stages.privacy.surrogates import SHORTEST_NUMBER, canonical, in_the_form_of
 
 if TYPE_CHECKING:
     from ahocorasick_rs import AhoCorasick
@@ -19,7 +23,7 @@ _HALF = re.compile("[\ud800-\udfff]")
 _JOINS = frozenset(".,:/-")  # between two digits: "47" is no value of its own in "47.50"
 _READER = json.JSONDecoder(parse_int=str, parse_float=str)  # only whether it is JSON counts
 
-Place = tuple[int, int, str]  # start, end, the stand-in
+Place = tuple[int, int, str]  # start, end, and the stand-in, or the value that comes in its place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +77,10 @@ class _StandIns:
 
     def replaced(self, text: str) -> str:
         pieces, at = [], 0
-        for start, end, stand_in in sorted(self.places(text), key=lambda place: (place[0], -place[1])):
+        exact = [(start, end, self.values[stand_in]) for start, end, stand_in in self.places(text)]
+        for start, end, value in sorted([*exact, *self._respelled(text)], key=lambda place: (place[0], -place[1])):
             if start >= at:
-                pieces += [text[at:start], self.values[stand_in]]
+                pieces += [text[at:start], value]
                 at = end
         return "".join([*pieces, text[at:]])
 
@@ -89,6 +94,28 @@ class _StandIns:
             for number, start, end in self.automaton.find_matches_as_indexes(text, overlapping=True):
                 if not _continues(text, start - 1, start) and not _continues(text, end, end - 1):
                     yield start, end, self.others[number]
+
+    def _respelled(self, text: str) -> Iterator[Place]:
+        """Where the answer writes a surrogate in a spelling of its own: the value, in that spelling."""
+        for stand_in in self.others:
+            form = canonical(stand_in)
+            joined = Joined(tokens_of(text)) if len(form) >= SHORTEST_NUMBER else None
+            start = joined.text.find(form) if joined else -1
+            while joined and start >= 0:
+                first, last = joined.start_of.get(start), joined.end_of.get(start + len(form))
+                if first is not None and last is not None:
+                    low, high = joined.tokens[first][0], joined.tokens[last][1]
+                    if not _continues(text, low - 1, low) and not _continues(text, high, high - 1):
+                        yield low, high, in_the_form_of(text[low:high], self.values[stand_in])
+                start = joined.text.find(form, start + 1)
+        for dates in (Reader(day_first=False), Reader(day_first=True)) if self.others else ():
+            days = {
+                day: old for new in self.others if (day := dates.read(new)) and (old := dates.read(self.values[new]))
+            }
+            for match in DATE.finditer(text) if days else ():
+                day = dates.read(match[0])
+                if day and (old := days.get(day) or days.get(replace(day, clock=""))) and old.day:
+                    yield *match.span(), dates.respelled(match[0], replace(old, clock=""))
 
 
 def _automaton(stand_ins: Sequence[str]) -> AhoCorasick:

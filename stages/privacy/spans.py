@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -11,22 +12,29 @@ from functools import cached_property
 from stages.privacy.given import Given
 from stages.privacy.kinds import kind_of
 from stages.privacy.known import tokens_of
+from stages.privacy.lexicon import fold, is_common
 from stages.privacy.normal import View, view
 from stages.privacy.rules import Found
 
 _EDGE = " \t\r\n.,;:!?\"'()[]{}<>|*_/\\-–—…"  # stripped from the remaining parts of a span
+_WORD = re.compile(r"[^\W_]+")
 _BETWEEN = {"PERSON": " \t", "STREET_ADDRESS": " ,\t\r\n"}  # what may stand between two parts of one value
 BLANK = "<MASKED_1>"  # what the second check sees instead of a masked value: it joins with nothing next to it
 
 
 @dataclass
 class Span:
-    """A private span of one text, in characters of that text."""
+    """A private span of one text, in characters of that text. `of`: the value it is a copy of, if spelled otherwise."""
 
     start: int
     end: int
     kind: str
     recognizer: str
+    of: str | None = None
+
+    def stands_for(self, text: str) -> str:
+        """The value whose stand-in it gets."""
+        return self.of if self.of is not None else text[self.start : self.end]
 
 
 @dataclass
@@ -50,6 +58,15 @@ class Draft:
         blanks += [(span.start, span.end, kind_of(span.kind).reads_as) for span in self.spans]  # of no known kind
         return view(self.text, sorted(blanks))
 
+    def clear(self) -> list[str]:
+        """The parts of the text that stay as they are."""
+        parts, at = [], 0
+        replaced: list[Span | Given] = [*self.spans, *self.given]
+        for span in sorted(replaced, key=lambda span: span.start):
+            parts.append(self.text[at : span.start])
+            at = span.end
+        return [*parts, self.text[at:]]
+
     @cached_property
     def tokens(self) -> Sequence[tuple[int, int, str]]:
         """Runs of letters and digits: start, end, folded."""
@@ -71,11 +88,18 @@ class Draft:
                 end -= len(piece) - len(piece.rstrip(edge)) if start < end else 0
                 if start >= end or not any(map(str.isalnum, self.text[start:end])):
                     continue
+                # What a value that stays leaves of "Add Ray Noble" is private by itself, or not at all.
+                if self._cut(candidate) and all(map(is_common, map(fold, _WORD.findall(self.text[start:end])))):
+                    continue
                 new.append(Span(start, end, candidate.kind, candidate.recognizer))
                 taken.insert(bisect_left(taken, (start, end)), (start, end))
         if new:
             self.spans = self._joined(sorted(self.spans + new, key=lambda span: span.start))
         return new
+
+    def _cut(self, found: Found) -> bool:
+        """Whether a place that must not be masked lies in what was found."""
+        return any(low < found.end and found.start < high for low, high in self.kept)
 
     def cover(self, start: int, end: int, kind: str, recognizer: str) -> None:
         """Mask a whole value of which parts may be masked already; they become part of it."""

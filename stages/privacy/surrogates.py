@@ -11,6 +11,8 @@ from stages.privacy.kinds import short
 from stages.privacy.lexicon import fold
 from stages.privacy.reserved import CARDS
 
+SHORTEST_NUMBER = 7  # digits of a telephone number that is the same with or without the codes before it
+
 
 def placeholder(kind: str, number: int) -> str:
     """`<EMAIL_1>` for the first e-mail address of a record."""
@@ -20,6 +22,25 @@ def placeholder(kind: str, number: int) -> str:
 def canonical(value: str) -> str:
     """A form that is equal for all spellings of a value: letters and digits only, without case and accents."""
     return re.sub(r"[\W_]+", "", fold(value)) or value
+
+
+def in_the_form_of(written: str, value: str) -> str:
+    """A value in the case of another, and with what that has between its letters and digits, if it has as many of them."""
+    places = [place for place, char in enumerate(written) if char.isalnum()]
+    letters = [char for char in value if char.isalnum()]
+    if 2 * sum(map(str.isdigit, value)) >= len(letters) and any(map(str.isdigit, written)):  # a number or a code
+        if len(places) == len(letters):
+            shown = list(written)
+            for place, char in zip(places, letters, strict=True):
+                shown[place] = char
+            value = "".join(shown)
+        elif len(places) == len(written):
+            value = "".join(letters)
+    if written.isupper() and any(map(str.isalpha, written)):
+        return value.upper()
+    if value.isupper() and written.istitle():
+        return value.title()
+    return value.lower() if written.islower() else value
 
 
 @cache
@@ -87,8 +108,6 @@ def surrogate(kind: str, seed: bytes, language: str = "en") -> str:
             return str(20 + number % 60)
         case "ZIP_CODE":
             return f"000{number % 100:02d}"
-        case "DATE_OF_BIRTH" | "DATE_TIME":
-            return f"19{50 + number % 50}-{number // 50 % 12 + 1:02d}-{number // 600 % 28 + 1:02d}"
         case "USERNAME":
             return f"user{number % 10**6}"
         case "PASSPORT":

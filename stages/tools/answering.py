@@ -176,7 +176,7 @@ def masking_of(params: Params, serve: Serve) -> MaskPool | None:
         return None
     from stages.gateway.masking import MaskPool
 
-    key = read_key(params.data, surrogates=params.mask.surrogates)
+    key = read_key(params.data, surrogates=params.mask.keyed)
     return MaskPool(params.task, params.mask, key, processes=serve.maskers)
 
 

@@ -55,7 +55,7 @@ def run(
     said = read_reviewed(REVIEWED, task, params.mask.max_chars) if REVIEWED.exists() else {}
     new = read_reviewed(reviewed, task, params.mask.max_chars) if reviewed is not None else {}
     said |= new
-    key = read_key(data, surrogates=params.mask.surrogates)
+    key = read_key(data, surrogates=params.mask.keyed)
     name_key = key if data.pseudonyms == "keyed" else None
     known = read_known(params, name_key)
     scores = Scores(params.collect.score, params.collect.accepted_from, params.collect.customer)

@@ -26,7 +26,7 @@ KEEP = (
 def run(file: Path, if_missing: bool) -> None:
     """Make a key and write its digest into params.yaml, or say what there is."""
     params = load_params(file)
-    wanted = params.data.pseudonyms == "keyed" or params.mask.surrogates
+    wanted = params.data.pseudonyms == "keyed" or params.mask.keyed
     if wanted and params.data.key is None:
         make(file)
         print(f"made the key of this repo, {FILE}, and wrote data.key in {file}.\n{KEEP}")

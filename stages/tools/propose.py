@@ -141,7 +141,7 @@ def set_values(proposal: Proposal) -> None:
     proposal.set("task", "refusal", task.refusal)
     why = "; ".join(f"{name} {roles.why[name]}" for name in roles.identity) or "none found"
     proposal.set("mask", "identity_columns", roles.identity, why)
-    for key in ("allow", "allow_patterns", "keep_targets"):
+    for key in ("allow", "allow_patterns"):
         proposal.set("mask", key, [])
     proposal.set("mask", "gold", None)
     proposal.set("dedupe", "gold", None)

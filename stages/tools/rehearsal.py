@@ -23,6 +23,7 @@ from stages.tools.sizes import Sizes, sizes
 from stages.tools.trial import Trial, trial
 
 MOST_HELD = 0.3  # share of the rows above which a holdout takes too much from training
+MOST_FIELDS = 12  # of the targets, shown
 MOST_OF_FEW = 0.6  # share of a holdout above which its `FEW` largest groups decide the result
 
 
@@ -37,9 +38,11 @@ def rehearse(proposal: Proposal, params: Params) -> None:
         split = drawn(sample.rows, task, params) if sample.rows else Drawn()
         long = sizes(sample.rows, tried.masked, block, task, BASE) if sample.rows else None
         absent = grounded.warnings(sample.rows, task)
-    for key in ("allow_patterns", "keep_targets"):
-        found = getattr(tried, key)
-        proposal.set("mask", key, list(found), "; ".join(found.values()))
+    proposal.set("mask", "allow_patterns", list(tried.allow_patterns), "; ".join(tried.allow_patterns.values()))
+    if tried.actions:
+        proposal.set("mask", "actions", params.mask.actions | tried.actions, "; ".join(tried.reasons))
+    if tried.day_first:
+        proposal.set("mask", "day_first", *tried.day_first)
     set_missing(proposal, sample)
     if long:
         set_lengths(proposal, long)
@@ -95,6 +98,8 @@ def told(
     for kind, count in tried.kinds.items():
         example = tried.examples.get(short(kind))
         lines.append(f"            {kind} {count:,}{f': {example}' if example else ''}")
+    for number, line in enumerate(tried.fields()[:MOST_FIELDS]):
+        lines.append(f"  {'' if number else 'targets':<9} {line}")
     if split.stay:
         causes = ", ".join(f"{count:,} {cause}" for cause, count in sorted(split.dropped.items())) or "none"
         lines.append(f"  dedupe    {split.stay:,} rows stay; dropped as duplicates: {causes} (before masking)")

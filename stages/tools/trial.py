@@ -12,9 +12,11 @@ from typing import Any
 from stages.core.errors import HallmarkError, printable
 from stages.core.params import Data
 from stages.core.records import fill
-from stages.corpus.copied import COPIED, MANY, UNNAMED, advice, pairs, report
+from stages.corpus.copied import MANY, Field, advice, pairs
 from stages.corpus.raw import Raw, Values, identities
 from stages.corpus.recording import Recorder, Written, masked_schema
+from stages.privacy.date_values import DATES, Reader
+from stages.privacy.dates import DATE
 from stages.privacy.kinds import PLACEHOLDER
 from stages.privacy.params import Mask, Ner
 from stages.tasks.kinds import KINDS
@@ -30,8 +32,8 @@ CHUNK = 16  # rows masked together
 AROUND = 30  # characters shown on each side of a placeholder
 FEW = 5  # different values, or copies, from which nothing is concluded yet
 MOST_COPIED = 0.8  # share of the numbers of one form that must stand in the input
-# Kinds whose values mostly point at no one: a field that is masked for these is kept. Others are left to the user.
-OF_NO_ONE = frozenset(("DATE_TIME", "LOCATION", "MISC", "ORGANIZATION", "TITLE"))
+# Kinds whose values mostly point at no one: they are kept where a field loses its values for them. Others are left to the user.
+OF_NO_ONE = frozenset(("LOCATION", "MISC", "ORGANIZATION", "TITLE"))
 # Letters that are the same in all of them, then digits: an order, a product, a ticket. A user's or patient's number may look
 # like it, and is told by the name of its field.
 _ODD = re.compile(
@@ -49,7 +51,9 @@ class Trial:
     rows: int = 0
     written: Written = field(default_factory=Written)
     stops: str | None = None  # the first error of a row
-    keep_targets: dict[str, str] = field(default_factory=dict)
+    actions: dict[str, str] = field(default_factory=dict)  # by kind
+    reasons: list[str] = field(default_factory=list)  # of the actions
+    day_first: tuple[bool, str] | None = None  # and why
     allow_patterns: dict[str, str] = field(default_factory=dict)
     masked: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)  # records, by id
     examples: dict[str, str] = field(default_factory=dict)  # placeholder, without its number: where one stands
@@ -81,18 +85,39 @@ class Trial:
                 f"private data in {self.written.touched} of {self.rows} rows: mask replaces it; see how with "
                 "`python -m stages.mask --preview FILE --field COLUMN`, and name columns of names in mask.identity_columns"
             )
-        left = Counter({key: n for key, n in self.written.values.items() if key[0] not in self.keep_targets})
-        return warned + advice(left, list(self.keep_targets))
+        return warned + advice(self.written.values)
+
+    def fields(self) -> list[str]:
+        """A line for each field of the targets: where its values stand before and after masking."""
+        return [
+            f"{name}: {of.copied:,} values stand in the input, {of.kept + of.replaced:,} after masking ({len(of.before):,} "
+            f"different, {len(of.after):,} after); {of.elsewhere + of.alone:,} stand in none"
+            for name, of in sorted(self.written.values.items())
+        ]
 
 
 def trial(sample: Sample, data: Data, mask: Mask, params: TaskParams) -> Trial:
-    """Mask some rows of the sample, and choose `mask.keep_targets` and `mask.allow_patterns`."""
-    tried = Trial(stops=sample.stops, allow_patterns=allow_patterns(sample.columns, data, params.kind))
-    keep = {kind: action for kind, action in mask.actions.items() if action != "surrogate"}  # which take a key
-    changes: dict[str, Any] = {"style": "placeholder", "actions": keep, "allow": [], "keep_targets": []}
-    mask = mask.model_copy(update=changes | {"allow_patterns": list(tried.allow_patterns)})
+    """Mask some rows of the sample, choose what masking must leave or move, and mask them again so."""
+    order = day_first(sample.rows)
+    actions = {
+        kind: action for kind, action in mask.actions.items() if action != "surrogate" or kind in DATES
+    }  # no key
+    changes: dict[str, Any] = {"style": "placeholder", "actions": actions, "allow": []}
+    patterns = allow_patterns(sample.columns, data, params.kind)
+    changes |= {"allow_patterns": list(patterns), "day_first": order[0] if order else mask.day_first}
+    tried = attempt(sample, data, mask.model_copy(update=changes), params, strict=False)
+    found, reasons = chosen(tried.written.values)
+    if found or tried.written.invalid:
+        tried = attempt(sample, data, mask.model_copy(update=changes | {"actions": actions | found}), params)
+    tried.actions, tried.reasons, tried.allow_patterns, tried.day_first = found, reasons, patterns, order
+    return tried
+
+
+def attempt(sample: Sample, data: Data, mask: Mask, params: TaskParams, *, strict: bool = True) -> Trial:
+    """Mask some rows of the sample."""
+    tried = Trial(stops=sample.stops)
     try:
-        recorder, tried.searched_by = loaded(data, params, mask)
+        recorder, tried.searched_by = loaded(data, params, mask, strict=strict)
         recorder.fields.names |= usual_keys(sample.columns, data)  # of a call's arguments, say
         raws = spread(sample.rows)
         known, _ = identities(raws, mask)
@@ -103,31 +128,61 @@ def trial(sample: Sample, data: Data, mask: Mask, params: TaskParams) -> Trial:
     except HallmarkError as error:  # of the schema, say
         tried.stops = tried.stops or told(error)
     tried.stops = tried.stops and tried.stops.replace(str(params.schema_file), "the proposed schema")
-    values = {
-        name: of
-        for name, of in report(tried.written.values).items()
-        if UNNAMED not in name and of["replaced"] + of["lost"] >= max(FEW, MANY * of[COPIED])
-    }
-    # Next to the name of an organisation, and where no field holds a person's, an address is the organisation's.
-    organised = any(_mostly(of, {"ORGANIZATION"}) for of in values.values())
-    organised = organised and not any(_mostly(of, {"PERSON"}) for of in values.values())
-    for name, of in values.items():
-        masked = of["replaced"] + of["lost"]
-        if _mostly(of, OF_NO_ONE | ({"STREET_ADDRESS", "ZIP_CODE"} if organised else set())):
-            kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(of["kinds"].items()))
-            tried.keep_targets[name] = f"else {masked} of {of[COPIED]} copied values of '{name}' are masked ({kinds})"
     return tried
 
 
-def _mostly(counts: dict[str, Any], kinds: AbstractSet[str]) -> bool:
+def chosen(values: dict[str, Field]) -> tuple[dict[str, str], list[str]]:
+    """The actions for kinds whose values masking takes from the targets, and why: dates move, what points at no one stays."""
+    lost = {name: of for name, of in values.items() if of.lost >= max(FEW, MANY * of.copied)}
+    # Next to the name of an organisation, and where no field holds a person's, an address is the organisation's.
+    organised = any(_mostly(of, {"ORGANIZATION"}) for of in values.values())
+    organised = organised and not any(_mostly(of, {"PERSON"}) for of in values.values())
+    of_no_one = OF_NO_ONE | ({"STREET_ADDRESS", "ZIP_CODE"} if organised else set())
+    actions: dict[str, str] = {}
+    reasons = []
+    for name, of in lost.items():
+        kinds = [kind for kind in of.kinds if kind in DATES | of_no_one]
+        if kinds and _mostly(of, set(kinds)):
+            actions |= {kind: "surrogate" if kind in DATES else "keep" for kind in kinds}
+            counts = ", ".join(f"{kind} {count}" for kind, count in sorted(of.kinds.items()))
+            reasons.append(f"else {of.lost} of {of.copied} copied values of '{name}' are lost ({counts})")
+    return dict(sorted(actions.items())), reasons
+
+
+def _mostly(of: Field, kinds: AbstractSet[str]) -> bool:
     """Whether more than half of what was masked of a field is of these kinds."""
-    return 2 * sum(count for kind, count in counts["kinds"].items() if kind in kinds) > sum(counts["kinds"].values())
+    return 2 * sum(count for kind, count in of.kinds.items() if kind in kinds) > sum(of.kinds.values())
 
 
-def loaded(data: Data, task: TaskParams, mask: Mask) -> tuple[Recorder, str]:
+def day_first(rows: list[Raw]) -> tuple[bool, str] | None:
+    """How the inputs write dates in numbers, by those that can be read in one way only or that the target has too."""
+    votes: Counter[bool] = Counter()
+    month_first, day_first = Reader(day_first=False), Reader(day_first=True)
+    for raw in rows:
+        wanted = {
+            day
+            for _, value, _ in pairs(raw.target, None)
+            if isinstance(value, str) and (day := month_first.read(value))
+        }
+        for match in DATE.finditer(raw.input):
+            if not (match["s2"] or match["s3"]) or "." in match[0]:
+                continue
+            first, last = month_first.read(match[0]), day_first.read(match[0])
+            votes[True] += bool(match["s3"]) if first == last else last in wanted
+            votes[False] += bool(match["s2"]) if first == last else first in wanted
+    if votes[True] == votes[False]:
+        return None
+    order = votes[True] > votes[False]
+    return (
+        order,
+        f"{votes[order]} dates in numbers have the {'day' if order else 'month'} first, {votes[not order]} have not",
+    )
+
+
+def loaded(data: Data, task: TaskParams, mask: Mask, *, strict: bool) -> tuple[Recorder, str]:
     """A recorder with the NER model of the params, or with rules alone if it is slow or not installed, and which it is."""
     if mask.ner.engine == "spacy":
-        recorder = Recorder(data, task, mask, None, None)
+        recorder = Recorder(data, task, mask, None, None, strict=strict)
         try:
             recorder.masker.load()
         except HallmarkError:
@@ -135,7 +190,7 @@ def loaded(data: Data, task: TaskParams, mask: Mask) -> tuple[Recorder, str]:
         else:
             return recorder, f"rules and {mask.ner.model}"
     rules = mask.model_copy(update={"ner": Ner(engine="none", model=None)})
-    return Recorder(data, task, rules, None, None), "rules alone"
+    return Recorder(data, task, rules, None, None, strict=strict), "rules alone"
 
 
 def spread(rows: list[Raw]) -> list[Raw]:

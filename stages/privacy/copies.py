@@ -1,0 +1,71 @@
+"""What an answer copies from a text, masked as the text shows it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from stages.privacy.date_values import Reader
+from stages.privacy.kept import Place
+from stages.privacy.lexicon import fold
+from stages.privacy.spans import Draft, Span
+from stages.privacy.surrogates import canonical
+
+
+class Spot(NamedTuple):
+    """A place of a text in which a value stands."""
+
+    source: Draft
+    place: Place
+
+    @property
+    def spans(self) -> list[Span]:
+        """What is masked there, in order."""
+        low, high = self.place
+        return sorted(
+            (span for span in self.source.spans if span.start < high and low < span.end), key=lambda span: span.start
+        )
+
+    @property
+    def whole(self) -> bool:
+        """Whether no masked value goes beyond the place."""
+        return all(self.place[0] <= span.start and span.end <= self.place[1] for span in self.spans)
+
+
+def as_shown(copy: Draft, spots: list[Spot], dates: Reader) -> list[Span]:
+    """The spans of a copied value: none if it can be read in the text, else those of the place that it stands in."""
+    masked = [spot for spot in spots if spot.spans]
+    if not masked or (len(masked) < len(spots) and not copy.spans):
+        return []
+    spot = next((spot for spot in masked if spot.whole), masked[0])
+    start, end = spot.place
+    there, here = _letters(spot.source.text[start:end]), _letters(copy.text)
+    found: list[Span] = []
+    for span in spot.spans:
+        value = spot.source.text[span.start : span.end]
+        first, last = 0, len(here)
+        if [letter for letter, _ in there] == [
+            letter for letter, _ in here
+        ]:  # else it is spelled otherwise, as a whole
+            inside = [number for number, (_, at) in enumerate(there) if span.start <= start + at < span.end]
+            if not inside:
+                continue
+            first, last = inside[0], inside[-1] + 1
+        low, high = here[first][1], here[last - 1][1] + 1
+        if (first, last) == (0, len(here)):
+            low, high = 0, len(copy.text)
+        same = _same(dates, copy.text[low:high], value)
+        if not found or low >= found[-1].end:
+            found.append(Span(low, high, span.kind, span.recognizer, None if same else value))
+    known = {(span.start, span.end, span.kind): span for span in copy.spans}
+    return [known.get((span.start, span.end, span.kind), span) if span.of is None else span for span in found]
+
+
+def _letters(text: str) -> list[tuple[str, int]]:
+    """The folded letters and digits of a text, each with its place."""
+    return [(letter, at) for at, char in enumerate(text) if char.isalnum() for letter in fold(char)]
+
+
+def _same(dates: Reader, one: str, other: str) -> bool:
+    """Whether two spellings are of one value, which then get one stand-in by themselves."""
+    day = dates.read(one)
+    return canonical(one) == canonical(other) or (day is not None and day == dates.read(other))
