@@ -39,6 +39,7 @@ from stages.privacy.params import Mask
 from stages.tasks.task import Task
 
 log = logging.getLogger("mask")
+SHOWN = ("start", "end", "kind", "recognizer")  # of a span, in the preview
 CHUNK = 64  # rows masked together, which is one batch of the NER model: a different number may give different bytes
 T = TypeVar("T")
 R = TypeVar("R")
@@ -233,7 +234,7 @@ def preview_chunk(chunk: list[Previewed]) -> str:
     )
     lines = []
     for (name, *_), (text,) in zip(chunk, masked, strict=True):
-        spans = [vars(span) for span in text.spans]
+        spans = [{name: vars(span)[name] for name in SHOWN} for span in text.spans]
         lines.append(json.dumps({"id": name, "masked": text.text, "spans": spans}, ensure_ascii=False) + "\n")
     return "".join(lines)
 

@@ -346,7 +346,9 @@ def test_the_source_follows_what_a_record_is_made_of(run_mask: Any) -> None:
 # --- structured targets
 
 
-def test_a_target_that_a_placeholder_would_break_gets_values_that_fit_its_schema(run_mask: Any) -> None:
+def test_a_target_that_a_placeholder_would_break_says_so_and_takes_values_that_fit_its_schema(
+    run_mask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     schema = {
         "type": "object",
         "additionalProperties": False,
@@ -363,7 +365,12 @@ def test_a_target_that_a_placeholder_would_break_gets_values_that_fit_its_schema
         run_mask([row])
     assert Path.cwd() != folder
     Path("data/schema.json").write_text(json.dumps(schema))
-    (record,) = run_mask([row], {"task.refusal": None})
+    with pytest.raises(HallmarkError, match=r"breaks the schema") as caught:
+        run_mask([row], {"task.refusal": None})
+    assert "mask.actions: {EMAIL_ADDRESS: surrogate}" in caught.value.remedy
+    monkeypatch.setenv("HALLMARK_KEY", "5" * 64)
+    actions = {"mask.actions": {"EMAIL_ADDRESS": "surrogate"}, "data.key": digest_of("5" * 64)}
+    (record,) = run_mask([row], {"task.refusal": None} | actions)
     answer = json.loads(record["completion"][0]["content"])
     assert re.fullmatch(schema["properties"]["mail"]["pattern"], answer["mail"])  # type: ignore[index]
     assert "acme" not in json.dumps(answer)

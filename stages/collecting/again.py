@@ -60,7 +60,7 @@ class Again:
             wanted = answers[2] or answers[1] or answers[0]
             before = logged.target or logged.shown
             if wanted and before and self._fits(before) and not self._fits(wanted.text):
-                raise LeftOutError("schema")  # which accepts no placeholder as a date, say
+                raise LeftOutError("target")  # a schema accepts no placeholder as a date, say
         reserved = self.masker.params.surrogates
         for part in parts:
             shown = changed(part.text if part.value is None else part.value, self.masker.kept.hidden)

@@ -27,7 +27,6 @@ REASONS = {
     "tools": "with tools, where data.tools names no column",
     "target": "whose answer breaks the schema, or does not fit the columns of data.target",
     "private": "with private values that masking can't reach",
-    "schema": "with an answer that breaks the schema once it is masked",
     "dropped": "of a kind that mask.actions drops",
     "row": "that would make no sound row: a text that is empty, too long, or not valid Unicode",
     "exact": "with the text and the answer of a record that there is",

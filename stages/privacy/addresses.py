@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from stages.privacy.dates import DATE
 from stages.privacy.lexicon import countries, fold, is_common, towns, word_list
 from stages.privacy.prefilter import compiled
 from stages.privacy.rules import DIGIT, Found
@@ -148,7 +149,7 @@ def addresses(text: str) -> Iterator[Found]:
         cores += _around_unit(text, match)
     first, last = 0, 0  # the address so far: cores inside it or that it runs into are parts of it
     for start, end in sorted(cores, key=lambda core: (core[0], -core[1])):
-        if end <= last:
+        if end <= last or any(date.span() == (start, end) for date in DATE.finditer(text, start, end)):
             continue
         start, grown = _grow(text, start, end)
         start, grown = _before(text, start), _to_postcode(text, grown, end)

@@ -37,27 +37,33 @@ def as_shown(copy: Draft, spots: list[Spot], dates: Reader) -> list[Span]:
     if not masked or (len(masked) < len(spots) and not copy.spans):
         return []
     spot = next((spot for spot in masked if spot.whole), masked[0])
-    start, end = spot.place
-    there, here = _letters(spot.source.text[start:end]), _letters(copy.text)
     found: list[Span] = []
     for span in spot.spans:
         value = spot.source.text[span.start : span.end]
-        first, last = 0, len(here)
-        if [letter for letter, _ in there] == [
-            letter for letter, _ in here
-        ]:  # else it is spelled otherwise, as a whole
-            inside = [number for number, (_, at) in enumerate(there) if span.start <= start + at < span.end]
-            if not inside:
-                continue
-            first, last = inside[0], inside[-1] + 1
-        low, high = here[first][1], here[last - 1][1] + 1
-        if (first, last) == (0, len(here)):
-            low, high = 0, len(copy.text)
-        same = _same(dates, copy.text[low:high], value)
-        if not found or low >= found[-1].end:
+        low, high = _mapped(spot, span, copy.text)
+        if low < high and (not found or low >= found[-1].end):
+            same = _same(dates, copy.text[low:high], value)
             found.append(Span(low, high, span.kind, span.recognizer, None if same else value))
     known = {(span.start, span.end, span.kind): span for span in copy.spans}
     return [known.get((span.start, span.end, span.kind), span) if span.of is None else span for span in found]
+
+
+def _mapped(spot: Spot, span: Span, copy: str) -> Place:
+    """Where a value has what a span masks of a place; all of it, if it is spelled otherwise."""
+    text, (start, end) = spot.source.text, spot.place
+    there, here = _letters(text[start:end]), _letters(copy)
+    if [letter for letter, _ in there] != [letter for letter, _ in here]:
+        return 0, len(copy)
+    inside = [number for number, (_, at) in enumerate(there) if span.start <= start + at < span.end]
+    if not inside:
+        return 0, 0
+    low, high = here[inside[0]][1], here[inside[-1]][1] + 1
+    first, last = start + there[inside[0]][1], start + there[inside[-1]][1] + 1
+    while low and first > span.start and copy[low - 1] == text[first - 1]:  # a plus, a bracket
+        low, first = low - 1, first - 1
+    while high < len(copy) and last < span.end and copy[high] == text[last]:
+        high, last = high + 1, last + 1
+    return low, high
 
 
 def _letters(text: str) -> list[tuple[str, int]]:

@@ -88,9 +88,8 @@ class Draft:
                 end -= len(piece) - len(piece.rstrip(edge)) if start < end else 0
                 if start >= end or not any(map(str.isalnum, self.text[start:end])):
                     continue
-                # What a value that stays leaves of "Add Ray Noble" is private by itself, or not at all.
-                if self._cut(candidate) and all(map(is_common, map(fold, _WORD.findall(self.text[start:end])))):
-                    continue
+                if self._cut(candidate) and self._begins(start, end):
+                    continue  # a value that stays leaves of "Add Ray Noble" a word that names no one
                 new.append(Span(start, end, candidate.kind, candidate.recognizer))
                 taken.insert(bisect_left(taken, (start, end)), (start, end))
         if new:
@@ -100,6 +99,12 @@ class Draft:
     def _cut(self, found: Found) -> bool:
         """Whether a place that must not be masked lies in what was found."""
         return any(low < found.end and found.start < high for low, high in self.kept)
+
+    def _begins(self, start: int, end: int) -> bool:
+        """Whether everyday words that begin a sentence stand there."""
+        before = self.text[:start].rstrip(" \t\"'")
+        words = _WORD.findall(self.text[start:end])
+        return (not before or before[-1] in ".!?:\n") and all(is_common(fold(word)) for word in words)
 
     def cover(self, start: int, end: int, kind: str, recognizer: str) -> None:
         """Mask a whole value of which parts may be masked already; they become part of it."""

@@ -1,0 +1,133 @@
+"""What stands in the raw input stands in the masked one, whatever its kind, spelling, level, style and language."""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.corpus.copied import Standing
+from stages.params.loader import load_params
+from stages.privacy.date_values import _ROWS
+from stages.privacy.masking import Masker, Record
+from stages.privacy.params import Ner
+from stages.privacy.restoring import restore
+from stages.privacy.surrogates import canonical
+from tests.workspace import ROOT
+
+KEY = bytes(32)
+NAMES = ["Rosa Miller", "Bo Lind", "Ines Okafor", "Tom O'Hara"]
+MONTHS = {language: rows[0].split() for language, rows in _ROWS.items()}
+INTRODUCED = {"en": "My name is", "es": "Me llamo", "de": "Ich heisse", "fr": "Je m'appelle", "it": "Mi chiamo"}
+
+
+@cache
+def masker(level: str, style: str, language: str) -> Masker:
+    """A masker by rules alone; dates become other dates in both styles."""
+    params = load_params(ROOT / "params.yaml").mask
+    changes = {"level": level, "style": style, "language": language, "ner": Ner(engine="none", model=None)}
+    changes |= {"actions": {"DATE_TIME": "surrogate", "DATE_OF_BIRTH": "surrogate"}, "allow": [], "allow_patterns": []}
+    return Masker(params.model_copy(update=changes), key=KEY)
+
+
+def day_in_words(day: date, language: str) -> str:
+    month = MONTHS[language][day.month - 1].title()
+    return f"{month} {day.day}, {day.year}" if language == "en" else f"{day.day} {month} {day.year}"
+
+
+@st.composite
+def records(draw: st.DrawFn) -> tuple[str, list[str], str]:
+    """A text, what a target copies of it in spellings of its own, and the language."""
+    language = draw(st.sampled_from(sorted(MONTHS)))
+    sentences, values = [], []
+    days = draw(st.lists(st.dates(date(1960, 1, 1), date(2025, 12, 28)), max_size=3, unique=True))
+    for day in days:
+        form = draw(st.sampled_from(["words", "%Y-%m-%d", "%d.%m.%Y"]))
+        sentences.append(f"{day_in_words(day, language) if form == 'words' else day.strftime(form)}: -.")
+        values.append(day.isoformat())
+    for name in draw(st.lists(st.sampled_from(NAMES), max_size=2, unique=True)):
+        sentences.append(f"{INTRODUCED[language]} {name}.")
+        values.append(draw(st.sampled_from([name, name.upper(), name.split()[0]])))
+    for number in draw(st.lists(st.integers(0, 99), max_size=2, unique=True)):
+        sentences.append(f"Tel. +1 202-555-01{number:02d}!")
+        values.append(draw(st.sampled_from([f"+1 202-555-01{number:02d}", f"+1 (202) 555 01{number:02d}"])))
+    for number in draw(st.lists(st.integers(10, 99), max_size=2, unique=True)):
+        sentences.append(f"ann{number}@acme-tools.io;")
+        values.append(f"ann{number}@acme-tools.io")
+    draw(st.randoms()).shuffle(sentences)
+    return " ".join(sentences), values, language
+
+
+@settings(max_examples=150, deadline=None)
+@given(records(), st.sampled_from(["direct", "quasi", "all"]), st.sampled_from(["placeholder", "surrogate"]))
+def test_a_copied_value_stands_in_the_masked_text_and_comes_back(
+    row: tuple[str, list[str], str], level: str, style: str
+) -> None:
+    text, values, language = row
+    mask = masker(level, style, language)
+    record = Record([text], values, copies=len(values), name=text)
+    mask.find([record])
+    masked, *after = [one.text for one in mask.render(record)]
+    before, later = Standing(text, values, mask.dates), Standing(masked, after, mask.dates)
+    by_value: dict[Any, str] = {}
+    for old, new in zip(values, after, strict=True):
+        assert before.of(old), (text, old)
+        assert later.of(new), (masked, old, new)
+        part = " " not in old and old.title() in {
+            name.split()[0] for name in NAMES
+        }  # of a name, which comes back whole
+        if not part:
+            assert canonical(restore(new, record.values)) == canonical(old), (masked, new)
+        if new != old and style == "surrogate":
+            assert by_value.setdefault(canonical(new), old) == old or part
+        if old[:4].isdigit():
+            date.fromisoformat(new)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "masked", "copied"),
+    [
+        # a part of a masked value is masked as that value, in the text and in the target
+        ("Mail ann@acme-tools.io", "ann", "Mail <EMAIL_1>", "<EMAIL_1>"),
+        ("I am Rosa Miller.", "Rosa", "I am <PERSON_1>.", "<PERSON_1>"),
+        ("I am Rosa Miller.", "ROSA MILLER", "I am <PERSON_1>.", "<PERSON_1>"),
+        ("Call (+1 202-555-0143)", "+1 202-555-0143", "Call (<PHONE_1>)", "<PHONE_1>"),
+        # what can be read in the text can be read in the target
+        ("I am Rosa Miller. It was in 2007.", "2007", "I am <PERSON_1>. It was in <DATE_1>.", "<DATE_1>"),
+        ("Model 2007 is broken", "2007", "Model 2007 is broken", "2007"),
+    ],
+)
+def test_the_target_is_masked_as_the_text_shows_it(text: str, value: str, masked: str, copied: str) -> None:
+    params = load_params(ROOT / "params.yaml").mask
+    rules = Masker(params.model_copy(update={"ner": Ner(engine="none", model=None), "allow_patterns": []}))
+    record = Record([text], [value], copies=1)
+    rules.find([record])
+    shown, target = [one.text for one in rules.render(record)]
+    assert (shown, target) == (masked, copied)
+
+
+def test_what_a_pattern_leaves_of_a_found_name_is_masked_only_if_it_may_be_private() -> None:
+    from stages.privacy.rules import Found
+    from stages.privacy.spans import Draft
+
+    for text, left in (("Add Ray Noble", []), ("Ray Noble Miller", ["Miller"]), ("Ray Noble 4711", ["4711"])):
+        draft = Draft(text, True)
+        at = text.index("Ray")
+        draft.kept = [(at, at + len("Ray Noble"))]
+        draft.add([Found(0, len(text), "PERSON", 0.9, "x")])
+        assert [text[span.start : span.end] for span in draft.spans] == left
+
+
+def test_two_spellings_of_one_telephone_number_have_one_placeholder_and_different_values_never_share_one() -> None:
+    params = load_params(ROOT / "params.yaml").mask
+    rules = Masker(params.model_copy(update={"ner": Ner(engine="none", model=None), "style": "surrogate"}), key=KEY)
+    cards = ["4539148803436467", "4929 3898 2154 7395", "5425233430109903", "4263982640269299", "4917484589897107"]
+    masked = rules.records([Record([f"Card {card}." for card in cards])])[0]
+    assert len({text.text for text in masked}) == len(cards)
+    plain = Masker(params.model_copy(update={"ner": Ner(engine="none", model=None)}))
+    (one, two) = plain.records([Record(["Call +44 20 7946 0958.", "Phone: 020 7946 0958."])])[0]
+    assert "<PHONE_1>" in one.text and "<PHONE_1>" in two.text
