@@ -37,6 +37,10 @@ def as_shown(copy: Draft, spots: list[Spot], dates: Reader) -> list[Span]:
     if not masked or (len(masked) < len(spots) and not copy.spans):
         return []
     spot = next((spot for spot in masked if spot.whole), masked[0])
+    if not spot.whole and not _same_letters(
+        spot, copy.text
+    ):  # a date inside of another value has no stand-in of its own
+        return copy.spans
     found: list[Span] = []
     for span in spot.spans:
         value = spot.source.text[span.start : span.end]
@@ -51,9 +55,9 @@ def as_shown(copy: Draft, spots: list[Spot], dates: Reader) -> list[Span]:
 def _mapped(spot: Spot, span: Span, copy: str) -> Place:
     """Where a value has what a span masks of a place; all of it, if it is spelled otherwise."""
     text, (start, end) = spot.source.text, spot.place
-    there, here = _letters(text[start:end]), _letters(copy)
-    if [letter for letter, _ in there] != [letter for letter, _ in here]:
+    if not _same_letters(spot, copy):
         return 0, len(copy)
+    there, here = _letters(text[start:end]), _letters(copy)
     inside = [number for number, (_, at) in enumerate(there) if span.start <= start + at < span.end]
     if not inside:
         return 0, 0
@@ -64,6 +68,12 @@ def _mapped(spot: Spot, span: Span, copy: str) -> Place:
     while high < len(copy) and last < span.end and copy[high] == text[last]:
         high, last = high + 1, last + 1
     return low, high
+
+
+def _same_letters(spot: Spot, copy: str) -> bool:
+    """Whether a place has the letters and digits of a value: it may be spelled otherwise, as dates are."""
+    start, end = spot.place
+    return [letter for letter, _ in _letters(spot.source.text[start:end])] == [letter for letter, _ in _letters(copy)]
 
 
 def _letters(text: str) -> list[tuple[str, int]]:

@@ -14,6 +14,7 @@ from stages.privacy.lexicon import (
     fold,
     is_common,
     is_given_name,
+    is_stop,
     is_word,
     last_names,
     products,
@@ -65,6 +66,8 @@ _CUE_ENDS = frozenset(
         "from",
     ]
 )
+_SENTENCE_END = re.compile(r"(?<=[^\W_]{3})[.!?:;]\s|(?<=\d)[.,]\s")
+_IN_NAMES = frozenset(("a", "and", "for", "i", "in", "of", "on", "the", "us"))  # of a firm's name, if not first
 _NAME_START = re.compile(r"[^\W\d_]|\d+ (?=[^\W\d_])")
 Word = tuple[int, int, str]  # start, end, folded
 
@@ -124,9 +127,22 @@ def _companies(text: str, start: int, end: int) -> Iterator[Found]:
         if first is None and at == start and start > 1:
             above = text.rfind("\n", 0, start - 1) + 1
             first = _NAME_START.search(text, above, start - 1)
-        if first is not None and form.end() - first.start() < 100:
-            yield Found(first.start(), form.end(), "ORGANIZATION", 0.73, "company_form")
+        if first is not None:
+            begin = _named_from(text, first.start(), form.start())
+            if begin < form.start() and form.end() - begin < 100:
+                yield Found(begin, form.end(), "ORGANIZATION", 0.73, "company_form")
         at = form.end()
+
+
+def _named_from(text: str, start: int, end: int) -> int:
+    """Where the name before a company's form begins: after the last full stop, date, or word of a sentence ("BOUGHT FROM")."""
+    for match in _SENTENCE_END.finditer(text, start, end):
+        start = match.end()
+    for match in TOKEN.finditer(text, start, end):
+        if (word := fold(match[0].rstrip("."))) not in _IN_NAMES and is_stop(word):
+            start = match.end()
+    name = _NAME_START.search(text, start, end)
+    return name.start() if name else end
 
 
 def _goes(text: str, start: int, part: list[Word], country: bool = False) -> bool:
