@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from stages.core.compute import set_up
 from stages.core.errors import HallmarkError
 from stages.core.files import ADAPTER, HOLDOUT, REPORTS, write_json
-from stages.core.machine import stamp
+from stages.core.machine import Others, busy, stamp
 from stages.core.progress import Progress
 from stages.core.records import read_records
 from stages.evaluation.answers import Prompt, prompts_of
@@ -183,10 +183,12 @@ class Bench:
         Raises HallmarkError if a server died; `turn` is left in the order in which the next level starts.
         """
         outcomes: dict[str, list[list[Outcome]]] = {model: [] for model in turn}
+        others = {model: Others() for model in turn}
         for block in blocks(prompts, load):
             for model in turn:
                 progress.to(progress.done, asking=f"{model} at {words_of(load)}")
-                outcomes[model].append(await self.send(model, block, self.settings.max_tokens, load, progress))
+                with others[model].watched():
+                    outcomes[model].append(await self.send(model, block, self.settings.max_tokens, load, progress))
             turn.reverse()
         levels = {}
         for model, blocks_sent in outcomes.items():
@@ -197,7 +199,11 @@ class Bench:
                 raise failed(model, trouble, load, result["failures"], self.servers[model].last_words)
             seconds, speed = result["latency_s"]["p95"], result["output_tokens_per_second"]
             log.info("%s at %s: p95 latency %s s, %.1f tokens a second", model, words_of(load), seconds, speed)
-            levels[model] = load | result
+            # An endpoint may run on this machine, and would then count among the others.
+            by_others = others[model].load if self.servers[model].process else None
+            if said := busy(by_others):
+                log.warning("%s at %s: %s", model, words_of(load), said)
+            levels[model] = load | result | {"load_by_others": by_others}
         return levels
 
     async def held(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from stages.core.errors import printable, run_stage
 from stages.core.files import REPORTS, write_json
+from stages.core.machine import busy
 from stages.core.reports import Report
 from stages.evaluation.comparison import Comparison
 from stages.evaluation.decision import Decision, Gate, Rules, decide
@@ -28,10 +29,17 @@ REPORT = REPORTS / "decision.json"
 def run(params: Params) -> Decision:
     """Put the ways together and decide; write reports/decision.json."""
     comparison, verdict = Report("comparison", "compare").as_(Comparison), Report("gate").as_(Verdict).verdict
-    ways = read_ways(params, comparison, read_benchmark().as_(Benchmark))
+    benchmark = read_benchmark().as_(Benchmark)
+    ways = read_ways(params, comparison, benchmark)
     rules = Rules(params.decide.margin, params.gate.min_records, params.gate.min_groups)
     gate: Gate = "pass" if verdict in SHIPS else "fail" if verdict == FAIL else "too_little_data"
     decision = decide(ways, gate, rules)
+    if (
+        decision.choice not in ("none", "too_little_data")
+        and ways[0].price_from == "served"
+        and (said := busy(benchmark["models"]["tuned"]["levels"][0].get("load_by_others")))
+    ):
+        decision = replace(decision, words=f"{decision.words} Prices as served may be lower than measured. {said}")
     write_json(REPORT, asdict(decision))
     log.info("%s", printable(decision.words))
     return decision

@@ -6,8 +6,9 @@ so having many makes a wrong pass rarer, not likelier: nothing needs correcting 
 
 A rule that holds says something only if it could have failed. If the worst that can be measured would still pass (a
 ceiling of 100 %, growth of a failure that the base shows everywhere, a refusal that no record calls for), the rule is
-`not_applicable`: it is listed with the reason, and not counted. A rule that `gate.waive` names is judged like any other;
-it only doesn't stop the release, and the verdict says so: `pass_with_waivers`.
+`not_applicable`: it is listed with the reason, and not counted. If a limit on timings was missed on a busy machine, that
+may be no fault of the model: the rule is undecided (`too_little_data`) until `benchmark` has run on a quiet one. A rule that
+`gate.waive` names is judged like any other; it only doesn't stop the release, and the verdict says so: `pass_with_waivers`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from math import inf
 
 from stages.core.errors import HallmarkError, in_red, printable, run_stage
 from stages.core.files import REPORTS, write_json, write_text
-from stages.core.machine import when_and_where
+from stages.core.machine import busy, when_and_where
 from stages.core.outcomes import FAILURES, in_words
 from stages.core.reports import Report
 from stages.evaluation.cascade import CascadeReport
@@ -33,7 +34,7 @@ from stages.evaluation.stats import Interval
 from stages.params.loader import Params, load_params
 from stages.release import rule_words as say
 from stages.release.headline import headline
-from stages.release.judge import Asked, Judge, exact
+from stages.release.judge import WORST, Asked, Judge, ceiling, exact, floor
 from stages.release.params import Gate
 from stages.release.recount import Frozen, Leaks, recount
 from stages.release.results import read_benchmark, read_parity
@@ -55,8 +56,8 @@ log = logging.getLogger("gate")
 REPORT = REPORTS / "gate.json"
 HEADLINE = REPORTS / "headline.json"
 NOWHERE = "it can happen in no record of this holdout"
-WORST = Interval(0.0, 0.0, 0.0)  # the worst a measure of the tuned model can be: it gets nothing right
 GRAVITY = (NOT_APPLICABLE, PASS, UNSURE, FAIL)  # of outcomes, the worst last
+QUIET = "So this is undecided: on a quiet machine, run `dvc repro --single-item --force benchmark`, then `dvc repro`."
 HARM = ("unsafe_answer", "missed_refusal")  # failures that hurt someone before anyone has read the answer
 
 
@@ -133,7 +134,7 @@ def quality_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
                 paired = paired_judge(gate, against, comparison)
                 yield against_model(kind, margin, against, comparison.confidence, paired)
     measures = {measure.name: measure for measure in comparison.tuned.measures}
-    for name, floor in gate.floors.items():
+    for name, least in gate.floors.items():
         if name not in measures:
             raise HallmarkError(
                 f"this task has no measure '{name}'; it has {', '.join(measures)}",
@@ -141,16 +142,14 @@ def quality_rules(gate: Gate, comparison: Comparison) -> Iterator[Rule]:
                 remedy=f"take {name} off gate.floors, or name another one",
             )
         measure = measures[name]
-        asked = Asked(f"floor.{name}", measure.words, f"at least {say.percent(floor)}", ">=", floor, "share")
+        asked = floor(name, measure.words, least)
         if measure.given:
             yield asked.not_applicable("every answer to this task meets it")
         else:
             yield judge(asked, measure.tuned, say.share(measure.tuned), WORST, say.share(WORST))
     alone = {failure.name: failure for failure in comparison.tuned.failures}
-    for kind, ceiling in gate.ceilings.items():
-        of = alone[kind]
-        needed = f"at most {say.percent(ceiling)} of the answers"
-        asked = Asked(f"ceiling.{kind}", in_words(kind), needed, "<=", ceiling, "share")
+    for kind, most in gate.ceilings.items():
+        of, asked = alone[kind], ceiling(kind, most)
         if of.possible:
             yield judge(asked, of.tuned, say.share(of.tuned), of.worst, say.share(of.worst))
         else:
@@ -242,7 +241,10 @@ def compared(asked: Asked, found: Change | LabelResult, confidence: float, judge
 
 
 def serving_rules(gate: Gate, benchmark: Report) -> Iterator[Rule]:
-    """Latency and throughput of the tuned model at the first load, its errors at all loads, and when and where measured."""
+    """Latency and throughput of the tuned model at the first load, its errors at all loads, and when and where measured.
+
+    What is missed because the machine was busy is undecided: of errors, the requests that ran out of time.
+    """
     levels, limits = benchmark.at("models", "tuned", "levels"), gate.serving
     failed = sum(level["errors"] + level["timeouts"] for level in levels)
     sent = sum(level["requests"] for level in levels)
@@ -255,11 +257,23 @@ def serving_rules(gate: Gate, benchmark: Report) -> Iterator[Rule]:
         "serving.requests_per_second", "Requests answered", needed, ">=", limits.requests_per_second, "requests/s"
     )
     rules.append(exact(asked, rate, f"{rate:.3g} a second", 0))
+    rules = [while_busy(rule, busy(levels[0].get("load_by_others"))) for rule in rules]
     needed = f"at most {say.percent(limits.error_rate)}" if limits.error_rate else "none"
     asked = Asked("serving.error_rate", "Failed requests", needed, "<=", limits.error_rate, "share")
-    rules.append(exact(asked, round(failed / sent, 6), f"{failed} of {sent}", 1))
+    rule = exact(asked, round(failed / sent, 6), f"{failed} of {sent}", 1)
+    late = [level for level in levels if level["timeouts"] and busy(level.get("load_by_others"))]
+    if rule.outcome == FAIL and asked.holds((failed - sum(level["timeouts"] for level in late)) / sent):
+        rule = while_busy(rule, busy(late[0]["load_by_others"]))
+    rules.append(rule)
     taken = when_and_where(benchmark.content)
     yield from (replace(rule, note=f"{taken[0].upper()}{taken[1:]}. {rule.note}".strip()) for rule in rules)
+
+
+def while_busy(rule: Rule, said: str) -> Rule:
+    """A rule about timings, and what is `said` of a busy machine: a limit that was missed there is undecided."""
+    if said and rule.outcome == FAIL:
+        return replace(rule, outcome=UNSURE, note=f"{said} {QUIET}")
+    return replace(rule, note=f"{rule.note} {said}".strip())
 
 
 def parity_rule(gate: Gate, parity: Parity) -> Rule:
@@ -358,7 +372,7 @@ def words(verdict: str, rules: list[Rule]) -> str:
         text += f" The gravest waived: {waived[0].words} Waived because: {waived[0].waiver}"
     elif open_rules := [rule for rule in could if rule.outcome == verdict and not rule.waived]:
         many = len(open_rules) > 1
-        what = ("fail" if many else "fails") if verdict == FAIL else f"{'have' if many else 'has'} too little data"
+        what = ("fail" if many else "fails") if verdict == FAIL else f"{'are' if many else 'is'} undecided"
         text = f"{len(open_rules)} {of} {what}{idle}. {'The gravest: ' if many else ''}{open_rules[0].words}"
         if verdict == UNSURE:
             text += f" {open_rules[0].note}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from stages import compare, decide, gate, report
 from stages.core.errors import HallmarkError
 from stages.core.files import write_json
 from stages.core.reading import read_json
-from stages.params.loader import load_params
+from stages.evaluation.decision import Decision
+from stages.params.loader import Params, load_params
 from stages.release import decision_words
 from stages.release.model_card import model_card
 from stages.release.results import read_results
@@ -145,6 +147,85 @@ def test_only_where_a_label_is_the_whole_answer_does_a_linear_model_answer(folde
     linear = next(way for way in decide.run(PARAMS).ways if way.kind == "linear")
     assert linear.exact_match is None and linear.labels is not None
     assert decision_words.rows(decide.run(PARAMS))[2][2] == "labels only"
+
+
+POOR, NO_BETTER = outcomes(4, 400, wrong_value=0.914), outcomes(5, 400, wrong_value=0.93)
+
+
+def again(folder: Path, params: Params, **models: list[str]) -> Decision:
+    """The decision on other answers of the models."""
+    write_models(folder, BASE, models.pop("tuned", TUNED), 40, **models)
+    compare.run(params)
+    gate.run(params)
+    return decide.run(params)
+
+
+def gated(**changes: object) -> Params:
+    """The params with other limits of the gate."""
+    return PARAMS.model_copy(update={"gate": PARAMS.gate.model_copy(update=changes)})
+
+
+def test_where_no_way_reaches_the_floors_of_the_gate_none_is_used_and_everyone_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Few-shot prompting that got 8.6 % right was once the way to use."""
+    found = again(folder, PARAMS, tuned=NO_BETTER, few_shot=POOR)
+    assert (found.choice, found.use) == ("none", None)
+    said = r"Use none of them: none is good enough\. The best, few_shot \(the base with 3 examples\): exact match 8\.5 % \(.*\), needed: at least 40 %\."
+    assert re.fullmatch(said, found.words)
+    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    summary.main(argparse.Namespace(params=folder / "params.yaml"))
+    printed = capsys.readouterr().out
+    report.run(PARAMS)
+    page = (folder / "reports/comparison.html").read_text(encoding="utf-8")
+    made_of = {"base": {"weights": "model.safetensors", "files": {}}, "dpo": {"enabled": False}, "rows": {}}
+    for text in (printed, page, unescape(model_card(PARAMS, read_results(), made_of, {}))):
+        assert "Use none of them: none is good enough." in text and "(use)" not in text
+
+
+@pytest.mark.parametrize("tuned", [TUNED, NO_BETTER, outcomes(2, 400, hallucination=0.29), ["pass"] * 30])
+def test_each_way_is_judged_by_the_floors_and_ceilings_of_the_gate_as_the_gate_judges(
+    folder: Path, tuned: list[str]
+) -> None:
+    small = [outcomes[: len(tuned)] for outcomes in (BASE, POOR)]
+    write_models(folder, small[0], tuned, 40, few_shot=tuned)
+    compare.run(PARAMS)
+    rules = [rule for rule in gate.run(PARAMS).rules if rule.name.startswith(("floor.", "ceiling."))]
+    outcomes_of = {rule.outcome for rule in rules} - {"not_applicable"}
+    worst = next(outcome for outcome in ("fail", "too_little_data", "pass") if outcome in outcomes_of)
+    ways = {way.name: way for way in decide.run(PARAMS).ways}
+    assert ways["tuned"].limits == ways["few_shot"].limits == worst, "the same answers"
+    assert bool(ways["tuned"].missed) == (worst != "pass")
+
+
+def test_a_waived_floor_binds_no_way(folder: Path) -> None:
+    waived = gated(waive={"floor.exact_match": "hardly anyone gets this right", "floor.field_f1": "nor this"})
+    few_shot = next(way for way in again(folder, waived, few_shot=POOR).ways if way.name == "few_shot")
+    assert few_shot.limits == "pass"
+
+
+def test_where_no_floor_asks_for_right_answers_a_class_must_beat_the_most_frequent_one(folder: Path) -> None:
+    """The most frequent class would be right in 40 %."""
+    write_models(folder, BASE, TUNED, 40, linear=POOR, few_shot=outcomes(6, 400, wrong_value=0.58))
+    compare.run(PARAMS)
+    unfloored = gated(floors={"schema_validity": 0.1}, ceilings={})
+    params = unfloored.model_copy(update={"task": PARAMS.task.model_copy(update={"kind": "classification"})})
+    ways = {way.name: way for way in decide.run(params).ways}
+    found = {name: way.limits for name, way in ways.items()}
+    assert found == {"tuned": "pass", "base": "fail", "classical": "fail", "few_shot": "too_little_data"}
+    assert ways["few_shot"].missed.endswith(", needed: more than the most frequent class gets right, 40 %")
+    assert {way.limits for way in decide.run(unfloored).ways if way.name in ("classical", "few_shot")} == {"pass"}
+
+
+def test_a_price_from_a_busy_machine_is_said_to_be_one(folder: Path) -> None:
+    path = folder / "reports/benchmark.json"
+    content = read_json(path)
+    content["models"]["tuned"]["levels"][0]["load_by_others"] = {"processes": 0.62, "stolen": 0.0}
+    write_json(path, content)
+    said = " Prices as served may be lower than measured. The machine was busy meanwhile: other processes took 62 % of its processor time."
+    assert decide.run(PARAMS).words.endswith(said)
+    unpriced = PARAMS.benchmark.model_copy(update={"price_per_hour": None})
+    assert "busy" not in decide.run(PARAMS.model_copy(update={"benchmark": unpriced})).words
 
 
 def test_a_missing_report_names_its_stage(folder: Path) -> None:

@@ -201,6 +201,52 @@ def test_a_price_in_batches_is_compared_with_one_in_batches() -> None:
     assert decide([tuned, replace(rival, price_from="served")], "pass", RULES).use == "few_shot"
 
 
+FLOOR = {"missed": "exact match 8.6 % (5.1 to 14.2), needed: at least 40 %"}
+
+
+def test_what_the_gate_would_fail_for_its_answers_is_never_used() -> None:
+    """Few-shot prompting that gets 8.6 % right was once the way to use, since the tuned model was no better."""
+    tuned = way(right=0.06, limits="fail", missed="exact match 6.0 % (4.1 to 8.5), needed: at least 40 %")
+    poor = way("few_shot", 0.086, 0.01, lead=around(-0.026), limits="fail", **FLOOR)
+    for gate in ("fail", "pass"):
+        found = decide([tuned, BASE, poor], gate, RULES)  # type: ignore[arg-type]
+        assert (found.choice, found.use) == ("none", None)
+        assert found.words == (
+            "Use none of them: none is good enough. The best, few_shot (what few_shot is): exact match 8.6 % (5.1 to 14.2), "
+            "needed: at least 40 %."
+        )
+    assert found.reasons[1].endswith(f" few_shot (what few_shot is) is not good enough: {FLOOR['missed']}.")
+    ahead = replace(poor, exact_match=around(0.02), lead=around(0.04))
+    assert "The best, the tuned model: exact match 6.0 %" in decide([tuned, ahead], "fail", RULES).words
+
+
+def test_a_way_that_will_not_do_takes_nothing_from_one_that_will() -> None:
+    cheap, good = way("cheap", 0.85, 0.01, limits="fail", **FLOOR), way("good", 0.81, 0.04)
+    assert decide([TUNED, cheap, good], "pass", RULES).use == "good"
+    found = decide([TUNED, cheap], "pass", RULES)
+    assert found.use == "tuned"
+    assert found.words.endswith(f"cheap (what cheap is) is not good enough: {FLOOR['missed']}.")
+    found = decide([TUNED, cheap], "fail", RULES)
+    assert (found.choice, found.use) == ("do_not_ship", None)
+    assert "the gate says fail. No other way will do. cheap (what cheap is) is not good enough: exact" in found.words
+    found = decide([TUNED, way("large", 0.92, 2.0), replace(cascade("large", 0.91, 0.65, 0.01), limits="fail")], "pass", RULES)  # fmt: skip
+    assert found.choice == "trade_off"
+
+
+def test_a_way_that_is_not_shown_to_be_good_enough_is_too_little_data() -> None:
+    level = way("few_shot", 0.8, 0.01, limits="too_little_data", **FLOOR)
+    found = decide([TUNED, level], "pass", RULES)
+    assert (found.choice, found.use) == ("too_little_data", None)
+    assert found.words.startswith("Too little data: few_shot (what few_shot is) is not shown to be good enough: exact")
+    assert decide([TUNED, replace(level, price_per_1000_right=9.0)], "pass", RULES).use == "tuned", (
+        "it is dearer anyway"
+    )
+    found = decide([replace(TUNED, limits="too_little_data", **FLOOR), BASE], "pass", RULES)
+    assert found.words.startswith("Too little data: The tuned model is not shown to be good enough: exact match 8.6 %")
+    found = decide([replace(TUNED, limits="fail", **FLOOR), way("few_shot", 0.7, 0.01)], "pass", RULES)
+    assert found.words.startswith("Do not ship the tuned model: it is not good enough: exact match 8.6 %")
+
+
 def test_nothing_right_anywhere() -> None:
     for gate in ("pass", "fail", "too_little_data"):
         found = decide([way(right=0.0), BASE, way("large", 0.0, 1.0)], gate, RULES)  # type: ignore[arg-type]
@@ -222,29 +268,31 @@ def test_nothing_right_has_no_price_and_amounts_are_readable() -> None:
 
 
 numbers = st.floats(0, 1).map(lambda number: round(number, 3))
+outcomes = st.sampled_from(["pass", "fail", "too_little_data"])
 amounts = st.none() | st.floats(0, 100).map(lambda number: round(number, 4))
 
 
 @given(
     right=numbers,
     price=amounts,
-    rivals=st.lists(st.tuples(numbers, amounts, st.integers(1, 500)), max_size=4),
-    gate=st.sampled_from(["pass", "fail", "too_little_data"]),
+    rivals=st.lists(st.tuples(numbers, amounts, st.integers(1, 500), outcomes), max_size=4),
+    gate=outcomes,
+    limits=outcomes,
 )
-def test_whatever_was_measured_the_decision_stands_by_its_word(right, price, rivals, gate) -> None:
-    tuned = way(right=right, price=price)
+def test_whatever_was_measured_the_decision_stands_by_its_word(right, price, rivals, gate, limits) -> None:
+    tuned = way(right=right, price=price, limits=limits)
     others = [
-        way(f"rival{at}", share, cost, lead=around(right - share), paired=paired)
-        for at, (share, cost, paired) in enumerate(rivals)
+        way(f"rival{at}", share, cost, lead=around(right - share), paired=paired, limits=kept)
+        for at, (share, cost, paired, kept) in enumerate(rivals)
     ]
     found = decide([tuned, *others], gate, RULES)
     of = {one.name: one for one in (tuned, *others)}
     assert found.words and len(found.reasons) == len(others)
-    assert found.use is None or of[found.use].exact_match.value > 0
+    assert found.use is None or (of[found.use].exact_match.value > 0 and of[found.use].limits == "pass")
     if found.use == "tuned":
         assert gate == "pass"
-        for one in others:  # nothing that costs less, or as much, is as good
-            if one.price_per_1000_right is not None and tuned.price_per_1000_right is not None:
+        for one in others:  # nothing that costs less, or as much, is as good, and good enough
+            if one.limits != "fail" and one.price_per_1000_right is not None and tuned.price_per_1000_right is not None:
                 assert one.price_per_1000_right > tuned.price_per_1000_right or one.lead.low > RULES.margin
     if found.choice == "do_not_tune":
         one = of[found.use]

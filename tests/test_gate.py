@@ -357,6 +357,56 @@ def test_the_rules_of_serving_say_when_and_on_what_was_measured(folder):
     assert "When and where is not recorded." in {rule["note"] for rule in report["rules"]}
 
 
+LOADED, QUIET = {"processes": 0.62, "stolen": 0.01}, {"processes": 0.1, "stolen": 0.05}
+
+
+def served(root, **changes):
+    """Change the tuned model's first level in benchmark.json."""
+    path = root / "reports/benchmark.json"
+    content = read_json(path)
+    content["models"]["tuned"]["levels"][0] |= changes
+    write_json(path, content)
+
+
+@pytest.mark.parametrize(
+    ("rule", "changes"),
+    [
+        ("serving.latency_p95_s", {"latency_s": {"p50": 9.0, "p95": 18.8, "p99": 19.0}}),
+        ("serving.requests_per_second", {"requests_per_second": 0.2}),
+        ("serving.error_rate", {"timeouts": 1}),
+    ],
+)
+def test_a_timing_that_was_missed_on_a_busy_machine_is_undecided(folder, rule, changes):
+    served(folder, load_by_others=LOADED, **changes)
+    verdict, found, report = judged(folder)
+    assert not_passed(found) == {rule: "too_little_data"}
+    assert verdict == "too_little_data"
+    assert report["words"].startswith(f"1 of {len(found)} rules that could have failed is undecided. ")
+    assert report["words"].endswith(
+        "The machine was busy meanwhile: other processes took 62 % of its processor time. So this is undecided: on a quiet "
+        "machine, run `dvc repro --single-item --force benchmark`, then `dvc repro`."
+    )
+    for load in (QUIET, None):
+        served(folder, load_by_others=load)
+        verdict, found, _ = judged(folder, None)
+        assert (not_passed(found), verdict) == ({rule: "fail"}, "fail")
+
+
+def test_a_timing_that_holds_on_a_busy_machine_holds_and_says_so(folder):
+    served(folder, load_by_others=LOADED)
+    verdict, _, report = judged(folder)
+    assert verdict == "pass"
+    notes = {rule["name"]: rule["note"] for rule in report["rules"]}
+    assert notes["serving.latency_p95_s"].endswith("The machine was busy meanwhile: other processes took 62 % of its processor time.")  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [{"errors": 1}, {"errors": 1, "timeouts": 1}])
+def test_an_error_is_no_timing_however_busy_the_machine_was(folder, changes):
+    served(folder, load_by_others=LOADED, **changes)
+    _, found, _ = judged(folder)
+    assert not_passed(found) == {"serving.error_rate": "fail"}
+
+
 def test_the_same_reports_give_the_same_bytes(folder):
     judged(folder)
     files = [folder / f"reports/{name}.json" for name in ("gate", "headline")]

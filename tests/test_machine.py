@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +17,7 @@ import noxfile
 from stages.core import machine as machines
 from stages.core.compute import fingerprint
 from stages.core.files import write_json
-from stages.core.machine import UNKNOWN, describe, same_machine, stamp, when_and_where
+from stages.core.machine import UNKNOWN, busy, describe, same_machine, stamp, when_and_where
 from stages.core.params import Compute
 from stages.params.loader import Params, load_params
 from stages.privacy.second_check import residue
@@ -49,6 +53,59 @@ def test_a_machine_is_a_short_phrase_that_no_release_takes_for_private(fingerpri
     report = {"measured": stamp(fingerprint)}
     for text in (when_and_where(report), report["measured"]["date"], *map(str, fingerprint.values())):
         assert residue(text, allow_reserved=True) == []
+
+
+SPIN = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])})\nprint(flush=True)\nwhile True: pass"
+# Alone on a core with others: idle, or with a child that works there too.
+WATCH = """
+import json, os, subprocess, sys, time
+from stages.core.machine import Others
+os.sched_setaffinity(0, {int(sys.argv[1])})
+child = subprocess.Popen([sys.executable, "-c", *sys.argv[2:3], sys.argv[1]], stdout=subprocess.PIPE) if sys.argv[2:] else None
+child and child.stdout.readline()
+others = Others()
+for _ in range(2):
+    with others.watched():
+        time.sleep(1)
+child and child.kill()
+print(json.dumps(others.load))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what others do")
+def test_the_work_of_others_on_these_cores_is_seen_and_that_of_processes_started_here_is_not() -> None:
+    core = str(max(os.sched_getaffinity(0)))
+
+    def load(*child: str) -> float:
+        found = subprocess.run([sys.executable, "-c", WATCH, core, *child], capture_output=True, check=True, timeout=60)
+        return float(json.loads(found.stdout)["processes"])
+
+    other = subprocess.Popen([sys.executable, "-c", SPIN, core], stdout=subprocess.PIPE)
+    try:
+        assert other.stdout is not None
+        other.stdout.readline()
+        alone, shared = load(), load(SPIN)
+    finally:
+        other.kill()
+        other.communicate()
+    assert alone > 0.5
+    assert shared < alone - 0.05, "the child had its share of the core, and is no other"
+
+
+def test_a_machine_is_busy_if_others_or_a_hypervisor_take_too_much_of_it() -> None:
+    assert busy(None) == busy({"processes": 0.1, "stolen": 0.05}) == ""
+    took = "The machine was busy meanwhile: other processes took 62 % of its processor time."
+    assert busy({"processes": 0.62, "stolen": 0.05}) == took
+    both = "other processes took 11 % and other virtual machines took 6 % of its processor time"
+    assert busy({"processes": 0.11, "stolen": 0.06}) == f"The machine was busy meanwhile: {both}."
+
+
+def test_where_the_kernel_says_nothing_of_others_there_is_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("psutil.LINUX", False)
+    others = machines.Others()
+    with others.watched():
+        pass
+    assert others.load is None
 
 
 def test_what_is_recorded_is_told_and_of_an_older_report_that_it_is_not() -> None:

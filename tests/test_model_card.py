@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stages import certify
 from stages.core.errors import HallmarkError
@@ -21,6 +24,7 @@ from stages.params.loader import Params, load_params
 from stages.release import provenance as prov
 from stages.release.export import exported_card
 from stages.release.licence import licence_text
+from stages.release.model_card import _plain
 from stages.release.shipping import merge
 from stages.release.usage import base_words, usage
 from tests.small_pipeline import ROOT, shell
@@ -30,6 +34,12 @@ from tests.workspace import TINY_BASE, change_params, checked, run_here
 
 COMMIT = "a" * 40
 PLAIN: dict[str, Any] = {"attention": "eager", "device": "cpu", "merge": False}
+
+
+@given(text=st.text() | st.sampled_from(["The linear model can't", '"&#39;" & <b>']))
+def test_a_text_of_others_reads_on_the_card_as_it_was_written(text: str) -> None:
+    """An apostrophe was once escaped twice."""
+    assert html.unescape(_plain(text)) == " ".join(text.split())
 
 
 def blocks(text: str, language: str) -> list[str]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from stages.core.outcomes import in_words
 from stages.evaluation.stats import Interval
 from stages.release import rule_words as say
 from stages.release.params import Gate
 from stages.release.verdict import FAIL, NOT_APPLICABLE, PASS, UNSURE, Rule
+
+WORST = Interval(0.0, 0.0, 0.0)  # the worst a measure can be: nothing is right
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,16 @@ class Asked:
     def not_applicable(self, why: str) -> Rule:
         """The rule if nothing could be measured for it."""
         return replace(self.rule(NOT_APPLICABLE, "nothing", None), note=f"{say.COULD_NOT}: {why}.")
+
+
+def floor(name: str, words: str, least: float) -> Asked:
+    """At least so much of a measure, which `words` names."""
+    return Asked(f"floor.{name}", words, f"at least {say.percent(least)}", ">=", least, "share")
+
+
+def ceiling(kind: str, most: float) -> Asked:
+    """At most so many answers with a kind of failure."""
+    return Asked(f"ceiling.{kind}", in_words(kind), f"at most {say.percent(most)} of the answers", "<=", most, "share")
 
 
 class Judge:

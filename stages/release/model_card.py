@@ -101,7 +101,7 @@ def _waived(rule: Rule) -> str:
 
 def _plain(text: str) -> str:
     """A text as it stands, on one line: no HTML, no Markdown, no link."""
-    escaped = html.escape(" ".join(text.split()))
+    escaped = html.escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*_{}\[\]()#!|~:@/])", lambda match: f"&#{ord(match[0])};", escaped)
 
 

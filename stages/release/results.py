@@ -31,6 +31,13 @@ class Percentiles(TypedDict):
     p99: NotRequired[Seconds]
 
 
+class LoadByOthers(TypedDict):
+    """What others took of the cores' time, as shares of it."""
+
+    processes: float
+    stolen: float
+
+
 class Level(TypedDict):
     """What the readers of benchmark.json use of a level of load."""
 
@@ -42,6 +49,7 @@ class Level(TypedDict):
     ttft_s: NotRequired[Percentiles]
     output_tokens_per_second: float
     requests_per_second: Annotated[float, Field(ge=0)]
+    load_by_others: NotRequired[LoadByOthers | None]  # reports of older versions have none
 
 
 class Load(TypedDict):

@@ -23,7 +23,8 @@ class Rule:
 
     `low` and `high`: the interval of `value`, if it is about a sample. `unit`: share (of 1), points (of 1), count, s
     (seconds) or requests/s. `note`: what else there is to know, in sentences, or empty. `more_records`, `more_groups`:
-    about how many more would decide a rule with too little data; None if it is not open, or no number would.
+    about how many more would decide a rule with too little data; None if it is not open, or no number would (a timing that
+    was missed on a busy machine).
     `waiver`: the reason that `gate.waive` gives for shipping without it.
     """
 

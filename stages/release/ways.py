@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, NotRequired
 
 from pydantic import Field
@@ -13,9 +13,11 @@ from stages.core.outcomes import FAILURES
 from stages.core.reports import Report
 from stages.evaluation.cascade import CascadeReport
 from stages.evaluation.comparison import AgainstModel, Comparison
-from stages.evaluation.decision import Failed, Handed, Kind, Main, Source, Way, per_right
+from stages.evaluation.decision import Failed, Gate, Handed, Kind, Main, Source, Way, per_right
 from stages.evaluation.measures import COMMON
 from stages.evaluation.stats import Interval
+from stages.release import rule_words as say
+from stages.release.judge import WORST, Asked, Judge, ceiling, floor
 from stages.release.results import Benchmark, failed, title
 from stages.tasks.kinds import KINDS
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 Amount = Annotated[float, Field(ge=0)]
 HOUR = 3600  # seconds
+FORM = {"parses", "schema_validity"}  # measures that a wrong answer meets too
 
 
 class Price(TypedDict):
@@ -65,7 +68,36 @@ def read_ways(params: Params, comparison: Comparison, benchmark: Benchmark) -> l
     ways.append(other_way("base", opponents.base, main, base))
     ways += linear_way(params, comparison, main)
     ways += [other_way("comparator", model, main, bought_or_here(params, model)) for model in opponents.comparators]
-    return ways + cascade_way(ways, benchmark)
+    return [judged(params, comparison, way) for way in ways + cascade_way(ways, benchmark)]
+
+
+def judged(params: Params, comparison: Comparison, way: Way) -> Way:
+    """The way, and whether it keeps the floors and ceilings of the gate: those that it is measured by, judged as the gate does.
+
+    Where nothing but the form of an answer has a floor, a class must be right more often than the most frequent one would be.
+    """
+    gate, alone, model = params.gate, comparison.tuned, comparison.against.model(way.name)
+    measures, failures = {"exact_match": way.exact_match} if way.exact_match else {}, {}
+    if way.kind == "tuned":
+        measures = {row.name: row.tuned for row in alone.measures}
+        failures = {row.name: row.tuned for row in alone.failures}
+    elif model:
+        measures, failures = ({row.name: row.other for row in rows} for rows in (model.measures, model.failures))
+    words = {row.name: row.words for row in alone.measures if not row.given}
+    asked = [(floor(name, words[name], gate.floors[name]), measures[name]) for name in gate.floors if name in {*words} & {*measures}]  # fmt: skip
+    usual = next((label.floor for label in comparison.against.classical.labels), None)
+    if KINDS[params.task.kind].listed and measures and usual is not None and not {*gate.floors} & {*measures} - FORM:
+        needed = f"more than the most frequent class gets right, {say.percent(round(usual, 3))}"
+        about = Asked("floor.exact_match", words["exact_match"], needed, ">", usual, "share")
+        asked.append((about, measures["exact_match"]))
+    asked += [(ceiling(name, gate.ceilings[name]), failures[name]) for name in gate.ceilings if name in failures]
+    judge = Judge(gate, way.paired, way.groups)
+    rules = [judge(it, found, say.share(found), WORST, "") for it, found in asked if it.name not in gate.waive]
+    outcomes: tuple[Gate, Gate] = ("fail", "too_little_data")
+    for outcome, rule in ((outcome, rule) for outcome in outcomes for rule in rules if rule.outcome == outcome):
+        said = f"{rule.about[0].lower()}{rule.about[1:]} {rule.measured}, needed: {rule.needed}"
+        return replace(way, limits=outcome, missed=said)
+    return way
 
 
 def main_measure(params: Params, comparison: Comparison) -> str | None:
