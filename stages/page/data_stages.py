@@ -63,6 +63,14 @@ class Example(TypedDict):
     pieces: list[Piece]
 
 
+class Copied(TypedDict):
+    """What masking did to the values of a target's field that stand in the input."""
+
+    copied: Count
+    found_after: Count
+    different: dict[str, Count]
+
+
 class Masking(TypedDict):
     """What the page uses of mask.json."""
 
@@ -72,6 +80,7 @@ class Masking(TypedDict):
     records_with_spans: Count
     spans: Spans
     gold: Gold | None
+    target_values: dict[str, Copied]
     examples: list[Example]
 
 

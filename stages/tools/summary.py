@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from stages.core.errors import in_red, printable, run_stage
 from stages.core.files import REPORTS
+from stages.core.reports import Report
 from stages.evaluation.decision import Decision
 from stages.evaluation.parity import Parity
 from stages.evaluation.stats import Interval
@@ -44,6 +46,8 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"  {seconds_measured(results.constrained)}")
     if online := results.comparison.online:
         print(f"\nonline: {online.words}")
+    if copied := Report("mask").at("target_values"):
+        print(f"\nmasking: {printable(copied_words(copied))}")
     print(f"\ngate: {printable(verdict.headline)}")
     for rule in verdict.waived:
         print(in_red(printable(f"  waived: {rule.words} Waived because: {rule.waiver}"), sys.stdout))
@@ -52,6 +56,16 @@ def main(arguments: argparse.Namespace) -> None:
         show(way_rows(results.decision))
         print(f"  {decision_words.note(results.decision)}\nuse: {printable(results.decision.words)}")
     print(f"report: {REPORTS / 'comparison.html'}")
+
+
+def copied_words(fields: dict[str, dict[str, Any]]) -> str:
+    """How many of the values that targets copy still stand in their input."""
+    copied, found = (sum(of[name] for of in fields.values()) for name in ("copied", "found_after"))
+    lost = ", ".join(f"{name} {of['lost']:,}" for name, of in fields.items() if of["lost"])
+    return (
+        f"{found:,} of {copied:,} values that targets copy from their input stand in it after masking"
+        f"{f'; lost: {lost}' if lost else ''}"
+    )
 
 
 def fitting(table: Callable[[bool], list[Line]]) -> list[Line]:
