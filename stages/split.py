@@ -143,8 +143,8 @@ def run(params: Params, refreeze: bool = False) -> None:
         }
         records = {side: full_records(rows.filter(side=side), restored) for side in FILES}
         report["lengths"] = lengths(records, params)
-        if Task(params.task).kind.calls_tools:
-            report["functions"] = functions(records["train"], records["holdout"])
+        called = functions(records["train"], records["holdout"]) if Task(params.task).kind.calls_tools else None
+        report |= {"functions": called} if called else {}
         parts = {path: parquet(records[side]) for side, path in FILES.items()}
         # The lock comes last: a run stopped before that has frozen nothing.
         write_all({**parts, REPORTS / "split.json": json_bytes(report), **written})
@@ -162,8 +162,8 @@ def run(params: Params, refreeze: bool = False) -> None:
                 side,
                 100 * cuts[side]["share"],
             )
-    if "functions" in report:
-        say_unknown(report["functions"], params)
+    if called:
+        say_unknown(called, params)
     if joined:
         log.info("%d groups share a duplicate with a group on another side: they keep their sides", joined)
     log.info("rows: %s; dropped as leaks: %s", report["rows"], dropped)
@@ -323,8 +323,8 @@ def functions(train: pl.DataFrame, held_out: pl.DataFrame) -> dict[str, int]:
     """How many functions the holdout calls, and how many of them training does not; its records, and how many of them call
     one that the model can't know: not called in training, and not among the record's tools.
     """
-    trained = {name for answer in train["completion"] for name in called(answer)}
-    answers = [called(answer) for answer in held_out["completion"]]
+    trained = {name for answer in train["completion"] for name in names_in(answer)}
+    answers = [names_in(answer) for answer in held_out["completion"]]
     shown = [
         {str(tool.get("name")) for tool in map(function_of, json.loads(tools or "[]")) if tool}
         for tools in held_out["tools"]
@@ -334,7 +334,7 @@ def functions(train: pl.DataFrame, held_out: pl.DataFrame) -> dict[str, int]:
     return {"called": len(every), "new": len(every - trained), "records": len(held_out), "unknown": unknown}
 
 
-def called(answer: list[dict[str, str]]) -> set[str]:
+def names_in(answer: list[dict[str, str]]) -> set[str]:
     """The functions that an answer calls."""
     try:
         return {str(call["name"]) for call in calls_in(strict_json(answer[-1]["content"])) if "name" in call}
