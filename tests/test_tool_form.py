@@ -492,6 +492,16 @@ def test_without_tools_the_template_writes_what_it_wrote(tokenizers: dict[str, A
     assert with_tools("x", TaskParams.model_construct(tool_format="template")) == "x"
 
 
+def test_base_leaves_a_template_alone_where_records_have_no_tools(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.base import run as run_base
+
+    files = ("chat_template.jinja", "tokenizer_config.json", "tokenizer.json")
+    run_base(made(tmp_path, "smollm2-135m", monkeypatch, **{"data.tools": None}))
+    assert [(BASE / name).read_bytes() for name in files] == [Path("tiny", name).read_bytes() for name in files]
+
+
 @pytest.mark.parametrize("name", ["qwen3", "qwen2_5", "llama3_1", "llama3_2", "phi3_5", "glm4moe", "gptoss"])
 def test_the_published_templates_show_tools_as_json(tokenizers: dict[str, Any], name: str) -> None:
     """The same as with a system message that has them, with or without one of the caller's."""
