@@ -40,7 +40,7 @@ from stages.core.key import read_key
 from stages.core.measured import measured
 from stages.core.reading import NotJsonError, strict_json
 from stages.core.records import check_filled, parquet, scan_records, whole_parquet
-from stages.core.tools import function_of
+from stages.core.tools import names_of
 from stages.corpus.balance import balance
 from stages.corpus.frozen import Compared, compare, hashes_of, renamed, sources_of
 from stages.corpus.grouping import BY_CUTOFF, MOST_OFF, assign, draw_hash, joined_across, random_sides, shared_groups
@@ -49,6 +49,7 @@ from stages.corpus.left_out import left_out
 from stages.corpus.near import distinct, near_pairs, normalise, text_of
 from stages.corpus.raw import raw_rows
 from stages.evaluation.label_errors import label_errors
+from stages.evaluation.text_model import text_with_tools
 from stages.models import limits
 from stages.params.loader import Params, load_params
 from stages.release.history import raw_data_unchanged, written_by_split
@@ -182,6 +183,7 @@ def read(frozen: set[str]) -> tuple[pl.DataFrame, set[str]]:
         "text": normalise(text_of("prompt")),
         "content": text_of("prompt", "completion"),
         "target": pl.col("completion").list.last().struct.field("content"),
+        "tools": pl.col("tools"),
     }
     for path in (MASKED, DEDUPED):
         for column in ("source", "part"):
@@ -200,7 +202,7 @@ def read(frozen: set[str]) -> tuple[pl.DataFrame, set[str]]:
             rows = pl.concat(
                 [rows, restored.select("id", "group", "source", "part", cluster="id", **columns).collect()]
             )
-    check_filled(rows.drop("part"), DEDUPED)
+    check_filled(rows.drop("part", "tools"), DEDUPED)
     return rows.sort("id"), missing & set(rows["id"].to_list())
 
 
@@ -325,10 +327,7 @@ def functions(train: pl.DataFrame, held_out: pl.DataFrame) -> dict[str, int]:
     """
     trained = {name for answer in train["completion"] for name in names_in(answer)}
     answers = [names_in(answer) for answer in held_out["completion"]]
-    shown = [
-        {str(tool.get("name")) for tool in map(function_of, json.loads(tools or "[]")) if tool}
-        for tools in held_out["tools"]
-    ]
+    shown = [set(names_of(json.loads(tools or "[]"))) for tools in held_out["tools"]]
     every = set[str]().union(*answers)
     unknown = sum(not names <= trained | offered for names, offered in zip(answers, shown, strict=True))
     return {"called": len(every), "new": len(every - trained), "records": len(held_out), "unknown": unknown}
@@ -374,9 +373,9 @@ def suspects(rows: pl.DataFrame, params: Params) -> dict[str, Any] | None:
     order = {group: draw_hash(params.split.salt, "label errors", group) for group in judged["group"].unique()}
     judged = judged.sort(pl.col("group").replace_strict(order), "id").head(MOST_JUDGED)
     columns: dict[str, Sequence[str]] = {
-        name: judged[column].to_list()
-        for name, column in {"ids": "id", "groups": "group", "texts": "text", "targets": "target"}.items()
+        name: judged[column].to_list() for name, column in {"ids": "id", "groups": "group", "targets": "target"}.items()
     }
+    columns["texts"] = [text_with_tools(*row) for row in judged.select("text", "tools").iter_rows()]
     count, found = label_errors(task, params.classical, **columns)
     if found:
         log.info(

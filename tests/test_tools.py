@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from stages.core.errors import HallmarkError
 from stages.core.tools import PYTHON_TYPES, in_words, normal_schema, normal_tools
 from stages.tasks.schema import load_schema
+from tests.rows import shipped
 from tests.test_files import JSON
 
 ALIKE = {"object": ["dict"], "array": ["list", "tuple"], "string": ["str"], "integer": ["int"], "number": ["float"], "boolean": ["bool"]}  # fmt: skip
@@ -129,3 +130,13 @@ def test_a_schema_of_python_types_is_refused_in_one_line(tmp_path: Path) -> None
     assert caught.value.problem == "types that JSON Schema does not know: 1 dict (object), 999 float (number)"
     assert set(PYTHON_TYPES) == {"any", *(name for names in ALIKE.values() for name in names)}
     assert in_words(Counter(["any"])) == "1 any (no type)"
+
+
+def test_linear_models_read_the_names_of_the_tools_that_a_record_offers() -> None:
+    from stages.classical import read
+    from stages.evaluation.text_model import all_features
+
+    params = shipped()
+    tools = json.dumps(normal_tools([FULL, {"name": "send"}])[0])
+    records = [{"input": "mend it", "tools": tools}, {"input": "mend it", "tools": None}]
+    assert read(params, all_features(params.classical)[0], [records]) == [["mend it\nmend\nsend", "mend it"]]

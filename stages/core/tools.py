@@ -35,6 +35,12 @@ def function_of(tool: Any) -> Any:
     return tool.get("function", tool) if isinstance(tool, dict) else None
 
 
+def names_of(tools: list[Any]) -> list[str]:
+    """The names of the functions."""
+    functions = map(function_of, tools)
+    return [str(function["name"]) for function in functions if isinstance(function, dict) and "name" in function]
+
+
 def normal_tools(tools: list[Any]) -> tuple[list[Any], Counter[str]]:
     """The tools in the one form, and the Python types in them by name. What has no name is no tool, and stays as it is."""
     found: Counter[str] = Counter()
