@@ -18,7 +18,6 @@ from stages.core.files import (
     sha256_file,
     sha256_folder,
     write_json,
-    write_text,
 )
 from stages.core.measured import measured
 from stages.core.model_folder import (
@@ -186,28 +185,17 @@ def check_sha256(file: Path, expected: str) -> None:
         )
 
 
-def settle(folder: Path, variables: dict[str, Any], task: Task) -> None:
-    """Fix the chat template's variables, check that it supports tools if the task needs them, and make generation stop
-    at the token that ends an answer.
+def settle(folder: Path, variables: dict[str, Any], task: Task, tools: str | None) -> None:
+    """Fix the chat template's variables and how it shows tools, check it, and make generation stop at the token that ends
+    an answer. `tools`: the column of the records' tools.
 
     Every later step reads these from the folder, so training, evaluation and any server behave the same.
     """
-    from stages.models.chat_template import check_dates, check_template, end_of_turn, tool_form, with_variables
+    from stages.models.chat_template import check_dates, check_template, end_of_turn, settle_template, tool_form
     from stages.models.loading import load_tokenizer
 
     tokenizer = load_tokenizer(folder)
-    if variables:
-        if not isinstance(tokenizer.chat_template, str):
-            raise HallmarkError(
-                "the tokenizer has several chat templates",
-                param="base.chat_template_kwargs",
-                remedy="leave it empty, or put the template you want to use into the folder as chat_template.jinja",
-            )
-        tokenizer.chat_template = with_variables(tokenizer.chat_template, variables)
-        write_text(folder / "chat_template.jinja", tokenizer.chat_template)
-        settings = read_object(folder / "tokenizer_config.json")
-        if settings.pop("chat_template", None) is not None:  # where older folders keep it: one copy is enough
-            write_json(folder / "tokenizer_config.json", settings)
+    settle_template(tokenizer, folder, variables, task, tools)
     check_template(tokenizer)
     check_dates(tokenizer)
     tool_form(task, tokenizer)
@@ -362,7 +350,7 @@ def run(params: Params) -> None:
         given = base.path if isinstance(base, FolderBase) else base.name
         with shown_as(folder, given):
             check(folder)
-            settle(folder, base.chat_template_kwargs, params.task)
+            settle(folder, base.chat_template_kwargs, params.task, params.data.tools)
             report |= describe(folder)
     write_json(REPORTS / "base.json", report)
     log.info("%s: %s, %.1f million parameters", base.name, report["architecture"], report["parameters"] / 1e6)

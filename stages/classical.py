@@ -27,7 +27,7 @@ from stages.evaluation.params import Classical
 from stages.evaluation.predictions import Row, prediction, readable
 from stages.evaluation.scoring import Scorer
 from stages.evaluation.stats import ClusterBootstrap
-from stages.evaluation.text_model import Features, all_features, linear_model
+from stages.evaluation.text_model import Features, all_features, linear_model, text_with_tools
 from stages.params.loader import Params, run_with_params
 from stages.tasks.predictions import Prediction, predictions_of, write_predictions
 from stages.tasks.task import Task
@@ -125,7 +125,7 @@ def read(params: Params, features: Features, parts: list[list[Row]]) -> list[lis
 
     The parts are embedded apart, so that no rounding of one depends on the texts of another.
     """
-    texts = [[record["input"] for record in part] for part in parts]
+    texts = [[text_with_tools(record["input"], record["tools"]) for record in part] for part in parts]
     if not features.embedded or params.classical.embeddings is None:
         return texts
     embedder = Embedder(params.classical.embeddings, params.compute.device)

@@ -25,6 +25,7 @@ from stages.core.key import pseudonym, read_key
 from stages.core.measured import measured
 from stages.core.progress import Progress
 from stages.core.rows import read_texts
+from stages.core.tools import in_words
 from stages.corpus.copied import advice
 from stages.corpus.gold import gold_spans
 from stages.corpus.leftover import MOST_LEFT
@@ -100,6 +101,10 @@ def run(params: Params) -> None:
         numbers["rows"] = rows
     if missing.rows:
         log.warning("%d rows left out (data.missing: drop): %s", missing.rows, missing.words(params.data))
+    if written.python_types:
+        log.warning(
+            "types in %s are read as JSON Schema names them: %s", params.data.tools, in_words(written.python_types)
+        )
     for line in advice(written.values):
         log.warning(line)
     if task.kind.free_text:

@@ -9,6 +9,7 @@ ones; `--differences` prints the names of frozen records that are missing or hav
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -37,7 +38,9 @@ from stages.core.files import (
 from stages.core.holdout import REFREEZE, RESTORE, HoldoutLock, read_lock
 from stages.core.key import read_key
 from stages.core.measured import measured
+from stages.core.reading import NotJsonError, strict_json
 from stages.core.records import check_filled, parquet, scan_records, whole_parquet
+from stages.core.tools import names_of
 from stages.corpus.balance import balance
 from stages.corpus.frozen import Compared, compare, hashes_of, renamed, sources_of
 from stages.corpus.grouping import BY_CUTOFF, MOST_OFF, assign, draw_hash, joined_across, random_sides, shared_groups
@@ -46,9 +49,11 @@ from stages.corpus.left_out import left_out
 from stages.corpus.near import distinct, near_pairs, normalise, text_of
 from stages.corpus.raw import raw_rows
 from stages.evaluation.label_errors import label_errors
+from stages.evaluation.text_model import text_with_tools
 from stages.models import limits
 from stages.params.loader import Params, load_params
 from stages.release.history import raw_data_unchanged, written_by_split
+from stages.tasks.kinds.tool_call import calls_in
 from stages.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -139,6 +144,8 @@ def run(params: Params, refreeze: bool = False) -> None:
         }
         records = {side: full_records(rows.filter(side=side), restored) for side in FILES}
         report["lengths"] = lengths(records, params)
+        called = functions(records["train"], records["holdout"]) if Task(params.task).kind.calls_tools else None
+        report |= {"functions": called} if called else {}
         parts = {path: parquet(records[side]) for side, path in FILES.items()}
         # The lock comes last: a run stopped before that has frozen nothing.
         write_all({**parts, REPORTS / "split.json": json_bytes(report), **written})
@@ -156,6 +163,8 @@ def run(params: Params, refreeze: bool = False) -> None:
                 side,
                 100 * cuts[side]["share"],
             )
+    if called:
+        say_unknown(called, params)
     if joined:
         log.info("%d groups share a duplicate with a group on another side: they keep their sides", joined)
     log.info("rows: %s; dropped as leaks: %s", report["rows"], dropped)
@@ -174,6 +183,7 @@ def read(frozen: set[str]) -> tuple[pl.DataFrame, set[str]]:
         "text": normalise(text_of("prompt")),
         "content": text_of("prompt", "completion"),
         "target": pl.col("completion").list.last().struct.field("content"),
+        "tools": pl.col("tools"),
     }
     for path in (MASKED, DEDUPED):
         for column in ("source", "part"):
@@ -192,7 +202,7 @@ def read(frozen: set[str]) -> tuple[pl.DataFrame, set[str]]:
             rows = pl.concat(
                 [rows, restored.select("id", "group", "source", "part", cluster="id", **columns).collect()]
             )
-    check_filled(rows.drop("part"), DEDUPED)
+    check_filled(rows.drop("part", "tools"), DEDUPED)
     return rows.sort("id"), missing & set(rows["id"].to_list())
 
 
@@ -311,6 +321,44 @@ def lengths(records: dict[str, pl.DataFrame], params: Params) -> dict[str, dict[
     return limits.check(rows, BASE, DEDUPED, params)
 
 
+def functions(train: pl.DataFrame, held_out: pl.DataFrame) -> dict[str, int]:
+    """How many functions the holdout calls, and how many of them training does not; its records, and how many of them call
+    one that the model can't know: not called in training, and not among the record's tools.
+    """
+    trained = {name for answer in train["completion"] for name in names_in(answer)}
+    answers = [names_in(answer) for answer in held_out["completion"]]
+    shown = [set(names_of(json.loads(tools or "[]"))) for tools in held_out["tools"]]
+    every = set[str]().union(*answers)
+    unknown = sum(not names <= trained | offered for names, offered in zip(answers, shown, strict=True))
+    return {"called": len(every), "new": len(every - trained), "records": len(held_out), "unknown": unknown}
+
+
+def names_in(answer: list[dict[str, str]]) -> set[str]:
+    """The functions that an answer calls."""
+    try:
+        return {str(call["name"]) for call in calls_in(strict_json(answer[-1]["content"])) if "name" in call}
+    except NotJsonError:  # a refusal in plain words
+        return set()
+
+
+def say_unknown(found: dict[str, int], params: Params) -> None:
+    """Say what share of the holdout no model can get right but by chance, or how many functions it has to read up."""
+    new = f"{found['new']} of the {found['called']} functions that the holdout calls do not occur in training"
+    if found["unknown"]:
+        log.warning(
+            "%s, and in %d of its %d records (%.1f %%) the model is not shown one that it must call, so these can't be right%s",
+            new,
+            found["unknown"],
+            found["records"],
+            100 * found["unknown"] / found["records"],
+            ""
+            if params.data.tools
+            else " unless the input lists the functions: name the column of tools in data.tools",
+        )
+    elif found["new"]:
+        log.info("%s: the model must read them up in the tools it is shown", new)
+
+
 def suspects(rows: pl.DataFrame, params: Params) -> dict[str, Any] | None:
     """Labels of train and validation that are probably wrong, the worst first; null if none are looked for.
 
@@ -325,9 +373,9 @@ def suspects(rows: pl.DataFrame, params: Params) -> dict[str, Any] | None:
     order = {group: draw_hash(params.split.salt, "label errors", group) for group in judged["group"].unique()}
     judged = judged.sort(pl.col("group").replace_strict(order), "id").head(MOST_JUDGED)
     columns: dict[str, Sequence[str]] = {
-        name: judged[column].to_list()
-        for name, column in {"ids": "id", "groups": "group", "texts": "text", "targets": "target"}.items()
+        name: judged[column].to_list() for name, column in {"ids": "id", "groups": "group", "targets": "target"}.items()
     }
+    columns["texts"] = [text_with_tools(*row) for row in judged.select("text", "tools").iter_rows()]
     count, found = label_errors(task, params.classical, **columns)
     if found:
         log.info(

@@ -125,7 +125,8 @@ def test_an_answer_sent_back_as_it_came_passes_without_its_empty_fields() -> Non
 
 
 def test_nulls_inside_a_schema_stay() -> None:
-    inner, tool = Inner(), {"function": {"name": "f", "parameters": {"enum": [None, {"x": None}], "default": None}}}
+    function = {"name": "f", "description": "", "parameters": {"enum": [None, {"x": None}], "default": None}}
+    inner, tool = Inner(), {"type": "function", "function": function}
     assert ask(guarded(inner), chat(tools=[tool])).status_code == 200
     assert inner.asked[0]["tools"] == [tool]
 

@@ -201,9 +201,10 @@ def test_what_callers_ask_of_the_decoder_reaches_the_model(gateway: Gateway) -> 
 
 
 def test_documents_that_go_with_a_request_are_masked_as_its_tools_are(gateway: Gateway) -> None:
-    def tool(name: str) -> dict[str, Any]:
-        return {"type": "function", "function": {"name": name}}
+    def tool(name: str, **more: Any) -> dict[str, Any]:
+        return {"type": "function", "function": {"name": name} | more}
 
+    whole = {"description": "", "parameters": {"type": "object", "properties": {}}}
     schema = {"name": "answer", "schema": {"enum": ["ask bo@x.example", "open"], "maxLength": 5}}
     changes = {
         "tools": [tool("ask_bo@x.example")],
@@ -213,7 +214,7 @@ def test_documents_that_go_with_a_request_are_masked_as_its_tools_are(gateway: G
     ask(gateway, chat("I am bo@x.example", **changes))
     asked = gateway.models.asked[0]
     assert asked.chat.tool_choice == tool("<EMAIL_2>")
-    assert asked.masked.tools == asked.chat.tools == [tool("<EMAIL_2>")]
+    assert asked.masked.tools == asked.chat.tools == [tool("<EMAIL_2>", **whole)]
     masked = {"name": "answer", "schema": {"enum": ["ask <EMAIL_1>", "open"], "maxLength": 5}}
     assert asked.chat.response_format == {"type": "json_schema", "json_schema": masked}
     ask(gateway, chat(response_format=changes["response_format"], tool_choice="auto"))

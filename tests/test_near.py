@@ -210,6 +210,7 @@ def test_sets_that_are_kept_give_the_same_similarities(monkeypatch: pytest.Monke
     every = kept(left, right)
     assert kept.sets is not None
     assert every[:200].tolist() == similar.tolist()
+    assert kept(left[:0], right[:0]).tolist() == [], "no pair is left to compare"
     true = by_hand(texts.to_list(), 4, 0.0)
     assert every.tolist() == [
         true[min(pair), max(pair)] for pair in zip(texts.gather(left), texts.gather(right), strict=True)

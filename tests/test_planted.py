@@ -183,7 +183,7 @@ def answer(**values: Any) -> dict[str, Any]:
 def test_ordinary_numbers_tags_and_keys_stay(masked: Any) -> None:
     (record,) = masked({})
     assert json.loads(record["completion"][0]["content"]) == ROW["answer"]
-    assert json.loads(record["tools"]) == ROW["tools"]
+    assert json.loads(record["tools"]) == [{"type": "function", "function": tool} for tool in ROW["tools"]]
     assert record["tags"] == ROW["tags"]
 
 

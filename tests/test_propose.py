@@ -210,6 +210,46 @@ def test_tool_calls(tmp_path: Path) -> None:
     assert found["schema"]["items"]["properties"]["name"] == {"enum": ["find"]}
 
 
+def function_rows(functions: int) -> list[dict[str, Any]]:
+    """Each row calls one of many functions, whose types are named as Python does."""
+    offered = [
+        {"name": f"do_{n}", "description": "It does. " * 40, "parameters": {"type": "dict", "properties": {"x": {"type": "float"}}}}
+        for n in range(functions)
+    ]  # fmt: skip
+    return [
+        {"request": f"please do {n} for me", "answer": [{"name": f"do_{n % functions}", "arguments": {"x": 1.5}}],
+         "offered": [offered[n % functions]], "user": f"u{n % 30}"}
+        for n in range(90)
+    ]  # fmt: skip
+
+
+def test_types_of_python_are_read_and_a_long_schema_is_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    propose.run(write(tmp_path, function_rows(80)), PARAMS, write=False)
+    said = capsys.readouterr().out.splitlines()
+    (warning,) = (line for line in said if "JSON Schema names them" in line)
+    assert warning.endswith("read as JSON Schema names them: 90 dict (object), 90 float (number)")
+    assert "break the parameters" not in str(said)
+    (cut,) = (line for line in said if line.startswith("... and "))
+    assert cut.endswith("more lines, which --write writes")
+    assert len(said) < propose.MOST_LINES + 80
+
+
+def test_the_tools_count_for_lengths_and_are_missed(tmp_path: Path) -> None:
+    rows = function_rows(80)
+    shown = propose.proposed(write(tmp_path, rows), PARAMS)
+    propose.try_out(shown, PARAMS)
+    options = shown.task.schema["oneOf"]
+    assert options[0]["properties"]["arguments"] == {"type": "object", "properties": {"x": {"type": "number"}}}
+    bare = propose.proposed(
+        write(tmp_path, [{key: row[key] for key in row if key != "offered"} for row in rows]), PARAMS
+    )
+    propose.try_out(bare, PARAMS)
+    assert shown.edits["sft"]["max_length"] > bare.edits["sft"]["max_length"] + 64
+    assert not any("no column has the tools" in warning for warning in shown.warnings)
+    (missed,) = (warning for warning in bare.warnings if "no column has the tools" in warning)
+    assert "of 80 functions, 70 are called once" in missed
+
+
 @pytest.mark.parametrize(
     ("values", "schema"),
     [

@@ -91,6 +91,19 @@ def test_calls_that_break_their_parameters_and_other_texts_are_told(tmp_path: Pa
     assert task.doubts[1].startswith("1 answers are neither calls nor the refusal")
 
 
+def test_of_many_functions_that_are_called_wrongly_some_are_named(tmp_path: Path) -> None:
+    parameters = {"type": "object", "properties": {"x": {"type": "integer"}}}
+    rows = [
+        {"text": f"text number {n}", "calls": [{"name": f"f{n:02}", "arguments": {"x": "no"}}],
+         "tools": [{"name": f"f{n:02}", "parameters": parameters}]}
+        for n in range(40)
+    ]  # fmt: skip
+    (doubt,) = propose.proposed(write(tmp_path, rows), rules()).task.doubts
+    assert doubt.startswith(
+        "calls of f00, f01, f02, f03, f04, f05, f06, f07, f08, f09 and 30 more break the parameters"
+    )
+
+
 def test_the_prompt_says_null_only_where_the_schema_takes_it() -> None:
     def hint(values: list[Any]) -> str:
         return TASK_KINDS["extraction"].prompt_hint("target", schema_of(values))

@@ -921,6 +921,42 @@ def test_label_balance(tmp_path: Path) -> None:
     assert "free" not in json.dumps(balance)
 
 
+def calls(*names: str) -> str:
+    return json.dumps([{"name": name, "arguments": {"type": "dict"}} for name in names])
+
+
+@pytest.mark.parametrize("shown", ["nothing", "some", "all"])
+def test_functions_that_the_model_can_not_know_are_counted(shown: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Half of the groups call functions of their own, two a record; the other half the same one, or refuse."""
+    records = made(400, 50)
+    for number, row in enumerate(records):
+        own = [f"{row['group']}.a", f"{row['group']}.b"]
+        names = own if int(row["group"][1:]) % 2 else ["find"][: number % 4]
+        row["completion"][0]["content"] = "no" if number % 40 == 0 else calls(*names)
+        offered = [*own, "find"] if shown == "all" or (shown == "some" and number % 100 < 50) else []
+        tools = [{"type": "function", "function": {"name": name, "parameters": {}}} for name in offered]
+        row["tools"] = json.dumps(tools) if offered else None
+    column = None if shown == "nothing" else "tools"
+    report = splitted(records, task__kind="tool_call", task__refusal="no", data__tools=column, split__label_errors=0)[
+        "functions"
+    ]
+    held, trained = (pl.read_parquet(split.FILES[side]) for side in ("holdout", "train"))
+    own = [row for row in held.rows(named=True) if int(row["group"][1:]) % 2]
+    groups = {row["group"] for row in own}
+    assert groups
+    assert not groups & set(trained["group"])
+    unknown = sum(shown == "nothing" or row["tools"] is None for row in own)
+    assert report == {"called": 2 * len(groups) + 1, "new": 2 * len(groups), "records": len(held), "unknown": unknown}
+    said = f"{report['new']} of the {report['called']} functions that the holdout calls do not occur in training"
+    warned = [line.getMessage() for line in caplog.records if said in line.getMessage() and line.levelname == "WARNING"]
+    assert len(warned) == (shown != "all")
+    assert ("data.tools" in "".join(warned)) == (shown == "nothing")
+
+
+def test_tasks_without_calls_have_no_functions_to_count() -> None:
+    assert "functions" not in splitted(made(200, 20))
+
+
 WORDS = st.lists(st.sampled_from(["blue", "kettle", "lid", "late", "refund", "broken"]), min_size=1, max_size=6)
 ROWS = st.lists(st.tuples(WORDS.map(" ".join), st.sampled_from("ab"), st.integers(0, 11)), min_size=1, max_size=40)
 

@@ -12,23 +12,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.core.errors import HallmarkError
-from stages.core.files import ADAPTER, BASE, HOLDOUT, REPORTS, TRAIN, VALIDATION
+from stages.core.files import ADAPTER, BASE, HOLDOUT, MASKED, REPORTS, TRAIN, VALIDATION
 from stages.core.records import write_records
 from stages.evaluation.endpoint import answer_of
 from stages.evaluation.linear import right_labels
 from stages.evaluation.scoring import Score, Scorer
-from stages.models.chat_template import SAMPLE, TOOLS, answer_text, calling, tool_form, with_calls
+from stages.models.chat_template import SAMPLE, TOOLS, answer_text, calling, render, tool_form, with_calls, with_tools
 from stages.models.loading import IGNORED, load_base, load_tokenizer
 from stages.models.tool_form import ToolForm, calls_in
 from stages.params.loader import Params, load_params
+from stages.serving.admission import Limits
 from stages.tasks.answers import compact_json
 from stages.tasks.params import Task as TaskParams
 from stages.tasks.predictions import read_predictions
 from stages.tasks.task import Task
+from tests.families import FAMILIES as KNOWN
 from tests.families import make_family
 from tests.made_up import prediction, typed
+from tests.test_admission import Inner, ask, guarded
 from tests.test_families import choice, made, records
 from tests.test_files import JSON
+from tests.test_gateway import ask as ask_gateway
+from tests.toy_gateway import Gateway
 from tests.workspace import ROOT, change_params
 
 QWEN = ToolForm("<tool_call>\n", "\n</tool_call>\n<tool_call>\n", "\n</tool_call>", "name", "arguments")
@@ -59,6 +64,11 @@ PAIRS = {  # hardly a change: what the pairs are made of is what is looked at
     "dpo.learning_rate": 1e-6,
     "data.rejected": "worse",
 }
+MASKED_BY_RULES = {
+    "data.path": "rows.jsonl", "data.group": "id", "data.input": "text", "data.target": "calls", "data.tags": None,
+    "mask.ner": {"engine": "none", "model": None}, "mask.identity_columns": {}, "mask.gold": None, "mask.workers": 1,
+    "mask.allow": [], "mask.allow_patterns": [], "task.refusal": None, "data.pseudonyms": "none", "data.key": None,
+}  # fmt: skip
 FAMILIES = {"qwen3-0.6b": QWEN, "llama-3.2-3b": LLAMA}
 ARGUMENTS = st.dictionaries(st.text(), JSON, max_size=3)
 CALLS = st.lists(
@@ -396,6 +406,116 @@ def test_calls_are_learned_in_the_family_s_form_and_read_back(
         assert '"name": "send"' in tokenizer.decode(asked), "the tools are shown"
         assert row["input_ids"][start:] == pair["chosen_ids"]
         assert tokenizer.decode(pair["rejected_ids"]).startswith(form.write([{"name": "send", "arguments": {}}]))
+
+
+# What a corpus may offer: types as Python names them, and no description.
+MIXED = [
+    {"name": "mend", "parameters": {"type": "dict", "properties": {"item": {"type": "str"}}}},
+    {"function": {"name": "send"}},
+]
+AS_READ = [
+    {"type": "function", "function": {"name": "mend", "description": "", "parameters": {"type": "object", "properties": {"item": {"type": "string"}}}}},
+    {"type": "function", "function": {"name": "send", "description": "", "parameters": {"type": "object", "properties": {}}}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("family", "tool_format"), [*((family, "json") for family in KNOWN), *((family, "template") for family in FAMILIES)]
+)
+def test_a_record_and_a_live_request_make_the_same_prompt(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    family: str,
+    tool_format: str,
+) -> None:
+    """In training, evaluation, the counts of tokens, the harness's task, and through gateway and admission to a server."""
+    from transformers.cli.serving.utils import BaseHandler, Modality
+
+    from stages.base import run as run_base
+    from stages.evaluation.answers import prompts_of
+    from stages.evaluation.generation import LocalModel
+    from stages.gateway.upstream import Question, Upstream
+    from stages.mask import run as run_mask
+    from stages.models.lengths import prompt_lengths
+    from stages.planning.lengths import counter
+    from stages.sft import load_dataset
+    from stages.tools.harness_task import in_text
+
+    params = workspace(tmp_path, family, monkeypatch, **{"task.tool_format": tool_format} | MASKED_BY_RULES)
+    row = {"id": "R-1", "text": "mend it, says bo@x.example", "calls": [ONE], "tools": MIXED}
+    Path("rows.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    run_mask(params)
+    assert "types in tools are read as JSON Schema names them: 1 dict (object), 1 str (string)" in caplog.messages
+    pl.read_parquet(MASKED).drop("source", "part").write_parquet(HOLDOUT)
+    run_base(params)
+    tokenizer = load_tokenizer(BASE)
+    (record,) = pl.read_parquet(HOLDOUT).rows(named=True)
+    assert json.loads(record["tools"]) == AS_READ
+
+    model = load_base(BASE, dtype="float32", attention="eager", device="cpu")
+    local = LocalModel(model, tokenizer, batch_size=2, max_new_tokens=8, source=HOLDOUT)
+    asked = local.text(prompts_of([record])[0])
+    if tool_format == "json":
+        assert f"{params.task.system_prompt}\n\nTools: {json.dumps(AS_READ)}<" in asked.replace("\n<", "<")
+    assert asked.count('"name": "mend"') == asked.count("<EMAIL_1>") == 1
+    trained, _ = load_dataset(HOLDOUT, tokenizer, params)
+    start = next(place for place, label in enumerate(trained[0]["labels"]) if label != IGNORED)
+    assert trained[0]["input_ids"][:start] == local.encode(asked)
+    assert in_text(prompts_of([record])) == [{"prompt": asked}]
+    assert prompt_lengths([record], tokenizer) == [start]
+    # `propose` may count with a base that was settled for other params, or not at all.
+    for folder in (BASE,) if params.base.chat_template_kwargs else (BASE, Path("tiny")):
+        assert counter(params.task, folder)[0]([record])[0] == [start]
+
+    gateway, inner = Gateway(), Inner()
+    system = {"role": "system", "content": params.task.system_prompt}
+    live = {"messages": [system, {"role": "user", "content": row["text"]}], "tools": MIXED}
+    assert ask_gateway(gateway, {"model": "tuned"} | live).status_code == 200
+    masked = gateway.models.asked[0].masked
+    body = Upstream("http://127.0.0.1:9", "tuned")._body(Question(masked.messages, masked.tools, 8))
+    assert ask(guarded(inner, Limits(("tuned",), lambda: 10_000)), body).status_code == 200
+    (sent,) = inner.asked
+    messages = BaseHandler.get_processor_inputs_from_messages(sent["messages"], Modality.LLM)
+    options: dict[str, Any] = {"tools": sent["tools"], "add_generation_prompt": True, "tokenize": False}
+    assert tokenizer.apply_chat_template(messages, **options) == asked
+
+
+def test_without_tools_the_template_writes_what_it_wrote(tokenizers: dict[str, Any]) -> None:
+    task = TaskParams.model_construct(tool_format="json")
+    for tokenizer in tokenizers.values():
+        template = with_tools(tokenizer.chat_template, task)
+        assert template == with_tools(template, task) != tokenizer.chat_template, "once"
+        for messages in (SAMPLE, SAMPLE[1:], [*SAMPLE, {"role": "assistant", "content": "Hi"}]):
+            for tools in (None, []):
+                assert render(tokenizer, messages, tools=tools, chat_template=template) == render(tokenizer, messages)
+    assert with_tools("x", TaskParams.model_construct(tool_format="template")) == "x"
+
+
+def test_base_leaves_a_template_alone_where_records_have_no_tools(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.base import run as run_base
+
+    files = ("chat_template.jinja", "tokenizer_config.json", "tokenizer.json")
+    run_base(made(tmp_path, "smollm2-135m", monkeypatch, **{"data.tools": None}))
+    assert [(BASE / name).read_bytes() for name in files] == [Path("tiny", name).read_bytes() for name in files]
+
+
+@pytest.mark.parametrize("name", ["qwen3", "qwen2_5", "llama3_1", "llama3_2", "phi3_5", "glm4moe", "gptoss"])
+def test_the_published_templates_show_tools_as_json(tokenizers: dict[str, Any], name: str) -> None:
+    """The same as with a system message that has them, with or without one of the caller's."""
+    import trl
+
+    tokenizer = tokenizers["llama-3.2-3b" if "llama" in name else "qwen3-0.6b"]
+    head = "{% set enable_thinking = false %}{% set date_string = '26 Jul 2024' %}"
+    text = head + (Path(trl.__file__).parent / f"chat_templates/{name}.jinja").read_text(encoding="utf-8")
+    template, shown = with_tools(text, TaskParams.model_construct(tool_format="json")), f"Tools: {json.dumps(TOOLS)}"
+    for messages, system in ((SAMPLE, f"Be brief.\n\n{shown}"), (SAMPLE[1:], shown)):
+        same = [{"role": "system", "content": system}, SAMPLE[1]]
+        plain = render(tokenizer, same, chat_template=text, add_generation_prompt=True)
+        assert shown in plain
+        assert render(tokenizer, messages, tools=TOOLS, chat_template=template, add_generation_prompt=True) == plain
 
 
 def test_llama_stops_at_the_record_that_calls_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

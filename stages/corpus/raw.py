@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ from stages.core.params import Data
 from stages.core.reading import NotJsonError, RepeatedKeyError, strict_json
 from stages.core.records import FIELD, columns_of, fill
 from stages.core.rows import files_of, only_texts, read_rows
+from stages.core.tools import function_of, normal_tools
 from stages.core.visible import MOST_NAME, hidden_at, shows
 from stages.corpus.conversations import Extra
 from stages.corpus.missing import OR_DROP, Missing, MissingValueError, Part
@@ -57,6 +58,7 @@ class Raw:
     identity: Values
     part: str | None = None  # of an official split
     offsets: dict[str, tuple[int, int]] = field(default_factory=dict)  # column: its start and end in `input`
+    python_types: Counter[str] = field(default_factory=Counter)  # of the tools, read as JSON Schema's
 
 
 def raw_rows(
@@ -125,6 +127,7 @@ class _Row:
     def checked(self, data: Data, mask: Mask, task: Task) -> Raw:
         for column in mask.identity_columns:
             self.column(column, "mask.identity_columns")
+        tools, python_types = self.tools(data.tools) if data.tools else (None, Counter())
         return Raw(
             file=str(self.file),
             number=self.number,
@@ -133,7 +136,7 @@ class _Row:
             input=self.text(data.input, "data.input", mask.max_chars),
             target=self.target(data, task),
             context=self.text(data.context, "data.context", mask.max_chars, empty=True) if data.context else None,
-            tools=self.tools(data.tools) if data.tools else None,
+            tools=tools,
             rejected=self.rejected(data.rejected, task) if data.rejected else None,
             tags=self.tags(data.tags, data.tag_separator) if data.tags else None,
             identity=tuple(
@@ -143,6 +146,7 @@ class _Row:
             ),
             part=self.part(data.split) if data.split else None,
             offsets=_offsets(data.input, self.row),
+            python_types=python_types,
         )
 
     def column(self, column: str, param: str) -> Any:
@@ -244,7 +248,8 @@ class _Row:
             self.fail(f"the target breaks {task.schema_file}: {parsed.problem}", where, "fix the target or the schema")
         return value
 
-    def tools(self, column: str) -> Any:
+    def tools(self, column: str) -> tuple[Any, Counter[str]]:
+        """The tools in the form that all of them have, and the Python types in them."""
         value = self.column(column, "data.tools")
         if isinstance(value, str):
             try:
@@ -254,7 +259,7 @@ class _Row:
         if value is not None and not isinstance(value, list):
             self.fail(f"not a list but {type(value).__name__}", column, "give tools as a list of JSON Schemas")
         for number, tool in enumerate(value or [], 1):
-            inner = tool.get("function", tool) if isinstance(tool, dict) else None
+            inner = function_of(tool)
             if not isinstance(inner, dict) or not isinstance(inner.get("name"), str) or not inner["name"].strip():
                 self.fail(
                     f"tool {number} has no name",
@@ -262,7 +267,7 @@ class _Row:
                     'give each tool as {"name": ..., "parameters": ...}, or as such an object under "function"',
                 )
         self.renders(value, column, compact_json)
-        return value
+        return (value, Counter()) if value is None else normal_tools(value)
 
     def json(self, text: str, column: str) -> Any:
         """The value of a JSON text; NotJsonError if it is none. The same key twice is never meant."""

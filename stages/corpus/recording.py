@@ -54,6 +54,7 @@ class Written:
     masked: Counter[str] = field(default_factory=Counter)
     characters: Counter[str] = field(default_factory=Counter)
     leaks: int = 0
+    python_types: Counter[str] = field(default_factory=Counter)  # of tools, read as JSON Schema's
     values: copied.Values = field(default_factory=dict)  # that targets copy
 
     @property
@@ -149,6 +150,8 @@ class Recorder:
         works = [self._texts(raw, values) for raw, values in chunk]
         self.masker.find([record for record, _ in works])
         rows, written = [], Written(rows=len(chunk))
+        for raw, _ in chunk:
+            written.python_types.update(raw.python_types)
         for (raw, _), (record, slots) in zip(chunk, works, strict=True):
             self._count(raw, record, written)
             if self.masker.dropped(record):

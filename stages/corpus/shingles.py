@@ -109,7 +109,7 @@ class Similarity:
         self.asked += int(lengths.sum())
         if self.sets is None and total <= HELD and self.asked > AGAIN * total:
             self.sets = self._all_sets()
-        if self.sets is not None:
+        if self.sets is not None and len(left):
             return _jaccard(*self.sets, left, right)
         result = np.empty(len(left))
         for start, stop in pairwise(chunk_starts(lengths)):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from stages.core.tools import names_of
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -25,6 +28,11 @@ class Features:
     min_records: int
     chars: tuple[int, int] | None = None
     embedded: bool = False
+
+
+def text_with_tools(text: str, tools: str | None) -> str:
+    """What a linear model reads of a record: its text, and the names of its tools, since the tuned model is shown them."""
+    return "\n".join([text, *names_of(json.loads(tools))]) if tools else text
 
 
 def all_features(settings: Classical) -> list[Features]:

@@ -1,8 +1,13 @@
 """The chat template, which must make the same prompt in training, in evaluation, on a server, and next year.
 
-So every variable that a template reads, apart from the messages, is set once at the top of the template when `base`
+So every variable that a template reads, apart from messages and tools, is set once at the top of the template when `base`
 imports the model. The template goes wherever the tokenizer goes, including the adapter and the release, and no caller
 has to pass variables.
+
+A record's tools are shown by the template too: in its own form (`task.tool_format: template`), or with `json` by `AS_JSON`
+at its top, which writes them into the system message. They are not written there by `mask` or by whoever asks: the template
+is the one place that training, evaluation, every server and a notebook share, records keep the prompt and the tools apart
+as a live request has them, and another `tool_format` needs no data made again.
 """
 
 from __future__ import annotations
@@ -18,7 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import HallmarkError
-from stages.core.reading import STRICT, time_limit
+from stages.core.files import write_json, write_text
+from stages.core.reading import STRICT, read_object, time_limit
 from stages.models.tool_form import Call, ToolForm, calls_in, has_odd_call
 
 if TYPE_CHECKING:
@@ -50,11 +56,48 @@ TOOLS = [
     }
     for call in CALLS
 ]
+# Nothing of Jinja that only transformers knows: other programs read the template too.
+AS_JSON = (
+    "{% if tools %}{% set tools_shown = 'Tools: ' ~ (tools | tojson) %}{% if messages[0]['role'] == 'system' %}"
+    "{% set messages = [{'role': 'system', 'content': messages[0]['content'] ~ '\\n\\n' ~ tools_shown}] + messages[1:] %}"
+    "{% else %}{% set messages = [{'role': 'system', 'content': tools_shown}] + messages %}{% endif %}"
+    "{% set tools = none %}{% endif %}"
+)
 
 
 def with_variables(template: str, values: dict[str, Any]) -> str:
     """The template with variables set at its top, whatever a caller passes."""
     return "".join(f"{{% set {name} = {_literal(value)} %}}" for name, value in sorted(values.items())) + template
+
+
+def with_tools(template: str, task: Task) -> str:
+    """The template that shows tools as `task.tool_format` says; without tools it makes the same prompts as before."""
+    return template if task.tool_format == "template" or AS_JSON in template else AS_JSON + template
+
+
+def settle_template(
+    tokenizer: PreTrainedTokenizerBase, folder: Path, variables: dict[str, Any], task: Task, tools: str | None
+) -> None:
+    """Fix the template's variables, and how it shows tools if records have any, in the tokenizer and in its folder.
+
+    `tools`: the column of the records' tools (`data.tools`). Raises HallmarkError for a tokenizer of several templates.
+    """
+    as_json = tools is not None and task.tool_format == "json"
+    if not variables and not as_json:
+        return
+    template = tokenizer.chat_template
+    if not isinstance(template, str):
+        raise HallmarkError(
+            "the tokenizer has several chat templates" if template else "the tokenizer has no chat template",
+            param="base.chat_template_kwargs" if variables else "data.tools",
+            remedy="put the template you want to use into the folder as chat_template.jinja",
+        )
+    template = with_variables(template, variables)
+    tokenizer.chat_template = with_tools(template, task) if as_json else template
+    write_text(folder / "chat_template.jinja", tokenizer.chat_template)
+    settings = read_object(folder / "tokenizer_config.json")
+    if settings.pop("chat_template", None) is not None:  # where older folders keep it: one copy is enough
+        write_json(folder / "tokenizer_config.json", settings)
 
 
 def _literal(value: Any) -> str:

@@ -104,7 +104,8 @@ def _part(rows: Sequence[dict[str, Any]], count: Any) -> Part:
 
 
 def _characters(row: dict[str, Any]) -> int:
-    return sum(len(message["content"]) for message in (*row["prompt"], *row["completion"]))
+    spoken = sum(len(message["content"]) for message in (*row["prompt"], *row["completion"]))
+    return spoken + len(row["tools"] or "")
 
 
 def counter(params: TaskParams, base: Path) -> Any:
@@ -112,10 +113,12 @@ def counter(params: TaskParams, base: Path) -> Any:
     if not (base / TOKENIZER).is_file():
         words = "estimated from their characters, since the base's tokenizer is not there yet"
         return estimated, None, words
-    from stages.models.chat_template import tool_form
+    from stages.models.chat_template import tool_form, with_tools
     from stages.models.loading import load_tokenizer
 
     tokenizer = load_tokenizer(base)
+    if isinstance(tokenizer.chat_template, str):  # `base` may have settled it for other params than these
+        tokenizer.chat_template = with_tools(tokenizer.chat_template, params)
     form = tool_form(params, tokenizer)
 
     def count(rows: list[dict[str, Any]]) -> tuple[list[int], list[int], list[int]]:

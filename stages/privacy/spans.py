@@ -104,7 +104,9 @@ class Draft:
         """Whether everyday words that begin a sentence stand there."""
         before = self.text[:start].rstrip(" \t\"'")
         words = _WORD.findall(self.text[start:end])
-        return (not before or before[-1] in ".!?:\n") and all(word.isalpha() and is_common(fold(word)) for word in words)
+        return (not before or before[-1] in ".!?:\n") and all(
+            word.isalpha() and is_common(fold(word)) for word in words
+        )
 
     def cover(self, start: int, end: int, kind: str, recognizer: str) -> None:
         """Mask a whole value of which parts may be masked already; they become part of it."""

@@ -10,10 +10,20 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from stages.core.reading import NotJsonError, strict_json
 from stages.core.refusal import Refusal
+from stages.core.tools import normal_tools
 
 NAME_CHARS = 100  # longest name of a field that an answer repeats
 CODES = {"extra_forbidden": "unknown_parameter", "missing": "missing_required_parameter"}
@@ -80,12 +90,16 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _as_trained(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return normal_tools(tools)[0]
+
+
 class ChatRequest(Strict):
-    """The fields that are taken; null stands for a field that is not there."""
+    """The fields that are taken; null stands for a field that is not there. Tools have the form of those in records."""
 
     model: str
     messages: Annotated[list[Message], Field(min_length=1)]
-    tools: Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None
+    tools: Annotated[list[dict[str, Any]], Field(min_length=1), AfterValidator(_as_trained)] | None = None
     tool_choice: Literal["none", "auto", "required"] | dict[str, Any] | None = None
     max_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None

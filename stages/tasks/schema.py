@@ -10,6 +10,7 @@ from typing import Any
 from stages.core.document import objects, referred
 from stages.core.errors import HallmarkError
 from stages.core.reading import DEPTH, NotJsonError, read_text, strict_json
+from stages.core.tools import in_words, normal_schema
 
 LARGEST = 4_000_000  # characters
 UNFOLDED = 50_000  # objects and lists with every reference followed: checking a value may take time in proportion
@@ -53,6 +54,10 @@ def load_schema(file: Path) -> Schema:
         raise HallmarkError(f"not JSON: {error}", file=file, row=error.line, remedy=FIX) from None
     if not isinstance(content, dict):
         raise HallmarkError("the schema is not an object", file=file, remedy=FIX)
+    if found := normal_schema(content)[1]:
+        raise HallmarkError(
+            f"types that JSON Schema does not know: {in_words(found)}", file=file, remedy="name them as in brackets"
+        )
     _check_references(content, file)
     recursive = _is_recursive(content, file)
     validator = _compiled(content, file)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import HallmarkError
-from stages.core.files import DEDUPED, sha256_file, write_json, write_text
+from stages.core.files import DEDUPED, sha256_file
 from stages.core.model_folder import COUNT_OF_LAYERS, WHOLE, check_files, explained
 from stages.core.reading import check_regular, is_folder, read_object
 from stages.models.lengths import context_of
@@ -239,18 +239,12 @@ def _from_package(base: PackageBase, folder: Path) -> None:
 
 
 def settled_tokenizer(params: Params, folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer with the template's variables fixed, there too as `base` leaves it; a HallmarkError if it can't be used."""
-    from stages.models.chat_template import check_dates, check_template, with_variables
+    """The tokenizer with its template settled, there too as `base` leaves it; a HallmarkError if it can't be used."""
+    from stages.models.chat_template import check_dates, check_template, settle_template
     from stages.models.loading import load_tokenizer
 
     tokenizer = load_tokenizer(folder)
-    variables = params.base.chat_template_kwargs
-    if variables and isinstance(tokenizer.chat_template, str):
-        tokenizer.chat_template = with_variables(tokenizer.chat_template, variables)
-        write_text(folder / "chat_template.jinja", tokenizer.chat_template)
-        settings = read_object(folder / "tokenizer_config.json")
-        if settings.pop("chat_template", None) is not None:
-            write_json(folder / "tokenizer_config.json", settings)
+    settle_template(tokenizer, folder, params.base.chat_template_kwargs, params.task, params.data.tools)
     check_template(tokenizer)
     check_dates(tokenizer)
     return tokenizer
@@ -271,6 +265,7 @@ def count_tokens(facts: Facts, params: Params, tokenizer: PreTrainedTokenizerBas
         pl.col(name).list.eval(pl.element().struct.field("content").str.len_chars()).list.sum()
         for name in ("prompt", "completion")
     ]
+    chars.append(pl.col("tools").str.len_chars().fill_null(0))
     longest = records.top_k(LONGEST, by=sum(chars, pl.lit(0))).rows(named=True)
     spread = records.gather_every(max(1, -(-len(records) // SPREAD))).rows(named=True)
     lengths = record_lengths([*spread, *longest], tokenizer, form, DEDUPED)

@@ -8,10 +8,12 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any
 
+from stages.core.tools import normal_schema
 from stages.privacy import second_check
 from stages.tools.profile import Column, canonical_or_text, is_label, parameters_of, parsed_target, tools_in
 
 MOST_IN_ENUM = 20  # most different values of an enum; a text field with more is free text
+NAMED = 10  # functions named in a warning
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -76,7 +78,7 @@ def _tool_calls(values: list[Any], tools: Column | None) -> Inferred:
         call_schema["oneOf"] = options
         if broken:
             doubts.append(
-                f"calls of {', '.join(broken)} break the parameters that the data's own tools give, so the schema takes any "
+                f"calls of {_some(broken)} break the parameters that the data's own tools give, so the schema takes any "
                 "arguments for them: fix the calls or the tools"
             )
     schema = (
@@ -91,8 +93,20 @@ def _tool_calls(values: list[Any], tools: Column | None) -> Inferred:
             f"{others} answers are neither calls nor the refusal but other texts, and mask stops at them: write the refusal "
             "the same way everywhere, or leave those rows out"
         )
+    if not given:
+        once = sum(len(called[name]) == 1 for name in names)
+        doubts.append(
+            "no column has the tools (JSON Schemas), so the model is not shown them and can only call what it was trained to "
+            f"call: of {len(names)} functions, {once} are called once and can't be in both training and the holdout. Add such "
+            "a column, unless the input lists the functions"
+        )
     why = f"{len(names)} tools" + (", with the parameters that the data give" if given else "")
     return Inferred("tool_call", schema, refusal, why, tuple(doubts))
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _parameters(tools: Column | None) -> dict[str, list[dict[str, Any]]]:
@@ -100,20 +114,13 @@ def _parameters(tools: Column | None) -> dict[str, list[dict[str, Any]]]:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for value in tools.given if tools else ():
         for tool in tools_in(value):
-            schema = _without_nulls(parameters_of(tool))
+            schema, _ = normal_schema(parameters_of(tool))
             text = json.dumps(schema, ensure_ascii=False)
             counts[tool["name"]][text if isinstance(schema, dict) and '"$ref"' not in text else "{}"] += 1
     return {
         name: [schema for text, _ in found.most_common() if (schema := json.loads(text))]
         for name, found in counts.items()
     }
-
-
-def _without_nulls(value: Any) -> Any:
-    """Without the keys that Parquet adds to every object of a column, empty."""
-    if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _all_valid(schema: dict[str, Any], values: list[Any]) -> bool:

@@ -35,6 +35,7 @@ from stages.tools.rehearsal import rehearse
 from stages.tools.roles import Known, guess
 
 SCHEMA = Path("data/schema.json")
+MOST_LINES = 200  # of the schema shown
 SHOWN = 30  # columns named in an error
 
 
@@ -171,7 +172,10 @@ def text(proposal: Proposal) -> str:
             lines.append(f"# {role}, next: {name}: {given}")
     if proposal.roles.unused:
         lines.append(f"# not used: {', '.join(proposal.roles.unused)}")
-    return "\n".join([*lines, "", f"{SCHEMA}:", json.dumps(proposal.task.schema, ensure_ascii=False, indent=2), ""])
+    schema = json.dumps(proposal.task.schema, ensure_ascii=False, indent=2).split("\n")
+    if (more := len(schema) - MOST_LINES) > 0:
+        schema[MOST_LINES:] = [f"... and {more:,} more lines, which --write writes"]
+    return "\n".join([*lines, "", f"{SCHEMA}:", *schema, ""])
 
 
 def write_proposal(params: Path, proposal: Proposal) -> None:

@@ -7,9 +7,11 @@ training makes, and what to do with rows that lack something.
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 from stages.core.files import BASE
 from stages.core.records import columns_of
+from stages.core.tools import in_words
 from stages.corpus.raw import ESSENTIAL
 from stages.params.loader import Params
 from stages.privacy.kinds import short
@@ -48,6 +50,8 @@ def rehearse(proposal: Proposal, params: Params) -> None:
         set_lengths(proposal, long)
     set_passes(proposal, split, sample)
     proposal.tried += told(sample, tried, split, long, proposal, params)
+    if python := sum((raw.python_types for raw in sample.rows), Counter[str]()):
+        proposal.warnings.append(f"types in the tools are read as JSON Schema names them: {in_words(python)}")
     proposal.warnings += tried.warnings()
     proposal.warnings += split_warnings(split, sample, params)
     proposal.warnings += long.warnings() if long else []

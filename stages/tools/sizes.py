@@ -12,6 +12,7 @@ from stages.core.errors import HallmarkError
 from stages.corpus.raw import Raw
 from stages.models.lengths import STEP_ANSWER, STEP_RECORD, rounded_up
 from stages.planning.lengths import counter, estimated, record_of
+from stages.tasks.answers import compact_json
 from stages.tasks.params import Task as TaskParams
 from stages.tasks.task import Task
 
@@ -54,7 +55,7 @@ def sizes(raws: Sequence[Raw], masked: dict[str, dict[str, Any]], params: TaskPa
 
     `masked` has the masked records of some of the rows, by id: a placeholder can be longer than what it replaces.
     """
-    longest = sorted(raws, key=lambda raw: len(raw.input) + len(raw.context or ""))[-MEASURED:]
+    longest = sorted(raws, key=_characters)[-MEASURED:]
     answers = sorted(raws, key=lambda raw: len(task.render(raw.target)))[-MEASURED:]
     records = {raw.id: record_of(raw, task) for raw in (*longest, *answers)}
     pairs = [(record_of(raw, task), masked[raw.id]) for raw in raws if raw.id in masked]
@@ -77,6 +78,11 @@ def sizes(raws: Sequence[Raw], masked: dict[str, dict[str, Any]], params: TaskPa
         context=context,
         counted_by=counted_by,
     )
+
+
+def _characters(raw: Raw) -> int:
+    """Of a prompt, apart from what all have."""
+    return len(raw.input) + len(raw.context or "") + len(compact_json(raw.tools or []))
 
 
 def grown(before: list[int], after: list[int]) -> float:
