@@ -255,7 +255,8 @@ def tests(session: nox.Session) -> None:
         run(session, "python", "-m", "pytest", *spread, *session.posargs)
         return
     # On Python 3.11, tests under coverage.py take over half as long again; under SlipCover, hardly longer.
-    file = Path(session.create_tmp()) / "coverage.json"
+    # Not nox's temporary folder: it would become TMPDIR, below this one, and a Unix socket in it may have a path of 107 bytes.
+    file = Path(session.cache_dir).absolute() / "coverage.json"
     measure = ["-m", "slipcover", "--source", "stages", "--json", "--out", str(file)]
     run(session, "python", *measure, "-m", "pytest", *spread)
     session.log(coverage(json.loads(file.read_text(encoding="utf-8"))))

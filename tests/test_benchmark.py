@@ -3,12 +3,14 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -87,17 +89,16 @@ def left_over(folder: Path) -> list[str]:
     for process in psutil.process_iter():
         try:
             if any(str(folder) in part for part in [process.cwd(), *process.cmdline()]):
-                found.append(" ".join(process.cmdline())[:80])
+                found.append(" ".join(process.cmdline()))
         except psutil.Error:
             continue
     return found
 
 
-def wait_for(condition, process: subprocess.Popen | None = None) -> None:
+def wait_for(condition) -> None:
     end = time.monotonic() + WAIT
     while not condition():
         assert time.monotonic() < end, "waited too long"
-        assert process is None or process.poll() is None, "it ended"
         time.sleep(0.1)
 
 
@@ -179,7 +180,7 @@ def test_a_gguf_file_is_scored_where_llama_cpp_is_and_an_adapter_in_4_bits(works
     write_merged(ADAPTER, QUANTIZED, "bfloat16", tmp_path / "merged")
     made = write_gguf(tmp_path / "merged", tmp_path / "gguf/made.gguf")
     for name, script in (
-        ("convert_hf_to_gguf.py", f'test -f "$1/model.safetensors" && cp {made} "$3"'),
+        ("convert_hf_to_gguf.py", f'test -f "$1/model.safetensors" && cp "{made}" "$3"'),
         ("llama-quantize", 'test "$3" = Q4_K_M && cp "$1" "$2"'),
     ):
         program = tmp_path / "bin" / name
@@ -242,25 +243,19 @@ def test_the_second_model_takes_the_next_port(workspace):
     assert f"port {port} can't be used" in result.stderr
 
 
-def test_a_killed_benchmark_leaves_no_server_and_no_weights(workspace):
-    change_params(workspace, {"benchmark.models": ["tuned"]})
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stages.benchmark"], cwd=workspace, env=os.environ | {"PYTHONPATH": str(workspace)}
-    )
-    try:
-        wait_for(lambda: any("stages.serving.launcher" in line for line in left_over(workspace)), process)
-        process.kill()
-        process.wait()
-        wait_for(lambda: left_over(workspace) == [])
-    finally:
-        process.kill()
+@pytest.fixture
+def under_load(workspace) -> Iterator[subprocess.Popen]:
+    """A benchmark whose server has answered the first of 3000 requests, which take a minute at least."""
+    code = """
+import runpy
+from stages.core import progress
 
-
-def test_a_server_that_dies_under_load_is_an_error(workspace):
-    before = (workspace / "reports/benchmark.json").read_bytes()
+progress.LOG_SECONDS = 0.1
+runpy.run_module("stages.benchmark", run_name="__main__")
+"""
     change_params(workspace, {"benchmark.models": ["tuned"], "benchmark.requests": 3000})
     process = subprocess.Popen(
-        [sys.executable, "-m", "stages.benchmark"],
+        [sys.executable, "-c", code],
         cwd=workspace,
         env=os.environ | {"PYTHONPATH": str(workspace)},
         stderr=subprocess.PIPE,
@@ -268,16 +263,33 @@ def test_a_server_that_dies_under_load_is_an_error(workspace):
     )
     try:
         assert process.stderr is not None
-        while "tuned answers after" not in process.stderr.readline():
-            assert process.poll() is None
-        time.sleep(1)  # of the minute that 3000 requests take
-        children = psutil.Process(process.pid).children(recursive=True)
-        next(child for child in children if "stages.serving.launcher" in child.cmdline()[2]).kill()
-        rest = process.stderr.read()
-        assert process.wait(60) == 1
+        for line in process.stderr:
+            if re.match(r"benchmark: [1-9][\d,]* of [\d,]+ requests", line):
+                break
+        else:
+            pytest.fail("it ended")
+        yield process
     finally:
         process.kill()
+        process.communicate()
         change_params(workspace, {"benchmark.requests": 4})
+
+
+def test_a_killed_benchmark_leaves_no_server_and_no_weights(workspace, under_load):
+    folder, *processes = left_over(workspace)
+    assert folder.startswith(".serving-")
+    assert any("stages.serving.launcher" in process for process in processes)
+    under_load.kill()
+    under_load.wait()
+    wait_for(lambda: left_over(workspace) == [])
+
+
+def test_a_server_that_dies_under_load_is_an_error(workspace, under_load):
+    before = (workspace / "reports/benchmark.json").read_bytes()
+    children = psutil.Process(under_load.pid).children(recursive=True)
+    next(child for child in children if child.cmdline()[1:3] == ["-m", "stages.serving.launcher"]).kill()
+    rest = under_load.stderr.read()
+    assert under_load.wait(60) == 1
     assert "error: the server of tuned died at concurrency 2: {" in rest
     assert "} (its last words: exit code -9)" in rest
     assert (workspace / "reports/benchmark.json").read_bytes() == before

@@ -362,7 +362,7 @@ def test_an_older_release_is_found_in_the_history_of_a_bare_clone(repo: Path, tm
     commit = shell("git rev-parse HEAD", repo).strip()
     old = shutil.copytree(RELEASE, tmp_path / "old")
     _param("r: 16", "r: 8")
-    shell(f"dvc repro -q && git add -A && git commit -qm next && git clone -q . {tmp_path / 'clone'}", repo)
+    shell(f"dvc repro -q && git add -A && git commit -qm next && git clone -q . '{tmp_path}/clone'", repo)
     assert wrong(clone=tmp_path / "clone") == ""
     finding = check(old, clone=tmp_path / "clone")
     assert finding.wrong == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -153,7 +154,7 @@ def test_data_path_is_raw_wherever_it_is(repo: Path) -> None:
 
 @pytest.mark.parametrize("path", ["{here}/corpus/part", "link/part", "CORPUS/part"])
 def test_data_path_is_raw_however_it_is_written(repo: Path, path: str) -> None:
-    write(repo / "params.yaml", PARAMS.replace("data/raw/tickets.jsonl", path.format(here=repo)))
+    write(repo / "params.yaml", PARAMS.replace("data/raw/tickets.jsonl", json.dumps(path.format(here=repo))))
     write(repo / "corpus/part", RECORD)
     (repo / "link").symlink_to("corpus")
     git(repo, "add", "--all")
@@ -298,7 +299,7 @@ def test_dvc_pushes_what_the_check_says(repo: Path, caplog: pytest.LogCaptureFix
     caplog.set_level("ERROR", logger="dvc")  # its handlers may hold a stream that another test has closed
 
     stores = {name: repo.parent / f"{repo.name}-{name}" for name in ("storage", "raw")}
-    config = "".join(f"['remote \"{name}\"']\n    url = {folder}\n" for name, folder in stores.items())
+    config = "".join(f'[\'remote "{name}"\']\n    url = "{folder}"\n' for name, folder in stores.items())
     write(repo / ".dvc/config", f"[core]\n    remote = storage\n    analytics = false\n{config}")
     keys = {"plain": "", "kept": "  push: false\n", "own": "  remote: raw\n"}
     for name in keys:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from stages.tasks.evidence import Source
 from tests.bench.corpora import causes, row
 from tests.bench.corpora.__main__ import change, command_line, main
 from tests.bench.corpora.recipe import VARIABLE, corpus_file, difference, names, read_recipe, set_up
-from tests.workspace import ROOT
+from tests.workspace import ROOT, committed
 
 if not (ROOT / "template").is_dir():
     pytest.skip("the recipes are only in the repo with the template", allow_module_level=True)
@@ -153,7 +152,7 @@ def test_a_wrong_field_has_a_cause(target: str, answer: str | None, why: str) ->
 
 def test_the_figures_are_of_what_answered_the_holdout(tmp_path: Path) -> None:
     """The reports of the reference, which git has: the tuned model's answers to the calibration part are not among them."""
-    shutil.copytree(ROOT / "reports", tmp_path / "reports", ignore=shutil.ignore_patterns("comparators", "*.jsonl"))
+    committed(tmp_path, "reports")
     (tmp_path / "reports/eval/tuned/predictions.jsonl").write_text("", encoding="utf-8")
     assert (tmp_path / "reports/eval/calibration/metrics.json").is_file()
     found = row.figures(tmp_path, 60)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -313,7 +312,7 @@ def test_a_preview_of_half_surrogate_pairs_into_a_pipe_that_closes(tmp_path: Pat
         for number in range(3000)
     )
     (tmp_path / "any.jsonl").write_text(lines)
-    command = f"{sys.executable} -m stages.dedupe --preview {tmp_path / 'any.jsonl'} | head -n 1"
+    command = f"python -m stages.dedupe --preview '{tmp_path}/any.jsonl' | head -n 1"
     done = run(ROOT, "bash", "-o", "pipefail", "-c", command)
     assert json.loads(done.stdout) == {"id": "0\\ud800", "cluster": "0\\ud800"}
     assert done.stderr == ""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 import textwrap
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -20,7 +18,7 @@ from stages import MOVED
 from stages.core.params import ByKind
 from stages.evaluation.stats import ClusterBootstrap, wilson
 from stages.params.loader import Params, _blocks_in
-from tests.workspace import ROOT, run
+from tests.workspace import ROOT, committed, report, run
 
 if not (ROOT / "docs").is_dir():
     pytest.skip("this repo was stamped from the template and has no docs/ of its own", allow_module_level=True)
@@ -185,11 +183,8 @@ def test_the_messages_explained_are_those_of_the_code() -> None:
 @pytest.mark.parametrize("name", ["README.md", "docs/limits.md"])
 def test_the_results_shown_are_those_committed(tmp_path: Path, name: str) -> None:
     """Each line of the table is one that `repro` prints for the reports in git; a line may be cut at its end."""
-    archive = subprocess.run(["git", "archive", "HEAD", "reports", "params.yaml"], cwd=ROOT, capture_output=True)
-    if archive.returncode:
-        pytest.skip("not a git repository")
-    subprocess.run(["tar", "-x", "-C", str(tmp_path)], input=archive.stdout, check=True)
-    printed = run(tmp_path, "python", "-m", "stages.tools.summary", PYTHONPATH=str(ROOT)).stdout.splitlines()
+    folder = committed(tmp_path, "reports", "params.yaml")
+    printed = run(folder, "python", "-m", "stages.tools.summary", PYTHONPATH=str(ROOT)).stdout.splitlines()
     text = (ROOT / name).read_text(encoding="utf-8")
     start = re.search(r"^    (?:A linear model wins|\d+ holdout records;)", text, re.MULTILINE).start()  # type: ignore[union-attr]
     shown = text[start : re.compile(r"^\S", re.MULTILINE).search(text, start).start()]  # type: ignore[union-attr]
@@ -198,9 +193,9 @@ def test_the_results_shown_are_those_committed(tmp_path: Path, name: str) -> Non
     assert [line for line in lines if not any(one.startswith(line) for one in printed)] == []
 
 
-def test_the_tables_of_how_much_data_are_computed() -> None:
+def test_the_tables_of_how_much_data_are_computed(tmp_path: Path) -> None:
     """By the formulas of the intervals themselves, from what is in git; the table against the linear model is not."""
-    power = json.loads((ROOT / "reports/comparison.json").read_text(encoding="utf-8"))["against"]["base"]["power"]
+    power = report(committed(tmp_path, "reports/comparison.json"), "comparison")["against"]["base"]["power"]
     text = (ROOT / "docs/how-much-data.md").read_text(encoding="utf-8")
     tables = {cells[0]: cells[1:] for cells in map(cells_of, text.splitlines()) if cells}
     groups = [int(cell) for cell in tables["customers held out"]]

@@ -129,12 +129,12 @@ def test_the_two_spellings_of_a_pooling_are_one(tmp_path: Path) -> None:
 
 def test_lower_case_is_made_if_the_folder_says_so(tmp_path: Path) -> None:
     folder = make_encoder(tmp_path / "encoder")
-    upper, lower = embedder(folder).vectors(["Refund", "refund"])
-    assert not np.array_equal(upper, lower)
+    # Each alone: on some processors the rows of one batch differ in their last bits.
+    (upper,), (lower,) = (embedder(folder).vectors([text]) for text in ("Refund", "refund"))
+    assert np.linalg.norm(upper - lower) > 0.1
     change(folder / "sentence_bert_config.json", do_lower_case=True)
-    upper, same = embedder(folder).vectors(["Refund", "refund"])
-    assert np.array_equal(upper, same)
-    np.testing.assert_allclose(same, lower, atol=1e-5)  # it was padded there
+    (same,) = embedder(folder).vectors(["Refund"])
+    assert np.array_equal(same, lower)
 
 
 def test_an_encoder_without_a_pooler_is_whole(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.small_pipeline import shell
 @pytest.fixture
 def repo(registered_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with v0.1.0 in prod, which is not the working directory."""
-    copy = tmp_path / "repo"
+    copy = tmp_path / "their repo"
     shutil.copytree(registered_run, copy)
     promote(copy, "v0.1.0", PROD)
     (tmp_path / "elsewhere").mkdir()
@@ -44,7 +44,7 @@ def test_by_stage_or_version(repo: Path, name: str, version: str) -> None:
 
 def test_from_an_address_and_a_remote(repo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As another machine has it: git by an address, DVC's files from the remote that the repository names."""
-    shell(f"dvc remote add -q -d store {tmp_path / 'store'} && dvc push -q -a -T && git commit -qam store", repo)
+    shell(f"dvc remote add -q -d store '{tmp_path}/store' && dvc push -q -a -T && git commit -qam store", repo)
     shell("git tag -d model@v0.2.0 && git checkout -q main", repo)
     with pytest.raises(HallmarkError, match="no such version"):
         fetch(repo.as_uri(), "v0.2.0", Path("out"))

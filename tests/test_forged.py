@@ -506,7 +506,7 @@ def test_nothing_that_a_clone_names_is_run(made: Path, folder: Path, tmp_path: P
     shell("echo '{\"stages\": {}}' > dvc.lock && echo '*.lock filter=evil diff=evil' > .gitattributes", clone)
     shell("git add -A && git commit -qm two", clone)
     program = tmp_path / "evil"
-    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\nexit 1\n", encoding="utf-8")
+    program.write_text(f"#!/bin/sh\ntouch '{tmp_path}/ran'\nexit 1\n", encoding="utf-8")
     program.chmod(0o755)
     options = {
         "core.fsmonitor": program,

@@ -157,7 +157,10 @@ def test_the_card_and_the_merged_model_say_the_same(
 
 
 # llama.cpp's converter is not installed here: this takes its options, and writes what it would with its own library.
-CONVERTER = """#!{python}
+# A path with spaces can't stand in the first line of a script, so a shell starts Python with it.
+CONVERTER = """#!/bin/sh
+'''exec' "{python}" "$0" "$@"
+' '''
 import json, sys
 from pathlib import Path
 from gguf import GGUFWriter

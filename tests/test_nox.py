@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -56,7 +57,7 @@ def test_a_failed_install_shows_the_end_of_what_pip_said_and_names_its_log(tmp_p
     programs = tmp_path / ".venv/bin"
     programs.mkdir(parents=True)
     (programs / "pip").touch()
-    (programs / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
+    (programs / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
     (programs / "python").chmod(0o755)
     done = python("-m", "nox", "-s", "setup", folder=tmp_path, PIP_NO_INDEX="1")
     said = done.stdout + done.stderr
@@ -67,6 +68,32 @@ def test_a_failed_install_shows_the_end_of_what_pip_said_and_names_its_log(tmp_p
     assert len(said.splitlines()) < 12
     assert "nothing==1" in (tmp_path / ".venv/install.log").read_text(encoding="utf-8")
     assert not (tmp_path / ".venv/installed-run").exists()
+
+
+# In place of Python: says where temporary files go, and writes an empty report of coverage to the file after --out.
+TESTS = """#!/bin/sh
+echo "temporary files: $TMPDIR"
+until [ "$1" = --out ]; do shift; done
+echo '{"files": {}, "summary": {"percent_covered": 0, "covered_lines": 0, "missing_lines": 0}}' > "$2"
+"""
+
+
+def test_the_tests_take_the_temporary_folder_of_who_runs_them(tmp_path: Path) -> None:
+    """Not one below this one, whose path may be too long for a Unix socket."""
+    for name in ("noxfile.py", "pyproject.toml", "requirements.lock"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    (tmp_path / "template").mkdir()
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    wanted = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in ("pyproject.toml", "requirements.lock")))
+    for group in ("run", "dev"):
+        (tmp_path / f".venv/installed-{group}").write_text(wanted.hexdigest(), encoding="utf-8")
+    for program in ("pip", "python"):
+        (tmp_path / ".venv/bin" / program).write_text(TESTS, encoding="utf-8")
+        (tmp_path / ".venv/bin" / program).chmod(0o755)
+    done = python("-m", "nox", "-s", "tests", folder=tmp_path, TMPDIR=str(tmp_path / "of the user"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"temporary files: {tmp_path}/of the user\n" in done.stdout
+    assert "coverage: 0.0 %, 0 of 0 lines" in done.stdout + done.stderr
 
 
 def test_a_long_install_shows_where_it_is(tmp_path: Path) -> None:

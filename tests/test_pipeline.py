@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 
 from stages.core.machine import describe, when_and_where
 from stages.tools import deps
+from tests.browser import chromium
 from tests.workspace import ROOT, change_params, report, run
 
 PIPELINE = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -116,8 +117,9 @@ def finished(copied: Path) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def checks() -> set[str]:
     """The files that the loader of params.yaml imports: its blocks check values with them, and can't change one."""
-    code = "import sys, stages.params.loader\nprint(*(m.__file__ for n, m in sys.modules.items() if n.startswith('stages.')))"
-    return {Path(file).relative_to(ROOT).as_posix() for file in run(ROOT, "python", "-c", code).stdout.split()}
+    names = "(m.__file__ for n, m in sys.modules.items() if n.startswith('stages.'))"
+    code = f"import sys, stages.params.loader\nprint(*{names}, sep='\\n')"
+    return {Path(file).relative_to(ROOT).as_posix() for file in run(ROOT, "python", "-c", code).stdout.splitlines()}
 
 
 @pytest.mark.parametrize(("name", "block"), stages())
@@ -280,17 +282,11 @@ def test_the_plots_of_two_revisions_open_without_a_network(copied: Path) -> None
     text = page.read_text(encoding="utf-8")
     assert not re.search(r"<(?:script|link|img)[^>]*(?:src|href)", text)
     assert text.count("vegaEmbed('#") == 3
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no Chromium is installed: the page was not looked at in a browser")
-    quiet = (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--proxy-server=127.0.0.1:9",
-        f"--user-data-dir={copied / 'tmp'}",
-    )
-    shown = run(copied, chromium, *quiet, "--dump-dom", page.as_uri()).stdout
+    with chromium() as browser:
+        opened = browser.new_context(offline=True).new_page()
+        opened.goto(page.as_uri())
+        opened.wait_for_selector("path >> nth=3", state="attached")
+        shown = opened.content()
     assert shown.count("<path") == 4  # training and validation, then and now
     assert "<caption>workspace: base down, tuned across</caption>" in shown
 
@@ -373,7 +369,7 @@ def test_two_runs_at_once_do_not_meet(finished: Path) -> None:
     assert run(finished, "git", "status", "--porcelain", "models", "data").stdout == ""
 
 
-READ_ONLY = "mount --bind . . && mount -o remount,ro,bind . || exit 77; cd . && cd $PWD && {command}"
+READ_ONLY = 'mount --bind . . && mount -o remount,ro,bind . || exit 77; cd . && cd "$PWD" && {command}'
 
 
 @pytest.mark.parametrize("command", ["dvc repro", "python -m stages.sft"])

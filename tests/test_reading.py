@@ -136,5 +136,5 @@ def test_an_unforeseen_exception_does_not_quote_data(tmp_path: Path) -> None:
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parent.parent
     (tmp_path / "long.py").write_text(CRASH.replace("raise {error}", "print('line\\n' * 100_000)"))
-    done = run(root, "bash", "-c", f"set -o pipefail; python {tmp_path}/long.py | head -1", check=False)
+    done = run(root, "bash", "-c", f"set -o pipefail; python '{tmp_path}/long.py' | head -1", check=False)
     assert (done.returncode, done.stdout, done.stderr) == (141, "line\n", "")

@@ -269,7 +269,7 @@ def test_dvc_finds_the_model_by_its_stage(repo: Path, tmp_path: Path) -> None:
     promote(HERE, "v0.2.0", PROD)
     promote(HERE, "v0.1.0", CANARY)
     for stage, version in ((PROD, "v0.2.0"), (CANARY, "v0.1.0")):
-        shell(f"dvc artifacts get . model --stage {stage} -o {tmp_path / stage}", repo)
+        shell(f"dvc artifacts get . model --stage {stage} -o '{tmp_path / stage}'", repo)
         assert sha256_file(tmp_path / stage / prov.PROVENANCE) == Registry.read(HERE).find(version).digest
 
 
@@ -477,16 +477,12 @@ def test_weights_are_those_here_or_fetched(repo: Path) -> None:
 
 
 def test_a_push_is_all_or_nothing(repo: Path, tmp_path: Path) -> None:
-    shell(
-        f"git init -q --bare -b main {tmp_path / 'origin'} && git remote add origin {tmp_path / 'origin'} && git push -q origin HEAD --tags",
-        repo,
-    )
+    origin, other = tmp_path / "origin", tmp_path / "other"
+    shell(f"git init -q --bare -b main '{origin}' && git remote add origin '{origin}'", repo)
+    shell("git push -q origin HEAD --tags", repo)
     promote(HERE, "v0.1.0", PROD, push=True)
-    other = tmp_path / "other"
-    shell(
-        f"git clone -q {tmp_path / 'origin'} {other} && git -C {other} tag -a -m x 'model#prod#2' && git -C {other} push -q origin 'model#prod#2'",
-        repo,
-    )
+    shell(f"git clone -q '{origin}' '{other}'", repo)
+    shell("git tag -a -m x 'model#prod#2' && git push -q origin 'model#prod#2'", other)
     with pytest.raises(HallmarkError, match="origin did not take model#prod#2, so nothing was changed here"):
         promote(HERE, "v0.2.0", PROD, push=True)
     assert git("tag", "-l", "model#prod#2") == ""
@@ -495,9 +491,9 @@ def test_a_push_is_all_or_nothing(repo: Path, tmp_path: Path) -> None:
 def test_signed_tags_are_read_too(repo: Path, tmp_path: Path) -> None:
     if shutil.which("ssh-keygen") is None:
         pytest.skip("no ssh-keygen to sign with")
-    shell(f"ssh-keygen -q -t ed25519 -N '' -f {tmp_path / 'key'}", repo)
+    shell(f"ssh-keygen -q -t ed25519 -N '' -f '{tmp_path}/key'", repo)
     shell(
-        f"git config gpg.format ssh && git config user.signingkey {tmp_path / 'key'} && git config tag.gpgSign true",
+        f"git config gpg.format ssh && git config user.signingkey '{tmp_path}/key' && git config tag.gpgSign true",
         repo,
     )
     promote(HERE, "v0.1.0", PROD)

@@ -160,5 +160,5 @@ def test_the_table_has_stages_verdicts_measures_and_waivers(repo: Path, capsys: 
 
 def test_without_versions_it_says_how_to_make_one(tmp_path: Path) -> None:
     shell("git init -q", tmp_path)
-    said = shell(f"PYTHONPATH={ROOT} python -m stages.tools.releases", tmp_path)
+    said = shell(f"PYTHONPATH='{ROOT}' python -m stages.tools.releases", tmp_path)
     assert said.startswith("no version is registered: `nox -s release` registers the first\nprod: nothing\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 import subprocess
 import time
 from argparse import Namespace
@@ -27,6 +26,7 @@ from stages.tasks.predictions import predictions_of
 from stages.tasks.task import Task
 from stages.tools import changes, summary
 from stages.tools.elsewhere import fingerprint_here
+from tests.browser import chromium
 from tests.made_up import (
     BENCHMARKED,
     MACHINE,
@@ -43,7 +43,6 @@ from tests.made_up import (
 
 PARAMS = without_comparators(load_params(ROOT / "params.yaml"))
 PARAMS = PARAMS.model_copy(update={"compare": PARAMS.compare.model_copy(update={"draws": 500})})
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 EVIL = (
     "</script><script>window.pwned=1</script>",
     "<img src=x onerror='window.pwned=1'>",
@@ -108,15 +107,8 @@ def built_with_few_shot(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed: the page was not looked at in a browser")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        yield chromium
-        chromium.close()
+    with chromium() as launched:
+        yield launched
 
 
 @pytest.fixture

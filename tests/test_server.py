@@ -308,7 +308,8 @@ def test_the_folder_of_the_models_is_no_place_to_import_from(tmp_path, monkeypat
     variables = server.QUIET | ENGINES["transformers"].variables(None, compute)
     (tmp_path / "torch.py").write_text("raise SystemExit('this is the torch of the models')", encoding="utf-8")
     code = (
-        "import sys, importlib.util as u; print(*sys.path, u.find_spec('torch').origin, u.find_spec('stages').origin)"
+        "import sys, importlib.util as u\n"
+        "print(*sys.path, u.find_spec('torch').origin, u.find_spec('stages').origin, sep='\\n')"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -318,7 +319,7 @@ def test_the_folder_of_the_models_is_no_place_to_import_from(tmp_path, monkeypat
         text=True,
         check=True,
     )
-    *places, torch, ours = done.stdout.split()
+    *places, torch, ours = done.stdout.splitlines()
     assert all(Path(place).is_absolute() for place in places)
     assert str(tmp_path) not in places
     assert Path(ours) == toys.ROOT / "stages/__init__.py"

@@ -38,7 +38,7 @@ def bought(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def clone(bought: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shell(f"git clone -q {bought} {tmp_path / 'clone'}", tmp_path)
+    shell(f"git clone -q '{bought}' clone", tmp_path)
     monkeypatch.chdir(tmp_path / "clone")
     assert not (BOUGHT / "big.jsonl").exists() and not Path("data/split").exists()
     return tmp_path / "clone"

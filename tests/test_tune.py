@@ -52,7 +52,7 @@ Path("reports/measured/sft.json").write_text(json.dumps({"seconds": 6.0}))
 """
 PIPELINE = f"""
 stages:
-  sft: {{cmd: "{sys.executable} make.py", params: [seed, sft], deps: [make.py, {TRAIN}, {VALIDATION}],
+  sft: {{cmd: "'{sys.executable}' make.py", params: [seed, sft], deps: [make.py, {TRAIN}, {VALIDATION}],
     outs: [{", ".join(f"{name}: {{cache: false, persist: true}}" for name in ("reports/sft.json", "reports/measured/sft.json"))}]}}
 """
 SPACE = {"learning_rate": [0.1, 3.0], "epochs": None, "r": None, "layers": None}

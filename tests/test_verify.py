@@ -26,8 +26,8 @@ from tests.workspace import KEY, change_params, give_key
 
 @pytest.fixture
 def repo(small_run: Path, tmp_path: Path) -> Path:
-    """A copy of it to break."""
-    return shutil.copytree(small_run, tmp_path / "repo")
+    """A copy of it to break, in a folder with a name that has to be quoted."""
+    return shutil.copytree(small_run, tmp_path / "our repo, #1")
 
 
 @dataclass
@@ -66,7 +66,7 @@ def elsewhere(repo: Path) -> None:
 
 
 def test_the_whole_pipeline_gives_the_same_bytes(repo: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "stages.tools.verify", "--into", str(tmp_path / "kept")]
+    command = [sys.executable, "-m", "stages.tools.verify", "--into", str(tmp_path / "what is kept, #1")]
     done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
@@ -82,7 +82,7 @@ def test_the_whole_pipeline_gives_the_same_bytes(repo: Path, tmp_path: Path) -> 
         "the rebuild gave the same bytes",
     ):
         assert line in lines
-    kept = tmp_path / "kept"
+    kept = tmp_path / "what is kept, #1"
     assert not list((kept / "clone/.dvc").glob("cache/*"))
     assert list((kept / "cache").rglob("*")), "the rebuild's own cache, which began empty"
     assert shell("git status --porcelain", repo) == ""
@@ -260,7 +260,7 @@ def test_raw_data_that_is_not_in_git_is_brought_from_this_folder(repo: Path, reb
 
 
 def test_raw_data_with_a_remote_of_its_own_comes_from_the_cache(repo: Path, rebuild: Callable[..., Done]) -> None:
-    shell(f"git rm -q --cached {RAW} && dvc remote add -q raw {repo}/nowhere && dvc add -q {RAW}", repo)
+    shell(f"git rm -q --cached {RAW} && dvc remote add -q raw '{repo}/nowhere' && dvc add -q {RAW}", repo)
     tracked = repo / f"{RAW}.dvc"
     tracked.write_text(tracked.read_text(encoding="utf-8") + "  remote: raw\n", encoding="utf-8")
     shell(f"git add {RAW}.dvc .dvc/config && git commit -qm restricted", repo)

@@ -88,7 +88,7 @@ def make_workspace(folder: Path, overrides: dict[str, Any] | None = None, rows: 
                 source,
                 folder / name,
                 ignore=shutil.ignore_patterns(
-                    "__pycache__", "*.parquet", "split", "holdout.lock.json", "pseudonyms.key"
+                    "__pycache__", "*.parquet", "split", "holdout.lock.json", "pseudonyms.key", "traces", "review"
                 ),
             )
         else:
@@ -263,6 +263,18 @@ def like_a_process(folder: Path) -> Iterator[None]:
         os.environ.update(variables)
         if torch := sys.modules.get("torch"):
             torch.use_deterministic_algorithms(deterministic)
+
+
+def committed(folder: Path, *names: str) -> Path:
+    """The folder, with these files and folders of the last commit: a run here writes other reports than it holds."""
+    archive = subprocess.run(["git", "archive", "HEAD", *names], cwd=ROOT, capture_output=True)
+    if archive.returncode:
+        import pytest
+
+        pytest.skip("no git repository here: nothing says what is committed")
+    folder.mkdir(exist_ok=True)
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
+    return folder
 
 
 def report(folder: Path, name: str) -> Any:

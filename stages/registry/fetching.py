@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 from stages.core.errors import HallmarkError
 from stages.core.files import QUANTIZED, RELEASE
@@ -43,7 +44,9 @@ def fetch(url: str, name: str, out: Path, weights: Path | None = None) -> Versio
     with clone_of(url) as clone:
         version = wanted(Registry.read(clone), name)
         stages = lock_at(version.commit, clone)
-        place = str(Path(url).resolve()) if Path(url).is_dir() else url
+        # Of an address of a folder, git reads %20 as a space, and DVC does not.
+        address = unquote(url) if url.startswith("file://") else url
+        place = str(Path(url).resolve()) if Path(url).is_dir() else address
         with arriving(out) as folder:
             take(place, version.commit, RELEASE.as_posix(), folder)
             check_arrival(folder, version, clone, stages)

@@ -127,8 +127,9 @@ def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) ->
         )
     with Repo() as repo:
         cache = Path(repo.cache.local.path).parent.parent  # DVC 3 keeps its files in <cache>/files/md5
+    # In quotes: DVC would take a comma in a path for the end of it, and a # for a comment.
     (clone / ".dvc/config.local").write_text(
-        f"[cache]\n    dir = {folder / 'cache'}\n['remote \"original\"']\n    url = {cache}\n", encoding="utf-8"
+        f'[cache]\n    dir = "{folder / "cache"}"\n[\'remote "original"\']\n    url = "{cache}"\n', encoding="utf-8"
     )
     notes = [file for file in sorted(clone.rglob("*.dvc")) if file.is_file()]
     if any(_is(name, stage) and BOUGHT.as_posix() in lock[name]["deps"] for name in lock):
