@@ -1,6 +1,7 @@
 """Measure the models on the stack that serves them, with the holdout's own prompts: `python -m stages.benchmark`.
 
-Everything that ships, the server included, also answers a sample of the holdout, to see whether it answers as evaluated.
+Everything that ships, the server included, also answers a sample of the holdout, to see whether it answers as evaluated. And
+the raw rows of the holdout are asked as callers ask, to see what they get: only counts of that are written.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from stages.core.files import ADAPTER, HOLDOUT, REPORTS, write_json
 from stages.core.machine import Others, busy, stamp
 from stages.core.progress import Progress
 from stages.core.records import read_records
+from stages.corpus.callers import Sent, lacking, sent
 from stages.evaluation.answers import Prompt, prompts_of
 from stages.evaluation.endpoint import answer_schema, response_format
 from stages.evaluation.held import counts
+from stages.evaluation.parity import Live
 from stages.evaluation.predictions import readable
 from stages.evaluation.scoring import Scorer
 from stages.evaluation.shipped import Shipped, read_evaluated
@@ -56,7 +59,8 @@ def run(params: Params) -> None:
     records = read_records(HOLDOUT).rows(named=True)
     prompts = prompts_of(records)
     rows, others = drawn_rows(len(prompts), settings.requests)
-    evaluated = read_evaluated(records) if settings.parity.wanted else []
+    asked = callers_of(params, records)  # a bad row is an error before anything is loaded
+    evaluated = read_evaluated(records) if settings.parity.records else []
     with running(settings.models, params) as servers:
         measured = stamp(machine(settings.server, params.compute))
         shipped = Shipped(params, records, evaluated, rows)
@@ -66,7 +70,7 @@ def run(params: Params) -> None:
         if "tuned" in servers:
             answered = dict(zip(rows, first["tuned"], strict=True))
             shipped.ask(servers["tuned"], answered, levels["tuned"][0], os.environ.get(KEY_VARIABLE) and KEY_VARIABLE)
-    parity = asdict(shipped.parity())
+    parity = asdict(shipped.parity(asked))
     subject = "tuned" if "tuned" in levels else settings.models[0]
     write_json(
         REPORT,
@@ -90,6 +94,16 @@ def run(params: Params) -> None:
             "headline": headline(levels[subject]),
         },
     )
+
+
+def callers_of(params: Params, records: Sequence[dict[str, Any]]) -> list[Sent] | Live | None:
+    """The records as their callers send them, raw text in memory only; or why there are none, or None if none are wanted."""
+    if not (params.serve.mask and params.benchmark.parity.records):
+        return None
+    if reason := lacking(params.data):
+        return Live(reason)
+    set_up(params.compute, params.seed)
+    return sent(records, params.data, params.mask, params.task)
 
 
 def drawn_rows(records: int, count: int) -> tuple[list[int], list[int]]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.errors import HallmarkError, run_stage
-from stages.core.files import ADAPTER, BASE, CALIBRATION, HOLDOUT, ONLINE, QUANTIZED, write_json
+from stages.core.files import CALIBRATION, HOLDOUT, ONLINE, write_json
 from stages.core.machine import stamp
 from stages.core.measured import measured
 from stages.core.records import read_records
@@ -31,6 +31,7 @@ from stages.evaluation.comparators import COMPARATORS as KINDS
 from stages.evaluation.confidence import sure_of
 from stages.evaluation.fair_order import drawn_fairly, fair_order
 from stages.evaluation.metrics import metrics
+from stages.evaluation.own import WEIGHTS, own_answerers
 from stages.evaluation.params import HfEngine
 from stages.evaluation.predictions import Row, prediction, readable
 from stages.evaluation.scoring import Score, Scorer
@@ -38,15 +39,11 @@ from stages.models.chat_template import tool_form
 from stages.models.lengths import answer_lengths, context_of
 from stages.models.tool_form import ToolForm
 from stages.params.loader import Params, load_params
-from stages.serving.engine import Asking
-from stages.serving.engines import ENGINES
-from stages.serving.server import free_ports, served
 from stages.tasks.predictions import COMPARATORS, Prediction, metrics_of, predictions_of, write_predictions
 from stages.tasks.task import Task
 
 log = logging.getLogger("eval")
 
-WEIGHTS = {"base": BASE, "tuned": QUANTIZED}  # both folders have the same tokenizer
 APART = {"calibration": CALIBRATION, "online": ONLINE}  # parts next to the holdout that the tuned model answers
 Answers = list[tuple[Answer, Score]]
 
@@ -258,46 +255,15 @@ def asked_of(params: Params, model: str, questions: Questions) -> Asked:
 def answerers(
     params: Params, model: str, task: Task, form: ToolForm | None, stack: ExitStack, source: Path = HOLDOUT
 ) -> Callable[[int, bool], Answerer]:
-    """What makes the answerer for a batch size, constrained by the schema or not, as `eval.engine` says.
+    """What makes the answerer for a batch size, constrained by the schema or not; see `own_answerers`.
 
-    The model is loaded once, or its server started, until `stack` ends. The base is loaded without a look at the adapter.
-    A comparator is the base, unless its kind says otherwise. `source`: the prompts' file, for errors.
+    A comparator is the base, unless its kind says otherwise.
     """
     if comparator := params.eval.comparators.get(model):
         kind, base = KINDS[comparator.kind], cache(lambda: answerers(params, "base", task, form, stack))
         means = partial(Means, model, params.eval, params.compute, task, form, params.seed)
         return lambda size, constrained: kind.answerer(comparator, lambda: base()(size, constrained), means(size))
-    settings, asking = params.eval, params.eval.engine
-    shared: dict[str, Any] = {"max_new_tokens": settings.max_new_tokens, "source": source}
-    if not isinstance(asking, HfEngine):
-        from stages.evaluation.endpoint import ServedModel, answer_schema
-
-        assert isinstance(asking, Asking)
-        ports = free_ports([model], asking, "eval.engine.port")
-        server = stack.enter_context(served([model], ports, ADAPTER, asking, params.compute))[model]
-        shared["logs"] = ENGINES[asking.kind].gives_logs(asking)
-        return lambda _, constrained: ServedModel(
-            server, model, asking, **shared, form=form, schema=answer_schema(task) if constrained else None
-        )
-    from stages.evaluation.constrained import grammar_of
-    from stages.evaluation.generation import LocalModel
-    from stages.models.loading import load_base, load_tokenizer, load_tuned
-    from stages.models.packing import pack
-
-    options: dict[str, Any] = {
-        "dtype": settings.dtype,
-        "attention": settings.attention,
-        "device": params.compute.device,
-    }
-    tokenizer = load_tokenizer(WEIGHTS[model])
-    if model == "tuned":
-        loaded = load_tuned(QUANTIZED, ADAPTER, **options, merge=settings.merge)
-    else:
-        loaded = load_base(BASE, **options)
-    pack(loaded)
-    return lambda batch_size, constrained: LocalModel(
-        loaded, tokenizer, batch_size=batch_size, **shared, grammar=grammar_of(task) if constrained else None
-    )
+    return own_answerers(params, model, task, form, stack, source)
 
 
 def out_of_reach(records: list[Row], limit: int, form: ToolForm | None, weights: Path) -> int:

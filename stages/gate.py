@@ -28,7 +28,7 @@ from stages.core.outcomes import FAILURES, in_words
 from stages.core.reports import Report
 from stages.evaluation.cascade import CascadeReport
 from stages.evaluation.comparison import AgainstModel, Change, Comparison, FailureResult, LabelResult
-from stages.evaluation.parity import Parity
+from stages.evaluation.parity import Live, Parity
 from stages.evaluation.risk import TOO_LITTLE
 from stages.evaluation.stats import Interval
 from stages.params.loader import Params, load_params
@@ -70,6 +70,7 @@ def run(params: Params) -> Verdict:
         *quality_rules(params.gate, comparison),
         *serving_rules(params.gate, benchmark),
         parity_rule(params.gate, read_parity(benchmark)),
+        *live_rules(params.gate, read_parity(benchmark).live),
         *cascade_rules(params.gate),
         *data_rules(params.gate, *recount()),
     ]
@@ -278,31 +279,45 @@ def while_busy(rule: Rule, said: str) -> Rule:
 
 def parity_rule(gate: Gate, parity: Parity) -> Rule:
     """No artefact that ships may answer worse than what was evaluated: the rule is that of the artefact that fares worst."""
-    margin = gate.parity.exact_match_lost
-    needed = (
-        f"at most {say.points(margin)} behind the evaluated answers" if margin else "not behind the evaluated answers"
-    )
-    asked = Asked("parity.exact_match_lost", "Exact match of what ships", needed, "<=", margin, "points")
+    asked = lost_rule(gate, "parity.exact_match_lost", "Exact match of what ships")
     if parity.worst is None or not parity.measured:
         rule = asked.not_applicable("nothing that ships has answered a record")
         return replace(rule, note=f"{rule.note} {parity.left_out}".strip())
-    judge, at_worst = (
-        Judge(gate, parity.records, parity.groups, "in a sample"),
-        say.difference(parity.worst, say.BEHIND),
-    )
-    rules = [
-        judge(
-            asked,
-            changes.behind,
-            f"{say.difference(changes.behind, say.BEHIND)}, {artefact.words}",
-            parity.worst,
-            at_worst,
-        )
-        for artefact, changes in parity.measured
-    ]
+    judge, worst = Judge(gate, parity.records, parity.groups, "in a sample"), parity.worst
+    rules = []
+    for artefact, changes in parity.measured:
+        measured = f"{say.difference(changes.behind, say.BEHIND)}, {artefact.words}"
+        rules.append(judge(asked, changes.behind, measured, worst, say.difference(worst, say.BEHIND)))
     rule = max(rules, key=lambda rule: (GRAVITY.index(rule.outcome), rule.value))
     on = f"Judged on {parity.records} record{'' if parity.records == 1 else 's'} (benchmark.parity.records)."
     return replace(rule, note=" ".join(filter(None, (on, rule.note, parity.left_out))))
+
+
+def lost_rule(gate: Gate, name: str, about: str) -> Asked:
+    """A rule that something may be behind the evaluated answers by at most `gate.parity.exact_match_lost`."""
+    margin = gate.parity.exact_match_lost
+    behind = f"at most {say.points(margin)} behind" if margin else "not behind"
+    return Asked(name, about, f"{behind} the evaluated answers", "<=", margin, "points")
+
+
+def live_rules(gate: Gate, live: Live | None) -> Iterator[Rule]:
+    """What callers get: the floor on exact match holds for it too, and the margin of what ships against what was evaluated."""
+    about = "Exact match as callers get it"
+    lost, floors = lost_rule(gate, "parity.live_lost", about), []
+    if (floor := gate.floors.get("exact_match")) is not None:
+        needed = f"at least {say.percent(floor)}"
+        floors.append(Asked("parity.live_exact_match", about, needed, ">=", floor, "share"))
+    if live is None:
+        why = "nobody asked for it (serve.mask, benchmark.parity.records)"
+        yield from (asked.not_applicable(why) for asked in (lost, *floors))
+    elif (found := live.found) is None:
+        note = f"Not measured: {live.reason}."
+        yield from (replace(asked.rule(UNSURE, "nothing", None), note=note) for asked in (lost, *floors))
+    else:
+        judge, behind, right = Judge(gate, found.records, found.groups), found.changes.behind, found.exact_match
+        at_worst = say.difference(found.worst, say.BEHIND)
+        yield judge(lost, behind, say.difference(behind, say.BEHIND), found.worst, at_worst)
+        yield from (judge(asked, right, say.share(right), WORST, say.share(WORST)) for asked in floors)
 
 
 def cascade_rules(gate: Gate) -> Iterator[Rule]:

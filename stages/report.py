@@ -242,7 +242,7 @@ def decided(decision: Decision | None) -> dict[str, Any]:
 
 def shipped(parity: Parity | None) -> dict[str, Any] | None:
     """The table of what ships; None if nothing was to be compared."""
-    if parity is None or not parity.artefacts:
+    if parity is None or not (parity.artefacts or parity.live):
         return None
     return {"head": shipped_words.HEAD, "rows": shipped_words.rows(parity), "note": shipped_words.note(parity)}
 

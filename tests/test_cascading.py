@@ -6,6 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,19 @@ from hypothesis import strategies as st
 
 from stages.core.errors import HallmarkError
 from stages.evaluation.answers import Answer
+from stages.evaluation.cascade import Shipped
+from stages.gateway import responses
 from stages.gateway.cascading import TEMPERATURE, read_cascade
 from stages.gateway.exchange import Answered
 from stages.gateway.fallback import Broad
 from stages.gateway.models import Served
 from stages.gateway.params import Fallback
+from stages.privacy.restoring import Masked
 from tests.gateway_toys import REFUSAL, SURE, TICKET, UNSURE, Counts, Stubs, Wants, asked, cascade, judge, play, stubs
 from tests.made_up_release import CASCADE
 from tests.stub_model import Stub, start
+
+NOTHING_MASKED = Masked(messages=[], tools=None, values={})
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +114,47 @@ def test_an_answer_that_breaks_the_schema_is_asked_for_once_more(
         found, times = play(Wants(prod="v1.0.0"), launcher, script)
     assert (found.outcome, found.reason, found.text) == (outcome, reason, text)
     assert times == (1 if what["text"] == REFUSAL else 2)
+
+
+@pytest.mark.parametrize("shipped", [None, cascade()])
+@pytest.mark.parametrize(
+    ("product", "text"),
+    [
+        ("<PERSON_1>", '"Ann"'),  # what the request has comes back
+        ("<b>", '"<b>"'),
+        ("<PERSON_2>", None),
+        ("<PERSON_1", None),
+        ("PERSON_1>", None),
+        ("\\u003cPERSON_2\\u003e", None),
+    ],
+)
+def test_an_answer_with_a_placeholder_that_stands_for_nothing_is_handed_over(
+    server: Stub, broad_server: Stub, shipped: Shipped | None, product: str, text: str | None
+) -> None:
+    ticket = TICKET.replace('"product":null', f'"product":"{product}"')
+    request = asked(text=ticket, log=SURE)
+    told = [message | {"role": "system"} for message in request.masked.messages]  # what a caller wrote is no leftover
+    masked = Masked(messages=told, tools=None, values={"<PERSON_1>": "Ann"})
+    request = replace(request, masked=masked)
+    before, metrics = server.counts()["asked"], Counts()
+
+    async def script(models: Served) -> Answered:
+        return await models.answer(request)
+
+    with stubs(shipped, shared=server) as launcher:
+        found = play(Wants(prod="v1.0.0"), launcher, script, broad=broad(broad_server), metrics=metrics)
+    assert server.counts()["asked"] - before == 1
+    assert found.schema_valid
+    if text is not None:
+        assert (found.outcome, found.reason) == ("answered", "sure" if shipped else "no_cascade")
+        assert text in masked.restored(found.text or "")
+        return
+    # the fallback is asked, and says the same here
+    assert (found.outcome, found.reason, found.text, found.answer) == ("handed_over", "placeholder", None, ticket)
+    assert ("hallmark_fallback_errors_total", {"problem": "placeholder"}) in metrics.counted
+    message = json.loads(bytes(responses.answer(found, masked, request.chat).body))["choices"][0]
+    assert message["finish_reason"] == "handed_over"
+    assert "placeholder" in message["message"]["refusal"]
 
 
 def test_a_server_that_can_only_say_the_same_is_not_asked_again(server: Stub) -> None:
@@ -231,6 +278,6 @@ def test_a_cascade_is_read_as_if_a_stranger_had_written_it(tmp_path: Path) -> No
 @given(st.text(max_size=60) | st.integers(1, 200).map(lambda deep: "[" * deep), st.lists(st.floats(-50, 0), max_size=5))
 def test_no_answer_can_break_the_judge(text: str, logs: list[float]) -> None:
     one = judge(cascade(), check_schema=True)
-    found = one.judge(Answer(text, len(logs), "stop", tuple(logs) or None))
+    found = one.judge(Answer(text, len(logs), "stop", tuple(logs) or None), NOTHING_MASKED)
     assert (found.reason == "no_score") == (found.score is None)
     assert found.goes_out <= found.schema_valid

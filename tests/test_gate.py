@@ -22,6 +22,7 @@ from stages.release.verdict import overall
 from tests.made_up import (
     ROOT,
     artefact,
+    live,
     made_up_records,
     outcomes,
     parity,
@@ -211,7 +212,34 @@ def test_a_sample_of_no_record_is_no_reason_to_pass(folder):
     none = {"records": 0, "groups": 0, "right": 0, "worst": None, "artefacts": []}
     write_json(path, read_json(path) | {"parity": none})
     _, found, _ = judged(folder)
-    assert not_passed(found) == {"parity.exact_match_lost": "not_applicable"}
+    assert not_passed(found) == dict.fromkeys(("parity.exact_match_lost", "parity.live_lost"), "not_applicable")
+
+
+@pytest.mark.parametrize(
+    ("of_callers", "lost", "floor", "verdict"),
+    [
+        (live(), "pass", "pass", "pass"),
+        (live(exact_match={"value": 0.6, "low": 0.55, "high": 0.65}), "pass", "fail", "fail"),
+        (live(exact_match={"value": 0.72, "low": 0.68, "high": 0.76}), "pass", "too_little_data", "too_little_data"),
+        (live(changes=behind(0.2, 0.15, 0.25)), "fail", "pass", "fail"),
+        ({"reason": "no raw rows", "found": None}, "too_little_data", "too_little_data", "too_little_data"),
+        (None, "not_applicable", "not_applicable", "pass"),
+    ],
+)
+def test_what_callers_get_is_held_to_the_floor_and_the_margin_of_what_was_evaluated(
+    folder, of_callers, lost, floor, verdict
+):
+    path = folder / "reports/benchmark.json"
+    write_json(path, read_json(path) | {"parity": parity() | {"live": of_callers}})
+    found_verdict, found, report = judged(folder, floors={"exact_match": 0.7})
+    assert (found["parity.live_lost"], found["parity.live_exact_match"], found_verdict) == (lost, floor, verdict)
+    assert found["floor.exact_match"] == "pass"
+    rules = {rule["name"]: rule for rule in report["rules"]}
+    assert set(rules) <= set(Gate.model_validate(RULES | {"floors": {"exact_match": 0.7}}).rule_names)
+    if of_callers and of_callers["reason"]:
+        assert rules["parity.live_lost"]["note"] == "Not measured: no raw rows."
+    if floor == "fail":
+        assert rules["parity.live_exact_match"]["measured"] == "60.0 % (55.0 to 65.0)"
 
 
 def spoil(root, rule):
@@ -231,6 +259,9 @@ def spoil(root, rule):
         failing["tuned"] = failing["worst"]
     elif kind == "growth":
         failures[name]["growth"] = failures[name]["worst_growth"]
+    elif rule == "parity.live_lost":
+        found = benchmark["parity"]["live"]["found"]
+        found["changes"]["behind"] = found["worst"]
     elif kind == "parity":
         benchmark["parity"]["artefacts"][0]["changes"]["behind"] = benchmark["parity"]["worst"]
     elif kind == "serving":
@@ -253,6 +284,7 @@ LISTED = [
     *(f"growth.{name}" for name in RULES["margins"]),
     *(f"serving.{name}" for name in RULES["serving"]),
     "parity.exact_match_lost",
+    "parity.live_lost",
     "data.leaks",
     "data.holdout_changed",
 ]

@@ -28,8 +28,9 @@ from stages.corpus.raw import Raw, raw_rows
 from stages.corpus.recording import Recorder
 from stages.gateway.masking import MaskPool
 from stages.params.loader import Params, load_params
+from stages.privacy.kinds import KINDS, short
 from stages.privacy.params import Mask
-from stages.privacy.restoring import Masked, restore
+from stages.privacy.restoring import Masked, leftover, restore
 from stages.tasks.answers import compact_json
 from stages.tasks.task import Task
 from tests.workspace import ROOT
@@ -199,6 +200,55 @@ def test_in_a_text_each_stand_in_is_replaced_once_the_longest_first(text: str, v
         expected += text[at] if found is None else only_placeholders[found]
         at += len(found or " ")
     assert in_text(text, only_placeholders) == expected
+
+
+PIECES = st.builds(
+    lambda name, number, form: form.format(f"{name}_{number}", name=name),
+    st.sampled_from([*map(short, KINDS), "OWN_KIND"]),
+    st.integers(1, 120),
+    st.sampled_from(["<{0}>", "<{0}", "{0}>", "{0}", "<{name}_", '<{name}"', "<{name}"]),
+)
+ORDINARY = st.sampled_from(
+    [
+        "",
+        "Hi ",
+        "<b>",
+        "</b> ",
+        "<TITLE>",
+        "<URL> ",
+        "5 < 6",
+        " a_1>b ",
+        "x <",
+        "> ",
+        '"',
+        "\n",
+        "Ann",
+        "PERSON ",
+        "DATE>",
+    ]
+)
+
+
+@given(PIECES, ORDINARY, ORDINARY, st.booleans())
+def test_a_piece_of_a_placeholder_is_found_wherever_it_stands_unless_the_caller_wrote_it(
+    piece: str, before: str, after: str, as_json: bool
+) -> None:
+    """`OWN_KIND` is a kind of the user's own, of which the request has one."""
+    after = f" {after}" if piece[-1] in "0123456789>" else ""
+    text = f"{before} {piece}{after}"
+    answer = json.dumps({"a": [text]}) if as_json else text
+    own = ["<OWN_KIND_1>"]
+    assert len(leftover(answer, [], own)) == 1
+    assert leftover(answer, ["Hi", f"x{piece}x"], own) == []
+    masked = Masked(messages=[{"role": "user", "content": f"I wrote {piece}{after}"}], tools=None, values={})
+    assert leftover(answer, [""], own) != masked.leftover(answer) == []
+    told = Masked(messages=[{"role": "system", "content": f"write {piece}{after}"}], tools=None, values={own[0]: "x"})
+    assert (told.leftover(answer) == []) == (piece == own[0])
+
+
+@given(st.lists(ORDINARY, max_size=8).map(" ".join), st.booleans())
+def test_ordinary_text_has_no_piece_of_a_placeholder(text: str, as_json: bool) -> None:
+    assert leftover(json.dumps([text]) if as_json else text, []) == []
 
 
 def test_only_exact_stand_ins_of_this_request_come_back() -> None:

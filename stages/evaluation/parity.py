@@ -79,10 +79,39 @@ class Artefact:
 
 
 @dataclass(frozen=True)
+class Received:
+    """What callers get, over all of the holdout: raw rows, masked as the gateway masks, answered, their values put back.
+
+    `same`: prompts that are those that were evaluated. `refused`: requests that the masker turns away, by code. `leftover`:
+    answers with what is left of a placeholder, which are not handed out. `exact_match`: against the raw target; `evaluated`:
+    on the masked records, as `eval` has it. `worst`: by how much exact match would be lower if all were wrong.
+    """
+
+    records: Count
+    groups: Count
+    same: Count
+    refused: dict[str, Count]
+    leftover: Count
+    evaluated: Interval
+    exact_match: Interval
+    changes: Changes
+    worst: Interval
+
+
+@dataclass(frozen=True)
+class Live:
+    """What was found of what callers get; or the `reason` why it could not be measured."""
+
+    reason: str | None
+    found: Received | None = None
+
+
+@dataclass(frozen=True)
 class Parity:
     """The artefacts, and the sample: its records and groups, and how many of them were right when evaluated.
 
-    `worst`: by how much exact match would be lower if an artefact got all of them wrong.
+    `worst`: by how much exact match would be lower if an artefact got all of them wrong. `live`: what callers get; None if
+    it was not asked for.
     """
 
     records: Count
@@ -90,6 +119,7 @@ class Parity:
     right: Count
     worst: Interval | None
     artefacts: list[Artefact]
+    live: Live | None = None
 
     @property
     def measured(self) -> list[tuple[Artefact, Changes]]:

@@ -1,19 +1,24 @@
-"""Everything that ships answers a sample of the holdout: first the server, while it runs, then the artefacts on disk."""
+"""Everything that ships answers a sample of the holdout: the server, while it runs, then the artefacts on disk; then callers ask."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from stages.core.compute import set_up
+from stages.core.compute import deterministic, set_up
 from stages.core.errors import HallmarkError
 from stages.core.files import ADAPTER, BASE, HOLDOUT, QUANTIZED
-from stages.evaluation.answers import prompts_of
+from stages.evaluation.answers import Prompt, prompts_of
+from stages.evaluation.callers import Sent, received
 from stages.evaluation.endpoint import ServedModel
-from stages.evaluation.parity import Artefact, Cost, Parity
+from stages.evaluation.own import own_answerers
+from stages.evaluation.parity import Artefact, Cost, Live, Parity
 from stages.evaluation.sample import Sample, drawn
 from stages.evaluation.scoring import Scorer
 from stages.models.chat_template import tool_form
+from stages.models.tool_form import ToolForm
 from stages.serving.engine import Asking, StartedSettings
 from stages.serving.engines.endpoint import EndpointAsking
 from stages.serving.load import Outcome
@@ -47,23 +52,21 @@ class Shipped:
     ) -> None:
         """`evaluated`: the answers to the records. `timed`: rows that the benchmark asks anyway; the sample has them first."""
         self._params, self._wanted = params, params.benchmark.parity.wanted
+        self._records, self._evaluated = records, evaluated
         self._found: list[Artefact] = []
         self._sample: Sample | None = None
         if not self._wanted:
             return
         if self._local:
             set_up(params.compute, params.seed)
-        from stages.models.loading import load_tokenizer
-
         self._rows = drawn([record["group"] for record in records], params.benchmark.parity.records, timed)
         prompts = prompts_of(records)
         self._prompts = [prompts[row] for row in self._rows]
-        self._form = tool_form(params.task, load_tokenizer(BASE))
         self._sample = Sample(
             records,
             evaluated,
             self._rows,
-            Scorer(Task(params.task), params.eval.policy, self._form, params.eval.facts),
+            Scorer(Task(params.task), params.eval.policy, self._form(), params.eval.facts),
             confidence=params.compare.confidence,
             draws=params.compare.draws,
             seed=params.seed,
@@ -102,7 +105,7 @@ class Shipped:
             else Asking(kind=settings.server.kind, **asking),
             max_new_tokens=limit,
             source=HOLDOUT,
-            form=self._form,
+            form=self._form(),
             stage="benchmark",
         )
         rest = [number for number, row in enumerate(self._rows) if row not in texts]
@@ -117,8 +120,40 @@ class Shipped:
         changes = self._sample.changes([texts[row] for row in self._rows])
         self._found.append(Artefact(SERVER, self._weights, None, changes, None, cost))
 
-    def parity(self) -> Parity:
-        """What was found, once the artefacts on disk have answered too; no server may hold the device's memory."""
+    def parity(self, sent: Sequence[Sent] | Live | None) -> Parity:
+        """What was found, once the artefacts on disk have answered too; no server may hold the device's memory.
+
+        `sent`: all records as their callers send them; or why there are none.
+        """
+        found = self._artefacts()
+        return replace(found, live=sent if sent is None or isinstance(sent, Live) else self._live(sent))
+
+    def _live(self, sent: Sequence[Sent]) -> Live:
+        params = self._params
+        task, form = Task(params.task), self._form()
+        scorer = Scorer(task, params.eval.policy, form, params.eval.facts)
+
+        def answer(prompts: list[Prompt]) -> list[str]:
+            set_up(params.compute, params.seed)
+            repeats = deterministic("eval.attention", "set eval.attention to eager, which is deterministic everywhere")
+            with repeats, ExitStack() as stack:
+                make = own_answerers(params, "tuned", task, form, stack, stage="benchmark")
+                answers = make(params.eval.batch_size, False).answer(prompts, "prompts of callers answered anew")
+            return [answer.text for answer in answers]
+
+        settings = params.compare
+        found = received(
+            sent, self._records, self._evaluated, answer, scorer, form,
+            confidence=settings.confidence, draws=settings.draws, seed=params.seed,
+        )  # fmt: skip
+        return Live(None, found)
+
+    def _form(self) -> ToolForm | None:
+        from stages.models.loading import load_tokenizer
+
+        return tool_form(self._params.task, load_tokenizer(BASE))
+
+    def _artefacts(self) -> Parity:
         params = self._params
         if self._sample is None:
             return Parity(0, 0, 0, None, [])

@@ -2,7 +2,8 @@
 
 A second answer is asked for only where the first breaks the schema and the cascade would let it out. In the calibration
 such an answer counts as one that goes out and is wrong. To put another answer there, or none, can only lower the share of
-wrong answers, so the cascade's bound holds all the same.
+wrong answers, so the cascade's bound holds all the same. An answer that would hold a placeholder, or part of one, once the
+caller's values are back in it is wrong too. It is not asked for again: the request leads the model to it, not chance.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from stages.core.errors import HallmarkError
 from stages.core.reading import NotJsonError, read_text, strict_json
@@ -20,6 +21,7 @@ from stages.evaluation.confidence import sure_of
 from stages.evaluation.endpoint import answer_schema, response_format
 from stages.evaluation.scoring import Scorer
 from stages.models.tool_form import ToolForm
+from stages.privacy.restoring import Masked
 from stages.release.provenance import CASCADE
 from stages.tasks.task import Task
 from stages.traces.trace import Reason
@@ -55,8 +57,8 @@ class Judge:
         """Whether it can say nothing without log-probabilities."""
         return self.cascade is not None
 
-    def judge(self, answer: Answer) -> Judged:
-        """What becomes of a model's answer."""
+    def judge(self, answer: Answer, masked: Masked) -> Judged:
+        """What becomes of a model's answer to a request."""
         valid, score, probability = self.is_valid(answer.text), None, None
         reason: Reason = "no_cascade"
         if self.cascade is not None:
@@ -64,8 +66,8 @@ class Judge:
             score = decision.score
             probability = None if score is None else decision.probability
             reason = "sure" if decision.answer else "no_score" if score is None else "unsure"
-        if self._check and not valid and reason in ("sure", "no_cascade"):
-            reason = "schema"
+        if reason in ("sure", "no_cascade"):
+            reason = self.wrong(answer.text, masked, valid=valid) or reason
         return Judged(reason, valid, score, probability)
 
     def is_valid(self, text: str) -> bool:
@@ -75,9 +77,11 @@ class Judge:
         except RecursionError:
             return False
 
-    def accepts(self, text: str) -> bool:
-        """Whether a fallback's answer may go out."""
-        return not self._check or self.is_valid(text)
+    def wrong(self, text: str, masked: Masked, *, valid: bool | None = None) -> Literal["schema", "placeholder"] | None:
+        """Why a text may not go out, whoever wrote it. `valid`: whether it is, if that is known."""
+        if self._check and not (self.is_valid(text) if valid is None else valid):
+            return "schema"
+        return "placeholder" if masked.leftover(text) else None
 
     def second(self, constrains: bool) -> Mapping[str, Any] | None:
         """What a second question has that the first had not; None if the server would only give the same answer again.

@@ -46,7 +46,7 @@ HELP = {  # what the model side of the gateway counts
     "hallmark_server_restarts_total": "Servers that died, by version",
     "hallmark_upstream_errors_total": "Requests that a model server did not answer, by version and problem",
     "hallmark_second_answers_total": "Answers that broke the schema and were asked for once more, by version",
-    "hallmark_fallback_errors_total": "Requests that the fallback did not answer, or not in the schema, by problem",
+    "hallmark_fallback_errors_total": "Requests that the fallback did not answer, or not so that it may go out, by problem",
     "hallmark_shadow_left_out_total": "Requests that the shadow was not asked, since too many were under way in it",
 }
 

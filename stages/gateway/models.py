@@ -131,9 +131,11 @@ class Served:
             self._metrics.count("hallmark_fallback_errors_total", problem=bought.problem)
             self._complain("the fallback", bought.problem)
         answer = bought.reply
-        if answer is not None and not own.serving.running.launched.judge.accepts(answer.answer.text):
-            self._metrics.count("hallmark_fallback_errors_total", problem="schema")
-            answer = None
+        if answer is not None:
+            wrong = own.serving.running.launched.judge.wrong(answer.answer.text, asked.masked)
+            if wrong is not None:
+                self._metrics.count("hallmark_fallback_errors_total", problem=wrong)
+                answer = None
         outcome: Outcome = "answered" if answer else "failed" if own.reply is None else "handed_over"
         return self._answered(asked, own, route, outcome, answer, bought, seconds)
 
@@ -171,12 +173,12 @@ class Served:
                             "them, or set serve.cascade to false",
                             serving.wanted.version,
                         )
-                judged = judge.judge(reply.answer)
+                judged = judge.judge(reply.answer, asked.masked)
                 if judged.reason == "schema" and (extra := judge.second(launched.constrains)) is not None:
                     self._metrics.count("hallmark_second_answers_total", version=serving.wanted.version)
                     again = replace(question, extra={**(question.extra or {}), **extra})
                     second = await launched.upstream.ask(again, asked.deadline - time.monotonic())
-                    reply, judged = second, judge.judge(second.answer)
+                    reply, judged = second, judge.judge(second.answer, asked.masked)
             except UpstreamError as error:
                 if reply is None:
                     problem = error.problem

@@ -22,6 +22,7 @@ REVIEWS = {  # what a caller is told of why there is no answer
     "unsure": "the model is not sure enough of its answer",
     "no_score": "how sure the model is of its answer is not known",
     "schema": "the model's answers break the schema",
+    "placeholder": "the model's answer holds a placeholder that stands for nothing in the request",
 }
 
 

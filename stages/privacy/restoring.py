@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from stages.core.document import strings
 from stages.privacy.date_values import Reader
 from stages.privacy.dates import DATE
-from stages.privacy.kinds import PLACEHOLDER
+from stages.privacy.kinds import KINDS, PLACEHOLDER, short
 from stages.privacy.known import Joined, tokens_of
 from stages.privacy.surrogates import SHORTEST_NUMBER, canonical, in_the_form_of
 
@@ -41,6 +43,19 @@ class Masked:
         """An answer with the caller's own values in it again; in a JSON answer, escaped as JSON needs it."""
         return restore(text, self.values) if self.values else text
 
+    def leftover(self, text: str) -> list[str]:
+        """What an answer would still hold of placeholders once it is `restored`: nobody may get it.
+
+        What the caller wrote himself is no leftover, whatever it looks like; a system message is nobody's data.
+        """
+
+        def given() -> Iterator[str]:
+            yield from self.values.values()
+            own = [message for message in self.messages if message["role"] != "system"]
+            yield from map(self.restored, strings([own, self.tools], keys=True))
+
+        return leftover(self.restored(text), given(), self.values)
+
 
 def restore(text: str, values: Mapping[str, str]) -> str:
     """The answer with its stand-ins replaced by their values: the longest at each place, and nothing twice.
@@ -60,6 +75,30 @@ def restore(text: str, values: Mapping[str, str]) -> str:
         return string[0] if after == before else _written(after)
 
     return _STRING.sub(filled, text)
+
+
+def leftover(text: str, given: Iterable[str], stand_ins: Iterable[str] = ()) -> list[str]:
+    """The placeholders in a text, and what is left of damaged ones, that stand in none of the texts that were `given`.
+
+    A damaged one has the whole name of a kind, or of one of the request's `stand_ins`: `<PERSON_1`, `PERSON_1>`, `PERSON_1`,
+    `<PERSON_`, and `<PERSON` where a text or a value in quotes ends. Other words in brackets, such as tags, are none.
+    """
+    names = frozenset(stand_in[1:-1].rpartition("_")[0] for stand_in in stand_ins if PLACEHOLDER.fullmatch(stand_in))
+    texts = [json.loads(string[1]) for string in _STRING.finditer(text)] if _is_json(text) else [text]
+    found = {match[0] for each in texts for match in _pieces(names).finditer(each)}
+    for words in given if found else ():
+        found = {piece for piece in found if piece not in words}
+    return sorted(found)
+
+
+@lru_cache(maxsize=64)
+def _pieces(names: frozenset[str]) -> re.Pattern[str]:
+    """Finds whole and damaged placeholders of the kinds and of these names; whole ones of any name."""
+    known = "|".join(sorted(names | set(map(short, KINDS)), key=lambda name: (-len(name), name)))
+    return re.compile(
+        rf"<[A-Z][A-Z_]*_[0-9]+>?|<(?:{known})_(?![A-Z])|<(?:{known})(?![^\"'\n])"
+        rf"|(?<![A-Za-z0-9_])(?:{known})_[0-9]+(?![A-Za-z0-9_])>?"
+    )
 
 
 def appear(stand_ins: Collection[str], text: str) -> set[str]:

@@ -69,7 +69,7 @@ def model_card(params: Params, results: Results, reports: dict[str, Any], privat
         *([f"## What to use\n\n{_decision(results.decision)}"] if results.decision else []),
         *(
             [f"## What ships\n\n{_shipped(results, results.parity)}"]
-            if results.parity and results.parity.artefacts
+            if results.parity and (results.parity.artefacts or results.parity.live)
             else []
         ),
         f"## Failures\n\n{_failures(results)}",

@@ -94,6 +94,7 @@ class Gate(Block):
             *(f"growth.{name}" for name in self.margins),
             *(f"serving.{name}" for name in GateServing.model_fields),
             *(f"parity.{name}" for name in GateParity.model_fields),
+            *("parity.live_lost", *(["parity.live_exact_match"] if "exact_match" in self.floors else [])),
             *(f"cascade.{name}" for name in (("coverage", "risk") if self.cascade else ())),
         ]
 

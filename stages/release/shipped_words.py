@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from stages.evaluation.parity import Artefact, Cost, Logits, Parity
+from stages.evaluation.parity import Artefact, Cost, Live, Logits, Parity
+from stages.release import rule_words as say
 
 Cells = tuple[str, ...]
 HEAD: Cells = (
@@ -58,12 +59,29 @@ def note(parity: Parity) -> str:
     text = (
         f"Each answered the same {parity.records} records of the holdout, of {parity.groups} groups; of the evaluated answers "
         f"to these, {parity.right} are an exact match."
+        if parity.artefacts
+        else ""
     )
     if any(artefact.logits for artefact, _ in parity.measured):
         text += " Logits: the largest difference from the model as it was evaluated, and the tokens at which another is likeliest."
     if any(unpacked(artefact) for artefact, _ in parity.measured):
         text += " Of GGUF files the weights were scored; their speed is that of llama.cpp, which did not run."
-    return f"{text} {parity.left_out}".strip()
+    return " ".join(filter(None, (text, parity.left_out, callers(parity.live))))
+
+
+def callers(live: Live | None) -> str:
+    """What callers get, next to what was evaluated, in sentences; empty if nobody asked for it."""
+    if live is None:
+        return ""
+    if (found := live.found) is None:
+        return f"What callers get was not measured: {live.reason}."
+    refused = ", ".join(f"{count} ({code})" for code, count in found.refused.items())
+    return (
+        f"Exact match as evaluated: {say.share(found.evaluated)}. As callers get it, masked without what only the data tells, and "
+        f"with their own values put back: {say.share(found.exact_match)}, {found.changes.lost} lost and {found.changes.won} won of "
+        f"{found.records} records. {found.same} of the prompts are those that were evaluated; {found.leftover} answers hold what "
+        f"is left of a placeholder and are not handed out; the masker refuses {refused or 'none'}."
+    )
 
 
 def unpacked(artefact: Artefact) -> bool:

@@ -42,6 +42,8 @@ def main(arguments: argparse.Namespace) -> None:
         if table:
             print()
             show(table)
+    if results.parity and results.parity.live:
+        print(f"  {printable(shipped_words.callers(results.parity.live))}")
     if results.constrained:
         print(f"  {seconds_measured(results.constrained)}")
     if online := results.comparison.online:

@@ -18,6 +18,7 @@ Reason = Literal[
     "unsure",  # the score is under the threshold
     "no_score",  # the server gave no log-probabilities
     "schema",  # two answers broke the schema
+    "placeholder",  # with the caller's values back in it, the answer would still hold a placeholder or part of one
     "upstream",  # the model server gave no answer
     "refused",  # a limit, after the request was read
     "gone",  # the caller hung up, or the gateway was stopped, before there was an answer

@@ -1,0 +1,240 @@
+"""What callers get: the holdout's raw rows masked as live requests, answered, their values put back, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from stages import benchmark
+from stages.core.errors import HallmarkError
+from stages.core.files import HOLDOUT, MASKED
+from stages.core.records import schema, write_records
+from stages.corpus import callers
+from stages.corpus.live_record import LiveMasker
+from stages.corpus.raw import raw_rows
+from stages.corpus.recording import Recorder, write_groups
+from stages.evaluation.callers import received
+from stages.evaluation.parity import Live
+from stages.evaluation.predictions import prediction, readable
+from stages.evaluation.scoring import Scorer
+from stages.models.tool_form import ToolForm
+from stages.params.loader import load_params
+from stages.privacy.restoring import Masked
+from stages.release import shipped_words
+from stages.tasks.task import Task
+from tests.test_benchmark import make_benchmark_workspace
+from tests.workspace import change_params, give_key, make_workspace, report, stage
+
+SETTINGS = {"confidence": 0.95, "draws": 300, "seed": 0}
+# `contact_name` alone says that these words are a name, and no live request has that column.
+ROWS = [
+    {
+        "id": f"R-{i}",
+        "customer": f"C-{i % 5}",
+        "contact_name": name,
+        "contact_email": None,
+        "contact_phone": None,
+        "subject": "Refund",
+        "body": body,
+        "target": {
+            "intent": "refund",
+            "urgency": "normal",
+            "product": None,
+            "amount": None,
+            "date": None,
+            "issues": [issue],
+        },
+        "tags": [],
+    }
+    for i, (name, body, issue) in enumerate(
+        [
+            ("Violet Plum", "A violet plum is on the lid.", "violet plum is on the lid"),
+            (None, "The lid is bent. Mail me: ann@example.org", "lid is bent"),
+            (None, "Tell ann@example.org that the lid is bent.", "ann@example.org"),
+            (None, "The hinge squeaks.", "hinge squeaks"),
+            (None, "The lamp flickers.", "lamp flickers"),
+        ]
+        * 2
+    )
+]
+
+
+def write_rows(folder: Path) -> None:
+    """These rows as the raw data, and the records that `mask` makes of them as the holdout."""
+    params = load_params()
+    (folder / params.data.path).write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    recorder = Recorder(params.data, params.task, params.mask, None, callers.read_key(params.data))
+    recorder.masker.load()
+    raws = list(raw_rows(params.data, params.mask, Task(params.task)))
+    rows, _ = recorder.records([(raw, raw.identity) for raw in raws])
+    write_groups(MASKED, rows)
+    write_records(HOLDOUT, pl.read_parquet(MASKED).select(*schema()))
+
+
+@pytest.fixture(params=["none", "keyed"])
+def here(request, tmp_path, monkeypatch):
+    make_workspace(tmp_path, {"mask.gold": None, "data.pseudonyms": request.param}, rows=1)
+    if request.param == "keyed":
+        give_key(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path)
+    return tmp_path
+
+
+def records_here():
+    return pl.read_parquet(HOLDOUT).rows(named=True)
+
+
+def test_raw_rows_are_sent_again_and_only_what_the_data_alone_tells_makes_another_prompt(here):
+    params, records = load_params(), records_here()
+    sent = callers.sent(records, params.data, params.mask, params.task)
+    assert [one.asks_as(record) for one, record in zip(sent, records, strict=True)] == [
+        False,
+        True,
+        True,
+        True,
+        True,
+    ] * 2
+    assert "violet plum" in sent[0].masked.messages[1]["content"]
+    assert "violet plum" not in records[0]["prompt"][1]["content"]
+    assert sent[2].raw["target"] == json.dumps(ROWS[2]["target"], separators=(",", ":"))
+    assert "ann@example.org" not in str(records)
+    shuffled = callers.sent(records[::-1], params.data, params.mask, params.task)
+    assert [one.raw for one in shuffled] == [one.raw for one in sent[::-1]]
+
+
+@pytest.mark.parametrize("change", ["gone", "another text", "another target"])
+def test_rows_that_the_records_were_not_made_of_are_an_error_without_a_word_of_them(here, change):
+    params, records = load_params(), records_here()
+    rows = [dict(row) for row in ROWS]
+    if change == "gone":
+        rows.pop()
+    elif change == "another text":
+        rows[-1] |= {"body": "Mary Jones rang."}
+    else:
+        rows[-1] |= {"target": rows[-1]["target"] | {"product": "Mary Jones"}}
+    Path(params.data.path).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(HallmarkError, match="was not made of the rows that are there now") as error:
+        callers.sent(records, params.data, params.mask, params.task)
+    assert "Mary" not in str(error.value)
+    assert "dvc repro" in str(error.value)
+
+
+def test_a_masker_that_fails_names_the_row_and_quotes_nothing(here, monkeypatch):
+    def broken(self, messages, *rest):
+        raise KeyError(messages[1]["content"])
+
+    monkeypatch.setattr(LiveMasker, "__call__", broken)
+    params = load_params()
+    with pytest.raises(
+        HallmarkError, match=r"row 1: masking it as a live request fails \(KeyError at test_callers"
+    ) as error:
+        callers.sent(records_here(), params.data, params.mask, params.task)
+    assert "lid" not in str(error.value)
+    assert error.value.__context__ is None
+
+
+def test_what_is_the_same_counts_as_evaluated_and_the_rest_is_asked_and_compared_with_the_raw_target(here):
+    params, records = load_params(), records_here()
+    sent = callers.sent(records, params.data, params.mask, params.task)
+    sent[9] = callers.Sent(None, "private_data_left", sent[9].raw)
+    scorer = Scorer(Task(params.task))
+
+    def answered(record, text):
+        score = scorer.score(**readable(record), prediction=text)
+        return prediction(record, text, score, finish="stop", tokens=9)
+
+    perfect = [record["completion"][0]["content"] for record in records]
+    perfect[3] = perfect[3].replace("hinge squeaks", "<PERSON_1")  # wrong before, and not handed out
+    perfect[4] = perfect[4].replace("lamp", "lump")
+    evaluated = [answered(*pair) for pair in zip(records, perfect, strict=True)]
+    assert [row.exact_match for row in evaluated] == [True, True, True, False, False, *[True] * 5]
+    asked = []
+
+    def answer(prompts):
+        asked.extend(prompts)
+        return [sent[0].raw["target"], sent[5].raw["target"].replace("plum", "<PERSON_2")]
+
+    found = received(sent, records, evaluated, answer, scorer, None, **SETTINGS)
+    assert [(prompt.row, prompt.messages) for prompt in asked] == [
+        (1, sent[0].masked.messages),
+        (6, sent[5].masked.messages),
+    ]
+    assert (found.records, found.groups, found.same, found.refused) == (10, 5, 7, {"private_data_left": 1})
+    assert (found.leftover, found.evaluated.value, found.exact_match.value) == (2, 0.8, 0.6)
+    assert (found.changes.texts, found.changes.lost, found.changes.won) == (3, 2, 0)
+    assert found.changes.behind.value == 0.2
+    assert found.worst.value == 0.8
+    words = shipped_words.callers(Live(None, found))
+    assert "as evaluated: 80.0 % (" in words
+    assert "put back: 60.0 % (" in words
+    assert "2 lost and 0 won of 10 records. 7 of the prompts" in words
+    assert words.endswith(
+        "2 answers hold what is left of a placeholder and are not handed out; the masker refuses 1 (private_data_left)."
+    )
+
+
+def test_a_value_that_does_not_come_back_is_a_loss(here):
+    """The evaluated answer is right among masked records; what the caller gets is not what he wrote."""
+    params, records = load_params(), records_here()
+    sent = callers.sent(records, params.data, params.mask, params.task)
+    other = Masked(messages=sent[2].masked.messages, tools=None, values={"<EMAIL_1>": "bo@example.org"})
+    sent[2] = callers.Sent(other, None, sent[2].raw)
+    scorer = Scorer(Task(params.task))
+    evaluated = [
+        prediction(r, text, scorer.score(**readable(r), prediction=text), finish="stop", tokens=9)
+        for r in records
+        for text in [r["completion"][0]["content"]]
+    ]
+    found = received(
+        sent, records, evaluated, lambda _: [sent[row].raw["target"] for row in (0, 5)], scorer, None, **SETTINGS
+    )
+    assert (found.same, found.changes.texts, found.changes.lost) == (8, 2, 1)
+
+
+def test_calls_in_a_templates_form_get_each_value_back_escaped(monkeypatch):
+    from stages.evaluation.callers import _restored
+
+    form = ToolForm("<call>", "\n", "</call>", "name", "arguments")
+    masked = Masked(messages=[], tools=None, values={"<PERSON_1>": 'An "old" one'})
+    text = form.write([{"name": "find", "arguments": {"who": "<PERSON_1>"}}])
+    assert form.read(_restored(text, masked, form)) == [{"name": "find", "arguments": {"who": 'An "old" one'}}]
+    assert _restored("ask <PERSON_1>", masked, form) == 'ask An "old" one'
+
+
+def test_the_stage_counts_what_callers_get_and_says_where_raw_rows_are_missing(tmp_path, monkeypatch):
+    folder = make_benchmark_workspace(tmp_path)
+    settings = {
+        "serve.mask": True,
+        "mask.gold": None,
+        "benchmark.models": ["tuned"],
+        "benchmark.parity.artefacts": [],
+        "benchmark.max_tokens": 16,
+        "eval.agreement.records": 0,
+    }
+    change_params(folder, settings)
+    monkeypatch.chdir(folder)
+    write_rows(folder)
+    stage(folder, "eval", "--model", "tuned")
+    before = sorted(path for path in folder.rglob("*") if "__pycache__" not in path.parts)
+    result = stage(folder, "benchmark")
+    live = report(folder, "benchmark")["parity"]["live"]
+    assert live["reason"] is None
+    assert (live["found"]["records"], live["found"]["same"], live["found"]["refused"]) == (10, 8, {})
+    assert "2 of 2 prompts of callers answered anew" in result.stderr
+    new = [path for path in folder.rglob("*") if "__pycache__" not in path.parts and path not in before]
+    assert new == [folder / "reports/benchmark.json"]
+    said = result.stdout + result.stderr + (folder / "reports/benchmark.json").read_text()
+    assert not any(word in said.lower() for word in ("plum", "ann@", "hinge"))
+
+    shutil.move(folder / load_params().data.path, tmp_path / "elsewhere.jsonl")
+    asked = benchmark.callers_of(load_params(), records_here())
+    assert isinstance(asked, Live)
+    assert "the raw rows are not here: put them into data/raw/" in asked.reason
+    assert shipped_words.callers(asked).startswith("What callers get was not measured: the raw rows are not here")
+    change_params(folder, {"serve.mask": False})
+    assert benchmark.callers_of(load_params(), records_here()) is None
