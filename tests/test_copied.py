@@ -172,12 +172,12 @@ def test_the_arguments_of_a_tool_call_count_also_as_json_text() -> None:
 
 def test_lines_are_few_and_the_worst_comes_first() -> None:
     lost = {f"f{n}": Field(copied=100, kept=100 - n, lost=n, kinds=Counter({"TITLE": n})) for n in range(30)}
-    lines = advice(lost)
+    lines = advice(lost, 1.0)
     assert len(lines) == 10
     assert lines[0].startswith("29 of 100 values of 'f29' that the target copies from its input are lost")
     assert "mask.actions: {TITLE: keep}" in lines[0]
-    assert advice({"a": Field(copied=100, kept=96, lost=4)}) == []
-    assert "stand in no input" in advice({"a": Field(copied=10, alone=5)})[0]
+    assert advice({"a": Field(copied=100, kept=96, lost=4)}, 1.0) == []
+    assert "stand in no input" in advice({"a": Field(copied=10, alone=5)}, 1.0)[0]
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,8 @@ class Fields:
             of.copied += 1
             stays = any(places.of(text) for places in stand for text in news)
             same = old == new
-            lost = not stays or (not same and not (valid and _returns(old, new, record)))
+            near = all(text in places.near for places in stood for text in olds if places.of(text))
+            lost = not stays or (not same and not (valid and _returns(old, new, record, near=near)))
             outcome = "lost" if lost else "kept" if same else "replaced"
             setattr(of, outcome, getattr(of, outcome) + 1)
             if outcome == "lost":
@@ -179,9 +180,15 @@ class Fields:
         return values
 
 
-def _returns(old: Any, new: Any, record: Record) -> bool:
-    """Whether a caller who is answered with the masked value gets the value itself, but for case and punctuation."""
-    return old == new or (isinstance(new, str) and canonical(restore(new, record.values)) == canonical(str(old)))
+def _returns(old: Any, new: Any, record: Record, *, near: bool) -> bool:
+    """Whether a caller who is answered with the masked value gets the value itself, but for case and punctuation.
+
+    `near`: or the text's spelling of it, where that differs from the target's by a few letters.
+    """
+    if not isinstance(new, str):
+        return False
+    back = restore(new, record.values)
+    return canonical(back) == canonical(str(old)) or (near and bool(near_places(back, str(old))))
 
 
 class Standing:
@@ -190,6 +197,7 @@ class Standing:
     def __init__(self, text: str, values: Sequence[str], dates: Reader) -> None:
         self.text, self.dates = text, dates
         self.found = places(text, values)
+        self.near: set[str] = set()  # those that stand there with a few other letters only
         self.days: dict[Day, list[Place]] | None = None
 
     def of(self, value: str) -> list[Place]:
@@ -197,7 +205,11 @@ class Standing:
         if value in self.found:
             return self.found[value]
         day = self.dates.read(value)
-        self.found[value] = self._named(day) if day and day.day and day.year else near_places(self.text, value)
+        if day and day.day and day.year:
+            self.found[value] = self._named(day)
+        else:
+            self.found[value] = near_places(self.text, value)
+            self.near.add(value)
         return self.found[value]
 
     def _named(self, day: Day) -> list[Place]:
@@ -253,13 +265,14 @@ def check(values: Values, most_lost: float, file: str) -> None:
             )
 
 
-def advice(values: Values) -> list[str]:
+def advice(values: Values, most_lost: float) -> list[str]:
     """A line for each field of which more than a few values are lost or masked without an input, the most first."""
     lines = []
     for name, of in sorted(values.items(), key=lambda item: -item[1].lost):
         if of.lost > MANY * of.copied:
+            stops = "mask will stop: " if of.lost > most_lost * of.copied or of.collapsed else ""
             lines.append(
-                f"{of.lost} of {of.copied} values of '{name}' that the target copies from its input are lost in masking "
+                f"{stops}{of.lost} of {of.copied} values of '{name}' that the target copies from its input are lost in masking "
                 f"({_kinds(of) or 'no kind'}): {remedy(of)}"
             )
         if of.alone > MANY * (of.copied + of.elsewhere + of.alone):

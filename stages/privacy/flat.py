@@ -40,7 +40,7 @@ _FORMS = word_list("words/company_forms.txt")
 _FORM = re.compile(
     r"(?<![^\W_])(?:"
     + any_of({form.upper() for form in _FORMS if len(form.replace(" ", "")) > 2})
-    + r"|CO\.?,? (?:LTD|INC|LLC)|S\.?A\.?|A\.?G\.?|B\.?V\.?|S/B)(?![^\W_])\.?"
+    + r"|CO\.?,? (?:LTD|INC|LLC)|S\.?A\.?|A\.?G\.?|B\.?V\.?|S/B)(?![^\W_])(?![ ](?:NAME|NO|NUMBER|REG)(?![^\W_]))\.?"
 )
 # The last words of STRONG_CUE, which is slow to search for.
 _CUE_ENDS = frozenset(

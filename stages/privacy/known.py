@@ -149,7 +149,9 @@ def _find_compact(joined: Joined, kind: str, compact: str) -> Iterator[Found]:
             if last is None or last - first >= LONGEST:
                 continue
             run = text[start : start + length]
-            if run == compact or (slack and within_edits(run, compact, slack) and not is_word(run)):
+            # A run that holds the value has a word before or after it ("by Rosa Miller"), not a typo.
+            typo = slack and compact not in run and not is_word(run) and within_edits(run, compact, slack)
+            if run == compact or typo:
                 yield Found(joined.tokens[first][0], joined.tokens[last][1], kind, 1.0, "known_value")
                 break
 
