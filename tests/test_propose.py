@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def test_every_line_that_is_not_proposed_stays_as_it_was(tmp_path: Path) -> None
     assert not [line for line in after.splitlines() if re.search(r"\S( | {3,})# [a-z]", line)]  # as ruamel leaves them
     changed = {match[1] for line in after.splitlines() if line not in before and (match := re.match(r" *(\w+):", line))}
     assert changed <= {"path", "id", "group", "input", "target", "tags", "kind", "system_prompt", "refusal", "spans",
-                       "context", "tools", "rejected", "gold", "identity_columns", "schema", "allow", "allow_patterns", "keep_targets", "facts", "missing", "max_length", "epochs", "max_new_tokens", "max_tokens", "superiority", "floors", "ceilings", "requests_per_second",
+                       "context", "tools", "rejected", "gold", "identity_columns", "schema", "allow", "allow_patterns", "actions", "day_first", "facts", "missing", "max_length", "epochs", "max_new_tokens", "max_tokens", "superiority", "floors", "ceilings", "requests_per_second",
                        "intended_use", "limits", "languages"}  # fmt: skip
 
 
@@ -319,39 +320,58 @@ def copying(number: int) -> dict[str, Any]:
 
 def test_it_sets_what_the_task_needs_and_leaves_to_the_user_what_may_be_someones(tmp_path: Path) -> None:
     found = proposed(write(tmp_path, [copying(number) for number in range(60)]))
-    assert found["mask"]["keep_targets"] == ["date"]
+    assert found["mask"]["actions"] == {"DATE_TIME": "surrogate"}  # the schema has no room for a placeholder
     assert found["mask"]["allow_patterns"] == [r"NL-\d{5}"]
-    assert (
-        "60 of 60 values of 'mail' that the target copies from its input are masked (EMAIL_ADDRESS 60); if they identify no "
-        "one, set mask.keep_targets: [date, mail]"
-    ) in found["warnings"]
-    assert "'date'" not in found["warnings"]
+    assert "lost" not in found["warnings"]  # an address is the same placeholder in input and target
+
+
+def test_it_reads_dates_in_numbers_as_the_targets_do_and_moves_them(tmp_path: Path) -> None:
+    def row(number: int) -> dict[str, Any]:
+        day = date(2004, 1, 1) + timedelta(11 * number)
+        return {"id": f"r{number}", "text": f"Lease of {day:%d/%m/%Y}.", "target": {"signed": f"{day}"}}
+
+    found = proposed(write(tmp_path, [row(number) for number in range(60)]))
+    assert found["mask"]["day_first"] is True
+    assert found["mask"]["actions"] == {"DATE_TIME": "surrogate"}
+    said = stage(ROOT, "tools.propose", str(tmp_path / "rows.jsonl")).stdout
+    assert "signed: 60 values stand in the input, 60 after masking (60 different, 60 after); 0 stand in none" in said
+
+
+def test_a_field_that_masking_would_take_is_a_warning_that_mask_will_stop(tmp_path: Path) -> None:
+    def row(number: int) -> dict[str, Any]:
+        last = f"{chr(65 + number % 26)}{'aeiou'[number % 5]}llard"
+        return {"id": f"r{number}", "text": f"My name is Rosa {last}, order {number}.", "target": {"who": last}}
+
+    warned = proposed(write(tmp_path, [row(number) for number in range(60)]))["warnings"]
+    assert "mask will stop: 60 of 60 values of 'who' that the target copies from its input are lost" in warned
 
 
 def test_an_address_next_to_an_organisation_is_the_organisations(tmp_path: Path) -> None:
-    def row(number: int, name: str) -> dict[str, Any]:
+    def shop(number: int, name: str) -> dict[str, Any]:
         address = f"{number + 3} Elm Street, Springfield"
         return {"id": f"r{number}", "text": f"{name}\n{address}", "target": {"name": name, "address": address}}
 
-    shops = [row(number, f"{chr(65 + number)}lmbrook Lamps Ltd") for number in range(20)]
-    assert proposed(write(tmp_path, shops))["mask"]["keep_targets"] == ["address", "name"]
-    people = [row(number, f"Mr Ben {chr(65 + number)}ollard") for number in range(20)]
-    assert proposed(write(tmp_path, people))["mask"]["keep_targets"] == []
+    shops = [shop(number, f"{chr(65 + number)}lmbrook Lamps Ltd") for number in range(20)]
+    for row in shops:
+        row["target"]["address"] = row["target"]["address"].split(",")[0]  # a part of what is masked as one value
+    assert "STREET_ADDRESS" in proposed(write(tmp_path, shops))["mask"]["actions"]
+    people = [shop(number, f"Mr Ben {chr(65 + number)}ollard") for number in range(20)]
+    assert "actions" not in proposed(write(tmp_path, people))["mask"]
 
 
 def test_what_it_sets_is_explained_and_written_on_the_lines_of_the_comments(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, RULES | {"mask.workers": 1, "data.pseudonyms": "none"})
     write(workspace / "data", [copying(number) for number in range(60)])
     said = stage(workspace, "tools.propose", "data/rows.jsonl", "--write").stdout
-    assert "# else 60 of 60 copied values of 'date' are masked (DATE_TIME 60)" in said
+    assert "# else 60 of 60 copied values of 'date' are lost (DATE_TIME 60)" in said
     assert "# 60 numbers of this form are copied by targets, 60 of them different" in said
     written = (workspace / "params.yaml").read_text(encoding="utf-8")
-    assert re.search(r"^  keep_targets: \[date\] +# ", written, re.MULTILINE)
+    assert re.search(r"^  actions: \{DATE_TIME: surrogate\} +# ", written, re.MULTILINE)
     assert re.search(r"^  allow_patterns: \['?NL-\\d\{5\}'?\] +# ", written, re.MULTILINE)
     stage(workspace, "mask")
     values = json.loads((workspace / "reports/mask.json").read_text(encoding="utf-8"))["target_values"]
-    assert {field: of["kept"] for field, of in values.items() if field != "member_no"} == {
-        "date": 60, "code": 60, "amount": 60, "mail": 0,
+    assert {field: (of["kept"], of["replaced"]) for field, of in values.items() if field != "member_no"} == {
+        "date": (0, 60), "code": (60, 0), "amount": (60, 0), "mail": (0, 60),
     }  # fmt: skip
 
 
@@ -373,4 +393,4 @@ def test_fields_of_calls_have_names(tmp_path: Path) -> None:
     ]
     found = proposed(write(tmp_path, rows))
     assert found["task"]["kind"] == "tool_call"
-    assert found["mask"]["keep_targets"] == ["arguments.day"]
+    assert "actions" not in found["mask"]  # a placeholder fits, and stands in the request too
