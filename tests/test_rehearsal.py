@@ -25,7 +25,7 @@ from stages.tools.rehearsal import split_warnings
 from stages.tools.roles import Known, guess
 from tests.made_up import without_comparators
 from tests.tiny import make_tiny_base
-from tests.workspace import ROOT, make_workspace, stage
+from tests.workspace import ROOT, change_params, make_workspace, stage
 
 RULES: dict[str, Any] = {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1}
 MAILS = [f"jo{n}@acme-tools.io" for n in range(7)]
@@ -102,9 +102,9 @@ def test_what_is_written_runs_and_fits(tmp_path: Path) -> None:
     for name in ("mask", "dedupe", "split"):
         stage(workspace, name)
     lengths = json.loads((workspace / "reports/split.json").read_text(encoding="utf-8"))["lengths"]
-    for name in ("records", "answers"):
-        assert lengths[name]["over"] == 0
-        assert lengths[name]["longest"] < lengths[name]["limit"] < 4 * lengths[name]["longest"] + 200
+    for found in (lengths["train"]["records"], lengths["holdout"]["answers"]):
+        assert found["over"] == 0
+        assert found["longest"] < found["limit"] < 4 * found["longest"] + 200
 
 
 @pytest.mark.parametrize(
@@ -171,6 +171,22 @@ def test_replies_have_no_floor_for_facts_that_nobody_has_named(tmp_path: Path) -
 )  # fmt: skip
 def test_a_holdout_that_decides_nothing_is_warned_of(tmp_path: Path, data: list[dict[str, Any]], words: str) -> None:
     assert re.search(words, tried(tmp_path, data, "--group", "customer")[0])
+
+
+def test_records_that_the_base_cannot_read_are_warned_of(tmp_path: Path) -> None:
+    make_workspace(tmp_path / "repo", RULES, rows=1)
+    make_tiny_base(tmp_path / "repo/models/base")
+    data = [made(number) for number in range(300)]
+    for row in data[:3]:
+        row["text"] += " lamp" * 9000
+    said, workspace = tried(tmp_path, data, "--write")
+    assert "split will stop: 3 records are too long for the 8192 tokens that the base reads" in said
+    change_params(workspace, {"split.too_long": "error"})
+    for name in ("mask", "dedupe"):
+        stage(workspace, name)
+    assert "3 records are too long: " in stage(workspace, "split", check=False).stderr
+    change_params(workspace, {"split.too_long": "drop"})
+    stage(workspace, "split")
 
 
 def test_a_split_that_leaves_nothing_is_warned_of(tmp_path: Path) -> None:

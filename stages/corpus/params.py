@@ -40,6 +40,7 @@ class Split(Block):
     shared_groups: Literal["error", "count"]
     label_errors: Annotated[int, Field(ge=0, le=10_000)]
     leave_out: Line | None
+    too_long: Literal["error", "drop", "count"]
 
     @model_validator(mode="after")
     def _left_out_where_dvc_looks(self) -> Split:
