@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core.compute import set_up
 from stages.core.errors import HallmarkError
-from stages.core.files import ADAPTER, HOLDOUT, REPORTS, write_json
+from stages.core.files import ADAPTER, BASE, HOLDOUT, REPORTS, write_json
 from stages.core.machine import Others, busy, stamp
 from stages.core.progress import Progress
 from stages.core.records import read_records
 from stages.corpus.callers import Sent, lacking, sent
-from stages.evaluation.answers import Prompt, prompts_of
+from stages.evaluation.answers import Prompt, prompts_of, readable_by
 from stages.evaluation.endpoint import answer_schema, response_format
 from stages.evaluation.held import counts
 from stages.evaluation.parity import Live
@@ -58,12 +58,14 @@ def run(params: Params) -> None:
     schema = answer_schema(task, "benchmark.schema", "set it to false") if settings.schema_held else None
     records = read_records(HOLDOUT).rows(named=True)
     prompts = prompts_of(records)
-    rows, others = drawn_rows(len(prompts), settings.requests)
+    fits = readable_by(BASE, max(settings.max_tokens, params.eval.max_new_tokens))
+    known = [row for row, prompt in enumerate(prompts) if fits(prompt)]
+    rows, others = ([known[at] for at in drawn] for drawn in drawn_rows(len(known), settings.requests))
     asked = callers_of(params, records)  # a bad row is an error before anything is loaded
     evaluated = read_evaluated(records) if settings.parity.records else []
     with running(settings.models, params) as servers:
         measured = stamp(machine(settings.server, params.compute))
-        shipped = Shipped(params, records, evaluated, rows)
+        shipped = Shipped(params, records, evaluated, rows, known)
         timed = [body_of(prompts[row]) for row in rows]
         warmup = [body_of(prompts[others[number % len(others)]]) for number in range(settings.warmup)]
         levels, searched, first, held = asyncio.run(measure(servers, timed, warmup, params, schema))

@@ -40,7 +40,6 @@ from stages.training.tuning import (
     adapter_hash,
     check_trained,
     diverged,
-    fits,
     load_frozen,
     outcome,
     quiet,
@@ -80,7 +79,7 @@ def load_pairs(
     """The records with a rejected answer in the form TRL trains on (`prompt_ids`, `chosen_ids`, `rejected_ids`), and how
     many records were left out, by cause.
 
-    A pair is never truncated: one over `dpo.max_length` tokens is an error or is dropped, depending on `dpo.too_long`.
+    A pair is never truncated: one over `dpo.max_length` tokens is left out, unless `split` has stopped (`split.too_long`).
     Records whose rejected answer equals the completion (from a model that was right, say) make no pair.
     """
     rows: list[dict[str, Any]] = []
@@ -97,8 +96,7 @@ def load_pairs(
                 left_out["same"] += 1
                 continue
             (chosen, start), (rejected, _) = (tokenized(row, answer, tokenizer, path, form) for answer in ANSWERS)
-            lengths = zip(ANSWERS, (len(chosen), len(rejected)), strict=True)
-            if all(fits(length, row["id"], answer, path, "dpo", params.dpo) for answer, length in lengths):
+            if max(len(chosen), len(rejected)) <= params.dpo.max_length:
                 # Both start with the same prompt, which `tokenized` has checked.
                 parts = {"prompt_ids": chosen[:start], "chosen_ids": chosen[start:], "rejected_ids": rejected[start:]}
                 rows.append(parts)

@@ -25,7 +25,7 @@ from stages.core.machine import stamp
 from stages.core.measured import measured
 from stages.core.records import read_records
 from stages.evaluation import held
-from stages.evaluation.answers import Answer, Answerer, Prompt, Sampling, prompts_of
+from stages.evaluation.answers import UNREAD, Answer, Answerer, Prompt, Sampling, prompts_of
 from stages.evaluation.comparator import Asked, Means, Questions
 from stages.evaluation.comparators import COMPARATORS as KINDS
 from stages.evaluation.confidence import sure_of
@@ -131,9 +131,10 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
             seconds = time.perf_counter() - began
             return list(zip(answers, scores, strict=True)), round(seconds, 2), round(answerer.seconds, 2)
 
-        unreachable = out_of_reach(records, settings.max_new_tokens, form, weights)
+        beyond = out_of_reach(records, settings.max_new_tokens, form, weights)
         measure["load_seconds"] = round(time.perf_counter() - start, 2)
         answers, seconds, pure = answer(list(range(len(records))), settings.batch_size, "")
+        unreachable = sum(far or answer is UNREAD for far, (answer, _) in zip(beyond, answers, strict=True))
         tokens = sum(answer.tokens for answer, _ in answers)
         measure |= {"answer_seconds": seconds, "generate_seconds": pure, "tokens": tokens}
         measure["tokens_per_second"] = round(tokens / max(seconds, 0.01), 1)  # answers that are looked up take no time
@@ -154,7 +155,7 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
         again_same: dict[int, float] = {}
         if model in ("tuned", "calibration") and settings.agreement.records:
             chosen = sorted(fair_order(ids, groups, params.seed)[: settings.agreement.records])
-            texts = {row: answers[row][0].text for row in chosen}
+            texts = {row: answers[row][0].text for row in chosen if answers[row][0] is not UNREAD}
             local: Any = make(settings.batch_size, False)
             again_same, measure["agreement"] = agreements(params, local, [prompts[row] for row in texts], texts, scorer)
         known = []
@@ -266,15 +267,15 @@ def answerers(
     return own_answerers(params, model, task, form, stack, source)
 
 
-def out_of_reach(records: list[Row], limit: int, form: ToolForm | None, weights: Path) -> int:
-    """How many records have a target that is longer than may be generated: they can't pass."""
+def out_of_reach(records: list[Row], limit: int, form: ToolForm | None, weights: Path) -> list[bool]:
+    """Which records have a target that is longer than may be generated: they can't pass."""
     from stages.models.loading import load_tokenizer
 
     lengths = answer_lengths(records, load_tokenizer(weights), form)
     log.info("the longest target has %d tokens; eval.max_new_tokens is %d", max(lengths), limit)
-    too_long = sum(length > limit for length in lengths)
-    if too_long:
-        log.warning("%d records have targets with more tokens than may be generated: they can't pass", too_long)
+    too_long = [length > limit for length in lengths]
+    if any(too_long):
+        log.warning("%d records have targets with more tokens than may be generated: they can't pass", sum(too_long))
     return too_long
 
 

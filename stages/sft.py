@@ -34,7 +34,6 @@ from stages.training.tuning import (
     adapter_hash,
     adapter_parameters,
     check_trained,
-    fits,
     load_frozen,
     outcome,
     quiet,
@@ -52,23 +51,26 @@ if TYPE_CHECKING:
 log = logging.getLogger("sft")
 
 
-def load_dataset(path: Path, tokenizer: PreTrainedTokenizerBase, params: Params) -> tuple[datasets.Dataset, int]:
-    """The records of a split in the form TRL trains on (`input_ids`, `labels`), and how many were dropped as too long.
+def load_dataset(path: Path, tokenizer: PreTrainedTokenizerBase, params: Params) -> datasets.Dataset:
+    """The records of a split in the form TRL trains on (`input_ids`, `labels`).
 
-    A record is never truncated: one over `sft.max_length` tokens is an error or is dropped, depending on
-    `sft.too_long`. Only the completion's tokens have labels, including the token that ends the turn.
+    A record is never truncated: `split` leaves no longer one than `sft.max_length` tokens. Only the completion's tokens have labels, including the token that ends the turn.
     """
     import datasets
 
-    form, rows, dropped = tool_form(params.task, tokenizer), [], 0
+    form, rows = tool_form(params.task, tokenizer), []
     records = read_records(path)
     with Progress("sft", len(records), f"{path.stem} records read", brief=True, silent=rank() != 0) as progress:
         for row in records.iter_rows(named=True):
             ids, start = tokenized(row, "completion", tokenizer, path, form)
-            if fits(len(ids), row["id"], "completion", path, "sft", params.sft):
-                rows.append({"input_ids": ids, "labels": [IGNORED] * start + ids[start:]})
-            else:
-                dropped += 1
+            if len(ids) > params.sft.max_length:
+                raise HallmarkError(
+                    f"record '{row['id']}' is {len(ids)} tokens long, over sft.max_length = {params.sft.max_length}",
+                    file=path,
+                    field="prompt, completion",
+                    remedy="run `dvc repro split`, which does with such records what split.too_long says",
+                )
+            rows.append({"input_ids": ids, "labels": [IGNORED] * start + ids[start:]})
             progress.add()
     if not rows:
         raise HallmarkError(
@@ -76,7 +78,7 @@ def load_dataset(path: Path, tokenizer: PreTrainedTokenizerBase, params: Params)
             file=path,
             remedy="raise sft.max_length, or see reports/split.json for where the records went",
         )
-    return datasets.Dataset.from_list(rows), dropped
+    return datasets.Dataset.from_list(rows)
 
 
 def training_arguments(params: Params, folder: str) -> Any:
@@ -130,8 +132,7 @@ def run(params: Params) -> None:
             remedy=f"set it to at most {base['context']}",
         )
     tokenizer = load_tokenizer(BASE)
-    train, dropped = load_dataset(TRAIN, tokenizer, params)
-    validation, dropped_validation = load_dataset(VALIDATION, tokenizer, params)
+    train, validation = (load_dataset(file, tokenizer, params) for file in (TRAIN, VALIDATION))
     if params.compute.device == "cuda":
         check_training(params, BASE, train)
     model = load_frozen(sft, device, sharded=sharded)
@@ -190,11 +191,7 @@ def run(params: Params) -> None:
         report
         | {
             "method": sft.method,
-            "records": {
-                "train": len(train),
-                "validation": len(validation),
-                "too_long_dropped": dropped + dropped_validation,
-            },
+            "records": {"train": len(train), "validation": len(validation)},
             "tokens": {
                 "train": total,
                 "completion": sum(label != IGNORED for row in trainer.train_dataset["labels"] for label in row),

@@ -66,6 +66,7 @@ log = logging.getLogger(__name__)
 
 FILES = {"train": TRAIN, "validation": VALIDATION, "calibration": CALIBRATION, "holdout": HOLDOUT, "online": ONLINE}
 MUST_HAVE = ("train", "validation", "calibration", "holdout")  # records, unless no calibration is asked for
+TOO_LONG = "long"  # in place of a side
 MOST_JUDGED = 20_000  # records that label errors are looked for in, at most
 
 
@@ -85,6 +86,8 @@ def run(params: Params, refreeze: bool = False) -> None:
         if compared:
             check_frozen(compared)
         check_named(rows, frozen)
+        unfit = too_long(rows, restored, frozen, params)
+        rows, restored = rows.filter(~pl.col("id").is_in(list(unfit))), restored - unfit
         older = lock is not None and lock.version < 3
         sides, cuts = assign(rows, frozen, cutoffs(lock), params.split, older=older)
         shared = check_shared(rows, sides, params)
@@ -101,6 +104,10 @@ def run(params: Params, refreeze: bool = False) -> None:
             stage="split",
         )
         sides, dropped = drop_leaks(sides, text, pairs)
+        records = {side: full_records(rows.filter(sides == side), restored) for side in FILES}
+        measured_lengths, unlearned = lengths(records, params)
+        sides[rows["id"].is_in(list(unlearned)).to_numpy()] = TOO_LONG
+        records |= {side: records[side].filter(~pl.col("id").is_in(list(unlearned))) for side in limits.LEARNED}
         check_not_empty(sides, wanted)
         rows = rows.with_columns(side=pl.Series(sides))
         held_out = rows.filter(pl.col("side") == "holdout")
@@ -123,7 +130,7 @@ def run(params: Params, refreeze: bool = False) -> None:
             "largest_group_share": round(max(Counter(groups.tolist()).values()) / len(rows), 6),
             "dropped": dropped,
             "restored": len(restored),
-            "left_out": {"records": len(gone), "unknown": unknown},
+            "left_out": {"records": len(gone), "unknown": unknown, "too_long": len(unfit) + len(unlearned)},
             "shared_groups": shared,
             "joined_across": joined,
             "near_missed_at_threshold": round(pairs.missed, 6),
@@ -141,9 +148,8 @@ def run(params: Params, refreeze: bool = False) -> None:
             },
             "balance": balance(rows, Task(params.task), FILES),
             "label_errors": suspects(rows, params),
+            "lengths": measured_lengths,
         }
-        records = {side: full_records(rows.filter(side=side), restored) for side in FILES}
-        report["lengths"] = lengths(records, params)
         called = functions(records["train"], records["holdout"]) if Task(params.task).kind.calls_tools else None
         report |= {"functions": called} if called else {}
         parts = {path: parquet(records[side]) for side, path in FILES.items()}
@@ -312,13 +318,32 @@ def check_not_empty(sides: Array, wanted: Iterable[str]) -> None:
             )
 
 
-def lengths(records: dict[str, pl.DataFrame], params: Params) -> dict[str, dict[str, int]] | None:
-    """The lengths of the records in tokens; stop if one is too long. None without a base, as only a run by hand can be."""
+def too_long(rows: pl.DataFrame, restored: set[str], frozen: set[str], params: Params) -> set[str]:
+    """The records that `split.too_long: drop` leaves out: those that would not fit in every part, so that none moves later."""
+    if params.split.too_long != "drop" or not BASE.is_dir():
+        return set()
+    unfit = limits.Limits(BASE, DEDUPED, params).unfit(full_records(rows, restored).rows(named=True))
+    if held := sorted(unfit & frozen):
+        raise HallmarkError(
+            f"{len(held)} records of the frozen holdout, which keeps its records, are too long; the first is '{held[0]}'",
+            param="split.too_long",
+            remedy=f"set it to count, raise the limit that they are over (error names it), or {REFREEZE}",
+        )
+    if unfit:
+        log.warning("%d of %d records are too long and left out (split.too_long: drop)", len(unfit), len(rows))
+    return unfit
+
+
+def lengths(records: dict[str, pl.DataFrame], params: Params) -> tuple[dict[str, Any] | None, set[str]]:
+    """The lengths of the records in tokens, for the report, and the ids of those that are too long to be learned from.
+
+    Stops if there are any and `split.too_long` says so. Nothing is measured without a base, as only a run by hand can be.
+    """
     if not BASE.is_dir():
         log.warning("no %s: lengths in tokens are not checked; with `dvc repro split`, it is made first", BASE)
-        return None
+        return None, set()
     rows = {side: part.rows(named=True) for side, part in records.items()}
-    return limits.check(rows, BASE, DEDUPED, params)
+    return limits.Limits(BASE, DEDUPED, params).check(rows)
 
 
 def functions(train: pl.DataFrame, held_out: pl.DataFrame) -> dict[str, int]:

@@ -189,7 +189,7 @@ def without_comparators(params: Params, *but: str) -> Params:
 
 def write_sft(root: Path, steps: int = 231, records: int = 706) -> None:
     """What `sft` reports; each step reads a batch of four, as in the reference."""
-    trained = {"train": records, "validation": 66, "too_long_dropped": 0}
+    trained = {"train": records, "validation": 66}
     found = {"steps": steps, "records": trained, "validation_loss": 0.054, "trainable_parameters": 3_256_320}
     found |= {"kept_step": steps, "stopped_early": False}
     write_json(root / "reports/sft.json", found)

@@ -17,6 +17,8 @@ from stages.core.errors import HallmarkError
 from stages.core.files import DEDUPED, MASKED, REPORTS, sha256_file
 from stages.core.key import VARIABLE, digest_of, pseudonym
 from stages.core.records import schema
+from stages.corpus import duplicates
+from stages.corpus.duplicates import most_in_cluster
 from stages.corpus.near import normalise
 from stages.corpus.placeholders import only_placeholders
 from stages.corpus.shingles import bare
@@ -134,16 +136,26 @@ def test_prompt_and_completion_together() -> None:
     assert kept == {"1": "1", "2": "2"} or report["conflicts"]["texts"] == 0
 
 
-def test_a_template_is_an_error_that_leaves_earlier_output_whole() -> None:
+def test_a_template_is_an_error_that_leaves_earlier_output_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     deduped(record("1", "earlier"))
     before = sha256_file(DEDUPED)
     records = [record(f"{number:02}", f"{LONG} number {number}") for number in range(12)]
-    with pytest.raises(
-        HallmarkError, match=r"more than dedupe.max_cluster = 11 different texts form one duplicate cluster"
-    ):
-        deduped(*records, dedupe__max_cluster=11)
+    others = [record(f"x{number}", f"{number} nothing like it {number * 7919}" * 2) for number in range(4)]
+    monkeypatch.setattr(duplicates, "ANY_SHARE", 11)
+    with pytest.raises(HallmarkError, match=r"more than 11 of 16 different texts form one duplicate cluster"):
+        deduped(*records, *others, dedupe__max_cluster=0.74)
     assert sha256_file(DEDUPED) == before
-    deduped(*records, dedupe__max_cluster=12)
+    _, report = deduped(*records, *others, dedupe__max_cluster=0.75)
+    assert (report["clusters"]["largest_texts"], report["clusters"]["largest_share"]) == (12, 0.75)
+    monkeypatch.setattr(duplicates, "ANY_SHARE", 12)
+    deduped(*records, *others, dedupe__max_cluster=0.01)
+
+
+def test_more_rows_of_the_same_kind_stop_no_sooner() -> None:
+    """One of 40 texts is a letter: 600 letters in 24,000 texts are as good as 300 in 12,000."""
+    for texts in (100, 10_000, 24_000, 1_000_000):
+        assert most_in_cluster(texts, 0.05) >= texts / 40
+        assert most_in_cluster(texts, 0.05) == max(500, texts // 20)
 
 
 def drifting(count: int) -> list[str]:
@@ -152,14 +164,17 @@ def drifting(count: int) -> list[str]:
     return [" ".join(words[at : at + 12]) for at in range(count)]
 
 
-def test_a_preview_holds_the_same_cap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_preview_holds_the_same_cap(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicates, "ANY_SHARE", 39)
     file = tmp_path / "chain.jsonl"
     file.write_text("".join(json.dumps({"text": text}) + "\n" for text in drifting(40)))
     changes: dict[str, Any] = {"dedupe__threshold": 0.7}
-    dedupe.preview(params_with(**changes, dedupe__max_cluster=40), file, "text")
+    dedupe.preview(params_with(**changes, dedupe__max_cluster=1.0), file, "text")
     assert {json.loads(line)["cluster"] for line in capsys.readouterr().out.splitlines()} == {"1"}
-    with pytest.raises(HallmarkError, match=r"chain\.jsonl: more than dedupe.max_cluster = 39 different texts"):
-        dedupe.preview(params_with(**changes, dedupe__max_cluster=39), file, "text")
+    with pytest.raises(HallmarkError, match=r"chain\.jsonl: more than 39 of 40 different texts"):
+        dedupe.preview(params_with(**changes, dedupe__max_cluster=0.05), file, "text")
 
 
 EMPTY = ["<ACCOUNT_1>", "<ACCOUNT_2>.", "<PERSON_1>, <PHONE_1>", "\u200b<ACCOUNT_1> \n", "- <ACCOUNT_1>/<ACCOUNT_7>"]
@@ -172,7 +187,10 @@ def test_texts_of_nothing_but_placeholders(text: str) -> None:
     ]  # fmt: skip
 
 
-def test_placeholders_are_no_template_and_join_no_groups(caplog: pytest.LogCaptureFixture) -> None:
+def test_placeholders_are_no_template_and_join_no_groups(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicates, "ANY_SHARE", 5)
     records = [
         record(
             f"{number:03}",
@@ -183,7 +201,7 @@ def test_placeholders_are_no_template_and_join_no_groups(caplog: pytest.LogCaptu
         for number in range(300)
     ]
     words = [record("x", LONG, "a"), record("y", LONG, "b"), record("z", f"{LONG} <ACCOUNT_1>")]
-    kept, report = deduped(*records, *words, dedupe__max_cluster=5, dedupe__conflicts="drop")
+    kept, report = deduped(*records, *words, dedupe__max_cluster=0.05, dedupe__conflicts="drop")
     first = {f"{number:03}": f"{number:03}" for number in range(6)}
     assert kept == first | {"z": "x"}, "one for each target in each group, each in a cluster of its own"
     assert report["dropped"] == {"exact": 0, "near": 0, "conflict": 2, "only_placeholders": 294}
@@ -217,9 +235,11 @@ def test_an_answer_in_words_is_not_only_placeholders() -> None:
     assert kept.keys() == {"1", "2", "3"}
 
 
-def test_thresholds_are_compared_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
+def test_thresholds_are_compared_with_examples(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_masked([record("1", LONG), record("2", NEAR), record("3", NEARER), record("4", "another"), record("5", LONG)])
-    dedupe.thresholds(params_with(dedupe__max_cluster=3))
+    dedupe.thresholds(params_with())
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line[0] != " "] == [
         "0.9: 0 pairs of near duplicates; rows dropped: 1 exact, 0 near, 0 conflict",
@@ -229,10 +249,9 @@ def test_thresholds_are_compared_with_examples(capsys: pytest.CaptureFixture[str
         "0.5: 3 pairs of near duplicates; rows dropped: 1 exact, 2 near, 0 conflict",
     ]
     assert f"    {LONG}" in lines and not DEDUPED.exists()
-    dedupe.thresholds(params_with(dedupe__max_cluster=2))
-    assert (
-        capsys.readouterr().out.splitlines()[1].startswith("0.8 and lower: more than dedupe.max_cluster = 2 different")
-    )
+    monkeypatch.setattr(duplicates, "ANY_SHARE", 2)
+    dedupe.thresholds(params_with())
+    assert capsys.readouterr().out.splitlines()[1].startswith("0.8 and lower: more than 2 of 4 different texts form")
 
 
 def test_gold_is_compared_by_pairs(tmp_path: Path) -> None:
@@ -278,6 +297,14 @@ def test_any_order_gives_the_same_bytes_and_no_survivor_is_near_another(
     texts = {f"{number:02}": text for number, (text, _) in enumerate(rows)}
     targets = {f"{number:02}": target for number, (_, target) in enumerate(rows)}
     near = near_pairs_by_hand(texts, 0.6)
+    linked = {name: {name} for name in texts}
+    for one, two in near:
+        if linked[one] is not linked[two]:
+            joined = linked[one] | linked[two]
+            linked |= dict.fromkeys(joined, joined)
+    largest = max(len({texts[name] for name in names}) for names in linked.values())
+    assert report["clusters"]["largest_texts"] == largest
+    assert report["clusters"]["largest_share"] == round(largest / len(set(texts.values())), 6)
     alike = {pair for pair in near if targets[pair[0]] == targets[pair[1]]}
     assert not [pair for pair in alike if kept.keys() >= set(pair)]
     conflicting = {pair for pair in near if texts[pair[0]] == texts[pair[1]] and targets[pair[0]] != targets[pair[1]]}

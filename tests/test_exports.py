@@ -11,6 +11,7 @@ import pytest
 
 from stages.core.records import columns_of
 from stages.tools import propose
+from stages.tools.roles import Known
 from tests import tool_exports as exports
 from tests import unseen_exports as unseen
 from tests.test_propose import RULES, rules
@@ -26,6 +27,7 @@ class Truth:
     target: str | set[str]
     inputs: set[str]  # all that belong into the input, and nothing else does
     group: str | set[str] = "row.id"
+    refusal: str | None = None  # which a person names
     missed: tuple[str, ...] = ()  # what is not right at once; the test fails too if one of these gets right
 
 
@@ -47,7 +49,7 @@ FILES = [
     Truth(exports.prodigy, "classification", "accept.0", {"text"}, "meta.thread"),
     Truth(exports.doccano, "classification", "label.0", {"text"}, "customer_no"),
     Truth(exports.openai_chat, "text", "turns.target", {"turns.input"}),
-    Truth(exports.openai_tools, "tool_call", "turns.target", {"turns.input"}),
+    Truth(exports.openai_tools, "tool_call", "turns.target", {"turns.input"}, refusal=exports.CANNOT),
     Truth(exports.anthropic, "text", "turns.target", {"turns.input"}),
     Truth(exports.sharegpt, "text", "turns.target", {"turns.input"}),
     Truth(exports.alpaca, "text", "output", {"instruction", "input"}),
@@ -63,15 +65,20 @@ FILES = [
 ]  # fmt: skip
 
 UNSEEN = [
-    Truth(unseen.freshdesk, "classification", "type", {"subject", "description_text"}, "company_id", ("input",)),
+    Truth(unseen.freshdesk, "classification", "type", {"subject", "description_text"}, "company_id", missed=("input",)),
     Truth(unseen.hubspot, "classification", "Category", {"Ticket name", "Ticket description"}, "Associated Company"),
     Truth(unseen.servicenow, "classification", "category", {"short_description", "description"}, "caller_id"),
     Truth(unseen.langsmith, "text", "outputs.answer", {"inputs.question"}, "metadata.user"),
-    Truth(unseen.squad, "text", "answers.text.0", {"question"}, "title", ("kind", "target", "group")),
+    Truth(unseen.squad, "text", "answers.text.0", {"question"}, "title", missed=("kind", "target", "group")),
     Truth(unseen.function_calls, "tool_call", "answers", {"query"}),
     Truth(unseen.french_reviews, "classification", "Catégorie du problème", {"Commentaire"}, "Client"),
     Truth(
-        unseen.warehouse, "classification", "labels.act", {"payload.utterance"}, "conversation_id", ("kind", "target")
+        unseen.warehouse,
+        "classification",
+        "labels.act",
+        {"payload.utterance"},
+        "conversation_id",
+        missed=("kind", "target"),
     ),
 ]
 
@@ -83,7 +90,7 @@ def among(right: str | set[str], name: Any) -> bool:
 @pytest.mark.parametrize("truth", FILES + UNSEEN, ids=lambda truth: truth.write.__name__)
 def test_the_file_of_a_tool(truth: Truth, tmp_path: Path) -> None:
     """The roles are right, but for those that are listed as missed, and mask reads and masks every row of it."""
-    proposal = propose.proposed(truth.write(tmp_path), rules())
+    proposal = propose.proposed(truth.write(tmp_path), rules(), Known(refusal=truth.refusal))
     data = proposal.edits["data"]
     right = {
         "kind": proposal.kind == truth.kind,

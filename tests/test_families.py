@@ -126,8 +126,8 @@ def test_what_is_trained_is_what_is_asked_and_the_answer_with_its_end(
     run_base(params)
     tokenizer = load_tokenizer(BASE)
     model = load_base(BASE, dtype="float32", attention="eager", device="cpu")
-    local = LocalModel(model, tokenizer, batch_size=2, max_new_tokens=8, source=HOLDOUT)
-    trained, _ = load_dataset(HOLDOUT, tokenizer, params)
+    local = LocalModel(model, tokenizer, batch_size=2, max_new_tokens=8)
+    trained = load_dataset(HOLDOUT, tokenizer, params)
     due = records(5).rows(named=True)
     asked = [local.text(prompt) for prompt in prompts_of(due)]
     batch, mask = padded([local.encode(text) for text in asked], tokenizer.pad_token_id)

@@ -76,7 +76,7 @@ def test_the_harness_runs_the_task_and_asks_what_eval_asks(params: Params, tmp_p
     assert found["results"][name]["exact_match,none"] == 0
     tokenizer = load_tokenizer(BASE)
     model = load_base(BASE, dtype="float32", attention="sdpa", device="cpu")
-    local = LocalModel(model, tokenizer, batch_size=1, max_new_tokens=8, source=HOLDOUT)
+    local = LocalModel(model, tokenizer, batch_size=1, max_new_tokens=8)
     prompts = prompts_of(pl.read_parquet(HOLDOUT).rows(named=True))
     samples = found["samples"][name]
     assert [sample["arguments"][0][0] for sample in samples] == [local.text(prompt) for prompt in prompts]

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stages import dedupe, split
 from stages.core.errors import HallmarkError
@@ -42,8 +47,8 @@ def parts(**changes: Any) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def check(base: Path, found: dict[str, list[dict[str, Any]]], **changes: Any) -> dict[str, dict[str, int]]:
-    return limits.check(found, base, DEDUPED, params_with(**ROOM | changes))
+def check(base: Path, found: dict[str, list[dict[str, Any]]], **changes: Any) -> tuple[dict[str, Any], set[str]]:
+    return limits.Limits(base, DEDUPED, params_with(**ROOM | changes)).check(found)
 
 
 def test_lengths_are_those_that_training_and_evaluation_see(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,35 +79,84 @@ def test_calls_are_as_long_as_the_template_writes_them(tmp_path: Path) -> None:
 
 
 def test_all_that_is_too_long_is_said_at_once_with_what_fits(base: Path) -> None:
-    found = check(base, parts())
-    longest, answer = found["records"]["longest"], found["answers"]["longest"]
+    counts, _ = check(base, parts())
+    longest, answer = counts["train"]["records"]["longest"], counts["holdout"]["answers"]["longest"]
     with pytest.raises(HallmarkError) as caught:
         check(base, parts(), sft__max_length=longest - 1, eval__max_new_tokens=answer - 1)
     assert caught.value.field == "sft.max_length, eval.max_new_tokens"
-    assert f"1 of 7 training records are longer than sft.max_length = {longest - 1} tokens" in str(caught.value)
-    assert f"(the longest: {longest}, in record 'r11')" in str(caught.value)
-    assert "of 5 expected answers in the holdout are longer than eval.max_new_tokens" in str(caught.value)
-    fits = {"sft__max_length": -(-longest // 64) * 64, "eval__max_new_tokens": -(-answer // 8) * 8}
-    for name, value in fits.items():
-        assert f"set {name.replace('__', '.')} to {value} or more" in caught.value.remedy
-    assert all(counts.get("over", 0) == 0 for counts in check(base, parts(), **fits).values())
-    assert check(base, parts(), sft__max_length=longest, eval__max_new_tokens=answer)["records"]["limit"] == longest
+    assert "2 records are too long: 1 of 5 in train, 1 of 5 in holdout" in str(caught.value)
+    assert f"train, prompt and answer over {longest - 1} tokens: 'r11' {longest}" in str(caught.value)
+    assert f"holdout, the answer over {answer - 1} tokens: 'r7' {answer}" in str(caught.value)
+    for words in ("split.too_long to drop", f"set sft.max_length to {-(-longest // 64) * 64}"):
+        assert words in caught.value.remedy
+    assert check(base, parts(), sft__max_length=longest, eval__max_new_tokens=answer)[0]["train"]["records"] == {
+        "measured": 5, "longest": longest, "limit": longest, "over": 0,
+    }  # fmt: skip
 
 
-def test_what_may_be_too_long_is_counted(base: Path) -> None:
-    changes = {"sft__too_long": "drop", "eval__too_long": "count", "sft__max_length": 30, "eval__max_new_tokens": 2}
-    found = check(base, parts(), **changes)
-    assert found["records"]["over"] == 7
-    assert found["answers"]["over"] == 5
+def test_twenty_records_are_named_with_their_lengths(base: Path) -> None:
+    rows = [record(f"n{number:02}", "lamp " * (number + 1), "yes") for number in range(40)]
+    with pytest.raises(HallmarkError, match="40 records are too long: 40 of 40 in validation") as caught:
+        check(base, {"train": [], "validation": rows, "holdout": parts()["holdout"]}, sft__max_length=5)
+    assert re.findall(r"'(n\d\d)' \d+", str(caught.value)) == [f"n{number:02}" for number in range(39, 19, -1)]
+
+
+WORDS = st.integers(1, 60)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(WORDS, st.integers(0, 20)), min_size=4, max_size=12), st.integers(20, 400), st.integers(1, 150)
+)
+def test_what_an_error_says_fits(rows: list[tuple[int, int]], length: int, tokens: int) -> None:
+    """In a base that reads few tokens: with the values of the error set, the next one names none of these params."""
+    base = narrow()
+    found = [record(f"r{n}", "lamp " * words, "yes " * (1 + answer), f"g{n}") for n, (words, answer) in enumerate(rows)]
+    split_rows = {"train": found[::2], "validation": [], "holdout": found[1::2]}
+    changes: dict[str, Any] = {"sft__max_length": length, "eval__max_new_tokens": tokens}
+    try:
+        counts, unlearned = check(base, split_rows, **changes)
+    except HallmarkError as error:
+        fits = dict(re.findall(r"set ([a-z]+\.[a-z_]+) to (\d+)", error.remedy))
+        hopeless = re.findall(r"no ([a-z]+\.[a-z_]+) fits", error.remedy)
+        assert sorted([*fits, *hopeless]) == sorted(str(error.field).split(", "))
+        changes |= {name.replace(".", "__"): int(value) for name, value in fits.items()}
+        if hopeless:
+            with pytest.raises(HallmarkError) as caught:
+                check(base, split_rows, **changes)
+            assert str(caught.value.field).split(", ") == hopeless
+        else:
+            check(base, split_rows, **changes)
+        unfit = limits.Limits(base, DEDUPED, params_with(**changes)).unfit(found)
+        fit = {part: [row for row in rows if row["id"] not in unfit] for part, rows in split_rows.items()}
+        check(base, fit, **changes)  # whatever part they are in
+        check(base, {"train": fit["holdout"], "validation": [], "holdout": fit["train"]}, **changes)
+        counts, unlearned = check(base, split_rows, **changes, split__too_long="count")
+        assert unlearned <= {row["id"] for row in split_rows["train"]}
+        assert len(unlearned) == counts["train"]["records"]["over"]
+    else:
+        assert unlearned == set()
+        assert {of["over"] for kinds in counts.values() for of in kinds.values()} == {0}
+
+
+@cache
+def narrow() -> Path:
+    """A tiny base that reads 200 tokens."""
+    folder = make_tiny_base(Path(tempfile.mkdtemp()) / "narrow")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 200}), encoding="utf-8")
+    return folder
 
 
 def test_what_no_limit_can_fit_is_said(base: Path) -> None:
     """The tiny base reads 8,192 tokens."""
     long = record("r11", "word " * 9000)
-    with pytest.raises(HallmarkError, match="drop, shorten them to the 8192 tokens that the base reads, or take"):
+    with pytest.raises(
+        HallmarkError, match=r"no sft.max_length fits: shorten them, or take a base that reads more than 8"
+    ):
         check(base, parts(prompt=long["prompt"]), sft__max_length=8192)
     with pytest.raises(
-        HallmarkError, match=r"5 of 5 prompts of the holdout leave no room for eval.max_new_tokens = 819\d"
+        HallmarkError, match=r"holdout, the prompt over \d tokens: 'r10' \d+, .*\n.*set eval.max_new_tokens to 24;"
     ):
         check(base, parts(), eval__max_new_tokens=8190)
 
@@ -110,9 +164,13 @@ def test_what_no_limit_can_fit_is_said(base: Path) -> None:
 def test_rejected_answers_count_if_they_are_trained_on(base: Path) -> None:
     rejected = [{"role": "assistant", "content": "no " * 100}]
     changes = {"dpo__max_length": 100, "dpo__enabled": False}
-    assert "pairs" not in check(base, parts(rejected=rejected), **changes)
-    with pytest.raises(HallmarkError, match="1 of 1 training records with their rejected answers are longer than dpo"):
+    assert "pairs" not in check(base, parts(rejected=rejected), **changes)[0]["train"]
+    with pytest.raises(
+        HallmarkError, match=r"1 of 5 in train.* train, prompt and rejected answer over 100 tokens: 'r11' "
+    ):
         check(base, parts(rejected=rejected), **changes | {"dpo__enabled": True})
+    counted = check(base, parts(rejected=rejected), **changes | {"dpo__enabled": True, "split__too_long": "count"})
+    assert (counted[0]["train"]["pairs"]["over"], counted[1]) == (1, set()), "the record is trained on, its pair is not"
 
 
 def test_split_stops_before_it_freezes_anything(
@@ -128,12 +186,74 @@ def test_split_stops_before_it_freezes_anything(
     HOLDOUT_LOCK.unlink()
     BASE.parent.mkdir()
     BASE.symlink_to(base)
-    with pytest.raises(HallmarkError, match=r"training records are longer than sft\.max_length = 20 tokens"):
+    with pytest.raises(HallmarkError, match=r"in train, .* prompt and answer over 20 tokens"):
         split.run(params_with(**ROOM | draw | {"sft__max_length": 20}))
     assert not HOLDOUT_LOCK.exists()
     split.run(params_with(**ROOM | draw))
     report = json.loads((REPORTS / "split.json").read_text())
     held, calibration = (len(pl.read_parquet(split.FILES[side])) for side in ("holdout", "calibration"))
     assert min(held, calibration) > 0
-    assert report["lengths"]["answers"]["measured"] == held + calibration, "the tuned model answers both"
-    assert report["lengths"]["records"]["over"] == 0
+    measured = {
+        part: counts["answers"]["measured"] for part, counts in report["lengths"].items() if "answers" in counts
+    }
+    assert measured == {"calibration": calibration, "holdout": held, "online": 0}, "the tuned model answers these"
+    assert report["lengths"]["train"]["records"]["over"] == 0
+
+
+@pytest.fixture
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the narrow base, and 60 records of 20 groups, some with long prompts or answers."""
+    monkeypatch.chdir(tmp_path)
+    BASE.parent.mkdir()
+    BASE.symlink_to(narrow())
+    texts = [f"ticket {number * 7919} {number} " + "lamp " * (30 if number % 7 == 0 else 3) for number in range(60)]
+    write_masked(
+        record(f"r{number:02}", text, "yes " * (20 if number % 11 == 0 else 1), f"g{number % 20}")
+        for number, text in enumerate(texts)
+    )
+    return tmp_path
+
+
+LIMITS: dict[str, Any] = {"sft__max_length": 120, "eval__max_new_tokens": 60, "dedupe__threshold": 0.99}
+LIMITS |= {"split__holdout": 0.25, "split__validation": 0.15, "split__calibration": 0.2}
+
+
+def splitted(**changes: Any) -> tuple[dict[str, Any], dict[str, set[str]]]:
+    """Deduplicate and split; the report, and the ids of each part."""
+    dedupe.run(params_with(**LIMITS | changes))
+    split.run(params_with(**LIMITS | changes))
+    return json.loads((REPORTS / "split.json").read_text()), {
+        side: set(pl.read_parquet(file)["id"]) for side, file in split.FILES.items()
+    }
+
+
+def test_one_param_drops_or_counts_what_is_too_long_in_every_part(repo: Path) -> None:
+    with pytest.raises(HallmarkError, match=r"\d+ records are too long: .* in train, .* in holdout"):
+        splitted()
+    assert not HOLDOUT_LOCK.exists()
+    report, counted = splitted(split__too_long="count")
+    HOLDOUT_LOCK.unlink()
+    roomy, whole = splitted(sft__max_length=1000, eval__max_new_tokens=60, split__too_long="count")
+    HOLDOUT_LOCK.unlink()
+    for part in ("calibration", "holdout"):
+        assert counted[part] == whole[part], "kept, and counted as wrong"
+        assert sum(of["over"] for of in report["lengths"][part].values()) > 0
+    over = {part: report["lengths"][part]["records"]["over"] for part in ("train", "validation")}
+    assert {part: len(whole[part] - counted[part]) for part in over} == over
+    assert report["left_out"]["too_long"] == sum(over.values()) > 0 == roomy["left_out"]["too_long"]
+    assert report["rows"] == {part: len(ids) for part, ids in counted.items()}
+    assert report["groups"]["train"] == pl.read_parquet(split.FILES["train"])["group"].n_unique()
+
+    report, dropped = splitted(split__too_long="drop")
+    left = set().union(*dropped.values())
+    assert {int(name[1:]) for name in set().union(*whole.values()) - left} == {
+        n for n in range(60) if not (n % 7 and n % 11)
+    }
+    assert report["left_out"]["too_long"] == 60 - len(left)
+    assert {of["over"] for kinds in report["lengths"].values() for of in kinds.values()} == {0}
+    again, same = splitted(split__too_long="drop")
+    assert (same, again["rows"]) == (dropped, report["rows"]), "the lock moves nothing"
+    with pytest.raises(HallmarkError, match=r"records of the frozen holdout, .* are too long; the first is 'r"):
+        splitted(split__too_long="drop", eval__max_new_tokens=1)
+    kept = splitted(split__too_long="count", eval__max_new_tokens=1)[1]
+    assert kept["holdout"] == dropped["holdout"]

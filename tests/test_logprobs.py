@@ -137,7 +137,7 @@ def test_they_are_those_that_an_evaluation_in_this_process_keeps(running: server
     served = ServedModel(running, "tuned", asking, max_new_tokens=40, source=source, logs=True).answer(prompts)
     tokenizer = load_tokenizer(models / "tuned")
     model = load_base(models / "tuned", device="cpu", dtype="float32", attention="sdpa")
-    local = LocalModel(model, tokenizer, batch_size=2, max_new_tokens=40, source=source).answer(prompts)
+    local = LocalModel(model, tokenizer, batch_size=2, max_new_tokens=40).answer(prompts)
     assert [answer.text for answer in served] == [answer.text for answer in local]
     for ours, theirs in zip(served, local, strict=True):
         assert ours.logs == pytest.approx(theirs.logs, abs=1e-4)

@@ -75,6 +75,7 @@ def test_an_unknown_block_lists_the_known_ones(tmp_path: Path) -> None:
         ("sft.lora.dropout", 1.0, "sft.lora.dropout"),
         ("compute.device", "mps", "compute.device"),
         ("task.kind", "chat", "task.kind"),
+        ("dedupe.max_cluster", 500, "dedupe.max_cluster: 500 is no share; 0.05 allows"),
     ],
 )
 def test_a_wrong_type_or_value_is_an_error_that_names_the_key(tmp_path: Path, key: str, value: Any, words: str) -> None:

@@ -21,8 +21,9 @@ from stages.params.loader import load_params
 from stages.privacy.kinds import KINDS
 from stages.privacy.params import Mask
 from stages.tools import propose
-from stages.tools.infer import schema_of
-from stages.tools.roles import IDENTITY
+from stages.tools.infer import infer, schema_of
+from stages.tools.profile import Column
+from stages.tools.roles import IDENTITY, Known
 from tests.workspace import ROOT, change_params, make_workspace, stage
 
 REAL = ROOT.parent / "shared/realdata"
@@ -39,9 +40,9 @@ def rules() -> Path:
     return folder / "params.yaml"
 
 
-def proposed(file: Path) -> dict[str, Any]:
+def proposed(file: Path, known: Known | None = None) -> dict[str, Any]:
     """The proposal's blocks, and `warnings`, `schema`."""
-    proposal = propose.proposed(file, rules())
+    proposal = propose.proposed(file, rules(), known)
     propose.try_out(proposal, rules())
     return proposal.edits | {"warnings": "\n".join(proposal.warnings), "schema": proposal.task.schema}
 
@@ -52,13 +53,75 @@ def write(folder: Path, rows: list[dict[str, Any]]) -> Path:
     return file
 
 
+def order(number: int) -> dict[str, Any]:
+    """A usual target."""
+    return {"shop": f"Shop {number}", "total": number, "day": "2024-01-02"}
+
+
+def test_one_odd_record_is_no_refusal(tmp_path: Path) -> None:
+    rows = [
+        {"id": f"r{n}", "text": f"Shop {n}, {n} in all on 2024-01-02 {'lamp ' * (n % 9)}", "target": order(n)}
+        for n in range(254)
+    ]
+    rows[17]["target"] = {"total": 17}
+    found = proposed(write(tmp_path, rows))
+    assert found["task"]["refusal"] is None
+    assert "must not" not in found["task"]["system_prompt"]
+    assert "1 of 254 targets are unlike the others, and too few" in found["warnings"]
+    assert "--refusal" not in found["warnings"]
+
+
+@given(
+    st.integers(0, 12),
+    st.integers(0, 3),
+    st.integers(20, 900),
+    st.sampled_from([{"kind": "no"}, "Not possible.", "[]"]),
+)
+@example(5, 0, 495, {"kind": "no"})
+@example(5, 0, 496, {"kind": "no"})
+@example(4, 0, 20, {"kind": "no"})
+def test_a_refusal_is_asked_about_and_never_assumed(equal: int, odd: int, usual: int, refusal: Any) -> None:
+    """Objects unlike the others stay answers until the user says which of them refuses."""
+    import jsonschema_rs
+
+    answers = [order(n) for n in range(usual)]
+    values = [refusal] * equal + [{"other": n} for n in range(odd)] + answers
+    found = infer(Column("target", values))
+    asked = [doubt for doubt in found.doubts if "--refusal" in doubt]
+    assert (found.kind, found.refusal) == ("extraction", None)
+    assert len(asked) == (equal >= max(5, 0.01 * len(values)))
+    assert bool(found.doubts) == bool(equal + odd)
+    if equal:
+        text = refusal if isinstance(refusal, str) else json.dumps(refusal)
+        said = infer(Column("target", values), refusal=text)
+        assert said.refusal == text
+        assert "--refusal" not in str(said.doubts)
+        assert said.schema == infer(Column("target", values[equal:])).schema
+        assert all(jsonschema_rs.is_valid(said.schema, value) for value in values[equal:])
+
+
+def test_a_refusal_that_no_target_is_ends_in_an_error(tmp_path: Path) -> None:
+    rows = [{"id": n, "text": f"text {n}", "label": "ab"[n % 2]} for n in range(40)]
+    with pytest.raises(HallmarkError, match="no target is the text of --refusal"):
+        propose.proposed(write(tmp_path, rows), rules(), Known(refusal="c"))
+    found = propose.proposed(write(tmp_path, rows), rules(), Known(refusal="b")).task
+    assert (found.kind, found.schema, found.refusal) == ("classification", {"enum": ["a"]}, "b")
+
+
 def test_the_reference_data() -> None:
-    found = proposed(ROOT / "data/raw/tickets.jsonl")
+    file, refusal = ROOT / "data/raw/tickets.jsonl", '{"intent":"refuse"}'
+    asked = propose.proposed(file, rules())
+    assert asked.task.refusal is None
+    assert (
+        f"are the same and unlike the others. Do they refuse what must not or can't be done? Then add --refusal '{refusal}'"
+        in asked.warnings[0]
+    )
+    found = proposed(file, Known(refusal=refusal))
     assert found["data"] | {"path": ""} == {
         "path": "", "id": "id", "group": "customer", "input": "{subject}\n{body}", "target": "target", "context": None,
         "tools": None, "rejected": None, "tags": "tags", "tag_separator": ",", "split": None, "missing": "error",
     }  # fmt: skip
-    assert (found["task"]["kind"], found["task"]["refusal"]) == ("extraction", '{"intent":"refuse"}')
+    assert (found["task"]["kind"], found["task"]["refusal"]) == ("extraction", refusal)
     truth = load_params(PARAMS)
     assert found["mask"]["identity_columns"] == truth.mask.identity_columns
     schema = json.loads((ROOT / "data/schema.json").read_text(encoding="utf-8"))

@@ -25,7 +25,7 @@ from stages.tools.rehearsal import split_warnings
 from stages.tools.roles import Known, guess
 from tests.made_up import without_comparators
 from tests.tiny import make_tiny_base
-from tests.workspace import ROOT, make_workspace, stage
+from tests.workspace import ROOT, change_params, make_workspace, stage
 
 RULES: dict[str, Any] = {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1}
 MAILS = [f"jo{n}@acme-tools.io" for n in range(7)]
@@ -102,9 +102,9 @@ def test_what_is_written_runs_and_fits(tmp_path: Path) -> None:
     for name in ("mask", "dedupe", "split"):
         stage(workspace, name)
     lengths = json.loads((workspace / "reports/split.json").read_text(encoding="utf-8"))["lengths"]
-    for name in ("records", "answers"):
-        assert lengths[name]["over"] == 0
-        assert lengths[name]["longest"] < lengths[name]["limit"] < 4 * lengths[name]["longest"] + 200
+    for found in (lengths["train"]["records"], lengths["holdout"]["answers"]):
+        assert found["over"] == 0
+        assert found["longest"] < found["limit"] < 4 * found["longest"] + 200
 
 
 @pytest.mark.parametrize(
@@ -171,6 +171,70 @@ def test_replies_have_no_floor_for_facts_that_nobody_has_named(tmp_path: Path) -
 )  # fmt: skip
 def test_a_holdout_that_decides_nothing_is_warned_of(tmp_path: Path, data: list[dict[str, Any]], words: str) -> None:
     assert re.search(words, tried(tmp_path, data, "--group", "customer")[0])
+
+
+def test_records_that_the_base_cannot_read_are_warned_of(tmp_path: Path) -> None:
+    make_workspace(tmp_path / "repo", RULES, rows=1)
+    make_tiny_base(tmp_path / "repo/models/base")
+    data = [made(number) for number in range(300)]
+    for row in data[:3]:
+        row["text"] += " lamp" * 9000
+    said, workspace = tried(tmp_path, data, "--write")
+    assert "split will stop: 3 records are too long for the 8192 tokens that the base reads" in said
+    change_params(workspace, {"split.too_long": "error"})
+    for name in ("mask", "dedupe"):
+        stage(workspace, name)
+    assert "3 records are too long: " in stage(workspace, "split", check=False).stderr
+    change_params(workspace, {"split.too_long": "drop"})
+    stage(workspace, "split")
+
+
+def test_a_split_that_leaves_nothing_is_warned_of(tmp_path: Path) -> None:
+    """20 texts, each with small changes in rows of many customers: what isn't held out is nearly what is."""
+
+    def row(n: int) -> dict[str, Any]:
+        words = [
+            f"{word}{(n // 60 * 7919 + k * 31) % 997}"
+            for k in range(8)
+            for word in ("lamp", "desk", "mat", "rug", "bed")
+        ]
+        words[n % 40], words[n * 7 % 40] = f"new{n}", f"own{n}"
+        return {"id": f"T{n}", "customer": f"C{n % 60}", "text": " ".join(words), "queue": f"q{n % 40}"}
+
+    data = [row(n) for n in range(1200)]
+    said, workspace = tried(tmp_path, data, "--group", "customer", "--write")
+    assert "split     train 0 rows of 0 groups" in said
+    assert re.search(r"split would drop \d+ of \d+ rows, since their texts are nearly those of other groups", said)
+    assert "split will stop, since no row is left for train" in said
+    for name in ("mask", "dedupe"):
+        stage(workspace, name)
+    assert "no record is left for train" in stage(workspace, "split", check=False).stderr
+
+
+def test_rows_that_will_be_too_few_or_too_much_alike_are_warned_of() -> None:
+    """What a sample shows holds for all rows, as `dedupe` judges clusters by their share of the texts."""
+    params = load_params(ROOT / "params.yaml")
+    tenth = sample.Sample(100_000, [{}] * 10_000)
+
+    def warned(of: sample.Sample = tenth, **changes: Any) -> str:
+        usual: dict[str, Any] = {"stay": 9_000, "texts": 10_000, "largest": 200, "pairs": 20_000}
+        usual |= {"rows": {"train": 4_000, "validation": 700, "calibration": 2_700, "holdout": 1_600}}
+        usual |= {"groups": dict.fromkeys(usual["rows"], 90)} | changes
+        return "\n".join(split_warnings(Drawn(**usual), of, params))
+
+    assert warned() == ""
+    assert "about 3,000 of 100,000 different texts form one duplicate cluster, and dedupe stops at more than 5,000" in (
+        warned(largest=300)
+    )
+    assert "form one duplicate cluster" in warned(largest=600, rows={}, stops="more than 500 of 10000")
+    assert "about 20,000,000 pairs of texts will look alike" in warned(pairs=200_000)
+    assert warned(sample.Sample(10_000, [{}] * 10_000), pairs=200_000) == ""
+    few = {"train": 6, "validation": 1, "calibration": 8, "holdout": 1_600}
+    said = warned(rows=few)
+    assert "about 60 of 16150 rows are left for train, under 100: get more, or lower split.holdout" in said
+    assert "about 10 of 16150 rows are left for validation, under 20: get more, or raise split.validation" in said
+    assert "calibration, under" not in said
+    assert "would have 7 groups" in warned(tenth, groups=dict.fromkeys(few, 0.7))
 
 
 def test_a_holdout_of_few_customers_is_warned_of() -> None:

@@ -72,7 +72,7 @@ def test_what_separates_tags(values: list[str], sign: str) -> None:
 
 
 def test_the_parameters_of_tools_are_copied(tmp_path: Path) -> None:
-    task = propose.proposed(tool_exports.openai_tools(tmp_path), rules()).task
+    task = propose.proposed(tool_exports.openai_tools(tmp_path), rules(), Known(refusal=tool_exports.CANNOT)).task
     assert task.refusal == tool_exports.CANNOT
     arguments = {
         option["properties"]["name"]["const"]: option["properties"]["arguments"]
@@ -85,10 +85,13 @@ def test_calls_that_break_their_parameters_and_other_texts_are_told(tmp_path: Pa
     rows = [json.loads(line) for line in tool_exports.openai_tools(tmp_path).read_text(encoding="utf-8").splitlines()]
     rows[1]["messages"][1]["tool_calls"][0]["function"]["arguments"] = '{"order": "none"}'
     rows[0]["messages"][1]["content"] = "Something else."
-    task = propose.proposed(write(tmp_path, rows), rules()).task
+    task = propose.proposed(write(tmp_path, rows), rules(), Known(refusal=tool_exports.CANNOT)).task
     assert task.schema["items"]["oneOf"][0]["properties"]["arguments"] == {"type": "object"}
     assert "calls of find_order break" in task.doubts[0]
-    assert task.doubts[1].startswith("1 answers are neither calls nor the refusal")
+    assert task.doubts[1].startswith("1 of 51 targets are unlike the others")
+    asked = propose.proposed(write(tmp_path, rows), rules()).task
+    assert (asked.refusal, asked.schema) == (None, task.schema)
+    assert asked.doubts[1].startswith("9 of 60 targets are the same and unlike the others")
 
 
 def test_of_many_functions_that_are_called_wrongly_some_are_named(tmp_path: Path) -> None:

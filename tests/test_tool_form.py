@@ -394,10 +394,9 @@ def test_calls_are_learned_in_the_family_s_form_and_read_back(
         tokenizer,
         batch_size=2,
         max_new_tokens=8,
-        source=HOLDOUT,
     )
     pairs, _ = load_pairs(HOLDOUT, tokenizer, params)
-    trained, _ = load_dataset(HOLDOUT, tokenizer, params)
+    trained = load_dataset(HOLDOUT, tokenizer, params)
     due = pl.read_parquet(HOLDOUT).rows(named=True)
     for prompt, row, pair in zip(prompts_of(due), trained, pairs, strict=True):
         asked = local.encode(local.text(prompt))

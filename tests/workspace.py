@@ -45,7 +45,7 @@ TINY = {
     "sft.lora.r": 4,
     "sft.lora.layers": 1,
     "eval.max_new_tokens": 16,
-    "eval.too_long": "count",
+    "split.too_long": "count",
     "eval.agreement": {"records": 3, "samples": 2, "temperature": 0.7},
     "split.calibration": 0.05,
     "benchmark.requests": 4,

@@ -13,6 +13,7 @@ from stages.tasks.answers import canonical
 if TYPE_CHECKING:
     import polars as pl
 
+ANY_SHARE = 500  # different texts that a cluster may have whatever their share is: few texts are no template
 SHOWN = 20  # most examples of each kind in the report, and most records named in each
 
 
@@ -33,23 +34,35 @@ class Clusters:
             threshold=settings.threshold,
             permutations=settings.permutations,
             file=file,
-            most=settings.max_cluster,
+            most=most_in_cluster(len(self.texts), settings.max_cluster),
         )
         self.label = components(len(self.texts), self.pairs.left, self.pairs.right)
         labels = pl.DataFrame({"id": ids, "label": self.label[self.text]})
         self.cluster: pl.Series = labels.select(pl.col("id").min().over("label"))["id"].alias("cluster")
 
+    @property
+    def largest(self) -> int:
+        """The most different texts in a cluster."""
+        return max(Counter(self.label.tolist()).values(), default=0)
+
     def sizes(self) -> dict[str, Any]:
-        """How many clusters have two or more records, and how large they are."""
+        """How many clusters have two or more records, how large they are, and what `dedupe.max_cluster` is judged by."""
         sizes = Counter(count for count in self.cluster.value_counts()["count"].to_list() if count > 1)
         return {
             "clusters": sum(sizes.values()),
             "records": sum(size * count for size, count in sizes.items()),
             "largest": max(sizes, default=1),
+            "largest_texts": self.largest,
+            "largest_share": round(self.largest / max(1, len(self.texts)), 6),
             "near_pairs": len(self.pairs),
             "missed_at_threshold": round(self.pairs.missed, 6),
             "sizes": [{"records": size, "clusters": sizes[size]} for size in sorted(sizes)],
         }
+
+
+def most_in_cluster(texts: float, share: float) -> int:
+    """How many of that number of different texts one cluster may have."""
+    return max(ANY_SHARE, int(share * texts))
 
 
 def resolve(rows: pl.DataFrame, clusters: Clusters, policy: str) -> tuple[dict[str, str], dict[str, Any]]:

@@ -134,8 +134,8 @@ class _Found:
             self.component = linked[self.component]
             if np.bincount(self.component).max() > self.most:
                 raise HallmarkError(
-                    f"more than dedupe.max_cluster = {self.most} different texts form one duplicate cluster: "
-                    "they seem to come from one template",
+                    f"more than {self.most} of {self.count} different texts form one duplicate cluster, over "
+                    "dedupe.max_cluster: they seem to come from one template",
                     file=self.file,
                     remedy="compare thresholds with `python -m stages.dedupe --thresholds`; then raise dedupe.threshold, "
                     "map data.input to the columns that differ from record to record, or raise dedupe.max_cluster",

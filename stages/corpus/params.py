@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from stages.core.params import Block, Line, Positive, Share, Text
+from stages.core.params import Block, Line, Share, Text
 
 GOLD = ("data", "gold")
 
@@ -18,9 +18,18 @@ class Dedupe(Block):
     threshold: Annotated[float, Field(ge=0.3, le=1)]
     permutations: Annotated[int, Field(ge=32, le=1024)]
     conflicts: Literal["drop", "majority", "keep"]
-    max_cluster: Positive
+    max_cluster: Annotated[float, Field(gt=0, le=1)]
     only_placeholders: Literal["one", "drop"]
     gold: Text | None
+
+    @field_validator("max_cluster", mode="before")
+    @classmethod
+    def _no_number_of_texts(cls, value: Any) -> Any:
+        if isinstance(value, int | float) and value > 1:
+            raise ValueError(
+                f"dedupe.max_cluster: {value} is no share; 0.05 allows a twentieth of the different texts, and 500 in any case"
+            )
+        return value
 
 
 class Split(Block):
@@ -31,6 +40,7 @@ class Split(Block):
     shared_groups: Literal["error", "count"]
     label_errors: Annotated[int, Field(ge=0, le=10_000)]
     leave_out: Line | None
+    too_long: Literal["error", "drop", "count"]
 
     @model_validator(mode="after")
     def _left_out_where_dvc_looks(self) -> Split:

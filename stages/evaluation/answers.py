@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
+
+log = logging.getLogger("eval")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ class Answer:
         return self.finish == "length"
 
 
+UNREAD = Answer(
+    "", 0, "length"
+)  # to a prompt that leaves no room for an answer in the model's context: it is not asked
+
+
 @dataclass(frozen=True)
 class Sampling:
     """Answers by chance: the seed and the temperature of the draws."""
@@ -60,6 +69,34 @@ class Answerer(Protocol):
 
     def answer(self, prompts: Sequence[Prompt], what: str = "records") -> list[Answer]:
         """One answer for each prompt, in the order given. `what`: which prompts these are, for the progress."""
+
+
+def asked_of(fits: Sequence[bool]) -> list[int]:
+    """The places of the prompts that are asked; what isn't is said, since it counts as wrong."""
+    asked = [place for place, so in enumerate(fits) if so]
+    if len(asked) < len(fits):
+        log.warning(
+            "%d of %d prompts leave no room for an answer in what the model reads: they are not asked, and count as wrong",
+            len(fits) - len(asked),
+            len(fits),
+        )
+    return asked
+
+
+def readable_by(folder: Path, max_new_tokens: int) -> Callable[[Prompt], bool]:
+    """What says whether a prompt leaves room for an answer in the context of the model in a folder, if there is one."""
+    from stages.models.lengths import context_of, prompt_lengths
+    from stages.models.loading import load_tokenizer
+
+    if not folder.is_dir() or (context := context_of(folder)) is None:
+        return lambda _: True
+    tokenizer = load_tokenizer(folder)
+
+    def fits(prompt: Prompt) -> bool:
+        row = {"prompt": prompt.messages, "tools": json.dumps(prompt.tools) if prompt.tools else None}
+        return prompt_lengths([row], tokenizer)[0] + max_new_tokens <= context
+
+    return fits
 
 
 def prompts_of(records: Sequence[dict[str, Any]]) -> list[Prompt]:

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from stages.core.errors import HallmarkError
-from stages.core.files import HOLDOUT
 from stages.evaluation.answers import Prompt
 from stages.evaluation.decoding import Chooser, Watcher, Written
 from stages.evaluation.generation import LocalModel
@@ -72,7 +71,7 @@ def measure_artefacts(
             try:
                 with made.loaded(name) as (model, disk):
                     timed = Timed(
-                        model, load_tokenizer(base), batch_size=options.batch_size, source=HOLDOUT, stage="benchmark",
+                        model, load_tokenizer(base), batch_size=options.batch_size, stage="benchmark",
                         max_new_tokens=options.max_new_tokens,
                     )  # fmt: skip
                     answers = timed.answer(prompts, f"records answered by {name}")

@@ -12,14 +12,14 @@ import json
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stages.core.errors import HallmarkError
 from stages.core.progress import Progress
 from stages.core.reading import strict_json
-from stages.evaluation.answers import Answer, Prompt, Span
+from stages.evaluation.answers import UNREAD, Answer, Prompt, Span, asked_of
 from stages.evaluation.confidence import opens_object
 from stages.models.tool_form import ToolForm
 from stages.serving.engine import Asking
@@ -46,6 +46,7 @@ class ServedModel:
     """Answers by a server's `model`; `schema`: the server is asked to constrain answers by it.
 
     `logs`: it is asked for the log-probabilities of the tokens too. `form`: how the model was trained to write calls; `source`: the prompts' file, for errors; `stage`: whose progress it is.
+    `fits`: whether a prompt leaves room for an answer; one that doesn't is not sent.
     """
 
     def __init__(
@@ -60,8 +61,9 @@ class ServedModel:
         form: ToolForm | None = None,
         stage: str = "eval",
         logs: bool = False,
+        fits: Callable[[Prompt], bool] = lambda _: True,
     ) -> None:
-        self.seconds, self._stage, self._logs = 0.0, stage, logs
+        self.seconds, self._stage, self._logs, self._fits = 0.0, stage, logs, fits
         self._server, self._asking, self._source, self._form = server, asking, source, form
         self._body = server.body(model, max_new_tokens) | {"stream": False} | ({"logprobs": True} if logs else {})
         self._largest = FRAME + (PER_TOKEN + logs * PER_LOG) * max_new_tokens
@@ -71,8 +73,9 @@ class ServedModel:
     def answer(self, prompts: Sequence[Prompt], what: str = "records") -> list[Answer]:
         """One answer for each prompt, in the order given. `what`: which prompts these are, for the progress."""
         start = time.perf_counter()
-        with Progress(self._stage, len(prompts), what) as progress:
-            answers = asyncio.run(self._ask_all(prompts, progress))
+        asked = asked_of(list(map(self._fits, prompts)))
+        with Progress(self._stage, len(asked), what) as progress:
+            answers = asyncio.run(self._ask_all([prompts[place] for place in asked], progress))
         self.seconds += time.perf_counter() - start
         if self._logs and (without := sum(answer.logs is None for answer in answers)):
             log.warning(
@@ -81,7 +84,8 @@ class ServedModel:
                 without,
                 len(answers),
             )
-        return answers
+        given = dict(zip(asked, answers, strict=True))
+        return [given.get(place, UNREAD) for place in range(len(prompts))]
 
     async def _ask_all(self, prompts: Sequence[Prompt], progress: Progress) -> list[Answer]:
         import httpx

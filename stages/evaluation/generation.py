@@ -6,12 +6,10 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from stages.core.errors import HallmarkError
 from stages.core.progress import Progress
-from stages.evaluation.answers import Answer, Prompt, Sampling
+from stages.evaluation.answers import UNREAD, Answer, Prompt, Sampling, asked_of
 from stages.evaluation.confidence import opens_object, spans_of
 from stages.evaluation.decoding import Chooser, Decoder, Limiter, Sampler, Watcher, Written
 from stages.models.chat_template import render
@@ -22,7 +20,7 @@ class LocalModel:
 
     Prompts are sorted by length in tokens (longest first; equal lengths by text) and cut into batches of `batch_size`,
     so the same prompts are always batched in the same way. No prompt is padded to over twice its length: among many
-    short prompts, the few long ones make batches of their own.
+    short prompts, the few long ones make batches of their own. One that leaves no room for an answer is not asked.
     """
 
     def __init__(
@@ -32,17 +30,16 @@ class LocalModel:
         *,
         batch_size: int,
         max_new_tokens: int,
-        source: Path,
         grammar: str | None = None,
         stage: str = "eval",
     ) -> None:
-        """`source`: the prompts' file, for errors. `grammar`: what decoding is constrained by (`constrained.py`).
+        """`grammar`: what decoding is constrained by (`constrained.py`).
 
         `stage`: whose progress it is.
         """
         self.model, self.tokenizer, self.seconds = model, tokenizer, 0.0
         self._batch_size, self._max_new_tokens = batch_size, max_new_tokens
-        self._source, self._grammar, self._stage = source, grammar, stage
+        self._grammar, self._stage = grammar, stage
         stated = model.generation_config.eos_token_id
         self.ends = {tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])} - {None}
         self._decoder = Decoder(model, ends=self.ends, pad=tokenizer.pad_token_id, limit=max_new_tokens)
@@ -56,18 +53,17 @@ class LocalModel:
         """
         texts = [self.text(prompt) for prompt in prompts]
         encoded = [self.encode(text) for text in texts]
-        for prompt, ids in zip(prompts, encoded, strict=True):
-            self._check_length(prompt, len(ids))
-        order = sorted(range(len(prompts)), key=lambda i: (-len(encoded[i]), texts[i]))
+        asked = asked_of([len(ids) + self._max_new_tokens <= self._window for ids in encoded])
+        order = sorted(asked, key=lambda i: (-len(encoded[i]), texts[i]))
         batches = [
             run[start : start + self._batch_size]
             for run in of_like_length(order, [len(ids) for ids in encoded])
             for start in range(0, len(run), self._batch_size)
         ]
         answers: dict[int, Answer] = {}
-        shared = self._decoder.share(encoded)
+        shared = self._decoder.share([encoded[i] for i in asked])
         sizes = [(len(batch), len(encoded[batch[0]]) - shared) for batch in batches]
-        with Progress(self._stage, len(prompts), what, work=dict.fromkeys(Pace.KINDS, 0)) as progress:
+        with Progress(self._stage, len(asked), what, work=dict.fromkeys(Pace.KINDS, 0)) as progress:
             pace = Pace(progress, sizes, self._max_new_tokens)
             for number, batch in enumerate(batches):
                 options: dict[str, Any] = {}
@@ -76,7 +72,7 @@ class LocalModel:
                 written = self.generate([encoded[i] for i in batch], pace, **options)
                 answers |= dict(zip(batch, map(self.read, written), strict=True))
                 pace.ended()
-        return [answers[i] for i in range(len(prompts))]
+        return [answers.get(i, UNREAD) for i in range(len(prompts))]
 
     def text(self, prompt: Prompt) -> str:
         """The prompt through the chat template."""
@@ -116,17 +112,11 @@ class LocalModel:
     def _decode(self, tokens: Sequence[int]) -> str:
         return str(self.tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
-    def _check_length(self, prompt: Prompt, length: int) -> None:
+    @property
+    def _window(self) -> int:
+        """The most tokens that the model reads and writes."""
         config = self.model.config.get_text_config()
-        window = getattr(config, "max_position_embeddings", None) or self.tokenizer.model_max_length
-        if length + self._max_new_tokens > window:
-            raise HallmarkError(
-                f"the prompt has {length} tokens; with {self._max_new_tokens} to generate it is over the model's {window}",
-                file=self._source,
-                row=prompt.row,
-                field="prompt",
-                remedy="lower eval.max_new_tokens, or take a base model with a longer context",
-            )
+        return int(getattr(config, "max_position_embeddings", None) or self.tokenizer.model_max_length)
 
 
 class Pace:

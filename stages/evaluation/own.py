@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.files import ADAPTER, BASE, HOLDOUT, QUANTIZED
-from stages.evaluation.answers import Answerer
+from stages.evaluation.answers import Answerer, readable_by
 from stages.evaluation.params import HfEngine
 from stages.models.tool_form import ToolForm
 from stages.serving.engine import Asking
@@ -36,7 +36,7 @@ def own_answerers(
     `source`: the prompts' file, for errors; `stage`: whose progress it is.
     """
     settings, asking = params.eval, params.eval.engine
-    shared: dict[str, Any] = {"max_new_tokens": settings.max_new_tokens, "source": source, "stage": stage}
+    shared: dict[str, Any] = {"max_new_tokens": settings.max_new_tokens, "stage": stage}
     if not isinstance(asking, HfEngine):
         from stages.evaluation.endpoint import ServedModel, answer_schema
         from stages.serving.server import free_ports, served
@@ -44,7 +44,8 @@ def own_answerers(
         assert isinstance(asking, Asking)
         ports = free_ports([model], asking, "eval.engine.port")
         server = stack.enter_context(served([model], ports, ADAPTER, asking, params.compute))[model]
-        shared["logs"] = ENGINES[asking.kind].gives_logs(asking)
+        shared |= {"logs": ENGINES[asking.kind].gives_logs(asking), "source": source}
+        shared["fits"] = readable_by(WEIGHTS[model], settings.max_new_tokens)
         return lambda _, constrained: ServedModel(
             server, model, asking, **shared, form=form, schema=answer_schema(task) if constrained else None
         )

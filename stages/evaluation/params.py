@@ -51,7 +51,6 @@ class Eval(Block):
     engine: Annotated[SerializeAsAny[Settings], BeforeValidator(ByKind("eval.engine", answering))]
     batch_size: Batch
     max_new_tokens: Tokens
-    too_long: Literal["error", "count"]
     dtype: Literal["bfloat16", "float32"]
     attention: Literal["eager", "sdpa"]
     merge: bool

@@ -48,9 +48,17 @@ class Shipped:
     """What ships, as `benchmark.parity` names it, compared with what was evaluated."""
 
     def __init__(
-        self, params: Params, records: Sequence[dict[str, Any]], evaluated: Sequence[Prediction], timed: Sequence[int]
+        self,
+        params: Params,
+        records: Sequence[dict[str, Any]],
+        evaluated: Sequence[Prediction],
+        timed: Sequence[int],
+        known: Sequence[int],
     ) -> None:
-        """`evaluated`: the answers to the records. `timed`: rows that the benchmark asks anyway; the sample has them first."""
+        """`evaluated`: the answers to the records. `timed`: rows that the benchmark asks anyway; the sample has them first.
+
+        `known`: rows whose prompts the model can read, in order; no others are asked.
+        """
         self._params, self._wanted = params, params.benchmark.parity.wanted
         self._records, self._evaluated = records, evaluated
         self._found: list[Artefact] = []
@@ -59,7 +67,9 @@ class Shipped:
             return
         if self._local:
             set_up(params.compute, params.seed)
-        self._rows = drawn([record["group"] for record in records], params.benchmark.parity.records, timed)
+        first = [known.index(row) for row in timed]
+        sample = drawn([records[row]["group"] for row in known], params.benchmark.parity.records, first)
+        self._rows = [known[at] for at in sample]
         prompts = prompts_of(records)
         self._prompts = [prompts[row] for row in self._rows]
         self._sample = Sample(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import HallmarkError
 from stages.models.chat_template import tool_form
@@ -27,101 +27,128 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lengths")
 
-LONGER_CONTEXT = "take a base with a longer context"
+LEARNED = ("train", "validation")  # parts that are trained on or give the validation loss; the others are answered
+SHOWN = 20  # records named in an error
+WORDS = {
+    "records": "prompt and answer",
+    "pairs": "prompt and rejected answer",
+    "answers": "the answer",
+    "prompts": "the prompt",
+}
 
 
 @dataclass(frozen=True)
-class Limit:
-    """A param that limits lengths, and the lengths of the records that it holds for, all in tokens."""
+class Measured:
+    """What is measured of the records of a part, all in tokens. `most`: the limit; None: there is none."""
 
+    part: str
+    kind: str  # of `WORDS`
     param: str
-    most: int
-    choice: str  # the param that says what happens to longer ones
-    chosen: str
-    leave: str  # the value of `choice` that lets them pass
-    of: str  # what is measured
-    step: int  # a limit that fits is rounded up to a multiple of it
-    rows: Rows
-    lengths: Sequence[int]
+    most: int | None
+    lengths: dict[str, int]  # by id
 
     @property
-    def over(self) -> int:
-        """How many are too long."""
-        return sum(length > self.most for length in self.lengths)
+    def over(self) -> dict[str, int]:
+        """The records that are too long."""
+        return {name: length for name, length in self.lengths.items() if self.most is not None and length > self.most}
 
     @property
-    def longest(self) -> int:
-        """The longest; 0 if there are none."""
-        return max(self.lengths, default=0)
+    def counts(self) -> dict[str, int | None]:
+        """For a report."""
+        longest = max(self.lengths.values(), default=0)
+        return {"measured": len(self.lengths), "longest": longest, "limit": self.most, "over": len(self.over)}
 
-    def words(self) -> str:
-        """How many are too long, and which is the longest."""
-        name = self.rows[self.lengths.index(self.longest)]["id"]
-        return (
-            f"{self.over} of {len(self.lengths)} {self.of} are longer than {self.param} = {self.most} tokens "
-            f"(the longest: {self.longest}, in record '{name}')"
+
+class Limits:
+    """Measures records of a file in tokens of the base, against the limits of params."""
+
+    def __init__(self, base: Path, file: Path, params: Params) -> None:
+        self._tokenizer, self._context, self._file, self._params = load_tokenizer(base), context_of(base), file, params
+        self._form = tool_form(params.task, self._tokenizer)
+
+    def unfit(self, rows: Rows) -> set[str]:
+        """The ids of the records that would be too long in some part of the split."""
+        found = [*self._measured("train", rows), *self._measured("holdout", rows)]
+        return {name for measured in found if measured.kind != "pairs" for name in measured.over}
+
+    def check(self, records: Mapping[str, Rows]) -> tuple[dict[str, Any], set[str]]:
+        """The counts of all parts of the split, for a report, and the ids of what is too long to be learned from.
+
+        Stops if a record is too long and `split.too_long` is error.
+        """
+        found = [measured for part, rows in records.items() for measured in self._measured(part, rows)]
+        if any(measured.over for measured in found):
+            if self._params.split.too_long == "error":
+                raise self._error(records, found)
+            log.warning("%s (split.too_long: %s)", self._counted(records, found), self._params.split.too_long)
+        unlearned = [of.over for of in found if of.part in LEARNED and of.kind == "records"]
+        counts = {part: {of.kind: of.counts for of in found if of.part == part} for part in records}
+        return counts, {name for over in unlearned for name in over}
+
+    def _measured(self, part: str, rows: Rows) -> Iterator[Measured]:
+        sft, dpo, limit = self._params.sft, self._params.dpo, self._params.eval.max_new_tokens
+
+        def by_id(rows: Rows, lengths: list[int]) -> dict[str, int]:
+            return dict(zip((row["id"] for row in rows), lengths, strict=True))
+
+        if part in LEARNED:
+            lengths = record_lengths(rows, self._tokenizer, self._form, self._file)
+            yield Measured(part, "records", "sft.max_length", sft.max_length, by_id(rows, lengths))
+            if dpo.enabled:
+                pairs = [row for row in rows if row["rejected"] and row["rejected"] != row["completion"]]
+                lengths = record_lengths(pairs, self._tokenizer, self._form, self._file, "rejected")
+                yield Measured(part, "pairs", "dpo.max_length", dpo.max_length, by_id(pairs, lengths))
+            return
+        lengths = answer_lengths(rows, self._tokenizer, self._form)
+        yield Measured(part, "answers", "eval.max_new_tokens", limit, by_id(rows, lengths))
+        room = None if self._context is None else self._context - limit
+        yield Measured(part, "prompts", "eval.max_new_tokens", room, by_id(rows, prompt_lengths(rows, self._tokenizer)))
+
+    def _counted(self, records: Mapping[str, Rows], found: list[Measured]) -> str:
+        """How many records of each part are too long."""
+        over = {part: len({name for of in found if of.part == part for name in of.over}) for part in records}
+        of_parts = [f"{count} of {len(records[part])} in {part}" for part, count in over.items() if count]
+        return f"{sum(over.values())} records are too long: {', '.join(of_parts)}"
+
+    def _error(self, records: Mapping[str, Rows], found: list[Measured]) -> HallmarkError:
+        named: list[str] = []
+        left = SHOWN
+        for of in found:
+            longest = sorted(of.over.items(), key=lambda item: (-item[1], item[0]))[:left]
+            left -= len(longest)
+            if longest:
+                shown = ", ".join(f"'{name}' {length}" for name, length in longest)
+                named.append(f"{of.part}, {WORDS[of.kind]} over {of.most} tokens: {shown}")
+        fits = dict(self._fits(kind, found) for kind in ("records", "pairs", "answers") if self._broken(kind, found))
+        return HallmarkError(
+            f"{self._counted(records, found)}. The longest: {'; '.join(named)}",
+            param=", ".join(fits),
+            remedy=f"{'; '.join(fits.values())}; or set split.too_long to drop (they are left out of every part) or count (they "
+            "stay where answers are evaluated, as wrong ones, and are left out of training and validation)",
         )
 
-    def remedy(self, context: int | None) -> str:
-        """What to set so that all pass."""
-        leave = f"{self.choice} to {self.leave}"
-        if context and self.longest > context:
-            return f"set {leave}, shorten them to the {context} tokens that the base reads, or {LONGER_CONTEXT}"
-        return f"set {self.param} to {rounded_up(self.longest, self.step, context)} or more, or {leave}"
+    @staticmethod
+    def _broken(kind: str, found: list[Measured]) -> bool:
+        kinds = (kind, "prompts") if kind == "answers" else (kind,)
+        return any(of.over for of in found if of.kind in kinds)
 
+    def _fits(self, kind: str, found: list[Measured]) -> tuple[str, str]:
+        """The param of a kind, and the words for a value with which all records fit."""
 
-def check(records: Mapping[str, Rows], base: Path, file: Path, params: Params) -> dict[str, dict[str, int]]:
-    """Stop if a record of `file` is too long to be trained on, to be read or to be answered; else the counts, for a report.
+        def longest(kind: str) -> int:
+            return max((max(of.lengths.values(), default=0) for of in found if of.kind == kind), default=0)
 
-    `records` has the parts of the split by name.
-    """
-    sft, dpo, evaluation = params.sft, params.dpo, params.eval
-    tokenizer, context = load_tokenizer(base), context_of(base)
-    form = tool_form(params.task, tokenizer)
-    learned = [*records["train"], *records["validation"]]
-    answered = [name for name in ("holdout", "calibration", "online") if records[name]]
-    held, where = [row for name in answered for row in records[name]], f"the {' and '.join(answered)}"
-    limits = {
-        "records": Limit(
-            "sft.max_length", sft.max_length, "sft.too_long", sft.too_long, "drop", "training records", STEP_RECORD,
-            learned, record_lengths(learned, tokenizer, form, file),
-        ),
-        "answers": Limit(
-            "eval.max_new_tokens", evaluation.max_new_tokens, "eval.too_long", evaluation.too_long, "count",
-            f"expected answers in {where}", STEP_ANSWER, held, answer_lengths(held, tokenizer, form),
-        ),
-    }  # fmt: skip
-    if dpo.enabled:
-        pairs = [row for row in learned if row["rejected"] and row["rejected"] != row["completion"]]
-        lengths = record_lengths(pairs, tokenizer, form, file, "rejected")
-        of = "training records with their rejected answers"
-        limits["pairs"] = Limit(
-            "dpo.max_length", dpo.max_length, "dpo.too_long", dpo.too_long, "drop", of, STEP_RECORD, pairs, lengths
-        )
-    broken = []
-    for limit in limits.values():
-        if limit.over and limit.chosen == limit.leave:
-            log.warning("%s; %s is %s", limit.words(), limit.choice, limit.leave)
-        elif limit.over:
-            broken.append((limit.param, limit.words(), limit.remedy(context)))
-    prompts = prompt_lengths(held, tokenizer)
-    room = (context or 0) - evaluation.max_new_tokens
-    if context and (over := sum(length > room for length in prompts)):
-        longest = max(prompts)
-        problem = (
-            f"{over} of {len(held)} prompts of {where} leave no room for eval.max_new_tokens = "
-            f"{evaluation.max_new_tokens} in the {context} tokens that the base reads (the longest: {longest}, in record "
-            f"'{held[prompts.index(longest)]['id']}')"
-        )
-        broken.append(("eval.max_new_tokens", problem, f"lower it, shorten the prompts, or {LONGER_CONTEXT}"))
-    if broken:
-        raise HallmarkError(
-            "; ".join(problem for _, problem, _ in broken),
-            param=", ".join(dict.fromkeys(param for param, _, _ in broken)),
-            remedy="; ".join(remedy for _, _, remedy in broken),
-        )
-    counts = {
-        name: {"measured": len(limit.lengths), "longest": limit.longest, "limit": limit.most, "over": limit.over}
-        for name, limit in limits.items()
-    }
-    return counts | {"prompts": {"measured": len(prompts), "longest": max(prompts, default=0)}}
+        param = next(of.param for of in found if of.kind == kind)
+        step = STEP_ANSWER if kind == "answers" else STEP_RECORD
+        room = None if self._context is None else self._context - (longest("prompts") if kind == "answers" else 0)
+        if room is not None and longest(kind) > room:
+            answers = (
+                f"set it to {rounded_up(longest(kind), step, self._context)} for the answers, and "
+                if step == STEP_ANSWER
+                else ""
+            )
+            return (
+                param,
+                f"no {param} fits: {answers}shorten them, or take a base that reads more than {self._context} tokens",
+            )
+        return param, f"set {param} to {rounded_up(longest(kind), step, room)}"

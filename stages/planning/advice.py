@@ -123,7 +123,7 @@ def gib(size: float) -> str:
 def remedy(found: list[Change]) -> str:
     """What to do about training that does not fit, in words."""
     if not found:
-        return "take a smaller base, a GPU with more memory, or a lower sft.max_length (with sft.too_long: drop)"
+        return "take a smaller base, a GPU with more memory, or a lower sft.max_length (with split.too_long: drop or count)"
     return "; or ".join(f"set {change.text()} ({gib(change.training_bytes)})" for change in found)
 
 

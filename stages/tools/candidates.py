@@ -148,7 +148,7 @@ def too_large(memory: Memory | None) -> Exclusion | None:
 
 def excluded(facts: Facts, params: Params) -> Exclusion | None:
     """Which limit the facts break; what only deserves a word goes into their notes."""
-    if facts.longest and facts.context and facts.longest > facts.context:
+    if facts.longest and facts.context and facts.longest > facts.context and params.split.too_long == "error":
         return Exclusion("context", f"the longest record has {facts.longest:,} tokens, it reads {facts.context:,}")
     if facts.longest and facts.longest > params.sft.max_length:
         facts.notes.append(

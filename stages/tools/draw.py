@@ -32,6 +32,9 @@ class Drawn:
 
     dropped: Counter[str] = field(default_factory=Counter)  # by `dedupe`, by cause
     stay: int = 0
+    texts: int = 0  # different ones
+    largest: int = 0  # of these, in the largest cluster
+    pairs: int = 0  # near duplicates
     rows: dict[str, int] = field(default_factory=dict)
     groups: dict[str, int] = field(default_factory=dict)
     leaks: int = 0  # records that `split` drops
@@ -68,6 +71,7 @@ def deduplicated(raws: Sequence[Raw], task: Task, params: Params, found: Drawn) 
     columns = dict.fromkeys(("id", "group", "part", "tools", "target", "text"), pl.String)
     frame = pl.DataFrame(rows, schema=columns, orient="row").with_columns(text=normalise(pl.col("text"))).sort("id")
     clusters = Clusters(frame["id"], frame["text"], params.dedupe, Path(raws[0].file))
+    found.texts, found.largest, found.pairs = len(clusters.texts), clusters.largest, len(clusters.pairs)
     dropped, _ = resolve(frame, clusters, params.dedupe.conflicts)
     found.dropped = Counter(dropped.values())
     stay = frame.with_columns(clusters.cluster).filter(~pl.col("id").is_in(list(dropped)))

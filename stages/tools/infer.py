@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from stages.tools.profile import Column, canonical_or_text, is_label, parameters
 MOST_IN_ENUM = 20  # most different values of an enum; a text field with more is free text
 NAMED = 10  # functions named in a warning
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
+REFUSALS = (5, 0.01)  # fewest equal targets, and their least share of all, that may be a refusal: fewer are odd records
 
 
 @dataclass
@@ -28,8 +30,24 @@ class Inferred:
     doubts: tuple[str, ...] = ()
 
 
-def infer(column: Column, tools: Column | None = None, *, said: bool = False) -> Inferred:
-    """Kind, schema and refusal from all targets. `tools`: the column of the rows' tools; `said`: the user named the target."""
+def infer(column: Column, tools: Column | None = None, *, said: bool = False, refusal: str | None = None) -> Inferred:
+    """Kind and schema from all targets but the refusal, which the user names: one that looks like it is only a doubt.
+
+    `tools`: the column of the rows' tools; `said`: the user named the target.
+    """
+    if refusal is not None:
+        column = Column(column.name, [value for value in column.given if not is_refusal(value, refusal)])
+    found = _inferred(column, tools, said)
+    found.refusal = refusal
+    return found
+
+
+def is_refusal(value: Any, refusal: str) -> bool:
+    """Whether a target is this refusal; JSON may be written in any way."""
+    return canonical_or_text(parsed_target(value)) == canonical_or_text(parsed_target(refusal))
+
+
+def _inferred(column: Column, tools: Column | None, said: bool) -> Inferred:
     values = [parsed_target(value) for value in column.given]
     objects = [value for value in values if isinstance(value, dict)]
     lists = [value for value in values if isinstance(value, list)]
@@ -84,15 +102,7 @@ def _tool_calls(values: list[Any], tools: Column | None) -> Inferred:
     schema = (
         {"type": "array", "items": call_schema} if any(isinstance(value, list) for value in values) else call_schema
     )
-    said = Counter(value.strip() for value in values if isinstance(value, str))
-    refusal, count = said.most_common(1)[0] if said else (None, 0)
-    if refusal is not None and count < 2 and len(said) > 1:
-        refusal, count = None, 0
-    if others := said.total() - count:
-        doubts.append(
-            f"{others} answers are neither calls nor the refusal but other texts, and mask stops at them: write the refusal "
-            "the same way everywhere, or leave those rows out"
-        )
+    doubts += _odd([value for value in values if isinstance(value, str)], len(values))
     if not given:
         once = sum(len(called[name]) == 1 for name in names)
         doubts.append(
@@ -101,7 +111,7 @@ def _tool_calls(values: list[Any], tools: Column | None) -> Inferred:
             "a column, unless the input lists the functions"
         )
     why = f"{len(names)} tools" + (", with the parameters that the data give" if given else "")
-    return Inferred("tool_call", schema, refusal, why, tuple(doubts))
+    return Inferred("tool_call", schema, None, why, tuple(doubts))
 
 
 def _some(names: list[str]) -> str:
@@ -137,8 +147,8 @@ def _all_valid(schema: dict[str, Any], values: list[Any]) -> bool:
 def _extraction(values: list[Any], objects: list[dict[str, Any]]) -> Inferred:
     lists = [value for value in values if isinstance(value, list)]
     if len(lists) > len(objects):
-        refusal = _constant([value for value in values if not isinstance(value, list)])
-        return Inferred("extraction", schema_of(lists), refusal, "targets are lists")
+        doubts = _odd([value for value in values if not isinstance(value, list)], len(values))
+        return Inferred("extraction", schema_of(lists), None, "targets are lists", doubts)
     shapes = Counter(frozenset(value) for value in objects)
     usual = frozenset(
         key
@@ -146,24 +156,34 @@ def _extraction(values: list[Any], objects: list[dict[str, Any]]) -> Inferred:
         if sum(key in v for v in objects) > 0.5 * len(objects)
     )
     odd = [value for value in values if not isinstance(value, dict) or 2 * len(usual & value.keys()) < len(usual)]
-    refusal = _constant(odd)
-    answers = [
-        value
-        for value in objects
-        if refusal is None or canonical_or_text(value) != canonical_or_text(parsed_target(refusal))
-    ]
     same = "every target is an object with the same keys"
     why = f"objects with {len(shapes)} sets of keys" if len(shapes) > 1 else same
-    return Inferred("extraction", schema_of(answers), refusal, why)
+    return Inferred("extraction", schema_of(objects), None, why, _odd(odd, len(values)))
 
 
-def _constant(values: list[Any]) -> str | None:
-    """The only value, as the exact text of a refusal; None if there is none, or several different ones."""
-    texts = {
-        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def _odd(values: list[Any], rows: int) -> tuple[str, ...]:
+    """What to ask about targets that are unlike the others of the kind: whether the most frequent is a refusal, or an error."""
+    counts = Counter(
+        value.strip()
+        if isinstance(value, str)
+        else json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
         for value in values
-    }
-    return texts.pop() if len(texts) == 1 else None
+    )
+    text, count = counts.most_common(1)[0] if counts else ("", 0)
+    doubts, rest = [], len(values)
+    otherwise = "; else the schema takes such objects as answers, and mask stops at such texts"
+    if count >= max(REFUSALS[0], REFUSALS[1] * rows) and not second_check.residue(text):
+        rest -= count
+        doubts.append(
+            f"{count} of {rows} targets are the same and unlike the others. Do they refuse what must not or can't be done? Then "
+            f"add --refusal {shlex.quote(text)}{otherwise}"
+        )
+    if rest:
+        doubts.append(
+            f"{rest} of {rows} targets are unlike the others, and too few are equal to be a refusal: read them, and correct "
+            f"them or leave those rows out{otherwise}"
+        )
+    return tuple(doubts)
 
 
 def schema_of(values: list[Any]) -> dict[str, Any]:

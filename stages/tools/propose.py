@@ -1,7 +1,7 @@
 """Not a stage: look at a data file and propose params.yaml values for it: `python -m stages.tools.propose FILE`.
 
 FILE is JSON lines, JSON, CSV, TSV, Parquet, or the folder of a Hugging Face dataset. What you know, say with `--input`,
-`--target` and `--group`; the rest is chosen by scored evidence, and the runners-up are shown. With `--write`, the proposal
+`--target`, `--group` and `--refusal`; the rest is chosen by scored evidence, and the runners-up are shown. With `--write`, the proposal
 is written to params.yaml, which keeps its comments, and the schema to data/schema.json; without it, nothing is written.
 """
 
@@ -26,7 +26,7 @@ from stages.params.loader import load_params
 from stages.release.params import FILL_IN
 from stages.tasks.kinds import KINDS
 from stages.tools.doubts import warnings
-from stages.tools.infer import infer
+from stages.tools.infer import infer, is_refusal
 from stages.tools.naming import words_of
 from stages.tools.new_data import set_for_new_data
 from stages.tools.profile import Column, Rows, columns_in
@@ -81,7 +81,12 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     answers = columns[targets[0]]
     if isinstance(roles.target, list):
         answers = Column(", ".join(targets), [{name: row.get(name) for name in targets} for row in rows])
-    proposal = Proposal(file, rows, columns, roles, infer(answers, tools, said=bool(known.targets)))
+    if known.refusal is not None and not any(is_refusal(value, known.refusal) for value in answers.given):
+        raise HallmarkError(
+            "no target is the text of --refusal", file=file, remedy="give the target that refuses, as it is in the file"
+        )
+    task = infer(answers, tools, said=bool(known.targets), refusal=known.refusal)
+    proposal = Proposal(file, rows, columns, roles, task)
     set_values(proposal)
     proposal.warnings += warnings(proposal, load_params(params))
     return proposal
@@ -233,7 +238,7 @@ def on_a_line(value: Any) -> str:
 def main(arguments: argparse.Namespace) -> None:
     """Command line: FILE, what the user knows, and `--write`."""
     inputs = tuple(text.replace("\\n", "\n") for text in arguments.input)  # a shell leaves `\n` as two characters
-    known = Known(inputs, tuple(arguments.target), arguments.group)
+    known = Known(inputs, tuple(arguments.target), arguments.group, arguments.refusal)
     run(arguments.file, arguments.params, arguments.write, known)
 
 
@@ -258,6 +263,9 @@ if __name__ == "__main__":
     )
     parser.add_argument(
         "--group", metavar="COLUMN", help="what the split must not cut: a customer, document or conversation"
+    )
+    parser.add_argument(
+        "--refusal", metavar="TEXT", help="the target of what must not or can't be done, as it is in the file"
     )
     parser.add_argument("--write", action="store_true", help="write the proposal to params.yaml and data/schema.json")
     run_stage("propose", __doc__, main, parser)

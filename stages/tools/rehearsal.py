@@ -12,6 +12,8 @@ from collections import Counter
 from stages.core.files import BASE
 from stages.core.records import columns_of
 from stages.core.tools import in_words
+from stages.corpus.bands import EASY
+from stages.corpus.duplicates import most_in_cluster
 from stages.corpus.raw import ESSENTIAL
 from stages.params.loader import Params
 from stages.privacy.kinds import short
@@ -26,6 +28,9 @@ from stages.tools.trial import Trial, trial
 
 MOST_HELD = 0.3  # share of the rows above which a holdout takes too much from training
 MOST_FIELDS = 12  # of the targets, shown
+LEAST = {"train": 100, "validation": 20, "calibration": 50}  # rows under which what a part is for hardly works
+MOST_LOST = 0.2  # share of the rows that stay above which leaks are more than a few common texts
+NEARLY = 0.5  # share of a limit from which on more rows, or masked ones, may reach it
 MOST_OF_FEW = 0.6  # share of a holdout above which its `FEW` largest groups decide the result
 
 
@@ -125,25 +130,51 @@ def told(
 
 
 def split_warnings(split: Drawn, sample: Sample, params: Params) -> list[str]:
-    """What makes the holdout too small to decide on, by the real split of the sample."""
+    """What will stop dedupe or split, leaves too little to train on or makes the holdout too small to decide on.
+
+    Judged by the real split of the sample, as if the other rows were like these.
+    """
+    scale = sample.of / sample.looked_at
+    warned = cluster_warnings(split, scale, params)
     if split.stops:
-        return [f"dedupe or split will stop: {split.stops}"]
+        return [*warned, f"dedupe or split will stop: {split.stops}"]
     if not split.rows:
-        return []
-    warned = []
-    gate, share, scale = params.gate, params.split.holdout, sample.of / sample.looked_at
+        return warned
+    gate, share = params.gate, params.split.holdout
+    total = scale * sum(split.rows.values())
+    if split.leaks > MOST_LOST * split.stay:
+        warned.append(
+            f"split would drop {split.leaks:,} of {split.stay:,} rows, since their texts are nearly those of other groups on "
+            "another side: raise dedupe.threshold, map data.input to what differs from row to row, or name a coarser column "
+            "with --group"
+        )
+    left = {
+        side: round(scale * split.rows[side])
+        for side in LEAST
+        if side in split.rows and (side != "calibration" or params.split.calibration)
+    }
+    if empty := [side for side, rows in left.items() if not rows]:
+        warned.append(
+            f"split will stop, since no row is left for {' and '.join(empty)}: get rows of more groups, change the shares in "
+            "split, or raise dedupe.threshold"
+        )
+    for side, rows in left.items():
+        if 0 < rows < LEAST[side]:
+            lower = "lower split.holdout and split.calibration" if side == "train" else f"raise split.{side}"
+            warned.append(
+                f"about {rows} of {round(total)} rows are left for {side}, under {LEAST[side]}: get more, or {lower}"
+            )
     held, groups = round(scale * split.rows["holdout"]), split.groups["holdout"]
     if held < gate.min_records:
-        total = scale * sum(split.rows.values())
         needed = math.ceil(110 * gate.min_records / total) / 100  # a tenth more, since whole groups are drawn
         fix = f"set it to {needed:g}" if needed <= MOST_HELD else f"get {round(1.1 * gate.min_records / share)} rows"
         warned.append(
             f"split.holdout = {share:g} holds out about {held} of {round(total)} rows that stay, and the gate needs at least "
             f"{gate.min_records} (gate.min_records): {fix}"
         )
-    elif groups < gate.min_groups and sample.whole:
+    elif round(scale * groups) < gate.min_groups:
         warned.append(
-            f"the holdout would have {groups} groups, and the gate needs {gate.min_groups} "
+            f"the holdout would have {round(scale * groups)} groups, and the gate needs {gate.min_groups} "
             "(gate.min_groups): raise split.holdout, or name a finer column with --group"
         )
     elif split.few_hold > MOST_OF_FEW:
@@ -152,3 +183,19 @@ def split_warnings(split: Drawn, sample: Sample, params: Params) -> list[str]:
             "of them; raise split.holdout, try another split.salt, or name a finer column with --group"
         )
     return warned
+
+
+def cluster_warnings(split: Drawn, scale: float, params: Params) -> list[str]:
+    """Whether all rows, `scale` times those of the sample, may be too much alike for `dedupe`."""
+    most = most_in_cluster(scale * split.texts, params.dedupe.max_cluster)
+    remedy = "raise dedupe.threshold, or map data.input to the columns that differ from row to row"
+    if scale * split.largest > NEARLY * most:
+        return [
+            f"about {round(scale * split.largest):,} of {round(scale * split.texts):,} different texts form one duplicate cluster, "
+            f"and dedupe stops at more than {most:,} (dedupe.max_cluster): {remedy}, or raise dedupe.max_cluster"
+        ]
+    if scale**2 * split.pairs > NEARLY * EASY:
+        return [
+            f"about {round(scale**2 * split.pairs):,} pairs of texts will look alike, and dedupe compares at most {EASY:,}: {remedy}"
+        ]
+    return []

@@ -55,11 +55,12 @@ class Guess:
 
 @dataclass(frozen=True)
 class Known:
-    """What the user says: columns for the input (or one template), for the target, and the group."""
+    """What the user says: columns for the input (or one template), for the target, and the group; the target that refuses."""
 
     inputs: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     group: str | None = None
+    refusal: str | None = None
 
 
 def guess(columns: dict[str, Column], known: Known | None = None) -> Guess:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,21 +34,18 @@ class Sizes:
     max_length: int
     max_new_tokens: int
     context: int | None
+    over: int  # records that are longer than the context, or whose prompt leaves no room there for an answer
     counted_by: str  # whose tokens they are
 
     def warnings(self) -> list[str]:
         """What does not fit into the context of the base."""
-        if self.context and self.record > self.context:
-            return [
-                f"the longest record has {self.record} tokens, and the base reads at most {self.context}: set sft.too_long to "
-                "drop, shorten such rows, or take a base with a longer context"
-            ]
-        if self.context and self.prompt + self.max_new_tokens > self.context:
-            return [
-                f"the longest prompt has {self.prompt} tokens; with eval.max_new_tokens = {self.max_new_tokens} it is over "
-                f"the {self.context} that the base reads: shorten such rows, or take a base with a longer context"
-            ]
-        return []
+        if not self.over:
+            return []
+        return [
+            f"split will stop: {self.over} records are too long for the {self.context} tokens that the base reads (the longest: "
+            f"{self.record}, its prompt {self.prompt}; eval.max_new_tokens: {self.max_new_tokens}). Set split.too_long to drop or "
+            "count, shorten such rows, or take a base with a longer context"
+        ]
 
 
 def sizes(raws: Sequence[Raw], masked: dict[str, dict[str, Any]], params: TaskParams, task: Task, base: Path) -> Sizes:
@@ -68,14 +66,17 @@ def sizes(raws: Sequence[Raw], masked: dict[str, dict[str, Any]], params: TaskPa
         context, (found, before, after) = None, (estimated(rows) for rows in (list(records.values()), *both))
     prompt, record, answer = map(max, found)
     growth = [grown(*lengths) for lengths in zip(before, after, strict=True)]
+    max_new_tokens = rounded_up(ROOM_ANSWER * growth[2] * answer, STEP_ANSWER, context)
+    over = [max(whole, start + max_new_tokens) > (context or math.inf) for start, whole, _ in zip(*found, strict=True)]
     return Sizes(
         characters=max(len(raw.input) + len(raw.context or "") for raw in raws),
         prompt=prompt,
         record=record,
         answer=answer,
         max_length=rounded_up(ROOM * growth[1] * record + PROMPT, STEP_RECORD, context),
-        max_new_tokens=rounded_up(ROOM_ANSWER * growth[2] * answer, STEP_ANSWER, context),
+        max_new_tokens=max_new_tokens,
         context=context,
+        over=sum(over),
         counted_by=counted_by,
     )
 

@@ -27,7 +27,6 @@ class Training(Block):
     epochs: Size
     max_steps: Steps | None
     max_length: Steps
-    too_long: Literal["error", "drop"]
     eval_steps: Steps
 
 

@@ -54,18 +54,6 @@ def tokenized(
         raise other_prompt(str(error), path) from None
 
 
-def fits(length: int, name: str, answer: str, path: Path, block: Literal["sft", "dpo"], limits: Training) -> bool:
-    """Whether a record with this answer fits into `max_length` tokens. Longer ones are an error or dropped, never cut."""
-    if length > limits.max_length and limits.too_long == "error":
-        raise HallmarkError(
-            f"record '{name}' is {length} tokens long, over {block}.max_length = {limits.max_length}",
-            file=path,
-            field=f"prompt, {answer}",
-            remedy=f"raise {block}.max_length, shorten the record, or set {block}.too_long to drop (the report counts it)",
-        )
-    return length <= limits.max_length
-
-
 def training_options(
     sft: Sft, block: Training, folder: str, *, device: str, seed: int, validate: bool
 ) -> dict[str, Any]:

@@ -214,7 +214,7 @@ def ours(params: Any, folder: str, *, alone: bool = False) -> Any:
     trainer: Any = CompletionTrainer(
         model=model,
         args=arguments,
-        train_dataset=load_dataset(TRAIN, tokenizer, params)[0],
+        train_dataset=load_dataset(TRAIN, tokenizer, params),
         processing_class=tokenizer,
         peft_config=lora_config(model, params.sft.lora),
         length_power=params.sft.length_power,
@@ -231,7 +231,7 @@ def stopwatch(trainer: Any, every: int, limit: float) -> Any:
 
     from stages.sft import load_dataset
 
-    rows = load_dataset(VALIDATION, load_tokenizer(BASE), load_params())[0]
+    rows = load_dataset(VALIDATION, load_tokenizer(BASE), load_params())
 
     def loss(model: Any) -> float:
         """Nats a completion token, over all validation records."""

@@ -71,7 +71,7 @@ GPU = {
     "eval.attention": "sdpa",
     "eval.max_new_tokens": 48,
     "eval.batch_size": 64,
-    "eval.too_long": "count",
+    "split.too_long": "count",
     "eval.again": 0,
     "eval.draws": 200,
 }

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from stages.core.errors import HallmarkError
-from stages.core.files import HOLDOUT, QUANTIZED, json_bytes, sha256_file
+from stages.core.files import QUANTIZED, json_bytes, sha256_file
 from stages.core.model_folder import check_files, weight_files
 from stages.core.params import Line, Sha256
 from stages.core.reading import check_regular, read_object
@@ -89,7 +89,6 @@ class Adapter(Comparator[AdapterSettings]):
             load_tokenizer(weights),
             batch_size=means.batch_size,
             max_new_tokens=evaluation.max_new_tokens,
-            source=HOLDOUT,
         )
 
 
