@@ -15,14 +15,17 @@ import pytest
 
 from stages.core.errors import HallmarkError
 from stages.evaluation import endpoint
-from stages.evaluation.answers import Answer, prompts_of
+from stages.evaluation.answers import UNREAD, Answer, prompts_of, readable_by
 from stages.evaluation.confidence import confidence_of
 from stages.evaluation.endpoint import ServedModel, answer_of, answer_schema
+from stages.models.lengths import prompt_lengths
+from stages.models.loading import load_tokenizer
 from stages.params.loader import load_params
 from stages.serving import server as servers
 from stages.serving.engines.endpoint import EndpointAsking
 from stages.tasks.task import Task
 from tests.test_eval import some_holdout
+from tests.tiny import make_tiny_base
 from tests.workspace import ROOT
 
 
@@ -94,6 +97,20 @@ def ask(server: Server, **options: Any) -> list[Answer]:
         running, "base", asking, max_new_tokens=12, source=Path("data/split/holdout.parquet"), **options
     )
     return model.answer(prompts_of(some_holdout().rows(named=True)))
+
+
+def test_a_prompt_without_room_for_an_answer_is_not_sent(server: Server, tmp_path: Path) -> None:
+    """The tiny base reads 8,192 tokens; room is left by all prompts but the longest."""
+    base = make_tiny_base(tmp_path / "base")
+    records = some_holdout().rows(named=True)
+    longest = sorted(prompt_lengths(records, load_tokenizer(base)))
+    assert longest[-1] > longest[0]
+    answers = ask(server, fits=readable_by(base, 8192 - longest[-1] + 1))
+    unread = [place for place, answer in enumerate(answers) if answer is UNREAD]
+    assert 0 < len(unread) == longest.count(longest[-1]) < len(records) == len(unread) + len(server.asked)
+    assert all(readable_by(tmp_path / "nowhere", 10**9)(prompt) for prompt in prompts_of(records))
+    for place in set(range(len(records))) - set(unread):
+        assert answers[place].text == f"about {records[place]['prompt'][-1]['content']}"
 
 
 def test_every_record_is_asked_as_it_stands_and_gets_its_own_answer(server: Server) -> None:
