@@ -12,10 +12,10 @@ from stages.core.document import objects
 from stages.core.errors import HallmarkError
 from stages.core.reading import NotJsonError, strict_json
 from stages.privacy.copies import Spot
-from stages.privacy.date_values import DATES, Day, Reader
+from stages.privacy.date_values import Day, Reader
 from stages.privacy.dates import DATE
 from stages.privacy.kept import Place, near_places, places
-from stages.privacy.kinds import PLACEHOLDER
+from stages.privacy.kinds import DATES, PLACEHOLDER
 from stages.privacy.masking import Record
 from stages.privacy.restoring import restore
 from stages.privacy.spans import Draft

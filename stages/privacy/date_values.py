@@ -16,7 +16,6 @@ from functools import cache
 
 from stages.privacy.lexicon import fold
 
-DATES = frozenset(("DATE_TIME", "DATE_OF_BIRTH"))  # the kinds whose values are dates
 # Names of the twelve months, in one spelling a line: full names first, then abbreviations and other spellings.
 _ROWS = {
     "en": ["january february march april may june july august september october november december",

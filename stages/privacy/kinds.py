@@ -11,6 +11,7 @@ PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_[1-9][0-9]{0,6}>")
 # What mask.level masks, each with all before it. direct: what points at one person by itself. quasi: what does so together
 # with other things (quasi-identifiers). all: every date, and whatever any recognizer finds, however unsure.
 LEVELS = ("direct", "quasi", "all")
+DATES = frozenset(("DATE_TIME", "DATE_OF_BIRTH"))  # the kinds whose values are dates
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from stages.core.errors import HallmarkError
 from stages.privacy.context import weighed
 from stages.privacy.copies import Spot, as_shown
-from stages.privacy.date_values import DATES, Reader
+from stages.privacy.date_values import Reader
 from stages.privacy.dates import DATE
 from stages.privacy.given import UNKNOWN, Given, Readers
 from stages.privacy.kept import Kept, merged, near_places, outside, places
-from stages.privacy.kinds import kind_of, masked_at
+from stages.privacy.kinds import DATES, kind_of, masked_at
 from stages.privacy.known import KnownValues, tokens_of
 from stages.privacy.lexicon import any_of, is_word
 from stages.privacy.light import import_libraries

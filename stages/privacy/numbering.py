@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from stages.core.key import digest
-from stages.privacy.date_values import DATES, Day, Reader, shift
+from stages.privacy.date_values import Day, Reader, shift
 from stages.privacy.given import UNKNOWN
-from stages.privacy.kinds import short
+from stages.privacy.kinds import DATES, short
 from stages.privacy.lexicon import fold, titles
 from stages.privacy.normal import view
 from stages.privacy.params import Mask

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from stages.core.params import Block, Line, Positive, Processes, Regex, Text
-from stages.privacy.date_values import DATES
-from stages.privacy.kinds import KINDS, nearest, short
+from stages.privacy.kinds import DATES, KINDS, nearest, short
 
 KindName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z_]*[A-Z]$")]
 

@@ -15,9 +15,9 @@ from stages.core.records import fill
 from stages.corpus.copied import MANY, Field, advice, pairs
 from stages.corpus.raw import Raw, Values, identities
 from stages.corpus.recording import Recorder, Written, masked_schema
-from stages.privacy.date_values import DATES, Reader
+from stages.privacy.date_values import Reader
 from stages.privacy.dates import DATE
-from stages.privacy.kinds import PLACEHOLDER
+from stages.privacy.kinds import DATES, PLACEHOLDER
 from stages.privacy.params import Mask, Ner
 from stages.tasks.kinds import KINDS
 from stages.tasks.params import Task as TaskParams
