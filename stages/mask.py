@@ -105,7 +105,7 @@ def run(params: Params) -> None:
         log.warning(
             "types in %s are read as JSON Schema names them: %s", params.data.tools, in_words(written.python_types)
         )
-    for line in advice(written.values, params.mask.max_lost):
+    for line in advice(written.values, params.mask):
         log.warning(line)
     if task.kind.free_text:
         log.info("values that free-text answers copy from their input are not counted: they have no fields")

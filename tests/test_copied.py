@@ -19,7 +19,7 @@ from stages.privacy.date_values import Reader
 from stages.privacy.masking import Record
 from stages.privacy.spans import Span
 from stages.tasks.kinds import KINDS
-from tests.workspace import make_workspace
+from tests.workspace import ROOT, make_workspace
 from tests.workspace import report as report_of
 
 SCHEMA = {
@@ -44,6 +44,7 @@ ROW = {
     "text": f"It is open.\n{MAIL.upper()} wrote to {OTHER}: NL-20931 for RM9.50.",
     "target": TARGET,
 }
+MASK = load_params(ROOT / "params.yaml").mask
 PARAMS: dict[str, Any] = {
     "data.input": "text", "data.tags": None, "task.refusal": None, "mask.identity_columns": {}, "mask.gold": None,
     "mask.ner": {"engine": "none", "model": None}, "mask.workers": 1, "eval.spans": [],
@@ -113,8 +114,8 @@ def test_a_field_that_loses_its_values_stops_the_stage_and_names_what_keeps_them
 def test_many_values_that_become_few_stop_the_stage() -> None:
     of = Field(copied=100, replaced=100, drawn_before=set(range(100)), drawn_after={1})
     with pytest.raises(HallmarkError, match="100 different values of 'day' become 1"):
-        check({"day": of}, 0.05, "x.jsonl")
-    check({"day": Field(copied=100, replaced=100, drawn_before=set(range(100)), drawn_after=set(range(90)))}, 0.05, "x")
+        check({"day": of}, MASK, "x.jsonl")
+    check({"day": Field(copied=100, replaced=100, drawn_before=set(range(100)), drawn_after=set(range(90)))}, MASK, "x")
 
 
 def test_words_that_the_schema_lists_stay_in_the_input_too(run: Any) -> None:
@@ -172,12 +173,14 @@ def test_the_arguments_of_a_tool_call_count_also_as_json_text() -> None:
 
 def test_lines_are_few_and_the_worst_comes_first() -> None:
     lost = {f"f{n}": Field(copied=100, kept=100 - n, lost=n, kinds=Counter({"TITLE": n})) for n in range(30)}
-    lines = advice(lost, 1.0)
+    lines = advice(lost, MASK)
     assert len(lines) == 10
-    assert lines[0].startswith("29 of 100 values of 'f29' that the target copies from its input are lost")
+    assert lines[0].startswith(
+        "mask will stop: 29 of 100 values of 'f29' that the target copies from its input are lost"
+    )
     assert "mask.actions: {TITLE: keep}" in lines[0]
-    assert advice({"a": Field(copied=100, kept=96, lost=4)}, 1.0) == []
-    assert "stand in no input" in advice({"a": Field(copied=10, alone=5)}, 1.0)[0]
+    assert advice({"a": Field(copied=100, kept=96, lost=4)}, MASK) == []
+    assert "stand in no input" in advice({"a": Field(copied=10, alone=5)}, MASK)[0]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from functools import cache
 from typing import Any
@@ -11,11 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.corpus.copied import Standing
+from stages.corpus.live_record import LiveMasker
 from stages.params.loader import load_params
-from stages.privacy.date_values import _ROWS
+from stages.privacy.date_values import _ROWS, Reader
+from stages.privacy.dates import DATE
+from stages.privacy.flat import flat
+from stages.privacy.known import KnownValues
 from stages.privacy.masking import Masker, Record
 from stages.privacy.params import Ner
 from stages.privacy.restoring import restore
+from stages.privacy.rules import Found
+from stages.privacy.spans import Draft
 from stages.privacy.surrogates import canonical
 from tests.workspace import ROOT
 
@@ -110,16 +117,22 @@ def test_the_target_is_masked_as_the_text_shows_it(text: str, value: str, masked
     assert (shown, target) == (masked, copied)
 
 
-def test_what_a_pattern_leaves_of_a_found_name_is_masked_only_if_it_may_be_private() -> None:
-    from stages.privacy.rules import Found
-    from stages.privacy.spans import Draft
-
-    for text, left in (("Add Ray Noble", []), ("Ray Noble Miller", ["Miller"]), ("Ray Noble 4711", ["4711"])):
-        draft = Draft(text, True)
-        at = text.index("Ray")
-        draft.kept = [(at, at + len("Ray Noble"))]
-        draft.add([Found(0, len(text), "PERSON", 0.9, "x")])
-        assert [text[span.start : span.end] for span in draft.spans] == left
+@pytest.mark.parametrize(
+    ("text", "kept", "left"),
+    [
+        ("Add Ray Noble", "Ray Noble", []),
+        ("Ray Noble Miller", "Ray Noble", ["Miller"]),
+        ("Ray Noble 4711", "Ray Noble", ["4711"]),
+        ("Bill Noble", "Noble", ["Bill"]),
+    ],
+)
+def test_what_a_pattern_leaves_of_a_found_name_is_masked_if_it_may_be_private(
+    text: str, kept: str, left: list[str]
+) -> None:
+    draft = Draft(text, True)
+    draft.kept = [(text.index(kept), text.index(kept) + len(kept))]
+    draft.add([Found(0, len(text), "PERSON", 0.9, "x")])
+    assert [text[span.start : span.end] for span in draft.spans] == left
 
 
 def test_two_spellings_of_one_telephone_number_have_one_placeholder_and_different_values_never_share_one() -> None:
@@ -131,3 +144,94 @@ def test_two_spellings_of_one_telephone_number_have_one_placeholder_and_differen
     plain = Masker(params.model_copy(update={"ner": Ner(engine="none", model=None)}))
     (one, two) = plain.records([Record(["Call +44 20 7946 0958.", "Phone: 020 7946 0958."])])[0]
     assert "<PHONE_1>" in one.text and "<PHONE_1>" in two.text
+
+
+def live(text: str, **changes: Any) -> tuple[list[str], Any]:
+    """The masked text of a request, and what puts the caller's values back."""
+    params = load_params(ROOT / "params.yaml")
+    mask = params.mask.model_copy(update={"ner": Ner(engine="none", model=None), "allow_patterns": []} | changes)
+    masked, _ = LiveMasker(params.task, mask, KEY)([{"role": "user", "content": text}], None)
+    return masked.messages[0]["content"], masked
+
+
+def test_numbers_that_end_alike_are_not_one_number() -> None:
+    text = "Anna: phone 555-1234. Bob: phone 212-555-1234. Eve: phone (415) 555-1234."
+    shown, masked = live(text)
+    assert masked.restored(shown) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "restored"),
+    [
+        # each as it stands in the masked text: the day of the first, second and third date
+        ("Ordered on 24/06/2007, sent on 22/07/2007, paid on 31/12/2012", ["{0}", "{1}"], ["2007-06-24", "2007-07-22"]),
+        ("06/05/2011 10:30 was the day", ["{0}"], ["2011-05-06"]),
+    ],
+)
+def test_a_moved_date_comes_back_in_the_spelling_of_the_answer(
+    text: str, answer: list[str], restored: list[str]
+) -> None:
+    changes: dict[str, Any] = {"day_first": True, "actions": {"DATE_TIME": "surrogate"}}
+    shown, masked = live(text, **changes)
+    reader = Reader(day_first=True)
+    days = [day for match in DATE.finditer(shown) if (day := reader.read(match[0]))]
+    written = [f"{day.year}-{day.month:02d}-{day.day:02d}" for day in days]
+    assert [masked.restored(form.format(*written)) for form in answer] == restored
+    assert masked.restored(written[0]) != written[0]
+
+
+def test_a_target_writes_a_moved_date_in_its_own_spelling() -> None:
+    params = load_params(ROOT / "params.yaml").mask
+    changes: dict[str, Any] = {"ner": Ner(engine="none", model=None), "actions": {"DATE_TIME": "surrogate"}}
+    rules = Masker(params.model_copy(update=changes | {"day_first": True}))
+    for text, values, form in (
+        ("Due 06/05/2011 10:30 sharp", ["2011-05-06"], r"\d{4}-\d\d-\d\d"),
+        ("I am Rosa Miller, since 5 May 1999.", ["1999", "May 1999"], r"(?:[A-Z][a-z]+ )?19\d\d"),
+    ):
+        record = Record([text], values, copies=len(values))
+        rules.find([record])
+        shown, *after = [one.text for one in rules.render(record)]
+        assert all(re.fullmatch(form, value) for value in after)
+        assert all(Standing(shown, after, rules.dates).of(value) for value in after)
+
+
+@pytest.mark.parametrize(
+    "text", ["Due 0000-01-01", "From 2004-05-05 to 2006-01-02, end 9999-12-31", "1501-01-01 and 2099-12-31"]
+)
+def test_odd_years_are_moved_or_get_a_placeholder(text: str) -> None:
+    shown, masked = live(text, dates_before=None, actions={"DATE_TIME": "surrogate"})
+    assert masked.restored(shown) == text
+    assert "2004" not in shown
+
+
+def test_what_a_known_value_or_a_deny_word_finds_stays_masked() -> None:
+    params = load_params(ROOT / "params.yaml").mask
+    changes: dict[str, Any] = {
+        "ner": Ner(engine="none", model=None),
+        "allow_patterns": ["Noble"],
+        "deny": ["Project Noble"],
+    }
+    rules = Masker(params.model_copy(update=changes))
+    known = KnownValues([("ACCOUNT", "MRN0012345678"), ("ORGANIZATION", "Kernbeck Wolle"), ("PERSON", "Rosa Miller")])
+    for text, masked in (
+        ("It is MRN00123456788.", "It is <ACCOUNT_1>."),
+        ("from kernbeck wollee", "from <ORGANIZATION_1>"),
+        ("bought by Rosa Miller", "bought by <PERSON_1>"),
+        ("Project Noble is late", "<DENIED_1> Noble is late"),
+    ):
+        assert rules.records([Record([text], known=known)])[0][0].text == masked
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("DOWN UNDER SDN BHD", "DOWN UNDER SDN BHD"),
+        ("ABC STATIONERY LTD NO 12 HIGH ROAD", "ABC STATIONERY LTD"),
+        ("STE. ANNE FOODS LTD", "STE. ANNE FOODS LTD"),
+        ("I BOUGHT IT ON DEC 10, 2025. IT CAME FROM ACME TOOLS LTD", "ACME TOOLS LTD"),
+        ("THE INVOICE HAS THE WRONG COMPANY NAME", None),
+    ],
+)
+def test_a_company_in_capitals_is_its_name_and_no_sentence(text: str, found: str | None) -> None:
+    spans = [text[one.start : one.end] for one in flat(text, 0, len(text), False) if one.kind == "ORGANIZATION"]
+    assert spans == ([] if found is None else [found])

@@ -76,6 +76,10 @@ TINY_BASE = {
 }
 
 
+# What runs have left in data/.
+LEFT_OUT = ("*.parquet", "split", "holdout.lock.json", "pseudonyms.key", "traces", "review")
+
+
 def make_workspace(folder: Path, overrides: dict[str, Any] | None = None, rows: int | None = None) -> Path:
     """Copy the repository's parts into `folder`, with dotted parameters changed and only the first `rows` raw rows.
 
@@ -87,9 +91,7 @@ def make_workspace(folder: Path, overrides: dict[str, Any] | None = None, rows: 
             shutil.copytree(
                 source,
                 folder / name,
-                ignore=shutil.ignore_patterns(
-                    "__pycache__", "*.parquet", "split", "holdout.lock.json", "pseudonyms.key", "traces", "review"
-                ),
+                ignore=shutil.ignore_patterns("__pycache__", *(LEFT_OUT if name == "data" else ())),
             )
         else:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

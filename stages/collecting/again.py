@@ -61,7 +61,7 @@ class Again:
             before = logged.target or logged.shown
             if wanted and before and self._fits(before) and not self._fits(wanted.text):
                 raise LeftOutError("target")  # a schema accepts no placeholder as a date, say
-        reserved = self.masker.params.surrogates
+        reserved = self.masker.params.keyed
         for part in parts:
             shown = changed(part.text if part.value is None else part.value, self.masker.kept.hidden)
             if any(self.masker.params.actions.get(kind) != "keep" for _, kind, _ in left_in(shown, reserved)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from stages.privacy.dates import DATE
 from stages.privacy.kept import Place, near_places, places
 from stages.privacy.kinds import DATES, PLACEHOLDER
 from stages.privacy.masking import Record
+from stages.privacy.params import Mask
 from stages.privacy.restoring import restore
 from stages.privacy.spans import Draft
 from stages.privacy.surrogates import canonical
@@ -65,6 +66,10 @@ class Field:
             elif name != "example":
                 setattr(self, name, getattr(self, name) + value)
         self.example = self.example or other.example
+
+    def over(self, most_lost: float) -> bool:
+        """Whether it loses so many that a model could not learn to copy the rest."""
+        return self.lost >= FEW and self.lost > most_lost * self.copied
 
     @property
     def collapsed(self) -> bool:
@@ -164,7 +169,7 @@ class Fields:
             stays = any(places.of(text) for places in stand for text in news)
             same = old == new
             near = all(text in places.near for places in stood for text in olds if places.of(text))
-            lost = not stays or (not same and not (valid and _returns(old, new, record, near=near)))
+            lost = not stays or (not same and not (valid and _returns(old, new, record, dates, near=near)))
             outcome = "lost" if lost else "kept" if same else "replaced"
             setattr(of, outcome, getattr(of, outcome) + 1)
             if outcome == "lost":
@@ -180,14 +185,14 @@ class Fields:
         return values
 
 
-def _returns(old: Any, new: Any, record: Record, *, near: bool) -> bool:
+def _returns(old: Any, new: Any, record: Record, dates: Reader, *, near: bool) -> bool:
     """Whether a caller who is answered with the masked value gets the value itself, but for case and punctuation.
 
     `near`: or the text's spelling of it, where that differs from the target's by a few letters.
     """
     if not isinstance(new, str):
         return False
-    back = restore(new, record.values)
+    back = restore(new, record.values, dates.day_first)
     return canonical(back) == canonical(str(old)) or (near and bool(near_places(back, str(old))))
 
 
@@ -231,20 +236,20 @@ def _kinds(of: Field) -> str:
     return ", ".join(f"{kind} {n}" for kind, n in sorted(of.kinds.items(), key=lambda item: (-item[1], item[0])))
 
 
-def remedy(of: Field) -> str:
+def remedy(of: Field, actions: Mapping[str, str]) -> str:
     """What keeps the values of a field, as params.yaml has it."""
     kinds = [kind for kind, _ in sorted(of.kinds.items(), key=lambda item: (-item[1], item[0]))]
-    if kinds and kinds[0] in DATES:
+    if kinds and kinds[0] in DATES and actions.get(kinds[0]) != "surrogate":
         return f"set mask.actions: {{{kinds[0]}: surrogate}}, which moves dates and keeps their spelling, or {{{kinds[0]}: keep}}"
     if kinds:
         return f"if such values identify no one, set mask.actions: {{{kinds[0]}: keep}} or name their form in mask.allow_patterns"
     return "name the form of the values in mask.allow_patterns"
 
 
-def check(values: Values, most_lost: float, file: str) -> None:
+def check(values: Values, mask: Mask, file: str) -> None:
     """Fail if masking takes from a field what a model must learn to copy."""
     for name, of in sorted(values.items(), key=lambda item: -item[1].lost):
-        if of.lost >= FEW and of.lost > most_lost * of.copied:
+        if of.over(mask.max_lost):
             where, row = of.example or (file, None)
             raise HallmarkError(
                 f"masking loses {of.lost} of {of.copied} values of '{name}' that targets copy from their input "
@@ -253,7 +258,7 @@ def check(values: Values, most_lost: float, file: str) -> None:
                 file=where,
                 row=row,
                 field=name,
-                remedy=f"{remedy(of)}; or raise mask.max_lost ({most_lost:g})",
+                remedy=f"{remedy(of, mask.actions)}; or raise mask.max_lost ({mask.max_lost:g})",
             )
         if of.collapsed:
             raise HallmarkError(
@@ -261,19 +266,19 @@ def check(values: Values, most_lost: float, file: str) -> None:
                 "not to read",
                 file=file,
                 field=name,
-                remedy=remedy(of),
+                remedy=remedy(of, mask.actions),
             )
 
 
-def advice(values: Values, most_lost: float) -> list[str]:
+def advice(values: Values, mask: Mask) -> list[str]:
     """A line for each field of which more than a few values are lost or masked without an input, the most first."""
     lines = []
     for name, of in sorted(values.items(), key=lambda item: -item[1].lost):
         if of.lost > MANY * of.copied:
-            stops = "mask will stop: " if of.lost > most_lost * of.copied or of.collapsed else ""
+            stops = "mask will stop: " if of.over(mask.max_lost) or of.collapsed else ""
             lines.append(
                 f"{stops}{of.lost} of {of.copied} values of '{name}' that the target copies from its input are lost in masking "
-                f"({_kinds(of) or 'no kind'}): {remedy(of)}"
+                f"({_kinds(of) or 'no kind'}): {remedy(of, mask.actions)}"
             )
         if of.alone > MANY * (of.copied + of.elsewhere + of.alone):
             lines.append(

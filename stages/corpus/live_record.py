@@ -62,7 +62,9 @@ class LiveMasker:
         asked = len(record.texts)
         # after the request, so that what is masked with it changes no number in it
         running = [text for text, form in targets if form is None]
-        record.texts += Record(running, self._slots([form for _, form in targets])).texts
+        of_answers = self._slots([form for _, form in targets])
+        answers = Record(running, of_answers, copies=len(of_answers))
+        record.texts, record.copies = record.texts + answers.texts, answers.copies
         self.masker.find([record])
         self._check_dropped(record)
 
@@ -83,7 +85,7 @@ class LiveMasker:
             messages,
         )
         rebuilt = [_rebuilt(*each) for each in zip(messages, contents, structures, filled, strict=True)]
-        return Masked(messages=rebuilt, tools=masked_tools, values=values), [
+        return Masked(messages=rebuilt, tools=masked_tools, values=values, day_first=self.mask.day_first), [
             text if after == form else compact_json(after[0])
             for text, (_, form), after in zip(others, targets, forms, strict=True)
         ]
@@ -150,7 +152,7 @@ class LiveMasker:
         self, record: Record, texts: list[str], documents: list[Any], numbers: set[str], messages: Sequence[Message]
     ) -> None:
         """Refuse what the second check finds in the masked request, or where no stand-in can go."""
-        reserved = self.mask.surrogates
+        reserved = self.mask.keyed
         found = Counter((kind, "a number of the tools") for kind in numbers)
         for shown in changed([*texts, *documents], self.masker.kept.hidden):
             found.update((kind, f"a {holder}") for _, kind, holder in left_in(shown, reserved))

@@ -90,7 +90,7 @@ class Written:
 
     def check_targets(self, mask: Mask, file: str) -> None:
         """Fail if masking took from the targets what they copy."""
-        copied.check(self.values, mask.max_lost, file)
+        copied.check(self.values, mask, file)
 
     def report(self, with_gold: bool, missing: Missing) -> dict[str, Any]:
         """The content of `reports/mask.json`, with the rows that were left out for what they lack; it has no value of any record."""
@@ -218,7 +218,7 @@ class Recorder:
             copied.add(
                 written.values, self.fields.count(targets, record, masked, self.masker.dates, where, valid=valid)
             )
-        reserved = self.mask.surrogates
+        reserved = self.mask.keyed
         written.left += [
             Left(raw.file, raw.number, column, position, kind, holder)
             for column, position, kind, holder in self._left(raw, record, slots, row, reserved)

@@ -109,7 +109,9 @@ class MaskerProcess:
         if "masked" not in said:
             return Answer(**said)
         messages, tools, values, also = said["masked"]
-        return Answer(masked=(Masked(messages=messages, tools=tools, values=values), also))
+        return Answer(
+            masked=(Masked(messages=messages, tools=tools, values=values, day_first=self._plan[1].day_first), also)
+        )
 
     def kill(self) -> None:
         """End the process at once, whatever it is doing."""

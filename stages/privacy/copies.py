@@ -46,7 +46,9 @@ def as_shown(copy: Draft, spots: list[Spot], dates: Reader) -> list[Span]:
         value = spot.source.text[span.start : span.end]
         low, high = _mapped(spot, span, copy.text)
         if low < high and (not found or low >= found[-1].end):
-            same = _same(dates, copy.text[low:high], value)
+            part = copy.text[low:high]
+            # A part of a name is masked as that part by itself.
+            same = _same(dates, part, value) or (span.kind == "PERSON" and _words(part) <= _words(value))
             found.append(Span(low, high, span.kind, span.recognizer, None if same else value))
     known = {(span.start, span.end, span.kind): span for span in copy.spans}
     return [known.get((span.start, span.end, span.kind), span) if span.of is None else span for span in found]
@@ -79,6 +81,10 @@ def _same_letters(spot: Spot, copy: str) -> bool:
 def _letters(text: str) -> list[tuple[str, int]]:
     """The folded letters and digits of a text, each with its place."""
     return [(letter, at) for at, char in enumerate(text) if char.isalnum() for letter in fold(char)]
+
+
+def _words(name: str) -> set[str]:
+    return {canonical(word) for word in name.split()}
 
 
 def _same(dates: Reader, one: str, other: str) -> bool:

@@ -35,10 +35,14 @@ _ROWS = {
            "gen feb mar apr mag giu lug ago set ott nov dic"],
 }  # fmt: skip
 _PART = re.compile(r"\d+|[^\W\d_]+")
-_CLOCK = re.compile(r"(?:T|,?[ ]+(?:at |a las |um |à |alle )?)\d{1,2}:\d\d")
+_CLOCK = re.compile(
+    r"(?:T|,?[ ]+(?:at |a las |um |à |alle )?)\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d)?(?:[ ]?[ap]\.?m\b\.?)?$",
+    re.IGNORECASE,
+)
 _AROUND = frozenset(("of", "the", "de", "del", "di", "d", "vom", "el", "le", "il", "st", "nd", "rd", "th", "er"))
 _ENGLISH = re.compile(r"(?<=\d)(?:st|nd|rd|th)(?![^\W_])", re.IGNORECASE)
 _FIRST, _DAYS = date(1950, 1, 1), 50 * 365  # where the latest date of a record may land
+_NEVER = 2200  # a year from which on a date stands for none
 _YOUNGEST = 30  # of two digits, the last year of this century
 
 
@@ -148,7 +152,7 @@ class Reader:
         clock_text = text[clock.start() :] if clock else ""
         day = Day(values.get("year"), values.get("month"), values.get("day"), clock_text)
         try:
-            date(day.year or 2000, day.month or 1, day.day or 1)
+            date(2000 if day.year is None else day.year, day.month or 1, day.day or 1)
         except ValueError:
             return None
         return day, roles
@@ -200,6 +204,8 @@ def _ordinal(day: int) -> str:
 
 def shift(days: Iterable[Day], seed: str) -> int:
     """By how many days the dates of a record move: the latest goes to one that `seed` draws, whatever it was."""
-    latest = max((number for day in days if (number := day.ordinal()) is not None), default=_FIRST.toordinal())
+    # "9999-12-31" is no day that anything else is measured by.
+    numbers = [number for day in days if day.year is not None and day.year < _NEVER and (number := day.ordinal())]
+    latest = max(numbers, default=_FIRST.toordinal())
     drawn = int.from_bytes(hashlib.sha256(f"dates\0{seed}".encode()).digest()[:8], "big") % _DAYS
     return _FIRST.toordinal() + drawn - latest

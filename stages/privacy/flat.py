@@ -40,7 +40,7 @@ _FORMS = word_list("words/company_forms.txt")
 _FORM = re.compile(
     r"(?<![^\W_])(?:"
     + any_of({form.upper() for form in _FORMS if len(form.replace(" ", "")) > 2})
-    + r"|CO\.?,? (?:LTD|INC|LLC)|S\.?A\.?|A\.?G\.?|B\.?V\.?|S/B)(?![^\W_])(?![ ](?:NAME|NO|NUMBER|REG)(?![^\W_]))\.?"
+    + r"|CO\.?,? (?:LTD|INC|LLC)|S\.?A\.?|A\.?G\.?|B\.?V\.?|S/B)(?![^\W_])(?:(?<!COMPANY)|(?![ ](?:NAME|NO|NUMBER|REG)(?![^\W_])))\.?"
 )
 # The last words of STRONG_CUE, which is slow to search for.
 _CUE_ENDS = frozenset(
@@ -66,7 +66,7 @@ _CUE_ENDS = frozenset(
         "from",
     ]
 )
-_SENTENCE_END = re.compile(r"(?<=[^\W_]{3})[.!?:;]\s|(?<=\d)[.,]\s")
+_SENTENCE_END = re.compile(r"(?<=[^\W_]{4})[.!?:;]\s|(?<=\d)[.,]\s")
 _IN_NAMES = frozenset(("a", "and", "for", "i", "in", "of", "on", "the", "us"))  # of a firm's name, if not first
 _NAME_START = re.compile(r"[^\W\d_]|\d+ (?=[^\W\d_])")
 Word = tuple[int, int, str]  # start, end, folded
@@ -129,20 +129,21 @@ def _companies(text: str, start: int, end: int) -> Iterator[Found]:
             first = _NAME_START.search(text, above, start - 1)
         if first is not None:
             begin = _named_from(text, first.start(), form.start())
-            if begin < form.start() and form.end() - begin < 100:
+            if form.end() - begin < 100:
                 yield Found(begin, form.end(), "ORGANIZATION", 0.73, "company_form")
         at = form.end()
 
 
 def _named_from(text: str, start: int, end: int) -> int:
-    """Where the name before a company's form begins: after the last full stop, date, or word of a sentence ("BOUGHT FROM")."""
+    """Where the name before a company's form begins: after the last full stop, date, or word of a sentence ("BOUGHT IT FROM")."""
+    begin = start
     for match in _SENTENCE_END.finditer(text, start, end):
-        start = match.end()
-    for match in TOKEN.finditer(text, start, end):
-        if (word := fold(match[0].rstrip("."))) not in _IN_NAMES and is_stop(word):
-            start = match.end()
-    name = _NAME_START.search(text, start, end)
-    return name.start() if name else end
+        begin = match.end()
+    for number, match in enumerate(TOKEN.finditer(text, begin, end)):
+        if number > 1 and (word := fold(match[0].rstrip("."))) not in _IN_NAMES and is_stop(word):
+            begin = match.end()
+    name = _NAME_START.search(text, begin, end)
+    return name.start() if name else start
 
 
 def _goes(text: str, start: int, part: list[Word], country: bool = False) -> bool:

@@ -32,6 +32,7 @@ NEAR_LENGTHS = (
     300,
 )  # letters and digits of a value that has near spellings: two people's names may be near each other
 NEAR_WORDS = 5_000  # words of a text in which near spellings are looked for
+NEAR_COMPARED = 2_000  # places of a text that are compared letter by letter
 BLANK = "_"  # shown for what stays: it is part of no number, and neither joins nor ends one
 _TOKEN = re.compile(r"\d+|[^\W\d_]+")
 _BETWEEN_DIGITS = "|"  # stands between two numbers, in no folded word
@@ -130,6 +131,7 @@ def _whole(text: str, spans: list[Place], first: int, last: int, spelling: _Spel
     return True
 
 
+@lru_cache(maxsize=256)  # the masker and the count of what it did ask the same
 def near_places(text: str, value: str) -> list[Place]:
     """Where the text has a long value but for some letters, in order and disjoint; its numbers must be the same.
 
@@ -146,6 +148,7 @@ def near_places(text: str, value: str) -> list[Place]:
     hits = list(accumulate((word in known for word in words), initial=0))
     matcher = SequenceMatcher(None, "", joined, autojunk=False)
     found: list[tuple[float, int, int]] = []
+    compared = 0
     for first in range(len(words)):
         whole = at[first] + len(joined)  # where the value would end
         for end in {bisect_left(at, whole), bisect_right(at, whole) - 1}:
@@ -156,6 +159,9 @@ def near_places(text: str, value: str) -> list[Place]:
                 continue
             if [word for word in words[first:end] if word.isdecimal()] != numbers:
                 continue
+            if compared == NEAR_COMPARED:
+                break
+            compared += 1
             matcher.set_seq1("".join(words[first:end]))
             if matcher.quick_ratio() >= NEAR and (ratio := matcher.ratio()) >= NEAR:
                 found.append((ratio, first, end))

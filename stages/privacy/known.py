@@ -149,8 +149,10 @@ def _find_compact(joined: Joined, kind: str, compact: str) -> Iterator[Found]:
             if last is None or last - first >= LONGEST:
                 continue
             run = text[start : start + length]
-            # A run that holds the value has a word before or after it ("by Rosa Miller"), not a typo.
-            typo = slack and compact not in run and not is_word(run) and within_edits(run, compact, slack)
+            # A run that holds the value as whole words has others before or after it ("by Rosa Miller"), and no typo.
+            at = start + run.find(compact)
+            whole = at >= start and at in starts and at + len(compact) in ends
+            typo = slack and not whole and not is_word(run) and within_edits(run, compact, slack)
             if run == compact or typo:
                 yield Found(joined.tokens[first][0], joined.tokens[last][1], kind, 1.0, "known_value")
                 break

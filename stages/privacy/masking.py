@@ -45,7 +45,7 @@ OVERLAP = 200  # characters that two windows share where a text has no line or s
 THRESHOLD = 0.45  # lowest score of what is masked, at any level but `all`
 SHORTEST = 4  # letters and digits of a value that is looked for in the whole record
 # A word that the schema lists is no private value of these kinds, however sure a recognizer is; the model must see it.
-NAME_LIKE = frozenset(("PERSON", "LOCATION", "ORGANIZATION", "TITLE", "NRP", "AGE", "DATE_TIME", "MISC"))
+NAME_LIKE = frozenset(("PERSON", "LOCATION", "ORGANIZATION", "TITLE", "NRP", "MISC"))
 KEPT_RESULTS = 20_000  # texts whose rule findings are remembered: in chat, most turns are there many times
 _WORD = re.compile(r"[^\W\d_][\w'’-]*")
 
@@ -379,7 +379,7 @@ class Masker:
                 if isinstance(span, Given):
                     stand_in, means = stand_ins.given(span.reads), span.reads
                 else:
-                    stand_in, means = stand_ins.replacement(span.kind, span.stands_for(text.text))
+                    stand_in, means = stand_ins.replacement(span.kind, span.stands_for(text.text), value)
                 pieces += [text.text[at : span.start], stand_in]
                 record.values.setdefault(stand_in, value)
                 meant.setdefault(stand_in, set()).add(means)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -13,7 +14,10 @@ from stages.privacy.lexicon import fold, titles
 from stages.privacy.normal import view
 from stages.privacy.params import Mask
 from stages.privacy.spans import Draft
-from stages.privacy.surrogates import SHORTEST_NUMBER, canonical, in_the_form_of, placeholder, surrogate
+from stages.privacy.surrogates import canonical, in_the_form_of, placeholder, surrogate
+
+CODE = 3  # digits of the code of a country, at most
+SHORTEST_PHONE = 8  # digits of a number that is told by them
 
 
 class StandIns:
@@ -35,6 +39,7 @@ class StandIns:
         values = [(span.kind, view(span.stands_for(text.text)).text) for text in texts for span in text.spans]
         names = {tuple(_words(value)) for kind, value in values if kind == "PERSON"}
         self.names = sorted(names, key=lambda n: (-len(n), n))
+        self.phones = _with_codes({canonical(value) for kind, value in values if kind == "PHONE_NUMBER"})
         days = (self.dates.read(value) for kind, value in values if kind in DATES)
         self.days = shift((day for day in days if day), seed)
 
@@ -48,15 +53,15 @@ class StandIns:
             known[reads] = self._next(name)
         return f"<{name}_{known[reads]}>"
 
-    def replacement(self, kind: str, value: str) -> tuple[str, str]:
-        """The stand-in of a value, in the value's own spelling, and its numbered placeholder; a name and its parts share one."""
+    def replacement(self, kind: str, value: str, written: str) -> tuple[str, str]:
+        """The stand-in of a value as it is written in a place, and its numbered placeholder; a name and its parts share one."""
         shown = view(value).text
         number = self._number(kind, shown)
         numbered = placeholder(kind, number)
         if self.params.actions.get(kind, self.params.style) != "surrogate":
             return numbered, numbered
         if kind in DATES:  # of those that can't be read ("the 3rd and 4th of May 2001"), no other spelling can be made
-            return self._moved(shown) or numbered, numbered
+            return self._moved(shown, view(written).text) or numbered, numbered
         owner = next((words for words, known in self.people if known == number), None) if kind == "PERSON" else None
         full = self._surrogate(kind, "".join(owner) if owner else self._same(kind, shown))
         words = fold(shown).split()
@@ -75,10 +80,10 @@ class StandIns:
                 break
         return found
 
-    def _moved(self, value: str) -> str | None:
+    def _moved(self, value: str, written: str) -> str | None:
         day = self.dates.read(value)
         moved = day and day.moved(self.days)
-        return self.dates.respelled(value, moved) if moved else None
+        return self.dates.respelled(written, moved) if moved and self.dates.read(written) else None
 
     def _next(self, name: str) -> int:
         self.last[name] += 1
@@ -93,13 +98,7 @@ class StandIns:
         if kind in DATES and (day := self.dates.read(value)):
             return same_day(day)
         form = canonical(value)
-        if kind == "PHONE_NUMBER" and form.isdecimal():  # with or without the code of the country
-            digits = form.lstrip("0")
-            for other in self.numbers[kind]:
-                short_one, long_one = sorted((digits, other.lstrip("0")), key=len)
-                if len(short_one) >= SHORTEST_NUMBER and long_one.endswith(short_one):
-                    return other
-        return form
+        return self.phones.get(form, form) if kind == "PHONE_NUMBER" else form
 
     def _number(self, kind: str, value: str) -> int:
         key = self._same(kind, value)
@@ -119,9 +118,24 @@ class StandIns:
         return known[key]
 
 
+def _with_codes(phones: set[str]) -> dict[str, str]:
+    """The telephone numbers that are one of the others without the code of its country, and which."""
+    numbers = {form: form.lstrip("0") for form in sorted(phones) if form.isdecimal()}
+    found = {}
+    for short_form, digits in numbers.items():
+        longer = {
+            form
+            for form, other in numbers.items()
+            if other.endswith(digits) and 0 <= len(other) - len(digits) <= CODE and form != short_form
+        }
+        if len(digits) >= SHORTEST_PHONE and len(longer) == 1 and short_form not in found.values():
+            found[short_form] = longer.pop()
+    return found
+
+
 def same_day(day: Day) -> str:
     """A form of a date that is equal for all its spellings."""
-    return f"{day.year}-{day.month}-{day.day}{canonical(day.clock) if day.clock else ''}"
+    return f"{day.year}-{day.month}-{day.day} {' '.join(re.findall('[0-9]+', day.clock))}".strip()
 
 
 def _words(name: str) -> list[str]:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from stages.core.document import strings
-from stages.privacy.date_values import Reader
+from stages.privacy.date_values import Day, Reader
 from stages.privacy.dates import DATE
 from stages.privacy.kinds import KINDS, PLACEHOLDER, short
 from stages.privacy.known import Joined, tokens_of
@@ -38,10 +38,11 @@ class Masked:
     messages: list[dict[str, Any]]
     tools: list[dict[str, Any]] | None
     values: Mapping[str, str]
+    day_first: bool = False  # how dates in numbers are read
 
     def restored(self, text: str) -> str:
         """An answer with the caller's own values in it again; in a JSON answer, escaped as JSON needs it."""
-        return restore(text, self.values) if self.values else text
+        return restore(text, self.values, self.day_first) if self.values else text
 
     def leftover(self, text: str) -> list[str]:
         """What an answer would still hold of placeholders once it is `restored`: nobody may get it.
@@ -57,13 +58,13 @@ class Masked:
         return leftover(self.restored(text), given(), self.values)
 
 
-def restore(text: str, values: Mapping[str, str]) -> str:
+def restore(text: str, values: Mapping[str, str], day_first: bool = False) -> str:
     """The answer with its stand-ins replaced by their values: the longest at each place, and nothing twice.
 
     If the answer is JSON, it stays so: values are put into its texts, not into its keys, and written as JSON writes
     them. In any other text they stand as the caller wrote them.
     """
-    stand_ins = _StandIns(values)
+    stand_ins = _StandIns(values, day_first)
     if not _is_json(text):
         return stand_ins.replaced(text)
 
@@ -109,8 +110,8 @@ def appear(stand_ins: Collection[str], text: str) -> set[str]:
 class _StandIns:
     """Finds stand-ins in texts: placeholders by their form, surrogates by their letters, both as whole words."""
 
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self.values = values
+    def __init__(self, values: Mapping[str, str], day_first: bool = False) -> None:
+        self.values, self.dates = values, Reader(day_first)
         self.others = [stand_in for stand_in in values if stand_in and not PLACEHOLDER.fullmatch(stand_in)]
         self.automaton = _automaton(self.others) if self.others else None
 
@@ -135,26 +136,40 @@ class _StandIns:
                     yield start, end, self.others[number]
 
     def _respelled(self, text: str) -> Iterator[Place]:
-        """Where the answer writes a surrogate in a spelling of its own: the value, in that spelling."""
-        for stand_in in self.others:
+        """Where the answer writes a made-up number or date in a spelling of its own: the value, in that spelling."""
+        numbers = [stand_in for stand_in in self.others if _is_number(stand_in)]
+        joined = Joined(tokens_of(text)) if numbers else None
+        for stand_in in numbers if joined else ():
+            assert joined is not None
             form = canonical(stand_in)
-            joined = Joined(tokens_of(text)) if len(form) >= SHORTEST_NUMBER else None
-            start = joined.text.find(form) if joined else -1
-            while joined and start >= 0:
+            start = joined.text.find(form)
+            while start >= 0:
                 first, last = joined.start_of.get(start), joined.end_of.get(start + len(form))
                 if first is not None and last is not None:
                     low, high = joined.tokens[first][0], joined.tokens[last][1]
                     if not _continues(text, low - 1, low) and not _continues(text, high, high - 1):
                         yield low, high, in_the_form_of(text[low:high], self.values[stand_in])
                 start = joined.text.find(form, start + 1)
-        for dates in (Reader(day_first=False), Reader(day_first=True)) if self.others else ():
-            days = {
-                day: old for new in self.others if (day := dates.read(new)) and (old := dates.read(self.values[new]))
-            }
-            for match in DATE.finditer(text) if days else ():
-                day = dates.read(match[0])
-                if day and (old := days.get(day) or days.get(replace(day, clock=""))) and old.day:
-                    yield *match.span(), dates.respelled(match[0], replace(old, clock=""))
+        days = self._days()
+        for match in DATE.finditer(text) if days else ():
+            day = self.dates.read(match[0])
+            if day and (old := days.get(day)):
+                yield *match.span(), self.dates.respelled(match[0], old)
+
+    def _days(self) -> dict[Day, Day]:
+        """By day of a made-up date, the caller's; also without the clock behind it, if that leaves one."""
+        read = self.dates.read
+        days = {day: old for new in self.others if (day := read(new)) and (old := read(self.values[new])) and old.day}
+        bare: dict[Day, set[Day]] = {}
+        for day, old in days.items():
+            bare.setdefault(replace(day, clock=""), set()).add(replace(old, clock=""))
+        return {day: olds.pop() for day, olds in bare.items() if len(olds) == 1} | days
+
+
+def _is_number(stand_in: str) -> bool:
+    """Whether it is a number or code that an answer may write with other marks in it."""
+    form = canonical(stand_in)
+    return len(form) >= SHORTEST_NUMBER and 2 * sum(map(str.isdigit, form)) > len(form)
 
 
 def _automaton(stand_ins: Sequence[str]) -> AhoCorasick:

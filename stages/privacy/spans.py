@@ -12,11 +12,12 @@ from functools import cached_property
 from stages.privacy.given import Given
 from stages.privacy.kinds import kind_of
 from stages.privacy.known import tokens_of
-from stages.privacy.lexicon import fold, is_common
+from stages.privacy.lexicon import first_names, fold, is_common, word_list
 from stages.privacy.normal import View, view
 from stages.privacy.rules import Found
 
 _EDGE = " \t\r\n.,;:!?\"'()[]{}<>|*_/\\-–—…"  # stripped from the remaining parts of a span
+_NEVER_NAMES = word_list("words/never_names.txt")
 _WORD = re.compile(r"[^\W_]+")
 _BETWEEN = {"PERSON": " \t", "STREET_ADDRESS": " ,\t\r\n"}  # what may stand between two parts of one value
 BLANK = "<MASKED_1>"  # what the second check sees instead of a masked value: it joins with nothing next to it
@@ -88,7 +89,8 @@ class Draft:
                 end -= len(piece) - len(piece.rstrip(edge)) if start < end else 0
                 if start >= end or not any(map(str.isalnum, self.text[start:end])):
                     continue
-                if self._cut(candidate) and self._begins(start, end):
+                found_name = candidate.kind == "PERSON" and candidate.recognizer not in ("deny_list", "known_value")
+                if found_name and self._cut(candidate) and self._begins(start, end):
                     continue  # a value that stays leaves of "Add Ray Noble" a word that names no one
                 new.append(Span(start, end, candidate.kind, candidate.recognizer))
                 taken.insert(bisect_left(taken, (start, end)), (start, end))
@@ -101,11 +103,12 @@ class Draft:
         return any(low < found.end and found.start < high for low, high in self.kept)
 
     def _begins(self, start: int, end: int) -> bool:
-        """Whether everyday words that begin a sentence stand there."""
+        """Whether everyday words that begin a sentence, and that are no given names, stand there."""
         before = self.text[:start].rstrip(" \t\"'")
-        words = _WORD.findall(self.text[start:end])
+        words = [fold(word) for word in _WORD.findall(self.text[start:end])]
         return (not before or before[-1] in ".!?:\n") and all(
-            word.isalpha() and is_common(fold(word)) for word in words
+            word.isalpha() and is_common(word) and (word in _NEVER_NAMES or word not in first_names("en"))
+            for word in words
         )
 
     def cover(self, start: int, end: int, kind: str, recognizer: str) -> None:

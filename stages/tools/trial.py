@@ -53,7 +53,7 @@ class Trial:
     stops: str | None = None  # the first error of a row
     actions: dict[str, str] = field(default_factory=dict)  # by kind
     reasons: list[str] = field(default_factory=list)  # of the actions
-    most_lost: float = 1.0
+    mask: Mask | None = None  # as it was tried
     day_first: tuple[bool, str] | None = None  # and why
     allow_patterns: dict[str, str] = field(default_factory=dict)
     masked: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)  # records, by id
@@ -86,7 +86,7 @@ class Trial:
                 f"private data in {self.written.touched} of {self.rows} rows: mask replaces it; see how with "
                 "`python -m stages.mask --preview FILE --field COLUMN`, and name columns of names in mask.identity_columns"
             )
-        return warned + advice(self.written.values, self.most_lost)
+        return warned + (advice(self.written.values, self.mask) if self.mask else [])
 
     def fields(self) -> list[str]:
         """A line for each field of the targets: where its values stand before and after masking."""
@@ -116,7 +116,7 @@ def trial(sample: Sample, data: Data, mask: Mask, params: TaskParams) -> Trial:
 
 def attempt(sample: Sample, data: Data, mask: Mask, params: TaskParams, *, strict: bool = True) -> Trial:
     """Mask some rows of the sample."""
-    tried = Trial(stops=sample.stops, most_lost=mask.max_lost)
+    tried = Trial(stops=sample.stops, mask=mask)
     try:
         recorder, tried.searched_by = loaded(data, params, mask, strict=strict)
         recorder.fields.names |= usual_keys(sample.columns, data)  # of a call's arguments, say
