@@ -121,7 +121,7 @@ class StandIns:
 def _with_codes(phones: set[str]) -> dict[str, str]:
     """The telephone numbers that are one of the others without the code of its country, and which."""
     numbers = {form: form.lstrip("0") for form in sorted(phones) if form.isdecimal()}
-    found = {}
+    found: dict[str, str] = {}
     for short_form, digits in numbers.items():
         longer = {
             form
