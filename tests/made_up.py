@@ -44,6 +44,18 @@ DATA_STAGES: dict[str, Any] = {
             "precision_by_kind": {"EMAIL_ADDRESS": 1.0, "PERSON": 1.0},
             "spans_by_kind": {"PERSON": 10, "PHONE_NUMBER": 3},
         },
+        "target_values": {
+            "issues": {
+                "copied": 30,
+                "found_after": 28,
+                "kept": 20,
+                "replaced": 8,
+                "lost": 2,
+                "kinds": {"PERSON": 10},
+                "different": {"before": 25, "after": 24},
+                "not_in_input": {"unchanged": 1, "masked": 0},
+            },
+        },
         "examples": [
             {"dropped": False, "pieces": [["Hi, ", "Hi, ", None], ["Ada", "<PERSON_1>", "PERSON"], [".", ".", None]]},
             {"dropped": True, "pieces": [["Thanks.", "Thanks.", None]]},

@@ -450,6 +450,8 @@ def test_the_data_stages_are_shown_without_any_text_of_the_data(built, open_page
         ["email address", "2", "–", "–", "100.0"],
         ["phone number", "0", "3", "0.0", "–"],
     ]
+    copied = page.locator("#data .copied tbody tr").all_inner_texts()
+    assert [field.split("\t") for field in copied] == [["issues", "30", "28", "25", "24"]]
     examples = page.locator("#data .examples li").all_inner_texts()
     assert examples == ["Hi, Ada.\n\nHi, <PERSON_1>.", "Thanks.\n\nsuch a record is dropped"]
     leaks = page.locator("#data .leaks tbody tr").all_inner_texts()
