@@ -42,8 +42,6 @@ def main(arguments: argparse.Namespace) -> None:
         if table:
             print()
             show(table)
-    if results.parity and results.parity.live:
-        print(f"  {printable(shipped_words.callers(results.parity.live))}")
     if results.constrained:
         print(f"  {seconds_measured(results.constrained)}")
     if online := results.comparison.online:
@@ -53,6 +51,8 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"\ngate: {printable(verdict.headline)}")
     for rule in verdict.waived:
         print(in_red(printable(f"  waived: {rule.words} Waived because: {rule.waiver}"), sys.stdout))
+    if results.parity and results.parity.live:
+        print(printable(shipped_words.callers(results.parity.live)))
     if results.decision:
         print()
         show(way_rows(results.decision))
