@@ -9,7 +9,7 @@ import re
 import pytest
 from ruamel.yaml import YAML
 
-from stages.privacy.kinds import KINDS, PLACEHOLDER, listed, nearest, short
+from stages.privacy.kinds import DATES, KINDS, PLACEHOLDER, listed, nearest, short
 from stages.privacy.second_check import residue
 from stages.privacy.surrogates import LOCALES, placeholder, surrogate
 from tests.workspace import ROOT
@@ -46,6 +46,8 @@ def test_gold_spans_and_samples_name_no_other_kind() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_a_placeholder_and_a_surrogate(kind: str) -> None:
     assert PLACEHOLDER.fullmatch(placeholder(kind, 12))
+    if kind in DATES:  # which move
+        return
     values = {surrogate(kind, seed.to_bytes(8, "big") * 4, "en") for seed in range(50)}
     assert len(values) > 3
     for value in values:

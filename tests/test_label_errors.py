@@ -110,7 +110,7 @@ def test_confirmed_ones_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
     held = ids("holdout")
     Path("data/gold/wrong.txt").write_text("\n".join([*worst, "", "gone"]) + "\n")
     report = splitted(split__leave_out="data/gold/wrong.txt")
-    assert report["left_out"] == {"records": len(worst), "unknown": 1}
+    assert report["left_out"] == {"records": len(worst), "unknown": 1, "too_long": 0}
     assert not ids(*split.FILES) & set(worst)
     assert ids("holdout") == held
     assert f"1 line(s) name no record of the data; the first is line {len(worst) + 2}" in caplog.text

@@ -203,7 +203,7 @@ def test_ordinary_numbers_tags_and_keys_stay(masked: Any) -> None:
 )
 @pytest.mark.parametrize("column", ["answer", "worse"])
 def test_a_private_number_is_masked_as_a_text(masked: Any, column: str, key: str, number: float, kind: str) -> None:
-    numbered = 2 if kind == "PHONE" and number != 442085996728 else 1  # a phone number is in the text
+    numbered = 1 if kind != "PHONE" or str(number).endswith("2085996728") else 2  # a phone number is in the text
     (record,) = masked(
         {"text": ROW["text"].replace("1250000", "twice"), column: {"note": "paid", "list": [1, {key: number}, 2]}}
     )
