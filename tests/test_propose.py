@@ -402,11 +402,18 @@ def test_it_reads_dates_in_numbers_as_the_targets_do_and_moves_them(tmp_path: Pa
 
 def test_a_field_that_masking_would_take_is_a_warning_that_mask_will_stop(tmp_path: Path) -> None:
     def row(number: int) -> dict[str, Any]:
-        last = f"{chr(65 + number % 26)}{'aeiou'[number % 5]}llard"
+        last = f"{chr(65 + number // 26 % 26)}{'aeiou'[number % 5]}{chr(97 + number % 26)}lard"
         return {"id": f"r{number}", "text": f"My name is Rosa {last}, order {number}.", "target": {"who": last}}
 
     warned = proposed(write(tmp_path, [row(number) for number in range(60)]))["warnings"]
     assert "mask will stop: 60 of 60 values of 'who' that the target copies from its input are lost" in warned
+
+    def other(number: int) -> dict[str, Any]:
+        return {"id": f"r{number}", "text": f"Where is order {number}?", "target": {"who": "nobody"}}
+
+    rows = [other(number) if number % 20 else row(number) for number in range(2000)]
+    warned = proposed(write(tmp_path, rows))["warnings"]  # a few of 300 rows are many of 2,000
+    assert "mask will stop: " in warned
 
 
 def test_an_address_next_to_an_organisation_is_the_organisations(tmp_path: Path) -> None:

@@ -453,12 +453,12 @@ def test_a_record_and_a_live_request_make_the_same_prompt(
     assert json.loads(record["tools"]) == AS_READ
 
     model = load_base(BASE, dtype="float32", attention="eager", device="cpu")
-    local = LocalModel(model, tokenizer, batch_size=2, max_new_tokens=8, source=HOLDOUT)
+    local = LocalModel(model, tokenizer, batch_size=2, max_new_tokens=8)
     asked = local.text(prompts_of([record])[0])
     if tool_format == "json":
         assert f"{params.task.system_prompt}\n\nTools: {json.dumps(AS_READ)}<" in asked.replace("\n<", "<")
     assert asked.count('"name": "mend"') == asked.count("<EMAIL_1>") == 1
-    trained, _ = load_dataset(HOLDOUT, tokenizer, params)
+    trained = load_dataset(HOLDOUT, tokenizer, params)
     start = next(place for place, label in enumerate(trained[0]["labels"]) if label != IGNORED)
     assert trained[0]["input_ids"][:start] == local.encode(asked)
     assert in_text(prompts_of([record])) == [{"prompt": asked}]

@@ -67,9 +67,9 @@ class Field:
                 setattr(self, name, getattr(self, name) + value)
         self.example = self.example or other.example
 
-    def over(self, most_lost: float) -> bool:
-        """Whether it loses so many that a model could not learn to copy the rest."""
-        return self.lost >= FEW and self.lost > most_lost * self.copied
+    def over(self, most_lost: float, times: float = 1) -> bool:
+        """Whether it loses too many for a model to learn to copy the rest; `times`: in that many times as many rows."""
+        return times * self.lost >= FEW and self.lost > most_lost * self.copied
 
     @property
     def collapsed(self) -> bool:
@@ -270,12 +270,15 @@ def check(values: Values, mask: Mask, file: str) -> None:
             )
 
 
-def advice(values: Values, mask: Mask) -> list[str]:
-    """A line for each field of which more than a few values are lost or masked without an input, the most first."""
+def advice(values: Values, mask: Mask, times: float = 1) -> list[str]:
+    """A line for each field of which more than a few values are lost or masked without an input, the most first.
+
+    `times`: how many times as many rows `mask` will see.
+    """
     lines = []
     for name, of in sorted(values.items(), key=lambda item: -item[1].lost):
         if of.lost > MANY * of.copied:
-            stops = "mask will stop: " if of.over(mask.max_lost) or of.collapsed else ""
+            stops = "mask will stop: " if of.over(mask.max_lost, times) or of.collapsed else ""
             lines.append(
                 f"{stops}{of.lost} of {of.copied} values of '{name}' that the target copies from its input are lost in masking "
                 f"({_kinds(of) or 'no kind'}): {remedy(of, mask.actions)}"

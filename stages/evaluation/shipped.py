@@ -148,7 +148,7 @@ class Shipped:
             repeats = deterministic("eval.attention", "set eval.attention to eager, which is deterministic everywhere")
             with repeats, ExitStack() as stack:
                 make = own_answerers(params, "tuned", task, form, stack, stage="benchmark")
-                answers = make(params.eval.batch_size, False).answer(prompts, "prompts of callers answered anew")
+                answers = make(params.eval.batch_size, False).answer(prompts, "prompts of callers answered again")
             return [answer.text for answer in answers]
 
         settings = params.compare

@@ -25,7 +25,7 @@ _HALF = re.compile("[\ud800-\udfff]")
 _JOINS = frozenset(".,:/-")  # between two digits: "47" is no value of its own in "47.50"
 _READER = json.JSONDecoder(parse_int=str, parse_float=str)  # only whether it is JSON counts
 
-Place = tuple[int, int, str]  # start, end, and the stand-in, or the value that comes in its place
+Place = tuple[int, int, str]  # start, end, and the stand-in, or what replaces it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,7 +58,7 @@ def floor(name: str, words: str, least: float) -> Asked:
 
 
 def ceiling(kind: str, most: float) -> Asked:
-    """At most so many answers with a kind of failure."""
+    """The most answers with a kind of failure."""
     return Asked(f"ceiling.{kind}", in_words(kind), f"at most {say.percent(most)} of the answers", "<=", most, "share")
 
 

@@ -54,6 +54,7 @@ class Trial:
     actions: dict[str, str] = field(default_factory=dict)  # by kind
     reasons: list[str] = field(default_factory=list)  # of the actions
     mask: Mask | None = None  # as it was tried
+    of: int = 0  # rows of the file
     day_first: tuple[bool, str] | None = None  # and why
     allow_patterns: dict[str, str] = field(default_factory=dict)
     masked: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)  # records, by id
@@ -86,7 +87,7 @@ class Trial:
                 f"private data in {self.written.touched} of {self.rows} rows: mask replaces it; see how with "
                 "`python -m stages.mask --preview FILE --field COLUMN`, and name columns of names in mask.identity_columns"
             )
-        return warned + (advice(self.written.values, self.mask) if self.mask else [])
+        return warned + (advice(self.written.values, self.mask, self.of / max(1, self.rows)) if self.mask else [])
 
     def fields(self) -> list[str]:
         """A line for each field of the targets: where its values stand before and after masking."""
@@ -116,7 +117,7 @@ def trial(sample: Sample, data: Data, mask: Mask, params: TaskParams) -> Trial:
 
 def attempt(sample: Sample, data: Data, mask: Mask, params: TaskParams, *, strict: bool = True) -> Trial:
     """Mask some rows of the sample."""
-    tried = Trial(stops=sample.stops, mask=mask)
+    tried = Trial(stops=sample.stops, mask=mask, of=sample.of)
     try:
         recorder, tried.searched_by = loaded(data, params, mask, strict=strict)
         recorder.fields.names |= usual_keys(sample.columns, data)  # of a call's arguments, say
