@@ -116,7 +116,7 @@ def test_both_models_are_measured_in_a_closed_and_an_open_loop(workspace):
             "benchmark.timeout": WAIT,
         },
     )
-    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:  # beside the benchmark, not below it
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:  # next to the benchmark, not below it
         try:
             result = stage(workspace, "benchmark")
         finally:

@@ -225,7 +225,7 @@ def test_the_stage_counts_what_callers_get_and_says_where_raw_rows_are_missing(t
     live = report(folder, "benchmark")["parity"]["live"]
     assert live["reason"] is None
     assert (live["found"]["records"], live["found"]["same"], live["found"]["refused"]) == (10, 8, {})
-    assert "2 of 2 prompts of callers answered anew" in result.stderr
+    assert "2 of 2 prompts of callers answered again" in result.stderr
     new = [path for path in folder.rglob("*") if "__pycache__" not in path.parts and path not in before]
     assert new == [folder / "reports/benchmark.json"]
     said = result.stdout + result.stderr + (folder / "reports/benchmark.json").read_text()
