@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.corpus.copied import Standing
 from stages.corpus.live_record import LiveMasker
 from stages.params.loader import load_params
+from stages.privacy.copies import Standing
 from stages.privacy.date_values import _ROWS, Reader
 from stages.privacy.dates import DATE
 from stages.privacy.flat import flat

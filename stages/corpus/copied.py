@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from stages.core.document import objects
 from stages.core.errors import HallmarkError
 from stages.core.reading import NotJsonError, strict_json
-from stages.privacy.copies import Spot
-from stages.privacy.date_values import Day, Reader
-from stages.privacy.dates import DATE
-from stages.privacy.kept import Place, near_places, places
+from stages.privacy.copies import Spot, Standing
+from stages.privacy.date_values import Reader
+from stages.privacy.kept import near_places
 from stages.privacy.kinds import DATES, PLACEHOLDER
 from stages.privacy.masking import Record
 from stages.privacy.params import Mask
@@ -194,37 +193,6 @@ def _returns(old: Any, new: Any, record: Record, dates: Reader, *, near: bool) -
         return False
     back = restore(new, record.values, dates.day_first)
     return canonical(back) == canonical(str(old)) or (near and bool(near_places(back, str(old))))
-
-
-class Standing:
-    """Where each of some values stands in a text, in any spelling."""
-
-    def __init__(self, text: str, values: Sequence[str], dates: Reader) -> None:
-        self.text, self.dates = text, dates
-        self.found = places(text, values)
-        self.near: set[str] = set()  # those that stand there with a few other letters only
-        self.days: dict[Day, list[Place]] | None = None
-
-    def of(self, value: str) -> list[Place]:
-        """The places of a value; of a date also those that name its day otherwise, of a long value those with other letters."""
-        if value in self.found:
-            return self.found[value]
-        day = self.dates.read(value)
-        if day and day.day and day.year:
-            self.found[value] = self._named(day)
-        else:
-            self.found[value] = near_places(self.text, value)
-            self.near.add(value)
-        return self.found[value]
-
-    def _named(self, day: Day) -> list[Place]:
-        if self.days is None:
-            self.days = defaultdict(list)
-            for match in DATE.finditer(self.text):
-                if other := self.dates.read(match[0]):
-                    for known in {other, replace(other, clock="")}:
-                        self.days[known].append(match.span())
-        return self.days.get(day) or self.days.get(replace(day, clock="")) or []
 
 
 def report(values: Values) -> dict[str, Any]:

@@ -203,13 +203,17 @@ class Recorder:
             found = {(span.kind, span.recognizer) for text in texts for span in text.spans}
             kinds_masked = ", ".join(f"{kind} by {recognizer}" for kind, recognizer in sorted(found))
             kind = min((kind for kind, _ in found), default="DATE_TIME")
+            made_up = (
+                f"set mask.actions: {{{kind}: surrogate}}, so that an example value stands there, in the input too; or "
+            )
+            if self.mask.actions.get(kind, self.mask.style) == "surrogate":
+                made_up = ""  # this value can't be made up: a date in a form that isn't read, say
             raise HallmarkError(
                 f"masking a value of the target ({kinds_masked}) breaks the schema",
                 file=raw.file,
                 row=raw.number,
                 field=self._column("target"),
-                remedy=f"set mask.actions: {{{kind}: surrogate}}, so that an example value stands there, in the input too; or keep "
-                f"({{{kind}: keep}}, mask.allow_patterns) or drop ({{{kind}: drop}}) such values; or let the schema accept a placeholder "
+                remedy=f"{made_up}keep ({{{kind}: keep}}, mask.allow_patterns) or drop ({{{kind}: drop}}) such values; or let the schema accept a placeholder "
                 "(a number can only be masked as a text: make it one in data and schema)",
             )
         if "target" in slots:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from stages.privacy.date_values import Reader
-from stages.privacy.kept import Place
+from stages.privacy.date_values import Day, Reader
+from stages.privacy.dates import DATE
+from stages.privacy.kept import Place, near_places, places
 from stages.privacy.lexicon import fold
 from stages.privacy.spans import Draft, Span
 from stages.privacy.surrogates import canonical
@@ -29,6 +33,37 @@ class Spot(NamedTuple):
     def whole(self) -> bool:
         """Whether no masked value goes beyond the place."""
         return all(self.place[0] <= span.start and span.end <= self.place[1] for span in self.spans)
+
+
+class Standing:
+    """Where each of some values stands in a text, in any spelling."""
+
+    def __init__(self, text: str, values: Sequence[str], dates: Reader) -> None:
+        self.text, self.dates = text, dates
+        self.found = places(text, values)
+        self.near: set[str] = set()  # those that stand there with a few other letters only
+        self.days: dict[Day, list[Place]] | None = None
+
+    def of(self, value: str) -> list[Place]:
+        """The places of a value; of a date also those that name its day otherwise, of a long value those with other letters."""
+        if value in self.found:
+            return self.found[value]
+        day = self.dates.read(value)
+        if day and day.day and day.year:
+            self.found[value] = self._named(day)
+        else:
+            self.found[value] = near_places(self.text, value)
+            self.near.add(value)
+        return self.found[value]
+
+    def _named(self, day: Day) -> list[Place]:
+        if self.days is None:
+            self.days = defaultdict(list)
+            for match in DATE.finditer(self.text):
+                if other := self.dates.read(match[0]):
+                    for known in {other, replace(other, clock="")}:
+                        self.days[known].append(match.span())
+        return self.days.get(day) or self.days.get(replace(day, clock="")) or []
 
 
 def as_shown(copy: Draft, spots: list[Spot], dates: Reader) -> list[Span]:

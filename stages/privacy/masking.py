@@ -12,17 +12,15 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from stages.core.errors import HallmarkError
 from stages.privacy.context import weighed
-from stages.privacy.copies import Spot, as_shown
+from stages.privacy.copies import Spot, Standing, as_shown
 from stages.privacy.date_values import Reader
-from stages.privacy.dates import DATE
 from stages.privacy.given import UNKNOWN, Given, Readers
-from stages.privacy.kept import Kept, merged, near_places, outside, places
+from stages.privacy.kept import Kept, merged, outside
 from stages.privacy.kinds import DATES, kind_of, masked_at
 from stages.privacy.known import KnownValues, tokens_of
 from stages.privacy.lexicon import any_of, is_word
@@ -342,28 +340,13 @@ class Masker:
 
         Else the two may be masked differently: a part of a name here and all of it there, a year with a cue and without.
         """
-        sources = [text for text in record.texts if text.full]
-        values = [copy.text for copy in record.copies if copy.cue is None]
-        found = [places(text.text, values) for text in sources] if values else []
-        for copy in record.copies if found else ():
-            spots = [
-                Spot(source, place)
-                for source, of in zip(sources, found, strict=True)
-                for place in of.get(copy.text, ())
-            ] or [spot for source in sources for spot in self._respelled(source, copy.text)]
-            if spots and copy.cue is None:
+        copies = [copy for copy in record.copies if copy.cue is None]
+        sources = [text for text in record.texts if text.full] if copies else []
+        values = [copy.text for copy in copies]
+        standing = [(source, Standing(source.text, values, self.dates)) for source in sources]
+        for copy in copies:
+            if spots := [Spot(source, place) for source, there in standing for place in there.of(copy.text)]:
                 copy.spans = as_shown(copy, spots, self.dates)
-
-    def _respelled(self, source: Draft, value: str) -> Iterator[Spot]:
-        """The places that name the day of a date otherwise than it does, or that hold a long value with other letters."""
-        day = self.dates.read(value)
-        if day is None or day.ordinal() is None or not day.day:
-            yield from (Spot(source, place) for place in near_places(source.text, value))
-            return
-        for match in DATE.finditer(source.text):
-            other = self.dates.read(match[0])
-            if other and other == replace(day, clock=other.clock if not day.clock else day.clock):
-                yield Spot(source, match.span())
 
     def render(self, record: Record) -> list[Masked]:
         """The record's texts with their spans replaced; what each stand-in stands for is in `record.values` then."""
