@@ -304,9 +304,8 @@ def live_rules(gate: Gate, live: Live | None) -> Iterator[Rule]:
     """What callers get: the floor on exact match holds for it too, and the margin of what ships against what was evaluated."""
     about = "Exact match as callers get it"
     lost, floors = lost_rule(gate, "parity.live_lost", about), []
-    if (floor := gate.floors.get("exact_match")) is not None:
-        needed = f"at least {say.percent(floor)}"
-        floors.append(Asked("parity.live_exact_match", about, needed, ">=", floor, "share"))
+    if (least := gate.floors.get("exact_match")) is not None:
+        floors.append(replace(floor("exact_match", about, least), name="parity.live_exact_match"))
     if live is None:
         why = "nobody asked for it (serve.mask, benchmark.parity.records)"
         yield from (asked.not_applicable(why) for asked in (lost, *floors))

@@ -107,6 +107,16 @@ def test_raw_rows_are_sent_again_and_only_what_the_data_alone_tells_makes_anothe
     assert [one.raw for one in shuffled] == [one.raw for one in sent[::-1]]
 
 
+def test_dates_that_move_take_no_key(tmp_path, monkeypatch):
+    settings = {"mask.gold": None, "data.pseudonyms": "none", "mask.actions": {"DATE_TIME": "surrogate"}}
+    make_workspace(tmp_path, settings, rows=1)
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path)
+    params = load_params()
+    assert params.data.key is None
+    assert len(callers.sent(records_here(), params.data, params.mask, params.task)) == len(ROWS)
+
+
 @pytest.mark.parametrize("change", ["gone", "another text", "another target"])
 def test_rows_that_the_records_were_not_made_of_are_an_error_without_a_word_of_them(here, change):
     params, records = load_params(), records_here()

@@ -6,22 +6,17 @@ found stays as it is, placeholders and their numbers too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from stages.collecting.logged import LeftOutError, Logged
-from stages.core.document import changed, named
+from stages.core.document import changed
 from stages.corpus.leftover import left_in
 from stages.corpus.raw import Values
 from stages.corpus.recording import Recorder
 from stages.privacy.known import KnownValues
 from stages.privacy.masking import Record
-from stages.privacy.unmaskable import cue_of, digits_of
 from stages.tasks.answers import compact_json, strict_answer
-
-Slot = str | tuple[str, str]
 
 
 @dataclass
@@ -99,40 +94,22 @@ class Again:
     def _record(self, parts: list[_Part], known: Values, name: str) -> Record:
         """The texts in the masker's form; what the answers hold may be copied from them."""
         texts = [part.text for part in parts if part.value is None and not part.public]
-        slots = [
-            slot
-            for part in parts
-            if part.value is not None and not part.public
-            for key, item in named(part.value)
-            if (slot := self._slot(item, key)) is not None
-        ]
+        values = [part.value for part in parts if part.value is not None and not part.public]
+        slots = self.masker.slots_of(values)
         return Record(texts, slots, KnownValues(known) if known else None, len(slots), name)
-
-    def _slot(self, value: Any, key: str) -> Slot | None:
-        if isinstance(value, str):
-            return None if value in self.recorder.public else value
-        digits = digits_of(value)
-        return None if digits is None else (digits, cue_of(key))
 
     def _replace(self, parts: list[_Part], record: Record) -> None:
         masked = [one.text for one in self.masker.render(record)]
         count = sum(part.value is None and not part.public for part in parts)
         texts, slots = iter(masked[:count]), iter(masked[count:])
-        originals = iter([text.text for text in record.texts[count:]])
         for part in parts:
             if part.public:
                 continue
             if part.value is None:
                 part.text = next(texts)
             else:
-                part.value = changed(part.original, partial(self._masked, slots, originals))
+                part.value = self.masker.filled(part.original, slots)
                 part.text = compact_json(part.value)
-
-    def _masked(self, slots: Iterator[str], originals: Iterator[str], value: Any) -> Any:
-        if self._slot(value, "") is None:
-            return value
-        text, original = next(slots), next(originals)
-        return value if not isinstance(value, str) and text == original else text
 
     def _fits(self, answer: str) -> bool:
         return self.task.parse(answer).kind != "invalid"

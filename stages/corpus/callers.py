@@ -55,11 +55,12 @@ def sent(records: Sequence[Mapping[str, Any]], data: Data, mask: Mask, task: Tas
 
     A HallmarkError if a raw row is not there, or not the one that its record was made of.
     """
-    key = read_key(data, surrogates=mask.surrogates)
+    key = read_key(data, surrogates=mask.keyed)
     names_key = key if data.pseudonyms == "keyed" else None
     rows: dict[str, Raw] = {}
     wanted = {record["id"] for record in records}
-    for raw in raw_rows(data, mask, Task(task)):
+    loaded = Task(task)
+    for raw in raw_rows(data, mask, loaded):
         name = raw.id if names_key is None else pseudonym(names_key, "id", raw.id)
         if name in wanted:
             rows[name] = raw
@@ -77,7 +78,7 @@ def sent(records: Sequence[Mapping[str, Any]], data: Data, mask: Mask, task: Tas
     with Progress("benchmark", len(records), "raw rows masked as a caller's", brief=True) as progress:
         found = []
         for record in records:
-            found.append(_sent(masker, rows[record["id"]], Task(task)))
+            found.append(_sent(masker, rows[record["id"]], loaded))
             progress.add()
     return found
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from stages.core.document import changed, keys_of, named, strings
+from stages.core.document import changed, keys_of, strings
 from stages.core.reading import NotJsonError, strict_json
 from stages.core.refusal import Refusal
 from stages.corpus.copied import keys, listed
@@ -21,13 +21,12 @@ from stages.privacy.masking import Masker, Record
 from stages.privacy.params import Mask
 from stages.privacy.restoring import Masked, appear
 from stages.privacy.second_check import in_name
-from stages.privacy.unmaskable import Telling, cue_of, digits_of
+from stages.privacy.unmaskable import Telling
 from stages.tasks.answers import compact_json
 from stages.tasks.params import Task as TaskParams
 from stages.tasks.task import Task
 
 Message = dict[str, Any]
-Slot = str | tuple[str, str]  # a text, or the digits of a number and the words of its key
 
 
 class LiveMasker:
@@ -36,9 +35,8 @@ class LiveMasker:
     def __init__(self, task: TaskParams, mask: Mask, key: bytes | None) -> None:
         self.mask, self.key = mask, key
         self.task = Task(task)
-        self.public = frozenset(listed(self.task.schema))
         self.keys = frozenset(keys(self.task.schema))
-        self.masker = Masker(mask, self.public, key)
+        self.masker = Masker(mask, listed(self.task.schema), key)
 
     def load(self) -> None:
         """Load the models, and let every rule run once, so that the first request takes no longer than others."""
@@ -56,13 +54,12 @@ class LiveMasker:
         texts = [message["content"] for message in messages if self._is_masked(message)]
         structures = [_structure(message) for message in messages]
         targets = [self._target(text) for text in also]
-        of_tools = self._slots(tools)
-        slots = [*self._slots(structures), *of_tools]
-        record = Record(texts, slots)
+        of_tools = self.masker.slots_of(tools)
+        record = Record(texts, [*self.masker.slots_of(structures), *of_tools])
         asked = len(record.texts)
         # after the request, so that what is masked with it changes no number in it
         running = [text for text, form in targets if form is None]
-        of_answers = self._slots([form for _, form in targets])
+        of_answers = self.masker.slots_of([form for _, form in targets])
         answers = Record(running, of_answers, copies=len(of_answers))
         record.texts, record.copies = record.texts + answers.texts, answers.copies
         self.masker.find([record])
@@ -71,10 +68,10 @@ class LiveMasker:
         rendered, values = self._rendered(record)
         left = iter(rendered)
         contents = [next(left) if self._is_masked(message) else message["content"] for message in messages]
-        filled = changed(structures, lambda value: self._filled(left, value))
-        masked_tools = changed(tools, lambda value: self._filled(left, value))
+        filled = self.masker.filled(structures, left)
+        masked_tools = self.masker.filled(tools, left)
         others = [next(left) if form is None else text for text, form in targets]
-        forms = changed([form for _, form in targets], lambda value: self._filled(left, value))
+        forms = self.masker.filled([form for _, form in targets], left)
 
         numbers = [text for text in record.texts[asked - len(of_tools) : asked] if text.cue is not None]
         self._check_left(
@@ -112,24 +109,6 @@ class LiveMasker:
             return text, [strict_json(text)] if self.task.is_json else None
         except NotJsonError:
             return text, None
-
-    def _slots(self, document: Any) -> list[Slot]:
-        return [slot for key, item in named(document) if (slot := self._slot(item, key)) is not None]
-
-    def _slot(self, value: Any, key: str = "") -> Slot | None:
-        """A value of a document as the masker takes it; None: it stays."""
-        if isinstance(value, str):
-            return None if value in self.public else value
-        digits = digits_of(value)
-        return None if digits is None else (digits, cue_of(key))
-
-    def _filled(self, masked: Iterator[str], value: Any) -> Any:
-        """What stands in the masked document; a number stays one unless it is private."""
-        slot = self._slot(value)
-        if slot is None:
-            return value
-        text = next(masked)
-        return value if isinstance(slot, tuple) and text == slot[0] else text
 
     def _rendered(self, record: Record) -> tuple[list[str], dict[str, str]]:
         """The masked texts, and what each stand-in stands for; not of surrogates that the caller wrote too."""

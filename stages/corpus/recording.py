@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from stages.core.document import changed, keys_of, named
+from stages.core.document import changed, keys_of
 from stages.core.errors import HallmarkError
 from stages.core.key import pseudonym, source_digest
 from stages.core.params import Data
@@ -20,11 +20,11 @@ from stages.corpus.leftover import Left, Names, check, left_in, note
 from stages.corpus.missing import Missing
 from stages.corpus.raw import Raw, Values
 from stages.privacy.known import KnownValues
-from stages.privacy.masking import Masker, Record
+from stages.privacy.masking import Masker, Record, Slot
 from stages.privacy.params import Mask
 from stages.privacy.second_check import in_name
 from stages.privacy.spans import Draft
-from stages.privacy.unmaskable import Telling, cue_of, digits_of
+from stages.privacy.unmaskable import Telling
 from stages.tasks.answers import canonical, compact_json
 from stages.tasks.params import Task as TaskParams
 from stages.tasks.task import Task
@@ -32,9 +32,7 @@ from stages.tasks.task import Task
 GROUP_ROWS = 50_000  # rows in a row group of the Parquet file; one row group is in memory at a time
 GROUP_CHARS = 100_000_000  # a row group ends earlier if its texts are long
 Gold = dict[str, list[tuple[str, int, int, str]]]
-Slots = dict[
-    str, list[str | tuple[str, str]]
-]  # what is masked of each structured column: texts, and numbers with a cue
+Slots = dict[str, list[Slot]]  # what is masked of each structured column
 
 
 @dataclass
@@ -140,10 +138,9 @@ class Recorder:
         self.names_key = key if data.pseudonyms == "keyed" else None
         self.system_prompt = task.system_prompt
         self.task = Task(task)
-        self.public = frozenset(listed(self.task.schema))
         self.keys = frozenset(keys(self.task.schema))
         self.fields = Fields(self.task.kind, self.task.schema)
-        self.masker = Masker(mask, self.public, key)
+        self.masker = Masker(mask, listed(self.task.schema), key)
 
     def records(self, chunk: Sequence[tuple[Raw, Values]]) -> tuple[list[tuple[Any, ...]], Written]:
         """The record of each row that is not dropped, in the order of `masked_schema()`, and the counts."""
@@ -169,17 +166,10 @@ class Recorder:
             if self._is_text(column, value):
                 texts.append(value)
             elif not self._is_public(column, value):
-                slots[column] = [slot for key, item in named(value) if (slot := self._slot(item, key)) is not None]
+                slots[column] = self.masker.slots_of(value)
         flat = [slot for column in slots for slot in slots[column]]
         copies = sum(len(of) for column, of in slots.items() if column != "tools")
         return Record(texts, flat, _known(values), copies, self._name("id", raw.id)), slots
-
-    def _slot(self, value: Any, key: str = "") -> str | tuple[str, str] | None:
-        """A value of a structured column as the masker takes it: a text, or a number with the words of its key."""
-        if isinstance(value, str):
-            return None if value in self.public else value
-        digits = digits_of(value)
-        return None if digits is None else (digits, cue_of(key))
 
     def _is_text(self, column: str, value: Any) -> bool:
         """Whether the value is running text: a reply, or a rejected answer that doesn't have the task's form."""
@@ -306,7 +296,7 @@ class Recorder:
         for column in ("target", "rejected", "tools"):
             value = getattr(raw, column)
             if column not in row:
-                row[column] = changed(value, partial(self._masked, masked)) if column in slots else value
+                row[column] = self.masker.filled(value, masked) if column in slots else value
         for column in ("id", "group"):
             row[column] = self._name(column, getattr(raw, column))
         row["tags"] = raw.tags
@@ -323,14 +313,6 @@ class Recorder:
     def _name(self, column: str, value: str) -> str:
         """The id or group that the record has: a pseudonym, if there is a key for it."""
         return value if self.names_key is None else pseudonym(self.names_key, column, value)
-
-    def _masked(self, masked: Iterator[str], value: Any) -> Any:
-        """Replace a value by its masked version, in the order of the slots; a number stays one unless it is private."""
-        slot = self._slot(value)
-        if slot is None:
-            return value
-        text = next(masked)
-        return value if isinstance(slot, tuple) and text == slot[0] else text
 
     def _count(self, raw: Raw, record: Record, written: Written) -> None:
         spans = [span for text in record.texts for span in text.spans]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from stages.core.compute import deterministic, set_up
@@ -76,7 +77,7 @@ class Shipped:
             records,
             evaluated,
             self._rows,
-            Scorer(Task(params.task), params.eval.policy, self._form(), params.eval.facts),
+            Scorer(Task(params.task), params.eval.policy, self._form, params.eval.facts),
             confidence=params.compare.confidence,
             draws=params.compare.draws,
             seed=params.seed,
@@ -115,7 +116,7 @@ class Shipped:
             else Asking(kind=settings.server.kind, **asking),
             max_new_tokens=limit,
             source=HOLDOUT,
-            form=self._form(),
+            form=self._form,
             stage="benchmark",
         )
         rest = [number for number, row in enumerate(self._rows) if row not in texts]
@@ -140,7 +141,7 @@ class Shipped:
 
     def _live(self, sent: Sequence[Sent]) -> Live:
         params = self._params
-        task, form = Task(params.task), self._form()
+        task, form = Task(params.task), self._form
         scorer = Scorer(task, params.eval.policy, form, params.eval.facts)
 
         def answer(prompts: list[Prompt]) -> list[str]:
@@ -158,6 +159,7 @@ class Shipped:
         )  # fmt: skip
         return Live(None, found)
 
+    @cached_property
     def _form(self) -> ToolForm | None:
         from stages.models.loading import load_tokenizer
 

@@ -13,8 +13,9 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from stages.core.document import changed, named
 from stages.core.errors import HallmarkError
 from stages.privacy.context import weighed
 from stages.privacy.copies import Spot, Standing, as_shown
@@ -33,7 +34,7 @@ from stages.privacy.rules import Found
 from stages.privacy.second_check import matches
 from stages.privacy.spans import Draft, Span
 from stages.privacy.surrogates import canonical
-from stages.privacy.unmaskable import number_kind
+from stages.privacy.unmaskable import cue_of, digits_of, number_kind
 
 if TYPE_CHECKING:
     from stages.privacy.ner_engines import NerEngine
@@ -48,6 +49,9 @@ KEPT_RESULTS = 20_000  # texts whose rule findings are remembered: in chat, most
 _WORD = re.compile(r"[^\W\d_][\w'’-]*")
 
 
+Slot = str | tuple[str, str]  # a single value: a text, or the digits of a number and the words before it
+
+
 class Masked(NamedTuple):
     """A masked text, and the masked spans of the original."""
 
@@ -58,14 +62,13 @@ class Masked(NamedTuple):
 class Record:
     """The texts of one record, masked together.
 
-    `values` are single values, which NER skips; a pair is the digits of a number and the words before it. The first `copies`
-    of them may be copied from the texts. `name` draws where the dates of the record move.
+    `values` are single values, which NER skips (`Masker.slots_of` finds those of a document). The first `copies` of them may be copied from the texts. `name` draws where the dates of the record move.
     """
 
     def __init__(
         self,
         texts: Sequence[str],
-        values: Sequence[str | tuple[str, str]] = (),
+        values: Sequence[Slot] = (),
         known: KnownValues | None = None,
         copies: int = 0,
         name: str = "",
@@ -96,13 +99,35 @@ class Masker:
         self.params, self.key = params, key
         self._allowed = _phrases(params.allow)
         self.kept = Kept(params.allow_patterns)
-        self._public = _phrases(public)
-        self._readers = Readers(params, public)
+        self.public = frozenset(public)
+        self._public_phrases = _phrases(self.public)
+        self._readers = Readers(params, self.public)
         self.dates = Reader(params.day_first, params.language)
         self._everything = params.level == "all"
         # The mistakes of small English models are known and corrected; the findings of other models are used unchanged.
         self._small = params.language == "en" and params.ner.engine == "spacy"
         self._remembered: dict[str, list[Found]] = {}
+
+    def slots_of(self, document: Any) -> list[Slot]:
+        """The single values of a document that are masked: texts that aren't public, and numbers long enough to be private."""
+        return [slot for key, item in named(document) if (slot := self._slot(item, key)) is not None]
+
+    def filled(self, document: Any, masked: Iterator[str]) -> Any:
+        """The document with its slots' masked texts in it, in their order; a number stays one unless it is private."""
+
+        def fill(value: Any) -> Any:
+            if (slot := self._slot(value)) is None:
+                return value
+            text = next(masked)
+            return value if isinstance(slot, tuple) and text == slot[0] else text
+
+        return changed(document, fill)
+
+    def _slot(self, value: Any, key: str = "") -> Slot | None:
+        if isinstance(value, str):
+            return None if value in self.public else value
+        digits = digits_of(value)
+        return None if digits is None else (digits, cue_of(key))
 
     @cached_property
     def recognizers(self) -> Recognizers:
@@ -254,7 +279,7 @@ class Masker:
     def _sifted(self, text: str, found: Iterable[Found]) -> Iterator[Found]:
         """Those that are to be masked: of a kind and score that the params mask, and of no value that they let through."""
         allowed = [match.span() for match in self._allowed.finditer(text)] if self._allowed else []
-        public = [match.span() for match in self._public.finditer(text)] if self._public else []
+        public = [match.span() for match in self._public_phrases.finditer(text)] if self._public_phrases else []
         for span in found:
             if span.score < self.threshold(span.kind):
                 continue

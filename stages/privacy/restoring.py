@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from stages.core.document import strings
@@ -137,9 +137,8 @@ class _StandIns:
 
     def _respelled(self, text: str) -> Iterator[Place]:
         """Where the answer writes a made-up number or date in a spelling of its own: the value, in that spelling."""
-        numbers = [stand_in for stand_in in self.others if _is_number(stand_in)]
-        joined = Joined(tokens_of(text)) if numbers else None
-        for stand_in in numbers if joined else ():
+        joined = Joined(tokens_of(text)) if self.numbers else None
+        for stand_in in self.numbers:
             assert joined is not None
             form = canonical(stand_in)
             start = joined.text.find(form)
@@ -150,13 +149,18 @@ class _StandIns:
                     if not _continues(text, low - 1, low) and not _continues(text, high, high - 1):
                         yield low, high, in_the_form_of(text[low:high], self.values[stand_in])
                 start = joined.text.find(form, start + 1)
-        days = self._days()
-        for match in DATE.finditer(text) if days else ():
+        for match in DATE.finditer(text) if self.days else ():
             day = self.dates.read(match[0])
-            if day and (old := days.get(day)):
+            if day and (old := self.days.get(day)):
                 yield *match.span(), self.dates.respelled(match[0], old)
 
-    def _days(self) -> dict[Day, Day]:
+    @cached_property
+    def numbers(self) -> list[str]:
+        """The stand-ins that an answer may write with other marks in them."""
+        return [stand_in for stand_in in self.others if _is_number(stand_in)]
+
+    @cached_property
+    def days(self) -> dict[Day, Day]:
         """By day of a made-up date, the caller's; also without the clock behind it, if that leaves one."""
         read = self.dates.read
         days = {day: old for new in self.others if (day := read(new)) and (old := read(self.values[new])) and old.day}

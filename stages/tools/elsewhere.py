@@ -57,11 +57,17 @@ def _machine(measured: Any) -> Fingerprint:
     there = measured.get("machine") if isinstance(measured, dict) else None
     if not isinstance(there, dict) or "date" not in measured:
         raise HallmarkError(
-            "has no date, or no machine", file=REPORT, field="measured", remedy="run `dvc repro -f benchmark`"
+            "has no date, or no machine",
+            file=REPORT,
+            field="measured",
+            remedy="run `dvc repro --single-item --force benchmark`",
         )
     if odd := [key for key in IDENTITY if not isinstance(there.get(key), str | None)]:
         raise HallmarkError(
-            "not a text", file=REPORT, field=f"measured.machine.{odd[0]}", remedy="run `dvc repro -f benchmark`"
+            "not a text",
+            file=REPORT,
+            field=f"measured.machine.{odd[0]}",
+            remedy="run `dvc repro --single-item --force benchmark`",
         )
     return there
 
