@@ -22,7 +22,7 @@ from stages.core.machine import Others, busy, stamp
 from stages.core.progress import Progress
 from stages.core.records import read_records
 from stages.corpus.callers import Sent, lacking, sent
-from stages.evaluation.answers import Prompt, prompts_of, readable_by
+from stages.evaluation.answers import Prompt, prompts_of, room_in
 from stages.evaluation.endpoint import answer_schema, response_format
 from stages.evaluation.held import counts
 from stages.evaluation.parity import Live
@@ -58,9 +58,8 @@ def run(params: Params) -> None:
     schema = answer_schema(task, "benchmark.schema", "set it to false") if settings.schema_held else None
     records = read_records(HOLDOUT).rows(named=True)
     prompts = prompts_of(records)
-    fits = readable_by(BASE, max(settings.max_tokens, params.eval.max_new_tokens))
-    known = [row for row, prompt in enumerate(prompts) if fits(prompt)]
-    rows, others = ([known[at] for at in drawn] for drawn in drawn_rows(len(known), settings.requests))
+    known, timeable = rows_with_room(prompts, params.eval.max_new_tokens, settings.max_tokens)
+    rows, others = ([timeable[at] for at in drawn] for drawn in drawn_rows(len(timeable), settings.requests))
     asked = callers_of(params, records)  # a bad row is an error before anything is loaded
     evaluated = read_evaluated(records) if settings.parity.records else []
     with running(settings.models, params) as servers:
@@ -106,6 +105,24 @@ def callers_of(params: Params, records: Sequence[dict[str, Any]]) -> list[Sent] 
         return Live(reason)
     set_up(params.compute, params.seed)
     return sent(records, params.data, params.mask, params.task)
+
+
+def rows_with_room(prompts: list[Prompt], evaluated: int, timed: int) -> tuple[list[int], list[int]]:
+    """The rows whose prompts leave room for an answer of that many tokens in the base's context, and for a timed one too."""
+    room = list(map(room_in(BASE), prompts))
+    known = [row for row, left in enumerate(room) if left >= evaluated]
+    timeable = [row for row in known if room[row] >= timed]
+    if len(timeable) < len(prompts):
+        words = f"{len(prompts) - len(timeable)} of {len(prompts)} prompts leave no room for {max(evaluated, timed)} tokens in the base's context"
+        if not timeable:
+            raise HallmarkError(
+                words,
+                file=HOLDOUT,
+                param="benchmark.max_tokens, eval.max_new_tokens",
+                remedy="lower them, or take a base that reads more",
+            )
+        log.warning("%s: they are not timed", words)
+    return known, timeable
 
 
 def drawn_rows(records: int, count: int) -> tuple[list[int], list[int]]:

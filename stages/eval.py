@@ -134,6 +134,7 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
         beyond = out_of_reach(records, settings.max_new_tokens, form, weights)
         measure["load_seconds"] = round(time.perf_counter() - start, 2)
         answers, seconds, pure = answer(list(range(len(records))), settings.batch_size, "")
+        check_read(model, [answer for answer, _ in answers], params)
         unreachable = sum(far or answer is UNREAD for far, (answer, _) in zip(beyond, answers, strict=True))
         tokens = sum(answer.tokens for answer, _ in answers)
         measure |= {"answer_seconds": seconds, "generate_seconds": pure, "tokens": tokens}
@@ -265,6 +266,17 @@ def answerers(
         means = partial(Means, model, params.eval, params.compute, task, form, params.seed)
         return lambda size, constrained: kind.answerer(comparator, lambda: base()(size, constrained), means(size))
     return own_answerers(params, model, task, form, stack, source)
+
+
+def check_read(model: str, answers: list[Answer], params: Params) -> None:
+    """Stop at prompts that were not asked, unless they are to count as wrong; a comparator may read less than the base."""
+    unread = sum(answer is UNREAD for answer in answers)
+    if unread and params.split.too_long == "error":
+        raise HallmarkError(
+            f"{unread} of {len(answers)} prompts leave no room for an answer in what {model} reads",
+            param="eval.max_new_tokens",
+            remedy="lower it; set split.too_long to count, and they count as wrong; or take a model that reads more",
+        )
 
 
 def out_of_reach(records: list[Row], limit: int, form: ToolForm | None, weights: Path) -> list[bool]:

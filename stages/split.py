@@ -86,7 +86,8 @@ def run(params: Params, refreeze: bool = False) -> None:
         if compared:
             check_frozen(compared)
         check_named(rows, frozen)
-        unfit = too_long(rows, restored, frozen, params)
+        measuring = measured_by(params)
+        unfit = too_long(rows, restored, frozen, params, measuring)
         rows, restored = rows.filter(~pl.col("id").is_in(list(unfit))), restored - unfit
         older = lock is not None and lock.version < 3
         sides, cuts = assign(rows, frozen, cutoffs(lock), params.split, older=older)
@@ -105,7 +106,7 @@ def run(params: Params, refreeze: bool = False) -> None:
         )
         sides, dropped = drop_leaks(sides, text, pairs)
         records = {side: full_records(rows.filter(sides == side), restored) for side in FILES}
-        measured_lengths, unlearned = lengths(records, params)
+        measured_lengths, unlearned = lengths(records, measuring)
         sides[rows["id"].is_in(list(unlearned)).to_numpy()] = TOO_LONG
         records |= {side: records[side].filter(~pl.col("id").is_in(list(unlearned))) for side in limits.LEARNED}
         check_not_empty(sides, wanted)
@@ -310,40 +311,57 @@ def check_not_empty(sides: Array, wanted: Iterable[str]) -> None:
     """Stop if a side has no rows left."""
     for side in wanted:
         if not (sides == side).any():
+            long = int((sides == TOO_LONG).sum()) if side in limits.LEARNED else 0
             raise HallmarkError(
                 f"no record is left for {side}",
                 file=DEDUPED,
-                remedy="add records of more groups, change split.salt, or raise dedupe.threshold; "
+                remedy=f"{f'raise sft.max_length ({long} records are longer); ' if long else ''}add records of more groups, change split.salt, or raise dedupe.threshold; "
                 f"if new data is too similar to the frozen holdout, {REFREEZE}",
             )
 
 
-def too_long(rows: pl.DataFrame, restored: set[str], frozen: set[str], params: Params) -> set[str]:
+def measured_by(params: Params) -> limits.Limits | None:
+    """What measures records in tokens of the base; None without a base, as only a run by hand can be."""
+    if not BASE.is_dir():
+        log.warning("no %s: lengths in tokens are not checked; with `dvc repro split`, it is made first", BASE)
+        return None
+    return limits.Limits(BASE, DEDUPED, params)
+
+
+def too_long(
+    rows: pl.DataFrame, restored: set[str], frozen: set[str], params: Params, measuring: limits.Limits | None
+) -> set[str]:
     """The records that `split.too_long: drop` leaves out: those that would not fit in every part, so that none moves later."""
-    if params.split.too_long != "drop" or not BASE.is_dir():
+    if params.split.too_long != "drop" or measuring is None:
         return set()
-    unfit = limits.Limits(BASE, DEDUPED, params).unfit(full_records(rows, restored).rows(named=True))
+    unfit = measuring.unfit(full_records(rows, restored).rows(named=True))
     if held := sorted(unfit & frozen):
         raise HallmarkError(
             f"{len(held)} records of the frozen holdout, which keeps its records, are too long; the first is '{held[0]}'",
             param="split.too_long",
             remedy=f"set it to count, raise the limit that they are over (error names it), or {REFREEZE}",
         )
+    if len(unfit) == len(rows):
+        raise HallmarkError(
+            f"all {len(rows)} records are too long, and none is left",
+            param="split.too_long",
+            remedy="set it to error: split then says which sft.max_length and eval.max_new_tokens would fit",
+        )
     if unfit:
         log.warning("%d of %d records are too long and left out (split.too_long: drop)", len(unfit), len(rows))
     return unfit
 
 
-def lengths(records: dict[str, pl.DataFrame], params: Params) -> tuple[dict[str, Any] | None, set[str]]:
+def lengths(
+    records: dict[str, pl.DataFrame], measuring: limits.Limits | None
+) -> tuple[dict[str, Any] | None, set[str]]:
     """The lengths of the records in tokens, for the report, and the ids of those that are too long to be learned from.
 
-    Stops if there are any and `split.too_long` says so. Nothing is measured without a base, as only a run by hand can be.
+    Stops if there are any and `split.too_long` says so.
     """
-    if not BASE.is_dir():
-        log.warning("no %s: lengths in tokens are not checked; with `dvc repro split`, it is made first", BASE)
+    if measuring is None:
         return None, set()
-    rows = {side: part.rows(named=True) for side, part in records.items()}
-    return limits.Limits(BASE, DEDUPED, params).check(rows)
+    return measuring.check({side: part.rows(named=True) for side, part in records.items()})
 
 
 def functions(train: pl.DataFrame, held_out: pl.DataFrame) -> dict[str, int]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from stages.core.files import write_json, write_text
 from stages.core.holdout import HoldoutLock
+from stages.core.reading import read_json
 from stages.corpus.grouping import digest
 from stages.params.loader import Params
 from stages.tasks.predictions import Prediction, predictions_of
@@ -352,3 +353,11 @@ def write_other_reports(root: Path) -> None:
         write_json(linear, {"model": "classical", "labels": []})
     curve = "step,split,loss\n0,validation,2.5\n1,train,2.4\n2,train,1.1\n2,validation,1.2\n"
     (root / "reports/sft_curve.csv").write_text(curve, encoding="utf-8")
+
+
+def served(root: Path, **changes: Any) -> None:
+    """Change the tuned model's first level in benchmark.json."""
+    path = root / "reports/benchmark.json"
+    content = read_json(path)
+    content["models"]["tuned"]["levels"][0] |= changes
+    write_json(path, content)

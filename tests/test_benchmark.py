@@ -19,7 +19,9 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
+from stages import benchmark
 from stages.benchmark import blocks, find_largest, headline, largest_load, ratios
+from stages.core.errors import HallmarkError
 from stages.core.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, write_json
 from stages.core.machine import describe, when_and_where
 from stages.core.records import read_records, schema, write_records
@@ -443,6 +445,15 @@ def level(kind: str, load: float, kept: float = 1.0, time: float = 1.0, rate: fl
         "output_tokens_per_second": rate,
         "requests_per_second": rate,
     }
+
+
+def test_prompts_without_room_for_a_timed_answer_are_not_timed_and_are_said(monkeypatch, caplog):
+    monkeypatch.setattr(benchmark, "room_in", lambda _: len)  # of made-up prompts, as long as their room
+    prompts = ["x" * room for room in (50, 90, 200)]
+    assert benchmark.rows_with_room(prompts, 60, 100) == ([1, 2], [2])
+    assert "2 of 3 prompts leave no room for 100 tokens in the base's context: they are not timed" in caplog.text
+    with pytest.raises(HallmarkError, match=r"3 of 3 prompts leave no room for 300 tokens.*\n.*lower them"):
+        benchmark.rows_with_room(prompts, 60, 300)
 
 
 def test_the_largest_load_is_the_last_before_the_objective_breaks():

@@ -24,6 +24,7 @@ from stages.privacy.restoring import restore
 from stages.privacy.rules import Found
 from stages.privacy.spans import Draft
 from stages.privacy.surrogates import canonical
+from tests.test_planted import masker_with
 from tests.workspace import ROOT
 
 KEY = bytes(32)
@@ -109,8 +110,7 @@ def test_a_copied_value_stands_in_the_masked_text_and_comes_back(
     ],
 )
 def test_the_target_is_masked_as_the_text_shows_it(text: str, value: str, masked: str, copied: str) -> None:
-    params = load_params(ROOT / "params.yaml").mask
-    rules = Masker(params.model_copy(update={"ner": Ner(engine="none", model=None), "allow_patterns": []}))
+    rules = masker_with(allow_patterns=[])
     record = Record([text], [value], copies=1)
     rules.find([record])
     shown, target = [one.text for one in rules.render(record)]
@@ -136,21 +136,20 @@ def test_what_a_pattern_leaves_of_a_found_name_is_masked_if_it_may_be_private(
 
 
 def test_two_spellings_of_one_telephone_number_have_one_placeholder_and_different_values_never_share_one() -> None:
-    params = load_params(ROOT / "params.yaml").mask
-    rules = Masker(params.model_copy(update={"ner": Ner(engine="none", model=None), "style": "surrogate"}), key=KEY)
+    rules = masker_with(key=KEY, style="surrogate")
     cards = ["4539148803436467", "4929 3898 2154 7395", "5425233430109903", "4263982640269299", "4917484589897107"]
     masked = rules.records([Record([f"Card {card}." for card in cards])])[0]
     assert len({text.text for text in masked}) == len(cards)
-    plain = Masker(params.model_copy(update={"ner": Ner(engine="none", model=None)}))
-    (one, two) = plain.records([Record(["Call +44 20 7946 0958.", "Phone: 020 7946 0958."])])[0]
+    (one, two) = masker_with().records([Record(["Call +44 20 7946 0958.", "Phone: 020 7946 0958."])])[0]
     assert "<PHONE_1>" in one.text and "<PHONE_1>" in two.text
 
 
 def live(text: str, **changes: Any) -> tuple[list[str], Any]:
     """The masked text of a request, and what puts the caller's values back."""
     params = load_params(ROOT / "params.yaml")
-    mask = params.mask.model_copy(update={"ner": Ner(engine="none", model=None), "allow_patterns": []} | changes)
-    masked, _ = LiveMasker(params.task, mask, KEY)([{"role": "user", "content": text}], None)
+    masked, _ = LiveMasker(params.task, masker_with(allow_patterns=[], **changes).params, KEY)(
+        [{"role": "user", "content": text}], None
+    )
     return masked.messages[0]["content"], masked
 
 
@@ -158,6 +157,7 @@ def test_numbers_that_end_alike_are_not_one_number() -> None:
     text = "Anna: phone 555-1234. Bob: phone 212-555-1234. Eve: phone (415) 555-1234."
     shown, masked = live(text)
     assert masked.restored(shown) == text
+    assert "555" not in shown
 
 
 @pytest.mark.parametrize(
@@ -181,9 +181,7 @@ def test_a_moved_date_comes_back_in_the_spelling_of_the_answer(
 
 
 def test_a_target_writes_a_moved_date_in_its_own_spelling() -> None:
-    params = load_params(ROOT / "params.yaml").mask
-    changes: dict[str, Any] = {"ner": Ner(engine="none", model=None), "actions": {"DATE_TIME": "surrogate"}}
-    rules = Masker(params.model_copy(update=changes | {"day_first": True}))
+    rules = masker_with(actions={"DATE_TIME": "surrogate"}, day_first=True)
     for text, values, form in (
         ("Due 06/05/2011 10:30 sharp", ["2011-05-06"], r"\d{4}-\d\d-\d\d"),
         ("I am Rosa Miller, since 5 May 1999.", ["1999", "May 1999"], r"(?:[A-Z][a-z]+ )?19\d\d"),
@@ -201,17 +199,11 @@ def test_a_target_writes_a_moved_date_in_its_own_spelling() -> None:
 def test_odd_years_are_moved_or_get_a_placeholder(text: str) -> None:
     shown, masked = live(text, dates_before=None, actions={"DATE_TIME": "surrogate"})
     assert masked.restored(shown) == text
-    assert "2004" not in shown
+    assert not any(year in shown for year in re.findall(r"\d{4}(?=-\d\d-\d\d)", text))
 
 
 def test_what_a_known_value_or_a_deny_word_finds_stays_masked() -> None:
-    params = load_params(ROOT / "params.yaml").mask
-    changes: dict[str, Any] = {
-        "ner": Ner(engine="none", model=None),
-        "allow_patterns": ["Noble"],
-        "deny": ["Project Noble"],
-    }
-    rules = Masker(params.model_copy(update=changes))
+    rules = masker_with(allow_patterns=["Noble"], deny=["Project Noble"])
     known = KnownValues([("ACCOUNT", "MRN0012345678"), ("ORGANIZATION", "Kernbeck Wolle"), ("PERSON", "Rosa Miller")])
     for text, masked in (
         ("It is MRN00123456788.", "It is <ACCOUNT_1>."),

@@ -19,7 +19,7 @@ from stages.release import decision_words
 from stages.release.model_card import model_card
 from stages.release.results import read_results
 from stages.tools import summary
-from tests.made_up import ROOT, outcomes, sure, system, without_comparators, write_models, write_other_reports
+from tests.made_up import ROOT, outcomes, served, sure, system, without_comparators, write_models, write_other_reports
 
 WHOLE = without_comparators(load_params(ROOT / "params.yaml"), "few_shot")
 PARAMS = WHOLE.model_copy(
@@ -218,10 +218,7 @@ def test_where_no_floor_asks_for_right_answers_a_class_must_beat_the_most_freque
 
 
 def test_a_price_from_a_busy_machine_is_said_to_be_one(folder: Path) -> None:
-    path = folder / "reports/benchmark.json"
-    content = read_json(path)
-    content["models"]["tuned"]["levels"][0]["load_by_others"] = {"processes": 0.62, "stolen": 0.0}
-    write_json(path, content)
+    served(folder, load_by_others={"processes": 0.62, "stolen": 0.0})
     said = " Prices as served may be lower than measured. The machine was busy meanwhile: other processes took 62 % of its processor time."
     assert decide.run(PARAMS).words.endswith(said)
     unpriced = PARAMS.benchmark.model_copy(update={"price_per_hour": None})

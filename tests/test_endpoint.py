@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 
 from stages.core.errors import HallmarkError
 from stages.evaluation import endpoint
-from stages.evaluation.answers import UNREAD, Answer, prompts_of, readable_by
+from stages.evaluation.answers import UNREAD, Answer, prompts_of, room_in
 from stages.evaluation.confidence import confidence_of
 from stages.evaluation.endpoint import ServedModel, answer_of, answer_schema
 from stages.models.lengths import prompt_lengths
@@ -105,10 +106,11 @@ def test_a_prompt_without_room_for_an_answer_is_not_sent(server: Server, tmp_pat
     records = some_holdout().rows(named=True)
     longest = sorted(prompt_lengths(records, load_tokenizer(base)))
     assert longest[-1] > longest[0]
-    answers = ask(server, fits=readable_by(base, 8192 - longest[-1] + 1))
+    room = room_in(base)
+    answers = ask(server, fits=lambda prompt: room(prompt) > 8192 - longest[-1])
     unread = [place for place, answer in enumerate(answers) if answer is UNREAD]
     assert 0 < len(unread) == longest.count(longest[-1]) < len(records) == len(unread) + len(server.asked)
-    assert all(readable_by(tmp_path / "nowhere", 10**9)(prompt) for prompt in prompts_of(records))
+    assert all(room_in(tmp_path / "nowhere")(prompt) == math.inf for prompt in prompts_of(records))
     for place in set(range(len(records))) - set(unread):
         assert answers[place].text == f"about {records[place]['prompt'][-1]['content']}"
 

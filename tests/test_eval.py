@@ -334,6 +334,7 @@ def test_a_prompt_over_the_window_counts_as_wrong_and_is_never_cut(at: Path, cap
         .otherwise("prompt")
     )
     write_records(HOLDOUT, long)
+    change_params(Path(), {"split.too_long": "count"})
     rows, metrics = evaluate("tuned", agreement={"records": 10, "samples": 2, "temperature": 1.0})
     (unread,) = [row for row in rows if row["id"] == "T-3"]
     assert (unread["prediction"], unread["finish"], unread["tokens"], unread["exact_match"]) == ("", "length", 0, False)
@@ -341,6 +342,9 @@ def test_a_prompt_over_the_window_counts_as_wrong_and_is_never_cut(at: Path, cap
     assert sum(row.get("agreement") is not None for row in rows) == 9
     assert (metrics["records"], metrics["out_of_reach"]) == (10, 1)
     assert "1 of 10 prompts leave no room for an answer in what the model reads" in caplog.text
+    change_params(Path(), {"split.too_long": "error"})
+    with pytest.raises(HallmarkError, match="1 of 10 prompts leave no room for an answer in what base reads"):
+        evaluate("base")
 
 
 def test_none_of_the_prompts_may_leave_room(make_local: Callable[..., Any]) -> None:

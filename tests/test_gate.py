@@ -26,6 +26,7 @@ from tests.made_up import (
     made_up_records,
     outcomes,
     parity,
+    served,
     without_comparators,
     write_models,
     write_other_reports,
@@ -390,14 +391,6 @@ def test_the_rules_of_serving_say_when_and_on_what_was_measured(folder):
 
 
 LOADED, QUIET = {"processes": 0.62, "stolen": 0.01}, {"processes": 0.1, "stolen": 0.05}
-
-
-def served(root, **changes):
-    """Change the tuned model's first level in benchmark.json."""
-    path = root / "reports/benchmark.json"
-    content = read_json(path)
-    content["models"]["tuned"]["levels"][0] |= changes
-    write_json(path, content)
 
 
 @pytest.mark.parametrize(

@@ -166,11 +166,14 @@ def test_rejected_answers_count_if_they_are_trained_on(base: Path) -> None:
     changes = {"dpo__max_length": 100, "dpo__enabled": False}
     assert "pairs" not in check(base, parts(rejected=rejected), **changes)[0]["train"]
     with pytest.raises(
-        HallmarkError, match=r"1 of 5 in train.* train, prompt and rejected answer over 100 tokens: 'r11' "
+        HallmarkError, match=r"1 of 5 in train.* train, prompt and the longer answer of a pair over 100 tokens: 'r11' "
     ):
         check(base, parts(rejected=rejected), **changes | {"dpo__enabled": True})
     counted = check(base, parts(rejected=rejected), **changes | {"dpo__enabled": True, "split__too_long": "count"})
     assert (counted[0]["train"]["pairs"]["over"], counted[1]) == (1, set()), "the record is trained on, its pair is not"
+    right = {"completion": rejected, "rejected": [{"role": "assistant", "content": "no"}]}
+    counted = check(base, parts(**right), **changes | {"dpo__enabled": True, "split__too_long": "count"})
+    assert counted[0]["train"]["pairs"]["over"] == 1, "the chosen answer may be the longer one"
 
 
 def test_split_stops_before_it_freezes_anything(
@@ -257,3 +260,26 @@ def test_one_param_drops_or_counts_what_is_too_long_in_every_part(repo: Path) ->
         splitted(split__too_long="drop", eval__max_new_tokens=1)
     kept = splitted(split__too_long="count", eval__max_new_tokens=1)[1]
     assert kept["holdout"] == dropped["holdout"]
+
+
+def test_if_all_are_too_long_the_limit_is_named(repo: Path) -> None:
+    with pytest.raises(HallmarkError, match=r"split\.too_long': all 60 records are too long") as error:
+        splitted(split__too_long="drop", sft__max_length=5)
+    assert "sft.max_length" in str(error.value)
+    with pytest.raises(
+        HallmarkError, match=r"no record is left for train\n  remedy: raise sft\.max_length \(\d+ records are longer\)"
+    ):
+        splitted(split__too_long="count", sft__max_length=5)
+
+
+def test_no_record_is_measured_twice(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[str] = []
+    real = limits.record_lengths
+
+    def counting(rows: Any, *rest: Any) -> list[int]:
+        measured.extend(row["id"] for row in rows)
+        return real(rows, *rest)
+
+    monkeypatch.setattr(limits, "record_lengths", counting)
+    splitted(split__too_long="drop")
+    assert len(measured) == len(set(measured)) == 60

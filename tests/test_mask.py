@@ -208,6 +208,16 @@ def test_a_rejected_label_stays_and_a_rejected_text_is_masked(
         assert run_mask([])[0]["rejected"][0]["content"].startswith(masked)
 
 
+def test_tools_are_masked_whatever_the_kind_of_task(run_mask: Any, tmp_path: Path) -> None:
+    overrides = {"data.tools": "tools", "task.kind": "classification", "task.refusal": None}
+    tools = [{"name": "close", "description": "Ask marta.quill@acme-tools.io before"}]
+    folder = workspace(tmp_path / "repo", [ROW | {"target": "refund", "tools": tools}], overrides)
+    (folder / "data/schema.json").write_text('{"enum": ["refund", "billing"]}', encoding="utf-8")
+    (record,) = run_mask([])
+    assert json.loads(record["tools"])[0]["function"]["description"] == "Ask <EMAIL_1> before"
+    assert record["completion"][0]["content"] == "refund"
+
+
 def test_deny_allow_and_patterns(rules: Masker) -> None:
     text = "Badge B-123456 of Projekt Falke, seen by Annelie Marsh."
     masked = Masker(

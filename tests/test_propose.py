@@ -388,6 +388,13 @@ def test_it_sets_what_the_task_needs_and_leaves_to_the_user_what_may_be_someones
     assert "lost" not in found["warnings"]  # an address is the same placeholder in input and target
 
 
+def test_a_date_whose_day_is_its_month_says_nothing_of_the_order(tmp_path: Path) -> None:
+    rows = [copying(n) | {"text": f"Order {n} of 05/05/2007.", "target": {"n": f"{n}"}} for n in range(60)]
+    assert "day_first" not in proposed(write(tmp_path, rows))["mask"]
+    rows[0]["text"] = "Order 0 of 05/05/2007 and 13/05/2007."
+    assert proposed(write(tmp_path, rows))["mask"]["day_first"] is True
+
+
 def test_it_reads_dates_in_numbers_as_the_targets_do_and_moves_them(tmp_path: Path) -> None:
     def row(number: int) -> dict[str, Any]:
         day = date(2004, 1, 1) + timedelta(11 * number)
@@ -424,7 +431,7 @@ def test_an_address_next_to_an_organisation_is_the_organisations(tmp_path: Path)
     shops = [shop(number, f"{chr(65 + number)}lmbrook Lamps Ltd") for number in range(20)]
     for row in shops:
         row["target"]["address"] = row["target"]["address"].split(",")[0]  # a part of what is masked as one value
-    assert "STREET_ADDRESS" in proposed(write(tmp_path, shops))["mask"]["actions"]
+    assert proposed(write(tmp_path, shops))["mask"]["actions"] == {"STREET_ADDRESS": "keep"}
     people = [shop(number, f"Mr Ben {chr(65 + number)}ollard") for number in range(20)]
     assert "actions" not in proposed(write(tmp_path, people))["mask"]
 
@@ -461,6 +468,9 @@ def test_fields_of_calls_have_names(tmp_path: Path) -> None:
         }
         for n in range(60)
     ]
-    found = proposed(write(tmp_path, rows))
-    assert found["task"]["kind"] == "tool_call"
-    assert "actions" not in found["mask"]  # a placeholder fits, and stands in the request too
+    proposal = propose.proposed(write(tmp_path, rows), rules())
+    propose.try_out(proposal, rules())
+    assert proposal.task.kind == "tool_call"
+    said = "\n".join(proposal.tried)
+    assert "arguments.day: 60 values stand in the input, 60 after masking" in said
+    assert "actions" not in proposal.edits["mask"]  # a placeholder fits, and stands in the request too

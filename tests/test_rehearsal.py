@@ -180,7 +180,9 @@ def test_records_that_the_base_cannot_read_are_warned_of(tmp_path: Path) -> None
     for row in data[:3]:
         row["text"] += " lamp" * 9000
     said, workspace = tried(tmp_path, data, "--write")
-    assert "split will stop: 3 records are too long for the 8192 tokens that the base reads" in said
+    assert "split will stop at records: at least 3 are too long for the 8192 tokens that the base reads" in said
+    change_params(workspace, {"split.too_long": "count"})
+    assert "count them as wrong elsewhere: at least 3 are too long" in tried(tmp_path, data)[0]
     change_params(workspace, {"split.too_long": "error"})
     for name in ("mask", "dedupe"):
         stage(workspace, name)

@@ -122,6 +122,17 @@ def test_a_tool_that_says_little_has_all_keys_and_what_is_more_stays() -> None:
     assert json.dumps(tool) == json.dumps({"type": "function", "function": function, "cache": 1})
 
 
+def test_nulls_that_parquet_adds_are_left_out() -> None:
+    parameters = {
+        "properties": {"a": {"type": "string", "default": None}, "b": {"type": ["string", "null"], "default": None}}
+    }
+    (tool,), _ = normal_tools([{"function": {"name": "f", "parameters": parameters}, "strict": None}])
+    assert list(tool) == ["type", "function"]
+    assert tool["function"]["parameters"] == {
+        "properties": {"a": {"type": "string"}, "b": {"type": ["string", "null"], "default": None}}
+    }
+
+
 def test_a_schema_of_python_types_is_refused_in_one_line(tmp_path: Path) -> None:
     file = tmp_path / "schema.json"
     file.write_text(json.dumps({"type": "dict", "properties": {str(n): {"type": "float"} for n in range(999)}}))

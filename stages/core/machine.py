@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 Fingerprint = dict[str, Any]
@@ -101,7 +102,10 @@ def _spent() -> tuple[float, float, float]:
             times = process.cpu_times()
             own += times.user + times.system + times.children_user + times.children_system
     mine = os.sched_getaffinity(0)
-    cores = [times for core, times in enumerate(psutil.cpu_times(percpu=True)) if core in mine]
+    # Of cores that are offline there is no line, so the place of a line is not its core's number.
+    lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+    numbers = [int(line.split()[0][3:]) for line in lines if re.match(r"cpu\d", line)]
+    cores = [times for core, times in zip(numbers, psutil.cpu_times(percpu=True), strict=True) if core in mine]
     used = sum(core.user + core.nice + core.system for core in cores)
     stolen = sum(core.steal for core in cores)
     idle = sum(core.idle + core.iowait + core.irq + core.softirq for core in cores)
@@ -111,5 +115,5 @@ def _spent() -> tuple[float, float, float]:
 def busy(load: Mapping[str, Any] | None) -> str:
     """What made a machine too busy for its timings to count, in a sentence; empty if nothing did, or nobody looked."""
     over = {who: load[name] for name, (share, who) in BUSY.items() if load and load[name] > share}
-    said = " and ".join(f"{who} {100 * share:.0f} %" for who, share in over.items())
+    said = " and ".join(f"{who} {100 * share:.4g} %" for who, share in over.items())
     return f"The machine was busy meanwhile: {said} of its processor time." if said else ""

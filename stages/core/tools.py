@@ -51,7 +51,11 @@ def _normal(tool: Any, found: Counter[str]) -> Any:
     function = function_of(tool)
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         return tool
-    around = {} if function is tool else {key: value for key, value in tool.items() if key not in ("type", "function")}
+    around = (
+        {}
+        if function is tool
+        else {key: value for key, value in tool.items() if key not in ("type", "function") and value is not None}
+    )
     arguments = next((function[key] for key in ARGUMENTS if function.get(key) is not None), NO_ARGUMENTS)
     known = {"name": function["name"], "description": function.get("description") or ""}
     known["parameters"] = _read(arguments, found)
@@ -76,7 +80,7 @@ def _read(schema: Any, found: Counter[str]) -> Any:
         return schema
     read: dict[str, Any] = {}
     for key, value in schema.items():
-        if value is None and key not in ("const", "default"):
+        if value is None and not (key in ("const", "default") and _may_be_null(schema)):
             continue
         if key in BELOW:
             read[key] = _read(value, found)
@@ -87,6 +91,11 @@ def _read(schema: Any, found: Counter[str]) -> Any:
         elif (types := _types(value, found)) is not None:
             read[key] = types
     return read
+
+
+def _may_be_null(schema: dict[str, Any]) -> bool:
+    types = schema.get("type")
+    return "null" in (types if isinstance(types, list) else [types])
 
 
 def _types(value: Any, found: Counter[str]) -> Any:

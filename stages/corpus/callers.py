@@ -47,7 +47,7 @@ def lacking(data: Data) -> str | None:
     """Why records can't be sent again here, with the remedy; None if their raw rows are there."""
     if Path(data.path).exists():
         return None
-    return f"the raw rows are not here: put them into {data.path} and run `dvc repro benchmark`"
+    return f"the raw rows are not here: put them into {data.path}, run `dvc repro --single-item --force benchmark`, then `dvc repro`"
 
 
 def sent(records: Sequence[Mapping[str, Any]], data: Data, mask: Mask, task: TaskParams) -> list[Sent]:

@@ -179,7 +179,9 @@ class Recorder:
 
     def _is_public(self, column: str, value: Any) -> bool:
         """Labels and the refusal come from the task, not from a person. A rejected answer need not satisfy the schema."""
-        if value is None or (self.task.kind.listed and column != "rejected"):
+        if column == "tools" or value is None:
+            return value is None
+        if self.task.kind.listed and column == "target":
             return True
         kind = self.task.parse(self._rendered(value) or "").kind
         return kind == "refusal" or (self.task.kind.listed and kind == "answer")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,20 +84,20 @@ def asked_of(fits: Sequence[bool]) -> list[int]:
     return asked
 
 
-def readable_by(folder: Path, max_new_tokens: int) -> Callable[[Prompt], bool]:
-    """What says whether a prompt leaves room for an answer in the context of the model in a folder, if there is one."""
+def room_in(folder: Path) -> Callable[[Prompt], float]:
+    """What says how many tokens a prompt leaves for an answer in the context of the model in a folder, if there is one."""
     from stages.models.lengths import context_of, prompt_lengths
     from stages.models.loading import load_tokenizer
 
     if not folder.is_dir() or (context := context_of(folder)) is None:
-        return lambda _: True
+        return lambda _: math.inf
     tokenizer = load_tokenizer(folder)
 
-    def fits(prompt: Prompt) -> bool:
+    def room(prompt: Prompt) -> float:
         row = {"prompt": prompt.messages, "tools": json.dumps(prompt.tools) if prompt.tools else None}
-        return prompt_lengths([row], tokenizer)[0] + max_new_tokens <= context
+        return context - prompt_lengths([row], tokenizer)[0]
 
-    return fits
+    return room
 
 
 def prompts_of(records: Sequence[dict[str, Any]]) -> list[Prompt]:

@@ -9,7 +9,7 @@ minus another way's on the records that both answered, and a way is as dear as 1
    never used, and one that is not shown to keep them all is used only once it is.
 4. A way needs no tuning, is not dearer, and the tuned model is measured at most `margin` ahead of it: do not tune, use it.
    Of several, the one that is furthest ahead. The burden of proof is on tuning: it costs work for as long as it is used.
-5. The gate did not pass the tuned model: too little data if the gate is open; else do not ship it, and use the best other
+5. The gate did not pass the tuned model, or that misses a limit: too little data if the gate is open; else do not ship it, and use the best other
    way, unless the tuned model is shown to be more than `margin` ahead of it too.
 6. A way is shown to be better, but is dearer: the cascade that falls back to it, if that is measured at most `margin`
    behind it and is cheaper; without such a cascade, a trade-off between points and price, which only the user can make.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.core.files import ADAPTER, BASE, HOLDOUT, QUANTIZED
-from stages.evaluation.answers import Answerer, readable_by
+from stages.evaluation.answers import Answerer, room_in
 from stages.evaluation.params import HfEngine
 from stages.models.tool_form import ToolForm
 from stages.serving.engine import Asking
@@ -45,7 +45,8 @@ def own_answerers(
         ports = free_ports([model], asking, "eval.engine.port")
         server = stack.enter_context(served([model], ports, ADAPTER, asking, params.compute))[model]
         shared |= {"logs": ENGINES[asking.kind].gives_logs(asking), "source": source}
-        shared["fits"] = readable_by(WEIGHTS[model], settings.max_new_tokens)
+        room = room_in(WEIGHTS[model])
+        shared["fits"] = lambda prompt: room(prompt) >= settings.max_new_tokens
         return lambda _, constrained: ServedModel(
             server, model, asking, **shared, form=form, schema=answer_schema(task) if constrained else None
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stages.core.errors import HallmarkError
 from stages.models.chat_template import tool_form
@@ -31,7 +33,7 @@ LEARNED = ("train", "validation")  # parts that are trained on or give the valid
 SHOWN = 20  # records named in an error
 WORDS = {
     "records": "prompt and answer",
-    "pairs": "prompt and rejected answer",
+    "pairs": "prompt and the longer answer of a pair",
     "answers": "the answer",
     "prompts": "the prompt",
 }
@@ -65,6 +67,7 @@ class Limits:
     def __init__(self, base: Path, file: Path, params: Params) -> None:
         self._tokenizer, self._context, self._file, self._params = load_tokenizer(base), context_of(base), file, params
         self._form = tool_form(params.task, self._tokenizer)
+        self._known: dict[str, dict[str, int]] = defaultdict(dict)  # by what is measured and id
 
     def unfit(self, rows: Rows) -> set[str]:
         """The ids of the records that would be too long in some part of the split."""
@@ -88,21 +91,30 @@ class Limits:
     def _measured(self, part: str, rows: Rows) -> Iterator[Measured]:
         sft, dpo, limit = self._params.sft, self._params.dpo, self._params.eval.max_new_tokens
 
-        def by_id(rows: Rows, lengths: list[int]) -> dict[str, int]:
-            return dict(zip((row["id"] for row in rows), lengths, strict=True))
-
         if part in LEARNED:
-            lengths = record_lengths(rows, self._tokenizer, self._form, self._file)
-            yield Measured(part, "records", "sft.max_length", sft.max_length, by_id(rows, lengths))
+            whole = self._lengths("completion", rows, self._whole)
+            yield Measured(part, "records", "sft.max_length", sft.max_length, whole)
             if dpo.enabled:
                 pairs = [row for row in rows if row["rejected"] and row["rejected"] != row["completion"]]
-                lengths = record_lengths(pairs, self._tokenizer, self._form, self._file, "rejected")
-                yield Measured(part, "pairs", "dpo.max_length", dpo.max_length, by_id(pairs, lengths))
+                other = self._lengths("rejected", pairs, partial(self._whole, answer="rejected"))
+                longer = {name: max(length, whole[name]) for name, length in other.items()}
+                yield Measured(part, "pairs", "dpo.max_length", dpo.max_length, longer)
             return
-        lengths = answer_lengths(rows, self._tokenizer, self._form)
-        yield Measured(part, "answers", "eval.max_new_tokens", limit, by_id(rows, lengths))
+        answers = self._lengths("answers", rows, lambda new: answer_lengths(new, self._tokenizer, self._form))
+        yield Measured(part, "answers", "eval.max_new_tokens", limit, answers)
         room = None if self._context is None else self._context - limit
-        yield Measured(part, "prompts", "eval.max_new_tokens", room, by_id(rows, prompt_lengths(rows, self._tokenizer)))
+        prompts = self._lengths("prompts", rows, lambda new: prompt_lengths(new, self._tokenizer))
+        yield Measured(part, "prompts", "eval.max_new_tokens", room, prompts)
+
+    def _lengths(self, what: str, rows: Rows, measure: Callable[[Rows], list[int]]) -> dict[str, int]:
+        """By id; none is measured twice."""
+        known = self._known[what]
+        new = [row for row in rows if row["id"] not in known]
+        known.update(zip((row["id"] for row in new), measure(new), strict=True))
+        return {row["id"]: known[row["id"]] for row in rows}
+
+    def _whole(self, rows: Rows, answer: Literal["completion", "rejected"] = "completion") -> list[int]:
+        return record_lengths(rows, self._tokenizer, self._form, self._file, answer)
 
     def _counted(self, records: Mapping[str, Rows], found: list[Measured]) -> str:
         """How many records of each part are too long."""
@@ -123,7 +135,7 @@ class Limits:
         return HallmarkError(
             f"{self._counted(records, found)}. The longest: {'; '.join(named)}",
             param=", ".join(fits),
-            remedy=f"{'; '.join(fits.values())}; or set split.too_long to drop (they are left out of every part) or count (they "
+            remedy=f"{'; '.join(fits.values())}; or set split.too_long to drop (they are left out of every part, pairs of dpo alone) or count (they "
             "stay where answers are evaluated, as wrong ones, and are left out of training and validation)",
         )
 

@@ -86,7 +86,7 @@ class Masker:
     """Masks texts according to `params`. Loads its models on first use.
 
     `public` are values that anyone may see (a schema's enums): name rules and NER ignore them. `key` is the repo's key
-    (`stages/core/key.py`), without which there are no surrogates.
+    (`stages/core/key.py`), without which only dates get surrogates.
     """
 
     def __init__(self, params: Mask, public: Iterable[str] = (), key: bytes | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The caller's own values, put back into an answer: only for the exact stand-ins of his request, and each once."""
+"""The caller's own values, put back into an answer: only for the stand-ins of his request, each once; dates and numbers in any spelling."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ def leftover(text: str, given: Iterable[str], stand_ins: Iterable[str] = ()) -> 
     """The placeholders in a text, and what is left of damaged ones, that stand in none of the texts that were `given`.
 
     A damaged one has the whole name of a kind, or of one of the request's `stand_ins`: `<PERSON_1`, `PERSON_1>`, `PERSON_1`,
-    `<PERSON_`, and `<PERSON` where a text or a value in quotes ends. Other words in brackets, such as tags, are none.
+    `<PERSON_`, and `<PERSON` where a text or a value in quotes ends. Whole ones count with any name
+    (`<STEP_2>`); other words in brackets, such as tags, do not.
     """
     names = frozenset(stand_in[1:-1].rpartition("_")[0] for stand_in in stand_ins if PLACEHOLDER.fullmatch(stand_in))
     texts = [json.loads(string[1]) for string in _STRING.finditer(text)] if _is_json(text) else [text]

@@ -59,7 +59,7 @@ def rehearse(proposal: Proposal, params: Params) -> None:
         proposal.warnings.append(f"types in the tools are read as JSON Schema names them: {in_words(python)}")
     proposal.warnings += tried.warnings()
     proposal.warnings += split_warnings(split, sample, params)
-    proposal.warnings += long.warnings() if long else []
+    proposal.warnings += long.warnings(params.split.too_long) if long else []
     proposal.warnings += absent
 
 

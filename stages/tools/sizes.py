@@ -23,6 +23,14 @@ ROOM = 1.1  # of records: the next ones may be longer
 ROOM_ANSWER = 1.25  # of answers: a model may write a longer one than expected, and is cut off at the limit
 
 
+# What `split` does with records that the base can't read, by `split.too_long`.
+BEYOND = {
+    "error": ("split will stop at records", "Set split.too_long to drop or count, s"),
+    "drop": ("split will leave records out", "S"),
+    "count": ("split will keep records out of training, and count them as wrong elsewhere", "S"),
+}
+
+
 @dataclass
 class Sizes:
     """The longest records of a sample in tokens, before masking, and the limits that would fit."""
@@ -34,17 +42,18 @@ class Sizes:
     max_length: int
     max_new_tokens: int
     context: int | None
-    over: int  # records that are longer than the context, or whose prompt leaves no room there for an answer
+    over: int  # of those that were measured, records that are longer than the context, or whose prompt leaves no room there for an answer
     counted_by: str  # whose tokens they are
 
-    def warnings(self) -> list[str]:
-        """What does not fit into the context of the base."""
+    def warnings(self, too_long: str) -> list[str]:
+        """What does not fit into the context of the base; `too_long`: what `split.too_long` says."""
         if not self.over:
             return []
+        does, remedy = BEYOND[too_long]
         return [
-            f"split will stop: {self.over} records are too long for the {self.context} tokens that the base reads (the longest: "
-            f"{self.record}, its prompt {self.prompt}; eval.max_new_tokens: {self.max_new_tokens}). Set split.too_long to drop or "
-            "count, shorten such rows, or take a base with a longer context"
+            f"{does}: at least {self.over} are too long for the {self.context} tokens that the base reads (the longest record: "
+            f"{self.record}, the longest prompt: {self.prompt}; eval.max_new_tokens: {self.max_new_tokens}). {remedy}horten such rows, or "
+            "take a base with a longer context"
         ]
 
 

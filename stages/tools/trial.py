@@ -170,6 +170,8 @@ def day_first(rows: list[Raw]) -> tuple[bool, str] | None:
             if not (match["s2"] or match["s3"]) or "." in match[0]:
                 continue
             first, last = month_first.read(match[0]), day_first.read(match[0])
+            if first == last and first is not None and first.day == first.month:
+                continue  # 05/05/2007 says nothing
             votes[True] += bool(match["s3"]) if first == last else last in wanted
             votes[False] += bool(match["s2"]) if first == last else first in wanted
     if votes[True] == votes[False]:
