@@ -322,10 +322,7 @@ def check_not_empty(sides: Array, wanted: Iterable[str]) -> None:
 
 def measured_by(params: Params) -> limits.Limits | None:
     """What measures records in tokens of the base; None without a base, as only a run by hand can be."""
-    if not BASE.is_dir():
-        log.warning("no %s: lengths in tokens are not checked; with `dvc repro split`, it is made first", BASE)
-        return None
-    return limits.Limits(BASE, DEDUPED, params)
+    return limits.Limits(BASE, DEDUPED, params) if BASE.is_dir() else None
 
 
 def too_long(
@@ -360,6 +357,7 @@ def lengths(
     Stops if there are any and `split.too_long` says so.
     """
     if measuring is None:
+        log.warning("no %s: lengths in tokens are not checked; with `dvc repro split`, it is made first", BASE)
         return None, set()
     return measuring.check({side: part.rows(named=True) for side, part in records.items()})
 

@@ -93,8 +93,8 @@ def test_whatever_a_tool_is_it_is_read_once(value: Any, tool: Any) -> None:
 
 
 FULL = {
-    "name": "mend",
-    "description": "Mends.",
+    "name": "repair",
+    "description": "Repairs.",
     "parameters": {"type": "object", "properties": {"a": {"type": "number"}}},
 }
 FUNCTION = {"type": "function", "function": FULL}
@@ -105,9 +105,9 @@ FUNCTION = {"type": "function", "function": FULL}
     [
         FUNCTION,
         FULL,
-        {"name": "mend", "input_schema": FULL["parameters"], "description": "Mends."},  # Anthropic's
+        {"name": "repair", "input_schema": FULL["parameters"], "description": "Repairs."},  # Anthropic's
         {"type": "function", **FULL},  # that of OpenAI's Responses
-        {"function": {"parameters": {"type": "dict", "properties": {"a": {"type": "float"}}}, "name": "mend", "description": "Mends."}},
+        {"function": {"parameters": {"type": "dict", "properties": {"a": {"type": "float"}}}, "name": "repair", "description": "Repairs."}},
         {"function": FULL | {"parameters": {"type": "object", "required": None, "properties": {"a": {"type": "number"}, "b": None}}}},
     ],
 )  # fmt: skip
@@ -149,5 +149,5 @@ def test_linear_models_read_the_names_of_the_tools_that_a_record_offers() -> Non
 
     params = shipped()
     tools = json.dumps(normal_tools([FULL, {"name": "send"}])[0])
-    records = [{"input": "mend it", "tools": tools}, {"input": "mend it", "tools": None}]
-    assert read(params, all_features(params.classical)[0], [records]) == [["mend it\nmend\nsend", "mend it"]]
+    records = [{"input": "repair it", "tools": tools}, {"input": "repair it", "tools": None}]
+    assert read(params, all_features(params.classical)[0], [records]) == [["repair it\nrepair\nsend", "repair it"]]

@@ -95,7 +95,7 @@ def _read(schema: Any, found: Counter[str]) -> Any:
 
 def _may_be_null(schema: dict[str, Any]) -> bool:
     types = schema.get("type")
-    return "null" in (types if isinstance(types, list) else [types])
+    return types is None or "null" in (types if isinstance(types, list) else [types])
 
 
 def _types(value: Any, found: Counter[str]) -> Any:
