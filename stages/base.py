@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import HallmarkError
-from stages.core.files import (
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import (
     BASE,
     REPORTS,
     atomic_folder,
@@ -19,8 +19,8 @@ from stages.core.files import (
     sha256_folder,
     write_json,
 )
-from stages.core.measured import measured
-from stages.core.model_folder import (
+from hallmark.base.measured import measured
+from hallmark.base.model_folder import (
     INDEX,
     LICENCES,
     WEIGHTS,
@@ -36,10 +36,10 @@ from stages.core.model_folder import (
     tensor_sizes,
     weight_files,
 )
-from stages.core.reading import check_regular, read_object
-from stages.models.params import FolderBase, HubBase, PackageBase
-from stages.params.loader import Params, run_with_params
-from stages.tasks.params import Task
+from hallmark.base.reading import check_regular, read_object
+from hallmark.model.base_params import FolderBase, HubBase, PackageBase
+from hallmark.params.loader import Params, run_with_params
+from hallmark.task.params import Task
 
 log = logging.getLogger("base")
 
@@ -191,8 +191,8 @@ def settle(folder: Path, variables: dict[str, Any], task: Task, tools: str | Non
 
     Every later step reads these from the folder, so training, evaluation and any server behave the same.
     """
-    from stages.models.chat_template import check_dates, check_template, end_of_turn, settle_template, tool_form
-    from stages.models.loading import load_tokenizer
+    from hallmark.model.chat_template import check_dates, check_template, end_of_turn, settle_template, tool_form
+    from hallmark.model.loading import load_tokenizer
 
     tokenizer = load_tokenizer(folder)
     settle_template(tokenizer, folder, variables, task, tools)
@@ -225,7 +225,7 @@ def check(folder: Path) -> None:
     """A HallmarkError unless weights, config and tokenizer are whole and fit each other: none is repaired by a library."""
     from transformers import GenerationConfig
 
-    from stages.models.loading import load_tokenizer
+    from hallmark.model.loading import load_tokenizer
 
     check_files(folder)
     for file in sorted(folder.glob("*.json")):

@@ -15,24 +15,24 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from stages.core.compute import set_up
-from stages.core.errors import HallmarkError
-from stages.core.files import ADAPTER, BASE, HOLDOUT, REPORTS, write_json
-from stages.core.machine import Others, busy, stamp
-from stages.core.progress import Progress
-from stages.core.records import read_records
-from stages.corpus.callers import Sent, lacking, sent
-from stages.evaluation.answers import Prompt, prompts_of, room_in
-from stages.evaluation.endpoint import answer_schema, response_format
-from stages.evaluation.held import counts
-from stages.evaluation.parity import Live
-from stages.evaluation.predictions import readable
-from stages.evaluation.scoring import Scorer
-from stages.evaluation.shipped import Shipped, read_evaluated
-from stages.params.loader import Params, run_with_params
-from stages.serving.load import Outcome, send_all, summarize
-from stages.serving.server import Server, free_ports, machine, served
-from stages.tasks.task import Task
+from hallmark.answer.answers import Prompt, prompts_of, room_in
+from hallmark.answer.endpoint import answer_schema, response_format
+from hallmark.answer.parity import Live
+from hallmark.answer.predictions import readable
+from hallmark.answer.scoring import Scorer
+from hallmark.answer.shipped import Shipped, read_evaluated
+from hallmark.base.compute import set_up
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import ADAPTER, BASE, HOLDOUT, REPORTS, write_json
+from hallmark.base.machine import Others, busy, stamp
+from hallmark.base.progress import Progress
+from hallmark.base.records import read_records
+from hallmark.data.callers import Sent, lacking, sent
+from hallmark.judge.schema_effect import counts
+from hallmark.params.loader import Params, run_with_params
+from hallmark.serve.load import Outcome, send_all, summarize
+from hallmark.serve.server import Server, free_ports, machine, served
+from hallmark.task.task import Task
 
 if TYPE_CHECKING:
     from httpx import AsyncClient

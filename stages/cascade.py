@@ -11,16 +11,16 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from stages.core.files import REPORTS, write_json
-from stages.core.measured import measured
-from stages.evaluation.calibration import by_hash, fit, reliability
-from stages.evaluation.cascade import HUMAN, AskedRisk, AtThreshold, CascadeReport, Fit, Part, System
-from stages.evaluation.risk import NOT_REACHED, Answers, Bound, bound, mean_interval
-from stages.evaluation.risk_curve import Curve, area_difference, curve
-from stages.evaluation.scores import RAW, Calibrated, raw_scores
-from stages.evaluation.stats import ClusterBootstrap, Interval
-from stages.params.loader import Params, run_with_params
-from stages.tasks.predictions import CALIBRATION, Prediction, paired, read_predictions
+from hallmark.base.files import REPORTS, write_json
+from hallmark.base.measured import measured
+from hallmark.base.stats import ClusterBootstrap, Interval
+from hallmark.judge.calibration import by_hash, fit, reliability
+from hallmark.judge.cascade import HUMAN, AskedRisk, AtThreshold, CascadeReport, Fit, Part, System
+from hallmark.judge.risk import NOT_REACHED, Answers, Bound, bound, mean_interval
+from hallmark.judge.risk_curve import Curve, area_difference, curve
+from hallmark.judge.scores import RAW, Calibrated, raw_scores
+from hallmark.params.loader import Params, run_with_params
+from hallmark.task.predictions import CALIBRATION, Prediction, paired, read_predictions
 
 log = logging.getLogger("cascade")
 

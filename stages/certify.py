@@ -19,9 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stages.core.document import strings
-from stages.core.errors import HallmarkError, in_red, printable, run_stage
-from stages.core.files import (
+from hallmark.base import provenance as prov
+from hallmark.base.document import strings
+from hallmark.base.errors import HallmarkError, in_red, printable, run_stage
+from hallmark.base.files import (
     ADAPTER,
     BASE,
     HOLDOUT_LOCK,
@@ -34,16 +35,15 @@ from stages.core.files import (
     write_json,
     write_text,
 )
-from stages.core.measured import measured
-from stages.core.reading import REMADE, NotJsonError, read_json, read_json_lines, read_object, read_text, strict_json
-from stages.core.reports import Report
-from stages.evaluation.cascade import CascadeReport, shipped
-from stages.models.gguf import DEFAULT, KINDS
-from stages.params.loader import Params, load_params
-from stages.release import provenance as prov
-from stages.release.checking import WAIVER, check, read_lock_file
-from stages.release.listing import is_release_name
-from stages.release.shipping import LOCK, merge, release
+from hallmark.base.measured import measured
+from hallmark.base.reading import REMADE, NotJsonError, read_json, read_json_lines, read_object, read_text, strict_json
+from hallmark.base.reports import Report
+from hallmark.judge.cascade import CascadeReport, shipped
+from hallmark.model.gguf import DEFAULT, KINDS
+from hallmark.params.loader import Params, load_params
+from hallmark.release.checking import WAIVER, check, read_lock_file
+from hallmark.release.listing import is_release_name
+from hallmark.release.shipping import LOCK, merge, release
 
 log = logging.getLogger("certify")
 
@@ -80,9 +80,10 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
         private = private_data(params, reports["files"])
         environment = _environment(params)
         write_json(ENVIRONMENT, environment)
-        state = prov.git_state([*prov.sources(stages), "dvc.yaml", "requirements.lock", str(params_file)])
+        inputs = _inputs(stages)
+        state = prov.git_state([*map(str, inputs), "dvc.yaml", "requirements.lock", str(params_file)])
         dependencies = prov.materials(
-            _inputs(stages),
+            inputs,
             data=params.data.path,
             schema=params.task.schema_file,
             base=reports["base"],
@@ -114,10 +115,10 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
             )
         with atomic_folder(RELEASE) as folder:
             shutil.copytree(ADAPTER, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
-            from stages.release.licence import licence_text
-            from stages.release.model_card import model_card
-            from stages.release.results import read_results
-            from stages.release.sbom import sbom
+            from hallmark.judge.results import read_results
+            from hallmark.release.licence import licence_text
+            from hallmark.release.model_card import model_card
+            from hallmark.release.sbom import sbom
 
             results = read_results()
             write_text(folder / prov.CARD, model_card(params, results, reports, private))
@@ -163,7 +164,7 @@ def _inputs(stages: prov.Stages) -> list[Path]:
     kept = ("data/", BASE.as_posix(), QUANTIZED.as_posix())
     roots = [*prov.sources(stages), *(out for out in outs if out.startswith(kept))]
     inputs = {file for file in FIXED if file.exists()}
-    for root in map(Path, roots):
+    for root in [*map(Path, roots), *prov.code_in(roots)]:
         inputs |= {*prov.files_in(root)} if root.is_dir() else {root}
     return sorted(inputs)
 
@@ -191,7 +192,7 @@ def _ends() -> list[int]:
 
 def _environment(params: Params) -> dict[str, Any]:
     """The installed libraries, and the fingerprint of the machine that last trained the adapter, or else of this one."""
-    from stages.core.compute import fingerprint, installed
+    from hallmark.base.compute import fingerprint, installed
 
     trained = [REPORTS / "measured" / f"{stage}.json" for stage in ("dpo", "sft")]
     prints = [
@@ -209,7 +210,7 @@ def private_data(params: Params, files: list[Path]) -> dict[str, int]:
     `mask` checked the prompts, so what only an answer holds was made up by the model: for the tuned model that is an error
     or a count, as `certify.private_data` says; for the base it does not concern the release. Elsewhere it is an error.
     """
-    from stages.privacy.second_check import in_name, residue
+    from hallmark.mask.second_check import in_name, residue
 
     made_up_kinds: Counter[str] = Counter()
     for file in [*files, *(file for file in (HOLDOUT_LOCK,) if file.exists())]:
@@ -274,7 +275,7 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.release:
         release(arguments.folder or RELEASE, arguments.release, arguments.sign)
     elif arguments.merge:
-        from stages.models.quantized import pin_rounding
+        from hallmark.model.quantized import pin_rounding
 
         pin_rounding(os.environ)  # for a base that has to be rounded, before torch is imported
         source, base = arguments.folder or RELEASE, arguments.base or QUANTIZED

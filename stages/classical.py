@@ -1,8 +1,8 @@
 """Let linear models predict the holdout's labels, as the bar to beat: `python -m stages.classical`.
 
-Logistic regression, one for each label (see `stages/evaluation/labels.py`), trained on the training records alone. There
-are several, which read different things of a text: TF-IDF of words, of characters (`stages/evaluation/text_model.py`) and,
-if params.yaml names a model, its sentence embeddings (`stages/evaluation/embeddings.py`). The one that has all labels right
+Logistic regression, one for each label (see `hallmark/answer/labels.py`), trained on the training records alone. There
+are several, which read different things of a text: TF-IDF of words, of characters (`hallmark/answer/text_model.py`) and,
+if params.yaml names a model, its sentence embeddings (`hallmark/answer/embeddings.py`). The one that has all labels right
 most often on the validation records is the bar. The floor under it is the most frequent value in
 training. If a task has no labels, the report says so and there are no predictions.
 """
@@ -17,27 +17,27 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
-from stages.core.errors import HallmarkError
-from stages.core.files import HOLDOUT, REPORTS, TRAIN, VALIDATION, write_json
-from stages.core.measured import measured
-from stages.core.records import read_records
-from stages.evaluation.embeddings import Embedder
-from stages.evaluation.labels import labels_of, right_labels
-from stages.evaluation.params import Classical
-from stages.evaluation.predictions import Row, prediction, readable
-from stages.evaluation.scoring import Scorer
-from stages.evaluation.stats import ClusterBootstrap
-from stages.evaluation.text_model import Features, all_features, linear_model, text_with_tools
-from stages.params.loader import Params, run_with_params
-from stages.tasks.predictions import Prediction, predictions_of, write_predictions
-from stages.tasks.task import Task
+from hallmark.answer.embeddings import Embedder
+from hallmark.answer.labels import labels_of, right_labels
+from hallmark.answer.params import Classical
+from hallmark.answer.predictions import Row, prediction, readable
+from hallmark.answer.scoring import Scorer
+from hallmark.answer.text_model import Features, all_features, linear_model, text_with_tools
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import HOLDOUT, REPORTS, TRAIN, VALIDATION, write_json
+from hallmark.base.measured import measured
+from hallmark.base.records import read_records
+from hallmark.base.stats import ClusterBootstrap
+from hallmark.params.loader import Params, run_with_params
+from hallmark.task.predictions import Prediction, predictions_of, write_predictions
+from hallmark.task.task import Task
 
 log = logging.getLogger("classical")
 
 
 def run(params: Params) -> None:
     """Train, choose, predict, score; write reports/eval/classical/predictions.jsonl and metrics.json."""
-    from stages.core.compute import environment, set_up
+    from hallmark.base.compute import environment, set_up
 
     os.environ.update(environment(params.compute))  # before NumPy is imported: it reads the number of threads once
     if params.classical.embeddings is not None:

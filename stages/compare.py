@@ -15,11 +15,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import HallmarkError
-from stages.core.files import REPORTS, atomic, write_json
-from stages.core.outcomes import FAILURES
-from stages.core.reports import Report
-from stages.evaluation.comparison import (
+from hallmark.answer.measures import measures_of
+from hallmark.answer.params import Compare, Eval
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import REPORTS, atomic, write_json
+from hallmark.base.outcomes import FAILURES
+from hallmark.base.reports import Report
+from hallmark.base.stats import ClusterBootstrap, Interval, McNemar, evidence, judge, mcnemar, newcombe_paired
+from hallmark.judge.comparison import (
     Against,
     AgainstModel,
     Alone,
@@ -35,17 +38,15 @@ from stages.evaluation.comparison import (
     Slice,
     Transition,
 )
-from stages.evaluation.linear import against_linear
-from stages.evaluation.measures import measures_of
-from stages.evaluation.metrics import writable
-from stages.evaluation.online import online
-from stages.evaluation.params import Compare, Eval
-from stages.evaluation.possible import possible
-from stages.evaluation.retrieval import retrieval
-from stages.evaluation.stats import ClusterBootstrap, Interval, McNemar, evidence, judge, mcnemar, newcombe_paired
-from stages.params.loader import Params, run_with_params
-from stages.tasks.measure import Measure
-from stages.tasks.predictions import (
+from hallmark.judge.failure_chances import possible
+from hallmark.judge.linear import against_linear
+from hallmark.judge.metrics import writable
+from hallmark.judge.online import online
+from hallmark.judge.retrieval import retrieval
+from hallmark.model.params import Sft
+from hallmark.params.loader import Params, run_with_params
+from hallmark.task.measure import Measure
+from hallmark.task.predictions import (
     BANDS,
     ONLINE,
     Prediction,
@@ -55,8 +56,7 @@ from stages.tasks.predictions import (
     read_predictions,
     stage_of,
 )
-from stages.tasks.task import Task
-from stages.training.params import Sft
+from hallmark.task.task import Task
 
 log = logging.getLogger("compare")
 

@@ -1,7 +1,7 @@
 """Say what to use, the tuned model or another way to answer, and what each costs: `python -m stages.decide`.
 
 It judges nothing of its own: quality is from `compare`, the verdict from `gate`, seconds and prices from what was measured.
-The rule is in `stages/evaluation/decision.py`.
+The rule is in `hallmark/judge/decision.py`.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import argparse
 import logging
 from dataclasses import asdict, replace
 
-from stages.core.errors import printable, run_stage
-from stages.core.files import REPORTS, write_json
-from stages.core.machine import busy
-from stages.core.reports import Report
-from stages.evaluation.comparison import Comparison
-from stages.evaluation.decision import Decision, Gate, Rules, decide
-from stages.params.loader import Params, load_params
-from stages.release.results import Benchmark, read_benchmark
-from stages.release.verdict import FAIL, SHIPS, Verdict
-from stages.release.ways import read_ways
+from hallmark.base.errors import printable, run_stage
+from hallmark.base.files import REPORTS, write_json
+from hallmark.base.machine import busy
+from hallmark.base.reports import Report
+from hallmark.judge.comparison import Comparison
+from hallmark.judge.decision import Decision, Gate, Rules, decide
+from hallmark.judge.results import Benchmark, read_benchmark
+from hallmark.judge.verdict import FAIL, SHIPS, Verdict
+from hallmark.judge.ways import read_ways
+from hallmark.params.loader import Params, load_params
 
 log = logging.getLogger("decide")
 

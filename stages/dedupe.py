@@ -18,17 +18,17 @@ from itertools import combinations, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.core.errors import HallmarkError, printable, run_stage
-from stages.core.files import DEDUPED, MASKED, REPORTS, json_bytes, write_all
-from stages.core.key import pseudonym, read_key
-from stages.core.measured import measured
-from stages.core.records import check_filled, parquet, scan_records, whole_parquet
-from stages.core.rows import read_rows, read_texts
-from stages.corpus.duplicates import SHOWN, Clusters, resolve
-from stages.corpus.near import normalise, text_of
-from stages.corpus.params import Dedupe
-from stages.corpus.placeholders import kinds_in, only_placeholders, surplus
-from stages.params.loader import Params, load_params
+from hallmark.base.errors import HallmarkError, printable, run_stage
+from hallmark.base.files import DEDUPED, MASKED, REPORTS, json_bytes, write_all
+from hallmark.base.key import pseudonym, read_key
+from hallmark.base.measured import measured
+from hallmark.base.records import check_filled, parquet, scan_records, whole_parquet
+from hallmark.base.rows import read_rows, read_texts
+from hallmark.data.duplicates import SHOWN, Clusters, resolve
+from hallmark.data.near import normalise, text_of
+from hallmark.data.params import Dedupe
+from hallmark.data.placeholders import kinds_in, only_placeholders, surplus
+from hallmark.params.loader import Params, load_params
 
 if TYPE_CHECKING:
     import polars as pl

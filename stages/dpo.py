@@ -14,8 +14,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from stages.core.errors import HallmarkError
-from stages.core.files import (
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import (
     ADAPTER,
     BASE,
     QUANTIZED,
@@ -27,16 +27,15 @@ from stages.core.files import (
     write_json,
     write_text,
 )
-from stages.core.machine import today
-from stages.core.measured import measured
-from stages.core.model_folder import check_files
-from stages.core.progress import Progress
-from stages.core.records import read_records
-from stages.models.adapter import base_precision, check_adapter, check_trained_over, load_adapter
-from stages.models.chat_template import tool_form
-from stages.models.loading import load_tokenizer
-from stages.params.loader import Params, run_with_params
-from stages.training.tuning import (
+from hallmark.base.machine import today
+from hallmark.base.measured import measured
+from hallmark.base.model_folder import check_files
+from hallmark.base.progress import Progress
+from hallmark.base.records import read_records
+from hallmark.model.adapter import base_precision, check_adapter, check_trained_over, load_adapter
+from hallmark.model.chat_template import tool_form
+from hallmark.model.loading import load_tokenizer
+from hallmark.model.tuning import (
     adapter_hash,
     check_trained,
     diverged,
@@ -49,6 +48,7 @@ from stages.training.tuning import (
     tokenized,
     training_options,
 )
+from hallmark.params.loader import Params, run_with_params
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -123,16 +123,16 @@ def load_training_pairs(
 
 def train(params: Params) -> None:
     """Train the adapter of `sft` further with TRL's `DPOTrainer`."""
-    from stages.core.compute import check_dtype, deterministic, fingerprint, set_up
+    from hallmark.base.compute import check_dtype, deterministic, fingerprint, set_up
 
     set_up(params.compute, params.seed)
     check_dtype(params.compute, params.sft.dtype, "sft.dtype")
     import datasets
     from trl import DPOConfig
 
-    from stages.training.checkpoint import Checkpoints, key_of, remove
-    from stages.training.pairs import PairTrainer
-    from stages.training.trainer import Curve
+    from hallmark.model.checkpoint import Checkpoints, key_of, remove
+    from hallmark.model.pairs import PairTrainer
+    from hallmark.model.trainer import Curve
 
     quiet()
     dpo, config = params.dpo, check_adapter(SFT_ADAPTER)

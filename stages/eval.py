@@ -1,9 +1,9 @@
 """Evaluate a model on the holdout, every prediction kept: `python -m stages.eval --model base` (`tuned`, `--comparators`).
 
 `--calibration`, `--online`: the tuned model answers that part of the split in the same way (docs/confidence.md,
-docs/online.md). The model answers in this process or behind a server (`stages/evaluation/answers.py`), all records or, if
-`eval.sample` names it, some (`stages/evaluation/fair_order.py`). `stages/evaluation/scoring.py` says what counts as right and names each
-failure. `stages/evaluation/metrics.py` sums it up.
+docs/online.md). The model answers in this process or behind a server (`hallmark/answer/answers.py`), all records or, if
+`eval.sample` names it, some (`hallmark/answer/fair_order.py`). `hallmark/answer/scoring.py` says what counts as right and names each
+failure. `hallmark/judge/metrics.py` sums it up.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import HallmarkError, run_stage
-from stages.core.files import CALIBRATION, HOLDOUT, ONLINE, write_json
-from stages.core.machine import stamp
-from stages.core.measured import measured
-from stages.core.records import read_records
-from stages.evaluation import held
-from stages.evaluation.answers import UNREAD, Answer, Answerer, Prompt, Sampling, prompts_of
-from stages.evaluation.comparator import Asked, Means, Questions
-from stages.evaluation.comparators import COMPARATORS as KINDS
-from stages.evaluation.confidence import sure_of
-from stages.evaluation.fair_order import drawn_fairly, fair_order
-from stages.evaluation.metrics import metrics
-from stages.evaluation.own import WEIGHTS, own_answerers
-from stages.evaluation.params import HfEngine
-from stages.evaluation.predictions import Row, prediction, readable
-from stages.evaluation.scoring import Score, Scorer
-from stages.models.chat_template import tool_form
-from stages.models.lengths import answer_lengths, context_of
-from stages.models.tool_form import ToolForm
-from stages.params.loader import Params, load_params
-from stages.tasks.predictions import COMPARATORS, Prediction, metrics_of, predictions_of, write_predictions
-from stages.tasks.task import Task
+from hallmark.answer.answers import UNREAD, Answer, Answerer, Prompt, Sampling, prompts_of
+from hallmark.answer.comparator import Asked, Means, Questions
+from hallmark.answer.comparators import COMPARATORS as KINDS
+from hallmark.answer.confidence import sure_of
+from hallmark.answer.evaluated_models import WEIGHTS, own_answerers
+from hallmark.answer.fair_order import drawn_fairly, fair_order
+from hallmark.answer.params import HfEngine
+from hallmark.answer.predictions import Row, prediction, readable
+from hallmark.answer.scoring import Score, Scorer
+from hallmark.base.errors import HallmarkError, run_stage
+from hallmark.base.files import CALIBRATION, HOLDOUT, ONLINE, write_json
+from hallmark.base.machine import stamp
+from hallmark.base.measured import measured
+from hallmark.base.records import read_records
+from hallmark.judge import schema_effect
+from hallmark.judge.metrics import metrics
+from hallmark.model.chat_template import tool_form
+from hallmark.model.lengths import answer_lengths, context_of
+from hallmark.model.tool_form import ToolForm
+from hallmark.params.loader import Params, load_params
+from hallmark.task.predictions import COMPARATORS, Prediction, metrics_of, predictions_of, write_predictions
+from hallmark.task.task import Task
 
 log = logging.getLogger("eval")
 
@@ -81,8 +81,8 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
 
     A part of `APART` is the tuned model on that part.
     """
-    from stages.core.compute import check_dtype, deterministic, fingerprint, set_up
-    from stages.models.loading import load_tokenizer
+    from hallmark.base.compute import check_dtype, deterministic, fingerprint, set_up
+    from hallmark.model.loading import load_tokenizer
 
     settings, task = params.eval, Task(params.task)
     tuned, source = model == "tuned" or model in APART, APART.get(model, HOLDOUT)
@@ -161,7 +161,7 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
             again_same, measure["agreement"] = agreements(params, local, [prompts[row] for row in texts], texts, scorer)
         known = []
         if settings.general.tasks and model in WEIGHTS:
-            from stages.evaluation.general import general
+            from hallmark.answer.general import general
 
             local = make(settings.batch_size, False)
             known = general(local.model, local.tokenizer, settings.general, settings.batch_size)
@@ -195,7 +195,7 @@ def evaluate(params: Params, model: str, measure: dict[str, Any]) -> None:
     if known:
         result["general"] = known
     if sample:
-        result["constrained"] = held.counts(free, constrained)
+        result["constrained"] = schema_effect.counts(free, constrained)
         for row, (second_answer, score) in zip(sample, constrained, strict=True):
             content = {"prediction": second_answer.text, "finish": second_answer.finish, "outcome": score.outcome}
             rows[row] = replace(rows[row], constrained=content)
@@ -281,7 +281,7 @@ def check_read(model: str, answers: list[Answer], params: Params) -> None:
 
 def out_of_reach(records: list[Row], limit: int, form: ToolForm | None, weights: Path) -> list[bool]:
     """Which records have a target that is longer than may be generated: they can't pass."""
-    from stages.models.loading import load_tokenizer
+    from hallmark.model.loading import load_tokenizer
 
     lengths = answer_lengths(records, load_tokenizer(weights), form)
     log.info("the longest target has %d tokens; eval.max_new_tokens is %d", max(lengths), limit)

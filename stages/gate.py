@@ -21,24 +21,23 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from math import inf
 
-from stages.core.errors import HallmarkError, in_red, printable, run_stage
-from stages.core.files import REPORTS, write_json, write_text
-from stages.core.machine import busy, when_and_where
-from stages.core.outcomes import FAILURES, in_words
-from stages.core.reports import Report
-from stages.evaluation.cascade import CascadeReport
-from stages.evaluation.comparison import AgainstModel, Change, Comparison, FailureResult, LabelResult
-from stages.evaluation.parity import Live, Parity
-from stages.evaluation.risk import TOO_LITTLE
-from stages.evaluation.stats import Interval
-from stages.params.loader import Params, load_params
-from stages.release import rule_words as say
-from stages.release.headline import headline
-from stages.release.judge import WORST, Asked, Judge, ceiling, exact, floor
-from stages.release.params import Gate
-from stages.release.recount import Frozen, Leaks, recount
-from stages.release.results import read_benchmark, read_parity
-from stages.release.verdict import (
+from hallmark.answer.parity import Live, Parity
+from hallmark.base.errors import HallmarkError, in_red, printable, run_stage
+from hallmark.base.files import REPORTS, write_json, write_text
+from hallmark.base.machine import busy, when_and_where
+from hallmark.base.outcomes import FAILURES, in_words
+from hallmark.base.reports import Report
+from hallmark.base.stats import Interval
+from hallmark.judge import rule_words as say
+from hallmark.judge.cascade import CascadeReport
+from hallmark.judge.comparison import AgainstModel, Change, Comparison, FailureResult, LabelResult
+from hallmark.judge.headline import headline
+from hallmark.judge.judge import WORST, Asked, Judge, ceiling, exact, floor
+from hallmark.judge.params import Gate
+from hallmark.judge.recount import Frozen, Leaks, recount
+from hallmark.judge.results import read_benchmark, read_parity
+from hallmark.judge.risk import TOO_LITTLE
+from hallmark.judge.verdict import (
     FAIL,
     NOT_APPLICABLE,
     PASS,
@@ -50,6 +49,7 @@ from stages.release.verdict import (
     Verdict,
     overall,
 )
+from hallmark.params.loader import Params, load_params
 
 log = logging.getLogger("gate")
 

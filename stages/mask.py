@@ -19,25 +19,25 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stages.core.errors import HallmarkError, printable, run_stage
-from stages.core.files import MASKED, REPORTS, atomic, write_json
-from stages.core.key import pseudonym, read_key
-from stages.core.measured import measured
-from stages.core.progress import Progress
-from stages.core.rows import read_texts
-from stages.core.tools import in_words
-from stages.corpus.copied import advice
-from stages.corpus.gold import gold_spans
-from stages.corpus.leftover import MOST_LEFT
-from stages.corpus.missing import Missing
-from stages.corpus.raw import Raw, Values, identities, raw_rows
-from stages.corpus.recording import Recorder, Written, write_groups
-from stages.params.loader import Params, load_params
-from stages.privacy.examples import masked_examples
-from stages.privacy.languages import unsupported
-from stages.privacy.masking import Masker
-from stages.privacy.params import Mask
-from stages.tasks.task import Task
+from hallmark.base.errors import HallmarkError, printable, run_stage
+from hallmark.base.files import MASKED, REPORTS, atomic, write_json
+from hallmark.base.key import pseudonym, read_key
+from hallmark.base.measured import measured
+from hallmark.base.progress import Progress
+from hallmark.base.rows import read_texts
+from hallmark.base.tools import in_words
+from hallmark.data.copied import advice
+from hallmark.data.gold import gold_spans
+from hallmark.data.leftover import MOST_LEFT
+from hallmark.data.missing import Missing
+from hallmark.data.raw import Raw, Values, identities, raw_rows
+from hallmark.data.recording import Recorder, Written, write_groups
+from hallmark.mask.examples import masked_examples
+from hallmark.mask.languages import unsupported
+from hallmark.mask.masking import Masker
+from hallmark.mask.params import Mask
+from hallmark.params.loader import Params, load_params
+from hallmark.task.task import Task
 
 log = logging.getLogger("mask")
 SHOWN = ("start", "end", "kind", "recognizer")  # of a span, in the preview
@@ -231,8 +231,8 @@ def start_recorder(params: Params, gold: Any, key: bytes | None) -> None:
 
 def preview_chunk(chunk: list[Previewed]) -> str:
     """The preview's output lines for a chunk of rows."""
-    from stages.privacy.known import KnownValues
-    from stages.privacy.masking import Record
+    from hallmark.mask.identity_values import KnownValues
+    from hallmark.mask.masking import Record
 
     masked = WORKER["masker"].records(
         [Record([text], known=KnownValues(values), name=name) for name, text, values in chunk]

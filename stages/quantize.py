@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 import os
 
-from stages.core.files import BASE, QUANTIZED, REPORTS, atomic_folder, sha256_folder, write_json
-from stages.core.measured import measured
-from stages.models.quantized import pin_rounding, write_quantized
-from stages.params.loader import Params, run_with_params
+from hallmark.base.files import BASE, QUANTIZED, REPORTS, atomic_folder, sha256_folder, write_json
+from hallmark.base.measured import measured
+from hallmark.model.quantized import pin_rounding, write_quantized
+from hallmark.params.loader import Params, run_with_params
 
 log = logging.getLogger("quantize")
 

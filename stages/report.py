@@ -1,7 +1,7 @@
 """Render reports/comparison.html, the page on which the release is decided: `python -m stages.report`.
 
 The page shows the gate's verdict and the serving curves, so it is made after `gate`, not by `compare`; comparison.json has
-the same bytes from run to run, this page can't. What it consists of is in `stages/page/`.
+the same bytes from run to run, this page can't. What it consists of is in `hallmark/page/`.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import HallmarkError
-from stages.core.files import REPORTS, write_text
-from stages.core.outcomes import OUTCOMES
-from stages.core.reports import Report
-from stages.evaluation.cascade import CascadeReport
-from stages.evaluation.decision import Decision
-from stages.evaluation.grounding import Grounding
-from stages.evaluation.parity import Parity
-from stages.evaluation.retrieval import sorts_of
-from stages.page.charts import latency_charts, line_chart, matrix
-from stages.page.data_stages import DataStages, read_data_stages
-from stages.page.labels import ByLabel, by_label
-from stages.page.live import Live, live
-from stages.page.origin import origin
-from stages.page.records import Labeller, island
-from stages.page.sure import sure
-from stages.page.text import SCRIPT, STYLE, UNSEEN, UNSEEN_IN_NAME, csp_hash, environment, read_part, to_script
-from stages.params.loader import Params, run_with_params
-from stages.release import decision_words, shipped_words
-from stages.release.results import Results, read_benchmark, read_results
-from stages.release.verdict import VERDICTS
-from stages.tasks.predictions import Prediction, check_all, paired, read_predictions
-from stages.tasks.task import Task
+from hallmark.answer.grounding import Grounding
+from hallmark.answer.parity import Parity
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import REPORTS, write_text
+from hallmark.base.outcomes import OUTCOMES
+from hallmark.base.reports import Report
+from hallmark.judge import decision_words, shipped_words
+from hallmark.judge.cascade import CascadeReport
+from hallmark.judge.decision import Decision
+from hallmark.judge.results import Results, read_benchmark, read_results
+from hallmark.judge.retrieval import sorts_of
+from hallmark.judge.verdict import VERDICTS
+from hallmark.page.charts import latency_charts, line_chart, matrix
+from hallmark.page.confidence import sure
+from hallmark.page.data_stages import DataStages, read_data_stages
+from hallmark.page.labels import ByLabel, by_label
+from hallmark.page.live import Live, live
+from hallmark.page.origin import origin
+from hallmark.page.records import Labeller, island
+from hallmark.page.text import SCRIPT, STYLE, UNSEEN, UNSEEN_IN_NAME, csp_hash, environment, read_part, to_script
+from hallmark.params.loader import Params, run_with_params
+from hallmark.task.predictions import Prediction, check_all, paired, read_predictions
+from hallmark.task.task import Task
 
 PAGE = REPORTS / "comparison.html"
 SORTS = {  # of records with retrieval, by what they are called in comparison.json

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.core.errors import HallmarkError, run_stage
-from stages.core.files import (
+from hallmark.base.errors import HallmarkError, run_stage
+from hallmark.base.files import (
     BASE,
     REPORTS,
     SFT_ADAPTER,
@@ -20,17 +20,16 @@ from stages.core.files import (
     write_json,
     write_text,
 )
-from stages.core.machine import today
-from stages.core.measured import measured
-from stages.core.progress import Progress
-from stages.core.reading import read_object
-from stages.core.records import read_records
-from stages.models.chat_template import tool_form
-from stages.models.loading import IGNORED, load_tokenizer
-from stages.params.loader import Params, load_params
-from stages.training.launch import is_worker, launch, rank, worker
-from stages.training.lora import lora_config
-from stages.training.tuning import (
+from hallmark.base.machine import today
+from hallmark.base.measured import measured
+from hallmark.base.progress import Progress
+from hallmark.base.reading import read_object
+from hallmark.base.records import read_records
+from hallmark.model.chat_template import tool_form
+from hallmark.model.launch import is_worker, launch, rank, worker
+from hallmark.model.loading import IGNORED, load_tokenizer
+from hallmark.model.lora import lora_config
+from hallmark.model.tuning import (
     adapter_hash,
     adapter_parameters,
     check_trained,
@@ -43,6 +42,7 @@ from stages.training.tuning import (
     tokenized,
     training_options,
 )
+from hallmark.params.loader import Params, load_params
 
 if TYPE_CHECKING:
     import datasets
@@ -111,16 +111,16 @@ def base_report() -> dict[str, Any]:
 
 def run(params: Params) -> None:
     """Train on `train`, watch `validation`; write `models/sft`, `reports/sft.json` and the curve."""
-    from stages.core.compute import check_dtype, deterministic, fingerprint, set_up
+    from hallmark.base.compute import check_dtype, deterministic, fingerprint, set_up
 
     set_up(params.compute, params.seed)
     device = own_device(params)
     check_dtype(params.compute, params.sft.dtype, "sft.dtype")
-    from stages.planning.advice import check_training
-    from stages.training.batches import check_apart
-    from stages.training.checkpoint import Checkpoints, key_of, remove
-    from stages.training.keep import Keep
-    from stages.training.trainer import CompletionTrainer, Curve
+    from hallmark.model.batches import check_apart
+    from hallmark.model.checkpoint import Checkpoints, key_of, remove
+    from hallmark.model.keep import Keep
+    from hallmark.model.trainer import CompletionTrainer, Curve
+    from hallmark.plan.advice import check_training
 
     quiet()
     sft, base = params.sft, base_report()

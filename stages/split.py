@@ -20,8 +20,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.core.errors import HallmarkError, printable, run_stage
-from stages.core.files import (
+from hallmark.answer.text_model import text_with_tools
+from hallmark.base.errors import HallmarkError, printable, run_stage
+from hallmark.base.files import (
     BASE,
     CALIBRATION,
     DEDUPED,
@@ -35,26 +36,25 @@ from stages.core.files import (
     json_bytes,
     write_all,
 )
-from stages.core.holdout import REFREEZE, RESTORE, HoldoutLock, read_lock
-from stages.core.key import read_key
-from stages.core.measured import measured
-from stages.core.reading import NotJsonError, strict_json
-from stages.core.records import check_filled, parquet, scan_records, whole_parquet
-from stages.core.tools import names_of
-from stages.corpus.balance import balance
-from stages.corpus.frozen import Compared, compare, hashes_of, renamed, sources_of
-from stages.corpus.grouping import BY_CUTOFF, MOST_OFF, assign, draw_hash, joined_across, random_sides, shared_groups
-from stages.corpus.leaks import count_leaks, drop_leaks
-from stages.corpus.left_out import left_out
-from stages.corpus.near import distinct, near_pairs, normalise, text_of
-from stages.corpus.raw import raw_rows
-from stages.evaluation.label_errors import label_errors
-from stages.evaluation.text_model import text_with_tools
-from stages.models import limits
-from stages.params.loader import Params, load_params
-from stages.release.history import raw_data_unchanged, written_by_split
-from stages.tasks.kinds.tool_call import calls_in
-from stages.tasks.task import Task
+from hallmark.base.holdout import REFREEZE, RESTORE, HoldoutLock, read_lock
+from hallmark.base.key import read_key
+from hallmark.base.measured import measured
+from hallmark.base.reading import NotJsonError, strict_json
+from hallmark.base.records import check_filled, parquet, scan_records, whole_parquet
+from hallmark.base.tools import names_of
+from hallmark.data.balance import balance
+from hallmark.data.frozen import Compared, compare, hashes_of, renamed, sources_of
+from hallmark.data.grouping import BY_CUTOFF, MOST_OFF, assign, draw_hash, joined_across, random_sides, shared_groups
+from hallmark.data.leaks import count_leaks, drop_leaks
+from hallmark.data.left_out import left_out
+from hallmark.data.near import distinct, near_pairs, normalise, text_of
+from hallmark.data.raw import raw_rows
+from hallmark.judge.history import raw_data_unchanged, written_by_split
+from hallmark.judge.label_errors import label_errors
+from hallmark.model import limits
+from hallmark.params.loader import Params, load_params
+from hallmark.task.kinds.tool_call import calls_in
+from hallmark.task.task import Task
 
 if TYPE_CHECKING:
     import numpy as np

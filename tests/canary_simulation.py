@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from stages.monitoring.evidence import Means, log_evidence, points
-from stages.monitoring.looks import Look, latest
+from hallmark.service.monitoring.evidence import Means, log_evidence, points
+from hallmark.service.monitoring.look_times import Look, latest
 
 DAYS, FIRST = 30, 12.0
 GRID = 100  # means are rounded to this part of 1, to the weaker side

@@ -11,8 +11,8 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
-from stages.core.compute import THREAD_VARIABLES
-from stages.core.errors import TRACEBACK_VARIABLE
+from hallmark.base.compute import THREAD_VARIABLES
+from hallmark.base.errors import TRACEBACK_VARIABLE
 from tests.workspace import git_commit, git_init, make_tiny_workspace, run
 
 # Before anything imports torch or NumPy, as a stage does it for the tiny workspace's `compute.threads: 1`.
@@ -36,20 +36,21 @@ def add_worse_answers(raw: Path) -> None:
     raw.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
-# Read by every Python below `dvc repro`: writes down which files of `stages/` a stage opens, its own processes included.
+# Read by every Python below `dvc repro`: writes down which files of `stages/` and `hallmark/` a stage opens, its own processes included.
 AUDIT = """
 import os, sys
 
 stage = next((word for word in sys.orig_argv if word.startswith("stages.")), os.environ.get("AUDIT_STAGE"))
 if stage:
     os.environ["AUDIT_STAGE"] = stage
-    seen, code = set(), os.path.join(os.environ["AUDIT_ROOT"], "stages", "")
+    root = os.path.join(os.environ["AUDIT_ROOT"], "")
+    seen, code = set(), (root + "stages/", root + "hallmark/")
 
     def note(event, arguments):
         if event == "open" and str(arguments[0]).startswith(code) and arguments[0] not in seen:
             seen.add(arguments[0])
             with open(os.path.join(os.environ["AUDIT_FOLDER"], stage), "a") as file:
-                file.write(str(arguments[0])[len(code):] + chr(10))
+                file.write(str(arguments[0])[len(root):] + chr(10))
 
     sys.addaudithook(note)
 """

@@ -11,22 +11,22 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar
 
-from stages.core.errors import HallmarkError
-from stages.evaluation.cascade import Shipped, read_shipped
-from stages.gateway.cascading import Judge
-from stages.gateway.deployments import Deployments
-from stages.gateway.exchange import Answered, Asked
-from stages.gateway.fallback import Broad
-from stages.gateway.launching import Launched
-from stages.gateway.models import Served
-from stages.gateway.params import Serve
-from stages.gateway.releases import Files, Wanted
-from stages.gateway.routing import Side
-from stages.gateway.upstream import Upstream
-from stages.params.loader import load_params
-from stages.privacy.restoring import Masked
-from stages.serving.chat_request import ChatRequest
-from stages.tasks.task import Task
+from hallmark.base.errors import HallmarkError
+from hallmark.judge.cascade import Shipped, read_shipped
+from hallmark.mask.restoring import Masked
+from hallmark.params.gateway import Serve
+from hallmark.params.loader import load_params
+from hallmark.serve.chat_request import ChatRequest
+from hallmark.service.gateway.cascading import Judge
+from hallmark.service.gateway.deployments import Deployments
+from hallmark.service.gateway.exchange import Answered, Asked
+from hallmark.service.gateway.fallback import Broad
+from hallmark.service.gateway.launching import Launched
+from hallmark.service.gateway.models import Served
+from hallmark.service.gateway.releases import Files, Wanted
+from hallmark.service.gateway.routing import Side
+from hallmark.service.gateway.upstream import Upstream
+from hallmark.task.task import Task
 from tests.made_up_release import CASCADE
 from tests.stub_model import Stub, start, told
 from tests.workspace import ROOT

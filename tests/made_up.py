@@ -8,13 +8,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from stages.core.files import write_json, write_text
-from stages.core.holdout import HoldoutLock
-from stages.core.reading import read_json
-from stages.corpus.grouping import digest
-from stages.params.loader import Params
-from stages.tasks.predictions import Prediction, predictions_of
-from stages.tasks.values import FieldResult
+from hallmark.base.files import write_json, write_text
+from hallmark.base.holdout import HoldoutLock
+from hallmark.base.reading import read_json
+from hallmark.data.grouping import digest
+from hallmark.params.loader import Params
+from hallmark.task.predictions import Prediction, predictions_of
+from hallmark.task.values import FieldResult
 from tests.rows import record, write_masked
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stages.core.files import canonical_json, sha256_file, write_json
-from stages.release import provenance as prov
+from hallmark.base import provenance as prov
+from hallmark.base.files import canonical_json, sha256_file, write_json
 
 FILES = {
     "adapter_config.json": b'{"r": 4}\n',

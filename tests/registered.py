@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
-from stages.core.errors import run_stage
-from stages.params.edit import replaced
-from stages.registry.promotion import register
-from stages.registry.registry import Registry
-from stages.tools.against_prod import follow_prod
+from hallmark.base.errors import run_stage
+from hallmark.params.edit import replaced
+from hallmark.service.commands.against_prod import follow_prod
+from hallmark.service.registry.promotion import register
+from hallmark.service.registry.registry import Registry
 from tests.small_pipeline import shell
 
 WAIVED = {"superiority.base": "it can't write the product: see #12"}
@@ -59,7 +59,7 @@ def another(values: dict[str, str]) -> None:
 
 def tool(name: str, *options: str) -> None:
     """Run a tool in this process, as its command line would; what it prints, `capsys` has."""
-    module = import_module(f"stages.tools.{name}")
+    module = import_module(f"hallmark.commands.{name}")
     before = sys.argv
     sys.argv = [name, *options]
     try:

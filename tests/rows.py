@@ -11,11 +11,11 @@ from typing import Any
 
 import polars as pl
 
-from stages.core.files import MASKED
-from stages.core.key import source_digest
-from stages.core.records import schema, write_records
-from stages.corpus.recording import masked_schema
-from stages.params.loader import Params, load_params
+from hallmark.base.files import MASKED
+from hallmark.base.key import source_digest
+from hallmark.base.records import schema, write_records
+from hallmark.data.recording import masked_schema
+from hallmark.params.loader import Params, load_params
 from tests.workspace import ROOT
 
 SYSTEM = {"role": "system", "content": "Answer with a label."}

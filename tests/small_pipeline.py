@@ -18,7 +18,7 @@ MAKE = """
 import json, os, sys
 from pathlib import Path
 from ruamel.yaml import YAML
-from stages.core.files import sha256_folder, write_json
+from hallmark.base.files import sha256_folder, write_json
 
 params = YAML(typ="safe", pure=True).load(Path("params.yaml").read_text())
 stage = sys.argv[1]
@@ -155,7 +155,8 @@ def write(repo: Path) -> None:
     (repo / "data" / "raw").mkdir(parents=True)
     rows = [{"id": str(number), "text": f"ticket {number}"} for number in range(10)]
     (repo / "data/raw/tickets.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    shutil.copytree(ROOT / "stages", repo / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("stages", "hallmark"):
+        shutil.copytree(ROOT / name, repo / name, ignore=shutil.ignore_patterns("__pycache__"))
     (repo / ".gitignore").write_text("__pycache__/\n/models/versions/\n")
     (repo / "make.py").write_text(MAKE)
     (repo / "dvc.yaml").write_text(PIPELINE)

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.serving import admission
-from stages.serving.admission import MODELS_VARIABLE, Admission, ForVllm, Limits
+from hallmark.serve import admission
+from hallmark.serve.admission import MODELS_VARIABLE, Admission, ForVllm, Limits
 from tests import hostile
 from tests.workspace import ROOT
 
@@ -466,7 +466,7 @@ def test_vllm_takes_it_as_middleware_and_judges_models_and_tokens_itself(monkeyp
 
 
 def test_the_middleware_needs_nothing_that_another_environment_lacks() -> None:
-    code = "import sys, stages.serving.admission; print(*{name.split('.')[0] for name in sys.modules})"
+    code = "import sys, hallmark.serve.admission; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True
     )

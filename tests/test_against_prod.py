@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from stages.core.errors import HallmarkError
-from stages.evaluation.comparators.adapter import VERSIONS, Adapter, AdapterSettings, check_pinned
-from stages.models.adapter import CONFIG, TENSORS
-from stages.params.edit import added
-from stages.params.loader import load_params
-from stages.registry.promotion import promote, roll_back
-from stages.registry.registry import PROD, Registry
-from stages.tools.against_prod import follow_prod, with_rule
+from hallmark.answer.comparators.adapter import VERSIONS, Adapter, AdapterSettings, check_pinned
+from hallmark.base.errors import HallmarkError
+from hallmark.model.adapter import CONFIG, TENSORS
+from hallmark.params.edit import added
+from hallmark.params.loader import load_params
+from hallmark.service.commands.against_prod import follow_prod, with_rule
+from hallmark.service.registry.promotion import promote, roll_back
+from hallmark.service.registry.registry import PROD, Registry
 from tests.registered import tool
 from tests.small_pipeline import ROOT
 

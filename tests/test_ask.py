@@ -22,21 +22,21 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from hallmark.answer.answers import Answer, Prompt
+from hallmark.answer.bought import Bought, file_of, is_model, key_of, read_bought, write_bought
+from hallmark.answer.comparators.endpoint import COMPARATOR, EndpointSettings, requests_for
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import BASE, BOUGHT, HOLDOUT, TRAIN, sha256_folder
+from hallmark.base.provenance import read_lock
+from hallmark.base.records import read_records, write_records
+from hallmark.base.single_run import alone
+from hallmark.commands import ask, buying, completions, verify
+from hallmark.params.loader import load_params
+from hallmark.plan.batches import all_answering
+from hallmark.plan.lengths import NO_PART, Part
+from hallmark.task.predictions import metrics_of, read_predictions
+from hallmark.task.task import Task
 from stages import eval as stage_eval
-from stages.core.errors import HallmarkError
-from stages.core.files import BASE, BOUGHT, HOLDOUT, TRAIN, sha256_folder
-from stages.core.records import read_records, write_records
-from stages.evaluation.answers import Answer, Prompt
-from stages.evaluation.bought import Bought, file_of, is_model, key_of, read_bought, write_bought
-from stages.evaluation.comparators.endpoint import COMPARATOR, EndpointSettings, requests_for
-from stages.params.loader import load_params
-from stages.planning.batches import all_answering
-from stages.planning.lengths import NO_PART, Part
-from stages.release.provenance import read_lock
-from stages.tasks.predictions import metrics_of, read_predictions
-from stages.tasks.task import Task
-from stages.tools import ask, buying, completions, verify
-from stages.tools.alone import alone
 from tests.test_eval import FEW, SETTINGS, some_holdout, some_train
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, change_params, git_commit, git_init, make_workspace, repro_here, run
@@ -355,7 +355,9 @@ def test_a_kill_loses_nothing_and_nothing_is_asked_twice(at: Path, server: Serve
     use(server, concurrency=2)
     server.slow = 1.0
     variables = {**os.environ, "PYTHONPATH": str(at)}
-    process = subprocess.Popen([sys.executable, "-m", "stages.tools.ask"], env=variables, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hallmark.commands.ask"], env=variables, stderr=subprocess.DEVNULL
+    )
     until = time.monotonic() + 120
     while time.monotonic() < until and not (file_of("big").exists() and file_of("big").read_bytes().count(b"\n") >= 3):
         time.sleep(0.01)
@@ -743,7 +745,9 @@ def test_a_disk_that_is_full_for_a_while_loses_no_answer(
 def interrupt(at: Path, server: Server, times: int) -> int:
     """The exit code of a run that Ctrl-C stops, that many times, while requests are on the way."""
     variables = {**os.environ, "PYTHONPATH": str(at)}
-    process = subprocess.Popen([sys.executable, "-m", "stages.tools.ask"], env=variables, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hallmark.commands.ask"], env=variables, stderr=subprocess.DEVNULL
+    )
     until = time.monotonic() + 120
     while time.monotonic() < until and len(server.asked) < 3:
         time.sleep(0.01)

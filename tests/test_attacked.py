@@ -9,19 +9,19 @@ from typing import Any
 import polars as pl
 import pytest
 
+from hallmark.base import files, holdout, records
+from hallmark.base.errors import HallmarkError
+from hallmark.base.params import Data
+from hallmark.base.rows import read_rows
+from hallmark.commands import key as key_tool
+from hallmark.commands import propose
+from hallmark.data import raw
+from hallmark.data.conversations import text_in
+from hallmark.data.gold import gold_spans
+from hallmark.mask.params import Mask
+from hallmark.params.loader import load_params
 from stages import split
-from stages.core import files, holdout, records
-from stages.core.errors import HallmarkError
-from stages.core.params import Data
-from stages.core.rows import read_rows
-from stages.corpus import raw
-from stages.corpus.conversations import text_in
-from stages.corpus.gold import gold_spans
 from stages.dedupe import compare_with_gold
-from stages.params.loader import load_params
-from stages.privacy.params import Mask
-from stages.tools import key as key_tool
-from stages.tools import propose
 from tests.workspace import ROOT
 
 SPAN = {"id": "r1", "field": "text", "start": 0, "end": 3, "kind": "PERSON"}

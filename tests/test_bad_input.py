@@ -23,9 +23,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from stages.core import patterns
-from stages.core.files import sha256_folder
-from stages.corpus.missing import OR_DROP
+from hallmark.base import patterns
+from hallmark.base.files import sha256_folder
+from hallmark.data.missing import OR_DROP
 from tests.bench.made import texts as made_texts
 from tests.rows import record, write_masked
 from tests.tiny import make_tiny_base

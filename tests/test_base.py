@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import sha256_file
+from hallmark.model.base_params import HubBase, PackageBase
+from hallmark.params.loader import load_params
 from stages.base import copy_model, from_hub, from_package
-from stages.core.errors import HallmarkError
-from stages.core.files import sha256_file
-from stages.models.params import HubBase, PackageBase
-from stages.params.loader import load_params
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, change_params, make_tiny_workspace, report, stage
 

@@ -19,14 +19,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError
-from stages.core.refusal import Refusal
-from stages.gateway.exchange import Answered, Asked
-from stages.privacy.restoring import Masked
-from stages.tools import batch as tool
-from stages.tools.batch import Batch
-from stages.tools.batch_file import Answers, answers_in, requests_in
-from stages.traces.trace import Route
+from hallmark.base.errors import HallmarkError
+from hallmark.base.refusal import Refusal
+from hallmark.mask.restoring import Masked
+from hallmark.service.commands import batch as tool
+from hallmark.service.commands.batch import Batch
+from hallmark.service.commands.batch_file import Answers, answers_in, requests_in
+from hallmark.service.gateway.exchange import Answered, Asked
+from hallmark.service.traces.trace import Route
 from tests.stub_model import Stub, stub, told, wait_for
 from tests.workspace import ROOT, change_params
 
@@ -75,7 +75,7 @@ def folder(tmp_path: Path, server: Stub) -> Path:
 
 
 def command(folder: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "stages.tools.batch", "in.jsonl", *options]
+    return [sys.executable, "-m", "hallmark.service.commands.batch", "in.jsonl", *options]
 
 
 def environment() -> dict[str, str]:
@@ -154,7 +154,7 @@ def test_a_server_that_is_down_ends_the_run_and_leaves_no_failed_lines(
     monkeypatch.chdir(folder)
     monkeypatch.setattr(tool, "PAUSES", (0.01,))
     write(folder / "in.jsonl", *(request(number) for number in range(1, 4)), *({"input": told(status=500)},) * 30)
-    from stages.params.loader import load_params
+    from hallmark.params.loader import load_params
 
     with pytest.raises(HallmarkError, match="no answer to lines 4 to 19"):
         tool.answer_file(load_params(), Path("in.jsonl"), Path("out"), None, ungated=False)
@@ -166,7 +166,7 @@ def test_a_line_at_fault_is_failed_and_the_others_are_answered(folder: Path, mon
     monkeypatch.setattr(tool, "PAUSES", (0.01,))
     rows = [request(1), request(2, status=500), request(3), request(4, status=400), request(5, status=500)]
     write(folder / "in.jsonl", *rows)
-    from stages.params.loader import load_params
+    from hallmark.params.loader import load_params
 
     tool.answer_file(load_params(), Path("in.jsonl"), Path("out"), None, ungated=False)
     assert [(row["outcome"], row["reason"], row["text"]) for row in read(folder / "out")] == [

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError
-from stages.models.loading import load_base
-from stages.training.batches import check_apart, packed_batches, padded_batches
+from hallmark.base.errors import HallmarkError
+from hallmark.model.batches import check_apart, packed_batches, padded_batches
+from hallmark.model.loading import load_base
 from tests.families import FAMILIES, make_family
 from tests.test_params import problem
 from tests.test_sft import trainable
@@ -58,7 +58,7 @@ def test_packed_records_have_the_loss_and_gradients_of_padded_ones(
 ) -> None:
     import torch
 
-    from stages.training import trainer
+    from hallmark.model import trainer
 
     monkeypatch.setattr(trainer, "in_chunks", lambda base: chunked)
     base = load_base(make_tiny_base(tmp_path), dtype="float32", attention="sdpa", device="cpu")
@@ -152,9 +152,9 @@ def test_batches_that_cannot_be_are_refused(tmp_path: Path, changes: dict[str, A
 
 @pytest.mark.parametrize("packing", [False, True])
 def test_the_plan_counts_the_batches_that_the_trainer_makes(packing: bool) -> None:
-    from stages.params.loader import load_params
-    from stages.planning.advice import candidates
-    from stages.planning.batches import in_batches, largest, step_count
+    from hallmark.params.loader import load_params
+    from hallmark.plan.advice import candidates
+    from hallmark.plan.batches import in_batches, largest, step_count
 
     changes = {"batch_tokens": 512, "max_length": 128, "packing": packing, "attention": "sdpa", "accumulation": 2}
     sft = load_params(ROOT / "params.yaml").sft.model_copy(update=changes | {"epochs": 2.0})

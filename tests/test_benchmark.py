@@ -19,16 +19,16 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
+from hallmark.answer.parity import Cost
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, write_json
+from hallmark.base.machine import describe, when_and_where
+from hallmark.base.records import read_records, schema, write_records
+from hallmark.model.adapter import TRAINING, weights_in
+from hallmark.params.loader import load_params
+from hallmark.serve.server import free_port, machine
 from stages import benchmark
 from stages.benchmark import blocks, find_largest, headline, largest_load, ratios
-from stages.core.errors import HallmarkError
-from stages.core.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, write_json
-from stages.core.machine import describe, when_and_where
-from stages.core.records import read_records, schema, write_records
-from stages.evaluation.parity import Cost
-from stages.models.adapter import TRAINING, weights_in
-from stages.params.loader import load_params
-from stages.serving.server import free_port, machine
 from tests import hostile
 from tests.test_model_card import write_gguf
 from tests.tiny import quantize
@@ -175,9 +175,9 @@ def test_both_models_are_measured_in_a_closed_and_an_open_loop(workspace):
 
 def test_a_gguf_file_is_scored_where_llama_cpp_is_and_an_adapter_in_4_bits(workspace, tmp_path, monkeypatch):
     """llama.cpp is not installed here: in place of its programs stands one that copies a file made with its library."""
-    from stages.evaluation.artefacts import Options, measure_artefacts
-    from stages.evaluation.shipped import Shipped, read_evaluated
-    from stages.models.merged import write_merged
+    from hallmark.answer.artefacts import Options, measure_artefacts
+    from hallmark.answer.shipped import Shipped, read_evaluated
+    from hallmark.model.merged import write_merged
 
     monkeypatch.chdir(workspace)
     write_merged(ADAPTER, QUANTIZED, "bfloat16", tmp_path / "merged")
@@ -251,7 +251,7 @@ def under_load(workspace) -> Iterator[subprocess.Popen]:
     """A benchmark whose server has answered the first of 3000 requests, which take a minute at least."""
     code = """
 import runpy
-from stages.core import progress
+from hallmark.base import progress
 
 progress.LOG_SECONDS = 0.1
 runpy.run_module("stages.benchmark", run_name="__main__")
@@ -281,7 +281,7 @@ runpy.run_module("stages.benchmark", run_name="__main__")
 def test_a_killed_benchmark_leaves_no_server_and_no_weights(workspace, under_load):
     folder, *processes = left_over(workspace)
     assert folder.startswith(".serving-")
-    assert any("stages.serving.launcher" in process for process in processes)
+    assert any("hallmark.serve.launcher" in process for process in processes)
     under_load.kill()
     under_load.wait()
     wait_for(lambda: left_over(workspace) == [])
@@ -290,7 +290,7 @@ def test_a_killed_benchmark_leaves_no_server_and_no_weights(workspace, under_loa
 def test_a_server_that_dies_under_load_is_an_error(workspace, under_load):
     before = (workspace / "reports/benchmark.json").read_bytes()
     children = psutil.Process(under_load.pid).children(recursive=True)
-    next(child for child in children if child.cmdline()[1:3] == ["-m", "stages.serving.launcher"]).kill()
+    next(child for child in children if child.cmdline()[1:3] == ["-m", "hallmark.serve.launcher"]).kill()
     rest = under_load.stderr.read()
     assert under_load.wait(60) == 1
     assert "error: the server of tuned died at concurrency 2: {" in rest
@@ -306,7 +306,16 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
     change_params(workspace, {"benchmark.server.cache_blocks": 4})
     port = free_port(0)
     process = subprocess.Popen(
-        [sys.executable, "-m", "stages.tools.serve", "models/adapter", "--direct", "--ungated", "--port", str(port)],
+        [
+            sys.executable,
+            "-m",
+            "hallmark.service.commands.serve",
+            "models/adapter",
+            "--direct",
+            "--ungated",
+            "--port",
+            str(port),
+        ],
         cwd=workspace,
         env=os.environ | {"PYTHONPATH": str(workspace)},
         stdout=subprocess.PIPE,
@@ -337,7 +346,7 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
         assert answer() == right
 
         children = psutil.Process(process.pid).children(recursive=True)
-        next(child for child in children if "stages.serving.launcher" in child.cmdline()[2]).kill()
+        next(child for child in children if "hallmark.serve.launcher" in child.cmdline()[2]).kill()
         line = process.stdout.readline()
         assert "the server died (its last words: exit code -9); starting it again" in line
         assert process.stdout.readline().startswith(f"models/adapter answers at {url}")
@@ -422,7 +431,7 @@ async def attack_at_once(chat: str, limit: int) -> None:
 
 def generate(workspace: Path, messages: list[dict[str, str]], tokens: int) -> str:
     """The greedy answer of the base with the adapter, by transformers alone."""
-    from stages.models.loading import load_tokenizer, load_tuned
+    from hallmark.model.loading import load_tokenizer, load_tuned
 
     base, adapter = workspace / "models/quantized", workspace / "models/adapter"
     model = load_tuned(base, adapter, dtype="bfloat16", attention="sdpa", device="cpu", merge=True)
@@ -521,7 +530,7 @@ def test_the_gateway_starts_its_model_server_and_brings_it_back(workspace):
     settings = {"certify.name": "tickets", "serve.mask": False, "serve.check_schema": False, "serve.traces": False}
     change_params(workspace, settings | {"benchmark.server.cache_blocks": 4, "serve.limits.answer_tokens": 12})
     process = subprocess.Popen(
-        [sys.executable, "-m", "stages.tools.serve", "models/adapter", "--ungated", "--port", "0"],
+        [sys.executable, "-m", "hallmark.service.commands.serve", "models/adapter", "--ungated", "--port", "0"],
         cwd=workspace,
         env=os.environ | {"PYTHONPATH": str(workspace)},
         stdout=subprocess.PIPE,
@@ -540,7 +549,7 @@ def test_the_gateway_starts_its_model_server_and_brings_it_back(workspace):
         right = generate(workspace, messages, 12)
         assert answer().json()["choices"][0]["message"]["content"] == right
         children = psutil.Process(process.pid).children(recursive=True)
-        next(child for child in children if "stages.serving.launcher" in child.cmdline()[2]).kill()
+        next(child for child in children if "hallmark.serve.launcher" in child.cmdline()[2]).kill()
         end = time.monotonic() + WAIT
         while (answered := answer()).status_code != 200:
             assert answered.status_code == 502

@@ -9,23 +9,23 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from hallmark.answer.callers import received
+from hallmark.answer.parity import Live
+from hallmark.answer.predictions import prediction, readable
+from hallmark.answer.scoring import Scorer
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import HOLDOUT, MASKED
+from hallmark.base.records import schema, write_records
+from hallmark.data import callers
+from hallmark.data.live_record import LiveMasker
+from hallmark.data.raw import raw_rows
+from hallmark.data.recording import Recorder, write_groups
+from hallmark.judge import shipped_words
+from hallmark.mask.restoring import Masked
+from hallmark.model.tool_form import ToolForm
+from hallmark.params.loader import load_params
+from hallmark.task.task import Task
 from stages import benchmark
-from stages.core.errors import HallmarkError
-from stages.core.files import HOLDOUT, MASKED
-from stages.core.records import schema, write_records
-from stages.corpus import callers
-from stages.corpus.live_record import LiveMasker
-from stages.corpus.raw import raw_rows
-from stages.corpus.recording import Recorder, write_groups
-from stages.evaluation.callers import received
-from stages.evaluation.parity import Live
-from stages.evaluation.predictions import prediction, readable
-from stages.evaluation.scoring import Scorer
-from stages.models.tool_form import ToolForm
-from stages.params.loader import load_params
-from stages.privacy.restoring import Masked
-from stages.release import shipped_words
-from stages.tasks.task import Task
 from tests.test_benchmark import make_benchmark_workspace
 from tests.workspace import change_params, give_key, make_workspace, report, stage
 
@@ -207,7 +207,7 @@ def test_a_value_that_does_not_come_back_is_a_loss(here):
 
 
 def test_calls_in_a_templates_form_get_each_value_back_escaped(monkeypatch):
-    from stages.evaluation.callers import _restored
+    from hallmark.answer.callers import _restored
 
     form = ToolForm("<call>", "\n", "</call>", "name", "arguments")
     masked = Masked(messages=[], tools=None, values={"<PERSON_1>": 'An "old" one'})

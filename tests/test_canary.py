@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.monitoring import canary_words as say
-from stages.monitoring.canary import (
+from hallmark.params.monitoring import Canary
+from hallmark.service.monitoring import canary_words as say
+from hallmark.service.monitoring.canary import (
     NOT_APPLICABLE,
     NOT_WORSE,
     OVER,
@@ -28,10 +29,9 @@ from stages.monitoring.canary import (
     judge,
     overall,
 )
-from stages.monitoring.evidence import Means, _in_cells, not_worse, points, ratio, worse
-from stages.monitoring.looks import GROWTH, Look, latest
-from stages.monitoring.params import Canary
-from stages.traces.trace import Feedback, Trace
+from hallmark.service.monitoring.evidence import Means, _in_cells, not_worse, points, ratio, worse
+from hallmark.service.monitoring.look_times import GROWTH, Look, latest
+from hallmark.service.traces.trace import Feedback, Trace
 from tests.canary_simulation import ALPHA, MARGIN, verdicts
 
 START = datetime(2030, 1, 1, tzinfo=UTC)

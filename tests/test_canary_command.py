@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.errors import HallmarkError
-from stages.registry.message import Action, Happened, Registered, message_of_event, message_of_version
-from stages.registry.registry import Registry
-from stages.registry.tags import event_tag, full_name, version_tag, write_tag
-from stages.tools.canary import act, pair_of
-from stages.traces.feedback import FeedbackJournal
-from stages.traces.store import TraceWriter
-from stages.traces.trace import Feedback, Trace
+from hallmark.base.errors import HallmarkError
+from hallmark.service.commands.canary import act, pair_of
+from hallmark.service.registry.message import Action, Happened, Registered, message_of_event, message_of_version
+from hallmark.service.registry.registry import Registry
+from hallmark.service.registry.tags import event_tag, full_name, version_tag, write_tag
+from hallmark.service.traces.feedback import FeedbackJournal
+from hallmark.service.traces.store import TraceWriter
+from hallmark.service.traces.trace import Feedback, Trace
 from tests.test_canary import trace
 from tests.workspace import ROOT, git_init, run
 
@@ -87,7 +87,7 @@ def traffic(repo: Path, customers: int, **of_canary: object) -> list[Trace]:
 
 
 def canary(repo: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return run(repo, "python", "-m", "stages.tools.canary", *options, check=False, PYTHONPATH=str(ROOT))
+    return run(repo, "python", "-m", "hallmark.service.commands.canary", *options, check=False, PYTHONPATH=str(ROOT))
 
 
 def test_a_worse_canary_is_rolled_back_by_itself(repo: Path) -> None:

@@ -13,17 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import write_json
+from hallmark.base.reading import read_json
+from hallmark.base.reports import Report
+from hallmark.judge.calibration import fit, reliability
+from hallmark.judge.cascade import CascadeReport, apply, read_shipped, shipped
+from hallmark.judge.params import Gate, GateCascade
+from hallmark.judge.scores import RAW, Calibrated, interpolated, raw_scores, sigmoid
+from hallmark.params.loader import load_params
+from hallmark.task.predictions import Confidence, predictions_of
 from stages import cascade, gate
-from stages.core.errors import HallmarkError
-from stages.core.files import write_json
-from stages.core.reading import read_json
-from stages.core.reports import Report
-from stages.evaluation.calibration import fit, reliability
-from stages.evaluation.cascade import CascadeReport, apply, read_shipped, shipped
-from stages.evaluation.scores import RAW, Calibrated, interpolated, raw_scores, sigmoid
-from stages.params.loader import load_params
-from stages.release.params import Gate, GateCascade
-from stages.tasks.predictions import Confidence, predictions_of
 from tests.made_up import ROOT, prediction, typed, without_comparators, write_predictions
 from tests.made_up_release import CASCADE as SHIPPED
 

@@ -14,16 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError
-from stages.evaluation.answers import Answer
-from stages.evaluation.cascade import Shipped
-from stages.gateway import responses
-from stages.gateway.cascading import TEMPERATURE, read_cascade
-from stages.gateway.exchange import Answered
-from stages.gateway.fallback import Broad
-from stages.gateway.models import Served
-from stages.gateway.params import Fallback
-from stages.privacy.restoring import Masked
+from hallmark.answer.answers import Answer
+from hallmark.base.errors import HallmarkError
+from hallmark.judge.cascade import Shipped
+from hallmark.mask.restoring import Masked
+from hallmark.params.gateway import Fallback
+from hallmark.service.gateway import responses
+from hallmark.service.gateway.cascading import TEMPERATURE, read_cascade
+from hallmark.service.gateway.exchange import Answered
+from hallmark.service.gateway.fallback import Broad
+from hallmark.service.gateway.models import Served
 from tests.gateway_toys import REFUSAL, SURE, TICKET, UNSURE, Counts, Stubs, Wants, asked, cascade, judge, play, stubs
 from tests.made_up_release import CASCADE
 from tests.stub_model import Stub, start

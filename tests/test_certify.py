@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
+from hallmark.base import provenance as prov
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import RELEASE, sha256_file, sha256_folder, write_json
+from hallmark.base.reading import read_json
+from hallmark.judge.params import FILL_IN
+from hallmark.params.loader import load_params
+from hallmark.release.checking import check
+from hallmark.release.shipping import merge, release
 from stages import certify
-from stages.core.errors import HallmarkError
-from stages.core.files import RELEASE, sha256_file, sha256_folder, write_json
-from stages.core.reading import read_json
-from stages.params.loader import load_params
-from stages.release import provenance as prov
-from stages.release.checking import check
-from stages.release.params import FILL_IN
-from stages.release.shipping import merge, release
 from tests.made_up import BENCHMARKED, parity
 from tests.small_pipeline import ROOT, shell
 
@@ -188,7 +188,7 @@ def test_the_bill_of_materials_is_valid_and_complete(repo: Path) -> None:
 def test_the_same_inputs_give_the_same_release(repo: Path, tmp_path: Path) -> None:
     before = sha256_folder(RELEASE)
     shutil.copytree(repo, tmp_path / "elsewhere")
-    code = "from stages import certify; from stages.params.loader import load_params; certify.run(load_params())"
+    code = "from stages import certify; from hallmark.params.loader import load_params; certify.run(load_params())"
     shell(f"git checkout -q HEAD~ -- . && TZ=Asia/Tokyo PYTHONHASHSEED=3 python -c '{code}'", tmp_path / "elsewhere")
     after = sha256_folder(tmp_path / "elsewhere" / RELEASE)
     differing = {name for name in before if before[name] != after[name]}
@@ -375,7 +375,7 @@ def test_a_release_of_before_the_code_moved_still_checks(repo: Path, tmp_path: P
         Path("dvc.yaml").write_text(pipeline, encoding="utf-8")
         shell("dvc repro -q && git add -A && git commit -qm next", repo)
 
-    before, after = Path("stages/common/loss.py"), Path("stages/training/loss.py")
+    before, after = Path("stages/common/loss.py"), Path("hallmark/model/loss.py")
     before.parent.mkdir()
     before.write_text("LOSS = 1\n", encoding="utf-8")
     pipeline = Path("dvc.yaml").read_text(encoding="utf-8")
@@ -431,8 +431,8 @@ def test_the_form_of_the_statements_stays(repo: Path) -> None:
         ("data/raw/tickets.jsonl", "raw data"),
         ("data/schema.json", "output schema"),
         ("stages/common/files.py", "code"),
-        ("stages/core/files.py", "code"),
-        ("stages/page/report.css", "other input"),
+        ("hallmark/base/files.py", "code"),
+        ("hallmark/page/report.css", "other input"),
         ("models/base/config.json", "base weights"),
         ("models/quantized/config.json", "quantized weights"),
         ("data/holdout.lock.json", "holdout lock"),
@@ -663,7 +663,7 @@ def test_a_clone_whose_git_never_answers_is_an_error(
 ) -> None:
     import os
 
-    from stages.release import clone
+    from hallmark.release import clone
 
     monkeypatch.setattr(clone, "SECONDS", 0.2)
     release = tmp_path / "release"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.errors import HallmarkError
-from stages.release.provenance import dvc_md5
-from stages.tasks.predictions import predictions_of
-from stages.tools import changes
+from hallmark.base.errors import HallmarkError
+from hallmark.base.provenance import dvc_md5
+from hallmark.commands import changes
+from hallmark.task.predictions import predictions_of
 from tests.made_up import ROOT, prediction, typed, write_predictions
 from tests.workspace import run, run_here
 
@@ -68,7 +68,7 @@ def here(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_command_prints_what_changed_and_writes_the_page(repo: Path) -> None:
-    done = run_here(repo, "stages.tools.changes", "--against", "main~1")
+    done = run_here(repo, "hallmark.commands.changes", "--against", "main~1")
     assert done.returncode == 0, done.stderr
     assert "1 won, 1 lost, 1 answered differently." in done.stdout
     page = (repo / "reports/against.html").read_text(encoding="utf-8")

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.core.files import TRAIN, sha256_folder
-from stages.core.records import write_records
-from stages.params.loader import load_params
+from hallmark.base.files import TRAIN, sha256_folder
+from hallmark.base.records import write_records
+from hallmark.params.loader import load_params
 from tests.test_dpo import ON, with_adapter
 from tests.test_keep import OVERSHOOTS
 from tests.test_params import problem
@@ -60,7 +60,7 @@ def repo(undisturbed: Path, tmp_path: Path) -> Path:
 
 def cut(folder: Path, monkeypatch: pytest.MonkeyPatch, step: int, name: str = "sft") -> None:
     """Train until the checkpoint of a step is written."""
-    from stages.training.checkpoint import Checkpoints
+    from hallmark.model.checkpoint import Checkpoints
 
     save = Checkpoints.save
 
@@ -112,8 +112,8 @@ def test_dpo_continues_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 KILLED = """
 import os, signal
 from pathlib import Path
-from stages.training import checkpoint
-from stages.params.loader import load_params
+from hallmark.model import checkpoint
+from hallmark.params.loader import load_params
 from stages.sft import run
 
 write = checkpoint.write
@@ -170,7 +170,7 @@ def test_a_damaged_checkpoint_is_discarded_and_the_training_starts_again(
 
 
 def test_what_decides_over_a_checkpoint(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stages.training.checkpoint import key_of
+    from hallmark.model.checkpoint import key_of
 
     monkeypatch.chdir(repo)
 
@@ -201,10 +201,10 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Checkpoints of a model of two values, with one that was saved; and its trainer."""
     import torch
 
-    from stages.training.checkpoint import Checkpoints
-    from stages.training.keep import Best, Keep
-    from stages.training.params import Sft
-    from stages.training.trainer import Curve
+    from hallmark.model.checkpoint import Checkpoints
+    from hallmark.model.keep import Best, Keep
+    from hallmark.model.params import Sft
+    from hallmark.model.trainer import Curve
 
     monkeypatch.chdir(tmp_path)
     model = torch.nn.Linear(1, 1)
@@ -343,8 +343,8 @@ def forge(file: Path, change: dict[str, Any], tensors: dict[str, Any]) -> None:
 
     from safetensors.torch import save_file
 
-    from stages.core.model_folder import open_tensors
-    from stages.training.checkpoint import digest
+    from hallmark.base.model_folder import open_tensors
+    from hallmark.model.checkpoint import digest
 
     with open_tensors(file) as held:
         text = json.dumps(json.loads(held.metadata()["state"]) | change)
@@ -360,7 +360,7 @@ def test_a_checkpoint_that_can_not_be_written_stops_nothing(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("stages.training.checkpoint.write", full)
+    monkeypatch.setattr("hallmark.model.checkpoint.write", full)
     saves = small.checkpoints()
     saves.trainer = small.trainer
     saves.save()

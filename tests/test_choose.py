@@ -16,20 +16,20 @@ import pytest
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
+from hallmark.base import provenance as prov
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import DEDUPED, HOLDOUT, TRAIN, VALIDATION, write_json
+from hallmark.base.records import schema, write_records
+from hallmark.commands import candidates, committed, experiments
+from hallmark.commands import choice as shown
+from hallmark.commands import choose as tool
+from hallmark.commands.candidates import Exclusion, Facts, Memory
+from hallmark.commands.choice import Choice, Limits, Row
+from hallmark.commands.experiments import Measured, Run
+from hallmark.judge.comparison import Comparison
+from hallmark.model.base_params import Candidate, Choose, HubBase
+from hallmark.params.loader import Params, load_params
 from stages import compare, gate
-from stages.core.errors import HallmarkError
-from stages.core.files import DEDUPED, HOLDOUT, TRAIN, VALIDATION, write_json
-from stages.core.records import schema, write_records
-from stages.evaluation.comparison import Comparison
-from stages.models.params import Candidate, Choose, HubBase
-from stages.params.loader import Params, load_params
-from stages.release import provenance as prov
-from stages.tools import candidates, committed, experiments
-from stages.tools import choice as shown
-from stages.tools import choose as tool
-from stages.tools.candidates import Exclusion, Facts, Memory
-from stages.tools.choice import Choice, Limits, Row
-from stages.tools.experiments import Measured, Run
 from tests.made_up import outcomes, without_comparators, write_models, write_other_reports
 from tests.rows import record, shipped
 from tests.tiny import tiny_files
@@ -143,7 +143,7 @@ def tried_again(number: int) -> Row:
 
 def test_bases_are_run_smallest_first_until_one_passes(here: Path, caplog: pytest.LogCaptureFixture) -> None:
     """With real `dvc exp run`: one base breaks a limit, one the gate, the third passes; then nothing is run twice."""
-    done = run_here(here, "stages.tools.choose", "--price-per-hour", "1")
+    done = run_here(here, "hallmark.commands.choose", "--price-per-hour", "1")
     assert done.returncode == 0, done.stderr
     report = json.loads((here / "reports/choose.json").read_text(encoding="utf-8"))
     assert [(base["facts"]["name"], base["verdict"], base["passes"]) for base in report["bases"]] == [

@@ -10,18 +10,18 @@ from typing import Any
 import polars as pl
 import pytest
 
+from hallmark.answer.labels import labels_of, right_labels
+from hallmark.answer.predictions import prediction, readable
+from hallmark.answer.scoring import Scorer
+from hallmark.answer.text_model import all_features
+from hallmark.base.files import HOLDOUT, TRAIN, VALIDATION, write_json
+from hallmark.base.reading import read_json
+from hallmark.base.records import read_records, write_records
+from hallmark.commands import summary
+from hallmark.params.loader import Params, load_params
+from hallmark.task.predictions import ONLINE, predictions_of, write_predictions
+from hallmark.task.task import Task
 from stages import classical, compare, gate
-from stages.core.files import HOLDOUT, TRAIN, VALIDATION, write_json
-from stages.core.reading import read_json
-from stages.core.records import read_records, write_records
-from stages.evaluation.labels import labels_of, right_labels
-from stages.evaluation.predictions import prediction, readable
-from stages.evaluation.scoring import Scorer
-from stages.evaluation.text_model import all_features
-from stages.params.loader import Params, load_params
-from stages.tasks.predictions import ONLINE, predictions_of, write_predictions
-from stages.tasks.task import Task
-from stages.tools import summary
 from tests.made_up import ROOT, without_comparators, write_other_reports, write_sft
 from tests.test_sft import some_records
 

@@ -20,22 +20,22 @@ from typing import Any
 import polars as pl
 import pytest
 
-from stages.collecting.columns import Habits
-from stages.collecting.known import Known
-from stages.collecting.logged import LeftOutError, Logged
-from stages.collecting.rows import Rows
-from stages.core.errors import HallmarkError
-from stages.core.files import HOLDOUT_LOCK
-from stages.core.key import pseudonym
-from stages.corpus.raw import raw_rows
-from stages.corpus.recording import Recorder
-from stages.params.loader import load_params
-from stages.tasks.task import Task
-from stages.tools.alone import alone
-from stages.tools.committed import findings
-from stages.traces.feedback import FeedbackJournal
-from stages.traces.store import TraceWriter
-from stages.traces.trace import Feedback, Trace
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import HOLDOUT_LOCK
+from hallmark.base.key import pseudonym
+from hallmark.base.single_run import alone
+from hallmark.commands.committed import findings
+from hallmark.data.raw import raw_rows
+from hallmark.data.recording import Recorder
+from hallmark.params.loader import load_params
+from hallmark.service.collecting.columns import Habits
+from hallmark.service.collecting.existing_records import Known
+from hallmark.service.collecting.logged import LeftOutError, Logged
+from hallmark.service.collecting.rows import Rows
+from hallmark.service.traces.feedback import FeedbackJournal
+from hallmark.service.traces.store import TraceWriter
+from hallmark.service.traces.trace import Feedback, Trace
+from hallmark.task.task import Task
 from tests.browser import chromium
 from tests.test_collecting import TARGET, logged
 from tests.workspace import (
@@ -53,7 +53,7 @@ from tests.workspace import (
 
 NO_NER = {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1}
 START = datetime(2026, 11, 1, tzinfo=UTC)
-COLLECT = "stages.tools.collect"
+COLLECT = "hallmark.service.commands.collect"
 SYSTEM = load_params(ROOT / "params.yaml").task.system_prompt
 WORDS = (
     "anvil basket carafe dynamo easel fender hammock inkwell jigsaw kettle lantern mallet nozzle otter pulley quilt rudder "

@@ -14,24 +14,24 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from stages.collecting.columns import Habits, columns, split_prompt
-from stages.collecting.customers import Customers
-from stages.collecting.duplicates import without_copies
-from stages.collecting.known import Known
-from stages.collecting.logged import LeftOutError, Logged
-from stages.collecting.params import Review
-from stages.collecting.queue import queue, ranks
-from stages.collecting.reviewed import Reviewed, lines_of, read_reviewed
-from stages.collecting.rows import Row
-from stages.collecting.verdicts import learned
-from stages.collecting.writing import add, destination
-from stages.core.errors import HallmarkError
-from stages.core.key import pseudonym
-from stages.core.params import Data
-from stages.core.records import columns_of, fill
-from stages.params.loader import load_params
-from stages.tasks.task import Task
-from stages.tools.review import table
+from hallmark.base.errors import HallmarkError
+from hallmark.base.key import pseudonym
+from hallmark.base.params import Data
+from hallmark.base.records import columns_of, fill
+from hallmark.params.collecting import Review
+from hallmark.params.loader import load_params
+from hallmark.service.collecting.columns import Habits, columns, split_prompt
+from hallmark.service.collecting.customers import Customers
+from hallmark.service.collecting.duplicates import without_copies
+from hallmark.service.collecting.existing_records import Known
+from hallmark.service.collecting.logged import LeftOutError, Logged
+from hallmark.service.collecting.queue import queue, ranks
+from hallmark.service.collecting.reviewed import Reviewed, lines_of, read_reviewed
+from hallmark.service.collecting.rows import Row
+from hallmark.service.collecting.verdicts import learned
+from hallmark.service.collecting.writing import add, destination
+from hallmark.service.commands.review import table
+from hallmark.task.task import Task
 from tests.workspace import ROOT
 
 PARAMS = load_params(ROOT / "params.yaml")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from stages.core.errors import HallmarkError
-from stages.tools import committed
+from hallmark.base.errors import HallmarkError
+from hallmark.commands import committed
 from tests.workspace import ROOT, run
 
 SECRET = "ann.smith@example.com"
@@ -188,7 +188,8 @@ def test_rows_named_as_a_file_of_dvc_are_an_error(repo: Path) -> None:
 
 
 def test_the_command_names_file_and_way_out_and_quotes_nothing(repo: Path) -> None:
-    shutil.copytree(ROOT / "stages", repo / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("stages", "hallmark"):
+        shutil.copytree(ROOT / name, repo / name, ignore=shutil.ignore_patterns("__pycache__"))
     (entry,) = [
         hook["entry"]
         for hook in YAML(typ="safe").load(ROOT / ".pre-commit-config.yaml")["repos"][0]["hooks"]

@@ -9,12 +9,12 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import write_json
+from hallmark.base.reading import read_json
+from hallmark.base.stats import ClusterBootstrap, Interval, evidence, judge, mcnemar
+from hallmark.params.loader import load_params
 from stages import compare
-from stages.core.errors import HallmarkError
-from stages.core.files import write_json
-from stages.core.reading import read_json
-from stages.evaluation.stats import ClusterBootstrap, Interval, evidence, judge, mcnemar
-from stages.params.loader import load_params
 from tests.made_up import (
     ROOT,
     outcomes,

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from stages.core.compute import VISIBLE, WORKER, check_dtype, deterministic, environment, fingerprint, set_up
-from stages.core.errors import HallmarkError
-from stages.core.measured import measured
-from stages.core.params import Compute
-from stages.models.loading import load_base
-from stages.params.loader import load_params
+from hallmark.base.compute import VISIBLE, WORKER, check_dtype, deterministic, environment, fingerprint, set_up
+from hallmark.base.errors import HallmarkError
+from hallmark.base.measured import measured
+from hallmark.base.params import Compute
+from hallmark.model.loading import load_base
+from hallmark.params.loader import load_params
 from tests.test_sft import trainable
 from tests.test_trainer import trainer_of
 from tests.tiny import make_tiny_base
@@ -70,7 +70,7 @@ def test_portable_gives_the_same_bytes_on_an_emulated_processor(tmp_path: Path, 
 
 def test_portable_is_an_error_where_torch_has_chosen_its_code_path_before(tmp_path: Path) -> None:
     code = (
-        "import torch\ntorch.backends.cpu.get_cpu_capability()\nfrom stages.core.compute import set_up\nfrom stages.core.params import Compute\n"
+        "import torch\ntorch.backends.cpu.get_cpu_capability()\nfrom hallmark.base.compute import set_up\nfrom hallmark.base.params import Compute\n"
         "set_up(Compute(device='cpu', threads=1, portable=True), 0)"
     )
     done = run(ROOT, "python", "-c", code, check=False, ATEN_CPU_CAPABILITY="default")
@@ -80,9 +80,9 @@ def test_portable_is_an_error_where_torch_has_chosen_its_code_path_before(tmp_pa
 
 def test_no_stage_loads_torch_or_numpy_before_its_code_path_is_set() -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom stages.core import compute\n"
+        "import sys\nfrom pathlib import Path\nfrom hallmark.base import compute\n"
         "def stop(*_):\n    print([name for name in ('torch', 'numpy', 'scipy') if name in sys.modules])\n    sys.exit()\n"
-        "compute.set_up = stop\nimport stages.{0} as stage\nfrom stages.params.loader import load_params\nstage.{1}"
+        "compute.set_up = stop\nimport stages.{0} as stage\nfrom hallmark.params.loader import load_params\nstage.{1}"
     )
     for name, arguments in (
         ("sft", "run(load_params())"),
@@ -137,7 +137,7 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_trainer_is_built_where_there_are_two_gpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    importlib.import_module("stages.training.pairs")  # loads TRL, which looks at the machine, before that is made up
+    importlib.import_module("hallmark.model.pairs")  # loads TRL, which looks at the machine, before that is made up
     monkeypatch.delenv(VISIBLE, raising=False)
     make_tiny_base(tmp_path)
     bases = [load_base(tmp_path, dtype="bfloat16", attention="sdpa", device="cpu") for _ in range(2)]

@@ -15,15 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.evaluation.answers import Answer
-from stages.evaluation.confidence import confidence_of, spans_of, sure_of, values_in
-from stages.evaluation.decoding import Written
-from stages.evaluation.generation import LocalModel
-from stages.models.tool_form import ToolForm
-from stages.params.loader import load_params
-from stages.tasks.predictions import Confidence, read_predictions, write_predictions
-from stages.tasks.task import Task
-from stages.tasks.values import leaves
+from hallmark.answer.answers import Answer
+from hallmark.answer.confidence import confidence_of, spans_of, sure_of, values_in
+from hallmark.answer.decoding import Written
+from hallmark.answer.generation import LocalModel
+from hallmark.model.tool_form import ToolForm
+from hallmark.params.loader import load_params
+from hallmark.task.predictions import Confidence, read_predictions, write_predictions
+from hallmark.task.task import Task
+from hallmark.task.values import leaves
 from tests.made_up import prediction, typed
 from tests.workspace import ROOT
 

@@ -9,11 +9,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from stages.core.errors import HallmarkError
-from stages.core.rows import read_rows
-from stages.corpus.raw import Raw, raw_rows
-from stages.params.loader import load_params
-from stages.tasks.task import Task
+from hallmark.base.errors import HallmarkError
+from hallmark.base.rows import read_rows
+from hallmark.data.raw import Raw, raw_rows
+from hallmark.params.loader import load_params
+from hallmark.task.task import Task
 from tests.workspace import ROOT
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": '{"city": "Rome"}'}}

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
+from hallmark.base.errors import HallmarkError
+from hallmark.data.copied import Field, Fields, advice, check, report, spellings
+from hallmark.mask.date_values import Reader
+from hallmark.mask.masking import Record
+from hallmark.mask.spans import Span
+from hallmark.params.loader import load_params
+from hallmark.task.kinds import KINDS
 from stages import mask
-from stages.core.errors import HallmarkError
-from stages.corpus.copied import Field, Fields, advice, check, report, spellings
-from stages.params.loader import load_params
-from stages.privacy.date_values import Reader
-from stages.privacy.masking import Record
-from stages.privacy.spans import Span
-from stages.tasks.kinds import KINDS
 from tests.workspace import ROOT, make_workspace
 from tests.workspace import report as report_of
 

@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.corpus.live_record import LiveMasker
-from stages.params.loader import load_params
-from stages.privacy.copies import Standing
-from stages.privacy.date_values import _ROWS, Reader
-from stages.privacy.dates import DATE
-from stages.privacy.flat import flat
-from stages.privacy.known import KnownValues
-from stages.privacy.masking import Masker, Record
-from stages.privacy.params import Ner
-from stages.privacy.restoring import restore
-from stages.privacy.rules import Found
-from stages.privacy.spans import Draft
-from stages.privacy.surrogates import canonical
+from hallmark.data.live_record import LiveMasker
+from hallmark.mask.caseless_names import flat
+from hallmark.mask.copies import Standing
+from hallmark.mask.date_values import _ROWS, Reader
+from hallmark.mask.dates import DATE
+from hallmark.mask.identity_values import KnownValues
+from hallmark.mask.masking import Masker, Record
+from hallmark.mask.params import Ner
+from hallmark.mask.restoring import restore
+from hallmark.mask.rules import Found
+from hallmark.mask.spans import Draft
+from hallmark.mask.surrogates import canonical
+from hallmark.params.loader import load_params
 from tests.test_planted import masker_with
 from tests.workspace import ROOT
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.errors import HallmarkError
-from stages.core.files import sha256_file
-from stages.params.edit import changed
-from stages.params.loader import load_params
-from stages.tasks.evidence import Source
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import sha256_file
+from hallmark.params.edit import changed
+from hallmark.params.loader import load_params
+from hallmark.task.evidence import Source
 from tests.bench.corpora import causes, row
 from tests.bench.corpora.__main__ import change, command_line, main
 from tests.bench.corpora.recipe import VARIABLE, corpus_file, difference, names, read_recipe, set_up

@@ -14,18 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import escape
 
-from stages.core.errors import HallmarkError
-from stages.core.files import SFT_ADAPTER, TRAIN, VALIDATION, sha256_folder
-from stages.core.records import read_records
-from stages.evaluation.power_law import FALLS, FEW, FLAT, RIGHT, RISES, Outlook, fitted, outlook
-from stages.evaluation.stats import ClusterBootstrap
-from stages.params.loader import load_params
-from stages.release.lock import parse_yaml
-from stages.tasks.task import Task
-from stages.tools import curve as tool
-from stages.tools import outlook as shown
-from stages.tools import points
-from stages.tools.points import Part, Point, parts, settings
+from hallmark.base.dvc_lock import parse_yaml
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import SFT_ADAPTER, TRAIN, VALIDATION, sha256_folder
+from hallmark.base.records import read_records
+from hallmark.base.stats import ClusterBootstrap
+from hallmark.commands import curve as tool
+from hallmark.commands import curve_points
+from hallmark.commands import curve_report as shown
+from hallmark.commands.curve_points import Part, Point, parts, settings
+from hallmark.judge.power_law import FALLS, FEW, FLAT, RIGHT, RISES, Outlook, fitted, outlook
+from hallmark.params.loader import load_params
+from hallmark.task.task import Task
 from tests.made_up import prediction, typed
 from tests.rows import shipped
 from tests.workspace import ROOT, change_params, checked, run_here
@@ -191,7 +191,7 @@ def test_points_are_made_once_and_touch_no_output(
         ran.append((part.whole, module))
         checked(run_here(part.folder, module, *options))
 
-    monkeypatch.setattr(points, "run", here)
+    monkeypatch.setattr(curve_points, "run", here)
     params, raw = load_params(), parse_yaml((repo / "params.yaml").read_bytes(), "params.yaml")
     groups = read_records(TRAIN)["group"].to_list()
     planned = parts(groups, params.curve.shares, params.seed)

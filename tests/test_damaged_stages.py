@@ -11,14 +11,14 @@ from typing import Any
 import polars as pl
 import pytest
 
+from hallmark.base import reading
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import DEDUPED, MASKED, REPORTS
+from hallmark.base.records import read_records, scan_records, schema
+from hallmark.judge.recount import read_part
+from hallmark.params.loader import load_params
+from hallmark.task.predictions import predictions_of, read_predictions
 from stages import certify, dedupe, sft, split
-from stages.core import reading
-from stages.core.errors import HallmarkError
-from stages.core.files import DEDUPED, MASKED, REPORTS
-from stages.core.records import read_records, scan_records, schema
-from stages.params.loader import load_params
-from stages.release.recount import read_part
-from stages.tasks.predictions import predictions_of, read_predictions
 from tests.workspace import ROOT
 
 Change = Callable[[pl.DataFrame], pl.DataFrame]

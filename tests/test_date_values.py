@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.privacy.date_values import _ROWS, Day, Reader, shift
+from hallmark.mask.date_values import _ROWS, Day, Reader, shift
 
 DAYS = st.dates(date(1940, 1, 1), date(2029, 12, 31))
 FORMS = [

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import write_json
+from hallmark.base.reading import read_json
+from hallmark.commands import summary
+from hallmark.judge import decision_words
+from hallmark.judge.decision import Decision
+from hallmark.judge.results import read_results
+from hallmark.params.loader import Params, load_params
+from hallmark.release.model_card import model_card
 from stages import compare, decide, gate, report
-from stages.core.errors import HallmarkError
-from stages.core.files import write_json
-from stages.core.reading import read_json
-from stages.evaluation.decision import Decision
-from stages.params.loader import Params, load_params
-from stages.release import decision_words
-from stages.release.model_card import model_card
-from stages.release.results import read_results
-from stages.tools import summary
 from tests.made_up import ROOT, outcomes, served, sure, system, without_comparators, write_models, write_other_reports
 
 WHOLE = without_comparators(load_params(ROOT / "params.yaml"), "few_shot")

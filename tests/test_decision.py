@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.evaluation.decision import Failed, Handed, Main, Rules, Way, decide, money, per_right, sides
-from stages.evaluation.stats import Interval
+from hallmark.base.stats import Interval
+from hallmark.judge.decision import Failed, Handed, Main, Rules, Way, decide, money, per_right, sides
 
 RULES = Rules(margin=0.02, min_records=100, min_groups=8)
 NO_PRICES = "Prices are not stated (benchmark.price_per_hour), so quality decides alone."

@@ -25,7 +25,7 @@ def model_of(family: str, attention: str = "sdpa") -> Any:
     """A tiny model of a family, in fp32."""
     import tempfile
 
-    from stages.models.loading import load_base
+    from hallmark.model.loading import load_base
 
     with tempfile.TemporaryDirectory() as folder:
         return load_base(make_family(family, Path(folder) / "tiny"), dtype="float32", attention=attention, device="cpu")
@@ -49,7 +49,7 @@ def prompts(lengths: Sequence[int], seed: int = 0, start: Sequence[int] = START)
 
 def generated(model: Any, rows: list[list[int]], ends: set[int], limit: int = LIMIT) -> list[list[int]]:
     """What transformers' `generate` writes to the limit, cut off after the first token that ends."""
-    from stages.evaluation.decoding import padded
+    from hallmark.answer.decoding import padded
 
     ids, mask = padded(rows, PAD)
     out = model.generate(
@@ -66,7 +66,7 @@ def decoded(
     model: Any, rows: list[list[int]], ends: set[int], limit: int = LIMIT, **options: Any
 ) -> tuple[list[list[int]], list[int], int]:
     """What the decoder writes, how many rows there were at each token, and the tokens that are shared."""
-    from stages.evaluation.decoding import Decoder
+    from hallmark.answer.decoding import Decoder
 
     at_once: list[int] = []
     decoder = Decoder(model, ends=ends, pad=PAD, limit=limit)
@@ -128,7 +128,7 @@ def test_a_row_may_end_at_once_all_may_and_the_limit_may_be_one_token() -> None:
 
 
 def test_the_start_is_read_once_for_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    from stages.evaluation.decoding import Decoder
+    from hallmark.answer.decoding import Decoder
 
     model, rows = model_of("llama-3.2-3b"), prompts((6, 5, 4, 2))
     read: list[tuple[int, ...]] = []
@@ -146,7 +146,7 @@ def test_the_start_is_read_once_for_all_batches(monkeypatch: pytest.MonkeyPatch)
 def test_windows_states_and_changing_rotary_factors_are_left_to_generate() -> None:
     from transformers import FalconMambaConfig, MistralConfig, Qwen3NextConfig
 
-    from stages.evaluation.decoding import decodable, fits
+    from hallmark.answer.decoding import decodable, fits
 
     small = {"vocab_size": 320, "hidden_size": 32, "num_hidden_layers": 2, "initializer_range": 0.3}
     heads = {"intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}
@@ -177,7 +177,7 @@ def test_windows_states_and_changing_rotary_factors_are_left_to_generate() -> No
 
 def test_a_limiter_gets_the_scores_of_its_rows_and_their_last_tokens() -> None:
     """It closes the row's own number; both ways of decoding tell it the same."""
-    from stages.evaluation.decoding import Decoder
+    from hallmark.answer.decoding import Decoder
 
     model, rows = model_of("smollm2-135m"), prompts((6, 5, 4, 2))
     ends = some_ends(generated(model, rows, set()), (1, 4))
@@ -221,7 +221,7 @@ def forward_logs(model: Any, row: list[int], tokens: list[int]) -> list[float]:
 @pytest.mark.parametrize("family", ["smollm2-135m", "qwen3-0.6b"])
 def test_log_probabilities_are_those_of_a_plain_forward_pass(family: str, limited: bool, plain: bool) -> None:
     """With a start that is shared, padding, and rows that leave; over all tokens, whatever a limiter closes."""
-    from stages.evaluation.decoding import Decoder
+    from hallmark.answer.decoding import Decoder
 
     model, rows = model_of(family), prompts((9, 8, 6, 6, 3, 1))
     ends = some_ends(generated(model, rows, set()))
@@ -240,7 +240,7 @@ def test_log_probabilities_are_those_of_a_plain_forward_pass(family: str, limite
 
 
 def test_samples_repeat_and_vary_with_the_seed_and_do_not_depend_on_who_has_left() -> None:
-    from stages.evaluation.decoding import Decoder, Sampler
+    from hallmark.answer.decoding import Decoder, Sampler
 
     model, rows = model_of("smollm2-135m"), prompts((6, 5, 4, 2))
     ends = some_ends(generated(model, rows, set()), (1, 4))
@@ -264,7 +264,7 @@ def test_samples_repeat_and_vary_with_the_seed_and_do_not_depend_on_who_has_left
 def test_tokens_are_sampled_by_their_chances() -> None:
     import torch
 
-    from stages.evaluation.decoding import Sampler
+    from hallmark.answer.decoding import Sampler
 
     scores = torch.tensor([[0.0, -float("inf"), 1.0, 2.0]]).repeat(4000, 1)
     drawn = Sampler(7, 4000, 0.5)(range(4000), scores)
@@ -277,7 +277,7 @@ def test_tokens_are_sampled_by_their_chances() -> None:
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=9), st.integers(0, 99), st.integers(1, 5))
 def test_no_row_is_lost_or_written_twice(lengths: list[int], seed: int, size: int) -> None:
     """In batches of any size, each prompt gets the answer that it gets in one."""
-    from stages.evaluation.decoding import Decoder
+    from hallmark.answer.decoding import Decoder
 
     model, rows = model_of("smollm2-135m"), prompts(lengths, seed)
     ends = {20 + seed, 40 + seed, *some_ends(generated(model, rows, set()), (seed % 3, seed % 7))}
@@ -289,7 +289,7 @@ def test_no_row_is_lost_or_written_twice(lengths: list[int], seed: int, size: in
 
 @given(st.lists(st.booleans()))
 def test_rows_close_up_and_few_move(stays: list[bool]) -> None:
-    from stages.evaluation.decoding import closed_up
+    from hallmark.answer.decoding import closed_up
 
     kept = closed_up(stays)
     assert sorted(kept) == [place for place, stay in enumerate(stays) if stay]
@@ -298,7 +298,7 @@ def test_rows_close_up_and_few_move(stays: list[bool]) -> None:
 
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=5))
 def test_the_common_start_is_the_longest_that_leaves_a_token_of_each(rows: list[list[int]]) -> None:
-    from stages.evaluation.decoding import common_start
+    from hallmark.answer.decoding import common_start
 
     start = common_start(rows)
     most = min(map(len, rows)) - 1
@@ -322,7 +322,7 @@ def one_thread() -> Iterator[None]:
 def test_packed_layers_give_the_same_bytes_and_only_where_they_can() -> None:
     import torch
 
-    from stages.models.packing import Packed, pack, packable
+    from hallmark.model.packing import Packed, pack, packable
 
     supported = torch.backends.mkldnn.enabled and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     draw = torch.Generator().manual_seed(1)
@@ -346,7 +346,7 @@ def test_packed_layers_give_the_same_bytes_and_only_where_they_can() -> None:
 def test_a_packed_model_answers_as_before_and_its_embedding_stays() -> None:
     import torch
 
-    from stages.models.packing import pack
+    from hallmark.model.packing import pack
 
     rows = prompts((9, 8, 6, 6, 3, 1))
     for family in ("smollm2-135m", "phi-3.5-mini"):

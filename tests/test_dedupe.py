@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import DEDUPED, MASKED, REPORTS, sha256_file
+from hallmark.base.key import VARIABLE, digest_of, pseudonym
+from hallmark.base.records import schema
+from hallmark.data import duplicates
+from hallmark.data.duplicates import most_in_cluster
+from hallmark.data.near import normalise
+from hallmark.data.placeholders import only_placeholders
+from hallmark.data.shingles import bare
 from stages import dedupe
-from stages.core.errors import HallmarkError
-from stages.core.files import DEDUPED, MASKED, REPORTS, sha256_file
-from stages.core.key import VARIABLE, digest_of, pseudonym
-from stages.core.records import schema
-from stages.corpus import duplicates
-from stages.corpus.duplicates import most_in_cluster
-from stages.corpus.near import normalise
-from stages.corpus.placeholders import only_placeholders
-from stages.corpus.shingles import bare
 from tests.rows import near_pairs_by_hand, params_with, record, write_masked
 from tests.workspace import KEY, ROOT, run
 

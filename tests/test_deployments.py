@@ -11,10 +11,10 @@ from collections import Counter
 
 import pytest
 
-from stages.core.errors import HallmarkError
-from stages.gateway.exchange import Answered, Asked
-from stages.gateway.models import Served
-from stages.gateway.routing import customer_of, side_of
+from hallmark.base.errors import HallmarkError
+from hallmark.service.gateway.exchange import Answered, Asked
+from hallmark.service.gateway.models import Served
+from hallmark.service.gateway.routing import customer_of, side_of
 from tests.gateway_toys import Counts, Wants, asked, play, serve_params, stubs, until
 
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from hallmark.base.params import ByKind
+from hallmark.base.stats import ClusterBootstrap, wilson
+from hallmark.params.loader import Params, _blocks_in
 from stages import MOVED
-from stages.core.params import ByKind
-from stages.evaluation.stats import ClusterBootstrap, wilson
-from stages.params.loader import Params, _blocks_in
 from tests.workspace import ROOT, committed, report, run
 
 if not (ROOT / "docs").is_dir():
@@ -184,7 +184,7 @@ def test_the_messages_explained_are_those_of_the_code() -> None:
 def test_the_results_shown_are_those_committed(tmp_path: Path, name: str) -> None:
     """Each line of the table is one that `repro` prints for the reports in git; a line may be cut at its end."""
     folder = committed(tmp_path, "reports", "params.yaml")
-    printed = run(folder, "python", "-m", "stages.tools.summary", PYTHONPATH=str(ROOT)).stdout.splitlines()
+    printed = run(folder, "python", "-m", "hallmark.commands.summary", PYTHONPATH=str(ROOT)).stdout.splitlines()
     text = (ROOT / name).read_text(encoding="utf-8")
     start = re.search(r"^    (?:A linear model wins|\d+ holdout records;)", text, re.MULTILINE).start()  # type: ignore[union-attr]
     shown = text[start : re.compile(r"^\S", re.MULTILINE).search(text, start).start()]  # type: ignore[union-attr]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from stages.evaluation.scoring import Scorer
-from stages.params.edit import changed
-from stages.params.loader import load_params
-from stages.tasks.task import Task
+from hallmark.answer.scoring import Scorer
+from hallmark.params.edit import changed
+from hallmark.params.loader import load_params
+from hallmark.task.task import Task
 from tests.workspace import ROOT
 
 SAMPLE = ROOT / "template/choices/kinds/documents"

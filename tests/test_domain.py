@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.corpus.raw import raw_rows
-from stages.evaluation.scoring import Scorer
-from stages.params.loader import load_params
-from stages.tasks.task import Task
+from hallmark.answer.scoring import Scorer
+from hallmark.data.raw import raw_rows
+from hallmark.params.loader import load_params
+from hallmark.task.task import Task
 from tests.workspace import ROOT, git_init, make_tiny_workspace, report, run
 
 PARAMS = load_params(ROOT / "params.yaml")

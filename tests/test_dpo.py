@@ -12,16 +12,16 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import ADAPTER, BASE, SFT_ADAPTER, TRAIN, VALIDATION, sha256_folder
+from hallmark.base.reading import read_json
+from hallmark.base.records import schema, write_records
+from hallmark.model.chat_template import end_of_turn
+from hallmark.model.loading import load_tokenizer
+from hallmark.model.lora import lora_config
+from hallmark.model.tuning import adapter_parameters, load_frozen, save_adapter
+from hallmark.params.loader import load_params
 from stages import dpo, sft
-from stages.core.errors import HallmarkError
-from stages.core.files import ADAPTER, BASE, SFT_ADAPTER, TRAIN, VALIDATION, sha256_folder
-from stages.core.reading import read_json
-from stages.core.records import schema, write_records
-from stages.models.chat_template import end_of_turn
-from stages.models.loading import load_tokenizer
-from stages.params.loader import load_params
-from stages.training.lora import lora_config
-from stages.training.tuning import adapter_parameters, load_frozen, save_adapter
 from tests.test_params import problem
 from tests.test_sft import ANSWER, LAST_STEP_IS_PARTIAL, ONE_PASS, gradients_of_a_pass, some_records
 from tests.tiny import CHAT_TEMPLATE, make_tiny_base, quantize
@@ -85,7 +85,7 @@ def test_switched_off_it_copies_the_adapter_and_loads_nothing(tmp_path: Path) ->
     for name, content in (("adapter_config.json", b"{}\n"), ("adapter_model.safetensors", bytes(range(256)))):
         (folder / SFT_ADAPTER / name).write_bytes(content)
     code = (
-        "import sys\nfrom stages import dpo\nfrom stages.params.loader import load_params\ndpo.run(load_params())\n"
+        "import sys\nfrom stages import dpo\nfrom hallmark.params.loader import load_params\ndpo.run(load_params())\n"
         "print([name for name in ('torch', 'numpy', 'transformers', 'datasets', 'polars') if name in sys.modules])"
     )
     assert run(folder, "python", "-c", code).stdout.strip() == "[]"
@@ -167,7 +167,7 @@ def test_what_is_read_off_a_pair_is_what_trls_own_head_reads_off(tmp_path: Path)
     from transformers import AutoModelForCausalLM
     from trl.trainer.utils import add_fused_lm_head
 
-    from stages.training.pairs import completion_log_probs
+    from hallmark.model.pairs import completion_log_probs
 
     make_tiny_base(tmp_path / "tiny")
     model: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "tiny", local_files_only=True)
@@ -197,8 +197,8 @@ def test_every_step_is_the_mean_over_its_pairs(
     from peft import PeftModel
     from trl import DPOConfig
 
-    from stages.models.loading import load_base
-    from stages.training.pairs import PairTrainer
+    from hallmark.model.loading import load_base
+    from hallmark.model.pairs import PairTrainer
 
     monkeypatch.chdir(tuned)
     rows = [

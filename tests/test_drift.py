@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from stages.core.files import json_bytes
-from stages.monitoring.drift import Drift, Request, different, drift
-from stages.monitoring.moved import moved
-from stages.monitoring.params import DriftTest
-from stages.monitoring.requests import of_traces
-from stages.monitoring.two_sample import permuted, separation
-from stages.params.loader import load_params
-from stages.tasks.task import Task
+from hallmark.base.files import json_bytes
+from hallmark.judge.changed_slices import moved
+from hallmark.judge.drift import Drift, Request, different, drift
+from hallmark.judge.two_sample import permuted, separation
+from hallmark.params.loader import load_params
+from hallmark.params.monitoring import DriftTest
+from hallmark.service.monitoring.requests import of_traces
+from hallmark.task.task import Task
 from tests.made_up import ROOT
 
 SETTINGS = DriftTest(alpha=0.1, permutations=19, most_records=2000, least_groups=8)

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hallmark.answer import embeddings as module
+from hallmark.answer.embeddings import Embedder
+from hallmark.answer.params import Classical, Embeddings
+from hallmark.base.compute import set_up
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import HOLDOUT, TRAIN, VALIDATION, write_json
+from hallmark.base.reading import read_json
+from hallmark.params.loader import Params
 from stages import classical
-from stages.core.compute import set_up
-from stages.core.errors import HallmarkError
-from stages.core.files import HOLDOUT, TRAIN, VALIDATION, write_json
-from stages.core.reading import read_json
-from stages.evaluation import embeddings as module
-from stages.evaluation.embeddings import Embedder
-from stages.evaluation.params import Classical, Embeddings
-from stages.params.loader import Params
 from tests.test_classical import PARAMS, by_endings, params_of, write_split
 from tests.tiny import byte_level_bpe
 

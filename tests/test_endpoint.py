@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-from stages.core.errors import HallmarkError
-from stages.evaluation import endpoint
-from stages.evaluation.answers import UNREAD, Answer, prompts_of, room_in
-from stages.evaluation.confidence import confidence_of
-from stages.evaluation.endpoint import ServedModel, answer_of, answer_schema
-from stages.models.lengths import prompt_lengths
-from stages.models.loading import load_tokenizer
-from stages.params.loader import load_params
-from stages.serving import server as servers
-from stages.serving.engines.endpoint import EndpointAsking
-from stages.tasks.task import Task
+from hallmark.answer import endpoint
+from hallmark.answer.answers import UNREAD, Answer, prompts_of, room_in
+from hallmark.answer.confidence import confidence_of
+from hallmark.answer.endpoint import ServedModel, answer_of, answer_schema
+from hallmark.base.errors import HallmarkError
+from hallmark.model.lengths import prompt_lengths
+from hallmark.model.loading import load_tokenizer
+from hallmark.params.loader import load_params
+from hallmark.serve import server as servers
+from hallmark.serve.engines.endpoint import EndpointAsking
+from hallmark.task.task import Task
 from tests.test_eval import some_holdout
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT

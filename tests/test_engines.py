@@ -9,15 +9,16 @@ from typing import Any, Literal
 
 import pytest
 
+from hallmark.base.errors import HallmarkError
+from hallmark.base.params import Compute, Text
+from hallmark.commands import elsewhere
+from hallmark.params.loader import load_params
+from hallmark.serve.engine import Engine, StartedEngine, StartedSettings
+from hallmark.serve.engines import ENGINES
+from hallmark.service.commands import join
+from hallmark.task.predictions import read_predictions
 from stages import benchmark
 from stages import eval as stage_eval
-from stages.core.errors import HallmarkError
-from stages.core.params import Compute, Text
-from stages.params.loader import load_params
-from stages.serving.engine import Engine, StartedEngine, StartedSettings
-from stages.serving.engines import ENGINES
-from stages.tasks.predictions import read_predictions
-from stages.tools import elsewhere, join
 from tests.test_benchmark import WAIT, left_over, make_benchmark_workspace
 from tests.test_params import problem, write
 from tests.workspace import ROOT, change_params, report
@@ -97,7 +98,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_module_of_the_folder_is_an_engine() -> None:
-    files = {file.stem for file in (ROOT / "stages/serving/engines").glob("*.py")} - {"__init__"}
+    files = {file.stem for file in (ROOT / "hallmark/serve/engines").glob("*.py")} - {"__init__"}
     assert {type(engine).__module__.rpartition(".")[2] for engine in ENGINES.values()} == files
     assert ENGINES.keys() == {"transformers", "vllm", "endpoint"}
     assert all(engine.kind == kind for kind, engine in ENGINES.items())

@@ -18,25 +18,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from hallmark.answer.answers import UNREAD, Answer, Prompt, prompts_of
+from hallmark.answer.comparator import Asked, Questions
+from hallmark.answer.comparators import COMPARATORS
+from hallmark.answer.comparators.adapter import AdapterSettings, digest_of_base
+from hallmark.answer.comparators.few_shot import FewShotSettings
+from hallmark.answer.fair_order import drawn_fairly, fair_order
+from hallmark.answer.scoring import Score
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import ADAPTER, BASE, CALIBRATION, HOLDOUT, QUANTIZED, REPORTS, TRAIN, sha256_file, write_json
+from hallmark.base.machine import when_and_where
+from hallmark.base.records import write_records
+from hallmark.judge.metrics import metrics
+from hallmark.model.adapter import CONFIG, TENSORS, TRAINING, weights_in
+from hallmark.model.loading import load_tokenizer
+from hallmark.params.loader import load_params
+from hallmark.task.predictions import Prediction, predictions_of, read_predictions, write_predictions
+from hallmark.task.task import Task
+from hallmark.task.values import FieldResult
 from stages import eval as stage_eval
-from stages.core.errors import HallmarkError
-from stages.core.files import ADAPTER, BASE, CALIBRATION, HOLDOUT, QUANTIZED, REPORTS, TRAIN, sha256_file, write_json
-from stages.core.machine import when_and_where
-from stages.core.records import write_records
-from stages.evaluation.answers import UNREAD, Answer, Prompt, prompts_of
-from stages.evaluation.comparator import Asked, Questions
-from stages.evaluation.comparators import COMPARATORS
-from stages.evaluation.comparators.adapter import AdapterSettings, digest_of_base
-from stages.evaluation.comparators.few_shot import FewShotSettings
-from stages.evaluation.fair_order import drawn_fairly, fair_order
-from stages.evaluation.metrics import metrics
-from stages.evaluation.scoring import Score
-from stages.models.adapter import CONFIG, TENSORS, TRAINING, weights_in
-from stages.models.loading import load_tokenizer
-from stages.params.loader import load_params
-from stages.tasks.predictions import Prediction, predictions_of, read_predictions, write_predictions
-from stages.tasks.task import Task
-from stages.tasks.values import FieldResult
 from tests.made_up import prediction, typed
 from tests.test_sft import some_records
 from tests.tiny import make_tiny_base, quantize
@@ -226,7 +226,7 @@ def test_every_answer_has_its_confidence_and_calibration_is_answered_alike(at: P
 
 def test_an_empty_calibration_part_is_no_error_and_loads_nothing(at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_records(CALIBRATION, some_holdout().clear())
-    monkeypatch.setattr("stages.models.loading.load_tuned", None)
+    monkeypatch.setattr("hallmark.model.loading.load_tuned", None)
     rows, counts = evaluate("calibration")
     assert (rows, counts["records"], counts["groups"]) == ([], 0, 0)
     assert read_predictions("calibration") == []
@@ -272,8 +272,8 @@ def test_a_generation_config_of_the_model_does_not_reach_the_measurement(at: Pat
 
 @pytest.fixture
 def make_local(at: Path) -> Callable[..., Any]:
-    from stages.evaluation.generation import LocalModel
-    from stages.models.loading import load_base, load_tokenizer
+    from hallmark.answer.generation import LocalModel
+    from hallmark.model.loading import load_base, load_tokenizer
 
     def make(**options: Any) -> Any:
         model = load_base(BASE, dtype="float32", attention="sdpa", device="cpu")
@@ -296,7 +296,7 @@ def make_local(at: Path) -> Callable[..., Any]:
 def test_a_text_is_exactly_what_was_written(
     make_local: Callable[..., Any], written: str, text: str, tokens: int | None, finish: str
 ) -> None:
-    from stages.evaluation.decoding import Written
+    from hallmark.answer.decoding import Written
 
     local = make_local()
     answer = local.read(Written(local.tokenizer(written).input_ids, []))
@@ -307,7 +307,7 @@ def test_a_text_is_exactly_what_was_written(
 def test_letters_that_spell_the_end_token_do_not_end_an_answer(
     make_local: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stages.evaluation.decoding import Written
+    from hallmark.answer.decoding import Written
 
     local = make_local()
     letters = [token for char in "x<|im_end|>y" for token in local.tokenizer(char).input_ids]
@@ -318,7 +318,7 @@ def test_letters_that_spell_the_end_token_do_not_end_an_answer(
 
 @given(st.lists(st.integers(1, 400), max_size=60))
 def test_no_prompt_is_padded_to_over_twice_its_length(lengths: list[int]) -> None:
-    from stages.evaluation.generation import of_like_length
+    from hallmark.answer.generation import of_like_length
 
     order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
     runs = of_like_length(order, lengths)
@@ -447,7 +447,7 @@ def test_general_tasks_are_asked_by_name_from_a_folder_and_what_is_not_there_is_
 def test_labels_are_constrained_to_their_list_and_every_answer_ends(
     make_local: Callable[..., Any], tmp_path: Path
 ) -> None:
-    from stages.evaluation.constrained import grammar_of
+    from hallmark.answer.constrained import grammar_of
 
     schema = tmp_path / "labels.json"
     write_json(schema, {"enum": ['say "no"', "ja, später"]})
@@ -463,7 +463,7 @@ def test_labels_are_constrained_to_their_list_and_every_answer_ends(
 
 
 def test_what_can_not_be_constrained_by_is_an_error(tmp_path: Path) -> None:
-    from stages.evaluation.constrained import grammar_of
+    from hallmark.answer.constrained import grammar_of
 
     write_json(tmp_path / "schema.json", {"type": "array", "uniqueItems": True})
     task = load_params(ROOT / "params.yaml").task
@@ -588,7 +588,7 @@ def test_an_operation_that_would_not_repeat_names_the_param(at: Path, monkeypatc
     def generate(*_: Any) -> None:
         raise RuntimeError("cumsum_cuda_kernel does not have a deterministic implementation, but you set ...")
 
-    monkeypatch.setattr("stages.evaluation.generation.LocalModel.generate", generate)
+    monkeypatch.setattr("hallmark.answer.generation.LocalModel.generate", generate)
     with pytest.raises(
         HallmarkError, match=r"'eval\.attention': cumsum_cuda_kernel would produce .*\n  remedy: set eval\."
     ):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.tasks.evidence import Source, dates_in, numbers_in
+from hallmark.task.evidence import Source, dates_in, numbers_in
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from itertools import product
 
 import pytest
 
-from stages.core.document import strings
-from stages.privacy.examples import SENTENCES, masked_examples, pieces
-from stages.privacy.masking import Masked, Masker
-from stages.privacy.params import Mask, Ner
-from stages.privacy.second_check import in_name, residue
-from stages.privacy.spans import Span
+from hallmark.base.document import strings
+from hallmark.mask.examples import SENTENCES, masked_examples, pieces
+from hallmark.mask.masking import Masked, Masker
+from hallmark.mask.params import Mask, Ner
+from hallmark.mask.second_check import in_name, residue
+from hallmark.mask.spans import Span
 from tests.rows import shipped
 
 ALL = json.loads(SENTENCES.read_text(encoding="utf-8"))

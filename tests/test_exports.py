@@ -1,4 +1,4 @@
-"""What `python -m stages.tools.propose` makes of the files that tools write: the right kind and columns, and masking runs."""
+"""What `python -m hallmark.commands.propose` makes of the files that tools write: the right kind and columns, and masking runs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from stages.core.records import columns_of
-from stages.tools import propose
-from stages.tools.roles import Known
+from hallmark.base.records import columns_of
+from hallmark.commands import propose
+from hallmark.commands.column_roles import Known
 from tests import tool_exports as exports
 from tests import unseen_exports as unseen
 from tests.test_propose import RULES, rules

@@ -14,26 +14,26 @@ from typing import Any
 
 import pytest
 
+from hallmark.answer.measures import COMMON
+from hallmark.answer.predictions import prediction, readable
+from hallmark.answer.scoring import Scorer
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import HOLDOUT, write_json
+from hallmark.base.reading import read_json
+from hallmark.base.records import read_records
+from hallmark.commands import summary
+from hallmark.judge.metrics import metrics
+from hallmark.judge.results import read_results
+from hallmark.params.loader import load_params
+from hallmark.release.model_card import model_card
+from hallmark.release.sbom import _model_card as sbom_card
+from hallmark.task.answers import Parsed
+from hallmark.task.kind import Kind
+from hallmark.task.kinds import KINDS
+from hallmark.task.measure import Measure, of_score
+from hallmark.task.predictions import ONLINE, predictions_of, write_predictions
+from hallmark.task.task import Task
 from stages import classical, compare, dedupe, gate, mask, report, split
-from stages.core.errors import HallmarkError
-from stages.core.files import HOLDOUT, write_json
-from stages.core.reading import read_json
-from stages.core.records import read_records
-from stages.evaluation.measures import COMMON
-from stages.evaluation.metrics import metrics
-from stages.evaluation.predictions import prediction, readable
-from stages.evaluation.scoring import Scorer
-from stages.params.loader import load_params
-from stages.release.model_card import model_card
-from stages.release.results import read_results
-from stages.release.sbom import _model_card as sbom_card
-from stages.tasks.answers import Parsed
-from stages.tasks.kind import Kind
-from stages.tasks.kinds import KINDS
-from stages.tasks.measure import Measure, of_score
-from stages.tasks.predictions import ONLINE, predictions_of, write_predictions
-from stages.tasks.task import Task
-from stages.tools import summary
 from tests.made_up import write_other_reports
 from tests.workspace import NO_COMPARATORS, ROOT, change_params, make_workspace
 

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError
-from stages.gateway.fallback import Bought, Broad, Budget, Held
-from stages.gateway.params import Fallback
-from stages.gateway.price import Meter, of_time, of_tokens
-from stages.gateway.upstream import Question
+from hallmark.base.errors import HallmarkError
+from hallmark.params.gateway import Fallback
+from hallmark.service.gateway.fallback import Bought, Broad, Budget, Held
+from hallmark.service.gateway.price import Meter, of_time, of_tokens
+from hallmark.service.gateway.upstream import Question
 from tests.stub_model import Stub, stub, told
 
 AMOUNTS = st.decimals(0, 100, places=6)

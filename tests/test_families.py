@@ -14,13 +14,13 @@ import polars as pl
 import pytest
 from ruamel.yaml import YAML
 
-from stages.core.errors import HallmarkError
-from stages.core.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, REPORTS, TRAIN, VALIDATION
-from stages.core.reading import read_json
-from stages.core.records import schema, write_records
-from stages.models.chat_template import end_of_turn, render, tokenize
-from stages.models.loading import IGNORED, load_base, load_tokenizer, load_tuned
-from stages.params.loader import Params, load_params
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, REPORTS, TRAIN, VALIDATION
+from hallmark.base.reading import read_json
+from hallmark.base.records import schema, write_records
+from hallmark.model.chat_template import end_of_turn, render, tokenize
+from hallmark.model.loading import IGNORED, load_base, load_tokenizer, load_tuned
+from hallmark.params.loader import Params, load_params
 from tests.families import FAMILIES, make_family
 from tests.workspace import ROOT, TINY, make_workspace
 
@@ -73,10 +73,10 @@ def test_a_family_goes_all_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """It learns one answer and to stop after it, and gives it with the adapter separate, merged, and reloaded."""
     import torch
 
+    from hallmark.model.merged import write_merged
     from stages.base import run as run_base
     from stages.dpo import run as run_dpo
     from stages.eval import run as run_eval
-    from stages.models.merged import write_merged
     from stages.quantize import run as run_quantize
     from stages.sft import run as run_sft
 
@@ -116,10 +116,10 @@ def test_a_family_goes_all_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_what_is_trained_is_what_is_asked_and_the_answer_with_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
+    from hallmark.answer.answers import prompts_of
+    from hallmark.answer.decoding import padded
+    from hallmark.answer.generation import LocalModel
     from stages.base import run as run_base
-    from stages.evaluation.answers import prompts_of
-    from stages.evaluation.decoding import padded
-    from stages.evaluation.generation import LocalModel
     from stages.sft import load_dataset
 
     params = made(tmp_path, family, monkeypatch)
@@ -147,8 +147,8 @@ def test_what_is_trained_is_what_is_asked_and_the_answer_with_its_end(
 def test_all_linear_and_the_family_s_names_are_the_same_matrices(tmp_path: Path, family: str) -> None:
     from peft import get_peft_model
 
-    from stages.training.lora import lora_config
-    from stages.training.params import Lora
+    from hallmark.model.lora import lora_config
+    from hallmark.model.params import Lora
 
     folder = make_family(family, tmp_path / "tiny")
 

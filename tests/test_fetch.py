@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.errors import HallmarkError
-from stages.core.files import sha256_file, sha256_folder
-from stages.registry.fetching import fetch
-from stages.registry.promotion import promote, register
-from stages.registry.registry import PROD, Registry
-from stages.release import provenance as prov
+from hallmark.base import provenance as prov
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import sha256_file, sha256_folder
+from hallmark.service.registry.fetching import fetch
+from hallmark.service.registry.promotion import promote, register
+from hallmark.service.registry.registry import PROD, Registry
 from tests.registered import tool
 from tests.small_pipeline import shell
 

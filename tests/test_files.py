@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError, unwritable
-from stages.core.files import (
+from hallmark.base.errors import HallmarkError, unwritable
+from hallmark.base.files import (
     atomic,
     atomic_folder,
     canonical_json,
@@ -102,7 +102,7 @@ def test_what_a_library_says_of_a_full_disk_is_understood() -> None:
 def test_permissions_do_not_follow_the_umask(tmp_path: Path) -> None:
     code = (
         "import os; os.umask(0o077)\n"
-        "from pathlib import Path\nfrom stages.core.files import atomic_folder, write_json\n"
+        "from pathlib import Path\nfrom hallmark.base.files import atomic_folder, write_json\n"
         "write_json(Path('a.json'), {})\n"
         "with atomic_folder(Path('m')) as f: (f / 'sub').mkdir(); (f / 'sub' / 'x').write_text('')\n"
     )
@@ -115,7 +115,7 @@ def test_a_killed_writer_leaves_the_old_file_and_its_remains_are_cleared(tmp_pat
     file = tmp_path / "a.json"
     write_json(file, {"old": 1})
     code = (
-        "import time\nfrom pathlib import Path\nfrom stages.core.files import atomic\n"
+        "import time\nfrom pathlib import Path\nfrom hallmark.base.files import atomic\n"
         "with atomic(Path('a.json')) as t:\n    t.write_text('half'); print('writing', flush=True); time.sleep(60)\n"
     )
     process = subprocess.Popen(
@@ -134,8 +134,8 @@ def test_a_killed_writer_leaves_the_old_file_and_its_remains_are_cleared(tmp_pat
 def writer(folder: Path, kind: str, target: str) -> subprocess.Popen[str]:
     """A process that has started to write `target` and takes its time."""
     code = (
-        f"import time\nfrom pathlib import Path\nfrom stages.core.files import {kind}\n"
-        f"from stages.core.errors import run_stage\n"
+        f"import time\nfrom pathlib import Path\nfrom hallmark.base.files import {kind}\n"
+        f"from hallmark.base.errors import run_stage\n"
         f"def main(_):\n    with {kind}(Path({target!r})) as t:\n        print('writing', flush=True); time.sleep(60)\n"
         "run_stage('x', 'x', main)\n"
     )

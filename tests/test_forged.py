@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError
-from stages.core.files import canonical_json
-from stages.release import provenance as prov
-from stages.release.checking import Finding, check, check_release
-from stages.release.shipping import copy as copy_release
-from stages.release.shipping import release
+from hallmark.base import provenance as prov
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import canonical_json
+from hallmark.release.checking import Finding, check, check_release
+from hallmark.release.shipping import copy as copy_release
+from hallmark.release.shipping import release
 from tests.made_up_release import CASCADE, GATE, PARAMS, RULES, Parts, edit, parts, write_clone, write_release
 from tests.small_pipeline import shell
 
@@ -155,7 +155,7 @@ def test_a_file_whose_name_is_no_text_is_told(folder: Path) -> None:
 def test_too_many_entries_and_too_deep_ones_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "/".join("d" * 20)).mkdir(parents=True)
     assert "more than 16 folders deep" in refused(folder)
-    monkeypatch.setattr("stages.release.listing.ENTRIES", 9)
+    monkeypatch.setattr("hallmark.release.listing.ENTRIES", 9)
     assert "more than 9 entries" in refused(folder)
 
 
@@ -399,7 +399,7 @@ def test_a_resealed_release_is_refused_with_the_key_of_whoever_signed_the_first(
     made: Path, keys: Path, tmp_path: Path, folder: Path
 ) -> None:
     pytest.importorskip("model_signing", reason="extra sign")
-    from stages.release.signing import sign
+    from hallmark.release.signing import sign
 
     sign(folder, keys / "ours.pem")
     signed = check(folder, None, keys / "ours.pub")

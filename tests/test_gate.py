@@ -10,15 +10,15 @@ from dataclasses import asdict
 
 import pytest
 
+from hallmark.base.errors import HallmarkError, in_red
+from hallmark.base.files import write_json
+from hallmark.base.reading import read_json, read_json_lines
+from hallmark.base.stats import Interval
+from hallmark.judge import rule_words
+from hallmark.judge.params import Gate
+from hallmark.judge.verdict import overall
+from hallmark.params.loader import load_params
 from stages import compare, gate
-from stages.core.errors import HallmarkError, in_red
-from stages.core.files import write_json
-from stages.core.reading import read_json, read_json_lines
-from stages.evaluation.stats import Interval
-from stages.params.loader import load_params
-from stages.release import rule_words
-from stages.release.params import Gate
-from stages.release.verdict import overall
 from tests.made_up import (
     ROOT,
     artefact,

@@ -14,17 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from stages.core.errors import HallmarkError
-from stages.core.key import pseudonym
-from stages.core.refusal import Refusal
-from stages.corpus.live_record import LiveMasker
-from stages.gateway import app as app_module
-from stages.gateway import limits
-from stages.gateway.judging import masked_target, read_judgement
-from stages.gateway.keys import Keys, is_loopback, read_keys
-from stages.gateway.limits import JUDGEMENTS, Judgements
-from stages.privacy.params import Mask
-from stages.traces.trace import new_id
+from hallmark.base.errors import HallmarkError
+from hallmark.base.key import pseudonym
+from hallmark.base.refusal import Refusal
+from hallmark.data.live_record import LiveMasker
+from hallmark.mask.params import Mask
+from hallmark.service.gateway import app as app_module
+from hallmark.service.gateway import limits
+from hallmark.service.gateway.judging import masked_target, read_judgement
+from hallmark.service.gateway.keys import Keys, is_loopback, read_keys
+from hallmark.service.gateway.limits import JUDGEMENTS, Judgements
+from hallmark.service.traces.trace import new_id
 from tests import hostile
 from tests.test_admission import FIELDS, JSON, MESSAGES
 from tests.toy_gateway import Gateway, loaded, params, task

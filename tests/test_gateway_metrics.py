@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.gateway.metrics import BUCKETS, HELP, MOST_SERIES, Metrics
+from hallmark.service.gateway.metrics import BUCKETS, HELP, MOST_SERIES, Metrics
 
 LINE = re.compile(r'[a-z_]+(?:\{(?:[a-z_]+="(?:[^"\\\n]|\\["\\n])*",?)+\})? -?[0-9.e+-]+')
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from stages.serving.engines.transformers_serve import TransformersServer
-from stages.serving.engines.vllm import VllmServer
+from hallmark.serve.engines.transformers_serve import TransformersServer
+from hallmark.serve.engines.vllm import VllmServer
 from tests.gpu import page
 from tests.gpu.__main__ import summary, watched
 from tests.gpu.models import difference, last_words

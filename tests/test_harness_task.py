@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError
-from stages.core.files import BASE, HOLDOUT
-from stages.core.records import schema, write_records
-from stages.evaluation.scoring import Scorer
-from stages.params.loader import Params, load_params
-from stages.tasks.task import Task
-from stages.tools.harness_scoring import exact_match
-from stages.tools.harness_task import write
+from hallmark.answer.scoring import Scorer
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import BASE, HOLDOUT
+from hallmark.base.records import schema, write_records
+from hallmark.commands.harness_scoring import exact_match
+from hallmark.commands.harness_task import write
+from hallmark.params.loader import Params, load_params
+from hallmark.task.task import Task
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, change_params, make_workspace, run
 
@@ -65,9 +65,9 @@ def evaluated(folder: Path, name: str, **options: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("chat", [False, True])
 def test_the_harness_runs_the_task_and_asks_what_eval_asks(params: Params, tmp_path: Path, chat: bool) -> None:
-    from stages.evaluation.answers import prompts_of
-    from stages.evaluation.generation import LocalModel
-    from stages.models.loading import load_base, load_tokenizer
+    from hallmark.answer.answers import prompts_of
+    from hallmark.answer.generation import LocalModel
+    from hallmark.model.loading import load_base, load_tokenizer
 
     name = write(params, tmp_path / "out", chat)
     assert name == "our-tickets-1-holdout"
@@ -139,11 +139,11 @@ def test_what_can_not_be_written_is_an_error(params: Params, tmp_path: Path) -> 
 
 
 def test_the_command_says_what_it_writes(params: Params, tmp_path: Path) -> None:
-    said = run(tmp_path, "python", "-m", "stages.tools.harness_task", "--help").stdout
+    said = run(tmp_path, "python", "-m", "hallmark.commands.harness_task", "--help").stdout
     assert "masked" in said
     assert "holdout" in said
     change_params(tmp_path, {"certify.name": "tickets"})
-    done = run(tmp_path, "python", "-m", "stages.tools.harness_task", "out", "--chat")
+    done = run(tmp_path, "python", "-m", "hallmark.commands.harness_task", "out", "--chat")
     assert done.stdout.startswith("lm_eval run --include_path out --tasks tickets-holdout --apply_chat_template ")
     assert "3 masked records of the holdout" in done.stderr
     lines = [json.loads(line) for line in (tmp_path / "out/holdout.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from hallmark.answer.endpoint import answer_schema
+from hallmark.base.errors import HallmarkError
+from hallmark.base.records import schema as columns
+from hallmark.base.records import write_records
+from hallmark.params.loader import Params, load_params
+from hallmark.task.task import Task
 from stages import benchmark
-from stages.core.errors import HallmarkError
-from stages.core.records import schema as columns
-from stages.core.records import write_records
-from stages.evaluation.endpoint import answer_schema
-from stages.params.loader import Params, load_params
-from stages.tasks.task import Task
 from tests.workspace import ROOT, report
 
 RIGHT = {"intent": "refund", "urgency": "normal", "product": None, "amount": None, "date": None, "issues": []}

@@ -15,20 +15,20 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError
-from stages.core.params import Data
-from stages.core.records import read_records, scan_records
-from stages.core.rows import read_rows
-from stages.corpus.raw import raw_rows
-from stages.evaluation.endpoint import MALFORMED, answer_of
-from stages.evaluation.scoring import Scorer
-from stages.params.loader import load_params
-from stages.tasks.params import Task as TaskParams
-from stages.tasks.schema import load_schema
-from stages.tasks.task import Task
-from stages.tools.infer import infer
-from stages.tools.profile import columns_in
-from stages.tools.roles import guess
+from hallmark.answer.endpoint import MALFORMED, answer_of
+from hallmark.answer.scoring import Scorer
+from hallmark.base.errors import HallmarkError
+from hallmark.base.params import Data
+from hallmark.base.records import read_records, scan_records
+from hallmark.base.rows import read_rows
+from hallmark.commands.column_roles import guess
+from hallmark.commands.infer import infer
+from hallmark.commands.profile import columns_in
+from hallmark.data.raw import raw_rows
+from hallmark.params.loader import load_params
+from hallmark.task.params import Task as TaskParams
+from hallmark.task.schema import load_schema
+from hallmark.task.task import Task
 from tests.workspace import ROOT
 
 FEWER = settings(max_examples=max(1, settings.default.max_examples // 4))  # of what takes long

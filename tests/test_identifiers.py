@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError
+from hallmark.base.errors import HallmarkError
+from hallmark.mask.addresses import addresses
+from hallmark.mask.fields import fields
+from hallmark.mask.identifiers import CUES, cues, identifiers
+from hallmark.mask.languages import check_language, unsupported
+from hallmark.mask.lexicon import word_list
+from hallmark.mask.official_ids import _OFFICIAL, _valid
+from hallmark.mask.rules import Finder, Found, ages, cards, dates, phones
+from hallmark.params.loader import load_params
 from stages.mask import run
-from stages.params.loader import load_params
-from stages.privacy.addresses import addresses
-from stages.privacy.fields import fields
-from stages.privacy.identifiers import CUES, cues, identifiers
-from stages.privacy.languages import check_language, unsupported
-from stages.privacy.lexicon import word_list
-from stages.privacy.official import _OFFICIAL, _valid
-from stages.privacy.rules import Finder, Found, ages, cards, dates, phones
 from tests.workspace import ROOT
 
 FINDERS = {language: identifiers(language) for language in ("en", "es", "de", "fr", "it")}

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.core.files import TRAIN, write_json
-from stages.core.records import write_records
-from stages.evaluation.answers import Prompt
-from stages.evaluation.comparator import Means
-from stages.evaluation.comparators import COMPARATORS
-from stages.evaluation.comparators.neighbour import LINEAR as RULE
-from stages.evaluation.copying import Field, Text
-from stages.evaluation.imitation import Imitation, places_in
-from stages.evaluation.params import Classical
-from stages.params.loader import load_params
-from stages.tasks.task import Task
+from hallmark.answer.answers import Prompt
+from hallmark.answer.comparator import Means
+from hallmark.answer.comparators import COMPARATORS
+from hallmark.answer.comparators.neighbour import LINEAR as RULE
+from hallmark.answer.copying import Field, Text
+from hallmark.answer.imitation import Imitation, places_in
+from hallmark.answer.params import Classical
+from hallmark.base.files import TRAIN, write_json
+from hallmark.base.records import write_records
+from hallmark.params.loader import load_params
+from hallmark.task.task import Task
 from tests.made_up import ROOT
 from tests.test_sft import some_records
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.errors import HallmarkError
-from stages.params.loader import load_params
-from stages.release import provenance as prov
-from stages.tools import elsewhere, intact
+from hallmark.base import provenance as prov
+from hallmark.base.errors import HallmarkError
+from hallmark.commands import elsewhere, intact
+from hallmark.params.loader import load_params
 from tests.small_pipeline import shell
 
 WEIGHTS = "models/adapter/adapter_model.safetensors"

@@ -81,9 +81,9 @@ def test_a_training_without_a_better_loss_stops(overshot: Path, tmp_path: Path) 
 def test_of_equal_losses_the_earliest_is_the_best(losses: list[float], patience: int | None) -> None:
     import torch
 
-    from stages.training.keep import Keep
-    from stages.training.params import Sft
-    from stages.training.trainer import Curve
+    from hallmark.model.keep import Keep
+    from hallmark.model.params import Sft
+    from hallmark.model.trainer import Curve
 
     sft = Sft.model_construct(keep="best", patience=patience)
     curve, model, control = Curve("sft", ["loss"]), torch.nn.Linear(1, 1), SimpleNamespace(should_training_stop=False)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError
-from stages.core.patterns import Pattern
-from stages.privacy.kept import Kept, Place, allowed_spans, merged, near_places, outside, places
+from hallmark.base.errors import HallmarkError
+from hallmark.base.patterns import Pattern
+from hallmark.mask.allowed_places import Kept, Place, allowed_spans, merged, near_places, outside, places
 
 ADDRESS = "NO.53 55,57 & 59, Jalan Sagu 18, Taman Daya, 81100 Johor Bahru, Johor."
 
@@ -144,5 +144,5 @@ def test_patterns_match_whole_words_and_end_in_time() -> None:
     assert allowed_spans(text, [Pattern(r"NL-\d{5}", "mask.allow_patterns"), Pattern("z*", "x")]) == [(0, 8), (29, 37)]
     assert Kept([r"NL-\d{5}"]).blanked("NL-20931, Ann") == "________, Ann"
     with pytest.raises(HallmarkError, match=r"mask\.allow_patterns"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stages.core.patterns.SECONDS", 0.05)
+        patch.setattr("hallmark.base.patterns.SECONDS", 0.05)
         Kept(["(a+)+b"]).spans("a" * 40)

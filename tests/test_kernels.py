@@ -14,7 +14,7 @@ def adapted(dtype: Any, **options: Any) -> Any:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from stages.training.tuning import leave_input_dtype
+    from hallmark.model.tuning import leave_input_dtype
 
     torch.manual_seed(0)
     layers = torch.nn.Sequential(torch.nn.Linear(24, 40), torch.nn.Tanh(), torch.nn.Linear(40, 16, bias=False))
@@ -44,7 +44,7 @@ def values(model: Any, x: Any) -> list[Any]:
 def test_an_adapted_matrix_has_the_output_and_gradients_of_pefts(dtype: str, off: float) -> None:
     import torch
 
-    from stages.training.kernels import use_kernels
+    from hallmark.model.kernels import use_kernels
 
     model, x = adapted(getattr(torch, dtype)), torch.randn(2, 5, 24).to(getattr(torch, dtype))
     due = values(model, x)
@@ -71,7 +71,7 @@ def test_an_adapted_matrix_has_the_output_and_gradients_of_pefts(dtype: str, off
 def test_what_is_done_to_the_adapters_is_done_here_too(change: Callable[[Any], Any]) -> None:
     import torch
 
-    from stages.training.kernels import use_kernels
+    from hallmark.model.kernels import use_kernels
 
     plain, x = adapted(torch.float32), torch.randn(3, 24)
     ours = copy.deepcopy(plain)
@@ -89,7 +89,7 @@ def test_what_is_done_to_the_adapters_is_done_here_too(change: Callable[[Any], A
 def test_dropout_and_dora_are_left_to_peft() -> None:
     import torch
 
-    from stages.training.kernels import use_kernels
+    from hallmark.model.kernels import use_kernels
 
     for options in ({"lora_dropout": 0.5}, {"use_dora": True}, {"lora_bias": True}):
         plain, x = adapted(torch.float32, **options), torch.randn(3, 24)
@@ -107,7 +107,7 @@ def test_a_norm_has_the_output_and_gradient_of_transformers(dtype: str) -> None:
     import torch
     from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
-    from stages.training.kernels import use_kernels
+    from hallmark.model.kernels import use_kernels
 
     precision = getattr(torch, dtype)
     norm = Qwen3RMSNorm(32).to(precision).requires_grad_(False)
@@ -132,7 +132,7 @@ def test_other_norms_and_trained_ones_stay() -> None:
     from transformers.models.gemma2.modeling_gemma2 import Gemma2RMSNorm
     from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-    from stages.training.kernels import use_kernels
+    from hallmark.model.kernels import use_kernels
 
     for norm in (Gemma2RMSNorm(8).requires_grad_(False), torch.nn.LayerNorm(8), LlamaRMSNorm(8)):
         use_kernels(norm)
@@ -144,7 +144,7 @@ def test_the_loss_of_a_token_is_the_cross_entropy(dtype: str) -> None:
     import torch
     from torch.nn.functional import cross_entropy
 
-    from stages.training.kernels import token_losses
+    from hallmark.model.kernels import token_losses
 
     torch.manual_seed(0)
     logits = (20 * torch.randn(6, 50)).to(getattr(torch, dtype))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.errors import HallmarkError
-from stages.core.key import FILE, VARIABLE, digest_of, read_key
-from stages.core.params import Data
-from stages.params.loader import load_params
-from stages.tools import key as tool
+from hallmark.base.errors import HallmarkError
+from hallmark.base.key import FILE, VARIABLE, digest_of, read_key
+from hallmark.base.params import Data
+from hallmark.commands import key as tool
+from hallmark.params.loader import load_params
 from tests.workspace import KEY, ROOT, change_params
 
 PARAMS = Path("params.yaml")
@@ -110,7 +110,7 @@ def test_a_file_that_others_can_read_is_a_warning(caplog: pytest.LogCaptureFixtu
 
 def test_a_key_is_made_once_and_only_its_digest_is_written_into_params(capsys: pytest.CaptureFixture[str]) -> None:
     before = PARAMS.read_text(encoding="utf-8")
-    with pytest.raises(HallmarkError, match=r"none has been set up\n.*`python -m stages.tools.key`"):
+    with pytest.raises(HallmarkError, match=r"none has been set up\n.*`python -m hallmark.commands.key`"):
         read_key(load_params(PARAMS).data)
     tool.run(PARAMS, if_missing=True)
     made = FILE.read_text().strip()

@@ -9,9 +9,9 @@ import re
 import pytest
 from ruamel.yaml import YAML
 
-from stages.privacy.kinds import DATES, KINDS, PLACEHOLDER, listed, nearest, short
-from stages.privacy.second_check import residue
-from stages.privacy.surrogates import LOCALES, placeholder, surrogate
+from hallmark.mask.kinds import DATES, KINDS, PLACEHOLDER, listed, nearest, short
+from hallmark.mask.second_check import residue
+from hallmark.mask.surrogates import LOCALES, placeholder, surrogate
 from tests.workspace import ROOT
 
 # Names in capitals in the room's code that are not kinds: labels of NER models, and the roles in chat.
@@ -22,7 +22,7 @@ OTHER_NAMES |= {"AKIA", "ASIA"}  # how keys of a cloud start
 
 def test_the_code_names_no_other_kind() -> None:
     """A kind under another name would have no surrogate, and no action of params.yaml would reach it."""
-    files = [*sorted((ROOT / "stages/privacy").glob("*.py")), ROOT / "stages/tools/roles.py"]
+    files = [*sorted((ROOT / "hallmark/mask").glob("*.py")), ROOT / "hallmark/commands/column_roles.py"]
     named = {
         node.value
         for file in files

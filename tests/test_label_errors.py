@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import HOLDOUT_LOCK, REPORTS, sha256_file, write_json
+from hallmark.data.params import Split
+from hallmark.judge.label_errors import label_errors
+from hallmark.task.task import Task
 from stages import dedupe, split
-from stages.core.errors import HallmarkError
-from stages.core.files import HOLDOUT_LOCK, REPORTS, sha256_file, write_json
-from stages.corpus.params import Split
-from stages.evaluation.label_errors import label_errors
-from stages.tasks.task import Task
 from tests.rows import params_with, record, write_masked
 
 WORDS = {
@@ -94,7 +94,7 @@ def test_how_many_are_shown_and_none_if_none_are_looked_for() -> None:
 def test_of_many_records_or_values_some_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(split, "MOST_JUDGED", 100)
     assert splitted()["label_errors"]["judged"] == 100
-    monkeypatch.setattr("stages.evaluation.label_errors.MOST_WORK", 90 * len(LABELS))
+    monkeypatch.setattr("hallmark.judge.label_errors.MOST_WORK", 90 * len(LABELS))
     assert splitted()["label_errors"]["judged"] == 90
 
 

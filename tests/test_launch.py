@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError
-from stages.core.files import VALIDATION
-from stages.core.records import write_records
-from stages.params.loader import load_params
-from stages.training.launch import HOST, accelerate_config
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import VALIDATION
+from hallmark.base.records import write_records
+from hallmark.model.launch import HOST, accelerate_config
+from hallmark.params.loader import load_params
 from tests.test_sft import some_records, trainable
 from tests.workspace import change_params, report, stage
 
@@ -99,7 +99,7 @@ def test_a_step_sees_the_records_that_one_process_would_see(
     from accelerate.data_loader import BatchSamplerShard
     from torch.utils.data import BatchSampler
 
-    from stages.training.trainer import LengthSampler
+    from hallmark.model.trainer import LengthSampler
 
     def batches() -> BatchSampler:
         return BatchSampler(LengthSampler(lengths, batch_size, seed=3), batch_size, drop_last=False)
@@ -198,8 +198,8 @@ def test_no_process_outlives_another_that_was_killed(tmp_path: Path, victim: str
 def test_more_processes_than_gpus_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
+    from hallmark.model.launch import WORKER
     from stages.sft import own_device
-    from stages.training.launch import WORKER
 
     params = load_params()
     sft = params.sft.model_copy(update={"parallel": params.sft.parallel.model_copy(update={"processes": 64})})

@@ -2,7 +2,7 @@
 
 from unittest.mock import MagicMock
 
-from stages.serving import launcher
+from hallmark.serve import launcher
 
 
 def test_callers_who_all_hang_up_while_the_cache_is_full_do_not_end_serving() -> None:

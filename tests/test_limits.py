@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import BASE, DEDUPED, HOLDOUT_LOCK, REPORTS
+from hallmark.model import lengths, limits
+from hallmark.model.chat_template import tokenize, tool_form
+from hallmark.model.loading import load_tokenizer
+from hallmark.task.params import Task
 from stages import dedupe, split
-from stages.core.errors import HallmarkError
-from stages.core.files import BASE, DEDUPED, HOLDOUT_LOCK, REPORTS
-from stages.models import lengths, limits
-from stages.models.chat_template import tokenize, tool_form
-from stages.models.loading import load_tokenizer
-from stages.tasks.params import Task
 from tests.families import make_family
 from tests.rows import params_with, record, write_masked
 from tests.tiny import make_tiny_base

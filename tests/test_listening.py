@@ -22,9 +22,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError
-from stages.gateway.listening import _listener, run
-from stages.serving.impatient import HEAD_SECONDS
+from hallmark.base.errors import HallmarkError
+from hallmark.serve.impatient import HEAD_SECONDS
+from hallmark.service.gateway.listening import _listener, run
 from tests.workspace import ROOT
 
 CHAT = "/v1/chat/completions"

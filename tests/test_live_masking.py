@@ -20,19 +20,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stages.core.document import changed
-from stages.core.errors import HallmarkError
-from stages.core.refusal import Refusal
-from stages.corpus.live_record import LiveMasker
-from stages.corpus.raw import Raw, raw_rows
-from stages.corpus.recording import Recorder
-from stages.gateway.masking import MaskPool
-from stages.params.loader import Params, load_params
-from stages.privacy.kinds import KINDS, short
-from stages.privacy.params import Mask
-from stages.privacy.restoring import Masked, leftover, restore
-from stages.tasks.answers import compact_json
-from stages.tasks.task import Task
+from hallmark.base.document import changed
+from hallmark.base.errors import HallmarkError
+from hallmark.base.refusal import Refusal
+from hallmark.data.live_record import LiveMasker
+from hallmark.data.raw import Raw, raw_rows
+from hallmark.data.recording import Recorder
+from hallmark.mask.kinds import KINDS, short
+from hallmark.mask.params import Mask
+from hallmark.mask.restoring import Masked, leftover, restore
+from hallmark.params.loader import Params, load_params
+from hallmark.service.gateway.masking import MaskPool
+from hallmark.task.answers import compact_json
+from hallmark.task.task import Task
 from tests.workspace import ROOT
 
 CARD = "4929 7226 5379 7141"
@@ -527,9 +527,9 @@ def test_a_model_that_cannot_be_loaded_is_said_at_the_start(params: Params) -> N
 
 PARENT = """
 import asyncio, sys
-from stages.gateway.masking import MaskPool
-from stages.params.loader import load_params
-from stages.privacy.params import Mask
+from hallmark.service.gateway.masking import MaskPool
+from hallmark.params.loader import load_params
+from hallmark.mask.params import Mask
 
 async def main():
     params = load_params()

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.serving import load
-from stages.serving.load import Outcome, quantiles, send_all, summarize
-from stages.serving.params import Objective
+from hallmark.serve import load
+from hallmark.serve.load import Outcome, quantiles, send_all, summarize
+from hallmark.serve.params import Objective
 
 EASY = Objective(ttft=10.0, latency=10.0, share=0.95)
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError
-from stages.release.lock import is_inside, is_md5, parse_yaml, read_dir_object, read_lock
+from hallmark.base.dvc_lock import is_inside, is_md5, parse_yaml, read_dir_object, read_lock
+from hallmark.base.errors import HallmarkError
 from tests.workspace import ROOT
 
 DIGEST = "0123456789abcdef" * 2

@@ -14,15 +14,15 @@ import httpx
 import pytest
 from hypothesis import given
 
-from stages.core.params import Compute
-from stages.evaluation.confidence import confidence_of
-from stages.evaluation.endpoint import answer_of, logs_of
-from stages.serving import server
-from stages.serving.admission import CHAT, Admission, Limits
-from stages.serving.engine import Asking
-from stages.serving.engines.transformers_serve import TransformersServer
-from stages.serving.logprobs import LogProbabilities, listed, token_bytes
-from stages.tasks.predictions import is_log
+from hallmark.answer.confidence import confidence_of
+from hallmark.answer.endpoint import answer_of, logs_of
+from hallmark.base.params import Compute
+from hallmark.serve import server
+from hallmark.serve.admission import CHAT, Admission, Limits
+from hallmark.serve.engine import Asking
+from hallmark.serve.engines.transformers_serve import TransformersServer
+from hallmark.serve.logprobs import LogProbabilities, listed, token_bytes
+from hallmark.task.predictions import is_log
 from tests.test_admission import Inner, ask, chat, check_refused
 from tests.test_benchmark import make_benchmark_workspace
 from tests.test_confidence import TEXT, byte_level, pieces
@@ -126,10 +126,10 @@ def test_they_are_those_of_the_model_for_several_at_once_that_do_not_fit_the_cac
 
 
 def test_they_are_those_that_an_evaluation_in_this_process_keeps(running: server.Server, models: Path) -> None:
-    from stages.evaluation.answers import Prompt
-    from stages.evaluation.endpoint import ServedModel
-    from stages.evaluation.generation import LocalModel
-    from stages.models.loading import load_base, load_tokenizer
+    from hallmark.answer.answers import Prompt
+    from hallmark.answer.endpoint import ServedModel
+    from hallmark.answer.generation import LocalModel
+    from hallmark.model.loading import load_base, load_tokenizer
 
     prompts = [Prompt([{"role": "user", "content": text}], None, row) for row, text in enumerate(TEXTS, 1)]
     source = Path("data/split/holdout.parquet")
@@ -149,9 +149,9 @@ def test_they_are_those_that_an_evaluation_in_this_process_keeps(running: server
 def test_an_evaluation_on_the_default_server_is_as_sure_as_one_in_this_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from hallmark.params.loader import load_params
+    from hallmark.task.predictions import read_predictions
     from stages import eval as stage_eval
-    from stages.params.loader import load_params
-    from stages.tasks.predictions import read_predictions
 
     folder = make_benchmark_workspace(tmp_path)
     monkeypatch.chdir(folder)
@@ -285,7 +285,7 @@ def test_the_bytes_of_tokens_make_up_the_text(text: str) -> None:
 
 
 def test_a_special_token_is_listed_as_it_is_spelled(models: Path) -> None:
-    from stages.models.loading import load_tokenizer
+    from hallmark.model.loading import load_tokenizer
 
     tokenizer = load_tokenizer(models / "tuned")
     vocabulary = token_bytes(tokenizer)

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.collecting.formats import read_log
-from stages.collecting.logged import LeftOutError, Logged, messages_of
-from stages.collecting.own import judged
-from stages.collecting.scored import Scores, day_of
-from stages.core.errors import HallmarkError
-from stages.traces.trace import Feedback
+from hallmark.base.errors import HallmarkError
+from hallmark.service.collecting.formats import read_log
+from hallmark.service.collecting.gateway_log import judged
+from hallmark.service.collecting.logged import LeftOutError, Logged, messages_of
+from hallmark.service.collecting.scored import Scores, day_of
+from hallmark.service.traces.trace import Feedback
 from tests.workspace import ROOT
 
 EXPORTS = ROOT / "tests/exports"

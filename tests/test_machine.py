@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 
 import noxfile
-from stages.core import machine as machines
-from stages.core.compute import fingerprint
-from stages.core.files import write_json
-from stages.core.machine import UNKNOWN, busy, describe, same_machine, stamp, when_and_where
-from stages.core.params import Compute
-from stages.params.loader import Params, load_params
-from stages.privacy.second_check import residue
-from stages.release import results
-from stages.serving.engines.endpoint import EndpointServer
-from stages.serving.engines.vllm import VllmServer
-from stages.tools import elsewhere, summary
+from hallmark.base import machine as machines
+from hallmark.base.compute import fingerprint
+from hallmark.base.files import write_json
+from hallmark.base.machine import UNKNOWN, busy, describe, same_machine, stamp, when_and_where
+from hallmark.base.params import Compute
+from hallmark.commands import elsewhere, summary
+from hallmark.judge import results
+from hallmark.mask.second_check import residue
+from hallmark.params.loader import Params, load_params
+from hallmark.serve.engines.endpoint import EndpointServer
+from hallmark.serve.engines.vllm import VllmServer
 from tests.made_up import BENCHMARKED, MACHINE, ROOT
 
 TAKEN = "measured 2026-11-26 on AMD EPYC 9B45, 2 threads, AVX512"
@@ -59,7 +59,7 @@ SPIN = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])})\nprint(flush
 # Alone on a core with others: idle, or with a child that works there too.
 WATCH = """
 import json, os, subprocess, sys, time
-from stages.core.machine import Others
+from hallmark.base.machine import Others
 os.sched_setaffinity(0, {int(sys.argv[1])})
 child = subprocess.Popen([sys.executable, "-c", *sys.argv[2:3], sys.argv[1]], stdout=subprocess.PIPE) if sys.argv[2:] else None
 child and child.stdout.readline()
@@ -223,7 +223,7 @@ def test_a_plain_repro_alone_runs_the_benchmark_again(
     noxfile.repro(SimpleNamespace(posargs=given, log=log.append))  # type: ignore[arg-type]
     assert [command for command in commands if command.startswith("dvc")] == ran
     assert log == (["the benchmark runs again: why"] if len(ran) > 1 else [])
-    assert commands[-1] == "python -m stages.tools.summary"
+    assert commands[-1] == "python -m hallmark.commands.summary"
 
 
 def test_seconds_of_two_machines_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,17 +18,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from hallmark.base.errors import HallmarkError
+from hallmark.base.key import VARIABLE, digest_of, pseudonym
+from hallmark.data import recording
+from hallmark.mask.identity_values import KnownValues
+from hallmark.mask.kinds import PLACEHOLDER
+from hallmark.mask.masking import Masker, Record
+from hallmark.mask.params import Mask
+from hallmark.mask.second_check import residue
+from hallmark.mask.surrogates import surrogate
+from hallmark.params.loader import load_params
 from stages import mask
-from stages.core.errors import HallmarkError
-from stages.core.key import VARIABLE, digest_of, pseudonym
-from stages.corpus import recording
-from stages.params.loader import load_params
-from stages.privacy.kinds import PLACEHOLDER
-from stages.privacy.known import KnownValues
-from stages.privacy.masking import Masker, Record
-from stages.privacy.params import Mask
-from stages.privacy.second_check import residue
-from stages.privacy.surrogates import surrogate
 from tests.workspace import KEY, ROOT, change_params, make_workspace, report, stage
 
 REAL = ROOT.parent / "shared" / "realdata"

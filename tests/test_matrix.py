@@ -16,11 +16,11 @@ from unittest import mock
 
 import pytest
 
-from stages.core.files import BASE
-from stages.models.loading import load_tokenizer
-from stages.params.loader import Params
-from stages.params.presets import machines
-from stages.training.launch import accelerate_config
+from hallmark.base.files import BASE
+from hallmark.model.launch import accelerate_config
+from hallmark.model.loading import load_tokenizer
+from hallmark.params.loader import Params
+from hallmark.params.presets import machines
 from tests.families import FAMILIES, make_family
 from tests.tiny import quantize
 from tests.workspace import ROOT
@@ -49,7 +49,7 @@ def gpus(count: int) -> Iterator[None]:
     """Let torch, transformers and accelerate believe that there are this many GPUs; 0: as on a CPU."""
     from accelerate.state import AcceleratorState, GradientState
 
-    import stages.training.pairs  # noqa: F401  # loads TRL, which looks at the machine before that is made up
+    import hallmark.model.pairs  # noqa: F401  # loads TRL, which looks at the machine before that is made up
 
     made_up = {
         "torch.cuda.is_available": lambda: True,
@@ -113,9 +113,9 @@ def sft_trainer(params: Params, folder: Path) -> Any:
     """What `sft` trains with, its base on the CPU."""
     import datasets
 
+    from hallmark.model.trainer import CompletionTrainer
+    from hallmark.model.tuning import load_frozen
     from stages.sft import lora_config, training_arguments
-    from stages.training.trainer import CompletionTrainer
-    from stages.training.tuning import load_frozen
 
     model = load_frozen(params.sft, "cpu")
     rows = datasets.Dataset.from_list(ROWS)
@@ -136,9 +136,9 @@ def dpo_trainer(params: Params, folder: Path) -> Any:
     from peft import get_peft_model
     from trl import DPOConfig
 
+    from hallmark.model.pairs import PairTrainer
+    from hallmark.model.tuning import load_frozen, training_options
     from stages.sft import lora_config
-    from stages.training.pairs import PairTrainer
-    from stages.training.tuning import load_frozen, training_options
 
     model = load_frozen(params.sft, "cpu")
     options = training_options(

@@ -10,12 +10,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+from hallmark.base.errors import HallmarkError
+from hallmark.data.missing import OR_DROP, Missing
+from hallmark.data.raw import raw_rows
+from hallmark.params.loader import load_params
+from hallmark.task.task import Task
 from stages import mask
-from stages.core.errors import HallmarkError
-from stages.corpus.missing import OR_DROP, Missing
-from stages.corpus.raw import raw_rows
-from stages.params.loader import load_params
-from stages.tasks.task import Task
 from tests.workspace import ROOT, make_workspace
 
 ROW: dict[str, Any] = {"id": "1", "who": "A", "subject": "Lamp", "body": "It is broken.", "reply": "Sorry."}

@@ -15,18 +15,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hallmark.base import provenance as prov
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import RELEASE, sha256_file, sha256_folder, write_json
+from hallmark.base.reading import read_json
+from hallmark.model.base_params import HubBase, PackageBase
+from hallmark.params.loader import Params, load_params
+from hallmark.release.export import exported_card
+from hallmark.release.licence import licence_text
+from hallmark.release.model_card import _plain
+from hallmark.release.shipping import merge
+from hallmark.release.usage import base_words, usage
 from stages import certify
-from stages.core.errors import HallmarkError
-from stages.core.files import RELEASE, sha256_file, sha256_folder, write_json
-from stages.core.reading import read_json
-from stages.models.params import HubBase, PackageBase
-from stages.params.loader import Params, load_params
-from stages.release import provenance as prov
-from stages.release.export import exported_card
-from stages.release.licence import licence_text
-from stages.release.model_card import _plain
-from stages.release.shipping import merge
-from stages.release.usage import base_words, usage
 from tests.small_pipeline import ROOT, shell
 from tests.test_snippets import Snippet, read
 from tests.tiny import make_tiny_base, quantize
@@ -213,7 +213,7 @@ def test_a_gguf_file_needs_the_converter_of_llama_cpp(tmp_path: Path, monkeypatc
 
 
 def test_the_card_of_a_base_from_the_hub_loads_that_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stages.models.loading import load_tuned
+    from hallmark.model.loading import load_tuned
 
     base = make_tiny_base(tmp_path / "cache/models--org--model/snapshots" / COMMIT)
     make_adapter(base, tmp_path / "release")
@@ -228,7 +228,7 @@ def test_the_card_of_a_base_from_the_hub_loads_that_commit(tmp_path: Path, monke
 def test_the_card_of_a_base_from_a_package_loads_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import AutoModelForCausalLM, GgufConfig
 
-    from stages.models.loading import load_tuned
+    from hallmark.model.loading import load_tuned
 
     tiny, place, base = make_tiny_base(tmp_path / "tiny"), tmp_path / "site", tmp_path / "base"
     file = write_gguf(tiny, place / "tiny_gguf/tiny.Q4_1.gguf")

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hallmark.base.errors import HallmarkError
+from hallmark.base.model_folder import INDEX, WEIGHTS, check_files, tensor_names, weight_files
+from hallmark.model.adapter import CONFIG, TENSORS, check_adapter, load_adapter
+from hallmark.model.base_params import FolderBase
+from hallmark.model.loading import TRAINING, load_base, load_tokenizer, load_tuned
+from hallmark.params.loader import Params, load_params
 from stages import base
-from stages.core.errors import HallmarkError
-from stages.core.model_folder import INDEX, WEIGHTS, check_files, tensor_names, weight_files
-from stages.models.adapter import CONFIG, TENSORS, check_adapter, load_adapter
-from stages.models.loading import TRAINING, load_base, load_tokenizer, load_tuned
-from stages.models.params import FolderBase
-from stages.params.loader import Params, load_params
 from tests.tiny import make_tiny_base
 from tests.workspace import make_tiny_workspace, report, stage
 
@@ -258,7 +258,7 @@ def test_a_damaged_base_is_one_error_that_names_the_file(
     tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     damage, problem = BASES[form]
-    monkeypatch.setattr("stages.models.chat_template.SECONDS", 1)
+    monkeypatch.setattr("hallmark.model.chat_template.SECONDS", 1)
     folder = make_tiny_base(tmp_path / "given")
     damage(folder)
     with pytest.raises(HallmarkError) as caught:
@@ -318,7 +318,7 @@ def test_a_snapshot_of_the_hub_may_link_within_its_cache_only(tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["../x", "a/b/c", "a//b", "", "-", "a b", "a/b.git", "x" * 200])
 def test_a_malformed_hub_name_is_one_error(tmp_path: Path, name: str) -> None:
-    from stages.models.params import HubBase
+    from hallmark.model.base_params import HubBase
 
     given = HubBase.model_construct(source="hub", name=name, licence="mit", revision="0" * 40, chat_template_kwargs={})
     with pytest.raises(HallmarkError, match="not the name of a Hugging Face repo"):

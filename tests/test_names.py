@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.privacy.chat import LONGEST, chat
-from stages.privacy.kinds import KINDS
-from stages.privacy.letter_case import lines
-from stages.privacy.lexicon import amounts, cities, first_names, is_common, is_word, products
-from stages.privacy.masking import Masker, Record
-from stages.privacy.name_cues import DOES, is_destination, is_related
-from stages.privacy.names import names
-from stages.privacy.ner import accept, may_be_name, truecase
-from stages.privacy.normal import view
-from stages.privacy.rules import Found
+from hallmark.mask.chat import LONGEST, chat
+from hallmark.mask.kinds import KINDS
+from hallmark.mask.letter_case import lines
+from hallmark.mask.lexicon import amounts, cities, first_names, is_common, is_word, products
+from hallmark.mask.masking import Masker, Record
+from hallmark.mask.name_cues import DOES, is_destination, is_related
+from hallmark.mask.names import names
+from hallmark.mask.ner import accept, may_be_name, truecase
+from hallmark.mask.plain_view import view
+from hallmark.mask.rules import Found
 from tests.bench.lists import only_in
 from tests.test_mask import settings_with
 

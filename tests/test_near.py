@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core import progress
-from stages.core.errors import HallmarkError
-from stages.core.files import MASKED
-from stages.core.progress import Progress
-from stages.corpus import bands, near, shingles
+from hallmark.base import progress
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import MASKED
+from hallmark.base.progress import Progress
+from hallmark.data import bands, near, shingles
 from tests.bench.made import texts as made_texts
 from tests.rows import shingle_set, words
 from tests.workspace import ROOT

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import pytest
 
 import noxfile
-from stages.core.errors import run_stage
-from stages.core.heading import heading
+from hallmark.base.errors import run_stage
+from hallmark.base.heading import heading
 from tests.workspace import ROOT
 
 MISSING = (
@@ -30,7 +30,7 @@ def python(*options: str, folder: Path = ROOT, **variables: str) -> subprocess.C
     return subprocess.run([sys.executable, *options], cwd=folder, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("module", ["stages.sft", "stages.tools.propose", "stages.training.launch"])
+@pytest.mark.parametrize("module", ["stages.sft", "hallmark.commands.propose", "hallmark.model.launch"])
 def test_a_command_without_its_packages_says_so_in_one_line(module: str) -> None:
     done = python("-S", "-m", module)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", MISSING)
@@ -40,7 +40,7 @@ def test_stages_can_be_imported_without_the_packages() -> None:
     assert python("-S", "-c", "import stages").returncode == 0
 
 
-@pytest.mark.parametrize("module", ["stages.sft", "stages.tools.propose", "noxfile"])
+@pytest.mark.parametrize("module", ["stages.sft", "hallmark.commands.propose", "noxfile"])
 def test_on_windows_there_is_one_clear_error(module: str) -> None:
     done = python("-c", f"import sys, nox; sys.platform = 'win32'; import {module}")
     assert (done.returncode, done.stderr) == (1, WINDOWS)
@@ -152,7 +152,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("-m stages.sft", "stage 2 of 4: sft (took 3 min 10 s last time, on AMD EPYC)"),
         ("-m stages.eval --model tuned", "stage 4 of 4: eval@tuned (took 0.2 s last time, on a GPU)"),
         ("-m stages.sft --params other.yaml", None),
-        ("-m stages.tools.summary", None),
+        ("-m hallmark.commands.summary", None),
     ],
 )
 def test_a_stage_knows_its_place_and_how_long_it_took(project: Path, command: str, line: str | None) -> None:

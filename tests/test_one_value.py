@@ -8,10 +8,10 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from stages.params.loader import load_params
-from stages.privacy.kinds import PLACEHOLDER
-from stages.privacy.masking import Masker, Record
-from stages.privacy.params import Ner
+from hallmark.mask.kinds import PLACEHOLDER
+from hallmark.mask.masking import Masker, Record
+from hallmark.mask.params import Ner
+from hallmark.params.loader import load_params
 from tests.workspace import ROOT
 
 # Values that rules find, with words around them that say what they are.

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hallmark.base.reading import read_json
+from hallmark.base.stats import Interval, newcombe_independent, wilson
+from hallmark.judge.online import difference, judged, online
+from hallmark.params.loader import load_params
+from hallmark.task.predictions import Prediction
 from stages import compare
-from stages.core.reading import read_json
-from stages.evaluation.online import difference, judged, online
-from stages.evaluation.stats import Interval, newcombe_independent, wilson
-from stages.params.loader import load_params
-from stages.tasks.predictions import Prediction
 from tests.made_up import ROOT, outcomes, prediction, typed, without_comparators, write_models, write_predictions
 
 PARAMS = without_comparators(load_params(ROOT / "params.yaml"))

@@ -22,17 +22,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from stages.collecting.otel import otel
-from stages.collecting.scored import Scores
-from stages.core.errors import HallmarkError
-from stages.gateway import otlp
-from stages.gateway.metrics import Metrics
-from stages.gateway.otlp import OtlpExporter, read_headers
-from stages.gateway.params import Otlp
-from stages.gateway.spans import body_of, hex_of, span_of
-from stages.gateway.tracing import Several
-from stages.traces.store import TraceWriter, read_traces
-from stages.traces.trace import Trace, new_id
+from hallmark.base.errors import HallmarkError
+from hallmark.params.gateway import Otlp
+from hallmark.service.collecting.otel import otel
+from hallmark.service.collecting.scored import Scores
+from hallmark.service.gateway import otlp
+from hallmark.service.gateway.metrics import Metrics
+from hallmark.service.gateway.otlp import OtlpExporter, read_headers
+from hallmark.service.gateway.spans import body_of, hex_of, span_of
+from hallmark.service.gateway.tracing import Several
+from hallmark.service.traces.store import TraceWriter, read_traces
+from hallmark.service.traces.trace import Trace, new_id
 from tests.test_gateway import ask, chat
 from tests.test_serve import ask as ask_served
 from tests.test_serve import folder, gateway, server  # noqa: F401 (fixtures)

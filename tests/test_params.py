@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from stages.core.errors import HallmarkError
-from stages.core.params import Block
-from stages.params.loader import Params, load_params
+from hallmark.base.errors import HallmarkError
+from hallmark.base.params import Block
+from hallmark.params.loader import Params, load_params
 from tests.workspace import ROOT, make_workspace
 
 

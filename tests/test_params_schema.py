@@ -12,9 +12,9 @@ import jsonschema_rs
 import pytest
 from ruamel.yaml import YAML
 
-from stages.core.errors import HallmarkError
-from stages.params import schema as params_schema
-from stages.params.loader import Params
+from hallmark.base.errors import HallmarkError
+from hallmark.params import schema as params_schema
+from hallmark.params.loader import Params
 from tests.workspace import ROOT
 
 FIRST_LINE = "# yaml-language-server: $schema="
@@ -36,7 +36,7 @@ def params() -> dict[str, Any]:
 
 
 def test_the_schema_is_current_and_named_in_the_first_line() -> None:
-    """`python -m stages.params.schema` writes it."""
+    """`python -m hallmark.params.schema` writes it."""
     assert params_schema.text_of_schema(ROOT / "params.yaml") == params_schema.SCHEMA.read_text(encoding="utf-8")
     first = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()[0]
     assert first == FIRST_LINE + params_schema.SCHEMA.relative_to(ROOT).as_posix()

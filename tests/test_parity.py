@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError
-from stages.core.files import write_json
-from stages.core.reports import Report
-from stages.evaluation.parity import Artefact, Cost, Logits, Parity
-from stages.evaluation.sample import Sample, drawn
-from stages.evaluation.scoring import Scorer
-from stages.evaluation.shipped import read_evaluated
-from stages.params.loader import load_params
-from stages.release import shipped_words
-from stages.release.results import read_parity
-from stages.tasks.task import Task
+from hallmark.answer.artefact_sample import Sample, drawn
+from hallmark.answer.parity import Artefact, Cost, Logits, Parity
+from hallmark.answer.scoring import Scorer
+from hallmark.answer.shipped import read_evaluated
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import write_json
+from hallmark.base.reports import Report
+from hallmark.judge import shipped_words
+from hallmark.judge.results import read_parity
+from hallmark.params.loader import load_params
+from hallmark.task.task import Task
 from tests.made_up import ROOT, TARGET, artefact, parity, prediction, typed, write_models, write_other_reports
 from tests.rows import record
 

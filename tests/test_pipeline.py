@@ -18,8 +18,8 @@ import polars as pl
 import pytest
 from ruamel.yaml import YAML
 
-from stages.core.machine import describe, when_and_where
-from stages.tools import deps
+from hallmark.base import loaded_code
+from hallmark.base.machine import describe, when_and_where
 from tests.browser import chromium
 from tests.workspace import ROOT, change_params, report, run
 
@@ -45,11 +45,10 @@ def declared(block: dict[str, Any], key: str) -> set[str]:
     return {item if isinstance(item, str) else next(iter(item)) for item in block.get(key, [])}
 
 
-def test_every_stage_declares_the_code_it_uses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
-    assert deps.differences(text) == {}, "run `nox -s deps`"
-    assert deps.written(text) == text
+@pytest.mark.parametrize(("name", "block"), stages())
+def test_every_stage_depends_on_the_list_of_its_code(name: str, block: dict[str, Any]) -> None:
+    wanted = {"code": {"hallmark", "stages", "requirements.lock"}, "certify": {"code"}}
+    assert wanted.get(name, {f"code/{module_of(block).split('.')[1]}"}) <= declared(block, "deps")
 
 
 @pytest.mark.parametrize(("name", "block"), stages())
@@ -82,7 +81,7 @@ def test_no_listing_is_unsorted() -> None:
     """The order of a directory listing differs between file systems."""
     listing = re.compile(r"\.(r?glob|iterdir)\(|\bos\.(listdir|walk|scandir)\(")
     safe = re.compile(r"temporary\.rglob|sorted\(|any\(|next\(|set\(|list\(folder\.glob|for pattern in|# sorted below")
-    for file in sorted((ROOT / "stages").rglob("*.py")):
+    for file in sorted([*(ROOT / "stages").rglob("*.py"), *(ROOT / "hallmark").rglob("*.py")]):
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
             assert not listing.search(line) or safe.search(line), f"{file.name}:{number}: {line.strip()}"
 
@@ -90,7 +89,9 @@ def test_no_listing_is_unsorted() -> None:
 def test_help_starts_fast() -> None:
     """No stage or tool imports torch, transformers, spaCy or polars before it has work to do."""
     modules = [module_of(block) for _, block in stages()]
-    modules += [f"stages.tools.{file.stem}" for file in sorted((ROOT / "stages/tools").glob("*.py"))]
+    for room in ("commands", "service/commands"):
+        names = [file.stem for file in sorted((ROOT / "hallmark" / room).glob("*.py"))]
+        modules += [f"hallmark.{room.replace('/', '.')}.{name}" for name in names]
     heavy = ("torch", "transformers", "spacy", "polars", "datasets", "lm_eval", "sklearn", "dvc")
     code = f"import importlib, sys\nfor name in {modules}: importlib.import_module(name)\n"
     found = run(ROOT, "python", "-c", f"{code}print([name for name in {heavy} if name in sys.modules])").stdout
@@ -117,23 +118,24 @@ def finished(copied: Path) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def checks() -> set[str]:
     """The files that the loader of params.yaml imports: its blocks check values with them, and can't change one."""
-    names = "(m.__file__ for n, m in sys.modules.items() if n.startswith('stages.'))"
-    code = f"import sys, stages.params.loader\nprint(*{names}, sep='\\n')"
+    names = "(m.__file__ for n, m in sys.modules.items() if n.startswith('hallmark.'))"
+    code = f"import sys, hallmark.params.loader\nprint(*{names}, sep='\\n')"
     return {Path(file).relative_to(ROOT).as_posix() for file in run(ROOT, "python", "-c", code).stdout.splitlines()}
 
 
 @pytest.mark.parametrize(("name", "block"), stages())
 def test_what_a_stage_opens_is_declared(tiny_run: Path, checks: set[str], name: str, block: dict[str, Any]) -> None:
-    """Of the files below stages/, those that it really opened while the pipeline ran."""
-    if "stages" in declared(block, "deps"):  # all code
+    """Of the files of both buildings, those that it really opened while the pipeline ran."""
+    if name == "code":  # opens all of them
         return
     paths = (tiny_run.parent / "opened" / module_of(block)).read_text(encoding="utf-8").splitlines()
-    opened = {re.sub(r"__pycache__/(\w+)\.cpython-\d+\.pyc.*", r"\1.py", f"stages/{path}") for path in paths}
-    free = {path for path in opened if deps.NO_OUTPUT.fullmatch(path) or path == "stages/__init__.py"}
-    free |= checks
-    free |= {path for path in opened if path.endswith("__init__.py") and deps.only_a_docstring(ROOT / path)}
+    opened = {re.sub(r"__pycache__/(\w+)\.cpython-\d+\.pyc.*", r"\1.py", path) for path in paths}
+    free = {path for path in opened if loaded_code.NO_OUTPUT.fullmatch(path)} | checks
+    free |= {"stages/__init__.py", "hallmark/__init__.py"}
+    free |= {path for path in opened if path.endswith("__init__.py") and loaded_code.only_a_docstring(ROOT / path)}
     assert f"{module_of(block).replace('.', '/')}.py" in opened
-    assert opened - free - declared(block, "deps") == set()
+    lines = (tiny_run / "code" / module_of(block).split(".")[1]).read_text(encoding="utf-8").splitlines()
+    assert opened - free - {line.partition("  ")[2] for line in lines} == set()
 
 
 def test_the_whole_pipeline_runs(copied: Path) -> None:
@@ -144,7 +146,7 @@ def test_the_whole_pipeline_runs(copied: Path) -> None:
         assert [json.loads(line)["id"] for line in predictions] == holdout["id"].to_list()
     assert (copied / "reports/comparison.html").stat().st_size > 10_000
     assert (copied / "models/release/provenance.json").exists()
-    table = run(copied, "python", "-m", "stages.tools.summary").stdout
+    table = run(copied, "python", "-m", "hallmark.commands.summary").stdout
     assert "Exact match" in table
     assert "gate: " in table
     assert "reports/comparison.html" in table
@@ -212,7 +214,7 @@ def test_a_clone_without_the_data_is_fresh(tiny_run: Path, tmp_path: Path) -> No
     run(tmp_path, "git", "clone", "--quiet", str(tiny_run), "clone")
     clone = tmp_path / "clone"
     assert not (clone / "reports/eval/tuned/predictions.jsonl").exists()
-    ask = ("python", "-m", "stages.tools.stale")
+    ask = ("python", "-m", "hallmark.commands.stale")
     assert run(clone, *ask).stdout == "all stages ran since the last change\n"
     for param, stale in (
         ("gate.min_records", "gate, decide, certify"),
@@ -323,7 +325,7 @@ def test_a_plain_repro_on_another_machine_runs_the_benchmark_again(
     card = (finished / "models/release/README.md").read_text(encoding="utf-8")
     assert f"({when_and_where(after)})" in card
     assert f"M{when_and_where(after)[1:]}." in (finished / "reports/comparison.html").read_text(encoding="utf-8")
-    assert "not this machine" in run(finished, "python", "-m", "stages.tools.summary").stdout
+    assert "not this machine" in run(finished, "python", "-m", "hallmark.commands.summary").stdout
     said.clear()
     noxfile.repro(session)  # type: ignore[arg-type]
     assert len(log) == 1

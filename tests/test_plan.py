@@ -15,19 +15,19 @@ import torch
 from ruamel.yaml import YAML
 from torch.utils.flop_counter import FlopCounterMode
 
-from stages.core.errors import HallmarkError
-from stages.core.files import BASE, QUANTIZED, write_json
-from stages.core.reading import read_object
-from stages.params.loader import Params, load_params
-from stages.planning import advice, bases, earlier, estimate, machine, speed
-from stages.planning.batches import all_answering, in_batches, step_count
-from stages.planning.lengths import NO_PART, lengths, tokens_of
-from stages.planning.memory import Storages, adapted, build, cache_bytes, cache_of, fake, planned, training_peak
-from stages.planning.speed import GIB, GPUS, Device
-from stages.planning.work import Batch, matrices
-from stages.release.lock import read_lock
-from stages.tools import plan
-from stages.training.params import Sft
+from hallmark.base.dvc_lock import read_lock
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import BASE, QUANTIZED, write_json
+from hallmark.base.reading import read_object
+from hallmark.commands import plan
+from hallmark.model.params import Sft
+from hallmark.params.loader import Params, load_params
+from hallmark.plan import advice, bases, estimate, machine, past_runs, speed
+from hallmark.plan.batches import all_answering, in_batches, step_count
+from hallmark.plan.lengths import NO_PART, lengths, tokens_of
+from hallmark.plan.memory import Storages, adapted, build, cache_bytes, cache_of, fake, planned, training_peak
+from hallmark.plan.speed import GIB, GPUS, Device
+from hallmark.plan.work import Batch, matrices
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, change_params, make_tiny_workspace, run_here
 
@@ -174,7 +174,7 @@ def test_the_changes_that_are_tried() -> None:
 
 
 def test_the_estimate_of_the_params(here: Params, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stages.planning.speed.TIMES", 1)
+    monkeypatch.setattr("hallmark.plan.speed.TIMES", 1)
     found = estimate.estimate(here, BASE)
     assert found.fits
     assert found.limit_bytes == machine.host_memory()
@@ -199,13 +199,13 @@ def test_a_cache_has_the_bytes_that_are_reckoned(here: Params) -> None:
 
 
 def test_a_gpu_that_is_not_at_hand(here: Params, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    done = run_here(Path.cwd(), "stages.tools.plan", "--gpu", "rtx-4090", "--price-per-hour", "0.5", "--json")
+    done = run_here(Path.cwd(), "hallmark.commands.plan", "--gpu", "rtx-4090", "--price-per-hour", "0.5", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["limit_bytes"] == 24 * GIB
     assert found["price"] == round(0.5 * (found["training_seconds"] + found["evaluation_seconds"]) / 3600, 4)
     assert "RTX 4090" in found["basis"]
-    table = run_here(Path.cwd(), "stages.tools.plan", "--gpu", "24GiB").stdout
+    table = run_here(Path.cwd(), "hallmark.commands.plan", "--gpu", "24GiB").stdout
     assert "training" in table
     assert "fits: " in table
 
@@ -213,9 +213,11 @@ def test_a_gpu_that_is_not_at_hand(here: Params, tmp_path: Path, capfd: pytest.C
 def test_what_does_not_fit_is_refused(here: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what would fit: here, on a GPU that has a tenth less for tensors than training takes."""
     monkeypatch.setattr(advice, "MOST", 1)
-    needed = json.loads(run_here(Path.cwd(), "stages.tools.plan", "--gpu", "24GiB", "--json").stdout)["training_bytes"]
+    needed = json.loads(run_here(Path.cwd(), "hallmark.commands.plan", "--gpu", "24GiB", "--json").stdout)[
+        "training_bytes"
+    ]
     size = (0.9 * needed + machine.RESERVED) / machine.SHARE / GIB
-    done = run_here(Path.cwd(), "stages.tools.plan", "--gpu", f"{size:.4f}GiB")
+    done = run_here(Path.cwd(), "hallmark.commands.plan", "--gpu", f"{size:.4f}GiB")
     assert done.returncode == 1
     assert "does not fit" in done.stdout
     assert "more than the" in done.stderr
@@ -227,7 +229,7 @@ def test_sft_refuses_what_does_not_fit_into_its_gpu(here: Params, monkeypatch: p
     device = here.model_copy(update={"compute": here.compute.model_copy(update={"device": "cuda"})})
     for memory, refused in ((24 * GIB, False), (GIB + 2**26, True)):
         given = machine.Machine("cuda", memory, None, True)
-        monkeypatch.setattr("stages.planning.advice.at_hand", lambda _, given=given: given)
+        monkeypatch.setattr("hallmark.plan.advice.at_hand", lambda _, given=given: given)
         if not refused:
             advice.check_training(device, BASE, train)
             continue
@@ -249,19 +251,19 @@ def test_sft_checks_before_it_loads_weights(here: Params, monkeypatch: pytest.Mo
         raise StoppedError
 
     on_gpu = here.model_copy(update={"compute": here.compute.model_copy(update={"device": "cuda"})})
-    monkeypatch.setattr("stages.core.compute.set_up", lambda *_: None)
+    monkeypatch.setattr("hallmark.base.compute.set_up", lambda *_: None)
     monkeypatch.setattr(sft, "base_report", lambda: {"context": None})
     monkeypatch.setattr(sft, "load_dataset", lambda *_: ([], 0))
-    monkeypatch.setattr("stages.planning.advice.check_training", lambda *_: order.append("check"))
+    monkeypatch.setattr("hallmark.plan.advice.check_training", lambda *_: order.append("check"))
     monkeypatch.setattr(sft, "load_frozen", load)
-    monkeypatch.setattr("stages.core.compute.check_dtype", lambda *_: None)
+    monkeypatch.setattr("hallmark.base.compute.check_dtype", lambda *_: None)
     monkeypatch.setattr(sft, "own_device", lambda _: "cuda")
     with pytest.raises(StoppedError):
         sft.run(on_gpu)
     assert order == ["check", "weights"]
 
 
-@pytest.mark.parametrize("name", sorted(read_object(ROOT / "stages/planning/known.json")))
+@pytest.mark.parametrize("name", sorted(read_object(ROOT / "hallmark/plan/known.json")))
 def test_known_sizes_are_those_of_the_models(name: str, tmp_path: Path) -> None:
     millions = {"HuggingFaceTB": 134.5, "Qwen": 596.0, "meta-llama": 3212.7, "microsoft": 3821.1}
     with fake():
@@ -277,7 +279,7 @@ def test_the_bases_of_the_template_are_known() -> None:
         for line in file.read_text(encoding="utf-8").splitlines()
         if line.startswith("  name:") and file.stem != "own"
     ]
-    assert set(names) <= set(read_object(ROOT / "stages/planning/known.json"))
+    assert set(names) <= set(read_object(ROOT / "hallmark/plan/known.json"))
 
 
 def test_where_the_configuration_comes_from(here: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -382,7 +384,7 @@ def test_a_gpu_at_hand_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> 
 def test_without_a_gpu_its_memory_and_speed_are_unknown(here: Params) -> None:
     change_params(Path.cwd(), {"compute.device": "cuda"})
     try:
-        done = run_here(Path.cwd(), "stages.tools.plan", "--json")
+        done = run_here(Path.cwd(), "hallmark.commands.plan", "--json")
     finally:
         change_params(Path.cwd(), {"compute.device": "cpu"})
     found = json.loads(done.stdout)
@@ -404,7 +406,7 @@ def test_a_busy_machine_is_measured_by_the_time_of_one_thread(
 ) -> None:
     monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    monkeypatch.setattr("stages.planning.speed.TIMES", 1)
+    monkeypatch.setattr("hallmark.plan.speed.TIMES", 1)
     found = speed.measured(
         estimate.configuration(BASE), here.sft, BATCH, ("bfloat16", "sdpa", BATCH, 8), Device("cpu", 2)
     )
@@ -418,7 +420,7 @@ def test_the_faster_data_type_is_named_where_it_is_not_that_of_the_params(
     clock = iter([0.0, 0.0, 1.0, 0.0, 0.0, 0.4])  # a call to warm up, then start and end, in each data type
     config = estimate.configuration(BASE)
     with monkeypatch.context() as clocked:
-        clocked.setattr("stages.planning.speed.TIMES", 1)
+        clocked.setattr("hallmark.plan.speed.TIMES", 1)
         clocked.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
         clocked.setattr("time.perf_counter", lambda: next(clock))
         assert speed.float32_ahead(config, 64, Device("cpu", 1)) == pytest.approx(2.5)
@@ -452,13 +454,13 @@ def ran(here: Params, monkeypatch: pytest.MonkeyPatch) -> Params:
         "reports/measured/eval_tuned.json": {"measured": {"machine": {"processor": "this"}}, "answer_seconds": 40.0},
     }
     here_is = {"processor": "this"}
-    monkeypatch.setattr("stages.core.compute.fingerprint", lambda _: here_is)
-    monkeypatch.setattr(earlier, "OF_MACHINE", ())
+    monkeypatch.setattr("hallmark.base.compute.fingerprint", lambda _: here_is)
+    monkeypatch.setattr(past_runs, "OF_MACHINE", ())
     for name, content in reports.items():
         write_json(Path(name), content)
     written = YAML(typ="safe").load((ROOT / "dvc.lock").read_text(encoding="utf-8"))
-    for model, own in earlier.OF_MODEL.items():
-        asked = {f"eval.{name}": getattr(params.eval, name) for name in (*earlier.OF_EVAL, own)}
+    for model, own in past_runs.OF_MODEL.items():
+        asked = {f"eval.{name}": getattr(params.eval, name) for name in (*past_runs.OF_EVAL, own)}
         asked["eval.engine"] = params.eval.engine.model_dump()
         written["stages"][f"eval@{model}"]["params"]["params.yaml"] = asked
     with Path("dvc.lock").open("w", encoding="utf-8") as file:
@@ -474,17 +476,17 @@ def test_the_last_run_corrects_the_time(ran: Params, monkeypatch: pytest.MonkeyP
         asked.append((steps, validations))
         return 1000.0
 
-    assert earlier.training_factor(ran, foreseen) == pytest.approx(1.2991)
+    assert past_runs.training_factor(ran, foreseen) == pytest.approx(1.2991)
     assert asked == [(231, 3)]
-    assert earlier.evaluation_factor(ran, 140.0) == pytest.approx(0.5)
+    assert past_runs.evaluation_factor(ran, 140.0) == pytest.approx(0.5)
     sampled = ran.model_copy(update={"eval": ran.eval.model_copy(update={"sample": {"base": 7}})})
-    assert earlier.evaluation_factor(sampled, 140.0) is None
-    assert earlier.training_factor(with_sft(ran, batch_size=8), foreseen) is None
-    assert earlier.training_factor(with_sft(ran, learning_rate=0.1), foreseen) is not None
+    assert past_runs.evaluation_factor(sampled, 140.0) is None
+    assert past_runs.training_factor(with_sft(ran, batch_size=8), foreseen) is None
+    assert past_runs.training_factor(with_sft(ran, learning_rate=0.1), foreseen) is not None
     other = ran.model_copy(update={"base": ran.base.model_copy(update={"name": "another"})})
-    assert earlier.training_factor(other, foreseen) is None
-    monkeypatch.setattr("stages.core.compute.fingerprint", lambda _: {"processor": "another"})
-    assert earlier.training_factor(ran, foreseen) is None
+    assert past_runs.training_factor(other, foreseen) is None
+    monkeypatch.setattr("hallmark.base.compute.fingerprint", lambda _: {"processor": "another"})
+    assert past_runs.training_factor(ran, foreseen) is None
 
 
 def test_room_is_left_for_what_is_no_tensor() -> None:

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import HOLDOUT_LOCK, MASKED, REPORTS
+from hallmark.data.missing import Missing
+from hallmark.data.recording import Written
+from hallmark.mask.checksums import card_ok
+from hallmark.mask.masking import Masker, Record
+from hallmark.mask.params import Mask
+from hallmark.params.loader import load_params
 from stages import certify, dedupe, mask, split
-from stages.core.errors import HallmarkError
-from stages.core.files import HOLDOUT_LOCK, MASKED, REPORTS
-from stages.corpus.missing import Missing
-from stages.corpus.recording import Written
-from stages.params.loader import load_params
-from stages.privacy.checksums import card_ok
-from stages.privacy.masking import Masker, Record
-from stages.privacy.params import Mask
 from tests.workspace import KEY, ROOT, change_params, give_key, make_workspace
 
 # --- what looks like a placeholder

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.outcomes import FAILURES
-from stages.evaluation.measures import COMMON
-from stages.evaluation.possible import possible
-from stages.evaluation.scoring import Scorer
-from stages.tasks.params import Task as TaskParams
-from stages.tasks.task import Task
-from stages.tasks.values import lists_every_value
+from hallmark.answer.measures import COMMON
+from hallmark.answer.scoring import Scorer
+from hallmark.base.outcomes import FAILURES
+from hallmark.judge.failure_chances import possible
+from hallmark.task.params import Task as TaskParams
+from hallmark.task.task import Task
+from hallmark.task.values import lists_every_value
 
 CLOSED = {"type": "object", "additionalProperties": False, "properties": {"a": {"enum": ["x", "y"]}}}
 OPEN = {"type": "object", "properties": {"a": {"type": "string"}}}

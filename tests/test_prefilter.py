@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import stages.privacy
-from stages.privacy.prefilter import DIGIT, Filtered, Prefilter, _Automaton, compiled, needed
+import hallmark.mask
+from hallmark.mask.prefilter import DIGIT, Filtered, Prefilter, _Automaton, compiled, needed
 from tests import labelled
 
 # Letters that `re` takes for others if it ignores case are among them.
@@ -74,8 +74,8 @@ def test_a_filter_knows_expressions_that_come_later() -> None:
 def filtered() -> list[tuple[str, Filtered]]:
     """All of them that the rules use."""
     found: list[tuple[str, Filtered]] = []
-    for info in pkgutil.iter_modules(stages.privacy.__path__):
-        module = vars(importlib.import_module(f"stages.privacy.{info.name}"))
+    for info in pkgutil.iter_modules(hallmark.mask.__path__):
+        module = vars(importlib.import_module(f"hallmark.mask.{info.name}"))
         for name, value in module.items():
             parts = value if isinstance(value, list) else [value]
             flat = [one for part in parts for one in (part if isinstance(part, tuple) else (part,))]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from stages.models.loading import load_base
-from stages.training.prefix import as_row, can_share
+from hallmark.model.loading import load_base
+from hallmark.model.prefix import as_row, can_share
 from tests.families import FAMILIES, make_family
 from tests.test_trainer import other_families, trainer_of
 from tests.tiny import make_tiny_base
@@ -65,7 +65,7 @@ def test_loss_and_gradients_are_those_of_records_one_by_one(
 ) -> None:
     import torch
 
-    from stages.training import trainer
+    from hallmark.model import trainer
 
     made = trainer_of(
         "sft",

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from stages.core.errors import HallmarkError
-from stages.core.files import write_json
-from stages.params import presets
-from stages.params.edit import changed, value_of
-from stages.params.loader import Params, load_params
-from stages.params.presets import advice, hours_on_cpu, machines, prepared, size_by_name
-from stages.serving.engines import vllm
-from stages.serving.memory import cache_bytes
-from stages.tools import machine as tool
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import write_json
+from hallmark.commands import machine as tool
+from hallmark.params import presets
+from hallmark.params.edit import changed, value_of
+from hallmark.params.loader import Params, load_params
+from hallmark.params.presets import advice, hours_on_cpu, machines, prepared, size_by_name
+from hallmark.serve.engines import vllm
+from hallmark.serve.memory import cache_bytes
 from tests.workspace import ROOT
 
 CHOICES = ROOT / "template/choices"
@@ -142,8 +142,8 @@ def test_the_servers_of_a_preset_fit_on_its_card(tmp_path: Path, base: str, mach
 def test_plan_counts_the_cache_that_the_server_is_given(tmp_path: Path) -> None:
     from transformers import LlamaConfig
 
-    from stages.planning.estimate import serving_bytes
-    from stages.planning.machine import Machine
+    from hallmark.plan.estimate import serving_bytes
+    from hallmark.plan.machine import Machine
 
     config = LlamaConfig(
         hidden_size=3072, num_hidden_layers=28, num_attention_heads=24, num_key_value_heads=8, head_dim=128
@@ -204,7 +204,7 @@ def test_a_base_too_large_for_a_cpu_is_warned_of_with_the_hours() -> None:
 
 
 def test_the_hook_can_use_it_without_packages() -> None:
-    code = "import stages.params.presets as p, sys; print(p.machines(), [n for n in sys.modules if 'pydantic' in n])"
+    code = "import hallmark.params.presets as p, sys; print(p.machines(), [n for n in sys.modules if 'pydantic' in n])"
     done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == f"{machines()} []\n", done.stderr
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from stages.core import progress as module
-from stages.core.progress import LOG_SECONDS, Progress, duration, width
+from hallmark.base import progress as module
+from hallmark.base.progress import LOG_SECONDS, Progress, duration, width
 
 
 class Clock:

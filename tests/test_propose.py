@@ -1,4 +1,4 @@
-"""What `python -m stages.tools.propose` says about a file: right on real data, and with the warnings that matter."""
+"""What `python -m hallmark.commands.propose` says about a file: right on real data, and with the warnings that matter."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from stages.core.errors import HallmarkError
-from stages.params.edit import replaced
-from stages.params.loader import load_params
-from stages.privacy.kinds import KINDS
-from stages.privacy.params import Mask
-from stages.tools import propose
-from stages.tools.infer import infer, schema_of
-from stages.tools.profile import Column
-from stages.tools.roles import IDENTITY, Known
+from hallmark.base.errors import HallmarkError
+from hallmark.commands import propose
+from hallmark.commands.column_roles import IDENTITY, Known
+from hallmark.commands.infer import infer, schema_of
+from hallmark.commands.profile import Column
+from hallmark.mask.kinds import KINDS
+from hallmark.mask.params import Mask
+from hallmark.params.edit import replaced
+from hallmark.params.loader import load_params
 from tests.workspace import ROOT, change_params, make_workspace, stage
 
 REAL = ROOT.parent / "shared/realdata"

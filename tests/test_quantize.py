@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.errors import HallmarkError
-from stages.core.files import sha256_folder
-from stages.core.model_folder import check_fit
-from stages.models.adapter import TRAINING, check_trained_over, weights_in
-from stages.models.loading import load_base, load_tokenizer, load_tuned
-from stages.models.quantized import pin_rounding, write_quantized
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import sha256_folder
+from hallmark.base.model_folder import check_fit
+from hallmark.model.adapter import TRAINING, check_trained_over, weights_in
+from hallmark.model.loading import load_base, load_tokenizer, load_tuned
+from hallmark.model.quantized import pin_rounding, write_quantized
 from tests.families import FAMILIES, make_family
 from tests.tiny import make_tiny_base, quantize
 from tests.workspace import change_params, make_tiny_workspace, report, stage

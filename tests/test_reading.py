@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError, printable
-from stages.core.reading import DEPTH, NotJsonError, depth_of, read_json, read_object, strict_json, time_limit
+from hallmark.base.errors import HallmarkError, printable
+from hallmark.base.reading import DEPTH, NotJsonError, depth_of, read_json, read_object, strict_json, time_limit
 from tests.workspace import run
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -112,7 +112,7 @@ def test_an_error_escapes_what_it_quotes() -> None:
 
 
 CRASH = """
-from stages.core.errors import run_stage
+from hallmark.base.errors import run_stage
 def main(arguments):
     raise {error}
 run_stage("mask", "doc", main)

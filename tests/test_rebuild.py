@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from stages.release import provenance as prov
+from hallmark.base import provenance as prov
 from tests.workspace import run
 
 
@@ -49,7 +49,7 @@ def exact_outputs(folder: Path) -> list[Path]:
 
 def test_a_fresh_clone_elsewhere_gives_the_same_bytes(tiny_run: Path, tmp_path: Path) -> None:
     """Another folder, hash seed, locale, time zone and umask, and an empty cache."""
-    command = f"umask 077; exec python -m stages.tools.verify --into '{tmp_path}/another place'"
+    command = f"umask 077; exec python -m hallmark.commands.verify --into '{tmp_path}/another place'"
     folder = shutil.copytree(tiny_run, tmp_path / "repo", symlinks=True)
     done = run(folder, "bash", "-c", command, PYTHONHASHSEED="11", LC_ALL="C", TZ="Asia/Tokyo")
     lines = done.stdout.splitlines()

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from stages.privacy.fields import fields
-from stages.privacy.foreign import foreign_names
-from stages.privacy.jobs import jobs
-from stages.privacy.marked import marked
-from stages.privacy.rules import Finder, ages, phones, structured
+from hallmark.mask.fields import fields
+from hallmark.mask.foreign import foreign_names
+from hallmark.mask.jobs import jobs
+from hallmark.mask.keyed_values import marked
+from hallmark.mask.rules import Finder, ages, phones, structured
 
 SURE = 0.45
 

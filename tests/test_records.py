@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError
-from stages.core.records import columns_of, fill, read_records, schema, write_records
-from stages.core.rows import read_rows
+from hallmark.base.errors import HallmarkError
+from hallmark.base.records import columns_of, fill, read_records, schema, write_records
+from hallmark.base.rows import read_rows
 
 
 def test_the_three_formats_give_the_same_rows(tmp_path: Path) -> None:

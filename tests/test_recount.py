@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import CALIBRATION, HOLDOUT, HOLDOUT_LOCK, ONLINE, TRAIN, VALIDATION, write_json
+from hallmark.base.reading import read_json
+from hallmark.judge.recount import Frozen, Leaks, Plain, Record, count_leaks, recount
 from stages import split
-from stages.core.errors import HallmarkError
-from stages.core.files import CALIBRATION, HOLDOUT, HOLDOUT_LOCK, ONLINE, TRAIN, VALIDATION, write_json
-from stages.core.reading import read_json
-from stages.release.recount import Frozen, Leaks, Plain, Record, count_leaks, recount
 from tests.made_up import made_up_records, write_split
 from tests.rows import params_with, record, write_masked
 from tests.workspace import ROOT
@@ -286,11 +286,11 @@ def test_the_count_is_that_of_all_pairs(
 
 
 def test_nothing_is_shared_with_what_is_counted_again() -> None:
-    tree = ast.parse((ROOT / "stages/release/recount.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "hallmark/judge/recount.py").read_text(encoding="utf-8"))
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
     assert {name for name in imported if name.startswith("stages")} == {
-        "stages.core.errors",
-        "stages.core.files",
-        "stages.core.reading",  # refuses what is no file
-        "stages.core.holdout",  # reads the lock, for `split` too: what it refuses, nobody counts
+        "hallmark.base.errors",
+        "hallmark.base.files",
+        "hallmark.base.reading",  # refuses what is no file
+        "hallmark.base.holdout",  # reads the lock, for `split` too: what it refuses, nobody counts
     }

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core import patterns
-from stages.core.errors import HallmarkError
-from stages.core.patterns import Pattern
+from hallmark.base import patterns
+from hallmark.base.errors import HallmarkError
+from hallmark.base.patterns import Pattern
 
 ENDLESS = {
     "nested": ("(a+)+$", "a" * 60 + "!"),

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError
-from stages.core.files import RELEASE, sha256_file, write_json
-from stages.registry.materialize import VERSIONS, materialize
-from stages.registry.message import happened, registered
-from stages.registry.promotion import promote, register, roll_back, stop
-from stages.registry.registry import CANARY, PROD, Registry
-from stages.registry.tags import read_tags
-from stages.release import provenance as prov
+from hallmark.base import provenance as prov
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import RELEASE, sha256_file, write_json
+from hallmark.service.registry.materialize import VERSIONS, materialize
+from hallmark.service.registry.message import happened, registered
+from hallmark.service.registry.promotion import promote, register, roll_back, stop
+from hallmark.service.registry.registry import CANARY, PROD, Registry
+from hallmark.service.registry.tags import read_tags
 from tests.registered import WAIVED
 from tests.small_pipeline import ROOT, shell
 
@@ -200,7 +200,7 @@ def test_a_rollback_takes_less_than_five_seconds(repo: Path) -> None:
     promote(HERE, "v0.1.0", PROD)
     promote(HERE, "v0.2.0", PROD)
     start = resource.getrusage(resource.RUSAGE_CHILDREN)
-    said = shell("PYTHONPATH=. python -m stages.tools.rollback", repo)
+    said = shell("PYTHONPATH=. python -m hallmark.service.commands.rollback", repo)
     end = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert end.ru_utime + end.ru_stime - start.ru_utime - start.ru_stime < 5, "by the processor's clock"
     assert said.startswith("v0.1.0 is in prod again, instead of v0.2.0\nshare it: git push origin model\\#prod\\#3\n")
@@ -276,7 +276,7 @@ def test_dvc_finds_the_model_by_its_stage(repo: Path, tmp_path: Path) -> None:
 def test_the_pipeline_names_the_model_as_the_tags_do() -> None:
     from ruamel.yaml import YAML
 
-    from stages.registry.tags import ARTIFACT
+    from hallmark.service.registry.tags import ARTIFACT
 
     artifacts = YAML(typ="safe").load(ROOT / "dvc.yaml")["artifacts"]
     assert artifacts[ARTIFACT]["path"] == RELEASE.as_posix()

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from stages.core.files import HOLDOUT_LOCK
-from stages.models import limits
-from stages.params.loader import load_params
-from stages.release.params import FILL_IN
-from stages.tasks.kinds import KINDS
-from stages.tools import sample
-from stages.tools.draw import Drawn
-from stages.tools.infer import Inferred
-from stages.tools.new_data import set_gate
-from stages.tools.passes import passes
-from stages.tools.proposal import Proposal
-from stages.tools.rehearsal import split_warnings
-from stages.tools.roles import Known, guess
+from hallmark.base.files import HOLDOUT_LOCK
+from hallmark.commands import dry_run_rows
+from hallmark.commands.column_roles import Known, guess
+from hallmark.commands.draw import Drawn
+from hallmark.commands.dry_run import split_warnings
+from hallmark.commands.infer import Inferred
+from hallmark.commands.new_data import set_gate
+from hallmark.commands.proposal import Proposal
+from hallmark.commands.proposed_epochs import passes
+from hallmark.judge.params import FILL_IN
+from hallmark.model import limits
+from hallmark.params.loader import load_params
+from hallmark.task.kinds import KINDS
 from tests.made_up import without_comparators
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, change_params, make_workspace, stage
@@ -216,9 +216,9 @@ def test_a_split_that_leaves_nothing_is_warned_of(tmp_path: Path) -> None:
 def test_rows_that_will_be_too_few_or_too_much_alike_are_warned_of() -> None:
     """What a sample shows holds for all rows, as `dedupe` judges clusters by their share of the texts."""
     params = load_params(ROOT / "params.yaml")
-    tenth = sample.Sample(100_000, [{}] * 10_000)
+    tenth = dry_run_rows.Sample(100_000, [{}] * 10_000)
 
-    def warned(of: sample.Sample = tenth, **changes: Any) -> str:
+    def warned(of: dry_run_rows.Sample = tenth, **changes: Any) -> str:
         usual: dict[str, Any] = {"stay": 9_000, "texts": 10_000, "largest": 200, "pairs": 20_000}
         usual |= {"rows": {"train": 4_000, "validation": 700, "calibration": 2_700, "holdout": 1_600}}
         usual |= {"groups": dict.fromkeys(usual["rows"], 90)} | changes
@@ -230,7 +230,7 @@ def test_rows_that_will_be_too_few_or_too_much_alike_are_warned_of() -> None:
     )
     assert "form one duplicate cluster" in warned(largest=600, rows={}, stops="more than 500 of 10000")
     assert "about 20,000,000 pairs of texts will look alike" in warned(pairs=200_000)
-    assert warned(sample.Sample(10_000, [{}] * 10_000), pairs=200_000) == ""
+    assert warned(dry_run_rows.Sample(10_000, [{}] * 10_000), pairs=200_000) == ""
     few = {"train": 6, "validation": 1, "calibration": 8, "holdout": 1_600}
     said = warned(rows=few)
     assert "about 60 of 16150 rows are left for train, under 100: get more, or lower split.holdout" in said
@@ -243,20 +243,20 @@ def test_a_holdout_of_few_customers_is_warned_of() -> None:
     """A draw leaves large groups to training, so that it takes many rows of few middling ones to get there."""
     params, rows = load_params(ROOT / "params.yaml"), {"train": 700, "validation": 70, "holdout": 130}
     found = Drawn(stay=900, rows=rows, groups={"train": 9, "validation": 2, "holdout": 9}, few_hold=0.7)
-    (warning,) = split_warnings(found, sample.Sample(900, [{}] * 900), params)
+    (warning,) = split_warnings(found, dry_run_rows.Sample(900, [{}] * 900), params)
     assert "70 % of the holdout would belong to 3 of its 9 groups" in warning
     found.few_hold = 0.5
-    assert split_warnings(found, sample.Sample(900, [{}] * 900), params) == []
+    assert split_warnings(found, dry_run_rows.Sample(900, [{}] * 900), params) == []
 
 
 def test_a_large_file_is_sampled_by_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sample, "ROWS", 100)
+    monkeypatch.setattr(dry_run_rows, "ROWS", 100)
     data = [made(number) for number in range(300)]
-    taken = sample.chosen(data, "customer")
+    taken = dry_run_rows.chosen(data, "customer")
     assert len(taken) == 100
     assert all(len({number for number in taken if number % 30 == customer}) in (0, 10) for customer in range(30))
-    assert sample.chosen(data, "customer") == taken
-    assert len(sample.chosen(data, "row.id")) == 100
+    assert dry_run_rows.chosen(data, "customer") == taken
+    assert len(dry_run_rows.chosen(data, "row.id")) == 100
 
 
 def test_questions_without_an_answer_are_left_out(tmp_path: Path) -> None:

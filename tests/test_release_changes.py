@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.params.loader import load_params
-from stages.registry.changes import compare, pair, paired_lines
-from stages.registry.promotion import promote
-from stages.registry.registry import CANARY, PROD, Registry
-from stages.tasks.predictions import Prediction
-from stages.tasks.task import Task
-from stages.tools.release import since
-from stages.tools.releases import table
+from hallmark.params.loader import load_params
+from hallmark.service.commands.release import since
+from hallmark.service.commands.releases import table
+from hallmark.service.registry.changes import compare, pair, paired_lines
+from hallmark.service.registry.promotion import promote
+from hallmark.service.registry.registry import CANARY, PROD, Registry
+from hallmark.task.predictions import Prediction
+from hallmark.task.task import Task
 from tests.registered import tool
 from tests.small_pipeline import ROOT, shell
 
@@ -160,5 +160,5 @@ def test_the_table_has_stages_verdicts_measures_and_waivers(repo: Path, capsys: 
 
 def test_without_versions_it_says_how_to_make_one(tmp_path: Path) -> None:
     shell("git init -q", tmp_path)
-    said = shell(f"PYTHONPATH='{ROOT}' python -m stages.tools.releases", tmp_path)
+    said = shell(f"PYTHONPATH='{ROOT}' python -m hallmark.service.commands.releases", tmp_path)
     assert said.startswith("no version is registered: `nox -s release` registers the first\nprod: nothing\n")

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from stages.core.errors import HallmarkError
-from stages.gateway.launching import Given
-from stages.gateway.releases import (
+from hallmark.base.errors import HallmarkError
+from hallmark.params.loader import load_params
+from hallmark.service.commands.answering import models_of
+from hallmark.service.gateway.launching import Given
+from hallmark.service.gateway.releases import (
     UNREGISTERED,
     Elsewhere,
     Files,
@@ -21,8 +23,6 @@ from stages.gateway.releases import (
     Wanted,
     digest_of,
 )
-from stages.params.loader import load_params
-from stages.tools.answering import models_of
 from tests.gateway_toys import Wants
 from tests.made_up_release import parts, write_release
 from tests.workspace import ROOT

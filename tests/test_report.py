@@ -13,19 +13,19 @@ from pathlib import Path
 
 import pytest
 
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import write_json
+from hallmark.base.machine import same_machine
+from hallmark.base.provenance import dvc_md5
+from hallmark.base.reading import read_json, read_json_lines
+from hallmark.commands import changes, summary
+from hallmark.commands.elsewhere import fingerprint_here
+from hallmark.judge.verdict import VERDICTS
+from hallmark.page import charts, labels, text
+from hallmark.params.loader import load_params
+from hallmark.task.predictions import predictions_of
+from hallmark.task.task import Task
 from stages import compare, gate, report
-from stages.core.errors import HallmarkError
-from stages.core.files import write_json
-from stages.core.machine import same_machine
-from stages.core.reading import read_json, read_json_lines
-from stages.page import charts, labels, text
-from stages.params.loader import load_params
-from stages.release.provenance import dvc_md5
-from stages.release.verdict import VERDICTS
-from stages.tasks.predictions import predictions_of
-from stages.tasks.task import Task
-from stages.tools import changes, summary
-from stages.tools.elsewhere import fingerprint_here
 from tests.browser import chromium
 from tests.made_up import (
     BENCHMARKED,
@@ -509,7 +509,7 @@ def test_a_page_of_very_many_records_holds_the_worst(tmp_path, monkeypatch, open
     assert page.inner_text("#count") == "20 of 20 records, the worst of 150; all are in predictions.jsonl"
     assert page.locator("#list .moves").first.inner_text() == "✓ pass → ✗ hallucination"
     assert "150 records" in page.inner_text(".eyebrow")
-    monkeypatch.setattr("stages.page.records.MOST_CHARS", 1000)
+    monkeypatch.setattr("hallmark.page.records.MOST_CHARS", 1000)
     report.run(PARAMS)
     data = re.search(r'id="island">(.*?)</script>', (tmp_path / "reports/comparison.html").read_text(), re.DOTALL)
     assert 1 <= len(json.loads(data[1])["records"]) < 10

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta
 
-from stages.evaluation.risk import (
+from hallmark.base.stats import ClusterBootstrap
+from hallmark.judge.risk import (
     BOUNDED,
     NOT_REACHED,
     TOO_LITTLE,
@@ -23,8 +24,7 @@ from stages.evaluation.risk import (
     mean_interval,
     p_value,
 )
-from stages.evaluation.risk_curve import area_difference, areas, curve
-from stages.evaluation.stats import ClusterBootstrap
+from hallmark.judge.risk_curve import area_difference, areas, curve
 
 LEVELS = np.array([0.6, 0.8, 0.9, 0.99, 0.999])  # scores; of answers with such a score, this share is right on average
 

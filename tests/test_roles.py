@@ -1,4 +1,4 @@
-"""The roles that `python -m stages.tools.propose` gives to columns: what the user knows, evidence, runners-up, warnings."""
+"""The roles that `python -m hallmark.commands.propose` gives to columns: what the user knows, evidence, runners-up, warnings."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from stages.core.errors import HallmarkError
-from stages.tasks.kinds import KINDS as TASK_KINDS
-from stages.tools import propose
-from stages.tools.evidence import separator
-from stages.tools.infer import schema_of
-from stages.tools.profile import Column, columns_in
-from stages.tools.roles import Known, guess
+from hallmark.base.errors import HallmarkError
+from hallmark.commands import propose
+from hallmark.commands.column_evidence import separator
+from hallmark.commands.column_roles import Known, guess
+from hallmark.commands.infer import schema_of
+from hallmark.commands.profile import Column, columns_in
+from hallmark.task.kinds import KINDS as TASK_KINDS
 from tests import tool_exports
 from tests.test_propose import rules, write
 

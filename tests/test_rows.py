@@ -9,15 +9,15 @@ from typing import Any
 import polars as pl
 import pytest
 
-from stages.core.class_labels import named_labels
-from stages.core.errors import HallmarkError
-from stages.core.params import Data
-from stages.core.rows import only_texts, read_rows
-from stages.corpus.conversations import Extra
-from stages.corpus.nested import value_at
-from stages.corpus.raw import raw_rows
-from stages.params.loader import load_params
-from stages.tasks.task import Task
+from hallmark.base.class_labels import named_labels
+from hallmark.base.errors import HallmarkError
+from hallmark.base.params import Data
+from hallmark.base.rows import only_texts, read_rows
+from hallmark.data.conversations import Extra
+from hallmark.data.nested import value_at
+from hallmark.data.raw import raw_rows
+from hallmark.params.loader import load_params
+from hallmark.task.task import Task
 from tests.workspace import ROOT
 
 PARAMS = load_params(ROOT / "params.yaml")

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.evaluation.scoring import Score, Scorer
-from stages.tasks.kinds.text import token_f1
-from stages.tasks.params import Task as TaskParams
-from stages.tasks.task import Task
-from stages.tasks.values import closed_paths, compare_fields, field_counts, key, leaves
+from hallmark.answer.scoring import Score, Scorer
+from hallmark.task.kinds.text import token_f1
+from hallmark.task.params import Task as TaskParams
+from hallmark.task.task import Task
+from hallmark.task.values import closed_paths, compare_fields, field_counts, key, leaves
 from tests.test_files import JSON
 
 REFUSAL = '{"refusal":"policy"}'

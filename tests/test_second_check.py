@@ -14,12 +14,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stages.privacy import checksums, rules, second_check
-from stages.privacy.checksums import iban_ok
-from stages.privacy.kinds import PLACEHOLDER
-from stages.privacy.normal import view
-from stages.privacy.rules import ibans, phones, structured
-from stages.privacy.second_check import could_be_card, in_name, matches, residue
+from hallmark.mask import checksums, rules, second_check
+from hallmark.mask.checksums import iban_ok
+from hallmark.mask.kinds import PLACEHOLDER
+from hallmark.mask.plain_view import view
+from hallmark.mask.rules import ibans, phones, structured
+from hallmark.mask.second_check import could_be_card, in_name, matches, residue
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def environment() -> dict[str, str]:
 
 
 def command(*options: str) -> list[str]:
-    return [sys.executable, "-m", "stages.tools.serve", *options]
+    return [sys.executable, "-m", "hallmark.service.commands.serve", *options]
 
 
 def refused(folder: Path, *options: str) -> str:

@@ -18,13 +18,13 @@ import httpx
 import psutil
 import pytest
 
-from stages.core.errors import HallmarkError
-from stages.core.params import Compute
-from stages.evaluation.endpoint import ServedModel
-from stages.serving import server
-from stages.serving.engine import Asking
-from stages.serving.engines import ENGINES
-from stages.serving.engines.transformers_serve import TransformersServer
+from hallmark.answer.endpoint import ServedModel
+from hallmark.base.errors import HallmarkError
+from hallmark.base.params import Compute
+from hallmark.serve import server
+from hallmark.serve.engine import Asking
+from hallmark.serve.engines import ENGINES
+from hallmark.serve.engines.transformers_serve import TransformersServer
 from tests import test_engines as toys
 
 # A server that is hard to stop: it ignores SIGTERM, and so does its child.
@@ -88,7 +88,7 @@ def test_all_is_stopped_when_we_are_killed(tmp_path, sign):
         f"""
         import sys, time
         from pathlib import Path
-        from stages.serving import server
+        from hallmark.serve import server
         server.GUARD = server.GUARD.replace("({server.STOP_SECONDS})", "(0.3)")
         with server.guarded([sys.executable, "-c", {STUBBORN!r}], Path({str(folder)!r}), {{}}):
             time.sleep(99)
@@ -127,7 +127,7 @@ def test_what_a_killed_process_left_is_cleared_and_what_a_running_one_serves_is_
         f"""
         import time
         from pathlib import Path
-        from stages.serving import server
+        from hallmark.serve import server
         server.BASE = Path({str(server.BASE)!r})
         with server.model_folder("base", None, "float32"):
             time.sleep(99)
@@ -288,8 +288,8 @@ def test_deaths_long_ago_do_not_count(toy, monkeypatch):
 
 @pytest.mark.parametrize(("harm", "words"), TROUBLES[:2], ids=["killed", "ill"])
 def test_an_evaluation_says_that_its_server_died(toy, monkeypatch, harm, words):
-    from stages.evaluation import endpoint
-    from stages.evaluation.answers import prompts_of
+    from hallmark.answer import endpoint
+    from hallmark.answer.answers import prompts_of
     from tests.test_eval import some_holdout
 
     monkeypatch.setattr(endpoint, "PAUSES", ())
@@ -329,8 +329,8 @@ def test_the_folder_of_the_models_is_no_place_to_import_from(tmp_path, monkeypat
 # A server of ours with a model that takes as many tenths of a second to answer as the request names tokens.
 IMPATIENT = """
 import asyncio, json, sys
-from stages.serving import impatient, launcher
-from stages.serving.admission import Admission, Limits
+from hallmark.serve import impatient, launcher
+from hallmark.serve.admission import Admission, Limits
 
 async def app(scope, receive, send):
     if scope["type"] == "http":

@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from stages.core.errors import HallmarkError
-from stages.core.files import write_json
-from stages.core.reading import read_json
-from stages.params.loader import load_params
-from stages.release import provenance as prov
-from stages.release.shipping import check_weights
-from stages.release.statements import read_provenance
-from stages.serving.engines.vllm import ENGINE as VLLM
-from stages.serving.server import free_port
-from stages.tools.answering import check_served, release_name
-from stages.tools.join import compare, server_of, together, write
+from hallmark.base import provenance as prov
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import write_json
+from hallmark.base.reading import read_json
+from hallmark.params.loader import load_params
+from hallmark.release.shipping import check_weights
+from hallmark.release.statements import read_provenance
+from hallmark.serve.engines.vllm import ENGINE as VLLM
+from hallmark.serve.server import free_port
+from hallmark.service.commands.answering import check_served, release_name
+from hallmark.service.commands.join import compare, server_of, together, write
 from tests import small_pipeline
 from tests.made_up_release import parts, write_release
 from tests.small_pipeline import shell
@@ -100,7 +100,7 @@ def test_a_project_is_verified_in_its_folder_whatever_is_changed_next_to_it(
 ) -> None:
     top = shutil.copytree(several, tmp_path / "adapters")
     change_params(top / "refunds", {"certify.tags": ["other"]})
-    command = [sys.executable, "-m", "stages.tools.verify", *options]
+    command = [sys.executable, "-m", "hallmark.commands.verify", *options]
     done = subprocess.run(command, cwd=top / "triage", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the rebuild gave the same bytes" in done.stdout
@@ -110,7 +110,7 @@ def test_a_project_is_verified_in_its_folder_whatever_is_changed_next_to_it(
 def test_a_project_without_a_dvc_of_its_own_is_told_so(several: Path, tmp_path: Path) -> None:
     top = shutil.copytree(several, tmp_path / "adapters")
     shell("git rm -rq triage/.dvc && git commit -qm without", top)
-    command = [sys.executable, "-m", "stages.tools.verify"]
+    command = [sys.executable, "-m", "hallmark.commands.verify"]
     done = subprocess.run(command, cwd=top / "triage", capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "verify: error: .dvc: not in this folder of that commit" in done.stderr
@@ -187,7 +187,7 @@ def test_a_changed_release_is_not_served(
         check_served(release, ungated)
     (release / prov.VERDICT).write_bytes(whole[release / prov.VERDICT])
     check_served(release, ungated)
-    monkeypatch.setattr("stages.tools.answering.QUANTIZED", Path("models/sft"))
+    monkeypatch.setattr("hallmark.service.commands.answering.QUANTIZED", Path("models/sft"))
     with pytest.raises(HallmarkError, match="not the weights that the adapter was trained over"):
         check_served(release, ungated)
 
@@ -292,7 +292,7 @@ def test_what_is_written_to_serve_elsewhere_is_what_the_adapters_were_trained_ov
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from stages.models.loading import load_tuned
+    from hallmark.model.loading import load_tuned
 
     monkeypatch.chdir(two)
     adapters = {"one": Path("models/adapter"), "other": Path("models/other")}
@@ -323,7 +323,7 @@ def test_what_is_written_to_serve_elsewhere_is_what_the_adapters_were_trained_ov
 def test_one_server_answers_by_name_as_each_adapter_alone_does(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import httpx
 
-    from stages.serving.server import Server, served, served_together
+    from hallmark.serve.server import Server, served, served_together
 
     monkeypatch.chdir(two)
     adapters = {"one": Path("models/adapter"), "other": Path("models/other")}
@@ -370,7 +370,7 @@ def test_two_stamped_projects_in_one_repository_are_served_by_one_command(tmp_pa
     port = free_port(0)
     options = ["--ungated", "--port", str(port), "models/release", "../refunds/models/release"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "stages.tools.join", *options],
+        [sys.executable, "-m", "hallmark.service.commands.join", *options],
         cwd=top / "triage",
         stdout=subprocess.PIPE,
         text=True,

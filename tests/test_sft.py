@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.files import TRAIN, VALIDATION
-from stages.core.records import schema, write_records
+from hallmark.base.files import TRAIN, VALIDATION
+from hallmark.base.records import schema, write_records
 from tests.tiny import make_tiny_base
 from tests.workspace import change_params, make_tiny_workspace, report, stage
 
@@ -119,7 +119,7 @@ def test_training_changes_the_adapter_and_lowers_the_loss(tmp_path: Path) -> Non
 def test_the_curve_can_be_watched_while_it_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], writable: bool
 ) -> None:
-    from stages.training.trainer import Curve
+    from hallmark.model.trainer import Curve
 
     monkeypatch.chdir(tmp_path)
     if not writable:
@@ -159,8 +159,8 @@ def test_the_loss_is_the_one_of_trl(tmp_path: Path) -> None:
     from peft import LoraConfig
     from trl import SFTConfig, SFTTrainer
 
-    from stages.models.loading import load_base, load_tokenizer
-    from stages.training.trainer import CompletionTrainer
+    from hallmark.model.loading import load_base, load_tokenizer
+    from hallmark.model.trainer import CompletionTrainer
 
     folder = make_tiny_base(tmp_path / "tiny")
     rows = [{"prompt": [USER], "completion": [ANSWER]}, {"prompt": [USER, USER], "completion": [ANSWER]}]
@@ -180,7 +180,7 @@ def test_the_loss_is_the_one_of_trl(tmp_path: Path) -> None:
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=300), st.integers(1, 8))
 def test_every_record_comes_once_per_epoch_in_a_batch_of_similar_lengths(lengths: list[int], batch_size: int) -> None:
-    from stages.training.trainer import LengthSampler
+    from hallmark.model.trainer import LengthSampler
 
     sampler = LengthSampler(lengths, batch_size, seed=3)
     first, second = list(sampler), list(sampler)
@@ -191,7 +191,7 @@ def test_every_record_comes_once_per_epoch_in_a_batch_of_similar_lengths(lengths
 
 
 def test_batches_do_not_come_in_the_order_of_their_lengths() -> None:
-    from stages.training.trainer import LengthSampler
+    from hallmark.model.trainer import LengthSampler
 
     order = list(LengthSampler(list(range(640)), 4, seed=3))
     batches = [sorted(order[at : at + 4]) for at in range(0, 640, 4)]
@@ -206,8 +206,8 @@ def test_a_record_weighs_as_a_power_of_its_answer_s_length(tmp_path: Path, power
     from peft import LoraConfig
     from trl import SFTConfig
 
-    from stages.models.loading import load_base, load_tokenizer
-    from stages.training.trainer import IGNORED, CompletionTrainer
+    from hallmark.model.loading import load_base, load_tokenizer
+    from hallmark.model.trainer import IGNORED, CompletionTrainer
 
     folder = make_tiny_base(tmp_path / "tiny")
     short, long = ({"prompt": [USER], "completion": [ANSWER | {"content": text}]} for text in ("no", "yes " * 40))
@@ -291,8 +291,8 @@ def test_every_step_is_the_mean_over_its_records(tmp_path: Path, power: float, r
     from peft import LoraConfig
     from trl import SFTConfig
 
-    from stages.models.loading import load_base, load_tokenizer
-    from stages.training.trainer import CompletionTrainer
+    from hallmark.model.loading import load_base, load_tokenizer
+    from hallmark.model.trainer import CompletionTrainer
 
     folder = make_tiny_base(tmp_path / "tiny")
     answers = [ANSWER | {"content": "yes " * (1 + number * number % 11)} for number in range(records)]
@@ -316,7 +316,7 @@ def test_gradients_after_a_validation_are_those_before_it(tmp_path: Path) -> Non
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from stages.models.loading import load_base
+    from hallmark.model.loading import load_base
 
     base = load_base(make_tiny_base(tmp_path / "tiny"), dtype="bfloat16", attention="eager", device="cpu", nf4=True)
     torch.manual_seed(0)
@@ -343,9 +343,9 @@ def test_a_run_that_diverges_is_an_error_and_replaces_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: float
 ) -> None:
     """Params refuse such a rate; here it is put past them."""
-    from stages.core.errors import HallmarkError
-    from stages.core.files import sha256_folder
-    from stages.params.loader import load_params
+    from hallmark.base.errors import HallmarkError
+    from hallmark.base.files import sha256_folder
+    from hallmark.params.loader import load_params
     from stages.sft import run as run_sft
 
     folder = trainable(tmp_path, {"sft.method": "lora"})
@@ -365,8 +365,8 @@ def test_a_run_that_diverges_is_an_error_and_replaces_nothing(
 def test_an_adapter_that_is_no_number_is_never_written(value: float) -> None:
     import torch
 
-    from stages.core.errors import HallmarkError
-    from stages.training.tuning import check_trained
+    from hallmark.base.errors import HallmarkError
+    from hallmark.model.tuning import check_trained
 
     model = torch.nn.Linear(2, 2)
     check_trained(model, "dpo")
@@ -385,8 +385,8 @@ def test_an_adapter_that_is_no_number_is_never_written(value: float) -> None:
     [("(", "not a regular expression"), ("evil", "matches no module"), ("(.*up_proj)+!", "matches no module")],
 )
 def test_target_modules_that_fit_nothing_are_an_error(modules: str, problem: str) -> None:
-    from stages.core.errors import HallmarkError
-    from stages.training.lora import check_regex
+    from hallmark.base.errors import HallmarkError
+    from hallmark.model.lora import check_regex
 
     with pytest.raises(HallmarkError, match=rf"sft\.lora\.target_modules': ({problem})"):
         check_regex(modules, ["model.layers.0.mlp.up_proj"])

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.errors import HallmarkError
-from stages.release.checking import check
-from stages.release.shipping import release
-from stages.release.signing import MAKE, PASSWORD_VARIABLE, PUBLIC_HALF, sign
+from hallmark.base.errors import HallmarkError
+from hallmark.release.checking import check
+from hallmark.release.shipping import release
+from hallmark.release.signing import MAKE, PASSWORD_VARIABLE, PUBLIC_HALF, sign
 from tests.made_up_release import parts, write_clone, write_release
 from tests.small_pipeline import shell
 

@@ -27,9 +27,9 @@ from typing import Any
 
 import pytest
 
-from stages.evaluation.endpoint import answer_schema, response_format
-from stages.params.loader import load_params
-from stages.tasks.task import Task
+from hallmark.answer.endpoint import answer_schema, response_format
+from hallmark.params.loader import load_params
+from hallmark.task.task import Task
 from tests.bench.corpora import __main__ as corpora
 from tests.gpu import __main__ as gpu
 from tests.workspace import ROOT, as_main, make_workspace, run
@@ -56,7 +56,7 @@ QUICK = re.compile(r"git (?:grep|status|ls-files|init|add)\b|cd |mkdir |echo |sh
 SESSIONS = {  # what a session hands its options to
     "repro": ["dvc", "repro"],
     "experiments": ["dvc", "exp", "show"],
-    "report": ["python", "-m", "stages.tools.changes"],
+    "report": ["python", "-m", "hallmark.commands.changes"],
     "release": ["python", "-m", "stages.certify", "--release"],
     "gpu": ["python", "-m", "tests.gpu"],
     "corpora": ["python", "-m", "tests.bench.corpora"],
@@ -180,7 +180,7 @@ def read_session(options: list[str]) -> None:
     source = (ROOT / "noxfile.py").read_text(encoding="utf-8")
     assert re.search(rf"@nox\.session\ndef {session}\(", source), f"no session {session}"
     assert rest[:1] in ([], ["--"])
-    target = SESSIONS.get(session, ["python", "-m", f"stages.tools.{session}"])
+    target = SESSIONS.get(session, ["python", "-m", f"hallmark.commands.{session}"])
     if rest[1:] and target:
         read([*target, *rest[1:]], marked=False)
 
@@ -194,8 +194,8 @@ def parser_of(module: str) -> argparse.ArgumentParser:
         made.append(parser)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stages.core.errors.run_stage", caught)
-        patch.setattr("stages.params.loader.run_stage", caught)
+        patch.setattr("hallmark.base.errors.run_stage", caught)
+        patch.setattr("hallmark.params.loader.run_stage", caught)
         as_main(module)
     parser = made[0] or argparse.ArgumentParser(prog=module)
     parser.add_argument("--params")

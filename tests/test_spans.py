@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from stages.evaluation.spans import count, located, span_columns
-from stages.tasks.evidence import words_of
-from stages.tasks.values import compare_fields, leaves
+from hallmark.answer.spans import count, located, span_columns
+from hallmark.task.evidence import words_of
+from hallmark.task.values import compare_fields, leaves
 from tests.made_up import prediction, typed
 
 

@@ -19,16 +19,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import DEDUPED, HOLDOUT_LOCK, MASKED, REPORTS, canonical_json, sha256_file, write_json
+from hallmark.base.key import VARIABLE, digest, digest_of, keyed_source, pseudonym, source_digest
+from hallmark.base.provenance import dvc_md5
+from hallmark.data.grouping import assign, draw
+from hallmark.data.near import normalise, text_of
+from hallmark.data.raw import raw_rows
+from hallmark.judge.recount import recount
+from hallmark.task.task import Task
 from stages import dedupe, split
-from stages.core.errors import HallmarkError
-from stages.core.files import DEDUPED, HOLDOUT_LOCK, MASKED, REPORTS, canonical_json, sha256_file, write_json
-from stages.core.key import VARIABLE, digest, digest_of, keyed_source, pseudonym, source_digest
-from stages.corpus.grouping import assign, draw
-from stages.corpus.near import normalise, text_of
-from stages.corpus.raw import raw_rows
-from stages.release.provenance import dvc_md5
-from stages.release.recount import recount
-from stages.tasks.task import Task
 from tests import workspace
 from tests.rows import near_pairs_by_hand, params_with, record, write_masked
 from tests.workspace import ROOT, git_commit, git_init, make_workspace, run

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.errors import HallmarkError
-from stages.core.files import BOUGHT
-from stages.tools import stale
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import BOUGHT
+from hallmark.commands import stale
 from tests.small_pipeline import shell
 from tests.workspace import change_params, run
 
@@ -62,7 +62,7 @@ def test_no_change_is_hidden_by_answers_that_are_not_here(clone: Path) -> None:
     assert stale.stale_stages() == []
     change_params(clone, {"eval.batch_size": 3})
     assert stale.stale_stages() == ["certify", "comparators"]
-    done = run(clone, "python", "-m", "stages.tools.stale", check=False)
+    done = run(clone, "python", "-m", "hallmark.commands.stale", check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
         "stale: error: dvc.lock: certify, comparators: not run since a change",

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from stages.evaluation import stats
-from stages.evaluation.stats import ClusterBootstrap, mcnemar, newcombe_paired, wilson
+from hallmark.base import stats
+from hallmark.base.stats import ClusterBootstrap, mcnemar, newcombe_paired, wilson
 
 
 def bootstrap(groups, confidence=0.95, draws=1000, seed=7):

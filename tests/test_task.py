@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError
-from stages.tasks.answers import canonical
-from stages.tasks.params import Task as TaskParams
-from stages.tasks.task import Task
-from stages.tasks.values import closed_paths
+from hallmark.base.errors import HallmarkError
+from hallmark.task.answers import canonical
+from hallmark.task.params import Task as TaskParams
+from hallmark.task.task import Task
+from hallmark.task.values import closed_paths
 from tests.test_files import JSON
 
 SCHEMA = {

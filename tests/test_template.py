@@ -15,8 +15,8 @@ import jsonschema_rs
 import pytest
 from ruamel.yaml import YAML
 
-from stages.core.errors import HallmarkError
-from stages.params.loader import load_params
+from hallmark.base.errors import HallmarkError
+from hallmark.params.loader import load_params
 from tests.workspace import ROOT, TINY, TINY_BASE, change_params, checked, give_key, report, repro_here, run, run_here
 
 if not (ROOT / "template").is_dir():
@@ -201,7 +201,7 @@ def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(tmp_path: Path, cho
     assert "Stamp my-domain" in git(project, "log", "--oneline")
     assert git(project, "status", "--porcelain") == ""
     assert set(git(project, "ls-files").splitlines()) == {*stamped, ".dvc/config"}, "of what was stamped, all is in git"
-    checked(run_here(project, "stages.tools.committed"))
+    checked(run_here(project, "hallmark.commands.committed"))
 
     remote = choice.get("dvc_remote", "none")
     listed = run(project, "dvc", "remote", "list", COLUMNS="400").stdout  # DVC wraps a long path
@@ -221,10 +221,10 @@ def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(tmp_path: Path, cho
         text = stamped["params.yaml"].decode().replace("revision: fill-in", f"revision: {'a' * 40}")
         (project / "params.yaml").write_text(text, encoding="utf-8")
     params = load_params(project / "params.yaml")
-    schema = jsonschema_rs.validator_for(json.loads(stamped["stages/params/schema.json"]))
+    schema = jsonschema_rs.validator_for(json.loads(stamped["hallmark/params/schema.json"]))
     written = YAML(typ="safe", pure=True).load((project / "params.yaml").read_text(encoding="utf-8"))
     assert list(schema.iter_errors(written)) == []
-    assert stamped["params.yaml"].decode().startswith("# yaml-language-server: $schema=stages/params/schema.json\n")
+    assert stamped["params.yaml"].decode().startswith("# yaml-language-server: $schema=hallmark/params/schema.json\n")
     assert params.certify.name == "my-domain"
     assert params.task.kind == ("extraction" if choice["kind"] == "documents" else choice["kind"])
     assert (params.data.pseudonyms, params.data.key) == ("keyed", None), "its first run makes the key"
@@ -471,7 +471,7 @@ def test_cruft_brings_improvements_and_leaves_the_domains_own_files_alone(tmp_pa
     assert "up to date" in run(project, "cruft", "check").stdout
 
     # What a user does: own key, own data, own parameters, own code.
-    run(project, "python", "-m", "stages.tools.key")
+    run(project, "python", "-m", "hallmark.commands.key")
     assert "pseudonyms.key" not in git(project, "status", "--porcelain", "--untracked-files=all")
     key = load_params(project / "params.yaml").data.key
     assert key is not None

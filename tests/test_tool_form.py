@@ -11,21 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError
-from stages.core.files import ADAPTER, BASE, HOLDOUT, MASKED, REPORTS, TRAIN, VALIDATION
-from stages.core.records import write_records
-from stages.evaluation.endpoint import answer_of
-from stages.evaluation.linear import right_labels
-from stages.evaluation.scoring import Score, Scorer
-from stages.models.chat_template import SAMPLE, TOOLS, answer_text, calling, render, tool_form, with_calls, with_tools
-from stages.models.loading import IGNORED, load_base, load_tokenizer
-from stages.models.tool_form import ToolForm, calls_in
-from stages.params.loader import Params, load_params
-from stages.serving.admission import Limits
-from stages.tasks.answers import compact_json
-from stages.tasks.params import Task as TaskParams
-from stages.tasks.predictions import read_predictions
-from stages.tasks.task import Task
+from hallmark.answer.endpoint import answer_of
+from hallmark.answer.scoring import Score, Scorer
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import ADAPTER, BASE, HOLDOUT, MASKED, REPORTS, TRAIN, VALIDATION
+from hallmark.base.records import write_records
+from hallmark.judge.linear import right_labels
+from hallmark.model.chat_template import SAMPLE, TOOLS, answer_text, calling, render, tool_form, with_calls, with_tools
+from hallmark.model.loading import IGNORED, load_base, load_tokenizer
+from hallmark.model.tool_form import ToolForm, calls_in
+from hallmark.params.loader import Params, load_params
+from hallmark.serve.admission import Limits
+from hallmark.task.answers import compact_json
+from hallmark.task.params import Task as TaskParams
+from hallmark.task.predictions import read_predictions
+from hallmark.task.task import Task
 from tests.families import FAMILIES as KNOWN
 from tests.families import make_family
 from tests.made_up import prediction, typed
@@ -358,12 +358,12 @@ def test_calls_are_learned_in_the_family_s_form_and_read_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
     """Two calls at once where the template has them. What is trained starts with the very prompt that is asked."""
+    from hallmark.answer.answers import prompts_of
+    from hallmark.answer.generation import LocalModel
     from stages.base import run as run_base
     from stages.dpo import load_pairs
     from stages.dpo import run as run_dpo
     from stages.eval import run as run_eval
-    from stages.evaluation.answers import prompts_of
-    from stages.evaluation.generation import LocalModel
     from stages.quantize import run as run_quantize
     from stages.sft import load_dataset
     from stages.sft import run as run_sft
@@ -431,15 +431,15 @@ def test_a_record_and_a_live_request_make_the_same_prompt(
     """In training, evaluation, the counts of tokens, the harness's task, and through gateway and admission to a server."""
     from transformers.cli.serving.utils import BaseHandler, Modality
 
+    from hallmark.answer.answers import prompts_of
+    from hallmark.answer.generation import LocalModel
+    from hallmark.commands.harness_task import in_text
+    from hallmark.model.lengths import prompt_lengths
+    from hallmark.plan.lengths import counter
+    from hallmark.service.gateway.upstream import Question, Upstream
     from stages.base import run as run_base
-    from stages.evaluation.answers import prompts_of
-    from stages.evaluation.generation import LocalModel
-    from stages.gateway.upstream import Question, Upstream
     from stages.mask import run as run_mask
-    from stages.models.lengths import prompt_lengths
-    from stages.planning.lengths import counter
     from stages.sft import load_dataset
-    from stages.tools.harness_task import in_text
 
     params = workspace(tmp_path, family, monkeypatch, **{"task.tool_format": tool_format} | MASKED_BY_RULES)
     row = {"id": "R-1", "text": "mend it, says bo@x.example", "calls": [ONE], "tools": MIXED}
@@ -534,12 +534,12 @@ def test_what_a_server_answers_is_read_and_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
     """`transformers serve` gets the tools with each request, and may hand the calls back taken out of the text."""
+    from hallmark.serve.server import free_port, served
     from stages.base import run as run_base
     from stages.benchmark import run as run_benchmark
     from stages.dpo import run as run_dpo
     from stages.eval import run as run_eval
     from stages.quantize import run as run_quantize
-    from stages.serving.server import free_port, served
     from stages.sft import run as run_sft
 
     form = FAMILIES[family]

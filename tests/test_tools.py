@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError
-from stages.core.tools import PYTHON_TYPES, in_words, normal_schema, normal_tools
-from stages.tasks.schema import load_schema
+from hallmark.base.errors import HallmarkError
+from hallmark.base.tools import PYTHON_TYPES, in_words, normal_schema, normal_tools
+from hallmark.task.schema import load_schema
 from tests.rows import shipped
 from tests.test_files import JSON
 
@@ -144,8 +144,8 @@ def test_a_schema_of_python_types_is_refused_in_one_line(tmp_path: Path) -> None
 
 
 def test_linear_models_read_the_names_of_the_tools_that_a_record_offers() -> None:
+    from hallmark.answer.text_model import all_features
     from stages.classical import read
-    from stages.evaluation.text_model import all_features
 
     params = shipped()
     tools = json.dumps(normal_tools([FULL, {"name": "send"}])[0])

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError
-from stages.traces import store
-from stages.traces.feedback import FeedbackJournal, read_feedback
-from stages.traces.lines import line_of, read_lines
-from stages.traces.store import TraceWriter, read_traces
-from stages.traces.trace import Feedback, Trace, new_id
+from hallmark.base.errors import HallmarkError
+from hallmark.service.traces import store
+from hallmark.service.traces.feedback import FeedbackJournal, read_feedback
+from hallmark.service.traces.lines import line_of, read_lines
+from hallmark.service.traces.store import TraceWriter, read_traces
+from hallmark.service.traces.trace import Feedback, Trace, new_id
 
 ROOT = Path(__file__).resolve().parent.parent
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -269,7 +269,7 @@ def test_a_line_that_is_no_trace_is_named_and_not_quoted(tmp_path, line, field):
 
 
 def test_a_line_that_never_ends_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("stages.traces.lines.LINE_BYTES", 2_000)
+    monkeypatch.setattr("hallmark.service.traces.lines.LINE_BYTES", 2_000)
     path = tmp_path / "x.jsonl"
     path.write_bytes(b"{" * 3_000)
     with pytest.raises(HallmarkError, match="over 2000 bytes"):
@@ -347,7 +347,7 @@ def test_a_day_whose_file_can_not_be_opened_at_first_is_kept_later(tmp_path, mon
     journal.accept(feedback("tr-a"))
     journal._day = "2026-03-03"  # midnight has passed
     with monkeypatch.context() as full:
-        full.setattr("stages.traces.feedback.secrets.token_hex", lambda _: "x" * 300)  # too long for a name
+        full.setattr("hallmark.service.traces.feedback.secrets.token_hex", lambda _: "x" * 300)  # too long for a name
         with pytest.raises(OSError):
             journal.accept(feedback("tr-b"))
     other = os.open(tmp_path, os.O_RDONLY)  # gets the number that the journal's file had

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stages.models.loading import load_base, load_tokenizer
+from hallmark.model.loading import load_base, load_tokenizer
 from tests.families import FAMILIES, SIZES, make_family
 from tests.tiny import make_tiny_base
 
@@ -28,8 +28,8 @@ def trainer_of(kind: str, base: Any, folder: Path, trainer: dict[str, Any] | Non
     from peft import LoraConfig, get_peft_model
     from trl import DPOConfig, SFTConfig
 
-    from stages.training.pairs import PairTrainer
-    from stages.training.trainer import CompletionTrainer
+    from hallmark.model.pairs import PairTrainer
+    from hallmark.model.trainer import CompletionTrainer
 
     dropout = options.pop("dropout", 0.0)
     shared = {"use_cpu": True, "bf16": base.dtype == torch.bfloat16, "report_to": "none", "max_length": None}
@@ -98,7 +98,7 @@ def test_the_model_is_given_no_mask(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, attention: str, chunked: bool
 ) -> None:
     """`chunked`: as on a GPU."""
-    from stages.training import pairs, trainer
+    from hallmark.model import pairs, trainer
 
     for module in (pairs, trainer):
         monkeypatch.setattr(module, "in_chunks", lambda base: chunked)
@@ -119,7 +119,7 @@ def test_the_chunked_head_gives_the_same_loss_and_gradients(
     from trl.kernels import chunked_logprob
     from trl.trainer import utils
 
-    from stages.training import trainer
+    from hallmark.model import trainer
 
     monkeypatch.setattr(utils, "_CHUNKED_LOGPROB_CHUNK_SIZE", 100)
     monkeypatch.setattr(chunked_logprob, "TOKEN_CHUNK_SIZE", 8)

@@ -15,14 +15,14 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from stages.core.errors import HallmarkError
-from stages.core.files import BASE, TRAIN, VALIDATION
-from stages.core.records import schema, write_records
-from stages.params.loader import Params, load_params
-from stages.release import provenance as prov
-from stages.tools import followed
-from stages.tools import tune as tool
-from stages.tools.trials import Trial
+from hallmark.base import provenance as prov
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import BASE, TRAIN, VALIDATION
+from hallmark.base.records import schema, write_records
+from hallmark.commands import trial_watch
+from hallmark.commands import tune as tool
+from hallmark.commands.trials import Trial
+from hallmark.params.loader import Params, load_params
 from tests.rows import record, shipped
 from tests.workspace import ROOT, change_params, git_init, run, run_here
 
@@ -79,14 +79,14 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def here(repo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(repo)
-    monkeypatch.setattr(followed, "EVERY", 0.05)
+    monkeypatch.setattr(trial_watch, "EVERY", 0.05)
     return repo
 
 
 @needs_optuna
 def test_trials_run_as_experiments_and_bad_ones_are_stopped(here: Path) -> None:
     """With real `dvc exp run`: params.yaml as it is, then others; run again, it goes on; `--write` sets the best."""
-    done = run_here(here, "stages.tools.tune", "--trials", "2")
+    done = run_here(here, "hallmark.commands.tune", "--trials", "2")
     assert done.returncode == 0, done.stderr
     report = json.loads((here / "reports/tune.json").read_text(encoding="utf-8"))
     first, second = report["trials"]
@@ -106,7 +106,7 @@ def test_trials_run_as_experiments_and_bad_ones_are_stopped(here: Path) -> None:
     study = tool.study_of(params, raw)
     study.sampler = tool.sampler(params, 2)
     drawn = tool.drawn(study.ask(), params)
-    again = run_here(here, "stages.tools.tune", "--trials", "1")
+    again = run_here(here, "hallmark.commands.tune", "--trials", "1")
     assert "goes on after 2 earlier trials" in again.stderr
     report = json.loads((here / "reports/tune.json").read_text(encoding="utf-8"))
     assert len(report["trials"]) == 3
@@ -116,13 +116,13 @@ def test_trials_run_as_experiments_and_bad_ones_are_stopped(here: Path) -> None:
     assert (best["number"], best["state"]) == (report["best"], "complete"), again.stderr
     assert f"or `dvc exp apply {best['experiment']}`" in again.stdout
     before = (here / "params.yaml").read_text(encoding="utf-8").splitlines()
-    assert run_here(here, "stages.tools.tune", "--write").returncode == 0
+    assert run_here(here, "hallmark.commands.tune", "--write").returncode == 0
     assert load_params().sft.learning_rate == best["params"]["sft.learning_rate"]
     after = (here / "params.yaml").read_text(encoding="utf-8").splitlines()
     changed = [new for old, new in zip(before, after, strict=True) if old != new]
     assert [line.split(":")[0] for line in changed] == ["  learning_rate", "  eval_steps"]
     assert all("  # " in line for line in changed), "comments stay"
-    refused = run_here(here, "stages.tools.tune", "--write")
+    refused = run_here(here, "hallmark.commands.tune", "--write")
     assert "no trial has ended well for the data, code and params of today" in refused.stderr
     run(here, "git", "checkout", "--quiet", "params.yaml")
 
@@ -143,17 +143,17 @@ def test_a_damaged_journal_and_a_second_search_are_refused(here: Path) -> None:
     tool.FOLDER.mkdir(parents=True, exist_ok=True)
     kept = tool.JOURNAL.read_bytes() if tool.JOURNAL.exists() else b""
     tool.JOURNAL.write_text("no JSON\n{}\n", encoding="utf-8")
-    done = run_here(here, "stages.tools.tune", "--trials", "1")
+    done = run_here(here, "hallmark.commands.tune", "--trials", "1")
     assert "journal.log: damaged" in done.stderr
     tool.JOURNAL.write_bytes(kept)
     with tool.alone(tool.FOLDER, "", ""):
-        done = run_here(here, "stages.tools.tune", "--write")
+        done = run_here(here, "hallmark.commands.tune", "--write")
     assert "another search runs in this repository" in done.stderr
 
 
 def test_without_optuna_the_error_says_how_to_install_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    done = run_here(here, "stages.tools.tune")
+    done = run_here(here, "hallmark.commands.tune")
     assert done.returncode == 1
     assert "Optuna is not installed" in done.stderr
     assert "run `nox -s tune`" in done.stderr and "pip install -c requirements.lock 'optuna" in done.stderr
@@ -232,18 +232,18 @@ def test_steps_are_those_that_sft_will_take(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_curve_is_read_while_it_is_written() -> None:
     text = "step,split,loss\n0,validation,3.5\n1,train,2.0\n2,validation,1.5\n4,validation,0.7"
-    assert followed.validation_losses(text) == [1.5]
-    assert followed.validation_losses(text + "5\n") == [1.5, 0.75]
-    assert followed.validation_losses("") == []
+    assert trial_watch.validation_losses(text) == [1.5]
+    assert trial_watch.validation_losses(text + "5\n") == [1.5, 0.75]
+    assert trial_watch.validation_losses("") == []
 
 
 def test_a_stage_in_another_folder_is_followed_and_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process starts another that works elsewhere, as DVC does; the curve of this folder is not that of the trial."""
-    monkeypatch.setattr(followed, "EVERY", 0.05)
+    monkeypatch.setattr(trial_watch, "EVERY", 0.05)
     monkeypatch.chdir(tmp_path)
     for folder, loss in ((Path(), 9.0), (Path("copy"), 0.5)):
-        (folder / followed.CURVE).parent.mkdir(parents=True)
-        (folder / followed.CURVE).write_text(f"2,validation,{loss}\n4,validation,0.25\n", encoding="utf-8")
+        (folder / trial_watch.CURVE).parent.mkdir(parents=True)
+        (folder / trial_watch.CURVE).write_text(f"2,validation,{loss}\n4,validation,0.25\n", encoding="utf-8")
     started = "import subprocess; print(subprocess.run(['sleep', '60'], cwd='copy').returncode)"
     with subprocess.Popen([sys.executable, "-c", started], stdout=subprocess.PIPE) as process:
         seen: list[float] = []
@@ -253,7 +253,7 @@ def test_a_stage_in_another_folder_is_followed_and_stopped(tmp_path: Path, monke
             return len(seen) < 2
 
         begun = time.monotonic()
-        followed.follow(process, worth)
+        trial_watch.follow(process, worth)
         assert process.communicate(timeout=20)[0] == b"-15\n", "the stage was asked to stop, not the process around it"
     assert seen == [0.5, 0.25]
     assert time.monotonic() - begun < 30

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.params.loader import load_params
-from stages.privacy.kinds import KINDS, LEVELS
-from stages.privacy.masking import Masker, Record, windows
-from stages.privacy.params import Mask
+from hallmark.mask.kinds import KINDS, LEVELS
+from hallmark.mask.masking import Masker, Record, windows
+from hallmark.mask.params import Mask
+from hallmark.params.loader import load_params
 from tests import labelled
 from tests.test_mask import settings_with
 from tests.workspace import ROOT
@@ -162,7 +162,7 @@ def test_a_window_ends_with_a_sentence_and_is_not_read_twice() -> None:
 def test_the_model_without_the_parts_it_does_not_read_finds_the_same(everything: Masker) -> None:
     import spacy
 
-    from stages.privacy.ner_engines import LABELS, UNUSED
+    from hallmark.mask.ner_engines import LABELS, UNUSED
 
     texts = [text.text for text in labelled.read() if text.language == "en"][:20]
     whole = spacy.load(load_params(ROOT / "params.yaml").mask.ner.model, exclude=UNUSED)
@@ -182,8 +182,8 @@ def test_one_masker_for_each_level_has_its_params() -> None:
 
 def test_masking_with_a_small_model_loads_no_deep_learning_library(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from stages.params.loader import load_params\n"
-        "from stages.privacy.masking import Masker; Masker(load_params(Path('params.yaml')).mask).load()\n"
+        "import sys; from pathlib import Path; from hallmark.params.loader import load_params\n"
+        "from hallmark.mask.masking import Masker; Masker(load_params(Path('params.yaml')).mask).load()\n"
         "print([name for name in ('torch', 'transformers') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], cwd=ROOT, capture_output=True, text=True)

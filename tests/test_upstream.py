@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.errors import HallmarkError
-from stages.gateway.proxy import Proxy, proxy_of
-from stages.gateway.upstream import LEAST_WAIT, Question, Reply, Upstream, UpstreamError, retry_after
+from hallmark.base.errors import HallmarkError
+from hallmark.service.gateway.proxy import Proxy, proxy_of
+from hallmark.service.gateway.upstream import LEAST_WAIT, Question, Reply, Upstream, UpstreamError, retry_after
 from tests.stub_model import Stub, stub, told, wait_for
 
 

@@ -14,12 +14,12 @@ import numpy
 import pytest
 from safetensors.numpy import save_file
 
-from stages.core.errors import HallmarkError
-from stages.core.files import write_json
-from stages.core.key import VARIABLE
-from stages.core.reading import read_json
-from stages.params.loader import load_params
-from stages.tools import rebuilt, verify
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import write_json
+from hallmark.base.key import VARIABLE
+from hallmark.base.reading import read_json
+from hallmark.commands import rebuilt, verify
+from hallmark.params.loader import load_params
 from tests.small_pipeline import shell
 from tests.workspace import KEY, change_params, give_key
 
@@ -66,7 +66,7 @@ def elsewhere(repo: Path) -> None:
 
 
 def test_the_whole_pipeline_gives_the_same_bytes(repo: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "stages.tools.verify", "--into", str(tmp_path / "what is kept, #1")]
+    command = [sys.executable, "-m", "hallmark.commands.verify", "--into", str(tmp_path / "what is kept, #1")]
     done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()

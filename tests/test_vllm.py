@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from stages.core.errors import HallmarkError
-from stages.core.files import write_json
-from stages.core.params import Compute
-from stages.serving.admission import Admission
-from stages.serving.engine import HOST
-from stages.serving.engines import vllm
-from stages.serving.engines.vllm import ENGINE, VllmServer, rank
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import write_json
+from hallmark.base.params import Compute
+from hallmark.serve.admission import Admission
+from hallmark.serve.engine import HOST
+from hallmark.serve.engines import vllm
+from hallmark.serve.engines.vllm import ENGINE, VllmServer, rank
 from tests.test_benchmark import WAIT, left_over, make_benchmark_workspace
 from tests.workspace import ROOT, change_params, report, stage
 
@@ -124,7 +124,7 @@ def test_on_a_gpu_a_server_asks_for_what_it_takes_so_that_two_fit(shape: Path, m
 def test_two_servers_that_do_not_fit_are_refused_before_weights_are_written(
     shape: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stages.serving import server as servers
+    from hallmark.serve import server as servers
 
     monkeypatch.setattr(vllm, "card_bytes", lambda: CARD)
     monkeypatch.setattr(servers, "BASE", shape / "base")
@@ -213,8 +213,8 @@ def test_the_adapter_says_the_same_folded_in_and_beside_its_base_and_answers_are
 ) -> None:
     import httpx
 
-    from stages.core.files import ADAPTER
-    from stages.serving import server as servers
+    from hallmark.base.files import ADAPTER
+    from hallmark.serve import server as servers
 
     monkeypatch.chdir(make_benchmark_workspace(tmp_path))
     schema = {

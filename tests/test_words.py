@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.privacy.lexicon import any_of, word_list
+from hallmark.mask.lexicon import any_of, word_list
 from tests.workspace import ROOT
 
-ROOM = ROOT / "stages/privacy"
+ROOM = ROOT / "hallmark/mask"
 FILES = sorted(file for file in (ROOM / "words").iterdir())
 
 # Not idiomatic, and what to write instead.
@@ -32,7 +32,7 @@ DATA = {"data/clauses.py"}  # sentences of made-up customers
 PROSE = sorted(
     file
     for pattern in (
-        "stages/**/*.py", "stages/*.jinja", "stages/*.js", "stages/*.css", "stages/privacy/words/*.txt", "README.md",
+        "stages/**/*.py", "stages/*.jinja", "stages/*.js", "stages/*.css", "hallmark/mask/words/*.txt", "README.md",
         "docs/*.md", "docs/*.yaml", "data/*.md", "data/*.py", "params.yaml", "dvc.yaml", "pyproject.toml", "noxfile.py",
         "template/**/*.py", "template/**/*.md", "template/**/*.yaml", "template/**/*.yml", "template/cookiecutter.json",
     )

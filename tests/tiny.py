@@ -36,7 +36,7 @@ def make_tiny_base(folder: Path, seed: int = 0) -> Path:
 
 def quantize(base: Path, *, nf4: bool = True, dtype: str = "bfloat16") -> Path:
     """Write what the stage `quantize` makes of a base to the folder `quantized` next to it, and return that."""
-    from stages.models.quantized import write_quantized
+    from hallmark.model.quantized import write_quantized
 
     folder = base.parent / "quantized"
     folder.mkdir()

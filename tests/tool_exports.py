@@ -1,4 +1,4 @@
-"""Files in the forms that tools write, with made-up content: what `python -m stages.tools.propose` has to understand.
+"""Files in the forms that tools write, with made-up content: what `python -m hallmark.commands.propose` has to understand.
 
 Each function writes one file into a folder, after the tool's documented format, and returns its path. Customers have
 several rows, labels repeat, and columns that a person would not choose (status, agent, score of satisfaction) are there.

@@ -16,16 +16,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from stages.core.document import changed
-from stages.gateway import listening
-from stages.gateway.app import app, run
-from stages.gateway.exchange import Answered, Asked
-from stages.gateway.metrics import Metrics
-from stages.gateway.params import Serve
-from stages.params.loader import Params, load_params
-from stages.privacy.restoring import Masked
-from stages.tasks.task import Task
-from stages.traces.trace import Feedback, Route, Trace, new_id
+from hallmark.base.document import changed
+from hallmark.mask.restoring import Masked
+from hallmark.params.gateway import Serve
+from hallmark.params.loader import Params, load_params
+from hallmark.service.gateway import listening
+from hallmark.service.gateway.app import app, run
+from hallmark.service.gateway.exchange import Answered, Asked
+from hallmark.service.gateway.metrics import Metrics
+from hallmark.service.traces.trace import Feedback, Route, Trace, new_id
+from hallmark.task.task import Task
 from tests.workspace import ROOT
 
 MODEL = "tuned"

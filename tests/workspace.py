@@ -22,11 +22,12 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.params.presets import prepared
+from hallmark.params.presets import prepared
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = (
     "stages",
+    "hallmark",
     "data",
     "dvc.yaml",
     "params.yaml",

@@ -19,9 +19,9 @@ if not Path("stages").is_dir() or not CHOICES.is_dir():
         "clone with git, on Linux, macOS or WSL"
     )
 sys.path.insert(0, str(Path.cwd()))
-from stages.core.errors import HallmarkError  # noqa: E402 (these take no packages, which aren't installed yet)
-from stages.params.edit import changed, value_of  # noqa: E402
-from stages.params.presets import advice, prepared, size_by_name  # noqa: E402
+from hallmark.base.errors import HallmarkError  # noqa: E402 (these take no packages, which aren't installed yet)
+from hallmark.params.edit import changed, value_of  # noqa: E402
+from hallmark.params.presets import advice, prepared, size_by_name  # noqa: E402
 
 PRICE = "price of the machine, in your currency, for the price of 1,000 requests and what `decide` makes of it; null: not stated"
 

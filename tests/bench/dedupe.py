@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from stages.core.files import MASKED
-from stages.corpus.near import components, near_pairs, normalise
-from stages.corpus.params import Dedupe
-from stages.corpus.shingles import bare, shingles
+from hallmark.base.files import MASKED
+from hallmark.data.near import components, near_pairs, normalise
+from hallmark.data.params import Dedupe
+from hallmark.data.shingles import bare, shingles
 from stages.dedupe import Clusters
 from tests.bench.made import texts as made_texts
 from tests.bench.page import table, write_section

@@ -25,9 +25,9 @@ from typing import Any
 import httpx
 import psutil
 
-from stages.core.errors import HallmarkError
-from stages.serving.load import Outcome, quantiles, send_all
-from stages.serving.server import free_port
+from hallmark.base.errors import HallmarkError
+from hallmark.serve.load import Outcome, quantiles, send_all
+from hallmark.serve.server import free_port
 from tests.bench import stub
 from tests.bench.page import table, write_section
 from tests.workspace import ROOT, make_workspace
@@ -109,7 +109,7 @@ def gateway(folder: Path, behind: str, changes: dict[str, Any]) -> Iterator[tupl
     for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=b", "-c", "user.email=b@b", "commit", "-qm", "x"]):
         subprocess.run(["git", *command], cwd=repo, check=True)
     log = folder.parent / f"{folder.name}.log"
-    with process(repo, log, "stages.tools.serve") as started:
+    with process(repo, log, "hallmark.service.commands.serve") as started:
         wait_for(url := f"http://127.0.0.1:{port}", started, log)
         yield url, started.pid
 

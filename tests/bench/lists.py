@@ -10,12 +10,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from stages.core.reading import read_json_lines
-from stages.privacy.lexicon import word_list
+from hallmark.base.reading import read_json_lines
+from hallmark.mask.lexicon import word_list
 from tests.workspace import ROOT
 
 REAL = ROOT.parent / "shared" / "realdata"
-WORDS = ROOT / "stages/privacy/words"
+WORDS = ROOT / "hallmark/mask/words"
 
 
 def only_in(entries: Iterable[str], corpora: Mapping[str, str]) -> dict[str, list[str]]:

@@ -58,7 +58,7 @@ def write_masked(path: Path, rows: int, seed: int = 1) -> None:
     """Write that number of records, as the mask stage would, of about one customer for 20 rows."""
     import polars as pl
 
-    from stages.core.records import schema, write_records
+    from hallmark.base.records import schema, write_records
 
     draw = random.Random(seed)
     made = texts(rows, seed)

@@ -19,9 +19,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from hallmark.mask.params import Mask, Ner
+from hallmark.params.loader import load_params
 from stages.mask import chunks, preview_chunk, start_masker
-from stages.params.loader import load_params
-from stages.privacy.params import Mask, Ner
 from tests import labelled
 from tests.bench.made import texts as made_texts
 from tests.bench.page import table, write_section
@@ -226,7 +226,7 @@ def our_spans(texts: list[str]) -> list[Spans]:
 
 def start_ner(params: Mask) -> None:
     """The NER model alone, as the masker loads it."""
-    from stages.privacy.ner_engines import load_engine
+    from hallmark.mask.ner_engines import load_engine
 
     LOADED["ner"] = load_engine(params)
 

@@ -10,12 +10,12 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any
 
-from stages.core.files import BASE, QUANTIZED
-from stages.models.loading import IGNORED
-from stages.params.loader import Params, load_params
-from stages.planning.estimate import configuration
-from stages.planning.memory import STEPS, Storages, fake, planned, training_peak
-from stages.planning.work import Batch
+from hallmark.base.files import BASE, QUANTIZED
+from hallmark.model.loading import IGNORED
+from hallmark.params.loader import Params, load_params
+from hallmark.plan.estimate import configuration
+from hallmark.plan.memory import STEPS, Storages, fake, planned, training_peak
+from hallmark.plan.work import Batch
 from tests.bench.page import table, write_section
 
 
@@ -51,10 +51,10 @@ def held(params: Params, batch: Batch) -> int:
     """The peak in bytes of the storages alive in two steps of the trainer of `sft`, with real weights."""
     import datasets
 
+    from hallmark.model.lora import lora_config
+    from hallmark.model.trainer import CompletionTrainer
+    from hallmark.model.tuning import adapter_parameters, load_frozen
     from stages.sft import training_arguments
-    from stages.training.lora import lora_config
-    from stages.training.trainer import CompletionTrainer
-    from stages.training.tuning import adapter_parameters, load_frozen
 
     labels = [IGNORED] * (batch.tokens - batch.labelled) + [1] * batch.labelled
     ids = ([3 + number, *[1] * (batch.tokens - 1)] for number in range(batch.records * STEPS))  # which share no token
@@ -81,7 +81,7 @@ def held(params: Params, batch: Batch) -> int:
 
 def tokenizer_of_base() -> Any:
     """The tokenizer in `models/base`."""
-    from stages.models.loading import load_tokenizer
+    from hallmark.model.loading import load_tokenizer
 
     return load_tokenizer(BASE)
 

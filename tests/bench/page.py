@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.core.compute import fingerprint
-from stages.core.machine import describe
-from stages.params.loader import load_params
+from hallmark.base.compute import fingerprint
+from hallmark.base.machine import describe
+from hallmark.params.loader import load_params
 
 PAGE = Path("docs/benchmarks.md")
 HEAD = """# Benchmarks

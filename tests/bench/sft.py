@@ -13,10 +13,10 @@ from typing import Any
 
 import polars as pl
 
-from stages.core.files import BASE, TRAIN, VALIDATION
-from stages.core.reading import read_object
-from stages.models.loading import IGNORED, load_tokenizer
-from stages.params.loader import load_params
+from hallmark.base.files import BASE, TRAIN, VALIDATION
+from hallmark.base.reading import read_object
+from hallmark.model.loading import IGNORED, load_tokenizer
+from hallmark.params.loader import load_params
 from tests.bench.page import table, write_section
 
 SECONDS = 720  # of training, for the usual script: about one pass
@@ -145,7 +145,7 @@ def curve(side: str, limit: float) -> dict[str, Any]:
 
     import datasets
 
-    from stages.core.compute import set_up
+    from hallmark.base.compute import set_up
 
     params = load_params()
     set_up(params.compute, params.seed)
@@ -198,10 +198,10 @@ def usual(params: Any, folder: str) -> Any:
 
 def ours(params: Any, folder: str, *, alone: bool = False) -> Any:
     """What `stages.sft` does; `alone`: with the usual script's step size, its schedule and its batches."""
+    from hallmark.model.lora import lora_config
+    from hallmark.model.trainer import CompletionTrainer
+    from hallmark.model.tuning import adapter_parameters, load_frozen
     from stages.sft import load_dataset, training_arguments
-    from stages.training.lora import lora_config
-    from stages.training.trainer import CompletionTrainer
-    from stages.training.tuning import adapter_parameters, load_frozen
 
     tokenizer = load_tokenizer(BASE)
     model = load_frozen(params.sft, "cpu")

@@ -10,11 +10,11 @@ from typing import Any
 
 import polars as pl
 
+from hallmark.base.files import REPORTS
+from hallmark.data.near import normalise, text_of
+from hallmark.data.params import Dedupe
+from hallmark.params.loader import Params
 from stages import dedupe, split
-from stages.core.files import REPORTS
-from stages.corpus.near import normalise, text_of
-from stages.corpus.params import Dedupe
-from stages.params.loader import Params
 from tests.bench.dedupe import REAL, brute_force
 from tests.bench.page import table, write_section
 from tests.rows import params_with, record

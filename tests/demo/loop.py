@@ -169,13 +169,13 @@ class Loop:
 
     def stage_of(self, stage: str) -> str | None:
         """The version in a stage, as the registry has it."""
-        code = "from stages.registry.registry import Registry; "
+        code = "from hallmark.service.registry.registry import Registry; "
         code += f"v = Registry.read().in_stage({stage!r}); print(v.version if v else '')"
         return self.shell(sys.executable, "-c", code).strip() or None
 
     def tool(self, title: str, name: str, *options: str, codes: Sequence[int] = (0,)) -> str:
         """Run one of the tools; what it said."""
-        return self.run(title, sys.executable, "-m", f"stages.tools.{name}", *options, codes=codes)
+        return self.run(title, sys.executable, "-m", f"hallmark.commands.{name}", *options, codes=codes)
 
     def run(self, title: str, *command: str, codes: Sequence[int] = (0,)) -> str:
         """Run a command as a step; what it said."""
@@ -211,7 +211,7 @@ class Loop:
     @contextmanager
     def gateway(self) -> Iterator[str]:
         """The gateway with its model server, for as long as the block lasts; where it answers."""
-        command = [sys.executable, "-m", "stages.tools.serve", "--port", "0"]
+        command = [sys.executable, "-m", "hallmark.service.commands.serve", "--port", "0"]
         log = self.repo / "serve.log"
         start = time.monotonic()
         with log.open("w", encoding="utf-8") as output:
@@ -224,7 +224,7 @@ class Loop:
                     raise RuntimeError(f"the gateway did not start:\n{log.read_text(encoding='utf-8')[-3000:]}")
                 time.sleep(0.2)
             said = log.read_text(encoding="utf-8").strip()
-            shown = "python -m stages.tools.serve --port 0"
+            shown = "python -m hallmark.service.commands.serve --port 0"
             self.played.steps.append(Step("Serve", shown, round(time.monotonic() - start, 1), said))
             self.say(f"== Serve: {shown}\n   {said}")
             yield found[1]

@@ -125,9 +125,9 @@ def machine(device: str) -> dict[str, Any]:
     """What it ran on and when; asked in a process of its own."""
     code = f"""
 import json
-from stages.core.compute import fingerprint
-from stages.core.machine import stamp
-from stages.core.params import Compute
+from hallmark.base.compute import fingerprint
+from hallmark.base.machine import stamp
+from hallmark.base.params import Compute
 
 found = stamp(fingerprint(Compute(device={device!r}, threads=4, portable=False)))
 if {device!r} == "cuda":

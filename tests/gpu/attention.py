@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from stages.core.params import Compute
+from hallmark.base.params import Compute
 from tests.gpu.models import QWEN, workspace
 from tests.gpu.registry import Bench, Skipped, part
 
@@ -30,7 +30,7 @@ def attention(bench: Bench) -> None:
         line.expect(all("flash" in name for name in backward), f"another kernel ran: {line.words}")
     from torch.nn.attention import SDPBackend
 
-    from stages.core.compute import set_up
+    from hallmark.base.compute import set_up
 
     set_up(Compute(device=bench.device, threads=4 if not bench.tiny else 1, portable=False), 7)
     shape = bench.size(SHAPE, SMALL)

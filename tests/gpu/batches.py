@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.training.params import Sft
+from hallmark.model.params import Sft
 from tests.gpu.models import QWEN, Workspace, mib, workspace
 from tests.gpu.registry import Bench, Line, Skipped, part
 from tests.gpu.training import learns

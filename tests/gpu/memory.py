@@ -12,8 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from stages.core.files import BASE, SFT_ADAPTER
-from stages.params.loader import load_params
+from hallmark.base.files import BASE, SFT_ADAPTER
+from hallmark.params.loader import load_params
 from tests.gpu.models import LLAMA, QWEN, Workspace, last_words, mib, workspace, write_split
 from tests.gpu.registry import Bench, Failed, Line, Skipped, part
 
@@ -36,8 +36,8 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def foreseen(made: Workspace) -> dict[str, Any]:
     """What the plan says of a workspace, asked in a process of its own: it measures the device, and must leave it."""
-    if importlib.util.find_spec("stages.planning") is None:
-        raise Skipped("absent: this version has no stages.planning")
+    if importlib.util.find_spec("hallmark.plan") is None:
+        raise Skipped("absent: this version has no hallmark.plan")
     out = made.folder / "estimate.json"
     out.unlink(missing_ok=True)
     done = made.process("tests.gpu.memory", str(out))
@@ -88,7 +88,7 @@ def compare(line: Line, peak: int | None, plan: dict[str, Any], key: str) -> Non
 
 def main(out: str) -> None:
     """Ask the plan."""
-    from stages.planning.estimate import estimate
+    from hallmark.plan.estimate import estimate
 
     found = asdict(estimate(load_params(), BASE))
     Path(out).write_text(json.dumps(found), encoding="utf-8")

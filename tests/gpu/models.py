@@ -24,7 +24,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.core.files import HOLDOUT, SFT_ADAPTER, TRAIN, VALIDATION
+from hallmark.base.files import HOLDOUT, SFT_ADAPTER, TRAIN, VALIDATION
 from tests.gpu.registry import Bench, Failed, Skipped
 from tests.workspace import ROOT, make_workspace, report, run, run_here
 
@@ -280,7 +280,7 @@ def write_split(folder: Path, train: int, validation: int, holdout: int) -> None
     """Records of the sample's made-up tickets; every one has a wrong answer too, which `dpo` learns to avoid."""
     import polars as pl
 
-    from stages.core.records import schema, write_records
+    from hallmark.base.records import schema, write_records
 
     lines = (ROOT / "data/raw/tickets.jsonl").read_text(encoding="utf-8").splitlines()
     tickets = [json.loads(line) for line in lines]

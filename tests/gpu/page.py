@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.core.machine import describe
+from hallmark.base.machine import describe
 from tests.bench.page import table
 from tests.gpu.registry import Part
 

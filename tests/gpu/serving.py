@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from stages.serving.engine import StartedSettings
-from stages.serving.engines.transformers_serve import TransformersServer
-from stages.serving.engines.vllm import VllmServer
+from hallmark.serve.engine import StartedSettings
+from hallmark.serve.engines.transformers_serve import TransformersServer
+from hallmark.serve.engines.vllm import VllmServer
 from tests.gpu.models import QWEN, SMOLLM, Workspace, workspace
 from tests.gpu.registry import Bench, Skipped, part
 from tests.workspace import ROOT, report

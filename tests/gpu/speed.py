@@ -66,7 +66,7 @@ def main(out: str) -> None:
     import torch
     from transformers import trainer as transformers_trainer
 
-    from stages.params.loader import load_params
+    from hallmark.params.loader import load_params
     from tests.bench.sft import usual as usual_trainer
     from tests.gpu.stage import clock
 

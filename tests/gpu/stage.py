@@ -14,8 +14,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from stages.core.compute import environment
-from stages.params.loader import load_params
+from hallmark.base.compute import environment
+from hallmark.params.loader import load_params
 from tests.workspace import as_main
 
 ATTENTION = "aten::_scaled_dot_product"

@@ -65,9 +65,9 @@ def real(bench: Bench) -> None:
 @part("presets", "the settings that are shipped for a card of this size: sft and dpo run with them")
 def presets(bench: Bench) -> None:
     """With the batches as shipped, on records as long as the sample's."""
-    if importlib.util.find_spec("stages.params.presets") is None:
-        raise Skipped("absent: this version has no stages.params.presets")
-    from stages.params.presets import prepared
+    if importlib.util.find_spec("hallmark.params.presets") is None:
+        raise Skipped("absent: this version has no hallmark.params.presets")
+    from hallmark.params.presets import prepared
 
     machine = "cpu" if bench.device == "cpu" else "gpu-80gb" if card_bytes() >= LARGE_CARD else "gpu-24gb"
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")

@@ -17,9 +17,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.core.errors import HallmarkError, run_stage
-from stages.core.files import sha256_file, write_json
-from stages.core.reading import read_object
+from hallmark.base.errors import HallmarkError, run_stage
+from hallmark.base.files import sha256_file, write_json
+from hallmark.base.reading import read_object
 from tests.bench.corpora.recipe import (
     VARIABLE,
     Recipe,
@@ -110,7 +110,7 @@ def run(
         write_json(started, {"made_from": made_from, "seconds": round(seconds)})
     if until:
         return None
-    call(repo, "python", "-m", "stages.tools.summary")
+    call(repo, "python", "-m", "hallmark.commands.summary")
     write_json(finished, figures(repo, seconds))
     return finished
 
@@ -121,9 +121,9 @@ def stamp(name: str, recipe: Recipe, file: Path, repo: Path, changes: dict[str, 
         answers = [f"project_slug={name}", f"kind={recipe.kind}"]
         source = [str(ROOT), "--directory", "template", "--no-input", "--output-dir", str(repo.parent)]
         call(Path.cwd(), "cookiecutter", *source, *answers)
-        call(repo, "python", "-m", "stages.tools.propose", str(file.resolve()), "--write")
+        call(repo, "python", "-m", "hallmark.commands.propose", str(file.resolve()), "--write")
         set_up(repo, recipe, changes)
-        call(repo, "python", "-m", "stages.tools.key", "--if-missing")
+        call(repo, "python", "-m", "hallmark.commands.key", "--if-missing")
         call(repo, "git", "add", "--all")
         call(repo, "git", *IDENTITY, "commit", "--quiet", "--message", f"Set up for {recipe.title}")
     except BaseException:

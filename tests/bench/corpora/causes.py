@@ -8,8 +8,8 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-from stages.core.reading import read_json_lines
-from stages.tasks.evidence import Source, words_of
+from hallmark.base.reading import read_json_lines
+from hallmark.task.evidence import Source, words_of
 
 SLIP = 0.85  # share of characters that a copy with slips has in common with the right value
 CURRENCY = re.compile(r"^(?:RM|\$|EUR|€|£)\s*|\s*(?:EUR|€|£)$")

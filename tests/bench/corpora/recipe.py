@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
 
-from stages.core.errors import HallmarkError
-from stages.core.files import sha256_file, write_json
-from stages.core.params import Block, Line, Positive, Sha256
-from stages.core.reading import read_json_lines
-from stages.params.edit import changed
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import sha256_file, write_json
+from hallmark.base.params import Block, Line, Positive, Sha256
+from hallmark.base.reading import read_json_lines
+from hallmark.params.edit import changed
 
 FOLDER = Path(__file__).parent
 VARIABLE = "HALLMARK_CORPORA"  # the environment variable that names the folder with the corpora

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import HallmarkError
-from stages.core.files import write_text
-from stages.core.machine import describe
-from stages.core.reading import read_object
-from stages.release.verdict import VERDICTS
-from stages.tasks.predictions import CALIBRATION
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import write_text
+from hallmark.base.machine import describe
+from hallmark.base.reading import read_object
+from hallmark.judge.verdict import VERDICTS
+from hallmark.task.predictions import CALIBRATION
 from tests.bench.corpora.causes import causes
 from tests.bench.corpora.causes import table as causes_table
 from tests.bench.corpora.recipe import Recipe

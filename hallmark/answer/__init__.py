@@ -1,0 +1,1 @@
+"""Records to predictions: prompts, the models that answer them, scoring, and the comparators."""

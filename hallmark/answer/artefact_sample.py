@@ -1,0 +1,85 @@
+"""The sample of the holdout that everything that ships answers, and how its answers are compared with the evaluated ones.
+
+Those are in reports/eval/tuned/predictions.jsonl. An artefact may write another text for a good reason (its weights are
+rounded, it answers in other batches); what matters is whether it gets fewer records right.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from hallmark.answer.parity import WORDS, Artefact, Changes, Parity
+from hallmark.answer.predictions import readable
+from hallmark.answer.scoring import Scorer
+from hallmark.base.stats import ClusterBootstrap
+from hallmark.task.predictions import Prediction
+
+
+def drawn(groups: Sequence[str], count: int, first: Sequence[int] = ()) -> list[int]:
+    """`count` rows (all, if there are fewer), from as many groups as that takes, evenly; `first` are among them.
+
+    `groups`: the group of each row. The next row is always the first of the group that has been drawn from least.
+    """
+    count = min(count, len(groups))
+    rows = list(dict.fromkeys(first))[:count]
+    rest: dict[str, list[int]] = {}
+    for row in sorted(set(range(len(groups))) - set(rows), reverse=True):
+        rest.setdefault(groups[row], []).append(row)
+    taken = Counter(groups[row] for row in rows)
+    while len(rows) < count:
+        group = min(rest, key=lambda name: (taken[name], rest[name][-1]))
+        rows.append(rest[group].pop())
+        taken[group] += 1
+        if not rest[group]:
+            del rest[group]
+    return sorted(rows)
+
+
+class Sample:
+    """Records of the holdout with their evaluated answers, to which those of an artefact are compared."""
+
+    def __init__(
+        self,
+        records: Sequence[dict[str, Any]],
+        evaluated: Sequence[Prediction],
+        rows: Sequence[int],
+        scorer: Scorer,
+        *,
+        confidence: float,
+        draws: int,
+        seed: int,
+    ) -> None:
+        """`rows`: which of all the `records` it is; `evaluated` are the answers to all of them."""
+        self.records = [records[row] for row in rows]
+        self.evaluated = [evaluated[row] for row in rows]
+        self._scorer = scorer
+        self._right = [row.exact_match for row in self.evaluated]
+        groups = [row.group for row in self.evaluated]
+        self._bootstrap = ClusterBootstrap(groups, confidence=confidence, draws=draws, seed=seed)
+
+    def changes(self, texts: Sequence[str]) -> Changes:
+        """How an artefact's answers, in the order of the records, differ from those that were evaluated."""
+        right = [
+            self._scorer.score(**readable(record), prediction=text).exact_match
+            for record, text in zip(self.records, texts, strict=True)
+        ]
+        pairs = list(zip(self._right, right, strict=True))
+        return Changes(
+            texts=sum(row.prediction != text for row, text in zip(self.evaluated, texts, strict=True)),
+            lost=sum(before and not after for before, after in pairs),
+            won=sum(after and not before for before, after in pairs),
+            behind=self._bootstrap.rate_difference(right, self._right).rounded(),
+        )
+
+    def parity(self, artefacts: Sequence[Artefact]) -> Parity:
+        """The report on these artefacts."""
+        none_right = [False] * len(self._right)
+        return Parity(
+            records=len(self.records),
+            groups=self._bootstrap.clusters,
+            right=sum(self._right),
+            worst=self._bootstrap.rate_difference(none_right, self._right).rounded(),
+            artefacts=sorted(artefacts, key=lambda artefact: list(WORDS).index(artefact.name)),
+        )

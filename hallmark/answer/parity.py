@@ -1,0 +1,136 @@
+"""What benchmark.json says of the artefacts that ship: whether each answers as the evaluated model did, and what it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from hallmark.base.stats import Interval
+
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0)] | None
+WORDS = {  # artefacts by name, in the order in which they are shown
+    "adapter": "Adapter over its base",
+    "nf4": "Adapter over its base in 4 bits",
+    "merged": "Merged model",
+    "q8_0": "GGUF file",
+    "q4_k_m": "GGUF file",
+    "server": "Server",
+}
+
+
+@dataclass(frozen=True)
+class Logits:
+    """Logits of the evaluated answers, token by token, against those of the model in the form that was evaluated.
+
+    `largest_difference`: of any logit. `argmax_changed`: at how many of the `tokens` another one is the likeliest.
+    """
+
+    records: Count
+    tokens: Count
+    largest_difference: Annotated[float, Field(ge=0)]
+    argmax_changed: Count
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an artefact takes. `at_once`: requests or records answered together, at which the last two were measured.
+
+    `disk_mib`: all files that it needs. `memory_mib`: of the weights alone. None: not known, or not its own figure.
+    """
+
+    disk_mib: Amount = None
+    memory_mib: Amount = None
+    at_once: Annotated[int, Field(ge=1)] | None = None
+    latency_p95_s: Amount = None
+    tokens_per_second: Amount = None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is not as evaluated: texts, and records that are an exact match no more (`lost`) or only now (`won`).
+
+    `behind`: by how much exact match is lower than evaluated, as a share of 1.
+    """
+
+    texts: Count
+    lost: Count
+    won: Count
+    behind: Interval
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """Something that ships, in `weights` of a type, and how it answered; or the `reason` why it did not."""
+
+    name: str
+    weights: str
+    reason: str | None
+    changes: Changes | None = None
+    logits: Logits | None = None
+    cost: Cost | None = None
+
+    @property
+    def words(self) -> str:
+        """What it is, for people."""
+        return f"{WORDS.get(self.name, self.name)} ({self.weights})"
+
+
+@dataclass(frozen=True)
+class Received:
+    """What callers get, over all of the holdout: raw rows, masked as the gateway masks, answered, their values put back.
+
+    `same`: prompts that are those that were evaluated. `refused`: requests that the masker turns away, by code. `leftover`:
+    answers with what is left of a placeholder, which are not handed out. `exact_match`: against the raw target; `evaluated`:
+    on the masked records, as `eval` has it. `worst`: by how much exact match would be lower if all were wrong.
+    """
+
+    records: Count
+    groups: Count
+    same: Count
+    refused: dict[str, Count]
+    leftover: Count
+    evaluated: Interval
+    exact_match: Interval
+    changes: Changes
+    worst: Interval
+
+
+@dataclass(frozen=True)
+class Live:
+    """What was found of what callers get; or the `reason` why it could not be measured."""
+
+    reason: str | None
+    found: Received | None = None
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The artefacts, and the sample: its records and groups, and how many of them were right when evaluated.
+
+    `worst`: by how much exact match would be lower if an artefact got all of them wrong. `live`: what callers get; None if
+    it was not asked for.
+    """
+
+    records: Count
+    groups: Count
+    right: Count
+    worst: Interval | None
+    artefacts: list[Artefact]
+    live: Live | None = None
+
+    @property
+    def measured(self) -> list[tuple[Artefact, Changes]]:
+        """Those that have answered, each with what is not as evaluated."""
+        return [(artefact, artefact.changes) for artefact in self.artefacts if artefact.changes is not None]
+
+    @property
+    def left_out(self) -> str:
+        """Which have not answered, and why, in sentences; empty if all have."""
+        reasons: dict[str | None, list[str]] = {}
+        for artefact in self.artefacts:
+            if artefact.changes is None:
+                reasons.setdefault(artefact.reason, []).append(artefact.words)
+        return " ".join(f"Not measured: {', '.join(words)}: {reason}." for reason, words in reasons.items())

@@ -1,0 +1,40 @@
+"""From a record and the score of its answer to a line of predictions.jsonl."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from hallmark.answer.scoring import Score
+from hallmark.task.predictions import Prediction
+
+Row = dict[str, Any]
+
+
+def readable(record: Row) -> dict[str, Any]:
+    """What the model could read, and the target, as the scorer takes them."""
+    user = [message["content"] for message in record["prompt"] if message["role"] == "user"]
+    return {"input": "\n".join(user), "context": record["context"], "target": record["completion"][-1]["content"]}
+
+
+def prediction(record: Row, text: str, score: Score, *, finish: Literal["stop", "length"], tokens: int) -> Prediction:
+    """One line of predictions.jsonl."""
+    texts = readable(record)
+    return Prediction(
+        id=record["id"],
+        group=record["group"],
+        tags=record["tags"] or [],
+        **texts,
+        length=len(texts["input"]),
+        prediction=text,
+        finish=finish,
+        tokens=tokens,
+        parses=score.parses,
+        schema_valid=score.schema_valid,
+        exact_match=score.exact_match,
+        outcome=score.outcome,
+        reason=score.reason,
+        fields=score.fields,
+        retrieved=score.retrieved,
+        read=score.read,
+        scores=score.scores,
+    )

@@ -1,0 +1,1 @@
+"""What every room builds on: files, hashes, errors, records, reports, the machine, dvc.lock and provenance."""

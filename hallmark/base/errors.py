@@ -1,0 +1,160 @@
+"""The one kind of error a user sees, and the command-line frame every stage runs in."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, TextIO
+
+TRACEBACK_VARIABLE = "HALLMARK_TRACEBACK"
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def printable(text: str, keep: str = "") -> str:
+    """The text with control and direction codes escaped, so that what it quotes can't steer a terminal or hide anything.
+
+    `keep` lists the characters to leave as they are.
+    """
+    return "".join(
+        letter if letter.isprintable() or letter in keep else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
+def in_red(text: str, stream: TextIO) -> str:
+    """The text in red if the stream is a terminal and NO_COLOR is not set, else as it is."""
+    return f"\x1b[31m{text}\x1b[0m" if stream.isatty() and not os.environ.get("NO_COLOR") else text
+
+
+class HallmarkError(Exception):
+    """A problem the user can fix: names the file, the row, the field, and the remedy.
+
+    `row` counts from 1, as an editor does. `param` is a key of params.yaml, instead of file and field. The message must
+    never hold the value of a private field.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: str | Path | None = None,
+        row: int | None = None,
+        field: str | None = None,
+        param: str | None = None,
+        remedy: str,
+    ) -> None:
+        if param is not None:
+            file, field = "params.yaml", param
+        self.problem, self.file, self.row, self.field, self.remedy = problem, file, row, field, remedy
+        parts = [printable(str(file))] if file is not None else []
+        if row is not None:
+            parts.append(f"row {row}")
+        if field is not None:
+            parts.append(f"field '{printable(field)}'")
+        location = ", ".join(parts)
+        message = f"{location + ': ' if location else ''}{problem}\n  remedy: {remedy}"
+        super().__init__(printable(message, keep="\n"))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle all of it, so that a worker process can raise it."""
+        keys: dict[str, Any] = {"file": self.file, "row": self.row, "field": self.field, "remedy": self.remedy}
+        return partial(HallmarkError, self.problem, **keys), ()
+
+
+def run_stage(
+    name: str,
+    doc: str | None,
+    main: Callable[[argparse.Namespace], None],
+    parser: argparse.ArgumentParser | None = None,
+) -> None:
+    """Parse the command line and run `main`; whatever goes wrong ends in one clear message and exit code 1 (Ctrl-C: 130).
+
+    The message of an exception that nobody foresaw may quote a record, so only its type and place are printed; with the
+    environment variable HALLMARK_TRACEBACK, the whole traceback. `parser` holds the stage's own options; every stage also has `--params FILE`.
+    """
+    spec = sys.modules["__main__"].__spec__  # a tool is one folder deeper than a stage
+    module = spec.name if spec else f"stages.{name}"
+    parser = parser or argparse.ArgumentParser(prog=f"python -m {module}", description=doc)
+    parser.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), help="parameter file (default: %(default)s)"
+    )
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s", stream=sys.stderr)
+    for chatty in ("httpx", "datasets", "presidio-analyzer", "urllib3", "transformers"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    if (
+        threading.current_thread() is threading.main_thread()
+    ):  # a stage that is asked to stop leaves no half-written files
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with suppress(Exception):  # it is there to be read, and stops no stage
+        from hallmark.base.heading import heading
+
+        if line := heading(sys.orig_argv[1:]):
+            print(printable(line), file=sys.stderr)
+    try:
+        main(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough: `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails again, on its way out
+        sys.exit(128 + signal.SIGPIPE)
+    except HallmarkError as error:
+        print(f"{name}: error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; earlier outputs are untouched", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        number = unwritable(error)
+        if number is None:
+            _print_unforeseen(name, error)
+            sys.exit(1)
+        path = getattr(error, "filename", None) or Path.cwd()
+        print(
+            f"{name}: error: {path}: {os.strerror(number)}\n"
+            "  remedy: free space on that file system, or get permission to read and write there, and run `dvc repro` "
+            "again; earlier outputs are untouched",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+def _print_unforeseen(name: str, error: Exception) -> None:
+    if os.environ.get(TRACEBACK_VARIABLE):
+        traceback.print_exception(error)
+        return
+    ours = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if {"stages", "hallmark"} & {*Path(frame.filename).parts}
+    ]
+    frame = (ours or traceback.extract_tb(error.__traceback__))[-1]
+    place = "/".join(Path(frame.filename).parts[-2:])
+    print(
+        f"{name}: error: unforeseen {type(error).__name__} at {place}, line {frame.lineno}\n"
+        f"  remedy: this is a bug, please report it; {TRACEBACK_VARIABLE}=1 shows the traceback, which may quote your data",
+        file=sys.stderr,
+    )
+
+
+class UnwritableError(OSError):
+    """An output can't be written; `filename` is the output, not the temporary file next to it."""
+
+
+def unwritable(error: BaseException) -> int | None:
+    """The system's error number if it means that a file can't be written there (disk full, read-only), else None."""
+    number = error.errno if isinstance(error, OSError) else None
+    # Rust libraries (polars, safetensors) and shutil.copytree raise their own errors, with the system's in the text.
+    if number is None and (match := re.search(r"(?:\(os error |\[Errno )(\d+)[)\]]", str(error))):
+        number = int(match[1])
+    return number if number in UNWRITABLE else None

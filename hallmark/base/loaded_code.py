@@ -1,0 +1,136 @@
+"""Which code a stage loads: its file of `stages/` and what that uses of `stages/` and `hallmark/`, for `python -m stages.code`.
+
+A stage loads the modules that its own imports, directly or through others, the data files that these name (a string that
+is the path of a file, seen from the folder of the module), and `requirements.lock` if one of them imports a library. A
+package that reads its own `__path__` loads whatever is in its folder, and so every module there.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import sha256_file
+
+LOCK = "requirements.lock"
+FOLDER = Path("code")  # where the stage `code` writes a list for each module of stages/
+OURS = ("stages", "hallmark")
+# These change no output, so a change in them runs nothing again. The parameters: no field of them has a default and
+# none changes a value on the way (a test holds them to that), and DVC tracks the values themselves. `errors` only ends
+# a run, `heading` only prints a line, `progress` only says how far a stage is, what `measured` writes is never
+# compared, and `plan` only refuses what would not fit.
+NO_OUTPUT = re.compile(
+    r"hallmark/params/\w+\.py|hallmark/\w+/(?:base_)?params\.py"
+    r"|hallmark/base/(?:errors|heading|measured|progress)\.py|hallmark/plan/\w+\.py"
+)
+
+
+def code_of(file: str) -> list[str]:
+    """What a module uses, itself included, and `requirements.lock` if it uses a library: names of files, sorted.
+
+    Raises HallmarkError if a module is not Python.
+    """
+    files, libraries = {file}, False
+    todo = [file]
+    while todo:
+        used, uses_library = _used(todo.pop())
+        libraries |= uses_library
+        new = {name for name in used if name not in files and not NO_OUTPUT.fullmatch(name)}
+        files |= new
+        todo += [name for name in sorted(new) if name.endswith(".py")]
+    return sorted([*([LOCK] if libraries else []), *files])
+
+
+def listing(file: str) -> str:
+    """What a module uses, a line a file: its SHA-256 and its name."""
+    return "".join(f"{sha256_file(place(name))}  {name}\n" for name in code_of(file))
+
+
+def place(name: str) -> Path:
+    """Where a file of a list is: below the working directory, or else where the library is installed."""
+    here = Path(name)
+    if here.exists() or not name.startswith("hallmark/"):
+        return here
+    return _installed() / name
+
+
+@cache
+def _installed() -> Path:
+    spec = find_spec("hallmark")
+    return Path(spec.origin).parent.parent if spec and spec.origin else Path()
+
+
+@cache
+def _used(name: str) -> tuple[frozenset[str], bool]:
+    """The files that one module names, and whether it imports a library."""
+    module = Path(name)
+    try:
+        tree = ast.parse(place(name).read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise HallmarkError("not Python", file=module, row=error.lineno, remedy="fix the syntax at that row") from None
+    files: set[str] = set()
+    library = False
+    for node in _running(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            package = ".".join(module.parts[: len(module.parts) - node.level]) if node.level else ""
+            source = ".".join(filter(None, (package, node.module)))
+            names = [source, *(f"{source}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Name) and node.id == "__path__":  # the modules of its folder are loaded by a loop
+            folder = module.parent
+            files |= {f"{folder.as_posix()}/{file.name}" for file in sorted(place(name).parent.glob("*.py"))} - {name}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            # A module that is run by its name, in a process of its own.
+            names = [node.value] if re.fullmatch(rf"(?:{'|'.join(OURS)})(\.\w+)+", node.value) else []
+            files |= _data_file(module.parent, node.value)
+        files |= {file for file in map(_file, names) if file}
+        files |= {file for name in names for file in _packages(name)}
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            library |= any(name.split(".")[0] not in {*sys.stdlib_module_names, *OURS} for name in names)
+    return frozenset(files), library
+
+
+def _running(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes below, but what only a type checker reads."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            continue
+        yield child
+        yield from _running(child)
+
+
+def _file(module: str) -> str | None:
+    """The file of a module of this project; None for any other name."""
+    if not re.fullmatch(rf"(?:{'|'.join(OURS)})(\.\w+)+", module):
+        return None
+    name = module.replace(".", "/") + ".py"
+    return name if place(name).is_file() else None
+
+
+def _packages(module: str) -> Iterator[str]:
+    """The `__init__.py` of the packages that a module is in, if one holds more than its docstring."""
+    parts = module.split(".")
+    for depth in range(2, len(parts) + 1) if parts[0] in OURS else ():
+        name = "/".join([*parts[:depth], "__init__.py"])
+        if place(name).is_file() and not only_a_docstring(place(name)):
+            yield name
+
+
+def only_a_docstring(file: Path) -> bool:
+    """Whether a module has no code."""
+    return len(ast.parse(file.read_text(encoding="utf-8")).body) <= 1
+
+
+def _data_file(folder: Path, text: str) -> set[str]:
+    if not re.fullmatch(r"\w[\w./-]{0,80}\.\w+", text) or text.endswith(".py") or ".." in text:
+        return set()
+    name = f"{folder.as_posix()}/{text}"
+    return {name} if place(name).is_file() else set()

@@ -1,0 +1,143 @@
+"""Records: the one Parquet schema that every stage after `mask` reads and writes, and templates over a row's columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import write_all
+from hallmark.base.reading import NotJsonError, check_regular, strict_json
+
+if TYPE_CHECKING:
+    import polars
+
+FIELD = re.compile(r"\{([^{}]+)\}")
+MADE = "run `dvc repro`, which makes it"
+
+
+def schema() -> dict[str, Any]:
+    """The columns of a record from `mask` on, in order: TRL's conversational prompt/completion format plus ids."""
+    import polars as pl
+
+    messages = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
+    return {
+        "id": pl.String,
+        "group": pl.String,
+        "prompt": messages,
+        "completion": messages,
+        "context": pl.String,
+        "tools": pl.String,  # JSON: each record may have different tools
+        "rejected": messages,
+        "tags": pl.List(pl.String),
+    }
+
+
+def read_records(path: Path) -> polars.DataFrame:
+    """Read a Parquet file of records; a HallmarkError unless it has all that a record must have."""
+    check_records(frame := read_parquet(path, MADE), path)
+    for number, tools in enumerate(frame["tools"], 1):
+        try:
+            sound = not tools or isinstance(strict_json(tools), list)
+        except NotJsonError:
+            sound = False
+        if not sound:
+            raise HallmarkError("not a JSON list", file=path, row=number, field="tools", remedy=MADE)
+    return frame
+
+
+def scan_records(path: Path) -> polars.LazyFrame:
+    """Read a Parquet file of records lazily: only the columns in use, and only when they are needed."""
+    import polars as pl
+
+    check_regular(path, MADE)
+    with whole_parquet(path):
+        frame = pl.scan_parquet(path, glob=False)
+        columns = frame.collect_schema()
+    check_columns(columns, path)
+    return frame
+
+
+@contextmanager
+def whole_parquet(path: Path, remedy: str = MADE) -> Iterator[None]:
+    """A HallmarkError if `path`, which is read in the block, is damaged: with `scan_records`, only a `collect` shows it."""
+    import polars as pl
+
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise HallmarkError(f"not Parquet ({type(error).__name__})", file=path, remedy=remedy) from None
+
+
+def check_columns(columns: Mapping[str, Any], path: Path) -> None:
+    """A HallmarkError unless each column of a record is there, and of its type."""
+    for name, kind in schema().items():
+        if columns.get(name) != kind:
+            problem = "no such column" if name not in columns else f"not of the type {kind}"
+            raise HallmarkError(problem, file=path, field=name, remedy=MADE)
+
+
+def check_records(frame: polars.DataFrame, path: Path) -> None:
+    """A HallmarkError unless each column of a record is there, of its type, and no id, group, prompt or answer is missing."""
+    import polars as pl
+
+    check_columns(frame.schema, path)
+    part = pl.element().struct.field("role").is_null() | pl.element().struct.field("content").is_null()
+    gaps = {
+        name: pl.col(name).is_null() | (pl.col(name).list.len() == 0) | pl.col(name).list.eval(part).list.any()
+        for name in ("prompt", "completion")
+    } | {name: pl.col(name).is_null() for name in ("id", "group")}
+    for name, gap in gaps.items():
+        found = frame.select(gap.arg_max(), there=gap.any()).row(0)
+        if found[1]:
+            raise HallmarkError("missing", file=path, row=found[0] + 1, field=name, remedy=MADE)
+
+
+def check_filled(rows: polars.DataFrame, path: Path) -> None:
+    """A HallmarkError if a value is missing in rows that were read from records."""
+    if rows.is_empty():
+        raise HallmarkError("has no records", file=path, remedy=MADE)
+    for column in rows.get_columns():
+        if column.null_count():
+            raise HallmarkError("values are missing", file=path, field=column.name, remedy=MADE)
+
+
+def write_records(path: Path, records: polars.DataFrame) -> None:
+    """Write records to Parquet, atomically; the same records make the same bytes."""
+    write_all({path: parquet(records)})
+
+
+def parquet(records: polars.DataFrame) -> memoryview:
+    """Records as the bytes of a Parquet file. If Polars itself writes to a full disk, it may only say "transport error"."""
+    buffer = BytesIO()
+    # Rechunk first: Polars ends pages where its chunks end, which depends on threads and on how the frame was built.
+    records.rechunk().write_parquet(buffer, compression="zstd", statistics=False, row_group_size=100_000)
+    return buffer.getbuffer()
+
+
+def read_parquet(path: Path, remedy: str) -> polars.DataFrame:
+    """The whole of a Parquet file; a HallmarkError if it is none."""
+    import polars as pl
+
+    check_regular(path, remedy)
+    with whole_parquet(path, remedy):
+        return pl.read_parquet(path, glob=False)
+
+
+def fill(template: str, row: dict[str, Any]) -> str:
+    """Fill a template such as `"{subject}\\n\\n{body}"` from a row's columns; a bare column name means that column.
+
+    Only the template is scanned for braces, never the values.
+    """
+    if not FIELD.search(template):
+        template = f"{{{template}}}"
+    return FIELD.sub(lambda match: "" if row.get(match[1]) is None else str(row[match[1]]), template).strip()
+
+
+def columns_of(template: str) -> list[str]:
+    """The column names a template uses."""
+    return FIELD.findall(template) or [template]

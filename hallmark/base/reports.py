@@ -1,0 +1,43 @@
+"""Reading what earlier stages reported. Whatever is missing is an error that names the stage to run again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import REPORTS
+from hallmark.base.reading import read_json
+
+Content = TypeVar("Content")
+
+
+class Report:
+    """A JSON report, read key by key."""
+
+    def __init__(self, name: str, stage: str | None = None, *, remedy: str | None = None) -> None:
+        """Reads `reports/<name>.json`, which the stage of that name (or `stage`) writes; `remedy`: if no stage does."""
+        self.path = REPORTS / f"{name}.json"
+        self.remedy = remedy or f"run `dvc repro {stage or name}`, which makes it"
+        self.content: Any = read_json(self.path, self.remedy)
+
+    def at(self, *keys: str) -> Any:
+        """The value at that path of keys."""
+        value = self.content
+        for depth, key in enumerate(keys, 1):
+            if not isinstance(value, dict) or key not in value:
+                raise HallmarkError("missing", file=self.path, field=".".join(keys[:depth]), remedy=self.remedy)
+            value = value[key]
+        return value
+
+    def as_(self, kind: type[Content]) -> Content:
+        """The whole report as a dataclass or TypedDict, every key and type that it names checked."""
+        from pydantic import TypeAdapter, ValidationError
+
+        try:
+            return TypeAdapter(kind).validate_json(json.dumps(self.content), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            problem = "missing" if first["type"].startswith("missing") else "of the wrong type"
+            name = ".".join(str(part) for part in first["loc"])
+            raise HallmarkError(problem, file=self.path, field=name, remedy=self.remedy) from None

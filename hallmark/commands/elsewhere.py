@@ -1,0 +1,84 @@
+"""Not a stage: tell whether the benchmark was measured on a different machine: `python -m hallmark.commands.elsewhere`.
+
+The report is kept in git and DVC doesn't track the machine, so after a clone DVC treats the old latencies as current.
+`nox -s repro` runs this and, if it prints a line, runs the benchmark again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from hallmark.base.errors import HallmarkError, printable, run_stage
+from hallmark.base.files import REPORTS
+from hallmark.base.machine import IDENTITY, UNKNOWN, Fingerprint, describe, same_machine, when_and_where
+from hallmark.base.reading import read_object
+from hallmark.params.loader import Params, load_params
+from hallmark.serve.engine import StartedSettings
+from hallmark.serve.server import machine, started
+
+REPORT = REPORTS / "benchmark.json"
+
+
+def fingerprint_here(params: Params) -> Fingerprint:
+    """This machine's fingerprint for the benchmark in params; empty if the params name a device it does not have."""
+    try:
+        return machine(params.benchmark.server, params.compute)
+    except (HallmarkError, RuntimeError, AssertionError):  # torch raises either of the last two without a CUDA device
+        return {}
+
+
+def reason_to_rerun(params: Params) -> str | None:
+    """Why the benchmark should run again on this machine; None if it should not.
+
+    It should not if this machine can't run it, or if it measures an endpoint: that is the same from everywhere and may
+    cost money.
+    """
+    here, server = fingerprint_here(params), params.benchmark.server
+    if not here or not REPORT.exists() or not isinstance(server, StartedSettings):
+        return None
+    if not started(server).installed(server):
+        return None
+    report = read_object(REPORT, "run `dvc repro benchmark`, which makes it")
+    if not report.get("measured"):
+        return f"{REPORT}: {UNKNOWN}"
+    there = _machine(report["measured"])
+    measured = when_and_where(report)
+    if same_machine(there, here):
+        return None
+    name = describe(here)
+    if name == describe(there):  # different processors can have the same name
+        name = ", ".join(f"{key} {here.get(key)}" for key in IDENTITY if here.get(key) != there.get(key))
+    return f"{REPORT} was {measured}; this machine is {name}"
+
+
+def _machine(measured: Any) -> Fingerprint:
+    """The machine of a report's stamp, checked: the report is in git, and anyone may have written it."""
+    there = measured.get("machine") if isinstance(measured, dict) else None
+    if not isinstance(there, dict) or "date" not in measured:
+        raise HallmarkError(
+            "has no date, or no machine",
+            file=REPORT,
+            field="measured",
+            remedy="run `dvc repro --single-item --force benchmark`",
+        )
+    if odd := [key for key in IDENTITY if not isinstance(there.get(key), str | None)]:
+        raise HallmarkError(
+            "not a text",
+            file=REPORT,
+            field=f"measured.machine.{odd[0]}",
+            remedy="run `dvc repro --single-item --force benchmark`",
+        )
+    return there
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Command line: print one line, or nothing."""
+    reason = reason_to_rerun(load_params(arguments.params))
+    if reason:
+        print(f"the benchmark runs again: {printable(reason)}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m hallmark.commands.elsewhere", description=__doc__)
+    run_stage("elsewhere", __doc__, main, parser)

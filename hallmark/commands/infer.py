@@ -1,0 +1,229 @@
+"""Guess the task and the JSON Schema from a file's targets, for `python -m hallmark.commands.propose`."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from hallmark.base.tools import normal_schema
+from hallmark.commands.profile import Column, canonical_or_text, is_label, parameters_of, parsed_target, tools_in
+from hallmark.mask import second_check
+
+MOST_IN_ENUM = 20  # most different values of an enum; a text field with more is free text
+NAMED = 10  # functions named in a warning
+DATE = re.compile(r"\d{4}-\d\d-\d\d")
+REFUSALS = (5, 0.01)  # fewest equal targets, and their least share of all, that may be a refusal: fewer are odd records
+
+
+@dataclass
+class Inferred:
+    """The inferred task: its kind, schema and refusal, the reason, and what a person should look at."""
+
+    kind: str
+    schema: dict[str, Any]
+    refusal: str | None
+    why: str
+    doubts: tuple[str, ...] = ()
+
+
+def infer(column: Column, tools: Column | None = None, *, said: bool = False, refusal: str | None = None) -> Inferred:
+    """Kind and schema from all targets but the refusal, which the user names: one that looks like it is only a doubt.
+
+    `tools`: the column of the rows' tools; `said`: the user named the target.
+    """
+    if refusal is not None:
+        column = Column(column.name, [value for value in column.given if not is_refusal(value, refusal)])
+    found = _inferred(column, tools, said)
+    found.refusal = refusal
+    return found
+
+
+def is_refusal(value: Any, refusal: str) -> bool:
+    """Whether a target is this refusal; JSON may be written in any way."""
+    return canonical_or_text(parsed_target(value)) == canonical_or_text(parsed_target(refusal))
+
+
+def _inferred(column: Column, tools: Column | None, said: bool) -> Inferred:
+    values = [parsed_target(value) for value in column.given]
+    objects = [value for value in values if isinstance(value, dict)]
+    lists = [value for value in values if isinstance(value, list)]
+    if len(objects) + len(lists) > 0.5 * len(values):
+        if all(_is_calls(value) for value in objects + lists) and (objects or any(lists)):
+            return _tool_calls(values, tools)
+        return _extraction(values, objects)
+    if is_label(column, 2 if said else 5):
+        labels = [label for label, _ in sorted(column.keys.items(), key=lambda item: (-item[1], item[0]))]
+        numbers = "" if column.texts else ", written as numbers: what they mean is for the system prompt to say"
+        return Inferred("classification", {"enum": labels}, None, f"{len(labels)} labels{numbers}")
+    return Inferred("text", {"type": "string", "minLength": 1}, None, "targets are free text")
+
+
+def _is_calls(value: Any) -> bool:
+    calls = value if isinstance(value, list) else [value]
+    return all(isinstance(call, dict) and isinstance(call.get("name"), str) and "arguments" in call for call in calls)
+
+
+def _tool_calls(values: list[Any], tools: Column | None) -> Inferred:
+    calls = [
+        call for value in values for call in (value if isinstance(value, list) else [value]) if isinstance(call, dict)
+    ]
+    called: dict[str, list[Any]] = defaultdict(list)
+    for call in calls:
+        called[call["name"]].append(call["arguments"])
+    given = _parameters(tools)
+    names = sorted(called.keys() | given.keys())
+    texts = {isinstance(call.get("arguments"), str) for call in calls}  # as in OpenAI's API, or objects
+    call_schema: dict[str, Any] = {
+        "type": "object",
+        "required": ["name", "arguments"],
+        "additionalProperties": False,
+        "properties": {"name": {"enum": names}, "arguments": {"type": "object"}},
+    }
+    doubts: list[str] = []
+    if True in texts:
+        call_schema["properties"]["arguments"] = {"type": "string" if texts == {True} else ["object", "string"]}
+    elif given:
+        options, broken = [], []
+        for name in names:
+            parameters = next((schema for schema in given.get(name, []) if _all_valid(schema, called[name])), None)
+            if parameters is None and given.get(name):
+                broken.append(name)
+            options.append({"properties": {"name": {"const": name}, "arguments": parameters or {"type": "object"}}})
+        call_schema["oneOf"] = options
+        if broken:
+            doubts.append(
+                f"calls of {_some(broken)} break the parameters that the data's own tools give, so the schema takes any "
+                "arguments for them: fix the calls or the tools"
+            )
+    schema = (
+        {"type": "array", "items": call_schema} if any(isinstance(value, list) for value in values) else call_schema
+    )
+    doubts += _odd([value for value in values if isinstance(value, str)], len(values))
+    if not given:
+        once = sum(len(called[name]) == 1 for name in names)
+        doubts.append(
+            "no column has the tools (JSON Schemas), so the model is not shown them and can only call what it was trained to "
+            f"call: of {len(names)} functions, {once} are called once and can't be in both training and the holdout. Add such "
+            "a column, unless the input lists the functions"
+        )
+    why = f"{len(names)} tools" + (", with the parameters that the data give" if given else "")
+    return Inferred("tool_call", schema, None, why, tuple(doubts))
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _parameters(tools: Column | None) -> dict[str, list[dict[str, Any]]]:
+    """The different schemas of each tool's arguments, the most frequent first. Those with references can't be moved."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for value in tools.given if tools else ():
+        for tool in tools_in(value):
+            schema, _ = normal_schema(parameters_of(tool))
+            text = json.dumps(schema, ensure_ascii=False)
+            counts[tool["name"]][text if isinstance(schema, dict) and '"$ref"' not in text else "{}"] += 1
+    return {
+        name: [schema for text, _ in found.most_common() if (schema := json.loads(text))]
+        for name, found in counts.items()
+    }
+
+
+def _all_valid(schema: dict[str, Any], values: list[Any]) -> bool:
+    """Whether all values keep to a schema; not if it is none."""
+    import jsonschema_rs
+
+    try:
+        validator = jsonschema_rs.validator_for(schema, offline=True)
+        return all(validator.is_valid(value) for value in values)
+    except (jsonschema_rs.ValidationError, ValueError):
+        return False
+
+
+def _extraction(values: list[Any], objects: list[dict[str, Any]]) -> Inferred:
+    lists = [value for value in values if isinstance(value, list)]
+    if len(lists) > len(objects):
+        doubts = _odd([value for value in values if not isinstance(value, list)], len(values))
+        return Inferred("extraction", schema_of(lists), None, "targets are lists", doubts)
+    shapes = Counter(frozenset(value) for value in objects)
+    usual = frozenset(
+        key
+        for key in {key for value in objects for key in value}
+        if sum(key in v for v in objects) > 0.5 * len(objects)
+    )
+    odd = [value for value in values if not isinstance(value, dict) or 2 * len(usual & value.keys()) < len(usual)]
+    same = "every target is an object with the same keys"
+    why = f"objects with {len(shapes)} sets of keys" if len(shapes) > 1 else same
+    return Inferred("extraction", schema_of(objects), None, why, _odd(odd, len(values)))
+
+
+def _odd(values: list[Any], rows: int) -> tuple[str, ...]:
+    """What to ask about targets that are unlike the others of the kind: whether the most frequent is a refusal, or an error."""
+    counts = Counter(
+        value.strip()
+        if isinstance(value, str)
+        else json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+        for value in values
+    )
+    text, count = counts.most_common(1)[0] if counts else ("", 0)
+    doubts, rest = [], len(values)
+    otherwise = "; else the schema takes such objects as answers, and mask stops at such texts"
+    if count >= max(REFUSALS[0], REFUSALS[1] * rows) and not second_check.residue(text):
+        rest -= count
+        doubts.append(
+            f"{count} of {rows} targets are the same and unlike the others. Do they refuse what must not or can't be done? Then "
+            f"add --refusal {shlex.quote(text)}{otherwise}"
+        )
+    if rest:
+        doubts.append(
+            f"{rest} of {rows} targets are unlike the others, and too few are equal to be a refusal: read them, and correct "
+            f"them or leave those rows out{otherwise}"
+        )
+    return tuple(doubts)
+
+
+def schema_of(values: list[Any]) -> dict[str, Any]:
+    """A JSON Schema that all the values satisfy."""
+    types: list[str] = []
+    schema: dict[str, Any] = {}
+    kinds: list[tuple[str, type | tuple[type, ...]]] = [
+        ("object", dict), ("array", list), ("boolean", bool), ("integer", int), ("number", float), ("string", str),
+    ]  # fmt: skip
+    for name, kind in kinds:
+        some: list[Any] = [
+            v for v in values if isinstance(v, kind) and not (name in ("integer", "number") and isinstance(v, bool))
+        ]
+        if not some:
+            continue
+        types.append(name)
+        if name == "object":
+            keys = list(dict.fromkeys(key for value in some for key in value))
+            schema["additionalProperties"] = False
+            schema["required"] = [key for key in keys if all(key in value for value in some)]
+            schema["properties"] = {key: schema_of([value[key] for value in some if key in value]) for key in keys}
+        elif name == "array":
+            schema["items"] = schema_of([item for value in some for item in value])
+        elif name == "string":
+            schema |= _of_texts(some)
+    if "integer" in types and "number" in types:
+        types.remove("integer")
+    if "enum" in schema and types == ["string"]:
+        return {"enum": [*schema["enum"], *([None] if None in values else [])]}
+    if any(value is None for value in values):
+        types.append("null")
+    if types:
+        schema["type"] = types[0] if len(types) == 1 else types
+    return schema
+
+
+def _of_texts(texts: list[str]) -> dict[str, Any]:
+    counts = Counter(texts)
+    private = any(second_check.residue(text) for text in counts)
+    few = len(counts) <= MOST_IN_ENUM and min(counts.values()) >= 3 and len(texts) >= 5 * len(counts)
+    if few and not private and max(map(len, counts)) <= 40:
+        return {"enum": sorted(counts)}
+    return {"format": "date"} if all(DATE.fullmatch(text) for text in texts) else {}

@@ -1,0 +1,76 @@
+"""Make the repo's key, if it needs one and has none: `python -m hallmark.commands.key`.
+
+The key goes into `data/pseudonyms.key`, which git ignores, and its SHA-256 into `data.key` of params.yaml. With the key
+set up, the command says whether it is there and the right one. `nox -s repro` runs it first, with `--if-missing`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import secrets
+from pathlib import Path
+
+from hallmark.base.errors import HallmarkError, run_stage
+from hallmark.base.key import FILE, VARIABLE, digest_of, read_key
+from hallmark.base.reading import read_text
+from hallmark.params.loader import Params, load_params
+
+KEEP = (
+    f"Keep it safe (in a password manager): without it, the ids of this repo can't be made again. Give it to whoever runs "
+    f"the pipeline, as {FILE} or in the environment variable {VARIABLE}. Commit params.yaml, never the key."
+)
+
+
+def run(file: Path, if_missing: bool) -> None:
+    """Make a key and write its digest into params.yaml, or say what there is."""
+    params = load_params(file)
+    wanted = params.data.pseudonyms == "keyed" or params.mask.keyed
+    if wanted and params.data.key is None:
+        make(file)
+        print(f"made the key of this repo, {FILE}, and wrote data.key in {file}.\n{KEEP}")
+    elif not if_missing:
+        print(state(params, wanted))
+
+
+def state(params: Params, wanted: bool) -> str:
+    """What there is, in words; an error if the key is missing or not the right one."""
+    if not wanted:
+        return "no key is needed: data.pseudonyms is none, and no value becomes a surrogate"
+    read_key(params.data, surrogates=True)
+    return "the key is there, and is the one that data.key stands for"
+
+
+def make(file: Path) -> None:
+    """Write a new key (or take the one that is there), and its digest into params.yaml, whose other lines stay."""
+    text = read_text(file)
+    line = re.compile(r"(?m)^(data:[^\n]*\n(?:(?: [^\n]*)?\n)*?  key:)(?: null| ~)?(?=\s)")
+    if not line.search(text):
+        raise HallmarkError("has no line `key: null` in the block", file=file, field="data", remedy="add it")
+    key = os.environ.get(VARIABLE, "").strip().lower()
+    if not key and os.path.lexists(FILE):
+        key = read_text(FILE, "remove it, or put the repo's key there: a line of 64 hexadecimal digits").strip().lower()
+    if key and not re.fullmatch(r"[0-9a-f]{64}", key):
+        raise HallmarkError(
+            "the key that is there is not 64 hexadecimal digits", file=FILE, remedy=f"remove it, or unset {VARIABLE}"
+        )
+    if not key and FILE.exists():
+        raise HallmarkError("the key file is empty", file=FILE, remedy="remove it: a new key is then made")
+    if not key:
+        key = secrets.token_hex(32)
+        FILE.parent.mkdir(exist_ok=True)
+        with os.fdopen(os.open(FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as stream:
+            stream.write(f"{key}\n")
+    file.write_text(line.sub(rf"\g<1> {digest_of(key)}", text, count=1), encoding="utf-8", newline="\n")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Command line: `--if-missing` says nothing unless a key is made."""
+    run(arguments.params, arguments.if_missing)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m hallmark.commands.key", description=__doc__)
+    parser.add_argument("--if-missing", action="store_true", help="do nothing if there is a key or none is needed")
+    run_stage("key", __doc__, main, parser)

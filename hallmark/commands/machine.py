@@ -1,0 +1,133 @@
+"""Set params.yaml up for a kind of machine: `python -m hallmark.commands.machine gpu-24gb`; without a name, list them.
+
+What is set follows from the machine and the size of the base (`hallmark/params/machines/`). Lines are changed one by one, and
+every comment stays. `--dry` shows the changes and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hallmark.base.errors import HallmarkError, run_stage
+from hallmark.base.files import BASE, REPORTS, write_text
+from hallmark.base.model_folder import tensor_sizes, weight_files
+from hallmark.base.reading import read_object, read_text
+from hallmark.params.loader import Params, load_params
+from hallmark.params.presets import advice, described, machines, prepared, size_by_name
+
+BASE_REPORT = REPORTS / "base.json"
+
+
+def run(file: Path, machine: str | None, dry: bool) -> None:
+    """List the machines, or change `file` for one of them; it stays as it is if the result would not be valid."""
+    params, text = load_params(file), read_text(file)
+    billions, said = size_of_base(params)
+    print(said)
+    if machine is None:
+        for name in machines():
+            changes = differences(text, prepared(text, name, billions))
+            print(f"\n{name}: {described(name)}")
+            print("\n".join(changes) if changes else "  params.yaml is set up for it")
+        print("\n`nox -s machine -- NAME` makes the changes, with `--dry` it only shows them")
+        return
+    new = prepared(text, machine, billions)
+    changes = differences(text, new)
+    if dry:
+        lines = difflib.unified_diff(
+            text.splitlines(), new.splitlines(), str(file), f"{file} for {machine}", lineterm=""
+        )
+        print("\n".join(lines) or f"{file} is set up for {machine}")
+    elif changes:
+        check(new, file)
+        write_text(file, new)
+        print("\n".join([*changes, f"written: {file}"]))
+        print(
+            "`git diff` shows the lines, `nox -s plan` says whether it fits, and `nox -s repro` runs what has changed"
+        )
+    else:
+        print(f"{file} is set up for {machine}")
+    for line in (*advice(new, machine, billions), *needed(new)):
+        print(line)
+
+
+def size_of_base(params: Params) -> tuple[float | None, str]:
+    """Billions of parameters of the base, None if nothing tells them, and a line that says how they are known."""
+    name = params.base.name
+    if BASE_REPORT.exists() and read_object(BASE_REPORT).get("name") == name and (BASE / "config.json").exists():
+        count = sum(sum(tensor_sizes(file).values()) for file in weight_files(BASE)) / 1e9
+        return count, f"base {name}: {count:.2g} billion parameters, counted in {BASE}"
+    if (billions := size_by_name(name)) is not None:
+        return billions, f"base {name}: {billions:g} billion parameters, by its name"
+    return None, f"base {name}: nothing tells how large it is"
+
+
+def differences(old: str, new: str) -> list[str]:
+    """The values that differ between two texts of params.yaml, a line each; of another kind of server, only the kind."""
+    before, after = _flat(_loaded(old)), _flat(_loaded(new))
+    kind = "benchmark.server.kind"
+    hidden = kind.removesuffix("kind") if before[kind] != after[kind] else "-"
+    return [
+        f"  {name}: {before.get(name, '(none)')} -> {after.get(name, '(none)')}"
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name) and (name == kind or not name.startswith(hidden))
+    ]
+
+
+def needed(params: str) -> list[str]:
+    """What has to be on this machine for the params, a line each."""
+    server = _loaded(params)["benchmark"]["server"]
+    if server["kind"] == "vllm" and not Path(server["python"]).exists():
+        return ["vLLM isn't installed yet: `nox -s vllm` does that, which takes minutes"]
+    return []
+
+
+def check(text: str, file: Path) -> None:
+    """A HallmarkError unless this text of params.yaml would be valid."""
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / file.name
+        draft.write_text(text, encoding="utf-8")
+        try:
+            load_params(draft)
+        except HallmarkError as error:
+            raise HallmarkError(
+                f"would not be valid, and stays as it is: {error.problem}",
+                file=file,
+                field=error.field,
+                remedy=error.remedy,
+            ) from None
+
+
+def _loaded(text: str) -> Any:
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def _flat(value: Any, name: str = "") -> dict[str, str]:
+    """The values of nested objects by dotted name, as JSON."""
+    if not isinstance(value, dict) or not value:
+        return {name: value if isinstance(value, str) else json.dumps(value, default=str)}
+    return {
+        key: text for inner, item in value.items() for key, text in _flat(item, f"{name}.{inner}".lstrip(".")).items()
+    }
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Command line: which machine, and whether to write."""
+    run(arguments.params, arguments.machine, arguments.dry)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m hallmark.commands.machine", description=__doc__)
+    parser.add_argument("machine", nargs="?", metavar="NAME", help="cpu, gpu-24gb, gpu-80gb or gpus; none: list them")
+    parser.add_argument("--dry", action="store_true", help="show the changes as a diff, and write nothing")
+    return parser
+
+
+if __name__ == "__main__":
+    run_stage("machine", __doc__, main, _parser())

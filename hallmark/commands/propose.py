@@ -1,0 +1,271 @@
+"""Not a stage: look at a data file and propose params.yaml values for it: `python -m hallmark.commands.propose FILE`.
+
+FILE is JSON lines, JSON, CSV, TSV, Parquet, or the folder of a Hugging Face dataset. What you know, say with `--input`,
+`--target`, `--group` and `--refusal`; the rest is chosen by scored evidence, and the runners-up are shown. With `--write`, the proposal
+is written to params.yaml, which keeps its comments, and the schema to data/schema.json; without it, nothing is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from difflib import get_close_matches
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from hallmark.base.errors import HallmarkError, printable, run_stage
+from hallmark.base.files import HOLDOUT_LOCK, write_json
+from hallmark.base.records import columns_of
+from hallmark.base.rows import READERS, files_of, read_rows
+from hallmark.commands.column_roles import Known, guess
+from hallmark.commands.dry_run import rehearse
+from hallmark.commands.infer import infer, is_refusal
+from hallmark.commands.naming import words_of
+from hallmark.commands.new_data import set_for_new_data
+from hallmark.commands.profile import Column, Rows, columns_in
+from hallmark.commands.proposal import Proposal
+from hallmark.commands.proposal_warnings import warnings
+from hallmark.data.conversations import layout_of, turns
+from hallmark.data.missing import MissingValueError
+from hallmark.judge.params import FILL_IN
+from hallmark.params.edit import replaced, value_of
+from hallmark.params.loader import load_params
+from hallmark.task.kinds import KINDS
+
+SCHEMA = Path("data/schema.json")
+MOST_LINES = 200  # of the schema shown
+SHOWN = 30  # columns named in an error
+
+
+def run(file: Path, params: Path, write: bool, known: Known | None = None) -> None:
+    """Print the proposal with reasons and warnings, and write it if `write` is true."""
+    proposal = proposed(file, params, known)
+    try:
+        text(proposal).encode()
+    except UnicodeEncodeError:
+        raise HallmarkError(
+            "half a surrogate pair in the file's name, a column's name, a label or a key",
+            file=file,
+            remedy="remove it; text must be valid Unicode",
+        ) from None
+    try_out(proposal, params)
+    print(printable(text(proposal), keep="\n"))
+    print(printable("\n".join(proposal.tried), keep="\n"))
+    for number, warning in enumerate(proposal.warnings, 1):
+        print(printable(f"warning {number}: {warning}"))
+    if write:
+        write_proposal(params, proposal)
+
+
+def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
+    """What is proposed for a file before anything is tried."""
+    rows = read(file)
+    columns = columns_in(rows)
+    known = known or Known()
+    check_known(known, columns, file)
+    roles = guess(columns, known)
+    targets = roles.target if isinstance(roles.target, list) else [roles.target]
+    if not roles.input or not all(name in columns and columns[name].given for name in targets):
+        raise HallmarkError(
+            "no column for an input and an answer",
+            file=file,
+            remedy="give each row a text and the expected answer, or name them with --input and --target; "
+            f"the columns are {', '.join(list(columns)[:SHOWN])}",
+        )
+    for name in (name for name in columns if "." in name):  # what a record is made of, as the stages see it
+        for row, value in zip(rows, columns[name].values, strict=True):
+            row.setdefault(name, value)
+    tools = columns[roles.tools] if roles.tools else None
+    answers = columns[targets[0]]
+    if isinstance(roles.target, list):
+        answers = Column(", ".join(targets), [{name: row.get(name) for name in targets} for row in rows])
+    if known.refusal is not None and not any(is_refusal(value, known.refusal) for value in answers.given):
+        raise HallmarkError(
+            "no target is the text of --refusal", file=file, remedy="give the target that refuses, as it is in the file"
+        )
+    task = infer(answers, tools, said=bool(known.targets), refusal=known.refusal)
+    proposal = Proposal(file, rows, columns, roles, task)
+    set_values(proposal)
+    proposal.warnings += warnings(proposal, load_params(params))
+    return proposal
+
+
+def check_known(known: Known, columns: dict[str, Column], file: Path) -> None:
+    """A HallmarkError if the user names a column that the file doesn't have."""
+    named = {"--target": known.targets, "--group": [known.group] if known.group else []}
+    named["--input"] = [name for text in known.inputs for name in columns_of(text)]
+    for option, given in named.items():
+        for name in given:
+            if name not in columns and not (option == "--group" and name == "row.id"):
+                near = get_close_matches(name, columns, 3, 0.5) or list(columns)[:SHOWN]
+                raise HallmarkError(
+                    "no such column", file=file, field=name, remedy=f"name another with {option}: {', '.join(near)}"
+                )
+
+
+def try_out(proposal: Proposal, params: Path) -> None:
+    """Add to a proposal what a dry run shows, and what is due when the data are new."""
+    now = load_params(params)
+    rehearse(proposal, now)
+    set_for_new_data(proposal, now)
+
+
+def read(path: Path) -> Rows:
+    """All rows; if they are conversations, with the columns of the turns."""
+    if path.is_dir() and not files_of(path):
+        files = [file for file in sorted(path.rglob("*")) if file in files_of(file.parent)]
+        subfolders = dict.fromkeys(file.parent for file in files)
+        names = ", ".join(str(folder) for folder in subfolders) or f"none; files must be {', '.join(READERS)}"
+        raise HallmarkError("no rows in the folder itself", file=path, remedy=f"name one of its subfolders: {names}")
+    rows: Rows = []
+    for file in files_of(path):
+        for number, row in read_rows(file):
+            try:
+                rows.append(row | turns(row, file, number) if layout_of(row) else row)
+            except MissingValueError:  # a question without an answer, say: the dry run counts it
+                rows.append(row)
+    if not rows:
+        raise HallmarkError("has no rows", file=path, remedy="name a file with rows")
+    return rows
+
+
+def set_values(proposal: Proposal) -> None:
+    """The values for params.yaml that follow from roles and task, each with its reason."""
+    roles, task = proposal.roles, proposal.task
+    proposal.set("data", "path", Path(os.path.relpath(proposal.file)).as_posix())
+    for key in ("id", "group", "input", "target", "context", "tools", "rejected", "tags", "tag_separator", "split"):
+        value = getattr(roles, key)
+        absent = "no column fits; a hash of the row" if key in ("id", "group") and value == "row.id" else None
+        proposal.set("data", key, value, roles.why.get(key, absent))
+    proposal.set("task", "kind", task.kind, task.why)
+    prompt = KINDS[task.kind].prompt_hint(said(roles.target), task.schema)
+    refused = f" If that must not or can't be done: {task.refusal}" if task.refusal else ""
+    proposal.set("task", "system_prompt", prompt + refused)
+    proposal.set("task", "schema", SCHEMA.as_posix())
+    proposal.set("task", "refusal", task.refusal)
+    why = "; ".join(f"{name} {roles.why[name]}" for name in roles.identity) or "none found"
+    proposal.set("mask", "identity_columns", roles.identity, why)
+    for key in ("allow", "allow_patterns"):
+        proposal.set("mask", key, [])
+    proposal.set("mask", "gold", None)
+    proposal.set("dedupe", "gold", None)
+    proposal.set("eval", "spans", [])
+    proposal.set("eval", "facts", {})
+
+
+def said(target: str | list[str]) -> str:
+    """The target's name as a prompt says it: without the objects that it lies in."""
+    words = [
+        " ".join(words_of(name)[0]) if "." in name else name
+        for name in ([target] if isinstance(target, str) else target)
+    ]
+    return ", ".join(words)
+
+
+def text(proposal: Proposal) -> str:
+    """The proposal in the form of params.yaml, with reasons as comments."""
+    lines = [f"{len(proposal.rows)} rows. Proposed for params.yaml (`--write` writes it):", ""]
+    for block, values in proposal.edits.items():
+        lines.append(f"{block}:")
+        for key, value in values.items():
+            reason = proposal.reasons.get((block, key))
+            lines.append(f"  {key}: {json.dumps(value, ensure_ascii=False)}{f'  # {reason}' if reason else ''}")
+    for role, found in proposal.roles.runners_up.items():
+        for name, given in found:
+            lines.append(f"# {role}, next: {name}: {given}")
+    if proposal.roles.unused:
+        lines.append(f"# not used: {', '.join(proposal.roles.unused)}")
+    schema = json.dumps(proposal.task.schema, ensure_ascii=False, indent=2).split("\n")
+    if (more := len(schema) - MOST_LINES) > 0:
+        schema[MOST_LINES:] = [f"... and {more:,} more lines, which --write writes"]
+    return "\n".join([*lines, "", f"{SCHEMA}:", *schema, ""])
+
+
+def write_proposal(params: Path, proposal: Proposal) -> None:
+    """Write the proposal to params.yaml, keeping its comments, and the schema next to the data."""
+    before = params.read_text(encoding="utf-8")
+    old = load_params(params).model_dump(by_alias=True)
+    new: dict[str, Any] = {}
+    for block, values in proposal.edits.items():
+        for key, value in values.items():
+            name = f"{block}.{key}"
+            if block == "gate" and isinstance(value, dict) and not value_of(before, name):
+                # The other lines of the block stay.
+                new |= {f"{name}.{rule}": threshold for rule, threshold in value.items()}
+            elif value != old[block][key]:  # else the line stays as it is written
+                new[name] = value
+    after = replaced(before, {name: [f" {on_a_line(value)}"] for name, value in new.items()})
+    params.write_text(after, encoding="utf-8", newline="\n")
+    write_json(SCHEMA, proposal.task.schema)
+    unsaid = [f"certify.{key}" for key, value in proposal.edits.get("certify", {}).items() if FILL_IN in (value or ())]
+    print(f"written: {params}, {SCHEMA}. Next, in {params}:")
+    print("  improve task.system_prompt, which every record starts with")
+    if unsaid:
+        print(f"  say what {FILL_IN} stands for, in {', '.join(unsaid)}")
+    if HOLDOUT_LOCK.exists():
+        print(f"{HOLDOUT_LOCK} belongs to other data: remove it, or run `python -m stages.split --refreeze`")
+    print("then `nox -s repro`")
+
+
+def on_a_line(value: Any) -> str:
+    """A value as YAML on one line, with escapes for characters that are not printable."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.representer import SafeRepresenter
+
+    class Quoting(SafeRepresenter):
+        """Quotes a text that starts with a question mark: as a key on one line, it would be read as something else."""
+
+        def represent_str(self, data: str) -> Any:
+            return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if data.startswith("?") else None)
+
+    Quoting.add_representer(str, Quoting.represent_str)
+
+    def dumped(*, readable: bool) -> str:
+        yaml: Any = YAML(typ="safe", pure=True)  # its types know of no order
+        yaml.Representer = Quoting
+        stream = StringIO()
+        yaml.default_flow_style, yaml.allow_unicode, yaml.width = True, readable, 2**31
+        yaml.sort_base_mapping_type_on_output = False  # the order says something to a reader
+        yaml.dump(value, stream)
+        return stream.getvalue().strip("\n").removesuffix("...").strip("\n")
+
+    text = dumped(readable=True)
+    return text if text.isprintable() else dumped(readable=False)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Command line: FILE, what the user knows, and `--write`."""
+    inputs = tuple(text.replace("\\n", "\n") for text in arguments.input)  # a shell leaves `\n` as two characters
+    known = Known(inputs, tuple(arguments.target), arguments.group, arguments.refusal)
+    run(arguments.file, arguments.params, arguments.write, known)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m hallmark.commands.propose", description=__doc__)
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="JSON lines, JSON, CSV, TSV, Parquet, or a dataset folder"
+    )
+    parser.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="what the model reads: a column or a template such as '{subject}\\n{body}'; again for several",
+    )
+    parser.add_argument(
+        "--target",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="the right answer; again for several, which become one JSON object",
+    )
+    parser.add_argument(
+        "--group", metavar="COLUMN", help="what the split must not cut: a customer, document or conversation"
+    )
+    parser.add_argument(
+        "--refusal", metavar="TEXT", help="the target of what must not or can't be done, as it is in the file"
+    )
+    parser.add_argument("--write", action="store_true", help="write the proposal to params.yaml and data/schema.json")
+    run_stage("propose", __doc__, main, parser)

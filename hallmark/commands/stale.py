@@ -1,0 +1,76 @@
+"""Not a stage: an error that names the stages that did not run since a change: `python -m hallmark.commands.stale`.
+
+`nox -s fresh` runs this, in CI where only git's files are: of what is missing, dvc.lock is trusted. `dvc repro --dry
+--allow-missing` does so too, but ends with an error about a missing file as soon as a stage is stale, and takes a folder
+that a stage reads for changed if a file in it is missing, as bought answers are in every clone.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from hallmark.base import provenance as prov
+from hallmark.base.errors import HallmarkError, run_stage
+from hallmark.base.files import BOUGHT
+from hallmark.commands.dvc_files import noted
+from hallmark.release.checking import read_lock_file
+
+PIPELINE, LOCK = "dvc.yaml", Path("dvc.lock")
+
+
+def run() -> None:
+    """Print one line if all stages ran since the last change."""
+    if not LOCK.exists():
+        print("nothing has run yet: `nox -s repro` makes dvc.lock")
+        return
+    if stale := stale_stages():
+        raise HallmarkError(
+            f"{', '.join(stale)}: not run since a change",
+            file=LOCK,
+            remedy="run `nox -s repro`, commit dvc.lock and reports/",
+        )
+    lacking = sorted({*noted(BOUGHT)} - {*on_disk(BOUGHT)})
+    print(f"all stages ran since the last change{_but_for(lacking)}")
+
+
+def stale_stages() -> list[str]:
+    """Their names, in the order of dvc.yaml."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    lock, bought = read_lock_file(LOCK), prov.folder_md5(noted(BOUGHT) | on_disk(BOUGHT))
+    try:
+        with Repo() as repo, repo.lock:
+            stages = [stage for stage in repo.index.stages if stage.cmd and stage.path_in_repo == PIPELINE]
+            for stage in stages:
+                stage.deps = [dep for dep in stage.deps if not (_is_bought(dep) and dep.hash_info.value == bought)]
+            return [
+                stage.addressing
+                for stage in stages
+                if stage.name not in lock or stage.changed(allow_missing=True, upstream=[*repo.index.graph[stage]])
+            ]
+    except DvcException as error:
+        problem = f"DVC can't tell what is stale ({error})"
+        raise HallmarkError(problem, file=PIPELINE, remedy="run `dvc status`, and do what it says") from None
+
+
+def on_disk(folder: Path) -> dict[str, str]:
+    """The MD5 of each file in a folder, by name."""
+    return {file.relative_to(folder).as_posix(): prov.dvc_md5(file) for file in prov.files_in(folder)}
+
+
+def _is_bought(dep: Any) -> bool:
+    return dep.is_in_repo and Path(dep.fs_path) == BOUGHT.absolute()
+
+
+def _but_for(lacking: list[str]) -> str:
+    if not lacking:
+        return ""
+    return f"; {BOUGHT} lacks {', '.join(lacking)} here, taken for what its .dvc file says"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m hallmark.commands.stale", description=__doc__)
+    run_stage("stale", __doc__, lambda _: run(), parser)

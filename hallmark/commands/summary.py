@@ -1,0 +1,201 @@
+"""Not a stage: print the results of the last run as a short table: `python -m hallmark.commands.summary`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from hallmark.answer.parity import Parity
+from hallmark.base.errors import in_red, printable, run_stage
+from hallmark.base.files import REPORTS
+from hallmark.base.reports import Report
+from hallmark.base.stats import Interval
+from hallmark.commands.elsewhere import fingerprint_here
+from hallmark.judge import decision_words, shipped_words
+from hallmark.judge.decision import Decision
+from hallmark.judge.results import Constrained, Results, Served, read_results
+from hallmark.params.loader import load_params
+
+WIDTH = 110  # columns of a terminal that a table may take
+Line = tuple[str, ...]
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Command line: no options of its own."""
+    results = read_results(fingerprint_here(load_params(arguments.params)))
+    linear, verdict = results.comparison.against.classical, results.verdict
+    print()
+    if linear.wins:
+        print(f"{printable(linear.words)}\n")
+    print(f"{results.comparison.records} holdout records; intervals in brackets\n")
+    show(fitting(lambda short: rows(results, short)))
+    for column in results.columns[1:-1]:
+        print(f"  {printable(column.title.lower())}: {printable(column.opponent)}")
+    print(f"  latencies and tokens/s: {results.served_measured}")
+    for table in (
+        fitting(lambda short: label_rows(results, short)),
+        constrained_rows(results.constrained),
+        shipped_rows(results.parity),
+    ):
+        if table:
+            print()
+            show(table)
+    if results.constrained:
+        print(f"  {seconds_measured(results.constrained)}")
+    if online := results.comparison.online:
+        print(f"\nonline: {online.words}")
+    if copied := Report("mask").at("target_values"):
+        print(f"\nmasking: {printable(copied_words(copied))}")
+    print(f"\ngate: {printable(verdict.headline)}")
+    for rule in verdict.waived:
+        print(in_red(printable(f"  waived: {rule.words} Waived because: {rule.waiver}"), sys.stdout))
+    if results.parity and results.parity.live:
+        print(printable(shipped_words.callers(results.parity.live)))
+    if results.decision:
+        print()
+        show(way_rows(results.decision))
+        print(f"  {decision_words.note(results.decision)}\nuse: {printable(results.decision.words)}")
+    print(f"report: {REPORTS / 'comparison.html'}")
+
+
+def copied_words(fields: dict[str, dict[str, Any]]) -> str:
+    """How many of the values that targets copy still stand in their input."""
+    copied, found = (sum(of[name] for of in fields.values()) for name in ("copied", "found_after"))
+    lost = ", ".join(f"{name} {of['lost']:,}" for name, of in fields.items() if of["lost"])
+    return (
+        f"{found:,} of {copied:,} values that targets copy from their input stand in it after masking"
+        f"{f'; lost: {lost}' if lost else ''}"
+    )
+
+
+def fitting(table: Callable[[bool], list[Line]]) -> list[Line]:
+    """The table, its intervals in short (True) if it is too wide otherwise."""
+    lines = table(False)
+    wide = 2 + sum(2 + max(map(len, column)) for column in zip(*lines, strict=True))
+    return table(True) if wide > WIDTH else lines
+
+
+def interval(measure: Interval, short: bool) -> str:
+    """`93.2 % [89.9, 95.8]` of a measure between 0 and 1; in short `93.2 [90-96]`."""
+    value, low, high = (100 * part for part in (measure.value, measure.low, measure.high))
+    return f"{value:.1f} [{low:.0f}-{high:.0f}]" if short else f"{value:.1f} % [{low:.1f}, {high:.1f}]"
+
+
+def rows(results: Results, short: bool) -> list[Line]:
+    """The table: what, and a column for each model."""
+    columns = results.columns
+    table: list[Line] = [
+        ("in %" if short else "", *(column.title.lower() for column in columns)),
+        ("Records", *(str(column.records) for column in columns)),
+    ]
+    table += [(row.words, *(interval(row.of(column.name), short) for column in columns)) for row in results.measures]
+    table += [
+        (f"Failures: {row.words.lower()}", *(failed(row.records[column.name], column.records) for column in columns))
+        for row in results.failures
+    ]
+    served = {row.model: row for row in results.served}
+
+    def line(words: str, cell: Callable[[Served], str]) -> Line:
+        return (words, *(cell(served[column.name]) if column.name in served else "-" for column in columns))
+
+    table.append(line("Latency p50", lambda row: seconds(row.latency_p50)))
+    table.append(line("Latency p95", lambda row: seconds(row.latency_p95)))
+    table.append(line("Output tokens/s", lambda row: f"{row.tokens_per_second:.0f}"))
+    table.append(line("Largest load kept", lambda row: row.largest_load))
+    for task in results.comparison.general:
+        values = {"base": f"{task.base:.3f}", "tuned": f"{task.tuned:.3f}"}
+        table.append((task.name, *(values.get(column.name, "-") for column in columns)))
+    return table
+
+
+def failed(count: int, records: int) -> str:
+    """How many records failed in a way, and their share, since models may have answered different numbers."""
+    return f"{count} ({100 * count / records:.1f} %)"
+
+
+def seconds(value: float | None) -> str:
+    """Seconds to the whole answer, if there was one."""
+    return "-" if value is None else f"{value:.2f} s"
+
+
+def label_rows(results: Results, short: bool) -> list[Line]:
+    """The table of labels: what, floor, linear model, and a column for each other model; empty if the task has none."""
+    linear = results.comparison.against.classical
+    if linear.right is None:
+        return []
+    return [
+        (
+            "Labels right, %" if short else "Labels right",
+            "most frequent",
+            "linear model",
+            *(column.title.lower() for column in results.columns),
+        ),
+        *(
+            (
+                label.name or "all of a record",
+                "-" if label.floor is None else f"{100 * label.floor:.1f}{'' if short else ' %'}",
+                *(
+                    interval(rate, short) if rate else "-"
+                    for rate in (
+                        label.classical,
+                        *(label.others.get(column.name) for column in results.columns[:-1]),
+                        label.tuned,
+                    )
+                ),
+            )
+            for label in [*linear.labels, linear.right]
+        ),
+    ]
+
+
+def constrained_rows(results: list[Constrained]) -> list[Line]:
+    """The table of decoding within the schema's grammar, each cell free and constrained; empty if not asked for."""
+    if not results:
+        return []
+    return [
+        ("Within the grammar", "records", "valid", "exact match", "fixed", "hidden", "lost", "seconds"),
+        *(
+            (
+                row.model,
+                str(row.counts["records"]),
+                *(
+                    f"{row.counts['free'][key]} -> {row.counts['constrained'][key]}"
+                    for key in ("schema_validity", "exact_match")
+                ),
+                *(str(row.counts[key]) for key in ("fixed", "hidden", "lost")),
+                f"{row.free_seconds:.1f} -> {row.seconds:.1f}",
+            )
+            for row in results
+        ),
+    ]
+
+
+def shipped_rows(parity: Parity | None) -> list[Line]:
+    """The table of what ships, less what only the page and the card need; empty if nothing answered."""
+    found = shipped_words.rows(parity) if parity else []
+    return [(*line[:3], *line[4:]) for line in (shipped_words.HEAD, *found)] if found else []
+
+
+def way_rows(decision: Decision) -> list[Line]:
+    """The table of the ways to answer, less what the other tables have."""
+    return [(*line[:3], *line[5:]) for line in (decision_words.head(decision), *decision_words.rows(decision))]
+
+
+def seconds_measured(results: list[Constrained]) -> str:
+    """When and on what the seconds of that table were measured."""
+    return f"seconds: {'; '.join(dict.fromkeys(row.measured for row in results))}"
+
+
+def show(table: list[Line]) -> None:
+    """Print the lines with their columns aligned, the first to the left, the others to the right."""
+    table = [tuple(map(printable, line)) for line in table]  # names of labels and tasks are anyone's
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for words, *cells in table:
+        line = "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
+        print(f"  {words:<{widths[0]}}  {line}")
+
+
+if __name__ == "__main__":
+    run_stage("summary", __doc__, main)

@@ -1,0 +1,400 @@
+"""Rebuild a commit in a fresh clone and compare every output with its `dvc.lock`: `python -m hallmark.commands.verify`.
+
+Not a stage of the pipeline: it reruns the pipeline, or one stage of it (`--stage sft`), with an empty cache. Exit codes:
+0: the same bytes; 2: different bytes in the same environment; 3: different bytes in a different environment, metrics
+within `verify.band`; 4: metrics outside it, or none to compare; 1: the rebuild could not be done.
+
+The repo's key, if it has one, reaches the rebuild in the environment; it is written nowhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from hallmark.base import provenance as prov
+from hallmark.base.errors import HallmarkError, run_stage
+from hallmark.base.files import BOUGHT, HOLDOUT_LOCK, REPORTS
+from hallmark.base.key import VARIABLE, key_of
+from hallmark.commands.dvc_files import noted
+from hallmark.commands.rebuilt import Original, difference
+from hallmark.params.loader import Params, load_params
+
+log = logging.getLogger("verify")
+
+METRICS = REPORTS / "eval/tuned/metrics.json"
+SFT = REPORTS / "sft.json"
+ENVIRONMENT = REPORTS / "measured/environment.json"  # written by certify
+
+
+@dataclass
+class Line:
+    """The result for one output: `state` is same, differs, missing or measured."""
+
+    state: str
+    path: str
+    note: str = ""
+
+
+def run(stage: str | None = None, commit: str = "HEAD", into: Path | None = None) -> int:
+    """Rebuild `commit` of the repository in the working directory; print one line per file; return the exit code."""
+    revision = (prov.git("rev-parse", "--verify", f"{commit}^{{commit}}") or b"").decode().strip()
+    if not revision:
+        raise HallmarkError(
+            f"no commit '{commit}'", file=".git", remedy="commit the pipeline's results, then run verify again"
+        )
+    committed = prov.git("show", f"{revision}:./dvc.lock")
+    if committed is None:
+        raise HallmarkError("not in that commit", file="dvc.lock", remedy="run `dvc repro`, and commit its results")
+    lock = prov.read_lock(committed.decode())
+    if prov.git("status", "--porcelain", "--untracked-files=no", "--", "."):
+        log.warning("uncommitted changes are ignored: verifying commit %s", revision[:12])
+    if stage is not None and not any(_is(name, stage) for name in lock):
+        raise HallmarkError(
+            f"has no stage '{stage}'", file="dvc.lock", remedy=f"name one of: {', '.join(sorted(lock))}"
+        )
+    key = _key(revision, stage)
+    with _folder(into) as folder:
+        clone, original = _clone(folder, revision, stage, lock)
+        outs = _outs(clone, stage, lock)
+        if not outs:
+            raise HallmarkError(
+                "has no outputs to compare", file="dvc.yaml", remedy="name a stage that writes something"
+            )
+        for path in outs:  # files from git would hide an output that the stage no longer writes
+            if Path(path) != HOLDOUT_LOCK:
+                _remove(clone / path)
+        params = load_params(clone / "params.yaml")
+        changes = _environment(original, clone, params)  # before anything imports torch, which `portable` would refuse
+        _dvc(clone, "repro", "--force", *(["--single-item", stage] if stage else []), **key)
+        lines = [line for path, (md5, free) in outs.items() for line in _compare(clone, path, md5, free, original)]
+        for line in lines:
+            print(f"{line.state:9} {line.path}{'  ' + line.note if line.note else ''}")
+        return _conclude(lines, original, clone, [*outs], changes, params)
+
+
+def _key(revision: str, stage: str | None) -> dict[str, str]:
+    """The environment variable with the repo's key, if the commit's stages need it; without the key, an error."""
+    params = prov.parse_yaml((prov.git("show", f"{revision}:./params.yaml") or b"{}").decode(), "params.yaml")
+    data, mask = (block if isinstance(block, dict) else {} for block in (params.get("data"), params.get("mask")))
+    wanted = data.get("pseudonyms") == "keyed" or "surrogate" in [
+        mask.get("style"),
+        *(mask.get("actions") or {}).values(),
+    ]
+    if not wanted or not isinstance(data.get("key"), str) or stage not in (None, "mask", "dedupe", "split"):
+        return {}
+    return {VARIABLE: key_of(data["key"]).hex()}
+
+
+@contextmanager
+def _folder(into: Path | None) -> Iterator[Path]:
+    if into is None:
+        with tempfile.TemporaryDirectory(prefix="hallmark-verify-") as folder:
+            yield Path(folder).resolve()
+        return
+    if into.exists():
+        raise HallmarkError("already exists", file=into, remedy="give the name of a new folder")
+    into.mkdir(parents=True)
+    yield into.resolve()
+
+
+def _clone(folder: Path, revision: str, stage: str | None, lock: prov.Stages) -> tuple[Path, Original]:
+    """A clone at `revision` with an empty cache, plus the files it needs that no stage of this run makes."""
+    from dvc.repo import Repo
+
+    top = (prov.git("rev-parse", "--show-toplevel") or b"").decode().strip()
+    prefix = (prov.git("rev-parse", "--show-prefix") or b"").decode().strip()
+    _run(folder, "git", "clone", "--quiet", "--no-checkout", top, "clone")
+    _run(folder / "clone", "git", "checkout", "--quiet", "--detach", revision)
+    clone = folder / "clone" / prefix
+    if not (clone / ".dvc").is_dir():
+        raise HallmarkError(
+            "not in this folder of that commit",
+            file=".dvc",
+            remedy="run it in the folder that has a .dvc; a project in a subfolder needs its own (`dvc init --subdir`)",
+        )
+    with Repo() as repo:
+        cache = Path(repo.cache.local.path).parent.parent  # DVC 3 keeps its files in <cache>/files/md5
+    # In quotes: DVC would take a comma in a path for the end of it, and a # for a comment.
+    (clone / ".dvc/config.local").write_text(
+        f'[cache]\n    dir = "{folder / "cache"}"\n[\'remote "original"\']\n    url = "{cache}"\n', encoding="utf-8"
+    )
+    notes = [file for file in sorted(clone.rglob("*.dvc")) if file.is_file()]
+    if any(_is(name, stage) and BOUGHT.as_posix() in lock[name]["deps"] for name in lock):
+        _check_bought(clone / BOUGHT, cache)
+    else:
+        notes = [file for file in notes if file.parent != clone / BOUGHT]
+    needed = [file.relative_to(clone).as_posix() for file in notes]
+    made_deps: list[str] = []
+    if stage:
+        made = [out for entry in lock.values() for out in entry["outs"]]
+        deps = {dep: md5 for name in lock if _is(name, stage) for dep, md5 in lock[name]["deps"].items()}
+        made_deps = sorted(dep for dep in deps if any(prov.overlap(out, dep) for out in made))
+        needed += [dep for dep in made_deps if not (clone / dep).exists()]
+    try:
+        if needed:
+            with _without_own_remotes(clone):  # DVC would look there, and nowhere else
+                _dvc(clone, "pull", "--quiet", "--remote", "original", *needed)
+        for dep in made_deps:
+            if prov.dvc_md5(clone / dep) != deps[dep]:
+                raise HallmarkError("is damaged in the cache", file=dep, remedy="")
+    except HallmarkError:
+        raise HallmarkError(
+            f"files that a rebuild needs are missing from this repository's cache or damaged: {', '.join(needed)}",
+            file=cache,
+            remedy="run `dvc pull --force`, or verify the whole pipeline",
+        ) from None
+    _bring_raw_data(clone, stage, lock)
+    (folder / "scratch").mkdir()
+    return clone, Original(Path.cwd(), revision, cache, folder / "scratch")
+
+
+def _check_bought(folder: Path, cache: Path) -> None:
+    """A HallmarkError if the cache lacks answers that were bought: a rebuild looks them up, and buys none."""
+    absent = [name for name, md5 in noted(folder).items() if not (cache / "files/md5" / md5[:2] / md5[2:]).is_file()]
+    if absent:
+        raise HallmarkError(
+            f"answers that were bought are not in this repository's cache: {', '.join(absent)}",
+            file=BOUGHT,
+            remedy=f"copy them there from where they were bought, and run `dvc commit {BOUGHT}/*.dvc`; or verify one "
+            "stage that reads none (`--stage sft`)",
+        )
+
+
+@contextmanager
+def _without_own_remotes(clone: Path) -> Iterator[None]:
+    """Without the `remote:` in the clone's .dvc files, such as raw data has, for as long as the block runs."""
+    yaml, before = YAML(), {}
+    for file in sorted(clone.rglob("*.dvc")):
+        if file.is_file():
+            before[file] = file.read_bytes()
+            document = yaml.load(before[file])
+            for out in document.get("outs", []):
+                out.pop("remote", None)
+            with file.open("w", encoding="utf-8") as stream:
+                yaml.dump(document, stream)
+    try:
+        yield
+    finally:
+        for file, content in before.items():
+            file.write_bytes(content)
+
+
+def _bring_raw_data(clone: Path, stage: str | None, lock: prov.Stages) -> None:
+    """Copy the raw data into the clone if neither git nor DVC keeps it, and only this machine has it."""
+    raw = load_params(clone / "params.yaml").data.path
+    recorded = {lock[name]["deps"][raw] for name in lock if _is(name, stage) and raw in lock[name]["deps"]}
+    if not recorded or (clone / raw).exists():
+        return
+    here = Path(raw)
+    if not here.exists() or prov.dvc_md5(here) not in recorded:
+        raise HallmarkError(
+            "not in git, and " + ("here it is another one" if here.exists() else "missing here"),
+            file=here,
+            remedy="bring the raw data that the committed run was made from (`dvc pull`, if DVC keeps it)",
+        )
+    (clone / raw).parent.mkdir(parents=True, exist_ok=True)
+    (shutil.copytree if here.is_dir() else shutil.copyfile)(here, clone / raw)
+
+
+def _is(name: str, stage: str | None) -> bool:
+    """Whether `stage` refers to the stage `name` of dvc.lock (`eval` is `eval@base` and `eval@tuned`; None is all)."""
+    return stage is None or stage in (name, name.split("@")[0])
+
+
+def _outs(clone: Path, stage: str | None, lock: prov.Stages) -> dict[str, tuple[str, bool]]:
+    """The outputs of the rebuilt stages as {path: (recorded hash, whether it is marked measured)}, in pipeline order."""
+    from dvc.repo import Repo
+
+    with Repo(str(clone)) as repo:
+        pipeline = {entry.name: entry for entry in repo.index.stages if entry.cmd}
+    outputs: dict[str, tuple[str, bool]] = {}
+    for name, entry in pipeline.items():
+        if not _is(name, stage):
+            continue
+        if name not in lock:
+            raise HallmarkError(
+                f"has no stage '{name}'", file="dvc.lock", remedy="run `dvc repro`, and commit its results"
+            )
+        for out in entry.outs:
+            path = Path(out.fs_path).relative_to(clone).as_posix()
+            measured = any((meta or {}).get("measured") for meta in (entry.meta, out.annot.meta))
+            outputs[path] = (lock[name]["outs"][path], measured)
+    return outputs
+
+
+def _compare(clone: Path, path: str, recorded: str, measured: bool, original: Original) -> list[Line]:
+    """One line per file of an output."""
+    rebuilt = clone / path
+    if not rebuilt.exists():
+        return [Line("missing", path)]
+    if measured:
+        files = prov.files_in(rebuilt) if rebuilt.is_dir() else [rebuilt]
+        return [_measured(file, file.relative_to(clone).as_posix(), original) for file in files]
+    if not rebuilt.is_dir():
+        if prov.dvc_md5(rebuilt) == recorded:
+            return [Line("same", path)]
+        return [Line("differs", path, difference(original.file(path, recorded), rebuilt))]
+    old = original.listing(path, recorded)
+    new = {file.relative_to(rebuilt).as_posix(): file for file in prov.files_in(rebuilt)}
+    if old is None:
+        state = "same" if prov.dvc_md5(rebuilt) == recorded else "differs"
+        return [Line(state, path, "" if state == "same" else "(the original is not in this repository's cache)")]
+    lines = []
+    for name in sorted({*old, *new}):
+        inside = f"{path}/{name}"
+        if name not in new:
+            lines.append(Line("missing", inside))
+        elif name not in old:
+            lines.append(Line("differs", inside, "is new"))
+        elif prov.dvc_md5(new[name]) == old[name]:
+            lines.append(Line("same", inside))
+        else:
+            lines.append(Line("differs", inside, difference(original.file(inside, old[name]), new[name])))
+    return lines
+
+
+def _measured(file: Path, path: str, original: Original) -> Line:
+    """A measured file must exist and, if it is JSON, have the same keys as the recorded one."""
+    if file.suffix == ".json":
+        try:
+            new = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            return Line("differs", path, "is not JSON")
+        old = original.json(path)
+        shapes = [{key: type(value).__name__ for key, value in it.items()} for it in (old, new) if isinstance(it, dict)]
+        if old is not None and (len(shapes) != 2 or shapes[0].keys() != shapes[1].keys()):
+            odd = sorted(shapes[0].keys() ^ shapes[1].keys()) if len(shapes) == 2 else ["(top)"]
+            return Line("differs", path, f"has different keys, first '{odd[0]}'")
+    return Line("measured", path)
+
+
+def _conclude(
+    lines: list[Line], original: Original, clone: Path, rebuilt: list[str], changes: list[str] | None, params: Params
+) -> int:
+    """Print a conclusion from the lines, and return the exit code; `changes` are the differences in the environment."""
+    counts = {state: sum(line.state == state for line in lines) for state in ("same", "differs", "missing", "measured")}
+    print(", ".join(f"{count} {state}" for state, count in counts.items() if count))
+    if changes is None:
+        print(f"environment: not recorded ({ENVIRONMENT} is not in that commit)")
+    else:
+        print(f"environment: different: {'; '.join(changes)}" if changes else "environment: the same as recorded")
+    if not counts["differs"] and not counts["missing"]:
+        print("the rebuild gave the same bytes")
+        return 0
+    # With compute.portable, a different processor is no explanation: it should have given the same bytes.
+    explains = [change for change in changes or [] if not (params.compute.portable and change.startswith("processor "))]
+    if not explains or counts["missing"]:
+        print("the rebuild differs, and the environment does not explain it")
+        return 2
+    print("the rebuild differs, and the different environment may explain it")
+    band = params.verify.band
+    distances = _metrics(original, clone, rebuilt)
+    for name, distance in distances.items():
+        print(f"{name}: {distance:.4f} from the recorded value")
+    if not distances:
+        print("no metric was rebuilt, so none can be within the band")
+        return 4
+    if max(distances.values()) > band:
+        print(f"metrics are outside the band ({band})")
+        return 4
+    print(f"metrics are within the band ({band})")
+    return 3
+
+
+def _environment(original: Original, clone: Path, params: Params) -> list[str] | None:
+    """How this environment differs from the recorded one, in words; None if none was recorded."""
+    from hallmark.base.compute import LOCK, fingerprint, installed
+
+    recorded = original.json(ENVIRONMENT.as_posix())
+    if recorded is None:
+        return None
+    here = fingerprint(params.compute, params.sft.parallel.processes, params.sft.parallel.strategy)
+    now = {"fingerprint": here, "installed": installed(clone / LOCK)}
+    return [
+        f"{key} {recorded[part].get(key)} -> {now[part].get(key)}"
+        for part in now
+        if part in recorded
+        for key in sorted({*recorded[part], *now[part]})
+        if recorded[part].get(key) != now[part].get(key)
+    ]
+
+
+def _metrics(original: Original, clone: Path, rebuilt: list[str]) -> dict[str, float]:
+    """How far the tuned model's rebuilt metrics are from the recorded ones, and the validation loss (as a share)."""
+    distances = {}
+    for file in (METRICS, SFT):
+        if not any(prov.overlap(path, file.as_posix()) for path in rebuilt):
+            continue
+        old, new = original.json(file.as_posix()) or {}, json.loads((clone / file).read_text(encoding="utf-8"))
+        for name in sorted({*old} & {*new}):
+            if isinstance(old[name], dict) and isinstance(old[name].get("value"), int | float):
+                distances[name] = abs(new[name]["value"] - old[name]["value"])
+            elif name == "validation_loss":
+                distances[name] = abs(new[name] / old[name] - 1)
+    return distances
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _dvc(folder: Path, *arguments: str, **variables: str) -> None:
+    _run(folder, sys.executable, "-m", "dvc", *arguments, **variables)
+
+
+def _run(folder: Path, *command: str, **variables: str) -> None:
+    """Run a command in a folder with this Python first on the path, and its output on stderr."""
+    environment = (
+        os.environ
+        | variables
+        | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PYTHONPATH": str(folder.resolve()),  # the clone's own code, whatever the caller's path is
+            "DVC_NO_ANALYTICS": "1",
+        }
+    )
+    try:
+        subprocess.run(command, cwd=folder, env=environment, stdout=sys.stderr, check=True)
+    except FileNotFoundError:
+        raise HallmarkError("is not installed", file=command[0], remedy=f"install {command[0]}") from None
+    except subprocess.CalledProcessError as error:
+        raise HallmarkError(
+            f"failed with exit code {error.returncode}: {' '.join(command[-4:])}",
+            file=folder,
+            remedy="see its message above; `--into FOLDER` keeps the clone for inspection",
+        ) from None
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Command line: exit with the code that says how the rebuild compares."""
+    sys.exit(run(arguments.stage, arguments.commit, arguments.into))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m hallmark.commands.verify", description=__doc__)
+    parser.add_argument("--stage", help="rebuild only this stage, from the cached outputs of the stages before it")
+    parser.add_argument("--commit", default="HEAD", help="the commit to rebuild (default: %(default)s)")
+    parser.add_argument(
+        "--into", type=Path, metavar="FOLDER", help="rebuild in this new folder, and keep it (default: a temporary one)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    run_stage("verify", __doc__, main, _parser())

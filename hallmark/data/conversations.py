@@ -1,0 +1,159 @@
+"""Extra columns for rows: turns of conversations in OpenAI's or ShareGPT's layout, nested values, an id made from the row.
+
+`data:` can use these if a row has `messages` (OpenAI: role, content, tool_calls) or `conversations` (ShareGPT: from,
+value); an Alpaca row (instruction, input, output) needs no conversion, since its keys are plain columns.
+
+    turns.input    the user's last message before the last answer
+    turns.target   the assistant's last answer; if it calls tools, the calls as JSON
+    turns.earlier  everything before that, one line per turn ("user: ..."); for data.context
+    turns.system   the system prompt
+    row.id         a hash of the row, for data without ids
+    user.login     a value inside another one: see hallmark/data/nested.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.params import Data
+from hallmark.base.reading import NotJsonError, strict_json
+from hallmark.base.records import columns_of
+from hallmark.data.missing import OR_DROP, MissingValueError, Part
+from hallmark.data.nested import is_path, value_at
+
+TURNS = ("turns.input", "turns.target", "turns.earlier", "turns.system")
+LAYOUTS = {"messages": ("role", "content"), "conversations": ("from", "value")}
+ROLES = {
+    "system": "system", "developer": "system", "human": "user", "user": "user", "gpt": "assistant", "bing": "assistant",
+    "chatgpt": "assistant", "model": "assistant", "assistant": "assistant", "function_call": "assistant", "tool": "tool",
+    "function": "tool", "function_response": "tool", "observation": "tool",
+}  # fmt: skip
+
+
+class Extra:
+    """Adds to each row the extra columns that `data:` names, and no others."""
+
+    def __init__(self, data: Data, others: Iterable[str] = ()) -> None:
+        targets = data.target if isinstance(data.target, list) else [data.target]
+        templates = [
+            data.id,
+            data.group,
+            data.input,
+            *targets,
+            data.context,
+            data.tools,
+            data.rejected,
+            data.tags,
+            data.split,
+        ]
+        named = {column for template in templates if template for column in columns_of(template)}
+        self.turns, self.name = not named.isdisjoint(TURNS), "row.id" in named
+        self.paths = sorted(name for name in named.union(others) if "." in name and name not in (*TURNS, "row.id"))
+        self.seen: Counter[str] = Counter()
+
+    def __call__(self, row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
+        """The row with its extra columns; a `HallmarkError` if it needs a conversation and has none."""
+        extra = turns(row, file, number) if self.turns else {}
+        extra |= {path: value_at(row, path) for path in self.paths if is_path(path, row)}
+        if self.name:
+            text = json.dumps(row, sort_keys=True, ensure_ascii=False, default=str)
+            name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+            self.seen[name] += 1  # a repeated row counts as two rows
+            extra["row.id"] = name if self.seen[name] == 1 else f"{name}-{self.seen[name]}"
+        return row | extra if extra else row
+
+
+def turns(row: dict[str, Any], file: Path, number: int) -> dict[str, Any]:
+    """The columns `turns.*` of a row."""
+    column = layout_of(row)
+    if column is None:
+        raise HallmarkError(
+            "no conversation in the row", file=file, row=number, field="messages",
+            remedy="give each row a list 'messages' (role, content) or 'conversations' (from, value); or name other "
+            "columns in data:",
+        )  # fmt: skip
+
+    def fail(problem: str, remedy: str) -> NoReturn:
+        raise HallmarkError(problem, file=file, row=number, field=column, remedy=remedy)
+
+    def lack(part: Part, problem: str, remedy: str) -> NoReturn:
+        raise MissingValueError(problem, part=part, file=file, row=number, field=column, remedy=f"{remedy}; {OR_DROP}")
+
+    role_key, text_key = LAYOUTS[column]
+    messages: list[tuple[str, str]] = []
+    for number_in_row, message in enumerate(row[column], 1):
+        if not isinstance(message, dict) or not isinstance(message.get(role_key), str):
+            fail(
+                f"message {number_in_row} has no '{role_key}'",
+                f"each message is an object with '{role_key}' and '{text_key}'",
+            )
+        role = ROLES.get(message[role_key])
+        if role is None:
+            fail(f"message {number_in_row} has an unknown role", f"use one of {', '.join(ROLES)} as '{role_key}'")
+        text = text_in(message, text_key)
+        if text is None:
+            fail(
+                f"message {number_in_row} has no text in '{text_key}'",
+                "images and sound can't be read; write text, or drop the row",
+            )
+        messages.append((role, text))
+    answer = next((index for index in reversed(range(len(messages))) if messages[index][0] == "assistant"), None)
+    if answer is None:
+        lack(
+            "target",
+            "no answer from the assistant",
+            "the last answer is what the model learns: add it, or drop the row",
+        )
+    question = next((index for index in reversed(range(answer)) if messages[index][0] == "user"), None)
+    if question is None:
+        lack("input", "no message from the user before the last answer", "add the question, or drop the row")
+    # Anything between question and answer (a tool's result, say) belongs to the question.
+    between = [f"{role}: {text}" for role, text in messages[question + 1 : answer]]
+    return {
+        "turns.input": "\n".join([messages[question][1], *between]),
+        "turns.target": messages[answer][1],
+        "turns.earlier": "\n".join(f"{role}: {text}" for role, text in messages[:question] if role != "system"),
+        "turns.system": "\n".join(text for role, text in messages if role == "system"),
+    }
+
+
+def layout_of(row: dict[str, Any]) -> str | None:
+    """The column that holds the row's conversation, if any."""
+    for column, (role_key, _) in LAYOUTS.items():
+        value = row.get(column)
+        if isinstance(value, list) and value and isinstance(value[0], dict) and role_key in value[0]:
+            return column
+    return None
+
+
+def text_in(message: dict[str, Any], text_key: str) -> str | None:
+    """The text of a message: its content, the text parts of its content, or its tool calls as JSON."""
+    if message.get("tool_calls"):
+        return calls(message["tool_calls"])
+    content = message.get(text_key)
+    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+        parts = [part.get("text") for part in content]
+        content = "\n".join(parts) if all(isinstance(text, str) for text in parts) else None
+    return content if isinstance(content, str) else None
+
+
+def calls(tool_calls: Any) -> str | None:
+    """OpenAI's tool calls as a JSON list of names and arguments."""
+    result = []
+    for call in tool_calls if isinstance(tool_calls, list) else [None]:
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            return None
+        arguments = function.get("arguments", {})
+        try:
+            arguments = strict_json(arguments) if isinstance(arguments, str) else arguments
+        except NotJsonError:
+            return None
+        result.append({"name": function["name"], "arguments": arguments})
+    return json.dumps(result, ensure_ascii=False)

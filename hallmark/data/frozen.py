@@ -1,0 +1,98 @@
+"""Hold the records of today against the holdout lock: the same, masked differently, changed, or missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.holdout import REFREEZE, HoldoutLock
+from hallmark.base.key import digest as keyed_digest
+from hallmark.base.key import keyed_source, pseudonym
+from hallmark.data.grouping import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The names of frozen records that are missing or have changed, and of those that only the masking has changed.
+
+    `lock` is the lock that fits the records if none is missing or has changed.
+    """
+
+    missing: list[str]
+    changed: list[str]
+    masked_differently: list[str]
+    lock: HoldoutLock
+
+
+def hashes_of(rows: pl.DataFrame) -> dict[str, str]:
+    """A hash of each record's group, texts and target, by name. The system prompt is left out: it may change."""
+    return {name: digest(group, content) for name, group, content in rows.select("id", "group", "content").iter_rows()}
+
+
+def sources_of(rows: pl.DataFrame) -> dict[str, str]:
+    """The digest of the raw row behind each record, by name."""
+    return dict(rows.select("id", "source").iter_rows())
+
+
+def renamed(
+    lock: HoldoutLock, key: bytes | None, key_digest: str | None, ids: Callable[[], Iterable[str]]
+) -> HoldoutLock:
+    """The lock with the names that records have today: pseudonyms, if it was frozen with raw ids and there is a key now.
+
+    `ids` gives the raw ids, needed only if the lock has unkeyed pseudonyms, which version 1 could have.
+    """
+    if lock.key == key_digest:
+        return lock
+    if lock.key is not None or key is None:
+        raise HallmarkError(
+            "the frozen holdout has pseudonyms that were made with another key, so its records can't be recognized",
+            param="data.key",
+            remedy=f"restore data.pseudonyms and data.key (`git checkout params.yaml`) and the key itself; or {REFREEZE}",
+        )
+    unkeyed = {}
+    if lock.version == 1 and all(name.startswith("id-") for name in lock.records):
+        unkeyed = {f"id-{keyed_digest(None, 'id', name).hex()[:16]}": name for name in ids()}
+    names = {name: pseudonym(key, "id", unkeyed.get(name, name)) for name in lock.records}
+    return replace(
+        lock,
+        records={names[name]: value for name, value in lock.records.items()},
+        sources={names[name]: keyed_source(key, value) for name, value in lock.sources.items()},
+        before={names[name]: value for name, value in lock.before.items()},
+        key=key_digest,
+    )
+
+
+def compare(lock: HoldoutLock, rows: pl.DataFrame, raw_unchanged: Callable[[], bool]) -> Compared:
+    """Compare the records with the lock, whose names are those of today.
+
+    A record whose masked form has changed, but not the raw row behind it, is still the same record. Version 1 has no
+    digests of raw rows; `raw_unchanged` says whether none of them has changed.
+    """
+    now, sources = hashes_of(rows), sources_of(rows)
+    differ = sorted(name for name, frozen in lock.records.items() if name in now and now[name] != frozen)
+    if lock.version == 1:
+        trusted = set(differ) if differ and raw_unchanged() else set()
+    else:
+        trusted = {name for name in differ if sources[name] == lock.sources[name]}
+    before = lock.before | {
+        name: [*lock.before.get(name, []), lock.records[name]] for name in differ if name in trusted
+    }
+    frozen = sorted(lock.records.keys() & now.keys())
+    return Compared(
+        missing=sorted(lock.records.keys() - now.keys()),
+        changed=[name for name in differ if name not in trusted],
+        masked_differently=sorted(trusted),
+        lock=replace(
+            lock,
+            records={name: now[name] for name in frozen},
+            sources={name: sources[name] for name in frozen},
+            before=before,
+            version=3,
+        ),
+    )

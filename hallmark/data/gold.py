@@ -1,0 +1,46 @@
+"""Labelled private spans, by which masking is measured."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.params import Data
+from hallmark.base.records import columns_of
+from hallmark.base.rows import read_rows
+
+
+def gold_spans(path: Path, data: Data) -> dict[str, list[tuple[str, int, int, str]]]:
+    """Gold spans by record id: (column, start, end, kind), in characters of that column."""
+    columns = columns_of(data.input)
+    spans: dict[str, list[tuple[str, int, int, str]]] = defaultdict(list)
+    rows = 0
+    for rows, row in read_rows(path):
+        texts: list[Any] = [row.get(key) for key in ("field", "kind")]
+        ends: list[Any] = [row.get(key) for key in ("start", "end")]
+        name = row.get("id")
+        if (
+            not all(isinstance(text, str) and text for text in texts)
+            or not all(type(place) is int for place in ends)
+            or type(name) not in (str, int)
+            or not 0 <= ends[0] < ends[1]
+            or not re.fullmatch("[A-Z][A-Z_]*", texts[1])
+        ):
+            raise HallmarkError(
+                "not a gold span",
+                file=path,
+                row=rows,
+                remedy="give each row the texts id, field and kind (such as PERSON), and the whole numbers start and end "
+                "(0 <= start < end)",
+            )
+        span = (texts[0], ends[0], ends[1], texts[1])
+        if span in spans[str(name)]:
+            raise HallmarkError("the same span again", file=path, row=rows, remedy="keep one of the two")
+        if span[0] in columns:  # columns that are not part of the input don't matter
+            spans[str(name)].append(span)
+    if not rows:
+        raise HallmarkError("has no rows", file=path, remedy="label some spans, or set mask.gold to null")
+    return dict(spans)

@@ -1,0 +1,73 @@
+"""Leaks between the sides of a split (shared groups, texts, near duplicates): find, drop and count them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hallmark.data.near import Pairs
+
+    Array = np.ndarray[Any, Any]
+
+LEAK = "leak"
+BY_STRENGTH = [
+    "holdout",
+    "online",
+    "validation",
+    "calibration",
+    "train",
+]  # of two sides with the same text, the first keeps it
+
+
+def drop_leaks(sides: Array, text: Array, near: Pairs) -> tuple[Array, dict[str, dict[str, int]]]:
+    """Mark as `LEAK` rows whose text equals or nearly equals one on a stronger side (`BY_STRENGTH`).
+
+    The holdout takes precedence and loses nothing; what came later of its groups (online) loses to it alone, since a text
+    that was held out already is no new evidence; train is the weakest. `sides` has the side of each row, `text` the index
+    of its text, `near` the near duplicates among the texts. The second value counts the marked rows.
+    """
+    import numpy as np
+
+    sides, dropped = sides.copy(), {}
+    for place, side in enumerate(BY_STRENGTH[1:], 1):
+        stronger = BY_STRENGTH[:place]
+        same, close = _touched(text, np.isin(sides, stronger), near)
+        here = sides == side
+        dropped[side] = {
+            "same_text": int((here & same[text]).sum()),
+            "near_text": int((here & (close & ~same)[text]).sum()),
+        }
+        sides[here & (same | close)[text]] = LEAK
+    return sides, dropped
+
+
+def count_leaks(sides: Array, text: Array, near: Pairs | None, groups: Array) -> dict[str, int]:
+    """How many rows of the sides but train share a group, a text or (if `near` is given) a near-equal text with it.
+
+    `groups` and `text` have the index of each row's group and text.
+    """
+    import numpy as np
+
+    train, held = sides == "train", np.isin(sides, BY_STRENGTH[:-1])
+    same, close = _touched(text, train, near)
+    counts = {
+        "held_out": int(held.sum()),
+        "same_group": int((held & _touched(groups, train, None)[0][groups]).sum()),
+        "same_text": int((held & same[text]).sum()),
+    }
+    return counts if near is None else counts | {"near_text": int((held & (close & ~same)[text]).sum())}
+
+
+def _touched(text: Array, rows: Array, near: Pairs | None) -> tuple[Array, Array]:
+    """Which texts occur in the given rows, and which are near duplicates of one of them."""
+    import numpy as np
+
+    count = int(text.max()) + 1
+    same, close = np.zeros(count, bool), np.zeros(count, bool)
+    same[text[rows]] = True
+    if near is not None:
+        close[near.right[same[near.left]]] = True
+        close[near.left[same[near.right]]] = True
+    return same, close

@@ -1,0 +1,54 @@
+"""Rows without a group, an input or a target: an error, or left out and counted, as `data.missing` says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.params import Data
+from hallmark.base.records import columns_of
+
+Part = Literal["group", "input", "target"]
+OR_DROP = "or set data.missing to drop, which leaves such rows out"
+PARTS: tuple[Part, ...] = ("group", "input", "target")
+
+
+class MissingValueError(HallmarkError):
+    """A row has no value for the part of a record that `part` names."""
+
+    def __init__(self, problem: str, *, part: Part, **where: Any) -> None:
+        super().__init__(problem, **where)
+        self.part = part
+
+
+@dataclass
+class Missing:
+    """The rows that were left out, by the part they lack (the first, of several)."""
+
+    counts: Counter[Part] = field(default_factory=Counter)
+    first: MissingValueError | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows were left out."""
+        return self.counts.total()
+
+    def leave_out(self, error: MissingValueError) -> None:
+        """Count a row."""
+        self.counts[error.part] += 1
+        self.first = self.first or error
+
+    def report(self) -> dict[str, int]:
+        """The counts of all parts, zeros too."""
+        return {part: self.counts[part] for part in PARTS}
+
+    def words(self, data: Data) -> str:
+        """The counts in words, with the user's own columns."""
+        words = []
+        for part in (part for part in PARTS if self.counts[part]):
+            name = getattr(data, part)
+            columns = name if isinstance(name, list) else columns_of(name)
+            words.append(f"{self.counts[part]} without {part} ({', '.join(columns)})")
+        return ", ".join(words)

@@ -1,0 +1,163 @@
+"""Near duplicates: pairs of texts whose character shingles, ignoring punctuation, have a high Jaccard similarity.
+
+MinHash signatures (rensa) put texts into LSH buckets, and every pair that shares a bucket is then verified by the
+exact Jaccard similarity of the two shingle sets. The result depends on the texts alone, not on their order, the hash
+seed or threads.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.progress import Progress
+from hallmark.data.bands import MISSES, Bands, missed, rows_per_band, signatures_of, too_many
+from hallmark.data.shingles import Similarity, bare
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    Array = np.ndarray[Any, Any]
+
+T = TypeVar("T", "pl.Series", "pl.Expr")
+
+UNLIKE = (2_000_000_000, 20)  # most characters compared in vain: a number, and that many for each of the texts
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Verified pairs of text indices, `left < right`, sorted, with their exact Jaccard similarity.
+
+    `missed` is the probability that a pair exactly at the threshold is not among them.
+    """
+
+    left: Array
+    right: Array
+    jaccard: Array
+    missed: float
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+
+def text_of(*columns: str) -> pl.Expr:
+    """The part of a record that is compared: the messages in `columns`, joined, without the system prompt."""
+    import polars as pl
+
+    spoken = pl.element().filter(pl.element().struct.field("role") != "system").struct.field("content")
+    return pl.concat_list(pl.col(column).list.eval(spoken) for column in columns).list.join("\n")
+
+
+def normalise(texts: T) -> T:
+    """The form in which texts are compared: NFKC, lower case, no control or zero-width characters, single spaces."""
+    return (
+        texts.str.normalize("NFKC")
+        .str.to_lowercase()
+        .str.replace_all(r"\s+", " ")
+        .str.replace_all(r"\p{C}+", "")
+        .str.replace_all(r" {2,}", " ")
+        .str.strip_chars()
+    )
+
+
+def distinct(texts: pl.Series) -> tuple[pl.Series, Array]:
+    """The distinct texts, sorted, and for each text its index among them."""
+    return texts.unique().sort(), (texts.rank("dense") - 1).to_numpy()
+
+
+def near_pairs(
+    texts: pl.Series,
+    *,
+    size: int,
+    threshold: float,
+    permutations: int,
+    file: Path,
+    most: int | None = None,
+    stage: str = "dedupe",
+) -> Pairs:
+    """All pairs of `texts` (distinct, normalised) whose similarity, ignoring punctuation, is at least `threshold`.
+
+    A pair exactly at the threshold is missed with a probability of 1e-4 if there are few candidates, and of 0.02 if
+    there are many; a pair above it, less often. If too many texts look alike to guarantee this, more is missed, and a
+    warning says how much. More than `most` texts linked by such pairs are an error, as soon as they are found: they come
+    from a template. Errors name `file`, the source of the texts; the progress, `stage`.
+    """
+    texts = bare(texts)
+    with Progress(stage, len(texts), "texts read", brief=True) as progress:
+        signatures = signatures_of(texts, size, permutations, progress)
+    rows = rows_per_band(signatures, threshold, file)
+    missing = missed(threshold, rows, permutations)
+    if missing > MISSES[1]:
+        log.warning(
+            "many texts look alike: a pair exactly at the threshold is missed with probability %.2f, a pair at %.2f "
+            "with probability %.3f; raise dedupe.permutations to miss fewer",
+            missing, (1 + threshold) / 2, missed((1 + threshold) / 2, rows, permutations),
+        )  # fmt: skip
+    bands = Bands(signatures, rows, threshold)
+    del signatures  # 1 GB for a million texts
+    similarity, found = Similarity(texts, size), _Found(len(texts), most, file)
+    unlike, allowed = 0, UNLIKE[0] + UNLIKE[1] * int(similarity.lengths.sum())
+    with Progress(stage, bands.keys.shape[1], "parts of the texts compared", brief=True) as progress:
+        for left, right in bands.candidates(file, progress):
+            jaccard = similarity(left, right)
+            keep = jaccard >= threshold - 1e-12  # a ratio of integers may come out slightly below the equal decimal
+            found.add(left[keep], right[keep], jaccard[keep])
+            unlike += int((similarity.lengths[left] + similarity.lengths[right])[~keep].sum())
+            if unlike > allowed:
+                raise too_many(bands.compared, file)
+    return found.pairs(missing)
+
+
+class _Found:
+    """Verified pairs, and the components of texts that they link."""
+
+    def __init__(self, count: int, most: int | None, file: Path) -> None:
+        import numpy as np
+
+        self.count, self.most, self.file = count, most, file
+        self.component = np.arange(count)
+        self.batches: list[tuple[Array, Array, Array]] = []
+
+    def add(self, left: Array, right: Array, jaccard: Array) -> None:
+        """Add pairs; stop if they link more than `most` texts."""
+        import numpy as np
+
+        self.batches.append((left.astype(np.int32), right.astype(np.int32), jaccard.astype(np.float32)))
+        if self.most is not None and len(left):
+            linked = components(self.count, self.component[left], self.component[right])
+            self.component = linked[self.component]
+            if np.bincount(self.component).max() > self.most:
+                raise HallmarkError(
+                    f"more than {self.most} of {self.count} different texts form one duplicate cluster, over "
+                    "dedupe.max_cluster: they seem to come from one template",
+                    file=self.file,
+                    remedy="compare thresholds with `python -m stages.dedupe --thresholds`; then raise dedupe.threshold, "
+                    "map data.input to the columns that differ from record to record, or raise dedupe.max_cluster",
+                )
+
+    def pairs(self, missing: float) -> Pairs:
+        """All pairs, sorted."""
+        import numpy as np
+
+        left, right, jaccard = (np.concatenate(parts) for parts in zip(*self.batches, strict=True))
+        self.batches.clear()
+        order = np.argsort(left.astype(np.int64) * self.count + right)
+        return Pairs(left[order], right[order], jaccard[order], missing)
+
+
+def components(count: int, left: Array, right: Array) -> Array:
+    """For each of `count` nodes, the smallest node connected to it by the edges (`left`, `right`)."""
+    import numpy as np
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    edges = coo_array((np.ones(len(left), np.int8), (left, right)), (count, count))
+    _, component = connected_components(edges, directed=False)
+    _, first = np.unique(component, return_index=True)  # components are numbered from 0
+    return np.asarray(first[component])

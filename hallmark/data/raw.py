@@ -1,0 +1,398 @@
+"""The domain's raw rows, checked one by one: each kind of bad row is one error that says where it is and how to fix it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hallmark.base.document import strings
+from hallmark.base.errors import HallmarkError
+from hallmark.base.params import Data
+from hallmark.base.reading import NotJsonError, RepeatedKeyError, strict_json
+from hallmark.base.records import FIELD, columns_of, fill
+from hallmark.base.rows import files_of, only_texts, read_rows
+from hallmark.base.tools import function_of, normal_tools
+from hallmark.base.visible import MOST_NAME, hidden_at, shows
+from hallmark.data.conversations import Extra
+from hallmark.data.missing import OR_DROP, Missing, MissingValueError, Part
+from hallmark.data.nested import is_path
+from hallmark.mask.params import Mask
+from hallmark.task.answers import compact_json
+from hallmark.task.task import Task
+from hallmark.task.values import properties_of
+
+_UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
+MOST_TAG = 100  # characters of a tag
+MOST_TAGS = 100  # of a row
+PARTS = {  # what a column of an official split may say, in any case
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev", "development"),
+    "calibration": ("calibration", "calib"),
+    "holdout": ("holdout", "test", "eval", "evaluation"),
+}
+ESSENTIAL: dict[str, Part] = {"data.group": "group", "data.input": "input", "data.target": "target"}
+Values = tuple[tuple[str, str], ...]  # (kind, value) of identity columns
+
+
+@dataclass(frozen=True)
+class Raw:
+    """One checked row, its columns mapped to the parts of a record."""
+
+    file: str
+    number: int
+    id: str
+    group: str
+    input: str
+    target: Any
+    context: str | None
+    tools: Any
+    rejected: Any
+    tags: list[str] | None
+    identity: Values
+    part: str | None = None  # of an official split
+    offsets: dict[str, tuple[int, int]] = field(default_factory=dict)  # column: its start and end in `input`
+    python_types: Counter[str] = field(default_factory=Counter)  # of the tools, read as JSON Schema's
+
+
+def raw_rows(
+    data: Data, mask: Mask, task: Task, missing: Missing | None = None, only: AbstractSet[int] | None = None
+) -> Iterator[Raw]:
+    """The rows of `data.path`, checked. The first bad row raises a `HallmarkError`.
+
+    With `data.missing` set to drop, rows that lack a group, an input or a target are left out, and counted in `missing`.
+    `only`: which rows to look at, counted from 0 over all files; None: all.
+    """
+    path = Path(data.path)
+    missing = Missing() if missing is None else missing
+    extra = Extra(data, mask.identity_columns)
+    seen: dict[str, tuple[str, int]] = {}
+    position = count()
+    judged = data.rejected is None or only is not None
+    for file in files_of(path):
+        for number, row in read_rows(file):
+            at = next(position)
+            if only is not None and at not in only:
+                continue
+            judged = judged or data.rejected in row or is_path(str(data.rejected), row)
+            try:
+                raw = checked_row(row, extra, file, number, data, mask, task)
+            except MissingValueError as error:
+                if data.missing == "error":
+                    raise
+                missing.leave_out(error)
+                continue
+            if raw.id in seen:
+                other, line = seen[raw.id]
+                problem = f"row {line}{'' if other == raw.file else f' of {other}'} has the same id"
+                remedy = "give every row its own id"
+                raise HallmarkError(problem, file=file, row=number, field=data.id, remedy=remedy)
+            seen[raw.id] = (raw.file, number)
+            yield raw
+    if missing.first and not seen:  # of every row: the column is named wrongly, or was never filled in
+        raise missing.first
+    if not seen:
+        raise HallmarkError("has no rows", file=path, remedy="put the raw records there, or fix data.path")
+    if not judged:
+        remedy = "name the column with rejected answers in data.rejected, or set it to null"
+        raise HallmarkError("no row has this column", file=path, field=data.rejected, remedy=remedy)
+
+
+def checked_row(row: dict[str, Any], extra: Extra, file: Path, number: int, data: Data, mask: Mask, task: Task) -> Raw:
+    """A row, with the extra columns that `data:` names, checked."""
+    try:
+        return _Row(file, number, extra(row, file, number)).checked(data, mask, task)
+    except RecursionError:
+        raise HallmarkError("a value is nested too deep", file=file, row=number, remedy="flatten it") from None
+
+
+@dataclass
+class _Row:
+    file: Path
+    number: int
+    row: dict[str, Any]
+
+    def fail(self, problem: str, field: str, remedy: str) -> NoReturn:
+        raise HallmarkError(problem, file=self.file, row=self.number, field=field, remedy=remedy)
+
+    def lack(self, part: Part, problem: str, field: str, remedy: str) -> NoReturn:
+        raise MissingValueError(problem, part=part, file=self.file, row=self.number, field=field, remedy=remedy)
+
+    def checked(self, data: Data, mask: Mask, task: Task) -> Raw:
+        for column in mask.identity_columns:
+            self.column(column, "mask.identity_columns")
+        tools, python_types = self.tools(data.tools) if data.tools else (None, Counter())
+        return Raw(
+            file=str(self.file),
+            number=self.number,
+            id=self.name(data.id, "data.id"),
+            group=self.name(data.group, "data.group"),
+            input=self.text(data.input, "data.input", mask.max_chars),
+            target=self.target(data, task),
+            context=self.text(data.context, "data.context", mask.max_chars, empty=True) if data.context else None,
+            tools=tools,
+            rejected=self.rejected(data.rejected, task) if data.rejected else None,
+            tags=self.tags(data.tags, data.tag_separator) if data.tags else None,
+            identity=tuple(
+                (kind, value)
+                for column, kind in mask.identity_columns.items()
+                for value in self.strings(self.row[column], column)
+            ),
+            part=self.part(data.split) if data.split else None,
+            offsets=_offsets(data.input, self.row),
+            python_types=python_types,
+        )
+
+    def column(self, column: str, param: str) -> Any:
+        if column not in self.row:
+            problem, remedy = "no such column", f"add the column, or fix {param}"
+            if param in ESSENTIAL:
+                self.lack(ESSENTIAL[param], problem, column, remedy)
+            self.fail(problem, column, remedy)
+        value = self.row[column]
+        self.writable(value, column)
+        return value
+
+    def writable(self, value: Any, column: str) -> None:
+        for text in strings(value, keys=True):
+            if bad := _UNWRITABLE.search(text):
+                what = "a NUL character" if bad[0] == "\0" else "half a surrogate pair"
+                self.fail(
+                    f"{what} at character {bad.start() + 1}",
+                    column,
+                    "remove it; text must be valid Unicode without NUL",
+                )
+
+    def name(self, column: str, param: str) -> str:
+        value = self.column(column, param)
+        if value is None or (isinstance(value, str) and not any(map(shows, value))):
+            if param in ESSENTIAL:
+                remedy = f"give every row a value: the split needs it; {OR_DROP}"
+                self.lack(ESSENTIAL[param], "is null or empty", column, remedy)
+            self.fail("is null or empty", column, "give it a value")
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            self.fail(f"not a text or whole number but {type(value).__name__}", column, "write it as a text")
+        name = str(value)
+        self.visible(name, column)
+        if name != name.strip():
+            self.fail("starts or ends with a space", column, "remove it: it would be another name than without")
+        if not unicodedata.is_normalized("NFC", name):
+            self.fail("not in Unicode's form NFC", column, "write it with composed letters (`uconv -x any-nfc`)")
+        if len(name) > MOST_NAME:
+            self.fail(f"longer than {MOST_NAME} characters", column, "give a short name, or name another column")
+        return name
+
+    def visible(self, text: str, column: str) -> None:
+        """Names that look the same must be the same, and must not steer a terminal that shows them."""
+        place = hidden_at(text)
+        if place is None:
+            return
+        self.fail(
+            f"an invisible or control character at character {place}",
+            column,
+            "remove it: no line breaks, zero-width or direction characters, and no white space but a plain space",
+        )
+
+    def text(self, template: str, param: str, most: int, *, empty: bool = False) -> str:
+        for column in columns_of(template):
+            value = self.column(column, param)
+            if isinstance(value, list | dict | bytes):
+                self.fail(
+                    f"not a text but {type(value).__name__}",
+                    column,
+                    "write it as a text, or leave it out of the template",
+                )
+        text = fill(template, self.row)
+        where = ", ".join(columns_of(template))
+        values = "".join(fill(column, self.row) for column in columns_of(template))  # without the template's own words
+        if not empty and not any(map(shows, values)):
+            problem = "nothing but white space or characters that don't show"
+            self.lack("input", problem, where, f"drop the row, or fix its text; {OR_DROP}")
+        if len(text) > most:
+            self.fail(
+                f"{len(text)} characters, more than mask.max_chars ({most})",
+                where,
+                "raise mask.max_chars, or shorten the text",
+            )
+        return text
+
+    def target(self, data: Data, task: Task) -> Any:
+        columns = data.target if isinstance(data.target, list) else [data.target]
+        where = ", ".join(columns)
+        values = {column: self.column(column, "data.target") for column in columns}
+        if isinstance(data.target, list):
+            value: Any = {column: self.typed(value, column, task) for column, value in values.items()}
+        else:
+            value = values[data.target]
+        if value is None or (isinstance(value, str) and not value.strip()):
+            self.lack("target", "is null or empty", where, f"give every row a target, or drop the row; {OR_DROP}")
+        if isinstance(value, str) and task.is_json:
+            try:
+                value = self.json(value, where)
+            except NotJsonError:
+                if task.parse(value).kind == "refusal":
+                    return value.strip()  # in plain words, among answers that are JSON
+                self.fail("not valid JSON", where, f"for task.kind {task.kind}, give an object or its JSON text")
+        if task.kind.listed:
+            value = label_text(value)
+        if not task.is_json and not isinstance(value, str | dict if task.schema else str):
+            self.fail(f"not a text but {type(value).__name__}", where, f"for task.kind {task.kind}, give a text")
+        parsed = task.parse(self.renders(value, where, task.render))
+        if parsed.kind == "invalid":
+            self.fail(f"the target breaks {task.schema_file}: {parsed.problem}", where, "fix the target or the schema")
+        return value
+
+    def tools(self, column: str) -> tuple[Any, Counter[str]]:
+        """The tools in the form that all of them have, and the Python types in them."""
+        value = self.column(column, "data.tools")
+        if isinstance(value, str):
+            try:
+                value = self.json(value, column)
+            except NotJsonError:
+                self.fail("not valid JSON", column, "give tools as a list of JSON Schemas")
+        if value is not None and not isinstance(value, list):
+            self.fail(f"not a list but {type(value).__name__}", column, "give tools as a list of JSON Schemas")
+        for number, tool in enumerate(value or [], 1):
+            inner = function_of(tool)
+            if not isinstance(inner, dict) or not isinstance(inner.get("name"), str) or not inner["name"].strip():
+                self.fail(
+                    f"tool {number} has no name",
+                    column,
+                    'give each tool as {"name": ..., "parameters": ...}, or as such an object under "function"',
+                )
+        self.renders(value, column, compact_json)
+        return (value, Counter()) if value is None else normal_tools(value)
+
+    def json(self, text: str, column: str) -> Any:
+        """The value of a JSON text; NotJsonError if it is none. The same key twice is never meant."""
+        try:
+            value = strict_json(text)
+        except RepeatedKeyError as error:
+            self.fail(f"not valid JSON: {error}", column, "keep one of the two")
+        self.writable(value, column)  # an escape in the text can hold what the text itself can't
+        return value
+
+    def renders(self, value: Any, column: str, render: Callable[[Any], str]) -> str:
+        try:
+            return render(value)
+        except (ValueError, TypeError, RecursionError) as error:  # NaN, a Parquet date, or endless nesting
+            self.fail(
+                f"not a JSON value ({type(error).__name__})",
+                column,
+                "use null, finite numbers, texts, lists and objects",
+            )
+
+    def rejected(self, column: str, task: Task) -> Any:
+        if column not in self.row:  # rows from before answers were judged
+            return None
+        value = self.column(column, "data.rejected")
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+        if task.kind.listed:
+            value = label_text(value)
+        if not task.is_json and not isinstance(value, str | dict if task.schema else str):
+            self.fail(f"not a text but {type(value).__name__}", column, f"for task.kind {task.kind}, give a text")
+        if not task.is_json or not isinstance(value, str):
+            self.renders(value, column, task.render)
+            return value
+        try:
+            parsed = self.json(value, column)
+        except NotJsonError:
+            return value.strip()  # a rejected answer need not be JSON
+        return value.strip() if isinstance(parsed, str) else parsed
+
+    def tags(self, column: str, separator: str = ",") -> list[str] | None:
+        value = self.column(column, "data.tags")
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(None if separator == " " else separator)]
+        if value is None:
+            return None
+        if not isinstance(value, list) or not all(
+            isinstance(tag, str | int) and not isinstance(tag, bool) for tag in value
+        ):
+            self.fail(
+                "not a list of texts", column, "write tags as a list of texts, or as one text (data.tag_separator)"
+            )
+        tags = [str(tag) for tag in value if str(tag)]
+        for tag in tags:
+            self.visible(tag, column)
+            if tag != tag.strip() or not unicodedata.is_normalized("NFC", tag):
+                self.fail(
+                    "a tag with a space at its start or end, or not in Unicode's form NFC",
+                    column,
+                    "write it as the other rows do: it would be another tag",
+                )
+            if len(tag) > MOST_TAG:
+                self.fail(f"a tag longer than {MOST_TAG} characters", column, "give short tags, or name another column")
+        if len(tags) > MOST_TAGS:
+            self.fail(f"more than {MOST_TAGS} tags", column, "keep those by which you want to compare results")
+        return tags
+
+    def part(self, column: str) -> str:
+        """The side of the split that the row names."""
+        value = self.column(column, "data.split")
+        word = value.strip().casefold() if isinstance(value, str) else None
+        part = next((part for part, words in PARTS.items() if word in words), None)
+        if part is None:
+            known = ", ".join(word for words in PARTS.values() for word in words)
+            self.fail("names no part of a split", column, f"write one of {known}; or set data.split to null")
+        return part
+
+    def typed(self, value: Any, column: str, task: Task) -> Any:
+        """A table has only text: a column whose schema type is not string is read as JSON."""
+        schema = properties_of(task.schema).get(column)
+        types = schema.get("type", "string") if isinstance(schema, dict) else "string"
+        if isinstance(value, str) and "string" not in types and only_texts(self.file):
+            try:
+                return self.json(value, column)
+            except NotJsonError:
+                return value
+        return value
+
+    def strings(self, value: Any, column: str) -> list[str]:
+        if value is None:
+            return []
+        if isinstance(value, list):
+            return [text for item in value for text in self.strings(item, column)]
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            self.fail(
+                f"not a text but {type(value).__name__}", column, "write identity columns as texts or lists of texts"
+            )
+        return [str(value)]
+
+
+def label_text(value: Any) -> Any:
+    """A label that is a whole number, true or false as the text that JSON has for it; any other value as it is."""
+    return compact_json(value) if isinstance(value, int) else value
+
+
+def _offsets(template: str, row: dict[str, Any]) -> dict[str, tuple[int, int]]:
+    """Start and end of each column in the template as `fill` fills it, in characters."""
+    if not FIELD.search(template):
+        template = f"{{{template}}}"
+    ranges: dict[str, tuple[int, int]] = {}
+    text, position = "", 0
+    for match in FIELD.finditer(template):
+        text += template[position : match.start()]
+        value = "" if row.get(match[1]) is None else str(row[match[1]])
+        ranges.setdefault(match[1], (len(text), len(text) + len(value)))
+        text, position = text + value, match.end()
+    cut = len(text) - len(text.lstrip()) if text.strip() else 0
+    return {column: (start - cut, end - cut) for column, (start, end) in ranges.items()}
+
+
+def identities(rows: Iterable[Raw], mask: Mask) -> tuple[dict[str, Values], int]:
+    """The identity values of all rows of each group, and the number of rows."""
+    values_of: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    total = 0
+    for row in rows:
+        total += 1
+        if row.identity:
+            values_of[row.group].update(row.identity)
+    return {group: tuple(sorted(values)) for group, values in values_of.items()}, total

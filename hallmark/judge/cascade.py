@@ -1,0 +1,221 @@
+"""The cascade: the tuned model answers what it is sure of, and the rest goes to a fallback. What is reported and shipped.
+
+`Shipped` is the content of `cascade.json` in a release: with it and the log-probabilities of an answer, whatever serves
+the model decides whether the answer goes out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hallmark.base.stats import Interval
+from hallmark.judge.calibration import MethodResult, Reliability
+from hallmark.judge.risk import BOUNDED, Bound
+from hallmark.judge.risk_curve import Curve
+from hallmark.judge.scores import RAW, Calibrated, raw_scores
+from hallmark.task.predictions import Confidence
+
+VERSION = 1
+LARGEST = 1e12  # of a number in cascade.json: with it, no sum is too large for a float
+HUMAN = "human"  # the fallback that is always right
+
+
+@dataclass(frozen=True)
+class Part:
+    """Records of the calibration part, their groups, and how many the tuned model got right."""
+
+    records: int
+    groups: int
+    right: int
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The calibrated score: what it was fitted to, the part that is kept for bounds, and how its method was chosen."""
+
+    fitted: Part
+    kept: Part
+    methods: list[MethodResult]
+    score: Calibrated
+
+
+@dataclass(frozen=True)
+class AtThreshold:
+    """On the holdout: how many records and groups get an answer, and how many of these answers are wrong.
+
+    `risk`: of the answers (groups drawn, as everywhere); `customers`: the mean over customers of the share of their
+    answers that is wrong, which is what the bound is about, with an interval that holds for any number of customers.
+    """
+
+    answered: int
+    groups: int
+    coverage: Interval
+    risk: Interval
+    customers: Interval
+
+
+@dataclass(frozen=True)
+class AskedRisk:
+    """A risk, its threshold with the bound, in words too, and what that threshold does on the holdout (None: none).
+
+    `probability`: that an answer with the score of the threshold is right.
+    """
+
+    risk: float
+    bound: Bound
+    probability: float | None
+    holdout: AtThreshold | None
+    words: str
+
+
+@dataclass(frozen=True)
+class System:
+    """Tuned model and fallback as one, on the records that both answered; a person is taken to be always right.
+
+    `wrong`: records to which the tuned model gives a wrong answer that goes out; those of the fallback are what else
+    `exact_match` lacks. Differences: the cascade less the tuned model, or the fallback, alone.
+    """
+
+    fallback: str
+    records: int
+    groups: int
+    answered: int
+    coverage: Interval
+    wrong: Interval
+    exact_match: Interval
+    tuned: Interval
+    fallback_alone: Interval
+    over_tuned: Interval
+    over_fallback: Interval
+    words: str
+
+
+@dataclass(frozen=True)
+class CascadeReport:
+    """All of reports/cascade.json. `applies`: whether a threshold could be asked for; `words` says why not, or what it is.
+
+    `risks`: those asked for, `cascade.max_risk` first. `handed_over`: the records of the holdout that go to the fallback,
+    by id, in its order; None if there is no threshold for `max_risk`. `human_price`: of one answer by a person.
+    """
+
+    applies: bool
+    words: str
+    confidence: float
+    max_risk: float | None
+    fallback: str
+    human_price: float | None
+    records: int
+    groups: int
+    curves: list[Curve]
+    order: Interval | None
+    order_words: str
+    fit: Fit | None
+    reliability: Reliability | None
+    risks: list[AskedRisk]
+    system: System | None
+    handed_over: list[str] | None
+
+    @property
+    def chosen(self) -> AskedRisk | None:
+        """What came of asking for `max_risk`."""
+        return self.risks[0] if self.applies and self.risks else None
+
+    @property
+    def threshold(self) -> float | None:
+        """The lowest score at which the tuned model answers; None if there is none."""
+        return self.chosen.bound.threshold if self.chosen and self.chosen.bound.outcome == BOUNDED else None
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """The content of cascade.json: how sure the model must be to answer, how that is computed, and what it rests on."""
+
+    version: int
+    raw_scores: list[str]
+    score: Calibrated
+    threshold: float
+    max_risk: float
+    confidence: float
+    groups: int
+    fallback: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Of one answer: its score (None: it has none), the probability that it is right, and whether it goes out."""
+
+    score: float | None
+    probability: float
+    answer: bool
+
+
+def shipped(report: CascadeReport) -> dict[str, Any] | None:
+    """What a release says of its cascade; None if there is no threshold."""
+    chosen, threshold = report.chosen, report.threshold
+    if chosen is None or threshold is None or report.fit is None:
+        return None
+    return asdict(
+        Shipped(
+            version=VERSION,
+            raw_scores=[*RAW],
+            score=report.fit.score,
+            threshold=threshold,
+            max_risk=chosen.risk,
+            confidence=report.confidence,
+            groups=chosen.bound.groups,
+            fallback=report.fallback,
+        )
+    )
+
+
+def read_shipped(content: Any) -> Shipped:
+    """The content of a cascade.json, checked as if a stranger had written it; ValueError says what is wrong."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        found = TypeAdapter(Shipped).validate_json(json.dumps(content, allow_nan=False), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if asdict(found) != content:
+        raise ValueError("a key that is not known, or a number that is none")
+    score, numbers = found.score, len(RAW)
+    lists = (score.means, score.scales, score.weights)
+    pairs = [knot for knot in score.knots if len(knot) == 2]
+    places = [place for place, _ in pairs]
+    of_score = [
+        *(number for one in lists for number in one),
+        *places,
+        score.intercept,
+        score.slope,
+        score.offset,
+        found.threshold,
+    ]
+    for wrong, what in (
+        (found.version != VERSION, "version: not one that is known"),
+        (found.raw_scores != [*RAW], "raw_scores: not those that are known"),
+        (any(len(one) != numbers for one in lists), "score: not one number for each raw score"),
+        (not all(scale >= 1 / LARGEST for scale in score.scales), "score.scales: not above 0"),
+        (any(abs(number) > LARGEST for number in of_score), "score, threshold: a number that is too large"),
+        (len(pairs) != len(score.knots) or places != sorted({*places}), "score.knots: not pairs in rising order"),
+        (not all(0 <= chance <= 1 for _, chance in pairs), "score.knots: not probabilities"),
+        (score.method == "isotonic" and not pairs, "score.knots: none"),
+        (not all(0 < share < 1 for share in (found.max_risk, found.confidence)), "max_risk, confidence: not a share"),
+        (found.groups < 1, "groups: none"),
+    ):
+        if wrong:
+            raise ValueError(what)
+    return found
+
+
+def apply(cascade: Shipped, confidence: Confidence | None) -> Decision:
+    """Whether an answer with these log-probabilities goes out. Without any it is handed over."""
+    if confidence is None:
+        return Decision(None, 0.0, answer=False)
+    if not all(map(math.isfinite, (confidence.sum, confidence.mean, confidence.least, *confidence.fields.values()))):
+        return Decision(None, 0.0, answer=False)
+    score = cascade.score.of(raw_scores(confidence))
+    return Decision(score, cascade.score.probability(score), answer=score >= cascade.threshold)

@@ -1,0 +1,287 @@
+"""The content of comparison.json: what `compare` found, and what the gate, the page, the card and the summary read.
+
+Rates and differences are shares of 1. Lists hold what a page shows and DVC's metric tables need not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hallmark.base.stats import Interval
+from hallmark.judge.online import Online
+
+
+@dataclass(frozen=True)
+class Change:
+    """A rate of the other model and of the tuned one, on the same records. `worst`: the difference if all were wrong."""
+
+    other: float
+    tuned: float
+    difference: Interval
+    worst: Interval
+    lost: int
+    won: int
+    p: float
+
+
+@dataclass(frozen=True)
+class Power:
+    """How many records would show `difference_asked_for` with that power, and the smallest difference these can show."""
+
+    difference_asked_for: float
+    power: float
+    records_needed: int | None = None
+    smallest_difference: float | None = None
+
+
+@dataclass(frozen=True)
+class MeasureResult:
+    """A measure of both models on the records that both answered, and their difference."""
+
+    name: str
+    words: str
+    other: Interval
+    tuned: Interval
+    difference: Interval
+
+
+@dataclass(frozen=True)
+class MeasureAlone:
+    """A measure of the tuned model on all records. `given`: any answer to this task meets it."""
+
+    name: str
+    words: str
+    given: bool
+    tuned: Interval
+
+
+@dataclass(frozen=True)
+class FailureResult:
+    """The rate of a class of failure, of the records that both answered, and how far the tuned model lets it grow.
+
+    For the growth of a class of content a record counts if both answers are valid (`judged`); otherwise a base whose every
+    answer breaks the format would seem never to hallucinate, and every model that answers to have got worse. For the other
+    classes every record counts in which the class is `possible`. `worst_growth` is the figure of a tuned model that fails in
+    this way wherever it can: a rule of the gate can say no only if it is too much.
+    """
+
+    name: str
+    other: Interval
+    tuned: Interval
+    difference: Interval
+    possible: int
+    growth: Interval
+    judged: int
+    worst_growth: Interval
+
+
+@dataclass(frozen=True)
+class FailureAlone:
+    """How many of all records, and at which rate, the tuned model fails in one way; `possible` and `worst` as above."""
+
+    name: str
+    records: int
+    tuned: Interval
+    possible: int
+    worst: Interval
+
+
+@dataclass(frozen=True)
+class Alone:
+    """The tuned model by itself, on all records."""
+
+    measures: list[MeasureAlone]
+    failures: list[FailureAlone]
+
+
+@dataclass(frozen=True)
+class Transition:
+    """How many records went from one outcome to another."""
+
+    other: str
+    tuned: str
+    records: int
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Exact match of the records of one customer (`by` is group), tag or band of input length."""
+
+    by: str
+    name: str
+    records: int
+    other: float
+    tuned: float
+    lost: int
+    won: int
+    difference: Interval
+
+
+@dataclass(frozen=True)
+class AgainstModel:
+    """The tuned model against the base or a comparator, on the `records` that this opponent answered.
+
+    `opponent`: what it is, as a phrase.
+    """
+
+    name: str
+    opponent: str
+    records: int
+    groups: int
+    verdict: str
+    words: str
+    exact_match: Change
+    power: Power
+    measures: list[MeasureResult]
+    failures: list[FailureResult]
+    transitions: list[Transition]
+    slices: list[Slice]
+
+
+@dataclass(frozen=True)
+class LabelResult:
+    """How often a label is right in the records that have it; without a `name`, how often all labels of a record are.
+
+    `difference`: the tuned model minus the linear one. `floor`: the share of the most frequent value in training.
+    `others`: base and comparators, each in the records that it answered; one that answered none with the label is left out.
+    """
+
+    records: int
+    classical: Interval
+    tuned: Interval
+    others: dict[str, Interval]
+    difference: Interval
+    worst: Interval
+    lost: int
+    won: int
+    p: float
+    verdict: str
+    name: str | None = None
+    floor: float | None = None
+
+
+@dataclass(frozen=True)
+class LinearCandidate:
+    """A linear model that was tried: the shares of records with all labels right; None if no validation record has any."""
+
+    name: str
+    words: str
+    validation: float | None
+    holdout: float | None
+
+
+@dataclass(frozen=True)
+class AgainstLinear:
+    """The tuned model against the linear model. `right` is None if the task has no labels.
+
+    `trained`: what the linear model was trained on, in words, and how much of that the tuned model read. `candidates`:
+    the models that it was chosen from, `chosen` by name, on that number of validation records (`chosen_on`).
+    """
+
+    applies: bool
+    verdict: str
+    wins: bool  # the linear model is right more often than the tuned one, or is shown to be so at one label
+    words: str
+    trained: str
+    labels: list[LabelResult]
+    right: LabelResult | None = None
+    chosen: str = ""
+    chosen_on: int = 0
+    candidates: list[LinearCandidate] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Against:
+    """The opponents of the tuned model. `comparators`: those of `eval.comparators`, in their order."""
+
+    base: AgainstModel
+    classical: AgainstLinear
+    comparators: list[AgainstModel]
+
+    @property
+    def models(self) -> list[AgainstModel]:
+        """The opponents that answer as the tuned model does: the base, and the comparators."""
+        return [self.base, *self.comparators]
+
+    def model(self, name: str) -> AgainstModel | None:
+        """The opponent of that name among them."""
+        return next((model for model in self.models if model.name == name), None)
+
+
+@dataclass(frozen=True)
+class NoiseFloor:
+    """How much the base differs from itself if the same records come in other batches."""
+
+    measured: bool
+    records: int | None = None
+    texts_changed: int | None = None
+    outcomes_changed: int | None = None
+    lost: int | None = None
+    won: int | None = None
+    difference: Interval | None = None
+
+
+@dataclass(frozen=True)
+class GeneralResult:
+    """Both models at one metric of a general task."""
+
+    name: str
+    base: float
+    tuned: float
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A model's answers to one sort of records. `failing`: not an exact match; `examples`: ids of some of these."""
+
+    records: int
+    failing: int
+    abstained: int
+    examples: list[str]
+
+
+@dataclass(frozen=True)
+class ByEvidence:
+    """A model's answers by what was retrieved: all that is expected, not all of it, or nothing is expected to be said.
+
+    `fixable`: the share of its failures that better retrieval would fix at most, as a share of 1; None: it has none.
+    """
+
+    held: Answered
+    lacking: Answered
+    silent: Answered  # to abstain is expected, although there is context
+    empty: Answered  # the same without context
+    fixable: float | None
+
+    @property
+    def own(self) -> int:
+        """The failures that no retriever would fix."""
+        return self.held.failing + self.silent.failing + self.empty.failing
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Records with retrieved context, answered by each model: of the base those that it was asked."""
+
+    base: ByEvidence
+    tuned: ByEvidence
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All of comparison.json. `records` and `groups`: those of the holdout, all of which the tuned model answered.
+
+    `online`: what came of the same customers after the holdout was frozen; None if nothing has.
+    """
+
+    records: int
+    groups: int
+    confidence: float
+    tuned: Alone
+    against: Against
+    noise_floor: NoiseFloor
+    constrained: list[dict[str, Any]]
+    general: list[GeneralResult]
+    retrieval: Retrieval | None = None
+    online: Online | None = None

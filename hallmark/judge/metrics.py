@@ -1,0 +1,93 @@
+"""What metrics.json says of a model: its measures with intervals, failures, refusals, fields and slices.
+
+Intervals are from a bootstrap that draws customers (`hallmark/base/stats.py`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from hallmark.answer.measures import measures_of
+from hallmark.answer.params import Eval
+from hallmark.answer.scoring import Score
+from hallmark.base.outcomes import FAILURES
+from hallmark.base.stats import ClusterBootstrap
+from hallmark.task.predictions import Prediction
+from hallmark.task.task import Task
+
+LARGEST = 50  # at most this many customers, and tags, are listed one by one
+
+
+def metrics(
+    model: str, rows: Sequence[Prediction], scores: Sequence[Score], *, settings: Eval, task: Task, seed: int
+) -> dict[str, Any]:
+    """The measures with intervals, failures, refusals and slices, as metrics.json has them."""
+    bootstrap = ClusterBootstrap(
+        [row.group for row in rows], confidence=settings.confidence, draws=settings.draws, seed=seed
+    )
+    report: dict[str, Any] = {
+        "model": model,
+        "records": bootstrap.records,
+        "groups": bootstrap.clusters,
+        "failures": {name: sum(row.outcome == name for row in rows) for name in FAILURES},
+        "refusals": {
+            "should_and_did": sum(score.refusal_expected and score.refused for score in scores),
+            "should_not_but_did": sum(not score.refusal_expected and score.refused for score in scores),
+            "should_but_did_not": sum(score.refusal_expected and not score.refused for score in scores),
+        },
+        "cut_off": sum(row.finish == "length" for row in rows),
+        **slices(rows),
+    }
+    for measure in measures_of(task, rows, settings.spans):
+        interval = bootstrap.interval(measure.columns(rows, settings.spans), measure.statistic)
+        report[measure.name] = asdict(interval.rounded())
+    if any(row.fields for row in rows):
+        report["by_field"] = by_field(rows)
+    return report
+
+
+def slices(rows: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
+    """Exact match (`value`) of `n` records by customer, tag and input length; of many customers, the largest.
+
+    Lists, not mappings: DVC's metric tables leave lists out, and would have a column for every customer.
+    """
+    members: dict[str, dict[str, list[bool]]] = {"by_group": {}, "by_tag": {}, "by_length": {}}
+    for row in rows:
+        tags = [("by_tag", tag) for tag in set(row.tags or ())]
+        for by, name in [("by_group", row.group), ("by_length", row.length_band), *tags]:
+            members[by].setdefault(writable(name), []).append(row.exact_match)
+    return {
+        by: [
+            {"name": name, "n": len(passed), "value": round(sum(passed) / len(passed), 6)}
+            for name, passed in sorted(slices.items(), key=lambda item: (-len(item[1]), item[0]))[:LARGEST]
+        ]
+        for by, slices in members.items()
+    }
+
+
+def by_field(rows: Sequence[Prediction]) -> list[dict[str, Any]]:
+    """Precision, recall and F1 of each field of an answer, and how many values of it were expected (`n`)."""
+    results: dict[str, Counter[str]] = {}
+    for row in rows:
+        for value in row.fields:
+            results.setdefault(writable(value.path), Counter())[value.result] += 1
+    table = []
+    for path, counts in sorted(results.items()):
+        right, given = counts["match"], counts["match"] + counts["wrong"] + counts["spurious"]
+        expected = counts["match"] + counts["wrong"] + counts["missing"]
+        if expected:  # a base model can make up any number of fields
+            shares = {
+                "precision": right / given if given else 0.0,
+                "recall": right / expected,
+                "f1": 2 * right / (given + expected),
+            }
+            table.append({"name": path, "n": expected} | {name: round(share, 6) for name, share in shares.items()})
+    return table
+
+
+def writable(text: str) -> str:
+    """The text, with a question mark for each half of a surrogate pair: JSON has those, UTF-8 has not."""
+    return text.encode("utf-8", "replace").decode()

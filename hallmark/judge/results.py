@@ -1,0 +1,283 @@
+"""The results of a run, put together once from its reports for the summary, the model card and the report page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from hallmark.answer.measures import known_measures
+from hallmark.answer.parity import Parity
+from hallmark.base.files import REPORTS
+from hallmark.base.machine import Fingerprint, when_and_where
+from hallmark.base.outcomes import in_words
+from hallmark.base.reports import Report
+from hallmark.base.stats import Interval
+from hallmark.judge.comparison import AgainstModel, Comparison, MeasureResult
+from hallmark.judge.decision import Decision
+from hallmark.judge.verdict import Verdict
+
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0)] | None
+
+
+class Percentiles(TypedDict):
+    """Seconds that half, 95 or 99 of 100 requests took at most; None if none was answered."""
+
+    p50: Seconds
+    p95: Seconds
+    p99: NotRequired[Seconds]
+
+
+class LoadByOthers(TypedDict):
+    """What others took of the cores' time, as shares of it."""
+
+    processes: float
+    stolen: float
+
+
+class Level(TypedDict):
+    """What the readers of benchmark.json use of a level of load."""
+
+    concurrency: NotRequired[Count]
+    requests: Annotated[int, Field(ge=1)]
+    errors: Count
+    timeouts: Count
+    latency_s: Percentiles
+    ttft_s: NotRequired[Percentiles]
+    output_tokens_per_second: float
+    requests_per_second: Annotated[float, Field(ge=0)]
+    load_by_others: NotRequired[LoadByOthers | None]  # reports of older versions have none
+
+
+class Load(TypedDict):
+    """The largest load that a model bears."""
+
+    words: str
+
+
+class Levels(TypedDict):
+    """A model in benchmark.json."""
+
+    levels: Annotated[list[Level], Field(min_length=1)]
+    largest_load: NotRequired[Load]
+
+
+class Machine(TypedDict, total=False):
+    """What is told of a machine."""
+
+    processor: str | None
+    machine: str | None
+    threads: int | None
+    gpu: str | None
+    instruction_set: str | None
+
+
+class Stamp(TypedDict):
+    """When and where something was measured."""
+
+    date: str
+    machine: Machine
+
+
+class Way(TypedDict):
+    """One way of answering, in numbers of records."""
+
+    schema_validity: Count
+    exact_match: Count
+    cut_off: Count
+
+
+class HeldAnswers(TypedDict):
+    """Records answered freely and held to the schema."""
+
+    records: Count
+    free: Way
+    constrained: Way
+    fixed: Count
+    hidden: Count
+    lost: Count
+
+
+class WayMeasured(TypedDict):
+    """What was measured of one way of answering."""
+
+    requests: Count
+    errors: Count
+    timeouts: Count
+    latency_s: Percentiles
+
+
+class WaysMeasured(TypedDict):
+    """Both ways."""
+
+    free: WayMeasured
+    constrained: WayMeasured
+
+
+class Held(TypedDict):
+    """What sending the schema along does to the tuned model's answers, and to its latency."""
+
+    load: dict[str, float]
+    answers: HeldAnswers
+    measured: WaysMeasured
+
+
+class Benchmark(TypedDict):
+    """What the readers of benchmark.json rely on."""
+
+    models: dict[str, Levels]
+    measured: NotRequired[Stamp | None]
+    parity: NotRequired[Parity]  # reports of older versions have none
+    schema: NotRequired[Held | None]
+
+
+def read_benchmark() -> Report:
+    """The report of `benchmark`; an error if it has not the shape that its readers rely on."""
+    report = Report("benchmark")
+    report.as_(Benchmark)
+    return report
+
+
+def read_parity(benchmark: Report) -> Parity:
+    """What the report of `benchmark` says of the artefacts that ship."""
+    benchmark.at("parity")
+    return benchmark.as_(Benchmark)["parity"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A model that results are shown of, and how many records it answered. `opponent`: what it is, as a phrase."""
+
+    name: str
+    title: str
+    opponent: str
+    records: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measure: of the tuned model on all records, and against each opponent (by name) on those that both answered."""
+
+    name: str
+    words: str
+    tuned: Interval
+    against: dict[str, MeasureResult]
+
+    def of(self, model: str) -> Interval:
+        """The measure of a model on the records that it answered."""
+        return self.tuned if model == "tuned" else self.against[model].other
+
+
+@dataclass(frozen=True)
+class Failures:
+    """How many of its records each model, by name, failed in one way."""
+
+    words: str
+    records: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the benchmark measured of a model at its first level of load: seconds, and output tokens a second."""
+
+    model: str
+    latency_p50: float | None
+    latency_p95: float | None
+    tokens_per_second: float
+    largest_load: str
+
+
+@dataclass(frozen=True)
+class Constrained:
+    """A model that answered the same records freely and within the schema's grammar: counts, and seconds it took."""
+
+    model: str
+    counts: dict[str, Any]  # as in comparison.json
+    free_seconds: float
+    seconds: float
+    measured: str  # when and where
+
+
+@dataclass(frozen=True)
+class Results:
+    """What people are shown of a run."""
+
+    comparison: Comparison
+    verdict: Verdict
+    columns: list[Column]  # base, comparators, tuned
+    measures: list[Measured]  # those that say something: not the ones that every answer meets
+    failures: list[Failures]  # those that some answer has
+    constrained: list[Constrained]
+    served: list[Served]
+    served_measured: str  # when and where
+    parity: Parity | None
+    decision: Decision | None  # None in a repo whose pipeline has not run since `decide` is there
+
+    @property
+    def hub_metrics(self) -> list[tuple[Measured, str]]:
+        """The measures with their names on the Hugging Face Hub."""
+        known = known_measures()
+        return [(measure, known[measure.name].hub) for measure in self.measures if measure.name in known]
+
+
+def read_results(here: Fingerprint | None = None) -> Results:
+    """Read the reports of `compare`, `gate`, `benchmark` and `eval`. A missing one is an error that names its stage.
+
+    `here`: the fingerprint of this machine; figures measured on another machine then say so.
+    """
+    comparison = Report("comparison", "compare").as_(Comparison)
+    benchmark = read_benchmark()
+    models, alone = comparison.against.models, comparison.tuned
+    columns = [Column(model.name, title(model.name), model.opponent, model.records) for model in models]
+    columns.append(Column("tuned", "Tuned", "the tuned model", comparison.records))
+    failures = [
+        Failures(
+            in_words(failure.name),
+            {model.name: failed(model, failure.name) for model in models} | {"tuned": failure.records},
+        )
+        for failure in alone.failures
+    ]
+    measures = {model.name: {row.name: row for row in model.measures} for model in models}
+    return Results(
+        comparison=comparison,
+        verdict=Report("gate").as_(Verdict),
+        columns=columns,
+        measures=[
+            Measured(row.name, row.words, row.tuned, {name: rows[row.name] for name, rows in measures.items()})
+            for row in alone.measures
+            if not row.given
+        ],
+        failures=[row for row in failures if any(row.records.values())],
+        constrained=[constrained(counts, here) for counts in comparison.constrained],
+        served=[_served(model, benchmark) for model in sorted(benchmark.at("models"))],
+        served_measured=when_and_where(benchmark.content, here),
+        parity=read_parity(benchmark) if "parity" in benchmark.content else None,
+        decision=Report("decision", "decide").as_(Decision) if (REPORTS / "decision.json").exists() else None,
+    )
+
+
+def title(name: str) -> str:
+    """A model's name as the head of a column: `few_shot` is "Few shot"."""
+    return name.replace("_", " ").capitalize()
+
+
+def failed(model: AgainstModel, name: str) -> int:
+    """How many of its records an opponent failed in this way."""
+    return sum(move.records for move in model.transitions if move.other == name)
+
+
+def constrained(counts: dict[str, Any], here: Fingerprint | None) -> Constrained:
+    """A row of `constrained` in comparison.json, with the seconds that it took."""
+    model = counts["name"]
+    timing = Report(f"measured/eval_{model}", f"eval@{model}")
+    seconds = timing.at("constrained")
+    return Constrained(model, counts, seconds["free_seconds"], seconds["seconds"], when_and_where(timing.content, here))
+
+
+def _served(model: str, benchmark: Report) -> Served:
+    level = benchmark.at("models", model, "levels")[0]
+    latency, words = level["latency_s"], benchmark.at("models", model, "largest_load", "words")
+    return Served(model, latency["p50"], latency["p95"], level["output_tokens_per_second"], words)

@@ -1,0 +1,339 @@
+"""Private values in chat: short lines without capitals or punctuation, where a bare word or number is often the answer.
+
+"mona 31 gmailcom", "john 4494", "password is cam 123": neither format nor capitals give them away, only the words
+around them and the short line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+from hallmark.mask.chat_words import (
+    ACCOUNTS,
+    CHAT,
+    SECRETS,
+    YEAR,
+    has_digit,
+    is_code,
+    is_letters,
+    is_locator,
+    is_name,
+    is_reference,
+    is_small,
+    is_split_code,
+    is_strange,
+    is_unknown,
+)
+from hallmark.mask.identity_values import within_edits
+from hallmark.mask.lexicon import (
+    amounts,
+    first_names,
+    fold,
+    is_common,
+    is_given_name,
+    is_plain,
+    is_word,
+    last_names,
+    word_list,
+)
+from hallmark.mask.prefilter import compiled
+from hallmark.mask.rules import Found
+
+LONGEST = 200  # longest line that can be chat, in characters
+_TOKEN = re.compile(r"[^\W_]+(?:['’/-][^\W_]+)*")
+_FILLERS = word_list("words/fillers.txt")
+_THINGS = word_list("words/things.txt")
+_USERS = word_list("words/user_cues.txt")
+_NUMBERED = frozenset(["number", "no", "num", "code", "id", "#", "nr", "locator"])
+_NAMES = frozenset(["name", "names", "surname", "firstname", "lastname", "myname", "fullname"])
+# Cues of two words or more: a pattern of the words, joined by spaces, and the role of what follows.
+_PHRASES = (
+    (re.compile(r"(?:security|verification|access|secret|one time) (?:code|pin|passcode|password|word)\b"), "SECRET"),
+    (re.compile(r"(?:maiden|full|first|last|middle|given|family) names?\b"), "PERSON"),
+    (re.compile(r"name for (?:the |my |this )?(?:order|booking|reservation|account)\b"), "PERSON"),
+    (re.compile(r"name on (?:the |my |this )?(?:card|order|booking|reservation|account|policy|ticket)\b"), "PERSON"),
+    (re.compile(r"(?:account|card|policy) ?holder\b|passengers?(?= (?:name|is|are)\b)|beneficiary\b"), "PERSON"),
+    (re.compile(r"under (?:the |my )?name(?: of)?\b"), "PERSON"),
+    (re.compile(r"card (?:number|no|ending|ends?)\b(?: (?:in|with|is))*|end(?:s|ing) (?:in|with)\b"), "ACCOUNT"),
+    (re.compile(r"last (?:four|4)\b(?: (?:digits?|numbers?|of|my|the|on|account|card|ssn|social|are|is))*"), "ACCOUNT"),
+    (re.compile(r"license plate\b|number plate\b|(?:drivers?|driving) licen[cs]e\b|social security\b"), "ACCOUNT"),
+    (re.compile(r"(?:member|customer|client|patient|employee) (?:id|number|no|code)\b"), "ACCOUNT"),
+    (re.compile(r"record locator\b"), "booking"),
+    (re.compile(r"(?:user|login) (?:name|id)\b"), "USERNAME"),
+    (re.compile(r"date of birth\b|birth ?da(?:te|y)\b|dob\b|d o b\b|born(?: on)?\b"), "DATE_OF_BIRTH"),
+)
+_LINKS = frozenset(["is", "my", "no", "so", "to"])  # never the first part of a password: "password is 4412"
+# How the words of these phrases start: most words don't, and twelve patterns are not tried on them.
+_OPENS = re.compile(
+    "security|verif|access|secret|one|maiden|full|first|last|middle|given|family|name|account|card|policy|passenger|beneficiary|"
+    "under|end|licen|number|driv|social|member|customer|client|patient|employee|record|user|login|date|birth|dob|d$|born"
+)
+_BOOKED = frozenset(["confirmation", "booking", "reservation", "reference", "locator", "pnr"])
+_I = re.compile(r"(?:im|iam|i'm|i|myself|this|its|it's|it)\b")
+_I_AM = re.compile(r"(?:im|iam|i'm|i am|myself|this is|its|it's|it is)\b")
+_MONTH = re.compile(r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*")
+_MAIL = re.compile(
+    r"(?:gmail|hotmail|yahoo|outlook|icloud|protonmail|proton|aol|gmx|live|msn)(?:com|couk|coin|net|org)?"
+)
+_LIVES = compiled(
+    r"\b(?:address(?: is)?|live at|living at|moved to|deliver(?: it)? to|ship(?: it)? to|house is|reside at)[ :]+"
+    r"(\d+\w? (?:(?!(?:and|in|please|but|for|is|my|thanks?|with|on|at|by)\b)[^\W\d_]+\.?(?: \d+\w?)?(?: |$)){1,6})"
+)
+
+
+def chat(text: str) -> Iterator[Found]:
+    """Names, passwords and account numbers in lines of chat."""
+    line = text.strip()
+    if len(line) > LONGEST or "\n" in line or not (line.islower() or line.isdigit()):
+        return
+    tokens = [(token.start(), token.end(), token[0]) for token in _TOKEN.finditer(text)]
+    if tokens:
+        yield from _line(tokens)
+        for match in _LIVES.finditer(text):
+            yield Found(match.start(1), match.start(1) + len(match[1].rstrip()), "STREET_ADDRESS", 0.77, "chat_address")
+
+
+def _line(tokens: list[tuple[int, int, str]]) -> Iterator[Found]:
+    words = [fold(token) for _, _, token in tokens]
+    taken: set[int] = set()  # words that are part of a value
+    cued: set[int] = set()  # words that announce one
+
+    def found(start: int, stop: int, kind: str, score: float, name: str) -> Found:
+        taken.update(range(start, stop))
+        return Found(tokens[start][0], tokens[stop - 1][1], kind, score, name)
+
+    for start, stop in _mails(words):
+        yield found(start, stop, "EMAIL_ADDRESS", 0.78, "chat_email")
+    at, role = 0, ""
+    while at < len(words):
+        if at in taken:
+            at, role = at + 1, ""
+            continue
+        length, cue = _cue(words, at)
+        if cue:
+            cued.update(range(at, at + length))
+            role, at = cue, at + length
+        elif role and (stop := _value_end(words, at, role)) > at:
+            yield found(at, stop, "ACCOUNT" if role == "booking" else role.removesuffix("?"), 0.74, "chat_cue")
+            at, role = stop, ""
+        elif words[at] in _FILLERS:
+            at += 1
+        else:
+            at, role = at + 1, ""
+    bare = [at for at in range(len(words)) if at not in taken and at not in cued]
+    money = any(words[at] in amounts() for at in bare)
+    numbered = len(taken)
+    for at in bare:
+        if len(words) <= 12 and not money and is_code(words, at):
+            yield found(at, at + 1, "ACCOUNT", 0.7, "chat_number")
+    numbered = len(taken) - numbered
+    rest = [at for at in bare if at not in taken and (words[at] not in _FILLERS or is_given_name(words[at]))]
+    if rest and len(rest) <= 4:
+        if len(words) > 1 and not cued and not numbered and is_split_code(words):
+            yield found(0, len(words), "ACCOUNT", 0.66, "chat_code")
+        elif not cued or _opens_with_name(words, rest):
+            for span in list(_answer(words, rest, bool(numbered or cued))):
+                yield found(*span)
+
+
+def _opens_with_name(words: list[str], rest: list[int]) -> bool:
+    """Whether the only words outside cues and values are a given name at the start: "linda and the last four are 3391"."""
+    name = words[rest[0]]
+    return rest[-1] - rest[0] == len(rest) - 1 < 3 and (is_given_name(name) or name in first_names("en_US"))
+
+
+def _answer(words: list[str], rest: list[int], numbered: bool) -> Iterator[tuple[int, int, str, float, str]]:
+    """A line that is only a name, a code, or both: "john smith", "jane doe lagqgp"; next to a number: "john 4494"."""
+    start, stop = rest[0], rest[-1] + 1
+    if is_locator(words[stop - 1]):
+        stop -= 1
+        yield stop, stop + 1, "ACCOUNT", 0.69, "chat_code"
+        if start == stop:
+            return
+    name = words[start:stop]
+    if rest[: stop - start] != list(range(start, stop)) or len(name) > 3:
+        return
+    alone = len(name) == len(words)
+    if is_name(name, alone, numbered):
+        yield start, stop, "PERSON", 0.6, "chat_pair" if numbered else "chat_word"
+        if stop + 1 == len(words) and YEAR.fullmatch(words[stop]):
+            yield stop, stop + 1, "ACCOUNT", 0.6, "chat_pair"
+
+
+def _cue(words: list[str], at: int) -> tuple[int, str]:
+    """The number of words of the cue that starts at `at`, and the role of what it announces."""
+    word = words[at]
+    if not _may_be_cue(word):
+        return 0, ""
+    ahead = " ".join(words[at : at + 8])
+    for pattern, role in _PHRASES if _OPENS.match(word) else ():
+        if match := pattern.match(ahead):
+            return match[0].count(" ") + 1, role
+    if _is_like(word, SECRETS) and not (word == "pass" and at + 1 == len(words)):
+        return 1, "SECRET"
+    if _is_like(word, _USERS):
+        return 1, "USERNAME"
+    if _is_like(word, ACCOUNTS):
+        numbered = at + 1 < len(words) and words[at + 1] in _NUMBERED
+        return 1 + numbered, "booking" if word in _BOOKED else "ACCOUNT" if numbered else "ACCOUNT?"
+    if (word in _NAMES or (word[0] == "n" and within_edits(word, "name", 1) and not is_word(word))) and not (
+        _THINGS.intersection(words[max(0, at - 2) : at] + words[at + 1 : at + 4])
+    ):
+        return 1, "PERSON"
+    if match := _I_AM.match(ahead):
+        return match[0].count(" ") + 1, "PERSON?"
+    return 0, ""
+
+
+@lru_cache(2**14)
+def _may_be_cue(word: str) -> bool:
+    """Whether a cue may start with the word; few do."""
+    if (
+        _OPENS.match(word)
+        or _I.match(word)
+        or word in _NAMES
+        or any(_is_like(word, cues) for cues in (SECRETS, _USERS, ACCOUNTS))
+    ):
+        return True
+    return word[0] == "n" and within_edits(word, "name", 1) and not is_word(word)
+
+
+@lru_cache(2**14)
+def _is_like(word: str, cues: frozenset[str]) -> bool:
+    """Whether a word is one of the cues, or a long one with a typo."""
+    if word in cues or word.removesuffix("s") in cues:
+        return True
+    if len(word) < 5 or is_word(word) or is_given_name(word):
+        return False
+    return any(len(cue) > 5 and word[0] == cue[0] and within_edits(word, cue, 1 + (len(cue) > 6)) for cue in cues)
+
+
+def _value_end(words: list[str], at: int, role: str) -> int:
+    """The end of the value that a cue announces; `at` if there is none."""
+    if role in ("PERSON", "PERSON?"):
+        return _name_end(words, at, role == "PERSON")
+    if role == "SECRET":
+        return _secret_end(words, at)
+    if role == "DATE_OF_BIRTH":
+        return _date_end(words, at)
+    if role == "USERNAME":
+        return _user_end(words, at)
+    if role == "booking" and is_letters(words[at]) and is_reference(words[at]):
+        return at + 1
+    return _number_end(words, at, 4 if role == "ACCOUNT?" else 2) if role in ("ACCOUNT", "ACCOUNT?", "booking") else at
+
+
+def _name_end(words: list[str], at: int, sure: bool) -> int:
+    stop = at
+    while stop < len(words) and stop - at < 4:
+        word = words[stop]
+        if not is_letters(word) or word in _FILLERS or word in CHAT or _cue(words, stop)[1]:
+            break
+        if len(word) == 1:
+            if stop + 1 == len(words) or not is_letters(words[stop + 1]):
+                break
+        elif is_small(word) or word in amounts():
+            break
+        elif stop > at:
+            if not (word in last_names() or word in first_names() or is_strange(word)) or (
+                is_common(word) and stop + 1 < len(words) and word not in first_names("en")
+            ):
+                break
+        elif not (is_given_name(word) or (sure and (word in first_names("en") or word in last_names()))):
+            last = len(words) - at <= 2 or words[at + 1] in ("and", "from", "my")
+            if not (is_strange(word) if sure else is_unknown(word) and last):
+                break
+        stop += 1
+    return stop if any(len(word) > 1 for word in words[at:stop]) else at
+
+
+def _secret_end(words: list[str], at: int) -> int:
+    stop = at
+    while stop < len(words) and stop - at < 6:
+        word = words[stop]
+        if _cue(words, stop)[1] or (stop - at > 2 and is_letters(word) and is_word(word)):
+            break
+        led = (
+            stop == at and len(word) == 2 and word not in _LINKS and has_digit(words[stop + 1 : stop + 2])
+        )  # "password is as 4412"
+        if len(word) > 1 and is_letters(word) and not led and (word in _FILLERS or is_small(word) or word in CHAT):
+            break
+        if stop == at and is_letters(word) and not has_digit(words[at + 1 : at + 2]):
+            last = at + 1 == len(words) and words[at - 1] == "is" and not is_plain(word)
+            if (len(word) == 1 or is_word(word)) and not last:
+                break  # "password reset is not working"; but "password is sunflower 19"
+        stop += 1
+    if stop == at + 1 and words[at].isalpha() and len(words) - at > 3 and words[stop] not in ("and", "my"):
+        return at
+    return stop
+
+
+def _user_end(words: list[str], at: int) -> int:
+    word = words[at]
+    if (is_letters(word) and (is_word(word) or word in CHAT)) or word in _FILLERS:
+        return at
+    return at + 1 + (at + 1 < len(words) and words[at + 1].isdigit())
+
+
+def _number_end(words: list[str], at: int, least: int) -> int:
+    stop = at
+    while stop < len(words) and stop - at < 5:
+        word = words[stop]
+        if word in _FILLERS or is_small(word) or word in amounts() or (word in CHAT and len(word) > 1):
+            break
+        if not has_digit([word]) and not (len(word) <= 4 and has_digit(words[stop + 1 : stop + 2])):
+            break
+        stop += 1
+    digits = sum(char.isdigit() for word in words[at:stop] for char in word)
+    if stop == at + 1 and least > 2 and YEAR.fullmatch(words[at]):
+        return at
+    if stop > at + 1 and any(map(str.isalpha, words[at:stop])):
+        least = min(least, 3)  # "bdf 714"
+    return stop if digits >= least and len("".join(words[at:stop])) > 2 else at
+
+
+def _date_end(words: list[str], at: int) -> int:
+    stop = at
+    while (
+        stop < len(words)
+        and stop - at < 4
+        and re.fullmatch(
+            rf"\d{{1,2}}(?:st|nd|rd|th)?|\d{{4}}|\d{{1,2}}[/-]\d{{1,2}}[/-]\d{{2,4}}|of|{_MONTH.pattern}", words[stop]
+        )
+    ):
+        stop += 1
+    return stop if has_digit(words[at:stop]) else at
+
+
+def _mails(words: list[str]) -> Iterator[tuple[int, int]]:
+    """E-mail addresses in words: "mona 31 gmailcom", "kate dot brown at hotmail dot com"."""
+    for at, word in enumerate(words):
+        if not _MAIL.fullmatch(word):
+            continue
+        stop = at + 1
+        while stop < len(words) and words[stop] in ("dot", "com", "co", "uk", "in", "net", "org"):
+            stop += 1
+        if stop == at + 1 and word in (
+            "gmail",
+            "hotmail",
+            "yahoo",
+            "outlook",
+            "icloud",
+            "live",
+            "proton",
+            "aol",
+            "msn",
+        ):
+            continue
+        start = at
+        while start and at - start < 6:
+            before = words[start - 1]
+            if before in _FILLERS - {"a", "i"} or before in ("email", "mail", "e-mail", "address", "gmail"):
+                break
+            if is_small(before) and before != "at":
+                break
+            start -= 1
+        if start < at:
+            yield start, stop

@@ -1,0 +1,226 @@
+"""Values that their own form or the key before them gives away: in logs and JSON, plates, postcodes, handles, codes of doors.
+
+What scores below 0.45 is unsure, and masked at mask.level all only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from hallmark.mask.dates import EVENT_DATE
+from hallmark.mask.lexicon import any_of, first_names, fold, is_common, towns, word_list
+from hallmark.mask.prefilter import Filtered, compiled
+from hallmark.mask.rules import Found
+
+_SURE, _LIKELY, _UNSURE = 0.87, 0.6, 0.3
+_KEY_END = r"[\"']?[ ]?[:=][ ]?[\"']?"
+# password: "...", AWS_SECRET_ACCESS_KEY=..., session=9f8a7c
+_SECRET = compiled(
+    r"(?<![^\W_])(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|session(?:[_-]?id)?|auth[_-]?code)"
+    rf"{_KEY_END}(?P<value>[^\s,;\"'<>&{{}}()]{{4,200}})",
+    re.IGNORECASE,
+)
+_NO_SECRET = re.compile(r"(?i:true|false|null|none|required|optional|string|str|undefined|\*+|x+|\[?redacted\]?)")
+# door code 4482#, memorable word bluebell
+_CODE = compiled(
+    r"\b(?:(?P<word>memorable word|security answer|secret answer|safe word|(?:mother's )?maiden name\)?)|(?:door|gate|entry|alarm|safe|lock(?:box)?|key ?box|"
+    r"auth(?:ori[sz]ation)?|one[- ]time|access|unlock|verification|security|wi-?fi)[ ](?:code|password|key|pin|passcode))"
+    r"(?:[ ](?:is|was|given|used|set to|for (?:the |my )?\w+))?(?:[ ]is)?[ ]?[:=]?[ ]?[\"'“]?(?P<value>(?:\d{3}[ -]\d{3}(?!\d))|[^\s,;\"'”<>]{3,40})",
+    re.IGNORECASE,
+)
+_USER = compiled(
+    r"(?<![^\W_])(?i:user(?:[ _-]?name|[ _-]?id)?|login|log-in|owner|author|reporter|assignee|opened by|reported by|committed by|commit by|uid|"
+    rf"nick(?:name)?|user ?name for [a-z ]{{3,20}})(?:{_KEY_END}|[ ]|[ ]is[ ])(?P<value>[a-z](?=[a-z.-]*[_\d.])[\w.-]{{2,31}}\w)(?![\w@/(])"
+)
+_LOG_USER = compiled(
+    r"(?<![\w.])(?:user|usr|username|user_name|login|uid|ruser|acct)=[\"']?(?P<value>[a-z_][\w.-]{2,31}\w)(?![\w@/(])"
+)
+_HANDLE = compiled(r"(?<![\w.@/])@[A-Za-z_][\w.]{1,29}\w(?![\w@(/-])")
+_HANDLE_CUE = re.compile(
+    r"\b(?:tweets?|posts?|blogs?|telegram|insta(?:gram)?|twitter|tiktok|slack|discord|snap(?:chat)?|mastodon|handle|ig|venmo|cash ?app|follow|username|user|known)"
+    r"[^\n.!?@]{0,20}$",
+    re.IGNORECASE,
+)
+_NICK = compiled(
+    r"^[\[(<]?\d{1,2}:\d\d(?::\d\d)?[\])>]?[ ]+<?(?P<value>[a-z](?=[a-z]*[._\d-])[\w.-]{1,30}\w)>?[:>]", re.MULTILINE
+)
+_PLATE_CUE = compiled(rf"(?<![^\W_])(?:{any_of(word_list('words/plate_cues.txt'))})(?![^\W_])", re.IGNORECASE)
+_TO_PLATE = re.compile(r"[ ]?(?:[(:#]|(?:no|nr|number|is|was|with|est|ist|es|è|lautet|mark)\b[.:]?|[ ]){0,4}[ ]?")
+_PLATE = re.compile(r"(?=[A-ZÄÖÜ -]{0,6}\d)(?=[\d -]{0,6}[A-ZÄÖÜ])[A-ZÄÖÜ\d]{1,4}(?:[ ·-]?[A-Z\d]{1,4}){1,3}(?![\w-])")
+_FORMS: list[tuple[str, float, re.Pattern[str]]] = [
+    ("ACCOUNT", _LIKELY, re.compile(r"(?<![\w-])[A-Z]{2}\d\d[ ][A-Z]{3}(?![\w-])")),  # plates: Great Britain,
+    ("ACCOUNT", _LIKELY, re.compile(r"(?<![\w-])[A-HJ-NP-TV-Z]{2}-\d{3}-[A-HJ-NP-TV-Z]{2}(?![\w-])")),  # France,
+    ("ACCOUNT", _LIKELY, re.compile(r"(?<![\w-])[A-Z]{2}[ -]?\d{1,2}[ -]?[A-Z]{1,2}[ -]?\d{4}(?![\w-])")),  # India,
+    ("ACCOUNT", 0.5, re.compile(r"(?<![\w-])(?!DIN|ISO)[A-ZÄÖÜ]{1,3}-[A-Z]{1,2}[ ]\d{2,4}(?![\w-])")),  # Germany
+    ("ACCOUNT", 0.9, re.compile(r"(?<![\w:])\d{1,2}:\d\d-[a-z]{2}-\d{3,6}(?:-[A-Z]{1,4}){0,3}(?![\w-])")),  # US docket
+    ("NATIONAL_ID", _SURE, re.compile(r"(?<!\w)\d\d[A-Z]{5}\d{4}[A-Z][1-9A-Z]Z[A-Z\d](?!\w)")),  # Indian GSTIN
+    ("ZIP_CODE", 0.7, re.compile(r"(?<![\w-])[A-Z]{1,2}\d[A-Z\d]?[ ]\d[ABD-HJLNP-UW-Z]{2}(?![\w-])")),  # Great Britain
+    ("ZIP_CODE", 0.7, re.compile(r"(?<![\w-])[ABCEGHJ-NPR-TV-Z]\d[A-Z][ -]\d[A-Z]\d(?![\w-])")),  # Canada
+    ("ZIP_CODE", 0.7, re.compile(r"(?<![\w-])(?:[AC-FHKNPRTV-Y]\d{2}|D6W)[ ](?=[A-Z]*\d)(?=\d*[A-Z])[0-9AC-FHKNPRTV-Y]{4}(?![\w-])")),  # Ireland
+    ("CREDIT_CARD", 0.7, re.compile(r"(?:(?:[*•]{4}|(?<!\w)[xX]{4})[ -]?){1,3}\d{4}(?!\w)|[*•xX]{6,12}\d{4}(?!\w)")),
+    ("SECRET", 0.7, re.compile(r"(?<!\w)(?:tok|sess|sid)_(?=[A-Za-z]*\d)[A-Za-z0-9]{8,}(?!\w)")),
+    ("ACCOUNT", 0.7, re.compile(r"(?<!\w)(?:cus|cust|acct|usr|sub|ch|pi|pm)_(?=[A-Za-z]*\d)[A-Za-z0-9]{6,}(?!\w)")),
+    ("ACCOUNT", _UNSURE, re.compile(r"(?<![\w/.-])#?(?=[A-Z/-]*\d)[A-Z\d]{1,8}(?:[-/][A-Z\d]{1,10}){1,4}(?![\w/-])")),
+    ("ACCOUNT", _UNSURE, re.compile(r"(?<![\w/.-])(?=[A-Z]*\d)(?=\d*[A-Z])[A-Z\d]{5,20}(?![\w/-])")),
+    ("ACCOUNT", _UNSURE, re.compile(r"(?<![\w/.,-])(?:[A-Z]{1,4}[ ])?\d{2,}(?:[ ]\d{2,}){0,4}(?<=\d{4})(?![\w/-]|[.,]\d)")),
+]  # fmt: skip
+_STREET_WORD = r"(?:Road|Street|Lane|Avenue|Close|Drive|Crescent|Terrace|Court|Way|Place|Gardens|Grove|Row|Hill|Mews|Square|Park|Rd|St|Ave|Ln|Dr|Ct)\b\.?"
+# "Flat 9, Tudor Court", "Rose Cottage, Mill Lane", "B-42, Sector 19", "Maliebaan 71" before a postcode
+_HOUSES = compiled(
+    rf"(?<![\w-])(?:Flat|Apartment|Apt\.?|Unit|Plot|Suite|House|Block|Villa)[ ](?:no\.?[ ])?\d+[A-Z]?,?[ ](?:\d+[A-Za-z]?,?[ ])?(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
+    rf"|[A-Z](?<![\w-].)[\w'’-]+(?:[ ][A-Z][\w'’-]+)?[ ](?:Cottage|House|Farm|Lodge|Villa|Barn|Manor),[ ](?:\d+[ ])?(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
+    rf"|(?:(?<=lives on )|(?<=lived on )|(?<=live on )|(?<=missing from )|(?<=home on )|(?<=home in )|(?<=house on )|(?<=house in ))(?:[A-Z][\w'’-]+[ ]){{1,3}}{_STREET_WORD}"
+    r"|[A-Z](?<![\w-].)[^\W\d_]+(?:[ ][A-Z][^\W\d_]+){0,2}[ ]\d{1,4}[ ]?[a-zA-Z]?(?=,?[ \n](?:\d{4}[ ][A-Z]{2}|\d{5})[ ][A-Z][a-z])"
+)
+# The town after a street: "23 Ballymore Terrace, Cork, ..."
+_STREET_TOWN = compiled(
+    rf"[A-Z](?<![\w-].)[\w'’-]+[ ](?:[A-Z][\w'’-]+[ ]){{0,2}}{_STREET_WORD},[ ](?P<town>[A-Z][\w'’-]+(?:[ ][A-Z][\w'’-]+){{0,2}})(?=[,.;\n]|$|[ ][A-Z]{{1,2}}\d)"
+)
+# "Terrence Oakes Jr.", 'Zbigniew "Zbig" Kowal', "HOLLOWAY v STANHOPE"
+_WHOLE_NAME = compiled(
+    r"[A-Z](?<![\w-].)[\w'’-]+(?:[ ][A-Z]\.)?[ ][A-Z][\w'’-]+,?[ ](?:Jr\.?|Sr\.)(?!\w)"
+    r"|[^\W\d_a-z](?<![\w-].)[\w'’-]+[ ][\"“'(][^\W\d_a-z][\w'’-]+[\"”')][ ][^\W\d_a-z][\w'’-]+"
+)
+# What was asked for in the turn before: the last digits of a number.
+_LAST_FOUR = compiled(
+    r"\blast (?:four|4)\b(?P<what>[^\n]{0,60})\n[^\n:]{0,24}:?[ ]{0,2}(?P<value>\d{4})(?!\w)", re.IGNORECASE
+)
+# "67000 Strasbourg", "7010 Trondheim", "3581 CG Utrecht", "Victoria 3220"
+_CODE_TOWN = compiled(
+    r"(?<![\w.,/-])(?P<code>(?:[A-Z]{1,2}-)?(?:\d{5}|\d{4}(?:[ ]?[A-Z]{2})?|\d{3}[ ]\d\d|\d\d-\d{3}|\d{4}-\d{3}))[ ]"
+    r"(?P<town>[^\W\d_a-zß-öø-ÿ][^\W\d_]+(?:['’ -][^\W\d_a-zß-öø-ÿ][^\W\d_]+){0,2})"
+)
+_REGION_CODE = compiled(
+    r"(?<!\w)(?:NSW|VIC|QLD|TAS|ACT|New South Wales|Victoria|Queensland|Tasmania|South Australia|Western Australia),?[ ](?P<code>\d{4})(?![\w.,]\w)"
+)
+
+
+def marked(text: str) -> Iterator[Found]:
+    """The values, of any kind."""
+    for pattern, finder in _FINDERS:
+        for match in pattern.finditer(text):
+            yield from finder(text, match)
+    if _DIGIT.search(text):
+        for kind, score, form in _FORMS:
+            for match in form.finditer(text):
+                yield Found(*match.span(), kind, score, "form")
+
+
+_DIGIT = re.compile(r"\d")
+
+
+def _secret(text: str, match: re.Match[str]) -> Iterator[Found]:
+    value = match["value"].rstrip(".:?")
+    sure = value and not _NO_SECRET.fullmatch(value)
+    if sure and (any(map(str.isdigit, value)) or not is_common(fold(value))):
+        yield Found(match.start("value"), match.start("value") + len(value), "SECRET", _SURE, "key")
+
+
+def _code(text: str, match: re.Match[str]) -> Iterator[Found]:
+    value = match["value"].rstrip(".:?)")
+    if any(map(str.isdigit, value)) or (match["word"] and len(value) > 2 and fold(value) not in _LINKS):
+        yield Found(match.start("value"), match.start("value") + len(value), "SECRET", _SURE, "code_cue")
+
+
+_LINKS = frozenset(
+    [
+        "and",
+        "are",
+        "for",
+        "from",
+        "has",
+        "have",
+        "into",
+        "not",
+        "that",
+        "the",
+        "this",
+        "was",
+        "were",
+        "with",
+        "your",
+        "which",
+        "must",
+        "can",
+        "will",
+    ]
+)
+
+
+def _user(text: str, match: re.Match[str]) -> Iterator[Found]:
+    yield Found(*match.span("value"), "USERNAME", 0.72, "key")
+
+
+def _handle(text: str, match: re.Match[str]) -> Iterator[Found]:
+    cued = _HANDLE_CUE.search(text, max(0, match.start() - 40), match.start())
+    personal = re.search(r"[\d_]", match[0][1:])
+    yield Found(*match.span(), "USERNAME", 0.7 if cued else _LIKELY if personal else 0.4, "handle")
+
+
+def _plate(text: str, match: re.Match[str]) -> Iterator[Found]:
+    gap = _TO_PLATE.match(text, match.end())
+    plate = _PLATE.match(text, gap.end()) if gap else None
+    if plate and 4 < sum(map(str.isalnum, plate[0])) < 10:
+        yield Found(*plate.span(), "ACCOUNT", _SURE, "plate")
+
+
+def _last_four(text: str, match: re.Match[str]) -> Iterator[Found]:
+    kind = (
+        "US_SSN"
+        if re.search(r"(?i)social|ssn", match["what"])
+        else "CREDIT_CARD"
+        if "card" in match["what"].lower()
+        else "ACCOUNT"
+    )
+    yield Found(*match.span("value"), kind, _SURE, "last_digits")
+
+
+def _code_town(text: str, match: re.Match[str]) -> Iterator[Found]:
+    code, words = match["code"], re.split(r"(?<=[ ])", match["town"])
+    name = next((name for count in (3, 2, 1) if fold(name := "".join(words[:count]).rstrip()) in towns()), None)
+    led = text[max(0, match.start() - 2) : match.start()] in ("", ", ") or text[match.start() - 1] == "\n"
+    if name is None or (len(code) == 4 and (not led or code[:2] in ("19", "20"))):
+        return
+    yield Found(*match.span("code"), "ZIP_CODE", _LIKELY, "code_town")
+    yield Found(match.start("town"), match.start("town") + len(name), "LOCATION", _LIKELY, "code_town")
+
+
+def _region_code(text: str, match: re.Match[str]) -> Iterator[Found]:
+    yield Found(match.start(), match.start("code") - 1, "LOCATION", _LIKELY, "code_town")
+    yield Found(*match.span("code"), "ZIP_CODE", _LIKELY, "code_town")
+
+
+def _houses(text: str, match: re.Match[str]) -> Iterator[Found]:
+    yield Found(*match.span(), "STREET_ADDRESS", 0.76, "house")
+
+
+def _street_town(text: str, match: re.Match[str]) -> Iterator[Found]:
+    yield Found(*match.span("town"), "LOCATION", 0.5, "street_town")
+
+
+def _whole_name(text: str, match: re.Match[str]) -> Iterator[Found]:
+    if fold(re.split(r"[ ]", match[0])[0]) in first_names():
+        yield Found(*match.span(), "PERSON", 0.73, "whole_name")
+
+
+def _event(text: str, match: re.Match[str]) -> Iterator[Found]:
+    yield Found(*match.span("date"), "DATE_TIME", 0.55, "event")
+
+
+_FINDERS: list[tuple[Filtered, Callable[[str, re.Match[str]], Iterator[Found]]]] = [
+    (_SECRET, _secret),
+    (_CODE, _code),
+    (_USER, _user),
+    (_LOG_USER, _user),
+    (_HANDLE, _handle),
+    (_NICK, _user),
+    (_PLATE_CUE, _plate),
+    (_LAST_FOUR, _last_four),
+    (_CODE_TOWN, _code_town),
+    (_REGION_CODE, _region_code),
+    (EVENT_DATE, _event),
+    (_HOUSES, _houses),
+    (_STREET_TOWN, _street_town),
+    (_WHOLE_NAME, _whole_name),
+]

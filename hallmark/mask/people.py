@@ -1,0 +1,199 @@
+"""Names of people by what stands before or after them: a title, a role, initials, other names, what only people do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from hallmark.mask.lexicon import (
+    any_of,
+    first_names,
+    fold,
+    is_common,
+    is_family_name,
+    is_given_name,
+    is_plain,
+    is_stop,
+    is_word,
+    last_names,
+    places,
+    titles,
+    towns,
+    word_list,
+)
+from hallmark.mask.name_cues import (
+    DOES,
+    HYPHENED,
+    INITIALED,
+    JOB_AFTER_NAME,
+    JOB_LINE,
+    LED,
+    LED_LOWER,
+    LISTED,
+    MONTHS,
+    NAME_PART,
+    NAMED,
+    SENTENCE_START,
+)
+from hallmark.mask.prefilter import compiled
+from hallmark.mask.rules import Found
+
+_CHAT = word_list("words/chat.txt")
+_FIRMS = word_list("words/shops.txt") | word_list("words/company_forms.txt")
+_PLACE_WORDS = frozenset(
+    ["street", "road", "avenue", "lane", "square", "court", "hill", "park", "bridge", "county", "city"]
+)
+# Abbreviations in the form of initials.
+_ABBREVIATED = frozenset(
+    ["us", "uk", "un", "eu", "dc", "po", "ny", "la", "ad", "bc", "am", "pm", "ie", "eg", "st", "no", "usa", "uae", "sa"]
+)
+_ROLES = word_list("words/person_roles.txt")
+_ABBREVIATION = re.compile(r"(?:[^\W\d_]\. ?){3,}|[^\W\d_]")  # "D.I.Y." and "SR I" are no one's initials
+_WORD = re.compile(NAME_PART)
+# What is said to people only, and what may follow a name: not another noun ("ask Rose Hotel").
+_TOLD = compiled(
+    r"\b(?i:tell|told|ask|asked|thank|thanked|inform|informed|remind|reminded|phone|phoned|invite|invited) "
+    rf"({NAME_PART})(?=[.,;!?]|$| (?:that|to|about|if|whether|and|or|for|at|when|why|how|what|again|please)\b)"
+)
+_VOCATIVE = compiled(rf", ({NAME_PART})(?=[!?])")
+_ANY_TITLE = compiled(rf"(?:{any_of(titles())})\.? ")
+_LEAD_IN = re.compile(r"([^\W\d_]+): $")  # "our founders: "
+_MEMBER = re.compile(rf"{NAME_PART}(?: {NAME_PART})?")
+
+
+def people(text: str) -> Iterator[Found]:
+    """Names by what stands before or after them, and the titles and jobs of people."""
+    yield from _led_lower(text)
+    yield from _jobs(text)
+    if text.islower():  # the others need capitals
+        return
+    yield from _led(text)
+    yield from _initialed(text)
+    yield from _listed(text)
+    yield from _hyphened(text)
+    for match in _TOLD.finditer(text):  # "Please tell Rose that it broke"
+        if fold(match[1]) in first_names("en") and fold(match[1]) not in MONTHS and not is_stop(fold(match[1])):
+            yield Found(*match.span(1), "PERSON", 0.57, "told")
+    for match in _VOCATIVE.finditer(text):  # "Don't go to town, Mark!"
+        if fold(match[1]) in first_names("en") and fold(match[1]) not in MONTHS and not is_stop(fold(match[1])):
+            yield Found(*match.span(1), "PERSON", 0.52, "vocative")
+
+
+def _jobs(text: str) -> Iterator[Found]:
+    for match in JOB_LINE.finditer(text) if "\n" in text else ():
+        if _below_name(text, match):
+            yield Found(*match.span(1), "TITLE", 0.5, "job")
+    for match in JOB_AFTER_NAME.finditer(text) if ", " in text else ():
+        yield Found(*match.span(1), "TITLE", 0.5, "job")
+
+
+def _below_name(text: str, job: re.Match[str]) -> bool:
+    """Whether a line that is a job stands below what can be a name, as in a signature."""
+    above = text[max(job.start() - 120, 0) : job.start()].strip(" \t\n>?|*_-").rpartition("\n")[2].strip(" \t>?|*_-")
+    if job[1].isupper() and " " not in job[1]:
+        return False  # "CASHIER" on a receipt
+    return len(job[1]) < 60 and 0 < len(above) < 60 and re.search(r"[\d:!?]", above) is None
+
+
+def _led(text: str) -> Iterator[Found]:
+    """ "Mr Franz Cede": a title is part of how a person is called. "Judge Costa": a role is not."""
+    for match in LED.finditer(text):
+        word = fold(match[1])
+        if word not in titles() and word not in _ROLES:
+            continue
+        name = NAMED.match(text, match.end())
+        end = _end(text, *name.span()) if name else 0
+        if name is None or end <= name.start() or _ABBREVIATION.fullmatch(name[0]):
+            continue
+        if (
+            match[1].isupper()
+            and len(match[1]) > 1
+            and all(is_common(fold(part[0])) for part in _WORD.finditer(name[0]))
+        ):
+            continue  # "HR Director"
+        if word in titles():
+            yield Found(match.start(), end, "PERSON", 0.72, "title")
+        elif _is_known(name[0]) and not match[2]:
+            yield Found(name.start(), end, "PERSON", 0.6, "role")
+
+
+def _led_lower(text: str) -> Iterator[Found]:
+    """ "mr cede": a title, and a word that is no other."""
+    if not _ANY_TITLE.may_match(text):
+        return
+    for match in LED_LOWER.finditer(text):
+        if match[1] not in titles():
+            continue
+        words = match[3].split()
+        name_words = [word for word in words if not is_word(fold(word))] or (
+            [] if is_common(fold(words[0])) else words[:1]
+        )
+        if name_words and words[0] == name_words[0] and not _CHAT.intersection(name_words):
+            yield Found(match.start(), match.start(3) + len(" ".join(name_words)), "PERSON", 0.66, "title")
+
+
+def _is_known(name: str) -> bool:
+    """Whether what follows a role is a name, not a thing: "Chief Executive", "Bishop Street"."""
+    words = [fold(word[0]) for word in _WORD.finditer(name)]
+    if not words or words[-1] in _FIRMS or words[-1] in _PLACE_WORDS or words[0] in MONTHS:
+        return False
+    known = [word in first_names() or word in last_names() or not is_word(word) for word in words]
+    doubtful = is_common(words[0]) and (is_plain(words[0]) or words[0] not in last_names())
+    return known[0] and not (doubtful and (len(words) == 1 or not known[1]))
+
+
+def _initialed(text: str) -> Iterator[Found]:
+    for match in INITIALED.finditer(text):
+        initials = re.sub(r"[^^\W\d_]", "", match[0][: match.start(1) - match.start()])
+        word = fold(match[1].split()[-1])
+        opens = len(initials) == 1 and SENTENCE_START.search(text, max(0, match.start() - 4), match.start())
+        if fold(initials) in _ABBREVIATED or len(word) < 3 or is_stop(word) or word in MONTHS or word in _FIRMS:
+            continue
+        if not is_common(word) or (word in last_names() and not opens and not match[1].isupper()):
+            yield Found(*match.span(), "PERSON", 0.59, "initials")
+
+
+def _listed(text: str) -> Iterator[Found]:
+    """Lists of names: if half of them can be nothing else, the others are names too."""
+    for match in LISTED.finditer(text):
+        members = [
+            (member.start(), member.end(), [fold(word) for word in member[0].split()])
+            for member in _MEMBER.finditer(text, *match.span())
+        ]
+        sure = [is_given_name(words[0]) and words[0] not in towns() for *_, words in members]
+        led = _LEAD_IN.search(text, max(0, match.start() - 40), match.start())
+        if sum(sure) * 2 < len(members) and not (led and fold(led[1]).removesuffix("s") in _ROLES):
+            continue
+        for start, end, words in members:
+            name = words[0] in first_names() or words[0] in last_names() or not is_word(words[0])
+            if name and " ".join(words) not in places() and not is_stop(words[0]) and words[0] not in MONTHS:
+                yield Found(start, end, "PERSON", 0.57, "list")
+
+
+def _hyphened(text: str) -> Iterator[Found]:
+    for match in HYPHENED.finditer(text):
+        parts = [fold(part) for part in match[0].split("-")]
+        if all(part in last_names() or part in first_names() for part in parts):
+            yield Found(*match.span(), "PERSON", 0.56, "double_name")
+
+
+def is_titled(before: str) -> bool:
+    """Whether a title stands right before."""
+    words = before.split()
+    return bool(words) and fold(words[-1].rstrip(".")) in titles()
+
+
+def does(word: str, after: str) -> bool:
+    """Whether a word that may be a name is one, since what follows is what only people do ("Crystal will join")."""
+    return (word in first_names("en") or is_family_name(word)) and word not in MONTHS and DOES.search(after) is not None
+
+
+def _end(text: str, start: int, end: int) -> int:
+    """The end of a name after a title: before a stop word or a word of an organisation or a place."""
+    words = list(re.finditer(r"[^\s]+", text[start:end]))
+    while words and len(words) > 1 and is_stop(fold(words[-1][0])):
+        words.pop()
+    if not words or (is_stop(fold(words[0][0])) and len(words[0][0]) > 2):
+        return start
+    last = words[-1][0]
+    return start + words[-1].end() - (last.endswith(".") and len(last) > 3 and last.count(".") == 1)

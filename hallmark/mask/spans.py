@@ -1,0 +1,197 @@
+"""A text being masked and its masked spans, and how overlapping or adjacent spans are merged."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from hallmark.mask.earlier_placeholders import Given
+from hallmark.mask.identity_values import tokens_of
+from hallmark.mask.kinds import kind_of
+from hallmark.mask.lexicon import first_names, fold, is_common, word_list
+from hallmark.mask.plain_view import View, view
+from hallmark.mask.rules import Found
+
+_EDGE = " \t\r\n.,;:!?\"'()[]{}<>|*_/\\-–—…"  # stripped from the remaining parts of a span
+_NEVER_NAMES = word_list("words/never_names.txt")
+_WORD = re.compile(r"[^\W_]+")
+_BETWEEN = {"PERSON": " \t", "STREET_ADDRESS": " ,\t\r\n"}  # what may stand between two parts of one value
+BLANK = "<MASKED_1>"  # what the second check sees instead of a masked value: it joins with nothing next to it
+
+
+@dataclass
+class Span:
+    """A private span of one text, in characters of that text. `of`: the value it is a copy of, if spelled otherwise."""
+
+    start: int
+    end: int
+    kind: str
+    recognizer: str
+    of: str | None = None
+
+    def stands_for(self, text: str) -> str:
+        """The value whose stand-in it gets."""
+        return self.of if self.of is not None else text[self.start : self.end]
+
+
+@dataclass
+class Draft:
+    """A text being masked, with the spans masked so far.
+
+    `given` are the placeholders that it came with and that stay, `kept` the places that must not be masked; `cue` has
+    the words before a number of a JSON value.
+    """
+
+    text: str
+    full: bool  # False: a single value, which NER can't classify well
+    cue: str | None = None
+    given: list[Given] = field(default_factory=list)
+    kept: list[tuple[int, int]] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+
+    def view(self) -> View:
+        """The text as recognizers should see it: a placeholder that it came with reads as what it stands for."""
+        blanks = [(one.start, one.end, kind_of(one.kind or "").reads_as) for one in self.given]
+        blanks += [(span.start, span.end, kind_of(span.kind).reads_as) for span in self.spans]  # of no known kind
+        return view(self.text, sorted(blanks))
+
+    def clear(self) -> list[str]:
+        """The parts of the text that stay as they are."""
+        parts, at = [], 0
+        replaced: list[Span | Given] = [*self.spans, *self.given]
+        for span in sorted(replaced, key=lambda span: span.start):
+            parts.append(self.text[at : span.start])
+            at = span.end
+        return [*parts, self.text[at:]]
+
+    @cached_property
+    def tokens(self) -> Sequence[tuple[int, int, str]]:
+        """Runs of letters and digits: start, end, folded."""
+        return tokens_of(self.text)
+
+    def add(self, found: Iterable[Found]) -> list[Span]:
+        """Add the parts of the spans (in characters of the text) that are not masked yet; returns the new spans."""
+        new: list[Span] = []
+        taken = sorted(
+            [(span.start, span.end) for span in self.spans]
+            + [(given.start, given.end) for given in self.given]
+            + self.kept
+        )
+        for candidate in _merged(found):
+            for start, end in _free(taken, candidate.start, candidate.end):
+                edge = " \t\r\n" if (start, end) == (candidate.start, candidate.end) else _EDGE
+                piece = self.text[start:end]
+                start += len(piece) - len(piece.lstrip(edge))
+                end -= len(piece) - len(piece.rstrip(edge)) if start < end else 0
+                if start >= end or not any(map(str.isalnum, self.text[start:end])):
+                    continue
+                found_name = candidate.kind == "PERSON" and candidate.recognizer not in ("deny_list", "known_value")
+                if found_name and self._cut(candidate) and self._begins(start, end):
+                    continue  # a value that stays leaves of "Add Ray Noble" a word that names no one
+                new.append(Span(start, end, candidate.kind, candidate.recognizer))
+                taken.insert(bisect_left(taken, (start, end)), (start, end))
+        if new:
+            self.spans = self._joined(sorted(self.spans + new, key=lambda span: span.start))
+        return new
+
+    def _cut(self, found: Found) -> bool:
+        """Whether a place that must not be masked lies in what was found."""
+        return any(low < found.end and found.start < high for low, high in self.kept)
+
+    def _begins(self, start: int, end: int) -> bool:
+        """Whether everyday words that begin a sentence, and that are no given names, stand there."""
+        before = self.text[:start].rstrip(" \t\"'")
+        words = [fold(word) for word in _WORD.findall(self.text[start:end])]
+        return (not before or before[-1] in ".!?:\n") and all(
+            word.isalpha() and is_common(word) and (word in _NEVER_NAMES or word not in first_names("en"))
+            for word in words
+        )
+
+    def cover(self, start: int, end: int, kind: str, recognizer: str) -> None:
+        """Mask a whole value of which parts may be masked already; they become part of it."""
+        if any(low < end and start < high for low, high in self.kept) or any(
+            one.start < end and start < one.end for one in self.given
+        ):
+            self.add([Found(start, end, kind, 0.9, recognizer)])
+            return
+        touched = [span for span in self.spans if span.start < end and start < span.end]
+        if any(span.start <= start and end <= span.end for span in touched):
+            return
+        for span in touched:
+            start, end = min(start, span.start), max(end, span.end)
+        self.spans = sorted(
+            [*(span for span in self.spans if span not in touched), Span(start, end, kind, recognizer)],
+            key=lambda span: span.start,
+        )
+
+    def blanked(self) -> tuple[str, list[tuple[int, int]]]:
+        """The text with its masked spans blanked, and how to get back: (place in it, place in the text) of each piece."""
+        pieces, starts, at, length = [], [], 0, 0
+        for span in self.spans:
+            starts.append((length, at))
+            pieces += [self.text[at : span.start], BLANK]
+            length += span.start - at
+            starts.append((length, -1))
+            length += len(BLANK)
+            at = span.end
+        starts.append((length, at))
+        return "".join([*pieces, self.text[at:]]), starts
+
+    def _joined(self, spans: list[Span]) -> list[Span]:
+        """The spans, with separately found parts of one name or address joined."""
+        joined = spans[:1]
+        for span in spans[1:]:
+            last = joined[-1]
+            between = self.text[last.end : span.start]
+            if (
+                span.kind == last.kind
+                and kind_of(span.kind).in_parts
+                and len(between) <= 4
+                and not between.strip(_BETWEEN.get(span.kind, " \t"))
+            ):
+                last.end = span.end
+            else:
+                joined.append(span)
+        return joined
+
+
+def _merged(found: Iterable[Found]) -> list[Found]:
+    """Overlapping spans of the same kind merged; the highest score first."""
+    by_kind: dict[str, list[Found]] = defaultdict(list)
+    for span in found:
+        by_kind[span.kind].append(span)
+    merged = []
+    for kind in by_kind:
+        current: Found | None = None
+        for span in sorted(by_kind[kind], key=lambda span: (span.start, -span.end)):
+            if current is not None and span.start < current.end:
+                best = max(current, span, key=lambda overlapping: overlapping.score)
+                current = Found(current.start, max(current.end, span.end), kind, best.score, best.recognizer)
+            else:
+                if current is not None:
+                    merged.append(current)
+                current = span
+        if current is not None:
+            merged.append(current)
+    return sorted(merged, key=lambda span: (-span.score, span.start - span.end, span.start, span.kind))
+
+
+def _free(taken: list[tuple[int, int]], start: int, end: int) -> list[tuple[int, int]]:
+    """The parts of `start:end` not covered by the intervals in `taken` (sorted, disjoint)."""
+    parts = []
+    at = max(0, bisect_left(taken, (start, start)) - 1)
+    for low, high in taken[at:]:
+        if low >= end:
+            break
+        if high <= start:
+            continue
+        if low > start:
+            parts.append((start, low))
+        start = max(start, high)
+    if start < end:
+        parts.append((start, end))
+    return parts

@@ -1,0 +1,1 @@
+"""Loading base models and adapters, their chat templates and tool calls; training: batches, LoRA, loss, checkpoints."""

@@ -1,0 +1,365 @@
+"""Checkpoints of a training, so that one that was killed continues, and ends with the bytes of one that was not.
+
+A checkpoint is one safetensors file outside the outputs, with all that the next step depends on: adapter, optimizer,
+random numbers, the curve so far, and the best adapter so far. transformers finds its way to the step in the data; its own
+checkpoints would also hold pickles, need a `training_args.bin`, and forget the sampler's order and the sum of the losses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import random
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from transformers import TrainerCallback
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_callback import TrainerState
+
+from hallmark.base.compute import installed
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import atomic, canonical_json, sha256_file, sha256_folder
+from hallmark.base.loaded_code import FOLDER as CODE
+from hallmark.base.loaded_code import listing
+from hallmark.base.model_folder import explained, open_tensors
+from hallmark.base.params import Block, NotNegative, Positive
+from hallmark.base.reading import read_text
+from hallmark.model.keep import Best, Keep
+from hallmark.model.tuning import adapter_parameters
+
+if TYPE_CHECKING:
+    from hallmark.model.trainer import Curve
+    from hallmark.params.loader import Params
+
+FOLDER = Path(".hallmark/checkpoints")  # neither git nor DVC look there
+PIPELINE = Path("dvc.yaml")
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of each tensor
+FREE = ("sft.checkpoint_minutes",)  # params that change nothing in what is learned
+DAMAGED = "delete it; training then starts at step 0"
+
+Amount = Annotated[float, Field(ge=0)]
+Row = dict[str, int | float]
+Word = Annotated[int, Field(ge=0, lt=2**32)]
+Words = Annotated[
+    tuple[Word, ...], Field(min_length=624, max_length=624)
+]  # NumPy itself checks neither these nor the place
+
+
+class BestRow(Block):
+    step: Positive
+    loss: float
+    since: NotNegative
+
+
+class State(Block):
+    """What a checkpoint holds besides tensors, as JSON in the metadata of its file."""
+
+    key: dict[str, str]
+    step: Positive
+    epoch: Amount
+    seconds: Amount  # of training, by all processes so far
+    loss_sum: float  # of all steps
+    train: list[Row]  # the curve
+    validation: list[Row]
+    best: BestRow | None
+    python: tuple[Word, tuple[Word, ...], float | None]  # the random numbers of Python's and NumPy's own generators
+    numpy: tuple[
+        Literal["MT19937"], Words, Annotated[int, Field(ge=0, le=624)], Annotated[int, Field(ge=0, le=1)], float
+    ]
+
+
+class Checkpoints(TrainerCallback):
+    """Writes a checkpoint every `minutes`, and continues at one if it is of the same training."""
+
+    def __init__(
+        self,
+        stage: str,
+        minutes: float | None,
+        key: Callable[[], dict[str, str]],
+        curve: Curve,
+        keep: Keep | None = None,
+    ) -> None:
+        """`minutes`: None for no checkpoints at all. `key`: says what the training depends on, as `key_of` does."""
+        self.stage, self.minutes, self._key_of, self.curve, self.keep = stage, minutes, key, curve, keep
+        self.key: dict[str, str] = {}
+        self.file = FOLDER / stage / "state.safetensors"
+        self.log = logging.getLogger(stage)
+        self.state: State | None = None  # of the checkpoint that this process continues at
+        self.tensors: dict[str, torch.Tensor] = {}
+        self.begun = self.saved = time.monotonic()
+        self.trainer: Any = None
+
+    @property
+    def earlier_seconds(self) -> float:
+        """For how long earlier processes trained up to the checkpoint."""
+        return self.state.seconds if self.state else 0.0
+
+    def attach(self, trainer: Any, folder: str) -> str | None:
+        """Watch the trainer. If there is a checkpoint, the folder from which its `train` continues, which is `folder`.
+
+        A checkpoint of another training, or one that is damaged, is deleted, with a line that says so.
+        """
+        if self.minutes is None:
+            return None
+        self.trainer, trainer.checkpoints, self.key = trainer, self, self._key_of()
+        trainer.add_callback(self)
+        if not os.path.lexists(self.file):
+            return None
+        try:
+            with explained("damaged", self.file, remedy=DAMAGED):
+                self.state, self.tensors = self._read()
+        except HallmarkError as error:
+            remove(self.stage)
+            self.log.warning("the checkpoint in %s was discarded: %s", self.file.parent, error.problem)
+            return None
+        trainer.args.eval_on_start = False  # the curve has that validation
+        state = TrainerState(self.state.epoch, self.state.step, train_batch_size=trainer.args.train_batch_size)
+        state.compute_steps(trainer.args, trainer.args.max_steps)
+        state.save_to_json(str(Path(folder) / TRAINER_STATE_NAME))
+        return folder
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **_: Any) -> None:
+        """Put back what isn't the model's: sum of the losses, order of the data, curve, best adapter."""
+        self.begun = self.saved = time.monotonic()
+        if self.state is None:
+            return
+        self.trainer._total_loss_scalar, self.trainer._initial_global_step = self.state.loss_sum, 0
+        for _epoch in range(int(self.state.epoch)):  # each draws its order after that of the one before
+            deque(train_dataloader.batch_sampler, maxlen=0)
+        if self.keep is not None and self.state.best is not None:
+            self.keep.best = Best(**self.state.best.model_dump(), tensors=self._of("kept"))
+        self.curve.resume(self.state.train, self.state.validation, state.max_steps, args.eval_steps)
+        self.log.info("continued at step %d of %d", self.state.step, state.max_steps)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Ask for a checkpoint if it is time for one; the trainer makes it once it has validated."""
+        assert self.minutes is not None
+        if time.monotonic() - self.saved >= 60 * self.minutes and state.global_step < state.max_steps:
+            control.should_save = True
+
+    def save(self) -> None:
+        """Write a checkpoint. If that fails, say so: the training is worth more."""
+        trainer, curve, model = self.trainer, self.curve, self.trainer.model
+        if trainer.control.should_training_stop:
+            return
+        tensors = {f"rng.{name}": state for name, state in rng_states(trainer.args.device).items()}
+        for name, tensor in adapter_parameters(model).items():
+            tensors[f"adapter.{name}"] = tensor
+            tensors |= {f"{moment}.{name}": value for moment, value in trainer.optimizer.state[tensor].items()}
+        best = self.keep.best if self.keep is not None and self.keep.best.step is not None else None
+        if best is not None:
+            tensors |= {f"kept.{name}": tensor for name, tensor in best.tensors.items()}
+        version, words, gauss = random.getstate()
+        kind, keys, *rest = np.random.get_state()
+        state = State.model_construct(
+            key=self.key,
+            step=trainer.state.global_step,
+            epoch=trainer.state.epoch,
+            seconds=self.earlier_seconds + time.monotonic() - self.begun,
+            loss_sum=trainer._total_loss_scalar,
+            train=curve.train,
+            validation=curve.validation,
+            best=None if best is None else BestRow(step=best.step or 0, loss=best.loss, since=best.since),
+            python=(version, words, gauss),
+            numpy=(kind, tuple(map(int, keys)), *rest),
+        )
+        try:
+            with atomic(self.file) as temporary:
+                write(temporary, state, tensors)
+        except OSError as error:
+            self.log.warning("no checkpoint: %s can't be written (%s); training goes on", self.file, error.strerror)
+        self.saved = time.monotonic()
+
+    def load_adapter(self) -> None:
+        """Give the model the adapter of the checkpoint."""
+        for name, tensor in adapter_parameters(self.trainer.model).items():
+            tensor.data.copy_(self.tensors[f"adapter.{name}"])
+
+    def load_optimizer(self) -> None:
+        """Give the optimizer its state, and the step sizes that come next, which depend on the step alone."""
+        assert self.state is not None
+        optimizer, scheduler, step = self.trainer.optimizer, self.trainer.lr_scheduler, self.state.step
+        names = {tensor: name for name, tensor in adapter_parameters(self.trainer.model).items()}
+        ordered = [names[tensor] for group in optimizer.param_groups for tensor in group["params"]]
+        moments = (
+            {moment: self.tensors[f"{moment}.{name}"] for moment in MOMENTS if f"{moment}.{name}" in self.tensors}
+            for name in ordered
+        )
+        state = {index: values for index, values in enumerate(moments) if values}
+        rates = [rate * factor(step) for rate, factor in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)]
+        groups = [
+            group | {"lr": rate} for group, rate in zip(optimizer.state_dict()["param_groups"], rates, strict=True)
+        ]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+        known = {"last_epoch": step, "_step_count": step + 1, "_last_lr": rates}
+        scheduler.load_state_dict(scheduler.state_dict() | known)
+
+    def load_rng(self) -> None:
+        """Put back all random numbers; from here on, the training is what it was."""
+        assert self.state is not None
+        random.setstate(self.state.python)
+        np.random.set_state(for_numpy(self.state))
+        states = self._of("rng")
+        torch.random.set_rng_state(states.pop("cpu"))
+        for name, state in states.items():
+            torch.cuda.set_rng_state(state, name)
+        self.tensors = {}  # the last that was needed of them
+
+    def _of(self, kind: str) -> dict[str, torch.Tensor]:
+        return {
+            name.removeprefix(f"{kind}."): tensor
+            for name, tensor in self.tensors.items()
+            if name.startswith(f"{kind}.")
+        }
+
+    def _read(self) -> tuple[State, dict[str, torch.Tensor]]:
+        """The checkpoint's content, if it is this training's, whole, and fits the trainer; a HallmarkError if not."""
+        with open_tensors(self.file) as file:
+            metadata = file.metadata() or {}
+            try:
+                state = State.model_validate_json(metadata.get("state", ""))
+            except ValidationError as error:
+                first = error.errors(include_input=False, include_url=False)[0]
+                raise self._damaged(f"{'.'.join(map(str, first['loc'][:1])) or 'state'}: {first['msg']}") from None
+            if other := sorted(name for name in {*state.key, *self.key} if state.key.get(name) != self.key.get(name)):
+                raise self._damaged(f"it was made at step {state.step} with other {', '.join(other)}", "")
+            names = sorted(file.keys())
+            self._check_shapes({name: tuple(file.get_slice(name).get_shape()) for name in names}, state)
+            tensors = {name: file.get_tensor(name).clone() for name in names}  # not a view of the file
+        if digest(metadata["state"], tensors) != metadata.get("sha256"):
+            raise self._damaged("its content has another SHA-256")
+        rows, validates = [*state.train, *state.validation], self.trainer.args.eval_strategy != "no"
+        if (
+            not state.train
+            or bool(state.validation) != validates
+            or any(set(row) != {"step", *self.curve.measures} for row in rows)
+        ):
+            raise self._damaged("not a curve")
+        random.Random().setstate(state.python)  # noqa: S311 (it raises what there is if that is no state, as do the others)
+        np.random.RandomState().set_state(for_numpy(state))
+        for name in rng_states(self.trainer.args.device):
+            torch.Generator(name).set_state(tensors[f"rng.{name}"])
+        return state, tensors
+
+    def _check_shapes(self, found: dict[str, tuple[int, ...]], state: State) -> None:
+        """A HallmarkError unless the tensors are those that the training needs; a tensor without moments has had none."""
+        due = {f"rng.{name}": tuple(tensor.shape) for name, tensor in rng_states(self.trainer.args.device).items()}
+        for name, tensor in adapter_parameters(self.trainer.model).items():
+            due[f"adapter.{name}"] = tuple(tensor.shape)
+            if any(f"{moment}.{name}" in found for moment in MOMENTS):
+                due |= {f"{moment}.{name}": () if moment == "step" else tuple(tensor.shape) for moment in MOMENTS}
+            if state.best is not None and self.keep is not None and self.keep.keep == "best":
+                due[f"kept.{name}"] = tuple(tensor.shape)
+        if found != due:
+            raise self._damaged("its tensors are not those of this training")
+
+    def _damaged(self, problem: str, damaged: str = "damaged: ") -> HallmarkError:
+        return HallmarkError(damaged + problem, file=self.file, remedy=DAMAGED)
+
+
+class Resumable:
+    """First base class of a trainer: where transformers would write and read files of its own, it asks `checkpoints`."""
+
+    checkpoints: Checkpoints
+
+    def _save_checkpoint(self, *_: Any, **__: Any) -> None:
+        self.checkpoints.save()
+
+    def _load_from_checkpoint(self, *_: Any, **__: Any) -> None:
+        self.checkpoints.load_adapter()
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            self.checkpoints.load_optimizer()
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            self.checkpoints.load_rng()
+
+
+def key_of(stage: str, params: Params, machine: dict[str, Any]) -> dict[str, str]:
+    """All that the stage's result depends on, each with its SHA-256: the deps and params in dvc.yaml, libraries, machine."""
+    try:
+        listed = YAML(typ="safe", pure=True).load(read_text(PIPELINE))["stages"][stage]
+        files, names = [Path(name) for name in listed["deps"]], [str(name) for name in listed["params"]]
+    except (YAMLError, KeyError, TypeError):
+        remedy = "restore it: `git checkout dvc.yaml`"
+        raise HallmarkError(f"no stage {stage} with deps and params", file=PIPELINE, remedy=remedy) from None
+    contents = {file.as_posix(): _content(file) for file in files}
+    values = {f"params {name}": value_of(params.model_dump(mode="json", by_alias=True), name) for name in names}
+    everything: dict[str, Any] = {**contents, **values, "libraries": installed(), "machine": machine}
+    return {
+        name: hashlib.sha256(canonical_json(value).encode()).hexdigest() for name, value in sorted(everything.items())
+    }
+
+
+def _content(file: Path) -> str | dict[str, str]:
+    """What a dependency holds, in SHA-256; of the code, as it is now, not as it was listed."""
+    if file.parent == CODE:
+        return listing(f"stages/{file.name}.py")
+    return sha256_folder(file) if file.is_dir() else sha256_file(file)
+
+
+def value_of(params: dict[str, Any], name: str) -> Any:
+    """The value of a dotted name, without those of `FREE`."""
+    for free in FREE:
+        block, _, key = free.rpartition(".")
+        params[block].pop(key, None)
+    value: Any = params
+    for part in name.split("."):
+        value = value[part]
+    return value
+
+
+def rng_states(device: torch.device) -> dict[str, torch.Tensor]:
+    """The state of torch's random numbers, by device."""
+    states = {"cpu": torch.random.get_rng_state()}
+    if device.type == "cuda":
+        states |= {f"cuda:{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())}
+    return states
+
+
+def for_numpy(state: State) -> Any:
+    """The state of NumPy's global generator, as NumPy takes it."""
+    kind, words, *rest = state.numpy
+    return kind, np.array(words, dtype=np.uint32), *rest
+
+
+def write(file: Path, state: State, tensors: dict[str, torch.Tensor]) -> None:
+    """Write a checkpoint; its metadata have the SHA-256 of all the rest."""
+    from safetensors.torch import save_file
+
+    text = state.model_dump_json()
+    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(held, file, {"state": text, "sha256": digest(text, held)})
+
+
+def digest(text: str, tensors: dict[str, torch.Tensor]) -> str:
+    """SHA-256 of a checkpoint's content."""
+    value = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        value.update(f"\n{name} {tensor.dtype}\n".encode())
+        value.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return value.hexdigest()
+
+
+def remove(stage: str) -> None:
+    """Remove the stage's checkpoint, and what killed writers left there."""
+    with suppress(OSError):
+        if (folder := FOLDER / stage).is_symlink():
+            folder.unlink()
+        shutil.rmtree(folder, ignore_errors=True)
+        FOLDER.rmdir()
+        FOLDER.parent.rmdir()

@@ -1,0 +1,132 @@
+"""The records of the page, as its script reads them: what was asked, what was expected, what each model answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+from hallmark.base.outcomes import OUTCOMES
+from hallmark.page.text import LABEL, clip, cut, value
+from hallmark.task.predictions import Prediction
+from hallmark.task.values import FieldResult
+
+MOST_CHARS = 40_000_000  # of all records on a page: more makes a browser slow
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """The answers of a model that can give some fields only, to the same records.
+
+    `right` has for each record whether each of its labels is right, by name.
+    """
+
+    rows: Sequence[Prediction]
+    labels: Sequence[str]
+    right: Sequence[dict[str, bool]]
+
+
+def island(
+    models: Sequence[Sequence[Prediction | None]],
+    labellers: Sequence[Labeller],
+    cells: Sequence[list[Any]],
+    evidence: Sequence[str | None],
+    *,
+    chars: int,
+    records: int,
+) -> list[dict[str, Any]]:
+    """The records as the page's script reads them, worst first: at most `records`, no text longer than `chars`.
+
+    `models` has the answers of each model to each record, None if it was not asked: those of the base first, then those of
+    the tuned model, which is asked everything. `cells` has for each record its cells in the tables of labels, `evidence` its
+    sort by what was retrieved.
+    """
+    base, tuned = models[0], [row for row in models[1] if row is not None]
+
+    def rank(number: int) -> tuple[Any, ...]:
+        before, after = base[number], tuned[number]
+        return (
+            after.outcome == "pass",
+            before is None or before.outcome != "pass",  # what the base could do and the tuned model can't comes first
+            OUTCOMES.index(after.outcome),
+            -sum(field.result != "match" for field in after.fields),
+            number,
+        )
+
+    rows: list[dict[str, Any]] = []
+    left = MOST_CHARS
+    for number in sorted(range(len(tuned)), key=rank)[:records]:
+        row = _record(number, tuned[number], [rows[number] for rows in models], labellers, chars)
+        row |= {"cells": cells[number], "evidence": evidence[number]}
+        left -= sum(map(_chars, [row["input"], row["context"] or "", row["target"]]))
+        left -= sum(_chars(model["text"]) for model in row["models"] if model)
+        if left < 0 and rows:
+            break
+        rows.append(row)
+    return rows
+
+
+def _chars(text: str | list[Any]) -> int:
+    return len(text if isinstance(text, str) else text[0])
+
+
+def _record(
+    number: int, tuned: Prediction, given: Sequence[Prediction | None], labellers: Sequence[Labeller], chars: int
+) -> dict[str, Any]:
+    sides = [row.fields if row else [] for row in given]
+    # What a model can't give is nothing that it got wrong.
+    sides += [[field for field in of.rows[number].fields if field.path in of.labels] for of in labellers]
+    return {
+        "number": number + 1,
+        "id": clip(tuned.id, LABEL),
+        "group": clip(tuned.group, LABEL),
+        "tags": [clip(tag, LABEL) for tag in tuned.tags or ()],
+        "input": cut(tuned.input, chars),
+        "context": cut(tuned.context, chars) if tuned.context else None,
+        "target": cut(tuned.target, chars),
+        "models": [
+            *(_answer(row, chars) for row in given),
+            *(
+                {
+                    "text": cut(of.rows[number].answer, chars),
+                    "wrong": [clip(name, LABEL) for name in wrong(of.right[number])],
+                }
+                for of in labellers
+            ),
+        ],
+        "fields": merge_fields(sides, chars),
+    }
+
+
+def _answer(row: Prediction | None, chars: int) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    return {
+        "text": cut(row.answer or row.prediction, chars),
+        "outcome": row.outcome,
+        "reason": clip(row.reason or "", 300),
+        "cut_off": row.finish == "length",
+        "examples": [clip(example, LABEL) for example in row.examples],
+    }
+
+
+def wrong(right: dict[str, bool]) -> list[str]:
+    """The labels that are not right."""
+    return [name for name, flag in right.items() if not flag]
+
+
+def merge_fields(sides: Sequence[Sequence[FieldResult]], limit: int) -> list[list[Any]]:
+    """One row per field: path, target, and value and result of each model (None: not judged)."""
+    rows: dict[str, list[list[FieldResult]]] = {}
+    for model, results in enumerate(sides):
+        for result in results:
+            rows.setdefault(result.path, [[] for _ in sides])[model].append(result)
+    merged = []
+    for path, columns in rows.items():
+        for line in zip_longest(*columns):
+            fields = [field for field in line if field is not None]
+            cells = [[value(field.prediction, limit), field.result] if field else None for field in line]
+            target = value(fields[0].target, limit)
+            merged.append([clip(path, LABEL), target, *cells])
+    return merged

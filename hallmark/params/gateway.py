@@ -1,0 +1,88 @@
+"""The `serve` block of `params.yaml`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from hallmark.base.params import Block, Line, Positive, Processes, Seconds, Tokens, Variable
+
+
+def _has_port(url: str) -> str:
+    _ = urlsplit(url).port  # a ValueError if it is out of range
+    return url
+
+
+Url = Annotated[Line, StringConstraints(pattern=r"^https?://[^\s/@]+(/|$)")]
+# Without a name, a password or a query in it, where a secret could be.
+Collector = Annotated[Line, StringConstraints(pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$"), AfterValidator(_has_port)]
+Header = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,100}$")]
+Price = Annotated[float, Field(ge=0, le=1e12)]
+
+
+class ServeLimits(Block):
+    body_bytes: Annotated[int, Field(ge=1_024, le=2**26)]
+    answer_tokens: Tokens
+    seconds: Seconds
+    under_way: Positive
+    under_way_per_key: Positive
+
+
+class Upstream(Block):
+    """A model server that already runs, and what it calls the model."""
+
+    url: Url = Field(description="where the server answers, such as http://127.0.0.1:9000/v1")
+    model: Line = Field(description="what the server calls the model")
+    key: Variable | None = Field(description="environment variable that holds its API key; null: none")
+
+
+class Fallback(Upstream):
+    price_in: Price = Field(description="price of a million tokens of the prompt, in the currency of benchmark")
+    price_out: Price = Field(description="price of a million tokens of the answer")
+    spend_per_day: Price = Field(
+        description="most to spend on it in a day (UTC), by each gateway; then a person must look"
+    )
+
+
+class Otlp(Block):
+    """A collector of OpenTelemetry."""
+
+    url: Collector = Field(
+        description="where it takes OTLP over HTTP, such as http://127.0.0.1:4318; /v1/traces is added"
+    )
+    texts: bool = Field(description="true: masked messages and answers are sent too; false: all but these")
+    headers: Variable | None = Field(
+        description="environment variable with more headers, such as an API key, as `name=value,name=value` with values percent-encoded; null: none"
+    )
+
+
+class ServeRouting(Block):
+    group_header: Header
+    canary: Annotated[float, Field(ge=0, le=1)]
+    shadow: bool
+
+
+class Serve(Block):
+    host: Line
+    port: Annotated[int, Field(ge=0, le=65535)]
+    keys: Variable | None
+    upstreams: dict[Annotated[str, StringConstraints(pattern=r"^(prod|canary)$")], Upstream]
+    limits: ServeLimits
+    mask: bool
+    maskers: Processes
+    routing: ServeRouting
+    cascade: bool
+    check_schema: bool
+    fallback: Fallback | None
+    traces: bool
+    otlp: Otlp | None
+    poll_seconds: Seconds
+    drain_seconds: Seconds
+
+    @model_validator(mode="after")
+    def _canary_needs_prod(self) -> Serve:
+        if "canary" in self.upstreams and "prod" not in self.upstreams:
+            raise ValueError("serve.upstreams: a canary without a prod; name that too")
+        return self

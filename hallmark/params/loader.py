@@ -1,0 +1,297 @@
+"""The one typed loader of `params.yaml`: `load_params()` checks every key and type, or says what to fix.
+
+No field has a default and no value is changed on loading, so `params.yaml` alone decides what runs. That is why this
+module is not a dependency in `dvc.yaml`: DVC tracks the values themselves. YAML is read as version 1.2, as DVC reads
+it, so `2e-4` is a number to both.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent
+
+from hallmark.answer.params import Cascade, Classical, Compare, Decide, Eval
+from hallmark.base.errors import HallmarkError, run_stage
+from hallmark.base.params import Block, ByKind, Compute, Data, Seed
+from hallmark.base.reading import DEPTH, check_regular, depth_of, read_text
+from hallmark.data.params import Dedupe, Split
+from hallmark.judge.params import Certify, Gate, Verify
+from hallmark.mask.params import Mask
+from hallmark.model.base_params import Base, Choose
+from hallmark.model.params import Curve, Dpo, Sft, Tune
+from hallmark.page.params import ReportPage
+from hallmark.params.collecting import Collect
+from hallmark.params.gateway import Serve
+from hallmark.params.monitoring import Canary, DriftTest
+from hallmark.serve.params import Benchmark
+from hallmark.task.params import Task
+
+LARGEST = 400_000  # bytes of params.yaml
+MOST_ALIASES = 20  # each can double what the file expands to
+MOST_PROBLEMS = 20  # named in one error
+NEAR = 3  # most names like an unknown key's that an error lists
+CLOSE = 0.8  # how much a name in another block must be like it, of 1
+RESTORE = "restore the file: `git checkout params.yaml`"
+
+
+class Params(Block):
+    seed: Seed
+    compute: Compute
+    data: Data
+    task: Task
+    base: Base
+    mask: Mask
+    dedupe: Dedupe
+    split: Split
+    sft: Sft
+    dpo: Dpo
+    eval: Eval
+    classical: Classical
+    compare: Compare
+    cascade: Cascade
+    benchmark: Benchmark
+    gate: Gate
+    decide: Decide
+    report: ReportPage
+    certify: Certify
+    choose: Choose
+    tune: Tune
+    curve: Curve
+    serve: Serve
+    canary: Canary
+    collect: Collect
+    drift: DriftTest
+    verify: Verify
+
+    @model_validator(mode="after")
+    def _pairs_where_they_are_learned_from(self) -> Params:
+        if self.dpo.enabled and self.data.rejected is None:
+            raise ValueError(
+                "dpo.enabled: there are no rejected answers to learn from; name their column in data.rejected, or set it "
+                "to false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _facts_of_replies_in_words(self) -> Params:
+        if self.eval.facts and not self.task.free_text:
+            raise ValueError("eval.facts: only free-text replies (task.kind text) have facts; set it to {}")
+        return self
+
+    @model_validator(mode="after")
+    def _opponents_that_there_are(self) -> Params:
+        known = ["base", *self.eval.comparators]
+        for param in ("superiority", "non_inferiority"):
+            if unknown := [name for name in getattr(self.gate, param) if name not in (*known, "classical")]:
+                raise ValueError(
+                    f"gate.{param}: no opponent '{unknown[0]}'; there are {', '.join((*known, 'classical'))} "
+                    "(eval.comparators adds others)"
+                )
+        if self.gate.margins_against not in known:
+            raise ValueError(
+                f"gate.margins_against: no opponent '{self.gate.margins_against}'; there are {', '.join(known)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _cascade_of_what_there_is(self) -> Params:
+        known = ["human", "base", *self.eval.comparators]
+        if self.cascade.fallback not in known:
+            raise ValueError(f"cascade.fallback: no '{self.cascade.fallback}'; there are {', '.join(known)}")
+        if self.gate.cascade is not None and self.cascade.max_risk is None:
+            raise ValueError("gate.cascade: there is no cascade to judge, since cascade.max_risk is null")
+        return self
+
+    @model_validator(mode="after")
+    def _tools_where_the_template_shows_them(self) -> Params:
+        if self.task.tool_format == "template" and self.data.tools is None:
+            raise ValueError(
+                "task.tool_format: with template, the chat template shows the model its tools; name their column in "
+                "data.tools, or set it to json"
+            )
+        if self.task.tool_format == "template" and self.eval.constrained:
+            raise ValueError(
+                "eval.constrained: constrained decoding supports JSON only; set it to 0, or task.tool_format to json"
+            )
+        if self.task.tool_format == "template" and self.benchmark.schema_held:
+            raise ValueError("benchmark.schema: a schema holds JSON only; set it to false, or task.tool_format to json")
+        return self
+
+    @model_validator(mode="after")
+    def _private_names_get_pseudonyms(self) -> Params:
+        for param in ("id", "group"):
+            column = getattr(self.data, param)
+            if self.data.pseudonyms == "none" and column in self.mask.identity_columns:
+                raise ValueError(
+                    f"data.pseudonyms: mask.identity_columns says that data.{param} identifies people; set it to keyed"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _schema_is_a_file(self) -> Params:
+        if self.task.schema_file is None:  # the stages could do without, but DVC accepts no null as a dependency
+            raise ValueError('task.schema: name a file; for free text, one that holds {"type": "string"}')
+        return self
+
+
+def run_with_params(name: str, doc: str | None, run: Callable[[Params], None]) -> None:
+    """The command line of a stage without options of its own: load the parameters and run."""
+    run_stage(name, doc, lambda arguments: run(load_params(arguments.params)))
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check the parameters. A bad file ends in one `HallmarkError` that lists every problem."""
+    raw = _read(path)
+    if not isinstance(raw, dict):
+        raise HallmarkError("has no parameters", file=path, remedy=RESTORE)
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        problems = [_explain(detail, raw) for detail in error.errors(include_url=False)[:MOST_PROBLEMS]]
+        fields = ", ".join(field for field, _, _ in problems)
+        raise HallmarkError(
+            "; ".join(problem for _, problem, _ in problems),
+            file=path,
+            field=fields or None,
+            remedy="; ".join(dict.fromkeys(remedy for _, _, remedy in problems)),
+        ) from None
+
+
+def _read(path: Path) -> Any:
+    """The content of the YAML file. No anchor expands to more than a file could hold, and nothing is nested deep."""
+    check_regular(path, "run from the root of the repository, or name the file with --params")
+    if path.stat().st_size > LARGEST:
+        raise HallmarkError(f"larger than {LARGEST} bytes", file=path, remedy=RESTORE)
+    text = read_text(path, "save the file as UTF-8")
+    try:
+        if (
+            "&" in text
+            and "*" in text
+            and sum(isinstance(event, AliasEvent) for event in _yaml().parse(text)) > MOST_ALIASES
+        ):
+            raise HallmarkError(f"more than {MOST_ALIASES} aliases", file=path, remedy="write the values out")
+        raw = _yaml().load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise HallmarkError(
+            f"not valid YAML: {getattr(error, 'problem', None) or type(error).__name__}",
+            file=path,
+            row=mark.line + 1 if mark else None,
+            remedy="fix the syntax at that row",
+        ) from None
+    except RecursionError:
+        raise HallmarkError("nested too deep", file=path, remedy=RESTORE) from None
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:  # of a tag such as !!int
+        raise HallmarkError(
+            f"a value that YAML can't read ({type(error).__name__})",
+            file=path,
+            remedy="remove its tag, or fix the value",
+        ) from None
+    if depth_of(raw, 2 * DEPTH) > DEPTH:
+        raise HallmarkError("nested too deep, or an anchor that holds itself", file=path, remedy=RESTORE)
+    return raw
+
+
+def _yaml() -> YAML:
+    return YAML(typ="safe", pure=True)
+
+
+def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
+    """Turn one pydantic error into (dotted field, problem, remedy)."""
+    location = [str(part) for part in detail["loc"]]
+    field, kind = ".".join(location), detail["type"]
+    if kind == "extra_forbidden":
+        known = _known_keys(location[:-1], raw)
+        near = _near(location[-1], known)
+        hint = f"did you mean {near}?" if near else f"known here: {', '.join(known)}"
+        return field, f"'{field}' is not a known parameter", f"remove or rename '{field}' ({hint})"
+    if field == "base.revision":
+        return (
+            field,
+            "the base model is not pinned to a commit",
+            "set base.revision to the full 40-digit commit hash shown in the model page's 'Files' tab "
+            "(a branch name such as 'main' can change under you)",
+        )
+    if kind == "missing":
+        return field, f"'{field}' is missing", f"add '{field}' (the template's params.yaml has it with its comment)"
+    if kind == "value_error":  # raised by a block's own check, whose message usually starts with the key
+        message = str(detail["ctx"]["error"])
+        key = re.match(r"([a-z_]+(?:\.\w+)*): ", message)
+        remedy = "change it in params.yaml; its comment says what is allowed"
+        return (key[1], message, remedy) if key else (field, f"'{field}': {message}", remedy)
+    given = type(detail["input"]).__name__
+    return field, f"'{field}': {detail['msg']} (got {given})", f"give '{field}' a value of the type in its comment"
+
+
+def _near(key: str, known: list[str]) -> str:
+    """Names like an unknown key's, in words: of the block that it is in, or else where another block has it."""
+    similar = difflib.get_close_matches(key, known, NEAR)
+    if not similar:
+        anywhere = dict.fromkeys(_dotted([Params]))
+        names = {key} & {name.rpartition(".")[2] for name in anywhere}
+        names |= {*difflib.get_close_matches(key, {name.rpartition(".")[2] for name in anywhere}, 1, CLOSE)}
+        similar = [name for name in anywhere if name.rpartition(".")[2] in names][:NEAR]
+    quoted = [f"'{name}'" for name in similar]
+    return " or ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+
+
+def _dotted(models: Iterable[type[BaseModel]], before: str = "") -> Iterator[str]:
+    """The dotted names of all params."""
+    for model in models:
+        for name, info in model.model_fields.items():
+            yield (dotted := f"{before}{info.alias or name}")
+            kinds = [kind for check in _checks(info) if isinstance(check, ByKind) for kind in check.kinds().values()]
+            yield from _dotted(kinds or _blocks_in(info.annotation), f"{dotted}.")
+
+
+def _known_keys(location: list[str], raw: Any) -> list[str]:
+    models: list[type[BaseModel]] = [Params]
+    for part in location:
+        if isinstance(raw, list):
+            raw = raw[int(part)]
+            continue
+        raw = raw[part]
+        models = [
+            block
+            for model in models
+            for name, info in model.model_fields.items()
+            if part in (name, info.alias)
+            for block in _block_types(info, raw)
+        ] or _of_kind(models, raw)  # a name of the user's, in a mapping from names to blocks: their keys are known
+    return sorted({info.alias or name for model in models for name, info in model.model_fields.items()})
+
+
+def _of_kind(models: list[type[BaseModel]], raw: Any) -> list[type[BaseModel]]:
+    """Those of the models that the `kind` in a block selects; all of them if it selects none."""
+    kind = raw.get("kind") if isinstance(raw, dict) else None
+    fields = [(model, model.model_fields.get("kind")) for model in models]
+    return [model for model, field in fields if field and kind in get_args(field.annotation)] or models
+
+
+def _block_types(info: FieldInfo, raw: Any) -> list[type[BaseModel]]:
+    for check in _checks(info):
+        if isinstance(check, ByKind) and (block := check.block(raw)):
+            return [block]
+    return _blocks_in(info.annotation)
+
+
+def _checks(info: FieldInfo) -> list[Any]:
+    return [getattr(part, "func", None) for part in info.metadata]
+
+
+def _blocks_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    by_kind = [getattr(part, "func", None) for part in getattr(annotation, "__metadata__", ())]
+    if found := [check for check in by_kind if isinstance(check, ByKind)]:
+        return [kind for check in found for kind in check.kinds().values()]
+    return [block for argument in getattr(annotation, "__args__", ()) for block in _blocks_in(argument)]

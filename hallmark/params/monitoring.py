@@ -1,0 +1,49 @@
+"""The blocks `canary` and `drift` of `params.yaml`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from hallmark.base.params import Block, Limit, Seconds, Share
+
+Hours = Annotated[float, Field(ge=0.001, le=8_760)]
+Price = Annotated[float, Field(gt=0, le=1e12)]
+
+
+class CanaryMargins(Block):
+    wrong: Limit | None
+    complaints: Limit | None
+    schema_breaks: Limit | None
+    handed_over: Limit | None
+    failed: Limit | None
+    slow: Limit | None
+    price: Annotated[float, Field(ge=0, le=100)] | None
+
+    def asked(self) -> dict[str, float]:
+        """The margins that are set, by the name of their rule."""
+        return {name: margin for name, margin in self.model_dump().items() if margin is not None}
+
+
+class Canary(Block):
+    confidence: Share
+    first_look_hours: Hours
+    margins: CanaryMargins
+    slow_seconds: Seconds
+    price_at_most: Price
+
+
+class DriftTest(Block):
+    alpha: Share
+    permutations: Annotated[int, Field(ge=19, le=100_000)]
+    most_records: Annotated[int, Field(ge=50, le=20_000)]
+    least_groups: Annotated[int, Field(ge=3, le=10_000)]
+
+    @model_validator(mode="after")
+    def _reachable(self) -> DriftTest:
+        if self.alpha * (self.permutations + 1) < 1:
+            raise ValueError(
+                "drift.permutations: too few for drift.alpha, which no p value could reach; take 1 / alpha or more"
+            )
+        return self

@@ -1,0 +1,132 @@
+"""What params.yaml says for a kind of machine, by the size of the base: the files in `machines/`.
+
+Such a file holds a line about the machine, `like:` another machine whose lines come first, and sections: `any:` for
+every base, `up to 5B:` for those with at most 5 billion parameters, `kind text:` for that kind of task. All sections that
+fit apply, the larger size first, so each says only what differs. It needs no packages: the template's hook uses it too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+from hallmark.base.errors import HallmarkError
+from hallmark.params.edit import changed, value_of
+
+MACHINES = Path(__file__).with_name("machines")
+SECTION = re.compile(r"(any|up to ([\d.]+)B|kind (\w+)):")
+# The size in a model's name: -0.6B-, -135M-, 8x7B.
+SIZE = re.compile(r"(?<![A-Za-z0-9.])(?:(\d+)x)?(\d+(?:\.\d+)?)([BM])(?![A-Za-z0-9])", re.IGNORECASE)
+UNSIZED = {"phi-3.5-mini-instruct": 3.8}  # names that don't tell, in lower case: billions of parameters
+LARGEST = 1e6  # billions: no model comes near
+
+# A forward and a backward pass over a frozen base take 4 operations a parameter and token, 2 more with checkpointing.
+TRAINING, RECOMPUTING, ANSWERING = 4, 2, 2
+CPU_RATE = 1e11  # operations a second of one core in bfloat16: what `sft` of the reference reached on an EPYC of 2022
+TOKEN_BYTES = 4  # of English
+LONG = 1.0  # hours from which on one is warned
+
+
+def machines() -> list[str]:
+    """The names of all machines."""
+    return sorted(file.stem for file in MACHINES.glob("*.yaml"))
+
+
+def described(machine: str) -> str:
+    """What a machine is, in a line."""
+    return _text(machine).splitlines()[0].removeprefix("# ")
+
+
+def prepared(params: str, machine: str, billions: float | None) -> str:
+    """The text of params.yaml for that machine and a base of this size, in billions of parameters; None: not known.
+
+    Raises HallmarkError if there is no such machine, or params.yaml lacks a key.
+    """
+    kind = value_of(params, "task.kind")
+    for changes in _changes(machine, LARGEST if billions is None else billions, kind):
+        params = changed(params, changes)
+    return params
+
+
+def size_by_name(name: str) -> float | None:
+    """Billions of parameters, as the name of a model says; None if it doesn't."""
+    short = name.rstrip("/").rpartition("/")[2]
+    found = SIZE.search(short)
+    if not found:
+        return UNSIZED.get(short.lower())
+    return float(found[1] or 1) * float(found[2]) / (1 if found[3] in "bB" else 1000)
+
+
+def advice(params: str, machine: str, billions: float | None, folder: Path = Path()) -> list[str]:
+    """What to know about these params on that machine, a line each; `folder`: the repo, whose data is counted."""
+    lines = []
+    if billions is None:
+        lines.append(
+            f"the size of the base isn't known, so params.yaml is set up for a large one; once `dvc repro base` has fetched it, "
+            f"run `nox -s machine -- {machine}`"
+        )
+    elif value_of(params, "compute.device") == "cpu":
+        hours, assumed = hours_on_cpu(params, billions, folder)
+        if hours >= LONG:
+            lines.append(
+                f"warning: on a CPU, training and evaluation would take about {hours:.0f} hours, if not more; assumed: "
+                f"{assumed}. A smaller base or a GPU takes minutes (`nox -s machine` lists machines)"
+            )
+    return lines
+
+
+def hours_on_cpu(params: str, billions: float, folder: Path = Path()) -> tuple[float, str]:
+    """Hours of training and evaluation on a CPU, and what was assumed: it only tells minutes from days.
+
+    `folder`: the repo, whose data is counted at 4 bytes a token.
+    """
+
+    def number(name: str) -> float:
+        return float(value_of(params, name))
+
+    data = folder / value_of(params, "data.path")
+    files = [data] if data.is_file() else sorted(data.rglob("*"))
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    tokens = size / TOKEN_BYTES
+    again = RECOMPUTING if value_of(params, "sft.gradient_checkpointing") == "true" else 0
+    training = (TRAINING + again) * tokens * number("sft.epochs")
+    answering = 2 * ANSWERING * tokens * number("split.holdout")  # base and tuned
+    threads = number("compute.threads")
+    hours = (training + answering) * billions * 1e9 / (threads * CPU_RATE) / 3600
+    return hours, (
+        f"{TRAINING + again} operations a parameter and token, {billions:g} billion parameters, {tokens:,.0f} tokens "
+        f"({data.name}, {TOKEN_BYTES} bytes a token), {number('sft.epochs'):g} epochs, and {CPU_RATE * threads / 1e12:g} "
+        f"TFLOP/s on {threads:g} cores"
+    )
+
+
+def _changes(machine: str, billions: float, kind: str) -> Iterator[str]:
+    """The sections of a machine's file that fit, as texts that `changed` takes, in the order in which they apply."""
+    text = _text(machine)
+    if like := re.search(r"^like: (\S+)", text, re.MULTILINE):
+        yield from _changes(like[1], billions, kind)
+    sections: list[tuple[float, str]] = []
+    parts = re.split(r"^(?=\S)", text, flags=re.MULTILINE)
+    for part in parts:
+        header, _, body = part.partition("\n")
+        if not (section := SECTION.fullmatch(header)):
+            continue
+        limit = float(section[2]) if section[2] else LARGEST if section[1] == "any" else 0
+        if (billions <= limit) if not section[3] else section[3] == kind:
+            sections.append((limit, textwrap.dedent(body)))
+    yield from (body for _, body in sorted(sections, key=lambda section: -section[0]))
+
+
+def _text(machine: str) -> str:
+    names = machines()
+    if machine not in names:
+        near = [name for name in names if machine and machine.lower() in name]
+        near = near or difflib.get_close_matches(machine.lower(), names, 2)
+        raise HallmarkError(
+            f"no machine {machine[:100]!r}",
+            remedy=f"did you mean {' or '.join(near)}?" if near else f"name one of {', '.join(names)}",
+        )
+    return (MACHINES / f"{machine}.yaml").read_text(encoding="utf-8")

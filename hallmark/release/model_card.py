@@ -1,0 +1,261 @@
+"""The Hugging Face model card of a release: what it is, what it was measured to do, and what it can't do.
+
+It is made from reports and params only, never from a record, so no text of the data can get into it.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from hallmark.judge import decision_words, shipped_words
+from hallmark.judge.results import Column, Results
+from hallmark.judge.verdict import PASS, VERDICTS, WAIVED, Rule, Verdict
+from hallmark.model.base_params import HubBase
+from hallmark.release.usage import base_words, usage
+
+if TYPE_CHECKING:
+    from hallmark.answer.parity import Parity
+    from hallmark.base.stats import Interval
+    from hallmark.judge.cascade import CascadeReport
+    from hallmark.judge.decision import Decision
+    from hallmark.params.loader import Params
+
+
+def model_card(params: Params, results: Results, reports: dict[str, Any], private_data: dict[str, int]) -> str:
+    """The card as Markdown with a YAML head.
+
+    `reports` has the JSON of base and dpo; `rows`, the number of records of each part of the split; `ends`, the tokens that
+    end an answer; and `installed`, the versions of libraries. `private_data` counts the private data that the check saw in
+    the predictions, by kind.
+    """
+    from huggingface_hub import EvalResult, ModelCardData
+
+    name, base = params.certify.name, base_words(params.base, reports["base"])
+    on_hub = isinstance(params.base, HubBase)
+    head = ModelCardData(
+        model_name=name,
+        base_model=params.base.name if on_hub else None,
+        license=params.base.licence.lower(),
+        language=list(params.certify.languages),
+        library_name="peft",
+        pipeline_tag="text-generation",
+        tags=sorted({"lora", "hallmark", params.task.kind, *params.certify.tags}),
+        eval_results=[
+            EvalResult(
+                task_type="text-generation",
+                dataset_type="holdout",
+                dataset_name=f"{name} holdout",
+                dataset_split="holdout",
+                metric_type=hub,
+                metric_name=measure.words,
+                metric_value=measure.tuned.value,
+            )
+            for measure, hub in results.hub_metrics
+        ],
+        base_model_relation="adapter" if on_hub else None,
+    )
+    sections = [
+        f"---\n{head.to_yaml(line_break=chr(10))}\n---",
+        _first_line(results.verdict),
+        f"# {name}",
+        f"{params.certify.intended_use.strip()}\n\nA LoRA adapter, licence {params.base.licence} (`LICENSE`), for {base}.\n\n"
+        "`provenance.json` says what it was made of, file by file; `verdict.json` holds the gate's verdict; "
+        "`sbom.cdx.json` is its bill of materials.",
+        f"## Use\n\n{usage(params, reports['base'], reports.get('ends', []), reports.get('installed', {}))}",
+        f"## Results\n\n{_results(results)}",
+        *([f"## What to use\n\n{_decision(results.decision)}"] if results.decision else []),
+        *(
+            [f"## What ships\n\n{_shipped(results, results.parity)}"]
+            if results.parity and (results.parity.artefacts or results.parity.live)
+            else []
+        ),
+        f"## Failures\n\n{_failures(results)}",
+        f"## Gate\n\n{_gate(results.verdict)}",
+        *([f"## Cascade\n\n{text}"] if (text := _cascade(reports.get("cascade"))) else []),
+        f"## Data\n\n{_data(params, reports['rows'])}",
+        f"## Training\n\n{_training(params, reports['dpo'])}",
+        f"## Limits\n\n{_limits(params, results.comparison.records, private_data)}",
+        f"## Rebuild and check\n\n{_rebuild(base)}",
+    ]
+    return "\n\n".join(section.strip() for section in sections) + "\n"
+
+
+def _first_line(gate: Verdict) -> str:
+    if gate.verdict == PASS:
+        return "**The gate passed this adapter.**"
+    verdict = VERDICTS[gate.verdict].lower()
+    if gate.verdict == WAIVED:
+        waived = "\n".join(f"- {_waived(rule)}" for rule in gate.waived)
+        return f"**The gate passed this adapter only with waivers (verdict: {verdict}).**\n\n{waived}"
+    return f"**The gate did not pass this adapter (verdict: {verdict}). Do not release it.** {_plain(gate.words)}"
+
+
+def _waived(rule: Rule) -> str:
+    """A waived rule, in red: a hub keeps the colour, and any page keeps the sign."""
+    reason = _plain(f"{rule.about}: {VERDICTS[rule.outcome].lower()}, waived because: {rule.waiver}")
+    return f'<span style="color: #c00">🔴 {reason}</span>'
+
+
+def _plain(text: str) -> str:
+    """A text as it stands, on one line: no HTML, no Markdown, no link."""
+    escaped = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_{}\[\]()#!|~:@/])", lambda match: f"&#{ord(match[0])};", escaped)
+
+
+def _results(results: Results) -> str:
+    comparison = results.comparison
+    rows = [("Records", *(str(column.records) for column in results.columns))]
+    rows += [(row.words, *(_interval(row.of(column.name)) for column in results.columns)) for row in results.measures]
+    note = f"On {comparison.records} holdout records of {comparison.groups} groups that training never saw"
+    note += "".join(_asked(column) for column in results.columns if column.records < comparison.records)
+    note += "".join(f"; {column.title}: {column.opponent}" for column in results.columns[1:-1])
+    note += f"; {100 * comparison.confidence:g} % intervals in brackets."
+    tuned = next((row for row in results.served if row.model == "tuned"), None)
+    if tuned is not None and tuned.latency_p50 is not None and tuned.latency_p95 is not None:
+        speed = f"latency p50 {tuned.latency_p50:.4g} s, p95 {tuned.latency_p95:.4g} s, "
+        speed += f"output {tuned.tokens_per_second:.4g} tokens/s"
+        note += f" Served: {speed} ({results.served_measured})."
+    return _table(("Metric", *(column.title for column in results.columns)), rows) + "\n\n" + note
+
+
+def _asked(column: Column) -> str:
+    return f"; {column.title} was asked {column.records} of them, drawn evenly by group"
+
+
+def _shipped(results: Results, parity: Parity) -> str:
+    table = f"{_table(shipped_words.HEAD, found)}\n\n" if (found := shipped_words.rows(parity)) else ""
+    measured = results.served_measured
+    return f"{table}{shipped_words.note(parity)} Speed: {measured}."
+
+
+def _decision(decision: Decision) -> str:
+    """What was decided, why, and the ways that there were."""
+    table = _table(decision_words.head(decision), decision_words.rows(decision))
+    return f"{_plain(decision.words)}\n\n{table}\n\n{decision_words.note(decision)}"
+
+
+def _failures(results: Results) -> str:
+    if not results.failures:
+        return "None was counted."
+    rows = sorted(results.failures, key=lambda row: (-row.records["tuned"], row.words))
+    heads = [f"{column.title}, of {column.records}" for column in results.columns]
+    cells = [(row.words, *(str(row.records[column.name]) for column in results.columns)) for row in rows]
+    return _table(("Class", *heads), cells)
+
+
+def _gate(gate: Verdict) -> str:
+    rows = [(rule.about, rule.needed, f"{rule.measured}. {rule.note}", VERDICTS[rule.outcome]) for rule in gate.rules]
+    waived = "".join(f"\n\n{_waived(rule)}" for rule in gate.waived)
+    table = _table(("Rule", "Needed", "Measured", "Outcome"), rows)
+    return f"Verdict: **{VERDICTS[gate.verdict].lower()}**.{waived}\n\n{table}"
+
+
+def _cascade(report: CascadeReport | None) -> str:
+    """What `cascade.json` promises and what it does not; empty without a threshold."""
+    chosen = report.chosen if report else None
+    if report is None or chosen is None or chosen.holdout is None:
+        return ""
+    found, bound = chosen.holdout, chosen.bound
+    return (
+        "`cascade.json` says from which score on this adapter should answer, and how to compute it from the "
+        f"log-probabilities of an answer's tokens; the rest goes to {_plain(report.fallback)}.\n\n"
+        f"With {100 * report.confidence:g} % confidence, at most {100 * chosen.risk:g} % of the answers that a customer gets are "
+        f"wrong, on average over customers who get any. It was shown on {bound.groups} customers that neither training nor the "
+        f"score has seen, of whose records {100 * bound.coverage:.1f} % were answered. On the holdout it answers "
+        f"{_interval(found.coverage)} of the records; of these answers {_interval(found.risk)} are wrong.\n\n"
+        "The bound is about customers like those it was shown on. It says nothing about a single customer or a single answer, "
+        "nor about other kinds of text, and it does not hold for a merged or quantized model whose log-probabilities differ."
+    )
+
+
+def _data(params: Params, records: dict[str, int]) -> str:
+    parts = ("train", "validation", "calibration", "holdout", "online")
+    counts = [(name, str(records[name])) for name in parts if records.get(name)]
+    lines = [_table(("Split", "Records"), counts)] if counts else []
+    lines.append(
+        "The private data that was found was masked before anything else read the records; near duplicates were "
+        f"joined; the splits do not share a `{params.data.group}` or a near duplicate. The data is not part of this "
+        "release; its hashes are in `provenance.json`."
+    )
+    return "\n\n".join(lines)
+
+
+def _training(params: Params, dpo: dict[str, Any]) -> str:
+    sft, lora = params.sft, params.sft.lora
+    modules = lora.target_modules if isinstance(lora.target_modules, str) else ", ".join(lora.target_modules)
+    rows = [
+        ("Method", {"qlora": "QLoRA (NF4, double quantization)", "lora": "LoRA"}[sft.method]),
+        ("Rank, alpha, dropout", f"{lora.r}, {_number(lora.alpha)}, {_number(lora.dropout)}"),
+        ("Target modules", modules),
+        ("Learning rate, schedule", f"{_number(sft.learning_rate)}, {sft.schedule}"),
+        ("Records a step", str(sft.batch_size * sft.passes))
+        if sft.batch_tokens is None
+        else ("Tokens a step, at most", str(sft.batch_tokens * sft.passes)),
+        ("Computed in", sft.dtype),
+        ("Seed", str(params.seed)),
+    ]
+    after = f"\n\n{dpo['words']}" if dpo.get("enabled") else ""
+    return f"{_table(('Param', 'Value'), rows)}\n\nLoss on the completion only. All params are in `provenance.json`.{after}"
+
+
+def _limits(params: Params, records: int, private_data: dict[str, int]) -> str:
+    lines = list(params.certify.limits)
+    lines.append(
+        f"Measured on {records} records only; the intervals say how far the numbers can be off. "
+        "Results on texts unlike the training data can be worse."
+    )
+    if params.task.schema_file:
+        lines.append("An answer can be valid under the schema and still be wrong: see the failures above.")
+    kinds = ", ".join(f"{kind}: {count}" for kind, count in sorted(private_data.items()))
+    if kinds:
+        lines.append(
+            f"Some answers on the holdout look like private data ({kinds}); the same checks found none in the prompts, "
+            "so it was probably made up."
+        )
+    else:
+        lines.append(
+            "Private data in the answers on the holdout: none found by these checks (patterns with check digits or a fixed "
+            "form; they can't find names)."
+        )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _rebuild(base: str) -> str:
+    return f"""In a clone of the repository, `--check` finds the commit whose `dvc.lock` has this release (give the path of
+your copy), and compares data, params and code:
+
+```sh
+python -m stages.certify --check models/release --clone .
+```
+
+At that commit, `verify` builds the same bytes again:
+
+<!-- not run: builds everything again -->
+
+```sh
+python -m pip install nox
+python -m nox -s verify
+```
+
+Base: {base}. `provenance.json` has the SHA-256 of each file."""
+
+
+def _interval(rate: Interval) -> str:
+    """`80.0 % (76.0 to 84.0)` of a measure between 0 and 1."""
+    return f"{100 * rate.value:.1f} % ({100 * rate.low:.1f} to {100 * rate.high:.1f})"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())

@@ -1,0 +1,1 @@
+"""Model servers, their settings, and load tests."""

@@ -1,0 +1,1 @@
+"""What happens after the gate: gateway, traces, collecting, monitoring, registry, and their commands."""

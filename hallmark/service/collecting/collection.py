@@ -1,0 +1,134 @@
+"""One collection: what becomes of each request in a log, and the counts for the report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, get_args
+
+from hallmark.base.progress import Progress
+from hallmark.service.collecting.duplicates import without_copies
+from hallmark.service.collecting.existing_records import Known
+from hallmark.service.collecting.logged import REASONS, LeftOutError, Logged, Said
+from hallmark.service.collecting.reviewed import Reviewed, Word
+from hallmark.service.collecting.rows import Row, Rows
+from hallmark.service.collecting.verdicts import learned
+from hallmark.service.traces.trace import Outcome, Reason
+
+if TYPE_CHECKING:
+    from hallmark.params.loader import Params
+
+ROUTES = ("prod", "canary", "shadow", "batch", "none", "log")
+VERDICTS = ("accepted", "corrected", "rejected", "contradicted")
+
+
+@dataclass
+class Collection:
+    """The rows to add, what waits for a person (with the text that was asked), and the counts."""
+
+    rows: list[Row] = field(default_factory=list)
+    waiting: list[tuple[Logged, str]] = field(default_factory=list)
+    read: list[Logged] = field(default_factory=list)
+    before: int = 0  # collected already
+    left: Counter[str] = field(default_factory=Counter)
+    reviewed: Counter[str] = field(default_factory=Counter)
+
+    def report(self, form: str) -> dict[str, Any]:
+        """The aggregates, with nothing of any request in them."""
+        days = sorted(logged.time for logged in self.read if logged.time)
+        return {
+            "format": form,
+            "days": {"first": days[0], "last": days[-1]} if days else None,
+            "traces": len(self.read),
+            "route": _counts(ROUTES, (logged.route for logged in self.read)),
+            "outcome": _counts(get_args(Outcome), (logged.outcome for logged in self.read)),
+            "reason": _counts(get_args(Reason), (logged.reason for logged in self.read)),
+            "verdict": _counts((*VERDICTS, "none"), (logged.verdict or "none" for logged in self.read)),
+            "reviewed": {word: self.reviewed[word] for word in (*get_args(Word), "unknown")},
+            "left_out": {reason: self.left[reason] for reason in REASONS},
+            "collected_before": self.before,
+            "added": len(self.rows),
+            "online": sum(row.online for row in self.rows),
+            "pairs": sum(row.pair for row in self.rows),
+            "waiting": len(self.waiting),
+        }
+
+
+def _counts(names: Iterable[str], found: Iterable[str]) -> dict[str, int]:
+    counts = Counter(found)
+    return {name: counts[name] for name in names}
+
+
+def collect(
+    logs: list[Logged],
+    left: Counter[str],
+    said: dict[str, Reviewed],
+    new: AbstractSet[str],
+    rows: Rows,
+    known: Known,
+    params: Params,
+) -> Collection:
+    """Sort all requests in a log: into rows, into what waits, or left out with a reason.
+
+    `said` is what people said on the page, `new` of which requests they said it just now.
+    """
+    done = Collection(read=logs, left=left)
+    done.reviewed["unknown"] = len(new - {logged.id for logged in logs} - known.ids)
+    known_texts = _plain(known.texts)
+    found: list[Row] = []
+    with Progress("collect", len(logs), "traces") as progress:
+        for logged in logs:
+            progress.add()
+            if logged.id in known.ids:
+                done.before += 1
+                continue
+            try:
+                row = _sorted(logged, said.get(logged.id), rows, known_texts, params, done)
+            except LeftOutError as error:
+                done.left[error.reason] += 1
+            else:
+                found += [row] if row else []
+    done.rows, copies = without_copies(found, known, params.dedupe)
+    done.left.update(copies)
+    return done
+
+
+def _sorted(
+    logged: Logged, word: Reviewed | None, rows: Rows, known_texts: set[str], params: Params, done: Collection
+) -> Row | None:
+    """The row of a request; None if it waits for a person, or was dropped by one."""
+    if logged.route == "none":
+        raise LeftOutError("no_answer")
+    if logged.route != "log" and logged.route not in params.collect.routes:
+        raise LeftOutError("route")
+    if word:
+        done.reviewed[word.verdict] += 1
+        if word.verdict == "dropped":
+            return None
+        verdict: Said = word.verdict
+        logged = replace(logged, verdict=None, target=None)
+    elif logged.outcome == "failed" and logged.verdict in (None, "rejected"):
+        raise LeftOutError("no_answer")
+    logged, group = rows.masked(logged)
+    if word:
+        logged = replace(logged, verdict=verdict, target=word.target)
+        if word.target is not None:  # the person may have written something private
+            logged = rows.again(replace(logged, own=True, masked=True), ())
+    answer = learned(logged, rows.task)
+    if answer:
+        return rows.row(logged, group, *answer)
+    text = rows.asked(logged)
+    if _plain([text]) & known_texts:
+        raise LeftOutError("asked_before")
+    done.waiting.append((logged, text))
+    return None
+
+
+def _plain(texts: list[str]) -> set[str]:
+    import polars as pl
+
+    from hallmark.data.near import normalise
+
+    return set(normalise(pl.Series(texts, dtype=pl.String)).to_list())

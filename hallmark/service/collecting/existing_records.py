@@ -1,0 +1,94 @@
+"""What `data.path` holds already: the records that new ones are compared with, its customers, and who is held out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hallmark.base.files import HOLDOUT, HOLDOUT_LOCK, MASKED
+from hallmark.base.holdout import read_lock
+from hallmark.base.key import pseudonym
+from hallmark.base.progress import Progress
+from hallmark.base.records import columns_of, read_parquet, scan_records, whole_parquet
+from hallmark.base.rows import files_of, read_rows
+from hallmark.data.conversations import Extra
+from hallmark.data.missing import MissingValueError
+from hallmark.data.near import text_of
+from hallmark.data.raw import Raw, Values, checked_row
+from hallmark.service.collecting.columns import Habits
+from hallmark.task.answers import canonical
+from hallmark.task.task import Task
+
+if TYPE_CHECKING:
+    from hallmark.params.loader import Params
+
+NAME = "trace_id"  # the column with the name of a collected row, where data.id names no column
+
+
+@dataclass
+class Known:
+    """The raw rows that there are, in the form in which new ones are compared with them."""
+
+    ids: set[str] = field(default_factory=set)
+    texts: list[str] = field(default_factory=list)  # what a model is asked, as it is and, if `mask` has run, masked
+    targets: list[str] = field(default_factory=list)  # canonical
+    groups: dict[str, Values] = field(default_factory=dict)  # with the identity values of each
+    held: set[str] = field(default_factory=set)  # groups of the frozen holdout
+    columns: set[str] = field(default_factory=set)
+    habits: Habits = field(default_factory=Habits)
+
+
+def read_known(params: Params, key: bytes | None) -> Known:
+    """Read and check all raw rows; an error if one is bad, as `mask` would say it."""
+    known = Known()
+    path, data = Path(params.data.path), params.data
+    task, extra = Task(params.task), Extra(data, params.mask.identity_columns)
+    identities: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    frozen = set(read_lock().records) if HOLDOUT_LOCK.exists() else set()
+    with Progress("collect", None, "rows read", brief=True) as progress:
+        for file in files_of(path):
+            for number, row in read_rows(file):
+                progress.add()
+                known.columns.update(row)
+                try:
+                    raw = checked_row(row, extra, file, number, data, params.mask, task)
+                except MissingValueError:
+                    if data.missing == "error":
+                        raise
+                    continue
+                known.ids.update({raw.id, str(row.get(NAME, raw.id))})
+                known.texts.append(asked(raw))
+                known.targets.append(canonical(raw.target))
+                known.habits.note(raw.context, raw.input)
+                identities[raw.group].update(raw.identity)
+                if raw.id in frozen or (key is not None and pseudonym(key, "id", raw.id) in frozen):
+                    known.held.add(raw.group)
+    if MASKED.exists():  # a request that was masked is compared with records that were
+        with whole_parquet(MASKED):
+            masked = scan_records(MASKED).select(text=text_of("prompt"), target=text_of("completion")).collect()
+        known.texts += masked["text"].to_list()
+        known.targets += map(canonical, masked["target"].to_list())
+    known.groups = {group: tuple(sorted(values)) for group, values in identities.items()}
+    if HOLDOUT.exists():
+        names = set(read_parquet(HOLDOUT, "run `dvc repro split`")["group"].to_list())
+        known.held |= {
+            group
+            for group in known.groups
+            if group in names or (key is not None and pseudonym(key, "group", group) in names)
+        }
+    return known
+
+
+def asked(raw: Raw) -> str:
+    """What the model is asked in the record of a row."""
+    return f"{raw.context}\n\n{raw.input}" if raw.context else raw.input
+
+
+def mapped(params: Params) -> set[Any]:
+    """The columns that `data:` and `mask.identity_columns` name."""
+    data = params.data
+    targets = data.target if isinstance(data.target, list) else [data.target]
+    templates = [data.id, data.group, data.input, *targets, data.context, data.tools, data.rejected, data.tags]
+    return {column for one in templates if one for column in columns_of(one)} | set(params.mask.identity_columns)

@@ -1,0 +1,193 @@
+"""What answers callers, for `serve` and `batch`: the release as it may be served, its servers, and masking as in training."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import QUANTIZED, RELEASE
+from hallmark.base.key import read_key
+from hallmark.base.provenance import PROVENANCE, VERDICT
+from hallmark.params.gateway import Serve
+from hallmark.params.loader import Params
+from hallmark.release.checking import check_release
+from hallmark.release.shipping import check_weights
+from hallmark.release.statements import read_provenance
+from hallmark.serve.server import LOG
+from hallmark.service.gateway.deployments import Counting, Deployments
+from hallmark.service.gateway.fallback import Broad
+from hallmark.service.gateway.launching import Given, Launcher, Starter, form_of
+from hallmark.service.gateway.models import Emit, Served
+from hallmark.service.gateway.releases import (
+    Elsewhere,
+    FolderSource,
+    Nothing,
+    Pinned,
+    RegistrySource,
+    Source,
+    has_release,
+)
+from hallmark.service.gateway.routing import SIDES
+from hallmark.service.gateway.tracing import Several
+
+if TYPE_CHECKING:
+    from hallmark.service.gateway.masking import MaskPool
+    from hallmark.service.gateway.metrics import Metrics
+    from hallmark.service.gateway.tracing import Traces
+    from hallmark.service.registry.registry import Version
+
+log = logging.getLogger("serve")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # used as both a folder name and a model name
+
+
+def served_name(name: str, file: Path, remedy: str) -> str:
+    """The certified name, if a server can answer to it; else a HallmarkError about `certify.name` in `file`."""
+    if not NAME.fullmatch(name) or name in ("base", LOG):
+        raise HallmarkError(
+            f"can't be used as a model name: use letters, digits, dots and dashes, and not 'base' or '{LOG}'",
+            file=file,
+            field="certify.name",
+            remedy=remedy,
+        )
+    return name
+
+
+def release_name(release: Path) -> str:
+    """The name by which a server answers for a release: the one that it was certified with."""
+    remedy = "set a different certify.name in its project, and run `dvc repro` there"
+    return served_name(read_provenance(release).build.params.certify.name, release / PROVENANCE, remedy)
+
+
+def check_served(adapter: Path, ungated: bool) -> str:
+    """A HallmarkError unless `adapter` is an unchanged release over the weights here that its gate passed.
+
+    `ungated` also takes a release that its gate did not pass, and an adapter that is no release; what is returned says so.
+    """
+    if not os.path.exists(adapter / "adapter_config.json"):  # noqa: PTH110 (Path.exists raises if a name is too long)
+        raise HallmarkError("no adapter is there", file=adapter, remedy="run `dvc repro`, or name an adapter's folder")
+    if any(os.path.lexists(adapter / name) for name in (PROVENANCE, VERDICT)):
+        passed = check_release(adapter, ungated).passed
+        check_weights(adapter, QUANTIZED, remedy="run `dvc repro quantize` at the adapter's commit")
+        return "" if passed else "; its gate did not pass it: do not release it"
+    if not ungated:
+        raise HallmarkError(
+            f"not a release: it has neither {PROVENANCE} nor {VERDICT}",
+            file=adapter,
+            remedy=f"serve {RELEASE}; to serve an adapter of your own that nothing has checked, add --ungated",
+        )
+    log.warning("%s is not a release: nothing vouches for what is served", adapter)
+    return "; it is not a release"
+
+
+def models_of(
+    params: Params,
+    folder: Path | None,
+    *,
+    ungated: bool,
+    serve: Serve,
+    metrics: Counting | None = None,
+    emit: Emit | None = None,
+    pinned: bool = False,
+) -> Served:
+    """What answers: the registry's versions, or `folder`; by servers started here, or those of `serve.upstreams`.
+
+    `pinned`: only what is prod now, whatever the registry says later.
+    """
+    source = source_of(params, folder, ungated=ungated, serve=serve)
+    if pinned:
+        source = Pinned(source)
+    launcher: Launcher
+    if serve.upstreams:
+        source = Elsewhere(
+            source, [side for side in SIDES if side in serve.upstreams and (side == "prod" or not pinned)]
+        )
+        launcher = Given(params, source)
+    else:
+        launcher = Starter(params, source, lambda release: name_of(params, release))
+    deployments = Deployments(
+        source, launcher, poll_seconds=serve.poll_seconds, drain_seconds=serve.drain_seconds, metrics=metrics
+    )
+    broad = Broad(serve.fallback, form_of(params, None)) if serve.fallback else None
+    return Served(
+        deployments, serve, per_hour=params.benchmark.price_per_hour, usual_tokens=params.eval.max_new_tokens, broad=broad,
+        metrics=metrics, emit=emit,
+    )  # fmt: skip
+
+
+def traces_of(serve: Serve, models: Served, metrics: Metrics | None = None) -> Traces | None:
+    """Where the traces of `models` go: files, a collector, both or neither."""
+    places: list[Traces] = []
+    if serve.otlp is not None:  # first: it may be refused, and the other one starts to write
+        from hallmark.service.gateway.otlp import OtlpExporter
+
+        fallback = serve.fallback.model if serve.fallback else None
+        places.append(OtlpExporter(serve.otlp, model=models.name, fallback=fallback, metrics=metrics))
+    if serve.traces:
+        from hallmark.service.traces.store import TraceWriter
+
+        places.insert(0, TraceWriter(metrics=metrics))
+    return Several(places) if places else None
+
+
+def source_of(params: Params, folder: Path | None, *, ungated: bool, serve: Serve) -> Source:
+    """Says what answers: `folder` if one is given, else the registry, and models/release until that has a prod."""
+
+    def check(release: Path) -> None:
+        if serve.upstreams:  # the weights are where the server is
+            check_release(release, ungated)
+        elif check_served(release, ungated) and has_release(release):
+            log.warning("%s: its gate did not pass it", release)
+
+    def lies_here(release: Path) -> Source:
+        if serve.upstreams and not has_release(release):
+            return Nothing()
+        return FolderSource(release, check, registered)
+
+    if folder is not None or ungated or not in_git():
+        return lies_here(folder or RELEASE)
+    return RegistrySource(Path(), lambda: lies_here(RELEASE))
+
+
+def registered() -> list[Version]:
+    """The versions in the registry; none without one."""
+    if not in_git():
+        return []
+    from hallmark.service.registry.registry import Registry
+
+    return Registry.read(Path()).versions
+
+
+def in_git() -> bool:
+    """Whether this folder is in a git repository."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "--git-dir"], capture_output=True, check=False)
+    except FileNotFoundError:
+        return False
+    return found.returncode == 0
+
+
+def name_of(params: Params, release: Path) -> str:
+    """The name by which a server answers for a folder: the certified one; of what is no release, that of the params."""
+    if os.path.lexists(release / PROVENANCE):
+        return release_name(release)
+    return served_name(params.certify.name, Path("params.yaml"), "set a different name")
+
+
+def masking_of(params: Params, serve: Serve) -> MaskPool | None:
+    """Masking as in training; None if it is off."""
+    if not serve.mask:
+        return None
+    from hallmark.service.gateway.masking import MaskPool
+
+    key = read_key(params.data, surrogates=params.mask.keyed)
+    return MaskPool(params.task, params.mask, key, processes=serve.maskers)
+
+
+def names_key(params: Params) -> bytes | None:
+    """The key that makes the pseudonyms of customers, as in training; None if they are kept as they come."""
+    return read_key(params.data) if params.data.pseudonyms == "keyed" else None

@@ -1,0 +1,259 @@
+"""Answer a file of requests offline: `python -m hallmark.service.commands.batch FILE`, or `nox -s batch -- FILE`.
+
+Not a stage. The release in prod answers, with the masking, the cascade and the fallback that `serve` in params.yaml has; no
+HTTP, no canary. Each line of FILE is {"messages": [...]} or {"input": "...", "context": "..."} (the prompt is then made as in
+training), with "id", "group" (the customer) and "tools" if you like. Each line of the output answers the line of the same
+number. A run that was ended, however, goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hallmark.base.errors import HallmarkError, run_stage
+from hallmark.base.files import RELEASE
+from hallmark.base.key import pseudonym
+from hallmark.base.progress import Progress
+from hallmark.base.refusal import Refusal
+from hallmark.mask.restoring import Masked
+from hallmark.params.loader import Params, load_params
+from hallmark.serve.chat_request import Message
+from hallmark.service.commands.answering import masking_of, models_of, names_key, traces_of
+from hallmark.service.commands.batch_file import Answers, Line, answers_in, requests_in
+from hallmark.service.gateway.exchange import Answered, Asked, Masking, Models
+
+SECONDS = 3600.0  # for one answer: nobody waits for it
+PAUSES = (1.0, 10.0)  # seconds before a request without an answer is asked a second and a third time
+MOST_FAILED = 16  # lines in a row without an answer: then the server is at fault, not the lines
+Keep = Callable[[Asked, Answered, float | None, float], None]
+log = logging.getLogger("batch")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A line and its answer; `masked` None: it could not be masked, so nobody was asked."""
+
+    line: Line
+    answered: Answered | None
+    masked: Masked | None
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the server is at fault that there is no answer."""
+        return self.answered is not None and (self.answered.outcome, self.answered.reason) == ("failed", "upstream")
+
+    def written(self) -> dict[str, Any]:
+        """The line of the output."""
+        line, answered, masked = self.line, self.answered, self.masked
+        head: dict[str, Any] = {"line": line.row, "id": line.id, "request": line.digest}
+        if answered is None or masked is None:
+            return head | {"text": None, "tool_calls": None, "outcome": "failed", "reason": "refused", "version": ""}
+        return head | {
+            "text": None if answered.text is None else masked.restored(answered.text),
+            "tool_calls": None if answered.tool_calls is None else [_restored(call, masked) for call in answered.tool_calls],
+            "outcome": answered.outcome,
+            "reason": answered.reason,
+            "finish": answered.finish,
+            "by_fallback": answered.fallback is not None,
+            "score": answered.score,
+            "probability": answered.probability,
+            "price": answered.price,
+            "version": answered.version,
+            "trace": answered.trace,
+        }  # fmt: skip
+
+
+def _restored(call: dict[str, Any], masked: Masked) -> dict[str, Any]:
+    return call | {"function": {name: masked.restored(text) for name, text in call["function"].items()}}
+
+
+class Batch:
+    """Answers lines by `models`, `concurrency` at once, and hands each to `keep` for its trace."""
+
+    def __init__(
+        self, models: Models, masking: Masking | None, *, names_key: bytes | None, concurrency: int, keep: Keep
+    ) -> None:
+        self._models, self._masking, self._key, self._keep = models, masking, names_key, keep
+        self._concurrency = concurrency
+
+    async def run(self, lines: Iterator[Line], answers: Answers, tell: Callable[[Done], None]) -> None:
+        """Answer the lines, in their order in the file of answers."""
+        slots = asyncio.Semaphore(self._concurrency)
+        under_way: deque[asyncio.Task[Done]] = deque()
+        failed: list[Done] = []  # the last lines, if nobody answered them; not written yet
+
+        async def answer(line: Line) -> Done:
+            async with slots:
+                return await self._answer(line)
+
+        def write(done: Done) -> None:
+            if done.unanswered:
+                failed.append(done)
+                if len(failed) >= MOST_FAILED:
+                    raise HallmarkError(
+                        f"the model server gave no answer to lines {failed[0].line.row} to {done.line.row}",
+                        file=answers.path,
+                        remedy="see the lines above; run the same command again, which goes on from there",
+                    )
+                return
+            for one in (*failed, done):
+                answers.append(one.written())
+                tell(one)
+            failed.clear()
+
+        try:
+            for line in lines:
+                under_way.append(asyncio.create_task(answer(line)))
+                if len(under_way) >= 4 * self._concurrency:  # one slow answer holds up no other
+                    write(await under_way.popleft())
+            while under_way:
+                write(await under_way.popleft())
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+        for one in failed:  # only these: the lines are at fault
+            answers.append(one.written())
+            tell(one)
+
+    async def _answer(self, line: Line) -> Done:
+        start, now = time.monotonic(), datetime.now(UTC)
+        try:
+            masked, masking_s = await self._masked(line)
+        except Refusal as refusal:
+            if refusal.status in (429, 503):  # the maskers are at fault, not the line
+                raise HallmarkError(
+                    refusal.message, row=line.row, remedy="run the same command again, which goes on from there"
+                ) from None
+            log.warning("line %d can't be masked: %s", line.row, refusal.message)
+            return Done(line, None, None)
+        group = line.group if line.group is None or self._key is None else pseudonym(self._key, "group", line.group)
+        messages = [Message.model_validate(message) for message in masked.messages]
+        chat = line.chat.model_copy(update={"messages": messages, "tools": masked.tools})
+        for pause in (*PAUSES, None):
+            asked = Asked(
+                request=f"batch-{line.digest[:16]}-{line.row}", time=now, caller="", group=group,
+                chat=chat, masked=masked, deadline=time.monotonic() + SECONDS,
+            )  # fmt: skip
+            answered = replace(await self._models.answer(asked), route="batch")
+            done = Done(line, answered, masked)
+            if pause is None or not done.unanswered:
+                break
+            await asyncio.sleep(pause)
+        self._keep(asked, answered, masking_s, time.monotonic() - start)
+        return done
+
+    async def _masked(self, line: Line) -> tuple[Masked, float | None]:
+        messages, tools = line.chat.prompt(), line.chat.tools
+        if self._masking is None:
+            return Masked(messages=messages, tools=tools, values={}), None
+        start = time.monotonic()
+        masked, _ = await self._masking.mask(messages, tools)
+        return masked, time.monotonic() - start
+
+
+def answer_file(params: Params, file: Path, out: Path, folder: Path | None, *, ungated: bool) -> None:
+    """Answer what is left of a file, and print what came of it."""
+    prompt = params.task.system_prompt
+    if file.resolve() == out.resolve():
+        raise HallmarkError("the file of the requests", file=out, remedy="name another file with --out")
+    with answers_in(out) as answers:
+        total = 0
+        for line in requests_in(file, prompt):  # all of it, before a model is loaded
+            if line.row <= answers.done:
+                answers.check(line)
+            total = line.row
+        if answers.done > total:
+            problem = f"has {answers.done} answers, and the file of requests only {total} lines"
+            raise HallmarkError(problem, file=out, remedy="name another file with --out")
+        if answers.done < total:
+            if answers.done:
+                by = ", ".join(sorted(answers.versions - Counter({"": answers.versions[""]})))
+                log.info("%s: %d of %d lines are answered already (by %s)", out, answers.done, total, by)
+            first = answers.done
+            left = (line for line in requests_in(file, prompt) if line.row > first)
+            with suppress(KeyboardInterrupt), Progress("batch", total - first, "lines") as progress:
+                asyncio.run(_run(params, left, answers, folder, ungated, lambda _: progress.add()))
+        counts = _counts(out)
+        words = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in sorted(counts.items()))
+        print(f"{out}: {answers.done} of {total} lines: {words or 'none'}")
+        if answers.done < total:
+            raise KeyboardInterrupt
+
+
+async def _run(
+    params: Params,
+    lines: Iterator[Line],
+    answers: Answers,
+    folder: Path | None,
+    ungated: bool,
+    tell: Callable[[Done], None],
+) -> None:
+    serve = params.serve
+    models = models_of(params, folder, ungated=ungated, serve=serve, pinned=True)
+    masking = masking_of(params, serve)
+    traces = traces_of(serve, models)
+
+    def keep(asked: Asked, answered: Answered, masking_s: float | None, total_s: float) -> None:
+        if traces is not None:
+            from hallmark.service.gateway.tracing import trace_of
+
+            traces.put(trace_of(asked, answered, masking_s=masking_s, total_s=total_s))
+
+    try:
+        if masking is not None:
+            await masking.start()
+        await models.start()
+        batch = Batch(
+            models, masking, names_key=names_key(params), concurrency=serve.limits.under_way_per_key, keep=keep
+        )
+        await batch.run(lines, answers, tell)
+    finally:
+        await models.close()
+        if masking is not None:
+            await masking.close()
+        if traces is not None:
+            traces.close()
+
+
+def _counts(out: Path) -> Counter[str]:
+    """How many lines have which outcome."""
+    with out.open(encoding="utf-8") as file:
+        return Counter(str(json.loads(line)["outcome"]) for line in file)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Command line: which file, and where its answers go."""
+    file: Path = arguments.file
+    out = arguments.out or file.with_name(f"{file.name.removesuffix('.jsonl')}.answers.jsonl")
+    answer_file(load_params(arguments.params), file, out, arguments.release, ungated=arguments.ungated)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hallmark.service.commands.batch",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="the requests, as JSON Lines")
+    parser.add_argument("--out", type=Path, help="where the answers go (default: FILE, as .answers.jsonl)")
+    parser.add_argument(
+        "--release", type=Path, metavar="DIR", help=f"a release (default: the registry's prod, else {RELEASE})"
+    )
+    parser.add_argument("--ungated", action="store_true", help="also a release that its gate did not pass")
+    return parser
+
+
+if __name__ == "__main__":
+    run_stage("batch", __doc__, main, _parser())

@@ -1,0 +1,180 @@
+"""The two files of `nox -s batch`: the requests, one a line, and their answers, one a line in the same order.
+
+The answers are only ever appended to, whole lines at a time. So whatever ends a run, the next one reads how far it came, drops
+what may be half of a last line, and goes on. Each answer holds the SHA-256 of its request's line, so that a run can't go on
+with answers to something else.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.reading import NotJsonError, check_regular, strict_json
+from hallmark.base.refusal import Refusal
+from hallmark.serve.chat_request import ChatRequest, read_request
+
+LINE_BYTES = 2**24  # most of one request
+KEYS = {"id", "group", "messages", "tools", "input", "context"}
+MOST_NAME = 1_000  # characters of an id or a group
+FORM = (
+    'make it {"messages": [...]} or {"input": "...", "context": "..."}, each with "id", "group" and "tools" if you like'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A request. `digest`: SHA-256 of its line, the line end left out."""
+
+    row: int
+    id: str | int
+    group: str | None
+    chat: ChatRequest
+    digest: str
+
+
+def requests_in(file: Path, system_prompt: str, model: str = "batch") -> Iterator[Line]:
+    """The requests of a file; a HallmarkError about the first that is none."""
+    check_regular(file, "name a file with one request a line")
+    with file.open("rb") as opened:
+        for row, raw in enumerate(iter(lambda: opened.readline(LINE_BYTES + 1), b""), 1):
+            if len(raw) > LINE_BYTES:
+                raise _wrong(file, row, None, f"longer than {LINE_BYTES >> 20} MiB")
+            yield _request(file, row, raw.rstrip(b"\r\n"), system_prompt, model)
+
+
+def _request(file: Path, row: int, raw: bytes, system_prompt: str, model: str) -> Line:
+    try:
+        value = strict_json(raw.decode())
+    except (UnicodeDecodeError, NotJsonError) as error:
+        reason = str(error) if isinstance(error, NotJsonError) else f"byte {error.start + 1} is not UTF-8"
+        raise _wrong(file, row, None, f"not JSON: {reason}") from None
+    if not isinstance(value, dict):
+        raise _wrong(file, row, None, "not a JSON object")
+    if unknown := sorted(value.keys() - KEYS):
+        raise _wrong(file, row, unknown[0][:100], "unknown field")
+    if ("messages" in value) == ("input" in value):
+        raise _wrong(file, row, "messages", "must have either messages or input")
+    if "context" in value and "input" not in value:
+        raise _wrong(file, row, "context", "only with input")
+    name, group = value.get("id", row), value.get("group")
+    if isinstance(name, bool) or not isinstance(name, str | int) or (isinstance(name, str) and len(name) > MOST_NAME):
+        raise _wrong(file, row, "id", "neither a text nor a whole number")
+    if group is not None and not (isinstance(group, str) and 0 < len(group) <= MOST_NAME):
+        raise _wrong(file, row, "group", "not the name of a customer")
+    body = {"model": model, "messages": value.get("messages", []), "tools": value.get("tools")}
+    if "input" in value:
+        parts = [value.get("context"), value["input"]]
+        if not all(part is None or isinstance(part, str) for part in parts) or not value["input"]:
+            raise _wrong(file, row, "input", "input and context must be texts")
+        user = "\n\n".join(part for part in parts if part)  # as a record is made
+        body["messages"] = [{"role": "system", "content": system_prompt}, {"role": "user", "content": user}]
+    try:
+        chat = read_request(json.dumps(body).encode())
+    except Refusal as refusal:
+        raise _wrong(file, row, refusal.param, refusal.message) from None
+    return Line(row, name, group, chat, hashlib.sha256(raw).hexdigest())
+
+
+def _wrong(file: Path, row: int, field: str | None, problem: str) -> HallmarkError:
+    return HallmarkError(problem, file=file, row=row, field=field, remedy=FORM)
+
+
+class Answers:
+    """The file of answers while this process has it. `done`: how many requests it answers, and `versions`, by which release."""
+
+    def __init__(self, path: Path, handle: int) -> None:
+        self.path, self._handle = path, handle
+        self.digests: list[str] = []
+        self.versions: Counter[str] = Counter()
+        self._read()
+
+    @property
+    def done(self) -> int:
+        """How many requests are answered."""
+        return len(self.digests)
+
+    def check(self, line: Line) -> None:
+        """A HallmarkError unless the answer that is there is to this request."""
+        if self.digests[line.row - 1] != line.digest:
+            raise HallmarkError(
+                "the answer to another request than the one in that line now",
+                file=self.path,
+                row=line.row,
+                remedy="name another file with --out, or remove this one to answer all again",
+            )
+
+    def append(self, answer: dict[str, Any]) -> None:
+        """Add a line, whole or not at all."""
+        content = (json.dumps(answer, ensure_ascii=False) + "\n").encode("utf-8", "replace")
+        size = os.fstat(self._handle).st_size
+        try:
+            done = 0
+            while done < len(content):
+                done += os.write(self._handle, content[done:])
+        except OSError:
+            os.ftruncate(self._handle, size)
+            raise
+        self.digests.append(answer["request"])
+        self.versions[answer["version"]] += 1
+
+    def _read(self) -> None:
+        """Read what is there, and drop what may be half of a last line."""
+        size = os.fstat(self._handle).st_size
+        with os.fdopen(os.dup(self._handle), "rb") as file:
+            file.seek(0)
+            whole = 0
+            for row, raw in enumerate(file, 1):
+                if not raw.endswith(b"\n"):
+                    break
+                try:
+                    value = strict_json(raw.decode())
+                    line, digest, version = value["line"], value["request"], value["version"]
+                except (ValueError, LookupError, TypeError):
+                    line, digest, version = None, "", ""
+                if line != row or not isinstance(digest, str) or not isinstance(version, str):
+                    raise HallmarkError(
+                        "not a line that this command wrote",
+                        file=self.path,
+                        row=row,
+                        remedy="name another file with --out",
+                    )
+                self.digests.append(digest)
+                self.versions[version] += 1
+                whole += len(raw)
+        if whole < size:
+            os.ftruncate(self._handle, whole)
+        os.lseek(self._handle, 0, os.SEEK_END)
+
+
+@contextmanager
+def answers_in(path: Path) -> Iterator[Answers]:
+    """The file of answers, made if it isn't there, readable by nobody else: it holds what callers wrote. One process at a time."""
+    if path.exists():
+        check_regular(path, "name another file with --out")
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    try:
+        handle = os.open(path, flags, 0o600)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise HallmarkError(f"can't be written ({reason})", file=path, remedy="name another file with --out") from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HallmarkError(
+                "another run is writing it", file=path, remedy="wait for it, or name another file with --out"
+            ) from None
+        yield Answers(path, handle)
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,177 @@
+"""Say whether the canary may go to prod or must be rolled back: `python -m hallmark.service.commands.canary`, or `nox -s canary`.
+
+Not a stage. It reads the registry, and the traces and feedback since both releases answer. Exit code: 0 promote, 1 roll
+back, 3 too little data; 2 if anything went wrong. `--act` also does what the verdict says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from hallmark.base.errors import HallmarkError, in_red, printable, run_stage
+from hallmark.base.files import REPORTS, canonical_json, write_json
+from hallmark.params.loader import load_params
+from hallmark.service.monitoring import canary_words as say
+from hallmark.service.monitoring.canary import PROMOTE, ROLL_BACK, TOO_LITTLE, Report, judge
+from hallmark.service.traces.feedback import every_word
+from hallmark.service.traces.store import read_traces
+from hallmark.service.traces.trace import TRACES
+
+if TYPE_CHECKING:
+    from hallmark.service.registry.registry import Event
+
+HERE = Path()
+REPORT = REPORTS / "live/canary.json"
+CODES = {PROMOTE: 0, ROLL_BACK: 1, TOO_LITTLE: 3}
+TROUBLE = 2  # as argparse, grep and diff have it
+
+
+class Ended(SystemExit):
+    """The end of a run that came to a verdict."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What is in prod and what is the canary: the events that put them there."""
+
+    prod: Event
+    canary: Event
+
+    @property
+    def since(self) -> datetime:
+        """From when on both answer."""
+        return max(self.prod.date, self.canary.date)
+
+
+def pair_of(repo: Path) -> Pair:
+    """What the registry says now; a HallmarkError if there is nothing to compare."""
+    from hallmark.service.registry.registry import CANARY, PROD, Registry
+
+    registry = Registry.read(repo)
+    events = []
+    for stage in (PROD, CANARY):
+        event = registry.event_of(stage) if registry.in_stage(stage) else None
+        if event is None:
+            remedy = f"promote a version: `nox -s promote -- VERSION {stage}`; `nox -s releases` lists them"
+            raise HallmarkError(f"nothing is in {stage}, so there is nothing to compare", file=repo, remedy=remedy)
+        events.append(event)
+    return Pair(*events)
+
+
+def start(pair: Pair, asked: datetime | None, now: datetime) -> datetime:
+    """From when on traces count: since both answer, or from a later time that is asked for."""
+    if asked is None:
+        return pair.since
+    if not pair.since <= asked <= now:
+        raise HallmarkError(
+            f"not between {say.clock(pair.since)}, since when both releases answer, and now",
+            file="--since",
+            remedy="give a time between these, such as 2030-01-31T12:00, in UTC",
+        )
+    return asked
+
+
+def act(repo: Path, pair: Pair, verdict: str, params: Path) -> list[str]:
+    """Do what the verdict says; returns what was done. A HallmarkError if the registry is not what was judged any more."""
+    from hallmark.service.commands.promote import follow
+    from hallmark.service.registry.promotion import promote, stop
+    from hallmark.service.registry.registry import CANARY, PROD
+
+    if verdict == TOO_LITTLE:
+        return ["nothing was done: there is too little data"]
+    if pair_of(repo) != pair:
+        raise HallmarkError(
+            "prod or canary has changed since it was judged, so nothing was done", file=repo, remedy="run it again"
+        )
+    if verdict == ROLL_BACK:
+        done = stop(repo, CANARY)
+        return [f"done: {done.version.version} is out of {CANARY}; {pair.prod.version} answers all", shared(done.tags)]
+    done = promote(repo, pair.canary.version, PROD)
+    follow(params, done.version, None)
+    return [f"done: {done.version.version} is in {PROD}, where {pair.prod.version} was", *done.notes, shared(done.tags)]
+
+
+def shared(tags: list[str]) -> str:
+    """How others get the tags."""
+    return f"share it: git push origin {' '.join(tags)}".replace("#", "\\#").replace("!", "\\!")
+
+
+def show(report: Report, slow: float) -> None:
+    """Print the verdict as a table."""
+    print(f"prod {report.prod}, canary {report.canary}, both since {say.clock(report.since)}")
+    if report.looked_at:
+        print(f"look {report.look} at {say.clock(report.looked_at)}, the next at {say.clock(report.next_look)}")
+        print("\n".join(say.counted(report)), end="\n\n")
+        lines = say.table(report, slow)
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            cells = [
+                line[0].ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(line[1:-1], widths[1:-1], strict=True)),
+            ]
+            print("  ".join(["", *cells, line[-1]]).rstrip())
+        print()
+    for note in say.notes(report):
+        print(f"  {note}")
+    print(f"canary: {say.headline(report)}")
+    if over := say.over(report):
+        print(in_red(over, sys.stdout))
+
+
+def main(arguments: argparse.Namespace) -> NoReturn:
+    """Command line: judge, show, and act if that is asked for."""
+    params = load_params(arguments.params)
+    pair, now = pair_of(HERE), datetime.now(UTC)
+    since = start(pair, arguments.since, now)
+    report = judge(
+        read_traces(arguments.traces, since=since, until=now + timedelta(seconds=1)),
+        every_word(arguments.traces),
+        (pair.prod.version, pair.canary.version),
+        since,
+        now,
+        params.canary,
+        params.cascade.max_risk if params.serve.cascade else None,
+    )
+    write_json(REPORT, report.as_json())
+    if arguments.json:
+        print(canonical_json(report.as_json()), end="")
+    else:
+        show(report, params.canary.slow_seconds)
+    if arguments.act:
+        for line in act(HERE, pair, report.verdict, arguments.params):
+            print(printable(line), file=sys.stderr if arguments.json else sys.stdout)
+    raise Ended(CODES[report.verdict])
+
+
+def time_of(text: str) -> datetime:
+    """A time or a day in ISO 8601; UTC, unless it says otherwise."""
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m hallmark.service.commands.canary", description=__doc__)
+    parser.add_argument("--act", action="store_true", help="promote the canary or take it out, as the verdict says")
+    parser.add_argument(
+        "--since",
+        type=time_of,
+        metavar="TIME",
+        help="count only what came later than this, such as 2030-01-31T12:00 (UTC)",
+    )
+    parser.add_argument("--json", action="store_true", help=f"print what is written to {REPORT}, instead of a table")
+    parser.add_argument("--traces", type=Path, default=TRACES, metavar="FOLDER", help="default: %(default)s")
+    return parser
+
+
+if __name__ == "__main__":
+    try:
+        run_stage("canary", __doc__, main, _parser())
+    except Ended:
+        raise
+    except SystemExit as ended:
+        sys.exit(TROUBLE if ended.code == 1 else ended.code)

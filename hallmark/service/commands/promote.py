@@ -1,0 +1,102 @@
+"""Put a registered version into a stage: `python -m hallmark.service.commands.promote v1.2.0 canary|prod`, or `nox -s promote -- ...`.
+
+Not a stage. The version is fetched and checked first, and each command adds a tag to git. If params.yaml has
+`eval.comparators.prod`, a promotion to prod makes that the new release; `--compare` sets it up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from hallmark.base.errors import HallmarkError, in_red, printable, run_stage
+from hallmark.service.commands.against_prod import MARGIN, follow_prod
+from hallmark.service.registry.promotion import promote, stop
+from hallmark.service.registry.registry import CANARY, PROD, STAGES, Registry, Version
+
+HERE = Path()
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Promote, end the canary, or only set up the comparison with prod."""
+    version, stage = arguments.version, arguments.stage
+    if arguments.stop is not None:
+        if version or arguments.compare is not None:
+            raise HallmarkError("takes no version, and sets nothing up", file="--stop", remedy="run it alone")
+        done = stop(HERE, arguments.stop, push=arguments.push)
+        print(f"{done.version.version} is out of {arguments.stop}")
+        share(done.tags, arguments.push)
+        return
+    if version is None or stage is None:
+        if version is not None or arguments.compare is None:
+            raise HallmarkError(
+                "a version and a stage are needed", remedy="run `nox -s promote -- v1.2.0 canary`, or prod"
+            )
+        in_prod = Registry.read(HERE).in_stage(PROD)
+        if in_prod is None:
+            raise HallmarkError(
+                "nothing is in prod",
+                file="--compare",
+                remedy="promote a version: `nox -s promote -- VERSION prod --compare`",
+            )
+        lines = follow_prod(arguments.params, in_prod, arguments.compare)
+        print("\n".join(lines or [f"params.yaml compares with {in_prod.version} already"]))
+        return
+    if arguments.compare is not None and stage != PROD:
+        raise HallmarkError("is about prod", file="--compare", remedy="give it with prod, or leave it out")
+    done = promote(HERE, version, stage, push=arguments.push)
+    before = f", where {done.before.version} was" if done.before else ""
+    print(f"{version} is in {stage}{before}")
+    for rule, reason in done.version.waived.items():
+        print(in_red(printable(f"waived: {rule}: {reason}"), sys.stdout))
+    for note in done.notes:
+        print(printable(f"note: {note}"))
+    share(done.tags, arguments.push)
+    if stage == PROD:
+        follow(arguments.params, done.version, arguments.compare)
+
+
+def follow(params: Path, version: Version, margin: float | None) -> None:
+    """Let params.yaml follow what is in prod. The tag is made: what goes wrong here is told, and fails nothing."""
+    try:
+        print("".join(f"{line}\n" for line in follow_prod(params, version, margin)), end="")
+    except HallmarkError as error:
+        print(f"note: {version.version} is in prod, and params.yaml does not follow: {error}", file=sys.stderr)
+
+
+def share(tags: list[str], pushed: bool) -> None:
+    """Say how others get the tags."""
+    if not pushed:
+        print(f"share it: git push origin {' '.join(tags)}".replace("#", "\\#").replace("!", "\\!"))
+
+
+def share_of(text: str) -> float:
+    """A share of 1."""
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError("not a share from 0 to 1")
+    return value
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(prog="nox -s promote --", description=__doc__)
+    parser.add_argument(
+        "version", nargs="?", metavar="vX.Y.Z", help="a registered version (`nox -s releases` lists them)"
+    )
+    parser.add_argument("stage", nargs="?", choices=STAGES, help="where it goes")
+    parser.add_argument(
+        "--stop", choices=[CANARY], metavar="canary", help="instead: take the canary out, so that prod answers all"
+    )
+    parser.add_argument(
+        "--compare", nargs="?", type=share_of, const=MARGIN, metavar="MARGIN", help="compare each new release with the one in "
+        "prod: write it into params.yaml, with a rule of the gate that none may be behind it by more than this share of the "
+        f"records (default: {MARGIN}); alone: for the version that is in prod"
+    )  # fmt: skip
+    parser.add_argument("--push", action="store_true", help="push the tags to origin")
+    return parser
+
+
+if __name__ == "__main__":
+    run_stage("promote", __doc__, main, parser())

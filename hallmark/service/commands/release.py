@@ -1,0 +1,118 @@
+"""Register the release as a version in git, and say what changed since the one before: `python -m hallmark.service.commands.release`.
+
+Not a stage: `nox -s release` runs it once the gate has passed and the release fits its clone. The tag `model@v1.2.0` holds
+the release's digest, its verdict and what was waived. With OUT, the release is also copied there (`--sign`: and signed).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from hallmark.base.errors import HallmarkError, in_red, printable, run_stage
+from hallmark.base.files import RELEASE
+from hallmark.judge.verdict import VERDICTS
+from hallmark.params.loader import Params, load_params
+from hallmark.release.shipping import check_target, release
+from hallmark.release.signing import check_private_key, import_signing
+from hallmark.release.statements import read_provenance
+from hallmark.service.registry.arrival import lock_at
+from hallmark.service.registry.changes import changed, compare, paired_lines, predictions_at, predictions_in, why_not
+from hallmark.service.registry.materialize import release_of
+from hallmark.service.registry.promotion import Done, register
+from hallmark.service.registry.registry import Version
+from hallmark.task.predictions import predictions_of
+from hallmark.task.task import Task
+
+HERE = Path()
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Register; copy out if a folder is given; print the version, what it is, and what changed."""
+    if arguments.sign is not None and arguments.out is None:
+        raise HallmarkError(
+            "there is nothing to sign", file="--sign", remedy="name a new folder: `nox -s release -- OUT --sign KEY`"
+        )
+    if arguments.sign is not None:  # what can't be copied out is told before anything is registered
+        import_signing()
+        check_private_key(arguments.sign)
+    if arguments.out is not None:
+        check_target(RELEASE, arguments.out)
+    done = register(HERE, arguments.version, push=arguments.push, dry=arguments.dry)
+    name = done.version.version
+    say(heading(done, arguments.dry))
+    for rule, reason in done.version.waived.items():
+        print(in_red(printable(f"waived: {rule}: {reason}"), sys.stdout))
+    if done.before is None:
+        say("there is no version before it")
+    else:
+        say(f"changed since {done.before.version}:")
+        say(*(f"  {line}" for line in since(done.before, load_params(arguments.params))))
+    if arguments.out is not None and not arguments.dry:
+        release(RELEASE, arguments.out, arguments.sign)
+    if done.tags and not arguments.push:
+        say(f"share it: git push origin {done.tags[0]} && dvc push models/release models/quantized")
+    if done.tags:
+        say(f"use it: nox -s promote -- {name} canary")
+
+
+def heading(done: Done, dry: bool) -> str:
+    """What was registered, in a line."""
+    version = done.version
+    state = f"{VERDICTS[version.verdict].lower()}, provenance {version.digest[:16]}, commit {version.commit[:12]}"
+    if done.tags:
+        return f"registered: {done.tags[0]} ({state})"
+    return (
+        f"would be registered: {version.version} ({state})" if dry else f"this is {version.version} already ({state})"
+    )
+
+
+def since(before: Version, params: Params) -> list[str]:
+    """What changed since a version: what it was made from, and the measures on the records of both."""
+    try:
+        _, then = release_of(before, HERE, lock_at(before.commit, HERE))
+    except HallmarkError as error:
+        return [f"not known: {before.version} can't be read ({error.problem})"]
+    now = read_provenance(RELEASE)
+    lines = changed(then, now)
+    try:
+        earlier, answers = predictions_at(HERE, before.commit, then), predictions_in(predictions_of("tuned"), now)
+    except HallmarkError as error:
+        return [*lines, why_not(error, before.version)]
+    settings = params.compare
+    found = compare(
+        earlier,
+        answers,
+        Task(params.task),
+        params.eval.spans,
+        confidence=settings.confidence,
+        draws=settings.draws,
+        seed=params.seed,
+    )
+    if found is None:
+        return [*lines, f"measures: not compared with {before.version}, with which no holdout record is shared"]
+    return [*lines, *paired_lines(found, before.version)]
+
+
+def say(*lines: str) -> None:
+    """Print lines, whatever they quote."""
+    for line in lines:
+        print(printable(line))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(prog="nox -s release --", description=__doc__)
+    parser.add_argument("out", nargs="?", type=Path, metavar="OUT", help="also copy the release to this new folder")
+    parser.add_argument(
+        "--sign", type=Path, metavar="PEM", help="with OUT: sign the copy with this private key (an elliptic curve)"
+    )
+    parser.add_argument("--version", metavar="vX.Y.Z", help="the version (default: the next minor one)")
+    parser.add_argument("--push", action="store_true", help="push the tag to origin")
+    parser.add_argument("--dry", action="store_true", help="make all checks, and register and copy nothing")
+    return parser
+
+
+if __name__ == "__main__":
+    run_stage("release", __doc__, main, parser())

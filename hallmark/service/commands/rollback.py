@@ -1,0 +1,35 @@
+"""Put the version that was in prod before into prod again: `python -m hallmark.service.commands.rollback`, or `nox -s rollback`.
+
+Not a stage. Run twice, it goes back two versions.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hallmark.base.errors import run_stage
+from hallmark.service.commands.promote import follow, share
+from hallmark.service.registry.promotion import roll_back
+
+HERE = Path()
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Roll back; then let params.yaml follow, if it compares with prod."""
+    done = roll_back(HERE, push=arguments.push)
+    after = f" again, instead of {done.before.version}" if done.before else " again"
+    print(f"{done.version.version} is in prod{after}", flush=True)
+    share(done.tags, arguments.push)
+    follow(arguments.params, done.version, None)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(prog="nox -s rollback --", description=__doc__)
+    parser.add_argument("--push", action="store_true", help="push the tag to origin")
+    return parser
+
+
+if __name__ == "__main__":
+    run_stage("rollback", __doc__, main, parser())

@@ -1,0 +1,197 @@
+"""Answer callers with the OpenAI chat API until Ctrl-C: `python -m hallmark.service.commands.serve [DIR]`, or `nox -s serve`.
+
+Not a stage. A gateway (the block `serve` of params.yaml) stands in front of the model servers (`benchmark.server`, started
+here, or those in `serve.upstreams`): API keys, masking, routing to prod and canary, the cascade, traces. What answers is what
+the registry has in prod and canary, or models/release as long as it has no prod; with DIR, that folder, registered or not.
+A release is checked before it is served, also when a server that died is started again.
+
+With --direct, the model server alone answers, without the gateway: nothing is masked, routed, judged or kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hallmark.base.compute import set_up
+from hallmark.base.errors import HallmarkError, run_stage
+from hallmark.base.files import RELEASE
+from hallmark.params.gateway import Serve
+from hallmark.params.loader import Params, load_params
+from hallmark.serve.engine import HOST, StartedEngine, StartedSettings
+from hallmark.serve.engines import ENGINES
+from hallmark.serve.server import Server, address, free_port, served_alone, until_stopped
+from hallmark.service.commands.answering import check_served, masking_of, models_of, name_of, names_key, traces_of
+from hallmark.service.gateway.deployments import HELP
+from hallmark.service.gateway.exchange import Answered, Asked
+from hallmark.service.gateway.models import Served
+from hallmark.service.gateway.routing import SIDES
+
+if TYPE_CHECKING:
+    from hallmark.service.gateway.tracing import Traces
+
+DIRECT_PORT = 8000
+log = logging.getLogger("serve")
+
+
+def serve_directly(params: Params, adapter: Path, port: int, ungated: bool) -> None:
+    """Serve the base with `adapter` until Ctrl-C, with the settings that the benchmark measures, and nothing in front."""
+    settings = params.benchmark.server
+    if address(settings):
+        able = " or ".join(kind for kind, engine in ENGINES.items() if isinstance(engine, StartedEngine))
+        raise HallmarkError(
+            "an endpoint that runs elsewhere can't be served here",
+            param="benchmark.server.kind",
+            remedy=f"set it to {able}",
+        )
+    assert isinstance(settings, StartedSettings)
+    port = free_port(port, "--port")
+    note = check_served(adapter, ungated)
+    set_up(params.compute, params.seed)
+    name = name_of(params, adapter)
+    checked = True
+
+    @contextmanager
+    def start() -> Iterator[Server]:
+        nonlocal checked
+        if not checked:  # it may have been changed while it was served
+            check_served(adapter, ungated)
+        checked = False
+        with served_alone(name, adapter, port, settings, params.compute) as server:
+            yield server
+
+    with suppress(KeyboardInterrupt):
+        until_stopped(start, f"{adapter} answers at http://{HOST}:{port}/v1 as the model '{name}'{note}")
+
+
+def serve_behind_gateway(params: Params, folder: Path | None, *, ungated: bool) -> None:
+    """Serve through the gateway until Ctrl-C or SIGTERM; what is under way then is finished."""
+    from hallmark.service.gateway.app import app, run
+    from hallmark.service.gateway.metrics import Metrics
+    from hallmark.service.gateway.tracing import trace_of
+    from hallmark.service.traces.feedback import FeedbackJournal
+    from hallmark.task.task import Task
+
+    serve, metrics = params.serve, Metrics()
+    for name, text in HELP.items():
+        metrics.describe(name, text)
+    if serve.port:
+        free_port(serve.port, "serve.port", serve.host)  # before a model is loaded
+    traces: Traces | None = None
+
+    def emit(asked: Asked, answered: Answered) -> None:
+        """Keep what the shadow answered."""
+        if traces is not None:
+            masked = 0.0 if serve.mask else None
+            traces.put(trace_of(asked, answered, masking_s=masked, total_s=answered.model_s or 0.0))
+
+    masking = masking_of(params, serve)
+    models = models_of(params, folder, ungated=ungated, serve=serve, metrics=metrics, emit=emit)
+    feedback = FeedbackJournal() if serve.traces else None
+    traces = traces_of(serve, models, metrics)
+    failed: list[BaseException] = []
+    logging.getLogger("uvicorn.error").addFilter(lambda _: not failed)  # what failed is told below, in one line
+
+    @asynccontextmanager
+    async def around() -> AsyncIterator[None]:
+        """Masking and models, from before the first request until after the last one."""
+        try:
+            if masking is not None:
+                await masking.start()
+            await models.start()
+        except BaseException as error:
+            failed.append(error)
+            raise
+        try:
+            yield
+        finally:
+            await models.close()
+            if masking is not None:
+                await masking.close()
+
+    made = app(
+        serve, masking, models, traces, feedback, metrics,
+        task=Task(params.task), names_key=names_key(params), around=around(),
+    )  # fmt: skip
+    try:
+        run(
+            made,
+            serve.host,
+            serve.port,
+            serve.drain_seconds,
+            lambda where: print(ready(where, models, serve), flush=True),
+        )
+    except (HallmarkError, SystemExit):  # uvicorn exits if what it waits for at the start fails
+        if failed:
+            raise failed[0] from None
+        raise
+    finally:
+        if traces is not None:
+            traces.close()
+        if feedback is not None:
+            feedback.close()
+
+
+def ready(where: str, models: Served, serve: Serve) -> str:
+    """The line that says what answers, and what stands in front of it."""
+    versions = models.deployments.versions
+    sides = ", ".join(f"{side} {versions[side]}" for side in SIDES if side in versions)
+    if "canary" in versions:
+        shadow = "; it is also asked what prod answers" if serve.routing.shadow else ""
+        sides += f" for {serve.routing.canary:.0%} of the customers{shadow}"
+    prod = models.deployments.serving("prod")
+    cascade = prod is not None and prod.running.launched.judge.needs_logs
+    keys = bool(serve.keys and os.environ.get(serve.keys, "").strip())
+    parts = {"keys": keys, "masking": serve.mask, "cascade": cascade, "traces": serve.traces}
+    parts["fallback"] = serve.fallback is not None
+    names = " or ".join(f"'{name}'" for name in models.names)
+    states = ", ".join(f"{name} {'on' if on else 'off'}" for name, on in parts.items())
+    return f"{where}/v1 answers as the model {names}: {sides}; {states}; Ctrl-C stops it"
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Command line: which release, behind the gateway or not, and where to listen."""
+    params = load_params(arguments.params)
+    if arguments.direct:
+        port = DIRECT_PORT if arguments.port is None else arguments.port
+        serve_directly(params, arguments.release or RELEASE, port, arguments.ungated)
+        return
+    if arguments.port is not None:
+        params = params.model_copy(update={"serve": params.serve.model_copy(update={"port": arguments.port})})
+    serve_behind_gateway(params, arguments.release, ungated=arguments.ungated)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hallmark.service.commands.serve",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "release",
+        nargs="?",
+        type=Path,
+        metavar="DIR",
+        help=f"a release to serve, whatever the registry says (without: the registry's prod and canary, or {RELEASE})",
+    )
+    parser.add_argument(
+        "--ungated",
+        action="store_true",
+        help=f"also serve what the gate did not pass, or an adapter that is no release (without DIR: {RELEASE})",
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        help=f"where it listens, 0 for any free port (default: serve.port; with --direct: {DIRECT_PORT})",
+    )
+    parser.add_argument("--direct", action="store_true", help="the model server alone, without the gateway")
+    return parser
+
+
+if __name__ == "__main__":
+    run_stage("serve", __doc__, main, _parser())

@@ -1,0 +1,310 @@
+"""The gateway's HTTP side: who may ask, within which limits, and what goes back; an ASGI app without state but counters.
+
+A request is let through (key, limits, body), read, masked, answered by `Models`, and gets the caller's own values back. Each
+step's refusal is an error in OpenAI's form. Nothing of a request or an answer is ever logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Route
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.key import pseudonym
+from hallmark.base.refusal import Refusal
+from hallmark.mask.restoring import Masked
+from hallmark.serve.chat_request import Message, read_request
+from hallmark.service.gateway import responses
+from hallmark.service.gateway.endpoint import endpoint, unless_gone
+from hallmark.service.gateway.exchange import Asked
+from hallmark.service.gateway.judging import FEEDBACK_BYTES, masked_target, read_judgement
+from hallmark.service.gateway.keys import read_keys
+from hallmark.service.gateway.limits import Bodies, Judgements, Slots
+from hallmark.service.gateway.listening import run
+from hallmark.service.gateway.metrics import CONTENT_TYPE
+from hallmark.service.gateway.senders import check_sender, customer
+from hallmark.service.gateway.tracing import nobody, trace_of
+from hallmark.service.traces.trace import Feedback, new_id
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from hallmark.params.gateway import Serve
+    from hallmark.serve.chat_request import ChatRequest
+    from hallmark.service.gateway.exchange import Answered, Masking, Models
+    from hallmark.service.gateway.metrics import Metrics
+    from hallmark.service.gateway.tracing import Judged, Traces
+    from hallmark.service.traces.trace import Reason
+    from hallmark.task.task import Task
+
+__all__ = ["app", "run"]
+LARGE = 2**16  # bytes of a body that is read in a thread: a megabyte of JSON would hold up all others
+FORMS = ("tool_choice", "response_format")  # documents that go to the model with the request
+GRACE = 1.0  # seconds after the deadline in which `Models` may still say what happened itself
+Result = TypeVar("Result")
+RETRY = {"retry-after": "1"}
+
+
+def app(
+    serve: Serve,
+    masking: Masking | None,
+    models: Models,
+    traces: Traces | None,
+    feedback: Judged | None,
+    metrics: Metrics,
+    *,
+    task: Task,
+    names_key: bytes | None,
+    around: AbstractAsyncContextManager[Any] | None = None,
+) -> Starlette:
+    """The app. A HallmarkError if API keys are needed and there are none.
+
+    `names_key` makes the pseudonyms of customers, as in training; None: they are kept as they come. `around` is entered
+    before the first request and left after the last one; then `models` is closed.
+    """
+    gateway = _Gateway(serve, masking, models, traces, feedback, metrics, task=task, names_key=names_key)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with around or nullcontext():
+            try:
+                yield
+            finally:
+                await models.close()
+
+    methods: dict[str, tuple[str, str, Callable[[Request], Any]]] = {
+        "chat": ("POST", "/v1/chat/completions", gateway.chat),
+        "models": ("GET", "/v1/models", gateway.models_listed),
+        "feedback": ("POST", "/v1/feedback", gateway.judged),
+        "health": ("GET", "/health", gateway.health),
+        "metrics": ("GET", "/metrics", gateway.metrics_shown),
+    }
+    known = ", ".join(f"{method} {path}" for method, path, _ in methods.values())
+    allowed = {path: method for method, path, _ in methods.values()}
+
+    async def elsewhere(request: Request) -> Response:
+        check_sender(request, serve.host, keyed=bool(gateway.keys))
+        if (method := allowed.get(path := request.scope["path"])) is not None:
+            message = f"{path} is asked by {method}"
+            raise Refusal(405, "method_not_allowed", message, headers={"allow": method})
+        raise Refusal(404, "unknown_url", f"there are only {known}")
+
+    async def unrouted(request: Request, _: Exception) -> Response:
+        return await endpoint("other", elsewhere, metrics)(request)
+
+    routes = [
+        Route(path, endpoint(name, handle, metrics), methods=[method])
+        for name, (method, path, handle) in methods.items()
+    ]
+    made = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: unrouted})
+    made.router.redirect_slashes = False  # a redirect would go to whatever host the caller named
+    return made
+
+
+class _Gateway:
+    """What the endpoints share."""
+
+    def __init__(
+        self, serve: Serve, masking: Masking | None, models: Models, traces: Traces | None, feedback: Judged | None,
+        metrics: Metrics, *, task: Task, names_key: bytes | None,
+    ) -> None:  # fmt: skip
+        self.serve, self.masking, self.models = serve, masking, models
+        self.traces, self.feedback, self.metrics = traces, feedback, metrics
+        self.task, self.names_key = task, names_key
+        self.keys = read_keys(serve)
+        each = serve.limits.under_way_per_key if self.keys else None
+        self.slots = Slots(serve.limits.under_way, each, lambda count: metrics.gauge("under_way", count))
+        self.bodies = Bodies(lambda size: metrics.gauge("unread_bytes", size))
+        self.judgements = Judgements()
+        self.started = int(time.time())
+
+    def caller(self, request: Request) -> str:
+        """The name of who asks; a Refusal for who may not."""
+        check_sender(request, self.serve.host, keyed=bool(self.keys))
+        return self.keys.caller([value for name, value in request.headers.raw if name == b"authorization"])
+
+    async def health(self, request: Request) -> Response:
+        """Whether there is a model that answers. It needs no key."""
+        check_sender(request, self.serve.host, keyed=bool(self.keys))
+        if not self.models.names:
+            return responses.json_response({"status": "no model answers yet"}, 503, RETRY)
+        return responses.json_response({"status": "ok"})
+
+    async def metrics_shown(self, request: Request) -> Response:
+        """The counters of this process, for Prometheus."""
+        self.caller(request)
+        return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+    async def models_listed(self, request: Request) -> Response:
+        """The names of models that may be asked for."""
+        self.caller(request)
+        entry = {"object": "model", "created": self.started, "owned_by": "hallmark"}
+        return responses.json_response({"object": "list", "data": [{"id": name} | entry for name in self.models.names]})
+
+    async def chat(self, request: Request) -> Response:
+        """A chat request, from its key to its answer."""
+        start, now, limits = time.monotonic(), datetime.now(UTC), self.serve.limits
+        caller = self.caller(request)
+        group = customer(request, self.serve.routing.group_header)
+        if group is not None and self.names_key is not None:
+            group = pseudonym(self.names_key, "group", group)
+        self.slots.check(caller)  # before the body is read, which costs more
+        body = await self.bodies.read(request, limits.body_bytes)
+        with self.slots.taken(caller):
+            exchange = self._exchange(body, caller, group, start, now)
+            return await unless_gone(request.receive, exchange)
+
+    async def _exchange(self, body: bytes, caller: str, group: str | None, start: float, now: datetime) -> Response:
+        """What a body asks for, answered within the time there is."""
+        deadline = start + self.serve.limits.seconds
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                large = len(body) > LARGE
+                chat = await _aside(large, read_request, body)
+                chat, masked, masking_s = await self._masked(self._checked(chat), large)
+        except TimeoutError:
+            raise self._late() from None
+        asked = Asked(
+            request=new_id(now, "rq"), time=now, caller=caller, group=group, chat=chat, masked=masked, deadline=deadline
+        )
+        answered = await self._answered(asked, masking_s, start)
+        if answered.outcome != "failed":
+            return responses.answer(answered, masked, chat)
+        headers = responses.headers_of(answered)
+        if time.monotonic() >= deadline:
+            raise self._late(headers)
+        if answered.reason == "refused":
+            message = "the model server refused it: prompt and answer may be longer than it holds, or it does not take"
+            message += " stop, tool_choice or response_format"
+            raise Refusal(400, "refused_by_model", message, headers=headers)
+        raise Refusal(502, "no_answer", "the model server gave no answer", headers=headers | RETRY)
+
+    async def _answered(self, asked: Asked, masking_s: float | None, start: float) -> Answered:
+        """What came of a request that was masked. However it ends, it has a trace."""
+        answered: Answered | None = None
+        reason: Reason = "error"
+        try:
+            async with asyncio.timeout(asked.deadline + GRACE - time.monotonic()):
+                answered = await self.models.answer(asked)
+        except TimeoutError:
+            reason = "refused"
+        except asyncio.CancelledError:
+            reason = "gone"
+            raise
+        finally:
+            answered = answered or nobody(reason, self.models.routed(asked))
+            self._keep(asked, answered, masking_s, time.monotonic() - start)
+        return answered
+
+    def _late(self, headers: dict[str, str] | None = None) -> Refusal:
+        message = f"there was no answer within {self.serve.limits.seconds:g} s"
+        return Refusal(504, "timeout", message, headers=(headers or {}) | RETRY)
+
+    def _checked(self, chat: ChatRequest) -> ChatRequest:
+        """The request with its limit, if it names one, under one name; a Refusal for what a gateway can't do for it."""
+        limit = self.serve.limits.answer_tokens
+        if chat.model not in self.models.names:
+            known = ", ".join(f"'{name}'" for name in self.models.names)
+            raise Refusal(404, "model_not_found", f"there is no such model; the models here: {known}", "model")
+        if chat.logprobs:
+            message = "logprobs: the tokens are those of the masked answer, which is not what goes out; leave it out"
+            raise Refusal(400, "unsupported_parameter", message, "logprobs")
+        if (chat.answer_tokens or 0) > limit:
+            field = "max_tokens" if chat.max_completion_tokens is None else "max_completion_tokens"
+            raise Refusal(400, "invalid_value", f"{field}: an answer has at most {limit} tokens here", field)
+        return chat.model_copy(update={"max_tokens": chat.answer_tokens, "max_completion_tokens": None})
+
+    async def _masked(self, chat: ChatRequest, large: bool) -> tuple[ChatRequest, Masked, float | None]:
+        """The request as the model may see it, and how long masking took (None: nothing was looked for)."""
+        messages = await _aside(large, chat.prompt)
+        if self.masking is None:
+            return chat, Masked(messages=messages, tools=chat.tools, values={}), None
+        start = time.monotonic()
+        chat, masked = await _masking(_with_masked(chat, messages, self.masking, large))
+        seconds = time.monotonic() - start
+        self.metrics.observe("masking", seconds)
+        return chat, masked, seconds
+
+    def _keep(self, asked: Asked, answered: Answered, masking_s: float | None, total_s: float) -> None:
+        """The trace of a request, and what of it is counted."""
+        if self.traces is not None:
+            self.traces.put(trace_of(asked, answered, masking_s=masking_s, total_s=total_s))
+        metrics, route = self.metrics, answered.route
+        metrics.count(
+            "answers", route=route, version=answered.version, outcome=answered.outcome, reason=answered.reason
+        )
+        for kind, tokens in (("prompt", answered.prompt_tokens), ("answer", answered.answer_tokens)):
+            metrics.add("tokens", max(0, tokens or 0), route=route, kind=kind)
+        metrics.add("price", max(0.0, answered.price or 0), route=route)
+        for name, seconds in (("model", answered.model_s), ("fallback", answered.fallback_s)):
+            if seconds is not None:
+                metrics.observe(name, seconds, route=route)
+        if answered.outcome != "failed":
+            metrics.observe("gateway", max(0.0, total_s - (answered.model_s or 0) - (answered.fallback_s or 0)))
+
+    async def judged(self, request: Request) -> Response:
+        """What a caller says of an answer. 202 once it is on disk."""
+        caller = self.caller(request)
+        if self.feedback is None:
+            message = "no traces are kept here (serve.traces in params.yaml), so there is nothing to judge"
+            raise Refusal(404, "traces_off", message)
+        self.judgements.check(caller)
+        judgement = read_judgement(await self.bodies.read(request, FEEDBACK_BYTES))
+        self.judgements.check_trace(caller, judgement.trace_id)
+        target = await _masking(masked_target(judgement, self.masking, self.task))
+        kept = Feedback(
+            trace=judgement.trace_id, time=datetime.now(UTC), caller=caller, verdict=judgement.verdict, target=target
+        )
+        try:
+            await asyncio.to_thread(self.feedback.accept, kept)
+        except (OSError, HallmarkError):
+            raise Refusal(
+                503, "not_kept", "this judgement could not be written; send it again", headers=RETRY
+            ) from None
+        self.metrics.count("feedback", verdict=judgement.verdict)
+        accepted = {"object": "feedback", "trace_id": judgement.trace_id, "verdict": judgement.verdict}
+        return responses.json_response(accepted, 202)
+
+
+async def _aside(large: bool, work: Callable[..., Result], *given: Any) -> Result:
+    """What `work` gives; of a large request in a thread, where it holds up nobody: one may have 20,000 messages."""
+    return await asyncio.to_thread(work, *given) if large else work(*given)
+
+
+async def _with_masked(
+    chat: ChatRequest, messages: list[dict[str, Any]], masking: Masking, large: bool
+) -> tuple[ChatRequest, Masked]:
+    """The request with all of it masked that a model gets.
+
+    `stop` too, by which the model's answer, masked itself, would end. `tool_choice` and `response_format` are masked as one
+    more of the tools, whose names and values they share.
+    """
+    forms = {name: value for name in FORMS if isinstance(value := getattr(chat, name), dict)}
+    masked, stop = await masking.mask(messages, [*(chat.tools or []), forms] if forms else chat.tools, chat.stop or ())
+    if forms:
+        *tools, forms = masked.tools or []
+        masked = replace(masked, tools=tools or None)
+    copies = await _aside(large, lambda: [Message.model_validate(message) for message in masked.messages])
+    changes = {"messages": copies, "tools": masked.tools, "stop": stop or None} | forms
+    return chat.model_copy(update=changes), masked
+
+
+async def _masking(work: Awaitable[Result]) -> Result:
+    """What masking gives. If it fails, nothing goes on: a text that is not masked must not reach a model."""
+    try:
+        return await work
+    except (Refusal, TimeoutError):
+        raise
+    except Exception as error:
+        message = "this request could not be masked, so it went nowhere; try again"
+        raise Refusal(503, "masking_failed", message, headers=RETRY) from error

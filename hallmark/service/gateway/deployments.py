@@ -1,0 +1,377 @@
+"""The servers that answer now, and how others take over without a request being lost.
+
+What the registry wants is looked up every `serve.poll_seconds`. The server of a new release is started first, while the
+old one answers. Once it does too, one assignment makes it the one for all requests from then on. The old one finishes those
+that it has, for at most `serve.drain_seconds`, and is stopped. A release that moves from canary to prod keeps its server.
+A server that dies is started again; a release that can't be started changes nothing for the one that answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from hallmark.base.errors import HallmarkError
+from hallmark.serve.server import DEATH_WINDOW
+from hallmark.service.gateway.launching import Launched, Launcher
+from hallmark.service.gateway.price import Meter
+from hallmark.service.gateway.releases import Source, Wanted
+from hallmark.service.gateway.routing import SIDES, Side
+
+LOOK_SECONDS = 2.0  # between two looks at the health of a server
+PAUSES = (
+    0.5,
+    10.0,
+    60.0,
+)  # seconds before a dead server is started again, by its deaths of late; the last for all others
+RETRIES = (15.0, 60.0, 300.0)  # seconds before a release that could not be started is tried again
+Result = TypeVar("Result")
+log = logging.getLogger("serve")
+
+
+HELP = {  # what the model side of the gateway counts
+    "hallmark_release_info": "1 for the release that answers on a side now, 0 for what did before",
+    "hallmark_release_swaps_total": "Changes of what answers, by side",
+    "hallmark_release_start_seconds": "From the start of a release's server to its first answer",
+    "hallmark_release_failures_total": "Releases that could not be started, by side",
+    "hallmark_registry_errors_total": "Times that the registry could not be read",
+    "hallmark_servers_draining": "Replaced servers that finish the requests they have",
+    "hallmark_server_restarts_total": "Servers that died, by version",
+    "hallmark_upstream_errors_total": "Requests that a model server did not answer, by version and problem",
+    "hallmark_second_answers_total": "Answers that broke the schema and were asked for once more, by version",
+    "hallmark_fallback_errors_total": "Requests that the fallback did not answer, or not so that it may go out, by problem",
+    "hallmark_shadow_left_out_total": "Requests that the shadow was not asked, since too many were under way in it",
+}
+
+
+class Counting(Protocol):
+    """Where the gateway says what happens."""
+
+    def count(self, name: str, **labels: str) -> None:
+        """One more."""
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        """How it is now."""
+
+    def observe(self, name: str, seconds: float, **labels: str) -> None:
+        """How long it took."""
+
+
+class Silent:
+    """Where nobody counts."""
+
+    def count(self, name: str, **labels: str) -> None:
+        """Forget it."""
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        """Forget it."""
+
+    def observe(self, name: str, seconds: float, **labels: str) -> None:
+        """Forget it."""
+
+
+class Running:
+    """A server and the requests under way in it."""
+
+    def __init__(self, launched: Launched) -> None:
+        self.launched, self.meter, self.under_way = launched, Meter(), 0
+        self.suspect = asyncio.Event()  # a request found it down
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.deaths: deque[float] = deque(maxlen=len(PAUSES))
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """A request is under way in it during the block."""
+        self.under_way += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self.under_way -= 1
+            if not self.under_way:
+                self._idle.set()
+
+    async def idle(self) -> None:
+        """Wait until no request is under way."""
+        await self._idle.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What answers on a side."""
+
+    wanted: Wanted
+    running: Running
+
+
+class Deployments:
+    """The servers of prod and canary, kept as `source` wants them."""
+
+    def __init__(
+        self,
+        source: Source,
+        launcher: Launcher,
+        *,
+        poll_seconds: float,
+        drain_seconds: float,
+        metrics: Counting | None = None,
+    ) -> None:
+        self._source, self._launcher, self._metrics = source, launcher, metrics or Silent()
+        self._poll_seconds, self._drain_seconds = poll_seconds, drain_seconds
+        self._sides: dict[Side, Serving] = {}
+        self._running: dict[str, Running] = {}
+        self._guards: dict[str, asyncio.Task[None]] = {}
+        self._drains: dict[str, asyncio.Task[None]] = {}
+        self._failed: dict[str, tuple[int, float]] = {}  # by key: times it could not be started, and when to try again
+        self._follow: asyncio.Task[None] | None = None
+        self._stopping: set[asyncio.Task[None]] = set()
+        self._unread = False  # whether the registry could not be read last time
+
+    def serving(self, side: Side) -> Serving | None:
+        """What answers on a side now."""
+        return self._sides.get(side)
+
+    @property
+    def versions(self) -> dict[Side, str]:
+        """The version on each side."""
+        return {side: serving.wanted.version for side, serving in self._sides.items()}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the models, that of prod first."""
+        found = [serving.running.launched.name for side in SIDES if (serving := self._sides.get(side)) is not None]
+        return [*dict.fromkeys(found)]
+
+    async def start(self) -> None:
+        """Start what is wanted, and follow the registry from then on. A HallmarkError if prod can't be started."""
+        wanted = await in_thread(self._source.wanted)
+        if "prod" not in wanted:
+            raise HallmarkError(
+                "there is no release to serve",
+                remedy="run `dvc repro`, register it with `nox -s release`, and promote it with `nox -s promote`; or name a folder",
+            )
+        try:
+            await self._take_up("prod", wanted["prod"])
+            await self._turn(wanted)
+        except BaseException:
+            await self.close()
+            raise
+        self._follow = asyncio.create_task(self._poll())
+
+    async def close(self) -> None:
+        """Let what is under way finish, as long as draining may take, and stop the servers."""
+        await _cancelled([self._follow, *self._guards.values(), *self._drains.values()])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._drain_seconds):
+                await asyncio.gather(*(running.idle() for running in self._running.values()))
+        self._sides = {}
+        await asyncio.gather(*(self._stopped(key) for key in list(self._running)), *self._stopping)
+
+    async def _poll(self) -> None:
+        """Follow the registry. A rollback does not wait for a server that starts: what is wanted now goes first."""
+        turn: asyncio.Task[None] | None = None
+        aim: dict[Side, Wanted] = {}
+        try:
+            while True:
+                await asyncio.sleep(self._poll_seconds)
+                wanted = await self._read()
+                if "prod" in wanted and (turn is None or turn.done() or wanted != aim):
+                    await _cancelled([turn])
+                    aim, turn = wanted, asyncio.create_task(self._turn(wanted))
+        finally:
+            await _cancelled([turn])
+
+    async def _read(self) -> dict[Side, Wanted]:
+        """What the registry wants; nothing if it can't be read."""
+        try:
+            wanted = await in_thread(self._source.wanted)
+        except Exception as error:  # whatever is wrong with the registry, what answers goes on
+            if not self._unread:
+                words = error if isinstance(error, HallmarkError) else type(error).__name__
+                log.error("the registry can't be read, so what answers stays as it is: %s", words)
+            self._unread = True
+            self._metrics.count("hallmark_registry_errors_total")
+            return {}
+        self._unread = False
+        return wanted
+
+    async def _turn(self, wanted: dict[Side, Wanted]) -> None:
+        """Make the sides what is wanted, as far as that can be started."""
+        for side in SIDES:
+            want, now = wanted.get(side), self._sides.get(side)
+            if want is None:
+                if now is not None:
+                    del self._sides[side]
+                    self._tell(side, now, None)
+            elif now is None or now.wanted != want:
+                if side == "canary" and now is not None:  # it is none any more, whether the next one starts or not
+                    del self._sides[side]
+                    self._tell(side, now, None)
+                with suppress(HallmarkError):
+                    await self._take_up(side, want)
+        used = {id(serving.running) for serving in self._sides.values()}
+        for key, running in list(self._running.items()):
+            if id(running) not in used and key not in self._drains:
+                self._drains[key] = asyncio.create_task(self._drain(key))
+
+    async def _take_up(self, side: Side, want: Wanted) -> None:
+        """Have a release answer on a side, started if it isn't running; a HallmarkError, which was logged, if it can't be."""
+        key = self._launcher.key(want, side)
+        await _cancelled([self._drains.pop(key, None)])  # it is wanted again
+        self._tell_draining()
+        running = self._running.get(key)
+        if running is None:
+            times, again = self._failed.get(key, (0, 0.0))
+            if time.monotonic() < again:
+                raise HallmarkError("could not be started just now", remedy="see the log")
+            start = time.monotonic()
+            try:
+                launched = await in_thread(lambda: self._launcher.launch(want, side), _discard)
+            except Exception as error:
+                self._failed[key] = times + 1, time.monotonic() + RETRIES[min(times, len(RETRIES) - 1)]
+                self._metrics.count("hallmark_release_failures_total", side=side)
+                if not self._sides and side == "prod":
+                    raise
+                words = error if isinstance(error, HallmarkError) else f"unforeseen {type(error).__name__}"
+                log.error("%s can't be started as %s, which stays as it is: %s", want.version, side, words)
+                raise HallmarkError("could not be started", remedy="see the log") from None
+            self._failed.pop(key, None)
+            self._metrics.observe("hallmark_release_start_seconds", time.monotonic() - start, side=side)
+            running = self._running[key] = Running(launched)
+            self._guards[key] = asyncio.create_task(self._guard(key, want, side))
+        before, self._sides[side] = self._sides.get(side), Serving(want, running)
+        self._tell(side, before, self._sides[side])
+
+    def _tell(self, side: Side, before: Serving | None, now: Serving | None) -> None:
+        if before is not None:
+            self._metrics.gauge("hallmark_release_info", 0, side=side, **_labels(before.wanted))
+        if now is not None:
+            self._metrics.gauge("hallmark_release_info", 1, side=side, **_labels(now.wanted))
+        if self._follow is None:
+            return  # the start, which has its own words
+        self._metrics.count("hallmark_release_swaps_total", side=side)
+        log.info(
+            "%s is now %s%s",
+            side,
+            now.wanted.version if now else "nobody",
+            f", before {before.wanted.version}" if before else "",
+        )
+
+    async def _drain(self, key: str) -> None:
+        """Let a server that was replaced finish its requests, then stop it."""
+        running = self._running[key]
+        self._tell_draining()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._drain_seconds):
+                await running.idle()
+        if running.under_way:
+            log.warning("a replaced server is stopped with %d requests under way", running.under_way)
+        await self._stopped(key)
+        self._drains.pop(key, None)
+        self._tell_draining()
+
+    def _tell_draining(self) -> None:
+        self._metrics.gauge("hallmark_servers_draining", len(self._drains))
+
+    async def _stopped(self, key: str) -> None:
+        """Stop a server; once begun, that is done whether anyone waits for it or not, and nobody gets the server again."""
+        running, guard = self._running.pop(key, None), self._guards.pop(key, None)
+        if running is not None:
+            task = asyncio.create_task(self._stop(running, guard))
+            self._stopping.add(task)
+            task.add_done_callback(self._stopping.discard)
+            await asyncio.shield(task)
+
+    async def _stop(self, running: Running, guard: asyncio.Task[None] | None) -> None:
+        await _cancelled([guard])
+        await in_thread(running.launched.stop)
+        await running.launched.upstream.close()
+
+    async def _guard(self, key: str, want: Wanted, side: Side) -> None:
+        """Start a server again whenever it has died."""
+        running = self._running[key]
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await running.suspect.wait()
+            running.suspect.clear()
+            trouble = await in_thread(running.launched.trouble)
+            if trouble is None:
+                continue
+            now = time.monotonic()
+            running.deaths.append(now)
+            pause = PAUSES[sum(now - death < DEATH_WINDOW for death in running.deaths) - 1]
+            log.error("the server of %s %s; starting it again in %g s", want.version, trouble, pause)
+            self._metrics.count("hallmark_server_restarts_total", version=want.version)
+            await in_thread(running.launched.stop)
+            await running.launched.upstream.close()
+            while True:
+                await asyncio.sleep(pause)
+                try:
+                    running.launched = await in_thread(lambda: self._launcher.launch(want, side), _discard)
+                except Exception as error:
+                    words = error if isinstance(error, HallmarkError) else f"unforeseen {type(error).__name__}"
+                    pause = PAUSES[-1]
+                    log.error("the server of %s can't be started; tried again in %g s: %s", want.version, pause, words)
+                else:
+                    break
+            running.suspect.clear()
+            log.info("the server of %s answers again", want.version)
+
+
+def _labels(wanted: Wanted) -> dict[str, str]:
+    return {"version": wanted.version, "digest": wanted.digest[:12]}
+
+
+def _discard(launched: Launched) -> None:
+    """Stop a server that nobody waits for any more."""
+    launched.stop()
+
+
+async def _cancelled(tasks: list[asyncio.Task[Any] | None]) -> None:
+    """Cancel the tasks, and wait until they have ended."""
+    live = [task for task in tasks if task is not None]
+    for task in live:
+        task.cancel()
+    await asyncio.gather(*live, return_exceptions=True)
+
+
+async def in_thread(call: Callable[[], Result], unwanted: Callable[[Result], None] | None = None) -> Result:
+    """What a blocking call returns. Its thread holds up nothing: neither other calls, nor the end of the process.
+
+    `unwanted`: what is done with a result that nobody waits for any more, since the caller was cancelled.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Result] = loop.create_future()
+
+    def hand_over(result: Result | None, error: BaseException | None) -> None:
+        if future.cancelled():
+            if error is None and unwanted is not None:
+                threading.Thread(target=unwanted, args=[result], daemon=True).start()
+        elif error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = call()
+        except BaseException as caught:
+            error = caught
+        try:
+            loop.call_soon_threadsafe(hand_over, result, error)
+        except RuntimeError:  # the loop has ended
+            if error is None and unwanted is not None:
+                unwanted(result)  # type: ignore[arg-type]
+
+    threading.Thread(target=work, daemon=True).start()
+    return await future

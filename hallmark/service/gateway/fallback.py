@@ -1,0 +1,160 @@
+"""The broad model for what the release is not sure of: any OpenAI-compatible URL, at a price, up to a limit a day.
+
+It gets the masked request, never a private value. The most that a request can cost is set aside before it is sent, so that
+requests at once can't pass the limit together, and what it did cost is settled after. The limit is of this gateway, and
+counts from its start.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+from hallmark.answer.comparators.endpoint import is_near
+from hallmark.base.errors import HallmarkError
+from hallmark.model.tool_form import ToolForm
+from hallmark.params.gateway import Fallback
+from hallmark.params.gateway import Upstream as Settings
+from hallmark.service.gateway.price import BYTES_PER_MESSAGE, of_tokens
+from hallmark.service.gateway.upstream import Question, Reply, Upstream, UpstreamError
+
+log = logging.getLogger("serve")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An amount that is set aside, and the day whose limit it counts against."""
+
+    day: date
+    amount: Decimal
+
+
+class Budget:
+    """A spending limit for each day (UTC), in exact decimals."""
+
+    def __init__(self, limit: Decimal, today: Callable[[], date] = lambda: datetime.now(UTC).date()) -> None:
+        self._limit, self._today = limit, today
+        self._day, self._spent = today(), Decimal(0)  # what is set aside is part of it
+
+    @property
+    def left(self) -> Decimal:
+        """What may still be spent today; never under 0."""
+        self._turn()
+        return max(self._limit - self._spent, Decimal(0))
+
+    def hold(self, amount: Decimal) -> Held | None:
+        """Set an amount aside; None if that would pass the limit."""
+        self._turn()
+        if self._spent + amount > self._limit:
+            return None
+        self._spent += amount
+        return Held(self._day, amount)
+
+    def settle(self, held: Held, spent: Decimal) -> None:
+        """Say what was spent of an amount, or in excess of it. It counts against the day on which it was set aside."""
+        self._turn()
+        if held.day == self._day:
+            self._spent += spent - held.amount
+
+    def _turn(self) -> None:
+        today = self._today()
+        if today > self._day:  # a clock that is set back opens no second budget
+            self._day, self._spent = today, Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """What asking the fallback brought: a reply, or None; and what it cost."""
+
+    reply: Reply | None
+    price: Decimal
+    problem: str | None = None
+
+
+class Broad:
+    """The fallback as `serve.fallback` says."""
+
+    def __init__(self, settings: Fallback, form: ToolForm | None = None) -> None:
+        self.settings, self.budget = settings, Budget(Decimal(repr(settings.spend_per_day)))
+        self.name = settings.model
+        key = key_of(settings, "serve.fallback")
+        self._client = Upstream(settings.url.rstrip("/"), settings.model, key=key, paid=True, form=form)
+        self._told: date | None = None
+
+    async def ask(self, question: Question, seconds: float) -> Bought:
+        """Its answer, if the day's limit and the time allow one."""
+        held = self.budget.hold(self.most(question))
+        if held is None:
+            self._tell()
+            return Bought(None, Decimal(0), "budget")
+        spent = held.amount  # also if the caller hangs up: it may have been computed
+        try:
+            reply = await self._client.ask(question, seconds)
+            spent = self.cost(question, reply)
+            return Bought(reply, spent)
+        except UpstreamError as error:
+            spent = held.amount if error.charged else Decimal(0)
+            return Bought(None, spent, error.problem)
+        finally:
+            self.budget.settle(held, spent)
+
+    def most(self, question: Question) -> Decimal:
+        """The most that a question can cost: a token is at least a byte."""
+        return of_tokens(self.settings, _bytes(question), question.max_tokens)
+
+    def cost(self, question: Question, reply: Reply) -> Decimal:
+        """What a reply cost, by the tokens that the server counted; a count that it leaves out is taken to be the most."""
+        prompt = _bytes(question) if reply.prompt_tokens is None else reply.prompt_tokens
+        return of_tokens(
+            self.settings, prompt, question.max_tokens if reply.answer_tokens is None else reply.answer_tokens
+        )
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._client.close()
+
+    def _tell(self) -> None:
+        today = datetime.now(UTC).date()
+        if self._told != today:
+            self._told = today
+            log.warning(
+                "the fallback's spending limit of today is used up (serve.fallback.spend_per_day: %g): until midnight UTC, "
+                "a person must look at what it would have been asked",
+                self.settings.spend_per_day,
+            )
+
+
+def _bytes(question: Question) -> int:
+    parts: list[Any] = [question.messages, question.tools or [], dict(question.extra or {})]  # a schema is read, too
+    size = len(json.dumps(parts, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return size + BYTES_PER_MESSAGE * (1 + len(question.messages))
+
+
+def key_of(settings: Settings, param: str) -> str | None:
+    """The API key of a server, which `param` names; None if it needs none. A HallmarkError if it can't be sent."""
+    return None if settings.key is None else secret_of(settings.key, settings.url, param, "key")
+
+
+def secret_of(variable: str, url: str, param: str, name: str) -> str:
+    """What goes to a URL from an environment variable, which `param` has under `name`.
+
+    A HallmarkError if it is not there, or would go over the network as clear text.
+    """
+    if not (secret := os.environ.get(variable, "").strip()):
+        problem = f"the environment has no variable {variable}"
+        raise HallmarkError(problem, param=f"{param}.{name}", remedy=f"export it, or set the {name} to null")
+    address = urlsplit(url)
+    if address.scheme != "https" and not is_near(address.hostname or ""):
+        raise HallmarkError(
+            f"its {name} would be sent as clear text",
+            param=f"{param}.url",
+            remedy="begin it with https://; only localhost and the number of a private address go without",
+        )
+    return secret

@@ -1,0 +1,84 @@
+"""What a caller says of an answer: read strictly, its target masked as the request was, and checked against the schema."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from hallmark.base.reading import NotJsonError, strict_json
+from hallmark.base.refusal import Refusal
+from hallmark.serve.chat_request import Message, Strict, plain, read_as
+from hallmark.service.traces.trace import Verdict
+
+if TYPE_CHECKING:
+    from hallmark.service.gateway.exchange import Masking
+    from hallmark.task.task import Task
+
+FEEDBACK_BYTES = 2**16  # largest body
+Trace = Annotated[
+    str,
+    StringConstraints(pattern=r"^(tr|chatcmpl)-[0-9a-f]{32}$"),
+    AfterValidator(lambda trace: trace.replace("chatcmpl-", "tr-", 1)),  # the id of a response names its trace, too
+]
+
+
+class Judgement(Strict):
+    """A body of `POST /v1/feedback`."""
+
+    trace_id: Trace
+    verdict: Verdict
+    target: Any = None
+    messages: Annotated[list[Message], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _target_of_a_correction(self) -> Judgement:
+        if self.verdict == "corrected" and self.target is None:
+            raise ValueError("a corrected answer needs its target, the right answer")
+        if self.verdict != "corrected" and (self.target is not None or self.messages is not None):
+            raise ValueError("target and messages are only for the verdict corrected")
+        return self
+
+
+def read_judgement(body: bytes) -> Judgement:
+    """The judgement in a body; a Refusal if it is none."""
+    return read_as(Judgement, body)
+
+
+async def masked_target(judgement: Judgement, masking: Masking | None, task: Task) -> str | None:
+    """The target as training would have it, None if there is none. A Refusal if it is no answer of the task.
+
+    With the request's messages, a value in both has the stand-in that it has in the trace.
+    """
+    if judgement.target is None:
+        return None
+    text = _rendered(_value(judgement.target, task), task)
+    parsed = task.parse(text)
+    public = parsed.kind == "refusal" or (
+        parsed.kind == "answer" and task.kind.listed
+    )  # the task's words, nobody's data
+    if masking is not None and not public:
+        # as a whole: a value is masked by its key too, and a key may be private
+        masked = (await masking.mask(plain(judgement.messages or []), None, also=[text]))[1]
+        text = masked[0]
+        parsed = task.parse(text)
+    if parsed.kind == "invalid":  # what is wrong with it may quote it
+        raise Refusal(400, "invalid_value", "target: not an answer of this task, once it is masked", "target")
+    return text
+
+
+def _value(target: Any, task: Task) -> Any:
+    """The target as a value: of JSON text, what it says."""
+    if task.is_json and isinstance(target, str):
+        try:
+            return strict_json(target)
+        except NotJsonError:
+            return target  # a refusal in plain words, or no answer
+    return target
+
+
+def _rendered(value: Any, task: Task) -> str:
+    try:
+        return task.render(value)
+    except NotJsonError:
+        return str(value)

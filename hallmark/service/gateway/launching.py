@@ -1,0 +1,150 @@
+"""How a release comes to answer: a server that is started here, or one that runs elsewhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hallmark.base.compute import set_up
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import BASE
+from hallmark.model.tool_form import ToolForm
+from hallmark.params.gateway import Serve
+from hallmark.release.statements import read_provenance
+from hallmark.serve.engine import StartedSettings
+from hallmark.serve.server import free_port, served_alone, started
+from hallmark.service.gateway.cascading import Judge, read_cascade
+from hallmark.service.gateway.fallback import key_of
+from hallmark.service.gateway.releases import Source, Wanted
+from hallmark.service.gateway.routing import Side
+from hallmark.service.gateway.upstream import Upstream
+from hallmark.task.task import Task
+
+if TYPE_CHECKING:
+    from hallmark.params.loader import Params
+
+log = logging.getLogger("serve")
+
+
+@dataclass
+class Launched:
+    """A server that answers for a release. `name`: the model's, for callers; `logs`: None if nobody knows yet.
+
+    `constrains`: it can be asked for another answer than the greedy one. `trouble`: why it can answer no more; None if it
+    can, or isn't ours to look into.
+    """
+
+    upstream: Upstream
+    judge: Judge
+    name: str
+    constrains: bool
+    logs: bool | None
+    trouble: Callable[[], str | None]
+    stop: Callable[[], None]
+
+
+class Launcher(Protocol):
+    """Makes what answers. Its methods block, and may be called from any thread."""
+
+    def key(self, wanted: Wanted, side: Side) -> str:
+        """Equal for what the same server answers."""
+
+    def launch(self, wanted: Wanted, side: Side) -> Launched:
+        """A server that answers; a HallmarkError if there is none."""
+
+
+class Starter:
+    """Starts `benchmark.server` for each release, on a free port of the loopback interface."""
+
+    def __init__(self, params: Params, source: Source, name_of: Callable[[Path], str]) -> None:
+        settings = params.benchmark.server
+        if not isinstance(settings, StartedSettings):
+            raise HallmarkError(
+                "a server that runs elsewhere can't be started here",
+                param="benchmark.server.kind",
+                remedy="set it to transformers or vllm, or name the server in serve.upstreams",
+            )
+        self._params, self._source, self._name_of, self._settings = params, source, name_of, settings
+
+    def key(self, wanted: Wanted, side: Side) -> str:
+        """A release has one server, whichever sides it is on."""
+        return wanted.key
+
+    def launch(self, wanted: Wanted, side: Side) -> Launched:
+        """Start it, and wait for its first answer."""
+        files = self._source.files(wanted)
+        assert files.release is not None
+        assert files.weights is not None
+        engine, name = started(self._settings), self._name_of(files.release)
+        judge = judge_of(self._params, files.release)
+        logs = engine.gives_logs(self._settings)
+        if judge.needs_logs and not logs:
+            raise HallmarkError(
+                f"{wanted.version} has a cascade, and a server of kind {engine.kind} gives no log-probabilities to apply it to",
+                param="benchmark.server.kind",
+                remedy="set it to vllm; or set serve.cascade to false, and every answer goes out",
+            )
+        set_up(self._params.compute, self._params.seed)  # merging is done in this process
+        with ExitStack() as stack:
+            serving = served_alone(
+                name, files.release, free_port(0), self._settings, self._params.compute, files.weights
+            )
+            server = stack.enter_context(serving)
+            form = form_of(self._params, files.release)
+            upstream = Upstream(
+                server.url, server.names.get(name, name), own=True, fields=dict(server.fields), form=form
+            )
+            stop = stack.pop_all().close
+
+            def trouble() -> str | None:
+                found = server.trouble()
+                return found and found + server.last_words
+
+            return Launched(upstream, judge, name, engine.constrains, logs, trouble, stop)
+        raise AssertionError  # the stack hides no error
+
+
+class Given:
+    """The servers of `serve.upstreams`, which run already and are not ours to stop."""
+
+    def __init__(self, params: Params, source: Source) -> None:
+        self._params, self._source = params, source
+        for side, settings in params.serve.upstreams.items():  # a missing key is told at once
+            key_of(settings, f"serve.upstreams.{side}")
+
+    def key(self, wanted: Wanted, side: Side) -> str:
+        """Each side has its own server, whatever it serves."""
+        return f"{side} {wanted.key}"
+
+    def launch(self, wanted: Wanted, side: Side) -> Launched:
+        """A client of it. Nothing is asked: a server that is down now may be up later."""
+        settings = self._params.serve.upstreams[side]
+        files = self._source.files(wanted)
+        judge = judge_of(self._params, files.release)
+        key = key_of(settings, f"serve.upstreams.{side}")
+        form = form_of(self._params, files.release)
+        upstream = Upstream(settings.url.rstrip("/"), settings.model, key=key, form=form)
+        name = read_provenance(files.release).build.params.certify.name if files.release else self._params.certify.name
+        return Launched(upstream, judge, name, True, None, lambda: None, lambda: None)
+
+
+def judge_of(params: Params, release: Path | None) -> Judge:
+    """What decides about the answers of a release, by its cascade if that is on."""
+    serve: Serve = params.serve
+    cascade = read_cascade(release) if serve.cascade else None
+    return Judge(Task(params.task), form_of(params, release), cascade, check_schema=serve.check_schema)
+
+
+def form_of(params: Params, release: Path | None) -> ToolForm | None:
+    """How the model was trained to write tool calls; None if as JSON."""
+    if params.task.tool_format == "json":
+        return None
+    from hallmark.model.chat_template import tool_form
+    from hallmark.model.loading import load_tokenizer
+
+    source: Any = BASE if release is None else release
+    return tool_form(params.task, load_tokenizer(source))

@@ -1,0 +1,118 @@
+"""How much at once, and how often: requests under way, bodies being read, judgements of a trace and of a caller."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager
+
+from starlette.requests import Request
+
+from hallmark.base.refusal import Refusal
+
+BODY_SECONDS = 10.0  # within which a body must be here
+BUFFER_BYTES = 2**26  # of all bodies that are being read
+JUDGEMENTS = 20  # of one trace by one caller
+TRACES = 10_000  # whose judgements are counted, the latest ones
+JUDGED_A_SECOND, JUDGED_AT_ONCE = 10.0, 100.0  # judgements by one caller
+
+
+def too_many(message: str, seconds: float = 1) -> Refusal:
+    """An answer that says when to try again."""
+    return Refusal(429, "too_many_requests", message, headers={"retry-after": str(max(1, round(seconds)))})
+
+
+class Slots:
+    """Requests under way, of all callers and of each. `noted` is told how many there are."""
+
+    def __init__(self, all_callers: int, each: int | None, noted: Callable[[int], None]) -> None:
+        self.all_callers, self.each, self._noted = all_callers, each, noted
+        self.under_way: Counter[str] = Counter()
+
+    def check(self, caller: str) -> None:
+        """A Refusal if the caller would get no slot now."""
+        if self.under_way.total() >= self.all_callers:
+            raise too_many(f"{self.all_callers} requests are under way, which is the limit")
+        if self.each is not None and self.under_way[caller] >= self.each:
+            raise too_many(f"{self.each} requests of this API key are under way, which is its limit")
+
+    @contextmanager
+    def taken(self, caller: str) -> Iterator[None]:
+        """One slot, until the block ends; a Refusal if there is none."""
+        self.check(caller)
+        self.under_way[caller] += 1
+        self._noted(self.under_way.total())
+        try:
+            yield
+        finally:
+            self.under_way[caller] -= 1
+            self._noted(self.under_way.total())
+
+
+class Bodies:
+    """Reads bodies within limits of size and time, and all of them together within one of memory."""
+
+    def __init__(self, noted: Callable[[int], None], seconds: float = BODY_SECONDS, buffer: int = BUFFER_BYTES) -> None:
+        self._noted, self.seconds, self.buffer, self.unread = noted, seconds, buffer, 0
+
+    async def read(self, request: Request, most: int) -> bytes:
+        """The body of a request; a Refusal, or Starlette's ClientDisconnect if the caller hangs up before it is whole."""
+        kinds = [value.split(";")[0].strip().lower() for value in request.headers.getlist("content-type")]
+        if kinds != ["application/json"] or "content-encoding" in request.headers:
+            raise Refusal(415, "unsupported_media_type", "the body must be application/json, not compressed")
+        too_large = Refusal(413, "request_too_large", f"the body is larger than {most} bytes")
+        lengths = [value for value in request.headers.getlist("content-length") if value.isdecimal()]
+        if any(len(value) > 18 or int(value) > most for value in lengths):
+            raise too_large
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self.seconds), aclosing(request.stream()) as chunks:
+                async for chunk in chunks:
+                    if len(body) + len(chunk) > most:
+                        raise too_large
+                    if self.unread + len(chunk) > self.buffer:
+                        raise too_many("too many bodies are being read")
+                    body += chunk
+                    self._note(len(chunk))
+        except TimeoutError:
+            late = f"the body did not come within {self.seconds:g} s"
+            raise Refusal(408, "request_timeout", late, headers={"connection": "close"}) from None
+        finally:
+            self._note(-len(body))
+        return bytes(body)
+
+    def _note(self, change: int) -> None:
+        self.unread += change
+        self._noted(self.unread)
+
+
+class Judgements:
+    """How often a caller has judged lately: in all, and each of the latest traces. Counted by this process alone."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._of_trace: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._left: dict[str, tuple[float, float]] = {}  # of each caller, and when that was; callers are few and known
+
+    def check(self, caller: str) -> None:
+        """Take one of those that a caller may make now; a Refusal if there is none left."""
+        now = self._now()
+        left, before = self._left.get(caller, (JUDGED_AT_ONCE, now))
+        left = min(JUDGED_AT_ONCE, left + (now - before) * JUDGED_A_SECOND)
+        if left < 1:
+            self._left[caller] = (left, now)
+            raise too_many(f"more than {JUDGED_A_SECOND:g} judgements a second by one caller")
+        self._left[caller] = (left - 1, now)
+
+    def check_trace(self, caller: str, trace: str) -> None:
+        """Count a judgement of a trace; a Refusal if there were too many of it."""
+        count = self._of_trace.get((caller, trace), 0)
+        if count >= JUDGEMENTS:
+            self._of_trace.move_to_end((caller, trace))
+            raise too_many(f"this trace was judged {JUDGEMENTS} times; the last judgement counts", 3600)
+        self._of_trace[caller, trace] = count + 1
+        self._of_trace.move_to_end((caller, trace))
+        if len(self._of_trace) > TRACES:
+            self._of_trace.popitem(last=False)

@@ -1,0 +1,231 @@
+"""Masks live requests in processes of their own, so that the event loop never waits for a rule or an NER model.
+
+Each process answers one request at a time. What it can't take at once waits, in order and up to a bound. A process that
+dies is replaced, and its request asked once more. What the stand-ins stand for is in memory only, with the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.refusal import Refusal
+from hallmark.mask.params import Mask
+from hallmark.mask.restoring import Masked
+from hallmark.service.gateway.masker_process import Answer, DeadError, MaskerProcess, Question
+from hallmark.task.params import Task
+
+WAITING = 256  # requests that wait for a process; one more is refused
+SECONDS = 10.0  # that a request may take a process; where most of a long text is private, time grows with its square
+ABANDONED = 2.0  # seconds that a process may go on with a request whose caller has gone
+LONGEST_PAUSE = 30.0  # seconds between attempts to start a process
+log = logging.getLogger("masking")
+
+
+class MaskPool:
+    """The `Masking` of a gateway. `processes` masks that many requests at once.
+
+    `start` loads the models, and raises the `HallmarkError` of what can't be loaded; else the first request does.
+    A request may wait behind `waiting` others and take a process for `seconds`; `waited` is told how long each waited.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        mask: Mask,
+        key: bytes | None,
+        *,
+        processes: int = 1,
+        waiting: int = WAITING,
+        seconds: float = SECONDS,
+        waited: Callable[[float], None] | None = None,
+    ) -> None:
+        self.most_waiting, self.seconds, self.waited = waiting, seconds, waited
+        self.replaced = 0  # processes that died
+        self._processes = [MaskerProcess(task, mask, key) for _ in range(processes)]
+        self._free: list[MaskerProcess] = []
+        self._queue: deque[asyncio.Future[MaskerProcess]] = deque()
+        self._down: set[MaskerProcess] = set()  # those that could not be started again, so far
+        self._replacing: set[asyncio.Task[None]] = set()
+        self._starting: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a process."""
+        return len(self._queue)
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the processes that run."""
+        return [process.pid for process in self._processes if process.pid is not None]
+
+    async def start(self) -> None:
+        """Start all processes and load their models; does nothing if that was done."""
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start())
+        await asyncio.shield(self._starting)
+
+    async def mask(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, also: Sequence[str] = ()
+    ) -> tuple[Masked, list[str]]:
+        """The request masked, and the texts in `also` with it. A `Refusal` if that can't be done."""
+        await self.start()
+        question = Question(messages, tools, tuple(also))
+        since = time.monotonic()
+        process = await self._take()
+        if self.waited is not None:
+            self.waited(time.monotonic() - since)
+        died = 0
+        while True:
+            try:
+                return _result(await self._ask(process, question))
+            except DeadError as dead:
+                died += dead.asked
+            if died > 1:  # it may be the request that ends them
+                raise self._unavailable()
+            process = await self._take(first=True)
+
+    async def close(self) -> None:
+        """End all processes; what waits is refused."""
+        self._closed = True
+        self._refuse_waiting()
+        for task in self._replacing:
+            task.cancel()
+        await self._stop()
+
+    # --- requests
+
+    async def _take(self, *, first: bool = False) -> MaskerProcess:
+        """A process that is free, once there is one; `first`: before all that wait."""
+        if self._closed or len(self._down) == len(self._processes):
+            raise self._unavailable()
+        if self._free:
+            return self._free.pop()
+        if len(self._queue) >= self.most_waiting and not first:
+            problem = f"{self.most_waiting} requests wait to be masked, which is the limit"
+            raise Refusal(429, "too_many_requests", problem, headers={"retry-after": "1"})
+        turn: asyncio.Future[MaskerProcess] = asyncio.get_running_loop().create_future()
+        (self._queue.appendleft if first else self._queue.append)(turn)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._give(turn.result())  # it came in the same moment
+            elif turn in self._queue:
+                self._queue.remove(turn)
+            raise
+
+    def _give(self, process: MaskerProcess) -> None:
+        """Hand a free process to the request that has waited longest."""
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(process)
+                return
+        self._free.append(process)
+
+    async def _ask(self, process: MaskerProcess, question: Question) -> Answer:
+        loop = asyncio.get_running_loop()
+        asked = asyncio.create_task(process.ask(question))
+
+        def end() -> None:
+            if not asked.done():
+                process.kill()
+
+        asked.add_done_callback(lambda task: self._finished(process, task))
+        since = loop.time()
+        limit = loop.call_later(self.seconds, end)
+        try:
+            return await asyncio.shield(asked)
+        except asyncio.CancelledError:
+            # Its process is free when it is done with the text, or is replaced if that takes long.
+            loop.call_later(ABANDONED, end)
+            raise
+        except DeadError:
+            if loop.time() - since < self.seconds:
+                raise
+            problem = f"to mask the request takes longer than {self.seconds:g} s: send less text at once"
+            raise Refusal(413, "request_too_large", problem, "messages") from None
+        finally:
+            limit.cancel()
+
+    def _finished(self, process: MaskerProcess, asked: asyncio.Task[Answer]) -> None:
+        if asked.cancelled():  # the loop ends; half of an answer may be left in the socket
+            process.kill()
+            return
+        died = asked.exception() is not None
+        if self._closed:
+            return
+        if not died:
+            self._give(process)
+            return
+        self.replaced += 1
+        log.warning("a masking process died (exit code %s); another one is started", process.exit_code)
+        task = asyncio.create_task(self._replace(process))
+        self._replacing.add(task)
+        task.add_done_callback(self._replacing.discard)
+
+    # --- processes
+
+    async def _start(self) -> None:
+        results = await asyncio.gather(*(process.start() for process in self._processes), return_exceptions=True)
+        if problem := next((result for result in results if isinstance(result, BaseException)), None):
+            await self._stop()
+            if self._closed:
+                raise self._unavailable()
+            if isinstance(problem, DeadError):
+                raise HallmarkError(
+                    "a process that masks requests ended while it loaded its models",
+                    param="serve.maskers",
+                    remedy="look at its message above; each process needs memory for the NER model",
+                ) from None
+            raise problem
+        for process in self._processes:
+            self._give(process)
+
+    async def _replace(self, process: MaskerProcess) -> None:
+        pause = 0.25
+        while not self._closed:
+            try:
+                await process.start()
+            except Exception as error:  # also the system's: no more files, processes or memory for now
+                log.error("a masking process can't be started (%s); next attempt in %g s", type(error).__name__, pause)
+                self._down.add(process)
+                if len(self._down) == len(self._processes):
+                    self._refuse_waiting()
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                self._down.discard(process)
+                self._give(process)
+                return
+
+    def _refuse_waiting(self) -> None:
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_exception(self._unavailable())
+
+    async def _stop(self) -> None:
+        await asyncio.gather(*(process.stop() for process in self._processes))
+
+    def _unavailable(self) -> Refusal:
+        problem = "the request could not be masked, so it was not passed on; try again"
+        return Refusal(503, "masking_unavailable", problem, headers={"retry-after": "1"})
+
+
+def _result(answer: Answer) -> tuple[Masked, list[str]]:
+    """What a process has answered; a `Refusal` if it refused the request or failed at it."""
+    if answer.failed:  # the type of an error and its place: its message may quote the text
+        log.error("masking failed: %s", answer.failed)
+        raise Refusal(500, "masking_failed", "the request could not be masked, so it was not passed on")
+    if answer.refused:
+        raise Refusal(**answer.refused)
+    assert answer.masked is not None
+    return answer.masked

@@ -1,0 +1,207 @@
+"""Which release is to answer on which side: those in the registry's stages, else the release folder.
+
+`Source` is all that the gateway needs to know of it. The registry is read again and again, without any network; the files
+of a release are fetched, and checked, only when it is about to answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import QUANTIZED, RELEASE
+from hallmark.base.provenance import PROVENANCE
+from hallmark.service.gateway.routing import SIDES, Side
+
+if TYPE_CHECKING:
+    from hallmark.service.registry.registry import Registry, Version
+
+log = logging.getLogger("serve")
+
+UNREGISTERED = "unregistered"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A release that is to answer. `digest`: SHA-256 of its provenance.json; "" if it has none, or nobody knows."""
+
+    version: str
+    digest: str
+
+    @property
+    def key(self) -> str:
+        """Equal for what is the same release, whatever it is called."""
+        return self.digest or self.version
+
+
+NOBODYS = Wanted(UNREGISTERED, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The checked files of a release, and what it was trained over. None: a server elsewhere has them."""
+
+    release: Path | None
+    weights: Path | None
+
+
+class Source(Protocol):
+    """Says what is to answer, and gets the files of it."""
+
+    def wanted(self) -> dict[Side, Wanted]:
+        """The release of each side that is to have one. Quick, without any network."""
+
+    def files(self, wanted: Wanted) -> Files:
+        """The files of a release, fetched if they must be, and checked; a HallmarkError if they are not as they should be."""
+
+
+class FolderSource:
+    """One folder, the same as long as it serves. `check` is called each time before it is served."""
+
+    def __init__(self, folder: Path, check: Callable[[Path], object], versions: Callable[[], list[Version]]) -> None:
+        self.folder, self._check = folder, check
+        digest = digest_of(folder)
+        known = [version for version in versions() if digest and version.digest == digest]
+        self._wanted = Wanted(known[-1].version if known else UNREGISTERED, digest)
+
+    def wanted(self) -> dict[Side, Wanted]:
+        """The folder as prod."""
+        return {"prod": self._wanted}
+
+    def files(self, wanted: Wanted) -> Files:
+        """The folder, and the weights here; a HallmarkError if another release lies there by now."""
+        self._check(self.folder)
+        if digest_of(self.folder) != wanted.digest:
+            raise HallmarkError(
+                "another release than the one that was to be served",
+                file=self.folder,
+                remedy="start the gateway again, to serve this one",
+            )
+        return Files(self.folder, QUANTIZED)
+
+
+class RegistrySource:
+    """What the repository's registry has in prod and canary; `other` until it has its first prod."""
+
+    def __init__(self, repo: Path, other: Callable[[], Source]) -> None:
+        self._repo, self._make_other = repo, other
+        self._other: Source | None = None
+        self._versions: dict[str, Version] = {}
+        self._had_prod = False
+        self._trouble: str | None = None  # of the canary, as it was told last
+
+    def wanted(self) -> dict[Side, Wanted]:
+        """As the tags say now. Without prod where there was one, nothing is said of it, so that it stays.
+
+        A canary whose last event can't be trusted is none: it must not keep a rollback of prod from being followed.
+        """
+        registry = self._registry()
+        found: dict[Side, Wanted] = {}
+        trouble = None
+        for side in SIDES:
+            try:
+                version = registry.in_stage(side)
+            except HallmarkError as error:
+                if side != "canary":
+                    raise
+                version, trouble = None, str(error)
+            if version is not None:
+                self._versions[version.version] = version
+                found[side] = Wanted(version.version, version.digest)
+        if trouble is not None and trouble != self._trouble:
+            log.error("nobody knows what the canary is, so there is none: %s", trouble)
+        self._trouble = trouble
+        self._had_prod |= "prod" in found
+        return found if self._had_prod else self._folder().wanted() | found
+
+    def files(self, wanted: Wanted) -> Files:
+        """Those of the version, as its tag says."""
+        from hallmark.service.registry.materialize import materialize
+
+        version = self._versions.get(wanted.version)
+        if version is None:
+            return self._folder().files(wanted)
+        made = materialize(version, self._repo)
+        return Files(made.release, made.weights)
+
+    def _registry(self) -> Registry:
+        from hallmark.service.registry.registry import Registry
+
+        return Registry.read(self._repo)
+
+    def _folder(self) -> Source:
+        if self._other is None:
+            self._other = self._make_other()
+        return self._other
+
+
+class Elsewhere:
+    """The releases that servers elsewhere answer with (`serve.upstreams`): what `source` says, for the sides they have.
+
+    Nobody can look into such a server, so what it serves is what the registry says.
+    """
+
+    def __init__(self, source: Source, sides: list[Side]) -> None:
+        self._source, self._sides = source, sides
+
+    def wanted(self) -> dict[Side, Wanted]:
+        """Of each side that has a server; one that the registry has nothing for is unregistered.
+
+        Once the registry has a prod, it alone says whether there is a canary: one that was taken out gets no requests.
+        """
+        found = self._source.wanted()
+        registered = "prod" in found and found["prod"].version != UNREGISTERED
+        sides = [side for side in self._sides if side in found or side == "prod" or not registered]
+        return {side: found.get(side, NOBODYS) for side in sides}
+
+    def files(self, wanted: Wanted) -> Files:
+        """The release's own, for its cascade; none of what nobody has registered."""
+        if wanted == NOBODYS:  # asked of the version itself: by now, the registry may say something else
+            return Files(None, None)
+        return self._source.files(wanted)
+
+
+class Pinned:
+    """What is prod at the first look, for as long as it answers; no canary."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._wanted: dict[Side, Wanted] | None = None
+
+    def wanted(self) -> dict[Side, Wanted]:
+        """Always the same."""
+        if self._wanted is None:
+            self._wanted = {side: wanted for side, wanted in self._source.wanted().items() if side == "prod"}
+        return self._wanted
+
+    def files(self, wanted: Wanted) -> Files:
+        """Its files."""
+        return self._source.files(wanted)
+
+
+class Nothing:
+    """No release here: servers elsewhere answer, and nobody knows with what."""
+
+    def wanted(self) -> dict[Side, Wanted]:
+        """Nothing."""
+        return {}
+
+    def files(self, wanted: Wanted) -> Files:
+        """None."""
+        return Files(None, None)
+
+
+def digest_of(release: Path) -> str:
+    """The SHA-256 of its provenance.json; "" if it has none."""
+    file = release / PROVENANCE
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+
+
+def has_release(folder: Path = RELEASE) -> bool:
+    """Whether a release lies there."""
+    return (folder / PROVENANCE).is_file()

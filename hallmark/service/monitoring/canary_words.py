@@ -1,0 +1,160 @@
+"""The verdict on a canary in words: the table of its rules, and what would decide those that are open."""
+
+from __future__ import annotations
+
+from hallmark.service.monitoring.canary import (
+    NOT_APPLICABLE,
+    NOT_WORSE,
+    OVER,
+    POINTS,
+    PROMOTE,
+    ROLL_BACK,
+    TOO_LITTLE,
+    WITHIN,
+    WORSE,
+    Report,
+    Risk,
+    Rule,
+)
+
+ABOUT = {
+    "wrong": "Corrected or rejected, of those judged",
+    "complaints": "Corrected or rejected, of all answers",
+    "schema_breaks": "Schema broken, of the model's answers",
+    "handed_over": "Handed over",
+    "failed": "Failed",
+    "slow": "Slower than {slow:g} s",
+    "price": "Price of a request",
+}
+OUTCOMES = {NOT_WORSE: "Not worse", WORSE: "Worse", TOO_LITTLE: "Too little data", NOT_APPLICABLE: "Not applicable"}
+RISKS = {OVER: "over the limit", WITHIN: "within the limit", TOO_LITTLE: "too little data"}
+VERDICTS = {PROMOTE: "promote", ROLL_BACK: "roll back", TOO_LITTLE: "too little data"}
+DAY = 48.0  # hours from which on days are counted
+
+
+def headline(report: Report) -> str:
+    """The verdict and what it rests on, in a sentence or two."""
+    if report.look is None:
+        return f"too little data. The first look is at {clock(report.next_look)}."
+    applies = [rule for rule in report.rules if rule.outcome != NOT_APPLICABLE]
+    by = {outcome: [rule for rule in applies if rule.outcome == outcome] for outcome in (WORSE, NOT_WORSE, TOO_LITTLE)}
+    names = {outcome: ", ".join(rule.name for rule in rules) for outcome, rules in by.items()}
+    rules = f"{len(applies)} rules"
+    why = {
+        PROMOTE: f"{report.canary} is not worse than {report.prod} by more than the margins, in all {rules}.",
+        ROLL_BACK: f"{report.canary} is worse than {report.prod} by more than the margin: {names[WORSE]}.",
+        TOO_LITTLE: f"Of {len(applies)} rules, {len(by[NOT_WORSE])} hold and none fails. Open: {names[TOO_LITTLE]}."
+        if applies
+        else "No rule applies.",
+    }[report.verdict]
+    return f"{VERDICTS[report.verdict]}. {why}"
+
+
+def over(report: Report) -> str:
+    """Which cascades let out more wrong answers than they may, for sure, or "". It decides nothing by itself."""
+    found = [f"{one.version} (in {one.side})" for one in report.risks if one.outcome == OVER]
+    return f"cascade.risk: over cascade.max_risk, by what was judged: {', '.join(found)}" if found else ""
+
+
+def table(report: Report, slow: float) -> list[tuple[str, ...]]:
+    """The rules, a line each, below a heading."""
+    lines: list[tuple[str, ...]] = [("", "prod", "canary", "worse by", "allowed", "")]
+    for rule in report.rules:
+        sides = (side(rule.prod, rule), side(rule.canary, rule))
+        lines.append((ABOUT[rule.name].format(slow=slow), *sides, by(rule), limit(rule), OUTCOMES[rule.outcome]))
+    return lines
+
+
+def counted(report: Report) -> list[str]:
+    """How much there is of each release, a line each."""
+    lines = []
+    for name in ("prod", "canary"):
+        requests, customers = f"{report.requests[name]:,} requests", f"{report.customers[name]:,} customers"
+        slow = report.p95_s[name]
+        p95 = f"; p95 {slow:.1f} s" if slow is not None else ""
+        lines.append(f"{name}: {requests} of {customers}, {report.judged[name]:,} judged{p95}")
+    return lines
+
+
+def side(mean: float | None, rule: Rule) -> str:
+    """What a release does, on average over its customers."""
+    if mean is None:
+        return "-"
+    return f"{100 * mean:.1f} %" if rule.unit == POINTS else f"{mean:.2g}"
+
+
+def by(rule: Rule) -> str:
+    """By how much the canary is worse, and between which limits that is."""
+    if rule.value is None or rule.low is None:
+        return "-"
+    unit = "" if rule.unit == POINTS else " %"
+    value, low, high = (
+        "any" if number is None else f"{round(100 * number, 1) + 0.0:+.1f}{unit}"  # never "-0.0"
+        for number in (rule.value, rule.low, rule.high)
+    )
+    return f"{value} ({low} to {high})"
+
+
+def limit(rule: Rule) -> str:
+    """The margin."""
+    return f"{100 * rule.margin:g} {'points' if rule.unit == POINTS else '%'}"
+
+
+def notes(report: Report) -> list[str]:
+    """What else there is to know, a sentence or two each."""
+    lines = [note for rule in report.rules if (note := open_rule(rule))]
+    lines += [risk(one) for one in report.risks]
+    if report.changed_sides:
+        lines.append(
+            f"{report.changed_sides:,} customers were answered by both releases and count for the first: was "
+            "serve.routing changed? Start over with --since."
+        )
+    if report.without_group:
+        lines.append(f"{report.without_group:,} requests had no group: their API key counts as one customer.")
+    return lines
+
+
+def open_rule(rule: Rule) -> str:
+    """What would decide a rule with too little data, or why a rule does not apply."""
+    if rule.outcome == NOT_APPLICABLE:
+        what = {"price": "no price is known, or nothing costs anything", "schema_breaks": "no answer was checked"}
+        return f"{rule.name}: not applicable, {what.get(rule.name, 'there is nothing to count')}."
+    if rule.outcome != TOO_LITTLE:
+        return ""
+    customers = f"{rule.canary_customers:,} customers of the canary and {rule.prod_customers:,} of prod"
+    if rule.value is None:
+        return f"{rule.name}: {customers} say something about it; both are needed."
+    if rule.more_customers is None or rule.more_hours is None:
+        return f"{rule.name}: {customers}; the difference is so close to the margin that no number would decide it."
+    time = f"{rule.more_hours / 24:,.0f} days" if rule.more_hours >= DAY else f"{rule.more_hours:,.1f} hours"
+    return (
+        f"{rule.name}: {customers}; about {rounded(rule.more_customers):,} more of the canary's, or {time} more as "
+        "until now, would decide it if the difference stays as it is."
+    )
+
+
+def rounded(count: int) -> int:
+    """A count, rounded up to two digits."""
+    step = 10 ** max(0, len(str(count)) - 2)
+    return -(-count // step) * step
+
+
+def risk(one: Risk) -> str:
+    """The cascade's bound, online. People judge what they noticed, so it is no fair sample."""
+    where = "prod" if one.side == "prod" else "the canary"
+    if not one.customers:
+        return f"cascade.risk of {where}: no answer that the cascade let out was judged."
+    measured = one.measured
+    text = (
+        f"cascade.risk of {where}: {100 * measured.value:.1f} % "
+        f"({100 * measured.low:.1f} to {100 * measured.high:.1f}) of the judged answers that the cascade "
+        f"let out were wrong, on average over {one.customers:,} customers; at most "
+        f"{100 * one.max_risk:g} % is allowed: {RISKS[one.outcome]}."
+    )
+    fair = " Answers that people judge are no fair sample of all: wrong ones are judged more often."
+    return text + (fair if one.outcome != WITHIN else "")
+
+
+def clock(time: object) -> str:
+    """A time in UTC, to the minute."""
+    return f"{time:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,140 @@
+"""What customers got from two releases: of each measure, the mean of each customer's requests.
+
+A customer belongs to the release that answered him first. Whoever changes sides later (the share of the canary was
+raised) is counted there alone, with the requests that it answered. Requests without a group count for their API key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from hallmark.service.traces.trace import Feedback
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SIDES = ("prod", "canary")
+SURE, UNSURE = "sure", "unsure"
+OUT = (SURE, "no_cascade")  # reasons with which a release's own answer goes out; with others, the fallback's may
+MEASURES = ("wrong", "complaints", "schema_breaks", "handed_over", "failed", "slow", "price")
+
+
+@dataclass(frozen=True)
+class Side:
+    """The customers of one release: for each measure, a mean from 0 to 1 for each customer that has any.
+
+    `risk`: of those to whom the cascade let an answer out that was judged, the share of these that is wrong; None if
+    the release has no cascade. `p95`: of seconds. A price of 1 is the most that is counted.
+    """
+
+    version: str
+    requests: int
+    customers: int
+    judged: int
+    means: dict[str, list[float]]
+    risk: list[float] | None
+    p95: float | None
+
+
+@dataclass(frozen=True)
+class Live:
+    """Both releases from one time to another. `changed_sides`: customers whom both answered."""
+
+    prod: Side
+    canary: Side
+    changed_sides: int
+    without_group: int
+
+
+def first_answer(traces: pl.DataFrame, canary: str, since: datetime) -> datetime | None:
+    """When the canary answered first. Until then, prod answers its customers too, the busiest above all."""
+    import polars as pl
+
+    own = (pl.col("route") == "canary") & (pl.col("version") == canary) & (pl.col("time") >= since)
+    found = traces.filter(own)["time"].min()
+    return found if isinstance(found, datetime) else None
+
+
+def live(
+    traces: pl.DataFrame,
+    feedback: Sequence[Feedback],
+    versions: tuple[str, str],
+    since: datetime,
+    until: datetime,
+    slow_seconds: float,
+    price_at_most: float,
+) -> Live:
+    """What was there of prod and canary, whose `versions` these are, after `since` and until `until`."""
+    import polars as pl
+
+    of_side = pl.lit(False)
+    for side, version in zip(SIDES, versions, strict=True):
+        of_side |= (pl.col("route") == side) & (pl.col("version") == version)
+    between = (pl.col("time") >= since) & (pl.col("time") <= until)
+    rows = traces.filter(of_side & between).with_columns(
+        customer=pl.when(pl.col("group").is_null())
+        .then(pl.lit("key ") + pl.col("caller"))
+        .otherwise(pl.lit("group ") + pl.col("group"))
+    )
+    first = rows.sort("time", "id").group_by("customer", maintain_order=True).agg(first=pl.col("route").first())
+    sides_of = rows.group_by("customer").agg(pl.col("route").n_unique())
+    rows = rows.join(first, on="customer").filter(pl.col("route") == pl.col("first"))
+    rows = rows.join(_verdicts(feedback, until), left_on="id", right_on="trace", how="left", maintain_order="left")
+    answered = pl.col("outcome") != "failed"
+    rows = rows.with_columns(
+        wrong=pl.col("judged_wrong").cast(pl.Float64),
+        complaints=pl.when(answered).then(pl.col("judged_wrong").fill_null(value=False).cast(pl.Float64)),
+        schema_breaks=(~pl.col("schema_valid")).cast(pl.Float64),
+        handed_over=(answered & ~pl.col("reason").is_in(OUT)).cast(pl.Float64),
+        failed=(~answered).cast(pl.Float64),
+        slow=pl.when(answered).then((pl.col("total_s") > slow_seconds).cast(pl.Float64)),
+        price=pl.col("price").clip(0, price_at_most) / price_at_most,
+    )
+    prod, canary = (
+        _side(rows.filter(pl.col("route") == side), version) for side, version in zip(SIDES, versions, strict=True)
+    )
+    return Live(
+        prod,
+        canary,
+        int((sides_of["route"] > 1).sum()),
+        int(rows["group"].is_null().sum()),
+    )
+
+
+def _verdicts(feedback: Sequence[Feedback], until: datetime) -> pl.DataFrame:
+    """Whether the answer of each judged trace was wrong; the last word counts."""
+    import polars as pl
+
+    last = {one.trace: one for one in sorted(feedback, key=lambda one: one.time) if one.time <= until}
+    return pl.DataFrame(
+        {"trace": list(last), "judged_wrong": [one.verdict != "accepted" for one in last.values()]},
+        schema={"trace": pl.String, "judged_wrong": pl.Boolean},
+    )
+
+
+def _side(rows: pl.DataFrame, version: str) -> Side:
+    import polars as pl
+
+    cascaded = rows.filter(pl.col("reason").is_in([SURE, UNSURE]))
+    out = rows.filter((pl.col("reason") == SURE) & (pl.col("outcome") == "answered"))
+    timed = rows.filter((pl.col("outcome") != "failed") & pl.col("total_s").is_finite())
+    return Side(
+        version=version,
+        requests=rows.height,
+        customers=rows["customer"].n_unique(),
+        judged=int(rows["judged_wrong"].is_not_null().sum()),
+        means={name: _means(rows, name) for name in MEASURES},
+        risk=_means(out, "wrong") if cascaded.height else None,
+        p95=timed["total_s"].quantile(0.95, "higher"),
+    )
+
+
+def _means(rows: pl.DataFrame, measure: str) -> list[float]:
+    """The mean of each customer with any value."""
+    import polars as pl
+
+    known = rows.filter(pl.col(measure).is_not_null() & pl.col(measure).is_finite())
+    return known.group_by("customer").agg(pl.col(measure).mean()).sort("customer")[measure].to_list()

@@ -1,0 +1,1 @@
+"""Versions of the release as tags in git: registering, promoting, going back, fetching, and what a tag must say."""

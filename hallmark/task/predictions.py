@@ -1,0 +1,262 @@
+"""Lines of predictions.jsonl: what a model could read, what was expected, what it answered, and how that was scored."""
+
+from __future__ import annotations
+
+import json
+import sys
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import REPORTS, atomic
+from hallmark.base.outcomes import OUTCOMES
+from hallmark.base.reading import read_json_lines
+from hallmark.task.values import FieldResult
+
+# The tuned model's answers to these parts of the split: under the name of the part, and maybe none.
+CALIBRATION, ONLINE = "calibration", "online"
+# Of the pipeline's own models.
+STAGES = {
+    "base": "eval@base",
+    "tuned": "eval@tuned",
+    "classical": "classical",
+    CALIBRATION: CALIBRATION,
+    ONLINE: ONLINE,
+}
+# One folder that DVC keeps as a whole: what depends on it needn't know the names in it, nor have it to be up to date.
+COMPARATORS = REPORTS / "comparators"
+
+LENGTHS = (200, 500, 1000, 2000, 5000)  # upper bounds of the bands of input length, in characters
+BANDS = (*(f"up to {top}" for top in LENGTHS), f"over {LENGTHS[-1]}")
+
+
+def band_of(length: int) -> str:
+    """The band of an input of this many characters."""
+    return BANDS[bisect_left(LENGTHS, length)]
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """Natural log-probabilities of the tokens of a greedy answer, that of its end included.
+
+    `fields`: of an answer that is a JSON object, by path (see `FieldResult.path`) the sum over the tokens of the value.
+    """
+
+    sum: float
+    mean: float
+    least: float
+    fields: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One record's answer by one model. Optional parts are left out of the file if they have nothing to say."""
+
+    id: str
+    group: str
+    tags: list[str] | None
+    input: str
+    context: str | None
+    length: int  # of the input, in characters
+    target: str
+    prediction: str
+    finish: Literal["stop", "length"] | None  # ended by the model, or cut off at the limit
+    tokens: int = 0  # generated, without the end token
+    parses: bool
+    schema_valid: bool
+    exact_match: bool
+    outcome: str  # "pass", or the primary class of failure
+    reason: str | None
+    fields: list[FieldResult]
+    retrieved: bool | None = None  # whether context and input had what was expected; None: there was no context
+    read: str | None = None  # calls in the chat template's form, as a target has them; empty if they can't be read
+    scores: dict[str, bool | float] = field(default_factory=dict)  # what only this kind of task is scored by
+    constrained: dict[str, Any] | None = None  # the same record answered within the schema's grammar
+    examples: list[str] = field(default_factory=list)  # ids of the training records that the prompt showed, in order
+    confidence: Confidence | None = None  # None: the engine gives no log-probabilities
+    agreement: float | None = None  # share of the sampled answers that say the same; None: none were sampled
+
+    @property
+    def answer(self) -> str:
+        """The answer in the form of a target."""
+        return self.prediction if self.read is None else self.read
+
+    @property
+    def length_band(self) -> str:
+        """The band of input length that the record is in."""
+        return band_of(self.length)
+
+
+OPTIONAL = ("read", "scores", "constrained", "examples", "confidence", "agreement")
+NAMES = tuple(part.name for part in fields(Prediction))
+PARTS = tuple(part.name for part in fields(FieldResult))
+# What every line must have; the others have come later, or are not in every file.
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "id": str,
+    "group": str,
+    "tags": (list, type(None)),
+    "input": str,
+    "context": (str, type(None)),
+    "length": int,
+    "target": str,
+    "prediction": str,
+    "finish": (str, type(None)),
+    "parses": bool,
+    "schema_valid": bool,
+    "exact_match": bool,
+    "outcome": str,
+    "reason": (str, type(None)),
+    "fields": list,
+}
+LATER: dict[str, type | tuple[type, ...]] = {
+    "tokens": int,
+    "retrieved": (bool, type(None)),
+    "read": (str, type(None)),
+    "scores": dict,
+    "constrained": (dict, type(None)),
+    "examples": list,
+    "confidence": (dict, type(None)),
+    "agreement": (float, int, type(None)),
+}
+SUMS = ("sum", "mean", "least")
+HIGHEST = 1e-6  # of a log-probability: 0, and what rounding adds to it
+RESULTS = ("match", "wrong", "missing", "spurious")
+
+
+def predictions_of(model: str) -> Path:
+    """Where the predictions of a model (`base`, `tuned`, `classical`, `calibration`, `online` or a comparator) are."""
+    return (REPORTS / "eval" if model in STAGES else COMPARATORS) / model / "predictions.jsonl"
+
+
+def metrics_of(model: str) -> Path:
+    """Where the measures of these predictions are."""
+    return predictions_of(model).with_name("metrics.json")
+
+
+def stage_of(model: str) -> str:
+    """The stage of dvc.yaml that makes the predictions of a model."""
+    return STAGES.get(model, "comparators")
+
+
+def write_predictions(path: Path, rows: Sequence[Prediction]) -> None:
+    """One JSON object per line, keys sorted. Half a surrogate pair, which UTF-8 can't hold, stays an escape."""
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            content = {name: getattr(row, name) for name in NAMES}
+            content["fields"] = [{name: getattr(value, name) for name in PARTS} for value in row.fields]
+            if row.confidence is not None:
+                content["confidence"] = _rounded(row.confidence)
+            if row.agreement is not None:
+                content["agreement"] = round(row.agreement, 6)
+            said = {name: name not in OPTIONAL or value not in (None, {}, []) for name, value in content.items()}
+            content = {name: value for name, value in content.items() if said[name]}
+            line = json.dumps(content, ensure_ascii=False, sort_keys=True)
+            if not line.isascii() and any("\ud800" <= char <= "\udfff" for char in line):
+                line = json.dumps(content, sort_keys=True)
+            file.write(line + "\n")
+
+
+def _rounded(confidence: Confidence) -> dict[str, Any]:
+    """To six digits. A sum over zero that is due to rounding is zero, and there is no negative zero."""
+    content = asdict(confidence)
+    numbers = {name: round(min(content[name], 0.0), 6) + 0.0 for name in SUMS}
+    return numbers | {"fields": {path: round(min(log, 0.0), 6) + 0.0 for path, log in confidence.fields.items()}}
+
+
+def read_predictions(model: str, path: Path | None = None) -> list[Prediction]:
+    """The predictions of a model, in record order; at least one, but for `calibration` and `online`. A missing key or a
+    wrong type is an error.
+
+    `path`: the file, if it is not that of the last run.
+    """
+    path, remedy = path or predictions_of(model), f"run `dvc repro {stage_of(model)}`, which makes it"
+    rows = [_checked(row, path, number, remedy) for number, row in enumerate(read_json_lines(path, remedy), 1)]
+    if not rows and model not in (CALIBRATION, ONLINE):
+        raise HallmarkError("holds no prediction", file=path, remedy=remedy)
+    return rows
+
+
+def _checked(content: dict[str, Any], path: Path, row: int, remedy: str) -> Prediction:
+    def wrong(name: str, problem: str = "missing, or of the wrong type") -> HallmarkError:
+        return HallmarkError(problem, file=path, row=row, field=name, remedy=remedy)
+
+    for name, kind in (TYPES | LATER).items():
+        if name in content or name in TYPES:
+            value = content.get(name)
+            # To Python, true is an integer.
+            if name not in content or not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+                raise wrong(name)
+    for name in ("length", "tokens"):
+        if not 0 <= content.get(name, 0) < 2**53:
+            raise wrong(name, "not a count")
+    if not all(isinstance(tag, str) for tag in content["tags"] or ()):
+        raise wrong("tags")
+    if not all(isinstance(example, str) for example in content.get("examples", ())):
+        raise wrong("examples")
+    if not all(isinstance(score, bool | int | float) for score in content.get("scores", {}).values()):
+        raise wrong("scores")
+    told, share = content.get("confidence"), content.get("agreement")
+    if told is not None and not (
+        told.keys() == {*SUMS, "fields"}
+        and isinstance(told["fields"], dict)
+        and all(map(is_log, [*(told[name] for name in SUMS), *told["fields"].values()]))
+    ):
+        raise wrong("confidence", "not log-probabilities: finite numbers of at most 0")
+    if share is not None and (isinstance(share, bool) or not 0 <= share <= 1):
+        raise wrong("agreement", "not a share")
+    if content["outcome"] not in OUTCOMES:
+        raise wrong("outcome", "not a known outcome")
+    for value in content["fields"]:
+        if not isinstance(value, dict) or not value.keys() >= set(PARTS) or not isinstance(value["path"], str):
+            raise wrong("fields")
+        if value["result"] not in RESULTS:
+            raise wrong("fields", "not a known result")
+    values = [FieldResult(**{name: value[name] for name in PARTS}) for value in content["fields"]]
+    parts = {name: content[name] for name in NAMES if name in content} | {"fields": values}
+    if told is not None:
+        parts["confidence"] = Confidence(**told)
+    return Prediction(**parts)
+
+
+def is_log(value: Any) -> bool:
+    """Whether a value can be a log-probability: a finite number of at most 0, a tiny rounding aside."""
+    return isinstance(value, float | int) and not isinstance(value, bool) and -sys.float_info.max <= value <= HIGHEST
+
+
+def paired(model: str, rows: Sequence[Prediction], tuned: Sequence[Prediction]) -> list[Prediction]:
+    """The answers of the tuned model to the records that `model` answered, in its order, which is the holdout's.
+
+    Raises unless each is a record of the holdout, once, with the same group, input and target.
+    """
+    path, remedy = predictions_of(model), f"run `dvc repro {stage_of(model)} eval@tuned`: all answer the same holdout"
+    by_id = {row.id: (number, row) for number, row in enumerate(tuned)}
+    found, last = [], -1
+    for number, row in enumerate(rows, 1):
+        place, other = by_id.get(row.id, (-1, None))
+        if other is None or place <= last:
+            problem = "not in" if other is None else "in another order than"
+            raise HallmarkError(
+                f"a record that is {problem} {predictions_of('tuned')}",
+                file=path,
+                row=number,
+                field="id",
+                remedy=remedy,
+            )
+        for name in ("group", "input", "target"):
+            if getattr(row, name) != getattr(other, name):
+                problem = f"differs from row {place + 1} of {predictions_of('tuned')}"
+                raise HallmarkError(problem, file=path, row=number, field=name, remedy=remedy)
+        found.append(other)
+        last = place
+    return found
+
+
+def check_all(model: str, rows: Sequence[Prediction], tuned: Sequence[Prediction]) -> None:
+    """Raise unless both models answered the same records, in the same order."""
+    if len(paired(model, rows, tuned)) < len(tuned):
+        problem = f"has {len(rows)} records, {predictions_of('tuned')} has {len(tuned)}"
+        remedy = f"run `dvc repro {stage_of(model)} eval@tuned`: all answer the same holdout"
+        raise HallmarkError(problem, file=predictions_of(model), remedy=remedy)

@@ -1,4 +1,0 @@
-"""Traces back into data: reading logs, masking them again, raw rows of what people judged, a queue of what nobody did.
-
-It may import core, corpus, evaluation, monitoring, privacy, tasks and traces.
-"""

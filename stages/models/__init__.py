@@ -1,4 +1,0 @@
-"""Loading base models, tokenizers and adapters; chat templates and their tool calls.
-
-It may import core and tasks.
-"""

@@ -1,4 +1,0 @@
-"""The parts of the report page: text that is safe to show, charts, records, labels, the data stages, and its templates.
-
-It may import core, models, tasks, evaluation, monitoring and release.
-"""

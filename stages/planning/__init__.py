@@ -1,4 +1,0 @@
-"""What a run would take before it starts: memory, by a run of the real architecture without values, and time, by its FLOPs.
-
-It may import core, corpus, models, release, serving, tasks and training.
-"""

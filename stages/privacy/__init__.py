@@ -1,4 +1,0 @@
-"""Finding and masking private values in texts, the word lists for it, and the independent second check.
-
-It may import core.
-"""

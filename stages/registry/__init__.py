@@ -1,4 +1,0 @@
-"""Versions of the release as tags in git: registering, promoting, going back, fetching, and what a tag must say.
-
-It may import core, evaluation, models, release and tasks.
-"""

@@ -1,4 +1,0 @@
-"""The task of the domain: its kinds, how an answer is read and compared, and the measures that a kind declares.
-
-It may import core.
-"""

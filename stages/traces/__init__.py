@@ -1,4 +1,0 @@
-"""Traces of served requests and the feedback to them: their form, how the gateway writes them, how tools read them.
-
-It may import core.
-"""

@@ -1,0 +1,117 @@
+"""Which code a stage loads: found in whatever way a module names another, or a file, and written to code/."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hallmark.base import loaded_code
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import sha256_file
+from hallmark.base.loaded_code import code_of
+from tests.workspace import ROOT, run
+
+MODULES = {
+    "stages/__init__.py": "",
+    "stages/one.py": 'import polars\nfrom hallmark.room import helper\n\nPAGE = "page.html"\n',
+    "stages/page.html": "<p>\n",
+    "stages/two.py": "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    from hallmark.room import helper\n",
+    "hallmark/__init__.py": "",
+    "hallmark/room/__init__.py": '"""A room."""\n',
+    "hallmark/room/helper.py": 'from . import near\nfrom .far import far\n\nWORDS = "words/few.txt"\n',
+    "hallmark/room/near.py": 'RUN = "hallmark.room.started"\n',
+    "hallmark/room/far.py": "def far():\n    from hallmark.room.params import Block\n",
+    "hallmark/room/params.py": "import pydantic\n",
+    "hallmark/room/started.py": "",
+    "hallmark/room/words/few.txt": "a\n",
+}
+CODE = [
+    "hallmark/room/far.py",
+    "hallmark/room/helper.py",
+    "hallmark/room/near.py",
+    "hallmark/room/started.py",
+    "hallmark/room/words/few.txt",
+    "requirements.lock",
+    "stages/one.py",
+    "stages/page.html",
+]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, text in MODULES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    loaded_code._used.cache_clear()
+    return tmp_path
+
+
+def test_all_that_a_module_names_is_found(project: Path) -> None:
+    assert code_of("stages/one.py") == CODE
+
+
+def test_what_only_a_type_checker_reads_is_not_loaded(project: Path) -> None:
+    assert code_of("stages/two.py") == ["stages/two.py"]
+
+
+def test_broken_code_is_an_error_with_its_row(project: Path) -> None:
+    (project / "hallmark/room/near.py").write_text("x = 1\ny = = 2\n", encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"hallmark/room/near.py, row 2: not Python"):
+        code_of("stages/one.py")
+
+
+def test_code_in_a_package_file_counts(project: Path) -> None:
+    (project / "hallmark/room/__init__.py").write_text('"""A room."""\n\nLEVEL = 1\n', encoding="utf-8")
+    assert "hallmark/room/__init__.py" in code_of("stages/one.py")
+
+
+def test_a_package_that_loads_its_folder_depends_on_every_module_in_it(project: Path) -> None:
+    """Whatever imports the package, or one of its modules, depends on all of them, and on what they import."""
+    kinds = project / "hallmark/room/kinds"
+    (kinds / "words").mkdir(parents=True)
+    loop = "for module in pkgutil.iter_modules(__path__):\n    importlib.import_module(f'{__name__}.{module.name}')\n"
+    (kinds / "__init__.py").write_text(f"import importlib, pkgutil\n\n{loop}", encoding="utf-8")
+    (kinds / "first.py").write_text("from hallmark.room import far\n", encoding="utf-8")
+    (kinds / "second.py").write_text('WORDS = "words/own.txt"\n', encoding="utf-8")
+    (kinds / "words/own.txt").write_text("a\n", encoding="utf-8")
+    files = ["__init__.py", "first.py", "second.py", "words/own.txt"]
+    wanted = {*(f"hallmark/room/kinds/{name}" for name in files), "hallmark/room/far.py"}
+    for line in (
+        "from hallmark.room.kinds import KINDS",
+        "import hallmark.room.kinds.first",
+        "from hallmark.room import kinds",
+    ):
+        loaded_code._used.cache_clear()
+        (project / "stages/two.py").write_text(f"{line}\n", encoding="utf-8")
+        assert {*code_of("stages/two.py")} == {*wanted, "stages/two.py"}
+    (kinds / "third.py").write_text("import polars\n", encoding="utf-8")
+    loaded_code._used.cache_clear()
+    more = {"stages/two.py", "hallmark/room/kinds/third.py", "requirements.lock"}
+    assert {*code_of("stages/two.py")} == {*wanted, *more}
+
+
+def test_an_installed_library_is_listed_by_the_same_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repository without a folder `hallmark/` has the same lists, of the library that Python finds."""
+    here = loaded_code.listing("stages/gate.py")
+    shutil.copytree(ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(ROOT / "requirements.lock", tmp_path / "requirements.lock")
+    monkeypatch.chdir(tmp_path)
+    loaded_code._used.cache_clear()
+    assert loaded_code.listing("stages/gate.py") == here
+
+
+def test_the_stage_writes_a_list_for_each_module_and_leaves_those_that_are_current(project: Path) -> None:
+    shutil.rmtree(project / "hallmark")
+    (project / "code").mkdir()
+    (project / "code/gone").write_text("", encoding="utf-8")
+    (project / "requirements.lock").write_text("", encoding="utf-8")
+    (project / "stages/one.py").write_text("import polars\n", encoding="utf-8")
+    shutil.copyfile(ROOT / "stages/code.py", project / "stages/code.py")
+    run(project, "python", "-m", "stages.code", PYTHONPATH=f"{project}:{ROOT}")
+    assert sorted(file.name for file in (project / "code").iterdir()) == ["one", "two"]
+    digest = sha256_file(project / "stages/one.py")
+    lines = (project / "code/one").read_text(encoding="utf-8").splitlines()
+    assert lines == [f"{sha256_file(project / 'requirements.lock')}  requirements.lock", f"{digest}  stages/one.py"]
