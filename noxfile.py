@@ -216,6 +216,16 @@ def curve(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Say where the pages of the manual are: they come with the library."""
+    prepare(session)
+    here = Path("docs")
+    code = "import hallmark; print(hallmark.__path__[0])"
+    folder = here if here.is_dir() else Path(run(session, "python", "-c", code, silent=True).strip()) / "docs"
+    session.log(f"{folder}: start with README.md")
+
+
+@nox.session
 def fresh(session: nox.Session) -> None:
     """Check that dvc.yaml and dvc.lock match code, params and data, and that git holds no raw data, keys or weights."""
     prepare(session)

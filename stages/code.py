@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hallmark.base.errors import run_stage
 from hallmark.base.files import write_text
-from hallmark.base.loaded_code import FOLDER, listing
+from hallmark.base.loaded_code import FOLDER, check_installed, listing
 
 log = logging.getLogger("code")
 
@@ -22,6 +22,7 @@ STAGES = Path("stages")
 
 def run() -> None:
     """Read every module of `stages/` and what it loads; write a list for each."""
+    check_installed()
     modules = [file for file in sorted(STAGES.glob("*.py")) if file.stem not in ("__init__", FOLDER.name)]
     FOLDER.mkdir(exist_ok=True)
     for old in {file.name for file in FOLDER.iterdir()} - {module.stem for module in modules}:

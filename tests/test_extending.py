@@ -197,21 +197,21 @@ def test_the_measures_of_every_kind_can_be_floors(tmp_path: Path) -> None:
     [
         (
             ("extraction", "classification", "tool_call"),
-            "tasks/kinds/, tools/infer.py, collecting/otel.py, gateway/spans.py",
+            "task/kinds/, commands/infer.py, service/collecting/otel.py, service/gateway/spans.py",
         ),
         (
             ("label_accuracy", "tool_names", "token_f1", "field_f1", "field_recall"),
-            "tasks/kinds/, evaluation/measures.py",
+            "task/kinds/, answer/measures.py",
         ),
-        (("TransformersServer", "VllmServer", "EndpointServer"), "serving/engines/"),
+        (("TransformersServer", "VllmServer", "EndpointServer"), "serve/engines/"),
     ],
 )
 def test_each_is_named_in_its_own_file_alone(names: tuple[str, ...], files: str) -> None:
     """No other file lists them, so none has to change for a new one. (`infer` guesses a kind from data, if it can.)"""
-    own = tuple(f"stages/{file}" for file in files.split(", "))
+    own = tuple(f"hallmark/{file}" for file in files.split(", "))
     elsewhere = [
         f"{file.relative_to(ROOT)}: {name}"
-        for file in sorted((ROOT / "stages").rglob("*.py"))
+        for file in sorted([*(ROOT / "hallmark").rglob("*.py"), *(ROOT / "stages").rglob("*.py")])
         if not file.relative_to(ROOT).as_posix().startswith(own)
         for name in names
         if re.search(rf"[\"']{name}[\"']|\bimport .*\b{name}\b", file.read_text(encoding="utf-8"))

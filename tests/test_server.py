@@ -309,7 +309,7 @@ def test_the_folder_of_the_models_is_no_place_to_import_from(tmp_path, monkeypat
     (tmp_path / "torch.py").write_text("raise SystemExit('this is the torch of the models')", encoding="utf-8")
     code = (
         "import sys, importlib.util as u\n"
-        "print(*sys.path, u.find_spec('torch').origin, u.find_spec('stages').origin, sep='\\n')"
+        "print(*sys.path, u.find_spec('torch').origin, u.find_spec('hallmark').origin, sep='\\n')"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -322,7 +322,7 @@ def test_the_folder_of_the_models_is_no_place_to_import_from(tmp_path, monkeypat
     *places, torch, ours = done.stdout.splitlines()
     assert all(Path(place).is_absolute() for place in places)
     assert str(tmp_path) not in places
-    assert Path(ours) == toys.ROOT / "stages/__init__.py"
+    assert Path(ours).resolve() == toys.ROOT / "hallmark/__init__.py"
     assert "site-packages" in torch
 
 

@@ -168,7 +168,7 @@ def read_python(options: list[str]) -> None:
         assert rest[0] == "install"
     elif module in ("tests.gpu", "tests.bench.corpora"):
         (gpu if module == "tests.gpu" else corpora).command_line().parse_args(rest)
-    elif module.startswith("stages."):
+    elif module.startswith(("stages.", "hallmark.")):
         parser_of(module).parse_args(rest)
     else:
         assert module in ("vllm.entrypoints.openai.api_server",), module
@@ -180,7 +180,8 @@ def read_session(options: list[str]) -> None:
     source = (ROOT / "noxfile.py").read_text(encoding="utf-8")
     assert re.search(rf"@nox\.session\ndef {session}\(", source), f"no session {session}"
     assert rest[:1] in ([], ["--"])
-    target = SESSIONS.get(session, ["python", "-m", f"hallmark.commands.{session}"])
+    room = "service.commands" if (ROOT / f"hallmark/service/commands/{session}.py").exists() else "commands"
+    target = SESSIONS.get(session, ["python", "-m", f"hallmark.{room}.{session}"])
     if rest[1:] and target:
         read([*target, *rest[1:]], marked=False)
 

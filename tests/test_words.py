@@ -32,7 +32,7 @@ DATA = {"data/clauses.py"}  # sentences of made-up customers
 PROSE = sorted(
     file
     for pattern in (
-        "stages/**/*.py", "stages/*.jinja", "stages/*.js", "stages/*.css", "hallmark/mask/words/*.txt", "README.md",
+        "stages/**/*.py", "hallmark/**/*.py", "hallmark/**/*.jinja", "hallmark/**/*.js", "hallmark/**/*.css", "hallmark/mask/words/*.txt", "README.md",
         "docs/*.md", "docs/*.yaml", "data/*.md", "data/*.py", "params.yaml", "dvc.yaml", "pyproject.toml", "noxfile.py",
         "template/**/*.py", "template/**/*.md", "template/**/*.yaml", "template/**/*.yml", "template/cookiecutter.json",
     )

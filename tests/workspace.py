@@ -27,7 +27,7 @@ from hallmark.params.presets import prepared
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = (
     "stages",
-    "hallmark",
+    "hallmark" if (ROOT / "hallmark").exists() else "library",
     "data",
     "dvc.yaml",
     "params.yaml",

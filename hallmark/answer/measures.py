@@ -1,7 +1,7 @@
 """The measures of a model: each is declared here or in the file of its kind, and shows up wherever results do.
 
-To add one, add it to COMMON (or to `measures` of its kind): metrics.json, comparison, gate, report page, model card, bill
-of materials and summary then have it.
+To add one, write it as `MEASURE` into a module of a repository's `stages/measures/`, add it to COMMON, or to `measures` of
+its kind: metrics.json, comparison, gate, report page, model card, bill of materials and summary then have it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hallmark.answer.spans import WAYS, span_columns
+from hallmark.base.own_modules import own_modules
 from hallmark.task.kinds import KINDS
 from hallmark.task.measure import Measure, Statistic
 from hallmark.task.task import Task
@@ -64,6 +65,7 @@ COMMON: dict[str, Measure] = {
         _field_measure("field_recall", "Field recall", "recall"),
         _field_measure("field_f1", "Field F1", "f1"),
         *map(_span_measure, WAYS),
+        *(module.MEASURE for module in own_modules("measures")),
     )
 }
 

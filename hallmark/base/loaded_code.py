@@ -2,7 +2,8 @@
 
 A stage loads the modules that its own imports, directly or through others, the data files that these name (a string that
 is the path of a file, seen from the folder of the module), and `requirements.lock` if one of them imports a library. A
-package that reads its own `__path__` loads whatever is in its folder, and so every module there.
+package that reads its own `__path__` loads whatever is in its folder, and so every module there; `own_modules("kinds")`
+loads those of `stages/kinds`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import zipfile
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
@@ -19,6 +21,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import sha256_file
 
 LOCK = "requirements.lock"
+LIBRARY = Path("library")  # where a stamped repo has the library, as a wheel
 FOLDER = Path("code")  # where the stage `code` writes a list for each module of stages/
 OURS = ("stages", "hallmark")
 # These change no output, so a change in them runs nothing again. The parameters: no field of them has a default and
@@ -60,6 +63,31 @@ def place(name: str) -> Path:
     return _installed() / name
 
 
+def library() -> Path | None:
+    """The library's wheel, in a repository that has it in that form."""
+    return next(iter(sorted(LIBRARY.glob("hallmark-*.whl"))), None)
+
+
+def check_installed() -> None:
+    """Raise a HallmarkError if the library that Python finds is not the one of the repository's wheel."""
+    wheel = library()
+    if wheel is None or Path("hallmark").exists():
+        return
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if name.startswith("hallmark/")]
+        other = [
+            name
+            for name in names
+            if not (_installed() / name).is_file() or (_installed() / name).read_bytes() != archive.read(name)
+        ]
+    if other:
+        raise HallmarkError(
+            f"is not the library that is installed, which differs in {other[0]}",
+            file=wheel,
+            remedy="run `python -m nox -s setup`, which installs it",
+        )
+
+
 @cache
 def _installed() -> Path:
     spec = find_spec("hallmark")
@@ -87,6 +115,12 @@ def _used(name: str) -> tuple[frozenset[str], bool]:
         elif isinstance(node, ast.Name) and node.id == "__path__":  # the modules of its folder are loaded by a loop
             folder = module.parent
             files |= {f"{folder.as_posix()}/{file.name}" for file in sorted(place(name).parent.glob("*.py"))} - {name}
+        elif (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func) == "own_modules"
+            and isinstance(node.args[0], ast.Constant)
+        ):
+            files |= {file.as_posix() for file in sorted(Path("stages", str(node.args[0].value)).glob("*.py"))}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             # A module that is run by its name, in a process of its own.
             names = [node.value] if re.fullmatch(rf"(?:{'|'.join(OURS)})(\.\w+)+", node.value) else []

@@ -22,7 +22,7 @@ from hallmark.base.dvc_lock import parse_yaml as parse_yaml  # these three are a
 from hallmark.base.dvc_lock import read_dir_object as read_dir_object
 from hallmark.base.dvc_lock import read_lock as read_lock
 from hallmark.base.files import HOLDOUT_LOCK, REPORTS, canonical_json, sha256_file
-from hallmark.base.loaded_code import FOLDER
+from hallmark.base.loaded_code import FOLDER, LIBRARY
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 SLSA = "https://slsa.dev/provenance/v1"
@@ -213,9 +213,11 @@ def role_of(path: str, data: str, schema: str | None) -> str:
         return "raw data"
     if path == schema:
         return "output schema"
+    if path.startswith(f"{LIBRARY}/"):
+        return "library"
     if path.startswith(f"{FOLDER}/"):
         return "list of code"
-    if path.startswith(("hallmark/", "stages/")):
+    if path.endswith(".py"):
         return "code"
     if path.startswith("models/base/"):
         return "base weights"

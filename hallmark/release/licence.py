@@ -9,11 +9,11 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import BASE
 from hallmark.base.model_folder import LICENCES
 
-ROOT = Path(__file__).resolve().parents[2]
 APACHE = "apache-2.0"
 APACHE_TITLE = re.compile(r"Apache License\s+Version 2\.0, January 2004")
-# Whichever licence a stamped repo has for its own work, the pipeline's own, Apache-2.0, is in one of these.
-OURS = (ROOT / "stages/LICENSE", ROOT / "LICENSE")
+LIBRARY = Path(__file__).resolve().parents[1]
+# The library's own licence, Apache-2.0: in its wheel, or next to its sources.
+OURS = (LIBRARY / "LICENSE", LIBRARY.parent / "LICENSE")
 LARGEST = 2**20  # bytes of a licence
 
 

@@ -1,6 +1,6 @@
 """What a serving engine is: its block in params.yaml, how its server is started, when it is ready, what requests need.
 
-Each module in `engines/` holds one engine, as `ENGINE`. To add an engine, add a module there.
+Each module in `engines/` holds one engine, as `ENGINE`. To add one, add a module there, or in a repo's `stages/engines/`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,19 @@ from hallmark.base.params import Block, Compute, Seconds
 
 Concurrency = Annotated[int, Field(ge=1, le=10_000)]  # requests in progress at once
 HOST = "127.0.0.1"
-ROOT = Path(__file__).resolve().parents[2]  # where `stages` is
+LIBRARY = Path(__file__).resolve().parents[1]
+IMPORTABLE = Path(".hallmark/importable")  # from which Python imports the library and nothing else
 SHARE_REMEDY = "set it to vllm, with adapter lora (docs/serving.md), or serve each release alone"
+
+
+def importable() -> Path:
+    """A folder from which Python imports the library and nothing else: other packages there would be of our environment."""
+    link = IMPORTABLE.absolute() / LIBRARY.name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink() or link.readlink() != LIBRARY:
+        link.unlink(missing_ok=True)
+        link.symlink_to(LIBRARY)
+    return link.parent
 
 
 class Settings(Block):

@@ -1,5 +1,6 @@
-"""Finish the new repo: move the chosen files into place, delete the rest, and make a first commit if requested."""
+"""Finish the new repo: move the chosen files into place, make the library's wheel, delete the rest, make a first commit."""
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,11 @@ if not Path("stages").is_dir() or not CHOICES.is_dir():
         "the template's symbolic links are plain text files, from a zip download or on Windows: "
         "clone with git, on Linux, macOS or WSL"
     )
+if sys.version_info < (3, 11):
+    sys.exit(f"cookiecutter runs on Python {sys.version.split()[0]}; Hallmark takes 3.11 to 3.14: `uvx --python 3.13 cookiecutter ...`")
 sys.path.insert(0, str(Path.cwd()))
 from hallmark.base.errors import HallmarkError  # noqa: E402 (these take no packages, which aren't installed yet)
+from hallmark.base.wheel import write_wheel  # noqa: E402
 from hallmark.params.edit import changed, value_of  # noqa: E402
 from hallmark.params.presets import advice, prepared, size_by_name  # noqa: E402
 
@@ -49,6 +53,21 @@ licence = (CHOICES / "licences" / LICENCE).read_text(encoding="utf-8").replace("
 Path("LICENSE").write_text(licence, encoding="utf-8", newline="\n")
 if LICENCE != "Apache-2.0":  # which the pipeline's own files keep
     shutil.copyfile(CHOICES / "licences" / "Apache-2.0", "stages/LICENSE")
+# The library goes in as one file that pip checks by its hash, made of the very sources that the template was taken with.
+wheel = write_wheel(
+    Path("library"), Path("hallmark"), Path("docs"), CHOICES / "licences" / "Apache-2.0", CHOICES / "library.toml"
+)
+pinned = f'  "{wheel.as_posix()} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}",\n'
+for file, old, new in (
+    ("pyproject.toml", "hashed = [\n", f"hashed = [\n{pinned}"),
+    ("dvc.yaml", "deps: [hallmark,", "deps: [library,"),
+):
+    text = Path(file).read_text(encoding="utf-8")
+    if text.count(old) != 1:
+        sys.exit(f"the template is broken: {file} has no single {old!r}")
+    Path(file).write_text(text.replace(old, new), encoding="utf-8", newline="\n")
+shutil.rmtree("hallmark")
+shutil.rmtree("docs")
 if "{{ cookiecutter.ci }}" in CI:
     target = CI["{{ cookiecutter.ci }}"]
     target.parent.mkdir(parents=True, exist_ok=True)

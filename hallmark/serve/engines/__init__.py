@@ -1,13 +1,14 @@
-"""The serving engines by kind. Every module in this folder is one: its `ENGINE` is put into the dictionary."""
+"""The serving engines by kind: the `ENGINE` of every module in this folder, and in a repository's `stages/engines/`."""
 
 import importlib
 import pkgutil
 from typing import Any
 
+from hallmark.base.own_modules import own_modules
 from hallmark.serve.engine import Engine
 
 ENGINES: dict[str, Engine[Any]] = {}
 
-for _module in pkgutil.iter_modules(__path__):
-    _engine: Engine[Any] = importlib.import_module(f"{__name__}.{_module.name}").ENGINE
-    ENGINES[_engine.kind] = _engine
+_here = (importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__))
+for _module in (*_here, *own_modules("engines")):
+    ENGINES[_module.ENGINE.kind] = _module.ENGINE

@@ -11,7 +11,7 @@ from typing import Literal
 
 from hallmark.base.params import Compute, Tokens
 from hallmark.serve import launcher
-from hallmark.serve.engine import ROOT, CacheAsked, Settings, StartedEngine, StartedSettings
+from hallmark.serve.engine import CacheAsked, Settings, StartedEngine, StartedSettings, importable
 
 BLOCK = 256  # tokens in one of the blocks of its cache
 
@@ -56,7 +56,7 @@ class TransformersServe(StartedEngine[TransformersServer]):
     def variables(self, settings: TransformersServer, compute: Compute) -> dict[str, str]:
         """Where our code is. No entry may be relative: it would be one of the models' folder."""
         given = [str(Path(entry).absolute()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-        return {"PYTHONPATH": os.pathsep.join([str(ROOT), *given])}
+        return {"PYTHONPATH": os.pathsep.join([str(importable()), *given])}
 
 
 ENGINE = TransformersServe()

