@@ -268,7 +268,7 @@ def test_every_surrogate_is_from_a_reserved_range(kind: str) -> None:
 
 @pytest.mark.parametrize("settings", [{"mask.style": "surrogate"}, {"mask.actions": {"EMAIL_ADDRESS": "surrogate"}}])
 def test_surrogates_need_the_repos_key(run_mask: Any, settings: dict[str, Any]) -> None:
-    with pytest.raises(HallmarkError, match=r"data\.key': surrogates are made with a key.*\n.*stages\.tools\.key"):
+    with pytest.raises(HallmarkError, match=r"data\.key': surrogates are made with a key.*\n.*hallmark\.commands\.key"):
         run_mask([ROW], settings)
     with pytest.raises(HallmarkError, match="surrogates are made with the repo's key, and none was given"):
         Masker(load_params(Path("params.yaml")).mask)

@@ -50,7 +50,7 @@ def test_a_schema_that_is_not_current_is_told_of(tmp_path: Path, monkeypatch: py
     arguments.check = True
     params_schema.main(arguments)
     (tmp_path / "schema.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(HallmarkError, match=r"run `python -m stages\.params\.schema`"):
+    with pytest.raises(HallmarkError, match=r"run `python -m hallmark\.params\.schema`"):
         params_schema.main(arguments)
 
 
