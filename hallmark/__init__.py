@@ -8,13 +8,28 @@ service: what happens after the gate; nothing else imports it.
 """
 
 import sys
-from importlib.util import find_spec
+from importlib.util import find_spec, spec_from_file_location
+from pathlib import Path
 
 # Packages that every command needs. Looking for them imports none of them.
 NEEDED = ("jsonschema_rs", "polars", "pydantic")
 
 if sys.platform == "win32":  # where no stage can start: they need `fcntl`, `resource` and process groups
     sys.exit("Hallmark runs on Linux, macOS and WSL")
+# A module that a repository took over (`python -m hallmark.commands.eject`) is here, and wins over the installed one.
+EJECTED = Path("stages/hallmark").absolute()
+
+
+class _Ejected:
+    @staticmethod
+    def find_spec(name, path=None, target=None):  # type: ignore[no-untyped-def]  # as importlib calls it
+        room, _, module = name.removeprefix("hallmark.").rpartition(".")
+        file = EJECTED / room.replace(".", "/") / f"{module}.py"
+        return spec_from_file_location(name, file) if name.startswith("hallmark.") and file.is_file() else None
+
+
+if EJECTED.is_dir():
+    sys.meta_path.insert(0, _Ejected)
 # While Python looks for `-m hallmark.<name>`, `-m` stands in for the name of the program.
 if sys.argv[:1] == ["-m"] and not all(map(find_spec, NEEDED)):
     sys.exit(

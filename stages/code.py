@@ -25,8 +25,9 @@ def run() -> None:
     check_installed()
     modules = [file for file in sorted(STAGES.glob("*.py")) if file.stem not in ("__init__", FOLDER.name)]
     FOLDER.mkdir(exist_ok=True)
-    for old in {file.name for file in FOLDER.iterdir()} - {module.stem for module in modules}:
-        (FOLDER / old).unlink()
+    for old in sorted(FOLDER.iterdir()):
+        if old.name not in {module.stem for module in modules}:
+            old.unlink()
     for module in modules:
         write_text(FOLDER / module.stem, listing(module.as_posix()))
     log.info("%d lists in %s", len(modules), FOLDER)

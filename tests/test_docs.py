@@ -171,7 +171,12 @@ def keys_of(path: list[str]) -> set[str]:
 def test_the_messages_explained_are_those_of_the_code() -> None:
     """docs/troubleshooting.md quotes parts of messages in backticks, in the first column of its tables."""
     text = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
-    files = [ROOT / "noxfile.py", *(ROOT / "stages").rglob("*.py"), *(ROOT / "hallmark").rglob("*.py"), *(ROOT / "template/hooks").glob("*.py")]
+    files = [
+        ROOT / "noxfile.py",
+        *(ROOT / "stages").rglob("*.py"),
+        *(ROOT / "hallmark").rglob("*.py"),
+        *(ROOT / "template/hooks").glob("*.py"),
+    ]
     code = "\n".join(file.read_text(encoding="utf-8") for file in files)
     quoted = [re.match(r"\| `([^`]+)`", line) for line in text.splitlines()]
     messages = [match[1] for match in quoted if match]

@@ -115,3 +115,27 @@ def test_the_stage_writes_a_list_for_each_module_and_leaves_those_that_are_curre
     digest = sha256_file(project / "stages/one.py")
     lines = (project / "code/one").read_text(encoding="utf-8").splitlines()
     assert lines == [f"{sha256_file(project / 'requirements.lock')}  requirements.lock", f"{digest}  stages/one.py"]
+
+
+def test_an_ejected_module_wins_and_is_hashed(tmp_path: Path) -> None:
+    """In a repository whose library is installed: here, found by PYTHONPATH."""
+    for name in ("stages", "hallmark"):
+        shutil.copytree(ROOT / name, tmp_path / "repo" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    repo, installed = tmp_path / "repo", tmp_path / "installed"
+    installed.mkdir()
+    (repo / "hallmark").rename(installed / "hallmark")
+    shutil.copyfile(ROOT / "requirements.lock", repo / "requirements.lock")
+    both = f"{repo}:{installed}"
+    eject = ("python", "-m", "hallmark.commands.eject")
+    assert "no module of the library" in run(repo, *eject, "hallmark.gone", PYTHONPATH=both, check=False).stderr
+    said = run(repo, *eject, "hallmark.judge.verdict", PYTHONPATH=both).stdout
+    assert said == "written: stages/hallmark/judge/verdict.py\n"
+    assert "is there already" in run(repo, *eject, "hallmark.judge.verdict", PYTHONPATH=both, check=False).stderr
+    own = repo / "stages/hallmark/judge/verdict.py"
+    own.write_text(own.read_text(encoding="utf-8") + "\nOWN = 1\n", encoding="utf-8")
+    code = "from hallmark.judge.verdict import OWN; import hallmark.judge.results; print(OWN)"
+    assert run(repo, "python", "-c", code, PYTHONPATH=both).stdout == "1\n"
+    run(repo, "python", "-m", "stages.code", PYTHONPATH=both)
+    lines = (repo / "code/gate").read_text(encoding="utf-8").splitlines()
+    assert f"{sha256_file(own)}  stages/hallmark/judge/verdict.py" in lines
+    assert not any(line.endswith("  hallmark/judge/verdict.py") for line in lines)

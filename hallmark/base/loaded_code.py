@@ -24,6 +24,7 @@ LOCK = "requirements.lock"
 LIBRARY = Path("library")  # where a stamped repo has the library, as a wheel
 FOLDER = Path("code")  # where the stage `code` writes a list for each module of stages/
 OURS = ("stages", "hallmark")
+EJECTED = "stages/"  # before the name of a module of the library that the repository has taken over
 # These change no output, so a change in them runs nothing again. The parameters: no field of them has a default and
 # none changes a value on the way (a test holds them to that), and DVC tracks the values themselves. `errors` only ends
 # a run, `heading` only prints a line, `progress` only says how far a stage is, what `measured` writes is never
@@ -61,6 +62,16 @@ def place(name: str) -> Path:
     if here.exists() or not name.startswith("hallmark/"):
         return here
     return _installed() / name
+
+
+def data_files(file: str) -> set[str]:
+    """The data files that a module names: strings that are paths from its folder."""
+    constants = (
+        node.value
+        for node in ast.walk(ast.parse(place(file).read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant)
+    )
+    return {name for text in constants if isinstance(text, str) for name in _data_file(Path(file).parent, text)}
 
 
 def library() -> Path | None:
@@ -109,7 +120,8 @@ def _used(name: str) -> tuple[frozenset[str], bool]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            package = ".".join(module.parts[: len(module.parts) - node.level]) if node.level else ""
+            parts = Path(name.removeprefix(EJECTED)).parts
+            package = ".".join(parts[: len(parts) - node.level]) if node.level else ""
             source = ".".join(filter(None, (package, node.module)))
             names = [source, *(f"{source}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Name) and node.id == "__path__":  # the modules of its folder are loaded by a loop
@@ -146,7 +158,10 @@ def _file(module: str) -> str | None:
     if not re.fullmatch(rf"(?:{'|'.join(OURS)})(\.\w+)+", module):
         return None
     name = module.replace(".", "/") + ".py"
-    return name if place(name).is_file() else None
+    for each in (EJECTED + name, name):  # an ejected module wins
+        if place(each).is_file():
+            return each
+    return None
 
 
 def _packages(module: str) -> Iterator[str]:
