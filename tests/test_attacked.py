@@ -18,10 +18,10 @@ from hallmark.commands import propose
 from hallmark.data import raw
 from hallmark.data.conversations import text_in
 from hallmark.data.gold import gold_spans
+from hallmark.data.gold_clusters import compare_with_gold
 from hallmark.mask.params import Mask
 from hallmark.params.loader import load_params
 from stages import split
-from stages.dedupe import compare_with_gold
 from tests.workspace import ROOT
 
 SPAN = {"id": "r1", "field": "text", "start": 0, "end": 3, "kind": "PERSON"}

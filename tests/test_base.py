@@ -10,8 +10,8 @@ import pytest
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import sha256_file
 from hallmark.model.base_params import HubBase, PackageBase
+from hallmark.model.fetching import copy_model, from_hub, from_package
 from hallmark.params.loader import load_params
-from stages.base import copy_model, from_hub, from_package
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, change_params, make_tiny_workspace, report, stage
 

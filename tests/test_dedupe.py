@@ -17,6 +17,7 @@ from hallmark.base.files import DEDUPED, MASKED, REPORTS, sha256_file
 from hallmark.base.key import VARIABLE, digest_of, pseudonym
 from hallmark.base.records import schema
 from hallmark.data import duplicates
+from hallmark.data.duplicate_lines import clusters_in
 from hallmark.data.duplicates import most_in_cluster
 from hallmark.data.near import normalise
 from hallmark.data.placeholders import only_placeholders
@@ -163,17 +164,15 @@ def drifting(count: int) -> list[str]:
     return [" ".join(words[at : at + 12]) for at in range(count)]
 
 
-def test_a_preview_holds_the_same_cap(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_preview_holds_the_same_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "ANY_SHARE", 39)
     file = tmp_path / "chain.jsonl"
     file.write_text("".join(json.dumps({"text": text}) + "\n" for text in drifting(40)))
     changes: dict[str, Any] = {"dedupe__threshold": 0.7}
-    dedupe.preview(params_with(**changes, dedupe__max_cluster=1.0), file, "text")
-    assert {json.loads(line)["cluster"] for line in capsys.readouterr().out.splitlines()} == {"1"}
+    lines = clusters_in(file, "text", params_with(**changes, dedupe__max_cluster=1.0).dedupe)
+    assert {json.loads(line)["cluster"] for line in lines} == {"1"}
     with pytest.raises(HallmarkError, match=r"chain\.jsonl: more than 39 of 40 different texts"):
-        dedupe.preview(params_with(**changes, dedupe__max_cluster=0.05), file, "text")
+        list(clusters_in(file, "text", params_with(**changes, dedupe__max_cluster=0.05).dedupe))
 
 
 EMPTY = ["<ACCOUNT_1>", "<ACCOUNT_2>.", "<PERSON_1>, <PHONE_1>", "\u200b<ACCOUNT_1> \n", "- <ACCOUNT_1>/<ACCOUNT_7>"]
@@ -329,7 +328,7 @@ def test_preview_of_any_file(tmp_path: Path) -> None:
         {"id": "e", "cluster": "e"},
     ]
     with pytest.raises(HallmarkError, match=r"any\.jsonl, row 1, field 'text': no such field"):
-        dedupe.preview(params_with(), tmp_path / "any.jsonl", "text")
+        list(clusters_in(tmp_path / "any.jsonl", "text", params_with().dedupe))
 
 
 def test_a_preview_of_half_surrogate_pairs_into_a_pipe_that_closes(tmp_path: Path) -> None:
@@ -352,7 +351,7 @@ def test_real_duplicates_are_found_as_well_as_promised() -> None:
     ids, gold = [row["id"] for row in rows], [row["cluster"] for row in rows]
     texts = normalise(pl.Series([row["text"] for row in rows]))
     settings = params_with().dedupe
-    ours = pair_scores(dedupe.Clusters(pl.Series(ids), texts, settings, MASKED).cluster.to_list(), gold)
+    ours = pair_scores(duplicates.Clusters(pl.Series(ids), texts, settings, MASKED).cluster.to_list(), gold)
     assert ours["precision"] >= 0.95
     for form in (texts, bare(texts)):
         assert ours["recall"] >= pair_scores(with_datasketch(form.to_list(), settings), gold)["recall"]

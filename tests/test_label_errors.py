@@ -92,7 +92,7 @@ def test_how_many_are_shown_and_none_if_none_are_looked_for() -> None:
 
 
 def test_of_many_records_or_values_some_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(split, "MOST_JUDGED", 100)
+    monkeypatch.setattr("hallmark.judge.label_errors.MOST_JUDGED", 100)
     assert splitted()["label_errors"]["judged"] == 100
     monkeypatch.setattr("hallmark.judge.label_errors.MOST_WORK", 90 * len(LABELS))
     assert splitted()["label_errors"]["judged"] == 90

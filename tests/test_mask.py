@@ -29,7 +29,7 @@ from hallmark.mask.second_check import residue
 from hallmark.mask.surrogates import surrogate
 from hallmark.params.loader import load_params
 from stages import mask
-from tests.workspace import KEY, ROOT, change_params, make_workspace, report, stage
+from tests.workspace import KEY, ROOT, change_params, make_workspace, report, run_here, stage
 
 REAL = ROOT.parent / "shared" / "realdata"
 RULES = {"mask.ner.engine": "none", "mask.ner.model": None}
@@ -777,7 +777,7 @@ def test_the_preview_prints_one_line_a_record(tmp_path: Path) -> None:
     text = "Ünïcode 🙂 mail ana.maria@acme-tools.io now"
     rows = [{"id": "a", "text": text}, {"text": "half \ud800 a pair, mail b@acme-tools.io"}, {"id": 7, "text": ""}]
     (folder / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    result = stage(folder, "mask", "--preview", "x.jsonl", "--field", "text")
+    result = run_here(folder, "hallmark.commands.preview", "x.jsonl", "--field", "text")
     one, half, empty = (json.loads(line) for line in result.stdout.splitlines())
     assert set(one) == {"id", "masked", "spans"}
     assert [line["id"] for line in (one, half, empty)] == ["a", "2", "7"]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.model_folder import INDEX, WEIGHTS, check_files, tensor_names, weight_files
+from hallmark.model import fetching
 from hallmark.model.adapter import CONFIG, TENSORS, check_adapter, load_adapter
 from hallmark.model.base_params import FolderBase
 from hallmark.model.loading import TRAINING, load_base, load_tokenizer, load_tuned
@@ -40,7 +41,7 @@ def take(folder: Path, target: Path, params: Params) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     given = FolderBase(source="folder", name="n", licence="mit", path=str(folder), chat_template_kwargs={})
-    base.from_folder(given, target)
+    fetching.from_folder(given, target)
     base.check(target)
     base.settle(target, {}, params.task, None)
     base.describe(target)
@@ -307,13 +308,13 @@ def test_a_snapshot_of_the_hub_may_link_within_its_cache_only(tmp_path: Path) ->
         blob = file.rename(tmp_path / "models--o--n/blobs" / file.name)
         file.symlink_to(blob)
     (tmp_path / "taken").mkdir()
-    base.copy_model(snapshot, tmp_path / "taken", within=tmp_path / "models--o--n")
+    fetching.copy_model(snapshot, tmp_path / "taken", within=tmp_path / "models--o--n")
     assert not any(file.is_symlink() for file in (tmp_path / "taken").iterdir())
     (snapshot / WEIGHTS).unlink()
     (tmp_path / "outside").write_bytes(b"x")
     (snapshot / WEIGHTS).symlink_to(tmp_path / "outside")
     with pytest.raises(HallmarkError, match=f"{WEIGHTS}: a link"):
-        base.copy_model(snapshot, tmp_path / "taken", within=tmp_path / "models--o--n")
+        fetching.copy_model(snapshot, tmp_path / "taken", within=tmp_path / "models--o--n")
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b/c", "a//b", "", "-", "a b", "a/b.git", "x" * 200])
@@ -322,14 +323,14 @@ def test_a_malformed_hub_name_is_one_error(tmp_path: Path, name: str) -> None:
 
     given = HubBase.model_construct(source="hub", name=name, licence="mit", revision="0" * 40, chat_template_kwargs={})
     with pytest.raises(HallmarkError, match="not the name of a Hugging Face repo"):
-        base.from_hub(given, tmp_path)
+        fetching.from_hub(given, tmp_path)
 
 
 @pytest.mark.parametrize("path", ["nowhere", "x" * 999, "/dev/null"])
 def test_a_base_that_is_no_folder_is_one_error(tmp_path: Path, path: str) -> None:
     given = FolderBase(source="folder", name="n", licence="mit", path=path, chat_template_kwargs={})
     with pytest.raises(HallmarkError, match=r"base\.path': no such folder"):
-        base.from_folder(given, tmp_path)
+        fetching.from_folder(given, tmp_path)
 
 
 FUZZED = (

@@ -293,7 +293,7 @@ def test_the_whole_part_of_a_huge_fraction_is_a_number(masked: Any) -> None:
 def test_the_report_counts_what_the_second_check_found() -> None:
     written = Written(kinds=Counter({("CREDIT_CARD", "second_check"): 2, ("CREDIT_CARD", "card"): 3}))
     written.add(Written(kinds=Counter({("CREDIT_CARD", "second_check"): 1, ("IBAN_CODE", "second_check"): 1})))
-    assert written.report(with_gold=False, missing=Missing())["found_by_second_check"] == {
+    assert written.report(masker_with().params, Missing())["found_by_second_check"] == {
         "CREDIT_CARD": 3,
         "IBAN_CODE": 1,
     }

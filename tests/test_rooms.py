@@ -127,9 +127,14 @@ def test_new_code_and_new_data_of_a_stage_are_listed(copied: Path) -> None:
 
 @pytest.mark.parametrize("options", [["-m"], ["-u", "-m"], ["-X", "dev", "-m"]])
 @pytest.mark.parametrize(
-    ("old", "new"), [("tools.propose", "commands.propose"), ("tools.canary", "service.commands.canary")]
+    ("old", "new"),
+    [
+        ("tools.propose", "commands.propose"),
+        ("tools.canary", "service.commands.canary"),
+        ("mask --preview", "commands.preview"),
+    ],
 )
 def test_an_old_name_of_a_command_leads_to_the_new_one(old: str, new: str, options: list[str]) -> None:
-    done = run(ROOT, "python", *options, f"stages.{old}", "--help")
+    done = run(ROOT, "python", *options, *f"stages.{old}".split(), "--help")
     assert f"usage: python -m hallmark.{new}" in done.stdout
     assert f"stages.{old} is now hallmark.{new}" in done.stderr

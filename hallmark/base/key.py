@@ -12,6 +12,8 @@ import json
 import logging
 import os
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from hallmark.base.errors import HallmarkError
@@ -81,6 +83,15 @@ _LETTERS = str.maketrans("0123456789abcdef", "bcdfghjklmnpqrst")  # digits could
 def pseudonym(key: bytes, column: str, value: str) -> str:
     """A stable name for an id or group: 64 bits of an HMAC, as consonants, so that it looks like nothing private."""
     return f"{column}-{digest(key, column, value).hex()[:16].translate(_LETTERS)}"
+
+
+def namer(data: Data) -> Callable[[str], str]:
+    """What gives a raw id the name that its record has."""
+    if data.pseudonyms == "none":
+        return str
+    key = read_key(data)
+    assert key is not None, "keyed"
+    return partial(pseudonym, key, "id")
 
 
 def source_digest(key: bytes | None, *parts: str) -> str:

@@ -85,7 +85,7 @@ class Trial:
         if self.written.total:
             warned.append(
                 f"private data in {self.written.touched} of {self.rows} rows: mask replaces it; see how with "
-                "`python -m stages.mask --preview FILE --field COLUMN`, and name columns of names in mask.identity_columns"
+                "`python -m hallmark.commands.preview FILE --field COLUMN`, and name columns of names in mask.identity_columns"
             )
         return warned + (advice(self.written.values, self.mask, self.of / max(1, self.rows)) if self.mask else [])
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hallmark.base.errors import HallmarkError
+from hallmark.base.files import HOLDOUT_LOCK
 from hallmark.base.holdout import REFREEZE, HoldoutLock
 from hallmark.base.key import digest as keyed_digest
 from hallmark.base.key import keyed_source, pseudonym
-from hallmark.data.grouping import digest
+from hallmark.data.grouping import Cut, digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -68,6 +69,12 @@ def renamed(
     )
 
 
+def cutoffs(lock: HoldoutLock | None) -> dict[str, Cut]:
+    """The cutoffs that are frozen, by side."""
+    frozen = {"validation": lock.validation, "calibration": lock.calibration} if lock else {}
+    return {side: cut for side, cut in frozen.items() if cut}
+
+
 def compare(lock: HoldoutLock, rows: pl.DataFrame, raw_unchanged: Callable[[], bool]) -> Compared:
     """Compare the records with the lock, whose names are those of today.
 
@@ -96,3 +103,16 @@ def compare(lock: HoldoutLock, rows: pl.DataFrame, raw_unchanged: Callable[[], b
             version=3,
         ),
     )
+
+
+def check_frozen(compared: Compared) -> None:
+    """Stop if a frozen record is missing or has changed."""
+    missing, changed = len(compared.missing), len(compared.changed)
+    if missing or changed:
+        raise HallmarkError(
+            f"of the frozen holdout records, {changed} have changed and {missing} are missing "
+            "(`python -m stages.split --differences` names them)",
+            file=HOLDOUT_LOCK,
+            remedy="restore them in data.path, or the data parameters that made them; after an update of the code, run it "
+            f"first on the committed data (docs/updating.md); or {REFREEZE}",
+        )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from hallmark.base.errors import HallmarkError
+from hallmark.base.key import pseudonym
 from hallmark.base.params import Data
 from hallmark.base.records import columns_of
 from hallmark.base.rows import read_rows
+from hallmark.data.raw import Raw
 
 
 def gold_spans(path: Path, data: Data) -> dict[str, list[tuple[str, int, int, str]]]:
@@ -44,3 +47,13 @@ def gold_spans(path: Path, data: Data) -> dict[str, list[tuple[str, int, int, st
     if not rows:
         raise HallmarkError("has no rows", file=path, remedy="label some spans, or set mask.gold to null")
     return dict(spans)
+
+
+def crossed_off(names: set[str], rows: Iterable[Raw], key: bytes | None) -> Iterator[Raw]:
+    """The rows; each takes its id, and with a key its pseudonym, off `names`."""
+    for raw in rows:
+        if names:
+            names.discard(raw.id)
+            if key is not None:
+                names.discard(pseudonym(key, "id", raw.id))
+        yield raw

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hallmark.base.files import MASKED
+from hallmark.base.records import check_filled, scan_records, whole_parquet
+from hallmark.data.grouping import random_sides
+from hallmark.data.near import distinct, normalise, text_of
+
 if TYPE_CHECKING:
     import numpy as np
+    import polars as pl
 
     from hallmark.data.near import Pairs
 
@@ -58,6 +64,20 @@ def count_leaks(sides: Array, text: Array, near: Pairs | None, groups: Array) ->
         "same_text": int((held & same[text]).sum()),
     }
     return counts if near is None else counts | {"near_text": int((held & (close & ~same)[text]).sum())}
+
+
+def row_split_leaks(
+    rows: pl.DataFrame, text: Array, near: Pairs, groups: Array, share: float, salt: str
+) -> dict[str, dict[str, int]]:
+    """What a split that draws single rows would leak, for comparison: with and without deduplication."""
+    with whole_parquet(MASKED):
+        before = scan_records(MASKED).select("id", "group", text=normalise(text_of("prompt"))).collect()
+    check_filled(before, MASKED)
+    texts, owners = (distinct(before[column])[1] for column in ("text", "group"))
+    return {
+        "after_dedupe": count_leaks(random_sides(rows["id"], share, salt), text, near, groups),
+        "before_dedupe": count_leaks(random_sides(before["id"], share, salt), texts, None, owners),
+    }
 
 
 def _touched(text: Array, rows: Array, near: Pairs | None) -> tuple[Array, Array]:

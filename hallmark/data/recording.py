@@ -54,6 +54,7 @@ class Written:
     leaks: int = 0
     python_types: Counter[str] = field(default_factory=Counter)  # of tools, read as JSON Schema's
     values: copied.Values = field(default_factory=dict)  # that targets copy
+    examples: list[dict[str, Any]] = field(default_factory=list)  # made-up sentences, before and after masking
 
     @property
     def total(self) -> int:
@@ -86,16 +87,24 @@ class Written:
         """Fail if the second check found what could not be masked."""
         check(self.left, self.names, file)
 
-    def check_targets(self, mask: Mask, file: str) -> None:
-        """Fail if masking took from the targets what they copy."""
+    def check_all(self, mask: Mask, file: str) -> None:
+        """Fail for the same, if masking took from the targets what they copy, or if it dropped every row."""
+        self.check(file)
         copied.check(self.values, mask, file)
+        if self.dropped == self.rows:
+            raise HallmarkError("every row was dropped", file=file, field="mask.actions", remedy="drop fewer kinds")
 
-    def report(self, with_gold: bool, missing: Missing) -> dict[str, Any]:
+    def report(self, mask: Mask, missing: Missing) -> dict[str, Any]:
         """The content of `reports/mask.json`, with the rows that were left out for what they lack; it has no value of any record."""
         by_kind: dict[str, dict[str, int]] = {}
         for (kind, recognizer), count in sorted(self.kinds.items()):
             by_kind.setdefault(kind, {})[recognizer] = count
         report: dict[str, Any] = {
+            "style": mask.style,
+            "language": mask.language,
+            "ner": mask.ner.model,
+            "level": mask.level,
+            "examples": self.examples,
             "rows": {"read": self.rows + missing.rows, "dropped": self.dropped, "written": self.rows - self.dropped},
             "missing": missing.report(),
             "records_with_spans": self.touched,
@@ -109,7 +118,7 @@ class Written:
             "target_values": copied.report(self.values),
             "gold": None,
         }
-        if with_gold:
+        if mask.gold:
             report["gold"] = {
                 "spans": self.gold.total(),
                 "recall": _share(self.found.total(), self.gold.total()),

@@ -12,18 +12,20 @@ from pathlib import Path
 from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import HOLDOUT_LOCK, MASKED
+from hallmark.base.holdout import RESTORE
 from hallmark.base.params import Data
 
 DVC_LOCK = Path("dvc.lock")
 COLUMNS = ("id", "group", "input", "target", "context")  # what a record of the holdout is made of
 
 
-def written_by_split() -> bool:
-    """Whether the holdout lock is the one that `split` last left, as far as dvc.lock knows."""
+def check_written_by_split() -> None:
+    """A HallmarkError if the holdout lock is not the one that `split` last left, as far as dvc.lock knows."""
     if not DVC_LOCK.exists():
-        return True
+        return
     recorded = prov.read_lock(DVC_LOCK.read_text(encoding="utf-8")).get("split", {"outs": {}})["outs"]
-    return recorded.get(HOLDOUT_LOCK.as_posix()) in (None, prov.dvc_md5(HOLDOUT_LOCK))
+    if recorded.get(HOLDOUT_LOCK.as_posix()) not in (None, prov.dvc_md5(HOLDOUT_LOCK)):
+        raise HallmarkError("the holdout lock is not the one that `split` wrote", file=HOLDOUT_LOCK, remedy=RESTORE)
 
 
 def raw_data_unchanged(data: Data) -> bool:

@@ -8,26 +8,61 @@ whose label is less likely than the noise in the data explains.
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hallmark.answer.labels import labels_of
-from hallmark.answer.text_model import linear_model
+from hallmark.answer.text_model import linear_model, text_with_tools
 from hallmark.base.document import objects
+from hallmark.data.grouping import draw_hash
 from hallmark.task.kind import REFUSAL
 
 if TYPE_CHECKING:
     import numpy as np
+    import polars as pl
 
     from hallmark.answer.params import Classical
+    from hallmark.data.params import Split
     from hallmark.task.task import Task
 
     Array = np.ndarray[Any, Any]
 
+log = logging.getLogger(__name__)
+
 FOLDS = 5
+MOST_JUDGED = 20_000  # records that label errors are looked for in, at most
 MOST_WORK = 400_000  # records times values of a field, so that it takes a minute at most
 FEWEST = 5  # records with a value: of rarer ones the model learns too little to judge them
+
+
+def suspects(rows: pl.DataFrame, task: Task, split: Split, settings: Classical) -> dict[str, Any] | None:
+    """Labels of train and validation that are probably wrong, the worst first; null if none are looked for.
+
+    Of more than `MOST_JUDGED` records, those of the groups with the lowest hashes are judged.
+    """
+    import polars as pl
+
+    if not split.label_errors or not task.kind.label_names(task):
+        return None
+    judged = rows.filter(pl.col("side").is_in(["train", "validation"]))
+    order = {group: draw_hash(split.salt, "label errors", group) for group in judged["group"].unique()}
+    judged = judged.sort(pl.col("group").replace_strict(order), "id").head(MOST_JUDGED)
+    columns: dict[str, Sequence[str]] = {
+        name: judged[column].to_list() for name, column in {"ids": "id", "groups": "group", "targets": "target"}.items()
+    }
+    columns["texts"] = [text_with_tools(*row) for row in judged.select("text", "tools").iter_rows()]
+    count, found = label_errors(task, settings, **columns)
+    if found:
+        log.info(
+            "%d labels of %d records look wrong; reports/split.json names the worst %d, and split.leave_out leaves out "
+            "those that are",
+            len(found),
+            count,
+            min(len(found), split.label_errors),
+        )
+    return {"judged": count, "found": len(found), "worst": found[: split.label_errors]}
 
 
 def label_errors(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hallmark.base.errors import HallmarkError
+from hallmark.base.holdout import REFREEZE
 from hallmark.model.chat_template import tool_form
 from hallmark.model.lengths import (
     STEP_ANSWER,
@@ -73,6 +74,25 @@ class Limits:
         """The ids of the records that would be too long in some part of the split."""
         found = [*self._measured("train", rows), *self._measured("holdout", rows)]
         return {name for measured in found if measured.kind != "pairs" for name in measured.over}
+
+    def left_out(self, rows: Rows, frozen: set[str]) -> set[str]:
+        """The same, for `split.too_long: drop` to leave out; an error if one of them is frozen, or if they are all."""
+        unfit = self.unfit(rows)
+        if held := sorted(unfit & frozen):
+            raise HallmarkError(
+                f"{len(held)} records of the frozen holdout, which keeps its records, are too long; the first is '{held[0]}'",
+                param="split.too_long",
+                remedy=f"set it to count, raise the limit that they are over (error names it), or {REFREEZE}",
+            )
+        if len(unfit) == len(rows):
+            raise HallmarkError(
+                f"all {len(rows)} records are too long, and none is left",
+                param="split.too_long",
+                remedy="set it to error: split then says which sft.max_length and eval.max_new_tokens would fit",
+            )
+        if unfit:
+            log.warning("%d of %d records are too long and left out (split.too_long: drop)", len(unfit), len(rows))
+        return unfit
 
     def check(self, records: Mapping[str, Rows]) -> tuple[dict[str, Any], set[str]]:
         """The counts of all parts of the split, for a report, and the ids of what is too long to be learned from.

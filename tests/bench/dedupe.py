@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 
 from hallmark.base.files import MASKED
+from hallmark.data.duplicates import Clusters
 from hallmark.data.near import components, near_pairs, normalise
 from hallmark.data.params import Dedupe
 from hallmark.data.shingles import bare, shingles
-from stages.dedupe import Clusters
 from tests.bench.made import texts as made_texts
 from tests.bench.page import table, write_section
 from tests.rows import params_with

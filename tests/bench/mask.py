@@ -19,9 +19,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from hallmark.commands.preview import preview_chunk, start_masker
 from hallmark.mask.params import Mask, Ner
+from hallmark.mask.workers import chunks
 from hallmark.params.loader import load_params
-from stages.mask import chunks, preview_chunk, start_masker
 from tests import labelled
 from tests.bench.made import texts as made_texts
 from tests.bench.page import table, write_section

@@ -1,0 +1,67 @@
+"""Print what would be masked in any JSONL, CSV or Parquet file: `python -m hallmark.commands.preview FILE --field text`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from hallmark.base.errors import HallmarkError, run_stage
+from hallmark.base.key import read_key
+from hallmark.base.printing import show
+from hallmark.base.rows import read_texts
+from hallmark.mask.identity_values import KnownValues
+from hallmark.mask.masking import Masker, Record
+from hallmark.mask.params import Mask
+from hallmark.mask.workers import WORKER, chunks, spread
+from hallmark.params.loader import Params, load_params
+
+SHOWN = ("start", "end", "kind", "recognizer")  # of a span
+Previewed = tuple[str, str, list[tuple[str, str]]]  # id, text, known values
+
+
+def preview(params: Params, file: Path, field: str) -> None:
+    """Print one JSON line per row of `file`: `id`, and `masked` and `spans` of the text in `field`."""
+    known = {column: kind for column, kind in params.mask.identity_columns.items() if column != field}
+    key = read_key(params.data, surrogates=True) if params.mask.keyed else None
+
+    def texts() -> Iterator[Previewed]:
+        for number, row, text in read_texts(file, field):
+            if len(text) > params.mask.max_chars:
+                raise HallmarkError(
+                    f"longer than mask.max_chars ({params.mask.max_chars} characters)",
+                    file=file, row=number, field=field, remedy="raise mask.max_chars, or shorten the text",
+                )  # fmt: skip
+            values = [(kind, row[column]) for column, kind in known.items() if isinstance(row.get(column), str)]
+            yield str(row.get(params.data.id, row.get("id", number))), text, values
+
+    lines = spread(params.mask.workers, start_masker, (params.mask, key), preview_chunk, chunks(texts()))
+    show(line for _, line in lines)
+
+
+def start_masker(mask: Mask, key: bytes | None) -> None:
+    """Load the models, once per worker process."""
+    WORKER["masker"] = Masker(mask, key=key)
+    WORKER["masker"].load()
+
+
+def preview_chunk(chunk: list[Previewed]) -> str:
+    """The preview's output lines for a chunk of rows."""
+    masked = WORKER["masker"].records(
+        [Record([text], known=KnownValues(values), name=name) for name, text, values in chunk]
+    )
+    lines = []
+    for (name, *_), (text,) in zip(chunk, masked, strict=True):
+        spans = [{name: vars(span)[name] for name in SHOWN} for span in text.spans]
+        lines.append(json.dumps({"id": name, "masked": text.text, "spans": spans}, ensure_ascii=False) + "\n")
+    return "".join(lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m hallmark.commands.preview", description=__doc__)
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="print what would be masked in this file; write nothing"
+    )
+    parser.add_argument("--field", default="text", help="the text field of the file (default: %(default)s)")
+    run_stage("preview", __doc__, lambda given: preview(load_params(given.params), given.file, given.field), parser)
