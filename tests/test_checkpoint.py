@@ -180,9 +180,7 @@ def test_what_decides_over_a_checkpoint(repo: Path, monkeypatch: pytest.MonkeyPa
         return {name for name in {*before, *after} if before.get(name) != after.get(name)}
 
     before = key_of("sft", load_params(), {"torch": "1"})
-    assert {"data/split/train.parquet", "models/base", "requirements.lock", "stages/sft.py", "params seed"} <= set(
-        before
-    )
+    assert {"code/sft", "data/split/train.parquet", "models/base", "params seed"} <= set(before)
     assert changed({"sft.checkpoint_minutes": 5, "eval.confidence": 0.5}) == set()
     assert changed({"sft.epochs": 9}) == {"params sft"}
     assert changed({"seed": 4}, {"torch": "2"}) == {"params sft", "params seed", "machine"}

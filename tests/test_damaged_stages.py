@@ -16,9 +16,10 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import DEDUPED, MASKED, REPORTS
 from hallmark.base.records import read_records, scan_records, schema
 from hallmark.judge.recount import read_part
+from hallmark.model.base_report import base_report
 from hallmark.params.loader import load_params
 from hallmark.task.predictions import predictions_of, read_predictions
-from stages import certify, dedupe, sft, split
+from stages import certify, dedupe, split
 from tests.workspace import ROOT
 
 Change = Callable[[pl.DataFrame], pl.DataFrame]
@@ -184,10 +185,10 @@ def test_training_names_a_damaged_report_of_the_base(
     REPORTS.mkdir()
     whole = {"name": "n", "revision": "r", "context": 5}
     (REPORTS / "base.json").write_text(json.dumps(whole), encoding="utf-8")
-    assert sft.base_report() == whole
+    assert base_report() == whole
     (REPORTS / "base.json").write_text(json.dumps(whole | {name: value}), encoding="utf-8")
     with pytest.raises(HallmarkError, match=f"base.json, field '{name}'"):
-        sft.base_report()
+        base_report()
 
 
 @pytest.mark.parametrize(

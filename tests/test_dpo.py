@@ -19,9 +19,9 @@ from hallmark.base.records import schema, write_records
 from hallmark.model.chat_template import end_of_turn
 from hallmark.model.loading import load_tokenizer
 from hallmark.model.lora import lora_config
+from hallmark.model.tokenized import tokenized_pairs, tokenized_records
 from hallmark.model.tuning import adapter_parameters, load_frozen, save_adapter
 from hallmark.params.loader import load_params
-from stages import dpo, sft
 from tests.test_params import problem
 from tests.test_sft import ANSWER, LAST_STEP_IS_PARTIAL, ONE_PASS, gradients_of_a_pass, some_records
 from tests.tiny import CHAT_TEMPLATE, make_tiny_base, quantize
@@ -222,8 +222,10 @@ def test_every_step_is_the_mean_over_its_pairs(
 def test_what_the_pairs_say_is_counted_pair_by_pair() -> None:
     import torch
 
+    from hallmark.model.pairs import measures
+
     before, after = torch.tensor([1.0, -2.0, -1.0, 3.0]), torch.tensor([2.0, 1.0, -3.0, 3.5])
-    assert dpo.measures(before, after, beta=0.1) == {
+    assert measures(before, after, beta=0.1) == {
         "likelier_before": 0.5,
         "likelier_after": 0.75,
         "reward_accuracy": 0.75,
@@ -240,14 +242,14 @@ def test_a_record_without_a_pair_and_one_too_long_are_counted(
     long = WORSE | {"content": "no " * 400}
     write_records(TRAIN, with_pairs(10, None, ANSWER, WORSE, WORSE, long))
     change_params(folder, {"dpo.max_length": 300})
-    rows, left_out = dpo.load_pairs(TRAIN, tokenizer, load_params())
+    rows, left_out = tokenized_pairs(TRAIN, tokenizer, load_params())
     assert left_out == {"without": 2, "same": 2, "too_long": 2}
     end = tokenizer.decode([end_of_turn(tokenizer)])
     for answer, due in (("rejected", WORSE), ("chosen", ANSWER)):
         assert [tokenizer.decode(row[f"{answer}_ids"]).split(end)[0] for row in rows] == [due["content"]] * 4
     write_records(TRAIN, with_pairs(6, None, ANSWER))
     with pytest.raises(HallmarkError) as caught:
-        dpo.load_training_pairs(tokenizer, load_params())
+        tokenized_pairs(TRAIN, tokenizer, load_params(), needed=True)
     assert (
         "data/split/train.parquet, field 'rejected': no pair to learn from: 3 records have no rejected answer"
         in str(caught.value)
@@ -273,14 +275,14 @@ def test_each_record_keeps_its_own_tools(tmp_path: Path, monkeypatch: pytest.Mon
     write_records(TRAIN, with_pairs(3, WORSE).with_columns(tools=pl.Series([None, *tools])))
     tokenizer, params = load_tokenizer(make_tiny_base(tmp_path / "tiny")), load_params(ROOT / "params.yaml")
     tokenizer.chat_template = "{% for tool in tools or [] %}{{ tool.function | tojson }}{% endfor %}" + CHAT_TEMPLATE
-    said = [tokenizer.decode(ids) for ids in sft.load_dataset(TRAIN, tokenizer, params)["input_ids"]]
+    said = [tokenizer.decode(ids) for ids in tokenized_records(TRAIN, tokenizer, params)["input_ids"]]
     assert [[name in text for name in ("weather", "calendar")] for text in said] == [
         [False, False],
         [True, False],
         [False, True],
     ]
     assert all(text.count("properties") == (text is not said[0]) for text in said)
-    pairs, _ = dpo.load_pairs(TRAIN, tokenizer, params)
+    pairs, _ = tokenized_pairs(TRAIN, tokenizer, params)
     assert all(text.startswith(tokenizer.decode(row["prompt_ids"])) for row, text in zip(pairs, said, strict=True))
 
 

@@ -23,12 +23,13 @@ from hallmark.answer.comparator import Asked, Questions
 from hallmark.answer.comparators import COMPARATORS
 from hallmark.answer.comparators.adapter import AdapterSettings, digest_of_base
 from hallmark.answer.comparators.few_shot import FewShotSettings
-from hallmark.answer.fair_order import drawn_fairly, fair_order
+from hallmark.answer.fair_order import drawn_fairly, evenly, fair_order
 from hallmark.answer.scoring import Score
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import ADAPTER, BASE, CALIBRATION, HOLDOUT, QUANTIZED, REPORTS, TRAIN, sha256_file, write_json
 from hallmark.base.machine import when_and_where
 from hallmark.base.records import write_records
+from hallmark.judge import batch_effect
 from hallmark.judge.metrics import metrics
 from hallmark.model.adapter import CONFIG, TENSORS, TRAINING, weights_in
 from hallmark.model.loading import load_tokenizer
@@ -567,11 +568,11 @@ def test_a_second_answer_is_held_against_the_first() -> None:
 
     first = answered(("a", right), ("b", wrong), ("c", wrong), ("d", right))
     second = answered(("a", right), ("x", right), ("y", other), ("z", wrong))
-    changed = stage_eval.again(first, second)
+    changed = batch_effect.counts(first, second)
     assert changed == {"records": 4, "texts_changed": 3, "outcomes_changed": 3, "lost": 1, "won": 1}
-    assert stage_eval.evenly(10, 3) == [0, 3, 6]
-    assert stage_eval.evenly(2, 5) == [0, 1]
-    assert stage_eval.evenly(5, 0) == []
+    assert evenly(10, 3) == [0, 3, 6]
+    assert evenly(2, 5) == [0, 1]
+    assert evenly(5, 0) == []
 
 
 def test_lines_hold_what_utf8_cannot(tmp_path: Path) -> None:

@@ -119,15 +119,15 @@ def test_what_is_trained_is_what_is_asked_and_the_answer_with_its_end(
     from hallmark.answer.answers import prompts_of
     from hallmark.answer.decoding import padded
     from hallmark.answer.generation import LocalModel
+    from hallmark.model.tokenized import tokenized_records
     from stages.base import run as run_base
-    from stages.sft import load_dataset
 
     params = made(tmp_path, family, monkeypatch)
     run_base(params)
     tokenizer = load_tokenizer(BASE)
     model = load_base(BASE, dtype="float32", attention="eager", device="cpu")
     local = LocalModel(model, tokenizer, batch_size=2, max_new_tokens=8)
-    trained = load_dataset(HOLDOUT, tokenizer, params)
+    trained = tokenized_records(HOLDOUT, tokenizer, params)
     due = records(5).rows(named=True)
     asked = [local.text(prompt) for prompt in prompts_of(due)]
     batch, mask = padded([local.encode(text) for text in asked], tokenizer.pad_token_id)

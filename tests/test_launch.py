@@ -198,8 +198,7 @@ def test_no_process_outlives_another_that_was_killed(tmp_path: Path, victim: str
 def test_more_processes_than_gpus_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from hallmark.model.launch import WORKER
-    from stages.sft import own_device
+    from hallmark.model.launch import WORKER, own_device
 
     params = load_params()
     sft = params.sft.model_copy(update={"parallel": params.sft.parallel.model_copy(update={"processes": 64})})
@@ -207,4 +206,4 @@ def test_more_processes_than_gpus_is_an_error(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv(WORKER, "64")
     assert torch.cuda.device_count() < 64
     with pytest.raises(HallmarkError, match=r"sft\.parallel\.processes"):
-        own_device(params.model_copy(update={"sft": sft, "compute": compute}))
+        own_device(sft, compute)

@@ -17,7 +17,7 @@ from unittest import mock
 import pytest
 
 from hallmark.base.files import BASE
-from hallmark.model.launch import accelerate_config
+from hallmark.model.launch import accelerate_config, own_device
 from hallmark.model.loading import load_tokenizer
 from hallmark.params.loader import Params
 from hallmark.params.presets import machines
@@ -113,15 +113,15 @@ def sft_trainer(params: Params, folder: Path) -> Any:
     """What `sft` trains with, its base on the CPU."""
     import datasets
 
+    from hallmark.model.lora import lora_config
     from hallmark.model.trainer import CompletionTrainer
-    from hallmark.model.tuning import load_frozen
-    from stages.sft import lora_config, training_arguments
+    from hallmark.model.tuning import load_frozen, sft_arguments
 
     model = load_frozen(params.sft, "cpu")
     rows = datasets.Dataset.from_list(ROWS)
     return CompletionTrainer(
         model=model,
-        args=training_arguments(params, str(folder)),
+        args=sft_arguments(params, str(folder)),
         train_dataset=rows,
         eval_dataset=rows,
         processing_class=load_tokenizer(BASE),
@@ -136,9 +136,9 @@ def dpo_trainer(params: Params, folder: Path) -> Any:
     from peft import get_peft_model
     from trl import DPOConfig
 
+    from hallmark.model.lora import lora_config
     from hallmark.model.pairs import PairTrainer
     from hallmark.model.tuning import load_frozen, training_options
-    from stages.sft import lora_config
 
     model = load_frozen(params.sft, "cpu")
     options = training_options(
@@ -161,8 +161,6 @@ def test_several_gpus_are_started_as_accelerate_wants_it(
     from accelerate.commands.config.config_args import ClusterConfig
     from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 
-    from stages.sft import own_device
-
     params = params_of(base, "gpus", tmp_path)
     file = tmp_path / "accelerate.json"
     file.write_text(json.dumps(accelerate_config(params.sft, params.compute.device)), encoding="utf-8")
@@ -173,4 +171,4 @@ def test_several_gpus_are_started_as_accelerate_wants_it(
         given = launch_command_parser().parse_args(["--config_file", str(file), "--module", "stages.sft"])
         options, *_ = _validate_launch_command(given)
         assert (options.multi_gpu, options.num_processes, options.mixed_precision) == (True, 2, "bf16")
-        assert own_device(params) == "cuda:1"
+        assert own_device(params.sft, params.compute) == "cuda:1"

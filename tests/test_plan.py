@@ -253,11 +253,11 @@ def test_sft_checks_before_it_loads_weights(here: Params, monkeypatch: pytest.Mo
     on_gpu = here.model_copy(update={"compute": here.compute.model_copy(update={"device": "cuda"})})
     monkeypatch.setattr("hallmark.base.compute.set_up", lambda *_: None)
     monkeypatch.setattr(sft, "base_report", lambda: {"context": None})
-    monkeypatch.setattr(sft, "load_dataset", lambda *_: ([], 0))
+    monkeypatch.setattr(sft, "tokenized_records", lambda *_, **__: ([], 0))
     monkeypatch.setattr("hallmark.plan.advice.check_training", lambda *_: order.append("check"))
     monkeypatch.setattr(sft, "load_frozen", load)
     monkeypatch.setattr("hallmark.base.compute.check_dtype", lambda *_: None)
-    monkeypatch.setattr(sft, "own_device", lambda _: "cuda")
+    monkeypatch.setattr(sft, "own_device", lambda *_: "cuda")
     with pytest.raises(StoppedError):
         sft.run(on_gpu)
     assert order == ["check", "weights"]

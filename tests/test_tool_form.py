@@ -360,12 +360,11 @@ def test_calls_are_learned_in_the_family_s_form_and_read_back(
     """Two calls at once where the template has them. What is trained starts with the very prompt that is asked."""
     from hallmark.answer.answers import prompts_of
     from hallmark.answer.generation import LocalModel
+    from hallmark.model.tokenized import tokenized_pairs, tokenized_records
     from stages.base import run as run_base
-    from stages.dpo import load_pairs
     from stages.dpo import run as run_dpo
     from stages.eval import run as run_eval
     from stages.quantize import run as run_quantize
-    from stages.sft import load_dataset
     from stages.sft import run as run_sft
 
     form = FAMILIES[family]
@@ -395,8 +394,8 @@ def test_calls_are_learned_in_the_family_s_form_and_read_back(
         batch_size=2,
         max_new_tokens=8,
     )
-    pairs, _ = load_pairs(HOLDOUT, tokenizer, params)
-    trained = load_dataset(HOLDOUT, tokenizer, params)
+    pairs, _ = tokenized_pairs(HOLDOUT, tokenizer, params)
+    trained = tokenized_records(HOLDOUT, tokenizer, params)
     due = pl.read_parquet(HOLDOUT).rows(named=True)
     for prompt, row, pair in zip(prompts_of(due), trained, pairs, strict=True):
         asked = local.encode(local.text(prompt))
@@ -435,11 +434,11 @@ def test_a_record_and_a_live_request_make_the_same_prompt(
     from hallmark.answer.generation import LocalModel
     from hallmark.commands.harness_task import in_text
     from hallmark.model.lengths import prompt_lengths
+    from hallmark.model.tokenized import tokenized_records
     from hallmark.plan.lengths import counter
     from hallmark.service.gateway.upstream import Question, Upstream
     from stages.base import run as run_base
     from stages.mask import run as run_mask
-    from stages.sft import load_dataset
 
     params = workspace(tmp_path, family, monkeypatch, **{"task.tool_format": tool_format} | MASKED_BY_RULES)
     row = {"id": "R-1", "text": "mend it, says bo@x.example", "calls": [ONE], "tools": MIXED}
@@ -458,7 +457,7 @@ def test_a_record_and_a_live_request_make_the_same_prompt(
     if tool_format == "json":
         assert f"{params.task.system_prompt}\n\nTools: {json.dumps(AS_READ)}<" in asked.replace("\n<", "<")
     assert asked.count('"name": "mend"') == asked.count("<EMAIL_1>") == 1
-    trained = load_dataset(HOLDOUT, tokenizer, params)
+    trained = tokenized_records(HOLDOUT, tokenizer, params)
     start = next(place for place, label in enumerate(trained[0]["labels"]) if label != IGNORED)
     assert trained[0]["input_ids"][:start] == local.encode(asked)
     assert in_text(prompts_of([record])) == [{"prompt": asked}]

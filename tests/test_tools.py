@@ -144,8 +144,8 @@ def test_a_schema_of_python_types_is_refused_in_one_line(tmp_path: Path) -> None
 
 
 def test_linear_models_read_the_names_of_the_tools_that_a_record_offers() -> None:
+    from hallmark.answer.linear_answers import read
     from hallmark.answer.text_model import all_features
-    from stages.classical import read
 
     params = shipped()
     tools = json.dumps(normal_tools([FULL, {"name": "send"}])[0])

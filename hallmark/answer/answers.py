@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from hallmark.base.errors import HallmarkError
+
 log = logging.getLogger("eval")
 
 
@@ -82,6 +84,17 @@ def asked_of(fits: Sequence[bool]) -> list[int]:
             len(fits),
         )
     return asked
+
+
+def check_read(model: str, answers: Sequence[Answer], too_long: str) -> None:
+    """Stop at prompts that were not asked if `split.too_long` says so; a comparator may read less than the base."""
+    unread = sum(answer is UNREAD for answer in answers)
+    if unread and too_long == "error":
+        raise HallmarkError(
+            f"{unread} of {len(answers)} prompts leave no room for an answer in what {model} reads",
+            param="eval.max_new_tokens",
+            remedy="lower it; set split.too_long to count, and they count as wrong; or take a model that reads more",
+        )
 
 
 def room_in(folder: Path) -> Callable[[Prompt], float]:

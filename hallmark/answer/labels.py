@@ -7,6 +7,7 @@ names of a tool call; and, if answers are JSON, whether to refuse. A record that
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from hallmark.task.task import Task
 
@@ -25,3 +26,13 @@ def right_labels(task: Task, names: Sequence[str], pairs: Sequence[tuple[str, st
         for name in names:
             right[name].append(predicted.get(name) == expected[name] if name in expected else None)
     return right
+
+
+def all_right(
+    task: Task, names: Sequence[str], records: Sequence[dict[str, Any]], answers: Sequence[str]
+) -> float | None:
+    """The share of the records with labels that have all of them right; None if there are none."""
+    pairs = [(record["target"], answer) for record, answer in zip(records, answers, strict=True)]
+    rows = zip(*right_labels(task, names, pairs).values(), strict=True)
+    judged = [False not in row for row in rows if {*row} - {None}]
+    return round(sum(judged) / len(judged), 6) if judged else None

@@ -70,20 +70,26 @@ def linear_model(settings: Classical, records: int, features: Features | None = 
     return make_pipeline(read, learner)
 
 
-def classes_of(
-    settings: Classical, texts: Sequence[str], classes: Sequence[str], asked: Sequence[str]
-) -> list[str] | None:
-    """The class of each text asked, by the TF-IDF model with characters, if `settings` has one; None if no word is in enough texts."""
+def predicted(
+    settings: Classical, features: Features, texts: Sequence[Any], classes: Sequence[str], asked: Sequence[Any]
+) -> list[str]:
+    """The class of each text asked (or vector), by a model trained on these texts; a ValueError if no word is in enough."""
     from threadpoolctl import threadpool_limits
 
     if len({*classes}) == 1 or not asked:
         return [classes[0]] * len(asked)
-    common = [one for one in all_features(settings) if one.min_records == settings.min_records and not one.embedded]
-    features = common[-1]
     model = linear_model(settings, len(texts), features)
+    with threadpool_limits(1):  # the same sums whatever `compute.threads` is, and faster on matrices this small
+        model.fit(texts, classes)
+        return [str(one) for one in model.predict(asked)]
+
+
+def classes_of(
+    settings: Classical, texts: Sequence[str], classes: Sequence[str], asked: Sequence[str]
+) -> list[str] | None:
+    """The class of each text asked, by the TF-IDF model with characters, if `settings` has one; None if no word is in enough texts."""
+    common = [one for one in all_features(settings) if one.min_records == settings.min_records and not one.embedded]
     try:
-        with threadpool_limits(1):  # the same sums whatever `compute.threads` is
-            model.fit(texts, classes)
-            return [str(one) for one in model.predict(asked)]
+        return predicted(settings, common[-1], texts, classes, asked)
     except ValueError:
         return None

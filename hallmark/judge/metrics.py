@@ -49,6 +49,27 @@ def metrics(
     return report
 
 
+def counts(rows: Sequence[Prediction]) -> dict[str, Any]:
+    """The measures of a part that only the tuned model answers: how much there is to learn from, how much of it is right."""
+    return {
+        "model": "tuned",
+        "records": len(rows),
+        "groups": len({row.group for row in rows}),
+        "exact_match": sum(row.exact_match for row in rows),
+        "with_confidence": sum(row.confidence is not None for row in rows),
+        "with_agreement": sum(row.agreement is not None for row in rows),
+    }
+
+
+def in_words(report: dict[str, Any], measured: dict[str, Any]) -> str:
+    """The main measures in one line, for the log."""
+    return (
+        f"{report['model']}: {report['records']} records, exact match {100 * report['exact_match']['value']:.1f} %, "
+        f"valid {100 * report['schema_validity']['value']:.1f} %, {measured['tokens']} tokens, "
+        f"{measured['tokens_per_second']:.0f} a second"
+    )
+
+
 def slices(rows: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
     """Exact match (`value`) of `n` records by customer, tag and input length; of many customers, the largest.
 

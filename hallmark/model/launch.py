@@ -123,6 +123,35 @@ def worker() -> Iterator[None]:
         sys.exit(1)
 
 
+def own_device(sft: Sft, compute: Compute) -> str:
+    """The device of this process; with several GPUs, each process has its own."""
+    import torch
+
+    if compute.device == "cpu" or not is_worker():
+        return compute.device
+    if torch.cuda.device_count() < sft.parallel.processes:
+        raise HallmarkError(
+            f"{sft.parallel.processes} processes, but torch sees {torch.cuda.device_count()} CUDA devices",
+            param="sft.parallel.processes",
+            remedy="set it to the number of GPUs, or fewer",
+        )
+    torch.cuda.set_device(rank())
+    return f"cuda:{rank()}"
+
+
+def prepare_worker(trainer: Any, sft: Sft, seed: int) -> None:
+    """Extra set-up of a process that is one of several: its own random numbers, and sums that FSDP does not round."""
+    import torch
+
+    torch.manual_seed(seed + rank())  # for dropout; initial adapter values and batches are drawn already
+    if sft.parallel.strategy == "fsdp" and sft.dtype == "bfloat16":
+        from torch.distributed.fsdp import MixedPrecisionPolicy
+
+        # accelerate's own policy would also sum gradients and return losses in bf16.
+        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+        trainer.accelerator.state.fsdp_plugin.mixed_precision_policy = policy
+
+
 def _end_with_caller() -> None:
     os.read(0, 1)  # nothing is ever written to it: it returns once the calling stage has ended
     os._exit(1)

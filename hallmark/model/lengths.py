@@ -64,6 +64,16 @@ def answer_lengths(rows: Rows, tokenizer: PreTrainedTokenizerBase, form: ToolFor
     return [length + 1 for length in _counted(texts(), tokenizer, len(rows))]
 
 
+def out_of_reach(rows: Rows, limit: int, tokenizer: PreTrainedTokenizerBase, form: ToolForm | None) -> list[bool]:
+    """Which records have a target that is longer than may be generated (`eval.max_new_tokens`): they can't pass."""
+    lengths = answer_lengths(rows, tokenizer, form)
+    log.info("the longest target has %d tokens; eval.max_new_tokens is %d", max(lengths), limit)
+    too_long = [length > limit for length in lengths]
+    if any(too_long):
+        log.warning("%d records have targets with more tokens than may be generated: they can't pass", sum(too_long))
+    return too_long
+
+
 def _tools(row: dict[str, Any]) -> list[Any] | None:
     return json.loads(row["tools"]) if row["tools"] else None
 

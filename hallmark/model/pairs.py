@@ -19,6 +19,7 @@ from hallmark.base.progress import Progress
 from hallmark.model.checkpoint import Resumable
 from hallmark.model.kernels import use_kernels
 from hallmark.model.loading import IGNORED
+from hallmark.model.params import Dpo
 from hallmark.model.trainer import LengthSampler, completion_logits, in_chunks
 from hallmark.model.tuning import adapter_parameters, leave_input_dtype
 
@@ -84,6 +85,30 @@ class PairTrainer(Resumable, DPOTrainer):
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         lengths = _lengths(eval_dataset)
         return sorted(range(len(lengths)), key=lengths.__getitem__)  # to keep padding small
+
+
+def measures(before: torch.Tensor, after: torch.Tensor, beta: float) -> dict[str, float]:
+    """Summary of the pairs' differences before and after: shares of the pairs, and TRL's mean reward margin in nats."""
+    return {
+        "likelier_before": round(float((before > 0).float().mean()), 6),
+        "likelier_after": round(float((after > 0).float().mean()), 6),
+        "reward_accuracy": round(float((after > before).float().mean()), 6),
+        "reward_margin": round(float(beta * (after - before).mean()), 6),
+    }
+
+
+def words(dpo: Dpo, pairs: dict[str, int], validation: dict[str, float] | None) -> str:
+    """One sentence for the report page and the model card. `validation`: the measures of its pairs, if there are any."""
+    training = (
+        f"After supervised tuning, DPO ({dpo.loss} loss, beta {dpo.beta:g}) on {pairs['train']} pairs of an "
+        "answer and a rejected one"
+    )
+    if validation is None:
+        return f"{training}; no validation record has a rejected answer to measure it with."
+    return (
+        f"{training}; of {pairs['validation']} validation pairs, the right answer was the likelier one in "
+        f"{100 * validation['likelier_before']:.1f} % before and {100 * validation['likelier_after']:.1f} % after."
+    )
 
 
 def without_mask(forward: Any, *, attention_mask: Any, **inputs: Any) -> FusedCausalLMOutput:

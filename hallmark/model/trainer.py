@@ -63,6 +63,16 @@ class CompletionTrainer(Resumable, SFTTrainer):
             # DDP and FSDP gather and reduce around `forward`, so everything that uses the weights must happen inside it.
             tuned.forward = partial(self._token_losses, tuned)
 
+    def counts(self) -> dict[str, Any]:
+        """How many records, tokens and batches of them there are to learn from, for the report."""
+        train, validation = cast(Any, self.train_dataset), cast(Any, self.eval_dataset)
+        tokens = sum(map(len, train["input_ids"]))
+        completion = sum(label != IGNORED for labels in train["labels"] for label in labels)
+        return {
+            "records": {"train": len(train), "validation": len(validation)},
+            "tokens": {"train": tokens, "completion": completion},
+        } | ({} if self.token_batches is None else {"batches": len(self.token_batches)})
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:

@@ -8,21 +8,20 @@ import math
 import shutil
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import BASE, QUANTIZED, canonical_json
 from hallmark.model.adapter import weights_in
-from hallmark.model.chat_template import other_prompt, tokenize, with_calls
 from hallmark.model.loading import TRAINING, load_base
 from hallmark.model.params import Sft, Training
-from hallmark.model.tool_form import ToolForm
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from hallmark.model.trainer import Curve
+    from hallmark.params.loader import Params
 
 # The files of the tokenizer, copied so that the adapter folder can be used without the base folder.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "chat_template.jinja")
@@ -33,25 +32,6 @@ def load_frozen(sft: Sft, device: str, *, sharded: bool = False) -> PreTrainedMo
     if sft.method == "qlora" and not sft.dequantize_once:
         return load_base(BASE, dtype=sft.dtype, attention=sft.attention, device=device, nf4=True, sharded=sharded)
     return load_base(QUANTIZED, dtype=sft.dtype, attention=sft.attention, device=device)
-
-
-def tokenized(
-    row: dict[str, Any],
-    answer: Literal["completion", "rejected"],
-    tokenizer: PreTrainedTokenizerBase,
-    path: Path,
-    form: ToolForm | None,
-) -> tuple[list[int], int]:
-    """The tokens of a record of `path` with this answer, and the index of the answer's first token.
-
-    `form`: how the chat template writes calls; None if answers are JSON.
-    """
-    tools = json.loads(row["tools"]) if row["tools"] else None
-    try:
-        completion = with_calls(tokenizer, form, row, answer, path) if form else row[answer]
-        return tokenize(tokenizer, row["prompt"], completion, tools)
-    except ValueError as error:
-        raise other_prompt(str(error), path) from None
 
 
 def training_options(
@@ -77,7 +57,7 @@ def training_options(
         "max_grad_norm": sft.max_grad_norm,
         "ddp_find_unused_parameters": False,
         "activation_checkpointing": sft.gradient_checkpointing,
-        "max_length": None,  # checked in `fits`, which can name the record
+        "max_length": None,  # checked in `tokenized_records`, which can name the record
         "eval_strategy": "steps" if validate else "no",
         "eval_steps": block.eval_steps,
         "eval_on_start": validate,
@@ -89,6 +69,39 @@ def training_options(
         "disable_tqdm": True,
         "dataloader_pin_memory": device == "cuda",
     }
+
+
+def sft_arguments(params: Params, folder: str, *, sharded: bool = False) -> Any:
+    """TRL's `SFTConfig` for the `sft` block. `sharded`: in several processes, each with a part of the weights."""
+    from trl import SFTConfig
+
+    device = params.compute.device
+    options = training_options(params.sft, params.sft, folder, device=device, seed=params.seed, validate=True)
+    arguments = SFTConfig(**options)
+    if sharded and device == "cpu":
+        from accelerate.utils import DistributedType
+
+        # accelerate 1.15 silently treats FSDP on a CPU as DDP, although torch can shard there too.
+        arguments.distributed_state.distributed_type = DistributedType.MULTI_GPU
+    return arguments
+
+
+def dpo_arguments(params: Params, folder: str, *, validate: bool) -> Any:
+    """TRL's `DPOConfig` for the `dpo` block."""
+    from trl import DPOConfig
+
+    dpo, device = params.dpo, params.compute.device
+    options = training_options(params.sft, dpo, folder, device=device, seed=params.seed, validate=validate)
+    return DPOConfig(**options, loss_type=[dpo.loss], beta=dpo.beta, label_smoothing=dpo.label_smoothing)
+
+
+def hold_adapter_in_fp32(model: torch.nn.Module, method: str) -> None:
+    """Let a new adapter start from the same values over a base in 4 bits and over the same weights written out.
+
+    TRL 1.16 rounds it to bf16 over the former alone. It can't stay in bf16: that would round away AdamW's small steps.
+    """
+    for tensor in adapter_parameters(model).values():
+        tensor.data = (tensor.data.bfloat16() if method == "qlora" else tensor.data).float()
 
 
 def leave_input_dtype(model: Any) -> None:

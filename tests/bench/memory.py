@@ -53,15 +53,14 @@ def held(params: Params, batch: Batch) -> int:
 
     from hallmark.model.lora import lora_config
     from hallmark.model.trainer import CompletionTrainer
-    from hallmark.model.tuning import adapter_parameters, load_frozen
-    from stages.sft import training_arguments
+    from hallmark.model.tuning import adapter_parameters, load_frozen, sft_arguments
 
     labels = [IGNORED] * (batch.tokens - batch.labelled) + [1] * batch.labelled
     ids = ([3 + number, *[1] * (batch.tokens - 1)] for number in range(batch.records * STEPS))  # which share no token
     rows = [{"input_ids": tokens, "labels": labels} for tokens in ids]
     model = load_frozen(params.sft, "cpu")
     with tempfile.TemporaryDirectory() as folder:
-        arguments = training_arguments(params, folder)
+        arguments = sft_arguments(params, folder)
         arguments.eval_strategy, arguments.eval_on_start = "no", False
         trainer: Any = CompletionTrainer(
             model=model,

@@ -199,9 +199,9 @@ def usual(params: Any, folder: str) -> Any:
 def ours(params: Any, folder: str, *, alone: bool = False) -> Any:
     """What `stages.sft` does; `alone`: with the usual script's step size, its schedule and its batches."""
     from hallmark.model.lora import lora_config
+    from hallmark.model.tokenized import tokenized_records
     from hallmark.model.trainer import CompletionTrainer
-    from hallmark.model.tuning import adapter_parameters, load_frozen
-    from stages.sft import load_dataset, training_arguments
+    from hallmark.model.tuning import adapter_parameters, load_frozen, sft_arguments
 
     tokenizer = load_tokenizer(BASE)
     model = load_frozen(params.sft, "cpu")
@@ -209,12 +209,12 @@ def ours(params: Any, folder: str, *, alone: bool = False) -> Any:
         fixed = {"batch_size": BATCH, "accumulation": ACCUMULATION, "learning_rate": STEP_SIZE, "epochs": 3}
         fixed |= {"schedule": "linear", "warmup": 0.0, "max_steps": None}
         params = params.model_copy(update={"sft": params.sft.model_copy(update=fixed)})
-    arguments = training_arguments(params, folder)
+    arguments = sft_arguments(params, folder)
     arguments.eval_strategy, arguments.eval_on_start = "no", False
     trainer: Any = CompletionTrainer(
         model=model,
         args=arguments,
-        train_dataset=load_dataset(TRAIN, tokenizer, params),
+        train_dataset=tokenized_records(TRAIN, tokenizer, params),
         processing_class=tokenizer,
         peft_config=lora_config(model, params.sft.lora),
         length_power=params.sft.length_power,
@@ -229,9 +229,9 @@ def stopwatch(trainer: Any, every: int, limit: float) -> Any:
     import torch
     from transformers import TrainerCallback
 
-    from stages.sft import load_dataset
+    from hallmark.model.tokenized import tokenized_records
 
-    rows = load_dataset(VALIDATION, load_tokenizer(BASE), load_params())
+    rows = tokenized_records(VALIDATION, load_tokenizer(BASE), load_params())
 
     def loss(model: Any) -> float:
         """Nats a completion token, over all validation records."""

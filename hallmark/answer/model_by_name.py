@@ -1,0 +1,59 @@
+"""What a name in `eval` stands for: the base, the tuned model, or one of the comparators, which asks and answers its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hallmark.answer.answers import Answer, Answerer
+from hallmark.answer.comparator import Asked, Means, Questions
+from hallmark.answer.comparators import COMPARATORS
+from hallmark.answer.evaluated_models import WEIGHTS, own_answerers
+from hallmark.answer.params import Eval
+from hallmark.base.files import HOLDOUT
+from hallmark.model.tool_form import ToolForm
+from hallmark.task.task import Task
+
+if TYPE_CHECKING:
+    from hallmark.params.loader import Params
+
+
+def weights_of(settings: Eval, model: str) -> Path:
+    """The folder of the model whose chat template and tokenizer count."""
+    comparator = settings.comparators.get(model)
+    return WEIGHTS[model] if comparator is None else COMPARATORS[comparator.kind].weights(comparator)
+
+
+def asked_of(settings: Eval, model: str, questions: Questions) -> Asked:
+    """What a model is asked: of base and tuned the records' own prompts, of a comparator what its kind makes of them."""
+    comparator = settings.comparators.get(model)
+    if comparator is None:
+        return Asked(list(questions.prompts), [[] for _ in questions.prompts])
+    return COMPARATORS[comparator.kind].asked(comparator, questions)
+
+
+def answerers(
+    params: Params, model: str, task: Task, form: ToolForm | None, stack: ExitStack, source: Path = HOLDOUT
+) -> Callable[[int, bool], Answerer]:
+    """What makes the answerer for a batch size, constrained by the schema or not; see `own_answerers`.
+
+    A comparator is the base, unless its kind says otherwise.
+    """
+    if comparator := params.eval.comparators.get(model):
+        kind, base = COMPARATORS[comparator.kind], cache(lambda: answerers(params, "base", task, form, stack))
+        means = partial(Means, model, params.eval, params.compute, task, form, params.seed)
+        return lambda size, constrained: kind.answerer(comparator, lambda: base()(size, constrained), means(size))
+    return own_answerers(params, model, task, form, stack, source)
+
+
+def about(settings: Eval, model: str, asked: Asked, answers: Sequence[Answer]) -> dict[str, Any]:
+    """What metrics.json says of a comparator alone; of another model nothing."""
+    comparator = settings.comparators.get(model)
+    if comparator is None:
+        return {}
+    kind, shown = COMPARATORS[comparator.kind], sum(map(len, asked.examples))
+    own = {"words": kind.words(comparator), "examples": round(shown / len(answers), 2)}
+    return own | kind.measures(comparator, answers)

@@ -1,0 +1,41 @@
+"""What the stage `base` reported of the model (`reports/base.json`), as training needs it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import BASE, REPORTS
+from hallmark.base.reading import read_object
+
+
+def base_report() -> dict[str, Any]:
+    """The report; a HallmarkError unless it has the model's name, its revision and its context."""
+    file, remedy = REPORTS / "base.json", "run `dvc repro base`, which makes it"
+    report = read_object(file, remedy)
+    for name in ("name", "revision"):
+        if not isinstance(report.get(name), str):
+            raise HallmarkError("not a text", file=file, field=name, remedy=remedy)
+    context = report.get("context", 0)
+    if context is not None and (isinstance(context, bool) or not isinstance(context, int) or context < 1):
+        raise HallmarkError("not a length", file=file, field="context", remedy=remedy)
+    return report
+
+
+def check_context(report: dict[str, Any], max_length: int) -> None:
+    """A HallmarkError if `sft.max_length` is longer than what the base reads."""
+    if report["context"] and max_length > report["context"]:
+        raise HallmarkError(
+            f"{max_length} tokens, but the base model reads at most {report['context']}",
+            param="sft.max_length",
+            remedy=f"set it to at most {report['context']}",
+        )
+
+
+def source_of(report: dict[str, Any]) -> tuple[str, str | None]:
+    """What loads the base: a repo of the hub and its commit, or else its folder here and None.
+
+    Weights from a package or a folder are not those of the hub's repo, whatever their name.
+    """
+    on_hub = report.get("source") == "hub"
+    return (report["name"], report["revision"]) if on_hub else (f"./{BASE.as_posix()}", None)
