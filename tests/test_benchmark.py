@@ -19,6 +19,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
+from hallmark.answer import timed_rows
 from hallmark.answer.parity import Cost
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import ADAPTER, BASE, HOLDOUT, QUANTIZED, write_json
@@ -26,9 +27,9 @@ from hallmark.base.machine import describe, when_and_where
 from hallmark.base.records import read_records, schema, write_records
 from hallmark.model.adapter import TRAINING, weights_in
 from hallmark.params.loader import load_params
+from hallmark.serve.bench import blocks, find_largest
+from hallmark.serve.levels import headline, largest_load, ratios
 from hallmark.serve.server import free_port, machine
-from stages import benchmark
-from stages.benchmark import blocks, find_largest, headline, largest_load, ratios
 from tests import hostile
 from tests.test_model_card import write_gguf
 from tests.tiny import quantize
@@ -457,12 +458,12 @@ def level(kind: str, load: float, kept: float = 1.0, time: float = 1.0, rate: fl
 
 
 def test_prompts_without_room_for_a_timed_answer_are_not_timed_and_are_said(monkeypatch, caplog):
-    monkeypatch.setattr(benchmark, "room_in", lambda _: len)  # of made-up prompts, as long as their room
+    monkeypatch.setattr(timed_rows, "room_in", lambda _: len)  # of made-up prompts, as long as their room
     prompts = ["x" * room for room in (50, 90, 200)]
-    assert benchmark.rows_with_room(prompts, 60, 100) == ([1, 2], [2])
+    assert timed_rows.rows_with_room(prompts, 60, 100) == ([1, 2], [2])
     assert "2 of 3 prompts leave no room for 100 tokens in the base's context: they are not timed" in caplog.text
     with pytest.raises(HallmarkError, match=r"3 of 3 prompts leave no room for 300 tokens.*\n.*lower them"):
-        benchmark.rows_with_room(prompts, 60, 300)
+        timed_rows.rows_with_room(prompts, 60, 300)
 
 
 def test_the_largest_load_is_the_last_before_the_objective_breaks():

@@ -13,6 +13,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import write_json
 from hallmark.base.reading import read_json
 from hallmark.base.stats import ClusterBootstrap, Interval, evidence, judge, mcnemar
+from hallmark.judge.reported import records_read
 from hallmark.params.loader import load_params
 from stages import compare
 from tests.made_up import (
@@ -301,7 +302,7 @@ def verdicts(seed, *, groups, records, effect, between, times):
         other_hard = np.where(random.random(records) < 0.6, hard, random.random(records))
         before, after = hard < (level - gain / 2)[group], other_hard < (level + gain / 2 + effect)[group]
         bootstrap = ClusterBootstrap([f"{g:03d}" for g in group], confidence=0.95, draws=400, seed=7)
-        counts[compare.judge(bootstrap.rate_difference(before, after), mcnemar(before, after).p, 0.05)] += 1
+        counts[judge(bootstrap.rate_difference(before, after), mcnemar(before, after).p, 0.05)] += 1
     return {verdict: count / times for verdict, count in counts.items()}
 
 
@@ -354,8 +355,8 @@ def test_batches_by_tokens_are_counted_by_their_share_of_a_pass(
     monkeypatch.chdir(tmp_path)
     write_sft(tmp_path, steps=10, records=706)
     sft = load_params(ROOT / "params.yaml").sft
-    assert compare.records_read(sft) == 40
+    assert records_read(sft) == 40
     by_tokens = sft.model_copy(update={"batch_tokens": 2048, "accumulation": 3})
     for batches, read in ((60, 353), (20, 706)):
         write_json(tmp_path / "reports/sft.json", read_json(tmp_path / "reports/sft.json") | {"batches": batches})
-        assert compare.records_read(by_tokens) == read
+        assert records_read(by_tokens) == read

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.stats import Interval
-from hallmark.judge.decision import Failed, Handed, Main, Rules, Way, decide, money, per_right, sides
+from hallmark.judge.decision import Failed, Handed, Main, Rules, Way, money, per_right, sides
+from stages.decide import decide
 
 RULES = Rules(margin=0.02, min_records=100, min_groups=8)
 NO_PRICES = "Prices are not stated (benchmark.price_per_hour), so quality decides alone."

@@ -15,6 +15,7 @@ from hallmark.base.files import write_json
 from hallmark.base.reading import read_json, read_json_lines
 from hallmark.base.stats import Interval
 from hallmark.judge import rule_words
+from hallmark.judge.judge import WORST
 from hallmark.judge.params import Gate
 from hallmark.judge.verdict import overall
 from hallmark.params.loader import load_params
@@ -254,7 +255,7 @@ def spoil(root, rule):
     elif kind == "superiority":
         against["exact_match"]["difference"] = against["exact_match"]["worst"]
     elif kind == "floor":
-        next(row for row in comparison["tuned"]["measures"] if row["name"] == name)["tuned"] = asdict(gate.WORST)
+        next(row for row in comparison["tuned"]["measures"] if row["name"] == name)["tuned"] = asdict(WORST)
     elif kind == "ceiling":
         failing = next(row for row in comparison["tuned"]["failures"] if row["name"] == name)
         failing["tuned"] = failing["worst"]

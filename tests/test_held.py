@@ -17,6 +17,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.records import schema as columns
 from hallmark.base.records import write_records
 from hallmark.params.loader import Params, load_params
+from hallmark.serve.bench import WARMUP_TOKENS
 from hallmark.task.task import Task
 from stages import benchmark
 from tests.workspace import ROOT, report
@@ -142,9 +143,9 @@ def test_answers_held_to_the_schema_are_compared_with_free_ones_at_the_same_load
         "json_schema": {"name": "answer", "schema": answer_schema(task), "strict": True},
     }
     assert all(body["response_format"] == form and body["model"] == "the-tuned" for body in asked)
-    timed = [body for body in asked if body["max_tokens"] > benchmark.WARMUP_TOKENS]
+    timed = [body for body in asked if body["max_tokens"] > WARMUP_TOKENS]
     free_asked = [body for body in server.asked if "response_format" not in body and body["model"] == "the-tuned"]
-    first = [body["messages"] for body in free_asked if body["max_tokens"] > benchmark.WARMUP_TOKENS][: len(timed)]
+    first = [body["messages"] for body in free_asked if body["max_tokens"] > WARMUP_TOKENS][: len(timed)]
     assert sorted(map(str, first)) == sorted(str(body["messages"]) for body in timed)
     assert len(asked) == len(timed) + 1, "one to warm up"
     assert server.asked.index(asked[0]) > server.asked.index(free_asked[-1]), "after all free ones"

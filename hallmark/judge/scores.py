@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hallmark.task.predictions import Confidence
+from hallmark.task.predictions import Confidence, Prediction
 
 RAW = ("mean", "least", "sum", "least_field")
 LOWEST = -1e6  # of a log-probability: below it, one absurd answer would decide every scale
@@ -32,6 +32,16 @@ def raw_scores(confidence: Confidence) -> tuple[float, ...]:
     least_field = min(confidence.fields.values(), default=confidence.sum)
     values = (confidence.mean, confidence.least, confidence.sum, least_field)
     return tuple(-math.log(SURE - min(max(round(value, KEPT), LOWEST), 0.0)) for value in values)
+
+
+def raw_of(rows: Sequence[Prediction]) -> list[tuple[float, ...]]:
+    """The raw scores of answers that have log-probabilities."""
+    return [raw_scores(row.confidence) for row in rows if row.confidence is not None]
+
+
+def missing(rows: Sequence[Prediction]) -> int:
+    """How many answers have no log-probabilities."""
+    return sum(row.confidence is None for row in rows)
 
 
 @dataclass(frozen=True)

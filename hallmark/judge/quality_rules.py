@@ -1,0 +1,117 @@
+"""Rules of the gate about right answers and failures of the tuned model, by itself and against another model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.outcomes import in_words
+from hallmark.judge import rule_words as say
+from hallmark.judge.comparison import AgainstModel, Change, Comparison, FailureResult, LabelResult
+from hallmark.judge.judge import WORST, Asked, Judge, ceiling, floor
+from hallmark.judge.params import Gate
+from hallmark.judge.verdict import PASS, Rule
+
+NOWHERE = "it can happen in no record of this holdout"
+
+
+def lead_rule(kind: str, name: str, margin: float, gate: Gate, comparison: Comparison) -> Rule:
+    """The tuned model must be ahead of the base, or of a comparator, in exact match; or not behind by more than a margin.
+
+    The same against the linear model (`classical`), in records with all labels right.
+    """
+    if name != "classical":
+        against = opponent(name, kind, comparison)
+        asked = lead(kind, name, against.opponent, "Exact match", margin)
+        return compared(asked, against.exact_match, comparison.confidence, paired_judge(gate, against, comparison))
+    asked = lead(kind, name, "the linear model", "Records with all labels right", margin)
+    found = comparison.against.classical.right
+    if found is None:
+        return replace(asked.not_applicable(""), note="The task has no labels, so there is no linear model.")
+    return compared(asked, found, comparison.confidence, Judge(gate, comparison.records, comparison.groups))
+
+
+def opponent(name: str, param: str, comparison: Comparison) -> AgainstModel:
+    """What was found against the base or a comparator; an error if the comparison is not about it."""
+    against = comparison.against.model(name)
+    if against is None:
+        raise HallmarkError(
+            f"nothing was compared with '{name}'",
+            param=f"gate.{param}",
+            remedy="run `dvc repro compare`, which does so",
+        )
+    return against
+
+
+def paired_judge(gate: Gate, against: AgainstModel, comparison: Comparison) -> Judge:
+    """The judge of a comparison with an opponent, which may have answered some of the records only."""
+    if against.records == comparison.records:
+        return Judge(gate, against.records, against.groups)
+    sampled = f"{against.records} of {comparison.records} records were asked of both (eval.sample.{against.name})."
+    return Judge(gate, against.records, against.groups, "in a sample", sampled)
+
+
+def lead(kind: str, name: str, opponent: str, about: str, margin: float) -> Asked:
+    """What is asked of a lead: more than the margin (superiority), or at most that much behind (non-inferiority)."""
+    if kind == "superiority":
+        needed = f"more than {say.points(margin)} ahead of {opponent}" if margin else f"ahead of {opponent}"
+        return Asked(f"{kind}.{name}", about, needed, ">", margin, "points")
+    needed = f"at most {say.points(margin)} behind {opponent}" if margin else f"not behind {opponent}"
+    return Asked(f"{kind}.{name}", about, needed, ">=", -margin, "points")
+
+
+def compared(asked: Asked, found: Change | LabelResult, confidence: float, judge: Judge) -> Rule:
+    """The rule about a lead, as measured. That it is a lead at all must also be confirmed by the McNemar test."""
+    measured, at_worst = (say.difference(it, say.AHEAD) for it in (found.difference, found.worst))
+    rule = judge(asked, found.difference, measured, found.worst, at_worst)
+    if rule.outcome == PASS and asked.sign == ">" and found.p >= 1 - confidence:
+        factor = say.factor_of_test(found.lost, found.won, confidence)
+        rule = judge.open(rule, factor, f"The McNemar test does not confirm it yet (p = {found.p:.2g}).")
+    return rule
+
+
+def floor_rule(name: str, least: float, comparison: Comparison, judge: Judge) -> Rule:
+    """At least so much of a measure, on all records."""
+    measures = {measure.name: measure for measure in comparison.tuned.measures}
+    if name not in measures:
+        raise HallmarkError(
+            f"this task has no measure '{name}'; it has {', '.join(measures)}",
+            param="gate.floors",
+            remedy=f"take {name} off gate.floors, or name another one",
+        )
+    measure = measures[name]
+    asked = floor(name, measure.words, least)
+    if measure.given:
+        return asked.not_applicable("every answer to this task meets it")
+    return judge(asked, measure.tuned, say.share(measure.tuned), WORST, say.share(WORST))
+
+
+def ceiling_rule(kind: str, most: float, comparison: Comparison, judge: Judge) -> Rule:
+    """At most so many answers that fail in a way, of all records."""
+    of = {failure.name: failure for failure in comparison.tuned.failures}[kind]
+    asked = ceiling(kind, most)
+    if of.possible:
+        return judge(asked, of.tuned, say.share(of.tuned), of.worst, say.share(of.worst))
+    return asked.not_applicable(NOWHERE)
+
+
+def growth_rule(kind: str, margin: float, against: AgainstModel, judge: Judge) -> Rule:
+    """Non-inferiority: a class of failure may not grow by more than its margin over the opponent."""
+    failure = {failure.name: failure for failure in against.failures}[kind]
+    needed = (
+        f"at most {say.points(margin)} more than {against.opponent}" if margin else f"no more than {against.opponent}"
+    )
+    asked = Asked(f"growth.{kind}", f"{in_words(kind)}, against {against.opponent}", needed, "<=", margin, "points")
+    if not failure.judged:
+        return asked.not_applicable(nowhere(failure))
+    measured, at_worst = (say.difference(it, say.MORE) for it in (failure.growth, failure.worst_growth))
+    rule = judge(asked, failure.growth, measured, failure.worst_growth, at_worst)
+    judged = f"Judged on {failure.judged} record{'' if failure.judged == 1 else 's'}."
+    return replace(rule, note=f"{judged} {rule.note}".strip())
+
+
+def nowhere(failure: FailureResult) -> str:
+    """Why a failure can't be counted: no record can have it, or none whose answers both can be read."""
+    if not failure.possible:
+        return NOWHERE
+    return f"in none of the {failure.possible} records where it can happen are both answers valid"

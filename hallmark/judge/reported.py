@@ -1,0 +1,67 @@
+"""What `eval` and `sft` report of the models, as far as their comparison takes it over or rests on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import REPORTS
+from hallmark.base.reports import Report
+from hallmark.base.stats import newcombe_paired
+from hallmark.judge.comparison import GeneralResult, NoiseFloor
+from hallmark.model.params import Sft
+from hallmark.task.predictions import Prediction, metrics_of, predictions_of, stage_of
+
+
+def read_metrics(model: str) -> Report:
+    """The metrics.json of a model."""
+    return Report(metrics_of(model).relative_to(REPORTS).with_suffix("").as_posix(), stage_of(model))
+
+
+def check_whole(tuned: Sequence[Prediction]) -> None:
+    """Raise unless the tuned model answered the whole holdout."""
+    held_out = read_metrics("tuned").content.get("held_out", len(tuned))
+    if held_out != len(tuned):
+        raise HallmarkError(
+            f"has {len(tuned)} records of {held_out} in the holdout",
+            file=predictions_of("tuned"),
+            remedy="run `dvc repro eval@tuned`, which makes it",
+        )
+
+
+def records_read(sft: Sft) -> int:
+    """How many of the training records the tuned model was shown at least once: with few steps, not all."""
+    report = Report("sft")
+    passes, records = report.at("steps") * sft.passes, report.at("records", "train")
+    if sft.batch_tokens is None:
+        return int(min(passes * sft.batch_size, records))
+    return round(min(passes / report.at("batches"), 1) * records)  # batches have different numbers of records
+
+
+def noise_floor(confidence: float) -> NoiseFloor:
+    """How much the base differs from itself: what `eval` reports of the records that the base answered `again`.
+
+    Greedy decoding in the same batches gives the same bytes again (which is what `verify` checks), so a second run says
+    something only if the batches differ, as they do in serving. Not measured if `eval` made no second run.
+    """
+    again = read_metrics("base").content.get("again")
+    if not again:
+        return NoiseFloor(measured=False)
+    difference = newcombe_paired(0, again["lost"], again["won"], again["records"], confidence)
+    return NoiseFloor(measured=True, **again, difference=difference.rounded())
+
+
+def constrained() -> list[dict[str, Any]]:
+    """What `eval` found of decoding within the schema's grammar, one row per model; empty if `eval.constrained` is 0."""
+    rows = ((model, read_metrics(model).content) for model in ("base", "tuned"))
+    return [{"name": model} | metrics["constrained"] for model, metrics in rows if "constrained" in metrics]
+
+
+def general() -> list[GeneralResult]:
+    """Both models at the general tasks that `eval.general` names, one row per metric."""
+    base, tuned = (
+        {row["name"]: row["value"] for row in read_metrics(model).content.get("general", ())}
+        for model in ("base", "tuned")
+    )
+    return [GeneralResult(name, base[name], tuned[name]) for name in base if name in tuned]

@@ -1,0 +1,187 @@
+"""Ask the servers of models at a load, the models by turns, and sum up what came back; find the largest load that they bear."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from hallmark.base.errors import HallmarkError
+from hallmark.base.machine import Others, busy
+from hallmark.base.progress import Progress
+from hallmark.serve.load import Outcome, send_all, summarize
+from hallmark.serve.params import Benchmark
+from hallmark.serve.server import Server
+
+if TYPE_CHECKING:
+    from httpx import AsyncClient
+
+KEY_VARIABLE = "BENCHMARK_API_KEY"  # environment variable with the key of an endpoint that wants one
+WARMUP_TOKENS = 16  # it is the prompts that a server must have seen before; more answer would only take time
+BLOCKS = 8  # the most blocks that a level is cut into; models take turns after each
+ROUNDS = 2  # the fewest requests of each caller in a block
+log = logging.getLogger("benchmark")
+
+Body = dict[str, Any]  # messages, and tools if the record has them
+Level = dict[str, Any]  # one load and what was measured at it
+
+
+class Bench:
+    """Sends prompts to the servers' models at a load, and sums up what came back."""
+
+    def __init__(
+        self, servers: dict[str, Server], clients: dict[str, AsyncClient], settings: Benchmark, seed: int
+    ) -> None:
+        self.servers, self.clients, self.settings, self.seed = servers, clients, settings, seed
+        # of each model's first level, and of its last one, in the order of the prompts
+        self.first: dict[str, list[Outcome]] = {}
+        self.last: dict[str, list[Outcome]] = {}
+
+    async def warm_up(self, model: str, prompts: list[Body]) -> None:
+        """Have a model read these prompts, all at once."""
+        await self._send(model, prompts, WARMUP_TOKENS, {"concurrency": len(prompts)})
+
+    async def _send(
+        self, model: str, prompts: list[Body], max_tokens: int, load: Level, progress: Progress | None = None
+    ) -> list[Outcome]:
+        """Every prompt once, at that load."""
+        body = self.servers[model].body(model, max_tokens)
+        bodies = [prompt | body for prompt in prompts]
+
+        def answered() -> None:
+            if progress:
+                progress.spent(*cost(load))
+                progress.add()
+
+        return await send_all(
+            self.clients[model], bodies, timeout=self.settings.timeout, seed=self.seed, answered=answered, **load
+        )
+
+    async def level(self, turn: list[str], load: Level, prompts: list[Body], progress: Progress) -> dict[str, Level]:
+        """One level, the models by turns (A B, B A, ...), so that a slow moment of the machine falls on both.
+
+        Raises HallmarkError if a server died; `turn` is left in the order in which the next level starts.
+        """
+        outcomes: dict[str, list[list[Outcome]]] = {model: [] for model in turn}
+        others = {model: Others() for model in turn}
+        for block in blocks(prompts, load):
+            for model in turn:
+                progress.to(progress.done, asking=f"{model} at {words_of(load)}")
+                with others[model].watched():
+                    outcomes[model].append(await self._send(model, block, self.settings.max_tokens, load, progress))
+            turn.reverse()
+        levels = {}
+        for model, blocks_sent in outcomes.items():
+            self.last[model] = [outcome for block in blocks_sent for outcome in block]
+            self.first.setdefault(model, self.last[model])
+            result = summarize(blocks_sent, self.settings.objective, self.settings.price_per_hour)
+            if (trouble := self.servers[model].trouble()) is not None:
+                raise failed(model, trouble, load, result["failures"], self.servers[model].last_words)
+            seconds, speed = result["latency_s"]["p95"], result["output_tokens_per_second"]
+            log.info("%s at %s: p95 latency %s s, %.1f tokens a second", model, words_of(load), seconds, speed)
+            # An endpoint may run on this machine, and would then count among the others.
+            by_others = others[model].load if self.servers[model].process else None
+            if said := busy(by_others):
+                log.warning("%s at %s: %s", model, words_of(load), said)
+            levels[model] = load | result | {"load_by_others": by_others}
+        return levels
+
+    async def level_of(self, model: str, load: Level, prompts: list[Body]) -> Level:
+        """One level of one model, with a progress of its own."""
+        with progress_of([load], len(prompts)) as progress:
+            return (await self.level([model], load, prompts, progress))[model]
+
+    async def search(self, model: str, prompts: list[Body], most: int) -> list[Level]:
+        """The levels that the search for the largest concurrency of a model that keeps the objective went through."""
+        levels: list[Level] = []
+
+        async def keeps(load: int) -> bool:
+            asked = [prompts[i % len(prompts)] for i in range(max(len(prompts), ROUNDS * load))]
+            levels.append(await self.level_of(model, {"concurrency": load}, asked))
+            return bool(levels[-1]["objective_kept"] >= self.settings.objective.share)
+
+        await find_largest(keeps, most)
+        return levels
+
+
+def progress_of(loads: Sequence[Level], requests: int) -> Progress:
+    """The progress of that many requests at each of these loads."""
+    work = {"requests": 0.0, "seconds": 0.0}
+    for kind, amount in map(cost, loads):
+        work[kind] += amount * requests
+    return Progress("benchmark", len(loads) * requests, "requests", work=work)
+
+
+def cost(load: Level) -> tuple[str, float]:
+    """What a request takes: in an open loop, a time that is known."""
+    return ("seconds", 1 / load["rate"]) if "rate" in load else ("requests", 1)
+
+
+def words_of(load: Level) -> str:
+    """`concurrency 4` or `rate 0.5`."""
+    return " ".join(f"{kind} {value:g}" for kind, value in load.items())
+
+
+def failed(model: str, what: str, load: Level, failures: dict[str, int], words: str = "") -> HallmarkError:
+    """The error of a server that died or answered nothing."""
+    return HallmarkError(
+        f"the server of {model} {what} at {words_of(load)}: {failures}{words}",
+        remedy="lower the load, raise benchmark.timeout, or give the server more memory",
+    )
+
+
+def took_no_schema(model: str, load: Level, failures: dict[str, int]) -> HallmarkError:
+    """The error of a server that answered nothing once the schema was sent along."""
+    return HallmarkError(
+        f"the server of {model} answered nothing with the schema at {words_of(load)}: {failures}",
+        param="benchmark.schema",
+        remedy="see whether the server takes this schema as response_format, or set it to false",
+    )
+
+
+def unanswered(level: Level) -> bool:
+    """Whether no request of a level was answered."""
+    return bool(level["errors"] + level["timeouts"] == level["requests"])
+
+
+def blocks(prompts: list[Body], load: Level) -> list[list[Body]]:
+    """A closed loop's prompts in up to BLOCKS blocks, each of at least ROUNDS requests a caller.
+
+    At the end of a block fewer requests are under way, so short ones would measure a lower load. An open loop is one
+    block: what waits at the end of a block would not be there at the start of the next.
+    """
+    if "rate" in load:
+        return [prompts]
+    count = max(1, min(BLOCKS, len(prompts) // (ROUNDS * load["concurrency"])))
+    cuts = [len(prompts) * i // count for i in range(count + 1)]
+    return [prompts[start:end] for start, end in pairwise(cuts)]
+
+
+async def find_largest(keeps: Callable[[int], Awaitable[bool]], most: int) -> int:
+    """The largest load up to `most` that keeps the objective, to an eighth; 0: not even one does.
+
+    The load is doubled until one doesn't keep it; then the gap between the last two is halved.
+    """
+    kept, broken, load = 0, most + 1, 1
+    while True:
+        if await keeps(load):
+            kept = load
+        else:
+            broken = load
+        if broken - kept <= max(1, kept // 8):
+            return kept
+        load = min(2 * kept, most) if broken > most else (kept + broken) // 2
+
+
+def connect(server: Server, timeout: float) -> AsyncClient:
+    """A client of the server; no proxy on the way to one of ours, and no key but for an endpoint."""
+    import httpx
+
+    own = server.process is not None
+    headers = {"Accept-Encoding": "identity"}
+    if not own and KEY_VARIABLE in os.environ:
+        headers["Authorization"] = f"Bearer {os.environ[KEY_VARIABLE]}"
+    limits = httpx.Limits(max_connections=None)  # an open loop may have any number under way
+    return httpx.AsyncClient(base_url=server.url, headers=headers, timeout=timeout, limits=limits, trust_env=not own)
