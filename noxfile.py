@@ -60,6 +60,7 @@ def prepare(session: nox.Session, *groups: str) -> None:
             pip(session, VENV, "-c", str(LOCK), *PROJECT["project"]["dependencies"])
             if WITHOUT_DEPENDENCIES:
                 pip(session, VENV, "--no-deps", *WITHOUT_DEPENDENCIES)
+            run(session, "python", "-m", "hallmark.params.schema")
         else:
             names = nox.project.dependency_groups(PROJECT, group)
             size = ", 0.2 GB" if group == "dev" else ""
@@ -129,8 +130,9 @@ def run(session: nox.Session, program: str, *options: str, silent: bool = False,
 
 @nox.session
 def setup(session: nox.Session) -> None:
-    """Make `.venv` with all that `repro` and the stages need. Every session does so by itself, with what it needs."""
+    """Make `.venv` with all that `repro` and the stages need, which every session does by itself, and the editor's schema."""
     prepare(session)
+    run(session, "python", "-m", "hallmark.params.schema")
     session.log(
         "ready: `python -m nox -s repro`, or first `source .venv/bin/activate` for `dvc` and `python -m stages.*`"
     )
@@ -153,6 +155,13 @@ def repro(session: nox.Session) -> None:
             run(session, "dvc", "repro", "--single-item", "--force", "benchmark")
             run(session, "dvc", "repro")  # the stages that read its report
     run(session, "python", "-m", "hallmark.commands.summary")
+
+
+@nox.session
+def params(session: nox.Session) -> None:
+    """Print all params with value, default and effect: `-- sft` a block, `-- --changed` what is not the default."""
+    prepare(session)
+    run(session, "python", "-m", "hallmark.commands.params", *session.posargs)
 
 
 @nox.session

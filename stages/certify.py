@@ -40,7 +40,7 @@ from hallmark.base.reading import REMADE, NotJsonError, read_json, read_json_lin
 from hallmark.base.reports import Report
 from hallmark.judge.cascade import CascadeReport, shipped
 from hallmark.model.gguf import DEFAULT, KINDS
-from hallmark.params.loader import Params, load_params
+from hallmark.params.loader import Params, load_params, resolved
 from hallmark.release.checking import WAIVER, check, read_lock_file
 from hallmark.release.listing import is_release_name
 from hallmark.release.shipping import LOCK, merge, release
@@ -74,7 +74,7 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
             remedy="write what holds for your data, and run `dvc repro certify`, which runs nothing else again",
         )
     with measured("certify"):
-        values = prov.parse_yaml(params_file.read_bytes(), params_file)
+        values = resolved(params_file)
         stages = _stages(values)
         reports = _reports(stages)
         private = private_data(params, reports["files"])

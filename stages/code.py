@@ -1,38 +1,57 @@
-"""Write which code each stage runs: `python -m stages.code`.
+"""Write which code each stage runs, and the values of all params: `python -m stages.code`.
 
 `code/sft` has a line for each file that `stages/sft.py` loads: its SHA-256 and its name. In dvc.yaml a stage depends on the
-list of its own module, so it runs again if something that it loads has changed, and only then. This stage runs if any file
-of the recipes or the library has changed, and takes a second or two; a list with the same content stays as it is.
+list of its own module, so it runs again if something that it loads has changed, and only then. `code/params.yaml` has the
+values of params.yaml over the defaults of the library: a stage names its params in it, so it also runs again if a default of
+one has changed. This stage runs if params.yaml or any file of the recipes or the library has changed, and takes a second or
+two; what has the same content stays as it is.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+from io import StringIO
 from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
 
 from hallmark.base.errors import run_stage
 from hallmark.base.files import write_text
-from hallmark.base.loaded_code import FOLDER, check_installed, listing
+from hallmark.base.loaded_code import FOLDER, PARAMS, check_installed, listing
+from hallmark.params.loader import load_params, resolved
 
 log = logging.getLogger("code")
 
 STAGES = Path("stages")
 
 
-def run() -> None:
-    """Read every module of `stages/` and what it loads; write a list for each."""
+def run(params: Path) -> None:
+    """Read every module of `stages/` and what it loads; write a list for each, and the params."""
     check_installed()
+    load_params(params)
     modules = [file for file in sorted(STAGES.glob("*.py")) if file.stem not in ("__init__", FOLDER.name)]
     FOLDER.mkdir(exist_ok=True)
     for old in sorted(FOLDER.iterdir()):
-        if old.name not in {module.stem for module in modules}:
+        if old.name not in {PARAMS.name, *(module.stem for module in modules)}:
             old.unlink()
     for module in modules:
         write_text(FOLDER / module.stem, listing(module.as_posix()))
-    log.info("%d lists in %s", len(modules), FOLDER)
+    write_text(PARAMS, as_yaml(resolved(params)))
+    log.info("%d lists and %s in %s", len(modules), PARAMS.name, FOLDER)
+
+
+def as_yaml(values: dict[str, Any]) -> str:
+    """Plain data as YAML 1.2, in its order, without anchors."""
+    yaml: Any = YAML(typ="safe", pure=True)  # its types know of no order
+    yaml.default_flow_style, yaml.width, yaml.sort_base_mapping_type_on_output = False, 2**31, False
+    yaml.representer.ignore_aliases = lambda _: True
+    stream = StringIO()
+    yaml.dump(values, stream)
+    return stream.getvalue()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m stages.code", description=__doc__)
-    run_stage("code", __doc__, lambda _: run(), parser)
+    run_stage("code", __doc__, lambda arguments: run(arguments.params), parser)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from hallmark.params.loader import resolved
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # One script plays the pipeline: `python make.py STAGE` writes what that stage of the real one would.
@@ -162,7 +164,7 @@ def write(repo: Path) -> None:
     (repo / "dvc.yaml").write_text(PIPELINE)
     (repo / "requirements.lock").write_text("pytest==1.0\nnot-there-at-all==1.0\n")
     yaml = YAML()
-    params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params = resolved(ROOT / "params.yaml")
     params["data"]["path"] = "data/raw/tickets.jsonl"
     params["certify"] |= {"name": "tickets", "private_data": "error"}
     yaml.dump(params, repo / "params.yaml")

@@ -15,7 +15,7 @@ from hallmark.base.provenance import dvc_md5
 from hallmark.commands import changes
 from hallmark.task.predictions import predictions_of
 from tests.made_up import ROOT, prediction, typed, write_predictions
-from tests.workspace import run, run_here
+from tests.workspace import run, run_here, spell_out
 
 THEN = ["pass", "pass", "wrong_value", "wrong_value", "omission"]
 NOW = ["pass", "wrong_value", "pass", "omission", "omission"]
@@ -47,6 +47,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was committed, one that is an experiment, and in the working directory a third."""
     root = tmp_path_factory.mktemp("repo")
     shutil.copyfile(ROOT / "params.yaml", root / "params.yaml")
+    spell_out(root)
     (root / ".gitignore").write_text("/reports/\n", encoding="utf-8")
     git(root, "init", "--quiet", "--initial-branch", "main")
     run(root, "dvc", "init", "--quiet")

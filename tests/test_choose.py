@@ -28,12 +28,12 @@ from hallmark.commands.choice import Choice, Limits, Row
 from hallmark.commands.experiments import Measured, Run
 from hallmark.judge.comparison import Comparison
 from hallmark.model.base_params import Candidate, Choose, HubBase
-from hallmark.params.loader import Params, load_params
+from hallmark.params.loader import Params, load_params, resolved
 from stages import compare, gate
 from tests.made_up import outcomes, without_comparators, write_models, write_other_reports
 from tests.rows import record, shipped
 from tests.tiny import tiny_files
-from tests.workspace import NO_COMPARATORS, ROOT, change_params, git_init, run, run_here
+from tests.workspace import NO_COMPARATORS, ROOT, change_params, git_init, run, run_here, spell_out
 
 # One stage plays the pipeline: what it reports is made up, with the verdict that goes with the base.
 MAKE = """
@@ -104,6 +104,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (root / ".gitignore").open("a", encoding="utf-8") as ignored:
         ignored.write("/bases/\n/ran.txt\n")
     shutil.copyfile(ROOT / "params.yaml", root / "params.yaml")
+    spell_out(root)
     for name, layers in SIZES.items():
         write_base(root / "bases" / name, layers, **({"max_position_embeddings": 16} if name == "narrow" else {}))
     # On a GPU that isn't there: memory is estimated, and no speed is measured.
@@ -129,7 +130,7 @@ def here(repo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def given(number: int) -> tuple[Candidate, Params, dict[str, Any], dict[str, Any]]:
     """A base of params.yaml as it is now, its params checked and as they are in the file, and the file."""
-    raw = prov.parse_yaml(Path("params.yaml").read_bytes(), "params.yaml")
+    raw = resolved()
     return *tool.candidates(load_params(), raw)[number], raw
 
 
@@ -357,7 +358,7 @@ def test_what_dvc_sets_is_what_is_wanted(tmp_path: Path) -> None:
 
     file = tmp_path / "params.yaml"
     shutil.copyfile(ROOT / "params.yaml", file)
-    raw = prov.parse_yaml(file.read_bytes(), file)
+    raw = resolved(file)
     variables = {f"v{number}": text for number, text in enumerate(HOSTILE_TEXTS)} | {"on": True, "low": 1e-05}
     block = {"source": "hub", "revision": "a" * 40} | SHARED | {"chat_template_kwargs": variables}
     server = {"kind": "endpoint", "url": "http://127.0.0.1:8000/v1", "names": {"base": "b", "tuned": "t"}}
@@ -368,12 +369,13 @@ def test_what_dvc_sets_is_what_is_wanted(tmp_path: Path) -> None:
         "benchmark.server": server,
     }
     wanted = experiments.changed(raw, Candidate.model_validate({"base": block, "set": changes}))
-    apply_overrides(file, experiments.overrides(raw, wanted))
-    assert prov.parse_yaml(file.read_bytes(), file) == wanted
+    apply_overrides(file, experiments.overrides(raw, wanted, file))
+    assert resolved(file) == wanted
+    assert "port" not in file.read_text(encoding="utf-8").partition("benchmark:")[2].partition("certify:")[0]
     experiments.check_set([], wanted, file)
     # DVC's own bug: the block with variables, which it wrote over several lines, can't become {}.
     with pytest.raises(HallmarkError, match=r"DVC can't set base.*\n.*on one line"):
-        experiments.check_set(experiments.overrides(wanted, raw), raw, file)
+        experiments.check_set(experiments.overrides(wanted, raw, file), raw, file)
     one_line = re.sub(
         r"chat_template_kwargs:.*?\n  revision",
         "chat_template_kwargs: {a: 1}  # x\n  revision",
@@ -381,10 +383,10 @@ def test_what_dvc_sets_is_what_is_wanted(tmp_path: Path) -> None:
         flags=re.DOTALL,
     )
     file.write_text(one_line, encoding="utf-8")
-    flow = prov.parse_yaml(file.read_bytes(), file)
+    flow = resolved(file)
     assert flow["base"]["chat_template_kwargs"] == {"a": 1}
-    experiments.check_set(experiments.overrides(flow, raw), raw, file)
-    assert experiments.overrides(raw, raw) == []
+    experiments.check_set(experiments.overrides(flow, raw, file), raw, file)
+    assert experiments.overrides(raw, raw, file) == []
     for odd in ({"base.name": "${oc.env:HOME}"}, {"sft.x": [{"a": 1}]}, {"sft.x": {"a.b": 1}}):
         with pytest.raises(HallmarkError, match="can't be given to `dvc exp run`"):
             [(key, value)] = odd.items()
@@ -418,7 +420,7 @@ def problem_of(tmp_path: Path, *entries: dict[str, Any], **limits: Any) -> str:
         {"choose.bases": list(entries), "benchmark.price_per_hour": None}
         | {f"choose.{name}": value for name, value in limits.items()},
     )
-    raw = prov.parse_yaml((tmp_path / "params.yaml").read_bytes(), "params.yaml")
+    raw = resolved(tmp_path / "params.yaml")
     with pytest.raises(HallmarkError) as caught:
         tool.choose(load_params(tmp_path / "params.yaml"), raw)
     return str(caught.value)

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import escape
 
-from hallmark.base.dvc_lock import parse_yaml
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import SFT_ADAPTER, TRAIN, VALIDATION, sha256_folder
 from hallmark.base.records import read_records
@@ -24,14 +23,14 @@ from hallmark.commands import curve_points
 from hallmark.commands import curve_report as shown
 from hallmark.commands.curve_points import Part, Point, parts, settings
 from hallmark.judge.power_law import FALLS, FEW, FLAT, RIGHT, RISES, Outlook, fitted, outlook
-from hallmark.params.loader import load_params
+from hallmark.params.loader import load_params, resolved
 from hallmark.task.task import Task
 from tests.made_up import prediction, typed
 from tests.rows import shipped
 from tests.workspace import ROOT, change_params, checked, run_here
 
 SHARES = [0.12, 0.25, 0.5, 1.0]
-RAW = parse_yaml((ROOT / "params.yaml").read_bytes(), "params.yaml")
+RAW = resolved(ROOT / "params.yaml")
 
 
 @given(st.lists(st.integers(1, 9), min_size=6, max_size=40), st.integers(0, 9))
@@ -192,7 +191,7 @@ def test_points_are_made_once_and_touch_no_output(
         checked(run_here(part.folder, module, *options))
 
     monkeypatch.setattr(curve_points, "run", here)
-    params, raw = load_params(), parse_yaml((repo / "params.yaml").read_bytes(), "params.yaml")
+    params, raw = load_params(), resolved(repo / "params.yaml")
     groups = read_records(TRAIN)["group"].to_list()
     planned = parts(groups, params.curve.shares, params.seed)
     before = {name: sha256_folder(repo / name) for name in ("models", "data", "reports")}
@@ -211,6 +210,6 @@ def test_points_are_made_once_and_touch_no_output(
     tool.curve(params, raw, planned, len(groups))
     assert len(ran) == 3
     change_params(repo, {"eval.max_new_tokens": 8})
-    again = parse_yaml((repo / "params.yaml").read_bytes(), "params.yaml")
+    again = resolved(repo / "params.yaml")
     tool.curve(load_params(), again, planned, len(groups))
     assert ran[3:] == [(False, "stages.eval"), (True, "stages.eval")]

@@ -16,7 +16,7 @@ from hallmark.answer.endpoint import answer_schema
 from hallmark.base.errors import HallmarkError
 from hallmark.base.records import schema as columns
 from hallmark.base.records import write_records
-from hallmark.params.loader import Params, load_params
+from hallmark.params.loader import Params, load_params, resolved
 from hallmark.serve.bench import WARMUP_TOKENS
 from hallmark.task.task import Task
 from stages import benchmark
@@ -81,7 +81,7 @@ def server() -> Iterator[Server]:
 
 def params_with(folder: Path, **changes: Any) -> Params:
     """The reference's params with a block `benchmark` that differs."""
-    values = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    values = resolved(ROOT / "params.yaml")
     values["benchmark"] |= changes
     values["task"]["schema"] = str(ROOT / "data/schema.json")
     with (folder / "params.yaml").open("w", encoding="utf-8") as file:

@@ -13,6 +13,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.key import FILE, VARIABLE, digest_of, read_key
 from hallmark.base.params import Data
 from hallmark.commands import key as tool
+from hallmark.params.edit import changed
 from hallmark.params.loader import load_params
 from tests.workspace import KEY, ROOT, change_params
 
@@ -26,7 +27,6 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     PARAMS.write_text(REFERENCE, encoding="utf-8")
     set_line("pseudonyms", "keyed")
-    set_line("key", "null")
 
 
 def set_line(name: str, value: str) -> None:
@@ -117,7 +117,8 @@ def test_a_key_is_made_once_and_only_its_digest_is_written_into_params(capsys: p
     assert re.fullmatch("[0-9a-f]{64}", made)
     assert FILE.stat().st_mode & 0o777 == 0o600
     after = PARAMS.read_text(encoding="utf-8")
-    assert after == before.replace("  key: null", f"  key: {digest_of(made)}"), "comments and all other lines stay"
+    assert after == changed(before, f"data.key: {digest_of(made)}"), "comments and all other lines stay"
+    assert f"\n  key: {digest_of(made)}  # SHA-256 of the repo's key" in after
     printed = capsys.readouterr().out
     assert "can't be made again" in printed
     assert made not in printed + after

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from hallmark.base import loaded_code
+from hallmark.base.dvc_lock import parse_yaml
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import sha256_file
 from hallmark.base.loaded_code import code_of
+from hallmark.params.loader import resolved
 from tests.workspace import ROOT, run
 
 MODULES = {
@@ -109,9 +111,11 @@ def test_the_stage_writes_a_list_for_each_module_and_leaves_those_that_are_curre
     (project / "code/gone").write_text("", encoding="utf-8")
     (project / "requirements.lock").write_text("", encoding="utf-8")
     (project / "stages/one.py").write_text("import polars\n", encoding="utf-8")
-    shutil.copyfile(ROOT / "stages/code.py", project / "stages/code.py")
+    for name in ("stages/code.py", "params.yaml"):
+        shutil.copyfile(ROOT / name, project / name)
     run(project, "python", "-m", "stages.code", PYTHONPATH=f"{project}:{ROOT}")
-    assert sorted(file.name for file in (project / "code").iterdir()) == ["one", "two"]
+    assert sorted(file.name for file in (project / "code").iterdir()) == ["one", "params.yaml", "two"]
+    assert parse_yaml((project / "code/params.yaml").read_bytes(), "") == resolved(ROOT / "params.yaml")
     digest = sha256_file(project / "stages/one.py")
     lines = (project / "code/one").read_text(encoding="utf-8").splitlines()
     assert lines == [f"{sha256_file(project / 'requirements.lock')}  requirements.lock", f"{digest}  stages/one.py"]

@@ -1,7 +1,8 @@
-"""The loader of `params.yaml`: every key is known, typed and written; every problem says where and how to fix it."""
+"""The loader of `params.yaml`: every key is known, typed, and written or a default; every problem says how to fix it."""
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import re
@@ -14,7 +15,8 @@ from ruamel.yaml import YAML
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.params import Block
-from hallmark.params.loader import Params, load_params
+from hallmark.params.edit import DEFAULTS, defaults
+from hallmark.params.loader import Params, load_params, merged, resolved
 from tests.workspace import ROOT, make_workspace
 
 
@@ -25,7 +27,7 @@ def write(folder: Path, change: dict[str, Any], remove: str | None = None) -> Pa
         *blocks, last = key.split(".")
         block = params
         for name in blocks:
-            block = block[name]
+            block = block.setdefault(name, {})
         block[last] = value
     if remove:
         *blocks, last = remove.split(".")
@@ -123,7 +125,58 @@ def test_an_unknown_key_in_a_list_is_an_error_with_a_near_name(tmp_path: Path) -
 
 
 def test_a_missing_key_is_an_error(tmp_path: Path) -> None:
-    assert "'sft.lora.r' is missing" in problem(tmp_path, {}, remove="sft.lora.r")
+    assert "'data.path' is missing" in problem(tmp_path, {}, remove="data.path")
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "there"),
+    [
+        ({"sft": {"lora": {"r": 3}}}, "sft", {"method": "qlora", "lora": {"r": 3, "alpha": 32}}),
+        ({"gate.margins": {"omission": 0.2}}, "gate.margins", {"omission": 0.2}),
+        ({"eval.policy": {"own": "x"}}, "eval.policy", {"own": "x"}),
+        ({"mask.countries": ["uk"]}, "mask.countries", ["uk"]),
+        ({"mask.ner": {"engine": "none", "model": None}}, "mask.ner", {"engine": "none", "model": None}),
+        ({"mask.ner": {"model": "mine"}}, "mask.ner", {"engine": "spacy", "model": "mine"}),
+        ({"benchmark.server": {"port": 1}}, "benchmark.server", {"kind": "transformers", "port": 1, "batch_tokens": 512}),
+        ({"benchmark.server": {"kind": "transformers", "port": 1}}, "benchmark.server", {"port": 1, "batch_tokens": 512}),
+        ({"eval.engine": {"kind": "vllm"}}, "eval.engine", {"kind": "vllm"}),
+        ({"serve.fallback": {"url": "x"}}, "serve.fallback", {"url": "x"}),
+    ],
+)  # fmt: skip
+def test_what_is_left_out_is_a_default(tmp_path: Path, change: dict[str, Any], name: str, there: Any) -> None:
+    """Blocks are merged; lists, mappings with own names, and blocks of another kind are replaced."""
+    value: Any = resolved(write(tmp_path, change))
+    for part in name.split("."):
+        value = value[part]
+    assert holds(value, there), value
+    if name in change and change[name] == there:
+        assert value == there
+
+
+def holds(value: Any, there: Any) -> bool:
+    if isinstance(there, dict):
+        return all(key in value and holds(value[key], inner) for key, inner in there.items())
+    return bool(value == there)
+
+
+def test_params_with_only_what_has_no_default_are_valid(tmp_path: Path) -> None:
+    """And all that have none are there: nothing more is needed, and no default is unknown or not of its type."""
+    needed = [name for name, default in defaults().items() if default.required and "." in name]
+    whole = resolved(ROOT / "params.yaml")
+    few: dict[str, Any] = {"base": whole["base"]}
+    for block, key in (name.split(".") for name in needed):
+        few.setdefault(block, {})[key] = whole[block][key]
+    few["gate"]["superiority"] = {"base": 0.1}
+    file = tmp_path / "params.yaml"
+    file.write_text(json.dumps(few), encoding="utf-8")
+    assert load_params(file).model_dump(mode="json", by_alias=True) == resolved(file)
+    assert list(resolved(file)) == list(dict.fromkeys(name.split(".")[0] for name in defaults())), "in their order"
+
+
+def test_a_changed_default_changes_no_other_value() -> None:
+    first = merged({})
+    first["sft"]["lora"]["r"] = 3
+    assert merged({})["sft"]["lora"]["r"] != 3
 
 
 @pytest.mark.parametrize("revision", ["main", "v1.0", "abc123", ""])
@@ -205,7 +258,7 @@ def blocks(block: type[Block] = Block) -> Iterator[type[Block]]:
 
 
 def test_no_parameter_has_a_default() -> None:
-    """The files that declare blocks are not dependencies in dvc.yaml, because params.yaml alone decides what runs."""
+    """The files that declare blocks are not dependencies in dvc.yaml, because `resolved` alone says what runs."""
     found = set(blocks())
     defaults = [
         f"{block.__name__}.{name}"
@@ -214,26 +267,31 @@ def test_no_parameter_has_a_default() -> None:
         if not info.is_required()
     ]
     assert {block.__module__.split(".")[1] for block in found} >= {
-        "core",
-        "privacy",
-        "corpus",
-        "training",
-        "evaluation",
+        "base",
+        "mask",
+        "data",
+        "model",
+        "answer",
     }
     assert len(found) > 30
     assert defaults == []
 
 
 def test_no_parameter_is_changed_on_the_way() -> None:
-    """load_params returns exactly the values in the file."""
+    """load_params returns exactly the values in the file and the defaults."""
     loaded = load_params(ROOT / "params.yaml").model_dump(mode="json", by_alias=True)
-    assert loaded == YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    assert loaded == resolved(ROOT / "params.yaml")
 
 
-def test_every_line_says_its_effect() -> None:
+def test_params_are_what_a_user_decides() -> None:
+    assert len((ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()) <= 200
+
+
+@pytest.mark.parametrize("file", [ROOT / "params.yaml", DEFAULTS], ids=["params", "defaults"])
+def test_every_line_says_its_effect(file: Path) -> None:
     """Each key of params.yaml has a comment, on its line or right above it."""
     silent, covered, above = [], {-1: False}, False
-    for line in (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines():
+    for line in re.sub(r"(?m)^( *)#(?=\w+:)", r"\1", file.read_text(encoding="utf-8")).splitlines():
         stripped = line.strip()
         if not stripped or stripped.startswith(("#", "- ")):
             above = stripped.startswith("#")
@@ -302,10 +360,10 @@ def test_params_that_are_no_file_or_no_text(tmp_path: Path) -> None:
 
 def test_aliases_and_merges_can_be_used(tmp_path: Path) -> None:
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    text = text.replace("  dtype: bfloat16", "  dtype: &type bfloat16", 1).replace(
-        "  dtype: bfloat16", "  dtype: *type"
+    text = text.replace("max_new_tokens: 72", "max_new_tokens: &most 72").replace(
+        "  max_tokens: 72", "  max_tokens: *most"
     )
-    assert "*type" in text
+    assert "*most" in text
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     assert load_params(tmp_path / "params.yaml") == load_params(ROOT / "params.yaml")
 

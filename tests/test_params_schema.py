@@ -1,9 +1,10 @@
-"""The JSON Schema of params.yaml: current, true to the loader, and a description for every key."""
+"""The JSON Schema of params.yaml: true to the loader, and a description for every key."""
 
 from __future__ import annotations
 
 import copy
 import json
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ import jsonschema_rs
 import pytest
 from ruamel.yaml import YAML
 
-from hallmark.base.errors import HallmarkError
+from hallmark.params import edit
 from hallmark.params import schema as params_schema
-from hallmark.params.loader import Params
+from hallmark.params.loader import Params, merged, resolved
 from tests.workspace import ROOT
 
 FIRST_LINE = "# yaml-language-server: $schema="
@@ -22,7 +23,7 @@ FIRST_LINE = "# yaml-language-server: $schema="
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    return json.loads(params_schema.SCHEMA.read_text(encoding="utf-8"))
+    return params_schema.params_schema(params_schema.comments())
 
 
 @pytest.fixture(scope="module")
@@ -32,30 +33,44 @@ def validator(schema: dict[str, Any]) -> Any:
 
 @pytest.fixture
 def params() -> dict[str, Any]:
-    return YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    return resolved(ROOT / "params.yaml")
 
 
-def test_the_schema_is_current_and_named_in_the_first_line() -> None:
-    """`python -m hallmark.params.schema` writes it."""
-    assert params_schema.text_of_schema(ROOT / "params.yaml") == params_schema.SCHEMA.read_text(encoding="utf-8")
+def test_the_schema_is_written_where_the_first_line_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schema: dict[str, Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    params_schema.main(Namespace())
+    assert json.loads(params_schema.SCHEMA.read_text(encoding="utf-8")) == schema
     first = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()[0]
-    assert first == FIRST_LINE + params_schema.SCHEMA.relative_to(ROOT).as_posix()
-
-
-def test_a_schema_that_is_not_current_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(params_schema, "SCHEMA", tmp_path / "schema.json")
-    arguments = params_schema._parser().parse_args([])
-    arguments.params = ROOT / "params.yaml"
-    params_schema.main(arguments)
-    arguments.check = True
-    params_schema.main(arguments)
-    (tmp_path / "schema.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(HallmarkError, match=r"run `python -m hallmark\.params\.schema`"):
-        params_schema.main(arguments)
+    assert first == FIRST_LINE + params_schema.SCHEMA.as_posix()
 
 
 def test_the_params_of_the_reference_are_valid(validator: Any, params: dict[str, Any]) -> None:
     assert list(validator.iter_errors(params)) == []
+    own = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    assert list(validator.iter_errors(own)) == []
+
+
+def test_only_what_has_no_default_is_required(validator: Any, params: dict[str, Any]) -> None:
+    """In a block of the default's kind; one of another kind takes nothing over."""
+    own = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    tried = 0
+    for path in places(own):
+        fewer = copy.deepcopy(own)
+        del at(fewer, path[:-1])[path[-1]]
+        try:
+            valid = isinstance(Params.model_validate(merged(fewer)), Params)
+        except ValueError as error:
+            valid = "Field required" not in str(error) and "must be one of" not in str(error)
+        if not FREE & {*path[:-1]} and path != ("gate", "margins", path[-1]):
+            assert validator.is_valid(fewer) == valid, path
+            tried += 1
+    assert tried > 80
+    server = {"kind": "transformers", "port": 1}
+    assert validator.is_valid(own | {"benchmark": {"server": server}})
+    assert validator.is_valid(own | {"benchmark": {"server": {"port": 1}}})
+    assert not validator.is_valid(own | {"benchmark": {"server": server | {"kind": "vllm"}}})
 
 
 SERVERS: dict[str, dict[str, Any]] = {
@@ -172,7 +187,7 @@ def test_every_key_says_what_it_does_in_one_place_only(schema: dict[str, Any]) -
 
     look(schema, "")
     assert silent == []
-    comments = params_schema.comments_of((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    comments = params_schema.comments()
     alone = params_schema.params_schema({})
     described = {path for path in comments if "description" in of_key(alone, path.split("."))}
     assert described == set(), "these have a comment and a description of their own"
@@ -186,6 +201,11 @@ def of_key(block: dict[str, Any], path: list[str]) -> dict[str, Any]:
     return block
 
 
-def test_comments_are_those_above_a_key_and_on_its_line() -> None:
-    text = "# Of the file.\n\na:  # one\n  # Above it.\n  b: 1  # two\n  c: '#3'\nd: 1\n"
-    assert params_schema.comments_of(text) == {"a": "one", "a.b": "Above it. two"}
+def test_comments_are_those_above_a_key_and_on_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "defaults.yaml"
+    file.write_text(
+        "# Of the file.\n\na:  # one\n  # Above it.\n  b: 1  # two\n  c: '#3'\n  #e:  # five\nd: 1\n", encoding="utf-8"
+    )
+    monkeypatch.setattr(edit, "DEFAULTS", file)
+    monkeypatch.setattr(params_schema, "defaults", edit.defaults.__wrapped__)
+    assert params_schema.comments() == {"a": "one", "a.b": "Above it. two", "a.e": "five"}

@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 
 from hallmark.base import loaded_code
 from hallmark.base.machine import describe, when_and_where
+from hallmark.params.loader import Params
 from tests.browser import chromium
 from tests.workspace import ROOT, change_params, report, run
 
@@ -45,6 +46,12 @@ def declared(block: dict[str, Any], key: str) -> set[str]:
     return {item if isinstance(item, str) else next(iter(item)) for item in block.get(key, [])}
 
 
+def test_every_stage_names_its_params_among_the_resolved_ones() -> None:
+    files = {name: declared(block, "params") for name, block in stages()}
+    assert files.pop("code") == {"params.yaml"}
+    assert {file for each in files.values() for file in each} == {"code/params.yaml"}
+
+
 @pytest.mark.parametrize(("name", "block"), stages())
 def test_every_stage_depends_on_the_list_of_its_code(name: str, block: dict[str, Any]) -> None:
     wanted = {"code": {"hallmark", "stages", "requirements.lock"}, "certify": {"code"}}
@@ -55,11 +62,11 @@ def test_every_stage_depends_on_the_list_of_its_code(name: str, block: dict[str,
 def test_every_stage_declares_the_params_it_reads(name: str, block: dict[str, Any]) -> None:
     """Rooms are given the blocks that they need, so only a stage's own file reads from all of the params."""
     source = (ROOT / (module_of(block).replace(".", "/") + ".py")).read_text(encoding="utf-8")
-    blocks = set(YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8")))
-    read = {match for match in re.findall(r"\bparams\.(\w+)", source) if match in blocks}
-    tracked = {param.split(".")[0] for param in declared(block, "params")}
-    if "params.yaml" in declared(block, "params"):  # all of it
+    read = {match for match in re.findall(r"\bparams\.(\w+)", source) if match in Params.model_fields}
+    (named,) = block["params"][0].values()
+    if named is None:  # all of them
         return
+    tracked = {param.split(".")[0] for param in named}
     assert read - tracked == set(), f"add to params of '{name}' in dvc.yaml"
 
 

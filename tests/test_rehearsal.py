@@ -21,7 +21,7 @@ from hallmark.commands.proposal import Proposal
 from hallmark.commands.proposed_epochs import passes
 from hallmark.judge.params import FILL_IN
 from hallmark.model import limits
-from hallmark.params.loader import load_params
+from hallmark.params.loader import load_params, resolved
 from hallmark.task.kinds import KINDS
 from tests.made_up import without_comparators
 from tests.tiny import make_tiny_base
@@ -274,7 +274,7 @@ def test_questions_without_an_answer_are_left_out(tmp_path: Path) -> None:
     [*zip(KINDS, KINDS, strict=True), ("documents", "extraction")],
 )
 def test_the_gate_of_a_kind_is_that_of_its_sample(sample: str, kind: str) -> None:
-    values = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))["gate"]
+    values = resolved(ROOT / "params.yaml")["gate"]
     lines = (ROOT / f"template/choices/kinds/{sample}/params.yaml").read_text(encoding="utf-8").splitlines()
     for name, value in (line.split(": ", 1) for line in lines if line.startswith("gate.")):
         key, _, inner = name.removeprefix("gate.").partition(".")

@@ -15,16 +15,15 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import BASE, TRAIN, VALIDATION
 from hallmark.base.records import schema, write_records
 from hallmark.commands import trial_watch
 from hallmark.commands import tune as tool
 from hallmark.commands.trials import Trial
-from hallmark.params.loader import Params, load_params
+from hallmark.params.loader import Params, load_params, resolved
 from tests.rows import record, shipped
-from tests.workspace import ROOT, change_params, git_init, run, run_here
+from tests.workspace import ROOT, change_params, git_init, run, run_here, spell_out
 
 needs_optuna = pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="`nox -s tune` installs Optuna")
 
@@ -63,6 +62,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository whose training takes a moment. The records are in git, so that each copy has them."""
     root = tmp_path_factory.mktemp("repo")
     shutil.copyfile(ROOT / "params.yaml", root / "params.yaml")
+    spell_out(root)
     (root / "make.py").write_text(TRAIN_HERE, encoding="utf-8")
     (root / "slow.txt").touch()
     (root / "dvc.yaml").write_text(PIPELINE, encoding="utf-8")
@@ -102,7 +102,7 @@ def test_trials_run_as_experiments_and_bad_ones_are_stopped(here: Path) -> None:
     assert run(here, "git", "status", "--porcelain").stdout.split() == ["??", "reports/"]
 
     # A search that was killed in its third trial tries that again.
-    params, raw = load_params(), prov.parse_yaml(Path("params.yaml").read_bytes(), "params.yaml")
+    params, raw = load_params(), resolved()
     study = tool.study_of(params, raw)
     study.sampler = tool.sampler(params, 2)
     drawn = tool.drawn(study.ask(), params)
@@ -132,7 +132,7 @@ def test_an_experiment_with_the_params_of_a_trial_is_taken(here: Path, caplog: p
     """After the test above: without Optuna's journal, what DVC has of earlier trials still counts."""
     shutil.rmtree(".hallmark")
     caplog.set_level("INFO")
-    params, raw = load_params(), prov.parse_yaml(Path("params.yaml").read_bytes(), "params.yaml")
+    params, raw = load_params(), resolved()
     (first,) = tool.search(params, raw, minutes=1, most=1)
     assert first.loss == pytest.approx(0.4)
     assert f"trial 0: experiment {first.experiment} has it already" in caplog.text

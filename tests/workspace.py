@@ -22,6 +22,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from hallmark.params.loader import resolved
 from hallmark.params.presets import prepared
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -103,8 +104,7 @@ def make_workspace(folder: Path, overrides: dict[str, Any] | None = None, rows: 
     if rows is not None and raw.suffix == ".jsonl" and raw.is_relative_to(folder / "data"):
         raw.write_text("".join(raw.read_text(encoding="utf-8").splitlines(keepends=True)[:rows]), encoding="utf-8")
     change_params(folder, overrides or {})
-    params = YAML(typ="safe").load((folder / "params.yaml").read_text(encoding="utf-8"))
-    if params["data"]["pseudonyms"] == "keyed":  # as in a stamped repo, whose own key is not in git
+    if resolved(file)["data"]["pseudonyms"] == "keyed":  # as in a stamped repo, whose own key is not in git
         give_key(folder)
     return folder
 
@@ -136,8 +136,25 @@ def change_params(folder: Path, overrides: dict[str, Any]) -> None:
         *blocks, last = key.split(".")
         block = params
         for name in blocks:
-            block = block[name]
+            block = block.setdefault(name, {})
         block[last] = value
+    with file.open("w", encoding="utf-8") as stream:
+        yaml.dump(params, stream)
+
+
+def spell_out(folder: Path) -> None:
+    """Give `params.yaml` a line for every param: for a pipeline without the stage `code`, which reads it alone."""
+
+    def fill(block: Any, values: dict[str, Any]) -> None:
+        for key, value in values.items():
+            if isinstance(value, dict) and isinstance(block.get(key), dict):
+                fill(block[key], value)
+            else:
+                block.setdefault(key, value)
+
+    yaml, file = YAML(), folder / "params.yaml"
+    params = yaml.load(file.read_text(encoding="utf-8"))
+    fill(params, resolved(file))
     with file.open("w", encoding="utf-8") as stream:
         yaml.dump(params, stream)
 

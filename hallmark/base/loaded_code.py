@@ -23,14 +23,15 @@ from hallmark.base.files import sha256_file
 LOCK = "requirements.lock"
 LIBRARY = Path("library")  # where a stamped repo has the library, as a wheel
 FOLDER = Path("code")  # where the stage `code` writes a list for each module of stages/
+PARAMS = FOLDER / "params.yaml"  # and the params: those of params.yaml over the defaults
 OURS = ("stages", "hallmark")
 EJECTED = "stages/"  # before the name of a module of the library that the repository has taken over
 # These change no output, so a change in them runs nothing again. The parameters: no field of them has a default and
-# none changes a value on the way (a test holds them to that), and DVC tracks the values themselves. `errors` only ends
+# none changes a value on the way (a test holds them to that), and DVC tracks the values in `PARAMS`. `errors` only ends
 # a run, `heading` only prints a line, `progress` only says how far a stage is, what `measured` writes is never
 # compared, and `plan` only refuses what would not fit.
 NO_OUTPUT = re.compile(
-    r"hallmark/params/\w+\.py|hallmark/\w+/(?:base_)?params\.py"
+    r"hallmark/params/(?:\w+\.py|defaults\.yaml)|hallmark/\w+/(?:base_)?params\.py"
     r"|hallmark/base/(?:errors|heading|measured|progress)\.py|hallmark/plan/\w+\.py"
 )
 

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from hallmark.base.dvc_lock import parse_yaml as parse_yaml  # these three are a
 from hallmark.base.dvc_lock import read_dir_object as read_dir_object
 from hallmark.base.dvc_lock import read_lock as read_lock
 from hallmark.base.files import HOLDOUT_LOCK, REPORTS, canonical_json, sha256_file
-from hallmark.base.loaded_code import FOLDER, LIBRARY
+from hallmark.base.loaded_code import FOLDER, LIBRARY, PARAMS
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 SLSA = "https://slsa.dev/provenance/v1"
@@ -123,6 +124,25 @@ def differences(old: Any, new: Any, at: str = "") -> list[str]:
             for line in differences(old.get(key, missing), new.get(key, missing), f"{at}.{key}" if at else str(key))
         ]
     return [] if old == new and type(old) is type(new) else [at]
+
+
+def params_at(read: Callable[[str], bytes | None], where: str) -> dict[str, Any]:
+    """The params of a commit: as `code` resolved them there, under what params.yaml says. `read` has the content of a file.
+
+    Commits of before there were defaults have only params.yaml, and all params in it.
+    """
+    files = [(PARAMS.as_posix(), read(PARAMS.as_posix())), ("params.yaml", read("params.yaml"))]
+    params: dict[str, Any] = {}
+    for name, content in files:
+        if content is not None:
+            params = _over(params, parse_yaml(content, f"{name} {where}".strip()))
+    return params
+
+
+def _over(under: Any, over: Any) -> Any:
+    if not isinstance(under, dict) or not isinstance(over, dict):
+        return over
+    return under | {key: _over(under.get(key), value) for key, value in over.items()}
 
 
 def overlap(left: str, right: str) -> bool:

@@ -24,6 +24,7 @@ from hallmark.base.files import HOLDOUT, REPORTS, TRAIN, write_text
 from hallmark.base.stats import mcnemar
 from hallmark.commands.rebuilt import Original
 from hallmark.page.text import STYLE, clip, csp_hash, environment, read_part
+from hallmark.params.loader import resolved
 from hallmark.task.predictions import Prediction, predictions_of, read_predictions
 
 PAGE = REPORTS / "against.html"
@@ -157,7 +158,7 @@ def read_run(name: str, model: str, scratch: Path) -> Run:
         )
     said = (prov.git("show", "--no-patch", "--format=%cs%n%s", commit) or b"").decode("utf-8", "replace")
     date, _, subject = said.strip().partition("\n")
-    params = prov.parse_yaml(prov.git_file("params.yaml", commit, Path(), YAML_BYTES) or b"{}", "params.yaml")
+    params = prov.params_at(lambda file: prov.git_file(file, commit, Path(), YAML_BYTES), f"at {commit[:12]}")
     return Run(name, commit, clip(subject, 100), date, outs, params, read_predictions(model, file))
 
 
@@ -249,7 +250,7 @@ def same(path: Path, then: str) -> str:
 
 def main(arguments: argparse.Namespace) -> None:
     """Command line: write the page, and print what changed."""
-    params = prov.parse_yaml(arguments.params.read_bytes(), arguments.params)
+    params = resolved(arguments.params)
     evaluation = params.get("eval")
     comparators = evaluation.get("comparators") if isinstance(evaluation, dict) else None
     if arguments.model not in (models := ["tuned", "base", "classical", *(comparators or ())]):

@@ -26,7 +26,7 @@ from hallmark.commands.candidates import Facts, examine, told
 from hallmark.commands.choice import Choice, Limits, Row
 from hallmark.commands.experiments import changed, check_set, copies, find, name_of, overrides, read, run
 from hallmark.model.base_params import Candidate
-from hallmark.params.loader import Params, load_params
+from hallmark.params.loader import Params, load_params, merged, resolved
 
 log = logging.getLogger("choose")
 
@@ -39,7 +39,7 @@ EXAMPLE = """  bases:
 
 
 def candidates(params: Params, raw: dict[str, Any]) -> list[tuple[Candidate, Params, dict[str, Any]]]:
-    """Each base of `choose.bases` with the params that it is run with, checked, and the same as they are in the file."""
+    """Each base of `choose.bases` with the params that it is run with, checked, and the same as plain data."""
     if not params.choose.bases:
         base = ", ".join(f"{key}: {_yaml(value)}" for key, value in params.base.model_dump(mode="json").items())
         raise HallmarkError(
@@ -49,7 +49,7 @@ def candidates(params: Params, raw: dict[str, Any]) -> list[tuple[Candidate, Par
         )
     found = []
     for number, candidate in enumerate(params.choose.bases):
-        wanted = changed(raw, candidate)
+        wanted = merged(changed(raw, candidate))
         try:
             found.append((candidate, Params.model_validate(wanted), wanted))
         except ValidationError as error:
@@ -156,7 +156,7 @@ def warnings(facts: list[Facts]) -> list[str]:
 def main(arguments: argparse.Namespace) -> None:
     """Command line: print the table; an error if no base passes."""
     params = load_params(arguments.params)
-    raw = prov.parse_yaml(arguments.params.read_bytes(), arguments.params)
+    raw = resolved(arguments.params)
     found = choose(params, raw, everything=arguments.all, dry=arguments.dry, price_per_hour=arguments.price_per_hour)
     print("\n".join(["", *shown.table(found), ""]))
     for warning in found.warnings:

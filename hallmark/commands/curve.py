@@ -15,14 +15,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from hallmark.base.dvc_lock import parse_yaml
 from hallmark.base.errors import printable, run_stage
 from hallmark.base.files import BASE, HOLDOUT, TRAIN, VALIDATION
 from hallmark.base.progress import duration
 from hallmark.base.records import read_records
 from hallmark.commands import curve_report as shown
 from hallmark.commands.curve_points import Part, Point, is_made, made, parts, sft_is_current, steps_share
-from hallmark.params.loader import Params, load_params
+from hallmark.params.loader import Params, load_params, resolved
 from hallmark.task.task import Task
 
 log = logging.getLogger("curve")
@@ -77,7 +76,7 @@ def seconds(params: Params, left: list[Part], trained: list[Part], records: int)
 def main(arguments: argparse.Namespace) -> None:
     """Command line: say what will run, run it, print the table."""
     params = load_params(arguments.params)
-    raw = parse_yaml(arguments.params.read_bytes(), arguments.params)
+    raw = resolved(arguments.params)
     groups = read_records(TRAIN)["group"].to_list()
     planned = parts(groups, params.curve.shares, params.seed)
     print("\n".join(plan(params, raw, planned, len(groups))), flush=True)

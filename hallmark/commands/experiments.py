@@ -38,6 +38,7 @@ from hallmark.judge.comparison import Comparison
 from hallmark.judge.results import Benchmark
 from hallmark.judge.verdict import Verdict
 from hallmark.model.base_params import Candidate
+from hallmark.params.loader import merged
 
 if TYPE_CHECKING:
     from hallmark.params.loader import Params
@@ -81,7 +82,7 @@ class Run:
 
 
 def changed(raw: Mapping[str, Any], candidate: Candidate) -> dict[str, Any]:
-    """params.yaml as it is for a base: with its `base` block, and its own params; a HallmarkError for a key that is none."""
+    """All params as they are for a base: with its `base` block, and its own params; a HallmarkError for a key that is none."""
     params: dict[str, Any] = copy.deepcopy(dict(raw))
     params["base"] = candidate.base.model_dump(mode="json")
     for name, value in candidate.set.items():
@@ -109,9 +110,10 @@ def _place(params: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
     return block, key
 
 
-def overrides(raw: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """The values of `-S` that make `wanted` of `raw`, in Hydra's grammar. A block with other keys is written whole."""
+def overrides(raw: Mapping[str, Any], wanted: Mapping[str, Any], file: Path = PARAMS) -> list[str]:
+    """The values of `-S` that make `wanted` of `raw`, all params, in Hydra's grammar. A block with other keys is written whole."""
     lines: list[str] = []
+    written = prov.parse_yaml(file.read_bytes(), file)
 
     def compare(old: Any, new: Any, at: str) -> None:
         if type(old) is type(new) and old == new:
@@ -120,7 +122,7 @@ def overrides(raw: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
             for key, value in new.items():
                 compare(old[key], value, f"{at}.{key}" if at else key)
             return
-        if isinstance(old, dict):  # Hydra would keep the keys that are not named
+        if isinstance(value_at(written, at), dict):  # Hydra would keep the keys that are not named
             lines.append(f"~{at}")
         lines.extend(_assigned(at, new))
 
@@ -159,7 +161,7 @@ def _unwritable(at: str, what: str) -> HallmarkError:
 
 
 def check_set(sets: list[str], wanted: Mapping[str, Any], file: Path = PARAMS) -> None:
-    """A HallmarkError unless DVC makes the wanted params of `params.yaml` with these values of `-S`.
+    """A HallmarkError unless DVC makes a `params.yaml` with the wanted params with these values of `-S`.
 
     What DVC 3.67 writes is no YAML if a block over several lines becomes `{}` and its key has a comment.
     """
@@ -171,7 +173,7 @@ def check_set(sets: list[str], wanted: Mapping[str, Any], file: Path = PARAMS) -
         if sets:
             apply_overrides(copied, sets)
         try:
-            made = prov.parse_yaml(copied.read_bytes(), file)
+            made = merged(prov.parse_yaml(copied.read_bytes(), file))
         except HallmarkError:
             made = {}
     if made == wanted:

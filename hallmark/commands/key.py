@@ -15,6 +15,7 @@ from pathlib import Path
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.key import FILE, VARIABLE, digest_of, read_key
 from hallmark.base.reading import read_text
+from hallmark.params.edit import changed
 from hallmark.params.loader import Params, load_params
 
 KEEP = (
@@ -45,9 +46,6 @@ def state(params: Params, wanted: bool) -> str:
 def make(file: Path) -> None:
     """Write a new key (or take the one that is there), and its digest into params.yaml, whose other lines stay."""
     text = read_text(file)
-    line = re.compile(r"(?m)^(data:[^\n]*\n(?:(?: [^\n]*)?\n)*?  key:)(?: null| ~)?(?=\s)")
-    if not line.search(text):
-        raise HallmarkError("has no line `key: null` in the block", file=file, field="data", remedy="add it")
     key = os.environ.get(VARIABLE, "").strip().lower()
     if not key and os.path.lexists(FILE):
         key = read_text(FILE, "remove it, or put the repo's key there: a line of 64 hexadecimal digits").strip().lower()
@@ -62,7 +60,7 @@ def make(file: Path) -> None:
         FILE.parent.mkdir(exist_ok=True)
         with os.fdopen(os.open(FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as stream:
             stream.write(f"{key}\n")
-    file.write_text(line.sub(rf"\g<1> {digest_of(key)}", text, count=1), encoding="utf-8", newline="\n")
+    file.write_text(changed(text, f"data.key: {digest_of(key)}"), encoding="utf-8", newline="\n")
 
 
 def main(arguments: argparse.Namespace) -> None:

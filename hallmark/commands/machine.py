@@ -17,7 +17,7 @@ from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import BASE, REPORTS, write_text
 from hallmark.base.model_folder import tensor_sizes, weight_files
 from hallmark.base.reading import read_object, read_text
-from hallmark.params.loader import Params, load_params
+from hallmark.params.loader import Params, load_params, merged
 from hallmark.params.presets import advice, described, machines, prepared, size_by_name
 
 BASE_REPORT = REPORTS / "base.json"
@@ -102,10 +102,10 @@ def check(text: str, file: Path) -> None:
             ) from None
 
 
-def _loaded(text: str) -> Any:
+def _loaded(text: str) -> dict[str, Any]:
     from ruamel.yaml import YAML
 
-    return YAML(typ="safe", pure=True).load(text)
+    return merged(YAML(typ="safe", pure=True).load(text))
 
 
 def _flat(value: Any, name: str = "") -> dict[str, str]:

@@ -39,7 +39,7 @@ from hallmark.commands.trials import (
     write_report,
 )
 from hallmark.params.edit import changed
-from hallmark.params.loader import Params, load_params
+from hallmark.params.loader import Params, load_params, resolved
 
 if TYPE_CHECKING:
     import optuna
@@ -180,7 +180,7 @@ def layers_of_base() -> int | None:
 
 
 def with_values(raw: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """params.yaml with these values, by dotted name."""
+    """All params with these values, by dotted name."""
     wanted = copy.deepcopy(raw)
     for name, value in values.items():
         *above, key = name.split(".")
@@ -278,7 +278,7 @@ def write_best(file: Path, found: list[Trial]) -> None:
 def main(arguments: argparse.Namespace) -> None:
     """Command line: search and print the table, or write the best."""
     params = load_params(arguments.params)
-    raw = prov.parse_yaml(arguments.params.read_bytes(), arguments.params)
+    raw = resolved(arguments.params)
     imported()
     if prov.git("rev-parse", "--verify", "HEAD") is None:
         remedy = "`git init`, `dvc init`, and commit the project: experiments are commits"

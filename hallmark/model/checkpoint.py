@@ -32,7 +32,7 @@ from hallmark.base.compute import installed
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import atomic, canonical_json, sha256_file, sha256_folder
 from hallmark.base.loaded_code import FOLDER as CODE
-from hallmark.base.loaded_code import listing
+from hallmark.base.loaded_code import PARAMS, listing
 from hallmark.base.model_folder import explained, open_tensors
 from hallmark.base.params import Block, NotNegative, Positive
 from hallmark.base.reading import read_text
@@ -293,7 +293,8 @@ def key_of(stage: str, params: Params, machine: dict[str, Any]) -> dict[str, str
     """All that the stage's result depends on, each with its SHA-256: the deps and params in dvc.yaml, libraries, machine."""
     try:
         listed = YAML(typ="safe", pure=True).load(read_text(PIPELINE))["stages"][stage]
-        files, names = [Path(name) for name in listed["deps"]], [str(name) for name in listed["params"]]
+        files = [Path(name) for name in listed["deps"]]
+        names = [str(name) for file in listed["params"] for name in file[PARAMS.as_posix()]]
     except (YAMLError, KeyError, TypeError):
         remedy = "restore it: `git checkout dvc.yaml`"
         raise HallmarkError(f"no stage {stage} with deps and params", file=PIPELINE, remedy=remedy) from None

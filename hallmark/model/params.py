@@ -30,6 +30,19 @@ class Training(Block):
     eval_steps: Steps
 
 
+class Lora(Block):
+    r: Rank
+    alpha: Count
+    dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+    target_modules: Text | list[Text]
+    layers: Positive | None
+
+
+class Parallel(Block):
+    processes: Annotated[int, Field(ge=1, le=1024)]
+    strategy: Literal["ddp", "fsdp"]
+
+
 class Sft(Training):
     method: Literal["qlora", "lora"]
     lora: Lora
@@ -78,19 +91,6 @@ class Sft(Training):
         return self
 
 
-class Lora(Block):
-    r: Rank
-    alpha: Count
-    dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
-    target_modules: Text | list[Text]
-    layers: Positive | None
-
-
-class Parallel(Block):
-    processes: Annotated[int, Field(ge=1, le=1024)]
-    strategy: Literal["ddp", "fsdp"]
-
-
 class Curve(Block):
     """`curve`, of `hallmark/commands/curve.py`."""
 
@@ -120,13 +120,6 @@ class Dpo(Training):
 Range = Annotated[list[Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]], Field(min_length=2, max_length=2)]
 
 
-class Tune(Block):
-    minutes: Annotated[float, Field(gt=0, le=10_080, allow_inf_nan=False)]
-    validations: Annotated[int, Field(ge=2, le=100)]
-    startup: Annotated[int, Field(ge=1, le=1_000)]
-    space: Space
-
-
 class Space(Block):
     learning_rate: Range | None
     epochs: Range | None
@@ -147,3 +140,10 @@ class Space(Block):
         if not any((self.learning_rate, self.epochs, self.r, self.layers)):
             raise ValueError("tune.space: nothing to search; give one of its lines a range or values")
         return self
+
+
+class Tune(Block):
+    minutes: Annotated[float, Field(gt=0, le=10_080, allow_inf_nan=False)]
+    validations: Annotated[int, Field(ge=2, le=100)]
+    startup: Annotated[int, Field(ge=1, le=1_000)]
+    space: Space

@@ -1,17 +1,19 @@
 """The one typed loader of `params.yaml`: `load_params()` checks every key and type, or says what to fix.
 
-No field has a default and no value is changed on loading, so `params.yaml` alone decides what runs. That is why this
-module is not a dependency in `dvc.yaml`: DVC tracks the values themselves. YAML is read as version 1.2, as DVC reads
-it, so `2e-4` is a number to both.
+What `params.yaml` leaves out is in `defaults.yaml`, and `resolved()` has both. No field has another default and no value is
+changed on loading. That is why this module is not a dependency in `dvc.yaml`: the stage `code` writes the resolved values to
+`code/params.yaml`, where DVC tracks them. YAML is read as version 1.2, as DVC reads it, so `2e-4` is a number to both.
 """
 
 from __future__ import annotations
 
+import copy
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -30,6 +32,7 @@ from hallmark.model.base_params import Base, Choose
 from hallmark.model.params import Curve, Dpo, Sft, Tune
 from hallmark.page.params import ReportPage
 from hallmark.params.collecting import Collect
+from hallmark.params.edit import DEFAULTS, defaults
 from hallmark.params.gateway import Serve
 from hallmark.params.monitoring import Canary, DriftTest
 from hallmark.serve.params import Benchmark
@@ -39,6 +42,7 @@ LARGEST = 400_000  # bytes of params.yaml
 MOST_ALIASES = 20  # each can double what the file expands to
 MOST_PROBLEMS = 20  # named in one error
 NEAR = 3  # most names like an unknown key's that an error lists
+SELECTORS = ("kind", "source", "engine")  # keys that say which others a block has
 CLOSE = 0.8  # how much a name in another block must be like it, of 1
 RESTORE = "restore the file: `git checkout params.yaml`"
 
@@ -150,9 +154,7 @@ def run_with_params(name: str, doc: str | None, run: Callable[[Params], None]) -
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
     """Read and check the parameters. A bad file ends in one `HallmarkError` that lists every problem."""
-    raw = _read(path)
-    if not isinstance(raw, dict):
-        raise HallmarkError("has no parameters", file=path, remedy=RESTORE)
+    raw = resolved(path)
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
@@ -164,6 +166,58 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
             field=fields or None,
             remedy="; ".join(dict.fromkeys(remedy for _, _, remedy in problems)),
         ) from None
+
+
+def resolved(path: Path = Path("params.yaml")) -> dict[str, Any]:
+    """The values of all params as plain data, unchecked: those of the file over the defaults."""
+    raw = _read(path)
+    if not isinstance(raw, dict):
+        raise HallmarkError("has no parameters", file=path, remedy=RESTORE)
+    return merged(raw)
+
+
+def merged(values: dict[str, Any]) -> dict[str, Any]:
+    """The content of a params.yaml over the defaults, in their order.
+
+    Blocks are merged key by key. A list, and a mapping with names of the user's, are replaced as a whole; so is a block of
+    another kind than the default's.
+    """
+    order = {name: place for place, name in enumerate(defaults())}
+
+    def sort(block: dict[str, Any], at: str = "") -> dict[str, Any]:
+        return {key: block[key] for key in sorted(block, key=lambda key: order.get(f"{at}{key}", len(order)))}
+
+    found = sort(copy.deepcopy(_over(default_values(), values, [Params])))
+    return {name: sort(block, f"{name}.") if isinstance(block, dict) else block for name, block in found.items()}
+
+
+@cache
+def default_values() -> dict[str, Any]:
+    """The content of defaults.yaml."""
+    values = _read(DEFAULTS)
+    assert isinstance(values, dict)
+    return values
+
+
+def _over(defaults: dict[str, Any], values: dict[str, Any], models: list[type[BaseModel]]) -> dict[str, Any]:
+    fields = {info.alias or name: info for model in models for name, info in model.model_fields.items()}
+    result = dict(defaults)
+    for key, value in values.items():
+        default = defaults.get(key)
+        result[key] = value
+        if key not in fields or not isinstance(value, dict) or not isinstance(default, dict):
+            continue
+        named = get_origin(fields[key].annotation) is dict  # by the user
+        inner = [] if named or not of_same_kind(default, value) else _block_types(fields[key], default)
+        result[key] = _over(default, value, inner) if inner else value
+    return result
+
+
+def of_same_kind(default: dict[str, Any], value: dict[str, Any]) -> bool:
+    """Whether a block is of the kind that its default is of, and so takes over what it leaves out."""
+    return all(
+        not isinstance(default.get(key), str) or value.get(key, default[key]) == default[key] for key in SELECTORS
+    )
 
 
 def _read(path: Path) -> Any:

@@ -43,12 +43,10 @@ def described(machine: str) -> str:
 def prepared(params: str, machine: str, billions: float | None) -> str:
     """The text of params.yaml for that machine and a base of this size, in billions of parameters; None: not known.
 
-    Raises HallmarkError if there is no such machine, or params.yaml lacks a key.
+    Raises HallmarkError if there is no such machine, or one of its keys is no param.
     """
     kind = value_of(params, "task.kind")
-    for changes in _changes(machine, LARGEST if billions is None else billions, kind):
-        params = changed(params, changes)
-    return params
+    return changed(params, "\n".join(_changes(machine, LARGEST if billions is None else billions, kind)))
 
 
 def size_by_name(name: str) -> float | None:

@@ -1,27 +1,25 @@
 """Write the JSON Schema of params.yaml, by which editors complete and check it: `python -m hallmark.params.schema`.
 
-What a key does is said once: in the comment of `params.yaml`, or, for a key that only another base or server has, in the
-`Field` of its block. `--check` only says whether the schema is current.
+What a key does is said once: in the comment of `defaults.yaml`, or, for a key that only another base, server or comparator has,
+in the `Field` of its block. Only what has no default is required. `nox -s setup` runs this.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from hallmark.base.errors import HallmarkError, run_stage
+from hallmark.base.errors import run_stage
 from hallmark.base.files import write_text
 from hallmark.base.params import ByKind
-from hallmark.base.reading import read_text
-from hallmark.params.loader import Params
+from hallmark.params.edit import defaults
+from hallmark.params.loader import SELECTORS, Params
 
-SCHEMA = Path(__file__).with_name("schema.json")
-COMMAND = "python -m hallmark.params.schema"
+SCHEMA = Path(".venv/params.schema.json")  # as the first line of params.yaml says
 SAME = {"eval.engine": "benchmark.server"}  # blocks whose keys have their comments in another
 
 
@@ -37,7 +35,7 @@ class _Writer(GenerateJsonSchema):
 
 
 def params_schema(comments: dict[str, str]) -> dict[str, Any]:
-    """The JSON Schema of params.yaml; `comments` say what each key does, by its dotted name."""
+    """The JSON Schema of a params.yaml; `comments` say what each key does, by its dotted name."""
     written = Params.model_json_schema(by_alias=True, schema_generator=_Writer)
     blocks = written.pop("$defs")
     whole = _described(_inlined(written, blocks), "", comments)
@@ -64,13 +62,12 @@ def _inlined(value: Any, blocks: dict[str, Any]) -> Any:
 
 
 def _described(schema: dict[str, Any], path: str, comments: dict[str, str]) -> dict[str, Any]:
-    """The schema, with each key's comment as its description."""
+    """The schema, with each key's comment as its description, and what has a default not required."""
     if not path:
         schema.pop("description", None)
-    if isinstance(named := schema.get("additionalProperties"), dict):  # blocks by a name of the user's
-        example = next((at.removeprefix(f"{path}.").split(".")[0] for at in comments if at.startswith(f"{path}.")), "")
-        _described(named, f"{path}.{example}", comments)
     for form in (schema, *schema.get("anyOf", [])):
+        if "required" in form and _of_default(form["properties"], path):
+            form["required"] = [name for name in form["required"] if _required(f"{path}.{name}".lstrip("."))]
         for name, inner in form.get("properties", {}).items():
             at = f"{path}.{name}".lstrip(".")
             said = comments.get(at) or comments.get(f"{SAME.get(path, path)}.{name}")
@@ -80,44 +77,33 @@ def _described(schema: dict[str, Any], path: str, comments: dict[str, str]) -> d
     return schema
 
 
-def comments_of(text: str) -> dict[str, str]:
-    """The comments in the text of params.yaml, by dotted key: those right above a key, then the one on its line."""
-    found: dict[str, str] = {}
-    path: list[str] = []
-    above: list[str] = []
-    for line in text.splitlines():
-        if comment := re.fullmatch(r" *# ?(.*)", line):
-            above.append(comment[1])
-            continue
-        if key := re.match(r"( *)(\w+):(?: |$)", line):
-            path = [*path[: len(key[1]) // 2], key[2]]
-            own = re.search(r"  # (.*)", line)
-            if words := " ".join([*above, *([own[1]] if own else [])]):
-                found[".".join(path)] = words
-        above = []
+def _of_default(properties: dict[str, Any], path: str) -> bool:
+    """Whether a block is of the default's kind, and so takes over what it leaves out."""
+    written = {key: defaults()[name].values[0] for key in SELECTORS if (name := f"{path}.{key}") in defaults()}
+    return all(properties.get(key, {}).get("const", kind) == kind for key, kind in written.items())
+
+
+def _required(name: str) -> bool:
+    """Whether params.yaml must have a key, or one below it."""
+    known = [default.required for other, default in defaults().items() if f"{other}.".startswith(f"{name}.")]
+    return any(known) or not known
+
+
+def comments() -> dict[str, str]:
+    """The comments in defaults.yaml, by dotted key: those right above a key, then the one on its line."""
+    found = {}
+    for name, default in defaults().items():
+        lines = [*default.above, *([default.comment] if default.comment else [])]
+        if lines:
+            found[name] = " ".join(line.strip().removeprefix("# ") for line in lines)
     return found
 
 
-def text_of_schema(params: Path) -> str:
-    """The content of schema.json."""
-    text = read_text(params, "run from the root of the repository, or name the file with --params")
-    return json.dumps(params_schema(comments_of(text)), ensure_ascii=False, indent=2) + "\n"
-
-
 def main(arguments: argparse.Namespace) -> None:
-    """Command line: write the schema, or check that it is current."""
-    text = text_of_schema(arguments.params)
-    if not arguments.check:
-        write_text(SCHEMA, text)
-    elif not SCHEMA.exists() or SCHEMA.read_text(encoding="utf-8") != text:
-        raise HallmarkError("not the schema of the params", file=SCHEMA.name, remedy=f"run `{COMMAND}`")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail unless the schema is current")
-    return parser
+    """Command line: write the schema."""
+    SCHEMA.parent.mkdir(exist_ok=True)
+    write_text(SCHEMA, json.dumps(params_schema(comments()), ensure_ascii=False, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    run_stage("schema", __doc__, main, _parser())
+    run_stage("schema", __doc__, main)

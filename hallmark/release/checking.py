@@ -348,8 +348,7 @@ def _check_clone(clone: Clone, provenance: Provenance, finding: Finding) -> None
     for name in sorted(recorded):
         for key in prov.differences(recorded[name], now.get(name), name):
             finding.wrong.append(f"dvc.lock of the clone differs at {key}")
-    params = prov.parse_yaml(clone.read("params.yaml") or b"", clone.root / "params.yaml")
-    for key in prov.differences(build.externalParameters.params, params):
+    for key in prov.differences(build.externalParameters.params, prov.params_at(clone.read, f"in {clone.root}")):
         finding.wrong.append(f"param {key} is not the same in the clone")
     compared, absent = 0, 0
     for file in build.files:

@@ -26,7 +26,7 @@ OTHER_BASE = (
 
 
 class AdapterSettings(ComparatorSettings):
-    kind: Literal["adapter"]
+    kind: Literal["adapter"] = Field(description="another adapter over the base, or over weights of its own")
     folder: Line = Field(description="the folder of the adapter, such as a release that was copied out")
     sha256: Sha256 = Field(description="SHA-256 of its adapter_model.safetensors, by which a change of it is seen")
     config_sha256: Sha256 = Field(description="SHA-256 of its adapter_config.json")

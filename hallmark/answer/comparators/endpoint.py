@@ -47,7 +47,7 @@ class Price(Block):
 
 class EndpointSettings(ComparatorSettings):
     runs_here: ClassVar[bool] = False
-    kind: Literal["endpoint"]
+    kind: Literal["endpoint"] = Field(description="a model behind an API")
     url: Annotated[Line, StringConstraints(pattern=r"^https?://[^\s/@?#]+(?:/[^\s@?#]*)?$")] = Field(
         description="where the API answers, such as https://api.example.com/v1; without a key in it"
     )

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from hallmark.answer.comparator import Asked, Comparator, ComparatorSettings, Questions
 from hallmark.answer.examples import Rule, in_words, with_examples
 from hallmark.base.params import Positive, Tokens
 
 
 class FewShotSettings(ComparatorSettings):
-    kind: Literal["few_shot"]
-    examples: Positive
-    rule: Rule
-    max_tokens: Tokens
+    kind: Literal["few_shot"] = Field(description="the base, with examples as earlier turns of the conversation")
+    examples: Positive = Field(description="most examples before a record; more take longer to read, and may help")
+    rule: Rule = Field(
+        description="nearest (most like the record, by TF-IDF; the most alike last), stratified (the same for all, each "
+        "label in turn) or fixed (the same for all, evenly by group)"
+    )
+    max_tokens: Tokens = Field(
+        description="most tokens of the examples together; those that don't fit, or are over the base's context, are left out"
+    )
 
     def longer_by(self, record: int) -> int:
         """Those of its examples."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from pydantic import Field
+
 from hallmark.answer.answers import Answer, Answerer, Prompt
 from hallmark.answer.comparator import Asked, Comparator, ComparatorSettings, Questions
 from hallmark.answer.imitation import Imitation
@@ -29,9 +31,16 @@ LINEAR = {"ngrams": 2, "min_records": 2, "strength": 30.0, "chars": (2, 5), "emb
 
 class NeighbourSettings(ComparatorSettings):
     runs_here: ClassVar[bool] = False
-    kind: Literal["neighbour"]
-    neighbours: Positive
-    labels: Literal["linear", "vote"]
+    kind: Literal["neighbour"] = Field(
+        description="no language model: values copied from the text, the rest as similar training records have it"
+    )
+    neighbours: Positive = Field(
+        description="training records that vote; more steady the vote, fewer follow rare cases"
+    )
+    labels: Literal["linear", "vote"] = Field(
+        description="what says the values that are not copied: linear (a linear model of words and characters) or vote (the "
+        "nearest training records)"
+    )
 
 
 class Imitator:

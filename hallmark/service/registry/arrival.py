@@ -17,7 +17,6 @@ from hallmark.release.statements import Provenance, read_provenance, read_verdic
 from hallmark.service.registry.message import Registered
 from hallmark.service.registry.registry import LOCK, Version
 
-PARAMS = "params.yaml"
 OTHER = "the tag was moved or forged, or the folder is another release: take the tags as they were (`git fetch origin --tags --force`)"
 
 
@@ -87,12 +86,11 @@ def check_commit(provenance: Provenance, commit: str, repo: Path, stages: prov.S
         for name, stage in sorted(build.stages.items())
         for key in prov.differences(stage, stages.get(name), name)
     ]
-    content = prov.git_file(PARAMS, commit, repo, YAML_BYTES)
-    params = prov.parse_yaml(content, f"{PARAMS} at {commit[:12]}") if content is not None else {}
+    params = prov.params_at(lambda file: prov.git_file(file, commit, repo, YAML_BYTES), f"at {commit[:12]}")
     wrong += [f"param {key} differs" for key in prov.differences(build.externalParameters.params, params)]
     if wrong:
         raise HallmarkError(
             f"commit {commit[:12]} does not hold what the release was made with: {'; '.join(first_of(wrong, 5))}",
             file=LOCK,
-            remedy=f"run `dvc repro`, commit {LOCK}, params.yaml and reports/ together, and run `nox -s release` there",
+            remedy=f"run `dvc repro`, commit {LOCK}, params.yaml, code/ and reports/ together, and run `nox -s release` there",
         )

@@ -14,6 +14,7 @@ from typing import Any
 from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import RELEASE
+from hallmark.base.loaded_code import PARAMS
 from hallmark.release.checking import check, differing, refuse
 from hallmark.release.statements import Provenance, read_provenance, read_verdict
 from hallmark.service.registry.arrival import check_commit, lock_at, what_it_says
@@ -32,7 +33,7 @@ from hallmark.service.registry.tags import (
 )
 
 FIRST = "v0.1.0"
-COMMITTED = (LOCK, "dvc.yaml", "params.yaml", prov.GATE.as_posix(), HEADLINE)
+COMMITTED = (LOCK, "dvc.yaml", "params.yaml", PARAMS.as_posix(), prov.GATE.as_posix(), HEADLINE)
 COMPARED = ("non_inferiority.prod", "superiority.prod")
 
 
@@ -97,9 +98,7 @@ def committed_release(repo: Path) -> tuple[str, str]:
     changed = [entry[3:] for entry in (status or b"").decode(errors="replace").split("\0") if entry]
     if status is None or changed:
         problem = f"not as they are in git: {', '.join(changed)}" if changed else "git could not say what has changed"
-        remedy = (
-            f"commit {LOCK}, dvc.yaml, params.yaml and reports/ together: the tag names a commit, which must hold them"
-        )
+        remedy = f"commit {LOCK}, dvc.yaml, params.yaml, code/ and reports/ together: the tag names a commit, which must hold them"
         raise HallmarkError(problem, file=repo, remedy=remedy)
     stages = lock_at(commit, repo)
     finding = check(repo / RELEASE)
