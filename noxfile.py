@@ -434,7 +434,7 @@ def release(session: nox.Session) -> None:
     """Register the release as a version, if the gate passed; `-- OUT [--sign KEY]` also writes it to OUT; `-- --dry` only checks."""
     prepare(session)
     run(session, "python", "-m", "stages.gate", "--enforce")
-    run(session, "python", "-m", "stages.certify", "--check", "models/release", "--clone", ".")
+    run(session, "python", "-m", "hallmark.commands.check", "models/release", "--clone", ".")
     run(session, "python", "-m", "hallmark.service.commands.release", *session.posargs)
 
 

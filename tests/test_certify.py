@@ -268,6 +268,12 @@ def test_private_data_in_a_prediction_is_an_error_that_does_not_show_it(repo: Pa
     assert "corp-mail" not in str(error.value)
 
 
+def test_private_data_in_the_holdout_lock_is_an_error(repo: Path) -> None:
+    Path("data/holdout.lock.json").write_text('{"records": {"joe.bloggs@acme-tools.io": "0"}}')
+    with pytest.raises(HallmarkError, match=r"data/holdout\.lock\.json"):
+        again()
+
+
 def test_private_data_in_answers_can_be_counted_instead(repo: Path) -> None:
     _param("private_data: error", "private_data: count")
     for model in ("base", "tuned"):
@@ -532,24 +538,22 @@ def test_a_waived_rule_is_said_first_in_red_and_ships(repo: Path, tmp_path: Path
     assert (tmp_path / "out" / prov.CARD).read_text(encoding="utf-8").count("🔴") == 2
 
 
-def test_the_command_line_does_one_thing_at_a_time(tmp_path: Path) -> None:
-    both = [sys.executable, "-m", "stages.certify", "--check", str(tmp_path), "--merge", str(tmp_path / "out")]
-    done = subprocess.run(both, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "not allowed with argument --check" in done.stderr
-
-
-def test_no_option_ships_what_the_gate_did_not_pass(tmp_path: Path) -> None:
-    both = [sys.executable, "-m", "stages.certify", "--release", str(tmp_path / "out"), "--ungated"]
-    done = subprocess.run(both, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, "only --merge takes it" in done.stderr) == (1, True)
+# The first would ship what the gate did not pass; the others would look as if they checked.
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [("export", "--ungated"), ("merge", "--key"), ("merge", "--clone"), ("merge", "--sign")],
+)
+def test_an_option_that_would_be_ignored_is_an_error(command: str, option: str, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", f"hallmark.commands.{command}", str(tmp_path / "out"), option]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, f"unrecognized arguments: {option}" in done.stderr) == (2, True)
 
 
 def test_the_command_line_checks_a_folder_alone(repo: Path, tmp_path: Path) -> None:
     away = shutil.copytree(RELEASE, tmp_path / "away")
 
     def command(*options: str) -> subprocess.CompletedProcess[str]:
-        arguments = [sys.executable, "-m", "stages.certify", "--check", str(away), *options]
+        arguments = [sys.executable, "-m", "hallmark.commands.check", str(away), *options]
         return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
 
     good = command()
@@ -631,15 +635,6 @@ def test_upstream_leaves_out_what_did_not_go_in() -> None:
 def test_differences_name_the_place() -> None:
     assert prov.differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3, "d": None}}) == ["a.c", "a.d"]
     assert prov.differences({"a": True}, {"a": 1}) == ["a"]
-
-
-@pytest.mark.parametrize("option", ["--key", "--clone", "--sign"])
-def test_an_option_that_would_be_ignored_is_an_error(
-    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["certify", "--merge", str(tmp_path / "out"), option, "x"])
-    with pytest.raises(HallmarkError, match=f"{option}: only"):
-        certify.main(certify._parser().parse_args())
 
 
 @pytest.mark.parametrize("trick", ["graft", "replace"])

@@ -18,8 +18,9 @@ from hallmark.base.records import read_records, scan_records, schema
 from hallmark.judge.recount import read_part
 from hallmark.model.base_report import base_report
 from hallmark.params.loader import load_params
+from hallmark.release.private_data import private_data
 from hallmark.task.predictions import predictions_of, read_predictions
-from stages import certify, dedupe, split
+from stages import dedupe, split
 from tests.workspace import ROOT
 
 Change = Callable[[pl.DataFrame], pl.DataFrame]
@@ -209,4 +210,4 @@ def test_the_last_check_of_private_data_names_a_damaged_report(
     file.parent.mkdir(parents=True)
     file.write_text(text, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(HallmarkError, match=problem):
-        certify.private_data(load_params(ROOT / "params.yaml"), [file])
+        private_data([file], "error")

@@ -325,7 +325,7 @@ def test_the_page_and_the_release_say_so(tiny_run: Path, tmp_path: Path) -> None
     words = report(folder, "dpo")["words"]
     for place in ("models/release/README.md", "reports/comparison.html"):
         assert words in (folder / place).read_text(encoding="utf-8")
-    made_of = run(folder, "python", "-m", "stages.certify", "--check", "models/release", "--clone", ".").stdout
+    made_of = run(folder, "python", "-m", "hallmark.commands.check", "models/release", "--clone", ".").stdout
     assert "then DPO (sigmoid, beta 0.1, learning rate 0.01), seed 7" in made_of
     assert made_of.splitlines()[-1] == "everything fits"
     assert read_json(folder / "reports/gate.json")["verdict"] in ("fail", "too_little_data")

@@ -128,7 +128,8 @@ def test_an_ejected_module_wins_and_is_hashed(tmp_path: Path) -> None:
     repo, installed = tmp_path / "repo", tmp_path / "installed"
     installed.mkdir()
     (repo / "hallmark").rename(installed / "hallmark")
-    shutil.copyfile(ROOT / "requirements.lock", repo / "requirements.lock")
+    for name in ("requirements.lock", "params.yaml"):
+        shutil.copyfile(ROOT / name, repo / name)
     both = f"{repo}:{installed}"
     eject = ("python", "-m", "hallmark.commands.eject")
     assert "no module of the library" in run(repo, *eject, "hallmark.gone", PYTHONPATH=both, check=False).stderr

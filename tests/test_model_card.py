@@ -137,7 +137,7 @@ def test_the_card_and_the_merged_model_say_the_same(
     for block in [*blocks(card, "sh"), *blocks(merged_card, "sh")]:
         for command in Snippet("the card", "sh", block, marked=False).commands:
             read(command, marked=False)
-    check, *_ = [block for block in blocks(card, "sh") if "--check" in block]
+    check, *_ = [block for block in blocks(card, "sh") if "commands.check" in block]
     _, _, module, *options = check.split()
     assert "proven by" in checked(run_here(repo, module, *options)).stdout
 

@@ -21,7 +21,7 @@ from hallmark.base.reading import read_json, read_json_lines
 from hallmark.commands import changes, summary
 from hallmark.commands.elsewhere import fingerprint_here
 from hallmark.judge.verdict import VERDICTS
-from hallmark.page import charts, labels, text
+from hallmark.page import charts, labels, text, training
 from hallmark.params.loader import load_params
 from hallmark.task.predictions import predictions_of
 from hallmark.task.task import Task
@@ -856,7 +856,7 @@ def test_the_report_is_written_beside_its_style_and_script():
 def test_the_curve_says_which_adapter_is_kept(built):
     kept = "the adapter of step 231 is kept: validation loss 0.054"
     assert f"Training loss by step <small>({kept})</small>" in built.read_text(encoding="utf-8")
-    early = report.kept(report.Trained(kept_step=1200, validation_loss=0.0541, stopped_early=True))
+    early = training.kept(training.Trained(kept_step=1200, validation_loss=0.0541, stopped_early=True))
     assert early == "stopped early; the adapter of step 1,200 is kept: validation loss 0.054"
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -138,3 +141,27 @@ def test_an_old_name_of_a_command_leads_to_the_new_one(old: str, new: str, optio
     done = run(ROOT, "python", *options, *f"stages.{old}".split(), "--help")
     assert f"usage: python -m hallmark.{new}" in done.stdout
     assert f"stages.{old} is now hallmark.{new}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("certify --check . --help", "check"),
+        ("certify --help --release=out", "export"),
+        ("certify --gguf --merge out --help", "merge"),
+    ],
+)
+def test_an_option_that_is_a_command_now_leads_to_it(old: str, new: str) -> None:
+    stage, *words = old.split()
+    done = run(ROOT, "python", "-m", f"stages.{stage}", *words)
+    assert f"usage: python -m hallmark.commands.{new} [-h]" in done.stdout
+    assert re.search(rf"stages.certify --\w+ is now hallmark.commands.{new}; the old name goes", done.stderr)
+
+
+@pytest.mark.parametrize("old", [["--check", "gone"], ["--check=gone"], ["--clone", ".", "--check", "gone"]])
+def test_what_followed_the_option_comes_first(old: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.certify", *old], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "check: error: gone: no such folder" in done.stderr

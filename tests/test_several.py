@@ -215,7 +215,7 @@ def test_a_forged_release_is_refused_where_its_own_lock_names_another(several: P
     with pytest.raises(HallmarkError, match=r"triage/models/release: not the release that dvc.lock names"):
         together([folder], weights, ungated=True)
     moved = folder.rename(tmp_path / "moved")  # alone, nothing contradicts it: as older releases, it names no weights
-    with pytest.raises(HallmarkError, match=r"made before the weights [\s\S]*--merge OUT --base models/base"):
+    with pytest.raises(HallmarkError, match=r"made before the weights [\s\S]*commands.merge OUT --base models/base"):
         together([moved], weights, ungated=True)
 
 

@@ -87,7 +87,7 @@ def floor_rule(name: str, least: float, comparison: Comparison, judge: Judge) ->
 
 
 def ceiling_rule(kind: str, most: float, comparison: Comparison, judge: Judge) -> Rule:
-    """At most so many answers that fail in a way, of all records."""
+    """At most a share of all records whose answers fail in a way."""
     of = {failure.name: failure for failure in comparison.tuned.failures}[kind]
     asked = ceiling(kind, most)
     if of.possible:

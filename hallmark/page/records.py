@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
 from hallmark.base.outcomes import OUTCOMES
-from hallmark.page.text import LABEL, clip, cut, value
+from hallmark.page.labels import ByLabel
+from hallmark.page.text import LABEL, UNSEEN, UNSEEN_IN_NAME, clip, cut, value
 from hallmark.task.predictions import Prediction
 from hallmark.task.values import FieldResult
 
 MOST_CHARS = 40_000_000  # of all records on a page: more makes a browser slow
+SORTS = {  # of records with retrieval, by what they are called in comparison.json
+    "held": {"what": "all that is expected", "abstaining": "wrong"},
+    "lacking": {"what": "not all that is expected", "abstaining": "better than to make something up"},
+    "silent": {"what": "something, but no answer is expected", "abstaining": "right"},
+    "empty": {"what": "nothing, and no answer is expected", "abstaining": "right"},
+}
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,27 @@ class Labeller:
     rows: Sequence[Prediction]
     labels: Sequence[str]
     right: Sequence[dict[str, bool]]
+
+
+def filters(models: Iterable[str]) -> dict[str, str]:
+    """The fields of the page's form by which outcomes are chosen; a comparator could be called as another field."""
+    return {name: name if name in ("base", "tuned") else f"vs_{name}" for name in models if name != "classical"}
+
+
+def for_script(records: list[dict[str, Any]], total: int, titles: dict[str, str], labels: ByLabel) -> dict[str, Any]:
+    """All that the page's script reads: some or all records of `total`, and what it calls models, outcomes and labels."""
+    return {
+        "records": records,
+        "total": total,
+        "outcomes": OUTCOMES,
+        "titles": list(titles.values()),
+        "models": list(filters(titles).values()),
+        "labels": [
+            [label.name, [head.name for head in label.rows], [head.name for head in label.matrices["tuned"].columns]]
+            for label in labels.labels
+        ],
+        "unseen": [UNSEEN, UNSEEN_IN_NAME],
+    }
 
 
 def island(

@@ -103,3 +103,11 @@ def environment(**others: str) -> jinja2.Environment:
     )
     made.filters |= {"visible": visible, "in_words": in_words, "grouped": grouped}
     return made
+
+
+def whole_page(shown: dict[str, Any], data: dict[str, Any]) -> str:
+    """The report page as one HTML text. `shown`: what its templates show; `data`: what its script reads."""
+    style, script = read_part(STYLE), read_part(SCRIPT)
+    hashes = {"style": csp_hash(style), "script": csp_hash(script)}
+    template = environment().get_template(TEMPLATES[0])
+    return template.render(shown, style=style, script=script, hashes=hashes, island=to_script(data))

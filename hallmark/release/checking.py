@@ -36,6 +36,7 @@ from hallmark.release.statements import (
 )
 
 log = logging.getLogger("certify")
+LOCK = Path("dvc.lock")
 WAIVER = "waived: "  # how a line about a waived rule begins
 UNPROVEN = 3  # the exit code of a check that found nothing wrong and could prove nothing
 CASCADE_BYTES = 2**20

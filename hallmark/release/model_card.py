@@ -224,11 +224,11 @@ def _limits(params: Params, records: int, private_data: dict[str, int]) -> str:
 
 
 def _rebuild(base: str) -> str:
-    return f"""In a clone of the repository, `--check` finds the commit whose `dvc.lock` has this release (give the path of
+    return f"""In a clone of the repository, `check` finds the commit whose `dvc.lock` has this release (give the path of
 your copy), and compares data, params and code:
 
 ```sh
-python -m stages.certify --check models/release --clone .
+python -m hallmark.commands.check models/release --clone .
 ```
 
 At that commit, `verify` builds the same bytes again:

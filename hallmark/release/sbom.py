@@ -63,6 +63,10 @@ def sbom(
         )
         for entry in of("raw data", "split", "data", "holdout lock")
     ]
+    ours = [
+        Component(type=ComponentType.LIBRARY, name=file["name"], bom_ref=f"file:{file['name']}", hashes=hashes(file))
+        for file in of("library")
+    ]
     libraries = [
         Component(
             type=ComponentType.LIBRARY,
@@ -85,8 +89,8 @@ def sbom(
     )
     metadata = BomMetaData(component=adapter)
     metadata.timestamp = None  # type: ignore[assignment]  # optional in CycloneDX; the library would set the current time
-    bom = Bom(components=[base, *data, *libraries], metadata=metadata)
-    bom.register_dependency(adapter, [base, *data, *libraries])
+    bom = Bom(components=[base, *data, *ours, *libraries], metadata=metadata)
+    bom.register_dependency(adapter, [base, *data, *ours, *libraries])
     result: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
     # The library (11.12) doesn't support model cards yet, so this part is written here; tests check it against the schema.
     result["metadata"]["component"]["modelCard"] = _model_card(

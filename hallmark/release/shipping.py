@@ -17,13 +17,12 @@ from hallmark.base.files import atomic_folder, sha256_folder
 from hallmark.model.adapter import base_precision
 from hallmark.model.gguf import DEFAULT, KINDS, check_programs, write_gguf
 from hallmark.model.merged import write_merged
-from hallmark.release.checking import check, check_release, differing, read_lock_file, refuse, release_files
+from hallmark.release.checking import LOCK, check, check_release, differing, read_lock_file, refuse, release_files
 from hallmark.release.export import card_of, describe_export, gguf_metadata
 from hallmark.release.signing import check_private_key, import_signing, sign
 from hallmark.release.statements import read_provenance
 
 log = logging.getLogger("certify")
-LOCK = Path("dvc.lock")
 FILE_NAME = re.compile(r"[^A-Za-z0-9._-]+")  # what no name of a GGUF file has
 
 
@@ -108,7 +107,7 @@ def check_weights(source: Path, weights: Path, remedy: str) -> None:
         raise HallmarkError(
             "made before the weights that it was trained over were kept",
             file=source / prov.PROVENANCE,
-            remedy="make it again with `dvc repro`, or merge it: `python -m stages.certify --merge OUT --base models/base`",
+            remedy="make it again with `dvc repro`, or merge it: `python -m hallmark.commands.merge OUT --base models/base`",
         )
     if other := prov.differences(named, sha256_folder(weights)):
         raise HallmarkError(

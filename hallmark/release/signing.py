@@ -119,7 +119,7 @@ def _left_out(signature: bytes, files: set[str]) -> str | None:
     except (ValueError, KeyError, TypeError):
         return "it has not the form of a signature of model signing"
     if method != "files":
-        return "it was not made file by file, so sign again with `--release OUT --sign KEY`"
+        return "it was not made file by file, so sign again with `python -m hallmark.commands.export OUT --sign KEY`"
     if left_out := sorted(files - signed):
         return f"it leaves out {', '.join(left_out[:5])}" + (", ..." if len(left_out) > 5 else "")
     return None

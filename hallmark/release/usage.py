@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hallmark.base.files import BASE
+from hallmark.base.reading import read_object
 from hallmark.model.base_params import FolderBase, HubBase, PackageBase
 
 if TYPE_CHECKING:
@@ -136,6 +139,13 @@ def _asking(params: Params, ends: list[int]) -> Iterator[str]:
     stops = f", eos_token_id={ends}" if ends else ""
     yield f"output = model.generate(**inputs, max_new_tokens={params.eval.max_new_tokens}, do_sample=False{stops})"
     yield 'print(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))'
+
+
+def ends(base: Path = BASE) -> list[int]:
+    """The tokens that end an answer, as `base` has settled them."""
+    file = base / "generation_config.json"
+    stated = read_object(file).get("eos_token_id") if file.exists() else None
+    return stated if isinstance(stated, list) else [stated] if stated is not None else []
 
 
 def merged_usage(section: str, dtype: str) -> str:

@@ -1,0 +1,26 @@
+"""Not a stage: copy the release to a new folder, and sign it: `python -m hallmark.commands.export OUT`.
+
+It refuses a release that the gate did not pass, or that is not the one that `dvc.lock` names.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hallmark.base.errors import run_stage
+from hallmark.base.files import RELEASE
+from hallmark.release.shipping import release
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Command line: the new folder, and the key to sign with."""
+    release(arguments.folder, arguments.out, arguments.sign)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m hallmark.commands.export", description=__doc__)
+    parser.add_argument("out", type=Path, metavar="OUT", help="the new folder")
+    parser.add_argument("--sign", type=Path, metavar="PEM", help="sign with this private key (an elliptic curve)")
+    parser.add_argument("--folder", type=Path, default=RELEASE, help="from where (default: %(default)s)")
+    run_stage("export", __doc__, main, parser)

@@ -1,0 +1,40 @@
+"""The training on the page: its loss by step, and which adapter was kept."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from hallmark.base.errors import HallmarkError
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the page reads of `reports/sft.json`."""
+
+    kept_step: int
+    validation_loss: float
+    stopped_early: bool
+
+
+def kept(trained: Trained) -> str:
+    """Which adapter of the training is kept, as a phrase."""
+    early = "stopped early; " if trained.stopped_early else ""
+    return f"{early}the adapter of step {trained.kept_step:,} is kept: validation loss {trained.validation_loss:.3f}"
+
+
+def read_curve(path: Path) -> dict[str, list[tuple[float, float]]]:
+    """The training curve, `step,split,loss`, as {split: [(step, loss)]}."""
+    curve: dict[str, list[tuple[float, float]]] = {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                curve.setdefault(row["split"], []).append((float(row["step"]), float(row["loss"])))
+    except FileNotFoundError:
+        raise HallmarkError("no such file", file=path, remedy="run `dvc repro sft`, which makes it") from None
+    except (KeyError, TypeError, ValueError):
+        raise HallmarkError(
+            "not a table of step, split and loss", file=path, remedy="run `dvc repro sft`, which makes it"
+        ) from None
+    return curve
