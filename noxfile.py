@@ -308,8 +308,15 @@ def stamp(session: nox.Session) -> None:
     if not os.access(target, os.W_OK):
         session.error(f"{target} does not exist or is not writable: name another folder to hold the new repo")
     prepare(session, "dev")
-    run(session, "cookiecutter", ".", "--directory", "template", "--output-dir", target,
+    run(session, "cookiecutter", str(Path.cwd()), "--directory", "template", "--output-dir", target,
         *(["--no-input", *values] if values else []))  # fmt: skip
+
+
+@nox.session
+def update(session: nox.Session) -> None:
+    """Bring a stamped repo to the template's state: there `-- [TEMPLATE]`; in the template's clone, `-- ../my-domain`."""
+    prepare(session, "dev")
+    run(session, "python", "-m", "hallmark.commands.update", *session.posargs)
 
 
 @nox.session

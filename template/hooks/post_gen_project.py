@@ -1,6 +1,8 @@
 """Finish the new repo: move the chosen files into place, make the library's wheel, delete the rest, make a first commit."""
 
 import hashlib
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -38,7 +40,7 @@ try:
             params = changed(params, file.read_text(encoding="utf-8"))
     size = size_by_name(value_of(params, "base.name"))
     params = prepared(params, MACHINE, size)
-    # The key itself is made by the first `nox -s repro`: one made here would differ in each rendering of `cruft update`.
+    # The key itself is made by the first `nox -s repro`: one made here would differ in each rendering of an update.
     params = changed(params, "certify.name: {{ cookiecutter.project_slug }}\ndata.pseudonyms: keyed")
     params = changed(params, f"benchmark.price_per_hour: null  # {PRICE}")
 except HallmarkError as error:
@@ -80,6 +82,20 @@ if REMOTE != "none":
 shutil.rmtree(CHOICES)
 for cache in sorted(Path().rglob("__pycache__")):
     shutil.rmtree(cache)
+# From which commit and with which answers, for `nox -s update`. cruft, which gives no `_repo_dir`, writes the same itself.
+answers = json.loads(r"""{{ cookiecutter | tojson }}""")
+here = Path(os.environ.get("PWD", ""))  # where cookiecutter was started, which the hook is not
+command = ["git", "-C", here / answers.get("_repo_dir", "none"), "rev-parse", "--show-prefix", "--show-toplevel", "HEAD"]
+where = subprocess.run(command, capture_output=True, text=True).stdout.split("\n") if shutil.which("git") else []
+if "_repo_dir" in answers and where[0] == "template/":
+    source = where[1]
+    if not (here / answers["_template"]).exists():  # an address, of which cookiecutter made a clone
+        command = ["git", "-C", source, "remote", "get-url", "origin"]
+        source = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    answers = {name: value for name, value in answers.items() if name[0] != "_"} | {"_template": source}
+    record = {"template": source, "commit": where[2], "checkout": None, "context": {"cookiecutter": answers}}
+    text = json.dumps(record | {"directory": "template"}, ensure_ascii=False, indent=2) + "\n"
+    Path(".cruft.json").write_text(text, encoding="utf-8", newline="\n")
 if "{{ cookiecutter.initialise_git }}" == "yes":
     identity = []
     if subprocess.run(["git", "config", "user.email"], capture_output=True).returncode != 0:

@@ -1,0 +1,182 @@
+"""An owner's own changes of `params.yaml` and `dvc.yaml`, made in the template's new text of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from hallmark.base.errors import HallmarkError
+from hallmark.params.edit import COMMENT, KEY, replaced
+
+MOVED = dict.fromkeys(("sft.too_long", "dpo.too_long", "eval.too_long"), "split.too_long")
+RESOLVED = "code/params.yaml"  # where the stages' params are, if the library has their defaults
+REMOVED = object()
+LISTS = ("deps", "params", "outs", "metrics", "plots")
+CODE = re.compile(r"(?:stages|hallmark|library|code)(?:/|$)|requirements\.lock$")  # dependencies on code
+
+
+def merged_params(model: type[BaseModel], old: str, mine: str, new: str) -> tuple[str, list[str], list[str]]:
+    """The new text with the owner's values; what must be decided by hand; what was left out, since nothing reads it."""
+    conflicts, left_out = [], []
+    before, own = _written(old), _written(mine)
+    for name, value, known in _changes(_loaded(old), _loaded(mine), _loaded(new), _written(new), model):
+        line = f"`{name}: {json.dumps(value, default=str)}`"
+        if value is REMOVED:
+            conflicts.append(f"you removed {name}, which the template's text has: remove it again")
+        elif not known and name in MOVED:
+            conflicts.append(f"{line} is gone: set {MOVED[name]}, which took its place")
+        elif not known:
+            left_out.append(f"{line} is gone, and was left out")
+        else:
+            first, *block = own.get(name, [f" {json.dumps(value, default=str)}"])
+            if (comment := COMMENT.search(first)) and comment[0] in before.get(name, [""])[0]:
+                first = first.removesuffix(comment[0])  # the template's own, which may have changed
+            try:
+                new = replaced(new, {name: [first, *block]})
+            except HallmarkError as error:
+                conflicts.append(f"{line} could not be written ({error.problem}): add it by hand")
+    return new, conflicts, left_out
+
+
+def _written(text: str) -> dict[str, list[str]]:
+    """What is written of each param, by dotted name: what follows the colon, then the lines of its block."""
+    found: dict[str, list[str]] = {}
+    lines, path = text.splitlines(), [""]
+    for at, line in enumerate(lines):
+        if key := KEY.match(line):
+            path = [*path[: len(key[1]) // 2], key[2]]
+            block = [inner[len(key[1]) :] for inner in _block(lines, at)[1:]]
+            found[".".join(path)] = [f" {line[key.end() :]}".rstrip(), *block]
+    return found
+
+
+def _changes(old: Any, mine: Any, new: Any, lines: Any, model: Any, above: str = "") -> Iterator[tuple[str, Any, bool]]:
+    """The owner's own values: dotted name, value, whether there still is such a param."""
+    fields = {info.alias or name: info.annotation for name, info in (model.model_fields if model else {}).items()}
+    for key, value in {**dict.fromkeys(old.keys() & new.keys(), REMOVED), **mine}.items():
+        name, was, now, inner = above + key, old.get(key), new.get(key), fields.get(key)
+        block = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+        # A mapping with names of the owner's is one value, unless he changed only values that have lines of their own.
+        deep = isinstance(value, dict) and isinstance(was, dict) and isinstance(now, dict)
+        if deep and (block or (value.keys() == was.keys() and all(f"{name}.{part}" in lines for part in value))):
+            yield from _changes(was, value, now, lines, block, f"{name}.")
+        elif key not in old or value != was:
+            yield name, value, key in (fields if model else new)
+
+
+def merged_pipeline(old: str, mine: str, new: str) -> tuple[str, list[str]]:
+    """The new text with the owner's stages and the entries that he added to the template's; what must be done by hand."""
+    was, own, now = map(_loaded, (old, mine, new))
+    resolved, conflicts = RESOLVED in new, []
+    before, after, today = (_facts(pipeline, was["stages"], resolved) for pipeline in (was, own, now))
+    for name, stage in own["stages"].items():
+        if name in now["stages"] and name not in was["stages"]:
+            conflicts.append(f"the template now has a stage `{name}` too: give yours another name, and add it")
+        elif name not in was["stages"]:
+            new = new.rstrip("\n") + "\n" + _own_stage(mine, name, stage, resolved)
+    added = [fact for fact in after if fact not in before and fact not in today]
+    for stage, key, text in added:
+        others = map(_about, before)
+        if key in LISTS and stage in now["stages"] and _about((stage, key, text)) not in others:
+            new = _with_entry(new, stage, key, text)
+        else:
+            conflicts.append(f"{stage or 'top level'}: your `{key}: {text}` was not taken over")
+    lost = [fact for fact in before if fact in today and fact not in after and _about(fact) not in map(_about, added)]
+    conflicts += [f"{stage}: you removed `{key}: {text}`, which the template still has" for stage, key, text in lost]
+    return new, conflicts
+
+
+def _facts(pipeline: Any, known: Any, resolved: bool) -> list[tuple[str, str, str]]:
+    """What a dvc.yaml says outside the owner's own stages: stage, key, and a value or an entry of a list."""
+    found = [("", key, _flow(value)) for key, value in pipeline.items() if key != "stages"]
+    for name, stage in pipeline["stages"].items():
+        if name in known:
+            for key, value in {**stage, **stage.get("do", {})}.items():
+                entries = _entries(key, value, resolved) if key in LISTS else [_flow(value)] if key != "do" else []
+                found += [(name, key, entry) for entry in entries]
+    return found
+
+
+def _entries(key: str, entries: Any, resolved: bool) -> list[str]:
+    """The entries of a list of a stage, as they are written. Dependencies on code are none of them."""
+    if key != "params":
+        return [_flow(entry) for entry in entries if not (key == "deps" and CODE.match(str(entry)))]
+    found = []
+    for entry in entries:
+        for file, names in entry.items() if isinstance(entry, dict) else [("params.yaml", [entry])]:
+            target = RESOLVED if resolved and file == "params.yaml" and names else file
+            found += [
+                _flow(name if name and target == "params.yaml" else {target: name and [name]})
+                for name in names or [None]
+            ]
+    return found
+
+
+def _about(fact: tuple[str, str, str]) -> tuple[str, ...]:
+    """What of a stage a fact is about: the key, and in a list the path."""
+    stage, key, text = fact
+    return stage, key, text if key == "params" else text.lstrip("{").split(":")[0] if key in LISTS else ""
+
+
+def _own_stage(text: str, name: str, stage: Any, resolved: bool) -> str:
+    """The block of an own stage as it is written, but with the list of its module for its code."""
+    lines, inner = text.splitlines(), stage.get("do", stage)
+    start = next(at for at, line in enumerate(lines) if re.match(rf"  [\"']?{re.escape(name)}[\"']?:", line))
+    block = _block(lines, start)
+    wanted = {key: _entries(key, inner.get(key, []), resolved) for key in ("deps", "params")}
+    if len(wanted["deps"]) < len(inner.get("deps", [])):
+        modules = dict.fromkeys(re.findall(r"\bstages\.(\w+)", str(inner.get("cmd"))))
+        wanted["deps"][:0] = [f"code/{module}" for module in modules] or ["library", "requirements.lock"]
+    for key, entries in wanted.items():
+        for at in [at for at, line in enumerate(block) if re.match(rf" +{key}:", line)]:
+            block[at : at + len(_block(block, at))] = [f"{block[at].partition(':')[0]}: [{', '.join(entries)}]"]
+    while lines[start - 1].startswith("  #"):
+        start -= 1
+        block.insert(0, lines[start])
+    return "\n".join(block) + "\n"
+
+
+def _with_entry(text: str, stage: str, key: str, entry: str) -> str:
+    """The text with an entry at the end of a list of a stage, in the form that the list has."""
+    lines = text.splitlines()
+    start = next(at for at, line in enumerate(lines) if re.match(rf"  {re.escape(stage)}:", line))
+    keys = {line.split(":")[0].strip(): at for at, line in enumerate(_block(lines, start), start) if ":" in line}
+    at = keys.get(key, keys["cmd"])
+    last, indent = at + len(_block(lines, at)) - 1, lines[at].partition(lines[at].strip())[0]
+    if key not in keys:
+        lines.insert(last + 1, f"{indent}{key}: [{entry}]")
+    elif lines[last].endswith("]") and "[" in lines[at]:
+        lines[last] = f"{lines[last][:-1]}, {entry}]"
+    else:
+        lines.insert(last + 1, f"{lines[at + 1].partition('-')[0]}- {entry}")
+    return "\n".join(lines) + "\n"
+
+
+def _block(lines: list[str], start: int) -> list[str]:
+    """The line of a key, and those of its block; a comment after the last of them belongs to what follows."""
+    indent = len(lines[start]) - len(lines[start].lstrip())
+    end = start + 1
+    for at, line in enumerate(lines[end:], end):
+        if line.strip() and len(line) - len(line.lstrip()) <= indent and not line.startswith(" " * indent + "- "):
+            break
+        end = at + 1 if line.strip() else end
+    return lines[start:end]
+
+
+def _flow(value: Any) -> str:
+    """A value as YAML on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_flow(key)}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_flow, value))}]"
+    return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w./-]*", value) else json.dumps(value)
+
+
+def _loaded(text: str) -> Any:
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe", pure=True).load(text)
