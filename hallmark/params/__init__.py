@@ -1,1 +1,1 @@
-"""The typed loader of `params.yaml`, which combines the blocks that the rooms declare; what is set for a machine."""
+"""The defaults and the typed loader of `params.yaml`, which combines the blocks of the rooms; what is set for a machine."""
