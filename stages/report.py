@@ -14,19 +14,18 @@ from hallmark.answer.grounding import Grounding
 from hallmark.base.files import REPORTS, write_text
 from hallmark.base.outcomes import OUTCOMES
 from hallmark.base.reports import Report
+from hallmark.judge import decision_words, shipped_words
 from hallmark.judge.cascade import CascadeReport
 from hallmark.judge.results import read_benchmark, read_results
 from hallmark.judge.retrieval import sorts_of
 from hallmark.judge.verdict import VERDICTS
-from hallmark.page.answers import answered, check_compared
 from hallmark.page.charts import latency_charts, line_chart, matrix
 from hallmark.page.confidence import sure
 from hallmark.page.data_stages import read_data_stages
-from hallmark.page.decision import decided, shipped
 from hallmark.page.labels import by_label
 from hallmark.page.live import live
 from hallmark.page.origin import origin
-from hallmark.page.records import SORTS, Labeller, filters, for_script, island
+from hallmark.page.records import SORTS, Labeller, answered, check_compared, filters, for_script, island
 from hallmark.page.text import whole_page
 from hallmark.page.training import Trained, kept, read_curve
 from hallmark.params.loader import Params, run_with_params
@@ -89,7 +88,7 @@ def run(params: Params) -> None:
         "linear": comparison.against.classical,
         "origin": origin(params, results.served_measured),
         # What to use.
-        **decided(results.decision),
+        **decision_words.for_page(results.decision),
         # Results, and the outcomes that they count.
         "results": results,
         "percent": f"{100 * comparison.confidence:g}%",
@@ -115,7 +114,7 @@ def run(params: Params) -> None:
             "taken": results.served_measured,
             "held": benchmark.content.get("schema"),
         },
-        "shipped": shipped(results.parity),
+        "shipped": shipped_words.for_page(results.parity),
         # The data, and the records with their filters.
         "data": read_data_stages(),
         "selects": filters(titles),

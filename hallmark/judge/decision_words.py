@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hallmark.base.outcomes import in_words
 from hallmark.base.stats import Interval
 from hallmark.judge.decision import Decision, Source, Way, money
@@ -69,3 +71,11 @@ def note(decision: Decision) -> str:
     if any("batches" in (way.price_from, way.latency_from) for way in decision.ways):
         text += " In batches: many at once, cheaper than on a server, with no latency."
     return text
+
+
+def for_page(decision: Decision | None) -> dict[str, Any]:
+    """What the page shows of the decision; nothing if there is none yet."""
+    if decision is None:
+        return {"decision": None}
+    table = {"ways_head": head(decision), "ways": rows(decision), "ways_note": note(decision)}
+    return {"decision": decision} | table

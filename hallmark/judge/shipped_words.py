@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hallmark.answer.parity import Artefact, Cost, Live, Logits, Parity
 from hallmark.judge import rule_words as say
 
@@ -31,6 +33,13 @@ def rows(parity: Parity) -> list[Cells]:
         )
         for artefact, changes in parity.measured
     ]
+
+
+def for_page(parity: Parity | None) -> dict[str, Any] | None:
+    """The table as the page shows it; None if nothing was to be compared."""
+    if parity is None or not (parity.artefacts or parity.live):
+        return None
+    return {"head": HEAD, "rows": rows(parity), "note": note(parity)}
 
 
 def _logits(logits: Logits | None) -> str:
