@@ -75,12 +75,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stamped(template: Path, folder: Path, commit: str = "HEAD", **answers: str) -> Path:
-    """A repo stamped with cruft, everything committed."""
+    """A repo stamped with cruft; everything is committed, if it is a repository."""
     git(template, "branch", "--force", "wanted", commit)
     options = ["--directory", "template", "--checkout", "wanted", "--no-input", "--output-dir", str(folder)]
     folder.mkdir(parents=True, exist_ok=True)
     run(folder, "cruft", "create", str(template), *options, "--extra-context", json.dumps(answers))
-    git_commit(folder / "my-domain", "cruft")
+    if answers.get("initialise_git") != "no":
+        git_commit(folder / "my-domain", "cruft")
     return folder / "my-domain"
 
 
@@ -252,7 +253,7 @@ def test_without_cruft_json_the_commit_is_found_by_its_code(template: Path, tmp_
 
 
 def test_a_project_in_a_folder_of_a_repository_is_updated_there(template: Path, tmp_path: Path) -> None:
-    project = stamped(template, tmp_path / "several", f"{ROOMS}", initialise_git="no")
+    project = stamped(template, tmp_path / "several", ROOMS, initialise_git="no")
     git(tmp_path / "several", "init", "--quiet")
     (tmp_path / "several/other.txt").write_text("other\n", encoding="utf-8")
     git_commit(tmp_path / "several", "start")

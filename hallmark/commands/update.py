@@ -22,11 +22,13 @@ from typing import Any
 
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import write_text
+from hallmark.base.reading import read_object
 from hallmark.commands.update_modules import modules_of, moved_files, own_place, problems, rewritten
 from hallmark.commands.update_yaml import merged_params, merged_pipeline
 
 KEPT = (".cruft.json", "LICENSE", "README.md", "data", "dvc.lock", "reports")  # the owner's: left alone
 BY_VALUE = ("params.yaml", "dvc.yaml")  # not merged as text
+RESTORE = "restore it from git's history"
 EXAMPLE = "kind=classification base_model=smollm2-135m machine=cpu"
 # git without hooks, programs and line ends of this machine's settings.
 PLAIN = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "core.autocrlf=false", "user.name=x", "user.email=x")
@@ -45,12 +47,10 @@ def update(repo: Path, given: str | None, answers: dict[str, str]) -> list[str]:
     top, record = Path.cwd(), repo / ".cruft.json"
     if git(repo, "status", "--porcelain", "--", "."):
         raise HallmarkError("has changes that are not committed", file=repo, remedy="commit or stash them first")
-    state = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    state = read_object(record, RESTORE) if record.is_file() else {}
     wanted = given or state.get("commit") or stamped_at(top, repo)
-    new, old = (
-        git(top, "rev-parse", "HEAD"),
-        git(top, "rev-parse", "-q", "--verify", f"{wanted}^{{commit}}", most=128),
-    )
+    new = git(top, "rev-parse", "HEAD")
+    old = git(top, "rev-parse", "--quiet", "--verify", f"{wanted}^{{commit}}", most=128)
     if not old:
         remedy = "`git fetch --unshallow` gets the whole history; --from names another commit"
         raise HallmarkError(f"there is no commit {wanted}", file=top, remedy=remedy)
@@ -117,15 +117,11 @@ def merge(work: Path, top: Path, old: str, new: str, answers: dict[str, str]) ->
     for name in sorted(name for name in files(result) - marked if name.endswith(".py")):
         if name not in now or read(result / name) != read(theirs / name):
             conflicts += [f"{name}: {line}" for line in problems(result / name, result, work / "new")]
-    code = "from hallmark.params.loader import load_params; load_params()"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=result, env=with_library(top), capture_output=True, text=True
-    )
+    command = [sys.executable, "-c", "from hallmark.params.loader import load_params; load_params()"]
+    done = subprocess.run(command, cwd=result, env=with_library(top), capture_output=True, text=True)
     if done.returncode:
-        _, ours_to_say, error = done.stderr.strip().rpartition("HallmarkError: ")
-        conflicts.append(
-            error if ours_to_say else f"your code fails where the params load it: {error.splitlines()[-1]}"
-        )
+        _, known, error = done.stderr.strip().rpartition("HallmarkError: ")
+        conflicts.append(error if known else f"your code fails when the params are loaded: {error.splitlines()[-1]}")
     return conflicts, patches
 
 
@@ -204,7 +200,7 @@ def known_answers(repo: Path, state: dict[str, Any], given: dict[str, str]) -> d
 def stamped_at(top: Path, repo: Path) -> str:
     """The newest commit of the template that has the recipes, the noxfile.py and the lock of the repo's first commit."""
     first = git(repo, "rev-list", "--max-parents=0", "HEAD").split()[-1] + ":" + git(repo, "rev-parse", "--show-prefix")
-    recipes = git(repo, "ls-tree", f"{first}stages").splitlines()
+    recipes = git(repo, "ls-tree", "--full-tree", f"{first}stages").splitlines()
     # With another licence than the template's, the hook adds a file.
     tree = git(repo, "mktree", text="".join(f"{line}\n" for line in recipes if not line.endswith("\tLICENSE")))
     others = ("noxfile.py", "requirements.lock")
@@ -224,7 +220,7 @@ def through_template(template: str | None, checkout: str | None, options: list[s
     """Clone the template, and run its own update on the repo in the working directory; returns the exit code."""
     repo, record = Path.cwd(), Path(".cruft.json")
     if template is None and record.is_file():
-        state = json.loads(record.read_text(encoding="utf-8"))
+        state = read_object(record, RESTORE)
         template, checkout = state["template"], checkout or followed(state)
     if template is None:
         remedy = "name its folder or git URL: `nox -s update -- URL`"
@@ -295,8 +291,10 @@ def main(arguments: argparse.Namespace) -> None:
         options = [*(["--from", arguments.commit] if arguments.commit else []), *map("=".join, given.items())]
         sys.exit(through_template(places[0] if places else None, arguments.checkout, options))
     repo = Path(places[0]).resolve()
-    if not (repo / "dvc.yaml").is_file():
-        raise HallmarkError("has no dvc.yaml, so it is no stamped repo", file=repo, remedy="name the folder of one")
+    if not all((repo / name).is_file() for name in BY_VALUE):
+        raise HallmarkError(
+            "has no params.yaml or no dvc.yaml, so it is no stamped repo", file=repo, remedy="name the folder of one"
+        )
     if conflicts := update(repo, arguments.commit, given):
         print("\n  ".join([f"left for you in {repo}, {len(conflicts)} in all:", *conflicts]), file=sys.stderr)
         print(

@@ -65,9 +65,9 @@ def rewritten(text: str, modules: dict[str, str]) -> str:
 def problems(file: Path, root: Path, library: Path) -> Iterator[str]:
     """What of the recipes (below `root`) and the library (below `library`) a file imports that is not there."""
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except SyntaxError as error:
-        yield f"row {error.lineno} is not Python"
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        yield f"is not Python: {error}"
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
