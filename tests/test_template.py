@@ -10,12 +10,15 @@ import sys
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
+from zipfile import ZipFile
 
 import jsonschema_rs
 import pytest
 from ruamel.yaml import YAML
 
 from hallmark.base.errors import HallmarkError
+from hallmark.base.files import sha256_file
+from hallmark.base.wheel import write_wheel
 from hallmark.params.loader import load_params
 from hallmark.params.schema import comments, params_schema
 from tests.workspace import ROOT, TINY, TINY_BASE, change_params, checked, give_key, report, repro_here, run, run_here
@@ -23,7 +26,8 @@ from tests.workspace import ROOT, TINY, TINY_BASE, change_params, checked, give_
 if not (ROOT / "template").is_dir():
     pytest.skip("this repo was stamped from the template and has none of its own", allow_module_level=True)
 
-RENDERED = {"params.yaml", "pyproject.toml", "README.md"}
+RENDERED = {"params.yaml", "dvc.yaml", "pyproject.toml", "README.md"}
+WHEEL = "library/hallmark-0.1.0-py3-none-any.whl"
 LINKED = ROOT / "template" / "{{ cookiecutter.project_slug }}"
 
 
@@ -81,7 +85,7 @@ def expected(source: Path, kind: str = "extraction", licence: str = "Apache-2.0"
         taken[{"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}[ci]] = choices / "ci" / f"{ci}.yml"
     for link in sorted((source / "template" / LINKED.name).rglob("*")):
         name = link.relative_to(source / "template" / LINKED.name).as_posix().replace("{{ cookiecutter._dot }}", ".")
-        if link.is_symlink() and name not in ("choices", "params.yaml"):
+        if link.is_symlink() and name not in ("choices", "params.yaml", "dvc.yaml", "hallmark", "docs"):
             taken[name] = link.resolve()
     for name, target in taken.items():
         if target.is_dir():
@@ -185,7 +189,21 @@ def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(tmp_path: Path, cho
     shared["LICENSE"] = holder
     config = stamped.pop(".dvc/config").decode()
     assert config.startswith(shared.pop(".dvc/config").decode().rstrip())
-    assert set(stamped) == set(shared) | RENDERED
+    assert set(stamped) == {*shared, *RENDERED, WHEEL}
+    assert len(stamped) <= 80
+    lines = [content.count(b"\n") for name, content in stamped.items() if not name.startswith(("library/", "data/"))]
+    assert sum(lines) <= 8000
+    ours = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    assert stamped["dvc.yaml"].decode() == ours.replace("deps: [hallmark, ", "deps: [library, ")
+    wheel = ZipFile(project / WHEEL)
+    sources = {
+        name: content for name, content in files(tmp_path / "source/hallmark").items() if "__pycache__" not in name
+    }
+    inside = {name for name in wheel.namelist() if not name.startswith(("hallmark/docs/", "hallmark-"))}
+    assert inside == {f"hallmark/{name}" for name in sources} | {"hallmark/LICENSE"}
+    assert all(wheel.read(f"hallmark/{name}") == content for name, content in sources.items())
+    pinned = f'"{WHEEL} --hash=sha256:{sha256_file(project / WHEEL)}"'
+    assert pinned in stamped["pyproject.toml"].decode()
     assert {name: stamped[name] for name in shared} == shared
     assert not [
         folder
@@ -214,7 +232,8 @@ def test_a_stamped_repo_has_what_was_chosen_and_nothing_else(tmp_path: Path, cho
     plugin = re.escape(f"[{remote.split(':')[0]}]" if "://" in remote else "")
     assert re.search(rf'"dvc{plugin}>=', stamped["pyproject.toml"].decode())
     said = [stamped[name].decode() for name in stamped if name.endswith((".py", ".yaml")) or name == "README.md"]
-    assert {page for text in said for page in re.findall(r"\bdocs/[\w-]+\.md", text)} <= {*stamped}
+    pages = {name.removeprefix("hallmark/") for name in wheel.namelist()}
+    assert {page for text in said for page in re.findall(r"\bdocs/[\w-]+\.md", text)} <= pages
 
     if choice.get("base_model") == "own":
         with pytest.raises(HallmarkError, match="full 40-digit commit hash"):
@@ -294,6 +313,31 @@ def git(folder: Path, *command: str) -> str:
     ).stdout
 
 
+def test_the_library_has_the_same_bytes_from_a_git_url(tmp_path: Path) -> None:
+    """`pip install git+URL@COMMIT` builds the very wheel that stamping puts into a repo."""
+    source = clean_copy(tmp_path / "source")
+    git(source, "init", "--quiet")
+    git(source, "add", "--all")
+    git(source, "-c", "user.name=x", "-c", "user.email=x", "commit", "--quiet", "--message", "x")
+    url = f"git+{source.as_uri()}@{git(source, 'rev-parse', 'HEAD').strip()}"
+    run(
+        tmp_path,
+        "python",
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        str(tmp_path),
+        f"hallmark @ {url}",
+    )
+    here = write_wheel(
+        tmp_path / "here", *(source / name for name in ("hallmark", "docs", "LICENSE", "pyproject.toml"))
+    )
+    assert (tmp_path / here.name).read_bytes() == here.read_bytes()
+
+
 def test_git_has_nothing_to_say_about_the_links(tmp_path: Path) -> None:
     """Git refuses a `.gitignore` that is a link, and says so at every command."""
     source = clean_copy(tmp_path / "source")
@@ -324,7 +368,11 @@ def test_the_rendered_files_differ_from_this_repos_in_their_names_only(tmp_path:
         here = (ROOT / name).read_text(encoding="utf-8").splitlines()
         there = (project / name).read_text(encoding="utf-8").splitlines()
         if name == "pyproject.toml":
-            there, added = there[: len(here)], there[len(here) :]
+            here = here[: next(number for number, line in enumerate(here) if line.startswith("[build-system]"))]
+            (pinned,) = [line for line in there if WHEEL in line]
+            there.remove(pinned)
+            there, added = there[: len(here) - 1], there[len(here) - 1 :]
+            here = here[:-1]
             assert added[1] == "[tool.cruft]"
         pairs = [(line, other) for line, other in zip(there, here, strict=True) if line != other]
         named = ("my-domain", "odd", "  pseudonyms: keyed", "  price_per_hour: null  # ")
