@@ -68,6 +68,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"no history back to {ROOMS}: a shallow clone")
     folder = tmp_path_factory.mktemp("template") / "hallmark"
     git(ROOT, "clone", "--quiet", "--no-checkout", str(ROOT), str(folder))
+    git(folder, "remote", "remove", "origin")  # which has no such commit
     clean_copy(folder)
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--allow-empty", "-m", "now")
