@@ -35,7 +35,7 @@ from hallmark.task.predictions import ONLINE, predictions_of, write_predictions
 from hallmark.task.task import Task
 from stages import classical, compare, dedupe, gate, mask, report, split
 from tests.made_up import write_other_reports
-from tests.workspace import NO_COMPARATORS, ROOT, change_params, make_workspace
+from tests.workspace import NO_COMPARATORS, ROOT, change_params, make_workspace, run
 
 
 class Rating(Kind):
@@ -190,6 +190,58 @@ def test_the_measures_of_every_kind_can_be_floors(tmp_path: Path) -> None:
     make_workspace(tmp_path, {"gate.floors": floors})
     assert load_params(tmp_path / "params.yaml").gate.floors == floors
     assert (ROOT / "docs" / "extending.md").exists()
+
+
+OWN = {
+    "stages/kinds/rating.py": """from hallmark.task.kind import Kind
+class Rating(Kind):
+    name = "rating"
+    def prompt_hint(self, target, schema):
+        return f"Rate the text: {target}."
+KIND = Rating()
+""",
+    "stages/measures/short.py": """from hallmark.task.measure import Measure
+MEASURE = Measure("short", "Short", lambda rows, _: [len(row.prediction) == 1 for row in rows], "rate", "short")
+""",
+    "stages/engines/toy.py": """from typing import Literal
+from hallmark.serve.engines.transformers_serve import TransformersServe, TransformersServer
+class Server(TransformersServer):
+    kind: Literal["toy"]
+class Toy(TransformersServe):
+    settings = Server
+ENGINE = Toy()
+""",
+    "stages/comparators/parrot.py": """from typing import Literal
+from hallmark.answer.comparators.few_shot import FewShot, FewShotSettings
+class ParrotSettings(FewShotSettings):
+    kind: Literal["parrot"]
+class Parrot(FewShot):
+    settings = ParrotSettings
+COMPARATOR = Parrot()
+""",
+}
+
+
+def test_files_of_ones_own_are_found_listed_and_hashed(tmp_path: Path) -> None:
+    """Each lies in its folder of `stages/`: the params know it, `--help` lists it, and the stages that load it depend on it."""
+    make_workspace(tmp_path, {})
+    for name, text in OWN.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    said = " ".join(run(tmp_path, "python", "-m", "hallmark.commands.params", "--help").stdout.split())
+    for words in (
+        r"task.kind: [\w, ]*\brating\b",
+        r"server: [\w, ]*\btoy\b",
+        r"comparator: [\w, ]*\bparrot\b",
+        r"\bshort\b",
+    ):
+        assert re.search(words, said), words
+    run(tmp_path, "python", "-m", "stages.code")
+    listed = {file.name: file.read_text(encoding="utf-8") for file in sorted((tmp_path / "code").iterdir())}
+    for name, stages in zip(OWN, (("mask", "eval"), ("eval", "gate"), ("eval", "benchmark"), ("eval",)), strict=True):
+        for stage in stages:
+            assert f"  {name}\n" in listed[stage], (name, stage)
+        assert f"  {name}\n" not in listed["quantize"]
 
 
 @pytest.mark.parametrize(

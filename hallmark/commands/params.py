@@ -13,9 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hallmark.answer.comparators import COMPARATORS
+from hallmark.answer.measures import known_measures
 from hallmark.base.errors import HallmarkError, printable, run_stage
 from hallmark.params.loader import default_values, load_params, of_same_kind, resolved
 from hallmark.params.schema import comments, params_schema
+from hallmark.serve.engines import ENGINES
+from hallmark.task.kinds import KINDS
 
 WIDTH = 118
 
@@ -94,7 +98,17 @@ def run(params: Path, name: str | None, changed: bool, as_json: bool) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m hallmark.commands.params", description=__doc__)
+    choices = {
+        "task.kind": KINDS,
+        "kinds of server": ENGINES,
+        "of comparator": COMPARATORS,
+        "measures": known_measures(),
+    }
+    listed = "; ".join(f"{words}: {', '.join(names)}" for words, names in choices.items())
+    own = "Files of your own in stages/kinds/, engines/, comparators/ and measures/ are among them."
+    parser = argparse.ArgumentParser(
+        prog="python -m hallmark.commands.params", description=__doc__, epilog=f"There are {listed}. {own}"
+    )
     parser.add_argument("name", nargs="?", metavar="NAME", help="a block or param to show, such as sft or sft.lora.r")
     parser.add_argument("--changed", action="store_true", help="show only what differs from its default")
     parser.add_argument("--json", action="store_true", help="as JSON, an object for each param by its dotted name")
