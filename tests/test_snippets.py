@@ -164,7 +164,7 @@ def read_python(options: list[str]) -> None:
     if module == "nox":
         read_session(rest)
     elif module == "pip":
-        assert rest[0] == "install"
+        assert rest[0] in ("install", "wheel", "download")
     elif module in ("tests.gpu", "tests.bench.corpora"):
         (gpu if module == "tests.gpu" else corpora).command_line().parse_args(rest)
     elif module.startswith(("stages.", "hallmark.")):
