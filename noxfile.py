@@ -187,7 +187,7 @@ def report(session: nox.Session) -> None:
     if session.posargs:
         run(session, "python", "-m", "hallmark.commands.changes", *session.posargs)
     else:
-        run(session, "dvc", "repro", "--single-item", "report")
+        run(session, "dvc", "repro", "--single-item", "code", "report")
 
 
 @nox.session
@@ -481,15 +481,16 @@ def lock(session: nox.Session) -> None:
     folder = Path(session.create_tmp()) / "lock"
     session.run(sys.executable, "-m", "venv", "--clear", str(folder), external=True)
     python = str(folder / BIN.name / "python")
-    # The package that masks names limits the version of spaCy.
-    needed = [*PROJECT["project"]["dependencies"], HASHED[0].split()[0]]
+    # The package that masks names limits the version of spaCy; the library's wheel has a path, and no version to lock.
+    hashed = [line.split()[0] for line in HASHED if "==" in line]
+    needed = [*PROJECT["project"]["dependencies"], *(pin for pin in hashed if pin.startswith("en_core_web"))]
     session.run(python, "-m", "pip", "install", "--quiet", *needed, external=True)
     frozen = session.run(python, "-m", "pip", "freeze", external=True, silent=True)
     # A local version (`+cpu`) is one index's build; nvidia-* and triton come only with torch's CUDA build.
     pins = {re.sub(r"\+\S+$", "", line) for line in str(frozen).splitlines() if "==" in line}
     pins = {pin for pin in pins if not pin.startswith(("nvidia-", "triton==", "cuda-"))}
     text = "# The exact versions of what the stages run on, for pip's -c. Written by `nox -s lock`.\n"
-    pins |= {line.split()[0] for line in HASHED} | set(WITHOUT_DEPENDENCIES)
+    pins |= {*hashed, *WITHOUT_DEPENDENCIES}
     LOCK.write_text(text + "\n".join(sorted(pins, key=str.lower)) + "\n")
 
 

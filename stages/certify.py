@@ -86,7 +86,7 @@ def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
             data=params.data.path,
             schema=params.task.schema_file,
             base=base,
-            state=prov.git_state([*map(str, inputs), "dvc.yaml", "requirements.lock", str(params_file)]),
+            state=prov.git_state([*lineage.sources_of(stages), *map(str, fixed), "dvc.yaml", str(params_file)]),
             environment=environment,
         )
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from hallmark.base.errors import run_stage
+from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import write_text
 from hallmark.base.loaded_code import FOLDER, PARAMS, check_installed, listing
 from hallmark.params.loader import load_params, resolved
@@ -35,11 +36,20 @@ def run(params: Path) -> None:
     FOLDER.mkdir(exist_ok=True)
     for old in sorted(FOLDER.iterdir()):
         if old.name not in {PARAMS.name, *(module.stem for module in modules)}:
-            old.unlink()
+            remove_list(old)
     for module in modules:
         write_text(FOLDER / module.stem, listing(module.as_posix()))
     write_text(PARAMS, as_yaml(resolved(params)))
     log.info("%d lists and %s in %s", len(modules), PARAMS.name, FOLDER)
+
+
+def remove_list(file: Path) -> None:
+    """Remove the list of a module that is gone; what is no list is somebody's, and an error."""
+    if not file.is_file() or not re.fullmatch(
+        r"([0-9a-f]{64}  .+\n)*", file.read_text(encoding="utf-8", errors="replace")
+    ):
+        raise HallmarkError("is no list of code", file=file, remedy=f"move it: {FOLDER}/ is written by this stage")
+    file.unlink()
 
 
 def as_yaml(values: dict[str, Any]) -> str:

@@ -55,6 +55,30 @@ def test_all_that_a_module_names_is_found(project: Path) -> None:
     assert code_of("stages/one.py") == CODE
 
 
+def test_relative_imports_one_line_packages_and_packages_of_ones_own_are_found(project: Path) -> None:
+    files = {
+        "stages/mine.py": "from .shared import X\nfrom stages.pkg import f\nfrom hallmark.room import loads\nW = 'stages/w.txt'\n",
+        "stages/shared.py": "X = 1\n",
+        "stages/w.txt": "a\n",
+        "stages/pkg/__init__.py": "from stages.pkg.impl import f\n",
+        "stages/pkg/impl.py": "f = 1\n",
+        "stages/kinds/big/__init__.py": "from ...shared import X\n",
+        "hallmark/room/loads.py": "if not TYPE_CHECKING:\n    from hallmark.room import far\nKINDS = own_modules('kinds')\n",
+    }
+    for name, text in files.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(text, encoding="utf-8")
+    assert {*code_of("stages/mine.py")} == {*files, "hallmark/room/far.py"}
+
+
+def test_a_module_outside_both_buildings_is_an_error(project: Path) -> None:
+    """DVC would not see a change in it."""
+    (project / "helpers.py").write_text("", encoding="utf-8")
+    (project / "stages/two.py").write_text("import json\nimport helpers\n", encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"stages/two.py, row 2: imports helpers, which is here"):
+        code_of("stages/two.py")
+
+
 def test_what_only_a_type_checker_reads_is_not_loaded(project: Path) -> None:
     assert code_of("stages/two.py") == ["stages/two.py"]
 
@@ -115,6 +139,15 @@ def test_the_stage_writes_a_list_for_each_module_and_leaves_those_that_are_curre
         shutil.copyfile(ROOT / name, project / name)
     run(project, "python", "-m", "stages.code", PYTHONPATH=f"{project}:{ROOT}")
     assert sorted(file.name for file in (project / "code").iterdir()) == ["one", "params.yaml", "two"]
+    late = project / "stages/one.py"
+    late.write_text("import polars\nLATE = 1\n", encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"stages/one.py.*: has changed since the stage `code` listed it"):
+        loaded_code.check_current("one")
+    late.write_text("import polars\n", encoding="utf-8")
+    loaded_code.check_current("one")
+    (project / "code/analysis.py").write_text("mine\n", encoding="utf-8")
+    refused = run(project, "python", "-m", "stages.code", PYTHONPATH=f"{project}:{ROOT}", check=False)
+    assert "code/analysis.py: is no list of code" in refused.stderr
     assert parse_yaml((project / "code/params.yaml").read_bytes(), "") == resolved(ROOT / "params.yaml")
     digest = sha256_file(project / "stages/one.py")
     lines = (project / "code/one").read_text(encoding="utf-8").splitlines()

@@ -71,14 +71,18 @@ def test_an_experiment_sets_a_param_that_is_there_or_not(repo: Path, option: str
     assert ran(repo, "exp", "run", "--temp", "-S", option) == ["code", "sft", "certify"]
 
 
-def test_the_params_of_a_commit_are_the_resolved_ones_under_what_its_file_says() -> None:
+def test_the_params_of_a_commit_are_those_that_code_resolved() -> None:
     files: dict[str, bytes] = {"params.yaml": b"sft: {epochs: 2}\nseed: 7\n"}
-    assert prov.params_at(files.get, "") == {"sft": {"epochs": 2}, "seed": 7}, "of before there were defaults"
+    before: tuple[dict[str, Any], list[str]] = ({"sft": {"epochs": 2}, "seed": 7}, [])
+    assert prov.params_at(files.get, "", {}) == before, "of before there were defaults"
+    lock: Any = {"code": {"params": before[0]}}
     files["code/params.yaml"] = b"sft: {epochs: 2, keep: best}\nseed: 7\n"
     whole = {"sft": {"epochs": 2, "keep": "best"}, "seed": 7}
-    assert prov.params_at(files.get, "") == whole
+    assert prov.params_at(files.get, "", lock) == (whole, [])
     files["params.yaml"] = b"sft: {epochs: 3}\n"
-    assert prov.differences(whole, prov.params_at(files.get, "")) == ["sft.epochs"], "changed, and not run since"
+    assert prov.params_at(files.get, "", lock) == (whole, ["seed", "sft.epochs"]), (
+        "changed or removed, and not run since"
+    )
 
 
 def shown(capsys: pytest.CaptureFixture[str], *options: Any) -> str:

@@ -121,7 +121,7 @@ COMMANDS = [snippet for snippet in SNIPPETS if snippet.language == "sh"]
 def test_the_snippets_are_found() -> None:
     assert len(COMMANDS) > 30
     assert {snippet.page for snippet in COMMANDS} >= {"README.md", "docs/serving.md", "docs/hub.md", "docs/dvc.md"}
-    assert sum(snippet.quick for snippet in COMMANDS) >= 3
+    assert any(snippet.quick for snippet in COMMANDS)
 
 
 @pytest.mark.parametrize("snippet", COMMANDS, ids=lambda snippet: f"{snippet.page}:{snippet.text[:30]}")

@@ -276,7 +276,9 @@ def test_each_kind_runs_to_the_comparison_on_a_tiny_model(tmp_path: Path, kind: 
     repro_here(project, "compare")
     left = git(project, "status", "--porcelain").splitlines()
     parts = {re.sub("reports/.*", "reports/", line) for line in left}  # some of which is in git from the start
-    assert parts == {"?? code/", "?? data/holdout.lock.json", "?? dvc.lock", "?? reports/"}, "what README says to commit"
+    assert parts == {"?? code/", "?? data/holdout.lock.json", "?? dvc.lock", "?? reports/"}, (
+        "what README says to commit"
+    )
     status = json.loads(run(project, "dvc", "status", "--json", "--with-deps", "compare").stdout)
     assert status == {}, "each stage made what dvc.yaml says"
     assert report(project, "split")["rows"]["holdout"] >= load_params(project / "params.yaml").gate.min_records

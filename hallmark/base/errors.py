@@ -103,6 +103,10 @@ def run_stage(
         if line := heading(sys.orig_argv[1:]):
             print(printable(line), file=sys.stderr)
     try:
+        if os.environ.get("DVC_STAGE") and module.startswith("stages.") and module != "stages.code":
+            from hallmark.base.loaded_code import check_current
+
+            check_current(module.removeprefix("stages."))
         main(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has seen enough: `... | head`

@@ -65,14 +65,13 @@ def place(name: str) -> Path:
     return _installed() / name
 
 
-def data_files(file: str) -> set[str]:
-    """The data files that a module names: strings that are paths from its folder."""
-    constants = (
-        node.value
-        for node in ast.walk(ast.parse(place(file).read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant)
+def reads_its_folder(name: str) -> bool:
+    """Whether a module names files of its folder, by a path or by `__file__`."""
+    text = place(name).read_text(encoding="utf-8")
+    constants = [node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
+    return "__file__" in text or any(
+        isinstance(each, str) and _data_file(Path(name).parent, each) for each in constants
     )
-    return {name for text in constants if isinstance(text, str) for name in _data_file(Path(file).parent, text)}
 
 
 def library() -> Path | None:
@@ -101,6 +100,20 @@ def check_installed() -> None:
         )
 
 
+def check_current(module: str) -> None:
+    """Raise a HallmarkError if a file that `stages/<module>.py` loads is not the one that the stage `code` listed.
+
+    It is asked by every stage that DVC runs: what changed in the meantime would leave no trace in dvc.lock.
+    """
+    check_installed()
+    lines = (FOLDER / module).read_text(encoding="utf-8").splitlines() if (FOLDER / module).is_file() else []
+    for digest, name in (line.split("  ", 1) for line in lines):
+        if not place(name).is_file() or sha256_file(place(name)) != digest:
+            raise HallmarkError(
+                "has changed since the stage `code` listed it", file=name, remedy="run `dvc repro` again"
+            )
+
+
 @cache
 def _installed() -> Path:
     spec = find_spec("hallmark")
@@ -122,19 +135,22 @@ def _used(name: str) -> tuple[frozenset[str], bool]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            parts = Path(name.removeprefix(EJECTED)).parts
+            parts = Path(name.removeprefix(EJECTED) if name.startswith(f"{EJECTED}hallmark/") else name).parts
             package = ".".join(parts[: len(parts) - node.level]) if node.level else ""
             source = ".".join(filter(None, (package, node.module)))
             names = [source, *(f"{source}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Name) and node.id == "__path__":  # the modules of its folder are loaded by a loop
-            folder = module.parent
-            files |= {f"{folder.as_posix()}/{file.name}" for file in sorted(place(name).parent.glob("*.py"))} - {name}
+            package = ".".join(module.parent.parts)
+            names = [
+                f"{package}.{file.stem}" for file in sorted(place(name).parent.glob("*.py")) if file.stem != "__init__"
+            ]
         elif (
             isinstance(node, ast.Call)
             and ast.unparse(node.func) == "own_modules"
             and isinstance(node.args[0], ast.Constant)
         ):
-            files |= {file.as_posix() for file in sorted(Path("stages", str(node.args[0].value)).glob("*.py"))}
+            own = Path("stages", str(node.args[0].value))
+            files |= {file.as_posix() for file in sorted([*own.glob("*.py"), *own.glob("*/__init__.py")])}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             # A module that is run by its name, in a process of its own.
             names = [node.value] if re.fullmatch(rf"(?:{'|'.join(OURS)})(\.\w+)+", node.value) else []
@@ -142,14 +158,29 @@ def _used(name: str) -> tuple[frozenset[str], bool]:
         files |= {file for file in map(_file, names) if file}
         files |= {file for name in names for file in _packages(name)}
         if isinstance(node, ast.Import | ast.ImportFrom):
-            library |= any(name.split(".")[0] not in {*sys.stdlib_module_names, *OURS} for name in names)
+            others = {
+                top for top in (name.split(".")[0] for name in names) if top not in {*sys.stdlib_module_names, *OURS}
+            }
+            library |= bool(others)
+            if outside := sorted(
+                top for top in others if Path(f"{top}.py").is_file() or Path(top, "__init__.py").is_file()
+            ):
+                raise HallmarkError(
+                    f"imports {outside[0]}, which is here and neither in stages/ nor in the library: DVC would not see a change",
+                    file=module,
+                    row=node.lineno,
+                    remedy="move it into stages/",
+                )
     return frozenset(files), library
 
 
 def _running(node: ast.AST) -> Iterator[ast.AST]:
     """All nodes below, but what only a type checker reads."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+        if isinstance(child, ast.If) and ast.unparse(child.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            for other in child.orelse:
+                yield other
+                yield from _running(other)
             continue
         yield child
         yield from _running(child)
@@ -177,11 +208,12 @@ def _packages(module: str) -> Iterator[str]:
 
 def only_a_docstring(file: Path) -> bool:
     """Whether a module has no code."""
-    return len(ast.parse(file.read_text(encoding="utf-8")).body) <= 1
+    body = ast.parse(file.read_text(encoding="utf-8")).body
+    return all(isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant) for each in body)
 
 
 def _data_file(folder: Path, text: str) -> set[str]:
     if not re.fullmatch(r"\w[\w./-]{0,80}\.\w+", text) or text.endswith(".py") or ".." in text:
         return set()
-    name = f"{folder.as_posix()}/{text}"
-    return {name} if place(name).is_file() else set()
+    names = [f"{folder.as_posix()}/{text}", *([text] if text.startswith("stages/") else [])]
+    return {name for name in names if place(name).is_file()}

@@ -126,23 +126,18 @@ def differences(old: Any, new: Any, at: str = "") -> list[str]:
     return [] if old == new and type(old) is type(new) else [at]
 
 
-def params_at(read: Callable[[str], bytes | None], where: str) -> dict[str, Any]:
-    """The params of a commit: as `code` resolved them there, under what params.yaml says. `read` has the content of a file.
+def params_at(read: Callable[[str], bytes | None], where: str, stages: Stages) -> tuple[dict[str, Any], list[str]]:
+    """The params of a commit, as `code` resolved them there, and the keys of its params.yaml that were changed since then.
 
-    Commits of before there were defaults have only params.yaml, and all params in it.
+    `read` has the content of a file, `stages` are those of its dvc.lock. Commits of before there were defaults have only
+    params.yaml, and all params in it.
     """
-    files = [(PARAMS.as_posix(), read(PARAMS.as_posix())), ("params.yaml", read("params.yaml"))]
-    params: dict[str, Any] = {}
-    for name, content in files:
-        if content is not None:
-            params = _over(params, parse_yaml(content, f"{name} {where}".strip()))
-    return params
-
-
-def _over(under: Any, over: Any) -> Any:
-    if not isinstance(under, dict) or not isinstance(over, dict):
-        return over
-    return under | {key: _over(under.get(key), value) for key, value in over.items()}
+    written, resolved = read("params.yaml"), read(PARAMS.as_posix())
+    params = parse_yaml(written or b"", f"params.yaml {where}".strip())
+    if resolved is None:
+        return params, []
+    made_from = stages.get(FOLDER.name, {"params": {}})["params"]
+    return parse_yaml(resolved, f"{PARAMS} {where}".strip()), differences(made_from, params)
 
 
 def overlap(left: str, right: str) -> bool:

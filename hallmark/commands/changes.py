@@ -158,7 +158,7 @@ def read_run(name: str, model: str, scratch: Path) -> Run:
         )
     said = (prov.git("show", "--no-patch", "--format=%cs%n%s", commit) or b"").decode("utf-8", "replace")
     date, _, subject = said.strip().partition("\n")
-    params = prov.params_at(lambda file: prov.git_file(file, commit, Path(), YAML_BYTES), f"at {commit[:12]}")
+    params, _ = prov.params_at(lambda file: prov.git_file(file, commit, Path(), YAML_BYTES), f"at {commit[:12]}", {})
     return Run(name, commit, clip(subject, 100), date, outs, params, read_predictions(model, file))
 
 

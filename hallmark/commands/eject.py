@@ -1,7 +1,8 @@
 """Take a module of the library over into this repository, to change it: `python -m hallmark.commands.eject hallmark.judge.verdict`.
 
 It is copied to `stages/hallmark/`, where it wins over the installed one and is hashed as the repository's own code. Updates
-leave it alone: take its changes over by hand, or delete it to have the library's again.
+leave it alone: take its changes over by hand, or delete it to have the library's again. What a model server loads in a
+process of its own stays the library's.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import shutil
 from pathlib import Path
 
 from hallmark.base.errors import HallmarkError, run_stage
-from hallmark.base.loaded_code import EJECTED, data_files, place
+from hallmark.base.loaded_code import EJECTED, place, reads_its_folder
 
 
 def run(module: str) -> None:
-    """Copy the module, and the data files that it names, from the installed library."""
+    """Copy the module from the installed library."""
     name = module.removesuffix(".py").replace("/", ".")
     file = name.replace(".", "/") + ".py"
     if not re.fullmatch(r"hallmark(\.\w+){2,}", name) or not place(file).is_file() or name.endswith("__init__"):
@@ -27,11 +28,13 @@ def run(module: str) -> None:
         raise HallmarkError("is here as sources", file="hallmark", remedy=f"change {file} itself")
     if (Path(EJECTED) / file).exists():
         raise HallmarkError("is there already", file=Path(EJECTED) / file, remedy="change it, or delete it first")
-    for each in [file, *data_files(file)]:
-        target = Path(EJECTED) / each
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(place(each), target)
-        print(f"written: {target}")
+    if reads_its_folder(file):
+        remedy = "change it in the library: take the template, and `nox -s update`"
+        raise HallmarkError("reads files next to it, or is found by its folder", file=file, remedy=remedy)
+    target = Path(EJECTED) / file
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(place(file), target)
+    print(f"written: {target}")
 
 
 if __name__ == "__main__":

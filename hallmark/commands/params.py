@@ -9,7 +9,7 @@ import argparse
 import difflib
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,7 +98,7 @@ def run(params: Path, name: str | None, changed: bool, as_json: bool) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    choices = {
+    choices: dict[str, Iterable[str]] = {
         "task.kind": KINDS,
         "kinds of server": ENGINES,
         "of comparator": COMPARATORS,

@@ -29,7 +29,7 @@ def run() -> None:
         raise HallmarkError(
             f"{', '.join(stale)}: not run since a change",
             file=LOCK,
-            remedy="run `nox -s repro`, commit dvc.lock and reports/",
+            remedy="run `nox -s repro`, commit dvc.lock, code/ and reports/",
         )
     lacking = sorted({*noted(BOUGHT)} - {*on_disk(BOUGHT)})
     print(f"all stages ran since the last change{_but_for(lacking)}")

@@ -167,7 +167,7 @@ def apply(before: Path, result: Path, repo: Path) -> None:
     for name in (name for name in old - new if name.split("/")[0] not in KEPT):
         (repo / name).unlink()
         for folder in (repo / name).parents:
-            if folder == repo or {path.name for path in folder.iterdir()} - {"__pycache__"}:
+            if folder == repo or any(path.name != "__pycache__" for path in folder.iterdir()):
                 break
             shutil.rmtree(folder)
     for name in new:
@@ -269,7 +269,9 @@ def with_library(top: Path) -> dict[str, str]:
 
 def files(folder: Path) -> set[str]:
     """The files below a folder."""
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() or path.is_symlink()}
+    return {
+        path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file() or path.is_symlink()
+    }
 
 
 def read(file: Path) -> str:

@@ -349,7 +349,8 @@ def _check_clone(clone: Clone, provenance: Provenance, finding: Finding) -> None
     for name in sorted(recorded):
         for key in prov.differences(recorded[name], now.get(name), name):
             finding.wrong.append(f"dvc.lock of the clone differs at {key}")
-    for key in prov.differences(build.externalParameters.params, prov.params_at(clone.read, f"in {clone.root}")):
+    params, edited = prov.params_at(clone.read, f"in {clone.root}", now)
+    for key in dict.fromkeys([*prov.differences(build.externalParameters.params, params), *edited]):
         finding.wrong.append(f"param {key} is not the same in the clone")
     compared, absent = 0, 0
     for file in build.files:

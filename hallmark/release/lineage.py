@@ -32,11 +32,16 @@ def stages_behind(paths: list[str], params: dict[str, Any]) -> prov.Stages:
 def files_behind(stages: prov.Stages, kept: tuple[str, ...]) -> list[Path]:
     """Every file that went in: what no stage made, the code of all of them, and what they made below a name in `kept`."""
     outs = [out for stage in stages.values() for out in stage["outs"]]
-    roots = [*prov.sources(stages), *(out for out in outs if out.startswith(kept))]
     inputs: set[Path] = set()
-    for root in [*map(Path, roots), *prov.code_in(roots)]:
+    for root in map(Path, [*sources_of(stages), *(out for out in outs if out.startswith(kept))]):
         inputs |= {*prov.files_in(root)} if root.is_dir() else {root}
     return sorted(inputs)
+
+
+def sources_of(stages: prov.Stages) -> list[str]:
+    """What went in and no stage made: data as files or folders, and the files of code."""
+    sources = prov.sources(stages)
+    return [*sources, *map(str, prov.code_in(sources))]
 
 
 def reports_of(stages: prov.Stages) -> list[Path]:

@@ -86,8 +86,11 @@ def check_commit(provenance: Provenance, commit: str, repo: Path, stages: prov.S
         for name, stage in sorted(build.stages.items())
         for key in prov.differences(stage, stages.get(name), name)
     ]
-    params = prov.params_at(lambda file: prov.git_file(file, commit, repo, YAML_BYTES), f"at {commit[:12]}")
-    wrong += [f"param {key} differs" for key in prov.differences(build.externalParameters.params, params)]
+    params, edited = prov.params_at(
+        lambda file: prov.git_file(file, commit, repo, YAML_BYTES), f"at {commit[:12]}", stages
+    )
+    differing = [*prov.differences(build.externalParameters.params, params), *edited]
+    wrong += [f"param {key} differs" for key in dict.fromkeys(differing)]
     if wrong:
         raise HallmarkError(
             f"commit {commit[:12]} does not hold what the release was made with: {'; '.join(first_of(wrong, 5))}",
