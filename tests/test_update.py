@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from hallmark.base.errors import HallmarkError
 from tests.workspace import ROOT, git_commit, run
 
 if not (ROOT / "template").is_dir():
     pytest.skip("this repo was stamped from the template and has none of its own", allow_module_level=True)
 
+from hallmark.commands import update as command
 from hallmark.commands.update_modules import modules_of, moved_files, rewritten
 from hallmark.commands.update_yaml import merged_params, merged_pipeline
 from hallmark.params.loader import Params
@@ -312,7 +314,7 @@ def test_values_and_entries_go_into_the_new_text() -> None:
     old = "a: 1\nstages:\n  one:\n    cmd: x\n    deps:\n      - d\n    outs:\n      - o\n      - p\n"
     mine = "a: 2\nstages:\n  one:\n    cmd: y\n    deps:\n      - d\n      - ${e}\n    outs:\n      - o:\n          cache: false\n    metrics:\n      - m\n"
     new = "a: 1\nstages:\n  one:\n    cmd: x\n    deps: [d,\n      f]\n    outs:\n      - o\n      - p\n"
-    text, conflicts = merged_pipeline(old, mine, new)
+    text, conflicts, notes = merged_pipeline(old, mine, new, set(), set(), {})
     assert text == new.replace("f]", 'f, "${e}"]').replace("cmd: x\n", "cmd: x\n    metrics: [m]\n")
     assert conflicts == [
         "top level: your `a: 2` was not taken over",
@@ -320,6 +322,7 @@ def test_values_and_entries_go_into_the_new_text() -> None:
         "one: your `outs: {o: {cache: false}}` was not taken over",
         "one: you removed `outs: p`, which the template still has",
     ]
+    assert notes == []
     before = (ROOT / "params.yaml").read_text(encoding="utf-8")
     block = "  identity_columns:  # ours\n    mail: EMAIL_ADDRESS  # his\n"
     own = re.sub(r"  identity_columns:.*\n(?:    .*\n)*", block, before)
@@ -327,3 +330,173 @@ def test_values_and_entries_go_into_the_new_text() -> None:
     assert (text, conflicts, left_out) == (own.replace("seed: 7", "seed: 8"), [], [])
     text, conflicts, left_out = merged_params(Params, before, before.replace("seed: 7", ""), before)
     assert conflicts == ["you removed seed, which the template's text has: remove it again"]
+
+
+OWN = """  mine:
+    cmd: python stages/mine.py
+    deps:  # ours
+      - stages/mine.py
+      - data/x
+  words:
+    cmd: python -m stages.words
+    deps: [code/words, stages/words.txt, library, code/own/x.csv]
+"""
+NOW = "stages:\n  code:\n    cmd: c\n    deps: [library, stages]\n  gate:\n    cmd: python -m stages.gate\n    deps: [code/gate]\n"
+FILES = {"requirements.lock", "stages/gate.py", "library/hallmark-0.1.0-py3-none-any.whl"}
+
+
+def test_an_owners_dependencies_stay() -> None:
+    here = FILES | {"stages/mine.py", "stages/words.py", "stages/words.txt", "stages/extra.txt"}
+    mine = NOW.replace("[code/gate]", "[code/gate, stages/extra.txt]") + OWN
+    assert merged_pipeline(NOW, mine, NOW, FILES, here, {}) == (mine, [], [])
+
+
+def test_what_was_code_of_the_template_is_listed_where_it_goes() -> None:
+    old = "stages:\n  gate:\n    cmd: python -m stages.gate\n    deps: [stages/core/files.py, stages/gate.py]\n"
+    mine = old.replace("gate.py]", "gate.py, stages/core/key.py, stages/extra.txt]") + OWN.replace(
+        "[code/words, stages/words.txt, library,", "[stages/words.py, mydata/words.py, stages/core, requirements.lock,"
+    ).replace("- data/x", "- stages/core/key.py\n      - stages/tasks/kinds/own.py\n      - stages/gone.txt")
+    then = {"requirements.lock", "stages/gate.py", "stages/core/files.py", "stages/core/key.py", "stages/gone.txt"}
+    moved = {f"stages/core/{name}.py": f"hallmark/base/{name}.py" for name in ("files", "key")}
+    here = FILES | {"stages/mine.py", "stages/words.py", "stages/extra.txt", "stages/kinds/own.py"}
+    own = {"stages/tasks/kinds/own.py": "stages/kinds/own.py"}
+    text, conflicts, notes = merged_pipeline(old, mine, NOW, then, here, moved | own)
+    stages = YAML(typ="safe").load(text)["stages"]
+    assert stages["gate"]["deps"] == ["code/gate", "stages/extra.txt"]
+    assert stages["mine"]["deps"] == ["stages/mine.py", "library", "stages/kinds/own.py"]
+    assert stages["words"]["deps"] == ["code/words", "mydata/words.py", "library", "code/own/x.csv"]
+    assert conflicts == ["mine: your `deps: stages/gone.txt` was not taken over: the template no longer has it"]
+    assert sorted(notes) == [
+        "gate: code/gate covers, and replaces, stages/core/key.py",
+        "mine: library covers, and replaces, stages/core/key.py",
+        "words: code/words covers, and replaces, stages/words.py, requirements.lock",
+        "words: library covers, and replaces, stages/core",
+    ]
+
+
+def written(folder: Path, texts: dict[str, str | bytes]) -> Path:
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return folder
+
+
+def test_what_git_does_not_have_is_in_the_way(tmp_path: Path) -> None:
+    before = written(tmp_path / "before", {"a.txt": "", "was/b.txt": ""})
+    repo = written(tmp_path / "repo", {"a.txt": "", "was/b.txt": "", "notes.txt": "ours", "plain": ""})
+    (tmp_path / "elsewhere").mkdir()
+    (repo / "extra").symlink_to(tmp_path / "elsewhere")
+    (repo / "broken").symlink_to("nowhere")
+    for number, (name, named) in enumerate(
+        {"notes.txt": "notes.txt", "extra/x.txt": "extra", "plain/x": "plain", "broken": "broken"}.items()
+    ):
+        result = written(tmp_path / f"result{number}", {"a.txt": "new", name: "new"})
+        with pytest.raises(HallmarkError, match="git does not have it") as error:
+            command.check_free(before, result, repo)
+        assert error.value.file == repo / named
+    command.check_free(before, written(tmp_path / "result", {"a.txt/x": "", "was": "", "new/y": ""}), repo)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> tuple[Path, Path]:
+    """A template of a few files, with two commits, and a repo stamped from the first."""
+    top, repo = tmp_path / "top", tmp_path / "repo"
+    stamped = "template/{{ cookiecutter.project_slug }}/"
+    questions = ("kind", "base_model", "machine", "initialise_git")
+    texts: dict[str, str | bytes] = {
+        "params.yaml": (ROOT / "params.yaml").read_bytes(),
+        "dvc.yaml": NOW,
+        "pyproject.toml": "hash = 'old'\n",
+        "library/hallmark-0.1.0-py3-none-any.whl": b"old\0",
+        "logo.bin": b"old\0",
+        "latin.txt": b"old\n",
+        "stages/gate.py": "GATE = 1\n",
+    }
+    package = {"template/cookiecutter.json": json.dumps({"project_slug": "repo", **dict.fromkeys(questions, "x")})}
+    written(top, package | {"hallmark/judge/verdict.py": "V = 1\n", "hallmark/judge/same.py": "S = 1\n"})
+    written(top, {stamped + name: text for name, text in texts.items()})
+    git(top, "init", "--quiet")
+    git_commit(top, "old")
+    new = {
+        "pyproject.toml": "hash = 'new'\n",
+        "library/hallmark-0.1.0-py3-none-any.whl": b"new\0",
+        "logo.bin": b"new\0",
+    }
+    added = {"latin.txt": "new\n", "notes.txt": "the template's\n"}
+    written(top, {stamped + name: text for name, text in (new | added).items()})
+    written(top, {"hallmark/judge/verdict.py": "V = 2\n"})
+    git_commit(top, "new")
+    record = {
+        "commit": git(top, "rev-parse", "HEAD~1").strip(),
+        "context": {"cookiecutter": dict.fromkeys(questions, "x")},
+    }
+    record["context"]["cookiecutter"]["project_slug"] = "repo"
+    written(repo, texts | {".cruft.json": json.dumps(record)})
+    git(repo, "init", "--quiet")
+    git_commit(repo, "stamped")
+    return top, repo
+
+
+def updated(small: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is left to do by hand, without the line on params: the template has no library that loads them."""
+    monkeypatch.chdir(small[0])
+    return [line for line in command.update(small[1], None, {}) if "when the params are loaded" not in line]
+
+
+def test_an_ignored_file_is_never_overwritten(small: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    repo = small[1]
+    written(repo, {".gitignore": "/notes.txt\n", "notes.txt": "ours\n"})
+    git_commit(repo, "ours")
+    with pytest.raises(HallmarkError, match="git does not have it"):
+        updated(small, monkeypatch)
+    assert (repo / "notes.txt").read_text() == "ours\n"
+    assert git(repo, "status", "--porcelain") == ""
+    written(repo, {".gitignore": "", "notes.txt": "ours\n"})
+    git(repo, "config", "status.showUntrackedFiles", "no")
+    git(repo, "commit", "--all", "--quiet", "-m", "x")
+    with pytest.raises(HallmarkError, match="not committed"):
+        updated(small, monkeypatch)
+
+
+def test_what_is_no_text_is_taken_from_the_template(small: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    repo = small[1]
+    wheel = "library/hallmark-0.1.0-py3-none-any.whl"
+    git(repo, "mv", wheel, "library/hallmark-0.2.0-py3-none-any.whl")
+    ours = {"library/hallmark-0.2.0-py3-none-any.whl": b"ours\xff\0", "logo.bin": b"ours\xff\0"}
+    written(repo, ours | {"pyproject.toml": "hash = 'ours'\n", "latin.txt": b"ours\xe4\n"})
+    git_commit(repo, "ours")
+    for number, setting in enumerate(("commit.gpgsign=true", "merge.ff=only", "merge.verifySignatures=true")):
+        monkeypatch.setenv("GIT_CONFIG_COUNT", str(number + 1))
+        for kind, text in zip(("KEY", "VALUE"), setting.split("="), strict=True):
+            monkeypatch.setenv(f"GIT_CONFIG_{kind}_{number}", text)
+    conflicts = updated(small, monkeypatch)
+    assert [line.split(":")[0] for line in conflicts] == [
+        "library/hallmark-0.2.0-py3-none-any.whl", "latin.txt", "logo.bin", "pyproject.toml",
+    ]  # fmt: skip
+    assert all("the template's was taken" in conflicts[number] for number in (0, 2))
+    assert [file.name for file in (repo / "library").iterdir()] == [Path(wheel).name]
+    assert (repo / wheel).read_bytes() == (repo / "logo.bin").read_bytes() == b"new\0"
+    assert {file.name for file in (repo / "update").iterdir()} == {"latin.txt.patch", "pyproject.toml.patch"}
+    assert (repo / "update/latin.txt.patch").read_bytes().endswith(b"+ours\xe4\n")
+
+
+def test_own_files_whose_place_is_taken_or_whose_original_changed_are_listed(
+    small: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = small[1]
+    taken = dict.fromkeys(
+        ("stages/a/kinds/x.py", "stages/b/kinds/x.py", "stages/a/kinds/y.py", "stages/kinds/y.py"), ""
+    )
+    original = {"stages/hallmark/judge/verdict.py": "V = 3\n", "stages/hallmark/judge/same.py": "S = 2\n"}
+    lists = {"code/gate": f"{'0' * 64}  stages/gate.py\n", "code/params.yaml": "seed: 7\n", "code/train.csv": "a,b\n"}
+    written(repo, taken | original | lists | {"stages/a/kinds/z.py": ""})
+    git_commit(repo, "ours")
+    assert updated(small, monkeypatch) == [
+        "stages/hallmark/judge/verdict.py: the library's own changed: compare",
+        *(
+            f"{name}: belongs at stages/kinds/{name[-4:]}, but another file has that name: move it by hand"
+            for name in ("stages/a/kinds/x.py", "stages/a/kinds/y.py", "stages/b/kinds/x.py")
+        ),
+        "code/train.csv: the stage `code` writes to this folder, and refuses other files: move yours",
+    ]
+    assert all((repo / name).is_file() for name in [*taken, "stages/kinds/z.py", "code/train.csv"])

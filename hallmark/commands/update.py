@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,15 @@ KEPT = (".cruft.json", "LICENSE", "README.md", "data", "dvc.lock", "reports")  #
 BY_VALUE = ("params.yaml", "dvc.yaml")  # not merged as text
 RESTORE = "restore it from git's history"
 EXAMPLE = "kind=classification base_model=smollm2-135m machine=cpu"
-# git without hooks, programs and line ends of this machine's settings.
-PLAIN = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "core.autocrlf=false", "user.name=x", "user.email=x")
+# git without hooks, programs, signatures and line ends of this machine's settings.
+PLAIN = (
+    *("core.hooksPath=/dev/null", "core.fsmonitor=false", "core.autocrlf=false", "user.name=x", "user.email=x"),
+    *("commit.gpgsign=false", "merge.verifySignatures=false", "log.showSignature=false"),
+    *("merge.ff=true", "merge.renames=true"),
+)
 GIT = ["git", *(word for setting in PLAIN for word in ("-c", setting))]
 MARKS = "resolve the lines between <<<<<<< (yours) and >>>>>>> (the template's)"
+TAKEN = "the template's was taken, yours is in git's history"
 CONFLICTS = {  # by the sides that have the file: 1 the old template, 2 the repo, 3 the template
     "123": f"{MARKS}; your change alone is in update/",
     "23": f"both you and the template added it: {MARKS}",
@@ -45,7 +51,7 @@ CONFLICTS = {  # by the sides that have the file: 1 the old template, 2 the repo
 def update(repo: Path, given: str | None, answers: dict[str, str]) -> list[str]:
     """Update `repo` to the commit of the template in the working directory; returns what must be done by hand."""
     top, record = Path.cwd(), repo / ".cruft.json"
-    if git(repo, "status", "--porcelain", "--", "."):
+    if git(repo, "status", "--porcelain", "--untracked-files=all", "--", "."):
         raise HallmarkError("has changes that are not committed", file=repo, remedy="commit or stash them first")
     state = read_object(record, RESTORE) if record.is_file() else {}
     wanted = given or state.get("commit") or stamped_at(top, repo)
@@ -59,9 +65,13 @@ def update(repo: Path, given: str | None, answers: dict[str, str]) -> list[str]:
         work = Path(place)
         export(repo, "HEAD:./", work / "before")
         conflicts, patches = merge(work, top, old, new, answers)
+        for name, patch in patches.items():
+            file = work / "result/update" / f"{name.replace('/', '-')}.patch"
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(patch.encode("utf-8", errors="surrogateescape"))
+        check_free(work / "before", work / "result", repo)
+        conflicts += code_folder(repo)
         apply(work / "before", work / "result", repo)
-    for name, patch in patches.items():
-        write_text(repo / "update" / f"{name.replace('/', '-')}.patch", patch)
     source = git(top, "remote", "get-url", "origin", most=2) or str(top)
     fresh = {"template": source, "commit": new, "checkout": None, "context": {"cookiecutter": answers}}
     new_state = fresh | {"directory": "template"} | state | {"commit": new, "checkout": followed(state)}
@@ -75,8 +85,12 @@ def merge(work: Path, top: Path, old: str, new: str, answers: dict[str, str]) ->
     moved = moved_files(git(top, "diff", "-M30%", "-l9999", "--name-status", old, new, "--", "stages", "hallmark"))
     base, theirs = (render(top, commit, work / name, answers) for commit, name in ((old, "old"), (new, "new")))
     before, ours, result = work / "before", work / "ours", work / "result"
-    there, now, conflicts, patches = files(base), files(theirs), [], {}
+    there, now, patches = files(base), files(theirs), {}
+    conflicts = [*ejected(before, work / "old", work / "new")]
     own = {name: own_place(name) for name in files(before) - there if own_place(name) != name}
+    places = [*own.values(), *files(before) | now]
+    for name in [name for name in sorted(own) if places.count(own[name]) > 1]:
+        conflicts.append(f"{name}: belongs at {own.pop(name)}, but another file has that name: move it by hand")
     modules = modules_of(moved | own)
     shutil.copytree(before, ours, symlinks=True)
     for name, place in own.items():
@@ -86,33 +100,52 @@ def merge(work: Path, top: Path, old: str, new: str, answers: dict[str, str]) ->
         if not file.is_symlink() and (text := read(file)) != (text := rewritten(text, modules)):
             file.write_bytes(text.encode("utf-8", errors="surrogateescape"))
 
-    def keep_change(name: str, new_name: str) -> None:
-        then, mine = (read(folder / name).splitlines(keepends=True) for folder in (base, ours))
-        patches[name] = "".join(difflib.unified_diff(then, mine, f"a/{new_name}", f"b/{new_name}"))
+    origin = {new_name: name for name, new_name in moved.items()}
 
+    def side(folder: Path, name: str) -> str:
+        places = [file for file in (folder / name, folder / origin.get(name, name)) if file.is_file()]
+        return read(places[0]) if places else ""
+
+    def keep_change(name: str, new_name: str) -> str:
+        """Keep what the owner changed as a patch; returns where it is."""
+        then, mine = (side(folder, name) for folder in (base, ours))
+        if binary(then) or binary(mine):
+            return "yours is in git's history"
+        lines, own_lines = then.splitlines(keepends=True), mine.splitlines(keepends=True)
+        patches[name] = "".join(difflib.unified_diff(lines, own_lines, f"a/{new_name}", f"b/{new_name}"))
+        return "your change is in update/"
+
+    conflicts += template_wheel(base, ours, theirs)
     # What the library holds now has no part in the merge: git would take it for what the recipes became.
     for name in sorted(name for name in there - now if name.startswith(("stages/", "docs/"))):
         if moved.get(name) in now:
             continue
         if (ours / name).is_file() and read(ours / name) != read(base / name):
-            keep_change(name, moved.get(name, name))
+            kept = keep_change(name, moved.get(name, name))
             where = f"it is {moved[name]} in the library now" if name in moved else "the template no longer has it"
-            conflicts.append(f"{name}: you changed it, and {where}: your change is in update/")
+            conflicts.append(f"{name}: you changed it, and {where}: {kept}")
         (ours / name).unlink(missing_ok=True)
         (base / name).unlink()
     texts = {name: [read(folder / name) for folder in (base, ours, theirs)] for name in BY_VALUE}
     for name, sides in sorted(three_way(result, base, ours, theirs).items()):
+        if sides[-2:] == "23" and name in now and binary(side(theirs, name), side(ours, name)):
+            (result / name).unlink(missing_ok=True)
+            shutil.copy2(theirs / name, result / name)
+            conflicts.append(f"{name}: no text, and both you and the template changed it: {TAKEN}")
+            continue
         if sides == "123":
             keep_change(name, name)
         conflicts.append(f"{name}: {CONFLICTS.get(sides, MARKS)}")
     from hallmark.params.loader import Params
 
     params, undecided, left_out = merged_params(Params, *texts["params.yaml"])
-    pipeline, not_carried = merged_pipeline(*texts["dvc.yaml"])
+    was, mine, fresh = texts["dvc.yaml"]
+    pipeline, not_carried, code_lists = merged_pipeline(was, mine, fresh, there, files(result), moved | own)
     for name, text, lines in (("params.yaml", params, undecided), ("dvc.yaml", pipeline, not_carried)):
         (result / name).write_text(text, encoding="utf-8", newline="\n")
         conflicts += [f"{name}: {line}" for line in lines]
-    print("".join(f"params.yaml: {line}\n" for line in left_out), end="")
+    notes = [f"params.yaml: {line}\n" for line in left_out] + [f"dvc.yaml: {line}\n" for line in code_lists]
+    print("".join(notes), end="")
     marked = {line.split(":")[0] for line in conflicts}
     for name in sorted(name for name in files(result) - marked if name.endswith(".py")):
         if name not in now or read(result / name) != read(theirs / name):
@@ -123,6 +156,55 @@ def merge(work: Path, top: Path, old: str, new: str, answers: dict[str, str]) ->
         _, known, error = done.stderr.strip().rpartition("HallmarkError: ")
         conflicts.append(error if known else f"your code fails when the params are loaded: {error.splitlines()[-1]}")
     return conflicts, patches
+
+
+def ejected(before: Path, old: Path, new: Path) -> Iterator[str]:
+    """The modules that the repo took over from the library, where the library's own changed since."""
+    for name in sorted(name for name in files(before) if name.startswith("stages/hallmark/")):
+        was, now = (folder / name.removeprefix("stages/") for folder in (old, new))
+        if was.is_file() and not now.is_file():
+            yield f"{name}: the library no longer has it"
+        elif was.is_file() and read(now) not in (read(was), read(before / name)):
+            yield f"{name}: the library's own changed: compare"
+
+
+def template_wheel(base: Path, ours: Path, theirs: Path) -> Iterator[str]:
+    """Put the old template's wheel of the library into `ours`, if the owner and the template have each another one."""
+    sides = [
+        {file: file.read_bytes() for file in folder.glob("library/hallmark-*.whl")} for folder in (base, ours, theirs)
+    ]
+    was, mine, new = ({file.name: content for file, content in side.items()} for side in sides)
+    if mine not in (was, new) and was != new:
+        for file in sides[1]:
+            file.unlink()
+        for name, content in was.items():
+            (ours / "library").mkdir(exist_ok=True)
+            (ours / "library" / name).write_bytes(content)
+        for name in mine or was:
+            yield f"library/{name}: you changed the wheel, and the template too: {TAKEN}; `hashed` must name it"
+
+
+def code_folder(repo: Path) -> list[str]:
+    """What the repo has in the folder of the stage `code`, if something else than the lists that it writes."""
+    for name in sorted(files(repo / "code") - {"params.yaml"}):
+        if "/" in name or not re.fullmatch(r"(?:[0-9a-f]{64}  .+\n)*", read(repo / "code" / name)):
+            return [f"code/{name}: the stage `code` writes to this folder, and refuses other files: move yours"]
+    return []
+
+
+def check_free(before: Path, result: Path, repo: Path) -> None:
+    """Raise a HallmarkError if a file that would be written is there, but not in git, or is reached through a link."""
+    old, new = files(before), files(result)
+    for name in sorted(new):
+        target = repo / name
+        for path in [target, *target.parents][: len(Path(name).parts)]:
+            if path.relative_to(repo).as_posix() in old or not os.path.lexists(path):
+                continue
+            # A folder can become a file if git has all that is in it.
+            leaves = path != target or set() < {f"{name}/{inner}" for inner in files(path)} <= old - new
+            if path.is_symlink() or not path.is_dir() or not leaves:
+                problem = f"is in the way of the template's {name}, and git does not have it"
+                raise HallmarkError(problem, file=path, remedy="move it, and update again; nothing was changed")
 
 
 def render(top: Path, commit: str, folder: Path, answers: dict[str, str]) -> Path:
@@ -272,6 +354,11 @@ def files(folder: Path) -> set[str]:
     return {
         path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file() or path.is_symlink()
     }
+
+
+def binary(*texts: str) -> bool:
+    """Whether git takes one of these for no text."""
+    return any("\0" in text[:8000] for text in texts)
 
 
 def read(file: Path) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,7 +17,7 @@ MOVED = dict.fromkeys(("sft.too_long", "dpo.too_long", "eval.too_long"), "split.
 RESOLVED = "code/params.yaml"  # where the stages' params are, if the library has their defaults
 REMOVED = object()
 LISTS = ("deps", "params", "outs", "metrics", "plots")
-CODE = re.compile(r"(?:stages|hallmark|library|code)(?:/|$)|requirements\.lock$")  # dependencies on code
+CODE = re.compile(r"(?:stages|library)/|requirements\.lock$")  # the template's files of code, in a stamped repo
 
 
 def merged_params(model: type[BaseModel], old: str, mine: str, new: str) -> tuple[str, list[str], list[str]]:
@@ -68,26 +69,66 @@ def _changes(old: Any, mine: Any, new: Any, lines: Any, model: Any, above: str =
             yield name, value, key in (fields if model else new)
 
 
-def merged_pipeline(old: str, mine: str, new: str) -> tuple[str, list[str]]:
-    """The new text with the owner's stages and the entries that he added to the template's; what must be done by hand."""
+def merged_pipeline(
+    old: str, mine: str, new: str, then: AbstractSet[str], here: AbstractSet[str], moved: Mapping[str, str]
+) -> tuple[str, list[str], list[str]]:
+    """The new text with the owner's stages and the entries that he added to the template's; what must be done by hand.
+
+    And what was left out of the dependencies, since another one covers it. `then`: the old template's files; `here`: those
+    that the repo will have; `moved`: old and new names.
+    """
     was, own, now = map(_loaded, (old, mine, new))
-    resolved, conflicts = RESOLVED in new, []
+    resolved = RESOLVED in new
+    conflicts: list[str] = []
+    notes: list[str] = []
+    lists = "code" in now["stages"] and "code" not in was["stages"]  # which took the place of files as dependencies
     before, after, today = (_facts(pipeline, was["stages"], resolved) for pipeline in (was, own, now))
+
+    def code_deps(stage: str, deps: list[str], covered: list[str]) -> list[str]:
+        """An owner's dependencies, with those on the template's code as they are called now."""
+        found: dict[str, None] = {}
+        left_out: dict[str, list[str]] = {}
+        for dep in deps:
+            place = moved.get(dep, dep)
+            code = {name for name in then if CODE.match(name) and (name == dep or name.startswith(f"{dep}/"))}
+            gone = not any(name == dep or name.startswith(f"{dep}/") for name in here)
+            if covered and (dep in code or dep in moved or re.sub(r"^stages/(\w+)\.py$", r"code/\1", dep) in covered):
+                found |= dict.fromkeys(covered)
+                left_out.setdefault(", ".join(covered), []).append(dep)
+            elif place != dep and place in here:
+                found[place] = None
+            elif code and gone and any(moved.get(name, "").startswith("hallmark/") for name in code):
+                found["library"] = None
+                left_out.setdefault("library", []).append(dep)
+            elif code and gone:
+                conflicts.append(f"{stage}: your `deps: {dep}` was not taken over: the template no longer has it")
+            else:
+                found[dep] = None
+        notes.extend(f"{stage}: {name} covers, and replaces, {', '.join(dep)}" for name, dep in left_out.items())
+        return sorted(found, key=lambda dep: dep not in covered)
+
     for name, stage in own["stages"].items():
         if name in now["stages"] and name not in was["stages"]:
             conflicts.append(f"the template now has a stage `{name}` too: give yours another name, and add it")
         elif name not in was["stages"]:
-            new = new.rstrip("\n") + "\n" + _own_stage(mine, name, stage, resolved)
+            inner = stage.get("do", stage)
+            modules = dict.fromkeys(re.findall(r"\bstages\.(\w+)", str(inner.get("cmd")))) if lists else {}
+            covered = [f"code/{module}" for module in modules if f"stages/{module}.py" in here]
+            deps = code_deps(name, _entries("deps", inner.get("deps", []), resolved), covered)
+            new = new.rstrip("\n") + "\n" + _own_stage(mine, name, inner, deps, resolved)
     added = [fact for fact in after if fact not in before and fact not in today]
     for stage, key, text in added:
         others = map(_about, before)
         if key in LISTS and stage in now["stages"] and _about((stage, key, text)) not in others:
-            new = _with_entry(new, stage, key, text)
+            given = [dep for name, kind, dep in today if (name, kind) == (stage, "deps")]
+            covered = [dep for dep in given if dep.startswith("code/")] if lists else []
+            for entry in code_deps(stage, [text], covered) if key == "deps" else [text]:
+                new = new if entry in given else _with_entry(new, stage, key, entry)
         else:
             conflicts.append(f"{stage or 'top level'}: your `{key}: {text}` was not taken over")
     lost = [fact for fact in before if fact in today and fact not in after and _about(fact) not in map(_about, added)]
     conflicts += [f"{stage}: you removed `{key}: {text}`, which the template still has" for stage, key, text in lost]
-    return new, conflicts
+    return new, conflicts, notes
 
 
 def _facts(pipeline: Any, known: Any, resolved: bool) -> list[tuple[str, str, str]]:
@@ -102,9 +143,9 @@ def _facts(pipeline: Any, known: Any, resolved: bool) -> list[tuple[str, str, st
 
 
 def _entries(key: str, entries: Any, resolved: bool) -> list[str]:
-    """The entries of a list of a stage, as they are written. Dependencies on code are none of them."""
+    """The entries of a list of a stage, as they are written."""
     if key != "params":
-        return [_flow(entry) for entry in entries if not (key == "deps" and CODE.match(str(entry)))]
+        return [_flow(entry) for entry in entries]
     found = []
     for entry in entries:
         for file, names in entry.items() if isinstance(entry, dict) else [("params.yaml", [entry])]:
@@ -122,17 +163,14 @@ def _about(fact: tuple[str, str, str]) -> tuple[str, ...]:
     return stage, key, text if key == "params" else text.lstrip("{").split(":")[0] if key in LISTS else ""
 
 
-def _own_stage(text: str, name: str, stage: Any, resolved: bool) -> str:
-    """The block of an own stage as it is written, but with the list of its module for its code."""
-    lines, inner = text.splitlines(), stage.get("do", stage)
+def _own_stage(text: str, name: str, inner: Any, deps: list[str], resolved: bool) -> str:
+    """The block of an own stage as it is written, but with these dependencies, and the params where they are now."""
+    lines = text.splitlines()
     start = next(at for at, line in enumerate(lines) if re.match(rf"  [\"']?{re.escape(name)}[\"']?:", line))
     block = _block(lines, start)
-    wanted = {key: _entries(key, inner.get(key, []), resolved) for key in ("deps", "params")}
-    if len(wanted["deps"]) < len(inner.get("deps", [])):
-        modules = dict.fromkeys(re.findall(r"\bstages\.(\w+)", str(inner.get("cmd"))))
-        wanted["deps"][:0] = [f"code/{module}" for module in modules] or ["library", "requirements.lock"]
-    for key, entries in wanted.items():
-        for at in [at for at, line in enumerate(block) if re.match(rf" +{key}:", line)]:
+    for key, entries in {"deps": deps, "params": _entries("params", inner.get("params", []), resolved)}.items():
+        changed = entries != _entries(key, inner.get(key, []), resolved=False)
+        for at in [at for at, line in enumerate(block) if changed and re.match(rf" +{key}:", line)]:
             block[at : at + len(_block(block, at))] = [f"{block[at].partition(':')[0]}: [{', '.join(entries)}]"]
     while lines[start - 1].startswith("  #"):
         start -= 1
