@@ -59,7 +59,7 @@ def another(values: dict[str, str]) -> None:
 
 def tool(name: str, *options: str) -> None:
     """Run a tool in this process, as its command line would; what it prints, `capsys` has."""
-    module = import_module(f"hallmark.commands.{name}")
+    module = import_module(f"hallmark.service.commands.{name}")
     before = sys.argv
     sys.argv = [name, *options]
     try:

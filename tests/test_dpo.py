@@ -300,7 +300,7 @@ def test_the_switch_reruns_dpo_and_what_is_after_it(tiny_run: Path, tmp_path: Pa
     cached = {file.name for file in (folder / ".dvc/cache/files/md5").rglob("*") if file.is_file()}
     change_params(folder, SMALL | {"dpo.enabled": True, "dpo.max_length": 8192})
     # `split` runs too: it looks for pairs that are too long.
-    assert running(run(folder, "dvc", "repro", "dpo").stdout) == ["split", "dpo"]
+    assert running(run(folder, "dvc", "repro", "dpo").stdout) == ["code", "split", "dpo"]
     assert report(folder, "dpo")["pairs"]["train"] > 10
     assert sha256_folder(folder / ADAPTER) != sha256_folder(folder / SFT_ADAPTER)
     more = [file.name for file in (folder / ".dvc/cache/files/md5").rglob("*") if file.is_file()]
@@ -309,7 +309,7 @@ def test_the_switch_reruns_dpo_and_what_is_after_it(tiny_run: Path, tmp_path: Pa
     assert {"eval@tuned", "benchmark", "report", "certify"} <= set(status)
     assert not {"base", "mask", "dedupe", "split", "sft", "dpo", "eval@base", "classical"} & set(status)
     run(folder, "git", "checkout", "--quiet", "--", "params.yaml")
-    assert running(run(folder, "dvc", "repro", "dpo").stdout) == ["split", "dpo"]
+    assert running(run(folder, "dvc", "repro", "dpo").stdout) == ["code", "split", "dpo"]
     # The certificate says how long each stage took, and where; the page, when and where the adapter was made.
     assert json.loads(run(folder, "dvc", "status", "--json").stdout).keys() <= {"report", "certify"}
     assert sha256_folder(folder / ADAPTER) == sha256_folder(folder / SFT_ADAPTER)

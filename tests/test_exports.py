@@ -129,7 +129,7 @@ def test_the_stage_masks_what_is_written(write: Callable[[Path], Path], tmp_path
 
     workspace = make_workspace(tmp_path, RULES | {"mask.workers": 1})
     known = ["--input", r"{subject}\n{description}"] if write is exports.helpdesk else []
-    stage(workspace, "tools.propose", str(write(workspace / "data")), *known, "--write")
+    stage(workspace, "hallmark.commands.propose", str(write(workspace / "data")), *known, "--write")
     stage(workspace, "mask")
     masked = pl.read_parquet(workspace / "data/masked.parquet")
     labels = {completion[0]["content"] for completion in masked["completion"]}

@@ -581,7 +581,7 @@ def test_gliner_that_is_not_installed_is_one_clear_error(token_classifier: Path)
         Masker(settings_with(ner={"engine": "gliner", "model": str(token_classifier)}))("hello")
     packages = re.search("pip install --no-deps (.+?)`", str(caught.value))
     assert packages
-    for place in ("params.yaml", "docs/choices.md"):
+    for place in ("hallmark/params/defaults.yaml", "docs/choices.md"):
         assert f"pip install --no-deps {packages[1]}`" in (ROOT / place).read_text(encoding="utf-8")
     assert str(packages[1].split()).replace("'", '"') in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 

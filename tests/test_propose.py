@@ -168,7 +168,7 @@ def test_every_line_that_is_not_proposed_stays_as_it_was(tmp_path: Path) -> None
     before = (ROOT / "params.yaml").read_text(encoding="utf-8")
     (workspace / "params.yaml").write_text(before, encoding="utf-8")
     write(workspace / "data", [{"id": f"r{n}", "text": f"text {n}", "label": "ab"[n % 2]} for n in range(40)])
-    said = stage(workspace, "tools.propose", "data/rows.jsonl", "--write").stdout
+    said = stage(workspace, "hallmark.commands.propose", "data/rows.jsonl", "--write").stdout
     assert "FILL-IN stands for, in certify.intended_use, certify.limits, certify.languages\nthen `nox -s repro`" in said
     after = (workspace / "params.yaml").read_text(encoding="utf-8")
     assert not [line for line in after.splitlines() if re.search(r"\S( | {3,})# [a-z]", line)]  # as ruamel leaves them
@@ -203,7 +203,7 @@ def test_the_facts_of_the_sample_go_with_it(tmp_path: Path) -> None:
     """For another kind they are an error, and in other replies they find nothing."""
     workspace = make_workspace(tmp_path, {"task.kind": "text", "eval.facts": {"order": r"A-\d{4}"}})
     write(workspace / "data", [{"id": f"r{n}", "text": f"text {n}", "label": "ab"[n % 2]} for n in range(40)])
-    stage(workspace, "tools.propose", "data/rows.jsonl", "--write")
+    stage(workspace, "hallmark.commands.propose", "data/rows.jsonl", "--write")
     params = load_params(workspace / "params.yaml")
     assert (params.task.kind, params.eval.facts) == ("classification", {})
 
@@ -217,9 +217,9 @@ def test_what_it_writes_is_what_the_pipeline_reads(tmp_path: Path) -> None:
     ]  # fmt: skip
     write(workspace / "data", rows)
     before = (workspace / "params.yaml").read_text(encoding="utf-8")
-    stage(workspace, "tools.propose", "data/rows.jsonl")
+    stage(workspace, "hallmark.commands.propose", "data/rows.jsonl")
     assert (workspace / "params.yaml").read_text(encoding="utf-8") == before
-    said = stage(workspace, "tools.propose", "data/rows.jsonl", "--write").stdout
+    said = stage(workspace, "hallmark.commands.propose", "data/rows.jsonl", "--write").stdout
     assert "no column says which rows belong together" in said
     params = load_params(workspace / "params.yaml")
     assert params.task.kind == "classification"
@@ -362,7 +362,7 @@ def test_a_dataset_in_parts_says_which_to_name(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_read_ends_in_one_clear_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "rows.jsonl").write_text(text, encoding="utf-8")
-    result = stage(ROOT, "tools.propose", str(tmp_path / "rows.jsonl"), check=False)
+    result = stage(ROOT, "hallmark.commands.propose", str(tmp_path / "rows.jsonl"), check=False)
     assert result.returncode == 1
     assert "remedy:" in result.stderr
     assert "Traceback" not in result.stderr
@@ -403,7 +403,7 @@ def test_it_reads_dates_in_numbers_as_the_targets_do_and_moves_them(tmp_path: Pa
     found = proposed(write(tmp_path, [row(number) for number in range(60)]))
     assert found["mask"]["day_first"] is True
     assert found["mask"]["actions"] == {"DATE_TIME": "surrogate"}
-    said = stage(ROOT, "tools.propose", str(tmp_path / "rows.jsonl")).stdout
+    said = stage(ROOT, "hallmark.commands.propose", str(tmp_path / "rows.jsonl")).stdout
     assert "signed: 60 values stand in the input, 60 after masking (60 different, 60 after); 0 stand in none" in said
 
 
@@ -439,7 +439,7 @@ def test_an_address_next_to_an_organisation_is_the_organisations(tmp_path: Path)
 def test_what_it_sets_is_explained_and_written_on_the_lines_of_the_comments(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, RULES | {"mask.workers": 1, "data.pseudonyms": "none"})
     write(workspace / "data", [copying(number) for number in range(60)])
-    said = stage(workspace, "tools.propose", "data/rows.jsonl", "--write").stdout
+    said = stage(workspace, "hallmark.commands.propose", "data/rows.jsonl", "--write").stdout
     assert "# else 60 of 60 copied values of 'date' are lost (DATE_TIME 60)" in said
     assert "# 60 numbers of this form are copied by targets, 60 of them different" in said
     written = (workspace / "params.yaml").read_text(encoding="utf-8")

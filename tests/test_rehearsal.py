@@ -57,7 +57,7 @@ def tried(folder: Path, data: list[dict[str, Any]], *options: str) -> tuple[str,
     if not workspace.exists():
         make_workspace(workspace, RULES, rows=1)
     (workspace / "data/raw/mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in data), encoding="utf-8")
-    return stage(workspace, "tools.propose", "data/raw/mine.jsonl", *options).stdout, workspace
+    return stage(workspace, "hallmark.commands.propose", "data/raw/mine.jsonl", *options).stdout, workspace
 
 
 def test_the_result_is_shown_and_nothing_is_written(tmp_path: Path) -> None:

@@ -365,7 +365,9 @@ def test_two_stamped_projects_in_one_repository_are_served_by_one_command(tmp_pa
     shell("git add -A && git commit -qm stamped", top)
     for name in ("refunds", "triage"):
         run(top / name, "dvc", "repro", "--quiet")
-    refused = stage(top / "triage", "tools.join", "models/release", "../refunds/models/release", check=False)
+    refused = stage(
+        top / "triage", "hallmark.commands.join", "models/release", "../refunds/models/release", check=False
+    )
     assert "the gate did not pass this adapter" in refused.stderr
     port = free_port(0)
     options = ["--ungated", "--port", str(port), "models/release", "../refunds/models/release"]

@@ -186,14 +186,15 @@ def checked(result: subprocess.CompletedProcess[str]) -> subprocess.CompletedPro
 def stage(
     folder: Path, name: str, *options: str, check: bool = True, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run one stage in the workspace by its command line, in this process, which imports torch and spaCy only once.
+    """Run a stage, or a command by its whole name, by its command line in this process, which imports torch and spaCy once.
 
     With environment variables it runs in a process of its own. `run(folder, "python", "-m", "stages.sft")` does so too,
     for tests of what only a new process shows.
     """
+    module = name if name.startswith("hallmark.") else f"stages.{name}"
     if environment:
-        return run(folder, "python", "-m", f"stages.{name}", *options, check=check, **environment)
-    result = run_here(folder, f"stages.{name}", *options)
+        return run(folder, "python", "-m", module, *options, check=check, **environment)
+    result = run_here(folder, module, *options)
     return checked(result) if check else result
 
 

@@ -175,7 +175,7 @@ class Loop:
 
     def tool(self, title: str, name: str, *options: str, codes: Sequence[int] = (0,)) -> str:
         """Run one of the tools; what it said."""
-        return self.run(title, sys.executable, "-m", f"hallmark.commands.{name}", *options, codes=codes)
+        return self.run(title, sys.executable, "-m", f"hallmark.service.commands.{name}", *options, codes=codes)
 
     def run(self, title: str, *command: str, codes: Sequence[int] = (0,)) -> str:
         """Run a command as a step; what it said."""

@@ -25,6 +25,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from hallmark.base.files import HOLDOUT, SFT_ADAPTER, TRAIN, VALIDATION
+from hallmark.params.loader import resolved
 from tests.gpu.registry import Bench, Failed, Skipped
 from tests.workspace import ROOT, make_workspace, report, run, run_here
 
@@ -265,9 +266,8 @@ def copy_of_the_repository(bench: Bench) -> Path:
 
 @cache
 def params_of_the_repository() -> dict[str, Any]:
-    """The content of params.yaml."""
-    content: dict[str, Any] = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    return content
+    """The values of all params."""
+    return resolved(ROOT / "params.yaml")
 
 
 def shipped(name: str) -> dict[str, Any]:

@@ -67,13 +67,14 @@ def presets(bench: Bench) -> None:
     """With the batches as shipped, on records as long as the sample's."""
     if importlib.util.find_spec("hallmark.params.presets") is None:
         raise Skipped("absent: this version has no hallmark.params.presets")
+    from hallmark.params.loader import merged
     from hallmark.params.presets import prepared
 
     machine = "cpu" if bench.device == "cpu" else "gpu-80gb" if card_bytes() >= LARGE_CARD else "gpu-24gb"
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     for name, billions in bench.some([(QWEN, 0.6), (LLAMA, 3.2)]):
         made = workspace(bench, name, data__rejected="worse", dpo__enabled=True)
-        shipped = YAML(typ="safe").load(prepared(text, machine, billions))
+        shipped = merged(YAML(typ="safe", pure=True).load(prepared(text, machine, billions)))
         for block in ("sft", "dpo", "eval"):
             keys = ("batch_size", "accumulation", "gradient_checkpointing", "dequantize_once", "attention", "dtype")
             made.change({f"{block}.{key}": shipped[block][key] for key in keys if key in shipped[block]})
