@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -374,7 +375,7 @@ def test_what_was_code_of_the_template_is_listed_where_it_goes() -> None:
     ]
 
 
-def written(folder: Path, texts: dict[str, str | bytes]) -> Path:
+def written(folder: Path, texts: Mapping[str, str | bytes]) -> Path:
     for name, text in texts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -438,9 +439,16 @@ def small(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def updated(small: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is left to do by hand, without the line on params: the template has no library that loads them."""
+    """What is left to do by hand, whatever git's settings; without the line on params, which no library here loads."""
     monkeypatch.chdir(small[0])
-    return [line for line in command.update(small[1], None, {}) if "when the params are loaded" not in line]
+    settings = {"commit.gpgsign": "true", "gpg.program": "false", "merge.ff": "only", "merge.verifySignatures": "true"}
+    with monkeypatch.context() as patch:
+        patch.setenv("GIT_CONFIG_COUNT", str(len(settings)))
+        for number, setting in enumerate(settings.items()):
+            for kind, text in zip(("KEY", "VALUE"), setting, strict=True):
+                patch.setenv(f"GIT_CONFIG_{kind}_{number}", text)
+        left = command.update(small[1], None, {})
+    return [line for line in left if "when the params are loaded" not in line]
 
 
 def test_an_ignored_file_is_never_overwritten(small: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -465,10 +473,6 @@ def test_what_is_no_text_is_taken_from_the_template(small: tuple[Path, Path], mo
     ours = {"library/hallmark-0.2.0-py3-none-any.whl": b"ours\xff\0", "logo.bin": b"ours\xff\0"}
     written(repo, ours | {"pyproject.toml": "hash = 'ours'\n", "latin.txt": b"ours\xe4\n"})
     git_commit(repo, "ours")
-    for number, setting in enumerate(("commit.gpgsign=true", "merge.ff=only", "merge.verifySignatures=true")):
-        monkeypatch.setenv("GIT_CONFIG_COUNT", str(number + 1))
-        for kind, text in zip(("KEY", "VALUE"), setting.split("="), strict=True):
-            monkeypatch.setenv(f"GIT_CONFIG_{kind}_{number}", text)
     conflicts = updated(small, monkeypatch)
     assert [line.split(":")[0] for line in conflicts] == [
         "library/hallmark-0.2.0-py3-none-any.whl", "latin.txt", "logo.bin", "pyproject.toml",
