@@ -404,7 +404,8 @@ def test_bad_parameters_end_every_stage(good: Path, tmp_path: Path, name: str) -
         good,
         name,
         f"{tmp_path}/params.yaml, field 'seed, split.hold_out': 'seed': Input should be a valid integer (got str); "
-        "'split.hold_out' is not a known parameter\n  remedy: give 'seed' a value of the type in its comment; "
+        "'split.hold_out' is not a known parameter\n  remedy: give 'seed' another value (seed of every random draw: "
+        "adapter weights, batch order, dropout, bootstrap); "
         "remove or rename 'split.hold_out' (did you mean 'holdout'?)",
         "--params",
         str(tmp_path / "params.yaml"),

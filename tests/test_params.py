@@ -102,7 +102,7 @@ def test_a_check_of_a_block_names_its_key_and_not_the_block(tmp_path: Path) -> N
         ("eval.general.folder", 3, "eval.general.folder"),  # also a kind of base
         ("base.file", 3, "base.file"),
         ("mask.patterns", [{"kind": "A_B", "regex": 3}], "mask.patterns.0.regex"),
-        ("sft.lora", None, "sft.lora"),
+        ("sft.lora", 3, "sft.lora"),
     ],
 )
 def test_an_error_names_the_keys_of_the_file_and_nothing_else(tmp_path: Path, key: str, value: Any, field: str) -> None:

@@ -115,6 +115,30 @@ def test_every_source_of_a_base_has_its_keys(validator: Any, params: dict[str, A
     assert not validator.is_valid(params | {"base": params["base"] | {"sha256": "a" * 64}})
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        *({"mask": {"ner": ner}} for ner in ({"engine": "none"}, {"engine": "gliner"}, {"engine": "spacy"}, {}, None)),
+        {"mask": {"ner": {"engine": "none", "model": None}}},
+        {"mask": {"ner": {"model": "mine"}, "identity_columns": None}},
+        *({name: None} for name in ("compare", "sft", "task", "base", "gate", "seed")),
+        {"sft": {"lora": None}},
+        {"eval": {"engine": None, "policy": None}},
+        {"eval": {"engine": None, "facts": None}},
+        {"benchmark": {"server": None}},
+    ],
+    ids=json.dumps,
+)
+def test_schema_and_loader_agree_on_what_may_be_left_out(validator: Any, block: dict[str, Any]) -> None:
+    own = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    whole = own | {key: own[key] | value if value and key in own else value for key, value in block.items()}
+    try:
+        valid = isinstance(Params.model_validate(merged(whole)), Params)
+    except ValueError:
+        valid = False
+    assert validator.is_valid(whole) == valid
+
+
 def places(value: Any, *before: str) -> Iterator[tuple[str, ...]]:
     """The path of every block and key of the params, down to what users name themselves."""
     for key, inner in value.items():

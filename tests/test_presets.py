@@ -19,6 +19,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import write_json
 from hallmark.commands import machine as tool
 from hallmark.params import presets
+from hallmark.params.checked import loaded as loaded_text
 from hallmark.params.edit import changed, value_of
 from hallmark.params.loader import Params, load_params
 from hallmark.params.presets import advice, hours_on_cpu, machines, prepared, size_by_name
@@ -70,7 +71,7 @@ def test_the_reference_is_of_a_cpu_and_comes_back_from_any_machine() -> None:
         there = prepared(REFERENCE, machine, billions)
         assert prepared(there, machine, billions) == there, "twice is once"
         back = prepared(there, "cpu", 0.135)
-        assert tool._loaded(back) == tool._loaded(REFERENCE), "no value of it stays"
+        assert loaded_text(back) == loaded_text(REFERENCE), "no value of it stays"
 
 
 def test_the_machines_are_those_that_are_asked_for() -> None:
@@ -334,7 +335,7 @@ def test_the_table_in_the_docs_has_these_values() -> None:
     for name, billions in {"up to 0.3B": 0.3, "up to 1B": 1, "up to 5B": 5, "larger": None}.items():
         cells = []
         for machine in machines():
-            sft = tool._loaded(prepared(REFERENCE, machine, billions))["sft"]
+            sft = loaded_text(prepared(REFERENCE, machine, billions))["sft"]
             marks = "c" * sft["gradient_checkpointing"] + "4" * (not sft["dequantize_once"])
             cells.append(f"{sft['batch_size']} x {sft['accumulation']} {marks}".strip())
         assert f"| {name} | {' | '.join(cells)} |\n" in page
@@ -358,7 +359,7 @@ def test_each_file_says_only_what_differs() -> None:
 
 
 def _values(text: str) -> dict[str, str]:
-    return tool._flat(tool._loaded(text))
+    return tool._flat(loaded_text(text))
 
 
 def test_a_list_may_stand_below_its_key_without_an_indent() -> None:

@@ -58,7 +58,7 @@ def candidates(params: Params, raw: dict[str, Any]) -> list[tuple[Candidate, Par
             raise HallmarkError(
                 f"with the params of {candidate.base.name}: '{where}': {first['msg']}",
                 param=f"choose.bases.{number}.set",
-                remedy="change it in `set`, as the comment of that param in params.yaml says",
+                remedy=f"change it in `set`; `nox -s params -- {where}` shows value, default and effect",
             ) from None
     names = [name_of(candidate) for candidate, _, _ in found]
     if twice := [

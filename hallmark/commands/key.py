@@ -15,7 +15,7 @@ from pathlib import Path
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.key import FILE, VARIABLE, digest_of, read_key
 from hallmark.base.reading import read_text
-from hallmark.params.edit import changed
+from hallmark.params.checked import changed
 from hallmark.params.loader import Params, load_params
 
 KEEP = (
@@ -55,12 +55,13 @@ def make(file: Path) -> None:
         )
     if not key and FILE.exists():
         raise HallmarkError("the key file is empty", file=FILE, remedy="remove it: a new key is then made")
-    if not key:
-        key = secrets.token_hex(32)
+    there, key = bool(key), key or secrets.token_hex(32)
+    new = changed(text, f"data.key: {digest_of(key)}")
+    if not there:
         FILE.parent.mkdir(exist_ok=True)
         with os.fdopen(os.open(FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as stream:
             stream.write(f"{key}\n")
-    file.write_text(changed(text, f"data.key: {digest_of(key)}"), encoding="utf-8", newline="\n")
+    file.write_text(new, encoding="utf-8", newline="\n")
 
 
 def main(arguments: argparse.Namespace) -> None:

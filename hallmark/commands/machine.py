@@ -17,8 +17,9 @@ from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import BASE, REPORTS, write_text
 from hallmark.base.model_folder import tensor_sizes, weight_files
 from hallmark.base.reading import read_object, read_text
-from hallmark.params.loader import Params, load_params, merged
-from hallmark.params.presets import advice, described, machines, prepared, size_by_name
+from hallmark.params.checked import changed, loaded
+from hallmark.params.loader import Params, load_params
+from hallmark.params.presets import advice, changes_for, described, machines, size_by_name
 
 BASE_REPORT = REPORTS / "base.json"
 
@@ -30,13 +31,13 @@ def run(file: Path, machine: str | None, dry: bool) -> None:
     print(said)
     if machine is None:
         for name in machines():
-            changes = differences(text, prepared(text, name, billions))
+            changes = differences(text, changed(text, changes_for(text, name, billions)))
             print(f"\n{name}: {described(name)}")
             print("\n".join(changes) if changes else "  params.yaml is set up for it")
         print("\n`nox -s machine -- NAME` makes the changes, with `--dry` it only shows them")
         return
-    new = prepared(text, machine, billions)
-    changes = differences(text, new)
+    new = changed(text, changes_for(text, machine, billions))
+    changes, said_after = differences(text, new), [*advice(new, machine, billions), *needed(new)]
     if dry:
         lines = difflib.unified_diff(
             text.splitlines(), new.splitlines(), str(file), f"{file} for {machine}", lineterm=""
@@ -51,7 +52,7 @@ def run(file: Path, machine: str | None, dry: bool) -> None:
         )
     else:
         print(f"{file} is set up for {machine}")
-    for line in (*advice(new, machine, billions), *needed(new)):
+    for line in said_after:
         print(line)
 
 
@@ -68,7 +69,7 @@ def size_of_base(params: Params) -> tuple[float | None, str]:
 
 def differences(old: str, new: str) -> list[str]:
     """The values that differ between two texts of params.yaml, a line each; of another kind of server, only the kind."""
-    before, after = _flat(_loaded(old)), _flat(_loaded(new))
+    before, after = _flat(loaded(old)), _flat(loaded(new))
     kind = "benchmark.server.kind"
     hidden = kind.removesuffix("kind") if before[kind] != after[kind] else "-"
     return [
@@ -80,7 +81,7 @@ def differences(old: str, new: str) -> list[str]:
 
 def needed(params: str) -> list[str]:
     """What has to be on this machine for the params, a line each."""
-    server = _loaded(params)["benchmark"]["server"]
+    server = loaded(params)["benchmark"]["server"]
     if server["kind"] == "vllm" and not Path(server["python"]).exists():
         return ["vLLM isn't installed yet: `nox -s vllm` does that, which takes minutes"]
     return []
@@ -100,12 +101,6 @@ def check(text: str, file: Path) -> None:
                 field=error.field,
                 remedy=error.remedy,
             ) from None
-
-
-def _loaded(text: str) -> dict[str, Any]:
-    from ruamel.yaml import YAML
-
-    return merged(YAML(typ="safe", pure=True).load(text))
 
 
 def _flat(value: Any, name: str = "") -> dict[str, str]:

@@ -38,7 +38,7 @@ from hallmark.commands.trials import (
     verdict,
     write_report,
 )
-from hallmark.params.edit import changed
+from hallmark.params.checked import changed
 from hallmark.params.loader import Params, load_params, resolved
 
 if TYPE_CHECKING:

@@ -1,11 +1,13 @@
 """Change values in the text of params.yaml, line by line: every comment and every other line stays as it is.
 
 A param without a line there has the value of `defaults.yaml`; if it gets another, its line is added, with the comment that it
-has in that file. It needs no packages: the template's hook uses it before any are installed.
+has in that file. It reads no YAML, only lines `key: value`, with any indent; `checked` has the same with a check of what came
+of it. It needs no packages: the template's hook uses it before any are installed.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -15,11 +17,14 @@ from typing import NamedTuple
 from hallmark.base.errors import HallmarkError
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
-KEY = re.compile(r"( *)([\w-]+):( |$)")
+KEY = re.compile(r"""( *)["']?([\w-]+)["']? *:(\s|$)""")
 KEY_OR_REQUIRED = re.compile(r"( *)#?([\w-]+):( |$)")  # in defaults.yaml, `#key:` has a comment and no default
-COMMENT = re.compile(r"  #.*")
+COMMENT = re.compile(r"  #.*")  # as the template writes it
+NOTE = re.compile(r"\s+#.*")
+QUOTED = r"""(?:"(?:\\.|[^"\\])*"|'(?:''|[^'])*')"""
+# A value before which no comment starts: a text in quotes, or a list or mapping on one line. Others have no ` #` in them.
+CLOSED = re.compile(rf"""\s*(?:- +)*(?:[\[{{](?:[^"'#]|(?<![\s\[{{,:])["']|(?<!\s)\#|{QUOTED})*|{QUOTED})""")
 REFERENCE = re.compile(r"\$\{([\w.-]+)\}")
-RESTORE = "restore the line (the template's params.yaml has it with its comment)"
 
 
 class Default(NamedTuple):
@@ -38,7 +43,12 @@ class Default(NamedTuple):
     @property
     def comment(self) -> str:
         """The comment on its line, with the two spaces before it; "" if there is none."""
-        return comment[0] if (comment := COMMENT.search(self.line)) else ""
+        return comment_on(self.line)
+
+    @property
+    def effect(self) -> str:
+        """What it does: the comments right above it, then the one on its line."""
+        return " ".join(line.strip().removeprefix("# ") for line in (*self.above, self.comment) if line)
 
 
 @cache
@@ -57,10 +67,18 @@ def defaults() -> dict[str, Default]:
 
 
 def changed(params: str, changes: str) -> str:
-    """The text of params.yaml with some keys changed, by dotted name. Indented lines after a key are its new block.
+    """The text of params.yaml with some keys changed, as `asked` reads them from `changes`.
 
-    `changes` has a line `name: value` for each key; `${name}` stands for the value that another key has. A line keeps its
-    comment unless the new value brings its own. Raises HallmarkError if there is no such param.
+    A line keeps its comment unless the new value brings its own. Raises HallmarkError if there is no such param.
+    """
+    return replaced(params, asked(params, changes))
+
+
+def asked(params: str, changes: str) -> dict[str, list[str]]:
+    """What `changes` asks for, as `replaced` takes it.
+
+    It has a line `name: value` for each key, by dotted name; indented lines after it are its new block. `${name}` stands for
+    the value that another key has.
     """
     wanted: dict[str, list[str]] = {}
     for line in changes.splitlines():
@@ -70,15 +88,20 @@ def changed(params: str, changes: str) -> str:
         elif line and not line.startswith("#"):
             name, value = line.split(":", 1)
             wanted[name] = [value]
-    inner = {name: wanted.pop(name) for name in [*wanted] if any(name.startswith(f"{other}.") for other in wanted)}
-    return replaced(replaced(params, wanted), inner)
+    return wanted
 
 
 def replaced(params: str, values: Mapping[str, Sequence[str]]) -> str:
-    """The text of params.yaml with these values, by dotted name: what follows the colon, then the lines of its block."""
-    wanted = dict(values)
+    """The text of params.yaml with these values, by dotted name: what follows the colon, then the lines of its block.
+
+    Blocks come first: a value may be of a block that is replaced too.
+    """
+    inner = {name: values[name] for name in values if any(name.startswith(f"{other}.") for other in values)}
+    wanted = {name: values[name] for name in values if name not in inner}
     lines: list[str] = []
     skipping: int | None = None
+    for name in wanted:
+        _check_lines(params.splitlines(), name)
     for line, name, key in _named(params.splitlines()):
         indent = len(line) - len(line.lstrip())
         if skipping is not None and line.strip() and (indent > skipping or line.startswith(" " * skipping + "- ")):
@@ -88,16 +111,16 @@ def replaced(params: str, values: Mapping[str, Sequence[str]]) -> str:
             lines.append(line)
             continue
         value, *block = wanted.pop(name)
-        comment = COMMENT.search(line)
-        note = comment[0] if comment and "  #" not in value else ""
-        lines += [f"{key[1]}{key[2]}:{value}{note}", *(key[1] + extra for extra in block)]
+        note = "" if comment_on(value) else comment_on(line)
+        lines += [f"{line[: key.start(3)]}{value}{note}", *(key[1] + extra for extra in block)]
         skipping = indent
     if unknown := [name for name in wanted if name not in defaults()]:
         raise _missing(", ".join(unknown))
     for name, value_and_block in wanted.items():
         if _bare(value_and_block) != defaults()[name].values:
             lines = _inserted(lines, name, value_and_block)
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    return replaced(text, inner) if inner else text
 
 
 def added(params: str, block: str, lines: Sequence[str]) -> str:
@@ -111,20 +134,68 @@ def added(params: str, block: str, lines: Sequence[str]) -> str:
     if written:
         raise _on_one_line(block)
     own = params.splitlines()
-    start = next(at for at, (_, name, key) in enumerate(_named(own)) if key is not None and name == block)
-    indent, end = len(own[start]) - len(own[start].lstrip()), _end(own, start)
-    return "\n".join([*own[:end], *(f"{' ' * (indent + 2)}{line}" for line in lines), *own[end:]]) + "\n"
+    start = _places(own)[block]
+    indent, end = _indent_in(own, start), _end(own, start)
+    return "\n".join([*own[:end], *(f"{indent}{line}" for line in lines), *own[end:]]) + "\n"
 
 
 def value_of(params: str, name: str) -> str:
-    """The value on the line of a key, by dotted name, as it is written, or its default; "" for one that has a block."""
-    written = {dotted: line[key.end() :] for line, dotted, key in _named(params.splitlines()) if key is not None}
-    if name in written:
-        return COMMENT.sub("", f" {written[name]}").strip()
+    """The value on the line of a key, by dotted name, without quotes, or its default; "" for one that has a block."""
+    lines = params.splitlines()
+    _check_lines(lines, name)
+    if (at := _places(lines).get(name)) is not None:
+        written = _value(lines[at])
+        if written.startswith(("*", "&", "!")):
+            problem, remedy = f"is written with an anchor, an alias or a tag, {written}", "write its value there"
+            raise HallmarkError(problem, param=name, remedy=remedy)
+        return _unquoted(written)
     default = defaults().get(name)
     if default is None or default.required:
         raise _missing(name)
     return default.values[0]
+
+
+def comment_on(line: str) -> str:
+    """The comment on a line, with the spaces before it; "" if there is none. The line may be only what follows the colon."""
+    key = KEY.match(line)
+    start = key.start(3) if key else 0
+    if closed := CLOSED.match(line, start):
+        start = len(closed[0].rstrip()) + start
+    if line[start:].lstrip()[:1] in ("'", '"'):  # a text that goes on in the next line
+        return ""
+    return comment[0] if (comment := NOTE.search(line, start)) else ""
+
+
+def _value(line: str) -> str:
+    """What follows the colon, without the comment."""
+    key = KEY.match(line)
+    assert key is not None
+    return line[key.start(3) :].removesuffix(comment_on(line)).strip()
+
+
+def _unquoted(value: str) -> str:
+    if not re.fullmatch(QUOTED, value):
+        return value
+    if value[0] == "'":
+        return value[1:-1].replace("''", "'")
+    try:
+        return str(json.loads(value))
+    except ValueError:  # an escape that only YAML has
+        return value[1:-1]
+
+
+def _check_lines(lines: Sequence[str], name: str) -> None:
+    """A HallmarkError if a block that holds the param doesn't have its entries on lines of their own."""
+    places = _places(lines)
+    while name := name.rpartition(".")[0]:
+        if (at := places.get(name)) is None:
+            continue
+        if _value(lines[at]):
+            raise _on_one_line(name)
+        indent = _indent_in(lines, at)
+        for line in lines[at + 1 : _end(lines, at)]:
+            if re.match(rf"{indent}[^ #-]", line) and not KEY.match(line):
+                raise _on_one_line(name)
 
 
 def _inserted(lines: list[str], name: str, values: Sequence[str]) -> list[str]:
@@ -132,17 +203,16 @@ def _inserted(lines: list[str], name: str, values: Sequence[str]) -> list[str]:
     parent, _, key = name.rpartition(".")
     if parent and parent not in _places(lines):
         lines = _inserted(lines, parent, [""])
-    places, default, indent = _places(lines), defaults()[name], "  " * name.count(".")
-    if parent and value_of("\n".join(lines), parent):
-        raise _on_one_line(parent)
+    places, default = _places(lines), defaults()[name]
+    indent = _indent_in(lines, places[parent] if parent else -1)
     earlier = [*defaults()][: [*defaults()].index(name)]
     before = [places[other] for other in earlier if other in places and other.rpartition(".")[0] == parent]
     at = _end(lines, before[-1]) if before else places[parent] + 1 if parent else len(lines)
     value, *block = values
-    note = default.comment if "  #" not in value else ""
+    note = "" if comment_on(value) else default.comment
     own = [
         *([] if parent else [""]),
-        *default.above,
+        *(f"{indent}{line.lstrip()}" for line in default.above),
         f"{indent}{key}:{value}{note}",
         *(indent + extra for extra in block),
     ]
@@ -151,6 +221,15 @@ def _inserted(lines: list[str], name: str, values: Sequence[str]) -> list[str]:
 
 def _places(lines: Sequence[str]) -> dict[str, int]:
     return {name: at for at, (_, name, key) in enumerate(_named(lines)) if key is not None}
+
+
+def _indent_in(lines: Sequence[str], start: int) -> str:
+    """The indent of the entries in the block of a key; two spaces more than its own if it has none. -1: of the whole file."""
+    outer = len(lines[start]) - len(lines[start].lstrip()) if start >= 0 else -1
+    entries = (line for line in lines[start + 1 :] if line.strip() and not line.lstrip().startswith(("#", "---", "%")))
+    first = next(entries, "")
+    indent = len(first) - len(first.lstrip())
+    return " " * (indent if indent > outer else outer + 2)
 
 
 def _end(lines: Sequence[str], start: int) -> int:
@@ -167,22 +246,23 @@ def _end(lines: Sequence[str], start: int) -> int:
 
 def _bare(lines: Sequence[str]) -> list[str]:
     """A value and the lines of its block, without comments, empty lines, and white space around them."""
-    value, *block = (COMMENT.sub("", f" {line}").strip() for line in lines)
+    value, *block = (f" {line}".removesuffix(comment_on(f" {line}")).strip() for line in lines)
     return [value, *(line for line in block if line and not line.startswith("#"))]
 
 
 def _named(lines: Iterable[str], a_key: re.Pattern[str] = KEY) -> Iterator[tuple[str, str, re.Match[str] | None]]:
     """Each line, the dotted name of the key that it belongs to, and how that key is written if it starts there."""
-    path: list[str] = []
+    path: list[tuple[int, str]] = []
     for line in lines:
         key = a_key.match(line)
         if key:
-            path = [*path[: len(key[1]) // 2], key[2]]
-        yield line, ".".join(path), key
+            path = [*(outer for outer in path if outer[0] < len(key[1])), (len(key[1]), key[2])]
+        yield line, ".".join(name for _, name in path), key
 
 
 def _missing(names: str) -> HallmarkError:
-    return HallmarkError(f"has no line for {names}", file="params.yaml", remedy=RESTORE)
+    remedy = f"write it on a line of its own; `nox -s params -- {names.split(',')[0]}` shows value, default and effect"
+    return HallmarkError(f"has no line for {names}", file="params.yaml", remedy=remedy)
 
 
 def _on_one_line(block: str) -> HallmarkError:

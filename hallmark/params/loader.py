@@ -205,9 +205,13 @@ def _over(defaults: dict[str, Any], values: dict[str, Any], models: list[type[Ba
     for key, value in values.items():
         default = defaults.get(key)
         result[key] = value
-        if key not in fields or not isinstance(value, dict) or not isinstance(default, dict):
+        if key not in fields or not isinstance(default, dict):
             continue
         named = get_origin(fields[key].annotation) is dict  # by the user
+        if value is None and not (named and default):  # nothing stands below it, or only comments
+            result[key] = default
+        if not isinstance(value, dict):
+            continue
         inner = [] if named or not of_same_kind(default, value) else _block_types(fields[key], default)
         result[key] = _over(default, value, inner) if inner else value
     return result
@@ -276,14 +280,21 @@ def _explain(detail: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
             "(a branch name such as 'main' can change under you)",
         )
     if kind == "missing":
-        return field, f"'{field}' is missing", f"add '{field}' (the template's params.yaml has it with its comment)"
+        return field, f"'{field}' is missing", f"add '{field}'{_effect(field)}"
     if kind == "value_error":  # raised by a block's own check, whose message usually starts with the key
         message = str(detail["ctx"]["error"])
         key = re.match(r"([a-z_]+(?:\.\w+)*): ", message)
-        remedy = "change it in params.yaml; its comment says what is allowed"
-        return (key[1], message, remedy) if key else (field, f"'{field}': {message}", remedy)
+        name = key[1] if key else field
+        return name, message if key else f"'{field}': {message}", f"change it in params.yaml{_effect(name)}"
     given = type(detail["input"]).__name__
-    return field, f"'{field}': {detail['msg']} (got {given})", f"give '{field}' a value of the type in its comment"
+    return field, f"'{field}': {detail['msg']} (got {given})", f"give '{field}' another value{_effect(field)}"
+
+
+def _effect(name: str) -> str:
+    """What defaults.yaml says of a param, or of the one that it is in: no command shows it while params.yaml is not valid."""
+    while name not in defaults() and "." in name:
+        name = name.rpartition(".")[0]
+    return f" ({effect})" if name in defaults() and (effect := defaults()[name].effect) else ""
 
 
 def _near(key: str, known: list[str]) -> str:

