@@ -66,7 +66,7 @@ def test_no_change_is_hidden_by_answers_that_are_not_here(clone: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
         "stale: error: dvc.lock: certify, comparators: not run since a change",
-        "  remedy: run `nox -s repro`, commit dvc.lock and reports/",
+        "  remedy: run `nox -s repro`, commit dvc.lock, code/ and reports/",
     ]
 
 

@@ -171,7 +171,8 @@ def ejected(before: Path, old: Path, new: Path) -> Iterator[str]:
 def template_wheel(base: Path, ours: Path, theirs: Path) -> Iterator[str]:
     """Put the old template's wheel of the library into `ours`, if the owner and the template have each another one."""
     sides = [
-        {file: file.read_bytes() for file in folder.glob("library/hallmark-*.whl")} for folder in (base, ours, theirs)
+        {file: file.read_bytes() for file in sorted(folder.glob("library/hallmark-*.whl"))}
+        for folder in (base, ours, theirs)
     ]
     was, mine, new = ({file.name: content for file, content in side.items()} for side in sides)
     if mine not in (was, new) and was != new:
