@@ -37,7 +37,7 @@ from hallmark.params.loader import Params, load_params, resolved
 from hallmark.release import lineage
 from hallmark.release.licence import licence_text
 from hallmark.release.listing import check_names
-from hallmark.release.model_card import model_card
+from hallmark.release.model_card import model_card, unfilled
 from hallmark.release.private_data import private_data
 from hallmark.release.sbom import sbom
 from hallmark.release.usage import ends
@@ -56,10 +56,10 @@ WRITTEN = {prov.PROVENANCE, prov.VERDICT, prov.CARD, prov.LICENCE, prov.SBOM, pr
 
 def run(params: Params, params_file: Path = Path("params.yaml")) -> None:
     """Read what the pipeline made; write `models/release`."""
-    if unfilled := params.certify.unfilled:
+    if names := unfilled(params.certify):
         raise HallmarkError(
             "still FILL-IN, so the model card would say nothing true of your data",
-            param=", ".join(unfilled),
+            param=", ".join(names),
             remedy="write what holds for your data, and run `dvc repro certify`, which runs nothing else again",
         )
     with measured("certify"):

@@ -28,6 +28,7 @@ from hallmark.data.passes import all_different, masked_records, read_once
 from hallmark.data.raw import raw_rows
 from hallmark.data.recording import Written, write_groups
 from hallmark.mask.languages import unsupported
+from hallmark.mask.surrogates import uses_key
 from hallmark.params.loader import Params, load_params
 from hallmark.task.task import Task
 
@@ -41,7 +42,7 @@ def run(params: Params) -> None:
     with measured("mask") as numbers, atomic(MASKED) as temporary:
         task = Task(params.task)
         gold = gold_spans(Path(params.mask.gold), params.data) if params.mask.gold else None
-        key = read_key(params.data, surrogates=params.mask.keyed)
+        key = read_key(params.data, surrogates=uses_key(params.mask))
 
         # First pass: every row is checked, before an hour of masking, and what identifies each group is read.
         unseen, missing = set(gold or ()), Missing()

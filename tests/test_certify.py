@@ -18,9 +18,9 @@ from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import RELEASE, sha256_file, sha256_folder, write_json
 from hallmark.base.reading import read_json
-from hallmark.judge.params import FILL_IN
 from hallmark.params.loader import load_params
 from hallmark.release.checking import check
+from hallmark.release.model_card import FILL_IN, unfilled
 from hallmark.release.shipping import merge, release
 from stages import certify
 from tests.made_up import BENCHMARKED, parity
@@ -253,7 +253,7 @@ def test_what_nobody_has_filled_in_is_not_certified(repo: Path) -> None:
         certify.run(params)
     assert caught.value.field == "certify.languages, certify.intended_use, certify.limits"
     assert sha256_folder(RELEASE) == before
-    assert certified.unfilled == []
+    assert unfilled(certified) == []
 
 
 @pytest.mark.parametrize("field", ["input", "target", "prediction"])
@@ -357,6 +357,11 @@ def test_swapped_data_is_found_against_a_clone(repo: Path) -> None:
     assert wrong(clone=repo) == "data/raw/tickets.jsonl is not the same in the clone (raw data)"
 
 
+def test_code_that_is_not_in_a_clone_is_found(repo: Path) -> None:
+    Path("make.py").unlink()
+    assert wrong(clone=repo) == "make.py is missing in the clone (code)"
+
+
 def test_an_edited_lock_is_found_against_a_clone(repo: Path) -> None:
     text = Path("dvc.lock").read_text(encoding="utf-8")
     trained = prov.read_lock(text)["sft"]["outs"]["models/adapter"]
@@ -456,7 +461,7 @@ def test_names_in_a_hostile_release_do_not_lead_out_of_the_clone(repo: Path) -> 
     secret = {"name": "../outside", "digest": {"sha256": "0" * 64}, "annotations": {"role": "code"}}
     _forge(lambda build: build["resolvedDependencies"].append(secret))
     (repo.parent / "outside").write_text("x")
-    assert "outside" not in wrong(clone=repo)
+    assert "../outside is missing in the clone (code)" in wrong(clone=repo)
 
 
 # --- a failed gate, the command line, release and signature ------------------------------------------------------

@@ -12,7 +12,7 @@ from hallmark.base.dvc_lock import parse_yaml
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import sha256_file
 from hallmark.base.loaded_code import code_of
-from hallmark.params.loader import resolved
+from hallmark.params.loader import load_params, resolved
 from tests.workspace import ROOT, run
 
 MODULES = {
@@ -177,3 +177,25 @@ def test_an_ejected_module_wins_and_is_hashed(tmp_path: Path) -> None:
     lines = (repo / "code/gate").read_text(encoding="utf-8").splitlines()
     assert f"{sha256_file(own)}  stages/hallmark/judge/verdict.py" in lines
     assert not any(line.endswith("  hallmark/judge/verdict.py") for line in lines)
+
+
+def test_a_stage_reads_the_params_that_dvc_compares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was edited while another stage ran would leave no trace in dvc.lock."""
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+    (tmp_path / "code").mkdir()
+    shutil.copyfile(ROOT / "code/params.yaml", tmp_path / "code/params.yaml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_STAGE", "sft")
+    assert load_params().seed == 7
+    with Path("params.yaml").open("a", encoding="utf-8") as file:
+        file.write("# a comment is no other value\n")
+    load_params()
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("seed: 7 ", "seed: 8 "), encoding="utf-8")
+    with pytest.raises(HallmarkError, match=r"has other values than code/params.yaml(.*\n)*.*run `dvc repro` again"):
+        load_params()
+    for name in ("code", None):
+        if name is None:
+            monkeypatch.delenv("DVC_STAGE")
+        else:
+            monkeypatch.setenv("DVC_STAGE", name)
+        assert load_params().seed == 8

@@ -7,13 +7,16 @@ import os
 import pickle
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
 from hallmark.base.errors import HallmarkError
+from hallmark.base.loaded_code import NO_OUTPUT
 from hallmark.base.params import Block
 from hallmark.params.edit import DEFAULTS, defaults
 from hallmark.params.loader import Params, load_params, merged, resolved
@@ -275,6 +278,19 @@ def test_no_parameter_has_a_default() -> None:
     }
     assert len(found) > 30
     assert defaults == []
+
+
+def test_no_block_decides_anything() -> None:
+    """A rule of what to do with params is code that stages depend on, so it stands where it is listed as such."""
+    deciding = [
+        f"{block.__name__}.{name}"
+        for block in set(blocks())
+        for name, value in vars(block).items()
+        if NO_OUTPUT.fullmatch(f"{block.__module__.replace('.', '/')}.py")
+        and not name.startswith("_")
+        and isinstance(value, property | cached_property | FunctionType | classmethod | staticmethod)
+    ]
+    assert deciding == []
 
 
 def test_no_parameter_is_changed_on_the_way() -> None:

@@ -19,9 +19,9 @@ from hallmark.commands.infer import Inferred
 from hallmark.commands.new_data import set_gate
 from hallmark.commands.proposal import Proposal
 from hallmark.commands.proposed_epochs import passes
-from hallmark.judge.params import FILL_IN
 from hallmark.model import limits
 from hallmark.params.loader import load_params, resolved
+from hallmark.release.model_card import FILL_IN, unfilled
 from hallmark.task.kinds import KINDS
 from tests.made_up import without_comparators
 from tests.tiny import make_tiny_base
@@ -130,7 +130,7 @@ def test_what_speaks_of_the_sample_is_to_fill_in_once(tmp_path: Path) -> None:
     _, workspace = tried(tmp_path, rows(), "--write")
     file = workspace / "params.yaml"
     params = load_params(file)
-    assert params.certify.unfilled == ["certify.languages", "certify.intended_use", "certify.limits"]
+    assert unfilled(params.certify) == ["certify.languages", "certify.intended_use", "certify.limits"]
     assert params.certify.tags == []
     gate = KINDS["classification"].gate
     written = params.gate.model_dump()

@@ -60,7 +60,8 @@ class Shipped:
 
         `known`: rows whose prompts the model can read, in order; no others are asked.
         """
-        self._params, self._wanted = params, params.benchmark.parity.wanted
+        parity = params.benchmark.parity
+        self._params, self._wanted = params, parity.artefacts if parity.records else []
         self._records, self._evaluated = records, evaluated
         self._found: list[Artefact] = []
         self._sample: Sample | None = None
@@ -69,7 +70,7 @@ class Shipped:
         if self._local:
             set_up(params.compute, params.seed)
         first = [known.index(row) for row in timed]
-        sample = drawn([records[row]["group"] for row in known], params.benchmark.parity.records, first)
+        sample = drawn([records[row]["group"] for row in known], parity.records, first)
         self._rows = [known[at] for at in sample]
         prompts = prompts_of(records)
         self._prompts = [prompts[row] for row in self._rows]

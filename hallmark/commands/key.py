@@ -15,6 +15,7 @@ from pathlib import Path
 from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.key import FILE, VARIABLE, digest_of, read_key
 from hallmark.base.reading import read_text
+from hallmark.mask.surrogates import uses_key
 from hallmark.params.checked import changed
 from hallmark.params.loader import Params, load_params
 
@@ -27,7 +28,7 @@ KEEP = (
 def run(file: Path, if_missing: bool) -> None:
     """Make a key and write its digest into params.yaml, or say what there is."""
     params = load_params(file)
-    wanted = params.data.pseudonyms == "keyed" or params.mask.keyed
+    wanted = params.data.pseudonyms == "keyed" or uses_key(params.mask)
     if wanted and params.data.key is None:
         make(file)
         print(f"made the key of this repo, {FILE}, and wrote data.key in {file}.\n{KEEP}")

@@ -7,8 +7,8 @@ from pathlib import Path
 from hallmark.base.reading import read_text
 from hallmark.commands.committed import SAMPLES
 from hallmark.commands.proposal import Proposal
-from hallmark.judge.params import FILL_IN
 from hallmark.params.loader import Params
+from hallmark.release.model_card import FILL_IN
 from hallmark.task.kinds import KINDS
 
 SAMPLE = "said so far of the sample; certify refuses it until you have"

@@ -14,6 +14,7 @@ from hallmark.base.rows import read_texts
 from hallmark.mask.identity_values import KnownValues
 from hallmark.mask.masking import Masker, Record
 from hallmark.mask.params import Mask
+from hallmark.mask.surrogates import uses_key
 from hallmark.mask.workers import WORKER, chunks, spread
 from hallmark.params.loader import Params, load_params
 
@@ -24,7 +25,7 @@ Previewed = tuple[str, str, list[tuple[str, str]]]  # id, text, known values
 def preview(params: Params, file: Path, field: str) -> None:
     """Print one JSON line per row of `file`: `id`, and `masked` and `spans` of the text in `field`."""
     known = {column: kind for column, kind in params.mask.identity_columns.items() if column != field}
-    key = read_key(params.data, surrogates=True) if params.mask.keyed else None
+    key = read_key(params.data, surrogates=True) if uses_key(params.mask) else None
 
     def texts() -> Iterator[Previewed]:
         for number, row, text in read_texts(file, field):

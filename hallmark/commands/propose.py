@@ -29,10 +29,10 @@ from hallmark.commands.proposal import Proposal
 from hallmark.commands.proposal_warnings import warnings
 from hallmark.data.conversations import layout_of, turns
 from hallmark.data.missing import MissingValueError
-from hallmark.judge.params import FILL_IN
 from hallmark.params.checked import replaced
 from hallmark.params.edit import value_of
 from hallmark.params.loader import load_params
+from hallmark.release.model_card import FILL_IN
 from hallmark.task.kinds import KINDS
 
 SCHEMA = Path("data/schema.json")

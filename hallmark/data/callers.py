@@ -19,6 +19,7 @@ from hallmark.data.live_record import LiveMasker
 from hallmark.data.raw import Raw, raw_rows
 from hallmark.mask.params import Mask
 from hallmark.mask.restoring import Masked
+from hallmark.mask.surrogates import uses_key
 from hallmark.task.answers import canonical, compact_json
 from hallmark.task.params import Task as TaskParams
 from hallmark.task.task import Task
@@ -55,7 +56,7 @@ def sent(records: Sequence[Mapping[str, Any]], data: Data, mask: Mask, task: Tas
 
     A HallmarkError if a raw row is not there, or not the one that its record was made of.
     """
-    key = read_key(data, surrogates=mask.keyed)
+    key = read_key(data, surrogates=uses_key(mask))
     names_key = key if data.pseudonyms == "keyed" else None
     rows: dict[str, Raw] = {}
     wanted = {record["id"] for record in records}

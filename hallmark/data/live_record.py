@@ -21,6 +21,7 @@ from hallmark.mask.masking import Masker, Record
 from hallmark.mask.params import Mask
 from hallmark.mask.restoring import Masked, appear
 from hallmark.mask.second_check import in_name
+from hallmark.mask.surrogates import uses_key, uses_surrogates
 from hallmark.mask.unmaskable import Telling
 from hallmark.task.answers import compact_json
 from hallmark.task.params import Task as TaskParams
@@ -114,7 +115,7 @@ class LiveMasker:
         """The masked texts, and what each stand-in stands for; not of surrogates that the caller wrote too."""
         rendered = [text.text for text in self.masker.render(record)]
         values = record.values
-        if self.mask.surrogates:
+        if uses_surrogates(self.mask):
             surrogates = [stand_in for stand_in in values if not PLACEHOLDER.fullmatch(stand_in)]
             clear = [part for text in record.texts for part in text.clear()]
             written = appear(surrogates, "\n".join([*clear, self.task.system_prompt]))
@@ -131,7 +132,7 @@ class LiveMasker:
         self, record: Record, texts: list[str], documents: list[Any], numbers: set[str], messages: Sequence[Message]
     ) -> None:
         """Refuse what the second check finds in the masked request, or where no stand-in can go."""
-        reserved = self.mask.keyed
+        reserved = uses_key(self.mask)
         found = Counter((kind, "a number of the tools") for kind in numbers)
         for shown in changed([*texts, *documents], self.masker.kept.hidden):
             found.update((kind, f"a {holder}") for _, kind, holder in left_in(shown, reserved))

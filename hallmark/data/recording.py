@@ -24,6 +24,7 @@ from hallmark.mask.masking import Masker, Record, Slot
 from hallmark.mask.params import Mask
 from hallmark.mask.second_check import in_name
 from hallmark.mask.spans import Draft
+from hallmark.mask.surrogates import uses_key
 from hallmark.mask.unmaskable import Telling
 from hallmark.task.answers import canonical, compact_json
 from hallmark.task.params import Task as TaskParams
@@ -223,7 +224,7 @@ class Recorder:
             copied.add(
                 written.values, self.fields.count(targets, record, masked, self.masker.dates, where, valid=valid)
             )
-        reserved = self.mask.keyed
+        reserved = uses_key(self.mask)
         written.left += [
             Left(raw.file, raw.number, column, position, kind, holder)
             for column, position, kind, holder in self._left(raw, record, slots, row, reserved)

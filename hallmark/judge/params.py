@@ -11,8 +11,6 @@ from hallmark.answer.measures import known_measures
 from hallmark.base.outcomes import FailureClass
 from hallmark.base.params import Block, Limit, Line, NotNegative, Positive, Seconds, Text
 
-FILL_IN = "FILL-IN"  # what `propose` writes where only the user knows what is true
-
 
 def _says_something(text: str) -> str:
     if not text.strip():
@@ -82,27 +80,11 @@ class Gate(Block):
     data: GateData
     waive: dict[Text, Reason]
 
-    @property
-    def rule_names(self) -> list[str]:
-        """The names of all rules that this block asks for, which are those in gate.json."""
-        return [
-            *("sample.records", "sample.groups", "data.leaks", "data.holdout_changed"),
-            *(f"superiority.{name}" for name in self.superiority),
-            *(f"non_inferiority.{name}" for name in self.non_inferiority),
-            *(f"floor.{name}" for name in self.floors),
-            *(f"ceiling.{name}" for name in self.ceilings),
-            *(f"growth.{name}" for name in self.margins),
-            *(f"serving.{name}" for name in GateServing.model_fields),
-            *(f"parity.{name}" for name in GateParity.model_fields),
-            *("parity.live_lost", *(["parity.live_exact_match"] if "exact_match" in self.floors else [])),
-            *(f"cascade.{name}" for name in (("coverage", "risk") if self.cascade else ())),
-        ]
-
     @model_validator(mode="after")
     def _waivers_are_of_rules(self) -> Gate:
         for name in self.waive:
-            if name not in self.rule_names:
-                near = difflib.get_close_matches(name, self.rule_names, n=3, cutoff=0.4) or sorted(self.rule_names)
+            if name not in rule_names(self):
+                near = difflib.get_close_matches(name, rule_names(self), n=3, cutoff=0.4) or sorted(rule_names(self))
                 raise ValueError(f"gate.waive: no rule '{name}'; did you mean {' or '.join(near)}?")
         return self
 
@@ -122,6 +104,22 @@ class Gate(Block):
         return self
 
 
+def rule_names(gate: Gate) -> list[str]:
+    """The names of all rules that a gate asks for, which are those in gate.json."""
+    return [
+        *("sample.records", "sample.groups", "data.leaks", "data.holdout_changed"),
+        *(f"superiority.{name}" for name in gate.superiority),
+        *(f"non_inferiority.{name}" for name in gate.non_inferiority),
+        *(f"floor.{name}" for name in gate.floors),
+        *(f"ceiling.{name}" for name in gate.ceilings),
+        *(f"growth.{name}" for name in gate.margins),
+        *(f"serving.{name}" for name in GateServing.model_fields),
+        *(f"parity.{name}" for name in GateParity.model_fields),
+        *("parity.live_lost", *(["parity.live_exact_match"] if "exact_match" in gate.floors else [])),
+        *(f"cascade.{name}" for name in (("coverage", "risk") if gate.cascade else ())),
+    ]
+
+
 class Certify(Block):
     name: Line
     languages: list[Line]
@@ -129,11 +127,6 @@ class Certify(Block):
     intended_use: Text
     limits: list[Text]
     private_data: Literal["error", "count"]
-
-    @property
-    def unfilled(self) -> list[str]:
-        """The params of this block that still have `FILL_IN` somewhere: nobody has said what is true of these data."""
-        return [f"certify.{name}" for name, value in self if FILL_IN in str(value)]
 
 
 class Verify(Block):

@@ -30,10 +30,15 @@ def check_whole(tuned: Sequence[Prediction]) -> None:
         )
 
 
+def passes_per_step(sft: Sft) -> int:
+    """Forward passes of a step, those of all processes together."""
+    return sft.accumulation * sft.parallel.processes
+
+
 def records_read(sft: Sft) -> int:
     """How many of the training records the tuned model was shown at least once: with few steps, not all."""
     report = Report("sft")
-    passes, records = report.at("steps") * sft.passes, report.at("records", "train")
+    passes, records = report.at("steps") * passes_per_step(sft), report.at("records", "train")
     if sft.batch_tokens is None:
         return int(min(passes * sft.batch_size, records))
     return round(min(passes / report.at("batches"), 1) * records)  # batches have different numbers of records

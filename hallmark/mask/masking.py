@@ -33,7 +33,7 @@ from hallmark.mask.presidio_import import import_libraries
 from hallmark.mask.rules import Found
 from hallmark.mask.second_check import matches
 from hallmark.mask.spans import Draft, Span
-from hallmark.mask.surrogates import canonical
+from hallmark.mask.surrogates import canonical, uses_key
 from hallmark.mask.unmaskable import cue_of, digits_of, number_kind
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Masker:
     """
 
     def __init__(self, params: Mask, public: Iterable[str] = (), key: bytes | None = None) -> None:
-        if params.keyed and key is None:
+        if uses_key(params) and key is None:
             raise HallmarkError(
                 "surrogates are made with the repo's key, and none was given",
                 param="mask.style",

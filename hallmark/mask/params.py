@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from hallmark.base.params import Block, Line, Positive, Processes, Regex, Text
-from hallmark.mask.kinds import DATES, KINDS, nearest, short
+from hallmark.mask.kinds import KINDS, nearest, short
 
 KindName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z_]*[A-Z]$")]
 
@@ -64,18 +64,6 @@ class Mask(Block):
     window: Annotated[int, Field(ge=200, le=10_000_000)]
     workers: Processes
     gold: Line | None
-
-    @property
-    def surrogates(self) -> bool:
-        """Whether any value becomes a surrogate."""
-        return self.style == "surrogate" or "surrogate" in self.actions.values()
-
-    @property
-    def keyed(self) -> bool:
-        """Whether surrogates take the repo's key: all do but dates, which are moved."""
-        return self.style == "surrogate" or any(
-            action == "surrogate" and kind not in DATES for kind, action in self.actions.items()
-        )
 
     @model_validator(mode="after")
     def _kinds_are_known(self) -> Mask:

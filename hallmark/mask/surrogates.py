@@ -7,11 +7,24 @@ from functools import cache
 from typing import Any
 
 from hallmark.mask.checksums import iban_ok
-from hallmark.mask.kinds import short
+from hallmark.mask.kinds import DATES, short
 from hallmark.mask.lexicon import fold
+from hallmark.mask.params import Mask
 from hallmark.mask.reserved import CARDS
 
 SHORTEST_NUMBER = 7  # digits of a telephone number that is the same with or without the codes before it
+
+
+def uses_surrogates(mask: Mask) -> bool:
+    """Whether any value becomes a surrogate."""
+    return mask.style == "surrogate" or "surrogate" in mask.actions.values()
+
+
+def uses_key(mask: Mask) -> bool:
+    """Whether surrogates take the repo's key: all do but dates, which are moved."""
+    return mask.style == "surrogate" or any(
+        action == "surrogate" and kind not in DATES for kind, action in mask.actions.items()
+    )
 
 
 def placeholder(kind: str, number: int) -> str:

@@ -69,11 +69,6 @@ class Sft(Training):
             )
         return self
 
-    @property
-    def passes(self) -> int:
-        """Forward passes of a step, those of all processes together."""
-        return self.accumulation * self.parallel.processes
-
     @model_validator(mode="after")
     def _batches_that_hold_a_record(self) -> Sft:
         if self.batch_tokens is not None and self.batch_tokens < self.max_length:

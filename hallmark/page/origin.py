@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 from hallmark.base.files import REPORTS, TRAIN
 from hallmark.base.machine import describe
 from hallmark.base.reports import Report
+from hallmark.judge.reported import passes_per_step
 from hallmark.judge.results import Machine
 from hallmark.task.predictions import predictions_of
 
@@ -66,9 +67,9 @@ def settings(params: Params) -> list[str]:
         f"{sft.method} r {sft.lora.r}, alpha {sft.lora.alpha}",
         f"learning rate {sft.learning_rate:g}",
         length,
-        f"{sft.batch_size * sft.passes} records a step"
+        f"{sft.batch_size * passes_per_step(sft)} records a step"
         if sft.batch_tokens is None
-        else f"at most {sft.batch_tokens * sft.passes} tokens a step",
+        else f"at most {sft.batch_tokens * passes_per_step(sft)} tokens a step",
         f"dpo {params.dpo.loss}" if params.dpo.enabled else "no dpo",
     ]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -23,6 +24,7 @@ from ruamel.yaml.events import AliasEvent
 
 from hallmark.answer.params import Cascade, Classical, Compare, Decide, Eval
 from hallmark.base.errors import HallmarkError, run_stage
+from hallmark.base.loaded_code import FOLDER, PARAMS
 from hallmark.base.params import Block, ByKind, Compute, Data, Seed
 from hallmark.base.reading import DEPTH, check_regular, depth_of, read_text
 from hallmark.data.params import Dedupe, Split
@@ -36,6 +38,7 @@ from hallmark.params.edit import DEFAULTS, defaults
 from hallmark.params.gateway import Serve
 from hallmark.params.monitoring import Canary, DriftTest
 from hallmark.serve.params import Benchmark
+from hallmark.task.kinds import KINDS
 from hallmark.task.params import Task
 
 LARGEST = 400_000  # bytes of params.yaml
@@ -87,7 +90,7 @@ class Params(Block):
 
     @model_validator(mode="after")
     def _facts_of_replies_in_words(self) -> Params:
-        if self.eval.facts and not self.task.free_text:
+        if self.eval.facts and not KINDS[self.task.kind].free_text:
             raise ValueError("eval.facts: only free-text replies (task.kind text) have facts; set it to {}")
         return self
 
@@ -153,8 +156,16 @@ def run_with_params(name: str, doc: str | None, run: Callable[[Params], None]) -
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
-    """Read and check the parameters. A bad file ends in one `HallmarkError` that lists every problem."""
+    """Read and check the parameters. A bad file ends in one `HallmarkError` that lists every problem.
+
+    So does, in a stage that DVC runs, a file with other values than those that dvc.lock will have.
+    """
     raw = resolved(path)
+    compared = os.environ.get("DVC_STAGE", FOLDER.name) != FOLDER.name and PARAMS.is_file()
+    if compared and repr(raw) != repr(_read(PARAMS)):
+        raise HallmarkError(
+            f"has other values than {PARAMS}, where DVC compares them", file=path, remedy="run `dvc repro` again"
+        )
     try:
         return Params.model_validate(raw)
     except ValidationError as error:

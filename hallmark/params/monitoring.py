@@ -21,10 +21,6 @@ class CanaryMargins(Block):
     slow: Limit | None
     price: Annotated[float, Field(ge=0, le=100)] | None
 
-    def asked(self) -> dict[str, float]:
-        """The margins that are set, by the name of their rule."""
-        return {name: margin for name, margin in self.model_dump().items() if margin is not None}
-
 
 class Canary(Block):
     confidence: Share

@@ -40,6 +40,7 @@ LOCK = Path("dvc.lock")
 WAIVER = "waived: "  # how a line about a waived rule begins
 UNPROVEN = 3  # the exit code of a check that found nothing wrong and could prove nothing
 CASCADE_BYTES = 2**20
+IN_GIT = ("code", "list of code", "library", "library lock")  # roles of files that every clone has
 Kind = TypeVar("Kind")
 
 
@@ -355,7 +356,9 @@ def _check_clone(clone: Clone, provenance: Provenance, finding: Finding) -> None
     compared, absent = 0, 0
     for file in build.files:
         digest = clone.sha256(file.name)
-        if digest is None:
+        if digest is None and file.annotations.role in IN_GIT:
+            finding.wrong.append(f"{file.name} is missing in the clone ({file.annotations.role})")
+        elif digest is None:
             absent += 1
         elif digest == file.digest.sha256:
             compared += 1

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hallmark.judge import decision_words, shipped_words
+from hallmark.judge.reported import passes_per_step
 from hallmark.judge.results import Column, Results
 from hallmark.judge.verdict import PASS, VERDICTS, WAIVED, Rule, Verdict
 from hallmark.model.base_params import HubBase
@@ -21,7 +22,15 @@ if TYPE_CHECKING:
     from hallmark.base.stats import Interval
     from hallmark.judge.cascade import CascadeReport
     from hallmark.judge.decision import Decision
+    from hallmark.judge.params import Certify
     from hallmark.params.loader import Params
+
+FILL_IN = "FILL-IN"  # what `propose` writes where only the user knows what the card should say
+
+
+def unfilled(certify: Certify) -> list[str]:
+    """The params of the card that still have `FILL_IN` somewhere: nobody has said what is true of these data."""
+    return [f"certify.{name}" for name, value in certify if FILL_IN in str(value)]
 
 
 def model_card(params: Params, results: Results, reports: dict[str, Any], private_data: dict[str, int]) -> str:
@@ -191,9 +200,9 @@ def _training(params: Params, dpo: dict[str, Any]) -> str:
         ("Rank, alpha, dropout", f"{lora.r}, {_number(lora.alpha)}, {_number(lora.dropout)}"),
         ("Target modules", modules),
         ("Learning rate, schedule", f"{_number(sft.learning_rate)}, {sft.schedule}"),
-        ("Records a step", str(sft.batch_size * sft.passes))
+        ("Records a step", str(sft.batch_size * passes_per_step(sft)))
         if sft.batch_tokens is None
-        else ("Tokens a step, at most", str(sft.batch_tokens * sft.passes)),
+        else ("Tokens a step, at most", str(sft.batch_tokens * passes_per_step(sft))),
         ("Computed in", sft.dtype),
         ("Seed", str(params.seed)),
     ]

@@ -45,11 +45,6 @@ class Parity(Block):
     records: NotNegative
     artefacts: list[ArtefactName]
 
-    @property
-    def wanted(self) -> list[ArtefactName]:
-        """The artefacts that a sample is asked of."""
-        return self.artefacts if self.records else []
-
     @model_validator(mode="after")
     def _each_once(self) -> Parity:
         if len(set(self.artefacts)) < len(self.artefacts):

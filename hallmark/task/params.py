@@ -27,11 +27,6 @@ class Task(Block):
     tool_format: Literal["json", "template"]
     refusal: Text | None
 
-    @property
-    def free_text(self) -> bool:
-        """Whether answers are running text."""
-        return KINDS[self.kind].free_text
-
     @model_validator(mode="after")
     def _schema_where_needed(self) -> Task:
         if KINDS[self.kind].needs_schema and self.schema_file is None:

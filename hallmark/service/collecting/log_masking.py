@@ -15,6 +15,7 @@ from hallmark.data.raw import Values
 from hallmark.data.recording import Recorder
 from hallmark.mask.identity_values import KnownValues
 from hallmark.mask.masking import Record
+from hallmark.mask.surrogates import uses_key
 from hallmark.service.collecting.logged import LeftOutError, Logged
 from hallmark.task.answers import compact_json, strict_answer
 
@@ -56,7 +57,7 @@ class Again:
             before = logged.target or logged.shown
             if wanted and before and self._fits(before) and not self._fits(wanted.text):
                 raise LeftOutError("target")  # a schema accepts no placeholder as a date, say
-        reserved = self.masker.params.keyed
+        reserved = uses_key(self.masker.params)
         for part in parts:
             shown = changed(part.text if part.value is None else part.value, self.masker.kept.hidden)
             if any(self.masker.params.actions.get(kind) != "keep" for _, kind, _ in left_in(shown, reserved)):

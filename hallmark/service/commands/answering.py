@@ -13,6 +13,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import QUANTIZED, RELEASE
 from hallmark.base.key import read_key
 from hallmark.base.provenance import PROVENANCE, VERDICT
+from hallmark.mask.surrogates import uses_key
 from hallmark.params.gateway import Serve
 from hallmark.params.loader import Params
 from hallmark.release.checking import check_release
@@ -184,7 +185,7 @@ def masking_of(params: Params, serve: Serve) -> MaskPool | None:
         return None
     from hallmark.service.gateway.masking import MaskPool
 
-    key = read_key(params.data, surrogates=params.mask.keyed)
+    key = read_key(params.data, surrogates=uses_key(params.mask))
     return MaskPool(params.task, params.mask, key, processes=serve.maskers)
 
 

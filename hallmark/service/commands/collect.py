@@ -24,6 +24,7 @@ from hallmark.base.single_run import alone
 from hallmark.commands.new_data import is_sample
 from hallmark.data.near import text_of
 from hallmark.data.recording import Recorder
+from hallmark.mask.surrogates import uses_key
 from hallmark.params.loader import Params, load_params
 from hallmark.service.collecting.collection import Collection, collect
 from hallmark.service.collecting.customers import Customers
@@ -55,7 +56,7 @@ def run(
     said = read_reviewed(REVIEWED, task, params.mask.max_chars) if REVIEWED.exists() else {}
     new = read_reviewed(reviewed, task, params.mask.max_chars) if reviewed is not None else {}
     said |= new
-    key = read_key(data, surrogates=params.mask.keyed)
+    key = read_key(data, surrogates=uses_key(params.mask))
     name_key = key if data.pseudonyms == "keyed" else None
     known = read_known(params, name_key)
     scores = Scores(params.collect.score, params.collect.accepted_from, params.collect.customer)

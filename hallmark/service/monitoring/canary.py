@@ -147,7 +147,8 @@ def overall(outcomes: Sequence[str]) -> str:
 
 
 def _rules(found: Live, look: Look, settings: Canary) -> list[Rule]:
-    asked, alpha = settings.margins.asked(), 1 - settings.confidence
+    asked = {name: margin for name, margin in settings.margins.model_dump().items() if margin is not None}
+    alpha = 1 - settings.confidence
     wanted = Wanted(alpha, alpha / max(1, len(asked)), look)
     return [_rule(name, margin, found, wanted, settings.price_at_most) for name, margin in asked.items()]
 
