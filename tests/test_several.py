@@ -349,7 +349,7 @@ def test_one_server_answers_by_name_as_each_adapter_alone_does(two: Path, monkey
 @NEEDED
 @pytest.mark.full
 def test_two_stamped_projects_in_one_repository_are_served_by_one_command(tmp_path: Path) -> None:
-    """The steps of docs/several.md with the tiny model, from raw rows to answers under two names."""
+    """The steps of docs/extending.md for several tasks, with the tiny model, from raw rows to answers under two names."""
     import httpx
 
     top = tmp_path / "adapters"
