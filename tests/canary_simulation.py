@@ -116,7 +116,7 @@ def repeated_z(prod: Traffic, canary: Traffic) -> Any:
 
 
 def row(worse_by: float, found: Verdicts) -> str:
-    """A row of the table in docs/canary.md."""
+    """A row of the table in docs/service-loop.md."""
 
     def share(days: Any) -> str:
         ended = np.isfinite(days)

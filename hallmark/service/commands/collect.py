@@ -2,7 +2,7 @@
 
 It reads the traces and the feedback of the gateway in `data/traces`, or with `--from FILE` logs of others. Rows are added to
 `data.path`; what nobody has judged goes to `data/review/queue.html` (and `.csv`), whose file `--reviewed FILE` takes.
-docs/collecting.md says how.
+docs/service-loop.md says how.
 """
 
 from __future__ import annotations
