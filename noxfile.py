@@ -346,7 +346,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def corpora(session: nox.Session) -> None:
-    """Run real corpora through stamped repos, for docs/corpora.md: `HALLMARK_CORPORA=FOLDER nox -s corpora -- receipts`."""
+    """Run real corpora through stamped repos, for docs/results.md: `HALLMARK_CORPORA=FOLDER nox -s corpora -- receipts`."""
     if not Path("tests/bench").is_dir():
         session.error("the recipes are only in the repo that this one was stamped from")
     prepare(session, "dev")

@@ -43,7 +43,6 @@ def test_the_params_of_a_recipe_are_valid_in_a_repo_of_its_kind(tmp_path: Path, 
     assert params.data.pseudonyms == "none", "else each stamped repo would hold out other groups"
     after = (tmp_path / "params.yaml").read_text(encoding="utf-8")
     assert after.count("  # ") >= before.count("  # ") - len(recipe.params), "comments stay"
-    assert (ROOT / "docs" / (recipe.page or "corpora.md")).is_file()
 
 
 @pytest.mark.parametrize("name", names())
@@ -79,7 +78,7 @@ def test_what_is_finished_stays_and_writes_its_row(
     value: object,
 ) -> None:
     """No stage runs: `call` would fail in a folder without a repo."""
-    file, into, page = made(tmp_path, "receipts"), tmp_path / "into", tmp_path / "corpora.md"
+    file, into, page = made(tmp_path, "receipts"), tmp_path / "into", tmp_path / "results.md"
     page.write_text("| corpus |\n| --- |\n| another | `nox -s corpora -- multidogo` |\n", encoding="utf-8")
     monkeypatch.setattr(row, "PAGE", page)
     into.mkdir()
@@ -110,9 +109,7 @@ def test_what_is_finished_stays_and_writes_its_row(
         return
     head, _, first, second = page.read_text(encoding="utf-8").splitlines()
     assert (head, second) == ("| corpus |", "| another | `nox -s corpora -- multidogo` |")
-    assert first.startswith(
-        "| [Receipts](receipts.md) | extraction: 1,400 records train, 120 of 40 groups are held out"
-    )
+    assert first.startswith("| Receipts | extraction: 1,400 records train, 120 of 40 groups are held out")
     for words in (
         "base 0.0 %, few-shot (of 60 records) 25.0 %",
         "**50.0 % [40.0, 60.0]**",

@@ -184,7 +184,7 @@ def test_the_messages_explained_are_those_of_the_code() -> None:
     assert [message for message in messages if message not in code] == []
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/limits.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/results.md"])
 def test_the_results_shown_are_those_committed(tmp_path: Path, name: str) -> None:
     """Each line of the table is one that `repro` prints for the reports in git; a line may be cut at its end."""
     folder = committed(tmp_path, "reports", "params.yaml")

@@ -71,7 +71,7 @@ def config_of(name: str, folder: Path) -> Any:
     ids=["some layers", "checkpointed", "four bits"],
 )
 def test_memory_is_that_of_a_real_training(here: Params, settings: dict[str, Any]) -> None:
-    """The real trainer on real weights, counted in the same way, holds as much within 15 % (docs/benchmarks.md: SmolLM2)."""
+    """The real trainer on real weights, counted in the same way, holds as much within 15 % (SmolLM2)."""
     from tests.bench.memory import Shape, changed, foreseen, held
 
     lora = here.sft.lora.model_copy(update={"layers": None} | settings.get("lora", {}))

@@ -17,7 +17,7 @@ from hallmark.data.near import components, near_pairs, normalise
 from hallmark.data.params import Dedupe
 from hallmark.data.shingles import bare, shingles
 from tests.bench.made import texts as made_texts
-from tests.bench.page import table, write_section
+from tests.bench.page import show, table
 from tests.rows import params_with
 from tests.workspace import ROOT
 
@@ -25,7 +25,7 @@ REAL = ROOT.parent / "shared" / "realdata"
 
 
 def main() -> None:
-    """Write the section of `docs/benchmarks.md`."""
+    """Print the comparison."""
     settings = params_with().dedupe
     parts = [
         f"Character {settings.shingle}-grams, Jaccard from {settings.threshold:g}, {settings.permutations} "
@@ -33,7 +33,7 @@ def main() -> None:
         quality(settings),
         recall(settings),
     ]
-    write_section("Dedupe", "\n\n".join(parts))
+    show("Dedupe", "\n\n".join(parts))
 
 
 def quality(settings: Dedupe) -> str:

@@ -29,7 +29,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.serve.load import Outcome, quantiles, send_all
 from hallmark.serve.server import free_port
 from tests.bench import stub
-from tests.bench.page import table, write_section
+from tests.bench.page import show, table
 from tests.workspace import ROOT, make_workspace
 
 CHARACTERS = 500  # of a request
@@ -209,7 +209,7 @@ def grown(seen: list[float]) -> float:
 
 
 def main() -> None:
-    """Write the section of `docs/benchmarks.md`, or watch the memory."""
+    """Print what the gateway adds, or watch the memory."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.gateway", description=__doc__)
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="only watch the memory, for so long")
     parser.add_argument("--gateway", metavar="URL", help="measure this one, and print instead of writing")
@@ -247,7 +247,7 @@ def main() -> None:
     if options.gateway:
         print("\n\n".join(parts))
     else:
-        write_section("The gateway", "\n\n".join(parts))
+        show("The gateway", "\n\n".join(parts))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench.page import table, write_section
+from tests.bench.page import show, table
 from tests.workspace import ROOT, make_workspace
 
 ROWS = [10_000, 100_000, 1_000_000]
@@ -18,7 +18,7 @@ HEAD = ["records", "records out", "seconds", "CPU s", "CPU µs a record", "peak 
 
 
 def main() -> None:
-    """Write the section of `docs/benchmarks.md`."""
+    """Print what each size takes."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.growth", description=__doc__)
     parser.add_argument("--rows", type=int, nargs="*", default=ROWS, help="how many records")
     lines: dict[str, list[list[float]]] = {"dedupe": [], "split": []}
@@ -38,7 +38,7 @@ def main() -> None:
         "load on the machine.",
         *(f"`{stage}`:\n\n{table(HEAD, known)}" for stage, known in lines.items()),
     ]
-    write_section("Growth of dedupe and split", "\n\n".join(parts))
+    show("Growth of dedupe and split", "\n\n".join(parts))
 
 
 def measure(folder: Path, stage: str) -> list[float]:

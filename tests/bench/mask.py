@@ -25,7 +25,7 @@ from hallmark.mask.workers import chunks
 from hallmark.params.loader import load_params
 from tests import labelled
 from tests.bench.made import texts as made_texts
-from tests.bench.page import table, write_section
+from tests.bench.page import show, table
 from tests.workspace import ROOT, make_workspace
 
 REAL = ROOT.parent / "shared" / "realdata"
@@ -54,7 +54,7 @@ class Corpus:
 
 
 def main() -> None:
-    """Write the section of `docs/benchmarks.md`."""
+    """Print the comparison."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.mask", description=__doc__)
     parser.add_argument("--rows", type=int, nargs="*", default=ROWS, help="sizes of the growth curve")
     parser.add_argument(
@@ -73,7 +73,7 @@ def main() -> None:
         "seconds depend on the other load on the machine."
     )
     growths = [table(["rows", "seconds", "rows a second", "peak MiB"], [growth(size) for size in arguments.rows])]
-    write_section("Mask", "\n\n".join([quality(params), speed(params), about, *growths]))
+    show("Mask", "\n\n".join([quality(params), speed(params), about, *growths]))
 
 
 # --- recall and precision

@@ -16,7 +16,7 @@ from hallmark.params.loader import Params, load_params
 from hallmark.plan.estimate import configuration
 from hallmark.plan.memory import STEPS, Storages, fake, planned, training_peak
 from hallmark.plan.work import Batch
-from tests.bench.page import table, write_section
+from tests.bench.page import show, table
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def tokenizer_of_base() -> Any:
 
 
 def main() -> None:
-    """Write the section of `docs/benchmarks.md`: each shape in a process of its own, one after the other."""
+    """Print the peaks: each shape in a process of its own, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "shape", nargs="?", choices=[shape.name for shape in SHAPES], help="run one and print its peaks"
@@ -111,7 +111,7 @@ def main() -> None:
         "`plan` counts the storages that a run without values would have; the same count in two steps of the real trainer, "
         "on the real weights, on a CPU. What libraries take on top is in neither.\n\n"
     )
-    write_section("Memory foreseen by plan", text + table(head, rows))
+    show("Memory foreseen by plan", text + table(head, rows))
 
 
 if __name__ == "__main__":

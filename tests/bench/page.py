@@ -1,36 +1,19 @@
-"""`docs/benchmarks.md`, one section a bench: each rewrites only its own."""
+"""What the benches print: a heading, tables, and the machine."""
 
 from __future__ import annotations
 
 import os
 import platform
-import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from hallmark.base.compute import fingerprint
 from hallmark.base.machine import describe
 from hallmark.params.loader import load_params
 
-PAGE = Path("docs/benchmarks.md")
-HEAD = """# Benchmarks
 
-How the stages compare with the usual tools, measured by `nox -s bench`. Each section says what it ran on.
-"""
-
-
-def write_section(title: str, text: str) -> None:
-    """Put `text` under the heading `title`, replacing the old section; print it too."""
-    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else HEAD
-    section = f"## {title}\n\n{text.strip()}\n\n{machine()}\n"
-    old = re.compile(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-    if old.search(page):
-        page = old.sub(lambda _: section + "\n", page)
-    else:
-        page += "\n" + section
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page.rstrip() + "\n", encoding="utf-8")
-    print(section)
+def show(title: str, text: str) -> None:
+    """Print what a bench found, under a heading, and on which machine; docs/results.md has what a decision rests on."""
+    print(f"## {title}\n\n{text.strip()}\n\n{machine()}\n")
 
 
 def machine() -> str:

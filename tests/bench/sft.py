@@ -17,7 +17,7 @@ from hallmark.base.files import BASE, TRAIN, VALIDATION
 from hallmark.base.reading import read_object
 from hallmark.model.loading import IGNORED, load_tokenizer
 from hallmark.params.loader import load_params
-from tests.bench.page import table, write_section
+from tests.bench.page import show, table
 
 SECONDS = 720  # of training, for the usual script: about one pass
 EVERY = {
@@ -30,7 +30,7 @@ STEP_SIZE, BATCH, ACCUMULATION = 2e-4, 4, 8  # of the usual script
 
 
 def main() -> None:
-    """Write the section of `docs/benchmarks.md`: each side in a process of its own, one after the other."""
+    """Print the comparison: each side in a process of its own, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("side", nargs="?", choices=NAMES, help="run one side and print its curve")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of training, the most for each side")
@@ -40,7 +40,7 @@ def main() -> None:
         print(json.dumps(curve(arguments.side, arguments.seconds)))
         return
     if arguments.results:
-        write_section("SFT", words({side: read_object(arguments.results / f"{side}.json") for side in NAMES}))
+        show("SFT", words({side: read_object(arguments.results / f"{side}.json") for side in NAMES}))
         return
     if not TRAIN.exists() or not BASE.exists():
         raise SystemExit(f"{TRAIN} or {BASE} is not there: run `dvc repro base split` first")
@@ -49,7 +49,7 @@ def main() -> None:
         command = [sys.executable, "-m", "tests.bench.sft", side, "--seconds", str(arguments.seconds)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         found[side] = json.loads(done.stdout.splitlines()[-1])
-    write_section("SFT", words(found))
+    show("SFT", words(found))
 
 
 def words(found: dict[str, Any]) -> str:

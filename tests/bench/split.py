@@ -16,14 +16,14 @@ from hallmark.data.params import Dedupe
 from hallmark.params.loader import Params
 from stages import dedupe, split
 from tests.bench.dedupe import REAL, brute_force
-from tests.bench.page import table, write_section
+from tests.bench.page import show, table
 from tests.rows import params_with, record
 from tests.rows import write_masked as write_rows
 
 
 def main() -> None:
-    """Write the section of `docs/benchmarks.md`."""
-    write_section("Split", f"{conversations()}\n\n{growth()}")
+    """Print the comparison."""
+    show("Split", f"{conversations()}\n\n{growth()}")
 
 
 def conversations() -> str:

@@ -40,7 +40,7 @@ def write(out: Path, known: Mapping[str, Part], page: Path = PAGE) -> None:
     assert SECTION.search(text), f"{page} has no section Measured"
     page.write_text(SECTION.sub(lambda _: section, text).rstrip() + "\n", encoding="utf-8")
     together.write_text(json.dumps(results, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"written: {page}, {together}. README.md and docs/limits.md still say what they said before")
+    print(f"written: {page}, {together}. README.md and docs/results.md still say what they said before")
 
 
 def words(results: Mapping[str, dict[str, Any]], known: Mapping[str, Part]) -> str:

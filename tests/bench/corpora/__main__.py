@@ -1,4 +1,4 @@
-"""Run real corpora through stamped repos and put their rows into docs/corpora.md: `python -m tests.bench.corpora [NAME ...]`.
+"""Run real corpora through stamped repos and put their rows into docs/results.md: `python -m tests.bench.corpora [NAME ...]`.
 
 For each corpus: stamp a repo from this template, let `propose --write` read the data, set what the recipe says, run the
 whole pipeline. A corpus that is finished isn't run again, and one that was stopped goes on where it was.

@@ -22,8 +22,7 @@ VARIABLE = "HALLMARK_CORPORA"  # the environment variable that names the folder 
 class Recipe(Block):
     """What a corpus's YAML file says."""
 
-    title: Line  # of the row in docs/corpora.md
-    page: Line | None  # in docs/, that tells of it
+    title: Line  # of the row in docs/results.md
     kind: Literal["extraction", "classification", "tool_call", "text"]
     file: Line  # in the folder of the corpora
     sha256: Sha256  # of that file, as it was when the row was made
@@ -90,10 +89,10 @@ def corpus_file(recipe: Recipe, folder: Path | None) -> Path:
 
 
 def difference(recipe: Recipe, file: Path) -> str | None:
-    """What tells that the file is not the one that the row in docs/corpora.md was made from; None if it is."""
+    """What tells that the file is not the one that the row in docs/results.md was made from; None if it is."""
     if sha256_file(file) == recipe.sha256:
         return None
-    return f"{file} is not byte for byte the file of docs/corpora.md, so figures may differ from those there"
+    return f"{file} is not byte for byte the file of docs/results.md, so figures may differ from those there"
 
 
 def set_up(repo: Path, recipe: Recipe, more: dict[str, Any]) -> None:

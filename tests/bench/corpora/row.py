@@ -1,4 +1,4 @@
-"""A corpus's row of docs/corpora.md, from the reports of its stamped repo."""
+"""A corpus's row of docs/results.md, from the reports of its stamped repo."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.bench.corpora.causes import table as causes_table
 from tests.bench.corpora.recipe import Recipe
 from tests.workspace import ROOT
 
-PAGE = ROOT / "docs/corpora.md"
+PAGE = ROOT / "docs/results.md"
 LINEAR = "linear"  # what the linear model is called here: its labels count, since it predicts nothing else
 NAMES = {
     LINEAR: "linear model, labels",
@@ -52,7 +52,7 @@ def figures(repo: Path, seconds: float) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """What every model got right, with intervals, as a table for the corpus's own page."""
+    """What every model got right, with intervals, as a table."""
     held, groups = found["parts"]["holdout"]
     head = [
         f"| of {held:,} records in {groups:,} groups that training never saw | exact match | field F1 |",
@@ -77,13 +77,13 @@ def percent(rate: dict[str, float]) -> str:
 
 
 def line(name: str, recipe: Recipe, found: dict[str, Any], changes: Mapping[str, Any]) -> str:
-    """The row of the table in docs/corpora.md; `changes` are params that were set for the machine."""
+    """The row of the table in docs/results.md; `changes` are params that were set for the machine."""
     (train, _), (held, groups) = found["parts"]["train"], found["parts"]["holdout"]
     right = dict(found["right"])
     tuned = right.pop("tuned")
     bars = ", ".join(f"{name_of(who, rate, held)} {100 * rate['value']:.1f} %" for who, rate in right.items())
     cells = [
-        f"[{recipe.title}]({recipe.page})" if recipe.page else recipe.title,
+        recipe.title,
         f"{recipe.kind}: {train:,} records train, {held:,} of {groups:,} groups are held out",
         bars,
         f"**{percent(tuned)}**",
@@ -102,9 +102,9 @@ def command(name: str) -> str:
 
 
 def write_row(name: str, recipe: Recipe, found: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    """Put the row into docs/corpora.md: over the one that its command made before, or first in the table.
+    """Put the row into docs/results.md: over the one that its command made before, or first in the table.
 
-    Print it, and the table for the corpus's page.
+    Print it, and what each model got right.
     """
     lines = PAGE.read_text(encoding="utf-8").splitlines()
     new = line(name, recipe, found, changes)
@@ -112,10 +112,12 @@ def write_row(name: str, recipe: Recipe, found: dict[str, Any], changes: Mapping
     if at is not None:
         lines[at] = new
     else:
-        head = next((at for at, old in enumerate(lines) if old.startswith("| --- |")), None)
+        head = next((at for at, old in enumerate(lines) if old.startswith("| corpus |")), None)
         if head is None:
-            raise HallmarkError("has no table", file=PAGE, remedy="restore the page: `git checkout docs/corpora.md`")
-        lines.insert(head + 1, new)
+            raise HallmarkError(
+                "has no table of corpora", file=PAGE, remedy="restore the page: `git checkout docs/results.md`"
+            )
+        lines.insert(head + 2, new)
     write_text(PAGE, "\n".join(lines) + "\n")
     print(f"{new}\n\n{table(found)}")
     if found["causes"]:
