@@ -245,14 +245,6 @@ def test_the_picture_is_the_pipeline() -> None:
     assert closure(drawn) == closure(edges)
 
 
-def test_all_arrows_are_those_of_dvc_dag() -> None:
-    """To write it again: `dvc dag --mermaid`, with spaces for tabs."""
-    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    drawn = re.search(r"<details>\n<summary>All arrows.*?```mermaid\n(.*?)\n```", text, re.DOTALL)
-    assert drawn
-    assert drawn[1] == run(ROOT, "dvc", "dag", "--mermaid").stdout.strip().replace("\t", "    ")
-
-
 def pipeline() -> dict[str, tuple[set[str], set[str]]]:
     """What each stage of dvc.yaml reads and makes; `eval@base` is called `eval_base`."""
     found = {}
