@@ -364,7 +364,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def gpu(session: nox.Session) -> None:
-    """Check on a GPU what only a GPU can show, and write it into docs/gpu.md; `-- --list` names the parts (`-- PART`)."""
+    """Check on a GPU what only a GPU can show, and write it into docs/training.md; `-- --list` names the parts (`-- PART`)."""
     if not Path("tests/gpu").is_dir():
         session.error("these checks are only in the repo that this one was stamped from")
     prepare(session, "dev")

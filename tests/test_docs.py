@@ -197,10 +197,10 @@ def test_the_results_shown_are_those_committed(tmp_path: Path, name: str) -> Non
     assert [line for line in lines if not any(one.startswith(line) for one in printed)] == []
 
 
-def test_the_tables_of_how_much_data_are_computed(tmp_path: Path) -> None:
+def test_the_tables_of_training_are_computed(tmp_path: Path) -> None:
     """By the formulas of the intervals themselves, from what is in git; the table against the linear model is not."""
     power = report(committed(tmp_path, "reports/comparison.json"), "comparison")["against"]["base"]["power"]
-    text = (ROOT / "docs/how-much-data.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/training.md").read_text(encoding="utf-8")
     tables = {cells[0]: cells[1:] for cells in map(cells_of, text.splitlines()) if cells}
     groups = [int(cell) for cell in tables["customers held out"]]
     assert tables["times as wide as with very many"] == [f"{widening(number):.2f}" for number in groups]

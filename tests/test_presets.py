@@ -331,7 +331,7 @@ def test_the_size_of_a_base_that_is_there_is_counted(repo: Path) -> None:
 
 
 def test_the_table_in_the_docs_has_these_values() -> None:
-    page = (ROOT / "docs/families.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/training.md").read_text(encoding="utf-8")
     for name, billions in {"up to 0.3B": 0.3, "up to 1B": 1, "up to 5B": 5, "larger": None}.items():
         cells = []
         for machine in machines():

@@ -1,4 +1,4 @@
-"""The sweeps of docs/scaling.md: a queue of DVC's on this machine, and SkyPilot's task, which its own parser reads."""
+"""The sweeps of docs/training.md: a queue of DVC's on this machine, and SkyPilot's task, which its own parser reads."""
 
 from __future__ import annotations
 

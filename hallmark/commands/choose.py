@@ -45,7 +45,7 @@ def candidates(params: Params, raw: dict[str, Any]) -> list[tuple[Candidate, Par
         raise HallmarkError(
             "no bases to choose from",
             param="choose.bases",
-            remedy=f"list them, smallest first (docs/choosing.md has more):\n{EXAMPLE.format(base=f'{{{base}}}')}",
+            remedy=f"list them, smallest first (docs/decision.md has more):\n{EXAMPLE.format(base=f'{{{base}}}')}",
         )
     found = []
     for number, candidate in enumerate(params.choose.bases):

@@ -1,6 +1,6 @@
 """How many passes over the training records a data set of its size wants, for `python -m hallmark.commands.propose`.
 
-The rule is one of thumb, from the trainings in docs/tuning.md: what counts is how many records training sees in all, and for
+The rule is one of thumb, from the trainings in docs/training.md: what counts is how many records training sees in all, and for
 if all answers are labels how many of each.
 """
 

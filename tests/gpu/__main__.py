@@ -1,7 +1,7 @@
 """What only a GPU can show: `python -m tests.gpu [PART ...]`; `--list` names the parts.
 
 Each part runs in a process of its own with a time limit. Its results are in a JSON file of its name in `--out`, line by
-line as they come. With all of them, docs/gpu.md gets its table (`--page` does only that). Exit code 1 if a check failed.
+line as they come. With all of them, docs/training.md gets its table (`--page` does only that). Exit code 1 if a check failed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.gpu", description=__doc__.splitlines()[0])
     parser.add_argument("part", nargs="*", metavar="PART", help="all, unless some are named")
     parser.add_argument("--list", action="store_true", help="name the parts, and run none")
-    parser.add_argument("--page", action="store_true", help="only write docs/gpu.md's table from the results in --out")
+    parser.add_argument("--page", action="store_true", help="only write the table of docs/training.md from --out")
     parser.add_argument("--out", type=Path, default=OUT, help=f"folder of the results ({OUT})")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--tiny", action="store_true", help="tiny models and few steps: whether the parts run at all")

@@ -1,4 +1,4 @@
-"""The section `Measured` of docs/gpu.md, and docs/gpu.json, from the results of the parts."""
+"""The section `Measured on a GPU` of docs/training.md, and docs/gpu.json, from the results of the parts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from hallmark.base.machine import describe
 from tests.bench.page import table
 from tests.gpu.registry import Part
 
-PAGE = Path("docs/gpu.md")
-SECTION = re.compile(r"^## Measured\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+PAGE = Path("docs/training.md")
+HEADING = "## Measured on a GPU"
+SECTION = re.compile(rf"^{HEADING}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 LONGEST = 400  # characters of a cell
 
 
@@ -32,12 +33,12 @@ def write(out: Path, known: Mapping[str, Part], page: Path = PAGE) -> None:
             results[name] = result
     if not results:
         raise SystemExit(f"gpu: {out} has no result of a GPU, so {page} stays as it is")
-    together = page.with_suffix(".json")
+    together = page.with_name("gpu.json")
     before = json.loads(together.read_text(encoding="utf-8")) if together.exists() else {}
     results = {name: (before | results)[name] for name in known if name in before | results}
     text = page.read_text(encoding="utf-8")
-    section = f"## Measured\n\n{words(results, known)}\n\n"
-    assert SECTION.search(text), f"{page} has no section Measured"
+    section = f"{HEADING}\n\n{words(results, known)}\n\n"
+    assert SECTION.search(text), f"{page} has no section {HEADING}"
     page.write_text(SECTION.sub(lambda _: section, text).rstrip() + "\n", encoding="utf-8")
     together.write_text(json.dumps(results, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"written: {page}, {together}. README.md and docs/results.md still say what they said before")
