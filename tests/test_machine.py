@@ -13,13 +13,12 @@ from typing import Any
 
 import pytest
 
-import noxfile
 from hallmark.base import machine as machines
 from hallmark.base.compute import fingerprint
 from hallmark.base.files import write_json
 from hallmark.base.machine import UNKNOWN, busy, describe, same_machine, stamp, when_and_where
 from hallmark.base.params import Compute
-from hallmark.commands import elsewhere, summary
+from hallmark.commands import elsewhere, repro, summary
 from hallmark.judge import results
 from hallmark.mask.second_check import residue
 from hallmark.params.loader import Params, load_params
@@ -200,30 +199,32 @@ def test_it_does_not_where_it_could_not_run(params: Params, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("given", "said", "ran"),
+    ("given", "reason", "ran"),
     [
-        ([], "", ["dvc repro"]),
-        ([], "UserWarning: of torch\nthe benchmark runs again: why\n", ["dvc repro", "dvc repro --single-item --force benchmark", "dvc repro"]),
-        (["sft"], "the benchmark runs again: why\n", ["dvc repro sft"]),
-        (["--dry"], "the benchmark runs again: why\n", ["dvc repro --dry"]),
+        ([], None, [[]]),
+        ([], "why", [[], ["--single-item", "--force", "benchmark"], []]),
+        (["sft"], "why", [["sft"]]),
+        (["--dry"], "why", [["--dry"]]),
     ],
-)  # fmt: skip
+)
 def test_a_plain_repro_alone_runs_the_benchmark_again(
-    monkeypatch: pytest.MonkeyPatch, given: list[str], said: str, ran: list[str]
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    given: list[str],
+    reason: str | None,
+    ran: list[list[str]],
 ) -> None:
-    commands: list[str] = []
-
-    def run(session: Any, program: str, *options: str, silent: bool = False) -> str:
-        commands.append(" ".join([program, *options]))
-        return said if silent else "True"
-
-    log: list[str] = []
-    monkeypatch.setattr(noxfile, "prepare", lambda session: None)
-    monkeypatch.setattr(noxfile, "run", run)
-    noxfile.repro(SimpleNamespace(posargs=given, log=log.append))  # type: ignore[arg-type]
-    assert [command for command in commands if command.startswith("dvc")] == ran
-    assert log == (["the benchmark runs again: why"] if len(ran) > 1 else [])
-    assert commands[-1] == "python -m hallmark.commands.summary"
+    commands: list[list[str]] = []
+    others: list[str] = []
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(repro, "dvc_repro", lambda *options: commands.append([*options]))
+    monkeypatch.setattr(elsewhere, "reason_to_rerun", lambda params: reason)
+    monkeypatch.setattr(repro.key, "run", lambda file, if_missing: others.append("key"))
+    for step in ("intact", "summary"):
+        monkeypatch.setattr(getattr(repro, step), "main", lambda arguments, step=step: others.append(step))
+    repro.main(SimpleNamespace(params=Path("params.yaml")), given)  # type: ignore[arg-type]
+    assert (commands, others) == (ran, ["key", "intact", "summary"])
+    assert capsys.readouterr().out == ("the benchmark runs again: why\n" if len(ran) > 1 else "")
 
 
 def test_seconds_of_two_machines_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

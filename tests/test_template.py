@@ -13,9 +13,11 @@ from types import SimpleNamespace
 from zipfile import ZipFile
 
 import jsonschema_rs
+import nox
 import pytest
 from ruamel.yaml import YAML
 
+import noxfile
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import sha256_file
 from hallmark.base.wheel import write_wheel
@@ -112,23 +114,11 @@ def test_raw_data_added_by_force_fails_the_hook_and_fresh(tmp_path: Path, monkey
     assert "data/raw/x.csv: raw records don't belong in git\n  remedy: take it out of git" in done.stderr
     assert "secret" not in done.stderr
 
-    import noxfile
-
-    printed: list[str] = []
-
-    def here(session: object, program: str, *options: str, silent: bool = False) -> str:
-        printed.append(checked(run_here(project, options[1], *options[2:])).stdout)
-        return printed[-1]
-
-    monkeypatch.setattr(noxfile, "prepare", lambda session: None)
-    monkeypatch.setattr(noxfile, "run", here)
-    monkeypatch.chdir(project)
-    session = SimpleNamespace()
-    with pytest.raises(AssertionError, match=r"data/raw/x\.csv: raw records"):
-        noxfile.fresh(session)  # type: ignore[arg-type]
+    committed, stale = (step.split()[2] for step in noxfile.STEPS["fresh"])
+    assert "data/raw/x.csv: raw records" in run_here(project, committed).stderr
     git(project, "rm", "--cached", "--quiet", "data/raw/x.csv")
-    noxfile.fresh(session)  # type: ignore[arg-type]
-    assert printed[-1] == "nothing has run yet: `nox -s repro` makes dvc.lock\n"
+    checked(run_here(project, committed))
+    assert checked(run_here(project, stale)).stdout == "nothing has run yet: `nox -s repro` makes dvc.lock\n"
 
 
 KINDS = ["extraction", "classification", "tool_call", "text", "documents"]
@@ -424,8 +414,6 @@ def test_the_ci_files_name_what_they_run_by_its_content() -> None:
 def test_packages_that_hold_a_model_are_installed_by_their_hash_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import noxfile
-
     pins = set((ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines())
     for line in noxfile.HASHED:
         hashed = re.fullmatch(r"(\w[\w-]*==\S+) --hash=sha256:[0-9a-f]{64}", line)
@@ -454,11 +442,10 @@ def test_packages_that_hold_a_model_are_installed_by_their_hash_alone(
 
 
 def test_the_ci_files_run_sessions_that_exist() -> None:
-    sessions = set(re.findall(r"@nox\.session\ndef (\w+)", (ROOT / "noxfile.py").read_text(encoding="utf-8")))
     for name in ("github", "gitlab"):
         text = (ROOT / f"template/choices/ci/{name}.yml").read_text(encoding="utf-8")
         assert isinstance(YAML(typ="safe").load(text), dict)
-        assert set(re.findall(r"nox -s (\w+)", text)) == {"lint", "fresh", "tests"} <= sessions
+        assert {*re.findall(r"nox -s (\w+)", text)} == {"lint", "fresh", "tests"} <= nox.registry.get().keys()
 
 
 @pytest.mark.parametrize("slug", ["My Domain", "9lives", "a/b", "x; rm -rf", "trailing-", "Ünicode", ""])

@@ -1,19 +1,18 @@
-"""Not a stage: tell whether the benchmark was measured on a different machine: `python -m hallmark.commands.elsewhere`.
+"""Whether the benchmark was measured on a different machine.
 
 The report is kept in git and DVC doesn't track the machine, so after a clone DVC treats the old latencies as current.
-`nox -s repro` runs this and, if it prints a line, runs the benchmark again.
+`nox -s repro` runs the benchmark again where it was.
 """
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
-from hallmark.base.errors import HallmarkError, printable, run_stage
+from hallmark.base.errors import HallmarkError
 from hallmark.base.files import REPORTS
 from hallmark.base.machine import IDENTITY, UNKNOWN, Fingerprint, describe, same_machine, when_and_where
 from hallmark.base.reading import read_object
-from hallmark.params.loader import Params, load_params
+from hallmark.params.loader import Params
 from hallmark.serve.engine import StartedSettings
 from hallmark.serve.server import machine, started
 
@@ -70,15 +69,3 @@ def _machine(measured: Any) -> Fingerprint:
             remedy="run `dvc repro --single-item --force benchmark`",
         )
     return there
-
-
-def main(arguments: argparse.Namespace) -> None:
-    """Command line: print one line, or nothing."""
-    reason = reason_to_rerun(load_params(arguments.params))
-    if reason:
-        print(f"the benchmark runs again: {printable(reason)}")
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m hallmark.commands.elsewhere", description=__doc__)
-    run_stage("elsewhere", __doc__, main, parser)
