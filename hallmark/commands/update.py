@@ -25,7 +25,6 @@ from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.base.files import write_text
 from hallmark.base.reading import read_object
 from hallmark.commands.update_modules import modules_of, moved_files, own_place, problems, rewritten
-from hallmark.commands.update_yaml import merged_params, merged_pipeline
 
 KEPT = (".cruft.json", "LICENSE", "README.md", "data", "dvc.lock", "reports")  # the owner's: left alone
 BY_VALUE = ("params.yaml", "dvc.yaml")  # not merged as text
@@ -136,9 +135,10 @@ def merge(work: Path, top: Path, old: str, new: str, answers: dict[str, str]) ->
         if sides == "123":
             keep_change(name, name)
         conflicts.append(f"{name}: {CONFLICTS.get(sides, MARKS)}")
-    from hallmark.params.loader import Params
+    # Not above: it loads the repo's own kinds, which may be what an update repairs.
+    from hallmark.commands.update_yaml import merged_params, merged_pipeline
 
-    params, undecided, left_out = merged_params(Params, *texts["params.yaml"])
+    params, undecided, left_out = merged_params(*texts["params.yaml"])
     was, mine, fresh = texts["dvc.yaml"]
     pipeline, not_carried, code_lists = merged_pipeline(was, mine, fresh, there, files(result), moved | own)
     for name, text, lines in (("params.yaml", params, undecided), ("dvc.yaml", pipeline, not_carried)):

@@ -9,9 +9,12 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from pydantic import BaseModel
+from ruamel.yaml import YAML
 
 from hallmark.base.errors import HallmarkError
-from hallmark.params.edit import COMMENT, KEY, replaced
+from hallmark.params import checked
+from hallmark.params.edit import added, comment_on, end_of, places, replaced, written
+from hallmark.params.loader import Params
 
 MOVED = dict.fromkeys(("sft.too_long", "dpo.too_long", "eval.too_long"), "split.too_long")
 RESOLVED = "code/params.yaml"  # where the stages' params are, if the library has their defaults
@@ -20,11 +23,11 @@ LISTS = ("deps", "params", "outs", "metrics", "plots")
 CODE = re.compile(r"(?:stages|library)/|requirements\.lock$")  # the template's files of code, in a stamped repo
 
 
-def merged_params(model: type[BaseModel], old: str, mine: str, new: str) -> tuple[str, list[str], list[str]]:
+def merged_params(old: str, mine: str, new: str) -> tuple[str, list[str], list[str]]:
     """The new text with the owner's values; what must be decided by hand; what was left out, since nothing reads it."""
     conflicts, left_out = [], []
-    before, own = _written(old), _written(mine)
-    for name, value, known in _changes(_loaded(old), _loaded(mine), _loaded(new), _written(new), model):
+    before, own = written(old), written(mine)
+    for name, value, known in _changes(_loaded(old), _loaded(mine), _loaded(new), {*written(new)}, Params):
         line = f"`{name}: {json.dumps(value, default=str)}`"
         if value is REMOVED:
             conflicts.append(f"you removed {name}, which the template's text has: remove it again")
@@ -34,28 +37,18 @@ def merged_params(model: type[BaseModel], old: str, mine: str, new: str) -> tupl
             left_out.append(f"{line} is gone, and was left out")
         else:
             first, *block = own.get(name, [f" {json.dumps(value, default=str)}"])
-            if (comment := COMMENT.search(first)) and comment[0] in before.get(name, [""])[0]:
-                first = first.removesuffix(comment[0])  # the template's own, which may have changed
+            if (comment := comment_on(first)) and comment in before.get(name, [""])[0]:
+                first = first.removesuffix(comment)  # the template's own, which may have changed
             try:
-                new = replaced(new, {name: [first, *block]})
+                new = checked.replaced(new, {name: [first, *block]})
             except HallmarkError as error:
                 conflicts.append(f"{line} could not be written ({error.problem}): add it by hand")
     return new, conflicts, left_out
 
 
-def _written(text: str) -> dict[str, list[str]]:
-    """What is written of each param, by dotted name: what follows the colon, then the lines of its block."""
-    found: dict[str, list[str]] = {}
-    lines, path = text.splitlines(), [""]
-    for at, line in enumerate(lines):
-        if key := KEY.match(line):
-            path = [*path[: len(key[1]) // 2], key[2]]
-            block = [inner[len(key[1]) :] for inner in _block(lines, at)[1:]]
-            found[".".join(path)] = [f" {line[key.end() :]}".rstrip(), *block]
-    return found
-
-
-def _changes(old: Any, mine: Any, new: Any, lines: Any, model: Any, above: str = "") -> Iterator[tuple[str, Any, bool]]:
+def _changes(
+    old: Any, mine: Any, new: Any, lines: AbstractSet[str], model: type[BaseModel] | None, above: str = ""
+) -> Iterator[tuple[str, Any, bool]]:
     """The owner's own values: dotted name, value, whether there still is such a param."""
     fields = {info.alias or name: info.annotation for name, info in (model.model_fields if model else {}).items()}
     for key, value in {**dict.fromkeys(old.keys() & new.keys(), REMOVED), **mine}.items():
@@ -115,9 +108,12 @@ def merged_pipeline(
             modules = dict.fromkeys(re.findall(r"\bstages\.(\w+)", str(inner.get("cmd")))) if lists else {}
             covered = [f"code/{module}" for module in modules if f"stages/{module}.py" in here]
             deps = code_deps(name, _entries("deps", inner.get("deps", []), resolved), covered)
-            new = new.rstrip("\n") + "\n" + _own_stage(mine, name, inner, deps, resolved)
-    added = [fact for fact in after if fact not in before and fact not in today]
-    for stage, key, text in added:
+            try:
+                new = added(new, "stages", _own_stage(mine, name, stage, deps, resolved))
+            except HallmarkError as error:
+                conflicts.append(f"your stage `{name}` could not be written ({error.problem}): add it by hand")
+    own_facts = [fact for fact in after if fact not in before and fact not in today]
+    for stage, key, text in own_facts:
         others = map(_about, before)
         if key in LISTS and stage in now["stages"] and _about((stage, key, text)) not in others:
             given = [dep for name, kind, dep in today if (name, kind) == (stage, "deps")]
@@ -126,7 +122,9 @@ def merged_pipeline(
                 new = new if entry in given else _with_entry(new, stage, key, entry)
         else:
             conflicts.append(f"{stage or 'top level'}: your `{key}: {text}` was not taken over")
-    lost = [fact for fact in before if fact in today and fact not in after and _about(fact) not in map(_about, added)]
+    lost = [
+        fact for fact in before if fact in today and fact not in after and _about(fact) not in map(_about, own_facts)
+    ]
     conflicts += [f"{stage}: you removed `{key}: {text}`, which the template still has" for stage, key, text in lost]
     return new, conflicts, notes
 
@@ -163,46 +161,40 @@ def _about(fact: tuple[str, str, str]) -> tuple[str, ...]:
     return stage, key, text if key == "params" else text.lstrip("{").split(":")[0] if key in LISTS else ""
 
 
-def _own_stage(text: str, name: str, inner: Any, deps: list[str], resolved: bool) -> str:
-    """The block of an own stage as it is written, but with these dependencies, and the params where they are now."""
+def _own_stage(text: str, name: str, stage: Any, deps: list[str], resolved: bool) -> list[str]:
+    """The lines of an own stage as they are written, but with these dependencies, and the params where they are now."""
     lines = text.splitlines()
-    start = next(at for at, line in enumerate(lines) if re.match(rf"  [\"']?{re.escape(name)}[\"']?:", line))
-    block = _block(lines, start)
-    for key, entries in {"deps": deps, "params": _entries("params", inner.get("params", []), resolved)}.items():
-        changed = entries != _entries(key, inner.get(key, []), resolved=False)
-        for at in [at for at, line in enumerate(block) if changed and re.match(rf" +{key}:", line)]:
-            block[at : at + len(_block(block, at))] = [f"{block[at].partition(':')[0]}: [{', '.join(entries)}]"]
-    while lines[start - 1].startswith("  #"):
-        start -= 1
-        block.insert(0, lines[start])
-    return "\n".join(block) + "\n"
+    start = places(lines).get(f"stages.{name}")
+    if start is None:
+        raise HallmarkError(
+            "stands on one line", file="dvc.yaml", field=name, remedy="write its keys on lines of their own"
+        )
+    stop, above, indent = end_of(lines, start), start, len(lines[start]) - len(lines[start].lstrip())
+    while lines[above - 1].lstrip().startswith("#"):
+        above -= 1
+    path, inner = (f"{name}.do", stage["do"]) if "do" in stage else (name, stage)
+    lists = {"deps": deps, "params": _entries("params", inner.get("params", []), resolved)}
+    now = {
+        key: entries for key, entries in lists.items() if entries != _entries(key, inner.get(key, []), resolved=False)
+    }
+    own = "\n".join(line[indent:] for line in lines[start:stop])
+    own = replaced(own, {f"{path}.{key}": [f" [{', '.join(entries)}]"] for key, entries in now.items()})
+    return [*(line[indent:] for line in lines[above:start]), *own.splitlines()]
 
 
 def _with_entry(text: str, stage: str, key: str, entry: str) -> str:
     """The text with an entry at the end of a list of a stage, in the form that the list has."""
     lines = text.splitlines()
-    start = next(at for at, line in enumerate(lines) if re.match(rf"  {re.escape(stage)}:", line))
-    keys = {line.split(":")[0].strip(): at for at, line in enumerate(_block(lines, start), start) if ":" in line}
-    at = keys.get(key, keys["cmd"])
-    last, indent = at + len(_block(lines, at)) - 1, lines[at].partition(lines[at].strip())[0]
-    if key not in keys:
-        lines.insert(last + 1, f"{indent}{key}: [{entry}]")
-    elif lines[last].endswith("]") and "[" in lines[at]:
-        lines[last] = f"{lines[last][:-1]}, {entry}]"
-    else:
-        lines.insert(last + 1, f"{lines[at + 1].partition('-')[0]}- {entry}")
+    there = places(lines)
+    inner = f"stages.{stage}.do" if f"stages.{stage}.do" in there else f"stages.{stage}"
+    at = there.get(f"{inner}.{key}")
+    if at is None:
+        return added(text, inner, [f"{key}: [{entry}]"])
+    last = end_of(lines, at) - 1
+    if not lines[last].endswith("]"):
+        return added(text, f"{inner}.{key}", [f"- {entry}"])
+    lines[last] = f"{lines[last][:-1]}, {entry}]"
     return "\n".join(lines) + "\n"
-
-
-def _block(lines: list[str], start: int) -> list[str]:
-    """The line of a key, and those of its block; a comment after the last of them belongs to what follows."""
-    indent = len(lines[start]) - len(lines[start].lstrip())
-    end = start + 1
-    for at, line in enumerate(lines[end:], end):
-        if line.strip() and len(line) - len(line.lstrip()) <= indent and not line.startswith(" " * indent + "- "):
-            break
-        end = at + 1 if line.strip() else end
-    return lines[start:end]
 
 
 def _flow(value: Any) -> str:
@@ -215,6 +207,4 @@ def _flow(value: Any) -> str:
 
 
 def _loaded(text: str) -> Any:
-    from ruamel.yaml import YAML
-
     return YAML(typ="safe", pure=True).load(text)

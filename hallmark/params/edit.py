@@ -134,8 +134,8 @@ def added(params: str, block: str, lines: Sequence[str]) -> str:
     if written:
         raise _on_one_line(block)
     own = params.splitlines()
-    start = _places(own)[block]
-    indent, end = _indent_in(own, start), _end(own, start)
+    start = places(own)[block]
+    indent, end = _indent_in(own, start), end_of(own, start)
     return "\n".join([*own[:end], *(f"{indent}{line}" for line in lines), *own[end:]]) + "\n"
 
 
@@ -143,7 +143,7 @@ def value_of(params: str, name: str) -> str:
     """The value on the line of a key, by dotted name, without quotes, or its default; "" for one that has a block."""
     lines = params.splitlines()
     _check_lines(lines, name)
-    if (at := _places(lines).get(name)) is not None:
+    if (at := places(lines).get(name)) is not None:
         written = _value(lines[at])
         if written.startswith(("*", "&", "!")):
             problem, remedy = f"is written with an anchor, an alias or a tag, {written}", "write its value there"
@@ -153,6 +153,33 @@ def value_of(params: str, name: str) -> str:
     if default is None or default.required:
         raise _missing(name)
     return default.values[0]
+
+
+def written(params: str) -> dict[str, list[str]]:
+    """What is written of each param, by dotted name, as `replaced` takes it: with comments, and no indent of its own."""
+    lines, found = params.splitlines(), {}
+    for at, (line, name, key) in enumerate(_named(lines)):
+        if key is not None:
+            block = [inner[len(key[1]) :] for inner in lines[at + 1 : end_of(lines, at)]]
+            found[name] = [line[key.start(3) :].rstrip(), *block]
+    return found
+
+
+def places(lines: Sequence[str]) -> dict[str, int]:
+    """The number of the line of each key, by dotted name."""
+    return {name: at for at, (_, name, key) in enumerate(_named(lines)) if key is not None}
+
+
+def end_of(lines: Sequence[str], start: int) -> int:
+    """The number of the line after a key and its block. Comments after it belong to what follows, unless they are deeper."""
+    indent = len(lines[start]) - len(lines[start].lstrip())
+    end = start + 1
+    for at in range(start + 1, len(lines)):
+        deeper = len(lines[at]) - len(lines[at].lstrip()) > indent or lines[at].startswith(" " * indent + "- ")
+        if lines[at].strip() and not deeper:
+            break
+        end = at + 1 if lines[at].strip() else end
+    return end
 
 
 def comment_on(line: str) -> str:
@@ -186,14 +213,14 @@ def _unquoted(value: str) -> str:
 
 def _check_lines(lines: Sequence[str], name: str) -> None:
     """A HallmarkError if a block that holds the param doesn't have its entries on lines of their own."""
-    places = _places(lines)
+    there = places(lines)
     while name := name.rpartition(".")[0]:
-        if (at := places.get(name)) is None:
+        if (at := there.get(name)) is None:
             continue
         if _value(lines[at]):
             raise _on_one_line(name)
         indent = _indent_in(lines, at)
-        for line in lines[at + 1 : _end(lines, at)]:
+        for line in lines[at + 1 : end_of(lines, at)]:
             if re.match(rf"{indent}[^ #-]", line) and not KEY.match(line):
                 raise _on_one_line(name)
 
@@ -201,13 +228,13 @@ def _check_lines(lines: Sequence[str], name: str) -> None:
 def _inserted(lines: list[str], name: str, values: Sequence[str]) -> list[str]:
     """The lines with a param that they lack: after those that are before it in defaults.yaml, with its comment from there."""
     parent, _, key = name.rpartition(".")
-    if parent and parent not in _places(lines):
+    if parent and parent not in places(lines):
         lines = _inserted(lines, parent, [""])
-    places, default = _places(lines), defaults()[name]
-    indent = _indent_in(lines, places[parent] if parent else -1)
+    there, default = places(lines), defaults()[name]
+    indent = _indent_in(lines, there[parent] if parent else -1)
     earlier = [*defaults()][: [*defaults()].index(name)]
-    before = [places[other] for other in earlier if other in places and other.rpartition(".")[0] == parent]
-    at = _end(lines, before[-1]) if before else places[parent] + 1 if parent else len(lines)
+    before = [there[other] for other in earlier if other in there and other.rpartition(".")[0] == parent]
+    at = end_of(lines, before[-1]) if before else there[parent] + 1 if parent else len(lines)
     value, *block = values
     note = "" if comment_on(value) else default.comment
     own = [
@@ -219,10 +246,6 @@ def _inserted(lines: list[str], name: str, values: Sequence[str]) -> list[str]:
     return [*lines[:at], *own, *lines[at:]]
 
 
-def _places(lines: Sequence[str]) -> dict[str, int]:
-    return {name: at for at, (_, name, key) in enumerate(_named(lines)) if key is not None}
-
-
 def _indent_in(lines: Sequence[str], start: int) -> str:
     """The indent of the entries in the block of a key; two spaces more than its own if it has none. -1: of the whole file."""
     outer = len(lines[start]) - len(lines[start].lstrip()) if start >= 0 else -1
@@ -230,18 +253,6 @@ def _indent_in(lines: Sequence[str], start: int) -> str:
     first = next(entries, "")
     indent = len(first) - len(first.lstrip())
     return " " * (indent if indent > outer else outer + 2)
-
-
-def _end(lines: Sequence[str], start: int) -> int:
-    """The number of the line after a key and its block. Comments after it belong to what follows, unless they are deeper."""
-    indent = len(lines[start]) - len(lines[start].lstrip())
-    end = start + 1
-    for at in range(start + 1, len(lines)):
-        deeper = len(lines[at]) - len(lines[at].lstrip()) > indent or lines[at].startswith(" " * indent + "- ")
-        if lines[at].strip() and not deeper:
-            break
-        end = at + 1 if lines[at].strip() else end
-    return end
 
 
 def _bare(lines: Sequence[str]) -> list[str]:
