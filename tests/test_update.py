@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import zipfile
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ if not (ROOT / "template").is_dir():
 from hallmark.commands import update as command
 from hallmark.commands.update_modules import modules_of, moved_files, rewritten
 from hallmark.commands.update_yaml import merged_params, merged_pipeline
+from hallmark.params.checked import loaded
 from tests.test_template import clean_copy, git
 
 ROOMS = "5aa24ea"  # when a stamped repo still had all of the library, in rooms below stages/
@@ -112,9 +114,8 @@ def library(project: Path) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("kind", ["extraction", "classification"])
-def test_own_changes_come_along_from_when_stages_held_the_library(template: Path, tmp_path: Path, kind: str) -> None:
-    project = stamped(template, tmp_path / "a b", ROOMS, kind=kind, ci="github")
+def test_own_changes_come_along_from_when_stages_held_the_library(template: Path, tmp_path: Path) -> None:
+    project = stamped(template, tmp_path / "a b", ROOMS, kind="classification", ci="github")
     append(project / "stages/gate.py", 'log.info("ours")\n')
     change(project / "params.yaml", "  threads: 2", "  threads: 3")
     change(project / "params.yaml", "  deny: []", "  deny: ['Acme: x']  # ours")
@@ -130,7 +131,7 @@ def test_own_changes_come_along_from_when_stages_held_the_library(template: Path
     code, said = update(template, str(project))
     assert (code, "no conflicts" in said) == (0, True), said
 
-    new = stamped(template, tmp_path / "new", kind=kind, ci="github")
+    new = stamped(template, tmp_path / "new", kind="classification", ci="github")
     tracked = {*git(new, "ls-files").splitlines()}
     git(project, "add", "--all")
     own = {"Makefile", "stages/count.py", "stages/kinds/stars.py"}
@@ -328,6 +329,11 @@ def test_values_and_entries_go_into_the_new_text() -> None:
     own = re.sub(r"  identity_columns:.*\n(?:    .*\n)*", block, before)
     text, conflicts, left_out = merged_params(before, own, before.replace("seed: 7", "seed: 8"))
     assert (text, conflicts, left_out) == (own.replace("seed: 7", "seed: 8"), [], [])
+    wide = re.sub("^( +)", r"\1\1", own.replace("epochs: 1.1", "epochs: 3"), flags=re.MULTILINE)
+    text, conflicts, left_out = merged_params(before, wide, before)
+    assert conflicts == left_out == []
+    assert loaded(text) == loaded(wide)
+    assert "\n  identity_columns:  # ours\n      mail: EMAIL_ADDRESS  # his\n" in text
     text, conflicts, left_out = merged_params(before, before.replace("seed: 7", ""), before)
     assert conflicts == ["you removed seed, which the template's text has: remove it again"]
 
@@ -349,6 +355,9 @@ def test_an_owners_dependencies_stay() -> None:
     here = FILES | {"stages/mine.py", "stages/words.py", "stages/words.txt", "stages/extra.txt"}
     mine = NOW.replace("[code/gate]", "[code/gate, stages/extra.txt]") + OWN
     assert merged_pipeline(NOW, mine, NOW, FILES, here, {}) == (mine, [], [])
+    wide = re.sub("^( +)", r"\1\1", mine, flags=re.MULTILINE)
+    text, conflicts, notes = merged_pipeline(NOW, wide, NOW, FILES, here, {})
+    assert (YAML(typ="safe").load(text), conflicts, notes) == (YAML(typ="safe").load(mine), [], [])
 
 
 def test_what_was_code_of_the_template_is_listed_where_it_goes() -> None:
@@ -383,18 +392,26 @@ def written(folder: Path, texts: Mapping[str, str | bytes]) -> Path:
 
 def test_what_git_does_not_have_is_in_the_way(tmp_path: Path) -> None:
     before = written(tmp_path / "before", {"a.txt": "", "was/b.txt": ""})
-    repo = written(tmp_path / "repo", {"a.txt": "", "was/b.txt": "", "notes.txt": "ours", "plain": ""})
+    repo = written(
+        tmp_path / "repo", {"a.txt": "", "was/b.txt": "", "notes.txt": "ours", "plain": "", ".gitignore": "*"}
+    )
     (tmp_path / "elsewhere").mkdir()
     (repo / "extra").symlink_to(tmp_path / "elsewhere")
     (repo / "broken").symlink_to("nowhere")
-    for number, (name, named) in enumerate(
-        {"notes.txt": "notes.txt", "extra/x.txt": "extra", "plain/x": "plain", "broken": "broken"}.items()
-    ):
-        result = written(tmp_path / f"result{number}", {"a.txt": "new", name: "new"})
-        with pytest.raises(HallmarkError, match="git does not have it") as error:
-            command.check_free(before, result, repo)
-        assert error.value.file == repo / named
-    command.check_free(before, written(tmp_path / "result", {"a.txt/x": "", "was": "", "new/y": ""}), repo)
+    there = command.files(repo)
+    for number, name in enumerate(("notes.txt", "extra/x.txt", "plain/x", "broken")):
+        place = tmp_path / str(number)
+        shutil.copytree(before, place / "before")
+        with pytest.raises(HallmarkError, match="git does not have") as error:
+            command.apply(place / "before", written(place / "result", {"a.txt": "new", name: "new"}), repo)
+        assert (error.value.file, name.split("/")[0] in error.value.problem) == (repo, True)
+        assert (command.files(repo), (repo / "a.txt").read_text(), [*(tmp_path / "elsewhere").iterdir()]) == (
+            there,
+            "",
+            [],
+        )
+    command.apply(before, written(tmp_path / "result", {"a.txt/x": "", "was": "", "new/y": ""}), repo)
+    assert {"a.txt/x", "was", "new/y"} < command.files(repo)
 
 
 @pytest.fixture
@@ -454,7 +471,7 @@ def test_an_ignored_file_is_never_overwritten(small: tuple[Path, Path], monkeypa
     repo = small[1]
     written(repo, {".gitignore": "/notes.txt\n", "notes.txt": "ours\n"})
     git_commit(repo, "ours")
-    with pytest.raises(HallmarkError, match="git does not have it"):
+    with pytest.raises(HallmarkError, match="git does not have"):
         updated(small, monkeypatch)
     assert (repo / "notes.txt").read_text() == "ours\n"
     assert git(repo, "status", "--porcelain") == ""

@@ -68,7 +68,6 @@ def update(repo: Path, given: str | None, answers: dict[str, str]) -> list[str]:
             file = work / "result/update" / f"{name.replace('/', '-')}.patch"
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(patch.encode("utf-8", errors="surrogateescape"))
-        check_free(work / "before", work / "result", repo)
         conflicts += code_folder(repo)
         apply(work / "before", work / "result", repo)
     source = git(top, "remote", "get-url", "origin", most=2) or str(top)
@@ -170,19 +169,19 @@ def ejected(before: Path, old: Path, new: Path) -> Iterator[str]:
 
 def template_wheel(base: Path, ours: Path, theirs: Path) -> Iterator[str]:
     """Put the old template's wheel of the library into `ours`, if the owner and the template have each another one."""
-    sides = [
-        {file: file.read_bytes() for file in sorted(folder.glob("library/hallmark-*.whl"))}
+    was, mine, new = (
+        {file.name: file.read_bytes() for file in sorted(folder.glob("library/hallmark-*.whl"))}
         for folder in (base, ours, theirs)
-    ]
-    was, mine, new = ({file.name: content for file, content in side.items()} for side in sides)
-    if mine not in (was, new) and was != new:
-        for file in sides[1]:
-            file.unlink()
-        for name, content in was.items():
-            (ours / "library").mkdir(exist_ok=True)
-            (ours / "library" / name).write_bytes(content)
-        for name in mine or was:
-            yield f"library/{name}: you changed the wheel, and the template too: {TAKEN}; `hashed` must name it"
+    )
+    if was == new or mine in (was, new):
+        return
+    for name in mine:
+        (ours / "library" / name).unlink()
+    for name, content in was.items():
+        (ours / "library").mkdir(exist_ok=True)
+        (ours / "library" / name).write_bytes(content)
+    for name in mine or was:
+        yield f"library/{name}: you changed the wheel, and the template too: {TAKEN}; `hashed` must name it"
 
 
 def code_folder(repo: Path) -> list[str]:
@@ -191,21 +190,6 @@ def code_folder(repo: Path) -> list[str]:
         if "/" in name or not re.fullmatch(r"(?:[0-9a-f]{64}  .+\n)*", read(repo / "code" / name)):
             return [f"code/{name}: the stage `code` writes to this folder, and refuses other files: move yours"]
     return []
-
-
-def check_free(before: Path, result: Path, repo: Path) -> None:
-    """Raise a HallmarkError if a file that would be written is there, but not in git, or is reached through a link."""
-    old, new = files(before), files(result)
-    for name in sorted(new):
-        target = repo / name
-        for path in [target, *target.parents][: len(Path(name).parts)]:
-            if path.relative_to(repo).as_posix() in old or not os.path.lexists(path):
-                continue
-            # A folder can become a file if git has all that is in it.
-            leaves = path != target or set() < {f"{name}/{inner}" for inner in files(path)} <= old - new
-            if path.is_symlink() or not path.is_dir() or not leaves:
-                problem = f"is in the way of the template's {name}, and git does not have it"
-                raise HallmarkError(problem, file=path, remedy="move it, and update again; nothing was changed")
 
 
 def render(top: Path, commit: str, folder: Path, answers: dict[str, str]) -> Path:
@@ -224,17 +208,10 @@ def render(top: Path, commit: str, folder: Path, answers: dict[str, str]) -> Pat
 
 def three_way(result: Path, base: Path, ours: Path, theirs: Path) -> dict[str, str]:
     """Merge folders with git into a new one, without what is kept; returns which sides have each file in conflict."""
-    git(base, "init", "--quiet", "--initial-branch", "yours", str(result))
-    (result / ".git/info/attributes").write_text("* -text -filter -ident !working-tree-encoding !merge\n")
-    commits: list[str] = []
-    for folder in (base, ours, theirs):
-        tree = ["--git-dir", str(result / ".git"), "--work-tree", str(folder)]
-        git(folder, *tree, "read-tree", "--empty")
-        git(folder, *tree, "add", "--all", "--force", "--", ".", *(f":(exclude,top){name}" for name in KEPT + BY_VALUE))
-        parent = ["-p", commits[0]] if commits else []
-        commits.append(git(folder, *tree, "commit-tree", git(folder, *tree, "write-tree"), *parent, "-m", "update"))
-    git(result, "reset", "--quiet", "--hard", commits[1])
-    git(result, "branch", "template", commits[2])
+    first = committed(base, result, KEPT + BY_VALUE)
+    mine, new = (committed(folder, result, KEPT + BY_VALUE, "-p", first) for folder in (ours, theirs))
+    git(result, "reset", "--quiet", "--hard", mine)
+    git(result, "branch", "template", new)
     git(result, "merge", "--quiet", "-m", "update", "template", most=1)
     sides: dict[str, str] = {}
     for entry in git(result, "ls-files", "-z", "--unmerged").split("\0")[:-1]:
@@ -244,22 +221,33 @@ def three_way(result: Path, base: Path, ours: Path, theirs: Path) -> dict[str, s
     return sides
 
 
+def committed(folder: Path, repository: Path, without: tuple[str, ...], *parent: str) -> str:
+    """Commit the bytes of a folder in a repository elsewhere, which is made if there is none; returns the commit."""
+    where = ["--git-dir", str(repository / ".git"), "--work-tree", str(folder)]
+    if not repository.exists():
+        git(folder, "init", "--quiet", "--initial-branch", "yours", str(repository))
+        attributes = "* -text -filter -ident !working-tree-encoding !merge\n"
+        (repository / ".git/info/attributes").write_text(attributes, encoding="utf-8")
+    git(folder, *where, "read-tree", "--empty")
+    git(folder, *where, "add", "--all", "--force", "--", ".", *(f":(exclude,top){name}" for name in without))
+    return git(folder, *where, "commit-tree", git(folder, *where, "write-tree"), *parent, "-m", "update")
+
+
 def apply(before: Path, result: Path, repo: Path) -> None:
-    """Write into the repo what differs between two folders, but for what is kept."""
-    old, new = files(before), files(result)
-    for name in (name for name in old - new if name.split("/")[0] not in KEPT):
-        (repo / name).unlink()
-        for folder in (repo / name).parents:
-            if folder == repo or any(path.name != "__pycache__" for path in folder.iterdir()):
-                break
-            shutil.rmtree(folder)
-    for name in new:
-        source, target = result / name, repo / name
-        if name in old and len({(read(file), file.lstat().st_mode) for file in (before / name, source)}) == 1:
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        shutil.copy2(source, target, follow_symlinks=False)
+    """Write into the repo what differs between two folders, but for what is kept: as git checks out another commit.
+
+    A HallmarkError, and nothing is changed, if that would overwrite a file that git does not have, ignored ones too.
+    """
+    place = before.with_name("applied")
+    new, old = (committed(folder, place, KEPT) for folder in (result, before))
+    where = ["--git-dir", str(place / ".git"), "--work-tree", str(repo)]
+    git(repo, *where, "update-ref", "HEAD", old)
+    git(repo, *where, "update-index", "-q", "--refresh", most=1)
+    try:
+        git(repo, *where, "checkout", "--quiet", "--detach", "--no-overwrite-ignore", new)
+    except HallmarkError as error:
+        problem = f"git does not have what is in the way of the template's files; {error.problem}"
+        raise HallmarkError(problem, file=repo, remedy="move it, and update again; nothing was changed") from None
 
 
 def known_answers(repo: Path, state: dict[str, Any], given: dict[str, str]) -> dict[str, str]:
