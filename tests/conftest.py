@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,3 +124,12 @@ def registered_run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) ->
     from tests.registered import make_registered
 
     return made_once(tmp_path_factory, "registered", lambda folder: make_registered(small_run, folder))
+
+
+@pytest.fixture
+def registered_repo(registered_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, as the working directory."""
+    copy = tmp_path / "their repo"
+    shutil.copytree(registered_run, copy)
+    monkeypatch.chdir(copy)
+    return copy

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
-from hallmark.base.errors import run_stage
+import pytest
+
+from hallmark.base.errors import HallmarkError, run_stage
 from hallmark.params.edit import replaced
 from hallmark.service.commands.against_prod import follow_prod
 from hallmark.service.registry.promotion import register
@@ -55,6 +57,13 @@ def another(values: dict[str, str]) -> None:
     text = file.read_text(encoding="utf-8")
     file.write_text(replaced(text, {name: [f" {value}"] for name, value in values.items()}), encoding="utf-8")
     shell("dvc repro -q && git add -A && git commit -qm more", Path())
+
+
+def refused(action: Callable[[], object]) -> HallmarkError:
+    """The error that an action ends with."""
+    with pytest.raises(HallmarkError) as caught:
+        action()
+    return caught.value
 
 
 def tool(name: str, *options: str) -> None:

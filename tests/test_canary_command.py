@@ -14,9 +14,8 @@ import pytest
 
 from hallmark.base.errors import HallmarkError
 from hallmark.service.commands.canary import act, pair_of
-from hallmark.service.registry.message import Action, Happened, Registered, message_of_event, message_of_version
 from hallmark.service.registry.registry import Registry
-from hallmark.service.registry.tags import event_tag, full_name, version_tag, write_tag
+from hallmark.service.registry.tags import Action, Happened, Registered, event_tag, version_tag, write_tag
 from hallmark.service.traces.feedback import FeedbackJournal
 from hallmark.service.traces.store import TraceWriter
 from hallmark.service.traces.trace import Feedback, Trace
@@ -33,21 +32,14 @@ DIGESTS = {"v1.0.0": "a" * 64, "v1.1.0": "b" * 64}
 def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with v1.0.0 in prod and v1.1.0 as canary for four hours."""
     shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
-    (tmp_path / "dvc.lock").write_text(RELEASE, encoding="utf-8")
     git_init(tmp_path)
     run(tmp_path, "git", "config", "user.name", "Ann")
     run(tmp_path, "git", "config", "user.email", "ann@example.com")
-    for version in DIGESTS:
+    for version, digest in DIGESTS.items():
         said = Registered(
-            adapter="c" * 64,
-            commit=head(tmp_path),
-            provenance=DIGESTS[version],
-            release=RELEASE,
-            verdict="pass",
-            waived={},
+            adapter="c" * 64, commit=head(tmp_path), provenance=digest, release=RELEASE, verdict="pass", waived={}
         )
-        tag = version_tag(full_name(tmp_path), version)
-        write_tag(tmp_path, tag, head(tmp_path), message_of_version(version, said), STARTED)
+        write_tag(tmp_path, version_tag("model", version), head(tmp_path), said.below(version), STARTED)
     event(tmp_path, "prod", "v1.0.0", 1, STARTED)
     event(tmp_path, "canary", "v1.1.0", 2, STARTED + timedelta(seconds=1))
     monkeypatch.chdir(tmp_path)
@@ -62,8 +54,8 @@ def head(repo: Path) -> str:
 
 def event(repo: Path, stage: str, version: str, number: int, date: datetime, action: Action = "promote") -> None:
     said = Happened(action=action, provenance=DIGESTS[version], version=version)
-    tag = event_tag(full_name(repo), stage, number, stop=action == "stop")
-    write_tag(repo, tag, head(repo), message_of_event(stage, said), date)
+    tag = event_tag("model", f"{stage}{'!' if action == 'stop' else ''}#{number}")
+    write_tag(repo, tag, head(repo), said.below(version), date)
 
 
 def traffic(repo: Path, customers: int, **of_canary: object) -> list[Trace]:

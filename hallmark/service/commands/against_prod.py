@@ -11,7 +11,7 @@ from hallmark.base.reading import read_text
 from hallmark.model.adapter import CONFIG, TENSORS, TRAINING
 from hallmark.params.edit import added, replaced, value_of
 from hallmark.params.loader import load_params
-from hallmark.service.registry.materialize import Materialized, materialize
+from hallmark.service.registry.folders import Folders, materialize
 from hallmark.service.registry.registry import Version
 
 NAME = "prod"
@@ -55,7 +55,7 @@ def follow_prod(params: Path, version: Version, margin: float | None) -> list[st
     return [*lines, "commit params.yaml and run `nox -s repro`: the next release is compared with it"]
 
 
-def pinned(folders: Materialized) -> dict[str, str]:
+def pinned(folders: Folders) -> dict[str, str]:
     """The settings of the comparator, as YAML."""
     release, weights = folders.release, folders.weights
     other = weights != QUANTIZED

@@ -78,7 +78,7 @@ def start(pair: Pair, asked: datetime | None, now: datetime) -> datetime:
 
 def act(repo: Path, pair: Pair, verdict: str, params: Path) -> list[str]:
     """Do what the verdict says; returns what was done. A HallmarkError if the registry is not what was judged any more."""
-    from hallmark.service.commands.promote import follow
+    from hallmark.service.commands.promote import follow, shared
     from hallmark.service.registry.promotion import promote, stop
     from hallmark.service.registry.registry import CANARY, PROD
 
@@ -89,16 +89,11 @@ def act(repo: Path, pair: Pair, verdict: str, params: Path) -> list[str]:
             "prod or canary has changed since it was judged, so nothing was done", file=repo, remedy="run it again"
         )
     if verdict == ROLL_BACK:
-        done = stop(repo, CANARY)
+        done = stop(repo)
         return [f"done: {done.version.version} is out of {CANARY}; {pair.prod.version} answers all", shared(done.tags)]
     done = promote(repo, pair.canary.version, PROD)
     follow(params, done.version, None)
     return [f"done: {done.version.version} is in {PROD}, where {pair.prod.version} was", *done.notes, shared(done.tags)]
-
-
-def shared(tags: list[str]) -> str:
-    """How others get the tags."""
-    return f"share it: git push origin {' '.join(tags)}".replace("#", "\\#").replace("!", "\\!")
 
 
 def show(report: Report, slow: float) -> None:

@@ -10,8 +10,7 @@ import argparse
 from pathlib import Path
 
 from hallmark.base.errors import HallmarkError, run_stage
-from hallmark.service.registry.fetching import fetch, wanted
-from hallmark.service.registry.materialize import materialize
+from hallmark.service.registry.folders import fetch, materialize, wanted
 from hallmark.service.registry.registry import Registry
 
 HERE = Path()

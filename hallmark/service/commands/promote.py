@@ -24,9 +24,9 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.stop is not None:
         if version or arguments.compare is not None:
             raise HallmarkError("takes no version, and sets nothing up", file="--stop", remedy="run it alone")
-        done = stop(HERE, arguments.stop, push=arguments.push)
+        done = stop(HERE, push=arguments.push)
         print(f"{done.version.version} is out of {arguments.stop}")
-        share(done.tags, arguments.push)
+        print_shared(done.tags, arguments.push)
         return
     if version is None or stage is None:
         if version is not None or arguments.compare is None:
@@ -52,7 +52,7 @@ def main(arguments: argparse.Namespace) -> None:
         print(in_red(printable(f"waived: {rule}: {reason}"), sys.stdout))
     for note in done.notes:
         print(printable(f"note: {note}"))
-    share(done.tags, arguments.push)
+    print_shared(done.tags, arguments.push)
     if stage == PROD:
         follow(arguments.params, done.version, arguments.compare)
 
@@ -65,10 +65,15 @@ def follow(params: Path, version: Version, margin: float | None) -> None:
         print(f"note: {version.version} is in prod, and params.yaml does not follow: {error}", file=sys.stderr)
 
 
-def share(tags: list[str], pushed: bool) -> None:
-    """Say how others get the tags."""
+def shared(tags: list[str]) -> str:
+    """How others get the tags."""
+    return f"share it: git push origin {' '.join(tags)}".replace("#", "\\#").replace("!", "\\!")
+
+
+def print_shared(tags: list[str], pushed: bool) -> None:
+    """Say how others get the tags, unless they were pushed."""
     if not pushed:
-        print(f"share it: git push origin {' '.join(tags)}".replace("#", "\\#").replace("!", "\\!"))
+        print(shared(tags))
 
 
 def share_of(text: str) -> float:

@@ -13,17 +13,11 @@ from pathlib import Path
 from hallmark.base.errors import HallmarkError, in_red, printable, run_stage
 from hallmark.base.files import RELEASE
 from hallmark.judge.verdict import VERDICTS
-from hallmark.params.loader import Params, load_params
+from hallmark.params.loader import load_params
 from hallmark.release.shipping import check_target, release
 from hallmark.release.signing import check_private_key, import_signing
-from hallmark.release.statements import read_provenance
-from hallmark.service.registry.arrival import lock_at
-from hallmark.service.registry.changes import changed, compare, paired_lines, predictions_at, predictions_in, why_not
-from hallmark.service.registry.materialize import release_of
+from hallmark.service.registry.changes import since
 from hallmark.service.registry.promotion import Done, register
-from hallmark.service.registry.registry import Version
-from hallmark.task.predictions import predictions_of
-from hallmark.task.task import Task
 
 HERE = Path()
 
@@ -66,33 +60,6 @@ def heading(done: Done, dry: bool) -> str:
     return (
         f"would be registered: {version.version} ({state})" if dry else f"this is {version.version} already ({state})"
     )
-
-
-def since(before: Version, params: Params) -> list[str]:
-    """What changed since a version: what it was made from, and the measures on the records of both."""
-    try:
-        _, then = release_of(before, HERE, lock_at(before.commit, HERE))
-    except HallmarkError as error:
-        return [f"not known: {before.version} can't be read ({error.problem})"]
-    now = read_provenance(RELEASE)
-    lines = changed(then, now)
-    try:
-        earlier, answers = predictions_at(HERE, before.commit, then), predictions_in(predictions_of("tuned"), now)
-    except HallmarkError as error:
-        return [*lines, why_not(error, before.version)]
-    settings = params.compare
-    found = compare(
-        earlier,
-        answers,
-        Task(params.task),
-        params.eval.spans,
-        confidence=settings.confidence,
-        draws=settings.draws,
-        seed=params.seed,
-    )
-    if found is None:
-        return [*lines, f"measures: not compared with {before.version}, with which no holdout record is shared"]
-    return [*lines, *paired_lines(found, before.version)]
 
 
 def say(*lines: str) -> None:

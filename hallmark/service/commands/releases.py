@@ -11,14 +11,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hallmark.base.errors import HallmarkError, in_red, printable, run_stage
+from hallmark.base import provenance as prov
+from hallmark.base.errors import in_red, printable, run_stage
 from hallmark.judge.verdict import VERDICTS
+from hallmark.service.registry.promotion import HEADLINE
 from hallmark.service.registry.registry import STAGES, Registry, Version
 
 HERE = Path()
 MEASURES = 3  # of the headline, those that matter first
 OTHER = ("verdict", "over_base", "over_linear", "validation_loss", "latency_p95_s", "requests_per_s")
 EVENTS = 20
+HEADLINE_BYTES = 64 * 2**10
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -38,8 +41,8 @@ def main(arguments: argparse.Namespace) -> None:
     for version in registry.versions[::-1]:
         for rule, reason in version.waived.items():
             print(in_red(printable(f"{version.version} waived {rule}: {reason}"), sys.stdout))
-    for problem in registry.problems:
-        print(in_red(printable(f"{problem.tag}: {problem.reason}"), sys.stdout))
+    for tag, reason in registry.problems.items():
+        print(in_red(printable(f"{tag}: {reason}"), sys.stdout))
     if arguments.events and registry.events:
         print()
         for event in registry.events[: -EVENTS - 1 : -1]:
@@ -48,25 +51,23 @@ def main(arguments: argparse.Namespace) -> None:
 
 def table(registry: Registry) -> list[str]:
     """A line for each version, the newest first, below a line of titles."""
-    measures = [name for name in registry.versions[-1].headline if name not in OTHER][:MEASURES]
+    headlines = {version.version: headline(version) for version in registry.versions}
+    measures = [name for name in headlines[registry.versions[-1].version] if name not in OTHER][:MEASURES]
     rows = [["version", "date", "stage", "verdict", *(name.replace("_", " ") for name in measures), "waived"]]
-    stages = {stage: current(registry, stage) for stage in STAGES}
+    stages = current(registry)
     for version in registry.versions[::-1]:
-        there = ", ".join(stage for stage, name in stages.items() if name == version.version)
-        values = [number(version.headline.get(name)) for name in measures]
-        verdict = VERDICTS[version.verdict].lower()
-        rows.append(
-            [
-                version.version,
-                f"{version.date:%Y-%m-%d}",
-                there or "-",
-                verdict,
-                *values,
-                str(len(version.waived) or "-"),
-            ]
-        )
+        name, date, verdict = version.version, f"{version.date:%Y-%m-%d}", VERDICTS[version.verdict].lower()
+        there = ", ".join(stage for stage in STAGES if stages[stage] == name) or "-"
+        values = [number(headlines[name].get(measure)) for measure in measures]
+        rows.append([name, date, there, verdict, *values, str(len(version.waived) or "-")])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def headline(version: Version) -> dict[str, Any]:
+    """The file with the main measures at its commit; {} if there is none."""
+    content = prov.git_file(HEADLINE.as_posix(), version.commit, HERE, HEADLINE_BYTES)
+    return json.loads(content) if content else {}
 
 
 def number(value: Any) -> str:
@@ -75,38 +76,35 @@ def number(value: Any) -> str:
     return f"{100 * value:.1f} %" if is_share else "-"
 
 
-def current(registry: Registry, stage: str) -> str | None:
-    """The name of what is in a stage; None if that can't be told."""
-    event = None if stage in registry.unsound else registry.event_of(stage)
-    return event.version if event else None
+def current(registry: Registry) -> dict[str, str | None]:
+    """The name of what is in each stage; None if nothing is, or that can't be told."""
+    events = {stage: registry.event_of(stage) for stage in STAGES}
+    return {stage: event.version if event else None for stage, event in events.items()}
 
 
 def where(registry: Registry, stage: str) -> str:
     """What is in a stage, and since when."""
-    try:
-        version, event = registry.in_stage(stage), registry.event_of(stage)
-    except HallmarkError as error:
-        return f"not known: {error.problem}"
-    if version is None or event is None:
+    event = registry.event_of(stage)
+    if stage in registry.unsound:
+        return f"not known: {registry.problems[registry.unsound[stage]]}"
+    if event is None:
         return "nothing"
     back = ", by a rollback" if event.action == "roll back" else ""
-    return f"{version.version} since {event.date:%Y-%m-%d %H:%M} UTC{back}"
+    return f"{event.version} since {event.date:%Y-%m-%d %H:%M} UTC{back}"
 
 
 def content(registry: Registry) -> dict[str, Any]:
     """All of it, for programs."""
     return {
         "name": registry.name,
-        "stages": {stage: current(registry, stage) for stage in STAGES},
-        "versions": [described(version) for version in registry.versions],
+        "stages": current(registry),
+        "versions": [
+            {**version.model_dump(exclude={"provenance"}), "digest": version.digest, "headline": headline(version)}
+            for version in registry.versions
+        ],
         "events": [vars(event) for event in registry.events],
-        "problems": [vars(problem) for problem in registry.problems],
+        "problems": [{"tag": tag, "reason": reason} for tag, reason in registry.problems.items()],
     }
-
-
-def described(version: Version) -> dict[str, Any]:
-    """A version, for programs."""
-    return vars(version)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from hallmark.base.errors import run_stage
-from hallmark.service.commands.promote import follow, share
+from hallmark.service.commands.promote import follow, print_shared
 from hallmark.service.registry.promotion import roll_back
 
 HERE = Path()
@@ -20,7 +20,7 @@ def main(arguments: argparse.Namespace) -> None:
     done = roll_back(HERE, push=arguments.push)
     after = f" again, instead of {done.before.version}" if done.before else " again"
     print(f"{done.version.version} is in prod{after}", flush=True)
-    share(done.tags, arguments.push)
+    print_shared(done.tags, arguments.push)
     follow(arguments.params, done.version, None)
 
 

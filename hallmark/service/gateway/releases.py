@@ -121,7 +121,7 @@ class RegistrySource:
 
     def files(self, wanted: Wanted) -> Files:
         """Those of the version, as its tag says."""
-        from hallmark.service.registry.materialize import materialize
+        from hallmark.service.registry.folders import materialize
 
         version = self._versions.get(wanted.version)
         if version is None:

@@ -5,27 +5,24 @@ Nothing is written before all is checked, and no tag is ever moved or removed: e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError
-from hallmark.base.files import RELEASE
+from hallmark.base.files import RELEASE, REPORTS
 from hallmark.base.loaded_code import PARAMS
-from hallmark.release.checking import check, differing, refuse
-from hallmark.release.statements import Provenance, read_provenance, read_verdict
-from hallmark.service.registry.arrival import check_commit, lock_at, what_it_says
-from hallmark.service.registry.materialize import materialize, release_of
-from hallmark.service.registry.message import Action, Happened, message_of_event, message_of_version
-from hallmark.service.registry.registry import CANARY, HEADLINE, LOCK, PROD, STAGES, Registry, Version, order
+from hallmark.judge.verdict import VERDICTS
+from hallmark.release.statements import read_provenance, read_verdict
+from hallmark.service.registry.folders import LOCK, check_release_at, materialize, release_of
+from hallmark.service.registry.registry import CANARY, PROD, Registry, Version, order
 from hallmark.service.registry.tags import (
     VERSION,
-    date_after,
+    Action,
+    Happened,
+    Registered,
     event_tag,
-    full_name,
     one_at_a_time,
     push_tags,
     version_tag,
@@ -33,8 +30,15 @@ from hallmark.service.registry.tags import (
 )
 
 FIRST = "v0.1.0"
-COMMITTED = (LOCK, "dvc.yaml", "params.yaml", PARAMS.as_posix(), prov.GATE.as_posix(), HEADLINE)
+HEADLINE = REPORTS / "headline.json"
+COMMITTED = (LOCK, "dvc.yaml", "params.yaml", *(path.as_posix() for path in (PARAMS, prov.GATE, HEADLINE)))
+SUBJECTS = {
+    "promote": "{version} to {stage}",
+    "roll back": "{stage} back to {version}",
+    "stop": "{version} out of {stage}",
+}
 COMPARED = ("non_inferiority.prod", "superiority.prod")
+COMMIT = f"run `dvc repro`, commit {LOCK}, dvc.yaml, params.yaml, code/ and reports/ together, and run `nox -s release` there"
 
 
 @dataclass(frozen=True)
@@ -59,60 +63,44 @@ def register(repo: Path, asked: str | None = None, *, push: bool = False, dry: b
         raise HallmarkError("not a version", file=f"--version {asked[:80]}", remedy="give one such as v1.2.0")
     with one_at_a_time(repo):
         registry = Registry.read(repo)
-        commit, release = committed_release(repo)
-        said = what_it_says(repo / RELEASE, commit, release)
+        said = check_release_at(repo / RELEASE, committed(repo), repo, COMMIT)
         same = [version for version in registry.versions if version.digest == said.provenance]
-        if same:
-            if asked not in (None, same[-1].version):
-                remedy = "make another release, or use that version"
-                raise HallmarkError(
-                    f"this release is {same[-1].version} already", file=f"--version {asked}", remedy=remedy
-                )
+        if same and asked in (None, same[-1].version):
             return Done(same[-1], before(registry, same[-1].version), [])
+        if same:
+            problem, remedy = f"this release is {same[-1].version} already", "make another release, or use that version"
+            raise HallmarkError(problem, file=f"--version {asked}", remedy=remedy)
         name = asked or next_version(registry)
         tag = version_tag(registry.name, name)
-        if any(one.name == tag or one.version == name for one in registry.tags):
+        if any(one.version == name for one in registry.tags):
             remedy = "give another version; one that was registered is never given to another release"
             raise HallmarkError("is registered already, for another release", file=tag, remedy=remedy)
-        date = date_after([])
-        version = Version(
-            name, commit, date, said.provenance, said.verdict, said.waived, {}, said.release, said.adapter
-        )
-        release_of(version, repo, lock_at(commit, repo))  # what DVC does not have, nobody could fetch
-        if dry:
-            return Done(version, before(registry, name), [])
-        write_tag(repo, tag, commit, message_of_version(name, said), date)
-        if push:
+        now = datetime.now(UTC).replace(microsecond=0)
+        version = Version(version=name, date=now, **said.model_dump())
+        release_of(version, repo)  # what DVC does not have, nobody could fetch
+        if not dry:
+            write_tag(repo, tag, version.commit, said.below(subject_of(name, said)), now)
+        if push and not dry:
             push_tags(repo, [tag])
-    return Done(Registry.read(repo).find(name), before(registry, name), [tag])
+    return Done(version, before(registry, name), [] if dry else [tag])
 
 
-def committed_release(repo: Path) -> tuple[str, str]:
-    """The commit that is checked out, and the hash of its release; a HallmarkError unless both fit and the gate passed."""
-    full_name(repo)
+def committed(repo: Path) -> str:
+    """The commit that is checked out; a HallmarkError unless what the pipeline made is as it is there."""
     head = prov.git("rev-parse", "--verify", "--quiet", "HEAD", at=repo)
     if head is None:
         raise HallmarkError("has no commit", file=repo, remedy="commit what the pipeline made")
-    commit = head.decode().strip()
     status = prov.git("status", "--porcelain", "-z", "--no-renames", "--", *COMMITTED, at=repo)
     changed = [entry[3:] for entry in (status or b"").decode(errors="replace").split("\0") if entry]
     if status is None or changed:
         problem = f"not as they are in git: {', '.join(changed)}" if changed else "git could not say what has changed"
-        remedy = f"commit {LOCK}, dvc.yaml, params.yaml, code/ and reports/ together: the tag names a commit, which must hold them"
-        raise HallmarkError(problem, file=repo, remedy=remedy)
-    stages = lock_at(commit, repo)
-    finding = check(repo / RELEASE)
-    refuse(repo / RELEASE, finding.wrong, "run `dvc repro certify`")
-    refuse(repo / RELEASE, differing(finding, stages), f"run `dvc repro certify`, and commit {LOCK}")
-    if not finding.passed:
-        raise HallmarkError(
-            "the gate did not pass this release, so it is not registered",
-            file=repo / RELEASE / prov.VERDICT,
-            field="predicate.result",
-            remedy="see reports/gate.json for the rules; one that need not hold is waived in params, with a reason (gate.waive)",
-        )
-    check_commit(read_provenance(repo / RELEASE), commit, repo, stages)
-    return commit, finding.release
+        raise HallmarkError(problem, file=repo, remedy=COMMIT)
+    return head.decode().strip()
+
+
+def subject_of(name: str, said: Registered) -> str:
+    """The first line of the message of a version's tag."""
+    return f"{name}: {VERDICTS[said.verdict].lower()}" + (f", {len(said.waived)} waived" if said.waived else "")
 
 
 def next_version(registry: Registry) -> str:
@@ -126,11 +114,7 @@ def next_version(registry: Registry) -> str:
 
 def before(registry: Registry, name: str) -> Version | None:
     """The highest version that is lower than this."""
-    return max(
-        (version for version in registry.versions if version.order < order(name)),
-        key=lambda version: version.order,
-        default=None,
-    )
+    return next((version for version in registry.versions[::-1] if order(version.version) < order(name)), None)
 
 
 # --- stages ------------------------------------------------------------------------------------------------------
@@ -141,101 +125,77 @@ def promote(repo: Path, name: str, stage: str, *, push: bool = False) -> Done:
 
     A canary that goes to prod is no canary any more.
     """
-    if stage not in STAGES:
-        raise HallmarkError("no such stage", file=stage[:80], remedy=f"give one of {', '.join(STAGES)}")
-    with changing(repo) as (registry, tags):
-        version, current = registry.find(name), current_in(registry, stage)
-        if current is not None and current.version == name:
-            event = registry.event_of(stage)
-            since = f" since {event.date:%Y-%m-%d %H:%M} UTC" if event else ""
-            raise HallmarkError(f"{name} is in {stage}{since}", remedy="nothing is to be done")
-        in_prod = current if stage == PROD else current_in(registry, PROD)
-        if stage == CANARY and in_prod is not None and in_prod.version == name:
-            raise HallmarkError(f"{name} is in prod, so it can't be tried against it", remedy="name another version")
+    with one_at_a_time(repo):
+        registry = Registry.read(repo)
+        version, event = registry.find(name), registry.event_of(stage)
+        tag = version_tag(registry.name, name)
+        if event is not None and event.version == name:
+            problem = f"{name} is in {stage} since {event.date:%Y-%m-%d %H:%M} UTC"
+            raise HallmarkError(problem, file=event.tag, remedy="nothing is to be done")
+        in_prod, canary = current(registry, PROD), current(registry, CANARY)
+        if in_prod == version:
+            problem = f"{name} is in prod, so it can't be tried against it"
+            raise HallmarkError(problem, file=tag, remedy="name another version")
         if not version.ships:
-            raise HallmarkError(
-                f"{name} did not pass its gate ({version.verdict})",
-                file=version_tag(registry.name, name),
-                remedy="see reports/gate.json at its commit; waive a rule that need not hold, with a reason (gate.waive), and release again",
-            )
+            remedy = "see reports/gate.json at its commit; waive a rule that need not hold, with a reason (gate.waive), and release again"
+            raise HallmarkError(f"{name} did not pass its gate ({version.verdict})", file=tag, remedy=remedy)
         release = materialize(version, repo).release
         notes = check_against_prod(release, name, in_prod) if stage == PROD else []
-        tags += [add(registry, stage, version, "promote", registry.next_number)]
-        if stage == PROD:
-            notes += [f"{one} is no canary any more" for one in registry.still_in(CANARY) if one == name]
-            tags += stopped(Registry.read(repo), CANARY, only=name)
-        if push:
-            push_tags(repo, tags)
-    return Done(version, current, tags, notes)
+        events: list[tuple[str, Action, Version]] = [(stage, "promote", version)]
+        if stage == PROD and canary == version:
+            notes.append(f"{name} is no canary any more")
+            events += [(CANARY, "stop", one) for one in registry.still_in(CANARY)]
+        return Done(version, current(registry, stage), add(registry, events, push), notes)
 
 
 def roll_back(repo: Path, *, push: bool = False) -> Done:
     """Put the version that was in prod before the one that is there into prod again."""
-    with changing(repo) as (registry, tags):
-        version, current = registry.before_in_prod(), current_in(registry, PROD)
-        if version is None:
-            there = f"{current.version} is the only one that was" if current else "no version was"
-            remedy = "promote another version: `nox -s promote -- VERSION prod`; `nox -s releases` lists them"
-            raise HallmarkError(f"prod has no version to go back to: {there} ever there", remedy=remedy)
-        release_of(version, repo, lock_at(version.commit, repo))
-        tags += [add(registry, PROD, version, "roll back", registry.next_number)]
-        if push:
-            push_tags(repo, tags)
-    return Done(version, current, tags)
-
-
-def stop(repo: Path, stage: str = CANARY, *, push: bool = False) -> Done:
-    """Take what is in a stage out of it. Prod is never empty once it was taken: it goes back."""
-    if stage != CANARY:
-        raise HallmarkError(
-            f"{stage} can't be stopped", remedy="prod goes back with `nox -s rollback`; only a canary stops"
-        )
-    with changing(repo) as (registry, tags):
-        current = current_in(registry, stage)
-        if current is None:
-            raise HallmarkError("there is no canary", remedy="`nox -s releases` shows what is in which stage")
-        tags += stopped(registry, stage)
-        if push:
-            push_tags(repo, tags)
-    return Done(current, None, tags)
-
-
-@contextmanager
-def changing(repo: Path) -> Iterator[tuple[Registry, list[str]]]:
-    """The registry as it is, with nobody else on this machine changing it, and a list for the tags that are made."""
     with one_at_a_time(repo):
-        yield Registry.read(repo), []
+        registry = Registry.read(repo)
+        version, there = registry.before_in_prod(), current(registry, PROD)
+        if version is None:
+            only = f"{there.version} is the only one that was" if there else "no version was"
+            remedy = "promote another version: `nox -s promote -- VERSION prod`; `nox -s releases` lists them"
+            raise HallmarkError(f"no version to go back to: {only} ever there", file=PROD, remedy=remedy)
+        release_of(version, repo)
+        return Done(version, there, add(registry, [(PROD, "roll back", version)], push))
 
 
-def current_in(registry: Registry, stage: str) -> Version | None:
+def stop(repo: Path, *, push: bool = False) -> Done:
+    """Take the canary out of its stage, and every version that GTO would show there instead: it remembers all that were."""
+    with one_at_a_time(repo):
+        registry = Registry.read(repo)
+        canary = current(registry, CANARY)
+        if canary is None:
+            remedy = "`nox -s releases` shows what is in which stage"
+            raise HallmarkError("there is no canary", file=repo, remedy=remedy)
+        return Done(canary, None, add(registry, [(CANARY, "stop", one) for one in registry.still_in(CANARY)], push))
+
+
+def current(registry: Registry, stage: str) -> Version | None:
     """What is in a stage; None too if the stage's last event can't be trusted, since a decision is about to replace it."""
-    return None if stage in registry.unsound else registry.in_stage(stage)
+    event = registry.event_of(stage)
+    return registry.find(event.version) if event else None
 
 
-def add(registry: Registry, stage: str, version: Version, action: Action, number: int) -> str:
-    """Make the tag of an event; returns its name."""
-    tag = event_tag(registry.name, stage, number, stop=action == "stop")
-    said = Happened(action=action, provenance=version.digest, version=version.version)
-    write_tag(registry.repo, tag, version.commit, message_of_event(stage, said), date_after(registry.tags))
-    return tag
+def add(registry: Registry, events: list[tuple[str, Action, Version]], push: bool) -> list[str]:
+    """Tag events, each (stage, what was done, version); returns the names of the tags.
 
-
-def stopped(registry: Registry, stage: str, only: str | None = None) -> list[str]:
-    """Take every version out of a stage that GTO takes to be there: it remembers those that others have followed.
-
-    `only`: nothing is done unless this version is the one that is there now.
+    They are numbered as GTO counts, and dated a second after the one before at least: git counts whole seconds, and GTO and
+    DVC go by the time alone.
     """
-    current = current_in(registry, stage)
-    if only is not None and (current is None or current.version != only):
-        return []
-    tags: list[str] = []
-    for name in registry.still_in(stage):
-        tags.append(add(registry, stage, registry.find(name), "stop", registry.next_number))
-        registry = Registry.read(registry.repo)
+    number = 1 + max((tag.number for tag in registry.tags if tag.number is not None), default=0)
+    dates = [tag.date + timedelta(seconds=1) for tag in registry.tags if tag.stage and tag.date]
+    date, tags = max([datetime.now(UTC).replace(microsecond=0), *dates]), []
+    for at, (stage, action, version) in enumerate(events):
+        tag = event_tag(registry.name, f"{stage}{'!' if action == 'stop' else ''}#{number + at}")
+        said = Happened(action=action, provenance=version.digest, version=version.version)
+        message = said.below(SUBJECTS[action].format(version=version.version, stage=stage))
+        write_tag(registry.repo, tag, version.commit, message, date + timedelta(seconds=at))
+        tags.append(tag)
+    if push:
+        push_tags(registry.repo, tags)
     return tags
-
-
-# --- against prod ------------------------------------------------------------------------------------------------
 
 
 def check_against_prod(release: Path, name: str, in_prod: Version | None) -> list[str]:
@@ -247,22 +207,15 @@ def check_against_prod(release: Path, name: str, in_prod: Version | None) -> lis
         return [
             f"{name} was not compared with {in_prod.version}, which was in prod: `nox -s promote -- --compare` sets that up for the next"
         ]
-    settings = comparator(read_provenance(release))
+    params = read_provenance(release).build.externalParameters.params
+    settings = params.get("eval", {}).get("comparators", {}).get("prod", {})
     against = settings.get("sha256") if settings.get("kind") == "adapter" else None
     if against == in_prod.adapter or all(rule.waiver is not None for rule in rules):
         return []
-    what = f"an adapter with the SHA-256 {str(against)[:64]}" if against else "no adapter"
+    what = f"an adapter with the SHA-256 {against}" if against else "no adapter"
     raise HallmarkError(
         f"{name} was compared with {what} as eval.comparators.prod, and {in_prod.version} is in prod, whose adapter has {in_prod.adapter}",
         file=release / prov.VERDICT,
         field=rules[0].name,
         remedy="run `nox -s promote -- --compare` and `nox -s repro`, commit, and release again; or waive the rule, with a reason (gate.waive)",
     )
-
-
-def comparator(provenance: Provenance) -> dict[str, Any]:
-    """The settings of `eval.comparators.prod` that a release was made with, {} if it had none."""
-    value: Any = provenance.build.externalParameters.params
-    for key in ("eval", "comparators", "prod"):
-        value = value.get(key) if isinstance(value, dict) else None
-    return value if isinstance(value, dict) else {}

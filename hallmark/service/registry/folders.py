@@ -1,0 +1,228 @@
+"""The files of a version, in folders of their own: from DVC's cache or a remote, and checked before anyone can read them.
+
+models/versions/v1.2.0/            the release
+models/versions/weights/<md5>/     what it was trained over, unless that is models/quantized; shared by versions
+
+A tag holds the digest of provenance.json, which holds that of every other file. The commit's `dvc.lock` and params must be
+those that the release was made with: else the commit was made while they were changed, or the tag is not its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from hallmark.answer.comparators.adapter import VERSIONS
+from hallmark.base import provenance as prov
+from hallmark.base.dvc_lock import YAML_BYTES, is_inside
+from hallmark.base.errors import HallmarkError, unwritable
+from hallmark.base.files import QUANTIZED, RELEASE, atomic_folder
+from hallmark.model.adapter import TENSORS
+from hallmark.release.checking import check, differing, first_of, refuse
+from hallmark.release.clone import made
+from hallmark.release.shipping import check_weights
+from hallmark.release.statements import read_provenance, read_verdict
+from hallmark.service.registry.registry import STAGES, Registry, Version
+from hallmark.service.registry.tags import Registered, run_git
+
+LOCK = "dvc.lock"
+WEIGHTS = VERSIONS / "weights"
+SECONDS = 600.0  # for git to clone
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The folders of a version: the release, and the weights that it was trained over."""
+
+    release: Path
+    weights: Path
+
+
+def materialize(version: Version, repo: Path = Path()) -> Folders:
+    """The folders of a version, whole and checked: those that are there, or fetched."""
+    release = release_of(version, repo)
+    return Folders(release, weights_of(version, release, repo))
+
+
+def release_of(version: Version, repo: Path) -> Path:
+    """The folder of the release of a version, whole and checked."""
+    target = repo / VERSIONS / version.version
+    if os.path.lexists(target):
+        with suppress(HallmarkError):
+            check_version(target, version, repo)
+            return target
+        with tempfile.TemporaryDirectory() as name:  # if the tag is wrong, and not the folder, that stays
+            take_version(repo.resolve(), version, repo, Path(name))
+        shutil.rmtree(target, ignore_errors=True)
+    with atomic_folder(target) as folder:
+        take_version(repo.resolve(), version, repo, folder)
+    return target
+
+
+def weights_of(version: Version, release: Path, repo: Path) -> Path:
+    """The folder with the weights that a release was trained over: models/quantized if that holds them."""
+    hashes = made(_lock_at(version.commit, repo), QUANTIZED.as_posix())
+    if len(hashes) != 1:
+        problem = f"{version.version} was made before the weights that adapters are trained over were kept"
+        raise HallmarkError(problem, file=release / prov.PROVENANCE, remedy="make a new release with `dvc repro`")
+    again, target = "remove the folder; it is fetched again", repo / WEIGHTS / hashes.pop().removesuffix(".dir")
+    for folder in (repo / QUANTIZED, target):
+        if folder.is_dir():
+            with suppress(HallmarkError):
+                check_weights(release, folder, again)
+                return folder
+    with atomic_folder(target) as folder:
+        take(repo.resolve(), version.commit, QUANTIZED, folder)
+        check_weights(release, folder, again)
+    return target
+
+
+# --- checking ----------------------------------------------------------------------------------------------------
+
+
+def check_version(folder: Path, version: Version, repo: Path) -> None:
+    """Raise a HallmarkError unless the folder is the release of that version, and its commit says the same."""
+    remedy = "fetch it again; if it is the same then, take the tags as they were (`git fetch origin --tags --force`)"
+    found = check_release_at(folder, version.commit, repo, remedy).model_dump()
+    if wrong := prov.differences(found, {key: getattr(version, key) for key in found}):
+        problem = f"not the release that the tag of {version.version} names: it has another {', '.join(wrong)}"
+        raise HallmarkError(problem, file=folder, remedy=remedy)
+
+
+def check_release_at(folder: Path, commit: str, repo: Path, remedy: str) -> Registered:
+    """What a tag has to say of a release; a HallmarkError unless it is whole, passed its gate, and is that of the commit."""
+    finding, stages = check(folder), _lock_at(commit, repo)
+    refuse(folder, finding.wrong, remedy)
+    refuse(folder, differing(finding, stages), remedy)
+    provenance, gate = read_provenance(folder), read_verdict(folder).gate
+    refuse(folder, [] if TENSORS in provenance.subjects else [f"has no {TENSORS}"], remedy)
+    if not finding.passed:
+        raise HallmarkError(
+            "the gate did not pass this release",
+            file=folder / prov.VERDICT,
+            field="predicate.result",
+            remedy="see reports/gate.json at its commit; a rule that need not hold is waived in params, with a reason (gate.waive)",
+        )
+    build = provenance.build
+    wrong = [
+        f"{LOCK} differs at {key}"
+        for name, stage in sorted(build.stages.items())
+        for key in prov.differences(stage, stages.get(name), name)
+    ]
+    params, edited = prov.params_at(
+        lambda file: prov.git_file(file, commit, repo, YAML_BYTES), f"at {commit[:12]}", stages
+    )
+    others = [*prov.differences(build.externalParameters.params, params), *edited]
+    wrong += [f"param {key} differs" for key in dict.fromkeys(others)]
+    if wrong:
+        problem = f"commit {commit[:12]} does not hold what the release was made with: {'; '.join(first_of(wrong, 5))}"
+        raise HallmarkError(problem, file=LOCK, remedy=remedy)
+    return Registered(
+        adapter=provenance.subjects[TENSORS],
+        commit=commit,
+        provenance=prov.sha256((folder / prov.PROVENANCE).read_bytes()),
+        release=finding.release,
+        verdict=gate.verdict,
+        waived={rule.name: str(rule.waiver) for rule in gate.waived},
+    )
+
+
+def _lock_at(commit: str, repo: Path) -> prov.Stages:
+    """The stages of a commit's `dvc.lock`."""
+    content = prov.git_file(LOCK, commit, repo, YAML_BYTES)
+    if content is None:
+        remedy = "register a commit that the pipeline ran in"
+        raise HallmarkError(f"commit {commit[:12]} has none", file=LOCK, remedy=remedy)
+    return prov.read_lock(content, f"{LOCK} at {commit[:12]}")
+
+
+# --- fetching ----------------------------------------------------------------------------------------------------
+
+
+def wanted(registry: Registry, name: str) -> Version:
+    """The version of that name, or the one in the stage of that name."""
+    if name not in STAGES:
+        return registry.find(name)
+    version = registry.in_stage(name)
+    if version is None:
+        remedy = "name a version instead: `nox -s releases` there lists them"
+        raise HallmarkError(f"nothing is in {name} there", file=registry.repo, remedy=remedy)
+    return version
+
+
+def fetch(url: str, name: str, out: Path, weights: Path | None = None) -> Version:
+    """Fetch a release from a repository (a folder, or what git can clone) to a new folder.
+
+    `weights`: a new folder for what it was trained over. Neither is there unless both are whole, and what the tag says.
+    """
+    for folder in filter(None, (out, weights)):
+        if os.path.lexists(folder):
+            raise HallmarkError("already exists", file=folder, remedy="give a new name")
+    with clone_of(url) as clone:
+        version = wanted(Registry.read(clone), name)
+        # Of an address of a folder, git reads %20 as a space, and DVC does not.
+        address = unquote(url) if url.startswith("file://") else url
+        place = Path(url).resolve() if Path(url).is_dir() else address
+        with atomic_folder(out) as folder:
+            take_version(place, version, clone, folder)
+            if weights is not None:
+                with atomic_folder(weights) as other:
+                    take(place, version.commit, QUANTIZED, other)
+                    check_weights(folder, other, "fetch it again")
+    return version
+
+
+@contextmanager
+def clone_of(url: str) -> Iterator[Path]:
+    """The repository itself if it is a folder here, else a clone without its files, for as long as the block lasts."""
+    if Path(url).is_dir():
+        yield Path(url)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        clone = Path(name) / "clone"
+        words = ("clone", "--quiet", "--no-checkout", "--template=", "--", url, str(clone))
+        if problem := run_git(*prov.SAFE, *words, seconds=SECONDS, GIT_TERMINAL_PROMPT="0"):
+            remedy = "name a folder, or an address that `git clone` takes"
+            raise HallmarkError(f"git can't clone it: {problem}", file=url, remedy=remedy)
+        yield clone
+
+
+def take_version(place: Path | str, version: Version, repo: Path, target: Path) -> None:
+    """Copy the release of a version into a folder, and check it; `place`: where DVC finds it, `repo`: where its tag is."""
+    take(place, version.commit, RELEASE, target)
+    check_version(target, version, repo)
+
+
+def take(place: Path | str, commit: str, path: Path, target: Path) -> None:
+    """Copy what DVC keeps at a path, as it was at a commit, into a folder: from the cache or a remote."""
+    from dvc.api import DVCFileSystem
+
+    files, top = None, path.as_posix()
+    try:
+        files = DVCFileSystem(str(place), rev=commit)
+        names = files.find(top)
+        if not names:
+            raise FileNotFoundError(top)
+        for name in names:
+            inside = name.removeprefix("/").removeprefix(f"{top}/")
+            if not is_inside(inside):
+                remedy = f"its list at commit {commit[:12]} was forged: don't use it"
+                raise HallmarkError("lists a file outside of it", file=path, remedy=remedy)
+            files.get_file(name, str(target / inside))
+    except HallmarkError:
+        raise
+    except Exception as error:  # DVC and its file systems raise many types, and each means: it can't be had
+        if unwritable(error) is not None:
+            raise
+        problem = f"not to be had at commit {commit[:12]}: it is neither in DVC's cache nor in a remote that could be read ({type(error).__name__})"
+        remedy = f"run `dvc push {path}` where it was made, and set the remote here (docs/dvc.md); or make it again at that commit"
+        raise HallmarkError(problem, file=path, remedy=remedy) from None
+    finally:
+        if files is not None:
+            files.close()
