@@ -1,33 +1,29 @@
-"""How much data: the parts of the training data, the law through the points, and the table, report and page of it."""
+"""How much data: the parts of the training data, the law through the points, and the table and report of it."""
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from markupsafe import escape
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import SFT_ADAPTER, TRAIN, VALIDATION, sha256_folder
 from hallmark.base.records import read_records
 from hallmark.base.stats import ClusterBootstrap
 from hallmark.commands import curve as tool
-from hallmark.commands import curve_points
-from hallmark.commands import curve_report as shown
-from hallmark.commands.curve_points import Part, Point, parts, settings
+from hallmark.commands.curve_points import Part, Point, parts, prepare, settings
+from hallmark.commands.experiments import with_values
 from hallmark.judge.power_law import FALLS, FEW, FLAT, RIGHT, RISES, Outlook, fitted, outlook
-from hallmark.params.loader import load_params, resolved
-from hallmark.task.task import Task
+from hallmark.params.loader import Params, load_params, resolved
 from tests.made_up import prediction, typed
-from tests.rows import shipped
-from tests.workspace import ROOT, change_params, checked, run_here
+from tests.workspace import ROOT, change_params
 
 SHARES = [0.12, 0.25, 0.5, 1.0]
 RAW = resolved(ROOT / "params.yaml")
@@ -37,17 +33,13 @@ RAW = resolved(ROOT / "params.yaml")
 def test_each_part_holds_the_smaller_ones(sizes: list[int], seed: int) -> None:
     groups = [f"g{number}" for number, size in enumerate(sizes) for _ in range(size)]
     found = parts(groups, [0.2, 0.5, 1.0], seed)
+    assert len({parts(groups, [0.5, 1.0], other)[0].groups for other in range(20)}) > 1, "another seed draws others"
     assert found == parts(groups[::-1], [0.2, 0.5, 1.0], seed)
     for small, large in pairwise(found):
         assert set(small.groups) < set(large.groups)
         assert small.records == sum(group in small.groups for group in groups) < large.records
     assert [part.whole for part in found] == [False, False, True]
     assert set(found[-1].groups) == set(groups)
-
-
-def test_another_seed_draws_other_groups() -> None:
-    groups = [f"g{number}" for number in range(40)]
-    assert parts(groups, [0.25, 1.0], 1)[0].groups != parts(groups, [0.25, 1.0], 2)[0].groups
 
 
 def test_two_shares_of_as_many_groups_are_an_error() -> None:
@@ -122,56 +114,50 @@ def test_parts_that_learned_nothing_are_left_out_of_the_law() -> None:
     assert found.exponent is not None and found.exponent.value == pytest.approx(0.5, abs=0.02)
 
 
-@pytest.fixture(scope="module")
-def rising() -> shown.Curve:
-    """The curve of a model that has more records right with each part."""
-    made, names = [], ("a", "b", "c", "d", "e", "f", "g", "h")
-    for number, (rate, count) in enumerate(zip((0.2, 0.35, 0.55, 0.7), (1, 2, 4, 8), strict=True)):
+def drawn(rates: list[float], planned: int = 4) -> tool.Curve:
+    """The curve of a model that has these shares of the records right with 1, 2, 4 and 8 of the groups."""
+    made, names = [], "abcdefgh"
+    for number, rate in enumerate(rates):
         flags = columns([rate])[0]
         rows = [
             typed(prediction(row, names[row % 8], "pass" if right else "wrong_value"))
             for row, right in enumerate(flags)
         ]
-        part = Part(count / 8, names[:count], 100 * count, count == 8)
-        made.append(Point(part, 10 * count, 60.0 * number, rows, reused=count == 8))
-    return drawn(made)
+        count = 2**number
+        made.append(
+            Point(Part(count / 8, tuple(names[:count]), 100 * count, count == 8), 10 * count, 60.0 * number, rows)
+        )
+    return tool.drawn(made, planned, changed({"eval.draws": 200}))
 
 
-def drawn(made: list[Point], planned: int = 4) -> shown.Curve:
-    settings = shipped().eval.model_copy(update={"draws": 200})
-    return shown.drawn(made, planned, Task(shipped().task), settings, ["schema_validity", "exact_match"], 7, 0.5)
+def changed(values: dict[str, Any]) -> Params:
+    return Params.model_validate(with_values(resolved(ROOT / "params.yaml"), values))
 
 
-def test_table_and_page_say_what_twice_the_data_brings(rising: shown.Curve) -> None:
+def test_the_table_says_what_twice_the_data_brings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rising = drawn([0.2, 0.35, 0.55, 0.7])
     law = rising.measures[0].outlook
     assert (rising.measures[0].name, law.verdict) == ("exact_match", RISES)
-    assert rising.headline.startswith("Twice the data (1,600 records) would bring exact match to about")
-    *_, last, twice = shown.table(rising)
-    assert re.match(r" +8 +800 +80 +3\.0 +70\.0 % \[", last)
-    assert law.twice and twice.split()[:3] == ["twice", "1,600", f"~{100 * law.twice.value:.1f}"]
-    page = shown.page(rising)
-    assert str(escape(rising.headline)) in page
-    assert page.count("<figure>") == len(rising.measures)
-    assert "<script" not in page and "fitted" in page
-
-
-def test_the_report_has_the_points_and_the_law(rising: shown.Curve) -> None:
-    found = json.loads(json.dumps(shown.content(rising), allow_nan=False))
+    assert tool.headline(rising).startswith("Twice the data (1,600 records) would bring exact match to about")
+    text = tool.write(rising)
+    cells = [[cell.strip() for cell in line.split("|")[1:6]] for line in text if line.startswith("|")]
+    assert cells[-2][:4] == ["8", "800", "80", "3.0"] and cells[-2][4].startswith("70.0 [")
+    assert law.twice and cells[-1] == ["twice", "1,600", "", "", f"~{tool.share(law.twice)}"]
+    found = json.loads(Path("reports/curve.json").read_text(encoding="utf-8"))
     assert [point["records"] for point in found["points"]] == [100, 200, 400, 800]
-    assert [point["reused"] for point in found["points"]] == [False, False, False, True]
     assert found["points"][-1]["measures"]["exact_match"]["value"] == 0.7
     assert found["outlook"]["exact_match"]["verdict"] == RISES
 
 
-def test_a_curve_that_is_not_finished_foretells_nothing_in_its_headline(rising: shown.Curve) -> None:
-    begun = drawn(rising.points[:2])
-    assert begun.headline == "2 of 4 points are made."
-    assert "2 of 4 points" in shown.page(begun)
+def test_a_curve_that_is_not_finished_foretells_nothing_in_its_headline() -> None:
+    assert tool.headline(drawn([0.2, 0.35])) == "2 of 4 points are made."
 
 
 def test_the_measure_of_the_gate_comes_first() -> None:
-    task, rows = Task(shipped().task), [typed(prediction(0, "g", "pass"))]
-    names = [measure.name for measure in shown.measures(task, rows, [], ["schema_validity", "field_f1"])]
+    rows = [typed(prediction(0, "g", "pass"))]
+    params = changed({"gate.floors": {"schema_validity": 0.9, "field_f1": 0.9}})
+    names = [measure.name for measure in tool.measures(params, rows)]
     assert names[:2] == ["field_f1", "exact_match"]
     assert "schema_validity" not in names
 
@@ -179,37 +165,38 @@ def test_the_measure_of_the_gate_comes_first() -> None:
 def test_points_are_made_once_and_touch_no_output(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The adapter of `sft` is taken for all groups, and a point that is there is not made again."""
+    """With DVC in their folders. The adapter of `sft` is taken for all groups, and a point that is there is not made again."""
     repo = tmp_path / "repo"
     shutil.copytree(tiny_run, repo, symlinks=True)
     change_params(repo, {"curve.shares": [0.3, 1.0]})
     monkeypatch.chdir(repo)
-    ran = []
 
-    def here(part: Part, module: str, *options: str) -> None:
-        ran.append((part.whole, module))
-        checked(run_here(part.folder, module, *options))
+    def made() -> tuple[tool.Curve, list[tuple[int, ...]]]:
+        """The curve, and when each point was trained and evaluated."""
+        params, groups = load_params(), read_records(TRAIN)["group"].to_list()
+        planned = parts(groups, params.curve.shares, params.seed)
+        for part in planned:
+            prepare(part, settings(resolved(), part, len(groups), params.curve.least_steps))
+        found = tool.curve(params, planned)
+        assert [line.split()[-2:] for line in tool.plan(params, planned, len(groups))] == 2 * [["made", "already"]]
+        files = ("reports/sft.json", "reports/eval/tuned/metrics.json")
+        times = [tuple((part.folder / file).stat().st_mtime_ns for file in files) for part in planned]
+        return found, times
 
-    monkeypatch.setattr(curve_points, "run", here)
-    params, raw = load_params(), resolved(repo / "params.yaml")
-    groups = read_records(TRAIN)["group"].to_list()
-    planned = parts(groups, params.curve.shares, params.seed)
     before = {name: sha256_folder(repo / name) for name in ("models", "data", "reports")}
-    found = tool.curve(params, raw, planned, len(groups))
+    found, times = made()
     after = {name: sha256_folder(repo / name) for name in before}
-    assert {*after["reports"]} - {*before["reports"]} == {"curve.html", "curve.json"}
+    assert {*after["reports"]} - {*before["reports"]} == {"curve.md", "curve.json"}
     assert after | {"reports": before["reports"]} == before
-    assert ran == [(False, "stages.sft"), (False, "stages.eval"), (True, "stages.eval")]
-    assert [point.reused for point in found.points] == [False, True]
-    small = found.points[0].part
+    small, whole = (point.part for point in found.points)
     assert set(read_records(small.folder / TRAIN)["group"]) == set(small.groups)
     ids = read_records(VALIDATION)["id"].to_list()
     assert [[row.id for row in point.predictions] for point in found.points] == [ids, ids]
-    assert sha256_folder(small.folder / SFT_ADAPTER) != sha256_folder(repo / SFT_ADAPTER)
-    assert [line.split()[-2:] for line in tool.plan(params, raw, planned, len(groups))[:2]] == 2 * [["made", "already"]]
-    tool.curve(params, raw, planned, len(groups))
-    assert len(ran) == 3
+    adapters = [sha256_folder(folder / SFT_ADAPTER) for folder in (small.folder, whole.folder, repo)]
+    assert adapters[0] != adapters[1] == adapters[2]
+    assert made()[1] == times
     change_params(repo, {"eval.max_new_tokens": 8})
-    again = resolved(repo / "params.yaml")
-    tool.curve(load_params(), again, planned, len(groups))
-    assert ran[3:] == [(False, "stages.eval"), (True, "stages.eval")]
+    again = made()[1]
+    assert [[new == old for new, old in zip(*pair, strict=True)] for pair in zip(again, times, strict=True)] == 2 * [
+        [True, False]
+    ]

@@ -20,7 +20,7 @@ from hallmark.base.files import BASE, TRAIN, VALIDATION
 from hallmark.base.records import schema, write_records
 from hallmark.commands import trial_watch
 from hallmark.commands import tune as tool
-from hallmark.commands.trials import Trial
+from hallmark.commands.tune import Trial
 from hallmark.params.loader import Params, load_params, resolved
 from tests.rows import record, shipped
 from tests.workspace import ROOT, change_params, git_init, run, run_here, spell_out
@@ -101,16 +101,14 @@ def test_trials_run_as_experiments_and_bad_ones_are_stopped(here: Path) -> None:
     assert copies == ["run"], "DVC removes the copy of a stopped trial too; `run` has its notes"
     assert run(here, "git", "status", "--porcelain").stdout.split() == ["??", "reports/"]
 
-    # A search that was killed in its third trial tries that again.
-    params, raw = load_params(), resolved()
-    study = tool.study_of(params, raw)
-    study.sampler = tool.sampler(params, 2)
-    drawn = tool.drawn(study.ask(), params)
+    # A search that was killed in its third trial has no trace of it, and draws the same again.
+    params = load_params()
+    drawn = tool.study_of(params, tool.earlier(report["search"])).ask(tool.space_of(params)).params
     again = run_here(here, "hallmark.commands.tune", "--trials", "1")
     assert "goes on after 2 earlier trials" in again.stderr
-    report = json.loads((here / "reports/tune.json").read_text(encoding="utf-8"))
-    assert len(report["trials"]) == 3
-    assert report["trials"][-1]["params"]["sft.learning_rate"] == drawn["sft.learning_rate"]
+    earlier, report = report, json.loads((here / "reports/tune.json").read_text(encoding="utf-8"))
+    assert report["trials"][:2] == earlier["trials"] and len(report["trials"]) == 3
+    assert report["trials"][2]["draw"] == drawn
 
     best = report["trials"][-1]
     assert (best["number"], best["state"]) == (report["best"], "complete"), again.stderr
@@ -129,23 +127,22 @@ def test_trials_run_as_experiments_and_bad_ones_are_stopped(here: Path) -> None:
 
 @needs_optuna
 def test_an_experiment_with_the_params_of_a_trial_is_taken(here: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """After the test above: without Optuna's journal, what DVC has of earlier trials still counts."""
-    shutil.rmtree(".hallmark")
+    """After the test above: without the report, what DVC has of earlier trials still counts."""
+    tool.REPORT.unlink()
     caplog.set_level("INFO")
-    params, raw = load_params(), resolved()
-    (first,) = tool.search(params, raw, minutes=1, most=1)
+    (first,) = tool.search(load_params(), resolved(), minutes=1, most=1)
     assert first.loss == pytest.approx(0.4)
-    assert f"trial 0: experiment {first.experiment} has it already" in caplog.text
+    assert f"{first.experiment}: it is there already" in caplog.text
 
 
 @needs_optuna
-def test_a_damaged_journal_and_a_second_search_are_refused(here: Path) -> None:
-    tool.FOLDER.mkdir(parents=True, exist_ok=True)
-    kept = tool.JOURNAL.read_bytes() if tool.JOURNAL.exists() else b""
-    tool.JOURNAL.write_text("no JSON\n{}\n", encoding="utf-8")
-    done = run_here(here, "hallmark.commands.tune", "--trials", "1")
-    assert "journal.log: damaged" in done.stderr
-    tool.JOURNAL.write_bytes(kept)
+def test_a_damaged_report_and_a_second_search_are_refused(here: Path) -> None:
+    tool.write(load_params(), "key", [Trial(0, {}, {}, "complete", 0.5)])
+    assert tool.earlier("another") == [] and tool.earlier("key")[0].loss == 0.5
+    tool.REPORT.write_text('{"search": "key", "trials": [{}]}', encoding="utf-8")
+    with pytest.raises(HallmarkError) as caught:
+        tool.earlier("key")
+    assert (caught.value.file, caught.value.field) == (tool.REPORT, "trials")
     with tool.alone(tool.FOLDER, "", ""):
         done = run_here(here, "hallmark.commands.tune", "--write")
     assert "another search runs in this repository" in done.stderr
@@ -155,8 +152,7 @@ def test_without_optuna_the_error_says_how_to_install_it(here: Path, monkeypatch
     monkeypatch.setitem(sys.modules, "optuna", None)
     done = run_here(here, "hallmark.commands.tune")
     assert done.returncode == 1
-    assert "Optuna is not installed" in done.stderr
-    assert "run `nox -s tune`" in done.stderr and "pip install -c requirements.lock 'optuna" in done.stderr
+    assert "Optuna is not installed" in done.stderr and "pip install -c requirements.lock 'optuna" in done.stderr
 
 
 def params_with(**changes: Any) -> Params:
@@ -180,42 +176,25 @@ def test_a_space_that_makes_no_sense_is_refused(space: dict[str, Any], words: st
         params_with(**space)
 
 
-class Fixed:
-    """A draw with values of its own; it notes what it was asked for."""
-
-    def __init__(self, **values: Any) -> None:
-        self.values, self.asked = values, dict[str, Any]()
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
-        self.asked[name] = (low, high, log)
-        return self.values[name]
-
-    def suggest_categorical(self, name: str, listed: list[Any]) -> Any:
-        self.asked[name] = listed
-        return self.values[name]
-
-
+@needs_optuna
 def test_a_draw_is_around_what_params_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     BASE.mkdir(parents=True)
-    (BASE / "config.json").write_text('{"num_hidden_layers": 15}', encoding="utf-8")
+    (BASE / "config.json").write_text('{"model_type": "llama", "num_hidden_layers": 15}', encoding="utf-8")
     params = params_with(learning_rate=[0.5, 2.0], epochs=None, r=[8, 64], layers=[10, 15, 30, None])
-    sft = params.sft
-    trial = Fixed(learning_rate=1.2345, r=64, layers=10)
-    values = tool.drawn(trial, params)  # type: ignore[arg-type]
-    assert values == {
+    sft, space = params.sft, tool.space_of(params)
+    assert tool.values_of({"learning_rate": 1.2345, "r": 64, "layers": 10}, params) == {
         "sft.learning_rate": float(f"{sft.learning_rate * 1.2345:.2g}"),
         "sft.lora.r": 64,
         "sft.lora.alpha": round(sft.lora.alpha * 64 / sft.lora.r),
         "sft.lora.layers": 10,
     }
-    assert trial.asked["learning_rate"] == (0.5, 2.0, True)
-    assert trial.asked["r"] == sorted({8, 64, sft.lora.r})
-    assert trial.asked["layers"] == [*sorted({10, *([sft.lora.layers] if sft.lora.layers else [])}), None], "15 is all"
-    as_it_is = tool.drawn(Fixed(**tool.as_it_is(params)), params)  # type: ignore[arg-type]
-    own = params.sft.model_dump()
-    assert as_it_is["sft.learning_rate"] == own["learning_rate"]
-    assert (as_it_is["sft.lora.alpha"], as_it_is["sft.lora.layers"]) == (own["lora"]["alpha"], own["lora"]["layers"])
+    choices: Any = {name: getattr(of, "choices", None) for name, of in space.items()}
+    assert choices["r"] == tuple(sorted({8, 64, sft.lora.r}))
+    assert choices["layers"] == (*sorted({10, *([sft.lora.layers] if sft.lora.layers else [])}), None), "15 is all"
+    first = tool.study_of(params, []).ask(space).params
+    own = {"sft.learning_rate": sft.learning_rate, "sft.lora.layers": sft.lora.layers}
+    assert tool.values_of(first, params) == own | {"sft.lora.r": sft.lora.r, "sft.lora.alpha": sft.lora.alpha}
 
 
 def test_steps_are_those_that_sft_will_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,18 +239,20 @@ def test_a_stage_in_another_folder_is_followed_and_stopped(tmp_path: Path, monke
 
 
 def test_the_table_has_the_best_first_and_says_what_became_of_the_others() -> None:
+    def made(number: int, rate: float, layers: int | None, *others: Any) -> Trial:
+        return Trial(number, {}, {"sft.learning_rate": rate, "sft.lora.layers": layers, "sft.eval_steps": 9}, *others)
+
     found = [
-        Trial(0, "complete", {"sft.learning_rate": 0.003, "sft.lora.layers": 20, "sft.eval_steps": 9}, 0.05, [0.1, 0.05], 4.0, "tune-a"),
-        Trial(1, "stopped", {"sft.learning_rate": 0.009, "sft.lora.layers": None, "sft.eval_steps": 9}, None, [0.4], 1.0),
-        Trial(2, "complete", {"sft.learning_rate": 0.005, "sft.lora.layers": 10, "sft.eval_steps": 9}, 0.04, [0.04], 3.0, "tune-b"),
-        Trial(3, "failed", {"sft.learning_rate": 0.1, "sft.lora.layers": 10, "sft.eval_steps": 9}, reason="not a number\x1b"),
-    ]  # fmt: skip
-    head, *rows = tool.table(found, 4)
-    assert head.split() == ["trial", "loss", "learning_rate", "layers", "minutes"]
-    assert [row.split()[0] for row in rows] == ["2", "0", "1", "3"]
-    assert rows[1].endswith("params.yaml as it is")
-    assert "all" in rows[2] and rows[2].endswith("stopped at validation 1 of 4: 0.4000 is above the median")
-    assert rows[3].endswith("failed: not a number\\x1b")
+        made(0, 0.003, 20, "complete", 0.05, [0.1, 0.05], 4.0, "tune-a"),
+        made(1, 0.009, None, "stopped", None, [0.4], 1.0),
+        made(2, 0.005, 10, "complete", 0.04, [0.04], 3.0, "tune-b"),
+        made(3, 0.1, 10, "failed", None, [], 0.1, None, "not a number\x1b"),
+    ]
+    head, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in tool.lines(found, 4)[:6])
+    assert head == ["trial", "loss", "learning_rate", "layers", "minutes", "outcome"]
+    assert [row[0] for row in rows] == ["2", "0", "1", "3"]
+    assert rows[2][3:] == ["all", "1.0", "stopped at validation 1 of 4: 0.4000 is above the median"]
+    assert (rows[1][-1], rows[3][-1]) == ("params.yaml as it is", "failed: not a number\\x1b")
     assert tool.verdict(found)[0] == "best: trial 2, validation loss 0.0400, 20 % below that of params.yaml as it is"
-    assert tool.verdict(found[:2]) == ["none is better than params.yaml as it is: validation loss 0.0500"]
-    assert tool.verdict(found[1:2]) == ["no trial has ended well"]
+    assert tool.verdict(found[:2])[0] == "none is better than params.yaml as it is: validation loss 0.0500"
+    assert tool.verdict(found[1:2])[0] == "no trial has ended well"

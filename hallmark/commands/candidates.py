@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.files import DEDUPED, sha256_file
+from hallmark.base.files import DEDUPED
 from hallmark.base.model_folder import COUNT_OF_LAYERS, WHOLE, check_files, explained
 from hallmark.base.reading import check_regular, is_folder, read_object
 from hallmark.model.base_params import FolderBase, HubBase, PackageBase
+from hallmark.model.fetching import check_sha256
 from hallmark.model.lengths import context_of
 
 if TYPE_CHECKING:
@@ -64,6 +65,15 @@ class Memory:
         parts = {"training": self.training, "evaluation": self.evaluation, "serving": self.serving}
         return max(parts.items(), key=lambda part: part[1])
 
+    @property
+    def too_large(self) -> Exclusion | None:
+        """Whether the base takes more memory than there is for it."""
+        what, needed = self.most
+        if self.limit is None or needed <= self.limit:
+            return None
+        words = f"{what} takes {needed / GIB:.1f} GiB at the longest records, of {self.limit / GIB:.1f} GiB"
+        return Exclusion("memory", words)
+
 
 @dataclass
 class Facts:
@@ -72,7 +82,6 @@ class Facts:
     name: str
     source: str
     licence: str
-    gated: bool | None = None
     chat_template: bool | None = None
     context: int | None = None
     parameters: int | None = None
@@ -91,20 +100,19 @@ def examine(params: Params, records: polars.DataFrame, scratch: Path) -> tuple[F
     `records`: those of `dedupe`. `scratch`: an empty folder, in which the small files stay.
     """
     base = params.base
-    gated = is_gated(base) if isinstance(base, HubBase) else False
-    facts = Facts(base.name, base.source, base.licence, gated)
+    facts = Facts(base.name, base.source, base.licence)
     if params.choose.licences is not None and base.licence not in params.choose.licences:
         allowed = ", ".join(params.choose.licences) or "none"
         return facts, Exclusion("licence", f"{base.licence}; choose.licences allows {allowed}")
     try:
         small_files(base, scratch)
     except HallmarkError as error:
-        return facts, Exclusion("gated" if gated else "files", told(error))
+        return facts, Exclusion("files", told(error))
     try:
         facts.context = context_of(scratch)
         tokenizer = settled_tokenizer(params, scratch)
         facts.chat_template = True
-        count_tokens(facts, params, tokenizer, records)
+        facts.tokens, facts.longest = counted(params, tokenizer, records)
     except HallmarkError as error:
         facts.chat_template = facts.chat_template or False
         return facts, Exclusion("tokenizer" if facts.chat_template else "chat template", told(error))
@@ -114,7 +122,7 @@ def examine(params: Params, records: polars.DataFrame, scratch: Path) -> tuple[F
             facts.memory, facts.planned_minutes = planned(params, scratch)
     except HallmarkError as error:
         return facts, Exclusion("params" if error.file == "params.yaml" else "architecture", told(error))
-    return facts, found or too_large(facts.memory)
+    return facts, found or (facts.memory.too_large if facts.memory else None)
 
 
 def planned(params: Params, folder: Path) -> tuple[Memory, float | None]:
@@ -124,26 +132,13 @@ def planned(params: Params, folder: Path) -> tuple[Memory, float | None]:
 
     with _quiet():
         found = estimate(params, folder)
-    allowed = params.choose.memory_gib
-    there = None if found.limit_bytes is None else usable(found.limit_bytes)
-    memory = Memory(
-        found.training_bytes,
-        found.evaluation_bytes,
-        found.serving_bytes,
-        there if allowed is None else int(allowed * GIB),
-        found.basis.replace(str(folder), params.base.name),
-    )
+    limit = None if found.limit_bytes is None else usable(found.limit_bytes)
+    if params.choose.memory_gib is not None:
+        limit = int(params.choose.memory_gib * GIB)
+    basis = found.basis.replace(str(folder), params.base.name)
+    memory = Memory(found.training_bytes, found.evaluation_bytes, found.serving_bytes, limit, basis)
     seconds = found.training_seconds + found.evaluation_seconds
     return memory, None if math.isnan(seconds) else seconds / 60
-
-
-def too_large(memory: Memory | None) -> Exclusion | None:
-    """Whether the base takes more memory than there is for it."""
-    if memory is None or memory.limit is None:
-        return None
-    what, needed = memory.most
-    words = f"{what} takes {needed / GIB:.1f} GiB at the longest records, of {memory.limit / GIB:.1f} GiB"
-    return Exclusion("memory", words) if needed > memory.limit else None
 
 
 def excluded(facts: Facts, params: Params) -> Exclusion | None:
@@ -168,42 +163,26 @@ def told(error: HallmarkError) -> str:
     return f"{f'{error.field}: ' if error.field else ''}{error.problem}: {error.remedy}"
 
 
-def is_gated(base: HubBase) -> bool | None:
-    """Whether the hub gives the files only to accounts with access; None if it can't be asked."""
-    from huggingface_hub import HfApi
-
-    try:
-        return bool(HfApi().model_info(base.name, revision=base.revision, timeout=10).gated)
-    except Exception:  # no network, no such model, no access: fetching the files says which
-        return None
-
-
 def small_files(base: PackageBase | HubBase | FolderBase, folder: Path) -> None:
     """Put config and tokenizer of a base into the folder; a HallmarkError if they can't be had."""
     if isinstance(base, PackageBase):
         _from_package(base, folder)
         return
     source = _snapshot(base) if isinstance(base, HubBase) else Path(base.path)
+    # In the hub's cache a snapshot is links to `blobs` next to it.
+    within = (source.parent.parent if isinstance(base, HubBase) else source).resolve()
     if not is_folder(source):
         raise HallmarkError("no such folder", param="choose.bases", remedy="give a folder in Hugging Face layout")
-    for name in SMALL:
-        file = source / name
-        if isinstance(base, HubBase):  # in the cache a snapshot is links to `blobs` next to it
-            file = file.resolve()
-            if not file.is_relative_to(source.parent.parent.resolve()):
-                continue
-        if not file.exists():
-            continue
-        if file.is_symlink():
-            raise HallmarkError(
-                f"{name} is a link", file=base.name, remedy="copy the folder with `cp -rL`, which makes plain files"
-            )
+    if not (source / "config.json").exists():
+        raise HallmarkError("no config.json", file=base.name, remedy=WHOLE)
+    for file in (source / name for name in SMALL if (source / name).exists()):
+        if file.is_symlink() and (isinstance(base, FolderBase) or not file.resolve().is_relative_to(within)):
+            remedy = "copy the folder with `cp -rL`, which makes plain files"
+            raise HallmarkError(f"{file.name} is a link", file=base.name, remedy=remedy)
         check_regular(file, WHOLE)
         if file.stat().st_size > LARGEST:
-            raise HallmarkError(f"{name} is over 256 MiB", file=base.name, remedy=WHOLE)
-        shutil.copyfile(file, folder / name)
-    if not (folder / "config.json").exists():
-        raise HallmarkError("no config.json", file=base.name, remedy=WHOLE)
+            raise HallmarkError(f"{file.name} is over 256 MiB", file=base.name, remedy=WHOLE)
+        shutil.copyfile(file, folder / file.name)
 
 
 def _snapshot(base: HubBase) -> Path:
@@ -228,14 +207,12 @@ def _from_package(base: PackageBase, folder: Path) -> None:
     except (importlib.metadata.PackageNotFoundError, ValueError):
         raise HallmarkError(f"the package '{base.package}' is not installed", file=base.name, remedy=remedy) from None
     check_regular(file, remedy)
-    if sha256_file(file) != base.sha256:
-        remedy = "install the pinned version, or find out why the file changed and then pin the new hash"
-        raise HallmarkError(f"{file.name} has another SHA-256 than the pinned one", file=base.name, remedy=remedy)
+    check_sha256(file, base.sha256)
     from transformers import AutoConfig, AutoTokenizer
 
     with explained(f"{file.name} can't be read as a GGUF model", file, remedy=remedy):
-        AutoConfig.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False).save_pretrained(folder)
-        AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False).save_pretrained(folder)
+        for auto in (AutoConfig, AutoTokenizer):
+            auto.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False).save_pretrained(folder)
 
 
 def settled_tokenizer(params: Params, folder: Path) -> PreTrainedTokenizerBase:
@@ -250,8 +227,8 @@ def settled_tokenizer(params: Params, folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def count_tokens(facts: Facts, params: Params, tokenizer: PreTrainedTokenizerBase, records: polars.DataFrame) -> None:
-    """Note the mean and the most tokens of a record, prompt and answer together, as training counts them.
+def counted(params: Params, tokenizer: PreTrainedTokenizerBase, records: polars.DataFrame) -> tuple[float, int]:
+    """The mean and the most tokens of a record, prompt and answer together, as training counts them.
 
     Of many records, the mean is that of `SPREAD` evenly spread ones, and the most that of these and the longest texts.
     """
@@ -260,17 +237,15 @@ def count_tokens(facts: Facts, params: Params, tokenizer: PreTrainedTokenizerBas
     from hallmark.model.chat_template import tool_form
     from hallmark.model.lengths import record_lengths
 
-    form = tool_form(params.task, tokenizer)
-    chars = [
-        pl.col(name).list.eval(pl.element().struct.field("content").str.len_chars()).list.sum()
+    said = (
+        pl.col(name).list.eval(pl.element().struct.field("content").str.len_chars())
         for name in ("prompt", "completion")
-    ]
-    chars.append(pl.col("tools").str.len_chars().fill_null(0))
-    longest = records.top_k(LONGEST, by=sum(chars, pl.lit(0))).rows(named=True)
+    )
+    characters = sum((each.list.sum() for each in said), pl.col("tools").str.len_chars().fill_null(0))
     spread = records.gather_every(max(1, -(-len(records) // SPREAD))).rows(named=True)
-    lengths = record_lengths([*spread, *longest], tokenizer, form, DEDUPED)
-    facts.tokens = sum(lengths[: len(spread)]) / max(1, len(spread))
-    facts.longest = max(lengths, default=0)
+    longest = records.top_k(LONGEST, by=characters).rows(named=True)
+    lengths = record_lengths([*spread, *longest], tokenizer, tool_form(params.task, tokenizer), DEDUPED)
+    return sum(lengths[: len(spread)]) / max(1, len(spread)), max(lengths, default=0)
 
 
 def architecture(folder: Path) -> tuple[int, float, list[str]]:

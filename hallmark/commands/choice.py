@@ -1,23 +1,61 @@
-"""The bases that were tried and what came of each: reports/choose.json, the table in the terminal, reports/choose.html."""
+"""What came of each base, for `python -m hallmark.commands.choose`: what its run measured, the limits, table and report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from hallmark.base.errors import printable
-from hallmark.base.files import REPORTS, write_json, write_text
+from hallmark.answer.measures import known_measures
+from hallmark.base.errors import HallmarkError
+from hallmark.base.machine import when_and_where
+from hallmark.base.stats import Interval
+from hallmark.commands import sweep
 from hallmark.commands.candidates import GIB, Exclusion, Facts
-from hallmark.commands.experiments import Run
-from hallmark.judge.verdict import SHIPS, VERDICTS
-from hallmark.page.text import STYLE, csp_hash, environment, read_part
+from hallmark.commands.experiments import report_in
+from hallmark.commands.sweep import UNKNOWN
+from hallmark.judge.comparison import Comparison
+from hallmark.judge.results import Benchmark
+from hallmark.judge.verdict import SHIPS, VERDICTS, Verdict
+from hallmark.model.base_params import Choose
+from hallmark.params.loader import Params
 
-REPORT, PAGE = REPORTS / "choose.json", REPORTS / "choose.html"
-TEMPLATE = Path(__file__).with_name("choose.html.jinja")
-UNKNOWN = "-"
-HEADER = ("", "size", "tokens", "memory", "minutes", "right", "p95", "1,000 right", "verdict")
+TIMED = ("quantize", "sft", "dpo", "eval_base", "eval_tuned", "comparators")  # stages whose seconds depend on the base
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measure of the tuned model, a share of 1, with its interval."""
+
+    words: str
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an experiment measured of the tuned model. `right`: share of the records that pass.
+
+    Times are of the first level of load, as the gate reads it; `minutes`: training and evaluation.
+    """
+
+    experiment: str
+    commit: str
+    minutes: float
+    measure: Measured
+    right: float
+    latency_p95_s: float | None
+    requests_per_second: float
+    verdict: str
+    words: str
+    served: str
+
+    def price(self, per_hour: float | None) -> float | None:
+        """What 1,000 right answers cost at the benchmark's throughput; None if no price is stated, or none was right."""
+        if per_hour is None or not self.requests_per_second or not self.right:
+            return None
+        return 1000 * per_hour / 3600 / self.requests_per_second / self.right
 
 
 @dataclass
@@ -45,29 +83,22 @@ class Row:
         return f"Excluded: {self.excluded.constraint}" if self.excluded else "Not run"
 
     @property
-    def tone(self) -> str:
-        """The class of the verdict in the page's style: as the gate's, or grey if it did not run."""
-        if self.run and not self.excluded:
-            return self.run.verdict
-        return "fail" if self.run or self.error else "not_applicable"
-
-    @property
     def why(self) -> str:
         """Why it is not the one, or what the gate says; empty if there is nothing to say."""
         if self.excluded:
             return self.excluded.reason
         return self.error or (self.run.words if self.run else "")
 
-
-@dataclass(frozen=True)
-class Limits:
-    """The hard limits, and the price of an hour of the machine; None: no limit, or not stated."""
-
-    licences: list[str] | None
-    memory_gib: float | None
-    latency_p95_s: float | None
-    price_per_1000_right: float | None
-    price_per_hour: float | None
+    def measured(self, run: Run, limits: Choose, price_per_hour: float | None) -> None:
+        """Note what its run measured, and which limit that breaks. What was not measured can't be within one."""
+        self.run, self.price_per_1000_right = run, run.price(price_per_hour)
+        p95, price = run.latency_p95_s, self.price_per_1000_right
+        if (most := limits.latency_p95_s) is not None and (p95 is None or p95 > most):
+            words = f"p95 {shown(p95, '.2f')} s; choose.latency_p95_s allows {most:.2f} s"
+            self.excluded = Exclusion("latency", words)
+        elif (most := limits.price_per_1000_right) is not None and (price is None or price > most):
+            words = f"1,000 right answers cost {shown(price, ',.4g')}; choose.price_per_1000_right allows {most:,.4g}"
+            self.excluded = Exclusion("price", words)
 
 
 @dataclass
@@ -75,7 +106,8 @@ class Choice:
     """All bases in the order of params.yaml, and the name of the first that passes."""
 
     rows: list[Row]
-    limits: Limits
+    limits: Choose
+    price_per_hour: float | None  # of the machine; None: not stated
     everything: bool  # whether those after the first that passes ran too
     dry: bool
     records: int
@@ -89,157 +121,92 @@ class Choice:
     @property
     def headline(self) -> str:
         """The outcome in a sentence."""
-        if self.chosen and self.chosen.run:
+        if self.chosen:
             return f"{self.chosen.facts.name} is the smallest base that will do."
         left = sum(row.excluded is None for row in self.rows)
-        if self.dry:
-            return f"{left} of {len(self.rows)} bases would run, smallest first."
-        return "No base passes."
+        return f"{left} of {len(self.rows)} bases would run, smallest first." if self.dry else "No base passes."
 
 
-def price_of(run: Run, price_per_hour: float | None) -> float | None:
-    """What 1,000 right answers cost at the benchmark's throughput; None if no price is stated, or none was right."""
-    if price_per_hour is None or not run.requests_per_second or not run.right:
-        return None
-    return 1000 * price_per_hour / 3600 / run.requests_per_second / run.right
-
-
-def over_limit(row: Row, limits: Limits) -> Exclusion | None:
-    """The limit that a measured base breaks. What was not measured can't be within it."""
-    if row.run is None:
-        return None
-    p95, most = row.run.latency_p95_s, limits.latency_p95_s
-    if most is not None and (p95 is None or p95 > most):
-        return Exclusion("latency", f"p95 {seconds(p95)}; choose.latency_p95_s allows {seconds(most)}")
-    price, most = row.price_per_1000_right, limits.price_per_1000_right
-    if most is not None and (price is None or price > most):
-        words = f"1,000 right answers cost {money(price)}; choose.price_per_1000_right allows {money(most)}"
-        return Exclusion("price", words)
-    return None
-
-
-def size(parameters: int | None) -> str:
-    """`135 M` or `3.2 B` parameters."""
-    if parameters is None:
-        return UNKNOWN
-    billions = parameters / 1e9
-    return f"{billions:.1f} B" if billions >= 1 else f"{parameters / 1e6:.3g} M"
-
-
-def seconds(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.2f} s"
-
-
-def money(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.2g}" if value < 1 else f"{value:,.2f}"
-
-
-def gib(value: int | None) -> str:
-    return UNKNOWN if value is None else f"{value / GIB:.1f} GiB"
-
-
-def cells(row: Row) -> tuple[str, ...]:
-    """The row of the table, in the order of `HEADER`."""
-    facts, run = row.facts, row.run
-    measure = run.measure if run else None
-    return (
-        facts.name,
-        size(facts.parameters),
-        UNKNOWN if facts.tokens is None else f"{facts.tokens:.0f}",
-        gib(facts.memory.most[1]) if facts.memory else UNKNOWN,
-        minutes(row),
-        f"{100 * measure.value:.1f} % [{100 * measure.low:.1f}, {100 * measure.high:.1f}]" if measure else UNKNOWN,
-        seconds(run.latency_p95_s) if run else UNKNOWN,
-        money(row.price_per_1000_right),
-        row.verdict,
+def read(name: str, commit: str, params: Params) -> Run:
+    """What the reports in an experiment's commit say; a HallmarkError if one is missing or not of its form."""
+    comparison = report_in(commit, "comparison", Comparison)
+    verdict = report_in(commit, "gate", Verdict)
+    benchmark = report_in(commit, "benchmark", Benchmark)
+    if (tuned := benchmark["models"].get("tuned")) is None:
+        remedy = "add tuned to benchmark.models"
+        raise HallmarkError("the tuned model was not measured", param="benchmark.models", remedy=remedy)
+    level = tuned["levels"][0]
+    seconds = [report_in(commit, f"measured/{stage}", dict[str, Any]).get("seconds", 0.0) for stage in TIMED]
+    right = comparison.records - sum(failure.records for failure in comparison.tuned.failures)
+    return Run(
+        experiment=name,
+        commit=commit,
+        minutes=sum(seconds) / 60,
+        measure=main_measure(comparison, list(params.gate.floors)),
+        right=right / max(1, comparison.records),
+        latency_p95_s=level["latency_s"]["p95"],
+        requests_per_second=level["requests_per_second"],
+        verdict=verdict.verdict,
+        words=verdict.words,
+        served=when_and_where(dict(benchmark)),
     )
 
 
-def minutes(row: Row) -> str:
-    """Minutes of training and evaluation: measured, or `~` and what is expected."""
-    if row.run:
-        return f"{row.run.minutes:.1f}"
-    return UNKNOWN if row.facts.planned_minutes is None else f"~{row.facts.planned_minutes:.1f}"
+def main_measure(comparison: Comparison, floors: Sequence[str]) -> Measured:
+    """The measure that decides."""
+    rows = {row.name: row.tuned for row in comparison.tuned.measures}
+    name = sweep.deciding(floors, rows)
+    tuned = rows.get(name, Interval(0.0, 0.0, 0.0))
+    return Measured(known_measures()[name].words, tuned.value, tuned.low, tuned.high)
 
 
-def known(facts: Facts) -> list[tuple[str, str]]:
-    """What else is known of a base before it runs, as (what, how it is)."""
-    yes = {True: "yes", False: "no", None: "not known"}
-    lines = [("Licence", facts.licence), ("Source", facts.source), ("Gated", yes[facts.gated])]
-    if facts.chat_template is not None:
-        lines.append(("Chat template", yes[facts.chat_template]))
-        lines.append(("Context", f"{facts.context:,} tokens" if facts.context else "not stated"))
-    if facts.longest is not None:
-        lines.append(("Longest record", f"{facts.longest:,} tokens"))
-    if facts.nf4 is not None:
-        leaves = f", not {', '.join(facts.nf4_leaves)}" if facts.nf4_leaves else ""
-        lines.append(("In 4 bits", f"{100 * facts.nf4:.0f} % of its layers' weights{leaves}"))
-    if memory := facts.memory:
-        parts = f"training {gib(memory.training)}, evaluation {gib(memory.evaluation)}, serving {gib(memory.serving)}"
-        lines.append(("Memory", f"{parts}: {memory.basis}"))
-    return lines
+def shown(value: float | None, form: str) -> str:
+    """A number in a cell."""
+    return UNKNOWN if value is None else format(value, form)
 
 
-def table(choice: Choice) -> list[str]:
-    """The table in lines for a terminal; below each row why it is not the one."""
-    rows = [HEADER, *(tuple(map(printable, cells(row))) for row in choice.rows)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
-
-    def line(row: Sequence[str]) -> str:
-        texts = [
-            row[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)),
-        ]
-        return "  ".join(["", *texts, row[-1]]).rstrip()
-
-    lines = [line(HEADER)]
-    for row, shown in zip(choice.rows, rows[1:], strict=True):
-        lines.append(line(shown))
-        said = [row.why] if row.why and not row.passes else []
-        lines += [f"      {printable(text)}" for text in [*said, *row.facts.notes]]
-    return lines
+def cells(row: Row) -> list[str]:
+    """The row of the table. `~`: expected, not measured."""
+    facts, run, price = row.facts, row.run, row.price_per_1000_right
+    known = [
+        facts.name,
+        shown(facts.parameters and facts.parameters / 1e6, ",.0f"),
+        shown(facts.tokens, ".0f"),
+        shown(facts.memory.most[1] / GIB if facts.memory else None, ".1f"),
+    ]
+    if run is None:
+        minutes = UNKNOWN if facts.planned_minutes is None else f"~{facts.planned_minutes:.1f}"
+        return [*known, minutes, UNKNOWN, UNKNOWN, UNKNOWN, row.verdict]
+    right = f"{100 * run.measure.value:.1f} [{100 * run.measure.low:.1f}, {100 * run.measure.high:.1f}]"
+    return [*known, f"{run.minutes:.1f}", right, shown(run.latency_p95_s, ".2f"), shown(price, ",.4g"), row.verdict]
 
 
-def content(choice: Choice) -> dict[str, Any]:
-    """reports/choose.json."""
+def lines(choice: Choice) -> list[str]:
+    """What terminal and reports/choose.md show; below the table, for each base why it is not the one."""
+    measure = next((row.run.measure.words for row in choice.rows if row.run), "right")
+    head = ("base", "M params", "tokens", "GiB", "minutes", f"{measure} %", "p95 s", "1,000 right", "verdict")
+    notes = [
+        f"{row.facts.name}: {text}"
+        for row in choice.rows
+        for text in [*([row.why] if row.why and not row.passes else []), *row.facts.notes]
+    ]
+    return sweep.lines(choice.headline, head, [cells(row) for row in choice.rows], [*choice.warnings, *notes])
+
+
+def write(choice: Choice) -> list[str]:
+    """Write the report; returns what it shows."""
     bases = [
         asdict(row) | {"verdict": row.verdict, "why": row.why, "passes": row.passes, "number": number}
         for number, row in enumerate(choice.rows, 1)
     ]
-    return {
+    report = {
         "bases": bases,
         "chosen": choice.chosen.facts.name if choice.chosen else None,
         "headline": choice.headline,
         "all": choice.everything,
-        "limits": asdict(choice.limits),
+        "limits": choice.limits.model_dump(exclude={"bases"}) | {"price_per_hour": choice.price_per_hour},
         "records": choice.records,
         "warnings": choice.warnings,
     }
-
-
-def page(choice: Choice) -> str:
-    """reports/choose.html as one text, which loads nothing and has no script."""
-    style = read_part(STYLE)
-    template = environment(**{TEMPLATE.name: TEMPLATE.read_text(encoding="utf-8")}).get_template(TEMPLATE.name)
-    limits = choice.limits
-    asked = [
-        ("Licences", ", ".join(limits.licences) if limits.licences is not None else "any"),
-        ("Memory", f"{limits.memory_gib:g} GiB" if limits.memory_gib else "what the machine has"),
-        ("Latency p95", seconds(limits.latency_p95_s) if limits.latency_p95_s else "as the gate asks"),
-        ("1,000 right", money(limits.price_per_1000_right) if limits.price_per_1000_right else "any price"),
-        ("Price per hour", money(limits.price_per_hour) if limits.price_per_hour is not None else "not stated"),
-    ]
-    rows = [
-        {"row": row, "cells": cells(row), "known": known(row.facts), "tone": row.tone, "chosen": row is choice.chosen}
-        for row in choice.rows
-    ]
-    measure = next((row.run.measure.words for row in choice.rows if row.run), "Right")
-    return template.render(
-        choice=choice, rows=rows, asked=asked, measure=measure, style=style, style_hash=csp_hash(style)
-    )
-
-
-def write(choice: Choice) -> None:
-    """Write report and page."""
-    write_json(REPORT, content(choice))
-    write_text(PAGE, page(choice))
+    sweep.write("choose", report, text := lines(choice))
+    return text

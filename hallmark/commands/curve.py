@@ -3,8 +3,7 @@
 Trains on the shares `curve.shares` of the training groups, each part with all smaller ones in it, answers the validation
 records (never the holdout) each time, fits a power law, and says what twice the data would bring. Points that are made
 are kept below .hallmark/curve, and the adapter of `sft` is taken for all groups if it is up to date. Writes
-reports/curve.json, which belongs in git, and the page reports/curve.html. `--dry` only says what would run and how long
-it takes.
+reports/curve.json and reports/curve.md, which belong in git. `--dry` only says what would run and how long it takes.
 """
 
 from __future__ import annotations
@@ -12,65 +11,193 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from hallmark.base.errors import printable, run_stage
+from hallmark.answer.measures import measures_of
+from hallmark.base.errors import run_stage
 from hallmark.base.files import BASE, HOLDOUT, TRAIN, VALIDATION
 from hallmark.base.progress import duration
 from hallmark.base.records import read_records
-from hallmark.commands import curve_report as shown
-from hallmark.commands.curve_points import Part, Point, is_made, made, parts, sft_is_current, steps_share
+from hallmark.base.stats import ClusterBootstrap, Interval
+from hallmark.commands import sweep
+from hallmark.commands.curve_points import STAGES, Part, Point, is_current, made, parts, prepare, settings, steps_share
+from hallmark.judge.power_law import FALLS, FEW, FLAT, RIGHT, RISES, Outlook, outlook
 from hallmark.params.loader import Params, load_params, resolved
+from hallmark.task.measure import Measure
 from hallmark.task.task import Task
 
 log = logging.getLogger("curve")
 
 
-def curve(params: Params, raw: Mapping[str, Any], planned: list[Part], records: int) -> shown.Curve:
-    """Make the points, smallest first; report and page are written after each."""
-    task, points = Task(params.task), list[Point]()
-    for number, part in enumerate(planned, 1):
-        log.info("point %d of %d: %d records of %d groups", number, len(planned), part.records, len(part.groups))
-        points.append(made(part, params, raw, records))
-        found = shown.drawn(
-            points, len(planned), task, params.eval, list(params.gate.floors), params.seed, params.curve.least_steps
-        )
-        shown.write(found)
-    return found
+@dataclass(frozen=True)
+class Measured:
+    """A measure at each point, and what its curve says."""
+
+    name: str
+    words: str
+    values: list[Interval]
+    outlook: Outlook
 
 
-def plan(params: Params, raw: Mapping[str, Any], planned: list[Part], records: int) -> list[str]:
+@dataclass(frozen=True)
+class Curve:
+    """The points that are made so far, of `planned`, and the measures; the first is the one that decides.
+
+    `validation`: how many records, of how many groups, were answered at each point.
+    """
+
+    points: list[Point]
+    planned: int
+    measures: list[Measured]
+    validation: dict[str, int]
+    confidence: float
+    least_steps: float
+
+
+def plan(params: Params, planned: list[Part], records: int) -> list[str]:
     """What will run, in lines, with the time that it takes, as `nox -s plan` estimates it."""
-    left = [part for part in planned if not is_made(part, params, raw, records)]
-    trained = [part for part in left if part.whole and sft_is_current()]
-    needed = dict(zip(left, seconds(params, left, trained, records), strict=True))
-    lines = []
+    from hallmark.plan.estimate import estimate
+
+    left = [part for part in planned if not is_current(part.folder, *STAGES)]
+    lines, total = [], 0.0
+    if left:
+        whole, taken = estimate(params, BASE), is_current(Path(), "sft")
+        # The holdout is answered by two models.
+        answers = whole.evaluation_seconds / 2 * len(read_records(VALIDATION)) / max(1, len(read_records(HOLDOUT)))
     for part in planned:
         what = "made already"
-        if part in needed:
-            what = f"about {duration(needed[part])}" if math.isfinite(needed[part]) else "time unknown"
-            what += ", with the adapter of `sft`" if part in trained else ""
+        if part in left:
+            trained = not (part.whole and taken)
+            needed = answers + trained * whole.training_seconds * steps_share(part, records, params.curve.least_steps)
+            what = f"about {duration(needed)}" if math.isfinite(needed) else "time unknown"
+            what += "" if trained else ", with the adapter of `sft`"
+            total += needed
         lines.append(f"  {len(part.groups):>6,} groups  {part.records:>8,} records  {what}")
-    if math.isfinite(total := sum(needed.values())) and left:
+    if math.isfinite(total) and left:
         lines.append(f"  about {duration(total)} in all; a point that is made isn't made again")
     return lines
 
 
-def seconds(params: Params, left: list[Part], trained: list[Part], records: int) -> list[float]:
-    """How long each part takes, training and answers; not a number where nobody knows. `trained`: has its adapter."""
-    from hallmark.plan.estimate import estimate
+def curve(params: Params, planned: list[Part]) -> Curve:
+    """Make the points, smallest first; the report is written after each."""
+    points = list[Point]()
+    for number, part in enumerate(planned, 1):
+        log.info("point %d of %d: %d records of %d groups", number, len(planned), part.records, len(part.groups))
+        points.append(made(part))
+        found = drawn(points, len(planned), params)
+        write(found)
+    return found
 
-    if not left:
+
+def measures(params: Params, rows: Sequence[Any]) -> list[Measure]:
+    """The measure that decides, then the others of the gate and that of the kind; none of form alone.
+
+    A kind without a measure of its own has those that its gate starts with.
+    """
+    task, floors = Task(params.task), params.gate.floors
+    known = {measure.name: measure for measure in measures_of(task, rows, params.eval.spans)}
+    own = [measure.name for measure in task.kind.measures[-1:]] or list(task.kind.gate.get("floors", ()))
+    names = dict.fromkeys([sweep.deciding(floors, known), "exact_match", *floors, *own])
+    return [known[name] for name in names if name in known and name not in sweep.FORM]
+
+
+def drawn(points: list[Point], planned: int, params: Params) -> Curve:
+    """The curve of these points; each answered the same records."""
+    rows, asked = points[0].predictions, params.eval
+    groups = [row.group for row in rows]
+    bootstrap = ClusterBootstrap(groups, confidence=asked.confidence, draws=asked.draws, seed=params.seed)
+    found = []
+    for measure in measures(params, rows):
+        columns = [measure.columns(point.predictions, asked.spans) for point in points]
+        values = [bootstrap.interval(column, measure.statistic).rounded() for column in columns]
+        law = Outlook(FEW, points[-1].part.records)
+        if len(points) == planned:
+            law = outlook([point.part.records for point in points], columns, measure.statistic, bootstrap)
+        found.append(Measured(measure.name, measure.words, values, law))
+    validation = {"records": len(rows), "groups": bootstrap.clusters}
+    return Curve(points, planned, found, validation, asked.confidence, params.curve.least_steps)
+
+
+def headline(curve: Curve) -> str:
+    """What twice the data would bring to the measure that decides."""
+    if len(curve.points) < curve.planned:
+        return f"{len(curve.points)} of {curve.planned} points are made."
+    first = curve.measures[0]
+    law, name = first.outlook, first.words[0].lower() + first.words[1:]
+    by = f"{curve.validation['records']} validation records of {curve.validation['groups']} groups"
+    if law.verdict == RISES and law.twice and law.gain:
+        return (
+            f"Twice the data ({2 * law.records:,} records) would bring {name} to about {share(law.twice, ' %')}, "
+            f"{share(law.gain, ' points')} above the curve at today's {law.records:,} records."
+        )
+    return {
+        FLAT: f"What more data would bring can't be told: by {by}, the curve of {name} may as well be flat.",
+        FALLS: f"More data of this kind would bring nothing: {name} falls with the records.",
+        FEW: f"What more data would bring can't be told: fewer than three points have a right answer ({name}).",
+        RIGHT: f"More data can't show: {name} is {100 * first.values[-1].value:.1f} % of {by} already.",
+    }[law.verdict]
+
+
+def notes(curve: Curve) -> list[str]:
+    """What to keep in mind."""
+    missed = curve.measures[0].outlook.missed
+    if missed is None or missed.low <= 0 <= missed.high:
         return []
-    whole = estimate(params, BASE)
-    answered, held = (len(read_records(file)) for file in (VALIDATION, HOLDOUT))
-    answers = whole.evaluation_seconds / 2 * answered / max(1, held)  # it is of two models
-    least = params.curve.least_steps
+    fewer, side = ("less", "more") if missed.value > 0 else ("more", "less")
     return [
-        answers + (0.0 if part in trained else whole.training_seconds * steps_share(part, records, least))
-        for part in left
+        f"The smaller parts alone foretell {abs(100 * missed.value):.1f} points {fewer} than was measured with all records: "
+        f"the curve bends, so expect {side} of twice the data than it says."
     ]
+
+
+def share(of: Interval, unit: str = "") -> str:
+    """A share of 1 and its interval in hundredths."""
+    return f"{100 * of.value:.1f}{unit} [{100 * of.low:.1f}, {100 * of.high:.1f}]"
+
+
+def lines(curve: Curve) -> list[str]:
+    """What terminal and reports/curve.md show; the last row is what is foretold."""
+    head = ("groups", "records", "steps", "minutes", *(f"{measured.words} %" for measured in curve.measures))
+    rows = []
+    for number, point in enumerate(curve.points):
+        part, values = point.part, (share(measured.values[number]) for measured in curve.measures)
+        row = (f"{len(part.groups):,}", f"{part.records:,}", f"{point.steps:,}", f"{point.seconds / 60:.1f}")
+        rows.append((*row, *values))
+    foretold = [measured.outlook.twice for measured in curve.measures]
+    if any(foretold):
+        values = (f"~{share(value)}" if value else sweep.UNKNOWN for value in foretold)
+        rows.append(("twice", f"{2 * curve.measures[0].outlook.records:,}", "", "", *values))
+    return sweep.lines(headline(curve), head, rows, notes(curve))
+
+
+def write(curve: Curve) -> list[str]:
+    """Write the report; returns what it shows."""
+    made = [
+        {
+            "share": point.part.share,
+            "groups": len(point.part.groups),
+            "records": point.part.records,
+            "steps": point.steps,
+            "seconds": point.seconds,
+            "measures": {measured.name: asdict(measured.values[number]) for measured in curve.measures},
+        }
+        for number, point in enumerate(curve.points)
+    ]
+    report = {
+        "points": made,
+        "planned": curve.planned,
+        "headline": headline(curve),
+        "notes": notes(curve),
+        "outlook": {measured.name: asdict(measured.outlook) for measured in curve.measures},
+        "validation": curve.validation,
+        "confidence": curve.confidence,
+        "least_steps": curve.least_steps,
+    }
+    sweep.write("curve", report, text := lines(curve))
+    return text
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -79,14 +206,11 @@ def main(arguments: argparse.Namespace) -> None:
     raw = resolved(arguments.params)
     groups = read_records(TRAIN)["group"].to_list()
     planned = parts(groups, params.curve.shares, params.seed)
-    print("\n".join(plan(params, raw, planned, len(groups))), flush=True)
-    if arguments.dry:
-        return
-    found = curve(params, raw, planned, len(groups))
-    print("\n".join(["", *shown.table(found), ""]))
-    for line in (found.headline, *found.notes):
-        print(printable(line))
-    print(f"page: {shown.PAGE}")
+    for part in planned:
+        prepare(part, settings(raw, part, len(groups), params.curve.least_steps))
+    print("\n".join(plan(params, planned, len(groups))), flush=True)
+    if not arguments.dry:
+        print("\n".join(["", *lines(curve(params, planned))]))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,0 +1,55 @@
+"""The record of a sweep: its table in the terminal, the same as Markdown, and its report; for `choose`, `tune` and `curve`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import Any, TypeVar
+
+from hallmark.base.errors import printable
+from hallmark.base.files import REPORTS, write_json, write_text
+
+UNKNOWN = "-"  # in a cell
+FORM = ("schema_validity", "parses")  # measures that say nothing of what is right
+Number = TypeVar("Number", int, float)
+
+
+def lines(headline: str, head: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> list[str]:
+    """A Markdown table that can be read as it is, the outcome in a sentence, and what there is to add."""
+    cells = [[_plain(cell).replace("|", "\\|") for cell in row] for row in (head, *rows)]
+    widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(head))]
+    first, *others = (
+        [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        for row in cells
+    )
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    table = [f"| {' | '.join(row)} |" for row in (first, rule, *others)]
+    return [*table, "", _plain(headline), *([""] if notes else []), *(f"- {_plain(note)}" for note in notes)]
+
+
+def write(name: str, report: dict[str, Any], shown: Sequence[str]) -> None:
+    """Write reports/NAME.json, which belongs in git, and reports/NAME.md, which has what the terminal shows."""
+    write_json(REPORTS / f"{name}.json", report)
+    write_text(REPORTS / f"{name}.md", "\n".join([f"# `nox -s {name}`", "", *shown, ""]))
+
+
+def _plain(text: str) -> str:
+    """Text on one line that steers no terminal, and in Markdown is no HTML."""
+    return printable(" ".join(text.split())).replace("<", "&lt;")
+
+
+def deciding(floors: Iterable[str], known: Container[str]) -> str:
+    """Exact match, or where the gate has no floor for it, the first measure that it has one for and that is not of form."""
+    asked = [name for name in floors if name not in FORM and name in known]
+    return asked[0] if asked and "exact_match" not in asked else "exact_match"
+
+
+def number(kind: Callable[[str], Number], least: float, most: float) -> Callable[[str], Number]:
+    """The type of a command line's option that is a number from `least` to `most`."""
+
+    def number(text: str) -> Number:
+        if not least <= (value := kind(text)) <= most:
+            raise argparse.ArgumentTypeError(f"not a number from {least:g} to {most:g}")
+        return value
+
+    return number
