@@ -21,9 +21,9 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.params import Data
 from hallmark.base.records import read_records, scan_records
 from hallmark.base.rows import read_rows
-from hallmark.commands.column_roles import guess
+from hallmark.commands.columns import columns_in
 from hallmark.commands.infer import infer
-from hallmark.commands.profile import columns_in
+from hallmark.commands.roles import guess
 from hallmark.data.raw import raw_rows
 from hallmark.params.loader import load_params
 from hallmark.task.params import Task as TaskParams

@@ -23,7 +23,7 @@ OTHER_NAMES |= {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"}  # variables of the e
 
 def test_the_code_names_no_other_kind() -> None:
     """A kind under another name would have no surrogate, and no action of params.yaml would reach it."""
-    files = [*sorted((ROOT / "hallmark/mask").glob("*.py")), ROOT / "hallmark/commands/column_roles.py"]
+    files = [*sorted((ROOT / "hallmark/mask").glob("*.py")), ROOT / "hallmark/commands/roles.py"]
     named = {
         node.value
         for file in files

@@ -1,4 +1,4 @@
-"""A dry run of `mask`, `dedupe` and `split` on a proposal, for `python -m hallmark.commands.propose`: nothing is written.
+"""A dry run of `mask`, `dedupe` and `split` on a proposal, with the code of these stages and in memory: nothing is written.
 
 Its result is shown, and sets what follows from it: what masking must leave, the limits on lengths, how many passes
 training makes, and what to do with rows that lack something.
@@ -7,60 +7,236 @@ training makes, and what to do with rows that lack something.
 from __future__ import annotations
 
 import math
-from collections import Counter
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
 
-from hallmark.base.files import BASE
+from hallmark.base.errors import HallmarkError
+from hallmark.base.files import BASE, write_json
+from hallmark.base.params import Data
 from hallmark.base.records import columns_of
 from hallmark.base.tools import in_words
-from hallmark.commands import copied_share
-from hallmark.commands.draw import FEW, Drawn, drawn
-from hallmark.commands.dry_run_rows import Sample, proposed_task, sampled
+from hallmark.commands.columns import Rows
 from hallmark.commands.proposal import Proposal
-from hallmark.commands.proposed_epochs import set_passes
-from hallmark.commands.sizes import Sizes, sizes
-from hallmark.commands.trial import Trial, trial
-from hallmark.data.bands import EASY
-from hallmark.data.duplicates import most_in_cluster
-from hallmark.data.raw import ESSENTIAL
-from hallmark.mask.kinds import short
+from hallmark.commands.trial import in_a_line, try_masking
+from hallmark.data.duplicates import Clusters, resolve
+from hallmark.data.grouping import assign, draw_hash, random_sides
+from hallmark.data.leaks import count_leaks, drop_leaks
+from hallmark.data.missing import Missing
+from hallmark.data.near import distinct, near_pairs, normalise
+from hallmark.data.raw import ESSENTIAL, Raw, raw_rows
+from hallmark.data.split_checks import check_not_empty
+from hallmark.mask.params import Mask
+from hallmark.model.lengths import STEP_ANSWER, STEP_RECORD, rounded_up
 from hallmark.params.loader import Params
+from hallmark.plan.lengths import counter, estimated, record_of
+from hallmark.task.answers import compact_json
+from hallmark.task.kinds import KINDS
+from hallmark.task.params import Task as TaskParams
 from hallmark.task.task import Task
 
-MOST_HELD = 0.3  # share of the rows above which a holdout takes too much from training
-MOST_FIELDS = 12  # of the targets, shown
+ROWS = 10_000  # looked at, at most: some seconds
 LEAST = {"train": 100, "validation": 20, "calibration": 50}  # rows under which what a part is for hardly works
-MOST_LOST = 0.2  # share of the rows that stay above which leaks are more than a few common texts
-NEARLY = 0.5  # share of a limit from which on more rows, or masked ones, may reach it
-MOST_OF_FEW = 0.6  # share of a holdout above which its `FEW` largest groups decide the result
+MOST_HELD = 0.3  # share of the rows above which a holdout takes too much from training
+
+MEASURED = 1_000  # records whose tokens are counted: the longest in characters
+PROMPT = 128  # tokens by which the system prompt may grow: it is a first draft
+ROOM = 1.1  # of records: the next ones may be longer
+ROOM_ANSWER = 1.25  # of answers: a model may write a longer one than expected, and is cut off at the limit
+TOO_LONG = {"error": "stop at", "drop": "leave out", "count": "not train on"}  # what split does, by `split.too_long`
+
+# The rule for passes over the training records is one of thumb, from the trainings in docs/tuning.md.
+SEEN = 1_000  # records that a training should see in all, the same one again counted again
+PER_LABEL = 300  # where every answer is a label, if that is more
+MOST_PASSES = 4.0  # with more, a small set is learned by heart
+LARGE = 20_000  # records above which one pass takes hours on a CPU, and part of one will do
+
+
+@dataclass
+class Sample:
+    """Checked rows of a file, up to the first that `mask` refuses."""
+
+    of: int  # rows in the file
+    looked_at: int
+    rows: list[Raw] = field(default_factory=list, repr=False)
+    missing: Missing = field(default_factory=Missing)
+    stops: str | None = None  # the error of the row that `mask` refuses
+
+
+@dataclass
+class Drawn:
+    """Counts of a split that was drawn from a sample."""
+
+    dropped: Counter[str] = field(default_factory=Counter)  # by `dedupe`, by cause
+    conflicts: int = 0  # rows with the same text as another one, and another answer
+    stay: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    groups: dict[str, int] = field(default_factory=dict)
+    leaks: int = 0  # records that `split` drops
+    random: dict[str, int] = field(default_factory=dict)  # what a split by rows would have leaked
+    stops: str | None = None
 
 
 def rehearse(proposal: Proposal, params: Params) -> None:
     """Add to a proposal what a dry run shows: values with reasons, warnings, and the result in `proposal.tried`."""
     data = proposal.data.model_copy(update={"missing": "drop"})
-    mask = params.mask.model_copy(update={"identity_columns": proposal.identity_columns})
+    mask = params.mask.model_copy(update={"identity_columns": proposal.roles.identity})
     with proposed_task(proposal, params) as block:
         task = Task(block)
         sample = sampled(proposal, data, mask, task)
-        tried = trial(sample, data, mask, block)
-        split = drawn(sample.rows, task, params) if sample.rows else Drawn()
-        long = sizes(sample.rows, tried.masked, block, task, BASE) if sample.rows else None
-        absent = copied_share.warnings(sample.rows, task)
-    proposal.set("mask", "allow_patterns", list(tried.allow_patterns), "; ".join(tried.allow_patterns.values()))
-    if tried.actions:
-        proposal.set("mask", "actions", params.mask.actions | tried.actions, "; ".join(tried.reasons))
-    if tried.day_first:
-        proposal.set("mask", "day_first", *tried.day_first)
-    set_missing(proposal, sample)
-    if long:
-        set_lengths(proposal, long)
-    set_passes(proposal, split, sample)
-    proposal.tried += told(sample, tried, split, long, proposal, params)
-    if python := sum((raw.python_types for raw in sample.rows), Counter[str]()):
-        proposal.warnings.append(f"types in the tools are read as JSON Schema names them: {in_words(python)}")
-    proposal.warnings += tried.warnings()
-    proposal.warnings += split_warnings(split, sample, params)
-    proposal.warnings += long.warnings(params.split.too_long) if long else []
-    proposal.warnings += absent
+        set_missing(proposal, sample)
+        tried = try_masking(proposal, sample.rows, data, mask, block)
+        if sample.rows:
+            split = drawn(sample.rows, task, params)
+            times = sample.of / sample.looked_at
+            set_passes(proposal, round(times * split.rows.get("train", 0)))
+            proposal.tried += split_lines(split)
+            proposal.warnings += split_warnings(split, times, params)
+            set_lengths(proposal, sample.rows, tried.masked, block, params)
+    proposal.tried.append("")
+
+
+@contextmanager
+def proposed_task(proposal: Proposal, params: Params) -> Iterator[TaskParams]:
+    """The proposed block `task`, its schema in a file that lasts as long as the block of code."""
+    with tempfile.TemporaryDirectory() as folder:
+        schema = Path(folder) / "schema.json"
+        write_json(schema, proposal.task.schema)
+        tools = KINDS[proposal.kind].calls_tools and proposal.edits["data"]["tools"]
+        yield TaskParams.model_construct(
+            kind=proposal.kind,
+            system_prompt=proposal.edits["task"]["system_prompt"],
+            schema_file=str(schema),
+            tool_format=params.task.tool_format if tools else "json",
+            refusal=proposal.task.refusal,
+        )
+
+
+def sampled(proposal: Proposal, data: Data, mask: Mask, task: Task) -> Sample:
+    """The rows to look at, as `mask` reads them with the proposed values."""
+    only = chosen(proposal.rows, data.group)
+    sample = Sample(len(proposal.rows), len(only))
+    try:
+        sample.rows += raw_rows(data, mask, task, sample.missing, None if len(only) == sample.of else only)
+    except HallmarkError as error:
+        sample.stops = in_a_line(error)
+    return sample
+
+
+def chosen(rows: Rows, group: str) -> set[int]:
+    """Which of the rows to look at, at most `ROWS`: all, or whole groups, drawn by a hash of their names."""
+    if len(rows) <= ROWS:
+        return set(range(len(rows)))
+    places: dict[str, list[int]] = defaultdict(list)
+    for number, row in enumerate(rows):
+        places[str(row.get(group, number))].append(number)
+    taken: list[int] = []
+    for name in sorted(places, key=lambda name: draw_hash("propose", "sample", name)):
+        taken += places[name]
+        if len(taken) >= ROWS:
+            break
+    return set(taken[:ROWS])  # the last group may be cut
+
+
+def drawn(raws: Sequence[Raw], task: Task, params: Params) -> Drawn:
+    """Deduplicate and split the rows, before masking, with the params of `dedupe` and `split`."""
+    import polars as pl
+
+    found = Drawn()
+
+    def text(raw: Raw, target: str) -> str:
+        spoken = f"{raw.context}\n\n{raw.input}" if raw.context else raw.input
+        return f"{spoken}\n{target}" if params.dedupe.over == "prompt_and_completion" else spoken
+
+    rows = []
+    for raw in raws:
+        target = task.render(raw.target)
+        tools = None if raw.tools is None else compact_json(raw.tools)
+        rows.append((raw.id, raw.group, raw.part, tools, target, text(raw, target)))
+    columns = dict.fromkeys(("id", "group", "part", "tools", "target", "text"), pl.String)
+    frame = pl.DataFrame(rows, schema=columns, orient="row").with_columns(text=normalise(pl.col("text"))).sort("id")
+    try:
+        clusters = Clusters(frame["id"], frame["text"], params.dedupe, Path(raws[0].file))
+        dropped, conflicts = resolve(frame, clusters, params.dedupe.conflicts)
+        found.conflicts = conflicts["records"]
+        found.dropped = Counter(dropped.values())
+        stay = frame.with_columns(clusters.cluster).filter(~pl.col("id").is_in(list(dropped)))
+        found.stay = len(stay)
+        sides, _ = assign(stay, set(), None, params.split)
+        texts, text_of = distinct(stay["text"])
+        near = params.dedupe
+        pairs = near_pairs(
+            texts, size=near.shingle, threshold=near.threshold, permutations=near.permutations, file=Path(raws[0].file)
+        )
+        sides, leaks = drop_leaks(sides, text_of, pairs)
+        found.leaks = sum(count for counts in leaks.values() for count in counts.values())
+        for side in ("train", "validation", "calibration", "holdout"):
+            groups = Counter(stay.filter(sides == side)["group"].to_list())
+            found.rows[side], found.groups[side] = groups.total(), len(groups)
+        by_row: Any = random_sides(frame["id"], found.rows["holdout"] / found.stay, params.split.salt)
+        found.random = count_leaks(by_row, clusters.text, None, distinct(frame["group"])[1])
+        wanted = [side for side in found.rows if side != "calibration" or params.split.calibration]
+        check_not_empty(sides, wanted, ())
+    except HallmarkError as error:
+        found.stops = in_a_line(error)
+    return found
+
+
+def set_lengths(
+    proposal: Proposal, raws: Sequence[Raw], masked: dict[str, dict[str, Any]], block: TaskParams, params: Params
+) -> None:
+    """Propose limits on lengths for the longest rows, in tokens of the base; without a base, estimated.
+
+    `masked` has the masked records of some of the rows, by id: a placeholder can be longer than what it replaces.
+    """
+    task = Task(block)
+
+    def characters(raw: Raw) -> int:
+        return len(raw.input) + len(raw.context or "")
+
+    longest = sorted(raws, key=lambda raw: characters(raw) + len(compact_json(raw.tools or [])))[-MEASURED:]
+    answers = sorted(raws, key=lambda raw: len(task.render(raw.target)))[-MEASURED:]
+    records = {raw.id: record_of(raw, task) for raw in (*longest, *answers)}
+    lists = [list(records.values()), [record_of(raw, task) for raw in raws if raw.id in masked]]
+    lists.append([masked[row["id"]] for row in lists[1]])
+    try:
+        count, context, counted_by = counter(block, BASE)
+        found, before, after = map(count, lists)
+    except HallmarkError as error:  # of the base, say; `split` will say it again
+        context, counted_by = None, f"estimated, since {error.problem}"
+        found, before, after = map(estimated, lists)
+    prompt, record, answer = map(max, found)
+    _, growth, answer_growth = (grown(*lengths) for lengths in zip(before, after, strict=True))
+    max_length = rounded_up(ROOM * growth * record + PROMPT, STEP_RECORD, context)
+    max_new_tokens = rounded_up(ROOM_ANSWER * answer_growth * answer, STEP_ANSWER, context)
+    proposal.set("sft", "max_length", max_length, f"the longest record has {record} tokens (see `longest`); with room")
+    proposal.set("eval", "max_new_tokens", max_new_tokens, f"the longest answer has {answer} tokens; with room")
+    proposal.set("benchmark", "max_tokens", max_new_tokens, "as in eval")
+    proposal.tried.append(
+        f"  longest   input {max(map(characters, raws)):,} characters; record {record:,} tokens, answer {answer:,} ({counted_by})"
+    )
+    # Longer than the context, or with a prompt that leaves no room there for an answer.
+    over = sum(
+        max(whole, start + max_new_tokens) > (context or math.inf) for start, whole, _ in zip(*found, strict=True)
+    )
+    if over:
+        proposal.warnings.append(
+            f"split will {TOO_LONG[params.split.too_long]} records that are too long (split.too_long): at least {over}, for the "
+            f"{context} tokens that the base reads (the longest record: {record}, the longest prompt: {prompt}; "
+            f"eval.max_new_tokens: {max_new_tokens}). Shorten such rows, take a base with a longer context, or change "
+            "split.too_long"
+        )
+
+
+def grown(before: list[int], after: list[int]) -> float:
+    """The most by which masking lengthens the longer half of some texts; at least 1."""
+    middle = median(before or [0])
+    return max([1.0, *(new / old for old, new in zip(before, after, strict=True) if old >= middle)])
 
 
 def set_missing(proposal: Proposal, sample: Sample) -> None:
@@ -68,134 +244,92 @@ def set_missing(proposal: Proposal, sample: Sample) -> None:
     named = [getattr(proposal.data, name.removeprefix("data.")) for name in ESSENTIAL]
     columns = {column for name in named for column in (name if isinstance(name, list) else columns_of(name))}
     empty = any(proposal.columns[name].empty for name in columns if name in proposal.columns)
+    whole, lacking = sample.looked_at == sample.of, sample.missing.words(proposal.data)
+    of = f"all {sample.of:,} rows" if whole else f"{sample.looked_at:,} of {sample.of:,} rows, in whole groups"
+    line = f"  rows      {len(sample.rows):,} can be read"
     if sample.missing.rows:
-        reason = f"{sample.missing.rows} of {sample.looked_at} rows are left out: {sample.missing.words(proposal.data)}"
+        line += f", {sample.missing.rows:,} left out: {lacking}"
+        reason = f"{sample.missing.rows} of {sample.looked_at} rows are left out: {lacking}"
         proposal.set("data", "missing", "drop", reason)
-    elif empty and not sample.whole:
+    elif empty and not whole:
         proposal.set("data", "missing", "drop", "some columns have empty values")
     else:
         proposal.set("data", "missing", "error", "no row lacks anything")
-
-
-def set_lengths(proposal: Proposal, long: Sizes) -> None:
-    """The limits on lengths that fit, with room to spare."""
-    record = f"the longest record has {long.record} tokens (see `longest`); with room"
-    proposal.set("sft", "max_length", long.max_length, record)
-    proposal.set(
-        "eval", "max_new_tokens", long.max_new_tokens, f"the longest answer has {long.answer} tokens; with room"
-    )
-    proposal.set("benchmark", "max_tokens", long.max_new_tokens, "as in eval")
-
-
-def told(
-    sample: Sample, tried: Trial, split: Drawn, long: Sizes | None, proposal: Proposal, params: Params
-) -> list[str]:
-    """The result in lines. An example of private data is the masked text around it, never the value."""
-    of = f"all {sample.of:,} rows" if sample.whole else f"{sample.looked_at:,} of {sample.of:,} rows, in whole groups"
-    left_out = (
-        f", {sample.missing.rows:,} left out: {sample.missing.words(proposal.data)}" if sample.missing.rows else ""
-    )
-    lines = [f"Dry run of mask, dedupe and split on {of}; nothing is written:", ""]
-    lines.append(f"  rows      {len(sample.rows):,} can be read{left_out}")
     if sample.stops:
-        lines[-1] += "; then mask would stop (see the warnings)"
-    if tried.rows:
-        lines.append(
-            f"  private   {tried.written.total:,} spans in {tried.written.touched:,} of {tried.rows:,} rows, found by "
-            f"{tried.searched_by}"
-        )
-    for kind, count in tried.kinds.items():
-        example = tried.examples.get(short(kind))
-        lines.append(f"            {kind} {count:,}{f': {example}' if example else ''}")
-    for number, line in enumerate(tried.fields()[:MOST_FIELDS]):
-        lines.append(f"  {'' if number else 'targets':<9} {line}")
+        line += "; then mask would stop (see the warnings)"
+        proposal.warnings.append(f"mask will stop: {sample.stops}")
+    if python := sum((raw.python_types for raw in sample.rows), Counter[str]()):
+        proposal.warnings.append(f"types in the tools are read as JSON Schema names them: {in_words(python)}")
+    proposal.tried += [f"Dry run of mask, dedupe and split on {of}; nothing is written:", "", line]
+
+
+def passes(records: int, labels: int = 0) -> float:
+    """Passes over this number of training records; `labels`: if every answer is one. At least one, unless they are many."""
+    wanted = max(SEEN, PER_LABEL * labels)
+    if records > LARGE:
+        return round(max(LARGE, min(wanted, records)) / records, 2)
+    return round(min(MOST_PASSES, max(1.0, wanted / records)), 1)
+
+
+def set_passes(proposal: Proposal, records: int) -> None:
+    """Propose `sft.epochs` for this number of training records."""
+    if not records:
+        return
+    labels = len(proposal.task.schema.get("enum", ())) if KINDS[proposal.kind].listed else 0
+    number = passes(records, labels)
+    of_labels = f" of {labels} labels" if labels else ""
+    reason = f"about {records:,} training records{of_labels}: {round(number * records):,} seen in all; `nox -s tune` finds out more"
+    proposal.set("sft", "epochs", number, reason)
+
+
+def split_lines(split: Drawn) -> Iterator[str]:
+    """What dedupe and split would do."""
     if split.stay:
         causes = ", ".join(f"{count:,} {cause}" for cause, count in sorted(split.dropped.items())) or "none"
-        lines.append(f"  dedupe    {split.stay:,} rows stay; dropped as duplicates: {causes} (before masking)")
-    if split.rows:
+        yield f"  dedupe    {split.stay:,} rows stay; dropped as duplicates: {causes} (before masking)"
+    if split.random:
         sides = ", ".join(f"{side} {split.rows[side]:,} rows of {split.groups[side]:,} groups" for side in split.rows)
-        lines.append(f"  split     {sides}; {split.leaks:,} dropped as leaks")
-        held, found = split.random["held_out"], split.random
-        lines.append(
-            f"            a random split of the rows would leak: of {held:,} held-out rows, {found['same_group']:,} share "
-            f"their group with training, {found['same_text']:,} their text, and {found['near_text']:,} nearly so even after "
-            "dedupe"
+        yield f"  split     {sides}; {split.leaks:,} dropped as leaks"
+        yield (
+            f"            a random split of the rows would leak: of {split.random['held_out']:,} held-out rows, "
+            f"{split.random['same_group']:,} share their group with training, {split.random['same_text']:,} their text"
         )
-    if long:
-        lines.append(
-            f"  longest   input {long.characters:,} characters; record {long.record:,} tokens, answer {long.answer:,} "
-            f"({long.counted_by})"
-        )
-    return [*lines, ""]
 
 
-def split_warnings(split: Drawn, sample: Sample, params: Params) -> list[str]:
-    """What will stop dedupe or split, leaves too little to train on or makes the holdout too small to decide on.
+def split_warnings(split: Drawn, times: float, params: Params) -> list[str]:
+    """What stopped dedupe or split, leaves too little to train on or makes the holdout too small to decide on.
 
-    Judged by the real split of the sample, as if the other rows were like these.
+    `times`: how many times as many rows the file has, which are taken to be like these.
     """
-    scale = sample.of / sample.looked_at
-    warned = cluster_warnings(split, scale, params)
-    if split.stops:
-        return [*warned, f"dedupe or split will stop: {split.stops}"]
+    warned = [f"dedupe or split will stop: {split.stops}"] if split.stops else []
+    if split.conflicts:
+        share = 100 * split.conflicts / (split.stay + split.dropped.total())
+        warned.append(
+            f"{split.conflicts:,} rows ({share:.1f} %) have the same text as another row but a different answer, and dedupe drops "
+            f"{split.dropped['conflict']:,} of them (dedupe.conflicts: {params.dedupe.conflicts}): add to data.input whatever "
+            "distinguishes them, if something does"
+        )
     if not split.rows:
         return warned
-    gate, share = params.gate, params.split.holdout
-    total = scale * sum(split.rows.values())
-    if split.leaks > MOST_LOST * split.stay:
-        warned.append(
-            f"split would drop {split.leaks:,} of {split.stay:,} rows, since their texts are nearly those of other groups on "
-            "another side: raise dedupe.threshold, map data.input to what differs from row to row, or name a coarser column "
-            "with --group"
-        )
-    left = {
-        side: round(scale * split.rows[side])
-        for side in LEAST
-        if side in split.rows and (side != "calibration" or params.split.calibration)
-    }
-    if empty := [side for side, rows in left.items() if not rows]:
-        warned.append(
-            f"split will stop, since no row is left for {' and '.join(empty)}: get rows of more groups, change the shares in "
-            "split, or raise dedupe.threshold"
-        )
-    for side, rows in left.items():
-        if 0 < rows < LEAST[side]:
+    gate = params.gate
+    rows = {side: round(times * count) for side, count in split.rows.items()}
+    total, held, groups = sum(rows.values()), rows["holdout"], round(times * split.groups["holdout"])
+    for side, least in LEAST.items():
+        if 0 < rows.get(side, 0) < least:
             lower = "lower split.holdout and split.calibration" if side == "train" else f"raise split.{side}"
             warned.append(
-                f"about {rows} of {round(total)} rows are left for {side}, under {LEAST[side]}: get more, or {lower}"
+                f"about {rows[side]} of {total} rows are left for {side}, under {least}: get more, or {lower}"
             )
-    held, groups = round(scale * split.rows["holdout"]), split.groups["holdout"]
     if held < gate.min_records:
         needed = math.ceil(110 * gate.min_records / total) / 100  # a tenth more, since whole groups are drawn
-        fix = f"set it to {needed:g}" if needed <= MOST_HELD else f"get {round(1.1 * gate.min_records / share)} rows"
+        more = f"get {round(1.1 * gate.min_records / params.split.holdout)} rows"
         warned.append(
-            f"split.holdout = {share:g} holds out about {held} of {round(total)} rows that stay, and the gate needs at least "
-            f"{gate.min_records} (gate.min_records): {fix}"
+            f"split.holdout = {params.split.holdout:g} holds out about {held} of {total} rows that stay, and the gate needs at "
+            f"least {gate.min_records} (gate.min_records): {f'set it to {needed:g}' if needed <= MOST_HELD else more}"
         )
-    elif round(scale * groups) < gate.min_groups:
+    elif groups < gate.min_groups:
         warned.append(
-            f"the holdout would have {round(scale * groups)} groups, and the gate needs {gate.min_groups} "
-            "(gate.min_groups): raise split.holdout, or name a finer column with --group"
-        )
-    elif split.few_hold > MOST_OF_FEW:
-        warned.append(
-            f"{100 * split.few_hold:.0f} % of the holdout would belong to {FEW} of its {groups} groups: what it shows is true "
-            "of them; raise split.holdout, try another split.salt, or name a finer column with --group"
+            f"the holdout would have {groups} groups, and the gate needs {gate.min_groups} (gate.min_groups): raise "
+            "split.holdout, or name a finer column with --group"
         )
     return warned
-
-
-def cluster_warnings(split: Drawn, scale: float, params: Params) -> list[str]:
-    """Whether all rows, `scale` times those of the sample, may be too much alike for `dedupe`."""
-    most = most_in_cluster(scale * split.texts, params.dedupe.max_cluster)
-    remedy = "raise dedupe.threshold, or map data.input to the columns that differ from row to row"
-    if scale * split.largest > NEARLY * most:
-        return [
-            f"about {round(scale * split.largest):,} of {round(scale * split.texts):,} different texts form one duplicate cluster, "
-            f"and dedupe stops at more than {most:,} (dedupe.max_cluster): {remedy}, or raise dedupe.max_cluster"
-        ]
-    if scale**2 * split.pairs > NEARLY * EASY:
-        return [
-            f"about {round(scale**2 * split.pairs):,} pairs of texts will look alike, and dedupe compares at most {EASY:,}: {remedy}"
-        ]
-    return []

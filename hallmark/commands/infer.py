@@ -6,11 +6,12 @@ import json
 import re
 import shlex
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hallmark.base.tools import normal_schema
-from hallmark.commands.profile import Column, canonical_or_text, is_label, parameters_of, parsed_target, tools_in
+from hallmark.commands.columns import Column, canonical_or_text, parameters_of, tools_in
+from hallmark.data.copied import opened
 from hallmark.mask import second_check
 
 MOST_IN_ENUM = 20  # most different values of an enum; a text field with more is free text
@@ -21,13 +22,13 @@ REFUSALS = (5, 0.01)  # fewest equal targets, and their least share of all, that
 
 @dataclass
 class Inferred:
-    """The inferred task: its kind, schema and refusal, the reason, and what a person should look at."""
+    """The inferred task: its kind and schema, the reason, what a person should look at, and the refusal."""
 
     kind: str
     schema: dict[str, Any]
-    refusal: str | None
     why: str
-    doubts: tuple[str, ...] = ()
+    doubts: list[str] = field(default_factory=list)
+    refusal: str | None = None
 
 
 def infer(column: Column, tools: Column | None = None, *, said: bool = False, refusal: str | None = None) -> Inferred:
@@ -37,29 +38,24 @@ def infer(column: Column, tools: Column | None = None, *, said: bool = False, re
     """
     if refusal is not None:
         column = Column(column.name, [value for value in column.given if not is_refusal(value, refusal)])
-    found = _inferred(column, tools, said)
+    values = [opened(value) for value in column.given]
+    documents = [value for value in values if isinstance(value, dict | list)]
+    if len(documents) > 0.5 * len(values):
+        calls = all(map(_is_calls, documents)) and any(documents)
+        found = _tool_calls(values, tools) if calls else _extraction(values)
+    elif column.is_label(2 if said else 5):
+        labels = [label for label, _ in sorted(column.keys.items(), key=lambda item: (-item[1], item[0]))]
+        numbers = "" if column.texts else ", written as numbers: what they mean is for the system prompt to say"
+        found = Inferred("classification", {"enum": labels}, f"{len(labels)} labels{numbers}")
+    else:
+        found = Inferred("text", {"type": "string", "minLength": 1}, "targets are free text")
     found.refusal = refusal
     return found
 
 
 def is_refusal(value: Any, refusal: str) -> bool:
     """Whether a target is this refusal; JSON may be written in any way."""
-    return canonical_or_text(parsed_target(value)) == canonical_or_text(parsed_target(refusal))
-
-
-def _inferred(column: Column, tools: Column | None, said: bool) -> Inferred:
-    values = [parsed_target(value) for value in column.given]
-    objects = [value for value in values if isinstance(value, dict)]
-    lists = [value for value in values if isinstance(value, list)]
-    if len(objects) + len(lists) > 0.5 * len(values):
-        if all(_is_calls(value) for value in objects + lists) and (objects or any(lists)):
-            return _tool_calls(values, tools)
-        return _extraction(values, objects)
-    if is_label(column, 2 if said else 5):
-        labels = [label for label, _ in sorted(column.keys.items(), key=lambda item: (-item[1], item[0]))]
-        numbers = "" if column.texts else ", written as numbers: what they mean is for the system prompt to say"
-        return Inferred("classification", {"enum": labels}, None, f"{len(labels)} labels{numbers}")
-    return Inferred("text", {"type": "string", "minLength": 1}, None, "targets are free text")
+    return canonical_or_text(opened(value)) == canonical_or_text(opened(refusal))
 
 
 def _is_calls(value: Any) -> bool:
@@ -95,8 +91,9 @@ def _tool_calls(values: list[Any], tools: Column | None) -> Inferred:
             options.append({"properties": {"name": {"const": name}, "arguments": parameters or {"type": "object"}}})
         call_schema["oneOf"] = options
         if broken:
+            more = f" and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
             doubts.append(
-                f"calls of {_some(broken)} break the parameters that the data's own tools give, so the schema takes any "
+                f"calls of {', '.join(broken[:NAMED])}{more} break the parameters that the data's own tools give, so the schema takes any "
                 "arguments for them: fix the calls or the tools"
             )
     schema = (
@@ -111,12 +108,7 @@ def _tool_calls(values: list[Any], tools: Column | None) -> Inferred:
             "a column, unless the input lists the functions"
         )
     why = f"{len(names)} tools" + (", with the parameters that the data give" if given else "")
-    return Inferred("tool_call", schema, None, why, tuple(doubts))
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    return Inferred("tool_call", schema, why, doubts)
 
 
 def _parameters(tools: Column | None) -> dict[str, list[dict[str, Any]]]:
@@ -144,24 +136,21 @@ def _all_valid(schema: dict[str, Any], values: list[Any]) -> bool:
         return False
 
 
-def _extraction(values: list[Any], objects: list[dict[str, Any]]) -> Inferred:
+def _extraction(values: list[Any]) -> Inferred:
     lists = [value for value in values if isinstance(value, list)]
+    objects = [value for value in values if isinstance(value, dict)]
     if len(lists) > len(objects):
-        doubts = _odd([value for value in values if not isinstance(value, list)], len(values))
-        return Inferred("extraction", schema_of(lists), None, "targets are lists", doubts)
-    shapes = Counter(frozenset(value) for value in objects)
-    usual = frozenset(
-        key
-        for key in {key for value in objects for key in value}
-        if sum(key in v for v in objects) > 0.5 * len(objects)
-    )
+        odd = [value for value in values if not isinstance(value, list)]
+        return Inferred("extraction", schema_of(lists), "targets are lists", _odd(odd, len(values)))
+    keys = Counter(key for value in objects for key in value)
+    usual = {key for key, count in keys.items() if count > 0.5 * len(objects)}
     odd = [value for value in values if not isinstance(value, dict) or 2 * len(usual & value.keys()) < len(usual)]
-    same = "every target is an object with the same keys"
-    why = f"objects with {len(shapes)} sets of keys" if len(shapes) > 1 else same
-    return Inferred("extraction", schema_of(objects), None, why, _odd(odd, len(values)))
+    shapes = len({frozenset(value) for value in objects})
+    why = f"objects with {shapes} sets of keys" if shapes > 1 else "every target is an object with the same keys"
+    return Inferred("extraction", schema_of(objects), why, _odd(odd, len(values)))
 
 
-def _odd(values: list[Any], rows: int) -> tuple[str, ...]:
+def _odd(values: list[Any], rows: int) -> list[str]:
     """What to ask about targets that are unlike the others of the kind: whether the most frequent is a refusal, or an error."""
     counts = Counter(
         value.strip()
@@ -170,7 +159,8 @@ def _odd(values: list[Any], rows: int) -> tuple[str, ...]:
         for value in values
     )
     text, count = counts.most_common(1)[0] if counts else ("", 0)
-    doubts, rest = [], len(values)
+    doubts: list[str] = []
+    rest = len(values)
     otherwise = "; else the schema takes such objects as answers, and mask stops at such texts"
     if count >= max(REFUSALS[0], REFUSALS[1] * rows) and not second_check.residue(text):
         rest -= count
@@ -183,7 +173,7 @@ def _odd(values: list[Any], rows: int) -> tuple[str, ...]:
             f"{rest} of {rows} targets are unlike the others, and too few are equal to be a refusal: read them, and correct "
             f"them or leave those rows out{otherwise}"
         )
-    return tuple(doubts)
+    return doubts
 
 
 def schema_of(values: list[Any]) -> dict[str, Any]:

@@ -1,17 +1,28 @@
-"""A proposal for one data file: what `python -m hallmark.commands.propose` found, tries on a sample, prints and writes."""
+"""A proposal for one data file: its columns' roles, its task, and the values for params.yaml that follow from them."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hallmark.base.params import Data
-from hallmark.commands.column_roles import Guess
+from hallmark.base.reading import read_text
+from hallmark.commands.columns import Column, Rows, words_of
+from hallmark.commands.committed import SAMPLES
 from hallmark.commands.infer import Inferred
-from hallmark.commands.profile import Column, Rows
+from hallmark.commands.roles import Guess
+from hallmark.release.model_card import FILL_IN
+from hallmark.task.kinds import KINDS
 
-Edits = dict[str, dict[str, Any]]  # block of params.yaml: key: value; a nested block is a value
+if TYPE_CHECKING:
+    from hallmark.params.loader import Params
+
+SCHEMA = Path("data/schema.json")
+FEW = 10  # rows of a label that can hardly be learned
+GIANT = 0.2  # share of the rows above which a group gets a warning
+SAMPLE = "said so far of the sample; certify refuses it until you have"
 
 
 @dataclass
@@ -23,7 +34,7 @@ class Proposal:
     columns: dict[str, Column] = field(repr=False)
     roles: Guess
     task: Inferred  # kind, schema and refusal
-    edits: Edits = field(default_factory=dict)
+    edits: dict[str, dict[str, Any]] = field(default_factory=dict)  # block of params.yaml: key: value
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)  # (block, key): why, shown as its comment
     tried: list[str] = field(default_factory=list)  # lines: what a dry run shows
     warnings: list[str] = field(default_factory=list)
@@ -45,7 +56,83 @@ class Proposal:
         """The proposed block `data`, to read this file with; names stay as they are."""
         return Data.model_construct(**self.edits["data"] | {"path": str(self.file), "pseudonyms": "none", "key": None})
 
-    @property
-    def identity_columns(self) -> dict[str, str]:
-        """The proposed `mask.identity_columns`."""
-        return dict(self.edits["mask"]["identity_columns"])
+    def set_values(self) -> None:
+        """Propose what follows from roles and task, each with its reason."""
+        roles, task = self.roles, self.task
+        self.set("data", "path", Path(os.path.relpath(self.file)).as_posix())
+        for key in ("id", "group", "input", "target", "context", "tools", "rejected", "tags", "tag_separator", "split"):
+            value = getattr(roles, key)
+            absent = "no column fits; a hash of the row" if key in ("id", "group") and value == "row.id" else None
+            self.set("data", key, value, roles.why.get(key, absent))
+        self.set("task", "kind", task.kind, task.why)
+        # In the prompt, a target has its name without the objects that it lies in.
+        said = ", ".join(" ".join(words_of(name)[0]) if "." in name else name for name in roles.targets)
+        refused = f" If that must not or can't be done: {task.refusal}" if task.refusal else ""
+        self.set("task", "system_prompt", KINDS[task.kind].prompt_hint(said, task.schema) + refused)
+        self.set("task", "schema", SCHEMA.as_posix())
+        self.set("task", "refusal", task.refusal)
+        why = "; ".join(f"{name} {roles.why[name]}" for name in roles.identity) or "none found"
+        self.set("mask", "identity_columns", roles.identity, why)
+        for block, key, empty in (  # what speaks of the columns and values of other data
+            ("mask", "allow", []), ("mask", "allow_patterns", []), ("mask", "gold", None), ("dedupe", "gold", None),
+            ("eval", "spans", []), ("eval", "facts", {}),
+        ):  # fmt: skip
+            self.set(block, key, empty)
+
+    def warn(self, params: Params) -> None:
+        """Add what no stage says, and a person must know: the most serious first."""
+        if params.task.kind != self.kind:
+            self.warnings.append(
+                f"task.kind changes from {params.task.kind} to {self.kind} ({self.task.why}). If that is wrong, name the column "
+                "of the answers with --target; if it is right, the rules in `gate:` that were written for the other kind "
+                "change too"
+            )
+        self.warnings += self.task.doubts
+        if self.roles.group == "row.id":
+            self.warnings.append(
+                "no column says which rows belong together (a customer, document, conversation): every row counts as its own "
+                "group, and a split may put the same customer on both sides. Add such a column if you have one"
+            )
+        elif self.roles.group in self.columns:
+            largest = max(self.columns[self.roles.group].keys.values(), default=0) / len(self.rows)
+            if largest > GIANT:
+                self.warnings.append(
+                    f"the largest group of '{self.roles.group}' has {100 * largest:.0f} % of the rows: all of it is held out, or none"
+                )
+        counts = self.columns[self.roles.targets[0]].keys if KINDS[self.kind].listed else {}
+        if rare := sorted(label for label, count in counts.items() if count < FEW):
+            self.warnings.append(
+                f"{len(rare)} labels have fewer than {FEW} rows each and can hardly be learned: {', '.join(rare)}"
+            )
+
+    def set_for_new_data(self, params: Params) -> None:
+        """Propose the gate of the kind, and words to fill in, unless params.yaml speaks of the user's own data already.
+
+        It does so if `data.path` is no sample: then whoever wrote it may have set these too.
+        """
+        named = Path(params.data.path)
+        leaves_sample = is_sample(named) and named.resolve() != self.file.resolve()
+        if leaves_sample or self.kind != params.task.kind:
+            self.set_gate(params)
+        if leaves_sample:
+            self.set("certify", "intended_use", FILL_IN, f"{SAMPLE} said what it is for")
+            self.set("certify", "limits", [FILL_IN], f"{SAMPLE} named some limits")
+            self.set("certify", "languages", [FILL_IN], f"{SAMPLE} named them")
+            self.set("certify", "tags", [], "the sample's are gone; may stay empty")
+
+    def set_gate(self, params: Params) -> None:
+        """Propose the gate that the kind starts with, against the opponents that there are."""
+        opponents = ("base", "classical", *params.eval.comparators)
+        for key, values in KINDS[self.kind].gate.items():
+            if key == "superiority":
+                values = {name: margin for name, margin in values.items() if name in opponents}
+            reason = f"what {self.kind} starts with"
+            if key == "floors" and KINDS[self.kind].free_text:
+                reason += "; once eval.facts names the facts of a reply, add a floor for them"
+            self.set("gate", key, dict(values), reason)
+
+
+def is_sample(file: Path) -> bool:
+    """Whether a file of raw rows is listed as sample data, by its name."""
+    listed = file.parent / SAMPLES
+    return listed.is_file() and file.name in {line[66:] for line in read_text(listed).splitlines()}

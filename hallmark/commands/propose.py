@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
@@ -19,23 +18,18 @@ from hallmark.base.errors import HallmarkError, printable, run_stage
 from hallmark.base.files import HOLDOUT_LOCK, write_json
 from hallmark.base.records import columns_of
 from hallmark.base.rows import READERS, files_of, read_rows
-from hallmark.commands.column_roles import Known, guess
+from hallmark.commands.columns import Column, Rows, columns_in
 from hallmark.commands.dry_run import rehearse
 from hallmark.commands.infer import infer, is_refusal
-from hallmark.commands.naming import words_of
-from hallmark.commands.new_data import set_for_new_data
-from hallmark.commands.profile import Column, Rows, columns_in
-from hallmark.commands.proposal import Proposal
-from hallmark.commands.proposal_warnings import warnings
+from hallmark.commands.proposal import SCHEMA, Proposal
+from hallmark.commands.roles import Known, guess
 from hallmark.data.conversations import layout_of, turns
 from hallmark.data.missing import MissingValueError
 from hallmark.params.checked import replaced
 from hallmark.params.edit import value_of
 from hallmark.params.loader import load_params
 from hallmark.release.model_card import FILL_IN
-from hallmark.task.kinds import KINDS
 
-SCHEMA = Path("data/schema.json")
 MOST_LINES = 200  # of the schema shown
 SHOWN = 30  # columns named in an error
 
@@ -62,13 +56,12 @@ def run(file: Path, params: Path, write: bool, known: Known | None = None) -> No
 
 def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     """What is proposed for a file before anything is tried."""
+    known = known or Known()
     rows = read(file)
     columns = columns_in(rows)
-    known = known or Known()
     check_known(known, columns, file)
     roles = guess(columns, known)
-    targets = roles.target if isinstance(roles.target, list) else [roles.target]
-    if not roles.input or not all(name in columns and columns[name].given for name in targets):
+    if not roles.input or not all(name in columns and columns[name].given for name in roles.targets):
         raise HallmarkError(
             "no column for an input and an answer",
             file=file,
@@ -78,18 +71,18 @@ def proposed(file: Path, params: Path, known: Known | None = None) -> Proposal:
     for name in (name for name in columns if "." in name):  # what a record is made of, as the stages see it
         for row, value in zip(rows, columns[name].values, strict=True):
             row.setdefault(name, value)
-    tools = columns[roles.tools] if roles.tools else None
-    answers = columns[targets[0]]
+    answers = columns[roles.targets[0]]
     if isinstance(roles.target, list):
-        answers = Column(", ".join(targets), [{name: row.get(name) for name in targets} for row in rows])
+        answers = Column(", ".join(roles.target), [{name: row.get(name) for name in roles.target} for row in rows])
     if known.refusal is not None and not any(is_refusal(value, known.refusal) for value in answers.given):
         raise HallmarkError(
             "no target is the text of --refusal", file=file, remedy="give the target that refuses, as it is in the file"
         )
+    tools = columns[roles.tools] if roles.tools else None
     task = infer(answers, tools, said=bool(known.targets), refusal=known.refusal)
     proposal = Proposal(file, rows, columns, roles, task)
-    set_values(proposal)
-    proposal.warnings += warnings(proposal, load_params(params))
+    proposal.set_values()
+    proposal.warn(load_params(params))
     return proposal
 
 
@@ -110,7 +103,7 @@ def try_out(proposal: Proposal, params: Path) -> None:
     """Add to a proposal what a dry run shows, and what is due when the data are new."""
     now = load_params(params)
     rehearse(proposal, now)
-    set_for_new_data(proposal, now)
+    proposal.set_for_new_data(now)
 
 
 def read(path: Path) -> Rows:
@@ -130,39 +123,6 @@ def read(path: Path) -> Rows:
     if not rows:
         raise HallmarkError("has no rows", file=path, remedy="name a file with rows")
     return rows
-
-
-def set_values(proposal: Proposal) -> None:
-    """The values for params.yaml that follow from roles and task, each with its reason."""
-    roles, task = proposal.roles, proposal.task
-    proposal.set("data", "path", Path(os.path.relpath(proposal.file)).as_posix())
-    for key in ("id", "group", "input", "target", "context", "tools", "rejected", "tags", "tag_separator", "split"):
-        value = getattr(roles, key)
-        absent = "no column fits; a hash of the row" if key in ("id", "group") and value == "row.id" else None
-        proposal.set("data", key, value, roles.why.get(key, absent))
-    proposal.set("task", "kind", task.kind, task.why)
-    prompt = KINDS[task.kind].prompt_hint(said(roles.target), task.schema)
-    refused = f" If that must not or can't be done: {task.refusal}" if task.refusal else ""
-    proposal.set("task", "system_prompt", prompt + refused)
-    proposal.set("task", "schema", SCHEMA.as_posix())
-    proposal.set("task", "refusal", task.refusal)
-    why = "; ".join(f"{name} {roles.why[name]}" for name in roles.identity) or "none found"
-    proposal.set("mask", "identity_columns", roles.identity, why)
-    for key in ("allow", "allow_patterns"):
-        proposal.set("mask", key, [])
-    proposal.set("mask", "gold", None)
-    proposal.set("dedupe", "gold", None)
-    proposal.set("eval", "spans", [])
-    proposal.set("eval", "facts", {})
-
-
-def said(target: str | list[str]) -> str:
-    """The target's name as a prompt says it: without the objects that it lies in."""
-    words = [
-        " ".join(words_of(name)[0]) if "." in name else name
-        for name in ([target] if isinstance(target, str) else target)
-    ]
-    return ", ".join(words)
 
 
 def text(proposal: Proposal) -> str:
@@ -213,19 +173,9 @@ def write_proposal(params: Path, proposal: Proposal) -> None:
 def on_a_line(value: Any) -> str:
     """A value as YAML on one line, with escapes for characters that are not printable."""
     from ruamel.yaml import YAML
-    from ruamel.yaml.representer import SafeRepresenter
-
-    class Quoting(SafeRepresenter):
-        """Quotes a text that starts with a question mark: as a key on one line, it would be read as something else."""
-
-        def represent_str(self, data: str) -> Any:
-            return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if data.startswith("?") else None)
-
-    Quoting.add_representer(str, Quoting.represent_str)
 
     def dumped(*, readable: bool) -> str:
         yaml: Any = YAML(typ="safe", pure=True)  # its types know of no order
-        yaml.Representer = Quoting
         stream = StringIO()
         yaml.default_flow_style, yaml.allow_unicode, yaml.width = True, readable, 2**31
         yaml.sort_base_mapping_type_on_output = False  # the order says something to a reader

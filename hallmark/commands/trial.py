@@ -11,17 +11,15 @@ from typing import Any
 
 from hallmark.base.errors import HallmarkError, printable
 from hallmark.base.params import Data
-from hallmark.base.records import fill
-from hallmark.commands.column_roles import IDENTITY
-from hallmark.commands.dry_run_rows import Sample, told
-from hallmark.commands.naming import ENTITIES, says
-from hallmark.commands.profile import Rows
+from hallmark.commands.columns import ENTITIES, says
+from hallmark.commands.proposal import Proposal
+from hallmark.commands.roles import IDENTITY
 from hallmark.data.copied import MANY, Field, advice, pairs
-from hallmark.data.raw import Raw, Values, identities
+from hallmark.data.raw import Raw, identities
 from hallmark.data.recording import Recorder, Written, masked_schema
 from hallmark.mask.date_values import Reader
 from hallmark.mask.dates import DATE
-from hallmark.mask.kinds import DATES, PLACEHOLDER
+from hallmark.mask.kinds import DATES, PLACEHOLDER, short
 from hallmark.mask.params import Mask, Ner
 from hallmark.task.kinds import KINDS
 from hallmark.task.params import Task as TaskParams
@@ -29,44 +27,31 @@ from hallmark.task.params import Task as TaskParams
 ROWS = 300  # masked, at most
 CHARS = 100_000  # of their inputs, at most: some seconds with a small NER model
 CHUNK = 16  # rows masked together
+MOST_FIELDS = 12  # of the targets, shown
 AROUND = 30  # characters shown on each side of a placeholder
 FEW = 5  # different values, or copies, from which nothing is concluded yet
 MOST_COPIED = 0.8  # share of the numbers of one form that must stand in the input
 # Kinds whose values mostly point at no one: they are kept where a field loses its values for them. Others are left to the user.
 OF_NO_ONE = frozenset(("LOCATION", "MISC", "ORGANIZATION", "TITLE"))
+# A word that might be a value which masking has missed: an example shows none.
+_ODD = re.compile(r".*[\d_@\\/].*", re.DOTALL)
 # Letters that are the same in all of them, then digits: an order, a product, a ticket. A user's or patient's number may look
 # like it, and is told by the name of its field.
-_ODD = re.compile(
-    r".*[\d_@\\/].*", re.DOTALL
-)  # a word that might be a value which masking has missed: an example shows none
 _CODE = re.compile(r"(?<![^\W_])([A-Z]{1,6}[-/_.#]?)(\d{3,12})(?![^\W_])")
 _OF_PEOPLE = re.compile("|".join(IDENTITY.values()), re.IGNORECASE)
 
 
 @dataclass
 class Trial:
-    """What masking a sample did, and the params that follow from it, each with its reason."""
+    """What masking some rows did."""
 
+    mask: Mask
     searched_by: str = "nothing"
     rows: int = 0
     written: Written = field(default_factory=Written)
-    stops: str | None = None  # the first error of a row
-    actions: dict[str, str] = field(default_factory=dict)  # by kind
-    reasons: list[str] = field(default_factory=list)  # of the actions
-    mask: Mask | None = None  # as it was tried
-    of: int = 0  # rows of the file
-    day_first: tuple[bool, str] | None = None  # and why
-    allow_patterns: dict[str, str] = field(default_factory=dict)
+    stops: str | None = None  # the error of a row
     masked: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)  # records, by id
     examples: dict[str, str] = field(default_factory=dict)  # placeholder, without its number: where one stands
-
-    @property
-    def kinds(self) -> dict[str, int]:
-        """How many spans of each kind were masked."""
-        kinds: Counter[str] = Counter()
-        for (kind, _), count in self.written.kinds.items():
-            kinds[kind] += count
-        return dict(sorted(kinds.items(), key=lambda item: (-item[1], item[0])))
 
     def show(self, row: dict[str, Any]) -> None:
         """Note a place in the masked texts of a record for each kind that has none yet."""
@@ -79,58 +64,79 @@ class Trial:
                 )
                 self.examples.setdefault(match[0][1:].rsplit("_", 1)[0], printable(f"{cut[0]}{words}{cut[1]}"))
 
-    def warnings(self) -> list[str]:
-        """What the user should look at."""
-        warned = [f"mask will stop: {self.stops}"] if self.stops else []
-        if self.written.total:
-            warned.append(
-                f"private data in {self.written.touched} of {self.rows} rows: mask replaces it; see how with "
-                "`python -m hallmark.commands.preview FILE --field COLUMN`, and name columns of names in mask.identity_columns"
+    def lines(self) -> Iterator[str]:
+        """What was masked, and where the values of the targets' fields stand before and after."""
+        if self.rows:
+            spans = f"{self.written.total:,} spans in {self.written.touched:,} of {self.rows:,} rows"
+            yield f"  private   {spans}, found by {self.searched_by}"
+        kinds: Counter[str] = Counter()
+        for (kind, _), count in sorted(self.written.kinds.items()):
+            kinds[kind] += count
+        for kind, count in kinds.most_common():
+            example = self.examples.get(short(kind))
+            yield f"            {kind} {count:,}{f': {example}' if example else ''}"
+        for number, (name, of) in enumerate(sorted(self.written.values.items())[:MOST_FIELDS]):
+            yield (
+                f"  {'' if number else 'targets':<9} {name}: {of.copied:,} values stand in the input, "
+                f"{of.kept + of.replaced:,} after masking ({len(of.before):,} different, {len(of.after):,} after); "
+                f"{of.elsewhere + of.alone:,} stand in none"
             )
-        return warned + (advice(self.written.values, self.mask, self.of / max(1, self.rows)) if self.mask else [])
-
-    def fields(self) -> list[str]:
-        """A line for each field of the targets: where its values stand before and after masking."""
-        return [
-            f"{name}: {of.copied:,} values stand in the input, {of.kept + of.replaced:,} after masking ({len(of.before):,} "
-            f"different, {len(of.after):,} after); {of.elsewhere + of.alone:,} stand in none"
-            for name, of in sorted(self.written.values.items())
-        ]
 
 
-def trial(sample: Sample, data: Data, mask: Mask, params: TaskParams) -> Trial:
-    """Mask some rows of the sample, choose what masking must leave or move, and mask them again so."""
-    order = day_first(sample.rows)
-    actions = {
-        kind: action for kind, action in mask.actions.items() if action != "surrogate" or kind in DATES
-    }  # no key
-    changes: dict[str, Any] = {"style": "placeholder", "actions": actions, "allow": []}
-    patterns = allow_patterns(sample.columns, data, params.kind)
-    changes |= {"allow_patterns": list(patterns), "day_first": order[0] if order else mask.day_first}
-    tried = attempt(sample, data, mask.model_copy(update=changes), params, strict=False)
+def try_masking(proposal: Proposal, rows: list[Raw], data: Data, mask: Mask, task: TaskParams) -> Trial:
+    """Mask some of the rows, propose what masking must leave or move, and mask them again so."""
+    patterns = allow_patterns(rows, str(data.target), task.kind)
+    proposal.set("mask", "allow_patterns", list(patterns), "; ".join(patterns.values()))
+    # A surrogate needs a key, unless it is a date's.
+    actions = {kind: action for kind, action in mask.actions.items() if action != "surrogate" or kind in DATES}
+    changes: dict[str, Any] = {"style": "placeholder", "actions": actions, "allow": [], "allow_patterns": [*patterns]}
+    if order := day_first(rows):
+        proposal.set("mask", "day_first", *order)
+        changes["day_first"] = order[0]
+    tried = attempt(rows, data, mask.model_copy(update=changes), task, strict=False)
     found, reasons = chosen(tried.written.values)
     if found or tried.written.invalid:
-        tried = attempt(sample, data, mask.model_copy(update=changes | {"actions": actions | found}), params)
-    tried.actions, tried.reasons, tried.allow_patterns, tried.day_first = found, reasons, patterns, order
+        tried = attempt(rows, data, mask.model_copy(update=changes | {"actions": actions | found}), task)
+    if found:
+        proposal.set("mask", "actions", mask.actions | found, "; ".join(reasons))
+    proposal.tried += tried.lines()
+    if tried.stops:
+        proposal.warnings.append(f"mask will stop: {tried.stops}")
+    if tried.written.total:
+        proposal.warnings.append(
+            f"private data in {tried.written.touched} of {tried.rows} rows: mask replaces it; see how with "
+            "`python -m hallmark.commands.preview FILE --field COLUMN`, and name columns of names in mask.identity_columns"
+        )
+    proposal.warnings += advice(tried.written.values, tried.mask, len(proposal.rows) / max(1, tried.rows))
     return tried
 
 
-def attempt(sample: Sample, data: Data, mask: Mask, params: TaskParams, *, strict: bool = True) -> Trial:
-    """Mask some rows of the sample."""
-    tried = Trial(stops=sample.stops, mask=mask, of=sample.of)
+def attempt(rows: list[Raw], data: Data, mask: Mask, params: TaskParams, *, strict: bool = True) -> Trial:
+    """Mask some of the rows, up to the first that `mask` refuses."""
+    tried = Trial(mask)
     try:
         recorder, tried.searched_by = loaded(data, params, mask, strict=strict)
-        recorder.fields.names |= usual_keys(sample.columns, data)  # of a call's arguments, say
-        raws = spread(sample.rows)
+        recorder.fields.names |= usual_keys(rows)  # of a call's arguments, say
+        raws = spread(rows)
         known, _ = identities(raws, mask)
         for first in range(0, len(raws), CHUNK):
             chunk = [(raw, known.get(raw.group, ())) for raw in raws[first : first + CHUNK]]
-            record(recorder, chunk, tried)
+            masked, written = recorder.records(chunk)
+            tried.written.add(written)
+            tried.rows += len(chunk)
+            for values in masked:
+                row = dict(zip(masked_schema(), values, strict=True))
+                tried.masked[row["id"]] = row
+                tried.show(row)
         tried.written.check(data.path)
     except HallmarkError as error:  # of the schema, say
-        tried.stops = tried.stops or told(error)
-    tried.stops = tried.stops and tried.stops.replace(str(params.schema_file), "the proposed schema")
+        tried.stops = in_a_line(error).replace(str(params.schema_file), "the proposed schema")
     return tried
+
+
+def in_a_line(error: HallmarkError) -> str:
+    """An error in one line."""
+    return str(error).replace("\n  remedy: ", "; to fix it: ").replace("\n  ", "; ")
 
 
 def chosen(values: dict[str, Field]) -> tuple[dict[str, str], list[str]]:
@@ -208,66 +214,39 @@ def spread(rows: list[Raw]) -> list[Raw]:
     return taken
 
 
-def record(recorder: Recorder, chunk: list[tuple[Raw, Values]], tried: Trial) -> None:
-    """Count a chunk; of one with a row that `mask` refuses, the other rows."""
-    try:
-        masked, written = recorder.records(chunk)
-        tried.written.add(written)
-        tried.rows += len(chunk)
-        for values in masked:
-            row = dict(zip(masked_schema(), values, strict=True))
-            tried.masked[row["id"]] = row
-            tried.show(row)
-    except HallmarkError as error:
-        if len(chunk) == 1:
-            tried.stops = tried.stops or told(error)
-        else:
-            for one in chunk:
-                record(recorder, [one], tried)
+def allow_patterns(rows: list[Raw], target: str, kind: str) -> dict[str, str]:
+    """Patterns for numbers of one form that targets copy from their input, such as `NL-20931`, each with its reason.
 
-
-def allow_patterns(rows: Rows, data: Data, kind: str) -> dict[str, str]:
-    """Patterns for numbers of one form that targets copy from their input, such as `NL-20931`, each with its reason."""
+    Not for fields that are named after people.
+    """
     if KINDS[kind].listed:
         return {}
     copies: dict[str, Counter[str]] = defaultdict(Counter)
     total: Counter[str] = Counter()
-    for row in rows:
-        texts = [fill(template, row) for template in (data.input, data.context) if template]
-        inputs = {match[0] for text in texts for match in _CODE.finditer(text)}
-        for prefix, code in codes(row, data):
-            total[prefix] += 1
-            if code in inputs:
-                copies[prefix][code] += 1
+    for raw in rows:
+        inputs = {match[0] for match in _CODE.finditer(f"{raw.input}\n{raw.context or ''}")}
+        for path, value, _ in pairs(raw.target, None):
+            name = path or target
+            if not isinstance(value, str) or _OF_PEOPLE.search(name) or any(says(name, of) for of in ENTITIES):
+                continue
+            for match in _CODE.finditer(value):
+                total[match[1]] += 1
+                copies[match[1]][match[0]] += match[0] in inputs
     patterns = {}
-    for prefix, found in sorted(copies.items()):
-        lengths = sorted({len(code) - len(prefix) for code in found})
-        copied = found.total()
+    for prefix, counts in sorted(copies.items()):
+        found, copied = +counts, counts.total()
         if len(found) < FEW or copied < MOST_COPIED * total[prefix]:
             continue
+        lengths = sorted({len(code) - len(prefix) for code in found})
         digits = f"{lengths[0]}" if len(lengths) == 1 else f"{lengths[0]},{lengths[-1]}"
         reason = f"{copied} numbers of this form are copied by targets, {len(found)} of them different"
         patterns[prefix.replace(".", r"\.") + rf"\d{{{digits}}}"] = reason
     return patterns
 
 
-def usual_keys(rows: Rows, data: Data) -> set[str]:
+def usual_keys(rows: list[Raw]) -> set[str]:
     """The keys of many targets: they are names of fields, not values."""
-    keys = Counter(key for row in rows for key in {key for path, _ in scalars(row, data) for key in path.split(".")})
+    keys = Counter(
+        key for raw in rows for key in {key for path, *_ in pairs(raw.target, None) for key in path.split(".")}
+    )
     return {key for key, count in keys.items() if count >= max(FEW, MANY * len(rows))}
-
-
-def scalars(row: dict[str, Any], data: Data) -> Iterator[tuple[str, Any]]:
-    """The values in a row's target, with their fields."""
-    for column in data.target if isinstance(data.target, list) else [data.target]:
-        for path, value, _ in pairs(row.get(column), None, column if isinstance(data.target, list) else ""):
-            yield path, value
-
-
-def codes(row: dict[str, Any], data: Data) -> Iterator[tuple[str, str]]:
-    """The letters and the whole of each number in a row's target, but for fields that are named after people."""
-    for path, value in scalars(row, data):
-        name = path or str(data.target)
-        of_people = _OF_PEOPLE.search(name) or any(says(name, of) for of in ENTITIES)
-        if isinstance(value, str) and not of_people:
-            yield from ((match[1], match[0]) for match in _CODE.finditer(value))

@@ -21,7 +21,7 @@ from hallmark.base.files import REPORTS, TRAIN, json_bytes, write_all
 from hallmark.base.key import read_key
 from hallmark.base.records import scan_records, whole_parquet
 from hallmark.base.single_run import alone
-from hallmark.commands.new_data import is_sample
+from hallmark.commands.proposal import is_sample
 from hallmark.data.near import text_of
 from hallmark.data.recording import Recorder
 from hallmark.mask.surrogates import uses_key

@@ -1,23 +1,19 @@
-"""Choose the role of each column by scored evidence, its name and its values, for `python -m hallmark.commands.propose`.
-
-No reason quotes a value: values may be private.
-"""
+"""Choose the role of each column by evidence, its name and its values, for `python -m hallmark.commands.propose`."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from hallmark.commands import column_evidence
-from hallmark.commands.column_evidence import Evidence
-from hallmark.commands.naming import says
-from hallmark.commands.profile import Column, tools_in
+from hallmark.commands import evidence
+from hallmark.commands.columns import Column, says, tools_in
+from hallmark.commands.evidence import Evidence
 from hallmark.data.raw import PARTS
 from hallmark.mask import second_check
 
+ENOUGH = {"target": 0.0, "group": 3.0, "input": 3.0, "tags": 1.0}  # points that a column needs for a role
 IDENTITY = {  # kind (of hallmark.mask.kinds): pattern for the names of such columns
     "EMAIL_ADDRESS": r"mail",
     "PHONE_NUMBER": r"phone|mobile|fax|\btel\b",
@@ -31,6 +27,8 @@ IDENTITY = {  # kind (of hallmark.mask.kinds): pattern for the names of such col
     "DATE_OF_BIRTH": r"birth|\bdob\b",
 }
 SHOWN = 3  # runners-up of a role
+MOST_TOLD = 12  # columns for which it is tried whether the text tells their values
+SAME = 0.95  # share of the rows in which a column that repeats another has its text
 
 
 @dataclass
@@ -52,6 +50,11 @@ class Guess:
     runners_up: dict[str, list[tuple[str, Evidence]]] = field(default_factory=dict)
     unused: list[str] = field(default_factory=list)
 
+    @property
+    def targets(self) -> list[str]:
+        """The target's columns."""
+        return self.target if isinstance(self.target, list) else [self.target]
+
 
 @dataclass(frozen=True)
 class Known:
@@ -68,21 +71,6 @@ def guess(columns: dict[str, Column], known: Known | None = None) -> Guess:
     return _Choice(columns, known or Known()).all()
 
 
-def identity(column: Column) -> str | None:
-    """The kind of private value in a column, by its name or because most of its values have that format; else None."""
-    if not column.texts or column.mean_chars > 80 or column.form in ("object", "list"):
-        return None
-    kinds = Counter(kind for text in column.texts[:500] for kind in second_check.residue(text))
-    for kind, count in kinds.most_common(1):
-        if count > 0.8 * min(len(column.texts), 500) and kind in IDENTITY:
-            return kind
-    return next((kind for kind, pattern in IDENTITY.items() if re.search(pattern, _plain(column.name))), None)
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace(".", "_")
-
-
 class _Choice:
     def __init__(self, columns: dict[str, Column], known: Known) -> None:
         self.columns, self.known = columns, known
@@ -97,7 +85,7 @@ class _Choice:
         self.fixed()
         if conversation:
             self.turns()
-        texts = self.ranked(column_evidence.of_input)
+        texts = self.ranked(evidence.of_input)
         self.target(texts)
         self.id()
         self.group()
@@ -108,13 +96,12 @@ class _Choice:
         self.tags()
         used = self.taken | {roles.group}
         for name, kind in self.private.items():
-            if name not in self.taken and not self.part_of_target(name):
+            if name not in self.taken and not any(related(name, target) for target in roles.targets):
                 roles.identity[name] = kind
-                by_name = re.search(IDENTITY[kind], _plain(name))
-                roles.why[name] = f"by its {'name' if by_name else 'values'}"
+                roles.why[name] = f"by its {'name' if re.search(IDENTITY[kind], _plain(name)) else 'values'}"
                 used.add(name)
-        inner = {name for name in self.columns if any(related(name, other) for other in used)}
-        left = [name for name in self.columns if name not in inner | used and self.columns[name].form != "object"]
+        left = [name for name in self.columns if not any(related(name, other) for other in used)]
+        left = [name for name in left if self.columns[name].form != "object"]
         roles.unused = [name for name in left if not any(name.startswith(f"{other}.") for other in left)]
         return roles
 
@@ -131,17 +118,20 @@ class _Choice:
             if column.given and not any(related(name, other) for other in self.taken)
         )
 
-    def part_of_target(self, name: str) -> bool:
-        targets = self.roles.target if isinstance(self.roles.target, list) else [self.roles.target]
-        return any(related(name, target) for target in targets)
-
     def ranked(self, of: Callable[[Column], Evidence | None]) -> list[tuple[str, Evidence]]:
         """Free columns with evidence for a role, the most first; in a tie, in the order of the file."""
         found = [(name, given) for name in self.free() if (given := of(self.columns[name])) is not None]
         return sorted(found, key=lambda pair: -pair[1].score)
 
+    def best(self, role: str, found: list[tuple[str, Evidence]]) -> None:
+        """Take the first, if its evidence is enough; the next are shown."""
+        if found and found[0][1].score >= ENOUGH[role]:
+            name, given = found.pop(0)
+            self.take(role, name, str(given))
+        self.roles.runners_up[role] = [pair for pair in found if pair[1].score > 0][:SHOWN]
+
     def fixed(self) -> None:
-        """Roles that only a column of a special form has."""
+        """Roles that only a column of a special form or name has."""
         for name in [name for name in self.free() if any(map(tools_in, self.columns[name].given[:20]))][:1]:
             if name not in self.known.targets:
                 self.take("tools", name, "its values are tools with parameters")
@@ -153,8 +143,7 @@ class _Choice:
             self.take("input", "turns.input", "the last thing the user says")
         if not self.known.targets:
             self.take("target", "turns.target", "the assistant's last answer")
-        earlier = self.columns["turns.earlier"].given
-        if earlier:
+        if earlier := self.columns["turns.earlier"].given:
             self.take("context", "turns.earlier", f"{len(earlier)} rows have earlier turns")
 
     def target(self, texts: list[tuple[str, Evidence]]) -> None:
@@ -163,72 +152,57 @@ class _Choice:
             self.roles.target = targets if len(targets) > 1 else targets[0]
             self.roles.why["target"] = "as you said"
             self.taken |= set(targets)
-            return
         if self.roles.target:
             return
-        read = column_evidence.reading(self.columns, texts)
-        private = self.private
-        found = self.ranked(lambda column: column_evidence.of_target(column, column.name in private))
-        whole = [name for name, column in self.columns.items() if column_evidence.is_answer(column)]
+        found = self.ranked(lambda column: evidence.of_target(column, column.name in self.private))
+        whole = [name for name, column in self.columns.items() if evidence.is_answer(column)]
         for name, given in found:
             if any(name.startswith(f"{other}.") for other in whole):
                 given.add(-5, "a part of an answer")
-        for name, given in found[: column_evidence.MOST_TOLD]:
-            column_evidence.add_told(given, self.columns[name], read)
+        read = [name for name, given in texts[:3] if given.score >= ENOUGH["input"]] or [name for name, _ in texts[:1]]
+        for name, given in found[:MOST_TOLD]:
+            if read and self.columns[name].is_label(3):
+                evidence.add_told(given, [self.columns[text] for text in read], self.columns[name])
         found.sort(key=lambda pair: -pair[1].score)
-        self.best("target", found, 0.0)
-
-    def best(self, role: str, found: list[tuple[str, Evidence]], least: float) -> None:
-        """Take the first, if its evidence is enough; the next are shown."""
-        if found and found[0][1].score >= least:
-            name, given = found.pop(0)
-            self.take(role, name, str(given))
-        self.roles.runners_up[role] = [pair for pair in found if pair[1].score > 0][:SHOWN]
+        self.best("target", found)
 
     def id(self) -> None:
-        found = self.ranked(column_evidence.of_id)
-        if found and found[0][0] != self.known.group:
-            self.take("id", found[0][0], "every row has its own value")
+        found = [name for name in self.free() if evidence.is_id(self.columns[name]) and name != self.known.group]
+        if found:
+            self.take("id", min(found, key=lambda name: name.count(".")), "every row has its own value")
 
     def group(self) -> None:
-        if self.known.group:
-            self.roles.group = self.known.group
-            given = self.columns.get(self.known.group)
-            self.roles.why["group"] = f"as you said; {shape(given)}" if given else "as you said"
-            if given and self.known.group not in self.private:
-                self.taken.add(self.known.group)
-            return
-        before, private = set(self.taken), self.private
-        found = self.ranked(lambda column: column_evidence.of_group(column, column.name in private))
-        column_evidence.add_coarser([(self.columns[name], given) for name, given in found if name not in private])
-        found.sort(key=lambda pair: -pair[1].score)
-        self.best("group", found, column_evidence.ENOUGH_FOR_GROUP)
-        if self.roles.group in self.private:
-            self.taken = before  # its values are masked in the texts too
+        if name := self.known.group:
+            self.roles.group = name
+            self.roles.why["group"] = (
+                f"as you said; {self.columns[name].shape}" if name in self.columns else "as you said"
+            )
+        else:
+            before = set(self.taken)
+            self.best("group", self.ranked(lambda column: evidence.of_group(column, column.name in self.private)))
+            self.taken = before
+        if self.roles.group in self.columns and self.roles.group not in self.private:
+            self.taken.add(self.roles.group)  # else its values are masked in the texts too
 
     def input(self, texts: list[tuple[str, Evidence]]) -> None:
-        roles = self.roles
-        if self.known.inputs:
-            roles.input = "\n".join(
-                self.known.inputs if _is_template(self.known.inputs) else map(_slot, self.known.inputs)
-            )
-            if len(self.known.inputs) == 1:
-                roles.input = self.known.inputs[0]
+        roles, known = self.roles, self.known.inputs
+        if known:
+            template = len(known) == 1 or all("{" in text for text in known)
+            roles.input = "\n".join(known if template else map(_slot, known))
             roles.why["input"] = "as you said"
-            return
         if roles.input:
             return
         free = set(self.free())
-        ended = [target for target in [roles.target] if target in self.columns and self.columns[target].form == "text"]
-        replies = bool(ended) and self.columns[ended[0]].mean_chars > column_evidence.SHORT  # a reply, not a label
+        target = self.columns.get(str(roles.target))
+        replies = (
+            target is not None and target.form == "text" and target.mean_chars > evidence.SHORT
+        )  # a reply, not a label
         found = [(name, given) for name, given in texts if name in free and not (replies and says(name, "reply"))]
         chosen: list[str] = []
         for name, given in found:
-            if (given.score >= column_evidence.ENOUGH_FOR_INPUT or not chosen) and not column_evidence.repeats(
-                self.columns, name, chosen
-            ):
+            if (given.score >= ENOUGH["input"] or not chosen) and not self.repeats(name, chosen):
                 chosen.append(name)
-        if not chosen:  # nothing is like an input: the longest texts that are left
+        if not chosen:  # nothing is like an input: the longest text that is left
             left = [name for name in free if self.columns[name].all(str) and name not in self.private]
             chosen = sorted(left, key=lambda name: -self.columns[name].mean_chars)[:1]
         order = list(self.columns)
@@ -240,6 +214,15 @@ class _Choice:
         )
         roles.runners_up["input"] = [pair for pair in found if pair[0] not in chosen][:SHOWN]
         self.taken |= set(chosen)
+
+    def repeats(self, name: str, chosen: Sequence[str]) -> bool:
+        """Whether a column has the text of one that is chosen, or a part of it, in nearly all rows."""
+        values = [str(value or "").strip() for value in self.columns[name].values]
+        return any(
+            sum(value in str(text or "") for value, text in zip(values, self.columns[other].values, strict=True))
+            > SAME * len(values)
+            for other in chosen
+        )
 
     def context(self) -> None:
         if self.roles.context is None:
@@ -254,32 +237,36 @@ class _Choice:
                 continue
             if column.distinct < 2 and not says(name, "part"):
                 continue
-            crossing = self.crossing(column)
-            if crossing:
-                why = f"names parts of a split, but {crossing} groups have rows in several"
-                self.roles.runners_up.setdefault("split", []).append((name, Evidence(0, [why])))
-            else:
+            if not (crossing := self.crossing(column)):
                 self.take("split", name, "its values name the parts of a split")
                 return
+            why = f"names parts of a split, but {crossing} groups have rows in several"
+            self.roles.runners_up.setdefault("split", []).append((name, Evidence(0, [why])))
 
     def crossing(self, column: Column) -> int:
         """The number of groups with rows in several parts."""
         if self.roles.group not in self.columns:
             return 0
-        pairs = {
-            (str(group), part) for group, part in zip(self.columns[self.roles.group].values, column.values, strict=True)
-        }
+        pairs = set(zip(map(str, self.columns[self.roles.group].values), column.values, strict=True))
         return sum(count > 1 for count in Counter(group for group, _ in pairs).values())
 
     def tags(self) -> None:
-        found = [
-            pair
-            for pair in self.ranked(column_evidence.of_tags)
-            if pair[0] not in self.private and pair[0] != self.roles.group
-        ]
-        self.best("tags", found, column_evidence.ENOUGH_FOR_TAGS)
+        self.best(
+            "tags", [pair for pair in self.ranked(evidence.of_tags) if pair[0] not in {*self.private, self.roles.group}]
+        )
         if self.roles.tags and self.columns[self.roles.tags].texts:
-            self.roles.tag_separator = column_evidence.separator(self.columns[self.roles.tags])
+            self.roles.tag_separator = evidence.separator(self.columns[self.roles.tags])
+
+
+def identity(column: Column) -> str | None:
+    """The kind of private value in a column, by its name or because most of its values have that format; else None."""
+    if not column.texts or column.mean_chars > 80 or column.form in ("object", "list"):
+        return None
+    kinds = Counter(kind for text in column.texts[:500] for kind in second_check.residue(text))
+    for kind, count in kinds.most_common(1):
+        if count > 0.8 * min(len(column.texts), 500) and kind in IDENTITY:
+            return kind
+    return next((kind for kind, pattern in IDENTITY.items() if re.search(pattern, _plain(column.name))), None)
 
 
 def related(name: str, other: str) -> bool:
@@ -287,14 +274,9 @@ def related(name: str, other: str) -> bool:
     return name == other or name.startswith(f"{other}.") or other.startswith(f"{name}.")
 
 
-def shape(column: Column) -> str:
-    """The number of values and of rows of each, in words."""
-    return f"{column.distinct} values, {column.repeated:.1f} rows each"
+def _plain(name: str) -> str:
+    return name.lower().replace(".", "_")
 
 
 def _slot(name: str) -> str:
     return f"{{{name}}}"
-
-
-def _is_template(inputs: tuple[Any, ...]) -> bool:
-    return all("{" in text for text in inputs)

@@ -1,15 +1,17 @@
-"""The columns of a file, those inside other values too, with facts about their values, for `python -m hallmark.commands.propose`."""
+"""The columns of a file, those inside other values too: facts about their values, and the words of their names."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
-from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.data.conversations import LAYOUTS
+from hallmark.data.copied import opened
 from hallmark.data.nested import ALL, value_at
 from hallmark.task.answers import canonical
 
@@ -27,6 +29,14 @@ FORMS = (  # of texts, in this order
     ("mail", re.compile(r"[^\s@]+@[^\s@]+\.[a-z]{2,}", re.IGNORECASE)),
     ("code", re.compile(r"(?=\S*\d)[\w.:#/=+-]{4,}")),
 )  # fmt: skip
+WORDS = Path(__file__).with_name("role_words.toml")
+ENTITIES = ("organisation", "person", "document")  # the coarsest first
+# Words that name no thing of their own: `author.login` is an author, `labels.0.name` a label.
+GENERIC = frozenset(
+    ("id", "ids", "value", "values", "name", "login", "key", "code", "no", "nr", "number", "text", "list", "item", "items",
+     "content", "email", "mail", "uuid", "data", "fields")
+)  # fmt: skip
+_ENDING = r"(?:s|es|n|en|e)?(?:id|ids|no|nr|num|number|nummer|name|key|code|ref|guid|mail|email)?"
 
 
 @dataclass
@@ -58,12 +68,22 @@ class Column:
         """Mean number of rows per value."""
         return len(self.given) / max(self.distinct, 1)
 
+    @property
+    def mostly_empty(self) -> bool:
+        """Whether most rows have no value."""
+        return self.empty > 0.5 * len(self.values)
+
+    @property
+    def shape(self) -> str:
+        """The number of values and of rows of each, in words."""
+        return f"{self.distinct} values, {self.repeated:.1f} rows each"
+
     @cached_property
     def form(self) -> str:
         """What its values are: object, list, bool, number, time, url, mail, code or text; "" without values."""
         if not self.given:
             return ""
-        parsed = [parsed_target(value) for value in self.given]
+        parsed = [opened(value) for value in self.given]
         for form, kind in (("object", dict), ("list", list), ("bool", bool), ("number", int | float)):
             if sum(isinstance(value, kind) for value in parsed) > MOSTLY * len(parsed):
                 return form
@@ -79,6 +99,11 @@ class Column:
         """Whether it has running text or words, not numbers, codes or times."""
         return self.form == "text" and bool(self.texts)
 
+    def is_label(self, rows_each: float) -> bool:
+        """Whether every value is one of a few short texts or whole numbers, each in several rows."""
+        few = self.distinct <= MAX_LABELS and self.repeated >= rows_each
+        return self.all((str, int)) and few and self.mean_chars <= 60
+
 
 def columns_in(rows: Rows) -> dict[str, Column]:
     """The columns of the rows by name, and the values inside lists and objects by their paths."""
@@ -88,7 +113,7 @@ def columns_in(rows: Rows) -> dict[str, Column]:
         if len(columns) >= MOST_COLUMNS:
             return
         column = columns[name] = Column(name, values)
-        if level >= DEEPEST or name in LAYOUTS or not column.given or _are_tools(column.given):
+        if level >= DEEPEST or name in LAYOUTS or not column.given or any(map(tools_in, column.given[:20])):
             return
         if column.all(dict):
             for key in dict.fromkeys(key for value in column.given for key in value):
@@ -108,13 +133,9 @@ def columns_in(rows: Rows) -> dict[str, Column]:
     return columns
 
 
-def _are_tools(values: list[Any]) -> bool:
-    return any(tools_in(value) for value in values[:20])
-
-
 def tools_in(value: Any) -> list[dict[str, Any]]:
     """The tools in a value, as OpenAI's API has them, in JSON or as a list: objects with a name and parameters."""
-    tools = parsed_target(value)
+    tools = opened(value)
     if not isinstance(tools, list):
         return []
     inner = [tool.get("function", tool) for tool in tools if isinstance(tool, dict)]
@@ -135,21 +156,56 @@ def canonical_or_text(value: Any) -> str:
         return str(value)
 
 
-def parsed_target(value: Any) -> Any:
-    """The value, parsed if it is a text that holds a JSON object or list."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-        try:
-            return strict_json(value)
-        except NotJsonError:
-            return value
-    return value
+@cache
+def vocabulary() -> dict[str, tuple[tuple[re.Pattern[str], ...], ...]]:
+    """The lists of `role_words.toml`: each entry as the patterns of its words."""
+    lists = tomllib.loads(WORDS.read_text(encoding="utf-8"))
+    return {
+        name: tuple(tuple(_pattern(word) for word in entry.split("+")) for entry in entries)
+        for name, entries in lists.items()
+    }
 
 
-def is_label(column: Column, rows_each: float = 4) -> bool:
-    """Whether every value of a column is one of a few short texts or whole numbers, each in several rows."""
-    return (
-        column.all((str, int))
-        and column.distinct <= MAX_LABELS
-        and column.repeated >= rows_each
-        and column.mean_chars <= 60
-    )
+def _pattern(word: str) -> re.Pattern[str]:
+    """A whole word; a long one also with a plural and what is glued to it, as in `customerid` or `Kundennummer`."""
+    return re.compile(re.escape(word) + (_ENDING if len(word) > 3 else "(?:s|id)?"))
+
+
+@cache
+def words_of(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The words of a column's own name, and those of the objects that it lies in."""
+    segments = [_split(segment) for segment in name.split(".") if not segment.isdigit() and segment != ALL] or [()]
+    own, parents = segments[-1], segments[:-1]
+    while parents and all(word in GENERIC for word in own):
+        own = (*parents.pop(), *own)
+    return own, tuple(word for segment in parents for word in segment)
+
+
+def _split(text: str) -> tuple[str, ...]:
+    spaced = re.sub(r"(?<=[a-zà-ÿ0-9])(?=[A-Z])", " ", text)
+    return tuple(re.findall(r"[^\W_]+", spaced.lower()))
+
+
+@cache
+def says(name: str, of: str) -> bool:
+    """Whether a column's own name has a word of a list."""
+    return _any(words_of(name)[0], of)
+
+
+@cache
+def inside(name: str, of: str) -> bool:
+    """Whether a column lies in an object whose name has a word of a list."""
+    return _any(words_of(name)[1], of)
+
+
+def _any(words: tuple[str, ...], of: str) -> bool:
+    return any(all(any(part.fullmatch(word) for word in words) for part in entry) for entry in vocabulary()[of])
+
+
+@cache
+def entity(name: str) -> str | None:
+    """Which kind of entity a column names: its last word that isn't generic must say so (`customer_tier` is a tier)."""
+    own, parents = words_of(name)
+    heads = [word for word in own if word not in GENERIC]
+    pairs = [(heads[-1],), tuple(heads[-2:])] if heads else [(parents[-1],)] if parents else []
+    return next((of for of in ENTITIES for words in pairs if _any(words, of)), None)

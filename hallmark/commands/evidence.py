@@ -1,0 +1,228 @@
+"""Evidence that a column is the target, the group, the input, the id or the tags: points, each with its reason.
+
+The points are few and round: what counts is which of two columns has more, and that a person can follow why. No reason
+quotes a value: values may be private.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hallmark.commands.columns import ENTITIES, MAX_LABELS, Column, entity, inside, says
+from hallmark.data.copied import opened
+
+# What it says if a column's own name has a word of a list in role_words.toml, and the points for it by role
+# (`text_target`: a target that is running text); then the points if an object has it that the column lies in.
+POINTS: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
+    "organisation": ("names an organisation", {"group": 5, "target": -4, "input": -3}, {}),
+    "person": ("names a person", {"group": 4.6, "target": -4, "input": -3}, {"target": -4}),
+    "document": ("names a document or conversation", {"group": 4.3, "target": -4, "input": -3}, {}),
+    "staff": ("who works on it", {"target": -6, "group": -6, "input": -6, "tags": -3},
+              {"target": -4, "group": -5, "input": -4, "tags": -3}),
+    "desk": ("where it goes", {"target": 2, "group": -6}, {}),
+    "after": ("a state, or known only afterwards", {"target": -6, "group": -6, "input": -6, "tags": -3},
+              {"input": -4, "tags": -3}),
+    "score": ("a score that is given afterwards", {"target": -6, "group": -6, "input": -6, "tags": -3},
+              {"target": -4, "input": -4, "tags": -3}),
+    "guess": ("a model's guess", {"target": -6, "group": -6, "input": -6, "tags": -3},
+              {"target": -6, "group": -5, "input": -4, "tags": -3}),
+    "time": ("a time", {"target": -5, "group": -5, "input": -5}, {}),
+    "answer": ("named like an answer", {"target": 5, "group": -4, "input": -3, "tags": -3},
+               {"target": 2, "group": -5, "input": -4, "tags": -3}),
+    "reply": ("named like a reply", {"text_target": 4, "input": -1.5}, {}),
+    "kind_of": ("named like a kind of something", {"target": 2.5, "group": -1}, {}),
+    "degree": ("a degree", {"target": 1}, {}),
+    "body": ("named like a text", {"input": 3, "text_target": -3}, {}),
+    "headline": ("named like a headline", {"input": 2.5, "text_target": -3}, {}),
+    "context": ("named like context", {"input": -4}, {}),
+    "channel": ("where it came from", {"tags": 2, "target": -2, "group": -3, "input": -2}, {}),
+    "keywords": ("named like tags", {"tags": 3, "target": -3}, {}),
+    "identifier": ("named like an id", {"target": -4}, {}),
+    "workings": ("of the tool that wrote it", {"target": -3, "group": -1, "input": -3}, {}),
+    "part": ("a part of a split", {"tags": 1, "target": -4}, {}),
+}  # fmt: skip
+SHORT = 40  # characters: a label, a headline; longer is running text
+READ = 400  # rows that are read to see whether the text tells a label
+# Keys of objects that a tool wraps around an answer.
+_OF_A_TOOL = re.compile(
+    r"id|_.*|uuid|(?:user|task|project|annotator)_?id|(?:created|updated|modified)_?(?:at|by|on)?|timestamp|completed_by"
+    r"|lead_time|annotator|model_version|agent",
+    re.IGNORECASE,
+)
+
+
+@dataclass
+class Evidence:
+    """Points for and against a role."""
+
+    score: float = 0.0
+    reasons: list[str] = field(default_factory=list)
+
+    def add(self, points: float, reason: str) -> None:
+        """Count points, and say why."""
+        self.score += points
+        self.reasons.append(reason)
+
+    def add_name(self, name: str, role: str) -> None:
+        """Count what the words of a column's name say about a role."""
+        for of, (reason, own, within) in POINTS.items():
+            if role in own and (entity(name) == of if of in ENTITIES else says(name, of)):
+                self.add(own[role], reason)
+            if role in within and inside(name, of):
+                self.add(within[role], f"inside: {reason}")
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.reasons)} (score {self.score:.1f})"
+
+
+def of_target(column: Column, private: bool) -> Evidence | None:
+    """Evidence for the target: few values that repeat, objects, or a text that is an answer."""
+    if column.form in ("", "time", "url", "mail", "code") or "turns." in column.name:
+        return None
+    given = Evidence()
+    if column.form == "object" or _has_objects(column):
+        given.add(5.5 if is_answer(column) else 2.5, "its values are objects")
+    elif _is_set(column):
+        given.add(1, f"lists of {_vocabulary(column)} values")
+    elif column.form == "list":
+        return None
+    elif column.is_label(3):
+        given.add(3 if column.repeated >= 5 else 2, column.shape)
+    elif column.is_text and column.mean_chars > 3:
+        given.add(0.5, "texts")
+        given.add_name(column.name, "text_target")
+    else:
+        return None
+    given.add_name(column.name, "target")
+    if private:
+        given.add(-4, "private")
+    if column.distinct < 2 or column.mostly_empty:
+        given.add(-4, "mostly empty, or always the same")
+    return given
+
+
+def is_answer(column: Column) -> bool:
+    """Whether objects are answers as a whole: several fields, none of which the tool wrote for itself."""
+    if column.form != "object" or not (says(column.name, "answer") or says(column.name, "reply")):
+        return False
+    values = [opened(value) for value in column.given]
+    keys = {key for value in values if isinstance(value, dict) for key in value}
+    return len(keys) > 1 and not any(_OF_A_TOOL.fullmatch(key) for key in keys)
+
+
+def _has_objects(column: Column) -> bool:
+    """Whether most values are lists of objects."""
+    if column.form != "list":
+        return False
+    values = [opened(value) for value in column.given]
+    return sum(isinstance(item, dict) for value in values for item in value[:1]) > 0.5 * len(values)
+
+
+def _is_set(column: Column) -> bool:
+    """Whether all values are lists of short texts that repeat."""
+    return (
+        column.all(list)
+        and all(isinstance(item, str) and len(item) <= 60 for value in column.given for item in value)
+        and 2 <= _vocabulary(column) <= min(MAX_LABELS, sum(map(len, column.given)) / 3)
+    )
+
+
+def _vocabulary(column: Column) -> int:
+    return len({item for value in column.given for item in value})
+
+
+def add_told(given: Evidence, texts: Sequence[Column], column: Column) -> None:
+    """Count whether the words of the texts tell the label, as naive Bayes learns it from the other half of the rows."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+    from sklearn.model_selection import KFold, cross_val_predict
+    from sklearn.naive_bayes import MultinomialNB
+
+    rows = zip(column.values, *(text.values for text in texts), strict=True)
+    pairs = [
+        (str(label), " ".join(str(text or "") for text in words)[:2000])
+        for label, *words in rows
+        if label not in (None, "")
+    ]
+    labels, read = zip(*pairs[:: -(-len(pairs) // READ)], strict=True)
+    words = HashingVectorizer(n_features=2**12, alternate_sign=False, binary=True, norm=None).transform(read)
+    halves = KFold(2, shuffle=True, random_state=0)
+    found = cross_val_predict(MultinomialNB(alpha=0.01), words, labels, cv=halves)
+    right = sum(found == labels) / len(labels)
+    usual = max(Counter(labels).values()) / len(labels)
+    gain = (right - usual) / max(1 - usual, 0.01)
+    if gain > 0.2:
+        given.add(min(2.0, 2.5 * gain), f"the text tells it in {right:.0%} of the rows, guessing in {usual:.0%}")
+
+
+def of_group(column: Column, private: bool) -> Evidence | None:
+    """Evidence for the group: an entity with many values and several rows of each."""
+    if not column.all((str, int)) or column.form in ("time", "bool", "url"):
+        return None
+    if column.mean_chars > (SHORT if column.is_text else 100):
+        return None
+    if column.distinct < 2 or column.repeated < 1.2 or column.mostly_empty:
+        return None
+    given = Evidence()
+    given.add(2 if column.distinct >= 8 else -0.5, column.shape)
+    given.add_name(column.name, "group")
+    if column.empty:
+        given.add(-0.5, f"missing in {column.empty} rows")
+    if private:
+        given.add(-0.4, "private")
+    return given if given.score > 0 else None
+
+
+def of_input(column: Column) -> Evidence | None:
+    """Evidence for the input: texts that are long, different, and named like one."""
+    if not column.is_text or "turns." in column.name or not column.all(str):
+        return None
+    given = Evidence()
+    chars = column.mean_chars
+    given.add(2 if chars > SHORT else 1 if chars > 15 else 0, f"{chars:.0f} characters on average")
+    if column.distinct > 0.5 * len(column.given):
+        given.add(1.5, "most are different")
+    elif column.is_label(3):
+        given.add(-4, f"only {column.distinct} values")
+    given.add_name(column.name, "input")
+    return given if given.score > 0 else None
+
+
+def is_id(column: Column) -> bool:
+    """Whether each row has its own value, and it is named like an id or is no text."""
+    if not column.unique or column.mean_chars > 100 or column.form in ("time", "mail", "url"):
+        return False
+    named = says(column.name, "identifier") or column.name.lower().endswith("id")
+    return "turns." not in column.name and (named or column.form != "text")
+
+
+def of_tags(column: Column) -> Evidence | None:
+    """Evidence for the tags: short labels by which results can be sliced."""
+    if column.distinct < 2 or "turns." in column.name:
+        return None
+    given = Evidence()
+    if column.all(list):
+        if not all(isinstance(item, str) and len(item) < 60 for value in column.given for item in value):
+            return None
+        if _vocabulary(column) > MAX_LABELS:
+            return None
+        given.add(1, "lists of short texts")
+    elif column.form != "text" or not column.is_label(1 if says(column.name, "keywords") else 2):
+        return None
+    if column.mostly_empty:
+        given.add(-1, "mostly empty")
+    given.add_name(column.name, "tags")
+    return given
+
+
+def separator(column: Column) -> str:
+    """What separates the tags in one text: a comma, else a semicolon or bar, else spaces if the column is named for tags."""
+    for sign in (",", ";", "|"):
+        if any(sign in text for text in column.texts):
+            return sign
+    words = {word for text in column.texts for word in text.split()}
+    several = any(" " in text.strip() for text in column.texts) and len(words) <= column.distinct + 2
+    tags = says(column.name, "keywords") and all(word == word.lower() for word in words)  # `New York` is one
+    return " " if several and tags else ","
