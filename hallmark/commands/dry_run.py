@@ -50,7 +50,7 @@ ROOM = 1.1  # of records: the next ones may be longer
 ROOM_ANSWER = 1.25  # of answers: a model may write a longer one than expected, and is cut off at the limit
 TOO_LONG = {"error": "stop at", "drop": "leave out", "count": "not train on"}  # what split does, by `split.too_long`
 
-# The rule for passes over the training records is one of thumb, from the trainings in docs/tuning.md.
+# The rule for passes over the training records is one of thumb, from the trainings in docs/training.md.
 SEEN = 1_000  # records that a training should see in all, the same one again counted again
 PER_LABEL = 300  # where every answer is a label, if that is more
 MOST_PASSES = 4.0  # with more, a small set is learned by heart
