@@ -44,7 +44,7 @@ SESSIONS = {
         "key": "Make the key for pseudonyms, if this repo needs one and has none; otherwise check that it is there.",
         "machine": "Set params.yaml up for a machine: `-- gpu-24gb`, `--dry` only shows it; without a name, list all.",
         "install": "Make `.venv` with all that `lint` and `tests` need, which they also do themselves.",
-        "tests": "Run the tests. Options go to pytest; without any, the coverage is shown.",
+        "tests": "Run the tests. Options go to pytest; without any, `.venv/coverage.txt` has the coverage, at least 90 %.",
         "lint": "Check format, lint and types; `-- --fix` instead fixes format and lint where it can.",
         "stamp": "Make a new domain repo next to this one: `-- ../my-domain-parent [key=value ...]`.",
         "update": "Bring a stamped repo to the template's state: `-- [TEMPLATE]`; in the template `-- ../my-domain`.",
@@ -98,7 +98,7 @@ ALONE = {  # what runs without options, if that differs
     "lint": ["ruff format --check .", "ruff check .", "mypy"],
 }
 if Path("template").is_dir():  # a stamped repo tests its data, and its pipeline in processes of its own
-    ALONE["tests"] = [f"python -m slipcover --source stages,hallmark {PYTEST}"]
+    ALONE["tests"] = [f"python -m slipcover --source stages,hallmark --fail-under 90 --out .venv/coverage.txt {PYTEST}"]
 GROUPS = {"tune": "tune", **dict.fromkeys(("install", "tests", "lint", "stamp", "update", *SESSIONS["tests"]), "dev")}
 
 
