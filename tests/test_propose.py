@@ -135,6 +135,15 @@ def test_the_runners_up_are_shown_with_reasons_and_scores(tmp_path: Path) -> Non
     assert "satisfaction" not in shown.split("# not used:")[0]
 
 
+def test_the_id_is_named_like_one_and_the_group_is_the_coarser_entity(tmp_path: Path) -> None:
+    """Each row has its own amount too, and a thread holds all rows of its two sessions, also where these come first."""
+    rows = [{"amount": 100 + n, "ticket_id": 5000 + n, "session_id": f"s{n // 4}", "thread": f"t{n // 8}"}
+            | {"text": f"this is text {n}", "label": "ab"[n % 2]} for n in range(240)]  # fmt: skip
+    roles = proposed(write(tmp_path, rows)).roles
+    assert (roles.id, roles.group) == ("ticket_id", "thread")
+    assert "holds all rows of each session_id" in roles.why["group"]
+
+
 def test_what_separates_tags() -> None:
     lists = {",": ["a, b", "b"], ";": ["a;b", "b"], "|": ["a|b", "a"], " ": ["a b", "b", "a"]}
     assert {sign: separator(Column("tags", values * 5)) for sign, values in lists.items()} == {

@@ -197,6 +197,16 @@ def test_a_sample_stands_for_all_rows() -> None:
     assert split_warnings(found, 10, params) == []
     (few,) = split_warnings(found, 1, params)
     assert "holds out about 16 of 7416 rows" in few
+    found.texts, found.pairs, found.largest = 10_000, 200_000, 300
+    (alike,) = split_warnings(found, 10, params)
+    assert (
+        "about 3,000 of 100,000 different texts form one duplicate cluster, and dedupe stops at more than 5,000"
+        in alike
+    )
+    found.largest = 1
+    (alike,) = split_warnings(found, 10, params)
+    assert "about 20,000,000 pairs of texts will look alike" in alike
+    found.pairs = 0
     counts |= {"train": 6, "validation": 1}
     assert [re.findall(r"about (\d+) of .* left for (\w+)", line) for line in split_warnings(found, 10, params)] == [
         [("60", "train")],
@@ -281,6 +291,31 @@ def test_it_says_if_mask_would_stop(tmp_path: Path) -> None:
     assert "mask will stop: " in warned
     assert "row 1, field 'tags'" in warned
     assert "ina.roe" not in warned
+    broken = [copying(number) for number in range(40)]
+    for row in broken[2:]:
+        row["target"]["date"] = None
+    found = tried(tmp_path, broken)  # two dates are too few to move all, and a placeholder breaks the schema
+    warned = "\n".join(found.warnings)
+    assert "mask will stop: " in warned
+    assert "private data in 38 of 38 rows" in warned, "the other rows are masked all the same"
+    assert "EMAIL_ADDRESS 76" in "\n".join(found.tried)
+
+
+def test_values_that_no_input_has_are_told(tmp_path: Path) -> None:
+    """Ten of 40 names are spelled otherwise in the input, and two are not there at all."""
+    names = [f"Shop {chr(65 + number % 26)}{number // 26} Ltd" for number in range(40)]
+    texts = [name.upper() if number < 10 else name for number, name in enumerate(names)]
+    texts[20:22] = ["Sh0p", "Sh0p"]
+    data = [
+        {"id": f"r{number}", "customer": f"c{number % 12}", "text": f"{text}\nbread {number}.50\npaid in cash, thank you",
+         "answer": {"shop": name, "total": number + 0.5}}
+        for number, (name, text) in enumerate(zip(names, texts, strict=True))
+    ]  # fmt: skip
+    told = [line for line in tried(tmp_path, data).warnings if "copying can't" in line]
+    assert [re.findall(r"(\d+) of (\d+) values of '(\w+)'", line) for line in told] == [[("2", "40", "shop")]]
+    for row in data:
+        row["text"] = f"{row['answer']['shop']}, {row['text']}"
+    assert "copying can't" not in str(tried(tmp_path, data).warnings)
 
 
 def test_an_address_next_to_an_organisation_is_the_organisations(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ from hallmark.base.tools import in_words
 from hallmark.commands.columns import Rows
 from hallmark.commands.proposal import Proposal
 from hallmark.commands.trial import in_a_line, try_masking
-from hallmark.data.duplicates import Clusters, resolve
+from hallmark.data.bands import EASY
+from hallmark.data.duplicates import Clusters, most_in_cluster, resolve
 from hallmark.data.grouping import assign, draw_hash, random_sides
 from hallmark.data.leaks import count_leaks, drop_leaks
 from hallmark.data.missing import Missing
@@ -42,6 +43,7 @@ from hallmark.task.task import Task
 
 ROWS = 10_000  # looked at, at most: some seconds
 LEAST = {"train": 100, "validation": 20, "calibration": 50}  # rows under which what a part is for hardly works
+NEARLY = 0.5  # share of a limit of `dedupe` from which on all rows may reach it
 MOST_HELD = 0.3  # share of the rows above which a holdout takes too much from training
 
 MEASURED = 1_000  # records whose tokens are counted: the longest in characters
@@ -75,6 +77,9 @@ class Drawn:
     dropped: Counter[str] = field(default_factory=Counter)  # by `dedupe`, by cause
     conflicts: int = 0  # rows with the same text as another one, and another answer
     stay: int = 0
+    texts: int = 0  # different ones
+    largest: int = 0  # of these, in the largest cluster
+    pairs: int = 0  # near duplicates
     rows: dict[str, int] = field(default_factory=dict)
     groups: dict[str, int] = field(default_factory=dict)
     leaks: int = 0  # records that `split` drops
@@ -162,6 +167,7 @@ def drawn(raws: Sequence[Raw], task: Task, params: Params) -> Drawn:
     frame = pl.DataFrame(rows, schema=columns, orient="row").with_columns(text=normalise(pl.col("text"))).sort("id")
     try:
         clusters = Clusters(frame["id"], frame["text"], params.dedupe, Path(raws[0].file))
+        found.texts, found.largest, found.pairs = len(clusters.texts), clusters.largest, len(clusters.pairs)
         dropped, conflicts = resolve(frame, clusters, params.dedupe.conflicts)
         found.conflicts = conflicts["records"]
         found.dropped = Counter(dropped.values())
@@ -302,6 +308,7 @@ def split_warnings(split: Drawn, times: float, params: Params) -> list[str]:
     `times`: how many times as many rows the file has, which are taken to be like these.
     """
     warned = [f"dedupe or split will stop: {split.stops}"] if split.stops else []
+    warned += cluster_warnings(split, times, params) if times > 1 else []
     if split.conflicts:
         share = 100 * split.conflicts / (split.stay + split.dropped.total())
         warned.append(
@@ -333,3 +340,17 @@ def split_warnings(split: Drawn, times: float, params: Params) -> list[str]:
             "split.holdout, or name a finer column with --group"
         )
     return warned
+
+
+def cluster_warnings(split: Drawn, times: float, params: Params) -> Iterator[str]:
+    """Whether all rows, `times` times those of the sample, may be too much alike for `dedupe`."""
+    texts, largest, pairs = round(times * split.texts), round(times * split.largest), round(times**2 * split.pairs)
+    most = most_in_cluster(texts, params.dedupe.max_cluster)
+    remedy = "raise dedupe.threshold, or map data.input to the columns that differ from row to row"
+    if largest > NEARLY * most:
+        yield (
+            f"about {largest:,} of {texts:,} different texts form one duplicate cluster, and dedupe stops at more than {most:,} "
+            f"(dedupe.max_cluster): {remedy}, or raise dedupe.max_cluster"
+        )
+    elif pairs > NEARLY * EASY:
+        yield f"about {pairs:,} pairs of texts will look alike, and dedupe compares at most {EASY:,}: {remedy}"

@@ -45,6 +45,7 @@ POINTS: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
     "part": ("a part of a split", {"tags": 1, "target": -4}, {}),
 }  # fmt: skip
 SHORT = 40  # characters: a label, a headline; longer is running text
+ENOUGH_GROUPS = 8  # values of a column by which a split can hold some out
 READ = 400  # rows that are read to see whether the text tells a label
 # Keys of objects that a tool wraps around an answer.
 _OF_A_TOOL = re.compile(
@@ -166,13 +167,29 @@ def of_group(column: Column, private: bool) -> Evidence | None:
     if column.distinct < 2 or column.repeated < 1.2 or column.mostly_empty:
         return None
     given = Evidence()
-    given.add(2 if column.distinct >= 8 else -0.5, column.shape)
+    given.add(2 if column.distinct >= ENOUGH_GROUPS else -0.5, column.shape)
     given.add_name(column.name, "group")
     if column.empty:
         given.add(-0.5, f"missing in {column.empty} rows")
     if private:
         given.add(-0.4, "private")
     return given if given.score > 0 else None
+
+
+def add_coarser(found: Sequence[tuple[Column, Evidence]]) -> None:
+    """Count for an entity that it holds another whole, as a conversation its sessions: then the other is not cut either."""
+    named = [(column, given) for column, given in found if entity(column.name) and column.distinct >= ENOUGH_GROUPS]
+    for column, given in named:
+        inner = [other.name for other, _ in named if other.distinct > column.distinct and _lies_in(other, column)]
+        if inner:
+            given.add(1.5, f"holds all rows of each {inner[0]}")
+
+
+def _lies_in(fine: Column, coarse: Column) -> bool:
+    """Whether each value of a column goes with one value of the other."""
+    rows = zip(fine.values, coarse.values, strict=True)
+    pairs = {(str(inner), str(outer)) for inner, outer in rows if inner is not None and outer is not None}
+    return len(pairs) == len({inner for inner, _ in pairs})
 
 
 def of_input(column: Column) -> Evidence | None:
@@ -194,8 +211,12 @@ def is_id(column: Column) -> bool:
     """Whether each row has its own value, and it is named like an id or is no text."""
     if not column.unique or column.mean_chars > 100 or column.form in ("time", "mail", "url"):
         return False
-    named = says(column.name, "identifier") or column.name.lower().endswith("id")
-    return "turns." not in column.name and (named or column.form != "text")
+    return "turns." not in column.name and (named_like_id(column.name) or column.form != "text")
+
+
+def named_like_id(name: str) -> bool:
+    """Whether a column is named like an id."""
+    return says(name, "identifier") or name.lower().endswith("id")
 
 
 def of_tags(column: Column) -> Evidence | None:

@@ -169,7 +169,8 @@ class _Choice:
     def id(self) -> None:
         found = [name for name in self.free() if evidence.is_id(self.columns[name]) and name != self.known.group]
         if found:
-            self.take("id", min(found, key=lambda name: name.count(".")), "every row has its own value")
+            first = min(found, key=lambda name: (not evidence.named_like_id(name), name.count(".")))
+            self.take("id", first, "every row has its own value")
 
     def group(self) -> None:
         if name := self.known.group:
@@ -179,7 +180,10 @@ class _Choice:
             )
         else:
             before = set(self.taken)
-            self.best("group", self.ranked(lambda column: evidence.of_group(column, column.name in self.private)))
+            found = self.ranked(lambda column: evidence.of_group(column, column.name in self.private))
+            # Two people may share a name.
+            evidence.add_coarser([(self.columns[name], given) for name, given in found if name not in self.private])
+            self.best("group", sorted(found, key=lambda pair: -pair[1].score))
             self.taken = before
         if self.roles.group in self.columns and self.roles.group not in self.private:
             self.taken.add(self.roles.group)  # else its values are masked in the texts too

@@ -15,7 +15,7 @@ from hallmark.commands.columns import ENTITIES, says
 from hallmark.commands.proposal import Proposal
 from hallmark.commands.roles import IDENTITY
 from hallmark.data.copied import MANY, Field, advice, pairs
-from hallmark.data.raw import Raw, identities
+from hallmark.data.raw import Raw, Values, identities
 from hallmark.data.recording import Recorder, Written, masked_schema
 from hallmark.mask.date_values import Reader
 from hallmark.mask.dates import DATE
@@ -31,6 +31,9 @@ MOST_FIELDS = 12  # of the targets, shown
 AROUND = 30  # characters shown on each side of a placeholder
 FEW = 5  # different values, or copies, from which nothing is concluded yet
 MOST_COPIED = 0.8  # share of the numbers of one form that must stand in the input
+ENOUGH = 20  # values of a field from which it is said what copying can't give
+COPIES = 0.5  # share of a field's values that stand in the input, from which on the field is one that is copied
+ABSENT = 0.02  # share of a copied field's values that stand in no input, above which there is a warning
 # Kinds whose values mostly point at no one: they are kept where a field loses its values for them. Others are left to the user.
 OF_NO_ONE = frozenset(("LOCATION", "MISC", "ORGANIZATION", "TITLE"))
 # A word that might be a value which masking has missed: an example shows none.
@@ -49,7 +52,7 @@ class Trial:
     searched_by: str = "nothing"
     rows: int = 0
     written: Written = field(default_factory=Written)
-    stops: str | None = None  # the error of a row
+    stops: str | None = None  # the first error of a row
     masked: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)  # records, by id
     examples: dict[str, str] = field(default_factory=dict)  # placeholder, without its number: where one stands
 
@@ -108,11 +111,12 @@ def try_masking(proposal: Proposal, rows: list[Raw], data: Data, mask: Mask, tas
             "`python -m hallmark.commands.preview FILE --field COLUMN`, and name columns of names in mask.identity_columns"
         )
     proposal.warnings += advice(tried.written.values, tried.mask, len(proposal.rows) / max(1, tried.rows))
+    proposal.warnings += absent(tried.written.values)
     return tried
 
 
 def attempt(rows: list[Raw], data: Data, mask: Mask, params: TaskParams, *, strict: bool = True) -> Trial:
-    """Mask some of the rows, up to the first that `mask` refuses."""
+    """Mask some of the rows, and note the first error of those that `mask` refuses."""
     tried = Trial(mask)
     try:
         recorder, tried.searched_by = loaded(data, params, mask, strict=strict)
@@ -121,17 +125,43 @@ def attempt(rows: list[Raw], data: Data, mask: Mask, params: TaskParams, *, stri
         known, _ = identities(raws, mask)
         for first in range(0, len(raws), CHUNK):
             chunk = [(raw, known.get(raw.group, ())) for raw in raws[first : first + CHUNK]]
-            masked, written = recorder.records(chunk)
-            tried.written.add(written)
-            tried.rows += len(chunk)
-            for values in masked:
-                row = dict(zip(masked_schema(), values, strict=True))
-                tried.masked[row["id"]] = row
-                tried.show(row)
+            record(recorder, chunk, tried)
         tried.written.check(data.path)
     except HallmarkError as error:  # of the schema, say
-        tried.stops = in_a_line(error).replace(str(params.schema_file), "the proposed schema")
+        tried.stops = tried.stops or in_a_line(error)
+    tried.stops = tried.stops and tried.stops.replace(str(params.schema_file), "the proposed schema")
     return tried
+
+
+def record(recorder: Recorder, chunk: list[tuple[Raw, Values]], tried: Trial) -> None:
+    """Mask a chunk and count it; if `mask` refuses a row of it, row by row."""
+    try:
+        masked, written = recorder.records(chunk)
+    except HallmarkError as error:
+        if len(chunk) == 1:
+            tried.stops = tried.stops or in_a_line(error)
+        else:
+            for one in chunk:
+                record(recorder, [one], tried)
+        return
+    tried.written.add(written)
+    tried.rows += len(chunk)
+    for values in masked:
+        row = dict(zip(masked_schema(), values, strict=True))
+        tried.masked[row["id"]] = row
+        tried.show(row)
+
+
+def absent(values: dict[str, Field]) -> Iterator[str]:
+    """A warning for each field that is copied, but of which some values stand in no input."""
+    for name, of in sorted(values.items()):
+        missing = of.elsewhere + of.alone
+        count = of.copied + missing
+        if count >= ENOUGH and of.copied >= COPIES * count and missing > ABSENT * count:
+            yield (
+                f"copying can't give every answer: {missing} of {count} values of '{name}' stand in no input. Read some: "
+                "labels may correct errors of the input, or be wrong"
+            )
 
 
 def in_a_line(error: HallmarkError) -> str:
