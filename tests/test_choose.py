@@ -178,6 +178,11 @@ def test_an_experiment_counts_only_for_the_same_data_code_and_params(here: Path)
     assert experiments.key_of(stages, experiments.with_values(raw, {"sft.learning_rate": 0.5})) != key
     assert experiments.key_of({"gate": stages["gate"] | {"cmd": "python x.py"}}, raw) != key
     assert experiments.key_of(stages, raw | {"gate": {}}) == key, "which the pipeline here does not read"
+    added = here / "mine.dvc"
+    added.write_text(f"outs: [{{md5: {'a' * 32}, path: data/raw/mine.jsonl}}]\n", encoding="utf-8")
+    with_data = experiments.key_of(experiments.stages_to("gate"), raw)
+    added.unlink()
+    assert with_data == key, "of data in DVC, the content counts"
     with pytest.raises(HallmarkError) as caught:
         experiments.report_in("HEAD", "gate", dict)
     assert caught.value.file == "reports/gate.json"
@@ -192,6 +197,15 @@ def test_an_experiment_that_froze_another_holdout_does_not_count(here: Path, req
     run(here, "git", "add", "--force", str(HOLDOUT_LOCK))
     tree = run(here, "git", "write-tree").stdout.strip()
     frozen = run(here, "git", "commit-tree", tree, "-p", head, "-m", "x").stdout.strip()
+    ours, _ = experiments.find("choose-x", "key")
+    assert ours != name
+    run(here, "git", "update-ref", f"refs/exps/aa/bb/{ours}", frozen)
+    HOLDOUT_LOCK.write_text("[]")
+    again, _ = experiments.find("choose-x", "key")
+    run(here, "git", "update-ref", f"refs/exps/aa/bb/{again}", frozen)
+    assert experiments.find("choose-x", "key") == (again, frozen), "`split` wrote another lock into its copy"
+    for made_for in (ours, again):
+        run(here, "git", "update-ref", "-d", f"refs/exps/aa/bb/{made_for}")
     for made, lock, counts in ((head, "{}", True), (frozen, "{}", True), (frozen, "[]", False)):
         run(here, "git", "update-ref", f"refs/exps/aa/bb/{name}", made)
         HOLDOUT_LOCK.write_text(lock)
@@ -391,7 +405,7 @@ def problem_of(tmp_path: Path, *entries: dict[str, Any], **limits: Any) -> Hallm
         ([base_of("a", **{"gate.min_records": 1})], "choose.bases.0.set"),
         ([base_of("a", base={"source": "zip"})], "choose.bases.base.source"),
         ([base_of("a", **{"sft.batch_size": 0})], "choose.bases.0.set"),
-        ([base_of("a", **{"sft.rank": 8})], "sft.rank"),
+        ([base_of("a"), base_of("b", **{"sft.rank": 8})], "choose.bases.1.set"),
         ([base_of("a"), base_of("a")], "choose.bases"),
     ],
 )
@@ -443,15 +457,18 @@ def made_up(price_per_hour: float | None = 3.6, **limits: Any) -> Choice:
     return Choice(rows, bounds, price_per_hour, False, False, 6, [])
 
 
-def test_the_table_says_what_became_of_each() -> None:
+def test_the_table_says_what_became_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     found = made_up()
-    text = "\n".join(choice.lines(found))
+    text = "\n".join(choice.write(found))
     assert found.chosen is found.rows[3] and found.headline in text
     assert [row.verdict for row in found.rows] == ["Fail", "Excluded: licence", "Run failed", "Pass", "Not run"]
     cells = [[cell.strip() for cell in line.split(" | ")] for line in text.splitlines() if line.startswith("| org/")]
     assert cells[0][1:8] == ["135", "231", "3.0", "21.7", "66.4 [54.7, 75.9]", "5.75", "1"]
     assert cells[4][3:6] == ["3.0", "~300.0", "-"]
-    assert "| org/\\u202e&lt;script>" in text and "\x1b" not in text and "<" not in text
+    assert "| org/\\u202e<script>" in text and "<b>no|</b>" in text and "\x1b" not in text
+    written = Path("reports/choose.md").read_text(encoding="utf-8")
+    assert "| org/\\u202e&lt;script>" in written and "&lt;b>no\\|&lt;/b>" in written and "<" not in written
     assert "- org/broken: sft: error: the loss is not a number\n- org/good: a note" in text
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from argparse import Namespace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import SFT_ADAPTER, TRAIN, VALIDATION, sha256_folder
-from hallmark.base.records import read_records
+from hallmark.base.provenance import parse_yaml
+from hallmark.base.records import read_records, schema, write_records
 from hallmark.base.stats import ClusterBootstrap
 from hallmark.commands import curve as tool
 from hallmark.commands.curve_points import Part, Point, parts, prepare, settings
@@ -23,6 +26,7 @@ from hallmark.commands.experiments import with_values
 from hallmark.judge.power_law import FALLS, FEW, FLAT, RIGHT, RISES, Outlook, fitted, outlook
 from hallmark.params.loader import Params, load_params, resolved
 from tests.made_up import prediction, typed
+from tests.rows import record
 from tests.workspace import ROOT, change_params
 
 SHARES = [0.12, 0.25, 0.5, 1.0]
@@ -162,8 +166,23 @@ def test_the_measure_of_the_gate_comes_first() -> None:
     assert "schema_validity" not in names
 
 
+def test_a_point_has_its_params_as_code_compares_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also characters beyond 16 bits: a stage that DVC runs stops if both files differ."""
+    monkeypatch.chdir(tmp_path)
+    records = pl.DataFrame([record("1", "my kettle is broken")], schema=schema())
+    for file in (TRAIN, VALIDATION):
+        write_records(file, records)
+    Path("code").mkdir()
+    Path("dvc.yaml").touch()
+    part = Part(1.0, (records["group"][0],), 1, True)
+    wanted = with_values(RAW, {"task.system_prompt": "Sort the mail \U0001f4ec.", "task.schema": {}})
+    prepare(part, wanted)
+    params, compared = (part.folder / name for name in ("params.yaml", "code/params.yaml"))
+    assert parse_yaml(compared.read_bytes(), compared) == parse_yaml(params.read_bytes(), params) == wanted
+
+
 def test_points_are_made_once_and_touch_no_output(
-    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With DVC in their folders. The adapter of `sft` is taken for all groups, and a point that is there is not made again."""
     repo = tmp_path / "repo"
@@ -174,15 +193,19 @@ def test_points_are_made_once_and_touch_no_output(
     def made() -> tuple[tool.Curve, list[tuple[int, ...]]]:
         """The curve, and when each point was trained and evaluated."""
         params, groups = load_params(), read_records(TRAIN)["group"].to_list()
-        planned = parts(groups, params.curve.shares, params.seed)
-        for part in planned:
-            prepare(part, settings(resolved(), part, len(groups), params.curve.least_steps))
+        planned = tool.with_params(params, resolved(), groups)
         found = tool.curve(params, planned)
         assert [line.split()[-2:] for line in tool.plan(params, planned, len(groups))] == 2 * [["made", "already"]]
         files = ("reports/sft.json", "reports/eval/tuned/metrics.json")
         times = [tuple((part.folder / file).stat().st_mtime_ns for file in files) for part in planned]
         return found, times
 
+    def only_planned() -> str:
+        """What `--dry` prints."""
+        tool.main(Namespace(params=Path("params.yaml"), dry=True))
+        return capsys.readouterr().out
+
+    assert "made already" not in only_planned() and not tool.FOLDER.exists()
     before = {name: sha256_folder(repo / name) for name in ("models", "data", "reports")}
     found, times = made()
     after = {name: sha256_folder(repo / name) for name in before}
@@ -195,7 +218,13 @@ def test_points_are_made_once_and_touch_no_output(
     adapters = [sha256_folder(folder / SFT_ADAPTER) for folder in (small.folder, whole.folder, repo)]
     assert adapters[0] != adapters[1] == adapters[2]
     assert made()[1] == times
+    with tool.alone(tool.FOLDER, "", ""), pytest.raises(HallmarkError) as raised:
+        tool.main(Namespace(params=Path("params.yaml"), dry=False))
+    assert raised.value.file == tool.FOLDER
     change_params(repo, {"eval.max_new_tokens": 8})
+    laid_out = (small.folder / "params.yaml").read_bytes()
+    assert "made already" not in only_planned()
+    assert (small.folder / "params.yaml").read_bytes() == laid_out
     again = made()[1]
     assert [[new == old for new, old in zip(*pair, strict=True)] for pair in zip(again, times, strict=True)] == 2 * [
         [True, False]

@@ -20,6 +20,7 @@ from hallmark.base.files import BASE, TRAIN, VALIDATION
 from hallmark.base.records import schema, write_records
 from hallmark.commands import trial_watch
 from hallmark.commands import tune as tool
+from hallmark.commands.experiments import with_values
 from hallmark.commands.tune import Trial
 from hallmark.params.loader import Params, load_params, resolved
 from tests.rows import record, shipped
@@ -136,6 +137,14 @@ def test_an_experiment_with_the_params_of_a_trial_is_taken(here: Path, caplog: p
 
 
 @needs_optuna
+def test_what_dvc_cannot_set_is_an_error_and_no_failed_trial(here: Path) -> None:
+    raw = with_values(resolved(), {"seed": 8})  # params.yaml has another: DVC would train with that
+    with pytest.raises(HallmarkError) as caught:
+        tool.ran(load_params(), raw, [])
+    assert caught.value.file == Path("params.yaml")
+
+
+@needs_optuna
 def test_a_damaged_report_and_a_second_search_are_refused(here: Path) -> None:
     tool.write(load_params(), "key", [Trial(0, {}, {}, "complete", 0.5)])
     assert tool.earlier("another") == [] and tool.earlier("key")[0].loss == 0.5
@@ -248,7 +257,7 @@ def test_the_table_has_the_best_first_and_says_what_became_of_the_others() -> No
         made(2, 0.005, 10, "complete", 0.04, [0.04], 3.0, "tune-b"),
         made(3, 0.1, 10, "failed", None, [], 0.1, None, "not a number\x1b"),
     ]
-    head, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in tool.lines(found, 4)[:6])
+    head, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in tool.table(found, 4).lines()[:6])
     assert head == ["trial", "loss", "learning_rate", "layers", "minutes", "outcome"]
     assert [row[0] for row in rows] == ["2", "0", "1", "3"]
     assert rows[2][3:] == ["all", "1.0", "stopped at validation 1 of 4: 0.4000 is above the median"]

@@ -181,7 +181,7 @@ def cells(row: Row) -> list[str]:
     return [*known, f"{run.minutes:.1f}", right, shown(run.latency_p95_s, ".2f"), shown(price, ",.4g"), row.verdict]
 
 
-def lines(choice: Choice) -> list[str]:
+def table(choice: Choice) -> sweep.Table:
     """What terminal and reports/choose.md show; below the table, for each base why it is not the one."""
     measure = next((row.run.measure.words for row in choice.rows if row.run), "right")
     head = ("base", "M params", "tokens", "GiB", "minutes", f"{measure} %", "p95 s", "1,000 right", "verdict")
@@ -190,7 +190,7 @@ def lines(choice: Choice) -> list[str]:
         for row in choice.rows
         for text in [*([row.why] if row.why and not row.passes else []), *row.facts.notes]
     ]
-    return sweep.lines(choice.headline, head, [cells(row) for row in choice.rows], [*choice.warnings, *notes])
+    return sweep.Table(choice.headline, head, [cells(row) for row in choice.rows], [*choice.warnings, *notes])
 
 
 def write(choice: Choice) -> list[str]:
@@ -208,5 +208,4 @@ def write(choice: Choice) -> list[str]:
         "records": choice.records,
         "warnings": choice.warnings,
     }
-    sweep.write("choose", report, text := lines(choice))
-    return text
+    return sweep.write("choose", report, table(choice))

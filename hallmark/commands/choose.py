@@ -50,7 +50,7 @@ def candidates(params: Params, raw: dict[str, Any]) -> list[tuple[Params, dict[s
         )
     found: list[tuple[Params, dict[str, Any]]] = []
     for number, candidate in enumerate(params.choose.bases):
-        wanted = merged(changed(raw, candidate))
+        wanted = merged(changed(raw, candidate, number))
         try:
             own = Params.model_validate(wanted)
         except ValidationError as error:
@@ -72,9 +72,13 @@ def _yaml(value: Any) -> str:
     return value if isinstance(value, str) else str(value).replace("True", "true").replace("False", "false")
 
 
-def changed(raw: dict[str, Any], candidate: Candidate) -> dict[str, Any]:
+def changed(raw: dict[str, Any], candidate: Candidate, number: int) -> dict[str, Any]:
     """All params as they are for a base: with its `base` block, and its own params; a HallmarkError for a key that is none."""
-    params = with_values(raw, {"base": candidate.base.model_dump(mode="json")} | candidate.set)
+    try:
+        params = with_values(raw, {"base": candidate.base.model_dump(mode="json")} | candidate.set)
+    except HallmarkError as error:
+        problem, where = f"{error.problem}: '{error.field}'", f"choose.bases.{number}.set"
+        raise HallmarkError(problem, param=where, remedy=error.remedy) from None
     base = params["base"]
     if base["source"] == "folder" and not Path(base["path"]).is_absolute() and ".." in Path(base["path"]).parts:
         base["path"] = str(Path(base["path"]).resolve())  # it runs in another folder

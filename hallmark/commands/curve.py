@@ -21,9 +21,21 @@ from hallmark.base.errors import run_stage
 from hallmark.base.files import BASE, HOLDOUT, TRAIN, VALIDATION
 from hallmark.base.progress import duration
 from hallmark.base.records import read_records
+from hallmark.base.single_run import alone
 from hallmark.base.stats import ClusterBootstrap, Interval
 from hallmark.commands import sweep
-from hallmark.commands.curve_points import STAGES, Part, Point, is_current, made, parts, prepare, settings, steps_share
+from hallmark.commands.curve_points import (
+    FOLDER,
+    Part,
+    Point,
+    is_current,
+    is_made,
+    made,
+    parts,
+    prepare,
+    settings,
+    steps_share,
+)
 from hallmark.judge.power_law import FALLS, FEW, FLAT, RIGHT, RISES, Outlook, outlook
 from hallmark.params.loader import Params, load_params, resolved
 from hallmark.task.measure import Measure
@@ -57,11 +69,18 @@ class Curve:
     least_steps: float
 
 
-def plan(params: Params, planned: list[Part], records: int) -> list[str]:
-    """What will run, in lines, with the time that it takes, as `nox -s plan` estimates it."""
+def with_params(params: Params, raw: dict[str, Any], groups: list[str]) -> dict[Part, dict[str, Any]]:
+    """The parts of the training data, smallest first, each with its params. `groups` has the group of each record."""
+    least = params.curve.least_steps
+    found = parts(groups, params.curve.shares, params.seed)
+    return {part: settings(raw, part, len(groups), least) for part in found}
+
+
+def plan(params: Params, planned: dict[Part, dict[str, Any]], records: int) -> list[str]:
+    """What will run, in lines, with the time that it takes, as `nox -s plan` estimates it. `planned`: the params of each part."""
     from hallmark.plan.estimate import estimate
 
-    left = [part for part in planned if not is_current(part.folder, *STAGES)]
+    left = [part for part, wanted in planned.items() if not is_made(part, wanted)]
     lines, total = [], 0.0
     if left:
         whole, taken = estimate(params, BASE), is_current(Path(), "sft")
@@ -71,7 +90,8 @@ def plan(params: Params, planned: list[Part], records: int) -> list[str]:
         what = "made already"
         if part in left:
             trained = not (part.whole and taken)
-            needed = answers + trained * whole.training_seconds * steps_share(part, records, params.curve.least_steps)
+            least = params.curve.least_steps
+            needed = answers + (whole.training_seconds * steps_share(part, records, least) if trained else 0.0)
             what = f"about {duration(needed)}" if math.isfinite(needed) else "time unknown"
             what += "" if trained else ", with the adapter of `sft`"
             total += needed
@@ -81,11 +101,12 @@ def plan(params: Params, planned: list[Part], records: int) -> list[str]:
     return lines
 
 
-def curve(params: Params, planned: list[Part]) -> Curve:
+def curve(params: Params, planned: dict[Part, dict[str, Any]]) -> Curve:
     """Make the points, smallest first; the report is written after each."""
     points = list[Point]()
-    for number, part in enumerate(planned, 1):
+    for number, (part, wanted) in enumerate(planned.items(), 1):
         log.info("point %d of %d: %d records of %d groups", number, len(planned), part.records, len(part.groups))
+        prepare(part, wanted)
         points.append(made(part))
         found = drawn(points, len(planned), params)
         write(found)
@@ -158,7 +179,7 @@ def share(of: Interval, unit: str = "") -> str:
     return f"{100 * of.value:.1f}{unit} [{100 * of.low:.1f}, {100 * of.high:.1f}]"
 
 
-def lines(curve: Curve) -> list[str]:
+def table(curve: Curve) -> sweep.Table:
     """What terminal and reports/curve.md show; the last row is what is foretold."""
     head = ("groups", "records", "steps", "minutes", *(f"{measured.words} %" for measured in curve.measures))
     rows = []
@@ -170,7 +191,7 @@ def lines(curve: Curve) -> list[str]:
     if any(foretold):
         values = (f"~{share(value)}" if value else sweep.UNKNOWN for value in foretold)
         rows.append(("twice", f"{2 * curve.measures[0].outlook.records:,}", "", "", *values))
-    return sweep.lines(headline(curve), head, rows, notes(curve))
+    return sweep.Table(headline(curve), head, rows, notes(curve))
 
 
 def write(curve: Curve) -> list[str]:
@@ -196,21 +217,19 @@ def write(curve: Curve) -> list[str]:
         "confidence": curve.confidence,
         "least_steps": curve.least_steps,
     }
-    sweep.write("curve", report, text := lines(curve))
-    return text
+    return sweep.write("curve", report, table(curve))
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Command line: say what will run, run it, print the table."""
     params = load_params(arguments.params)
-    raw = resolved(arguments.params)
     groups = read_records(TRAIN)["group"].to_list()
-    planned = parts(groups, params.curve.shares, params.seed)
-    for part in planned:
-        prepare(part, settings(raw, part, len(groups), params.curve.least_steps))
+    planned = with_params(params, resolved(arguments.params), groups)
     print("\n".join(plan(params, planned, len(groups))), flush=True)
-    if not arguments.dry:
-        print("\n".join(["", *lines(curve(params, planned))]))
+    if arguments.dry:
+        return
+    with alone(FOLDER, "another curve is drawn in this repository", "wait for it, or stop it"):
+        print("\n".join(["", *table(curve(params, planned)).lines()]))
 
 
 def _parser() -> argparse.ArgumentParser:

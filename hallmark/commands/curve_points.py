@@ -26,8 +26,8 @@ from hallmark.base.files import (
     TRAIN,
     VALIDATION,
     atomic_folder,
+    json_bytes,
     write_all,
-    write_json,
     write_text,
 )
 from hallmark.base.loaded_code import FOLDER as CODE
@@ -121,27 +121,38 @@ def settings(raw: Mapping[str, Any], part: Part, records: int, least: float) -> 
     return params
 
 
-def prepare(part: Part, wanted: dict[str, Any]) -> None:
-    """Lay out a part's folder: its records, the validation records also as the holdout, the weights, its params, and DVC."""
+def files_of(part: Part, wanted: dict[str, Any]) -> dict[Path, bytes | memoryview]:
+    """The files that a part's folder has of its own: its records, the validation records also as the holdout, and its params."""
     import polars as pl
 
+    own = read_records(TRAIN).filter(pl.col("group").is_in(part.groups))
+    validation, pipeline = VALIDATION.read_bytes(), PIPELINE.read_bytes()
+    params = json_bytes(wanted)  # JSON is YAML too
+    return {TRAIN: parquet(own), VALIDATION: validation, HOLDOUT: validation, PIPELINE: pipeline, PARAMS: params}
+
+
+def prepare(part: Part, wanted: dict[str, Any]) -> None:
+    """Lay out a part's folder: its files, the weights and the code, and DVC."""
     if not (part.folder / DVC_CONFIG).exists():  # new, or as an earlier version laid it out
         shutil.rmtree(part.folder, ignore_errors=True)
         write_text(part.folder / DVC_CONFIG, "[core]\n    no_scm = True\n")
-    own = read_records(TRAIN).filter(pl.col("group").is_in(part.groups))
-    validation = VALIDATION.read_bytes()
-    write_all(
-        {part.folder / TRAIN: parquet(own), part.folder / VALIDATION: validation, part.folder / HOLDOUT: validation}
-    )
+    write_all({part.folder / file: content for file, content in files_of(part, wanted).items()})
     for source in SHARED:
         if source.exists():
             link(part.folder / source, source.absolute())
     link(part.folder / ADAPTER, Path(SFT_ADAPTER.name))
-    shutil.copyfile(PIPELINE, part.folder / PIPELINE)
     shutil.copytree(CODE, part.folder / CODE, dirs_exist_ok=True)
-    write_json(part.folder / PARAMS, wanted)  # JSON is YAML too
     # In its order: a stage that DVC runs makes sure that both files are the same.
-    write_text(part.folder / COMPARED, json.dumps(resolved(part.folder / PARAMS)))
+    write_text(part.folder / COMPARED, json.dumps(resolved(part.folder / PARAMS), ensure_ascii=False))
+
+
+def is_made(part: Part, wanted: dict[str, Any]) -> bool:
+    """Whether a part's folder has its point, of the data, params and code of now; writes nothing."""
+    files = files_of(part, wanted) | {file: file.read_bytes() for file in CODE.iterdir() if file != COMPARED}
+    same = all(
+        (there := part.folder / file).is_file() and there.read_bytes() == content for file, content in files.items()
+    )
+    return same and is_current(part.folder, *STAGES)
 
 
 def link(place: Path, target: Path) -> None:

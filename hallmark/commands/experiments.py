@@ -66,7 +66,7 @@ def tried(
         options = [option for value in overrides(raw, wanted) for option in ("--set-param", value)]
         options += [option for path in copies(wanted) for option in ("--copy-paths", path)]
         dvc("exp", "run", "--temp", "--name", name, *options, last, watch=watch)
-        commit = next(iter(commits_of(name)), None)
+        commit = next(iter(commits_of(name)), None)  # `find` has seen none of that name: it is this run's
     if commit is None:
         raise HallmarkError("DVC kept no experiment", remedy="see its output above")
     return name, commit
@@ -75,15 +75,17 @@ def tried(
 def find(prefix: str, key: str) -> tuple[str, str | None]:
     """Name and commit of the experiment of a key, or the name for it and None.
 
-    If the holdout is frozen here, its lock counts too. One that ran before it was counts if it froze the same.
+    If the holdout is frozen here, its lock is part of the name: `split` may then write another into the copy. One that ran
+    before the holdout was frozen counts if it froze the same.
     """
     lock = HOLDOUT_LOCK.read_bytes() if HOLDOUT_LOCK.exists() else b""
-    names = [f"{prefix}-{prov.sha256(key.encode() + frozen)[:8]}" for frozen in dict.fromkeys((lock, b""))]
-    for name in names:
-        for commit in commits_of(name):
-            if not lock or prov.git_file(HOLDOUT_LOCK.as_posix(), commit, Path(), REPORT_BYTES) in (None, lock):
-                return name, commit
-    return names[0], None
+    name, before = (f"{prefix}-{prov.sha256(key.encode() + frozen)[:8]}" for frozen in (lock, b""))
+    if commits := commits_of(name):
+        return name, commits[0]
+    for commit in commits_of(before):
+        if prov.git_file(HOLDOUT_LOCK.as_posix(), commit, Path(), REPORT_BYTES) in (None, lock):
+            return before, commit
+    return name, None
 
 
 def commits_of(name: str) -> list[str]:
@@ -94,7 +96,8 @@ def commits_of(name: str) -> list[str]:
 def stages_to(last: str) -> Stages:
     """The stages up to one, as dvc.yaml has them: command, names of dependencies, outputs and params.
 
-    Without `code`, which reads all code: its lists name what the others load.
+    Without `code`, which reads all code: its lists name what the others load. And without `.dvc` files, which have no
+    command: what they name is read as it is.
     """
     from dvc.dependency import ParamsDependency
     from dvc.repo import Repo
@@ -110,7 +113,7 @@ def stages_to(last: str) -> Stages:
                 ),
             }
             for stage in repo.stage.collect(last, with_deps=True)
-            if stage.addressing != CODE.name
+            if stage.cmd and stage.addressing != CODE.name
         }
 
 
@@ -183,7 +186,8 @@ def overrides(raw: Mapping[str, Any], wanted: Mapping[str, Any], file: Path = PA
         raise HallmarkError(
             f"DVC can't set {names} in it",
             file=file,
-            remedy="write each of their blocks in params.yaml on one line, such as {enable_thinking: false}",
+            remedy="write their blocks in params.yaml on one line, such as {enable_thinking: false}; if they are, or hold "
+            "what `dvc exp run` can't be given (a list of blocks, `${`, a key with a dot), set them in params.yaml for all runs",
         )
     return lines
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from hallmark.base.errors import printable
@@ -14,28 +15,44 @@ FORM = ("schema_validity", "parses")  # measures that say nothing of what is rig
 Number = TypeVar("Number", int, float)
 
 
-def lines(headline: str, head: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> list[str]:
-    """A Markdown table that can be read as it is, the outcome in a sentence, and what there is to add."""
-    cells = [[_plain(cell).replace("|", "\\|") for cell in row] for row in (head, *rows)]
-    widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(head))]
-    first, *others = (
-        [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        for row in cells
-    )
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    table = [f"| {' | '.join(row)} |" for row in (first, rule, *others)]
-    return [*table, "", _plain(headline), *([""] if notes else []), *(f"- {_plain(note)}" for note in notes)]
+def on_a_line(text: str) -> str:
+    """Text on one line that steers no terminal."""
+    return printable(" ".join(text.split()))
 
 
-def write(name: str, report: dict[str, Any], shown: Sequence[str]) -> None:
-    """Write reports/NAME.json, which belongs in git, and reports/NAME.md, which has what the terminal shows."""
+def in_markdown(text: str) -> str:
+    """The same where it is no HTML and ends no cell."""
+    return on_a_line(text).replace("<", "&lt;").replace("|", "\\|")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that can be read as it is and as Markdown, the outcome in a sentence, and what there is to add."""
+
+    headline: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str]
+
+    def lines(self, shown: Callable[[str], str] = on_a_line) -> list[str]:
+        """What the terminal shows, each text as `shown` has it."""
+        cells = [[shown(cell) for cell in row] for row in (self.head, *self.rows)]
+        widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(self.head))]
+        first, *others = (
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+            for row in cells
+        )
+        rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+        table = [f"| {' | '.join(row)} |" for row in (first, rule, *others)]
+        notes = [f"- {shown(note)}" for note in self.notes]
+        return [*table, "", shown(self.headline), *([""] if notes else []), *notes]
+
+
+def write(name: str, report: dict[str, Any], table: Table) -> list[str]:
+    """Write reports/NAME.json and reports/NAME.md, which belong in git; returns what the terminal shows."""
     write_json(REPORTS / f"{name}.json", report)
-    write_text(REPORTS / f"{name}.md", "\n".join([f"# `nox -s {name}`", "", *shown, ""]))
-
-
-def _plain(text: str) -> str:
-    """Text on one line that steers no terminal, and in Markdown is no HTML."""
-    return printable(" ".join(text.split())).replace("<", "&lt;")
+    write_text(REPORTS / f"{name}.md", "\n".join([f"# `nox -s {name}`", "", *table.lines(in_markdown), ""]))
+    return table.lines()
 
 
 def deciding(floors: Iterable[str], known: Container[str]) -> str:

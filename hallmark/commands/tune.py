@@ -28,7 +28,7 @@ from hallmark.base.reading import read_object
 from hallmark.base.records import read_records
 from hallmark.base.single_run import alone
 from hallmark.commands import sweep
-from hallmark.commands.experiments import check_repository, key_of, report_in, stages_to, tried, with_values
+from hallmark.commands.experiments import check_repository, key_of, overrides, report_in, stages_to, tried, with_values
 from hallmark.commands.trial_watch import follow
 from hallmark.params.checked import changed
 from hallmark.params.loader import Params, load_params, resolved
@@ -202,6 +202,7 @@ def ran(params: Params, raw: dict[str, Any], found: list[Trial]) -> Trial:
     values = values_of(drawn.params, params)
     steps = steps_of(Params.model_validate(with_values(raw, values)))
     values[EVAL_STEPS] = math.ceil(steps / params.tune.validations)
+    overrides(raw, wanted := with_values(raw, values))  # what DVC can't set is no failed trial, but an error
     done, begun = Trial(len(found), drawn.params, values), time.monotonic()
     log.info("trial %d: %s", done.number, in_words(values))
 
@@ -214,9 +215,7 @@ def ran(params: Params, raw: dict[str, Any], found: list[Trial]) -> Trial:
         return done.state != "stopped"
 
     try:
-        done.experiment, commit = tried(
-            "tune", raw, with_values(raw, values), LAST, lambda process: follow(process, worth)
-        )
+        done.experiment, commit = tried("tune", raw, wanted, LAST, lambda process: follow(process, worth))
         done.loss, done.state = report_in(commit, "sft", dict[str, Any])["validation_loss"], "complete"
         seconds = report_in(commit, "measured/sft", dict[str, Any]).get("seconds", 0.0)
     except HallmarkError as error:
@@ -259,7 +258,7 @@ def _cell(value: float | None) -> str:
     return "all" if value is None else f"{value:g}"
 
 
-def lines(found: list[Trial], validations: int) -> list[str]:
+def table(found: list[Trial], validations: int) -> sweep.Table:
     """What terminal and reports/tune.md show: the trials, the best first, and what to do with it."""
     order = {"complete": 0, "stopped": 1, "failed": 2}
     names = [name for name in found[0].params if name != EVAL_STEPS] if found else []
@@ -273,7 +272,7 @@ def lines(found: list[Trial], validations: int) -> list[str]:
     ]
     head = ["trial", "loss", *(name.rpartition(".")[2] for name in names), "minutes", "outcome"]
     headline, notes = verdict(found)
-    return sweep.lines(headline, head, rows, notes)
+    return sweep.Table(headline, head, rows, notes)
 
 
 def verdict(found: list[Trial]) -> tuple[str, list[str]]:
@@ -291,8 +290,8 @@ def verdict(found: list[Trial]) -> tuple[str, list[str]]:
     ]
 
 
-def write(params: Params, key: str, found: list[Trial]) -> list[str]:
-    """Write the report, with which the next run goes on; returns what it shows."""
+def write(params: Params, key: str, found: list[Trial]) -> None:
+    """Write the report, with which the next run goes on."""
     best = best_of(found)
     report = {
         "search": key,
@@ -302,8 +301,7 @@ def write(params: Params, key: str, found: list[Trial]) -> list[str]:
         "best": best.number if best else None,
         "trials": [asdict(trial) for trial in found],
     }
-    sweep.write("tune", report, text := lines(found, params.tune.validations))
-    return text
+    sweep.write("tune", report, table(found, params.tune.validations))
 
 
 def write_best(file: Path, found: list[Trial]) -> None:
@@ -334,7 +332,7 @@ def main(arguments: argparse.Namespace) -> None:
         begun = time.monotonic()
         minutes = params.tune.minutes if arguments.minutes is None else arguments.minutes
         found = search(params, raw, minutes, arguments.trials)
-    print("\n".join(lines(found, params.tune.validations)))
+    print("\n".join(table(found, params.tune.validations).lines()))
     print(f"{len(found)} trials in all, {duration(time.monotonic() - begun)}; {REPORT}")
 
 
