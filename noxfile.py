@@ -45,7 +45,6 @@ SESSIONS = {
         "machine": "Set params.yaml up for a machine: `-- gpu-24gb`, `--dry` only shows it; without a name, list all.",
         "install": "Make `.venv` with all that `lint` and `tests` need, which they also do themselves.",
         "tests": "Run the tests. Options go to pytest; without any, `.venv/coverage.txt` has the coverage, at least 90 %.",
-        "lint": "Check format, lint and types; `-- --fix` instead fixes format and lint where it can.",
         "stamp": "Make a new domain repo next to this one: `-- ../my-domain-parent [key=value ...]`.",
         "update": "Bring a stamped repo to the template's state: `-- [TEMPLATE]`; in the template `-- ../my-domain`.",
         "verify": "Rebuild the committed state in a fresh clone, and compare all outputs; `-- --stage sft`: one stage.",
@@ -73,7 +72,7 @@ SESSIONS = {
 }
 KEY = "python -m hallmark.commands.key --if-missing"
 # Modules stay whole, and are dealt out in the order of tests/conftest.py.
-PYTEST = "-m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder"
+PYTEST = f"-m pytest --numprocesses {min(4, os.cpu_count() or 1)} --dist loadfile --no-loadscope-reorder"
 STEPS = {  # options go to the last
     "setup": ["python -m hallmark.params.schema"],
     "experiments": ["dvc exp show --only-changed --no-pager --drop '^code(/.*)?$'"],  # which has each param once more
@@ -85,7 +84,6 @@ STEPS = {  # options go to the last
     "fresh": ["python -m hallmark.commands.committed", "python -m hallmark.commands.stale"],
     "install": [],
     "tests": [f"python {PYTEST}"],
-    "lint": ["ruff format .", "ruff check ."],
     "release": [
         "python -m stages.gate --enforce",
         "python -m hallmark.commands.check models/release --clone .",
@@ -95,11 +93,10 @@ STEPS = {  # options go to the last
 }
 ALONE = {  # what runs without options, if that differs
     "report": ["dvc repro --single-item code report"],
-    "lint": ["ruff format --check .", "ruff check .", "mypy"],
 }
 if Path("template").is_dir():  # a stamped repo tests its data, and its pipeline in processes of its own
     ALONE["tests"] = [f"python -m slipcover --source stages,hallmark --fail-under 90 --out .venv/coverage.txt {PYTEST}"]
-GROUPS = {"tune": "tune", **dict.fromkeys(("install", "tests", "lint", "stamp", "update", *SESSIONS["tests"]), "dev")}
+GROUPS = {"tune": "tune", **dict.fromkeys(("install", "tests", "stamp", "update", *SESSIONS["tests"]), "dev")}
 
 
 def declare(package: str, name: str, line: str) -> None:
@@ -176,6 +173,16 @@ def prepare(session: nox.Session, group: str = "run") -> None:
         else:
             pip(session, VENV, "-c", str(LOCK), *nox.project.dependency_groups(PROJECT, part))
         stamp.write_text(wanted, encoding="utf-8")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check format, lint and types; `-- --fix` fixes format and lint where it can."""
+    prepare(session, "dev")
+    fix = "--fix" in session.posargs  # other options are for `tests`: `nox -- -k name` runs both
+    run(session, "ruff", "format", *([] if fix else ["--check"]), ".")
+    run(session, "ruff", "check", *(["--fix"] if fix else []), ".")
+    run(session, "mypy")
 
 
 @nox.session

@@ -202,6 +202,7 @@ def test_points_are_made_once_and_touch_no_output(
 
     def only_planned() -> str:
         """What `--dry` prints."""
+        capsys.readouterr()
         tool.main(Namespace(params=Path("params.yaml"), dry=True))
         return capsys.readouterr().out
 

@@ -181,6 +181,12 @@ def test_a_default_is_no_answer_where_the_block_stands_on_one_line(text: str, na
         changed(text, f"{name}: {default}")
 
 
+def test_a_block_is_no_value_for_another_param() -> None:
+    for text in ("seed: 7\n", "seed: 7\ncanary:\n"):
+        with pytest.raises(HallmarkError, match="'canary': can't be read from its line"):
+            changed(text, "seed: ${canary}")
+
+
 def test_a_value_with_an_alias_from_elsewhere_is_an_error() -> None:
     with pytest.raises(HallmarkError, match=r"'sft.max_length': could not be set"):
         replaced(REFERENCE, {"sft.max_length": [" *most"]})

@@ -83,7 +83,7 @@ def installed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-SPREAD = "--numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder"
+SPREAD = f"--numprocesses {min(4, os.cpu_count() or 1)} --dist loadfile --no-loadscope-reorder"
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,10 @@ SPREAD = "--numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope
         ("report", ["dvc repro --single-item code report"]),
         ("report -- --against HEAD~1", ["python -m hallmark.commands.changes --against HEAD~1"]),
         ("lint", ["ruff format --check .", "ruff check .", "mypy"]),
-        ("lint -- --fix", ["ruff format .", "ruff check . --fix"]),
+        ("lint -- --fix", ["ruff format .", "ruff check --fix .", "mypy"]),
+        ("lint -- -k name", ["ruff format --check .", "ruff check .", "mypy"]),
         ("tests", [f"python -m pytest {SPREAD}"]),
+        ("tests -- -n 8", [f"python -m pytest {SPREAD} -n 8"]),  # the last of them counts
         ("install", []),
     ],
 )

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,11 @@ from hypothesis import strategies as st
 
 from hallmark.base import provenance as prov
 from hallmark.base.files import RELEASE, sha256_file
+from hallmark.service.commands.releases import headline
 from hallmark.service.registry.folders import VERSIONS, materialize
 from hallmark.service.registry.promotion import promote, register, roll_back, stop
 from hallmark.service.registry.registry import CANARY, PROD, Registry
-from hallmark.service.registry.tags import Happened, Registered
+from hallmark.service.registry.tags import Happened, Registered, one_at_a_time
 from tests.registered import WAIVED, refused
 from tests.small_pipeline import ROOT, shell
 
@@ -311,6 +313,37 @@ def test_a_lightweight_event_is_passed_over_and_told() -> None:
     assert promote(HERE, "v0.2.0", PROD).tags == ["model#prod#3"], "its number is not used again"
 
 
+@pytest.mark.parametrize("tagger", ["", "tagger A <a@example.com> -99 +0000\n"])
+def test_an_event_without_a_date_is_no_lightweight_one(tagger: str) -> None:
+    """The version before does not go on serving."""
+    promote(HERE, "v0.1.0", PROD)
+    content = f"object {git('rev-parse', 'HEAD')}\ntype commit\ntag model#prod#2\n{tagger}\nforged\n\n{{}}\n"
+    command = ["git", "hash-object", "-t", "tag", "-w", "--stdin", "--literally"]
+    made = subprocess.run(command, input=content, capture_output=True, text=True, check=True)
+    git("update-ref", "refs/tags/model#prod#2", made.stdout.strip())
+    tag = next(tag for tag in Registry.read(HERE).tags if tag.name == "model#prod#2")
+    assert (tag.annotated, tag.date is None) == (True, tagger == "")
+    if not tagger:
+        assert refused(lambda: in_stage(PROD)).file == "model#prod#2"
+
+
+def test_a_second_command_waits_for_the_first() -> None:
+    with ThreadPoolExecutor() as pool:
+        with one_at_a_time(HERE):
+            second = pool.submit(promote, HERE, "v0.1.0", PROD)
+            with pytest.raises(TimeoutError):
+                second.result(1)
+        assert second.result(60).tags == ["model#prod#1"]
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b'{"exact_match": [1]}', b'{"a": 1, "a": 2}', b"\xff"])
+def test_the_measures_of_a_version_are_scalars_or_left_out(content: bytes) -> None:
+    Path("reports/headline.json").write_bytes(content)
+    shell("git add -f reports/headline.json && git commit -qm broken", HERE)
+    version = Registry.read(HERE).find("v0.1.0").model_copy(update={"commit": git("rev-parse", "HEAD")})
+    assert headline(version) == {}
+
+
 def test_events_are_followed_by_number_and_one_that_is_gone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     promote(HERE, "v0.1.0", PROD)
     promote(HERE, "v0.2.0", CANARY)
@@ -335,10 +368,28 @@ def test_folders_that_are_not_the_tags_are_replaced() -> None:
         (folder / "extra.py").write_text("1\n", encoding="utf-8")
         assert materialize(version) == made
         assert not (folder / "extra.py").exists()
+    for folder in (made.release, made.weights):
+        for put in (lambda place: place.write_text("", encoding="utf-8"), lambda place: place.symlink_to("nowhere")):
+            shutil.rmtree(folder)
+            put(folder)
+            assert materialize(version) == made
+            assert folder.is_dir()
     shutil.rmtree(made.release)
     shutil.copytree(RELEASE, made.release)
     materialize(version)
     assert sha256_file(made.release / prov.PROVENANCE) == version.digest
+    assert sorted(file.name for file in VERSIONS.iterdir() if file.name[0] != "v") == ["weights"], (
+        "nothing is left over"
+    )
+
+
+def test_a_folder_stays_until_another_can_take_its_place() -> None:
+    extra = VERSIONS / "v0.1.0/extra.py"
+    extra.write_text("1\n", encoding="utf-8")
+    Path(".dvc/cache").rename("elsewhere")
+    version = Registry.read(HERE).find("v0.1.0")
+    refused(lambda: materialize(version))
+    assert extra.is_file()
 
 
 def test_a_damaged_cache_is_refused_and_leaves_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -324,6 +325,14 @@ def test_values_and_entries_go_into_the_new_text() -> None:
         "one: you removed `outs: p`, which the template still has",
     ]
     assert notes == []
+    nested = new.replace("deps: [d,\n      f]", "params:\n      - code/params.yaml: [seed]")
+    own = nested.replace("[seed]", "[seed]\n      - other.yaml: [k]")
+    text, conflicts, notes = merged_pipeline(nested, own, nested, set(), set(), {})
+    assert (text, conflicts) == (own.replace("- other.yaml: [k]", "- {other.yaml: [k]}"), [])
+    anchored = new.replace("deps: [d,\n      f]", "deps: &these\n      - d")
+    text, conflicts, notes = merged_pipeline(old, mine.replace("a: 2", "a: 1"), anchored, set(), set(), {})
+    assert text == anchored + "    metrics: [m]\n"
+    assert any("your `deps: " in line and "could not be written" in line for line in conflicts)
     before = (ROOT / "params.yaml").read_text(encoding="utf-8")
     block = "  identity_columns:  # ours\n    mail: EMAIL_ADDRESS  # his\n"
     own = re.sub(r"  identity_columns:.*\n(?:    .*\n)*", block, before)
@@ -480,6 +489,37 @@ def test_an_ignored_file_is_never_overwritten(small: tuple[Path, Path], monkeypa
     git(repo, "commit", "--all", "--quiet", "-m", "x")
     with pytest.raises(HallmarkError, match="not committed"):
         updated(small, monkeypatch)
+
+
+def test_modes_that_the_repos_git_does_not_look_at_are_no_changes(
+    small: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = small[1]
+    git(repo, "config", "core.fileMode", "false")
+    (repo / "pyproject.toml").chmod(0o755)
+    assert updated(small, monkeypatch) == []
+    assert (repo / "pyproject.toml").read_text(encoding="utf-8") == "hash = 'new'\n"
+
+
+def test_an_update_that_git_could_not_finish_says_so(tmp_path: Path) -> None:
+    before, repo = (written(tmp_path / name, {"in/a.txt": ""}) for name in ("before", "repo"))
+    (repo / "in").chmod(0o500)
+    if os.access(repo / "in", os.W_OK):
+        pytest.skip("root may write anywhere")
+    with pytest.raises(HallmarkError, match="half written") as error:
+        command.apply(before, written(tmp_path / "result", {"in/a.txt": "new", "b.txt": ""}), repo)
+    (repo / "in").chmod(0o700)
+    assert "git status" in error.value.remedy
+
+
+def test_a_folder_whose_files_are_gone_goes_with_its_bytecode(tmp_path: Path) -> None:
+    texts = {"a/b/c.py": "", "d/e.py": "", "data/f.py": ""}
+    before, repo = (written(tmp_path / name, texts) for name in ("before", "repo"))
+    cached = {f"{name}/__pycache__/x.pyc": "" for name in ("a", "a/b", "d", "data")}
+    written(repo, cached | {"d/notes.txt": "ours", ".gitignore": "__pycache__\nnotes.txt\n"})
+    command.apply(before, written(tmp_path / "result", {"g.py": ""}), repo)
+    left = {"d/notes.txt", "d/__pycache__/x.pyc", "data/f.py", "data/__pycache__/x.pyc"}
+    assert command.files(repo) == left | {"g.py", ".gitignore"}
 
 
 def test_what_is_no_text_is_taken_from_the_template(small: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,14 @@ The report is kept in git and DVC doesn't track the machine, so after a clone DV
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
-from hallmark.base.errors import HallmarkError
+from hallmark.base.errors import HallmarkError, printable, run_stage
 from hallmark.base.files import REPORTS
 from hallmark.base.machine import IDENTITY, UNKNOWN, Fingerprint, describe, same_machine, when_and_where
 from hallmark.base.reading import read_object
-from hallmark.params.loader import Params
+from hallmark.params.loader import Params, load_params
 from hallmark.serve.engine import StartedSettings
 from hallmark.serve.server import machine, started
 
@@ -69,3 +70,13 @@ def _machine(measured: Any) -> Fingerprint:
             remedy="run `dvc repro --single-item --force benchmark`",
         )
     return there
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Command line: print one line, or nothing."""
+    if reason := reason_to_rerun(load_params(arguments.params)):
+        print(f"the benchmark runs again: {printable(reason)}")
+
+
+if __name__ == "__main__":
+    run_stage("elsewhere", __doc__, main)

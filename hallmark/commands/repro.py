@@ -6,12 +6,12 @@ Without options, the benchmark also runs again if its report was measured on a d
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 
-from hallmark.base.errors import printable, run_stage
-from hallmark.commands import elsewhere, intact, key, summary
-from hallmark.params.loader import load_params
+from hallmark.base.errors import run_stage
+from hallmark.commands import intact, key, summary
 
 
 def main(arguments: argparse.Namespace, options: list[str]) -> None:
@@ -19,15 +19,25 @@ def main(arguments: argparse.Namespace, options: list[str]) -> None:
     key.run(arguments.params, if_missing=True)
     intact.main(arguments)
     dvc_repro(*options)
-    if not options and (reason := elsewhere.reason_to_rerun(load_params(arguments.params))):
-        print(f"the benchmark runs again: {printable(reason)}", flush=True)
+    if not options and (reason := reason_to_rerun()):
+        print(reason)
         dvc_repro("--single-item", "--force", "benchmark")
         dvc_repro()  # the stages that read its report
     summary.main(arguments)
 
 
+def reason_to_rerun() -> str | None:
+    """What `elsewhere` says, in a process of its own: it loads torch, of which nothing may stay during the benchmark."""
+    done = subprocess.run([sys.executable, "-m", "hallmark.commands.elsewhere"], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(done.returncode)
+    line = re.search("^the benchmark runs again: .+", done.stdout, re.MULTILINE)  # a driver may print lines of its own
+    return line[0] if line else None
+
+
 def dvc_repro(*options: str) -> None:
     """Run `dvc repro`, and end as it does if it fails."""
+    sys.stdout.flush()  # what was printed here comes before what DVC prints
     done = subprocess.run([sys.executable, "-m", "dvc", "repro", *options])
     if done.returncode:
         sys.exit(done.returncode)

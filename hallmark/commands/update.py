@@ -237,17 +237,29 @@ def apply(before: Path, result: Path, repo: Path) -> None:
     """Write into the repo what differs between two folders, but for what is kept: as git checks out another commit.
 
     A HallmarkError, and nothing is changed, if that would overwrite a file that git does not have, ignored ones too.
+    If the repo's git looks at no modes (`core.fileMode`, as on Windows' disks), neither does this.
     """
     place = before.with_name("applied")
     new, old = (committed(folder, place, KEPT) for folder in (result, before))
-    where = ["--git-dir", str(place / ".git"), "--work-tree", str(repo)]
+    modes = git(repo, "config", "--get", "core.fileMode", most=1) or "true"
+    where = ["-c", f"core.fileMode={modes}", "--git-dir", str(place / ".git"), "--work-tree", str(repo)]
     git(repo, *where, "update-ref", "HEAD", old)
     git(repo, *where, "update-index", "-q", "--refresh", most=1)
     try:
         git(repo, *where, "checkout", "--quiet", "--detach", "--no-overwrite-ignore", new)
     except HallmarkError as error:
-        problem = f"git does not have what is in the way of the template's files; {error.problem}"
-        raise HallmarkError(problem, file=repo, remedy="move it, and update again; nothing was changed") from None
+        # git checks for these before it writes anything.
+        if re.search("would (be overwritten|be removed|lose untracked)", error.problem):
+            problem = f"git does not have what is in the way of the template's files; {error.problem}"
+            raise HallmarkError(problem, file=repo, remedy="move it, and update again; nothing was changed") from None
+        problem = f"git failed while it wrote, so the update may be half written; {error.problem}"
+        remedy = "see `git status` there; `git checkout HEAD -- .` and `git clean -d --force .` take all of it back"
+        raise HallmarkError(problem, file=repo, remedy=remedy) from None
+    gone = [name for name in files(before) - files(result) if name.split("/")[0] not in KEPT]
+    folders = {folder for name in gone for folder in Path(name).parents} - {Path()}
+    for folder in sorted((repo / folder for folder in folders), reverse=True):  # the inner ones first
+        if folder.is_dir() and not folder.is_symlink() and {file.name for file in folder.iterdir()} == {"__pycache__"}:
+            shutil.rmtree(folder)
 
 
 def known_answers(repo: Path, state: dict[str, Any], given: dict[str, str]) -> dict[str, str]:
@@ -326,7 +338,7 @@ def export(repo: Path, tree: str, folder: Path) -> None:
 
 def git(folder: Path, *command: str, most: int = 0, text: str | None = None, index: str | None = None) -> str:
     """What git prints, run in a folder. `most`: the highest exit code that is no error."""
-    environment = os.environ | ({"GIT_INDEX_FILE": index} if index else {})
+    environment = os.environ | {"LC_ALL": "C"} | ({"GIT_INDEX_FILE": index} if index else {})
     done = subprocess.run([*GIT, *command], cwd=folder, env=environment, input=text, capture_output=True, text=True)
     if done.returncode > most:
         raise HallmarkError(f"git: {done.stderr.strip()}", file=folder, remedy="see what git says")

@@ -119,7 +119,11 @@ def merged_pipeline(
             given = [dep for name, kind, dep in today if (name, kind) == (stage, "deps")]
             covered = [dep for dep in given if dep.startswith("code/")] if lists else []
             for entry in code_deps(stage, [text], covered) if key == "deps" else [text]:
-                new = new if entry in given else _with_entry(new, stage, key, entry)
+                try:
+                    new = new if entry in given else _with_entry(new, stage, key, entry)
+                except HallmarkError as error:
+                    problem = f"your `{key}: {entry}` could not be written ({error.problem}): add it by hand"
+                    conflicts.append(f"{stage}: {problem}")
         else:
             conflicts.append(f"{stage or 'top level'}: your `{key}: {text}` was not taken over")
     lost = [
@@ -191,7 +195,7 @@ def _with_entry(text: str, stage: str, key: str, entry: str) -> str:
     if at is None:
         return added(text, inner, [f"{key}: [{entry}]"])
     last = end_of(lines, at) - 1
-    if not lines[last].endswith("]"):
+    if not (re.match(r"\s*\w+:\s*\[", lines[at]) and lines[last].endswith("]")):
         return added(text, f"{inner}.{key}", [f"- {entry}"])
     lines[last] = f"{lines[last][:-1]}, {entry}]"
     return "\n".join(lines) + "\n"

@@ -34,7 +34,9 @@ def main() -> None:
     pins = "\n".join(line for line in lines if not line.startswith(SOURCES))
     with tempfile.TemporaryDirectory() as place:
         subprocess.run([sys.executable, "-m", "venv", place], check=True)
-        subprocess.run([f"{place}/bin/python", "-m", "pip", "install", "--quiet", "uv"], check=True)
+        if subprocess.run([f"{place}/bin/python", "-m", "pip", "install", "--quiet", "uv"]).returncode:
+            remedy = "see what pip says above: it needs the network, or an index in its settings (`pip config list`)"
+            raise HallmarkError("pip could not install uv, which looks for the wheels", remedy=remedy)
         for version in (f"3.{minor}" for minor in range(100) if known.contains(f"3.{minor}")):
             for system, name in SYSTEMS.items():
                 command = [f"{place}/bin/uv", "pip", "compile", "-", "--no-deps", "--no-build"]

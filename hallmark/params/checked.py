@@ -22,7 +22,7 @@ def changed(params: str, changes: str) -> str:
     """As `edit.changed`. `${name}` must be on a line of its own too."""
     values, before = edit.asked(params, changes), loaded(params)
     for name in edit.REFERENCE.findall(changes):
-        if not _same(_with(before, name, _yaml(value := edit.value_of(params, name))), before):
+        if not _same(_yaml(value := edit.value_of(params, name)), _at(before, name)):
             problem = f"can't be read from its line, which has {value!r}"
             raise HallmarkError(problem, param=name, remedy="write its value on a line of its own")
     return replaced(params, values)
@@ -53,6 +53,14 @@ def loaded(params: str) -> dict[str, Any]:
 
 def _yaml(text: str) -> Any:
     return YAML(typ="safe", pure=True).load(text)
+
+
+def _at(params: dict[str, Any], name: str) -> Any:
+    """The value of a param, by dotted name; None if there is none."""
+    found: Any = params
+    for key in name.split("."):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
 
 
 def _with(params: dict[str, Any], name: str, value: Any) -> dict[str, Any]:

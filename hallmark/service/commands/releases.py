@@ -13,6 +13,7 @@ from typing import Any
 
 from hallmark.base import provenance as prov
 from hallmark.base.errors import in_red, printable, run_stage
+from hallmark.base.reading import NotJsonError, strict_json
 from hallmark.judge.verdict import VERDICTS
 from hallmark.service.registry.promotion import HEADLINE
 from hallmark.service.registry.registry import STAGES, Registry, Version
@@ -65,9 +66,13 @@ def table(registry: Registry) -> list[str]:
 
 
 def headline(version: Version) -> dict[str, Any]:
-    """The file with the main measures at its commit; {} if there is none."""
-    content = prov.git_file(HEADLINE.as_posix(), version.commit, HERE, HEADLINE_BYTES)
-    return json.loads(content) if content else {}
+    """The main measures in the file at its commit; {} if there is none, or it is no JSON object of scalars."""
+    try:
+        found = strict_json((prov.git_file(HEADLINE.as_posix(), version.commit, HERE, HEADLINE_BYTES) or b"").decode())
+    except (NotJsonError, UnicodeDecodeError):
+        return {}
+    plain = isinstance(found, dict) and all(isinstance(value, str | int | float | None) for value in found.values())
+    return found if plain else {}
 
 
 def number(value: Any) -> str:

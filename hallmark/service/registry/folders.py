@@ -9,6 +9,7 @@ those that the release was made with: else the commit was made while they were c
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -17,12 +18,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
+from uuid import uuid4
 
 from hallmark.answer.comparators.adapter import VERSIONS
 from hallmark.base import provenance as prov
 from hallmark.base.dvc_lock import YAML_BYTES, is_inside
 from hallmark.base.errors import HallmarkError, unwritable
-from hallmark.base.files import QUANTIZED, RELEASE, atomic_folder
+from hallmark.base.files import QUANTIZED, RELEASE, atomic_folder, clear_remains
 from hallmark.model.adapter import TENSORS
 from hallmark.release.checking import check, differing, first_of, refuse
 from hallmark.release.clone import made
@@ -53,34 +55,58 @@ def materialize(version: Version, repo: Path = Path()) -> Folders:
 def release_of(version: Version, repo: Path) -> Path:
     """The folder of the release of a version, whole and checked."""
     target = repo / VERSIONS / version.version
-    if os.path.lexists(target):
+    if target.is_dir():
         with suppress(HallmarkError):
             check_version(target, version, repo)
             return target
-        with tempfile.TemporaryDirectory() as name:  # if the tag is wrong, and not the folder, that stays
-            take_version(repo.resolve(), version, repo, Path(name))
-        shutil.rmtree(target, ignore_errors=True)
-    with atomic_folder(target) as folder:
+    with arriving(target) as folder:
         take_version(repo.resolve(), version, repo, folder)
     return target
 
 
 def weights_of(version: Version, release: Path, repo: Path) -> Path:
     """The folder with the weights that a release was trained over: models/quantized if that holds them."""
+    again = "remove the folder; it is fetched again"
+    if holds_weights(repo / QUANTIZED, release, again):
+        return repo / QUANTIZED
     hashes = made(_lock_at(version.commit, repo), QUANTIZED.as_posix())
     if len(hashes) != 1:
         problem = f"{version.version} was made before the weights that adapters are trained over were kept"
         raise HallmarkError(problem, file=release / prov.PROVENANCE, remedy="make a new release with `dvc repro`")
-    again, target = "remove the folder; it is fetched again", repo / WEIGHTS / hashes.pop().removesuffix(".dir")
-    for folder in (repo / QUANTIZED, target):
-        if folder.is_dir():
-            with suppress(HallmarkError):
-                check_weights(release, folder, again)
-                return folder
-    with atomic_folder(target) as folder:
-        take(repo.resolve(), version.commit, QUANTIZED, folder)
-        check_weights(release, folder, again)
+    target = repo / WEIGHTS / hashes.pop().removesuffix(".dir")
+    if not holds_weights(target, release, again):
+        with arriving(target) as folder:
+            take(repo.resolve(), version.commit, QUANTIZED, folder)
+            check_weights(release, folder, again)
     return target
+
+
+def holds_weights(folder: Path, release: Path, remedy: str) -> bool:
+    """Whether a folder is what the release was trained over."""
+    if folder.is_dir():
+        with suppress(HallmarkError):
+            check_weights(release, folder, remedy)
+            return True
+    return False
+
+
+@contextmanager
+def arriving(target: Path) -> Iterator[Path]:
+    """A new folder that takes the place of whatever is at `target` if the block ends without an error, and else is gone."""
+    new = target.with_name(f".new-{uuid4().hex}")
+    clear_remains(target.parent)
+    with atomic_folder(new) as folder:
+        yield folder
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent) as old:
+            with suppress(FileNotFoundError):
+                target.rename(Path(old, "old"))
+            new.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another process was faster, with the same
+            raise
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 # --- checking ----------------------------------------------------------------------------------------------------

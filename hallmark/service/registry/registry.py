@@ -78,7 +78,7 @@ class Registry:
         name = full_name(repo)
         tags = read_tags(repo, name)
         found = cls(repo, name, [], [], {}, {}, tags)
-        withdrawn = {tag.version for tag in tags if tag.cancels and tag.date}
+        withdrawn = {tag.version for tag in tags if tag.cancels and tag.annotated}
         for tag in (tag for tag in tags if tag.version and not tag.cancels):
             try:
                 found.versions.append(_version(tag, name, withdrawn))
@@ -93,7 +93,7 @@ class Registry:
                 found.unsound.pop(stage, None)
             except _UnsoundError as error:
                 found.problems[tag.name] = str(error)
-                if tag.date and tag.number is not None:  # GTO and DVC pass over a lightweight one, too
+                if tag.annotated and tag.number is not None:  # GTO and DVC pass over a lightweight one, too
                     found.unsound[stage] = tag.name
         found.problems.update(_missing(tags, name))
         return found
@@ -166,7 +166,9 @@ def order(version: str) -> tuple[int, ...]:
 def _target(tag: Tag) -> tuple[str, datetime]:
     """The commit and the time of a tag that can have a message."""
     if tag.commit is None or tag.date is None:
-        raise _UnsoundError("a lightweight tag, or not of a commit; `nox -s release` and `nox -s promote` make others")
+        raise _UnsoundError(
+            "a lightweight tag, without a date, or not of a commit; `nox -s release` and `nox -s promote` make others"
+        )
     return tag.commit, tag.date
 
 

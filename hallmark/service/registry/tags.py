@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
@@ -26,7 +26,6 @@ from hallmark.base import provenance as prov
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import canonical_json
 from hallmark.base.reading import NotJsonError, strict_json
-from hallmark.base.single_run import alone
 from hallmark.release.statements import Hex, Md5, Word
 
 ARTIFACT = "model"  # as `artifacts` of dvc.yaml names it
@@ -35,7 +34,10 @@ LONGEST = 250  # letters of a name; none that this project or GTO makes comes ne
 BODY = 64 * 2**10  # bytes of a message; a longer one is not read
 LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 SECONDS = 20.0  # for git to list the tags
-FIELDS = ("%(refname:strip=2)", "%(*objecttype)", "%(*objectname)", "%(taggerdate:unix)", "%(contents:body)")
+FIELDS = (
+    *("%(refname:strip=2)", "%(objecttype)", "%(*objecttype)", "%(*objectname)"),
+    *("%(taggerdate:unix)", "%(contents:body)"),
+)
 Action = Literal["promote", "roll back", "stop"]
 
 
@@ -89,10 +91,11 @@ class Happened(Message):
 class Tag:
     """A tag of the model, as git has it. `version` or `stage` is set, as its name says; `commit`: what it points at.
 
-    A lightweight tag has neither commit nor date.
+    A lightweight tag has neither commit nor date; an annotated one may lack its date too, if another tool made it.
     """
 
     name: str
+    annotated: bool
     commit: str | None
     date: datetime | None
     body: str
@@ -113,7 +116,7 @@ def read_tags(repo: Path, name: str) -> list[Tag]:
     parts = output.decode("utf-8", "replace").split("\0")
     tags = []
     for at in range(0, len(parts) - len(FIELDS), len(FIELDS)):
-        ref, kind, commit, date, body = parts[at : at + len(FIELDS)]
+        ref, kind, of, commit, date, body = parts[at : at + len(FIELDS)]
         ref = ref.removeprefix("\n")
         if not ref.startswith((version_tag(name, ""), event_tag(name, ""))) or len(ref) > LONGEST:
             continue
@@ -123,8 +126,9 @@ def read_tags(repo: Path, name: str) -> list[Tag]:
         tags.append(
             Tag(
                 name=ref,
-                commit=commit if kind == "commit" else None,
-                date=datetime.fromtimestamp(min(int(date), LATEST), UTC) if date.isdecimal() else None,
+                annotated=kind == "tag",
+                commit=commit if of == "commit" else None,
+                date=_date(date),
                 body=body if len(body) <= BODY else "",
                 version=parsed.get("version"),
                 stage=parsed.get("stage"),
@@ -133,6 +137,13 @@ def read_tags(repo: Path, name: str) -> list[Tag]:
             )
         )
     return tags
+
+
+def _date(seconds: str) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(min(max(0, int(seconds)), LATEST), UTC)
+    except ValueError:
+        return None
 
 
 def full_name(repo: Path) -> str:
@@ -152,7 +163,7 @@ def event_tag(name: str, event: str) -> str:
 
 
 def _path(repo: Path, what: str) -> str:
-    said = prov.git("rev-parse", "--path-format=absolute", what, at=repo)
+    said = prov.git("rev-parse", what, at=repo)
     if said is None:
         raise HallmarkError("not a git repository", file=repo, remedy="run it in a clone of the project")
     return said.decode(errors="surrogateescape").rstrip("\n")
@@ -161,9 +172,11 @@ def _path(repo: Path, what: str) -> str:
 # --- writing -----------------------------------------------------------------------------------------------------
 
 
-def one_at_a_time(repo: Path) -> AbstractContextManager[None]:
-    """No other process of this machine changes the registry during the block."""
-    return alone(Path(_path(repo, "--git-common-dir")), "another command changes the registry", "run it again")
+def one_at_a_time(repo: Path) -> AbstractContextManager[Any]:
+    """No other process of this machine changes the registry during the block: it waits until this one is done."""
+    from filelock import FileLock
+
+    return FileLock(repo / _path(repo, "--git-common-dir") / "hallmark-registry.lock")
 
 
 def write_tag(repo: Path, tag: str, commit: str, message: str, date: datetime) -> None:
