@@ -258,7 +258,8 @@ def apply(before: Path, result: Path, repo: Path) -> None:
     gone = [name for name in files(before) - files(result) if name.split("/")[0] not in KEPT]
     folders = {folder for name in gone for folder in Path(name).parents} - {Path()}
     for folder in sorted((repo / folder for folder in folders), reverse=True):  # the inner ones first
-        if folder.is_dir() and not folder.is_symlink() and {file.name for file in folder.iterdir()} == {"__pycache__"}:
+        left = sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
+        if [file.name for file in left] == ["__pycache__"]:
             shutil.rmtree(folder)
 
 
