@@ -218,13 +218,13 @@ def test_a_plain_repro_alone_runs_the_benchmark_again(
     others: list[str] = []
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(repro, "dvc_repro", lambda *options: commands.append([*options]))
-    monkeypatch.setattr(elsewhere, "reason_to_rerun", lambda params: reason)
+    monkeypatch.setattr(repro, "reason_to_rerun", lambda: reason)
     monkeypatch.setattr(repro.key, "run", lambda file, if_missing: others.append("key"))
     for step in ("intact", "summary"):
         monkeypatch.setattr(getattr(repro, step), "main", lambda arguments, step=step: others.append(step))
     repro.main(SimpleNamespace(params=Path("params.yaml")), given)  # type: ignore[arg-type]
     assert (commands, others) == (ran, ["key", "intact", "summary"])
-    assert capsys.readouterr().out == ("the benchmark runs again: why\n" if len(ran) > 1 else "")
+    assert capsys.readouterr().out == ("why\n" if len(ran) > 1 else "")
 
 
 def test_seconds_of_two_machines_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
