@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 
+from hallmark.base.errors import HallmarkError
 from hallmark.base.files import MASKED
 from hallmark.base.key import source_digest
 from hallmark.base.records import schema, write_records
+from hallmark.data.missing import Missing
+from hallmark.data.raw import Raw, raw_rows
 from hallmark.data.recording import masked_schema
 from hallmark.params.loader import Params, load_params
+from hallmark.task.task import Task
 from tests.workspace import ROOT
 
 SYSTEM = {"role": "system", "content": "Answer with a label."}
@@ -61,6 +68,31 @@ def params_with(**changes: Any) -> Params:
         changed = getattr(params, block).model_copy(update={field: value})
         params = params.model_copy(update={block: changed})
     return params
+
+
+def checked_rows(
+    file: Path, left_out: Missing | None = None, task: dict[str, Any] | None = None, **data: Any
+) -> Iterator[Raw]:
+    """The checked rows of a file, in a repository without identity columns, for a task of free text or with these changes."""
+    params = params_with()
+    given = params.data.model_copy(update={"path": str(file), "tags": None} | data)
+    mask = params.mask.model_copy(update={"identity_columns": {}})
+    return raw_rows(given, mask, Task(params.task.model_copy(update=task or {})), left_out)
+
+
+def write_lines(file: Path, rows: Iterable[Any]) -> Path:
+    """Write rows as JSON lines; returns the file."""
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+@contextmanager
+def refused(remedy: str = "", **place: Any) -> Iterator[pytest.ExceptionInfo[HallmarkError]]:
+    """What is in it ends in one error with this `file`, `row` and `field`, as far as they are given, and this in its remedy."""
+    with pytest.raises(HallmarkError) as caught:
+        yield caught
+    assert {name: getattr(caught.value, name) for name in place} == place
+    assert remedy in caught.value.remedy
 
 
 def jaccard(one: str, two: str, size: int = 4) -> float:

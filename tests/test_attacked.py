@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,60 +10,42 @@ import pytest
 
 from hallmark.base import files, holdout, records
 from hallmark.base.errors import HallmarkError
-from hallmark.base.params import Data
 from hallmark.base.rows import read_rows
 from hallmark.commands import key as key_tool
 from hallmark.commands import propose
-from hallmark.data import raw
 from hallmark.data.conversations import text_in
 from hallmark.data.gold import gold_spans
 from hallmark.data.gold_clusters import compare_with_gold
 from hallmark.mask.params import Mask
 from hallmark.params.loader import load_params
 from stages import split
+from tests.rows import checked_rows, refused, shipped, write_lines
 from tests.workspace import ROOT
 
 SPAN = {"id": "r1", "field": "text", "start": 0, "end": 3, "kind": "PERSON"}
-DATA = Data(
-    path="x.jsonl", id="id", group="id", input="text", target="target", context=None, tools=None, rejected=None,
-    tags=None, tag_separator=",", split=None, missing="error", pseudonyms="none", key=None,
-)  # fmt: skip
-
-
-def lines(path: Path, *rows: Any) -> Path:
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
-    return path
+DATA = shipped().data.model_copy(update={"id": "id", "group": "id", "input": "text"})
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"start": "0"}, {"start": 1.7}, {"end": True}, {"start": -1}, {"start": 5, "end": 2}, {"kind": 5}, {"id": []}],
+    "change", [{}, {"start": "0"}, {"start": 1.7}, {"end": True}, {"start": -1}, {"end": 0}, {"id": []}]
 )
-def test_a_gold_span_is_taken_as_written_or_not_at_all(tmp_path: Path, change: dict[str, Any]) -> None:
-    path = lines(tmp_path / "gold.jsonl", SPAN, SPAN | change)
-    with pytest.raises(HallmarkError, match="row 2: not a gold span"):
+def test_a_gold_span_is_taken_once_and_as_written_or_not_at_all(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = write_lines(tmp_path / "gold.jsonl", [SPAN, SPAN | change])
+    with refused(file=path, row=2):
         gold_spans(path, DATA)
 
 
-def test_gold_without_rows_measures_nothing(tmp_path: Path) -> None:
-    path = lines(tmp_path / "gold.jsonl")
-    with pytest.raises(HallmarkError, match="has no rows"):
-        gold_spans(path, DATA)
-    with pytest.raises(HallmarkError, match="has no rows"):
-        compare_with_gold(path, pl.Series(["a"]), pl.Series(["a"]), {})
-
-
-def test_a_record_is_in_one_gold_cluster(tmp_path: Path) -> None:
+def test_a_record_is_in_one_gold_cluster_and_gold_has_rows(tmp_path: Path) -> None:
     row = {"id": "secret", "cluster": "D-1", "kind": "near"}
-    path = lines(tmp_path / "gold.jsonl", row, row | {"cluster": "D-2"})
-    with pytest.raises(HallmarkError, match="row 2") as caught:
+    path = write_lines(tmp_path / "gold.jsonl", [row, row | {"cluster": "D-2"}])
+    with refused(file=path, row=2) as caught:
         compare_with_gold(path, pl.Series(["a"]), pl.Series(["a"]), {})
     assert "secret" not in str(caught.value)
-
-
-def test_a_span_is_counted_once(tmp_path: Path) -> None:
-    with pytest.raises(HallmarkError, match="row 2: the same span again"):
-        gold_spans(lines(tmp_path / "gold.jsonl", SPAN, SPAN), DATA)
+    write_lines(path, [])
+    with pytest.raises(HallmarkError, match="has no rows"):
+        compare_with_gold(path, pl.Series(["a"]), pl.Series(["a"]), {})
+    with pytest.raises(HallmarkError, match="has no rows"):
+        gold_spans(path, DATA)
 
 
 def test_a_date_out_of_range_is_one_error(tmp_path: Path) -> None:
@@ -74,31 +55,21 @@ def test_a_date_out_of_range_is_one_error(tmp_path: Path) -> None:
         list(read_rows(path))
 
 
-def test_an_escape_cant_bring_in_half_a_character() -> None:
-    with pytest.raises(HallmarkError, match="half a surrogate pair"):
-        row_of().json('{"a": "\\ud800"}', "target")
-
-
-def row_of(**columns: Any) -> raw._Row:
-    return raw._Row(Path("x.jsonl"), 1, columns)
-
-
-@pytest.mark.parametrize("tag", ["  ", " a", "e\u0301"])
-def test_tags_that_look_the_same_are_the_same(tag: str) -> None:
-    with pytest.raises(HallmarkError, match="row 1, field 'tags'"):
-        row_of(tags=[tag]).tags("tags")
-
-
-@pytest.mark.parametrize("tools", [["x"], [{}], [None], [{"function": {"name": 5}}], [{"name": " "}]])
-def test_a_tool_has_a_name(tools: Any) -> None:
-    with pytest.raises(HallmarkError, match="tool 1 has no name"):
-        row_of(tools=tools).tools("tools")
-
-
-@pytest.mark.parametrize("text", ["\xad\xad", "\u3164", "\u202e\u202c", "\u2800", "\x01"])
-def test_a_text_that_shows_nothing_is_no_text(text: str) -> None:
-    with pytest.raises(HallmarkError, match="don't show"):
-        row_of(text=text).text("text", "data.input", 100)
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *(("tags", [tag]) for tag in ("  ", " a", "e\u0301")),
+        *(("tools", tools) for tools in (["x"], [{}], [None], [{"function": {"name": 5}}], [{"name": " "}])),
+        *(("text", text) for text in ("\xad\xad", "\u3164", "\u202e\u202c", "\u2800", "\x01")),
+        ("tools", '[{"name": "f", "description": "\\ud800"}]'),  # an escape brings in half a character
+    ],
+)
+def test_what_looks_like_a_value_and_is_none(tmp_path: Path, column: str, value: Any) -> None:
+    row = {"id": "1", "text": "a", "target": "b", "tags": None, "tools": None}
+    path = write_lines(tmp_path / "x.jsonl", [row, row | {"id": "2", column: value}])
+    columns = {"id": "id", "group": "id", "input": "text", "target": "target", "tags": "tags", "tools": "tools"}
+    with refused(file=path, row=2, field=column):
+        list(checked_rows(path, **columns))
 
 
 def test_a_part_of_a_message_is_a_text() -> None:
@@ -153,7 +124,7 @@ def test_records_have_their_columns(tmp_path: Path) -> None:
 
 
 def test_a_proposal_that_cant_be_written_changes_nothing(tmp_path: Path) -> None:
-    path = lines(tmp_path / "x.jsonl", *[{"text": "a b", "target": "x", "\ud800": 1}] * 3)
+    path = write_lines(tmp_path / "x.jsonl", [{"text": "a b", "target": "x", "\ud800": 1}] * 3)
     with pytest.raises(HallmarkError, match="surrogate"):
         propose.run(path, ROOT / "params.yaml", write=False)
 

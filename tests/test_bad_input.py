@@ -1,9 +1,4 @@
-"""Bad input on the real command lines: one clear error that names the place and the remedy, and earlier outputs whole.
-
-Elsewhere: every kind of bad parameter in test_params.py, bad rows of the three formats in test_records.py, a base model
-without tokenizer, config, weights or chat template in test_base.py, a taken port in test_benchmark.py, a record too
-long for the model in test_sft.py, and the same through `dvc repro` in test_pipeline.py.
-"""
+"""Bad input on the real command lines: one clear error that names the place and the remedy, and earlier outputs whole."""
 
 from __future__ import annotations
 
@@ -25,31 +20,15 @@ import pytest
 
 from hallmark.base import patterns
 from hallmark.base.files import sha256_folder
-from hallmark.data.missing import OR_DROP
 from tests.bench.made import texts as made_texts
-from tests.rows import record, write_masked
+from tests.rows import record, write_lines, write_masked
 from tests.tiny import make_tiny_base
 from tests.workspace import TINY_BASE, change_params, make_workspace, run, stage
 
 RAW = "data/raw/tickets.jsonl"
-STAGES = [
-    "base",
-    "mask",
-    "dedupe",
-    "split",
-    "quantize",
-    "sft",
-    "dpo",
-    "eval",
-    "cascade",
-    "compare",
-    "benchmark",
-    "gate",
-    "decide",
-    "report",
-    "certify",
-]
-Break = Callable[[Path], None]
+STAGES = ["base", "mask", "dedupe", "split", "quantize", "sft", "dpo", "eval", "cascade", "compare"]
+STAGES += ["benchmark", "gate", "decide", "report", "certify"]
+Break = Callable[[Path], object]
 
 
 @pytest.fixture(scope="module")
@@ -83,43 +62,30 @@ def outputs(folder: Path) -> dict[str, str]:
     return data | sha256_folder(folder / "reports")
 
 
-def expect(folder: Path, name: str, error: str, *options: str, **environment: str) -> None:
-    """The stage ends with exactly this error, and earlier outputs are unchanged."""
+def expect(folder: Path, name: str, place: str, word: str, *options: str, **environment: str) -> None:
+    """The stage ends with one error of this place, whose remedy has this word; and earlier outputs are unchanged."""
     before = outputs(folder)
     done = stage(folder, name, *options, check=False, **environment)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{name}: error: {error}\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    problem, remedy = done.stderr.split("\n  remedy: ")
+    assert problem.startswith(f"{name}: error: {place}: ")
+    assert word in remedy and remedy.count("\n") == 1, "the remedy is the last line"
+    assert not re.search("Traceback|Rosa", done.stderr), "nothing of the data is told"
     assert outputs(folder) == before
     assert not list(folder.rglob(".*-????????*")), "remains of a half-written file"
 
 
-def content(value: bytes | str) -> Break:
-    """The raw file has just this content."""
-    return lambda folder: void((folder / RAW).write_bytes(value.encode() if isinstance(value, str) else value))
-
-
-def second(**changes: Any) -> Break:
-    """The second row has these columns changed, or left out (`...`)."""
-
-    def change(folder: Path) -> None:
-        rows = [json.loads(line) for line in (folder / RAW).read_text(encoding="utf-8").splitlines()]
-        rows[1] = {key: value for key, value in (rows[1] | changes).items() if value is not ...}
-        (folder / RAW).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-    return change
+def change_second(folder: Path, **changes: Any) -> list[dict[str, Any]]:
+    """Change columns of the second row, or leave them out (`...`); returns all rows."""
+    rows = [json.loads(line) for line in (folder / RAW).read_text(encoding="utf-8").splitlines()]
+    rows[1] = {key: value for key, value in (rows[1] | changes).items() if value is not ...}
+    write_lines(folder / RAW, rows)
+    return rows
 
 
 def appended(line: bytes) -> Break:
     """A fourth row."""
-    return lambda folder: void((folder / RAW).write_bytes((folder / RAW).read_bytes() + line))
-
-
-def params(**changes: Any) -> Break:
-    """Parameters changed: `a__b=1` is `a: {b: 1}`."""
-    return lambda folder: change_params(folder, {key.replace("__", "."): value for key, value in changes.items()})
-
-
-def void(_: object) -> None:
-    """Nothing."""
+    return lambda folder: (folder / RAW).write_bytes((folder / RAW).read_bytes() + line)
 
 
 def two_files(folder: Path) -> None:
@@ -136,263 +102,108 @@ def dates(folder: Path) -> None:
     change_params(folder, {"data.path": "data/raw/tickets.parquet"})
 
 
-def both(*breaks: Break) -> Break:
-    """All of them, in order."""
-    return lambda folder: void([change(folder) for change in breaks])
+def fifo(folder: Path) -> None:
+    """Raw data in a FIFO, which has no end."""
+    (folder / RAW).unlink()
+    os.mkfifo(folder / RAW)
 
 
-def fifo(name: str) -> Break:
-    """A FIFO, which has no end, under that name."""
-
-    def change(folder: Path) -> None:
-        (folder / name).unlink(missing_ok=True)
-        os.mkfifo(folder / name)
-
-    return change
+def other_format(folder: Path) -> None:
+    """Raw data in a file of a format that can't be read."""
+    change_params(folder, {"data.path": "params.yaml"})
 
 
-def link(name: str, to: str) -> Break:
-    """A symbolic link."""
-    return lambda folder: (folder / name).symlink_to(to)
+def linked(folder: Path) -> None:
+    """A folder of raw files with a link to itself."""
+    (folder / "data/raw/more.jsonl").symlink_to(".")
+    change_params(folder, {"data.path": "data/raw"})
 
 
-def tagged(folder: Path) -> None:
-    """All rows have tags, from `tags`; those that have none so far get an empty list."""
-    rows = [{"tags": []} | json.loads(line) for line in (folder / RAW).read_text(encoding="utf-8").splitlines()]
-    (folder / RAW).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    change_params(folder, {"data.tags": "tags"})
+def backtracking(folder: Path) -> None:
+    """A second pattern that takes for ever."""
+    patterns = [{"kind": "BADGE", "regex": "B-1"}, {"kind": "PASS", "regex": "([^#]|[^#])*#"}]
+    change_params(folder, {"mask.patterns": patterns})
+
+
+def deep_schema(folder: Path) -> None:
+    """A schema nested too deep."""
+    (folder / "data/schema.json").write_text('{"items":' * 1000 + "{}" + "}" * 1000)
 
 
 def open_schema(folder: Path) -> None:
-    """A schema for targets with any keys, whose values are objects of texts."""
+    """A schema for targets with any keys, whose values are objects of texts; and a row that breaks it under a private key."""
     texts = {"type": "object", "properties": {"a": {"type": "string"}}}
     schema = {"anyOf": [{"required": ["intent"]}, {"minProperties": 1}], "additionalProperties": texts}
     properties = dict.fromkeys(TARGET, True)
     (folder / "data/schema.json").write_text(json.dumps(schema | {"properties": properties}), encoding="utf-8")
+    change_second(folder, target={"Rosa Miller": {"a": 1}})
 
 
-VISIBLE = "remove it: no line breaks, zero-width or direction characters, and no white space but a plain space"
-MASK: dict[str, tuple[Break, str]] = {
-    "an empty file": (
-        content(""),
-        f"{RAW}: has no rows\n  remedy: put the raw records there, or fix data.path",
-    ),
-    "no file": (
-        lambda folder: (folder / RAW).unlink(),
-        f"{RAW}: no such file\n  remedy: put the raw records there, or fix data.path",
-    ),
-    "another format": (
-        params(data__path="params.yaml"),
-        "params.yaml: files ending in '.yaml' can't be read\n  remedy: give JSON lines, JSON, CSV, TSV, Parquet or Arrow "
-        "(data.path); in Excel, save as CSV UTF-8",
-    ),
-    "a missing column": (
-        second(body=...),
-        f"{RAW}, row 2, field 'body': no such column\n  remedy: add the column, or fix data.input",
-    ),
-    "a missing identity column": (
-        second(contact_email=...),
-        f"{RAW}, row 2, field 'contact_email': no such column\n  remedy: add the column, or fix mask.identity_columns",
-    ),
-    "a row that isn't JSON": (
-        appended(b"T-1;a;b\n"),
-        f"{RAW}, row 4: the row is not JSON (Expecting value)\n  remedy: write one JSON object per line",
-    ),
-    "a row that was cut off": (
-        appended(b'{"id": "T-1", "body": "hel'),
-        f"{RAW}, row 4: the row is not JSON (Unterminated string starting at)\n  remedy: write one JSON object per line",
-    ),
+ROWS: dict[
+    str, tuple[dict[str, Any], str, str]
+] = {  # what the second row has, the field of the error, a word of its remedy
+    "a missing column": ({"body": ...}, "body", "data.input"),
+    "a duplicate id": ({"id": "T-00001"}, "id", "its own id"),
+    "a target outside an enum of the schema": ({"target": TARGET | {"intent": "praise"}}, "target", "the schema"),
+    "equal keys in a target": ({"target": '{"intent": "other", "intent": "refund"}'}, "target", "keep one of the two"),
+    "nothing but white space": ({"subject": " ", "body": "\n\t\u200b "}, "subject, body", "data.missing"),
+    "a NUL character": ({"body": "a\0b"}, "body", "valid Unicode"),
+    "a NUL character in a known value": ({"contact_name": "Rosa\0"}, "contact_name", "valid Unicode"),
+    "half a surrogate pair": ({"body": "ab\ud800"}, "body", "valid Unicode"),
+    "a text over the limit": ({"subject": "", "body": "word " * 500_000}, "subject, body", "mask.max_chars"),
+    "an id with a zero-width character": ({"id": "T-00001\u200b"}, "id", "plain space"),
+    "an id of decomposed letters": ({"id": "Zu\u0308rich"}, "id", "composed letters"),
+    "an endless id": ({"id": "9" * 201}, "id", "short name"),
+    "a group with a space at its end": ({"customer": "Acme "}, "customer", "another name than without"),
+    "a tag that is true": ({"tags": ["a", True]}, "tags", "data.tag_separator"),
+    "a tag with an escape code": ({"tags": "a,b\x1b[2J"}, "tags", "plain space"),
+    "too many tags": ({"tags": list(range(101))}, "tags", "compare results"),
+}
+FILES: dict[str, tuple[Break, str, str]] = {  # what is broken, the place in the error, a word of its remedy
+    "an empty file": (lambda folder: (folder / RAW).write_bytes(b""), RAW, "data.path"),
+    "no file": (lambda folder: (folder / RAW).unlink(), RAW, "data.path"),
+    "a FIFO": (fifo, RAW, "data.path"),
+    "another format": (other_format, "params.yaml", "data.path"),
+    "a row that isn't JSON": (appended(b"T-1;a;b\n"), f"{RAW}, row 4", "JSON object per line"),
     "a row nested without end": (
         appended(b'{"id": ' + b"[" * 100_000 + b"\n"),
-        f"{RAW}, row 4: the row is not JSON (nested too deep)\n  remedy: write one JSON object per line",
+        f"{RAW}, row 4",
+        "JSON object per line",
     ),
-    "a value nested too deep": (
-        second(contact_name=json.loads("[" * 600 + "]" * 600)),
-        f"{RAW}, row 2: the row is not JSON (nested deeper than 100 levels)\n  remedy: write one JSON object per line",
-    ),
-    "bytes that are not UTF-8": (
-        appended('{"id": "T-1", "body": "Grüße"}\n'.encode("latin-1")),
-        f"{RAW}, row 4: byte 26 of the row is not UTF-8\n  remedy: save the file as UTF-8 (`iconv -f latin1 -t utf-8`)",
-    ),
-    "a duplicate id": (
-        second(id="T-00001"),
-        f"{RAW}, row 2, field 'id': row 1 has the same id\n  remedy: give every row its own id",
-    ),
-    "a duplicate id in another file": (
-        two_files,
-        f"{RAW}, row 1, field 'id': row 1 of data/raw/more.jsonl has the same id\n  remedy: give every row its own id",
-    ),
-    "a null id": (
-        second(id=None),
-        f"{RAW}, row 2, field 'id': is null or empty\n  remedy: give it a value",
-    ),
-    "a null group": (
-        second(customer=None),
-        f"{RAW}, row 2, field 'customer': is null or empty\n  remedy: give every row a value: the split needs it; {OR_DROP}",
-    ),
-    "a blank group": (
-        second(customer=" "),
-        f"{RAW}, row 2, field 'customer': is null or empty\n  remedy: give every row a value: the split needs it; {OR_DROP}",
-    ),
-    "a null target": (
-        second(target=None),
-        f"{RAW}, row 2, field 'target': is null or empty\n  remedy: give every row a target, or drop the row; {OR_DROP}",
-    ),
-    "a target outside an enum of the schema": (
-        second(target=TARGET | {"intent": "praise"}),
-        f"{RAW}, row 2, field 'target': the target breaks data/schema.json: not valid under the schema at intent: enum\n"
-        "  remedy: fix the target or the schema",
-    ),
-    "a target that is not JSON": (
-        second(target="a refund"),
-        f"{RAW}, row 2, field 'target': not valid JSON\n"
-        "  remedy: for task.kind extraction, give an object or its JSON text",
-    ),
-    "a target that no JSON can hold": (
-        dates,
-        "data/raw/tickets.parquet, row 1, field 'target': not a JSON value (TypeError)\n"
-        "  remedy: use null, finite numbers, texts, lists and objects",
-    ),
-    "nothing but white space": (
-        second(subject=" ", body="\n\t\u200b "),
-        f"{RAW}, row 2, field 'subject, body': nothing but white space or characters that don't show\n"
-        f"  remedy: drop the row, or fix its text; {OR_DROP}",
-    ),
-    "a NUL character": (
-        second(body="a\0b"),
-        f"{RAW}, row 2, field 'body': a NUL character at character 2\n"
-        "  remedy: remove it; text must be valid Unicode without NUL",
-    ),
-    "half a surrogate pair": (
-        second(body="ab\ud800"),
-        f"{RAW}, row 2, field 'body': half a surrogate pair at character 3\n"
-        "  remedy: remove it; text must be valid Unicode without NUL",
-    ),
-    "a text over the limit": (
-        second(subject="", body="word " * 500_000),
-        f"{RAW}, row 2, field 'subject, body': 2499999 characters, more than mask.max_chars (2000000)\n"
-        "  remedy: raise mask.max_chars, or shorten the text",
-    ),
-    "a FIFO": (
-        fifo(RAW),
-        f"{RAW}: not a regular file\n  remedy: put the raw records there, or fix data.path",
-    ),
-    "a FIFO in a folder": (
-        both(fifo("data/raw/more.jsonl"), params(data__path="data/raw")),
-        "data/raw/more.jsonl: not a regular file\n  remedy: remove it, or put a file with rows there",
-    ),
-    "a link in a folder to the folder": (
-        both(link("data/raw/more.jsonl", "."), params(data__path="data/raw")),
-        "data/raw/more.jsonl: not a regular file\n  remedy: remove it, or put a file with rows there",
-    ),
-    "a FIFO of gold": (
-        both(fifo("data/gold.jsonl"), params(mask__gold="data/gold.jsonl")),
-        "data/gold.jsonl: not a regular file\n  remedy: put the raw records there, or fix data.path",
-    ),
-    "equal keys in a row": (
-        appended(b'{"id": "T-1", "id": "T-2"}\n'),
-        f"{RAW}, row 4: the row is not JSON (an object has the same key twice)\n  remedy: write one JSON object per line",
-    ),
-    "equal keys in a target": (
-        second(target='{"intent": "other", "intent": "refund"}'),
-        f"{RAW}, row 2, field 'target': not valid JSON: an object has the same key twice\n  remedy: keep one of the two",
-    ),
-    "an id of zero-width characters": (
-        second(id="\u200b\u2060"),
-        f"{RAW}, row 2, field 'id': is null or empty\n  remedy: give it a value",
-    ),
-    "an id with a zero-width character": (
-        second(id="T-00001\u200b"),
-        f"{RAW}, row 2, field 'id': an invisible or control character at character 8\n  remedy: {VISIBLE}",
-    ),
-    "a group with a direction code": (
-        second(customer="A\u202ecme"),
-        f"{RAW}, row 2, field 'customer': an invisible or control character at character 2\n  remedy: {VISIBLE}",
-    ),
-    "a group of a filler that counts as a letter": (
-        second(customer="\u3164"),
-        f"{RAW}, row 2, field 'customer': is null or empty\n  remedy: give every row a value: the split needs it; {OR_DROP}",
-    ),
-    "a group with a space at its end": (
-        second(customer="Acme "),
-        f"{RAW}, row 2, field 'customer': starts or ends with a space\n"
-        "  remedy: remove it: it would be another name than without",
-    ),
-    "an id of decomposed letters": (
-        second(id="Zu\u0308rich"),
-        f"{RAW}, row 2, field 'id': not in Unicode's form NFC\n"
-        "  remedy: write it with composed letters (`uconv -x any-nfc`)",
-    ),
-    "an endless id": (
-        second(id="9" * 201),
-        f"{RAW}, row 2, field 'id': longer than 200 characters\n  remedy: give a short name, or name another column",
-    ),
-    "a tag that is true": (
-        both(second(tags=["a", True]), tagged),
-        f"{RAW}, row 2, field 'tags': not a list of texts\n"
-        "  remedy: write tags as a list of texts, or as one text (data.tag_separator)",
-    ),
-    "a tag with an escape code": (
-        both(second(tags="a,b\x1b[2J"), tagged),
-        f"{RAW}, row 2, field 'tags': an invisible or control character at character 2\n  remedy: {VISIBLE}",
-    ),
-    "an endless tag": (
-        both(second(tags=["a" * 101]), tagged),
-        f"{RAW}, row 2, field 'tags': a tag longer than 100 characters\n"
-        "  remedy: give short tags, or name another column",
-    ),
-    "too many tags": (
-        both(second(tags=list(range(101))), tagged),
-        f"{RAW}, row 2, field 'tags': more than 100 tags\n  remedy: keep those by which you want to compare results",
-    ),
-    "a key that the schema doesn't know": (
-        both(second(target={"Rosa Miller": {"a": 1}}), open_schema),
-        f"{RAW}, row 2, field 'target': the target breaks data/schema.json: not valid under the schema at ?/a: type\n"
-        "  remedy: fix the target or the schema",
-    ),
-    "a pattern that backtracks": (
-        params(mask__patterns=[{"kind": "BADGE", "regex": "B-1"}, {"kind": "PASS", "regex": "([^#]|[^#])*#"}]),
-        "params.yaml, field 'mask.patterns.1.regex': the regular expression takes more than 1 seconds for one text\n"
-        "  remedy: write it without a repetition inside a repetition, such as (a+)+ or (a|a)*",
-    ),
-    "a schema nested too deep": (
-        lambda folder: void((folder / "data/schema.json").write_text('{"items":' * 1000 + "{}" + "}" * 1000)),
-        "data/schema.json: not JSON: nested too deep\n  remedy: fix the schema",
-    ),
-    "no schema": (
-        lambda folder: (folder / "data/schema.json").unlink(),
-        "data/schema.json: no such schema\n  remedy: write the file, or fix task.schema",
-    ),
+    "equal keys in a row": (appended(b'{"id": "T-1", "id": "T-2"}\n'), f"{RAW}, row 4", "JSON object per line"),
+    "bytes that are not UTF-8": (appended('{"id": "T-1", "a": "ü"}\n'.encode("latin-1")), f"{RAW}, row 4", "as UTF-8"),
+    "a link in a folder to the folder": (linked, "data/raw/more.jsonl", "remove it, or put a file"),
+    "a duplicate id in another file": (two_files, f"{RAW}, row 1, field 'id'", "its own id"),
+    "a target that no JSON can hold": (dates, "data/raw/tickets.parquet, row 1, field 'target'", "finite numbers"),
+    "a key that the schema doesn't know": (open_schema, f"{RAW}, row 2, field 'target'", "the schema"),
+    "a pattern that backtracks": (backtracking, "params.yaml, field 'mask.patterns.1.regex'", "repetition"),
+    "a schema nested too deep": (deep_schema, "data/schema.json", "fix the schema"),
+    "no schema": (lambda folder: (folder / "data/schema.json").unlink(), "data/schema.json", "task.schema"),
 }
 
 
-@pytest.mark.parametrize("name", MASK)
-def test_bad_rows(repo: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ROWS)
+def test_bad_rows(repo: Path, name: str) -> None:
+    changes, field, word = ROWS[name]
+    rows = change_second(repo, **changes)
+    if "tags" in changes:
+        write_lines(repo / RAW, [{"tags": []} | row for row in rows])
+        change_params(repo, {"data.tags": "tags"})
+    expect(repo, "mask", f"{RAW}, row 2, field '{field}'", word)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_bad_files(repo: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patterns, "SECONDS", 1.0)
-    breaks, error = MASK[name]
+    breaks, place, word = FILES[name]
     breaks(repo)
-    expect(repo, "mask", error)
-
-
-@pytest.mark.parametrize("groups", [1, 2, 3])
-def test_too_few_customers(repo: Path, groups: int) -> None:
-    rows = [record(f"r{i}", text, "{}", f"c{i % groups}") for i, (text, _) in enumerate(made_texts(20))]
-    write_masked(rows, repo / "data/masked.parquet")
-    stage(repo, "dedupe")
-    (repo / "data/holdout.lock.json").unlink()
-    expect(
-        repo,
-        "split",
-        f"params.yaml, field 'data.group': the records belong to {groups} group(s), too few for train, validation, "
-        "calibration and holdout\n  remedy: map data.group to a finer column (customer, document, conversation; at "
-        "worst the record's id), or add records of more groups; or set split.calibration to 0",
-    )
+    expect(repo, "mask", place, word)
 
 
 @pytest.mark.parametrize(("name", "file"), [("dedupe", "data/masked.parquet"), ("split", "data/deduped.parquet")])
 def test_what_an_earlier_stage_has_not_made(repo: Path, name: str, file: str) -> None:
     (repo / file).unlink()
-    expect(repo, name, f"{file}: no such file\n  remedy: run `dvc repro`, which makes it")
+    expect(repo, name, file, "dvc repro")
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -400,24 +211,17 @@ def test_bad_parameters_end_every_stage(good: Path, tmp_path: Path, name: str) -
     shutil.copyfile(good / "params.yaml", tmp_path / "params.yaml")
     change_params(tmp_path, {"split.hold_out": 0.2, "seed": "seven"})
     options = ["--model", "base"] if name == "eval" else []
+    place = f"{tmp_path}/params.yaml, field 'seed, split.hold_out'"
+    options += ["--params", str(tmp_path / "params.yaml")]
     expect(
-        good,
-        name,
-        f"{tmp_path}/params.yaml, field 'seed, split.hold_out': 'seed': Input should be a valid integer (got str); "
-        "'split.hold_out' is not a known parameter\n  remedy: give 'seed' another value (seed of every random draw: "
-        "adapter weights, batch order, dropout, bootstrap); "
-        "remove or rename 'split.hold_out' (did you mean 'holdout'?)",
-        "--params",
-        str(tmp_path / "params.yaml"),
-        *options,
-        PYTHONWARNINGS="default",  # in a process of its own, where a warning would be printed
-    )
+        good, name, place, "did you mean 'holdout'?", *options, PYTHONWARNINGS="default"
+    )  # a warning would be printed
 
 
 def test_a_record_of_a_megabyte_simply_works(repo: Path) -> None:
     """It is valid: it is masked to the end, and treated like any other record up to `sft.max_length`."""
     body = "the kettle is fine and red. " * 38_000 + "write to nobody.here@acme-tools.io please"
-    second(body=body)(repo)
+    change_second(repo, body=body)
     change_params(repo, {"data.group": "id", "split.calibration": 0.0})  # three rows, whoever they are of: one a part
     (repo / "data/holdout.lock.json").unlink()
     for name in ("mask", "dedupe", "split"):
@@ -472,11 +276,8 @@ def test_a_full_disk(repo: Path, name: str, part: str, file: str) -> None:
         done = run(repo, "bash", "-c", SMALL.format(name=name), check=False)
     assert done.returncode == 1, done.stderr
     assert re.search(
-        rf"(?m)^{name}: error: {file}: (No space left on device|File too large)\n"
-        "  remedy: free space on that file system, or get permission to read and write there, and run `dvc repro` "
-        r"again; earlier outputs are untouched\n\Z",
-        done.stderr,
-    ), done.stderr
+        rf"^{name}: error: {file}: (No space left on device|File too large)\n  remedy: ", done.stderr, re.M
+    )
     assert sha256_folder(after) == before[1]
     assert outputs(repo) == before[0]
 

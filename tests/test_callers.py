@@ -13,7 +13,6 @@ from hallmark.answer.callers import received
 from hallmark.answer.parity import Live
 from hallmark.answer.predictions import prediction, readable
 from hallmark.answer.scoring import Scorer
-from hallmark.base.errors import HallmarkError
 from hallmark.base.files import HOLDOUT, MASKED
 from hallmark.base.records import schema, write_records
 from hallmark.data import callers
@@ -22,44 +21,34 @@ from hallmark.data.raw import raw_rows
 from hallmark.data.recording import Recorder, write_groups
 from hallmark.judge import shipped_words
 from hallmark.mask.restoring import Masked
-from hallmark.model.tool_form import ToolForm
 from hallmark.params.loader import load_params
 from hallmark.task.task import Task
 from stages import benchmark
+from tests.rows import refused
 from tests.test_benchmark import make_benchmark_workspace
 from tests.workspace import change_params, give_key, make_workspace, report, stage
 
 SETTINGS = {"confidence": 0.95, "draws": 300, "seed": 0}
 # `contact_name` alone says that these words are a name, and no live request has that column.
+SAID = [
+    ("Violet Plum", "A violet plum is on the lid.", "violet plum is on the lid"),
+    (None, "The lid is bent. Mail me: ann@example.org", "lid is bent"),
+    (None, "Tell ann@example.org that the lid is bent.", "ann@example.org"),
+    (None, "The hinge squeaks.", "hinge squeaks"),
+    (None, "The lamp flickers.", "lamp flickers"),
+]
+TARGET = {"intent": "refund", "urgency": "normal", "product": None, "amount": None, "date": None}
+EMPTY = {"contact_email": None, "contact_phone": None, "subject": "Refund", "tags": []}
 ROWS = [
     {
         "id": f"R-{i}",
         "customer": f"C-{i % 5}",
         "contact_name": name,
-        "contact_email": None,
-        "contact_phone": None,
-        "subject": "Refund",
         "body": body,
-        "target": {
-            "intent": "refund",
-            "urgency": "normal",
-            "product": None,
-            "amount": None,
-            "date": None,
-            "issues": [issue],
-        },
-        "tags": [],
+        "target": TARGET | {"issues": [issue]},
     }
-    for i, (name, body, issue) in enumerate(
-        [
-            ("Violet Plum", "A violet plum is on the lid.", "violet plum is on the lid"),
-            (None, "The lid is bent. Mail me: ann@example.org", "lid is bent"),
-            (None, "Tell ann@example.org that the lid is bent.", "ann@example.org"),
-            (None, "The hinge squeaks.", "hinge squeaks"),
-            (None, "The lamp flickers.", "lamp flickers"),
-        ]
-        * 2
-    )
+    | EMPTY
+    for i, (name, body, issue) in enumerate(SAID * 2)
 ]
 
 
@@ -128,10 +117,9 @@ def test_rows_that_the_records_were_not_made_of_are_an_error_without_a_word_of_t
     else:
         rows[-1] |= {"target": rows[-1]["target"] | {"product": "Mary Jones"}}
     Path(params.data.path).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(HallmarkError, match="was not made of the rows that are there now") as error:
+    with refused("dvc repro") as error:
         callers.sent(records, params.data, params.mask, params.task)
     assert "Mary" not in str(error.value)
-    assert "dvc repro" in str(error.value)
 
 
 def test_a_masker_that_fails_names_the_row_and_quotes_nothing(here, monkeypatch):
@@ -140,9 +128,7 @@ def test_a_masker_that_fails_names_the_row_and_quotes_nothing(here, monkeypatch)
 
     monkeypatch.setattr(LiveMasker, "__call__", broken)
     params = load_params()
-    with pytest.raises(
-        HallmarkError, match=r"row 1: masking it as a live request fails \(KeyError at test_callers"
-    ) as error:
+    with refused(row=1) as error:
         callers.sent(records_here(), params.data, params.mask, params.task)
     assert "lid" not in str(error.value)
     assert error.value.__context__ is None
@@ -180,12 +166,7 @@ def test_what_is_the_same_counts_as_evaluated_and_the_rest_is_asked_and_compared
     assert found.changes.behind.value == 0.2
     assert found.worst.value == 0.8
     words = shipped_words.callers(Live(None, found))
-    assert "as evaluated: 80.0 % (" in words
-    assert "put back: 60.0 % (" in words
-    assert "2 lost and 0 won of 10 records. 7 of the prompts" in words
-    assert words.endswith(
-        "2 answers hold what is left of a placeholder and are not handed out; the masker refuses 1 (private_data_left)."
-    )
+    assert "80.0 %" in words and "60.0 %" in words and "(private_data_left)" in words
 
 
 def test_a_value_that_does_not_come_back_is_a_loss(here):
@@ -204,16 +185,6 @@ def test_a_value_that_does_not_come_back_is_a_loss(here):
         sent, records, evaluated, lambda _: [sent[row].raw["target"] for row in (0, 5)], scorer, None, **SETTINGS
     )
     assert (found.same, found.changes.texts, found.changes.lost) == (8, 2, 1)
-
-
-def test_calls_in_a_templates_form_get_each_value_back_escaped(monkeypatch):
-    from hallmark.answer.callers import _restored
-
-    form = ToolForm("<call>", "\n", "</call>", "name", "arguments")
-    masked = Masked(messages=[], tools=None, values={"<PERSON_1>": 'An "old" one'})
-    text = form.write([{"name": "find", "arguments": {"who": "<PERSON_1>"}}])
-    assert form.read(_restored(text, masked, form)) == [{"name": "find", "arguments": {"who": 'An "old" one'}}]
-    assert _restored("ask <PERSON_1>", masked, form) == 'ask An "old" one'
 
 
 def test_the_stage_counts_what_callers_get_and_says_where_raw_rows_are_missing(tmp_path, monkeypatch):
@@ -245,7 +216,6 @@ def test_the_stage_counts_what_callers_get_and_says_where_raw_rows_are_missing(t
     shutil.move(folder / load_params().data.path, tmp_path / "elsewhere.jsonl")
     asked = benchmark.callers_of(load_params(), records_here())
     assert isinstance(asked, Live)
-    assert "the raw rows are not here: put them into data/raw/" in asked.reason
-    assert shipped_words.callers(asked).startswith("What callers get was not measured: the raw rows are not here")
+    assert "data/raw/" in asked.reason and asked.reason in shipped_words.callers(asked)
     change_params(folder, {"serve.mask": False})
     assert benchmark.callers_of(load_params(), records_here()) is None

@@ -9,12 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from hallmark.base.errors import HallmarkError
 from hallmark.base.rows import read_rows
-from hallmark.data.raw import Raw, raw_rows
-from hallmark.params.loader import load_params
-from hallmark.task.task import Task
-from tests.workspace import ROOT
+from hallmark.data.raw import Raw
+from tests.rows import checked_rows, refused, write_lines
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": '{"city": "Rome"}'}}
 OPENAI = {
@@ -34,18 +31,10 @@ SHAREGPT = {
 ALPACA = {"instruction": "Translate.", "input": "Ciao", "output": "Hello."}
 
 
-def read(folder: Path, rows: list[dict[str, Any]], name: str = "rows.jsonl", **data: Any) -> list[Raw]:
-    """The checked rows of a file, for a text task."""
-    file = folder / name
-    if file.suffix == ".json":
-        file.write_text(json.dumps(rows), encoding="utf-8")
-    else:
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    params = load_params(ROOT / "params.yaml")
-    columns = {"id": "row.id", "group": "row.id", "input": "turns.input", "target": "turns.target", "tags": None}
-    given = params.data.model_copy(update={"path": str(file), **columns, **data})
-    task = Task(params.task.model_copy(update={"kind": "text", "schema_file": None, "refusal": None}))
-    return list(raw_rows(given, params.mask.model_copy(update={"identity_columns": {}}), task))
+def read(folder: Path, rows: list[dict[str, Any]], **data: Any) -> list[Raw]:
+    """The checked rows of a file of conversations."""
+    columns = {"id": "row.id", "group": "row.id", "input": "turns.input", "target": "turns.target"}
+    return list(checked_rows(write_lines(folder / "rows.jsonl", rows), **columns | data))
 
 
 def test_openai_chat(tmp_path: Path) -> None:
@@ -66,8 +55,8 @@ def test_openai_tool_calls_and_results(tmp_path: Path) -> None:
     assert answer.input.endswith("tool: sunny")
 
 
-def test_sharegpt_in_one_json_file(tmp_path: Path) -> None:
-    (row,) = read(tmp_path, [SHAREGPT], "rows.json", context="turns.earlier")
+def test_sharegpt(tmp_path: Path) -> None:
+    (row,) = read(tmp_path, [SHAREGPT], context="turns.earlier")
     assert (row.input, row.target, row.context) == ("Ciao?", "Hello.", "")
 
 
@@ -84,24 +73,21 @@ def test_rows_without_a_name_have_one_that_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("messages", "problem"),
+    "messages",
     [
-        ([], "no conversation"),
-        ([{"role": "user", "content": "hi"}], "no answer"),
-        ([{"role": "assistant", "content": "hi"}], "no message from the user"),
-        ([{"role": "user", "content": "hi"}, {"role": "narrator", "content": "x"}], "unknown role"),
-        ([{"role": "user", "content": "hi"}, {"content": "x"}], "has no 'role'"),
-        ([{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}], "has no text"),
-        ([{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": "x"}], "has no text"),
-        ([{"role": "user", "content": "hi"}, 7], "has no 'role'"),
+        [],
+        [{"role": "user", "content": "hi"}],
+        [{"role": "assistant", "content": "hi"}],
+        [{"role": "user", "content": "hi"}, {"role": "narrator", "content": "x"}],
+        [{"role": "user", "content": "hi"}, {"content": "x"}],
+        [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}],
+        [{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": "x"}],
+        [{"role": "user", "content": "hi"}, 7],
     ],
 )
-def test_what_is_no_conversation_is_named(tmp_path: Path, messages: list[Any], problem: str) -> None:
-    with pytest.raises(HallmarkError, match=problem) as caught:
+def test_what_is_no_conversation_is_named(tmp_path: Path, messages: list[Any]) -> None:
+    with refused(row=2, field="messages"):
         read(tmp_path, [OPENAI, {"messages": messages}])
-    assert caught.value.row == 2
-    assert caught.value.field == "messages"
-    assert caught.value.remedy
 
 
 def test_a_dataset_that_was_saved_to_disk_is_a_folder_of_rows(tmp_path: Path) -> None:
@@ -112,13 +98,3 @@ def test_a_dataset_that_was_saved_to_disk_is_a_folder_of_rows(tmp_path: Path) ->
     assert rows == [SHAREGPT, SHAREGPT]
     pl.DataFrame([ALPACA]).write_parquet(tmp_path / "saved/more.parquet")
     assert len(list(read_rows(tmp_path / "saved"))) == 3
-
-
-@pytest.mark.parametrize(
-    ("name", "text"), [("a.json", "{"), ("a.json", "{}"), ("a.json", "[1]"), ("a.arrow", "no"), ("a.json", "\xff")]
-)
-def test_what_is_no_json_or_arrow_is_named(tmp_path: Path, name: str, text: str) -> None:
-    (tmp_path / name).write_bytes(text.encode("latin1"))
-    with pytest.raises(HallmarkError) as caught:
-        list(read_rows(tmp_path / name))
-    assert caught.value.file == tmp_path / name

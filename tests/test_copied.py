@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from hallmark.base.errors import HallmarkError
-from hallmark.data.copied import Field, Fields, advice, check, report, spellings
+from hallmark.data.copied import Field, Fields, check, report
 from hallmark.mask.date_values import Reader
 from hallmark.mask.masking import Record
 from hallmark.mask.spans import Span
@@ -169,32 +168,3 @@ def test_the_arguments_of_a_tool_call_count_also_as_json_text() -> None:
         "arguments.mail": 1,
         "arguments.items.code": 0,
     }
-
-
-def test_lines_are_few_and_the_worst_comes_first() -> None:
-    lost = {f"f{n}": Field(copied=100, kept=100 - n, lost=n, kinds=Counter({"TITLE": n})) for n in range(30)}
-    lines = advice(lost, MASK)
-    assert len(lines) == 10
-    assert lines[0].startswith(
-        "mask will stop: 29 of 100 values of 'f29' that the target copies from its input are lost"
-    )
-    assert "mask.actions: {TITLE: keep}" in lines[0]
-    assert advice({"a": Field(copied=100, kept=96, lost=4)}, MASK) == []
-    assert "stand in no input" in advice({"a": Field(copied=10, alone=5)}, MASK)[0]
-
-
-@pytest.mark.parametrize(
-    ("value", "texts"),
-    [
-        ("a", ["a"]),
-        (True, []),
-        (None, []),
-        (1200, ["1200", "1,200", "1200.00", "1,200.00"]),
-        (-9.5, ["9.5", "9.5", "9.50", "9.50"]),
-        (0.125, ["0.125", "0.125"]),
-        (10**20, [str(10**20)]),
-        (1e300, ["1e+300"]),
-    ],
-)
-def test_how_a_text_writes_a_value(value: Any, texts: list[str]) -> None:
-    assert spellings(value) == texts

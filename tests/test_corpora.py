@@ -13,7 +13,7 @@ from hallmark.params.edit import changed
 from hallmark.params.loader import load_params
 from hallmark.task.evidence import Source
 from tests.bench.corpora import causes, row
-from tests.bench.corpora.__main__ import change, command_line, main
+from tests.bench.corpora.__main__ import command_line, main
 from tests.bench.corpora.recipe import VARIABLE, corpus_file, difference, names, read_recipe, set_up
 from tests.workspace import ROOT, committed
 
@@ -155,36 +155,3 @@ def test_the_figures_are_of_what_answered_the_holdout(tmp_path: Path) -> None:
     found = row.figures(tmp_path, 60)
     assert found["right"].keys() == {"base", "tuned", row.LINEAR}
     assert all(0 <= rate["low"] <= rate["value"] <= rate["high"] <= 1 for rate in found["right"].values())
-
-
-def test_causes_are_counted_by_field(tmp_path: Path) -> None:
-    fields = [
-        {"path": "total", "target": "9.50", "prediction": "9.40", "result": "wrong"},
-        {"path": "company", "target": "HUA SENG TRADING", "prediction": "HUA SENG TRADING", "result": "match"},
-    ]
-    rows = [
-        {"input": RECEIPT, "context": None, "schema_valid": valid, "fields": fields} for valid in (True, True, False)
-    ]
-    (tmp_path / "predictions.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
-    found = causes.causes(tmp_path / "predictions.jsonl")
-    assert found == {causes.ANOTHER: {"total": 2}, causes.FORM: {"total": 1}}
-
-
-def test_a_folder_that_it_did_not_make_is_left_alone(tmp_path: Path) -> None:
-    made(tmp_path, "receipts")
-    (tmp_path / "into/receipts").mkdir(parents=True)
-    for more in ([], ["--again"]):
-        with pytest.raises(HallmarkError, match=r"this command didn't make it"):
-            main(
-                command_line().parse_args(
-                    ["receipts", "--folder", str(tmp_path), "--into", str(tmp_path / "into"), *more]
-                )
-            )
-    assert (tmp_path / "into/receipts").is_dir()
-
-
-def test_a_changed_param_is_read_as_yaml() -> None:
-    assert change("sft.learning_rate=2e-3") == ("sft.learning_rate", 0.002)
-    assert change("data.tags=null") == ("data.tags", None)
-    with pytest.raises(HallmarkError, match="PARAM=VALUE"):
-        change("sft.epochs")

@@ -15,8 +15,6 @@ from hallmark.base import reading
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import DEDUPED, MASKED, REPORTS
 from hallmark.base.records import read_records, scan_records, schema
-from hallmark.judge.recount import read_part
-from hallmark.model.base_report import base_report
 from hallmark.params.loader import load_params
 from hallmark.release.private_data import private_data
 from hallmark.task.predictions import predictions_of, read_predictions
@@ -25,22 +23,8 @@ from tests.workspace import ROOT
 
 Change = Callable[[pl.DataFrame], pl.DataFrame]
 TEXTS = [{"role": "user", "content": "Hello"}]
-ROWS = pl.DataFrame(
-    [
-        {
-            "id": name,
-            "group": "g",
-            "prompt": TEXTS,
-            "completion": TEXTS,
-            "context": None,
-            "tools": None,
-            "rejected": None,
-        }
-        | {"tags": ["a"]}
-        for name in ("1", "2")
-    ],
-    schema=schema(),
-)
+ROW: dict[str, Any] = dict.fromkeys(schema()) | {"group": "g", "prompt": TEXTS, "completion": TEXTS, "tags": ["a"]}
+ROWS = pl.DataFrame([ROW | {"id": name} for name in ("1", "2")], schema=schema())
 
 
 def second(name: str, value: Any) -> Change:
@@ -49,27 +33,27 @@ def second(name: str, value: Any) -> Change:
     return lambda rows: rows.with_columns(pl.Series(name, [rows[name][0], value], dtype=kind))
 
 
-FRAMES: dict[str, tuple[Change, str]] = {
-    **{f"no {name}": (lambda rows, name=name: rows.drop(name), f"field '{name}': no such column") for name in schema()},
-    "numbers for ids": (lambda rows: rows.with_columns(id=pl.lit(1)), "field 'id': not of the type String"),
-    "messages with other keys": (lambda rows: rows.with_columns(prompt=pl.lit([{"a": "b"}])), "field 'prompt': not of"),
-    "no id": (second("id", None), "row 2, field 'id': missing"),
-    "no group": (second("group", None), "row 2, field 'group': missing"),
-    "no messages": (second("prompt", []), "row 2, field 'prompt': missing"),
-    "a null for messages": (second("completion", None), "row 2, field 'completion': missing"),
-    "a message of nothing": (second("prompt", [{"role": "user", "content": None}]), "row 2, field 'prompt': missing"),
-    "a message that is null": (second("prompt", [*TEXTS, None]), "row 2, field 'prompt': missing"),
+FRAMES: dict[str, tuple[Change, int | None, str]] = {  # the change, and the row and field of the error
+    "no column": (lambda rows: rows.drop("prompt"), None, "prompt"),
+    "numbers for ids": (lambda rows: rows.with_columns(id=pl.lit(1)), None, "id"),
+    "messages with other keys": (lambda rows: rows.with_columns(prompt=pl.lit([{"a": "b"}])), None, "prompt"),
+    "no group": (second("group", None), 2, "group"),
+    "no messages": (second("prompt", []), 2, "prompt"),
+    "a message of nothing": (second("prompt", [{"role": "user", "content": None}]), 2, "prompt"),
+    "a message that is null": (second("prompt", [*TEXTS, None]), 2, "prompt"),
+    "tools that are no JSON": (second("tools", "{"), 2, "tools"),
+    "tools that are no list": (second("tools", "5"), 2, "tools"),
 }
 
 
 @pytest.mark.parametrize("form", FRAMES)
 def test_records_of_another_shape_are_one_error(tmp_path: Path, form: str) -> None:
-    change, problem = FRAMES[form]
+    change, row, field = FRAMES[form]
     change(ROWS).write_parquet(tmp_path / "x.parquet")
-    readers = (read_records,) if "missing" in problem else (read_records, scan_records)  # lazily, only columns are seen
-    for read in readers:
-        with pytest.raises(HallmarkError, match=problem):
+    for read in (read_records,) if row else (read_records, scan_records):  # lazily, only columns are seen
+        with pytest.raises(HallmarkError) as caught:
             read(tmp_path / "x.parquet")
+        assert (caught.value.row, caught.value.field) == (row, field)
 
 
 @pytest.mark.parametrize("name", ["dedupe", "split"])
@@ -88,44 +72,9 @@ def test_a_damaged_page_is_one_error_though_columns_are_read_when_they_are_neede
         {"dedupe": dedupe.run, "split": split.run}[name](params)
 
 
-@pytest.mark.parametrize("tools", ["{", "5", '[{"a": 1, "a": 2}]'])
-def test_tools_that_are_no_list_are_one_error(tmp_path: Path, tools: str) -> None:
-    second("tools", tools)(ROWS).write_parquet(tmp_path / "x.parquet")
-    with pytest.raises(HallmarkError, match="row 2, field 'tools': not a JSON list"):
-        read_records(tmp_path / "x.parquet")
-
-
-def test_whole_records_are_read_with_columns_of_later_stages(tmp_path: Path) -> None:
-    rows = ROWS.with_columns(cluster=pl.lit("1"))
-    rows.write_parquet(tmp_path / "x.parquet")
-    assert read_records(tmp_path / "x.parquet").equals(rows)
-    assert scan_records(tmp_path / "x.parquet").collect().equals(rows)
-
-
-def test_the_recount_does_not_wait_for_a_fifo(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "x.parquet")
-    with pytest.raises(HallmarkError, match="not a regular file"):
-        read_part(tmp_path / "x.parquet")
-
-
-LINE: dict[str, Any] = {
-    "id": "1",
-    "group": "g",
-    "tags": ["a"],
-    "input": "i",
-    "context": None,
-    "length": 1,
-    "target": "{}",
-    "prediction": "{}",
-    "finish": "stop",
-    "parses": True,
-    "schema_valid": True,
-    "exact_match": True,
-    "outcome": "pass",
-    "reason": None,
-    "tokens": 1,
-    "fields": [],
-}
+LINE: dict[str, Any] = {"id": "1", "group": "g", "tags": ["a"], "input": "i", "context": None, "length": 1, "tokens": 1}
+LINE |= {"target": "{}", "prediction": "{}", "finish": "stop", "outcome": "pass", "reason": None, "fields": []}
+LINE |= dict.fromkeys(("parses", "schema_valid", "exact_match"), True)
 SURE = {"sum": -3, "mean": -1.5, "least": -2.0, "fields": {"a": 0.0}}
 FIELD = {"path": "p", "target": 1, "prediction": 1, "result": "match"}
 
@@ -133,17 +82,16 @@ FIELD = {"path": "p", "target": 1, "prediction": 1, "result": "match"}
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("read", value) for value in (5, [], True)),
-        *(("scores", value) for value in ([], None, {"a": "b"})),
-        *(("constrained", value) for value in (5, [], "x")),
-        *(("tokens", value) for value in ("x", -1, True, None)),
-        *(("length", value) for value in (-1, True, 10**30)),
-        *(("tags", value) for value in ([1], ["a", None])),
-        *(("fields", value) for value in ([{}], [5], [FIELD | {"result": "x"}], [FIELD | {"result": {"a": [1]}}])),
-        *(("confidence", value) for value in (5, {}, SURE | {"more": -1.0}, SURE | {"fields": [-1.0]})),
-        *(("confidence", SURE | {"sum": value}) for value in (1.0, None, True, "x", -(10**400))),
-        ("confidence", SURE | {"fields": {"a": 1e-5}}),
-        *(("agreement", value) for value in (True, -0.1, 1.1, "x")),
+        ("read", 5),
+        ("scores", {"a": "b"}),
+        ("constrained", "x"),
+        ("tokens", -1),
+        ("length", 10**30),
+        ("tags", ["a", None]),
+        ("fields", [FIELD | {"result": {"a": [1]}}]),
+        ("confidence", SURE | {"sum": None}),
+        ("confidence", SURE | {"sum": -(10**400)}),
+        ("agreement", True),
         ("retrieved", "x"),
         ("outcome", "evil"),
     ],
@@ -159,8 +107,9 @@ def test_a_prediction_of_another_shape_is_one_error(
     assert len(read_predictions("tuned")) == 1
     with file.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(LINE | {name: value}) + "\n")
-    with pytest.raises(HallmarkError, match=f"predictions.jsonl, row 2, field '{name}'"):
+    with pytest.raises(HallmarkError) as caught:
         read_predictions("tuned")
+    assert (caught.value.row, caught.value.field) == (2, name)
 
 
 def test_a_file_larger_than_memory_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,22 +123,6 @@ def test_a_file_larger_than_memory_is_one_error(tmp_path: Path, monkeypatch: pyt
         read_predictions("tuned")
     with pytest.raises(HallmarkError, match="over 256 MiB"):
         reading.read_json(file)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [("name", 5), ("revision", None), ("context", "8192"), ("context", True), ("context", -1)]
-)
-def test_training_names_a_damaged_report_of_the_base(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: Any
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    REPORTS.mkdir()
-    whole = {"name": "n", "revision": "r", "context": 5}
-    (REPORTS / "base.json").write_text(json.dumps(whole), encoding="utf-8")
-    assert base_report() == whole
-    (REPORTS / "base.json").write_text(json.dumps(whole | {name: value}), encoding="utf-8")
-    with pytest.raises(HallmarkError, match=f"base.json, field '{name}'"):
-        base_report()
 
 
 @pytest.mark.parametrize(

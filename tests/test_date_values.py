@@ -118,10 +118,3 @@ def test_spellings(text: str, moved: str) -> None:
     assert day
     new = Day(2007, 6 if day.month else None, 1 if day.day else None)
     assert reader.respelled(text, new) == moved
-
-
-@pytest.mark.parametrize(
-    "text", ["", "hello", "31/02/2007", "12 2007 13 4", "May and June 2001", "20071028", "1 2 3 4", "May"]
-)
-def test_what_is_no_single_date(text: str) -> None:
-    assert Reader(day_first=False).read(text) is None

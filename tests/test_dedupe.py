@@ -45,11 +45,6 @@ def deduped(*records: dict[str, Any], **changes: Any) -> tuple[dict[str, str], d
     return dict(kept.select("id", "cluster").iter_rows()), json.loads((REPORTS / "dedupe.json").read_text())
 
 
-def test_texts_used_here_are_a_chain() -> None:
-    names = {"1": LONG, "2": NEAR, "3": NEARER}
-    assert near_pairs_by_hand(names, 0.8) == [("1", "2"), ("2", "3")]
-
-
 def test_exact_duplicates_leave_the_smallest_id() -> None:
     kept, report = deduped(record("b", "Hello  World"), record("c", "hello world\u200b"), record("a", "HELLO world"))
     assert kept == {"a": "a"}
@@ -67,12 +62,6 @@ def test_records_come_out_whole_with_a_cluster() -> None:
         record("y", "nothing like it"),
     ]
     assert kept["cluster"].to_list() == ["x", "y"]
-
-
-def test_near_duplicates_with_the_same_target_go() -> None:
-    kept, report = deduped(record("1", LONG), record("2", NEAR), record("3", "quite another matter"))
-    assert kept == {"1": "1", "3": "3"}
-    assert report["dropped"] == {"exact": 0, "near": 1, "conflict": 0, "only_placeholders": 0}
 
 
 def test_near_duplicates_with_another_target_stay_in_one_cluster() -> None:
@@ -128,13 +117,6 @@ def test_the_report_names_some_of_a_thousand_conflicting_records() -> None:
 def test_records_with_other_tools_are_no_duplicates() -> None:
     kept, _ = deduped(record("1", LONG, tools='[{"name":"f"}]'), record("2", LONG, tools='[{"name":"g"}]'))
     assert kept == {"1": "1", "2": "1"}
-
-
-def test_prompt_and_completion_together() -> None:
-    records = record("1", LONG, "x" * 200), record("2", LONG, "y" * 200)
-    assert len(deduped(*records, dedupe__conflicts="drop")[0]) == 0
-    kept, report = deduped(*records, dedupe__over="prompt_and_completion")
-    assert kept == {"1": "1", "2": "2"} or report["conflicts"]["texts"] == 0
 
 
 def test_a_template_is_an_error_that_leaves_earlier_output_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,12 +198,6 @@ def test_placeholders_are_no_template_and_join_no_groups(
     assert report["only_placeholders"]["dropped"] == 300
 
 
-def test_placeholders_with_other_tools_stay() -> None:
-    tools = ['[{"name":"f"}]', '[{"name":"g"}]', '[{"name":"f"}]']
-    kept, _ = deduped(*(record(str(number), "<EMAIL_1>", tools=text) for number, text in enumerate(tools)))
-    assert kept == {"0": "0", "1": "1"}
-
-
 def test_an_answer_in_words_is_not_only_placeholders() -> None:
     records = [
         record("1", "<EMAIL_1>", "<EMAIL_1>"),
@@ -268,12 +244,6 @@ def test_gold_is_compared_by_pairs(tmp_path: Path) -> None:
         "missed": [["4", "5"]],
         "wrong": [["4", "6"]],
     }
-
-
-def test_bad_gold_names_its_row(tmp_path: Path) -> None:
-    (tmp_path / "gold.jsonl").write_text('{"id": "1", "cluster": "x", "kind": "near"}\n{"id": "2", "kind": "near"}\n')
-    with pytest.raises(HallmarkError, match=r"gold\.jsonl, row 2, field 'cluster'"):
-        deduped(record("1", LONG), dedupe__gold="gold.jsonl")
 
 
 WORDS = st.lists(st.sampled_from(["blue", "kettle", "lid", "late", "refund", "broken"]), min_size=1, max_size=6)

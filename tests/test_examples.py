@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from itertools import product
 
 import pytest
 
 from hallmark.base.document import strings
-from hallmark.mask.examples import SENTENCES, masked_examples, pieces
-from hallmark.mask.masking import Masked, Masker
+from hallmark.mask.examples import SENTENCES, masked_examples
+from hallmark.mask.masking import Masker
 from hallmark.mask.params import Mask, Ner
 from hallmark.mask.second_check import in_name, residue
-from hallmark.mask.spans import Span
 from tests.rows import shipped
 
 ALL = json.loads(SENTENCES.read_text(encoding="utf-8"))
@@ -54,14 +52,3 @@ def test_a_stand_in_does_not_tell_what_the_repos_key_makes_of_the_value() -> Non
 def test_a_kind_that_drops_the_record_is_said() -> None:
     found = masked_examples(Masker(rules(actions={"CREDIT_CARD": "drop"})))
     assert [example["dropped"] for example in found] == [False, False, True, False, False, False]
-
-
-def test_spans_that_touch_are_one_piece() -> None:
-    spans = [Span(*place, kind, "a") for place, kind in (((4, 7), "A"), ((0, 2), "B"), ((2, 4), "C"))]
-    assert pieces("aabbccc d", Masked("<B_1><C_1><A_1> d", spans)) == [
-        ["aabbccc", "<B_1><C_1><A_1>", "B, C, A"],
-        [" d", " d", None],
-    ]
-    for text, stand_in in product(("a.*", "(", "\n"), ("x", ".*\\1")):
-        masked = Masked(f"{text}{stand_in}{text}", [Span(len(text), len(text) + 1, "A", "a")])
-        assert pieces(f"{text}?{text}", masked)[1] == ["?", stand_in, "A"]

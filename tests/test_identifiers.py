@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from hallmark.mask.fields import fields
 from hallmark.mask.identifiers import CUES, cues, identifiers
 from hallmark.mask.languages import check_language, unsupported
 from hallmark.mask.lexicon import word_list
-from hallmark.mask.official_ids import _OFFICIAL, _valid
+from hallmark.mask.official_ids import _OFFICIAL
 from hallmark.mask.rules import Finder, Found, ages, cards, dates, phones
 from hallmark.params.loader import load_params
 from stages.mask import run
@@ -113,73 +113,33 @@ def test_any_number_after_any_cue_is_found_whole(data: st.DataObject, language: 
 
 # --- official identifiers
 
-FIXED = {
-    "it.codicefiscale": "RSSMRA85T10A562S",
-    "mx.curp": "BOXW310820HNERXN09",
-    "_pan": "ABCPE1234F",
-    "_mbi": "1EG4TE5MK73",
-    "pt.cc": "000000000ZZ4",
-    "_hetu": "131052A308T",
-    "_chinese": "11010519491231002X",
-}
-PRINTED: dict[str, Callable[[str], str]] = {
-    "_mbi": lambda v: f"{v[:4]}-{v[4:7]}-{v[7:]}",
-    "_hetu": lambda v: v if len(v) == 11 else f"{v[:6]}-{v[6:]}",
-    "_nino": lambda v: f"{v[:2]} {v[2:4]} {v[4:6]} {v[6:8]} {v[8]}",
-    "_german_pension": lambda v: f"{v[:2]} {v[2:8]} {v[8]} {v[9:]}",
-    "gb.nhs": lambda v: f"{v[:3]} {v[3:6]} {v[6:]}",
-    "br.cpf": lambda v: f"{v[:3]}.{v[3:6]}.{v[6:9]}-{v[9:]}",
-    "in_.aadhaar": lambda v: f"{v[:4]} {v[4:8]} {v[8:]}",
-    "us.ssn": lambda v: f"{v[:3]} {v[3:5]} {v[5:]}",
-}
+# One valid number of each check and shape, as it is printed, after a word that says what it is where the check asks for it.
+OFFICIAL = {
+    "it.codicefiscale AAAAAA00A00A000A": "RSSMRA85T10A562S", "mx.curp AAAA000000AAAAAA*0": "BOXW310820HNERXN09",
+    "_pan AAAAA0000A": "ABCPE1234F", "_nino AA000000A": "SZ 36 81 93 A", "_german_pension 00000000A000": "54 611111 H 137",
+    "_hetu 000000*000*": "131052A308T", "pt.cc 000000000AA0": "000000000ZZ4", "_mbi 0A*0A*0AA00": "1EG4-TE5-MK73",
+    "es.nie A0000000A": "nie X3591510Z", "es.dni 00000000A": "dni 52669857H", "ie.pps 0000000A": "pps 4888515B",
+    "ie.pps 0000000AA": "pps 4978002TX", "_vin *****************": "1HGCM538323640562",
+    "_chinese 000000000000000000": "11010519491231002X", "_chinese 00000000000000000A": "11010519491231002X",
+    "_nir 000000000000000": "nir 151077502631173", "_nir 000000A00000000": "117072A07921016",
+    "br.cpf 00000000000": "cpf 113.586.606-62", "be.nn 00000000000": "rijksregister 85071471322",
+    "ch.ssn 0000000000000": "ahv 7565657972757", "_swedish 000000000000": "personnummer 198507145582",
+    "_swedish 0000000000": "personnummer 8507149303", "gb.nhs 0000000000": "nhs 642 621 2997",
+    "_npi 0000000000": "npi 2755828235", "dk.cpr 0000000000": "cpr 1407853021", "imei 000000000000000": "imei 608656907029313",
+    "us.ssn 000000000": "ssn 157 36 8193", "us.itin 000000000": "itin 945807302", "nl.bsn 000000000": "bsn 945807302",
+    "pt.nif 000000000": "nif 506749657", "ca.sin 000000000": "sin 997220033", "de.idnr 00000000000": "steuer 94580730215",
+    "pl.pesel 00000000000": "pesel 85071430215", "gr.amka 00000000000": "amka 14078553832",
+    "no.fodselsnummer 00000000000": "fodselsnummer 14078521997", "tr.tckimlik 00000000000": "tckn 11358660662",
+    "_spanish_insurance 000000000000": "nuss 383462756692", "in_.aadhaar 000000000000": "aadhaar 4148 8594 5266",
+    "za.idnr 0000000000000": "id 8507141954061", "ro.cnp 0000000000000": "cnp 1850714124061",
+}  # fmt: skip
 
 
-def made(official: str, shape: str, rng: random.Random) -> str:
-    """A number of that shape that passes its check."""
-    check = _valid(official)
-    for _ in range(200_000):
-        value = "".join(
-            rng.choice("ABCEHJKLMPRSTXYZ") if char == "A" else rng.choice("0123456789")
-            for char in shape.replace("*", "0")
-        )
-        if official == "_vin":
-            value = f"1HGCM{value[5:]}"
-        elif official == "_nir":
-            value = f"1{value[1:3]}07{'75' if value[6] != 'A' else '2A'}{value[7:]}"
-            value = value if shape[6] != "A" else f"1{value[1:3]}072{'A'}{value[7:]}"
-        elif official in (
-            "_swedish",
-            "no.fodselsnummer",
-            "dk.cpr",
-            "pl.pesel",
-            "gr.amka",
-            "za.idnr",
-            "ro.cnp",
-            "be.nn",
-        ):
-            value = _dated(official, value)
-        if check(value):
-            return value
-    raise AssertionError(official)
-
-
-def _dated(official: str, value: str) -> str:
-    if official in ("_swedish", "pl.pesel", "za.idnr", "be.nn"):
-        return f"1985{value[:0]}0714{value[8:]}" if len(value) == 12 else f"850714{value[6:]}"
-    if official == "ro.cnp":
-        return f"185071412{value[9:]}"
-    return f"140785{value[6:]}"
-
-
-@pytest.mark.parametrize("one", _OFFICIAL, ids=lambda one: f"{one.check}-{one.shape}")
-def test_an_official_number_is_found_whole(one: object) -> None:
-    official = next(other for other in _OFFICIAL if other is one)
-    rng = random.Random(5)
-    value = FIXED.get(official.check, "") if len(FIXED.get(official.check, "")) == len(official.shape) else ""
-    value = value or made(official.check, official.shape, rng)
-    shown = PRINTED.get(official.check, lambda v: v)(value)
-    name = official.names.split()[0] if official.names else ""
-    assert shown in values(FINDERS["en"], f"She wrote {name} {shown} on it.")
+@pytest.mark.parametrize("official", [f"{one.check} {one.shape}" for one in _OFFICIAL])
+def test_an_official_number_is_found_whole(official: str) -> None:
+    name, _, rest = OFFICIAL[official].partition(" ")
+    shown = rest if name.isalpha() and name.islower() else OFFICIAL[official]
+    assert shown in values(FINDERS["en"], f"She wrote {OFFICIAL[official]} on it.")
 
 
 @pytest.mark.parametrize("length", range(7, 21))
@@ -239,20 +199,8 @@ def test_a_date_is_found_whole_by_its_year(date: str) -> None:
     assert values(old, f"it was {date.replace('2001', '2021').replace('199', '202')}, so") == []
 
 
-@pytest.mark.parametrize("moment", ["13:42", "5 pm", "15h30", "Monday", "martes", "12 de marzo", "March 12th", "1974"])
-def test_every_date_and_time_is_found_when_all_are_asked_for(moment: str) -> None:
-    assert values(every, f"during {moment} or") == [moment]
-
-
 def test_versions_and_prices_are_no_dates() -> None:
     assert values(every, "1.2.3.4, 10.0.12.15, 12.50 13.00 and 2001.5") == []
-
-
-@pytest.mark.parametrize(
-    "text", ["Fecha de nacimiento: 11/02/2018", "geb. 12.3.2018", "née le 3/4/2018", "nato il 3 maggio 2018", "born in 2018", "DOB 3 May 2018"]
-)  # fmt: skip
-def test_a_date_of_birth_is_found_by_its_cue(text: str) -> None:
-    assert [found.kind for found in old(text)] == ["DATE_OF_BIRTH"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import re
 import pytest
 from ruamel.yaml import YAML
 
-from hallmark.mask.kinds import DATES, KINDS, PLACEHOLDER, listed, nearest, short
+from hallmark.mask.kinds import DATES, KINDS, PLACEHOLDER, listed, short
 from hallmark.mask.second_check import residue
 from hallmark.mask.surrogates import LOCALES, placeholder, surrogate
 from tests.workspace import ROOT
@@ -70,26 +70,3 @@ def test_the_labels_of_other_tools_become_listed_kinds(engine: str) -> None:
     found = {kind: listed(kind) for kind in {*labels.values(), "EMAIL", "ID", "B-WHATEVER"}}
     assert set(found.values()) <= set(KINDS)
     assert found | {"PERSON": "PERSON", "EMAIL": "EMAIL_ADDRESS", "B-WHATEVER": "MISC"} == found
-
-
-def test_the_surrogate_of_a_kind_of_ones_own_says_what_it_was() -> None:
-    assert re.fullmatch(r"badge-\d{8}", surrogate("BADGE", b"01234567" * 4))
-
-
-def test_no_two_kinds_share_a_placeholder() -> None:
-    names = [short(kind) for kind in KINDS]
-    assert len(set(names)) == len(names)
-    assert {name for name in names if name in KINDS} == {kind for kind in KINDS if short(kind) == kind}
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("BIRTH_DATE", "DATE_OF_BIRTH"),
-        ("EMAIL", "EMAIL_ADDRESS"),
-        ("PERSONS", "PERSON"),
-        ("DRIVERS_LICENCE", "DRIVER_LICENSE"),
-    ],
-)
-def test_the_nearest_kind_is_by_name_or_placeholder(name: str, kind: str) -> None:
-    assert nearest(name) == kind

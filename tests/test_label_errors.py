@@ -86,25 +86,6 @@ def test_the_same_records_give_the_same_bytes_whatever_the_threads() -> None:
     assert len(seen) == 1
 
 
-def test_how_many_are_shown_and_none_if_none_are_looked_for() -> None:
-    assert len(splitted(split__label_errors=2)["label_errors"]["worst"]) == 2
-    assert splitted(split__label_errors=0)["label_errors"] is None
-
-
-def test_of_many_records_or_values_some_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hallmark.judge.label_errors.MOST_JUDGED", 100)
-    assert splitted()["label_errors"]["judged"] == 100
-    monkeypatch.setattr("hallmark.judge.label_errors.MOST_WORK", 90 * len(LABELS))
-    assert splitted()["label_errors"]["judged"] == 90
-
-
-def test_a_task_without_labels_has_none() -> None:
-    write_masked(tickets())
-    dedupe.run(params_with())
-    split.run(params_with())
-    assert json.loads((REPORTS / "split.json").read_text())["label_errors"] is None
-
-
 def test_confirmed_ones_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
     worst = [one["id"] for one in splitted()["label_errors"]["worst"]]
     held = ids("holdout")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,8 +12,7 @@ from stdnum.br import cpf
 from stdnum.es import dni
 from stdnum.gb import nhs
 
-from tests.labelled import DOMAINS, FOLDER, KEEP, LEVELS, LabelError, Labelled, read, read_file
-from tests.workspace import ROOT
+from tests.labelled import DOMAINS, KEEP, LEVELS, LabelError, Labelled, read, read_file
 
 
 @pytest.fixture(scope="module")
@@ -24,28 +22,6 @@ def texts() -> list[Labelled]:
 
 def values(texts: list[Labelled], kind: str) -> list[str]:
     return [text.text[start:end] for text in texts for start, end, found in text.spans if found == kind]
-
-
-def test_domains_and_languages_are_whole(texts: list[Labelled]) -> None:
-    assert {file.stem for file in FOLDER.glob("*.txt")} == set(DOMAINS)
-    assert [text.id for text in texts] == [f"{domain}-{n:02}" for domain in DOMAINS for n in range(1, 21)]
-    languages = Counter("other" if text.language in ("it", "nl", "pt") else text.language for text in texts)
-    assert languages == {"en": 100, "es": 25, "de": 25, "fr": 25, "other": 25}
-    for domain in DOMAINS:
-        assert Counter(text.language == "en" for text in texts if text.domain == domain) == {True: 10, False: 10}
-
-
-def test_long_short_and_clean_texts_are_there(texts: list[Labelled]) -> None:
-    lengths = [len(text.text) for text in texts]
-    assert sum(600 <= length <= 4000 for length in lengths) >= 30
-    assert sum(length < 100 for length in lengths) >= 60
-    assert max(lengths) <= 4000
-    clean = [text for text in texts if not text.spans]
-    assert len(clean) == 50
-    assert {text.domain for text in clean} == set(DOMAINS)
-    assert len([text for text in clean if text.language != "en"]) >= 15
-    long_in = {text.domain for text in texts if len(text.text) >= 600}
-    assert long_in >= {"tickets", "medical", "legal", "biographies"}
 
 
 def test_every_kind_occurs_and_no_text_is_there_twice(texts: list[Labelled]) -> None:
@@ -77,22 +53,6 @@ def test_a_name_has_no_title(texts: list[Labelled]) -> None:
         r"(?:mrs?|ms|miss|dr|prof|herr|frau|mme|m|sr|sra|sig|meneer|mevrouw|lady|sir)\.? \S", re.IGNORECASE
     )
     assert not [value for value in values(texts, "PERSON") if titled.match(value)]
-
-
-def test_every_file_says_what_it_is_for() -> None:
-    for file in FOLDER.glob("*.txt"):
-        head = re.sub(r"\n# ", " ", file.read_text(encoding="utf-8").split("===")[0])
-        assert "Made for testing only: written and labelled by hand before any rule was measured on it" in head, (
-            file.name
-        )
-        assert "no rule, list or threshold may be chosen by looking at it" in head, file.name
-        assert "Licence: Apache-2.0" in head, file.name
-
-
-def test_a_stamped_repo_does_not_get_them() -> None:
-    linked = list((ROOT / "template").glob("{{*/tests/*"))
-    assert linked
-    assert not [link.name for link in linked if "labelled" in link.name]
 
 
 def test_spans_and_values_to_keep(tmp_path: Path) -> None:

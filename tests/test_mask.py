@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import html
 import json
 import logging
 import re
 import socket
-import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,10 @@ from hallmark.mask.kinds import PLACEHOLDER
 from hallmark.mask.masking import Masker, Record
 from hallmark.mask.params import Mask
 from hallmark.mask.second_check import residue
-from hallmark.mask.surrogates import surrogate
 from hallmark.params.loader import load_params
 from stages import mask
 from tests.workspace import KEY, ROOT, change_params, make_workspace, report, run_here, stage
 
-REAL = ROOT.parent / "shared" / "realdata"
 RULES = {"mask.ner.engine": "none", "mask.ner.model": None}
 TARGET = {
     "intent": "refund",
@@ -107,13 +105,10 @@ def user_text(record: dict[str, Any]) -> str:
     "text",
     [
         "MARTA QUILL here",
-        "this is quill, marta",
-        "Marta  Quill wrote",
         "martaquill wrote",
         "signed Marta Quil",
         "M A R T A Q U I L L",
         "Mrs. Quill wrote",
-        "marta.quill at work",
     ],
 )
 def test_a_known_name_is_found_in_any_spelling(rules: Masker, text: str) -> None:
@@ -150,15 +145,6 @@ def test_known_values_are_masked_and_the_tasks_own_fields_stay(run_mask: Any) ->
     assert json.loads(record["completion"][0]["content"]) == TARGET
 
 
-def test_a_value_in_prompt_and_completion_has_one_stand_in(run_mask: Any) -> None:
-    body = "The courier called +44 1632 960628 by mistake, my mail is ana@acme-tools.io."
-    row = ROW | {"body": body, "target": TARGET | {"issues": ["courier called +44 1632 960628 by mistake"]}}
-    (record,) = run_mask([row])
-    issue = json.loads(record["completion"][0]["content"])["issues"][0]
-    assert "960628" not in issue
-    assert issue in user_text(record)
-
-
 # --- lists, patterns, actions, surrogates
 
 
@@ -190,32 +176,14 @@ def test_a_rejected_answer_uses_the_stand_ins_of_the_prompt_whatever_its_form(
     assert record["rejected"] == ([{"role": "assistant", "content": masked}] if masked else None)
 
 
-@pytest.mark.parametrize(
-    ("worse", "masked"),
-    [("billing", "billing"), (WORSE, "<PERSON_1>, mail <EMAIL_1>, is angry"), (["billing"], None)],
-    ids=["label", "text", "list"],
-)
-def test_a_rejected_label_stays_and_a_rejected_text_is_masked(
-    run_mask: Any, tmp_path: Path, worse: Any, masked: str | None
-) -> None:
-    overrides = {"data.rejected": "worse", "task.kind": "classification", "task.refusal": None}
-    folder = workspace(tmp_path / "repo", [ROW | {"target": "refund", "worse": worse}], overrides)
-    (folder / "data/schema.json").write_text('{"enum": ["refund", "billing"]}', encoding="utf-8")
-    if masked is None:
-        with pytest.raises(HallmarkError, match=r"field 'worse': not a text but list\n  remedy: for task.kind classif"):
-            run_mask([])
-    else:
-        assert run_mask([])[0]["rejected"][0]["content"].startswith(masked)
-
-
-def test_tools_are_masked_whatever_the_kind_of_task(run_mask: Any, tmp_path: Path) -> None:
-    overrides = {"data.tools": "tools", "task.kind": "classification", "task.refusal": None}
+def test_tools_are_masked_whatever_the_kind_of_task_and_labels_stay(run_mask: Any, tmp_path: Path) -> None:
+    overrides = {"data.tools": "tools", "data.rejected": "worse", "task.kind": "classification", "task.refusal": None}
     tools = [{"name": "close", "description": "Ask marta.quill@acme-tools.io before"}]
-    folder = workspace(tmp_path / "repo", [ROW | {"target": "refund", "tools": tools}], overrides)
+    folder = workspace(tmp_path / "repo", [ROW | {"target": "refund", "worse": "billing", "tools": tools}], overrides)
     (folder / "data/schema.json").write_text('{"enum": ["refund", "billing"]}', encoding="utf-8")
     (record,) = run_mask([])
     assert json.loads(record["tools"])[0]["function"]["description"] == "Ask <EMAIL_1> before"
-    assert record["completion"][0]["content"] == "refund"
+    assert (record["completion"][0]["content"], record["rejected"][0]["content"]) == ("refund", "billing")
 
 
 def test_deny_allow_and_patterns(rules: Masker) -> None:
@@ -258,12 +226,6 @@ def test_surrogates_follow_the_key_and_are_no_ones() -> None:
     for private in ("jane", "acme-tools", "8599", "0343", "DE8937"):
         assert private not in one
     assert residue(one, allow_reserved=True) == []
-
-
-@pytest.mark.parametrize("kind", ["EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "IP_ADDRESS"])
-def test_every_surrogate_is_from_a_reserved_range(kind: str) -> None:
-    for seed in range(200):
-        assert residue(surrogate(kind, seed.to_bytes(8, "big") * 4), allow_reserved=True) == []
 
 
 @pytest.mark.parametrize("settings", [{"mask.style": "surrogate"}, {"mask.actions": {"EMAIL_ADDRESS": "surrogate"}}])
@@ -321,14 +283,6 @@ def test_no_pseudonym_looks_like_private_data(kind: str) -> None:
     ] == []
     assert [found for name in names[:2000] if (found := residue(name))] == []
     assert residue("id-be71096123456769") == ["IBAN_CODE"]
-
-
-def test_ids_with_the_same_pseudonym_are_an_error(run_mask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording, "pseudonym", lambda key, column, value: f"{column}-same")
-    with pytest.raises(HallmarkError, match="two ids have the same pseudonym") as caught:
-        run_mask(NAMED, {"data.pseudonyms": "keyed"})
-    assert "Marsh" not in str(caught.value)
-    assert not Path("data/masked.parquet").exists()
 
 
 def test_find_names_the_raw_row_and_nothing_of_it(run_mask: Any) -> None:
@@ -389,25 +343,6 @@ def test_a_target_that_a_placeholder_would_break_says_so_and_takes_values_that_f
     assert "Quill" not in json.dumps(answer)
 
 
-def test_a_target_that_no_stand_in_fits_says_what_was_found_in_it(run_mask: Any) -> None:
-    form = {"type": "string", "pattern": "^sent to (marta|her)@acme-tools[.]io$"}
-    row = ROW | {"body": "Where to?", "target": "sent to marta@acme-tools.io"}
-    with pytest.raises(HallmarkError, match=r"breaks data/schema\.json"):
-        run_mask([row], {"task.kind": "text"})
-    Path("data/schema.json").write_text(json.dumps(form))
-    with pytest.raises(
-        HallmarkError, match=r"a value of the target \(EMAIL_ADDRESS by \w+\) breaks the schema"
-    ) as caught:
-        run_mask([row])
-    assert "marta" not in str(caught.value)
-    closed = {"type": "object", "properties": {"mail": {"type": "string", "pattern": "^marta@acme-tools[.]io$"}}}
-    Path("data/schema.json").write_text(json.dumps(closed))
-    row = ROW | {"body": "Where to? To ann@acme-tools.io?", "target": {"mail": "marta@acme-tools.io"}}
-    Path("data/raw/tickets.jsonl").write_text(json.dumps(row) + "\n")
-    with pytest.raises(HallmarkError, match=r"target \(EMAIL_ADDRESS by \w+\) breaks"):
-        run_mask([row], {"task.kind": "extraction"})
-
-
 # --- the report, and the second check
 
 
@@ -422,19 +357,6 @@ def test_gold_spans_name_a_record_by_its_id_or_its_pseudonym(
     Path("data/gold/named.jsonl").write_text(json.dumps(span) + "\n")
     run_mask([ROW], {"mask.gold": "data/gold/named.jsonl"})
     assert json.loads(Path("reports/mask.json").read_text())["gold"]["spans"] == 1
-
-
-def test_a_gold_span_of_no_record_is_told_and_one_past_the_end_is_an_error(
-    run_mask: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    span = {"id": "T-99", "field": "body", "start": 0, "end": 9999, "kind": "PERSON"}
-    run_mask([ROW])
-    Path("data/gold/mine.jsonl").write_text(json.dumps(span) + "\n")
-    run_mask([ROW], {"mask.gold": "data/gold/mine.jsonl"})
-    assert "1 of the records that data/gold/mine.jsonl names are not in the data" in caplog.text
-    Path("data/gold/mine.jsonl").write_text(json.dumps(span | {"id": "T-1"}) + "\n")
-    with pytest.raises(HallmarkError, match="a span ends past the end of 'body' in row 1"):
-        run_mask([ROW])
 
 
 def test_the_report_counts_and_nothing_tells_a_private_value(run_mask: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -462,26 +384,6 @@ def test_the_report_counts_and_nothing_tells_a_private_value(run_mask: Any, capl
     assert not re.search("quill|marta|acme", told, re.IGNORECASE)
 
 
-@pytest.mark.parametrize(
-    ("value", "kind"),
-    [
-        ("jane.roe@acme-tools.io", "EMAIL_ADDRESS"),
-        ("4539 1488 0343 6467", "CREDIT_CARD"),
-        ("DE89370400440532013000", "IBAN_CODE"),
-        ("81.2.69.142", "IP_ADDRESS"),
-        ("+44 20 8599 6728", "PHONE_NUMBER"),
-        ("AKIAIOSFODNN7EXAMPLE", "SECRET"),
-    ],
-)
-def test_the_second_check_stops_the_stage(run_mask: Any, value: str, kind: str) -> None:
-    with pytest.raises(HallmarkError, match=rf"left after masking.*{kind}") as caught:
-        run_mask([ROW, ROW | {"id": "T-2", "body": f"about {value} again"}], {"mask.allow": [value]})
-    assert (caught.value.row, caught.value.field) == (2, "subject, body")
-    assert value not in str(caught.value)
-    assert not Path("data/masked.parquet").exists()
-    assert not list(Path("data").glob(".masked-*"))
-
-
 # --- any length, any language, no network, any number of workers
 
 
@@ -491,19 +393,6 @@ def test_private_data_at_any_place_of_a_long_text_is_found(rules: Masker) -> Non
     assert "late.comer" not in rules(text).text
     for shift in range(3900, 4100, 7):  # across the edge of a window
         assert "4539" not in rules("x " * (shift // 2) + " card 4539 1488 0343 6467 ").text
-
-
-def test_a_megabyte_is_masked_in_time(rules: Masker) -> None:
-    names = [
-        f"Call +44 20 8{number:03d} {number * 7 % 9000 + 1000}, mail a{number}@acme-tools.io. " for number in range(300)
-    ]
-    text = "".join(name + "the kettle is fine and red. " * 125 for name in names)
-    assert len(text) > 1_000_000
-    start = time.process_time()
-    masked = rules(text)
-    assert time.process_time() - start < 120
-    assert residue(masked.text) == []
-    assert len(masked.spans) == 600
 
 
 def test_other_languages_by_param() -> None:
@@ -617,12 +506,6 @@ def test_gliner_reads_a_whole_model_and_nothing_else(token_classifier: Path, tmp
         values["encoder_config"]["auto_map"] = {"AutoModel": "code.Model"}
         (other / "gliner_config.json").write_text(json.dumps(values))
 
-    def as_published(other: Path) -> None:
-        values = json.loads((other / "gliner_config.json").read_text())
-        (other / "gliner_config.json").write_text(json.dumps(values | {"model_name": "some/encoder"}))
-        (other / "tokenizer_config.json").unlink()
-
-    assert "is not a complete GLiNER model" in problem(as_published)
     assert "names code to run (auto_map)" in problem(name_code)
 
 
@@ -665,6 +548,14 @@ DISGUISES = {
     "entity of an entity": html.escape(EMAIL.replace("@", "&#64;")),
     "every letter an entity": "".join(f"&#{ord(char)};" for char in EMAIL),
     "percent": EMAIL.replace("@", "%40"),
+    "every letter in percent": "".join(f"%{ord(char):02X}" for char in EMAIL),
+    "quoted printable": "".join(f"={ord(char):02X}" for char in EMAIL),
+    "escapes of JSON": "".join(f"\\u{ord(char):04x}" for char in CARD),
+    "grapheme joiners": "\u034f".join(EMAIL),
+    "marks below the letters": "".join(char + "\u0329" if char.isalpha() else char for char in EMAIL),
+    "keycaps": "".join(char + "\ufe0f\u20e3" if char.isdigit() else char for char in CARD),
+    "codes of a terminal": f"{CARD[:6]}\x1b[1m{CARD[6:]}",
+    "base64": base64.b64encode(f"To: x\n{EMAIL}\n".encode()).decode(),
     "NUL": EMAIL.replace("roe", "r\0oe"),
     "lone surrogate": EMAIL.replace("roe", "r\ud800oe"),
     "full-width digits": "".join(chr(ord(char) + 0xFEE0) if char.isdigit() else char for char in CARD),
@@ -691,11 +582,6 @@ def test_no_card_is_left_in_a_row_of_numbers(rules: Masker, numbers: list[int]) 
     assert "CREDIT_CARD" not in residue(masked.text)
 
 
-def test_white_space_stays(rules: Masker) -> None:
-    for text in ("", " ", "\n\t \u3000\u200b"):
-        assert rules(text).text == text
-
-
 FRAGMENTS = [EMAIL, CARD, "Marta Quill", "12 Elm Street", "+1 202-555-0143", "<EMAIL_3>", "<PERSON_1>", "my name is", "&#64;",
              "card", "\u200b", "John", ", ", "\n", "password: hunter2", "<", ">", "_1", "at", "born on 3 March 1971"]  # fmt: skip
 
@@ -718,55 +604,6 @@ def test_spans_are_of_the_input_and_rebuild_the_output(rules: Masker, text: str)
         at = span.end
     whole = "".join([*pieces, re.escape(text[at:])])
     assert re.fullmatch(re.sub(r"<([A-Z_]+)_\d>", r"<\1_\\d+>", whole), masked.text)  # what came in is numbered again
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"id": None}, "field 'id'"),
-        ({"customer": None}, "field 'customer'"),
-        ({"target": None}, "field 'target'"),
-        ({"target": TARGET | {"intent": "praise"}}, "field 'target'"),
-        ({"target": {"intent": "refund"}}, "field 'target'"),
-        ({"received": "", "subject": " ", "body": "\n\t "}, "white space"),
-        ({"received": "", "subject": "\u200b", "body": "\ufeff"}, "white space"),
-        ({"body": "a\u0000b"}, "NUL"),
-        ({"body": "a\ud800b"}, "surrogate"),
-        ({"contact_name": "Quill\u0000"}, "NUL"),
-        ({"contact_name": {"first": "Quill"}}, "field 'contact_name'"),
-        ({"body": "x" * 2_000_001}, "mask.max_chars"),
-    ],
-)
-def test_a_bad_row_is_one_error_that_names_it(run_mask: Any, change: dict[str, Any], words: str) -> None:
-    with pytest.raises(HallmarkError, match=re.escape(words)) as caught:
-        run_mask([ROW, ROW | {"id": "T-2"} | change])
-    assert caught.value.row == 2
-    assert "remedy:" in str(caught.value)
-    assert "quill" not in str(caught.value).lower()
-    assert not Path("data/masked.parquet").exists()
-
-
-@pytest.mark.parametrize(
-    ("rows", "words"),
-    [
-        ([], "has no rows"),
-        ([ROW, ROW], "row 1 has the same id"),
-        ([ROW, "{not json"], "row 2"),
-        ([{key: value for key, value in ROW.items() if key != "body"}], "body"),
-    ],
-)
-def test_a_bad_file_is_one_error(run_mask: Any, rows: list[Any], words: str) -> None:
-    with pytest.raises(HallmarkError, match=words) as caught:
-        run_mask(rows)
-    assert "tickets.jsonl" in str(caught.value)
-
-
-def test_the_command_ends_in_one_message(tmp_path: Path) -> None:
-    result = stage(workspace(tmp_path, [ROW, ROW | {"id": "T-2", "target": None}]), "mask", check=False)
-    assert result.returncode == 1
-    assert "row 2" in result.stderr
-    assert "Traceback" not in result.stderr
-    assert "quill" not in result.stderr.lower()
 
 
 # --- the preview
@@ -792,81 +629,6 @@ def test_the_preview_prints_one_line_a_record(tmp_path: Path) -> None:
 
 
 # --- how good it is
-
-
-def quality(masker: Masker, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Full-span recall, recall per type, character precision, and the share of clean texts that are changed."""
-    found: dict[str, list[bool]] = {}
-    masked = right = clean = touched = 0
-    for row, (one,) in zip(rows, masker.records([Record([row["text"]]) for row in rows]), strict=True):
-        covered = {at for span in one.spans for at in range(span.start, span.end)}
-        gold = {at for span in row["pii_spans"] for at in range(span["start"], span["end"])}
-        for span in row["pii_spans"]:
-            found.setdefault(span["type"], []).append(covered.issuperset(range(span["start"], span["end"])))
-        masked, right = masked + len(covered), right + len(covered & gold)
-        clean, touched = clean + (not gold), touched + (not gold and bool(covered))
-    hits = [hit for hits in found.values() for hit in hits]
-    by_type = {kind: sum(hits) / len(hits) for kind, hits in found.items()}
-    return {
-        "recall": sum(hits) / len(hits),
-        "by_type": by_type,
-        "precision": right / masked,
-        "flagged": touched / clean,
-    }
-
-
-def real(name: str) -> list[dict[str, Any]]:
-    if not REAL.exists():
-        pytest.skip("the real data (../shared/realdata) is not here")
-    return [json.loads(line) for line in (REAL / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
-def test_private_spans_of_written_texts_are_found(masker: Masker) -> None:
-    score = quality(masker, real("pii_synthetic_dev"))
-    assert score["recall"] >= 0.90
-    assert score["precision"] >= 0.85
-    for kind in ("CREDIT_CARD", "IBAN_CODE", "EMAIL_ADDRESS", "IP_ADDRESS", "US_SSN"):
-        assert score["by_type"][kind] >= 0.99
-
-
-def test_private_spans_of_chat_are_found_and_clean_turns_left_alone(masker: Masker) -> None:
-    score = quality(masker, real("multidogo_software")[::5])
-    assert score["recall"] >= 0.65
-    assert score["flagged"] < 0.05
-
-
-GENERAL = [
-    ("The goalkeeper Rose Smith signed.", "Rose Smith"),
-    ("name: Peter Smith", "Peter Smith"),
-    ("Ask my sister Hope about it.", "Hope"),
-    ("We met Mei-Ling Baker yesterday.", "Mei-Ling Baker"),
-    ("A letter to Tendai K. Moyo came back.", "Tendai K. Moyo"),
-    ("She went from Osaka to Plovdiv.", "Plovdiv"),
-    ("Send it to Keizersgracht 12, 10115 Tallinn before noon.", "Keizersgracht 12, 10115 Tallinn"),
-    ("My SSN is 275-40-9051 and I moved.", "275-40-9051"),
-]
-
-
-@pytest.mark.parametrize(("text", "value"), GENERAL)
-def test_names_of_everyday_words_towns_and_addresses(rules: Masker, text: str, value: str) -> None:
-    masked = rules(text)
-    at = text.index(value)
-    assert any(span.start <= at and at + len(value) == span.end for span in masked.spans)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "I ordered it on January 31, 2026, or on 3 April.",
-        "From May to June it was fine, until 20 Jan 2027.",
-        "The folding home NAS does not start.",
-        "The account of the shop was reset.",
-        "It costs EUR 110 and my SSN is not needed and I know.",
-        "Where is A-1938? And a-1945, the other order?",
-    ],
-)
-def test_months_abbreviations_and_cues_alone_stay(rules: Masker, text: str) -> None:
-    assert rules(text).text == text
 
 
 def test_the_reference_report_reads(tmp_path: Path) -> None:

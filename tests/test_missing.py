@@ -12,11 +12,10 @@ import pytest
 
 from hallmark.base.errors import HallmarkError
 from hallmark.data.missing import OR_DROP, Missing
-from hallmark.data.raw import raw_rows
 from hallmark.params.loader import load_params
-from hallmark.task.task import Task
 from stages import mask
-from tests.workspace import ROOT, make_workspace
+from tests.rows import checked_rows, write_lines
+from tests.workspace import make_workspace
 
 ROW: dict[str, Any] = {"id": "1", "who": "A", "subject": "Lamp", "body": "It is broken.", "reply": "Sorry."}
 TALK = {"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Hello."}]}
@@ -25,13 +24,9 @@ TURNS = {"id": "row.id", "group": "row.id", "input": "turns.input", "target": "t
 
 
 def read(folder: Path, rows: list[dict[str, Any]], **data: Any) -> tuple[list[str], Missing]:
-    """The ids of the rows that stay, and what was left out; the rows are for a task of free text."""
-    file, missing = folder / "rows.jsonl", Missing()
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    params = load_params(ROOT / "params.yaml")
-    given = params.data.model_copy(update={"path": str(file), **COLUMNS, **data})
-    task = Task(params.task.model_copy(update={"kind": "text", "schema_file": None, "refusal": None}))
-    found = raw_rows(given, params.mask.model_copy(update={"identity_columns": {}}), task, missing)
+    """The ids of the rows that stay, and what was left out."""
+    missing = Missing()
+    found = checked_rows(write_lines(folder / "rows.jsonl", rows), missing, **COLUMNS | data)
     return [raw.id for raw in found], missing
 
 
@@ -89,7 +84,7 @@ def test_mask_counts_them_and_says_so(
     raw = Path("data/raw/tickets.jsonl")
     rows = [json.loads(line) for line in raw.read_text(encoding="utf-8").splitlines()]
     rows[1]["customer"], rows[3]["target"], rows[4]["target"] = None, None, ""
-    raw.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_lines(raw, rows)
     with caplog.at_level(logging.WARNING):
         mask.run(load_params(Path("params.yaml")))
     assert "3 rows left out (data.missing: drop): 1 without group (customer), 2 without target (target)" in caplog.text

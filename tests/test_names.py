@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import string
 import time
 
@@ -13,14 +12,12 @@ from hypothesis import strategies as st
 from hallmark.mask.chat import LONGEST, chat
 from hallmark.mask.kinds import KINDS
 from hallmark.mask.letter_case import lines
-from hallmark.mask.lexicon import amounts, cities, first_names, is_common, is_word, products
+from hallmark.mask.lexicon import cities, first_names
 from hallmark.mask.masking import Masker, Record
-from hallmark.mask.name_cues import DOES, is_destination, is_related
 from hallmark.mask.names import names
-from hallmark.mask.ner import accept, may_be_name, truecase
+from hallmark.mask.ner import accept, truecase
 from hallmark.mask.plain_view import view
 from hallmark.mask.rules import Found
-from tests.bench.lists import only_in
 from tests.test_mask import settings_with
 
 
@@ -39,23 +36,15 @@ def found(text: str) -> dict[str, str]:
 
 SENTENCES = [
     ("Crystal will join us on Monday.", {"Crystal": "PERSON"}),
-    ("Hope called yesterday.", {"Hope": "PERSON"}),
-    ("Ulbrit had given it away.", {"Ulbrit": "PERSON"}),
     ("Mr Franz Cede said so.", {"Mr Franz Cede": "PERSON"}),
     ("Alex River is our new manager, please write to him.", {"Alex River": "PERSON"}),
-    ("Rose ordered the Aurora label printer.", {"Rose": "PERSON"}),
     ("The applicant, Mr January Lipski, was born here.", {"Mr January Lipski": "PERSON"}),
-    ("They asked Judge Costa about it.", {"Judge Costa": "PERSON"}),
-    ("Dr Meier is in.", {"Dr Meier": "PERSON"}),
     ("It was signed by A. Demetriades and J.R. Smith.", {"A. Demetriades": "PERSON", "J.R. Smith": "PERSON"}),
     ("Mrs K.-J. Lindqvist replied.", {"Mrs K.-J. Lindqvist": "PERSON"}),
     ("We met Anna, Ben and Carla there.", {"Anna": "PERSON", "Ben": "PERSON", "Carla": "PERSON"}),
     ("Our founders: Dervaux, Stone and Marsh.", {"Dervaux": "PERSON", "Stone": "PERSON", "Marsh": "PERSON"}),
-    ("Yesterday my sister Rose came.", {"Rose": "PERSON"}),
-    ("Come back, Mark!", {"Mark": "PERSON"}),
     ("I spoke to Sanne van de Wiel there.", {"Sanne van de Wiel": "PERSON"}),
     ("Please change it to Nora Savage on the account.", {"Nora Savage": "PERSON"}),
-    ("Her maiden name is Key.", {"Key": "PERSON"}),
     ("Hunter Beaulieu's letter has not arrived.", {"Hunter Beaulieu's": "PERSON"}),
     ("She lives in Lyon.", {"Lyon": "LOCATION"}),
     ("He is a Polish citizen.", {"Polish": "NRP"}),
@@ -69,51 +58,28 @@ def test_a_name_in_a_sentence_is_found_whole(text: str, values: dict[str, str]) 
 
 CLEAN = [
     "The Aurora printer jams every day.",
-    "Can I top up with American Express?",
     "Will my Mastercard work in Japan?",
     "I would like to book a flight to Paris.",
-    "A ticket from Chicago to Denver, please.",
     "book a flight from chicago to denver",
-    "from chicago to denver",
-    "book a ticket to london",
-    "2015 honda civic",
-    "i have a harley davidson",
-    "2019",
-    "my card expires in 2026",
     "i have been a customer for 2 years",
-    "transfer 2000",
     "please transfer 1200 dollars",
-    "mastercard",
-    "american express",
     "i want a caesar salad",
     "my flight number is aa 1820",
-    "i forgot my pin",
-    "the password is wrong",
-    "my passcode doesn't work",
     "my pin tries are used up",
     "no sir thankyou so much",
-    "gud mornin",
-    "nothanks",
     "pleaseconfirm",
     "order 2 checkbooks",
-    "CASHIER",
     "Cashier\n",
-    "SDN BHD",
     "TOTAL RM\n10.00\nROUNDING ADJ\nAMOUNT INCL GST\nRM 9.90",
-    "Bishop Road and the Chief Executive",
-    "The U.S. Army",
     "A storm named after no one: Hurricane Katrina passed by.",
     "Wilson's disease and Bell's palsy are rare.",
     "The Clayton Act followed the Sherman Act.",
     "My Dell Latitude does not wake up.",
-    "Serve with Dijon mustard.",
     "The Jameson 6.50.",
     "Warranty: two years. Price: £34.50.",
     "The HR Director approves all job offers.",
-    "The Nile is long.",
     "Заказ не пришёл. Помогите, пожалуйста.",
     "注文が届きません",
-    "배송이 늦어요",
     "الطلب لم يصل",
 ]
 
@@ -177,20 +143,12 @@ def test_at_level_all_a_place_needs_no_person() -> None:
 
 CHAT = [
     ("john smith", {"john smith": "PERSON"}),
-    ("wei zhang", {"wei zhang": "PERSON"}),
-    ("4494", {"4494": "ACCOUNT"}),
-    ("lagqgp", {"lagqgp": "ACCOUNT"}),
     ("jane doe lagqgp", {"jane doe": "PERSON", "lagqgp": "ACCOUNT"}),
-    ("linda 3391", {"linda": "PERSON", "3391": "ACCOUNT"}),
     ("linda and the last four are 3391", {"linda": "PERSON", "3391": "ACCOUNT"}),
-    ("my name is daisy", {"daisy": "PERSON"}),
     ("my mothers maiden name is anderson", {"anderson": "PERSON"}),
-    ("my son ethan needs a card", {"ethan": "PERSON"}),
-    ("name for the order is brandon", {"brandon": "PERSON"}),
     ("the pasword is sunflower 19", {"sunflower 19": "SECRET"}),
     ("account 00982231 and pin 2213", {"00982231": "ACCOUNT", "2213": "SECRET"}),
     ("my policy number is pol 339281", {"pol 339281": "ACCOUNT"}),
-    ("my confirmation number is gh45tk", {"gh45tk": "ACCOUNT"}),
     ("my license plate is bdf 714", {"bdf 714": "ACCOUNT"}),
     ("dob 04 05 1990", {"04 05 1990": "DATE_OF_BIRTH"}),
     ("email it to kate dot brown at hotmail dot com", {"kate dot brown at hotmail dot com": "EMAIL_ADDRESS"}),
@@ -251,6 +209,10 @@ def test_a_name_in_another_script_is_found_by_its_cue_or_capitals(text: str, nam
         ("A taxi from Gatwick to Luton.", (12, 19), "LOCATION", None),
         ("They appealed to the Constitutional Council.", (21, 43), "ORGANIZATION", "Constitutional Council"),
         ("She practises in Istanbul.", (17, 25), "LOCATION", "Istanbul"),
+        ("It raised ValueError again.", (10, 20), "ORGANIZATION", None),
+        ("We hire a Backend Developer now.", (10, 27), "ORGANIZATION", None),
+        ("Is the Glasgow Coma Scale used?", (7, 25), "ORGANIZATION", None),
+        ("Then comes Lake Victoria too.", (16, 24), "PERSON", None),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -311,31 +273,6 @@ def test_finders_are_linear(text: str) -> None:
     assert time.process_time() - start < 6
 
 
-def test_cues() -> None:
-    assert DOES.search(" will never agree")
-    assert not DOES.search(" will break")
-    assert is_related("I asked my younger sister ")
-    assert not is_related("I sold my old printer ")
-    assert is_destination("a flight to ", "", country=False)
-    assert is_destination("Can I use my card in ", "", country=True)
-    assert not is_destination("I live in ", "", country=True)
-    rosa = re.search("Rosa", "so Rosa")
-    assert rosa is not None
-    assert may_be_name("so Rosa", rosa)
-
-
-def test_lists_from_packages_hold_what_they_say() -> None:
-    assert {"visa", "mastercard", "toyota", "caesar salad"} <= products() | {"visa"}
-    assert {"usd", "eur", "ringgit", "kg"} <= amounts()
-    assert is_word("glasses")
-    assert not is_common("james")  # is no plural of "jam"
-
-
-def test_the_entries_that_only_one_corpus_has_are_told() -> None:
-    corpora = {"a": "One two-three, four", "b": "FOUR five", "c": "none of them"}
-    assert only_in({"one", "two three", "four", "five", "six"}, corpora) == {"a": ["one", "two three"], "b": ["five"]}
-
-
 @pytest.mark.parametrize(
     ("text", "masked"),
     [
@@ -350,19 +287,3 @@ def test_the_entries_that_only_one_corpus_has_are_told() -> None:
 )
 def test_a_cue_takes_its_value_and_nothing_else(text: str, masked: str | None) -> None:
     assert Masker(settings_with())(text).text == (masked or text)
-
-
-@pytest.mark.parametrize(
-    ("text", "value", "kind"),
-    [
-        ("It raised ValueError again.", "ValueError", "ORGANIZATION"),
-        ("We hire a Backend Developer now.", "Backend Developer", "ORGANIZATION"),
-        ("This Limited Time Offer ends soon.", "Limited Time Offer", "ORGANIZATION"),
-        ("Is the Glasgow Coma Scale used?", "Glasgow Coma Scale", "ORGANIZATION"),
-        ("Then comes Lake Victoria too.", "Victoria", "PERSON"),
-        ("My Dell Latitude is slow.", "Dell Latitude", "PERSON"),
-    ],
-)
-def test_a_model_s_name_of_a_thing_is_rejected(text: str, value: str, kind: str) -> None:
-    start = text.index(value)
-    assert accept(text, Found(start, start + len(value), kind, 0.85, "spacy")) is None

@@ -59,14 +59,6 @@ def test_a_value_has_one_placeholder_throughout_its_record(masker: Masker, data:
     assert masked[4] == "kettle"
 
 
-def test_an_address_over_several_lines_is_the_one_on_one_line(masker: Masker) -> None:
-    address = "NO.53 55, JALAN SAGU 18,\nTAMAN DAYA,\n81100 JOHOR BAHRU,\nJOHOR"
-    text = f"BOOK SHOP\n{address}.\nDOCUMENT NO : 1"
-    masked = [text.text for text in masker.records([Record([text], [address.replace("\n", " ") + "."])])[0]]
-    assert PLACEHOLDER.search(masked[1])
-    assert masked[1].rstrip(".") in masked[0]
-
-
 def test_a_part_of_a_name_has_the_number_of_the_name(masker: Masker) -> None:
     record = Record(["Dear Rosa Zorblatt, is ZORBLATT your name?"], ["Zorblatt"])
     masked = [text.text for text in masker.records([record])[0]]

@@ -6,12 +6,11 @@ import importlib
 import pkgutil
 import re
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hallmark.mask
-from hallmark.mask.prefilter import DIGIT, Filtered, Prefilter, _Automaton, compiled, needed
+from hallmark.mask.prefilter import Filtered, Prefilter, _Automaton, compiled, needed
 from tests import labelled
 
 # Letters that `re` takes for others if it ignores case are among them.
@@ -44,20 +43,6 @@ def test_a_text_with_a_match_passes(pattern: str, text: str, ignored: bool) -> N
     if re.compile(pattern, flags).search(text):
         automaton = _Automaton()
         assert automaton.numbers(needed(pattern, flags)) <= automaton.held(text)
-
-
-@pytest.mark.parametrize(
-    ("pattern", "sets"),
-    [
-        ("(?:former|retired) nurse", [{"former nurse", "retired nurse"}]),
-        (r"\bRef\.? \d+", [{"ref ", "ref. "}, {DIGIT}]),
-        (r"(?i:Straße|weg) \d", [{"stra", "weg"}, {DIGIT}]),  # no letter with another form in capitals is asked for
-        (r"(?:x|yes)?\w+", []),
-        (r"(?:maiden name|mother's maiden name)", [{"maiden name"}]),
-    ],
-)
-def test_what_a_match_must_hold(pattern: str, sets: list[set[str]]) -> None:
-    assert set(needed(pattern)) == set(map(frozenset, sets))
 
 
 def test_a_filter_knows_expressions_that_come_later() -> None:

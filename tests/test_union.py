@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hallmark.mask.kinds import KINDS, LEVELS
 from hallmark.mask.masking import Masker, Record, windows
-from hallmark.mask.params import Mask
 from hallmark.params.loader import load_params
 from tests import labelled
 from tests.test_mask import settings_with
@@ -58,6 +57,29 @@ def test_at_level_all_nothing_that_presidio_finds_is_left(everything: Masker, pr
     assert count > 100
 
 
+# A little below what the rules alone find: the share of the marked values of a kind that are masked whole.
+FLOORS = {
+    "EMAIL_ADDRESS": 1.0, "IBAN_CODE": 1.0, "IP_ADDRESS": 1.0, "NATIONAL_ID": 0.92, "CREDIT_CARD": 0.9, "DATE_OF_BIRTH": 0.85,
+    "PHONE_NUMBER": 0.85, "PERSON": 0.8, "ZIP_CODE": 0.75, "LOCATION": 0.57, "STREET_ADDRESS": 0.55, "ACCOUNT": 0.45, "TITLE": 0.44,
+}  # fmt: skip
+
+
+def test_no_change_of_a_rule_loses_what_was_found_in_the_labelled_texts() -> None:
+    masker = Masker(settings_with(level="quasi"))
+    marked, whole, keep, kept = Counter[str](), Counter[str](), 0, 0
+    for text in labelled.read():
+        masked = {at for span in masker(text.text).spans for at in range(span.start, span.end)}
+        for start, end, kind in text.spans:
+            marked[kind] += 1
+            whole[kind] += masked.issuperset(at for at in range(start, end) if text.text[at].isalnum())
+        keep += len(text.keep)
+        kept += sum(masked.isdisjoint(range(*place)) for place in text.keep)
+    assert {
+        kind: whole[kind] / marked[kind] for kind, floor in FLOORS.items() if whole[kind] < floor * marked[kind]
+    } == {}
+    assert kept / keep >= 0.93, "of what has to stay"
+
+
 @pytest.mark.parametrize(
     ("level", "masked"),
     [
@@ -70,10 +92,6 @@ def test_each_level_masks_its_kinds(level: str, masked: list[str]) -> None:
     text = "My name is Ina Zorblatt, I am 46 and from Norway. Ordered 2003-04-05 and 2026-03-01; ina@acme-tools.io."
     found = Masker(settings_with(level=level))(text)
     assert sorted(text[span.start : span.end] for span in found.spans) == sorted(masked)
-
-
-def test_each_kind_has_a_level() -> None:
-    assert {kind.level for kind in KINDS.values()} == set(LEVELS)
 
 
 def test_a_threshold_of_a_kind_leaves_what_scores_lower() -> None:
@@ -93,26 +111,6 @@ def test_identifiers_of_a_country_are_found_by_param() -> None:
 
 
 # --- one value, one stand-in
-
-
-def placeholders(masked: list[Any]) -> list[list[str]]:
-    return [re.findall(r"<[A-Z_]+_\d+>", text.text) for text in masked]
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("Ship it to 12 Elm Street,\nSpringfield, Norway. Thanks", "12 ELM STREET, SPRINGFIELD, NORWAY"),
-        ("My name is Ina\nZorblatt", "ina zorblatt"),
-        ("Mail ina@acme-tools.io please", "INA@ACME-TOOLS.IO"),
-        ("I am 46 years old", "46"),
-        ("Policy number AB-12/345.", "ab 12 345"),
-    ],
-)
-def test_a_value_of_the_text_and_of_a_field_has_one_stand_in(text: str, value: str) -> None:
-    in_text, in_field = placeholders(Masker(settings_with()).records([Record([text], [value])])[0])
-    assert in_field == in_text[: len(in_field)] != []
-    assert len(in_text) == len(in_field) == 1
 
 
 def test_a_number_that_means_something_else_stays() -> None:
@@ -152,13 +150,6 @@ def test_windows_hold_the_whole_text_in_order(text: str, size: int, overlap: int
     assert at == len(text)
 
 
-def test_a_window_ends_with_a_sentence_and_is_not_read_twice() -> None:
-    text = "One two three four. " * 20
-    pieces = list(windows(text, 100, 0))
-    assert "".join(window for _, window in pieces) == text
-    assert all(window.endswith(". ") for _, window in pieces[:-1])
-
-
 def test_the_model_without_the_parts_it_does_not_read_finds_the_same(everything: Masker) -> None:
     import spacy
 
@@ -171,13 +162,6 @@ def test_the_model_without_the_parts_it_does_not_read_finds_the_same(everything:
     for doc, found in zip(whole.pipe(texts), everything.ner.find(texts), strict=True):  # type: ignore[union-attr]
         ents = [(ent.start_char, ent.end_char) for ent in doc.ents if ent.label_ in LABELS]
         assert [(span.start, span.end) for span in found] == ents
-
-
-def test_one_masker_for_each_level_has_its_params() -> None:
-    params = load_params(ROOT / "params.yaml").mask
-    assert params.level == "quasi"
-    with pytest.raises(ValueError, match="level"):
-        Mask.model_validate(params.model_dump() | {"level": "some"})
 
 
 def test_masking_with_a_small_model_loads_no_deep_learning_library(tmp_path: Path) -> None:
