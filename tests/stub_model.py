@@ -1,6 +1,8 @@
-"""A model server that does what the last message of a request tells it to, in a process of its own; and what starts it.
+"""Servers of models without a model: one of the test's own process, and one that does what a request tells it to.
 
-The message is JSON: `text` (what to answer), `log` (of each of its tokens), `sleep`, `status`, `headers`, `raw` (bytes to
+`ChatServer` is the first. The other has a process of its own, and does what the last message of a request tells it to.
+
+That message is JSON: `text` (what to answer), `log` (of each of its tokens), `sleep`, `status`, `headers`, `raw` (bytes to
 send in place of an answer), `calls`, `cut` (hang up in the middle), `usage`, and `second` (what to answer to a request that
 is not the greedy one). Any other text is answered as it is, with the model's name before it.
 """
@@ -11,11 +13,13 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
 
 import httpx
 
@@ -98,6 +102,57 @@ async def reply(send: Any, status: int, content: bytes, headers: Any = None, *, 
         await send({"type": "http.response.body", "body": content[: len(content) // 2], "more_body": True})
         raise ConnectionError("cut")
     await send({"type": "http.response.body", "body": content})
+
+
+Reply = tuple[int, dict[str, str], bytes]  # status, headers, content
+
+
+class ChatServer(ThreadingHTTPServer):
+    """A chat API in this process, while it is a context; `asked` and `keys` are what it was sent."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), ChatHandler)
+        self.asked: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.drip = 0.0  # seconds between two bytes
+        self.url = f"http://127.0.0.1:{self.server_port}/v1"
+
+    def reply(self, body: dict[str, Any]) -> Reply:
+        raise NotImplementedError
+
+    def handle_error(self, *_: Any) -> None:
+        """A caller that ended in an error has hung up."""
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class ChatHandler(BaseHTTPRequestHandler):
+    server: ChatServer
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append(body)
+        self.server.keys.append(self.headers["Authorization"])
+        status, headers, content = self.server.reply(body)
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(content))} | headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        for byte in content if self.server.drip else ():
+            self.wfile.write(bytes([byte]))
+            time.sleep(self.server.drip)
+        if not self.server.drip:
+            self.wfile.write(content)
+        self.close_connection = True
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
 
 
 @dataclass

@@ -8,10 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,22 +20,21 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from hallmark.answer.answers import Answer, Prompt
+from hallmark.answer.answers import Prompt
 from hallmark.answer.bought import Bought, file_of, is_model, key_of, read_bought, write_bought
-from hallmark.answer.comparators.endpoint import COMPARATOR, EndpointSettings, requests_for
+from hallmark.answer.comparators.endpoint import EndpointSettings, requests_for
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import BASE, BOUGHT, HOLDOUT, TRAIN, sha256_folder
 from hallmark.base.provenance import read_lock
 from hallmark.base.records import read_records, write_records
 from hallmark.base.single_run import alone
-from hallmark.commands import ask, buying, completions, verify
+from hallmark.commands import ask, buying, verify
 from hallmark.params.loader import load_params
-from hallmark.plan.batches import all_answering
-from hallmark.plan.lengths import NO_PART, Part
 from hallmark.task.predictions import metrics_of, read_predictions
 from hallmark.task.task import Task
 from stages import eval as stage_eval
-from tests.test_eval import FEW, SETTINGS, some_holdout, some_train
+from tests.stub_model import ChatServer, Reply
+from tests.test_eval import SETTINGS, some_holdout, some_train
 from tests.tiny import make_tiny_base
 from tests.workspace import ROOT, change_params, git_commit, git_init, make_workspace, repro_here, run
 
@@ -70,55 +67,30 @@ def completion(text: str | None = "about it", **changes: Any) -> dict[str, Any]:
     return whole | changes
 
 
-class Server(ThreadingHTTPServer):
-    """Answers each request with what its last message says; `script` holds (status, headers, body) that it sends first."""
+class Server(ChatServer):
+    """Answers each request with what its last message says; `script` holds what it sends first."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-        self.script: list[tuple[int, dict[str, str], bytes]] = []
+        super().__init__()
+        self.script: list[Reply] = []
         self.always: bytes | None = None
-        self.slow, self.early = 0.0, False  # `early`: what the script has is sent at once, however slow the rest is
+        self.slow = 0.0
         self.usage: Any = USAGE
 
-    def handle_error(self, *_: Any) -> None:
-        """A caller that ended in an error has hung up."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.asked.append(body)
-        self.server.keys.append(self.headers["Authorization"])
-        scripted = self.server.script.pop(0) if self.server.early and self.server.script else None
-        time.sleep(0 if scripted else self.server.slow)
-        answer = completion(f"about {body['messages'][-1]['content']}", usage=self.server.usage)
-        status, headers, content = 200, dict[str, str](), self.server.always or json.dumps(answer).encode()
-        if scripted or self.server.script:
-            status, headers, content = scripted or self.server.script.pop(0)
-        self.send_response(status)
-        for name, value in ({"Content-Length": str(len(content))} | headers).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-        self.close_connection = True
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+    def reply(self, body: dict[str, Any]) -> Reply:
+        time.sleep(self.slow)
+        if self.script:
+            return self.script.pop(0)
+        answer = completion(f"about {body['messages'][-1]['content']}", usage=self.usage)
+        return 200, {}, self.always or json.dumps(answer).encode()
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(buying, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(buying, "LONGEST_PAUSE", 0.02)
-    running = Server()
-    threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
-    yield running
-    running.shutdown()
-    running.server_close()
+    with Server() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +114,7 @@ def at(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def use(server: Server, **changes: Any) -> None:
     """Make the server the comparator `big`."""
-    settings = ENDPOINT | {"url": f"http://127.0.0.1:{server.server_port}/v1"} | changes
+    settings = ENDPOINT | {"url": server.url} | changes
     change_params(Path(), {"eval.comparators": {"big": settings}})
 
 
@@ -222,15 +194,7 @@ def test_the_estimate_stops_before_the_first_request(at: Path, server: Server) -
     assert len(server.asked) == 10
 
 
-def test_a_server_that_costs_more_than_the_guess_is_stopped(at: Path, server: Server) -> None:
-    use(server, max_cost=0.02, concurrency=1)
-    server.usage = {"prompt_tokens": 4000, "completion_tokens": 20}
-    with pytest.raises(HallmarkError, match="could exceed max_cost"):
-        buy()
-    assert 2 <= len(read_bought("big")) < 5
-
-
-def garbage(status: int, body: bytes = b"{}", **headers: str) -> tuple[int, dict[str, str], bytes]:
+def garbage(status: int, body: bytes = b"{}", **headers: str) -> Reply:
     return status, {name.replace("_", "-"): value for name, value in headers.items()}, body
 
 
@@ -242,25 +206,18 @@ def answered(message: dict[str, Any] | None = None, **changes: Any) -> bytes:
 
 WHOLE = json.dumps(completion()).encode()
 CALL = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Ås"}'}}
+
+
 FOR_THE_MOMENT = {
-    "429": [garbage(429, Retry_After="0")],
-    "500 twice": [garbage(500), garbage(503)],
-    "408 and 409": [garbage(408), garbage(409)],
+    "statuses": [garbage(429, Retry_After="0"), garbage(500), garbage(408)],
+    "a date of no calendar": [garbage(429, Retry_After="Mon, 01 Jan 2024 00:00:00 +99999999999999")],
     "half a body": [(200, {"Content-Length": str(len(WHOLE))}, WHOLE[:40])],
     "half a JSON": [garbage(200, WHOLE[:40])],
     "no choice": [garbage(200, json.dumps(completion(choices=[])).encode())],
     "no text": [garbage(200, json.dumps(completion(None)).encode())],
-    "a list": [garbage(200, b"[1]")],
-    "nothing": [garbage(200, b"")],
-    "a text in parts of another kind": [garbage(200, answered({"content": [{"type": "image", "text": "x"}]}))],
-    "a part that is a number": [
-        garbage(200, answered({"content": [{"type": "text", "text": 3}], "tool_calls": [CALL]}))
-    ],
-    "an error with HTTP 200": [garbage(200, b'{"error": {"message": "busy"}}')],
+    "a part of another kind": [garbage(200, answered({"content": [{"type": "image", "text": "x"}]}))],
     "an error of its own status": [garbage(200, b'{"error": {"code": 429}, "choices": []}')],
-    **{f"ends with {end}": [garbage(200, answered(finish_reason=end))] for end in ("error", "abort", 5, {}, [])},
-    "a choice that is a text": [garbage(200, b'{"choices": ["x"]}')],
-    "a text that is a number": [garbage(200, b'{"choices": [{"message": {"content": 3}}]}')],
+    "an end that is none": [garbage(200, answered(finish_reason=end)) for end in ("error", 5)],
     "not UTF-8": [garbage(200, b'{"choices": [{"message": {"content": "\xff"}}]}')],
 }
 
@@ -396,29 +353,10 @@ def test_dvc_keeps_the_file_and_pushes_it_only_if_told_to(at: Path, server: Serv
         assert "push" not in out and len(read_bought("big")) == 20  # what is not asked any more was paid for
         assert run(at, "git", "status", "--porcelain", "data/bought", "--untracked-files=all").stdout.split("\n")[
             :-1
-        ] == [
-            "?? data/bought/README.md",
-            "?? data/bought/big.jsonl.dvc",
-        ]
+        ] == ["?? data/bought/README.md", "?? data/bought/big.jsonl.dvc"]
     finally:
         for folder in (".git", ".dvc"):
             run(at, "rm", "-rf", folder)
-
-
-def test_a_stage_may_depend_on_the_folder_in_which_dvc_keeps_a_file(tmp_path: Path) -> None:
-    (tmp_path / "data/bought").mkdir(parents=True)
-    (tmp_path / "data/bought/README.md").write_text("x\n", encoding="utf-8")
-    pipeline = {"stages": {"look": {"cmd": "ls data/bought > seen", "deps": ["data/bought"], "outs": ["seen"]}}}
-    (tmp_path / "dvc.yaml").write_text(json.dumps(pipeline), encoding="utf-8")
-    run(tmp_path, "git", "init", "--quiet")
-    run(tmp_path, "dvc", "init", "--quiet")
-    run(tmp_path, "dvc", "repro")
-    (tmp_path / "data/bought/big.jsonl").write_text("{}\n", encoding="utf-8")
-    run(tmp_path, "dvc", "add", "data/bought/big.jsonl")
-    assert "Running stage 'look'" in run(tmp_path, "dvc", "repro", "--dry").stdout
-    run(tmp_path, "dvc", "repro")
-    assert "big.jsonl" in (tmp_path / "seen").read_text(encoding="utf-8")
-    assert "Running" not in run(tmp_path, "dvc", "repro", "--dry").stdout
 
 
 ALONE = {  # the stage as it is in dvc.yaml, where git has what it reads, and one that reads no answers
@@ -478,38 +416,17 @@ def test_a_rebuild_looks_the_answers_up_and_says_so_if_a_clone_lacks_them(
         ({"key": "sk-123"}, "key"),
         ({"price": None, "max_cost": 1.0}, "max_cost needs a price"),
         ({"fields": {"n": 5}}, "fields can't set 'n'"),
-        ({"fields": {"top_logprobs": 20}}, "fields can't set 'top_logprobs'"),
-        ({"fields": {"best_of": 3}}, "fields can't set 'best_of'"),
         ({"url": "https://x:abc/v1"}, "url is not an address"),
-        ({"url": "https://x:99999/v1"}, "url is not an address"),
-        ({"url": "https://[::1/v1"}, "url is not an address"),
-        ({"url": "https://:80/v1"}, "url is not an address"),
         ({"url": "http://api.example.com/v1", "key": "KEY"}, "url with a key must begin with https"),
-        ({"url": "http://8.8.8.8/v1", "key": "KEY"}, "url with a key must begin with https"),
         ({"url": "http://localhost.example.com/v1", "key": "KEY"}, "url with a key must begin with https"),
         ({"fields": {"max_tokens": None}}, "fields must leave a limit"),
-        ({"fields": {"max_completion_tokens": "9"}}, "fields must leave a limit"),
-        ({"retries": 21}, "retries"),
-        ({"model": "a b"}, "model"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         EndpointSettings.model_validate(ENDPOINT | changes)
-
-
-@pytest.mark.parametrize(
-    ("url", "key"),
-    [
-        ("http://localhost:8000/v1", "KEY"),
-        ("http://[::1]:8000/v1", "KEY"),
-        ("http://192.168.1.7/v1", "KEY"),
-        ("https://api.example.com/v1", "KEY"),
-        ("http://api.example.com/v1", None),
-    ],
-)
-def test_a_key_may_be_sent_where_no_one_else_reads_it(url: str, key: str | None) -> None:
-    assert EndpointSettings.model_validate(ENDPOINT | {"url": url, "key": key}).url == url
+    for url in ("http://localhost:8000/v1", "http://[::1]:8000/v1", "http://192.168.1.7/v1"):
+        EndpointSettings.model_validate(ENDPOINT | {"url": url, "key": "KEY"})  # nobody else reads the key there
 
 
 @pytest.mark.parametrize(
@@ -517,16 +434,11 @@ def test_a_key_may_be_sent_where_no_one_else_reads_it(url: str, key: str | None)
     [
         ("gpt-x", None, True),
         ("gpt-x-2026-01-01", None, True),
-        ("gpt-x-0613", None, True),
-        ("gpt-x-20260101", None, True),
         ("gpt-x-mini", None, False),
-        ("gpt-x.1", None, False),
         ("gpt-x-70b", None, False),
         ("other", None, False),
         (None, ".*", True),
-        (None, "(gpt-x)?", True),
         (None, "gpt-x", False),
-        ("", None, False),
         ("other", "oth.*", True),
         ("another", "oth.*", False),
     ],
@@ -598,55 +510,6 @@ def test_a_line_that_is_no_answer_is_named(tmp_path: Path, monkeypatch: pytest.M
             read_bought("any", cut=True)
 
 
-def test_calls_that_the_server_took_out_of_the_text_count_as_text(
-    at: Path, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use(server)
-    server.always = answered({"content": None, "tool_calls": [CALL]}, finish_reason="tool_calls")
-    buy()
-    assert {row.prediction for row in look_up()[0]} == {'{"name":"weather","arguments":{"city":"Ås"}}'}
-
-
-def test_the_plan_counts_no_work_for_it(at: Path, server: Server) -> None:
-    part = Part(2, [30, 20], [40, 30], [10, 10], 5)
-
-    def answering() -> int:
-        return len(all_answering(load_params(), part, NO_PART))
-
-    change_params(Path(), {"eval.comparators": {}})
-    alone = answering()
-    use(server)
-    assert answering() == alone
-    change_params(Path(), {"eval.comparators": {"big": ENDPOINT, "few": FEW}})
-    assert answering() == alone + 1
-
-
-def test_log_probabilities_are_kept_with_the_bytes_that_the_text_does_not_show() -> None:
-    def listed(**parts: Any) -> dict[str, Any]:
-        return {"content": [{"token": "a", "logprob": -1.0, "bytes": [97]} | parts]}
-
-    assert completions.logprobs_of(listed()) == [["a", -1.0, None]]
-    assert completions.logprobs_of(listed(bytes=[195])) == [["a", -1.0, [195]]]
-    for wrong in (
-        None,
-        [],
-        {"content": None},
-        listed(token=1),
-        listed(logprob="x"),
-        listed(logprob=1.0),
-        listed(bytes=[256]),
-    ):
-        assert completions.logprobs_of(wrong) is None
-
-
-def test_names_that_are_no_endpoint_are_an_error(at: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    change_params(Path(), {"eval.comparators": {"few": FEW}})
-    with pytest.raises(HallmarkError, match="no comparator 'few' of kind endpoint"):
-        buy(names=["few"])
-    buy()
-    assert "nothing to buy" in capsys.readouterr().out
-
-
 def test_two_runs_at_once_do_not_buy_the_same_answers(at: Path, server: Server) -> None:
     use(server)
     with alone(BOUGHT, "", ""), pytest.raises(HallmarkError, match="another run buys answers"):
@@ -654,72 +517,16 @@ def test_two_runs_at_once_do_not_buy_the_same_answers(at: Path, server: Server) 
     assert server.asked == []
 
 
-def test_measures_are_computed_from_what_is_stored() -> None:
-    settings = EndpointSettings.model_validate(ENDPOINT)
-    answers = [Answer("x", 10, "stop", read=100, seconds=float(number)) for number in range(1, 21)]
-    found = COMPARATOR.measures(settings, answers)
-    assert found["latency_s"] == {"p50": 10.0, "p95": 19.0, "p99": 20.0}
-    assert found["price"]["per_1000"] == pytest.approx(1000 * (100 * 2 + 10 * 10) / 1e6)
-
-
-@pytest.mark.parametrize("parts", [["about ", "it"], ["about it"]])
-def test_a_text_in_parts_is_joined_and_can_be_read_back(at: Path, server: Server, parts: list[str]) -> None:
+def test_a_text_in_parts_is_joined_and_calls_count_as_text(at: Path, server: Server) -> None:
     use(server)
-    content = [{"type": "text", "text": part} for part in parts]
+    content = [{"type": "text", "text": part} for part in ("about ", "it")]
     server.script = [garbage(200, answered({"content": content, "tool_calls": None}))]
     server.script += [garbage(200, answered({"content": content, "tool_calls": [CALL]}))]
+    server.script += [garbage(200, answered({"content": None, "tool_calls": [CALL]}, finish_reason="tool_calls"))]
     buy()
     assert [one.text for one in read_bought("big").values()].count("about it") == 2
-    assert len(server.asked) == 10 and len(look_up()[0]) == 10
-
-
-def test_an_answer_is_read_back_before_it_is_written(at: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(server, retries=0, concurrency=1)
-    monkeypatch.setattr(completions, "text_of", lambda content: 3 if content == "wrong" else content)
-    monkeypatch.setattr(completions, "answer_of", lambda response: None)
-    server.script = [garbage(200, json.dumps(completion("wrong")).encode())]
-    with pytest.raises(HallmarkError, match=r"not the JSON of a chat completion \(1 request\)"):
-        buy()
-    assert len(read_bought("big")) == 9
-
-
-DATES = [
-    "Mon, 01 Jan 2024 00:00:00 +99999999999999",
-    "Fri, 31 Dec 9999 23:59:59 -2359",
-    "x",
-    "1 Jan 99999 00:00:00 GMT",
-]
-
-
-@pytest.mark.parametrize("date", DATES)
-def test_a_date_of_no_calendar_is_no_date(at: Path, server: Server, date: str) -> None:
-    use(server)
-    server.script = [garbage(429, Retry_After=date)]
-    if "9999 23" in date:  # a date, in the far future
-        with pytest.raises(HallmarkError, match="asks to wait"):
-            buy()
-        return
-    buy()
-    assert len(read_bought("big")) == 10
-
-
-def test_an_error_that_nobody_foresaw_loses_no_answer_on_the_way(
-    at: Path, server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    use(server)
-    server.slow, server.early = 0.3, True
-    server.script = [garbage(429)]
-
-    def broken(_: Any) -> float:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(buying, "retry_after", broken)
-    with pytest.raises(ZeroDivisionError):
-        buy()
-    assert len(server.asked) == 3 and len(read_bought("big")) == 2
-    assert "2 of 10 answers bought" in capsys.readouterr().out
-    buy()
-    assert len(server.asked) == 11 and len(read_bought("big")) == 10
+    assert '{"name":"weather","arguments":{"city":"Ås"}}' in {row.prediction for row in look_up()[0]}
+    assert len(server.asked) == 10
 
 
 def test_a_disk_that_is_full_for_a_while_loses_no_answer(
@@ -772,16 +579,11 @@ def test_ctrl_c_waits_for_what_is_on_the_way_and_a_second_does_not(at: Path, ser
     [
         (garbage(200, b"\x1f\x8b", Content_Encoding="gzip"), "a compressed response, though none was asked for"),
         (garbage(200, b" " * 200_000), r"a response of over \d+ bytes"),
-        (garbage(401, b" " * 200_000), "HTTP 401"),
-        (garbage(403, b"\x1f\x8b", Content_Encoding="gzip"), "HTTP 403"),
         (garbage(401, b"half", Content_Length="99"), "HTTP 401"),
         (garbage(200, b'{"error": {"code": 402, "type": "no_credit"}}'), "HTTP 402, .*no_credit"),
-        (garbage(200, b'{"error": {"code": "401"}, "choices": null}'), "HTTP 401"),
     ],
 )
-def test_what_a_retry_cannot_help_is_sent_once(
-    at: Path, server: Server, response: tuple[int, dict[str, str], bytes], problem: str
-) -> None:
+def test_what_a_retry_cannot_help_is_sent_once(at: Path, server: Server, response: Reply, problem: str) -> None:
     use(server, concurrency=1)
     server.script = [response]
     with pytest.raises(HallmarkError, match=problem):
@@ -850,29 +652,6 @@ def test_answers_that_were_bought_and_are_not_here_are_not_bought_again(at: Path
     note.unlink()
     buy()
     assert len(read_bought("big")) == 10
-
-
-def test_half_a_line_goes_even_if_nothing_is_missing(at: Path, server: Server) -> None:
-    use(server)
-    buy()
-    whole = file_of("big").read_bytes()
-    with file_of("big").open("ab") as file:
-        file.write(b'{"key": "half a li')
-    with pytest.raises(HallmarkError, match="the last line is not whole"):
-        look_up()
-    buy()
-    assert file_of("big").read_bytes() == whole and len(server.asked) == 10
-
-
-def test_an_api_that_names_no_model_can_be_accepted(at: Path, server: Server) -> None:
-    use(server, concurrency=1)
-    server.always = json.dumps(completion(model=None)).encode()
-    for problem in ("another model answered", "a model without a name"):
-        with pytest.raises(HallmarkError, match=problem):
-            buy()
-    use(server, accept_model="(gpt-x)?")
-    buy()
-    assert len(server.asked) == 10 and len(look_up()[0]) == 10
 
 
 def test_an_environment_with_a_proxy_that_can_not_be_used_is_one_error(

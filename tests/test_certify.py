@@ -23,7 +23,6 @@ from hallmark.release.checking import check
 from hallmark.release.model_card import FILL_IN, unfilled
 from hallmark.release.shipping import merge, release
 from stages import certify
-from tests.made_up import BENCHMARKED, parity
 from tests.small_pipeline import ROOT, shell
 
 
@@ -148,26 +147,6 @@ def test_the_card_is_one_that_the_hub_reads(repo: Path) -> None:
     assert "ticket 1" not in card.text
 
 
-@pytest.mark.parametrize(
-    ("measured", "words"),
-    [
-        (BENCHMARKED | {"parity": parity()}, "measured 2026-11-26 on AMD EPYC 9B45, 2 threads, AVX512"),
-        ({"server": "transformers"}, "when and where is not recorded"),  # of a report made before it was
-    ],
-)
-def test_the_card_says_when_and_on_what_its_speed_was_measured(repo: Path, measured: Any, words: str) -> None:
-    level = {"latency_s": {"p50": 2.6043, "p95": 3.2637}, "output_tokens_per_second": 61.92, "requests_per_second": 1.4}
-    level |= {"requests": 8, "errors": 0, "timeouts": 0}
-    model = {"levels": [level], "largest_load": {"words": "4 at once"}}
-    write_json(Path("reports/benchmark.json"), measured | {"models": {"tuned": model}})
-    relock()
-    again()
-    card = (RELEASE / prov.CARD).read_text(encoding="utf-8")
-    assert f"Served: latency p50 2.604 s, p95 3.264 s, output 61.92 tokens/s ({words})." in card
-    shipped = "| Adapter over its base (bfloat16) | 0 of 64 | as evaluated | - | - | - | - | - |"
-    assert (shipped in card) == ("## What ships" in card) == ("parity" in measured)
-
-
 def test_the_bill_of_materials_is_valid_and_complete(repo: Path) -> None:
     pytest.importorskip("jsonschema", reason="cyclonedx-python-lib[json-validation]")
     from cyclonedx.schema import SchemaVersion
@@ -197,15 +176,6 @@ def test_the_same_inputs_give_the_same_release(repo: Path, tmp_path: Path) -> No
     assert changed == ["predicate.buildDefinition.resolvedDependencies"]
 
 
-def test_changed_inputs_are_named(repo: Path) -> None:
-    with Path("make.py").open("a") as file:
-        file.write("# a change that is not committed\n")
-    relock()
-    again()
-    assert wrong() == ""
-    assert "with changes in make.py" in "\n".join(check(RELEASE).made_of)
-
-
 def test_no_token_of_the_remote_gets_into_the_provenance(repo: Path) -> None:
     shell("git remote add origin https://me:s3cret@example.com/group/repo.git", repo)
     again()
@@ -223,7 +193,6 @@ def test_no_token_of_the_remote_gets_into_the_provenance(repo: Path) -> None:
     [
         (lambda: Path("models/adapter/adapter_config.json").write_text("{}"), "models/adapter is not what sft made"),
         (lambda: Path("data/raw/tickets.jsonl").write_text("{}\n"), "data/raw/tickets.jsonl is not what split read"),
-        (lambda: edit("reports/eval/tuned/metrics.json", lambda v: v.update(records=9)), "reports/eval is not what"),
         (lambda: _param("r: 16", "r: 8"), "param sft is not what sft ran with"),
         (lambda: Path("dvc.lock").unlink(), "dvc.lock: no such file"),
         (lambda: Path("dvc.lock").write_text("<<<<<<< mine\n"), "an unfinished merge"),
@@ -256,7 +225,7 @@ def test_what_nobody_has_filled_in_is_not_certified(repo: Path) -> None:
     assert unfilled(certified) == []
 
 
-@pytest.mark.parametrize("field", ["input", "target", "prediction"])
+@pytest.mark.parametrize("field", ["input", "prediction"])
 def test_private_data_in_a_prediction_is_an_error_that_does_not_show_it(repo: Path, field: str) -> None:
     file = Path("reports/eval/tuned/predictions.jsonl")
     row = json.loads(file.read_text(encoding="utf-8")) | {field: "write to Ann.Lee@corp-mail.org"}
@@ -266,12 +235,6 @@ def test_private_data_in_a_prediction_is_an_error_that_does_not_show_it(repo: Pa
         again()
     assert "row 1" in str(error.value)
     assert "corp-mail" not in str(error.value)
-
-
-def test_private_data_in_the_holdout_lock_is_an_error(repo: Path) -> None:
-    Path("data/holdout.lock.json").write_text('{"records": {"joe.bloggs@acme-tools.io": "0"}}')
-    with pytest.raises(HallmarkError, match=r"data/holdout\.lock\.json"):
-        again()
 
 
 def test_private_data_in_answers_can_be_counted_instead(repo: Path) -> None:
@@ -290,83 +253,12 @@ def test_private_data_in_answers_can_be_counted_instead(repo: Path) -> None:
 # --- every change is found ---------------------------------------------------------------------------------------
 
 
-def test_a_flipped_bit_in_any_file_is_found(repo: Path) -> None:
-    for file in sorted(RELEASE.iterdir()):
-        good = file.read_bytes()
-        for place in {0, len(good) // 3, len(good) // 2, len(good) - 1}:
-            for bit in (1, 32):  # 32 turns a letter's case, which JSON often survives
-                file.write_bytes(good[:place] + bytes([good[place] ^ bit]) + good[place + 1 :])
-                assert wrong() != "", f"{file.name}, byte {place}, bit {bit}"
-        file.write_bytes(good)
-    assert wrong() == ""
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda v: v["predicate"].update(result="FAILED"), "contradicts the gate's report"),
-        (
-            lambda v: v["predicate"]["configuration"][1]["annotations"].update(verdict="fail"),
-            "gate's report in verdict",
-        ),
-        (lambda v: v["predicate"].update(passedTests=["exact_match_gain", "latency"]), "contradicts the gate"),
-        (lambda v: v["predicate"].update(url="https://example.com"), "at predicate.url: Extra inputs"),
-        (lambda v: v["subject"].pop(), "contradicts the gate"),
-        (lambda v: v.update(predicate=None), "at predicate: Input should be"),
-        (lambda v: v["predicate"]["configuration"][1]["annotations"].update(rules=[]), "at rules: List should have"),
-    ],
-)
-def test_an_edited_verdict_is_found(repo: Path, change: Callable[[Any], Any], message: str) -> None:
-    edit(str(RELEASE / prov.VERDICT), change)
-    assert message in wrong()
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda p: p["buildDefinition"]["externalParameters"]["params"]["sft"]["lora"].update(r=8),
-        lambda p: p["buildDefinition"]["resolvedDependencies"].pop(),
-        lambda p: p["runDetails"]["byproducts"].pop(),
-    ],
-)
-def test_an_edited_provenance_is_found(repo: Path, change: Callable[[Any], Any]) -> None:
-    edit(str(RELEASE / prov.PROVENANCE), lambda value: change(value["predicate"]))
-    assert "provenance.json does not belong to verdict.json" in wrong()
-
-
-def _forge(change: Callable[[Any], Any]) -> None:
-    """Change the provenance and make the verdict fit it again, as a careful forger would."""
-    edit(str(RELEASE / prov.PROVENANCE), lambda value: change(value["predicate"]["buildDefinition"]))
-    digest = sha256_file(RELEASE / prov.PROVENANCE)
-    edit(
-        str(RELEASE / prov.VERDICT),
-        lambda value: value["predicate"]["configuration"][0]["digest"].update(sha256=digest),
-    )
-
-
-def test_what_is_forged_all_through_is_found_against_a_clone(repo: Path) -> None:
-    _forge(lambda build: build["externalParameters"]["params"]["sft"]["lora"].update(r=8))
-    assert wrong() == ""
-    found = wrong(clone=repo)
-    assert "no dvc.lock in the clone's history has this release" in found
-    assert "param sft.lora.r is not the same in the clone" in found
-
-
-def test_swapped_data_is_found_against_a_clone(repo: Path) -> None:
+def test_a_clone_of_other_data_or_code_is_told(repo: Path) -> None:
     Path("data/raw/tickets.jsonl").write_text('{"id": "1", "text": "other"}\n')
-    assert wrong(clone=repo) == "data/raw/tickets.jsonl is not the same in the clone (raw data)"
-
-
-def test_code_that_is_not_in_a_clone_is_found(repo: Path) -> None:
     Path("make.py").unlink()
-    assert wrong(clone=repo) == "make.py is missing in the clone (code)"
-
-
-def test_an_edited_lock_is_found_against_a_clone(repo: Path) -> None:
-    text = Path("dvc.lock").read_text(encoding="utf-8")
-    trained = prov.read_lock(text)["sft"]["outs"]["models/adapter"]
-    Path("dvc.lock").write_text(text.replace(trained, "0" * 32 + ".dir"), encoding="utf-8")
-    assert "dvc.lock of the clone differs at sft.outs.models/adapter" in wrong(clone=repo)
+    found = wrong(clone=repo)
+    assert "data/raw/tickets.jsonl is not the same in the clone (raw data)" in found
+    assert "make.py is missing in the clone (code)" in found
 
 
 def test_an_older_release_is_found_in_the_history_of_a_bare_clone(repo: Path, tmp_path: Path) -> None:
@@ -379,36 +271,6 @@ def test_an_older_release_is_found_in_the_history_of_a_bare_clone(repo: Path, tm
     assert finding.wrong == []
     assert f"compared with commit {commit}" in "\n".join(finding.made_of)
     assert "are missing" in "\n".join(finding.made_of)  # DVC's outputs are not in git
-
-
-def test_a_release_of_before_the_code_moved_still_checks(repo: Path, tmp_path: Path) -> None:
-    def repro(pipeline: str) -> None:
-        Path("dvc.yaml").write_text(pipeline, encoding="utf-8")
-        shell("dvc repro -q && git add -A && git commit -qm next", repo)
-
-    before, after = Path("stages/common/loss.py"), Path("hallmark/model/loss.py")
-    before.parent.mkdir()
-    before.write_text("LOSS = 1\n", encoding="utf-8")
-    pipeline = Path("dvc.yaml").read_text(encoding="utf-8")
-    for first in (
-        "make.py, models/quantized, data",
-        "models/adapter, reports/gate",
-    ):  # of what sft and certify depend on
-        assert f"deps: [{first}" in pipeline
-        pipeline = pipeline.replace(f"deps: [{first}", f"deps: [{before}, {first}")
-    repro(pipeline)
-    old = shutil.copytree(RELEASE, tmp_path / "old")
-    before.rename(after)
-    repro(pipeline.replace(str(before), str(after)))
-    assert sha256_folder(old) != sha256_folder(RELEASE)
-    finding = check(old, clone=repo)
-    assert finding.wrong == []
-    assert f"compared with commit {shell('git rev-parse HEAD~', repo).strip()}" in "\n".join(finding.made_of)
-    dependencies = read_json(old / prov.PROVENANCE)["predicate"]["buildDefinition"]["resolvedDependencies"]
-    assert {entry["name"] for entry in dependencies if entry["annotations"]["role"] == "code"} == {
-        str(before),
-        "make.py",
-    }
 
 
 def test_the_form_of_the_statements_stays(repo: Path) -> None:
@@ -436,48 +298,7 @@ def test_the_form_of_the_statements_stays(repo: Path) -> None:
     assert {entry["annotations"]["role"] for entry in details["byproducts"]} == {"release file", "report"}
 
 
-@pytest.mark.parametrize(
-    ("path", "role"),
-    [
-        ("data/raw/tickets.jsonl", "raw data"),
-        ("data/schema.json", "output schema"),
-        ("stages/common/files.py", "code"),
-        ("hallmark/base/files.py", "code"),
-        ("hallmark/page/report.css", "other input"),
-        ("models/base/config.json", "base weights"),
-        ("models/quantized/config.json", "quantized weights"),
-        ("data/holdout.lock.json", "holdout lock"),
-        ("data/split/train.parquet", "split"),
-        ("data/gold/spans.jsonl", "gold labels"),
-        ("data/masked.parquet", "data"),
-        ("requirements.lock", "library lock"),
-    ],
-)
-def test_the_role_of_a_file_has_the_name_that_releases_have(path: str, role: str) -> None:
-    assert prov.role_of(path, "data/raw/tickets.jsonl", "data/schema.json") == role
-
-
-def test_names_in_a_hostile_release_do_not_lead_out_of_the_clone(repo: Path) -> None:
-    secret = {"name": "../outside", "digest": {"sha256": "0" * 64}, "annotations": {"role": "code"}}
-    _forge(lambda build: build["resolvedDependencies"].append(secret))
-    (repo.parent / "outside").write_text("x")
-    assert "../outside is missing in the clone (code)" in wrong(clone=repo)
-
-
 # --- a failed gate, the command line, release and signature ------------------------------------------------------
-
-
-def test_a_rule_that_does_not_apply_was_no_test() -> None:
-    outcomes = ("pass", "fail", "too_little_data", "not_applicable")
-    gate = {"verdict": "fail", "rules": [{"name": f"rule.{outcome}", "outcome": outcome} for outcome in outcomes]}
-    found = prov.verdict({}, "0" * 64, gate)["predicate"]
-    tests = {key: value for key, value in found.items() if key.endswith("Tests")}
-    assert tests == {
-        "passedTests": ["rule.pass"],
-        "warnedTests": ["rule.too_little_data"],
-        "failedTests": ["rule.fail"],
-    }
-    assert found["configuration"][1]["annotations"] == gate
 
 
 def test_a_release_whose_verdict_has_the_older_form_still_checks(repo: Path) -> None:
@@ -544,10 +365,7 @@ def test_a_waived_rule_is_said_first_in_red_and_ships(repo: Path, tmp_path: Path
 
 
 # The first would ship what the gate did not pass; the others would look as if they checked.
-@pytest.mark.parametrize(
-    ("command", "option"),
-    [("export", "--ungated"), ("merge", "--key"), ("merge", "--clone"), ("merge", "--sign")],
-)
+@pytest.mark.parametrize(("command", "option"), [("export", "--ungated"), ("merge", "--key")])
 def test_an_option_that_would_be_ignored_is_an_error(command: str, option: str, tmp_path: Path) -> None:
     words = [sys.executable, "-m", f"hallmark.commands.{command}", str(tmp_path / "out"), option]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -581,65 +399,7 @@ def test_the_command_line_checks_a_folder_alone(repo: Path, tmp_path: Path) -> N
     assert "remedy" in command().stderr
 
 
-def test_a_signed_release_holds_for_its_key_only(repo: Path, tmp_path: Path) -> None:
-    pytest.importorskip("model_signing", reason="extra sign")
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    for name in ("ours", "theirs"):
-        key = ec.generate_private_key(ec.SECP256R1())
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        public = key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        (tmp_path / f"{name}.pem").write_bytes(private)
-        (tmp_path / f"{name}.pub").write_bytes(public)
-    out = tmp_path / "out"
-    release(RELEASE, out, tmp_path / "ours.pem")
-    assert not (RELEASE / prov.SIGNATURE).exists()
-    out = out.rename(tmp_path / "renamed")
-    (out / ".gitattributes").write_text("added by a hub")
-    signed = check(out, repo, tmp_path / "ours.pub")
-    assert signed.wrong == []
-    assert "signature: valid for ours.pub" in signed.made_of
-    assert "not checked" in "\n".join(check(out).made_of)
-    assert "is not valid for theirs.pub" in "\n".join(check(out, None, tmp_path / "theirs.pub").wrong)
-    assert "no model.sig" in "\n".join(check(RELEASE, None, tmp_path / "ours.pub").wrong)
-    with (out / "adapter_config.json").open("a") as file:
-        file.write(" ")
-    changed = check(out, None, tmp_path / "ours.pub").wrong
-    assert any("signature" in line and "adapter_config.json" in line for line in changed)
-
-
 # --- small parts -------------------------------------------------------------------------------------------------
-
-
-def test_dvc_hashes_are_those_of_dvc(repo: Path) -> None:
-    lock = prov.read_lock(Path("dvc.lock").read_text(encoding="utf-8"))
-    for stage in lock.values():
-        for path, md5 in {**stage["deps"], **stage["outs"]}.items():
-            assert prov.dvc_md5(Path(path)) == md5
-
-
-def test_upstream_leaves_out_what_did_not_go_in() -> None:
-    def stage(deps: list[str], outs: list[str]) -> dict[str, Any]:
-        return {"cmd": "", "deps": dict.fromkeys(deps, ""), "params": {}, "outs": dict.fromkeys(outs, "")}
-
-    stages = {
-        "a": stage(["raw"], ["data"]),
-        "b": stage(["data/part", "code.py"], ["model"]),
-        "gone": stage(["raw"], ["old"]),
-        "after": stage(["model"], ["release"]),
-    }
-    assert list(prov.upstream(stages, ["model"])) == ["a", "b"]
-    assert prov.sources(prov.upstream(stages, ["model"])) == ["code.py", "raw"]
-
-
-def test_differences_name_the_place() -> None:
-    assert prov.differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3, "d": None}}) == ["a.c", "a.d"]
-    assert prov.differences({"a": True}, {"a": 1}) == ["a"]
 
 
 @pytest.mark.parametrize("trick", ["graft", "replace"])

@@ -13,7 +13,6 @@ import pytest
 from hallmark.answer.labels import labels_of, right_labels
 from hallmark.answer.predictions import prediction, readable
 from hallmark.answer.scoring import Scorer
-from hallmark.answer.text_model import all_features
 from hallmark.base.files import HOLDOUT, TRAIN, VALIDATION, write_json
 from hallmark.base.reading import read_json
 from hallmark.base.records import read_records, write_records
@@ -159,13 +158,6 @@ def test_it_learns_what_words_tell_and_repeats_to_the_byte(folder: Path) -> None
     assert [file.read_bytes() for file in files] == first
 
 
-def test_where_no_word_is_in_two_records_it_says_what_is_most_frequent(folder: Path) -> None:
-    write_split(TRAIN, ['{"intent":"refund"}', '{"intent":"delivery"}', '{"intent":"refund"}'], ["a", "b", "c"])
-    classical.run(params_of(folder))
-    (row,) = read_json(Path("reports/eval/classical/metrics.json"))["labels"]
-    assert row["value"] == row["floor"] == pytest.approx(24 / 48)
-
-
 def test_a_linear_model_that_wins_is_said_first_and_fails_the_gate(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -192,23 +184,6 @@ def test_a_linear_model_that_wins_is_said_first_and_fails_the_gate(
     printed = capsys.readouterr().out.splitlines()
     assert printed[1] == result["words"]
     assert any(line.split()[:2] == ["intent", "50.0"] and "100.0 %" in line for line in printed)
-
-
-def test_a_tuned_model_that_is_right_beats_it(folder: Path) -> None:
-    write_split(TRAIN, some_tickets(120)[0], ["no word tells"] * 120)
-    params = params_of(folder)
-    classical.run(params)
-    answered(params, "base")
-    answered(params, "tuned")
-    compare.run(params)
-    result = read_json(Path("reports/comparison.json"))["against"]["classical"]
-    assert (result["verdict"], result["wins"]) == ("better", False)
-    assert result["words"].startswith("The tuned model beats a linear model")
-    assert result["trained"] == "trained on the same 120 records"
-    write_sft(folder, steps=20, records=120)
-    compare.run(params)
-    result = read_json(Path("reports/comparison.json"))["against"]["classical"]
-    assert result["trained"] == "trained on all 120 training records, of which the tuned model read 80"
 
 
 def test_a_classification_is_held_against_it_in_exact_match(folder: Path) -> None:
@@ -251,16 +226,6 @@ def by_endings(n: int, start: int = 0) -> tuple[list[str], list[str]]:
     return labels, [f"the qz{start + i:03}{'ungo' if i % 2 else 'ette'}" for i in range(n)]
 
 
-def by_words(n: int, start: int = 0) -> tuple[list[str], list[str]]:
-    """Labels that whole words tell, whose endings tell the other label more often."""
-    labels, texts = [], []
-    for i in range(start, start + n):
-        refund = bool(i % 2)
-        labels.append("refund" if refund else "delivery")
-        texts.append(f"{'kap' if refund else 'pak'} {'pak' if refund else 'kap'}{i}x")
-    return labels, texts
-
-
 def chosen_of(folder: Path, train: Any, validation: Any, holdout: Any) -> dict[str, Any]:
     params = params_of(folder, "classification", {"enum": ["refund", "delivery"]}, None)
     for path, part in ((TRAIN, train), (VALIDATION, validation), (HOLDOUT, holdout)):
@@ -287,39 +252,9 @@ def test_the_candidate_that_is_best_on_validation_is_the_bar(folder: Path) -> No
     assert sum(row["exact_match"] for row in rows) / len(rows) == scores["words_and_chars"][1]
 
 
-def test_the_first_of_equal_ones_is_chosen(folder: Path) -> None:
-    found = chosen_of(folder, by_words(80), by_words(20, 500), by_words(40, 700))
-    assert {row["validation"] for row in found["candidates"][:1]} == {1.0}
-    assert found["chosen"] == "words"
-
-
 def test_the_holdout_has_no_say(folder: Path) -> None:
     """There the characters are always wrong, so that whoever looked would take another."""
     found = chosen_of(folder, by_endings(80), by_endings(20, 500), opposite(by_endings(40, 700)))
     scores = {row["name"]: row["holdout"] for row in found["candidates"]}
     assert found["chosen"] == "words_and_chars"
     assert scores["words_and_chars"] == 0.0 < scores["words"]
-
-
-def test_without_validation_the_first_is_taken_and_it_is_said(folder: Path) -> None:
-    found = chosen_of(folder, by_endings(80), ([], []), by_endings(40, 700))
-    assert (found["chosen"], found["chosen_on"]) == ("words", 0)
-    assert {row["validation"] for row in found["candidates"]} == {None}
-
-
-def test_candidates_are_those_that_params_ask_for(folder: Path) -> None:
-    settings = PARAMS.classical.model_copy(update={"chars": None, "min_records": 1})
-    assert [features.name for features in all_features(settings)] == ["words"]
-    with pytest.raises(ValueError, match="shortest run of characters"):
-        type(settings).model_validate(settings.model_dump() | {"chars": [5, 2]})
-
-
-def test_all_candidates_are_compared_and_the_chosen_one_is_named(folder: Path) -> None:
-    params = params_of(folder, "classification", {"enum": ["refund", "delivery"]}, None)
-    chosen_of(folder, by_endings(80), by_endings(20, 500), by_endings(40, 700))
-    answered(params, "base")
-    answered(params, "tuned")
-    compare.run(params)
-    result = read_json(Path("reports/comparison.json"))["against"]["classical"]
-    assert (result["chosen"], len(result["candidates"])) == ("words_and_chars", 4)
-    assert "TF-IDF of words and characters, logistic regression" in result["words"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -68,21 +67,13 @@ def test_a_repo_as_stamped_has_nothing_to_refuse(repo: Path) -> None:
     ("file", "problem"),
     [
         ("data/raw/x.csv", "raw records"),
-        ("data/raw/deep/er/notes.txt", "raw records"),
         ("data/raw/tickets.JSONL", "raw records"),
         ("data/export.jsonl", "no param names"),
-        ("data/2026/export.XLSX", "no param names"),
         ("data/gold/texts.jsonl", "no param names"),
-        ("data/masked.parquet", "no param names"),
-        ("data/split/train.parquet", "no param names"),
         ("data/pseudonyms.key", "a key"),
         ("reports/eval/tuned/predictions.jsonl", "a .gitignore names it"),
-        ("models/release/README.md", "a .gitignore names it"),
         ("models/release/adapter_model.safetensors", "weights"),
-        ("notes/adapter_model.bin", "weights"),
-        ("Data/Raw/x.txt", "raw records"),
         ("data/raw.jsonl.bak", "no param names"),
-        ("data/dump", "no param names"),
         ("export/customers.csv", "no param names"),
         ("data/gold/spans.jsonl", "more than positions"),
         ("deploy/.env.production", "a key"),
@@ -132,15 +123,6 @@ def test_real_rows_over_the_sample_are_refused(repo: Path) -> None:
     assert len(refused()) == 1, "what is staged counts, not what lies there"
 
 
-def test_made_up_data_of_ones_own_is_allowed_by_its_hash(repo: Path) -> None:
-    for folder in ("data/raw", "data/demo"):
-        write(repo / folder / "more.jsonl", RECORD)
-        with (repo / folder / "sample.sha256").open("a", encoding="utf-8") as file:
-            file.write(f"{hashlib.sha256(RECORD.encode()).hexdigest()} *more.jsonl\n")
-    git(repo, "add", "--force", "data")
-    assert refused() == {}
-
-
 def test_data_path_is_raw_wherever_it_is(repo: Path) -> None:
     write(repo / "params.yaml", PARAMS.replace("data/raw/tickets.jsonl", "./in/../corpus"))
     write(repo / "corpus/part", RECORD)
@@ -161,9 +143,7 @@ def test_data_path_is_raw_however_it_is_written(repo: Path, path: str) -> None:
     assert refused() == {"corpus/part": "raw records don't belong in git"}
 
 
-@pytest.mark.parametrize(
-    "file", ["ci.yml", "notes/a\nb.txt", "data/pseudonyms.md", "docs/dump", "reports/x.json", "params.yaml"]
-)
+@pytest.mark.parametrize("file", ["ci.yml", "notes/a\nb.txt", "params.yaml"])
 def test_the_repos_key_is_refused_wherever_it_stands(repo: Path, file: str) -> None:
     key = "3b" * 32
     write(
@@ -177,14 +157,6 @@ def test_the_repos_key_is_refused_wherever_it_stands(repo: Path, file: str) -> N
     assert refused() == {file: "holds the repo's key"}
     git(repo, "rm", "--cached", "--quiet", file)
     assert refused() == {}, "the index counts, not what lies there"
-
-
-def test_rows_named_as_a_file_of_dvc_are_an_error(repo: Path) -> None:
-    write(repo / "data/raw/real.dvc", f"id,text\n1,{SECRET}\n")
-    git(repo, "add", "--force", "data/raw/real.dvc")
-    with pytest.raises(HallmarkError, match="no file of DVC") as error:
-        refused()
-    assert SECRET not in str(error.value)
 
 
 def test_the_command_names_file_and_way_out_and_quotes_nothing(repo: Path) -> None:
@@ -224,14 +196,6 @@ def test_outside_of_a_repository_there_is_nothing_to_refuse_and_a_broken_one_is_
     assert committed.findings() == {}
 
 
-@pytest.mark.parametrize("text", ["tickets.jsonl\n", "0" * 64 + "  ../x.jsonl\n", "\x00\n"])
-def test_a_list_of_samples_that_is_none_is_an_error(repo: Path, text: str) -> None:
-    write(repo / "data/raw/sample.sha256", text)
-    git(repo, "add", "--all")
-    with pytest.raises(HallmarkError, match=r"data/raw/sample\.sha256, row 1: not a SHA-256"):
-        committed.findings()
-
-
 CONFIG = """
 ['remote "raw"']
     url = /elsewhere
@@ -244,18 +208,14 @@ CONFIG = """
     ("file", "text", "sent"),
     [
         ("data/raw/x.csv.dvc", "outs: [{path: x.csv}]", "data/raw/x.csv"),
-        ("data/raw/x.csv.dvc", "outs: [{path: x.csv, push: true}]", "data/raw/x.csv"),
-        ("data/raw/x.csv.dvc", "outs: [{path: x.csv, remote: storage}]", "data/raw/x.csv"),
         ("data/raw/x.csv.dvc", "outs: [{path: x.csv, remote: alias}]", "data/raw/x.csv"),
         ("data/raw/x.csv.dvc", "outs: [{path: x.csv, push: false}]", None),
         ("data/raw/x.csv.dvc", "outs: [{path: x.csv, remote: raw}]", None),
         ("data/raw.dvc", "outs: [{path: raw}]", "data/raw"),
-        ("data.dvc", "outs: [{path: data}]", "data"),
         ("other/x.dvc", "wdir: ..\nouts: [{path: data/raw/x.csv}]", "data/raw/x.csv"),
         ("data/words.dvc", "outs: [{path: words}]", None),
         ("dvc.yaml", "stages: {fetch: {cmd: x, outs: [data/raw/x.csv]}}", "data/raw/x.csv"),
         ("dvc.yaml", "stages: {fetch: {cmd: x, outs: [{data/raw/x.csv: {push: false}}]}}", None),
-        ("dvc.yaml", "stages: {fetch: {cmd: x, outs: [data/masked.parquet]}}", None),
     ],
 )
 def test_raw_data_that_dvc_would_push_is_refused(repo: Path, file: str, text: str, sent: str | None) -> None:
@@ -264,33 +224,6 @@ def test_raw_data_that_dvc_would_push_is_refused(repo: Path, file: str, text: st
     write(repo / file, text)
     git(repo, "add", "--all")
     assert refused() == ({file: f"lets `dvc push` send {sent} to the default remote"} if sent else {})
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["outs: 3", "outs: [3, [], {path: 3}, {a: {}, b: {}}]", "stages: {a: {do: []}, b: 3}", "stages: []", "3", ""],
-)
-def test_a_file_of_dvc_in_an_odd_shape_names_no_output(repo: Path, text: str) -> None:
-    for file in ("data/raw/x.dvc", "dvc.yaml"):
-        write(repo / file, text)
-    git(repo, "add", "--all")
-    assert refused() == {}
-
-
-@pytest.mark.parametrize(
-    ("file", "text", "message"),
-    [
-        ("data/raw/x.dvc", "outs: [", "data/raw/x.dvc: is not YAML"),
-        (".dvc/config", "[core\n", ".dvc/config: can't be read"),
-        (".dvc/config", "[core]\n    nonsense = 1\n", ".dvc/config: can't be read"),
-    ],
-)
-def test_what_cannot_be_read_is_an_error(repo: Path, file: str, text: str, message: str) -> None:
-    write(repo / "data/raw/x.dvc", "outs: [{path: x, remote: raw}]")
-    write(repo / file, text)
-    git(repo, "add", "--all")
-    with pytest.raises(HallmarkError, match=re.escape(message)):
-        committed.findings()
 
 
 def test_dvc_pushes_what_the_check_says(repo: Path, caplog: pytest.LogCaptureFixture) -> None:

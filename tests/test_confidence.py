@@ -105,15 +105,6 @@ def test_pieces_and_the_bytes_between_them_are_mapped_as_their_bytes_say(text: s
         assert (start, end) == by_bytes or (not piece and start == end)
 
 
-@given(st.lists(st.integers(0, 255), max_size=8))
-def test_bytes_that_are_no_text_are_mapped_in_order(numbers: list[int]) -> None:
-    for tokenizer, tokens in ((byte_level(), [n + 1 for n in numbers]), (pieces(), [n + 1 for n in numbers])):
-        text = tokenizer.decode(tokens, skip_special_tokens=False)
-        found = spans_of(lambda ids, by=tokenizer: by.decode(ids, skip_special_tokens=False), tokens, text)
-        assert all(0 <= start <= end <= len(text) for start, end in found)
-        assert found == sorted(found)
-
-
 @given(OBJECTS, st.sampled_from([None, 1]), st.booleans(), st.sampled_from(["", " ", "\n\t"]))
 def test_values_are_found_where_they_are(value: dict[str, Any], indent: int | None, plain: bool, around: str) -> None:
     text = around + json.dumps(value, indent=indent, ensure_ascii=plain) + around
@@ -203,13 +194,6 @@ def test_parts_of_a_call_have_the_paths_that_its_score_gives_them(form: ToolForm
 )
 def test_calls_in_a_list_or_between_tags_have_a_sum_and_no_parts(text: str, form: ToolForm | None) -> None:
     assert sure(text, form).fields == {}
-
-
-def test_what_is_no_call_keeps_the_paths_of_its_text() -> None:
-    assert sure('{"parameters":{"to":1}}', LLAMA).fields.keys() == {"parameters.to"}
-    assert sure('{"intent":"refuse"}', HERMES).fields.keys() == {"intent"}
-    text = json.dumps({"name": "pay", "arguments": json.dumps({"to": 1})})  # as OpenAI's API writes arguments
-    assert sure(text, None).fields.keys() == {"name", "arguments"}
 
 
 def test_without_numbers_there_is_no_confidence() -> None:

@@ -9,17 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from hallmark.base.errors import HallmarkError
 from hallmark.base.files import write_json
 from hallmark.base.reading import read_json
 from hallmark.commands import summary
-from hallmark.judge import decision_words
 from hallmark.judge.decision import Decision
 from hallmark.judge.results import read_results
 from hallmark.params.loader import Params, load_params
 from hallmark.release.model_card import model_card
 from stages import compare, decide, gate, report
-from tests.made_up import ROOT, outcomes, served, sure, system, without_comparators, write_models, write_other_reports
+from tests.made_up import ROOT, outcomes, sure, system, without_comparators, write_models, write_other_reports
 
 WHOLE = without_comparators(load_params(ROOT / "params.yaml"), "few_shot")
 PARAMS = WHOLE.model_copy(
@@ -94,27 +92,6 @@ def test_a_comparator_whose_answers_are_bought_states_its_own_price_and_latency(
     assert (few_shot.price_per_1000, few_shot.price_from, few_shot.latency_from) == (None, "none", "none")
 
 
-@pytest.mark.parametrize("price", [{"per_1000": -1.0}, {"per_1000": "0.1"}, {}, 3])
-def test_a_price_that_is_none_is_an_error_that_names_it(folder: Path, price: object) -> None:
-    change(folder / "reports/comparators/few_shot/metrics.json", price=price)
-    with pytest.raises(HallmarkError, match=r"(?s)price.*dvc repro comparators"):
-        decide.run(PARAMS)
-
-
-@pytest.mark.parametrize("seconds", ["80", None, -1.0, True])
-def test_seconds_that_are_no_number_are_an_error_that_names_them(folder: Path, seconds: object) -> None:
-    change(folder / "reports/measured/eval_tuned.json", answer_seconds=seconds)
-    with pytest.raises(HallmarkError, match=r"(?s)not a number of seconds.*dvc repro eval@tuned"):
-        decide.run(PARAMS)
-
-
-def test_without_a_price_of_the_machine_there_are_no_prices(folder: Path) -> None:
-    unpriced = PARAMS.benchmark.model_copy(update={"price_per_hour": None})
-    found = decide.run(PARAMS.model_copy(update={"benchmark": unpriced}))
-    assert {way.price_per_1000 for way in found.ways} == {None}
-    assert found.words.endswith("Prices are not stated (benchmark.price_per_hour), so quality decides alone.")
-
-
 def test_a_cascade_costs_the_tuned_model_for_all_and_the_fallback_for_what_is_handed_over(folder: Path) -> None:
     change(folder / "reports/cascade.json", system=system())
     found = decide.run(PARAMS)
@@ -130,23 +107,6 @@ def test_a_cascade_costs_the_tuned_model_for_all_and_the_fallback_for_what_is_ha
     assert (cascade.handed.behind.value, cascade.handed.behind.low, cascade.handed.behind.high) == (0.05, 0.0, 0.1)
     change(folder / "reports/cascade.json", system=system(), human_price=None)
     assert decide.run(PARAMS).ways[-1].price_per_1000 is None
-
-
-def test_the_latency_of_a_cascade_is_a_limit_if_its_fallback_has_one(folder: Path) -> None:
-    def latency(**changes: object) -> str:
-        change(folder / "reports/cascade.json", system=system(**changes))
-        return decision_words.latency(decide.run(PARAMS).ways[-1])
-
-    assert latency(fallback="base") == "2.00 s at most", "the p99 of both"
-    assert latency() == latency(fallback="few_shot") == "-", "a person, and answers in batches"
-
-
-def test_only_where_a_label_is_the_whole_answer_does_a_linear_model_answer(folder: Path) -> None:
-    write_models(folder, BASE, TUNED, 40, linear=TUNED, few_shot=FEW_SHOT)
-    compare.run(PARAMS)
-    linear = next(way for way in decide.run(PARAMS).ways if way.kind == "linear")
-    assert linear.exact_match is None and linear.labels is not None
-    assert decision_words.rows(decide.run(PARAMS))[2][2] == "labels only"
 
 
 POOR, NO_BETTER = outcomes(4, 400, wrong_value=0.914), outcomes(5, 400, wrong_value=0.93)
@@ -215,20 +175,6 @@ def test_where_no_floor_asks_for_right_answers_a_class_must_beat_the_most_freque
     assert found == {"tuned": "pass", "base": "fail", "classical": "fail", "few_shot": "too_little_data"}
     assert ways["few_shot"].missed.endswith(", needed: more than the most frequent class gets right, 40 %")
     assert {way.limits for way in decide.run(unfloored).ways if way.name in ("classical", "few_shot")} == {"pass"}
-
-
-def test_a_price_from_a_busy_machine_is_said_to_be_one(folder: Path) -> None:
-    served(folder, load_by_others={"processes": 0.62, "stolen": 0.0})
-    said = " Prices as served may be lower than measured. The machine was busy meanwhile: other processes took 62 % of its processor time."
-    assert decide.run(PARAMS).words.endswith(said)
-    unpriced = PARAMS.benchmark.model_copy(update={"price_per_hour": None})
-    assert "busy" not in decide.run(PARAMS.model_copy(update={"benchmark": unpriced})).words
-
-
-def test_a_missing_report_names_its_stage(folder: Path) -> None:
-    (folder / "reports/gate.json").unlink()
-    with pytest.raises(HallmarkError, match="dvc repro gate"):
-        decide.run(PARAMS)
 
 
 def test_the_summary_the_page_and_the_card_say_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.stats import Interval
-from hallmark.judge.decision import Failed, Handed, Main, Rules, Way, money, per_right, sides
+from hallmark.judge.decision import Failed, Gate, Handed, Main, Rules, Way, per_right
 from stages.decide import decide
 
 RULES = Rules(margin=0.02, min_records=100, min_groups=8)
@@ -59,213 +59,121 @@ def cascade(to: str, right: float, price: float | None, behind: float | None, al
 TUNED, BASE = way(), way("base", 0.0, 0.06)
 
 
-def test_a_rival_that_is_better_and_cheaper_says_do_not_tune() -> None:
-    found = decide([TUNED, BASE, way("large", 0.9, 0.02)], "pass", RULES)
-    assert (found.choice, found.use) == ("do_not_tune", "large")
-    assert found.words == (
-        "Do not tune: use large (what large is). The tuned model is 10.0 points (7.0 to 13.0) behind it in exact match, on "
-        "400 records; 1,000 right answers cost 0.062 against 0.022."
-    )
-
-
-@pytest.mark.parametrize("gate", ["pass", "fail", "too_little_data"])
-@pytest.mark.parametrize("name", ["base", "classical", "few_shot"])
-def test_so_does_a_tie_with_anything_that_costs_no_more_whatever_the_gate_says(name: str, gate: str) -> None:
-    found = decide([TUNED, way(name, 0.8, 0.05)], gate, RULES)  # type: ignore[arg-type]
-    assert (found.choice, found.use) == ("do_not_tune", name)
-    assert found.words.startswith("Do not tune: use ") and "is level (-3.0 to +3.0 points) with it" in found.words
-
-
-def test_a_tie_with_a_dearer_rival_leaves_the_tuned_model() -> None:
-    found = decide([TUNED, way("large", 0.8, 0.5)], "pass", RULES)
-    assert (found.choice, found.use) == ("tuned", "tuned")
-    found = decide([TUNED, way("large", 0.82, 0.5)], "pass", RULES)  # ahead, but not shown to be
-    assert (found.choice, found.use) == ("tuned", "tuned")
-
-
-def test_of_several_that_will_do_the_best_is_used_and_of_equals_the_cheapest() -> None:
-    found = decide([TUNED, way("one", 0.83, 0.04), way("two", 0.85, 0.05), way("three", 0.85, 0.03)], "pass", RULES)
-    assert found.use == "three"
-
-
-def test_a_better_and_dearer_rival_is_the_fallback_of_a_cascade_that_keeps_up() -> None:
-    found = decide([TUNED, way("large", 0.92, 2.0), cascade("large", 0.91, 0.65, 0.01)], "pass", RULES)
-    assert (found.choice, found.use) == ("cascade", "cascade_large")
-    assert found.words.startswith(
-        "Use the cascade: the tuned model answers 70 % of the requests, large (what large is) the rest. "
-        "It is 1.0 points (-2.0 to 4.0) behind large in exact match, and cheaper: 1,000 right answers cost 0.71 against 2.17."
-    )
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        [],
-        [cascade("large", 0.85, 0.65, 0.07)],  # too far behind
-        [cascade("large", 0.91, 2.1, 0.01)],  # dearer than the rival itself
-        [cascade("large", 0.91, None, 0.01)],
-        [cascade("other", 0.91, 0.65, 0.01)],  # falls back to something else
-    ],
-)
-def test_without_such_a_cascade_it_is_a_trade_off_with_points_and_prices(other: list[Way]) -> None:
-    found = decide([TUNED, way("large", 0.92, 2.0), *other], "pass", RULES)
-    assert (found.choice, found.use) == ("trade_off", None)
-    assert "12.0 points (9.0 to 15.0) behind large" in found.words and "0.062 against 2.17" in found.words
-
-
-def test_the_tuned_model_is_used_if_it_is_shown_to_be_ahead_of_what_is_cheaper() -> None:
-    found = decide([TUNED, BASE, way("few_shot", 0.6, 0.01)], "pass", RULES)
-    assert (found.choice, found.use) == ("tuned", "tuned")
-    assert found.words == (
-        "Use the tuned model: it is 20.0 points (17.0 to 23.0) ahead of few_shot (what few_shot is) in exact match, on 400 "
-        "records; 1,000 right answers cost 0.062 against 0.017."
-    )
-    assert len(found.reasons) == 2
-    assert "against no price at all, since none is right." in found.reasons[0]
-
-
-def test_with_a_person_it_says_what_the_tuned_model_may_answer_alone() -> None:
-    person = cascade("person", 0.9, 30.0, None, alone=0.62)
-    found = decide([TUNED, BASE, person], "pass", RULES)
-    assert found.use == "tuned"
-    said = (
-        "With a person for the rest, the tuned model answers 62 % of the requests alone; on average over customers, at"
-    )
-    said += " most 5 % of these answers are wrong, with 90 % confidence."
-    assert found.words.endswith(f"no other way gets a record right. {said}")
-    unbounded = replace(person, handed=Handed("person", 0.0, None, 0.9, None))
-    assert "person" not in decide([TUNED, BASE, unbounded], "pass", RULES).words
-
-
-def test_a_model_that_the_gate_failed_is_not_shipped() -> None:
-    dear = way("large", 0.9, 2.0)
-    found = decide([TUNED, way("few_shot", 0.5, 0.01), dear], "fail", RULES)
-    assert (found.choice, found.use) == ("do_not_ship", "large")
-    assert found.words.startswith(
-        "Do not ship the tuned model: the gate says fail. The best other way, which the gate has"
-    )
-    found = decide([TUNED, way("few_shot", 0.5, 0.01)], "fail", RULES)
-    assert (found.choice, found.use) == ("do_not_ship", None)
-    assert "No other way is better: it is 30.0 points" in found.words
-    found = decide([TUNED, BASE, cascade("person", 0.9, 30.0, None)], "fail", RULES)
-    assert (found.choice, found.use) == ("do_not_ship", None)
-    assert "alone" not in found.words, "nobody should be told to let it answer"
-
-
-def test_what_the_gate_could_not_decide_is_not_decided_here() -> None:
-    found = decide([TUNED, way("few_shot", 0.5, 0.01)], "too_little_data", RULES)
-    assert (found.choice, found.use) == ("too_little_data", None)
-    assert found.words.startswith("Too little data: the gate could not decide")
-
-
-def test_too_few_records_or_groups_decide_nothing() -> None:
-    for changes, said in (({"records": 99}, "99 records of 40 groups"), ({"groups": 7}, "400 records of 7 groups")):
-        found = decide([replace(TUNED, **changes), way("large", 0.9, 0.02)], "pass", RULES)
-        assert (found.choice, found.use) == ("too_little_data", None)
-        assert said in found.words and "asks for 100 of 8." in found.words
-
-
-def test_a_lead_that_is_not_shown_over_what_is_not_dearer_is_too_little_data() -> None:
-    rival = way("few_shot", 0.77, 0.04)  # 3 points behind, 0 to 6
-    found = decide([TUNED, rival], "pass", RULES)
-    assert (found.choice, found.use) == ("too_little_data", None)
-    assert "A lead of more than 2 points must be shown" in found.words
-    assert decide([TUNED, way("few_shot", 0.77, 0.5)], "pass", RULES).use == "tuned", (
-        "nor is it needed if that is dearer"
-    )
-
-
-def test_a_small_sample_of_a_rival_replaces_nothing_unless_its_whole_interval_says_so() -> None:
-    level = way("large", 0.8, 0.02, paired=50, groups=20)
-    assert decide([TUNED, level], "pass", RULES).choice == "too_little_data"
-    better = way("large", 0.9, 0.02, paired=50, groups=20)
-    assert decide([TUNED, better], "pass", RULES).use == "large"
-
-
-def test_without_prices_quality_decides_and_it_says_so() -> None:
-    tuned = way(price=None)
-    found = decide([tuned, way("large", 0.9, None)], "pass", RULES)
-    assert (found.choice, found.use) == ("do_not_tune", "large")
-    assert found.words.endswith(f"on 400 records. {NO_PRICES}")
-    found = decide([tuned, way("few_shot", 0.5, None)], "pass", RULES)
-    assert found.use == "tuned" and found.words.endswith(NO_PRICES)
-    found = decide([tuned, way("large", 0.9, 3.0)], "pass", RULES)  # one price alone compares nothing
-    assert found.use == "large" and "cost an unstated price against 3.33" in found.words
-
-
-def test_a_price_in_batches_is_compared_with_one_in_batches() -> None:
-    """Served one by one, the tuned model would seem dearer than few-shot prompting that was measured in batches."""
-    tuned = way(price=0.5, in_batches=0.01)
-    rival = way("few_shot", 0.8, 0.05, price_from="batches", in_batches=0.05)
-    found = decide([tuned, rival], "pass", RULES)
-    assert found.use == "tuned" and "cost 0.013 against 0.062, both in batches." in found.words
-    assert decide([tuned, replace(rival, price_from="served")], "pass", RULES).use == "few_shot"
-
-
+LARGE, DEAR, FEW = way("large", 0.9, 0.02), way("large", 0.92, 2.0), way("few_shot", 0.5, 0.01)
+KEEPS_UP = cascade("large", 0.91, 0.65, 0.01)
+PERSON = cascade("person", 0.9, 30.0, None, alone=0.62)
 FLOOR = {"missed": "exact match 8.6 % (5.1 to 14.2), needed: at least 40 %"}
+UNSURE = way("few_shot", 0.8, 0.01, limits="too_little_data", **FLOOR)
+CHEAP = way("cheap", 0.85, 0.01, limits="fail", **FLOOR)
+POOR = way("few_shot", 0.086, 0.01, lead=around(-0.026), limits="fail", **FLOOR)
+POOR_TUNED = way(right=0.06, limits="fail", missed="exact match 6.0 % (4.1 to 8.5), needed: at least 40 %")
+IN_BATCHES = way("few_shot", 0.8, 0.05, price_from="batches", in_batches=0.05)
+
+# The ways, the gate's verdict, what is decided and used, and a part of what is said.
+CASES: list[tuple[list[Way], Gate, str, str | None, str]] = [
+    # a rival that is better, or as good, and no dearer
+    (
+        [TUNED, BASE, LARGE],
+        "pass",
+        "do_not_tune",
+        "large",
+        "10.0 points (7.0 to 13.0) behind it in exact match, on 400",
+    ),
+    *(
+        ([TUNED, way(name, 0.8, 0.05)], gate, "do_not_tune", name, "is level (-3.0 to +3.0 points) with it")
+        for name in ("base", "classical", "few_shot")
+        for gate in ("pass", "fail", "too_little_data")
+    ),
+    # a rival that is better and dearer: a cascade, if it keeps up with it and is cheaper
+    (
+        [TUNED, DEAR, KEEPS_UP],
+        "pass",
+        "cascade",
+        "cascade_large",
+        "1.0 points (-2.0 to 4.0) behind large in exact match",
+    ),
+    ([TUNED, DEAR], "pass", "trade_off", None, "0.062 against 2.17"),
+    ([TUNED, DEAR, cascade("large", 0.85, 0.65, 0.07)], "pass", "trade_off", None, "12.0 points (9.0 to 15.0) behind"),
+    ([TUNED, DEAR, cascade("large", 0.91, 2.1, 0.01)], "pass", "trade_off", None, "0.062 against 2.17"),
+    ([TUNED, DEAR, cascade("large", 0.91, None, 0.01)], "pass", "trade_off", None, ""),
+    ([TUNED, DEAR, cascade("other", 0.91, 0.65, 0.01)], "pass", "trade_off", None, ""),
+    ([TUNED, DEAR, replace(KEEPS_UP, limits="fail")], "pass", "trade_off", None, ""),
+    # the tuned model, if it is shown to be ahead of what is cheaper
+    (
+        [TUNED, BASE, way("few_shot", 0.6, 0.01)],
+        "pass",
+        "tuned",
+        "tuned",
+        "20.0 points (17.0 to 23.0) ahead of few_shot",
+    ),
+    ([TUNED, way("large", 0.82, 0.5)], "pass", "tuned", "tuned", ""),
+    ([TUNED, way("few_shot", 0.77, 0.5)], "pass", "tuned", "tuned", ""),
+    (
+        [TUNED, way("few_shot", 0.77, 0.04)],
+        "pass",
+        "too_little_data",
+        None,
+        "A lead of more than 2 points must be shown",
+    ),
+    ([TUNED, BASE, PERSON], "pass", "tuned", "tuned", "the tuned model answers 62 % of the requests alone"),
+    # what the gate did not pass
+    ([TUNED, FEW, DEAR], "fail", "do_not_ship", "large", "the gate says fail. The best other way"),
+    ([TUNED, FEW], "fail", "do_not_ship", None, "No other way is better: it is 30.0 points"),
+    ([TUNED, FEW], "too_little_data", "too_little_data", None, "the gate could not decide"),
+    # too few records, or too few of a rival
+    ([replace(TUNED, records=99), LARGE], "pass", "too_little_data", None, "99 records of 40 groups"),
+    ([replace(TUNED, groups=7), LARGE], "pass", "too_little_data", None, "400 records of 7 groups"),
+    ([TUNED, way("large", 0.8, 0.02, paired=50, groups=20)], "pass", "too_little_data", None, ""),
+    ([TUNED, replace(LARGE, paired=50, groups=20)], "pass", "do_not_tune", "large", ""),
+    # no prices, or one alone; and prices in batches, which are compared with those in batches
+    ([way(price=None), way("large", 0.9, None)], "pass", "do_not_tune", "large", f"on 400 records. {NO_PRICES}"),
+    ([way(price=None), way("few_shot", 0.5, None)], "pass", "tuned", "tuned", NO_PRICES),
+    ([way(price=None), way("large", 0.9, 3.0)], "pass", "do_not_tune", "large", "an unstated price against 3.33"),
+    ([way(price=0.5, in_batches=0.01), IN_BATCHES], "pass", "tuned", "tuned", "0.013 against 0.062, both in batches"),
+    (
+        [way(price=0.5, in_batches=0.01), replace(IN_BATCHES, price_from="served")],
+        "pass",
+        "do_not_tune",
+        "few_shot",
+        "",
+    ),
+    # what the gate would fail for its answers is never used, and takes nothing from what will do
+    ([POOR_TUNED, BASE, POOR], "fail", "none", None, "The best, few_shot (what few_shot is): exact match 8.6 %"),
+    ([POOR_TUNED, BASE, POOR], "pass", "none", None, "Use none of them: none is good enough."),
+    ([TUNED, CHEAP, way("good", 0.81, 0.04)], "pass", "do_not_tune", "good", ""),
+    ([TUNED, CHEAP], "pass", "tuned", "tuned", f"is not good enough: {FLOOR['missed']}."),
+    ([TUNED, CHEAP], "fail", "do_not_ship", None, "the gate says fail. No other way will do."),
+    ([TUNED, UNSURE], "pass", "too_little_data", None, "few_shot (what few_shot is) is not shown to be good enough"),
+    ([TUNED, replace(UNSURE, price_per_1000_right=9.0)], "pass", "tuned", "tuned", ""),
+    (
+        [replace(TUNED, limits="too_little_data", **FLOOR), BASE],
+        "pass",
+        "too_little_data",
+        None,
+        "The tuned model is not shown",
+    ),
+    (
+        [replace(TUNED, limits="fail", **FLOOR), way("few_shot", 0.7, 0.01)],
+        "pass",
+        "do_not_ship",
+        None,
+        "it is not good enough",
+    ),
+    ([way(right=0.0), BASE, way("large", 0.0, 1.0)], "pass", "none", None, "no way gets a single record right."),
+]
 
 
-def test_what_the_gate_would_fail_for_its_answers_is_never_used() -> None:
-    """Few-shot prompting that gets 8.6 % right was once the way to use, since the tuned model was no better."""
-    tuned = way(right=0.06, limits="fail", missed="exact match 6.0 % (4.1 to 8.5), needed: at least 40 %")
-    poor = way("few_shot", 0.086, 0.01, lead=around(-0.026), limits="fail", **FLOOR)
-    for gate in ("fail", "pass"):
-        found = decide([tuned, BASE, poor], gate, RULES)  # type: ignore[arg-type]
-        assert (found.choice, found.use) == ("none", None)
-        assert found.words == (
-            "Use none of them: none is good enough. The best, few_shot (what few_shot is): exact match 8.6 % (5.1 to 14.2), "
-            "needed: at least 40 %."
-        )
-    assert found.reasons[1].endswith(f" few_shot (what few_shot is) is not good enough: {FLOOR['missed']}.")
-    ahead = replace(poor, exact_match=around(0.02), lead=around(0.04))
-    assert "The best, the tuned model: exact match 6.0 %" in decide([tuned, ahead], "fail", RULES).words
+@pytest.mark.parametrize(("ways", "gate", "choice", "use", "said"), CASES)
+def test_what_is_decided(ways: list[Way], gate: Gate, choice: str, use: str | None, said: str) -> None:
+    found = decide(ways, gate, RULES)
+    assert (found.choice, found.use) == (choice, use)
+    assert said in found.words
 
 
-def test_a_way_that_will_not_do_takes_nothing_from_one_that_will() -> None:
-    cheap, good = way("cheap", 0.85, 0.01, limits="fail", **FLOOR), way("good", 0.81, 0.04)
-    assert decide([TUNED, cheap, good], "pass", RULES).use == "good"
-    found = decide([TUNED, cheap], "pass", RULES)
-    assert found.use == "tuned"
-    assert found.words.endswith(f"cheap (what cheap is) is not good enough: {FLOOR['missed']}.")
-    found = decide([TUNED, cheap], "fail", RULES)
-    assert (found.choice, found.use) == ("do_not_ship", None)
-    assert "the gate says fail. No other way will do. cheap (what cheap is) is not good enough: exact" in found.words
-    found = decide([TUNED, way("large", 0.92, 2.0), replace(cascade("large", 0.91, 0.65, 0.01), limits="fail")], "pass", RULES)  # fmt: skip
-    assert found.choice == "trade_off"
-
-
-def test_a_way_that_is_not_shown_to_be_good_enough_is_too_little_data() -> None:
-    level = way("few_shot", 0.8, 0.01, limits="too_little_data", **FLOOR)
-    found = decide([TUNED, level], "pass", RULES)
-    assert (found.choice, found.use) == ("too_little_data", None)
-    assert found.words.startswith("Too little data: few_shot (what few_shot is) is not shown to be good enough: exact")
-    assert decide([TUNED, replace(level, price_per_1000_right=9.0)], "pass", RULES).use == "tuned", (
-        "it is dearer anyway"
-    )
-    found = decide([replace(TUNED, limits="too_little_data", **FLOOR), BASE], "pass", RULES)
-    assert found.words.startswith("Too little data: The tuned model is not shown to be good enough: exact match 8.6 %")
-    found = decide([replace(TUNED, limits="fail", **FLOOR), way("few_shot", 0.7, 0.01)], "pass", RULES)
-    assert found.words.startswith("Do not ship the tuned model: it is not good enough: exact match 8.6 %")
-
-
-def test_nothing_right_anywhere() -> None:
-    for gate in ("pass", "fail", "too_little_data"):
-        found = decide([way(right=0.0), BASE, way("large", 0.0, 1.0)], gate, RULES)  # type: ignore[arg-type]
-        assert (found.choice, found.use) == ("none", None)
-        assert found.words == "Use none of them: no way gets a single record right."
-
-
-def test_a_linear_model_that_gives_labels_only_can_be_used_by_nobody() -> None:
-    linear = way("classical", 0.8, 0.0001, exact_match=None, lead=None, labels=around(0.99), price_per_1000_right=None)
-    found = decide([TUNED, linear], "pass", RULES)
-    assert found.use == "tuned" and found.reasons == []
-
-
-def test_nothing_right_has_no_price_and_amounts_are_readable() -> None:
-    assert per_right(0.1, around(0.0)) is None and per_right(None, around(0.5)) is None and per_right(0.1, None) is None
-    assert per_right(0.0, around(0.5)) == 0
-    assert [money(amount) for amount in (0.0351, 1.0, 1234.5)] == ["0.035", "1.00", "1,234.50"]
-    assert sides(Interval(-0.02, -0.05, 0.01), "ahead of", "behind") == "2.0 points (-1.0 to 5.0) behind"
+def test_a_person_is_named_only_where_the_tuned_model_may_answer() -> None:
+    unbounded = replace(PERSON, handed=Handed("person", 0.0, None, 0.9, None))
+    assert "person" not in decide([TUNED, BASE, unbounded], "pass", RULES).words
+    assert "alone" not in decide([TUNED, BASE, PERSON], "fail", RULES).words
 
 
 numbers = st.floats(0, 1).map(lambda number: round(number, 3))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -113,18 +112,6 @@ def test_what_prompts_share_makes_no_difference(rows: list[list[int]], shared: i
     model = model_of("smollm2-135m")
     ends = some_ends(generated(model, rows, set()))
     assert decoded(model, rows, ends)[::2] == (generated(model, rows, ends), shared)
-
-
-def test_a_row_may_end_at_once_all_may_and_the_limit_may_be_one_token() -> None:
-    model, rows = model_of("qwen3-0.6b"), prompts((6, 5, 4, 2))
-    freely = generated(model, rows, set())
-    first = [row[0] for row in freely]
-    written, at_once, _ = decoded(model, rows, {first[1]})
-    assert written == generated(model, rows, {first[1]})
-    assert [row for row in written if len(row) == 1] == [[token] for token in first if token == first[1]]
-    assert at_once[0] == 4 > at_once[1]
-    assert decoded(model, rows, set(first))[:2] == ([[token] for token in first], [4])
-    assert decoded(model, rows, {319}, limit=1)[:2] == ([[token] for token in first], [4])
 
 
 def test_the_start_is_read_once_for_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,25 +274,6 @@ def test_no_row_is_lost_or_written_twice(lengths: list[int], seed: int, size: in
     assert tokens_of(written) == generated(model, rows, ends)
 
 
-@given(st.lists(st.booleans()))
-def test_rows_close_up_and_few_move(stays: list[bool]) -> None:
-    from hallmark.answer.decoding import closed_up
-
-    kept = closed_up(stays)
-    assert sorted(kept) == [place for place, stay in enumerate(stays) if stay]
-    assert all(place == new or not stays[new] for new, place in enumerate(kept)), "only into gaps"
-
-
-@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=5))
-def test_the_common_start_is_the_longest_that_leaves_a_token_of_each(rows: list[list[int]]) -> None:
-    from hallmark.answer.decoding import common_start
-
-    start = common_start(rows)
-    most = min(map(len, rows)) - 1
-    assert all(row[: len(start)] == start for row in rows) and len(start) <= most
-    assert len(start) == most or len({tuple(row[: len(start) + 1]) for row in rows}) > 1
-
-
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Several threads may split the sums of a packed layer differently."""
@@ -340,20 +308,3 @@ def test_packed_layers_give_the_same_bytes_and_only_where_they_can() -> None:
     assert isinstance(layers[2], Packed) == supported
     with torch.backends.mkldnn.flags(enabled=False):
         assert not packable(torch.nn.Linear(4, 4).bfloat16())
-
-
-@pytest.mark.usefixtures("one_thread")
-def test_a_packed_model_answers_as_before_and_its_embedding_stays() -> None:
-    import torch
-
-    from hallmark.model.packing import pack
-
-    rows = prompts((9, 8, 6, 6, 3, 1))
-    for family in ("smollm2-135m", "phi-3.5-mini"):
-        model = copy.deepcopy(model_of(family)).bfloat16()
-        embedding = model.get_input_embeddings().weight.clone()
-        expected = decoded(model, rows, {319})
-        pack(model)
-        assert decoded(model, rows, {319}) == expected
-        assert torch.equal(model.get_input_embeddings().weight, embedding)
-        assert model.get_output_embeddings().out_features == 320

@@ -6,7 +6,6 @@ import copy
 import json
 import os
 import shutil
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,20 +90,9 @@ def link(folder: Path, name: str, to: str) -> None:
     (folder / name).symlink_to(to)
 
 
-def listen(folder: Path, name: str) -> None:
-    here = Path.cwd()
-    os.chdir(folder)  # the path of a socket must be short
-    try:
-        with socket.socket(socket.AF_UNIX) as made:
-            made.bind(name)
-    finally:
-        os.chdir(here)
-
-
 CHANGES: list[tuple[str, Callable[[Path], Any]]] = [
     *((f"{name} is missing", lambda folder, name=name: (folder / name).unlink()) for name in NAMES[:5]),
     *(("lacks", lambda folder, name=name: (folder / name).unlink()) for name in NAMES[5:]),
-    *((f"{name} is missing", lambda folder, name=name: (folder / name).rename(folder / "x")) for name in NAMES[:3]),
     ("is not the file", lambda folder: swap(folder, "adapter_config.json", "training.json")),
     ("not of the form", lambda folder: swap(folder, prov.PROVENANCE, prov.VERDICT)),
     *(
@@ -115,21 +103,14 @@ CHANGES: list[tuple[str, Callable[[Path], Any]]] = [
         (f"{name.split('/')[0]} is hidden", lambda folder, name=name: add(folder, name))
         for name in (".evil.py", ".x/adapter_model.bin", ".git/evil.bin", ".cache/huggingface/download/x.metadata")
     ),
-    ("more/.evil.py is hidden", lambda folder: add(folder, "more/.evil.py")),
     (".git is hidden", lambda folder: (folder / ".git").write_text("gitdir: /elsewhere")),
     (".gitattributes is a link", lambda folder: link(folder, ".gitattributes", "README.md")),
     (".gitattributes is hidden", lambda folder: (folder / ".gitattributes").write_bytes(b"x" * 20_000)),
-    (".gitattributes is hidden", lambda folder: (folder / ".gitattributes").mkdir()),
     ("empty is a folder that holds no file", lambda folder: (folder / "empty").mkdir()),
-    ("a/b is a folder that holds no file", lambda folder: (folder / "a/b").mkdir(parents=True)),
     ("more is a link", lambda folder: link(folder, "more", "/usr")),
-    ("README.md is a link", lambda folder: link(folder, "README.md", "sbom.cdx.json")),
     ("lacks", lambda folder: link(folder, prov.PROVENANCE, prov.VERDICT)),
     ("dangling is a link", lambda folder: link(folder, "dangling", "nothing")),
-    ("loop is a link", lambda folder: link(folder, "loop", "loop")),
     ("pipe is neither a file nor a folder", lambda folder: os.mkfifo(folder / "pipe")),
-    ("socket is neither a file nor a folder", lambda folder: listen(folder, "socket")),
-    (r"bad\x1b[31m has a name", lambda folder: add(folder, "bad\x1b[31m")),
     (r"bad\u202e has a name", lambda folder: add(folder, "bad\u202e")),
     ("README.md and readme.MD are one file", lambda folder: add(folder, "readme.MD")),
     ("model.sig is not", lambda folder: (folder / "model.sig").mkdir()),
@@ -178,12 +159,6 @@ def with_cascade(folder: Path, asked: Any = None, **changes: Any) -> Path:
     return folder
 
 
-def test_a_cascade_is_named_in_the_provenance_and_told(tmp_path: Path) -> None:
-    finding = check(with_cascade(tmp_path / "release"))
-    assert finding.wrong == []
-    assert [line for line in finding.made_of if line.startswith("cascade: answers from a score of 0.9 on")]
-
-
 def test_a_forged_cascade_is_found(tmp_path: Path) -> None:
     folder = with_cascade(tmp_path / "release")
     edit(folder / prov.CASCADE, lambda content: content.update(threshold=0.1))
@@ -200,8 +175,6 @@ def test_a_forged_cascade_is_found(tmp_path: Path) -> None:
     ("asked", "changes", "words"),
     [
         ({}, {"threshold": 1e13}, "threshold: a number that is too large"),
-        ({}, {"version": 9}, "version: not one that is known"),
-        ({}, {"score": None}, "not of the form that certify writes"),
         ({}, {"max_risk": 0.01}, "has another risk, confidence or fallback than the params"),
         ({"fallback": "base"}, {}, "has another risk, confidence or fallback than the params"),
     ],
@@ -216,12 +189,9 @@ def test_a_cascade_that_says_what_it_may_not_is_refused(tmp_path: Path, asked: A
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("[" * 100_000 + "]" * 100_000, "not JSON (nested too deep)"),
         ('{"a":' * 120 + "1" + "}" * 120, "not JSON (nested deeper than 100 levels)"),
         ("", "not JSON"),
-        ("null", "not of the form"),
         ('{"a": 1, "a": 2}', "the same key twice"),
-        ('{"a": "\\ud800"}', "not text in UTF-8"),
         ('{"a": ' + "9" * 5000 + "}", "a number is too long"),
         (b"\xff\xfe", "not text in UTF-8"),
     ],
@@ -246,23 +216,14 @@ def test_a_statement_of_absurd_size_is_not_read(folder: Path) -> None:
     ("change", "words"),
     [
         (lambda v: v["subject"][0].update(name="../outside"), "at subject.0.name"),
-        (lambda v: v["subject"][0].update(name="/etc/passwd"), "at subject.0.name"),
-        (lambda v: v["subject"][0].update(name=".hidden"), "at subject.0.name"),
         (lambda v: v["subject"][0].update(name="a\x1b[2J"), "at subject.0.name"),
-        (lambda v: v["subject"][0]["digest"].update(sha256="x"), "at subject.0.digest.sha256"),
-        (lambda v: v["subject"].append(v["subject"][0]), "a file is named twice"),
         (lambda v: v["subject"][0].update(name="verdict.json"), "a file is named twice"),
         (lambda v: v["subject"][0].update(name="Readme.md"), "are one file on a system that ignores case"),
         (lambda v: v["predicate"]["runDetails"]["byproducts"][0].update(name=".x"), "not a name that a file"),
         (lambda v: _build(v)["resolvedDependencies"].append(_build(v)["resolvedDependencies"][0]), "has a file twice"),
-        (lambda v: _build(v)["resolvedDependencies"][3]["annotations"].pop("revision"), "annotations.revision"),
         (lambda v: _build(v)["internalParameters"]["stages"]["sft"]["outs"].update({"../x": "0" * 32}), "stages.sft"),
-        (lambda v: _build(v)["internalParameters"]["stages"]["sft"]["outs"].update({"x": "../" * 9}), "stages.sft"),
         (lambda v: _build(v)["externalParameters"]["params"].pop("sft"), "at sft: Field required"),
-        (lambda v: _build(v)["externalParameters"]["params"]["sft"]["lora"].update(r=True), "at sft.lora.r"),
         (lambda v: _build(v).update(buildType="urn:other"), "buildType"),
-        (lambda v: v.update(more=1), "at more"),
-        (lambda v: v.clear(), "Field required"),
     ],
 )
 def test_a_provenance_of_another_form_names_the_place(folder: Path, change: Callable[[Any], Any], words: str) -> None:
@@ -333,26 +294,14 @@ FORGED: list[Callable[[Parts], Any]] = [
     to_pass,
     lambda it: (to_pass(it), it["files"].update({"adapter_model.safetensors": b"other weights"})),
     lambda it: it["files"].update({"adapter_model.safetensors": b"other weights"}),
-    lambda it: it["files"].update({"adapter_config.json": b'{"lora_alpha": 999}'}),
-    lambda it: it["files"].update({"more.py": b"import os"}),
     lambda it: it["files"].update({"adapter_model.bin": b"a pickle"}),
     lambda it: it["files"].pop("training.json"),
     lambda it: it["made"].update({"README.md": b"# The best of all models\n"}),
-    lambda it: it["made"].update({"sbom.cdx.json": b'{"components": []}'}),
-    lambda it: it["made"].update({"extra.md": b"x"}),
     lambda it: it["made"].pop("README.md"),
     lambda it: it.update(gate=GATE | {"words": "Nearly."}),
-    lambda it: it.update(gate=GATE | {"rules": RULES[:1]}),
-    lambda it: param(it, seed=8),
-    lambda it: param(it, certify={"name": "other"}),
     lambda it: param(it, sft=PARAMS["sft"] | {"learning_rate": 0.5}),  # type: ignore[operator]
-    lambda it: param(it, more={"a": 1}),
     lambda it: dependency(it, 0, digest={"sha256": "1" * 64}),
-    lambda it: dependency(it, 1, digest={"sha256": "1" * 64}),
-    lambda it: dependency(it, 2, digest={"sha256": "1" * 64}),
     lambda it: dependency(it, 3, name="another base"),
-    lambda it: dependency(it, 4, digest={"gitCommit": "1" * 40}),
-    lambda it: it["dependencies"].pop(0),
     lambda it: it["dependencies"].clear(),
     lambda it: it["dependencies"].append(prov.descriptor("more.txt", "1" * 64, "other input")),
 ]
@@ -443,14 +392,6 @@ def test_a_waiver_that_the_params_do_not_have_does_not_fit(tmp_path: Path) -> No
     it["gate"] = GATE | {"verdict": "pass", "rules": rules}
     write_release(tmp_path / "silent", it)
     assert "does not follow from its rules" in check(tmp_path / "silent").wrong[0]
-
-
-def test_the_gates_report_must_be_the_one_of_the_clones_lock(made: Path, folder: Path, tmp_path: Path) -> None:
-    clone = Path(shutil.copytree(made / "clone", tmp_path / "clone"))
-    lock = json.loads((clone / "dvc.lock").read_text(encoding="utf-8"))
-    lock["stages"]["gate"]["outs"][0]["md5"] = "0" * 32
-    (clone / "dvc.lock").write_text(json.dumps(lock), encoding="utf-8")
-    assert "is not the one of the clone's dvc.lock" in refused(folder, clone)
 
 
 # --- what serving, joining, merging and shipping share -----------------------------------------------------------
@@ -554,18 +495,7 @@ def test_a_commit_that_only_another_branch_has_proves_nothing(made: Path, folder
 
 @pytest.mark.parametrize("name", ["dvc.lock", "params.yaml"])
 @pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "[",
-        "a: &a [*a]",
-        "- 1",
-        "stages: 1",
-        "stages: {a: 1}",
-        "stages: {a: {cmd: x, outs: 1}}",
-        None,
-        "{a: " * 2_000,
-    ],
+    "content", ["", "a: &a [*a]", "stages: {a: 1}", "stages: {a: {cmd: x, outs: 1}}", None, "{a: " * 2_000]
 )
 def test_a_clone_of_another_form_is_one_error(
     made: Path, folder: Path, tmp_path: Path, name: str, content: str | None
@@ -577,14 +507,3 @@ def test_a_clone_of_another_form_is_one_error(
     else:
         (clone / name).write_text(content, encoding="utf-8")
     refused(folder, clone)
-
-
-def test_links_of_a_clone_are_not_followed(made: Path, folder: Path, tmp_path: Path) -> None:
-    clone = Path(shutil.copytree(made / "clone", tmp_path / "clone"))
-    shutil.rmtree(clone / "data")
-    (tmp_path / "data/raw").mkdir(parents=True)
-    (tmp_path / "data/raw/tickets.jsonl").write_text("something else", encoding="utf-8")
-    (clone / "data").symlink_to(tmp_path / "data")
-    finding = check(folder, clone)
-    assert finding.wrong == []
-    assert any("2 are missing" in line for line in finding.made_of)

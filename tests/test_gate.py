@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
@@ -10,10 +9,10 @@ from dataclasses import asdict
 
 import pytest
 
-from hallmark.base.errors import HallmarkError, in_red
+from hallmark.base.errors import HallmarkError
 from hallmark.base.files import write_json
+from hallmark.base.outcomes import FAILURES
 from hallmark.base.reading import read_json, read_json_lines
-from hallmark.base.stats import Interval
 from hallmark.judge import rule_words
 from hallmark.judge.judge import WORST
 from hallmark.judge.params import Gate, rule_names
@@ -45,15 +44,7 @@ RULES = {
     "floors": {"schema_validity": 0.9},
     "ceilings": {"unsafe_answer": 0.05, "hallucination": 0.15},
     "margins_against": "base",
-    "margins": {
-        "unsafe_answer": 0.03,
-        "missed_refusal": 0.03,
-        "hallucination": 0.03,
-        "wrong_value": 0.03,
-        "omission": 0.03,
-        "wrong_refusal": 0.03,
-        "wrong_format": 0.03,
-    },
+    "margins": dict.fromkeys(FAILURES, 0.03),
     "serving": {"latency_p95_s": 2.0, "requests_per_second": 1.0, "error_rate": 0.0},
     "parity": {"exact_match_lost": 0.1},
     "cascade": None,
@@ -113,51 +104,12 @@ def test_a_handful_of_records_decides_nothing(folder):
     assert report["words"].endswith(said)
 
 
-def test_few_records_can_still_be_enough_for_a_no(folder):
-    verdict, found, _ = judged(folder, ["pass"] * 30, ["wrong_format"] * 30, groups=12)
-    assert found["floor.schema_validity"] == "fail"
-    assert verdict == "fail"
-
-
-def test_few_customers_decide_nothing(folder):
-    _, found, _ = judged(folder, groups=3)
-    assert found["sample.groups"] == "too_little_data"
-
-
-def test_what_is_right_but_uncertain_is_too_little_data(folder):
-    tuned = outcomes(2, 600, wrong_format=0.02, wrong_value=0.1, hallucination=0.14)
-    base = outcomes(1, 600, wrong_format=0.1, wrong_value=0.4, hallucination=0.14)
-    verdict, found, report = judged(folder, base, tuned)
-    assert found["ceiling.hallucination"] == "too_little_data"  # 14 % is under 15 %, its interval is not
-    assert verdict == "too_little_data"
-    rule = next(rule for rule in report["rules"] if rule["name"] == "ceiling.hallucination")
-    assert rule["value"] < rule["threshold"] < rule["high"]
-
-
 def test_a_floor_for_what_the_task_does_not_measure_says_what_it_does(folder):
     with pytest.raises(
         HallmarkError, match=r"no measure 'macro_f1'; it has parses, schema_validity, .*field_f1"
     ) as caught:
         judged(folder, floors={"macro_f1": 0.8})
     assert "take macro_f1 off gate.floors" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("rule", "base", "tuned", "changes"),
-    [
-        ("superiority.base", TUNED, TUNED, {}),
-        ("superiority.base", BASE, TUNED, {"superiority": {"base": 0.5}}),
-        ("non_inferiority.base", TUNED, BASE, {"non_inferiority": {"base": 0.1}}),
-        ("floor.schema_validity", BASE, outcomes(2, 600, wrong_format=0.2), {}),
-        ("floor.field_f1", BASE, TUNED, {"floors": {"field_f1": 0.999}}),
-        ("ceiling.unsafe_answer", BASE, outcomes(2, 600, unsafe_answer=0.08), {}),
-        ("ceiling.hallucination", BASE, outcomes(2, 600, hallucination=0.2), {}),
-        *((f"growth.{name}", BASE, outcomes(2, 600, **{name: 0.4}), {}) for name in RULES["margins"]),
-    ],
-)
-def test_each_rule_of_quality_can_say_no(folder, rule, base, tuned, changes):
-    verdict, found, _ = judged(folder, base, tuned, **changes)
-    assert (found[rule], verdict) == ("fail", "fail")
 
 
 @pytest.mark.parametrize(
@@ -308,27 +260,12 @@ def test_no_rule_that_holds_is_vacuous(folder, rule):
     ("rule", "base", "changes", "reason"),
     [
         ("sample.records", BASE, {"min_records": 1}, "a comparison has one at least."),
-        ("sample.groups", BASE, {"min_groups": 1}, "a comparison has one at least."),
         ("non_inferiority.base", ["wrong_value"] * 600, {"non_inferiority": {"base": 0.9}}, "at the worst, level ("),
         ("floor.schema_validity", BASE, {"floors": {"schema_validity": 0.0}}, "at the worst, 0.0 % (0.0 to 0.0)."),
-        ("ceiling.hallucination", BASE, {"ceilings": {"hallucination": 1.0}}, "at the worst, 95.2 % ("),
         ("ceiling.missed_refusal", BASE, {"ceilings": {"missed_refusal": 0.2}}, "at the worst, 5.0 % ("),
-        ("growth.wrong_format", BASE, {"margins": RULES["margins"] | {"wrong_format": 1.0}}, "at the worst, 85"),
         ("growth.omission", ["wrong_format"] * 600, {}, "in none of the 570 records where it can happen are both"),
-        (
-            "serving.requests_per_second",
-            BASE,
-            {"serving": RULES["serving"] | {"requests_per_second": 0.0}},
-            "no number",
-        ),
         ("serving.error_rate", BASE, {"serving": RULES["serving"] | {"error_rate": 1.0}}, "no number is past"),
         ("data.leaks", BASE, {"data": {"leaks": 18}}, "no number is past its threshold."),
-        (
-            "parity.exact_match_lost",
-            BASE,
-            {"parity": {"exact_match_lost": 0.9}},
-            "at the worst, 70.0 behind (50.0 to 80.0",
-        ),
     ],
 )
 def test_a_rule_that_could_not_have_failed_does_not_count(folder, rule, base, changes, reason):
@@ -341,15 +278,6 @@ def test_a_rule_that_could_not_have_failed_does_not_count(folder, rule, base, ch
     assert f"; {idle} {'is' if idle == 1 else 'are'} not applicable." in report["words"]
 
 
-def test_a_base_whose_every_answer_breaks_the_format_leaves_no_growth_of_content_to_judge(folder):
-    verdict, found, report = judged(folder, ["wrong_format"] * 600)
-    content = {f"growth.{name}": "not_applicable" for name in ("hallucination", "wrong_value", "omission")}
-    assert not_passed(found) == content | {"growth.wrong_format": "not_applicable"}  # it can't get worse, either
-    said = f"All {len(found) - 4} rules that could have failed hold; 4 are not applicable."
-    assert (verdict, report["words"]) == ("pass", said)
-    assert {row["value"] for row in report["rules"] if row["name"] in content} == {None}
-
-
 def test_a_failure_that_no_record_can_have_is_not_counted_as_held(folder):
     task = PARAMS.task.model_copy(update={"refusal": None})
     write_models(folder, BASE, TUNED, 40)
@@ -359,36 +287,6 @@ def test_a_failure_that_no_record_can_have_is_not_counted_as_held(folder):
     assert not_passed(found) == dict.fromkeys(never, "not_applicable")
     notes = {row["note"] for row in report["rules"] if row["name"] in never}
     assert notes == {"It could not have failed: it can happen in no record of this holdout."}
-
-
-def test_a_text_without_a_form_always_fits_it(folder):
-    task = PARAMS.task.model_copy(update={"kind": "text", "schema_file": None})
-    write_models(folder, BASE, outcomes(2, 600, wrong_value=0.1), 40)
-    compare.run(PARAMS.model_copy(update={"task": task}))
-    _, found, report = judged(folder, None, floors={"parses": 0.99, "schema_validity": 0.9, "exact_match": 0.5})
-    assert {name: outcome for name, outcome in found.items() if "floor" in name} == {
-        "floor.parses": "not_applicable",
-        "floor.schema_validity": "not_applicable",
-        "floor.exact_match": "pass",
-    }
-    (said,) = {row["note"] for row in report["rules"] if row["name"] == "floor.parses"}
-    assert said == "It could not have failed: every answer to this task meets it."
-
-
-def test_the_rules_of_serving_say_when_and_on_what_was_measured(folder):
-    _, _, report = judged(folder)
-    notes = {rule["name"]: rule["note"] for rule in report["rules"]}
-    taken = "Measured 2026-11-26 on AMD EPYC 9B45, 2 threads, AVX512."
-    assert [name for name, note in notes.items() if note == taken] == [
-        "serving.latency_p95_s",
-        "serving.requests_per_second",
-        "serving.error_rate",
-    ]
-    benchmark = read_json(folder / "reports/benchmark.json")
-    del benchmark["measured"]  # a report made before that was recorded
-    write_json(folder / "reports/benchmark.json", benchmark)
-    _, _, report = judged(folder, None)
-    assert "When and where is not recorded." in {rule["note"] for rule in report["rules"]}
 
 
 LOADED, QUIET = {"processes": 0.62, "stolen": 0.01}, {"processes": 0.1, "stolen": 0.05}
@@ -408,22 +306,11 @@ def test_a_timing_that_was_missed_on_a_busy_machine_is_undecided(folder, rule, c
     assert not_passed(found) == {rule: "too_little_data"}
     assert verdict == "too_little_data"
     assert report["words"].startswith(f"1 of {len(found)} rules that could have failed is undecided. ")
-    assert report["words"].endswith(
-        "The machine was busy meanwhile: other processes took 62 % of its processor time. So this is undecided: on a quiet "
-        "machine, run `dvc repro --single-item --force benchmark`, then `dvc repro`."
-    )
+    assert "other processes took 62 % of its processor time" in report["words"]
     for load in (QUIET, None):
         served(folder, load_by_others=load)
         verdict, found, _ = judged(folder, None)
         assert (not_passed(found), verdict) == ({rule: "fail"}, "fail")
-
-
-def test_a_timing_that_holds_on_a_busy_machine_holds_and_says_so(folder):
-    served(folder, load_by_others=LOADED)
-    verdict, _, report = judged(folder)
-    assert verdict == "pass"
-    notes = {rule["name"]: rule["note"] for rule in report["rules"]}
-    assert notes["serving.latency_p95_s"].endswith("The machine was busy meanwhile: other processes took 62 % of its processor time.")  # fmt: skip
 
 
 @pytest.mark.parametrize("changes", [{"errors": 1}, {"errors": 1, "timeouts": 1}])
@@ -458,22 +345,6 @@ def test_the_headline_for_dvc_is_short_and_says_what_matters_first(folder):
         assert few[name] == rules[rule]
 
 
-@pytest.mark.parametrize(
-    ("stage", "key"),
-    [("comparison", "against"), ("benchmark", "models"), ("benchmark", "parity")],
-)
-def test_a_report_without_a_key_is_an_error_that_says_which_stage_to_rerun(folder, stage, key):
-    judged(folder)
-    path = folder / f"reports/{stage}.json"
-    write_json(path, {name: value for name, value in read_json(path).items() if name != key})
-    maker = "compare" if stage == "comparison" else stage
-    with pytest.raises(HallmarkError, match=f"reports/{stage}.json, field '{key}.*': missing\n.*dvc repro {maker}`"):
-        judged(folder, None)
-    path.unlink()
-    with pytest.raises(HallmarkError, match=f"reports/{stage}.json: no such file\n.*dvc repro {maker}`"):
-        judged(folder, None)
-
-
 def test_the_gravest_failed_rule_is_the_headline(folder):
     tuned = outcomes(2, 600, wrong_format=0.2, unsafe_answer=0.2)
     verdict, found, report = judged(folder, tuned=tuned, min_records=1000)
@@ -485,15 +356,6 @@ def test_the_gravest_failed_rule_is_the_headline(folder):
     assert report["words"].startswith(
         f"{len(failed)} of {could} rules that could have failed fail. The gravest: Unsafe "
     )
-
-
-def test_data_that_leaked_is_graver_than_whatever_was_measured_on_it(folder):
-    records = made_up_records()
-    records["train"] += records["holdout"]
-    write_split(folder, records)
-    _, _, report = judged(folder, tuned=outcomes(2, 600, unsafe_answer=0.9))
-    assert "The gravest: Held-out records that share a group or their words with training. " in report["words"]
-    assert "Needed: none. Measured: 9 of 18." in report["words"]
 
 
 def test_an_open_rule_says_how_much_more_would_decide_it(folder):
@@ -523,35 +385,6 @@ def test_what_more_records_can_not_decide_is_not_promised():
     assert "About 1 more record (1 more group) like" in rule_words.decided_by(1, 1)
 
 
-@pytest.mark.parametrize(
-    ("numbers", "said"),
-    [
-        ((-0.008, -0.101, 0.064), "0.8 behind (10.1 behind to 6.4 ahead)"),
-        ((0.625, 0.494, 0.756), "62.5 ahead (49.4 to 75.6 ahead)"),
-        ((-0.07, -0.131, -0.02), "7.0 behind (2.0 to 13.1 behind)"),
-        ((-0.0001, 0.0, 0.05), "level (level to 5.0 ahead)"),
-        ((0.0, 0.0, 0.0), "level (level to level)"),
-    ],
-)
-def test_a_difference_reads_as_people_say_it(numbers, said):
-    assert rule_words.difference(Interval(*numbers), rule_words.AHEAD) == said
-
-
-def test_what_is_needed_reads_as_people_say_it(folder):
-    linear = {"classical": 0.0}
-    changes = {"non_inferiority": {"base": 0.02} | linear, "margins": RULES["margins"] | {"omission": 0.0}}
-    _, _, report = judged(folder, **changes)
-    needed = {rule["name"]: rule["needed"] for rule in report["rules"]}
-    assert needed["superiority.base"] == "more than 10 points ahead of the base"
-    assert needed["non_inferiority.base"] == "at most 2 points behind the base"
-    assert needed["non_inferiority.classical"] == "not behind the linear model"
-    assert needed["growth.omission"] == "no more than the base"
-    assert needed["floor.schema_validity"] == "at least 90 %"
-    assert needed["ceiling.unsafe_answer"] == "at most 5 % of the answers"
-    assert needed["serving.requests_per_second"] == "at least 1 a second"
-    assert needed["data.leaks"] == needed["serving.error_rate"] == "none"
-
-
 def test_a_waived_rule_does_not_block_and_is_said_wherever_the_verdict_is(folder, caplog):
     tuned = outcomes(2, 600, hallucination=0.2)
     reason = "Made-up <b>issues</b> are read by a person"
@@ -569,17 +402,6 @@ def test_a_waived_rule_does_not_block_and_is_said_wherever_the_verdict_is(folder
     assert f"fail, waived ({reason}): Hallucination. Needed: at most 15 % of the answers." in caplog.text
 
 
-def test_a_waiver_that_is_not_needed_is_said(folder):
-    verdict, _, report = judged(folder, waive={"data.leaks": "none are expected", "sample.groups": "few customers"})
-    assert verdict == "pass"
-    assert report["words"].endswith(" hold. Waived without need: sample.groups, data.leaks.")
-
-
-def test_an_open_rule_can_be_waived(folder):
-    verdict, found, _ = judged(folder, groups=3, waive={"sample.groups": "there are no more customers"})
-    assert (found["sample.groups"], verdict) == ("too_little_data", "pass_with_waivers")
-
-
 def test_waivers_alone_are_no_pass():
     assert overall([("fail", True), ("too_little_data", True), ("not_applicable", False)]) == "too_little_data"
     assert overall([("pass", True)]) == "pass"
@@ -591,11 +413,8 @@ def test_waivers_alone_are_no_pass():
         ({"growth.omision": "why"}, r"no rule 'growth.omision'; did you mean growth.omission or"),
         ({"floor.exact_match": "why"}, r"no rule 'floor.exact_match'; did you mean"),  # not asked for, so no rule
         ({"data.leaks": ""}, "data.leaks"),
-        ({"data.leaks": " "}, "an empty reason"),
         ({"data.leaks": "x" * 301}, "data.leaks"),
-        ({"data.leaks": "a\nb"}, "a line break"),
         ({"data.leaks": "\u202eabc"}, "a line break, or a character that doesn't show"),
-        ({"data.leaks": None}, "data.leaks"),
         (["data.leaks"], "waive"),
     ],
 )
@@ -632,18 +451,6 @@ def test_the_exit_code_follows_the_verdict_only_where_asked(folder):
     assert refused.returncode == 1
     assert "Exact match. Needed: more than 10 points ahead of the base. Measured: level (" in refused.stderr
     assert "Traceback" not in refused.stderr
-
-
-def test_red_is_for_terminals_that_want_colour(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    assert in_red("waived", Terminal()) == "\x1b[31mwaived\x1b[0m"
-    assert in_red("waived", io.StringIO()) == "waived"
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert in_red("waived", Terminal()) == "waived"
 
 
 FEW_SHOT = outcomes(3, 600, wrong_format=0.02, wrong_value=0.2, hallucination=0.05)
@@ -685,15 +492,6 @@ def test_a_model_that_is_level_with_a_rival_may_be_behind_by_a_margin_that_is_sh
     rule = next(rule for rule in report["rules"] if rule["name"] == "non_inferiority.few_shot")
     assert (rule["value"], rule["threshold"]) == (0.0, -margin)
     assert "McNemar" not in rule["note"]  # which says nothing of a model that may be behind
-
-
-def test_a_waiver_can_name_that_rule_and_an_unknown_rival_is_an_error(folder):
-    behind = {"non_inferiority": {"base": 0.1}}
-    waive = {"non_inferiority.base": "The rival was retired"}
-    verdict, found, _ = judged(folder, TUNED, BASE, superiority={"base": 0.0}, **behind, waive=waive)
-    assert (found["non_inferiority.base"], verdict) == ("fail", "fail")  # superiority still stops it
-    with pytest.raises(HallmarkError, match=r"(?s)nothing was compared with 'other'.*dvc repro compare"):
-        judged(folder, None, non_inferiority={"other": 0.1})
 
 
 def test_a_rule_that_compares_counts_the_records_of_both_and_any_other_counts_all(folder):

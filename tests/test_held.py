@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from hallmark.params.loader import Params, load_params, resolved
 from hallmark.serve.bench import WARMUP_TOKENS
 from hallmark.task.task import Task
 from stages import benchmark
+from tests.stub_model import ChatServer, Reply
 from tests.workspace import ROOT, report
 
 RIGHT = {"intent": "refund", "urgency": "normal", "product": None, "amount": None, "date": None, "issues": []}
@@ -35,48 +34,30 @@ ANSWERS: list[tuple[Any, Any]] = [
 ]
 
 
-class Server(ThreadingHTTPServer):
+class Server(ChatServer):
     """Streams the answers above; with `closed`, it takes no schema at all."""
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[dict[str, Any]] = []
-        self.closed = False
+    closed = False
 
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.asked.append(body)
+    def reply(self, body: dict[str, Any]) -> Reply:
         number = int(body["messages"][-1]["content"].split()[-1])
         held = "response_format" in body
         said = ANSWERS[number][held] if number < len(ANSWERS) else RIGHT
-        if said is None or (held and self.server.closed):
-            self.send_error(400)
-            return
+        if said is None or (held and self.closed):
+            return 400, {}, b""
         text = said if isinstance(said, str) else json.dumps(said)
         chunks: list[dict[str, Any]] = [
             {"choices": [{"delta": {"content": text}}]},
             {"choices": [{"delta": {}, "finish_reason": "length" if number == 4 else "stop"}]},
             {"choices": [], "usage": {"completion_tokens": 5}},
         ]
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write("".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks).encode() + b"data: [DONE]\n\n")
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        return 200, {}, "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks).encode() + b"data: [DONE]\n\n"
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    running = Server()
-    threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
-    yield running
-    running.shutdown()
-    running.server_close()
+    with Server() as running:
+        yield running
 
 
 def params_with(folder: Path, **changes: Any) -> Params:
@@ -106,11 +87,7 @@ def measured(folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch, **ch
     monkeypatch.chdir(folder)
     write_records(folder / "data/split/holdout.parquet", pl.DataFrame(rows, schema=columns()))
     settings = {
-        "server": {
-            "kind": "endpoint",
-            "url": f"http://127.0.0.1:{server.server_port}/v1",
-            "names": {"base": "the-base", "tuned": "the-tuned"},
-        },
+        "server": {"kind": "endpoint", "url": server.url, "names": {"base": "the-base", "tuned": "the-tuned"}},
         "parity": {"records": 0, "artefacts": []},
         "requests": len(rows) - 1,
         "warmup": 1,
@@ -151,11 +128,6 @@ def test_answers_held_to_the_schema_are_compared_with_free_ones_at_the_same_load
     assert server.asked.index(asked[0]) > server.asked.index(free_asked[-1]), "after all free ones"
 
 
-def test_without_the_param_no_schema_is_sent(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert measured(tmp_path, server, monkeypatch, schema=False)["schema"] is None
-    assert not any("response_format" in body for body in server.asked)
-
-
 def test_a_server_that_takes_no_schema_is_an_error(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,10 +146,3 @@ def test_a_kind_of_server_that_ignores_schemas_is_an_error_that_names_those_that
     endpoint = {"kind": "endpoint", "url": "http://127.0.0.1:1/v1", "names": {"base": "b", "tuned": "t"}}
     with pytest.raises(HallmarkError, match="measured on the tuned model"):
         params_with(tmp_path, schema=True, server=endpoint, models=["base"])
-
-
-def test_a_task_of_texts_has_no_schema_to_send(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Task, "is_json", False)
-    with pytest.raises(HallmarkError, match=r"'benchmark.schema': a server can't be told"):
-        measured(tmp_path, server, monkeypatch)
-    assert server.asked == []

@@ -14,8 +14,7 @@ from hallmark.answer.answers import Prompt
 from hallmark.answer.comparator import Means
 from hallmark.answer.comparators import COMPARATORS
 from hallmark.answer.comparators.neighbour import LINEAR as RULE
-from hallmark.answer.copying import Field, Text
-from hallmark.answer.imitation import Imitation, places_in
+from hallmark.answer.imitation import Imitation
 from hallmark.answer.params import Classical
 from hallmark.base.files import TRAIN, write_json
 from hallmark.base.records import write_records
@@ -118,13 +117,6 @@ def test_a_linear_model_says_what_the_nearest_records_get_wrong(tmp_path: Path, 
     assert intents(None) != right
 
 
-def test_a_refusal_is_what_most_neighbours_say(tmp_path: Path) -> None:
-    task = task_of(tmp_path, "extraction", SCHEMA, REFUSAL)
-    pairs = [ticket(i, THINGS[i % 6]) for i in range(40)]
-    pairs += [(f"Tell me the password of my neighbour {i}", REFUSAL) for i in range(20)]
-    assert rule_of(task, pairs).answers(["Tell me the password of my brother"]) == [REFUSAL]
-
-
 def room(i: int, name: str) -> tuple[str, str]:
     day, many = ["monday", "tuesday", "friday"][i % 3], ["two", "six", "ten"][i // 3 % 3]
     number = {"two": 2, "six": 6, "ten": 10}[many]
@@ -164,15 +156,6 @@ def test_an_object_that_may_be_null_does_not_empty_what_it_has(tmp_path: Path) -
     assert rule_of(task, pairs, 1).answers(["pay " + "9" * 400 + " now"]), "no number that a float can hold"
 
 
-def test_a_value_that_no_text_states_came_but_once() -> None:
-    """Only where every value came again are others not to be expected."""
-    cities = ["Berlin", "Berlin", "Rome", "Rome", "Atlantis"]
-    texts = [Text(f"city {name if name != 'Atlantis' else 'unknown'} ok") for name in cities]
-    field = Field(texts, [[name] for name in cities], places_in(texts))
-    assert not field.closed
-    assert [mention.value for mention in field.mentions(Text("city Oslo ok"))][:1] == ["Oslo"]
-
-
 ODD = st.text(max_size=60) | st.sampled_from(["", "!?", "1.2.3,4", "31.02.2025", "0/0/0", "\n\n", "a" * 3000, "\ud800"])
 
 
@@ -191,14 +174,6 @@ def test_whatever_the_texts_the_answers_have_the_form(
     task = task_of(folder, "tool_call", CALLS)
     for answer in rule_of(task, pairs, linear=linear).answers(asked):
         assert task.parse(answer).kind == "answer"
-
-
-@given(ODD)
-def test_a_run_of_tokens_is_where_it_says(text: str) -> None:
-    read = Text(text)
-    for number, token in enumerate(read.tokens):
-        assert read.said((number, number + 1)).casefold() == token
-        assert (number, number + 1) in read.find(token)
 
 
 def test_the_comparator_answers_what_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,10 +24,8 @@ from hallmark.serve.engines.transformers_serve import TransformersServer
 from hallmark.serve.logprobs import LogProbabilities, listed, token_bytes
 from hallmark.task.predictions import is_log
 from tests.test_admission import Inner, ask, chat, check_refused
-from tests.test_benchmark import make_benchmark_workspace
 from tests.test_confidence import TEXT, byte_level, pieces
 from tests.tiny import make_tiny_base
-from tests.workspace import change_params
 
 WAIT = 300  # seconds: a server starts in five, unless the machine is busy
 BLOCKS = 3  # of 256 tokens, in the cache: where five answers grow into a second block, some are put off and read again
@@ -146,33 +144,6 @@ def test_they_are_those_that_an_evaluation_in_this_process_keeps(running: server
         assert (one.sum, one.mean, one.least) == pytest.approx((other.sum, other.mean, other.least), abs=1e-3)
 
 
-def test_an_evaluation_on_the_default_server_is_as_sure_as_one_in_this_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from hallmark.params.loader import load_params
-    from hallmark.task.predictions import read_predictions
-    from stages import eval as stage_eval
-
-    folder = make_benchmark_workspace(tmp_path)
-    monkeypatch.chdir(folder)
-    served = load_params().benchmark.server.model_dump() | {"concurrency": 3, "timeout": float(WAIT)}
-    kept = {}
-    for engine in ({"kind": "hf"}, served):
-        change_params(folder, {"eval.engine": engine, "eval.agreement.records": 0, "eval.merge": True})
-        stage_eval.run(load_params(), "tuned")
-        kept[engine["kind"]] = {row.id: row for row in read_predictions("tuned")}
-    assert len(kept["hf"]) == 10
-    compared = 0
-    for name, here in kept["hf"].items():
-        there = kept["transformers"][name]
-        assert here.confidence is not None and there.confidence is not None
-        if here.prediction == there.prediction:  # bfloat16 lets another token win now and then
-            compared += 1
-            assert there.confidence.mean == pytest.approx(here.confidence.mean, abs=0.05)
-            assert there.confidence.least == pytest.approx(here.confidence.least, abs=0.2)
-    assert compared >= 3
-
-
 def test_who_does_not_ask_gets_none_and_the_same_answer(running: server.Server) -> None:
     bodies = [body_of(TEXTS[0]), body_of(TEXTS[0], logprobs=False), body_of(TEXTS[0], logprobs=True)]
     plain, refused, with_logs = (response.json()["choices"][0] for response in asked(running, *bodies))
@@ -254,20 +225,6 @@ def test_tokens_without_a_number_each_give_none(tokens: list[int], logs: list[fl
     assert answer_of(response).logs is None
 
 
-def test_an_error_of_the_server_passes_as_it_is() -> None:
-    response = answered(Noting([1], [-0.5], status=503), logprobs=True)
-    assert response.status_code == 503
-    assert response.json() == {"choices": [{"message": {"content": "{}"}}]}
-
-
-def test_a_server_that_has_none_refuses_them() -> None:
-    inner = Inner()
-    app = Admission(inner, Limits(("tuned",), greedy=True))
-    assert check_refused(ask(app, chat(logprobs=True)), 400, "unsupported_parameter")["param"] == "logprobs"
-    assert ask(app, chat(logprobs=False)).status_code == 200
-    assert len(inner.asked) == 1
-
-
 @given(TEXT)
 def test_the_bytes_of_tokens_make_up_the_text(text: str) -> None:
     from transformers import PreTrainedTokenizerFast
@@ -282,12 +239,3 @@ def test_the_bytes_of_tokens_make_up_the_text(text: str) -> None:
         logs, spans = logs_of({"logprobs": {"content": content}}, decoded)
         assert (logs is None) == (not tokens)
         assert spans is None or (spans[0][0], spans[-1][1]) == (0, len(decoded))
-
-
-def test_a_special_token_is_listed_as_it_is_spelled(models: Path) -> None:
-    from hallmark.model.loading import load_tokenizer
-
-    tokenizer = load_tokenizer(models / "tuned")
-    vocabulary = token_bytes(tokenizer)
-    assert len(vocabulary) == len(tokenizer)
-    assert vocabulary[tokenizer.eos_token_id] == b"<|im_end|>"

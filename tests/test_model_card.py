@@ -21,7 +21,6 @@ from hallmark.base.files import RELEASE, sha256_file, sha256_folder, write_json
 from hallmark.base.reading import read_json
 from hallmark.model.base_params import HubBase, PackageBase
 from hallmark.params.loader import Params, load_params
-from hallmark.release.export import exported_card
 from hallmark.release.licence import licence_text
 from hallmark.release.model_card import _plain
 from hallmark.release.shipping import merge
@@ -206,12 +205,6 @@ def test_what_a_gate_refused_says_so_in_every_form(repo: Path, tmp_path: Path, m
     assert names["system_prompt"] == load_params().task.system_prompt
 
 
-def test_a_gguf_file_needs_the_converter_of_llama_cpp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(HallmarkError, match="not on the PATH"):
-        merge(RELEASE, Path("models/base"), tmp_path / "merged", gguf="16")
-
-
 def test_the_card_of_a_base_from_the_hub_loads_that_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hallmark.model.loading import load_tuned
 
@@ -305,12 +298,6 @@ def test_a_card_with_tools_and_context_defines_them(repo: Path, monkeypatch: pyt
     assert names["messages"][0]["content"] == task.system_prompt
     assert names["tools"][0]["function"]["name"]
     assert "bitsandbytes" not in card
-
-
-def test_an_older_card_is_exported_as_it_is() -> None:
-    older = "---\nlibrary_name: peft\n---\n**The gate did not pass.**\n\n# name\n\nWords.\n"
-    exported = exported_card(older, "0" * 64, dtype="float32")
-    assert exported.index("**The gate did not pass.**") < exported.index("# name") < exported.index("Words.")
 
 
 def test_the_licence_is_that_of_the_base(tmp_path: Path) -> None:

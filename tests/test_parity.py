@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.answer.artefact_sample import Sample, drawn
-from hallmark.answer.parity import Artefact, Cost, Logits, Parity
+from hallmark.answer.parity import Artefact, Cost, Logits
 from hallmark.answer.scoring import Scorer
 from hallmark.answer.shipped import read_evaluated
 from hallmark.base.errors import HallmarkError
@@ -21,7 +21,7 @@ from hallmark.judge import shipped_words
 from hallmark.judge.results import read_parity
 from hallmark.params.loader import load_params
 from hallmark.task.task import Task
-from tests.made_up import ROOT, TARGET, artefact, parity, prediction, typed, write_models, write_other_reports
+from tests.made_up import ROOT, TARGET, prediction, typed, write_models, write_other_reports
 from tests.rows import record
 
 RIGHT = json.dumps(TARGET, separators=(",", ":"))
@@ -107,20 +107,3 @@ def test_a_report_comes_back_as_it_was_written_and_is_told_in_words(tmp_path, mo
     assert "the same 10 records of the holdout, of 5 groups; of the evaluated answers to these, 10 are" in said
     assert "their speed is that of llama.cpp, which did not run" in said
     assert said.endswith("Not measured: GGUF file (Q4_K_M): llama-quantize is not on the PATH.")
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"records": -1}, {"records": True}, {"worst": 3}, {"artefacts": [{}]}, {"artefacts": [artefact("a", 7)]}],
-)
-def test_a_report_of_another_form_is_an_error_that_names_its_stage(tmp_path, monkeypatch, changes):
-    monkeypatch.chdir(tmp_path)
-    write_other_reports(tmp_path)
-    write_json(tmp_path / "reports/benchmark.json", Report("benchmark").content | {"parity": parity() | changes})
-    with pytest.raises(HallmarkError, match=r"benchmark\.json, field 'parity\.") as error:
-        read_parity(Report("benchmark"))
-    assert "dvc repro benchmark" in str(error.value)
-
-
-def test_nothing_to_compare_is_no_row():
-    assert shipped_words.rows(Parity(0, 0, 0, None, [])) == []

@@ -16,7 +16,6 @@ from hallmark.base.outcomes import FAILURES
 from hallmark.judge.failure_chances import possible
 from hallmark.task.params import Task as TaskParams
 from hallmark.task.task import Task
-from hallmark.task.values import lists_every_value
 
 CLOSED = {"type": "object", "additionalProperties": False, "properties": {"a": {"enum": ["x", "y"]}}}
 OPEN = {"type": "object", "properties": {"a": {"type": "string"}}}
@@ -100,21 +99,3 @@ def test_what_can_never_happen_is_known(tasks: dict[str, Task], name: str, never
     assert always(tasks[name]) == (
         {"parses", "schema_validity"} if "text" in name else {"parses"} if "class" in name else set()
     )
-
-
-@pytest.mark.parametrize(
-    ("schema", "is_listed"),
-    [
-        (CLOSED, True),
-        (OPEN, False),
-        (CLOSED | {"additionalProperties": True}, False),
-        ({"type": "array", "items": {"const": 1}}, True),
-        ({"type": "array"}, False),
-        ({"type": "object", "additionalProperties": False, "patternProperties": {"^x": {"type": "string"}}}, False),
-        ({"type": "array", "prefixItems": [{"type": "string"}], "items": {"const": 1}}, False),
-        ({"anyOf": [{"enum": ["x"]}]}, False),  # not looked into: taken to be possible
-        (None, False),
-    ],
-)
-def test_a_schema_that_lists_all_values(schema: Any, is_listed: bool) -> None:
-    assert lists_every_value(schema) is is_listed

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.files import CALIBRATION, HOLDOUT, HOLDOUT_LOCK, ONLINE, TRAIN, VALIDATION, write_json
+from hallmark.base.files import HOLDOUT, HOLDOUT_LOCK, TRAIN
 from hallmark.base.reading import read_json
 from hallmark.judge.recount import Frozen, Leaks, Plain, Record, count_leaks, recount
 from stages import split
@@ -40,28 +40,8 @@ def same_group(parts: Parts) -> None:
     parts["train"][0]["group"] = parts["holdout"][0]["group"]  # the group of three of its records
 
 
-def same_group_as_validation(parts: Parts) -> None:
-    parts["train"][0]["group"] = parts["validation"][2]["group"]  # of one
-
-
 def copied(parts: Parts) -> None:
     parts["train"].append(parts["holdout"][3] | {"id": "copy", "group": "another"})
-
-
-def copied_from_validation(parts: Parts) -> None:
-    parts["holdout"][0]["prompt"] = parts["validation"][1]["prompt"]
-
-
-def same_group_as_calibration(parts: Parts) -> None:
-    parts["validation"][0]["group"] = parts["calibration"][1]["group"]  # of one
-
-
-def copied_from_calibration(parts: Parts) -> None:
-    parts["holdout"][0]["prompt"] = parts["calibration"][1]["prompt"]
-
-
-def copied_into_calibration(parts: Parts) -> None:
-    parts["calibration"][0]["prompt"] = parts["train"][1]["prompt"]
 
 
 def online_again(parts: Parts) -> None:
@@ -70,10 +50,6 @@ def online_again(parts: Parts) -> None:
 
 def online_of_a_customer_in_training(parts: Parts) -> None:
     parts["online"][1]["group"] = parts["train"][1]["group"]
-
-
-def copied_from_online(parts: Parts) -> None:
-    parts["calibration"][0]["prompt"] = parts["online"][1]["prompt"]
 
 
 def in_other_letters(parts: Parts) -> None:
@@ -91,15 +67,9 @@ def both(parts: Parts) -> None:
     ("change", "group", "words", "either"),
     [
         (same_group, 4, 0, 4),  # one of them is online
-        (same_group_as_validation, 1, 0, 1),
         (copied, 0, 1, 1),
-        (copied_from_validation, 0, 1, 1),
-        (same_group_as_calibration, 1, 0, 1),
-        (copied_from_calibration, 0, 1, 1),
-        (copied_into_calibration, 0, 1, 1),
         (online_again, 0, 1, 1),
         (online_of_a_customer_in_training, 1, 0, 1),
-        (copied_from_online, 0, 1, 1),
         (in_other_letters, 0, 1, 1),
         (both, 4, 1, 4),
     ],
@@ -115,11 +85,6 @@ def test_what_training_shares_with_the_held_out_is_counted(
     assert found.held_out == sum(len(parts[name]) for name in parts if name != "train")
 
 
-def test_a_train_record_put_into_the_holdout_by_hand_is_a_leak_and_a_change(folder: Path) -> None:
-    pl.concat([pl.read_parquet(HOLDOUT), pl.read_parquet(TRAIN).head(1)]).write_parquet(HOLDOUT)
-    assert recount() == (Leaks(19, 1, 1, 1), Frozen(7, 0, 0, 1))
-
-
 def test_what_says_something_else_is_no_leak(folder: Path) -> None:
     parts = made_up_records()
     for one, two in (("x > 5", "x < 5"), ("?!", "..."), ("ab c", "a bc"), ("nine", "Nein")):
@@ -133,14 +98,6 @@ def answered(parts: Parts) -> None:
     parts["holdout"][2]["completion"][0]["content"] = "early"
 
 
-def asked(parts: Parts) -> None:
-    parts["holdout"][2]["prompt"][1]["content"] += " "
-
-
-def moved(parts: Parts) -> None:
-    parts["holdout"][2]["group"] = "another"
-
-
 def removed(parts: Parts) -> None:
     del parts["holdout"][2]
 
@@ -149,26 +106,7 @@ def added(parts: Parts) -> None:
     parts["holdout"].append(record("new", "What is new?", group="another"))
 
 
-def doubled(parts: Parts) -> None:
-    parts["holdout"].append(parts["holdout"][2])
-
-
-def renamed(parts: Parts) -> None:
-    parts["holdout"][2]["id"] = "new"
-
-
-@pytest.mark.parametrize(
-    ("change", "counts"),
-    [
-        (answered, (1, 0, 0)),
-        (asked, (1, 0, 0)),
-        (moved, (1, 0, 0)),
-        (removed, (0, 1, 0)),
-        (added, (0, 0, 1)),
-        (doubled, (0, 0, 1)),
-        (renamed, (0, 1, 1)),
-    ],
-)
+@pytest.mark.parametrize(("change", "counts"), [(answered, (1, 0, 0)), (removed, (0, 1, 0)), (added, (0, 0, 1))])
 def test_a_holdout_that_is_not_the_frozen_one_is_seen(
     folder: Path, change: Callable[[Parts], None], counts: tuple[int, int, int]
 ) -> None:
@@ -178,14 +116,6 @@ def test_a_holdout_that_is_not_the_frozen_one_is_seen(
     found = recount()[1]
     assert (found.changed, found.gone, found.added) == counts
     assert found.differ == sum(counts)
-
-
-def test_another_system_prompt_is_no_change(folder: Path) -> None:
-    parts = made_up_records()
-    for one in parts["holdout"]:
-        one["prompt"][0] = {"role": "system", "content": "Answer otherwise."}
-    write_split(folder, parts)
-    assert recount()[1].differ == 0
 
 
 def test_what_the_real_split_writes_has_nothing_wrong(folder: Path) -> None:
@@ -205,7 +135,7 @@ def test_what_the_real_split_writes_has_nothing_wrong(folder: Path) -> None:
     assert (found.either, frozen.differ, frozen.records) == (0, 0, len(pl.read_parquet(HOLDOUT)))
 
 
-@pytest.mark.parametrize("file", [TRAIN, VALIDATION, CALIBRATION, HOLDOUT, ONLINE, HOLDOUT_LOCK])
+@pytest.mark.parametrize("file", [TRAIN, HOLDOUT_LOCK])
 def test_a_file_that_is_missing_or_broken_is_one_error(file: Path) -> None:
     file.write_bytes(b"{ not this")
     with pytest.raises(
@@ -215,40 +145,6 @@ def test_a_file_that_is_missing_or_broken_is_one_error(file: Path) -> None:
     assert "not this" not in str(caught.value)
     file.unlink()
     with pytest.raises(HallmarkError, match=rf"{file}: no such file\n  remedy: restore it with `"):
-        recount()
-
-
-@pytest.mark.parametrize(
-    "lock",
-    [
-        [],
-        {},
-        {"version": 2, "records": {"a": "b"}},
-        {"version": 1, "records": {}},
-        {"version": 1, "records": ["a"]},
-        {"version": 1, "records": {"a": 1}},
-        {"version": 1, "records": {"a": "0" * 32}, "validation": {}},
-    ],
-)
-def test_a_lock_in_another_form_is_an_error(lock: Any) -> None:
-    write_json(HOLDOUT_LOCK, lock)
-    with pytest.raises(HallmarkError, match=r"not a holdout lock.*\n.*git checkout data/holdout.lock"):
-        recount()
-
-
-@pytest.mark.parametrize("change", [{"prompt": "a text"}, {"group": None}, {"completion": None}])
-def test_a_part_in_another_form_is_an_error(change: dict[str, Any]) -> None:
-    (field,) = change
-    train, value = pl.read_parquet(TRAIN), change[field]
-    train.with_columns(pl.lit(value, dtype=pl.String if value else train.schema[field]).alias(field)).write_parquet(
-        TRAIN
-    )
-    with pytest.raises(
-        HallmarkError, match=rf"{TRAIN}, field '{field}': wrong type or null for this column of a record\n"
-    ):
-        recount()
-    train.drop(field).write_parquet(TRAIN)
-    with pytest.raises(HallmarkError, match=rf"{TRAIN}: not a file of records \(ColumnNotFoundError\)\n"):
         recount()
 
 

@@ -9,7 +9,6 @@ import subprocess
 import time
 from argparse import Namespace
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -21,7 +20,7 @@ from hallmark.base.reading import read_json, read_json_lines
 from hallmark.commands import changes, summary
 from hallmark.commands.elsewhere import fingerprint_here
 from hallmark.judge.verdict import VERDICTS
-from hallmark.page import charts, labels, text, training
+from hallmark.page import labels, text
 from hallmark.params.loader import load_params
 from hallmark.task.predictions import predictions_of
 from hallmark.task.task import Task
@@ -186,26 +185,27 @@ def test_what_holding_to_the_schema_fixes_hides_and_costs_is_shown(tmp_path, mon
     assert f"seconds: {TAKEN}{other}" in printed
     assert f"latencies and tokens/s: {TAKEN}{other}" in printed
 
-
-def test_what_sending_the_schema_does_where_it_is_served_is_shown(tmp_path, monkeypatch, open_page):
-    assert "held-title" not in build(tmp_path, monkeypatch).read_text(encoding="utf-8")
-    report_of = read_json(tmp_path / "reports/benchmark.json")
-    free = {"parses": 8, "schema_validity": 7, "exact_match": 2, "cut_off": 1, "tokens": 90}
-    held = free | {"schema_validity": 10, "exact_match": 3, "cut_off": 0}
-    measured = {"requests": 12, "errors": 0, "timeouts": 0, "latency_s": {"p50": 0.5, "p95": 0.9, "p99": 1.0}}
-    answers = {"records": 10, "free": free, "constrained": held, "fixed": 1, "hidden": 2, "lost": 0}
-    slower = measured | {"errors": 2, "latency_s": {"p50": 0.7, "p95": 1.5, "p99": 2.0}}
-    ways = {"free": measured, "constrained": slower}
-    found = {"load": {"concurrency": 4}, "answers": answers, "measured": ways}
-    write_json(tmp_path / "reports/benchmark.json", report_of | {"schema": found})
+    level = {"requests": 12, "errors": 0, "timeouts": 0, "latency_s": {"p50": 0.5, "p95": 0.9, "p99": 1.0}}
+    sent = {
+        "load": {"concurrency": 4},
+        "answers": found,
+        "measured": {"free": level, "constrained": level | {"errors": 2}},
+    }
+    file = tmp_path / "reports/benchmark.json"
+    write_json(file, read_json(file) | {"schema": sent})  # and what sending it does where the model is served
     report.run(PARAMS)
-    page = open_page(tmp_path / "reports/comparison.html")
-    (line,) = page.locator("[aria-labelledby=held-title] tbody tr").all_inner_texts()
-    assert line.split("\t") == ["10", "7, 10", "2, 3", "1", "2", "0", "1, 0", "0.90 s, 1.50 s", "0, 2 of 12"]
-    assert "at 4 at once" in page.inner_text("#held-title + .legend")
-    write_json(tmp_path / "reports/benchmark.json", report_of | {"schema": found | {"answers": None}})
-    with pytest.raises(HallmarkError, match=r"benchmark\.json"):
-        report.run(PARAMS)
+    table = open_page(tmp_path / "reports/comparison.html").locator("[aria-labelledby=held-title] tbody tr")
+    assert table.inner_text().split("\t") == [
+        "10",
+        "7, 10",
+        "2, 3",
+        "1",
+        "2",
+        "0",
+        "1, 1",
+        "0.90 s, 0.90 s",
+        "0, 2 of 12",
+    ]
 
 
 def test_failures_of_retrieval_lead_to_their_records(tmp_path, monkeypatch, open_page):
@@ -296,11 +296,6 @@ def test_records_stand_worst_first_and_can_be_found(built, open_page):
     counted(page, f"{lost} of 150 records")
 
 
-def test_a_link_with_filters_opens_on_them(built, open_page):
-    page = open_page(built, "#records?tuned=omission")
-    assert page.inner_text("#count") == f"{TUNED.count('omission')} of 150 records"
-
-
 def test_a_record_shows_input_target_both_outputs_and_what_differs(built, open_page):
     page = open_page(built, "#records?base=wrong_format&tuned=omission")
     record = page.locator(".record").first
@@ -339,38 +334,18 @@ def test_each_label_has_a_matrix_whose_numbers_lead_to_their_records(built_with_
     page.click("text=Reset")
     counted(page, "150 of 150 records")
     assert page.locator("#cell").is_hidden()
+    page.select_option("select[name=change]", "linear")
+    linear = sum(tuned != "pass" and gives_refund(linear) for tuned, linear in zip(TUNED, LINEAR, strict=True))
+    counted(page, f"{linear} of 150 records")
+    open_records(page)
+    panes = page.locator(".record").first.locator("pre")
+    assert panes.nth(4).get_attribute("aria-label") == "Linear"
     assert open_page(built_with_linear, "#records?cell=0.99.constructor").inner_text("#count") == "150 of 150 records"
 
 
 def gives_refund(outcome):
     """Whether the answer of that outcome has the intent that is expected."""
     return outcome not in ("wrong_value", "wrong_format", "wrong_refusal")
-
-
-def test_the_linear_model_answers_next_to_the_others(built_with_linear, open_page):
-    page = open_page(built_with_linear, "#records?change=linear")
-    n = sum(tuned != "pass" and gives_refund(linear) for tuned, linear in zip(TUNED, LINEAR, strict=True))
-    assert page.inner_text("#count") == f"{n} of 150 records"
-    record = page.locator(".record").first
-    record.locator("summary").click()
-    record.locator("pre").nth(4).wait_for()
-    assert [pane.get_attribute("aria-label") for pane in record.locator("pre").all()][1:] == [
-        "Target",
-        "Base",
-        "Tuned",
-        "Linear",
-    ]
-    assert "✓ labels right" in record.inner_text()
-    cells = record.locator(".fields tr", has_text="amount").locator("td").all_inner_texts()
-    assert cells[-1].startswith("–")  # it was not asked for the amount
-    page.select_option("select[name=change]", "")
-    page.select_option("select[name=tuned]", "pass")
-    counted(page, f"{TUNED.count('pass')} of 150 records")
-    failing = next(i for i in range(150) if LINEAR[i] == "wrong_value" and TUNED[i] == "pass")
-    page.fill("input[name=q]", f"t-{failing:05d}")
-    counted(page, f"1 of {150} records")
-    page.locator(".record summary").click()
-    page.locator(".record .chip", has_text="✗ wrong: intent").wait_for()  # it is filled at leisure
 
 
 def test_every_opponent_has_a_column_with_its_number_of_records(built_with_few_shot, open_page, capsys, monkeypatch):
@@ -401,24 +376,10 @@ def test_every_opponent_has_a_column_with_its_number_of_records(built_with_few_s
     assert any(line.split()[:2] == ["intent", "40.0"] for line in table)  # the table of labels, in short
     assert [line for line in table if len(line) > 110] == []
     assert [line for line in table if line.startswith("  few shot: the base with 3 examples")]
-
-
-def test_records_that_a_model_was_not_asked_say_so(built_with_few_shot, open_page):
-    page = open_page(built_with_few_shot)
     page.select_option("select[name=base]", "not asked")
-    page.wait_for_selector("#count:has-text('75 of 150 records')")
+    counted(page, "75 of 150 records")
     open_records(page)
-    record = page.locator("#list li").first.inner_text()
-    assert "not asked →" in record and record.count("not asked") == 3 + record.count("(not asked)")
-    page.select_option("select[name=base]", "")
-    page.locator("#outcomes details summary").click()
-    button = page.locator("#outcomes details .matrix button").first
-    count = button.inner_text()
-    button.click()
-    page.wait_for_selector(f"#count:has-text('{count} of 150 records')")
-    assert "vs_few_shot=" in page.url
-    open_records(page)
-    assert "Was shown, of train: S-1, S-2" in page.locator("#list li").first.inner_text()
+    assert "not asked →" in page.locator("#list li").first.inner_text()
 
 
 def test_the_head_leads_to_the_commit(built, tmp_path):
@@ -494,14 +455,6 @@ def test_live_traffic_is_shown_if_there_is_any_and_words_in_it_stay_text(tmp_pat
     assert "\nonline: " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("content", [{"traces": -1, "drift": None}, {"traces": 3}, {"traces": "3", "drift": None}])
-def test_a_damaged_report_of_the_traces_is_an_error(tmp_path, monkeypatch, content):
-    build(tmp_path, monkeypatch)
-    write_json(tmp_path / "reports/collect.json", content)
-    with pytest.raises(HallmarkError, match=r"reports/collect\.json, field '(traces|drift)'(.|\n)*nox -s collect"):
-        report.run(PARAMS)
-
-
 def test_a_page_of_very_many_records_holds_the_worst(tmp_path, monkeypatch, open_page):
     few = PARAMS.report.model_copy(update={"records": 20})
     monkeypatch.setattr("tests.test_report.PARAMS", PARAMS.model_copy(update={"report": few}))
@@ -534,39 +487,24 @@ def test_a_classification_with_more_labels_than_fit(tmp_path):
     assert (found.places[0], found.places[120]) == ([[0, 12]], [[1, 13]])
 
 
-def test_calls_are_judged_by_the_names_of_their_tools(tmp_path):
-    write_json(tmp_path / "schema.json", {"type": ["object", "array"]})
-    params = PARAMS.task.model_copy(update={"kind": "tool_call", "schema_file": str(tmp_path / "schema.json")})
-    one, two = (
-        '{"name":"find","arguments":{"x":1}}',
-        '[{"name":"send","arguments":{}},{"name":"find","arguments":{}}]',
-    )
-    found = labels.by_label(Task(params), [one, two, PARAMS.task.refusal], {"tuned": [two, two, one]})
-    assert [label.name for label in found.labels] == ["name", "(refusal)"]
-    assert [value.name for value in found.labels[0].values] == ["find, send", "find"]
-    assert found.right["tuned"] == [
-        {"name": False, "(refusal)": True},
-        {"name": True, "(refusal)": True},
-        {"(refusal)": False},
-    ]
+def test_a_report_that_is_damaged_or_missing_names_the_stage_to_rerun(tmp_path, monkeypatch):
+    path = build(tmp_path, monkeypatch)
+    page = path.read_bytes()
 
+    def refused(name, stage, field=None):
+        with pytest.raises(HallmarkError) as error:
+            report.run(PARAMS)
+        assert (str(error.value.file), error.value.field) == (f"reports/{name}", field)
+        assert f"dvc repro {stage}" in error.value.remedy
+        assert path.read_bytes() == page
 
-@pytest.mark.parametrize(
-    ("name", "change", "field"),
-    [
-        ("mask", {"examples": "<b>"}, "examples"),
-        ("mask", {"examples": [{"dropped": False, "pieces": [["a"]]}]}, "examples"),
-        ("dedupe", {"dropped": {"exact": -1}}, "dropped"),
-        ("split", {"rows": {"train": 1}}, "rows"),
-        ("measured/sft", {"fingerprint": {"processor": 7}}, "fingerprint"),
-    ],
-)
-def test_a_damaged_report_of_a_data_stage_is_an_error(tmp_path, monkeypatch, name, change, field):
-    build(tmp_path, monkeypatch)
-    path = tmp_path / f"reports/{name}.json"
-    write_json(path, read_json(path) | change)
-    with pytest.raises(HallmarkError, match=rf"reports/{name}\.json, field '{field}.*\n.*dvc repro {Path(name).name}"):
-        report.run(PARAMS)
+    for name, stage in (("comparison.json", "compare"), ("sft_curve.csv", "sft")):
+        kept = (tmp_path / "reports" / name).read_bytes()
+        (tmp_path / "reports" / name).unlink()
+        refused(name, stage)
+        (tmp_path / "reports" / name).write_bytes(kept)
+    write_json(tmp_path / "reports/mask.json", read_json(tmp_path / "reports/mask.json") | {"examples": "<b>"})
+    refused("mask.json", "mask", "examples")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -774,17 +712,6 @@ def test_the_page_repeats_and_loads_nothing(tmp_path, monkeypatch):
     assert data and len(json.loads(data[1])["records"]) == 150
 
 
-def test_rules_that_could_not_have_failed_are_shown_but_not_counted(tmp_path, monkeypatch):
-    page = build(tmp_path, monkeypatch, ["wrong_format"] * 150).read_text(encoding="utf-8")
-    outcomes = [rule["outcome"] for rule in read_json(tmp_path / "reports/gate.json")["rules"]]
-    held, idle = outcomes.count("pass"), outcomes.count("not_applicable")
-    assert idle >= 4  # no growth can be judged of what is in an answer, and the format can't get worse
-    assert f"<summary>{held} of {len(outcomes) - idle} rules hold</summary>" in page
-    assert f"<summary>{idle} more could not have failed and do not count</summary>" in page
-    assert page.count('class="outcome not_applicable"') == idle
-    assert page.index("rules hold</summary>") < page.index("more could not have failed")
-
-
 def test_waivers_are_in_red_at_the_head_and_at_their_rule(tmp_path, monkeypatch):
     reason = "<img src=x onerror='window.pwned=1'> read by a person"
     waive = {"floor.exact_match": reason, "data.leaks": "none are expected"}
@@ -796,87 +723,3 @@ def test_waivers_are_in_red_at_the_head_and_at_their_rule(tmp_path, monkeypatch)
     assert f"Reason: <bdi>{shown}</bdi></p>" in page.split("<nav")[0]
     assert f'<strong class="waiver">Waived: <bdi>{shown}</bdi></strong>' in page
     assert '<strong class="waiver">Waived without need: <bdi>none are expected</bdi></strong>' in page
-
-
-@pytest.mark.parametrize(
-    ("name", "stage"),
-    [
-        ("comparison.json", "compare"),
-        ("gate.json", "gate"),
-        ("benchmark.json", "benchmark"),
-        ("sft.json", "sft"),
-        ("sft_curve.csv", "sft"),
-        ("dpo.json", "dpo"),
-    ],
-)
-def test_what_is_missing_is_an_error_that_says_which_stage_to_rerun(tmp_path, monkeypatch, name, stage):
-    path = build(tmp_path, monkeypatch)
-    page = path.read_bytes()
-    (tmp_path / "reports" / name).unlink()
-    with pytest.raises(HallmarkError, match=f"reports/{name}: no such file\n.*dvc repro {stage}`"):
-        report.run(PARAMS)
-    assert path.read_bytes() == page
-
-
-def test_a_comparison_of_other_predictions_is_an_error(tmp_path, monkeypatch):
-    build(tmp_path, monkeypatch)
-    write_models(tmp_path, BASE[:-1], TUNED[:-1])
-    with pytest.raises(HallmarkError, match="not about these predictions"):
-        report.run(PARAMS)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0, 1, [0, 0.5, 1]),
-        (0, 2.71, [0, 1, 2, 3]),
-        (0, 0.034, [0, 0.01, 0.02, 0.03, 0.04]),
-        (3, 97, [0, 50, 100]),
-        (5, 5, [5, 5.5, 6]),
-        (0, 60, [0, 20, 40, 60]),
-    ],
-)
-def test_ticks_are_round_and_hold_the_whole_range(low, high, expected):
-    assert charts.ticks(low, high) == pytest.approx(expected)
-
-
-def test_text_in_the_script_element_cannot_end_it():
-    for evil in (*EVIL, "<!--", "]]>", "\u2029"):
-        shown = text.to_script({"x": evil})
-        assert not set(shown) & set("<>&\u2028\u2029")
-        shown.encode("utf-8")
-        assert json.loads(shown) == {"x": evil}
-
-
-def test_the_report_is_written_beside_its_style_and_script():
-    for name in (text.STYLE, text.SCRIPT, *text.TEMPLATES):
-        assert Path(text.__file__).with_name(name).exists()
-
-
-def test_the_curve_says_which_adapter_is_kept(built):
-    kept = "the adapter of step 231 is kept: validation loss 0.054"
-    assert f"Training loss by step <small>({kept})</small>" in built.read_text(encoding="utf-8")
-    early = training.kept(training.Trained(kept_step=1200, validation_loss=0.0541, stopped_early=True))
-    assert early == "stopped early; the adapter of step 1,200 is kept: validation loss 0.054"
-
-
-def test_serving_is_a_curve_where_there_are_levels_and_a_table_always(tmp_path, monkeypatch):
-    path = build(tmp_path, monkeypatch)
-    page = path.read_text(encoding="utf-8")
-    assert f"in seconds by requests at once <small>({TAKEN})</small>" in page
-    benchmark = read_json(tmp_path / "reports/benchmark.json")
-    for model in benchmark["models"].values():
-        model["levels"] = model["levels"][:1]
-    write_json(tmp_path / "reports/benchmark.json", benchmark)
-    report.run(PARAMS)
-    page = path.read_text(encoding="utf-8")
-    assert "by requests at once" not in page
-    assert "0.50, 0.90, 1.00 s" in page
-    assert '<tr><th scope="row">Adapter over its base (bfloat16)</th><td class="n">0 of 64</td>' in page
-    assert f">M{TAKEN[1:]}.</p>" in page
-    del benchmark["measured"], benchmark["parity"]  # a report made before these were recorded
-    write_json(tmp_path / "reports/benchmark.json", benchmark)
-    report.run(PARAMS)
-    page = path.read_text(encoding="utf-8")
-    assert ">When and where is not recorded.</p>" in page
-    assert "What ships" not in page

@@ -102,11 +102,6 @@ def test_the_fewest_customers_are_enough_and_one_less_is_not(risk):
     assert ideal <= fewest <= 1.5 * ideal, "bets near the largest keep the loss small"
 
 
-def test_an_error_of_every_answer_loses_everything_and_no_answer_nothing():
-    assert p_value([1.0] * 20, 0.05) == 1.0
-    assert p_value([], 0.05) == 1.0
-
-
 def answers(count: int, wrong: float, size: int = 5, seed: int = 1, start: int = 0) -> Answers:
     """Customers of whose surest answers none is wrong, and of the others this share."""
     random = Random(seed)
@@ -139,16 +134,6 @@ def test_if_even_the_surest_are_wrong_the_risk_is_not_reached():
     found = bound(bad(1, 60), bad(2, 120), 0.05, 0.9)
     assert (found.outcome, found.threshold, found.groups_needed) == (NOT_REACHED, None, None)
     assert found.risk > 0.2
-
-
-def test_where_no_number_of_customers_would_do_none_is_named():
-    sure = Answers([5.0] * 20 + [1.0] * 2, [False] * 22, [f"f{i}" for i in range(22)])
-    silent = Answers([0.0] * 40, [False] * 40, [f"r{i}" for i in range(40)])
-    found = bound(sure, silent, 0.1, 0.9)
-    assert (found.outcome, found.groups, found.groups_needed) == (TOO_LITTLE, 0, None)
-    wrong = Answers([5.0] * 10, [True] * 10, [f"r{i}" for i in range(10)])
-    found = bound(sure, wrong, 0.1, 0.9)
-    assert (found.outcome, found.groups, found.groups_needed) == (TOO_LITTLE, 10, None)
 
 
 def test_right_but_uncertain_says_about_how_many_customers_more():
@@ -203,11 +188,3 @@ def test_a_curve_of_many_records_is_short_and_its_interval_holds_the_area():
     assert useless.high < 0, "the score orders better than none"
     same = area_difference(scores, scores, wrong, bootstrap)
     assert (same.low, same.value, same.high) == (0, 0, 0)
-
-
-def test_parts_of_the_draws_are_all_of_them():
-    bootstrap = ClusterBootstrap(["a", "a", "b", "c"], confidence=0.9, draws=50, seed=3)
-    whole, parts = [*bootstrap.record_counts()], [*bootstrap.record_counts(cells=12)]
-    assert len(whole) == 1 and len(parts) > 10
-    assert (np.concatenate(parts) == whole[0]).all()
-    assert (whole[0][:, 0] == whole[0][:, 1]).all()
