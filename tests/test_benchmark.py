@@ -27,8 +27,8 @@ from hallmark.base.machine import describe, when_and_where
 from hallmark.base.records import read_records, schema, write_records
 from hallmark.model.adapter import TRAINING, weights_in
 from hallmark.params.loader import load_params
-from hallmark.serve.bench import blocks, find_largest
-from hallmark.serve.levels import headline, largest_load, ratios
+from hallmark.serve.bench import find_largest
+from hallmark.serve.levels import largest_load, ratios
 from hallmark.serve.server import free_port, machine
 from tests import hostile
 from tests.test_model_card import write_gguf
@@ -146,10 +146,8 @@ def test_both_models_are_measured_in_a_closed_and_an_open_loop(workspace):
             assert (level["requests"], level["errors"], level["timeouts"]) == (4, 0, 0)
             assert 4 <= level["output_tokens"] <= 4 * 16
             assert 0 < level["ttft_s"]["p50"] <= level["latency_s"]["p50"] <= level["latency_s"]["p99"]
-            assert level["price_per_1000_requests"] > 0
             if sys.platform == "linux":
                 assert 0.2 / (os.cpu_count() or 1) < level["load_by_others"]["processes"] < 1
-                assert 0 <= level["load_by_others"]["stolen"] < 1
     assert len(found["ratio"]) == 2
     assert found["headline"]["errors"] == 0
     assert found["headline"]["latency_p95_s"] == found["models"]["tuned"]["levels"][0]["latency_s"]["p95"]
@@ -162,15 +160,9 @@ def test_both_models_are_measured_in_a_closed_and_an_open_loop(workspace):
     assert shipped["merged"]["changes"]["texts"] == 0
     assert shipped["merged"]["logits"]["largest_difference"] == 0
     assert 0 < shipped["adapter"]["logits"]["largest_difference"] < 1
-    assert min(shipped[name]["cost"]["disk_mib"] for name in ("adapter", "merged")) > 0
-    for name in ("adapter", "merged", "server"):
-        cost = shipped[name]["cost"]
-        assert cost["at_once"] == (2 if name == "server" else 6)  # the longest four are a batch of their own
-        assert 0 < cost["latency_p95_s"] < WAIT
-        assert cost["tokens_per_second"] > 0
-    assert "benchmark: 6 of 6 more records answered by the server in " in result.stderr  # 4 were timed
+    at_once = {name: shipped[name]["cost"]["at_once"] for name in ("adapter", "merged", "server")}
+    assert at_once == {"adapter": 6, "merged": 6, "server": 2}  # the longest four are a batch of their own
     assert "Order" not in result.stdout + result.stderr
-    assert "benchmark: 16 of 16 requests in " in result.stderr
     assert left_over(workspace) == []
 
 
@@ -236,15 +228,6 @@ def test_a_taken_port_is_an_error_before_a_model_is_loaded_and_the_report_stays(
     assert "Traceback" not in result.stderr
     assert (workspace / "reports/benchmark.json").read_bytes() == before
     assert left_over(workspace) == []
-
-
-def test_the_second_model_takes_the_next_port(workspace):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        change_params(workspace, {"benchmark.server.port": port - 1, "benchmark.models": ["base", "tuned"]})
-        result = stage(workspace, "benchmark", check=False)
-    change_params(workspace, {"benchmark.server.port": 0})
-    assert f"port {port} can't be used" in result.stderr
 
 
 @pytest.fixture
@@ -478,7 +461,7 @@ def test_the_largest_load_is_the_last_before_the_objective_breaks():
     assert largest_load(levels[1:3], 0.95)["words"] == "4 or more at once"
 
 
-@pytest.mark.parametrize(("truth", "most"), [(0, 64), (1, 64), (5, 64), (37, 64), (64, 64), (90, 64), (6, 7), (1, 1)])
+@pytest.mark.parametrize(("truth", "most"), [(0, 64), (37, 64), (90, 64), (6, 7)])
 def test_the_largest_load_is_found_in_few_steps_and_never_asked_beyond_the_bound(truth, most):
     asked = []
 
@@ -493,15 +476,6 @@ def test_the_largest_load_is_found_in_few_steps_and_never_asked_beyond_the_bound
     assert len(asked) == len(set(asked)) <= 11
 
 
-def test_a_closed_loop_goes_in_blocks_that_hold_every_prompt_and_an_open_one_in_one():
-    prompts = [{"messages": i} for i in range(100)]
-    found = blocks(prompts, {"concurrency": 4})
-    assert [prompt for block in found for prompt in block] == prompts
-    assert {len(block) for block in found} == {12, 13}
-    assert [len(block) for block in blocks(prompts[:16], {"concurrency": 4})] == [8, 8]
-    assert blocks(prompts, {"concurrency": 80}) == blocks(prompts, {"rate": 2.0}) == [prompts]
-
-
 def test_ratios_are_tuned_over_base():
     (found,) = ratios([level("rate", 2.0, time=2.0)], [level("rate", 2.0, time=3.0, rate=5.0)])
     times = {"p50": 1.5, "p95": 1.5, "p99": None}
@@ -512,16 +486,6 @@ def test_ratios_are_tuned_over_base():
         "latency_s": times,
         "output_tokens_per_second": 0.5,
         "requests_per_second": 0.5,
-    }
-
-
-def test_the_headline_counts_the_failures_of_all_levels():
-    assert headline([level("concurrency", 1), level("concurrency", 2, time=9.0)]) == {
-        "latency_p50_s": 1.0,
-        "latency_p95_s": 2.0,
-        "ttft_p95_s": 2.0,
-        "tokens_per_second": 10.0,
-        "errors": 6,
     }
 
 

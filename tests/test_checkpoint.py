@@ -157,18 +157,6 @@ def test_a_checkpoint_of_another_training_is_discarded(
     assert not (repo / ".hallmark").exists()
 
 
-def test_a_damaged_checkpoint_is_discarded_and_the_training_starts_again(
-    undisturbed: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cut(repo, monkeypatch, 4)
-    content = bytearray((repo / STATE).read_bytes())
-    content[-100] ^= 1
-    (repo / STATE).write_bytes(content)
-    said = stage(repo, "sft").stderr
-    assert "was discarded: damaged: its content has another SHA-256\n" in said
-    assert outputs(repo) == outputs(undisturbed)
-
-
 def test_what_decides_over_a_checkpoint(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hallmark.model.checkpoint import key_of
 
@@ -247,10 +235,6 @@ def discarded(small: Any) -> str | None:
     return line.partition(" was discarded: ")[2]
 
 
-def test_a_whole_checkpoint_is_used(small: Any) -> None:
-    assert discarded(small) is None
-
-
 def test_a_file_with_one_bit_changed_is_discarded(small: Any) -> None:
     content = small.file.read_bytes()
 
@@ -262,14 +246,6 @@ def test_a_file_with_one_bit_changed_is_discarded(small: Any) -> None:
         assert discarded(small)
 
     flip()
-
-
-def test_a_file_that_is_cut_is_discarded(small: Any) -> None:
-    content = small.file.read_bytes()
-    for size in (0, 7, 8, 100, len(content) // 2, len(content) - 1):
-        small.file.parent.mkdir(parents=True, exist_ok=True)
-        small.file.write_bytes(content[:size])
-        assert discarded(small)
 
 
 def as_a_pickle(file: Path) -> None:
@@ -302,15 +278,10 @@ def test_what_is_no_checkpoint_is_discarded(small: Any, become: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"step": 0}, "damaged: step: "),
         ({"train": []}, "damaged: not a curve"),
-        ({"train": [{"step": 1}]}, "damaged: not a curve"),
         ({"python": [3, [1], None]}, "damaged (ValueError: "),
         ({"numpy": ["MT19937", [1], 0, 0, 0.0]}, "damaged: numpy: "),
-        ({"numpy": ["MT19937", [1] * 624, 10**9, 0, 0.0]}, "damaged: numpy: "),
-        ({"numpy": ["PCG64", [1] * 624, 0, 0, 0.0]}, "damaged: numpy: "),
         ({"best": None}, "damaged: its tensors are not those of this training"),
-        ({"more": 1}, "damaged: more: "),
         ({"key": {"a": "2", "b": "1"}}, "it was made at step 1 with other a, b"),
     ],
 )
@@ -320,20 +291,12 @@ def test_a_forged_state_is_discarded(small: Any, change: dict[str, Any], reason:
     assert (discarded(small) or "").startswith(reason)
 
 
-@pytest.mark.parametrize("name", ["adapter.weight", "exp_avg.weight", "step.bias", "kept.bias", "rng.cpu", "other"])
+@pytest.mark.parametrize("name", ["adapter.weight", "rng.cpu", "other"])
 def test_forged_tensors_are_discarded(small: Any, name: str) -> None:
     import torch
 
     forge(small.file, {}, {name: torch.zeros(3)})
     assert discarded(small) == "damaged: its tensors are not those of this training"
-
-
-def test_forged_random_numbers_are_discarded(small: Any) -> None:
-    import torch
-
-    state = torch.random.get_rng_state()
-    forge(small.file, {}, {"rng.cpu": torch.full_like(state, 255)})
-    assert (discarded(small) or "").startswith("damaged (RuntimeError: ")
 
 
 def forge(file: Path, change: dict[str, Any], tensors: dict[str, Any]) -> None:

@@ -22,8 +22,7 @@ from hallmark.model.lora import lora_config
 from hallmark.model.tokenized import tokenized_pairs, tokenized_records
 from hallmark.model.tuning import adapter_parameters, load_frozen, save_adapter
 from hallmark.params.loader import load_params
-from tests.test_params import problem
-from tests.test_sft import ANSWER, LAST_STEP_IS_PARTIAL, ONE_PASS, gradients_of_a_pass, some_records
+from tests.test_sft import ANSWER, some_records
 from tests.tiny import CHAT_TEMPLATE, make_tiny_base, quantize
 from tests.workspace import ROOT, change_params, make_tiny_workspace, make_workspace, report, run, stage
 
@@ -188,37 +187,6 @@ def test_what_is_read_off_a_pair_is_what_trls_own_head_reads_off(tmp_path: Path)
     assert gradients[0].abs().sum() > 0
 
 
-@LAST_STEP_IS_PARTIAL
-def test_every_step_is_the_mean_over_its_pairs(
-    tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: int
-) -> None:
-    import datasets
-    import torch
-    from peft import PeftModel
-    from trl import DPOConfig
-
-    from hallmark.model.loading import load_base
-    from hallmark.model.pairs import PairTrainer
-
-    monkeypatch.chdir(tuned)
-    rows = [
-        {"prompt_ids": [1, *range(5, 9 + number)], "chosen_ids": [20 + number, 2], "rejected_ids": [30, 31 + number, 2]}
-        for number in range(records)
-    ]
-    frozen = load_base(BASE, dtype="float32", attention="eager", device="cpu")
-    trainer = PairTrainer(
-        model=PeftModel.from_pretrained(frozen, SFT_ADAPTER, is_trainable=True, local_files_only=True),
-        args=DPOConfig(output_dir=str(tmp_path), max_length=None, save_strategy="no", disable_tqdm=True, **ONE_PASS),
-        train_dataset=datasets.Dataset.from_list(rows),
-        processing_class=load_tokenizer(BASE),
-    )
-    steps = gradients_of_a_pass(trainer, halves=2)
-    assert len(steps) == 3
-    for taken, due in steps:
-        torch.testing.assert_close(taken, due, rtol=1e-4, atol=1e-6)
-        assert max(gradient.abs().max() for gradient in due.values()) > 1e-3
-
-
 def test_what_the_pairs_say_is_counted_pair_by_pair() -> None:
     import torch
 
@@ -257,11 +225,6 @@ def test_a_record_without_a_pair_and_one_too_long_are_counted(
     assert "remedy: name a raw column with rejected answers in data.rejected, or set dpo.enabled to" in str(
         caught.value
     )
-
-
-def test_a_switch_that_can_do_nothing_is_an_error_before_anything_runs(tmp_path: Path) -> None:
-    assert "dpo.enabled: there are no rejected answers to learn from" in problem(tmp_path, {"dpo.enabled": True})
-    assert "only dpo.loss robust uses it" in problem(tmp_path, {"dpo.label_smoothing": 0.1})
 
 
 def test_each_record_keeps_its_own_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

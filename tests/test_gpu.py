@@ -16,7 +16,6 @@ from hallmark.serve.engines.transformers_serve import TransformersServer
 from hallmark.serve.engines.vllm import VllmServer
 from tests.gpu import page
 from tests.gpu.__main__ import summary, watched
-from tests.gpu.models import difference, last_words
 from tests.gpu.registry import MODULES, Bench, Part, Skipped, parts, run_part
 from tests.gpu.serving import TRANSFORMERS, VLLM, block
 from tests.workspace import ROOT
@@ -131,34 +130,6 @@ def test_the_page_shows_what_a_gpu_did_and_no_other(made_up: tuple[Path, Path]) 
     assert file.read_text(encoding="utf-8") == text
 
 
-def test_the_page_of_this_repository_can_be_written(made_up: tuple[Path, Path]) -> None:
-    out, file = made_up
-    file.write_bytes((ROOT / page.PAGE).read_bytes())
-    page.write(out, parts(), file)
-    assert "| speed | LoRA | 9 tokens/s |" in file.read_text(encoding="utf-8")
-
-
 def test_the_blocks_of_the_servers_are_valid() -> None:
     for settings, values in ((VllmServer, VLLM), (TransformersServer, TRANSFORMERS)):
         assert settings.model_validate(block(settings, values)).kind == values["kind"]
-
-
-def test_the_first_tensor_that_differs_is_named(tmp_path: Path) -> None:
-    import torch
-    from safetensors.torch import save_file
-
-    files = [tmp_path / name for name in ("one.safetensors", "other.safetensors")]
-    for file in files:
-        save_file({"a": torch.zeros(2), "b": torch.ones(2)}, file)
-    assert difference(*files) is None
-    save_file({"a": torch.zeros(2), "b": torch.tensor([1.0, 1.5])}, files[1])
-    assert difference(*files) == "1 of 2 tensors differ; the first, b, by up to 0.5"
-    save_file({"a": torch.zeros(2)}, files[1])
-    assert difference(*files) == "other tensors: b is only in one"
-
-
-def test_the_error_that_a_stage_ended_with_is_found() -> None:
-    assert last_words("sft: 1 of 2\nsft: error: no\n  remedy: do\n") == "sft: error: no\n  remedy: do"
-    trace = "Traceback (most recent call last):\n  File\ntorch.utils.CheckpointError: bad\nmore\nmore"
-    assert last_words(trace).splitlines()[0] == "torch.utils.CheckpointError: bad"
-    assert last_words("") == "it said nothing"

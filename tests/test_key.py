@@ -60,12 +60,8 @@ def test_none_is_needed_without_pseudonyms_and_surrogates() -> None:
     ("content", "words"),
     [
         (None, "the key is missing"),
-        ("", "not a key"),
         (KEY[:32], "not a key"),
-        (KEY + "00", "not a key"),
-        ("g" * 64, "not a key"),
         (f"{KEY}\n{KEY}", "not a key"),
-        ("\ufeff" + KEY, "not a key"),
         ("f" * 64, "not the key that data.key"),
         (b"\xff" * 64, "byte 1 is not UTF-8"),
         ("folder", "not a regular file"),
@@ -145,15 +141,6 @@ def test_a_key_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch, place: st
     tool.run(PARAMS, if_missing=True)
     assert load_params(PARAMS).data.key == digest_of(KEY)
     assert FILE.exists() == (place == "file"), "a key from the environment is not written to the disk"
-
-
-def test_a_broken_key_is_not_taken_nor_replaced() -> None:
-    FILE.parent.mkdir()
-    FILE.write_text(KEY[:20])
-    with pytest.raises(HallmarkError, match="not 64 hexadecimal digits"):
-        tool.run(PARAMS, if_missing=True)
-    assert FILE.read_text() == KEY[:20]
-    assert load_params(PARAMS).data.key is None
 
 
 def test_without_pseudonyms_no_key_is_made(capsys: pytest.CaptureFixture[str]) -> None:

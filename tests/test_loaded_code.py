@@ -83,17 +83,6 @@ def test_what_only_a_type_checker_reads_is_not_loaded(project: Path) -> None:
     assert code_of("stages/two.py") == ["stages/two.py"]
 
 
-def test_broken_code_is_an_error_with_its_row(project: Path) -> None:
-    (project / "hallmark/room/near.py").write_text("x = 1\ny = = 2\n", encoding="utf-8")
-    with pytest.raises(HallmarkError, match=r"hallmark/room/near.py, row 2: not Python"):
-        code_of("stages/one.py")
-
-
-def test_code_in_a_package_file_counts(project: Path) -> None:
-    (project / "hallmark/room/__init__.py").write_text('"""A room."""\n\nLEVEL = 1\n', encoding="utf-8")
-    assert "hallmark/room/__init__.py" in code_of("stages/one.py")
-
-
 def test_a_package_that_loads_its_folder_depends_on_every_module_in_it(project: Path) -> None:
     """Whatever imports the package, or one of its modules, depends on all of them, and on what they import."""
     kinds = project / "hallmark/room/kinds"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hallmark.base.dvc_lock import is_inside, is_md5, parse_yaml, read_dir_object, read_lock
+from hallmark.base.dvc_lock import is_inside, is_md5, read_dir_object, read_lock
 from hallmark.base.errors import HallmarkError
 from tests.workspace import ROOT
 
@@ -54,27 +54,12 @@ def test_a_lock_is_read_as_dvc_writes_it() -> None:
     ("changes", "problem"),
     [
         ({"outs": [{"path": "x", "md5": "../../../../../home/me/.ssh/id"}]}, "entry 1 has no MD5 of 32"),
-        ({"outs": [{"path": "x", "md5": "/etc/passwd"}]}, "entry 1 has no MD5 of 32"),
-        ({"outs": [{"path": "x", "md5": DIGEST.upper()}]}, "entry 1 has no MD5 of 32"),
-        ({"outs": [{"path": "x", "md5": f"{DIGEST}\n"}]}, "entry 1 has no MD5 of 32"),
         ({"outs": [{"path": "x", "md5": f"{DIGEST}.dir/.."}]}, "entry 1 has no MD5 of 32"),
-        ({"outs": [{"path": "x", "md5": 1}]}, "entry 1 has no MD5 of 32"),
-        ({"outs": [{"path": "x"}]}, "entry 1 has no MD5 of 32"),
         ({"outs": [{"path": "../x", "md5": DIGEST}]}, "entry 1 has no path inside the repository"),
         ({"outs": [{"path": "/x", "md5": DIGEST}]}, "entry 1 has no path inside the repository"),
-        ({"outs": [{"path": "a//b", "md5": DIGEST}]}, "entry 1 has no path inside the repository"),
-        ({"outs": [{"path": "a\x1b[2J", "md5": DIGEST}]}, "entry 1 has no path inside the repository"),
-        ({"outs": [{"path": ".", "md5": DIGEST}]}, "entry 1 has no path inside the repository"),
-        ({"outs": [{"path": ["x"], "md5": DIGEST}]}, "entry 1 has no path inside the repository"),
-        ({"deps": [{"path": "a\x00b", "md5": DIGEST}]}, "entry 1 has no path"),
         ({"outs": [{"path": "x", "md5": DIGEST}] * 2}, "entry 2 has the path of an earlier one"),
-        ({"outs": ["x"]}, "entry 1 has no path inside the repository"),
         ({"outs": {"x": DIGEST}}, "stages.sft.outs"),
         ({"deps": None}, "stages.sft.deps"),
-        ({"cmd": 1}, "stages.sft.cmd"),
-        ({"cmd": [1]}, "stages.sft.cmd"),
-        ({"params": []}, "stages.sft.params"),
-        ({"params": {"params.yaml": [1]}}, "stages.sft.params"),
     ],
 )
 def test_an_entry_of_another_form_is_named(changes: dict[str, Any], problem: str) -> None:
@@ -88,26 +73,13 @@ def test_an_entry_of_another_form_is_named(changes: dict[str, Any], problem: str
     ("text", "problem"),
     [
         ("", "not a YAML mapping"),
-        ("- 1", "not a YAML mapping"),
-        ("stages: [", "not a YAML mapping"),
-        ("stages: 1", "not a lock file"),
-        ("stages: {a: 1}", "not a lock file"),
-        ("stages: {1: {}}", "not a lock file"),
         ("a: 1\na: 2", "each key once"),
         ("a: " + "1" * 5000, "plain values"),
         ("a: 2001-99-99", "is not text, number"),
-        ("a: !!python/object/apply:os.system [true]", "is not text, number"),
-        ("a: !!binary x", "is not text, number"),
-        ("{[1]: 2}", "a key that is a list"),
         ("a: &a [*a]", "nested deeper than 100 levels"),
-        ("a: &a {<<: *a}", "nested deeper than 100 levels"),
         ("".join(f"{a}: &{a} [*{b}, *{b}]\n" for a, b in zip("bcdefghijklmnopqrstuvw", "abcdefghijklmnopqrstuv", strict=True)).join(["a: &a [x]\n", ""]), "more than 250000 values"),
-        ("".join(f"{a}: &{a} {{<<: [*{b}, *{b}]}}\n" for a, b in zip("bcdefghijklmnopqrstuvw", "abcdefghijklmnopqrstuv", strict=True)).join(["a: &a {x: 1}\n", ""]), "more than 250000 values"),
         ("{a: " * 10_000, "not a YAML mapping"),
-        ("a: \x00", "not a YAML mapping"),
-        ("a: 1\n---\nb: 2", "not a YAML mapping"),
         ("#" * 2**21, "larger than 1 MiB"),
-        ("<<<<<<< mine\n", "an unfinished merge"),
         (b"\xff\xfe", "byte 1 is not UTF-8"),
     ],
 )  # fmt: skip
@@ -145,13 +117,6 @@ def test_any_text_is_a_lock_or_one_kind_of_error(text: str | bytes) -> None:
         return
 
 
-def test_params_may_use_what_a_lock_does_not() -> None:
-    assert parse_yaml("a: &a {x: 1}\nb: {<<: *a, y: 2e-4}\n", "params.yaml") == {
-        "a": {"x": 1},
-        "b": {"x": 1, "y": 2e-4},
-    }
-
-
 # --- lists of folders --------------------------------------------------------------------------------------------
 
 
@@ -159,15 +124,9 @@ def test_params_may_use_what_a_lock_does_not() -> None:
     ("content", "problem"),
     [
         ([{"relpath": "../../outside", "md5": DIGEST}], "entry 1 is not a path inside the folder"),
-        ([{"relpath": "/outside", "md5": DIGEST}], "entry 1 is not a path inside the folder"),
         ([{"relpath": "a", "md5": "../../outside"}], "entry 1 is not a path inside the folder"),
-        ([{"relpath": "a", "md5": f"{DIGEST}.dir"}], "entry 1 is not a path inside the folder"),
         ([{"relpath": "a", "md5": DIGEST}, {"relpath": "a", "md5": DIGEST}], "entry 2 is not a path inside the folder"),
-        ([{"relpath": 1, "md5": DIGEST}], "entry 1 is not"),
-        ([{"md5": DIGEST}], "entry 1 is not"),
-        (["a"], "entry 1 is not"),
         ({}, "not a list of files"),
-        (None, "not a list of files"),
     ],
 )
 def test_a_list_of_another_form_is_named(tmp_path: Path, content: Any, problem: str) -> None:

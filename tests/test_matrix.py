@@ -6,7 +6,6 @@ and nothing is moved to them. What only a GPU can show is in `tests/gpu`.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +15,8 @@ from unittest import mock
 
 import pytest
 
+from hallmark.base.compute import VISIBLE
 from hallmark.base.files import BASE
-from hallmark.model.launch import accelerate_config, own_device
 from hallmark.model.loading import load_tokenizer
 from hallmark.params.loader import Params
 from hallmark.params.presets import machines
@@ -46,14 +45,14 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @contextmanager
 def gpus(count: int) -> Iterator[None]:
-    """Let torch, transformers and accelerate believe that there are this many GPUs; 0: as on a CPU."""
+    """Let torch, transformers and accelerate believe that there are this many GPUs, as the environment shows; 0: a CPU."""
     from accelerate.state import AcceleratorState, GradientState
 
     import hallmark.model.pairs  # noqa: F401  # loads TRL, which looks at the machine before that is made up
 
     made_up = {
         "torch.cuda.is_available": lambda: True,
-        "torch.cuda.device_count": lambda: count,
+        "torch.cuda.device_count": lambda: len(os.environ[VISIBLE].split(",")) if VISIBLE in os.environ else count,
         "torch.cuda.set_device": lambda *_: None,
         "torch.cuda.current_device": lambda: 0,
         "torch.cuda.manual_seed_all": lambda *_: None,
@@ -152,23 +151,3 @@ def dpo_trainer(params: Params, folder: Path) -> Any:
         eval_dataset=pairs,
         processing_class=load_tokenizer(BASE),
     )
-
-
-@pytest.mark.parametrize("base", [*FAMILIES, "own"])
-def test_several_gpus_are_started_as_accelerate_wants_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str
-) -> None:
-    from accelerate.commands.config.config_args import ClusterConfig
-    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
-
-    params = params_of(base, "gpus", tmp_path)
-    file = tmp_path / "accelerate.json"
-    file.write_text(json.dumps(accelerate_config(params.sft, params.compute.device)), encoding="utf-8")
-    assert ClusterConfig.from_json_file(str(file)).num_processes == params.sft.parallel.processes
-    monkeypatch.setenv("HALLMARK_WORKER", "2")
-    monkeypatch.setenv("RANK", "1")
-    with gpus(2):
-        given = launch_command_parser().parse_args(["--config_file", str(file), "--module", "stages.sft"])
-        options, *_ = _validate_launch_command(given)
-        assert (options.multi_gpu, options.num_processes, options.mixed_precision) == (True, 2, "bf16")
-        assert own_device(params.sft, params.compute) == "cuda:1"

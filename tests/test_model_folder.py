@@ -64,6 +64,10 @@ def changed_inside(name: str, key: str, **values: Any) -> Damage:
     )
 
 
+def without(name: str) -> Damage:
+    return lambda folder: (folder / name).unlink()
+
+
 def written(name: str, content: str | bytes) -> Damage:
     return lambda folder: (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
@@ -136,75 +140,44 @@ def template(text: str) -> Damage:
 TURNS = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
 
 BASES: dict[str, tuple[Damage, str]] = {
+    "no tokenizer": (without("tokenizer.json"), "no tokenizer can be loaded"),
+    "no config": (without("config.json"), "no config.json"),
+    "no weights": (without(WEIGHTS), "no *.safetensors"),
+    "no chat template": (without("chat_template.jinja"), "no chat template"),
     "a layer less": (tensors(lambda held: held.pop(LAYER)), f"lack 1 tensor ({LAYER}), which would be random"),
-    "layers that are not there": (changed("config.json", num_hidden_layers=4), "lack 18 tensors (model.layers.2."),
-    "a layer too many": (changed("config.json", num_hidden_layers=1), "have 9 tensors (model.layers.1."),
     "a tensor of nothing": (tensors(lambda held: held.update(evil=held[LAYER].clone())), "have 1 tensor (evil)"),
     "another shape": (tensors(lambda held: held.update({LAYER: held[LAYER][:, :32].clone()})), f"of 1 tensor ({LAYER})"),
-    "no embeddings": (tensors(lambda held: held.pop("model.embed_tokens.weight")), "model.embed_tokens.weight"),
     "not a number": (tensors(not_a_number(LAYER)), f"tensor '{LAYER}' has values that are infinite"),
-    "another hidden size": (changed("config.json", hidden_size=128), "are not those in config.json"),
     "another vocabulary": (changed("config.json", vocab_size=999), "shapes of 1 tensor (model.embed_tokens.weight)"),
     "a vocabulary without end": (changed("config.json", vocab_size=10**30), "config.json, field 'vocab_size': a number"),
-    "layers without end": (changed("config.json", num_hidden_layers=10**9), "field 'num_hidden_layers': a number that"),
     "heads that do not divide": (changed("config.json", num_attention_heads=3), "config.json: no CausalLM model can be"),
-    "heads of none": (changed("config.json", num_attention_heads=0), "config.json: "),
-    "a size that is text": (changed("config.json", hidden_size="64"), "config.json: "),
     "an unknown activation": (changed("config.json", hidden_act="evil"), "config.json: does not describe a model"),
-    "an unknown architecture": (changed("config.json", model_type="evil"), "config.json: no CausalLM model can be built"),
-    "no architecture": (changed("config.json", model_type=7), "config.json, field 'model_type'"),
-    "a rope of text": (changed("config.json", rope_parameters="evil"), "config.json: "),
     "another file of weights": (changed("config.json", transformers_weights="x.safetensors"), "it names a file of weights"),
     "quantized weights": (changed("config.json", quantization_config={"quant_method": "awq"}), "weights are quantized"),
     "a broken config": (written("config.json", "{"), "config.json, row 1: not JSON"),
-    "a config that is a list": (written("config.json", "[]"), "config.json: not a JSON object but list"),
-    "a config with a key twice": (written("config.json", '{"a": 1, "a": 2}'), "config.json: not JSON (an object has"),
-    "a config nested deep": (written("config.json", '{"a":' + "[" * 999 + "]" * 999 + "}"), "config.json: not JSON (nest"),
     "a broken generation config": (written("generation_config.json", "{"), "generation_config.json, row 1: not JSON"),
-    "a generation config of text": (changed("generation_config.json", eos_token_id="x"), "generation_config.json"),
-    "a broken tokenizer config": (written("tokenizer_config.json", "null"), "tokenizer_config.json: not a JSON object"),
-    "an empty tokenizer": (written("tokenizer.json", ""), "tokenizer.json, row 1: not JSON"),
     "a tokenizer of nothing": (written("tokenizer.json", "{}"), "no tokenizer can be loaded"),
     "a tokenizer of more tokens": (
         changed("tokenizer.json", added_tokens=[
             {"id": token, "content": f"<{token}>", "single_word": False, "lstrip": False, "rstrip": False,
              "normalized": False, "special": True} for token in range(320, 330)]),
         "tokenizer.json: 330 tokens, but the model has embeddings for 320"),
-    "empty weights": (written(WEIGHTS, ""), f"{WEIGHTS}: not a whole safetensors file (header too small)"),
     "half the weights": (cut(WEIGHTS, 0.5), f"{WEIGHTS}: not a whole safetensors file"),
-    "half a header": (cut(WEIGHTS, 0.001), f"{WEIGHTS}: not a whole safetensors file"),
-    "a header of 2^60": (written(WEIGHTS, (2**60).to_bytes(8, "little") + b"{}"), "(header too large)"),
-    "a header that is no JSON": (written(WEIGHTS, (4).to_bytes(8, "little") + b"evil"), "(invalid JSON in header"),
-    "an unknown type": (
-        written(WEIGHTS, header({"a": {"dtype": "X", "shape": [1], "data_offsets": [0, 4]}})), "unknown variant"),
-    "offsets past the end": (
-        written(WEIGHTS, header({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 99]}})), "not a whole safetensors"),
     "no tensors": (written(WEIGHTS, header({}, b"")), f"{WEIGHTS}: has no tensors"),
     "a Git LFS pointer": (
         written(WEIGHTS, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"), "a Git LFS pointer"),
     "weights that are a link": (linked(WEIGHTS), f"{WEIGHTS}: a link"),
-    "a config that is a link": (linked("config.json"), "config.json: a link"),
     "a tokenizer that is a FIFO": (fifo("tokenizer.json"), "tokenizer.json: not a regular file"),
     "an index out of the folder": (
         indexed(lambda right: dict.fromkeys(right, "../outside.safetensors")), f"{INDEX}, field 'weight_map'"),
-    "an index with a path": (indexed(lambda right: dict.fromkeys(right, "/etc/x.safetensors")), "field 'weight_map'"),
-    "an index of pickles": (indexed(lambda right: dict.fromkeys(right, "pytorch_model.bin")), "field 'weight_map'"),
     "an index of a file that is missing": (
         indexed(lambda right: dict.fromkeys(right, "other.safetensors")), "other.safetensors: no such file"),
     "an index with a tensor more": (
         indexed(lambda right: right | {"evil": "shard.safetensors"}), "lacks 1 tensor (evil) that"),
-    "an index with a tensor less": (
-        indexed(lambda right: {name: file for name, file in right.items() if name != LAYER}), f"has 1 tensor ({LAYER})"),
-    "an index that is a list": (indexed([]), f"{INDEX}, field 'weight_map': not an object of tensors"),
     "a template without an end": (
         template("{% set r = range(99999) %}{% for a in r %}{% for b in r %}{% endfor %}{% endfor %}" + TURNS),
         "chat template takes over 1 seconds"),
     "a template of gigabytes": (template("{{ 'x' * 10000000000 }}" + TURNS), "chat template takes over 1024 MiB"),
-    "a template that doubles": (
-        template("{% set n = namespace(x='ab') %}{% for a in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}" + TURNS),
-        "chat template takes over 1"),
-    "a template that calls itself": (
-        template("{% macro again(x) %}{{ again(x) }}{% endmacro %}{{ again(1) }}"), "refuses the messages: RecursionError"),
     "a template that is long": (template(TURNS + "x" * 300_000), "has 3001"),
     "a template that says a lot": (template("{{ 'x' * 300000 }}" + TURNS), "characters of a prompt of two words"),
     "a template that is none": (template("{% evil %}"), "chat template refuses the messages: TemplateSyntaxError"),
@@ -213,31 +186,22 @@ BASES: dict[str, tuple[Damage, str]] = {
         template(TURNS.replace("message.content", "message.content|replace('ANSWER', '')")), "leaves the answer out"),
     "a template that shortens": (
         template(TURNS.replace("message.content", "message.content[:99]")), "leaves out the user's message, or changes it"),
-    "a template that escapes": (template(TURNS.replace("message.content", "message.content|e")), "or changes it"),
     "a template of chance": (template("{{ ['a', 'b']|random }}" + TURNS), "draws at random"),
-    "a template of made-up words": (template("{{ lipsum(1) }}" + TURNS), "draws at random"),
     "a template that shows memory": (template("{{ raise_exception }}" + TURNS), "an address in memory"),
     "a template that computes without end": (template("{% set x = 9**9**9 %}" + TURNS), "computes powers (**)"),
     "a template of half characters": (template("{{ '\\ud800' }}" + TURNS), "writes half a character"),
     "a date with tools only": (template("{% if tools %}{{ strftime_now('%d') }}{% endif %}" + TURNS), "writes today's date"),
     "a date that decides": (template("{% if strftime_now('%Y')|int > 2030 %}x{% endif %}" + TURNS), "or decides by it"),
-    "a date in answers only": (
-        template(TURNS + "{% if messages|length > 2 %}{{ strftime_now('%d') }}{% endif %}"), "writes today's date"),
     "whole numbers for weights": (
         tensors(lambda held: held.update({LAYER: held[LAYER].int()})), f"tensor '{LAYER}' holds int32, not floats"),
-    "complex numbers for weights": (
-        tensors(lambda held: held.update({LAYER: held[LAYER] * 1j})), f"tensor '{LAYER}' holds complex64, not floats"),
     "weights beyond bfloat16": (
         tensors(lambda held: held.update({LAYER: held[LAYER].double() * 1e300})), "at least as bfloat16"),
     "two tied tensors that differ": (
         tensors(lambda held: held.update({"lm_head.weight": held["model.embed_tokens.weight"] + 1})),
         "config.json, field 'tie_word_embeddings'"),
-    "weights of holes": (lambda folder: os.truncate(folder / WEIGHTS, 2**35), f"{WEIGHTS}: not a whole safetensors file"),
     "a name that can't be shown": (lambda folder: Path(os.fsdecode(bytes(folder) + b"/\xff.json")).write_text("{}"),
         "\\udcff.json: a name that can't be shown"),
-    "a context that is text": (changed("config.json", max_position_embeddings="8192"), "config.json"),
     "a context of less than nothing": (changed("config.json", max_position_embeddings=-1), "max_position_embeddings"),
-    "labels without end": (changed("config.json", num_labels=2**39), "config.json, field 'num_labels'"),
     "a rope of base zero": (
         changed("config.json", rope_parameters={"rope_type": "default", "rope_theta": 0}), "are not positive numbers"),
     "a window of nothing": (changed("config.json", model_type="mistral", sliding_window=0), "sliding_window is 0"),
@@ -250,7 +214,6 @@ BASES: dict[str, tuple[Damage, str]] = {
         changed("tokenizer.json", normalizer={"type": "Sequence", "normalizers": [
             {"type": "Replace", "pattern": {"String": "e"}, "content": "e" * 1000}] * 4}),
         "could make a text over 1000 times as long"),
-    "a template that divides by zero": (template("{{ 1 // 0 }}"), "refuses the messages: ZeroDivisionError"),
 }  # fmt: skip
 
 
@@ -271,12 +234,13 @@ def test_a_damaged_base_is_one_error_that_names_the_file(
 def test_a_whole_base_in_shards_is_taken_and_stray_weights_are_not(tmp_path: Path, params: Params) -> None:
     folder = make_tiny_base(tmp_path / "given")
     indexed(lambda right: right)(folder)
-    for name in ("consolidated.safetensors", ".hidden.json", "pytorch_model.bin"):
+    stray = {"consolidated.safetensors", ".hidden.json", "pytorch_model.bin", "modeling_evil.py", "optimizer.pt"}
+    for name in stray:
         (folder / name).write_bytes(b"x")
     take(folder, tmp_path / "taken", params)
     taken = {file.name for file in (tmp_path / "taken").iterdir()}
     assert {"shard.safetensors", INDEX} <= taken
-    assert not {"consolidated.safetensors", ".hidden.json", "pytorch_model.bin"} & taken
+    assert not stray & taken
     load_base(tmp_path / "taken", **PLAIN)
 
 
@@ -317,7 +281,7 @@ def test_a_snapshot_of_the_hub_may_link_within_its_cache_only(tmp_path: Path) ->
         fetching.copy_model(snapshot, tmp_path / "taken", within=tmp_path / "models--o--n")
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b/c", "a//b", "", "-", "a b", "a/b.git", "x" * 200])
+@pytest.mark.parametrize("name", ["../x", "", "-"])
 def test_a_malformed_hub_name_is_one_error(tmp_path: Path, name: str) -> None:
     from hallmark.model.base_params import HubBase
 
@@ -326,7 +290,7 @@ def test_a_malformed_hub_name_is_one_error(tmp_path: Path, name: str) -> None:
         fetching.from_hub(given, tmp_path)
 
 
-@pytest.mark.parametrize("path", ["nowhere", "x" * 999, "/dev/null"])
+@pytest.mark.parametrize("path", ["nowhere", "/dev/null"])
 def test_a_base_that_is_no_folder_is_one_error(tmp_path: Path, path: str) -> None:
     given = FolderBase(source="folder", name="n", licence="mit", path=path, chat_template_kwargs={})
     with pytest.raises(HallmarkError, match=r"base\.path': no such folder"):
@@ -343,20 +307,22 @@ FUZZED = (
 )
 
 
+def fuzz(file: Path, head: int, data: st.DataObject) -> None:
+    """Flip bits in the head of a file, which means something, and cut it."""
+    content = bytearray(file.read_bytes())
+    end = min(len(content), head)
+    places = st.lists(st.tuples(st.integers(0, end - 1), st.integers(0, 7)), min_size=1, max_size=4)
+    for place, bit in data.draw(places):
+        content[place] ^= 1 << bit
+    file.write_bytes(content[: data.draw(st.sampled_from([None, 0, 7, 9, end // 2]))])
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_damage_is_an_error_of_ours_or_none(tmp_path: Path, params: Params, data: st.DataObject) -> None:
-    """Bits flipped and bytes cut, in the parts of a file that mean something."""
     shutil.rmtree(tmp_path / "given", ignore_errors=True)
     folder = make_tiny_base(tmp_path / "given")
-    file = folder / data.draw(st.sampled_from(FUZZED))
-    content = bytearray(file.read_bytes())
-    end = min(len(content), 2500)  # of the weights, the header
-    for place, bit in data.draw(
-        st.lists(st.tuples(st.integers(0, end - 1), st.integers(0, 7)), min_size=1, max_size=4)
-    ):
-        content[place] ^= 1 << bit
-    file.write_bytes(content[: data.draw(st.sampled_from([None, 0, 7, 9, end // 2]))])
+    fuzz(folder / data.draw(st.sampled_from(FUZZED)), 2500, data)
     try:
         take(folder, tmp_path / "taken", params)
     except HallmarkError as error:
@@ -392,9 +358,7 @@ def only_a_pickle(folder: Path) -> None:
 
 ADAPTERS: dict[str, tuple[Damage, str]] = {
     "only a pickle": (only_a_pickle, "adapter_model.bin: a pickle"),
-    "a pickle too": (written("adapter_model.bin", b"x"), "adapter_model.bin: a pickle"),
-    "no tensors": (lambda folder: (folder / TENSORS).unlink(), f"{TENSORS}: no such file"),
-    "no config": (lambda folder: (folder / CONFIG).unlink(), f"{CONFIG}: no such file"),
+    "no tensors": (without(TENSORS), f"{TENSORS}: no such file"),
     "half the tensors": (cut(TENSORS, 0.5), f"{TENSORS}: not a whole safetensors file"),
     "a tensor less": (tensors(lambda held: held.pop(B), TENSORS), f"{TENSORS}: lacks 1 tensor ({B})"),
     "a tensor too many": (
@@ -405,40 +369,23 @@ ADAPTERS: dict[str, tuple[Damage, str]] = {
         tensors(lambda held: held.update({A: held[A][:, :32].clone()}), TENSORS), f"{TENSORS}: doesn't fit the base"),
     "another rank": (tensors(lambda held: held.update({A: held[A][:2].clone()}), TENSORS), "has rank 2, but"),
     "not a number": (tensors(not_a_number(A), TENSORS), f"tensor '{A}' has values that are infinite"),
-    "infinite": (tensors(not_a_number(A, float("inf")), TENSORS), f"tensor '{A}' has values that are infinite"),
     "a link": (linked(TENSORS), f"{TENSORS}: a link"),
-    "a config that is a link": (linked(CONFIG), f"{CONFIG}: a link"),
-    "a broken config": (written(CONFIG, "{"), f"{CONFIG}, row 1: not JSON"),
-    "a config that is a list": (written(CONFIG, "[]"), f"{CONFIG}: not a JSON object but list"),
-    "an empty config": (written(CONFIG, "{}"), f"{CONFIG}, field 'peft_type': Field required"),
     "another method": (changed(CONFIG, peft_type="LOHA"), f"{CONFIG}, field 'peft_type'"),
     "a rank of 10^9": (changed(CONFIG, r=10**9), f"{CONFIG}, field 'r': Input should be less than"),
-    "a rank of zero": (changed(CONFIG, r=0), f"{CONFIG}, field 'r': Input should be greater"),
-    "a rank that is text": (changed(CONFIG, r="4"), f"{CONFIG}, field 'r': Input should be a valid integer"),
     "a rank that differs": (changed(CONFIG, r=8), "has rank 4, but adapter_config.json says 8"),
-    "no scale": (changed(CONFIG, lora_alpha=None), f"{CONFIG}, field 'lora_alpha'"),
     "targets that are not there": (changed(CONFIG, target_modules=["evil"]), "doesn't fit the base model"),
     "a target that is not there": (
         changed(CONFIG, target_modules=["up_proj", "q_proj", "evil"]), "field 'target_modules': names a module"),
-    "no targets": (changed(CONFIG, target_modules=[]), f"{CONFIG}, field 'target_modules'"),
-    "targets that are no expression": (changed(CONFIG, target_modules="("), "doesn't fit the base model"),
     "a layer that is not there": (changed(CONFIG, layers_to_transform=[0, 1, 7]), "names a layer that the base"),
-    "layers copied": (changed(CONFIG, layer_replication=[[0, 1], [0, 2]]), f"{CONFIG}, field 'layer_replication'"),
     "other modules trained": (changed(CONFIG, modules_to_save=["lm_head"]), f"{CONFIG}, field 'modules_to_save'"),
     "another class of base": (changed(CONFIG, auto_mapping={"base_model_class": "X"}), f"{CONFIG}, field 'auto_mapping'"),
-    "weights from elsewhere": (changed(CONFIG, init_lora_weights="eva"), f"{CONFIG}, field 'init_lora_weights'"),
-    "a scale per module": (changed(CONFIG, alpha_pattern={"up_proj": 999}), f"{CONFIG}, field 'alpha_pattern'"),
     "another decomposition": (changed(CONFIG, use_dora=True), f"{CONFIG}, field 'use_dora'"),
-    "a number for a switch": (changed(CONFIG, use_rslora=0), f"{CONFIG}, field 'use_rslora'"),
-    "settings of the run": (changed(CONFIG, runtime_config={}), f"{CONFIG}, field 'runtime_config'"),
     "a key of its own": (changed(CONFIG, evil=None), f"{CONFIG}, field 'evil'"),
     "whole numbers": (
         tensors(lambda held: held.update({name: held[name].int() for name in held}), TENSORS), "holds int32, not floats"),
     "numbers beyond bfloat16": (
         tensors(lambda held: held.update({name: held[name].double() + 1e300 for name in held}), TENSORS), "as bfloat16"),
     "an unknown precision": (changed(TRAINING, base_precision="int2"), f"{TRAINING}, field 'base_precision'"),
-    "no precision": (written(TRAINING, "{}"), f"{TRAINING}, field 'base_precision'"),
-    "a precision that is a list": (written(TRAINING, "[]"), f"{TRAINING}: not a JSON object but list"),
 }  # fmt: skip
 
 
@@ -471,20 +418,13 @@ def test_a_whole_adapter_is_loaded_without_a_word(whole: Path, capfd: pytest.Cap
 @given(data=st.data())
 def test_any_damage_to_an_adapter_is_an_error_of_ours_or_none(whole: Path, tmp_path: Path, data: st.DataObject) -> None:
     folder = Path(shutil.copytree(whole / "adapter", tmp_path / "adapter", dirs_exist_ok=True))
-    file = folder / data.draw(st.sampled_from([TENSORS, CONFIG]))
-    content = bytearray(file.read_bytes())
-    end = min(len(content), 1200)
-    for place, bit in data.draw(
-        st.lists(st.tuples(st.integers(0, end - 1), st.integers(0, 7)), min_size=1, max_size=4)
-    ):
-        content[place] ^= 1 << bit
-    file.write_bytes(content[: data.draw(st.sampled_from([None, 0, 7, 9, end // 2]))])
+    fuzz(folder / data.draw(st.sampled_from([TENSORS, CONFIG])), 1200, data)
     with contextlib.suppress(HallmarkError):
         check_adapter(folder)
         load_adapter(load_base(whole / "base", **PLAIN), folder)
 
 
-@pytest.mark.parametrize("name", ["model.bin", "x.pt", "sub/weights.PKL", "optimizer.pth"])
+@pytest.mark.parametrize("name", ["model.bin", "sub/weights.PKL"])
 def test_no_loader_reads_a_folder_with_a_pickle(whole: Path, tmp_path: Path, name: str) -> None:
     folder = Path(shutil.copytree(whole / "base", tmp_path / "base"))
     (folder / name).parent.mkdir(exist_ok=True)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import logging
-import os
-import struct
 import sys
-import termios
-import threading
 import time
 from typing import Any
 
 import pytest
 
 from hallmark.base import progress as module
-from hallmark.base.progress import LOG_SECONDS, Progress, duration, width
+from hallmark.base.progress import LOG_SECONDS, Progress
 
 
 class Clock:
@@ -122,27 +117,6 @@ def test_a_line_of_the_log_does_not_mix_with_the_one_that_is_redrawn(clock: Cloc
     assert terminal.screen() == ["said in between", "benchmark: 3 of 8 requests in 0.0 s", ""]
 
 
-def test_an_error_finds_an_empty_line(clock: Clock) -> None:
-    terminal = Terminal()
-    with pytest.raises(KeyError), Progress("dpo", 3, "steps", stream=terminal, clock=clock) as progress:
-        progress.show()
-        raise KeyError
-    assert terminal.screen() == [""]
-
-
-def test_what_is_over_soon_is_not_worth_a_line_unless_there_was_one(clock: Clock) -> None:
-    log = io.StringIO()
-    for seconds in (1, 60):
-        with Progress("sft", 5, "records read", brief=True, stream=log, clock=clock) as progress:
-            clock.now += seconds
-            progress.to(5)
-            progress.show()
-    assert [line.split(",")[0] for line in log.getvalue().splitlines()] == [
-        "sft: 5 of 5 records read",
-        "sft: 5 of 5 records read in 1 min 0 s",
-    ]
-
-
 def broken(error: Exception) -> Terminal:
     """A stream whose every use raises the error."""
 
@@ -169,25 +143,6 @@ def test_nobody_has_to_read_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert progress.done == 3
 
 
-def test_a_process_that_must_not_write_starts_no_thread() -> None:
-    log = io.StringIO()
-    before = threading.active_count()
-    with Progress("sft", 1, "steps", silent=True, stream=log) as progress:
-        assert threading.active_count() == before
-        progress.keep()
-    assert log.getvalue() == ""
-
-
-def test_the_time_left_goes_by_work_where_the_longest_come_first(clock: Clock) -> None:
-    lengths = sorted(range(1, 101), reverse=True)
-    with Progress("eval", 100, "records", work={"characters": sum(lengths)}, silent=True, clock=clock) as progress:
-        for length in lengths[:30]:
-            clock.now += 0.1 * length
-            progress.spent("characters", length)
-            progress.add()
-        assert progress.seconds_left() == pytest.approx(0.1 * sum(lengths[30:]))
-
-
 def test_each_kind_of_work_has_a_pace_of_its_own(clock: Clock) -> None:
     work = {"step": 100.0, "validation": 5.0, "seconds": 7.0}
     with Progress("sft", 100, "steps", work=work, silent=True, clock=clock) as progress:
@@ -207,44 +162,3 @@ def test_each_kind_of_work_has_a_pace_of_its_own(clock: Clock) -> None:
         progress.left("step", 1)
         progress.begin()
         assert progress.seconds_left() == pytest.approx(2 + 7)
-
-
-def test_a_slow_start_is_soon_forgotten_and_a_burst_is_not_taken_for_the_pace(clock: Clock) -> None:
-    with Progress("eval", 1000, "records", silent=True, clock=clock) as progress:
-        clock.now += 30  # warming up
-        progress.add()
-        progress.add()  # of the same batch
-        assert progress.seconds_left() == pytest.approx(998 * 15)
-        for _ in range(40):
-            clock.now += 1
-            progress.add()
-        assert progress.seconds_left() == pytest.approx(958, rel=0.06)
-        for _ in range(200):  # the machine is slower from here
-            clock.now += 2
-            progress.add()
-        assert progress.seconds_left() == pytest.approx(2 * 758, rel=0.2)
-
-
-def test_an_unknown_total_has_no_time_left(clock: Clock) -> None:
-    with Progress("mask", None, "rows read", silent=True, clock=clock) as progress:
-        clock.now += 2
-        progress.add(1000)
-        assert progress.line() == "mask: 1,000 rows read, 500 a second"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.04, "0.0 s"), (0.44, "0.4 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (190.4, "3 min 10 s"), (272, "4 min 32 s"), (1499, "25 min"), (7500, "2 h 5 min")],
-)  # fmt: skip
-def test_durations(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
-
-
-def test_the_width_is_that_of_the_terminal_or_a_usual_one() -> None:
-    main, other = os.openpty()
-    with os.fdopen(other, "w") as stream:
-        assert width(stream) == 80, "a terminal that does not know its size"
-        fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 132, 0, 0))
-        assert width(stream) == 132
-    os.close(main)
-    assert width(io.StringIO()) == width(None) == 80

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError, printable
-from hallmark.base.reading import DEPTH, NotJsonError, depth_of, read_json, read_object, strict_json, time_limit
+from hallmark.base.reading import NotJsonError, read_json, read_object, strict_json, time_limit
 from tests.workspace import run
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -39,26 +39,17 @@ def test_any_text_is_a_value_or_one_kind_of_error(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ('{"a": 1, "b": {"c": 1, "c": 2}}', "an object has the same key twice"),
         ('{"a": 1, "\\u0061": 2}', "an object has the same key twice"),
         ("[NaN]", "NaN is not JSON"),
-        ("[-Infinity]", "-Infinity is not JSON"),
         ("[1e999]", "a number is not finite"),
         ("1" * 5000, "a number is too long"),
-        ("[" * 101 + "]" * 101, "nested deeper than 100 levels"),
         ("[" * 100_000 + "]" * 100_000, "nested too deep"),
         ("", "Expecting value"),
-        ("{} {}", "Extra data"),
     ],
 )
 def test_what_is_not_one_unambiguous_document(text: str, problem: str) -> None:
     with pytest.raises(NotJsonError, match=problem):
         strict_json(text)
-
-
-def test_depth_of_a_document() -> None:
-    assert [depth_of(value) for value in (1, [], {"a": 1}, [[1], {"a": [2]}])] == [0, 1, 1, 3]
-    strict_json("[" * DEPTH + "]" * DEPTH)
 
 
 def test_a_fault_names_the_file_and_never_its_content(tmp_path: Path) -> None:
@@ -104,11 +95,6 @@ def test_a_time_limit_ends_code_that_runs_on() -> None:
 @given(st.text())
 def test_what_is_printed_holds_no_code_for_a_terminal(text: str) -> None:
     assert printable(text).isprintable()
-
-
-def test_an_error_escapes_what_it_quotes() -> None:
-    error = HallmarkError("bad \x1b[31m value", file="a\nb\u202e", field="\x07", remedy="fix\nit")
-    assert str(error) == "a\\nb\\u202e, field '\\x07': bad \\x1b[31m value\n  remedy: fix\nit"
 
 
 CRASH = """

@@ -73,13 +73,6 @@ def test_each_project_has_a_lock_a_gate_and_a_release_of_its_own(several: Path) 
     assert verdicts == {name: "fail" if name == "failing" else "pass" for name in TASKS}
 
 
-def test_the_base_lies_on_the_disk_once(several: Path) -> None:
-    places = [several / name / "models/base/model.safetensors" for name in TASKS]
-    for name in TASKS:
-        shell("dvc checkout -q --relink", several / name)
-    assert len({place.stat().st_ino for place in places}) == 1
-
-
 def test_a_change_concerns_its_own_project(several: Path, tmp_path: Path) -> None:
     top = shutil.copytree(several, tmp_path / "adapters")
     change_params(top / "refunds", {"certify.tags": ["other"]})
@@ -105,15 +98,6 @@ def test_a_project_is_verified_in_its_folder_whatever_is_changed_next_to_it(
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the rebuild gave the same bytes" in done.stdout
     assert "not committed" not in done.stderr
-
-
-def test_a_project_without_a_dvc_of_its_own_is_told_so(several: Path, tmp_path: Path) -> None:
-    top = shutil.copytree(several, tmp_path / "adapters")
-    shell("git rm -rq triage/.dvc && git commit -qm without", top)
-    command = [sys.executable, "-m", "hallmark.commands.verify"]
-    done = subprocess.run(command, cwd=top / "triage", capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "verify: error: .dvc: not in this folder of that commit" in done.stderr
 
 
 def test_releases_that_go_together_are_found_by_their_names(several: Path) -> None:
@@ -219,7 +203,7 @@ def test_a_forged_release_is_refused_where_its_own_lock_names_another(several: P
         together([moved], weights, ungated=True)
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", '{"base_precision": 4}', "[" * 100_000])
+@pytest.mark.parametrize("content", ["{}", "[" * 100_000])
 def test_a_training_file_of_another_form_is_one_error(tmp_path: Path, content: str) -> None:
     for name in ("one", "other"):
         write_release(tmp_path / name, parts())
@@ -248,7 +232,6 @@ def test_another_base_is_refused_and_its_files_named(several: Path, tmp_path: Pa
             {},
             r"kind': a server of kind transformers can't serve several adapters on one base\n.*set it to vllm, with adapter",
         ),
-        ({"kind": "endpoint", "url": "http://x/v1", "names": {"base": "b", "tuned": "t"}}, r"kind': an endpoint that"),
         (BLOCK, r"adapter': with an adapter merged, the weights are those of one task\n.*set it to lora"),
     ],
 )

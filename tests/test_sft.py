@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from pathlib import Path
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 
 from hallmark.base.files import TRAIN, VALIDATION
 from hallmark.base.records import schema, write_records
+from tests.test_trainer import trainer_of
 from tests.tiny import make_tiny_base
 from tests.workspace import change_params, make_tiny_workspace, report, stage
 
@@ -33,9 +33,7 @@ def some_records(count: int, repeat: int = 1) -> pl.DataFrame:
         }
         for number in range(count)
     ]
-    return pl.DataFrame(rows, schema_overrides={"tags": pl.List(pl.String)}).select(
-        *(pl.col(name) if name in rows[0] else pl.lit(None).cast(kind).alias(name) for name, kind in schema().items())
-    )
+    return pl.DataFrame(rows, schema=schema())
 
 
 def trainable(folder: Path, overrides: dict[str, Any] | None = None) -> Path:
@@ -115,15 +113,12 @@ def test_training_changes_the_adapter_and_lowers_the_loss(tmp_path: Path) -> Non
     assert report(folder, "sft")["validation_loss"] == curve["loss"][-1]
 
 
-@pytest.mark.parametrize("writable", [True, False])
 def test_the_curve_can_be_watched_while_it_trains(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], writable: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from hallmark.model.trainer import Curve
 
     monkeypatch.chdir(tmp_path)
-    if not writable:
-        Path("reports").touch()
     curve, live = Curve("sft", ["loss"]), Path("reports/live/sft_curve.csv")
     state = SimpleNamespace(global_step=0, max_steps=2, is_world_process_zero=True)
     with curve.shown(2, 2, writes=True):
@@ -131,8 +126,7 @@ def test_the_curve_can_be_watched_while_it_trains(
         for state.global_step, loss in ((1, 1.25), (2, 1.0)):
             curve.on_step_end(None, state, None)
             curve.on_log(None, state, None, {"loss": loss, "grad_norm": 1.0})
-        if writable:
-            assert live.read_text(encoding="utf-8") == curve.csv()
+        assert live.read_text(encoding="utf-8") == curve.csv()
         curve.on_prediction_step(None, state, None, [1, 2])
         curve.on_log(None, state, None, {"eval_loss": 0.5})
     assert not live.exists()
@@ -190,125 +184,22 @@ def test_every_record_comes_once_per_epoch_in_a_batch_of_similar_lengths(lengths
         assert first != second
 
 
-def test_batches_do_not_come_in_the_order_of_their_lengths() -> None:
-    from hallmark.model.trainer import LengthSampler
-
-    order = list(LengthSampler(list(range(640)), 4, seed=3))
-    batches = [sorted(order[at : at + 4]) for at in range(0, 640, 4)]
-    assert sum(batch[-1] - batch[0] for batch in batches) / len(batches) < 60, "alike in length"
-    falls = sum(one > two for one, two in itertools.pairwise(batches))
-    assert 60 < falls < 100, "in random order"
-
-
 @pytest.mark.parametrize("power", [0, 0.5])
 def test_a_record_weighs_as_a_power_of_its_answer_s_length(tmp_path: Path, power: float) -> None:
-    import datasets
-    from peft import LoraConfig
-    from trl import SFTConfig
+    from hallmark.model.loading import IGNORED, load_base
 
-    from hallmark.model.loading import load_base, load_tokenizer
-    from hallmark.model.trainer import IGNORED, CompletionTrainer
-
-    folder = make_tiny_base(tmp_path / "tiny")
-    short, long = ({"prompt": [USER], "completion": [ANSWER | {"content": text}]} for text in ("no", "yes " * 40))
-    options = {
-        "model": load_base(folder, dtype="float32", attention="eager", device="cpu"),
-        "args": SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", max_length=None),
-        "train_dataset": datasets.Dataset.from_list([short, long]),
-        "processing_class": load_tokenizer(folder),
-    }
-    peft_config = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
-    trainer = CompletionTrainer(peft_config=peft_config, length_power=1, **options)
-    rows = [trainer.train_dataset[index] for index in range(2)]
-    both = trainer.data_collator(rows)
-    means = [float(trainer.compute_loss(trainer.model, trainer.data_collator([row])).detach()) for row in rows]
+    base = load_base(make_tiny_base(tmp_path), dtype="float32", attention="eager", device="cpu")
+    made = trainer_of("sft", base, tmp_path, trainer={"length_power": power})
+    rows = list(made.train_dataset)
     weights = [sum(label != IGNORED for label in row["labels"]) ** power for row in rows]
-    due = sum(weight * mean for weight, mean in zip(weights, means, strict=True)) / sum(weights)
-    trainer.length_power, trainer.mean_weight = power, sum(weights) / 2
-    assert float(trainer.compute_loss(trainer.model, both).detach()) == pytest.approx(due, rel=1e-5)
-    half = float(trainer.compute_loss(trainer.model, both, num_items_in_batch=4).detach())
-    assert half == pytest.approx(due / 2, rel=1e-5)
-    again = CompletionTrainer(length_power=power, **options | {"model": trainer.model})
-    assert again.mean_weight == pytest.approx(sum(weights) / 2)
+    assert made.mean_weight == pytest.approx(sum(weights) / len(rows))
 
+    def loss(rows: list[Any], **options: Any) -> float:
+        return float(made.compute_loss(made.model, made.data_collator(rows), **options).detach())
 
-def gradients_of_a_pass(trainer: Any, halves: int = 1) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """For each step of a pass: the gradients that it takes, and those of the same records given in one batch.
-
-    `halves`: of how many texts a record is; a batch has the first of all its records, then the second of all.
-    """
-    import torch
-    from transformers import TrainerCallback
-
-    batches: list[Any] = []
-    found: list[tuple[dict[str, Any], dict[str, Any]]] = []
-    read = trainer.get_batch_samples
-
-    def get_batch_samples(*arguments: Any) -> Any:
-        batches[:], items = read(*arguments)
-        return batches, items
-
-    def in_one() -> dict[str, Any]:
-        width = max(batch["input_ids"].shape[1] for batch in batches)
-        return {
-            name: torch.cat([
-                torch.nn.functional.pad(
-                    batch[name].chunk(halves)[half], (0, width - batch[name].shape[1]), value=-100 * (name == "labels")
-                )
-                for half in range(halves) for batch in batches
-            ])
-            for name in batches[0]
-        }  # fmt: skip
-
-    def gradients() -> dict[str, Any]:
-        return {name: one.grad.clone() for name, one in trainer.model.named_parameters() if one.requires_grad}
-
-    class Compare(TrainerCallback):
-        def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
-            taken = gradients()
-            trainer.model.zero_grad()
-            trainer.compute_loss(trainer.model, in_one()).backward()
-            found.append((taken, gradients()))
-
-    trainer.get_batch_samples = get_batch_samples
-    trainer.add_callback(Compare())
-    trainer.train()
-    return found
-
-
-# For TRL's arguments: with no step size, every step of a pass finds the same weights. 7 batches of 2 records are steps
-# of 3, 3 and 1, and the last has one record; 8 batches are steps of 3, 3 and 2, and the last of them has one record.
-ONE_PASS = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 3, "num_train_epochs": 1}
-ONE_PASS |= {"learning_rate": 0.0, "max_grad_norm": 0.0, "use_cpu": True, "bf16": False, "report_to": "none"}
-LAST_STEP_IS_PARTIAL = pytest.mark.parametrize("records", [13, 15])
-
-
-@LAST_STEP_IS_PARTIAL
-@pytest.mark.parametrize("power", [0, 0.5, 1])
-def test_every_step_is_the_mean_over_its_records(tmp_path: Path, power: float, records: int) -> None:
-    import datasets
-    import torch
-    from peft import LoraConfig
-    from trl import SFTConfig
-
-    from hallmark.model.loading import load_base, load_tokenizer
-    from hallmark.model.trainer import CompletionTrainer
-
-    folder = make_tiny_base(tmp_path / "tiny")
-    answers = [ANSWER | {"content": "yes " * (1 + number * number % 11)} for number in range(records)]
-    trainer = CompletionTrainer(
-        model=load_base(folder, dtype="float32", attention="eager", device="cpu"),
-        args=SFTConfig(output_dir=str(tmp_path), max_length=None, save_strategy="no", disable_tqdm=True, **ONE_PASS),
-        train_dataset=datasets.Dataset.from_list([{"prompt": [USER], "completion": [answer]} for answer in answers]),
-        processing_class=load_tokenizer(folder),
-        peft_config=LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM"),
-        length_power=power,
-    )
-    steps = gradients_of_a_pass(trainer)
-    assert len(steps) == 3
-    for taken, due in steps:
-        torch.testing.assert_close(taken, due, rtol=1e-4, atol=1e-6)
-        assert max(gradient.abs().max() for gradient in due.values()) > 1e-3
+    due = sum(weight * loss([row]) for weight, row in zip(weights, rows, strict=True)) / sum(weights)
+    assert loss(rows) == pytest.approx(due, rel=1e-5)
+    assert loss(rows, num_items_in_batch=2 * len(rows)) == pytest.approx(due / 2, rel=1e-5)
 
 
 def test_gradients_after_a_validation_are_those_before_it(tmp_path: Path) -> None:
@@ -338,10 +229,7 @@ def test_gradients_after_a_validation_are_those_before_it(tmp_path: Path) -> Non
     assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
 
 
-@pytest.mark.parametrize("rate", [1e30, 1e38])
-def test_a_run_that_diverges_is_an_error_and_replaces_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: float
-) -> None:
+def test_a_run_that_diverges_is_an_error_and_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Params refuse such a rate; here it is put past them."""
     from hallmark.base.errors import HallmarkError
     from hallmark.base.files import sha256_folder
@@ -353,7 +241,7 @@ def test_a_run_that_diverges_is_an_error_and_replaces_nothing(
     before = {name: sha256_folder(folder / name) for name in ("models", "reports")}
     monkeypatch.chdir(folder)
     params = load_params()
-    bad = params.model_copy(update={"sft": params.sft.model_copy(update={"learning_rate": rate})})
+    bad = params.model_copy(update={"sft": params.sft.model_copy(update={"learning_rate": 1e38})})
     with pytest.raises(
         HallmarkError, match=r"field 'sft\.learning_rate': training diverged: \w+ is \w+ at step [1-4]\n"
     ):
@@ -361,8 +249,7 @@ def test_a_run_that_diverges_is_an_error_and_replaces_nothing(
     assert {name: sha256_folder(folder / name) for name in ("models", "reports")} == before
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_an_adapter_that_is_no_number_is_never_written(value: float) -> None:
+def test_an_adapter_that_is_no_number_is_never_written() -> None:
     import torch
 
     from hallmark.base.errors import HallmarkError
@@ -371,18 +258,18 @@ def test_an_adapter_that_is_no_number_is_never_written(value: float) -> None:
     model = torch.nn.Linear(2, 2)
     check_trained(model, "dpo")
     with torch.no_grad():
-        model.bias[0] = value
+        model.bias[0] = float("nan")
     with pytest.raises(
         HallmarkError, match=r"dpo\.learning_rate': training diverged: bias has values that are infinite"
     ):
         check_trained(model, "dpo")
     with pytest.raises(HallmarkError, match=r"weight has values"):
-        check_trained(torch.nn.Linear(2, 2), "sft", {"weight": torch.tensor([value])})
+        check_trained(torch.nn.Linear(2, 2), "sft", {"weight": torch.tensor([float("inf")])})
 
 
 @pytest.mark.parametrize(
     ("modules", "problem"),
-    [("(", "not a regular expression"), ("evil", "matches no module"), ("(.*up_proj)+!", "matches no module")],
+    [("(", "not a regular expression"), ("evil", "matches no module")],
 )
 def test_target_modules_that_fit_nothing_are_an_error(modules: str, problem: str) -> None:
     from hallmark.base.errors import HallmarkError
@@ -397,14 +284,9 @@ def test_target_modules_that_fit_nothing_are_an_error(modules: str, problem: str
     ("key", "value"),
     [
         ("sft.learning_rate", 1e30),
-        ("sft.learning_rate", float("nan")),
         ("sft.epochs", float("inf")),
-        ("sft.max_grad_norm", float("inf")),
-        ("sft.weight_decay", float("nan")),
         ("sft.lora.r", 10**9),
-        ("sft.lora.alpha", 10**30),
         ("sft.batch_size", 2**63),
-        ("dpo.beta", float("inf")),
         ("dpo.learning_rate", 70.0),
     ],
 )

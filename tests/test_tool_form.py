@@ -102,23 +102,14 @@ def template_of(tokenizer: Any) -> ToolForm:
     return form
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_form_of_a_family_is_read_off_its_template(tokenizers: dict[str, Any], family: str) -> None:
-    assert template_of(tokenizers[family]) == FAMILIES[family]
-    assert tool_form(TaskParams.model_construct(tool_format="json"), tokenizers[family]) is None
-
-
 @pytest.mark.parametrize(
     ("name", "family", "form"),
     [
         ("qwen3", "qwen3-0.6b", QWEN),
-        ("qwen3_instruct_2507", "qwen3-0.6b", QWEN),
         ("qwen2_5", "qwen3-0.6b", QWEN),
         ("llama3_2", "llama-3.2-3b", LLAMA),
-        ("llama3_1", "llama-3.2-3b", LLAMA),
         ("phi3_5", "qwen3-0.6b", "does not show tools to the model"),
         ("glm4moe", "qwen3-0.6b", "does not write tool calls as JSON"),  # as XML
-        ("gptoss", "qwen3-0.6b", "does not write tool calls as JSON"),  # the name stands before the JSON
     ],
 )
 def test_the_published_templates_are_read(
@@ -202,29 +193,18 @@ SEND = '<tool_call>\n{"name": "send", "arguments": {"to": "Bern", "days": 2}}\n<
     ("target", "prediction", "outcome"),
     [
         ([ONE], MEND, "pass"),
-        ([ONE], MEND.replace("\n", ""), "pass"),
         (TWO, f"{MEND}\n{SEND}", "pass"),
         (TWO, f"{SEND}\n{MEND}", "wrong_value"),  # as two JSON lists in another order are
-        (TWO, MEND, "wrong_value"),
         ([ONE], MEND.replace("kettle", "toaster"), "hallucination"),
         ([], "[]", "pass"),
         ([], MEND, "wrong_value"),
-        ([], MEND.replace("kettle", "toaster"), "hallucination"),
         ([ONE], "[]", "omission"),
         ([ONE], compact_json([ONE]), "wrong_format"),  # right, but no server would take it for a call
-        ([ONE], compact_json(ONE), "wrong_format"),
-        ([ONE], "<tool_call>\n" + MEND, "wrong_format"),
-        ([ONE], MEND + "Done!", "wrong_format"),
-        ([ONE], "Sure. " + MEND, "wrong_format"),
         ([ONE], MEND[:-3], "wrong_format"),  # cut off
         ([ONE], MEND.replace("arguments", "parameters"), "wrong_format"),
-        ([ONE], MEND.replace("}}", "}, }"), "wrong_format"),
-        ([ONE], MEND.replace('"kettle"', "NaN"), "wrong_format"),
         ([ONE], MEND.replace('{"item": "kettle"}', '"kettle"'), "wrong_format"),
         ([ONE], MEND.replace('"mend"', '"eat"'), "wrong_format"),  # the schema has no such tool
-        ([ONE], MEND.replace("kettle", "darn"), "unsafe_answer"),  # policies see the text
         ([ONE], MEND.replace("kettle", "jane.roe@acme-tools.io"), "unsafe_answer"),
-        ([ONE], "Ask jane.roe@acme-tools.io", "unsafe_answer"),
     ],
 )  # fmt: skip
 def test_outcomes(tmp_path: Path, target: Any, prediction: str, outcome: str) -> None:
@@ -285,8 +265,6 @@ def row_of(completion: Any, **columns: Any) -> dict[str, Any]:
     [
         ("llama-3.2-3b", TWO, r"record 'R-7' makes 2 calls at once, .* accepts one\n.*leave such records out"),
         ("qwen3-0.6b", [{"name": "mend", "arguments": "{}"}], "not just a name and an object of arguments"),
-        ("llama-3.2-3b", {"name": "mend", "parameters": {}}, "not just a name and an object of arguments"),
-        ("qwen3-0.6b", [ONE | {"id": "call-1"}], "not just a name and an object of arguments"),
         ("qwen3-0.6b", [{"name": 'me"nd', "arguments": {}}], "can't be parsed back"),
     ],
 )
@@ -299,7 +277,7 @@ def test_a_record_that_the_template_can_not_write_is_named(
     assert "or set task.tool_format to json" in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["[]", '{"refuse":true}', "Nothing fits.", '{"name":"mend"}', "null", "[" * 9999])
+@pytest.mark.parametrize("text", ["[]", '{"refuse":true}', "Nothing fits.", "[" * 9999])
 def test_what_calls_nothing_stays_a_text(tokenizers: dict[str, Any], text: str) -> None:
     row = row_of(text)
     for family, form in FAMILIES.items():
@@ -343,11 +321,10 @@ def calling_records(count: int, calls: Any, rejected: Any = None) -> pl.DataFram
     )
 
 
-@pytest.mark.parametrize("family", ["phi-3.5-mini", "smollm2-135m"])
-def test_base_refuses_a_template_without_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str) -> None:
+def test_base_refuses_a_template_without_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from stages.base import run as run_base
 
-    params = workspace(tmp_path, family, monkeypatch)
+    params = workspace(tmp_path, "phi-3.5-mini", monkeypatch)
     with pytest.raises(HallmarkError, match=r"task.tool_format.*does not show tools to the model\n.*set it to json"):
         run_base(params)
     assert not BASE.exists()
@@ -357,10 +334,7 @@ def test_base_refuses_a_template_without_tools(tmp_path: Path, monkeypatch: pyte
 def test_calls_are_learned_in_the_family_s_form_and_read_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
-    """Two calls at once where the template has them. What is trained starts with the very prompt that is asked."""
-    from hallmark.answer.answers import prompts_of
-    from hallmark.answer.generation import LocalModel
-    from hallmark.model.tokenized import tokenized_pairs, tokenized_records
+    """Two calls at once where the template has them."""
     from stages.base import run as run_base
     from stages.dpo import run as run_dpo
     from stages.eval import run as run_eval
@@ -386,24 +360,6 @@ def test_calls_are_learned_in_the_family_s_form_and_read_back(
     assert metrics["tool_calls"]["value"] == metrics["exact_match"]["value"] == 1
     assert metrics["out_of_reach"] == 0
     assert json.loads((REPORTS / "dpo.json").read_text(encoding="utf-8"))["pairs"]["train"] == 24
-
-    tokenizer = load_tokenizer(BASE)
-    local = LocalModel(
-        load_base(BASE, dtype="float32", attention="eager", device="cpu"),
-        tokenizer,
-        batch_size=2,
-        max_new_tokens=8,
-    )
-    pairs, _ = tokenized_pairs(HOLDOUT, tokenizer, params)
-    trained = tokenized_records(HOLDOUT, tokenizer, params)
-    due = pl.read_parquet(HOLDOUT).rows(named=True)
-    for prompt, row, pair in zip(prompts_of(due), trained, pairs, strict=True):
-        asked = local.encode(local.text(prompt))
-        start = next(place for place, label in enumerate(row["labels"]) if label != IGNORED)
-        assert row["input_ids"][:start] == pair["prompt_ids"] == asked
-        assert '"name": "send"' in tokenizer.decode(asked), "the tools are shown"
-        assert row["input_ids"][start:] == pair["chosen_ids"]
-        assert tokenizer.decode(pair["rejected_ids"]).startswith(form.write([{"name": "send", "arguments": {}}]))
 
 
 # What a corpus may offer: types as Python names them, and no description.
@@ -490,17 +446,7 @@ def test_without_tools_the_template_writes_what_it_wrote(tokenizers: dict[str, A
     assert with_tools("x", TaskParams.model_construct(tool_format="template")) == "x"
 
 
-def test_base_leaves_a_template_alone_where_records_have_no_tools(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from stages.base import run as run_base
-
-    files = ("chat_template.jinja", "tokenizer_config.json", "tokenizer.json")
-    run_base(made(tmp_path, "smollm2-135m", monkeypatch, **{"data.tools": None}))
-    assert [(BASE / name).read_bytes() for name in files] == [Path("tiny", name).read_bytes() for name in files]
-
-
-@pytest.mark.parametrize("name", ["qwen3", "qwen2_5", "llama3_1", "llama3_2", "phi3_5", "glm4moe", "gptoss"])
+@pytest.mark.parametrize("name", ["qwen3", "llama3_2", "phi3_5", "glm4moe", "gptoss"])
 def test_the_published_templates_show_tools_as_json(tokenizers: dict[str, Any], name: str) -> None:
     """The same as with a system message that has them, with or without one of the caller's."""
     import trl
@@ -514,17 +460,6 @@ def test_the_published_templates_show_tools_as_json(tokenizers: dict[str, Any], 
         plain = render(tokenizer, same, chat_template=text, add_generation_prompt=True)
         assert shown in plain
         assert render(tokenizer, messages, tools=TOOLS, chat_template=template, add_generation_prompt=True) == plain
-
-
-def test_llama_stops_at_the_record_that_calls_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stages.base import run as run_base
-    from stages.sft import run as run_sft
-
-    params = workspace(tmp_path, "llama-3.2-3b", monkeypatch)
-    write_records(TRAIN, pl.concat([calling_records(3, [ONE]), calling_records(4, TWO)[3:]]))
-    run_base(params)
-    with pytest.raises(HallmarkError, match="record 'T-3' makes 2 calls at once"):
-        run_sft(params)
 
 
 @pytest.mark.full

@@ -21,7 +21,14 @@ PAIRS = [
 ]
 
 
-def trainer_of(kind: str, base: Any, folder: Path, trainer: dict[str, Any] | None = None, **options: Any) -> Any:
+def trainer_of(
+    kind: str,
+    base: Any,
+    folder: Path,
+    trainer: dict[str, Any] | None = None,
+    rows: list[dict[str, Any]] | None = None,
+    **options: Any,
+) -> Any:
     """The trainer of `sft` or `dpo` over a base, whose adapters have random weights; `options` are TRL's arguments."""
     import datasets
     import torch
@@ -39,11 +46,11 @@ def trainer_of(kind: str, base: Any, folder: Path, trainer: dict[str, Any] | Non
         r=4, target_modules="all-linear", lora_dropout=dropout, init_lora_weights=False, task_type="CAUSAL_LM"
     )
     kinds = {"sft": (CompletionTrainer, SFTConfig, ROWS), "dpo": (PairTrainer, DPOConfig, PAIRS)}
-    trainer_class, config, rows = kinds[kind]
+    trainer_class, config, usual = kinds[kind]
     return trainer_class(
         model=get_peft_model(base, lora),
         args=config(**shared),
-        train_dataset=datasets.Dataset.from_list(rows),
+        train_dataset=datasets.Dataset.from_list(rows or usual),
         processing_class=load_tokenizer(folder),
         **(trainer or {}),
     )
@@ -182,3 +189,77 @@ def test_dropout_is_recomputed_in_the_type_it_was_computed_in(tmp_path: Path, ki
             made.train()
         weights.append({name: one.detach() for name, one in made.model.named_parameters() if one.requires_grad})
     torch.testing.assert_close(*weights, rtol=0, atol=0)
+
+
+def gradients_of_a_pass(trainer: Any, halves: int = 1) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """For each step of a pass: the gradients that it takes, and those of the same records given in one batch.
+
+    `halves`: of how many texts a record is; a batch has the first of all its records, then the second of all.
+    """
+    import torch
+    from transformers import TrainerCallback
+
+    batches: list[Any] = []
+    found: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    read = trainer.get_batch_samples
+
+    def get_batch_samples(*arguments: Any) -> Any:
+        batches[:], items = read(*arguments)
+        return batches, items
+
+    def in_one() -> dict[str, Any]:
+        width = max(batch["input_ids"].shape[1] for batch in batches)
+        return {
+            name: torch.cat([
+                torch.nn.functional.pad(
+                    batch[name].chunk(halves)[half], (0, width - batch[name].shape[1]), value=-100 * (name == "labels")
+                )
+                for half in range(halves) for batch in batches
+            ])
+            for name in batches[0]
+        }  # fmt: skip
+
+    def gradients() -> dict[str, Any]:
+        return {name: one.grad.clone() for name, one in trainer.model.named_parameters() if one.requires_grad}
+
+    class Compare(TrainerCallback):
+        def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
+            taken = gradients()
+            trainer.model.zero_grad()
+            trainer.compute_loss(trainer.model, in_one()).backward()
+            found.append((taken, gradients()))
+
+    trainer.get_batch_samples = get_batch_samples
+    trainer.add_callback(Compare())
+    trainer.train()
+    return found
+
+
+# For TRL's arguments: with no step size, every step of a pass finds the same weights.
+ONE_PASS = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 3, "num_train_epochs": 1}
+ONE_PASS |= {"max_steps": -1, "learning_rate": 0.0, "max_grad_norm": 0.0}
+
+
+@pytest.mark.parametrize("records", [13, 15])
+@pytest.mark.parametrize(
+    ("kind", "options"), [*(("sft", {"length_power": power}) for power in (0, 0.5, 1)), ("dpo", {})]
+)
+def test_every_step_is_the_mean_over_its_records(
+    tmp_path: Path, kind: str, options: dict[str, Any], records: int
+) -> None:
+    """7 batches of 2 records are steps of 3, 3 and 1, and the last has one record; 8 are steps of 3, 3 and 2."""
+    import torch
+
+    answers = [list(range(60, 61 + number * number % 11)) for number in range(records)]
+    rows = [
+        {"input_ids": [1, 5, 6, *answer], "labels": [-100] * 3 + answer}
+        if kind == "sft"
+        else {"prompt_ids": [1, *range(5, 7 + number)], "chosen_ids": answer, "rejected_ids": [30, 31 + number, 2]}
+        for number, answer in enumerate(answers)
+    ]
+    base = load_base(make_tiny_base(tmp_path), dtype="float32", attention="eager", device="cpu")
+    steps = gradients_of_a_pass(trainer_of(kind, base, tmp_path, options, rows, **ONE_PASS), 1 + (kind == "dpo"))
+    assert len(steps) == 3
+    for taken, due in steps:
+        torch.testing.assert_close(taken, due, rtol=1e-4, atol=1e-6)
+        assert max(gradient.abs().max() for gradient in due.values()) > 1e-3
