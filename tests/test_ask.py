@@ -418,6 +418,7 @@ def test_a_rebuild_looks_the_answers_up_and_says_so_if_a_clone_lacks_them(
         ({"fields": {"n": 5}}, "fields can't set 'n'"),
         ({"url": "https://x:abc/v1"}, "url is not an address"),
         ({"url": "http://api.example.com/v1", "key": "KEY"}, "url with a key must begin with https"),
+        ({"url": "http://8.8.8.8/v1", "key": "KEY"}, "url with a key must begin with https"),
         ({"url": "http://localhost.example.com/v1", "key": "KEY"}, "url with a key must begin with https"),
         ({"fields": {"max_tokens": None}}, "fields must leave a limit"),
     ],

@@ -149,6 +149,7 @@ ROWS: dict[
     "nothing but white space": ({"subject": " ", "body": "\n\t\u200b "}, "subject, body", "data.missing"),
     "a NUL character": ({"body": "a\0b"}, "body", "valid Unicode"),
     "a NUL character in a known value": ({"contact_name": "Rosa\0"}, "contact_name", "valid Unicode"),
+    "a known value that is an object": ({"contact_name": {"first": "Rosa"}}, "contact_name", "lists of texts"),
     "half a surrogate pair": ({"body": "ab\ud800"}, "body", "valid Unicode"),
     "a text over the limit": ({"subject": "", "body": "word " * 500_000}, "subject, body", "mask.max_chars"),
     "an id with a zero-width character": ({"id": "T-00001\u200b"}, "id", "plain space"),

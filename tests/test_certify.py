@@ -225,7 +225,7 @@ def test_what_nobody_has_filled_in_is_not_certified(repo: Path) -> None:
     assert unfilled(certified) == []
 
 
-@pytest.mark.parametrize("field", ["input", "prediction"])
+@pytest.mark.parametrize("field", ["input", "target", "prediction"])
 def test_private_data_in_a_prediction_is_an_error_that_does_not_show_it(repo: Path, field: str) -> None:
     file = Path("reports/eval/tuned/predictions.jsonl")
     row = json.loads(file.read_text(encoding="utf-8")) | {field: "write to Ann.Lee@corp-mail.org"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -159,6 +160,14 @@ def test_the_repos_key_is_refused_wherever_it_stands(repo: Path, file: str) -> N
     assert refused() == {}, "the index counts, not what lies there"
 
 
+def test_rows_named_as_a_file_of_dvc_are_an_error(repo: Path) -> None:
+    write(repo / "data/raw/real.dvc", f"id,text\n1,{SECRET}\n")
+    git(repo, "add", "--force", "data/raw/real.dvc")
+    with pytest.raises(HallmarkError, match="no file of DVC") as error:
+        refused()
+    assert SECRET not in str(error.value)
+
+
 def test_the_command_names_file_and_way_out_and_quotes_nothing(repo: Path) -> None:
     for name in ("stages", "hallmark"):
         shutil.copytree(ROOT / name, repo / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -224,6 +233,21 @@ def test_raw_data_that_dvc_would_push_is_refused(repo: Path, file: str, text: st
     write(repo / file, text)
     git(repo, "add", "--all")
     assert refused() == ({file: f"lets `dvc push` send {sent} to the default remote"} if sent else {})
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("data/raw/x.dvc", "outs: [", "data/raw/x.dvc: is not YAML"),
+        (".dvc/config", "[core\n", ".dvc/config: can't be read"),
+    ],
+)
+def test_what_cannot_be_read_is_an_error(repo: Path, file: str, text: str, message: str) -> None:
+    write(repo / "data/raw/x.dvc", "outs: [{path: x, remote: raw}]")
+    write(repo / file, text)
+    git(repo, "add", "--all")
+    with pytest.raises(HallmarkError, match=re.escape(message)):
+        committed.findings()
 
 
 def test_dvc_pushes_what_the_check_says(repo: Path, caplog: pytest.LogCaptureFixture) -> None:

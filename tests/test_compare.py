@@ -96,6 +96,17 @@ def test_a_base_that_answers_in_no_form_does_not_make_every_answer_a_growth_of_f
     assert row(broken["against"]["base"]["failures"], "wrong_format")["growth"]["value"] == 0.1
 
 
+def test_slices_count_each_record_where_it_belongs(folder):
+    slices = compared(folder, outcomes(1, 90, wrong_value=0.5), outcomes(2, 90, wrong_value=0.2))["against"]["base"][
+        "slices"
+    ]
+    for by, records in (("group", 90), ("length", 90), ("tag", 90 + 30)):
+        assert sum(row["records"] for row in slices if row["by"] == by) == records
+    typos = row(slices, "typos")
+    assert (typos["other"], typos["tuned"]) == (0.5, 0.8)
+    assert typos["tuned"] - typos["other"] == pytest.approx((typos["won"] - typos["lost"]) / 90)
+
+
 def test_the_noise_floor_is_what_eval_found_when_the_base_answered_again(folder):
     drawn = outcomes(1, 100, wrong_value=0.5)
     assert compared(folder, drawn, drawn)["noise_floor"]["measured"] is False

@@ -83,6 +83,11 @@ def test_no_stage_loads_torch_or_numpy_before_its_code_path_is_set() -> None:
         assert run(ROOT, "python", "-c", code.format(name, arguments)).stdout.strip() == "[]", name
 
 
+def test_threads_reach_every_library() -> None:
+    assert environment(Compute(device="cpu", threads=3, portable=False))["OMP_NUM_THREADS"] == "3"
+    assert not {"MKL_CBWR", "ATEN_CPU_CAPABILITY"} & set(environment(Compute(device="cpu", threads=3, portable=False)))
+
+
 CUDA = Compute(device="cuda", threads=1, portable=False)
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hallmark.data.live_record import LiveMasker
+from hallmark.mask.caseless_names import flat
 from hallmark.mask.copies import Standing
 from hallmark.mask.date_values import _ROWS, Reader
 from hallmark.mask.dates import DATE
@@ -211,3 +212,18 @@ def test_what_a_known_value_or_a_deny_word_finds_stays_masked() -> None:
         ("Project Noble is late", "<DENIED_1> Noble is late"),
     ):
         assert rules.records([Record([text], known=known)])[0][0].text == masked
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("DOWN UNDER SDN BHD", "DOWN UNDER SDN BHD"),
+        ("ABC STATIONERY LTD NO 12 HIGH ROAD", "ABC STATIONERY LTD"),
+        ("STE. ANNE FOODS LTD", "STE. ANNE FOODS LTD"),
+        ("I BOUGHT IT ON DEC 10, 2025. IT CAME FROM ACME TOOLS LTD", "ACME TOOLS LTD"),
+        ("THE INVOICE HAS THE WRONG COMPANY NAME", None),
+    ],
+)
+def test_a_company_in_capitals_is_its_name_and_no_sentence(text: str, found: str | None) -> None:
+    spans = [text[one.start : one.end] for one in flat(text, 0, len(text), False) if one.kind == "ORGANIZATION"]
+    assert spans == ([] if found is None else [found])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -308,3 +309,20 @@ def test_packed_layers_give_the_same_bytes_and_only_where_they_can() -> None:
     assert isinstance(layers[2], Packed) == supported
     with torch.backends.mkldnn.flags(enabled=False):
         assert not packable(torch.nn.Linear(4, 4).bfloat16())
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_packed_model_answers_as_before_and_its_embedding_stays() -> None:
+    import torch
+
+    from hallmark.model.packing import pack
+
+    rows = prompts((9, 8, 6, 6, 3, 1))
+    for family in ("smollm2-135m", "phi-3.5-mini"):
+        model = copy.deepcopy(model_of(family)).bfloat16()
+        embedding = model.get_input_embeddings().weight.clone()
+        expected = decoded(model, rows, {319})
+        pack(model)
+        assert decoded(model, rows, {319}) == expected
+        assert torch.equal(model.get_input_embeddings().weight, embedding)
+        assert model.get_output_embeddings().out_features == 320

@@ -27,6 +27,7 @@ from hallmark.base.errors import HallmarkError
 from hallmark.base.files import ADAPTER, BASE, CALIBRATION, HOLDOUT, QUANTIZED, REPORTS, TRAIN, sha256_file, write_json
 from hallmark.base.machine import when_and_where
 from hallmark.base.records import write_records
+from hallmark.judge import batch_effect
 from hallmark.judge.metrics import metrics
 from hallmark.model.adapter import CONFIG, TENSORS, TRAINING, weights_in
 from hallmark.model.loading import load_tokenizer
@@ -556,6 +557,18 @@ def test_a_comparator_is_shown_the_examples_that_its_line_names(at: Path, monkey
         if "kettle" in str(prompt.messages[-1])
     )
     assert read_predictions("near")[0].examples == rows[0]["examples"]
+
+
+def test_a_second_answer_is_held_against_the_first() -> None:
+    right, wrong, other = scored("pass"), scored("wrong_value"), scored("omission")
+
+    def answered(*pairs: tuple[str, Score]) -> list[tuple[Answer, Score]]:
+        return [(Answer(text, 1, "stop"), score) for text, score in pairs]
+
+    first = answered(("a", right), ("b", wrong), ("c", wrong), ("d", right), ("e", right))
+    second = answered(("a", right), ("x", right), ("y", other), ("z", wrong), ("w", other))
+    changed = batch_effect.counts(first, second)
+    assert changed == {"records": 5, "texts_changed": 4, "outcomes_changed": 4, "lost": 2, "won": 1}
 
 
 def questions_of(at: Path, **changes: Any) -> Questions:

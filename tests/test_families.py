@@ -177,6 +177,16 @@ def test_names_of_another_family_are_refused(tmp_path: Path, monkeypatch: pytest
         run_sft(params)
 
 
+def test_more_than_the_base_reads_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stages.base import run as run_base
+    from stages.sft import run as run_sft
+
+    params = made(tmp_path, "smollm2-135m", monkeypatch, **{"sft.max_length": 8193})
+    run_base(params)
+    with pytest.raises(HallmarkError, match="but the base model reads at most 8192"):
+        run_sft(params)
+
+
 def test_what_the_template_reads_is_fixed_whatever_a_caller_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,6 +127,15 @@ def test_a_writer_that_is_asked_to_stop_leaves_nothing(tmp_path: Path, kind: str
     assert list(tmp_path.iterdir()) == []
 
 
+def test_only_the_names_of_temporary_files_are_remains(tmp_path: Path) -> None:
+    kept = [".gitignore", ".env", "notes-abcdefgh", ".dvc-store.yaml"]
+    for name in [*kept, ".masked-a1b2c3d4.parquet", "deep.txt"]:
+        (tmp_path / name).write_text("")
+    (tmp_path / ".release-zzzzzzzz").symlink_to("deep.txt")
+    clear_remains(tmp_path, tmp_path / "not there")
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, "deep.txt", ".release-zzzzzzzz"}
+
+
 @pytest.mark.parametrize("name", ["x" * 300, "file/x", "file/deep/x", "loop/x"])
 @pytest.mark.parametrize("write", [atomic, atomic_folder])
 def test_a_name_that_no_file_can_have_is_one_error(tmp_path: Path, name: str, write: Callable[[Path], Any]) -> None:

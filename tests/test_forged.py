@@ -507,3 +507,19 @@ def test_a_clone_of_another_form_is_one_error(
     else:
         (clone / name).write_text(content, encoding="utf-8")
     refused(folder, clone)
+
+
+def test_names_and_links_do_not_lead_out_of_a_clone(made: Path, folder: Path, tmp_path: Path) -> None:
+    clone = Path(shutil.copytree(made / "clone", tmp_path / "clone"))
+    shutil.rmtree(clone / "data")
+    (tmp_path / "data/raw").mkdir(parents=True)
+    (tmp_path / "data/raw/tickets.jsonl").write_text("something else", encoding="utf-8")
+    (clone / "data").symlink_to(tmp_path / "data")
+    finding = check(folder, clone)
+    assert finding.wrong == []
+    assert any("2 are missing" in line for line in finding.made_of)
+    (tmp_path / "outside").write_text("x", encoding="utf-8")
+    it = copy.deepcopy(parts())
+    it["dependencies"].append(prov.descriptor("../outside", "0" * 64, "code"))
+    write_release(tmp_path / "forged", it)
+    assert "../outside is missing in the clone (code)" in check(tmp_path / "forged", clone).wrong

@@ -320,6 +320,15 @@ def test_an_error_is_no_timing_however_busy_the_machine_was(folder, changes):
     assert not_passed(found) == {"serving.error_rate": "fail"}
 
 
+def test_a_benchmark_report_of_an_older_version_is_read(folder):
+    judged(folder)
+    benchmark = read_json(folder / "reports/benchmark.json")
+    del benchmark["measured"]
+    write_json(folder / "reports/benchmark.json", benchmark)
+    _, _, report = judged(folder, None)
+    assert "When and where is not recorded." in {rule["note"] for rule in report["rules"]}
+
+
 def test_the_same_reports_give_the_same_bytes(folder):
     judged(folder)
     files = [folder / f"reports/{name}.json" for name in ("gate", "headline")]

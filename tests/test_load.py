@@ -255,6 +255,15 @@ def test_the_summary_is_what_one_computes_by_hand():
     }
 
 
+def test_the_time_between_two_blocks_is_not_counted():
+    first, second = [outcome(0.0, 0.5, 1.0), outcome(0.0, 0.5, 2.0)], [outcome(100.0, 101.0, 103.0)]
+    found = summarize([first, second], EASY, 3600.0)
+    assert found["requests"] == 3
+    assert found["requests_per_second"] == 0.6  # three answers in two and three seconds
+    assert found["output_tokens_per_second"] == 6.6
+    assert found["price_per_1000_requests"] == pytest.approx(1000 / 0.6, abs=0.001)
+
+
 @given(st.lists(st.floats(min_value=0, max_value=1e3), min_size=1, max_size=50))
 def test_quantiles_are_ordered_and_inside(values):
     found = quantiles(values)

@@ -384,6 +384,15 @@ def test_the_report_counts_and_nothing_tells_a_private_value(run_mask: Any, capl
     assert not re.search("quill|marta|acme", told, re.IGNORECASE)
 
 
+def test_the_second_check_stops_the_stage(run_mask: Any) -> None:
+    value = "jane.roe@acme-tools.io"
+    with pytest.raises(HallmarkError, match=r"left after masking.*EMAIL_ADDRESS") as caught:
+        run_mask([ROW, ROW | {"id": "T-2", "body": f"about {value} again"}], {"mask.allow": [value]})
+    assert (caught.value.row, caught.value.field) == (2, "subject, body")
+    assert value not in str(caught.value)
+    assert not list(Path("data").glob("*masked*"))
+
+
 # --- any length, any language, no network, any number of workers
 
 

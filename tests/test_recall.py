@@ -20,10 +20,39 @@ def values(finder: Finder, text: str, kind: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("She works as a school nurse at the clinic.", "school nurse"),
+        ("Tobias Klein, audiologist, on Monday", "audiologist"),
+        ("opened by Rosa Miller (head of logistics).", "head of logistics"),
+        ("The actress Rosa Miller left.", "actress"),
+        ("Rosa Miller is the founder of Lumbre.", "founder"),
+        ("He was an Italian cyclist.", "cyclist"),
+    ],
+)
+def test_a_job_is_found(text: str, title: str) -> None:
+    assert title in values(jobs, text, "TITLE")
+
+
+@pytest.mark.parametrize(
     "text", ["The driver is not installed.", "Use the print manager, please.", "My model is broken."]
 )
 def test_a_thing_is_no_job(text: str) -> None:
     assert values(jobs, text, "TITLE") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "age"),
+    [
+        ("a driver aged sixty-eight, slipped", "sixty-eight"),
+        ("emigrated at the age of twelve.", "twelve"),
+        ("Popescu, 46, succeeds him", "46"),
+        ("Lars Miller (son, 19)", "19"),
+        ("The claimant, Mrs Popescu, is 59.", "59"),
+    ],
+)
+def test_an_age_in_words_or_by_a_name_is_found(text: str, age: str) -> None:
+    assert values(ages, text, "AGE") == [age]
 
 
 @pytest.mark.parametrize(
@@ -40,6 +69,8 @@ def test_a_count_is_no_age(text: str) -> None:
         ('{"password": "hunter77!"}', "SECRET", "hunter77!"),
         ("AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMIK7MD", "SECRET", "wJalrXUtnFEMIK7MD"),
         ("[09:15] rob_t: no", "USERNAME", "rob_t"),
+        ("she tweets as @rosamiller", "USERNAME", "@rosamiller"),
+        ("his rego is 1AB 2CD.", "ACCOUNT", "1AB 2CD"),
         ("a van (BD51 SMR) hit me", "ACCOUNT", "BD51 SMR"),
         ("Case No. 3:21-cv-00419-JR.", "ACCOUNT", "3:21-cv-00419-JR"),
         ("in Norfolk NR21 0HU.", "ZIP_CODE", "NR21 0HU"),
@@ -47,6 +78,7 @@ def test_a_count_is_no_age(text: str) -> None:
         ("last four digits of your social?\nCustomer: 6621", "US_SSN", "6621"),
         ("Visa ************8812", "CREDIT_CARD", "************8812"),
         ("I live at Flat 9, Tudor Court", "STREET_ADDRESS", "Flat 9, Tudor Court"),
+        ('{"city": "Trois-Rivières"}', "LOCATION", "Trois-Rivières"),
         ('{"nombre_yapellidos": "Rosa Marín"}', "PERSON", "Rosa Marín"),
     ],
 )

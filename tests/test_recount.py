@@ -106,7 +106,14 @@ def added(parts: Parts) -> None:
     parts["holdout"].append(record("new", "What is new?", group="another"))
 
 
-@pytest.mark.parametrize(("change", "counts"), [(answered, (1, 0, 0)), (removed, (0, 1, 0)), (added, (0, 0, 1))])
+def doubled(parts: Parts) -> None:
+    parts["holdout"].append(parts["holdout"][2])
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [(answered, (1, 0, 0)), (removed, (0, 1, 0)), (added, (0, 0, 1)), (doubled, (0, 0, 1))],
+)
 def test_a_holdout_that_is_not_the_frozen_one_is_seen(
     folder: Path, change: Callable[[Parts], None], counts: tuple[int, int, int]
 ) -> None:

@@ -723,3 +723,10 @@ def test_waivers_are_in_red_at_the_head_and_at_their_rule(tmp_path, monkeypatch)
     assert f"Reason: <bdi>{shown}</bdi></p>" in page.split("<nav")[0]
     assert f'<strong class="waiver">Waived: <bdi>{shown}</bdi></strong>' in page
     assert '<strong class="waiver">Waived without need: <bdi>none are expected</bdi></strong>' in page
+
+
+def test_a_comparison_of_other_predictions_is_an_error(tmp_path, monkeypatch):
+    build(tmp_path, monkeypatch)
+    write_models(tmp_path, BASE[:-1], TUNED[:-1])
+    with pytest.raises(HallmarkError, match="not about these predictions"):
+        report.run(PARAMS)

@@ -142,6 +142,15 @@ def test_what_a_killed_process_left_is_cleared_and_what_a_running_one_serves_is_
     assert server.BASE.exists()
 
 
+def test_a_command_that_ends_ends_its_guard_and_what_it_left_running(tmp_path):
+    leaves_a_child = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {POLITE!r}]); sys.exit(7)"
+    with server.guarded([sys.executable, "-c", leaves_a_child], tmp_path, {}) as guard:
+        processes = family(guard.pid)
+        guard.wait(20)
+        assert "exit code 7" in (tmp_path / server.LOG).read_text()
+        wait_for(lambda: gone(processes))
+
+
 def test_a_taken_port_is_an_error_that_names_it_and_a_left_one_is_free():
     with socket.create_server((server.HOST, 0)) as taken:
         port = taken.getsockname()[1]

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from hallmark.base.errors import HallmarkError
 from hallmark.base.files import DEDUPED, HOLDOUT_LOCK, MASKED, REPORTS, canonical_json, sha256_file, write_json
-from hallmark.base.key import VARIABLE, digest_of, keyed_source, pseudonym, source_digest
+from hallmark.base.key import VARIABLE, digest, digest_of, keyed_source, pseudonym, source_digest
 from hallmark.base.provenance import dvc_md5
 from hallmark.data.grouping import assign, draw
 from hallmark.data.near import normalise, text_of
@@ -425,6 +425,25 @@ def test_what_git_cannot_prove_is_an_error_that_says_how(change: str) -> None:
         splitted(changed_text(records, name, sources(records)[name]), **changes)
     assert name not in str(caught.value)
     assert HOLDOUT_LOCK.read_bytes() == before
+
+
+def test_unkeyed_pseudonyms_of_before_become_keyed_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 1 had them if mask.identity_columns named the id; anyone could confirm a guess."""
+    monkeypatch.setenv(VARIABLE, workspace.KEY)
+    records = made(200, 30)
+    unkeyed = {one["id"]: "id-" + digest(None, "id", one["id"]).hex()[:16] for one in records}
+    splitted([one | {"id": unkeyed[one["id"]]} for one in records])
+    held = {name for name in unkeyed if unkeyed[name] in ids("holdout")}
+    columns = ("contact_name", "contact_email", "contact_phone")
+    of_version_1(
+        [
+            {"id": one["id"], "customer": one["group"], "subject": "s", "body": "b", "target": "t", "tags": []}
+            | dict.fromkeys(columns)
+            for one in records
+        ]
+    )
+    splitted(with_pseudonyms(records), **ON_RAW, **KEYED)
+    assert ids("holdout") == {pseudonym(KEY, "id", name) for name in held}
 
 
 def test_differences_names_what_an_error_only_counts(

@@ -335,6 +335,7 @@ def test_calls_are_learned_in_the_family_s_form_and_read_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
     """Two calls at once where the template has them."""
+    from hallmark.model.tokenized import tokenized_pairs
     from stages.base import run as run_base
     from stages.dpo import run as run_dpo
     from stages.eval import run as run_eval
@@ -360,6 +361,9 @@ def test_calls_are_learned_in_the_family_s_form_and_read_back(
     assert metrics["tool_calls"]["value"] == metrics["exact_match"]["value"] == 1
     assert metrics["out_of_reach"] == 0
     assert json.loads((REPORTS / "dpo.json").read_text(encoding="utf-8"))["pairs"]["train"] == 24
+    tokenizer = load_tokenizer(BASE)
+    for pair in tokenized_pairs(HOLDOUT, tokenizer, params)[0]:
+        assert tokenizer.decode(pair["rejected_ids"]).startswith(form.write([{"name": "send", "arguments": {}}]))
 
 
 # What a corpus may offer: types as Python names them, and no description.

@@ -108,6 +108,18 @@ def test_other_bytes_in_another_environment_are_held_to_the_band(
     assert f"validation_loss: {float(noise) / 0.5:.4f} from the recorded value" in done.out
 
 
+def test_no_metric_to_compare_is_outside_the_band(repo: Path, rebuild: Callable[..., Done]) -> None:
+    elsewhere(repo)
+    shell(
+        "sed -i 's/NOISE/OTHER/; s/numpy.ones((4, 4)/numpy.full((4, 4), float(os.environ.get(\"NOISE\", 1))/' make.py",
+        repo,
+    )
+    shell("dvc commit -q -f && git commit -qam other", repo)
+    done = rebuild(stage="base", noise="2")
+    assert done.code == 4
+    assert "no metric was rebuilt" in done.out
+
+
 def test_an_output_that_is_no_longer_written_is_missing(repo: Path, rebuild: Callable[..., Done]) -> None:
     """Git brings the reports into the clone, so a stage that stopped writing one must not pass for it."""
     shell("""sed -i 's/write_json(Path("reports.sft.json").*/pass/' make.py""", repo)
