@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.files import sha256_file
 from hallmark.params.edit import changed
 from hallmark.params.loader import load_params
 from hallmark.task.evidence import Source
@@ -21,13 +19,6 @@ if not (ROOT / "template").is_dir():
     pytest.skip("the recipes are only in the repo with the template", allow_module_level=True)
 
 CORPORA = ROOT.parent / "shared/realdata"
-
-
-def made(folder: Path, name: str) -> Path:
-    """A made-up file with the columns that a recipe reads."""
-    recipe = read_recipe(name)
-    (folder / recipe.file).write_text(json.dumps(dict.fromkeys(recipe.columns, "x")) + "\n", encoding="utf-8")
-    return folder / recipe.file
 
 
 @pytest.mark.parametrize("name", names())
@@ -67,63 +58,6 @@ def test_without_the_data_it_says_where_they_come_from(monkeypatch: pytest.Monke
         main(command_line().parse_args(["receipts", "--folder", str(tmp_path)]))
     with pytest.raises(HallmarkError, match=r"no such corpus"):
         main(command_line().parse_args(["nothing"]))
-
-
-@pytest.mark.parametrize(("param", "value"), [(None, None), ("sft.dtype", "float32"), ("sft.epochs", 3)])
-def test_what_is_finished_stays_and_writes_its_row(
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    param: str | None,
-    value: object,
-) -> None:
-    """No stage runs: `call` would fail in a folder without a repo."""
-    file, into, page = made(tmp_path, "receipts"), tmp_path / "into", tmp_path / "results.md"
-    page.write_text("| corpus |\n| --- |\n| another | `nox -s corpora -- multidogo` |\n", encoding="utf-8")
-    monkeypatch.setattr(row, "PAGE", page)
-    into.mkdir()
-    recipe_file = ROOT / "tests/bench/corpora/receipts.yaml"
-    started = {
-        "recipe": sha256_file(recipe_file),
-        "corpus": sha256_file(file),
-        "changes": {param: value} if param else {},
-    }
-    (into / "receipts.started.json").write_text(json.dumps({"made_from": started, "seconds": 9}), encoding="utf-8")
-    rate = {"value": 0.5, "low": 0.4, "high": 0.6, "records": 120}
-    found = {
-        "parts": {"train": [1_400, 70], "holdout": [120, 40]},
-        "fields": {"tuned": rate | {"value": 0.55}},
-        "causes": {"left out": {"total": 2}, "made up": {"date": 1, "total": 3}},
-        "right": {"base": rate | {"value": 0.0}, "few_shot": rate | {"value": 0.25, "records": 60}, "tuned": rate},
-        "verdict": "too_little_data",
-        "minutes": 12.4,
-        "machine": "Some Processor, 2 threads",
-    }
-    (into / "receipts.json").write_text(json.dumps(found), encoding="utf-8")
-    options = ["receipts", "--folder", str(tmp_path), "--into", str(into)]
-    changed = ["--set", f"{param}={value}"] if param else []
-    for _ in range(2):  # the second time over the first row
-        main(command_line().parse_args([*options, *changed]))
-    if param == "sft.epochs":
-        assert len(page.read_text(encoding="utf-8").splitlines()) == 3, "what is not of the machine writes no row"
-        return
-    head, _, first, second = page.read_text(encoding="utf-8").splitlines()
-    assert (head, second) == ("| corpus |", "| another | `nox -s corpora -- multidogo` |")
-    assert first.startswith("| Receipts | extraction: 1,400 records train, 120 of 40 groups are held out")
-    for words in (
-        "base 0.0 %, few-shot (of 60 records) 25.0 %",
-        "**50.0 % [40.0, 60.0]**",
-        "too little data",
-        "2 threads; `sft.dtype: float32` |" if param else "2 threads |",
-        "| 12 |",
-    ):
-        assert words in first
-    said = capsys.readouterr().out
-    assert "finished already" in said
-    assert "| made up | 4 | date 1, total 3 |\n| left out | 2 | total 2 |" in said
-    assert "| tuned | 50.0 % [40.0, 60.0] | 55.0 % [40.0, 60.0] |" in said
-    with pytest.raises(HallmarkError, match=r"another recipe, corpus or --set"):
-        main(command_line().parse_args([*options, "--set", "compute.threads=1"]))
 
 
 RECEIPT = "HUA SENG TRADING\nLOT 5, JALAN MAWAR 3\n81100 JOHOR\nSUBTOTAL 9.40\nTOTAL RM9.50"

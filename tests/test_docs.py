@@ -25,8 +25,6 @@ if not (ROOT / "docs").is_dir():
     pytest.skip("this repo was stamped from the template and has no docs/ of its own", allow_module_level=True)
 
 INDEX = ROOT / "docs/README.md"
-README_LINES = 135  # three screens, the picture included
-LINE_HEIGHT = 21  # pixels of a line of text on a page, to count a picture in lines
 COMMANDS = "python -m pip install nox && python -m nox -s repro"
 PAGES = sorted(
     page
@@ -88,25 +86,6 @@ def test_every_page_is_reached_from_the_index() -> None:
     assert "docs/README.md" in links(ROOT / "README.md")
     linked = {(INDEX.parent / link.partition("#")[0]).resolve() for link in links(INDEX)}
     assert {page for page in (ROOT / "docs").iterdir() if page.suffix == ".md"} - linked == {INDEX}
-
-
-def test_the_readme_fits_three_screens() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    lines = text.splitlines()
-    pictures = 0
-    for source, width in re.findall(r'<img src="([^"]+)" width="(\d+)"', text):
-        wide, high = png_size(ROOT / source)
-        pictures += -(-int(width) * high // (wide * LINE_HEIGHT))
-    assert text.count("<img") + text.count("![") == len(re.findall(r'<img src="[^"]+" width="\d+"', text))
-    assert len(lines) + pictures <= README_LINES
-    assert max(map(len, lines)) <= 120
-
-
-def png_size(file: Path) -> tuple[int, int]:
-    """Width and height of a PNG, from its header."""
-    head = file.read_bytes()[:24]
-    assert head[:8] == b"\x89PNG\r\n\x1a\n"
-    return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
 
 
 def test_the_readme_has_the_two_commands() -> None:

@@ -45,13 +45,11 @@ def said(
     return found
 
 
-def alarm(before: Texts, after: Texts, seed: int, by_row: bool = False) -> bool:
-    """Whether the test says that they differ, at a level of 10 %. `by_row`: each text as if its customer had no other."""
-    rows = before + after
-    groups = [str(number) if by_row else group for number, (group, _) in enumerate(rows)]
-    later = [number >= len(before) for number in range(len(rows))]
-    found = separation([text for _, text in rows], groups, later, alpha=0.1, permutations=19, seed=seed)
-    return found.p <= 0.1
+def alarm(before: Texts, after: Texts, seed: int) -> bool:
+    """Whether the test says that they differ, at a level of 10 %."""
+    groups, texts = zip(*before, *after, strict=True)
+    later = [number >= len(before) for number in range(len(texts))]
+    return separation(texts, groups, later, alpha=0.1, permutations=19, seed=seed).p <= 0.1
 
 
 def rate(runs: int, one: Callable[[np.random.Generator, int], bool]) -> float:
@@ -90,11 +88,6 @@ def test_nor_if_three_customers_send_most_of_todays_requests() -> None:
     assert rate(runs, one) <= most(runs)
 
 
-def test_texts_taken_one_by_one_make_up_a_drift() -> None:
-    """Why whole customers are permuted: the classifier knows each customer's words from the other folds."""
-    assert rate(8, lambda random, run: alarm(said(random, 10, 6, 0), said(random, 10, 6, 100), run, by_row=True)) >= 0.9
-
-
 def test_a_planted_shift_is_found() -> None:
     def one(random: np.random.Generator, run: int) -> bool:
         return alarm(said(random, 16, 6, 0, own=0.3), said(random, 16, 6, 100, own=0.3, new=0.45), run)
@@ -106,12 +99,18 @@ def requests(texts: Texts, label: str = "refund") -> list[Request]:
     return [Request(group, text, {"intent": label}) for group, text in texts]
 
 
-@pytest.fixture(scope="module")
-def shifted() -> Drift:
+def planted(step: int = 1) -> Drift:
+    """The drift of requests with a planted shift, in this order or (-1) in the other."""
     random = np.random.default_rng(4)
     before, after = said(random, 30, 6, 0, own=0.3), said(random, 30, 6, 100, own=0.3, new=0.4)
     after += [("c100", f"grudge about clause {number} " * 9) for number in range(20)]  # one customer's own word
-    return drift(requests(before), requests(after, "delivery"), SETTINGS.model_copy(update={"permutations": 99}), 0)
+    settings = SETTINGS.model_copy(update={"permutations": 99})
+    return drift(requests(before)[::step], requests(after, "delivery")[::step], settings, 0)
+
+
+@pytest.fixture(scope="module")
+def shifted() -> Drift:
+    return planted()
 
 
 def test_what_moved_is_named_with_intervals_and_one_customers_words_are_not(shifted: Drift) -> None:
@@ -130,12 +129,7 @@ def test_what_moved_is_named_with_intervals_and_one_customers_words_are_not(shif
 
 
 def test_the_report_is_json_and_the_same_each_time(shifted: Drift) -> None:
-    random = np.random.default_rng(4)
-    before, after = said(random, 30, 6, 0, own=0.3), said(random, 30, 6, 100, own=0.3, new=0.4)
-    after += [("c100", f"grudge about clause {number} " * 9) for number in range(20)]
-    settings = SETTINGS.model_copy(update={"permutations": 99})
-    again = drift(requests(before)[::-1], requests(after, "delivery")[::-1], settings, 0)
-    assert json_bytes(asdict(again)) == json_bytes(asdict(shifted)), "whatever the order of the requests"
+    assert json_bytes(asdict(planted(-1))) == json_bytes(asdict(shifted)), "whatever the order of the requests"
     assert json.loads(json_bytes(asdict(shifted)))["slices"]
 
 
@@ -197,14 +191,8 @@ def test_traces_are_requests_once_each_and_invalid_answers_have_no_labels() -> N
     task = Task(load_params(ROOT / "params.yaml").task)
     target = '{"intent":"refund","urgency":"normal","product":null,"amount":null,"date":null,"issues":[]}'
     ask = json.dumps([{"role": "system", "content": "s"}, {"role": "user", "content": "my parcel"}])
-    row: dict[str, Any] = {
-        "request": "r1",
-        "route": "prod",
-        "group": "c1",
-        "caller": "k",
-        "messages": ask,
-        "answer": target,
-    }
+    row: dict[str, Any] = {"request": "r1", "route": "prod", "group": "c1", "caller": "k"}
+    row |= {"messages": ask, "answer": target}
     rows = [
         row | {"schema_valid": True},
         row | {"route": "shadow", "answer": None, "schema_valid": None},

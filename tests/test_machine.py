@@ -7,14 +7,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from hallmark.base.files import write_json
 from hallmark.base.machine import UNKNOWN, busy, describe, same_machine, stamp, when_and_where
-from hallmark.commands import elsewhere, repro
+from hallmark.commands import elsewhere
 from hallmark.mask.second_check import residue
 from hallmark.params.loader import Params, load_params
 from hallmark.serve.engines.endpoint import EndpointServer
@@ -157,31 +156,3 @@ def test_it_does_not_where_it_could_not_run(params: Params, monkeypatch: pytest.
     assert elsewhere.fingerprint_here(cuda) == {}
     monkeypatch.chdir(ROOT)
     assert elsewhere.reason_to_rerun(cuda) is None
-
-
-@pytest.mark.parametrize(
-    ("given", "reason", "ran"),
-    [
-        ([], None, [[]]),
-        ([], "why", [[], ["--single-item", "--force", "benchmark"], []]),
-        (["sft"], "why", [["sft"]]),
-    ],
-)
-def test_a_plain_repro_alone_runs_the_benchmark_again(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    given: list[str],
-    reason: str | None,
-    ran: list[list[str]],
-) -> None:
-    commands: list[list[str]] = []
-    others: list[str] = []
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(repro, "dvc_repro", lambda *options: commands.append([*options]))
-    monkeypatch.setattr(repro, "reason_to_rerun", lambda: reason)
-    monkeypatch.setattr(repro.key, "run", lambda file, if_missing: others.append("key"))
-    for step in ("intact", "summary"):
-        monkeypatch.setattr(getattr(repro, step), "main", lambda arguments, step=step: others.append(step))
-    repro.main(SimpleNamespace(params=Path("params.yaml")), given)  # type: ignore[arg-type]
-    assert (commands, others) == (ran, ["key", "intact", "summary"])
-    assert capsys.readouterr().out == ("why\n" if len(ran) > 1 else "")

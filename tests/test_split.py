@@ -239,29 +239,21 @@ def test_a_broken_lock_is_an_error(text: str) -> None:
         split.run(params_with())
 
 
-@pytest.mark.parametrize("change", ["half gone", "one more", "a hash", "a source", "the draw", "twice", "the count"])
+@pytest.mark.parametrize("change", ["half gone", "the draw", "twice"])
 def test_a_lock_that_was_edited_is_an_error(change: str) -> None:
     """Half the records gone from a lock made the holdout shrink without a word."""
     splitted(made(100, 20))
     lock = json.loads(HOLDOUT_LOCK.read_text())
-    first = min(lock["records"])
+    first, *rest = sorted(lock["records"])
     if change == "half gone":
-        gone = sorted(lock["records"])[::2]
         for part in ("records", "sources"):
-            lock[part] = {name: value for name, value in lock[part].items() if name not in gone}
+            lock[part] = {name: lock[part][name] for name in rest[::2]}
         lock["count"] = len(lock["records"])
-    elif change == "one more":
-        lock["records"]["x"] = lock["sources"]["x"] = "0" * 32
-    elif change in ("a hash", "a source"):
-        lock["records" if change == "a hash" else "sources"][first] = "0" * 32
     elif change == "the draw":
         lock["validation"]["below"] = "f" * 16
-    elif change == "the count":
-        lock["count"] -= 1
     text = json.dumps(lock)
-    HOLDOUT_LOCK.write_text(
-        text.replace(f'"{first}": ', f'"{first}": "{"0" * 32}", "{first}": ', 1) if change == "twice" else text
-    )
+    again = f'"{first}": "{"0" * 32}", "{first}": '
+    HOLDOUT_LOCK.write_text(text.replace(f'"{first}": ', again, 1) if change == "twice" else text)
     with refused(f"git checkout {HOLDOUT_LOCK}", file=HOLDOUT_LOCK):
         split.run(params_with())
 
@@ -581,35 +573,6 @@ def test_calibration_is_drawn_from_train_alone_and_stays_as_data_grow() -> None:
     splitted(records, split__calibration=0.2)
     assert read()["calibration"]["share"] == 0.2
     assert (kept()["holdout"], kept()["validation"]) == (plain["holdout"], plain["validation"])
-
-
-@given(
-    groups=st.lists(st.integers(1, 9), min_size=4, max_size=40),
-    share=st.floats(0.01, 0.5),
-    salt=st.text("ab", min_size=1, max_size=3),
-)
-def test_calibration_changes_no_other_draw(groups: list[int], share: float, salt: str) -> None:
-    names = [f"g{number}" for number, size in enumerate(groups) for _ in range(size)]
-    rows = pl.DataFrame(
-        {
-            "id": [f"{n:04}" for n in range(len(names))],
-            "group": names,
-            "cluster": [f"{n:04}" for n in range(len(names))],
-        }
-    ).with_columns(part=pl.lit(None, dtype=pl.String))
-    shares = {"split__holdout": 0.2, "split__validation": 0.1, "split__salt": salt}
-    before, cuts = assign(rows, set(), None, params_with(**shares, split__calibration=0.0).split)
-    try:
-        after, both = assign(rows, set(), None, params_with(**shares, split__calibration=share).split)
-    except HallmarkError as error:
-        assert "calibration" in str(error)
-        return
-    assert both["validation"] == cuts["validation"]
-    drawn = after == "calibration"
-    assert drawn.sum() > 0 and (after == "train").any()
-    assert (before[~drawn] == after[~drawn]).all() and set(before[drawn]) == {"train"}
-    names_of = np.array(names)
-    assert not set(names_of[drawn]) & set(names_of[~drawn])
 
 
 def test_rows_may_be_named_calibration_and_a_frozen_one_may_not() -> None:
