@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from hallmark.base.errors import HallmarkError
 from hallmark.model.batches import check_apart, packed_batches, padded_batches
 from hallmark.model.loading import load_base
-from tests.families import FAMILIES, make_family
+from tests.families import FAMILIES
 from tests.test_params import problem
 from tests.test_sft import trainable
-from tests.test_trainer import ROWS, other_families, trainer_of
-from tests.tiny import make_tiny_base
+from tests.test_trainer import ROWS, other_families, tiny_model, trainer_of, write_family
 from tests.workspace import ROOT, report, stage
 
 LENGTHS = st.lists(st.integers(1, 100), min_size=1, max_size=200)
@@ -61,7 +60,7 @@ def test_packed_records_have_the_loss_and_gradients_of_padded_ones(
     from hallmark.model import trainer
 
     monkeypatch.setattr(trainer, "in_chunks", lambda base: chunked)
-    base = load_base(make_tiny_base(tmp_path), dtype="float32", attention="sdpa", device="cpu")
+    base = tiny_model(tmp_path, attention="sdpa")
     made = trainer_of("sft", base, tmp_path)
     made.length_power, made.mean_weight = power, 2.0
     padded = made.data_collator(ROWS)
@@ -87,7 +86,7 @@ def test_a_pass_over_packed_and_padded_batches_trains_the_same(tmp_path: Path) -
 
     found = []
     for options in ({}, {"batch_tokens": 120}, {"batch_tokens": 120, "packing": True}):
-        base = load_base(make_tiny_base(tmp_path), dtype="float32", attention="sdpa", device="cpu")
+        base = tiny_model(tmp_path, attention="sdpa")
         made = trainer_of(
             "sft", base, tmp_path, trainer={"length_power": 0.5, **options}, learning_rate=0.01, logging_steps=1
         )
@@ -118,12 +117,7 @@ def test_the_stage_trains_on_batches_by_tokens(tmp_path: Path, packing: bool) ->
 
 @pytest.mark.parametrize("family", [*FAMILIES, "mistral", "gemma3", "falcon"])
 def test_these_models_keep_packed_records_apart(tmp_path: Path, family: str) -> None:
-    from transformers import AutoModelForCausalLM
-
-    if family in FAMILIES:
-        make_family(family, tmp_path)
-    else:
-        AutoModelForCausalLM.from_config(other_families()[family]).save_pretrained(tmp_path)
+    write_family(family, tmp_path)
     check_apart(load_base(tmp_path, dtype="bfloat16", attention="sdpa", device="cpu"))
 
 

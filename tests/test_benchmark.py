@@ -11,8 +11,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -262,6 +264,12 @@ runpy.run_module("stages.benchmark", run_name="__main__")
         change_params(workspace, {"benchmark.requests": 4})
 
 
+def kill_server(process: subprocess.Popen) -> None:
+    """Kill the model server that the process has started."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    next(child for child in children if child.cmdline()[1:3] == ["-m", "hallmark.serve.launcher"]).kill()
+
+
 def test_a_killed_benchmark_leaves_no_server_and_no_weights(workspace, under_load):
     folder, *processes = left_over(workspace)
     assert folder.startswith(".serving-")
@@ -273,8 +281,7 @@ def test_a_killed_benchmark_leaves_no_server_and_no_weights(workspace, under_loa
 
 def test_a_server_that_dies_under_load_is_an_error(workspace, under_load):
     before = (workspace / "reports/benchmark.json").read_bytes()
-    children = psutil.Process(under_load.pid).children(recursive=True)
-    next(child for child in children if child.cmdline()[1:3] == ["-m", "hallmark.serve.launcher"]).kill()
+    kill_server(under_load)
     rest = under_load.stderr.read()
     assert under_load.wait(60) == 1
     assert "error: the server of tuned died at concurrency 2: {" in rest
@@ -283,34 +290,27 @@ def test_a_server_that_dies_under_load_is_an_error(workspace, under_load):
     assert left_over(workspace) == []
 
 
-def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint(workspace, monkeypatch):
-    change_params(workspace, {"certify.name": "tickets"})
-    monkeypatch.setattr(hostile, "MODEL", "tickets")
-    settings = (workspace / "params.yaml").read_bytes()
-    change_params(workspace, {"benchmark.server.cache_blocks": 4})
-    port = free_port(0)
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "hallmark.service.commands.serve",
-            "models/adapter",
-            "--direct",
-            "--ungated",
-            "--port",
-            str(port),
-        ],
-        cwd=workspace,
-        env=os.environ | {"PYTHONPATH": str(workspace)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+@contextmanager
+def serving(workspace: Path, *options: str, **changes: Any) -> Iterator[tuple[subprocess.Popen, str]]:
+    """`nox -s serve` with the adapter, which is no release, and the line that it said; params.yaml is put back."""
+    before = (workspace / "params.yaml").read_bytes()
+    change_params(workspace, {"certify.name": "tickets", "benchmark.server.cache_blocks": 4} | changes)
+    command = [sys.executable, "-m", "hallmark.service.commands.serve", "models/adapter", "--ungated", *options]
+    environment = os.environ | {"PYTHONPATH": str(workspace)}
+    process = subprocess.Popen(command, cwd=workspace, env=environment, stdout=subprocess.PIPE, text=True)
     try:
-        assert process.stdout is not None
-        url = f"http://127.0.0.1:{port}/v1"
-        assert process.stdout.readline().startswith(
-            f"models/adapter answers at {url} as the model 'tickets'; it is not"
-        )
+        yield process, process.stdout.readline()
+    finally:
+        process.kill()
+        (workspace / "params.yaml").write_bytes(before)
+
+
+def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint(workspace, monkeypatch):
+    monkeypatch.setattr(hostile, "MODEL", "tickets")
+    port = free_port(0)
+    url = f"http://127.0.0.1:{port}/v1"
+    with serving(workspace, "--direct", "--port", str(port)) as (process, line):
+        assert line.startswith(f"models/adapter answers at {url} as the model 'tickets'; it is not")
         listening = [c for c in psutil.net_connections() if c.laddr and c.laddr.port == port and c.status == "LISTEN"]
         assert {c.laddr.ip for c in listening} == {"127.0.0.1"}
 
@@ -329,15 +329,14 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
         attack(port, 4 * 256)
         assert answer() == right
 
-        children = psutil.Process(process.pid).children(recursive=True)
-        next(child for child in children if "hallmark.serve.launcher" in child.cmdline()[2]).kill()
+        kill_server(process)
         line = process.stdout.readline()
         assert "the server died (its last words: exit code -9); starting it again" in line
         assert process.stdout.readline().startswith(f"models/adapter answers at {url}")
         assert answer() == right
 
         endpoint = {"kind": "endpoint", "url": url, "names": {"tuned": "tickets"}}
-        params = YAML(typ="safe", pure=True).load(settings)
+        params = YAML(typ="safe", pure=True).load(workspace / "params.yaml")
         params["benchmark"] |= {"server": endpoint, "models": ["tuned"], "rates": []}
         (workspace / "params.yaml").write_text(json.dumps(params))  # JSON is YAML
         stage(workspace, "benchmark")
@@ -361,9 +360,6 @@ def test_what_is_served_answers_as_the_model_does_and_is_measured_as_an_endpoint
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
         assert left_over(workspace) == []
-    finally:
-        process.kill()
-        (workspace / "params.yaml").write_bytes(settings)
 
 
 def attack(port: int, limit: int) -> None:
@@ -491,19 +487,8 @@ def test_ratios_are_tuned_over_base():
 
 def test_the_gateway_starts_its_model_server_and_brings_it_back(workspace):
     """With the real server of a release that is none: `--ungated`."""
-    before = (workspace / "params.yaml").read_bytes()
-    settings = {"certify.name": "tickets", "serve.mask": False, "serve.check_schema": False, "serve.traces": False}
-    change_params(workspace, settings | {"benchmark.server.cache_blocks": 4, "serve.limits.answer_tokens": 12})
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hallmark.service.commands.serve", "models/adapter", "--ungated", "--port", "0"],
-        cwd=workspace,
-        env=os.environ | {"PYTHONPATH": str(workspace)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
+    settings = {"serve.mask": False, "serve.check_schema": False, "serve.traces": False}
+    with serving(workspace, "--port", "0", **settings, **{"serve.limits.answer_tokens": 12}) as (process, line):
         assert "answers as the model 'tickets': prod unregistered; keys off, masking off" in line
         messages = [{"role": "user", "content": "Order 1 arrived broken"}]
         body = {"model": "tickets", "messages": messages}
@@ -513,8 +498,7 @@ def test_the_gateway_starts_its_model_server_and_brings_it_back(workspace):
 
         right = generate(workspace, messages, 12)
         assert answer().json()["choices"][0]["message"]["content"] == right
-        children = psutil.Process(process.pid).children(recursive=True)
-        next(child for child in children if "hallmark.serve.launcher" in child.cmdline()[2]).kill()
+        kill_server(process)
         end = time.monotonic() + WAIT
         while (answered := answer()).status_code != 200:
             assert answered.status_code == 502
@@ -523,7 +507,4 @@ def test_the_gateway_starts_its_model_server_and_brings_it_back(workspace):
         assert answered.json()["choices"][0]["message"]["content"] == right
         process.terminate()
         assert process.wait(60) == 0
-    finally:
-        process.kill()
-        (workspace / "params.yaml").write_bytes(before)
     assert left_over(workspace) == []

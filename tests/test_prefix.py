@@ -10,8 +10,7 @@ import pytest
 from hallmark.model.loading import load_base
 from hallmark.model.prefix import as_row, can_share
 from tests.families import FAMILIES, make_family
-from tests.test_trainer import other_families, trainer_of
-from tests.tiny import make_tiny_base
+from tests.test_trainer import other_families, tiny_model, trainer_of, write_family
 
 
 def records(shared: int, *prompts_and_answers: tuple[int, int]) -> list[dict[str, Any]]:
@@ -46,9 +45,7 @@ def losses(made: Any, batch: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 @pytest.mark.parametrize("batch", BATCHES)
 def test_a_row_shares_what_comes_before_the_state_of_the_first_label(tmp_path: Path, batch: str) -> None:
     rows, due = BATCHES[batch]
-    made = trainer_of(
-        "sft", load_base(make_tiny_base(tmp_path), dtype="float32", attention="eager", device="cpu"), tmp_path
-    )
+    made = trainer_of("sft", tiny_model(tmp_path), tmp_path)
     padded = made.data_collator(rows)
     row = as_row(padded["input_ids"], padded["labels"], "eager")
     assert row.shared == due
@@ -91,7 +88,7 @@ def test_loss_and_gradients_are_those_of_records_one_by_one(
 def test_layers_that_are_computed_again_read_records_one_by_one(tmp_path: Path) -> None:
     import torch
 
-    base = load_base(make_tiny_base(tmp_path), dtype="float32", attention="eager", device="cpu")
+    base = tiny_model(tmp_path)
     made = trainer_of("sft", base, tmp_path)
     batch = made.data_collator(BATCHES["most"][0])
     due = losses(made, batch)
@@ -102,7 +99,7 @@ def test_layers_that_are_computed_again_read_records_one_by_one(tmp_path: Path) 
 
 
 def test_the_validation_loss_is_that_of_records_one_by_one(tmp_path: Path) -> None:
-    base = load_base(make_tiny_base(tmp_path), dtype="float32", attention="eager", device="cpu")
+    base = tiny_model(tmp_path)
     made = trainer_of("sft", base, tmp_path)
     watched = made.train_dataset.from_list(BATCHES["most"][0])
     found = []
@@ -115,12 +112,7 @@ def test_the_validation_loss_is_that_of_records_one_by_one(tmp_path: Path) -> No
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("family", [*FAMILIES, "opt"])
 def test_these_models_can_share_in_bf16(tmp_path: Path, family: str, attention: str) -> None:
-    from transformers import AutoModelForCausalLM
-
-    if family in FAMILIES:
-        make_family(family, tmp_path)
-    else:
-        AutoModelForCausalLM.from_config(other_families()[family]).save_pretrained(tmp_path)
+    write_family(family, tmp_path)
     assert can_share(load_base(tmp_path, dtype="bfloat16", attention=attention, device="cpu"), 1000)
 
 

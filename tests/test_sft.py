@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hallmark.base.files import TRAIN, VALIDATION
 from hallmark.base.records import schema, write_records
-from tests.test_trainer import trainer_of
+from tests.test_trainer import tiny_model, trainer_of
 from tests.tiny import make_tiny_base
 from tests.workspace import change_params, make_tiny_workspace, report, stage
 
@@ -186,9 +186,9 @@ def test_every_record_comes_once_per_epoch_in_a_batch_of_similar_lengths(lengths
 
 @pytest.mark.parametrize("power", [0, 0.5])
 def test_a_record_weighs_as_a_power_of_its_answer_s_length(tmp_path: Path, power: float) -> None:
-    from hallmark.model.loading import IGNORED, load_base
+    from hallmark.model.loading import IGNORED
 
-    base = load_base(make_tiny_base(tmp_path), dtype="float32", attention="eager", device="cpu")
+    base = tiny_model(tmp_path)
     made = trainer_of("sft", base, tmp_path, trainer={"length_power": power})
     rows = list(made.train_dataset)
     weights = [sum(label != IGNORED for label in row["labels"]) ** power for row in rows]
@@ -207,9 +207,7 @@ def test_gradients_after_a_validation_are_those_before_it(tmp_path: Path) -> Non
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from hallmark.model.loading import load_base
-
-    base = load_base(make_tiny_base(tmp_path / "tiny"), dtype="bfloat16", attention="eager", device="cpu", nf4=True)
+    base = tiny_model(tmp_path / "tiny", dtype="bfloat16", nf4=True)
     torch.manual_seed(0)
     model = get_peft_model(base, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
     tokens = torch.arange(3, 35).reshape(2, 16)

@@ -21,6 +21,11 @@ PAIRS = [
 ]
 
 
+def tiny_model(folder: Path, dtype: str = "float32", attention: str = "eager", nf4: bool = False) -> Any:
+    """The tiny model on a CPU, made in the folder."""
+    return load_base(make_tiny_base(folder), dtype=dtype, attention=attention, device="cpu", nf4=nf4)
+
+
 def trainer_of(
     kind: str,
     base: Any,
@@ -78,18 +83,24 @@ def other_families() -> dict[str, Any]:
     }
 
 
+def write_family(family: str, folder: Path) -> None:
+    """A tiny model of one of our families, or of the others."""
+    from transformers import AutoModelForCausalLM
+
+    if family in FAMILIES:
+        make_family(family, folder)
+    else:
+        AutoModelForCausalLM.from_config(other_families()[family]).save_pretrained(folder)
+
+
 @pytest.mark.parametrize("family", [*FAMILIES, "mistral", "gemma3", "opt", "falcon", "bloom"])
 def test_padding_on_the_right_changes_no_byte_without_a_mask(tmp_path: Path, family: str) -> None:
     import torch
-    from transformers import AutoModelForCausalLM
 
     tokens = torch.randint(8, 300, (3, 60), generator=torch.Generator().manual_seed(0))
     mask = torch.arange(60) < torch.tensor([[60], [41], [17]])
     tokens[~mask] = 0
-    if family in FAMILIES:
-        make_family(family, tmp_path)
-    else:
-        AutoModelForCausalLM.from_config(other_families()[family]).save_pretrained(tmp_path)
+    write_family(family, tmp_path)
     for dtype in ("float32", "bfloat16"):
         for attention in ("eager", "sdpa")[: 1 if family == "bloom" else 2]:
             model: Any = load_base(tmp_path, dtype=dtype, attention=attention, device="cpu")
@@ -109,7 +120,7 @@ def test_the_model_is_given_no_mask(
 
     for module in (pairs, trainer):
         monkeypatch.setattr(module, "in_chunks", lambda base: chunked)
-    base = load_base(make_tiny_base(tmp_path), dtype="float32", attention=attention, device="cpu")
+    base = tiny_model(tmp_path, attention=attention)
     made, seen = trainer_of(kind, base, tmp_path), []
     decoder: Any = base.get_decoder()
     decoder.register_forward_pre_hook(lambda _, __, inputs: seen.append(inputs.get("attention_mask")), with_kwargs=True)
@@ -130,9 +141,7 @@ def test_the_chunked_head_gives_the_same_loss_and_gradients(
 
     monkeypatch.setattr(utils, "_CHUNKED_LOGPROB_CHUNK_SIZE", 100)
     monkeypatch.setattr(chunked_logprob, "TOKEN_CHUNK_SIZE", 8)
-    made = trainer_of(
-        "sft", load_base(make_tiny_base(tmp_path), dtype="float32", attention="eager", device="cpu"), tmp_path
-    )
+    made = trainer_of("sft", tiny_model(tmp_path), tmp_path)
     made.length_power, made.mean_weight = power, 2.0
     found = []
     for chunked in (False, True):
@@ -182,7 +191,7 @@ def test_dropout_is_recomputed_in_the_type_it_was_computed_in(tmp_path: Path, ki
 
     weights = []
     for checkpointing in (False, True):
-        base = load_base(make_tiny_base(tmp_path), dtype="bfloat16", attention="eager", device="cpu")
+        base = tiny_model(tmp_path, dtype="bfloat16")
         with torch.random.fork_rng():
             made = trainer_of(kind, base, tmp_path, dropout=0.1, activation_checkpointing=checkpointing)
             made.shares = False  # shared tokens draw once; with checkpointing, none are
@@ -257,7 +266,7 @@ def test_every_step_is_the_mean_over_its_records(
         else {"prompt_ids": [1, *range(5, 7 + number)], "chosen_ids": answer, "rejected_ids": [30, 31 + number, 2]}
         for number, answer in enumerate(answers)
     ]
-    base = load_base(make_tiny_base(tmp_path), dtype="float32", attention="eager", device="cpu")
+    base = tiny_model(tmp_path)
     steps = gradients_of_a_pass(trainer_of(kind, base, tmp_path, options, rows, **ONE_PASS), 1 + (kind == "dpo"))
     assert len(steps) == 3
     for taken, due in steps:
