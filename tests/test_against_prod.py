@@ -101,7 +101,6 @@ def test_the_commands_say_what_they_did(registered_repo: Path, capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("", "a version and a stage are needed"),
         ("v0.1.0", "a version and a stage are needed"),
         ("v0.1.0 canary --compare", "is about prod"),
         ("--compare", "nothing is in prod"),

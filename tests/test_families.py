@@ -21,6 +21,8 @@ from hallmark.base.records import schema, write_records
 from hallmark.model.chat_template import end_of_turn, render, tokenize
 from hallmark.model.loading import IGNORED, load_base, load_tokenizer, load_tuned
 from hallmark.params.loader import Params, load_params
+from stages import base, dpo, quantize, sft
+from stages import eval as stage_eval
 from tests.families import FAMILIES, make_family
 from tests.workspace import ROOT, TINY, make_workspace
 
@@ -72,18 +74,13 @@ def test_a_family_goes_all_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     import torch
 
     from hallmark.model.merged import write_merged
-    from stages.base import run as run_base
-    from stages.dpo import run as run_dpo
-    from stages.eval import run as run_eval
-    from stages.quantize import run as run_quantize
-    from stages.sft import run as run_sft
 
     params = made(tmp_path, family, monkeypatch)
-    run_base(params)
-    run_quantize(params)
-    run_sft(params)
-    run_dpo(params)
-    run_eval(params, "tuned")
+    base.run(params)
+    quantize.run(params)
+    sft.run(params)
+    dpo.run(params)
+    stage_eval.run(params, "tuned")
     rows = [json.loads(line) for line in (REPORTS / "eval/tuned/predictions.jsonl").read_text().splitlines()]
     assert {(row["prediction"], row["finish"]) for row in rows} == {('{"intent":"refuse"}', "stop")}
 
@@ -118,10 +115,9 @@ def test_what_is_trained_is_what_is_asked_and_the_answer_with_its_end(
     from hallmark.answer.decoding import padded
     from hallmark.answer.generation import LocalModel
     from hallmark.model.tokenized import tokenized_records
-    from stages.base import run as run_base
 
     params = made(tmp_path, family, monkeypatch)
-    run_base(params)
+    base.run(params)
     tokenizer = load_tokenizer(BASE)
     model = load_base(BASE, dtype="float32", attention="eager", device="cpu")
     local = LocalModel(model, tokenizer, batch_size=2, max_new_tokens=8)
@@ -165,36 +161,27 @@ def test_all_linear_and_the_family_s_names_are_the_same_matrices(tmp_path: Path,
 
 def test_names_of_another_family_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PEFT would silently adapt only the two that exist."""
-    from stages.base import run as run_base
-    from stages.quantize import run as run_quantize
-    from stages.sft import run as run_sft
-
     names = choice("llama-3.2-3b")["sft.lora.target_modules"]
     params = made(tmp_path, "phi-3.5-mini", monkeypatch, **{"sft.lora.target_modules": names})
-    run_base(params)
-    run_quantize(params)
+    base.run(params)
+    quantize.run(params)
     with pytest.raises(HallmarkError, match=r"no matrices gate_proj, .*\n.*down_proj, gate_up_proj, o_proj, qkv_proj"):
-        run_sft(params)
+        sft.run(params)
 
 
 def test_more_than_the_base_reads_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stages.base import run as run_base
-    from stages.sft import run as run_sft
-
     params = made(tmp_path, "smollm2-135m", monkeypatch, **{"sft.max_length": 8193})
-    run_base(params)
+    base.run(params)
     with pytest.raises(HallmarkError, match="but the base model reads at most 8192"):
-        run_sft(params)
+        sft.run(params)
 
 
 def test_what_the_template_reads_is_fixed_whatever_a_caller_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stages.base import run as run_base
-
     odd = {"enable_thinking": False, "text": 'a "b" \\ \n{{ ü }} 😀', "number": 1.5}
     params = made(tmp_path, "qwen3-0.6b", monkeypatch, **{"base.chat_template_kwargs": odd})
-    run_base(params)
+    base.run(params)
     tokenizer = load_tokenizer(BASE)
     prompt = records(1)["prompt"][0].to_list()
     for asked in ({}, {"enable_thinking": True}):
@@ -206,29 +193,24 @@ def test_what_the_template_reads_is_fixed_whatever_a_caller_says(
 
 def test_a_prompt_that_changes_once_it_is_answered_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where thinking is begun for the model, and a finished answer is written without it."""
-    from stages.base import run as run_base
-    from stages.sft import run as run_sft
-
     params = made(tmp_path, "qwen3-0.6b", monkeypatch)
     file = tmp_path / "tiny/chat_template.jinja"
     text = file.read_text(encoding="utf-8").replace("{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}{% endif %}", "{{ '<think>\\n' }}{% endif %}{% endif %}")  # fmt: skip
     file.write_text(text.replace("loop.last", "false"), encoding="utf-8")
-    run_base(params)
+    base.run(params)
     with pytest.raises(HallmarkError, match=r"differs from '<think>\\n' on"):
-        run_sft(params)
+        sft.run(params)
 
 
 def test_generation_stops_where_the_template_ends_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder whose configuration names only the end of a whole text: `base` adds the end of a turn."""
-    from stages.base import run as run_base
-
     params = made(tmp_path, "phi-3.5-mini", monkeypatch)
     (tmp_path / "tiny/generation_config.json").unlink()
-    run_base(params)
+    base.run(params)
     assert read_json(BASE / "generation_config.json")["eos_token_id"] == [0, 4]
     template = tmp_path / "tiny/chat_template.jinja"
     template.write_text(template.read_text(encoding="utf-8").replace("<|end|>", ""), encoding="utf-8")
-    run_base(params)  # what is left ends in the end of the text
+    base.run(params)  # what is left ends in the end of the text
     template.write_text(template.read_text(encoding="utf-8").replace("{{ eos_token }}", ""), encoding="utf-8")
     with pytest.raises(HallmarkError, match="could not learn to stop"):
-        run_base(params)
+        base.run(params)

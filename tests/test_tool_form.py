@@ -26,6 +26,8 @@ from hallmark.task.answers import compact_json
 from hallmark.task.params import Task as TaskParams
 from hallmark.task.predictions import read_predictions
 from hallmark.task.task import Task
+from stages import base, benchmark, dpo, mask, quantize, sft
+from stages import eval as stage_eval
 from tests.families import FAMILIES as KNOWN
 from tests.families import make_family
 from tests.made_up import prediction, typed
@@ -322,11 +324,9 @@ def calling_records(count: int, calls: Any, rejected: Any = None) -> pl.DataFram
 
 
 def test_base_refuses_a_template_without_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stages.base import run as run_base
-
     params = workspace(tmp_path, "phi-3.5-mini", monkeypatch)
     with pytest.raises(HallmarkError, match=r"task.tool_format.*does not show tools to the model\n.*set it to json"):
-        run_base(params)
+        base.run(params)
     assert not BASE.exists()
 
 
@@ -336,23 +336,18 @@ def test_calls_are_learned_in_the_family_s_form_and_read_back(
 ) -> None:
     """Two calls at once where the template has them."""
     from hallmark.model.tokenized import tokenized_pairs
-    from stages.base import run as run_base
-    from stages.dpo import run as run_dpo
-    from stages.eval import run as run_eval
-    from stages.quantize import run as run_quantize
-    from stages.sft import run as run_sft
 
     form = FAMILIES[family]
     calls = TWO if form.between else [ONE]
     params = workspace(tmp_path, family, monkeypatch, **LEARNS, **PAIRS)
     for file, count in ((TRAIN, 24), (VALIDATION, 4), (HOLDOUT, 5)):
         write_records(file, calling_records(count, calls, rejected=[{"name": "send", "arguments": {}}]))
-    run_base(params)
-    run_quantize(params)
-    run_sft(params)
-    run_dpo(params)
-    run_eval(params, "base")
-    run_eval(params, "tuned")
+    base.run(params)
+    quantize.run(params)
+    sft.run(params)
+    dpo.run(params)
+    stage_eval.run(params, "base")
+    stage_eval.run(params, "tuned")
     assert {row.outcome for row in read_predictions("base")} == {"wrong_format"}
     rows = read_predictions("tuned")
     assert {(row.prediction, row.finish, row.outcome) for row in rows} == {(form.write(calls), "stop", "pass")}
@@ -397,16 +392,14 @@ def test_a_record_and_a_live_request_make_the_same_prompt(
     from hallmark.model.tokenized import tokenized_records
     from hallmark.plan.lengths import counter
     from hallmark.service.gateway.upstream import Question, Upstream
-    from stages.base import run as run_base
-    from stages.mask import run as run_mask
 
     params = workspace(tmp_path, family, monkeypatch, **{"task.tool_format": tool_format} | MASKED_BY_RULES)
     row = {"id": "R-1", "text": "mend it, says bo@x.example", "calls": [ONE], "tools": MIXED}
     Path("rows.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
-    run_mask(params)
+    mask.run(params)
     assert "types in tools are read as JSON Schema names them: 1 dict (object), 1 str (string)" in caplog.messages
     pl.read_parquet(MASKED).drop("source", "part").write_parquet(HOLDOUT)
-    run_base(params)
+    base.run(params)
     tokenizer = load_tokenizer(BASE)
     (record,) = pl.read_parquet(HOLDOUT).rows(named=True)
     assert json.loads(record["tools"]) == AS_READ
@@ -473,22 +466,16 @@ def test_what_a_server_answers_is_read_and_measured(
 ) -> None:
     """`transformers serve` gets the tools with each request, and may hand the calls back taken out of the text."""
     from hallmark.serve.server import free_port, served
-    from stages.base import run as run_base
-    from stages.benchmark import run as run_benchmark
-    from stages.dpo import run as run_dpo
-    from stages.eval import run as run_eval
-    from stages.quantize import run as run_quantize
-    from stages.sft import run as run_sft
 
     form = FAMILIES[family]
     calls = TWO if form.between else [ONE]
     params = workspace(tmp_path, family, monkeypatch, **LEARNS, **{"benchmark.max_tokens": 120})
     for file, count in ((TRAIN, 24), (VALIDATION, 4), (HOLDOUT, 5)):
         write_records(file, calling_records(count, calls))
-    run_base(params)
-    run_quantize(params)
-    run_sft(params)
-    run_dpo(params)
+    base.run(params)
+    quantize.run(params)
+    sft.run(params)
+    dpo.run(params)
     server = params.benchmark.server
     assert server.kind == "transformers"
     with served(["tuned"], {"tuned": free_port(0)}, ADAPTER, server, params.compute) as servers:
@@ -496,10 +483,10 @@ def test_what_a_server_answers_is_read_and_measured(
         engine = {"kind": "endpoint", "url": servers["tuned"].url, "names": names, "key": None, "logprobs": False}
         engine |= {"concurrency": 2, "timeout": 60.0}
         change_params(tmp_path, {"eval.engine": engine, "eval.agreement.records": 0})
-        run_eval(load_params(), "tuned")
+        stage_eval.run(load_params(), "tuned")
     rows = read_predictions("tuned")
     assert {(form.read(row.prediction) == calls, row.outcome) for row in rows} == {(True, "pass")}
-    run_benchmark(params)
+    benchmark.run(params)
     level = json.loads((REPORTS / "benchmark.json").read_text(encoding="utf-8"))["models"]["tuned"]["levels"][0]
     assert (level["errors"], level["timeouts"], level["requests"]) == (0, 0, 4)
     assert level["output_tokens"] > 4 * 20
