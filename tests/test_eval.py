@@ -178,7 +178,7 @@ def test_padding_does_not_change_an_answer_and_neither_does_the_order_of_records
     together, _ = evaluate()
     alone, _ = evaluate(batch_size=1)
     assert texts(alone) == texts(together)
-    write_records(HOLDOUT, some_holdout().reverse())
+    write_records(HOLDOUT, some_holdout().sort("id", descending=True))
     turned, _ = evaluate(batch_size=4)
     assert texts(turned) == texts(together)
     assert [row["id"] for row in turned] == [row["id"] for row in together][::-1]
@@ -325,17 +325,6 @@ def test_a_prompt_over_the_window_counts_as_wrong_and_is_never_cut(at: Path, cap
     change_params(Path(), {"split.too_long": "error"})
     with pytest.raises(HallmarkError, match="1 of 10 prompts leave no room for an answer in what base reads"):
         evaluate("base")
-
-
-def test_a_template_that_refuses_a_system_message_is_an_error(at: Path) -> None:
-    file = BASE / "chat_template.jinja"
-    kept = file.read_text(encoding="utf-8")
-    try:
-        file.write_text("{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}")
-        with pytest.raises(HallmarkError, match="no system"):
-            evaluate()
-    finally:
-        file.write_text(kept, encoding="utf-8")
 
 
 def test_what_is_missing_is_one_clear_error_and_earlier_results_stay(at: Path) -> None:

@@ -197,7 +197,10 @@ def test_a_record_weighs_as_a_power_of_its_answer_s_length(tmp_path: Path, power
     def loss(rows: list[Any], **options: Any) -> float:
         return float(made.compute_loss(made.model, made.data_collator(rows), **options).detach())
 
-    due = sum(weight * loss([row]) for weight, row in zip(weights, rows, strict=True)) / sum(weights)
+    made.length_power = 1  # all tokens of a record weigh the same: its mean
+    means = [loss([row]) for row in rows]
+    made.length_power = power
+    due = sum(weight * mean for weight, mean in zip(weights, means, strict=True)) / sum(weights)
     assert loss(rows) == pytest.approx(due, rel=1e-5)
     assert loss(rows, num_items_in_batch=2 * len(rows)) == pytest.approx(due / 2, rel=1e-5)
 
