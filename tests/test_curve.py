@@ -23,7 +23,7 @@ from hallmark.base.stats import ClusterBootstrap
 from hallmark.commands import curve as tool
 from hallmark.commands.curve_points import Part, Point, parts, prepare, settings
 from hallmark.commands.experiments import with_values
-from hallmark.judge.power_law import FALLS, FEW, FLAT, RIGHT, RISES, Outlook, fitted, outlook
+from hallmark.judge.power_law import FALLS, FEW, FLAT, RIGHT, RISES, Outlook, outlook
 from hallmark.params.loader import Params, load_params, resolved
 from tests.made_up import prediction, typed
 from tests.rows import record
@@ -68,12 +68,6 @@ def test_all_groups_are_trained_as_sft_does() -> None:
     assert made["sft"] | free == RAW["sft"]
     assert made["eval"]["engine"] == {"kind": "hf"}
     assert (made["eval"]["again"], made["eval"]["constrained"], made["eval"]["general"]["tasks"]) == (0, 0, [])
-
-
-def test_the_closest_law_is_found() -> None:
-    n = np.array([0.12, 0.25, 0.5, 1.0])
-    a, b = fitted(n, 0.3 * n**-0.4, np.ones(4))
-    assert (a, b) == pytest.approx((0.3, 0.4), abs=1e-4)
 
 
 def columns(rates: list[float], records: int = 400) -> list[list[bool]]:

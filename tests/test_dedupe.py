@@ -13,20 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hallmark.base.errors import HallmarkError
-from hallmark.base.files import DEDUPED, MASKED, REPORTS, sha256_file
+from hallmark.base.files import DEDUPED, REPORTS, sha256_file
 from hallmark.base.key import VARIABLE, digest_of, pseudonym
 from hallmark.base.records import schema
 from hallmark.data import duplicates
 from hallmark.data.duplicate_lines import clusters_in
 from hallmark.data.duplicates import most_in_cluster
-from hallmark.data.near import normalise
 from hallmark.data.placeholders import only_placeholders
-from hallmark.data.shingles import bare
 from stages import dedupe
 from tests.rows import near_pairs_by_hand, params_with, record, write_masked
 from tests.workspace import KEY, ROOT, run
 
-REAL = ROOT.parent / "shared" / "realdata"
 LONG = "the blue kettle arrived with a broken lid and a scratched base, please send me a new one"
 NEAR = LONG.replace("broken lid", "broken cap")
 NEARER = NEAR.replace("scratched base", "scratched foot")
@@ -311,20 +308,6 @@ def test_a_preview_of_half_surrogate_pairs_into_a_pipe_that_closes(tmp_path: Pat
     done = run(ROOT, "bash", "-o", "pipefail", "-c", command)
     assert json.loads(done.stdout) == {"id": "0\\ud800", "cluster": "0\\ud800"}
     assert done.stderr == ""
-
-
-@pytest.mark.skipif(not REAL.exists(), reason="the real data (../shared/realdata) is not here")
-def test_real_duplicates_are_found_as_well_as_promised() -> None:
-    from tests.bench.dedupe import pair_scores, with_datasketch
-
-    rows = [json.loads(line) for line in (REAL / "near_duplicate_sites.jsonl").read_text(encoding="utf-8").splitlines()]
-    ids, gold = [row["id"] for row in rows], [row["cluster"] for row in rows]
-    texts = normalise(pl.Series([row["text"] for row in rows]))
-    settings = params_with().dedupe
-    ours = pair_scores(duplicates.Clusters(pl.Series(ids), texts, settings, MASKED).cluster.to_list(), gold)
-    assert ours["precision"] >= 0.95
-    for form in (texts, bare(texts)):
-        assert ours["recall"] >= pair_scores(with_datasketch(form.to_list(), settings), gold)["recall"]
 
 
 def test_gold_rows_have_raw_ids_also_where_records_have_pseudonyms(monkeypatch: pytest.MonkeyPatch) -> None:

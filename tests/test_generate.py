@@ -15,8 +15,6 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 pytestmark = pytest.mark.skipif(not (DATA / "generate.py").exists(), reason="this domain brought its own data")
@@ -181,14 +179,3 @@ def test_duplicate_clusters_are_true(rows: list[dict[str, Any]]) -> None:
         (row["received"], text_of(row)) for row in rows if row["id"] not in gold and "short" not in row["tags"]
     )
     assert max(texts.values()) == 1, "no exact duplicate is missing from the gold labels"
-
-
-@given(st.text("abcdefgh XYZ.", max_size=40), st.text("abcdefgh XYZ.", max_size=40), st.integers(0, 99))
-def test_typos_leave_marked_text_alone(before: str, kept: str, seed: int) -> None:
-    import random
-
-    from wording import mark, misspell, rewrite, unmark
-
-    marked = rewrite(before + mark("order", kept), lambda text: misspell(random.Random(seed), text, 0.5), ("order",))
-    text, spans = unmark(marked)
-    assert [text[start:end] for _, start, end in spans] == [kept]

@@ -223,9 +223,3 @@ def test_a_stage_runs_whatever_its_heading_finds(
     run_stage("sft", None, ran.append)
     assert len(ran) == 1
     assert capsys.readouterr().err == said
-
-
-def test_the_stages_of_the_pipeline_have_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    assert (heading(["-m", "stages.base"]) or "").startswith("stage 2 of 21: base")
-    assert (heading(["-m", "stages.certify"]) or "").startswith("stage 21 of 21: certify")

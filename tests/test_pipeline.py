@@ -328,19 +328,6 @@ def test_a_changed_sft_param_reruns_nothing_before_it(copied: Path) -> None:
     assert json.loads(run(copied, "dvc", "status", "--json").stdout) == {}
 
 
-def test_a_failed_stage_leaves_earlier_outputs_whole(finished: Path) -> None:
-    before = {file: file.read_bytes() for file in sorted((finished / "data").glob("*.parquet"))}
-    raw = finished / "data/raw/tickets.jsonl"
-    good = raw.read_text(encoding="utf-8")
-    raw.write_text(good + "not json\n", encoding="utf-8")
-    result = run(finished, "dvc", "repro", check=False)
-    assert result.returncode != 0
-    assert f"row {len(good.splitlines()) + 1}" in result.stdout + result.stderr
-    assert {file: file.read_bytes() for file in sorted((finished / "data").glob("*.parquet"))} == before
-    raw.write_text(good, encoding="utf-8")
-    assert "Running stage" not in run(finished, "dvc", "repro").stdout
-
-
 READ_ONLY = 'mount --bind . . && mount -o remount,ro,bind . || exit 77; cd . && cd "$PWD" && dvc repro'
 
 

@@ -30,7 +30,6 @@ from hallmark.task.kinds import KINDS as TASK_KINDS
 from tests import tool_exports
 from tests.workspace import ROOT, change_params, make_workspace, stage
 
-REAL = ROOT.parent / "shared/realdata"
 RULES: dict[str, Any] = {"mask.ner": {"engine": "none", "model": None}, "mask.workers": 1}
 REFUSAL = '{"intent":"refuse"}'
 
@@ -262,15 +261,6 @@ def test_the_reference_data() -> None:
     own = found.task.schema["properties"]
     assert set(own["intent"]["enum"]) == set(schema["properties"]["intent"]["enum"])
     assert (own["date"]["format"], own["product"]["type"]) == ("date", ["string", "null"])
-
-
-@pytest.mark.skipif(not REAL.exists(), reason="the real data is not there")
-def test_multidogo() -> None:
-    found = proposed(REAL / "multidogo_software.jsonl")
-    roles = found.roles
-    assert (roles.id, roles.group, roles.input, roles.target) == ("id", "conversation", "text", "intent")
-    assert (found.kind, len(found.task.schema["enum"]), roles.identity) == ("classification", 17, {})
-    assert "can hardly be learned" in "".join(found.warnings)
 
 
 @pytest.mark.skipif(not (ROOT / "template").is_dir(), reason="the other kinds' samples are in the template")

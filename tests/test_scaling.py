@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import time
 from pathlib import Path
 
@@ -15,7 +12,6 @@ from ruamel.yaml import YAML
 from tests.workspace import ROOT, git_init, make_tiny_workspace, report, run
 
 TASK = ROOT / "docs/sky.yaml"
-READ = "import json, sky, sys; task = sky.Task.from_yaml(sys.argv[1]); print(json.dumps([task.run, task.envs]))"
 
 
 def repository(folder: Path) -> Path:
@@ -28,30 +24,6 @@ def repository(folder: Path) -> Path:
     run(folder, "git", "add", "--all")
     run(folder, "git", "commit", "--quiet", "-m", "data")
     return folder
-
-
-@pytest.mark.full
-@pytest.mark.skipif(
-    not shutil.which("sky"), reason="needs SkyPilot's `sky` on the PATH, from an environment of its own"
-)
-def test_skypilot_reads_the_task(tmp_path: Path) -> None:
-    python = Path(str(shutil.which("sky"))).parent / "python"
-    environment = {**os.environ, "HOME": str(tmp_path), "SKYPILOT_DISABLE_USAGE_COLLECTION": "1"}
-    environment.pop("PYTHONPATH", None)
-
-    def read(file: Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [python, "-c", READ, file], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-        )
-
-    done = read(TASK)
-    assert done.returncode == 0, done.stderr
-    script, variables = json.loads(done.stdout.splitlines()[-1])
-    assert "dvc exp run" in script
-    assert variables["LORA_R"] == "16"
-    wrong = tmp_path / "wrong.yaml"
-    wrong.write_text(TASK.read_text(encoding="utf-8").replace("workdir:", "workfolder:"), encoding="utf-8")
-    assert read(wrong).returncode != 0, "a parser that takes anything checks nothing"
 
 
 @pytest.mark.full

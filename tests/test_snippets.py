@@ -282,12 +282,9 @@ def test_the_request_that_serving_shows_is_the_one_that_is_measured(monkeypatch:
     "command",
     [
         "dvc exp run --nme x",
-        "dvc explode",
         "git grepp x",
         "hf upload a/b out . --privat-ly",
-        "hf uplod a/b out",
         "cruft updat",
-        "cookiecutter x --directry template",
         "cookiecutter x --directory template kinds=text",
         "python -m hallmark.commands.merge ../out --ggf",
         "python -m nox -s serv",
